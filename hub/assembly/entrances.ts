@@ -1,0 +1,251 @@
+/** Builds the edge ring: every way in, over the same operations. */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import type { Server } from 'node:net'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Config } from '../config.ts'
+import { createAgentAuth } from '../edge/agent-requests.ts'
+import { createAgentRoutes } from '../edge/agent-routes.ts'
+import { createAgentSockets } from '../edge/agent-socket.ts'
+import { createDoctor } from '../edge/doctor.ts'
+import { createLoopbackHttp, createOperatorHttp } from '../edge/http.ts'
+import { agentHandlers } from '../edge/routes/agents.ts'
+import { auditHandlers } from '../edge/routes/audit.ts'
+import { createSend } from '../edge/routes/messages.ts'
+import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
+import { taskHandlers } from '../edge/routes/tasks.ts'
+import { createServe } from '../edge/serve.ts'
+import { askWatchdog } from '../edge/watchdog-client.ts'
+import { createWatchdogDoor } from '../edge/watchdog-door.ts'
+import type { StopGrant } from '../guard/grant.ts'
+import { hubPrincipal } from '../guard/principal.ts'
+import { type StopReport, stopSessions } from '../work/dispatch/shutdown.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import type { Guard } from './guard.ts'
+import type { Work } from './work.ts'
+
+export interface EntranceOptions {
+  home: string
+  instance: string
+  version: string
+  config: Config
+  watchdogKey: Buffer
+  isWorking: () => boolean
+}
+export type StopRequest = { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' }
+
+/** After the waiting: SIGTERM, five seconds, SIGKILL, removal, with room for a slow engine. */
+const CONFIRM_MS = 20_000
+const DRAIN_MAX_MS = 24 * 3_600_000
+
+export function createEntrances(
+  options: EntranceOptions,
+  outer: {
+    clock: Clock
+    random: Random
+    log: Log
+    engine: Engine
+    guard: Guard
+    work: Work
+    onExit: (how: StopRequest['exit']) => void
+  },
+) {
+  const { home, instance, version, config } = options
+  const { clock, log, engine, guard, work, onExit } = outer
+  const { gate, store, modes, audit, checkpoints, events, lease, meta, tokens, nonces, policy } = guard
+  const { tasks, registry, mailboxes, artifacts, quotas } = work
+  const watchdogSocket = join(home, 'watchdog', 'run', 'watchdog.sock')
+
+  let stopping: Promise<StopReport> | undefined
+  /** Once only: a second request is answered with the first one's report. */
+  function shutdown(grant: StopGrant, request: StopRequest): Promise<StopReport> {
+    stopping ??= (async () => {
+      modes.raise('draining', request.reason === '' ? request.exit : request.reason)
+      const waitMs = request.drain ? DRAIN_MAX_MS : config.shutdownTimeout
+      const report =
+        request.exit === 'restart'
+          ? { path: 'hub' as const, requested: 0, containers: [] }
+          : await stopSessions({ waitMs, confirmMs: CONFIRM_MS }, grant, {
+              clock,
+              tasks,
+              launcher: work.launcher,
+              reaper: work.reaper,
+              tellFinish: work.tellFinish,
+            })
+      log.info(
+        { requested: report.requested, failed: report.containers.filter((one) => one.outcome === 'failed').length },
+        'the sessions were stopped',
+      )
+      // After the answer is on its way.
+      clock.after(100, () => onExit(request.exit))
+      return report
+    })()
+    return stopping
+  }
+
+  const health = createHealth({ instance, version, clock, modes, tasks, audit, lease, meta })
+  const views = { tasks, artifacts, journal: work.journal, mailboxes }
+  const serve = createServe({
+    gate,
+    handlers: {
+      ...taskHandlers({ ...views, dispatcher: work.dispatcher, containerLogs: work.containerLogs }),
+      ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
+      ...auditHandlers({ audit, checkpoints, store }),
+      ...operatorHandlers({
+        health,
+        modes,
+        heartbeat: (note) =>
+          askWatchdog(watchdogSocket, '/v1/heartbeat', { source: 'cli', ...(note === undefined ? {} : { note }) }),
+        shutdown,
+        doctor: createDoctor({ home, clock, store, audit, policy, engine, registry, modes, lease }),
+      }),
+      'event.stream': { effect: () => undefined },
+      'artifact.list': {
+        effect: ((_grant: unknown, { task }: { task?: string }) => ({
+          artifacts: task === undefined ? [] : artifacts.list(task).map((row) => ({ ...row, task })),
+        })) as never,
+      },
+    },
+  })
+
+  const auth = createAgentAuth({ tasks, tokens, gate, clock })
+  const send = createSend({
+    gate,
+    router: work.router,
+    targets: work.targets,
+    delegation: work.delegation,
+    outcomes: work.outcomes,
+  })
+  const onSecondKey = (session: string) => {
+    log.error({ session }, 'a second key tried to join on one socket; the session is recycled')
+    const call = {
+      principal: hubPrincipal('identity'),
+      operation: 'session.reap',
+      resource: `session:${session}`,
+    } as const
+    const task = tasks.session(session)?.task
+    if (task !== undefined)
+      gate.admitStop(call, (grant) =>
+        tasks.stop(
+          grant,
+          task,
+          { state: 'failed', error: { code: 'forbidden', detail: 'a second key tried to join on its socket' } },
+          'security',
+        ),
+      )
+  }
+  const routes = createAgentRoutes({
+    gate,
+    auth,
+    tokens,
+    nonces,
+    clock,
+    tasks,
+    registry,
+    mailboxes,
+    topics: work.topics,
+    artifacts,
+    send,
+    instance,
+    artifactBytesMax: config.limits.artifactBytes,
+    onSecondKey,
+  })
+  const agents = createAgentSockets(
+    {},
+    {
+      auth,
+      routes,
+      sockets: work.sockets,
+      takeQuota: (session) => quotas.take(session, tasks.session(session)?.agent ?? ''),
+      monotonicMs: clock.monotonicMs,
+      log,
+    },
+  )
+
+  const healthz = () => ({ status: options.isWorking() ? 200 : 503, body: health() })
+  const httpParts = { serve, gate, artifacts, events, clock, log, healthz, inputBytesMax: config.limits.inputBytes }
+  const operator = createOperatorHttp(httpParts)
+  let port = config.http.port
+  const loopback = createLoopbackHttp(() => port, httpParts)
+  const watchdog = createWatchdogDoor({
+    key: options.watchdogKey,
+    gate,
+    lease,
+    onLease: () => undefined,
+    shutdown,
+    report: (sizeSeen) => {
+      const { size, head } = audit.head()
+      const buffer = audit.bufferState()
+      const states = tasks.countByState()
+      return {
+        instance,
+        mode: modes.current(),
+        conditions: modes.active().map((condition) => condition.name),
+        dispatched: Number(meta.get('dispatched_total') ?? 0),
+        queued: states.queued ?? 0,
+        heldSince: null,
+        auditSize: size,
+        auditHead: head,
+        bufferSize: buffer.size,
+        bufferHead: buffer.head,
+        checkpoints: checkpoints.since(sizeSeen),
+        sessions: work.ledger.list(),
+        announced: null,
+      }
+    },
+  })
+
+  return {
+    agents,
+    async open() {
+      const socket = join(home, 'run', 'operator.sock')
+      await freeSocket(socket)
+      await operator.listen({ path: socket })
+      chmodSync(socket, 0o600)
+      const door = join(home, 'run', 'watchdog.sock')
+      await freeSocket(door)
+      await listen(watchdog, door)
+      chmodSync(door, 0o600)
+      if (config.http.port !== 0) {
+        await loopback.listen({ host: '127.0.0.1', port: config.http.port }).catch((thrown: NodeJS.ErrnoException) => {
+          throw thrown.code === 'EADDRINUSE'
+            ? new HubError('conflict', `port ${config.http.port} is in use; set http.port in hub.yaml to a free one`)
+            : thrown
+        })
+        port = (loopback.server.address() as { port: number }).port
+      }
+      return { port, socket }
+    },
+    async close() {
+      agents.closeAll()
+      watchdog.close()
+      operator.server.closeAllConnections()
+      loopback.server.closeAllConnections()
+      await Promise.all([operator.close(), loopback.close()])
+    },
+  }
+}
+
+const listen = (server: Server, path: string) =>
+  new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => resolve())
+  })
+
+/** Removes a socket file that nobody listens on; refuses anything else that stands there. */
+async function freeSocket(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isSocket() || found.uid !== process.getuid?.())
+    throw new HubError('conflict', `${path} is not a socket of this user; move it away`)
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => resolve(true)).on('error', () => resolve(false))
+    probe.on('connect', () => probe.destroy())
+  })
+  if (alive) throw new HubError('conflict', `another process listens on ${path}; stop it first`)
+  unlinkSync(path)
+}

@@ -1,0 +1,145 @@
+/** Builds the guard ring: who may do what, and the proof of it. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import { createCheckpoints } from '../guard/audit/checkpoint.ts'
+import { createAuditLog } from '../guard/audit/log.ts'
+import { createEvents } from '../guard/events.ts'
+import { createGate } from '../guard/gate.ts'
+import type { HubKeys } from '../guard/identity/keys.ts'
+import { createNonces } from '../guard/identity/nonces.ts'
+import { createTokens } from '../guard/identity/tokens.ts'
+import { createModes } from '../guard/modes.ts'
+import { createLease } from '../guard/operator/lease.ts'
+import { createPolicy } from '../guard/policy/bundle.ts'
+import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
+import { principalText } from '../guard/principal.ts'
+import { OPERATIONS } from '../protocol/operations.ts'
+import { openStore } from '../store/database.ts'
+import { createMeta } from '../store/meta.ts'
+import { migrate, shippedMigrations } from '../store/migrations.ts'
+
+const NONCE_ROWS_MAX = 200_000
+
+export interface GuardOptions {
+  home: string
+  instance: string
+  keys: HubKeys
+  bundleFolder: string
+}
+
+export type Guard = ReturnType<typeof createGuard>
+
+export function createGuard(
+  options: GuardOptions,
+  outer: { clock: Clock; random: Random; log: Log; commitOf?: (path: string) => string | undefined },
+) {
+  const { home, instance, keys } = options
+  const { clock, random, log, commitOf } = outer
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  const store = openStore(join(home, 'hub.db'))
+  const backup = () => void store.prepare('vacuum into ?').run(join(home, `hub.db.before-${clock.wallMs()}`))
+  const applied = migrate(store, shippedMigrations(), clock.wallMs(), backup)
+  if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date')
+
+  const meta = createMeta(store)
+  const epoch = Number(meta.get('epoch') ?? 0) + 1
+  meta.set('epoch', String(epoch))
+  const events = createEvents(instance, clock)
+  const modes = createModes({
+    store,
+    clock,
+    onChange: (mode, conditions) => {
+      const names = conditions.map((condition) => condition.name)
+      log[mode === 'normal' ? 'info' : 'warn']({ mode, conditions: names }, 'the mode changed')
+      events.publish('hub.mode.changed.v1', 'hub', { mode, conditions: names })
+    },
+  })
+  const audit = createAuditLog({ store, clock })
+  const checkpoints = createCheckpoints({
+    store,
+    audit,
+    clock,
+    instance,
+    privateKey: keys.checkpoint.privateKey,
+    publicKey: keys.checkpoint.publicKey,
+  })
+  const nonces = createNonces({ rowsMax: NONCE_ROWS_MAX }, { store, meta, clock })
+  const policy = createPolicy(
+    {
+      bundleDir: options.bundleFolder,
+      dataPath: join(home, 'policy', 'data.json'),
+      versionMin: newestBundleVersion(store),
+    },
+    {
+      clock,
+      ...(commitOf === undefined ? {} : { commitOf }),
+      onFault: (reason) => log.error({ reason }, 'the rules gave no exact answer; it counts as a denial'),
+    },
+  )
+  const decisions = createDecisions({ labels: { instance } }, { policy, database: store, clock, random })
+  const gate = createGate({
+    store,
+    audit,
+    modes,
+    decisions,
+    nonces,
+    onRefused: (call, error) => {
+      const principal = principalText(call.principal)
+      log.warn(
+        {
+          principal,
+          action: OPERATIONS[call.operation].audit,
+          resource: call.resource,
+          code: error.code,
+          reason: error.reason,
+        },
+        'refused',
+      )
+      if (call.principal.kind === 'agent') {
+        events.publish('hub.message.refused.v1', `session:${call.principal.session}`, {
+          operation: call.operation,
+          resource: call.resource,
+          code: error.code,
+          detail: error.message,
+        })
+      }
+    },
+  })
+  const tokens = createTokens({ instance, active: keys.token, clock, random, denied: () => false })
+  const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
+
+  return {
+    store,
+    meta,
+    epoch,
+    events,
+    modes,
+    audit,
+    checkpoints,
+    nonces,
+    policy,
+    decisions,
+    gate,
+    tokens,
+    lease,
+    /** After a write fault that did not latch: writes the waiting records first, then clears the condition. */
+    recoverStore() {
+      const failure = store.failure()
+      if (failure !== undefined) modes.raise('store_failing', failure.reason)
+      if (!modes.has('store_failing') || failure?.latched) return
+      audit.flush()
+      store.transaction(() => meta.set('high_water_wall_ms', meta.get('high_water_wall_ms') ?? '0'))
+      modes.clear('store_failing')
+    },
+    close() {
+      if (store.failure() === undefined) {
+        checkpoints.take()
+        store.checkpoint()
+      }
+      store.close()
+    },
+  }
+}

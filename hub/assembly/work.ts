@@ -1,0 +1,246 @@
+/** Builds the work ring: agents, tasks, messages, containers. */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { HubError, toHubError } from '../base/errors.ts'
+import { newUuid, type Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Config } from '../config.ts'
+import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
+import { taskMachine } from '../protocol/task.ts'
+import { createArtifacts } from '../work/artifacts.ts'
+import { createDispatcher } from '../work/dispatch/dispatcher.ts'
+import { createLauncher } from '../work/dispatch/launcher.ts'
+import { createReaper } from '../work/dispatch/reaper.ts'
+import { recover } from '../work/dispatch/recovery.ts'
+import type { SessionRow } from '../work/dispatch/rows.ts'
+import { createTasks } from '../work/dispatch/tasks.ts'
+import { createJournal } from '../work/journal.ts'
+import { createDelegation } from '../work/messages/delegation.ts'
+import { createMailboxes } from '../work/messages/mailboxes.ts'
+import { createOutcomes } from '../work/messages/outcomes.ts'
+import { createQuotas } from '../work/messages/quotas.ts'
+import { createReplies } from '../work/messages/replies.ts'
+import { createRouter } from '../work/messages/router.ts'
+import { createTargets } from '../work/messages/targets.ts'
+import { createTopics } from '../work/messages/topics.ts'
+import { createRegistry } from '../work/registry.ts'
+import { createContainers } from '../work/sandbox/containers.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import { assertImage } from '../work/sandbox/image-gate.ts'
+import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
+import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
+import { createSockets } from '../work/sandbox/sockets.ts'
+import type { Guard } from './guard.ts'
+
+export interface WorkOptions {
+  home: string
+  instance: string
+  uid: number
+  host: HostFacts
+  watchdogKey: Buffer
+  runtime: Runtime
+  limits: Config['limits']
+  limitsOf: (card: AgentCard) => SessionLimits
+}
+
+export type Work = ReturnType<typeof createWork>
+
+export function createWork(
+  options: WorkOptions,
+  outer: { clock: Clock; random: Random; log: Log; engine: Engine; guard: Guard },
+) {
+  const { home, instance, limits } = options
+  const { clock, random, log, engine, guard } = outer
+  const { store, gate, modes, events, meta } = guard
+  /** Handed in once the edge is built: the inner ring never imports the outer one. */
+  let entrance: { open: (session: string) => Promise<void>; close: (session: string) => void } | undefined
+  let onDue: () => void = () => undefined
+
+  const resolveImage = async (name: string) => {
+    const image = await engine.inspectImage(name).catch((thrown: unknown) => {
+      modes.raise('engine_unavailable', toHubError(thrown).message)
+      return undefined
+    })
+    if (image === undefined) return undefined
+    try {
+      assertImage(name, image)
+      return { id: image.id }
+    } catch (thrown) {
+      return { refused: toHubError(thrown).message }
+    }
+  }
+  const registry = createRegistry({ folder: join(home, 'agents'), limitsOf: options.limitsOf }, { store, resolveImage })
+  const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
+  const journal = createJournal(clock)
+  const mailboxes = createMailboxes({ epoch: guard.epoch })
+  const replies = createReplies(clock)
+  const topics = createTopics()
+  const outcomes = createOutcomes()
+  const quotas = createQuotas({ perSecond: limits.messages.perSecond }, clock)
+  const sockets = createSockets({ home, uid: options.uid })
+  const ledgerOptions = {
+    path: join(home, 'ledger.json'),
+    instance,
+    epoch: guard.epoch,
+    key: options.watchdogKey,
+    mode: modes.current(),
+  }
+  const ledger = createLedger(ledgerOptions, { clock, entries: readLedger(ledgerOptions) })
+  const containers = createContainers({ host: options.host, instance }, { engine, log, clock })
+
+  const tasks = createTasks({
+    store,
+    clock,
+    random,
+    listener: {
+      taskChanged(task) {
+        const ended = taskMachine.isTerminal(task.state)
+        const type = ended
+          ? 'hub.task.completed.v1'
+          : task.state === 'queued'
+            ? 'hub.task.queued.v1'
+            : 'hub.task.running.v1'
+        events.publish(type, `task:${task.id}`, {
+          task: task.id,
+          state: task.state,
+          agent: task.agent,
+          parent: task.parent,
+          attempts: task.attempts,
+          error: task.error,
+        })
+        if (ended) delegation.answer(task)
+        onDue()
+      },
+      sessionChanged(session) {
+        if (session.state === 'recycled')
+          events.publish('hub.session.ended.v1', `session:${session.id}`, {
+            agent: session.agent,
+            task: session.task,
+            exit: session.exitReason,
+          })
+        if (session.state === 'recycling' || session.state === 'recycled') onDue()
+      },
+    },
+  })
+  const delegation = createDelegation(
+    { tasksPerTreeMax: limits.tasksPerTree },
+    { store, clock, random, tasks, registry, mailboxes, artifacts },
+  )
+  const targets = createTargets({ rows: tasks, registry, mailboxes })
+  const router = createRouter({
+    store,
+    clock,
+    random,
+    tasks,
+    registry,
+    mailboxes,
+    replies,
+    topics,
+    delegation,
+    journal,
+    events,
+  })
+
+  function factsOf(session: SessionRow) {
+    const cut = session.expiresBoot.lastIndexOf(':')
+    const agent = registry.find(session.agent)
+    if (agent === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
+    const facts = {
+      instance,
+      session: session.id,
+      task: session.task,
+      attempt: session.attempt,
+      agent: session.agent,
+      generation: session.generation,
+      imageId: session.imageId,
+      socketDir: sockets.socketDirOf(session.id),
+      expiresAtMs: session.expiresAtMs,
+      expiresBoot: { bootId: session.expiresBoot.slice(0, cut), bootMs: Number(session.expiresBoot.slice(cut + 1)) },
+      runtime: options.runtime,
+    }
+    return { facts, limits: agent.limits }
+  }
+
+  const openEntrance = async (session: string) => {
+    if (entrance === undefined)
+      throw new HubError('internal', '', { reason: 'a session was started before the entrance was built' })
+    mailboxes.open(session)
+    await entrance.open(session)
+  }
+  const release = (session: string) => {
+    entrance?.close(session)
+    mailboxes.close(session)
+    for (const part of [replies, topics, outcomes, quotas]) part.forget(session)
+    sockets.remove(session)
+  }
+
+  const launcher = createLauncher({
+    clock,
+    log,
+    gate,
+    modes,
+    events,
+    tasks,
+    registry,
+    containers,
+    ledger,
+    openEntrance,
+    factsOf,
+  })
+  const reaper = createReaper(
+    { instance },
+    { clock, log, gate, modes, tasks, launcher, engine, containers, ledger, release },
+  )
+  const dispatcher = createDispatcher(
+    {
+      instance,
+      sessionsMax: limits.sessions,
+      depthMax: limits.delegationDepth,
+      tasksPerTreeMax: limits.tasksPerTree,
+      sessionsPerAgentMax: limits.sessionsPerAgent,
+    },
+    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
+  )
+
+  return {
+    registry,
+    artifacts,
+    journal,
+    mailboxes,
+    replies,
+    topics,
+    outcomes,
+    quotas,
+    sockets,
+    ledger,
+    containers,
+    tasks,
+    delegation,
+    targets,
+    router,
+    launcher,
+    reaper,
+    dispatcher,
+    setEntrance(made: typeof entrance) {
+      entrance = made
+    },
+    /** Hears that a task or session may need a loop's attention now. */
+    onDue(listener: () => void) {
+      onDue = listener
+    },
+    recover: () => recover(instance, { tasks, engine, launcher, modes, log, redeliver: delegation.answer }),
+    tellFinish(session: string, graceMs: number) {
+      try {
+        mailboxes.put(session, {
+          kind: 'finish',
+          id: newUuid(random, clock.wallMs()),
+          sentAtMs: clock.wallMs(),
+          body: { graceMs },
+        })
+      } catch {
+        // No mailbox or a full one: the SIGTERM that follows says the same.
+      }
+    },
+    containerLogs: (container: string) => engine.logs(container, 64 * 1024),
+  }
+}

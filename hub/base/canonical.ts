@@ -1,0 +1,16 @@
+/** One way to turn a value into bytes (RFC 8785), and its digest under a label, so that a digest of one kind never stands for another. */
+import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { HubError } from './errors.ts'
+
+/** RFC 8785 text of a JSON value. A value JSON cannot hold is our bug: `internal`. */
+export function canonicalText(value: unknown): string {
+  const text = canonicalize(value)
+  if (text === undefined) throw new HubError('internal', 'a value that JSON cannot hold was to be digested')
+  return text
+}
+
+export const sha256Hex = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
+
+/** SHA-256 over `label NUL canonical-text`, in hex. */
+export const digestOf = (label: string, value: unknown): string => sha256Hex(`${label}\0${canonicalText(value)}`)

@@ -1,0 +1,69 @@
+/** A named periodic job: runs, backs off after a fault, can be nudged, reports its last success. One run at a time, never two. */
+import type { Clock } from './clock.ts'
+
+export interface Loop {
+  readonly name: string
+  start(): void
+  /** Run soon instead of at the next tick; nudges during a run cause exactly one more. */
+  nudge(): void
+  /** Stops after the present run and resolves then. */
+  stop(): Promise<void>
+  /** Monotonic instant of the last run that ended well, or undefined. */
+  lastSuccessAt(): number | undefined
+}
+
+export interface LoopOptions {
+  name: string
+  everyMs: number
+  /** After the n-th fault in a row the wait is `everyMs * 2^n`, at most this. */
+  backoffMaxMs?: number
+  run: () => Promise<void> | void
+  onFault: (name: string, thrown: unknown, faultsInARow: number) => void
+}
+
+export function createLoop(options: LoopOptions, clock: Clock): Loop {
+  const { name, everyMs, run, onFault } = options
+  const backoffMaxMs = options.backoffMaxMs ?? Math.max(everyMs, 30_000)
+  let stopped = true
+  let faults = 0
+  let lastSuccess: number | undefined
+  let wake = new AbortController()
+  let nudged = false
+  let running: Promise<void> = Promise.resolve()
+
+  async function turn(): Promise<void> {
+    while (!stopped) {
+      nudged = false
+      try {
+        await run()
+        faults = 0
+        lastSuccess = clock.monotonicMs()
+      } catch (thrown) {
+        faults += 1
+        onFault(name, thrown, faults)
+      }
+      if (stopped || nudged) continue
+      wake = new AbortController()
+      await clock.sleep(faults === 0 ? everyMs : Math.min(everyMs * 2 ** faults, backoffMaxMs), wake.signal)
+    }
+  }
+
+  return {
+    name,
+    start() {
+      if (!stopped) return
+      stopped = false
+      running = turn()
+    },
+    nudge() {
+      nudged = true
+      wake.abort()
+    },
+    async stop() {
+      stopped = true
+      wake.abort()
+      await running
+    },
+    lastSuccessAt: () => lastSuccess,
+  }
+}

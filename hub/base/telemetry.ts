@@ -1,0 +1,31 @@
+/** The logger, with redaction that cannot be switched off (S1-62), and the names of every log key that may carry a secret. */
+import { type DestinationStream, type Logger, pino } from 'pino'
+
+export type Log = Logger
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+const SECRET_KEYS = [
+  'token',
+  'secret',
+  'password',
+  'authorization',
+  'key',
+  'privateKey',
+  'credential',
+  'hub-token',
+  'hub-signature',
+  'body',
+]
+
+/** One JSON line per entry (T30: pino escapes control characters); secret keys are masked at two depths. */
+export function createLog(level: LogLevel, destination: DestinationStream): Log {
+  const paths = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`])
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths, censor: '[redacted]' } },
+    destination,
+  )
+}
+
+export const silentLog = (): Log => pino({ level: 'silent' })

@@ -1,0 +1,233 @@
+/**
+ * The agent SDK: what a program inside a session's container uses to do its task and to talk through the hub.
+ *
+ * ```ts
+ * import { connect } from '../../hub/client/agent.ts'
+ *
+ * const hub = await connect()
+ * hub.onTask(async (task, signal) => {
+ *   hub.progress({ text: 'reading', done: 0, total: 2 })
+ *   const answer = await hub.request('agent:reader', 'survey.part', { first: 0 }, { timeoutMs: 10_000 })
+ *   const child = await hub.delegate({ agent: 'reader', params: { first: 1 }, inputs: task.inputs })
+ *   await hub.artifact.put('report.md', `# ${child.outcome}`)
+ *   return { answer }                       // becomes `result succeeded {value}`; a throw becomes `failed`
+ * })
+ * ```
+ *
+ * Errors are `HubError` with the hub's own code (`policy_denied`, `mailbox_full`, ...), its text in `message`, the rest in `facts`.
+ * Few small modules and no package: this is copied into every image, and its loading is part of every task's start.
+ */
+import { HubError } from '../base/errors.ts'
+import { newUuid, systemRandom } from '../base/random.ts'
+import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
+import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
+import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
+import { createInbox, type MessageHandler } from './agent/inbox.ts'
+import { createPendingReplies } from './agent/pending.ts'
+import { createTaskRun, type RunOptions, STOP_GRACE_MS, type TaskHandler } from './agent/task-run.ts'
+import { join, type Transport } from './agent/transport.ts'
+import { createWire } from './agent/wire.ts'
+
+export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
+export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
+
+export interface Progress {
+  text?: string
+  done?: number
+  total?: number
+}
+
+export interface Delegation {
+  /** The agent to run; without it the hub chooses one that has all of `needs`. */
+  agent?: string
+  needs?: string[]
+  params?: Body
+  /** Must be readable by this task; `task.inputs` passes its own on. */
+  inputs?: FolderRef | null
+  /** Never more than this task holds. */
+  capabilities?: string[]
+  ttlMs?: number
+  priority?: number
+}
+
+export interface HubAgent {
+  /** What the hub said at the join: session, agent, task, program, deadline. */
+  readonly joined: JoinAnswer
+  /** Aborted on cancel, drain, SIGTERM and shortly before the deadline; its reason says which. */
+  readonly signal: AbortSignal
+  /** What to do with the task. The return value is its result; large things belong into artifacts. */
+  onTask(handler: TaskHandler): void
+  /** A handler's return value answers a `request`; a throw answers it with `{error}`. `hub.onMessage('ping', () => ({ ok: true }))` */
+  onMessage(type: string, handler: MessageHandler): void
+  /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
+  subscribe(topic: string, handler: MessageHandler): Promise<void>
+  /** One message, accepted (audited and queued) when it resolves. */
+  send(kind: MessageKind, to: string, type: string, body?: Body): Promise<void>
+  /** Asks `agent:<name>` or `session:<id>` and waits for the reply's body; repeated until then. Throws `timed_out` (30 s by default). */
+  request(to: string, type: string, body?: Body, options?: { timeoutMs?: number }): Promise<Body>
+  /** Answers a request later than its handler returns; a handler's own return value needs no call. */
+  reply(message: Message, body?: Body): Promise<void>
+  publish(topic: string, type: string, body?: Body): Promise<void>
+  broadcast(type: string, body?: Body): Promise<void>
+  /** Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. */
+  delegate(delegation: Delegation): Promise<ChildOutcome>
+  /** Asks the operator; answers when the operator does. */
+  ask(text: string, options?: { timeoutMs?: number }): Promise<Body>
+  readonly artifact: Artifacts
+  /** A folder handed in as manifest and pack: `for await (const { entry, chunks } of hub.folder(task.inputs).files()) ...` */
+  folder(inputs: FolderRef): Folder
+  /** Shown live to whoever waits; only the latest of the last quarter second is sent. */
+  progress(progress: Progress): void
+  log(text: string, level?: 'debug' | 'info' | 'warn' | 'error'): Promise<void>
+  /** The value to report should the task be stopped before its handler returns. */
+  partial(value: unknown): void
+  /** Runs the task and posts its result; for the shim, or for a program started by itself, after its handlers are registered. */
+  run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
+  /** Ends the line to the hub. `run` does it by itself. */
+  close(): void
+}
+
+export interface ConnectOptions {
+  /** `HUB_SOCKET`, else `/run/hub/hub.sock`. */
+  socketPath?: string
+  /** How long to try to join, in ms; never past `HUB_DEADLINE`. */
+  joinTimeoutMs?: number
+}
+
+const PROGRESS_EVERY_MS = 250
+const SEND_PATIENCE_MS = 30_000
+const asBuffer = (value: unknown) => Buffer.from(JSON.stringify(value))
+
+let connection: Promise<HubAgent> | undefined
+
+/** Joins the hub, once per process: one process is one session, so every later call answers the same agent. */
+export function connect(options: ConnectOptions = {}): Promise<HubAgent> {
+  connection ??= open(options)
+  return connection
+}
+
+async function open({ socketPath, joinTimeoutMs = 30_000 }: ConnectOptions): Promise<HubAgent> {
+  const wire = createWire(socketPath ?? process.env.HUB_SOCKET ?? '/run/hub/hub.sock')
+  const deadlineMs = Number(process.env.HUB_DEADLINE) || Number.POSITIVE_INFINITY
+  const { transport, answer } = await join(wire, performance.now() + Math.min(joinTimeoutMs, deadlineMs - Date.now()))
+  if (process.env.HUB_SESSION !== undefined && process.env.HUB_SESSION !== answer.session) {
+    throw new HubError('unauthenticated', 'the hub answered for another session than HUB_SESSION')
+  }
+  const agent = createAgent(transport, answer)
+  process.once('SIGTERM', agent.terminate)
+  return agent
+}
+
+function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { terminate: () => void } {
+  const pending = createPendingReplies()
+  let handler: TaskHandler | undefined
+  let latestProgress: Progress | undefined
+  let progressTimer: NodeJS.Timeout | undefined
+
+  const newId = () => newUuid(systemRandom, Date.now())
+  const post = (envelope: Body, options: { patient?: boolean; withinMs?: number } = {}) =>
+    transport.call({
+      method: 'POST',
+      path: '/v1/send',
+      body: asBuffer(envelope),
+      patient: options.patient ?? false,
+      untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS),
+    })
+  const inbox = createInbox({
+    transport,
+    pending,
+    reply: (message, body) => reply(message, body),
+    onStop(kind, body) {
+      if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
+      else run.stop(new HubError('mode_draining', 'the hub is stopping'), Number(body.graceMs) || STOP_GRACE_MS)
+    },
+    onEnd: (thrown) => run.stop(new HubError('token_revoked', `the session ended: ${String(thrown)}`), STOP_GRACE_MS),
+  })
+  transport.onRestored(() => pending.repeatAll())
+
+  /** Sends and waits for the reply: both under one id, whichever fails first ends it. */
+  async function exchange(envelope: Body & { id: string }, what: string, timeoutMs?: number): Promise<Body> {
+    inbox.start()
+    const say = () => post(envelope, { withinMs: timeoutMs ?? SEND_PATIENCE_MS })
+    const answer = pending.open(envelope.id, { what, repeat: say, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
+    say().catch((thrown) => pending.fail(envelope.id, thrown))
+    return await answer
+  }
+  async function send(kind: MessageKind, to: string, type: string, body: Body = {}): Promise<void> {
+    await post({ id: newId(), kind, to, type, body })
+  }
+  async function reply(message: Message, body: Body = {}): Promise<void> {
+    await post({ id: newId(), kind: 'reply', to: `session:${message.from.session}`, correlationId: message.id, body })
+  }
+  async function flushProgress(): Promise<void> {
+    clearTimeout(progressTimer)
+    progressTimer = undefined
+    const body = latestProgress
+    latestProgress = undefined
+    // At most once: what is lost here is overtaken by the next.
+    if (body !== undefined) await post({ id: newId(), kind: 'progress', body }, { withinMs: 2_000 }).catch(() => {})
+  }
+  const run = createTaskRun({
+    task: joined.task,
+    ttlMs: joined.deadlineMs - joined.nowMs,
+    async post(body, withinMs) {
+      await flushProgress()
+      await post({ id: newId(), kind: 'result', body }, { patient: true, withinMs })
+    },
+  })
+  const artifact = createArtifacts(transport)
+
+  return {
+    joined,
+    signal: run.signal,
+    onTask(given) {
+      if (handler !== undefined) throw new TypeError('onTask was called twice: a session has one task')
+      handler = given
+    },
+    onMessage: inbox.onType,
+    async subscribe(topic, given) {
+      inbox.onTopic(topic, given)
+      inbox.start()
+      await transport.call({ method: 'POST', path: '/v1/subscribe', body: asBuffer({ topic }) })
+    },
+    send,
+    request: (to, type, body = {}, { timeoutMs = 30_000 } = {}) =>
+      exchange({ id: newId(), kind: 'request', to, type, timeoutMs, body }, `${type} from ${to}`, timeoutMs),
+    reply,
+    publish: (topic, type, body) => send('event', `topic:${topic}`, type, body),
+    broadcast: (type, body) => send('broadcast', 'all', type, body),
+    async delegate(delegation) {
+      const answer = await exchange(
+        { id: newId(), kind: 'delegate', to: 'hub', body: { ...delegation } },
+        'the child task',
+      )
+      return answer as unknown as ChildOutcome
+    },
+    ask: (text, { timeoutMs } = {}) =>
+      exchange({ id: newId(), kind: 'ask', body: { text } }, 'the question to the operator', timeoutMs),
+    artifact,
+    folder: (inputs) => createFolder(artifact, inputs),
+    progress(progress) {
+      latestProgress = progress
+      progressTimer ??= setTimeout(() => void flushProgress(), PROGRESS_EVERY_MS).unref()
+    },
+    log: (text, level = 'info') => post({ id: newId(), kind: 'log', body: { level, text } }).then(() => {}),
+    partial: run.partial,
+    async run(options) {
+      inbox.start()
+      inbox.release()
+      try {
+        return await run.run(handler, options)
+      } finally {
+        close()
+      }
+    },
+    close,
+    terminate: () => run.stop(new HubError('cancelled', 'the container is being stopped'), STOP_GRACE_MS),
+  }
+
+  function close(): void {
+    inbox.stop()
+    transport.close()
+  }
+}

@@ -1,0 +1,62 @@
+/** What the hub and the SDK say to each other beside the envelope: types only, nothing of this runs. */
+import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
+
+export type Body = Record<string, unknown>
+
+/** The task this session was started for. */
+export interface TaskFacts {
+  task: string
+  /** 1 for the first try. */
+  attempt: number
+  params: Body
+  inputs: FolderRef | null
+  capabilities: string[]
+  /** Who delegated it; null when an operator submitted it. */
+  parent: { agent: string; session: string } | null
+  /** Delegations still allowed below this task. */
+  depthLeft: number
+  /** Tasks the tree below may still create. */
+  tasksLeft: number
+}
+
+export interface Program {
+  driver: 'sdk' | 'json-lines' | 'command'
+  run: string[]
+  env: Record<string, string>
+}
+
+export interface TokenAnswer {
+  token: string
+  tokenExpiresAtMs: number
+  nowMs: number
+}
+
+export interface JoinAnswer extends TokenAnswer {
+  session: string
+  agent: string
+  instance: string
+  deadlineMs: number
+  program: Program
+  task: TaskFacts
+}
+
+export interface ArtifactRow {
+  sha256: string
+  size: number
+  name: string
+  task?: string
+}
+
+/** How a delegated child ended. */
+export interface ChildOutcome {
+  task: string
+  outcome: 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
+  value?: unknown
+  error?: string
+  artifacts: ArtifactRow[]
+}
+
+/** A message as a handler sees it; `from` was set by the hub from the sender's session, never by the sender. */
+export interface Message extends Delivery {
+  from: { agent: string; session: string }
+}

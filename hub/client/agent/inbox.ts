@@ -1,0 +1,141 @@
+/**
+ * What comes from the hub: one waiting receive, repeats dropped, each message to its handler.
+ *
+ * 1. `after` passes a delivery only once it is in our hands; a handler never holds up the next receive.
+ * 2. A message id of one sender is handled once, across reconnects and hub restarts (the last 4 096 of each sender).
+ * 3. After a restored link reading begins at 0 again: a restarted hub counts anew, and what is offered twice falls to 2.
+ */
+import { HubError } from '../../base/errors.ts'
+import type { Delivery } from '../../protocol/envelope.ts'
+import type { Body, Message } from './contract.ts'
+import type { PendingReplies } from './pending.ts'
+import type { Transport } from './transport.ts'
+
+/** What it returns to a `request` is the reply: an object as it is, anything else as `{value}`. */
+export type MessageHandler = (body: Body, message: Message) => unknown
+
+export interface InboxOptions {
+  transport: Transport
+  pending: PendingReplies
+  reply: (message: Message, body: Body) => Promise<unknown>
+  /** A `cancel` or `finish` delivery. */
+  onStop: (kind: 'cancel' | 'finish', body: Body) => void
+  /** Reading can never succeed again: the session ended or the deadline passed. */
+  onEnd: (thrown: unknown) => void
+}
+
+export interface Inbox {
+  /** Begins to receive; a second call does nothing. */
+  start(): void
+  /** Messages without a handler wait until the task begins, so that a handler may be registered late; then they are answered. */
+  release(): void
+  onType(type: string, handler: MessageHandler): void
+  onTopic(topic: string, handler: MessageHandler): void
+  stop(): void
+}
+
+const SEEN_PER_SENDER = 4096
+const SENDERS_MAX = 256
+const HANDLERS_MAX = 1024
+const WAIT_MS = 25_000
+
+export function createInbox(options: InboxOptions): Inbox {
+  const { transport, pending, reply } = options
+  const byType = new Map<string, MessageHandler>()
+  const byTopic = new Map<string, MessageHandler>()
+  const isNew = createSeen()
+  let after = 0
+  let state: 'idle' | 'running' | 'stopped' = 'idle'
+  let held: Message[] | undefined = []
+  let handling = 0
+
+  transport.onRestored(() => {
+    after = 0
+  })
+
+  async function turn(): Promise<void> {
+    while (state === 'running') {
+      const deliveries = await transport.receive(() => after, WAIT_MS)
+      for (const delivery of deliveries) {
+        after = Math.max(after, delivery.number)
+        if (state === 'running' && isNew(delivery)) take(delivery)
+      }
+    }
+  }
+
+  function take(delivery: Delivery): void {
+    if (delivery.kind === 'reply' || delivery.kind === 'refused') pending.settle(delivery)
+    else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
+    else if (delivery.from !== undefined) void handle(delivery as Message)
+  }
+
+  const handlerOf = ({ topic, type = '' }: Message) =>
+    (topic === undefined ? undefined : byTopic.get(topic)) ?? byType.get(type)
+
+  async function handle(message: Message): Promise<void> {
+    const handler = handlerOf(message)
+    if (handler === undefined && held !== undefined) {
+      held.push(message)
+      return
+    }
+    let body: Body
+    try {
+      if (handler === undefined) throw new Error(`no handler for ${message.type}`)
+      if (handling >= HANDLERS_MAX) throw new Error(`over ${HANDLERS_MAX} messages are being handled; try again later`)
+      handling += 1
+      try {
+        body = bodyOf(await handler(message.body, message))
+      } finally {
+        handling -= 1
+      }
+    } catch (thrown) {
+      body = { error: thrown instanceof Error ? thrown.message : String(thrown) }
+    }
+    // A reply that cannot be sent any more has nobody waiting for it.
+    if (message.messageKind === 'request') await reply(message, body).catch(() => {})
+  }
+
+  return {
+    start() {
+      if (state !== 'idle') return
+      state = 'running'
+      turn().catch((thrown) => {
+        if (state === 'running') options.onEnd(thrown)
+      })
+    },
+    release() {
+      const messages = held ?? []
+      held = undefined
+      for (const message of messages) void handle(message)
+    },
+    onType: (type, handler) => void byType.set(type, handler),
+    onTopic: (topic, handler) => void byTopic.set(topic, handler),
+    stop() {
+      state = 'stopped'
+      pending.failAll(new HubError('cancelled', 'this session has ended'))
+    },
+  }
+}
+
+function bodyOf(returned: unknown): Body {
+  if (returned === undefined || returned === null) return {}
+  return typeof returned === 'object' && !Array.isArray(returned) ? (returned as Body) : { value: returned }
+}
+
+/** Answers whether a delivery is seen for the first time; remembers the last ids of each sender, oldest forgotten first. */
+function createSeen(): (delivery: Delivery) => boolean {
+  const senders = new Map<string, Set<string>>()
+  return ({ from, id }) => {
+    const sender = from?.session ?? 'hub'
+    let seen = senders.get(sender)
+    if (seen?.has(id)) return false
+    if (seen === undefined) {
+      seen = new Set()
+      senders.set(sender, seen)
+      if (senders.size > SENDERS_MAX) senders.delete(senders.keys().next().value ?? '')
+    }
+    seen.add(id)
+    if (seen.size > SEEN_PER_SENDER) seen.delete(seen.keys().next().value ?? '')
+    return true
+  }
+}

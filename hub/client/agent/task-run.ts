@@ -1,0 +1,130 @@
+/**
+ * One task from its handler's start to its posted result.
+ *
+ * 1. A result is posted exactly once, whatever ends the handler: return, throw, cancel, drain, SIGTERM or the deadline.
+ * 2. Stopped before it was done means `failed` with the reason; what the handler still returned, or last marked as partial, is its value.
+ * 3. The abort comes early enough that a partial result arrives before the deadline.
+ */
+import { HubError } from '../../base/errors.ts'
+import type { ResultBody } from '../../protocol/envelope.ts'
+import type { TaskFacts } from './contract.ts'
+
+export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
+
+export interface RunOptions {
+  /** Runs after the handler and before the result is posted: the shim stores `/workspace/out` here. */
+  beforeResult?: () => Promise<void>
+  /** Why there is nothing to run: the task fails with this text. */
+  failure?: string | undefined
+}
+
+export interface TaskRunOptions {
+  task: TaskFacts
+  /** Span from the join to the deadline. */
+  ttlMs: number
+  /** Posts the result; rejects with what the hub said. `withinMs` is left to do so. */
+  post: (body: ResultBody, withinMs: number) => Promise<void>
+}
+
+export interface TaskRun {
+  readonly signal: AbortSignal
+  /** Why the task stops early, and how long it still has, in ms. The shortest time wins. */
+  stop(reason: HubError, graceMs: number): void
+  partial(value: unknown): void
+  run(handler: TaskHandler | undefined, options?: RunOptions): Promise<ResultBody>
+}
+
+/** Grace of SIGTERM and `cancel`: the engine kills after this (sandbox.md section 2). */
+export const STOP_GRACE_MS = 5_000
+const ERROR_CHARS_MAX = 4_000
+
+export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
+  const abort = new AbortController()
+  const startedAt = performance.now()
+  let partialValue: unknown
+  let endAt = startedAt + ttlMs
+  let handlerEnd: NodeJS.Timeout | undefined
+  let giveUp = () => {}
+  const handlerGone = new Promise<void>((resolve) => {
+    giveUp = resolve
+  })
+
+  function stop(reason: HubError, graceMs: number): void {
+    endAt = Math.min(endAt, performance.now() + graceMs)
+    clearTimeout(handlerEnd)
+    // A fifth of the grace belongs to storing and posting what there is.
+    handlerEnd = setTimeout(giveUp, Math.max(0, (endAt - performance.now()) * 0.8))
+    abort.abort(reason)
+  }
+  const graceMs = Math.min(STOP_GRACE_MS, ttlMs / 5)
+  const deadline = setTimeout(
+    () => stop(new HubError('ttl_expired', 'the session reached its time to live'), graceMs),
+    Math.max(0, ttlMs - graceMs),
+  ).unref()
+
+  async function outcomeOf(handler: TaskHandler | undefined): Promise<ResultBody> {
+    let failure: string | undefined
+    let value: unknown
+    const handled = (async () => {
+      if (handler === undefined) throw new Error('the program registered no task handler: call hub.onTask(handler)')
+      value = await handler(task, abort.signal)
+    })().catch((thrown: unknown) => {
+      failure = thrown instanceof Error ? thrown.message : String(thrown)
+    })
+    await Promise.race([handled, handlerGone])
+    const reason = abort.signal.reason as HubError | undefined
+    if (abort.signal.aborted) failure = `stopped before it was done: ${reason?.message ?? ''}`
+    value ??= failure === undefined ? undefined : partialValue
+    const base: ResultBody = failure === undefined ? { outcome: 'succeeded' } : failed(failure)
+    return value === undefined ? base : { ...base, value }
+  }
+
+  async function run(handler: TaskHandler | undefined, options: RunOptions = {}): Promise<ResultBody> {
+    const { failure } = options
+    let body = failure === undefined ? await outcomeOf(handler) : failed(failure)
+    clearTimeout(deadline)
+    const left = () => Math.max(200, endAt - performance.now())
+    try {
+      await Promise.race([options.beforeResult?.(), whenStopped(abort.signal).then(() => sleep(left() / 2))])
+    } catch (thrown) {
+      body = { ...body, ...failed(`its outputs could not be stored: ${(thrown as Error).message}`) }
+    }
+    try {
+      await post(body, left())
+    } catch (thrown) {
+      if (!isValueRefused(thrown)) {
+        // Cancelled or out of time: the hub has settled the task already and takes nothing more.
+        if (abort.signal.aborted && thrown instanceof HubError) return body
+        throw thrown
+      }
+      const why = (thrown as Error).message
+      body = failed(`the returned value was refused: ${why}; return less, and store larger things as artifacts`)
+      await post(body, left())
+    } finally {
+      clearTimeout(handlerEnd)
+    }
+    return body
+  }
+
+  return {
+    signal: abort.signal,
+    stop,
+    partial(value) {
+      partialValue = value
+    },
+    run,
+  }
+}
+
+/** A value JSON cannot hold, or that the hub finds too large: the program's fault, to be said in its result. */
+const isValueRefused = (thrown: unknown) =>
+  thrown instanceof TypeError ||
+  (thrown instanceof HubError && ['too_large', 'schema_invalid', 'limit_exceeded'].includes(thrown.code))
+
+const whenStopped = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
+const failed = (error: string): ResultBody => ({ outcome: 'failed', error: error.slice(0, ERROR_CHARS_MAX) })

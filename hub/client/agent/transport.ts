@@ -1,0 +1,165 @@
+/**
+ * The session's line to the hub: joins, keeps the token young, repeats what got lost. Everything above it speaks only through
+ * `Transport`, so that WebSocket frames can take the place of signed requests without a change above.
+ *
+ * 1. Whatever is repeated keeps its body (and so its envelope id) and takes a new nonce and timestamp.
+ * 2. After a lost link the first thing that succeeds is a renewal; then `onRestored` listeners run; then the lost calls repeat.
+ * 3. Nothing is repeated past the session's deadline, or past the call's own `untilAt`.
+ */
+import { ERRORS, type ErrorCode, HubError } from '../../base/errors.ts'
+import type { Delivery } from '../../protocol/envelope.ts'
+import type { JoinAnswer, TokenAnswer } from './contract.ts'
+import { type Answer, type Exchange, LinkLost, type Wire } from './wire.ts'
+
+export interface Call extends Omit<Exchange, 'path' | 'token'> {
+  /** A function where the path depends on what a restored link changed. */
+  path: string | (() => string)
+  /** Also wait for a hub that answers "unavailable": for what must not be lost, such as a result. */
+  patient?: boolean
+  /** Monotonic instant after which no further try is made. */
+  untilAt?: number
+}
+
+export interface Transport {
+  call(call: Call): Promise<Buffer>
+  /** Waits for deliveries numbered above `after()`. */
+  receive(after: () => number, waitMs: number): Promise<Delivery[]>
+  onRestored(listener: () => void): void
+  close(): void
+}
+
+const BACKOFF_MIN_MS = 100
+const BACKOFF_MAX_MS = 2_000
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+const backoffMs = (failures: number) => Math.min(BACKOFF_MIN_MS * 2 ** failures, BACKOFF_MAX_MS)
+
+/** The hub's problem document as the error it stands for; a code this SDK does not know yet keeps its text under `internal`. */
+export function errorOf(answer: Answer): HubError {
+  let problem: Record<string, unknown> = {}
+  try {
+    problem = JSON.parse(answer.body.toString()) as Record<string, unknown>
+  } catch {}
+  const code = Object.hasOwn(ERRORS, String(problem.code)) ? (problem.code as ErrorCode) : 'internal'
+  const next = typeof problem.next === 'string' ? problem.next : ERRORS[code].next
+  return new HubError(code, String(problem.detail ?? `status ${answer.status}`), { facts: { ...problem, next } })
+}
+
+/** Joins over the wire, repeating a lost join until `joinUntilAt`, and answers the line with what the hub said. */
+export async function join(wire: Wire, joinUntilAt: number): Promise<{ transport: Transport; answer: JoinAnswer }> {
+  const body = Buffer.from(JSON.stringify({ publicKey: wire.publicKey }))
+  for (let failures = 0; ; failures += 1) {
+    try {
+      const raw = await wire.exchange({ method: 'POST', path: '/v1/join', body, idleMs: 10_000 })
+      if (raw.status !== 200) throw errorOf(raw)
+      const answer = JSON.parse(raw.body.toString()) as JoinAnswer
+      return { transport: createTransport(wire, answer), answer }
+    } catch (thrown) {
+      const later = thrown instanceof LinkLost || (thrown instanceof HubError && isUnavailable(thrown))
+      if (!later || performance.now() >= joinUntilAt) throw thrown
+      await sleep(backoffMs(failures))
+    }
+  }
+}
+
+const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
+
+function createTransport(wire: Wire, joined: JoinAnswer): Transport {
+  const deadlineAt = performance.now() + (joined.deadlineMs - joined.nowMs)
+  const restored: (() => void)[] = []
+  let token = ''
+  let closed = false
+  let renewal: Promise<void> | undefined
+  let restoring: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  function take(answer: TokenAnswer): void {
+    token = answer.token
+    clearTimeout(timer)
+    const halfLifeMs = Math.max(1_000, (answer.tokenExpiresAtMs - answer.nowMs) / 2)
+    // A renewal that fails here is tried again by the first call that is refused.
+    timer = setTimeout(() => void renew().catch(() => {}), halfLifeMs).unref()
+  }
+
+  function renew(): Promise<void> {
+    renewal ??= wire
+      .exchange({ method: 'POST', path: '/v1/renew', body: Buffer.from('{}'), idleMs: 10_000 })
+      .then((raw) => {
+        if (raw.status !== 200) throw errorOf(raw)
+        if (!closed) take(JSON.parse(raw.body.toString()) as TokenAnswer)
+      })
+      .finally(() => {
+        renewal = undefined
+      })
+    return renewal
+  }
+
+  async function renewUntilDeadline(): Promise<void> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        await renew()
+        for (const listener of restored) listener()
+        return
+      } catch (thrown) {
+        const later = thrown instanceof LinkLost || (thrown instanceof HubError && isUnavailable(thrown))
+        if (!later || closed || performance.now() >= deadlineAt) throw thrown
+        await sleep(backoffMs(failures))
+      }
+    }
+  }
+
+  function restore(): Promise<void> {
+    restoring ??= renewUntilDeadline().finally(() => {
+      restoring = undefined
+    })
+    return restoring
+  }
+
+  async function call(request: Call): Promise<Buffer> {
+    const { path, patient = false, untilAt = deadlineAt, ...exchange } = request
+    let renewed = false
+    for (let failures = 0; ; failures += 1) {
+      if (closed) throw new HubError('cancelled', 'this session is closed')
+      try {
+        const at = typeof path === 'string' ? path : path()
+        const answer = await wire.exchange({ ...exchange, path: at, token })
+        if (answer.status < 300) return answer.body
+        throw errorOf(answer)
+      } catch (thrown) {
+        if (closed || performance.now() >= untilAt) throw thrown
+        if (thrown instanceof LinkLost) {
+          await sleep(backoffMs(failures))
+          await restore()
+        } else if (!(thrown instanceof HubError)) throw thrown
+        else if (thrown.code === 'unauthenticated' && !renewed) {
+          renewed = true
+          await renew()
+        } else if (thrown.code === 'nonce_used' && failures < 8) {
+          // The first try arrived and its answer was lost: the same again with a new nonce gets the recorded outcome.
+        } else if (
+          thrown.code === 'rate_limited' ||
+          thrown.code === 'mailbox_full' ||
+          (patient && isUnavailable(thrown))
+        ) {
+          const askedMs = Number(thrown.facts.retryAfterMs)
+          await sleep(askedMs > 0 ? Math.min(askedMs, 30_000) : backoffMs(failures))
+        } else throw thrown
+      }
+    }
+  }
+
+  take(joined)
+  return {
+    call,
+    async receive(after, waitMs) {
+      const path = () => `/v1/receive?after=${after()}&waitMs=${waitMs}`
+      const body = await call({ method: 'GET', path, idleMs: waitMs + 10_000 })
+      return (JSON.parse(body.toString()) as { deliveries: Delivery[] }).deliveries
+    },
+    onRestored: (listener) => void restored.push(listener),
+    close() {
+      closed = true
+      clearTimeout(timer)
+      wire.close()
+    },
+  }
+}

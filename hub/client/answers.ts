@@ -1,0 +1,128 @@
+/** What the hub and the watchdog answer, as far as the command shows it. Types only. */
+
+export interface TaskView {
+  id: string
+  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
+  agent: string | null
+  needs: string[]
+  params: Record<string, unknown>
+  priority: number
+  held: boolean
+  depth: number
+  parent: string | null
+  attempts: number
+  restarts: number
+  outcome: { outcome: string; value?: unknown; error?: unknown } | null
+  error: { code: string; detail: string } | null
+  createdAtMs: number
+  startedAtMs: number | null
+  endedAtMs: number | null
+  requestedBy: string
+  artifacts: { name: string; sha256: string; size: number }[]
+  progress: { text: string; done: number | null; total: number | null; atMs: number } | null
+  session: string | null
+  children: number
+}
+export interface AttemptView {
+  attempt: number
+  state: string
+  session: string | null
+  startedAtMs: number | null
+  endedAtMs: number | null
+  exit: string | null
+  exitCode: number | null
+}
+export interface SessionView {
+  id: string
+  agent: string
+  task: string | null
+  attempt: number | null
+  state: string
+  generation: number
+  containerId: string | null
+  exit: string | null
+  createdAtMs: number
+  expiresAtMs: number
+  mailbox: number
+}
+export interface AgentView {
+  name: string
+  description: string
+  image: string
+  imageId: string | null
+  state: 'registered' | 'unhealthy' | 'suspended' | 'retired'
+  reason: string | null
+  capabilities: string[]
+  driver: string
+  mode: string
+  sessions: number
+  restarts: number
+}
+export interface AgentListing {
+  agents: AgentView[]
+  problems: { file: string; line: number | null; message: string }[]
+}
+export interface ModeView {
+  mode: string
+  conditions: { name: string; mode: string; sinceMs: number; reason: string; sticky: boolean; endsBy: string }[]
+  since: number
+  dispatched: number
+  queued: number
+  running: number
+  sessions: number
+  auditHead: string
+  auditSize: number
+  lease: { remainingMs: number; heartbeatAgeMs: number; deadlineInMs: number } | null
+  instance: string
+  version: string
+  uptimeMs: number
+}
+export interface HeartbeatView {
+  acceptedAtMs: number
+  dueAtMs: number
+  safeAtMs: number
+  stopAtMs: number
+}
+export interface StoppedContainer {
+  container: string
+  session: string | null
+  outcome: 'gone' | 'already_gone' | 'failed'
+  reason?: string
+}
+export interface StopView {
+  path: string
+  requested: number
+  containers: StoppedContainer[]
+}
+export interface AuditRecord {
+  seq: number
+  atMs: number
+  principal: string
+  action: string
+  resource: string
+  outcome: string
+  reason: string | null
+  decisionId: string | null
+  payloadHash: string | null
+  hash: string
+}
+export interface AuditVerdict {
+  ok: boolean
+  size: number
+  head: string
+  firstBad: { seq: number; reason: string } | null
+  checkpoints: number
+  witness: unknown
+}
+export interface CheckView {
+  name: string
+  ok: boolean | null
+  detail: string
+  mend: string | null
+}
+export interface ArtifactView {
+  sha256: string
+  size: number
+  name: string
+  task: string | null
+}

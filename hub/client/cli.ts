@@ -1,0 +1,89 @@
+/**
+ * The `hub` command. Exit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable or unavailable, 5 the task failed, 6 timed out.
+ * Results go to stdout, everything else to stderr. This file parses; cli/table.ts lists the commands; the rest loads when it is needed.
+ */
+import { Command, CommanderError } from 'commander'
+import { homeOf } from './cli/home.ts'
+import { COMMANDS, GROUPS, type Command as Row } from './cli/table.ts'
+import { createTerminal } from './cli/terminal.ts'
+import { clean } from './cli/text.ts'
+import { documentOf, EXIT, exitCodeOf, toProblem } from './problem.ts'
+
+const terminal = createTerminal(process.stdin, process.stdout, process.stderr)
+
+async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
+  const home = homeOf(options.home as string | undefined, process.env)
+  if (row.load === undefined) return (await import('./cli/start.ts')).init(home)
+  const { createContext } = await import('./cli/context.ts')
+  // The home is judged before the room is loaded: "no hub here" must be quick.
+  const context = createContext(home, options.json === true, terminal)
+  return (await (await row.load())(context, args, options)) ?? EXIT.done
+}
+
+/** Commander's arguments: positional ones, of which a variadic one is a list, then options and the command. */
+const positional = (values: readonly unknown[]): string[] =>
+  values
+    .slice(0, -2)
+    .flat()
+    .filter((value) => typeof value === 'string')
+
+function build(): Command {
+  const program = new Command('hub')
+    .description('A security-first hub for AI agents.')
+    .option('--home <dir>', 'the home of the hub (HUB_HOME, else ~/.hub)')
+    .option('--json', 'results as JSON')
+    .configureHelp({ showGlobalOptions: true })
+    .helpCommand(false)
+    // Every command says how its use went wrong in the same way; see below.
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 the task failed, 6 timed out.',
+    )
+  const groups = new Map(
+    Object.entries(GROUPS).map(([name, text]) => [
+      name,
+      new Command(name).description(text).helpCommand(false).copyInheritedSettings(program),
+    ]),
+  )
+  for (const row of COMMANDS) {
+    const [first = '', second] = row.words.split(' ')
+    const group = second === undefined ? undefined : groups.get(first)
+    if (group !== undefined && group.parent === null) program.addCommand(group)
+    const command = (group ?? program).command(second ?? first).description(row.text)
+    if (row.args !== undefined) command.arguments(row.args)
+    for (const [flags, text, many] of row.flags ?? []) {
+      if (many === undefined) command.option(flags, text)
+      else command.option(flags, text, (value: string, before: string[]) => [...before, value], [])
+    }
+    command.action(async (...values: unknown[]) => {
+      process.exitCode = await run(row, positional(values), command.optsWithGlobals())
+    })
+  }
+  return program
+}
+
+async function main(): Promise<void> {
+  try {
+    await build().parseAsync()
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return
+      // Help on its own, as of `hub task`, is help asked for in the wrong place.
+      if (error.code !== 'commander.help') {
+        process.stderr.write(`hub: ${clean(error.message.replace(/^error: /, ''))}\nnext: see \`hub --help\`\n`)
+      }
+      process.exitCode = EXIT.usage
+      return
+    }
+    const problem = toProblem(error)
+    if (process.argv.includes('--json')) terminal.json(documentOf(problem))
+    const decision = typeof problem.facts.decisionId === 'string' ? ` (decision ${problem.facts.decisionId})` : ''
+    terminal.note(`hub: ${problem.message}${decision}`)
+    terminal.note(`next: ${problem.next}`)
+    process.exitCode = exitCodeOf(problem)
+  }
+}
+
+await main()

@@ -1,0 +1,79 @@
+/** `hub agent ...`: the catalogue of cards, with what is wrong in it. */
+import type { AgentListing, AgentView } from '../answers.ts'
+import { EXIT } from '../problem.ts'
+import { type Context, type Run, showList } from './context.ts'
+import { type Cell, columns, facts, type Paint, type Style } from './text.ts'
+
+const STYLES: Readonly<Record<AgentView['state'], Style>> = {
+  registered: 'green',
+  unhealthy: 'red',
+  suspended: 'yellow',
+  retired: 'dim',
+}
+const stateCell = (agent: AgentView): Cell => ({ text: agent.state, style: STYLES[agent.state] ?? 'bold' })
+
+const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
+  columns(
+    ['AGENT', 'STATE', 'DRIVER', 'SESSIONS', 'RESTARTS', 'CAPABILITIES', 'WHAT'],
+    agents.map((each) => [
+      each.name,
+      stateCell(each),
+      each.driver,
+      String(each.sessions),
+      String(each.restarts),
+      each.capabilities.join(','),
+      each.reason ?? each.description,
+    ]),
+    paint,
+  )
+
+/** Broken cards go to stderr, so that a list on stdout stays a list. */
+function sayProblems({ terminal }: Context, listing: Partial<AgentListing>): number {
+  const problems = listing.problems ?? []
+  for (const { file, line, message } of problems) {
+    terminal.note(`not loaded: ${file}${line ? `:${line}` : ''}: ${message}`)
+  }
+  return problems.length
+}
+
+export const list: Run = async (context) => {
+  const listing = (await context.hub.call('agent.list')) as AgentListing
+  sayProblems(context, listing)
+  const empty = "no agents: put a card into the home's agents/ and run `hub agent reload`"
+  showList(context, listing.agents, { empty, table: (rows) => agentTable(rows, context.terminal.paint) })
+  return EXIT.done
+}
+
+export const show: Run = async ({ hub, json, terminal }, [name = '']) => {
+  const answer = (await hub.call('agent.show', { name })) as { agent?: AgentView } & Record<string, unknown>
+  if (json) terminal.json(answer)
+  else {
+    const rows = Object.entries(answer.agent ?? answer).map(
+      ([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)] as const,
+    )
+    terminal.out(facts(rows, terminal.paint))
+  }
+  return EXIT.done
+}
+
+/** Loads the cards again; a card that does not load is exit 3, the others are loaded all the same. */
+export const reload: Run = async (context) => {
+  const listing = (await context.hub.call('agent.reload')) as Partial<AgentListing>
+  if (context.json) context.terminal.json(listing)
+  else context.terminal.out(agentTable(listing.agents ?? [], context.terminal.paint))
+  return sayProblems(context, listing) > 0 ? EXIT.refused : EXIT.done
+}
+
+async function changed({ hub, json, terminal }: Context, operation: 'agent.reset' | 'agent.suspend', name: string) {
+  const answer = await hub.call(operation, { name })
+  if (json) terminal.json(answer)
+  else
+    terminal.out(
+      operation === 'agent.reset'
+        ? `${name} may start again`
+        : `${name} is suspended; \`hub agent reset ${name}\` ends it`,
+    )
+  return EXIT.done
+}
+export const reset: Run = (context, [name = '']) => changed(context, 'agent.reset', name)
+export const suspend: Run = (context, [name = '']) => changed(context, 'agent.suspend', name)

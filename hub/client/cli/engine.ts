@@ -1,0 +1,125 @@
+/**
+ * The command's last resort: this home's containers, by label, straight over the engine's socket; used when hub and watchdog are dead.
+ * Only containers labelled `hub.instance=<home>/instance` are listed or touched; gone means that the engine says so.
+ */
+import { readFileSync } from 'node:fs'
+import http from 'node:http'
+import type { StoppedContainer, StopView } from '../answers.ts'
+import { Problem } from '../problem.ts'
+import type { Paths } from './home.ts'
+
+interface Found {
+  id: string
+  name: string
+  session: string | null
+}
+
+const API = '/v1.41'
+const CALL_MS = 15_000
+const GRACE_SECONDS = 5
+
+function request(
+  socketPath: string,
+  method: string,
+  path: string,
+  deadlineMs: number,
+): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = http.request({ socketPath, method, path: API + path, agent: false, headers: { host: 'localhost' } })
+    const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${deadlineMs / 1000} s`)), deadlineMs)
+    call.on('close', () => clearTimeout(deadline))
+    call.on('error', reject)
+    call.on('response', (response) => {
+      let body = ''
+      response.setEncoding('utf8')
+      response.on('data', (part: string) => {
+        body += part
+        if (body.length > 16 * 1024 * 1024) call.destroy(new Error('its answer is too large'))
+      })
+      response.on('error', reject)
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+    call.end()
+  })
+}
+
+/** Where this home's engine listens: the watchdog's configuration names it, else the usual place. */
+export function engineSocketOf(paths: Paths): string {
+  try {
+    const named = (JSON.parse(readFileSync(paths.watchdogConfig, 'utf8')) as { engineSocket?: unknown }).engineSocket
+    return typeof named === 'string' ? named : '/var/run/docker.sock'
+  } catch {
+    return '/var/run/docker.sock'
+  }
+}
+
+const instanceOf = (paths: Paths): string => {
+  const text = readFileSync(paths.instance, 'utf8').trim()
+  // An empty or odd label value could match more than ours.
+  if (!/^[0-9a-f-]{36}$/.test(text)) {
+    throw new Problem(
+      'not_stopped',
+      'fault',
+      `${paths.instance} does not hold an instance id`,
+      'restore it from a backup',
+    )
+  }
+  return text
+}
+
+/** The containers of this home, in any state. @throws Problem where the engine does not answer */
+export async function listContainers(paths: Paths): Promise<Found[]> {
+  const socket = engineSocketOf(paths)
+  const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instanceOf(paths)}`] }))
+  try {
+    const { status, body } = await request(socket, 'GET', `/containers/json?all=1&filters=${filters}`, CALL_MS)
+    if (status !== 200) throw new Error(`it answered ${status}`)
+    const rows = JSON.parse(body) as { Id: string; Names?: string[]; Labels?: Record<string, string> }[]
+    return rows.map(({ Id, Names, Labels }) => ({
+      id: Id,
+      name: (Names?.[0] ?? Id.slice(0, 12)).replace(/^\//, ''),
+      session: Labels?.['hub.session'] ?? null,
+    }))
+  } catch (error) {
+    const text = `the container engine at ${socket} does not answer (${(error as Error).message})`
+    throw new Problem('engine_unavailable', 'unavailable', text, 'switching the machine off stops everything too')
+  }
+}
+
+async function stopOne(socket: string, found: Found): Promise<StoppedContainer> {
+  const base = { container: found.name, session: found.session }
+  let said = ''
+  const steps = [
+    ['POST', `/containers/${found.id}/stop?t=${GRACE_SECONDS}`],
+    ['POST', `/containers/${found.id}/kill`],
+    ['DELETE', `/containers/${found.id}?force=1&v=1`],
+  ] as const
+  for (const [method, path] of steps) {
+    try {
+      const { status, body } = await request(socket, method, path, CALL_MS + GRACE_SECONDS * 1000)
+      // Killing what has stopped is a conflict and no matter.
+      if (status >= 400 && status !== 404 && status !== 409) said = `${status} ${body.slice(0, 200)}`
+    } catch (error) {
+      said = (error as Error).message
+    }
+  }
+  try {
+    const { status } = await request(socket, 'GET', `/containers/${found.id}/json`, CALL_MS)
+    if (status === 404) return { ...base, outcome: 'gone' }
+    return { ...base, outcome: 'failed', reason: said === '' ? 'the engine still shows it' : said }
+  } catch (error) {
+    return { ...base, outcome: 'failed', reason: (error as Error).message }
+  }
+}
+
+/** Stops, kills and removes each container of this home, and asks the engine whether it is gone. A second look catches late ones. */
+export async function stopContainers(paths: Paths): Promise<StopView> {
+  const socket = engineSocketOf(paths)
+  const containers = new Map<string, StoppedContainer>()
+  for (let look = 0; look < 2; look += 1) {
+    const found = await listContainers(paths)
+    if (found.length === 0) break
+    for (const one of await Promise.all(found.map((each) => stopOne(socket, each)))) containers.set(one.container, one)
+  }
+  return { path: 'command', requested: containers.size, containers: [...containers.values()] }
+}

@@ -1,0 +1,127 @@
+/** `hub artifact ...` and `hub events`: what tasks left, and what happens now. */
+import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import type { HubEvent } from '../../protocol/events.ts'
+import type { ArtifactView } from '../answers.ts'
+import { EXIT, Problem, toProblem, usage } from '../problem.ts'
+import { type Context, given, type Run, showList, wholeOption } from './context.ts'
+import { clean, cleanLines, columns, jsonText, type Paint, sizeText } from './text.ts'
+
+const artifactTable = (artifacts: readonly ArtifactView[], paint: Paint): string =>
+  columns(
+    ['SHA-256', 'SIZE', 'TASK', 'NAME'],
+    artifacts.map((each) => [each.sha256, sizeText(each.size), each.task ?? '', each.name]),
+    paint,
+  )
+
+export const artifactList: Run = async (context, _, options) => {
+  const { artifacts } = (await context.hub.call('artifact.list', given({ task: options.task }))) as {
+    artifacts: ArtifactView[]
+  }
+  showList(context, artifacts, { empty: 'no artifacts', table: (rows) => artifactTable(rows, context.terminal.paint) })
+  return EXIT.done
+}
+
+/** Copies the bytes through `write` and checks their digest at the end. @throws Problem where they are not what was asked for */
+async function copyArtifact({ hub }: Context, sha256: string, write: (part: Buffer) => Promise<void>): Promise<number> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const part of await hub.fetch(sha256)) {
+    hash.update(part)
+    bytes += part.length
+    await write(part)
+  }
+  if (hash.digest('hex') === sha256) return bytes
+  throw new Problem(
+    'internal',
+    'fault',
+    `what came is not ${sha256}: its digest differs`,
+    'do not use it; see `hub doctor`',
+  )
+}
+
+/** A file appears whole or not at all; on a terminal the bytes are shown escaped, into a pipe they go as they are. */
+export const artifactGet: Run = async (context, [sha256 = ''], options) => {
+  const { terminal } = context
+  if (context.json) throw usage('an artifact is bytes; --json has no meaning here')
+  const out = options.out as string | undefined
+  if (out !== undefined) {
+    const draft = `${out}.${randomUUID().slice(0, 8)}.part`
+    const file = createWriteStream(draft, { flags: 'wx', mode: 0o600 })
+    try {
+      await once(file, 'open')
+      const bytes = await copyArtifact(context, sha256, async (part) => {
+        if (!file.write(part)) await once(file, 'drain')
+      })
+      file.end()
+      await once(file, 'close')
+      await rename(draft, out)
+      terminal.note(`wrote ${out}, ${sizeText(bytes)}`)
+    } finally {
+      file.destroy()
+      await rm(draft, { force: true })
+    }
+    return EXIT.done
+  }
+  if (process.stdout.isTTY) {
+    const parts: Buffer[] = []
+    await copyArtifact(context, sha256, async (part) => void parts.push(part))
+    terminal.out(cleanLines(Buffer.concat(parts).toString('utf8')))
+    return EXIT.done
+  }
+  await copyArtifact(context, sha256, async (part) => {
+    if (!process.stdout.write(part)) await once(process.stdout, 'drain')
+  })
+  return EXIT.done
+}
+
+/** One event in one line: time, type, subject, data. */
+export const eventLine = (event: HubEvent): string =>
+  clean(
+    `${event.time} ${event.sequence} ${event.type.replace(/^hub\.|\.v1$/g, '')} ${event.subject} ${JSON.stringify(event.data)}`,
+  )
+
+/** Without `--follow` the feed counts as read once it has been still this long. */
+const STILL_MS = 500
+
+/** Prints what the hub still remembers, oldest first; with `--follow` goes on until Ctrl-C, also over a restart of the hub. */
+export const events: Run = async ({ hub, json, terminal }, _, options) => {
+  const follow = options.follow === true
+  let since = wholeOption('--since', options.since, 0, Number.MAX_SAFE_INTEGER) ?? 0
+  const found: HubEvent[] = []
+  const ending = new AbortController()
+  let still: NodeJS.Timeout | undefined
+  const rest = () => {
+    clearTimeout(still)
+    if (!follow) still = setTimeout(() => ending.abort(), STILL_MS)
+  }
+  const from = () => given({ task: options.task, since: since === 0 ? undefined : since })
+  let heard = false
+  for (;;) {
+    rest()
+    try {
+      for await (const event of hub.events(from(), ending.signal)) {
+        rest()
+        heard = true
+        since = event.sequence
+        if (!json) terminal.out(eventLine(event))
+        else if (follow) terminal.out(jsonText(event).replaceAll(/\n\s*/g, ''))
+        else found.push(event)
+      }
+    } catch (error) {
+      const problem = toProblem(error)
+      if (!ending.signal.aborted && (!follow || problem.kind !== 'unavailable' || !heard)) throw problem
+    } finally {
+      clearTimeout(still)
+    }
+    if (!follow) break
+    // The hub has ended the feed, as in a restart, where numbering begins again.
+    terminal.live('the feed ended; waiting for the hub')
+    since = 0
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+  }
+  if (json && !follow) terminal.json(found)
+  return EXIT.done
+}

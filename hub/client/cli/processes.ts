@@ -1,0 +1,154 @@
+/** The two processes of a home: are they there, start one and wait until it is ready, wait until one is gone. */
+import { spawn } from 'node:child_process'
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { EXIT, Problem } from '../problem.ts'
+
+export interface Program {
+  /** `hub` or `watchdog`. */
+  name: string
+  /** Script and arguments for Node. */
+  argv: readonly string[]
+  log: string
+}
+export interface Started {
+  pid: number
+  ready: Readonly<Record<string, unknown>>
+}
+
+export const READY_MS = 30_000
+const LINES_SHOWN = 10
+const LOG_BYTES_MAX = 256 * 1024
+
+const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
+export const hubArgv = (home: string, verb: 'serve' | 'init'): string[] => [
+  program('hub/main.ts'),
+  verb,
+  '--home',
+  home,
+]
+export const watchdogArgv = (home: string): string[] => [program('watchdog/main.ts'), '--home', home]
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** The process of a pid file, or undefined where there is none any more: a number alone may long be somebody else's. */
+export function processOf(pidFile: string, home: string): number | undefined {
+  let pid: number
+  try {
+    pid = Number(readFileSync(pidFile, 'utf8').trim())
+  } catch {
+    return undefined
+  }
+  return isAlive(pid, home) ? pid : undefined
+}
+
+/** Whether the process runs and was started for this home. A zombie does not run: its command line is empty. */
+export function isAlive(pid: number, home: string): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 1) return false
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(home)
+  } catch {
+    // Without /proc the number is all there is; one that was there a moment ago and is not now is gone.
+    return process.platform !== 'linux'
+  }
+}
+
+/** Waits until the process is gone. False when it still runs at the end. */
+export async function waitGone(pid: number, home: string, waitMs: number): Promise<boolean> {
+  const endAtMs = Date.now() + waitMs
+  while (isAlive(pid, home)) {
+    if (Date.now() > endAtMs) return false
+    await sleep(50)
+  }
+  return true
+}
+
+/** What the log gained since `from`, its last 256 KiB at most. */
+function readFrom(file: string, from: number): string {
+  const fd = openSync(file, 'r')
+  try {
+    const end = fstatSync(fd).size
+    const start = Math.max(from, end - LOG_BYTES_MAX)
+    const buffer = Buffer.alloc(Math.max(0, end - start))
+    readSync(fd, buffer, 0, buffer.length, start)
+    return buffer.toString('utf8')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function readyLine(text: string): Started['ready'] | undefined {
+  for (const line of text.split('\n')) {
+    if (!line.startsWith('{') || !line.includes('"ready"')) continue
+    try {
+      const value = JSON.parse(line) as Record<string, unknown>
+      if (value.ready === true) return value
+    } catch {
+      // The line is not whole yet.
+    }
+  }
+  return undefined
+}
+
+/**
+ * Starts a process of its own that outlives the command, its output in its log, and waits for its ready line.
+ * One that is not ready in time is ended again: nothing half started stays. @throws Problem with its last lines
+ */
+export async function startProcess(
+  wanted: Program,
+  options: { home: string; cache: string; readyMs?: number; note: (text: string) => void },
+): Promise<Started> {
+  mkdirSync(path.dirname(wanted.log), { recursive: true, mode: 0o700 })
+  const fd = openSync(wanted.log, 'a', 0o600)
+  const from = fstatSync(fd).size
+  const before = process.umask(0o077)
+  const child = spawn(process.execPath, [...wanted.argv], {
+    cwd: options.home,
+    detached: true,
+    stdio: ['ignore', fd, fd],
+    env: { ...process.env, NODE_COMPILE_CACHE: options.cache },
+  })
+  process.umask(before)
+  closeSync(fd)
+  let ended: string | undefined
+  child.on('error', (error) => {
+    ended = error.message
+  })
+  child.on('exit', (code, signal) => {
+    ended = signal === null ? `it ended with exit code ${code}` : `it ended by ${signal}`
+  })
+  const startedAtMs = Date.now()
+  const readyMs = options.readyMs ?? READY_MS
+  for (let said = 0; ; ) {
+    const ready = readyLine(readFrom(wanted.log, from))
+    if (ready !== undefined && ended === undefined && child.pid !== undefined) {
+      child.unref()
+      return { pid: child.pid, ready }
+    }
+    const spentMs = Date.now() - startedAtMs
+    if (ended !== undefined || spentMs > readyMs) break
+    if (spentMs > (said + 1) * 2_000) {
+      said += 1
+      options.note(`starting the ${wanted.name} ... ${Math.round(spentMs / 1000)} s`)
+    }
+    await sleep(25)
+  }
+  const why = ended ?? `it was not ready within ${readyMs / 1000} s and was ended`
+  if (ended === undefined) child.kill('SIGTERM')
+  child.unref()
+  const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
+  for (const line of lines) if (line !== '') options.note(`  ${line}`)
+  const refused = child.exitCode === EXIT.refused
+  throw new Problem(
+    'unreachable',
+    refused ? 'refused' : 'unavailable',
+    `the ${wanted.name} did not start: ${why}`,
+    `see ${wanted.log}`,
+  )
+}

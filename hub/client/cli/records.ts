@@ -1,0 +1,82 @@
+/** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
+import type { AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
+import { EXIT } from '../problem.ts'
+import { given, pageOf, type Run, showList } from './context.ts'
+import { clean, columns, facts, type Paint } from './text.ts'
+
+const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
+  columns(
+    ['SEQ', 'AT', 'WHO', 'ACTION', 'RESOURCE', 'OUTCOME', 'REASON'],
+    records.map((each) => [
+      String(each.seq),
+      new Date(each.atMs).toISOString(),
+      each.principal,
+      each.action,
+      each.resource,
+      { text: each.outcome, style: each.outcome === 'ok' ? 'green' : 'red' },
+      each.reason ?? '',
+    ]),
+    paint,
+  )
+
+export const auditList: Run = async (context, _, options) => {
+  const request = given({ ...pageOf(options), action: options.action, outcome: options.outcome })
+  const answer = (await context.hub.call('audit.list', request)) as { records: AuditRecord[]; next: string | null }
+  const table = (rows: readonly AuditRecord[]) => recordTable(rows, context.terminal.paint)
+  showList(context, answer.records, { next: answer.next, empty: 'no records', table })
+  return EXIT.done
+}
+
+/** Exit 0 only for a whole chain. */
+export const auditVerify: Run = async ({ hub, json, terminal }) => {
+  const verdict = (await hub.call('audit.verify', {}, { deadlineMs: 600_000 })) as AuditVerdict
+  if (json) terminal.json(verdict)
+  else if (verdict.ok) {
+    const size = `${verdict.size} records, ${verdict.checkpoints} signed checkpoints`
+    terminal.out(`${terminal.paint('green', 'whole')}: ${size}\nhead ${clean(verdict.head)}`)
+  } else {
+    const bad = verdict.firstBad
+    const where = bad === null ? 'see --json' : `first at record ${bad.seq}: ${bad.reason}`
+    terminal.out(`${terminal.paint('red', 'BROKEN')}: ${clean(where)}`)
+    terminal.note('next: stop with `hub shutdown`, keep hub.db as it is, and compare with a head kept elsewhere')
+  }
+  return verdict.ok ? EXIT.done : EXIT.fault
+}
+
+export const policyStatus: Run = async ({ hub, json, terminal }) => {
+  const answer = (await hub.call('policy.status')) as Record<string, unknown>
+  if (json) terminal.json(answer)
+  else terminal.out(facts(Object.entries(answer).map(policyRow), terminal.paint))
+  return EXIT.done
+}
+const policyRow = ([name, value]: [string, unknown]): readonly [string, string] =>
+  name === 'loadedAtMs' && typeof value === 'number'
+    ? ['loaded', new Date(value).toISOString()]
+    : [name, Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : JSON.stringify(value)]
+
+export const policyReload: Run = async ({ hub, json, terminal }) => {
+  const answer = (await hub.call('policy.reload')) as Record<string, unknown>
+  if (json) terminal.json(answer)
+  else terminal.out(`reloaded\n${facts(Object.entries(answer).map(policyRow), terminal.paint)}`)
+  return EXIT.done
+}
+
+/** Exit 1 if any check is red; amber (unknown) ones do not count. */
+export const doctor: Run = async ({ hub, json, terminal }) => {
+  const { checks } = (await hub.call('doctor.run', {}, { deadlineMs: 60_000 })) as { checks: CheckView[] }
+  if (json) terminal.json(checks)
+  else terminal.out(doctorText(checks, terminal.paint))
+  return checks.some(({ ok }) => ok === false) ? EXIT.fault : EXIT.done
+}
+
+/** Each check in one line, what mends it under it. */
+export function doctorText(checks: readonly CheckView[], paint: Paint): string {
+  const width = Math.max(0, ...checks.map(({ name }) => name.length))
+  return checks
+    .map(({ name, ok, detail, mend }) => {
+      const mark = ok === true ? paint('green', 'ok  ') : ok === false ? paint('red', 'FAIL') : paint('yellow', '?   ')
+      const line = `${mark}  ${clean(name).padEnd(width)}  ${clean(detail)}`
+      return mend && ok !== true ? `${line}\n      ${clean(mend)}` : line
+    })
+    .join('\n')
+}

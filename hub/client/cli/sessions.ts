@@ -1,0 +1,87 @@
+/** `hub session ...`: what runs now, one container each. */
+import type { SessionView } from '../answers.ts'
+import { EXIT, usage } from '../problem.ts'
+import { type Context, given, pageOf, type Run, showList } from './context.ts'
+import { cleanLines, columns, facts, type Paint, whenText } from './text.ts'
+
+const sessionTable = (sessions: readonly SessionView[], nowMs: number, paint: Paint): string =>
+  columns(
+    ['SESSION', 'STATE', 'AGENT', 'TASK', 'CONTAINER', 'MAIL', 'ENDS'],
+    sessions.map((each) => [
+      each.id,
+      each.exit === null ? each.state : `${each.state} (${each.exit})`,
+      each.agent,
+      each.task ?? '',
+      each.containerId?.slice(0, 12) ?? '',
+      String(each.mailbox),
+      each.state === 'recycled' ? '' : whenText(each.expiresAtMs, nowMs),
+    ]),
+    paint,
+  )
+
+/** All live sessions, page after page. */
+async function everySession({ hub }: Context): Promise<SessionView[]> {
+  const found: SessionView[] = []
+  let cursor: string | undefined
+  do {
+    const page = (await hub.call('session.list', given({ limit: 100, cursor }))) as {
+      sessions: SessionView[]
+      next: string | null
+    }
+    found.push(...page.sessions)
+    cursor = page.next ?? undefined
+  } while (cursor !== undefined && found.length < 10_000)
+  return found
+}
+
+export const list: Run = async (context, _, options) => {
+  const request = { ...pageOf(options), ...(options.all === true ? { all: 'true' } : {}) }
+  const answer = (await context.hub.call('session.list', request)) as { sessions: SessionView[]; next: string | null }
+  const table = (rows: readonly SessionView[]) => sessionTable(rows, Date.now(), context.terminal.paint)
+  showList(context, answer.sessions, { next: answer.next, empty: 'no sessions: nothing runs', table })
+  return EXIT.done
+}
+
+export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
+  const answer = (await hub.call('session.show', { id })) as { session?: SessionView } & Record<string, unknown>
+  if (json) terminal.json(answer)
+  else {
+    const rows = Object.entries(answer.session ?? answer).map(([name, value]) => {
+      const isInstant = name.endsWith('AtMs') && typeof value === 'number'
+      const text = isInstant ? whenText(value, Date.now()) : typeof value === 'string' ? value : JSON.stringify(value)
+      return [name, text] as const
+    })
+    terminal.out(facts(rows, terminal.paint))
+  }
+  return EXIT.done
+}
+
+/** Stops one, all, or all of one agent; asks before more than the one named. */
+export const stop: Run = async (context, args, options) => {
+  const { hub, json, terminal } = context
+  const agent = options.agent as string | undefined
+  const wide = options.all === true || agent !== undefined
+  if (wide === args.length > 0) throw usage('name sessions, or say --all or --agent NAME')
+  const chosen = wide
+    ? (await everySession(context)).filter((each) => agent === undefined || each.agent === agent).map(({ id }) => id)
+    : [...args]
+  if (wide && chosen.length > 0) {
+    const question = `Stop ${chosen.length} sessions?`
+    if (!(await terminal.confirm(question, options.yes === true))) return EXIT.refused
+  }
+  const answers: unknown[] = []
+  for (const id of chosen) {
+    answers.push(await hub.call('session.stop', { id }))
+    if (!json) terminal.out(`${id} told to stop`)
+  }
+  if (json) terminal.json(answers)
+  else if (chosen.length === 0) terminal.out('no session to stop')
+  return EXIT.done
+}
+
+export const logs: Run = async ({ hub, json, terminal }, [id = '']) => {
+  const answer = (await hub.call('session.logs', { id })) as { text: string }
+  if (json) terminal.json(answer)
+  else if (answer.text !== '') terminal.out(cleanLines(answer.text.replace(/\n$/, '')))
+  return EXIT.done
+}

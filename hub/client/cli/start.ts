@@ -1,0 +1,99 @@
+/** `hub init`, `hub serve`, `hub up`: the processes of a home, started by hand. */
+import { spawn } from 'node:child_process'
+import { EXIT, toProblem } from '../problem.ts'
+import type { Context, Run } from './context.ts'
+import { type Paths, pathsOf } from './home.ts'
+import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
+import type { Terminal } from './terminal.ts'
+
+export interface Programs {
+  hub: Program
+  watchdog: Program
+}
+export const programsOf = (paths: Paths): Programs => ({
+  hub: { name: 'hub', argv: hubArgv(paths.home, 'serve'), log: paths.hubLog },
+  watchdog: { name: 'watchdog', argv: watchdogArgv(paths.home), log: paths.watchdogLog },
+})
+
+/** `hub init` runs in a process of its own: it loads what the command must not. */
+export function init(home: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, hubArgv(home, 'init'), { stdio: 'inherit' })
+    child.on('error', reject)
+    child.on('exit', (code) => resolve(code ?? EXIT.fault))
+  })
+}
+
+/** `hub serve`: this process becomes the hub, so a service manager sees one process and its signals reach it. */
+export const serve: Run = async ({ home }) => {
+  const argv = [process.execPath, ...hubArgv(home, 'serve')]
+  const env = { ...process.env, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? pathsOf(home).cache }
+  process.execve?.(process.execPath, argv, env)
+  const child = spawn(process.execPath, argv.slice(1), { stdio: 'inherit', env })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code) => resolve(code ?? EXIT.fault))
+  })
+}
+
+const answers = async (ask: Promise<unknown>): Promise<boolean> => {
+  try {
+    await ask
+    return true
+  } catch (error) {
+    const problem = toProblem(error)
+    // A socket that is not ours must stop the command, not be taken for silence.
+    if (problem.code === 'not_private') throw problem
+    return problem.code !== 'unreachable'
+  }
+}
+export const hubAnswers = ({ hub }: Context): Promise<boolean> =>
+  answers(hub.send('GET', '/healthz', undefined, { deadlineMs: 3_000 }))
+export const watchdogAnswers = ({ watchdog }: Context): Promise<boolean> =>
+  answers(watchdog.send('GET', '/v1/status', undefined, { deadlineMs: 3_000 }))
+
+export interface UpView {
+  hub: { started: boolean; pid: number | null; ready: Started['ready'] | null }
+  watchdog: { started: boolean; pid: number | null; ready: Started['ready'] | null }
+}
+
+/** Starts what is not there, the hub first: a hub that does not start leaves no lone watchdog behind. Safe to run twice. */
+export async function bringUp(context: Context, programs: Programs, readyMs?: number): Promise<UpView> {
+  const { home, terminal } = context
+  const paths = pathsOf(home)
+  const options = {
+    home,
+    cache: paths.cache,
+    note: (text: string) => terminal.note(text),
+    ...(readyMs === undefined ? {} : { readyMs }),
+  }
+  const one = async (there: boolean, pidFile: string, program: Program): Promise<UpView['hub']> => {
+    if (there) return { started: false, pid: processOf(pidFile, home) ?? null, ready: null }
+    const { pid, ready } = await startProcess(program, options)
+    return { started: true, pid, ready }
+  }
+  const hub = await one(await hubAnswers(context), paths.hubPid, programs.hub)
+  const watchdog = await one(await watchdogAnswers(context), paths.watchdogPid, programs.watchdog)
+  return { hub, watchdog }
+}
+
+export function sayUp(terminal: Terminal, json: boolean, view: UpView): void {
+  if (json) {
+    terminal.json(view)
+    return
+  }
+  for (const name of ['hub', 'watchdog'] as const) {
+    const { started, pid } = view[name]
+    terminal.out(`${name}: ${started ? 'up' : 'already up'}${pid === null ? '' : ` (process ${pid})`}`)
+  }
+  if (!view.hub.started && !view.watchdog.started) return
+  terminal.out(
+    'Nothing restarts these two: after a crash or a reboot run `hub up` again. See `hub status`; end with `hub down`.',
+  )
+}
+
+export const up: Run = async (context) => {
+  sayUp(context.terminal, context.json, await bringUp(context, programsOf(pathsOf(context.home))))
+  return EXIT.done
+}

@@ -1,0 +1,129 @@
+/** `hub status`: one screen that answers "is it well, what must I do, until when"; with the hub dead it says what the watchdog knows. */
+import type { ModeView, TaskView } from '../answers.ts'
+import { EXIT, type Problem, toProblem } from '../problem.ts'
+import type { Run } from './context.ts'
+import { progressText } from './tasks.ts'
+import { type Cell, clean, facts, type Paint, type Style, spanWords, whenText } from './text.ts'
+
+/** The part of the watchdog's status that is shown here. */
+export interface WatchdogView {
+  hub: { answering: boolean; mode: string; reason: string }
+  engine: string
+  demand: string
+  conditions: unknown[]
+  heartbeat: { dueInMs: number; safeInMs: number; stopInMs: number; paused: boolean }
+  roundAgeMs: number | null
+  alerts: { finding: string; level: number; forMs: number }[]
+}
+export interface StatusView {
+  home: string
+  hub: ModeView | null
+  hubProblem: string | null
+  watchdog: WatchdogView | null
+  watchdogProblem: string | null
+  running: TaskView[]
+}
+
+const MODE_STYLES: Readonly<Record<string, Style>> = {
+  normal: 'green',
+  degraded: 'yellow',
+  safe: 'red',
+  draining: 'yellow',
+}
+
+/** What to do now, the most urgent first; nothing to do is an answer too. Pure. */
+export function decideNext(view: StatusView): string {
+  if (view.hub === null) return view.watchdog === null ? 'start it: `hub up`' : 'look at logs/hub.log, then `hub up`'
+  if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
+  const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
+  if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
+  const { dueInMs, paused } = view.watchdog.heartbeat
+  if (!paused && dueInMs < 6 * 3_600_000) return 'give a heartbeat: `hub heartbeat`'
+  return 'nothing'
+}
+
+function heartbeatRows(view: StatusView, nowMs: number): [string, Cell][] {
+  const beat = view.watchdog?.heartbeat
+  const dueInMs = beat?.dueInMs ?? view.hub?.lease?.deadlineInMs
+  if (beat?.paused) return [['heartbeat', 'paused: nothing of this hub runs']]
+  if (dueInMs === undefined) return []
+  const text = dueInMs < 0 ? `was due ${whenText(nowMs + dueInMs, nowMs)}` : `due ${whenText(nowMs + dueInMs, nowMs)}`
+  const rows: [string, Cell][] = [['heartbeat', dueInMs < 0 ? { text, style: 'red' } : text]]
+  if (beat === undefined) return rows
+  const safe =
+    beat.safeInMs > 0 ? `nothing starts after ${whenText(nowMs + beat.safeInMs, nowMs)}` : 'nothing starts now'
+  rows.push(['', `without it ${safe}, all stops ${whenText(nowMs + beat.stopInMs, nowMs)}`])
+  return rows
+}
+
+function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
+  const rows: [string, Cell][] = [['mode', { text: hub.mode, style: MODE_STYLES[hub.mode] ?? 'red' }]]
+  for (const each of hub.conditions) {
+    rows.push(['', `${each.name} since ${whenText(each.sinceMs, nowMs)}: ${each.reason}; ends by ${each.endsBy}`])
+  }
+  rows.push(['tasks', `${hub.running} running, ${hub.queued} queued, ${hub.dispatched} dispatched so far`])
+  rows.push(['sessions', String(hub.sessions)])
+  rows.push([
+    'lease',
+    hub.lease === null ? { text: 'none', style: 'yellow' } : `${spanWords(hub.lease.remainingMs)} left`,
+  ])
+  rows.push(['audit', `${hub.auditSize} records, head ${hub.auditHead.slice(0, 16)}`])
+  rows.push(['hub', `${hub.version}, up ${spanWords(hub.uptimeMs)}, instance ${hub.instance}`])
+  return rows
+}
+
+function watchdogCell(view: StatusView): Cell {
+  const dog = view.watchdog
+  if (dog === null) return { text: `does not answer: ${view.watchdogProblem}`, style: 'red' }
+  if (dog.alerts.length > 0) {
+    return { text: `${dog.alerts.length} alerts: ${dog.alerts.map(({ finding }) => finding).join(', ')}`, style: 'red' }
+  }
+  return dog.roundAgeMs === null ? 'first round' : `well, looked ${spanWords(dog.roundAgeMs)} ago`
+}
+
+/** The screen. `nowMs` is the wall clock's now. */
+export function statusText(view: StatusView, nowMs: number, paint: Paint): string {
+  const rows: [string, Cell][] = []
+  if (view.hub !== null) rows.push(...hubRows(view.hub, nowMs))
+  else rows.push(['hub', { text: view.hubProblem ?? 'does not answer', style: 'red' }])
+  const dog = view.watchdog
+  if (view.hub === null && dog !== null) {
+    rows.push([
+      '',
+      `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
+    ])
+  }
+  rows.push(['watchdog', watchdogCell(view)], ...heartbeatRows(view, nowMs), ['home', view.home])
+  const next = decideNext(view)
+  rows.push(['next', next === 'nothing' ? 'nothing to do' : { text: next, style: 'bold' }])
+  const running = view.running.map((task) =>
+    clean(`  ${task.id}  ${task.agent ?? ''}  ${progressText(task)}`.trimEnd()),
+  )
+  return running.length === 0
+    ? facts(rows, paint)
+    : `${facts(rows, paint)}\n\n${paint('dim', 'RUNNING')}\n${running.join('\n')}`
+}
+
+export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
+  const quick = { deadlineMs: 5_000 }
+  const failed = (error: unknown): Problem => toProblem(error)
+  const [health, dog] = await Promise.all([
+    hub.call('health.show', {}, quick).catch(failed),
+    watchdog.send('GET', '/v1/status', undefined, quick).catch(failed),
+  ])
+  const dead = health instanceof Error
+  const tasks = dead
+    ? []
+    : await hub.call('task.list', { state: 'running', limit: 5 }, quick).catch(() => ({ tasks: [] }))
+  const view: StatusView = {
+    home,
+    hub: dead ? null : (health as ModeView),
+    hubProblem: dead ? health.message : null,
+    watchdog: dog instanceof Error ? null : (dog as WatchdogView),
+    watchdogProblem: dog instanceof Error ? dog.message : null,
+    running: (tasks as { tasks?: TaskView[] }).tasks ?? [],
+  }
+  if (json) terminal.json(view)
+  else terminal.out(statusText(view, Date.now(), terminal.paint))
+  return dead ? EXIT.unreachable : EXIT.done
+}

@@ -1,0 +1,137 @@
+/** `hub task ...`: lists, shows and moves tasks, and says how one ended. */
+import type { AttemptView, TaskView } from '../answers.ts'
+import { EXIT } from '../problem.ts'
+import { type Context, given, pageOf, type Run, showList } from './context.ts'
+import {
+  type Cell,
+  cleanLines,
+  columns,
+  facts,
+  instantText,
+  type Paint,
+  type Style,
+  sizeText,
+  spanWords,
+  whenText,
+} from './text.ts'
+
+const STYLES: Readonly<Record<string, Style>> = {
+  queued: 'dim',
+  running: 'cyan',
+  succeeded: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+  timed_out: 'red',
+}
+export const stateCell = (state: string): Cell => ({ text: state, style: STYLES[state] ?? 'bold' })
+export const isTerminal = (task: TaskView): boolean => task.state !== 'queued' && task.state !== 'running'
+
+/** The exit code that a settled task means: a refusal by policy is 3, whatever refused it, running out of time 6, any other failure 5. */
+export function outcomeCode(task: TaskView): number {
+  if (task.state === 'succeeded') return EXIT.done
+  if (task.state === 'timed_out') return EXIT.timedOut
+  const denied = ['policy_denied', 'forbidden', 'needs_approval', 'delegation_wider']
+  return task.state === 'failed' && denied.includes(task.error?.code ?? '') ? EXIT.refused : EXIT.taskFailed
+}
+
+export function progressText(task: TaskView): string {
+  if (task.error !== null) return `${task.error.code}: ${task.error.detail}`
+  if (task.held) return 'held: `hub task cancel` or release it'
+  if (task.progress === null || isTerminal(task)) return ''
+  const { text, done, total } = task.progress
+  return done === null || total === null ? text : `${text} (${done} of ${total})`
+}
+
+const tookText = (task: TaskView, nowMs: number): string =>
+  task.startedAtMs === null ? '' : spanWords((task.endedAtMs ?? nowMs) - task.startedAtMs)
+
+export const taskTable = (tasks: readonly TaskView[], nowMs: number, paint: Paint): string =>
+  columns(
+    ['TASK', 'STATE', 'AGENT', 'SUBMITTED', 'TOOK', 'WHAT'],
+    tasks.map((task) => [
+      task.id,
+      stateCell(task.state),
+      task.agent ?? task.needs.join(','),
+      instantText(task.createdAtMs, nowMs),
+      tookText(task, nowMs),
+      progressText(task),
+    ]),
+    paint,
+  )
+
+/** One task in full; its value last, as JSON or, if it is text, as text. */
+export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
+  const rows: [string, Cell][] = [
+    ['task', task.id],
+    ['state', stateCell(task.state)],
+    ['agent', task.agent ?? `any with ${task.needs.join(', ')}`],
+    ['submitted', `${whenText(task.createdAtMs, nowMs)} by ${task.requestedBy}`],
+  ]
+  if (task.startedAtMs !== null) rows.push(['took', tookText(task, nowMs)])
+  if (task.attempts > 1) rows.push(['attempts', `${task.attempts}, ${task.restarts} of them restarts`])
+  if (task.parent !== null) rows.push(['parent', task.parent])
+  if (task.children > 0) rows.push(['children', String(task.children)])
+  if (task.session !== null) rows.push(['session', task.session])
+  const doing = progressText(task)
+  if (doing !== '') rows.push([task.error === null ? 'doing' : 'error', doing])
+  for (const artifact of task.artifacts) {
+    rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${artifact.sha256}`])
+  }
+  const text = facts(rows, paint)
+  const value = task.outcome?.value
+  if (value === undefined || value === null) return text
+  const shown = typeof value === 'string' ? value : JSON.stringify(value, null, 2)
+  return `${text}\n\n${cleanLines(shown)}`
+}
+
+function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Paint): string {
+  const rows = attempts.map((each) => [
+    String(each.attempt),
+    each.state,
+    each.session ?? '',
+    each.startedAtMs === null ? '' : instantText(each.startedAtMs, nowMs),
+    each.startedAtMs === null ? '' : spanWords((each.endedAtMs ?? nowMs) - each.startedAtMs),
+    each.exit === null ? '' : `${each.exit}${each.exitCode === null ? '' : ` (exit ${each.exitCode})`}`,
+  ])
+  return columns(['ATTEMPT', 'STATE', 'SESSION', 'STARTED', 'TOOK', 'ENDED'], rows, paint)
+}
+
+/** A change of one task: the answer's task in one line. */
+async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
+  const answer = (await context.hub.call(operation, { id })) as { task?: TaskView }
+  if (context.json) context.terminal.json(answer)
+  else context.terminal.out(answer.task ? taskTable([answer.task], Date.now(), context.terminal.paint) : `${id}: done`)
+  return EXIT.done
+}
+
+export const list: Run = async (context, _, options) => {
+  const request = given({ ...pageOf(options), state: options.state, parent: options.parent })
+  const { tasks, next } = (await context.hub.call('task.list', request)) as { tasks: TaskView[]; next: string | null }
+  const table = (rows: readonly TaskView[]) => taskTable(rows, Date.now(), context.terminal.paint)
+  showList(context, tasks, { next, empty: 'no tasks: `hub submit AGENT` makes one', table })
+  return EXIT.done
+}
+
+export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
+  const answer = (await hub.call('task.show', { id })) as { task: TaskView; attempts: AttemptView[] }
+  if (json) terminal.json(answer)
+  else {
+    terminal.out(taskText(answer.task, Date.now(), terminal.paint))
+    if (answer.attempts.length > 0) terminal.out(`\n${attemptTable(answer.attempts, Date.now(), terminal.paint)}`)
+  }
+  return EXIT.done
+}
+
+export const logs: Run = async ({ hub, json, terminal }, [id = '']) => {
+  type Line = { atMs: number; level: string; text: string }
+  const { lines } = (await hub.call('task.logs', { id })) as { lines: Line[] }
+  if (json) terminal.json(lines)
+  else for (const line of lines) terminal.out(logLine(line))
+  return EXIT.done
+}
+const logLine = (line: { atMs: number; level: string; text: string }): string =>
+  `${new Date(line.atMs).toISOString()} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
+
+export const cancel: Run = (context, [id = '']) => moved(context, 'task.cancel', id)
+export const retry: Run = (context, [id = '']) => moved(context, 'task.retry', id)
+export const release: Run = (context, [id = '']) => moved(context, 'task.release', id)

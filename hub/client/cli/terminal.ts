@@ -1,0 +1,76 @@
+/** Where the command writes: results on stdout, progress on stderr; one line kept up to date on a terminal, plain lines elsewhere. */
+import { createInterface } from 'node:readline/promises'
+import { styleText } from 'node:util'
+import { usage } from '../problem.ts'
+import { clean, jsonText, type Paint } from './text.ts'
+
+export interface Terminal {
+  /** Text that is already safe: built by the functions of text.ts. */
+  out(text: string): void
+  json(value: unknown): void
+  note(text: string): void
+  /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
+  live(text: string): void
+  paint: Paint
+  /** Whether both ends are a person's. */
+  readonly interactive: boolean
+  /** Asks once; without a person to ask, `--yes` is needed. @throws Problem usage */
+  confirm(question: string, yes: boolean): Promise<boolean>
+}
+
+export function createTerminal(
+  stdin: NodeJS.ReadStream,
+  stdout: NodeJS.WriteStream,
+  stderr: NodeJS.WriteStream,
+): Terminal {
+  let shown = ''
+  // `| head` closes the pipe: that is no fault of ours, and nothing more can be said there.
+  for (const stream of [stdout, stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
+  const wipe = () => {
+    if (shown !== '' && stderr.isTTY) stderr.write('\r\x1b[2K')
+    shown = ''
+  }
+  return {
+    interactive: Boolean(stdin.isTTY && stderr.isTTY),
+    paint: (style, text) => styleText(style, text, { stream: stdout }),
+    out(text) {
+      wipe()
+      stdout.write(`${text}\n`)
+    },
+    json(value) {
+      wipe()
+      stdout.write(`${jsonText(value)}\n`)
+    },
+    note(text) {
+      wipe()
+      stderr.write(`${clean(text)}\n`)
+    },
+    live(text) {
+      const line = clean(text)
+      if (line === shown) return
+      if (!stderr.isTTY) {
+        if (line !== '') stderr.write(`${line}\n`)
+        shown = line
+        return
+      }
+      wipe()
+      shown = [...line].slice(0, Math.max(20, (stderr.columns ?? 80) - 1)).join('')
+      stderr.write(shown)
+    },
+    async confirm(question, yes) {
+      if (yes) return true
+      if (!stdin.isTTY || !stderr.isTTY)
+        throw usage('this asks before it acts, and nobody can be asked here', 'add --yes')
+      const asked = createInterface({ input: stdin, output: stderr })
+      try {
+        return /^y(es)?$/i.test((await asked.question(`${question} [y/N] `)).trim())
+      } finally {
+        asked.close()
+      }
+    },
+  }
+}

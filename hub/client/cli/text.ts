@@ -1,0 +1,120 @@
+/** Text for people, pure: what the hub says is escaped before it reaches a terminal (T30); times are local and name their zone. */
+
+/** Control, format, separator and surrogate code points; joiners stay, since scripts and emoji need them and they move nothing. */
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200C\u200D])\p{Cf}/gu
+
+const escaped = (character: string): string => {
+  if (character === '\n') return '\\n'
+  if (character === '\t') return '\\t'
+  const hex = (character.codePointAt(0) ?? 0).toString(16)
+  return hex.length <= 4 ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`
+}
+
+/** One line that cannot move the cursor, colour or reorder anything: every unsafe character as `\\uXXXX`. */
+export const clean = (text: unknown): string =>
+  (typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text)).replace(
+    UNSAFE,
+    escaped,
+  )
+
+/** Many lines, each cleaned; tabs stay. */
+export const cleanLines = (text: string): string =>
+  text
+    .split(/\r?\n/)
+    .map((line) => line.split('\t').map(clean).join('\t'))
+    .join('\n')
+
+/** JSON that is safe on a terminal too: the same characters as escapes inside its strings, so it parses to the same value. */
+export const jsonText = (value: unknown): string =>
+  JSON.stringify(value, null, 2)
+    .split('\n')
+    .map((line) =>
+      line.replace(UNSAFE, (character) =>
+        [...Array(character.length).keys()]
+          .map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`)
+          .join(''),
+      ),
+    )
+    .join('\n')
+
+/** `23 h 58 m`, `4 m 10 s`, `12 s`, `3 d 4 h`: the two largest units, rounded down. */
+export function spanWords(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  const units = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ] as const
+  const first = units.findIndex(([count]) => count > 0)
+  if (first === -1) return '0 s'
+  const shown = units.slice(first, first + 2).filter(([count], at) => at === 0 || count > 0)
+  return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
+}
+
+/** `Sat 09:00 CET`, with the date from the sixth day on. `zone` is an IANA name; absent: this machine's. */
+export function instantText(atMs: number, nowMs: number, zone?: string): string {
+  const far = Math.abs(atMs - nowMs) > 6 * 86_400_000
+  const format = new Intl.DateTimeFormat('en-GB', {
+    weekday: 'short',
+    ...(far ? { day: 'numeric', month: 'short', year: 'numeric' } : {}),
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+    ...(zone === undefined ? {} : { timeZone: zone }),
+  })
+  const parts = Object.fromEntries(format.formatToParts(atMs).map(({ type, value }) => [type, value]))
+  const date = far ? ` ${parts.day} ${parts.month} ${parts.year}` : ''
+  return `${parts.weekday}${date} ${parts.hour}:${parts.minute} ${parts.timeZoneName}`
+}
+
+/** `Sat 09:00 CET (in 23 h 58 m)`, or `(4 m 10 s ago)`. */
+export function whenText(atMs: number, nowMs: number, zone?: string): string {
+  const distance = atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`
+  return `${instantText(atMs, nowMs, zone)} (${distance})`
+}
+
+export function sizeText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB'] as const
+  const power = Math.min(3, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10))
+  const value = bytes / 1024 ** power
+  return `${power === 0 ? value : value.toFixed(1)} ${units[power]}`
+}
+
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
+export type Paint = (style: Style, text: string) => string
+export const plain: Paint = (_, text) => text
+
+export type Cell = string | { text: string; style: Style }
+
+const widthOf = (text: string): number => [...text].length
+
+/** Columns two spaces apart under dim headings; every cell is cleaned, so one row is always one line. */
+export function columns(headings: readonly string[], rows: readonly (readonly Cell[])[], paint: Paint): string {
+  const cells = rows.map((row) =>
+    row.map((cell) => (typeof cell === 'string' ? { text: clean(cell) } : { ...cell, text: clean(cell.text) })),
+  )
+  const widths = headings.map((heading, at) =>
+    Math.max(widthOf(heading), ...cells.map((row) => widthOf(row[at]?.text ?? ''))),
+  )
+  const pad = (text: string, at: number) =>
+    at === headings.length - 1 ? text : text + ' '.repeat((widths[at] ?? 0) - widthOf(text) + 2)
+  const line = (row: readonly { text: string; style?: Style }[]) =>
+    row
+      .map((cell, at) => (cell.style ? paint(cell.style, pad(cell.text, at)) : pad(cell.text, at)))
+      .join('')
+      .trimEnd()
+  return [paint('dim', line(headings.map((text) => ({ text })))), ...cells.map(line)].join('\n')
+}
+
+/** `name  value` lines with the names aligned. */
+export function facts(rows: readonly (readonly [string, Cell])[], paint: Paint): string {
+  const width = Math.max(0, ...rows.map(([name]) => widthOf(name)))
+  return rows
+    .map(([name, value]) => {
+      const text = typeof value === 'string' ? clean(value) : paint(value.style, clean(value.text))
+      return `${paint('dim', name.padEnd(width))}  ${text}`
+    })
+    .join('\n')
+}

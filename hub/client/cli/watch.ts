@@ -1,0 +1,136 @@
+/**
+ * Waiting for one task, with its progress live. The event stream only says that something happened; what is so is asked of the hub,
+ * so a missed event, a restart of the hub or a stream that breaks costs seconds, never the answer.
+ */
+import type { HubEvent } from '../../protocol/events.ts'
+import type { TaskView } from '../answers.ts'
+import { EXIT, Problem, toProblem, usage } from '../problem.ts'
+import { type Context, type Run, spanOption } from './context.ts'
+import { sleep } from './processes.ts'
+import { isTerminal, outcomeCode, progressText, taskText } from './tasks.ts'
+import { clean } from './text.ts'
+
+const POLL_MS = 5_000
+/** How long a hub may be away, as in a restart, before the wait is given up. */
+const AWAY_MS = 60_000
+
+/** One line of an event, or nothing for what is no news to a person. */
+export function newsOf(event: HubEvent): string {
+  const { text, done, total } = event.data as { text?: unknown; done?: unknown; total?: unknown }
+  if (event.type === 'hub.task.progress.v1') {
+    return typeof done === 'number' && typeof total === 'number' ? `${clean(text)} (${done} of ${total})` : clean(text)
+  }
+  if (event.type === 'hub.task.running.v1') return 'running'
+  if (event.type === 'hub.session.started.v1') return 'its container has started'
+  if (event.type === 'hub.agent.crashed.v1') return 'the agent crashed'
+  return ''
+}
+
+/** Hands every event of the task to `heard` until the signal; a broken stream is opened again, what was heard is not heard twice. */
+async function listen(
+  { hub }: Context,
+  task: string,
+  heard: (event: HubEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let last = ''
+  while (!signal.aborted) {
+    const before = last
+    try {
+      for await (const event of hub.events({ task }, signal)) {
+        if (event.time <= before) continue
+        last = event.time
+        heard(event)
+      }
+    } catch {
+      // The polling beside this says whether the hub is away for good.
+    }
+    if (!signal.aborted) await sleep(500)
+  }
+}
+
+/** The task once it has ended. @throws Problem `timed_out` after `timeoutMs`, `unreachable` where the hub stays away */
+export async function watchTask(context: Context, id: string, timeoutMs = Number.POSITIVE_INFINITY): Promise<TaskView> {
+  const { hub, terminal } = context
+  const ending = new AbortController()
+  const endAtMs = Date.now() + timeoutMs
+  let news = Promise.withResolvers<void>()
+  void listen(
+    context,
+    id,
+    (event) => {
+      const text = newsOf(event)
+      if (text !== '') terminal.live(text)
+      if (event.type === 'hub.task.completed.v1') news.resolve()
+    },
+    ending.signal,
+  )
+  let awaySinceMs: number | undefined
+  try {
+    for (;;) {
+      try {
+        const { task } = (await hub.call('task.show', { id })) as { task: TaskView }
+        awaySinceMs = undefined
+        if (isTerminal(task)) return task
+        if (task.held) terminal.live(progressText(task))
+      } catch (error) {
+        const problem = toProblem(error)
+        awaySinceMs ??= Date.now()
+        if (problem.kind !== 'unavailable' || Date.now() - awaySinceMs > AWAY_MS) throw problem
+        terminal.live('the hub does not answer; waiting for it')
+      }
+      const restMs = endAtMs - Date.now()
+      if (restMs <= 0) {
+        throw new Problem(
+          'timed_out',
+          'unavailable',
+          `task ${id} has not ended in time; it goes on`,
+          `\`hub wait ${id}\``,
+        )
+      }
+      const pollMs = Math.min(restMs, awaySinceMs === undefined ? POLL_MS : 500)
+      const timer = setTimeout(() => news.resolve(), pollMs)
+      await news.promise
+      clearTimeout(timer)
+      news = Promise.withResolvers<void>()
+    }
+  } finally {
+    ending.abort()
+    terminal.live('')
+  }
+}
+
+/** Shows how a task ended; the reason of one that did not succeed goes to stderr too, with what to do about a denial. */
+export function showOutcome({ json, terminal }: Context, task: TaskView): number {
+  if (json) terminal.json(task)
+  else terminal.out(taskText(task, Date.now(), terminal.paint))
+  const code = outcomeCode(task)
+  if (code !== EXIT.done) {
+    const why = task.error === null ? task.state : `${task.state}: ${task.error.code}: ${task.error.detail}`
+    terminal.note(`hub: task ${task.id} ${why}`)
+    const denied =
+      code === EXIT.refused ? '`hub audit list --outcome refused` has the decision; policy/data.json decides' : ''
+    terminal.note(`next: ${denied === '' ? `\`hub task logs ${task.id}\`` : denied}`)
+  }
+  return code
+}
+
+/** The task named, else the one submitted last. */
+async function chosenTask({ hub }: Context, id: string | undefined): Promise<string> {
+  if (id !== undefined) return id
+  const { tasks } = (await hub.call('task.list', { limit: 100 })) as { tasks: TaskView[] }
+  const newest = tasks.reduce<TaskView | undefined>(
+    (best, task) => (task.depth === 0 && (best === undefined || task.createdAtMs > best.createdAtMs) ? task : best),
+    undefined,
+  )
+  if (newest === undefined) throw usage('there is no task to wait for', '`hub submit AGENT`')
+  return newest.id
+}
+
+/** `hub wait [TASK] --for task=done`: done means any end; the exit code says which. */
+export const wait: Run = async (context, [id], options) => {
+  const wanted = options.for ?? 'task=done'
+  if (wanted !== 'task=done') throw usage(`--for: ${JSON.stringify(wanted)} cannot be waited for; write task=done`)
+  const timeoutMs = spanOption('--timeout', options.timeout)
+  return showOutcome(context, await watchTask(context, await chosenTask(context, id), timeoutMs))
+}

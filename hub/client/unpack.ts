@@ -1,0 +1,89 @@
+/**
+ * Writes artifacts by name below a directory, for `hub submit --out DIR`. Their names were chosen inside a container, so:
+ *
+ * 1. Only a path that `judgePath` lets pass is written, and every name is judged before the first byte (T69).
+ * 2. No symbolic link below the directory is followed, neither in the way nor at the end.
+ * 3. A file appears whole and with the digest it was asked for, or not at all.
+ */
+import { createHash } from 'node:crypto'
+import { lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { HubError } from '../base/errors.ts'
+import { systemRandom } from '../base/random.ts'
+import { judgePath } from '../protocol/folder.ts'
+
+export interface NamedArtifact {
+  name: string
+  sha256: string
+  size: number
+}
+
+/** The bytes of one artifact, in chunks. */
+export type Fetch = (sha256: string) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+
+/**
+ * Answers the paths written. Of one name given twice the last counts. Throws `schema_invalid` for a name that may not be written,
+ * `conflict` for a link or directory in its place, or for bytes that are not what their digest says.
+ */
+export async function unpackArtifacts(
+  dir: string,
+  artifacts: readonly NamedArtifact[],
+  fetch: Fetch,
+): Promise<string[]> {
+  const byName = new Map(artifacts.map((artifact) => [artifact.name, artifact]))
+  for (const name of byName.keys()) {
+    const fault = judgePath(name)
+    if (fault !== undefined) throw new HubError('schema_invalid', `artifact ${JSON.stringify(name)}: its name ${fault}`)
+  }
+  await mkdir(dir, { recursive: true })
+  const root = await realpath(dir)
+  for (const artifact of byName.values()) await writeOne(root, artifact, await fetch(artifact.sha256))
+  return [...byName.keys()]
+}
+
+async function writeOne(root: string, { name, sha256, size }: NamedArtifact, chunks: AsyncIterable<Uint8Array>) {
+  const target = join(root, name)
+  await makeParents(root, name)
+  if ((await kindOf(target)) === 'directory')
+    throw new HubError('conflict', `${target} is a directory; choose another --out`)
+  const draft = join(dirname(target), `.hub-${systemRandom.bytes(9).toString('hex')}`)
+  try {
+    const hash = createHash('sha256')
+    let bytes = 0
+    {
+      await using file = await open(draft, 'wx', 0o600)
+      for await (const chunk of chunks) {
+        bytes += chunk.length
+        if (bytes > size) break
+        hash.update(chunk)
+        await file.writeFile(chunk)
+      }
+    }
+    if (bytes !== size || hash.digest('hex') !== sha256) {
+      throw new HubError('conflict', `artifact ${name}: its bytes are not what its digest says; fetch it again`)
+    }
+    // Takes the place of a file or a link; a link is replaced, never followed.
+    await rename(draft, target)
+  } finally {
+    await rm(draft, { force: true })
+  }
+}
+
+async function makeParents(root: string, name: string): Promise<void> {
+  let at = root
+  for (const part of name.split('/').slice(0, -1)) {
+    at = join(at, part)
+    await mkdir(at).catch((thrown: NodeJS.ErrnoException) => {
+      if (thrown.code !== 'EEXIST') throw thrown
+    })
+    if ((await kindOf(at)) !== 'directory')
+      throw new HubError('conflict', `${at} is not a directory; remove it, or choose another --out`)
+  }
+}
+
+/** What stands at a path itself, links not followed. */
+async function kindOf(path: string): Promise<'directory' | 'other' | 'nothing'> {
+  const stat = await lstat(path).catch(() => undefined)
+  if (stat === undefined) return 'nothing'
+  return stat.isDirectory() ? 'directory' : 'other'
+}

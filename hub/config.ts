@@ -1,0 +1,99 @@
+/** `hub.yaml`: one strict file; every key has a stated default, an unknown or bad one stops the start naming its line (house rule 3). */
+import { existsSync, readFileSync } from 'node:fs'
+import { LineCounter, parseDocument } from 'yaml'
+import { z } from 'zod'
+import { HubError } from './base/errors.ts'
+import { LOG_LEVELS } from './base/telemetry.ts'
+import { type AgentCard, DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from './protocol/agent.ts'
+import { sizeShape, spanShape } from './protocol/spans.ts'
+import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
+import { limitsFor } from './work/sandbox/limits.ts'
+
+const port = z.int().min(0).max(65_535)
+
+/** Limits of one session as the operator raises them, up to the ceilings in code. */
+const sessionLimits = {
+  ttl: spanShape.optional(),
+  memory: sizeShape.optional(),
+  cpus: z.number().positive().optional(),
+  pids: z.int().positive().optional(),
+  tmp: sizeShape.optional(),
+  workspace: sizeShape.optional(),
+  openFiles: z.int().positive().optional(),
+}
+
+const configShape = z.strictObject({
+  logLevel: z.enum(LOG_LEVELS).default('info'),
+  /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
+  http: z.strictObject({ port: port.default(7300) }).prefault({}),
+  engine: z
+    .strictObject({
+      socket: z.string().max(107).default('/var/run/docker.sock'),
+      runtime: z.enum(['runc', 'runsc']).default('runc'),
+      callTimeout: spanShape.default(20_000),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      ...sessionLimits,
+      sessions: z.int().positive().max(256).default(12),
+      sessionsPerAgent: z.int().positive().max(256).default(12),
+      delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
+      tasksPerTree: z.int().positive().max(10_000).default(64),
+      inputBytes: sizeShape.default(512 * 1024 ** 2),
+      artifactBytes: sizeShape.default(64 * 1024 ** 2),
+      messages: z.strictObject({ perSecond: z.int().positive().max(50_000).default(200) }).prefault({}),
+      agents: z.record(z.string().max(63), z.strictObject(sessionLimits)).default({}),
+    })
+    .prefault({}),
+  shutdownTimeout: spanShape.default(15_000),
+})
+export type Config = z.output<typeof configShape>
+
+type Raised = { [Key in keyof typeof sessionLimits]?: z.output<(typeof sessionLimits)[Key]> }
+
+const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
+  ttlMs: raised.ttl ?? base.ttlMs,
+  memoryBytes: raised.memory ?? base.memoryBytes,
+  cpus: raised.cpus ?? base.cpus,
+  pids: raised.pids ?? base.pids,
+  tmpBytes: raised.tmp ?? base.tmpBytes,
+  workspaceBytes: raised.workspace ?? base.workspaceBytes,
+  openFiles: raised.openFiles ?? base.openFiles,
+})
+
+/** Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` naming key, value and ceiling. */
+export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
+  const base = raisedLimits(DEFAULT_LIMITS, config.limits)
+  return limitsFor(card.limits, raisedLimits(base, config.limits.agents[card.name] ?? {}), LIMIT_CEILINGS)
+}
+
+/** Reads the file; absent means every default. Throws `config_invalid` with file, line and key. */
+export function readConfig(path: string): Config {
+  const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true })
+  const at = (offset: number | undefined) =>
+    offset === undefined ? path : `${path} line ${lines.linePos(offset).line}`
+  const [error] = document.errors
+  if (error !== undefined) throw new HubError('config_invalid', `${at(error.pos[0])}: ${error.message.split('\n')[0]}`)
+  const parsed = configShape.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    const node = document.getIn(issue?.path ?? [], true) as { range?: [number, number, number] } | undefined
+    throw new HubError(
+      'config_invalid',
+      `${at(node?.range?.[0])}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}`,
+    )
+  }
+  const { sessions, delegationDepth } = parsed.data.limits
+  if (sessions < delegationDepth + 1) {
+    throw new HubError(
+      'config_invalid',
+      `${path}: limits.sessions: ${sessions} is below limits.delegationDepth + 1 (${delegationDepth + 1}); parents would lock out their children`,
+    )
+  }
+  // Above a ceiling stops the start, not the first session.
+  limitsFor({}, raisedLimits(DEFAULT_LIMITS, parsed.data.limits), LIMIT_CEILINGS)
+  return parsed.data
+}

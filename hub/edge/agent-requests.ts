@@ -1,0 +1,153 @@
+/**
+ * What an agent may ask on its own socket, one function each, over signed requests (protocol.md sections 2 and 3).
+ * The session is known by which socket the request came in on; token, key and generation must agree with it.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { sha256Hex } from '../base/canonical.ts'
+import type { Clock } from '../base/clock.ts'
+import { type HubError, toHubError } from '../base/errors.ts'
+import { parseStrictJson } from '../base/strict-json.ts'
+import type { Call, Gate } from '../guard/gate.ts'
+import type { Nonces } from '../guard/identity/nonces.ts'
+import { publicKeyOf, type VerifiedRequest, verifySignedRequest } from '../guard/identity/signed-requests.ts'
+import { type SessionFacts, type Tokens, unauthenticated } from '../guard/identity/tokens.ts'
+import type { Principal } from '../guard/principal.ts'
+import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
+import { parseShape } from '../protocol/parse.ts'
+import { HEADER_TOKEN } from '../protocol/signing.ts'
+import type { SessionRow } from '../work/dispatch/rows.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+
+export interface AgentCaller {
+  session: SessionRow
+  principal: Principal
+  /** What the gate burns and checks again inside its transaction. */
+  proof: Pick<Call, 'burn' | 'recheck'>
+  nonce: VerifiedRequest
+}
+
+export interface AgentExchange {
+  session: string
+  request: IncomingMessage
+  response: ServerResponse
+  url: URL
+  /** Tells who is proven, so that a refusal from here on names them and burns their nonce. */
+  proven(caller: AgentCaller): void
+  /** The gate has spoken: it records its own refusals. */
+  admitted(): void
+}
+const LIVE = new Set(['starting', 'ready', 'working', 'input_required'])
+
+export const sessionFacts = (row: SessionRow): SessionFacts => ({
+  session: row.id,
+  agent: row.agent,
+  task: row.task,
+  generation: row.generation,
+  containerId: row.containerId ?? '',
+  publicKey: row.publicKey ?? '',
+  capabilities: row.authority.capabilities,
+  depthLeft: row.authority.depthLeft,
+  expiresAtMs: row.expiresAtMs,
+  live: LIVE.has(row.state),
+})
+
+export interface AgentAuth {
+  /** By token and signature. Throws `unauthenticated`. */
+  byToken(sessionId: string, request: IncomingMessage, bodySha256: string): Promise<AgentCaller>
+  /** By the joined key alone (renewal). */
+  byKey(sessionId: string, request: IncomingMessage, bodySha256: string): AgentCaller
+  /** By the key the request itself presents (join). */
+  byPresented(sessionId: string, request: IncomingMessage, body: Buffer): AgentCaller & { publicKey: string }
+  /** Records a refusal under the socket's session; never throws. */
+  refuse(sessionId: string, operation: OperationName, error: HubError, caller?: AgentCaller): void
+}
+
+export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gate; clock: Clock }): AgentAuth {
+  const { tasks, tokens, gate, clock } = parts
+
+  function liveSession(id: string): SessionRow {
+    const row = tasks.session(id)
+    if (row === undefined || !LIVE.has(row.state)) throw unauthenticated('the session has ended')
+    return row
+  }
+  const keyOf = (text: string | null) => {
+    const key = text === null ? undefined : publicKeyOf(text)
+    if (key === undefined) throw unauthenticated('no key has joined on this socket')
+    return key
+  }
+  const signed = (request: IncomingMessage, bodySha256: string) => ({
+    method: request.method ?? '',
+    path: request.url ?? '',
+    headers: request.headers,
+    bodySha256,
+  })
+
+  function callerOf(session: SessionRow, nonce: VerifiedRequest): AgentCaller {
+    const { id, agent, generation, authority } = session
+    return {
+      session,
+      nonce,
+      principal: { kind: 'agent', id: agent, agent, session: id, generation, authority },
+      proof: {
+        burn: { scope: id, value: nonce.nonce, expiresAtMs: nonce.nonceExpiresAtMs },
+        recheck: () => {
+          const now = tasks.session(id)
+          const same = now !== undefined && LIVE.has(now.state) && now.generation === generation
+          return same ? undefined : unauthenticated('the session ended while the request was on its way')
+        },
+      },
+    }
+  }
+
+  return {
+    async byToken(sessionId, request, bodySha256) {
+      const token = request.headers[HEADER_TOKEN]
+      if (typeof token !== 'string') throw unauthenticated('no token')
+      await tokens.verify(token, sessionId, (id) => {
+        const row = tasks.session(id)
+        return row === undefined ? undefined : sessionFacts(row)
+      })
+      const session = liveSession(sessionId)
+      return callerOf(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+    },
+    byKey(sessionId, request, bodySha256) {
+      const session = liveSession(sessionId)
+      return callerOf(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+    },
+    byPresented(sessionId, request, body) {
+      const session = liveSession(sessionId)
+      let publicKey: string
+      try {
+        ;({ publicKey } = parseShape(OPERATIONS['session.join'].request, parseStrictJson(body, 2)))
+      } catch (thrown) {
+        throw unauthenticated(`the join is malformed: ${toHubError(thrown).reason}`)
+      }
+      const nonce = verifySignedRequest(signed(request, sha256Hex(body)), keyOf(publicKey), clock)
+      return { ...callerOf(session, nonce), publicKey }
+    },
+    refuse(sessionId, operation, error, caller) {
+      const agent = caller?.session.agent ?? tasks.session(sessionId)?.agent ?? 'unknown'
+      const principal: Principal = caller?.principal ?? {
+        kind: 'agent',
+        id: agent,
+        agent,
+        session: sessionId,
+        proven: false,
+      }
+      const proof = caller === undefined ? {} : { burn: caller.proof.burn }
+      gate.refuse(
+        {
+          principal,
+          operation,
+          resource: `session:${sessionId}`,
+          ...(proof.burn === undefined ? {} : { burn: proof.burn }),
+        },
+        error,
+      )
+    },
+  }
+}
+
+/** Reserves the nonce of a request that may end without an effect, so that it cannot be used twice meanwhile. */
+export const reserveNonce = (nonces: Nonces, caller: AgentCaller): void =>
+  nonces.reserve(caller.session.id, caller.nonce.nonce, caller.nonce.nonceExpiresAtMs)

@@ -1,0 +1,193 @@
+/** The paths of an agent's socket and what each does once the bytes are in. */
+import { sha256Hex } from '../base/canonical.ts'
+import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
+import { parseStrictJson } from '../base/strict-json.ts'
+import type { Gate } from '../guard/gate.ts'
+import type { Nonces } from '../guard/identity/nonces.ts'
+import type { Tokens } from '../guard/identity/tokens.ts'
+import { BODY_BYTES_MAX, envelopeShape } from '../protocol/envelope.ts'
+import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
+import { parseShape } from '../protocol/parse.ts'
+import type { Artifacts } from '../work/artifacts.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+import type { Mailboxes } from '../work/messages/mailboxes.ts'
+import type { Topics } from '../work/messages/topics.ts'
+import type { Registry } from '../work/registry.ts'
+import { agentArtifacts } from './agent-artifacts.ts'
+import { type AgentAuth, type AgentCaller, type AgentExchange, reserveNonce, sessionFacts } from './agent-requests.ts'
+import { readBody, requireContentType, sendJson } from './http-answers.ts'
+import type { Send } from './routes/messages.ts'
+
+export interface AgentRoute {
+  operation: OperationName
+  serve(exchange: AgentExchange): Promise<void>
+}
+export interface AgentRoutes {
+  find(method: string, url: string): { route: AgentRoute; url: URL } | undefined
+}
+
+export interface AgentRouteParts {
+  gate: Gate
+  auth: AgentAuth
+  tokens: Tokens
+  nonces: Nonces
+  clock: Clock
+  tasks: Tasks
+  registry: Registry
+  mailboxes: Mailboxes
+  topics: Topics
+  artifacts: Artifacts
+  send: Send
+  instance: string
+  artifactBytesMax: number
+  /** A second key on one socket: alarm, and the session is recycled. */
+  onSecondKey: (session: string) => void
+}
+
+/** What a request without a body signs. */
+const EMPTY_SHA256 = sha256Hex('')
+
+export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
+  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send } = parts
+
+  const jsonBody = async ({ request }: AgentExchange) => {
+    requireContentType(request, 'application/json')
+    return readBody(request, BODY_BYTES_MAX + 4096)
+  }
+  async function byToken(exchange: AgentExchange, bodySha256: string): Promise<AgentCaller> {
+    const caller = await auth.byToken(exchange.session, exchange.request, bodySha256)
+    exchange.proven(caller)
+    return caller
+  }
+  const own = (
+    exchange: AgentExchange,
+    operation: OperationName,
+    caller: AgentCaller,
+    facts: Record<string, unknown> = {},
+  ) => {
+    exchange.admitted()
+    return { principal: caller.principal, operation, resource: `session:${caller.session.id}`, facts, ...caller.proof }
+  }
+
+  async function join(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const { publicKey, ...caller } = auth.byPresented(exchange.session, exchange.request, body)
+    const { session } = caller
+    if (session.publicKey !== null && session.publicKey !== publicKey) {
+      parts.onSecondKey(session.id)
+      throw new HubError('unauthenticated', '', {
+        reason: 'a second key tried to join on this socket; the session is recycled',
+      })
+    }
+    exchange.proven(caller)
+    gate.admit(own(exchange, 'session.join', caller), (grant) => {
+      if (session.publicKey === null) tasks.joined(grant, session.id, publicKey)
+    })
+    await answerWithToken(exchange, session.id, (row, token) => joinAnswer(row.id, token))
+  }
+
+  async function renew(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = auth.byKey(exchange.session, exchange.request, sha256Hex(body))
+    exchange.proven(caller)
+    gate.admit(own(exchange, 'session.renew', caller), () => undefined)
+    await answerWithToken(exchange, caller.session.id, (_row, token) => token)
+  }
+
+  type TokenAnswer = { token: string; tokenExpiresAtMs: number; nowMs: number }
+  async function answerWithToken(
+    exchange: AgentExchange,
+    id: string,
+    shape: (row: { id: string }, token: TokenAnswer) => unknown,
+  ): Promise<void> {
+    const row = tasks.session(id)
+    if (row === undefined) throw new HubError('unknown_session')
+    const { token, expiresAtMs } = await tokens.mint(sessionFacts(row))
+    sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs: clock.wallMs() }))
+  }
+
+  function joinAnswer(id: string, token: TokenAnswer) {
+    const session = tasks.session(id)
+    const task = session && tasks.task(session.task)
+    const card = session && registry.find(session.agent)?.card
+    if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
+    const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
+    const { params, inputs } = task
+    const { capabilities, depthLeft, tasksLeft } = session.authority
+    return {
+      session: id,
+      agent: session.agent,
+      instance: parts.instance,
+      ...token,
+      deadlineMs: session.expiresAtMs,
+      program: { driver: card.driver, run: card.run, env: card.env },
+      task: {
+        task: task.id,
+        attempt: session.attempt,
+        params,
+        inputs,
+        capabilities,
+        parent: parent === undefined ? null : { agent: parent.agent, session: parent.id },
+        depthLeft,
+        tasksLeft,
+      },
+    }
+  }
+
+  async function sendEnvelope(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = await byToken(exchange, sha256Hex(body))
+    const envelope = parseShape(envelopeShape, parseStrictJson(body))
+    exchange.admitted()
+    sendJson(exchange.response, 200, send(caller, envelope, body))
+  }
+
+  async function subscribe(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = await byToken(exchange, sha256Hex(body))
+    const { topic } = parseShape(OPERATIONS['message.subscribe'].request, parseStrictJson(body, 2))
+    gate.admit(own(exchange, 'message.subscribe', caller, { topic }), () => topics.subscribe(caller.session.id, topic))
+    sendJson(exchange.response, 200, { topic })
+  }
+
+  async function receive(exchange: AgentExchange): Promise<void> {
+    const caller = await byToken(exchange, EMPTY_SHA256)
+    const { after, waitMs } = parseShape(
+      OPERATIONS['message.receive'].request,
+      Object.fromEntries(exchange.url.searchParams),
+    )
+    const { id } = caller.session
+    reserveNonce(nonces, caller)
+    const gone = new AbortController()
+    exchange.response.once('close', () => gone.abort())
+    const timer = clock.after(waitMs, () => gone.abort())
+    await mailboxes.waitForMail(id, after, gone.signal)
+    timer.cancel()
+    if (exchange.response.destroyed) return exchange.admitted()
+    const waiting = mailboxes.isOpen(id) ? mailboxes.take(id, after) : []
+    if (waiting.length > 0) gate.admit(own(exchange, 'message.receive', caller), () => undefined)
+    exchange.admitted()
+    sendJson(exchange.response, 200, { deliveries: waiting })
+  }
+
+  const stored = agentArtifacts(parts, byToken, own)
+
+  const table: [method: string, pattern: RegExp, route: AgentRoute][] = [
+    ['POST', /^\/v1\/join$/, { operation: 'session.join', serve: join }],
+    ['POST', /^\/v1\/renew$/, { operation: 'session.renew', serve: renew }],
+    ['POST', /^\/v1\/send$/, { operation: 'message.send', serve: sendEnvelope }],
+    ['POST', /^\/v1\/subscribe$/, { operation: 'message.subscribe', serve: subscribe }],
+    ['GET', /^\/v1\/receive$/, { operation: 'message.receive', serve: receive }],
+    ['PUT', /^\/v1\/artifacts\/[0-9a-f]{64}$/, { operation: 'artifact.put', serve: stored.put }],
+    ['GET', /^\/v1\/artifacts\/[0-9a-f]{64}$/, { operation: 'artifact.get', serve: stored.get }],
+    ['GET', /^\/v1\/artifacts$/, { operation: 'artifact.list', serve: stored.list }],
+  ]
+  return {
+    find(method, text) {
+      const url = text.length > 4096 || !URL.canParse(text, 'http://hub') ? undefined : new URL(text, 'http://hub')
+      const row = url && table.find(([verb, pattern]) => verb === method && pattern.test(url.pathname))
+      return row === undefined || url === undefined ? undefined : { route: row[2], url }
+    },
+  }
+}

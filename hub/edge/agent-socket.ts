@@ -1,0 +1,119 @@
+/**
+ * The agents' entrance: one Unix socket and one `node:http` server per session; the session is known by closure (protocol.md section 1).
+ * Order everywhere: bytes and length, authenticate, parse, schema, then the gate. Before a valid signature every refusal is one constant body.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { HubError, toHubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { OperationName } from '../protocol/operations.ts'
+import type { Sockets } from '../work/sandbox/sockets.ts'
+import type { AgentAuth, AgentCaller } from './agent-requests.ts'
+import type { AgentRoute, AgentRoutes } from './agent-routes.ts'
+import { sendProblem } from './http-answers.ts'
+
+export interface AgentSockets {
+  /** Listens on the session's socket path; resolves once it does. */
+  open(session: string): Promise<void>
+  close(session: string): void
+  closeAll(): void
+}
+
+const CONNECTIONS_MAX = 4
+const FLOOD_RECORD_EVERY_MS = 10_000
+
+export function createAgentSockets(
+  options: { connectionsMax?: number },
+  parts: {
+    auth: AgentAuth
+    routes: AgentRoutes
+    sockets: Sockets
+    takeQuota: (session: string) => void
+    monotonicMs: () => number
+    log: Log
+  },
+): AgentSockets {
+  const { auth, routes, sockets, takeQuota, monotonicMs, log } = parts
+  const servers = new Map<string, Server>()
+  const floods = new Map<string, number>()
+
+  /** A flood is recorded once in ten seconds: a record per refusal would let an agent fill the disk (T65). */
+  function refuseFlood(session: string, operation: OperationName, error: HubError): void {
+    const now = monotonicMs()
+    if (now - (floods.get(session) ?? Number.NEGATIVE_INFINITY) < FLOOD_RECORD_EVERY_MS) return
+    floods.set(session, now)
+    auth.refuse(session, operation, error)
+  }
+
+  async function answer(session: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const found = routes.find(request.method ?? '', request.url ?? '')
+    const operation = found?.route.operation ?? 'message.send'
+    let caller: AgentCaller | undefined
+    let admitted = false
+    try {
+      try {
+        takeQuota(session)
+      } catch (thrown) {
+        refuseFlood(session, operation, toHubError(thrown))
+        admitted = true
+        throw thrown
+      }
+      if (found === undefined) throw new HubError('unknown_operation', 'no such path on an agent socket')
+      await serve(found.route)
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (error.code === 'internal')
+        log.error({ session, operation, reason: error.reason, err: error.cause }, 'a request of an agent failed')
+      if (!admitted) auth.refuse(session, operation, error, caller)
+      if (response.headersSent) response.destroy()
+      else sendProblem(response, error)
+    }
+
+    async function serve(route: AgentRoute): Promise<void> {
+      await route.serve({
+        session,
+        request,
+        response,
+        url: found?.url ?? new URL('http://hub/'),
+        proven: (proof) => {
+          caller = proof
+        },
+        admitted: () => {
+          admitted = true
+        },
+      })
+    }
+  }
+
+  return {
+    open(session) {
+      sockets.make(session)
+      const path = sockets.socketPathOf(session)
+      const server = createServer(
+        { requestTimeout: 60_000, headersTimeout: 10_000, keepAliveTimeout: 60_000, maxHeaderSize: 16_384 },
+        (request, response) => {
+          response.on('error', () => response.destroy())
+          void answer(session, request, response)
+        },
+      )
+      server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
+      servers.set(session, server)
+      return new Promise((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(path, () => {
+          sockets.open(session)
+          resolve()
+        })
+      })
+    },
+    close(session) {
+      const server = servers.get(session)
+      servers.delete(session)
+      floods.delete(session)
+      server?.close()
+      server?.closeAllConnections()
+    },
+    closeAll() {
+      for (const session of [...servers.keys()]) this.close(session)
+    },
+  }
+}

@@ -1,0 +1,153 @@
+/** A live check of everything the hub stands on, each with the command that mends it (S0-26). */
+import { statfsSync } from 'node:fs'
+import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
+import type { AuditLog } from '../guard/audit/log.ts'
+import type { Modes } from '../guard/modes.ts'
+import type { Lease } from '../guard/operator/lease.ts'
+import type { Policy } from '../guard/policy/bundle.ts'
+import type { Store } from '../store/database.ts'
+import type { Registry } from '../work/registry.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+
+export interface Check {
+  name: string
+  /** null: worth a look, nothing is broken. */
+  ok: boolean | null
+  detail: string
+  mend: string
+}
+
+const SAFE_ENGINE = [29, 4, 3] as const
+
+export function createDoctor(parts: {
+  home: string
+  clock: Clock
+  store: Store
+  audit: AuditLog
+  policy: Policy
+  engine: Engine
+  registry: Registry
+  modes: Modes
+  lease: Lease
+}): () => Promise<{ checks: Check[] }> {
+  const { home, clock, store, audit, policy, engine, registry, modes, lease } = parts
+
+  async function engineCheck(): Promise<Check> {
+    try {
+      const { apiVersion, engineVersion } = await engine.ping()
+      const version = engineVersion.split('.').map((part) => Number.parseInt(part, 10))
+      const safe = isAtLeast(version, SAFE_ENGINE)
+      const floor = safe
+        ? ''
+        : `; below the safe floor ${SAFE_ENGINE.join('.')}, where only our own seccomp profile blocks AF_ALG`
+      return {
+        name: 'engine',
+        ok: safe ? true : null,
+        detail: `version ${engineVersion}, API ${apiVersion}${floor}`,
+        mend: 'upgrade the engine when your distribution offers it',
+      }
+    } catch (thrown) {
+      return { name: 'engine', ok: false, detail: toHubError(thrown).message, mend: 'scripts/engine up' }
+    }
+  }
+
+  function diskCheck(): Check {
+    const { bavail, blocks, bsize } = statfsSync(home)
+    const share = blocks === 0 ? 1 : bavail / blocks
+    const detail = `${Math.floor((bavail * bsize) / 1024 ** 2)} MiB free (${Math.floor(share * 100)} %)`
+    return {
+      name: 'disk',
+      ok: share < 0.02 ? false : share < 0.1 ? null : true,
+      detail,
+      mend: `free space on the file system of ${home}`,
+    }
+  }
+
+  function leaseCheck(): Check {
+    const state = lease.state()
+    const ok = state !== undefined && state.remainingMs > 0
+    const detail =
+      state === undefined
+        ? 'no lease yet'
+        : `${Math.round(state.remainingMs / 1000)} s left; last heartbeat ${Math.round(state.heartbeatAgeMs / 60_000)} min ago`
+    return { name: 'watchdog', ok, detail, mend: 'hub up (starts the watchdog), then hub heartbeat' }
+  }
+
+  function agentChecks(): Check[] {
+    const broken = registry.problems().map(({ file, line, message }) => ({
+      name: `card ${file}`,
+      ok: false,
+      detail: `line ${line}: ${message}`,
+      mend: `correct agents/${file}, then hub agent reload`,
+    }))
+    const missing = registry
+      .list()
+      .filter((agent) => agent.imageId === undefined || agent.state !== 'registered')
+      .map(({ card, state, reason }) => ({
+        name: `agent ${card.name}`,
+        ok: false,
+        detail: `${state}: ${reason}`,
+        mend: `node scripts/build-images.ts; hub agent reload; hub agent reset ${card.name}`,
+      }))
+    return [
+      ...broken,
+      ...missing,
+      {
+        name: 'agents',
+        ok: registry.list().length > 0,
+        detail: `${registry.list().length} registered`,
+        mend: 'put a card into agents/ and run hub agent reload',
+      },
+    ]
+  }
+
+  return async () => {
+    const failure = store.failure()
+    const status = policy.status()
+    const mode = modes.current()
+    const high = clock.wallMs() > Date.UTC(2026, 0, 1)
+    return {
+      checks: [
+        {
+          name: 'store',
+          ok: failure === undefined,
+          detail: failure?.reason ?? `${audit.head().size} audit records`,
+          mend: 'free space, then hub restart',
+        },
+        {
+          name: 'policy',
+          ok: true,
+          detail: `version ${status.version}, revision ${status.revision.slice(0, 12)}`,
+          mend: 'hub policy reload',
+        },
+        await engineCheck(),
+        diskCheck(),
+        {
+          name: 'clock',
+          ok: high,
+          detail: high ? 'plausible' : 'the wall clock is before this program was written',
+          mend: 'set the time (timedatectl set-ntp true)',
+        },
+        leaseCheck(),
+        {
+          name: 'mode',
+          ok: mode === 'normal' ? true : null,
+          detail: [mode, ...modes.active().map((condition) => `${condition.name}: ends by ${condition.endsBy}`)].join(
+            '; ',
+          ),
+          mend: 'hub status',
+        },
+        ...agentChecks(),
+      ],
+    }
+  }
+}
+
+const isAtLeast = (version: readonly number[], floor: readonly number[]): boolean => {
+  for (const [place, part] of floor.entries()) {
+    const found = version[place] ?? 0
+    if (found !== part) return found > part
+  }
+  return true
+}

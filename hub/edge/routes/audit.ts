@@ -1,0 +1,36 @@
+/** Reading and verifying the audit log. */
+import type { Checkpoints } from '../../guard/audit/checkpoint.ts'
+import type { AuditLog } from '../../guard/audit/log.ts'
+import type { Store } from '../../store/database.ts'
+import { type Handlers, handler } from '../serve.ts'
+
+interface Query {
+  limit: number
+  cursor?: string
+  action?: string
+  outcome?: string
+}
+
+export function auditHandlers(parts: { audit: AuditLog; checkpoints: Checkpoints; store: Store }): Handlers {
+  const { audit, checkpoints, store } = parts
+  const hashAt = (seq: number) =>
+    store.prepare('select hash from audit_record where seq = ?').pluck().get(seq) as string | undefined
+  return {
+    'audit.list': handler({
+      effect: (_grant, { limit, cursor, action, outcome }: Query) => {
+        const before = cursor === undefined ? {} : { before: Number(cursor) }
+        const records = audit.list({ limit, ...before, ...(action && { action }), ...(outcome && { outcome }) })
+        const last = records[records.length - 1]
+        return { records, next: records.length < limit || last === undefined ? null : String(last.seq) }
+      },
+    }),
+    'audit.verify': handler({
+      effect: () => {
+        const { size, head, fault } = audit.verify()
+        const broken = fault === undefined ? checkpoints.verify(hashAt) : undefined
+        const firstBad = fault ?? (broken === undefined ? null : { seq: size, reason: broken })
+        return { ok: firstBad === null, size, head, firstBad, checkpoints: checkpoints.count(), witness: null }
+      },
+    }),
+  }
+}

@@ -1,0 +1,115 @@
+/** An agent's envelopes: admitted one by one, routed, answered; repeats are answered with their first outcome. */
+import { sha256Hex } from '../../base/canonical.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Envelope } from '../../protocol/envelope.ts'
+import type { Delegation } from '../../work/messages/delegation.ts'
+import type { Outcomes } from '../../work/messages/outcomes.ts'
+import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
+import type { Addressed, Targets } from '../../work/messages/targets.ts'
+import type { AgentCaller } from '../agent-requests.ts'
+
+export interface Sent {
+  id: string
+  outcome: 'accepted'
+  /** Of a broadcast: how many recipients got it, and how many it was refused for. */
+  delivered?: number
+  refused?: number
+}
+export type Send = (caller: AgentCaller, envelope: Envelope, raw: Buffer) => Sent
+
+/** Refusals that no repeat of the same envelope can change. */
+const FINAL = new Set([
+  'policy_denied',
+  'schema_invalid',
+  'delegation_depth',
+  'delegation_cycle',
+  'delegation_wider',
+  'forbidden',
+])
+/** Faults of the caller's proof or of the store end a broadcast; a recipient's refusal does not. */
+const ENDS_BROADCAST = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
+
+export function createSend(parts: {
+  gate: Gate
+  router: Router
+  targets: Targets
+  delegation: Delegation
+  outcomes: Outcomes
+}): Send {
+  const { gate, router, targets, delegation, outcomes } = parts
+
+  function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
+    const addressed = targets.resolve(session, envelope)
+    if (envelope.kind !== 'delegate') return addressed
+    const facts = delegation.facts(session, envelope)
+    return addressed.map((only) => ({ ...only, facts }))
+  }
+
+  function admit(
+    caller: AgentCaller,
+    envelope: Envelope,
+    payloadHash: string,
+    addressed: readonly Addressed[],
+  ): Partial<Sent> {
+    const { session, principal, proof } = caller
+    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], payloadHash }
+    const [only] = addressed
+    if (envelope.kind !== 'broadcast' && only !== undefined) {
+      const { resource, facts, target } = only
+      gate.admit({ ...call, ...proof, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+      return {}
+    }
+    // Each recipient is admitted by itself (S1-36); the nonce is burned with the first.
+    let delivered = 0
+    for (const [place, { resource, facts, target }] of addressed.entries()) {
+      const { burn, ...rest } = proof
+      try {
+        const own = place === 0 ? proof : rest
+        gate.admit({ ...call, ...own, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+        delivered += 1
+      } catch (thrown) {
+        if (ENDS_BROADCAST.has(toHubError(thrown).code)) throw thrown
+      }
+    }
+    return { delivered, refused: addressed.length - delivered }
+  }
+
+  return (caller, envelope, raw) => {
+    const { session, principal, proof } = caller
+    const payloadHash = sha256Hex(raw)
+    const refuse = (error: HubError) => {
+      gate.refuse(
+        { principal, operation: OPERATION_OF_KIND[envelope.kind], resource: envelope.to, payloadHash, ...proof },
+        error,
+      )
+      return error
+    }
+    const known = outcomes.recall(session.id, envelope.id)
+    // A repeated delegation goes through: it is unique by its row, and its answer may be due again.
+    if (known !== undefined && envelope.kind !== 'delegate') {
+      refuse(new HubError('already_resolved', 'a repeat of a message that has its outcome'))
+      if (!known.ok) throw known.error
+      return { id: envelope.id, outcome: 'accepted' }
+    }
+    try {
+      const addressed = prepareOrRefuse()
+      if (addressed.length === 0) throw refuse(new HubError('inbox_closed', 'nobody else is there'))
+      const counts = admit(caller, envelope, payloadHash, addressed)
+      outcomes.remember(session.id, envelope.id, { ok: true })
+      return { id: envelope.id, outcome: 'accepted', ...counts }
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (FINAL.has(error.code)) outcomes.remember(session.id, envelope.id, { ok: false, error })
+      throw error
+    }
+
+    function prepareOrRefuse(): Addressed[] {
+      try {
+        return prepare(caller, envelope)
+      } catch (thrown) {
+        throw refuse(toHubError(thrown))
+      }
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/** The operator's presence, modes, health and stopping. */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import type { AuditLog } from '../../guard/audit/log.ts'
+import type { StopGrant } from '../../guard/grant.ts'
+import type { Modes } from '../../guard/modes.ts'
+import type { Lease } from '../../guard/operator/lease.ts'
+import type { Meta } from '../../store/meta.ts'
+import type { StopReport } from '../../work/dispatch/shutdown.ts'
+import type { Tasks } from '../../work/dispatch/tasks.ts'
+import { type Handlers, handler, stopHandler } from '../serve.ts'
+
+export interface HealthParts {
+  instance: string
+  version: string
+  clock: Clock
+  modes: Modes
+  tasks: Tasks
+  audit: AuditLog
+  lease: Lease
+  meta: Meta
+}
+
+/** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
+export function createHealth(parts: HealthParts) {
+  const { instance, version, clock, modes, tasks, audit, lease, meta } = parts
+  const startedAtMs = clock.monotonicMs()
+  return () => {
+    const states = tasks.countByState()
+    const { size, head } = audit.head()
+    const conditions = modes.active()
+    return {
+      mode: modes.current(),
+      conditions,
+      since: conditions.reduce((oldest, { sinceMs }) => Math.min(oldest, sinceMs), clock.wallMs()),
+      dispatched: Number(meta.get('dispatched_total') ?? 0),
+      queued: states.queued ?? 0,
+      running: states.running ?? 0,
+      sessions: tasks.sessionsOpen().length,
+      auditHead: head,
+      auditSize: size,
+      lease: lease.state() ?? null,
+      instance,
+      version,
+      uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),
+    }
+  }
+}
+
+export function operatorHandlers(parts: {
+  health: ReturnType<typeof createHealth>
+  modes: Modes
+  heartbeat: (note: string | undefined) => Promise<unknown>
+  shutdown: (
+    grant: StopGrant,
+    request: { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' },
+  ) => Promise<StopReport>
+  doctor: () => Promise<unknown>
+}): Handlers {
+  const { health, modes, heartbeat, shutdown, doctor } = parts
+  return {
+    'mode.show': handler({ effect: health }),
+    'health.show': handler({ effect: health }),
+    'doctor.run': handler({ effect: () => undefined, after: doctor }),
+    'mode.safe': stopHandler({
+      resource: () => 'hub',
+      effect: (_grant, { reason }: { reason: string }) =>
+        modes.raise('operator_request', reason === '' ? 'asked for by the operator' : reason),
+      after: health,
+    }),
+    'mode.resume': handler({
+      resource: () => 'hub',
+      effect: () => {
+        const ended = (['operator_request', 'emergency_stop'] as const).filter((name) => modes.has(name))
+        if (ended.length === 0) {
+          const others = modes.active().map(({ name, endsBy }) => `${name} ends by ${endsBy}`)
+          throw new HubError(
+            'conflict',
+            others.length === 0
+              ? 'the hub is normal; there is nothing to resume from'
+              : `this cannot be resumed by hand: ${others.join('; ')}`,
+          )
+        }
+        for (const name of ended) modes.clear(name)
+      },
+      after: health,
+    }),
+    'operator.heartbeat': handler({
+      resource: () => 'operator',
+      effect: (_grant, { note }: { note?: string }) => note,
+      after: (note) => heartbeat(note),
+    }),
+    'hub.shutdown': stopHandler({
+      resource: () => 'hub',
+      effect: () => undefined,
+      after: (_result, request: { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' }, grant) =>
+        shutdown(grant, request),
+    }),
+  }
+}

@@ -1,0 +1,146 @@
+/** Operations on tasks and sessions. */
+import { HubError } from '../../base/errors.ts'
+import type { SubmitRequest } from '../../protocol/operations.ts'
+import type { Artifacts } from '../../work/artifacts.ts'
+import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
+import { type Handlers, handler, stopHandler } from '../serve.ts'
+import { sessionView, taskView, type ViewParts } from '../views.ts'
+
+interface Page {
+  limit: number
+  cursor?: string
+}
+type Ref = { id: string }
+
+export function taskHandlers(
+  parts: ViewParts & {
+    dispatcher: Dispatcher
+    artifacts: Artifacts
+    containerLogs: (session: string) => Promise<string>
+  },
+): Handlers {
+  const { tasks, dispatcher, artifacts, journal, containerLogs } = parts
+  const view = (id: string) => {
+    const task = tasks.task(id)
+    if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
+    return taskView(task, parts)
+  }
+  const theSession = (id: string) => {
+    const session = tasks.session(id)
+    if (session === undefined) throw new HubError('unknown_session', `no session has the id ${id}`)
+    return session
+  }
+  const nextOf = <Row>(rows: Row[], limit: number, cursor: (row: Row) => string | number) => {
+    const last = rows[rows.length - 1]
+    return rows.length < limit || last === undefined ? null : String(cursor(last))
+  }
+  const taskResource = ({ id }: Ref) => `task:${id}`
+  const sessionResource = ({ id }: Ref) => `session:${id}`
+
+  return {
+    'task.submit': handler({
+      resource: (request: SubmitRequest) =>
+        request.agent === undefined ? `needs:${request.needs.join(',')}` : `agent:${request.agent}`,
+      facts: ({ agent, needs, priority }: SubmitRequest) => ({ agent: agent ?? null, needs, priority }),
+      effect: (grant, request: SubmitRequest, { idempotencyKey }) => {
+        for (const digest of request.inputs ? [request.inputs.manifest, request.inputs.pack] : []) {
+          if (artifacts.find(digest) === undefined)
+            throw new HubError('unknown_artifact', `inputs: ${digest} has not been put yet`)
+        }
+        const task = dispatcher.submit(grant, request, idempotencyKey)
+        return { task: taskView(task, parts), auditEffect: `task:${task.id}` }
+      },
+      after: ({ task }) => ({ task }),
+    }),
+    'task.list': handler({
+      effect: (_grant, { limit, cursor, state, parent }: Page & { state?: string; parent?: string }) => {
+        const query = { limit, ...(cursor && { before: cursor }), ...(state && { state }), ...(parent && { parent }) }
+        const rows = tasks.tasks(query)
+        return { tasks: rows.map((row) => taskView(row, parts)), next: nextOf(rows, limit, (row) => row.id) }
+      },
+    }),
+    'task.show': handler({
+      resource: taskResource,
+      effect: (_grant, { id }: Ref) => {
+        const task = view(id)
+        const attempts = tasks
+          .attempts(id)
+          .map(({ id: attempt, state, session, startedAtMs, endedAtMs, exitCode, oomKilled }) => {
+            const exit = session === null ? null : (tasks.session(session)?.exitReason ?? null)
+            return { attempt, state, session, startedAtMs, endedAtMs, exit, exitCode, oomKilled: oomKilled === 1 }
+          })
+        return { task, attempts }
+      },
+    }),
+    'task.logs': handler({
+      resource: taskResource,
+      effect: (_grant, { id }: Ref) => ({ lines: journal.linesOf(view(id).id) }),
+    }),
+    'task.cancel': stopHandler({
+      resource: taskResource,
+      effect: (grant, { id }: Ref) =>
+        tasks.stop(
+          grant,
+          id,
+          { state: 'cancelled', error: { code: 'cancelled', detail: 'cancelled by the operator' } },
+          'cancelled',
+        ),
+      after: (_result, { id }) => ({ task: view(id) }),
+    }),
+    'task.release': handler({
+      resource: taskResource,
+      effect: (grant, { id }: Ref) => ({ task: taskView(tasks.released(grant, id), parts) }),
+    }),
+    'task.retry': handler({
+      resource: taskResource,
+      effect: (grant, { id }: Ref) => {
+        const { state, agent, needs, params, priority } = view(id)
+        if (!['failed', 'cancelled', 'timed_out'].includes(state))
+          throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
+        const { inputs, ttlMs } = tasks.task(id) ?? { inputs: null, ttlMs: null }
+        const wish = {
+          agent: agent ?? undefined,
+          needs,
+          params,
+          inputs,
+          priority,
+          hold: false,
+          ttlMs: ttlMs ?? undefined,
+          requestedBy: grant.principal.id,
+        }
+        return { task: taskView(tasks.insert(grant, wish), parts) }
+      },
+    }),
+    'session.list': handler({
+      effect: (_grant, { limit, cursor, all }: Page & { all: boolean }) => {
+        const rows = tasks.sessions({ limit, all, ...(cursor && { before: cursor }) })
+        return {
+          sessions: rows.map((row) => sessionView(row, parts)),
+          next: nextOf(rows, limit, (row) => row.createdAtMs),
+        }
+      },
+    }),
+    'session.show': handler({
+      resource: sessionResource,
+      effect: (_grant, { id }: Ref) => ({ session: sessionView(theSession(id), parts) }),
+    }),
+    'session.logs': handler({
+      resource: sessionResource,
+      effect: (_grant, { id }: Ref) => theSession(id),
+      after: async (session) => ({ text: await containerLogs(session.containerName) }),
+    }),
+    'session.stop': stopHandler({
+      resource: sessionResource,
+      effect: (grant, { id }: Ref) => {
+        const session = theSession(id)
+        if (session.state === 'recycled') throw new HubError('already_resolved', 'the session has ended')
+        const end = {
+          state: 'cancelled',
+          error: { code: 'cancelled', detail: 'its session was stopped by the operator' },
+        } as const
+        if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'operator')
+      },
+      after: (_result, { id }) => ({ session: sessionView(theSession(id), parts) }),
+    }),
+  }
+}

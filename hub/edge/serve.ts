@@ -1,0 +1,75 @@
+/** One request from any entrance of people: parse, admit, handle, answer or explain the refusal. */
+
+import { sha256Hex } from '../base/canonical.ts'
+import { HubError, toHubError } from '../base/errors.ts'
+import type { Call, Gate } from '../guard/gate.ts'
+import type { Grant, StopGrant } from '../guard/grant.ts'
+import type { Principal } from '../guard/principal.ts'
+import { type OperationName, operationOf } from '../protocol/operations.ts'
+import { parseShape } from '../protocol/parse.ts'
+
+/** What an operation does once admitted. `effect` runs in the gate's transaction; `after` may await and shapes the answer. */
+export interface Handler {
+  resource?: (request: never) => string
+  facts?: (request: never) => Record<string, unknown>
+  effect: (grant: never, request: never, context: RequestContext) => unknown
+  after?: (result: never, request: never, grant: never) => unknown
+}
+
+export interface RequestContext {
+  principal: Principal
+  idempotencyKey: string | undefined
+}
+
+/** Handlers by operation; made by the files in `routes/`. */
+export type Handlers = Partial<Record<OperationName, Handler>>
+
+/** Types a handler by its request, and checks nothing away: shapes are parsed before it is called. */
+export const handler = <Request, Result>(parts: {
+  resource?: (request: Request) => string
+  facts?: (request: Request) => Record<string, unknown>
+  effect: (grant: Grant, request: Request, context: RequestContext) => Result
+  after?: (result: Result, request: Request, grant: Grant) => unknown
+}): Handler => parts
+
+/** The same for a stopping operation, whose effect gets a stop grant. */
+export const stopHandler = <Request, Result>(parts: {
+  resource?: (request: Request) => string
+  effect: (grant: StopGrant, request: Request, context: RequestContext) => Result
+  after?: (result: Result, request: Request, grant: StopGrant) => unknown
+}): Handler => parts
+
+export type Serve = (operation: OperationName, raw: unknown, context: RequestContext) => Promise<unknown>
+
+export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
+  const { gate, handlers } = parts
+  return async (operation, raw, context) => {
+    const row = operationOf(operation)
+    const found = handlers[operation]
+    const base = { principal: context.principal, operation, payloadHash: sha256Hex(JSON.stringify(raw ?? null)) }
+    if (row === undefined || found === undefined)
+      throw new HubError('unknown_operation', `${operation} is not served here`)
+    let request: never
+    let call: Call
+    try {
+      request = parseShape(row.request, raw) as never
+      const facts = found.facts?.(request)
+      call = {
+        ...base,
+        resource: found.resource?.(request) ?? operation.split('.')[0] ?? '',
+        ...(facts === undefined ? {} : { facts }),
+      }
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      gate.refuse({ ...base, resource: '' }, error)
+      throw error
+    }
+    let granted: Grant | StopGrant | undefined
+    const run = (grant: Grant | StopGrant) => {
+      granted = grant
+      return found.effect(grant as never, request, context)
+    }
+    const result = row.standing === 'stop' ? gate.admitStop(call, run) : gate.admit(call, run)
+    return found.after === undefined ? result : await found.after(result as never, request, granted as never)
+  }
+}

@@ -1,0 +1,97 @@
+/** What the entrances show of rows: the stable fields that `--json`, the console and scripts rely on. */
+
+import type { Artifacts } from '../work/artifacts.ts'
+import type { SessionRow, TaskRow } from '../work/dispatch/rows.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+import type { Journal } from '../work/journal.ts'
+import type { Mailboxes } from '../work/messages/mailboxes.ts'
+import type { Agent } from '../work/registry.ts'
+
+export interface ViewParts {
+  tasks: Tasks
+  artifacts: Artifacts
+  journal: Journal
+  mailboxes: Mailboxes
+}
+
+export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts) {
+  const { id, state, agent, needs, params, priority, held, depth, parent, attempts, crashes, outcome, error } = task
+  return {
+    id,
+    state,
+    agent,
+    needs,
+    params,
+    priority,
+    held,
+    depth,
+    parent,
+    attempts,
+    restarts: crashes,
+    outcome,
+    error,
+    createdAtMs: task.createdAtMs,
+    startedAtMs: task.startedAtMs,
+    endedAtMs: task.endedAtMs,
+    requestedBy: task.requestedBy,
+    artifacts: artifacts.list(id),
+    progress: journal.progressOf(id) ?? null,
+    session: tasks.sessionOfTask(id)?.id ?? null,
+    children: tasks.children(id).length,
+  }
+}
+
+export function sessionView(session: SessionRow, { mailboxes }: Pick<ViewParts, 'mailboxes'>) {
+  const {
+    id,
+    agent,
+    task,
+    attempt,
+    state,
+    generation,
+    containerName,
+    containerId,
+    imageId,
+    createdAtMs,
+    endedAtMs,
+    expiresAtMs,
+  } = session
+  return {
+    id,
+    agent,
+    task,
+    attempt,
+    state,
+    generation,
+    containerName,
+    containerId,
+    imageId,
+    createdAtMs,
+    endedAtMs,
+    expiresAtMs,
+    authority: session.authority,
+    exit: session.exitReason,
+    detail: session.detail,
+    mailbox: mailboxes.depth(id),
+  }
+}
+
+export function agentView({ card, imageId, limits, state, reason, crashes }: Agent, sessions: number) {
+  const { name, description, image, driver, mode, capabilities, restarts, may } = card
+  return {
+    name,
+    description,
+    image,
+    imageId: imageId ?? null,
+    driver,
+    mode,
+    capabilities,
+    restarts,
+    may,
+    limits,
+    state,
+    reason,
+    crashes,
+    sessions,
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The hub's door for the watchdog, `run/watchdog.sock`: leases and the shutdown it asks for, MAC'd over raw bytes (protocol.md section 1).
+ * A lease that says what the last one said changes nothing and leaves no record; a change of what is demanded, and every refusal, does.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { HubError, toHubError } from '../base/errors.ts'
+import type { Gate } from '../guard/gate.ts'
+import type { StopGrant } from '../guard/grant.ts'
+import { type Lease, macMatches, macOf } from '../guard/operator/lease.ts'
+import { WATCHDOG } from '../guard/principal.ts'
+import type { OperationName } from '../protocol/operations.ts'
+import { readBody, sendProblem } from './http-answers.ts'
+
+const BYTES_MAX = 65_536
+
+export interface WatchdogDoorParts {
+  key: Buffer
+  gate: Gate
+  lease: Lease
+  /** What a lease is answered with, apart from its echo. */
+  report: (sizeSeen: number) => Record<string, unknown>
+  onLease: () => void
+  shutdown: (grant: StopGrant, request: { drain: boolean; reason: string; exit: 'shutdown' }) => Promise<unknown>
+}
+
+export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
+  const { key, gate, lease, report, onLease, shutdown } = parts
+  let lastDemand = ''
+
+  const call = (operation: OperationName) => ({ principal: WATCHDOG, operation, resource: 'hub' })
+
+  function answer(response: ServerResponse, label: string, body: unknown): void {
+    const text = JSON.stringify(body)
+    response.writeHead(200, { 'content-type': 'application/json', 'hub-mac': macOf(key, label, text) })
+    response.end(text)
+  }
+
+  function takeLease(body: Buffer, mac: string, response: ServerResponse): void {
+    const word = lease.accept(body, mac)
+    const demand = JSON.stringify([word.demand, word.conditions])
+    if (demand !== lastDemand) {
+      try {
+        gate.admit({ ...call('lease.renew'), facts: { demand: word.demand } }, () => undefined)
+        lastDemand = demand
+      } catch (thrown) {
+        // A lease stands also while the store cannot record it: it only tells how strict to be.
+        if (toHubError(thrown).code !== 'store_unavailable') throw thrown
+      }
+    }
+    onLease()
+    const { epoch, counter } = word
+    answer(response, 'hub-lease-answer-v1', { version: 1, epoch, counter, ...report(word.witnessSize) })
+  }
+
+  async function takeShutdown(body: Buffer, mac: string, response: ServerResponse): Promise<void> {
+    if (!macMatches(key, 'hub-shutdown-v1', body, mac))
+      throw new HubError('unauthenticated', '', { reason: 'the shutdown has a wrong MAC' })
+    const grant = gate.admitStop(call('hub.shutdown'), (proof) => proof)
+    answer(
+      response,
+      'hub-shutdown-answer-v1',
+      await shutdown(grant, { drain: false, reason: 'asked for by the watchdog', exit: 'shutdown' }),
+    )
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const operation = request.url === '/v1/shutdown' ? 'hub.shutdown' : 'lease.renew'
+    try {
+      const mac = request.headers['hub-mac']
+      const body = await readBody(request, BYTES_MAX)
+      if (request.method !== 'POST' || typeof mac !== 'string')
+        throw new HubError('unauthenticated', '', { reason: 'no MAC' })
+      if (request.url === '/v1/lease') takeLease(body, mac, response)
+      else if (request.url === '/v1/shutdown') await takeShutdown(body, mac, response)
+      else throw new HubError('unknown_operation')
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (error.code === 'unauthenticated' || error.code === 'schema_invalid') gate.refuse(call(operation), error)
+      sendProblem(response, error)
+    }
+  }
+
+  return createServer(
+    { requestTimeout: 30_000, headersTimeout: 5000 },
+    (request, response) => void serve(request, response),
+  )
+}

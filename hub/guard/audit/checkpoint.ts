@@ -1,0 +1,81 @@
+/** Signed heads of the audit log, each linked to the one before it, by a key the message path does not use. The watchdog is their witness. */
+import { type KeyObject, sign, verify } from 'node:crypto'
+import { canonicalText, sha256Hex } from '../../base/canonical.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { Store } from '../../store/database.ts'
+import { GENESIS } from './chain.ts'
+import type { AuditLog } from './log.ts'
+
+export interface Checkpoint {
+  size: number
+  head: string
+  /** SHA-256 of the previous checkpoint's canonical text, signature included; zeros for the first. */
+  previous: string
+  instance: string
+  wallMs: number
+  bootId: string
+  /** Ed25519, base64url, over `hub-checkpoint-v1 LF canonical text without signature`. */
+  signature: string
+}
+
+const signedBytes = (unsigned: Omit<Checkpoint, 'signature'>) =>
+  Buffer.from(`hub-checkpoint-v1\n${canonicalText(unsigned)}`)
+
+export interface Checkpoints {
+  /** Signs the present head if it moved since the last checkpoint; answers whether it did. */
+  take(): boolean
+  /** Up to 64 checkpoints of logs longer than `size`, oldest first. */
+  since(size: number): Checkpoint[]
+  count(): number
+  /** Checks signatures, links, and that each head is the hash of that record in the log; answers the first fault. */
+  verify(hashAt: (seq: number) => string | undefined): string | undefined
+}
+
+export function createCheckpoints(parts: {
+  store: Store
+  audit: AuditLog
+  clock: Clock
+  instance: string
+  privateKey: KeyObject
+  publicKey: KeyObject
+}): Checkpoints {
+  const { store, audit, clock, instance, privateKey, publicKey } = parts
+  const after = store.prepare('select document from checkpoint where size > ? order by size limit 64').pluck()
+  const last = store.prepare('select document from checkpoint order by size desc limit 1').pluck()
+  const insert = store.prepare('insert into checkpoint values (?, ?, ?, ?)')
+  const digest = (document: string | undefined) => (document === undefined ? GENESIS : sha256Hex(document))
+
+  return {
+    take() {
+      const { size, head } = audit.head()
+      const newest = last.get() as string | undefined
+      if (size === 0 || (newest !== undefined && (JSON.parse(newest) as Checkpoint).size >= size)) return false
+      const unsigned = { size, head, previous: digest(newest), instance, wallMs: clock.wallMs(), bootId: clock.bootId }
+      const signature = sign(null, signedBytes(unsigned), privateKey).toString('base64url')
+      const document = canonicalText({ ...unsigned, signature })
+      store.transaction(() => void insert.run(size, head, unsigned.previous, document))
+      return true
+    },
+    since: (size) => (after.all(size) as string[]).map((document) => JSON.parse(document) as Checkpoint),
+    count: () => store.prepare('select count(*) from checkpoint').pluck().get() as number,
+    verify(hashAt) {
+      let previous = GENESIS
+      for (const document of store
+        .prepare('select document from checkpoint order by size')
+        .pluck()
+        .iterate() as Iterable<string>) {
+        const checkpoint = JSON.parse(document) as Checkpoint
+        const { signature, ...unsigned } = checkpoint
+        if (checkpoint.previous !== previous)
+          return `checkpoint at ${checkpoint.size} does not follow the one before it`
+        if (!verify(null, signedBytes(unsigned), publicKey, Buffer.from(signature, 'base64url')))
+          return `checkpoint at ${checkpoint.size} has a wrong signature`
+        const found = hashAt(checkpoint.size)
+        if (found !== checkpoint.head)
+          return `record ${checkpoint.size} is ${found === undefined ? 'gone' : 'not the one that was signed'}`
+        previous = digest(document)
+      }
+      return undefined
+    },
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * The one door. Every request from every entrance, and every step of the hub's own loops, passes here.
+ *
+ * G1. The order is fixed: (authenticated by the entrance) reach -> [one transaction: burn nonce, generation and socket once more,
+ *     mode, policy, decision, effect under a savepoint, audit record] -> answer. No await in between.
+ * G2. The effect runs only with a grant, and commits only together with its audit record (I1). If it throws, it alone is undone
+ *     and the refusal commits.
+ * G3. A refusal is recorded too, with the true reason; the nonce stays burned.
+ * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
+ *     waits in the audit buffer if it must.
+ * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
+ */
+import { ERRORS, HubError, toHubError } from '../base/errors.ts'
+import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
+import type { Store } from '../store/database.ts'
+import type { AuditEntry } from './audit/chain.ts'
+import type { AuditLog } from './audit/log.ts'
+import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
+import type { Nonces } from './identity/nonces.ts'
+import { type Modes, permits, refusalOf } from './modes.ts'
+import type { Decisions } from './policy/decisions.ts'
+import type { PolicyDecision } from './policy/engine.ts'
+import { type Principal, principalText } from './principal.ts'
+
+export interface Call {
+  readonly principal: Principal
+  readonly operation: OperationName
+  /** What it is about, for the record: `task:…`, `agent:reader`. */
+  readonly resource: string
+  /** What the rules may look at. No time and nothing random: decisions are memoised on it. */
+  readonly facts?: Readonly<Record<string, unknown>>
+  readonly payloadHash?: string
+  /** A signed request's nonce or a session's token id, burned in this transaction. */
+  readonly burn?: { scope: string; value: string; expiresAtMs: number }
+  /** Generation and socket once more, now that nothing can come in between. */
+  readonly recheck?: () => HubError | undefined
+}
+
+export interface Gate {
+  /** Admits the call and runs its effect; throws the HubError that refused it. Not for stopping operations. */
+  admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
+  /** Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails. */
+  admitStop<Result>(call: Call, effect: (grant: StopGrant) => Result): Result
+  /** Records a refusal that happened before a call could be formed (bad signature, schema). Never throws. */
+  refuse(call: Call, error: HubError): void
+}
+
+export interface GateParts {
+  store: Store
+  audit: AuditLog
+  modes: Modes
+  decisions: Decisions
+  nonces: Nonces
+  /** Hears every refusal after it was recorded, for events and counters. */
+  onRefused?: (call: Call, error: HubError) => void
+}
+
+/** Reads that disclose the content of someone's work, and so are recorded. */
+const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
+
+const effectText = (result: unknown): string => {
+  const id = (result as { auditEffect?: unknown } | null | undefined)?.auditEffect
+  return typeof id === 'string' ? id : ''
+}
+
+export function createGate(parts: GateParts): Gate {
+  const { store, audit, modes, decisions, nonces, onRefused } = parts
+
+  function entryOf(
+    call: Call,
+    decision: PolicyDecision | undefined,
+  ): Omit<AuditEntry, 'outcome' | 'reason' | 'effect'> {
+    return {
+      principal: principalText(call.principal),
+      action: OPERATIONS[call.operation].audit,
+      resource: call.resource,
+      decisionId: decision?.id ?? null,
+      policyRevision: decision?.revision ?? null,
+      payloadHash: call.payloadHash ?? null,
+    }
+  }
+
+  /** Nonce, generation and mode: what comes before the policy. */
+  function checkFirst(call: Call, row: Operation): void {
+    if (!row.reach.includes(call.principal.kind)) {
+      throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
+    }
+    if (call.burn !== undefined) nonces.burn(call.burn)
+    const changed = call.recheck?.()
+    if (changed !== undefined) throw changed
+    const mode = modes.current()
+    if (!permits(mode, row.standing)) {
+      const names = modes.active().map((condition) => condition.name)
+      throw new HubError(refusalOf(mode), `the hub is ${mode}: ${names.join(', ')}`, { facts: { conditions: names } })
+    }
+  }
+
+  function decide(call: Call, row: Operation): PolicyDecision {
+    if (row.standing === 'record') return BUILT_IN
+    const decision = decisions.decide({
+      operation: call.operation,
+      principal: call.principal,
+      resource: { ...call.facts },
+      mode: modes.current(),
+    })
+    if (decision.effect === 'allow') return decision
+    const code = decision.effect === 'ask' ? 'needs_approval' : codeOfDenial(decision.reason)
+    throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))
+  }
+
+  function inTransaction<Result>(call: Call, work: () => Result): Result {
+    let refusal: HubError | undefined
+    let result: Result | undefined
+    try {
+      store.transaction(() => {
+        try {
+          result = work()
+        } catch (thrown) {
+          const denied = thrown instanceof Denial ? thrown : undefined
+          refusal = denied?.error ?? toHubError(thrown)
+          if (refusal.code === 'store_unavailable' || refusal.code === 'audit_unavailable') throw refusal
+          const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
+          audit.append({
+            ...entryOf(call, denied?.decision),
+            outcome,
+            reason: `${refusal.code}: ${refusal.reason}`,
+            effect: '',
+          })
+        }
+      })
+    } catch (thrown) {
+      audit.reload()
+      decisions.forget()
+      throw thrown
+    }
+    if (refusal !== undefined) {
+      onRefused?.(call, refusal)
+      throw refusal
+    }
+    return result as Result
+  }
+
+  return {
+    admit(call, effect) {
+      const row: Operation = OPERATIONS[call.operation]
+      if (row.standing === 'stop')
+        throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
+      return inTransaction(call, () => {
+        checkFirst(call, row)
+        const decision = decide(call, row)
+        // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
+        const auditSeq = audit.head().size + 1
+        const grant = mintGrant({
+          operation: call.operation,
+          principal: call.principal,
+          resource: call.resource,
+          decisionId: decision.id,
+          narrow: decision.narrow ?? {},
+          auditSeq,
+        })
+        const result = store.savepoint(() => effect(grant))
+        if (row.standing !== 'read' || DISCLOSING.has(call.operation)) {
+          audit.append({
+            ...entryOf(call, decision),
+            outcome: 'ok',
+            reason: decision.reason,
+            effect: effectText(result),
+          })
+        }
+        return result
+      })
+    },
+
+    admitStop(call, effect) {
+      const row: Operation = OPERATIONS[call.operation]
+      if (row.standing !== 'stop')
+        throw new HubError('internal', '', { reason: `${call.operation} does not stop; it takes admit` })
+      const grant = mintStopGrant({ operation: call.operation, principal: call.principal, resource: call.resource })
+      try {
+        return inTransaction(call, () => {
+          checkFirst(call, row)
+          const result = store.savepoint(() => effect(grant))
+          audit.append({
+            ...entryOf(call, undefined),
+            outcome: 'ok',
+            reason: 'stopping is always permitted to this principal',
+            effect: effectText(result),
+          })
+          return result
+        })
+      } catch (thrown) {
+        const error = toHubError(thrown)
+        if (error.code !== 'store_unavailable' && error.code !== 'audit_unavailable') throw thrown
+        audit.buffer({
+          ...entryOf(call, undefined),
+          outcome: 'ok',
+          reason: 'stopped while the store could not be written',
+          effect: '',
+        })
+        return effect(grant)
+      }
+    },
+
+    refuse(call, error) {
+      try {
+        inTransaction(call, () => {
+          // A faulty body of an authenticated caller burns its nonce too (architecture.md section 4.2).
+          if (call.burn !== undefined) nonces.burn(call.burn)
+          throw error
+        })
+      } catch {
+        // The refusal is what the caller gets in any case; without a store it cannot be recorded, and `store_failing` says so.
+      }
+    },
+  }
+}
+
+class Denial extends Error {
+  readonly decision: PolicyDecision
+  readonly error: HubError
+  constructor(decision: PolicyDecision, error: HubError) {
+    super(decision.reason)
+    this.decision = decision
+    this.error = error
+  }
+}
+
+const BUILT_IN: PolicyDecision = Object.freeze({
+  id: 'built-in',
+  effect: 'allow',
+  reason: 'the hub writes down what has happened',
+  rule: 'built-in',
+  revision: 'built-in',
+  memoised: true,
+})
+
+const DELEGATION_CODES = ['delegation_depth', 'delegation_cycle', 'delegation_wider', 'limit_exceeded'] as const
+const codeOfDenial = (reason: string) => DELEGATION_CODES.find((code) => reason.startsWith(code)) ?? 'policy_denied'

@@ -1,0 +1,135 @@
+/**
+ * Conditions in, mode out (safety.md section 1). A mode is computed, never set: the strictest of the active conditions.
+ *
+ * M1. Each condition has one owner that raises and clears it; leaving one never clears another (I5).
+ * M2. A sticky condition is persisted before it takes effect.
+ * M3. What a mode permits is one table, by the operation's standing, used everywhere by name.
+ */
+import type { Clock } from '../base/clock.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { Standing } from '../protocol/operations.ts'
+import type { Store } from '../store/database.ts'
+
+export const MODES = ['normal', 'degraded', 'safe', 'draining'] as const
+export type Mode = (typeof MODES)[number]
+
+interface ConditionRow {
+  mode: Exclude<Mode, 'normal'>
+  sticky: boolean
+  endsBy: string
+}
+const cured = 'its cause is cured'
+const condition = (mode: ConditionRow['mode'], sticky: boolean, endsBy: string): ConditionRow => ({
+  mode,
+  sticky,
+  endsBy,
+})
+
+export const CONDITIONS = {
+  store_failing: condition('degraded', false, 'its cause is cured; after an I/O error a restart'),
+  disk_low: condition('degraded', false, cured),
+  audit_failing: condition('degraded', false, cured),
+  policy_unavailable: condition('degraded', false, cured),
+  engine_unavailable: condition('degraded', false, cured),
+  loop_lagging: condition('degraded', false, cured),
+  clock_fault: condition('degraded', false, cured),
+  lease_pending: condition('degraded', false, 'the first lease of the watchdog'),
+  lease_lapsed: condition('safe', false, 'the next lease of the watchdog'),
+  // Held by the watchdog and carried in each lease; the hub persists what was last demanded (guard/operator/lease.ts).
+  heartbeat_missed: condition('safe', false, '`hub heartbeat`'),
+  unattended_stop: condition('safe', false, '`hub up`, then `hub heartbeat`'),
+  emergency_stop: condition('safe', true, '`hub resume`'),
+  operator_request: condition('safe', true, '`hub resume`'),
+  critical_alert: condition('safe', true, '`hub resume --alert ID`'),
+  witness_mismatch: condition('safe', true, '`hub resume --accept-head HASH`'),
+  draining: condition('draining', false, 'the end of the shutdown'),
+} as const satisfies Record<string, ConditionRow>
+export type ConditionName = keyof typeof CONDITIONS
+
+export interface ActiveCondition {
+  name: ConditionName
+  mode: Mode
+  sinceMs: number
+  reason: string
+  sticky: boolean
+  endsBy: string
+}
+
+const PERMITTED: Record<Standing, readonly Mode[]> = {
+  new_work: ['normal'],
+  approve: ['normal'],
+  own: MODES,
+  mending: MODES,
+  read: MODES,
+  presence: MODES,
+  stop: MODES,
+  record: MODES,
+}
+
+/** Whether operations of this standing are permitted in this mode. */
+export const permits = (mode: Mode, standing: Standing): boolean => PERMITTED[standing].includes(mode)
+
+const REFUSALS: Record<Exclude<Mode, 'normal'>, ErrorCode> = {
+  degraded: 'mode_degraded',
+  safe: 'mode_safe',
+  draining: 'mode_draining',
+}
+export const refusalOf = (mode: Mode): ErrorCode => (mode === 'normal' ? 'internal' : REFUSALS[mode])
+
+/** The strictest mode of the conditions. */
+export const judgeMode = (names: Iterable<ConditionName>): Mode =>
+  MODES[Math.max(0, ...[...names].map((name) => MODES.indexOf(CONDITIONS[name].mode)))] ?? 'draining'
+
+export interface Modes {
+  current(): Mode
+  active(): ActiveCondition[]
+  has(name: ConditionName): boolean
+  raise(name: ConditionName, reason: string): void
+  clear(name: ConditionName): void
+}
+
+/** Sticky conditions are read back from the store; `onChange` hears every change of the mode after it took effect. */
+export function createModes(parts: {
+  store: Store
+  clock: Clock
+  onChange: (mode: Mode, conditions: ActiveCondition[]) => void
+}): Modes {
+  const { store, clock, onChange } = parts
+  const conditions = new Map<ConditionName, { sinceMs: number; reason: string }>()
+  const rows = store.prepare('select name, since_ms as sinceMs, reason from condition').all() as {
+    name: ConditionName
+    sinceMs: number
+    reason: string
+  }[]
+  for (const row of rows)
+    if (Object.hasOwn(CONDITIONS, row.name)) conditions.set(row.name, { sinceMs: row.sinceMs, reason: row.reason })
+
+  const persist = (work: () => void) => (store.inTransaction ? work() : store.transaction(work))
+  const changing = (change: () => void) => {
+    const before = judgeMode(conditions.keys())
+    change()
+    const after = judgeMode(conditions.keys())
+    if (before !== after) onChange(after, active())
+  }
+  const active = (): ActiveCondition[] =>
+    [...conditions].map(([name, { sinceMs, reason }]) => ({ name, sinceMs, reason, ...CONDITIONS[name] }))
+
+  return {
+    current: () => judgeMode(conditions.keys()),
+    active,
+    has: (name) => conditions.has(name),
+    raise(name, reason) {
+      if (conditions.has(name)) return
+      const sinceMs = clock.wallMs()
+      if (CONDITIONS[name].sticky) {
+        persist(() => void store.prepare('insert or ignore into condition values (?, ?, ?)').run(name, sinceMs, reason))
+      }
+      changing(() => conditions.set(name, { sinceMs, reason }))
+    },
+    clear(name) {
+      if (!conditions.has(name)) return
+      if (CONDITIONS[name].sticky) persist(() => void store.prepare('delete from condition where name = ?').run(name))
+      changing(() => conditions.delete(name))
+    },
+  }
+}

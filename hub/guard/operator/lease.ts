@@ -1,0 +1,121 @@
+/**
+ * The watchdog's word that the operator is there (safety.md section 2). Without a lease younger than three intervals nothing is dispatched.
+ *
+ * L1. A lease is authenticated by the shared key over its raw bytes; epoch and counter only rise, across restarts too (T92).
+ * L2. Its age is measured on this process's own boot clock: only spans pass between processes (T76).
+ * L3. What a lease demands is persisted and obeyed until a newer lease; missing leases only ever make the hub stricter (I5).
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { z } from 'zod'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { parseStrictJson } from '../../base/strict-json.ts'
+import { parseShape } from '../../protocol/parse.ts'
+import type { Meta } from '../../store/meta.ts'
+import type { ConditionName, Modes } from '../modes.ts'
+
+const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch'] as const
+const INTERVALS_MAX = 3
+
+const leaseShape = z.strictObject({
+  version: z.literal(1),
+  instance: z.string().max(64),
+  epoch: z.int().positive(),
+  counter: z.int().positive(),
+  bootId: z.string().max(64),
+  intervalMs: z.int().positive().max(600_000),
+  heartbeatAgeMs: z.int().nonnegative(),
+  deadlineInMs: z.int(),
+  demand: z.enum(['normal', 'safe']),
+  conditions: z.array(z.string().max(64)).max(16),
+  /** Size of the newest checkpoint the watchdog holds: it is sent the ones after that. */
+  witnessSize: z.int().nonnegative().default(0),
+})
+export type LeaseWord = z.output<typeof leaseShape>
+
+export interface LeaseState {
+  remainingMs: number
+  heartbeatAgeMs: number
+  deadlineInMs: number
+}
+
+export interface Lease {
+  /** Takes one lease; throws `unauthenticated` for a wrong MAC, another instance, or one that is not newer. */
+  accept(body: Buffer, mac: string): LeaseWord
+  /** Answers what stands of it now, or undefined before the first. */
+  state(): LeaseState | undefined
+  /** Raises `lease_lapsed` when the last lease is too old; called by a loop. */
+  tick(): void
+}
+
+/** HMAC-SHA256, hex, over a label line and the raw bytes. */
+export const macOf = (key: Buffer, label: string, body: Buffer | string): string =>
+  createHmac('sha256', key).update(`${label}\n`).update(body).digest('hex')
+
+/** Constant-time check of a hex MAC; any other shape is wrong. */
+export function macMatches(key: Buffer, label: string, body: Buffer, mac: string): boolean {
+  if (!/^[0-9a-f]{64}$/.test(mac)) return false
+  return timingSafeEqual(Buffer.from(macOf(key, label, body), 'hex'), Buffer.from(mac, 'hex'))
+}
+
+export function createLease(parts: { key: Buffer; instance: string; modes: Modes; meta: Meta; clock: Clock }): Lease {
+  const { key, instance, modes, meta, clock } = parts
+  let last: { word: LeaseWord; atBootMs: number } | undefined
+  const [lastEpoch = 0, lastCounter = 0] = (meta.get('lease_position') ?? '0 0').split(' ').map(Number)
+  let position = { epoch: lastEpoch, counter: lastCounter }
+
+  obey(JSON.parse(meta.get('lease_demand') ?? '[]') as string[])
+  modes.raise('lease_pending', 'the hub has just started; the watchdog has not spoken yet')
+
+  function obey(conditions: readonly string[]): void {
+    for (const name of DEMANDED) {
+      if (conditions.includes(name)) modes.raise(name, 'demanded by the watchdog')
+      // A mismatch of the witness is sticky on this side: only the operator ends it.
+      else if (name !== 'witness_mismatch') modes.clear(name)
+    }
+  }
+
+  return {
+    accept(body, mac) {
+      const refused = (reason: string) => new HubError('unauthenticated', '', { reason })
+      if (!macMatches(key, 'hub-lease-v1', body, mac)) throw refused('the lease has a wrong MAC')
+      const word = parseShape(leaseShape, parseStrictJson(body, 4), 'lease')
+      if (word.instance !== instance) throw refused('the lease is for another instance')
+      const newer = word.epoch > position.epoch || (word.epoch === position.epoch && word.counter > position.counter)
+      if (!newer) throw refused(`the lease is not newer than epoch ${position.epoch}, counter ${position.counter}`)
+      const known: readonly string[] = DEMANDED
+      const conditions = word.conditions.filter((name): name is ConditionName => known.includes(name))
+      // Persisted before it takes effect, and never a reason to refuse: stricter or not, an unwritable store has its own condition.
+      try {
+        meta.set('lease_position', `${word.epoch} ${word.counter}`)
+        meta.set('lease_demand', JSON.stringify(conditions))
+      } catch (thrown) {
+        if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
+      }
+      position = { epoch: word.epoch, counter: word.counter }
+      last = { word, atBootMs: clock.bootMs() }
+      obey(conditions)
+      if (word.demand === 'safe' && conditions.length === 0)
+        modes.raise('lease_lapsed', 'the watchdog demands safe mode')
+      else modes.clear('lease_lapsed')
+      modes.clear('lease_pending')
+      return word
+    },
+    state() {
+      if (last === undefined) return undefined
+      const ageMs = clock.bootMs() - last.atBootMs
+      const { intervalMs, heartbeatAgeMs, deadlineInMs } = last.word
+      return {
+        remainingMs: intervalMs * INTERVALS_MAX - ageMs,
+        heartbeatAgeMs: heartbeatAgeMs + ageMs,
+        deadlineInMs: deadlineInMs - ageMs,
+      }
+    },
+    tick() {
+      const ageMs = last === undefined ? 0 : clock.bootMs() - last.atBootMs
+      if (last !== undefined && ageMs > last.word.intervalMs * INTERVALS_MAX) {
+        modes.raise('lease_lapsed', `no lease of the watchdog for ${Math.round(ageMs / 1000)} s`)
+      }
+    },
+  }
+}

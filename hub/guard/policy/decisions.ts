@@ -1,0 +1,87 @@
+/**
+ * Decides, and writes each decision down once (S1-4). Owns the table `decision`.
+ *
+ * D1. The memo's key is the very text the rules see, so whatever could change the answer is in it (T23); its entries belong to one loaded
+ *     bundle and data, and fall with them at a reload.
+ * D2. Runs inside the caller's open transaction and outside the effect's savepoint: a refusal's row stays though its effect does not.
+ *     When that transaction did not commit, its rows are gone: the caller says `forget()`, and they are asked and written again.
+ * D3. A verdict that is a fault is never remembered; neither is an input too long to be worth it.
+ * D4. Only the digest of a long input is stored, its resource erased (container bodies, lists).
+ */
+import { sha256Hex } from '../../base/canonical.ts'
+import type { Clock } from '../../base/clock.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import type { Policy } from './bundle.ts'
+import type { PolicyDecision, PolicyInput, Verdict } from './engine.ts'
+
+export type { PolicyDecision, PolicyInput, PolicyPrincipal } from './engine.ts'
+
+export interface DecisionParts {
+  policy: Policy
+  database: { prepare(sql: string): { run(...values: (string | number | null)[]): unknown } }
+  clock: Clock
+  random: Random
+}
+
+export interface Decisions {
+  /** The verdict on `input`, its row written. Throws only what the store throws. */
+  decide(input: PolicyInput): PolicyDecision
+  /** To be called after a transaction with decisions in it did not commit. */
+  forget(): void
+}
+
+const PATH = 'hub/admit/decision'
+const STORED_INPUT_BYTES_MAX = 4096
+const INSERT = `insert into decision (decision_id, timestamp_ms, path, input, input_digest, erased, result, labels, bundles,
+  revision, bundle_version) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+/** `labels` go into every row: the instance and whatever else tells hubs apart. */
+export function createDecisions(options: { labels: Record<string, string> }, parts: DecisionParts): Decisions {
+  const { policy, database, clock, random } = parts
+  const insert = database.prepare(INSERT)
+  const labels = JSON.stringify(options.labels)
+
+  function write(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): void {
+    const { bundle, dataDigest, revision } = policy.active()
+    const { effect, reason, rule, narrow } = verdict
+    const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
+    const { principal, operation, mode } = input
+    const brief = JSON.stringify({ operation, mode, principal: { kind: principal.kind, id: principal.id } })
+    insert.run(
+      id,
+      atMs,
+      PATH,
+      long ? brief.slice(0, STORED_INPUT_BYTES_MAX) : inputText,
+      sha256Hex(inputText),
+      long ? '["/principal","/resource"]' : '[]',
+      JSON.stringify({ effect, reason, rule, narrow }),
+      labels,
+      JSON.stringify({ hub: { revision: bundle.revision }, data: { revision: dataDigest } }),
+      revision,
+      bundle.version,
+    )
+  }
+
+  return {
+    decide(input) {
+      const { engine, memo, revision } = policy.active()
+      const inputText = JSON.stringify(input)
+      const known = memo.get(inputText)
+      if (known !== undefined) return known
+      const { effect, reason, rule, narrow, fault } = engine.evaluate(inputText)
+      const atMs = clock.wallMs()
+      const id = newUuid(random, atMs)
+      write(id, atMs, input, inputText, { effect, reason, rule, fault, ...(narrow === undefined ? {} : { narrow }) })
+      const decision = { id, effect, reason, rule, revision, ...(narrow === undefined ? {} : { narrow }) }
+      if (!fault) memo.set(inputText, Object.freeze({ ...decision, memoised: true }))
+      return Object.freeze({ ...decision, memoised: false })
+    },
+    forget: () => policy.active().memo.clear(),
+  }
+}
+
+/** The newest bundle version this database has decisions of; 0 for none. An older bundle is refused (T21). */
+export function newestBundleVersion(database: { prepare(sql: string): { get(): unknown } }): number {
+  const row = database.prepare('select max(bundle_version) as newest from decision').get() as { newest: number | null }
+  return row.newest ?? 0
+}

@@ -1,0 +1,26 @@
+/** Who is asking, as proven by an entrance. Never taken from a request's body. */
+import type { PrincipalKind } from '../protocol/operations.ts'
+import type { Authority } from '../protocol/task.ts'
+
+export interface Principal {
+  readonly kind: PrincipalKind
+  readonly id: string
+  readonly agent?: string
+  readonly session?: string
+  readonly generation?: number
+  readonly authority?: Authority
+  /** False while only the socket vouches for it: no valid signature yet. */
+  readonly proven?: false
+}
+
+export const OPERATOR: Principal = Object.freeze({ kind: 'operator', id: 'operator' })
+export const WATCHDOG: Principal = Object.freeze({ kind: 'watchdog', id: 'watchdog' })
+/** A loop of the hub itself; for work it carries a task on with, the task's own narrowed authority is in the facts. */
+export const hubPrincipal = (loop: string): Principal => Object.freeze({ kind: 'hub', id: loop })
+
+/** One line for audit and logs: `operator`, `agent:reader/s…`, `hub:dispatcher`. */
+export function principalText(principal: Principal): string {
+  if (principal.kind === 'agent')
+    return `agent:${principal.agent}/${principal.session}${principal.proven === false ? ' (unproven)' : ''}`
+  return principal.id === principal.kind ? principal.kind : `${principal.kind}:${principal.id}`
+}

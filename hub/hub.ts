@@ -1,0 +1,146 @@
+/**
+ * The composition root: builds every part once, in ring order, lists every loop, starts and drains them.
+ * Also what another program embeds: no global state, no signal handlers, no exit.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createEntrances } from './assembly/entrances.ts'
+import { createGuard } from './assembly/guard.ts'
+import { createWork } from './assembly/work.ts'
+import type { Clock } from './base/clock.ts'
+import { toHubError } from './base/errors.ts'
+import { createLoop, type Loop } from './base/loop.ts'
+import type { Random } from './base/random.ts'
+import type { Log } from './base/telemetry.ts'
+import { type Config, limitsOfCard } from './config.ts'
+import type { HubKeys } from './guard/identity/keys.ts'
+import type { Engine } from './work/sandbox/engine.ts'
+import type { HostFacts } from './work/sandbox/profile.ts'
+
+export interface HubOptions {
+  home: string
+  instance: string
+  version: string
+  config: Config
+  keys: HubKeys
+  /** Folder of the shipped policy bundle. */
+  bundleFolder: string
+  host: HostFacts
+  uid: number
+}
+
+export interface HubOuter {
+  clock: Clock
+  random: Random
+  log: Log
+  engine: Engine
+  /** The commit of the operator's rules, where they stand in a repository. */
+  commitOf?: (path: string) => string | undefined
+  /** Called when a shutdown has been answered and the process may go. */
+  onExit: (how: 'shutdown' | 'down' | 'restart') => void
+}
+
+export interface Hub {
+  /** Recovers, then opens the entrances. Resolves with the port of the loopback listener. */
+  start(): Promise<{ port: number; socket: string }>
+  /** Stops loops and entrances; containers are left as they are. */
+  stop(): Promise<void>
+  readonly guard: ReturnType<typeof createGuard>
+  readonly work: ReturnType<typeof createWork>
+}
+
+const WORK_FRESH_MS = 15_000
+
+export function createHub(options: HubOptions, outer: HubOuter): Hub {
+  const { home, instance, config, keys } = options
+  const { clock, random, log, engine } = outer
+  for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
+    mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
+
+  const guard = createGuard(
+    { home, instance, keys, bundleFolder: options.bundleFolder },
+    { clock, random, log, ...(outer.commitOf === undefined ? {} : { commitOf: outer.commitOf }) },
+  )
+  const work = createWork(
+    {
+      home,
+      instance,
+      uid: options.uid,
+      host: options.host,
+      watchdogKey: keys.watchdog,
+      runtime: config.engine.runtime,
+      limits: config.limits,
+      limitsOf: (card) => limitsOfCard(config, card),
+    },
+    { clock, random, log, engine, guard },
+  )
+  const entrances = createEntrances(
+    { home, instance, version: options.version, config, watchdogKey: keys.watchdog, isWorking },
+    { clock, random, log, engine, guard, work, onExit: outer.onExit },
+  )
+  work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
+
+  const onFault = (loop: string, thrown: unknown, faultsInARow: number) => {
+    const error = toHubError(thrown)
+    log.error({ loop, faultsInARow, code: error.code, reason: error.reason }, 'a loop failed; it goes on')
+    if (error.code === 'store_unavailable') guard.modes.raise('store_failing', error.reason)
+  }
+  const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
+    createLoop({ name, everyMs, run, onFault }, clock)
+  const loops = {
+    dispatch: loop('dispatch', 1000, () => {
+      guard.recoverStore()
+      work.dispatcher.round()
+    }),
+    reaper: loop('reaper', 1000, () => work.reaper.round()),
+    reconcile: loop('reconcile', 5000, () => work.reaper.reconcile()),
+    lease: loop('lease', 1000, () => guard.lease.tick()),
+    checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
+    housekeeping: loop('housekeeping', 15_000, () => {
+      guard.nonces.purge()
+      work.replies.expire()
+    }),
+  }
+  work.onDue(() => {
+    loops.dispatch.nudge()
+    loops.reaper.nudge()
+  })
+
+  /** The work loops' last success: health is what they did, not that a listener answers (T88). */
+  function isWorking(): boolean {
+    return [loops.dispatch, loops.reaper].every(
+      (each) => clock.monotonicMs() - (each.lastSuccessAt() ?? Number.NEGATIVE_INFINITY) < WORK_FRESH_MS,
+    )
+  }
+
+  const ending = new AbortController()
+  async function followEngine(): Promise<void> {
+    while (!ending.signal.aborted) {
+      // A hint only: what an event misses, the reconcile finds within five seconds.
+      await engine
+        .events(instance, (event) => event.action === 'die' && loops.reaper.nudge(), ending.signal)
+        .catch(() => undefined)
+      await clock.sleep(1000, ending.signal)
+    }
+  }
+
+  return {
+    guard,
+    work,
+    async start() {
+      await work.registry.read()
+      await work.recover()
+      const opened = await entrances.open()
+      for (const each of Object.values(loops)) each.start()
+      void followEngine()
+      return opened
+    },
+    async stop() {
+      ending.abort()
+      await Promise.all(Object.values(loops).map((each) => each.stop()))
+      await entrances.close()
+      await work.launcher.settled()
+      guard.close()
+    },
+  }
+}

@@ -1,0 +1,110 @@
+/** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import pino from 'pino'
+import { commitOf, initHome } from './assembly/init.ts'
+import { createSystemClock } from './base/clock.ts'
+import { HubError, toHubError } from './base/errors.ts'
+import { systemRandom } from './base/random.ts'
+import { createLog } from './base/telemetry.ts'
+import { readConfig } from './config.ts'
+import { readKeys } from './guard/identity/keys.ts'
+import { createHub } from './hub.ts'
+import { createEngine } from './work/sandbox/engine.ts'
+import { readHostFacts } from './work/sandbox/host.ts'
+
+const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
+const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
+
+function readArguments(words: readonly string[]): { command: 'serve' | 'init'; home: string } {
+  const [command, ...rest] = words
+  const usage = () => new HubError('config_invalid', 'usage: node hub/main.ts serve|init [--home DIR]')
+  if (command !== 'serve' && command !== 'init') throw usage()
+  let home = process.env.HUB_HOME ?? join(homedir(), '.hub')
+  for (let at = 0; at < rest.length; at += 2) {
+    const value = rest[at + 1]
+    if (rest[at] !== '--home' || value === undefined) throw usage()
+    home = value
+  }
+  return { command, home: resolve(home) }
+}
+
+function initWatchdog(home: string): void {
+  const done = spawnSync(process.execPath, [join(CHECKOUT, 'watchdog', 'main.ts'), '--home', home, '--init'], {
+    encoding: 'utf8',
+  })
+  if (done.status !== 0)
+    throw new HubError('config_invalid', `the watchdog could not be initialised: ${done.stderr.trim()}`)
+}
+
+function requireHome(home: string): void {
+  const found = statSync(home, { throwIfNoEntry: false })
+  if (found === undefined) throw new HubError('config_invalid', `there is no hub at ${home}; run \`hub init\``)
+  if ((found.mode & 0o077) !== 0)
+    throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
+}
+
+async function serve(home: string): Promise<void> {
+  requireHome(home)
+  const config = readConfig(join(home, 'hub.yaml'))
+  const clock = createSystemClock()
+  const log = createLog(config.logLevel, pino.destination({ fd: 2, sync: true }))
+  const engine = createEngine({ socketPath: config.engine.socket, callMs: config.engine.callTimeout }, { clock })
+  let ended: (how: string) => void = () => undefined
+  const end = new Promise<string>((settle) => {
+    ended = settle
+  })
+  const hub = createHub(
+    {
+      home,
+      instance: readFileSync(join(home, 'instance'), 'utf8').trim(),
+      version,
+      config,
+      keys: readKeys(join(home, 'keys')),
+      bundleFolder: join(CHECKOUT, 'policies'),
+      host: readHostFacts(join(CHECKOUT, 'images', 'agent', 'seccomp.json')),
+      uid: process.getuid?.() ?? 0,
+    },
+    { clock, random: systemRandom, log, engine, commitOf: (path) => commitOf(dirname(path)), onExit: ended },
+  )
+  // A signal leaves the containers: what restarts the hub takes them over again. Stopping agents is `hub shutdown`.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ended(signal))
+  const opened = await hub.start()
+  const pidFile = join(home, 'run', 'hub.pid')
+  writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
+  process.stdout.write(`${JSON.stringify({ ready: true, ...opened })}\n`)
+  log.info({ home, version, ...opened }, 'the hub is up')
+  const how = await end
+  log.info({ how }, 'the hub ends')
+  await hub.stop()
+  rmSync(pidFile, { force: true })
+}
+
+/** Exit codes of protocol.md section 7: 1 fault, 2 usage or configuration, 4 unavailable. */
+const exitCodeOf = (error: HubError): number =>
+  ({
+    config_invalid: 2,
+    limit_exceeded: 2,
+    conflict: 4,
+    store_unavailable: 4,
+    engine_unavailable: 4,
+    policy_unavailable: 4,
+  })[error.code as string] ?? 1
+
+process.umask(0o077)
+try {
+  const { command, home } = readArguments(process.argv.slice(2))
+  if (command === 'init')
+    process.stdout.write(
+      `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: createSystemClock().wallMs() }, systemRandom, initWatchdog))}\n`,
+    )
+  else await serve(home)
+  process.exit(0)
+} catch (thrown) {
+  const error = toHubError(thrown)
+  process.stderr.write(`hub: ${error.code === 'internal' ? error.reason : error.message}\n`)
+  process.exit(exitCodeOf(error))
+}

@@ -1,0 +1,106 @@
+/** The message: its shape, kinds and limits (protocol.md section 4). The sender is never a field: it is whose session it came in on. */
+import { z } from 'zod'
+import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './names.ts'
+
+export const MESSAGE_KINDS = [
+  'request',
+  'reply',
+  'event',
+  'broadcast',
+  'delegate',
+  'result',
+  'progress',
+  'log',
+  'ask',
+] as const
+export type MessageKind = (typeof MESSAGE_KINDS)[number]
+
+export const BODY_BYTES_MAX = 64 * 1024
+export const BODY_DEPTH_MAX = 32
+export const MAILBOX_MAX = 512
+export const REQUEST_TIMEOUT_MS_MAX = 3_600_000
+
+export type Address =
+  | { kind: 'agent'; agent: string }
+  | { kind: 'session'; session: string }
+  | { kind: 'topic'; topic: string }
+  | { kind: 'all' }
+  | { kind: 'hub' }
+
+/** `agent:<name>`, `session:<id>`, `topic:<name>`, `all` or `hub`; undefined for anything else. */
+export function parseAddress(text: string): Address | undefined {
+  if (text === 'all' || text === 'hub') return { kind: text }
+  const cut = text.indexOf(':')
+  const [scheme, name] = [text.slice(0, cut), text.slice(cut + 1)]
+  if (scheme === 'session')
+    return sessionIdShape.safeParse(name).success ? { kind: 'session', session: name } : undefined
+  if (scheme !== 'agent' && scheme !== 'topic') return undefined
+  if (!nameShape.safeParse(name).success) return undefined
+  return scheme === 'agent' ? { kind: 'agent', agent: name } : { kind: 'topic', topic: name }
+}
+
+const bodyShape = z.record(z.string().max(256), z.unknown())
+
+export const envelopeShape = z.strictObject({
+  id: uuidShape,
+  kind: z.enum(MESSAGE_KINDS),
+  to: z.string().max(80).default('hub'),
+  type: typeShape.default('hub'),
+  correlationId: uuidShape.optional(),
+  traceparent: traceparentShape.optional(),
+  timeoutMs: z.int().positive().max(REQUEST_TIMEOUT_MS_MAX).optional(),
+  body: bodyShape.default({}),
+})
+export type Envelope = z.output<typeof envelopeShape>
+
+/** A folder as two artifacts: the manifest that names every file, and the concatenated contents (S1-68). */
+export const folderRefShape = z.strictObject({ manifest: sha256Shape, pack: sha256Shape })
+export type FolderRef = z.output<typeof folderRefShape>
+
+/** What a `delegate` asks for. Absent fields inherit the parent's; nothing may widen it. */
+export const delegateBodyShape = z.strictObject({
+  agent: nameShape.optional(),
+  needs: z.array(nameShape).max(16).default([]),
+  params: bodyShape.default({}),
+  /** Artifacts the child may read; the parent must be able to read them itself. */
+  inputs: folderRefShape.nullish(),
+  capabilities: z.array(nameShape).max(64).optional(),
+  ttlMs: z.int().positive().optional(),
+  priority: z.int().min(0).max(9).default(5),
+})
+export type DelegateBody = z.output<typeof delegateBodyShape>
+
+export const resultBodyShape = z.strictObject({
+  outcome: z.enum(['succeeded', 'failed']),
+  /** Small structured result; larger things are artifacts. */
+  value: z.unknown().optional(),
+  error: z.string().max(4096).optional(),
+})
+export type ResultBody = z.output<typeof resultBodyShape>
+
+export const progressBodyShape = z.strictObject({
+  text: z.string().max(1000).optional(),
+  done: z.int().nonnegative().optional(),
+  total: z.int().positive().optional(),
+})
+export const logBodyShape = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  text: z.string().max(8192),
+})
+
+/** What the hub hands to an agent; numbered per session, offered again until `after` passes it. */
+export interface Delivery {
+  number: number
+  kind: 'message' | 'reply' | 'refused' | 'cancel' | 'finish'
+  /** The message id, or for `reply` and `refused` an id of its own. */
+  id: string
+  /** Who sent it; absent for the hub itself. Set by the hub from the sender's session. */
+  from?: { agent: string; session: string }
+  messageKind?: MessageKind
+  type?: string
+  topic?: string
+  correlationId?: string
+  traceparent?: string
+  sentAtMs: number
+  body: Record<string, unknown>
+}

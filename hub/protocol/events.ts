@@ -1,0 +1,27 @@
+/** Every event the hub publishes: immutable facts, CloudEvents attribute names, numbered from 1 within one run of the hub. */
+
+export const EVENT_TYPES = [
+  'hub.task.queued.v1',
+  'hub.task.running.v1',
+  'hub.task.progress.v1',
+  'hub.task.log.v1',
+  'hub.task.completed.v1',
+  'hub.session.started.v1',
+  'hub.session.ended.v1',
+  'hub.message.refused.v1',
+  'hub.agent.crashed.v1',
+  'hub.mode.changed.v1',
+] as const
+export type EventType = (typeof EVENT_TYPES)[number]
+
+export interface HubEvent {
+  specversion: '1.0'
+  id: string
+  /** Ordinal within this run of the hub; `since` of the event stream. */
+  sequence: number
+  source: string
+  type: EventType
+  subject: string
+  time: string
+  data: Record<string, unknown>
+}

@@ -1,0 +1,26 @@
+/** Ids and names: their patterns, all linear and length-capped (T26, T28), as zod shapes. */
+import { z } from 'zod'
+
+/** A name: agents, topics, capabilities, message type segments. */
+export const nameShape = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9-]{1,63}$/, 'a name is 1 to 63 of a-z, 0-9 and -')
+/** A message type: names joined by single dots, 127 characters at most. */
+export const typeShape = z
+  .string()
+  .max(127)
+  .regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/, 'a message type is names joined by dots')
+/** A session id: `s` and 15 base32 characters. */
+export const sessionIdShape = z.string().regex(/^s[a-z2-7]{15}$/, 'a session id is s and 15 base32 characters')
+/** Tasks, attempts, messages, decisions: UUID in lower case. */
+export const uuidShape = z
+  .string()
+  .max(36)
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'an id is a lower-case UUID')
+/** SHA-256 in hex: artifacts, digests, records. */
+export const sha256Shape = z.string().regex(/^[0-9a-f]{64}$/, 'a digest is 64 hex characters')
+/** W3C trace context; kept as it is, never interpreted for a decision. */
+export const traceparentShape = z.string().regex(/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/)
+/** A local image id. Tags move, so nothing is ever started by name (T50). */
+export const imageIdShape = z.string().regex(/^sha256:[0-9a-f]{64}$/)

@@ -1,0 +1,156 @@
+/**
+ * Every operation of the hub: the one vocabulary of API, policy, audit and CLI (protocol.md section 6).
+ * What is not listed here is refused. `standing` decides in which modes it is permitted (`guard/modes.ts`);
+ * `reach` says which kinds of principal may try at all, before the policy is asked.
+ */
+import { z } from 'zod'
+import { envelopeShape, folderRefShape } from './envelope.ts'
+import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './names.ts'
+
+export type PrincipalKind = 'operator' | 'device' | 'automation' | 'contact' | 'watchdog' | 'agent' | 'hub'
+
+/**
+ * new_work: starts something. own: a session's own verb. mending: repairs or restricts. approve: widens.
+ * read, presence and stop are permitted in every mode. record: the hub writes down what the engine or a clock has already done.
+ */
+export type Standing = 'new_work' | 'own' | 'mending' | 'approve' | 'read' | 'presence' | 'stop' | 'record'
+
+export interface Operation {
+  /** The audit kind, past tense. */
+  audit: string
+  standing: Standing
+  reach: readonly PrincipalKind[]
+  request: z.ZodType
+  /** Where the operator's entrance serves it; absent for operations of agents, the watchdog and the hub itself. */
+  http?: { method: 'GET' | 'POST' | 'PUT'; path: string }
+}
+
+const none = z.strictObject({})
+const page = { limit: z.coerce.number().int().min(1).max(100).default(25), cursor: z.string().max(200).optional() }
+const taskRef = z.strictObject({ id: uuidShape })
+const sessionRef = z.strictObject({ id: sessionIdShape })
+const agentRef = z.strictObject({ name: nameShape })
+const people = ['operator', 'device', 'automation'] as const
+const owner = ['operator'] as const
+const agent = ['agent'] as const
+const hub = ['hub'] as const
+const present = ['operator', 'device'] as const
+const stoppers = ['operator', 'device', 'contact', 'watchdog'] as const
+
+export const submitShape = z.strictObject({
+  agent: nameShape.optional(),
+  needs: z.array(nameShape).max(16).default([]),
+  params: z.record(z.string().max(64), z.unknown()).default({}),
+  inputs: folderRefShape.nullish(),
+  ttlMs: z.int().positive().optional(),
+  priority: z.int().min(0).max(9).default(5),
+  hold: z.boolean().default(false),
+})
+export type SubmitRequest = z.output<typeof submitShape>
+
+const taskListShape = z.strictObject({
+  ...page,
+  state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out']).optional(),
+  parent: uuidShape.optional(),
+})
+const sessionListShape = z.strictObject({ ...page, all: z.stringbool().default(false) })
+const artifactRef = z.strictObject({ sha256: sha256Shape })
+const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
+const artifactListShape = z.strictObject({ task: uuidShape.optional() })
+const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
+const noteShape = z.strictObject({ note: z.string().max(500).optional() })
+const shutdownShape = z.strictObject({
+  drain: z.boolean().default(false),
+  reason: z.string().max(500).default(''),
+  exit: z.enum(['shutdown', 'down', 'restart']).default('shutdown'),
+})
+const auditListShape = z.strictObject({
+  ...page,
+  action: z.string().max(64).optional(),
+  outcome: z.enum(['ok', 'refused', 'failed']).optional(),
+})
+const eventStreamShape = z.strictObject({
+  since: z.coerce.number().int().nonnegative().default(0),
+  task: uuidShape.optional(),
+})
+const joinShape = z.strictObject({
+  publicKey: z
+    .string()
+    .max(64)
+    .regex(/^[A-Za-z0-9_-]{43}$/),
+})
+const receiveShape = z.strictObject({
+  after: z.coerce.number().int().nonnegative().default(0),
+  waitMs: z.coerce.number().int().min(0).max(25_000).default(25_000),
+})
+
+/** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
+function op<Request extends z.ZodType>(
+  audit: string,
+  standing: Standing,
+  reach: readonly PrincipalKind[],
+  request: Request,
+  http?: Operation['http'],
+) {
+  return { audit, standing, reach, request, ...(http === undefined ? {} : { http }) }
+}
+const get = (path: string) => ({ method: 'GET', path }) as const
+const post = (path: string) => ({ method: 'POST', path }) as const
+const put = (path: string) => ({ method: 'PUT', path }) as const
+
+export const OPERATIONS = {
+  'task.submit': op('task.submitted', 'new_work', people, submitShape, post('/v1/tasks')),
+  'task.list': op('task.listed', 'read', people, taskListShape, get('/v1/tasks')),
+  'task.show': op('task.shown', 'read', people, taskRef, get('/v1/tasks/:id')),
+  'task.cancel': op('task.cancelled', 'stop', people, taskRef, post('/v1/tasks/:id/cancel')),
+  'task.retry': op('task.retried', 'new_work', people, taskRef, post('/v1/tasks/:id/retry')),
+  'task.release': op('task.released', 'new_work', owner, taskRef, post('/v1/tasks/:id/release')),
+  'task.logs': op('task.logs_read', 'read', people, taskRef, get('/v1/tasks/:id/logs')),
+  'session.list': op('session.listed', 'read', [...people, 'watchdog'], sessionListShape, get('/v1/sessions')),
+  'session.show': op('session.shown', 'read', people, sessionRef, get('/v1/sessions/:id')),
+  'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
+  'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
+  'agent.list': op('agent.listed', 'read', people, none, get('/v1/agents')),
+  'agent.show': op('agent.shown', 'read', people, agentRef, get('/v1/agents/:name')),
+  'agent.reload': op('agent.reloaded', 'mending', owner, none, post('/v1/agents/reload')),
+  'agent.reset': op('agent.was_reset', 'mending', owner, agentRef, post('/v1/agents/:name/reset')),
+  'agent.suspend': op('agent.suspended', 'mending', owner, agentRef, post('/v1/agents/:name/suspend')),
+  'artifact.put': op('artifact.stored', 'own', [...people, 'agent'], artifactPutShape, put('/v1/artifacts/:sha256')),
+  'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef, get('/v1/artifacts/:sha256')),
+  'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape, get('/v1/artifacts')),
+  'policy.status': op('policy.shown', 'read', people, none, get('/v1/policy')),
+  'policy.reload': op('policy.reloaded', 'mending', owner, none, post('/v1/policy/reload')),
+  'mode.show': op('mode.shown', 'read', people, none, get('/v1/mode')),
+  'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
+  'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], none, post('/v1/mode/resume')),
+  'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape, post('/v1/heartbeat')),
+  'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
+  'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
+  'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
+  'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
+  'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),
+  'doctor.run': op('doctor.ran', 'read', owner, none, get('/v1/doctor')),
+  'session.join': op('session.joined', 'own', agent, joinShape),
+  'session.renew': op('session.renewed', 'own', agent, none),
+  'message.send': op('message.sent', 'own', agent, envelopeShape),
+  'message.reply': op('message.replied', 'own', agent, envelopeShape),
+  'message.receive': op('message.received', 'own', agent, receiveShape),
+  'message.subscribe': op('message.subscribed', 'own', agent, z.strictObject({ topic: nameShape })),
+  'task.delegate': op('task.delegated', 'new_work', agent, envelopeShape),
+  'task.result': op('task.result_given', 'own', agent, envelopeShape),
+  'task.progress': op('task.progressed', 'own', agent, envelopeShape),
+  'task.log': op('task.logged', 'own', agent, envelopeShape),
+  'task.ask': op('task.asked', 'own', agent, envelopeShape),
+  'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),
+  'session.reap': op('session.reaped', 'stop', ['watchdog', 'hub'], z.unknown()),
+  'task.dispatch': op('task.dispatched', 'new_work', hub, z.unknown()),
+  'session.provision': op('session.provisioned', 'new_work', hub, z.unknown()),
+  'session.observe': op('session.observed', 'record', hub, z.unknown()),
+  'task.settle': op('task.settled', 'record', hub, z.unknown()),
+} as const satisfies Record<string, Operation>
+
+export type OperationName = keyof typeof OPERATIONS
+
+/** The operation's row, or undefined: what is not listed is refused. Own keys only, so `constructor` finds nothing. */
+export const operationOf = (name: string): Operation | undefined =>
+  Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name as OperationName] : undefined

@@ -1,0 +1,28 @@
+/** Small facts of the hub itself: its epoch, the high-water wall clock, the mode last demanded by a lease. */
+import type { Store } from './database.ts'
+
+export interface Meta {
+  get(key: MetaKey): string | undefined
+  /** Inside or outside a transaction. */
+  set(key: MetaKey, value: string): void
+}
+export type MetaKey =
+  | 'instance'
+  | 'epoch'
+  | 'high_water_wall_ms'
+  | 'lease_demand'
+  | 'lease_position'
+  | 'dispatched_total'
+
+export function createMeta(store: Store): Meta {
+  const read = store.prepare('select value from meta where key = ?').pluck()
+  const write = store.prepare('insert into meta values (?, ?) on conflict (key) do update set value = excluded.value')
+  return {
+    get: (key) => read.get(key) as string | undefined,
+    set: (key, value) => {
+      const save = () => void write.run(key, value)
+      if (store.inTransaction) save()
+      else store.transaction(save)
+    },
+  }
+}

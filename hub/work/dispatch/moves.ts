@@ -1,0 +1,112 @@
+/** The single steps that tasks.ts is made of: one table, one conditional update, told after the commit. For tasks.ts alone. */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import type { Machine } from '../../base/machine.ts'
+import {
+  attemptMachine,
+  type ExitReason,
+  type SessionState,
+  sessionMachine,
+  type TaskState,
+  taskMachine,
+} from '../../protocol/task.ts'
+import type { Store } from '../../store/database.ts'
+import type { SessionRow, TaskOutcome, TaskRow, TaskRows } from './rows.ts'
+
+export type TaskEnd = {
+  state: Exclude<TaskState, 'queued' | 'running'>
+  outcome?: TaskOutcome
+  error?: { code: string; detail: string }
+}
+
+export interface TaskListener {
+  taskChanged(task: TaskRow): void
+  sessionChanged(session: SessionRow): void
+}
+
+export interface LossFacts {
+  reason: ExitReason
+  exitCode: number | null
+  oomKilled: boolean
+  detail: string
+}
+export const jsonOrNull = (value: unknown): string | null =>
+  value === undefined || value === null ? null : JSON.stringify(value)
+
+export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows; listener: TaskListener }) {
+  const { store, clock, rows, listener } = parts
+
+  function need<Row>(row: Row | undefined, code: 'unknown_task' | 'unknown_session', id: string): Row {
+    if (row === undefined)
+      throw new HubError(code, `${code === 'unknown_task' ? 'task' : 'session'} ${id} is not known`)
+    return row
+  }
+  const theTask = (id: string) => need(rows.task(id), 'unknown_task', id)
+  const theSession = (id: string) => need(rows.session(id), 'unknown_session', id)
+
+  /** One conditional update; `set` are further columns. */
+  function move<State extends string>(
+    table: string,
+    machine: Machine<State>,
+    row: { id: string; state: State },
+    to: State,
+    set: Record<string, unknown> = {},
+  ) {
+    machine.require(row.state, to)
+    const columns = Object.keys(set).map((column) => `, ${column} = ?`)
+    const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ? and state = ?`)
+    const { changes } = statement.run(to, ...Object.values(set), row.id, row.state)
+    if (changes !== 1) throw new HubError('conflict', `the ${machine.name} ${row.id} is no longer ${row.state}`)
+  }
+
+  const tellTask = (id: string) => store.afterCommit(() => listener.taskChanged(theTask(id)))
+  const tellSession = (id: string) => store.afterCommit(() => listener.sessionChanged(theSession(id)))
+
+  function moveSession(session: SessionRow, to: SessionState, set: Record<string, unknown> = {}): void {
+    move('session', sessionMachine, session, to, set)
+    tellSession(session.id)
+  }
+
+  function closeAttempt(session: SessionRow, to: 'settled' | 'lost' | 'stopped', facts?: LossFacts): void {
+    const attempt = rows.attempts(session.task).find((row) => row.id === session.attempt)
+    if (attempt === undefined || attemptMachine.isTerminal(attempt.state)) return
+    const exit = {
+      exit_code: facts?.exitCode ?? null,
+      oom_killed: facts === undefined ? null : Number(facts.oomKilled),
+    }
+    move('attempt', attemptMachine, attempt, to, { ended_at_ms: clock.wallMs(), ...exit })
+  }
+
+  /** Recycling bumps the generation: every token of the session dies with it. */
+  function beginRecycling(session: SessionRow, reason: ExitReason, detail = ''): void {
+    if (session.state === 'recycling' || session.state === 'recycled') return
+    moveSession(session, 'recycling', { exit_reason: reason, detail, generation: session.generation + 1 })
+  }
+
+  function endTask(task: TaskRow, end: TaskEnd): void {
+    const set = { outcome: jsonOrNull(end.outcome), error: jsonOrNull(end.error), ended_at_ms: clock.wallMs(), held: 0 }
+    move('task', taskMachine, task, end.state, set)
+    tellTask(task.id)
+    for (const child of rows.children(task.id)) {
+      if (!taskMachine.isTerminal(child.state))
+        stopTask(child, { state: 'cancelled', error: { code: 'cancelled', detail: 'its parent ended' } }, 'cancelled')
+    }
+  }
+
+  function stopTask(task: TaskRow, end: TaskEnd, reason: ExitReason): void {
+    if (taskMachine.isTerminal(task.state)) throw new HubError('already_resolved', `the task is already ${task.state}`)
+    const session = rows.sessionOfTask(task.id)
+    if (session !== undefined) {
+      closeAttempt(session, 'stopped')
+      beginRecycling(session, reason)
+    }
+    endTask(task, end)
+  }
+
+  function requeue(task: TaskRow, set: Record<string, unknown>): void {
+    move('task', taskMachine, task, 'queued', set)
+    tellTask(task.id)
+  }
+
+  return { theTask, theSession, move, moveSession, closeAttempt, beginRecycling, endTask, stopTask, requeue, tellTask }
+}

@@ -1,0 +1,154 @@
+/**
+ * Removes what is over: sessions past their TTL, sessions to be recycled, containers of ours that belong to nobody (T60, T61, T94).
+ * Line two of the three TTL lines (sandbox.md section 4). Takes nothing but stop grants, so it works in every mode.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Modes } from '../../guard/modes.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import type { Containers } from '../sandbox/containers.ts'
+import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
+import type { Ledger } from '../sandbox/ledger.ts'
+import type { Launcher } from './launcher.ts'
+import type { SessionRow } from './rows.ts'
+import type { Tasks } from './tasks.ts'
+
+const REAPER = hubPrincipal('reaper')
+/** An agent that gave its result may end by itself for this long before it is stopped. */
+const FAREWELL_MS = 2000
+const STOP_GRACE_MS = 5000
+const ORPHAN_AGE_MS = 60_000
+
+export interface Reaper {
+  /** Expires what is past its TTL and begins to recycle what is due. */
+  round(): void
+  /** Compares rows with the engine's containers: ends what the engine ended, removes what belongs to nobody. */
+  reconcile(): Promise<void>
+  /** Resolves when nothing is being recycled. */
+  idle(): Promise<void>
+  /** How each session's container went, for the sessions recycled by this process. */
+  outcomeOf(session: string): Removal | undefined
+}
+
+export function createReaper(
+  options: { instance: string },
+  parts: {
+    clock: Clock
+    log: Log
+    gate: Gate
+    modes: Modes
+    tasks: Tasks
+    launcher: Launcher
+    engine: Engine
+    containers: Containers
+    ledger: Ledger
+    /** Lets go of everything the session had: mailbox, entrance, subscriptions, socket folder. */
+    release: (session: string) => void
+  },
+): Reaper {
+  const { clock, log, gate, modes, tasks, launcher, engine, containers, ledger, release } = parts
+  const busy = new Map<string, Promise<void>>()
+  const outcomes = new Map<string, Removal>()
+  const resourceOf = (session: string) => ({
+    principal: REAPER,
+    operation: 'session.reap' as const,
+    resource: `session:${session}`,
+  })
+
+  /** By boot time: a stepped wall clock neither kills nor prolongs. Another boot's session cannot still run. */
+  function isPast({ expiresBoot }: SessionRow): boolean {
+    const cut = expiresBoot.lastIndexOf(':')
+    return expiresBoot.slice(0, cut) !== clock.bootId || Number(expiresBoot.slice(cut + 1)) <= clock.bootMs()
+  }
+
+  function expire(session: SessionRow): void {
+    const end = {
+      state: 'timed_out',
+      error: { code: 'ttl_expired', detail: 'the session reached its time to live' },
+    } as const
+    gate.admitStop(resourceOf(session.id), (grant) => tasks.stop(grant, session.task, end, 'ttl'))
+  }
+
+  async function recycle(session: SessionRow): Promise<void> {
+    const farewell =
+      session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
+    if (farewell !== undefined) await Promise.race([farewell, clock.sleep(FAREWELL_MS)])
+    const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
+    const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, {
+      graceMs: STOP_GRACE_MS,
+    })
+    outcomes.set(session.id, outcome)
+    if (outcome.outcome === 'failed')
+      throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
+    gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, ''))
+    ledger.drop(session.id)
+    release(session.id)
+  }
+
+  function beginRecycling(session: SessionRow): void {
+    if (busy.has(session.id) || launcher.isLaunching(session.id)) return
+    const work = recycle(session)
+      .catch((thrown) =>
+        log.error(
+          { session: session.id, reason: toHubError(thrown).reason },
+          'a container could not be recycled; it will be tried again',
+        ),
+      )
+      .finally(() => busy.delete(session.id))
+    busy.set(session.id, work)
+  }
+
+  function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
+    if (session.state === 'recycling' || launcher.isLaunching(session.id)) return
+    if (found === undefined) launcher.interrupted(session.id, 'its container is gone')
+    else if (found.state === 'exited' || found.state === 'dead') launcher.collect(session.id, found.id)
+  }
+
+  async function removeOrphan(container: ContainerFact): Promise<void> {
+    log.warn({ container: container.name, state: container.state }, 'an orphan container is removed')
+    const grant = gate.admitStop(
+      { ...resourceOf(container.labels['hub.session'] ?? 'none'), resource: `container:${container.name}` },
+      (proof) => proof,
+    )
+    const outcome = await containers.recycle(grant, container.id, { graceMs: STOP_GRACE_MS })
+    if (outcome.outcome === 'failed')
+      log.error({ container: container.name, reason: outcome.reason }, 'an orphan container is not gone')
+  }
+
+  return {
+    round() {
+      for (const session of tasks.sessionsOpen()) {
+        if (session.state === 'recycling') beginRecycling(session)
+        else if (isPast(session)) expire(session)
+      }
+    },
+    async reconcile() {
+      const before = tasks.sessionsOpen()
+      let found: ContainerFact[]
+      try {
+        found = await engine.list(options.instance)
+        modes.clear('engine_unavailable')
+      } catch (thrown) {
+        modes.raise('engine_unavailable', toHubError(thrown).message)
+        return
+      }
+      const byName = new Map(found.map((container) => [container.name, container]))
+      // Only sessions that stood before the engine was asked: a younger one may simply not have been in its answer.
+      for (const session of before) {
+        const now = tasks.session(session.id)
+        if (now !== undefined && now.state !== 'recycled') judgeOpen(now, byName.get(now.containerName))
+      }
+      const ours = new Set(tasks.sessionsOpen().map((session) => session.containerName))
+      const orphans = found.filter(
+        ({ name, createdAtMs }) => !ours.has(name) && clock.wallMs() - createdAtMs > ORPHAN_AGE_MS,
+      )
+      await Promise.all(orphans.map(removeOrphan))
+    },
+    idle: async () => {
+      while (busy.size > 0) await Promise.all(busy.values())
+    },
+    outcomeOf: (session) => outcomes.get(session),
+  }
+}

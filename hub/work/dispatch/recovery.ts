@@ -1,0 +1,69 @@
+/**
+ * The pass at start, before the entrances open (S1-12, X6): every open session is judged against the engine's word.
+ * Running containers are taken over on their sockets, ended ones are settled, what never started goes back to the queue.
+ */
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Modes } from '../../guard/modes.ts'
+import type { ContainerFact, Engine } from '../sandbox/engine.ts'
+import type { Launcher } from './launcher.ts'
+import type { SessionRow, TaskRow } from './rows.ts'
+import type { Tasks } from './tasks.ts'
+
+export type RecoveryStep = 'adopt' | 'ended' | 'interrupted' | 'leave'
+
+/** What to do with one open session, purely. Queued is never lost; the engine's word beats the row. */
+export function decideRecovery(
+  session: Pick<SessionRow, 'state'>,
+  found: Pick<ContainerFact, 'state'> | undefined,
+): RecoveryStep {
+  if (session.state === 'recycling') return 'leave'
+  if (found === undefined || found.state === 'created' || found.state === 'removing') return 'interrupted'
+  if (found.state === 'exited' || found.state === 'dead') return 'ended'
+  // Running, but the crash came before the row knew its container: nothing joined yet, so it is begun anew.
+  return session.state === 'provisioning' ? 'interrupted' : 'adopt'
+}
+
+/** Judges all open sessions; answers how many took which step. With the engine away nothing is judged: the reconcile does it later. */
+export async function recover(
+  instance: string,
+  parts: {
+    tasks: Tasks
+    engine: Engine
+    launcher: Launcher
+    modes: Modes
+    log: Log
+    /** Puts the results of children that ended meanwhile into the adopted session's mailbox. */
+    redeliver: (child: TaskRow) => void
+  },
+): Promise<Record<RecoveryStep, number>> {
+  const { tasks, engine, launcher, modes, log, redeliver } = parts
+  const counts: Record<RecoveryStep, number> = { adopt: 0, ended: 0, interrupted: 0, leave: 0 }
+  const open = tasks.sessionsOpen()
+  let found: ContainerFact[]
+  try {
+    found = await engine.list(instance)
+  } catch (thrown) {
+    modes.raise('engine_unavailable', toHubError(thrown).message)
+    await Promise.all(open.map((session) => adopt(session)))
+    return { ...counts, adopt: open.length }
+  }
+  const byName = new Map(found.map((container) => [container.name, container]))
+
+  async function adopt(session: SessionRow): Promise<void> {
+    if (session.state === 'recycling') return
+    await launcher.adopt(session)
+    for (const child of tasks.children(session.task)) redeliver(child)
+  }
+
+  for (const session of open) {
+    const container = byName.get(session.containerName)
+    const step = decideRecovery(session, container)
+    counts[step] += 1
+    if (step === 'adopt') await adopt(session)
+    else if (step === 'ended') launcher.collect(session.id, container?.id ?? '')
+    else if (step === 'interrupted') launcher.interrupted(session.id, 'the hub was restarted while it started')
+  }
+  if (open.length > 0) log.info({ ...counts }, 'open sessions were reconciled with the engine')
+  return counts
+}

@@ -1,0 +1,177 @@
+/** Task, attempt and session rows as the program sees them, and the queries that only read. Rows are moved by tasks.ts alone. */
+
+import type { FolderRef } from '../../protocol/envelope.ts'
+import type { AttemptState, Authority, ExitReason, SessionState, TaskState } from '../../protocol/task.ts'
+import type { Store } from '../../store/database.ts'
+
+export interface TaskOutcome {
+  outcome: 'succeeded' | 'failed'
+  value?: unknown
+  error?: string
+}
+
+export interface TaskRow {
+  id: string
+  state: TaskState
+  agent: string | null
+  needs: string[]
+  params: Record<string, unknown>
+  inputs: FolderRef | null
+  priority: number
+  held: boolean
+  /** Levels of delegation above it; 0 for the operator's own. */
+  depth: number
+  parent: string | null
+  parentSession: string | null
+  delegateId: string | null
+  /** Agents above it, root first. */
+  chain: string[]
+  /** What the chain above holds; null for the operator's own task. */
+  ceiling: Authority | null
+  ttlMs: number | null
+  attempts: number
+  crashes: number
+  notBeforeMs: number
+  outcome: TaskOutcome | null
+  error: { code: string; detail: string } | null
+  requestedBy: string
+  createdAtMs: number
+  startedAtMs: number | null
+  endedAtMs: number | null
+}
+
+export interface AttemptRow {
+  id: string
+  task: string
+  ordinal: number
+  state: AttemptState
+  session: string | null
+  exitCode: number | null
+  oomKilled: number | null
+  startedAtMs: number
+  endedAtMs: number | null
+}
+
+export interface SessionRow {
+  id: string
+  agent: string
+  task: string
+  attempt: string
+  state: SessionState
+  generation: number
+  containerName: string
+  containerId: string | null
+  imageId: string
+  authority: Authority
+  publicKey: string | null
+  expiresAtMs: number
+  /** `<boot id>:<boot ms>` */
+  expiresBoot: string
+  exitReason: ExitReason | null
+  detail: string
+  createdAtMs: number
+  endedAtMs: number | null
+}
+
+export const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
+
+/** Column to field: snake_case to camelCase, JSON columns parsed. */
+function toRow<Row>(raw: Record<string, unknown>, json: readonly string[]): Row {
+  const row: Record<string, unknown> = {}
+  for (const [column, value] of Object.entries(raw)) {
+    const field = column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+    row[field] = json.includes(column) && typeof value === 'string' ? JSON.parse(value) : value
+  }
+  return row as Row
+}
+const TASK_JSON = ['needs', 'params', 'inputs', 'chain', 'ceiling', 'outcome', 'error']
+const taskRow = (raw: unknown): TaskRow => {
+  const row = toRow<Omit<TaskRow, 'held'> & { held: unknown }>(raw as Record<string, unknown>, TASK_JSON)
+  return { ...row, held: row.held === 1 }
+}
+const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw as Record<string, unknown>, ['authority'])
+
+export interface TaskRows {
+  task(id: string): TaskRow | undefined
+  taskByKey(idempotencyKey: string): TaskRow | undefined
+  taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
+  /** Newest first; `before` is the id of the last one seen. */
+  tasks(query: { limit: number; before?: string; state?: string; parent?: string }): TaskRow[]
+  children(parent: string): TaskRow[]
+  /** The root above a task and how many tasks its whole tree holds, the root included. */
+  tree(task: string): { root: string; size: number }
+  queued(nowMs: number): TaskRow[]
+  countByState(): Record<string, number>
+  attempts(task: string): AttemptRow[]
+  session(id: string): SessionRow | undefined
+  sessionOfTask(task: string): SessionRow | undefined
+  /** Live and recycling sessions: everything that may still have a container. */
+  sessionsOpen(): SessionRow[]
+  sessions(query: { limit: number; before?: string; all: boolean }): SessionRow[]
+}
+
+export function createTaskRows(store: Store): TaskRows {
+  const all = (sql: string, ...values: unknown[]) => store.prepare(sql).all(...values)
+  const one = <Row>(map: (raw: unknown) => Row, sql: string, ...values: unknown[]) => {
+    const raw = store.prepare(sql).get(...values)
+    return raw === undefined ? undefined : map(raw)
+  }
+  return {
+    task: (id) => one(taskRow, 'select * from task where id = ?', id),
+    taskByKey: (key) => one(taskRow, 'select * from task where idempotency_key = ?', key),
+    taskByDelegate: (session, id) =>
+      one(taskRow, 'select * from task where parent_session = ? and delegate_id = ?', session, id),
+    tasks: ({ limit, before, state, parent }) =>
+      all(
+        `select * from task where (? is null or id < ?) and (? is null or state = ?) and (? is null or parent = ?) order by id desc limit ?`,
+        ...[before, state, parent].flatMap((value) => [value ?? null, value ?? null]),
+        limit,
+      ).map(taskRow),
+    children: (parent) => all('select * from task where parent = ? order by id', parent).map(taskRow),
+    tree(task) {
+      const root = store
+        .prepare(
+          `with recursive up(id, parent) as (select id, parent from task where id = ? union all
+             select task.id, task.parent from task join up on task.id = up.parent)
+           select id from up where parent is null`,
+        )
+        .pluck()
+        .get(task) as string
+      const size = store
+        .prepare(
+          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
+           select count(*) from down`,
+        )
+        .pluck()
+        .get(root) as number
+      return { root, size }
+    },
+    queued: (nowMs) =>
+      all(
+        `select * from task where state = 'queued' and held = 0 and not_before_ms <= ?
+         order by depth desc, priority desc, created_at_ms limit 256`,
+        nowMs,
+      ).map(taskRow),
+    countByState: () =>
+      Object.fromEntries(
+        (all('select state, count(*) as n from task group by state') as { state: string; n: number }[]).map(
+          ({ state, n }) => [state, n],
+        ),
+      ),
+    attempts: (task) =>
+      all('select * from attempt where task = ? order by ordinal', task).map((raw) =>
+        toRow<AttemptRow>(raw as Record<string, unknown>, []),
+      ),
+    session: (id) => one(sessionRow, 'select * from session where id = ?', id),
+    sessionOfTask: (task) => one(sessionRow, `select * from session where task = ? and state in ${LIVE_STATES}`, task),
+    sessionsOpen: () => all(`select * from session where state <> 'recycled' order by created_at_ms`).map(sessionRow),
+    sessions: ({ limit, before, all: every }) =>
+      all(
+        `select * from session where (? is null or created_at_ms < ?) and (? or state <> 'recycled') order by created_at_ms desc limit ?`,
+        before ?? null,
+        before ?? null,
+        every ? 1 : 0,
+        limit,
+      ).map(sessionRow),
+  }
+}

@@ -1,0 +1,39 @@
+/** What becomes of a task whose session is gone, purely (S0-4, S1-12, X6): the first rung of the failure ladder. */
+import type { HubError } from '../../base/errors.ts'
+import type { AfterLoss } from './tasks.ts'
+
+const BACKOFF_MS = 1000
+const BACKOFF_MAX_MS = 30_000
+
+const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS)
+
+/** A crash: the program ended without a result. Restarted `restarts` times, then the task fails and the agent is unhealthy. */
+export function decideAfterCrash(facts: {
+  crashes: number
+  restarts: number
+  agent: string
+  how: string
+  nowMs: number
+}): { next: AfterLoss; giveUp: boolean } {
+  const { crashes, restarts, agent, how, nowMs } = facts
+  if (crashes < restarts)
+    return { giveUp: false, next: { again: { crashed: true, held: false, notBeforeMs: nowMs + backoffMs(crashes) } } }
+  const detail = `agent ${agent} ended without a result ${crashes + 1} times; last: ${how}`
+  return { giveUp: true, next: { end: { state: 'failed', error: { code: 'agent_unhealthy', detail } } } }
+}
+
+/** An interruption: hub, engine or machine took the session away. Repeated by itself only if the card says so (safety.md section 3). */
+export const decideAfterInterruption = (facts: {
+  repeatable: boolean
+  started: boolean
+  nowMs: number
+}): AfterLoss => ({
+  again: { crashed: false, held: facts.started && !facts.repeatable, notBeforeMs: facts.nowMs },
+})
+
+/** A session that never started: an engine that is away is worth waiting for, anything else is the task's end. */
+export function decideAfterStartFailure(error: HubError, attempts: number, nowMs: number): AfterLoss {
+  if (error.code === 'engine_unavailable')
+    return { again: { crashed: false, held: false, notBeforeMs: nowMs + backoffMs(Math.min(attempts, 5)) } }
+  return { end: { state: 'failed', error: { code: error.code, detail: error.message } } }
+}

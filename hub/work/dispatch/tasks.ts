@@ -1,0 +1,222 @@
+/**
+ * The only mover of task, attempt and session rows (architecture.md section 6).
+ *
+ * T1. Every step is in its transition table, is one update that names the old state, and changed exactly one row or did not happen.
+ * T2. Every step takes a grant, so it stands in a transaction with its audit record.
+ * T3. Terminal states are final. A task that ends takes its unfinished children with it, in the same transaction (T44).
+ * T4. What others must hear of is told after the commit (`Store.afterCommit`), never before.
+ */
+
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
+import type { FolderRef } from '../../protocol/envelope.ts'
+import type { Authority, ExitReason } from '../../protocol/task.ts'
+import { taskMachine } from '../../protocol/task.ts'
+import type { Store } from '../../store/database.ts'
+import { createMoves, jsonOrNull, type LossFacts, type TaskEnd, type TaskListener } from './moves.ts'
+import { createTaskRows, type SessionRow, type TaskOutcome, type TaskRow, type TaskRows } from './rows.ts'
+
+export interface NewTask {
+  agent: string | undefined
+  needs: readonly string[]
+  params: Record<string, unknown>
+  inputs: FolderRef | null
+  priority: number
+  hold: boolean
+  ttlMs: number | undefined
+  requestedBy: string
+  idempotencyKey?: string
+  parent?: { task: TaskRow; session: SessionRow; delegateId: string; ceiling: Authority }
+}
+
+export interface Assignment {
+  session: string
+  agent: string
+  containerName: string
+  imageId: string
+  authority: Authority
+  expiresAtMs: number
+  expiresBoot: string
+}
+
+export interface Tasks extends TaskRows {
+  insert(grant: Grant, task: NewTask): TaskRow
+  /** queued -> running, with a new attempt and its session. */
+  assign(grant: Grant, task: string, assignment: Assignment): SessionRow
+  /** The container exists: provisioning -> starting. */
+  provisioned(grant: Grant, session: string, containerId: string): void
+  /** The agent joined with this key: starting -> working. */
+  joined(grant: Grant, session: string, publicKey: string): void
+  /** The agent's own result: the attempt settles, the task ends, the session is to be recycled. */
+  settled(grant: Grant, session: string, outcome: TaskOutcome): void
+  /** The attempt is lost; `next` says what becomes of the task. */
+  lost(grant: Grant, session: string, facts: LossFacts, next: AfterLoss): void
+  /** A queued task that can never start. */
+  failed(grant: Grant, task: string, error: { code: string; detail: string }): void
+  released(grant: Grant, task: string): TaskRow
+  /** Ends the task and stops what runs of it, children included. */
+  stop(grant: StopGrant, task: string, end: TaskEnd, reason: ExitReason): void
+  /** Stops the attempt alone; the task goes back to the queue, held. */
+  interrupt(grant: StopGrant, session: string, reason: ExitReason): void
+  /** Removal is confirmed: recycling -> recycled. */
+  recycled(grant: StopGrant, session: string, detail: string): void
+}
+
+/** Back to the queue (a crash counts, an interruption does not), or the end. */
+export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs: number } } | { end: TaskEnd }
+
+export function createTasks(parts: { store: Store; clock: Clock; random: Random; listener: TaskListener }): Tasks {
+  const { store, clock, random, listener } = parts
+  const rows = createTaskRows(store)
+
+  const { theTask, theSession, move, moveSession, closeAttempt, beginRecycling, endTask, stopTask, requeue, tellTask } =
+    createMoves({ store, clock, rows, listener })
+
+  return {
+    ...rows,
+
+    insert(grant, wish) {
+      assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry')
+      const parent = wish.parent
+      const id = newUuid(random, clock.wallMs())
+      const depth = parent === undefined ? 0 : parent.task.depth + 1
+      const chain = parent === undefined ? [] : [...parent.task.chain, parent.session.agent]
+      store
+        .prepare(
+          `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, parent, parent_session, delegate_id, chain,
+             ceiling, ttl_ms, requested_by, idempotency_key, created_at_ms)
+           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          id,
+          wish.agent ?? null,
+          JSON.stringify(wish.needs),
+          JSON.stringify(wish.params),
+          jsonOrNull(wish.inputs),
+          wish.priority,
+          Number(wish.hold),
+          depth,
+          parent?.task.id ?? null,
+          parent?.session.id ?? null,
+          parent?.delegateId ?? null,
+          JSON.stringify(chain),
+          jsonOrNull(parent?.ceiling),
+          wish.ttlMs ?? null,
+          wish.requestedBy,
+          wish.idempotencyKey ?? null,
+          clock.wallMs(),
+        )
+      tellTask(id)
+      return theTask(id)
+    },
+
+    assign(grant, taskId, assignment) {
+      assertGrant(grant, 'task.dispatch')
+      const task = theTask(taskId)
+      const now = clock.wallMs()
+      const attempt = newUuid(random, now)
+      const ordinal = task.attempts + 1
+      move('task', taskMachine, task, 'running', {
+        attempts: ordinal,
+        started_at_ms: task.startedAtMs ?? now,
+        agent: assignment.agent,
+      })
+      store
+        .prepare(
+          `insert into attempt (id, task, ordinal, state, session, started_at_ms) values (?, ?, ?, 'assigned', ?, ?)`,
+        )
+        .run(attempt, task.id, ordinal, assignment.session, now)
+      const { session, agent, containerName, imageId, authority, expiresAtMs, expiresBoot } = assignment
+      store
+        .prepare(
+          `insert into session (id, agent, task, attempt, state, container_name, image_id, authority, expires_at_ms, expires_boot, created_at_ms)
+           values (?, ?, ?, ?, 'provisioning', ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          session,
+          agent,
+          task.id,
+          attempt,
+          containerName,
+          imageId,
+          JSON.stringify(authority),
+          expiresAtMs,
+          expiresBoot,
+          now,
+        )
+      tellTask(task.id)
+      return theSession(session)
+    },
+
+    provisioned(grant, id, containerId) {
+      assertGrant(grant, 'session.observe')
+      const session = theSession(id)
+      moveSession(session, 'starting', { container_id: containerId })
+      store.prepare(`update attempt set state = 'starting' where id = ? and state = 'assigned'`).run(session.attempt)
+    },
+
+    joined(grant, id, publicKey) {
+      assertGrant(grant, 'session.join')
+      const session = theSession(id)
+      moveSession(session, 'ready', { public_key: publicKey })
+      moveSession({ ...session, state: 'ready' }, 'working')
+      store.prepare(`update attempt set state = 'running' where id = ? and state = 'starting'`).run(session.attempt)
+    },
+
+    settled(grant, id, outcome) {
+      assertGrant(grant, 'task.result')
+      const session = theSession(id)
+      closeAttempt(session, 'settled')
+      beginRecycling(session, outcome.outcome === 'succeeded' ? 'done' : 'failed')
+      endTask(theTask(session.task), { state: outcome.outcome, outcome })
+    },
+
+    lost(grant, id, facts, next) {
+      assertGrant(grant, 'session.observe')
+      const session = theSession(id)
+      const task = theTask(session.task)
+      closeAttempt(session, 'lost', facts)
+      beginRecycling(session, facts.reason, facts.detail)
+      if (taskMachine.isTerminal(task.state)) return
+      if ('end' in next) return endTask(task, next.end)
+      const { crashed, held, notBeforeMs } = next.again
+      requeue(task, { crashes: task.crashes + Number(crashed), held: Number(held), not_before_ms: notBeforeMs })
+    },
+
+    failed(grant, id, error) {
+      assertGrant(grant, 'task.settle')
+      endTask(theTask(id), { state: 'failed', error })
+    },
+
+    released(grant, id) {
+      assertGrant(grant, 'task.release')
+      const task = theTask(id)
+      if (task.state !== 'queued') throw new HubError('already_resolved', `the task is ${task.state}`)
+      store.prepare('update task set held = 0 where id = ?').run(id)
+      tellTask(id)
+      return theTask(id)
+    },
+
+    stop(grant, id, end, reason) {
+      assertStopGrant(grant, 'task.cancel', 'session.stop', 'session.reap', 'hub.shutdown')
+      stopTask(theTask(id), end, reason)
+    },
+
+    interrupt(grant, id, reason) {
+      assertStopGrant(grant, 'hub.shutdown', 'session.reap', 'session.stop')
+      const session = theSession(id)
+      const task = theTask(session.task)
+      closeAttempt(session, 'stopped')
+      beginRecycling(session, reason)
+      if (task.state === 'running') requeue(task, { held: 1 })
+    },
+
+    recycled(grant, id, detail) {
+      assertStopGrant(grant, 'session.reap', 'hub.shutdown')
+      const session = theSession(id)
+      moveSession(session, 'recycled', { ended_at_ms: clock.wallMs(), ...(detail === '' ? {} : { detail }) })
+    },
+  }
+}

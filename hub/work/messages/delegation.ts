@@ -1,0 +1,141 @@
+/** Delegation: a child task with narrower authority, unique by (session, id), answered with its result (T40-T45, S1-39). */
+
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import { assertGrant, type Grant } from '../../guard/grant.ts'
+import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
+import { parseShape } from '../../protocol/parse.ts'
+import { taskMachine } from '../../protocol/task.ts'
+import type { Store } from '../../store/database.ts'
+import type { Artifacts } from '../artifacts.ts'
+import type { SessionRow, TaskRow } from '../dispatch/rows.ts'
+import { canServe } from '../dispatch/slots.ts'
+import type { Tasks } from '../dispatch/tasks.ts'
+import type { Registry } from '../registry.ts'
+import type { Mailboxes } from './mailboxes.ts'
+
+export interface Delegation {
+  /** What the rules see of a delegation: read-only, before the gate. */
+  facts(sender: SessionRow, envelope: Envelope): Record<string, unknown>
+  delegate(grant: Grant, sender: SessionRow, envelope: Envelope): void
+  /** Puts the child's result into its parent's mailbox, if the parent is still there; repeats are dropped by its SDK. */
+  answer(child: TaskRow): void
+}
+
+export function createDelegation(
+  options: { tasksPerTreeMax: number },
+  parts: {
+    store: Store
+    clock: Clock
+    random: Random
+    tasks: Tasks
+    registry: Registry
+    mailboxes: Mailboxes
+    artifacts: Artifacts
+  },
+): Delegation {
+  const { store, clock, random, tasks, registry, mailboxes, artifacts } = parts
+
+  /** The one asked for, or of the permitted ones the first that is capable and healthy. */
+  function chooseAgent(body: DelegateBody, permitted: readonly string[] | undefined): string {
+    const capable = registry
+      .list()
+      .filter(({ card }) => permitted === undefined || permitted.includes(card.name))
+      .filter(({ card }) =>
+        canServe({ agent: body.agent, needs: body.needs }, { name: card.name, capabilities: card.capabilities }),
+      )
+    const [first] = capable
+    if (first !== undefined) return first.card.name
+    if (body.agent !== undefined && registry.find(body.agent) === undefined)
+      throw new HubError('unknown_agent', `no agent is named ${body.agent}`)
+    throw new HubError('no_capable_agent', `no agent has ${body.needs.join(', ')}`)
+  }
+
+  function answer(child: TaskRow): void {
+    const { parentSession, delegateId } = child
+    if (
+      parentSession === null ||
+      delegateId === null ||
+      !taskMachine.isTerminal(child.state) ||
+      !mailboxes.isOpen(parentSession)
+    )
+      return
+    const { value, error } = child.outcome ?? {}
+    const text = error ?? child.error?.detail
+    const body = {
+      task: child.id,
+      outcome: child.state,
+      ...(value === undefined ? {} : { value }),
+      ...(text === undefined ? {} : { error: text }),
+      ...(child.error === null ? {} : { code: child.error.code }),
+      artifacts: artifacts.list(child.id),
+    }
+    mailboxes.put(parentSession, {
+      kind: 'reply',
+      id: newUuid(random, clock.wallMs()),
+      correlationId: delegateId,
+      sentAtMs: clock.wallMs(),
+      body,
+    })
+  }
+
+  return {
+    facts(sender, envelope) {
+      const body = parseShape(delegateBodyShape, envelope.body, 'body')
+      const { size } = tasks.tree(sender.task)
+      const { capabilities, ttlMs, depthLeft } = sender.authority
+      return {
+        agent: body.agent ?? null,
+        needs: body.needs,
+        wanted: { capabilities: body.capabilities ?? capabilities, ttlMs: Math.min(body.ttlMs ?? ttlMs, ttlMs) },
+        depthLeft,
+        // As a yes or no, so that the decision is remembered per answer and not per count.
+        tasksLeft: size < options.tasksPerTreeMax ? 1 : 0,
+        chain: [...(tasks.task(sender.task)?.chain ?? []), sender.agent],
+      }
+    },
+
+    delegate(grant, sender, envelope) {
+      assertGrant(grant, 'task.delegate')
+      const known = tasks.taskByDelegate(sender.id, envelope.id)
+      if (known !== undefined) return store.afterCommit(() => answer(known))
+      const body = parseShape(delegateBodyShape, envelope.body, 'body')
+      const task = tasks.task(sender.task)
+      if (task === undefined) throw new HubError('unknown_task')
+      const inputs = body.inputs === undefined ? task.inputs : body.inputs
+      for (const digest of inputs === null ? [] : [inputs.manifest, inputs.pack]) {
+        if (artifacts.access(task, digest) === 'none')
+          throw new HubError('forbidden', `artifact ${digest} is not yours to hand on`)
+      }
+      const leftMs = sender.expiresAtMs - clock.wallMs()
+      const wanted = body.capabilities ?? sender.authority.capabilities
+      if (wanted.some((capability) => !sender.authority.capabilities.includes(capability))) {
+        throw new HubError('delegation_wider', 'capabilities: a child may not have what its parent has not')
+      }
+      tasks.insert(grant, {
+        agent: chooseAgent(body, grant.narrow.agents),
+        needs: body.needs,
+        params: body.params,
+        inputs,
+        priority: body.priority,
+        hold: false,
+        ttlMs: Math.max(1, Math.min(body.ttlMs ?? leftMs, leftMs)),
+        requestedBy: `agent:${sender.agent}/${sender.id}`,
+        parent: {
+          task,
+          session: sender,
+          delegateId: envelope.id,
+          ceiling: {
+            ...sender.authority,
+            capabilities: wanted,
+            ttlMs: leftMs,
+            depthLeft: sender.authority.depthLeft - 1,
+          },
+        },
+      })
+    },
+
+    answer,
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * One bounded mailbox per session, in memory (S0-2, S0-3, T66). Deliveries are numbered and offered again until passed.
+ *
+ * B1. The 513th waiting delivery is refused, never dropped.
+ * B2. Numbers rise across restarts of the hub (they begin at epoch * 2^32), so a client's `after` never hides new mail.
+ */
+import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
+import { HubError } from '../../base/errors.ts'
+import { type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
+
+const OFFER_MAX = 64
+
+export interface Mailboxes {
+  open(session: string): void
+  close(session: string): void
+  isOpen(session: string): boolean
+  depth(session: string): number
+  /** Throws `inbox_closed` or `mailbox_full` before anything is changed. */
+  requireRoom(session: string): void
+  put(session: string, delivery: Omit<Delivery, 'number'>): void
+  /** Forgets deliveries up to `after` and answers the next ones, at most 64. */
+  take(session: string, after: number): Delivery[]
+  /** Resolves when the mailbox holds something beyond `after`, closes, or the signal aborts. */
+  waitForMail(session: string, after: number, signal: AbortSignal): Promise<void>
+}
+
+interface Box {
+  queue: BoundedQueue<Delivery>
+  next: number
+  waiters: Set<() => void>
+}
+
+export function createMailboxes(options: { epoch: number; limit?: number }): Mailboxes {
+  const boxes = new Map<string, Box>()
+  const boxOf = (session: string): Box => {
+    const box = boxes.get(session)
+    if (box === undefined) throw new HubError('inbox_closed', `session ${session} has ended`)
+    return box
+  }
+  const wake = (box: Box) => {
+    for (const waiter of box.waiters) waiter()
+    box.waiters.clear()
+  }
+  return {
+    open(session) {
+      if (boxes.has(session)) return
+      boxes.set(session, {
+        queue: createBoundedQueue(options.limit ?? MAILBOX_MAX),
+        next: options.epoch * 2 ** 32 + 1,
+        waiters: new Set(),
+      })
+    },
+    close(session) {
+      const box = boxes.get(session)
+      boxes.delete(session)
+      if (box !== undefined) wake(box)
+    },
+    isOpen: (session) => boxes.has(session),
+    depth: (session) => boxes.get(session)?.queue.size ?? 0,
+    requireRoom(session) {
+      const { queue } = boxOf(session)
+      if (queue.size >= queue.limit)
+        throw new HubError('mailbox_full', `session ${session} has ${queue.size} unread deliveries`)
+    },
+    put(session, delivery) {
+      const box = boxOf(session)
+      if (!box.queue.push({ number: box.next, ...delivery }))
+        throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
+      box.next += 1
+      wake(box)
+    },
+    take(session, after) {
+      const { queue } = boxOf(session)
+      queue.dropWhile((delivery) => delivery.number <= after)
+      return queue.peekAll().slice(0, OFFER_MAX)
+    },
+    waitForMail(session, after, signal) {
+      const box = boxOf(session)
+      box.queue.dropWhile((delivery) => delivery.number <= after)
+      if (box.queue.size > 0 || signal.aborted) return Promise.resolve()
+      return new Promise((resolve) => {
+        const done = () => {
+          box.waiters.delete(done)
+          signal.removeEventListener('abort', done)
+          resolve()
+        }
+        box.waiters.add(done)
+        signal.addEventListener('abort', done, { once: true })
+      })
+    },
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Routing: from an admitted envelope to mailboxes, replies, the sender's own task or a child task (architecture.md section 5).
+ *
+ * R1. The sender is the session's; no field of the envelope names it (T11).
+ * R2. Mail is put into mailboxes after the commit only; room is reserved by check before it, and nothing runs in between.
+ * R3. A reply goes to the one open request it matches, once (T46). A repeat of a message id is answered with its first outcome.
+ * R4. Bodies live in memory only; their hash is in the audit record.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import type { Events } from '../../guard/events.ts'
+import { assertGrant, type Grant } from '../../guard/grant.ts'
+import {
+  type Delivery,
+  type Envelope,
+  logBodyShape,
+  type MessageKind,
+  progressBodyShape,
+  resultBodyShape,
+} from '../../protocol/envelope.ts'
+import type { OperationName } from '../../protocol/operations.ts'
+import { parseShape } from '../../protocol/parse.ts'
+import type { Store } from '../../store/database.ts'
+import type { SessionRow } from '../dispatch/rows.ts'
+import type { Tasks } from '../dispatch/tasks.ts'
+import type { Journal } from '../journal.ts'
+import type { Registry } from '../registry.ts'
+import type { Delegation } from './delegation.ts'
+import type { Mailboxes } from './mailboxes.ts'
+import type { Replies } from './replies.ts'
+import type { Target } from './targets.ts'
+import type { Topics } from './topics.ts'
+
+export const OPERATION_OF_KIND: Record<MessageKind, OperationName> = {
+  request: 'message.send',
+  event: 'message.send',
+  broadcast: 'message.send',
+  reply: 'message.reply',
+  delegate: 'task.delegate',
+  result: 'task.result',
+  progress: 'task.progress',
+  log: 'task.log',
+  ask: 'task.ask',
+}
+
+export interface Router {
+  /** Carries out one admitted envelope for one target. */
+  route(grant: Grant, sender: SessionRow, envelope: Envelope, target: Target): void
+}
+
+export function createRouter(parts: {
+  store: Store
+  clock: Clock
+  random: Random
+  tasks: Tasks
+  registry: Registry
+  mailboxes: Mailboxes
+  replies: Replies
+  topics: Topics
+  delegation: Delegation
+  journal: Journal
+  events: Events
+}): Router {
+  const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events } = parts
+
+  const deliveryOf = (
+    sender: SessionRow,
+    envelope: Envelope,
+    kind: 'message' | 'reply',
+    topic?: string,
+  ): Omit<Delivery, 'number'> => ({
+    kind,
+    id: kind === 'message' ? envelope.id : newUuid(random, clock.wallMs()),
+    from: { agent: sender.agent, session: sender.id },
+    messageKind: envelope.kind,
+    type: envelope.type,
+    ...(topic === undefined ? {} : { topic }),
+    ...(envelope.correlationId === undefined ? {} : { correlationId: envelope.correlationId }),
+    ...(envelope.traceparent === undefined ? {} : { traceparent: envelope.traceparent }),
+    sentAtMs: clock.wallMs(),
+    body: envelope.body,
+  })
+
+  function deliver(session: string, delivery: Omit<Delivery, 'number'>): void {
+    mailboxes.requireRoom(session)
+    store.afterCommit(() => mailboxes.put(session, delivery))
+  }
+
+  function toSession(
+    sender: SessionRow,
+    envelope: Envelope,
+    recipient: { id: string; agent: string } | undefined,
+  ): void {
+    if (recipient === undefined) throw new HubError('inbox_closed', `nobody is there under ${envelope.to}`)
+    registry.checkBody(recipient.agent, 'receives', envelope.type, envelope.body)
+    if (envelope.kind === 'request') {
+      const { id, timeoutMs } = envelope
+      replies.expect({ id, requester: sender.id, responder: recipient.id, timeoutMs })
+    }
+    deliver(recipient.id, deliveryOf(sender, envelope, 'message'))
+  }
+
+  function reply(sender: SessionRow, envelope: Envelope): void {
+    if (envelope.correlationId === undefined)
+      throw new HubError('schema_invalid', 'correlationId: a reply names the request it answers')
+    const requester = replies.requesterOf(envelope.correlationId, sender.id)
+    if (requester !== undefined) mailboxes.requireRoom(requester)
+    deliver(replies.settle(envelope.correlationId, sender.id), deliveryOf(sender, envelope, 'reply'))
+  }
+
+  /** A subscriber whose mailbox is full misses the event, and is told so by the counter of its mailbox; the others get it. */
+  function publish(sender: SessionRow, envelope: Envelope, topic: string): void {
+    const subscribers = topics
+      .subscribers(topic)
+      .filter((session) => session !== sender.id && mailboxes.isOpen(session))
+    for (const session of subscribers) {
+      try {
+        deliver(session, deliveryOf(sender, envelope, 'message', topic))
+      } catch (thrown) {
+        if (!(thrown instanceof HubError) || thrown.code !== 'mailbox_full') throw thrown
+        store.afterCommit(() =>
+          events.publish('hub.message.refused.v1', `session:${session}`, { code: 'mailbox_full', topic }),
+        )
+      }
+    }
+  }
+
+  function aboutOwnTask(grant: Grant, sender: SessionRow, envelope: Envelope): void {
+    const subject = `task:${sender.task}`
+    if (envelope.kind === 'result') {
+      const { outcome, value, error } = parseShape(resultBodyShape, envelope.body, 'body')
+      tasks.settled(grant, sender.id, {
+        outcome,
+        ...(value === undefined ? {} : { value }),
+        ...(error === undefined ? {} : { error }),
+      })
+    } else if (envelope.kind === 'progress') {
+      const { text, done, total } = parseShape(progressBodyShape, envelope.body, 'body')
+      const progress = {
+        ...(text === undefined ? {} : { text }),
+        ...(done === undefined ? {} : { done }),
+        ...(total === undefined ? {} : { total }),
+      }
+      store.afterCommit(() => {
+        journal.progress(sender.task, progress)
+        events.publish('hub.task.progress.v1', subject, { agent: sender.agent, session: sender.id, ...progress })
+      })
+    } else if (envelope.kind === 'log') {
+      const line = parseShape(logBodyShape, envelope.body, 'body')
+      store.afterCommit(() => {
+        journal.log(sender.task, line)
+        events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, ...line })
+      })
+    } else
+      throw new HubError(
+        'unsupported_mode',
+        'questions to a person are not answered by this version; finish without asking',
+      )
+  }
+
+  return {
+    route(grant, sender, envelope, target) {
+      assertGrant(grant, OPERATION_OF_KIND[envelope.kind])
+      if (target.kind === 'session') toSession(sender, envelope, target.recipient)
+      else if (target.kind === 'reply') reply(sender, envelope)
+      else if (target.kind === 'topic') publish(sender, envelope, target.topic)
+      else if (envelope.kind === 'delegate') delegation.delegate(grant, sender, envelope)
+      else aboutOwnTask(grant, sender, envelope)
+    },
+  }
+}

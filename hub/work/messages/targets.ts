@@ -1,0 +1,106 @@
+/** To whom an envelope goes, and the facts the rules see of that: read-only, before the gate (S1-8). */
+import { HubError } from '../../base/errors.ts'
+import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
+import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
+import type { Registry } from '../registry.ts'
+import type { Mailboxes } from './mailboxes.ts'
+
+export type Target =
+  | { kind: 'session'; recipient: { id: string; agent: string } | undefined }
+  | { kind: 'reply' }
+  | { kind: 'topic'; topic: string }
+  | { kind: 'hub' }
+
+export interface Addressed {
+  target: Target
+  resource: string
+  facts: Record<string, unknown>
+}
+
+export interface Targets {
+  /** One target, or for a broadcast one for every other live session, each to be admitted by itself (S1-36). Throws `schema_invalid`. */
+  resolve(sender: SessionRow, envelope: Envelope): Addressed[]
+}
+
+export function createTargets(parts: { rows: TaskRows; registry: Registry; mailboxes: Mailboxes }): Targets {
+  const { rows, registry, mailboxes } = parts
+
+  /** parent: the session that delegated the sender's task; child: a session that works on a task the sender delegated. */
+  function relation(sender: SessionRow, recipient: SessionRow | undefined): 'parent' | 'child' | 'none' {
+    if (recipient === undefined) return 'none'
+    if (rows.task(sender.task)?.parentSession === recipient.id) return 'parent'
+    return rows.task(recipient.task)?.parentSession === sender.id ? 'child' : 'none'
+  }
+
+  const live = () =>
+    rows.sessionsOpen().filter((session) => session.state !== 'recycling' && mailboxes.isOpen(session.id))
+
+  function addressed(
+    sender: SessionRow,
+    envelope: Envelope,
+    recipient: SessionRow | undefined,
+    agent: string | undefined,
+  ): Addressed {
+    const to = {
+      ...(agent === undefined ? {} : { agent }),
+      ...(recipient === undefined ? {} : { session: recipient.id }),
+    }
+    return {
+      target: { kind: 'session', recipient: recipient && { id: recipient.id, agent: recipient.agent } },
+      resource: recipient === undefined ? envelope.to : `session:${recipient.id}`,
+      facts: { kind: envelope.kind, type: envelope.type, to, relation: relation(sender, recipient) },
+    }
+  }
+
+  /** Least loaded first; a recipient that stands in relation to the sender comes before strangers. */
+  function sessionOfAgent(sender: SessionRow, agent: string): SessionRow | undefined {
+    const related = (session: SessionRow) => (relation(sender, session) === 'none' ? 1 : 0)
+    return live()
+      .filter((session) => session.agent === agent && session.id !== sender.id)
+      .sort(
+        (a, b) => related(a) - related(b) || mailboxes.depth(a.id) - mailboxes.depth(b.id) || (a.id < b.id ? -1 : 1),
+      )[0]
+  }
+
+  const wrong = (expected: string) => new HubError('schema_invalid', `to: this kind goes to ${expected}`)
+
+  return {
+    resolve(sender, envelope) {
+      const address = parseAddress(envelope.to)
+      if (address === undefined)
+        throw new HubError('schema_invalid', 'to: agent:<name>, session:<id>, topic:<name>, all or hub')
+      const { kind, type } = envelope
+      if (kind === 'request' || kind === 'event' || kind === 'broadcast')
+        registry.checkBody(sender.agent, 'sends', type, envelope.body)
+      if (kind === 'request') {
+        if (address.kind === 'agent')
+          return [addressed(sender, envelope, sessionOfAgent(sender, address.agent), address.agent)]
+        if (address.kind !== 'session') throw wrong('one agent or session')
+        const recipient = live().find((session) => session.id === address.session)
+        if (recipient === undefined) throw new HubError('inbox_closed', `session ${address.session} has ended`)
+        return [addressed(sender, envelope, recipient, recipient.agent)]
+      }
+      if (kind === 'event') {
+        if (address.kind !== 'topic') throw wrong('a topic')
+        const { topic } = address
+        return [
+          {
+            target: { kind: 'topic', topic },
+            resource: `topic:${topic}`,
+            facts: { kind, type, to: { topic }, relation: 'none' },
+          },
+        ]
+      }
+      if (kind === 'broadcast') {
+        if (address.kind !== 'all') throw wrong('all')
+        return live()
+          .filter((session) => session.id !== sender.id)
+          .map((session) => addressed(sender, envelope, session, session.agent))
+      }
+      if (kind === 'reply')
+        return [{ target: { kind: 'reply' }, resource: `message:${envelope.correlationId ?? ''}`, facts: {} }]
+      if (address.kind !== 'hub') throw wrong('hub')
+      return [{ target: { kind: 'hub' }, resource: `task:${sender.task}`, facts: {} }]
+    },
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * The life of one container: create -> inspect -> compare -> wait opened -> start (sandbox.md section 1), and its end.
+ * The caller has written the session into the ledger and made its socket folder before.
+ *
+ * K1. Nothing is started that differs from what was sent; a warning in the answer to create is a difference.
+ * K2. Whatever fails up to and with start leaves no container behind; if that cannot be confirmed the error says so
+ *     (`leftBehind`), and the session stays in the ledger.
+ * K3. Gone means that the engine, asked by inspect, no longer knows it; an answer to remove alone is not enough.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
+import type { SessionLimits } from '../../protocol/agent.ts'
+import { compareInspect, type Difference } from './compare.ts'
+import type { ContainerFact, Engine, NextExit, Removal } from './engine.ts'
+import { buildContainer, type CreateBody, containerNameOf, type HostFacts, type SessionFacts } from './profile.ts'
+
+export interface Exit {
+  exitCode: number
+  oomKilled: boolean
+}
+
+export interface Provisioned {
+  containerId: string
+  /** Wall epoch milliseconds of the inspect that showed no difference. */
+  inspectedAt: number
+  start(): Promise<void>
+  /** Settles when the container has ended; rejects when it is gone without a word. */
+  exited: Promise<Exit>
+}
+
+export interface Containers {
+  /** The body that `provision` will send, for the policy to see. Pure. */
+  plan(facts: SessionFacts, limits: SessionLimits): CreateBody
+  /** Throws `profile_mismatch` with the differences, `image_missing`, `engine_unavailable`. */
+  provision(grant: Grant, facts: SessionFacts, limits: SessionLimits): Promise<Provisioned>
+  /** Listens again for the exit of a container that an earlier run of the hub started. */
+  adopt(containerId: string): Promise<Exit>
+  /** Stop, kill, remove, and confirm. Never throws for the engine's sake: the outcome says what is known. */
+  recycle(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<RecycleOutcome>
+  /** Every container of this instance, in any state. Throws `engine_unavailable`. */
+  list(): Promise<ContainerFact[]>
+}
+
+export type RecycleOutcome = Removal
+
+export interface ContainersOptions {
+  instance: string
+  host: HostFacts
+  /** Between two looks at a container whose end is awaited. */
+  lookAgainMs?: number
+}
+
+const CONFIRM_LOOKS = 5
+const ADOPT_FAULTS_MAX = 30
+
+interface State {
+  Running?: unknown
+  ExitCode?: unknown
+  OOMKilled?: unknown
+  Status?: unknown
+}
+
+export function createContainers(
+  options: ContainersOptions,
+  { engine, log, clock }: { engine: Engine; log: Log; clock: Clock },
+): Containers {
+  const lookAgainMs = options.lookAgainMs ?? 500
+
+  async function stateOf(id: string): Promise<State | undefined> {
+    const answer = (await engine.inspect(id)) as { State?: State } | undefined
+    return answer === undefined ? undefined : (answer.State ?? {})
+  }
+
+  async function exitOf(id: string): Promise<Exit | undefined> {
+    const state = await stateOf(id)
+    if (state === undefined) throw new HubError('unknown_session', 'the container is gone and left no exit code')
+    if (state.Status !== 'exited' && state.Status !== 'dead') return undefined
+    return { exitCode: Number(state.ExitCode), oomKilled: state.OOMKilled === true }
+  }
+
+  /** Waits for the exit, whatever the connection does meanwhile; the state shown by inspect is the truth. */
+  async function awaitExit(id: string, first: NextExit): Promise<Exit> {
+    let wait = first
+    for (let faults = 0; ; ) {
+      try {
+        const { statusCode } = await wait.exit
+        // Only inspect knows of the memory kill; where it is gone already the code is still true.
+        const exit = await exitOf(id).catch(() => undefined)
+        return exit ?? { exitCode: statusCode, oomKilled: false }
+      } catch (error) {
+        faults += 1
+        if (faults > ADOPT_FAULTS_MAX || toHubError(error).code === 'unknown_session') throw error
+        await clock.sleep(lookAgainMs)
+      }
+      wait = engine.waitNextExit(id)
+      // Opened before the look: an exit in between is seen by one of the two.
+      await wait.opened.catch(() => {})
+      const exit = await exitOf(id).catch((error: unknown) => {
+        if (toHubError(error).code === 'unknown_session') throw error
+        return undefined
+      })
+      if (exit === undefined) continue
+      wait.cancel()
+      return exit
+    }
+  }
+
+  async function confirmGone(id: string): Promise<boolean> {
+    for (let look = 0; look < CONFIRM_LOOKS; look += 1) {
+      if ((await engine.inspect(id)) === undefined) return true
+      await clock.sleep(lookAgainMs)
+    }
+    return false
+  }
+
+  /** Removes by force and confirms; answers what is known. */
+  async function removeWhole(idOrName: string): Promise<Removal> {
+    const removal = await engine.remove(idOrName)
+    try {
+      if (await confirmGone(idOrName)) return removal.outcome === 'failed' ? { outcome: 'gone' } : removal
+      return removal.outcome === 'failed' ? removal : { outcome: 'failed', reason: 'the engine still shows it' }
+    } catch (error) {
+      return { outcome: 'failed', reason: (error as Error).message }
+    }
+  }
+
+  async function rollBack(idOrName: string, thrown: unknown): Promise<never> {
+    const error = toHubError(thrown)
+    const removal = await removeWhole(idOrName)
+    const leftBehind = removal.outcome === 'failed'
+    log.warn({ container: idOrName, code: error.code, removal: removal.outcome }, 'container not started')
+    throw new HubError(error.code, error.message, {
+      reason: error.reason,
+      facts: { ...error.facts, leftBehind },
+      cause: error,
+    })
+  }
+
+  async function inspectAndCompare(id: string, body: CreateBody, warnings: string[]): Promise<void> {
+    const differences: Difference[] = compareInspect(body, await engine.inspect(id), id)
+    for (const warning of warnings) differences.push({ field: 'Warnings', expected: undefined, found: warning })
+    if (differences.length === 0) return
+    const fields = differences.map((difference) => difference.field).join(', ')
+    throw new HubError('profile_mismatch', `the engine made the container otherwise than it was told: ${fields}`, {
+      facts: { differences: differences.map(shortened) },
+    })
+  }
+
+  return {
+    plan: (facts, limits) => buildContainer(facts, limits, options.host),
+
+    async provision(grant, facts, limits) {
+      assertGrant(grant, 'session.provision')
+      const body = buildContainer(facts, limits, options.host)
+      const name = containerNameOf(facts.instance, facts.session)
+      const created = await engine.create(name, body).catch((error: unknown) => {
+        // A name that was taken is not ours to remove; after any other fault the engine may have made it all the same.
+        if (toHubError(error).code === 'conflict') throw error
+        return rollBack(name, error)
+      })
+      const { id, warnings } = created
+      let wait: NextExit | undefined
+      try {
+        await inspectAndCompare(id, body, warnings)
+        const inspectedAt = clock.wallMs()
+        wait = engine.waitNextExit(id)
+        await wait.opened
+        const exited = awaitExit(id, wait)
+        exited.catch(() => {})
+        const start = () => engine.start(id).catch((error: unknown) => rollBack(id, error))
+        return { containerId: id, inspectedAt, exited, start }
+      } catch (error) {
+        wait?.cancel()
+        return rollBack(id, error)
+      }
+    },
+
+    async adopt(containerId) {
+      const wait = engine.waitNextExit(containerId)
+      await wait.opened.catch(() => {})
+      const exit = await exitOf(containerId)
+      if (exit === undefined) return awaitExit(containerId, wait)
+      wait.cancel()
+      return exit
+    },
+
+    async recycle(grant, idOrName, { graceMs }) {
+      assertStopGrant(grant)
+      try {
+        await engine.stop(idOrName, graceMs / 1000)
+      } catch (error) {
+        log.warn({ container: idOrName, reason: (error as Error).message }, 'stop failed, killing')
+        await engine.kill(idOrName).catch(() => {})
+      }
+      return removeWhole(idOrName)
+    },
+
+    list: () => engine.list(options.instance),
+  }
+}
+
+/** A difference as an audit record and a log can carry it. */
+function shortened({ field, expected, found }: Difference): Difference {
+  const short = (value: unknown) => (JSON.stringify(value) ?? 'absent').slice(0, 200)
+  return { field, expected: short(expected), found: short(found) }
+}

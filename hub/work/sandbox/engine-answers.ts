@@ -1,0 +1,128 @@
+/** What the engine answers, turned into facts: pure, and strict enough that a broken engine is noticed. */
+import type { IncomingMessage } from 'node:http'
+import { HubError } from '../../base/errors.ts'
+
+export interface ImageFact {
+  id: string
+  user: string
+  volumes: string[]
+  env: string[]
+  labels: Record<string, string>
+  exposedPorts: string[]
+  onBuild: string[]
+}
+
+export interface ContainerFact {
+  id: string
+  /** Without the leading slash. */
+  name: string
+  /** created, running, paused, restarting, removing, exited, dead. */
+  state: string
+  imageId: string
+  labels: Record<string, string>
+  /** What its label says; a container that is not ours to the last label may lack it. */
+  session: string | undefined
+  /** Of one that has ended. */
+  exitCode: number | undefined
+  /** Wall epoch milliseconds, by the engine. */
+  createdAtMs: number
+}
+
+export interface EngineEvent {
+  /** start, die, oom, kill, pause, destroy and others. */
+  action: string
+  id: string
+  labels: Record<string, string>
+  /** Only of `die`. */
+  exitCode: number | undefined
+}
+
+const EVENT_BYTES_MAX = 1024 ** 2
+
+const list = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : [])
+const keys = (value: unknown): string[] => Object.keys((value ?? {}) as object)
+const broken = (what: string) =>
+  new HubError('engine_unavailable', `the container engine answered with ${what}; see \`hub doctor\``)
+
+export function imageOf(value: unknown): ImageFact {
+  const said = value as { Id?: unknown; Config?: Record<string, unknown> | null }
+  if (typeof said?.Id !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(said.Id)) throw broken('an image without an id')
+  const config = said.Config ?? {}
+  return {
+    id: said.Id,
+    user: String(config['User'] ?? ''),
+    volumes: keys(config['Volumes']),
+    env: list(config['Env']),
+    labels: (config['Labels'] ?? {}) as Record<string, string>,
+    exposedPorts: keys(config['ExposedPorts']),
+    onBuild: list(config['OnBuild']),
+  }
+}
+
+/** One row of a list. The filter ran in the engine; a second look costs nothing and holds against a broken one (T61). */
+export function factOf(value: unknown, instance: string): ContainerFact {
+  const row = value as Record<string, unknown>
+  const labels = (row['Labels'] ?? {}) as Record<string, string>
+  const { Id: id, State: state, Created: created } = row
+  if (labels['hub.instance'] !== instance) throw broken('a container that is not ours')
+  if (
+    typeof id !== 'string' ||
+    !/^[0-9a-f]{64}$/.test(id) ||
+    typeof state !== 'string' ||
+    typeof created !== 'number'
+  ) {
+    throw broken('a container in an unknown shape')
+  }
+  const name = (list(row['Names'])[0] ?? '').replace(/^\//, '')
+  // The list has the code only in words: `Exited (137) 2 seconds ago`.
+  const code = /^Exited \((\d{1,3})\)/.exec(String(row['Status']))?.[1]
+  return {
+    id,
+    name,
+    state,
+    imageId: String(row['ImageID']),
+    labels,
+    session: labels['hub.session'],
+    exitCode: code === undefined ? undefined : Number(code),
+    createdAtMs: created * 1000,
+  }
+}
+
+/** Reads events, one JSON text a line, until the stream ends. */
+export async function readEvents(stream: IncomingMessage, onEvent: (event: EngineEvent) => void): Promise<void> {
+  let open = ''
+  stream.setEncoding('utf8')
+  for await (const piece of stream as AsyncIterable<string>) {
+    open += piece
+    const lines = open.split('\n')
+    open = lines.pop() ?? ''
+    if (open.length > EVENT_BYTES_MAX) throw broken('an event without an end')
+    for (const line of lines) {
+      if (line.trim() !== '') onEvent(eventOf(JSON.parse(line)))
+    }
+  }
+}
+
+function eventOf(value: unknown): EngineEvent {
+  const said = value as { Action?: unknown; Actor?: { ID?: unknown; Attributes?: Record<string, string> } }
+  const labels = said.Actor?.Attributes ?? {}
+  const code = labels['exitCode']
+  return {
+    action: String(said.Action),
+    id: String(said.Actor?.ID),
+    labels,
+    exitCode: code === undefined ? undefined : Number(code),
+  }
+}
+
+/** The last `bytesMax` bytes of a log that comes in frames of 8 bytes head (stream, length) and payload. */
+export function plainLog(framed: Buffer, bytesMax: number): string {
+  const pieces: Buffer[] = []
+  for (let at = 0; at + 8 <= framed.length; ) {
+    const length = framed.readUInt32BE(at + 4)
+    pieces.push(framed.subarray(at + 8, at + 8 + length))
+    at += 8 + length
+  }
+  const plain = Buffer.concat(pieces)
+  return plain.subarray(Math.max(0, plain.length - bytesMax)).toString('utf8')
+}

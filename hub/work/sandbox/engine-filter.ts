@@ -1,0 +1,219 @@
+/**
+ * The closed list of engine calls (sandbox.md section 7, T62, T63, T70). Judged before a byte is sent; what is not listed is refused.
+ *
+ * F1. Method, whole path with query, and body must all match one row. F2. A body is empty except in create.
+ * F3. The body of create has its own schema with every fixed value literal, written apart from the profile on purpose:
+ *     a mistake in one of them does not get past the other.
+ */
+import { z } from 'zod'
+import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
+import { LABEL_KEYS, MASKED_PATHS, READONLY_PATHS } from './profile-lists.ts'
+
+export interface EngineCall {
+  method: string
+  /** With the version prefix and the query. */
+  path: string
+  body: unknown
+}
+
+export const ENGINE_API = 'v1.41'
+export const BODY_BYTES_MAX = 65_536
+
+const ID = '[0-9a-f]{64}'
+const NAME = 'hub-[a-z0-9-]{1,8}-s[a-z2-7]{15}'
+const EITHER = `(?:${ID}|${NAME})`
+/** Percent-encoded JSON, checked by what is inside of it. */
+const FILTERS = "filters=([A-Za-z0-9%._~!*()'-]{1,600})"
+
+const none = z.array(z.never()).length(0)
+const blank = z.strictObject({})
+const count = (max: number) => z.int().min(1).max(max)
+const tmpfs = z
+  .string()
+  .regex(/^rw,noexec,nosuid,nodev,size=[1-9]\d*m?,nr_inodes=[1-9]\d*k?,uid=65532,gid=65532,mode=0700$/)
+const ulimit = (name: string, value: z.ZodType<number>) =>
+  z.strictObject({ Name: z.literal(name), Soft: value, Hard: value })
+const isAtLeast = (list: readonly string[]) => (paths: string[]) => list.every((path, at) => paths[at] === path)
+
+const hostConfigShape = z.strictObject({
+  NetworkMode: z.literal('none'),
+  ReadonlyRootfs: z.literal(true),
+  Tmpfs: z.strictObject({ '/tmp': tmpfs, '/workspace': tmpfs }),
+  Mounts: z.tuple([
+    z.strictObject({
+      Type: z.literal('bind'),
+      Source: z.string().regex(/^\/[^\s:,]*\/run\/s\/s[a-z2-7]{15}$/),
+      Target: z.literal('/run/hub'),
+      ReadOnly: z.literal(true),
+      BindOptions: z.strictObject({ Propagation: z.literal('rprivate') }),
+    }),
+  ]),
+  Binds: none,
+  VolumesFrom: none,
+  Devices: none,
+  DeviceRequests: none,
+  DeviceCgroupRules: none,
+  Links: none,
+  ExtraHosts: none,
+  PortBindings: blank,
+  Sysctls: blank,
+  GroupAdd: none,
+  Dns: none,
+  DnsOptions: none,
+  DnsSearch: none,
+  BlkioWeight: z.literal(0),
+  BlkioWeightDevice: z.null(),
+  BlkioDeviceReadBps: z.null(),
+  BlkioDeviceWriteBps: z.null(),
+  BlkioDeviceReadIOps: z.null(),
+  BlkioDeviceWriteIOps: z.null(),
+  CapDrop: z.tuple([z.literal('ALL')]),
+  CapAdd: none,
+  Privileged: z.literal(false),
+  PublishAllPorts: z.literal(false),
+  OomKillDisable: z.literal(false),
+  SecurityOpt: z.union([
+    z.tuple([z.literal('no-new-privileges=true'), z.string().startsWith('seccomp={"defaultAction":"SCMP_ACT_ERRNO"')]),
+    z.tuple([
+      z.literal('no-new-privileges=true'),
+      z.string().startsWith('seccomp={"defaultAction":"SCMP_ACT_ERRNO"'),
+      z.literal('apparmor=docker-default'),
+    ]),
+  ]),
+  PidMode: z.literal(''),
+  UTSMode: z.literal(''),
+  UsernsMode: z.literal(''),
+  CgroupnsMode: z.literal('private'),
+  CgroupParent: z.literal(''),
+  IpcMode: z.literal('none'),
+  ShmSize: z.literal(67_108_864),
+  PidsLimit: count(LIMIT_CEILINGS.pids),
+  Memory: count(LIMIT_CEILINGS.memoryBytes),
+  MemorySwap: count(LIMIT_CEILINGS.memoryBytes),
+  NanoCpus: count(LIMIT_CEILINGS.cpus * 1e9),
+  CpuShares: z.literal(512),
+  Ulimits: z.tuple([
+    ulimit('nofile', count(LIMIT_CEILINGS.openFiles)),
+    ulimit('core', z.literal(0)),
+    ulimit('fsize', count(LIMIT_CEILINGS.workspaceBytes)),
+  ]),
+  LogConfig: z.strictObject({
+    Type: z.literal('json-file'),
+    Config: z.strictObject({ 'max-size': z.literal('1m'), 'max-file': z.literal('1') }),
+  }),
+  RestartPolicy: z.strictObject({ Name: z.literal('no'), MaximumRetryCount: z.literal(0) }),
+  AutoRemove: z.literal(false),
+  Init: z.literal(true),
+  Runtime: z.enum(['runc', 'runsc']),
+  MaskedPaths: z.array(z.string().startsWith('/')).max(1024).refine(isAtLeast(MASKED_PATHS), 'paths must stay masked'),
+  ReadonlyPaths: z
+    .array(z.string())
+    .length(READONLY_PATHS.length)
+    .refine(isAtLeast(READONLY_PATHS), 'must stay read-only'),
+})
+
+const label = z.string().min(1).max(200)
+
+const createShape = z.strictObject({
+  Image: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  User: z.literal('65532:65532'),
+  Env: z.array(z.string().regex(/^(?:HUB_SOCKET|HUB_SESSION|HUB_DEADLINE|TZ)=[\w/.-]{1,64}$/)).length(4),
+  Labels: z.strictObject(Object.fromEntries(LABEL_KEYS.map((key) => [key, label]))),
+  Entrypoint: z.tuple([z.literal('/usr/local/bin/node'), z.literal('/app/images/agent/shim.js')]),
+  Cmd: none,
+  WorkingDir: z.literal('/workspace'),
+  Tty: z.literal(false),
+  OpenStdin: z.literal(false),
+  StdinOnce: z.literal(false),
+  AttachStdin: z.literal(false),
+  AttachStdout: z.literal(false),
+  AttachStderr: z.literal(false),
+  StopSignal: z.literal('SIGTERM'),
+  StopTimeout: z.literal(5),
+  NetworkDisabled: z.literal(false),
+  ExposedPorts: blank,
+  Volumes: blank,
+  Healthcheck: z.strictObject({ Test: z.tuple([z.literal('NONE')]) }),
+  HostConfig: hostConfigShape,
+})
+
+type Inside = (part: string) => boolean
+
+/** Filters must hold exactly the keys named and always our instance label, so that foreign containers are never even seen. */
+const filtersHold =
+  (...keys: string[]): Inside =>
+  (part) => {
+    try {
+      const filters = JSON.parse(decodeURIComponent(part)) as { label?: string[]; type?: string[] }
+      const labels = filters.label ?? []
+      if (Object.keys(filters).sort().join() !== keys.sort().join() || labels.length !== 1) return false
+      return (
+        /^hub\.instance=[a-z0-9-]{1,63}$/.test(labels[0] ?? '') &&
+        (filters.type ?? ['container']).join() === 'container'
+      )
+    } catch {
+      return false
+    }
+  }
+const anything: Inside = () => true
+
+const route = (method: string, path: string, inside: Inside = anything) => ({
+  method,
+  path: new RegExp(`^/${ENGINE_API.replace('.', '\\.')}${path}$`),
+  inside,
+})
+const CREATE = route('POST', `/containers/create\\?name=${NAME}`)
+const ROUTES = [
+  CREATE,
+  route('GET', '/_ping'),
+  route('GET', '/version'),
+  route(
+    'GET',
+    '/images/((?:sha256:[0-9a-f]{64})|[a-z0-9][a-z0-9._/-]{0,150}(?::[A-Za-z0-9._-]{1,128})?)/json',
+    (name) => {
+      return name.split('/').every((part) => part !== '' && !/^\.+$/.test(part))
+    },
+  ),
+  route('GET', `/containers/${EITHER}/json`),
+  route('POST', `/containers/${EITHER}/start`),
+  route('POST', `/containers/${EITHER}/wait\\?condition=next-exit`),
+  route('POST', `/containers/${EITHER}/stop\\?t=(?:\\d|1[0-5])`),
+  route('POST', `/containers/${EITHER}/kill`),
+  route('DELETE', `/containers/${EITHER}\\?force=1&v=1`),
+  route('GET', `/containers/json\\?all=1&${FILTERS}`, filtersHold('label')),
+  route('GET', `/events\\?${FILTERS}`, filtersHold('label', 'type')),
+  route('GET', `/containers/${EITHER}/logs\\?stdout=1&stderr=1&tail=\\d{1,5}`),
+  // Quarantine only (S1-66).
+  route('POST', `/containers/${EITHER}/pause`),
+  route('POST', `/containers/${EITHER}/unpause`),
+  route('GET', `/containers/${EITHER}/top`),
+]
+
+/** Why a call may not leave this process, or undefined if it may. Pure. */
+export function judgeEngineCall(call: EngineCall): string | undefined {
+  const found = ROUTES.find((each) => each.method === call.method && each.path.test(call.path))
+  const inside = found?.path.exec(call.path)?.[1]
+  if (found === undefined || !found.inside(inside ?? '')) return 'it is not on the closed list of engine calls'
+  if (found !== CREATE) return call.body === undefined ? undefined : 'it must have no body'
+  if (typeof call.body !== 'string') return 'create needs a body'
+  if (Buffer.byteLength(call.body) > BODY_BYTES_MAX) return `its body is over ${BODY_BYTES_MAX} bytes`
+  return judgeCreateBody(call.body)
+}
+
+function judgeCreateBody(text: string): string | undefined {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    return 'its body is not JSON'
+  }
+  const parsed = createShape.safeParse(body)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    return `its body breaks the profile at ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`
+  }
+  // Duplicate keys, of which engine and parser might take different ones, and odd spellings do not survive this.
+  if (JSON.stringify(body) !== text) return 'its body is not the plain JSON this program writes'
+  const { Memory, MemorySwap } = parsed.data.HostConfig
+  return Memory === MemorySwap ? undefined : 'its swap is not nothing'
+}

@@ -1,0 +1,121 @@
+/**
+ * One exchange with the engine through dockerode's transport, behind the filter: whatever dockerode is asked to send passes
+ * `buildRequest`, which is replaced here, so there is no way around the judge. Every exchange has a deadline and a byte limit.
+ */
+import type { IncomingMessage } from 'node:http'
+import Docker from 'dockerode'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { ENGINE_API, judgeEngineCall } from './engine-filter.ts'
+
+export interface Exchange {
+  method: 'GET' | 'POST' | 'DELETE'
+  /** Without the version prefix, with its query. */
+  path: string
+  body?: object
+  /** Until the answer is read; for a stream until its head has come. */
+  deadlineMs: number
+  signal?: AbortSignal
+}
+
+export interface Answer {
+  status: number
+  bytes: Buffer
+}
+
+export interface Wire {
+  /** The whole answer; a longer one than `bytesMax` is a fault. */
+  ask(exchange: Exchange, bytesMax?: number): Promise<Answer>
+  /** The answer as it comes, after its head. The caller ends it through `signal`. */
+  stream(exchange: Exchange): Promise<IncomingMessage>
+}
+
+const BYTES_MAX = 8 * 1024 ** 2
+
+/** What this needs of dockerode's transport, whose own types say `any`. */
+interface Transport {
+  dial(options: object, done: (error: Error | null, answer?: IncomingMessage) => void): void
+  buildRequest(options: Sent, context: object, data: unknown, done: (error: Error) => void): void
+}
+interface Sent {
+  method: string
+  path: string
+  maxRedirects?: number
+}
+
+const ALL_STATUSES = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [at + 100, true]))
+
+export const unavailable = (what: string, why: string, cause?: unknown): HubError =>
+  new HubError(
+    'engine_unavailable',
+    `the container engine did not ${what}: ${why}. Start it (\`scripts/engine up\`), then \`hub doctor\``,
+    cause === undefined ? {} : { cause },
+  )
+
+export function createWire(socketPath: string, clock: Clock): Wire {
+  // An empty host keeps DOCKER_HOST from sending this client elsewhere.
+  const docker = new Docker({ socketPath, host: '', protocol: 'http', version: ENGINE_API, headers: {} })
+  const transport = docker.modem as unknown as Transport
+  const send = transport.buildRequest.bind(transport)
+  transport.buildRequest = (options, context, data, done) => {
+    const reason = judgeEngineCall({ method: options.method, path: options.path, body: data })
+    if (reason === undefined) return send({ ...options, maxRedirects: 0 }, context, data, done)
+    const call = `${options.method} ${options.path.slice(0, 120)}`
+    done(new HubError('internal', '', { reason: `engine call refused, ${reason}: ${call}` }))
+  }
+
+  function dial(exchange: Exchange, signal: AbortSignal): Promise<IncomingMessage> {
+    const { method, path, body } = exchange
+    return new Promise((resolve, reject) => {
+      const options = {
+        method,
+        path,
+        // An empty query, or the transport would cut the last character of the path.
+        options: { _query: {}, _body: body ?? {} },
+        isStream: true,
+        statusCodes: ALL_STATUSES,
+        abortSignal: signal,
+      }
+      transport.dial(options, (error, answer) => {
+        if (answer !== undefined && error === null) resolve(answer)
+        else reject(error ?? new Error('no answer'))
+      })
+    })
+  }
+
+  /** Runs `work` under the deadline; its signal also ends with the exchange's own. */
+  async function bounded<T>(
+    exchange: Exchange,
+    work: (signal: AbortSignal, settled: () => void) => Promise<T>,
+  ): Promise<T> {
+    const late = new AbortController()
+    const timer = clock.after(exchange.deadlineMs, () => late.abort())
+    const what = `answer ${exchange.method} ${exchange.path.split('?')[0]}`
+    try {
+      const signals = exchange.signal === undefined ? [late.signal] : [late.signal, exchange.signal]
+      return await work(AbortSignal.any(signals), () => timer.cancel())
+    } catch (error) {
+      if (error instanceof HubError) throw error
+      const why = late.signal.aborted ? `nothing within ${exchange.deadlineMs} ms` : (error as Error).message
+      throw unavailable(what, why, error)
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  return {
+    ask: (exchange, bytesMax = BYTES_MAX) =>
+      bounded(exchange, async (signal) => {
+        const answer = await dial(exchange, signal)
+        const pieces: Buffer[] = []
+        let bytes = 0
+        for await (const piece of answer as AsyncIterable<Buffer>) {
+          bytes += piece.length
+          if (bytes > bytesMax) throw new Error(`its answer is over ${bytesMax} bytes`)
+          pieces.push(piece)
+        }
+        return { status: answer.statusCode ?? 0, bytes: Buffer.concat(pieces) }
+      }),
+    stream: (exchange) => bounded(exchange, (signal) => dial(exchange, signal)),
+  }
+}

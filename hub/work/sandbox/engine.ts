@@ -1,0 +1,203 @@
+/**
+ * The hub's few engine verbs (sandbox.md section 7). What may leave this process is decided in engine-filter.ts, how it leaves in
+ * engine-wire.ts; here answers become facts. 304 on stop and 404 on removal mean done, not failed.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import {
+  type ContainerFact,
+  type EngineEvent,
+  factOf,
+  type ImageFact,
+  imageOf,
+  plainLog,
+  readEvents,
+} from './engine-answers.ts'
+import { type Answer, createWire, type Exchange, unavailable } from './engine-wire.ts'
+import type { CreateBody } from './profile.ts'
+
+export type { ContainerFact, EngineEvent, ImageFact } from './engine-answers.ts'
+
+export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string }
+
+/** `opened` resolves once the engine is listening for the exit; only then may the container be started. */
+export interface NextExit {
+  opened: Promise<void>
+  exit: Promise<{ statusCode: number }>
+  /** Gives up listening; `exit` then rejects. */
+  cancel(): void
+}
+
+/** Containers are named by their id or by our name, `hub-<instance8>-<session>`. */
+export interface Engine {
+  /** Throws `engine_unavailable` also for an engine older than API 1.41. */
+  ping(): Promise<{ apiVersion: string; engineVersion: string }>
+  inspectImage(nameOrId: string): Promise<ImageFact | undefined>
+  /** Throws `image_missing`, or `conflict` when the name is taken. */
+  create(name: string, body: CreateBody): Promise<{ id: string; warnings: string[] }>
+  /** The engine's whole answer, or undefined when there is no such container. */
+  inspect(id: string): Promise<unknown>
+  start(id: string): Promise<void>
+  waitNextExit(id: string): NextExit
+  /** SIGTERM, after `graceSeconds` (15 at most) SIGKILL. */
+  stop(id: string, graceSeconds: number): Promise<'done' | 'gone'>
+  kill(id: string): Promise<'done' | 'gone'>
+  /** Forced. Never throws: the answer says what came of it. */
+  remove(idOrName: string): Promise<Removal>
+  /** Every container of the instance, in any state. */
+  list(instance: string): Promise<ContainerFact[]>
+  /** Resolves when the signal aborts, rejects when the stream breaks. */
+  events(instance: string, onEvent: (event: EngineEvent) => void, signal: AbortSignal): Promise<void>
+  /** The end of the log, at most `bytesMax` bytes, as text of untrusted origin. */
+  logs(id: string, bytesMax: number): Promise<string>
+}
+
+export interface EngineOptions {
+  socketPath: string
+  /** Deadline of each call; stop gets its grace on top. */
+  callMs: number
+}
+
+const LOG_BYTES_MAX = 16 * 1024 ** 2
+
+const filtersOf = (filters: Record<string, string[]>) => `filters=${encodeURIComponent(JSON.stringify(filters))}`
+
+function refused(what: string, answer: Answer): HubError {
+  const said = answer.bytes.toString('utf8', 0, 300).replaceAll(/\s+/g, ' ')
+  return unavailable(what, `it answered ${answer.status}: ${said}`)
+}
+
+export function createEngine(options: EngineOptions, { clock }: { clock: Clock }): Engine {
+  const wire = createWire(options.socketPath, clock)
+  const ask = (method: Exchange['method'], path: string, extra: { body?: object; extraMs?: number } = {}) =>
+    wire.ask({
+      method,
+      path,
+      deadlineMs: options.callMs + (extra.extraMs ?? 0),
+      ...(extra.body === undefined ? {} : { body: extra.body }),
+    })
+  const json = (what: string, answer: Answer): unknown => {
+    try {
+      return JSON.parse(answer.bytes.toString('utf8'))
+    } catch {
+      throw unavailable(what, 'its answer is not JSON')
+    }
+  }
+  const told = async (what: string, done: number[], asked: Promise<Answer>): Promise<'done' | 'gone'> => {
+    const answer = await asked
+    if (answer.status === 404) return 'gone'
+    if (done.includes(answer.status)) return 'done'
+    throw refused(what, answer)
+  }
+
+  return {
+    async ping() {
+      const answer = await ask('GET', '/version')
+      if (answer.status !== 200) throw refused('accept API 1.41 (Engine 20.10 or later; see `min-api-version`)', answer)
+      const said = json('tell its version', answer) as { ApiVersion?: unknown; Version?: unknown }
+      const apiVersion = String(said.ApiVersion)
+      const [major = 0, minor = 0] = apiVersion.split('.').map(Number)
+      if (!(major > 1 || (major === 1 && minor >= 41))) {
+        throw unavailable('speak API 1.41', `it speaks ${apiVersion}; install Engine 20.10 or later`)
+      }
+      return { apiVersion, engineVersion: String(said.Version) }
+    },
+    async inspectImage(nameOrId) {
+      const answer = await ask('GET', `/images/${nameOrId}/json`)
+      if (answer.status === 404) return undefined
+      if (answer.status !== 200) throw refused('inspect the image', answer)
+      return imageOf(json('inspect the image', answer))
+    },
+    async create(name, body) {
+      const answer = await ask('POST', `/containers/create?name=${name}`, { body })
+      if (answer.status === 404) throw new HubError('image_missing', '', { facts: { image: body.Image } })
+      if (answer.status === 409) throw new HubError('conflict', `a container named ${name} exists already`)
+      if (answer.status !== 201) throw refused('create the container', answer)
+      const said = json('create the container', answer) as { Id?: unknown; Warnings?: unknown }
+      if (typeof said.Id !== 'string' || !/^[0-9a-f]{64}$/.test(said.Id)) throw refused('name the container', answer)
+      return { id: said.Id, warnings: Array.isArray(said.Warnings) ? said.Warnings.map(String) : [] }
+    },
+    async inspect(id) {
+      const answer = await ask('GET', `/containers/${id}/json`)
+      if (answer.status === 404) return undefined
+      if (answer.status !== 200) throw refused('inspect the container', answer)
+      return json('inspect the container', answer)
+    },
+    async start(id) {
+      const answer = await ask('POST', `/containers/${id}/start`)
+      if (answer.status !== 204) throw refused('start the container', answer)
+    },
+    waitNextExit(id) {
+      const stopped = new AbortController()
+      const path = `/containers/${id}/wait?condition=next-exit`
+      const head = wire.stream({ method: 'POST', path, deadlineMs: options.callMs, signal: stopped.signal })
+      const exit = head.then(async (answer) => {
+        try {
+          let text = ''
+          for await (const piece of answer as AsyncIterable<Buffer>) text += piece.toString('latin1').slice(0, 4096)
+          const said = JSON.parse(text) as { StatusCode?: unknown }
+          if (answer.statusCode !== 200 || typeof said.StatusCode !== 'number') throw new Error(text.slice(0, 300))
+          return { statusCode: said.StatusCode }
+        } catch (error) {
+          throw unavailable('tell of the exit', (error as Error).message, error)
+        }
+      })
+      const opened = head.then((answer) => {
+        if (answer.statusCode !== 200) throw unavailable('wait for the container', `it answered ${answer.statusCode}`)
+      })
+      // Both are the caller's to await; one that is not must not end the process.
+      exit.catch(() => {})
+      opened.catch(() => {})
+      return { opened, exit, cancel: () => stopped.abort() }
+    },
+    stop: (id, graceSeconds) =>
+      told(
+        'stop the container',
+        [204, 304],
+        ask('POST', `/containers/${id}/stop?t=${Math.min(15, Math.max(0, Math.ceil(graceSeconds)))}`, {
+          extraMs: graceSeconds * 1000,
+        }),
+      ),
+    // 409: it does not run.
+    kill: (id) => told('kill the container', [204, 409], ask('POST', `/containers/${id}/kill`)),
+    async remove(idOrName) {
+      try {
+        const told204 = await told('remove the container', [204], ask('DELETE', `/containers/${idOrName}?force=1&v=1`))
+        return { outcome: told204 === 'gone' ? 'already_gone' : 'gone' }
+      } catch (error) {
+        return { outcome: 'failed', reason: (error as Error).message }
+      }
+    },
+    async list(instance) {
+      const filters = filtersOf({ label: [`hub.instance=${instance}`] })
+      const answer = await ask('GET', `/containers/json?all=1&${filters}`)
+      if (answer.status !== 200) throw refused('list containers', answer)
+      const rows = json('list containers', answer)
+      if (!Array.isArray(rows)) throw refused('list containers', answer)
+      return rows.map((row) => factOf(row, instance))
+    },
+    async events(instance, onEvent, signal) {
+      const filters = filtersOf({ label: [`hub.instance=${instance}`], type: ['container'] })
+      const answer = await wire.stream({
+        method: 'GET',
+        path: `/events?${filters}`,
+        deadlineMs: options.callMs,
+        signal,
+      })
+      try {
+        await readEvents(answer, onEvent)
+      } catch (error) {
+        if (!signal.aborted) throw unavailable('go on telling events', (error as Error).message, error)
+        return
+      }
+      if (!signal.aborted) throw unavailable('go on telling events', 'it closed the stream')
+    },
+    async logs(id, bytesMax) {
+      const path = `/containers/${id}/logs?stdout=1&stderr=1&tail=10000`
+      const answer = await wire.ask({ method: 'GET', path, deadlineMs: options.callMs }, LOG_BYTES_MAX)
+      if (answer.status === 404) return ''
+      if (answer.status !== 200) throw refused('show the log', answer)
+      return plainLog(answer.bytes, bytesMax)
+    },
+  }
+}

@@ -1,0 +1,36 @@
+/** What the profile needs to know of the host, read once at start. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { HubError } from '../../base/errors.ts'
+import type { HostFacts } from './profile.ts'
+
+/** Reads the host's facts. Throws `config_invalid` when the seccomp profile is missing, no JSON, or does not deny by default. */
+export function readHostFacts(seccompPath: string, sysPath = '/sys'): HostFacts {
+  let profile: { defaultAction?: unknown }
+  try {
+    profile = JSON.parse(readFileSync(seccompPath, 'utf8')) as { defaultAction?: unknown }
+  } catch (error) {
+    throw new HubError('config_invalid', `the seccomp profile ${seccompPath} cannot be read; restore it`, {
+      cause: error,
+    })
+  }
+  if (profile?.defaultAction !== 'SCMP_ACT_ERRNO') {
+    throw new HubError('config_invalid', `the seccomp profile ${seccompPath} must deny by default (SCMP_ACT_ERRNO)`)
+  }
+  const cpus = join(sysPath, 'devices/system/cpu')
+  const names = existsSync(cpus) ? readdirSync(cpus) : []
+  const numbers = names.flatMap((name) => {
+    const number = /^cpu(\d+)$/.exec(name)?.[1]
+    return number !== undefined && existsSync(join(cpus, name, 'thermal_throttle')) ? [Number(number)] : []
+  })
+  return {
+    cpusWithThermalThrottle: numbers.sort((a, b) => a - b),
+    appArmor: readFlag(join(sysPath, 'module/apparmor/parameters/enabled')) === 'Y',
+    // One line: the engine keeps and echoes the text as it was sent.
+    seccomp: JSON.stringify(profile),
+  }
+}
+
+function readFlag(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : ''
+}

@@ -1,0 +1,164 @@
+/**
+ * The list of sessions that may have a container, for a watchdog whose hub is dead (sandbox.md section 1, safety.md section 4).
+ *
+ * L1. A session stands in it before its container is made and leaves it after the removal is confirmed: an old one is a superset.
+ * L2. The file is whole or the one before it: written beside, synced, renamed, folder synced.
+ * L3. Only the hub and its watchdog can write one: HMAC-SHA256 over the canonical text of everything but `mac`.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { canonicalText } from '../../base/canonical.ts'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+
+export interface LedgerEntry {
+  session: string
+  /** Name of the container. */
+  container: string
+  containerId: string | null
+  agent: string
+  generation: number
+  attempt: number
+  expiresAtMs: number
+  /** `<boot id>:<boot ms>` */
+  expiresBoot: string
+}
+
+export interface Ledger {
+  /** Adds or replaces; on disk when it returns. Throws `store_unavailable`. */
+  put(entry: LedgerEntry): void
+  /** On disk when it returns. */
+  drop(session: string): void
+  list(): LedgerEntry[]
+  /** Writes the present list again with this mode. */
+  write(mode: string): void
+}
+
+/** The file calls it makes, handed in so that a test can fail each of them. */
+export interface LedgerFiles {
+  read(path: string): string
+  /** Makes or empties the file, 0600, writes all of it and syncs. */
+  writeSynced(path: string, text: string): void
+  rename(from: string, to: string): void
+  syncFolder(path: string): void
+}
+
+export interface LedgerOptions {
+  path: string
+  instance: string
+  /** Start of this hub process, counted up. */
+  epoch: number
+  /** Key of the hub-watchdog traffic. */
+  key: Buffer
+  mode: string
+}
+
+const VERSION = 1
+
+export const ledgerFiles: LedgerFiles = {
+  read: (path) => readFileSync(path, 'utf8'),
+  writeSynced(path, text) {
+    const file = openSync(path, 'w', 0o600)
+    try {
+      const bytes = Buffer.from(text)
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+  },
+  rename: renameSync,
+  syncFolder(path) {
+    const folder = openSync(path, 'r')
+    try {
+      fsyncSync(folder)
+    } finally {
+      closeSync(folder)
+    }
+  },
+}
+
+const macOf = (key: Buffer, document: object) => createHmac('sha256', key).update(canonicalText(document)).digest('hex')
+
+/** Reads what an earlier run left: its sessions, or none when there is no file. Throws `config_invalid` for a damaged one. */
+export function readLedger(
+  options: Pick<LedgerOptions, 'path' | 'instance' | 'key'>,
+  files = ledgerFiles,
+): LedgerEntry[] {
+  let text: string
+  try {
+    text = files.read(options.path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw damaged(options.path, 'cannot be read', error)
+  }
+  try {
+    const { mac, ...document } = JSON.parse(text) as {
+      mac: string
+      version: number
+      instance: string
+      sessions: LedgerEntry[]
+    }
+    const [right, given] = [Buffer.from(macOf(options.key, document)), Buffer.from(String(mac))]
+    if (right.length !== given.length || !timingSafeEqual(right, given)) throw new Error('its MAC is wrong')
+    if (document.version !== VERSION || document.instance !== options.instance) throw new Error('it is of another hub')
+    return document.sessions
+  } catch (error) {
+    throw damaged(options.path, (error as Error).message, error)
+  }
+}
+
+function damaged(path: string, why: string, cause: unknown): HubError {
+  const detail = `the ledger ${path} is damaged (${why}); look for labelled containers, then move it away`
+  return new HubError('config_invalid', detail, { cause })
+}
+
+/** A ledger that begins with `entries`, which the caller has reconciled with the database. Nothing is written before the first change. */
+export function createLedger(
+  options: LedgerOptions,
+  { clock, files = ledgerFiles, entries = [] }: { clock: Clock; files?: LedgerFiles; entries?: readonly LedgerEntry[] },
+): Ledger {
+  let sessions = new Map(entries.map((entry) => [entry.session, entry]))
+  let mode = options.mode
+
+  function save(next: Map<string, LedgerEntry>, nextMode: string): void {
+    const document = {
+      version: VERSION,
+      instance: options.instance,
+      epoch: options.epoch,
+      writtenAtMs: clock.wallMs(),
+      mode: nextMode,
+      sessions: [...next.values()],
+    }
+    try {
+      const fresh = `${options.path}.new`
+      files.writeSynced(fresh, `${JSON.stringify({ ...document, mac: macOf(options.key, document) })}\n`)
+      files.rename(fresh, options.path)
+      files.syncFolder(dirname(options.path))
+    } catch (error) {
+      throw new HubError(
+        'store_unavailable',
+        `the ledger ${options.path} cannot be written; free space or mend the disk`,
+        {
+          cause: error,
+        },
+      )
+    }
+    // Only what is on disk is true.
+    sessions = next
+    mode = nextMode
+  }
+
+  return {
+    put(entry) {
+      save(new Map(sessions).set(entry.session, { ...entry }), mode)
+    },
+    drop(session) {
+      const next = new Map(sessions)
+      if (next.delete(session)) save(next, mode)
+    },
+    list: () => [...sessions.values()],
+    write: (next) => save(sessions, next),
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * The one place where a container's settings are made (sandbox.md section 2, T48): a pure function of session facts, limits
+ * and host facts.
+ *
+ * P1. Built from nothing: no part of an argument is spread or merged into the body; each value is checked by its own pattern.
+ * P2. Every field is emitted, also the empty ones, so that inspect can be compared field by field.
+ * P3. Nothing of section 6 can be expressed: there is no argument for it.
+ */
+import { HubError } from '../../base/errors.ts'
+import { LIMIT_CEILINGS, type SessionLimits } from '../../protocol/agent.ts'
+import { assertLimits } from './limits.ts'
+import {
+  CONTAINER_USER,
+  MASKED_PATHS,
+  READONLY_PATHS,
+  SHIM,
+  SHM_BYTES,
+  SOCKET_FOLDER,
+  STOP_TIMEOUT_S,
+  thermalPath,
+} from './profile-lists.ts'
+
+export type Runtime = 'runc' | 'runsc'
+
+export interface SessionFacts {
+  instance: string
+  session: string
+  task: string
+  attempt: string
+  agent: string
+  generation: number
+  /** `sha256:...`, never a tag (T50). */
+  imageId: string
+  /** The session's socket folder on the host. */
+  socketDir: string
+  /** Wall epoch milliseconds: the deadline for people, tokens and containers that do not run. */
+  expiresAtMs: number
+  /** The same deadline by boot time: what a running container is judged by. */
+  expiresBoot: { bootId: string; bootMs: number }
+  runtime: Runtime
+  /** The declared exception of sandbox.md section 8. */
+  shellException?: boolean
+}
+
+export interface HostFacts {
+  cpusWithThermalThrottle: readonly number[]
+  appArmor: boolean
+  /** The profile as JSON text; the engine echoes it byte for byte. */
+  seccomp: string
+}
+
+export type CreateBody = ReturnType<typeof buildContainer>
+
+const FACT_PATTERNS = {
+  instance: /^[a-z0-9-]{1,63}$/,
+  session: /^s[a-z2-7]{15}$/,
+  task: /^[a-z0-9-]{1,63}$/,
+  attempt: /^[a-z0-9-]{1,63}$/,
+  agent: /^[a-z0-9-]{1,63}$/,
+  imageId: /^sha256:[0-9a-f]{64}$/,
+  socketDir: /^\/[A-Za-z0-9._/@+-]{1,106}$/,
+  runtime: /^(?:runc|runsc)$/,
+} as const
+
+function assertFacts(facts: SessionFacts, host: HostFacts): void {
+  const bad = (key: string): HubError => new HubError('internal', '', { reason: `the profile was given a bad ${key}` })
+  for (const [key, pattern] of Object.entries(FACT_PATTERNS)) {
+    const value = facts[key as keyof typeof FACT_PATTERNS]
+    if (typeof value !== 'string' || !pattern.test(value)) throw bad(key)
+  }
+  // The one bind there is must be the folder of this very session.
+  const parts = facts.socketDir.split('/')
+  if (parts.at(-1) !== facts.session || parts.some((part) => part === '.' || part === '..')) throw bad('socketDir')
+  if (!/^[A-Za-z0-9-]{1,63}$/.test(facts.expiresBoot.bootId)) throw bad('expiresBoot')
+  const counts = [facts.generation, facts.expiresAtMs, facts.expiresBoot.bootMs, ...host.cpusWithThermalThrottle]
+  if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) throw bad('count')
+  if (!host.seccomp.startsWith('{') || Buffer.byteLength(host.seccomp) > 32_768) throw bad('seccomp profile')
+  if (facts.shellException === true) {
+    throw new HubError('unsupported_mode', 'exception: shell is not supported; use an image without a shell')
+  }
+}
+
+/** The name of a session's container: `hub-<instance8>-<session>`. */
+export const containerNameOf = (instance: string, session: string): string => `hub-${instance.slice(0, 8)}-${session}`
+
+const MIB = 1024 ** 2
+
+function sizeText(count: number, unit: number, suffix: string): string {
+  return count % unit === 0 ? `${count / unit}${suffix}` : `${count}`
+}
+
+/** Options of a tmpfs. uid and gid are needed: with a mode alone the image's own mode won and writes failed. */
+function tmpfsOptions(bytes: number, inodesPerMib: number, inodesMax: number): string {
+  const inodes = Math.min(inodesMax, Math.max(inodesPerMib, Math.floor((bytes / MIB) * inodesPerMib)))
+  const size = `size=${sizeText(bytes, MIB, 'm')},nr_inodes=${sizeText(inodes, 1024, 'k')}`
+  return `rw,noexec,nosuid,nodev,${size},uid=65532,gid=65532,mode=0700`
+}
+
+/**
+ * The whole body of the create call. Throws `limit_exceeded` for a limit that is not positive or above its ceiling,
+ * `unsupported_mode` for the shell exception, `internal` for a fact that does not match its pattern.
+ */
+export function buildContainer(facts: SessionFacts, limits: SessionLimits, host: HostFacts) {
+  assertFacts(facts, host)
+  assertLimits(limits, LIMIT_CEILINGS)
+  return {
+    Image: facts.imageId,
+    User: CONTAINER_USER,
+    Env: [
+      `HUB_SOCKET=${SOCKET_FOLDER}/hub.sock`,
+      `HUB_SESSION=${facts.session}`,
+      `HUB_DEADLINE=${facts.expiresAtMs}`,
+      'TZ=UTC',
+    ],
+    Labels: {
+      'hub.instance': facts.instance,
+      'hub.session': facts.session,
+      'hub.task': facts.task,
+      'hub.attempt': facts.attempt,
+      'hub.agent': facts.agent,
+      'hub.generation': String(facts.generation),
+      'hub.expires-at': String(facts.expiresAtMs),
+      'hub.expires-boot': `${facts.expiresBoot.bootId}:${facts.expiresBoot.bootMs}`,
+    },
+    Entrypoint: [...SHIM],
+    Cmd: [] as string[],
+    WorkingDir: '/workspace',
+    Tty: false,
+    OpenStdin: false,
+    StdinOnce: false,
+    AttachStdin: false,
+    AttachStdout: false,
+    AttachStderr: false,
+    StopSignal: 'SIGTERM',
+    StopTimeout: STOP_TIMEOUT_S,
+    NetworkDisabled: false,
+    ExposedPorts: {},
+    Volumes: {},
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: buildHostConfig(facts, limits, host),
+  }
+}
+
+function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostFacts) {
+  return {
+    NetworkMode: 'none',
+    ReadonlyRootfs: true,
+    Tmpfs: {
+      '/tmp': tmpfsOptions(limits.tmpBytes, 64, 16_384),
+      '/workspace': tmpfsOptions(limits.workspaceBytes, 128, 262_144),
+    },
+    Mounts: [
+      {
+        Type: 'bind',
+        Source: facts.socketDir,
+        Target: SOCKET_FOLDER,
+        ReadOnly: true,
+        BindOptions: { Propagation: 'rprivate' },
+      },
+    ],
+    ...nothingElse(),
+    CapDrop: ['ALL'],
+    CapAdd: [] as string[],
+    Privileged: false,
+    PublishAllPorts: false,
+    OomKillDisable: false,
+    SecurityOpt: [
+      'no-new-privileges=true',
+      `seccomp=${host.seccomp}`,
+      ...(host.appArmor ? ['apparmor=docker-default'] : []),
+    ],
+    PidMode: '',
+    UTSMode: '',
+    UsernsMode: '',
+    CgroupnsMode: 'private',
+    CgroupParent: '',
+    IpcMode: 'none',
+    ShmSize: SHM_BYTES,
+    PidsLimit: limits.pids,
+    Memory: limits.memoryBytes,
+    MemorySwap: limits.memoryBytes,
+    NanoCpus: Math.round(limits.cpus * 1e9),
+    CpuShares: 512,
+    BlkioWeight: 0,
+    // No nproc: the kernel counts it per uid over the whole host; PidsLimit does that work.
+    Ulimits: [
+      { Name: 'nofile', Soft: limits.openFiles, Hard: limits.openFiles },
+      { Name: 'core', Soft: 0, Hard: 0 },
+      { Name: 'fsize', Soft: limits.workspaceBytes, Hard: limits.workspaceBytes },
+    ],
+    LogConfig: { Type: 'json-file', Config: { 'max-size': '1m', 'max-file': '1' } },
+    RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+    AutoRemove: false,
+    Init: true,
+    Runtime: facts.runtime,
+    MaskedPaths: [...MASKED_PATHS, ...host.cpusWithThermalThrottle.map(thermalPath)],
+    ReadonlyPaths: [...READONLY_PATHS],
+  }
+}
+
+/** Every list by which something else could get in: empty. */
+function nothingElse() {
+  const none: string[] = []
+  return {
+    Binds: none,
+    VolumesFrom: none,
+    Devices: none,
+    DeviceRequests: none,
+    DeviceCgroupRules: none,
+    Links: none,
+    ExtraHosts: none,
+    PortBindings: {},
+    Sysctls: {},
+    GroupAdd: none,
+    Dns: none,
+    DnsOptions: none,
+    DnsSearch: none,
+    BlkioWeightDevice: null,
+    BlkioDeviceReadBps: null,
+    BlkioDeviceWriteBps: null,
+    BlkioDeviceReadIOps: null,
+    BlkioDeviceWriteIOps: null,
+  }
+}

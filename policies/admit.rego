@@ -1,0 +1,35 @@
+# METADATA
+# title: The one entry point of the hub's policy
+# description: >-
+#   The verb and the kind of principal choose the package that answers. Every package answers with a value for every
+#   input, by positive conditions only: a fact that is missing makes a condition undefined, and what is undefined is
+#   refused. Nothing here allows; `hub/guard/policy/engine.ts` refuses whatever is not exactly this document.
+package hub.admit
+
+default decision := {
+	"version": 1,
+	"allow": false,
+	"ask": false,
+	"reason": "the policy has no answer for this",
+	"rule": "hub.admit.default",
+}
+
+# METADATA
+# entrypoint: true
+decision := object.union({"version": 1, "ask": false}, answer)
+
+answer := data.hub.sandbox.answer if {
+	input.operation == "session.provision"
+} else := data.hub.messages.answer if {
+	input.principal.kind == "agent"
+	startswith(input.operation, "message.")
+} else := data.hub.tasks.answer if {
+	input.principal.kind == "agent"
+} else := data.hub.tasks.answer if {
+	input.operation in {"task.submit", "task.dispatch"}
+} else := data.hub.operator.answer
+
+# The two shapes of an answer. A refusal's reason names the line to change, where a line would change it.
+yes(rule) := {"allow": true, "reason": "allowed", "rule": rule}
+
+no(rule, words) := {"allow": false, "reason": concat("", words), "rule": rule}

@@ -1,0 +1,137 @@
+# METADATA
+# title: People, their devices and tokens, the watchdog and the hub itself
+# description: >-
+#   A list for each kind of principal; what is on no list is refused. A new operation for people is a line here.
+package hub.operator
+
+import data.hub.admit
+
+default answer := {
+	"allow": false,
+	"reason": "this kind of principal may not use this operation",
+	"rule": "hub.operator.default",
+}
+
+answer := admit.yes(concat(".", ["hub.operator", input.principal.kind])) if allowed
+
+allowed if {
+	input.principal.kind == "operator"
+	input.operation in (((reading | inspecting) | acting) | owner_only)
+}
+
+allowed if {
+	input.principal.kind == "device"
+	some right in input.principal.rights
+	input.operation in by_right[right]
+}
+
+# A bearer token does what it lists, and never what shows a person's presence, widens anybody's rights or governs the hub.
+allowed if {
+	input.principal.kind == "automation"
+	input.operation in input.principal.actions
+	input.operation in (reading | acting)
+}
+
+allowed if {
+	input.principal.kind == "contact"
+	input.operation == "hub.shutdown"
+}
+
+allowed if {
+	input.principal.kind == "watchdog"
+	input.operation in {"checkpoint.witness", "health.show", "lease.renew", "session.list", "session.reap"}
+}
+
+# The hub's own loops write down what the engine or a clock has already done, and take away what is left.
+allowed if {
+	input.principal.kind == "hub"
+	input.operation in {"session.observe", "session.reap", "task.settle"}
+}
+
+by_right := {
+	"approve": {"approval.answer"},
+	"heartbeat": {"operator.heartbeat"},
+	"resume": {"mode.resume"},
+	"stop": {"hub.shutdown", "mode.safe", "session.stop", "task.cancel"},
+	"view": reading,
+}
+
+# Presence, rights, and governing the hub.
+owner_only := {
+	"agent.reload",
+	"agent.reset",
+	"agent.suspend",
+	"approval.answer",
+	"contact.card",
+	"contact.confirm",
+	"contact.revoke",
+	"contact.test",
+	"device.add",
+	"device.revoke",
+	"hub.drill",
+	"hub.shutdown",
+	"keys.renew",
+	"keys.rotate",
+	"mode.resume",
+	"mode.safe",
+	"operator.away",
+	"operator.back",
+	"operator.heartbeat",
+	"policy.reload",
+	"task.release",
+	"token.create",
+	"token.revoke",
+}
+
+reading := {
+	"agent.list",
+	"agent.show",
+	"alert.list",
+	"approval.list",
+	"artifact.get",
+	"artifact.list",
+	"budget.show",
+	"event.stream",
+	"flag.list",
+	"health.show",
+	"message.list",
+	"mode.show",
+	"policy.explain",
+	"policy.simulate",
+	"policy.status",
+	"report.show",
+	"session.list",
+	"session.logs",
+	"session.show",
+	"task.list",
+	"task.logs",
+	"task.show",
+}
+
+acting := {
+	"alert.test",
+	"artifact.put",
+	"backup.run",
+	"budget.pause",
+	"budget.raise",
+	"event.publish",
+	"flag.set",
+	"session.quarantine",
+	"session.revoke",
+	"session.stop",
+	"task.cancel",
+	"task.retry",
+}
+
+# Reading that shows how the hub is guarded.
+inspecting := {
+	"audit.export",
+	"audit.list",
+	"audit.verify",
+	"config.check",
+	"config.show",
+	"device.list",
+	"doctor.run",
+	"keys.list",
+	"token.list",
+}

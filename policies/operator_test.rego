@@ -1,0 +1,101 @@
+package hub.operator_test
+
+import data.hub.operator
+
+# Written out once more on purpose: a line lost from the rules, or added to them, fails here.
+reading := [
+	"agent.list", "agent.show", "alert.list", "approval.list", "artifact.get", "artifact.list", "budget.show", "event.stream", "flag.list", "health.show", "message.list", "mode.show", "policy.explain",
+	"policy.simulate", "policy.status", "report.show", "session.list", "session.logs", "session.show", "task.list",
+	"task.logs", "task.show",
+]
+
+acting := [
+	"alert.test", "artifact.put", "backup.run", "budget.pause",
+	"budget.raise", "event.publish", "flag.set", "session.quarantine", "session.revoke", "session.stop", "task.cancel",
+	"task.retry",
+]
+
+owner_only := [
+	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "task.release",
+	"approval.answer", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
+	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
+	"token.revoke",
+]
+
+inspecting := ["audit.export", "audit.list", "audit.verify", "config.check", "config.show", "device.list", "doctor.run", "keys.list", "token.list"]
+
+others := [
+	"artifact.delete", "checkpoint.witness", "lease.renew", "message.receive", "message.reply", "message.send",
+	"message.subscribe", "secret.get", "session.join", "session.observe", "session.open", "session.provision",
+	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.result",
+	"task.settle", "", "no.such",
+]
+
+every_operation := array.concat(array.concat(array.concat(reading, inspecting), acting), array.concat(owner_only, others))
+
+allowed(principal, operation) := result if {
+	answer := operator.answer with input as {"operation": operation, "principal": principal, "resource": {}}
+	result := answer.allow
+}
+
+granted(principal) := {operation | some operation in every_operation; allowed(principal, operation)}
+
+as_set(list) := {item | some item in list}
+
+test_the_operator_has_every_verb_of_people_and_no_other if {
+	granted({"kind": "operator"}) == as_set(every_operation) - as_set(others)
+}
+
+test_the_lists_are_complete if {
+	operator.reading == as_set(reading)
+	operator.acting == as_set(acting)
+	operator.owner_only == as_set(owner_only)
+	operator.inspecting == as_set(inspecting)
+}
+
+test_a_token_does_what_it_lists_and_nothing_of_presence_or_rights if {
+	listing_all := {"kind": "automation", "actions": every_operation}
+	granted(listing_all) == as_set(reading) | as_set(acting)
+	granted({"kind": "automation", "actions": ["task.list"]}) == {"task.list"}
+	granted({"kind": "automation"}) == set()
+}
+
+test_a_device_has_the_rights_it_was_given if {
+	granted({"kind": "device", "rights": ["view"]}) == as_set(reading)
+	granted({"kind": "device", "rights": ["heartbeat"]}) == {"operator.heartbeat"}
+	granted({"kind": "device", "rights": ["approve"]}) == {"approval.answer"}
+	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.stop", "task.cancel"}
+	granted({"kind": "device", "rights": ["resume"]}) == {"mode.resume"}
+	granted({"kind": "device", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.heartbeat"}
+	granted({"kind": "device", "rights": ["everything"]}) == set()
+	granted({"kind": "device"}) == set()
+}
+
+test_the_contact_stops_and_nothing_else if {
+	granted({"kind": "contact"}) == {"hub.shutdown"}
+}
+
+test_the_watchdog_has_its_five_verbs if {
+	granted({"kind": "watchdog"}) == {"checkpoint.witness", "health.show", "lease.renew", "session.list", "session.reap"}
+}
+
+test_the_hub_records_and_reaps if {
+	granted({"kind": "hub"}) == {"session.observe", "session.reap", "task.settle"}
+}
+
+test_other_kinds_have_nothing if {
+	every kind in ["agent", "stranger", "", null] {
+		granted({"kind": kind, "actions": every_operation, "rights": ["view", "stop"], "session": "s1"}) == set()
+	}
+	granted({}) == set()
+}
+
+test_the_answer_names_its_rule if {
+	yes := operator.answer with input as {"operation": "mode.show", "principal": {"kind": "operator"}}
+	yes == {"allow": true, "reason": "allowed", "rule": "hub.operator.operator"}
+	no := operator.answer with input as {"operation": "mode.show", "principal": {"kind": "contact"}}
+	no == {
+		"allow": false, "rule": "hub.operator.default",
+		"reason": "this kind of principal may not use this operation",
+	}
+}

@@ -1,0 +1,210 @@
+# METADATA
+# title: The container, as it will be asked of the engine (sandbox.md section 2)
+# description: >-
+#   Sees the final create body and can refuse it; it cannot loosen it. Each rule that holds puts its name into `holds`;
+#   a rule that is missing there is named in the refusal.
+package hub.sandbox
+
+import data.hub.admit
+
+default answer := {
+	"allow": false,
+	"reason": "only the hub may provision a session",
+	"rule": "hub.sandbox.default",
+}
+
+answer := admit.yes("hub.sandbox.profile") if {
+	input.principal.kind == "hub"
+	count(broken) == 0
+} else := admit.no("hub.sandbox.profile", [
+	"the container body breaks the profile: ", concat(", ", sort(broken)),
+	"; the profile is fixed in hub/work/sandbox/profile.ts",
+]) if {
+	input.principal.kind == "hub"
+}
+
+broken := required - holds
+
+required := {
+	"capabilities",
+	"cpu",
+	"entrypoint",
+	"healthcheck",
+	"image",
+	"log",
+	"masked-paths",
+	"memory",
+	"mount",
+	"namespaces",
+	"network",
+	"nothing-else-gets-in",
+	"oom",
+	"pids",
+	"privileged",
+	"readonly-paths",
+	"readonly-rootfs",
+	"removal",
+	"restart",
+	"runtime",
+	"security-options",
+	"terminal",
+	"tmpfs",
+	"ulimits",
+	"user",
+}
+
+body := input.resource.body
+
+host := body.HostConfig
+
+nothing := {null, [], {}, "", false}
+
+holds contains "image" if {
+	startswith(body.Image, "sha256:")
+	count(body.Image) == 71
+}
+
+holds contains "user" if body.User == "65532:65532"
+
+holds contains "entrypoint" if {
+	is_array(body.Entrypoint)
+	count(body.Entrypoint) > 0
+}
+
+holds contains "terminal" if {
+	every name in ["AttachStderr", "AttachStdin", "AttachStdout", "OpenStdin", "Tty"] {
+		body[name] == false
+	}
+}
+
+holds contains "healthcheck" if body.Healthcheck.Test == ["NONE"]
+
+holds contains "network" if host.NetworkMode == "none"
+
+holds contains "readonly-rootfs" if host.ReadonlyRootfs == true
+
+holds contains "privileged" if {
+	host.Privileged == false
+	host.PublishAllPorts == false
+}
+
+holds contains "oom" if object.get(host, "OomKillDisable", null) in {false, null}
+
+holds contains "capabilities" if {
+	host.CapDrop == ["ALL"]
+	object.get(host, "CapAdd", null) in nothing
+}
+
+holds contains "mount" if {
+	[mount] := host.Mounts
+	mount.Type == "bind"
+	mount.Target == "/run/hub"
+	mount.ReadOnly == true
+	mount.BindOptions.Propagation == "rprivate"
+}
+
+holds contains "nothing-else-gets-in" if {
+	every name in [
+		"Binds", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts",
+		"GroupAdd", "Links", "PortBindings", "Sysctls", "VolumesFrom",
+	] {
+		object.get(host, name, null) in nothing
+	}
+	every name in ["ExposedPorts", "Volumes"] {
+		object.get(body, name, null) in nothing
+	}
+}
+
+holds contains "namespaces" if {
+	every name in ["CgroupParent", "PidMode", "UTSMode", "UsernsMode"] {
+		object.get(host, name, "") == ""
+	}
+	host.IpcMode == "none"
+	host.CgroupnsMode == "private"
+}
+
+holds contains "security-options" if {
+	"no-new-privileges=true" in host.SecurityOpt
+	some option in host.SecurityOpt
+	startswith(option, "seccomp={")
+	every each in host.SecurityOpt {
+		known_option(each)
+	}
+}
+
+known_option("no-new-privileges=true")
+
+known_option("apparmor=docker-default")
+
+known_option(option) if startswith(option, "seccomp={")
+
+holds contains "masked-paths" if {
+	every path in ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
+		path in host.MaskedPaths
+	}
+}
+
+holds contains "readonly-paths" if {
+	every path in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"] {
+		path in host.ReadonlyPaths
+	}
+}
+
+holds contains "tmpfs" if {
+	object.keys(host.Tmpfs) == {"/tmp", "/workspace"}
+	every options in host.Tmpfs {
+		every word in ["noexec", "nosuid", "nodev", "size=", "nr_inodes=", "uid=65532", "gid=65532", "mode=0700"] {
+			contains(options, word)
+		}
+	}
+}
+
+holds contains "memory" if {
+	within(host.Memory, 8589934592)
+	host.MemorySwap == host.Memory
+}
+
+holds contains "cpu" if within(host.NanoCpus, 4000000000)
+
+holds contains "pids" if within(host.PidsLimit, 1024)
+
+# Text, lists and objects compare as greater than any number, null as less: only a number lies between.
+within(value, ceiling) if {
+	value > 0
+	value <= ceiling
+}
+
+holds contains "ulimits" if {
+	{limit.Name | some limit in host.Ulimits} == {"core", "fsize", "nofile"}
+	every limit in host.Ulimits {
+		limit.Hard == limit.Soft
+		bounded(limit)
+	}
+}
+
+bounded(limit) if {
+	limit.Name == "core"
+	limit.Hard == 0
+}
+
+bounded(limit) if {
+	limit.Name == "fsize"
+	within(limit.Hard, 4294967296)
+}
+
+bounded(limit) if {
+	limit.Name == "nofile"
+	within(limit.Hard, 4096)
+}
+
+holds contains "log" if {
+	host.LogConfig.Type == "json-file"
+	host.LogConfig.Config["max-file"] == "1"
+	host.LogConfig.Config["max-size"]
+}
+
+holds contains "restart" if host.RestartPolicy.Name == "no"
+
+holds contains "removal" if host.AutoRemove == false
+
+holds contains "runtime" if host.Runtime in {"runc", "runsc"}

@@ -1,0 +1,251 @@
+package hub.tasks_test
+
+import data.hub.tasks
+
+agents := {
+	"lead": {
+		"submit": true, "suspended": false, "ttlMs": 5000, "capabilities": ["lead", "read"],
+		"delegate": ["reader", "writer", "other"], "secrets": ["s"],
+	},
+	"reader": {"submit": false, "suspended": false, "ttlMs": 3000, "capabilities": ["read"], "delegate": [], "secrets": []},
+	"writer": {"submit": true, "suspended": true, "ttlMs": 3000, "capabilities": ["write"], "delegate": ["lead"], "secrets": []},
+}
+
+answer(document) := result if {
+	result := tasks.answer with input as document with data.agents as agents
+}
+
+# --- task.submit
+
+submit(principal, agent) := answer({
+	"operation": "task.submit", "principal": principal,
+	"resource": {"agent": agent, "needs": ["read"]},
+})
+
+operator := {"kind": "operator", "id": "me"}
+
+test_the_operator_submits_to_listed_agents_and_by_capability if {
+	submit(operator, "lead") == {"allow": true, "reason": "allowed", "rule": "hub.tasks.submit"}
+	submit(operator, null).allow == true
+}
+
+test_submit_names_the_line_to_change if {
+	submit(operator, "reader") == {
+		"allow": false, "rule": "hub.tasks.submit",
+		"reason": "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json",
+	}
+	submit(operator, "nobody") == {
+		"allow": false, "rule": "hub.tasks.submit",
+		"reason": "agent nobody is not in the policy: add agents.nobody to policy/data.json",
+	}
+}
+
+test_a_token_submits_only_when_it_lists_that if {
+	submit({"kind": "automation", "actions": ["task.submit"]}, "lead").allow == true
+	submit({"kind": "automation", "actions": ["task.list"]}, "lead").allow == false
+	submit({"kind": "automation"}, null).allow == false
+	submit({"kind": "automation", "actions": ["task.submit"]}, "reader").allow == false
+}
+
+test_nobody_else_submits if {
+	every kind in ["agent", "contact", "device", "hub", "watchdog", "stranger"] {
+		submit({"kind": kind, "session": "s1", "actions": ["task.submit"]}, null) == {"allow": false, "reason": "this principal may not submit tasks", "rule": "hub.tasks.submit"}
+	}
+}
+
+test_submit_without_an_agent_field_is_refused if {
+	answer({"operation": "task.submit", "principal": operator, "resource": {}}).rule == "hub.tasks.default"
+	answer({"operation": "task.submit", "principal": operator, "resource": {}}).allow == false
+}
+
+# --- task.dispatch
+
+dispatcher := {"kind": "hub", "id": "dispatcher"}
+
+dispatch(principal, agent, wanted, ceiling) := answer({
+	"operation": "task.dispatch", "principal": principal,
+	"resource": {"agent": agent, "task": "t", "depth": 0, "wanted": wanted, "ceiling": ceiling},
+})
+
+free := {"capabilities": null, "ttlMs": 9000}
+
+test_dispatch_narrows_capabilities_to_what_policy_grants if {
+	wanted := {"capabilities": ["read", "lead", "write"], "ttlMs": 4000}
+	dispatch(dispatcher, "lead", wanted, free) == {
+		"allow": true, "reason": "allowed", "rule": "hub.tasks.dispatch",
+		"narrow": {"capabilities": ["lead", "read"], "ttlMs": 4000},
+	}
+}
+
+test_dispatch_never_passes_the_ceiling_of_the_chain if {
+	wanted := {"capabilities": ["read", "lead"], "ttlMs": 4000}
+	narrow := {"capabilities": ["read"], "ttlMs": 2000}
+	dispatch(dispatcher, "lead", wanted, {"capabilities": ["read", "write"], "ttlMs": 2000}).narrow == narrow
+	dispatch(dispatcher, "lead", wanted, {"capabilities": [], "ttlMs": 2000}).narrow.capabilities == []
+}
+
+test_dispatch_gives_the_shortest_of_the_three_spans if {
+	wanted := {"capabilities": [], "ttlMs": 60000}
+	dispatch(dispatcher, "lead", wanted, {"capabilities": null, "ttlMs": 70000}).narrow.ttlMs == 5000
+	dispatch(dispatcher, "lead", wanted, {"capabilities": null, "ttlMs": 0}).allow == false
+	dispatch(dispatcher, "lead", {"capabilities": [], "ttlMs": "x"}, free).allow == false
+	dispatch(dispatcher, "lead", wanted, {"capabilities": null, "ttlMs": "x"}).allow == false
+	dispatch(dispatcher, "lead", wanted, {}).allow == false
+	dispatch(dispatcher, "lead", {}, free).allow == false
+}
+
+test_only_the_dispatcher_dispatches if {
+	wanted := {"capabilities": [], "ttlMs": 60}
+	refusal := {
+		"allow": false, "rule": "hub.tasks.dispatch",
+		"reason": "only the hub's dispatcher may dispatch, with a time to live",
+	}
+	dispatch({"kind": "hub", "id": "reaper"}, "lead", wanted, free) == refusal
+	dispatch({"kind": "operator", "id": "dispatcher"}, "lead", wanted, free) == refusal
+}
+
+test_dispatch_refuses_unknown_and_suspended_agents_by_name if {
+	wanted := {"capabilities": [], "ttlMs": 60}
+	dispatch(dispatcher, "nobody", wanted, free) == {
+		"allow": false, "rule": "hub.tasks.dispatch",
+		"reason": "agent nobody is not in the policy: add agents.nobody to policy/data.json",
+	}
+	dispatch(dispatcher, "writer", wanted, free) == {
+		"allow": false, "rule": "hub.tasks.dispatch",
+		"reason": "agent writer is suspended: set agents.writer.suspended to false in policy/data.json",
+	}
+}
+
+# --- task.delegate
+
+authority := {
+	"capabilities": ["lead", "read"], "message": ["reader"], "delegate": ["reader", "writer", "lead"],
+	"topics": [], "secrets": ["s"], "egress": [],
+}
+
+lead := {"kind": "agent", "id": "s1", "session": "s1", "agent": "lead", "authority": authority}
+
+resource := {
+	"agent": "reader", "needs": [], "wanted": {"capabilities": ["read"]},
+	"depthLeft": 1, "tasksLeft": 1, "chain": ["lead"],
+}
+
+delegate(change) := delegate_as(lead, change)
+
+delegate_as(principal, change) := answer({
+	"operation": "task.delegate", "principal": principal,
+	"resource": object.union(resource, change),
+})
+
+delegation_refusal(reason) := {"allow": false, "rule": "hub.tasks.delegate", "reason": reason}
+
+test_a_lead_delegates_to_whom_authority_and_policy_both_name if {
+	delegate({}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.delegate"}
+	delegate({"wanted": {"secrets": ["s"], "message": ["reader"]}}).allow == true
+}
+
+test_delegation_ends_at_the_depth if {
+	reason := "delegation_depth: this chain may go no deeper"
+	delegate({"depthLeft": 0}) == delegation_refusal(reason)
+	delegate({"depthLeft": "1"}) == delegation_refusal(reason)
+	delegate({"depthLeft": null}).allow == false
+}
+
+test_delegation_ends_with_the_tasks_of_the_tree if {
+	reason := "limit_exceeded: the tree this task belongs to may create no more tasks"
+	delegate({"tasksLeft": 0}) == delegation_refusal(reason)
+	delegate({"tasksLeft": "1"}) == delegation_refusal(reason)
+}
+
+test_no_agent_stands_twice_in_a_chain if {
+	delegate({"chain": ["lead", "reader"]}) == delegation_refusal("delegation_cycle: agent reader already stands in this chain")
+	itself := object.union(lead, {"agent": "writer"})
+	delegate_as(itself, {"agent": "lead"}).reason == "delegation_cycle: agent lead already stands in this chain"
+	delegate({"chain": null}).allow == false
+}
+
+test_a_child_never_holds_more_than_its_parent if {
+	delegate({"wanted": {"capabilities": ["write", "read", "act"]}}) == delegation_refusal("delegation_wider: act, write is more than the delegating session holds")
+	every list in ["message", "delegate", "topics", "secrets", "egress"] {
+		delegate({"wanted": {list: ["x"]}}) == delegation_refusal("delegation_wider: x is more than the delegating session holds")
+	}
+	delegate_as(object.remove(lead, ["authority"]), {}).allow == false
+	delegate({"wanted": null}).allow == false
+}
+
+test_delegation_names_the_line_to_change if {
+	reader := object.union(lead, {"agent": "reader"})
+	delegate_as(reader, {"agent": "writer"}) == delegation_refusal("not_allowed: agent reader may not delegate to writer: add \"writer\" to agents.reader.delegate in policy/data.json")
+	delegate({"agent": "other"}) == delegation_refusal("not_allowed: this session's authority does not include delegating to other: add it to may.delegate of the card of agent lead and of those above it in the chain")
+	delegate({"agent": 5, "chain": []}).allow == false
+}
+
+test_by_capability_the_hub_may_choose_only_among_the_allowed if {
+	delegate({"agent": null, "needs": ["read"], "chain": []}) == {
+		"allow": true, "reason": "allowed", "rule": "hub.tasks.delegate",
+		"narrow": {"agents": ["reader"]},
+	}
+	none := delegation_refusal("not_allowed: no agent this session may delegate to has what is needed")
+	delegate({"agent": null, "needs": ["fly"]}) == none
+	delegate({"agent": null, "needs": []}) == none
+	delegate({"agent": null, "needs": ["read"], "chain": ["lead", "reader"]}) == none
+	delegate({"agent": null, "needs": ["read"], "depthLeft": 0}).allow == false
+	delegate({"agent": false, "needs": ["read"]}).allow == false
+}
+
+test_only_agents_delegate if {
+	delegate_as(object.union(lead, {"kind": "operator"}), {}).allow == false
+}
+
+# --- a session's own verbs
+
+own_verbs := [
+	"artifact.put", "session.join", "session.open", "session.renew", "task.ask", "task.log", "task.progress",
+	"task.result",
+]
+
+test_a_session_does_its_own_verbs_without_a_policy_row if {
+	every operation in own_verbs {
+		answer({"operation": operation, "principal": {"kind": "agent", "session": "s1"}}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.own"}
+		answer({"operation": operation, "principal": {"kind": "agent"}}).allow == false
+		answer({"operation": operation, "principal": {"kind": "hub", "session": "s1"}}).allow == false
+	}
+}
+
+test_a_verb_is_answered_by_its_own_rule_alone if {
+	resource_of_all := {"name": "s", "own": true, "agent": "reader"}
+	answer({"operation": "task.log", "principal": lead, "resource": resource_of_all}).rule == "hub.tasks.own"
+	answer({"operation": "secret.get", "principal": lead, "resource": resource_of_all}).rule == "hub.tasks.secret"
+}
+
+test_an_agent_has_no_other_verbs if {
+	every operation in ["task.cancel", "mode.show", "hub.shutdown", "session.list", "task.settle", ""] {
+		answer({"operation": operation, "principal": lead}) == {"allow": false, "reason": "no rule lets this principal do this", "rule": "hub.tasks.default"}
+	}
+}
+
+test_an_artifact_is_read_by_its_task_and_by_children if {
+	every operation in ["artifact.get", "artifact.list"] {
+		answer({"operation": operation, "principal": lead, "resource": {"own": true, "inherited": false}}).allow == true
+		answer({"operation": operation, "principal": lead, "resource": {"own": false, "inherited": true}}).allow == true
+		answer({"operation": operation, "principal": lead, "resource": {"own": false, "inherited": false}}) == {
+			"allow": false, "rule": "hub.tasks.artifact",
+			"reason": "this artifact belongs neither to this task nor to the one it was delegated from",
+		}
+		answer({"operation": operation, "principal": {"kind": "hub"}, "resource": {"own": true}}).allow == false
+		answer({"operation": operation, "principal": {"kind": "hub"}, "resource": {"inherited": true}}).allow == false
+	}
+}
+
+secret(principal, name) := answer({"operation": "secret.get", "principal": principal, "resource": {"name": name}})
+
+test_a_secret_needs_both_authority_and_policy if {
+	secret(lead, "s") == {"allow": true, "reason": "allowed", "rule": "hub.tasks.secret"}
+	secret(object.union(lead, {"authority": {"secrets": []}}), "s").allow == false
+	secret(object.union(lead, {"kind": "operator"}), "s").allow == false
+	reader := object.union(lead, {"agent": "reader"})
+	secret(reader, "s") == {
+		"allow": false, "rule": "hub.tasks.secret",
+		"reason": "agent reader may not have secret s: add \"s\" to agents.reader.secrets in policy/data.json and to may.secrets of its card",
+	}
+}

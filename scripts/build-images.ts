@@ -1,0 +1,39 @@
+/**
+ * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (sandbox.md section 8).
+ *
+ *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]
+ */
+import { join, relative, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { assembleImages, loadImages, shippedFolders } from './images/assembly.ts'
+import { createImageEngine } from './images/loading.ts'
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      json: { type: 'boolean', default: false },
+      folder: { type: 'string', multiple: true, default: [] },
+      socket: { type: 'string', default: '/var/run/docker.sock' },
+    },
+  })
+  const root = resolve(import.meta.dirname, '..')
+  const say = (line: string) => process.stderr.write(`${line}\n`)
+  const extra = values.folder.map((folder) => relative(root, resolve(folder)).replaceAll('\\', '/'))
+  const startedAt = performance.now()
+  say('assembling images')
+  const folders = [...shippedFolders(root), ...extra]
+  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/' })
+  const engine = createImageEngine({ socketPath: values.socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
+  const built = await loadImages(images, engine, say)
+  for (const { name, id, state } of built) {
+    process.stdout.write(
+      values.json ? `${JSON.stringify({ name, id, state })}\n` : `${state.padEnd(8)}${name}  ${id}\n`,
+    )
+  }
+  say(`done in ${Math.round(performance.now() - startedAt)} ms`)
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`build-images: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,142 @@
+/**
+ * The one gate. Runs every check, goes on after a failing one, shows the whole output of what failed, and ends with
+ * `N passed, N failed` alone on a line (`, N skipped` where something was): every test counts as one, every other
+ * step as one. Exit 1 as soon as anything failed.
+ *
+ *   npm run check                      everything but the images
+ *   npm run check -- --images          build the agent images first (scripts/test does)
+ *   npm run check -- --only house      one step; may be given several times
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs, styleText } from 'node:util'
+import { addCounts, type Counts, countVitest, formatCounts } from './counts.ts'
+
+const root = dirname(import.meta.dirname)
+const reports = join(root, '.cache/check')
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
+
+type Step = {
+  name: string
+  /** Program and arguments; a first word ending in .ts or .mjs is run by this very Node. */
+  command: string[]
+  /** Where vitest leaves its report; without it the step counts as one. */
+  report?: string
+  /** Why the step cannot run here, or undefined. */
+  skip?: () => Promise<string | undefined>
+}
+
+type Outcome = { code: number; output: string }
+
+/** Runs a program to its end with stdout and stderr in one text, in the order they came. */
+function run(command: string[]): Promise<Outcome> {
+  const [program = '', ...rest] = command
+  const byNode = /\.(ts|mjs)$/.test(program)
+  const child = spawn(byNode ? process.execPath : program, byNode ? [program, ...rest] : rest, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // The tools start through `env node`: it must be this Node, whatever else PATH holds. No colours: it goes into logs.
+    env: {
+      ...process.env,
+      PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
+      NO_COLOR: '1',
+      FORCE_COLOR: '0',
+    },
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8')
+    stream.on('data', (text: string) => {
+      output += text
+    })
+  }
+  return new Promise((resolve) => {
+    child.on('error', (error) => resolve({ code: 127, output: `${output}${error.message}\n` }))
+    child.on('close', (code, signal) => resolve({ code: code ?? 1, output: signal ? `${output}${signal}\n` : output }))
+  })
+}
+
+function vitest(name: string, args: string[]): Step {
+  const report = join(reports, `${name}.json`)
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  return { name, report, command: ['node_modules/vitest/vitest.mjs', 'run', ...args, ...reporters] }
+}
+
+async function skipWithout(file: string): Promise<string | undefined> {
+  return existsSync(join(root, file)) ? undefined : `${file} is not there`
+}
+
+async function skipWithoutEngine(): Promise<string | undefined> {
+  const { code, output } = await run(['scripts/engine', 'status'])
+  return code === 0 ? undefined : `${output.trim()}; scripts/engine up starts one`
+}
+
+function planSteps(): Step[] {
+  // Every folder of test/ that is not named elsewhere, so that a new one is never left out.
+  const apart = ['bench', 'containers', 'house', 'support']
+  const fast = readdirSync(join(root, 'test')).filter((entry) => !apart.includes(entry))
+  return [
+    {
+      name: 'images',
+      command: ['scripts/build-images.ts'],
+      skip: async () => (await skipWithout('scripts/build-images.ts')) ?? (await skipWithoutEngine()),
+    },
+    { name: 'biome', command: ['node_modules/.bin/biome', 'ci', '--colors=off', '--diagnostic-level=warn', '.'] },
+    { name: 'types', command: ['node_modules/.bin/tsc', '--noEmit'] },
+    {
+      name: 'policies',
+      command: ['scripts/build-policies.ts', '--check'],
+      skip: () => skipWithout('scripts/build-policies.ts'),
+    },
+    vitest('house', ['--project=fast', 'test/house/']),
+    vitest('hub', ['--project=fast', ...fast.map((entry) => `test/${entry}`)]),
+    { ...vitest('containers', ['--project=containers']), skip: skipWithoutEngine },
+  ]
+}
+
+function readReport(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined // vitest died before it wrote one: the exit code speaks
+  }
+}
+
+async function take(step: Step): Promise<Counts> {
+  const startedAt = performance.now()
+  const reason = await step.skip?.()
+  if (reason !== undefined) {
+    console.log(`${styleText('yellow', 'skip')}  ${step.name.padEnd(10)} ${reason}`)
+    return { ...nothing, skipped: 1 }
+  }
+  const { code, output } = await run(step.command)
+  const counts = step.report
+    ? countVitest(readReport(step.report), code)
+    : { ...nothing, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 }
+  const word = counts.failed === 0 ? styleText('green', 'ok  ') : styleText('red', 'FAIL')
+  const seconds = `${((performance.now() - startedAt) / 1000).toFixed(1)} s`
+  // A passing step may have one thing to say, such as that opa was not at hand.
+  const note = step.report ? formatCounts(counts) : code === 0 ? (/^note: (.*)$/m.exec(output)?.[1] ?? '') : ''
+  console.log(`${word}  ${step.name.padEnd(10)} ${seconds.padStart(8)}  ${note}`.trimEnd())
+  if (counts.failed > 0) console.log(`\n${output.trimEnd()}\n`)
+  return counts
+}
+
+const { values } = parseArgs({ options: { only: { type: 'string', multiple: true }, images: { type: 'boolean' } } })
+const steps = planSteps()
+const unknown = values.only?.find((name) => !steps.some((step) => step.name === name))
+if (unknown !== undefined) {
+  console.error(`no step is named ${unknown}; there are ${steps.map((step) => step.name).join(', ')}`)
+  process.exit(2)
+}
+rmSync(reports, { recursive: true, force: true })
+mkdirSync(reports, { recursive: true })
+let total = nothing
+for (const step of steps) {
+  const wanted = values.only?.includes(step.name) ?? (step.name !== 'images' || values.images === true)
+  if (wanted) total = addCounts(total, await take(step))
+}
+writeFileSync(join(reports, 'done'), `${formatCounts(total)}\n`)
+console.log(`\n${formatCounts(total)}`)
+process.exitCode = total.failed > 0 ? 1 : 0

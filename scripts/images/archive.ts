@@ -1,0 +1,76 @@
+/**
+ * Our own image archive (sandbox.md section 8). The id of an image is the SHA-256 of its config, so nothing may enter the
+ * config that differs between two runs over the same inputs: created is 1970, history is ours, labels and environment are empty
+ * (the Engine would merge both into every container, where the hub compares them field by field).
+ */
+import { createHash } from 'node:crypto'
+import { type TarEntry, tarOf } from './tar.ts'
+
+export interface Layer {
+  /** `sha256:` and the digest of the uncompressed tar. */
+  diffId: string
+  /** What it holds, for the history. */
+  title: string
+  pieces: Buffer[]
+}
+
+export interface Image {
+  /** Reference with its tag, such as `hub/agent:latest`. */
+  reference: string
+  /** The local image id: `sha256:` and the digest of the config. */
+  id: string
+  config: Buffer
+  layers: readonly Layer[]
+}
+
+const CREATED = '1970-01-01T00:00:00Z'
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
+
+export function sha256Of(pieces: readonly Buffer[]): string {
+  const hash = createHash('sha256')
+  for (const piece of pieces) hash.update(piece)
+  return hash.digest('hex')
+}
+
+export function layerOf(title: string, entries: readonly TarEntry[]): Layer {
+  const pieces = tarOf(entries)
+  return { diffId: `sha256:${sha256Of(pieces)}`, title, pieces }
+}
+
+/** An image of these layers. User 65532, no entrypoint, no volume, no environment: the hub sets all of them at create. */
+export function imageOf(reference: string, layers: readonly Layer[], arch: string = process.arch): Image {
+  const architecture = ARCHITECTURES[arch]
+  if (architecture === undefined) throw new Error(`images are assembled on x64 and arm64 only, this is ${arch}`)
+  const config = Buffer.from(
+    JSON.stringify({
+      architecture,
+      os: 'linux',
+      created: CREATED,
+      config: { User: '65532:65532', WorkingDir: '/workspace' },
+      history: layers.map((layer) => ({ created: CREATED, created_by: layer.title })),
+      rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
+    }),
+  )
+  return { reference, id: `sha256:${sha256Of([config])}`, config, layers }
+}
+
+/** One archive of several images for the Engine's `load`; a layer that they share stands in it once. */
+export function archiveOf(images: readonly Image[]): Buffer[] {
+  const layerPath = (layer: Layer) => `${layer.diffId.slice(7)}.tar`
+  const configPath = (image: Image) => `${image.id.slice(7)}.json`
+  const entries = new Map<string, TarEntry>()
+  const add = (path: string, data: Buffer) => entries.set(path, { path, kind: 'file', mode: 0o644, data })
+  const manifest = images.map((image) => ({
+    Config: configPath(image),
+    RepoTags: [image.reference],
+    Layers: image.layers.map(layerPath),
+  }))
+  add('manifest.json', Buffer.from(JSON.stringify(manifest)))
+  for (const image of images) {
+    add(configPath(image), image.config)
+    for (const layer of image.layers) {
+      if (!entries.has(layerPath(layer))) add(layerPath(layer), Buffer.concat(layer.pieces))
+    }
+  }
+  return tarOf([...entries.values()])
+}

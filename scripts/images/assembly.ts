@@ -1,0 +1,88 @@
+/** Assembles the images of a repository: one base layer, one with shim and SDK, one for each agent; loads what is absent. */
+import { existsSync, readdirSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
+import { baseLayer } from './base.ts'
+import type { ImageEngine } from './loading.ts'
+import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
+import type { TarEntry } from './tar.ts'
+
+export interface AssemblyOptions {
+  /** The repository, or a tree laid out like it. */
+  root: string
+  cacheDir: string
+  /** Folders of agents, relative to the root; each becomes `<prefix><name of the folder>`. */
+  folders: readonly string[]
+  /** What the images' names begin with: `hub/`. */
+  prefix: string
+}
+
+export interface Built {
+  name: string
+  id: string
+  state: 'built' | 'present'
+}
+
+const AGENT = 'images/agent'
+
+/** Every shipped agent: a folder of `images/` that holds a card. */
+export function shippedFolders(root: string): string[] {
+  const names = readdirSync(join(root, 'images'), { withFileTypes: true })
+  const folders = names.filter((entry) => entry.isDirectory()).map((entry) => `images/${entry.name}`)
+  return folders.filter((folder) => folder !== AGENT && existsSync(join(root, folder, 'agent.yaml'))).sort()
+}
+
+/** The images themselves, without an engine: pure of time and machine but for the Node binary that runs this. */
+export function assembleImages(options: AssemblyOptions): Image[] {
+  const { root, prefix } = options
+  if (!existsSync(join(root, AGENT, 'shim.ts')))
+    throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
+  const base = baseLayer(options.cacheDir)
+  const entries = [...sourcesOf(root, AGENT)]
+  if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
+  const common = gatherPrograms(root, entries, new Set())
+  const manifest: TarEntry = {
+    path: 'app/package.json',
+    kind: 'file',
+    mode: 0o444,
+    data: Buffer.from('{"type":"module"}\n'),
+  }
+  const shim = layerOf('hub: shim and agent SDK', [manifest, ...programEntries(root, common)])
+  const present = new Set(common.files.keys())
+  const agentLayer = (folder: string): Layer => {
+    const programs = gatherPrograms(root, sourcesOf(root, folder), present)
+    for (const name of common.packages) programs.packages.delete(name)
+    return layerOf(`hub: agent ${basename(folder)}`, programEntries(root, programs))
+  }
+  return [
+    imageOf(`${prefix}agent:latest`, [base, shim]),
+    ...options.folders.map((folder) => {
+      return imageOf(`${prefix}${basename(folder)}:latest`, [base, shim, agentLayer(folder)])
+    }),
+  ]
+}
+
+/** Loads the images whose name does not already stand for their id, all in one archive, and checks the ids afterwards. */
+export async function loadImages(
+  images: readonly Image[],
+  engine: ImageEngine,
+  say: (line: string) => void,
+): Promise<Built[]> {
+  const absent: Image[] = []
+  for (const image of images) {
+    if ((await engine.idOf(image.reference)) !== image.id) absent.push(image)
+  }
+  if (absent.length > 0) {
+    say(`loading ${absent.map((image) => image.reference).join(', ')}`)
+    await engine.load(archiveOf(absent))
+  }
+  for (const image of absent) {
+    const id = await engine.idOf(image.reference)
+    if (id !== image.id) throw new Error(`the engine gave ${image.reference} the id ${id}, expected ${image.id}`)
+  }
+  return images.map((image) => ({
+    name: image.reference.replace(/:latest$/, ''),
+    id: image.id,
+    state: absent.includes(image) ? 'built' : 'present',
+  }))
+}

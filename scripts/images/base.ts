@@ -1,0 +1,67 @@
+/** The base layer: the Node binary that runs this, the shared libraries it needs, two users, empty mount points. No shell. */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Layer, layerOf, sha256Of } from './archive.ts'
+import type { TarEntry } from './tar.ts'
+
+/** Where the binary stands in the image: on the Engine's default PATH, so that a card may say `node`. */
+export const NODE_PATH = 'usr/local/bin/node'
+
+const PASSWD = 'root:x:0:0:root:/:/none\nagent:x:65532:65532:agent:/workspace:/none\n'
+const GROUP = 'root:x:0:\nagent:x:65532:\n'
+
+/** Paths of the shared libraries of a binary, as its own loader resolves them. */
+export function librariesOf(binary: string): string[] {
+  // This variable makes the loader list and exit, which is all that `ldd` does.
+  const listed = execFileSync(binary, [], { encoding: 'utf8', env: { LD_TRACE_LOADED_OBJECTS: '1' } })
+  const paths = listed.split('\n').flatMap((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? [])
+  if (paths.length === 0) throw new Error(`${binary} lists no shared library; use an official Node 24 build for Linux`)
+  return [...new Set(paths)].sort()
+}
+
+function entriesOf(binary: string, libraries: readonly string[]): TarEntry[] {
+  const folder = (path: string): TarEntry => ({ path, kind: 'folder', mode: 0o755 })
+  const file = (path: string, data: Buffer, mode = 0o644): TarEntry => ({ path, kind: 'file', mode, data })
+  return [
+    folder('tmp'),
+    folder('workspace'),
+    folder('run/hub'),
+    file('etc/passwd', Buffer.from(PASSWD)),
+    file('etc/group', Buffer.from(GROUP)),
+    file(NODE_PATH, readFileSync(binary), 0o755),
+    ...libraries.map((path) => file(path.slice(1), readFileSync(path), 0o755)),
+  ]
+}
+
+/** The base layer, from the cache where nothing it is made of has changed. */
+export function baseLayer(cacheDir: string, binary: string = process.execPath): Layer {
+  if (process.platform !== 'linux' || !process.version.startsWith('v24.')) {
+    throw new Error(`images are assembled from Node 24 on Linux, this is ${process.version} on ${process.platform}`)
+  }
+  const libraries = librariesOf(binary)
+  const inputs = [binary, ...libraries].map((path) => {
+    const { size, mtimeMs, ino } = statSync(path)
+    return [path, size, mtimeMs, ino]
+  })
+  const key = createHash('sha256')
+    .update(JSON.stringify([1, PASSWD, GROUP, inputs]))
+    .digest('hex')
+  const title = `hub: node ${process.version} and its libraries`
+  const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
+  mkdirSync(cacheDir, { recursive: true })
+  try {
+    const pieces = [readFileSync(cached)]
+    // Hashed again each time: a torn or edited file in the cache must not become an image.
+    const digest = sha256Of(pieces)
+    if (readFileSync(`${cached}.sha256`, 'utf8') === digest) return { diffId: `sha256:${digest}`, title, pieces }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const layer = layerOf(title, entriesOf(binary, libraries))
+  writeFileSync(`${cached}.new`, Buffer.concat(layer.pieces))
+  renameSync(`${cached}.new`, cached)
+  writeFileSync(`${cached}.sha256`, layer.diffId.slice(7))
+  return layer
+}

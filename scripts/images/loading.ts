@@ -1,0 +1,66 @@
+/** The two engine calls that assembly makes by the operator's own access: what id stands behind a name, and load. */
+import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+
+const ANSWER_BYTES_MAX = 4 * 1024 * 1024
+
+export interface ImageEngine {
+  /** The local id behind a reference, or undefined if there is none. */
+  idOf(reference: string): Promise<string | undefined>
+  load(archive: readonly Buffer[]): Promise<void>
+}
+
+/** Every call has a deadline: an engine that hangs must not hang assembly. */
+export function createImageEngine(options: {
+  socketPath: string
+  deadlineMs: number
+  loadDeadlineMs: number
+}): ImageEngine {
+  function call(method: string, path: string, body: readonly Buffer[], deadlineMs: number) {
+    return new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const signal = AbortSignal.timeout(deadlineMs)
+      const length = body.reduce((total, piece) => total + piece.length, 0)
+      const headers = length === 0 ? {} : { 'content-type': 'application/x-tar', 'content-length': length }
+      const asked: ClientRequest = request(
+        { socketPath: options.socketPath, method, path: `/v1.41${path}`, headers, signal },
+        (answer: IncomingMessage) => {
+          let text = ''
+          answer.setEncoding('utf8')
+          answer.on('data', (piece: string) => {
+            text += piece
+            if (text.length > ANSWER_BYTES_MAX) asked.destroy(new Error('the engine answered with too much'))
+          })
+          answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }))
+          answer.on('error', reject)
+        },
+      )
+      asked.on('error', (error) => {
+        const why = signal.aborted ? `no answer within ${deadlineMs} ms` : error.message
+        reject(new Error(`the container engine at ${options.socketPath}: ${why}; start it with scripts/engine up`))
+      })
+      void writeAll(asked, body)
+    })
+  }
+  return {
+    async idOf(reference) {
+      const { status, text } = await call('GET', `/images/${reference}/json`, [], options.deadlineMs)
+      if (status === 404) return undefined
+      if (status !== 200) throw new Error(`the engine answered ${status} to image inspect: ${text.slice(0, 300)}`)
+      return String((JSON.parse(text) as { Id?: unknown }).Id)
+    },
+    async load(archive) {
+      const { status, text } = await call('POST', '/images/load?quiet=1', archive, options.loadDeadlineMs)
+      // Load answers 200 before it has read the archive; a fault comes as a line of its own.
+      if (status !== 200 || text.includes('"error"')) {
+        throw new Error(`the engine refused the archive (${status}): ${text.slice(0, 500)}`)
+      }
+    },
+  }
+}
+
+async function writeAll(asked: ClientRequest, body: readonly Buffer[]): Promise<void> {
+  for (const piece of body) {
+    if (asked.destroyed) return
+    if (!asked.write(piece)) await new Promise((resolve) => asked.once('drain', resolve).once('close', resolve))
+  }
+  asked.end()
+}

@@ -1,0 +1,91 @@
+/**
+ * What JavaScript goes into an image: the files of a folder and what they import by relative path, types stripped.
+ * They keep the places they have in the repository, below `/app`, so that only `.ts` becomes `.js` and nothing else is rewritten.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
+import { join, posix } from 'node:path'
+import type { TarEntry } from './tar.ts'
+
+/** Packages that images may carry (stack.md). */
+const PACKAGES = ['ws']
+const SKIPPED = /(?:^|\/)(?:node_modules|Dockerfile|agent\.yaml|README\.md|.*\.test\.ts)$|\.d\.ts$/
+const KEPT = /\.(?:ts|js|mjs|json)$/
+
+export interface Programs {
+  /** Path in the repository (POSIX, relative) to the text that goes into the image. */
+  files: Map<string, Buffer>
+  packages: Set<string>
+}
+
+/** Source files of one folder, relative to the root, sorted. */
+export function sourcesOf(root: string, folder: string): string[] {
+  const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+  const paths = names.map((name) => posix.join(folder, name.replaceAll('\\', '/')))
+  return paths.filter((path) => KEPT.test(path) && !SKIPPED.test(path) && !path.endsWith('/seccomp.json')).sort()
+}
+
+const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])([^'"\n]+)\2/g
+
+/** Strips types and turns relative `.ts` specifiers into `.js`; also says what is imported at run time. */
+export function stripSource(text: string): { code: string; imports: string[] } {
+  const stripped = stripTypeScriptTypes(text, { mode: 'strip' })
+  const imports: string[] = []
+  const code = stripped.replaceAll(SPECIFIER, (whole, lead: string, quote: string, specifier: string) => {
+    imports.push(specifier)
+    if (!specifier.startsWith('.') || !specifier.endsWith('.ts')) return whole
+    return `${lead}${quote}${specifier.slice(0, -3)}.js${quote}`
+  })
+  return { code, imports }
+}
+
+/** Follows run-time imports from the entries. `present` names files that a layer below already holds. */
+export function gatherPrograms(root: string, entries: readonly string[], present: ReadonlySet<string>): Programs {
+  const programs: Programs = { files: new Map(), packages: new Set() }
+  const open = [...entries]
+  for (let path = open.shift(); path !== undefined; path = open.shift()) {
+    const target = path.replace(/\.ts$/, '.js')
+    if (programs.files.has(target) || present.has(target)) continue
+    const data = readFileSync(join(root, path))
+    if (!path.endsWith('.ts')) {
+      programs.files.set(target, data)
+      continue
+    }
+    const { code, imports } = stripSource(data.toString('utf8'))
+    programs.files.set(target, Buffer.from(code))
+    for (const specifier of imports) {
+      const found = judgeImport(root, path, specifier)
+      if (found.kind === 'file') open.push(found.path)
+      if (found.kind === 'package') programs.packages.add(found.name)
+    }
+  }
+  return programs
+}
+
+type Found = { kind: 'file'; path: string } | { kind: 'package'; name: string } | { kind: 'builtin' }
+
+function judgeImport(root: string, from: string, specifier: string): Found {
+  if (specifier.startsWith('node:')) return { kind: 'builtin' }
+  if (!specifier.startsWith('.')) {
+    if (PACKAGES.includes(specifier)) return { kind: 'package', name: specifier }
+    throw new Error(`${from} imports ${specifier}, and images carry no package but ${PACKAGES.join(', ')}`)
+  }
+  const path = posix.join(posix.dirname(from), specifier)
+  if (path.startsWith('..')) throw new Error(`${from} imports ${specifier}, which lies outside the repository`)
+  if (!existsSync(join(root, path))) throw new Error(`${from} imports ${specifier}, which does not exist`)
+  return { kind: 'file', path }
+}
+
+/** The archive entries of gathered programs: everything below `app/`, owned by root, never writable. */
+export function programEntries(root: string, programs: Programs): TarEntry[] {
+  const file = (path: string, data: Buffer): TarEntry => ({ path: `app/${path}`, kind: 'file', mode: 0o444, data })
+  const entries = [...programs.files].map(([path, data]) => file(path, data))
+  for (const name of [...programs.packages].sort()) {
+    const folder = join('node_modules', name)
+    for (const path of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!/\.(?:js|mjs|json)$/.test(path)) continue
+      entries.push(file(posix.join('node_modules', name, path), readFileSync(join(root, folder, path))))
+    }
+  }
+  return entries
+}

@@ -1,0 +1,125 @@
+/** Judges the shape of source files: length, names, banned calls and words. Pure, so that it can be shown to fail. */
+import { lineOf, scan, type Tree } from './source.ts'
+
+/** Lines of one source file. */
+export const fileLinesMax = 250
+
+type Ban = {
+  /** Searched in code only: neither comments nor the contents of strings match. */
+  pattern: RegExp
+  /** What the code has to do in its place. */
+  instead: string
+  /** Where it is right; a path, or a folder ending in `/`. */
+  allowed: readonly string[]
+}
+
+/** Where reading the real clock, waiting in real time and real randomness belong, each with its reason. */
+const outsideTheHub = [
+  'hub/main.ts', // hands the real ones to createHub
+  'hub/client/', // runs in other processes: the command, the agent SDK, the page
+  'watchdog/main.ts', // hands the real ones to the watchdog
+  'images/', // agents' own programs
+  'scripts/', // tools
+]
+const time = ['hub/base/clock.ts', 'watchdog/clock.ts', ...outsideTheHub]
+const chance = ['hub/base/random.ts', ...outsideTheHub]
+const clock = 'take the time from the clock you are handed (hub/base/clock.ts; watchdog/clock.ts in the watchdog)'
+const waiting = 'wait with the clock you are handed, or make it a loop (hub/base/loop.ts)'
+const random = 'take it from the random source you are handed (hub/base/random.ts)'
+const configuration = 'take it from the options; only main.ts and the client read the environment'
+
+/** A global by its bare name, or through globalThis; not a method of the same name such as `socket.setTimeout`. */
+const bare = (name: string) => new RegExp(`(?<![.\\w$])(?:globalThis\\s*\\.\\s*)?${name}\\b`, 'g')
+
+export const bans: readonly Ban[] = [
+  { pattern: /\bDate\s*\.\s*now\b/g, instead: clock, allowed: time },
+  { pattern: /\bnew\s+Date\s*(?:\(\s*\)|(?![\s(]))/g, instead: clock, allowed: time },
+  { pattern: /(?<![.\w$])(?<!new\s+)Date\s*\(/g, instead: clock, allowed: time },
+  { pattern: bare('performance'), instead: clock, allowed: time },
+  { pattern: /\bprocess\s*\.\s*(?:hrtime|uptime)\b/g, instead: clock, allowed: time },
+  { pattern: /\bos\s*\.\s*uptime\b/g, instead: clock, allowed: time },
+  { pattern: bare('setTimeout'), instead: waiting, allowed: time },
+  { pattern: bare('setInterval'), instead: waiting, allowed: time },
+  { pattern: /\bAbortSignal\s*\.\s*timeout\b/g, instead: waiting, allowed: time },
+  { pattern: /\bMath\s*\.\s*random\b/g, instead: random, allowed: chance },
+  { pattern: /\b(?:randomBytes|randomUUID|randomInt|getRandomValues)\b/g, instead: random, allowed: chance },
+  {
+    pattern: /\bprocess\s*\.\s*env\b/g,
+    instead: configuration,
+    allowed: ['hub/main.ts', 'hub/client/', 'watchdog/main.ts', 'images/', 'scripts/'],
+  },
+  {
+    pattern: /(?<![.\w$])console\s*\.\s*\w+/g,
+    instead: 'write to the logger you are handed (hub/base/telemetry.ts)',
+    allowed: ['hub/main.ts', 'hub/client/cli.ts', 'hub/client/cli/', 'watchdog/main.ts', 'images/', 'scripts/'],
+  },
+  { pattern: /\bas\s+any\b/g, instead: 'narrow it with a check, or use unknown', allowed: [] },
+  { pattern: /\.\s*only\s*\(/g, instead: 'let every test run', allowed: [] },
+  {
+    pattern: /\bexport\s+default\b|\bas\s+default\b/g,
+    instead: 'export it by name',
+    allowed: ['images/', 'vitest.config.ts'],
+  },
+]
+
+/** Modules through which the banned globals could come in by another name. */
+const modulesBanned: readonly Ban[] = [
+  { pattern: /^(?:node:)?timers(?:\/promises)?$/, instead: waiting, allowed: time },
+  { pattern: /^(?:node:)?perf_hooks$/, instead: clock, allowed: time },
+  { pattern: /^(?:node:)?process$/, instead: configuration, allowed: time },
+]
+
+const commentsBanned: readonly Ban[] = [
+  { pattern: /@ts-(?:ignore|nocheck)\b/g, instead: 'make the types say what is true', allowed: [] },
+  // In a test it proves that wrong use does not type-check.
+  { pattern: /@ts-expect-error\b/g, instead: 'make the types say what is true', allowed: ['test/'] },
+  { pattern: /\b(?:TODO|FIXME|XXX)\b/g, instead: 'do it, or say what is so and why', allowed: [] },
+]
+
+/** Words that say nothing of what a file holds. */
+const wordsBanned = ['util', 'utils', 'helper', 'helpers', 'common', 'misc', 'manager', 'service', 'index']
+
+const isIn = (path: string, places: readonly string[]) =>
+  places.some((place) => (place.endsWith('/') ? path.startsWith(place) : path === place))
+
+/** The findings of a tree, one line each: path, line, what was found, what to do in its place. */
+export function judgeShape(tree: Tree): string[] {
+  return [...tree].flatMap(([path, text]) => [...judgeName(path), ...judgeText(path, text)])
+}
+
+function judgeName(path: string): string[] {
+  const name = path.split('/').at(-1) ?? ''
+  const stem = name.slice(0, name.indexOf('.'))
+  const findings: string[] = []
+  if (!/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z]+)*\.ts$/.test(name)) findings.push(`${path}: name files in kebab-case`)
+  const word = stem.split('-').find((part) => wordsBanned.includes(part))
+  if (word !== undefined) findings.push(`${path}: "${word}" says nothing; name the file after the noun it holds`)
+  return findings
+}
+
+function judgeText(path: string, text: string): string[] {
+  const { code, comments } = scan(text)
+  const findings: string[] = []
+  const lines = text.replace(/\n$/, '').split('\n').length
+  if (lines > fileLinesMax && !path.startsWith('test/')) {
+    findings.push(`${path}: ${lines} lines, at most ${fileLinesMax}; split it by noun`)
+  }
+  const search = (where: string, bans: readonly Ban[]) => {
+    for (const ban of bans.filter((each) => !isIn(path, each.allowed))) {
+      for (const match of where.matchAll(ban.pattern)) {
+        const found = text.slice(match.index, match.index + match[0].length).replace(/\s+/g, ' ')
+        findings.push(`${path}:${lineOf(text, match.index)}: ${found}; ${ban.instead}`)
+      }
+    }
+  }
+  // Tests run against real time and processes where that is what they prove; words and types bind them too.
+  search(code, path.startsWith('test/') ? bans.filter((ban) => ban.allowed.length === 0) : bans)
+  search(comments, commentsBanned)
+  if (path.startsWith('test/')) return findings
+  for (const match of code.matchAll(/\bfrom\s*['"][^'"]*['"]|\bimport\s*\(?\s*['"][^'"]*['"]/g)) {
+    const specifier = /['"](.*)['"]/.exec(text.slice(match.index, match.index + match[0].length))?.[1] ?? ''
+    const ban = modulesBanned.find((each) => each.pattern.test(specifier) && !isIn(path, each.allowed))
+    if (ban) findings.push(`${path}:${lineOf(text, match.index)}: import of ${specifier}; ${ban.instead}`)
+  }
+  return findings
+}

@@ -1,0 +1,284 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { HubAgent } from '../../../hub/client/agent.ts'
+import { createAgentEntrance, type EntranceOptions, type SessionOptions } from '../../support/agent-entrance.ts'
+
+let dir = ''
+let entrance: ReturnType<typeof createAgentEntrance>
+const open: HubAgent[] = []
+let judge: EntranceOptions['judge']
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ag-'))
+  judge = undefined
+  entrance = createAgentEntrance({ dir, judge: (session, envelope) => judge?.(session, envelope) })
+})
+afterEach(async () => {
+  for (const hub of open.splice(0)) hub.close()
+  process.removeAllListeners('SIGTERM')
+  await entrance.close()
+  rmSync(dir, { recursive: true })
+})
+
+/** A session and its agent, as if in a process of its own. */
+async function joined(options: SessionOptions = {}) {
+  const session = await entrance.addSession(options)
+  vi.resetModules()
+  const { connect } = await import('../../../hub/client/agent.ts')
+  const hub = await connect({ socketPath: session.socketPath })
+  open.push(hub)
+  return { session, hub, connect }
+}
+const until = (what: () => boolean) => vi.waitFor(() => expect(what()).toBe(true), { timeout: 5_000, interval: 10 })
+const sent = (session: Awaited<ReturnType<typeof joined>>['session'], kind: string) =>
+  session.seen.filter(({ envelope }) => envelope?.kind === kind)
+
+describe('the agent SDK', () => {
+  test('joins once per process, whoever asks', async () => {
+    const { session, hub, connect } = await joined()
+    expect(await connect()).toBe(hub)
+    expect(session.seen.map(({ path }) => path)).toEqual(['/v1/join'])
+    expect(hub.joined.session).toBe(session.session)
+  })
+
+  test('posts what a handler returns as the result, and what it throws as a failure', async () => {
+    const good = await joined({ task: { params: { n: 20 } } })
+    good.hub.onTask(({ params }) => Number(params.n) + 1)
+    await good.hub.run()
+    expect(await good.session.result).toEqual({ outcome: 'succeeded', value: 21 })
+    const bad = await joined()
+    bad.hub.onTask(() => {
+      throw new Error('no such file')
+    })
+    await bad.hub.run()
+    expect(await bad.session.result).toEqual({ outcome: 'failed', error: 'no such file' })
+    const none = await joined()
+    await none.hub.run()
+    expect((await none.session.result).error).toContain('hub.onTask')
+  })
+
+  test('answers a request with what its handler returns, an error with what it throws, and an unknown type by name', async () => {
+    const a = await joined()
+    const b = await joined()
+    const to = `session:${b.session.session}`
+    b.hub.onMessage('double', ({ n }) => ({ n: Number(n) * 2 }))
+    b.hub.onMessage('fail', () => {
+      throw new Error('broken')
+    })
+    b.hub.onTask((_, signal) => new Promise((resolve) => signal.addEventListener('abort', resolve)))
+    void b.hub.run().catch(() => {})
+    expect(await a.hub.request(to, 'double', { n: 4 })).toEqual({ n: 8 })
+    expect(await a.hub.request(to, 'fail')).toEqual({ error: 'broken' })
+    expect(await a.hub.request(to, 'other')).toEqual({ error: 'no handler for other' })
+  })
+
+  test('holds early messages until the task begins, so that a handler registered late still gets them', async () => {
+    const a = await joined()
+    const b = await joined()
+    const answer = a.hub.request(`session:${b.session.session}`, 'late')
+    await until(() => sent(a.session, 'request').length > 0)
+    await b.hub.subscribe('news', () => {})
+    await until(() => b.session.seen.some(({ path }) => path.startsWith('/v1/receive?after=1')))
+    b.hub.onMessage('late', () => ({ ok: true }))
+    b.hub.onTask(() => answer)
+    await b.hub.run()
+    expect(await answer).toEqual({ ok: true })
+  })
+
+  test('drops a message that is offered twice by id, whatever its number, and keeps equal ids of other senders', async () => {
+    const { session, hub } = await joined()
+    const heard: unknown[] = []
+    hub.onMessage('tick', ({ n }) => void heard.push(n))
+    hub.onTask((_, signal) => new Promise((resolve) => signal.addEventListener('abort', resolve)))
+    void hub.run().catch(() => {})
+    const tick = (id: string, from: string, n: number) =>
+      session.deliver({
+        kind: 'message',
+        id,
+        from: { agent: 'x', session: from },
+        messageKind: 'event',
+        type: 'tick',
+        body: { n },
+      })
+    tick('one', 'sa', 1)
+    tick('one', 'sa', 2)
+    tick('one', 'sb', 3)
+    await until(() => heard.length === 2)
+    tick('two', 'sa', 4)
+    await until(() => heard.length === 3)
+    expect(heard).toEqual([1, 3, 4])
+  })
+
+  test('times out a request that nobody answers, and refuses at once what the policy denies, with its code', async () => {
+    const { hub } = await joined()
+    const quiet = await joined()
+    const to = `session:${quiet.session.session}`
+    await expect(hub.request(to, 'x', {}, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'timed_out' })
+    judge = (_, { type }) => (type === 'secret' ? { code: 'policy_denied' } : undefined)
+    await expect(hub.request(to, 'secret')).rejects.toMatchObject({ code: 'policy_denied' })
+    await expect(hub.publish('news', 'secret')).rejects.toMatchObject({ code: 'policy_denied' })
+  })
+
+  test('renews at half life without being asked', async () => {
+    const { session } = await joined({ tokenMs: 2_400 })
+    await until(() => session.seen.some(({ path }) => path === '/v1/renew'))
+  })
+
+  test('renews once on a refused token and repeats with the same id and a new nonce', async () => {
+    const { session, hub } = await joined()
+    session.revokeToken()
+    await hub.log('hello')
+    expect(session.seen.map(({ path }) => path)).toEqual(['/v1/join', '/v1/renew', '/v1/send'])
+  })
+
+  test('repeats what lost its answer, a join or a message, under the same id', async () => {
+    const fresh = await entrance.addSession()
+    fresh.loseAnswer('/v1/join')
+    vi.resetModules()
+    const { connect } = await import('../../../hub/client/agent.ts')
+    const hub = await connect({ socketPath: fresh.socketPath })
+    open.push(hub)
+    expect(fresh.seen.map(({ path }) => path)).toEqual(['/v1/join', '/v1/join'])
+    fresh.loseAnswer('/v1/send')
+    await hub.log('once')
+    const logs = sent(fresh, 'log')
+    expect(logs).toHaveLength(2)
+    expect(new Set(logs.map(({ envelope }) => envelope?.id)).size).toBe(1)
+  })
+
+  test('waits as long as a rate limit says, then goes on', async () => {
+    const { session, hub } = await joined()
+    let refusals = 0
+    judge = () => (refusals++ < 2 ? { code: 'rate_limited', retryAfterMs: 30 } : undefined)
+    await hub.log('patient')
+    expect(sent(session, 'log')).toHaveLength(3)
+  })
+
+  test('lives through a killed hub: renews first, reads the new numbering from its start, repeats what is unanswered (T95)', async () => {
+    const { session, hub } = await joined()
+    for (const n of [1, 2, 3]) {
+      session.deliver({
+        kind: 'message',
+        from: { agent: 'x', session: 'sx' },
+        type: 'old',
+        messageKind: 'event',
+        body: { n },
+      })
+    }
+    const child = hub.delegate({ agent: 'reader' })
+    await until(() => sent(session, 'delegate').length === 1)
+    await until(() => session.seen.some(({ path }) => path.startsWith('/v1/receive?after=3')))
+    await session.crash()
+    const before = session.seen.length
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    await session.listen()
+    await until(() => sent(session, 'delegate').length === 2)
+    expect(session.seen[before]?.path).toBe('/v1/renew')
+    const delegates = sent(session, 'delegate').map(({ envelope }) => envelope?.id)
+    expect(new Set(delegates).size).toBe(1)
+    const body = { task: 't', outcome: 'succeeded', value: 7, artifacts: [] }
+    session.deliver({ kind: 'reply', correlationId: delegates[0] ?? '', body })
+    expect(await child).toEqual(body)
+  })
+
+  test('stores and reads artifacts, whole, by range and by name', async () => {
+    const { session, hub } = await joined()
+    const { sha256 } = await hub.artifact.put('out/a b.txt', 'hello world')
+    expect(session.artifactNames.get('out/a b.txt')).toBe(sha256)
+    expect((await hub.artifact.get(sha256)).toString()).toBe('hello world')
+    expect((await hub.artifact.get(sha256, { start: 6, end: 9 })).toString()).toBe('wor')
+    expect(await hub.artifact.list()).toMatchObject([{ name: 'out/a b.txt', sha256 }])
+    await expect(hub.artifact.get(sha256, { bytesMax: 4 })).rejects.toMatchObject({ code: 'too_large' })
+    await expect(hub.artifact.get('0'.repeat(64))).rejects.toMatchObject({ code: 'unknown_artifact' })
+    await expect(hub.artifact.put('gone', { file: join(dir, 'none') })).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  test('reads a folder by ranges, and refuses a pack that does not hold what its manifest says', async () => {
+    const { session, hub } = await joined()
+    const sha = (text: string) => createHash('sha256').update(text).digest('hex')
+    const entry = (path: string, text: string, offset: number) => ({
+      path,
+      mode: 0o644,
+      size: text.length,
+      offset,
+      sha256: sha(text),
+    })
+    const files = [entry('a', 'first', 0), entry('b', '', 5), entry('c', 'third', 5), entry('d', 'other', 10)]
+    const manifest = entrance.store(JSON.stringify({ version: 1, files }))
+    const folder = hub.folder({ manifest, pack: entrance.store('firstthirdOTHER') })
+    const heard: string[] = []
+    for await (const { entry: file, chunks } of folder.files(0, 3)) {
+      for await (const chunk of chunks) heard.push(`${file.path}=${chunk}`)
+    }
+    expect(heard).toEqual(['a=first', 'c=third'])
+    expect(session.seen.flatMap(({ range }) => range ?? [])).toEqual(['bytes=0-9'])
+    const third = (await folder.manifest()).files[2]
+    if (third === undefined) throw new Error('no third file')
+    expect((await folder.read(third, { start: 1, end: 3 })).toString()).toBe('hi')
+    const spoilt = async () => {
+      for await (const { chunks } of folder.files(3)) for await (const chunk of chunks) heard.push(String(chunk))
+    }
+    await expect(spoilt()).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('sends only the latest progress of a burst, and the last before the result', async () => {
+    const { session, hub } = await joined()
+    hub.onTask(() => {
+      for (let done = 0; done <= 500; done += 1) hub.progress({ done, total: 500 })
+    })
+    await hub.run()
+    const kinds = session.seen.flatMap(({ envelope }) => envelope ?? []).map(({ kind, body }) => [kind, body.done])
+    expect(kinds).toEqual([
+      ['progress', 500],
+      ['result', undefined],
+    ])
+  })
+
+  test('stops on cancel, on a drain and shortly before the deadline, with what was done so far as a failed result', async () => {
+    const stopped = (hub: HubAgent, signal: AbortSignal) => {
+      hub.partial({ sofar: 3 })
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    }
+    const cancel = await joined()
+    cancel.hub.onTask((_, signal) => stopped(cancel.hub, signal))
+    cancel.session.deliver({ kind: 'cancel', body: {} })
+    await cancel.hub.run()
+    expect(await cancel.session.result).toMatchObject({ outcome: 'failed', value: { sofar: 3 } })
+    const drain = await joined()
+    drain.hub.onTask(async (_, signal) => {
+      await stopped(drain.hub, signal).catch(() => {})
+      return { part: 'final' }
+    })
+    drain.session.deliver({ kind: 'finish', body: { graceMs: 3_000 } })
+    await drain.hub.run()
+    expect(await drain.session.result).toMatchObject({ outcome: 'failed', value: { part: 'final' } })
+    const late = await joined({ ttlMs: 600 })
+    late.hub.onTask((_, signal) => stopped(late.hub, signal))
+    await late.hub.run()
+    expect((await late.session.result).error).toContain('time to live')
+  })
+
+  test('reports in time even when the handler ignores its signal', async () => {
+    const { session, hub } = await joined({ ttlMs: 700 })
+    hub.partial('half')
+    hub.onTask(() => new Promise(() => {}))
+    const startedAt = performance.now()
+    await hub.run()
+    expect(performance.now() - startedAt).toBeLessThan(700)
+    expect(await session.result).toMatchObject({ outcome: 'failed', value: 'half' })
+  })
+
+  test('says plainly that a returned value is too large or no JSON', async () => {
+    const large = await joined()
+    large.hub.onTask(() => 'x'.repeat(70_000))
+    await large.hub.run()
+    expect((await large.session.result).error).toContain('store larger things as artifacts')
+    const odd = await joined()
+    odd.hub.onTask(() => 10n)
+    await odd.hub.run()
+    expect((await odd.session.result).error).toContain('refused')
+  })
+})

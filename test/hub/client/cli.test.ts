@@ -1,0 +1,404 @@
+import { chmodSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { ErrorCode } from '../../../hub/base/errors.ts'
+import {
+  eventFeed,
+  type FakeDoor,
+  hubSocketOf,
+  makeHome,
+  modeView,
+  openFakeDoor,
+  refusal,
+  runHub,
+  SESSION_ID,
+  TASK_ID,
+  taskView,
+  watchdogSocketOf,
+  watchdogView,
+} from '../../support/fake-hub.ts'
+
+let home: string
+let remove: () => void
+let hub: FakeDoor
+
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  hub = await openFakeDoor(hubSocketOf(home))
+})
+afterEach(async () => {
+  await hub.close()
+  remove()
+})
+
+const session = {
+  id: SESSION_ID,
+  agent: 'echo',
+  task: TASK_ID,
+  attempt: 1,
+  state: 'working',
+  generation: 1,
+  containerId: 'c'.repeat(64),
+  exit: null,
+  createdAtMs: 1,
+  expiresAtMs: 2,
+  mailbox: 0,
+}
+const agent = {
+  name: 'echo',
+  description: 'says it again',
+  image: 'hub/echo',
+  imageId: `sha256:${'a'.repeat(64)}`,
+  state: 'registered',
+  reason: null,
+  capabilities: ['echo'],
+  driver: 'sdk',
+  mode: 'task',
+  sessions: 0,
+  restarts: 0,
+}
+
+describe('the hub command, used wrongly', () => {
+  it.each([
+    [['nothing-such'], "unknown command 'nothing-such'"],
+    [['status', '--bogus'], "unknown option '--bogus'"],
+    [['task', 'show'], "missing required argument 'task'"],
+    [['task', 'show', 'not-an-id'], 'id: an id is a lower-case UUID'],
+    [['task', 'list', '--state', 'asleep'], 'state: '],
+    [['task', 'list', '--limit', '101'], '--limit: a whole number from 1 to 100'],
+    [['submit'], 'name an agent'],
+    [['submit', 'echo', '--ttl', '10'], '--ttl: "10" is not a span'],
+    [['submit', 'echo', '--param', 'novalue'], '--param: "novalue" is not k=v'],
+    [['submit', 'echo', '--param', 'k:={'], '--param: "{" is not JSON'],
+    [['submit', 'echo', '--input', '/nonexistent'], '--input: /nonexistent cannot be read (ENOENT)'],
+    [['submit', 'Not A Name'], 'agent: a name is'],
+    [['wait', '--for', 'task=gone'], '--for: "task=gone"'],
+    [['session', 'stop'], 'name sessions, or say --all'],
+    [['shutdown'], 'this asks before it acts'],
+  ])('%j exits 2, says why in one line, and sends nothing', async (args, text) => {
+    const { code, stdout, stderr } = await runHub(home, args)
+    expect(stderr).toContain(`hub: ${text}`)
+    expect(stderr).toMatch(/^hub: .*\nnext: .*\n$/)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(hub.asked).toEqual([])
+  })
+
+  it('says that there is no hub and how to make one, exit 4', async () => {
+    const missing = path.join(home, 'missing')
+    const { code, stderr } = await runHub(home, ['status', '--home', missing])
+    expect(stderr).toBe(`hub: no hub at ${missing}: run \`hub init\`\nnext: hub init --home ${missing}\n`)
+    expect(code).toBe(4)
+  })
+
+  it('takes --home before HUB_HOME, wherever it stands', async () => {
+    for (const args of [
+      ['--home', `${home}/a`, 'status'],
+      ['status', '--home', `${home}/a`],
+    ]) {
+      expect((await runHub(home, args)).stderr).toContain(`no hub at ${home}/a`)
+    }
+  })
+
+  it('prints help on stdout with exit 0 and names every command of the table', async () => {
+    const { code, stdout } = await runHub(home, ['--help'])
+    expect(code).toBe(0)
+    for (const word of [
+      'init',
+      'up',
+      'down',
+      'status',
+      'submit',
+      'heartbeat',
+      'shutdown',
+      'doctor',
+      'wait',
+      'events',
+    ]) {
+      expect(stdout).toMatch(new RegExp(`^ {2}${word} `, 'm'))
+    }
+  })
+})
+
+describe('exit codes of what the hub answers (protocol.md section 7)', () => {
+  const rows: [ErrorCode, number][] = [
+    ['policy_denied', 3],
+    ['unauthenticated', 3],
+    ['unknown_task', 3],
+    ['mode_safe', 3],
+    ['mode_draining', 3],
+    ['store_unavailable', 4],
+    ['rate_limited', 4],
+    ['timed_out', 6],
+    ['internal', 1],
+    ['profile_mismatch', 1],
+  ]
+  it.each(rows)('%s ends with %i', async (errorCode, exitCode) => {
+    hub.on('GET /v1/tasks/:id', () => refusal(errorCode, 'because of this', { decisionId: 'd-7' }))
+    const { code, stdout, stderr } = await runHub(home, ['task', 'show', TASK_ID, '--json'])
+    expect(code).toBe(exitCode)
+    expect(stderr).toMatch(/^hub: because of this \(decision d-7\)\nnext: .+\n$/)
+    expect(JSON.parse(stdout)).toMatchObject({
+      code: errorCode,
+      detail: 'because of this',
+      decisionId: 'd-7',
+      exitCode,
+    })
+  })
+
+  it('a hub that is not there ends with 4', async () => {
+    await hub.close()
+    const { code, stderr } = await runHub(home, ['task', 'list'])
+    expect(stderr).toMatch(/^hub: the hub does not answer \(.*\)\nnext: start it: `hub up`\n$/)
+    expect(code).toBe(4)
+  })
+
+  it('an answer that is not JSON is a fault, not a crash', async () => {
+    hub.on('GET /v1/tasks', () => ({ bytes: Buffer.from('<html>') }))
+    const { code, stderr } = await runHub(home, ['task', 'list'])
+    expect([code, stderr.split('\n')[0]]).toEqual([1, 'hub: the hub answered something that is not JSON'])
+  })
+})
+
+describe('every read', () => {
+  const reads: [string[], string, unknown, unknown][] = [
+    [['task', 'list'], 'GET /v1/tasks', { tasks: [taskView()], next: null }, [taskView()]],
+    [
+      ['task', 'show', TASK_ID],
+      'GET /v1/tasks/:id',
+      { task: taskView(), attempts: [] },
+      { task: taskView(), attempts: [] },
+    ],
+    [['task', 'logs', TASK_ID], 'GET /v1/tasks/:id/logs', { lines: [] }, []],
+    [['session', 'list'], 'GET /v1/sessions', { sessions: [session], next: null }, [session]],
+    [['session', 'show', SESSION_ID], 'GET /v1/sessions/:id', { session }, { session }],
+    [['session', 'logs', SESSION_ID], 'GET /v1/sessions/:id/logs', { text: 'a\nb\n' }, { text: 'a\nb\n' }],
+    [['agent', 'list'], 'GET /v1/agents', { agents: [agent], problems: [] }, [agent]],
+    [['agent', 'show', 'echo'], 'GET /v1/agents/:name', { agent }, { agent }],
+    [['audit', 'list'], 'GET /v1/audit', { records: [], next: null }, []],
+    [
+      ['audit', 'verify'],
+      'GET /v1/audit/verify',
+      { ok: true, size: 1, head: 'ff', firstBad: null, checkpoints: 1, witness: null },
+      { ok: true, size: 1, head: 'ff', firstBad: null, checkpoints: 1, witness: null },
+    ],
+    [['policy', 'status'], 'GET /v1/policy', { version: '1', builtins: [] }, { version: '1', builtins: [] }],
+    [
+      ['doctor'],
+      'GET /v1/doctor',
+      { checks: [{ name: 'engine', ok: null, detail: 'not asked', mend: null }] },
+      [{ name: 'engine', ok: null, detail: 'not asked', mend: null }],
+    ],
+    [['artifact', 'list'], 'GET /v1/artifacts', { artifacts: [] }, []],
+  ]
+  it.each(reads)(
+    '%j has --json with stable fields and a text without control characters',
+    async (args, route, body, shown) => {
+      hub.on(route, () => ({ body }))
+      const json = await runHub(home, [...args, '--json'])
+      expect([json.code, json.stderr]).toEqual([0, ''])
+      expect(JSON.parse(json.stdout)).toEqual(shown)
+      const text = await runHub(home, args)
+      expect([text.code, text.stderr]).toEqual([0, ''])
+      expect(text.stdout).not.toContain('\x1b')
+    },
+  )
+
+  it('prints an empty list as [] and as a sentence', async () => {
+    hub.on('GET /v1/tasks', () => ({ body: { tasks: [], next: null } }))
+    expect((await runHub(home, ['task', 'list', '--json'])).stdout).toBe('[]\n')
+    expect((await runHub(home, ['task', 'list'])).stdout).toMatch(/^no tasks/)
+  })
+
+  it('says on stderr where a list goes on, and goes on there', async () => {
+    hub.on('GET /v1/tasks', ({ query }) => ({ body: { tasks: [], next: query.get('cursor') === null ? 'c2' : null } }))
+    expect((await runHub(home, ['task', 'list', '--json'])).stderr).toBe('there is more: --cursor c2\n')
+    const second = await runHub(home, ['task', 'list', '--cursor', 'c2', '--limit', '5', '--state', 'failed'])
+    expect(second.stderr).toBe('')
+    expect(Object.fromEntries(hub.asked[1]?.query ?? [])).toEqual({ cursor: 'c2', limit: '5', state: 'failed' })
+  })
+
+  it('escapes control characters of the hub in text, JSON and errors (T30)', async () => {
+    const evil = 'a\x1b[31m\r\n\u202ered\u2028\u009b31m\u{e0001}'
+    hub.on('GET /v1/tasks', () => ({ body: { tasks: [taskView({ agent: evil })], next: null } }))
+    hub.on('GET /v1/sessions/:id/logs', () => ({ body: { text: evil } }))
+    hub.on('POST /v1/mode/resume', () => refusal('conflict', evil))
+    const unsafe = /(?!\n)\p{Cc}|[\p{Zl}\p{Cf}]/u
+    const table = await runHub(home, ['task', 'list'])
+    expect(table.stdout.trimEnd().split('\n')).toHaveLength(2)
+    const json = await runHub(home, ['task', 'list', '--json'])
+    expect(JSON.parse(json.stdout)[0].agent).toBe(evil)
+    const logs = await runHub(home, ['session', 'logs', SESSION_ID])
+    const error = await runHub(home, ['resume'])
+    expect(error.stderr.split('\n')).toHaveLength(3)
+    for (const text of [table.stdout, json.stdout, logs.stdout, error.stderr]) expect(text).not.toMatch(unsafe)
+  })
+
+  it('a broken audit chain and a red check end with 1', async () => {
+    const verdict = {
+      ok: false,
+      size: 9,
+      head: 'ff',
+      firstBad: { seq: 4, reason: 'hash' },
+      checkpoints: 1,
+      witness: null,
+    }
+    hub.on('GET /v1/audit/verify', () => ({ body: verdict }))
+    hub.on('GET /v1/doctor', () => ({
+      body: { checks: [{ name: 'zone', ok: false, detail: 'bad', mend: 'mend it' }] },
+    }))
+    const audit = await runHub(home, ['audit', 'verify'])
+    expect([audit.code, audit.stdout]).toEqual([1, 'BROKEN: first at record 4: hash\n'])
+    const doctor = await runHub(home, ['doctor'])
+    expect([doctor.code, doctor.stdout]).toEqual([1, 'FAIL  zone  bad\n      mend it\n'])
+  })
+
+  it('shows what the hub remembers of events, as lines or as a list, and ends', async () => {
+    const event = { sequence: 4, time: '2026-01-01T00:00:00Z', type: 'hub.task.queued.v1', subject: 'task/1', data: {} }
+    hub.on('GET /v1/events', () => eventFeed([event]))
+    const text = await runHub(home, ['events', '--since', '3'])
+    expect([text.code, text.stdout]).toEqual([0, '2026-01-01T00:00:00Z 4 task.queued task/1 {}\n'])
+    expect(hub.asked[0]?.query.get('since')).toBe('3')
+    expect(JSON.parse((await runHub(home, ['events', '--json'])).stdout)).toEqual([event])
+  })
+})
+
+describe('changes', () => {
+  it.each([
+    [['task', 'cancel', TASK_ID], 'POST /v1/tasks/:id/cancel', `/v1/tasks/${TASK_ID}/cancel`],
+    [['task', 'retry', TASK_ID], 'POST /v1/tasks/:id/retry', `/v1/tasks/${TASK_ID}/retry`],
+    [['task', 'release', TASK_ID], 'POST /v1/tasks/:id/release', `/v1/tasks/${TASK_ID}/release`],
+    [['session', 'stop', SESSION_ID], 'POST /v1/sessions/:id/stop', `/v1/sessions/${SESSION_ID}/stop`],
+    [['agent', 'reset', 'echo'], 'POST /v1/agents/:name/reset', '/v1/agents/echo/reset'],
+    [['agent', 'suspend', 'echo'], 'POST /v1/agents/:name/suspend', '/v1/agents/echo/suspend'],
+    [['policy', 'reload'], 'POST /v1/policy/reload', '/v1/policy/reload'],
+    [['resume'], 'POST /v1/mode/resume', '/v1/mode/resume'],
+  ])('%j posts an empty object to its route', async (args, route, where) => {
+    hub.on(route, () => ({ body: { task: taskView() } }))
+    expect((await runHub(home, args)).code).toBe(0)
+    expect(hub.asked.map((each) => [each.path, each.body])).toEqual([[where, {}]])
+  })
+
+  it('safe-mode carries its reason', async () => {
+    hub.on('POST /v1/mode/safe', () => ({ body: { mode: 'safe' } }))
+    const { stdout } = await runHub(home, ['safe-mode', '--reason', 'going out'])
+    expect(stdout).toContain('the mode is safe')
+    expect(hub.asked[0]?.body).toEqual({ reason: 'going out' })
+  })
+
+  it('session stop --all asks for every page and stops each, and needs --yes without a person', async () => {
+    const other = { ...session, id: 'sbbbbbbbbbbbbbbb', agent: 'other' }
+    hub.on('GET /v1/sessions', ({ query }) => ({
+      body: query.get('cursor') === null ? { sessions: [session], next: 'c2' } : { sessions: [other], next: null },
+    }))
+    hub.on('POST /v1/sessions/:id/stop', () => ({ body: {} }))
+    expect((await runHub(home, ['session', 'stop', '--all'])).code).toBe(2)
+    expect((await runHub(home, ['session', 'stop', '--all', '--yes'])).code).toBe(0)
+    const stopped = () => hub.asked.filter(({ method }) => method === 'POST').map((each) => each.path.split('/')[3])
+    expect(stopped()).toEqual([session.id, other.id])
+    await runHub(home, ['session', 'stop', '--agent', 'other', '--yes'])
+    expect(stopped()).toEqual([session.id, other.id, other.id])
+  })
+
+  it('agent reload names the cards that did not load and ends with 3', async () => {
+    const problems = [{ file: 'agents/bad.yaml', line: 3, message: 'unknown key' }]
+    hub.on('POST /v1/agents/reload', () => ({ body: { agents: [agent], problems } }))
+    const { code, stderr } = await runHub(home, ['agent', 'reload'])
+    expect([code, stderr]).toEqual([3, 'not loaded: agents/bad.yaml:3: unknown key\n'])
+  })
+})
+
+describe('a socket that somebody else could hold (T34)', () => {
+  it.each([
+    ['run', 0o710, /run is open to other users \(mode 710\)/],
+    ['', 0o750, /the home .* is open to other users \(mode 750\)/],
+  ])('is refused where %j has mode %o, before anything is sent', async (folder, mode, text) => {
+    chmodSync(path.join(home, folder), mode)
+    const { code, stderr } = await runHub(home, ['heartbeat'])
+    expect([code, hub.asked.length]).toEqual([3, 0])
+    expect(stderr).toMatch(text)
+    expect(stderr).toMatch(/next: chmod 700 /)
+  })
+
+  it('is refused where its folder is only a link to one', async () => {
+    const other = path.join(home, 'elsewhere')
+    mkdirSync(other, { mode: 0o700 })
+    rmSync(path.join(home, 'run'), { recursive: true })
+    symlinkSync(other, path.join(home, 'run'))
+    const { code, stderr } = await runHub(home, ['heartbeat'])
+    expect([code, stderr.split('\n')[0]]).toEqual([
+      3,
+      `hub: ${home}/run is not a folder: somebody else could be answering there`,
+    ])
+  })
+})
+
+describe('heartbeat and status', () => {
+  const beat = () => {
+    const nowMs = Date.now()
+    return {
+      acceptedAtMs: nowMs,
+      dueAtMs: nowMs + 86_340_000,
+      safeAtMs: nowMs + 93_600_000,
+      stopAtMs: nowMs + 180_000_000,
+    }
+  }
+  let watchdog: FakeDoor
+  beforeEach(async () => {
+    watchdog = await openFakeDoor(watchdogSocketOf(home))
+    watchdog.on('POST /v1/heartbeat', () => ({ body: beat() }))
+    watchdog.on('GET /v1/status', () => ({ body: watchdogView() }))
+  })
+  afterEach(() => watchdog.close())
+
+  it('goes to the hub and answers with the next deadline in local time', async () => {
+    hub.on('POST /v1/heartbeat', () => ({ body: beat() }))
+    const { code, stdout } = await runHub(home, ['heartbeat', '--note', 'all well'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^accepted; next due [A-Z][a-z]{2} \d\d:\d\d CES?T \(in 23 h 5[89] m\)\n/)
+    expect(hub.asked[0]?.body).toEqual({ note: 'all well' })
+    expect(watchdog.asked).toEqual([])
+  })
+
+  it('goes to the watchdog where the hub is dead, and where its store fails', async () => {
+    hub.on('POST /v1/heartbeat', () => refusal('store_unavailable', 'no room'))
+    expect((await runHub(home, ['heartbeat'])).code).toBe(0)
+    await hub.close()
+    const { code, stdout } = await runHub(home, ['heartbeat', '--note', 'n', '--json'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toHaveProperty('dueAtMs')
+    expect(watchdog.asked.map(({ body }) => body)).toEqual([
+      { note: '', source: 'cli' },
+      { note: 'n', source: 'cli' },
+    ])
+  })
+
+  it('says that nobody took the heartbeat, exit 4', async () => {
+    await hub.close()
+    await watchdog.close()
+    const { code, stderr } = await runHub(home, ['heartbeat'])
+    expect(code).toBe(4)
+    expect(stderr).toMatch(/hub: neither the hub nor the watchdog took the heartbeat/)
+  })
+
+  it('status shows mode, tasks, lease, watchdog, deadline and that there is nothing to do', async () => {
+    hub.on('GET /v1/health', () => ({ body: modeView() }))
+    hub.on('GET /v1/tasks', () => ({ body: { tasks: [taskView({ state: 'running' })], next: null } }))
+    const { code, stdout } = await runHub(home, ['status'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^mode +normal$/m)
+    expect(stdout).toMatch(/^tasks +2 running, 1 queued/m)
+    expect(stdout).toMatch(/^lease +1 m 20 s left$/m)
+    expect(stdout).toMatch(/^heartbeat +due [A-Z].* CES?T \(in 23 h 53 m\)$/m)
+    expect(stdout).toMatch(/^watchdog +well, looked 4 s ago$/m)
+    expect(stdout).toMatch(/^next +nothing to do$/m)
+    expect(stdout).toContain(TASK_ID)
+  })
+
+  it('status works with the hub dead: it shows what the watchdog knows and ends with 4', async () => {
+    await hub.close()
+    const { code, stdout } = await runHub(home, ['status', '--json'])
+    expect(code).toBe(4)
+    expect(JSON.parse(stdout)).toMatchObject({ hub: null, watchdog: { demand: 'normal' }, running: [] })
+    expect((await runHub(home, ['status'])).stdout).toMatch(/^heartbeat +due /m)
+  })
+})

@@ -1,0 +1,279 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseParams } from '../../../../hub/client/cli/submit.ts'
+import {
+  eventFeed,
+  type FakeDoor,
+  hubSocketOf,
+  makeHome,
+  openFakeDoor,
+  refusal,
+  runHub,
+  TASK_ID,
+  taskView,
+} from '../../../support/fake-hub.ts'
+
+const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
+
+let home: string
+let remove: () => void
+let hub: FakeDoor
+/** Artifacts the fake hub keeps. */
+let store: Map<string, Buffer>
+
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  hub = await openFakeDoor(hubSocketOf(home))
+  store = new Map()
+  hub.on('GET /v1/artifacts/:sha256', (asked) => {
+    const bytes = store.get(asked.path.split('/')[3] ?? '')
+    if (bytes === undefined) return refusal('unknown_artifact', 'not here')
+    return asked.headers.range === undefined ? { bytes } : { status: 206, bytes: bytes.subarray(0, 1) }
+  })
+  hub.on('PUT /v1/artifacts/:sha256', (asked) => {
+    const name = asked.path.split('/')[3] ?? ''
+    if (sha256(asked.bytes) !== name) return refusal('schema_invalid', 'digest')
+    store.set(name, asked.bytes)
+    return { body: { sha256: name, size: asked.bytes.length, name: asked.query.get('name') } }
+  })
+  hub.on('POST /v1/tasks', () => ({ body: { task: taskView() } }))
+})
+afterEach(async () => {
+  await hub.close()
+  remove()
+})
+
+const submitted = () => hub.asked.find((each) => each.method === 'POST' && each.path === '/v1/tasks')
+const ends = (change: Record<string, unknown>) => {
+  hub.on('GET /v1/tasks/:id', () => ({
+    body: { task: taskView({ startedAtMs: 1, endedAtMs: 2001, ...change }), attempts: [] },
+  }))
+}
+const event = (sequence: number, type: string, data: object = {}) => ({
+  specversion: '1.0',
+  id: String(sequence),
+  sequence,
+  source: '/hub/x',
+  type,
+  subject: `task/${TASK_ID}`,
+  time: `2026-01-01T00:00:0${sequence}Z`,
+  data,
+})
+
+describe('hub submit', () => {
+  it('sends exactly what was said and prints the task', async () => {
+    const args = [
+      'submit',
+      '--param',
+      'words=a b',
+      '--param',
+      'n:=3',
+      'echo',
+      '--ttl',
+      '10m',
+      '--priority',
+      '9',
+      '--hold',
+    ]
+    const { code, stdout, stderr } = await runHub(home, args)
+    expect([code, stdout, stderr]).toEqual([0, `${TASK_ID} queued\n`, ''])
+    expect(submitted()?.body).toEqual({
+      agent: 'echo',
+      params: { words: 'a b', n: 3 },
+      ttlMs: 600_000,
+      priority: 9,
+      hold: true,
+    })
+    expect(submitted()?.headers['idempotency-key']).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  it('takes capabilities in place of an agent', async () => {
+    await runHub(home, ['submit', '--needs', 'read-source,count', '--json'])
+    expect(submitted()?.body).toEqual({ needs: ['read-source', 'count'], params: {} })
+  })
+
+  it('sends a folder as manifest and pack, and nothing that is there already', async () => {
+    const input = path.join(home, 'input')
+    mkdirSync(path.join(input, 'sub'), { recursive: true })
+    writeFileSync(path.join(input, 'a.txt'), 'alpha')
+    writeFileSync(path.join(input, 'sub', 'b'), 'beta')
+    const first = await runHub(home, ['submit', 'echo', '--input', input])
+    expect([first.code, first.stdout]).toEqual([0, `${TASK_ID} queued\n`])
+    const inputs = (submitted()?.body as { inputs: { manifest: string; pack: string } }).inputs
+    expect(store.get(inputs.pack)?.toString()).toBe('alphabeta')
+    const manifest = JSON.parse(store.get(inputs.manifest)?.toString() ?? '')
+    expect(manifest.files.map((each: { path: string }) => each.path)).toEqual(['a.txt', 'sub/b'])
+    const puts = () => hub.asked.filter(({ method }) => method === 'PUT').length
+    expect(puts()).toBe(2)
+    await runHub(home, ['submit', 'echo', '--input', input])
+    expect(puts()).toBe(2)
+  })
+
+  it.each([
+    ['a file', ['--input', 'one.txt'], '', 'one.txt'],
+    ['what comes on stdin', ['--input', '-'], 'piped', 'stdin'],
+  ])('takes %s as a folder of one file', async (_, flags, stdin, name) => {
+    writeFileSync(path.join(home, 'one.txt'), 'piped')
+    expect((await runHub(home, ['submit', 'echo', ...flags], { stdin })).code).toBe(0)
+    const inputs = (submitted()?.body as { inputs: { manifest: string; pack: string } }).inputs
+    expect(store.get(inputs.pack)?.toString()).toBe('piped')
+    expect(JSON.parse(store.get(inputs.manifest)?.toString() ?? '').files).toMatchObject([{ path: name, size: 5 }])
+  })
+
+  it('refuses an empty folder by name, exit 2, and submits nothing', async () => {
+    mkdirSync(path.join(home, 'empty'))
+    const { code, stderr } = await runHub(home, ['submit', 'echo', '--input', 'empty'])
+    expect(code).toBe(2)
+    expect(stderr).toContain('hub: --input: empty holds no files')
+    expect(submitted()).toBeUndefined()
+  })
+
+  it('prints the reason and the decision where policy refuses, exit 3', async () => {
+    hub.on('POST /v1/tasks', () => refusal('policy_denied', 'echo may not be asked for that', { decisionId: 'd-1' }))
+    const { code, stderr } = await runHub(home, ['submit', 'echo'])
+    expect(code).toBe(3)
+    expect(stderr).toContain('hub: echo may not be asked for that (decision d-1)\nnext: Read the decision')
+  })
+})
+
+describe('hub submit --wait', () => {
+  it('shows progress on stderr as it happens, the result on stdout, and ends with 0', async () => {
+    let done = false
+    hub.on('GET /v1/tasks/:id', () => ({
+      body: {
+        task: done
+          ? taskView({ state: 'succeeded', outcome: { outcome: 'succeeded', value: 'said\x1b[2J' } })
+          : taskView({ state: 'running' }),
+        attempts: [],
+      },
+    }))
+    hub.on('GET /v1/events', ({ query }) => {
+      expect(query.get('task')).toBe(TASK_ID)
+      setTimeout(() => {
+        done = true
+      }, 50)
+      return {
+        raw(response) {
+          response.writeHead(200, { 'content-type': 'text/event-stream' })
+          const say = (one: object) => response.write(`data: ${JSON.stringify(one)}\n\n`)
+          say(event(1, 'hub.task.progress.v1', { text: 'reading', done: 1, total: 2 }))
+          setTimeout(() => say(event(2, 'hub.task.completed.v1')), 100)
+        },
+      }
+    })
+    const { code, stdout, stderr } = await runHub(home, ['submit', 'echo', '--wait'])
+    expect(code).toBe(0)
+    expect(stderr).toContain('reading (1 of 2)\n')
+    expect(stdout).toMatch(/^state +succeeded$/m)
+    expect(stdout).toContain('said\\u001b[2J')
+  })
+
+  it.each([
+    ['failed', { state: 'failed', error: { code: 'internal', detail: 'it broke' } }, 5, 'failed: internal: it broke'],
+    ['cancelled', { state: 'cancelled' }, 5, 'cancelled'],
+    [
+      'timed_out',
+      { state: 'timed_out', error: { code: 'ttl_expired', detail: 'too long' } },
+      6,
+      'ttl_expired: too long',
+    ],
+    [
+      'denied at dispatch',
+      { state: 'failed', error: { code: 'policy_denied', detail: 'not at night' } },
+      3,
+      'not at night',
+    ],
+  ])('ends with the outcome of a task that %s', async (_, change, exitCode, text) => {
+    ends(change)
+    const { code, stdout, stderr } = await runHub(home, ['submit', 'echo', '--wait', '--json'])
+    expect(code).toBe(exitCode)
+    expect(JSON.parse(stdout)).toMatchObject(change)
+    expect(stderr).toContain(text)
+    expect(stderr).toMatch(/\nnext: /)
+  })
+
+  it('writes the artifacts by name with --out, which alone means waiting', async () => {
+    const text = '# report\n'
+    store.set(sha256(text), Buffer.from(text))
+    ends({ state: 'succeeded', artifacts: [{ name: 'sub/report.md', sha256: sha256(text), size: text.length }] })
+    const { code, stderr } = await runHub(home, ['submit', 'echo', '--out', 'out'])
+    expect([code, stderr.includes('wrote out/sub/report.md')]).toEqual([0, true])
+    expect(readFileSync(path.join(home, 'out', 'sub', 'report.md'), 'utf8')).toBe(text)
+  })
+
+  it('writes nothing outside --out, whatever an artifact is called (T69)', async () => {
+    store.set(sha256('x'), Buffer.from('x'))
+    ends({ state: 'succeeded', artifacts: [{ name: '../evil', sha256: sha256('x'), size: 1 }] })
+    const { code, stderr } = await runHub(home, ['submit', 'echo', '--out', 'out'])
+    expect(code).toBe(3)
+    expect(stderr).toContain('"../evil"')
+  })
+})
+
+describe('hub wait', () => {
+  it('waits for the newest task of the operator when none is named', async () => {
+    const newest = TASK_ID.replace(/1$/, '2')
+    hub.on('GET /v1/tasks', () => ({
+      body: {
+        tasks: [
+          taskView(),
+          taskView({ id: newest, createdAtMs: 1_700_000_000_001 }),
+          taskView({ createdAtMs: 1_800_000_000_000, depth: 1 }),
+        ],
+        next: null,
+      },
+    }))
+    ends({ state: 'succeeded' })
+    expect((await runHub(home, ['wait', '--for', 'task=done'])).code).toBe(0)
+    expect(hub.asked.some((each) => each.path === `/v1/tasks/${newest}`)).toBe(true)
+  })
+
+  it('gives up after --timeout with 6 and leaves the task alone', async () => {
+    hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'running' }), attempts: [] } }))
+    hub.on('GET /v1/events', () => eventFeed([]))
+    const { code, stderr } = await runHub(home, ['wait', TASK_ID, '--timeout', '300ms'])
+    expect([code, stderr.split('\n')[0]]).toEqual([6, `hub: task ${TASK_ID} has not ended in time; it goes on`])
+    expect(hub.asked.every(({ method }) => method === 'GET')).toBe(true)
+  })
+
+  it('outlives a hub that is away for a moment', async () => {
+    hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'running' }), attempts: [] } }))
+    hub.on('GET /v1/events', () => eventFeed([]))
+    const waiting = runHub(home, ['wait', TASK_ID])
+    while (!hub.asked.some((each) => each.path === '/v1/events'))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    await hub.close()
+    await new Promise((resolve) => setTimeout(resolve, 700))
+    hub = await openFakeDoor(hubSocketOf(home))
+    hub.on('GET /v1/events', () => eventFeed([event(1, 'hub.task.completed.v1')]))
+    ends({ state: 'succeeded' })
+    expect((await waiting).code).toBe(0)
+  })
+})
+
+describe('hub artifact get', () => {
+  it('passes the bytes through unchanged, and a file appears whole or not at all', async () => {
+    const bytes = Buffer.from('line\n\x1b[0m')
+    store.set(sha256(bytes), bytes)
+    expect((await runHub(home, ['artifact', 'get', sha256(bytes)])).stdout).toBe(bytes.toString())
+    expect((await runHub(home, ['artifact', 'get', sha256(bytes), '--out', 'file'])).code).toBe(0)
+    expect(readFileSync(path.join(home, 'file'))).toEqual(bytes)
+    store.set(sha256('right'), Buffer.from('wrong'))
+    const { code, stderr } = await runHub(home, ['artifact', 'get', sha256('right'), '--out', 'other'])
+    expect([code, stderr.includes('its digest differs')]).toEqual([1, true])
+    expect(() => readFileSync(path.join(home, 'other'))).toThrow('ENOENT')
+  })
+})
+
+describe('parameters', () => {
+  it('are text by = and JSON by :=, the last one counts, and everything may stand behind the first sign', () => {
+    expect(parseParams(['a=1', 'b:=[1]', 'url=http://x?y=z', 'a=2', 'empty='])).toEqual({
+      a: '2',
+      b: [1],
+      url: 'http://x?y=z',
+      empty: '',
+    })
+  })
+})

@@ -1,0 +1,223 @@
+import { describe, expect, it } from 'vitest'
+import type { TaskView } from '../../../../hub/client/answers.ts'
+import { heartbeatText } from '../../../../hub/client/cli/presence.ts'
+import { decideNext, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
+import { outcomeCode } from '../../../../hub/client/cli/tasks.ts'
+import {
+  clean,
+  columns,
+  instantText,
+  jsonText,
+  plain,
+  sizeText,
+  spanWords,
+  whenText,
+} from '../../../../hub/client/cli/text.ts'
+import { routeOf } from '../../../../hub/client/connection.ts'
+import { readEvents } from '../../../../hub/client/event-stream.ts'
+import { exitCodeOf, Problem, problemFrom, toProblem } from '../../../../hub/client/problem.ts'
+import type { HubEvent } from '../../../../hub/protocol/events.ts'
+import { modeView, TASK_ID, taskView, watchdogView } from '../../../support/fake-hub.ts'
+
+describe('text for people', () => {
+  it('escapes what moves, colours or reorders, and leaves letters, joiners and emoji (T30)', () => {
+    expect(clean('a\x1b[2Jb\r\n\tc\u202e\u2066\u200e\u2028\ud800')).toBe(
+      'a\\u001b[2Jb\\u000d\\n\\tc\\u202e\\u2066\\u200e\\u2028\\ud800',
+    )
+    expect(clean('é 漢 👩\u200d💻')).toBe('é 漢 👩\u200d💻')
+    expect(clean('\u{e0041}')).toBe('\\u{e0041}')
+  })
+
+  it('writes JSON that is safe to show and parses to the same value', () => {
+    const value = { 'k\u2028': ['\x9b31m', '\u{e0041}', '\u202e', 'plain\n'] }
+    expect(JSON.parse(jsonText(value))).toEqual(value)
+    expect(jsonText(value)).not.toMatch(/(?!\n)\p{Cc}|[\p{Zl}\p{Cf}]/u)
+  })
+
+  it('says spans in their two largest units, rounded down', () => {
+    expect([0, 999, 59_999, 250_000, 86_340_000, 86_400_000, 273_600_000, -5].map(spanWords)).toEqual([
+      '0 s',
+      '0 s',
+      '59 s',
+      '4 m 10 s',
+      '23 h 59 m',
+      '1 d',
+      '3 d 4 h',
+      '0 s',
+    ])
+  })
+
+  it('names weekday, local time and zone, and the date when it is not of this week', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 2)
+    const dueMs = Date.UTC(2026, 0, 3, 8, 0)
+    expect(whenText(dueMs, nowMs, 'Europe/Berlin')).toBe('Sat 09:00 CET (in 23 h 58 m)')
+    expect(whenText(nowMs - 3_600_000, nowMs, 'UTC')).toBe('Fri 07:02 UTC (1 h ago)')
+    expect(instantText(Date.UTC(2026, 6, 3, 22, 30), nowMs, 'Europe/Berlin')).toBe('Sat 4 Jul 2026 00:30 CEST')
+  })
+
+  it('answers a heartbeat as stack.md says, with what happens without the next one', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 2)
+    const at = (hours: number) => Date.UTC(2026, 0, 3, 8, 0) + hours * 3_600_000
+    const view = { acceptedAtMs: nowMs, dueAtMs: at(0), safeAtMs: at(2), stopAtMs: at(26) }
+    expect(heartbeatText(view, nowMs, 'Europe/Berlin')).toBe(
+      'accepted; next due Sat 09:00 CET (in 23 h 58 m)\nwithout it nothing starts after Sat 11:00 CET, and everything stops Sun 11:00 CET',
+    )
+  })
+
+  it('lines columns up by characters, one line a row whatever a cell holds', () => {
+    expect(
+      columns(
+        ['A', 'B'],
+        [
+          ['x\ny', '1'],
+          ['👩‍💻é', '2'],
+        ],
+        plain,
+      ).split('\n'),
+    ).toHaveLength(3)
+    expect(
+      columns(
+        ['NAME', 'N'],
+        [
+          ['ab', '1'],
+          ['c', { text: '2', style: 'red' }],
+        ],
+        plain,
+      ),
+    ).toBe('NAME  N\nab    1\nc     2')
+  })
+
+  it('says sizes', () => {
+    expect([0, 1023, 1024, 5 * 1024 ** 2, 3 * 1024 ** 4].map(sizeText)).toEqual([
+      '0 B',
+      '1023 B',
+      '1.0 KiB',
+      '5.0 MiB',
+      '3072.0 GiB',
+    ])
+  })
+})
+
+describe('status', () => {
+  const view = (change: Partial<StatusView> = {}): StatusView => ({
+    home: '/h',
+    hub: modeView(),
+    hubProblem: null,
+    watchdog: watchdogView(),
+    watchdogProblem: null,
+    running: [],
+    ...change,
+  })
+  const condition = {
+    name: 'heartbeat_missed',
+    mode: 'safe',
+    sinceMs: 0,
+    reason: 'nobody there',
+    sticky: true,
+    endsBy: '`hub heartbeat`',
+  }
+
+  it.each([
+    ['nothing', view()],
+    ['start it: `hub up`', view({ hub: null, watchdog: null })],
+    ['look at logs/hub.log, then `hub up`', view({ hub: null })],
+    ['start the watchdog: `hub up`; without it nothing new starts', view({ watchdog: null })],
+    ['heartbeat_missed: ends by `hub heartbeat`', view({ hub: modeView({ mode: 'safe', conditions: [condition] }) })],
+    [
+      'give a heartbeat: `hub heartbeat`',
+      view({ watchdog: watchdogView({ heartbeat: { dueInMs: 3_600_000, safeInMs: 1, stopInMs: 1, paused: false } }) }),
+    ],
+  ])('the next act is %j', (next, shown) => {
+    expect(decideNext(shown)).toBe(next)
+  })
+
+  it('fits one screen and names each condition with who ends it', () => {
+    const text = statusText(view({ hub: modeView({ mode: 'safe', conditions: [condition] }) }), Date.now(), plain)
+    expect(text).toContain('heartbeat_missed since')
+    expect(text).toContain('nobody there; ends by `hub heartbeat`')
+    expect(text.split('\n').length).toBeLessThan(24)
+  })
+})
+
+describe('exit codes as a table', () => {
+  it('of problems', () => {
+    const of = (code: string, kind: 'refused' | 'unavailable' | 'fault') => exitCodeOf(new Problem(code, kind, '', ''))
+    expect([
+      of('usage', 'refused'),
+      of('policy_denied', 'refused'),
+      of('mode_safe', 'unavailable'),
+      of('engine_unavailable', 'unavailable'),
+      of('timed_out', 'unavailable'),
+      of('internal', 'fault'),
+      of('of_a_later_hub', 'refused'),
+      exitCodeOf(toProblem(new Error('bug'))),
+    ]).toEqual([2, 3, 3, 4, 6, 1, 3, 1])
+  })
+
+  it("of settled tasks: the denial of policy is a refusal, a failure is the task's own", () => {
+    const of = (change: Record<string, unknown>) => outcomeCode(taskView(change) as TaskView)
+    expect([
+      of({ state: 'succeeded' }),
+      of({ state: 'failed', error: { code: 'internal', detail: '' } }),
+      of({ state: 'cancelled' }),
+      of({ state: 'timed_out' }),
+      of({ state: 'failed', error: { code: 'policy_denied', detail: '' } }),
+    ]).toEqual([0, 5, 5, 6, 3])
+  })
+
+  it('half an answer still has kind, detail and next', () => {
+    expect(problemFrom(503, {})).toMatchObject({ kind: 'fault', code: 'internal' })
+    expect(problemFrom(409, { code: 'nonce_used' })).toMatchObject({ kind: 'refused', code: 'nonce_used' })
+    expect(problemFrom(400, { error: 'kind must be one of' }).message).toBe('kind must be one of')
+  })
+})
+
+describe('requests', () => {
+  it('put ids into the path and the rest into query or body, by the operations table', () => {
+    expect(routeOf('task.show', { id: TASK_ID })).toEqual({
+      method: 'GET',
+      path: `/v1/tasks/${TASK_ID}`,
+      body: undefined,
+    })
+    expect(routeOf('task.cancel', { id: TASK_ID })).toEqual({
+      method: 'POST',
+      path: `/v1/tasks/${TASK_ID}/cancel`,
+      body: {},
+    })
+    expect(routeOf('task.list', { state: 'failed', limit: 3 }).path).toBe('/v1/tasks?state=failed&limit=3')
+    expect(routeOf('mode.safe', { reason: 'x' }).body).toEqual({ reason: 'x' })
+  })
+
+  it('of agents and of nobody have no way out here', () => {
+    expect(() => routeOf('session.join', {})).toThrow('has no route')
+    expect(() => routeOf('task.show', { id: '../../etc' })).toThrow('id: ')
+    expect(() => routeOf('task.show', { id: TASK_ID, extra: 1 })).toThrow('extra')
+  })
+})
+
+describe('the event stream', () => {
+  const collect = async (parts: (string | Buffer)[]): Promise<HubEvent[]> => {
+    const found: HubEvent[] = []
+    const source = async function* () {
+      yield* parts
+    }
+    for await (const event of readEvents(source())) found.push(event)
+    return found
+  }
+
+  it('is read whole however the bytes are cut, also inside a character', async () => {
+    const bytes = Buffer.from(
+      ': hello\n\nid: 1\r\ndata: {"sequence":1,"subject":"é漢"}\r\n\r\ndata: {"sequence":\ndata: 2}\n\ndata: {"se',
+    )
+    for (const size of [1, 3, bytes.length]) {
+      const parts: Buffer[] = []
+      for (let at = 0; at < bytes.length; at += size) parts.push(bytes.subarray(at, at + size))
+      expect(await collect(parts)).toEqual([{ sequence: 1, subject: 'é漢' }, { sequence: 2 }])
+    }
+  })
+
+  it('refuses an event that is no JSON or never ends', async () => {
+    await expect(collect(['data: {\n\n'])).rejects.toThrow('not JSON')
+    await expect(collect([`data: ${'x'.repeat(3 * 1024 * 1024)}`])).rejects.toThrow('without an end')
+  })
+})

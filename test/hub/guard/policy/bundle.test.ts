@@ -1,0 +1,199 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { createSystemClock } from '../../../../hub/base/clock.ts'
+import { HubError } from '../../../../hub/base/errors.ts'
+import { compileModule } from '../../../../hub/guard/policy/module.ts'
+import { createFakeClock } from '../../../support/fake-clock.ts'
+import { agentPrincipal, ask, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
+
+const long = process.env.HUB_TEST_LONG === '1'
+const unavailable = expect.objectContaining({ code: 'policy_unavailable' })
+const submit = JSON.stringify(ask('task.submit', { kind: 'operator', id: 'operator' }, { agent: 'echo', needs: [] }))
+
+/** What is wrong, in the error's own words. */
+function refusal(act: () => unknown): string {
+  try {
+    act()
+  } catch (thrown) {
+    expect(thrown).toEqual(unavailable)
+    return (thrown as HubError).message
+  }
+  throw new Error('nothing was refused')
+}
+
+test('S1-4: the shipped bundle loads on the real clock, answers its samples and says what it is', () => {
+  using folder = policyFolder()
+  const policy = openPolicy(folder, { clock: createSystemClock(), commitOf: () => 'c0ffee' })
+  const bundle = JSON.parse(folder.read('bundle.json').toString())
+  expect(policy.status()).toMatchObject({
+    version: bundle.version,
+    revision: bundle.revision,
+    wasmSha256: bundle.wasmSha256,
+    dataCommit: 'c0ffee',
+    builtins: [],
+    memoSize: 0,
+  })
+  expect(policy.active().engine.evaluate(submit).effect).toBe('allow')
+})
+
+test('T21: a byte changed anywhere in the module refuses the bundle', () => {
+  using folder = policyFolder()
+  const wasm = folder.read('policy.wasm')
+  const step = long ? 509 : Math.floor(wasm.length / 40)
+  for (let at = 0; at < wasm.length; at += step) {
+    const changed = Buffer.from(wasm)
+    changed[at] = (changed[at] ?? 0) ^ 1
+    folder.write('policy.wasm', changed)
+    expect(refusal(() => openPolicy(folder))).toContain('policy.wasm is not the file bundle.json names')
+  }
+  for (const kept of [0, 1, 8, wasm.length - 1]) {
+    folder.write('policy.wasm', wasm.subarray(0, kept))
+    expect(refusal(() => openPolicy(folder))).toContain('policy.wasm')
+  }
+})
+
+test('T21: no change of bundle.json lets another module rule', () => {
+  using folder = policyFolder()
+  const text = folder.read('bundle.json').toString()
+  const wasmSha256 = openPolicy(folder).status().wasmSha256
+  const step = long ? 1 : 37
+  let refused = 0
+  for (let at = 0; at < text.length; at += step) {
+    folder.write('bundle.json', `${text.slice(0, at)}7${text.slice(at + 1)}`)
+    try {
+      expect(openPolicy(folder).status().wasmSha256).toBe(wasmSha256)
+    } catch (thrown) {
+      if (!(thrown instanceof HubError)) throw thrown
+      refused += 1
+    }
+  }
+  expect(refused).toBeGreaterThan(text.length / step / 2)
+  for (const kept of [0, 10, text.length - 3]) {
+    folder.write('bundle.json', text.slice(0, kept))
+    refusal(() => openPolicy(folder))
+  }
+})
+
+test.for(['admit.rego', 'tasks.rego', 'samples.json', 'data.json'])(
+  'T21: a changed %s beside the module is refused by name',
+  (name) => {
+    using folder = policyFolder()
+    folder.write(name, Buffer.concat([folder.read(name), Buffer.from('\n')]))
+    expect(refusal(() => openPolicy(folder))).toContain(`${name} is not the file`)
+  },
+)
+
+test('T21: a missing bundle is refused, and so is one that lies about its rules', () => {
+  using folder = policyFolder()
+  const bundle = JSON.parse(folder.read('bundle.json').toString())
+  folder.write('bundle.json', JSON.stringify({ ...bundle, revision: 'a'.repeat(64) }))
+  expect(refusal(() => openPolicy(folder))).toContain('revision')
+  folder.write('bundle.json', JSON.stringify({ ...bundle, builtins: ['http.send'] }))
+  expect(refusal(() => openPolicy(folder))).toContain('built-ins')
+  folder.write('bundle.json', JSON.stringify({ ...bundle, more: 1 }))
+  expect(refusal(() => openPolicy(folder))).toContain('bundle.json')
+  folder.bundleDir = `${folder.bundleDir}/nothing`
+  expect(refusal(() => openPolicy(folder))).toContain('cannot be read')
+})
+
+test('T21: an older version than was used before is refused at the start and at a reload', () => {
+  using folder = policyFolder()
+  const bundle = JSON.parse(folder.read('bundle.json').toString())
+  expect(refusal(() => openPolicy(folder, {}, bundle.version + 1))).toContain('older than')
+  folder.write('bundle.json', JSON.stringify({ ...bundle, version: bundle.version + 1 }))
+  const policy = openPolicy(folder)
+  folder.write('bundle.json', JSON.stringify(bundle))
+  expect(refusal(() => policy.reload())).toContain('older than')
+  expect(policy.status().version).toBe(bundle.version + 1)
+})
+
+test('T21: broken data at a reload keeps the old policy whole, and good data replaces it', () => {
+  using folder = policyFolder()
+  const policy = openPolicy(folder)
+  const before = policy.active()
+  const text = JSON.stringify(folder.readData())
+  for (let kept = 0; kept < text.length; kept += long ? 1 : 23) {
+    writeFileSync(folder.dataPath, text.slice(0, kept))
+    expect(refusal(() => policy.reload())).toContain('data.json')
+  }
+  rmSync(folder.dataPath)
+  expect(refusal(() => policy.reload())).toContain('cannot be read')
+  expect(policy.active()).toBe(before)
+  expect(policy.active().engine.evaluate(submit).effect).toBe('allow')
+  folder.writeData({ agents: {} })
+  policy.reload()
+  expect(policy.active().engine.evaluate(submit)).toMatchObject({
+    effect: 'deny',
+    reason: 'agent echo is not in the policy: add agents.echo to policy/data.json',
+  })
+  expect(policy.active().dataDigest).not.toBe(before.dataDigest)
+})
+
+test.for([
+  ['an unknown key', { agents: {}, more: 1 }, 'more'],
+  ['an unknown key of an agent', { agents: { a: { ttlMs: 1, shell: true } } }, 'agents.a'],
+  ['a bad name', { agents: { 'A b': { ttlMs: 1 } } }, 'agents'],
+  ['a flag that is text', { agents: { a: { ttlMs: 1, submit: 'true' } } }, 'agents.a.submit'],
+  ['a span over the ceiling', { agents: { a: { ttlMs: 86_400_001 } } }, 'agents.a.ttlMs'],
+  ['a name twice', { agents: { a: { ttlMs: 1, message: ['b', 'b'] } } }, 'agents.a.message'],
+] as const)('T21: data with %s is refused by name', ([, data, path]) => {
+  using folder = policyFolder()
+  folder.writeData(data)
+  expect(refusal(() => openPolicy(folder))).toContain(path)
+})
+
+test('T20: a bundle with a sample over 5 ms never rules, one slow turn alone is forgiven', () => {
+  using folder = policyFolder()
+  const clock = createFakeClock()
+  let readings = 0
+  // Every second reading ends a turn: 6 ms each.
+  const slow = { ...clock, monotonicMs: () => Math.floor(readings++ / 2) * 100 + (readings % 2 === 0 ? 6 : 0) }
+  expect(refusal(() => openPolicy(folder, { clock: slow }))).toContain('over 5')
+  let first = 0
+  const once = { ...clock, monotonicMs: () => (first++ === 1 ? 50 : 0) }
+  expect(openPolicy(folder, { clock: once }).status().version).toBeGreaterThan(0)
+})
+
+test('T21: a module that allows everything does not answer the samples', () => {
+  using folder = policyFolder()
+  const yes = [{ result: { version: 1, allow: true, ask: false, reason: 'allowed', rule: 'x' } }]
+  const compile = () => ({ builtins: [], instantiate: () => ({ evaluate: () => yes }) })
+  expect(refusal(() => openPolicy(folder, { compile }))).toContain('must be denied')
+  const broken = () => ({ builtins: [], instantiate: () => ({ evaluate: () => [] }) })
+  expect(refusal(() => openPolicy(folder, { compile: broken }))).toContain('no single result')
+})
+
+test('T20: a module with a built-in outside the allow-list never rules', () => {
+  using folder = policyFolder()
+  const compile = (wasm: Buffer) => ({ ...compileModule(wasm), builtins: ['http.send'] })
+  expect(refusal(() => openPolicy(folder, { compile }))).toContain('not allowed: http.send')
+})
+
+test('S1-13: data whose repository is not clean is refused where the commit is wanted', () => {
+  using folder = policyFolder()
+  const commitOf = () => {
+    throw new HubError('policy_unavailable', 'uncommitted changes')
+  }
+  expect(refusal(() => openPolicy(folder, { commitOf }))).toContain('uncommitted')
+})
+
+test('T20: the real module takes an input of 64 KiB, refuses more, and answers the next one', () => {
+  using folder = policyFolder()
+  const faults: string[] = []
+  const { engine } = openPolicy(folder, { onFault: (reason) => faults.push(reason) }).active()
+  const sized = (bytes: number) => JSON.stringify(ask('task.log', agentPrincipal('echo'), { pad: 'x'.repeat(bytes) }))
+  expect(engine.evaluate(sized(65_000)).effect).toBe('allow')
+  expect(engine.evaluate(sized(65_600)).rule).toBe('hub.guard.input_bytes')
+  expect(engine.evaluate(sized(10)).effect).toBe('allow')
+  expect(engine.evaluate('not json').effect).toBe('deny')
+  expect(engine.evaluate(sized(10)).effect).toBe('allow')
+  expect(faults).toEqual([])
+})
+
+test('T20: the memory of a module ends at 64 MiB, and a new instance works after that', () => {
+  using folder = policyFolder()
+  const instance = compileModule(folder.read('policy.wasm')).instantiate({ agents: {} })
+  expect(() => instance.evaluate(JSON.stringify({ pad: 'x'.repeat(70 * 1024 * 1024) }))).toThrow()
+  const next = compileModule(folder.read('policy.wasm')).instantiate({ agents: {} })
+  expect(next.evaluate('{}')).toMatchObject([{ result: { allow: false } }])
+})

@@ -1,0 +1,246 @@
+/** Create, inspect, compare, wait, start, and the end: against an engine that lies, warns, fails and stalls (T49, S1-47). */
+import { describe, expect, test } from 'vitest'
+import { silentLog } from '../../../../hub/base/telemetry.ts'
+import { type Grant, mintGrant, mintStopGrant, type StopGrant } from '../../../../hub/guard/grant.ts'
+import { hubPrincipal } from '../../../../hub/guard/principal.ts'
+import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
+import { createContainers } from '../../../../hub/work/sandbox/containers.ts'
+import { createFakeClock } from '../../../support/fake-clock.ts'
+import { createFakeEngine, type Verb } from '../../../support/fake-engine.ts'
+import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
+
+const principal = hubPrincipal('test')
+const grant = mintGrant({
+  operation: 'session.provision',
+  principal,
+  resource: 's',
+  decisionId: 'd',
+  narrow: {},
+  auditSeq: 1,
+})
+const stop = mintStopGrant({ operation: 'session.reap', principal, resource: 's' })
+
+function open() {
+  const clock = createFakeClock()
+  const engine = createFakeEngine({ clock })
+  const containers = createContainers({ instance: FACTS.instance, host: HOST }, { engine, log: silentLog(), clock })
+  return { clock, engine, containers }
+}
+
+/** Lets the fake clock run until the promise has settled. */
+async function settle<T>(
+  clock: { advance(ms: number): Promise<void> },
+  promise: Promise<T>,
+): Promise<PromiseSettledResult<T>> {
+  let done = false
+  const result = Promise.allSettled([promise.finally(() => (done = true))])
+  for (let step = 0; step < 100 && !done; step += 1) await clock.advance(1000)
+  return (await result)[0] as PromiseSettledResult<T>
+}
+
+const error = (result: PromiseSettledResult<unknown>) =>
+  (result as PromiseRejectedResult).reason as { code: string; facts: Record<string, unknown> }
+
+test('a container goes create, inspect, wait opened, start, in this order', async () => {
+  const { clock, engine, containers } = open()
+  const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+  expect(placed.inspectedAt).toBe(clock.wallMs())
+  expect(engine.byName('hub-hub-test-sabcdefghijklmno')?.state).toBe('created')
+  await placed.start()
+  expect(engine.calls.map((call) => call.split(' ')[0])).toEqual(['create', 'inspect', 'waitNextExit', 'start'])
+})
+
+test.each([
+  [0, false],
+  [3, false],
+  [137, true],
+])('exit code %i and the memory flag %s come through', async (exitCode, oomKilled) => {
+  const { engine, containers } = open()
+  engine.onStart = (container) => void container.exit(exitCode, oomKilled)
+  const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+  await placed.start()
+  expect(await placed.exited).toEqual({ exitCode, oomKilled })
+})
+
+test.each<[string, (answer: Record<string, Record<string, unknown>>) => void]>([
+  ['one field altered', (answer) => void ((answer['HostConfig'] ?? {})['Privileged'] = true)],
+  ['an unknown field added', (answer) => void ((answer['HostConfig'] ?? {})['NewIdea'] = 1)],
+  ['the mask list emptied', (answer) => void ((answer['HostConfig'] ?? {})['MaskedPaths'] = [])],
+])('T49: with %s it is never started, always removed, and the difference is named', async (_what, alter) => {
+  const { clock, engine, containers } = open()
+  engine.alterInspect = alter
+  const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
+  expect(error(result)).toMatchObject({ code: 'profile_mismatch', facts: { leftBehind: false } })
+  expect(error(result).facts['differences']).toHaveLength(1)
+  expect(engine.containers.size).toBe(0)
+  expect(engine.calls.some((call) => call.startsWith('start'))).toBe(false)
+})
+
+test('T49: a warning in the answer to create is a difference', async () => {
+  const { clock, engine, containers } = open()
+  engine.warnings.push('Your kernel does not support swap limit capabilities')
+  const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
+  expect(error(result)).toMatchObject({ code: 'profile_mismatch' })
+  expect(engine.containers.size).toBe(0)
+})
+
+describe('a fault in any phase leaves nothing behind', () => {
+  for (const how of ['fail', 'stall'] as const) {
+    test.each<Verb>(['create', 'inspect', 'waitNextExit', 'start'])(`${how} of %s`, async (verb) => {
+      const { clock, engine, containers } = open()
+      engine.fault(verb, how)
+      const result = await settle(
+        clock,
+        containers.provision(grant, FACTS, DEFAULT_LIMITS).then((placed) => placed.start()),
+      )
+      expect(error(result)).toMatchObject({ code: 'engine_unavailable', facts: { leftBehind: false } })
+      expect(engine.containers.size).toBe(0)
+    })
+  }
+
+  test('and says so when the removal cannot be confirmed', async () => {
+    const { clock, engine, containers } = open()
+    engine.fault('start', 'fail')
+    engine.fault('remove', 'fail')
+    const result = await settle(
+      clock,
+      containers.provision(grant, FACTS, DEFAULT_LIMITS).then((placed) => placed.start()),
+    )
+    expect(error(result).facts).toMatchObject({ leftBehind: true })
+    expect(engine.containers.size).toBe(1)
+  })
+})
+
+test('a name that is taken is refused and what stands there is not touched', async () => {
+  const { engine, containers } = open()
+  engine.addForeign('hub-hub-test-sabcdefghijklmno', {})
+  await expect(containers.provision(grant, FACTS, DEFAULT_LIMITS)).rejects.toMatchObject({ code: 'conflict' })
+  expect(engine.containers.size).toBe(1)
+})
+
+test('an image that is not there is refused by name', async () => {
+  const { engine, containers } = open()
+  engine.images.clear()
+  await expect(containers.provision(grant, FACTS, DEFAULT_LIMITS)).rejects.toMatchObject({ code: 'image_missing' })
+})
+
+test('a grant that the gate did not mint starts and stops nothing', async () => {
+  const { engine, containers } = open()
+  await expect(containers.provision({ ...grant } as Grant, FACTS, DEFAULT_LIMITS)).rejects.toMatchObject({
+    code: 'internal',
+  })
+  await expect(containers.recycle({ ...stop } as StopGrant, 'x', { graceMs: 0 })).rejects.toMatchObject({
+    code: 'internal',
+  })
+  expect(engine.calls).toEqual([])
+})
+
+describe('recycle', () => {
+  async function running(trap = false) {
+    const parts = open()
+    let terms = 0
+    if (trap) parts.engine.onStart = () => ({ onTerm: () => (terms += 1) })
+    const placed = await parts.containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    return { ...parts, id: placed.containerId, exited: placed.exited, terms: () => terms }
+  }
+
+  test('ends a willing container, by id or by name, and confirms it gone', async () => {
+    for (const by of ['id', 'name']) {
+      const { engine, containers, id, exited } = await running()
+      const subject = by === 'id' ? id : 'hub-hub-test-sabcdefghijklmno'
+      expect(await containers.recycle(stop, subject, { graceMs: 5000 })).toEqual({ outcome: 'gone' })
+      expect(engine.containers.size).toBe(0)
+      expect(await exited).toMatchObject({ exitCode: 143 })
+    }
+  })
+
+  test('T60: gives a stubborn one its grace, then kills it', async () => {
+    const { clock, containers, engine, id, terms } = await running(true)
+    const recycled = containers.recycle(stop, id, { graceMs: 5000 })
+    await clock.advance(4999)
+    expect([terms(), engine.containers.get(id)?.state]).toEqual([1, 'running'])
+    await clock.advance(1)
+    expect(await recycled).toEqual({ outcome: 'gone' })
+  })
+
+  test.each(['created', 'paused', 'restarting', 'exited', 'dead'] as const)(
+    'T94: removes one that is %s',
+    async (state) => {
+      const { clock, engine, containers, id } = await running()
+      engine.setState(id, state)
+      const result = await settle(clock, containers.recycle(stop, id, { graceMs: 0 }))
+      expect(result).toMatchObject({ value: { outcome: 'gone' } })
+      expect(engine.containers.size).toBe(0)
+    },
+  )
+
+  test('one that is gone already is done, not failed', async () => {
+    const { containers } = open()
+    expect(await containers.recycle(stop, 'a'.repeat(64), { graceMs: 0 })).toEqual({ outcome: 'already_gone' })
+  })
+
+  test.each(['fail', 'stall'] as const)('removes it although stop does %s', async (how) => {
+    const { clock, engine, containers, id } = await running()
+    engine.fault('stop', how)
+    const result = await settle(clock, containers.recycle(stop, id, { graceMs: 0 }))
+    expect(result).toMatchObject({ value: { outcome: 'gone' } })
+    expect(engine.calls).toContain(`kill ${id}`)
+  })
+
+  test('never says gone while the engine still shows it', async () => {
+    const { clock, engine, containers, id } = await running()
+    engine.remove = async () => ({ outcome: 'gone' })
+    const result = await settle(clock, containers.recycle(stop, id, { graceMs: 0 }))
+    expect(result).toMatchObject({ value: { outcome: 'failed', reason: 'the engine still shows it' } })
+  })
+
+  test('an engine that does not answer is failed, with the reason', async () => {
+    const { clock, engine, containers, id } = await running()
+    engine.fault('remove', 'fail')
+    engine.fault('inspect', 'fail', 9)
+    const result = await settle(clock, containers.recycle(stop, id, { graceMs: 0 }))
+    expect(result).toMatchObject({ value: { outcome: 'failed', reason: expect.stringContaining('did not inspect') } })
+  })
+})
+
+describe('adopt', () => {
+  test('hears the exit of a container that an earlier run started', async () => {
+    const { engine, containers } = open()
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    const adopted = containers.adopt(placed.containerId)
+    await new Promise((resolve) => setImmediate(resolve))
+    engine.containers.get(placed.containerId)?.exit(7)
+    expect(await adopted).toEqual({ exitCode: 7, oomKilled: false })
+  })
+
+  test('reads the exit of one that ended unseen, and rejects for one that is gone', async () => {
+    const { engine, containers } = open()
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    engine.containers.get(placed.containerId)?.exit(137, true)
+    expect(await containers.adopt(placed.containerId)).toEqual({ exitCode: 137, oomKilled: true })
+    await expect(containers.adopt('b'.repeat(64))).rejects.toMatchObject({ code: 'unknown_session' })
+  })
+
+  test('goes on listening when the wait is cut', async () => {
+    const { clock, engine, containers } = open()
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    const listen = engine.waitNextExit
+    let cut = () => {}
+    engine.waitNextExit = (id) => {
+      const wait = listen(id)
+      cut = wait.cancel
+      return wait
+    }
+    const adopted = containers.adopt(placed.containerId)
+    await new Promise((resolve) => setImmediate(resolve))
+    engine.waitNextExit = listen
+    cut()
+    await clock.advance(1000)
+    engine.containers.get(placed.containerId)?.exit(9)
+    expect(await settle(clock, adopted)).toMatchObject({ value: { exitCode: 9 } })
+  })
+})

@@ -1,0 +1,187 @@
+/** The closed list of engine calls: every listed one passes, everything else is refused before a byte is sent (T62, T63, T70). */
+import { expect, test } from 'vitest'
+import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
+import { judgeEngineCall } from '../../../../hub/work/sandbox/engine-filter.ts'
+import { buildContainer } from '../../../../hub/work/sandbox/profile.ts'
+import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
+
+const ID = 'a'.repeat(64)
+const NAME = 'hub-hub-test-sabcdefghijklmno'
+const CREATE = `/v1.41/containers/create?name=${NAME}`
+const filters = (value: unknown) => `filters=${encodeURIComponent(JSON.stringify(value))}`
+const OURS = filters({ label: ['hub.instance=hub-test'] })
+const EVENTS = filters({ label: ['hub.instance=hub-test'], type: ['container'] })
+const body = buildContainer(FACTS, DEFAULT_LIMITS, HOST)
+const text = JSON.stringify(body)
+
+test.each([
+  ['GET', '/_ping'],
+  ['GET', '/version'],
+  ['GET', '/images/hub/agent:latest/json'],
+  ['GET', `/images/sha256:${ID}/json`],
+  ['POST', `/containers/${ID}/start`],
+  ['GET', `/containers/${ID}/json`],
+  ['GET', `/containers/${NAME}/json`],
+  ['POST', `/containers/${ID}/wait?condition=next-exit`],
+  ['POST', `/containers/${ID}/stop?t=5`],
+  ['POST', `/containers/${ID}/kill`],
+  ['DELETE', `/containers/${ID}?force=1&v=1`],
+  ['DELETE', `/containers/${NAME}?force=1&v=1`],
+  ['GET', `/containers/json?all=1&${OURS}`],
+  ['GET', `/events?${EVENTS}`],
+  ['GET', `/containers/${ID}/logs?stdout=1&stderr=1&tail=100`],
+  ['POST', `/containers/${ID}/pause`],
+  ['POST', `/containers/${ID}/unpause`],
+  ['GET', `/containers/${ID}/top`],
+])('%s %s passes without a body and not with one', (method, path) => {
+  expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: undefined })).toBeUndefined()
+  expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: '{}' })).toBe('it must have no body')
+})
+
+test.each([
+  ['POST', `/containers/${ID}/exec`],
+  ['POST', `/exec/${ID}/start`],
+  ['POST', `/containers/${ID}/attach?stream=1`],
+  ['GET', `/containers/${ID}/attach/ws`],
+  ['POST', `/commit?container=${ID}`],
+  ['POST', '/build'],
+  ['POST', '/images/create?fromImage=alpine'],
+  ['POST', '/images/alpine/push'],
+  ['POST', '/images/load'],
+  ['DELETE', '/images/alpine'],
+  ['GET', `/containers/${ID}/archive?path=/`],
+  ['PUT', `/containers/${ID}/archive?path=/`],
+  ['HEAD', `/containers/${ID}/archive?path=/`],
+  ['GET', `/containers/${ID}/export`],
+  ['GET', '/images/alpine/get'],
+  ['POST', `/containers/${ID}/update`],
+  ['POST', `/containers/${ID}/rename?name=x`],
+  ['POST', '/containers/prune'],
+  ['POST', '/images/prune'],
+  ['POST', '/swarm/init'],
+  ['POST', '/plugins/pull?remote=x'],
+  ['POST', '/volumes/create'],
+  ['GET', '/volumes'],
+  ['POST', '/networks/create'],
+  ['POST', `/networks/bridge/connect`],
+  ['POST', '/secrets/create'],
+  ['POST', '/configs/create'],
+  ['POST', '/session'],
+  ['POST', '/auth'],
+  ['GET', '/info'],
+  ['GET', '/system/df'],
+  ['POST', `/containers/${ID}/wait`],
+  ['POST', `/containers/${ID}/wait?condition=not-running`],
+  ['POST', `/containers/${ID}/stop`],
+  ['POST', `/containers/${ID}/stop?t=16`],
+  ['POST', `/containers/${ID}/stop?t=-1`],
+  ['POST', `/containers/${ID}/kill?signal=CONT`],
+  ['POST', `/containers/${ID}/start?detachKeys=a`],
+  ['DELETE', `/containers/${ID}`],
+  ['DELETE', '/containers/someone-else?force=1&v=1'],
+  ['GET', `/containers/${ID}/logs?stdout=1&stderr=1&follow=1`],
+  ['GET', '/containers/json?all=1'],
+  ['GET', `/containers/json?all=1&${filters({})}`],
+  ['GET', `/containers/json?all=1&${filters({ label: ['hub.instance'] })}`],
+  ['GET', `/containers/json?all=1&${filters({ label: ['a=b'] })}`],
+  ['GET', `/containers/json?all=1&${filters({ label: ['hub.instance=x'], name: ['y'] })}`],
+  ['GET', '/events'],
+  ['GET', `/events?${OURS}`],
+  ['GET', `/containers/../images/json`],
+  ['GET', '/images/../containers/json'],
+  ['GET', '/images/x//json'],
+  ['GET', `/containers/${ID}/json?size=1`],
+  ['GET', `/containers/${ID.slice(0, 12)}/json`],
+  ['GET', `/containers/${ID}/json\n`],
+  ['GET', `/containers/${ID}%2f..%2f/json`],
+  ['get', '/_ping'],
+  ['GET', '/_PING'],
+])('%s %s is refused', (method, path) => {
+  for (const given of [undefined, '{}', text]) {
+    expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: given })).toMatch(/closed list/)
+  }
+})
+
+test.each(['/_ping', '/v1.24/_ping', '/v1.42/_ping', '//v1.41/_ping', 'http://other/v1.41/_ping'])(
+  'the API version is fixed: %s is refused',
+  (path) => expect(judgeEngineCall({ method: 'GET', path, body: undefined })).toMatch(/closed list/),
+)
+
+const create = (given: unknown) => judgeEngineCall({ method: 'POST', path: CREATE, body: given })
+
+test('create passes with the body of the profile', () => {
+  expect(create(text)).toBeUndefined()
+})
+
+test('T63: create without a body, with an odd one or one over the cap is refused', () => {
+  expect(create(undefined)).toMatch(/needs a body/)
+  expect(create(Buffer.from(text))).toMatch(/needs a body/)
+  expect(create('')).toMatch(/not JSON/)
+  expect(create(`${text}${' '.repeat(65_536)}`)).toMatch(/over 65536 bytes/)
+  expect(create(text.replace('{"Image"', '{"Image":"sha256:0","Image"'))).toMatch(/plain JSON/)
+})
+
+test('create by a name that is not ours is refused', () => {
+  for (const path of ['/v1.41/containers/create', '/v1.41/containers/create?name=web', `${CREATE}&platform=x`]) {
+    expect(judgeEngineCall({ method: 'POST', path, body: text })).toMatch(/closed list/)
+  }
+})
+
+const host = body.HostConfig
+test.each<[string, object]>([
+  ['Privileged', { Privileged: true }],
+  ['CapAdd', { CapAdd: ['NET_ADMIN'] }],
+  ['CapDrop', { CapDrop: [] }],
+  ['Binds', { Binds: ['/var/run/docker.sock:/s'] }],
+  ['Mounts', { Mounts: [...host.Mounts, ...host.Mounts] }],
+  ['Mounts', { Mounts: [{ ...host.Mounts[0], Source: '/var/run/docker.sock' }] }],
+  ['Mounts', { Mounts: [{ ...host.Mounts[0], ReadOnly: false }] }],
+  ['VolumesFrom', { VolumesFrom: ['x'] }],
+  ['Devices', { Devices: [{ PathOnHost: '/dev/kvm' }] }],
+  ['DeviceRequests', { DeviceRequests: [{ Count: -1 }] }],
+  ['CgroupParent', { CgroupParent: '/' }],
+  ['NetworkMode', { NetworkMode: 'host' }],
+  ['NetworkMode', { NetworkMode: 'container:x' }],
+  ['PidMode', { PidMode: 'host' }],
+  ['IpcMode', { IpcMode: 'host' }],
+  ['UTSMode', { UTSMode: 'host' }],
+  ['UsernsMode', { UsernsMode: 'host' }],
+  ['CgroupnsMode', { CgroupnsMode: 'host' }],
+  ['PortBindings', { PortBindings: { '80/tcp': [] } }],
+  ['ExtraHosts', { ExtraHosts: ['a:1.1.1.1'] }],
+  ['Links', { Links: ['a'] }],
+  ['Sysctls', { Sysctls: { a: 'b' } }],
+  ['SecurityOpt', { SecurityOpt: ['no-new-privileges=true', 'seccomp=unconfined'] }],
+  ['SecurityOpt', { SecurityOpt: [...host.SecurityOpt, 'label=disable'] }],
+  ['SecurityOpt', { SecurityOpt: [...host.SecurityOpt.slice(0, 2), 'apparmor=unconfined'] }],
+  ['MaskedPaths', { MaskedPaths: [] }],
+  ['ReadonlyPaths', { ReadonlyPaths: [] }],
+  ['RestartPolicy', { RestartPolicy: { Name: 'always', MaximumRetryCount: 0 } }],
+  ['LogConfig', { LogConfig: { Type: 'syslog', Config: {} } }],
+  ['OomKillDisable', { OomKillDisable: true }],
+  ['PidsLimit', { PidsLimit: -1 }],
+  ['PidsLimit', { PidsLimit: 0 }],
+  ['Memory', { Memory: 0 }],
+  ['swap', { MemorySwap: host.Memory + 1 }],
+  ['Runtime', { Runtime: 'kata' }],
+  ['AutoRemove', { AutoRemove: true }],
+  ['ReadonlyRootfs', { ReadonlyRootfs: false }],
+  ['HostConfig', { privileged: true }],
+])('section 6: a body with another %s is refused', (field, change) => {
+  expect(create(JSON.stringify({ ...body, HostConfig: { ...host, ...change } }))).toContain(field)
+})
+
+test.each<[string, object]>([
+  ['Image', { Image: 'hub/agent:latest' }],
+  ['User', { User: '0:0' }],
+  ['Entrypoint', { Entrypoint: ['/bin/sh'] }],
+  ['Cmd', { Cmd: ['x'] }],
+  ['Volumes', { Volumes: { '/x': {} } }],
+  ['Healthcheck', { Healthcheck: { Test: ['CMD', 'x'] } }],
+  ['Env', { Env: [...body.Env.slice(1), 'LD_PRELOAD=/x.so'] }],
+  ['Labels', { Labels: { ...body.Labels, extra: 'x' } }],
+  ['NetworkingConfig', { NetworkingConfig: { EndpointsConfig: { bridge: {} } } }],
+  ['Tty', { Tty: true }],
+])('section 6: a body with another %s outside HostConfig is refused', (field, change) => {
+  expect(create(JSON.stringify({ ...body, ...change }))).toContain(field)
+})

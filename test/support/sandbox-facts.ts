@@ -1,0 +1,23 @@
+/** Facts of one session, for tests of the sandbox. */
+import type { HostFacts, SessionFacts } from '../../hub/work/sandbox/profile.ts'
+import { FAKE_IMAGE_ID } from './fake-engine.ts'
+
+export const FACTS: SessionFacts = {
+  instance: 'hub-test-instance',
+  session: 'sabcdefghijklmno',
+  task: 'task-1',
+  attempt: 'attempt-1',
+  agent: 'reader',
+  generation: 1,
+  imageId: FAKE_IMAGE_ID,
+  socketDir: '/home/hub/run/s/sabcdefghijklmno',
+  expiresAtMs: 1_800_000_000_000,
+  expiresBoot: { bootId: 'boot-a', bootMs: 4_600_000 },
+  runtime: 'runc',
+}
+
+export const HOST: HostFacts = {
+  cpusWithThermalThrottle: [0, 1],
+  appArmor: true,
+  seccomp: '{"defaultAction":"SCMP_ACT_ERRNO"}',
+}

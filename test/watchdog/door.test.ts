@@ -1,0 +1,166 @@
+/** The doors over real sockets; the watch behind them is a real one over a fake engine. */
+import { linkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { createSystemClock } from '../../watchdog/clock.ts'
+import { answerHealth, freeSocket, openDoors, ROUTES } from '../../watchdog/door.ts'
+import { pathsOf } from '../../watchdog/home.ts'
+import type { Watch } from '../../watchdog/round.ts'
+import { exchange } from '../../watchdog/wire.ts'
+import { makeHome } from '../support/watchdog-home.ts'
+
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0)) close()
+})
+
+async function doors(over: Partial<Watch> = {}) {
+  const home = makeHome()
+  const { socket } = pathsOf(home.home)
+  const heard: string[] = []
+  const watch: Watch = {
+    round: async () => false,
+    heartbeat(strong) {
+      heard.push(strong ? 'strong' : 'weak')
+      return { acceptedAtMs: 1, dueAtMs: 2, dueInMs: 1, safeAtMs: 3, stopAtMs: 4 }
+    },
+    announce: (kind, forMs) => void heard.push(`${kind} ${forMs}`),
+    async shutdown(reason) {
+      heard.push(`shutdown ${reason}`)
+      return { path: 'hub', requested: 0, containers: [] }
+    },
+    acceptHead: (head) => head === 'good',
+    status: () => ({ version: 1 }),
+    roundAgeMs: () => 0,
+    ...over,
+  }
+  const opened = await openDoors(
+    { socket, port: 0, staleMs: 1000 },
+    { watch, wake: () => void heard.push('wake'), exit: () => void heard.push('exit') },
+  )
+  closers.push(() => {
+    opened.close()
+    home.remove()
+  })
+  const ask = async (method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown) => {
+    const text = body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }
+    const reply = await exchange(createSystemClock(), {
+      socketPath: socket,
+      method,
+      path,
+      ...text,
+      deadlineMs: 5000,
+      bytesMax: 1e6,
+    })
+    return { status: reply.status, body: JSON.parse(reply.body.toString()) as Record<string, unknown> }
+  }
+  return { ask, heard, socket }
+}
+
+test('the routes of the socket are these and no others', () => {
+  expect(Object.keys(ROUTES)).toEqual([
+    'GET /v1/status',
+    'POST /v1/heartbeat',
+    'POST /v1/announce',
+    'POST /v1/shutdown',
+    'POST /v1/accept-head',
+    'POST /v1/exit',
+  ])
+})
+
+test('T92: the socket is 0600', async () => {
+  const { socket } = await doors()
+  expect(statSync(socket).mode & 0o777).toBe(0o600)
+})
+
+test('a heartbeat is strong from cli, api, console and device, weak from a webhook, and wakes the next round', async () => {
+  const { ask, heard } = await doors()
+  expect(await ask('POST', '/v1/heartbeat')).toEqual({
+    status: 200,
+    body: { acceptedAtMs: 1, dueAtMs: 2, dueInMs: 1, safeAtMs: 3, stopAtMs: 4 },
+  })
+  for (const source of ['cli', 'api', 'console', 'device', 'webhook'])
+    await ask('POST', '/v1/heartbeat', { note: 'n', source })
+  expect(heard.filter((one) => one !== 'wake')).toEqual(['strong', 'strong', 'strong', 'strong', 'strong', 'weak'])
+  expect(heard).toContain('wake')
+})
+
+test('a heartbeat the disk did not take is answered 503 and not as accepted', async () => {
+  const { ask } = await doors({
+    heartbeat() {
+      throw new Error('EIO')
+    },
+  })
+  expect(await ask('POST', '/v1/heartbeat')).toEqual({ status: 503, body: { error: 'not accepted: EIO' } })
+})
+
+test('announce, shutdown, accept-head and exit do what they say', async () => {
+  const { ask, heard } = await doors()
+  expect((await ask('POST', '/v1/announce', { kind: 'restart', forMs: 60_000 })).status).toBe(200)
+  expect((await ask('POST', '/v1/shutdown', { reason: 'r' })).body).toEqual({
+    path: 'hub',
+    requested: 0,
+    containers: [],
+  })
+  expect((await ask('POST', '/v1/accept-head', { head: 'good' })).status).toBe(200)
+  expect((await ask('POST', '/v1/accept-head', { head: 'bad' })).status).toBe(400)
+  expect((await ask('POST', '/v1/exit')).status).toBe(200)
+  expect(heard).toEqual(expect.arrayContaining(['restart 60000', 'shutdown r', 'exit']))
+})
+
+test.each([
+  ['POST', '/v1/heartbeat', { source: 'agent' }, /source must be one of/],
+  ['POST', '/v1/heartbeat', { source: 'toString' }, /source must be one of/],
+  ['POST', '/v1/heartbeat', { sorce: 'cli' }, /sorce is not a known field/],
+  ['POST', '/v1/heartbeat', '{', /not JSON/],
+  ['POST', '/v1/heartbeat', '[]', /must be an object/],
+  ['POST', '/v1/heartbeat', { note: 'x'.repeat(5000) }, /larger than 4096/],
+  ['POST', '/v1/announce', { kind: 'forever', forMs: 1 }, /kind must be/],
+  ['POST', '/v1/announce', { kind: 'down' }, /forMs must be/],
+  ['POST', '/v1/announce', { kind: 'down', forMs: -1 }, /forMs must be/],
+] as const)('%s %s with %j is refused by name and does nothing', async (method, path, body, message) => {
+  const { ask, heard } = await doors()
+  const said = await ask(method, path, body)
+  expect(said.status).toBe(400)
+  expect(said.body.error).toMatch(message)
+  expect(heard).toEqual([])
+})
+
+test('GET never acts, and what is not in the table is 404', async () => {
+  const { ask, heard } = await doors()
+  for (const path of ['/v1/heartbeat', '/v1/shutdown', '/v1/exit', '/v1/announce', '/stop/x', '/', '/toString']) {
+    expect((await ask('GET', path)).status, path).toBe(404)
+  }
+  expect((await ask('DELETE', '/v1/status')).status).toBe(404)
+  expect(heard).toEqual([])
+})
+
+test('health is 200 while rounds end in time, else 503, and answers only to loopback names', () => {
+  const at = (ageMs: number | null, request: object = {}) =>
+    answerHealth(
+      { method: 'GET', url: '/healthz', host: '127.0.0.1:7301', ...request },
+      { roundAgeMs: () => ageMs } as Watch,
+      1000,
+    ).status
+  expect([at(null), at(1000), at(1001)]).toEqual([503, 200, 503])
+  expect([at(0, { host: 'evil.example' }), at(0, { url: '/v1/status' }), at(0, { method: 'POST' })]).toEqual([
+    421, 404, 404,
+  ])
+})
+
+test('a dead socket is replaced; a living one and a plain file are not', async () => {
+  const { socket } = await doors()
+  await expect(freeSocket(socket)).rejects.toThrow(/already running/)
+  const other = `${socket}2`
+  writeFileSync(other, '')
+  await expect(freeSocket(other)).rejects.toThrow(/not a socket/)
+  rmSync(other)
+  const server = net.createServer()
+  await new Promise<void>((resolve) => server.listen(other, resolve))
+  const dead = `${socket}3`
+  // A socket file without a listener: a hard link outlives the server's own name.
+  linkSync(other, dead)
+  await new Promise((resolve) => server.close(resolve))
+  await freeSocket(dead)
+  expect(statSync(dead, { throwIfNoEntry: false })).toBeUndefined()
+})

@@ -1,0 +1,217 @@
+/** The real process with short spans: real sockets, real state, a small server standing for the hub and one for the engine. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import net from 'node:net'
+import path from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { createSystemClock } from '../../watchdog/clock.ts'
+import { macHex } from '../../watchdog/digest.ts'
+import { pathsOf } from '../../watchdog/home.ts'
+import { openState } from '../../watchdog/state.ts'
+import { exchange } from '../../watchdog/wire.ts'
+import { INSTANCE, KEY, makeHome, ZEROS } from '../support/watchdog-home.ts'
+
+const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0).reverse()) close()
+})
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
+async function until<T>(what: string, look: () => T | Promise<T> | undefined | false | null): Promise<T> {
+  for (let turn = 0; turn < 500; turn += 1) {
+    const seen = await look()
+    if (seen) return seen
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`never seen: ${what}`)
+}
+
+interface Leased {
+  epoch: number
+  counter: number
+  demand: string
+  conditions: string[]
+}
+
+async function scene(spans: object) {
+  const port = await freePort()
+  const home = makeHome()
+  const paths = pathsOf(home.home)
+  const engineSocket = path.join(home.home, 'engine.sock')
+  writeFileSync(paths.config, JSON.stringify({ port, engineSocket, intervalMs: 60, startGraceMs: 0, ...spans }))
+  const leases: Leased[] = []
+  const engine = http.createServer((_request, response) => response.end('[]'))
+  await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
+  const openHub = async () => {
+    const hub = http.createServer((request, response) => {
+      request.on('data', (part: Buffer) => {
+        const lease = JSON.parse(part.toString()) as Leased
+        leases.push(lease)
+        const body = JSON.stringify({
+          version: 1,
+          instance: INSTANCE,
+          epoch: lease.epoch,
+          counter: lease.counter,
+          mode: 'normal',
+          conditions: [],
+          dispatched: 0,
+          queued: 0,
+          heldSince: null,
+          auditSize: 0,
+          auditHead: ZEROS,
+          bufferSize: 0,
+          bufferHead: null,
+          checkpoints: [],
+          sessions: [],
+          announced: null,
+        })
+        response.setHeader('hub-mac', macHex(KEY, 'hub-lease-answer-v1', body))
+        response.end(body)
+      })
+    })
+    await new Promise<void>((resolve) => hub.listen(paths.hubSocket, resolve))
+    return () => new Promise((resolve) => hub.close(resolve))
+  }
+  const children: ChildProcess[] = []
+  closers.push(() => {
+    for (const child of children) child.kill('SIGKILL')
+    engine.close()
+    home.remove()
+  })
+  const run = (...words: string[]) =>
+    new Promise<{ code: number; err: string }>((resolve) => {
+      execFile(process.execPath, [MAIN, '--home', home.home, ...words], { timeout: 10_000 }, (error, _out, err) =>
+        resolve({ code: Number(error?.code ?? 0), err }),
+      )
+    })
+  const start = async () => {
+    const child = spawn(process.execPath, [MAIN, '--home', home.home], { stdio: ['ignore', 'pipe', 'ignore'] })
+    children.push(child)
+    const line = await new Promise<string>((resolve) => child.stdout.once('data', (part) => resolve(String(part))))
+    expect(JSON.parse(line)).toEqual({ ready: true, socket: paths.socket, port })
+    return child
+  }
+  const ask = async (method: 'GET' | 'POST', route: string, body?: object) => {
+    const reply = await exchange(createSystemClock(), {
+      socketPath: paths.socket,
+      method,
+      path: route,
+      ...(body ? { body: JSON.stringify(body) } : {}),
+      deadlineMs: 5000,
+      bytesMax: 1e6,
+    })
+    return JSON.parse(reply.body.toString()) as Record<string, unknown>
+  }
+  const told = () =>
+    (existsSync(paths.alerts)
+      ? readFileSync(paths.alerts, 'utf8')
+          .trim()
+          .split('\n')
+          .map((one) => JSON.parse(one) as { event: string; finding: string })
+      : []
+    ).map((one) => `${one.event} ${one.finding}`)
+  return { paths, port, leases, openHub, run, start, ask, told }
+}
+const ended = (child: ChildProcess) =>
+  new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+
+test('from init to exit: refuses without a state, leases, one alert for a dead hub over its own kill -9, ends with 0', async () => {
+  const { paths, port, leases, openHub, run, start, ask, told } = await scene({})
+  expect(await run()).toMatchObject({ code: 1, err: expect.stringContaining('hub init') })
+  expect((await run('--init')).code).toBe(0)
+  expect(await run('--init')).toMatchObject({ code: 1, err: expect.stringContaining('initialised') })
+  expect(await run('--inti')).toMatchObject({ code: 1, err: expect.stringContaining('unknown argument --inti') })
+
+  const closeHub = await openHub()
+  const first = await start()
+  await until('three leases', () => leases.length >= 3)
+  expect(leases[1]).toMatchObject({ counter: 2, epoch: leases[0]?.epoch, demand: 'normal' })
+  expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+  expect((await fetch(`http://127.0.0.1:${port}/v1/shutdown`, { method: 'POST' })).status).toBe(404)
+  expect(await run()).toMatchObject({ code: 1, err: expect.stringContaining('already running') })
+  expect(await ask('GET', '/v1/status')).toMatchObject({ hub: { answering: true }, engine: 'ok', demand: 'normal' })
+
+  await closeHub()
+  await until('the alert', () => told().includes('raised hub_health'))
+  first.kill('SIGKILL')
+  await ended(first)
+  const second = await start()
+  await until('rounds without the hub', async () => ((await ask('GET', '/v1/status')).rounds as number) > 5)
+  await openHub().then((close) => closers.push(() => void close()))
+  await until('the all-clear', () => told().includes('resolved hub_health'))
+  expect(told().filter((one) => one.endsWith('hub_health'))).toEqual(['raised hub_health', 'resolved hub_health'])
+  expect(leases.at(-1)?.epoch).toBe((leases[0]?.epoch ?? 0) + 1)
+
+  const over = ended(second)
+  expect(await ask('POST', '/v1/exit')).toEqual({ exiting: true })
+  expect(await over).toBe(0)
+  expect([existsSync(paths.pid), existsSync(paths.socket)]).toEqual([false, false])
+})
+
+test('T95, T97: a passed deadline demands safe within a round, sticks over kill -9, and one heartbeat at the door ends it', async () => {
+  const { leases, openHub, run, start, ask } = await scene({
+    remindFirstMs: 300,
+    remindLastMs: 400,
+    missedMs: 600,
+    missedGraceMs: 200,
+  })
+  await run('--init')
+  await ask('GET', '/v1/status').catch(() => {})
+  const close = await openHub()
+  closers.push(() => void close())
+  const first = await start()
+  await ask('POST', '/v1/heartbeat', { source: 'cli' })
+  await until('a normal lease', () => leases.at(-1)?.demand === 'normal')
+  await until('safe mode', () => leases.at(-1)?.demand === 'safe')
+  first.kill('SIGKILL')
+  await ended(first)
+  leases.length = 0
+  await start()
+  const again = await until('a lease of the second start', () => leases[0])
+  expect(again).toMatchObject({ demand: 'safe', conditions: ['heartbeat_missed'] })
+  await ask('POST', '/v1/heartbeat', { source: 'webhook' })
+  const count = leases.length
+  await until('leases after the weak one', () => leases.length > count + 2)
+  expect(leases.at(-1)?.demand).toBe('safe')
+  expect(await ask('POST', '/v1/heartbeat', { source: 'cli' })).toMatchObject({ dueInMs: 600 })
+  await until('normal again', () => leases.at(-1)?.demand === 'normal')
+})
+
+test('a state corrupt in both slots starts safe, says so, and keeps a copy', async () => {
+  const { paths, leases, openHub, run, start, ask, told } = await scene({})
+  await run('--init')
+  writeFileSync(paths.state, Buffer.alloc(8192, 1))
+  const close = await openHub()
+  closers.push(() => void close())
+  await start()
+  expect(await until('a lease', () => leases[0])).toMatchObject({ demand: 'safe', conditions: ['heartbeat_missed'] })
+  await until('the alert', () => told().includes('raised state_lost'))
+  await ask('POST', '/v1/heartbeat')
+  await until('normal', () => leases.at(-1)?.demand === 'normal')
+  await until('the all-clear', () => told().includes('resolved state_lost'))
+})
+
+test('`hub down`: announced, hub gone, exit: the last look pauses the presence clock, and days later nobody is alarmed', async () => {
+  const { paths, run, start, ask, told, leases, openHub } = await scene({ intervalMs: 60_000 })
+  await run('--init')
+  const closeHub = await openHub()
+  const child = await start()
+  await until('a lease', () => leases[0])
+  await ask('POST', '/v1/announce', { kind: 'down', forMs: 300_000 })
+  await closeHub()
+  const over = ended(child)
+  await ask('POST', '/v1/exit')
+  expect(await over).toBe(0)
+  const file = openState(paths.state, 1)
+  file.close()
+  expect(file.found).toMatchObject({ announced: { kind: 'down', away: true }, presence: { paused: true } })
+  expect(told()).toEqual([])
+})

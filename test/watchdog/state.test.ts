@@ -1,0 +1,103 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { firstState, initState, openState, SLOT_BYTES, type State } from '../../watchdog/state.ts'
+import { createSteerableClock, INSTANCE, makeHome } from '../support/watchdog-home.ts'
+
+const homes: { remove(): void }[] = []
+afterEach(() => {
+  for (const home of homes.splice(0)) home.remove()
+})
+function fresh(): { file: string; first: State } {
+  const home = makeHome()
+  homes.push(home)
+  const file = path.join(home.home, 'watchdog/state')
+  const first = firstState(createSteerableClock().read(), INSTANCE)
+  initState(file, first)
+  return { file, first }
+}
+const read = (file: string): State | null => {
+  const opened = openState(file, 1)
+  opened.close()
+  return opened.found
+}
+
+test('T89: a write torn at any byte of either slot leaves the older or the newer state, never a third', () => {
+  const { file, first } = fresh()
+  const states = [1, 2].map((lineMs) => ({ ...first, lineMs }))
+  const opened = openState(file, 1)
+  for (const state of states) opened.save(state)
+  opened.close()
+  // One save more turns to the other slot.
+  for (const extra of [0, 1]) {
+    const again = openState(file, 1)
+    if (extra === 1) again.save({ ...first, lineMs: 3 })
+    const before = readFileSync(file)
+    const old = read(file)
+    again.save({ ...first, lineMs: 900, instance: INSTANCE })
+    again.close()
+    const after = readFileSync(file)
+    const slot = before.subarray(0, SLOT_BYTES).equals(after.subarray(0, SLOT_BYTES)) ? 1 : 0
+    const seen = new Set<number>()
+    for (let at = 0; at <= SLOT_BYTES; at += 1) {
+      const torn = Buffer.from(before)
+      after.copy(torn, slot * SLOT_BYTES, slot * SLOT_BYTES, slot * SLOT_BYTES + at)
+      writeFileSync(file, torn)
+      seen.add(read(file)?.lineMs ?? -1)
+    }
+    expect(seen).toEqual(new Set([old?.lineMs, 900]))
+    writeFileSync(file, after)
+  }
+}, 60_000)
+
+test('T89: one flipped bit anywhere in the ruling slot falls back to the other', () => {
+  const { file, first } = fresh()
+  const opened = openState(file, 1)
+  opened.save({ ...first, lineMs: 77 })
+  opened.close()
+  const whole = readFileSync(file)
+  const used = 48 + Buffer.byteLength(JSON.stringify({ ...first, lineMs: 77 }))
+  for (let at = 0; at < used; at += 1) {
+    const bent = Buffer.from(whole)
+    bent[at] = (bent[at] ?? 0) ^ 1
+    writeFileSync(file, bent)
+    expect(read(file)?.lineMs, `byte ${at}`).toBe(0)
+  }
+})
+
+test('the file never grows: every slot is there from the first start', () => {
+  const { file, first } = fresh()
+  expect(statSync(file)).toMatchObject({ size: 2 * SLOT_BYTES, mode: 0o100600 })
+  const opened = openState(file, 1)
+  for (let lineMs = 0; lineMs < 50; lineMs += 1) opened.save({ ...first, lineMs })
+  opened.close()
+  expect(statSync(file).size).toBe(2 * SLOT_BYTES)
+  expect(read(file)?.lineMs).toBe(49)
+})
+
+test('both slots broken: nothing is believed and a copy is put aside', () => {
+  const { file } = fresh()
+  const broken = Buffer.alloc(2 * SLOT_BYTES, 9)
+  writeFileSync(file, broken)
+  const opened = openState(file, 1234)
+  opened.close()
+  expect(opened.found).toBeNull()
+  expect(readFileSync(`${file}.corrupt-1234`)).toEqual(broken)
+})
+
+test('a missing state refuses the start, and a second --init refuses as well', () => {
+  const { file, first } = fresh()
+  expect(() => openState(`${file}-gone`, 1)).toThrow(/is missing.*hub init/)
+  expect(() => initState(file, first)).toThrow(/initialised/)
+})
+
+test('the fullest state fits its slot', () => {
+  const { file, first } = fresh()
+  const ids = Array.from({ length: 24 }, (_, at) => `finding_with_a_long_name_${at}`)
+  const opened = openState(file, 1)
+  opened.save({
+    ...first,
+    alerts: Object.fromEntries(ids.map((id) => [id, { level: 4, sinceMs: Number.MAX_SAFE_INTEGER }])),
+  })
+  opened.close()
+})

@@ -1,0 +1,264 @@
+/** The whole watch with a fake clock, a fake engine and a fake hub, but its real state and alert files. */
+import { readFileSync } from 'node:fs'
+import { afterEach, expect, test } from 'vitest'
+import { createActs } from '../../watchdog/act.ts'
+import { createAlerts, type SendLetter } from '../../watchdog/alerts.ts'
+import { loadConfig } from '../../watchdog/config.ts'
+import { pathsOf } from '../../watchdog/home.ts'
+import type { Confirmed, Heard, HubLine, Lease, Session } from '../../watchdog/lease.ts'
+import { createObserve } from '../../watchdog/observe.ts'
+import { createWatch } from '../../watchdog/round.ts'
+import { firstState, initState, openState } from '../../watchdog/state.ts'
+import {
+  createFakeEngine,
+  createSteerableClock,
+  HOUR,
+  INSTANCE,
+  KEY,
+  makeAnswer,
+  makeContainer,
+  makeHome,
+  sessionOf,
+} from '../support/watchdog-home.ts'
+
+const homes: { remove(): void }[] = []
+afterEach(() => {
+  for (const home of homes.splice(0)) home.remove()
+})
+
+function scene(config?: object, send: SendLetter = async () => {}) {
+  const home = makeHome(config)
+  homes.push(home)
+  const paths = pathsOf(home.home)
+  const clock = createSteerableClock()
+  const engine = createFakeEngine()
+  const hub = {
+    up: true,
+    sessions: [] as Session[],
+    leases: [] as Lease[],
+    told: [] as string[],
+    onLease: () => {},
+    stop: (): readonly Confirmed[] | null => null,
+  }
+  const line: HubLine = {
+    async lease(lease): Promise<Heard> {
+      hub.leases.push(lease)
+      hub.onLease()
+      return hub.up
+        ? { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions }) }
+        : { kind: 'silent', reason: 'gone' }
+    },
+    async shutdown(_epoch, reason) {
+      hub.told.push(reason)
+      return hub.up ? hub.stop() : null
+    },
+  }
+  initState(paths.state, firstState(clock.read(), INSTANCE))
+  const settings = loadConfig(paths.config)
+  const start = () => {
+    const file = openState(paths.state, clock.read().wallMs)
+    if (file.found === null) throw new Error('no state')
+    const first = { ...file.found, epoch: file.found.epoch + 1 }
+    file.save(first)
+    const observe = createObserve(
+      { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance: INSTANCE },
+      { clock, engine, hub: line },
+    )
+    const alerts = createAlerts({ file: paths.alerts, instance: INSTANCE, config: settings }, { clock, send })
+    const log = { info() {}, warn() {} }
+    const acts = createActs(settings, { engine, hub: line })
+    return {
+      file,
+      alerts,
+      watch: createWatch(
+        { config: settings, evidence: paths.evidence, first },
+        { clock, file, observe, acts, alerts, log },
+      ),
+    }
+  }
+  const told = () => {
+    try {
+      return readFileSync(paths.alerts, 'utf8')
+        .trim()
+        .split('\n')
+        .map((text) => JSON.parse(text) as { event: string; finding: string; level: number; text: string })
+    } catch {
+      return []
+    }
+  }
+  return {
+    clock,
+    engine,
+    hub,
+    start,
+    told,
+    short: () => told().map((one) => `${one.event} ${one.finding} ${one.level}`),
+  }
+}
+
+test('T95: fifty hours without the operator, restarted every hour, end with every container gone and each step told once', async () => {
+  const { clock, engine, hub, start, short } = scene()
+  let { watch, file } = start()
+  const at = new Map<string, number>()
+  for (let minute = 0; minute <= 51 * 60; minute += 10) {
+    // An agent works all the time; its session is known and its deadline never passes before the stop.
+    if (engine.present.size === 0 && hub.told.length === 0) {
+      const one = makeContainer(clock.read())
+      engine.present.set(one.id, one)
+      hub.sessions = [sessionOf(one)]
+    }
+    for (const one of engine.present.values())
+      engine.present.set(one.id, {
+        ...one,
+        labels: { ...one.labels, 'hub.expires-boot': `${clock.read().bootId}:${clock.read().bootMs + HOUR}` },
+      })
+    await watch.round()
+    for (const line of short()) if (!at.has(line)) at.set(line, minute / 60)
+    if (minute % 60 === 50) {
+      file.close()
+      ;({ watch, file } = start())
+    }
+    clock.move(600_000)
+  }
+  expect([...at]).toEqual([
+    ['raised heartbeat_due 1', 18],
+    ['louder heartbeat_due 2', 22],
+    ['louder heartbeat_due 3', 24],
+    ['raised heartbeat_missed 2', 26],
+    ['louder heartbeat_missed 3', 38],
+    ['louder heartbeat_missed 4', 48],
+    ['raised unattended_stop 1', 50],
+  ])
+  expect(short()).toHaveLength(7)
+  expect(hub.told).toEqual(['unattended_stop'])
+  expect(engine.present.size).toBe(0)
+  const stray = makeContainer(clock.read())
+  engine.present.set(stray.id, stray)
+  await watch.round()
+  expect(engine.present.size, 'after the stop nothing of ours may run, session or not').toBe(0)
+  await watch.round()
+  watch.heartbeat(true)
+  await watch.round()
+  expect(short().slice(-3)).toEqual([
+    'resolved heartbeat_due 3',
+    'resolved heartbeat_missed 4',
+    'resolved unattended_stop 1',
+  ])
+  expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', conditions: [] })
+  file.close()
+})
+
+test('T89: a heartbeat survives kill -9 right after its answer, and one that comes during a round is not lost', async () => {
+  const { clock, hub, start } = scene()
+  const one = start()
+  await one.watch.round()
+  clock.move(20 * HOUR)
+  hub.onLease = () => void one.watch.heartbeat(true)
+  await one.watch.round()
+  hub.onLease = () => {}
+  clock.move(7 * HOUR)
+  const two = start()
+  expect(await two.watch.round()).toBe(false)
+  expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', heartbeatAgeMs: 7 * HOUR })
+  clock.move(20 * HOUR)
+  await two.watch.round()
+  expect(hub.leases.at(-1)?.demand).toBe('safe')
+  two.watch.heartbeat(true)
+  const three = start()
+  await three.watch.round()
+  expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', heartbeatAgeMs: 0 })
+  for (const each of [one, two, three]) each.file.close()
+})
+
+test('T91: the epoch rises with every start and is in the first lease', async () => {
+  const { hub, start } = scene()
+  for (let turn = 0; turn < 3; turn += 1) {
+    const { watch, file } = start()
+    await watch.round()
+    file.close()
+  }
+  const epochs = hub.leases.map((lease) => lease.epoch)
+  expect(epochs).toEqual([0, 1, 2].map((more) => (epochs[0] ?? 0) + more))
+})
+
+test('a deadline that passes is in the lease of the round that sees it', async () => {
+  const { clock, hub, start } = scene()
+  const { watch, file } = start()
+  clock.move(26 * HOUR)
+  await watch.round()
+  expect(hub.leases).toMatchObject([{ demand: 'safe', conditions: ['heartbeat_missed'] }])
+  file.close()
+})
+
+test('shutdown says by which path: the hub, the watchdog for what the hub left or when it is dead; a stubborn container is failed, not gone', async () => {
+  const { clock, engine, hub, start } = scene()
+  const { watch, file } = start()
+  const add = () => {
+    const one = makeContainer(clock.read())
+    engine.present.set(one.id, one)
+    return one
+  }
+  const a = add()
+  hub.stop = () => {
+    engine.present.delete(a.id)
+    return [{ container: a.name, outcome: 'gone' }]
+  }
+  expect(await watch.shutdown('operator')).toEqual({
+    path: 'hub',
+    requested: 1,
+    containers: [{ container: a.name, outcome: 'gone' }],
+  })
+  expect(await watch.shutdown('operator'), 'idempotent').toMatchObject({ requested: 1 })
+  hub.stop = () => []
+  const b = add()
+  expect(await watch.shutdown('operator'), 'the hub forgot one').toEqual({
+    path: 'watchdog',
+    requested: 1,
+    containers: [{ container: b.name, outcome: 'gone' }],
+  })
+  hub.up = false
+  const [c, d] = [add(), add()]
+  engine.stubborn.add(d.id)
+  const stopped = await watch.shutdown('operator')
+  expect(stopped).toMatchObject({ path: 'watchdog', requested: 2 })
+  expect(stopped.containers).toContainEqual({ container: c.name, outcome: 'gone' })
+  expect(stopped.containers).toContainEqual({ container: d.name, outcome: 'failed', reason: 'it will not die' })
+  file.close()
+})
+
+test('T93, T98: a dead engine and a dead mail channel end no round; the mail that fails is told in the file', async () => {
+  const letters: string[] = []
+  let refuse = true
+  const { clock, engine, hub, start, short } = scene(
+    {
+      startGraceMs: 0,
+      channels: [{ kind: 'file' }, { kind: 'email', host: 'mail.invalid', from: 'a@example.org', to: 'b@example.org' }],
+    },
+    async (_channel, letter) => {
+      if (refuse) throw new Error('refused')
+      letters.push(letter.subject)
+    },
+  )
+  const { watch, file, alerts } = start()
+  engine.down = true
+  hub.up = false
+  for (let turn = 0; turn < 4; turn += 1) {
+    clock.move(30_000)
+    await watch.round()
+    await alerts.settled()
+  }
+  expect(short()).toEqual(
+    expect.arrayContaining(['raised hub_health 1', 'raised engine_unavailable 1', 'raised channel_failing 1']),
+  )
+  expect(await watch.shutdown('operator')).toEqual({ path: 'watchdog', requested: 0, containers: [] })
+  refuse = false
+  engine.down = false
+  hub.up = true
+  for (let turn = 0; turn < 3; turn += 1) {
+    await watch.round()
+    await alerts.settled()
+  }
+  expect(short()).toEqual(expect.arrayContaining(['resolved hub_health 1', 'resolved channel_failing 1']))
+  expect(letters[0]).toMatch(/^hub watchdog, warning: /)
+  file.close()
+})

@@ -1,0 +1,204 @@
+/**
+ * The watchdog's own doors. On the socket (0600 in a 0700 folder) possession is the credential: heartbeat, shutdown, status and
+ * what the hub announces. On loopback TCP there is `GET /healthz` and nothing else; `/stop/*` comes there with the backup contact.
+ * D1 a route that is not in the table is 404, a body that is not understood is 400 by name. D2 GET never acts.
+ */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import http from 'node:http'
+import net from 'node:net'
+import { StartError } from './config.ts'
+import type { Watch } from './round.ts'
+
+export interface DoorParts {
+  readonly watch: Watch
+  /** Asks for a round at once. */
+  readonly wake: () => void
+  /** Ends the process after the answer is out. */
+  readonly exit: () => void
+}
+
+type Body = Readonly<Record<string, unknown>>
+interface Answer {
+  readonly status: number
+  readonly body: object
+  /** Runs once the answer is out. */
+  readonly after?: () => void
+}
+type Route = (body: Body, parts: DoorParts) => Answer | Promise<Answer>
+
+const BODY_BYTES_MAX = 4096
+const SOURCES: Readonly<Record<string, boolean>> = { cli: true, api: true, console: true, device: true, webhook: false }
+const KINDS = ['restart', 'down', 'shutdown'] as const
+
+class BodyError extends Error {}
+
+function only(body: Body, keys: readonly string[]): void {
+  for (const key of Object.keys(body)) if (!keys.includes(key)) throw new BodyError(`${key} is not a known field`)
+}
+function textField(body: Body, key: string, normal: string): string {
+  const value = body[key] ?? normal
+  if (typeof value !== 'string' || value.length > 500)
+    throw new BodyError(`${key} must be a text of at most 500 characters`)
+  return value
+}
+
+/** Every route of the socket. */
+export const ROUTES: Readonly<Record<string, Route>> = {
+  'GET /v1/status': (_body, { watch }) => ({ status: 200, body: watch.status() }),
+  'POST /v1/heartbeat': (body, { watch, wake }) => {
+    only(body, ['note', 'source'])
+    textField(body, 'note', '')
+    const source = textField(body, 'source', 'cli')
+    const strong = Object.hasOwn(SOURCES, source) ? SOURCES[source] : undefined
+    if (strong === undefined) throw new BodyError(`source must be one of ${Object.keys(SOURCES).join(', ')}`)
+    const answer = watch.heartbeat(strong)
+    wake()
+    return { status: 200, body: answer }
+  },
+  'POST /v1/announce': (body, { watch }) => {
+    only(body, ['kind', 'forMs'])
+    const kind = KINDS.find((one) => one === body.kind)
+    if (kind === undefined) throw new BodyError(`kind must be one of ${KINDS.join(', ')}`)
+    const forMs = body.forMs
+    if (!Number.isSafeInteger(forMs) || (forMs as number) < 0)
+      throw new BodyError('forMs must be a whole number of milliseconds')
+    watch.announce(kind, forMs as number)
+    return { status: 200, body: { announced: kind } }
+  },
+  'POST /v1/shutdown': async (body, { watch, wake }) => {
+    only(body, ['reason'])
+    const stopped = await watch.shutdown(textField(body, 'reason', 'operator'))
+    wake()
+    return { status: 200, body: stopped }
+  },
+  'POST /v1/accept-head': (body, { watch, wake }) => {
+    only(body, ['head'])
+    if (!watch.acceptHead(textField(body, 'head', ''))) throw new BodyError('head is not the one the hub last showed')
+    wake()
+    return { status: 200, body: { accepted: true } }
+  },
+  'POST /v1/exit': (body, { exit }) => {
+    only(body, [])
+    return { status: 200, body: { exiting: true }, after: exit }
+  },
+}
+
+function readBody(request: http.IncomingMessage): Promise<Body> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let bytes = 0
+    request.on('data', (part: Buffer) => {
+      bytes += part.length
+      if (bytes <= BODY_BYTES_MAX) parts.push(part)
+    })
+    request.on('error', reject)
+    request.on('end', () => {
+      if (bytes > BODY_BYTES_MAX) return reject(new BodyError(`the body is larger than ${BODY_BYTES_MAX} bytes`))
+      const text = Buffer.concat(parts).toString('utf8')
+      try {
+        const value: unknown = text === '' ? {} : JSON.parse(text)
+        if (typeof value !== 'object' || value === null || Array.isArray(value))
+          throw new BodyError('the body must be an object')
+        resolve(value as Body)
+      } catch (error) {
+        reject(error instanceof BodyError ? error : new BodyError('the body is not JSON'))
+      }
+    })
+  })
+}
+
+function reply(response: http.ServerResponse, { status, body, after }: Answer): void {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', connection: 'close' })
+  response.on('close', () => after?.())
+  response.end(`${JSON.stringify(body)}\n`)
+}
+
+function bounded(server: http.Server): http.Server {
+  server.maxConnections = 64
+  server.headersTimeout = 5_000
+  server.requestTimeout = 10_000
+  return server
+}
+
+async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Promise<Answer> {
+  const name = `${request.method} ${request.url}`
+  const route = Object.hasOwn(ROUTES, name) ? ROUTES[name] : undefined
+  if (route === undefined) return { status: 404, body: { error: `no such route: ${name.slice(0, 80)}` } }
+  try {
+    return await route(request.method === 'GET' ? {} : await readBody(request), parts)
+  } catch (error) {
+    if (error instanceof BodyError) return { status: 400, body: { error: error.message } }
+    return { status: 503, body: { error: `not accepted: ${(error as Error).message}` } }
+  }
+}
+
+/** Health of the watchdog itself: 200 while a round ended within `staleMs`, whatever it found; else 503. */
+export function answerHealth(
+  request: { method?: string; url?: string; host?: string },
+  watch: Watch,
+  staleMs: number,
+): Answer {
+  // A page of a rebound name must not even read this.
+  if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(request.host ?? ''))
+    return { status: 421, body: { error: 'wrong host' } }
+  if (request.method !== 'GET' || request.url !== '/healthz') return { status: 404, body: { error: 'no such route' } }
+  const ageMs = watch.roundAgeMs()
+  const ok = ageMs !== null && ageMs <= staleMs
+  return { status: ok ? 200 : 503, body: { ok, roundAgeMs: ageMs } }
+}
+
+const answersThere = (file: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(file)
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false))
+    socket.on('connect', () => socket.destroy())
+  })
+
+/** Frees the path of the socket: only a socket that nobody answers on is removed. @throws StartError */
+export async function freeSocket(file: string): Promise<void> {
+  const found = lstatSync(file, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isSocket()) throw new StartError(`${file} is not a socket; move it away`)
+  if (await answersThere(file)) throw new StartError(`a watchdog of this home is already running (${file} answers)`)
+  unlinkSync(file)
+}
+
+const listening = (server: http.Server, where: net.ListenOptions, what: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.on('error', (error) => reject(new StartError(`${what} cannot be opened: ${error.message}`)))
+    server.listen(where, () => {
+      server.removeAllListeners('error')
+      server.on('error', () => {})
+      resolve()
+    })
+  })
+
+/** Opens both doors. Returns the TCP port in use (0 = off) and how to close. @throws StartError */
+export async function openDoors(options: { socket: string; port: number; staleMs: number }, parts: DoorParts) {
+  await freeSocket(options.socket)
+  const own = bounded(
+    http.createServer((request, response) => void answerSocket(request, parts).then((said) => reply(response, said))),
+  )
+  await listening(own, { path: options.socket }, options.socket)
+  chmodSync(options.socket, 0o600)
+  const health = bounded(
+    http.createServer((request, response) => {
+      const { method = '', url = '', headers } = request
+      reply(response, answerHealth({ method, url, host: headers.host ?? '' }, parts.watch, options.staleMs))
+    }),
+  )
+  if (options.port !== 0) {
+    await listening(
+      health,
+      { host: '127.0.0.1', port: options.port },
+      `127.0.0.1:${options.port} (port in watchdog/config.json)`,
+    )
+  }
+  return {
+    port: options.port,
+    close() {
+      own.close()
+      health.close()
+    },
+  }
+}

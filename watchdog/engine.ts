@@ -1,0 +1,110 @@
+/**
+ * The watchdog's few engine calls (sandbox.md section 7), over node:http and independent of the hub's client on purpose.
+ * E1 only the calls of `CALLS` leave this process; anything else is refused before a byte is sent.
+ * E2 every call has a deadline. E3 the list is filtered by our instance label, so foreign containers are never even seen.
+ * E4 304 on stop and 404 on removal mean done, not failed.
+ */
+import type { Clock } from './clock.ts'
+import { exchange, type Reply } from './wire.ts'
+
+export interface Container {
+  readonly id: string
+  /** Without the leading slash. */
+  readonly name: string
+  /** created, running, paused, restarting, removing, exited, dead. */
+  readonly state: string
+  /** Wall milliseconds, from the engine. */
+  readonly createdAtMs: number
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Engine {
+  ping(): Promise<void>
+  version(): Promise<string>
+  /** All containers of our instance, in any state. */
+  list(): Promise<readonly Container[]>
+  inspect(id: string): Promise<'gone' | { readonly state: string }>
+  stop(id: string, graceMs: number): Promise<'done' | 'gone'>
+  kill(id: string): Promise<'done' | 'gone'>
+  /** Forced, with its anonymous volumes. */
+  remove(id: string): Promise<'done' | 'gone'>
+}
+
+const API = '/v1.41'
+const ID = '[0-9a-f]{12,64}'
+const CALLS: readonly (readonly [string, RegExp])[] = [
+  ['GET', /^\/_ping$/],
+  ['GET', /^\/version$/],
+  ['GET', /^\/containers\/json\?all=1&limit=0&filters=[\w%.-]+$/],
+  ['GET', new RegExp(`^/containers/${ID}/json$`)],
+  ['POST', new RegExp(`^/containers/${ID}/stop\\?t=\\d{1,3}$`)],
+  ['POST', new RegExp(`^/containers/${ID}/kill$`)],
+  ['DELETE', new RegExp(`^/containers/${ID}\\?force=1&v=1$`)],
+]
+const BYTES_MAX = 8 * 1024 * 1024
+
+interface Listed {
+  readonly Id: string
+  readonly Names?: readonly string[]
+  readonly State: string
+  readonly Created: number
+  readonly Labels?: Readonly<Record<string, string>> | null
+}
+
+function containerOf(row: Listed, instance: string): Container {
+  const labels = row.Labels ?? {}
+  // The filter ran in the engine; a second look costs nothing and keeps E3 true against a broken one.
+  if (labels['hub.instance'] !== instance) throw new Error('the engine listed a container that is not ours')
+  if (!/^[0-9a-f]{12,64}$/.test(row.Id) || typeof row.State !== 'string' || !Number.isFinite(row.Created)) {
+    throw new Error('the engine listed a container in an unknown shape')
+  }
+  const name = (row.Names?.[0] ?? row.Id.slice(0, 12)).replace(/^\//, '')
+  return { id: row.Id, name, state: row.State, createdAtMs: row.Created * 1000, labels }
+}
+
+/** The closed client. `timeoutMs` bounds each call; a stop gets its own grace on top. */
+export function createEngine(
+  options: { socketPath: string; instance: string; timeoutMs: number },
+  clock: Clock,
+): Engine {
+  async function send(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0): Promise<Reply> {
+    if (!CALLS.some(([verb, shape]) => verb === method && shape.test(path))) {
+      throw new Error(`engine call refused: ${method} ${path.slice(0, 80)} is not on the closed list`)
+    }
+    const deadlineMs = options.timeoutMs + extraMs
+    const reply = await exchange(clock, {
+      socketPath: options.socketPath,
+      method,
+      path: API + path,
+      deadlineMs,
+      bytesMax: BYTES_MAX,
+    })
+    if (reply.status < 400 || reply.status === 404) return reply
+    const said = reply.body.toString('utf8', 0, 300).replaceAll(/\s+/g, ' ')
+    throw new Error(`the engine answered ${reply.status} to ${method} ${path.split('?')[0]}: ${said}`)
+  }
+  const told = async (reply: Promise<Reply>) => ((await reply).status === 404 ? 'gone' : 'done') as 'gone' | 'done'
+  const json = async (reply: Promise<Reply>): Promise<unknown> => JSON.parse((await reply).body.toString('utf8'))
+  return {
+    async ping() {
+      await send('GET', '/_ping')
+    },
+    async version() {
+      return String(((await json(send('GET', '/version'))) as { Version?: unknown }).Version)
+    },
+    async list() {
+      const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${options.instance}`] }))
+      const rows = await json(send('GET', `/containers/json?all=1&limit=0&filters=${filters}`))
+      if (!Array.isArray(rows)) throw new Error('the engine did not answer with a list')
+      return rows.map((row) => containerOf(row as Listed, options.instance))
+    },
+    async inspect(id) {
+      const reply = await send('GET', `/containers/${id}/json`)
+      if (reply.status === 404) return 'gone'
+      return { state: (JSON.parse(reply.body.toString('utf8')) as { State: { Status: string } }).State.Status }
+    },
+    stop: (id, graceMs) => told(send('POST', `/containers/${id}/stop?t=${Math.ceil(graceMs / 1000)}`, graceMs)),
+    kill: (id) => told(send('POST', `/containers/${id}/kill`)),
+    remove: (id) => told(send('DELETE', `/containers/${id}?force=1&v=1`)),
+  }
+}

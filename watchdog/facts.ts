@@ -1,0 +1,31 @@
+/** What a round learns (facts) and what it may forget at a restart (memory): the inputs of the judge beside the state. */
+import type { KeyObject } from 'node:crypto'
+import type { Reading } from './clock.ts'
+import type { Container } from './engine.ts'
+import type { Heard } from './lease.ts'
+import type { Ledger } from './ledger.ts'
+
+export interface Facts {
+  readonly now: Reading
+  /** Listed before the hub was asked. */
+  readonly containers:
+    | { readonly kind: 'listed'; readonly list: readonly Container[] }
+    | { readonly kind: 'failed'; readonly reason: string }
+  readonly heard: Heard
+  readonly ledger: Ledger
+  readonly checkpointKey: KeyObject | null
+  /** What this process itself fails at: [finding id, what it says]. */
+  readonly own: readonly (readonly [string, string])[]
+}
+
+/** What may be forgotten at a restart: counting then begins anew, which only delays. */
+export interface Memory {
+  readonly startedLineMs: number
+  readonly everAnswered: boolean
+  readonly misses: number
+  readonly engineMisses: number
+  /** Container id -> line instant of the first sight. */
+  readonly seen: Readonly<Record<string, number>>
+  /** Container id -> rounds it was acted on. */
+  readonly acted: Readonly<Record<string, number>>
+}

@@ -1,0 +1,163 @@
+/** The findings of a round: one per cause, with a level that rises as it grows worse, and the words a person reads. Pure. */
+import type { Reading } from './clock.ts'
+import type { Config } from './config.ts'
+import type { Fault } from './containers.ts'
+import type { Container } from './engine.ts'
+import type { Facts, Memory } from './facts.ts'
+import type { State } from './state.ts'
+import { planDeadlines } from './timeline.ts'
+import { instantText, spanText } from './wording.ts'
+
+export interface Finding {
+  /** The cause; alerts are raised and resolved by it. */
+  readonly id: string
+  /** 1 and up; a rise is told again, louder. */
+  readonly level: number
+  readonly severity: 'warning' | 'critical'
+  /** Whether the backup contact is told (their channels come with the contact). */
+  readonly contact: boolean
+  readonly text: string
+}
+
+export interface Verdict {
+  readonly container: Container
+  readonly fault: Fault | 'unattended_stop'
+  /** Rounds in which it was already acted on. */
+  readonly actedRounds: number
+}
+
+const WALL_BACK_MS = 5_000
+/** After so many rounds of acting in vain the alarm is a louder one (safety.md section 4, "Acting"). */
+const ACTED_ROUNDS_MAX = 3
+const NAMED_MAX = 8
+
+const WORDS: Readonly<Record<Verdict['fault'], string>> = {
+  ttl_passed: 'past their time to live',
+  boot_mismatch: 'running with the deadline of another boot',
+  deadline_unreadable: 'without a readable deadline',
+  orphan: 'that belong to no live session',
+  unattended_stop: 'left after the unattended stop',
+}
+
+/** One finding for all containers of one fault. */
+function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[]): Finding[] {
+  // The unattended stop is told by itself; only what it left behind is news.
+  const own = verdicts.filter((one) => one.fault === fault && (fault !== 'unattended_stop' || one.actedRounds > 0))
+  if (own.length === 0) return []
+  const stuck = own.filter((one) => one.actedRounds >= ACTED_ROUNDS_MAX)
+  const names = own.slice(0, NAMED_MAX).map((one) => `${one.container.name} (${one.container.state})`)
+  const more = own.length > NAMED_MAX ? ` and ${own.length - NAMED_MAX} more` : ''
+  const base = `${own.length} containers ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
+  const id = fault === 'unattended_stop' ? 'unattended_remains' : fault
+  if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', contact: false, text: base }]
+  const ids = stuck.slice(0, NAMED_MAX).map((one) => one.container.id.slice(0, 12))
+  const text = `${base} ${stuck.length} did not go away in ${ACTED_ROUNDS_MAX} rounds of removing. On the host run: docker rm -f ${ids.join(' ')}`
+  return [{ id, level: 2, severity: 'critical', contact: false, text }]
+}
+
+export const containerFindings = (verdicts: readonly Verdict[]): Finding[] =>
+  (Object.keys(WORDS) as Verdict['fault'][]).flatMap((fault) => containerFinding(fault, verdicts))
+
+/** Everything but presence and containers. `memory` already counts this round. */
+export function plainFindings(state: State, memory: Memory, facts: Facts, config: Config): Finding[] {
+  const { heard, now, ledger, containers } = facts
+  const found: Finding[] = []
+  const warn = (id: string, text: string) => found.push({ id, level: 1, severity: 'warning', contact: false, text })
+  const alarm = (id: string, text: string, contact: boolean) =>
+    found.push({ id, level: 1, severity: 'critical', contact, text })
+  // An open alert outlives a restart of this process, which begins its counts anew: only an answer ends it.
+  const over = (misses: number, id: string) => misses >= config.missesMax || state.alerts[id] !== undefined
+  const hubGone = over(memory.misses, 'hub_health') && state.announced === null && heard.kind !== 'answer'
+  if (hubGone) {
+    warn(
+      'hub_health',
+      `The hub did not answer ${config.missesMax} leases in a row (${heard.reason}); it dispatches nothing. See its log, then: hub up`,
+    )
+  }
+  if (heard.kind === 'forged') {
+    alarm(
+      'hub_forged',
+      `Something on the hub's socket answered a lease wrongly: ${heard.reason}. It was not believed.`,
+      false,
+    )
+  }
+  if (ledger.kind === 'damaged') {
+    warn(
+      'ledger',
+      `ledger.json is damaged (${ledger.reason}). Without it no orphan is removed while the hub is away; deadlines still are.`,
+    )
+  } else if (ledger.kind === 'missing' && hubGone) {
+    warn(
+      'ledger',
+      'ledger.json is missing and the hub is away: no orphan is removed, deadlines still are. Start the hub: hub up',
+    )
+  }
+  if (over(memory.engineMisses, 'engine_unavailable') && containers.kind === 'failed') {
+    warn(
+      'engine_unavailable',
+      `The container engine did not answer ${config.missesMax} times (${containers.reason}); nothing can be removed. See: docker info`,
+    )
+  }
+  if (state.throughput !== null && state.lineMs - state.throughput.sinceMs >= config.throughputWindowMs) {
+    warn(
+      'throughput',
+      `Tasks are waiting and none was started for ${Math.round(config.throughputWindowMs / 60_000)} min. See: hub status`,
+    )
+  }
+  if (state.mismatchSinceMs !== null) {
+    alarm(
+      'witness_mismatch',
+      'The audit log is not the one that was witnessed; evidence is kept in watchdog/evidence. Run: hub audit verify',
+      true,
+    )
+  }
+  if (heard.kind === 'answer' && facts.checkpointKey === null && heard.answer.checkpoints.length > 0) {
+    warn(
+      'witness_unproven',
+      'keys/checkpoint.pub is missing or broken, so the audit log is not witnessed. Restore it from a backup.',
+    )
+  }
+  if (now.wallMs < state.wallHighMs - WALL_BACK_MS) {
+    warn(
+      'clock_fault',
+      'The wall clock went back. Spans are counted by boot time and did not change. Check time synchronisation.',
+    )
+  }
+  if (state.lost) {
+    warn(
+      'state_lost',
+      'The watchdog lost its memory and holds safe mode. It ends with: hub heartbeat; then run hub audit verify',
+    )
+  }
+  for (const [id, text] of facts.own) warn(id, text)
+  return found
+}
+
+/** The operator's presence as findings: the levels are the steps of safety.md section 3. */
+export function presenceFindings(state: State, now: Reading, config: Config): Finding[] {
+  const p = state.presence
+  const plan = planDeadlines(p, config)
+  const at = (presenceMs: number) => instantText(now.wallMs + presenceMs - p.nowMs, now.wallMs, config.zone)
+  const findings: Finding[] = []
+  const ageMs = p.nowMs - plan.baseMs
+  const steps = [config.remindFirstMs, config.remindLastMs, config.missedMs]
+  const dueLevel = steps.filter((step) => ageMs >= step).length
+  if (dueLevel > 0) {
+    const word = dueLevel === 3 ? 'The heartbeat was missed.' : 'A heartbeat is due soon.'
+    const text = `${word} Last sign of the operator ${spanText(ageMs)} ago, due ${at(plan.dueAtMs)}, safe mode ${at(plan.safeAtMs)}. Run: hub heartbeat`
+    findings.push({ id: 'heartbeat_due', level: dueLevel, severity: 'warning', contact: false, text })
+  }
+  if (p.safeSinceMs !== null) {
+    const safeForMs = p.nowMs - (p.ceilingFromMs ?? p.safeSinceMs)
+    const awake = p.wakeUntilMs === null || p.nowMs >= p.wakeUntilMs
+    const later = [config.safeRemindFirstMs, config.safeRemindLastMs].filter((step) => safeForMs >= step).length
+    const level = awake ? 2 + later : 1
+    const text = `Safe mode since ${at(p.safeSinceMs)}: nothing new starts. Everything stops by itself ${at(Math.max(plan.stopAtMs, p.wakeUntilMs ?? 0))}. It ends with: hub heartbeat`
+    findings.push({ id: 'heartbeat_missed', level, severity: 'warning', contact: awake, text })
+  }
+  if (p.stoppedSinceMs !== null) {
+    const text = `Unattended stop ${at(p.stoppedSinceMs)}: every container is removed and nothing is dispatched. To go on: hub up, then hub heartbeat`
+    findings.push({ id: 'unattended_stop', level: 1, severity: 'warning', contact: true, text })
+  }
+  return findings
+}

@@ -1,0 +1,61 @@
+/** Where the watchdog's files stand, and its two inputs from `hub init`: the instance id and the key it shares with the hub. */
+import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { StartError } from './config.ts'
+
+/** Paths of one home (protocol.md section 1). */
+export function pathsOf(home: string) {
+  const own = path.join(home, 'watchdog')
+  return {
+    own,
+    config: path.join(own, 'config.json'),
+    state: path.join(own, 'state'),
+    run: path.join(own, 'run'),
+    socket: path.join(own, 'run', 'watchdog.sock'),
+    alerts: path.join(own, 'alerts.log'),
+    evidence: path.join(own, 'evidence'),
+    pid: path.join(own, 'watchdog.pid'),
+    key: path.join(home, 'keys', 'watchdog.key'),
+    checkpointKey: path.join(home, 'keys', 'checkpoint.pub'),
+    instance: path.join(home, 'instance'),
+    hubSocket: path.join(home, 'run', 'watchdog.sock'),
+    ledger: path.join(home, 'ledger.json'),
+  }
+}
+export type Paths = ReturnType<typeof pathsOf>
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new StartError(`${what} ${file} cannot be read (${(error as Error).message}); run: hub init`)
+  }
+}
+
+/** The instance id of a home. @throws StartError */
+export function readInstance(file: string): string {
+  const text = readText(file, 'the instance id').trim()
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) {
+    throw new StartError(`${file} does not hold a lower-case UUID; restore it from a backup`)
+  }
+  return text
+}
+
+/** The 32-byte key shared with the hub. A mode wider than 0600 stops the start (T92). @throws StartError */
+export function readKey(file: string): Buffer {
+  const text = readText(file, 'the key')
+  const mode = statSync(file).mode & 0o777
+  if ((mode & 0o077) !== 0) {
+    throw new StartError(
+      `${file} has mode ${mode.toString(8)}; others may have read it: renew it, or chmod 600 ${file}`,
+    )
+  }
+  if (!/^[0-9a-f]{64}\n?$/.test(text)) throw new StartError(`${file} must hold 64 hex characters; restore it`)
+  return Buffer.from(text.trim(), 'hex')
+}
+
+/** Makes a private folder, or makes an existing one private. */
+export function privateFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  chmodSync(folder, 0o700)
+}

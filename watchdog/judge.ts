@@ -1,0 +1,147 @@
+/**
+ * Facts, memory and state in; findings, what to act on, and the next state out. Pure: no clock, no disk, no engine.
+ * J1 no container is called an orphan without evidence: a valid answer of the hub or a whole ledger. J2 deadlines by label need neither.
+ * J3 a hub that does not answer is judged by count, never trusted. J4 announced silence hides health findings only.
+ */
+import type { Reading } from './clock.ts'
+import type { Config } from './config.ts'
+import { judgeDeadline, judgeOrphan } from './containers.ts'
+import type { Facts, Memory } from './facts.ts'
+import { containerFindings, type Finding, plainFindings, presenceFindings, type Verdict } from './findings.ts'
+import type { Answer, Lease } from './lease.ts'
+import type { Announced, State } from './state.ts'
+import { elapsedBetween, planDeadlines, planPresence } from './timeline.ts'
+import { judgeWitness } from './witness.ts'
+
+export interface Judgement {
+  readonly state: State
+  readonly memory: Memory
+  readonly findings: readonly Finding[]
+  readonly recycle: readonly Verdict[]
+  /** An answer to keep as evidence. */
+  readonly evidence: string | null
+}
+
+/** How long an announced stop may go on answering before it counts as called off. */
+const STOP_ANNOUNCED_MS = 3_600_000
+
+export const firstMemory = (lineMs: number): Memory => ({
+  startedLineMs: lineMs,
+  everAnswered: false,
+  misses: 0,
+  engineMisses: 0,
+  seen: {},
+  acted: {},
+})
+
+/** The state moved to now: line, mark and presence. Done before the lease, so that a passed deadline is in it. Pure. */
+export function planAdvance(state: State, now: Reading, config: Config): State {
+  const gap = elapsedBetween(state.mark, now)
+  return {
+    ...state,
+    lineMs: state.lineMs + gap.elapsedMs,
+    mark: now,
+    wallHighMs: Math.max(state.wallHighMs, now.wallMs),
+    presence: planPresence(state.presence, gap, config),
+  }
+}
+
+/** The conditions this process holds; each demands safe mode. */
+export function conditionsOf(state: State): readonly string[] {
+  return [
+    ...(state.presence.safeSinceMs === null ? [] : ['heartbeat_missed']),
+    ...(state.presence.stoppedSinceMs === null ? [] : ['unattended_stop']),
+    ...(state.mismatchSinceMs === null ? [] : ['witness_mismatch']),
+  ]
+}
+
+/** The lease that a state gives. Only durations cross between the processes (T76). */
+export function planLease(state: State, config: Config): Lease {
+  const p = state.presence
+  const conditions = conditionsOf(state)
+  return {
+    epoch: state.epoch,
+    bootId: state.mark.bootId,
+    intervalMs: config.intervalMs,
+    heartbeatAgeMs: p.nowMs - p.strongAtMs,
+    deadlineInMs: Math.max(0, planDeadlines(p, config).safeAtMs - p.nowMs),
+    demand: conditions.length > 0 ? 'safe' : 'normal',
+    conditions,
+  }
+}
+
+/** An announcement made now, from the door or from an answer. */
+export function announcedNow(kind: Announced['kind'], lineMs: number, forMs: number, config: Config): Announced {
+  const mostMs = kind === 'restart' ? config.restartSilenceMs : STOP_ANNOUNCED_MS
+  return { kind, untilMs: lineMs + Math.min(forMs, mostMs), away: false }
+}
+
+function planAnnounced(
+  known: Announced | null,
+  answer: Answer | null,
+  lineMs: number,
+  config: Config,
+): Announced | null {
+  if (answer?.announced) return announcedNow(answer.announced.kind, lineMs, Number.MAX_SAFE_INTEGER, config)
+  if (known === null) return null
+  // Back again, or still there long after it said it would go.
+  if (answer !== null) return known.away || lineMs > known.untilMs ? null : known
+  if (known.kind === 'restart' && lineMs > known.untilMs) return null
+  return { ...known, away: true }
+}
+
+function planThroughput(known: State['throughput'], answer: Answer | null, lineMs: number): State['throughput'] {
+  if (answer === null || answer.mode !== 'normal' || answer.queued === 0) return null
+  return known?.dispatched === answer.dispatched ? known : { dispatched: answer.dispatched, sinceMs: lineMs }
+}
+
+function judgeContainers(state: State, memory: Memory, facts: Facts, config: Config): Verdict[] {
+  if (facts.containers.kind === 'failed') return []
+  const { heard, ledger, now } = facts
+  const sessions = heard.kind === 'answer' ? heard.answer.sessions : ledger.kind === 'read' ? ledger.sessions : null
+  return facts.containers.list.flatMap((container) => {
+    const seenForMs = state.lineMs - (memory.seen[container.id] ?? state.lineMs)
+    const orphan = () =>
+      sessions && judgeOrphan(container, sessions, { seenForMs, wallMs: now.wallMs }, config.orphanAgeMs)
+    const stopped = state.presence.stoppedSinceMs === null ? null : ('unattended_stop' as const)
+    const fault = stopped ?? judgeDeadline(container, now, config.ttlGraceMs) ?? orphan()
+    return fault ? [{ container, fault, actedRounds: memory.acted[container.id] ?? 0 }] : []
+  })
+}
+
+/** One round's judgement over a state that was already advanced to `facts.now`. */
+export function judge(before: State, known: Memory, facts: Facts, config: Config): Judgement {
+  const answer = facts.heard.kind === 'answer' ? facts.heard.answer : null
+  const listed = facts.containers.kind === 'listed' ? facts.containers.list : null
+  const starting = !known.everAnswered && before.lineMs - known.startedLineMs < config.startGraceMs
+  const word = answer && judgeWitness(before.witness, answer, before.instance, facts.checkpointKey)
+  const isNew = word?.kind === 'mismatch' && before.mismatchSinceMs === null
+  const announced = planAnnounced(before.announced, answer, before.lineMs, config)
+  const resting = announced !== null && announced.kind !== 'restart' && answer === null
+  // Only an engine that says so proves that nothing of ours is left; while it is silent the clock keeps what it had.
+  const paused = resting && (listed === null ? before.presence.paused : listed.length === 0)
+  const state: State = {
+    ...before,
+    announced,
+    throughput: planThroughput(before.throughput, answer, before.lineMs),
+    witness: word?.kind === 'accepted' ? word.witness : before.witness,
+    mismatchSinceMs: isNew ? before.lineMs : before.mismatchSinceMs,
+    presence: { ...before.presence, paused },
+  }
+  const counted: Memory = {
+    ...known,
+    everAnswered: known.everAnswered || answer !== null,
+    misses: answer !== null ? 0 : known.misses + (starting ? 0 : 1),
+    engineMisses: listed !== null ? 0 : known.engineMisses + 1,
+    seen: listed ? Object.fromEntries(listed.map((one) => [one.id, known.seen[one.id] ?? before.lineMs])) : known.seen,
+  }
+  const recycle = judgeContainers(state, counted, facts, config)
+  const findings = [
+    ...plainFindings(state, counted, facts, config),
+    ...presenceFindings(state, facts.now, config),
+    ...containerFindings(recycle),
+  ]
+  const acted = listed ? Object.fromEntries(recycle.map((one) => [one.container.id, one.actedRounds + 1])) : known.acted
+  const evidence = isNew && answer && word.kind === 'mismatch' ? `${word.reason}\n${answer.raw}\n` : null
+  return { state, memory: { ...counted, acted }, findings, recycle, evidence }
+}

@@ -1,0 +1,172 @@
+/**
+ * The watchdog's line to the hub: the lease of each round and the word to shut down (safety.md section 2, threats.md section 10).
+ * Both bodies and both answers carry a MAC over label and raw bytes; an answer must echo this epoch and counter, so none can be replayed (T92).
+ */
+import type { Clock } from './clock.ts'
+import { macHex, sameHex } from './digest.ts'
+import { exchange } from './wire.ts'
+import type { Checkpoint } from './witness.ts'
+
+export interface Session {
+  readonly session: string
+  readonly container: string
+  readonly containerId: string | null
+  readonly agent: string
+  readonly generation: number
+  readonly attempt: number
+  readonly expiresAtMs: number
+  readonly expiresBoot: string
+}
+
+export interface Lease {
+  readonly epoch: number
+  readonly bootId: string
+  readonly intervalMs: number
+  readonly heartbeatAgeMs: number
+  readonly deadlineInMs: number
+  readonly demand: 'normal' | 'safe'
+  readonly conditions: readonly string[]
+}
+
+export interface Answer {
+  readonly mode: string
+  readonly conditions: readonly string[]
+  readonly dispatched: number
+  readonly queued: number
+  readonly auditSize: number
+  readonly auditHead: string
+  readonly checkpoints: readonly Checkpoint[]
+  readonly sessions: readonly Session[]
+  readonly announced: { readonly kind: 'restart' | 'shutdown' | 'down' } | null
+  /** As it came, for evidence. */
+  readonly raw: string
+}
+
+/** `silent`: nobody answered. `refused`: the hub said no. `forged`: an answer that is not the hub's to this lease. */
+export type Heard =
+  | { readonly kind: 'answer'; readonly answer: Answer }
+  | { readonly kind: 'silent' | 'refused' | 'forged'; readonly reason: string }
+
+export interface Confirmed {
+  readonly container: string
+  readonly outcome: 'gone' | 'already_gone' | 'failed'
+  readonly reason?: string
+}
+
+export interface HubLine {
+  lease(lease: Lease): Promise<Heard>
+  /** Asks the hub to stop everything and report; null if it did not within the deadline. */
+  shutdown(epoch: number, reason: string, deadlineMs: number): Promise<readonly Confirmed[] | null>
+}
+
+type Row = Readonly<Record<string, unknown>>
+const isRow = (value: unknown): value is Row => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 512
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isList = <T>(value: unknown, max: number, item: (one: unknown) => one is T): value is T[] =>
+  Array.isArray(value) && value.length <= max && value.every(item)
+
+/** Whether a value of an answer or a ledger is one live session. */
+export function isSession(value: unknown): value is Session {
+  return (
+    isRow(value) &&
+    [value.session, value.container, value.agent, value.expiresBoot].every(isText) &&
+    (value.containerId === null || isText(value.containerId)) &&
+    [value.generation, value.attempt, value.expiresAtMs].every(isCount)
+  )
+}
+
+function isCheckpoint(value: unknown): value is Checkpoint {
+  return (
+    isRow(value) &&
+    ['head', 'previous', 'instance', 'bootId', 'signature'].every((key) => isText(value[key])) &&
+    isCount(value.size) &&
+    isCount(value.wallMs)
+  )
+}
+
+const KINDS = ['restart', 'shutdown', 'down'] as const
+
+/** Reads an answer whose MAC is already proven; a reason instead if its shape or echo is wrong. Pure. */
+export function parseAnswer(raw: string, instance: string, epoch: number, counter: number): Answer | string {
+  let value: unknown
+  try {
+    value = JSON.parse(raw)
+  } catch {
+    return 'it is not JSON'
+  }
+  if (!isRow(value) || value.version !== 1) return 'its version is unknown'
+  if (value.instance !== instance) return 'it is of another instance'
+  if (value.epoch !== epoch || value.counter !== counter) return 'it echoes another lease'
+  const { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced } = value
+  if (!isText(mode) || !isList(conditions, 64, isText)) return 'its mode is malformed'
+  if (!isCount(dispatched) || !isCount(queued) || !isCount(auditSize)) return 'its counts are malformed'
+  if (!isText(auditHead) || !isList(checkpoints, 1024, isCheckpoint)) return 'its audit head is malformed'
+  if (!isList(sessions, 4096, isSession)) return 'its sessions are malformed'
+  const kind = isRow(announced) ? KINDS.find((one) => one === announced.kind) : undefined
+  if (announced !== null && kind === undefined) return 'its announcement is malformed'
+  const told = kind === undefined ? null : { kind }
+  return { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced: told, raw }
+}
+
+const OUTCOMES = ['gone', 'already_gone', 'failed'] as const
+function confirmedOf(value: unknown): Confirmed[] {
+  const rows = isRow(value) && Array.isArray(value.containers) ? value.containers : []
+  return rows.flatMap((row: unknown) => {
+    const outcome = isRow(row) ? OUTCOMES.find((one) => one === row.outcome) : undefined
+    if (!isRow(row) || outcome === undefined || !isText(row.container)) return []
+    const reason = isText(row.reason) ? { reason: row.reason } : {}
+    return [{ container: row.container, outcome, ...reason }]
+  })
+}
+
+/** The line over the hub's Unix socket. One counter runs through leases and shutdowns of an epoch. */
+export function createHubLine(
+  options: { socketPath: string; key: Buffer; instance: string; timeoutMs: number },
+  clock: Clock,
+): HubLine {
+  let counter = 0
+  async function say(path: string, label: string, body: object, deadlineMs: number) {
+    const text = JSON.stringify(body)
+    const headers = { 'hub-mac': macHex(options.key, `${label}-v1`, text) }
+    const { socketPath } = options
+    const reply = await exchange(clock, {
+      socketPath,
+      method: 'POST',
+      path,
+      headers,
+      body: text,
+      deadlineMs,
+      bytesMax: 4e6,
+    })
+    const mac = String(reply.headers['hub-mac'] ?? '')
+    return { reply, proven: sameHex(mac, macHex(options.key, `${label}-answer-v1`, reply.body)) }
+  }
+  return {
+    async lease(lease) {
+      counter += 1
+      const mine = counter
+      const body = { version: 1, instance: options.instance, counter: mine, ...lease }
+      try {
+        const { reply, proven } = await say('/v1/lease', 'hub-lease', body, options.timeoutMs)
+        if (reply.status !== 200) return { kind: 'refused', reason: `the hub answered ${reply.status}` }
+        if (!proven) return { kind: 'forged', reason: 'its MAC is wrong' }
+        const answer = parseAnswer(reply.body.toString('utf8'), options.instance, lease.epoch, mine)
+        return typeof answer === 'string' ? { kind: 'forged', reason: answer } : { kind: 'answer', answer }
+      } catch (error) {
+        return { kind: 'silent', reason: (error as Error).message }
+      }
+    },
+    async shutdown(epoch, reason, deadlineMs) {
+      counter += 1
+      const body = { version: 1, instance: options.instance, epoch, counter, reason }
+      try {
+        const { reply, proven } = await say('/v1/shutdown', 'hub-shutdown', body, deadlineMs)
+        if (reply.status !== 200 || !proven) return null
+        return confirmedOf(JSON.parse(reply.body.toString('utf8')))
+      } catch {
+        return null
+      }
+    },
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * The watch itself: state, rounds, and what the door may ask of it. main.ts runs it; tests run it with a fake clock and engine.
+ * R1 the state moves only in `commit`, synchronously, between two awaits: a heartbeat that arrives during a round is never lost.
+ * R2 a heartbeat is persisted before it is answered; a passed deadline is persisted before the lease that carries it.
+ * R3 one round never throws; a failing part is reported by the next.
+ */
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Acts, Stopped } from './act.ts'
+import { type Alerts, planAlerts } from './alerts.ts'
+import type { Clock } from './clock.ts'
+import type { Config } from './config.ts'
+import { privateFolder } from './home.ts'
+import { announcedNow, conditionsOf, firstMemory, judge, planAdvance, planLease } from './judge.ts'
+import type { Observe } from './observe.ts'
+import type { Announced, State, StateFile } from './state.ts'
+import { planDeadlines, planHeartbeat } from './timeline.ts'
+
+export interface Log {
+  info(fields: object, text: string): void
+  warn(fields: object, text: string): void
+}
+
+export interface Watch {
+  /** One round: advance, lease, observe, judge, act. Never throws. True if the next should follow at once. */
+  round(): Promise<boolean>
+  /** @throws if the disk did not take it; then it does not count. */
+  heartbeat(strong: boolean): {
+    acceptedAtMs: number
+    dueAtMs: number
+    dueInMs: number
+    safeAtMs: number
+    stopAtMs: number
+  }
+  announce(kind: Announced['kind'], forMs: number): void
+  shutdown(reason: string): Promise<Stopped>
+  /** The operator accepts the hub's present head; false if it is not the head last shown. */
+  acceptHead(head: string): boolean
+  status(): Readonly<Record<string, unknown>>
+  /** Milliseconds since the last finished round; null before the first. */
+  roundAgeMs(): number | null
+}
+
+/** The watch over one home, from the state it starts with. */
+export function createWatch(
+  options: { config: Config; evidence: string; first: State },
+  parts: { clock: Clock; file: StateFile; observe: Observe; acts: Acts; alerts: Alerts; log: Log },
+): Watch {
+  const { config } = options
+  const { clock, log } = parts
+  let state = options.first
+  let memory = firstMemory(state.lineMs)
+  let stateFault: string | null = null
+  let shown: { size: number; head: string } | null = null
+  let hub = { answering: false, mode: 'unknown', reason: 'not asked yet' }
+  let engine = 'not asked yet'
+  let finished: { rounds: number; bootMs: number } | null = null
+  let stopping: Promise<Stopped> | null = null
+
+  function commit(next: State): void {
+    parts.file.save(next)
+    state = next
+    stateFault = null
+  }
+  /** For what must go on although the disk fails; the fault becomes a finding. */
+  function tryCommit(next: State): void {
+    try {
+      commit(next)
+    } catch (error) {
+      state = next
+      stateFault = (error as Error).message
+    }
+  }
+  const roundAgeMs = () => (finished === null ? null : Math.max(0, clock.read().bootMs - finished.bootMs))
+  const advanced = () => planAdvance(state, clock.read(), config)
+
+  function keepEvidence(text: string): void {
+    try {
+      privateFolder(options.evidence)
+      writeFileSync(path.join(options.evidence, `witness-${state.mark.wallMs}.txt`), text, { mode: 0o600, flag: 'wx' })
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'evidence could not be kept')
+    }
+  }
+
+  /** Only one stop runs at a time; who asks again gets the same answer. */
+  function stopEverything(reason: string): Promise<Stopped> {
+    stopping ??= parts.acts.stopEverything(state.epoch, reason).finally(() => {
+      stopping = null
+    })
+    return stopping
+  }
+
+  async function oneRound(): Promise<boolean> {
+    const stoppedBefore = state.presence.stoppedSinceMs !== null
+    tryCommit(advanced())
+    const leased = planLease(state, config)
+    const stateOwn =
+      stateFault === null ? [] : [['state_failing', `The watchdog cannot write its state: ${stateFault}`] as const]
+    const facts = await parts.observe(leased, [...stateOwn, ...parts.alerts.failing()])
+
+    const judged = judge(advanced(), memory, facts, config)
+    memory = judged.memory
+    const told = planAlerts(judged.state.alerts, judged.findings, judged.state.lineMs)
+    for (const event of told.events) log.warn({ ...event }, 'alert')
+    try {
+      parts.alerts.tell(told.events)
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'the alert file could not be written')
+    }
+    tryCommit({ ...judged.state, alerts: told.alerts })
+    if (judged.evidence !== null) keepEvidence(judged.evidence)
+    const { heard } = facts
+    hub =
+      heard.kind === 'answer'
+        ? { answering: true, mode: heard.answer.mode, reason: '' }
+        : { answering: false, mode: 'offline', reason: heard.reason }
+    engine = facts.containers.kind === 'listed' ? 'ok' : facts.containers.reason
+    if (heard.kind === 'answer') shown = { size: heard.answer.auditSize, head: heard.answer.auditHead }
+
+    if (state.presence.stoppedSinceMs !== null && !stoppedBefore) {
+      // The hub ends with it; its silence afterwards is no news.
+      tryCommit({ ...state, announced: announcedNow('shutdown', state.lineMs, Number.MAX_SAFE_INTEGER, config) })
+      const stopped = await stopEverything('unattended_stop')
+      log.warn({ ...stopped }, 'unattended stop')
+    } else if (judged.recycle.length > 0) {
+      const done = await parts.acts.recycle(judged.recycle.map((one) => one.container))
+      for (const one of done) log.info({ ...one }, 'recycled')
+    }
+    finished = { rounds: (finished?.rounds ?? 0) + 1, bootMs: clock.read().bootMs }
+    return conditionsOf(state).join() !== leased.conditions.join()
+  }
+
+  return {
+    async round() {
+      try {
+        return await oneRound()
+      } catch (error) {
+        log.warn({ reason: (error as Error).stack ?? String(error) }, 'a round failed')
+        return false
+      }
+    },
+    heartbeat(strong) {
+      const before = advanced()
+      const presence = planHeartbeat(before.presence, strong, config)
+      // The operator is here and has seen the clock: what it says now is the new mark.
+      const seen = strong ? { wallHighMs: before.mark.wallMs, lost: false } : {}
+      commit({ ...before, ...seen, presence })
+      const plan = planDeadlines(presence, config)
+      const acceptedAtMs = before.mark.wallMs
+      const atMs = (presenceMs: number) => acceptedAtMs + presenceMs - presence.nowMs
+      const dueInMs = plan.dueAtMs - presence.nowMs
+      return {
+        acceptedAtMs,
+        dueAtMs: atMs(plan.dueAtMs),
+        dueInMs,
+        safeAtMs: atMs(plan.safeAtMs),
+        stopAtMs: atMs(plan.stopAtMs),
+      }
+    },
+    announce(kind, forMs) {
+      const before = advanced()
+      commit({ ...before, announced: announcedNow(kind, before.lineMs, forMs, config) })
+    },
+    async shutdown(reason) {
+      const before = advanced()
+      // Stopping is never refused: not even when the announcement cannot be written.
+      tryCommit({ ...before, announced: announcedNow('shutdown', before.lineMs, Number.MAX_SAFE_INTEGER, config) })
+      const stopped = await stopEverything(reason)
+      log.warn({ reason, ...stopped }, 'shutdown')
+      return stopped
+    },
+    acceptHead(head) {
+      if (shown === null || shown.head !== head) return false
+      // The next checkpoints are taken as a new beginning; their signatures still count.
+      commit({ ...advanced(), witness: null, mismatchSinceMs: null })
+      return true
+    },
+    status() {
+      const now = advanced()
+      const p = now.presence
+      const plan = planDeadlines(p, config)
+      return {
+        version: 1,
+        instance: now.instance,
+        epoch: now.epoch,
+        rounds: finished?.rounds ?? 0,
+        roundAgeMs: roundAgeMs(),
+        hub: { ...hub, misses: memory.misses, announced: now.announced?.kind ?? null },
+        engine,
+        demand: conditionsOf(now).length > 0 ? 'safe' : 'normal',
+        conditions: conditionsOf(now),
+        heartbeat: {
+          strongAgeMs: p.nowMs - p.strongAtMs,
+          weakAgeMs: p.weakAtMs === null ? null : p.nowMs - p.weakAtMs,
+          dueInMs: plan.dueAtMs - p.nowMs,
+          safeInMs: plan.safeAtMs - p.nowMs,
+          stopInMs: plan.stopAtMs - p.nowMs,
+          paused: p.paused,
+        },
+        witness: now.witness && { size: now.witness.size, head: now.witness.head },
+        alerts: Object.entries(now.alerts).map(([finding, one]) => ({
+          finding,
+          level: one.level,
+          forMs: now.lineMs - one.sinceMs,
+        })),
+      }
+    },
+    roundAgeMs,
+  }
+}
