@@ -67,6 +67,7 @@ export function planLease(state: State, config: Config): Lease {
     deadlineInMs: Math.max(0, planDeadlines(p, config).safeAtMs - p.nowMs),
     demand: conditions.length > 0 ? 'safe' : 'normal',
     conditions,
+    witnessSize: state.witness?.size ?? 0,
   }
 }
 

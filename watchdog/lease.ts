@@ -26,6 +26,8 @@ export interface Lease {
   readonly deadlineInMs: number
   readonly demand: 'normal' | 'safe'
   readonly conditions: readonly string[]
+  /** Size of the last checkpoint witnessed; the answer brings those after it. */
+  readonly witnessSize: number
 }
 
 export interface Answer {

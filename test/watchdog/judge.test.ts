@@ -363,6 +363,7 @@ describe('the witness', () => {
       return w
     }
     expect(good().state.witness).toMatchObject({ size: 9, head: head('b') })
+    expect(planLease(good().state, config).witnessSize).toBe(9)
     expect(good().step(1, shown(13, head('d'), [one, two, three])).state.witness?.size).toBe(12)
     expect(good().step(1, shown(9, head('b'), [])).ids).toEqual([])
     const other = makeHome()
@@ -370,6 +371,7 @@ describe('the witness', () => {
     const bad = [
       shown(8, ZEROS, []),
       shown(9, head('x'), []),
+      shown(10, head('y'), [makeCheckpoint(checkpointKey, 9, head('x'), one)]),
       shown(9, head('x'), [makeCheckpoint(checkpointKey, 9, head('x'), one)]),
       shown(12, head('c'), [makeCheckpoint(checkpointKey, 12, head('c'), one)]),
       shown(12, head('c'), [makeCheckpoint(other.checkpointKey, 12, head('c'), two)]),

@@ -17,6 +17,7 @@ const lease: Lease = {
   deadlineInMs: 9,
   demand: 'normal',
   conditions: [],
+  witnessSize: 0,
 }
 const closers: (() => void)[] = []
 afterEach(() => {

@@ -113,8 +113,8 @@ async function scene(spans: object) {
   const told = () =>
     (existsSync(paths.alerts)
       ? readFileSync(paths.alerts, 'utf8')
-          .trim()
           .split('\n')
+          .filter((one) => one.endsWith('}'))
           .map((one) => JSON.parse(one) as { event: string; finding: string })
       : []
     ).map((one) => `${one.event} ${one.finding}`)

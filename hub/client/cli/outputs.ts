@@ -1,8 +1,7 @@
 /** `hub artifact ...` and `hub events`: what tasks left, and what happens now. */
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import type { HubEvent } from '../../protocol/events.ts'
 import type { ArtifactView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
@@ -49,18 +48,17 @@ export const artifactGet: Run = async (context, [sha256 = ''], options) => {
   const out = options.out as string | undefined
   if (out !== undefined) {
     const draft = `${out}.${randomUUID().slice(0, 8)}.part`
-    const file = createWriteStream(draft, { flags: 'wx', mode: 0o600 })
     try {
-      await once(file, 'open')
-      const bytes = await copyArtifact(context, sha256, async (part) => {
-        if (!file.write(part)) await once(file, 'drain')
-      })
-      file.end()
-      await once(file, 'close')
+      let bytes = 0
+      {
+        await using file = await open(draft, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
+          throw usage(`--out: ${out} cannot be written (${error.code})`, 'name a file in a folder of yours')
+        })
+        bytes = await copyArtifact(context, sha256, (part) => file.writeFile(part))
+      }
       await rename(draft, out)
       terminal.note(`wrote ${out}, ${sizeText(bytes)}`)
     } finally {
-      file.destroy()
       await rm(draft, { force: true })
     }
     return EXIT.done

@@ -99,8 +99,8 @@ export function compareInspect(sent: CreateBody, inspect: unknown, id: string): 
     if (!same) differences.push({ field, expected, found })
   }
   const { HostConfig: sentHost, ...sentConfig } = sent
-  const config = isRow(inspect['Config']) ? inspect['Config'] : {}
-  const host = isRow(inspect['HostConfig']) ? inspect['HostConfig'] : {}
+  const config = isRow(inspect.Config) ? inspect.Config : {}
+  const host = isRow(inspect.HostConfig) ? inspect.HostConfig : {}
 
   compareSection('Config', { ...sentConfig, Hostname: id.slice(0, 12) }, config, check, isEmpty)
   compareSection('HostConfig', sentHost, host, check)
@@ -120,9 +120,9 @@ export function compareInspect(sent: CreateBody, inspect: unknown, id: string): 
       Propagation: mount.BindOptions.Propagation,
     })),
   }
-  check('Id', id, inspect['Id'])
+  check('Id', id, inspect.Id)
   for (const [name, expected] of Object.entries(outside)) check(name, expected, inspect[name])
-  const networks = isRow(inspect['NetworkSettings']) ? inspect['NetworkSettings']['Networks'] : undefined
+  const networks = isRow(inspect.NetworkSettings) ? inspect.NetworkSettings.Networks : undefined
   const names = isRow(networks) ? Object.keys(networks) : []
   check('NetworkSettings.Networks', ['none'], names)
   for (const [name, found] of Object.entries(inspect)) {

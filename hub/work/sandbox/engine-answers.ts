@@ -50,19 +50,19 @@ export function imageOf(value: unknown): ImageFact {
   const config = said.Config ?? {}
   return {
     id: said.Id,
-    user: String(config['User'] ?? ''),
-    volumes: keys(config['Volumes']),
-    env: list(config['Env']),
-    labels: (config['Labels'] ?? {}) as Record<string, string>,
-    exposedPorts: keys(config['ExposedPorts']),
-    onBuild: list(config['OnBuild']),
+    user: String(config.User ?? ''),
+    volumes: keys(config.Volumes),
+    env: list(config.Env),
+    labels: (config.Labels ?? {}) as Record<string, string>,
+    exposedPorts: keys(config.ExposedPorts),
+    onBuild: list(config.OnBuild),
   }
 }
 
 /** One row of a list. The filter ran in the engine; a second look costs nothing and holds against a broken one (T61). */
 export function factOf(value: unknown, instance: string): ContainerFact {
   const row = value as Record<string, unknown>
-  const labels = (row['Labels'] ?? {}) as Record<string, string>
+  const labels = (row.Labels ?? {}) as Record<string, string>
   const { Id: id, State: state, Created: created } = row
   if (labels['hub.instance'] !== instance) throw broken('a container that is not ours')
   if (
@@ -73,14 +73,14 @@ export function factOf(value: unknown, instance: string): ContainerFact {
   ) {
     throw broken('a container in an unknown shape')
   }
-  const name = (list(row['Names'])[0] ?? '').replace(/^\//, '')
+  const name = (list(row.Names)[0] ?? '').replace(/^\//, '')
   // The list has the code only in words: `Exited (137) 2 seconds ago`.
-  const code = /^Exited \((\d{1,3})\)/.exec(String(row['Status']))?.[1]
+  const code = /^Exited \((\d{1,3})\)/.exec(String(row.Status))?.[1]
   return {
     id,
     name,
     state,
-    imageId: String(row['ImageID']),
+    imageId: String(row.ImageID),
     labels,
     session: labels['hub.session'],
     exitCode: code === undefined ? undefined : Number(code),
@@ -106,7 +106,7 @@ export async function readEvents(stream: IncomingMessage, onEvent: (event: Engin
 function eventOf(value: unknown): EngineEvent {
   const said = value as { Action?: unknown; Actor?: { ID?: unknown; Attributes?: Record<string, string> } }
   const labels = said.Actor?.Attributes ?? {}
-  const code = labels['exitCode']
+  const code = labels.exitCode
   return {
     action: String(said.Action),
     id: String(said.Actor?.ID),

@@ -46,6 +46,11 @@ afterEach(async () => {
 })
 
 const submitted = () => hub.asked.find((each) => each.method === 'POST' && each.path === '/v1/tasks')
+const inputsSent = () =>
+  (submitted()?.body as { inputs?: { manifest: string; pack: string } } | undefined)?.inputs ?? {
+    manifest: '',
+    pack: '',
+  }
 const ends = (change: Record<string, unknown>) => {
   hub.on('GET /v1/tasks/:id', () => ({
     body: { task: taskView({ startedAtMs: 1, endedAtMs: 2001, ...change }), attempts: [] },
@@ -101,7 +106,7 @@ describe('hub submit', () => {
     writeFileSync(path.join(input, 'sub', 'b'), 'beta')
     const first = await runHub(home, ['submit', 'echo', '--input', input])
     expect([first.code, first.stdout]).toEqual([0, `${TASK_ID} queued\n`])
-    const inputs = (submitted()?.body as { inputs: { manifest: string; pack: string } }).inputs
+    const inputs = inputsSent()
     expect(store.get(inputs.pack)?.toString()).toBe('alphabeta')
     const manifest = JSON.parse(store.get(inputs.manifest)?.toString() ?? '')
     expect(manifest.files.map((each: { path: string }) => each.path)).toEqual(['a.txt', 'sub/b'])
@@ -117,7 +122,7 @@ describe('hub submit', () => {
   ])('takes %s as a folder of one file', async (_, flags, stdin, name) => {
     writeFileSync(path.join(home, 'one.txt'), 'piped')
     expect((await runHub(home, ['submit', 'echo', ...flags], { stdin })).code).toBe(0)
-    const inputs = (submitted()?.body as { inputs: { manifest: string; pack: string } }).inputs
+    const inputs = inputsSent()
     expect(store.get(inputs.pack)?.toString()).toBe('piped')
     expect(JSON.parse(store.get(inputs.manifest)?.toString() ?? '').files).toMatchObject([{ path: name, size: 5 }])
   })

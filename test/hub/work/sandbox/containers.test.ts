@@ -63,15 +63,15 @@ test.each([
 })
 
 test.each<[string, (answer: Record<string, Record<string, unknown>>) => void]>([
-  ['one field altered', (answer) => void ((answer['HostConfig'] ?? {})['Privileged'] = true)],
-  ['an unknown field added', (answer) => void ((answer['HostConfig'] ?? {})['NewIdea'] = 1)],
-  ['the mask list emptied', (answer) => void ((answer['HostConfig'] ?? {})['MaskedPaths'] = [])],
+  ['one field altered', (answer) => void ((answer.HostConfig ?? {}).Privileged = true)],
+  ['an unknown field added', (answer) => void ((answer.HostConfig ?? {}).NewIdea = 1)],
+  ['the mask list emptied', (answer) => void ((answer.HostConfig ?? {}).MaskedPaths = [])],
 ])('T49: with %s it is never started, always removed, and the difference is named', async (_what, alter) => {
   const { clock, engine, containers } = open()
   engine.alterInspect = alter
   const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
   expect(error(result)).toMatchObject({ code: 'profile_mismatch', facts: { leftBehind: false } })
-  expect(error(result).facts['differences']).toHaveLength(1)
+  expect(error(result).facts.differences).toHaveLength(1)
   expect(engine.containers.size).toBe(0)
   expect(engine.calls.some((call) => call.startsWith('start'))).toBe(false)
 })

@@ -1,0 +1,148 @@
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type Context, createContext } from '../../../../hub/client/cli/context.ts'
+import { restartHub, takeDown } from '../../../../hub/client/cli/down.ts'
+import { pathsOf } from '../../../../hub/client/cli/home.ts'
+import { isAlive, processOf, startProcess } from '../../../../hub/client/cli/processes.ts'
+import { bringUp, type Programs } from '../../../../hub/client/cli/start.ts'
+import { plain } from '../../../../hub/client/cli/text.ts'
+import { makeHome, runHub } from '../../../support/fake-hub.ts'
+
+const SCRIPT = fileURLToPath(new URL('../../../support/fake-process.ts', import.meta.url))
+
+let home: string
+let remove: () => void
+let context: Context
+let notes: string[]
+
+const programs = (how: { hub?: string; watchdog?: string } = {}): Programs => {
+  const { hubLog, watchdogLog } = pathsOf(home)
+  return {
+    hub: { name: 'hub', argv: [SCRIPT, 'hub', '--home', home, '--how', how.hub ?? 'well'], log: hubLog },
+    watchdog: {
+      name: 'watchdog',
+      argv: [SCRIPT, 'watchdog', '--home', home, '--how', how.watchdog ?? 'well'],
+      log: watchdogLog,
+    },
+  }
+}
+const pids = () => {
+  const paths = pathsOf(home)
+  return { hub: processOf(paths.hubPid, home), watchdog: processOf(paths.watchdogPid, home) }
+}
+
+beforeEach(() => {
+  ;({ home, remove } = makeHome())
+  // No engine listens there: what is left over cannot be asked, and that is no finding.
+  writeFileSync(
+    path.join(home, 'watchdog', 'config.json'),
+    JSON.stringify({ engineSocket: path.join(home, 'none.sock') }),
+  )
+  notes = []
+  const terminal = {
+    out: () => {},
+    json: () => {},
+    note: (text: string) => void notes.push(text),
+    live: () => {},
+    paint: plain,
+    interactive: false,
+    confirm: async () => true,
+  }
+  context = createContext(home, false, terminal)
+})
+afterEach(() => {
+  for (const pid of Object.values(pids())) if (pid !== undefined) process.kill(pid, 'SIGKILL')
+  remove()
+})
+
+describe('hub up', () => {
+  it('starts both, waits for their ready lines, and run twice changes nothing', async () => {
+    const first = await bringUp(context, programs())
+    expect(first).toMatchObject({ hub: { started: true, ready: { ready: true } }, watchdog: { started: true } })
+    expect(pids()).toEqual({ hub: first.hub.pid, watchdog: first.watchdog.pid })
+    const second = await bringUp(context, programs())
+    expect(second).toEqual({
+      hub: { started: false, pid: first.hub.pid, ready: null },
+      watchdog: { started: false, pid: first.watchdog.pid, ready: null },
+    })
+    expect(statSync(pathsOf(home).hubLog).mode & 0o777).toBe(0o600)
+  })
+
+  it('shows the last lines of a hub that does not start, and starts no watchdog alone', async () => {
+    await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow(
+      'the hub did not start: it ended with exit code 4',
+    )
+    expect(notes).toContain('  hub: port 7300 is in use; choose another')
+    expect(pids()).toEqual({ hub: undefined, watchdog: undefined })
+  })
+
+  it('gives up on one that is never ready and leaves nothing half started', async () => {
+    const wanted = programs({ hub: 'never' }).hub
+    const options = { home, cache: pathsOf(home).cache, readyMs: 800, note: (text: string) => void notes.push(text) }
+    await expect(startProcess(wanted, options)).rejects.toThrow('it was not ready within 0.8 s and was ended')
+    expect(notes.join()).toContain('hub begins')
+  })
+
+  it('is not fooled by the ready line of an earlier start', async () => {
+    await bringUp(context, programs())
+    await takeDown(context)
+    expect(readFileSync(pathsOf(home).hubLog, 'utf8')).toContain('"ready":true')
+    await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow('did not start')
+  })
+})
+
+describe('hub down', () => {
+  it('ends the agents, the hub and the watchdog, and says what it did', async () => {
+    await bringUp(context, programs())
+    const before = pids()
+    expect(await takeDown(context)).toMatchObject({
+      hub: 'ended',
+      watchdog: 'ended',
+      stop: { path: 'hub', requested: 1, containers: [{ outcome: 'gone' }] },
+      left: [],
+    })
+    for (const pid of Object.values(before)) expect(isAlive(pid ?? 0, home)).toBe(false)
+    expect(notes).toEqual([])
+  })
+
+  it('works where both are gone already', async () => {
+    expect(await takeDown(context)).toEqual({ hub: 'was_gone', watchdog: 'was_gone', stop: null, left: [] })
+    const { code, stdout } = await runHub(home, ['down'])
+    expect([code, stdout]).toEqual([0, 'hub: was not running\nwatchdog: was not running\n'])
+  })
+
+  it('has the watchdog stop the containers where the hub is dead', async () => {
+    const { hub } = await bringUp(context, programs())
+    process.kill(hub.pid ?? 0, 'SIGKILL')
+    expect(await takeDown(context)).toMatchObject({ hub: 'was_gone', watchdog: 'ended', stop: { path: 'watchdog' } })
+  })
+
+  it('ends by signal what does not end by itself', async () => {
+    const { hub } = await bringUp(context, programs({ hub: 'stubborn' }))
+    expect(await takeDown(context, 200)).toMatchObject({ hub: 'ended', watchdog: 'ended' })
+    expect(isAlive(hub.pid ?? 0, home)).toBe(false)
+    expect(notes.join()).toContain('does not end by itself: SIGTERM')
+  })
+
+  it('never takes a number in an old pid file for its own process', () => {
+    writeFileSync(pathsOf(home).hubPid, `${process.pid}\n`)
+    expect(processOf(pathsOf(home).hubPid, home)).toBeUndefined()
+    for (const text of ['', '0', '-1', '1', 'x']) {
+      writeFileSync(pathsOf(home).hubPid, text)
+      expect(processOf(pathsOf(home).hubPid, home)).toBeUndefined()
+    }
+  })
+})
+
+describe('hub restart', () => {
+  it('makes the hub anew and leaves the watchdog as it is', async () => {
+    const first = await bringUp(context, programs())
+    const second = await restartHub(context, programs())
+    expect(second.hub).toMatchObject({ started: true })
+    expect(second.hub.pid).not.toBe(first.hub.pid)
+    expect(second.watchdog).toMatchObject({ started: false, pid: first.watchdog.pid })
+    expect(existsSync(pathsOf(home).hubPid)).toBe(true)
+  })
+})

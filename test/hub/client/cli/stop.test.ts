@@ -1,0 +1,168 @@
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  type FakeDoor,
+  hubSocketOf,
+  INSTANCE,
+  makeHome,
+  openFakeDoor,
+  refusal,
+  runHub,
+  SESSION_ID,
+  watchdogSocketOf,
+} from '../../../support/fake-hub.ts'
+
+let home: string
+let remove: () => void
+let hub: FakeDoor
+let watchdog: FakeDoor
+let engine: FakeDoor
+
+/** Containers the fake engine has: whether each goes away when it is removed. */
+let containers: Map<string, { goes: boolean; labels: Record<string, string> }>
+
+const stopped = (by: string, outcome = 'gone') => ({
+  body: {
+    path: by,
+    requested: 1,
+    containers: [
+      { container: 'hub-x', session: SESSION_ID, outcome, ...(outcome === 'failed' ? { reason: 'paused' } : {}) },
+    ],
+  },
+})
+
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  const socket = path.join(home, 'engine.sock')
+  writeFileSync(path.join(home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
+  hub = await openFakeDoor(hubSocketOf(home))
+  watchdog = await openFakeDoor(watchdogSocketOf(home))
+  watchdog.on('POST /v1/announce', () => ({ body: { announced: 'shutdown' } }))
+  engine = await openFakeDoor(socket)
+  containers = new Map()
+  engine.on('GET /v1.41/containers/json', ({ query }) => {
+    const [label = ''] = (JSON.parse(query.get('filters') ?? '{}') as { label: string[] }).label
+    const rows = [...containers].filter(([, { labels }]) => label === `hub.instance=${labels['hub.instance']}`)
+    return { body: rows.map(([id, { labels }]) => ({ Id: id, Names: [`/hub-${id}`], Labels: labels })) }
+  })
+  engine.on('POST /v1.41/containers/:id/stop', () => ({ status: 204 }))
+  engine.on('POST /v1.41/containers/:id/kill', () => ({ status: 409, body: { message: 'not running' } }))
+  engine.on('DELETE /v1.41/containers/:id', (asked) => {
+    const id = asked.path.split('/')[3] ?? ''
+    if (containers.get(id)?.goes !== true) return { status: 500, body: { message: 'device busy' } }
+    containers.delete(id)
+    return { status: 204 }
+  })
+  engine.on('GET /v1.41/containers/:id/json', (asked) =>
+    containers.has(asked.path.split('/')[3] ?? '') ? { body: { State: { Status: 'running' } } } : { status: 404 },
+  )
+})
+afterEach(async () => {
+  await Promise.all([hub.close(), watchdog.close(), engine.close()])
+  remove()
+})
+
+describe('hub shutdown', () => {
+  it('tells the watchdog, has the hub stop everything, and says by which path and how many', async () => {
+    hub.on('POST /v1/shutdown', () => stopped('hub'))
+    const { code, stdout, stderr } = await runHub(home, ['shutdown', '--yes', '--drain'])
+    expect([code, stdout, stderr]).toEqual([0, 'by the hub: 1 containers told to stop, 1 confirmed gone\n', ''])
+    expect(hub.asked[0]?.body).toEqual({ exit: 'shutdown', drain: true, reason: 'shutdown by the operator' })
+    expect(watchdog.asked.map(({ body }) => body)).toEqual([{ kind: 'shutdown', forMs: 300_000 }])
+  })
+
+  it.each([
+    ['is dead', () => hub.close()],
+    ['has a fault', async () => hub.on('POST /v1/shutdown', () => refusal('internal', 'bug'))],
+  ])('goes to the watchdog where the hub %s', async (_, prepare) => {
+    await prepare()
+    watchdog.on('POST /v1/shutdown', () => stopped('watchdog'))
+    const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+  })
+
+  it('names what is still there and ends with 1: told to stop is not stopped', async () => {
+    hub.on('POST /v1/shutdown', () => stopped('hub', 'failed'))
+    const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
+    expect([code, stdout]).toEqual([
+      1,
+      'by the hub: 1 containers told to stop, 0 confirmed gone\nstill there: hub-x: paused\n',
+    ])
+  })
+
+  it('without --emergency touches no container itself, and says how', async () => {
+    await Promise.all([hub.close(), watchdog.close()])
+    const { code, stderr } = await runHub(home, ['shutdown', '--yes'])
+    expect(code).toBe(4)
+    expect(stderr).toContain('hub: neither the hub nor the watchdog answers\nnext: `hub shutdown --emergency`\n')
+    expect(engine.asked).toEqual([])
+  })
+
+  it('--dry-run lists what would stop and stops nothing', async () => {
+    const session = { id: SESSION_ID, agent: 'echo', task: null, containerId: 'c'.repeat(64) }
+    hub.on('GET /v1/sessions', () => ({ body: { sessions: [session], next: null } }))
+    const { code, stdout } = await runHub(home, ['shutdown', '--dry-run'])
+    expect([code, stdout.includes(SESSION_ID)]).toEqual([0, true])
+    expect([...hub.asked, ...watchdog.asked].every(({ method }) => method === 'GET')).toBe(true)
+  })
+})
+
+describe('hub shutdown --emergency, hub and watchdog dead', () => {
+  const ours = { 'hub.instance': INSTANCE, 'hub.session': SESSION_ID }
+  beforeEach(async () => {
+    await Promise.all([hub.close(), watchdog.close()])
+  })
+
+  it('stops, kills and removes every container of this home and no other, each confirmed by the engine', async () => {
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
+    containers.set('bbbbbbbbbbbb', { goes: true, labels: ours })
+    containers.set('ffffffffffff', { goes: true, labels: { 'hub.instance': 'somebody-else' } })
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the command: 2 containers told to stop, 2 confirmed gone\n'])
+    expect([...containers.keys()]).toEqual(['ffffffffffff'])
+    expect(engine.asked.some((each) => each.path.includes('ffff'))).toBe(false)
+  })
+
+  it('names the one that stays, with what the engine said, exit 1', async () => {
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
+    containers.set('bbbbbbbbbbbb', { goes: false, labels: ours })
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes', '--json'])
+    expect(code).toBe(1)
+    const view = JSON.parse(stdout) as {
+      path: string
+      requested: number
+      containers: { container: string; outcome: string; reason?: string }[]
+    }
+    expect([view.path, view.requested]).toEqual(['command', 2])
+    expect(view.containers.find(({ outcome }) => outcome === 'failed')).toMatchObject({
+      container: 'hub-bbbbbbbbbbbb',
+      reason: expect.stringContaining('device busy'),
+    })
+  })
+
+  it('with the engine dead too says that nothing could be stopped', async () => {
+    await engine.close()
+    const { code, stderr } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect(code).toBe(4)
+    expect(stderr).toContain(
+      'hub: nothing could be stopped\nnext: start the container engine, or switch the machine off\n',
+    )
+  })
+
+  it('refuses an instance id that could match more than its own containers', async () => {
+    writeFileSync(path.join(home, 'instance'), '\n')
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: { 'hub.instance': '' } })
+    expect((await runHub(home, ['shutdown', '--emergency', '--yes'])).code).toBe(4)
+    expect(engine.asked).toEqual([])
+  })
+})
+
+describe('hub shutdown --emergency, hub alive', () => {
+  it('goes on to the next path for what the hub could not confirm', async () => {
+    hub.on('POST /v1/shutdown', () => stopped('hub', 'failed'))
+    watchdog.on('POST /v1/shutdown', () => stopped('watchdog', 'gone'))
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+  })
+})
