@@ -130,7 +130,9 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     async start() {
       await work.registry.read()
       await work.recover()
+      work.ledger.write(guard.modes.current())
       const opened = await entrances.open()
+      entrances.knock()
       for (const each of Object.values(loops)) each.start()
       void followEngine()
       return opened

@@ -77,6 +77,12 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     wake()
     return { status: 200, body: { accepted: true } }
   },
+  // A hub that has just started asks for its lease at once, instead of waiting out the interval.
+  'POST /v1/look': (body, { wake }) => {
+    only(body, [])
+    wake()
+    return { status: 200, body: { looking: true } }
+  },
   'POST /v1/exit': (body, { exit }) => {
     only(body, [])
     return { status: 200, body: { exiting: true }, after: exit }

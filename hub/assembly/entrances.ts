@@ -1,7 +1,5 @@
 /** Builds the edge ring: every way in, over the same operations. */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import type { Server } from 'node:net'
-import { connect } from 'node:net'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
@@ -19,6 +17,7 @@ import { createSend } from '../edge/routes/messages.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe } from '../edge/serve.ts'
+import { freeSocket, listenOn } from '../edge/unix-socket.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
 import type { StopGrant } from '../guard/grant.ts'
@@ -208,7 +207,7 @@ export function createEntrances(
       chmodSync(socket, 0o600)
       const door = join(home, 'run', 'watchdog.sock')
       await freeSocket(door)
-      await listen(watchdog, door)
+      await listenOn(watchdog, door)
       chmodSync(door, 0o600)
       if (config.http.port !== 0) {
         await loopback.listen({ host: '127.0.0.1', port: config.http.port }).catch((thrown: NodeJS.ErrnoException) => {
@@ -220,6 +219,8 @@ export function createEntrances(
       }
       return { port, socket }
     },
+    /** Asks the watchdog for a lease now; without one it comes within its interval. */
+    knock: () => void askWatchdog(watchdogSocket, '/v1/look', {}).catch(() => undefined),
     async close() {
       agents.closeAll()
       watchdog.close()
@@ -228,24 +229,4 @@ export function createEntrances(
       await Promise.all([operator.close(), loopback.close()])
     },
   }
-}
-
-const listen = (server: Server, path: string) =>
-  new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => resolve())
-  })
-
-/** Removes a socket file that nobody listens on; refuses anything else that stands there. */
-async function freeSocket(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false })
-  if (found === undefined) return
-  if (!found.isSocket() || found.uid !== process.getuid?.())
-    throw new HubError('conflict', `${path} is not a socket of this user; move it away`)
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect(path, () => resolve(true)).on('error', () => resolve(false))
-    probe.on('connect', () => probe.destroy())
-  })
-  if (alive) throw new HubError('conflict', `another process listens on ${path}; stop it first`)
-  unlinkSync(path)
 }

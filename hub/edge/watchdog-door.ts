@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { StopGrant } from '../guard/grant.ts'
-import { type Lease, macMatches, macOf } from '../guard/operator/lease.ts'
+import { type Lease, macOf } from '../guard/operator/lease.ts'
 import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import { readBody, sendProblem } from './http-answers.ts'
@@ -53,8 +53,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
   }
 
   async function takeShutdown(body: Buffer, mac: string, response: ServerResponse): Promise<void> {
-    if (!macMatches(key, 'hub-shutdown-v1', body, mac))
-      throw new HubError('unauthenticated', '', { reason: 'the shutdown has a wrong MAC' })
+    lease.acceptStop(body, mac)
     const grant = gate.admitStop(call('hub.shutdown'), (proof) => proof)
     answer(
       response,

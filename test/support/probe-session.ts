@@ -89,6 +89,7 @@ export function openBench(imageId: string) {
         text += piece
         if (text.endsWith('\n')) break
       }
+      if (!text.endsWith('\n')) throw new Error(`the probe ended: ${await engine.logs(placed.containerId, 2000)}`)
       return JSON.parse(text)
     }
     return { ...placed, session, body, tell, ask }

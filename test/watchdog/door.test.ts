@@ -64,6 +64,7 @@ test('the routes of the socket are these and no others', () => {
     'POST /v1/announce',
     'POST /v1/shutdown',
     'POST /v1/accept-head',
+    'POST /v1/look',
     'POST /v1/exit',
   ])
 })

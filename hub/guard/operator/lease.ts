@@ -33,6 +33,18 @@ const leaseShape = z.strictObject({
 })
 export type LeaseWord = z.output<typeof leaseShape>
 
+const stopShape = z.looseObject({
+  version: z.literal(1),
+  instance: z.string().max(64),
+  epoch: z.int().positive(),
+  counter: z.int().positive(),
+})
+
+interface Position {
+  epoch: number
+  counter: number
+}
+
 export interface LeaseState {
   remainingMs: number
   heartbeatAgeMs: number
@@ -42,6 +54,8 @@ export interface LeaseState {
 export interface Lease {
   /** Takes one lease; throws `unauthenticated` for a wrong MAC, another instance, or one that is not newer. */
   accept(body: Buffer, mac: string): LeaseWord
+  /** Checks a shutdown asked for by the watchdog by the same rules; throws `unauthenticated`. */
+  acceptStop(body: Buffer, mac: string): void
   /** Answers what stands of it now, or undefined before the first. */
   state(): LeaseState | undefined
   /** Raises `lease_lapsed` when the last lease is too old; called by a loop. */
@@ -75,14 +89,30 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
     }
   }
 
+  /** MAC over the raw bytes, instance, and a position that only rises. */
+  function verified<Word extends Position & { instance: string }>(
+    shape: z.ZodType<Word>,
+    label: string,
+    body: Buffer,
+    mac: string,
+  ): Word {
+    const refused = (reason: string) => new HubError('unauthenticated', '', { reason })
+    if (!macMatches(key, label, body, mac)) throw refused("the watchdog's word has a wrong MAC")
+    const word: Word = parseShape(shape, parseStrictJson(body, 4), 'watchdog')
+    if (word.instance !== instance) throw refused("the watchdog's word is for another instance")
+    const newer = word.epoch > position.epoch || (word.epoch === position.epoch && word.counter > position.counter)
+    if (!newer)
+      throw refused(`the watchdog's word is not newer than epoch ${position.epoch}, counter ${position.counter}`)
+    return word
+  }
+
   return {
+    acceptStop(body, mac) {
+      const { epoch, counter } = verified(stopShape, 'hub-shutdown-v1', body, mac)
+      position = { epoch, counter }
+    },
     accept(body, mac) {
-      const refused = (reason: string) => new HubError('unauthenticated', '', { reason })
-      if (!macMatches(key, 'hub-lease-v1', body, mac)) throw refused('the lease has a wrong MAC')
-      const word = parseShape(leaseShape, parseStrictJson(body, 4), 'lease')
-      if (word.instance !== instance) throw refused('the lease is for another instance')
-      const newer = word.epoch > position.epoch || (word.epoch === position.epoch && word.counter > position.counter)
-      if (!newer) throw refused(`the lease is not newer than epoch ${position.epoch}, counter ${position.counter}`)
+      const word = verified(leaseShape, 'hub-lease-v1', body, mac)
       const known: readonly string[] = DEMANDED
       const conditions = word.conditions.filter((name): name is ConditionName => known.includes(name))
       // Persisted before it takes effect, and never a reason to refuse: stricter or not, an unwritable store has its own condition.

@@ -158,6 +158,19 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
   })
 })
 
+describe('hub down, hub and watchdog dead', () => {
+  it('names the containers that are left and touches none, exit 4', async () => {
+    await Promise.all([hub.close(), watchdog.close()])
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: { 'hub.instance': INSTANCE } })
+    const { code, stderr } = await runHub(home, ['down'])
+    expect(code).toBe(4)
+    expect(stderr).toContain(
+      'hub: containers of this home are still there: hub-aaaaaaaaaaaa\nnext: `hub shutdown --emergency`\n',
+    )
+    expect(engine.asked.every(({ method }) => method === 'GET')).toBe(true)
+  })
+})
+
 describe('hub shutdown --emergency, hub alive', () => {
   it('goes on to the next path for what the hub could not confirm', async () => {
     hub.on('POST /v1/shutdown', () => stopped('hub', 'failed'))

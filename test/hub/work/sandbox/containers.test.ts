@@ -62,13 +62,13 @@ test.each([
   expect(await placed.exited).toEqual({ exitCode, oomKilled })
 })
 
-test.each<[string, (answer: Record<string, Record<string, unknown>>) => void]>([
-  ['one field altered', (answer) => void ((answer.HostConfig ?? {}).Privileged = true)],
-  ['an unknown field added', (answer) => void ((answer.HostConfig ?? {}).NewIdea = 1)],
-  ['the mask list emptied', (answer) => void ((answer.HostConfig ?? {}).MaskedPaths = [])],
+test.each<[string, (answer: Record<string, Record<string, unknown>>) => unknown]>([
+  ['one field altered', (answer) => Object.assign(answer.HostConfig ?? {}, { Privileged: true })],
+  ['an unknown field added', (answer) => Object.assign(answer.HostConfig ?? {}, { NewIdea: 1 })],
+  ['the mask list emptied', (answer) => Object.assign(answer.HostConfig ?? {}, { MaskedPaths: [] })],
 ])('T49: with %s it is never started, always removed, and the difference is named', async (_what, alter) => {
   const { clock, engine, containers } = open()
-  engine.alterInspect = alter
+  engine.alterInspect = (answer) => void alter(answer)
   const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
   expect(error(result)).toMatchObject({ code: 'profile_mismatch', facts: { leftBehind: false } })
   expect(error(result).facts.differences).toHaveLength(1)

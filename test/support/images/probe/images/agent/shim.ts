@@ -71,10 +71,26 @@ function filesThatFit(folder: string, max: number): number {
   return made
 }
 
+const MASKED_FILES = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/interrupts', '/proc/sched_debug']
+
+function bytesOf(path: string): number {
+  try {
+    return readFileSync(path, 'latin1').length
+  } catch {
+    return 0
+  }
+}
+function entriesOf(path: string): number {
+  try {
+    return readdirSync(path).length
+  } catch {
+    return 0
+  }
+}
+
 async function report(): Promise<object> {
   const loader = LOADERS.find((path) => attempt(() => readFileSync(path)) === 'ok') ?? ''
   const write = (path: string) => attempt(() => writeFileSync(path, 'x'))
-  const masked = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/interrupts']
   return {
     env: Object.keys(process.env).sort(),
     status: statusFields(),
@@ -123,14 +139,10 @@ async function report(): Promise<object> {
       ),
       engine: await attemptLater((done) => connect('/var/run/docker.sock', () => done()).on('error', done)),
     },
-    masked: Object.fromEntries(masked.map((path) => [path, readFileSync(path, 'latin1').length])),
-    maskedFolders: Object.fromEntries(
-      ['/proc/acpi', '/sys/firmware'].map((path) => [
-        path,
-        attempt(() => {
-          if (readdirSync(path).length > 0) throw new Error('entries')
-        }),
-      ]),
+    // The last of each is not masked, so that an empty answer means something.
+    readable: [...MASKED_FILES, '/proc/uptime'].filter((path) => bytesOf(path) > 0),
+    listable: ['/proc/acpi', '/proc/scsi', '/sys/firmware', '/sys/devices/virtual/powercap', '/sys/kernel'].filter(
+      (path) => entriesOf(path) > 0,
     ),
     shm: attempt(() => readdirSync('/dev/shm')),
     devices: readdirSync('/dev').sort(),
