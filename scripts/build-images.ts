@@ -2,9 +2,13 @@
  * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (sandbox.md section 8).
  *
  *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]
+ *   node scripts/build-images.ts --archive [--folder DIR]... | docker load
  */
 import { join, relative, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
+import { archiveOf } from './images/archive.ts'
 import { assembleImages, loadImages, shippedFolders } from './images/assembly.ts'
 import { createImageEngine } from './images/loading.ts'
 
@@ -13,6 +17,7 @@ async function main(): Promise<void> {
     options: {
       json: { type: 'boolean', default: false },
       folder: { type: 'string', multiple: true, default: [] },
+      archive: { type: 'boolean', default: false },
       socket: { type: 'string', default: '/var/run/docker.sock' },
     },
   })
@@ -23,6 +28,10 @@ async function main(): Promise<void> {
   say('assembling images')
   const folders = [...shippedFolders(root), ...extra]
   const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/' })
+  if (values.archive) {
+    await pipeline(Readable.from(archiveOf(images)), process.stdout)
+    return
+  }
   const engine = createImageEngine({ socketPath: values.socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
   const built = await loadImages(images, engine, say)
   for (const { name, id, state } of built) {

@@ -6,6 +6,8 @@ import { HubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
+import { createAgentFrames } from '../edge/agent-frames.ts'
+import { createHello } from '../edge/agent-hello.ts'
 import { createAgentAuth } from '../edge/agent-requests.ts'
 import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
@@ -119,23 +121,17 @@ export function createEntrances(
     delegation: work.delegation,
     outcomes: work.outcomes,
   })
-  const onSecondKey = (session: string) => {
-    log.error({ session }, 'a second key tried to join on one socket; the session is recycled')
+  /** What an agent can provoke is contained: its session ends and its task fails; the mode stays (safety.md section 7). */
+  function stopForSecurity(session: string, detail: string): void {
+    log.error({ session, detail }, 'a session is stopped for security')
+    const task = tasks.session(session)?.task
     const call = {
       principal: hubPrincipal('identity'),
       operation: 'session.reap',
       resource: `session:${session}`,
     } as const
-    const task = tasks.session(session)?.task
-    if (task !== undefined)
-      gate.admitStop(call, (grant) =>
-        tasks.stop(
-          grant,
-          task,
-          { state: 'failed', error: { code: 'forbidden', detail: 'a second key tried to join on its socket' } },
-          'security',
-        ),
-      )
+    const end = { state: 'failed', error: { code: 'forbidden', detail } } as const
+    if (task !== undefined) gate.admitStop(call, (grant) => tasks.stop(grant, task, end, 'security'))
   }
   const routes = createAgentRoutes({
     gate,
@@ -151,7 +147,20 @@ export function createEntrances(
     send,
     instance,
     artifactBytesMax: config.limits.artifactBytes,
-    onSecondKey,
+    onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
+  })
+  const takeQuota = (session: string) => quotas.take(session, tasks.session(session)?.agent ?? '')
+  const frames = createAgentFrames({
+    gate,
+    hello: createHello({ gate, tokens, tasks }),
+    send,
+    mailboxes,
+    takeQuota,
+    clock,
+    random: outer.random,
+    log,
+    refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
+    onStrikes: (session) => stopForSecurity(session, 'three broken frames on its session'),
   })
   const agents = createAgentSockets(
     {},
@@ -159,7 +168,8 @@ export function createEntrances(
       auth,
       routes,
       sockets: work.sockets,
-      takeQuota: (session) => quotas.take(session, tasks.session(session)?.agent ?? ''),
+      takeQuota,
+      frames,
       monotonicMs: clock.monotonicMs,
       log,
     },

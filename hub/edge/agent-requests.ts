@@ -15,7 +15,7 @@ import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import { HEADER_TOKEN } from '../protocol/signing.ts'
-import type { SessionRow } from '../work/dispatch/rows.ts'
+import type { SessionRow, TaskRows } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 
 export interface AgentCaller {
@@ -23,7 +23,8 @@ export interface AgentCaller {
   principal: Principal
   /** What the gate burns and checks again inside its transaction. */
   proof: Pick<Call, 'burn' | 'recheck'>
-  nonce: VerifiedRequest
+  /** Of a signed request; a frame has its sequence instead. */
+  nonce?: VerifiedRequest
 }
 
 export interface AgentExchange {
@@ -50,6 +51,22 @@ export const sessionFacts = (row: SessionRow): SessionFacts => ({
   expiresAtMs: row.expiresAtMs,
   live: LIVE.has(row.state),
 })
+
+/** Who a session's row says it is, checked once more inside the gate's transaction. */
+export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'session'>): AgentCaller {
+  const { id, agent, generation, authority } = session
+  return {
+    session,
+    principal: { kind: 'agent', id: agent, agent, session: id, generation, authority },
+    proof: {
+      recheck: () => {
+        const now = rows.session(id)
+        const same = now !== undefined && LIVE.has(now.state) && now.generation === generation
+        return same ? undefined : unauthenticated('the session ended while the request was on its way')
+      },
+    },
+  }
+}
 
 export interface AgentAuth {
   /** By token and signature. Throws `unauthenticated`. */
@@ -82,21 +99,10 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
     bodySha256,
   })
 
-  function callerOf(session: SessionRow, nonce: VerifiedRequest): AgentCaller {
-    const { id, agent, generation, authority } = session
-    return {
-      session,
-      nonce,
-      principal: { kind: 'agent', id: agent, agent, session: id, generation, authority },
-      proof: {
-        burn: { scope: id, value: nonce.nonce, expiresAtMs: nonce.nonceExpiresAtMs },
-        recheck: () => {
-          const now = tasks.session(id)
-          const same = now !== undefined && LIVE.has(now.state) && now.generation === generation
-          return same ? undefined : unauthenticated('the session ended while the request was on its way')
-        },
-      },
-    }
+  const signedCaller = (session: SessionRow, nonce: VerifiedRequest): AgentCaller => {
+    const caller = callerOf(session, tasks)
+    const burn = { scope: session.id, value: nonce.nonce, expiresAtMs: nonce.nonceExpiresAtMs }
+    return { ...caller, nonce, proof: { ...caller.proof, burn } }
   }
 
   return {
@@ -108,11 +114,11 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
         return row === undefined ? undefined : sessionFacts(row)
       })
       const session = liveSession(sessionId)
-      return callerOf(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+      return signedCaller(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
     },
     byKey(sessionId, request, bodySha256) {
       const session = liveSession(sessionId)
-      return callerOf(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+      return signedCaller(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
     },
     byPresented(sessionId, request, body) {
       const session = liveSession(sessionId)
@@ -123,7 +129,7 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
         throw unauthenticated(`the join is malformed: ${toHubError(thrown).reason}`)
       }
       const nonce = verifySignedRequest(signed(request, sha256Hex(body)), keyOf(publicKey), clock)
-      return { ...callerOf(session, nonce), publicKey }
+      return { ...signedCaller(session, nonce), publicKey }
     },
     refuse(sessionId, operation, error, caller) {
       const agent = caller?.session.agent ?? tasks.session(sessionId)?.agent ?? 'unknown'
@@ -149,5 +155,6 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
 }
 
 /** Reserves the nonce of a request that may end without an effect, so that it cannot be used twice meanwhile. */
-export const reserveNonce = (nonces: Nonces, caller: AgentCaller): void =>
-  nonces.reserve(caller.session.id, caller.nonce.nonce, caller.nonce.nonceExpiresAtMs)
+export function reserveNonce(nonces: Nonces, { session, nonce }: AgentCaller): void {
+  if (nonce !== undefined) nonces.reserve(session.id, nonce.nonce, nonce.nonceExpiresAtMs)
+}

@@ -7,6 +7,7 @@ import { HubError, toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { Sockets } from '../work/sandbox/sockets.ts'
+import type { AgentFrames } from './agent-frames.ts'
 import type { AgentAuth, AgentCaller } from './agent-requests.ts'
 import type { AgentRoute, AgentRoutes } from './agent-routes.ts'
 import { sendProblem } from './http-answers.ts'
@@ -27,12 +28,13 @@ export function createAgentSockets(
     auth: AgentAuth
     routes: AgentRoutes
     sockets: Sockets
+    frames: AgentFrames
     takeQuota: (session: string) => void
     monotonicMs: () => number
     log: Log
   },
 ): AgentSockets {
-  const { auth, routes, sockets, takeQuota, monotonicMs, log } = parts
+  const { auth, routes, sockets, frames, takeQuota, monotonicMs, log } = parts
   const servers = new Map<string, Server>()
   const floods = new Map<string, number>()
 
@@ -95,6 +97,10 @@ export function createAgentSockets(
           void answer(session, request, response)
         },
       )
+      server.on('upgrade', (request, socket, head) => {
+        if (request.url === '/v1/session') frames.upgrade(session, request, socket, head)
+        else socket.destroy()
+      })
       server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
       servers.set(session, server)
       return new Promise((resolve, reject) => {
@@ -109,6 +115,7 @@ export function createAgentSockets(
       const server = servers.get(session)
       servers.delete(session)
       floods.delete(session)
+      frames.close(session)
       server?.close()
       server?.closeAllConnections()
     },

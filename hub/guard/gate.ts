@@ -41,6 +41,11 @@ export interface Gate {
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
   /** Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails. */
   admitStop<Result>(call: Call, effect: (grant: StopGrant) => Result): Result
+  /**
+   * Runs many `admit` calls in one transaction, each still under its own savepoint: one commit for all (group commit, threats.md section 8).
+   * Only a store error fails the group; `work` must let it through.
+   */
+  group(work: () => void): void
   /** Records a refusal that happened before a call could be formed (bad signature, schema). Never throws. */
   refuse(call: Call, error: HubError): void
 }
@@ -108,36 +113,45 @@ export function createGate(parts: GateParts): Gate {
     throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))
   }
 
+  let grouping = false
+
   function inTransaction<Result>(call: Call, work: () => Result): Result {
     let refusal: HubError | undefined
     let result: Result | undefined
+    const step = () => {
+      try {
+        result = work()
+      } catch (thrown) {
+        const denied = thrown instanceof Denial ? thrown : undefined
+        refusal = denied?.error ?? toHubError(thrown)
+        if (refusal.code === 'store_unavailable' || refusal.code === 'audit_unavailable') throw refusal
+        const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
+        audit.append({
+          ...entryOf(call, denied?.decision),
+          outcome,
+          reason: `${refusal.code}: ${refusal.reason}`,
+          effect: '',
+        })
+      }
+    }
+    if (grouping) step()
+    else whole(step)
+    if (refusal !== undefined) {
+      const told = refusal
+      store.afterCommit(() => onRefused?.(call, told))
+      throw refusal
+    }
+    return result as Result
+  }
+
+  function whole(work: () => void): void {
     try {
-      store.transaction(() => {
-        try {
-          result = work()
-        } catch (thrown) {
-          const denied = thrown instanceof Denial ? thrown : undefined
-          refusal = denied?.error ?? toHubError(thrown)
-          if (refusal.code === 'store_unavailable' || refusal.code === 'audit_unavailable') throw refusal
-          const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
-          audit.append({
-            ...entryOf(call, denied?.decision),
-            outcome,
-            reason: `${refusal.code}: ${refusal.reason}`,
-            effect: '',
-          })
-        }
-      })
+      store.transaction(work)
     } catch (thrown) {
       audit.reload()
       decisions.forget()
       throw thrown
     }
-    if (refusal !== undefined) {
-      onRefused?.(call, refusal)
-      throw refusal
-    }
-    return result as Result
   }
 
   return {
@@ -198,6 +212,15 @@ export function createGate(parts: GateParts): Gate {
           effect: '',
         })
         return effect(grant)
+      }
+    },
+
+    group(work) {
+      grouping = true
+      try {
+        whole(work)
+      } finally {
+        grouping = false
       }
     },
 

@@ -132,6 +132,7 @@ export const OPERATIONS = {
   'doctor.run': op('doctor.ran', 'read', owner, none, get('/v1/doctor')),
   'session.join': op('session.joined', 'own', agent, joinShape),
   'session.renew': op('session.renewed', 'own', agent, none),
+  'session.open': op('session.opened', 'own', agent, none),
   'message.send': op('message.sent', 'own', agent, envelopeShape),
   'message.reply': op('message.replied', 'own', agent, envelopeShape),
   'message.receive': op('message.received', 'own', agent, receiveShape),

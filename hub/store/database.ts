@@ -21,12 +21,27 @@ export interface Store {
   savepoint<Result>(fn: () => Result): Result
   /** Runs `fn` once the open transaction has committed; forgotten if it, or the savepoint it was asked in, is undone. */
   afterCommit(fn: () => void): void
+  /** Runs `fn` if the open transaction, or the savepoint it was asked in, is undone: for what was changed in memory ahead of the commit. */
+  onRollback(fn: () => void): void
   readonly inTransaction: boolean
   /** The latched I/O error, or why the last write failed; undefined while writing works. */
   failure(): { reason: string; latched: boolean } | undefined
   /** Empties the write-ahead log into the database file. */
   checkpoint(): void
   close(): void
+}
+
+/** One that throws does not keep the others from running; the first fault is thrown at the end. */
+function runAll(callbacks: readonly (() => void)[]): void {
+  const faults: unknown[] = []
+  for (const callback of callbacks) {
+    try {
+      callback()
+    } catch (thrown) {
+      faults.push(thrown)
+    }
+  }
+  if (faults.length > 0) throw faults[0]
 }
 
 /** SQLite result codes after which nothing written by this process can be trusted. */
@@ -65,6 +80,7 @@ export function openStore(path: string): Store {
   const database = openFile(path)
   const statements = new Map<string, Statement>()
   let afterwards: (() => void)[] = []
+  let undoing: (() => void)[] = []
   let failure: { reason: string; latched: boolean } | undefined
 
   function guarded<Result>(fn: () => Result): Result {
@@ -92,32 +108,71 @@ export function openStore(path: string): Store {
     return made
   }
 
+  /** Newest first, down to the mark. */
+  function undo(mark: number): void {
+    while (undoing.length > mark) undoing.pop()?.()
+  }
+  // Prepared once: the library's own wrapper builds four functions at every call, which cost more than the savepoint itself.
+  const [begin, commit, rollback] = [prepare('begin immediate'), prepare('commit'), prepare('rollback')]
+  const [openSavepoint, rollbackTo, release] = [
+    prepare('savepoint step'),
+    prepare('rollback to step'),
+    prepare('release step'),
+  ]
+
   return {
     prepare,
     transaction(fn) {
       if (database.inTransaction)
         throw new HubError('internal', '', { reason: 'a transaction was opened inside another' })
       afterwards = []
-      const result = guarded(() => database.transaction(fn).immediate())
+      undoing = []
+      let result: ReturnType<typeof fn>
+      try {
+        result = guarded(() => {
+          begin.run()
+          const done = fn()
+          commit.run()
+          return done
+        })
+      } catch (thrown) {
+        if (database.inTransaction) rollback.run()
+        afterwards = []
+        undo(0)
+        throw thrown
+      }
       const due = afterwards
       afterwards = []
-      for (const then of due) then()
+      undoing = []
+      runAll(due)
       return result
     },
     savepoint(fn) {
       if (!database.inTransaction)
         throw new HubError('internal', '', { reason: 'a savepoint needs an open transaction' })
-      const mark = afterwards.length
+      const marks = [afterwards.length, undoing.length] as const
+      openSavepoint.run()
       try {
-        return database.transaction(fn)()
+        const result = fn()
+        release.run()
+        return result
       } catch (thrown) {
-        afterwards.length = mark
+        // A full disk may have ended the whole transaction already; then there is no savepoint left to return to.
+        if (database.inTransaction) {
+          rollbackTo.run()
+          release.run()
+        }
+        afterwards.length = marks[0]
+        undo(marks[1])
         throw thrown
       }
     },
     afterCommit(fn) {
       if (database.inTransaction) afterwards.push(fn)
       else fn()
+    },
+    onRollback(fn) {
+      if (database.inTransaction) undoing.push(fn)
     },
     get inTransaction() {
       return database.inTransaction

@@ -22,7 +22,7 @@ const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
       String(each.sessions),
       String(each.restarts),
       each.capabilities.join(','),
-      each.reason ?? each.description,
+      each.reason || each.description,
     ]),
     paint,
   )

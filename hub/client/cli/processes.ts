@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { EXIT, Problem } from '../problem.ts'
+import { Problem } from '../problem.ts'
 
 export interface Program {
   /** `hub` or `watchdog`. */
@@ -139,16 +139,13 @@ export async function startProcess(
     }
     await sleep(25)
   }
-  const why = ended ?? `it was not ready within ${readyMs / 1000} s and was ended`
+  const ran = ended ?? `it was not ready within ${readyMs / 1000} s and was ended`
   if (ended === undefined) child.kill('SIGTERM')
   child.unref()
   const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
   for (const line of lines) if (line !== '') options.note(`  ${line}`)
-  const refused = child.exitCode === EXIT.refused
-  throw new Problem(
-    'unreachable',
-    refused ? 'refused' : 'unavailable',
-    `the ${wanted.name} did not start: ${why}`,
-    `see ${wanted.log}`,
-  )
+  // Its own last word says more than its exit code.
+  const word = lines.findLast((line) => line.startsWith(`${wanted.name}: `))?.slice(wanted.name.length + 2)
+  const text = `the ${wanted.name} did not start: ${word ?? ran}`
+  throw new Problem('unreachable', 'unavailable', text, `see ${wanted.log}`)
 }

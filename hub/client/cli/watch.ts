@@ -26,11 +26,12 @@ export function newsOf(event: HubEvent): string {
   return ''
 }
 
-/** Hands every event of the task to `heard` until the signal; a broken stream is opened again, what was heard is not heard twice. */
+/** Hands every event of the task to `heard` until the signal; a broken stream is said and opened again, nothing is heard twice. */
 async function listen(
   { hub }: Context,
   task: string,
   heard: (event: HubEvent) => void,
+  broken: () => void,
   signal: AbortSignal,
 ): Promise<void> {
   let last = ''
@@ -45,7 +46,9 @@ async function listen(
     } catch {
       // The polling beside this says whether the hub is away for good.
     }
-    if (!signal.aborted) await sleep(500)
+    if (signal.aborted) return
+    broken()
+    await sleep(500)
   }
 }
 
@@ -63,6 +66,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
       if (text !== '') terminal.live(text)
       if (event.type === 'hub.task.completed.v1') news.resolve()
     },
+    () => news.resolve(),
     ending.signal,
   )
   let awaySinceMs: number | undefined

@@ -71,13 +71,18 @@ export function createDelegation(
       ...(child.error === null ? {} : { code: child.error.code }),
       artifacts: artifacts.list(child.id),
     }
-    mailboxes.put(parentSession, {
-      kind: 'reply',
-      id: newUuid(random, clock.wallMs()),
-      correlationId: delegateId,
-      sentAtMs: clock.wallMs(),
-      body,
-    })
+    try {
+      mailboxes.put(parentSession, {
+        kind: 'reply',
+        id: newUuid(random, clock.wallMs()),
+        correlationId: delegateId,
+        sentAtMs: clock.wallMs(),
+        body,
+      })
+    } catch (thrown) {
+      // A parent that does not read its mail repeats its delegation until it has the answer.
+      if (!(thrown instanceof HubError) || thrown.code !== 'mailbox_full') throw thrown
+    }
   }
 
   return {

@@ -15,9 +15,17 @@ export interface Mailboxes {
   close(session: string): void
   isOpen(session: string): boolean
   depth(session: string): number
-  /** Throws `inbox_closed` or `mailbox_full` before anything is changed. */
-  requireRoom(session: string): void
+  /** Keeps a place for one delivery, to be `put` or let go. Throws `inbox_closed` or `mailbox_full`. */
+  reserve(session: string): void
+  letGo(session: string): void
+  /** Puts a delivery into its kept place. A mailbox that closed meanwhile takes nothing: its session is over. */
+  putReserved(session: string, delivery: Omit<Delivery, 'number'>): void
+  /** Keeps a place and fills it at once. */
   put(session: string, delivery: Omit<Delivery, 'number'>): void
+  /** Hears every delivery as it is put, instead of waiting for it; undefined ends that. */
+  listen(session: string, listener: ((delivery: Delivery) => void) | undefined): void
+  /** Forgets deliveries up to `after`. */
+  pass(session: string, after: number): void
   /** Forgets deliveries up to `after` and answers the next ones, at most 64. */
   take(session: string, after: number): Delivery[]
   /** Resolves when the mailbox holds something beyond `after`, closes, or the signal aborts. */
@@ -27,6 +35,8 @@ export interface Mailboxes {
 interface Box {
   queue: BoundedQueue<Delivery>
   next: number
+  reserved: number
+  listener: ((delivery: Delivery) => void) | undefined
   waiters: Set<() => void>
 }
 
@@ -41,6 +51,23 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
     for (const waiter of box.waiters) waiter()
     box.waiters.clear()
   }
+  function reserve(session: string): void {
+    const box = boxOf(session)
+    if (box.queue.size + box.reserved >= box.queue.limit) {
+      throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
+    }
+    box.reserved += 1
+  }
+  function fill(session: string, content: Omit<Delivery, 'number'>): void {
+    const box = boxes.get(session)
+    if (box === undefined) return
+    const delivery = { number: box.next, ...content }
+    box.reserved -= 1
+    box.next += 1
+    box.queue.push(delivery)
+    box.listener?.(delivery)
+    wake(box)
+  }
   return {
     open(session) {
       if (boxes.has(session)) return
@@ -48,6 +75,8 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
         queue: createBoundedQueue(options.limit ?? MAILBOX_MAX),
         next: options.epoch * 2 ** 32 + 1,
         waiters: new Set(),
+        reserved: 0,
+        listener: undefined,
       })
     },
     close(session) {
@@ -57,18 +86,21 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
     },
     isOpen: (session) => boxes.has(session),
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
-    requireRoom(session) {
-      const { queue } = boxOf(session)
-      if (queue.size >= queue.limit)
-        throw new HubError('mailbox_full', `session ${session} has ${queue.size} unread deliveries`)
+    reserve,
+    letGo(session) {
+      const box = boxes.get(session)
+      if (box !== undefined) box.reserved -= 1
     },
+    putReserved: fill,
     put(session, delivery) {
-      const box = boxOf(session)
-      if (!box.queue.push({ number: box.next, ...delivery }))
-        throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
-      box.next += 1
-      wake(box)
+      reserve(session)
+      fill(session, delivery)
     },
+    listen(session, listener) {
+      const box = boxes.get(session)
+      if (box !== undefined) box.listener = listener
+    },
+    pass: (session, after) => void boxOf(session).queue.dropWhile((delivery) => delivery.number <= after),
     take(session, after) {
       const { queue } = boxOf(session)
       queue.dropWhile((delivery) => delivery.number <= after)

@@ -8,6 +8,8 @@ export type Outcome = { ok: true } | { ok: false; error: HubError }
 export interface Outcomes {
   recall(session: string, id: string): Outcome | undefined
   remember(session: string, id: string, outcome: Outcome): void
+  /** Undoes `remember`: the transaction it stood for did not commit. */
+  drop(session: string, id: string): void
   forget(session: string): void
 }
 
@@ -22,6 +24,7 @@ export function createOutcomes(): Outcomes {
       const [oldest] = known.keys()
       if (oldest !== undefined) known.delete(oldest)
     },
+    drop: (session, id) => void bySession.get(session)?.delete(id),
     forget: (session) => void bySession.delete(session),
   }
 }

@@ -5,20 +5,27 @@ import { HubError } from '../../base/errors.ts'
 export const OPEN_REQUESTS_MAX = 1024
 const DEFAULT_TIMEOUT_MS = 30_000
 
+export interface OpenRequest {
+  requester: string
+  responder: string
+  untilMs: number
+}
+
 export interface Replies {
-  /** Remembers that `requester` waits for `responder`. A repeat of the same id keeps the first deadline. Throws `rate_limited` at 1 024 open ones. */
-  expect(request: { id: string; requester: string; responder: string; timeoutMs: number | undefined }): void
-  /** The session that waits for this reply; removes it. Throws `already_resolved` when nothing is open under that id for this responder. */
-  settle(id: string, responder: string): string
-  /** Who asked `responder` under this id, without settling; undefined if nothing is open. */
-  requesterOf(id: string, responder: string): string | undefined
+  /** Remembers that `requester` waits for `responder`. A repeat of the same id keeps the first deadline and answers false. Throws `rate_limited` at 1 024 open ones. */
+  expect(request: { id: string; requester: string; responder: string; timeoutMs: number | undefined }): boolean
+  /** Takes away the one request this reply answers. Throws `already_resolved` when nothing is open under that id for this responder. */
+  settle(id: string, responder: string): OpenRequest
+  /** Undoes `settle`, and `expect`. */
+  reopen(id: string, responder: string, request: OpenRequest): void
+  withdraw(id: string, responder: string): void
   forget(session: string): void
   /** Removes what is past its deadline; answers how many. */
   expire(): number
 }
 
 export function createReplies(clock: Clock): Replies {
-  const open = new Map<string, { requester: string; responder: string; untilMs: number }>()
+  const open = new Map<string, OpenRequest>()
   const keyOf = (id: string, responder: string) => `${responder} ${id}`
   const counts = new Map<string, number>()
   const remove = (key: string) => {
@@ -29,14 +36,18 @@ export function createReplies(clock: Clock): Replies {
     if (left > 0) counts.set(entry.requester, left)
     else counts.delete(entry.requester)
   }
+  const add = (key: string, request: OpenRequest) => {
+    counts.set(request.requester, (counts.get(request.requester) ?? 0) + 1)
+    open.set(key, request)
+  }
   return {
     expect({ id, requester, responder, timeoutMs }) {
       const key = keyOf(id, responder)
-      if (open.has(key)) return
+      if (open.has(key)) return false
       const count = counts.get(requester) ?? 0
       if (count >= OPEN_REQUESTS_MAX) throw new HubError('rate_limited', `${count} requests wait for their replies`)
-      counts.set(requester, count + 1)
-      open.set(key, { requester, responder, untilMs: clock.monotonicMs() + (timeoutMs ?? DEFAULT_TIMEOUT_MS) })
+      add(key, { requester, responder, untilMs: clock.monotonicMs() + (timeoutMs ?? DEFAULT_TIMEOUT_MS) })
+      return true
     },
     settle(id, responder) {
       const key = keyOf(id, responder)
@@ -46,9 +57,10 @@ export function createReplies(clock: Clock): Replies {
         throw new HubError('already_resolved', 'no request of that id waits for your reply')
       }
       remove(key)
-      return entry.requester
+      return entry
     },
-    requesterOf: (id, responder) => open.get(keyOf(id, responder))?.requester,
+    reopen: (id, responder, request) => add(keyOf(id, responder), request),
+    withdraw: (id, responder) => remove(keyOf(id, responder)),
     forget(session) {
       for (const [key, entry] of open) if (entry.requester === session || entry.responder === session) remove(key)
     },

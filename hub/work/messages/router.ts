@@ -83,8 +83,9 @@ export function createRouter(parts: {
   })
 
   function deliver(session: string, delivery: Omit<Delivery, 'number'>): void {
-    mailboxes.requireRoom(session)
-    store.afterCommit(() => mailboxes.put(session, delivery))
+    mailboxes.reserve(session)
+    store.onRollback(() => mailboxes.letGo(session))
+    store.afterCommit(() => mailboxes.putReserved(session, delivery))
   }
 
   function toSession(
@@ -96,7 +97,9 @@ export function createRouter(parts: {
     registry.checkBody(recipient.agent, 'receives', envelope.type, envelope.body)
     if (envelope.kind === 'request') {
       const { id, timeoutMs } = envelope
-      replies.expect({ id, requester: sender.id, responder: recipient.id, timeoutMs })
+      if (replies.expect({ id, requester: sender.id, responder: recipient.id, timeoutMs })) {
+        store.onRollback(() => replies.withdraw(id, recipient.id))
+      }
     }
     deliver(recipient.id, deliveryOf(sender, envelope, 'message'))
   }
@@ -104,9 +107,10 @@ export function createRouter(parts: {
   function reply(sender: SessionRow, envelope: Envelope): void {
     if (envelope.correlationId === undefined)
       throw new HubError('schema_invalid', 'correlationId: a reply names the request it answers')
-    const requester = replies.requesterOf(envelope.correlationId, sender.id)
-    if (requester !== undefined) mailboxes.requireRoom(requester)
-    deliver(replies.settle(envelope.correlationId, sender.id), deliveryOf(sender, envelope, 'reply'))
+    const { correlationId } = envelope
+    const open = replies.settle(correlationId, sender.id)
+    store.onRollback(() => replies.reopen(correlationId, sender.id, open))
+    deliver(open.requester, deliveryOf(sender, envelope, 'reply'))
   }
 
   /** A subscriber whose mailbox is full misses the event, and is told so by the counter of its mailbox; the others get it. */

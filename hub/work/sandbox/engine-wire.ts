@@ -84,16 +84,13 @@ export function createWire(socketPath: string, clock: Clock): Wire {
   }
 
   /** Runs `work` under the deadline; its signal also ends with the exchange's own. */
-  async function bounded<T>(
-    exchange: Exchange,
-    work: (signal: AbortSignal, settled: () => void) => Promise<T>,
-  ): Promise<T> {
+  async function bounded<T>(exchange: Exchange, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const late = new AbortController()
     const timer = clock.after(exchange.deadlineMs, () => late.abort())
     const what = `answer ${exchange.method} ${exchange.path.split('?')[0]}`
     try {
       const signals = exchange.signal === undefined ? [late.signal] : [late.signal, exchange.signal]
-      return await work(AbortSignal.any(signals), () => timer.cancel())
+      return await work(AbortSignal.any(signals))
     } catch (error) {
       if (error instanceof HubError) throw error
       const why = late.signal.aborted ? `nothing within ${exchange.deadlineMs} ms` : (error as Error).message

@@ -178,19 +178,16 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
     },
     async events(instance, onEvent, signal) {
       const filters = filtersOf({ label: [`hub.instance=${instance}`], type: ['container'] })
-      const answer = await wire.stream({
-        method: 'GET',
-        path: `/events?${filters}`,
-        deadlineMs: options.callMs,
-        signal,
-      })
+      const path = `/events?${filters}`
       try {
+        const answer = await wire.stream({ method: 'GET', path, deadlineMs: options.callMs, signal })
+        if (answer.statusCode !== 200) throw new Error(`it answered ${answer.statusCode}`)
         await readEvents(answer, onEvent)
+        throw new Error('it closed the stream')
       } catch (error) {
-        if (!signal.aborted) throw unavailable('go on telling events', (error as Error).message, error)
-        return
+        if (signal.aborted) return
+        throw unavailable('go on telling events', (error as Error).message, error)
       }
-      if (!signal.aborted) throw unavailable('go on telling events', 'it closed the stream')
     },
     async logs(id, bytesMax) {
       const path = `/containers/${id}/logs?stdout=1&stderr=1&tail=10000`

@@ -53,7 +53,7 @@ beforeEach(() => {
   context = createContext(home, false, terminal)
 })
 afterEach(() => {
-  for (const pid of Object.values(pids())) if (pid !== undefined) process.kill(pid, 'SIGKILL')
+  for (const pid of Object.values(pids())) if (pid !== undefined && pid !== process.pid) process.kill(pid, 'SIGKILL')
   remove()
 })
 
@@ -72,7 +72,7 @@ describe('hub up', () => {
 
   it('shows the last lines of a hub that does not start, and starts no watchdog alone', async () => {
     await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow(
-      'the hub did not start: it ended with exit code 4',
+      'the hub did not start: port 7300 is in use; choose another',
     )
     expect(notes).toContain('  hub: port 7300 is in use; choose another')
     expect(pids()).toEqual({ hub: undefined, watchdog: undefined })

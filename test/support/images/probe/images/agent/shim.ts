@@ -151,7 +151,6 @@ async function report(): Promise<object> {
       const { bsize, blocks } = statfsSync(path)
       return bsize * blocks
     }),
-    thermal: readdirSync('/sys/devices/system/cpu').length > 0,
   }
 }
 

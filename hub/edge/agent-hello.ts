@@ -1,0 +1,63 @@
+/** The opening of a fast session: `hello` proves the token and the joined key, and burns the token's id (T9). */
+import { verify } from 'node:crypto'
+import { z } from 'zod'
+import type { HubError } from '../base/errors.ts'
+import { parseStrictJson } from '../base/strict-json.ts'
+import type { Gate } from '../guard/gate.ts'
+import { decodeCanonical } from '../guard/identity/base64url.ts'
+import { CLOCK_SKEW_MS } from '../guard/identity/nonces.ts'
+import { publicKeyOf } from '../guard/identity/signed-requests.ts'
+import { TOKEN_BYTES_MAX, type Tokens, unauthenticated } from '../guard/identity/tokens.ts'
+import { helloText } from '../protocol/frame.ts'
+import { parseShape } from '../protocol/parse.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+import { type AgentCaller, callerOf, sessionFacts } from './agent-requests.ts'
+
+const helloShape = z.strictObject({
+  token: z.string().max(TOKEN_BYTES_MAX),
+  nonce: z.string().regex(/^[A-Za-z0-9_-]{22}$/),
+  signature: z.string().length(86),
+  /** The last delivery the client holds. */
+  after: z.int().nonnegative().default(0),
+})
+
+/** Answers who is proven, or throws `unauthenticated`, or `nonce_used` for a token that has opened a session before. */
+export type Hello = (session: string, text: Buffer | undefined) => Promise<{ caller: AgentCaller; after: number }>
+
+export function createHello(parts: { gate: Gate; tokens: Tokens; tasks: Tasks }): Hello {
+  const { gate, tokens, tasks } = parts
+  return async (sessionId, text) => {
+    if (text === undefined) throw unauthenticated('the first message is no hello')
+    let said: z.output<typeof helloShape>
+    try {
+      said = parseShape(helloShape, parseStrictJson(text, 2))
+    } catch (thrown) {
+      throw unauthenticated(`the hello is malformed: ${(thrown as HubError).message}`)
+    }
+    const claims = await tokens.verify(said.token, sessionId, (id) => {
+      const row = tasks.session(id)
+      return row === undefined ? undefined : sessionFacts(row)
+    })
+    const session = tasks.session(sessionId)
+    const key = session?.publicKey ? publicKeyOf(session.publicKey) : undefined
+    const signature = decodeCanonical(said.signature)
+    if (session === undefined || key === undefined || signature === undefined)
+      throw unauthenticated('no key has joined on this socket')
+    if (!verify(null, Buffer.from(helloText(said.token, said.nonce)), key, signature))
+      throw unauthenticated('the hello has a wrong signature')
+    const caller = callerOf(session, tasks)
+    const burn = { scope: 'jti', value: claims.jti, expiresAtMs: claims.exp * 1000 + CLOCK_SKEW_MS }
+    const recheck = caller.proof.recheck
+    gate.admit(
+      {
+        principal: caller.principal,
+        operation: 'session.open',
+        resource: `session:${sessionId}`,
+        burn,
+        ...(recheck && { recheck }),
+      },
+      () => undefined,
+    )
+    return { caller, after: said.after }
+  }
+}

@@ -1,0 +1,104 @@
+/** A home of its own with a real hub process and a real watchdog process, for benchmarks. Everything is gone again at the end. */
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ModeView, SessionView, TaskView } from '../../hub/client/answers.ts'
+import { hubDoor, pathsOf, watchdogDoor } from '../../hub/client/cli/home.ts'
+import { hubArgv, sleep, startProcess, waitGone, watchdogArgv } from '../../hub/client/cli/processes.ts'
+import { type Connection, createConnection } from '../../hub/client/connection.ts'
+
+/** The least that still survives a busy machine: a lease lives for three of these. */
+const INTERVAL_MS = 2_000
+const NORMAL_MS = 60_000
+
+export interface BenchHub extends AsyncDisposable {
+  readonly home: string
+  readonly hub: Connection
+  start(): Promise<void>
+  pid(): number
+  health(): Promise<ModeView>
+  untilNormal(): Promise<ModeView>
+  submit(agent: string, params?: Record<string, unknown>): Promise<TaskView>
+  sessions(): Promise<SessionView[]>
+  /** Asks again until the answer satisfies; every 10 ms unless told. */
+  until<Answer>(what: string, ask: () => Promise<Answer>, good: (answer: Answer) => boolean): Promise<Answer>
+  /** Stops every session by the hub, as `hub shutdown` does; answers how many are confirmed gone. The hub ends. */
+  shutdown(): Promise<{ gone: number; failed: string[] }>
+}
+
+/** `sleeper` is the folder of an agent beyond the shipped ones. */
+export async function createBenchHub(root: string, sleeper: string): Promise<BenchHub> {
+  const home = mkdtempSync('/tmp/hub-bench-')
+  const paths = pathsOf(home)
+  execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
+  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\nlogLevel: warn\n')
+  writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
+  copyFileSync(join(root, sleeper, 'agent.yaml'), join(home, 'agents', 'bench-sleeper.yaml'))
+  const rules = join(home, 'policy', 'data.json')
+  const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
+  data.agents['bench-sleeper'] = { ...data.agents.echo, capabilities: [] }
+  writeFileSync(rules, JSON.stringify(data))
+
+  const hub = createConnection(hubDoor(home))
+  const watchdog = createConnection(watchdogDoor(home))
+  const options = { home, cache: paths.cache, note: (text: string) => process.stderr.write(`${text}\n`) }
+  let pid = 0
+
+  async function until<Answer>(what: string, ask: () => Promise<Answer>, good: (answer: Answer) => boolean) {
+    const endAt = performance.now() + NORMAL_MS
+    for (;;) {
+      const answer = await ask().catch(() => undefined)
+      if (answer !== undefined && good(answer)) return answer
+      if (performance.now() > endAt)
+        throw new Error(`${what} did not come about within ${NORMAL_MS / 1000} s; see ${home}`)
+      await sleep(10)
+    }
+  }
+  const health = async () => (await hub.call('health.show')) as ModeView
+
+  const start = async () => {
+    pid = (await startProcess({ name: 'hub', argv: hubArgv(home, 'serve'), log: paths.hubLog }, options)).pid
+  }
+  await start()
+  const dog = await startProcess({ name: 'watchdog', argv: watchdogArgv(home), log: paths.watchdogLog }, options)
+
+  return {
+    home,
+    hub,
+    start,
+    pid: () => pid,
+    health,
+    until,
+    untilNormal: () => until('normal mode', health, ({ mode }) => mode === 'normal'),
+    async submit(agent, params = {}) {
+      return ((await hub.call('task.submit', { agent, params })) as { task: TaskView }).task
+    },
+    async sessions() {
+      return ((await hub.call('session.list', { limit: 100 })) as { sessions: SessionView[] }).sessions
+    },
+    async shutdown() {
+      await watchdog.send('POST', '/v1/announce', { kind: 'restart', forMs: 300_000 })
+      const answer = await hub.call('hub.shutdown', { exit: 'shutdown', reason: 'bench' }, { deadlineMs: 90_000 })
+      const { containers } = answer as { containers: { container: string; outcome: string; reason?: string }[] }
+      await waitGone(pid, home, 20_000)
+      const failed = containers.filter(({ outcome }) => outcome === 'failed')
+      return {
+        gone: containers.length - failed.length,
+        failed: failed.map(({ container, reason }) => `${container}: ${reason}`),
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      const alive = await health().catch(() => undefined)
+      if (alive !== undefined) await this.shutdown()
+      await watchdog.send('POST', '/v1/exit').catch(() => process.kill(dog.pid, 'SIGKILL'))
+      await waitGone(dog.pid, home, 20_000)
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Resident memory of a process in MiB, one decimal. */
+export function rssMb(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Math.round((Number(line?.[1]) / 1024) * 10) / 10
+}

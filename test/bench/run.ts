@@ -1,0 +1,52 @@
+/**
+ * Benchmarks: `npm run bench -- NAME [--json]`. Text for people; with `--json` the last line of stdout is one flat JSON object.
+ * Every figure that depends on the machine stands beside its raw baseline from the same run.
+ */
+import os from 'node:os'
+import { parseArgs } from 'node:util'
+
+export interface Figure {
+  key: string
+  value: number
+  unit: string
+  /** What exactly was measured. */
+  text: string
+}
+
+const BENCHES: Readonly<Record<string, () => Promise<(say: (line: string) => void) => Promise<Figure[]>>>> = {
+  dispatch: async () => (await import('./dispatch.ts')).benchDispatch,
+}
+
+/** One row for each figure: key, value, unit, meaning. */
+function tableOf(figures: readonly Figure[]): string {
+  const width = Math.max(...figures.map(({ key }) => key.length))
+  return figures
+    .map(
+      ({ key, value, unit, text }) => `${key.padEnd(width)}  ${String(value).padStart(8)} ${unit.padEnd(4)}  ${text}`,
+    )
+    .join('\n')
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { json: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  })
+  const load = BENCHES[positionals[0] ?? '']
+  if (load === undefined || positionals.length !== 1) {
+    process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json]\n`)
+    process.exitCode = 2
+    return
+  }
+  const say = (line: string) => process.stderr.write(`${line}\n`)
+  say(
+    `${os.availableParallelism()} x ${os.cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, load ${os.loadavg()[0]?.toFixed(2)}`,
+  )
+  const figures = await (await load())(say)
+  process.stdout.write(`${tableOf(figures)}\n`)
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify(Object.fromEntries(figures.map(({ key, value }) => [key, value])))}\n`)
+  }
+}
+
+await main()

@@ -1,0 +1,52 @@
+/** What is read of the host, and which images pass the gate (T50, T51). */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
+import { assertImage } from '../../../../hub/work/sandbox/image-gate.ts'
+import { fakeImage } from '../../../support/fake-engine.ts'
+
+const shipped = fileURLToPath(new URL('../../../../images/agent/seccomp.json', import.meta.url))
+let sys = ''
+beforeEach(() => {
+  sys = mkdtempSync('/tmp/hub-host-')
+})
+afterEach(() => rmSync(sys, { recursive: true, force: true }))
+
+test('CPUs that report throttling are masked by number, AppArmor only where the kernel has it on', () => {
+  for (const cpu of ['cpu10/thermal_throttle', 'cpu2/thermal_throttle', 'cpu1', 'cpufreq/thermal_throttle']) {
+    mkdirSync(join(sys, 'devices/system/cpu', cpu), { recursive: true })
+  }
+  expect(readHostFacts(shipped, sys)).toMatchObject({ cpusWithThermalThrottle: [2, 10], appArmor: false })
+  mkdirSync(join(sys, 'module/apparmor/parameters'), { recursive: true })
+  writeFileSync(join(sys, 'module/apparmor/parameters/enabled'), 'Y\n')
+  expect(readHostFacts(shipped, sys).appArmor).toBe(true)
+})
+
+test('a seccomp profile that is missing, broken or allows by default stops the start', () => {
+  const path = join(sys, 'seccomp.json')
+  const attempt = () => readHostFacts(path, sys)
+  expect(attempt).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+  for (const text of ['', '{', 'null', '{}', '{"defaultAction":"SCMP_ACT_ALLOW"}']) {
+    writeFileSync(path, text)
+    expect(attempt, text).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+  }
+})
+
+test('T50: an image whose own settings the engine would merge is refused, naming them', () => {
+  expect(() => assertImage('hub/x', fakeImage())).not.toThrow()
+  expect(() => assertImage('hub/x', { ...fakeImage(), user: 'root' })).not.toThrow()
+  for (const change of [
+    { volumes: ['/data'] },
+    { env: ['PATH=/bin'] },
+    { labels: { a: 'b' } },
+    { exposedPorts: ['80/tcp'] },
+    { onBuild: ['RUN x'] },
+  ]) {
+    expect(() => assertImage('hub/x', { ...fakeImage(), ...change })).toThrow(
+      expect.objectContaining({ code: 'image_refused' }),
+    )
+  }
+  expect(() => assertImage('hub/x', { ...fakeImage(), volumes: ['/data'] })).toThrow(/VOLUME \(\/data\)/)
+})

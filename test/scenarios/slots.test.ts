@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest'
+import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
+
+/** Delegates `fan` children to the next level and waits for all of them. */
+const lead = (child: string, fan: number) =>
+  worker(async (agent) => {
+    const ids = []
+    for (let nth = 0; nth < fan; nth += 1) ids.push(await agent.delegate({ agent: child }))
+    let leaves = 0
+    for (const id of ids) leaves += Number((await agent.outcome(id)).value)
+    return leaves
+  })
+
+const mostAtOnce = (h: Harness) => {
+  let now = 0
+  let most = 0
+  for (const call of h.engine.calls) {
+    if (call.startsWith('create ')) now += 1
+    if (call.startsWith('remove ')) now -= 1
+    most = Math.max(most, now)
+  }
+  return most
+}
+
+test('twelve leads with two levels of children under a cap of twelve all finish, with never more than twelve sessions', async () => {
+  await using h = await createHarness({
+    agents: {
+      lead: { script: lead('middle', 2), card: { may: { delegate: ['middle', 'leaf'] } } },
+      middle: { script: lead('leaf', 2), card: { may: { delegate: ['leaf'] } } },
+      leaf: { script: worker(() => 1) },
+    },
+    config: { limits: { sessions: 12, delegationDepth: 3 } },
+  })
+  const ids: string[] = []
+  let most = 0
+  h.engine.onStart = ((start) => (container) => {
+    most = Math.max(most, h.hub.work.tasks.sessionsOpen().length)
+    return start(container)
+  })(h.engine.onStart)
+  for (let nth = 0; nth < 12; nth += 1) ids.push(await h.submit('lead'))
+  await h.until(() => ids.every((id) => h.task(id).state === 'succeeded'), 'all twelve leads succeed')
+  expect(ids.map((id) => h.task(id).outcome?.value)).toEqual(ids.map(() => 4))
+  expect(h.started.length).toBe(12 + 24 + 48)
+  expect(most).toBeLessThanOrEqual(12)
+  expect(most).toBeGreaterThan(9)
+  expect(mostAtOnce(h)).toBeLessThanOrEqual(12)
+  await h.quiet()
+})
+
+test('a chain as deep as the limit finishes when the cap is the smallest that is allowed', async () => {
+  const names = ['d0', 'd1', 'd2', 'd3']
+  await using h = await createHarness({
+    agents: Object.fromEntries(
+      names.map((name, depth) => {
+        const below = names.slice(depth + 1)
+        const [child] = below
+        return [
+          name,
+          {
+            script: child === undefined ? worker(() => 1) : lead(child, 1),
+            card: { may: { delegate: below }, limits: { sessions: 1 } },
+          },
+        ]
+      }),
+    ),
+    config: { limits: { sessions: 4, delegationDepth: 3 } },
+  })
+  const ids = [await h.submit('d0'), await h.submit('d0'), await h.submit('d0')]
+  await h.ended(...ids)
+  expect(ids.map((id) => h.task(id).state)).toEqual(['succeeded', 'succeeded', 'succeeded'])
+})

@@ -1,0 +1,98 @@
+/** Image assembly: the same inputs give the same bytes, and only what belongs there goes in (T50, T99). */
+import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { archiveOf, imageOf, layerOf, sha256Of } from '../../../scripts/images/archive.ts'
+import { librariesOf } from '../../../scripts/images/base.ts'
+import { gatherPrograms, programEntries, sourcesOf, stripSource } from '../../../scripts/images/programs.ts'
+import { tarOf } from '../../../scripts/images/tar.ts'
+
+let root = ''
+beforeEach(() => {
+  root = mkdtempSync('/tmp/hub-images-')
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+function put(path: string, text: string): void {
+  mkdirSync(dirname(join(root, path)), { recursive: true })
+  writeFileSync(join(root, path), text)
+}
+
+test('an archive is the same whatever the order and the times of its inputs', () => {
+  const a = { path: 'x/a', kind: 'file' as const, mode: 0o644, data: Buffer.from('a') }
+  const b = { path: 'x/b', kind: 'file' as const, mode: 0o755, data: Buffer.from('b') }
+  expect(sha256Of(tarOf([a, b]))).toBe(sha256Of(tarOf([b, a])))
+  expect(sha256Of(tarOf([a, b]))).toBe('9984cc60b3bc6ae123d181131c1b1c4120bcdd10e3a5d3b5e6dfdf099b74a17c')
+})
+
+test('an archive refuses a path that leaves it, stands twice or does not fit', () => {
+  const entry = (path: string) => ({ path, kind: 'file' as const, mode: 0o644, data: Buffer.alloc(0) })
+  expect(() => tarOf([entry('../x')])).toThrow(/leaves the archive/)
+  expect(() => tarOf([entry('/x')])).toThrow(/leaves the archive/)
+  expect(() => tarOf([entry('x'), entry('x')])).toThrow(/stands twice/)
+  expect(() => tarOf([entry('y'.repeat(101))])).toThrow(/too long/)
+})
+
+test('an image of the same files has the same id on another day, and another one after a change', () => {
+  const build = () => {
+    put('images/x/main.ts', 'export const a: number = 1\n')
+    const programs = gatherPrograms(root, sourcesOf(root, 'images/x'), new Set())
+    return imageOf('hub/x:latest', [layerOf('x', programEntries(root, programs))], 'x64')
+  }
+  const first = build()
+  utimesSync(join(root, 'images/x/main.ts'), 1, 1)
+  expect(build().id).toBe(first.id)
+  expect(sha256Of(archiveOf([build()]))).toBe(sha256Of(archiveOf([first])))
+  put('images/x/more.ts', '')
+  expect(build().id).not.toBe(first.id)
+})
+
+test('the config is of 1970, runs as nobody and carries nothing the engine would merge into a container', () => {
+  const { config } = imageOf('hub/x:latest', [layerOf('x', [])], 'x64')
+  const said = JSON.parse(config.toString()) as { created: string; config: object }
+  expect(said.created).toBe('1970-01-01T00:00:00Z')
+  expect(said.config).toEqual({ User: '65532:65532', WorkingDir: '/workspace' })
+})
+
+test('types vanish, .ts becomes .js, and imports of types alone are not followed', () => {
+  const { code, imports } = stripSource(
+    "import type { A } from './types.ts'\nimport { b } from '../b.ts'\nimport 'node:fs'\nconst c: A = await import('./c.ts')\nexport { d } from './d.ts'\n",
+  )
+  expect(imports).toEqual(['../b.ts', 'node:fs', './c.ts', './d.ts'])
+  expect(code).toContain("from '../b.js'")
+  expect(code).not.toMatch(/types|: A/)
+})
+
+test('imports are followed across folders; what the layer below holds is not repeated', () => {
+  put('images/x/main.ts', "import { b } from '../../hub/b.ts'\nb()\n")
+  put('images/x/main.test.ts', '')
+  put('images/x/agent.yaml', '')
+  put('images/x/table.json', '{}')
+  put('hub/b.ts', "import { c } from './c.ts'\nexport const b = c\n")
+  put('hub/c.ts', 'export const c = () => 1\n')
+  const entries = sourcesOf(root, 'images/x')
+  expect([...gatherPrograms(root, entries, new Set()).files.keys()].sort()).toEqual([
+    'hub/b.js',
+    'hub/c.js',
+    'images/x/main.js',
+    'images/x/table.json',
+  ])
+  const above = gatherPrograms(root, entries, new Set(['hub/b.js', 'hub/c.js']))
+  expect([...above.files.keys()]).toEqual(['images/x/main.js', 'images/x/table.json'])
+})
+
+test.each([
+  ["import 'zod'", /images carry no package but ws/],
+  ["import './none.ts'", /does not exist/],
+  ["import '../../../../etc/passwd'", /outside the repository/],
+])('%s does not go into an image', (line, why) => {
+  put('images/x/main.ts', `${line}\n`)
+  expect(() => gatherPrograms(root, sourcesOf(root, 'images/x'), new Set())).toThrow(why)
+})
+
+test('the libraries of the Node binary are absolute paths and contain its C library', () => {
+  const libraries = librariesOf(process.execPath)
+  expect(libraries.every((path) => path.startsWith('/'))).toBe(true)
+  expect(libraries.some((path) => /\/libc\.(?:so|musl)/.test(path))).toBe(true)
+  expect(libraries.some((path) => /\/ld-/.test(path))).toBe(true)
+})

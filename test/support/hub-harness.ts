@@ -1,0 +1,406 @@
+/**
+ * A whole hub in this process: real SQLite, the shipped compiled policy, real Unix sockets; the container engine is the fake one, and in
+ * the place of each container runs a script with a signing client on that session's real socket. Time is a fake clock that `until` moves.
+ *
+ * A hub can be stopped, killed (its engine calls never answer again, its database is closed under it) and made anew on the same home with
+ * the same engine and the same running scripts.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { systemRandom } from '../../hub/base/random.ts'
+import { createLog } from '../../hub/base/telemetry.ts'
+import { readConfig } from '../../hub/config.ts'
+import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
+import { macOf } from '../../hub/guard/operator/lease.ts'
+import { createHub, type Hub } from '../../hub/hub.ts'
+import type { HubEvent } from '../../hub/protocol/events.ts'
+import type { SessionRow, TaskRow } from '../../hub/work/dispatch/rows.ts'
+import type { Engine } from '../../hub/work/sandbox/engine.ts'
+import { createFakeClock, type FakeClock } from './fake-clock.ts'
+import { createFakeEngine, type FakeContainer, type FakeEngine } from './fake-engine.ts'
+import { HOST } from './sandbox-facts.ts'
+import { createSigningClient, type SigningClient } from './signing-client.ts'
+
+export interface TestAgent extends SigningClient {
+  readonly container: FakeContainer
+  readonly session: string
+  readonly agent: string
+  /** Aborts when the container has ended. */
+  readonly ended: AbortSignal
+}
+/** Runs in the place of a program. Ends with exit code 0 when it returns, 1 when it throws. */
+export type Script = (agent: TestAgent) => unknown
+
+/** What most programs do: join, work, hand in what the work answered. */
+export const worker =
+  (work: (agent: TestAgent) => unknown): Script =>
+  async (agent) => {
+    await agent.join()
+    await agent.result(await work(agent))
+  }
+/** Runs until it is stopped. */
+export const forever = (agent: TestAgent): Promise<never> =>
+  new Promise((_, reject) => agent.ended.addEventListener('abort', () => reject(new Error('it was ended'))))
+
+export interface AgentSpec {
+  script: Script
+  /** Fields of the card beside name, image and program. */
+  card?: Record<string, unknown>
+  /** Its row in policy/data.json; by default it may do what its card wishes. */
+  policy?: Record<string, unknown>
+  /** Ignores SIGTERM. */
+  stubborn?: boolean
+}
+
+export interface AuditRow {
+  seq: number
+  principal: string
+  action: string
+  resource: string
+  decision_id: string | null
+  payload_hash: string | null
+  outcome: string
+  reason: string
+  effect: string
+}
+
+export interface OperatorAnswer {
+  status: number
+  body: Record<string, unknown>
+}
+
+type Verb = 'create' | 'inspect' | 'start' | 'list' | 'stop' | 'remove'
+
+export interface HarnessOptions {
+  agents: Record<string, AgentSpec>
+  config?: Record<string, unknown>
+  /** Without a lease the hub starts nothing. */
+  lease?: boolean
+}
+
+export interface Harness {
+  readonly home: string
+  readonly instance: string
+  readonly clock: FakeClock
+  readonly engine: FakeEngine
+  readonly hub: Hub
+  /** Everybody that was started, in order. */
+  readonly started: TestAgent[]
+  /** Every line of the hub's log at warn and above. */
+  readonly complaints: { level: number; msg: string; reason?: string }[]
+  readonly exits: string[]
+  operator(method: 'GET' | 'POST', path: string, body?: unknown, headers?: Record<string, string>): Promise<OperatorAnswer>
+  /** Submits and answers the task's id; throws when it is refused. */
+  submit(agent: string, params?: Record<string, unknown>, more?: Record<string, unknown>): Promise<string>
+  task(id: string): TaskRow
+  sessionsOf(task: string): SessionRow[]
+  lease(word?: Record<string, unknown>): Promise<number>
+  audit(): AuditRow[]
+  events(type?: string): HubEvent[]
+  /** Moves time in small steps until the check holds; throws after five real seconds. */
+  until(check: () => unknown, what?: string, stepMs?: number): Promise<void>
+  /** Until the tasks are in an end state. */
+  ended(...tasks: string[]): Promise<void>
+  /** Until no session and no container is left. */
+  quiet(): Promise<void>
+  /** Moves time while the promise is open. */
+  pumped<Result>(promise: Promise<Result>, stepMs?: number): Promise<Result>
+  stop(): Promise<void>
+  /** As kill -9: what the engine was asked goes unanswered, nothing more is written. */
+  kill(): Promise<void>
+  /** The next call of this verb kills the hub, before or after the engine has done it. */
+  killAt(verb: Verb, when: 'before' | 'after'): void
+  readonly killed: boolean
+  start(lease?: boolean): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
+const never = () => new Promise<never>(() => undefined)
+const REAL_MS_MAX = 5000
+const BUNDLE = fileURLToPath(new URL('../../policies', import.meta.url))
+
+/** The engine as one run of the hub sees it: when that run is dead, nothing is answered any more. */
+function engineOfRun(engine: FakeEngine) {
+  const run = { dead: false, killAt: undefined as { verb: Verb; when: 'before' | 'after' } | undefined }
+  const gated = async <Result>(verb: string, work: () => Promise<Result>): Promise<Result> => {
+    const hit = run.killAt?.verb === verb ? run.killAt.when : undefined
+    if (hit === 'before') run.dead = true
+    if (run.dead) return never()
+    const done = await work().then(
+      (result) => () => result,
+      (thrown) => () => {
+        throw thrown
+      },
+    )
+    if (hit === 'after') run.dead = true
+    if (run.dead) return never()
+    return done()
+  }
+  const seen: Engine = {
+    ping: () => gated('ping', () => engine.ping()),
+    inspectImage: (name) => gated('inspectImage', () => engine.inspectImage(name)),
+    create: (name, body) => gated('create', () => engine.create(name, body)),
+    inspect: (id) => gated('inspect', () => engine.inspect(id)),
+    start: (id) => gated('start', () => engine.start(id)),
+    waitNextExit(id) {
+      const { opened, exit, cancel } = engine.waitNextExit(id)
+      return { opened: gated('wait', () => opened), exit: gated('wait', () => exit), cancel }
+    },
+    stop: (id, grace) => gated('stop', () => engine.stop(id, grace)),
+    kill: (id) => gated('kill', () => engine.kill(id)),
+    remove: (id) => gated('remove', () => engine.remove(id)),
+    list: (instance) => gated('list', () => engine.list(instance)),
+    events: (instance, hear, signal) =>
+      engine.events(instance, (event) => run.dead || hear(event), signal),
+    logs: (id, bytesMax) => gated('logs', () => engine.logs(id, bytesMax)),
+  }
+  return { run, seen }
+}
+
+export async function createHarness(options: HarnessOptions): Promise<Harness> {
+  const home = mkdtempSync(join(tmpdir(), 'h-'))
+  const instance = 'test-instance'
+  const clock = createFakeClock()
+  const engine = createFakeEngine({ clock })
+  const started: TestAgent[] = []
+  const complaints: Harness['complaints'] = []
+  const exits: string[] = []
+  writeHome(home, options)
+  const keys = readKeys(join(home, 'keys'))
+  const log = createLog('warn', { write: (line) => void complaints.push(JSON.parse(line)) })
+
+  engine.onStart = (container) => {
+    const agent = container.body.Labels['hub.agent'] ?? ''
+    const spec = options.agents[agent]
+    const client = createSigningClient({ socketPath: container.socketPath, clock, ended: container.ended })
+    const self: TestAgent = Object.assign(client, { container, agent, session: container.session, ended: container.ended })
+    started.push(self)
+    Promise.resolve()
+      .then(() => spec?.script(self))
+      .then(
+        () => container.exit(0),
+        (thrown) => {
+          container.log += `${String(thrown)}\n`
+          container.exit(1)
+        },
+      )
+    return spec?.stubborn ? { onTerm: () => undefined } : undefined
+  }
+
+  let hub: Hub | undefined
+  let run: ReturnType<typeof engineOfRun>['run'] | undefined
+  let leases = 0
+  const theHub = () => {
+    if (hub === undefined) throw new Error('the hub is not running')
+    return hub
+  }
+
+  const harness: Harness = {
+    home,
+    instance,
+    clock,
+    engine,
+    started,
+    complaints,
+    exits,
+    get hub() {
+      return theHub()
+    },
+    get killed() {
+      return run?.dead ?? false
+    },
+    operator(method, path, body, headers = {}) {
+      return harness.pumped(ask(join(home, 'run', 'operator.sock'), method, path, body, headers))
+    },
+    async submit(agent, params = {}, more = {}) {
+      const { status, body } = await harness.operator('POST', '/v1/tasks', { agent, params, ...more })
+      if (status !== 200) throw new Error(`${status} ${String(body.code)}: ${String(body.detail)}`)
+      return (body.task as { id: string }).id
+    },
+    task(id) {
+      const task = theHub().work.tasks.task(id)
+      if (task === undefined) throw new Error(`no task ${id}`)
+      return task
+    },
+    sessionsOf: (task) =>
+      theHub()
+        .work.tasks.sessions({ limit: 1000, all: true })
+        .filter((session) => session.task === task)
+        .reverse(),
+    async lease(word = {}) {
+      leases += 1
+      const lease = {
+        version: 1,
+        instance,
+        epoch: 1,
+        counter: leases,
+        bootId: clock.bootId,
+        intervalMs: 600_000,
+        heartbeatAgeMs: 0,
+        deadlineInMs: 86_400_000,
+        demand: 'normal',
+        conditions: [],
+        ...word,
+      }
+      const text = JSON.stringify(lease)
+      const mac = macOf(keys.watchdog, 'hub-lease-v1', text)
+      const door = join(home, 'run', 'watchdog.sock')
+      return (await harness.pumped(ask(door, 'POST', '/v1/lease', lease, { 'hub-mac': mac }))).status
+    },
+    audit: () => theHub().guard.store.prepare('select * from audit_record order by seq').all() as AuditRow[],
+    events: (type) =>
+      theHub()
+        .guard.events.since(0)
+        .events.filter((event) => type === undefined || event.type === type),
+    async until(check, what = check.toString(), stepMs = 20) {
+      const giveUpAt = performance.now() + REAL_MS_MAX
+      while (!check()) {
+        if (performance.now() > giveUpAt) throw new Error(`it never came to this: ${what}\n${stateText(hub, complaints)}`)
+        await tick()
+        await clock.advance(stepMs)
+      }
+    },
+    ended: (...ids) =>
+      harness.until(
+        () => ids.every((id) => !['queued', 'running'].includes(harness.task(id).state)),
+        `the end of ${ids.length} tasks`,
+      ),
+    quiet: () =>
+      harness.until(
+        () => theHub().work.tasks.sessionsOpen().length === 0 && engine.containers.size === 0,
+        'no session and no container is left',
+      ),
+    async pumped(promise, stepMs = 10) {
+      let open = true
+      const settled = promise.finally(() => {
+        open = false
+      })
+      settled.catch(() => undefined)
+      const giveUpAt = performance.now() + 2 * REAL_MS_MAX
+      while (open) {
+        await tick()
+        if (!open) break
+        if (performance.now() > giveUpAt) throw new Error(`nothing came of it\n${stateText(hub, complaints)}`)
+        await clock.advance(stepMs)
+      }
+      return settled
+    },
+    async stop() {
+      await harness.pumped(theHub().stop())
+      if (run !== undefined) run.dead = true
+      hub = undefined
+    },
+    async kill() {
+      const dying = theHub()
+      if (run !== undefined) run.dead = true
+      // Its loops and listeners must not live on in this process; what hangs in the engine hangs for ever.
+      void dying.stop().catch(() => undefined)
+      const door = join(home, 'run', 'operator.sock')
+      for (let reached = true; reached; ) {
+        reached = await ask(door, 'GET', '/healthz', undefined, {}).then(
+          () => true,
+          () => false,
+        )
+      }
+      if (dying.guard.store.failure() === undefined) {
+        try {
+          dying.guard.store.close()
+        } catch {}
+      }
+      hub = undefined
+    },
+    killAt(verb, when) {
+      if (run !== undefined) run.killAt = { verb, when }
+    },
+    async start(lease = true) {
+      const made = engineOfRun(engine)
+      run = made.run
+      hub = createHub(
+        {
+          home,
+          instance,
+          version: '0',
+          config: readConfig(join(home, 'hub.yaml')),
+          keys,
+          bundleFolder: BUNDLE,
+          host: HOST,
+          uid: process.getuid?.() ?? 0,
+        },
+        { clock, random: systemRandom, log, engine: made.seen, onExit: (how) => void exits.push(how) },
+      )
+      await harness.pumped(hub.start())
+      if (lease) await harness.lease()
+    },
+    async [Symbol.asyncDispose]() {
+      for (const container of engine.containers.values()) container.exit(137)
+      if (hub !== undefined) await harness.stop()
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+  await harness.start(options.lease ?? true)
+  return harness
+}
+
+const WISHES = ['message', 'delegate', 'topics', 'secrets', 'egress'] as const
+
+function writeHome(home: string, { agents, config = {} }: HarnessOptions): void {
+  for (const folder of ['agents', 'policy', 'watchdog', 'keys'])
+    mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
+  createKeyFiles(join(home, 'keys'), systemRandom)
+  // JSON is YAML too.
+  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, ...config }))
+  const rows: Record<string, unknown> = {}
+  for (const [name, { card = {}, policy = {} }] of Object.entries(agents)) {
+    const may = (card.may ?? {}) as Record<string, string[]>
+    const whole = { name, description: `${name} of a test`, image: 'hub/agent', run: ['node', '/app/x.js'], ...card }
+    writeFileSync(join(home, 'agents', `${name}.yaml`), JSON.stringify(whole))
+    rows[name] = {
+      submit: true,
+      capabilities: card.capabilities ?? [],
+      ttlMs: 3_600_000,
+      ...Object.fromEntries(WISHES.map((wish) => [wish, may[wish] ?? []])),
+      ...policy,
+    }
+  }
+  writeFileSync(join(home, 'policy', 'data.json'), JSON.stringify({ agents: rows }))
+}
+
+/** One exchange over a Unix socket, JSON both ways. */
+export function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: unknown,
+  headers: Record<string, string>,
+): Promise<OperatorAnswer> {
+  const bytes = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body))
+  const type = bytes === undefined ? {} : { 'content-type': 'application/json', 'content-length': bytes.length }
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, method, path, headers: { ...type, ...headers }, agent: false }, (incoming) => {
+      const chunks: Buffer[] = []
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+      incoming.on('error', reject)
+      incoming.on('end', () => {
+        const text = Buffer.concat(chunks).toString()
+        const json = String(incoming.headers['content-type']).includes('json')
+        resolve({ status: incoming.statusCode ?? 0, body: json ? JSON.parse(text) : { text } })
+      })
+    })
+    sent.on('error', reject)
+    sent.end(bytes)
+  })
+}
+
+function stateText(hub: Hub | undefined, complaints: Harness['complaints']): string {
+  if (hub === undefined) return 'the hub is not running'
+  const { tasks } = hub.work
+  const rows = tasks.tasks({ limit: 100 }).map(({ id, agent, state, depth, held }) => `${id} ${agent} ${state} ${depth} ${held}`)
+  const open = tasks.sessionsOpen().map(({ id, agent, state, detail }) => `${id} ${agent} ${state} ${detail}`)
+  const modes = hub.guard.modes.active().map(({ name, reason }) => `${name}: ${reason}`)
+  const said = complaints.slice(-10).map(({ msg, reason }) => `${msg}: ${reason ?? ''}`)
+  return [...rows, ...open, ...modes, ...said].join('\n')
+}
