@@ -27,16 +27,18 @@ async function main(): Promise<void> {
   const startedAt = performance.now()
   say('assembling images')
   const folders = [...shippedFolders(root), ...extra]
-  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/' })
+  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/', say })
   if (values.archive) {
     await pipeline(Readable.from(archiveOf(images)), process.stdout)
     return
   }
   const engine = createImageEngine({ socketPath: values.socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
   const built = await loadImages(images, engine, say)
-  for (const { name, id, state } of built) {
+  for (const { name, id, state, note } of built) {
     process.stdout.write(
-      values.json ? `${JSON.stringify({ name, id, state })}\n` : `${state.padEnd(8)}${name}  ${id}\n`,
+      values.json
+        ? `${JSON.stringify({ name, id, state, note })}\n`
+        : `${`${state.padEnd(8)}${name}  ${id}  ${note}`.trimEnd()}\n`,
     )
   }
   say(`done in ${Math.round(performance.now() - startedAt)} ms`)

@@ -72,7 +72,7 @@ export function createWork(
   const registry = createRegistry({ folder: join(home, 'agents'), limitsOf: options.limitsOf }, { store, resolveImage })
   const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
   const journal = createJournal(clock)
-  const mailboxes = createMailboxes({ epoch: guard.epoch })
+  const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
   const replies = createReplies(clock)
   const topics = createTopics()
   const outcomes = createOutcomes()

@@ -5,8 +5,14 @@ import { HubError } from './errors.ts'
 
 /** RFC 8785 text of a JSON value. A value JSON cannot hold is our bug: `internal`. */
 export function canonicalText(value: unknown): string {
-  const text = canonicalize(value)
-  if (text === undefined) throw new HubError('internal', 'a value that JSON cannot hold was to be digested')
+  let text: string | undefined
+  try {
+    text = canonicalize(value)
+  } catch (thrown) {
+    throw new HubError('internal', '', { reason: `a value that JSON cannot hold: ${thrown}`, cause: thrown })
+  }
+  if (text === undefined)
+    throw new HubError('internal', '', { reason: 'a value that JSON cannot hold was to be digested' })
   return text
 }
 

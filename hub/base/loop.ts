@@ -24,15 +24,15 @@ export interface LoopOptions {
 export function createLoop(options: LoopOptions, clock: Clock): Loop {
   const { name, everyMs, run, onFault } = options
   const backoffMaxMs = options.backoffMaxMs ?? Math.max(everyMs, 30_000)
-  let stopped = true
+  let turning = { stopped: true }
   let faults = 0
   let lastSuccess: number | undefined
   let wake = new AbortController()
   let nudged = false
-  let running: Promise<void> = Promise.resolve()
+  let running: Promise<void> | undefined
 
-  async function turn(): Promise<void> {
-    while (!stopped) {
+  async function turn(mine: { stopped: boolean }): Promise<void> {
+    while (!mine.stopped) {
       nudged = false
       try {
         await run()
@@ -42,7 +42,7 @@ export function createLoop(options: LoopOptions, clock: Clock): Loop {
         faults += 1
         onFault(name, thrown, faults)
       }
-      if (stopped || nudged) continue
+      if (mine.stopped || nudged) continue
       wake = new AbortController()
       await clock.sleep(faults === 0 ? everyMs : Math.min(everyMs * 2 ** faults, backoffMaxMs), wake.signal)
     }
@@ -51,16 +51,22 @@ export function createLoop(options: LoopOptions, clock: Clock): Loop {
   return {
     name,
     start() {
-      if (!stopped) return
-      stopped = false
-      running = turn()
+      if (!turning.stopped) return
+      const mine = { stopped: false }
+      turning = mine
+      // Started again while the last run is still ending: after it, never beside it.
+      const next = running === undefined ? turn(mine) : running.then(() => turn(mine))
+      running = next
+      void next.finally(() => {
+        if (running === next) running = undefined
+      })
     },
     nudge() {
       nudged = true
       wake.abort()
     },
     async stop() {
-      stopped = true
+      turning.stopped = true
       wake.abort()
       await running
     },

@@ -50,29 +50,37 @@ export interface Delegation {
   priority?: number
 }
 
+export interface WaitOptions {
+  timeoutMs?: number | undefined
+  /** Called once the hub has taken the message; the answer to it comes later. */
+  onAccepted?: (() => void) | undefined
+}
+
 export interface HubAgent {
   /** What the hub said at the join: session, agent, task, program, deadline. */
   readonly joined: JoinAnswer
-  /** Aborted on cancel, drain, SIGTERM and shortly before the deadline; its reason says which. */
+  /** Aborted on cancel, drain, SIGTERM and shortly before the deadline; its reason says which, and `facts.graceMs` how long is left. */
   readonly signal: AbortSignal
   /** What to do with the task. The return value is its result; large things belong into artifacts. */
   onTask(handler: TaskHandler): void
   /** A handler's return value answers a `request`; a throw answers it with `{error}`. `hub.onMessage('ping', () => ({ ok: true }))` */
   onMessage(type: string, handler: MessageHandler): void
+  /** Every message that has no handler of its own. Answers nothing by itself: a request is answered with `reply`. For drivers. */
+  onAny(handler: (message: Message) => void): void
   /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
   subscribe(topic: string, handler: MessageHandler): Promise<void>
   /** One message, accepted (audited and queued) when it resolves. */
   send(kind: MessageKind, to: string, type: string, body?: Body): Promise<void>
   /** Asks `agent:<name>` or `session:<id>` and waits for the reply's body; repeated until then. Throws `timed_out` (30 s by default). */
-  request(to: string, type: string, body?: Body, options?: { timeoutMs?: number }): Promise<Body>
+  request(to: string, type: string, body?: Body, options?: WaitOptions): Promise<Body>
   /** Answers a request later than its handler returns; a handler's own return value needs no call. */
   reply(message: Message, body?: Body): Promise<void>
   publish(topic: string, type: string, body?: Body): Promise<void>
   broadcast(type: string, body?: Body): Promise<void>
   /** Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. */
-  delegate(delegation: Delegation): Promise<ChildOutcome>
+  delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
   /** Asks the operator; answers when the operator does. */
-  ask(text: string, options?: { timeoutMs?: number }): Promise<Body>
+  ask(text: string, options?: WaitOptions): Promise<Body>
   readonly artifact: Artifacts
   /** A folder handed in as manifest and pack: `for await (const { entry, chunks } of hub.folder(task.inputs).files()) ...` */
   folder(inputs: FolderRef): Folder
@@ -146,11 +154,12 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   transport.onRestored(() => pending.repeatAll())
 
   /** Sends and waits for the reply: both under one id, whichever fails first ends it. */
-  async function exchange(envelope: Body & { id: string }, what: string, timeoutMs?: number): Promise<Body> {
+  async function exchange(envelope: Body & { id: string }, what: string, options: WaitOptions = {}): Promise<Body> {
+    const { timeoutMs, onAccepted } = options
     inbox.start()
     const say = () => post(envelope, { withinMs: timeoutMs ?? SEND_PATIENCE_MS })
     const answer = pending.open(envelope.id, { what, repeat: say, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
-    say().catch((thrown) => pending.fail(envelope.id, thrown))
+    say().then(onAccepted, (thrown) => pending.fail(envelope.id, thrown))
     return await answer
   }
   async function send(kind: MessageKind, to: string, type: string, body: Body = {}): Promise<void> {
@@ -185,26 +194,31 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       handler = given
     },
     onMessage: inbox.onType,
+    onAny: inbox.onAny,
     async subscribe(topic, given) {
       inbox.onTopic(topic, given)
       inbox.start()
       await transport.call({ method: 'POST', path: '/v1/subscribe', body: asBuffer({ topic }) })
     },
     send,
-    request: (to, type, body = {}, { timeoutMs = 30_000 } = {}) =>
-      exchange({ id: newId(), kind: 'request', to, type, timeoutMs, body }, `${type} from ${to}`, timeoutMs),
+    request: (to, type, body = {}, { timeoutMs = 30_000, onAccepted } = {}) =>
+      exchange({ id: newId(), kind: 'request', to, type, timeoutMs, body }, `${type} from ${to}`, {
+        timeoutMs,
+        onAccepted,
+      }),
     reply,
     publish: (topic, type, body) => send('event', `topic:${topic}`, type, body),
     broadcast: (type, body) => send('broadcast', 'all', type, body),
-    async delegate(delegation) {
+    async delegate(delegation, options) {
       const answer = await exchange(
         { id: newId(), kind: 'delegate', to: 'hub', body: { ...delegation } },
         'the child task',
+        options,
       )
       return answer as unknown as ChildOutcome
     },
-    ask: (text, { timeoutMs } = {}) =>
-      exchange({ id: newId(), kind: 'ask', body: { text } }, 'the question to the operator', timeoutMs),
+    ask: (text, options) =>
+      exchange({ id: newId(), kind: 'ask', body: { text } }, 'the question to the operator', options),
     artifact,
     folder: (inputs) => createFolder(artifact, inputs),
     progress(progress) {

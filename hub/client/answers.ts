@@ -54,6 +54,8 @@ export interface AgentView {
   reason: string | null
   capabilities: string[]
   driver: string
+  /** Its image holds a shell. */
+  shell?: boolean
   mode: string
   sessions: number
   restarts: number

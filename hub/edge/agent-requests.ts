@@ -109,11 +109,13 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
     async byToken(sessionId, request, bodySha256) {
       const token = request.headers[HEADER_TOKEN]
       if (typeof token !== 'string') throw unauthenticated('no token')
-      await tokens.verify(token, sessionId, (id) => {
+      const claims = await tokens.verify(token, sessionId, (id) => {
         const row = tasks.session(id)
         return row === undefined ? undefined : sessionFacts(row)
       })
+      // Read again after the await: the generation the token proved is the one the transaction will check.
       const session = liveSession(sessionId)
+      if (session.generation !== claims.gen) throw unauthenticated('the token is of an earlier generation')
       return signedCaller(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
     },
     byKey(sessionId, request, bodySha256) {
@@ -155,6 +157,6 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
 }
 
 /** Reserves the nonce of a request that may end without an effect, so that it cannot be used twice meanwhile. */
-export function reserveNonce(nonces: Nonces, { session, nonce }: AgentCaller): void {
-  if (nonce !== undefined) nonces.reserve(session.id, nonce.nonce, nonce.nonceExpiresAtMs)
+export function reserveNonce(nonces: Nonces, { proof }: AgentCaller): void {
+  if (proof.burn !== undefined) nonces.reserve(proof.burn)
 }

@@ -139,6 +139,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     const body = await jsonBody(exchange)
     const caller = await byToken(exchange, sha256Hex(body))
     const envelope = parseShape(envelopeShape, parseStrictJson(body))
+    // A repeated message is answered without an effect; the same signed request twice is refused all the same (T9).
+    reserveNonce(nonces, caller)
     exchange.admitted()
     sendJson(exchange.response, 200, send(caller, envelope, body))
   }

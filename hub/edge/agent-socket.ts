@@ -94,7 +94,8 @@ export function createAgentSockets(
         { requestTimeout: 60_000, headersTimeout: 10_000, keepAliveTimeout: 60_000, maxHeaderSize: 16_384 },
         (request, response) => {
           response.on('error', () => response.destroy())
-          void answer(session, request, response)
+          // Even a refusal that cannot be looked up or written must not take the process down.
+          answer(session, request, response).catch(() => response.destroy())
         },
       )
       server.on('upgrade', (request, socket, head) => {

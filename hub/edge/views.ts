@@ -77,13 +77,14 @@ export function sessionView(session: SessionRow, { mailboxes }: Pick<ViewParts, 
 }
 
 export function agentView({ card, imageId, limits, state, reason, crashes }: Agent, sessions: number) {
-  const { name, description, image, driver, mode, capabilities, restarts, may } = card
+  const { name, description, image, driver, shell, mode, capabilities, restarts, may } = card
   return {
     name,
     description,
     image,
     imageId: imageId ?? null,
     driver,
+    shell,
     mode,
     capabilities,
     restarts,

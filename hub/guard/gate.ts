@@ -12,15 +12,17 @@
  */
 import { ERRORS, HubError, toHubError } from '../base/errors.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
-import type { Store } from '../store/database.ts'
+import { judgeStoreFault, type Store } from '../store/database.ts'
 import type { AuditEntry } from './audit/chain.ts'
+import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
+import { BUILT_IN, codeOfDenial, Denial } from './denial.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
 import { type Modes, permits, refusalOf } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
-import { type Principal, principalText } from './principal.ts'
+import type { Principal } from './principal.ts'
 
 export interface Call {
   readonly principal: Principal
@@ -63,33 +65,18 @@ export interface GateParts {
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
-const effectText = (result: unknown): string => {
-  const id = (result as { auditEffect?: unknown } | null | undefined)?.auditEffect
-  return typeof id === 'string' ? id : ''
-}
-
 export function createGate(parts: GateParts): Gate {
   const { store, audit, modes, decisions, nonces, onRefused } = parts
 
-  function entryOf(
-    call: Call,
-    decision: PolicyDecision | undefined,
-  ): Omit<AuditEntry, 'outcome' | 'reason' | 'effect'> {
-    return {
-      principal: principalText(call.principal),
-      action: OPERATIONS[call.operation].audit,
-      resource: call.resource,
-      decisionId: decision?.id ?? null,
-      policyRevision: decision?.revision ?? null,
-      payloadHash: call.payloadHash ?? null,
+  function requireReach(call: Call, row: Operation): void {
+    if (!row.reach.includes(call.principal.kind)) {
+      throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
     }
   }
 
   /** Nonce, generation and mode: what comes before the policy. */
   function checkFirst(call: Call, row: Operation): void {
-    if (!row.reach.includes(call.principal.kind)) {
-      throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
-    }
+    requireReach(call, row)
     if (call.burn !== undefined) nonces.burn(call.burn)
     const changed = call.recheck?.()
     if (changed !== undefined) throw changed
@@ -123,6 +110,9 @@ export function createGate(parts: GateParts): Gate {
         result = work()
       } catch (thrown) {
         const denied = thrown instanceof Denial ? thrown : undefined
+        const fault = judgeStoreFault(thrown)
+        // Never a refusal to be recorded: after it SQLite may have ended the transaction, and the store has to latch (S3).
+        if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
         refusal = denied?.error ?? toHubError(thrown)
         if (refusal.code === 'store_unavailable' || refusal.code === 'audit_unavailable') throw refusal
         const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
@@ -135,13 +125,38 @@ export function createGate(parts: GateParts): Gate {
       }
     }
     if (grouping) step()
-    else whole(step)
+    else {
+      // What waited while the store failed comes before anything new.
+      audit.flush()
+      whole(step)
+    }
     if (refusal !== undefined) {
       const told = refusal
       store.afterCommit(() => onRefused?.(call, told))
       throw refusal
     }
     return result as Result
+  }
+
+  /** The store failed, perhaps before anything was checked: who may stop is still asked, whether it can be recorded is not (I6). */
+  function stopUnstored<Result>(call: Call, row: Operation, effect: () => Result): Result {
+    const keep = (outcome: AuditEntry['outcome'], reason: string, text: string) => {
+      try {
+        audit.buffer({ ...entryOf(call, undefined), outcome, reason, effect: text })
+      } catch {
+        // No room in the buffer: ten thousand records already say that the store is failing.
+      }
+    }
+    try {
+      requireReach(call, row)
+      const result = effect()
+      keep('ok', 'stopped while the store could not be written', effectText(result))
+      return result
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      keep(error.code === 'forbidden' ? 'refused' : 'failed', `${error.code}: ${error.reason}`, '')
+      throw error
+    }
   }
 
   function whole(work: () => void): void {
@@ -205,13 +220,7 @@ export function createGate(parts: GateParts): Gate {
       } catch (thrown) {
         const error = toHubError(thrown)
         if (error.code !== 'store_unavailable' && error.code !== 'audit_unavailable') throw thrown
-        audit.buffer({
-          ...entryOf(call, undefined),
-          outcome: 'ok',
-          reason: 'stopped while the store could not be written',
-          effect: '',
-        })
-        return effect(grant)
+        return stopUnstored(call, row, () => effect(grant))
       }
     },
 
@@ -237,25 +246,3 @@ export function createGate(parts: GateParts): Gate {
     },
   }
 }
-
-class Denial extends Error {
-  readonly decision: PolicyDecision
-  readonly error: HubError
-  constructor(decision: PolicyDecision, error: HubError) {
-    super(decision.reason)
-    this.decision = decision
-    this.error = error
-  }
-}
-
-const BUILT_IN: PolicyDecision = Object.freeze({
-  id: 'built-in',
-  effect: 'allow',
-  reason: 'the hub writes down what has happened',
-  rule: 'built-in',
-  revision: 'built-in',
-  memoised: true,
-})
-
-const DELEGATION_CODES = ['delegation_depth', 'delegation_cycle', 'delegation_wider', 'limit_exceeded'] as const
-const codeOfDenial = (reason: string) => DELEGATION_CODES.find((code) => reason.startsWith(code)) ?? 'policy_denied'

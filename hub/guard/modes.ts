@@ -2,11 +2,12 @@
  * Conditions in, mode out (safety.md section 1). A mode is computed, never set: the strictest of the active conditions.
  *
  * M1. Each condition has one owner that raises and clears it; leaving one never clears another (I5).
- * M2. A sticky condition is persisted before it takes effect.
+ * M2. A sticky condition is persisted before it takes effect. Where that fails it takes effect all the same (stricter wins, I5) and is
+ *     persisted when the store works again. It ends only once its end is committed.
  * M3. What a mode permits is one table, by the operation's standing, used everywhere by name.
  */
 import type { Clock } from '../base/clock.ts'
-import type { ErrorCode } from '../base/errors.ts'
+import { type ErrorCode, HubError } from '../base/errors.ts'
 import type { Standing } from '../protocol/operations.ts'
 import type { Store } from '../store/database.ts'
 
@@ -105,6 +106,24 @@ export function createModes(parts: {
     if (Object.hasOwn(CONDITIONS, row.name)) conditions.set(row.name, { sinceMs: row.sinceMs, reason: row.reason })
 
   const persist = (work: () => void) => (store.inTransaction ? work() : store.transaction(work))
+  /** Sticky and in effect, but not in the store. */
+  const unsaved = new Set<ConditionName>()
+  function save(name: ConditionName, sinceMs: number, reason: string): void {
+    unsaved.delete(name)
+    store.onRollback(() => unsaved.add(name))
+    try {
+      persist(() => void store.prepare('insert or ignore into condition values (?, ?, ?)').run(name, sinceMs, reason))
+    } catch (thrown) {
+      if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
+      unsaved.add(name)
+    }
+  }
+  function saveAgain(): void {
+    for (const name of [...unsaved]) {
+      const kept = conditions.get(name)
+      if (kept !== undefined) save(name, kept.sinceMs, kept.reason)
+    }
+  }
   const changing = (change: () => void) => {
     const before = judgeMode(conditions.keys())
     change()
@@ -119,17 +138,19 @@ export function createModes(parts: {
     active,
     has: (name) => conditions.has(name),
     raise(name, reason) {
-      if (conditions.has(name)) return
+      if (conditions.has(name)) return unsaved.has(name) ? saveAgain() : undefined
       const sinceMs = clock.wallMs()
-      if (CONDITIONS[name].sticky) {
-        persist(() => void store.prepare('insert or ignore into condition values (?, ?, ?)').run(name, sinceMs, reason))
-      }
+      if (CONDITIONS[name].sticky) save(name, sinceMs, reason)
       changing(() => conditions.set(name, { sinceMs, reason }))
     },
     clear(name) {
       if (!conditions.has(name)) return
       if (CONDITIONS[name].sticky) persist(() => void store.prepare('delete from condition where name = ?').run(name))
-      changing(() => conditions.delete(name))
+      store.afterCommit(() => {
+        unsaved.delete(name)
+        changing(() => conditions.delete(name))
+        if (!store.inTransaction) saveAgain()
+      })
     },
   }
 }

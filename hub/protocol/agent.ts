@@ -61,6 +61,8 @@ export const agentCardShape = z.strictObject({
     .max(200)
     .regex(/^[a-z0-9][a-z0-9._/-]*(:[A-Za-z0-9._-]+)?$/, 'an image is a local name, such as hub/reader'),
   driver: z.enum(['sdk', 'json-lines', 'command']).default('sdk'),
+  /** The image holds a shell: recorded and shown; it widens nothing (sandbox.md section 8). */
+  shell: z.boolean().default(false),
   run: z.array(z.string().min(1).max(4096)).min(1).max(64),
   env: z
     .record(

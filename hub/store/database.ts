@@ -6,6 +6,7 @@
  * S3. The first I/O error latches: no write by this process again, since the kernel may have marked the dirty pages clean (T79).
  *     A full disk does not latch; writing goes on as soon as there is room.
  */
+import { statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { HubError } from '../base/errors.ts'
 
@@ -49,7 +50,18 @@ const LATCHING = /^SQLITE_(IOERR|CORRUPT|NOTADB)/
 const FAILING = /^SQLITE_(FULL|READONLY|CANTOPEN|BUSY)/
 const SQLITE_FLOOR = [3, 51, 3] as const
 
-function assertVersion(version: string): void {
+/** Pure: whether what was thrown, or its cause, is SQLite saying that it cannot write or read; `latched` when nothing may be trusted after it. */
+export function judgeStoreFault(thrown: unknown): { reason: string; latched: boolean } | undefined {
+  for (const error of [thrown, (thrown as { cause?: unknown } | null | undefined)?.cause]) {
+    const code = (error as { code?: unknown } | null | undefined)?.code
+    if (typeof code !== 'string' || !(LATCHING.test(code) || FAILING.test(code))) continue
+    return { reason: `${code}: ${(error as Error).message}`, latched: LATCHING.test(code) }
+  }
+  return undefined
+}
+
+/** Throws `store_unavailable` below the floor. */
+export function assertVersion(version: string): void {
   const parts = version.split('.').map(Number)
   for (const [place, floor] of SQLITE_FLOOR.entries()) {
     const part = parts[place] ?? 0
@@ -93,9 +105,11 @@ export function openStore(path: string): Store {
       failure = undefined
       return result
     } catch (thrown) {
-      const code = (thrown as { code?: unknown } | null)?.code
-      if (typeof code !== 'string' || !(LATCHING.test(code) || FAILING.test(code))) throw thrown
-      failure = { reason: `${code}: ${(thrown as Error).message}`, latched: LATCHING.test(code) }
+      const fault = judgeStoreFault(thrown)
+      if (fault === undefined) throw thrown
+      failure = fault
+      // Statements outside a transaction do not pass here; this keeps them from writing too.
+      if (fault.latched) database.pragma('query_only = 1')
       throw new HubError('store_unavailable', '', { reason: failure.reason, cause: thrown })
     }
   }
@@ -185,8 +199,11 @@ export function openStore(path: string): Store {
 
 function openFile(path: string): Database.Database {
   let database: Database.Database | undefined
+  if (statSync(path, { throwIfNoEntry: false })?.size === 0)
+    throw new HubError('store_unavailable', `${path} is empty; restore a backup, or remove it if this hub never ran`)
   try {
-    database = new Database(path)
+    // No waiting for a lock: whoever holds it is another hub, and keeps it.
+    database = new Database(path, { timeout: 0 })
     assertVersion(String(database.prepare('select sqlite_version() as v').pluck().get()))
     for (const [name, value, readBack] of PRAGMAS) {
       database.pragma(`${name} = ${value}`)

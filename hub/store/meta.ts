@@ -10,6 +10,7 @@ export type MetaKey =
   | 'instance'
   | 'epoch'
   | 'high_water_wall_ms'
+  | 'nonce_horizon_ms'
   | 'lease_demand'
   | 'lease_position'
   | 'dispatched_total'

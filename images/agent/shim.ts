@@ -38,9 +38,8 @@ async function storeOutputs(hub: HubAgent): Promise<void> {
   }
 }
 
-/** Loads the program, which registers its handlers; answers why it could not. */
-async function load({ driver, run }: HubAgent['joined']['program']): Promise<string | undefined> {
-  if (driver !== 'sdk') return `the driver ${driver} is not yet supported: this build runs sdk programs only`
+/** Driver `sdk`: loads the program into this process, where it registers its handlers; answers why it could not. */
+async function load({ run }: HubAgent['joined']['program']): Promise<string | undefined> {
   const [command, file, ...rest] = run
   if (command !== 'node' || file === undefined) return 'run must be [node, FILE, ...] for the driver sdk'
   process.argv = [process.execPath, file, ...rest]
@@ -55,6 +54,12 @@ async function load({ driver, run }: HubAgent['joined']['program']): Promise<str
 
 const hub = await connect()
 await prepare(hub)
-const failure = await load(hub.joined.program)
+let failure: string | undefined
+if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
+else {
+  // Only where it is needed: loading is part of every task's start.
+  const { runProgram } = await import('./program.ts')
+  hub.onTask((task) => runProgram(hub, task, { workspace, home }))
+}
 await hub.run({ failure, beforeResult: () => storeOutputs(hub) })
 process.exit(0)

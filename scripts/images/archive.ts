@@ -21,6 +21,8 @@ export interface Image {
   id: string
   config: Buffer
   layers: readonly Layer[]
+  /** What a person should know of it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
+  note: string
 }
 
 const CREATED = '1970-01-01T00:00:00Z'
@@ -38,7 +40,7 @@ export function layerOf(title: string, entries: readonly TarEntry[]): Layer {
 }
 
 /** An image of these layers. User 65532, no entrypoint, no volume, no environment: the hub sets all of them at create. */
-export function imageOf(reference: string, layers: readonly Layer[], arch: string = process.arch): Image {
+export function imageOf(reference: string, layers: readonly Layer[], arch: string = process.arch, note = ''): Image {
   const architecture = ARCHITECTURES[arch]
   if (architecture === undefined) throw new Error(`images are assembled on x64 and arm64 only, this is ${arch}`)
   const config = Buffer.from(
@@ -47,11 +49,16 @@ export function imageOf(reference: string, layers: readonly Layer[], arch: strin
       os: 'linux',
       created: CREATED,
       config: { User: '65532:65532', WorkingDir: '/workspace' },
-      history: layers.map((layer) => ({ created: CREATED, created_by: layer.title })),
+      history: layers.map((layer, at) => ({
+        created: CREATED,
+        created_by: layer.title,
+        // The engine takes an image's comment from its last entry.
+        ...(note !== '' && at === layers.length - 1 ? { comment: note } : {}),
+      })),
       rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
     }),
   )
-  return { reference, id: `sha256:${sha256Of([config])}`, config, layers }
+  return { reference, id: `sha256:${sha256Of([config])}`, config, layers, note }
 }
 
 /** One archive of several images for the Engine's `load`; a layer that they share stands in it once. */

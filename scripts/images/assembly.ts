@@ -1,11 +1,13 @@
-/** Assembles the images of a repository: one base layer, one with shim and SDK, one for each agent; loads what is absent. */
+/** Assembles the images of a repository: base layers, one with shim and SDK, one for each agent; loads what is absent. */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
 import type { ImageEngine } from './loading.ts'
 import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
+import { type Recipe, readRecipe } from './recipe.ts'
 import type { TarEntry } from './tar.ts'
+import { BaseMissing, pythonLayer, shellLayer } from './tools.ts'
 
 export interface AssemblyOptions {
   /** The repository, or a tree laid out like it. */
@@ -15,22 +17,27 @@ export interface AssemblyOptions {
   folders: readonly string[]
   /** What the images' names begin with: `hub/`. */
   prefix: string
+  /** Told of each folder that is left out because the host lacks its base, and why. */
+  say?: (line: string) => void
 }
 
 export interface Built {
   name: string
   id: string
   state: 'built' | 'present'
+  note: string
 }
 
 const AGENT = 'images/agent'
 
-/** Every shipped agent: a folder of `images/` that holds a card. */
+/** Every shipped image: a folder of `images/` that holds a card or a recipe. */
 export function shippedFolders(root: string): string[] {
   const names = readdirSync(join(root, 'images'), { withFileTypes: true })
   const folders = names.filter((entry) => entry.isDirectory()).map((entry) => `images/${entry.name}`)
-  return folders.filter((folder) => folder !== AGENT && existsSync(join(root, folder, 'agent.yaml'))).sort()
+  return folders.filter((folder) => folder !== AGENT && isImage(join(root, folder))).sort()
 }
+
+const isImage = (path: string) => ['agent.yaml', 'image.yaml'].some((name) => existsSync(join(path, name)))
 
 /** The images themselves, without an engine: pure of time and machine but for the Node binary that runs this. */
 export function assembleImages(options: AssemblyOptions): Image[] {
@@ -49,17 +56,40 @@ export function assembleImages(options: AssemblyOptions): Image[] {
   }
   const shim = layerOf('hub: shim and agent SDK', [manifest, ...programEntries(root, common)])
   const present = new Set(common.files.keys())
-  const agentLayer = (folder: string): Layer => {
+  const agentLayers = (folder: string): Layer[] => {
     const programs = gatherPrograms(root, sourcesOf(root, folder), present)
     for (const name of common.packages) programs.packages.delete(name)
-    return layerOf(`hub: agent ${basename(folder)}`, programEntries(root, programs))
+    const entries = programEntries(root, programs)
+    return entries.length === 0 ? [] : [layerOf(`hub: agent ${basename(folder)}`, entries)]
   }
-  return [
-    imageOf(`${prefix}agent:latest`, [base, shim]),
-    ...options.folders.map((folder) => {
-      return imageOf(`${prefix}${basename(folder)}:latest`, [base, shim, agentLayer(folder)])
-    }),
-  ]
+  const onBase = createBases()
+  const images = [imageOf(`${prefix}agent:latest`, [base, shim])]
+  for (const folder of options.folders) {
+    const recipe = readRecipe(root, folder)
+    try {
+      const layers = [base, ...onBase(recipe), shim, ...agentLayers(folder)]
+      const note = recipe.base === 'shell' ? 'exception: shell' : ''
+      images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, process.arch, note))
+    } catch (thrown) {
+      if (!(thrown instanceof BaseMissing)) throw thrown
+      options.say?.(`left out ${folder}: no base ${recipe.base} on this machine: ${thrown.message}`)
+    }
+  }
+  return images
+}
+
+/** What stands between Node and the shim; made once each, and only where an image asks for it. */
+function createBases(): (recipe: Recipe) => Layer[] {
+  const made = new Map<string, Layer>()
+  const once = (name: string, make: () => Layer): Layer[] => {
+    const layer = made.get(name) ?? make()
+    made.set(name, layer)
+    return [layer]
+  }
+  return ({ base }) => {
+    if (base === 'node') return []
+    return once(base, base === 'shell' ? shellLayer : () => pythonLayer())
+  }
 }
 
 /** Loads the images whose name does not already stand for their id, all in one archive, and checks the ids afterwards. */
@@ -83,6 +113,7 @@ export async function loadImages(
   return images.map((image) => ({
     name: image.reference.replace(/:latest$/, ''),
     id: image.id,
+    note: image.note,
     state: absent.includes(image) ? 'built' : 'present',
   }))
 }

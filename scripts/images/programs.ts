@@ -1,5 +1,5 @@
 /**
- * What JavaScript goes into an image: the files of a folder and what they import by relative path, types stripped.
+ * What programs go into an image: the files of a folder and what they import by relative path, types stripped.
  * They keep the places they have in the repository, below `/app`, so that only `.ts` becomes `.js` and nothing else is rewritten.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import type { TarEntry } from './tar.ts'
 /** Packages that images may carry (stack.md). */
 const PACKAGES = ['ws']
 const SKIPPED = /(?:^|\/)(?:node_modules|Dockerfile|agent\.yaml|README\.md|.*\.test\.ts)$|\.d\.ts$/
-const KEPT = /\.(?:ts|js|mjs|json)$/
+const KEPT = /\.(?:ts|js|mjs|json|sh|py)$/
 
 export interface Programs {
   /** Path in the repository (POSIX, relative) to the text that goes into the image. */

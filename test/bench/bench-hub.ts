@@ -31,7 +31,9 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
   const home = mkdtempSync('/tmp/hub-bench-')
   const paths = pathsOf(home)
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
-  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\nlogLevel: warn\n')
+  // By the slot rule one of 13 is kept for children, so that exactly twelve submitted tasks run at a time.
+  const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1 }'
+  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nlogLevel: warn\n${limits}\n`)
   writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
   copyFileSync(join(root, sleeper, 'agent.yaml'), join(home, 'agents', 'bench-sleeper.yaml'))
   const rules = join(home, 'policy', 'data.json')
@@ -62,7 +64,7 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
   await start()
   const dog = await startProcess({ name: 'watchdog', argv: watchdogArgv(home), log: paths.watchdogLog }, options)
 
-  return {
+  const bench: BenchHub = {
     home,
     hub,
     start,
@@ -89,12 +91,13 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
     },
     async [Symbol.asyncDispose]() {
       const alive = await health().catch(() => undefined)
-      if (alive !== undefined) await this.shutdown()
+      if (alive !== undefined) await bench.shutdown()
       await watchdog.send('POST', '/v1/exit').catch(() => process.kill(dog.pid, 'SIGKILL'))
       await waitGone(dog.pid, home, 20_000)
       rmSync(home, { recursive: true, force: true })
     },
   }
+  return bench
 }
 
 /** Resident memory of a process in MiB, one decimal. */

@@ -45,6 +45,12 @@ export const worker =
 export const forever = (agent: TestAgent): Promise<never> =>
   new Promise((_, reject) => agent.ended.addEventListener('abort', () => reject(new Error('it was ended'))))
 
+/** Joins and does nothing by itself: the test speaks for it. */
+export const puppet: Script = async (agent) => {
+  await agent.join()
+  return forever(agent)
+}
+
 export interface AgentSpec {
   script: Script
   /** Fields of the card beside name, image and program. */
@@ -92,9 +98,18 @@ export interface Harness {
   /** Every line of the hub's log at warn and above. */
   readonly complaints: { level: number; msg: string; reason?: string }[]
   readonly exits: string[]
-  operator(method: 'GET' | 'POST', path: string, body?: unknown, headers?: Record<string, string>): Promise<OperatorAnswer>
+  operator(
+    method: 'GET' | 'POST',
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<OperatorAnswer>
   /** Submits and answers the task's id; throws when it is refused. */
   submit(agent: string, params?: Record<string, unknown>, more?: Record<string, unknown>): Promise<string>
+  /** Submits to each of these agents in turn and answers them once they have joined. */
+  bring<Names extends string[]>(...agents: Names): Promise<{ [At in keyof Names]: TestAgent }>
+  /** Until so many running agents have joined and heard so. */
+  working(count: number): Promise<void>
   task(id: string): TaskRow
   sessionsOf(task: string): SessionRow[]
   lease(word?: Record<string, unknown>): Promise<number>
@@ -148,14 +163,16 @@ function engineOfRun(engine: FakeEngine) {
     start: (id) => gated('start', () => engine.start(id)),
     waitNextExit(id) {
       const { opened, exit, cancel } = engine.waitNextExit(id)
-      return { opened: gated('wait', () => opened), exit: gated('wait', () => exit), cancel }
+      const heard = { opened: gated('wait', () => opened), exit: gated('wait', () => exit), cancel }
+      heard.opened.catch(() => undefined)
+      heard.exit.catch(() => undefined)
+      return heard
     },
     stop: (id, grace) => gated('stop', () => engine.stop(id, grace)),
     kill: (id) => gated('kill', () => engine.kill(id)),
     remove: (id) => gated('remove', () => engine.remove(id)),
     list: (instance) => gated('list', () => engine.list(instance)),
-    events: (instance, hear, signal) =>
-      engine.events(instance, (event) => run.dead || hear(event), signal),
+    events: (instance, hear, signal) => engine.events(instance, (event) => run.dead || hear(event), signal),
     logs: (id, bytesMax) => gated('logs', () => engine.logs(id, bytesMax)),
   }
   return { run, seen }
@@ -177,7 +194,12 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
     const agent = container.body.Labels['hub.agent'] ?? ''
     const spec = options.agents[agent]
     const client = createSigningClient({ socketPath: container.socketPath, clock, ended: container.ended })
-    const self: TestAgent = Object.assign(client, { container, agent, session: container.session, ended: container.ended })
+    const self: TestAgent = Object.assign(client, {
+      container,
+      agent,
+      session: container.session,
+      ended: container.ended,
+    })
     started.push(self)
     Promise.resolve()
       .then(() => spec?.script(self))
@@ -221,6 +243,21 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       if (status !== 200) throw new Error(`${status} ${String(body.code)}: ${String(body.detail)}`)
       return (body.task as { id: string }).id
     },
+    async bring<Names extends string[]>(...agents: Names) {
+      const brought: TestAgent[] = []
+      for (const agent of agents) {
+        const task = await harness.submit(agent)
+        const mine = () => started.findLast(({ joined }) => joined?.task.task === task)
+        await harness.until(() => mine()?.token, `${agent} joins`)
+        brought.push(mine() as TestAgent)
+      }
+      return brought as { [At in keyof Names]: TestAgent }
+    },
+    working: (count) =>
+      harness.until(
+        () => started.filter(({ token, ended }) => token !== '' && !ended.aborted).length === count,
+        `${count} agents at work`,
+      ),
     task(id) {
       const task = theHub().work.tasks.task(id)
       if (task === undefined) throw new Error(`no task ${id}`)
@@ -259,7 +296,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
     async until(check, what = check.toString(), stepMs = 20) {
       const giveUpAt = performance.now() + REAL_MS_MAX
       while (!check()) {
-        if (performance.now() > giveUpAt) throw new Error(`it never came to this: ${what}\n${stateText(hub, complaints)}`)
+        if (performance.now() > giveUpAt)
+          throw new Error(`it never came to this: ${what}\n${stateText(hub, complaints)}`)
         await tick()
         await clock.advance(stepMs)
       }
@@ -398,7 +436,9 @@ export function ask(
 function stateText(hub: Hub | undefined, complaints: Harness['complaints']): string {
   if (hub === undefined) return 'the hub is not running'
   const { tasks } = hub.work
-  const rows = tasks.tasks({ limit: 100 }).map(({ id, agent, state, depth, held }) => `${id} ${agent} ${state} ${depth} ${held}`)
+  const rows = tasks
+    .tasks({ limit: 100 })
+    .map(({ id, agent, state, depth, held }) => `${id} ${agent} ${state} ${depth} ${held}`)
   const open = tasks.sessionsOpen().map(({ id, agent, state, detail }) => `${id} ${agent} ${state} ${detail}`)
   const modes = hub.guard.modes.active().map(({ name, reason }) => `${name}: ${reason}`)
   const said = complaints.slice(-10).map(({ msg, reason }) => `${msg}: ${reason ?? ''}`)

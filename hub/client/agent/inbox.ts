@@ -31,6 +31,7 @@ export interface Inbox {
   release(): void
   onType(type: string, handler: MessageHandler): void
   onTopic(topic: string, handler: MessageHandler): void
+  onAny(handler: (message: Message) => void): void
   stop(): void
 }
 
@@ -43,6 +44,7 @@ export function createInbox(options: InboxOptions): Inbox {
   const { transport, pending, reply } = options
   const byType = new Map<string, MessageHandler>()
   const byTopic = new Map<string, MessageHandler>()
+  let anyHandler: ((message: Message) => void) | undefined
   const isNew = createSeen()
   let after = 0
   let state: 'idle' | 'running' | 'stopped' = 'idle'
@@ -78,6 +80,10 @@ export function createInbox(options: InboxOptions): Inbox {
       held.push(message)
       return
     }
+    if (handler === undefined && anyHandler !== undefined) {
+      anyHandler(message)
+      return
+    }
     let body: Body
     try {
       if (handler === undefined) throw new Error(`no handler for ${message.type}`)
@@ -110,6 +116,9 @@ export function createInbox(options: InboxOptions): Inbox {
     },
     onType: (type, handler) => void byType.set(type, handler),
     onTopic: (topic, handler) => void byTopic.set(topic, handler),
+    onAny(handler) {
+      anyHandler = handler
+    },
     stop() {
       state = 'stopped'
       pending.failAll(new HubError('cancelled', 'this session has ended'))

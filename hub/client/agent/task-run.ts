@@ -54,7 +54,7 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
     clearTimeout(handlerEnd)
     // A fifth of the grace belongs to storing and posting what there is.
     handlerEnd = setTimeout(giveUp, Math.max(0, (endAt - performance.now()) * 0.8))
-    abort.abort(reason)
+    abort.abort(new HubError(reason.code, reason.message, { facts: { ...reason.facts, graceMs } }))
   }
   const graceMs = Math.min(STOP_GRACE_MS, ttlMs / 5)
   const deadline = setTimeout(

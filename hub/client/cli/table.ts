@@ -18,6 +18,11 @@ const paging: readonly Flag[] = [
   ['--limit <n>', 'how many at most, 1 to 100 (25)'],
   ['--cursor <text>', 'go on where the last page ended'],
 ]
+const handed: readonly Flag[] = [
+  ['--input <path>', 'a folder, a file, or - for stdin'],
+  ['--param <k=v>', 'a parameter, as often as needed; k:=JSON for anything but text', 'many'],
+]
+const where: Flag = ['--dir <dir>', 'where (./NAME)']
 const yes: Flag = ['--yes', 'do not ask']
 
 /** Names of groups, for their help. */
@@ -47,8 +52,7 @@ export const COMMANDS: readonly Command[] = [
     text: 'give a task to an agent',
     flags: [
       ['--needs <cap...>', 'instead of an agent: what it must be able to do'],
-      ['--input <path>', 'a folder, a file, or - for stdin'],
-      ['--param <k=v>', 'a parameter, as often as needed; k:=JSON for anything but text', 'many'],
+      ...handed,
       ['--ttl <span>', 'how long it may take, as in 10m'],
       ['--priority <n>', '0 to 9 (5)'],
       ['--hold', 'queue it, but do not start it'],
@@ -141,6 +145,33 @@ export const COMMANDS: readonly Command[] = [
     args: '<name>',
     text: 'start no more of it',
     load: async () => (await import('./agents.ts')).suspend,
+  },
+  {
+    words: 'agent new',
+    args: '<name>',
+    text: 'make a folder with a card and a program that runs as it is',
+    flags: [['--lang <lang>', 'ts, python, shell or cli'], where],
+    load: async () => (await import('./agent-new.ts')).create,
+  },
+  {
+    words: 'agent build',
+    args: '<folder>',
+    text: 'assemble the image of a folder and register its card',
+    load: async () => (await import('./agent-build.ts')).build,
+  },
+  {
+    words: 'agent allow',
+    args: '<name>',
+    text: 'show what it wishes and is granted; grant the difference',
+    flags: [['--dry-run', 'only show it'], yes],
+    load: async () => (await import('./agent-allow.ts')).allow,
+  },
+  {
+    words: 'agent try',
+    args: '<folder>',
+    text: 'run it once in the sandbox, under a name of its own',
+    flags: [...handed, ['--watch', 'build and run again when a file changes']],
+    load: async () => (await import('./agent-try.ts')).tryOut,
   },
   {
     words: 'heartbeat',

@@ -38,35 +38,43 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
   const last = store.prepare('select seq, hash from audit_record order by seq desc limit 1')
   const pageAfter = store.prepare(`select ${COLUMNS} from audit_record where seq > ? order by seq limit ${PAGE}`)
   const waiting = createBoundedQueue<AuditEntry & { atMs: number }>(BUFFER_MAX)
-  let state = read()
+  // Undefined after a rollback, and read again when it is next needed: a store that fails may not be readable at once.
+  let known: { size: number; head: string } | undefined
+  const now = () => {
+    known ??= read()
+    return known
+  }
 
   function read(): { size: number; head: string } {
     const row = last.get() as { seq: number; hash: string } | undefined
     return row === undefined ? { size: 0, head: GENESIS } : { size: row.seq, head: row.hash }
   }
 
-  function write(entry: AuditEntry, atMs: number): number {
-    const seq = state.size + 1
-    const record = { ...entry, seq, previous: state.head, atMs, bootId: clock.bootId }
-    const hash = hashRecord(record)
-    const { principal, action, resource, decisionId, policyRevision, payloadHash, outcome, reason, effect } = entry
+  function write(given: AuditEntry, atMs: number): number {
+    // Half a surrogate pair would come back from the database as another character, and fail every later verify.
+    const [resource, reason, effect] = [given.resource, given.reason, given.effect].map((text) => text.toWellFormed())
+    const entry = { ...given, resource: resource ?? '', reason: reason ?? '', effect: effect ?? '' }
+    const seq = now().size + 1
+    const previous = now().head
+    const hash = hashRecord({ ...entry, seq, previous, atMs, bootId: clock.bootId })
+    const { principal, action, decisionId, policyRevision, payloadHash, outcome } = entry
     insert.run(
       seq,
-      state.head,
+      previous,
       hash,
       atMs,
       clock.bootId,
       principal,
       action,
-      resource,
+      entry.resource,
       decisionId,
       policyRevision,
       payloadHash,
       outcome,
-      reason,
-      effect,
+      entry.reason,
+      entry.effect,
     )
-    state = { size: seq, head: hash }
+    known = { size: seq, head: hash }
     return seq
   }
 
@@ -87,13 +95,13 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         })
         waiting.clear()
       } catch (thrown) {
-        state = read()
+        known = undefined
         throw thrown
       }
     },
     bufferState() {
       if (waiting.size === 0) return { size: 0, head: null }
-      let { size, head } = state
+      let { size, head } = now()
       for (const { atMs, ...entry } of waiting.peekAll()) {
         size += 1
         head = hashRecord({ ...entry, seq: size, previous: head, atMs, bootId: clock.bootId })
@@ -101,9 +109,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
       return { size: waiting.size, head }
     },
     reload() {
-      state = read()
+      known = undefined
     },
-    head: () => state,
+    head: now,
     list({ limit, before, action, outcome }) {
       const rows = store.prepare(
         `select ${COLUMNS} from audit_record where seq < ? and (? is null or action = ?) and (? is null or outcome = ?) order by seq desc limit ?`,

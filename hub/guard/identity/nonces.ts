@@ -2,8 +2,9 @@
  * Single use, across restarts (T9, T15, S1-14). A row per nonce of a signed request and per token id of a session opening.
  *
  * N1. A full table refuses; a live nonce is never evicted (X3).
- * N2. Rows are purged only against the persisted high-water wall clock, which a forward jump cannot drag along (T72):
- *     it advances at most by elapsed boot time plus skew.
+ * N2. Rows are kept and purged by a persisted clock of their own, the horizon, which advances by elapsed boot time and stands still
+ *     while the hub is down. No step of the wall clock, however often it is looked at, brings a purge forward (T71, T72).
+ * N3. A reserved nonce can be burned only by the request that reserved it.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -14,13 +15,19 @@ export const CLOCK_SKEW_MS = 30_000
 /** A nonce outlives its request's window by this. */
 export const NONCE_KEEP_MS = 60_000
 
+export interface Nonce {
+  scope: string
+  value: string
+  /** By the wall clock; what counts is how far away it is when the nonce is burned. */
+  expiresAtMs: number
+}
+
 export interface Nonces {
   /** Burns it in the open transaction. Throws `nonce_used`, or `rate_limited` when the table is full. */
-  burn(nonce: { scope: string; value: string; expiresAtMs: number }): void
-  /** Reserves it in memory for requests that end without an effect (an empty receive); a later `burn` of the same is refused. */
-  reserve(scope: string, value: string, expiresAtMs: number): void
-  release(scope: string, value: string): void
-  /** Removes what has expired by the high-water clock; answers how many. */
+  burn(nonce: Nonce): void
+  /** Keeps it in memory for a request that may end without an effect (an empty receive); the same object may still be burned. */
+  reserve(nonce: Nonce): void
+  /** Removes what has expired by the horizon; answers how many. */
   purge(): number
   size(): number
 }
@@ -31,37 +38,40 @@ export function createNonces(options: { rowsMax: number }, parts: { store: Store
   const find = store.prepare('select 1 from nonce where scope = ? and value = ?')
   const count = store.prepare('select count(*) from nonce').pluck()
   let rows = count.get() as number
-  const reserved = new Map<string, number>()
-  let mark = { wallMs: Number(meta.get('high_water_wall_ms') ?? 0), bootMs: clock.bootMs() }
-  if (mark.wallMs === 0) mark = { wallMs: clock.wallMs(), bootMs: clock.bootMs() }
-  const keyOf = (scope: string, value: string) => `${scope}\0${value}`
+  /** In the order of reservation. */
+  const reserved = new Map<string, { nonce: Nonce; untilMs: number }>()
+  const startMs = Number(meta.get('nonce_horizon_ms') ?? clock.wallMs())
+  const startBootMs = clock.bootMs()
+  meta.set('nonce_horizon_ms', String(startMs))
+  const horizonMs = () => startMs + clock.bootMs() - startBootMs
+  const keptUntilMs = (nonce: Nonce) => horizonMs() + Math.max(0, nonce.expiresAtMs - clock.wallMs())
+  const keyOf = ({ scope, value }: Nonce) => `${scope}\0${value}`
   const used = () => new HubError('nonce_used')
 
   return {
-    burn({ scope, value, expiresAtMs }) {
+    burn(nonce) {
+      const holder = reserved.get(keyOf(nonce))
+      if (holder !== undefined && holder.nonce !== nonce) throw used()
       if (rows >= options.rowsMax)
         throw new HubError('rate_limited', 'too many requests within a minute', { reason: 'the nonce table is full' })
-      if (insert.run(scope, value, expiresAtMs).changes !== 1) throw used()
+      if (insert.run(nonce.scope, nonce.value, keptUntilMs(nonce)).changes !== 1) throw used()
       rows += 1
     },
-    reserve(scope, value, expiresAtMs) {
-      for (const [key, until] of reserved) if (until < clock.wallMs()) reserved.delete(key)
-      const key = keyOf(scope, value)
-      if (reserved.has(key) || find.get(scope, value) !== undefined) throw used()
+    reserve(nonce) {
+      // Only from the front: what stands behind one that lives a little longer waits for it, and a flood costs no scan.
+      for (const [key, { untilMs }] of reserved) {
+        if (untilMs >= horizonMs()) break
+        reserved.delete(key)
+      }
+      if (reserved.has(keyOf(nonce)) || find.get(nonce.scope, nonce.value) !== undefined) throw used()
       if (reserved.size >= options.rowsMax)
         throw new HubError('rate_limited', 'too many requests within a minute', { reason: 'the nonce reserve is full' })
-      reserved.set(key, expiresAtMs)
+      reserved.set(keyOf(nonce), { nonce, untilMs: keptUntilMs(nonce) })
     },
-    release: (scope, value) => void reserved.delete(keyOf(scope, value)),
     purge() {
-      const elapsedMs = clock.bootMs() - mark.bootMs
-      mark = {
-        wallMs: Math.max(mark.wallMs, Math.min(clock.wallMs(), mark.wallMs + elapsedMs + CLOCK_SKEW_MS)),
-        bootMs: clock.bootMs(),
-      }
       return store.transaction(() => {
-        meta.set('high_water_wall_ms', String(mark.wallMs))
-        const { changes } = store.prepare('delete from nonce where expires_at_ms < ?').run(mark.wallMs)
+        meta.set('nonce_horizon_ms', String(horizonMs()))
+        const { changes } = store.prepare('delete from nonce where expires_at_ms < ?').run(horizonMs())
         rows = count.get() as number
         return changes
       })

@@ -9,7 +9,14 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { scrub } from '../../base/random.ts'
-import { directionKey, FRAMES_PER_SESSION_MAX, type FrameType, openFrame, SESSION_LIFE_MS, sealFrame } from '../../protocol/frame.ts'
+import {
+  directionKey,
+  FRAMES_PER_SESSION_MAX,
+  type FrameType,
+  openFrame,
+  SESSION_LIFE_MS,
+  sealFrame,
+} from '../../protocol/frame.ts'
 
 export interface OpenedSession {
   /** The 32 random bytes of `welcome`, base64url; handed out once. */
@@ -36,7 +43,8 @@ export function createOpenedSession(parts: { random: Random; clock: Clock }): Op
     secret,
     open(frame) {
       const opened = openFrame(incoming, 'agent-to-hub', received + 1, frame)
-      if ('fault' in opened) throw new HubError('sequence_broken', '', { reason: `frame ${received + 1}: ${opened.fault}` })
+      if ('fault' in opened)
+        throw new HubError('sequence_broken', '', { reason: `frame ${received + 1}: ${opened.fault}` })
       received += 1
       return { ...opened, sequence: received }
     },

@@ -106,23 +106,30 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
     return word
   }
 
+  /** Persisted before it takes effect, and never a reason to refuse: stricter or not, an unwritable store has its own condition. */
+  function keep(key: 'lease_position' | 'lease_demand', value: string): void {
+    try {
+      meta.set(key, value)
+    } catch (thrown) {
+      if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
+    }
+  }
+
+  function moveTo({ epoch, counter }: Position): void {
+    keep('lease_position', `${epoch} ${counter}`)
+    position = { epoch, counter }
+  }
+
   return {
     acceptStop(body, mac) {
-      const { epoch, counter } = verified(stopShape, 'hub-shutdown-v1', body, mac)
-      position = { epoch, counter }
+      moveTo(verified(stopShape, 'hub-shutdown-v1', body, mac))
     },
     accept(body, mac) {
       const word = verified(leaseShape, 'hub-lease-v1', body, mac)
       const known: readonly string[] = DEMANDED
       const conditions = word.conditions.filter((name): name is ConditionName => known.includes(name))
-      // Persisted before it takes effect, and never a reason to refuse: stricter or not, an unwritable store has its own condition.
-      try {
-        meta.set('lease_position', `${word.epoch} ${word.counter}`)
-        meta.set('lease_demand', JSON.stringify(conditions))
-      } catch (thrown) {
-        if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
-      }
-      position = { epoch: word.epoch, counter: word.counter }
+      moveTo(word)
+      keep('lease_demand', JSON.stringify(conditions))
       last = { word, atBootMs: clock.bootMs() }
       obey(conditions)
       if (word.demand === 'safe' && conditions.length === 0)

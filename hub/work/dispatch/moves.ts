@@ -87,9 +87,13 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     const set = { outcome: jsonOrNull(end.outcome), error: jsonOrNull(end.error), ended_at_ms: clock.wallMs(), held: 0 }
     move('task', taskMachine, task, end.state, set)
     tellTask(task.id)
+    endChildren(task, 'its parent ended')
+  }
+
+  function endChildren(task: TaskRow, detail: string): void {
     for (const child of rows.children(task.id)) {
       if (!taskMachine.isTerminal(child.state))
-        stopTask(child, { state: 'cancelled', error: { code: 'cancelled', detail: 'its parent ended' } }, 'cancelled')
+        stopTask(child, { state: 'cancelled', error: { code: 'cancelled', detail } }, 'cancelled')
     }
   }
 
@@ -103,9 +107,11 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     endTask(task, end)
   }
 
+  /** The next attempt delegates anew; children of the lost one would answer nobody (T44). */
   function requeue(task: TaskRow, set: Record<string, unknown>): void {
     move('task', taskMachine, task, 'queued', set)
     tellTask(task.id)
+    endChildren(task, "its parent's session ended")
   }
 
   return { theTask, theSession, move, moveSession, closeAttempt, beginRecycling, endTask, stopTask, requeue, tellTask }

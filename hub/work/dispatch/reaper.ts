@@ -12,6 +12,7 @@ import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
 import type { Launcher } from './launcher.ts'
+import { decideRecovery } from './recovery.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -100,10 +101,12 @@ export function createReaper(
     busy.set(session.id, work)
   }
 
+  /** By the same table as at start: with the engine away then, a launch that was cut is judged here. */
   function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
-    if (session.state === 'recycling' || launcher.isLaunching(session.id)) return
-    if (found === undefined) launcher.interrupted(session.id, 'its container is gone')
-    else if (found.state === 'exited' || found.state === 'dead') launcher.collect(session.id, found.id)
+    const step = decideRecovery(session, found)
+    if (step === 'interrupted')
+      launcher.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
+    else if (step === 'ended' && found !== undefined) launcher.collect(session.id, found.id)
   }
 
   async function removeOrphan(container: ContainerFact): Promise<void> {
@@ -125,7 +128,8 @@ export function createReaper(
       }
     },
     async reconcile() {
-      const before = tasks.sessionsOpen()
+      // One that is being launched while the engine is asked may be older in its answer than in its row.
+      const before = tasks.sessionsOpen().filter((session) => !launcher.isLaunching(session.id))
       let found: ContainerFact[]
       try {
         found = await engine.list(options.instance)

@@ -1,7 +1,8 @@
 /**
  * One bounded mailbox per session, in memory (S0-2, S0-3, T66). Deliveries are numbered and offered again until passed.
  *
- * B1. The 513th waiting delivery is refused, never dropped.
+ * B1. The 513th waiting message is refused, never dropped. The hub's own words (a child's outcome, `finish`) have further places, so that
+ *     no sender can keep them from a session by filling its mailbox.
  * B2. Numbers rise across restarts of the hub (they begin at epoch * 2^32), so a client's `after` never hides new mail.
  */
 import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
@@ -20,7 +21,7 @@ export interface Mailboxes {
   letGo(session: string): void
   /** Puts a delivery into its kept place. A mailbox that closed meanwhile takes nothing: its session is over. */
   putReserved(session: string, delivery: Omit<Delivery, 'number'>): void
-  /** Keeps a place and fills it at once. */
+  /** Of the hub itself: also into a mailbox that is full for others. Throws `inbox_closed`, or `mailbox_full` past the hub's own places. */
   put(session: string, delivery: Omit<Delivery, 'number'>): void
   /** Hears every delivery as it is put, instead of waiting for it; undefined ends that. */
   listen(session: string, listener: ((delivery: Delivery) => void) | undefined): void
@@ -40,7 +41,8 @@ interface Box {
   waiters: Set<() => void>
 }
 
-export function createMailboxes(options: { epoch: number; limit?: number }): Mailboxes {
+export function createMailboxes(options: { epoch: number; limit?: number; ownMax?: number }): Mailboxes {
+  const { limit = MAILBOX_MAX, ownMax = 64 } = options
   const boxes = new Map<string, Box>()
   const boxOf = (session: string): Box => {
     const box = boxes.get(session)
@@ -51,9 +53,9 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
     for (const waiter of box.waiters) waiter()
     box.waiters.clear()
   }
-  function reserve(session: string): void {
+  function keepPlace(session: string, places: number): void {
     const box = boxOf(session)
-    if (box.queue.size + box.reserved >= box.queue.limit) {
+    if (box.queue.size + box.reserved >= places) {
       throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
     }
     box.reserved += 1
@@ -72,7 +74,7 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
     open(session) {
       if (boxes.has(session)) return
       boxes.set(session, {
-        queue: createBoundedQueue(options.limit ?? MAILBOX_MAX),
+        queue: createBoundedQueue(limit + ownMax),
         next: options.epoch * 2 ** 32 + 1,
         waiters: new Set(),
         reserved: 0,
@@ -86,14 +88,14 @@ export function createMailboxes(options: { epoch: number; limit?: number }): Mai
     },
     isOpen: (session) => boxes.has(session),
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
-    reserve,
+    reserve: (session) => keepPlace(session, limit),
     letGo(session) {
       const box = boxes.get(session)
       if (box !== undefined) box.reserved -= 1
     },
     putReserved: fill,
     put(session, delivery) {
-      reserve(session)
+      keepPlace(session, limit + ownMax)
       fill(session, delivery)
     },
     listen(session, listener) {

@@ -127,6 +127,17 @@ describe('each line of the table refuses what it does not name', () => {
   ])('%s', (_what, field, change) => expect(fieldsAfter(change)).toContain(field))
 })
 
+test.each(['MaskedPaths', 'ReadonlyPaths', 'CapDrop', 'SecurityOpt'] as const)(
+  '%s empty is a difference even where it was sent empty',
+  (name) => {
+    const emptied = { ...sent, HostConfig: { ...sent.HostConfig, [name]: [] } }
+    const found = answer()
+    put('HostConfig', name, [])(found)
+    const fields = compareInspect(emptied, found, id).map((difference) => difference.field)
+    expect(fields).toContain(`HostConfig.${name}`)
+  },
+)
+
 test('every single field that was sent is compared', () => {
   for (const section of ['Config', 'HostConfig'] as const) {
     for (const name of Object.keys(section === 'Config' ? { ...sent, HostConfig: undefined } : sent.HostConfig)) {

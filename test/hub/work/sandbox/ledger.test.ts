@@ -84,6 +84,8 @@ test.each<keyof LedgerFiles>(['writeSynced', 'rename', 'syncFolder'])(
     expect(ledger.list()).toEqual([entry('a')])
     // After the rename the new one is there, synced or not: a superset either way.
     expect(readLedger(options()).map(({ session }) => session)).toContain('a')
+    expect(() => ledger.drop('a')).toThrow(expect.objectContaining({ code: 'store_unavailable' }))
+    expect(ledger.list()).toEqual([entry('a')])
     broken = false
     ledger.put(entry('c'))
     expect(readLedger(options())).toEqual([entry('a'), entry('c')])

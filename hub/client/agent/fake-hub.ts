@@ -1,0 +1,211 @@
+/**
+ * A hub in memory, for unit tests of an agent: the same interface as the real one, no socket, no container, no policy.
+ *
+ * ```ts
+ * const hub = createFakeHub({ task: { params: { name: 'Ada' } }, onRequest: () => ({ ok: true }) })
+ * register(hub)                                    // the agent's own onTask and onMessage
+ * const result = await hub.perform()               // { outcome: 'succeeded', value: ... }
+ * ```
+ *
+ * What the agent says is kept in `sent`, `logs`, `progressed` and `artifacts`; what it asks is answered by functions. Nothing is
+ * permitted or forbidden here unless `refuse` says so: what policy grants is seen by `hub agent try`. A full example that the tests
+ * run is `test/hub/client/examples/unit-test.ts`.
+ */
+import { type ErrorCode, HubError } from '../../base/errors.ts'
+import { newSessionId, newUuid, systemRandom } from '../../base/random.ts'
+import type { MessageKind, ResultBody } from '../../protocol/envelope.ts'
+import type { Delegation, HubAgent, Progress } from '../agent.ts'
+import { createFolder } from './artifacts.ts'
+import type { Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
+import { type Content, createFakeArtifacts } from './fake-artifacts.ts'
+import { answerOf, createFakeInbox, type DeliverOptions } from './fake-inbox.ts'
+import { createTaskRun, type RunOptions, STOP_GRACE_MS, type TaskHandler } from './task-run.ts'
+
+/** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
+export interface SentMessage {
+  kind: MessageKind
+  to: string
+  type: string
+  body: Body
+}
+
+export interface FakeHubOptions {
+  /** The agent's own name. */
+  agent?: string
+  task?: Partial<TaskFacts>
+  /** Files of the task's input by path; `task.inputs` then names them. */
+  inputs?: Readonly<Record<string, Content>>
+  /** Span until the deadline, in ms (60 000). */
+  ttlMs?: number
+  /** Answers a request. Nothing means that nobody answered; a throw is the other agent's `{error}`. */
+  onRequest?: (to: string, type: string, body: Body) => unknown
+  /** How a child task ended; `outcome` is `succeeded` unless it is named. */
+  onDelegate?: (delegation: Delegation) => Partial<ChildOutcome> | Promise<Partial<ChildOutcome>>
+  /** The operator's answer to a question. */
+  onAsk?: (text: string) => Body | Promise<Body>
+  /** The code with which a message, a subscription or an artifact is refused, as policy would. */
+  refuse?: (message: SentMessage) => ErrorCode | undefined
+}
+
+export interface FakeHub extends HubAgent {
+  readonly sent: readonly SentMessage[]
+  readonly logs: readonly { level: string; text: string }[]
+  readonly progressed: readonly Progress[]
+  /** By name: what the agent stored. */
+  readonly artifacts: ReadonlyMap<string, Buffer>
+  readonly subscribed: ReadonlySet<string>
+  /** The posted result, once there is one. */
+  readonly result: ResultBody | undefined
+  /** Gives the task to the handler and answers the result it posts. */
+  perform(): Promise<ResultBody>
+  /** Brings a message to the agent; answers the reply to a request, and nothing for any other kind. Waits until the task began. */
+  deliver(type: string, body?: Body, options?: DeliverOptions): Promise<Body | undefined>
+  /** What the operator's `hub task cancel` does. */
+  cancel(): void
+}
+
+/** The hub's limit of a body; envelope.ts, which names it, loads a package that no image carries. */
+const BODY_BYTES_MAX = 64 * 1024
+
+export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
+  const { agent = 'under-test', ttlMs = 60_000, refuse } = options
+  const sent: SentMessage[] = []
+  const logs: { level: string; text: string }[] = []
+  const progressed: Progress[] = []
+  const subscribed = new Set<string>()
+  const inbox = createFakeInbox()
+  const session = newSessionId(systemRandom)
+  let handler: TaskHandler | undefined
+  let result: ResultBody | undefined
+  let closed = false
+
+  const store = createFakeArtifacts((name) => check({ kind: 'event', to: 'hub', type: 'artifact.put', body: { name } }))
+  const task: TaskFacts = {
+    task: newUuid(systemRandom, Date.now()),
+    attempt: 1,
+    params: {},
+    inputs: options.inputs === undefined ? null : store.folder(options.inputs),
+    capabilities: [],
+    parent: null,
+    depthLeft: 3,
+    tasksLeft: 64,
+    ...options.task,
+  }
+  const nowMs = Date.now()
+  const joined: JoinAnswer = {
+    session,
+    agent,
+    instance: 'fake',
+    token: 'fake',
+    nowMs,
+    tokenExpiresAtMs: nowMs + ttlMs,
+    deadlineMs: nowMs + ttlMs,
+    program: { driver: 'sdk', run: [], env: {} },
+    task,
+  }
+
+  /** Bodies are copied as JSON copies them, so that a test sees what another agent would. */
+  function check(message: SentMessage): SentMessage {
+    if (closed) throw new HubError('cancelled', 'this session is closed')
+    const text = JSON.stringify(message.body)
+    if (Buffer.byteLength(text) > BODY_BYTES_MAX) throw new HubError('too_large', `a body over ${BODY_BYTES_MAX} bytes`)
+    const copy = { ...message, body: JSON.parse(text) as Body }
+    const code = refuse?.(copy)
+    if (code !== undefined) throw new HubError(code)
+    return copy
+  }
+  function post(kind: MessageKind, to: string, type: string, body: Body): Body {
+    const message = check({ kind, to, type, body })
+    sent.push(message)
+    return message.body
+  }
+  const unanswered = (what: string, option: string) =>
+    new HubError('timed_out', `no reply to ${what}; give createFakeHub({ ${option} }) a function that answers it`)
+
+  const run = createTaskRun({
+    task,
+    ttlMs,
+    async post(body) {
+      check({ kind: 'result', to: 'hub', type: 'hub', body: { ...body } })
+      result ??= body
+    },
+  })
+  async function perform(runOptions?: RunOptions): Promise<ResultBody> {
+    inbox.begin()
+    try {
+      return await run.run(handler, runOptions)
+    } finally {
+      closed = true
+    }
+  }
+
+  return {
+    joined,
+    signal: run.signal,
+    sent,
+    logs,
+    progressed,
+    subscribed,
+    get artifacts() {
+      return store.contents()
+    },
+    get result() {
+      return result
+    },
+    onTask(given) {
+      if (handler !== undefined) throw new TypeError('onTask was called twice: a session has one task')
+      handler = given
+    },
+    onMessage: inbox.onType,
+    onAny: inbox.onAny,
+    async subscribe(topic, given) {
+      check({ kind: 'event', to: `topic:${topic}`, type: 'subscribe', body: {} })
+      inbox.onTopic(topic, given)
+      subscribed.add(topic)
+    },
+    send: async (kind, to, type, body = {}) => void post(kind, to, type, body),
+    async request(to, type, body = {}, { onAccepted } = {}) {
+      const copy = post('request', to, type, body)
+      onAccepted?.()
+      const answer = await answerOf(() => options.onRequest?.(to, type, copy))
+      if (answer === undefined) throw unanswered(`${type} from ${to}`, 'onRequest')
+      return answer
+    },
+    reply: async (message, body = {}) =>
+      inbox.replied(message, post('reply', `session:${message.from.session}`, 'hub', body)),
+    publish: async (topic, type, body = {}) => void post('event', `topic:${topic}`, type, body),
+    broadcast: async (type, body = {}) => void post('broadcast', 'all', type, body),
+    async delegate(delegation, { onAccepted } = {}) {
+      post('delegate', 'hub', 'hub', { ...delegation })
+      onAccepted?.()
+      if (options.onDelegate === undefined) throw unanswered('the child task', 'onDelegate')
+      const ended = await options.onDelegate(delegation)
+      return { task: newUuid(systemRandom, Date.now()), outcome: 'succeeded', artifacts: [], ...ended }
+    },
+    async ask(text, { onAccepted } = {}) {
+      post('ask', 'hub', 'hub', { text })
+      onAccepted?.()
+      if (options.onAsk === undefined) throw unanswered('the question to the operator', 'onAsk')
+      return await options.onAsk(text)
+    },
+    artifact: store.artifacts,
+    folder: (inputs) => createFolder(store.artifacts, inputs),
+    progress: (progress) => void progressed.push({ ...progress }),
+    async log(text, level = 'info') {
+      check({ kind: 'log', to: 'hub', type: 'hub', body: { level, text } })
+      logs.push({ level, text })
+    },
+    partial: run.partial,
+    run: perform,
+    async perform() {
+      await perform()
+      return result ?? { outcome: 'failed', error: 'no result was posted' }
+    },
+    deliver: (type, body = {}, from = {}) => inbox.deliver(type, body, from),
+    // Later, as a delivery would come: never in the middle of what the agent is doing.
+    cancel: () => void setImmediate(() => run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)),
+    close() {
+      closed = true
+    },
+  }
+}

@@ -1,0 +1,122 @@
+/** `hub agent build`: the image from a folder, its card and schemas into the home, and the cards read again. */
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import path from 'node:path'
+import { judgePath } from '../../protocol/folder.ts'
+import type { AgentListing } from '../answers.ts'
+import { EXIT, Problem, usage } from '../problem.ts'
+import { type AgentFolder, CHECKOUT, cardFileOf, openFolder } from './agent-folder.ts'
+import { linkSdk } from './agent-new.ts'
+import type { Context, Run } from './context.ts'
+import { engineSocketOf } from './engine.ts'
+import { pathsOf } from './home.ts'
+import { keepInHistory, writeWhole } from './home-files.ts'
+
+const BUILD_MS = 330_000
+
+export interface BuiltImage {
+  name: string
+  id: string
+  state: 'built' | 'present'
+}
+
+/** Assembles and loads in a process of its own; what it says goes to stderr. @throws Problem with its last line */
+export function buildImage(context: Context, { folder, card }: AgentFolder, image: string): Promise<BuiltImage> {
+  linkSdk(folder)
+  const script = path.join(CHECKOUT, 'scripts', 'build-agent.ts')
+  const socket = engineSocketOf(pathsOf(context.home))
+  const argv = [script, folder, '--name', card.name, '--image', image, '--json', '--socket', socket]
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, argv, { timeout: BUILD_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
+      if (error === null) resolve(JSON.parse(stdout) as BuiltImage)
+      else {
+        const why = stderr.trimEnd().split('\n').at(-1)?.replace('build-agent: ', '')
+        reject(
+          new Problem('image_missing', 'refused', `${card.name} was not built: ${why ?? error.message}`, 'mend it'),
+        )
+      }
+    })
+  })
+}
+
+/** The card's schemas, read and judged: each a file of the folder, by the path that the card names. */
+function schemasOf({ card, folder, file }: AgentFolder): Map<string, string> {
+  const { sends, receives } = card.messages
+  const named = [...Object.values(sends), ...Object.values(receives)].filter((each) => each !== null)
+  return new Map(
+    [...new Set(named)].map((each) => {
+      const fault = judgePath(each)
+      if (fault !== undefined) throw usage(`${file}: the schema ${each} ${fault}`, 'mend the card')
+      try {
+        const real = realpathSync(path.join(folder, each))
+        if (path.relative(realpathSync(folder), real).startsWith('..')) throw new Error('it lies outside the folder')
+        const text = readFileSync(real, 'utf8')
+        JSON.parse(text)
+        return [each, text]
+      } catch (error) {
+        throw usage(`${file}: the schema ${each} cannot be used: ${(error as Error).message}`, 'mend it')
+      }
+    }),
+  )
+}
+
+/** Schemas of all cards share one folder: a file that another card names is not replaced by a different one. */
+function refuseForeignSchemas(agents: string, name: string, schemas: ReadonlyMap<string, string>): void {
+  for (const [schema, text] of schemas) {
+    const target = path.join(agents, schema)
+    if (!existsSync(target) || readFileSync(target, 'utf8') === text) continue
+    const other = readdirSync(agents)
+      .filter((file) => file.endsWith('.yaml') && file !== `${name}.yaml`)
+      .find((file) => readFileSync(path.join(agents, file), 'utf8').includes(schema))
+    if (other === undefined) continue
+    const next = `put yours at schemas/${name}/${path.basename(schema)}`
+    throw new Problem('conflict', 'refused', `the schema ${schema} is another one of ${other}`, next)
+  }
+}
+
+/**
+ * Puts card and schemas into the home, the schemas into a folder of their own where `as.schemas` names one.
+ * Answers the files written, relative to its agents/.
+ */
+export function placeCard(
+  home: string,
+  agent: AgentFolder,
+  as: { name: string; text: string; schemas?: string },
+): string[] {
+  const agents = path.join(home, 'agents')
+  const schemas = new Map([...schemasOf(agent)].map(([each, text]) => [path.join(as.schemas ?? '', each), text]))
+  refuseForeignSchemas(agents, as.name, schemas)
+  for (const [schema, text] of schemas) writeWhole(path.join(agents, schema), text)
+  writeWhole(cardFileOf(home, as.name), as.text)
+  return [`${as.name}.yaml`, ...schemas.keys()]
+}
+
+/** Reads the cards again. @throws Problem where this one did not load, with its line */
+export async function reloadCards({ hub }: Context, name: string): Promise<AgentListing> {
+  const listing = (await hub.call('agent.reload')) as AgentListing
+  const wrong = listing.problems.find(({ file }) => file === `${name}.yaml`)
+  if (wrong !== undefined) {
+    const text = `the card was not loaded: ${wrong.file}:${wrong.line ?? 1}: ${wrong.message}`
+    throw new Problem('schema_invalid', 'refused', text, 'mend the card and build again')
+  }
+  return listing
+}
+
+export const build: Run = async (context, [named = '']) => {
+  const { home, json, terminal } = context
+  const agent = openFolder(named)
+  const { name, image } = agent.card
+  terminal.live(`assembling ${image}`)
+  const built = await buildImage(context, agent, image)
+  terminal.live('')
+  const files = placeCard(home, agent, { name, text: agent.text })
+  keepInHistory(path.join(home, 'agents'), files, `hub agent build ${name}`)
+  const listing = await reloadCards(context, name)
+  const view = listing.agents.find((each) => each.name === name)
+  if (json) terminal.json({ ...built, agent: view ?? null })
+  else {
+    terminal.out(`${built.state}  ${built.name}  ${built.id}`)
+    terminal.note(`next: \`hub agent allow ${name}\`, then \`hub submit ${name}\``)
+  }
+  return EXIT.done
+}

@@ -1,0 +1,139 @@
+/**
+ * `hub agent try`: one task in the real sandbox, under a copy's name, with its log and every denial live; the exit code is the task's.
+ *
+ * 1. Whatever ends it (the task, an error, Ctrl-C, SIGTERM), the copy is taken out of the home again before it exits.
+ * 2. With `--watch` a change of the folder builds and runs again; what does not build is said and waited for.
+ */
+import { watch } from 'node:fs'
+import type { TaskView } from '../answers.ts'
+import { EXIT, toProblem, usage } from '../problem.ts'
+import type { Context, Options, Run } from './context.ts'
+import { refusalOf, refusalText } from './denials.ts'
+import { createDevCopy, type DevCopy, openSubject } from './dev-copy.ts'
+import { sleep } from './processes.ts'
+import { submit } from './submit.ts'
+import { clean, cleanLines } from './text.ts'
+import { showOutcome, watchTask } from './watch.ts'
+
+/** Events still under way when the task has ended already. */
+const TRAILING_MS = 1_000
+const SETTLED_MS = 200
+const INTERRUPTED = 130
+
+/** Submits as `hub submit` does and answers the task instead of printing it. */
+async function submitTask(context: Context, dev: string, options: Options): Promise<TaskView> {
+  let task: TaskView | undefined
+  const json = (value: unknown) => {
+    task = value as TaskView
+  }
+  const terminal = { ...context.terminal, json }
+  await submit({ ...context, json: true, terminal }, [dev], { input: options.input, param: options.param })
+  if (task === undefined) throw new Error('the task was not submitted')
+  return task
+}
+
+/** Says the task's logs and denials until it has ended; resolves then. A stream that breaks is left to the outcome to explain. */
+async function narrate(context: Context, task: string, copy: DevCopy, signal: AbortSignal): Promise<void> {
+  const sessions = new Set<string>()
+  try {
+    // From the first event the hub still has: the task may be running already.
+    for await (const event of context.hub.events({}, signal)) {
+      if (event.type === 'hub.session.started.v1' && event.data.task === task) sessions.add(event.subject)
+      if (event.type === 'hub.task.log.v1' && event.subject === `task:${task}`) {
+        const { level, text } = event.data
+        for (const line of cleanLines(String(text)).split('\n')) context.terminal.note(`${clean(level)}  ${line}`)
+      }
+      const refusal = sessions.has(event.subject) ? refusalOf(event) : undefined
+      if (refusal !== undefined) for (const line of refusalText(refusal, copy)) context.terminal.note(line)
+      if (event.type === 'hub.task.completed.v1' && event.data.task === task) return
+    }
+  } catch {
+    // Denials are in the audit log too.
+  }
+}
+
+/** One task to its end; the signal cancels it. */
+async function runOnce(context: Context, copy: DevCopy, options: Options, stop: AbortSignal): Promise<number> {
+  const task = await submitTask(context, copy.dev, options)
+  context.terminal.note(`task ${task.id} of ${copy.dev}`)
+  const listening = new AbortController()
+  const told = narrate(context, task.id, copy, listening.signal)
+  const cancel = () => void context.hub.call('task.cancel', { id: task.id }).catch(() => {})
+  stop.addEventListener('abort', cancel, { once: true })
+  if (stop.aborted) cancel()
+  try {
+    const ended = await watchTask(context, task.id)
+    await Promise.race([told, sleep(TRAILING_MS)])
+    const { error } = ended
+    if (error === null) return showOutcome(context, ended)
+    const [, mend] = refusalText({ ...error, what: '' }, copy)
+    const code = showOutcome(context, ended)
+    if (code === EXIT.refused && mend !== undefined) context.terminal.note(mend)
+    return code
+  } finally {
+    stop.removeEventListener('abort', cancel)
+    listening.abort()
+  }
+}
+
+/** Resolves at a change of the folder that has settled, or when the signal ends it. Changes while a task runs are kept. */
+function createChanges(folder: string, stop: AbortSignal) {
+  let changed = Promise.withResolvers<void>()
+  const watcher = watch(folder, { recursive: true, signal: stop }, (_, file) => {
+    if (file !== null && !/(^|\/)(\.|node_modules|sdk$)/.test(String(file))) changed.resolve()
+  })
+  watcher.on('error', () => changed.resolve())
+  stop.addEventListener('abort', () => changed.resolve(), { once: true })
+  return {
+    async next() {
+      await changed.promise
+      if (!stop.aborted) await sleep(SETTLED_MS)
+      changed = Promise.withResolvers<void>()
+    },
+  }
+}
+
+async function watchFolder(context: Context, copy: DevCopy, folder: string, options: Options, stop: AbortSignal) {
+  const changes = createChanges(folder, stop)
+  let code: number = EXIT.done
+  while (!stop.aborted) {
+    try {
+      await copy.place()
+      code = await runOnce(context, copy, options, stop)
+    } catch (error) {
+      const problem = toProblem(error)
+      context.terminal.note(`hub: ${problem.message}\nnext: ${problem.next}`)
+      code = EXIT.fault
+    }
+    if (stop.aborted) break
+    context.terminal.note(`watching ${folder}; Ctrl-C ends it`)
+    await changes.next()
+  }
+  return code
+}
+
+export const tryOut: Run = async (context, [named = ''], options) => {
+  const { folder } = openSubject(context.home, named)
+  if (options.watch === true && folder === undefined) {
+    throw usage('--watch needs the folder', 'name the folder of the agent')
+  }
+  const copy = createDevCopy(context, () => openSubject(context.home, named))
+  const stopping = new AbortController()
+  const stop = () => {
+    context.terminal.note(`ending it and removing ${copy.dev}`)
+    stopping.abort()
+  }
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, stop)
+  try {
+    if (options.watch === true && folder !== undefined) {
+      return await watchFolder(context, copy, folder, options, stopping.signal)
+    }
+    await copy.place()
+    const code = stopping.signal.aborted ? INTERRUPTED : await runOnce(context, copy, options, stopping.signal)
+    return stopping.signal.aborted ? INTERRUPTED : code
+  } finally {
+    await copy.remove()
+    for (const signal of signals) process.off(signal, stop)
+  }
+}

@@ -1,0 +1,38 @@
+/** `{input}` and `{param:name}` in a command's argv. Pure: each stays inside the one element it stands in, and no shell reads it. */
+import { HubError } from '../../hub/base/errors.ts'
+
+const PLACE = /\{(?:input|param:([A-Za-z0-9_-]{1,64}))\}/g
+
+export interface Expanded {
+  argv: string[]
+  /** Whether `{input}` stood anywhere; else the input goes to the command's standard input. */
+  namesInput: boolean
+}
+
+/** Throws `schema_invalid` for a parameter the task does not have, or an input it was not given. What is put in is not read again. */
+export function expandArgv(
+  run: readonly string[],
+  given: { input: string | undefined; params: Readonly<Record<string, unknown>> },
+): Expanded {
+  let namesInput = false
+  const argv = run.map((word) =>
+    word.replaceAll(PLACE, (_, name: string | undefined) => {
+      if (name !== undefined) return textOf(name, given.params)
+      namesInput = true
+      if (given.input === undefined)
+        throw new HubError('schema_invalid', 'this command needs an input: hub submit --input DIR')
+      return given.input
+    }),
+  )
+  return { argv, namesInput }
+}
+
+function textOf(name: string, params: Readonly<Record<string, unknown>>): string {
+  const value = Object.hasOwn(params, name) ? params[name] : undefined
+  if (value === undefined || value === null) {
+    throw new HubError('schema_invalid', `this command needs a parameter: hub submit --param ${name}=VALUE`)
+  }
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  if (text.includes('\0')) throw new HubError('schema_invalid', `the parameter ${name} holds a NUL`)
+  return text
+}

@@ -1,0 +1,135 @@
+/**
+ * The agent's own program as a child process.
+ *
+ * 1. An argv and an environment built from nothing; no shell, nothing of the shim's own environment.
+ * 2. It leads a process group of its own. When it has ended, or the shim ends, the group is killed: no child outlives the shim.
+ *    What leaves the group dies with the container.
+ * 3. Its output is read as fast as it is used, so a program that writes faster waits. After its end no more is read than was under way.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Readable } from 'node:stream'
+import type { HubAgent } from '../../hub/client/agent.ts'
+
+export type Exit =
+  | { kind: 'exited'; code: number }
+  | { kind: 'killed'; signal: string }
+  | { kind: 'not_started'; why: string }
+
+export interface Child {
+  readonly exit: Promise<Exit>
+  /** Hands every chunk to `take`, the next one only after it has returned. Resolves when there is no more. */
+  read(from: 'stdout' | 'stderr', take: (chunk: Buffer) => unknown): Promise<void>
+  /** False where it is refused: the program has not read the last MiB, or reads no more. */
+  write(text: string | Buffer): boolean
+  /** Resolves when the program has read what was written, or never will. */
+  drained(): Promise<void>
+  endInput(): void
+  /** SIGTERM to the whole group after `termAfterMs`, SIGKILL after `killAfterMs`. The first plan that ends it counts. */
+  stop(plan: { termAfterMs: number; killAfterMs: number }): void
+}
+
+const INPUT_BYTES_MAX = 1024 ** 2
+/** What may still come out of pipes once the program has ended: their content, but no stream that someone else keeps open. */
+const AFTER_EXIT = { bytesMax: 1024 ** 2, waitMs: 1_000, everyMs: 100 }
+
+/** The whole environment of the program; the card's values stand above the defaults, the deadline above all. */
+export function environmentOf({ joined }: Pick<HubAgent, 'joined'>, home: string): Record<string, string> {
+  const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
+  const given = { HOME: home, PATH: path, LANG: 'C.UTF-8', TMPDIR: '/tmp', ...joined.program.env }
+  return { ...given, HUB_DEADLINE: String(joined.deadlineMs) }
+}
+
+export function startChild(argv: readonly string[], options: { env: Record<string, string>; cwd: string }): Child {
+  const [command = '', ...rest] = argv
+  let child: ChildProcess | undefined
+  let thrownWhy = ''
+  try {
+    child = spawn(command, rest, { ...options, shell: false, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+  } catch (thrown) {
+    thrownWhy = (thrown as Error).message
+  }
+  const { stdin = null } = child ?? {}
+  // A program that closes its input breaks the pipe; that is its right.
+  stdin?.on('error', () => {})
+
+  const signalGroup = (signal: 'SIGTERM' | 'SIGKILL') => {
+    if (child?.pid === undefined) return
+    try {
+      process.kill(-child.pid, signal)
+    } catch {
+      // The group is empty already.
+    }
+  }
+  const atShimExit = () => signalGroup('SIGKILL')
+  process.once('exit', atShimExit)
+
+  let ended = false
+  const timers: NodeJS.Timeout[] = []
+  const exit = new Promise<Exit>((resolve) => {
+    child?.once('error', (thrown) => resolve({ kind: 'not_started', why: thrown.message }))
+    child?.once('exit', (code, signal) => {
+      resolve(code === null ? { kind: 'killed', signal: signal ?? 'SIGKILL' } : { kind: 'exited', code })
+    })
+    if (child === undefined) resolve({ kind: 'not_started', why: thrownWhy })
+  }).then((how) => {
+    ended = true
+    for (const timer of timers) clearTimeout(timer)
+    signalGroup('SIGKILL')
+    // Nobody waits for a program that is gone, even where something it left behind holds the pipe.
+    stdin?.destroy()
+    process.off('exit', atShimExit)
+    return how
+  })
+
+  async function read(stream: Readable, take: (chunk: Buffer) => unknown): Promise<void> {
+    let waiting = true
+    let bytesLeft = AFTER_EXIT.bytesMax
+    let waitLeftMs = AFTER_EXIT.waitMs
+    const watch = setInterval(() => {
+      if (ended && waiting) waitLeftMs -= AFTER_EXIT.everyMs
+      if (waitLeftMs <= 0) stream.destroy()
+    }, AFTER_EXIT.everyMs)
+    try {
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        waiting = false
+        if (ended) bytesLeft -= chunk.length
+        if (bytesLeft < 0) return
+        await take(chunk)
+        waiting = true
+      }
+    } catch (thrown) {
+      // We closed it under the loop; anything else is a fault.
+      if ((thrown as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw thrown
+    } finally {
+      clearInterval(watch)
+      stream.destroy()
+    }
+  }
+  const isOpen = () => stdin !== null && !stdin.destroyed && !stdin.writableEnded
+
+  return {
+    exit,
+    async read(from, take) {
+      const stream = child?.[from]
+      if (stream) await read(stream, take)
+    },
+    write(text) {
+      if (!isOpen() || stdin === null || stdin.writableLength > INPUT_BYTES_MAX) return false
+      stdin.write(text)
+      return true
+    },
+    async drained() {
+      if (stdin === null || !isOpen() || !stdin.writableNeedDrain) return
+      const over = new AbortController()
+      await Promise.race(['drain', 'close'].map((name) => once(stdin, name, { signal: over.signal }).catch(() => {})))
+      over.abort()
+    },
+    endInput: () => void stdin?.end(),
+    stop({ termAfterMs, killAfterMs }) {
+      if (ended) return
+      timers.push(setTimeout(() => signalGroup('SIGTERM'), termAfterMs))
+      timers.push(setTimeout(() => signalGroup('SIGKILL'), killAfterMs))
+    },
+  }
+}

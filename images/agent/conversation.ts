@@ -1,0 +1,140 @@
+/**
+ * Carries out what a program prints as JSON lines, and answers it (protocol.md section 10).
+ *
+ * 1. One at a time and in order: the next line is read when the hub has taken the one before. That is the back-pressure.
+ * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate` and `ask` are answered again under the same id,
+ *    when their answer comes: with `reply`, or with `error` if none will.
+ * 3. The first result counts. Nothing a program prints makes this throw.
+ */
+import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
+import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
+import type { MessageKind } from '../../hub/protocol/envelope.ts'
+import type { Line } from './lines.ts'
+import { type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
+
+/** What a program gave as its result. */
+export interface Result {
+  outcome: 'succeeded' | 'failed'
+  value?: unknown
+  error?: string
+}
+
+export interface Conversation {
+  take(line: Line): Promise<void>
+  /** A message to be handed on, remembered where it is a request, so that it can be answered. */
+  hear(message: Message): object
+  result(): Result | undefined
+}
+
+export interface ConversationOptions {
+  hub: HubAgent
+  /** The operations this driver offers. */
+  verbs: readonly VerbName[]
+  /** Answers the program. `mustArrive` waits until the program has read what came before. */
+  say: (answer: object, mustArrive: boolean) => Promise<void>
+  /** Hands an event of a topic to the program. */
+  hand: (message: Message) => void
+  warn: (text: string) => void
+}
+
+const OPEN_REQUESTS_MAX = 1024
+const SENT_KINDS: readonly MessageKind[] = ['request', 'event', 'broadcast']
+
+export function createConversation({ hub, verbs, say, hand, warn }: ConversationOptions): Conversation {
+  const openRequests = new Map<string, Message>()
+  let result: Result | undefined
+
+  const refuse = (id: Id | undefined, error: HubError) => {
+    const { code, message, facts } = error
+    const hint = typeof facts.next === 'string' ? `${message} ${facts.next}` : `${message} ${ERRORS[code].next}`
+    if (id === undefined) warn(`refused: ${code}: ${message}`)
+    return say({ op: 'error', id: id ?? null, code, hint }, id !== undefined)
+  }
+
+  /** Resolves once it is accepted; its answer is said whenever it comes. */
+  function wait(id: Id | undefined, begin: (options: { onAccepted: () => void }) => Promise<unknown>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let accepted = false
+      const onAccepted = () => {
+        accepted = true
+        resolve()
+      }
+      const answered = begin({ onAccepted }).then(
+        (body) => say({ op: 'reply', id, body }, true),
+        (thrown) => (accepted ? refuse(id, toHubError(thrown)) : reject(thrown)),
+      )
+      answered.catch(reject)
+    })
+  }
+
+  async function carryOut({ op, id, fields }: Verb): Promise<void> {
+    // The kinds of the fields were checked with the line; what they mean is for the hub to judge.
+    const { to, type, topic, body, text, timeoutMs } = fields as {
+      [key in 'to' | 'type' | 'topic' | 'text']: string
+    } & { body?: Record<string, unknown>; timeoutMs?: number }
+    const carriers: Record<VerbName, () => unknown> = {
+      progress: () => hub.progress(fields),
+      log: () => hub.log(text, fields.level as 'info' | undefined),
+      send() {
+        const { kind = 'request' } = fields as { kind?: MessageKind }
+        if (!SENT_KINDS.includes(kind)) throw new HubError('schema_invalid', `kind: one of ${SENT_KINDS.join(' ')}`)
+        return hub.send(kind, to ?? 'all', type, body)
+      },
+      request: () => wait(id, (options) => hub.request(to, type, body, { ...options, timeoutMs })),
+      reply: () => reply(String(fields.correlationId), body),
+      publish: () => hub.publish(topic, type, body),
+      subscribe: () => hub.subscribe(topic, (_, message) => hand(message)),
+      delegate: () => wait(id, (options) => hub.delegate(fields as Delegation, options)),
+      ask: () => wait(id, (options) => hub.ask(text, { ...options, timeoutMs })),
+      result: () => finish(fields),
+    }
+    await carriers[op]()
+  }
+
+  async function reply(correlationId: string, body?: Record<string, unknown>): Promise<void> {
+    const message = openRequests.get(correlationId)
+    if (message === undefined) throw new HubError('already_resolved', 'no request of that id waits for your reply')
+    await hub.reply(message, body)
+    openRequests.delete(correlationId)
+  }
+
+  function finish({ outcome = 'succeeded', value, error }: Verb['fields']): void {
+    if (result !== undefined) throw new HubError('already_resolved', 'a result was given already; the first one counts')
+    if (outcome !== 'succeeded' && outcome !== 'failed') {
+      throw new HubError('schema_invalid', 'outcome: succeeded or failed')
+    }
+    result = {
+      outcome,
+      ...(value === undefined ? {} : { value }),
+      ...(error === undefined ? {} : { error: String(error) }),
+    }
+  }
+
+  function hear(message: Message): object {
+    const { number: _, kind: __, messageKind, ...envelope } = message
+    if (messageKind === 'request') {
+      openRequests.set(message.id, message)
+      const [oldest] = openRequests.keys()
+      if (openRequests.size > OPEN_REQUESTS_MAX && oldest !== undefined) openRequests.delete(oldest)
+    }
+    return { op: 'message', ...envelope, kind: messageKind }
+  }
+
+  return {
+    async take(line) {
+      const read = readVerb(line)
+      if ('error' in read) return await refuse(read.id, read.error)
+      try {
+        if (!verbs.includes(read.op)) {
+          throw new HubError('unknown_operation', `this driver offers ${verbs.join(' ')}; json-lines offers the others`)
+        }
+        await carryOut(read)
+      } catch (thrown) {
+        return await refuse(read.id, toHubError(thrown))
+      }
+      if (read.id !== undefined) await say({ op: 'ok', id: read.id }, true)
+    },
+    hear,
+    result: () => result,
+  }
+}

@@ -1,0 +1,95 @@
+/** The driver `command`: an ordinary program; its exit code says how it went (protocol.md section 10). */
+import { createReadStream } from 'node:fs'
+import { stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Child, startChild } from './child.ts'
+import { createConversation } from './conversation.ts'
+import { type DriverOptions, type Ending, exitText, failed, GRACE, onStop, readLog } from './ending.ts'
+import { createLineSplitter, type Line } from './lines.ts'
+import { readVerb, type VerbName } from './verbs.ts'
+
+export interface CommandOptions extends DriverOptions {
+  /** A file for the command's standard input; without one it reads nothing. */
+  inputFile: string | undefined
+}
+
+/** EX_TEMPFAIL of sysexits.h: the command asks to be started again. */
+const TRY_AGAIN = 75
+/** What a command says may come from its input, so it may report by JSON lines, but not act: acting is for `json-lines`. */
+const VERBS: readonly VerbName[] = ['progress', 'log', 'result']
+const TAIL_BYTES = 64 * 1024
+/** A result's body is 64 KiB in all; JSON makes bytes longer. */
+const VALUE_BYTES = 48 * 1024
+
+export async function driveCommand({ hub, argv, env, workspace, log, inputFile }: CommandOptions): Promise<Ending> {
+  const child = startChild(argv, { env, cwd: workspace })
+  onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
+  const conversation = createConversation({
+    hub,
+    verbs: VERBS,
+    warn: (text) => log.add(text, 'warn'),
+    // A command is told nothing: its input is the task's.
+    say: async () => {},
+    hand: () => {},
+  })
+  const lines = createLineSplitter()
+  const tail = createTail()
+  const take = async (line: Line) => {
+    const verb = line.bytes[0] === 0x7b && line.tooLong === undefined ? readVerb(line) : undefined
+    if (verb !== undefined && 'op' in verb && VERBS.includes(verb.op)) await conversation.take(line)
+    else log.add(line.tooLong === undefined ? line.bytes.toString() : `${line.bytes}... (${line.tooLong} bytes)`)
+  }
+  const output = child.read('stdout', async (chunk) => {
+    tail.add(chunk)
+    for (const line of lines.push(chunk)) await take(line)
+  })
+  const [exit] = await Promise.all([child.exit, output, readLog(child, 'stderr', log), feed(child, inputFile)])
+  for (const line of lines.end()) await take(line)
+
+  const given = conversation.result()
+  if (given !== undefined) return { kind: 'result', result: given }
+  if (exit.kind === 'not_started') return failed(`the command could not be started: ${exit.why}`)
+  if (exit.kind === 'killed') return { kind: 'crash', why: `the command was ended by ${exit.signal}` }
+  if (exit.code === TRY_AGAIN) return { kind: 'crash', why: 'the command asks to be started again (exit code 75)' }
+  const value = { exitCode: exit.code, stdout: await fitting(tail.text(), workspace) }
+  if (exit.code !== 0) return failed(`the command failed with ${exitText(exit)}`, value)
+  return { kind: 'result', result: { outcome: 'succeeded', value } }
+}
+
+async function feed(child: Child, file: string | undefined): Promise<void> {
+  if (file !== undefined) {
+    for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+      // Refused: the command has ended or closed its input, and wants no more of it.
+      if (!child.write(chunk)) break
+      await child.drained()
+    }
+  }
+  child.endInput()
+}
+
+/** The last bytes of a stream. */
+function createTail() {
+  let kept: Buffer[] = []
+  let bytes = 0
+  const join = () => Buffer.concat(kept).subarray(-TAIL_BYTES)
+  return {
+    add(chunk: Buffer): void {
+      kept.push(Buffer.from(chunk))
+      bytes += chunk.length
+      if (bytes < 4 * TAIL_BYTES) return
+      kept = [Buffer.from(join())]
+      bytes = TAIL_BYTES
+    },
+    text: () => join().toString(),
+  }
+}
+
+/** As much of the end as a result holds. Where that is not all, all of it becomes the artifact `stdout.txt`, unless the command made one. */
+async function fitting(text: string, workspace: string): Promise<string> {
+  let end = text
+  while (Buffer.byteLength(JSON.stringify(end)) > VALUE_BYTES) end = end.slice(Math.ceil(end.length / 8)).toWellFormed()
+  const file = join(workspace, 'out', 'stdout.txt')
+  const isThere = (await stat(file).catch(() => undefined)) !== undefined
+  if (end.length < text.length && !isThere) await writeFile(file, text, { flag: 'wx' })
+  return end
+}

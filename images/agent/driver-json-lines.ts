@@ -1,0 +1,58 @@
+/** The driver `json-lines`: one JSON object per line on the program's standard input and output (protocol.md section 10). */
+import type { Message } from '../../hub/client/agent.ts'
+import { startChild } from './child.ts'
+import { createConversation } from './conversation.ts'
+import { type DriverOptions, type Ending, exitText, failed, GRACE, onStop, readLog } from './ending.ts'
+import { createLineSplitter, lineOf } from './lines.ts'
+import { VERB_NAMES } from './verbs.ts'
+
+/** After its result a program has this long to end by itself, then SIGTERM, then SIGKILL. */
+const FAREWELL_MS = 1_000
+const KILL_AFTER_TERM_MS = 5_000
+export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverOptions): Promise<Ending> {
+  const { task, deadlineMs } = hub.joined
+  const child = startChild(argv, { env, cwd: workspace })
+  const conversation = createConversation({
+    hub,
+    verbs: VERB_NAMES,
+    warn: (text) => log.add(text, 'warn'),
+    hand,
+    async say(answer, mustArrive) {
+      if (mustArrive) await child.drained()
+      child.write(lineOf(answer))
+    },
+  })
+  const start = { op: 'task', task: task.task, attempt: task.attempt, params: task.params, deadlineMs }
+  child.write(lineOf(start))
+  hub.onAny(hand)
+
+  function hand(message: Message): void {
+    if (child.write(lineOf(conversation.hear(message)))) return
+    log.add(`a message of type ${message.type} was not taken: the program does not read its input`, 'warn')
+    // A reply that cannot be sent any more has nobody waiting for it.
+    if (message.messageKind === 'request')
+      hub.reply(message, { error: 'it does not read its messages' }).catch(() => {})
+  }
+  function part(graceMs: number, killAfterMs: number): void {
+    child.write(lineOf({ op: 'shutdown', graceMs: Math.floor(graceMs) }))
+    child.endInput()
+    child.stop({ termAfterMs: graceMs, killAfterMs })
+  }
+  onStop(hub, (graceMs) => part(graceMs * GRACE.term, graceMs * GRACE.kill))
+
+  const lines = createLineSplitter()
+  let parting = false
+  const output = child.read('stdout', async (chunk) => {
+    for (const line of lines.push(chunk)) await conversation.take(line)
+    if (conversation.result() === undefined || parting) return
+    parting = true
+    part(FAREWELL_MS, FAREWELL_MS + KILL_AFTER_TERM_MS)
+  })
+  const [exit] = await Promise.all([child.exit, output, readLog(child, 'stderr', log)])
+  for (const line of lines.end()) await conversation.take(line)
+
+  const result = conversation.result()
+  if (result !== undefined) return { kind: 'result', result }
+  if (exit.kind === 'not_started') return failed(`the program could not be started: ${exit.why}`)
+  return { kind: 'crash', why: `the program ended without a result (${exitText(exit)})` }
+}

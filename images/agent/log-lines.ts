@@ -1,0 +1,70 @@
+/**
+ * A program's log on its way to the hub: line by line, bounded, at a bounded rate, in order.
+ *
+ * 1. Nothing here ever holds up the program: what does not fit is left out, oldest first, and the number of lines left out is said.
+ * 2. The end is what is kept: it says why a program failed.
+ */
+
+export interface LogLines {
+  add(text: string, level?: LogLevel): void
+  /** Sends what waits without regard to the rate; resolves when all is said or the span is over. */
+  flush(withinMs: number): Promise<void>
+}
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export interface LogLinesOptions {
+  post: (text: string, level: LogLevel) => Promise<void>
+  linesMax?: number
+  burst?: number
+  everyMs?: number
+}
+
+/** Half of what the hub takes as one entry. */
+const CHARS_MAX = 4096
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
+
+export function createLogLines(options: LogLinesOptions): LogLines {
+  const { post, linesMax = 200, burst = 50, everyMs = 50 } = options
+  const waiting: { text: string; level: LogLevel }[] = []
+  let leftOut = 0
+  let credit = burst
+  let creditAt = performance.now()
+  let sending: Promise<void> | undefined
+  let hurry = false
+
+  async function pace(): Promise<void> {
+    const now = performance.now()
+    credit = Math.min(burst, credit + (now - creditAt) / everyMs)
+    creditAt = now
+    credit -= 1
+    if (credit < 0 && !hurry) await sleep(-credit * everyMs)
+  }
+  async function send(): Promise<void> {
+    while (waiting.length > 0) {
+      await pace()
+      // Newer lines pushed these out while the program wrote faster than the rate allows.
+      const gap = leftOut
+      leftOut = 0
+      const next = gap > 0 ? { text: `... ${gap} lines left out ...`, level: 'warn' as const } : waiting.shift()
+      // A line the hub refuses is lost; the container's own log has it too.
+      if (next !== undefined) await post(next.text, next.level).catch(() => {})
+    }
+    sending = undefined
+  }
+  return {
+    add(text, level = 'info') {
+      if (text.trim() === '') return
+      const short = text.length > CHARS_MAX ? `${text.slice(0, CHARS_MAX).toWellFormed()}...` : text
+      waiting.push({ text: short, level })
+      if (waiting.length > linesMax) {
+        waiting.shift()
+        leftOut += 1
+      }
+      sending ??= send()
+    },
+    async flush(withinMs) {
+      hurry = true
+      await Promise.race([sending, sleep(withinMs)])
+    },
+  }
+}

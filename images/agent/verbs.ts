@@ -1,0 +1,93 @@
+/** What a program may print as JSON lines, and the strict reading of it (protocol.md section 10, "Drivers"). Pure. */
+import { HubError, toHubError } from '../../hub/base/errors.ts'
+import { parseStrictJson } from '../../hub/base/strict-json.ts'
+import type { Line } from './lines.ts'
+
+type Kind = 'string' | 'number' | 'object' | 'list' | 'any'
+type Fields = Readonly<Record<string, Kind | `${Kind}?`>>
+
+/** Every operation with its fields; `?` marks what may be left out. */
+const VERBS = {
+  progress: { text: 'string?', done: 'number?', total: 'number?' },
+  log: { text: 'string', level: 'string?' },
+  send: { kind: 'string?', to: 'string?', type: 'string', body: 'object?' },
+  request: { to: 'string', type: 'string', body: 'object?', timeoutMs: 'number?' },
+  reply: { correlationId: 'string', body: 'object?' },
+  publish: { topic: 'string', type: 'string', body: 'object?' },
+  subscribe: { topic: 'string' },
+  delegate: {
+    agent: 'string?',
+    needs: 'list?',
+    params: 'object?',
+    inputs: 'any?',
+    capabilities: 'list?',
+    ttlMs: 'number?',
+    priority: 'number?',
+  },
+  ask: { text: 'string', timeoutMs: 'number?' },
+  result: { outcome: 'string?', value: 'any?', error: 'string?' },
+} as const satisfies Record<string, Fields>
+
+export type VerbName = keyof typeof VERBS
+export const VERB_NAMES = Object.keys(VERBS) as VerbName[]
+/** Answered once when they are taken and again, later, with a `reply`: only an id can tie the two together. */
+const ID_NEEDED: readonly VerbName[] = ['request', 'delegate', 'ask']
+
+export type Id = string | number
+export interface Verb {
+  op: VerbName
+  id: Id | undefined
+  fields: Readonly<Record<string, unknown>>
+}
+/** Why a line is no operation; with its id where that much could be read. */
+export interface Fault {
+  error: HubError
+  id: Id | undefined
+}
+
+const invalid = (detail: string) => new HubError('schema_invalid', detail)
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isId = (value: unknown): value is Id =>
+  Number.isSafeInteger(value) || (typeof value === 'string' && value.length > 0 && value.length <= 64)
+
+function isOf(kind: string, value: unknown): boolean {
+  if (kind === 'any') return true
+  if (kind === 'list') return Array.isArray(value)
+  return kind === 'object' ? isObject(value) : typeof value === kind
+}
+
+/** Reads one line. Never throws: what it is not is a fault with a code and a text. */
+export function readVerb(line: Line): Verb | Fault {
+  let id: Id | undefined
+  try {
+    if (line.tooLong !== undefined) throw new HubError('too_large', `a line of ${line.tooLong} bytes; 65536 at most`)
+    const value = parseStrictJson(line.bytes)
+    if (!isObject(value)) throw invalid('a line is one JSON object with an "op"')
+    const { op, id: given, ...fields } = value
+    if (isId(given)) id = given
+    else if (given !== undefined) throw invalid('id: a whole number, or a text of 1 to 64 characters')
+    return { op: checkVerb(op, id, fields), id, fields }
+  } catch (thrown) {
+    return { error: toHubError(thrown), id }
+  }
+}
+
+function checkVerb(op: unknown, id: Id | undefined, fields: Record<string, unknown>): VerbName {
+  if (typeof op !== 'string' || !Object.hasOwn(VERBS, op)) {
+    throw new HubError('unknown_operation', `op is one of ${VERB_NAMES.join(' ')}`)
+  }
+  const name = op as VerbName
+  const known: Fields = VERBS[name]
+  for (const key of Object.keys(fields)) {
+    if (!Object.hasOwn(known, key)) throw invalid(`${key}: ${name} has no such field`)
+  }
+  for (const [key, kind] of Object.entries(known)) {
+    const value = fields[key]
+    if (value === undefined) {
+      if (!kind.endsWith('?')) throw invalid(`${key}: ${name} needs it`)
+    } else if (!isOf(kind.replace('?', ''), value)) throw invalid(`${key}: a ${kind.replace('?', '')} is expected`)
+  }
+  if (id === undefined && ID_NEEDED.includes(name)) throw invalid(`id: ${name} needs one, its reply comes under it`)
+  return name
+}

@@ -1,0 +1,65 @@
+/**
+ * Assembles the image of one agent from a folder anywhere on this machine and loads it; prints its name and id.
+ *
+ *   node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH]
+ *
+ * The folder stands at `/app/agents/NAME` in the image (a shipped one, below `images/`, at `/app/images/NAME`). It is laid beside this
+ * checkout's own folders in a tree of its own, which is what scripts/images/assembly.ts reads; what it imports from this checkout, by
+ * whatever way, becomes an import of the one copy that the image holds.
+ */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { basename, join, relative, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { assembleImages, loadImages } from './images/assembly.ts'
+import { createImageEngine } from './images/loading.ts'
+import { stageFolder } from './images/staging.ts'
+
+const root = resolve(import.meta.dirname, '..')
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      name: { type: 'string' },
+      image: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      socket: { type: 'string', default: '/var/run/docker.sock' },
+    },
+  })
+  const [dir] = positionals
+  const { name, socket } = values
+  if (dir === undefined || name === undefined || !/^[a-z0-9-]{1,63}$/.test(name)) {
+    throw new Error('usage: node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH]')
+  }
+  const folder = resolve(dir)
+  const say = (line: string) => process.stderr.write(`${line}\n`)
+  const shipped = resolve(folder, '..') === join(root, 'images')
+  if (shipped && basename(folder) !== name) throw new Error(`the folder of ${name} must be images/${name}`)
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  const stage = mkdtempSync(join(root, '.cache', 'stage-'))
+  try {
+    for (const each of ['hub', 'images', 'node_modules']) symlinkSync(join(root, each), join(stage, each))
+    if (!shipped) stageFolder({ root, folder, stage, place: `agents/${name}` })
+    const images = assembleImages({
+      root: stage,
+      cacheDir: join(root, '.cache/images'),
+      folders: [shipped ? relative(root, folder) : `agents/${name}`],
+      prefix: 'hub/',
+    })
+    const own = images.find(({ reference }) => reference === `hub/${name}:latest`)
+    if (own === undefined) throw new Error(`the assembly made no image hub/${name}`)
+    const engine = createImageEngine({ socketPath: socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
+    const [built] = await loadImages([{ ...own, reference: `${values.image ?? `hub/${name}`}:latest` }], engine, say)
+    if (built === undefined) throw new Error('nothing was loaded')
+    process.stdout.write(
+      values.json ? `${JSON.stringify(built)}\n` : `${built.state.padEnd(8)}${built.name}  ${built.id}\n`,
+    )
+  } finally {
+    rmSync(stage, { recursive: true, force: true })
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`build-agent: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+})

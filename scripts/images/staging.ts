@@ -1,0 +1,68 @@
+/** Copies an agent's folder into a tree laid out like this repository, its imports of this repository turned into that tree's. */
+import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { dirname, join, posix, relative, sep } from 'node:path'
+
+export interface StageOptions {
+  /** The repository whose SDK the folder imports. */
+  root: string
+  folder: string
+  /** The tree, and where in it the folder is to stand: `agents/NAME`. */
+  stage: string
+  place: string
+}
+
+const FILES_MAX = 2_000
+const BYTES_MAX = 64 * 1024 * 1024
+const SKIPPED = /^(?:node_modules|\..*)$/
+const PROGRAM = /\.(?:ts|js|mjs)$/
+const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])(\.[^'"\n]+)\2/g
+
+/** Links are not copied: one to this repository (`sdk`) is followed by its imports, any other leads out of the folder. Throws by name. */
+export function stageFolder(options: StageOptions): void {
+  const { folder, stage, place } = options
+  let files = 0
+  let bytes = 0
+  const copy = (below: string) => {
+    for (const name of readdirSync(join(folder, below)).sort()) {
+      const path = join(below, name)
+      const found = lstatSync(join(folder, path))
+      if (SKIPPED.test(name) || found.isSymbolicLink()) continue
+      if (found.isDirectory()) copy(path)
+      else if (found.isFile()) {
+        files += 1
+        bytes += found.size
+        if (files > FILES_MAX)
+          throw new Error(`${folder} holds over ${FILES_MAX} files; an agent's folder is its program`)
+        if (bytes > BYTES_MAX) throw new Error(`${folder} holds over ${BYTES_MAX} bytes; give data as a task's input`)
+        const target = join(stage, place, path)
+        mkdirSync(dirname(target), { recursive: true })
+        if (PROGRAM.test(name)) writeFileSync(target, restate(options, path.split(sep).join('/')))
+        else copyFileSync(join(folder, path), target)
+      }
+    }
+  }
+  copy('')
+}
+
+/** The text of a program, each relative import that ends in this repository written as from its place in the tree. */
+function restate({ root, folder, place }: StageOptions, path: string): string {
+  const base = realpathSync(root)
+  const from = posix.dirname(posix.join(place, path))
+  return readFileSync(join(folder, path), 'utf8').replaceAll(
+    SPECIFIER,
+    (whole, lead: string, quote: string, to: string) => {
+      let real: string
+      try {
+        real = realpathSync(join(folder, dirname(path), to))
+      } catch {
+        // The assembly names an import that leads nowhere.
+        return whole
+      }
+      const own = relative(realpathSync(folder), real)
+      if (!own.startsWith('..')) return whole
+      const shared = relative(base, real)
+      if (shared.startsWith('..')) throw new Error(`${path} imports ${to}, which lies outside the folder`)
+      return `${lead}${quote}${posix.relative(from, shared.split(sep).join('/'))}${quote}`
+    },
+  )
+}

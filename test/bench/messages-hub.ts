@@ -1,0 +1,82 @@
+/**
+ * The hub of the messages benchmark, in a process of its own: everything real but the engine, which only has to claim that containers run.
+ * The parent asks for CPU time and resident memory over the IPC channel.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { initHome } from '../../hub/assembly/init.ts'
+import { createSystemClock } from '../../hub/base/clock.ts'
+import { systemRandom } from '../../hub/base/random.ts'
+import { silentLog } from '../../hub/base/telemetry.ts'
+import { readConfig } from '../../hub/config.ts'
+import { readKeys } from '../../hub/guard/identity/keys.ts'
+import { createHub } from '../../hub/hub.ts'
+import { readHostFacts } from '../../hub/work/sandbox/host.ts'
+import { createFakeEngine, fakeImage } from '../support/fake-engine.ts'
+
+const [home = '', sessions = '8'] = process.argv.slice(2)
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+const clock = createSystemClock()
+const { instance } = initHome({ home, checkout, nowMs: clock.wallMs() }, systemRandom, () => undefined)
+const topics = Array.from({ length: Number(sessions) }, (_, place) => `t${place}`)
+mkdirSync(join(home, 'agents', 'schemas'), { recursive: true })
+writeFileSync(
+  join(home, 'agents', 'schemas', 'work.json'),
+  JSON.stringify({
+    type: 'object',
+    properties: { n: { type: 'integer' }, text: { type: 'string', maxLength: 4096 } },
+    required: ['n', 'text'],
+    additionalProperties: false,
+  }),
+)
+writeFileSync(
+  join(home, 'agents', 'bench.yaml'),
+  `name: bench\ndescription: Talks\nimage: hub/bench\nrun: [node, /x.js]\nmessages:\n  sends: { bench.work: schemas/work.json }\n  receives: { bench.work: schemas/work.json }\nmay: { message: [bench], topics: [${topics.join(', ')}] }\n`,
+)
+writeFileSync(
+  join(home, 'hub.yaml'),
+  `http: { port: 0 }\nlimits: { sessions: 20, sessionsPerAgent: 20, messages: { perSecond: 50000 } }\n`,
+)
+writeFileSync(
+  join(home, 'policy', 'data.json'),
+  JSON.stringify({
+    agents: {
+      bench: {
+        submit: true,
+        capabilities: [],
+        ttlMs: 3_600_000,
+        message: ['bench'],
+        delegate: [],
+        topics,
+        secrets: [],
+        broadcast: false,
+        egress: [],
+      },
+    },
+  }),
+)
+const engine = createFakeEngine({ clock })
+engine.images.set('hub/bench', fakeImage())
+engine.onStart = () => undefined
+const hub = createHub(
+  {
+    home,
+    instance,
+    version: 'bench',
+    config: readConfig(join(home, 'hub.yaml')),
+    keys: readKeys(join(home, 'keys')),
+    bundleFolder: join(checkout, 'policies'),
+    host: readHostFacts(join(checkout, 'images', 'agent', 'seccomp.json')),
+    uid: process.getuid?.() ?? 0,
+  },
+  { clock, random: systemRandom, log: silentLog(), engine, onExit: () => process.exit(0) },
+)
+await hub.start()
+hub.guard.modes.clear('lease_pending')
+process.send?.({ ready: true })
+process.on('message', (word) => {
+  if (word === 'usage')
+    process.send?.({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), records: hub.guard.audit.head().size })
+  if (word === 'end') process.exit(0)
+})

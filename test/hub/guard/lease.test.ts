@@ -1,0 +1,214 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createModes, type Modes } from '../../../hub/guard/modes.ts'
+import { createLease, type Lease, macMatches, macOf } from '../../../hub/guard/operator/lease.ts'
+import { createMeta } from '../../../hub/store/meta.ts'
+import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+
+let home: GuardHome
+let modes: Modes
+let lease: Lease
+
+/** What a restart makes anew over the same store. */
+function start(): void {
+  const { store } = home.guard
+  modes = createModes({ store, clock: home.clock, onChange: () => undefined })
+  lease = createLease({
+    key: home.keys.watchdog,
+    instance: 'test-hub',
+    modes,
+    meta: createMeta(store),
+    clock: home.clock,
+  })
+}
+beforeEach(() => {
+  home = openGuardHome()
+  start()
+})
+afterEach(() => home[Symbol.dispose]())
+
+const word = (change: Record<string, unknown> = {}) => ({
+  version: 1,
+  instance: 'test-hub',
+  epoch: 1,
+  counter: 1,
+  bootId: 'boot-w',
+  intervalMs: 30_000,
+  heartbeatAgeMs: 5000,
+  deadlineInMs: 90_000_000,
+  demand: 'normal',
+  conditions: [],
+  ...change,
+})
+const bytes = (change?: Record<string, unknown>) => Buffer.from(JSON.stringify(word(change)))
+const give = (change?: Record<string, unknown>) => {
+  const body = bytes(change)
+  return lease.accept(body, macOf(home.keys.watchdog, 'hub-lease-v1', body))
+}
+const names = () => modes.active().map(({ name }) => name)
+const refused = (reason: string) =>
+  expect.objectContaining({ code: 'unauthenticated', reason: expect.stringContaining(reason) })
+
+describe('a lease', () => {
+  it('is what the hub waits for after its start', () => {
+    expect(names()).toEqual(['lease_pending'])
+    give()
+    expect(modes.current()).toBe('normal')
+  })
+
+  it('that is forged is refused: another key, label, body, or a MAC of any other shape (T92)', () => {
+    const body = bytes()
+    const good = macOf(home.keys.watchdog, 'hub-lease-v1', body)
+    const forged = [
+      macOf(Buffer.alloc(32, 1), 'hub-lease-v1', body),
+      macOf(home.keys.watchdog, 'hub-lease-answer-v1', body),
+      macOf(home.keys.watchdog, 'hub-shutdown-v1', body),
+      macOf(home.keys.watchdog, 'hub-lease-v1', bytes({ counter: 2 })),
+      good.toUpperCase(),
+      good.slice(1),
+      `${good}0`,
+      ` ${good}`,
+      '0'.repeat(64),
+      '',
+    ]
+    for (const mac of forged) expect(() => lease.accept(body, mac), mac).toThrow(refused('wrong MAC'))
+    for (let bit = 0; bit < body.length; bit += 1) {
+      const bent = Buffer.from(body)
+      bent[bit] = (bent[bit] ?? 0) ^ 1
+      expect(() => lease.accept(bent, good)).toThrow(refused('wrong MAC'))
+    }
+    expect(names()).toEqual(['lease_pending'])
+    expect(macMatches(home.keys.watchdog, 'hub-lease-v1', body, good)).toBe(true)
+    lease.accept(body, good)
+  })
+
+  it('that is replayed, older in epoch or counter, or another instance its own, is refused, across a restart too (T92)', () => {
+    give({ epoch: 2, counter: 5 })
+    const stale = [
+      { epoch: 2, counter: 5 },
+      { epoch: 2, counter: 4 },
+      { epoch: 1, counter: 999 },
+    ]
+    for (const old of stale) expect(() => give(old)).toThrow(refused('not newer'))
+    expect(() => give({ epoch: 3, instance: 'other-hub' })).toThrow(refused('another instance'))
+    start()
+    for (const old of stale) expect(() => give(old)).toThrow(refused('not newer'))
+    give({ epoch: 2, counter: 6 })
+    give({ epoch: 3, counter: 1 })
+    expect(() => give({ epoch: 2, counter: 7 })).toThrow(refused('not newer'))
+  })
+
+  it.each([
+    { version: 2 },
+    { epoch: 0 },
+    { counter: 1.5 },
+    { counter: '2' },
+    { intervalMs: 600_001 },
+    { demand: 'anything' },
+    { heartbeatAgeMs: -1 },
+    { extra: 1 },
+    { conditions: ['x'.repeat(65)] },
+  ])('with a good MAC but a faulty word is refused by name: %j', (change) => {
+    expect(() => give(change)).toThrow(expect.objectContaining({ code: 'schema_invalid' }))
+    expect(names()).toEqual(['lease_pending'])
+  })
+
+  it('lapses after three intervals by the boot clock, suspend included, and the next one ends that (T76)', async () => {
+    give()
+    await home.clock.advance(89_000)
+    lease.tick()
+    expect(modes.current()).toBe('normal')
+    home.clock.suspend(2000)
+    lease.tick()
+    expect(names()).toEqual(['lease_lapsed'])
+    expect(modes.current()).toBe('safe')
+    give({ counter: 2 })
+    expect(modes.current()).toBe('normal')
+  })
+
+  it('neither lapses nor lives longer by steps of the wall clock', async () => {
+    give()
+    home.clock.stepWall(365 * 86_400_000)
+    lease.tick()
+    expect(modes.current()).toBe('normal')
+    home.clock.stepWall(-2 * 365 * 86_400_000)
+    await home.clock.advance(60_000)
+    lease.tick()
+    expect(lease.state()).toEqual({ remainingMs: 30_000, heartbeatAgeMs: 65_000, deadlineInMs: 89_940_000 })
+    await home.clock.advance(30_001)
+    lease.tick()
+    expect(names()).toEqual(['lease_lapsed'])
+  })
+
+  it('before the first never lapses, but the hub stays degraded', async () => {
+    await home.clock.advance(3_600_000)
+    lease.tick()
+    expect(names()).toEqual(['lease_pending'])
+    expect(lease.state()).toBeUndefined()
+  })
+})
+
+describe('what a lease demands', () => {
+  it.each(['heartbeat_missed', 'unattended_stop'] as const)(
+    '(%s) is kept and obeyed after a restart, until a newer lease says otherwise',
+    (name) => {
+      give({ demand: 'safe', conditions: [name] })
+      expect(names()).toEqual([name])
+      start()
+      expect(names()).toEqual([name, 'lease_pending'])
+      expect(modes.current()).toBe('safe')
+      give({ counter: 2 })
+      expect(modes.current()).toBe('normal')
+      start()
+      expect(names()).toEqual(['lease_pending'])
+    },
+  )
+
+  it('(witness_mismatch) is sticky here: a later lease without it does not end it', () => {
+    give({ demand: 'safe', conditions: ['witness_mismatch'] })
+    give({ counter: 2 })
+    expect(names()).toEqual(['witness_mismatch'])
+    start()
+    expect(modes.has('witness_mismatch')).toBe(true)
+  })
+
+  it('safe without a reason this hub knows is safe all the same', () => {
+    give({ demand: 'safe', conditions: ['of_a_later_watchdog'] })
+    expect(modes.current()).toBe('safe')
+  })
+
+  it('raises nothing but what is its own: other conditions pass neither in nor out (I5)', () => {
+    modes.raise('operator_request', '')
+    modes.raise('disk_low', '')
+    give({ conditions: ['draining', 'constructor', 'store_failing'] })
+    expect(names()).toEqual(['operator_request', 'disk_low'])
+  })
+
+  it('is obeyed though the store cannot keep it', () => {
+    const { store } = home.guard
+    store.prepare('pragma query_only = 1').run()
+    give({ demand: 'safe', conditions: ['heartbeat_missed'] })
+    expect(names()).toEqual(['heartbeat_missed'])
+    store.prepare('pragma query_only = 0').run()
+  })
+})
+
+describe("the watchdog's stop", () => {
+  const stop = (counter: number) => {
+    const body = Buffer.from(JSON.stringify({ version: 1, instance: 'test-hub', epoch: 1, counter }))
+    return () => lease.acceptStop(body, macOf(home.keys.watchdog, 'hub-shutdown-v1', body))
+  }
+  it('is taken once, and refused when replayed, after a restart too', () => {
+    give()
+    stop(2)()
+    expect(stop(2)).toThrow(refused('not newer'))
+    start()
+    expect(stop(2)).toThrow(refused('not newer'))
+    expect(stop(1)).toThrow(refused('not newer'))
+    stop(3)()
+  })
+
+  it('is not a lease, nor a lease a stop', () => {
+    const body = bytes()
+    expect(() => lease.acceptStop(body, macOf(home.keys.watchdog, 'hub-lease-v1', body))).toThrow(refused('wrong MAC'))
+  })
+})

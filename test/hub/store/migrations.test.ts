@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStore, type Store } from '../../../hub/store/database.ts'
+import { type Migration, migrate, shippedMigrations, splitStatements } from '../../../hub/store/migrations.ts'
+
+let folder: string
+let store: Store
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hub-migrations-'))
+  store = openStore(join(folder, 'hub.db'))
+})
+afterEach(() => {
+  store.close()
+  rmSync(folder, { recursive: true })
+})
+
+const FIRST: Migration = { name: '0001-first.sql', sql: 'create table first (x integer) strict;\n' }
+const SECOND: Migration = {
+  name: '0002-second.sql',
+  sql: 'create table second (x integer) strict;\n-- needs the first\ninsert into second select count(*) from first;\n',
+}
+const tables = () =>
+  store
+    .prepare("select name from sqlite_schema where type = 'table' and name <> 'migration' order by name")
+    .pluck()
+    .all()
+const applied = () => store.prepare('select name from migration order by name').pluck().all()
+const never = () => {
+  throw new Error('a backup was made')
+}
+
+describe('migrations', () => {
+  it('are applied once each and in order, with a copy before they touch a database that had some', () => {
+    expect(migrate(store, [FIRST], 1, never)).toEqual(['0001-first.sql'])
+    let copies = 0
+    const copy = () => {
+      copies += 1
+      expect(tables()).toEqual(['first'])
+    }
+    expect(migrate(store, [FIRST, SECOND], 2, copy)).toEqual(['0002-second.sql'])
+    expect(copies).toBe(1)
+    expect(migrate(store, [FIRST, SECOND], 3, never)).toEqual([])
+    expect(applied()).toEqual(['0001-first.sql', '0002-second.sql'])
+    expect(store.prepare('select count(*) from second').pluck().get()).toBe(1)
+  })
+
+  it('of a newer hub are refused by name, and nothing is touched', () => {
+    migrate(store, [FIRST, SECOND], 1, never)
+    expect(() => migrate(store, [FIRST], 2, never)).toThrow(
+      expect.objectContaining({ code: 'store_unavailable', message: expect.stringContaining('0002-second.sql') }),
+    )
+    expect(tables()).toEqual(['first', 'second'])
+  })
+
+  it('that break at any statement leave nothing of the step, and run whole the next time (T85)', () => {
+    migrate(store, [FIRST], 1, never)
+    const statements = [
+      'create table a (x integer) strict',
+      'create table b (x integer) strict',
+      'insert into a values (1)',
+    ]
+    for (let broken = 0; broken <= statements.length; broken += 1) {
+      const sql = [...statements.slice(0, broken), 'insert into nowhere values (1)', ...statements.slice(broken)]
+      const step = { name: '0002-step.sql', sql: `${sql.join(';\n')};\n` }
+      expect(() => migrate(store, [FIRST, step], 2, () => undefined)).toThrow('nowhere')
+      expect(tables()).toEqual(['first'])
+      expect(applied()).toEqual(['0001-first.sql'])
+    }
+    const whole = { name: '0002-step.sql', sql: `${statements.join(';\n')};\n` }
+    expect(migrate(store, [FIRST, whole], 3, () => undefined)).toEqual(['0002-step.sql'])
+    expect(tables()).toEqual(['a', 'b', 'first'])
+  })
+
+  it('stop before the first change when the copy cannot be made', () => {
+    migrate(store, [FIRST], 1, never)
+    expect(() => migrate(store, [FIRST, SECOND], 2, never)).toThrow('a backup was made')
+    expect(tables()).toEqual(['first'])
+  })
+
+  it('as shipped make every table strict and owned by a file that stands, and are numbered without a gap', async () => {
+    const shipped = shippedMigrations()
+    expect(shipped.map(({ name }) => name.slice(0, 4))).toEqual(
+      shipped.map((_, index) => String(index + 1).padStart(4, '0')),
+    )
+    migrate(store, shipped, 1, never)
+    const made = store.prepare("select name, strict from pragma_table_list where schema = 'main'").all() as {
+      name: string
+      strict: number
+    }[]
+    expect(made.length).toBeGreaterThan(10)
+    for (const { name, strict } of made.filter((each) => !each.name.startsWith('sqlite_'))) expect(strict, name).toBe(1)
+  })
+
+  it('keep a trigger with its inner semicolons in one statement', () => {
+    const trigger = 'create trigger t before update on x\nbegin\n  select 1;\n  select 2;\nend;'
+    expect(splitStatements(`-- why\ncreate table x (\n  a text\n);\n\n${trigger}\nselect 1`)).toEqual([
+      'create table x (\n  a text\n);',
+      trigger,
+      'select 1',
+    ])
+  })
+})

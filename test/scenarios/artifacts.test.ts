@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import type { Answer } from '../support/signing-client.ts'
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const code = ({ status, body }: Answer) => (status < 300 ? 'ok' : `${status} ${String(body.code)}`)
+const agents = {
+  lead: { script: puppet, card: { may: { delegate: ['kid'] } } },
+  kid: { script: puppet },
+  other: { script: puppet },
+}
+const put = (h: Harness, agent: TestAgent, name: string, text: string, digest = sha256(text)) =>
+  h.pumped(
+    agent.ask({
+      method: 'PUT',
+      path: `/v1/artifacts/${digest}?name=${encodeURIComponent(name)}`,
+      body: text,
+      headers: { 'content-type': 'application/octet-stream', 'x-signed-digest': digest },
+    }),
+  )
+const get = (h: Harness, agent: TestAgent, digest: string, headers: Record<string, string> = {}) =>
+  h.pumped(agent.ask({ method: 'GET', path: `/v1/artifacts/${digest}`, headers }))
+const filesOf = (h: Harness) =>
+  readdirSync(join(h.home, 'artifacts'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name)
+
+describe('bytes', () => {
+  test('what is put is got again, whole and in ranges, and listed under its name', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    const digest = sha256('hello world')
+    const answer = await put(h, lead, 'out/greeting.txt', 'hello world')
+    expect(answer.body).toEqual({ sha256: digest, size: 11, name: 'out/greeting.txt' })
+    expect((await get(h, lead, digest)).bytes.toString()).toBe('hello world')
+    const part = await get(h, lead, digest, { range: 'bytes=6-8' })
+    expect([part.status, part.bytes.toString(), part.headers['content-range']]).toEqual([206, 'wor', 'bytes 6-8/11'])
+    expect((await get(h, lead, digest, { range: 'bytes=6-' })).bytes.toString()).toBe('world')
+    for (const range of ['bytes=11-', 'bytes=5-2', 'bytes=-3', 'bytes=0-1,3-4', 'lines=1-2'])
+      expect(code(await get(h, lead, digest, { range })), range).toBe('400 schema_invalid')
+    const listed = await h.pumped(lead.must({ method: 'GET', path: '/v1/artifacts' }))
+    expect(listed.body.artifacts).toMatchObject([{ sha256: digest, size: 11, name: 'out/greeting.txt' }])
+    expect(h.task(lead.joined?.task.task ?? '').id).toBe((listed.body.artifacts as { task: string }[])[0]?.task)
+  })
+
+  test('content that does not match the signed digest leaves no row and no file', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    const answer = await put(h, lead, 'x', 'not this', sha256('but that'))
+    expect(code(answer)).toBe('400 schema_invalid')
+    expect(filesOf(h)).toEqual([])
+    expect(code(await get(h, lead, sha256('but that')))).not.toBe('ok')
+  })
+
+  test('one artifact over the cap is refused, and so is the one that takes the task over it', async () => {
+    await using h = await createHarness({ agents, config: { limits: { artifactBytes: '1000B' } } })
+    const [lead] = await h.bring('lead')
+    expect(code(await put(h, lead, 'big', 'x'.repeat(1001)))).toBe('413 too_large')
+    expect(code(await put(h, lead, 'a', 'a'.repeat(600)))).toBe('ok')
+    expect(code(await put(h, lead, 'b', 'b'.repeat(600)))).toBe('413 too_large')
+    expect(code(await put(h, lead, 'c', 'c'.repeat(400)))).toBe('ok')
+    expect(code(await put(h, lead, 'a', 'd'.repeat(600)))).toBe('ok')
+    expect(filesOf(h).sort()).toEqual(
+      [sha256('a'.repeat(600)), sha256('c'.repeat(400)), sha256('d'.repeat(600))].sort(),
+    )
+  })
+})
+
+describe('names', () => {
+  test.each([
+    '../x',
+    'a/../../x',
+    '/etc/passwd',
+    'a//b',
+    './a',
+    'a/.',
+    '',
+    'a\\b',
+    'a\u0000b',
+    'a\nb',
+    'x'.repeat(1025),
+  ])('a path trick is refused: %j (T69)', async (name) => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    expect(code(await put(h, lead, name, 'data'))).toBe('400 schema_invalid')
+    expect(filesOf(h)).toEqual([])
+    expect(h.audit().at(-1)).toMatchObject({ action: 'artifact.stored', outcome: 'refused' })
+  })
+
+  test('a file is kept under its digest alone, whatever it is called', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    expect(code(await put(h, lead, '...hidden/..dots.tar.gz', 'data'))).toBe('ok')
+    expect(filesOf(h)).toEqual([sha256('data')])
+  })
+})
+
+describe('who may read', () => {
+  test("a child reads its parent's inputs and nothing else of it; its parent reads the child's (T45)", async () => {
+    await using h = await createHarness({ agents })
+    const [lead, other] = await h.bring('lead', 'other')
+    await put(h, lead, 'manifest', 'the manifest')
+    await put(h, lead, 'pack', 'the pack')
+    await put(h, lead, 'private', 'my own notes')
+    const inputs = { manifest: sha256('the manifest'), pack: sha256('the pack') }
+    await h.pumped(lead.delegate({ agent: 'kid', inputs }))
+    await h.working(3)
+    const kid = h.started.find(({ agent }) => agent === 'kid') as TestAgent
+    expect(kid.joined?.task.inputs).toEqual(inputs)
+    expect((await get(h, kid, inputs.pack)).bytes.toString()).toBe('the pack')
+    expect(code(await get(h, kid, inputs.manifest))).toBe('ok')
+    const denied = await get(h, kid, sha256('my own notes'))
+    expect(code(denied)).toBe('403 policy_denied')
+    // Neither does a digest nobody has look any different.
+    expect((await get(h, kid, sha256('nothing'))).body.code).toBe('policy_denied')
+
+    await put(h, kid, 'found', 'by the child')
+    expect((await get(h, lead, sha256('by the child'))).bytes.toString()).toBe('by the child')
+    for (const digest of [inputs.pack, sha256('by the child')])
+      expect(code(await get(h, other, digest))).toBe('403 policy_denied')
+    const reads = h.audit().filter(({ action }) => action === 'artifact.fetched')
+    expect(reads.map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'refused', 'refused', 'ok', 'refused', 'refused'])
+  })
+
+  test('inputs that the parent could not read itself cannot be handed on', async () => {
+    await using h = await createHarness({ agents })
+    const [lead, other] = await h.bring('lead', 'other')
+    await put(h, other, 'secret', 'of another')
+    await put(h, lead, 'mine', 'mine')
+    const inputs = { manifest: sha256('mine'), pack: sha256('of another') }
+    expect(code(await h.pumped(lead.send({ kind: 'delegate', body: { agent: 'kid', inputs } })))).toBe('403 forbidden')
+    // To put the same bytes shows that one has them; then they are one's own.
+    await put(h, lead, 'copied', 'of another')
+    expect(code(await h.pumped(lead.send({ kind: 'delegate', body: { agent: 'kid', inputs } })))).toBe('ok')
+  })
+
+  test('inputs of a submitted task must have been put before', async () => {
+    await using h = await createHarness({ agents })
+    const inputs = { manifest: sha256('m'), pack: sha256('p') }
+    await expect(h.submit('kid', {}, { inputs })).rejects.toThrow('unknown_artifact')
+  })
+})

@@ -1,0 +1,256 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { decideRecovery } from '../../hub/work/dispatch/recovery.ts'
+import { createHarness, type Harness, type TestAgent, worker } from '../support/hub-harness.ts'
+
+/** An agent that works until the test lets it go on. */
+function gate() {
+  let open: () => void = () => undefined
+  const passed = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { open: () => open(), passed }
+}
+const runsOf = (h: Harness, task: string) =>
+  h.sessionsOf(task).filter(({ id }) => h.started.some((one) => one.session === id))
+
+describe.each(['stop', 'kill'] as const)('the hub is made anew after a %s', (how) => {
+  test('what runs is taken over on its socket and finishes, what ended meanwhile is settled, nothing runs twice (S1-12)', async () => {
+    const late = gate()
+    await using h = await createHarness({
+      agents: {
+        patient: {
+          script: worker(async (agent) => {
+            await late.passed
+            return agent.session
+          }),
+        },
+        crash: {
+          script: async (agent) => {
+            await agent.join()
+            await late.passed
+            throw new Error('while nobody watched')
+          },
+          card: { restarts: 0 },
+        },
+        waiting: { script: worker(() => 'at last'), card: { limits: { sessions: 1 } } },
+      },
+    })
+    const patient = await h.submit('patient')
+    const crash = await h.submit('crash')
+    await h.working(2)
+    const held = await h.submit('waiting', {}, { hold: true })
+    const [session] = h.sessionsOf(patient)
+    await h[how]()
+    late.open()
+    await h.until(
+      () => h.started.find(({ agent }) => agent === 'crash')?.ended.aborted,
+      'the crash while the hub is away',
+    )
+    await h.start()
+    await h.ended(patient, crash)
+    expect(h.task(patient)).toMatchObject({ state: 'succeeded', attempts: 1, outcome: { value: session?.id } })
+    expect(h.task(crash)).toMatchObject({ state: 'failed', attempts: 1, error: { code: 'agent_unhealthy' } })
+    expect(h.hub.work.tasks.attempts(crash)[0]).toMatchObject({ state: 'lost', exitCode: 1 })
+    expect(h.task(held)).toMatchObject({ state: 'queued', held: true })
+    await h.operator('POST', `/v1/tasks/${held}/release`)
+    await h.ended(held)
+    expect(h.started.map(({ agent }) => agent)).toEqual(['patient', 'crash', 'waiting'])
+    await h.quiet()
+    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+  })
+
+  test('a session past its time to live when the hub comes back is timed out', async () => {
+    await using h = await createHarness({
+      agents: { slow: { script: worker((agent) => agent.next()), card: { limits: { ttl: '1m' } } } },
+    })
+    const id = await h.submit('slow')
+    await h.working(1)
+    await h[how]()
+    await h.clock.advance(61_000)
+    await h.start()
+    await h.ended(id)
+    expect(h.task(id).state).toBe('timed_out')
+    await h.quiet()
+    expect(h.started.length).toBe(1)
+  })
+
+  test('mail numbers rise over the restart, and the result of a child that ended meanwhile comes to its parent', async () => {
+    const first = gate()
+    const childMayEnd = gate()
+    const numbers: number[] = []
+    await using h = await createHarness({
+      agents: {
+        lead: {
+          script: worker(async (agent) => {
+            const quick = await agent.delegate({ agent: 'child', params: { quick: true } })
+            numbers.push((await agent.next(({ correlationId }) => correlationId === quick)).number)
+            const id = await agent.delegate({ agent: 'child', params: {} })
+            first.open()
+            const answer = await agent.next(({ correlationId }) => correlationId === id)
+            numbers.push(answer.number)
+            return answer.body.value
+          }),
+          card: { may: { delegate: ['child'] } },
+        },
+        child: {
+          script: worker(async (agent) => {
+            if (agent.joined?.task.params.quick !== true) await childMayEnd.passed
+            return 'from the child'
+          }),
+        },
+      },
+    })
+    const id = await h.submit('lead')
+    await h.pumped(first.passed)
+    await h.working(2)
+    await h[how]()
+    childMayEnd.open()
+    await h.start()
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', outcome: { value: 'from the child' }, attempts: 1 })
+    expect(numbers[1]).toBeGreaterThan(numbers[0] ?? Number.NaN)
+    expect(numbers[1]).toBeGreaterThan(2 ** 32)
+    await h.quiet()
+  })
+})
+
+test('a child that ended just before the hub was killed is told to its parent afterwards', async () => {
+  const asked = gate()
+  const mayRead = gate()
+  await using h = await createHarness({
+    agents: {
+      lead: {
+        script: worker(async (agent) => {
+          const id = await agent.delegate({ agent: 'child' })
+          asked.open()
+          await mayRead.passed
+          return (await agent.outcome(id)).value
+        }),
+        card: { may: { delegate: ['child'] } },
+      },
+      child: { script: worker(() => 7) },
+    },
+  })
+  const id = await h.submit('lead')
+  await h.pumped(asked.passed)
+  await h.until(() => h.hub.work.tasks.children(id)[0]?.state === 'succeeded')
+  await h.kill()
+  await h.start()
+  mayRead.open()
+  await h.ended(id)
+  expect(h.task(id).outcome?.value).toBe(7)
+  await h.quiet()
+})
+
+describe('the hub is killed in the middle of a launch', () => {
+  const phases = (['create', 'inspect', 'start'] as const).flatMap((verb) =>
+    (['before', 'after'] as const).map((when) => [when, verb] as const),
+  )
+
+  test.each(phases)(
+    '%s %s: the task is done once by a fresh or adopted session, and nothing is left',
+    async (when, verb) => {
+      const worked: TestAgent[] = []
+      await using h = await createHarness({
+        agents: {
+          echo: {
+            script: worker((agent) => {
+              worked.push(agent)
+              return 'once'
+            }),
+          },
+        },
+      })
+      h.killAt(verb, when)
+      const submitted = h.submit('echo').catch(() => undefined)
+      await h.until(() => h.killed, `killed ${when} ${verb}`)
+      await submitted
+      await h.kill()
+      const left = [...h.engine.containers.values()].map(({ state }) => state)
+      await h.start()
+      await h.until(() => h.hub.work.tasks.tasks({ limit: 10 }).length === 1)
+      const [task] = h.hub.work.tasks.tasks({ limit: 10 })
+      await h.ended(task?.id ?? '')
+      expect(h.task(task?.id ?? '').state).toBe('succeeded')
+      expect(worked.length).toBe(1)
+      // A container that had started goes on under its own session; any other makes room for a second attempt.
+      expect(h.task(task?.id ?? '').attempts).toBe(left.includes('running') ? 1 : 2)
+      await h.quiet()
+      expect(h.hub.work.ledger.list()).toEqual([])
+      for (const { id } of h.sessionsOf(task?.id ?? '')) expect(existsSync(join(h.home, 'run', 's', id))).toBe(false)
+      expect(runsOf(h, task?.id ?? '')).toHaveLength(1)
+    },
+  )
+})
+
+describe('the engine is away when the hub starts', () => {
+  test('running sessions are served all the same and finish; the mode says what is wrong until it is back', async () => {
+    const late = gate()
+    await using h = await createHarness({
+      agents: {
+        patient: {
+          script: worker(async () => {
+            await late.passed
+            return 'done'
+          }),
+        },
+      },
+    })
+    const id = await h.submit('patient')
+    await h.working(1)
+    await h.kill()
+    h.engine.fault('list', 'fail', 3)
+    await h.start()
+    expect(h.hub.guard.modes.has('engine_unavailable')).toBe(true)
+    late.open()
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1 })
+    await h.until(() => h.hub.guard.modes.current() === 'normal')
+    await h.quiet()
+  })
+
+  test.each([
+    ['after', 'create'],
+    ['after', 'inspect'],
+    ['after', 'start'],
+  ] as const)('a launch that was cut %s %s is judged by the reconcile once the engine answers', async (when, verb) => {
+    await using h = await createHarness({ agents: { echo: { script: worker(() => 1) } } })
+    h.killAt(verb, when)
+    const submitted = h.submit('echo').catch(() => undefined)
+    await h.until(() => h.killed)
+    await submitted
+    await h.kill()
+    h.engine.fault('list', 'fail', 2)
+    await h.start()
+    const [task] = h.hub.work.tasks.tasks({ limit: 10 })
+    const startedAtMs = h.clock.monotonicMs()
+    await h.ended(task?.id ?? '')
+    expect(h.task(task?.id ?? '').state).toBe('succeeded')
+    expect(h.clock.monotonicMs() - startedAtMs).toBeLessThan(60_000)
+    await h.quiet()
+  })
+})
+
+test.each([
+  ['recycling', 'running', 'leave'],
+  ['recycling', undefined, 'leave'],
+  ['provisioning', undefined, 'interrupted'],
+  ['provisioning', 'created', 'interrupted'],
+  ['provisioning', 'running', 'interrupted'],
+  ['provisioning', 'exited', 'ended'],
+  ['starting', undefined, 'interrupted'],
+  ['starting', 'created', 'interrupted'],
+  ['starting', 'running', 'adopt'],
+  ['starting', 'exited', 'ended'],
+  ['working', undefined, 'interrupted'],
+  ['working', 'removing', 'interrupted'],
+  ['working', 'running', 'adopt'],
+  ['working', 'paused', 'adopt'],
+  ['working', 'exited', 'ended'],
+  ['working', 'dead', 'ended'],
+] as const)('a %s session whose container is %s is to be: %s (X6)', (state, found, step) => {
+  expect(decideRecovery({ state }, found === undefined ? undefined : { state: found })).toBe(step)
+})

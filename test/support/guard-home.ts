@@ -1,0 +1,84 @@
+/** The whole guard ring over a real database in a folder of its own, with the shipped policy, a fake clock and seeded ids. */
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createGuard, type Guard } from '../../hub/assembly/guard.ts'
+import { silentLog } from '../../hub/base/telemetry.ts'
+import { createGate, type GateParts } from '../../hub/guard/gate.ts'
+import { createKeyFiles, type HubKeys, readKeys } from '../../hub/guard/identity/keys.ts'
+import { createFakeClock, type FakeClock } from './fake-clock.ts'
+import { shippedPolicies } from './policy-fixture.ts'
+import { createSeededRandom } from './seeded-random.ts'
+
+export interface GuardHome {
+  readonly folder: string
+  readonly clock: FakeClock
+  readonly keys: HubKeys
+  readonly guard: Guard
+  /** Closes and opens the same home again, as a restart does. */
+  reopen(): Guard
+  /** A gate over the same store with parts in the place of its own. */
+  gateWith(parts: Partial<GateParts>): ReturnType<typeof createGate>
+  records(): {
+    seq: number
+    action: string
+    outcome: string
+    reason: string
+    decision_id: string | null
+    effect: string
+  }[]
+  [Symbol.dispose](): void
+}
+
+export function openGuardHome(): GuardHome {
+  const folder = mkdtempSync(join(tmpdir(), 'hub-guard-'))
+  const clock = createFakeClock()
+  const random = createSeededRandom(folder)
+  mkdirSync(join(folder, 'policy'))
+  cpSync(join(shippedPolicies, 'data.json'), join(folder, 'policy', 'data.json'))
+  createKeyFiles(join(folder, 'keys'), random)
+  const keys = readKeys(join(folder, 'keys'))
+  const open = () =>
+    createGuard(
+      { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies },
+      { clock, random, log: silentLog() },
+    )
+  let guard = open()
+  return {
+    folder,
+    clock,
+    keys,
+    get guard() {
+      return guard
+    },
+    reopen() {
+      guard.store.close()
+      guard = open()
+      return guard
+    },
+    gateWith: (parts) => {
+      const { store, audit, modes, decisions, nonces } = guard
+      return createGate({ store, audit, modes, decisions, nonces, ...parts })
+    },
+    records: () => guard.store.prepare('select * from audit_record order by seq').all() as never,
+    [Symbol.dispose]() {
+      guard.store.close()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+/** Lets the database file grow by no page more: the next write that needs one fails with SQLITE_FULL, really. Answers the way back. */
+export function fillDisk(guard: Guard): () => void {
+  const pages = () => guard.store.prepare('pragma page_count').pluck().get() as number
+  guard.store.transaction(() => guard.store.prepare('create table if not exists ballast (bytes blob)').run())
+  guard.store.prepare(`pragma max_page_count = ${pages()}`).get()
+  for (;;) {
+    try {
+      guard.store.prepare('insert into ballast values (zeroblob(3000))').run()
+    } catch {
+      break
+    }
+  }
+  return () => void guard.store.prepare('pragma max_page_count = 1000000').get()
+}
