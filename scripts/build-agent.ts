@@ -40,14 +40,18 @@ async function main(): Promise<void> {
   try {
     for (const each of ['hub', 'images', 'node_modules']) symlinkSync(join(root, each), join(stage, each))
     if (!shipped) stageFolder({ root, folder, stage, place: `agents/${name}` })
+    let leftOut = `the assembly made no image hub/${name}`
     const images = assembleImages({
       root: stage,
       cacheDir: join(root, '.cache/images'),
       folders: [shipped ? relative(root, folder) : `agents/${name}`],
       prefix: 'hub/',
+      say(line) {
+        leftOut = line
+      },
     })
     const own = images.find(({ reference }) => reference === `hub/${name}:latest`)
-    if (own === undefined) throw new Error(`the assembly made no image hub/${name}`)
+    if (own === undefined) throw new Error(leftOut)
     const engine = createImageEngine({ socketPath: socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
     const [built] = await loadImages([{ ...own, reference: `${values.image ?? `hub/${name}`}:latest` }], engine, say)
     if (built === undefined) throw new Error('nothing was loaded')

@@ -149,7 +149,7 @@ export function createEntrances(
     artifactBytesMax: config.limits.artifactBytes,
     onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
   })
-  const takeQuota = (session: string) => quotas.take(session, tasks.session(session)?.agent ?? '')
+  const takeQuota = (session: string, agent = tasks.session(session)?.agent ?? '') => quotas.take(session, agent)
   const frames = createAgentFrames({
     gate,
     hello: createHello({ gate, tokens, tasks }),

@@ -9,6 +9,7 @@ import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import { taskMachine } from '../protocol/task.ts'
 import { createArtifacts } from '../work/artifacts.ts'
 import { createDispatcher } from '../work/dispatch/dispatcher.ts'
+import { readExpiry } from '../work/dispatch/expiry.ts'
 import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import { recover } from '../work/dispatch/recovery.ts'
@@ -142,7 +143,6 @@ export function createWork(
   })
 
   function factsOf(session: SessionRow) {
-    const cut = session.expiresBoot.lastIndexOf(':')
     const agent = registry.find(session.agent)
     if (agent === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
     const facts = {
@@ -155,7 +155,7 @@ export function createWork(
       imageId: session.imageId,
       socketDir: sockets.socketDirOf(session.id),
       expiresAtMs: session.expiresAtMs,
-      expiresBoot: { bootId: session.expiresBoot.slice(0, cut), bootMs: Number(session.expiresBoot.slice(cut + 1)) },
+      expiresBoot: readExpiry(session.expiresBoot),
       runtime: options.runtime,
     }
     return { facts, limits: agent.limits }
@@ -228,7 +228,7 @@ export function createWork(
     onDue(listener: () => void) {
       onDue = listener
     },
-    recover: () => recover(instance, { tasks, engine, launcher, modes, log, redeliver: delegation.answer }),
+    recover: () => recover(instance, { clock, tasks, engine, launcher, modes, log, redeliver: delegation.answer }),
     tellFinish(session: string, graceMs: number) {
       try {
         mailboxes.put(session, {

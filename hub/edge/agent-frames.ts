@@ -59,7 +59,7 @@ export function createAgentFrames(parts: {
   hello: Hello
   send: Send
   mailboxes: Mailboxes
-  takeQuota: (session: string) => void
+  takeQuota: (session: string, agent: string) => void
   clock: Clock
   random: Random
   log: Log
@@ -170,7 +170,7 @@ export function createAgentFrames(parts: {
     line.upTo = sequence
     let id = ''
     try {
-      takeQuota(line.session)
+      takeQuota(line.session, line.caller.session.agent)
       if (type === FRAME_TYPES.seen) {
         const { after } = parseStrictJson(body, 2) as { after?: unknown }
         if (typeof after === 'number' && mailboxes.isOpen(line.session)) mailboxes.pass(line.session, after)

@@ -53,14 +53,14 @@ export const sessionFacts = (row: SessionRow): SessionFacts => ({
 })
 
 /** Who a session's row says it is, checked once more inside the gate's transaction. */
-export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'session'>): AgentCaller {
+export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'standing'>): AgentCaller {
   const { id, agent, generation, authority } = session
   return {
     session,
     principal: { kind: 'agent', id: agent, agent, session: id, generation, authority },
     proof: {
       recheck: () => {
-        const now = rows.session(id)
+        const now = rows.standing(id)
         const same = now !== undefined && LIVE.has(now.state) && now.generation === generation
         return same ? undefined : unauthenticated('the session ended while the request was on its way')
       },

@@ -48,14 +48,17 @@ function runAll(callbacks: readonly (() => void)[]): void {
 /** SQLite result codes after which nothing written by this process can be trusted. */
 const LATCHING = /^SQLITE_(IOERR|CORRUPT|NOTADB)/
 const FAILING = /^SQLITE_(FULL|READONLY|CANTOPEN|BUSY)/
+const CAUSES_MAX = 8
 const SQLITE_FLOOR = [3, 51, 3] as const
 
-/** Pure: whether what was thrown, or its cause, is SQLite saying that it cannot write or read; `latched` when nothing may be trusted after it. */
+/** Pure: whether what was thrown, or what caused it, is SQLite unable to write or read; `latched` when nothing may be trusted after it. */
 export function judgeStoreFault(thrown: unknown): { reason: string; latched: boolean } | undefined {
-  for (const error of [thrown, (thrown as { cause?: unknown } | null | undefined)?.cause]) {
-    const code = (error as { code?: unknown } | null | undefined)?.code
-    if (typeof code !== 'string' || !(LATCHING.test(code) || FAILING.test(code))) continue
-    return { reason: `${code}: ${(error as Error).message}`, latched: LATCHING.test(code) }
+  let error = thrown as { code?: unknown; message?: string; cause?: unknown } | null | undefined
+  for (let depth = 0; depth < CAUSES_MAX && typeof error === 'object' && error !== null; depth += 1) {
+    const { code, message } = error
+    if (typeof code === 'string' && (LATCHING.test(code) || FAILING.test(code)))
+      return { reason: `${code}: ${message}`, latched: LATCHING.test(code) }
+    error = error.cause as typeof error
   }
   return undefined
 }

@@ -75,6 +75,7 @@ const hub = createHub(
 await hub.start()
 hub.guard.modes.clear('lease_pending')
 process.send?.({ ready: true })
+process.on('disconnect', () => process.exit(0))
 process.on('message', (word) => {
   if (word === 'usage')
     process.send?.({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), records: hub.guard.audit.head().size })

@@ -14,6 +14,8 @@ import { type FrameClient, openFrameClient } from './frame-client.ts'
 import type { Figure } from './run.ts'
 
 const SESSIONS = 8
+/** HUB_BENCH_PROF=DIR leaves a CPU profile of the hub there. */
+const profile = process.env.HUB_BENCH_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.HUB_BENCH_PROF}`]
 const TEXT = 'x'.repeat(200)
 const SPAN_MS = 4000
 
@@ -141,8 +143,8 @@ function laneOf(client: FrameClient, place: number): Lane {
 }
 
 async function openHub(home: string): Promise<{ child: ChildProcess; clients: FrameClient[]; lanes: Lane[]; ids: string[] }> {
-  const child = await started(fork(here('./messages-hub.ts'), [home, String(SESSIONS)]))
-  const hub = createConnection({ name: 'hub', socket: join(home, 'run', 'operator.sock') } as never)
+  const child = await started(fork(here('./messages-hub.ts'), [home, String(SESSIONS)], { execArgv: profile }))
+  const hub = createConnection({ name: 'hub', socketPath: join(home, 'run', 'operator.sock'), start: '' })
   for (let place = 0; place < SESSIONS; place += 1) await hub.call('task.submit', { agent: 'bench' })
   let ids: string[] = []
   for (let tries = 0; ids.length < SESSIONS && tries < 100; tries += 1) {
@@ -212,12 +214,13 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
     await drive(raw.child, raw.lanes, 64, 1000)
     await drive(hub.child, hub.lanes, 64, 2000)
     const rows: Record<string, { raw: Load; hub: Load }> = {}
-    for (const inFlight of [1, 8, 64]) {
+    for (const inFlight of process.env.HUB_BENCH_PROF === undefined ? [1, 8, 64] : [8, 64]) {
       const pair = { raw: await drive(raw.child, raw.lanes, inFlight, SPAN_MS), hub: await drive(hub.child, hub.lanes, inFlight, SPAN_MS) }
       rows[inFlight] = pair
       const text = (load: Load) => `${round(load.perSecond)}/s, ${round(load.cpuUs, 1)} us CPU, p50 ${round(load.p50Ms, 2)} ms, p99 ${round(load.p99Ms, 2)} ms`
       say(`${String(inFlight).padStart(2)} in flight x ${SESSIONS} sessions: raw ${text(pair.raw)}; checked ${text(pair.hub)}; ratio ${round(pair.hub.perSecond / pair.raw.perSecond, 2)}${pair.hub.refused > 0 ? `; REFUSED ${pair.hub.refused}` : ''}`)
     }
+    if (process.env.HUB_BENCH_PROF !== undefined) return []
     const steady = await drive(hub.child, hub.lanes, 0, SPAN_MS, 10_000)
     say(`at ${round(steady.perSecond)}/s: p50 ${round(steady.p50Ms, 2)} ms, p99 ${round(steady.p99Ms, 2)} ms`)
     const replies = await requestReply(hub.clients, hub.ids, 8)
@@ -254,7 +257,10 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
       figure('rssGrowthMb', growth, 'MB', `growth over ${wanted} messages`, 1),
     ]
   } finally {
-    for (const child of [raw.child, hub.child]) child.kill('SIGKILL')
+    for (const child of [raw.child, hub.child]) {
+      child.send('end')
+      await new Promise((resolve) => child.once('exit', resolve))
+    }
     for (const client of hub.clients) client.close()
     rmSync(folder, { recursive: true, force: true })
   }

@@ -22,6 +22,7 @@ for (let place = 0; place < Number(count); place += 1) {
   await new Promise<void>((resolve) => server.listen(join(folder, `${place}.sock`), resolve))
 }
 process.send?.({ ready: true })
+process.on('disconnect', () => process.exit(0))
 process.on('message', (word) => {
   if (word === 'usage') process.send?.({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), records: 0 })
   if (word === 'end') process.exit(0)

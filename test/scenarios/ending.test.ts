@@ -96,6 +96,41 @@ describe('time to live', () => {
     expect(h.task(id).state).toBe('timed_out')
   })
 
+  test.each([
+    ['forward a year', 365 * 86_400_000],
+    ['back an hour', -3_600_000],
+  ])(
+    'a wall clock stepped %s takes nothing from a child that waits for its start and holds up no restart (T71)',
+    async (_name, stepMs) => {
+      let tries = 0
+      await using h = await createHarness({
+        agents: {
+          lead: {
+            script: worker(async (agent) => (await agent.outcome(await agent.delegate({ agent: 'kid' }))).value),
+            card: { may: { delegate: ['kid'] } },
+          },
+          kid: {
+            script: async (agent) => {
+              await agent.join()
+              tries += 1
+              if (tries === 1) throw new Error('at first')
+              await h.clock.sleep(5000)
+              await agent.result('done')
+            },
+          },
+        },
+      })
+      const id = await h.submit('lead')
+      await h.until(() => h.hub.work.tasks.children(id)[0]?.crashes === 1)
+      h.clock.stepWall(stepMs)
+      // Its signed requests are of the new time; its old token may have ended.
+      await h.until(() => tries === 2, 'the second try')
+      const kid = h.hub.work.tasks.children(id)[0]
+      await h.ended(kid?.id ?? '')
+      expect(h.task(kid?.id ?? '')).toMatchObject({ state: 'succeeded', attempts: 2 })
+    },
+  )
+
   test('a suspended machine finds the time used up when it wakes', async () => {
     await using h = await createHarness({ agents: { slow: { script: slow, card } } })
     const id = await h.submit('slow')

@@ -234,6 +234,27 @@ describe('the engine is away when the hub starts', () => {
   })
 })
 
+test('after a reboot what ran is interrupted, not crashed: repeated at once if its card lets it, else held for a word', async () => {
+  let tries = 0
+  const script = worker(async (agent) => {
+    tries += 1
+    return tries > 2 ? 'again' : agent.next()
+  })
+  await using h = await createHarness({
+    agents: { repeatable: { script, card: { repeatable: true } }, careful: { script } },
+  })
+  const [first, second] = await h.bring('repeatable', 'careful')
+  await h.kill()
+  for (const { container } of [first, second]) container.exit(137)
+  Object.assign(h.clock, { bootId: 'boot-b' })
+  await h.start()
+  const [again, held] = [first.joined?.task.task ?? '', second.joined?.task.task ?? '']
+  await h.ended(again)
+  expect(h.task(again)).toMatchObject({ state: 'succeeded', attempts: 2, crashes: 0 })
+  expect(h.task(held)).toMatchObject({ state: 'queued', held: true, crashes: 0 })
+  await h.quiet()
+})
+
 test.each([
   ['recycling', 'running', 'leave'],
   ['recycling', undefined, 'leave'],
@@ -252,5 +273,9 @@ test.each([
   ['working', 'exited', 'ended'],
   ['working', 'dead', 'ended'],
 ] as const)('a %s session whose container is %s is to be: %s (X6)', (state, found, step) => {
-  expect(decideRecovery({ state }, found === undefined ? undefined : { state: found })).toBe(step)
+  const session = { state, expiresBoot: 'boot-a:1000' }
+  const container = found === undefined ? undefined : { state: found }
+  expect(decideRecovery(session, container, 'boot-a')).toBe(step)
+  // After a reboot nothing of before can be running or have crashed.
+  expect(decideRecovery(session, container, 'boot-b')).toBe(state === 'recycling' ? 'leave' : 'interrupted')
 })

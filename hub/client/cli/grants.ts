@@ -78,6 +78,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
   for (const [limit, wish] of Object.entries(others)) {
     rows.push({ right: limit, wish: String(wish), grant: 'by hub.yaml', change: '' })
   }
+  if (card.shell) rows.push({ right: 'shell', wish: 'in its image', grant: 'recorded and shown', change: '' })
   const submit = entry === undefined ? true : entry.submit === true
   rows.push({
     right: 'submit',

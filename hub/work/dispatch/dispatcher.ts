@@ -16,6 +16,7 @@ import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
+import { expiryAfter, leftMs } from './expiry.ts'
 import type { SessionRow, TaskRow } from './rows.ts'
 import { type AgentSlot, canServe, planNext } from './slots.ts'
 import type { Tasks } from './tasks.ts'
@@ -86,15 +87,15 @@ export function createDispatcher(
   function dispatch(task: TaskRow, agent: Agent): void {
     const { card, limits, imageId } = agent
     if (imageId === undefined) return
-    const leftMs =
-      task.ceiling === null ? limits.ttlMs : Math.max(1, task.ceiling.ttlMs - (clock.wallMs() - task.createdAtMs))
+    const above = task.parentSession === null ? undefined : tasks.session(task.parentSession)
+    const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above.expiresBoot, clock))
     const wish = rootAuthority(
       card,
-      Math.min(limits.ttlMs, task.ttlMs ?? limits.ttlMs, leftMs),
+      Math.min(limits.ttlMs, task.ttlMs ?? limits.ttlMs, aboveMs),
       options.depthMax,
       options.tasksPerTreeMax,
     )
-    const authority = task.ceiling === null ? wish : narrowAuthority(wish, { ...task.ceiling, ttlMs: leftMs })
+    const authority = task.ceiling === null ? wish : narrowAuthority(wish, { ...task.ceiling, ttlMs: aboveMs })
     const facts = {
       agent: card.name,
       depth: task.depth,
@@ -114,7 +115,7 @@ export function createDispatcher(
           imageId,
           authority: narrowed,
           expiresAtMs: clock.wallMs() + narrowed.ttlMs,
-          expiresBoot: `${clock.bootId}:${clock.bootMs() + narrowed.ttlMs}`,
+          expiresBoot: expiryAfter(clock, narrowed.ttlMs),
         })
       },
     )

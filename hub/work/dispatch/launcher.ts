@@ -23,6 +23,7 @@ import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure } fr
 import type { AfterLoss, Tasks } from './tasks.ts'
 
 const LAUNCHER = hubPrincipal('launcher')
+const AUDIT_EFFECT_MAX = 500
 
 export interface Launcher {
   /** Starts the session's container; failures settle the attempt. Never throws. */
@@ -59,7 +60,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
   const launching = new Map<string, Promise<void>>()
   const exits = new Map<string, Promise<unknown>>()
 
-  const observe = (session: string, effect: (grant: Grant) => void) =>
+  const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }) =>
     gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
 
   const entryOf = (session: SessionRow, containerId: string | null) => ({
@@ -88,7 +89,10 @@ export function createLauncher(parts: LauncherParts): Launcher {
     )
     const placed = await containers.provision(grant, facts, limits)
     if (!isLive(session.id)) return drop(placed.containerId, session)
-    observe(session.id, (proof) => tasks.provisioned(proof, session.id, placed.containerId))
+    observe(session.id, (proof) => {
+      tasks.provisioned(proof, session.id, placed.containerId)
+      return { auditEffect: `container:${placed.containerId}` }
+    })
     ledger.put(entryOf(session, placed.containerId))
     await placed.start()
     watch(session.id, placed.exited)
@@ -139,6 +143,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     observe(id, (grant) => {
       also?.(grant)
       tasks.lost(grant, id, facts, next)
+      return { auditEffect: `${facts.reason}: ${facts.detail}`.slice(0, AUDIT_EFFECT_MAX) }
     })
   }
 

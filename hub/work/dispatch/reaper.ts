@@ -11,6 +11,7 @@ import { hubPrincipal } from '../../guard/principal.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
+import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import { decideRecovery } from './recovery.ts'
 import type { SessionRow } from './rows.ts'
@@ -58,12 +59,6 @@ export function createReaper(
     resource: `session:${session}`,
   })
 
-  /** By boot time: a stepped wall clock neither kills nor prolongs. Another boot's session cannot still run. */
-  function isPast({ expiresBoot }: SessionRow): boolean {
-    const cut = expiresBoot.lastIndexOf(':')
-    return expiresBoot.slice(0, cut) !== clock.bootId || Number(expiresBoot.slice(cut + 1)) <= clock.bootMs()
-  }
-
   function expire(session: SessionRow): void {
     const end = {
       state: 'timed_out',
@@ -103,7 +98,7 @@ export function createReaper(
 
   /** By the same table as at start: with the engine away then, a launch that was cut is judged here. */
   function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
-    const step = decideRecovery(session, found)
+    const step = decideRecovery(session, found, clock.bootId)
     if (step === 'interrupted')
       launcher.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
     else if (step === 'ended' && found !== undefined) launcher.collect(session.id, found.id)
@@ -124,7 +119,7 @@ export function createReaper(
     round() {
       for (const session of tasks.sessionsOpen()) {
         if (session.state === 'recycling') beginRecycling(session)
-        else if (isPast(session)) expire(session)
+        else if (leftMs(session.expiresBoot, clock) === 0) expire(session)
       }
     },
     async reconcile() {

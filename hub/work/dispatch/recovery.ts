@@ -2,10 +2,12 @@
  * The pass at start, before the entrances open (S1-12, X6): every open session is judged against the engine's word.
  * Running containers are taken over on their sockets, ended ones are settled, what never started goes back to the queue.
  */
+import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Modes } from '../../guard/modes.ts'
 import type { ContainerFact, Engine } from '../sandbox/engine.ts'
+import { readExpiry } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { SessionRow, TaskRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -14,10 +16,13 @@ export type RecoveryStep = 'adopt' | 'ended' | 'interrupted' | 'leave'
 
 /** What to do with one open session, purely. Queued is never lost; the engine's word beats the row. */
 export function decideRecovery(
-  session: Pick<SessionRow, 'state'>,
+  session: Pick<SessionRow, 'state' | 'expiresBoot'>,
   found: Pick<ContainerFact, 'state'> | undefined,
+  bootId: string,
 ): RecoveryStep {
   if (session.state === 'recycling') return 'leave'
+  // The machine took it away, whatever its exit looks like: no crash, and repeated only if its card lets it.
+  if (readExpiry(session.expiresBoot).bootId !== bootId) return 'interrupted'
   if (found === undefined || found.state === 'created' || found.state === 'removing') return 'interrupted'
   if (found.state === 'exited' || found.state === 'dead') return 'ended'
   // Running, but the crash came before the row knew its container: nothing joined yet, so it is begun anew.
@@ -28,6 +33,7 @@ export function decideRecovery(
 export async function recover(
   instance: string,
   parts: {
+    clock: Clock
     tasks: Tasks
     engine: Engine
     launcher: Launcher
@@ -37,7 +43,7 @@ export async function recover(
     redeliver: (child: TaskRow) => void
   },
 ): Promise<Record<RecoveryStep, number>> {
-  const { tasks, engine, launcher, modes, log, redeliver } = parts
+  const { clock, tasks, engine, launcher, modes, log, redeliver } = parts
   const counts: Record<RecoveryStep, number> = { adopt: 0, ended: 0, interrupted: 0, leave: 0 }
   const open = tasks.sessionsOpen()
   let found: ContainerFact[]
@@ -58,7 +64,7 @@ export async function recover(
 
   for (const session of open) {
     const container = byName.get(session.containerName)
-    const step = decideRecovery(session, container)
+    const step = decideRecovery(session, container, clock.bootId)
     counts[step] += 1
     if (step === 'adopt') await adopt(session)
     else if (step === 'ended') launcher.collect(session.id, container?.id ?? '')

@@ -9,6 +9,7 @@ import { parseShape } from '../../protocol/parse.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
+import { leftMs } from '../dispatch/expiry.ts'
 import type { SessionRow, TaskRow } from '../dispatch/rows.ts'
 import { canServe } from '../dispatch/slots.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
@@ -113,7 +114,7 @@ export function createDelegation(
         if (artifacts.access(task, digest) === 'none')
           throw new HubError('forbidden', `artifact ${digest} is not yours to hand on`)
       }
-      const leftMs = sender.expiresAtMs - clock.wallMs()
+      const senderMs = leftMs(sender.expiresBoot, clock)
       const wanted = body.capabilities ?? sender.authority.capabilities
       if (wanted.some((capability) => !sender.authority.capabilities.includes(capability))) {
         throw new HubError('delegation_wider', 'capabilities: a child may not have what its parent has not')
@@ -125,7 +126,7 @@ export function createDelegation(
         inputs,
         priority: body.priority,
         hold: false,
-        ttlMs: Math.max(1, Math.min(body.ttlMs ?? leftMs, leftMs)),
+        ttlMs: Math.max(1, Math.min(body.ttlMs ?? senderMs, senderMs)),
         requestedBy: `agent:${sender.agent}/${sender.id}`,
         parent: {
           task,
@@ -134,7 +135,7 @@ export function createDelegation(
           ceiling: {
             ...sender.authority,
             capabilities: wanted,
-            ttlMs: leftMs,
+            ttlMs: senderMs,
             depthLeft: sender.authority.depthLeft - 1,
           },
         },

@@ -1,0 +1,163 @@
+/** From a file to a running agent, in each of the four languages, on a real hub, a real watchdog and the real engine. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { LANGUAGES } from '../../hub/client/cli/agent-new.ts'
+import { runHub } from '../support/fake-hub.ts'
+
+const ENGINE = '/var/run/docker.sock'
+const root = fileURLToPath(new URL('../..', import.meta.url))
+/** Names of this run only, since images are shared by the whole engine. */
+const run = `n${randomBytes(3).toString('hex')}`
+const nameOf = (what: string) => `${run}-${what}`
+
+let home = ''
+let work = ''
+const children: ChildProcess[] = []
+
+const engine = (method: string, path: string) =>
+  new Promise<number>((resolve) => {
+    const call = request({ socketPath: ENGINE, method, path: `/v1.41${path}` }, (answer) => {
+      answer.resume().on('end', () => resolve(answer.statusCode ?? 0))
+    })
+    call.on('error', () => resolve(0)).end()
+  })
+const here = (await engine('GET', '/_ping')) === 200
+
+/** Starts a process of the home and waits for its ready line. */
+function start(...argv: string[]): Promise<void> {
+  const child = spawn(process.execPath, [join(root, argv[0] ?? ''), ...argv.slice(1), '--home', home])
+  children.push(child)
+  return new Promise((resolve, reject) => {
+    let said = ''
+    const take = (text: Buffer) => {
+      said += text
+      if (said.includes('"ready"')) resolve()
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
+    child.on('exit', (code) => reject(new Error(`${argv[0]} ended with ${code}: ${said}`)))
+  })
+}
+/** The command, in the folder where the agents' folders are. */
+const hub = (...args: string[]) => runHub(home, args, { cwd: work })
+async function done(...args: string[]) {
+  const outcome = await hub(...args)
+  expect(outcome.code, `hub ${args.join(' ')}: ${outcome.stdout}${outcome.stderr}`).toBe(0)
+  return outcome
+}
+const leftOf = (name: string) => ({
+  cards: readdirSync(join(home, 'agents')).filter((file) => file.includes('--dev')),
+  grants: readFileSync(join(home, 'policy', 'data.json'), 'utf8').includes(`${name}--dev`),
+})
+const NOTHING = { cards: [], grants: false }
+
+beforeAll(async () => {
+  if (!here) return
+  home = mkdtempSync(join(tmpdir(), 'an-'))
+  work = mkdtempSync(join(tmpdir(), 'aw-'))
+  rmSync(home, { recursive: true })
+  await new Promise((resolve) =>
+    spawn(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home]).on('exit', resolve),
+  )
+  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
+  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  await start('hub/main.ts', 'serve')
+  await start('watchdog/main.ts')
+})
+afterAll(async () => {
+  if (!here) return
+  await hub('down')
+  for (const child of children) child.kill('SIGKILL')
+  for (const what of [...LANGUAGES, 'teller', 'watched']) {
+    for (const name of [nameOf(what), `${nameOf(what)}--dev`]) await engine('DELETE', `/images/hub/${name}:latest`)
+  }
+  for (const folder of [home, work]) rmSync(folder, { recursive: true, force: true })
+})
+
+describe.skipIf(!here)('from a file to a running agent', () => {
+  test.each(LANGUAGES)(
+    '%s: new, try, build, allow and submit lead to a result, and try leaves nothing behind',
+    async (lang) => {
+      const name = nameOf(lang)
+      await done('agent', 'new', name, '--lang', lang)
+      const tried = await done('agent', 'try', name, '--param', 'name=Ada', '--json')
+      expect(JSON.parse(tried.stdout)).toMatchObject({ state: 'succeeded', agent: `${name}--dev` })
+      expect(leftOf(name)).toEqual(NOTHING)
+      expect((await hub('submit', name)).code).toBe(3)
+
+      expect((await done('agent', 'build', name)).stdout).toMatch(/sha256:[0-9a-f]{64}/)
+      expect((await hub('submit', name)).stderr).toContain(`add agents.${name} to policy/data.json`)
+      await done('agent', 'allow', name, '--yes')
+      const out = join(work, `${name}-out`)
+      const { stdout } = await done('submit', name, '--param', 'name=Ada', '--wait', '--out', out, '--json')
+      expect(JSON.stringify(JSON.parse(stdout).outcome.value)).toContain('Hello, Ada!')
+      expect(readFileSync(join(out, 'greeting.txt'), 'utf8')).toBe('Hello, Ada!\n')
+      const { stdout: records } = await done('audit', 'list', '--action', 'policy.reloaded', '--json')
+      expect(JSON.parse(records).length).toBeGreaterThan(0)
+    },
+  )
+
+  test('try shows every denial with the line that mends it, under the name of the agent, and ends with the outcome of the task', async () => {
+    const name = nameOf('teller')
+    await done('agent', 'new', name, '--lang', 'ts')
+    const file = join(work, name, 'work.ts')
+    writeFileSync(
+      file,
+      `import type { HubAgent } from './sdk/agent.ts'
+export function register(hub: HubAgent): void {
+  hub.onTask(async () => {
+    await hub.log('about to tell')
+    await hub.request('agent:echo', 'told', {}, { timeoutMs: 2_000 })
+  })
+}
+`,
+    )
+    const card = join(work, name, 'agent.yaml')
+    const text = readFileSync(card, 'utf8').replace('sends: {}', 'sends: { told: null }')
+    writeFileSync(card, text.replace('message: []', 'message: [echo]'))
+    const { code, stderr } = await hub('agent', 'try', name)
+    expect(stderr).toContain('info  about to tell')
+    expect(stderr).toContain(`policy_denied: agent ${name} may not message echo`)
+    expect(stderr).toContain(`mend: add "echo" to agents.${name}.message in policy/data.json`)
+    expect([code, leftOf(name)]).toEqual([5, NOTHING])
+  })
+
+  test('try --watch runs again after a change, says what does not build, and Ctrl-C cancels the task and leaves nothing', async () => {
+    const name = nameOf('watched')
+    await done('agent', 'new', name, '--lang', 'ts')
+    const child = spawn(process.execPath, [join(root, 'hub/client/cli.ts'), 'agent', 'try', name, '--watch'], {
+      cwd: work,
+      env: { ...process.env, HUB_HOME: home },
+    })
+    children.push(child)
+    let said = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (part: string) => (said += part))
+    const until = (text: string) => vi.waitFor(() => expect(said).toContain(text), { timeout: 30_000, interval: 100 })
+    await until('Hello, world!')
+    await until('Ctrl-C ends it')
+    said = ''
+    appendFileSync(join(work, name, 'main.ts'), "import './missing.ts'\n")
+    await until('missing.ts')
+    await until('Ctrl-C ends it')
+    said = ''
+    writeFileSync(
+      join(work, name, 'main.ts'),
+      "import { connect } from './sdk/agent.ts'\nconst hub = await connect()\n",
+    )
+    appendFileSync(join(work, name, 'main.ts'), "hub.onTask(() => (hub.log('sleeping'), new Promise(() => {})))\n")
+    await until('info  sleeping')
+    expect(leftOf(name).grants).toBe(true)
+    child.kill('SIGINT')
+    const code = await new Promise((resolve) => child.on('exit', resolve))
+    expect(said).toContain('cancelled')
+    expect([code, leftOf(name)]).toEqual([130, NOTHING])
+    expect(existsSync(join(home, 'agents', `${name}.yaml`))).toBe(false)
+  })
+})

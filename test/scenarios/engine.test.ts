@@ -1,0 +1,181 @@
+import { describe, expect, test } from 'vitest'
+import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
+
+const agents = { echo: { script: worker(() => 'done') }, slow: { script: puppet } }
+const isAway = (h: Harness) => h.hub.guard.modes.has('engine_unavailable')
+
+describe('the engine is in trouble', () => {
+  test.each([
+    ['list', 'fail'],
+    ['list', 'stall'],
+  ] as const)('%s that does %s makes the hub degraded until it answers again, by itself', async (verb, how) => {
+    await using h = await createHarness({ agents })
+    h.engine.fault(verb, how, 2)
+    await h.until(() => isAway(h))
+    await expect(h.submit('echo')).rejects.toThrow('mode_degraded')
+    await h.until(() => !isAway(h), 'it recovers')
+    const id = await h.submit('echo')
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1 })
+  })
+
+  test.each([
+    ['create', 'fail'],
+    ['create', 'stall'],
+    ['inspect', 'fail'],
+    ['waitNextExit', 'fail'],
+    ['start', 'fail'],
+    ['start', 'stall'],
+  ] as const)('%s that does %s puts the task back, and it is done when the engine is well', async (verb, how) => {
+    await using h = await createHarness({ agents })
+    const modes: string[] = []
+    h.hub.guard.events.subscribe(({ type, data }) => type === 'hub.mode.changed.v1' && modes.push(String(data.mode)))
+    h.engine.fault(verb, how, 1)
+    const id = await h.submit('echo')
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 2, crashes: 0 })
+    expect(modes).toEqual(['degraded', 'normal'])
+    expect(h.started).toHaveLength(1)
+    await h.quiet()
+    expect(h.hub.work.ledger.list()).toEqual([])
+  })
+
+  test.each(['stop', 'remove'] as const)('%s that fails is tried again until the container is gone', async (verb) => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    h.engine.fault(verb, 'fail', 3)
+    await h.operator('POST', `/v1/sessions/${slow.session}/stop`)
+    await h.quiet()
+    expect(h.hub.work.tasks.session(slow.session)?.state).toBe('recycled')
+    expect(h.hub.work.ledger.list()).toEqual([])
+  })
+
+  test('while it is away, what runs is served and hands in its result', async () => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    for (const verb of ['list', 'stop', 'kill', 'remove', 'inspect'] as const) h.engine.fault(verb, 'fail', 4)
+    await h.until(() => isAway(h))
+    await h.pumped(slow.result('anyway'))
+    expect(h.task(slow.joined?.task.task ?? '')).toMatchObject({ state: 'succeeded', outcome: { value: 'anyway' } })
+    await h.quiet()
+    await h.until(() => !isAway(h))
+  })
+})
+
+describe('a task is cancelled while its container is being made', () => {
+  test.each(['create', 'inspect', 'start'] as const)('during %s: it goes, and its agent never joins', async (verb) => {
+    await using h = await createHarness({ agents })
+    let goOn: () => void = () => undefined
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const before = h.engine[verb].bind(h.engine) as (...words: never[]) => Promise<never>
+    h.engine[verb] = (async (...words: never[]) => {
+      await held
+      return before(...words)
+    }) as never
+    const id = await h.submit('slow')
+    await h.until(() => h.sessionsOf(id).length === 1 && h.hub.work.ledger.list().length === 1)
+    await h.clock.advance(500)
+    expect((await h.operator('POST', `/v1/tasks/${id}/cancel`)).status).toBe(200)
+    await h.clock.advance(3000)
+    goOn()
+    await h.quiet()
+    expect(h.task(id)).toMatchObject({ state: 'cancelled', attempts: 1 })
+    expect(h.started.every(({ token }) => token === '')).toBe(true)
+    expect(h.started.length).toBe(verb === 'start' ? 1 : 0)
+    expect(h.hub.work.ledger.list()).toEqual([])
+  })
+})
+
+describe('the container is not what was asked for', () => {
+  const changes: [string, (answer: Record<string, Record<string, unknown>>) => void][] = [
+    ['a writable root', (answer) => Object.assign(answer.HostConfig ?? {}, { ReadonlyRootfs: false })],
+    ['a network', (answer) => Object.assign(answer.HostConfig ?? {}, { NetworkMode: 'bridge' })],
+    ['another user', (answer) => Object.assign(answer.Config ?? {}, { User: 'root' })],
+    ['a capability', (answer) => Object.assign(answer.HostConfig ?? {}, { CapAdd: ['NET_ADMIN'] })],
+    ['a field nobody knows', (answer) => Object.assign(answer.HostConfig ?? {}, { Backdoor: true })],
+  ]
+  test.each(changes)(
+    '%s: removed unstarted, the task fails with profile_mismatch, audited (T49)',
+    async (_name, change) => {
+      await using h = await createHarness({ agents })
+      h.engine.alterInspect = change
+      const id = await h.submit('echo')
+      await h.ended(id)
+      expect(h.task(id)).toMatchObject({ state: 'failed', attempts: 1, error: { code: 'profile_mismatch' } })
+      await h.quiet()
+      expect(h.started).toEqual([])
+      expect(h.engine.calls.filter((call) => call.startsWith('start '))).toEqual([])
+      expect(h.hub.work.ledger.list()).toEqual([])
+      const [session] = h.sessionsOf(id)
+      expect(session?.detail).toContain('profile_mismatch')
+      const record = h.audit().findLast(({ action }) => action === 'session.observed')
+      expect(record).toMatchObject({ resource: `session:${session?.id}`, outcome: 'ok' })
+      expect(record?.effect).toMatch(/^failed: profile_mismatch: the engine made the container otherwise/)
+    },
+  )
+
+  test('a warning of the engine counts as a difference', async () => {
+    await using h = await createHarness({ agents })
+    h.engine.warnings.push('Your kernel does not support swap limit capabilities')
+    const id = await h.submit('echo')
+    await h.ended(id)
+    expect(h.task(id).error?.code).toBe('profile_mismatch')
+    await h.quiet()
+  })
+})
+
+describe('containers that belong to nobody (T61)', () => {
+  const labels = (h: Harness) => ({ 'hub.instance': h.instance, 'hub.session': 's234567234567234' })
+
+  test.each(['running', 'exited', 'created', 'paused'] as const)(
+    'a labelled one that is %s goes once it is 60 s old',
+    async (state) => {
+      await using h = await createHarness({ agents })
+      h.engine.addForeign('hub-orphan', labels(h), state)
+      await h.clock.advance(58_000)
+      expect(h.engine.byName('hub-orphan')).toBeDefined()
+      await h.clock.advance(8000)
+      expect(h.engine.byName('hub-orphan')).toBeUndefined()
+      expect(h.audit().at(-1)).toMatchObject({
+        action: 'session.reaped',
+        resource: 'container:hub-orphan',
+        outcome: 'ok',
+      })
+    },
+  )
+
+  test('one without our label, or with that of another hub, is never touched', async () => {
+    await using h = await createHarness({ agents })
+    h.engine.addForeign('postgres', {})
+    h.engine.addForeign('other-hub', { 'hub.instance': 'another', 'hub.session': 's234567234567234' })
+    await h.clock.advance(300_000)
+    expect([h.engine.byName('postgres'), h.engine.byName('other-hub')]).toMatchObject([
+      { state: 'running' },
+      { state: 'running' },
+    ])
+    expect(h.engine.calls.filter((call) => /postgres|other-hub/.test(call))).toEqual([])
+  })
+
+  test('a copy with the label of a living session but another name goes, the session itself stays', async () => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    h.engine.addForeign('hub-copy', { 'hub.instance': h.instance, 'hub.session': slow.session })
+    await h.clock.advance(70_000)
+    expect(h.engine.byName('hub-copy')).toBeUndefined()
+    expect(slow.ended.aborted).toBe(false)
+    expect(h.hub.work.tasks.session(slow.session)?.state).toBe('working')
+  })
+
+  test('a container taken away behind the back of the hub ends its session as an orphan, and the task comes back held', async () => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    h.engine.fault('waitNextExit', 'fail', 100)
+    h.engine.containers.delete(slow.container.id)
+    const id = slow.joined?.task.task ?? ''
+    await h.until(() => h.task(id).state === 'queued')
+    expect(h.sessionsOf(id)[0]).toMatchObject({ exitReason: 'orphan' })
+    expect(h.task(id)).toMatchObject({ held: true, crashes: 0 })
+  })
+})

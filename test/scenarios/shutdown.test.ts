@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest'
+import { type AgentSpec, createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
+
+/** Hands in what it has when the hub says finish. */
+const cooperative: AgentSpec = {
+  script: worker(async (agent) => {
+    const { body } = await agent.next(({ kind }) => kind === 'finish')
+    return { partial: true, graceMs: body.graceMs }
+  }),
+}
+
+describe('shutdown', () => {
+  test('who finishes in time succeeds, who does not is stopped, who will not is killed; every container is confirmed', async () => {
+    await using h = await createHarness({
+      agents: { cooperative, deaf: { script: puppet }, stubborn: { script: puppet, stubborn: true } },
+      config: { shutdownTimeout: '10s' },
+    })
+    const [friendly, deaf, stubborn] = await h.bring('cooperative', 'deaf', 'stubborn')
+    const waiting = await h.submit('deaf', {}, { hold: true })
+    const taskOf = (agent: typeof friendly) => h.task(agent.joined?.task.task ?? '')
+    const startedAtMs = h.clock.monotonicMs()
+    const { status, body } = await h.operator('POST', '/v1/shutdown', { reason: 'test' })
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ path: 'hub', requested: 3 })
+    const containers = body.containers as { session: string; outcome: string }[]
+    expect(containers.map(({ session, outcome }) => [session, outcome])).toEqual(
+      [friendly, deaf, stubborn].map(({ session }) => [session, 'gone']),
+    )
+    expect(h.engine.containers.size).toBe(0)
+    expect(h.clock.monotonicMs() - startedAtMs).toBeLessThan(30_000)
+
+    expect(taskOf(friendly)).toMatchObject({
+      state: 'succeeded',
+      outcome: { value: { partial: true, graceMs: 10_000 } },
+    })
+    for (const agent of [deaf, stubborn]) {
+      expect(taskOf(agent)).toMatchObject({ state: 'queued', held: true, attempts: 1, crashes: 0 })
+      expect(h.sessionsOf(taskOf(agent).id)[0]?.exitReason).toBe('shutdown')
+    }
+    expect(h.task(waiting)).toMatchObject({ state: 'queued', held: true })
+    expect((await h.operator('GET', '/v1/mode')).body.mode).toBe('draining')
+    await expect(h.submit('deaf')).rejects.toThrow('mode_draining')
+
+    const again = await h.operator('POST', '/v1/shutdown', {})
+    expect(again.body).toEqual(body)
+    await h.until(() => h.exits.length > 0)
+    expect(h.exits).toEqual(['shutdown'])
+    expect(h.started).toHaveLength(3)
+
+    // Started again, what was interrupted waits for a word.
+    await h.stop()
+    await h.start()
+    await h.clock.advance(10_000)
+    expect(h.started).toHaveLength(3)
+    await h.operator('POST', `/v1/tasks/${taskOf(deaf).id}/release`)
+    await h.working(1)
+    expect(taskOf(deaf)).toMatchObject({ state: 'running', attempts: 2 })
+  })
+
+  test('with nothing running it is over at once', async () => {
+    await using h = await createHarness({ agents: { cooperative } })
+    const { body } = await h.operator('POST', '/v1/shutdown', {})
+    expect(body).toEqual({ path: 'hub', requested: 0, containers: [] })
+  })
+
+  test('a tree is interrupted from above: the parent comes back held, its children are ended with it (T44)', async () => {
+    await using h = await createHarness({
+      agents: {
+        lead: {
+          script: worker(async (agent) => {
+            await agent.delegate({ agent: 'kid' })
+            return forever(agent)
+          }),
+          card: { may: { delegate: ['kid'] } },
+        },
+        kid: { script: puppet },
+      },
+      config: { shutdownTimeout: '1s' },
+    })
+    const id = await h.submit('lead')
+    await h.working(2)
+    const { body } = await h.operator('POST', '/v1/shutdown', {})
+    expect((body.containers as { outcome: string }[]).map(({ outcome }) => outcome)).toEqual(['gone', 'gone'])
+    expect(h.task(id)).toMatchObject({ state: 'queued', held: true })
+    expect(h.hub.work.tasks.children(id)).toMatchObject([{ state: 'cancelled' }])
+  })
+
+  test('a container that the engine does not remove is reported as failed, with why', async () => {
+    await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '1s' } })
+    const [deaf] = await h.bring('deaf')
+    for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'fail', 1000)
+    const { body } = await h.operator('POST', '/v1/shutdown', {})
+    expect(body).toMatchObject({ requested: 1, containers: [{ session: deaf.session, outcome: 'failed' }] })
+    expect((body.containers as { reason: string }[])[0]?.reason).toMatch(/remove|still shows/)
+    expect(h.hub.work.ledger.list()).toMatchObject([{ session: deaf.session }])
+  })
+
+  test('restart leaves the containers: they are asked for nothing and are taken over by the next hub', async () => {
+    await using h = await createHarness({ agents: { cooperative } })
+    const [agent] = await h.bring('cooperative')
+    const { body } = await h.operator('POST', '/v1/shutdown', { exit: 'restart' })
+    expect(body).toMatchObject({ requested: 0, containers: [] })
+    await h.until(() => h.exits.length > 0)
+    expect(h.exits).toEqual(['restart'])
+    expect(agent.ended.aborted).toBe(false)
+    await h.stop()
+    await h.start()
+    const stopped = await h.operator('POST', '/v1/shutdown', {})
+    expect(stopped.body).toMatchObject({ requested: 1, containers: [{ session: agent.session, outcome: 'gone' }] })
+    expect(h.task(agent.joined?.task.task ?? '').state).toBe('succeeded')
+    expect(h.started).toHaveLength(1)
+  })
+})
