@@ -93,7 +93,12 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       work.dispatcher.round()
     }),
     reaper: loop('reaper', 1000, () => work.reaper.round()),
-    reconcile: loop('reconcile', 5000, () => work.reaper.reconcile()),
+    reconcile: loop('reconcile', 5000, async () => {
+      const wasAway = guard.modes.has('engine_unavailable')
+      await work.reaper.reconcile()
+      // Images could not be looked up while the engine was away.
+      if (wasAway && !guard.modes.has('engine_unavailable')) await work.registry.read()
+    }),
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     housekeeping: loop('housekeeping', 15_000, () => {

@@ -1,4 +1,4 @@
-/** Copies an agent's folder into a tree laid out like this repository, its imports of this repository turned into that tree's. */
+/** Copies an agent's folder into a tree laid out like this repository, its imports of the SDK turned into that tree's. */
 import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join, posix, relative, sep } from 'node:path'
 
@@ -15,9 +15,10 @@ const FILES_MAX = 2_000
 const BYTES_MAX = 64 * 1024 * 1024
 const SKIPPED = /^(?:node_modules|\..*)$/
 const PROGRAM = /\.(?:ts|js|mjs)$/
-const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])(\.[^'"\n]+)\2/g
+const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])((?:\.|hub-sdk\/)[^'"\n]+)\2/g
+const SDK = 'hub/client'
 
-/** Links are not copied: one to this repository (`sdk`) is followed by its imports, any other leads out of the folder. Throws by name. */
+/** Links are not copied: they lead out of the folder. Throws naming what may not be in an image. */
 export function stageFolder(options: StageOptions): void {
   const { folder, stage, place } = options
   let files = 0
@@ -44,25 +45,26 @@ export function stageFolder(options: StageOptions): void {
   copy('')
 }
 
-/** The text of a program, each relative import that ends in this repository written as from its place in the tree. */
+/** The text of a program as from its place in the tree. It may import its own folder and, as `hub-sdk/` or by a path, the SDK. */
 function restate({ root, folder, place }: StageOptions, path: string): string {
-  const base = realpathSync(root)
   const from = posix.dirname(posix.join(place, path))
-  return readFileSync(join(folder, path), 'utf8').replaceAll(
-    SPECIFIER,
-    (whole, lead: string, quote: string, to: string) => {
-      let real: string
-      try {
-        real = realpathSync(join(folder, dirname(path), to))
-      } catch {
-        // The assembly names an import that leads nowhere.
-        return whole
-      }
-      const own = relative(realpathSync(folder), real)
-      if (!own.startsWith('..')) return whole
-      const shared = relative(base, real)
-      if (shared.startsWith('..')) throw new Error(`${path} imports ${to}, which lies outside the folder`)
-      return `${lead}${quote}${posix.relative(from, shared.split(sep).join('/'))}${quote}`
-    },
-  )
+  const rewrite = (whole: string, lead: string, quote: string, to: string) => {
+    const real = to.startsWith('.')
+      ? realOf(join(folder, dirname(path), to))
+      : join(root, SDK, to.slice('hub-sdk/'.length))
+    // The assembly names an import that leads nowhere.
+    if (real === undefined || !relative(realpathSync(folder), real).startsWith('..')) return whole
+    const shared = relative(realpathSync(root), realOf(real) ?? real)
+    if (shared.startsWith('..')) throw new Error(`${path} imports ${to}, which lies outside the folder`)
+    return `${lead}${quote}${posix.relative(from, shared.split(sep).join('/'))}${quote}`
+  }
+  return readFileSync(join(folder, path), 'utf8').replaceAll(SPECIFIER, rewrite)
+}
+
+function realOf(path: string): string | undefined {
+  try {
+    return realpathSync(path)
+  } catch {
+    return undefined
+  }
 }

@@ -109,7 +109,7 @@ describe.skipIf(!here)('from a file to a running agent', () => {
     const file = join(work, name, 'work.ts')
     writeFileSync(
       file,
-      `import type { HubAgent } from './sdk/agent.ts'
+      `import type { HubAgent } from 'hub-sdk/agent.ts'
 export function register(hub: HubAgent): void {
   hub.onTask(async () => {
     await hub.log('about to tell')
@@ -149,7 +149,7 @@ export function register(hub: HubAgent): void {
     said = ''
     writeFileSync(
       join(work, name, 'main.ts'),
-      "import { connect } from './sdk/agent.ts'\nconst hub = await connect()\n",
+      "import { connect } from 'hub-sdk/agent.ts'\nconst hub = await connect()\n",
     )
     appendFileSync(join(work, name, 'main.ts'), "hub.onTask(() => (hub.log('sleeping'), new Promise(() => {})))\n")
     await until('info  sleeping')

@@ -98,12 +98,6 @@ describe('the shim', () => {
     expect(await exit).toBe(0)
   })
 
-  test.each(['json-lines', 'command'] as const)('refuses the driver %s by name', async (driver) => {
-    const { session, exit } = await start({ program: { driver, run: ['x'] } })
-    expect(await session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining(driver) })
-    expect(await exit).toBe(0)
-  })
-
   test('says why a program could not be loaded', async () => {
     const { session, exit } = await start({ program: { run: ['node', '/nowhere/main.js'] } })
     expect(await session.result).toMatchObject({

@@ -1,5 +1,5 @@
 /** `hub agent new`: a folder with a card, a program and, for TypeScript, a unit test; it runs as it is. */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EXIT, usage } from '../problem.ts'
@@ -24,15 +24,20 @@ export function templateOf(lang: Language, facts: { name: string; dir: string })
   )
 }
 
-/** Links the SDK into a folder whose programs import it by `./sdk/`, where the link is not there: after a clone, or a moved hub. */
+/** The package by which programs import the SDK: a link to this checkout, so that editors and Node find its real files. */
+export const SDK_PACKAGE = 'hub-sdk'
+
+/** Links the SDK into a folder whose programs import it, where the link is missing or leads nowhere: after a clone, or a moved hub. */
 export function linkSdk(folder: string): void {
+  const imported = new RegExp(`['"]${SDK_PACKAGE}/`)
   const wants = readdirSync(folder).some(
-    (file) => file.endsWith('.ts') && readFileSync(path.join(folder, file), 'utf8').includes("'./sdk/"),
+    (file) => /\.(?:ts|js|mjs)$/.test(file) && imported.test(readFileSync(path.join(folder, file), 'utf8')),
   )
-  const link = path.join(folder, 'sdk')
-  if (wants && lstatSync(link, { throwIfNoEntry: false }) === undefined) {
-    symlinkSync(path.join(CHECKOUT, 'hub', 'client'), link)
-  }
+  const link = path.join(folder, 'node_modules', SDK_PACKAGE)
+  if (!wants || existsSync(link)) return
+  mkdirSync(path.dirname(link), { recursive: true })
+  rmSync(link, { force: true })
+  symlinkSync(path.join(CHECKOUT, 'hub', 'client'), link)
 }
 
 export const create: Run = async ({ json, terminal }, [given = ''], options) => {

@@ -80,7 +80,7 @@ async function runOnce(context: Context, copy: DevCopy, options: Options, stop: 
 function createChanges(folder: string, stop: AbortSignal) {
   let changed = Promise.withResolvers<void>()
   const watcher = watch(folder, { recursive: true, signal: stop }, (_, file) => {
-    if (file !== null && !/(^|\/)(\.|node_modules|sdk$)/.test(String(file))) changed.resolve()
+    if (file !== null && !/(^|\/)(\.|node_modules)/.test(String(file))) changed.resolve()
   })
   watcher.on('error', () => changed.resolve())
   stop.addEventListener('abort', () => changed.resolve(), { once: true })
@@ -102,7 +102,8 @@ async function watchFolder(context: Context, copy: DevCopy, folder: string, opti
       code = await runOnce(context, copy, options, stop)
     } catch (error) {
       const problem = toProblem(error)
-      context.terminal.note(`hub: ${problem.message}\nnext: ${problem.next}`)
+      context.terminal.note(`hub: ${problem.message}`)
+      context.terminal.note(`next: ${problem.next}`)
       code = EXIT.fault
     }
     if (stop.aborted) break

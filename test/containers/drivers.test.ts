@@ -1,0 +1,158 @@
+/** Any program is an agent: a shell script, a Python program and a plain command, from submit to result on a real hub and the real engine. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { runHub } from '../support/fake-hub.ts'
+
+const ENGINE = '/var/run/docker.sock'
+const root = resolve(import.meta.dirname, '../..')
+
+const inspect = (image: string) =>
+  new Promise<{ Id?: string; Comment?: string }>((done) => {
+    const call = request({ socketPath: ENGINE, path: `/v1.41/images/${image}/json` }, async (answer) => {
+      let text = ''
+      for await (const piece of answer) text += piece
+      done(answer.statusCode === 200 ? (JSON.parse(text) as { Id: string }) : {})
+    })
+    call.on('error', () => done({})).end()
+  })
+const [shell, python] = await Promise.all([inspect('hub/shell:latest'), inspect('hub/python:latest')])
+
+/** What the shipped examples do not show: a plain command, and programs that put the sandbox to the test. */
+const CARDS: Record<string, { run: string[]; driver: string; image: string; restarts?: number }> = {
+  'plain-command': { driver: 'command', image: 'hub/shell', run: ['sort', '-r', '{input}'] },
+  'try-again': { driver: 'command', image: 'hub/shell', restarts: 1, run: ['sh', '-c', 'exit 75'] },
+  'run-away': {
+    driver: 'json-lines',
+    image: 'hub/python',
+    run: [
+      'python3',
+      '-c',
+      `
+import json, os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.stdin.readline()
+if os.fork() == 0:
+    os.setsid()
+    while True: time.sleep(0.01)
+found = {"uid": os.getuid(), "env": sorted(os.environ), "shell": os.path.exists("/bin/sh")}
+try: open("/workspace/x", "w").write("#!/usr/local/bin/python3"); os.chmod("/workspace/x", 0o700); os.execv("/workspace/x", ["x"])
+except OSError as error: found["exec"] = error.strerror
+print(json.dumps({"op": "result", "value": found}), flush=True)
+while True: time.sleep(1)
+`,
+    ],
+  },
+}
+
+let home = ''
+let input = ''
+const children: ChildProcess[] = []
+
+/** Starts a process of the home and waits for its ready line. */
+function start(...argv: string[]): Promise<void> {
+  const child = spawn(process.execPath, [join(root, argv[0] ?? ''), ...argv.slice(1), '--home', home])
+  children.push(child)
+  return new Promise((done, fail) => {
+    let said = ''
+    const take = (text: Buffer) => {
+      said += text
+      if (said.includes('"ready"')) done()
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
+    child.on('exit', (code) => fail(new Error(`${argv[0]} ended with ${code}: ${said}`)))
+  })
+}
+async function submit(agent: string, ...args: string[]) {
+  const { code, stdout } = await runHub(home, ['submit', agent, ...args, '--wait', '--json'])
+  return { code, task: JSON.parse(stdout) as Record<string, unknown> & { outcome: { value: unknown } } }
+}
+
+beforeAll(async () => {
+  if (shell.Id === undefined) return
+  home = mkdtempSync(join(tmpdir(), 'dr-'))
+  execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
+  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
+  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  const dataFile = join(home, 'policy', 'data.json')
+  const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }
+  for (const [name, card] of Object.entries(CARDS)) {
+    const rest = { description: 'a test', shell: card.image === 'hub/shell', limits: { ttl: '1m', memory: '256MiB' } }
+    writeFileSync(join(home, 'agents', `${name}.yaml`), JSON.stringify({ name, ...rest, ...card }))
+    data.agents[name] = { ...data.agents.echo, capabilities: [] }
+  }
+  writeFileSync(dataFile, JSON.stringify(data))
+  input = join(home, 'input')
+  mkdirSync(input)
+  writeFileSync(join(input, 'words.txt'), 'b two\na one\n')
+  await start('hub/main.ts', 'serve')
+  await start('watchdog/main.ts')
+})
+afterAll(async () => {
+  if (shell.Id === undefined) return
+  await runHub(home, ['down'])
+  for (const child of children) child.kill('SIGKILL')
+  rmSync(home, { recursive: true, force: true })
+})
+
+describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
+  test('a shell script counts the words of its input and leaves a file', async () => {
+    const out = join(home, 'out')
+    const { task } = await submit('shell-wordcount', '--input', input, '--out', out)
+    expect((await runHub(home, ['task', 'logs', String(task.id)])).stdout).toContain('words of /workspace/in/words.txt')
+    expect(task.outcome.value).toEqual({ exitCode: 0, stdout: '4\n' })
+    expect(readFileSync(join(out, 'words.txt'), 'utf8')).toBe('words.txt 4\n')
+  })
+
+  test('a plain command that knows nothing of the hub', async () => {
+    const { task } = await submit('plain-command', '--input', input)
+    expect(task).toMatchObject({ state: 'succeeded', outcome: { value: { exitCode: 0, stdout: 'b two\na one\n' } } })
+  })
+
+  test('exit 75 is tried again as often as the card allows, then the task has failed', async () => {
+    const { code, task } = await submit('try-again')
+    expect(code).not.toBe(0)
+    expect(task).toMatchObject({ state: 'failed', attempts: 2, restarts: 1 })
+  })
+
+  test('an image with a shell says so itself, and so does the list of agents', async () => {
+    expect(shell.Comment).toBe('exception: shell')
+    const { stdout } = await runHub(home, ['agent', 'list', '--json'])
+    const agents = JSON.parse(stdout) as { name: string; shell: boolean }[]
+    expect(agents.flatMap((each) => (each.shell ? [each.name] : [])).sort()).toEqual([
+      ...['plain-command', 'shell-wordcount', 'try-again'],
+    ])
+  })
+})
+
+describe.skipIf(python.Id === undefined || shell.Id === undefined)('any Python program is an agent', () => {
+  test('a Python program returns its parameters', async () => {
+    const { task } = await submit('python-echo', '--param', 'hello=world')
+    expect(task).toMatchObject({ state: 'succeeded', outcome: { value: { hello: 'world' } } })
+  })
+
+  test('T51, T56, T60: one that ignores SIGTERM and leaves its group ends with its session; it runs as nobody, sees no shell, starts nothing from tmpfs', async () => {
+    const { task } = await submit('run-away')
+    expect(python.Comment).toBe('')
+    expect(task).toMatchObject({
+      state: 'succeeded',
+      outcome: {
+        value: {
+          uid: 65532,
+          env: ['HOME', 'HUB_DEADLINE', 'LANG', 'PATH', 'TMPDIR'],
+          shell: false,
+          exec: 'Permission denied',
+        },
+      },
+    })
+    const running = async () => {
+      const { stdout } = await runHub(home, ['session', 'list', '--json'])
+      return (JSON.parse(stdout) as { task: string }[]).filter((each) => each.task === task.id).length
+    }
+    while ((await running()) > 0) await new Promise((resolve) => setTimeout(resolve, 200))
+  })
+})

@@ -1,0 +1,254 @@
+/**
+ * What others rely on, written out here and never imported: a change of a name, code, label or path has to be made twice, on purpose.
+ * And two rules that only the sources can show: who mints grants, and that work asks for them.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { ERRORS } from '../../hub/base/errors.ts'
+import { EVENT_TYPES } from '../../hub/protocol/events.ts'
+import { OPERATIONS, type Operation, operationOf } from '../../hub/protocol/operations.ts'
+import { LABEL_KEYS } from '../../hub/work/sandbox/profile-lists.ts'
+import { readTree, repositoryRoot, scan, type Tree } from './source.ts'
+
+/** Operation, audit kind, standing, who may try, and where the operator's entrance serves it. */
+const OPERATION_PINS: [string, string, string, string, string][] = [
+  ['task.submit', 'task.submitted', 'new_work', 'operator device automation', 'POST /v1/tasks'],
+  ['task.list', 'task.listed', 'read', 'operator device automation', 'GET /v1/tasks'],
+  ['task.show', 'task.shown', 'read', 'operator device automation', 'GET /v1/tasks/:id'],
+  ['task.cancel', 'task.cancelled', 'stop', 'operator device automation', 'POST /v1/tasks/:id/cancel'],
+  ['task.retry', 'task.retried', 'new_work', 'operator device automation', 'POST /v1/tasks/:id/retry'],
+  ['task.release', 'task.released', 'new_work', 'operator', 'POST /v1/tasks/:id/release'],
+  ['task.logs', 'task.logs_read', 'read', 'operator device automation', 'GET /v1/tasks/:id/logs'],
+  ['session.list', 'session.listed', 'read', 'operator device automation watchdog', 'GET /v1/sessions'],
+  ['session.show', 'session.shown', 'read', 'operator device automation', 'GET /v1/sessions/:id'],
+  ['session.logs', 'session.logs_read', 'read', 'operator device automation', 'GET /v1/sessions/:id/logs'],
+  ['session.stop', 'session.stopped', 'stop', 'operator device automation', 'POST /v1/sessions/:id/stop'],
+  ['agent.list', 'agent.listed', 'read', 'operator device automation', 'GET /v1/agents'],
+  ['agent.show', 'agent.shown', 'read', 'operator device automation', 'GET /v1/agents/:name'],
+  ['agent.reload', 'agent.reloaded', 'mending', 'operator', 'POST /v1/agents/reload'],
+  ['agent.reset', 'agent.was_reset', 'mending', 'operator', 'POST /v1/agents/:name/reset'],
+  ['agent.suspend', 'agent.suspended', 'mending', 'operator', 'POST /v1/agents/:name/suspend'],
+  ['artifact.put', 'artifact.stored', 'own', 'operator device automation agent', 'PUT /v1/artifacts/:sha256'],
+  ['artifact.get', 'artifact.fetched', 'read', 'operator device automation agent', 'GET /v1/artifacts/:sha256'],
+  ['artifact.list', 'artifact.listed', 'read', 'operator device automation agent', 'GET /v1/artifacts'],
+  ['policy.status', 'policy.shown', 'read', 'operator device automation', 'GET /v1/policy'],
+  ['policy.reload', 'policy.reloaded', 'mending', 'operator', 'POST /v1/policy/reload'],
+  ['mode.show', 'mode.shown', 'read', 'operator device automation', 'GET /v1/mode'],
+  ['mode.safe', 'mode.made_safe', 'stop', 'operator device', 'POST /v1/mode/safe'],
+  ['mode.resume', 'mode.resumed', 'mending', 'operator device', 'POST /v1/mode/resume'],
+  ['operator.heartbeat', 'operator.heartbeat_given', 'presence', 'operator device', 'POST /v1/heartbeat'],
+  ['hub.shutdown', 'hub.shutdown_asked', 'stop', 'operator device contact watchdog', 'POST /v1/shutdown'],
+  ['audit.list', 'audit.listed', 'read', 'operator', 'GET /v1/audit'],
+  ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],
+  ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],
+  ['health.show', 'health.shown', 'read', 'operator device automation watchdog', 'GET /v1/health'],
+  ['doctor.run', 'doctor.ran', 'read', 'operator', 'GET /v1/doctor'],
+  ['session.join', 'session.joined', 'own', 'agent', ''],
+  ['session.renew', 'session.renewed', 'own', 'agent', ''],
+  ['session.open', 'session.opened', 'own', 'agent', ''],
+  ['message.send', 'message.sent', 'own', 'agent', ''],
+  ['message.reply', 'message.replied', 'own', 'agent', ''],
+  ['message.receive', 'message.received', 'own', 'agent', ''],
+  ['message.subscribe', 'message.subscribed', 'own', 'agent', ''],
+  ['task.delegate', 'task.delegated', 'new_work', 'agent', ''],
+  ['task.result', 'task.result_given', 'own', 'agent', ''],
+  ['task.progress', 'task.progressed', 'own', 'agent', ''],
+  ['task.log', 'task.logged', 'own', 'agent', ''],
+  ['task.ask', 'task.asked', 'own', 'agent', ''],
+  ['lease.renew', 'lease.renewed', 'presence', 'watchdog', ''],
+  ['session.reap', 'session.reaped', 'stop', 'watchdog hub', ''],
+  ['task.dispatch', 'task.dispatched', 'new_work', 'hub', ''],
+  ['session.provision', 'session.provisioned', 'new_work', 'hub', ''],
+  ['session.observe', 'session.observed', 'record', 'hub', ''],
+  ['task.settle', 'task.settled', 'record', 'hub', ''],
+]
+
+/** Code, whose it is, HTTP status. */
+const ERROR_PINS: [string, string, number][] = [
+  ['unauthenticated', 'refused', 401],
+  ['forbidden', 'refused', 403],
+  ['policy_denied', 'refused', 403],
+  ['policy_unavailable', 'unavailable', 503],
+  ['needs_approval', 'refused', 403],
+  ['mode_degraded', 'unavailable', 503],
+  ['mode_safe', 'unavailable', 503],
+  ['mode_draining', 'unavailable', 503],
+  ['nonce_used', 'refused', 409],
+  ['sequence_broken', 'refused', 409],
+  ['token_revoked', 'refused', 401],
+  ['schema_invalid', 'refused', 400],
+  ['too_large', 'refused', 413],
+  ['unknown_operation', 'refused', 404],
+  ['unknown_agent', 'refused', 404],
+  ['unknown_session', 'refused', 404],
+  ['unknown_task', 'refused', 404],
+  ['unknown_artifact', 'refused', 404],
+  ['no_capable_agent', 'refused', 409],
+  ['agent_unhealthy', 'refused', 409],
+  ['inbox_closed', 'refused', 409],
+  ['mailbox_full', 'unavailable', 429],
+  ['rate_limited', 'unavailable', 429],
+  ['delegation_depth', 'refused', 403],
+  ['delegation_cycle', 'refused', 403],
+  ['delegation_wider', 'refused', 403],
+  ['limit_exceeded', 'refused', 400],
+  ['unsupported_mode', 'refused', 400],
+  ['image_missing', 'refused', 409],
+  ['image_refused', 'refused', 409],
+  ['engine_unavailable', 'unavailable', 503],
+  ['profile_mismatch', 'fault', 500],
+  ['ttl_expired', 'refused', 408],
+  ['budget_exceeded', 'refused', 403],
+  ['already_resolved', 'refused', 409],
+  ['conflict', 'refused', 409],
+  ['store_unavailable', 'unavailable', 503],
+  ['audit_unavailable', 'unavailable', 503],
+  ['config_invalid', 'refused', 400],
+  ['timed_out', 'unavailable', 504],
+  ['cancelled', 'refused', 409],
+  ['internal', 'fault', 500],
+]
+
+describe('pinned names', () => {
+  it('of every operation, with audit kind, standing, reach and path', () => {
+    const rows = Object.entries<Operation>(OPERATIONS).map(([name, { audit, standing, reach, http }]) => [
+      name,
+      audit,
+      standing,
+      reach.join(' '),
+      http === undefined ? '' : `${http.method} ${http.path}`,
+    ])
+    expect(rows).toEqual(OPERATION_PINS)
+  })
+
+  it('of operations are their own keys only, and audit kinds and paths are used once', () => {
+    for (const name of ['constructor', '__proto__', 'toString', 'task', '', 'task.submit '])
+      expect(operationOf(name)).toBeUndefined()
+    const audits = OPERATION_PINS.map(([, audit]) => audit)
+    expect(new Set(audits).size).toBe(audits.length)
+    const paths = OPERATION_PINS.map(([, , , , path]) => path).filter((path) => path !== '')
+    expect(new Set(paths).size).toBe(paths.length)
+  })
+
+  it('of error codes, with kind and status', () => {
+    expect(Object.entries(ERRORS).map(([code, { kind, status }]) => [code, kind, status])).toEqual(ERROR_PINS)
+  })
+
+  it('of container labels', () => {
+    expect([...LABEL_KEYS]).toEqual([
+      'hub.instance',
+      'hub.session',
+      'hub.task',
+      'hub.attempt',
+      'hub.agent',
+      'hub.generation',
+      'hub.expires-at',
+      'hub.expires-boot',
+    ])
+  })
+
+  it('of events', () => {
+    expect([...EVENT_TYPES]).toEqual([
+      'hub.task.queued.v1',
+      'hub.task.running.v1',
+      'hub.task.progress.v1',
+      'hub.task.log.v1',
+      'hub.task.completed.v1',
+      'hub.session.started.v1',
+      'hub.session.ended.v1',
+      'hub.message.refused.v1',
+      'hub.agent.crashed.v1',
+      'hub.mode.changed.v1',
+    ])
+  })
+})
+
+describe("the README's table of errors", () => {
+  const lines = readFileSync(join(repositoryRoot, 'README.md'), 'utf8').split('\n')
+  const start = lines.indexOf('| Code | Whose | What to do |')
+  const end = lines.findIndex((line, at) => at > start && !line.startsWith('|'))
+
+  it('is there', () => expect(start).toBeGreaterThan(0))
+
+  it('has every code with whose it is and what to do, and none besides', () => {
+    const table = lines.slice(start + 2, end === -1 ? undefined : end)
+    expect(table).toEqual(Object.entries(ERRORS).map(([code, { kind, next }]) => `| \`${code}\` | ${kind} | ${next} |`))
+  })
+})
+
+/** Whoever imports or names a minting function. */
+function minters(tree: Tree): string[] {
+  return [...tree].filter(([, text]) => /\bmint(?:Stop)?Grant\b/.test(scan(text).code)).map(([path]) => path)
+}
+
+/** The text from the bracket at `open` to its partner, both included. */
+function enclosed(code: string, open: number): string {
+  let depth = 0
+  for (let at = open; at < code.length; at += 1) {
+    if ('({['.includes(code[at] ?? '')) depth += 1
+    else if (')}]'.includes(code[at] ?? '')) depth -= 1
+    if (depth === 0) return code.slice(open, at + 1)
+  }
+  return code.slice(open)
+}
+
+/**
+ * Functions with a parameter named `grant` whose body neither asserts it nor hands it on as an argument. By their text only: a grant
+ * under another name is not seen, which is why every interface that takes a Grant must find its implementation here.
+ */
+function unproven(tree: Tree): { found: number; findings: string[] } {
+  const findings: string[] = []
+  let found = 0
+  for (const [path, text] of tree) {
+    const { code } = scan(text)
+    const declared = new Set(
+      [...code.matchAll(/^ {2}(\w+)\(\s*grant: (?:Stop)?Grant\b/gm)].map((match) => match[1] ?? ''),
+    )
+    for (const match of code.matchAll(/(?:\bfunction\s+|^\s+(?:async\s+)?)(\w+)\(/gm)) {
+      const name = match[1] ?? ''
+      const parameters = enclosed(code, match.index + match[0].length - 1)
+      if (!/[(\s,]grant\s*[:,)]/.test(parameters)) continue
+      const after = match.index + match[0].length - 1 + parameters.length
+      // A body follows, past a result type where there is one; after a call or a declaration none does.
+      const opening = /^(?::[^\n={;]*)?\s\{/.exec(code.slice(after))
+      if (opening === null) continue
+      found += 1
+      declared.delete(name)
+      const body = enclosed(code, after + opening[0].length - 1)
+      const asserted = /\bassert(?:Stop)?Grant\(grant\b/.test(body)
+      const handedOn = /\w\((?:[^()]*,\s*)?grant\s*[,)]/.test(body)
+      if (!asserted && !handedOn) findings.push(`${path}: ${name} takes a grant and does not look at it`)
+    }
+    for (const name of declared) findings.push(`${path}: ${name} takes a grant, but its body was not found`)
+  }
+  return { found, findings }
+}
+
+describe('grants', () => {
+  it('are minted by the gate alone', () => {
+    expect(minters(readTree(['hub', 'watchdog', 'images'], ['.ts', '.js', '.mjs']))).toEqual([
+      'hub/guard/gate.ts',
+      'hub/guard/grant.ts',
+    ])
+    expect(minters(new Map([['hub/work/x.ts', "import { mintGrant as m } from '../guard/grant.ts'"]]))).toHaveLength(1)
+    expect(minters(new Map([['hub/work/x.ts', "// mintGrant\nconst s = 'mintGrant'"]]))).toEqual([])
+  })
+
+  it('are asserted or handed on by every function of work that takes one', () => {
+    const { found, findings } = unproven(readTree(['hub/work'], ['.ts']))
+    expect(findings).toEqual([])
+    expect(found).toBeGreaterThan(15)
+  })
+
+  it.each([
+    ['    stop(grant, id) {\n      rows.remove(id)\n    },', 1],
+    ['    async stop(grant, id) {\n      // assertGrant(grant)\n      rows.remove(id)\n    },', 1],
+    ['export function stop(\n  options: { a: number },\n  grant: StopGrant,\n): void {\n  remove(options)\n}', 1],
+    ['export interface X {\n  stop(grant: Grant, id: string): void\n}', 1],
+    ['    stop(grant, id) {\n      assertStopGrant(grant)\n      rows.remove(id)\n    },', 0],
+    ['    stop(grant, id) {\n      tasks.stop(id, grant)\n    },', 0],
+  ])('that are not looked at are found: %j', (text, count) => {
+    expect(unproven(new Map([['hub/work/x.ts', text]])).findings).toHaveLength(count)
+  })
+})

@@ -1,0 +1,87 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type FakeDoor, hubSocketOf, makeHome, openFakeDoor, refusal, runHub } from '../../../support/fake-hub.ts'
+
+const CARD = 'name: a\ndescription: d\nimage: hub/a\nrun: [node, x]\ncapabilities: [read]\nlimits: { ttl: 5m }\n'
+const BEFORE = '{ "agents": { "b": { "ttlMs": 1000 } } }\n'
+let home: string
+let file: string
+let remove: () => void
+let hub: FakeDoor
+
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  for (const folder of ['agents', 'policy']) mkdirSync(path.join(home, folder))
+  writeFileSync(path.join(home, 'agents', 'a.yaml'), CARD)
+  file = path.join(home, 'policy', 'data.json')
+  writeFileSync(file, BEFORE)
+  chmodSync(file, 0o644)
+  hub = await openFakeDoor(hubSocketOf(home))
+  hub.on('GET /v1/policy', () => ({ body: {} }))
+  hub.on('POST /v1/policy/reload', () => ({ body: {} }))
+})
+afterEach(async () => {
+  await hub.close()
+  remove()
+})
+const git = (...words: string[]) =>
+  execFileSync('git', ['-C', path.join(home, 'policy'), ...words], { encoding: 'utf8' })
+function makeRepository(): void {
+  git('init', '--quiet')
+  git('add', '--all')
+  git('-c', 'user.name=t', '-c', 'user.email=t@t', 'commit', '--quiet', '--message', 'first')
+}
+const reloads = () => hub.asked.filter(({ path: at }) => at === '/v1/policy/reload').length
+
+describe('hub agent allow', () => {
+  test('shows wish, grant and difference, and with --dry-run or without a yes writes and asks nothing', async () => {
+    const dry = await runHub(home, ['agent', 'allow', 'a', '--dry-run'])
+    expect(dry.stdout).toMatch(/capabilities +read +- +\+ read/)
+    expect(dry.stdout).toContain('nothing was written')
+    expect([dry.code, hub.asked.length]).toEqual([0, 0])
+    const asked = await runHub(home, ['agent', 'allow', 'a'])
+    expect(asked.stderr).toContain('add --yes')
+    expect([asked.code, reloads(), readFileSync(file, 'utf8')]).toEqual([2, 0, BEFORE])
+  })
+
+  test('writes the difference whole, private and readable, commits that file alone, and has the hub read it', async () => {
+    makeRepository()
+    writeFileSync(path.join(home, 'policy', 'other'), 'not ours')
+    const { code, stdout } = await runHub(home, ['agent', 'allow', 'a', '--yes', '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({ agent: 'a', written: true, committed: true })
+    const text = readFileSync(file, 'utf8')
+    expect(JSON.parse(text).agents).toMatchObject({ b: { ttlMs: 1000 }, a: { capabilities: ['read'], ttlMs: 300_000 } })
+    expect(text).toContain('\n      "capabilities": ["read"],\n')
+    expect([code, statSync(file).mode & 0o777, reloads()]).toEqual([0, 0o600, 1])
+    expect(git('log', '--format=%s')).toBe('hub agent allow a\nfirst\n')
+    expect(git('status', '--porcelain')).toBe('?? other\n')
+    expect((await runHub(home, ['agent', 'allow', 'a', '--yes'])).stdout).toContain('nothing to write')
+    expect(reloads()).toBe(1)
+  })
+
+  test('a refused reload puts the former file back, in its history too, and says why', async () => {
+    makeRepository()
+    hub.on('POST /v1/policy/reload', () => refusal('policy_unavailable', 'sample "x" must be denied'))
+    const { code, stderr } = await runHub(home, ['agent', 'allow', 'a', '--yes'])
+    expect(stderr).toContain('the hub did not take it: sample "x" must be denied')
+    expect(stderr).toContain('is as it was')
+    expect([code, readFileSync(file, 'utf8'), git('status', '--porcelain')]).toEqual([4, BEFORE, ''])
+    expect(git('show', 'HEAD:data.json')).toBe(BEFORE)
+  })
+
+  test('with no hub there nothing is written', async () => {
+    await hub.close()
+    const { code } = await runHub(home, ['agent', 'allow', 'a', '--yes'])
+    expect([code, readFileSync(file, 'utf8')]).toEqual([4, BEFORE])
+    hub = await openFakeDoor(hubSocketOf(home))
+  })
+
+  test('refuses an agent without a card, a broken card by its line, and names that belong to try', async () => {
+    expect((await runHub(home, ['agent', 'allow', 'c'])).stderr).toContain('no card of c in the home')
+    writeFileSync(path.join(home, 'agents', 'a.yaml'), `${CARD}wrong: 1\n`)
+    expect((await runHub(home, ['agent', 'allow', 'a'])).stderr).toContain('Unrecognized key')
+    expect((await runHub(home, ['agent', 'allow', 'a--dev'])).stderr).toContain('belong to `hub agent try`')
+  })
+})

@@ -1,0 +1,430 @@
+/** Programs that know no SDK, as real processes behind the shim: what the drivers promise, and what hostile programs try (protocol.md section 10). */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createShimBench, isAlive } from '../support/shim-process.ts'
+
+let bench: ReturnType<typeof createShimBench>
+beforeEach(() => {
+  bench = createShimBench()
+})
+afterEach(() => bench.close())
+
+const jsonLines = (text: string, options: Record<string, unknown> = {}) =>
+  bench.start({ program: { driver: 'json-lines', run: bench.python(text), ...options } })
+const command = (run: string[], task: Record<string, unknown> = {}) =>
+  bench.start({ program: { driver: 'command', run }, task })
+const value = async ({ session }: Awaited<ReturnType<typeof command>>) => {
+  const { outcome, error, value } = await session.result
+  expect(error).toBeUndefined()
+  expect(outcome).toBe('succeeded')
+  return value as Record<string, unknown>
+}
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+describe('json-lines', () => {
+  test('hands over the task, and the surroundings of section 10 and nothing of the shim', async () => {
+    const text = `say(op="result", id="r", value={"task": hear(), "env": dict(os.environ), "cwd": os.getcwd(),
+      "file": json.load(open("task.json"))["params"], "group": os.getpgrp() == os.getpid()})`
+    const ran = await bench.start({
+      program: { driver: 'json-lines', run: bench.python(text), env: { WORD: 'card', LANG: 'C' } },
+      task: { params: { n: 1 } },
+    })
+    const { task, env, cwd, file, group } = await value(ran)
+    expect(Object.keys(task as object)).toEqual(['op', 'task', 'attempt', 'params', 'deadlineMs'])
+    expect(task).toMatchObject({ op: 'task', task: ran.session.task.task, attempt: 1, params: { n: 1 } })
+    const { LC_CTYPE: _, ...rest } = env as Record<string, string>
+    expect(rest).toEqual({
+      HOME: join(ran.workspace, 'home'),
+      PATH: process.env.PATH,
+      LANG: 'C',
+      TMPDIR: '/tmp',
+      WORD: 'card',
+      HUB_DEADLINE: String((task as { deadlineMs: number }).deadlineMs),
+    })
+    expect([cwd, file, group]).toEqual([ran.workspace, { n: 1 }, true])
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('carries out every operation in order and answers each under its id; a refusal has code and hint', async () => {
+    bench.hooks.judge = (_, { to }) => (to === 'agent:denied' ? { code: 'policy_denied' } : undefined)
+    bench.hooks.onAccepted = (session, { kind, id, body }) => {
+      const answer = { request: { pong: 1 }, delegate: { task: 't', outcome: 'succeeded', artifacts: [] } }[
+        kind as string
+      ]
+      if (answer !== undefined && body.quiet !== true) {
+        session.deliver({ kind: 'reply', correlationId: id, body: { ...answer, asked: body } })
+      }
+    }
+    const ran = await jsonLines(`
+hear()
+say(op="progress", id=1, text="half", done=1, total=2)
+say(op="log", id=2, text="a line", level="warn")
+say(op="send", id=3, to="agent:reader", type="x.y", body={"quiet": True})
+say(op="publish", id=4, topic="news", type="x.y", body={"b": 1})
+say(op="subscribe", id=5, topic="news")
+say(op="request", id=6, to="agent:reader", type="x.y", body={"n": 7})
+say(op="delegate", id=7, agent="reader", params={"p": 1})
+say(op="send", id=8, to="agent:denied", type="x.y")
+heard = []
+while len([h for h in heard if h.get("id") in range(1, 9)]) < 10: heard.append(hear())
+say(op="result", id=9, value=heard)`)
+    const heard = (await value(ran)) as unknown as {
+      op: string
+      id: number
+      body?: unknown
+      code?: string
+      hint?: string
+    }[]
+    const oks = heard.filter(({ op }) => op === 'ok').map(({ id }) => id)
+    expect(oks).toEqual([1, 2, 3, 4, 5, 6, 7])
+    const replies = heard.filter(({ op }) => op === 'reply')
+    expect(replies).toMatchObject([
+      { id: 6, body: { pong: 1, asked: { n: 7 } } },
+      { id: 7, body: { outcome: 'succeeded', asked: { agent: 'reader', params: { p: 1 } } } },
+    ])
+    expect(heard.find(({ op }) => op === 'error')).toMatchObject({
+      id: 8,
+      code: 'policy_denied',
+      hint: expect.stringContaining('data.json'),
+    })
+    const kinds = ran.session.seen.flatMap(({ envelope }) => (envelope ? [envelope.kind] : []))
+    expect(kinds.filter((kind) => !['progress', 'log'].includes(kind))).toEqual([
+      'request',
+      'event',
+      'request',
+      'delegate',
+      'request',
+      'result',
+    ])
+    expect(ran.envelopes('log')[0]?.body).toEqual({ level: 'warn', text: 'a line' })
+    expect(ran.envelopes('progress')[0]?.body).toEqual({ text: 'half', done: 1, total: 2 })
+  })
+
+  test('hands over messages and takes replies to them once; an unknown one is refused', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="log", text="ready")
+m = hear()
+say(op="reply", id=1, correlationId=m["id"], body={"echo": m["body"]})
+say(op="reply", id=2, correlationId=m["id"], body={})
+say(op="reply", id=3, correlationId="unknown", body={})
+answers = [hear() for _ in range(3)]
+say(op="result", value=[m, answers])`)
+    await until(() => ran.envelopes('log').length > 0)
+    const from = { agent: 'lead', session: ran.session.session }
+    ran.session.deliver({
+      kind: 'message',
+      messageKind: 'request',
+      type: 'ping.it',
+      from,
+      id: crypto.randomUUID(),
+      body: { a: 1 },
+    })
+    const [message, answers] = (await value(ran)) as unknown as [Record<string, unknown>, unknown[]]
+    expect(message).toMatchObject({ op: 'message', kind: 'request', type: 'ping.it', from, body: { a: 1 } })
+    expect(answers).toMatchObject([
+      { op: 'ok', id: 1 },
+      { op: 'error', id: 2, code: 'already_resolved' },
+      { op: 'error', id: 3, code: 'already_resolved' },
+    ])
+    expect(ran.envelopes('reply')).toMatchObject([{ correlationId: message.id, body: { echo: { a: 1 } } }])
+  })
+
+  test('a failed result keeps its value; files in out become artifacts before it', async () => {
+    const ran = await jsonLines(`
+hear()
+open("out/a.txt", "w").write("made")
+say(op="result", id=1, outcome="failed", error="not today", value={"half": 1})`)
+    expect(await ran.session.result).toEqual({ outcome: 'failed', error: 'not today', value: { half: 1 } })
+    expect(ran.artifact('a.txt')).toBe('made')
+    expect(ran.session.seen.at(-1)?.envelope?.kind).toBe('result')
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('an exit without a result is a crash: code 1, no result, and the log says why', async () => {
+    const ran = await jsonLines('hear(); print("bye", file=sys.stderr); sys.exit(4)')
+    expect(await ran.exit).toBe(1)
+    expect(ran.envelopes('result')).toEqual([])
+    expect(ran.logs()).toEqual(expect.arrayContaining(['bye', 'the program ended without a result (exit code 4)']))
+  })
+
+  test('a cancelled program is told, and what it still reports is the value of the stopped task', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="log", text="ready")
+end = hear()
+say(op="result", value=end)`)
+    await until(() => ran.envelopes('log').length > 0)
+    ran.session.deliver({ kind: 'cancel', body: {} })
+    expect(await ran.session.result).toMatchObject({ outcome: 'failed', value: { op: 'shutdown', graceMs: 2500 } })
+    expect(await ran.exit).toBe(0)
+  })
+})
+
+describe('a hostile json-lines program', () => {
+  test('prints garbage: each line is answered as an error or logged, the shim lives, and a result still counts', async () => {
+    const ran = await jsonLines(`
+hear()
+out = sys.stdout.buffer
+for bad in [b"\\xff\\xfe\\x00", b"not json", b"[1]", b"{}", b'{"op":"fly","id":1}', b'{"op":"log","id":2,"text":"a","text":"b"}',
+            b'{"op":"log","id":3,"text":"' + b"x" * 70000 + b'"}', b'{"op":"send","id":4,"to":"nobody","type":"NOT A TYPE"}',
+            b"[" * 60000]:
+    out.write(bad + b"\\n"); out.flush()
+errors = [hear() for _ in range(9)]
+say(op="result", id=5, value=errors)`)
+    const errors = (await value(ran)) as unknown as { op: string; id: number | null; code: string }[]
+    expect(errors.map(({ op }) => op)).toEqual(Array(9).fill('error'))
+    expect(errors.map(({ id, code }) => `${id} ${code}`)).toEqual([
+      ...['null schema_invalid', 'null schema_invalid', 'null schema_invalid', 'null unknown_operation'],
+      ...['1 unknown_operation', 'null schema_invalid', 'null too_large', '4 schema_invalid', 'null schema_invalid'],
+    ])
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('floods stdout and never reads stdin: it is read no faster than it is used, and its result still counts', async () => {
+    const ran = await jsonLines(`
+hear()
+for _ in range(200): sys.stdout.write("garbage " * 8000 + "\\n")
+sys.stdout.write("x" * 20_000_000 + "\\n")
+for _ in range(20000): sys.stdout.write('{"op":"nothing"}\\n')
+sys.stdout.flush()
+say(op="result", value="done")`)
+    expect(await value(ran)).toBe('done')
+    expect(ran.envelopes('log').length).toBeLessThan(400)
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('never reads its messages: they are refused to their senders, and the shim stays small', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="log", text="ready")
+while not os.path.exists("go"): time.sleep(0.02)
+say(op="result", value="done")`)
+    await until(() => ran.envelopes('log').length > 0)
+    const from = { agent: 'lead', session: ran.session.session }
+    const body = { text: 'y'.repeat(20_000) }
+    for (let sent = 0; sent < 150; sent += 1) {
+      ran.session.deliver({ kind: 'message', messageKind: 'request', type: 'a', from, id: crypto.randomUUID(), body })
+    }
+    await until(() => ran.envelopes('reply').length > 50)
+    expect(ran.envelopes('reply')[0]?.body.error).toContain('does not read')
+    writeFileSync(join(ran.workspace, 'go'), '')
+    expect(await value(ran)).toBe('done')
+  })
+
+  test('wants answers and never reads them: it waits for itself, until the deadline ends it', async () => {
+    const text = 'hear()\nwhile True: say(op="progress", id="x" * 60, text="y" * 900, done=1, total=2)'
+    const ran = await bench.start({ program: { driver: 'json-lines', run: bench.python(text) }, ttlMs: 3_000 })
+    expect(await ran.session.result).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('time to live'),
+    })
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('gives its result twice: the first counts, the second is refused', async () => {
+    const ran = await jsonLines(`
+hear()
+sys.stdout.write('{"op":"result","id":1,"value":"first"}\\n{"op":"result","id":2,"value":"second"}\\n'); sys.stdout.flush()
+open("out/answers", "w").write(sys.stdin.read())`)
+    expect(await value(ran)).toBe('first')
+    const answers = (ran.artifact('answers') ?? '')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object)
+    expect(answers).toMatchObject([
+      { op: 'ok', id: 1 },
+      { op: 'error', id: 2, code: 'already_resolved' },
+      { op: 'shutdown' },
+    ])
+    expect(ran.envelopes('result')).toHaveLength(1)
+  })
+
+  test('forks and exits: what it left in its group is killed, and its open pipe delays nothing', async () => {
+    const ran = await jsonLines(`
+hear()
+pid = os.fork()
+if pid == 0: time.sleep(60); os._exit(0)
+say(op="result", value=pid)
+os._exit(0)`)
+    const startedAt = performance.now()
+    const pid = (await value(ran)) as unknown as number
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(await ran.exit).toBe(0)
+    expect(isAlive(pid)).toBe(false)
+  })
+
+  test('leaves its group and keeps writing: the session ends all the same', async () => {
+    const ran = await jsonLines(`
+hear()
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    while True: os.write(1, b"still here\\n"); time.sleep(0.01)
+say(op="result", value=pid)
+os._exit(0)`)
+    const pid = (await value(ran)) as unknown as number
+    expect(await ran.exit).toBe(0)
+    // In a container the end of the shim is the end of everything; here it stays for us.
+    if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+  })
+
+  test('T60: ignores SIGTERM, and so do its children: all are killed, and a partial result arrives within the grace', async () => {
+    const ran = await jsonLines(`
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+hear()
+child = subprocess.Popen([sys.executable, "-c", "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"])
+say(op="log", text=f"{os.getpid()} {child.pid}")
+time.sleep(60)`)
+    await until(() => ran.envelopes('log').length > 0)
+    const pids = (ran.logs()[0] ?? '').split(' ').map(Number)
+    expect(pids.map(isAlive)).toEqual([true, true])
+    const askedAt = performance.now()
+    ran.child.kill('SIGTERM')
+    expect(await ran.exit).toBe(0)
+    expect(performance.now() - askedAt).toBeLessThan(5_000)
+    expect((await ran.session.result).outcome).toBe('failed')
+    expect(pids.map(isAlive)).toEqual([false, false])
+  })
+
+  test('T57: floods stderr: the log is bounded, keeps its end, and says what is missing', async () => {
+    const ran = await jsonLines(`
+hear()
+for n in range(50000): print("noise", n, file=sys.stderr)
+sys.stderr.flush()
+say(op="result", value="done")`)
+    expect(await value(ran)).toBe('done')
+    expect(ran.logs().length).toBeLessThan(400)
+    expect(ran.logs().at(-1)).toBe('noise 49999')
+    expect(ran.logs().some((line) => /\d+ lines left out/.test(line))).toBe(true)
+  })
+
+  test.each(['json-lines', 'command'] as const)(
+    'a program that is not there fails the %s task and names it',
+    async (driver) => {
+      const ran = await bench.start({ program: { driver, run: ['no-such-program'] } })
+      expect(await ran.session.result).toMatchObject({
+        outcome: 'failed',
+        error: expect.stringContaining('no-such-program'),
+      })
+      expect(await ran.exit).toBe(0)
+    },
+  )
+})
+
+describe('command', () => {
+  test('a plain command: {input} is the one file of its input, its standard output the result', async () => {
+    const inputs = await bench.inputs({ 'a file.txt': 'one two three\n' })
+    const ran = await command(['wc', '-w', '{input}'], { inputs })
+    expect(await value(ran)).toEqual({ exitCode: 0, stdout: `3 ${ran.workspace}/in/a file.txt\n` })
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('a folder stays a folder, with its modes, and without setuid', async () => {
+    const inputs = await bench.inputs({ 'sub/a': '1', b: '2' })
+    const ran = await command(['find', '{input}', '-type', 'f', '-perm', '-u=r'], { inputs })
+    expect(
+      String((await value(ran)).stdout)
+        .trim()
+        .split('\n')
+        .sort(),
+    ).toEqual([`${ran.workspace}/in/b`, `${ran.workspace}/in/sub/a`])
+  })
+
+  test('a parameter is one element of argv, whatever it holds: no shell reads it', async () => {
+    const hostile = '; touch pwned $(touch pwned) `touch pwned` {input}\n"\' *'
+    const ran = await command(['printf', '[%s]', 'x={param:text}', '{param:n}'], { params: { text: hostile, n: 3 } })
+    expect((await value(ran)).stdout).toBe(`[x=${hostile}][3]`)
+    expect(() => readFileSync(join(ran.workspace, 'pwned'))).toThrow('ENOENT')
+  })
+
+  test('an input that no argument names goes to standard input, as fast as it is read', async () => {
+    const inputs = await bench.inputs({ 'big.txt': 'x'.repeat(5_000_000) })
+    expect((await value(await command(bench.shell('sleep 0.2; wc -c'), { inputs }))).stdout).toBe('5000000\n')
+    const closed = await command(bench.shell('exec <&-; echo fine'), { inputs })
+    expect((await value(closed)).stdout).toBe('fine\n')
+  })
+
+  test('a shell script: out becomes artifacts, stderr and stdout the log', async () => {
+    const ran = await command(bench.shell('mkdir out/d; echo made >out/d/x; echo to-err >&2; echo to-out'))
+    expect(await value(ran)).toEqual({ exitCode: 0, stdout: 'to-out\n' })
+    expect(ran.artifact('d/x')).toBe('made\n')
+    expect(ran.logs().sort()).toEqual(['to-err', 'to-out'])
+  })
+
+  test('exit 75 asks for another try: the shim crashes, nothing is posted', async () => {
+    const ran = await command(bench.shell('exit 75'))
+    expect(await ran.exit).toBe(1)
+    expect(ran.envelopes('result')).toEqual([])
+  })
+
+  test('a command ended by a signal of its own is a crash', async () => {
+    const ran = await command(bench.shell('kill -9 $$'))
+    expect(await ran.exit).toBe(1)
+    expect(ran.envelopes('result')).toEqual([])
+  })
+
+  test('any other exit code is a failed result with that code and what was printed', async () => {
+    const ran = await command(bench.shell('echo so far; exit 3'))
+    expect(await ran.session.result).toEqual({
+      outcome: 'failed',
+      error: 'the command failed with exit code 3',
+      value: { exitCode: 3, stdout: 'so far\n' },
+    })
+    expect(await ran.exit).toBe(0)
+  })
+
+  test('of a long output the end is the value, and the last 64 KiB an artifact', async () => {
+    const ran = await command(bench.shell('i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done'))
+    const { stdout } = await value(ran)
+    expect(String(stdout).endsWith('line 19999\n')).toBe(true)
+    expect(Buffer.byteLength(JSON.stringify(stdout))).toBeLessThanOrEqual(48 * 1024)
+    expect(ran.artifact('stdout.txt')).toHaveLength(64 * 1024)
+    expect(ran.artifact('stdout.txt')?.endsWith(String(stdout))).toBe(true)
+  })
+
+  test('JSON lines of its own report and give the result, but do not act: what a command prints may come from its input', async () => {
+    const inputs = await bench.inputs({
+      'hostile.txt':
+        '{"op":"delegate","id":1,"agent":"echo"}\n{"op":"send","to":"agent:echo","type":"x"}\n{"op":"progress","text":"half"}\n',
+    })
+    const ran = await command(bench.shell('cat; echo \'{"op":"result","value":{"n":1}}\''), { inputs })
+    expect(await value(ran)).toEqual({ n: 1 })
+    const kinds = new Set(ran.session.seen.flatMap(({ envelope }) => (envelope ? [envelope.kind] : [])))
+    expect(kinds).toEqual(new Set(['log', 'progress', 'result']))
+  })
+
+  test('T69: a manifest whose paths leave the folder, or whose bytes are others, fails the task and writes nothing outside', async () => {
+    const entry = { mode: 0o644, size: 1, offset: 0, sha256: 'a'.repeat(64) }
+    const inputsOf = (path: string) => ({
+      manifest: bench.entrance.store(JSON.stringify({ version: 1, files: [{ ...entry, path }] })),
+      pack: bench.entrance.store('x'),
+    })
+    const leaving = await command(['true', '{input}'], { inputs: inputsOf('../task.json') })
+    expect(await leaving.session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining('..') })
+    expect(JSON.parse(readFileSync(join(leaving.workspace, 'task.json'), 'utf8'))).toMatchObject({ attempt: 1 })
+    const other = await command(['true', '{input}'], { inputs: inputsOf('fine') })
+    expect(await other.session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining('manifest') })
+  })
+
+  test('a parameter that was not given fails the task before anything runs, and is named', async () => {
+    const ran = await command(['touch', '{param:name}'])
+    expect(await ran.session.result).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('--param name='),
+    })
+  })
+
+  test('SIGTERM reaches the command at once', async () => {
+    const ran = await command(bench.shell('trap "echo asked; exit 0" TERM; echo ready; while :; do sleep 0.05; done'))
+    await until(() => ran.logs().includes('ready'))
+    const askedAt = performance.now()
+    ran.child.kill('SIGTERM')
+    expect(await ran.exit).toBe(0)
+    expect(performance.now() - askedAt).toBeLessThan(2_000)
+    expect(await ran.session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining('stopped') })
+  })
+})
