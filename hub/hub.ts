@@ -103,7 +103,9 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     housekeeping: loop('housekeeping', 15_000, () => {
       guard.nonces.purge()
+      guard.denyList.purge()
       work.replies.expire()
+      work.expireQuestions()
     }),
   }
   work.onDue(() => {

@@ -52,7 +52,7 @@ by_right := {
 	"approve": {"approval.answer"},
 	"heartbeat": {"operator.heartbeat"},
 	"resume": {"mode.resume"},
-	"stop": {"hub.shutdown", "mode.safe", "session.stop", "task.cancel"},
+	"stop": {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"},
 	"view": reading,
 }
 
@@ -78,6 +78,7 @@ owner_only := {
 	"operator.back",
 	"operator.heartbeat",
 	"policy.reload",
+	"session.revoke",
 	"task.release",
 	"token.create",
 	"token.revoke",
@@ -117,7 +118,6 @@ acting := {
 	"event.publish",
 	"flag.set",
 	"session.quarantine",
-	"session.revoke",
 	"session.stop",
 	"task.cancel",
 	"task.retry",

@@ -11,12 +11,12 @@ reading := [
 
 acting := [
 	"alert.test", "artifact.put", "backup.run", "budget.pause",
-	"budget.raise", "event.publish", "flag.set", "session.quarantine", "session.revoke", "session.stop", "task.cancel",
+	"budget.raise", "event.publish", "flag.set", "session.quarantine", "session.stop", "task.cancel",
 	"task.retry",
 ]
 
 owner_only := [
-	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "task.release",
+	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "session.revoke", "task.release",
 	"approval.answer", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke",
@@ -64,7 +64,7 @@ test_a_device_has_the_rights_it_was_given if {
 	granted({"kind": "device", "rights": ["view"]}) == as_set(reading)
 	granted({"kind": "device", "rights": ["heartbeat"]}) == {"operator.heartbeat"}
 	granted({"kind": "device", "rights": ["approve"]}) == {"approval.answer"}
-	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.stop", "task.cancel"}
+	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}
 	granted({"kind": "device", "rights": ["resume"]}) == {"mode.resume"}
 	granted({"kind": "device", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.heartbeat"}
 	granted({"kind": "device", "rights": ["everything"]}) == set()

@@ -14,7 +14,9 @@ import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createLoopbackHttp, createOperatorHttp } from '../edge/http.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
+import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
+import { keyHandlers } from '../edge/routes/keys.ts'
 import { createSend } from '../edge/routes/messages.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
@@ -22,9 +24,8 @@ import { createServe } from '../edge/serve.ts'
 import { freeSocket, listenOn } from '../edge/unix-socket.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
-import type { StopGrant } from '../guard/grant.ts'
 import { hubPrincipal } from '../guard/principal.ts'
-import { type StopReport, stopSessions } from '../work/dispatch/shutdown.ts'
+import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Guard } from './guard.ts'
 import type { Work } from './work.ts'
@@ -37,12 +38,6 @@ export interface EntranceOptions {
   watchdogKey: Buffer
   isWorking: () => boolean
 }
-export type StopRequest = { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' }
-
-/** After the waiting: SIGTERM, five seconds, SIGKILL, removal, with room for a slow engine. */
-const CONFIRM_MS = 20_000
-const DRAIN_MAX_MS = 24 * 3_600_000
-
 export function createEntrances(
   options: EntranceOptions,
   outer: {
@@ -61,40 +56,27 @@ export function createEntrances(
   const { tasks, registry, mailboxes, artifacts, quotas } = work
   const watchdogSocket = join(home, 'watchdog', 'run', 'watchdog.sock')
 
-  let stopping: Promise<StopReport> | undefined
-  /** Once only: a second request is answered with the first one's report. */
-  function shutdown(grant: StopGrant, request: StopRequest): Promise<StopReport> {
-    stopping ??= (async () => {
-      modes.raise('draining', request.reason === '' ? request.exit : request.reason)
-      const waitMs = request.drain ? DRAIN_MAX_MS : config.shutdownTimeout
-      const report =
-        request.exit === 'restart'
-          ? { path: 'hub' as const, requested: 0, containers: [] }
-          : await stopSessions({ waitMs, confirmMs: CONFIRM_MS }, grant, {
-              clock,
-              tasks,
-              launcher: work.launcher,
-              reaper: work.reaper,
-              tellFinish: work.tellFinish,
-            })
-      log.info(
-        { requested: report.requested, failed: report.containers.filter((one) => one.outcome === 'failed').length },
-        'the sessions were stopped',
-      )
-      // After the answer is on its way.
-      clock.after(100, () => onExit(request.exit))
-      return report
-    })()
-    return stopping
-  }
+  const { launcher, reaper, tellFinish } = work
+  const shutdown = createShutdown(
+    { waitMs: config.shutdownTimeout },
+    { clock, log, modes, tasks, launcher, reaper, tellFinish, onExit },
+  )
 
   const health = createHealth({ instance, version, clock, modes, tasks, audit, lease, meta })
   const views = { tasks, artifacts, journal: work.journal, mailboxes }
   const serve = createServe({
     gate,
     handlers: {
-      ...taskHandlers({ ...views, dispatcher: work.dispatcher, containerLogs: work.containerLogs }),
+      ...taskHandlers({
+        ...views,
+        dispatcher: work.dispatcher,
+        containerLogs: work.containerLogs,
+        denyList: guard.denyList,
+        cutFrames: (session) => frames.close(session),
+      }),
+      ...keyHandlers({ keyRing: guard.keyRing }),
       ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
+      ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),
       ...operatorHandlers({
         health,

@@ -8,10 +8,13 @@ import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
+import { createDenyList } from '../guard/identity/deny-list.ts'
+import { createKeyRing } from '../guard/identity/key-ring.ts'
 import type { HubKeys } from '../guard/identity/keys.ts'
 import { createNonces } from '../guard/identity/nonces.ts'
 import { createTokens } from '../guard/identity/tokens.ts'
 import { createModes } from '../guard/modes.ts'
+import { createApprovals } from '../guard/operator/approvals.ts'
 import { createLease } from '../guard/operator/lease.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
@@ -108,7 +111,10 @@ export function createGuard(
       }
     },
   })
-  const tokens = createTokens({ instance, active: keys.token, clock, random, denied: () => false })
+  const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock })
+  const denyList = createDenyList({ store, clock })
+  const tokens = createTokens({ instance, keys: keyRing, clock, random, denied: denyList.has })
+  const approvals = createApprovals({ store, clock, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
 
   return {
@@ -120,11 +126,14 @@ export function createGuard(
     audit,
     checkpoints,
     nonces,
+    keyRing,
+    denyList,
     policy,
     decisions,
     gate,
     tokens,
     lease,
+    approvals,
     /** After a write fault that did not latch: writes the waiting records first, then clears the condition. */
     recoverStore() {
       const failure = store.failure()

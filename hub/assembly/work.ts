@@ -5,6 +5,7 @@ import { HubError, toHubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
+import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import { taskMachine } from '../protocol/task.ts'
 import { createArtifacts } from '../work/artifacts.ts'
@@ -27,7 +28,7 @@ import { createTopics } from '../work/messages/topics.ts'
 import { createRegistry } from '../work/registry.ts'
 import { createContainers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
-import { assertImage } from '../work/sandbox/image-gate.ts'
+import { createResolveImage } from '../work/sandbox/image-gate.ts'
 import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
@@ -57,19 +58,8 @@ export function createWork(
   let entrance: { open: (session: string) => Promise<void>; close: (session: string) => void } | undefined
   let onDue: () => void = () => undefined
 
-  const resolveImage = async (name: string) => {
-    const image = await engine.inspectImage(name).catch((thrown: unknown) => {
-      modes.raise('engine_unavailable', toHubError(thrown).message)
-      return undefined
-    })
-    if (image === undefined) return undefined
-    try {
-      assertImage(name, image)
-      return { id: image.id }
-    } catch (thrown) {
-      return { refused: toHubError(thrown).message }
-    }
-  }
+  const onAway = (thrown: unknown) => modes.raise('engine_unavailable', toHubError(thrown).message)
+  const resolveImage = createResolveImage(engine, onAway)
   const registry = createRegistry({ folder: join(home, 'agents'), limitsOf: options.limitsOf }, { store, resolveImage })
   const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
   const journal = createJournal(clock)
@@ -140,6 +130,7 @@ export function createWork(
     delegation,
     journal,
     events,
+    approvals: guard.approvals,
   })
 
   function factsOf(session: SessionRow) {
@@ -240,6 +231,16 @@ export function createWork(
       } catch {
         // No mailbox or a full one: the SIGTERM that follows says the same.
       }
+    },
+    /** Questions end with the session that asked them. */
+    expireQuestions() {
+      const call = {
+        principal: hubPrincipal('approvals'),
+        operation: 'approval.expire',
+        resource: 'approvals',
+      } as const
+      if (guard.approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
+        gate.admit(call, (grant) => guard.approvals.expire(grant))
     },
     containerLogs: (container: string) => engine.logs(container, 64 * 1024),
   }

@@ -116,6 +116,11 @@ export interface AuditVerdict {
   checkpoints: number
   witness: unknown
 }
+export interface KeyView {
+  kid: string
+  state: 'active' | 'previous'
+  untilMs: number | null
+}
 export interface CheckView {
   name: string
   ok: boolean | null
@@ -127,4 +132,16 @@ export interface ArtifactView {
   size: number
   name: string
   task: string | null
+}
+
+export interface ApprovalView {
+  id: string
+  state: 'asked' | 'approved' | 'refused' | 'expired'
+  agent: string | null
+  task: string
+  session: string
+  question: string
+  answer: string
+  askedAtMs: number
+  endedAtMs: number | null
 }

@@ -4,7 +4,8 @@
  */
 import { Command, CommanderError } from 'commander'
 import { homeOf } from './cli/home.ts'
-import { COMMANDS, GROUPS, type Command as Row } from './cli/table.ts'
+import type { Command as Row } from './cli/row.ts'
+import { COMMANDS, GROUPS } from './cli/table.ts'
 import { createTerminal } from './cli/terminal.ts'
 import { clean } from './cli/text.ts'
 import { documentOf, EXIT, exitCodeOf, toProblem } from './problem.ts'

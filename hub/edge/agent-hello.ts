@@ -39,6 +39,8 @@ export function createHello(parts: { gate: Gate; tokens: Tokens; tasks: Tasks })
       return row === undefined ? undefined : sessionFacts(row)
     })
     const session = tasks.session(sessionId)
+    // Once more after the await: the row may have moved on while the token was verified.
+    if (session?.generation !== claims.gen) throw unauthenticated('the session ended while the hello was on its way')
     const key = session?.publicKey ? publicKeyOf(session.publicKey) : undefined
     const signature = decodeCanonical(said.signature)
     if (session === undefined || key === undefined || signature === undefined)

@@ -57,7 +57,8 @@ export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'standing'>):
   const { id, agent, generation, authority } = session
   return {
     session,
-    principal: { kind: 'agent', id: agent, agent, session: id, generation, authority },
+    // Frozen: the same object then stands for the same authority, and decisions are remembered by it.
+    principal: Object.freeze({ kind: 'agent', id: agent, agent, session: id, generation, authority }),
     proof: {
       recheck: () => {
         const now = rows.standing(id)

@@ -78,6 +78,7 @@ export const resultBodyShape = z.strictObject({
 })
 export type ResultBody = z.output<typeof resultBodyShape>
 
+export const askBodyShape = z.strictObject({ text: z.string().min(1).max(4096) })
 export const progressBodyShape = z.strictObject({
   text: z.string().max(1000).optional(),
   done: z.int().nonnegative().optional(),

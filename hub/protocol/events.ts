@@ -5,6 +5,7 @@ export const EVENT_TYPES = [
   'hub.task.running.v1',
   'hub.task.progress.v1',
   'hub.task.log.v1',
+  'hub.task.asked.v1',
   'hub.task.completed.v1',
   'hub.session.started.v1',
   'hub.session.ended.v1',

@@ -13,6 +13,8 @@ export const typeShape = z
   .regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/, 'a message type is names joined by dots')
 /** A session id: `s` and 15 base32 characters. */
 export const sessionIdShape = z.string().regex(/^s[a-z2-7]{15}$/, 'a session id is s and 15 base32 characters')
+/** The id of an identity token (`jti`): 128 bits, base64url. */
+export const tokenIdShape = z.string().regex(/^[A-Za-z0-9_-]{22}$/, 'a token id is 22 base64url characters')
 /** Tasks, attempts, messages, decisions: UUID in lower case. */
 export const uuidShape = z
   .string()

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod'
 import { envelopeShape, folderRefShape } from './envelope.ts'
-import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './names.ts'
+import { nameShape, sessionIdShape, sha256Shape, tokenIdShape, uuidShape } from './names.ts'
 
 export type PrincipalKind = 'operator' | 'device' | 'automation' | 'contact' | 'watchdog' | 'agent' | 'hub'
 
@@ -29,6 +29,8 @@ const none = z.strictObject({})
 const page = { limit: z.coerce.number().int().min(1).max(100).default(25), cursor: z.string().max(200).optional() }
 const taskRef = z.strictObject({ id: uuidShape })
 const sessionRef = z.strictObject({ id: sessionIdShape })
+/** With a token's id only that token is refused; the session goes on with a new one. */
+const revokeShape = z.strictObject({ id: sessionIdShape, jti: tokenIdShape.optional() })
 const agentRef = z.strictObject({ name: nameShape })
 const people = ['operator', 'device', 'automation'] as const
 const owner = ['operator'] as const
@@ -73,6 +75,12 @@ const eventStreamShape = z.strictObject({
   since: z.coerce.number().int().nonnegative().default(0),
   task: uuidShape.optional(),
 })
+const approvalListShape = z.strictObject({ all: z.stringbool().default(false) })
+const approvalAnswerShape = z.strictObject({
+  id: uuidShape,
+  approve: z.boolean(),
+  text: z.string().max(4096).default(''),
+})
 const joinShape = z.strictObject({
   publicKey: z
     .string()
@@ -110,6 +118,7 @@ export const OPERATIONS = {
   'session.show': op('session.shown', 'read', people, sessionRef, get('/v1/sessions/:id')),
   'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
   'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
+  'session.revoke': op('session.revoked', 'stop', present, revokeShape, post('/v1/sessions/:id/revoke')),
   'agent.list': op('agent.listed', 'read', people, none, get('/v1/agents')),
   'agent.show': op('agent.shown', 'read', people, agentRef, get('/v1/agents/:name')),
   'agent.reload': op('agent.reloaded', 'mending', owner, none, post('/v1/agents/reload')),
@@ -120,6 +129,8 @@ export const OPERATIONS = {
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape, get('/v1/artifacts')),
   'policy.status': op('policy.shown', 'read', people, none, get('/v1/policy')),
   'policy.reload': op('policy.reloaded', 'mending', owner, none, post('/v1/policy/reload')),
+  'keys.list': op('keys.listed', 'read', owner, none, get('/v1/keys')),
+  'keys.rotate': op('keys.rotated', 'mending', owner, none, post('/v1/keys/rotate')),
   'mode.show': op('mode.shown', 'read', people, none, get('/v1/mode')),
   'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
   'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], none, post('/v1/mode/resume')),
@@ -142,6 +153,9 @@ export const OPERATIONS = {
   'task.progress': op('task.progressed', 'own', agent, envelopeShape),
   'task.log': op('task.logged', 'own', agent, envelopeShape),
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
+  'approval.list': op('approval.listed', 'read', people, approvalListShape, get('/v1/approvals')),
+  'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape, post('/v1/approvals/:id/answer')),
+  'approval.expire': op('approval.expired', 'record', hub, z.unknown()),
   'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),
   'session.reap': op('session.reaped', 'stop', ['watchdog', 'hub'], z.unknown()),
   'task.dispatch': op('task.dispatched', 'new_work', hub, z.unknown()),

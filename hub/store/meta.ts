@@ -14,6 +14,7 @@ export type MetaKey =
   | 'lease_demand'
   | 'lease_position'
   | 'dispatched_total'
+  | 'token_keys'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

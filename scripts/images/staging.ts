@@ -27,7 +27,7 @@ export function stageFolder(options: StageOptions): void {
     for (const name of readdirSync(join(folder, below)).sort()) {
       const path = join(below, name)
       const found = lstatSync(join(folder, path))
-      if (SKIPPED.test(name) || found.isSymbolicLink()) continue
+      if (SKIPPED.test(name)) continue
       if (found.isDirectory()) copy(path)
       else if (found.isFile()) {
         files += 1

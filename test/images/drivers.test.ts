@@ -103,6 +103,23 @@ say(op="result", id=9, value=heard)`)
     expect(ran.envelopes('progress')[0]?.body).toEqual({ text: 'half', done: 1, total: 2 })
   })
 
+  test('keeps the order in which the program spoke, also where the hub asks to wait, and all of it before the result', async () => {
+    let asked = 0
+    bench.hooks.judge = (_, { type }) => {
+      if (type !== 'n.0') return undefined
+      asked += 1
+      return asked === 1 ? { code: 'rate_limited', retryAfterMs: 200 } : undefined
+    }
+    const accepted: string[] = []
+    bench.hooks.onAccepted = (_, { kind, type }) => accepted.push(kind === 'result' ? kind : type)
+    const ran = await jsonLines(`
+hear()
+lines = [{"op": "publish", "topic": "t", "type": f"n.{n}"} for n in range(8)] + [{"op": "result", "value": 1}]
+sys.stdout.write("".join(json.dumps(line) + "\\n" for line in lines)); sys.stdout.flush()`)
+    expect(await value(ran)).toBe(1)
+    expect(accepted).toEqual([...Array.from({ length: 8 }, (_, n) => `n.${n}`), 'result'])
+  })
+
   test('hands over messages and takes replies to them once; an unknown one is refused', async () => {
     const ran = await jsonLines(`
 hear()

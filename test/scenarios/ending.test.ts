@@ -190,8 +190,10 @@ describe('crashes', () => {
     await expect(h.submit('crash')).rejects.toThrow('agent_unhealthy')
     expect((await h.operator('POST', '/v1/agents/crash/reset')).status).toBe(200)
     const again = await h.submit('crash')
-    expect(h.task(again).state).not.toBe('failed')
-    await h.quiet().catch(() => undefined)
+    await h.ended(again)
+    expect(h.task(again)).toMatchObject({ state: 'failed', attempts: 4 })
+    expect(h.events('hub.agent.crashed.v1')).toHaveLength(2)
+    await h.quiet()
   })
 
   test('an agent that recovers at its last restart finishes, and waits longer before each restart', async () => {

@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { createHarness, worker } from '../support/hub-harness.ts'
+import { newUuid, systemRandom } from '../../hub/base/random.ts'
+import { join as joinHub, type Transport } from '../../hub/client/agent/transport.ts'
+import { createWire } from '../../hub/client/agent/wire.ts'
+import { createHarness, forever, worker } from '../support/hub-harness.ts'
 
 test('one task walks from submit to recycled, and leaves records but no container, no socket folder and no ledger entry', async () => {
   await using h = await createHarness({
@@ -77,4 +80,41 @@ test('an agent without a row in the policy takes no task, and the refusal is in 
   expect(refused).toHaveLength(2)
   expect(refused[0]?.decision_id).toMatch(/^[0-9a-f-]{36}$/)
   expect(h.hub.work.tasks.tasks({ limit: 10 })).toEqual([])
+})
+
+test('the line of the SDK joins, talks, lives through a killed hub, renews and hands in its result', async () => {
+  let line: Transport | undefined
+  await using h = await createHarness({
+    startWallMs: Date.now(),
+    agents: {
+      sdk: {
+        script: async (agent) => {
+          const { transport } = await joinHub(createWire(agent.container.socketPath), performance.now() + 5000)
+          line = transport
+          await forever(agent).catch(() => transport.close())
+        },
+      },
+    },
+  })
+  const id = await h.submit('sdk')
+  await h.until(() => line !== undefined, 'the SDK has joined', 1)
+  const send = (kind: string, body: unknown) => {
+    const envelope = Buffer.from(JSON.stringify({ id: newUuid(systemRandom, Date.now()), kind, body }))
+    return (
+      line?.call({ method: 'POST', path: '/v1/send', body: envelope, patient: true }) ?? Promise.reject(new Error())
+    )
+  }
+  await h.pumped(send('progress', { text: 'begun' }), 1)
+  expect(h.hub.work.journal.progressOf(id)).toMatchObject({ text: 'begun' })
+  let restored = 0
+  line?.onRestored(() => {
+    restored += 1
+  })
+  await h.kill()
+  const result = send('result', { outcome: 'succeeded', value: 'over the restart' })
+  await h.start()
+  await h.pumped(result, 1)
+  expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1, outcome: { value: 'over the restart' } })
+  expect(restored).toBe(1)
+  await h.quiet()
 })

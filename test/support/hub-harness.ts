@@ -85,6 +85,8 @@ export interface HarnessOptions {
   config?: Record<string, unknown>
   /** Without a lease the hub starts nothing. */
   lease?: boolean
+  /** Where the wall clock begins; the present where something signs by the machine's own clock. */
+  startWallMs?: number
 }
 
 export interface Harness {
@@ -115,7 +117,7 @@ export interface Harness {
   lease(word?: Record<string, unknown>): Promise<number>
   audit(): AuditRow[]
   events(type?: string): HubEvent[]
-  /** Moves time in small steps until the check holds; throws after five real seconds. */
+  /** Moves time in small steps until the check holds; throws after fifteen real seconds. */
   until(check: () => unknown, what?: string, stepMs?: number): Promise<void>
   /** Until the tasks are in an end state. */
   ended(...tasks: string[]): Promise<void>
@@ -135,7 +137,7 @@ export interface Harness {
 
 const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
 const never = () => new Promise<never>(() => undefined)
-const REAL_MS_MAX = 5000
+const REAL_MS_MAX = 15_000
 const BUNDLE = fileURLToPath(new URL('../../policies', import.meta.url))
 
 /** The engine as one run of the hub sees it: when that run is dead, nothing is answered any more. */
@@ -181,7 +183,7 @@ function engineOfRun(engine: FakeEngine) {
 export async function createHarness(options: HarnessOptions): Promise<Harness> {
   const home = mkdtempSync(join(tmpdir(), 'h-'))
   const instance = 'test-instance'
-  const clock = createFakeClock()
+  const clock = createFakeClock(options.startWallMs)
   const engine = createFakeEngine({ clock })
   const started: TestAgent[] = []
   const complaints: Harness['complaints'] = []
@@ -318,7 +320,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
         open = false
       })
       settled.catch(() => undefined)
-      const giveUpAt = performance.now() + 2 * REAL_MS_MAX
+      const giveUpAt = performance.now() + REAL_MS_MAX
       while (open) {
         await tick()
         if (!open) break
@@ -379,7 +381,12 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       rmSync(home, { recursive: true, force: true })
     },
   }
-  await harness.start(options.lease ?? true)
+  try {
+    await harness.start(options.lease ?? true)
+  } catch (thrown) {
+    rmSync(home, { recursive: true, force: true })
+    throw thrown
+  }
   return harness
 }
 

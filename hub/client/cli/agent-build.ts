@@ -30,10 +30,9 @@ export function buildImage(context: Context, { folder, card }: AgentFolder, imag
     execFile(process.execPath, argv, { timeout: BUILD_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
       if (error === null) resolve(JSON.parse(stdout) as BuiltImage)
       else {
-        const why = stderr.trimEnd().split('\n').at(-1)?.replace('build-agent: ', '')
-        reject(
-          new Problem('image_missing', 'refused', `${card.name} was not built: ${why ?? error.message}`, 'mend it'),
-        )
+        const own = stderr.split('\n').findLast((line) => line.startsWith('build-agent: '))
+        const why = own?.slice('build-agent: '.length) ?? error.message
+        reject(new Problem('image_missing', 'refused', `${card.name} was not built: ${why}`, 'mend it'))
       }
     })
   })

@@ -52,8 +52,10 @@ async function narrate(context: Context, task: string, copy: DevCopy, signal: Ab
   }
 }
 
-/** One task to its end; the signal cancels it. */
+/** One task of what is in the folder now, to its end; the signal cancels it. */
 async function runOnce(context: Context, copy: DevCopy, options: Options, stop: AbortSignal): Promise<number> {
+  await copy.place()
+  if (stop.aborted) return INTERRUPTED
   const task = await submitTask(context, copy.dev, options)
   context.terminal.note(`task ${task.id} of ${copy.dev}`)
   const listening = new AbortController()
@@ -69,7 +71,7 @@ async function runOnce(context: Context, copy: DevCopy, options: Options, stop: 
     const [, mend] = refusalText({ ...error, what: '' }, copy)
     const code = showOutcome(context, ended)
     if (code === EXIT.refused && mend !== undefined) context.terminal.note(mend)
-    return code
+    return stop.aborted ? INTERRUPTED : code
   } finally {
     stop.removeEventListener('abort', cancel)
     listening.abort()
@@ -98,7 +100,6 @@ async function watchFolder(context: Context, copy: DevCopy, folder: string, opti
   let code: number = EXIT.done
   while (!stop.aborted) {
     try {
-      await copy.place()
       code = await runOnce(context, copy, options, stop)
     } catch (error) {
       const problem = toProblem(error)
@@ -118,6 +119,7 @@ export const tryOut: Run = async (context, [named = ''], options) => {
   if (options.watch === true && folder === undefined) {
     throw usage('--watch needs the folder', 'name the folder of the agent')
   }
+  if (options.watch === true && options.input === '-') throw usage('--watch cannot read stdin again', 'name a file')
   const copy = createDevCopy(context, () => openSubject(context.home, named))
   const stopping = new AbortController()
   const stop = () => {
@@ -127,12 +129,9 @@ export const tryOut: Run = async (context, [named = ''], options) => {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.on(signal, stop)
   try {
-    if (options.watch === true && folder !== undefined) {
-      return await watchFolder(context, copy, folder, options, stopping.signal)
-    }
-    await copy.place()
-    const code = stopping.signal.aborted ? INTERRUPTED : await runOnce(context, copy, options, stopping.signal)
-    return stopping.signal.aborted ? INTERRUPTED : code
+    const watched = options.watch === true ? folder : undefined
+    if (watched === undefined) return await runOnce(context, copy, options, stopping.signal)
+    return await watchFolder(context, copy, watched, options, stopping.signal)
   } finally {
     await copy.remove()
     for (const signal of signals) process.off(signal, stop)

@@ -18,7 +18,7 @@ const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
     agents.map((each) => [
       each.name,
       stateCell(each),
-      each.driver,
+      each.shell ? `${each.driver} (shell)` : each.driver,
       String(each.sessions),
       String(each.restarts),
       each.capabilities.join(','),

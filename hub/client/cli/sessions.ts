@@ -85,3 +85,23 @@ export const logs: Run = async ({ hub, json, terminal }, [id = '']) => {
   else if (answer.text !== '') terminal.out(cleanLines(answer.text.replace(/\n$/, '')))
   return EXIT.done
 }
+
+/** The id of a token given whole, as it was found somewhere; anything else is taken for the id itself. */
+function tokenId(text: string): string {
+  const payload = text.split('.')[1]
+  if (payload === undefined) return text
+  try {
+    return String((JSON.parse(Buffer.from(payload, 'base64url').toString()) as { jti?: unknown }).jti)
+  } catch {
+    throw usage('--token: this is no token')
+  }
+}
+
+/** Ends a session that is not to be trusted, or only one of its tokens. */
+export const revoke: Run = async ({ hub, json, terminal }, [id = ''], { token }) => {
+  const jti = token === undefined ? undefined : tokenId(String(token))
+  const answer = await hub.call('session.revoke', given({ id, jti }))
+  if (json) terminal.json(answer)
+  else terminal.out(jti === undefined ? `${id} revoked` : `the token ${jti} of ${id} is refused from now on`)
+  return EXIT.done
+}

@@ -1,5 +1,6 @@
 /** Operations on tasks and sessions. */
 import { HubError } from '../../base/errors.ts'
+import type { DenyList } from '../../guard/identity/deny-list.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
@@ -17,9 +18,12 @@ export function taskHandlers(
     dispatcher: Dispatcher
     artifacts: Artifacts
     containerLogs: (session: string) => Promise<string>
+    denyList: DenyList
+    /** Ends its fast session, which was opened by a token; the socket stays until the container is gone. */
+    cutFrames: (session: string) => void
   },
 ): Handlers {
-  const { tasks, dispatcher, artifacts, journal, containerLogs } = parts
+  const { tasks, dispatcher, artifacts, journal, containerLogs, denyList, cutFrames } = parts
   const view = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
@@ -141,6 +145,28 @@ export function taskHandlers(
         if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'operator')
       },
       after: (_result, { id }) => ({ session: sessionView(theSession(id), parts) }),
+    }),
+    'session.revoke': stopHandler({
+      resource: sessionResource,
+      effect: (grant, { id, jti }: Ref & { jti?: string }) => {
+        const session = theSession(id)
+        if (session.state === 'recycled') throw new HubError('already_resolved', 'the session has ended')
+        if (jti !== undefined) {
+          denyList.deny(grant, jti)
+          return { auditEffect: `token:${jti}` }
+        }
+        const end = {
+          state: 'failed',
+          error: { code: 'forbidden', detail: 'its session was revoked by the operator' },
+        } as const
+        // The generation rises with it: every token of this session ends here, whatever is still on its way.
+        if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'security')
+        return { auditEffect: 'every token of the session' }
+      },
+      after: (_result, { id }) => {
+        cutFrames(id)
+        return { session: sessionView(theSession(id), parts) }
+      },
     }),
   }
 }

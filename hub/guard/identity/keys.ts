@@ -13,14 +13,17 @@ export interface SigningKey {
   publicKey: KeyObject
 }
 
+/** Those read once at start; the token keys have a ring of their own (key-ring.ts). */
 export interface HubKeys {
-  token: SigningKey
   checkpoint: SigningKey
   /** 32 bytes shared with the watchdog. */
   watchdog: Buffer
 }
 
-const pem = (key: KeyObject) => key.export({ type: key.type === 'private' ? 'pkcs8' : 'spki', format: 'pem' }) as string
+export const pem = (key: KeyObject): string =>
+  key.export({ type: key.type === 'private' ? 'pkcs8' : 'spki', format: 'pem' }) as string
+
+export const kidOf = (publicKey: KeyObject): string => digestOf('hub-key-v1', pem(publicKey)).slice(0, 16)
 
 /** Writes the keys that are missing into `folder`; keys that exist are left as they are. */
 export function createKeyFiles(folder: string, random: Random): void {
@@ -44,20 +47,19 @@ export function readKeys(folder: string): HubKeys {
   if (!/^[0-9a-f]{64}$/.test(watchdog))
     throw new HubError('config_invalid', `${join(folder, 'watchdog.key')} is not 64 hex characters`)
   return {
-    token: signingKey(folder, 'token'),
-    checkpoint: signingKey(folder, 'checkpoint'),
+    checkpoint: readSigningKey(join(folder, 'checkpoint.key')),
     watchdog: Buffer.from(watchdog, 'hex'),
   }
 }
 
-function signingKey(folder: string, name: string): SigningKey {
-  const path = join(folder, `${name}.key`)
+/** Throws `config_invalid` naming the file that is missing, open to others or no Ed25519 key. */
+export function readSigningKey(path: string): SigningKey {
   const text = readPrivate(path)
   try {
     const privateKey = createPrivateKey(text)
     if (privateKey.asymmetricKeyType !== 'ed25519') throw new Error(`it is ${privateKey.asymmetricKeyType}`)
     const publicKey = createPublicKey(privateKey)
-    return { kid: digestOf('hub-key-v1', pem(publicKey)).slice(0, 16), privateKey, publicKey }
+    return { kid: kidOf(publicKey), privateKey, publicKey }
   } catch (thrown) {
     throw new HubError('config_invalid', `${path} is not an Ed25519 key: ${(thrown as Error).message}`, {
       cause: thrown,

@@ -2,14 +2,14 @@
  * Identity tokens: compact JWS, EdDSA, `agent+jwt` (protocol.md section 2, RFC 8725). The hub is the only issuer.
  * Every refusal is one constant `unauthenticated`; the true reason goes to the audit log only.
  */
-import { createHash } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { compactVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newNonce, type Random } from '../../base/random.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
-import { nameShape, sessionIdShape, uuidShape } from '../../protocol/names.ts'
+import { nameShape, sessionIdShape, tokenIdShape, uuidShape } from '../../protocol/names.ts'
 import { decodeCanonical } from './base64url.ts'
 import type { SigningKey } from './keys.ts'
 import { CLOCK_SKEW_MS } from './nonces.ts'
@@ -24,7 +24,7 @@ const claimsShape = z.strictObject({
   iss: z.string(),
   aud: z.literal(AUDIENCE),
   sub: z.string(),
-  jti: z.string().regex(/^[A-Za-z0-9_-]{22}$/),
+  jti: tokenIdShape,
   iat: instant,
   nbf: instant,
   exp: instant,
@@ -69,14 +69,13 @@ export const unauthenticated = (reason: string): HubError => new HubError('unaut
 
 export function createTokens(parts: {
   instance: string
-  active: SigningKey
-  previous?: SigningKey
+  /** The key that signs now, and the public key of an id while it verifies. */
+  keys: { active(): SigningKey; find(kid: string): KeyObject | undefined }
   clock: Clock
   random: Random
   denied: (jti: string) => boolean
 }): Tokens {
-  const { instance, active, previous, clock, random, denied } = parts
-  const keys = new Map([active, ...(previous === undefined ? [] : [previous])].map((key) => [key.kid, key.publicKey]))
+  const { instance, keys, clock, random, denied } = parts
 
   return {
     async mint(facts) {
@@ -99,15 +98,15 @@ export function createTokens(parts: {
         dlg: facts.depthLeft,
         cnf: { jkt: thumbprint(facts.publicKey) },
       }
-      const token = await new SignJWT(claims)
-        .setProtectedHeader({ alg: 'EdDSA', typ: TYPE, kid: active.kid })
-        .sign(active.privateKey)
+      // Taken once: a rotation while this is signed must not put one key's id beside the other's signature.
+      const { kid, privateKey } = keys.active()
+      const token = await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', typ: TYPE, kid }).sign(privateKey)
       return { token, expiresAtMs: exp * 1000 }
     },
 
     async verify(token, socketSession, factsOf) {
       const header = readHeader(token)
-      const key = keys.get(header.kid)
+      const key = keys.find(header.kid)
       if (key === undefined) throw unauthenticated('the token names an unknown key')
       const payload = await compactVerify(token, key, { algorithms: ['EdDSA'] }).then(
         (verified) => verified.payload,

@@ -67,6 +67,24 @@ export function createReaper(
     gate.admitStop(resourceOf(session.id), (grant) => tasks.stop(grant, session.task, end, 'ttl'))
   }
 
+  /** A store that cannot write must not keep a session past its TTL: its container is stopped all the same (I4, I6). */
+  function expireOrStop(session: SessionRow): void {
+    try {
+      expire(session)
+    } catch (thrown) {
+      log.error(
+        { session: session.id, reason: toHubError(thrown).reason },
+        'an expired session could not be written down; its container is stopped',
+      )
+      const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
+      const work = containers.recycle(grant, session.containerId ?? session.containerName, { graceMs: STOP_GRACE_MS })
+      busy.set(
+        session.id,
+        work.then(() => void busy.delete(session.id)),
+      )
+    }
+  }
+
   async function recycle(session: SessionRow): Promise<void> {
     const farewell =
       session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
@@ -119,7 +137,7 @@ export function createReaper(
     round() {
       for (const session of tasks.sessionsOpen()) {
         if (session.state === 'recycling') beginRecycling(session)
-        else if (leftMs(session.expiresBoot, clock) === 0) expire(session)
+        else if (leftMs(session.expiresBoot, clock) === 0 && !busy.has(session.id)) expireOrStop(session)
       }
     },
     async reconcile() {

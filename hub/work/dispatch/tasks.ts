@@ -51,6 +51,9 @@ export interface Tasks extends TaskRows {
   joined(grant: Grant, session: string, publicKey: string): void
   /** The agent's own result: the attempt settles, the task ends, the session is to be recycled. */
   settled(grant: Grant, session: string, outcome: TaskOutcome): void
+  /** It waits for a person: working -> input_required, and back. No step if it is there already. */
+  waiting(grant: Grant, session: string): void
+  resumed(grant: Grant, session: string): void
   /** The attempt is lost; `next` says what becomes of the task. */
   lost(grant: Grant, session: string, facts: LossFacts, next: AfterLoss): void
   /** A queued task that can never start. */
@@ -173,6 +176,17 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
       endTask(theTask(session.task), { state: outcome.outcome, outcome })
     },
 
+    waiting(grant, id) {
+      assertGrant(grant, 'task.ask')
+      const session = theSession(id)
+      if (session.state !== 'input_required') moveSession(session, 'input_required')
+    },
+    resumed(grant, id) {
+      assertGrant(grant, 'approval.answer')
+      const session = theSession(id)
+      if (session.state === 'input_required') moveSession(session, 'working')
+    },
+
     lost(grant, id, facts, next) {
       assertGrant(grant, 'session.observe')
       const session = theSession(id)
@@ -200,7 +214,7 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
     },
 
     stop(grant, id, end, reason) {
-      assertStopGrant(grant, 'task.cancel', 'session.stop', 'session.reap', 'hub.shutdown')
+      assertStopGrant(grant, 'task.cancel', 'session.stop', 'session.revoke', 'session.reap', 'hub.shutdown')
       stopTask(theTask(id), end, reason)
     },
 

@@ -11,7 +11,9 @@ import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Events } from '../../guard/events.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
+import type { Approvals } from '../../guard/operator/approvals.ts'
 import {
+  askBodyShape,
   type Delivery,
   type Envelope,
   logBodyShape,
@@ -61,8 +63,10 @@ export function createRouter(parts: {
   delegation: Delegation
   journal: Journal
   events: Events
+  approvals: Approvals
 }): Router {
-  const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events } = parts
+  const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events, approvals } =
+    parts
 
   const deliveryOf = (
     sender: SessionRow,
@@ -156,11 +160,13 @@ export function createRouter(parts: {
         journal.log(sender.task, line)
         events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, ...line })
       })
-    } else
-      throw new HubError(
-        'unsupported_mode',
-        'questions to a person are not answered by this version; finish without asking',
-      )
+    } else {
+      const { text } = parseShape(askBodyShape, envelope.body, 'body')
+      const { id, state } = approvals.ask(grant, { task: sender.task, session: sender.id, askId: envelope.id, text })
+      if (state !== 'asked') return
+      tasks.waiting(grant, sender.id)
+      store.afterCommit(() => events.publish('hub.task.asked.v1', subject, { agent: sender.agent, approval: id, text }))
+    }
   }
 
   return {

@@ -1,5 +1,6 @@
 /** Which images may be registered (T50): by local id, and none whose own settings the engine would merge into a container. */
-import { HubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Engine } from './engine.ts'
 import type { ImageFact } from './engine-answers.ts'
 
 /** Throws `image_refused`, naming what stands in the way. User, entrypoint, command and workdir are set by the hub and do not matter. */
@@ -14,4 +15,21 @@ export function assertImage(name: string, image: ImageFact): void {
   if (found.length === 0) return
   const what = found.map(([word, values]) => `${word} (${[...(values ?? [])].slice(0, 3).join(', ')})`).join(', ')
   throw new HubError('image_refused', `${name} carries ${what}; build it from scratch without them (images/README.md)`)
+}
+
+/** From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears of a silent engine. */
+export function createResolveImage(engine: Engine, onAway: (thrown: unknown) => void) {
+  return async (name: string): Promise<{ id: string } | { refused: string } | undefined> => {
+    const image = await engine.inspectImage(name).catch((thrown: unknown) => {
+      onAway(thrown)
+      return undefined
+    })
+    if (image === undefined) return undefined
+    try {
+      assertImage(name, image)
+      return { id: image.id }
+    } catch (thrown) {
+      return { refused: toHubError(thrown).message }
+    }
+  }
 }

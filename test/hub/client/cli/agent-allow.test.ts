@@ -71,6 +71,17 @@ describe('hub agent allow', () => {
     expect(git('show', 'HEAD:data.json')).toBe(BEFORE)
   })
 
+  test('writes nothing over what somebody else has written since it was shown', async () => {
+    const theirs = '{ "agents": {} }\n'
+    hub.on('GET /v1/policy', () => {
+      writeFileSync(file, theirs)
+      return { body: {} }
+    })
+    const { code, stderr } = await runHub(home, ['agent', 'allow', 'a', '--yes'])
+    expect(stderr).toContain('has changed meanwhile')
+    expect([code, readFileSync(file, 'utf8'), reloads()]).toEqual([3, theirs, 0])
+  })
+
   test('with no hub there nothing is written', async () => {
     await hub.close()
     const { code } = await runHub(home, ['agent', 'allow', 'a', '--yes'])

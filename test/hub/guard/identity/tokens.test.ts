@@ -17,8 +17,10 @@ const denied = new Set<string>()
 
 const tokens = createTokens({
   instance: INSTANCE,
-  active,
-  previous,
+  keys: {
+    active: () => active,
+    find: (kid) => [active, previous].find((key) => key.kid === kid)?.publicKey,
+  },
   clock,
   random: createSeededRandom('tokens'),
   denied: (jti) => denied.has(jti),
@@ -443,6 +445,14 @@ describe('sockets and tokens (T8)', () => {
       `SPIFFE${String(CLAIMS.sub).slice(6)}`,
     ])
       expect(await reasonOf(withClaims({ sub }))).toContain('another session')
+  })
+
+  it('do not agree by a subject of this socket over another session of the same agent', async () => {
+    const [mine = '', other = ''] = sessions
+    const owner = read((await tokens.mint(all[0] ?? FACTS)).token.split('.')[1] ?? '')
+    const bent = forge(HEADER, { ...owner, sub: `spiffe://test-hub/agent/reader/${other}` })
+    expect(await reasonOf(bent, other, known)).toContain('another session')
+    expect(await reasonOf(bent, mine, known)).toContain('another session')
   })
 
   it('do not agree on a token that is on the deny list', async () => {

@@ -1,0 +1,40 @@
+/** `hub approval list`, `hub approve`, `hub reject`: questions of agents that wait for a person. */
+import type { ApprovalView } from '../answers.ts'
+import { EXIT } from '../problem.ts'
+import { type Run, showList } from './context.ts'
+import { clean, columns, instantText, type Paint } from './text.ts'
+
+const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): string =>
+  columns(
+    ['ID', 'STATE', 'AGENT', 'ASKED', 'QUESTION', 'ANSWER'],
+    rows.map(({ id, state, agent, askedAtMs, question, answer }) => [
+      id,
+      { text: state, style: state === 'asked' ? 'yellow' : 'dim' },
+      agent ?? '',
+      instantText(askedAtMs, nowMs),
+      clean(question),
+      clean(answer),
+    ]),
+    paint,
+  )
+
+export const approvalList: Run = async (context, _, options) => {
+  const { approvals } = (await context.hub.call('approval.list', { all: String(options.all === true) })) as {
+    approvals: ApprovalView[]
+  }
+  const show = (rows: readonly ApprovalView[]) => table(rows, Date.now(), context.terminal.paint)
+  showList(context, approvals, { empty: 'nobody waits for an answer', table: show })
+  return EXIT.done
+}
+
+const answer =
+  (approve: boolean): Run =>
+  async ({ hub, json, terminal }, [id = ''], options) => {
+    const text = typeof options.text === 'string' ? options.text : ''
+    const { approval } = (await hub.call('approval.answer', { id, approve, text })) as { approval: ApprovalView }
+    if (json) terminal.json(approval)
+    else terminal.out(`${approval.state}; the agent has been told`)
+    return EXIT.done
+  }
+export const approve = answer(true)
+export const reject = answer(false)

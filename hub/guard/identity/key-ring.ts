@@ -1,0 +1,146 @@
+/**
+ * The token keys: one that signs, and those before it, which verify until the last token they signed has ended (T14).
+ *
+ * K1. Which key is active, and what may still verify, is said by the database, in the transaction that records the rotation. The key
+ *     file follows the commit: until it is in place the new key stands beside it as `token.next.key`, and start-up finishes the move.
+ * K2. A key file the database does not name stops the start: an old one that was put back would verify tokens of long ago.
+ * K3. Of a key that was rotated out only the public part is kept; nothing can be signed with it again.
+ */
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import type { Store } from '../../store/database.ts'
+import type { Meta } from '../../store/meta.ts'
+import { assertGrant, type Grant } from '../grant.ts'
+import { kidOf, pem, readSigningKey, type SigningKey } from './keys.ts'
+import { CLOCK_SKEW_MS } from './nonces.ts'
+import { TOKEN_LIFE_MS } from './tokens.ts'
+
+/** How long a key verifies after it has stopped signing: the longest token, and the skew it is forgiven. */
+export const OVERLAP_MS = TOKEN_LIFE_MS + CLOCK_SKEW_MS
+/** More rotations than this within one overlap are refused. */
+export const PREVIOUS_MAX = 128
+
+export interface KeyView {
+  kid: string
+  state: 'active' | 'previous'
+  /** Epoch milliseconds until which it verifies; null for the one that signs. */
+  untilMs: number | null
+}
+
+export interface KeyRing {
+  /** The key that signs now. */
+  active(): SigningKey
+  /** The public key of this id while it verifies. */
+  find(kid: string): KeyObject | undefined
+  list(): KeyView[]
+  /** Makes a new active key; the one before verifies for `OVERLAP_MS`. In a transaction. Throws `rate_limited` after 128 within one overlap. */
+  rotate(grant: Grant): KeyView[]
+}
+
+const kidShape = z.string().regex(/^[0-9a-f]{16}$/)
+const standShape = z.strictObject({
+  active: kidShape,
+  previous: z.array(z.strictObject({ kid: kidShape, untilMs: z.int(), publicKey: z.string() })).max(PREVIOUS_MAX),
+})
+type Stand = z.output<typeof standShape>
+
+/** Reads the keys; throws `config_invalid` when the key file is missing, open to others, or not the active one. */
+export function createKeyRing(options: { folder: string }, parts: { store: Store; meta: Meta; clock: Clock }): KeyRing {
+  const { folder } = options
+  const { store, meta, clock } = parts
+  const activePath = join(folder, 'token.key')
+  const nextPath = join(folder, 'token.next.key')
+
+  let stand: Stand
+  let signing: SigningKey
+  let verifying: Map<string, { key: KeyObject; untilMs: number }>
+  const take = (next: Stand, key: SigningKey) => {
+    stand = next
+    signing = key
+    verifying = new Map(
+      next.previous.map(({ kid, untilMs, publicKey }) => [kid, { key: createPublicKey(publicKey), untilMs }]),
+    )
+  }
+  const view = ({ active, previous }: Stand): KeyView[] => [
+    { kid: active, state: 'active', untilMs: null },
+    ...previous.map(({ kid, untilMs }) => ({ kid, state: 'previous', untilMs }) as const).reverse(),
+  ]
+  /** Those that verify at this moment, oldest first. */
+  const standing = () => stand.previous.filter(({ untilMs }) => untilMs > clock.wallMs())
+
+  function open(): void {
+    const said = meta.get('token_keys')
+    const known = said === undefined ? undefined : standShape.parse(JSON.parse(said))
+    if (existsSync(nextPath)) {
+      // A rotation was cut: after its commit the new key takes its place now, before it the old one goes on.
+      if (known?.active === readSigningKey(nextPath).kid) renameSync(nextPath, activePath)
+      else rmSync(nextPath)
+      syncFolder(folder)
+    }
+    const key = readSigningKey(activePath)
+    if (known !== undefined && known.active !== key.kid)
+      throw new HubError(
+        'config_invalid',
+        `${activePath} is the key ${key.kid}, but the active one is ${known.active}; put that file back, or move the home's hub.db away to begin anew`,
+      )
+    take(known ?? { active: key.kid, previous: [] }, key)
+    if (known === undefined) meta.set('token_keys', JSON.stringify(stand))
+  }
+  open()
+
+  return {
+    active: () => signing,
+    find(kid) {
+      if (kid === signing.kid) return signing.publicKey
+      const found = verifying.get(kid)
+      return found !== undefined && found.untilMs > clock.wallMs() ? found.key : undefined
+    },
+    list: () => view({ ...stand, previous: standing() }),
+    rotate(grant) {
+      assertGrant(grant, 'keys.rotate')
+      const previous = standing()
+      if (previous.length >= PREVIOUS_MAX)
+        throw new HubError('rate_limited', `${PREVIOUS_MAX} keys still verify`, {
+          facts: { retryAfterMs: (previous[0]?.untilMs ?? 0) - clock.wallMs() },
+        })
+      const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+      const key = { kid: kidOf(publicKey), privateKey, publicKey }
+      const last = { kid: signing.kid, untilMs: clock.wallMs() + OVERLAP_MS, publicKey: pem(signing.publicKey) }
+      const next: Stand = { active: key.kid, previous: [...previous, last] }
+      // Not taken back where the transaction fails: whether a commit that failed is on disk after all, only start-up can tell.
+      writeDurably(nextPath, pem(privateKey))
+      syncFolder(folder)
+      meta.set('token_keys', JSON.stringify(next))
+      store.afterCommit(() => {
+        take(next, key)
+        renameSync(nextPath, activePath)
+        syncFolder(folder)
+      })
+      return view(next)
+    },
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const file = openSync(path, 'w', 0o600)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** A rename is on disk only when its folder is. */
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+}
