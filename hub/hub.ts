@@ -14,6 +14,7 @@ import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
 import { type Config, limitsOfCard } from './config.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
+import type { Hook } from './work/messages/hooks.ts'
 import type { Engine } from './work/sandbox/engine.ts'
 import type { HostFacts } from './work/sandbox/profile.ts'
 
@@ -34,6 +35,8 @@ export interface HubOuter {
   random: Random
   log: Log
   engine: Engine
+  /** Asked around every message of an agent, in this order; see work/messages/hooks.ts. */
+  hooks?: readonly Hook[]
   /** The commit of the operator's rules, where they stand in a repository. */
   commitOf?: (path: string) => string | undefined
   /** Called when a shutdown has been answered and the process may go. */
@@ -75,7 +78,15 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     { clock, random, log, engine, guard },
   )
   const entrances = createEntrances(
-    { home, instance, version: options.version, config, watchdogKey: keys.watchdog, isWorking },
+    {
+      home,
+      instance,
+      version: options.version,
+      config,
+      watchdogKey: keys.watchdog,
+      hooks: outer.hooks ?? [],
+      isWorking,
+    },
     { clock, random, log, engine, guard, work, onExit: outer.onExit },
   )
   work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
@@ -123,9 +134,13 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const ending = new AbortController()
   async function followEngine(): Promise<void> {
     while (!ending.signal.aborted) {
-      // A hint only: what an event misses, the reconcile finds within five seconds.
+      // A hint only: what an event misses, the wait on the container hears or the reconcile finds within five seconds.
       await engine
-        .events(instance, (event) => event.action === 'die' && loops.reaper.nudge(), ending.signal)
+        .events(
+          instance,
+          ({ action, labels }) => action === 'die' && work.reaper.look(labels['hub.session'] ?? ''),
+          ending.signal,
+        )
         .catch(() => undefined)
       await clock.sleep(1000, ending.signal)
     }

@@ -12,6 +12,7 @@ import { createAgentAuth } from '../edge/agent-requests.ts'
 import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createDoctor } from '../edge/doctor.ts'
+import { createFrameHooks } from '../edge/frame-hooks.ts'
 import { createLoopbackHttp, createOperatorHttp } from '../edge/http.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
@@ -26,6 +27,7 @@ import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
+import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Guard } from './guard.ts'
 import type { Work } from './work.ts'
@@ -36,6 +38,7 @@ export interface EntranceOptions {
   version: string
   config: Config
   watchdogKey: Buffer
+  hooks: readonly Hook[]
   isWorking: () => boolean
 }
 export function createEntrances(
@@ -81,6 +84,7 @@ export function createEntrances(
       ...operatorHandlers({
         health,
         modes,
+        acceptAtWatchdog: (head) => askWatchdog(watchdogSocket, '/v1/accept-head', { head }),
         heartbeat: (note) =>
           askWatchdog(watchdogSocket, '/v1/heartbeat', { source: 'cli', ...(note === undefined ? {} : { note }) }),
         shutdown,
@@ -95,6 +99,7 @@ export function createEntrances(
     },
   })
 
+  const hooks = createHooks(options.hooks, { clock, log })
   const auth = createAgentAuth({ tasks, tokens, gate, clock })
   const send = createSend({
     gate,
@@ -127,6 +132,7 @@ export function createEntrances(
     topics: work.topics,
     artifacts,
     send,
+    hooks,
     instance,
     artifactBytesMax: config.limits.artifactBytes,
     onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
@@ -136,6 +142,7 @@ export function createEntrances(
     gate,
     hello: createHello({ gate, tokens, tasks }),
     send,
+    hooks: createFrameHooks(hooks),
     mailboxes,
     takeQuota,
     clock,

@@ -82,6 +82,14 @@ export function initHome(
   made.push(...copyCards(join(checkout, 'images'), join(home, 'agents')))
   for (const folder of ['policy', 'agents']) keepHistory(join(home, folder))
   if (!existsSync(join(home, 'watchdog', 'state'))) {
+    // A lost witness must be seen, not silently replaced by one that remembers nothing (threats.md section 9).
+    if (existsSync(join(home, 'hub.db'))) {
+      const mend = `node ${join(checkout, 'watchdog', 'main.ts')} --home ${home} --init`
+      throw new HubError(
+        'config_invalid',
+        `watchdog/state is missing although this hub was used: restore it, or begin a new witness with: ${mend}`,
+      )
+    }
     initWatchdog(home)
     made.push('watchdog/state')
   }

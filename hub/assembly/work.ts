@@ -67,7 +67,13 @@ export function createWork(
   const replies = createReplies(clock)
   const topics = createTopics()
   const outcomes = createOutcomes()
-  const quotas = createQuotas({ perSecond: limits.messages.perSecond }, clock)
+  const quotas = createQuotas(
+    {
+      perSecond: limits.messages.perSecond,
+      perSecondOf: (agent) => registry.find(agent)?.card.limits.messagesPerSecond,
+    },
+    clock,
+  )
   const sockets = createSockets({ home, uid: options.uid })
   const ledgerOptions = {
     path: join(home, 'ledger.json'),

@@ -11,6 +11,7 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import type { Artifacts } from '../work/artifacts.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
+import { type Hooks, sendFacts } from '../work/messages/hooks.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Topics } from '../work/messages/topics.ts'
 import type { Registry } from '../work/registry.ts'
@@ -39,6 +40,7 @@ export interface AgentRouteParts {
   topics: Topics
   artifacts: Artifacts
   send: Send
+  hooks: Hooks | undefined
   instance: string
   artifactBytesMax: number
   /** A second key on one socket: alarm, and the session is recycled. */
@@ -49,7 +51,7 @@ export interface AgentRouteParts {
 const EMPTY_SHA256 = sha256Hex('')
 
 export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
-  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send } = parts
+  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send, hooks } = parts
 
   const jsonBody = async ({ request }: AgentExchange) => {
     requireContentType(request, 'application/json')
@@ -142,7 +144,13 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     // A repeated message is answered without an effect; the same signed request twice is refused all the same (T9).
     reserveNonce(nonces, caller)
     exchange.admitted()
-    sendJson(exchange.response, 200, send(caller, envelope, body))
+    const sent =
+      hooks === undefined
+        ? send(caller, envelope, body)
+        : await hooks.around(sendFacts(caller.session, envelope, body.length), (refusal) =>
+            send(caller, envelope, body, refusal),
+          )
+    sendJson(exchange.response, 200, sent)
   }
 
   async function subscribe(exchange: AgentExchange): Promise<void> {

@@ -84,11 +84,14 @@ export function createDoctor(parts: {
     const missing = registry
       .list()
       .filter((agent) => agent.imageId === undefined || agent.state !== 'registered')
-      .map(({ card, state, reason }) => ({
+      .map(({ card, state, reason, imageId }) => ({
         name: `agent ${card.name}`,
         ok: false,
         detail: `${state}: ${reason}`,
-        mend: `node scripts/build-images.ts; hub agent reload; hub agent reset ${card.name}`,
+        mend:
+          imageId === undefined
+            ? 'node scripts/build-images.ts; hub agent reload'
+            : `hub task list; hub agent reset ${card.name}`,
       }))
     return [
       ...broken,

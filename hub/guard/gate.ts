@@ -16,27 +16,15 @@ import { judgeStoreFault, type Store } from '../store/database.ts'
 import type { AuditEntry } from './audit/chain.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
+import type { Call } from './call.ts'
 import { BUILT_IN, codeOfDenial, Denial } from './denial.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
 import { type Modes, permits, refusalOf } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
-import type { Principal } from './principal.ts'
 
-export interface Call {
-  readonly principal: Principal
-  readonly operation: OperationName
-  /** What it is about, for the record: `task:…`, `agent:reader`. */
-  readonly resource: string
-  /** What the rules may look at. No time and nothing random: decisions are memoised on it. */
-  readonly facts?: Readonly<Record<string, unknown>>
-  readonly payloadHash?: string
-  /** A signed request's nonce or a session's token id, burned in this transaction. */
-  readonly burn?: { scope: string; value: string; expiresAtMs: number }
-  /** Generation and socket once more, now that nothing can come in between. */
-  readonly recheck?: () => HubError | undefined
-}
+export type { Call } from './call.ts'
 
 export interface Gate {
   /** Admits the call and runs its effect; throws the HubError that refused it. Not for stopping operations. */
@@ -61,6 +49,8 @@ export interface GateParts {
   /** Hears every refusal after it was recorded, for events and counters. */
   onRefused?: (call: Call, error: HubError) => void
 }
+
+const proofOf = ({ operation, principal, resource }: Call) => ({ operation, principal, resource })
 
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
@@ -174,37 +164,45 @@ export function createGate(parts: GateParts): Gate {
       const row: Operation = OPERATIONS[call.operation]
       if (row.standing === 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
-      return inTransaction(call, () => {
-        checkFirst(call, row)
-        const decision = decide(call, row)
-        // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
-        const auditSeq = audit.head().size + 1
-        const grant = mintGrant({
-          operation: call.operation,
-          principal: call.principal,
-          resource: call.resource,
-          decisionId: decision.id,
-          narrow: decision.narrow ?? {},
-          auditSeq,
-        })
-        const result = store.savepoint(() => effect(grant))
-        if (row.standing !== 'read' || DISCLOSING.has(call.operation)) {
-          audit.append({
-            ...entryOf(call, decision),
-            outcome: 'ok',
-            reason: decision.reason,
-            effect: effectText(result),
+      const admitted = () =>
+        inTransaction(call, () => {
+          checkFirst(call, row)
+          const decision = decide(call, row)
+          // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
+          const auditSeq = audit.head().size + 1
+          const grant = mintGrant({
+            ...proofOf(call),
+            decisionId: decision.id,
+            narrow: decision.narrow ?? {},
+            auditSeq,
           })
-        }
-        return result
-      })
+          const result = store.savepoint(() => effect(grant))
+          if (row.standing !== 'read' || DISCLOSING.has(call.operation)) {
+            audit.append({
+              ...entryOf(call, decision),
+              outcome: 'ok',
+              reason: decision.reason,
+              effect: effectText(result),
+            })
+          }
+          return result
+        })
+      if (row.standing !== 'read' || DISCLOSING.has(call.operation)) return admitted()
+      try {
+        return admitted()
+      } catch (thrown) {
+        // A store that cannot be written does not blind the operator: reading changes nothing (safety.md section 1).
+        if (toHubError(thrown).code !== 'store_unavailable' || call.principal.kind !== 'operator') throw thrown
+        requireReach(call, row)
+        return effect(mintGrant({ ...proofOf(call), decisionId: 'built-in', narrow: {}, auditSeq: 0 }))
+      }
     },
 
     admitStop(call, effect) {
       const row: Operation = OPERATIONS[call.operation]
       if (row.standing !== 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} does not stop; it takes admit` })
-      const grant = mintStopGrant({ operation: call.operation, principal: call.principal, resource: call.resource })
+      const grant = mintStopGrant(proofOf(call))
       try {
         return inTransaction(call, () => {
           checkFirst(call, row)

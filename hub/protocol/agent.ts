@@ -45,6 +45,8 @@ const limitsShape = z.strictObject({
   openFiles: z.int().positive().optional(),
   /** Sessions of this agent at once. */
   sessions: z.int().positive().max(256).optional(),
+  /** Of one session and of all of them together; only lowers what is configured. */
+  messagesPerSecond: z.int().positive().max(50_000).optional(),
 })
 
 const schemaPath = z

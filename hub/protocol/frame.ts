@@ -22,6 +22,16 @@ export const FRAME_TYPES = {
   /** Hub to agent: one delivery. */
   delivery: 17,
 } as const
+/** Why the hub closes a session; anything else is a lost link. */
+export const CLOSE_CODES = {
+  /** Too old, too many frames, or another opening took its place: open a new one at once. */
+  rekey: 4001,
+  unauthenticated: 4401,
+  sequence_broken: 4409,
+  ended: 4410,
+  /** What was not acknowledged could not be committed; later, the same again. */
+  unavailable: 4503,
+} as const
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES]
 export type Direction = 'agent-to-hub' | 'hub-to-agent'
 

@@ -60,6 +60,7 @@ const artifactRef = z.strictObject({ sha256: sha256Shape })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
 const artifactListShape = z.strictObject({ task: uuidShape.optional() })
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
+const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
 const shutdownShape = z.strictObject({
   drain: z.boolean().default(false),
@@ -133,7 +134,7 @@ export const OPERATIONS = {
   'keys.rotate': op('keys.rotated', 'mending', owner, none, post('/v1/keys/rotate')),
   'mode.show': op('mode.shown', 'read', people, none, get('/v1/mode')),
   'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
-  'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], none, post('/v1/mode/resume')),
+  'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], resumeShape, post('/v1/mode/resume')),
   'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape, post('/v1/heartbeat')),
   'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),

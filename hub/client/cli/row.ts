@@ -2,7 +2,7 @@
 import type { Run } from './context.ts'
 
 /** `many`: may be given again and again, one value each; a variadic one would swallow the argument behind it. */
-type Flag = readonly [flags: string, text: string, many?: 'many']
+export type Flag = readonly [flags: string, text: string, many?: 'many']
 export interface Command {
   /** `task list`: at most two words. */
   words: string

@@ -38,7 +38,12 @@ export const COMMANDS: readonly Command[] = [
     flags: [['--reason <text>', 'goes into the audit log']],
     load: async () => (await import('./presence.ts')).safeMode,
   },
-  { words: 'resume', text: 'end what you asked to be safe', load: async () => (await import('./presence.ts')).resume },
+  {
+    words: 'resume',
+    text: 'end what you asked to be safe',
+    flags: [['--accept-head <hash>', 'after a witness mismatch: the audit head you accept']],
+    load: async () => (await import('./presence.ts')).resume,
+  },
   {
     words: 'shutdown',
     text: 'stop every agent and end the hub; the watchdog stays',

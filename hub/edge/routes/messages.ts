@@ -16,7 +16,8 @@ export interface Sent {
   delivered?: number
   refused?: number
 }
-export type Send = (caller: AgentCaller, envelope: Envelope, raw: Buffer) => Sent
+/** `refusal` is what a hook said of it: recorded and thrown like any other. */
+export type Send = (caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal?: HubError) => Sent
 
 /** Refusals that no repeat of the same envelope can change. */
 const FINAL = new Set([
@@ -75,7 +76,7 @@ export function createSend(parts: {
     return { delivered, refused: addressed.length - delivered }
   }
 
-  return (caller, envelope, raw) => {
+  return (caller, envelope, raw, refusal) => {
     const { session, principal, proof } = caller
     const payloadHash = sha256Hex(raw)
     const refuse = (error: HubError) => {
@@ -85,6 +86,7 @@ export function createSend(parts: {
       )
       return error
     }
+    if (refusal !== undefined) throw refuse(refusal)
     const known = outcomes.recall(session.id, envelope.id)
     // A repeated delegation goes through: it is unique by its row, and its answer may be due again.
     if (known !== undefined && envelope.kind !== 'delegate') {

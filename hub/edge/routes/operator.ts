@@ -47,17 +47,21 @@ export function createHealth(parts: HealthParts) {
   }
 }
 
+/** What the operator has asked for, or the contact has done, ends by the operator's plain word. */
+const BY_HAND = ['operator_request', 'emergency_stop'] as const
+
 export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
   heartbeat: (note: string | undefined) => Promise<unknown>
+  acceptAtWatchdog: (head: string) => Promise<unknown>
   shutdown: (
     grant: StopGrant,
     request: { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' },
   ) => Promise<StopReport>
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, heartbeat, shutdown, doctor } = parts
+  const { health, modes, heartbeat, acceptAtWatchdog, shutdown, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -70,20 +74,27 @@ export function operatorHandlers(parts: {
     }),
     'mode.resume': handler({
       resource: () => 'hub',
-      effect: () => {
-        const ended = (['operator_request', 'emergency_stop'] as const).filter((name) => modes.has(name))
+      effect: (_grant, { acceptHead }: { acceptHead?: string }) => {
+        // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit.
+        if (acceptHead !== undefined && acceptHead !== health().auditHead)
+          throw new HubError('conflict', 'that is not the head of the audit log; see `hub audit verify`')
+        const endable = [...BY_HAND, ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const))]
+        const ended = endable.filter((name) => modes.has(name))
         if (ended.length === 0) {
           const others = modes.active().map(({ name, endsBy }) => `${name} ends by ${endsBy}`)
-          throw new HubError(
-            'conflict',
+          const why =
             others.length === 0
               ? 'the hub is normal; there is nothing to resume from'
-              : `this cannot be resumed by hand: ${others.join('; ')}`,
-          )
+              : `this cannot be resumed by hand: ${others.join('; ')}`
+          throw new HubError('conflict', why)
         }
         for (const name of ended) modes.clear(name)
+        return ended
       },
-      after: health,
+      after: async (ended, { acceptHead }) => {
+        if (acceptHead !== undefined && ended.includes('witness_mismatch')) await acceptAtWatchdog(acceptHead)
+        return health()
+      },
     }),
     'operator.heartbeat': handler({
       resource: () => 'operator',

@@ -29,14 +29,19 @@ export interface OpenedSession {
   isSpent(): boolean
 }
 
-export function createOpenedSession(parts: { random: Random; clock: Clock }): OpenedSession {
-  const { random, clock } = parts
+export function createOpenedSession(parts: {
+  random: Random
+  clock: Clock
+  framesMax?: number
+  lifeMs?: number
+}): OpenedSession {
+  const { random, clock, framesMax = FRAMES_PER_SESSION_MAX, lifeMs = SESSION_LIFE_MS } = parts
   const bytes = random.bytes(32)
   const secret = bytes.toString('base64url')
   const incoming: KeyObject = directionKey(bytes, 'agent-to-hub')
   const outgoing: KeyObject = directionKey(bytes, 'hub-to-agent')
   scrub(bytes)
-  const endsAtMs = clock.bootMs() + SESSION_LIFE_MS
+  const endsAtMs = clock.bootMs() + lifeMs
   let received = 0
   let sent = 0
   return {
@@ -52,6 +57,6 @@ export function createOpenedSession(parts: { random: Random; clock: Clock }): Op
       sent += 1
       return sealFrame(outgoing, 'hub-to-agent', type, sent, text)
     },
-    isSpent: () => received >= FRAMES_PER_SESSION_MAX || sent >= FRAMES_PER_SESSION_MAX || clock.bootMs() >= endsAtMs,
+    isSpent: () => received >= framesMax || sent >= framesMax || clock.bootMs() >= endsAtMs,
   }
 }

@@ -28,6 +28,8 @@ export interface Reaper {
   round(): void
   /** Compares rows with the engine's containers: ends what the engine ended, removes what belongs to nobody. */
   reconcile(): Promise<void>
+  /** The engine says that the container of this session has ended: looked at now, not at the next reconcile (T12). */
+  look(session: string): void
   /** Resolves when nothing is being recycled. */
   idle(): Promise<void>
   /** How each session's container went, for the sessions recycled by this process. */
@@ -162,6 +164,11 @@ export function createReaper(
         ({ name, createdAtMs }) => !ours.has(name) && clock.wallMs() - createdAtMs > ORPHAN_AGE_MS,
       )
       await Promise.all(orphans.map(removeOrphan))
+    },
+    look(id) {
+      const session = tasks.session(id)
+      if (session === undefined || session.containerId === null || launcher.isLaunching(id)) return
+      if (session.state !== 'recycling' && session.state !== 'recycled') launcher.collect(id, session.containerId)
     },
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())

@@ -1,4 +1,4 @@
-/** A token bucket per session and per agent (S1-41, T65): `perSecond` with a burst of twice that. */
+/** A token bucket per session and per agent (S1-41, T65): so many messages a second, with a burst of twice that. A card only lowers. */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 
@@ -9,33 +9,51 @@ export interface Quotas {
 }
 
 interface Bucket {
+  perSecond: number
   level: number
   atMs: number
 }
 
-export function createQuotas(options: { perSecond: number }, clock: Clock): Quotas {
-  const { perSecond } = options
-  const buckets = new Map<string, Bucket>()
-  const levelNow = (bucket: Bucket, nowMs: number) =>
-    Math.min(perSecond * 2, bucket.level + ((nowMs - bucket.atMs) / 1000) * perSecond)
+export function createQuotas(
+  options: { perSecond: number; perSecondOf?: (agent: string) => number | undefined },
+  clock: Clock,
+): Quotas {
+  const sessions = new Map<string, Bucket>()
+  const agents = new Map<string, Bucket>()
+
+  function fill(bucket: Bucket, nowMs: number): void {
+    const { perSecond, level, atMs } = bucket
+    bucket.level = Math.min(perSecond * 2, level + ((nowMs - atMs) / 1000) * perSecond)
+    bucket.atMs = nowMs
+  }
+  /** What the agent's card says counts from its next session on. */
+  function begin(session: string, agent: string, nowMs: number): Bucket {
+    const perSecond = Math.min(options.perSecond, options.perSecondOf?.(agent) ?? Number.POSITIVE_INFINITY)
+    const made = () => ({ perSecond, level: perSecond * 2, atMs: nowMs })
+    const ofAgent = agents.get(agent) ?? made()
+    ofAgent.perSecond = perSecond
+    agents.set(agent, ofAgent)
+    const ofSession = made()
+    sessions.set(session, ofSession)
+    return ofSession
+  }
 
   return {
     take(session, agent) {
       const nowMs = clock.monotonicMs()
-      const pair = [`session ${session}`, `agent ${agent}`].map((key) => {
-        const bucket = buckets.get(key) ?? { level: perSecond * 2, atMs: nowMs }
-        buckets.set(key, bucket)
-        bucket.level = levelNow(bucket, nowMs)
-        bucket.atMs = nowMs
-        return bucket
-      })
-      const lowest = Math.min(...pair.map((bucket) => bucket.level))
-      if (lowest < 1) {
-        const retryAfterMs = Math.ceil(((1 - lowest) / perSecond) * 1000)
+      const own = sessions.get(session) ?? begin(session, agent, nowMs)
+      const shared = agents.get(agent) ?? own
+      fill(own, nowMs)
+      fill(shared, nowMs)
+      const lowest = own.level < shared.level ? own : shared
+      if (lowest.level < 1) {
+        const { perSecond, level } = lowest
+        const retryAfterMs = Math.ceil(((1 - level) / perSecond) * 1000)
         throw new HubError('rate_limited', `more than ${perSecond} messages a second`, { facts: { retryAfterMs } })
       }
-      for (const bucket of pair) bucket.level -= 1
+      own.level -= 1
+      if (shared !== own) shared.level -= 1
     },
-    forget: (session) => void buckets.delete(`session ${session}`),
+    forget: (session) => void sessions.delete(session),
   }
 }

@@ -178,6 +178,12 @@ export function createContainers(
     },
 
     async adopt(containerId) {
+      // Looked at first: of what has ended already no wait has to be answered.
+      const ended = await exitOf(containerId).catch((error: unknown) => {
+        if (toHubError(error).code === 'unknown_session') throw error
+        return undefined
+      })
+      if (ended !== undefined) return ended
       const wait = engine.waitNextExit(containerId)
       await wait.opened.catch(() => {})
       const exit = await exitOf(containerId)

@@ -365,6 +365,20 @@ describe('a store that fails in the middle', () => {
     expect(home.guard.store.prepare('select 1 from decision where decision_id = ?').get(id)).toBeDefined()
   })
 
+  it('does not blind the operator, and tells an agent and a disclosing read nothing', () => {
+    fillDisk(home.guard)
+    home.guard.store.prepare('pragma query_only = 1').run()
+    const read = (operation: 'task.list' | 'task.logs') =>
+      gate.admit({ principal: OPERATOR, operation, resource: 'task' }, () => 'seen')
+    expect(read('task.list')).toBe('seen')
+    expect(refusalOf(() => read('task.logs')).code).toBe('store_unavailable')
+    const contact = { kind: 'contact', id: 'contact' } as const
+    expect(
+      refusalOf(() => gate.admit({ principal: contact, operation: 'task.list', resource: '' }, () => 'seen')).code,
+    ).not.toBe('internal')
+    home.guard.store.prepare('pragma query_only = 0').run()
+  })
+
   it('by an I/O error in an effect latches, though the effect wraps it', () => {
     const broken = Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' })
     expect(

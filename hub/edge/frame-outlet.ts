@@ -1,0 +1,105 @@
+/**
+ * The outgoing side of one fast session: acks and deliveries, never more of them than the peer takes (T67).
+ *
+ * O1. Deliveries leave in the order of their numbers, each once. What the peer has no room for stays in its bounded mailbox, and is
+ *     offered when the socket has drained or the peer has said what it holds.
+ * O2. A peer that takes nothing for 5 s, or leaves over 1 MiB waiting, is terminated, never closed: closing lingers 30 s and `send`
+ *     never blocks.
+ */
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { Clock, Timer } from '../base/clock.ts'
+import type { OpenedSession } from '../guard/identity/opened-sessions.ts'
+import type { Delivery } from '../protocol/envelope.ts'
+import { FRAME_TYPES } from '../protocol/frame.ts'
+
+export interface FrameOutlet {
+  ack(text: string): void
+  /** A delivery that was just put into the mailbox. */
+  deliver(delivery: Delivery): void
+  /** The peer holds everything up to `after`; also how offering begins. */
+  seen(after: number): void
+  /** Nothing more leaves. */
+  stop(): void
+}
+
+const BUFFERED_BYTES_MAX = 1024 * 1024
+/** Deliveries wait in the mailbox above this, so that a burst for a healthy reader does not get it cut. */
+const PUSHED_BYTES_MAX = 256 * 1024
+const DRAIN_MS_MAX = 5000
+
+export function createFrameOutlet(parts: {
+  ws: WebSocket
+  socket: Socket
+  opened: Pick<OpenedSession, 'seal'>
+  clock: Clock
+  /** Forgets deliveries up to `after` and answers the next ones; `more` when the mailbox holds further ones. */
+  take: (after: number) => { deliveries: Delivery[]; more: boolean }
+  /** Ends the line at once. */
+  cut: (why: string) => void
+}): FrameOutlet {
+  const { ws, socket, opened, clock, take, cut } = parts
+  let offered = 0
+  let after = 0
+  let behind = true
+  let stopped = false
+  let deadline: Timer | undefined
+
+  const drainedBytes = () => socket.bytesWritten - socket.writableLength
+
+  function write(frame: Buffer): void {
+    if (stopped || ws.readyState !== ws.OPEN) return
+    if (ws.bufferedAmount > BUFFERED_BYTES_MAX) {
+      cut('over 1 MiB waits for it')
+      return
+    }
+    ws.send(frame)
+    watch()
+  }
+
+  function watch(): void {
+    if (deadline !== undefined || stopped || ws.bufferedAmount === 0) return
+    const before = drainedBytes()
+    deadline = clock.after(DRAIN_MS_MAX, () => {
+      deadline = undefined
+      if (ws.bufferedAmount > 0 && drainedBytes() === before) cut('it took nothing for 5 s')
+      else watch()
+    })
+  }
+
+  function push(delivery: Delivery): void {
+    offered = delivery.number
+    write(opened.seal(FRAME_TYPES.delivery, JSON.stringify(delivery)))
+  }
+
+  function catchUp(): void {
+    const { deliveries, more } = take(after)
+    for (const delivery of deliveries) {
+      if (delivery.number <= offered) continue
+      if (stopped || ws.bufferedAmount > PUSHED_BYTES_MAX) return
+      push(delivery)
+    }
+    behind = more
+  }
+
+  socket.on('drain', () => {
+    if (behind && !stopped) catchUp()
+  })
+
+  return {
+    ack: (text) => write(opened.seal(FRAME_TYPES.ack, text)),
+    deliver(delivery) {
+      if (!behind && ws.bufferedAmount <= PUSHED_BYTES_MAX) push(delivery)
+      else behind = true
+    },
+    seen(said) {
+      after = Math.max(after, said)
+      offered = Math.max(offered, after)
+      if (behind) catchUp()
+    },
+    stop() {
+      stopped = true
+      deadline?.cancel()
+    },
+  }
+}

@@ -1,0 +1,18 @@
+/** What an entrance or a loop asks the gate to admit. */
+import type { HubError } from '../base/errors.ts'
+import type { OperationName } from '../protocol/operations.ts'
+import type { Principal } from './principal.ts'
+
+export interface Call {
+  readonly principal: Principal
+  readonly operation: OperationName
+  /** What it is about, for the record: `task:…`, `agent:reader`. */
+  readonly resource: string
+  /** What the rules may look at. No time and nothing random: decisions are memoised on it. */
+  readonly facts?: Readonly<Record<string, unknown>>
+  readonly payloadHash?: string
+  /** A signed request's nonce or a session's token id, burned in this transaction. */
+  readonly burn?: { scope: string; value: string; expiresAtMs: number }
+  /** Generation and socket once more, now that nothing can come in between. */
+  readonly recheck?: () => HubError | undefined
+}
