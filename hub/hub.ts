@@ -28,6 +28,8 @@ export interface HubOptions {
   bundleFolder: string
   host: HostFacts
   uid: number
+  /** By name; those of the home's folder come before them. Taken over: overwritten when the hub stops. */
+  secretsFromEnvironment?: ReadonlyMap<string, Buffer>
 }
 
 export interface HubOuter {
@@ -74,6 +76,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       runtime: config.engine.runtime,
       limits: config.limits,
       limitsOf: (card) => limitsOfCard(config, card),
+      secretsFromEnvironment: options.secretsFromEnvironment ?? new Map(),
     },
     { clock, random, log, engine, guard },
   )
@@ -164,6 +167,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await work.launcher.settled()
+      work.secrets.scrub()
       guard.close()
     },
   }

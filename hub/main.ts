@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pino from 'pino'
 import { commitOf, initHome } from './assembly/init.ts'
+import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
 import { createSystemClock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { systemRandom } from './base/random.ts'
@@ -47,11 +48,15 @@ function requireHome(home: string): void {
     throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
 }
 
-async function serve(home: string): Promise<void> {
+async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<void> {
   requireHome(home)
   const config = readConfig(join(home, 'hub.yaml'))
   const clock = createSystemClock()
   const log = createLog(config.logLevel, pino.destination({ fd: 2, sync: true }))
+  if (!isScrubbed)
+    log.warn(
+      'this system still shows the HUB_SECRET_ variables in /proc to this account and root; files do not have that',
+    )
   const engine = createEngine({ socketPath: config.engine.socket, callMs: config.engine.callTimeout }, { clock })
   let ended: (how: string) => void = () => undefined
   const end = new Promise<string>((settle) => {
@@ -67,6 +72,7 @@ async function serve(home: string): Promise<void> {
       bundleFolder: join(CHECKOUT, 'policies'),
       host: readHostFacts(join(CHECKOUT, 'images', 'agent', 'seccomp.json')),
       uid: process.getuid?.() ?? 0,
+      secretsFromEnvironment,
     },
     { clock, random: systemRandom, log, engine, commitOf: (path) => commitOf(dirname(path)), onExit: ended },
   )
@@ -96,12 +102,15 @@ const exitCodeOf = (error: HubError): number =>
 
 process.umask(0o077)
 try {
+  // Before anything else, so that no process this one starts inherits them.
+  const secrets = takeSecrets(process.env)
+  const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
   const { command, home } = readArguments(process.argv.slice(2))
   if (command === 'init')
     process.stdout.write(
       `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: createSystemClock().wallMs() }, systemRandom, initWatchdog))}\n`,
     )
-  else await serve(home)
+  else await serve(home, secrets, isScrubbed)
   process.exit(0)
 } catch (thrown) {
   const error = toHubError(thrown)

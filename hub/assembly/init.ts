@@ -63,7 +63,7 @@ export function initHome(
     )
   const made: string[] = []
   makeFolder(home)
-  for (const name of ['agents', 'policy', 'run', 'logs', 'watchdog', 'artifacts', 'evidence'])
+  for (const name of ['agents', 'policy', 'run', 'logs', 'watchdog', 'artifacts', 'evidence', 'secrets'])
     makeFolder(join(home, name))
   createKeyFiles(join(home, 'keys'), random)
 

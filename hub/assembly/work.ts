@@ -31,6 +31,7 @@ import type { Engine } from '../work/sandbox/engine.ts'
 import { createResolveImage } from '../work/sandbox/image-gate.ts'
 import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
+import { createSecrets } from '../work/sandbox/secrets.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
 
@@ -43,6 +44,7 @@ export interface WorkOptions {
   runtime: Runtime
   limits: Config['limits']
   limitsOf: (card: AgentCard) => SessionLimits
+  secretsFromEnvironment: ReadonlyMap<string, Buffer>
 }
 
 export type Work = ReturnType<typeof createWork>
@@ -67,14 +69,14 @@ export function createWork(
   const replies = createReplies(clock)
   const topics = createTopics()
   const outcomes = createOutcomes()
-  const quotas = createQuotas(
-    {
-      perSecond: limits.messages.perSecond,
-      perSecondOf: (agent) => registry.find(agent)?.card.limits.messagesPerSecond,
-    },
-    clock,
-  )
+  const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
+  const quotas = createQuotas({ perSecond: limits.messages.perSecond, perSecondOf }, clock)
   const sockets = createSockets({ home, uid: options.uid })
+  const secrets = createSecrets({
+    folder: join(home, 'secrets'),
+    uid: options.uid,
+    fromEnvironment: options.secretsFromEnvironment,
+  })
   const ledgerOptions = {
     path: join(home, 'ledger.json'),
     instance,
@@ -209,6 +211,7 @@ export function createWork(
     outcomes,
     quotas,
     sockets,
+    secrets,
     ledger,
     containers,
     tasks,

@@ -25,11 +25,12 @@ import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.t
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
 import { createTaskRun, type RunOptions, STOP_GRACE_MS, type TaskHandler } from './agent/task-run.ts'
-import { join, type Transport } from './agent/transport.ts'
+import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createWire } from './agent/wire.ts'
 
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
+export type { ConnectOptions } from './agent/transport.ts'
 
 export interface Progress {
   text?: string
@@ -82,6 +83,8 @@ export interface HubAgent {
   /** Asks the operator; answers when the operator does. */
   ask(text: string, options?: WaitOptions): Promise<Body>
   readonly artifact: Artifacts
+  /** A secret by its name, fetched anew; the shim has left the same bytes in `/tmp/secrets/<name>`. Throws `policy_denied`, `config_invalid`. */
+  secret(name: string): Promise<Buffer>
   /** A folder handed in as manifest and pack: `for await (const { entry, chunks } of hub.folder(task.inputs).files()) ...` */
   folder(inputs: FolderRef): Folder
   /** Shown live to whoever waits; only the latest of the last quarter second is sent. */
@@ -93,13 +96,6 @@ export interface HubAgent {
   run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
   /** Ends the line to the hub. `run` does it by itself. */
   close(): void
-}
-
-export interface ConnectOptions {
-  /** `HUB_SOCKET`, else `/run/hub/hub.sock`. */
-  socketPath?: string
-  /** How long to try to join, in ms; never past `HUB_DEADLINE`. */
-  joinTimeoutMs?: number
 }
 
 const PROGRESS_EVERY_MS = 250
@@ -114,10 +110,11 @@ export function connect(options: ConnectOptions = {}): Promise<HubAgent> {
   return connection
 }
 
-async function open({ socketPath, joinTimeoutMs = 30_000 }: ConnectOptions): Promise<HubAgent> {
+async function open({ socketPath, joinTimeoutMs = 30_000, session = 'auto' }: ConnectOptions): Promise<HubAgent> {
   const wire = createWire(socketPath ?? process.env.HUB_SOCKET ?? '/run/hub/hub.sock')
   const deadlineMs = Number(process.env.HUB_DEADLINE) || Number.POSITIVE_INFINITY
-  const { transport, answer } = await join(wire, performance.now() + Math.min(joinTimeoutMs, deadlineMs - Date.now()))
+  const joinMs = Math.min(joinTimeoutMs, deadlineMs - Date.now())
+  const { transport, answer } = await join(wire, performance.now() + joinMs, session)
   if (process.env.HUB_SESSION !== undefined && process.env.HUB_SESSION !== answer.session) {
     throw new HubError('unauthenticated', 'the hub answered for another session than HUB_SESSION')
   }
@@ -220,6 +217,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     ask: (text, options) =>
       exchange({ id: newId(), kind: 'ask', body: { text } }, 'the question to the operator', options),
     artifact,
+    secret: (name) => transport.call({ method: 'GET', path: `/v1/secrets/${name}`, patient: true }),
     folder: (inputs) => createFolder(artifact, inputs),
     progress(progress) {
       latestProgress = progress

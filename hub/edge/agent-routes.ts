@@ -15,8 +15,10 @@ import { type Hooks, sendFacts } from '../work/messages/hooks.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Topics } from '../work/messages/topics.ts'
 import type { Registry } from '../work/registry.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
 import { agentArtifacts } from './agent-artifacts.ts'
 import { type AgentAuth, type AgentCaller, type AgentExchange, reserveNonce, sessionFacts } from './agent-requests.ts'
+import { agentSecrets } from './agent-secrets.ts'
 import { readBody, requireContentType, sendJson } from './http-answers.ts'
 import type { Send } from './routes/messages.ts'
 
@@ -39,6 +41,7 @@ export interface AgentRouteParts {
   mailboxes: Mailboxes
   topics: Topics
   artifacts: Artifacts
+  secrets: Secrets
   send: Send
   hooks: Hooks | undefined
   instance: string
@@ -124,6 +127,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       ...token,
       deadlineMs: session.expiresAtMs,
       program: { driver: card.driver, run: card.run, env: card.env },
+      secrets: session.authority.secrets,
       task: {
         task: task.id,
         attempt: session.attempt,
@@ -192,11 +196,14 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     ['PUT', /^\/v1\/artifacts\/[0-9a-f]{64}$/, { operation: 'artifact.put', serve: stored.put }],
     ['GET', /^\/v1\/artifacts\/[0-9a-f]{64}$/, { operation: 'artifact.get', serve: stored.get }],
     ['GET', /^\/v1\/artifacts$/, { operation: 'artifact.list', serve: stored.list }],
+    ['GET', /^\/v1\/secrets\/[a-z0-9-]{1,63}$/, { operation: 'secret.get', serve: agentSecrets(parts, byToken, own) }],
   ]
   return {
     find(method, text) {
       const url = text.length > 4096 || !URL.canParse(text, 'http://hub') ? undefined : new URL(text, 'http://hub')
-      const row = url && table.find(([verb, pattern]) => verb === method && pattern.test(url.pathname))
+      // The path as it was sent: what a URL would make of `..`, `//name` or an escape is another spelling of a route (T22).
+      const [path = ''] = text.split('?', 1)
+      const row = url && table.find(([verb, pattern]) => verb === method && pattern.test(path))
       return row === undefined || url === undefined ? undefined : { route: row[2], url }
     },
   }

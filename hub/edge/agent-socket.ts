@@ -3,6 +3,7 @@
  * Order everywhere: bytes and length, authenticate, parse, schema, then the gate. Before a valid signature every refusal is one constant body.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { OperationName } from '../protocol/operations.ts'
@@ -20,10 +21,12 @@ export interface AgentSockets {
 }
 
 const CONNECTIONS_MAX = 4
+const HEADERS_MS_MAX = 10_000
+const REQUEST_MS_MAX = 60_000
 const FLOOD_RECORD_EVERY_MS = 10_000
 
 export function createAgentSockets(
-  options: { connectionsMax?: number },
+  options: { connectionsMax?: number; headersMs?: number; requestMs?: number },
   parts: {
     auth: AgentAuth
     routes: AgentRoutes
@@ -60,6 +63,8 @@ export function createAgentSockets(
         throw thrown
       }
       if (found === undefined) throw new HubError('unknown_operation', 'no such path on an agent socket')
+      // The signature of a request without a body says so: bytes that come along would be nobody's.
+      if (request.method === 'GET' && hasBody(request)) throw new HubError('schema_invalid', 'a GET carries no body')
       await serve(found.route)
     } catch (thrown) {
       const error = toHubError(thrown)
@@ -86,21 +91,48 @@ export function createAgentSockets(
     }
   }
 
+  /** An opening is counted like a request: each costs a check of a token, and a refusal its record (T65). */
+  function upgrade(session: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    try {
+      takeQuota(session)
+    } catch (thrown) {
+      refuseFlood(session, 'session.open', toHubError(thrown))
+      socket.destroy()
+      return
+    }
+    if (request.url === '/v1/session') {
+      frames.upgrade(session, request, socket, head)
+      return
+    }
+    auth.refuse(
+      session,
+      'session.open',
+      new HubError('unknown_operation', 'no such path to upgrade on an agent socket'),
+    )
+    socket.destroy()
+  }
+
+  const headersTimeout = options.headersMs ?? HEADERS_MS_MAX
+  const limits = {
+    headersTimeout,
+    requestTimeout: options.requestMs ?? REQUEST_MS_MAX,
+    connectionsCheckingInterval: Math.min(1000, headersTimeout),
+    keepAliveTimeout: 60_000,
+    maxHeaderSize: 16_384,
+  }
+
   return {
     open(session) {
       sockets.make(session)
       const path = sockets.socketPathOf(session)
-      const server = createServer(
-        { requestTimeout: 60_000, headersTimeout: 10_000, keepAliveTimeout: 60_000, maxHeaderSize: 16_384 },
-        (request, response) => {
-          response.on('error', () => response.destroy())
-          // Even a refusal that cannot be looked up or written must not take the process down.
-          answer(session, request, response).catch(() => response.destroy())
-        },
-      )
+      const server = createServer(limits, (request, response) => {
+        response.on('error', () => response.destroy())
+        // Even a refusal that cannot be looked up or written must not take the process down.
+        answer(session, request, response).catch(() => response.destroy())
+      })
       server.on('upgrade', (request, socket, head) => {
-        if (request.url === '/v1/session') frames.upgrade(session, request, socket, head)
-        else socket.destroy()
+        socket.on('error', () => socket.destroy())
+        upgrade(session, request, socket, head)
       })
       server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
       servers.set(session, server)
@@ -125,3 +157,6 @@ export function createAgentSockets(
     },
   }
 }
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0

@@ -9,6 +9,7 @@ import type { Policy } from '../guard/policy/bundle.ts'
 import type { Store } from '../store/database.ts'
 import type { Registry } from '../work/registry.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
 
 export interface Check {
   name: string
@@ -30,8 +31,9 @@ export function createDoctor(parts: {
   registry: Registry
   modes: Modes
   lease: Lease
+  secrets: Pick<Secrets, 'faultOf'>
 }): () => Promise<{ checks: Check[] }> {
-  const { home, clock, store, audit, policy, engine, registry, modes, lease } = parts
+  const { home, clock, store, audit, policy, engine, registry, modes, lease, secrets } = parts
 
   async function engineCheck(): Promise<Check> {
     try {
@@ -105,6 +107,20 @@ export function createDoctor(parts: {
     ]
   }
 
+  /** What a card asks for and no agent could get; the values are not read. */
+  function secretChecks(): Check[] {
+    const wanted = new Map<string, string[]>()
+    for (const { card } of registry.list())
+      for (const name of card.may.secrets) wanted.set(name, [...(wanted.get(name) ?? []), card.name])
+    return [...wanted].flatMap(([name, agents]) => {
+      const fault = secrets.faultOf(name)
+      if (fault === undefined) return []
+      return [
+        { name: `secret ${name}`, ok: false, detail: `${fault.why}; wanted by ${agents.join(', ')}`, mend: fault.mend },
+      ]
+    })
+  }
+
   return async () => {
     const failure = store.failure()
     const status = policy.status()
@@ -142,6 +158,7 @@ export function createDoctor(parts: {
           mend: 'hub status',
         },
         ...agentChecks(),
+        ...secretChecks(),
       ],
     }
   }

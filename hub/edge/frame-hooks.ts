@@ -16,7 +16,7 @@ export interface HookedFrame {
 }
 
 export interface FrameHooks {
-  /** Calls `next` when the frame's turn has come: at once where there are no hooks. False when too many of this line wait already. */
+  /** Calls `next` when the frame's turn has come. False when too many of this line wait already. */
   pass(line: object, sender: { agent: string; id: string }, frame: HookedFrame, next: () => void): boolean
   /** Tells what became of each; `fault` is what kept the whole group from being committed. */
   tell(frames: readonly HookedFrame[], fault?: unknown): void
@@ -25,14 +25,10 @@ export interface FrameHooks {
 /** As many as an SDK has unconfirmed. */
 const WAITING_MAX = 1024
 
-export function createFrameHooks(hooks: Hooks | undefined): FrameHooks {
+export function createFrameHooks(hooks: Hooks): FrameHooks {
   const lines = new WeakMap<object, { turn: Promise<void>; waiting: number }>()
   return {
     pass(line, sender, frame, next) {
-      if (hooks === undefined) {
-        next()
-        return true
-      }
       const state = lines.get(line) ?? { turn: Promise.resolve(), waiting: 0 }
       lines.set(line, state)
       if (state.waiting >= WAITING_MAX) return false
@@ -50,7 +46,6 @@ export function createFrameHooks(hooks: Hooks | undefined): FrameHooks {
       return true
     },
     tell(frames, fault) {
-      if (hooks === undefined) return
       for (const { facts, error } of frames) {
         const failed = fault ?? error
         if (facts !== undefined) hooks.after(facts, failed === undefined ? ACCEPTED : outcomeOf(failed))

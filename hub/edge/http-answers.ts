@@ -38,17 +38,27 @@ export async function readBody(request: IncomingMessage, bytesMax: number): Prom
   if (announced > bytesMax) throw tooLarge()
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > bytesMax) throw tooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      size += chunk.length
+      if (size > bytesMax) throw tooLarge()
+      chunks.push(chunk)
+    }
+  } catch (thrown) {
+    throw thrown instanceof HubError ? thrown : new HubError('schema_invalid', 'the body broke off')
   }
   return Buffer.concat(chunks)
 }
 
+/** A header that stands exactly once. Node keeps the first of some that stand twice, and another reader may keep the last. */
+export function singleHeader(request: IncomingMessage, name: string): string | undefined {
+  const all = request.headersDistinct[name]
+  return all?.length === 1 ? all[0] : undefined
+}
+
 /** Exactly one accepted spelling of the content type (T24). */
 export function requireContentType(request: IncomingMessage, expected: string): void {
-  if (request.headers['content-type'] !== expected) {
+  if (singleHeader(request, 'content-type') !== expected) {
     throw new HubError('schema_invalid', `content-type must be exactly ${expected}`)
   }
 }

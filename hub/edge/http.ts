@@ -16,12 +16,14 @@ import { OPERATIONS, type Operation, type OperationName } from '../protocol/oper
 import { parseShape } from '../protocol/parse.ts'
 import { type Artifacts, UPLOADS } from '../work/artifacts.ts'
 import { streamArtifact } from './agent-artifacts.ts'
-import { readRange } from './http-answers.ts'
+import { readRange, requireContentType, singleHeader } from './http-answers.ts'
+import { type HttpLimits, LOOPBACK_LIMITS, OPERATOR_LIMITS, watchBody } from './http-limits.ts'
 import { streamEvents } from './live.ts'
 import type { Serve } from './serve.ts'
 
 const JSON_BYTES_MAX = 256 * 1024
 const KEY_LENGTH_MAX = 128
+const UPLOAD_PATH = '/v1/artifacts/:sha256'
 
 export interface HttpParts {
   serve: Serve
@@ -32,21 +34,38 @@ export interface HttpParts {
   log: Log
   healthz: () => { status: number; body: unknown }
   inputBytesMax: number
+  limits?: Partial<HttpLimits>
 }
+/** Hears what was refused before the gate was reached. */
+type Unheard = (request: FastifyRequest, error: HubError) => void
 
-const server = () =>
-  fastify({
+function server({ headersMs, requestMs, connectionsMax }: HttpLimits, unheard: Unheard): FastifyInstance {
+  const app: FastifyInstance = fastify({
     logger: false,
-    requestTimeout: 0,
+    requestTimeout: requestMs,
+    // An event stream and a drain are silent for long and in order; a body that has stopped is ended by `watchBody`.
     connectionTimeout: 0,
     bodyLimit: JSON_BYTES_MAX,
     exposeHeadRoutes: false,
-    http: { headersTimeout: 10_000 },
+    http: { headersTimeout: headersMs, connectionsCheckingInterval: Math.min(1000, headersMs) },
+    // A path that cannot be decoded is answered before any hook or handler.
+    frameworkErrors(thrown, request, reply) {
+      const error = fromFastify(thrown)
+      unheard(request as FastifyRequest, error)
+      problem(reply as FastifyReply, error)
+    },
   })
+  app.server.maxConnections = connectionsMax
+  return app
+}
 
 /** Everything an operator may do; whoever reaches this socket is the operator. */
 export function createOperatorHttp(parts: HttpParts): FastifyInstance {
-  const app = prepared(parts)
+  const heard = new WeakSet<object>()
+  const app = prepared(parts, { ...OPERATOR_LIMITS, ...parts.limits }, (request, error) => {
+    // The gate records its own refusals (T22): here is what never came to it, a body, a header, a path.
+    if (!heard.has(request)) parts.gate.refuse(call(operationAt(request), request.url.slice(0, 200)), error)
+  })
   for (const [name, row] of Object.entries(OPERATIONS) as [OperationName, Operation][]) {
     if (row.http === undefined || STREAMED.has(name)) continue
     const { method, path } = row.http
@@ -58,19 +77,22 @@ export function createOperatorHttp(parts: HttpParts): FastifyInstance {
           ...(method === 'GET' ? (request.query as object) : bodyOf(request)),
           ...(request.params as object),
         }
-        return reply.send(await parts.serve(name, raw, { principal: OPERATOR, idempotencyKey: keyOf(request) }))
+        const context = { principal: OPERATOR, idempotencyKey: keyOf(request) }
+        heard.add(request)
+        return reply.send(await parts.serve(name, raw, context))
       },
     })
   }
-  streamedRoutes(app, parts)
+  streamedRoutes(app, parts, heard)
   return app
 }
 
 /** The loopback listener: health, and nothing else without a credential. */
 export function createLoopbackHttp(port: () => number, parts: HttpParts): FastifyInstance {
-  const app = prepared(parts)
+  // Without a credential there is nobody to record, and a record for each would let any local process fill the disk.
+  const app = prepared(parts, { ...LOOPBACK_LIMITS, ...parts.limits }, () => undefined)
   app.addHook('onRequest', async (request) => {
-    const host = request.headers.host ?? ''
+    const host = singleHeader(request.raw, 'host') ?? ''
     if (host !== `127.0.0.1:${port()}` && host !== `localhost:${port()}`)
       throw new HubError('forbidden', 'this name does not lead here')
     if (request.headers.origin !== undefined) throw new HubError('forbidden', 'requests of other pages are not served')
@@ -78,28 +100,47 @@ export function createLoopbackHttp(port: () => number, parts: HttpParts): Fastif
   return app
 }
 
-function prepared({ healthz, log }: HttpParts): FastifyInstance {
-  const app = server()
+const call = (operation: OperationName, resource: string) => ({ principal: OPERATOR, operation, resource })
+
+/** The operation of the request's route; a path of none is recorded as a look at the hub's health. */
+function operationAt({ method, routeOptions }: FastifyRequest): OperationName {
+  const rows = Object.entries(OPERATIONS) as [OperationName, Operation][]
+  return rows.find(([, { http }]) => http?.method === method && http.path === routeOptions?.url)?.[0] ?? 'health.show'
+}
+
+function prepared({ healthz, log, clock }: HttpParts, limits: HttpLimits, unheard: Unheard): FastifyInstance {
+  const app = server(limits, unheard)
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    if (request.headers.upgrade !== undefined)
+      throw new HubError('schema_invalid', 'no other protocol is spoken at this entrance')
+    watchBody(request.raw, reply.raw, request.routeOptions.url === UPLOAD_PATH, limits, clock)
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     try {
-      if (request.headers['content-type'] !== 'application/json')
-        throw new HubError('schema_invalid', 'content-type must be exactly application/json')
+      requireContentType(request.raw, 'application/json')
       done(null, (body as Buffer).length === 0 ? {} : parseStrictJson(body as Buffer))
     } catch (thrown) {
       done(thrown as Error)
     }
   })
-  app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
-  app.setErrorHandler((thrown, _request, reply) => {
+  app.addContentTypeParser('application/octet-stream', (request, payload, done) => {
+    if (request.routeOptions.url === UPLOAD_PATH) done(null, payload)
+    else done(new HubError('schema_invalid', 'content-type must be exactly application/json'))
+  })
+  app.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown)
     if (error.code === 'internal')
       log.error({ reason: error.reason, err: error.cause }, 'a request of the operator failed')
+    unheard(request, error)
     return problem(reply, error)
   })
-  app.setNotFoundHandler((_request, reply) =>
-    problem(reply, new HubError('unknown_operation', 'nothing is served at this path and method')),
-  )
+  app.setNotFoundHandler((request, reply) => {
+    const error = new HubError('unknown_operation', 'nothing is served at this path and method')
+    unheard(request, error)
+    return problem(reply, error)
+  })
   app.get('/healthz', (_request, reply) => {
     const { status, body } = healthz()
     return reply.code(status).send(body)
@@ -118,6 +159,7 @@ function fromFastify(thrown: unknown): HubError {
   const code = String((thrown as { code?: unknown }).code ?? '')
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new HubError('too_large', `a body here holds at most ${JSON_BYTES_MAX} bytes`)
+  if (code === 'ECONNRESET') return new HubError('schema_invalid', 'the body broke off')
   if (code.startsWith('FST_ERR_')) return new HubError('schema_invalid', (thrown as Error).message)
   return toHubError(thrown)
 }
@@ -144,15 +186,16 @@ const STREAMED: ReadonlySet<OperationName> = new Set(['artifact.put', 'artifact.
 function streamedRoutes(
   app: FastifyInstance,
   { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
+  heard: WeakSet<object>,
 ): void {
-  const call = (operation: OperationName, resource: string) => ({ principal: OPERATOR, operation, resource })
-
-  app.put('/v1/artifacts/:sha256', { bodyLimit: inputBytesMax }, async (request, reply) => {
+  app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
+    requireContentType(request.raw, 'application/octet-stream')
     const { sha256, name } = parseShape(OPERATIONS['artifact.put'].request, {
       ...(request.query as object),
       ...(request.params as object),
     })
     const arrived = await artifacts.receive(request.body as Readable, sha256, inputBytesMax)
+    heard.add(request)
     try {
       const view = gate.admit(call('artifact.put', `artifact:${sha256}`), (grant) =>
         artifacts.put(grant, UPLOADS, `${sha256}/${name ?? 'upload'}`, arrived, null, Number.MAX_SAFE_INTEGER),
@@ -163,17 +206,19 @@ function streamedRoutes(
     }
   })
 
-  app.get('/v1/artifacts/:sha256', (request, reply) => {
+  app.get(UPLOAD_PATH, (request, reply) => {
     const { sha256 } = parseShape(OPERATIONS['artifact.get'].request, request.params)
     const range = readRange(request.headers.range, artifacts.find(sha256)?.size ?? 0)
+    heard.add(request)
     const opened = gate.admit(call('artifact.get', `artifact:${sha256}`), () => artifacts.read(sha256, range))
     reply.hijack()
     streamArtifact(reply.raw, opened.stream, opened.size, range)
   })
 
   app.get('/v1/events', async (request, reply) => {
-    const query = parseShape(OPERATIONS['event.stream'].request, request.query)
+    heard.add(request)
     await serve('event.stream', request.query, { principal: OPERATOR, idempotencyKey: undefined })
+    const query = parseShape(OPERATIONS['event.stream'].request, request.query)
     reply.hijack()
     const subject = query.task === undefined ? undefined : `task:${query.task}`
     streamEvents(

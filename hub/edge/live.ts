@@ -13,6 +13,8 @@ export function streamEvents(
   parts: { events: Events; after: (delayMs: number, fn: () => void) => { cancel(): void } },
 ): void {
   const { events, after } = parts
+  // Whoever left while the stream was being admitted closes nothing any more.
+  if (response.closed || response.destroyed) return
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'cache-control': 'no-store',

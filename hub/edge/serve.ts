@@ -47,11 +47,11 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
     const row = operationOf(operation)
     const found = handlers[operation]
     const base = { principal: context.principal, operation, payloadHash: sha256Hex(JSON.stringify(raw ?? null)) }
-    if (row === undefined || found === undefined)
-      throw new HubError('unknown_operation', `${operation} is not served here`)
     let request: never
     let call: Call
     try {
+      if (row === undefined || found === undefined)
+        throw new HubError('unknown_operation', `${operation} is not served here`)
       request = parseShape(row.request, raw) as never
       const facts = found.facts?.(request)
       call = {

@@ -9,9 +9,18 @@ import type { StopGrant } from '../guard/grant.ts'
 import { type Lease, macOf } from '../guard/operator/lease.ts'
 import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
-import { readBody, sendProblem } from './http-answers.ts'
+import { readBody, requireContentType, sendProblem } from './http-answers.ts'
 
 const BYTES_MAX = 65_536
+const CONNECTIONS_MAX = 8
+
+/** Refusals that only the door itself makes, and so records. */
+const BEFORE_THE_GATE: ReadonlySet<string> = new Set([
+  'unauthenticated',
+  'schema_invalid',
+  'unknown_operation',
+  'too_large',
+])
 
 export interface WatchdogDoorParts {
   key: Buffer
@@ -65,6 +74,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const operation = request.url === '/v1/shutdown' ? 'hub.shutdown' : 'lease.renew'
     try {
+      requireContentType(request, 'application/json')
       const mac = request.headers['hub-mac']
       const body = await readBody(request, BYTES_MAX)
       if (request.method !== 'POST' || typeof mac !== 'string')
@@ -74,13 +84,15 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
       else throw new HubError('unknown_operation')
     } catch (thrown) {
       const error = toHubError(thrown)
-      if (error.code === 'unauthenticated' || error.code === 'schema_invalid') gate.refuse(call(operation), error)
+      if (BEFORE_THE_GATE.has(error.code)) gate.refuse(call(operation), error)
       sendProblem(response, error)
     }
   }
 
-  return createServer(
-    { requestTimeout: 30_000, headersTimeout: 5000 },
-    (request, response) => void serve(request, response),
+  const server = createServer(
+    { requestTimeout: 30_000, headersTimeout: 5000, connectionsCheckingInterval: 1000 },
+    (request, response) => void serve(request, response).catch(() => response.destroy()),
   )
+  server.maxConnections = CONNECTIONS_MAX
+  return server
 }

@@ -154,6 +154,7 @@ export const OPERATIONS = {
   'task.progress': op('task.progressed', 'own', agent, envelopeShape),
   'task.log': op('task.logged', 'own', agent, envelopeShape),
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
+  'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
   'approval.list': op('approval.listed', 'read', people, approvalListShape, get('/v1/approvals')),
   'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape, post('/v1/approvals/:id/answer')),
   'approval.expire': op('approval.expired', 'record', hub, z.unknown()),

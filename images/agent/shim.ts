@@ -13,6 +13,7 @@ import { judgePath } from '../../hub/protocol/folder.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
+const secrets = process.env.HUB_AGENT_SECRETS ?? '/tmp/secrets'
 
 async function prepare({ joined }: HubAgent): Promise<void> {
   Object.assign(process.env, { HOME: home, LANG: 'C.UTF-8', TMPDIR: process.env.TMPDIR ?? '/tmp' }, joined.program.env)
@@ -54,10 +55,12 @@ async function load({ run }: HubAgent['joined']['program']): Promise<string | un
 
 const hub = await connect()
 await prepare(hub)
-let failure: string | undefined
-if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
+// Loaded only where it is needed: loading is part of every task's start.
+let failure =
+  hub.joined.secrets.length === 0 ? undefined : await (await import('./secrets.ts')).writeSecrets(hub, secrets)
+if (failure !== undefined) console.error(failure)
+else if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
 else {
-  // Only where it is needed: loading is part of every task's start.
   const { runProgram } = await import('./program.ts')
   hub.onTask((task) => runProgram(hub, task, { workspace, home }))
 }

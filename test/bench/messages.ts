@@ -8,14 +8,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
+import { newUuid, systemRandom } from '../../hub/base/random.ts'
 import { createConnection } from '../../hub/client/connection.ts'
-import { systemRandom, newUuid } from '../../hub/base/random.ts'
 import { type FrameClient, openFrameClient } from './frame-client.ts'
 import type { Figure } from './run.ts'
 
 const SESSIONS = 8
 /** HUB_BENCH_PROF=DIR leaves a CPU profile of the hub there. */
-const profile = process.env.HUB_BENCH_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.HUB_BENCH_PROF}`]
+const profile =
+  process.env.HUB_BENCH_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.HUB_BENCH_PROF}`]
 const TEXT = 'x'.repeat(200)
 const SPAN_MS = 4000
 
@@ -49,11 +50,18 @@ const usageOf = (child: ChildProcess) =>
     child.send('usage')
   })
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
-const quantile = (sorted: readonly number[], share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+const quantile = (sorted: readonly number[], share: number) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Keeps `inFlight` messages of each lane unacknowledged for a span; or sends at a fixed rate when `perSecond` is given. */
-async function drive(child: ChildProcess, lanes: readonly Lane[], inFlight: number, spanMs: number, perSecond?: number): Promise<Load> {
+async function drive(
+  child: ChildProcess,
+  lanes: readonly Lane[],
+  inFlight: number,
+  spanMs: number,
+  perSecond?: number,
+): Promise<Load> {
   const latencies: number[] = []
   let refusedAll = 0
   let running = true
@@ -77,7 +85,8 @@ async function drive(child: ChildProcess, lanes: readonly Lane[], inFlight: numb
   }
   const before = await usageOf(child)
   const startedAt = performance.now()
-  if (perSecond === undefined) for (const [place, lane] of lanes.entries()) for (let n = 0; n < inFlight; n += 1) push(lane, place)
+  if (perSecond === undefined)
+    for (const [place, lane] of lanes.entries()) for (let n = 0; n < inFlight; n += 1) push(lane, place)
   else {
     let given = 0
     while (performance.now() - startedAt < spanMs) {
@@ -94,7 +103,13 @@ async function drive(child: ChildProcess, lanes: readonly Lane[], inFlight: numb
   for (let tries = 0; outstanding.some((waiting) => waiting.length > 0) && tries < 200; tries += 1) await sleep(10)
   const cpu = after.cpu.user + after.cpu.system - before.cpu.user - before.cpu.system
   latencies.sort((a, b) => a - b)
-  return { perSecond: counted / seconds, cpuUs: cpu / counted, p50Ms: quantile(latencies, 0.5), p99Ms: quantile(latencies, 0.99), refused: refusedAll }
+  return {
+    perSecond: counted / seconds,
+    cpuUs: cpu / counted,
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
+    refused: refusedAll,
+  }
 }
 
 async function openRaw(folder: string): Promise<{ child: ChildProcess; lanes: Lane[] }> {
@@ -142,7 +157,9 @@ function laneOf(client: FrameClient, place: number): Lane {
   return lane
 }
 
-async function openHub(home: string): Promise<{ child: ChildProcess; clients: FrameClient[]; lanes: Lane[]; ids: string[] }> {
+async function openHub(
+  home: string,
+): Promise<{ child: ChildProcess; clients: FrameClient[]; lanes: Lane[]; ids: string[] }> {
   const child = await started(fork(here('./messages-hub.ts'), [home, String(SESSIONS)], { execArgv: profile }))
   const hub = createConnection({ name: 'hub', socketPath: join(home, 'run', 'operator.sock'), start: '' })
   for (let place = 0; place < SESSIONS; place += 1) await hub.call('task.submit', { agent: 'bench' })
@@ -163,12 +180,18 @@ async function openHub(home: string): Promise<{ child: ChildProcess; clients: Fr
 }
 
 /** Request and reply between pairs, `inFlight` at a time for each asking session. */
-async function requestReply(clients: readonly FrameClient[], ids: readonly string[], inFlight: number): Promise<number> {
+async function requestReply(
+  clients: readonly FrameClient[],
+  ids: readonly string[],
+  inFlight: number,
+): Promise<number> {
   let done = 0
   let running = true
   const ask = (place: number) => {
     const to = ids[(place + 1) % ids.length]
-    clients[place]?.send(`{"id":"${newUuid(systemRandom, Date.now())}","kind":"request","to":"session:${to}","type":"bench.work","body":{"n":1,"text":"q"}}`)
+    clients[place]?.send(
+      `{"id":"${newUuid(systemRandom, Date.now())}","kind":"request","to":"session:${to}","type":"bench.work","body":{"n":1,"text":"q"}}`,
+    )
   }
   for (const [place, client] of clients.entries()) {
     client.onAck = () => undefined
@@ -177,7 +200,10 @@ async function requestReply(clients: readonly FrameClient[], ids: readonly strin
       if (delivery.kind === 'reply') {
         done += 1
         if (running) ask(place)
-      } else client.send(`{"id":"${newUuid(systemRandom, Date.now())}","kind":"reply","to":"hub","correlationId":"${delivery.id}","body":{"n":2}}`)
+      } else
+        client.send(
+          `{"id":"${newUuid(systemRandom, Date.now())}","kind":"reply","to":"hub","correlationId":"${delivery.id}","body":{"n":2}}`,
+        )
     }
   }
   const startedAt = performance.now()
@@ -195,7 +221,11 @@ async function signedRequests(client: FrameClient): Promise<number> {
   let done = 0
   const worker = async () => {
     while (performance.now() - startedAt < SPAN_MS / 2) {
-      const { status, text } = await client.signed('POST', '/v1/send', `{"id":"${newUuid(systemRandom, Date.now())}","kind":"progress","body":{"done":${done}}}`)
+      const { status, text } = await client.signed(
+        'POST',
+        '/v1/send',
+        `{"id":"${newUuid(systemRandom, Date.now())}","kind":"progress","body":{"done":${done}}}`,
+      )
       if (status !== 200) throw new Error(text)
       done += 1
     }
@@ -215,10 +245,16 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
     await drive(hub.child, hub.lanes, 64, 2000)
     const rows: Record<string, { raw: Load; hub: Load }> = {}
     for (const inFlight of process.env.HUB_BENCH_PROF === undefined ? [1, 8, 64] : [8, 64]) {
-      const pair = { raw: await drive(raw.child, raw.lanes, inFlight, SPAN_MS), hub: await drive(hub.child, hub.lanes, inFlight, SPAN_MS) }
+      const pair = {
+        raw: await drive(raw.child, raw.lanes, inFlight, SPAN_MS),
+        hub: await drive(hub.child, hub.lanes, inFlight, SPAN_MS),
+      }
       rows[inFlight] = pair
-      const text = (load: Load) => `${round(load.perSecond)}/s, ${round(load.cpuUs, 1)} us CPU, p50 ${round(load.p50Ms, 2)} ms, p99 ${round(load.p99Ms, 2)} ms`
-      say(`${String(inFlight).padStart(2)} in flight x ${SESSIONS} sessions: raw ${text(pair.raw)}; checked ${text(pair.hub)}; ratio ${round(pair.hub.perSecond / pair.raw.perSecond, 2)}${pair.hub.refused > 0 ? `; REFUSED ${pair.hub.refused}` : ''}`)
+      const text = (load: Load) =>
+        `${round(load.perSecond)}/s, ${round(load.cpuUs, 1)} us CPU, p50 ${round(load.p50Ms, 2)} ms, p99 ${round(load.p99Ms, 2)} ms`
+      say(
+        `${String(inFlight).padStart(2)} in flight x ${SESSIONS} sessions: raw ${text(pair.raw)}; checked ${text(pair.hub)}; ratio ${round(pair.hub.perSecond / pair.raw.perSecond, 2)}${pair.hub.refused > 0 ? `; REFUSED ${pair.hub.refused}` : ''}`,
+      )
     }
     if (process.env.HUB_BENCH_PROF !== undefined) return []
     const steady = await drive(hub.child, hub.lanes, 0, SPAN_MS, 10_000)
@@ -241,7 +277,12 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
     say(`resident after ${wanted} more messages: ${round(rssEnd / 1024 ** 2)} MB, ${round(growth, 1)} MB more`)
     const [at8, at64] = [rows[8], rows[64]]
     if (at8 === undefined || at64 === undefined) throw new Error('a row is missing')
-    const figure = (key: string, value: number, unit: string, text: string, digits = 0): Figure => ({ key, value: round(value, digits), unit, text })
+    const figure = (key: string, value: number, unit: string, text: string, digits = 0): Figure => ({
+      key,
+      value: round(value, digits),
+      unit,
+      text,
+    })
     return [
       figure('rawPerSecond', at64.raw.perSecond, '/s', 'raw ws relay, forward and ack, no checks, 64 in flight'),
       figure('checkedPerSecond', at64.hub.perSecond, '/s', 'checked, durable, acknowledged, 64 in flight'),

@@ -59,6 +59,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['task.progress', 'task.progressed', 'own', 'agent', ''],
   ['task.log', 'task.logged', 'own', 'agent', ''],
   ['task.ask', 'task.asked', 'own', 'agent', ''],
+  ['secret.get', 'secret.fetched', 'own', 'agent', ''],
   ['approval.list', 'approval.listed', 'read', 'operator device automation', 'GET /v1/approvals'],
   ['approval.answer', 'approval.answered', 'approve', 'operator device', 'POST /v1/approvals/:id/answer'],
   ['approval.expire', 'approval.expired', 'record', 'hub', ''],

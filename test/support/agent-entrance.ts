@@ -16,6 +16,8 @@ export interface SessionOptions {
   agent?: string
   task?: Partial<TaskFacts>
   program?: Partial<JoinAnswer['program']>
+  /** By name; an empty one is refused. */
+  secrets?: Readonly<Record<string, string>>
   ttlMs?: number
   tokenMs?: number
 }
@@ -210,7 +212,9 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       joinedAt ??= performance.now()
       const program = { driver: 'sdk' as const, run: [], env: {}, ...options.program }
       const deadlineMs = startedMs + ttlMs
-      return answer(200, { session: id, agent: self.agent, instance: 'test', ...newToken(), deadlineMs, program, task })
+      const secrets = Object.keys(options.secrets ?? {})
+      const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, task }
+      return answer(200, { ...facts, ...newToken() })
     }
     if (path === '/v1/renew') return answer(200, newToken())
     if (path === '/v1/subscribe') return answer(200, JSON.parse(body.toString()))
@@ -225,6 +229,10 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       return denied === undefined
         ? answer(200, { id: parsed.data.id, outcome: 'accepted' })
         : problem(denied.code, denied)
+    }
+    if (path.startsWith('/v1/secrets/')) {
+      const value = options.secrets?.[path.slice('/v1/secrets/'.length)] ?? ''
+      return value === '' ? problem('policy_denied') : answer(200, Buffer.from(value))
     }
     if (path === '/v1/artifacts') {
       const rows = [...self.artifactNames].map(([name, digest]) => ({

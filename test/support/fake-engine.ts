@@ -46,6 +46,9 @@ export interface FakeEngine extends Engine {
   calls: string[]
   /** The next `times` calls of the verb fail, or answer nothing until the deadline of 10 s by the clock. */
   fault(verb: Verb, how: 'fail' | 'stall', times?: number): void
+  /** From now on nobody is told of a death by the stream of events, or by the waits that are open: their connections hang. */
+  loseEvents(): void
+  cutWaits(): void
   /** As if done behind the hub's back: pause, restart loop, a container of another making. */
   setState(idOrName: string, state: FakeState): void
   addForeign(name: string, labels: Record<string, string>, state?: FakeState): FakeContainer
@@ -76,6 +79,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
   const faults = new Map<Verb, { how: 'fail' | 'stall'; times: number }>()
   const listeners = new Set<(event: EngineEvent) => void>()
   const calls: string[] = []
+  const lost = { events: false, waits: false }
 
   const find = (idOrName: string) =>
     containers.get(idOrName) ?? [...containers.values()].find((each) => each.name === idOrName)
@@ -99,8 +103,8 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     if (!runs(container)) return
     Object.assign(container, { state: 'exited', exitCode, oomKilled })
     container.end.abort()
-    for (const waiter of container.waiters.splice(0)) waiter({ statusCode: exitCode })
-    tell('die', container)
+    if (!lost.waits) for (const waiter of container.waiters.splice(0)) waiter({ statusCode: exitCode })
+    if (!lost.events) tell('die', container)
   }
 
   function keep(name: string, body: CreateBody): Kept {
@@ -134,6 +138,12 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     warnings: [],
     calls,
     fault: (verb, how, times = 1) => void faults.set(verb, { how, times }),
+    loseEvents() {
+      lost.events = true
+    },
+    cutWaits() {
+      lost.waits = true
+    },
     setState(idOrName, state) {
       const container = find(idOrName)
       if (container === undefined) throw new Error(`no container ${idOrName}`)

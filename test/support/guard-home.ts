@@ -82,3 +82,11 @@ export function fillDisk(guard: Guard): () => void {
   }
   return () => void guard.store.prepare('pragma max_page_count = 1000000').get()
 }
+
+/** A gate whose audit record finds the disk full, in whatever page it would have fallen: the effect has been done by then. */
+export function fullDiskGate(home: GuardHome): ReturnType<typeof createGate> {
+  const append = () => {
+    throw Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' })
+  }
+  return home.gateWith({ audit: { ...home.guard.audit, append } })
+}

@@ -18,6 +18,7 @@ import { macOf } from '../../hub/guard/operator/lease.ts'
 import { createHub, type Hub } from '../../hub/hub.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import type { SessionRow, TaskRow } from '../../hub/work/dispatch/rows.ts'
+import type { Hook } from '../../hub/work/messages/hooks.ts'
 import type { Engine } from '../../hub/work/sandbox/engine.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createFakeEngine, type FakeContainer, type FakeEngine } from './fake-engine.ts'
@@ -85,6 +86,7 @@ export interface HarnessOptions {
   config?: Record<string, unknown>
   /** Without a lease the hub starts nothing. */
   lease?: boolean
+  hooks?: readonly Hook[]
   /** Where the wall clock begins; the present where something signs by the machine's own clock. */
   startWallMs?: number
 }
@@ -370,7 +372,14 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           host: HOST,
           uid: process.getuid?.() ?? 0,
         },
-        { clock, random: systemRandom, log, engine: made.seen, onExit: (how) => void exits.push(how) },
+        {
+          clock,
+          random: systemRandom,
+          log,
+          engine: made.seen,
+          hooks: options.hooks ?? [],
+          onExit: (how) => void exits.push(how),
+        },
       )
       await harness.pumped(hub.start())
       if (lease) await harness.lease()

@@ -46,6 +46,7 @@ export function createShimBench() {
         HUB_DEADLINE: String(Date.now() + 60_000),
         HUB_WORKSPACE: workspace,
         HUB_AGENT_HOME: join(workspace, 'home'),
+        HUB_AGENT_SECRETS: join(dir, `s-${session.session}`),
         SHIM_ONLY: 'must not reach the program',
       },
       stdio: ['ignore', 'ignore', 'pipe'],

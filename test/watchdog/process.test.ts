@@ -141,6 +141,10 @@ test('from init to exit: refuses without a state, leases, one alert for a dead h
 
   await closeHub()
   await until('the alert', () => told().includes('raised hub_health'))
+  // The round that told of it also remembers it, at its end: killed in between, it would rightly tell again.
+  const rounds = async () => (await ask('GET', '/v1/status')).rounds as number
+  const then = await rounds()
+  await until('the round to be over', async () => (await rounds()) > then + 1)
   first.kill('SIGKILL')
   await ended(first)
   const second = await start()

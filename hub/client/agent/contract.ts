@@ -37,6 +37,8 @@ export interface JoinAnswer extends TokenAnswer {
   instance: string
   deadlineMs: number
   program: Program
+  /** Names of the secrets this session may fetch. */
+  secrets: string[]
   task: TaskFacts
 }
 

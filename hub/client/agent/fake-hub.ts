@@ -37,6 +37,8 @@ export interface FakeHubOptions {
   inputs?: Readonly<Record<string, Content>>
   /** Span until the deadline, in ms (60 000). */
   ttlMs?: number
+  /** Its secrets by name, as the operator keeps them. */
+  secrets?: Readonly<Record<string, string>>
   /** Answers a request. Nothing means that nobody answered; a throw is the other agent's `{error}`. */
   onRequest?: (to: string, type: string, body: Body) => unknown
   /** How a child task ended; `outcome` is `succeeded` unless it is named. */
@@ -101,6 +103,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     tokenExpiresAtMs: nowMs + ttlMs,
     deadlineMs: nowMs + ttlMs,
     program: { driver: 'sdk', run: [], env: {} },
+    secrets: Object.keys(options.secrets ?? {}),
     task,
   }
 
@@ -189,6 +192,11 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       return await options.onAsk(text)
     },
     artifact: store.artifacts,
+    async secret(name) {
+      const value = new Map(Object.entries(options.secrets ?? {})).get(name)
+      if (value === undefined) throw new HubError('policy_denied', `the agent may not have secret ${name}`)
+      return Buffer.from(value)
+    },
     folder: (inputs) => createFolder(store.artifacts, inputs),
     progress: (progress) => void progressed.push({ ...progress }),
     async log(text, level = 'info') {

@@ -3,7 +3,8 @@
  *
  * 1. `after` passes a delivery only once it is in our hands; a handler never holds up the next receive.
  * 2. A message id of one sender is handled once, across reconnects and hub restarts (the last 4 096 of each sender).
- * 3. After a restored link reading begins at 0 again: a restarted hub counts anew, and what is offered twice falls to 2.
+ * 3. A request that is offered again after it was answered gets the same answer again: the first may have died with the hub (T13).
+ * 4. After a restored link reading begins at 0 again: a restarted hub counts anew, and what is offered twice falls to 2.
  */
 import { HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
@@ -38,6 +39,7 @@ export interface Inbox {
 const SEEN_PER_SENDER = 4096
 const SENDERS_MAX = 256
 const HANDLERS_MAX = 1024
+const ANSWERS_KEPT = 1024
 const WAIT_MS = 25_000
 
 export function createInbox(options: InboxOptions): Inbox {
@@ -46,6 +48,7 @@ export function createInbox(options: InboxOptions): Inbox {
   const byTopic = new Map<string, MessageHandler>()
   let anyHandler: ((message: Message) => void) | undefined
   const isNew = createSeen()
+  const answers = new Map<string, Body>()
   let after = 0
   let state: 'idle' | 'running' | 'stopped' = 'idle'
   let held: Message[] | undefined = []
@@ -60,7 +63,9 @@ export function createInbox(options: InboxOptions): Inbox {
       const deliveries = await transport.receive(() => after, WAIT_MS)
       for (const delivery of deliveries) {
         after = Math.max(after, delivery.number)
-        if (state === 'running' && isNew(delivery)) take(delivery)
+        if (state !== 'running') return
+        if (isNew(delivery)) take(delivery)
+        else if (delivery.messageKind === 'request') answerAgain(delivery as Message)
       }
     }
   }
@@ -69,6 +74,20 @@ export function createInbox(options: InboxOptions): Inbox {
     if (delivery.kind === 'reply' || delivery.kind === 'refused') pending.settle(delivery)
     else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
     else if (delivery.from !== undefined) void handle(delivery as Message)
+  }
+
+  /** A reply that cannot be sent any more has nobody waiting for it, or is asked for again. */
+  const say = (message: Message, body: Body) => void reply(message, body).catch(() => {})
+
+  function answerAgain(message: Message): void {
+    const body = answers.get(message.id)
+    if (body !== undefined) say(message, body)
+  }
+
+  function answer(message: Message, body: Body): void {
+    answers.set(message.id, body)
+    if (answers.size > ANSWERS_KEPT) answers.delete(answers.keys().next().value ?? '')
+    say(message, body)
   }
 
   const handlerOf = ({ topic, type = '' }: Message) =>
@@ -97,8 +116,7 @@ export function createInbox(options: InboxOptions): Inbox {
     } catch (thrown) {
       body = { error: thrown instanceof Error ? thrown.message : String(thrown) }
     }
-    // A reply that cannot be sent any more has nobody waiting for it.
-    if (message.messageKind === 'request') await reply(message, body).catch(() => {})
+    if (message.messageKind === 'request') answer(message, body)
   }
 
   return {

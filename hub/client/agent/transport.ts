@@ -1,6 +1,6 @@
 /**
  * The session's line to the hub: joins, keeps the token young, repeats what got lost. Everything above it speaks only through
- * `Transport`, so that WebSocket frames can take the place of signed requests without a change above.
+ * `Transport`, and does not know whether a message goes as a frame of a fast session or as a signed request.
  *
  * 1. Whatever is repeated keeps its body (and so its envelope id) and takes a new nonce and timestamp.
  * 2. After a lost link the first thing that succeeds is a renewal; then `onRestored` listeners run; then the lost calls repeat.
@@ -9,12 +9,23 @@
 import { ERRORS, type ErrorCode, HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
 import type { JoinAnswer, TokenAnswer } from './contract.ts'
+import { createFastLane, type SessionMode } from './fast-lane.ts'
+import { openFastLine } from './fast-line.ts'
 import { type Answer, type Exchange, LinkLost, type Wire } from './wire.ts'
+
+export interface ConnectOptions {
+  /** `HUB_SOCKET`, else `/run/hub/hub.sock`. */
+  socketPath?: string
+  /** How long to try to join, in ms; never past `HUB_DEADLINE`. */
+  joinTimeoutMs?: number
+  /** Whether messages go as frames of a fast session; `auto` without it. */
+  session?: SessionMode
+}
 
 export interface Call extends Omit<Exchange, 'path' | 'token'> {
   /** A function where the path depends on what a restored link changed. */
   path: string | (() => string)
-  /** Also wait for a hub that answers "unavailable": for what must not be lost, such as a result. */
+  /** Also wait for a hub that answers "unavailable": for what must not be lost, such as a result. Never sent as a frame. */
   patient?: boolean
   /** Monotonic instant after which no further try is made. */
   untilAt?: number
@@ -28,6 +39,10 @@ export interface Transport {
   close(): void
 }
 
+/** What the hub takes as one envelope; more gets its refusal by signed request. */
+const FRAME_BYTES_MAX = 64 * 1024
+const FRAMES_SETTLE_MS = 2_000
+const EMPTY = Buffer.alloc(0)
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 2_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -39,20 +54,28 @@ export function errorOf(answer: Answer): HubError {
   try {
     problem = JSON.parse(answer.body.toString()) as Record<string, unknown>
   } catch {}
+  return errorOfProblem({ detail: `status ${answer.status}`, ...problem })
+}
+
+function errorOfProblem(problem: Record<string, unknown>): HubError {
   const code = Object.hasOwn(ERRORS, String(problem.code)) ? (problem.code as ErrorCode) : 'internal'
   const next = typeof problem.next === 'string' ? problem.next : ERRORS[code].next
-  return new HubError(code, String(problem.detail ?? `status ${answer.status}`), { facts: { ...problem, next } })
+  return new HubError(code, String(problem.detail), { facts: { ...problem, next } })
 }
 
 /** Joins over the wire, repeating a lost join until `joinUntilAt`, and answers the line with what the hub said. */
-export async function join(wire: Wire, joinUntilAt: number): Promise<{ transport: Transport; answer: JoinAnswer }> {
+export async function join(
+  wire: Wire,
+  joinUntilAt: number,
+  session: SessionMode = 'auto',
+): Promise<{ transport: Transport; answer: JoinAnswer }> {
   const body = Buffer.from(JSON.stringify({ publicKey: wire.publicKey }))
   for (let failures = 0; ; failures += 1) {
     try {
       const raw = await wire.exchange({ method: 'POST', path: '/v1/join', body, idleMs: 10_000 })
       if (raw.status !== 200) throw errorOf(raw)
       const answer = JSON.parse(raw.body.toString()) as JoinAnswer
-      return { transport: createTransport(wire, answer), answer }
+      return { transport: await createTransport(wire, answer, session), answer }
     } catch (thrown) {
       const later = thrown instanceof LinkLost || (thrown instanceof HubError && isUnavailable(thrown))
       if (!later || performance.now() >= joinUntilAt) throw thrown
@@ -63,7 +86,7 @@ export async function join(wire: Wire, joinUntilAt: number): Promise<{ transport
 
 const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
 
-function createTransport(wire: Wire, joined: JoinAnswer): Transport {
+async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionMode): Promise<Transport> {
   const deadlineAt = performance.now() + (joined.deadlineMs - joined.nowMs)
   const restored: (() => void)[] = []
   let token = ''
@@ -114,12 +137,37 @@ function createTransport(wire: Wire, joined: JoinAnswer): Transport {
     return restoring
   }
 
+  const lane = createFastLane(session, {
+    errorOf: errorOfProblem,
+    async openLine(heard) {
+      // A token's id opens one session only.
+      await renew()
+      return await openFastLine({ socketPath: wire.socketPath, token, sign: wire.sign, ...heard })
+    },
+  })
+
+  /** The answer of a message that went as a frame; undefined where it has to be a signed request. */
+  async function sayFast({ patient, body, path }: Call): Promise<Buffer | undefined> {
+    if (path !== '/v1/send') return undefined
+    if (patient || !(body instanceof Buffer) || body.length > FRAME_BYTES_MAX) {
+      // A result ends the session: what was said before it comes before it.
+      await Promise.race([lane.settled(), sleep(FRAMES_SETTLE_MS)])
+      return undefined
+    }
+    lane.note()
+    if (!lane.isOpen()) return undefined
+    await lane.send(body)
+    return EMPTY
+  }
+
   async function call(request: Call): Promise<Buffer> {
     const { path, patient = false, untilAt = deadlineAt, ...exchange } = request
     let renewed = false
     for (let failures = 0; ; failures += 1) {
       if (closed) throw new HubError('cancelled', 'this session is closed')
       try {
+        const said = await sayFast(request)
+        if (said !== undefined) return said
         const at = typeof path === 'string' ? path : path()
         const answer = await wire.exchange({ ...exchange, path: at, token })
         if (answer.status < 300) return answer.body
@@ -148,17 +196,22 @@ function createTransport(wire: Wire, joined: JoinAnswer): Transport {
   }
 
   take(joined)
+  if (session === 'always') await lane.open()
   return {
     call,
     async receive(after, waitMs) {
+      if (lane.isOpen()) return await lane.receive()
       const path = () => `/v1/receive?after=${after()}&waitMs=${waitMs}`
       const body = await call({ method: 'GET', path, idleMs: waitMs + 10_000 })
-      return (JSON.parse(body.toString()) as { deliveries: Delivery[] }).deliveries
+      const { deliveries } = JSON.parse(body.toString()) as { deliveries: Delivery[] }
+      lane.holds(deliveries.at(-1)?.number ?? 0)
+      return deliveries
     },
     onRestored: (listener) => void restored.push(listener),
     close() {
       closed = true
       clearTimeout(timer)
+      lane.close(new HubError('cancelled', 'this session is closed'))
       wire.close()
     },
   }

@@ -31,6 +31,9 @@ export interface Answer {
 export interface Wire {
   /** Raw 32 bytes of the session's key, base64url. Made in this process; the private half never leaves it. */
   readonly publicKey: string
+  readonly socketPath: string
+  /** Signs a text with the session's key, base64url. */
+  sign(text: string): string
   /** Throws LinkLost, or `too_large` when the answer passes its limit. Any status is an answer. */
   exchange(exchange: Exchange): Promise<Answer>
   close(): void
@@ -42,6 +45,8 @@ export function createWire(socketPath: string): Wire {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   // The hub allows four connections a session: one waits in receive, one may carry an artifact.
   const agent = new Agent({ keepAlive: true, maxSockets: 3 })
+
+  const signed = (text: string) => sign(null, Buffer.from(text), privateKey).toString('base64url')
 
   function headersOf(exchange: Exchange): Record<string, string | number> {
     const { method, path, body } = exchange
@@ -57,7 +62,7 @@ export function createWire(socketPath: string): Wire {
     return {
       [HEADER_TIMESTAMP]: timestampMs,
       [HEADER_NONCE]: nonce,
-      [HEADER_SIGNATURE]: sign(null, Buffer.from(text), privateKey).toString('base64url'),
+      [HEADER_SIGNATURE]: signed(text),
       ...(exchange.token === undefined ? {} : { [HEADER_TOKEN]: exchange.token }),
       ...(body === undefined ? {} : { 'content-type': exchange.contentType ?? 'application/json' }),
       ...(body === undefined ? {} : { 'content-length': 'file' in body ? body.size : body.length }),
@@ -93,6 +98,8 @@ export function createWire(socketPath: string): Wire {
 
   return {
     publicKey: publicKey.export({ format: 'jwk' }).x ?? '',
+    socketPath,
+    sign: signed,
     async exchange(exchange) {
       try {
         return await once(exchange)

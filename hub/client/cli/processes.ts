@@ -96,6 +96,10 @@ function readyLine(text: string): Started['ready'] | undefined {
   return undefined
 }
 
+/** Agents' secrets are the hub's alone to know. */
+const environmentOf = (name: string) =>
+  Object.fromEntries(Object.entries(process.env).filter(([key]) => name === 'hub' || !key.startsWith('HUB_SECRET_')))
+
 /**
  * Starts a process of its own that outlives the command, its output in its log, and waits for its ready line.
  * One that is not ready in time is ended again: nothing half started stays. @throws Problem with its last lines
@@ -112,7 +116,7 @@ export async function startProcess(
     cwd: options.home,
     detached: true,
     stdio: ['ignore', fd, fd],
-    env: { ...process.env, NODE_COMPILE_CACHE: options.cache },
+    env: { ...environmentOf(wanted.name), NODE_COMPILE_CACHE: options.cache },
   })
   process.umask(before)
   closeSync(fd)

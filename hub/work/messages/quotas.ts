@@ -8,6 +8,9 @@ export interface Quotas {
   forget(session: string): void
 }
 
+/** What sums of fractions lose: who waits as long as told must find a whole message there. */
+const GRAIN = 1e-6
+
 interface Bucket {
   perSecond: number
   level: number
@@ -46,9 +49,9 @@ export function createQuotas(
       fill(own, nowMs)
       fill(shared, nowMs)
       const lowest = own.level < shared.level ? own : shared
-      if (lowest.level < 1) {
+      if (lowest.level < 1 - GRAIN) {
         const { perSecond, level } = lowest
-        const retryAfterMs = Math.ceil(((1 - level) / perSecond) * 1000)
+        const retryAfterMs = Math.max(1, Math.ceil(((1 - level) / perSecond) * 1000 - GRAIN))
         throw new HubError('rate_limited', `more than ${perSecond} messages a second`, { facts: { retryAfterMs } })
       }
       own.level -= 1

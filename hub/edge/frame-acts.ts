@@ -1,0 +1,67 @@
+/** What one authentic frame of an agent does, inside its group's transaction: an envelope goes to the gate, `seen` frees its mail. */
+import { z } from 'zod'
+import type { Clock } from '../base/clock.ts'
+import { HubError, toHubError } from '../base/errors.ts'
+import { parseStrictJson } from '../base/strict-json.ts'
+import { BODY_BYTES_MAX, envelopeShape } from '../protocol/envelope.ts'
+import { FRAME_TYPES } from '../protocol/frame.ts'
+import { parseShape } from '../protocol/parse.ts'
+import type { AgentCaller } from './agent-requests.ts'
+import type { HookedFrame } from './frame-hooks.ts'
+import type { Send } from './routes/messages.ts'
+
+/** Carries it out. A refusal is recorded and answered with the id it is about, if that was read; throws only a store error. */
+export type FrameAct = (
+  caller: AgentCaller,
+  frame: HookedFrame,
+  onSeen: (after: number) => void,
+) => { id: string; error: HubError } | undefined
+
+/** As of a signed request: a body of 64 KiB and the envelope around it. */
+const ENVELOPE_BYTES_MAX = BODY_BYTES_MAX + 4096
+const FLOOD_RECORD_EVERY_MS = 10_000
+const seenShape = z.strictObject({ after: z.int().nonnegative() })
+
+export function createFrameAct(parts: {
+  send: Send
+  takeQuota: (session: string, agent: string) => void
+  clock: Clock
+  refuse: (session: string, error: HubError, caller: AgentCaller) => void
+}): FrameAct {
+  const { send, takeQuota, clock, refuse } = parts
+  const floods = new WeakMap<AgentCaller, number>()
+
+  /** A flood is recorded once in ten seconds: a record per refusal would let an agent fill the disk (T65). */
+  function isRecordDue(caller: AgentCaller, { code }: HubError): boolean {
+    if (code !== 'rate_limited') return true
+    const now = clock.monotonicMs()
+    if (now - (floods.get(caller) ?? Number.NEGATIVE_INFINITY) < FLOOD_RECORD_EVERY_MS) return false
+    floods.set(caller, now)
+    return true
+  }
+
+  return (caller, frame, onSeen) => {
+    const { type, body, refusal } = frame
+    const { id: session, agent } = caller.session
+    let id = ''
+    try {
+      takeQuota(session, agent)
+      if (type === FRAME_TYPES.seen) {
+        onSeen(parseShape(seenShape, parseStrictJson(body, 2)).after)
+        return undefined
+      }
+      if (type !== FRAME_TYPES.envelope) throw new HubError('schema_invalid', `an agent sends no frame of type ${type}`)
+      if (body.length > ENVELOPE_BYTES_MAX) throw new HubError('too_large', `at most ${ENVELOPE_BYTES_MAX} bytes`)
+      const envelope = parseShape(envelopeShape, parseStrictJson(body))
+      id = envelope.id
+      send(caller, envelope, body, refusal)
+      return undefined
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (error.code === 'store_unavailable' || error.code === 'audit_unavailable') throw error
+      // What the gate refused it has recorded; a body that never reached it is recorded here.
+      if (id === '' && isRecordDue(caller, error)) refuse(session, error, caller)
+      return { id, error }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * The operator's secrets, handed to agents by name (S0-24, S1-53, sandbox.md section 3). Owns the folder `secrets` of the home.
+ *
+ * 1. A value leaves only for a grant of exactly its name. It is read when it is asked for and kept nowhere else: no cache, no log, no error.
+ * 2. A file counts only where nobody else could have read it: a plain file of ours, 0600 or less, in a folder of ours, 0700 or less; links are not followed.
+ * 3. A file wins over the environment. One that is refused is refused; the environment does not stand in for it.
+ * 4. What an agent is told of a refusal names no path of this machine.
+ */
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
+import { join } from 'node:path'
+import { HubError } from '../../base/errors.ts'
+import { scrub } from '../../base/random.ts'
+import { assertGrant, type Grant } from '../../guard/grant.ts'
+
+export const SECRET_BYTES_MAX = 64 * 1024
+export const SECRET_PREFIX = 'HUB_SECRET_'
+
+/** What the environment calls a secret: `api-key` is `HUB_SECRET_API_KEY`. */
+export const variableOf = (name: string): string => `${SECRET_PREFIX}${name.toUpperCase().replaceAll('-', '_')}`
+
+/** Why a secret cannot be handed out, and the command that mends it (names paths: for the operator). */
+export interface SecretFault {
+  why: string
+  mend: string
+}
+
+export interface Secrets {
+  /** A copy of the value, for the caller to scrub. Throws `config_invalid` naming a secret that is missing or refused. */
+  get(grant: Grant, name: string): Buffer
+  /** Undefined where the secret could be handed out; reads no value. */
+  faultOf(name: string): SecretFault | undefined
+  /** Overwrites what came from the environment; those are gone from then on. */
+  scrub(): void
+}
+
+type Found = { fd: number; size: number } | { value: Buffer } | { fault: SecretFault }
+
+export function createSecrets(options: {
+  folder: string
+  uid: number
+  fromEnvironment: ReadonlyMap<string, Buffer>
+}): Secrets {
+  const { folder, uid } = options
+  const environment = new Map(options.fromEnvironment)
+
+  function folderFault(): SecretFault | undefined {
+    const found = lstatSync(folder, { throwIfNoEntry: false })
+    const fault = found && faultOfEntry(found, 'a folder', found.isDirectory(), 0o077, uid)
+    if (fault === undefined) return undefined
+    return { why: `cannot be read: the folder secrets ${fault}`, mend: `chmod 700 ${folder}` }
+  }
+
+  function look(name: string): Found {
+    const path = join(folder, name)
+    const put = `(umask 077; mkdir -p ${folder}; cat > ${path}) and paste it, Ctrl-D at its end`
+    const fault = folderFault()
+    if (fault !== undefined) return { fault }
+    let fd: number
+    try {
+      // Not blocking: a pipe in its place must not hold the hub.
+      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException
+      if (code !== 'ENOENT') return { fault: { why: `cannot be opened: ${code ?? 'unknown'}`, mend: put } }
+      const value = environment.get(name)
+      if (value !== undefined) return sized(value.length, { value }, put)
+      const why = `is missing: the operator puts it into secrets/${name} of the hub's home, or starts the hub with ${variableOf(name)}`
+      return { fault: { why, mend: put } }
+    }
+    const found = fstatSync(fd)
+    const refused = faultOfEntry(found, 'a plain file', found.isFile(), 0o177, uid)
+    const judged =
+      refused === undefined
+        ? sized(found.size, { fd, size: found.size }, put)
+        : { fault: { why: `is refused: its file ${refused}`, mend: `chmod 600 ${path}` } }
+    if ('fault' in judged) closeSync(fd)
+    return judged
+  }
+
+  return {
+    get(grant, name) {
+      assertGrant(grant, 'secret.get')
+      if (grant.resource !== `secret:${name}`)
+        throw new HubError('internal', '', { reason: `a grant for ${grant.resource} was used for the secret ${name}` })
+      const found = look(name)
+      if ('fault' in found) throw new HubError('config_invalid', `the secret ${name} ${found.fault.why}`)
+      if ('value' in found) return Buffer.from(found.value)
+      try {
+        const value = Buffer.alloc(found.size)
+        if (readSync(found.fd, value) !== found.size)
+          throw new HubError('conflict', `the secret ${name} changed while it was read`)
+        return value
+      } finally {
+        closeSync(found.fd)
+      }
+    },
+    faultOf(name) {
+      const found = look(name)
+      if ('fault' in found) return found.fault
+      if ('fd' in found) closeSync(found.fd)
+      return undefined
+    },
+    scrub() {
+      for (const value of environment.values()) scrub(value)
+      environment.clear()
+    },
+  }
+}
+
+function sized(bytes: number, found: Found, mend: string): Found {
+  if (bytes === 0) return { fault: { why: 'is empty', mend } }
+  if (bytes > SECRET_BYTES_MAX)
+    return { fault: { why: `holds ${bytes} bytes; a secret holds at most ${SECRET_BYTES_MAX}`, mend } }
+  return found
+}
+
+function faultOfEntry(found: Stats, kind: string, isKind: boolean, forbidden: number, uid: number): string | undefined {
+  if (!isKind) return `is not ${kind}`
+  if (found.uid !== uid) return `belongs to user ${found.uid}, not to the hub's`
+  if ((found.mode & forbidden) !== 0) return `has mode ${(found.mode & 0o777).toString(8)} and is open to others`
+  return undefined
+}

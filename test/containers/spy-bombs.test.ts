@@ -1,0 +1,156 @@
+/** The spy tries to use up what others need, on a real hub and the real engine: it hits its own limits, alone (T53-T60). */
+import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type ContainerHome, openContainerHome, type Session } from '../support/container-home.ts'
+import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
+
+const MIB = 1024 ** 2
+/** A crash makes an agent unhealthy: the one that is killed has a name of its own. */
+const glutton = {
+  name: 'spy-glutton',
+  description: 'Fills its memory',
+  image: 'hub-test/spy',
+  run: ['node', '/app/test/support/images/spy/main.js'],
+  restarts: 0,
+  limits: { ttl: '2m', memory: '96MiB', pids: 64 },
+}
+
+let home: ContainerHome
+beforeAll(async () => {
+  await load([spyImage()])
+  home = await openContainerHome({ cards: ['test/support/images/spy/agent.yaml', glutton] })
+})
+afterAll(() => home?.close())
+
+/** The largest value that was measured while the promise was open. */
+async function mostDuring<Result>(
+  work: Promise<Result>,
+  measure: () => number,
+): Promise<{ most: number; result: Result }> {
+  let most = measure()
+  let open = true
+  const done = work.finally(() => {
+    open = false
+  })
+  done.catch(() => undefined)
+  while (open) {
+    most = Math.max(most, measure())
+    await sleep(25)
+  }
+  return { most, result: await done }
+}
+const orZero = (measure: () => number): number => {
+  try {
+    return measure()
+  } catch {
+    return 0
+  }
+}
+/** Processes of the host that carry this word in their command line. */
+const processesWith = (word: string): number =>
+  readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false
+    return orZero(() => (readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(word) ? 1 : 0)) === 1
+  }).length
+
+test.skipIf(!canCallRaw)(
+  'T53: of 200 processes it gets what its limit of 64 leaves, the others are refused',
+  async () => {
+    const { outcome, error } = await home.run('spy', { what: 'forks' })
+    expect(error).toBe(null)
+    const { started, refusals } = outcome?.value as { started: number; refusals: string[] }
+    expect(refusals).toEqual(['EAGAIN'])
+    expect(started).toBeGreaterThan(30)
+    expect(started).toBeLessThan(64)
+  },
+)
+
+test('T54: one that fills its memory is killed alone; session, attempt and audit say 137 and out of memory', async () => {
+  const neighbour = await home.place('spy', { what: 'stay' })
+  const task = await home.run('spy-glutton', { what: 'memory' })
+  expect(task).toMatchObject({ state: 'failed', error: { detail: expect.stringContaining('out of memory') } })
+  const { attempts } = await home.json<{ attempts: Record<string, unknown>[] }>('task', 'show', task.id)
+  expect(attempts).toMatchObject([{ state: 'lost', exit: 'crashed', exitCode: 137, oomKilled: true }])
+  const session = String(attempts[0]?.session)
+  expect(await home.session(session)).toMatchObject({ exit: 'crashed', detail: 'out of memory' })
+  const records = await home.json<{ resource: string; effect: string }[]>(
+    'audit',
+    'list',
+    '--action',
+    'session.observed',
+  )
+  const mine = records.filter(({ resource }) => resource === `session:${session}`).map(({ effect }) => effect)
+  expect(mine).toContain('crashed: out of memory')
+  const alive = (await home.engine.list(home.instance)).filter(({ state }) => state === 'running')
+  expect(alive.map(({ session: id }) => id)).toEqual([neighbour.id])
+  await home.hub('session', 'stop', neighbour.id)
+})
+
+test('T56: every mount, the message queues and the inodes end in a refusal, and none of it is the disk of the host', async () => {
+  const free = () =>
+    ['/', home.home, '/var/lib'].map((path) => statfsSync(path)).map(({ bavail, bsize }) => bavail * bsize)
+  const before = free()
+  const lost = () => Math.max(...free().map((now, at) => (before[at] ?? 0) - now))
+  const { most, result } = await mostDuring(home.run('spy', { what: 'disk' }), lost)
+  expect(result.outcome?.value).toEqual({
+    files: {
+      tmp: { files: 4094, refusal: 'ENOSPC' },
+      workspace: { files: expect.closeTo(32_764, -1), refusal: 'ENOSPC' },
+      // As many queues as the host lets one user have; they hold nothing, since no mq call passes.
+      mqueue: { files: expect.any(Number), refusal: expect.stringMatching(/^(?:EMFILE|ENOSPC)$/) },
+    },
+    room: {
+      '/tmp': { mib: expect.closeTo(64, -1), refusal: 'ENOSPC' },
+      '/workspace': { mib: expect.closeTo(255, -1), refusal: 'ENOSPC' },
+      '/app': { mib: 0, refusal: 'EROFS' },
+      '/dev': { mib: 0, refusal: 'EACCES' },
+      '/dev/shm': { mib: 0, refusal: 'ENOENT' },
+      '/dev/mqueue': { mib: 0, refusal: 'EINVAL' },
+      '/run/hub': { mib: 0, refusal: 'EROFS' },
+    },
+  })
+  // 320 MiB were full at once; what others write on this machine meanwhile is less than half of it.
+  expect(most).toBeLessThan(160 * MIB)
+})
+
+test('T57: seconds of output leave at most 2 MiB of log', async () => {
+  const session = await home.place('spy', { what: 'log' })
+  const { LogPath: path } = (await home.engine.inspect(session.containerId)) as { LogPath: string }
+  const sizes = () => [path, `${path}.1`].reduce((sum, file) => sum + orZero(() => statSync(file).size), 0)
+  const { most, result } = await mostDuring(ended(session), sizes)
+  expect((result.outcome?.value as { mib: number }).mib).toBeGreaterThan(50)
+  expect(most).toBeLessThanOrEqual(2 * MIB)
+  // Where the engine's folder cannot be looked into, only the first half has been shown.
+  if (process.getuid?.() === 0) expect(most).toBeGreaterThan(0)
+})
+
+test('T58: of a thousand connections four stay open, and the hub holds no more than those', async () => {
+  const descriptors = () => readdirSync(`/proc/${home.hubPid}/fd`).length
+  const before = descriptors()
+  const { most, result } = await mostDuring(home.run('spy', { what: 'connects' }), descriptors)
+  const { most: open, tried } = result.outcome?.value as { most: number; tried: boolean }
+  expect(tried).toBe(true)
+  expect(open).toBeLessThanOrEqual(4)
+  expect(most - before).toBeLessThan(30)
+})
+
+test('T60: one that hears no SIGTERM and has left a child of a child is gone by TTL + 15 s, and so is the child', async () => {
+  const session = await home.place('spy', { what: 'stay' }, '--ttl', '6s')
+  while (processesWith(session.id) === 0) await sleep(50)
+  const there = async () => (await home.engine.list(home.instance)).some((each) => each.session === session.id)
+  while (await there()) await sleep(100)
+  const goneAtMs = Date.now()
+  expect(goneAtMs).toBeGreaterThan(session.expiresAtMs)
+  expect(goneAtMs).toBeLessThan(session.expiresAtMs + 15_000)
+  expect(processesWith(session.id)).toBe(0)
+  expect((await ended(session)).state).toBe('timed_out')
+})
+
+async function ended({ task }: Session) {
+  for (;;) {
+    const { task: found } = await home.json<{ task: Awaited<ReturnType<ContainerHome['run']>> }>('task', 'show', task)
+    if (!['queued', 'running'].includes(found.state)) return found
+    await sleep(200)
+  }
+}

@@ -1,0 +1,101 @@
+/** A home with a real hub, a real watchdog and the real engine, for tests of what runs in containers. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createSystemClock } from '../../hub/base/clock.ts'
+import { createEngine } from '../../hub/work/sandbox/engine.ts'
+import { runHub } from './fake-hub.ts'
+import { ENGINE_SOCKET } from './probe-session.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+
+export type Task = Record<string, unknown> & { id: string; state: string; outcome: { value?: unknown } | null }
+export type Session = Record<string, unknown> & { id: string; task: string; containerId: string; expiresAtMs: number }
+
+/** `cards` are files of agents, or whole cards; each gets the grants of the echo agent. */
+export async function openContainerHome(options: {
+  cards: (string | (Record<string, unknown> & { name: string }))[]
+  env?: Record<string, string>
+}) {
+  const home = mkdtempSync(join(tmpdir(), 'ch-'))
+  const children: ChildProcess[] = []
+  execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
+  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
+  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  const dataFile = join(home, 'policy', 'data.json')
+  const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }
+  for (const card of options.cards) {
+    const name =
+      typeof card === 'string' ? (/^name: (\S+)/m.exec(readFileSync(join(root, card), 'utf8'))?.[1] ?? '') : card.name
+    const file = join(home, 'agents', `${name}.yaml`)
+    if (typeof card === 'string') copyFileSync(join(root, card), file)
+    else writeFileSync(file, JSON.stringify(card))
+    data.agents[name] = { ...data.agents.echo, capabilities: [] }
+  }
+  writeFileSync(dataFile, JSON.stringify(data))
+
+  /** Starts a process of the home and waits for its ready line. */
+  const start = (...argv: string[]) =>
+    new Promise<void>((done, fail) => {
+      const env = { ...process.env, ...options.env }
+      const child = spawn(process.execPath, [join(root, argv[0] ?? ''), ...argv.slice(1), '--home', home], { env })
+      children.push(child)
+      let said = ''
+      const take = (text: Buffer) => {
+        said += text
+        if (said.includes('"ready"')) done()
+      }
+      child.stdout.on('data', take)
+      child.stderr.on('data', take)
+      child.on('exit', (code) => fail(new Error(`${argv[0]} ended with ${code}: ${said}`)))
+    })
+  const hub = (...args: string[]) => runHub(home, args)
+  const json = async <Answer>(...args: string[]): Promise<Answer> => {
+    const { stdout, stderr } = await hub(...args, '--json')
+    if (stdout === '') throw new Error(`hub ${args.join(' ')}: ${stderr}`)
+    return JSON.parse(stdout) as Answer
+  }
+  const wordsOf = (params: Record<string, unknown>) =>
+    Object.entries(params).flatMap(([name, value]) => ['--param', `${name}:=${JSON.stringify(value)}`])
+  const engine = createEngine({ socketPath: ENGINE_SOCKET, callMs: 20_000 }, { clock: createSystemClock() })
+  const instance = readFileSync(join(home, 'instance'), 'utf8').trim()
+  const close = async () => {
+    await hub('down').catch(() => undefined)
+    for (const child of children) child.kill('SIGKILL')
+    for (const { id } of await engine.list(instance)) await engine.remove(id)
+    rmSync(home, { recursive: true, force: true })
+  }
+  try {
+    await start('hub/main.ts', 'serve')
+    await start('watchdog/main.ts')
+  } catch (thrown) {
+    await close()
+    throw thrown
+  }
+
+  return {
+    home,
+    instance,
+    engine,
+    hub,
+    json,
+    close,
+    hubPid: children[0]?.pid ?? 0,
+    /** The task as it ended. */
+    run: (agent: string, params: Record<string, unknown>, ...more: string[]) =>
+      json<Task>('submit', agent, ...wordsOf(params), '--wait', ...more),
+    /** Submits without waiting; answers once a container runs for it. */
+    async place(agent: string, params: Record<string, unknown>, ...more: string[]): Promise<Session> {
+      const { id } = await json<Task>('submit', agent, ...wordsOf(params), ...more)
+      for (;;) {
+        const open = await json<Session[]>('session', 'list')
+        const mine = open.find((session) => session.task === id && session.containerId !== null)
+        if (mine !== undefined) return mine
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    },
+    session: async (id: string) => (await json<{ session: Session }>('session', 'show', id)).session,
+  }
+}
+export type ContainerHome = Awaited<ReturnType<typeof openContainerHome>>

@@ -1,0 +1,256 @@
+/** One attempt each, as the agent: what it says is `ok`, the code of the error, or what was found. */
+import { spawnSync } from 'node:child_process'
+import { lookup } from 'node:dns/promises'
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer } from 'node:net'
+
+export type Attempt = [id: string, got: string]
+/** What the test outside knows and the spy looks for. */
+export interface Outside {
+  home: string
+  otherSession: string
+  abstractSocket: string
+  /** In two pieces: the whole must stand nowhere in here. */
+  canary: [string, string]
+}
+
+const SOCKET = '/run/hub/hub.sock'
+const LOADER = '/lib64/ld-linux-x86-64.so.2'
+const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException).code ?? String(thrown)
+
+function attempt(act: () => unknown): string {
+  try {
+    act()
+    return 'ok'
+  } catch (thrown) {
+    return codeOf(thrown)
+  }
+}
+const found = (look: () => string): string => {
+  try {
+    return look()
+  } catch (thrown) {
+    return codeOf(thrown)
+  }
+}
+const write = (path: string, text = 'x') => attempt(() => writeFileSync(path, text))
+const bytesOf = (path: string) => found(() => (readFileSync(path, 'latin1').length > 0 ? 'shows' : 'empty'))
+const entriesOf = (path: string) => found(() => (readdirSync(path).length > 0 ? 'shows' : 'empty'))
+
+const writes = (): Attempt[] =>
+  Object.entries({
+    root: '/x',
+    app: '/app/x',
+    passwd: '/etc/passwd',
+    node: '/usr/local/bin/node',
+    shim: '/app/images/agent/shim.js',
+    run: '/run/x',
+    dev: '/dev/x',
+    sysrq: '/proc/sysrq-trigger',
+    core_pattern: '/proc/sys/kernel/core_pattern',
+    modprobe: '/proc/sys/kernel/modprobe',
+    hostname: '/proc/sys/kernel/hostname',
+    ip_forward: '/proc/sys/net/ipv4/ip_forward',
+    binfmt: '/proc/sys/fs/binfmt_misc/register',
+    irq: '/proc/irq/default_smp_affinity',
+    uevent: '/sys/kernel/uevent_helper',
+    cgroup: '/sys/fs/cgroup/x',
+    release_agent: '/sys/fs/cgroup/memory/release_agent',
+    memory_limit: '/sys/fs/cgroup/memory/memory.limit_in_bytes',
+    pids_limit: '/sys/fs/cgroup/pids/pids.max',
+    uid_map: '/proc/self/uid_map',
+    oom_score: '/proc/self/oom_score_adj',
+  }).map(([name, path]) => [`T51.write_${name}`, write(path, '-1')])
+
+const devices = (): Attempt[] =>
+  ['mem', 'kmem', 'port', 'kmsg', 'sda', 'vda', 'kvm', 'fuse', 'net/tun', 'loop-control', 'console', 'vsock'].map(
+    (name) => [`T51.device_${name}`, attempt(() => openSync(`/dev/${name}`, 'r+'))],
+  )
+
+const reads = (): Attempt[] => [
+  ...['kcore', 'keys', 'timer_list', 'interrupts', 'sched_debug', 'kmsg'].map((name): Attempt => {
+    // A log of the kernel blocks where it may be read.
+    if (name === 'kmsg') return ['T51.read_kmsg', attempt(() => openSync('/proc/kmsg', 'r'))]
+    return [`T51.read_${name}`, bytesOf(`/proc/${name}`)]
+  }),
+  ...['/proc/acpi', '/proc/scsi', '/sys/firmware', '/sys/devices/virtual/powercap'].map((path): Attempt => {
+    return [`T51.list_${path.split('/').at(-1)}`, entriesOf(path)]
+  }),
+]
+
+function socketFolder(): Attempt[] {
+  const tries: Record<string, () => unknown> = {
+    unlink: () => unlinkSync(SOCKET),
+    create: () => writeFileSync('/run/hub/x', ''),
+    folder: () => mkdirSync('/run/hub/x'),
+    rename: () => renameSync(SOCKET, '/run/hub/old.sock'),
+    rename_out: () => renameSync(SOCKET, '/tmp/hub.sock'),
+    chmod: () => chmodSync(SOCKET, 0o600),
+    chmod_folder: () => chmodSync('/run/hub', 0o777),
+    link: () => linkSync(SOCKET, '/run/hub/second.sock'),
+    link_out: () => linkSync(SOCKET, '/tmp/second.sock'),
+    symlink: () => symlinkSync('/tmp/x', '/run/hub/x'),
+    touch: () => utimesSync(SOCKET, 0, 0),
+    remove_folder: () => rmdirSync('/run/hub'),
+    shadow: () => renameSync('/run/hub', '/run/old'),
+  }
+  return [
+    ...Object.entries(tries).map(([name, act]): Attempt => [`T58.${name}`, attempt(act)]),
+    ['T58.list', entriesOf('/run/hub')],
+    ['T58.list_run', readdirSync('/run').join(' ')],
+  ]
+}
+
+/** A copy of a program of the image that is known to run from its place. */
+function execs(): Attempt[] {
+  const ran = (path: string, ...args: string[]) => {
+    const { error, status } = spawnSync(path, args)
+    return error === undefined ? `status ${status}` : codeOf(error)
+  }
+  const tries = ['/tmp', '/workspace', '/dev', '/dev/shm', '/dev/mqueue', '/run/hub'].map((folder): Attempt => {
+    const copy = `${folder}/copy`
+    const got = found(() => {
+      copyFileSync(LOADER, copy)
+      chmodSync(copy, 0o755)
+      return ran(copy, '--version')
+    })
+    attempt(() => rmSync(copy))
+    return [`T51.exec_${folder.slice(1).replace('/', '_')}`, got]
+  })
+  copyFileSync(process.execPath, '/workspace/node')
+  chmodSync('/workspace/node', 0o755)
+  tries.push(['T51.exec_by_loader', ran(LOADER, '/workspace/node', '--version')])
+  tries.push(['T51.load_module', attempt(() => process.dlopen({ exports: {} } as NodeModule, '/workspace/node'))])
+  rmSync('/workspace/node')
+  tries.push(['T51.exec_in_place', ran(LOADER, '--version')])
+  for (const tool of ['/bin/sh', '/usr/bin/env', '/bin/busybox', '/usr/bin/tar'])
+    tries.push([`T51.exec_${tool.split('/').at(-1)}`, ran(tool)])
+  return tries
+}
+
+function standing(): Attempt[] {
+  const wanted = /^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):\s*(.*?)\s*$/
+  const lines = readFileSync('/proc/self/status', 'utf8').split('\n')
+  const status = lines.flatMap((line): Attempt[] => {
+    const [, name, value] = wanted.exec(line) ?? []
+    return name === undefined ? [] : [[`T51.${name}`, String(value).replaceAll(/\s+/g, ' ')]]
+  })
+  const limits = readFileSync('/proc/self/limits', 'utf8')
+  const limit = (name: string) => new RegExp(`^Max ${name}\\s+(\\d+)\\s+(\\d+)`, 'm').exec(limits)?.slice(1).join(' ')
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n')
+  const writable = mounts
+    .map((line) => line.split(' '))
+    .filter((each) => each[5]?.startsWith('rw'))
+    .map((each) => String(each[4]))
+  return [
+    ...status,
+    ['T51.open_files', limit('open files') ?? 'none'],
+    ['T51.core_size', limit('core file size') ?? 'none'],
+    // Those of the kernel are tried by name above: how many there are is the host's affair.
+    [
+      'T51.writable_mounts',
+      writable
+        .filter((path) => !/^\/(?:proc|sys)(?:\/|$)/.test(path))
+        .sort()
+        .join(' '),
+    ],
+    ['T51.processes', String(readdirSync('/proc').filter((name) => /^\d+$/.test(name)).length)],
+  ]
+}
+
+const reach = (path: string) =>
+  new Promise<string>((resolve) => {
+    const socket = connect({ path }, () => resolve('ok')).on('error', (thrown) => resolve(codeOf(thrown)))
+    setTimeout(() => resolve('silent'), 2_000).unref()
+    socket.unref()
+  })
+
+async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
+  const dial = (port: number, host: string) =>
+    new Promise<string>((resolve) => {
+      connect(port, host, () => resolve('ok')).on('error', (thrown) => resolve(codeOf(thrown)))
+    })
+  const listen = (host: string) =>
+    new Promise<string>((resolve) => {
+      createServer()
+        .on('error', (thrown) => resolve(codeOf(thrown)))
+        .listen(0, host, () => resolve('ok'))
+    })
+  const routes = readFileSync('/proc/net/route', 'utf8').trim().split('\n').length - 1
+  return [
+    ['T59.interfaces', readdirSync('/sys/class/net').join(' ')],
+    ['T59.routes', String(routes)],
+    ['T59.resolve', await lookup('example.com').then(() => 'ok', codeOf)],
+    ['T59.tcp', await dial(80, '93.184.216.34')],
+    ['T59.tcp6', await dial(80, '2606:2800:220:1::1')],
+    ['T59.metadata', await dial(80, '169.254.169.254')],
+    ['T59.loopback', await dial(22, '127.0.0.1')],
+    ['T59.listen', await listen('127.0.0.1')],
+    ['T59.abstract_of_host', await reach(`\0${abstractSocket}`)],
+  ]
+}
+
+/** Paths of the host, straight and by the ways round that other engines had. */
+async function hostPaths({ home, otherSession }: Outside): Promise<Attempt[]> {
+  const other = `${home}/run/s/${otherSession}/hub.sock`
+  const look = (path: string) => attempt(() => statSync(path))
+  return [
+    ['T59.engine', await reach('/var/run/docker.sock')],
+    ['T59.engine_run', await reach('/run/docker.sock')],
+    ['T59.operator', await reach(`${home}/run/operator.sock`)],
+    ['T59.watchdog', await reach(`${home}/run/watchdog.sock`)],
+    ['T59.other_session', await reach(other)],
+    ['T59.other_session_beside', await reach(`/run/hub/../${otherSession}/hub.sock`)],
+    ['T59.home', look(home)],
+    ['T59.home_by_root', look(`/proc/1/root${home}`)],
+    ['T59.home_by_cwd', look(`/proc/1/cwd/../..${home}`)],
+    ['T59.parent_of_socket', found(() => realpathSync('/run/hub/..'))],
+    ['T59.shadow', look('/etc/shadow')],
+    ['T59.engine_home', look('/var/lib/docker')],
+  ]
+}
+
+/** Everything a process here can be read by: environment, words, and what was written for it. */
+function secrets({ canary }: Outside): Attempt[] {
+  const whole = canary.join('')
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  const files = processes.flatMap((pid) => [`/proc/${pid}/environ`, `/proc/${pid}/cmdline`])
+  const texts = [...files, '/workspace/task.json', '/proc/self/mountinfo'].map((file) =>
+    found(() => readFileSync(file, 'latin1')),
+  )
+  return [
+    ['T64.canary', texts.some((text) => text.includes(whole)) ? 'present' : 'absent'],
+    ['T64.environment', Object.keys(process.env).sort().join(' ')],
+  ]
+}
+
+export async function tryDoors(outside: Outside): Promise<Attempt[]> {
+  return [
+    ...standing(),
+    ...writes(),
+    ...devices(),
+    ...reads(),
+    ...socketFolder(),
+    ...execs(),
+    ...(await network(outside)),
+    ...(await hostPaths(outside)),
+    ...secrets(outside),
+  ]
+}
