@@ -114,6 +114,7 @@ function prepared({ healthz, log, clock }: HttpParts, limits: HttpLimits, unhear
     reply.header('cache-control', 'no-store')
     if (request.headers.upgrade !== undefined)
       throw new HubError('schema_invalid', 'no other protocol is spoken at this entrance')
+    if (!request.url.startsWith('/')) throw new HubError('schema_invalid', 'a request here names a path')
     watchBody(request.raw, reply.raw, request.routeOptions.url === UPLOAD_PATH, limits, clock)
   })
   app.removeAllContentTypeParsers()
@@ -166,8 +167,8 @@ function fromFastify(thrown: unknown): HubError {
 
 function bodyOf(request: FastifyRequest): object {
   const { body } = request
-  if (body === undefined || body === null) return {}
-  if (typeof body !== 'object' || Array.isArray(body))
+  if (body === undefined) return {}
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HubError('schema_invalid', 'the body must be an object')
   return body
 }

@@ -11,6 +11,11 @@ import { ENGINE_SOCKET } from './probe-session.ts'
 const root = resolve(import.meta.dirname, '../..')
 
 export type Task = Record<string, unknown> & { id: string; state: string; outcome: { value?: unknown } | null }
+/** What the task brought; throws saying why it brought nothing. */
+export function valueOf<Value>({ outcome, error }: Task): Value {
+  if (outcome === null) throw new Error(`the task ended without a result: ${JSON.stringify(error)}`)
+  return outcome.value as Value
+}
 export type Session = Record<string, unknown> & { id: string; task: string; containerId: string; expiresAtMs: number }
 
 /** `cards` are files of agents, or whole cards; each gets the grants of the echo agent. */

@@ -69,9 +69,9 @@ async function loopback(limits?: Partial<HttpLimits>): Promise<{ port: number; h
   })
   return { port, host: '127.0.0.1' }
 }
-const post = (path: string, headers: string, body: string) =>
-  `POST ${path} HTTP/1.1\r\nHost: hub\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-const beat = (headers: string, body = '{"note":"here"}') => post('/v1/heartbeat', headers, body)
+const post = (path: string, headers: string, body: string, after: string) =>
+  `POST ${path} HTTP/1.1\r\nHost: hub\r\nConnection: ${after}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+const beat = (headers: string, body = '{"note":"here"}', after = 'close') => post('/v1/heartbeat', headers, body, after)
 
 describe('content types', () => {
   it('exactly one spelling is taken for JSON, every other is refused and recorded (T24)', async () => {
@@ -122,7 +122,7 @@ describe('content types', () => {
     const door = await operator()
     const sha = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
     const put = (headers: string) =>
-      `PUT /v1/artifacts/${sha} HTTP/1.1\r\nHost: hub\r\n${headers}Content-Length: 0\r\n\r\n`
+      `PUT /v1/artifacts/${sha} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n${headers}Content-Length: 0\r\n\r\n`
     for (const headers of ['', 'Content-Type: application/json\r\n', 'Content-Type: application/octet-stream;x\r\n'])
       expect((await talk(door, put(headers))).statuses, headers).toEqual([400])
     expect(home.records().every(({ action, outcome }) => action === 'artifact.stored' && outcome === 'refused')).toBe(
@@ -162,7 +162,7 @@ describe('bytes that two readers would read differently (T31)', () => {
 
   it('pipelined requests are one record each, and junk after them ends the connection', async () => {
     const door = await operator()
-    const one = beat('Content-Type: application/json\r\n')
+    const one = beat('Content-Type: application/json\r\n', '{}', 'keep-alive')
     expect(await talk(door, `${one}${one}`)).toMatchObject({ statuses: [200, 200], closed: false })
     expect(home.records()).toHaveLength(2)
     const junk = await talk(door, `${one}\r\n\0\x16\x03\x01junk\r\n\r\n${one}`)

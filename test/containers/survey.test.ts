@@ -1,0 +1,122 @@
+/** The survey on this very repository, on a real hub, a real watchdog and the real engine; its truth is known by other means. */
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import Database from 'better-sqlite3'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openContainerHome, type Session, type Task } from '../support/container-home.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+type Home = Awaited<ReturnType<typeof openContainerHome>>
+interface Row {
+  action: string
+  outcome: string
+  reason: string
+  principal: string
+}
+let home: Home
+let out = ''
+
+beforeAll(async () => {
+  home = await openContainerHome({ cards: [] })
+  out = mkdtempSync(join(tmpdir(), 'survey-'))
+})
+afterAll(async () => {
+  await home.close()
+  rmSync(out, { recursive: true, force: true })
+})
+
+const files = () =>
+  execFileSync('git', ['-C', root, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    encoding: 'utf8',
+  })
+    .split('\0')
+    .filter((path) => path !== '')
+
+test('a survey of this repository counts what git and wc count, by at least three containers that talked through the hub', async () => {
+  const { stdout, stderr, code } = (await home.hub(
+    'submit',
+    'survey-lead',
+    '--input',
+    root,
+    '--out',
+    out,
+    '--json',
+  )) as {
+    stdout: string
+    stderr: string
+    code: number
+  }
+  expect(code, stderr).toBe(0)
+  const task = JSON.parse(stdout) as Task & { children: number }
+  expect(task.children).toBeGreaterThanOrEqual(2)
+  const report = JSON.parse(readFileSync(join(out, 'report.json'), 'utf8')) as {
+    totals?: { files: number; lines: number }
+  } & Record<string, unknown>
+  const totals = (report.totals ?? report) as { files: number; lines: number }
+  const paths = files()
+  const lines = paths.reduce(
+    (sum, path) => sum + readFileSync(join(root, path)).filter((byte) => byte === 10).length,
+    0,
+  )
+  expect(totals.files).toBe(paths.length)
+  expect(totals.lines).toBe(lines)
+  const sessions = await home.json<(Session & { agent: string; containerId: string })[]>(
+    'session',
+    'list',
+    '--all',
+    '--limit',
+    '100',
+  )
+  expect(new Set(sessions.map(({ containerId }) => containerId)).size).toBeGreaterThanOrEqual(3)
+})
+
+test('the message one reader may not send is in the audit, refused, with its reason', async () => {
+  const rows = await home.json<Row[]>('audit', 'list', '--action', 'message.sent', '--outcome', 'refused')
+  expect(rows[0]?.principal).toMatch(/^agent:survey-reader\//)
+  expect(rows[0]?.reason).toContain('agent survey-reader may not message echo')
+})
+
+test('kill -9 of the hub while a task runs: the hub that comes after takes the container over, and the task ends once', async () => {
+  const survey = home.json<Task[]>('submit', 'survey-lead', '--input', root, '--json')
+  const { id } = (await survey) as unknown as Task
+  for (let tries = 0; tries < 200; tries += 1) {
+    const { task } = await home.json<{ task: Task }>('task', 'show', id)
+    if (task.state !== 'queued') break
+  }
+  process.kill(home.hubPid, 'SIGKILL')
+  const second = spawn(process.execPath, [join(root, 'hub/main.ts'), 'serve', '--home', home.home], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  try {
+    await new Promise((ready) => second.stdout.once('data', ready))
+    const { code } = (await home.hub('wait', id, '--for', 'task=done', '--timeout', '60s')) as { code: number }
+    expect(code).toBe(0)
+    const shown = await home.json<{ task: Task; attempts: unknown[] }>('task', 'show', id)
+    expect(shown.task.state).toBe('succeeded')
+    expect(((await home.hub('audit', 'verify')) as { code: number }).code).toBe(0)
+    expect(((await home.hub('shutdown', '--yes')) as { code: number }).code).toBe(0)
+    expect(await home.engine.list(home.instance)).toEqual([])
+  } finally {
+    second.kill('SIGKILL')
+  }
+})
+
+test('the audit chain fails when one byte of one record is changed', async () => {
+  const database = new Database(join(home.home, 'hub.db'))
+  database.exec('drop trigger audit_record_is_append_only_update')
+  database.prepare(`update audit_record set reason = reason || '.' where seq = 5`).run()
+  database.close()
+  const third = spawn(process.execPath, [join(root, 'hub/main.ts'), 'serve', '--home', home.home], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  try {
+    await new Promise((ready) => third.stdout.once('data', ready))
+    const verdict = (await home.hub('audit', 'verify')) as { code: number; stdout: string }
+    expect(verdict.code).toBe(1)
+    expect(verdict.stdout).toContain('record 5')
+  } finally {
+    third.kill('SIGKILL')
+  }
+})
