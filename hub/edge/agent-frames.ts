@@ -87,6 +87,7 @@ export function createAgentFrames(
   const groups = createFrameGroups<Waiting>({
     gate,
     clock,
+    peerOf: ({ line }) => line.ws,
     handle,
     sockets: () => [...lines.values()].map(({ socket }) => socket),
     committed(group) {

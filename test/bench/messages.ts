@@ -11,6 +11,7 @@ import { WebSocket } from 'ws'
 import { newUuid, systemRandom } from '../../hub/base/random.ts'
 import { createConnection } from '../../hub/client/connection.ts'
 import { type FrameClient, openFrameClient } from './frame-client.ts'
+import { benchPolicy } from './policy.ts'
 import type { Figure } from './run.ts'
 
 const SESSIONS = 8
@@ -237,6 +238,10 @@ async function signedRequests(client: FrameClient): Promise<number> {
 const round = (value: number, digits = 0) => Math.round(value * 10 ** digits) / 10 ** digits
 
 export async function benchMessages(say: (line: string) => void): Promise<Figure[]> {
+  const [rules, decided, remembered] = await benchPolicy(() => undefined)
+  say(
+    `policy alone: rules ${rules?.value}/s, decided and written ${decided?.value}/s, remembered ${remembered?.value}/s`,
+  )
   const folder = mkdtempSync(join(tmpdir(), 'hb-'))
   const raw = await openRaw(folder)
   const hub = await openHub(join(folder, 'h'))

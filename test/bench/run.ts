@@ -15,6 +15,7 @@ export interface Figure {
 
 const BENCHES: Readonly<Record<string, () => Promise<(say: (line: string) => void) => Promise<Figure[]>>>> = {
   dispatch: async () => (await import('./dispatch.ts')).benchDispatch,
+  policy: async () => (await import('./policy.ts')).benchPolicy,
   messages: async () => (await import('./messages.ts')).benchMessages,
 }
 

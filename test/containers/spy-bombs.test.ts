@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome, type Session, valueOf } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, resultOf, type Session } from '../support/container-home.ts'
 import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
 
 const MIB = 1024 ** 2
@@ -93,7 +93,7 @@ test('T56: every mount, the message queues and the inodes end in a refusal, and 
   const before = free()
   const lost = () => Math.max(...free().map((now, at) => (before[at] ?? 0) - now))
   const { most, result } = await mostDuring(home.run('spy', { what: 'disk' }), lost)
-  expect(valueOf(result)).toEqual({
+  expect(resultOf(result)).toEqual({
     files: {
       tmp: { files: 4094, refusal: 'ENOSPC' },
       workspace: { files: expect.closeTo(32_764, -1), refusal: 'ENOSPC' },
@@ -119,7 +119,7 @@ test('T57: seconds of output leave at most 2 MiB of log', async () => {
   const { LogPath: path } = (await home.engine.inspect(session.containerId)) as { LogPath: string }
   const sizes = () => [path, `${path}.1`].reduce((sum, file) => sum + orZero(() => statSync(file).size), 0)
   const { most, result } = await mostDuring(ended(session), sizes)
-  expect(valueOf<{ mib: number }>(result).mib).toBeGreaterThan(50)
+  expect(resultOf<{ mib: number }>(result).mib).toBeGreaterThan(50)
   expect(most).toBeLessThanOrEqual(2 * MIB)
   // Where the engine's folder cannot be looked into, only the first half has been shown.
   if (process.getuid?.() === 0) expect(most).toBeGreaterThan(0)
@@ -129,7 +129,7 @@ test('T58: of a thousand connections four stay open, and the hub holds no more t
   const descriptors = () => readdirSync(`/proc/${home.hubPid}/fd`).length
   const before = descriptors()
   const { most, result } = await mostDuring(home.run('spy', { what: 'connects' }), descriptors)
-  const { most: open, tried } = valueOf<{ most: number; tried: boolean }>(result)
+  const { most: open, tried } = resultOf<{ most: number; tried: boolean }>(result)
   expect(tried).toBe(true)
   expect(open).toBeLessThanOrEqual(4)
   expect(most - before).toBeLessThan(30)

@@ -4,7 +4,7 @@
  */
 import { createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome, type Session, valueOf } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, resultOf, type Session } from '../support/container-home.ts'
 import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
 
 const CANARY = ['canary-of-the-host-', '7f3a91'] as const
@@ -118,7 +118,7 @@ beforeAll(async () => {
   beside = createServer().listen(`\0${abstractSocket}`)
   const outside = { home: home.home, otherSession: other.id, abstractSocket, canary: CANARY }
   const task = await home.run('spy', { what: 'doors', outside })
-  seen = valueOf(task)
+  seen = resultOf(task)
   logged = (await home.hub('task', 'logs', task.id)).stdout
 })
 afterAll(async () => {

@@ -56,7 +56,9 @@ function call(h: Harness, row: (typeof ROWS)[number], request: Record<string, un
     delete rest[field]
     return encodeURIComponent(String(request[field] ?? ''))
   })
-  const query = new URLSearchParams(Object.entries(rest).map(([key, value]) => [key, String(value)])).toString()
+  const query = new URLSearchParams(
+    Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, String(value)])),
+  ).toString()
   const door = join(h.home, 'run', 'operator.sock')
   if (method === 'POST') return h.operator('POST', place, rest)
   if (method === 'GET') return h.operator('GET', query === '' ? place : `${place}?${query}`)
@@ -98,7 +100,7 @@ const pick = (fields: readonly string[]) =>
 describe('every operation, every kind of call', () => {
   test('T22, I1: an admitted act has one record with its decision, a refusal one with its reason, and the chain verifies', async () => {
     await using h = await createHarness({ agents, config })
-    const { one } = await h.bring('one')
+    const [one] = await h.bring('one')
     const [session] = h.sessionsOf(one.joined?.task.task ?? '')
     const idOf = (name: OperationName) => (name.startsWith('session.') ? session?.id : one.joined?.task.task)
     let admitted = 0
@@ -123,7 +125,7 @@ describe('every operation, every kind of call', () => {
 
   test('T22: the same for an agent, on every path of its socket', async () => {
     await using h = await createHarness({ agents, config })
-    const { one } = await h.bring('one')
+    const [one] = await h.bring('one')
     await h.bring('two')
     const envelope = (more: Record<string, unknown>) => ({ id: one.newId(), ...more })
     const bytes = Buffer.from('some bytes')
@@ -238,7 +240,7 @@ describe('documents', () => {
 
   test('T25, T27: what is no good JSON is refused and recorded at both entrances, never a fault; what is odd but good passes', async () => {
     await using h = await createHarness({ agents, config })
-    const { one } = await h.bring('one')
+    const [one] = await h.bring('one')
     await h.bring('two')
     const operator = (body: Buffer) => h.operator('POST', '/v1/tasks', body)
     const agent = (body: Buffer) => h.pumped(one.ask({ method: 'POST', path: '/v1/send', body }))
@@ -271,7 +273,7 @@ describe('documents', () => {
 describe('hostile text in every field (T28, T29, T30)', () => {
   test('it is refused or kept as what it is: ids stay ids, tables stay, the log is lines, the terminal is safe', async () => {
     await using h = await createHarness({ agents, config })
-    const { one } = await h.bring('one')
+    const [one] = await h.bring('one')
     await h.bring('two')
     for (const row of ROWS.filter(({ name }) => !ENDLESS.has(name) && name !== 'hub.shutdown')) {
       for (const field of row.fields) {
@@ -491,7 +493,7 @@ describe('the loopback port', () => {
 describe('guessing (T17)', () => {
   test('a thousand wrong MACs at the door of the watchdog and a thousand wrong tokens of an agent lock nobody out', async () => {
     await using h = await createHarness({ agents, config })
-    const { one } = await h.bring('one')
+    const [one] = await h.bring('one')
     const door = join(h.home, 'run', 'watchdog.sock')
     for (let at = 0; at < 1000; at += 1) {
       const path = at % 2 === 0 ? '/v1/lease' : '/v1/shutdown'

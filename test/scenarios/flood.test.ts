@@ -63,6 +63,7 @@ test('a flooder is held to its quota, others keep their p99 under 50 ms, and no 
   const sorted = tookMs.sort((a, b) => a - b)
   const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.POSITIVE_INFINITY
   expect(sorted).toHaveLength(NORMAL * ROUNDS)
+  console.log("P99", p99, sorted[sorted.length >> 1], sent)
   expect(p99).toBeLessThan(50)
   expect(lines.flatMap(({ refused }) => refused)).toEqual([])
   expect(sent).toBeGreaterThan(2000)

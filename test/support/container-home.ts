@@ -12,7 +12,7 @@ const root = resolve(import.meta.dirname, '../..')
 
 export type Task = Record<string, unknown> & { id: string; state: string; outcome: { value?: unknown } | null }
 /** What the task brought; throws saying why it brought nothing. */
-export function valueOf<Value>({ outcome, error }: Task): Value {
+export function resultOf<Value>({ outcome, error }: Task): Value {
   if (outcome === null) throw new Error(`the task ended without a result: ${JSON.stringify(error)}`)
   return outcome.value as Value
 }

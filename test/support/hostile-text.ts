@@ -35,7 +35,7 @@ export const HOSTILE: readonly string[] = [
   '\u007f',
   '__proto__',
   'constructor',
-  '${7*7}{{7*7}}',
+  '{{7*7}}#{7*7}',
   '-',
   '--all',
   '$(touch /tmp/x)',
