@@ -17,6 +17,7 @@ import type { HubKeys } from './guard/identity/keys.ts'
 import type { Hook } from './work/messages/hooks.ts'
 import type { Engine } from './work/sandbox/engine.ts'
 import type { HostFacts } from './work/sandbox/profile.ts'
+import { createSecrets } from './work/sandbox/secrets.ts'
 
 export interface HubOptions {
   home: string
@@ -76,10 +77,14 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       runtime: config.engine.runtime,
       limits: config.limits,
       limitsOf: (card) => limitsOfCard(config, card),
-      secretsFromEnvironment: options.secretsFromEnvironment ?? new Map(),
     },
     { clock, random, log, engine, guard },
   )
+  const secrets = createSecrets({
+    folder: join(home, 'secrets'),
+    uid: options.uid,
+    fromEnvironment: options.secretsFromEnvironment ?? new Map(),
+  })
   const entrances = createEntrances(
     {
       home,
@@ -90,7 +95,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       hooks: outer.hooks ?? [],
       isWorking,
     },
-    { clock, random, log, engine, guard, work, onExit: outer.onExit },
+    { clock, random, log, engine, guard, work, secrets, onExit: outer.onExit },
   )
   work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
 
@@ -167,7 +172,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await work.launcher.settled()
-      work.secrets.scrub()
+      secrets.scrub()
       guard.close()
     },
   }

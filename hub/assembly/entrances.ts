@@ -29,6 +29,7 @@ import { hubPrincipal } from '../guard/principal.ts'
 import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Guard } from './guard.ts'
 import type { Work } from './work.ts'
 
@@ -50,11 +51,12 @@ export function createEntrances(
     engine: Engine
     guard: Guard
     work: Work
+    secrets: Secrets
     onExit: (how: StopRequest['exit']) => void
   },
 ) {
   const { home, instance, version, config } = options
-  const { clock, log, engine, guard, work, onExit } = outer
+  const { clock, log, engine, guard, work, secrets, onExit } = outer
   const { gate, store, modes, audit, checkpoints, events, lease, meta, tokens, nonces, policy } = guard
   const { tasks, registry, mailboxes, artifacts, quotas } = work
   const watchdogSocket = join(home, 'watchdog', 'run', 'watchdog.sock')
@@ -74,6 +76,7 @@ export function createEntrances(
         ...views,
         dispatcher: work.dispatcher,
         containerLogs: work.containerLogs,
+        hardening: work.hardening,
         denyList: guard.denyList,
         cutFrames: (session) => frames.close(session),
       }),
@@ -98,7 +101,7 @@ export function createEntrances(
           registry,
           modes,
           lease,
-          secrets: work.secrets,
+          secrets,
         }),
       }),
       'event.stream': { effect: () => undefined },
@@ -142,7 +145,7 @@ export function createEntrances(
     mailboxes,
     topics: work.topics,
     artifacts,
-    secrets: work.secrets,
+    secrets,
     send,
     hooks,
     instance,

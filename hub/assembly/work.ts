@@ -28,10 +28,10 @@ import { createTopics } from '../work/messages/topics.ts'
 import { createRegistry } from '../work/registry.ts'
 import { createContainers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
+import { createGrading } from '../work/sandbox/hardening.ts'
 import { createResolveImage } from '../work/sandbox/image-gate.ts'
 import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
-import { createSecrets } from '../work/sandbox/secrets.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
 
@@ -44,7 +44,6 @@ export interface WorkOptions {
   runtime: Runtime
   limits: Config['limits']
   limitsOf: (card: AgentCard) => SessionLimits
-  secretsFromEnvironment: ReadonlyMap<string, Buffer>
 }
 
 export type Work = ReturnType<typeof createWork>
@@ -68,15 +67,10 @@ export function createWork(
   const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
   const replies = createReplies(clock)
   const topics = createTopics()
-  const outcomes = createOutcomes()
+  const outcomes = createOutcomes(store)
   const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
   const quotas = createQuotas({ perSecond: limits.messages.perSecond, perSecondOf }, clock)
   const sockets = createSockets({ home, uid: options.uid })
-  const secrets = createSecrets({
-    folder: join(home, 'secrets'),
-    uid: options.uid,
-    fromEnvironment: options.secretsFromEnvironment,
-  })
   const ledgerOptions = {
     path: join(home, 'ledger.json'),
     instance,
@@ -211,7 +205,6 @@ export function createWork(
     outcomes,
     quotas,
     sockets,
-    secrets,
     ledger,
     containers,
     tasks,
@@ -251,6 +244,7 @@ export function createWork(
       if (guard.approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
         gate.admit(call, (grant) => guard.approvals.expire(grant))
     },
+    hardening: createGrading({ engine, containers, factsOf }),
     containerLogs: (container: string) => engine.logs(container, 64 * 1024),
   }
 }

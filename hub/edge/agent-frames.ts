@@ -114,7 +114,7 @@ export function createAgentFrames(
     })
     ws.once('message', (data, isBinary) => {
       late.cancel()
-      void greet(session, ws, socket, isBinary ? undefined : asBuffer(data))
+      greet(session, ws, socket, isBinary ? undefined : asBuffer(data)).catch(() => ws.terminate())
     })
   }
 
@@ -131,8 +131,8 @@ export function createAgentFrames(
       line.outlet.seen(after)
       mailboxes.listen(session, line.outlet.deliver)
     } catch (thrown) {
-      refuse(session, toHubError(thrown))
       close(ws, CLOSE_CODES.unauthenticated, 'unauthenticated')
+      refuse(session, toHubError(thrown))
     }
   }
 
@@ -170,19 +170,19 @@ export function createAgentFrames(
         end(line, CLOSE_CODES.unavailable, 'too many unconfirmed')
       }
     } catch (thrown) {
-      refuse(session, toHubError(thrown), line.caller)
       end(line, CLOSE_CODES.sequence_broken, 'sequence_broken')
-      strike(session)
+      strike(line, toHubError(thrown))
     }
   }
 
-  function strike(session: string): void {
+  function strike({ session, caller }: Line, error: HubError): void {
     const count = (strikes.get(session) ?? 0) + 1
     strikes.set(session, count)
     try {
+      refuse(session, error, caller)
       if (count >= STRIKES_MAX) onStrikes(session)
     } catch (thrown) {
-      log.error({ session, reason: toHubError(thrown).reason }, 'three broken frames, and it could not be stopped')
+      log.error({ session, reason: toHubError(thrown).reason }, 'a broken frame could not be recorded or answered')
     }
   }
 

@@ -2,7 +2,7 @@
  * Group commit: the frames of one turn, of all sessions, go through the gate together (threats.md section 8).
  *
  * At most 256 or 5 ms, one commit, a savepoint each. What is left waits for the next turn, so that health and heartbeat are never starved.
- * A peer of whom a whole group waits is not read from until its frames have gone: who floods fills his own socket, not the queue (T65).
+ * The lines take turns, each in its own order; one of which a whole group waits is not read from until its frames have gone (T65).
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
@@ -37,16 +37,19 @@ export function createFrameGroups<Item>(parts: {
   failed: (group: readonly Item[], thrown: unknown) => void
 }): FrameGroups<Item> {
   const { gate, clock, peerOf, handle, sockets, committed, failed } = parts
-  const waiting = new WeakMap<Peer, number>()
-  const queue: Item[] = []
+  /** The next one to be served first. */
+  const queues = new Map<Peer, Item[]>()
   let scheduled = false
 
-  function count(item: Item, more: 1 | -1): void {
-    const peer = peerOf(item)
-    const now = (waiting.get(peer) ?? 0) + more
-    waiting.set(peer, now)
-    if (more === 1 && now >= GROUP_FRAMES_MAX && !peer.isPaused) peer.pause()
-    if (more === -1 && now === 0 && peer.isPaused) peer.resume()
+  function take(): Item | undefined {
+    const [next] = queues
+    if (next === undefined) return undefined
+    const [peer, items] = next
+    const item = items.shift()
+    queues.delete(peer)
+    if (items.length > 0) queues.set(peer, items)
+    else if (peer.isPaused) peer.resume()
+    return item
   }
 
   function flush(): void {
@@ -55,7 +58,7 @@ export function createFrameGroups<Item>(parts: {
     let corked: Socket[] = []
     try {
       gate.group(() => {
-        for (let item = queue[0]; item !== undefined && group.length < GROUP_FRAMES_MAX; item = queue[group.length]) {
+        for (let item = take(); item !== undefined; item = group.length < GROUP_FRAMES_MAX ? take() : undefined) {
           group.push(item)
           handle(item)
           if (clock.monotonicMs() - startedAt > GROUP_MS_MAX) break
@@ -65,22 +68,24 @@ export function createFrameGroups<Item>(parts: {
       })
       committed(group)
     } catch (thrown) {
-      failed(group, thrown)
-    } finally {
       // At least one goes: a group that cannot even begin must not turn for ever.
-      for (const item of queue.splice(0, Math.max(1, group.length))) count(item, -1)
+      const first = group.length === 0 ? take() : undefined
+      failed(first === undefined ? group : [first], thrown)
+    } finally {
       process.nextTick(() => {
         for (const socket of corked) socket.uncork()
       })
-      scheduled = queue.length > 0
+      scheduled = queues.size > 0
       if (scheduled) setImmediate(flush)
     }
   }
 
   return {
     add(item) {
-      queue.push(item)
-      count(item, 1)
+      const peer = peerOf(item)
+      const items = queues.get(peer)
+      if (items === undefined) queues.set(peer, [item])
+      else if (items.push(item) >= GROUP_FRAMES_MAX && !peer.isPaused) peer.pause()
       if (scheduled) return
       scheduled = true
       setImmediate(flush)

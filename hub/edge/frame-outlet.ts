@@ -27,6 +27,7 @@ const BUFFERED_BYTES_MAX = 1024 * 1024
 /** Deliveries wait in the mailbox above this, so that a burst for a healthy reader does not get it cut. */
 const PUSHED_BYTES_MAX = 256 * 1024
 const DRAIN_MS_MAX = 5000
+const LOOK_EVERY_MS = 1000
 
 export function createFrameOutlet(parts: {
   ws: WebSocket
@@ -43,7 +44,9 @@ export function createFrameOutlet(parts: {
   let after = 0
   let behind = true
   let stopped = false
-  let deadline: Timer | undefined
+  let timer: Timer | undefined
+  let drained = 0
+  let drainedAtMs = 0
 
   const drainedBytes = () => socket.bytesWritten - socket.writableLength
 
@@ -58,12 +61,23 @@ export function createFrameOutlet(parts: {
   }
 
   function watch(): void {
-    if (deadline !== undefined || stopped || ws.bufferedAmount === 0) return
-    const before = drainedBytes()
-    deadline = clock.after(DRAIN_MS_MAX, () => {
-      deadline = undefined
-      if (ws.bufferedAmount > 0 && drainedBytes() === before) cut('it took nothing for 5 s')
-      else watch()
+    if (timer !== undefined || stopped || ws.bufferedAmount === 0) return
+    drained = drainedBytes()
+    drainedAtMs = clock.monotonicMs()
+    look()
+  }
+  function look(): void {
+    timer = clock.after(LOOK_EVERY_MS, () => {
+      timer = undefined
+      if (stopped || ws.bufferedAmount === 0) return
+      if (drainedBytes() !== drained) {
+        drained = drainedBytes()
+        drainedAtMs = clock.monotonicMs()
+      } else if (clock.monotonicMs() - drainedAtMs >= DRAIN_MS_MAX) {
+        cut('it took nothing for 5 s')
+        return
+      }
+      look()
     })
   }
 
@@ -99,7 +113,7 @@ export function createFrameOutlet(parts: {
     },
     stop() {
       stopped = true
-      deadline?.cancel()
+      timer?.cancel()
     },
   }
 }

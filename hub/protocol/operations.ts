@@ -55,6 +55,8 @@ const taskListShape = z.strictObject({
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out']).optional(),
   parent: uuidShape.optional(),
 })
+/** `hardening`: graded against the profile, by what the engine shows of it now. */
+const sessionShowShape = z.strictObject({ id: sessionIdShape, hardening: z.stringbool().default(false) })
 const sessionListShape = z.strictObject({ ...page, all: z.stringbool().default(false) })
 const artifactRef = z.strictObject({ sha256: sha256Shape })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
@@ -116,7 +118,7 @@ export const OPERATIONS = {
   'task.release': op('task.released', 'new_work', owner, taskRef, post('/v1/tasks/:id/release')),
   'task.logs': op('task.logs_read', 'read', people, taskRef, get('/v1/tasks/:id/logs')),
   'session.list': op('session.listed', 'read', [...people, 'watchdog'], sessionListShape, get('/v1/sessions')),
-  'session.show': op('session.shown', 'read', people, sessionRef, get('/v1/sessions/:id')),
+  'session.show': op('session.shown', 'read', people, sessionShowShape, get('/v1/sessions/:id')),
   'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
   'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
   'session.revoke': op('session.revoked', 'stop', present, revokeShape, post('/v1/sessions/:id/revoke')),

@@ -57,9 +57,8 @@ const processesWith = (word: string): number =>
 test.skipIf(!canCallRaw)(
   'T53: of 200 processes it gets what its limit of 64 leaves, the others are refused',
   async () => {
-    const { outcome, error } = await home.run('spy', { what: 'forks' })
-    expect(error).toBe(null)
-    const { started, refusals } = outcome?.value as { started: number; refusals: string[] }
+    const forks = await home.run('spy', { what: 'forks' })
+    const { started, refusals } = resultOf<{ started: number; refusals: string[] }>(forks)
     expect(refusals).toEqual(['EAGAIN'])
     expect(started).toBeGreaterThan(30)
     expect(started).toBeLessThan(64)

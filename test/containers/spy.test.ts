@@ -2,9 +2,11 @@
  * The spy: an agent like any other, on a real hub and the real engine, that tries every door from inside (T51, T52, T56, T58, T59, T64).
  * The tables are the whole of what may come back. Words in a cell stand for hosts: a file that one kernel refuses another does not have.
  */
+import { request } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ContainerHome, openContainerHome, resultOf, type Session } from '../support/container-home.ts'
+import { ENGINE_SOCKET } from '../support/probe-session.ts'
 import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
 
 const CANARY = ['canary-of-the-host-', '7f3a91'] as const
@@ -148,3 +150,35 @@ test('T64: the canary of the hub stands nowhere in what the engine shows of a se
   expect(inspect).toContain(other.id)
   expect(inspect).not.toContain(CANARY.join(''))
 })
+
+test('S1-51: `hub session show --hardening` passes a session check by check, and fails the one that a hand has changed since', async () => {
+  const grade = async () => {
+    const { code, stdout } = await home.hub('session', 'show', other.id, '--hardening', '--json')
+    const { hardening } = JSON.parse(stdout) as {
+      hardening: { pass: boolean; checks: { name: string; pass: boolean }[] }
+    }
+    return { code, ...hardening, failed: hardening.checks.flatMap(({ name, pass }) => (pass ? [] : [name])) }
+  }
+  const untouched = await grade()
+  expect(untouched).toMatchObject({ code: 0, pass: true, failed: [] })
+  expect(untouched.checks).toHaveLength(19)
+  await update(other.containerId, { PidsLimit: 1000 })
+  expect(await grade()).toMatchObject({ code: 1, pass: false, failed: ['limits'] })
+  const { stdout } = await home.hub('session', 'show', other.id, '--hardening')
+  expect(stdout).toMatch(/FAIL +limits +HostConfig\.PidsLimit is 1000, the profile says 64/)
+})
+
+/** Past the hub, as someone with the engine's socket could. */
+function update(container: string, change: object): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const path = `/v1.41/containers/${container}/update`
+    const headers = { 'content-type': 'application/json' }
+    request({ socketPath: ENGINE_SOCKET, method: 'POST', path, headers }, (answer) => {
+      answer
+        .resume()
+        .on('end', () => (answer.statusCode === 200 ? resolve() : reject(new Error(`${answer.statusCode}`))))
+    })
+      .on('error', reject)
+      .end(JSON.stringify(change))
+  })
+}

@@ -79,6 +79,8 @@ describe('revocation by the operator (S1-45)', () => {
     expect(code(await one.ask(RENEW))).toBe('401 unauthenticated')
     await h.until(() => line.closed !== undefined)
     expect(line.closed).toBe(4410)
+    // At once, and not only when its stubborn container is gone.
+    expect(h.engine.containers.size).toBe(2)
     expect(h.task(one.joined?.task.task ?? '')).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
     expect(h.audit().some(({ action, outcome }) => action === 'session.revoked' && outcome === 'ok')).toBe(true)
     expect(code(await two.send(log))).toBe('ok')
@@ -97,6 +99,8 @@ describe('revocation by the operator (S1-45)', () => {
     expect((await h.operator('POST', path, { jti: 'short' })).body.code).toBe('schema_invalid')
     expect((await h.operator('POST', path, { jti: idOf(leaked) })).status).toBe(200)
     expect(h.audit().findLast(({ action }) => action === 'session.revoked')?.effect).toBe(`token:${idOf(leaked)}`)
+    await h.until(() => line.closed !== undefined)
+    expect(line.closed).toBe(4410)
     for (const how of ['at once', 'after a restart'] as const) {
       if (how !== 'at once') {
         await h.stop()
@@ -106,7 +110,6 @@ describe('revocation by the operator (S1-45)', () => {
       expect(code(answer), how).toBe('401 unauthenticated')
       expect(h.audit().findLast(({ outcome }) => outcome === 'refused')?.reason).toContain('deny list')
     }
-    expect(line.closed).toBe(4410)
     await h.pumped(one.renew())
     expect(code(await h.pumped(one.send(log)))).toBe('ok')
     expect(h.sessionsOf(one.joined?.task.task ?? '')).toMatchObject([{ generation: 1 }])

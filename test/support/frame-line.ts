@@ -15,12 +15,16 @@ export interface FrameLine {
   readonly deliveries: Delivery[]
   /** Hears every ack. */
   onAck: (upTo: number) => void
+  /** What the socket has not taken yet. */
+  readonly bufferedBytes: number
   /** The close code, once it has closed. */
   readonly closed: number | undefined
   close(): void
 }
 
-export async function openFrameLine(agent: SigningClient): Promise<FrameLine> {
+export async function openFrameLine(
+  agent: Pick<SigningClient, 'socketPath' | 'token' | 'privateKey' | 'newId'>,
+): Promise<FrameLine> {
   const ws = new WebSocket(`ws+unix:${agent.socketPath}:/v1/session`, { perMessageDeflate: false })
   await new Promise((resolve, reject) => ws.once('open', resolve).once('error', reject))
   const nonce = newNonce(systemRandom)
@@ -42,6 +46,9 @@ export async function openFrameLine(agent: SigningClient): Promise<FrameLine> {
     onAck: () => undefined,
     get upTo() {
       return upTo
+    },
+    get bufferedBytes() {
+      return ws.bufferedAmount
     },
     get closed() {
       return closed

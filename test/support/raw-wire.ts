@@ -13,7 +13,7 @@ export interface Heard {
 export function talk(
   where: NetConnectOpts,
   pieces: string | Buffer | readonly (string | Buffer)[],
-  quietMs = 250,
+  quietMs = 1000,
 ): Promise<Heard> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []

@@ -40,19 +40,26 @@ export type OpenLine = (
 
 /** More sends than this within a second are worth a line. */
 const SENDS_A_SECOND = 20
+const VAIN_MAX = 3
 const RETRY_MIN_MS = 2_000
 const RETRY_MAX_MS = 60_000
 
 export function createFastLane(
   mode: SessionMode,
-  parts: { openLine: OpenLine; errorOf: (problem: Record<string, unknown>) => unknown },
+  parts: {
+    openLine: OpenLine
+    errorOf: (problem: Record<string, unknown>) => unknown
+    /** An open line was lost: the hub may be another one by now, though no request noticed. */
+    onLost: () => void
+  },
 ): FastLane {
   const queue = createFastQueue(parts.errorOf)
   const sends: number[] = []
   let line: FastLine | undefined
   let opening: Promise<void> | undefined
   let isAnew = false
-  let isUsed = false
+  /** Openings in a row that were taken back before anything was acknowledged. */
+  let vain = 0
   let closed = false
   let retryAt = 0
   let failures = 0
@@ -66,12 +73,11 @@ export function createFastLane(
     let mine: FastLine | undefined
     let hasEnded = false
     pushed = []
-    isUsed = false
     try {
       mine = await parts.openLine({
         after: held,
         onAck(ack) {
-          isUsed = true
+          vain = 0
           queue.take(ack)
         },
         onDelivery(delivery) {
@@ -109,12 +115,15 @@ export function createFastLane(
   function end(code: number): void {
     line = undefined
     pushed = []
-    // One that ends before it did anything is not asked for again at once.
-    if (code === CLOSE_CODES.rekey && isUsed && !closed) {
+    if (code === CLOSE_CODES.rekey && vain < VAIN_MAX && !closed) {
+      vain += 1
       isAnew = true
       queue.attach(undefined)
       void begin()
-    } else queue.failAll(new LinkLost(`the fast line closed with ${code}`))
+    } else {
+      queue.failAll(new LinkLost(`the fast line closed with ${code}`))
+      if (!closed) parts.onLost()
+    }
     wake()
   }
 

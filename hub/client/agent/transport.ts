@@ -139,6 +139,7 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
 
   const lane = createFastLane(session, {
     errorOf: errorOfProblem,
+    onLost: () => void restore().catch(() => {}),
     async openLine(heard) {
       // A token's id opens one session only.
       await renew()

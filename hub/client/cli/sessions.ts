@@ -42,10 +42,21 @@ export const list: Run = async (context, _, options) => {
   return EXIT.done
 }
 
-export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
-  const answer = (await hub.call('session.show', { id })) as { session?: SessionView } & Record<string, unknown>
+interface Hardening {
+  pass: boolean
+  checks: { name: string; pass: boolean; found: string }[]
+}
+
+export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => {
+  const request = { id, ...(options.hardening === true ? { hardening: 'true' } : {}) }
+  const answer = (await hub.call('session.show', request)) as { session?: SessionView; hardening?: Hardening }
   if (json) terminal.json(answer)
-  else {
+  else if (answer.hardening !== undefined) {
+    const rows = answer.hardening.checks.map(({ name, pass, found }) => {
+      return [{ text: pass ? 'pass' : 'FAIL', style: pass ? 'green' : 'red' } as const, name, found]
+    })
+    terminal.out(columns(['RESULT', 'CHECK', 'FOUND'], rows, terminal.paint))
+  } else {
     const rows = Object.entries(answer.session ?? answer).map(([name, value]) => {
       const isInstant = name.endsWith('AtMs') && typeof value === 'number'
       const text = isInstant ? whenText(value, Date.now()) : typeof value === 'string' ? value : JSON.stringify(value)
@@ -53,7 +64,7 @@ export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
     })
     terminal.out(facts(rows, terminal.paint))
   }
-  return EXIT.done
+  return answer.hardening?.pass === false ? EXIT.fault : EXIT.done
 }
 
 /** Stops one, all, or all of one agent; asks before more than the one named. */

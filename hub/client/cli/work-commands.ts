@@ -73,6 +73,7 @@ export const WORK_COMMANDS: readonly Command[] = [
     words: 'session show',
     args: '<session>',
     text: 'one session in full',
+    flags: [['--hardening', 'grade its container, check by check']],
     load: async () => (await import('./sessions.ts')).show,
   },
   {

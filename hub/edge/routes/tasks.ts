@@ -4,6 +4,8 @@ import type { DenyList } from '../../guard/identity/deny-list.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
+import type { SessionRow } from '../../work/dispatch/rows.ts'
+import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
 
@@ -18,12 +20,14 @@ export function taskHandlers(
     dispatcher: Dispatcher
     artifacts: Artifacts
     containerLogs: (session: string) => Promise<string>
+    /** Throws `conflict` when nothing runs for it. */
+    hardening: (session: SessionRow) => Promise<Hardening>
     denyList: DenyList
     /** Ends its fast session, which was opened by a token; the socket stays until the container is gone. */
     cutFrames: (session: string) => void
   },
 ): Handlers {
-  const { tasks, dispatcher, artifacts, journal, containerLogs, denyList, cutFrames } = parts
+  const { tasks, dispatcher, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
   const view = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
@@ -126,7 +130,11 @@ export function taskHandlers(
     }),
     'session.show': handler({
       resource: sessionResource,
-      effect: (_grant, { id }: Ref) => ({ session: sessionView(theSession(id), parts) }),
+      effect: (_grant, { id }: Ref & { hardening: boolean }) => theSession(id),
+      after: async (session, { hardening: isGraded }) => ({
+        session: sessionView(session, parts),
+        ...(isGraded ? { hardening: await hardening(session) } : {}),
+      }),
     }),
     'session.logs': handler({
       resource: sessionResource,

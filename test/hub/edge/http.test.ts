@@ -139,7 +139,7 @@ describe('bytes that two readers would read differently (T31)', () => {
       const door: NetConnectOpts = await open()
       const host = 'port' in door ? `127.0.0.1:${door.port}` : 'hub'
       const next = `GET /healthz HTTP/1.1\r\nHost: ${host}\r\n\r\n`
-      expect((await talk(door, next)).statuses).toEqual([200])
+      expect((await talk(door, next, 250)).statuses).toEqual([200])
       const line = `POST /v1/heartbeat HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n`
       for (const headers of SMUGGLING) {
         const before = home.records().length
@@ -163,7 +163,7 @@ describe('bytes that two readers would read differently (T31)', () => {
   it('pipelined requests are one record each, and junk after them ends the connection', async () => {
     const door = await operator()
     const one = beat('Content-Type: application/json\r\n', '{}', 'keep-alive')
-    expect(await talk(door, `${one}${one}`)).toMatchObject({ statuses: [200, 200], closed: false })
+    expect(await talk(door, `${one}${one}`, 250)).toMatchObject({ statuses: [200, 200], closed: false })
     expect(home.records()).toHaveLength(2)
     const junk = await talk(door, `${one}\r\n\0\x16\x03\x01junk\r\n\r\n${one}`)
     expect(junk.closed).toBe(true)
@@ -182,7 +182,7 @@ describe('bytes that two readers would read differently (T31)', () => {
         'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n',
         'Upgrade: anything\r\n',
       ]
-      for (const headers of upgrades) expect((await talk(where, get(headers))).statuses, headers).toEqual([400])
+      for (const headers of upgrades) expect((await talk(where, get(headers), 250)).statuses, headers).toEqual([400])
       const others = [
         'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
         Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]),
@@ -198,7 +198,7 @@ describe('bytes that two readers would read differently (T31)', () => {
   })
 
   it('a path that cannot be decoded is a problem like any other, recorded, without an echo', async () => {
-    const { statuses, text } = await talk(await operator(), 'GET /v1/tasks/%zz HTTP/1.1\r\nHost: hub\r\n\r\n')
+    const { statuses, text } = await talk(await operator(), 'GET /v1/tasks/%zz HTTP/1.1\r\nHost: hub\r\n\r\n', 250)
     expect(statuses).toEqual([400])
     expect(text).toContain('application/problem+json')
     expect(text).toContain('"code":"schema_invalid"')
@@ -328,7 +328,7 @@ describe('a fault of ours (T39)', () => {
       beat('Content-Type: application/json\r\n'),
       ...['/v1/mode', '/v1/tasks'].map((path) => `GET ${path} HTTP/1.1\r\nHost: hub\r\n\r\n`),
     ]) {
-      const { statuses, text } = await talk(door, request)
+      const { statuses, text } = await talk(door, request, 250)
       expect(statuses).toEqual([500])
       bodies.add(text.slice(text.indexOf('\r\n\r\n') + 4))
     }

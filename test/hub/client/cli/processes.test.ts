@@ -70,6 +70,22 @@ describe('hub up', () => {
     expect(statSync(pathsOf(home).hubLog).mode & 0o777).toBe(0o600)
   })
 
+  it.skipIf(!existsSync('/proc/self/environ'))(
+    'T35: hands the secrets of the environment to the hub and never to the watchdog',
+    async () => {
+      process.env.HUB_SECRET_OF_TEST = 'canary'
+      try {
+        const { hub, watchdog } = await bringUp(context, programs())
+        const given = (pid: number | null) => readFileSync(`/proc/${pid}/environ`, 'latin1')
+        expect(given(hub.pid)).toContain('HUB_SECRET_OF_TEST=canary')
+        expect(given(watchdog.pid)).toContain('PATH=')
+        expect(given(watchdog.pid)).not.toMatch(/HUB_SECRET_|canary/)
+      } finally {
+        delete process.env.HUB_SECRET_OF_TEST
+      }
+    },
+  )
+
   it('shows the last lines of a hub that does not start, and starts no watchdog alone', async () => {
     await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow(
       'the hub did not start: port 7300 is in use; choose another',

@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest'
+import { createFrameGroups } from '../../../hub/edge/frame-groups.ts'
+import { createFakeClock } from '../../support/fake-clock.ts'
+
+const peer = (name: string) => ({
+  name,
+  isPaused: false,
+  pauses: 0,
+  pause() {
+    this.isPaused = true
+    this.pauses += 1
+  },
+  resume() {
+    this.isPaused = false
+  },
+})
+type Item = { peer: ReturnType<typeof peer>; nth: number }
+
+function started(fails = () => false) {
+  const handled: Item[] = []
+  const groups: number[] = []
+  const made = createFrameGroups<Item>({
+    gate: {
+      group(work) {
+        work()
+        if (fails()) throw new Error('the disk is full')
+      },
+    },
+    clock: createFakeClock(),
+    peerOf: (item) => item.peer,
+    handle: (item) => void handled.push(item),
+    sockets: () => [],
+    committed: (group) => void groups.push(group.length),
+    failed: (group) => void groups.push(-group.length),
+  })
+  return { made, handled, groups }
+}
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+test('a peer of whom a whole group waits is not read from until all of it has gone; others are, and nothing is lost (T65)', async () => {
+  const { made, handled, groups } = started()
+  const [flooder, normal] = [peer('flooder'), peer('normal')]
+  for (let nth = 0; nth < 255; nth += 1) made.add({ peer: flooder, nth })
+  expect(flooder.isPaused).toBe(false)
+  // What had been read already still comes in.
+  for (let nth = 255; nth < 400; nth += 1) made.add({ peer: flooder, nth })
+  made.add({ peer: normal, nth: 0 })
+  expect([flooder.isPaused, flooder.pauses, normal.isPaused]).toEqual([true, 1, false])
+  await turn()
+  expect([flooder.isPaused, groups]).toEqual([true, [256]])
+  // They take turns: the last to come is the second to be served.
+  expect(handled.findIndex((item) => item.peer === normal)).toBe(1)
+  await turn()
+  expect([flooder.isPaused, groups]).toEqual([false, [256, 145]])
+  expect(handled.filter((item) => item.peer === flooder).map(({ nth }) => nth)).toEqual([...Array(400).keys()])
+  expect(normal.pauses).toBe(0)
+})
+
+test('a group that could not be committed lets its peer go on too', async () => {
+  const { made, groups } = started(() => true)
+  const flooder = peer('flooder')
+  for (let nth = 0; nth < 256; nth += 1) made.add({ peer: flooder, nth })
+  expect(flooder.isPaused).toBe(true)
+  await turn()
+  expect([flooder.isPaused, groups]).toEqual([false, [-256]])
+})

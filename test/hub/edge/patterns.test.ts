@@ -1,0 +1,123 @@
+/** T26: no text of 50 000 characters costs a check more than 5 ms, wherever a pattern looks at it. */
+import type { IncomingMessage } from 'node:http'
+import { expect, test } from 'vitest'
+import type { z } from 'zod'
+import { parseStrictJson } from '../../../hub/base/strict-json.ts'
+import { clean } from '../../../hub/client/cli/text.ts'
+import { readRange, requireContentType } from '../../../hub/edge/http-answers.ts'
+import { publicKeyOf } from '../../../hub/guard/identity/signed-requests.ts'
+import { agentCardShape } from '../../../hub/protocol/agent.ts'
+import { delegateBodyShape, envelopeShape, parseAddress } from '../../../hub/protocol/envelope.ts'
+import * as names from '../../../hub/protocol/names.ts'
+import { OPERATIONS, type Operation, type OperationName } from '../../../hub/protocol/operations.ts'
+import { sizeShape, spanShape } from '../../../hub/protocol/spans.ts'
+import { requireName } from '../../../hub/work/artifacts.ts'
+
+const LENGTH = 50_000
+const of = (unit: string, tail = '') =>
+  unit.repeat(Math.ceil(LENGTH / unit.length)).slice(0, LENGTH - tail.length) + tail
+const ADVERSARIAL: readonly string[] = [
+  of('a'),
+  of('a', '!'),
+  of('a.'),
+  of('a.', '.'),
+  of('a-', '_'),
+  of('-'),
+  of('.'),
+  of('../'),
+  of('a/'),
+  of('0'),
+  of('0', 'x'),
+  of('f', 'g'),
+  of(' '),
+  of('\t \t', 'x'),
+  of('\\'),
+  of('"'),
+  of('\\"'),
+  of('a,'),
+  of('0-', '-'),
+  `bytes=${of('0')}`,
+  `bytes=${of('0-')}`,
+  `agent:${of('a')}`,
+  `topic:${of('a-')}!`,
+  of('agent:'),
+  of('\u0130'),
+  of('\u202e'),
+  of('\ud83d\ude00'),
+  of('\ud83d'),
+  of('A_', '-'),
+  of('1h', 'x'),
+]
+
+const tolerant = (check: (text: string) => unknown) => (text: string) => {
+  try {
+    return check(text)
+  } catch {
+    return undefined
+  }
+}
+const byShape = (shape: z.ZodType, wrap: (text: string) => unknown = (text) => text) =>
+  tolerant((text) => shape.safeParse(wrap(text)))
+
+const fieldChecks = (Object.entries(OPERATIONS) as [OperationName, Operation][]).flatMap(([name, { request }]) =>
+  Object.keys((request as z.ZodObject).shape ?? {}).map(
+    (field) => [`${name} ${field}`, byShape(request, (text) => ({ [field]: text }))] as const,
+  ),
+)
+const CHECKS: (readonly [string, (text: string) => unknown])[] = [
+  ...Object.entries(names).map(([name, shape]) => [name, byShape(shape)] as const),
+  ...Object.keys(envelopeShape.shape).map(
+    (field) => [`envelope ${field}`, byShape(envelopeShape, (text) => ({ [field]: text }))] as const,
+  ),
+  ...Object.keys(delegateBodyShape.shape).map(
+    (field) => [`delegate ${field}`, byShape(delegateBodyShape, (text) => ({ [field]: [text] }))] as const,
+  ),
+  ...Object.keys(agentCardShape.shape).map(
+    (field) => [`card ${field}`, byShape(agentCardShape, (text) => ({ [field]: text }))] as const,
+  ),
+  ['card env', byShape(agentCardShape.shape.env, (text) => ({ [text]: text }))],
+  ...fieldChecks,
+  ['span', byShape(spanShape)],
+  ['size', byShape(sizeShape)],
+  ['address', tolerant(parseAddress)],
+  ['range', tolerant((text) => readRange(text, 100))],
+  [
+    'content type',
+    tolerant((text) =>
+      requireContentType({ headersDistinct: { 'content-type': [text] } } as unknown as IncomingMessage, 'a'),
+    ),
+  ],
+  ['artifact name', tolerant(requireName)],
+  ['public key', tolerant(publicKeyOf)],
+  ['json text', tolerant((text) => parseStrictJson(text))],
+  ['json string', tolerant((text) => parseStrictJson(JSON.stringify(text)))],
+  ['json key', tolerant((text) => parseStrictJson(JSON.stringify({ [text.slice(0, 10_000)]: text.slice(0, 10_000) })))],
+]
+
+test('T26: every pattern of the entrances is linear and capped', () => {
+  expect(CHECKS.length).toBeGreaterThan(60)
+  const slow: string[] = []
+  for (const [name, check] of CHECKS) {
+    for (const text of ADVERSARIAL) {
+      // The best of ten: what is measured is the pattern, not the machine's other work.
+      let best = Number.POSITIVE_INFINITY
+      for (let round = 0; round < 10 && best >= 5; round += 1) {
+        const startedAt = performance.now()
+        check(text)
+        best = Math.min(best, performance.now() - startedAt)
+      }
+      if (best >= 5) slow.push(`${name}: ${best.toFixed(1)} ms for ${JSON.stringify(text.slice(0, 20))}`)
+    }
+  }
+  expect(slow).toEqual([])
+})
+
+test('T26: what the terminal escapes is linear too', () => {
+  for (const text of ADVERSARIAL) {
+    const startedAt = performance.now()
+    clean(text)
+    clean(text + text)
+    // Escaping is work for each character, and never more than that.
+    expect(performance.now() - startedAt, text.slice(0, 20)).toBeLessThan(250)
+  }
+})

@@ -1,0 +1,132 @@
+/** Grading a session (S1-51): each floor fails by itself, whether the engine or the profile is wrong, and nothing fails unseen. */
+import { describe, expect, test } from 'vitest'
+import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
+import { judgeHardening } from '../../../../hub/work/sandbox/hardening.ts'
+import { buildContainer, type CreateBody, containerNameOf } from '../../../../hub/work/sandbox/profile.ts'
+import { inspectAnswer } from '../../../support/fake-engine.ts'
+import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
+
+type Row = Record<string, unknown>
+type Answer = Row & { Config: Row; HostConfig: Row; NetworkSettings: Row }
+
+const id = 'c0ffee'.padEnd(64, '0')
+
+function answerTo(body: CreateBody): Answer {
+  return inspectAnswer({
+    id,
+    name: containerNameOf(FACTS.instance, FACTS.session),
+    body,
+    state: 'running',
+    exitCode: 0,
+    oomKilled: false,
+    createdAtMs: 0,
+    socketPath: '',
+    session: FACTS.session,
+    log: '',
+  }) as Answer
+}
+const failed = (sent: CreateBody, inspect: unknown) =>
+  judgeHardening(sent, inspect, id)
+    .checks.filter(({ pass }) => !pass)
+    .map(({ name }) => name)
+const sent = buildContainer(FACTS, DEFAULT_LIMITS, HOST)
+
+test('S1-51: a container as the profile makes it passes every check', () => {
+  const { pass, checks } = judgeHardening(sent, answerTo(sent), id)
+  expect(checks.map(({ name }) => name)).toEqual([
+    'not root',
+    'network none',
+    'read-only root',
+    'no capabilities',
+    'no new privileges',
+    'own seccomp profile',
+    'AppArmor where the host has it',
+    'own namespaces',
+    'one read-only bind',
+    'writable memory only, nothing runs from it',
+    'no devices',
+    'kernel files masked and read-only',
+    'limits',
+    'bounded log',
+    'no restart',
+    'TTL set',
+    'the shim first, no health check',
+    'image by id',
+    'nothing else',
+  ])
+  expect(checks.every((check) => check.pass && check.found === '')).toBe(true)
+  expect(pass).toBe(true)
+})
+
+const host = (name: string, value: unknown) => (answer: Answer) =>
+  void Object.assign(answer.HostConfig, { [name]: value })
+const config = (name: string, value: unknown) => (answer: Answer) =>
+  void Object.assign(answer.Config, { [name]: value })
+
+describe('S1-51: one field that the engine shows otherwise fails the check that names it, and only that', () => {
+  test.each<[string, (answer: Answer) => void, string[]]>([
+    ['another user', config('User', '0'), ['not root']],
+    ['a network', host('NetworkMode', 'bridge'), ['network none']],
+    ['a second network', (a) => Object.assign(a.NetworkSettings.Networks as Row, { bridge: {} }), ['network none']],
+    ['a writable root', host('ReadonlyRootfs', false), ['read-only root']],
+    ['a capability', host('CapAdd', ['SYS_ADMIN']), ['no capabilities']],
+    ['privileged', host('Privileged', true), ['no capabilities']],
+    [
+      'another seccomp profile',
+      host('SecurityOpt', ['no-new-privileges=true', 'seccomp=unconfined']),
+      ['own seccomp profile'],
+    ],
+    ['no security option', host('SecurityOpt', []), ['no new privileges', 'own seccomp profile']],
+    ['no AppArmor', (a) => Object.assign(a, { AppArmorProfile: 'unconfined' }), ['AppArmor where the host has it']],
+    ['processes of the host', host('PidMode', 'host'), ['own namespaces']],
+    ['a writable bind', (a) => Object.assign((a.Mounts as Row[])[0] ?? {}, { RW: true }), ['one read-only bind']],
+    ['a second bind', host('Binds', ['/:/host']), ['one read-only bind']],
+    [
+      'programs in /tmp',
+      host('Tmpfs', { '/tmp': 'rw', '/workspace': 'rw' }),
+      ['writable memory only, nothing runs from it'],
+    ],
+    ['a device', host('Devices', [{ PathOnHost: '/dev/kvm' }]), ['no devices']],
+    ['nothing masked', host('MaskedPaths', []), ['kernel files masked and read-only']],
+    ['more memory', host('Memory', 1024 ** 4), ['limits']],
+    ['no limit of processes', host('PidsLimit', 0), ['limits']],
+    ['another log driver', host('LogConfig', { Type: 'syslog', Config: {} }), ['bounded log']],
+    ['restarts', host('RestartPolicy', { Name: 'always', MaximumRetryCount: 0 }), ['no restart']],
+    ['no labels', config('Labels', {}), ['TTL set']],
+    ['another program', (a) => Object.assign(a, { Path: '/bin/sh' }), ['the shim first, no health check']],
+    ['an image by name', config('Image', 'hub/agent:latest'), ['image by id']],
+    ['an unknown field', host('NewThing', 1), ['nothing else']],
+    ['another environment', config('Env', ['TOKEN=x']), ['nothing else']],
+    ['no answer worth the name', (a) => void Object.assign(a, { HostConfig: null, Config: null }), ['not root']],
+  ])('%s', (_what, alter, names) => {
+    const answer = answerTo(sent)
+    alter(answer)
+    const found = failed(sent, answer)
+    if (answer.HostConfig === null) expect(found).toEqual(expect.arrayContaining(names))
+    else expect(found).toEqual(names)
+    expect(judgeHardening(sent, answer, id).pass).toBe(false)
+  })
+})
+
+describe('S1-51: a profile that went wrong itself fails too, though the engine did as it was told', () => {
+  test.each<[string, Partial<CreateBody['HostConfig']>, string]>([
+    ['a writable root', { ReadonlyRootfs: false }, 'read-only root'],
+    ['capabilities', { CapDrop: [] }, 'no capabilities'],
+    ['no seccomp profile', { SecurityOpt: ['no-new-privileges=true'] }, 'own seccomp profile'],
+    ['new privileges', { SecurityOpt: [`seccomp=${HOST.seccomp}`] }, 'no new privileges'],
+    ['the network of the host', { NetworkMode: 'host' }, 'network none'],
+    ['memory without end', { Memory: 0, MemorySwap: 0 }, 'limits'],
+    ['nothing masked', { MaskedPaths: [] }, 'kernel files masked and read-only'],
+  ])('%s', (_what, change, name) => {
+    const wrong = { ...sent, HostConfig: { ...sent.HostConfig, ...change } }
+    expect(failed(wrong, answerTo(wrong))).toContain(name)
+  })
+})
+
+test('what the engine answers in no known shape fails, and says so without throwing', () => {
+  for (const inspect of [undefined, null, 'x', [], { HostConfig: 7, Config: [] }]) {
+    const { pass, checks } = judgeHardening(sent, inspect, id)
+    expect(pass).toBe(false)
+    expect(checks.find(({ name }) => name === 'read-only root')?.found).not.toBe('')
+  }
+})
