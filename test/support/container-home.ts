@@ -97,6 +97,8 @@ export async function openContainerHome(options: {
         const open = await json<Session[]>('session', 'list')
         const mine = open.find((session) => session.task === id && session.containerId !== null)
         if (mine !== undefined) return mine
+        const { task } = await json<{ task: Task }>('task', 'show', id)
+        if (task.error !== null) throw new Error(`nothing runs for it: ${JSON.stringify(task.error)}`)
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     },
