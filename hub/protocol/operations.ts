@@ -71,6 +71,8 @@ const shutdownShape = z.strictObject({
 })
 const auditListShape = z.strictObject({
   ...page,
+  /** A sequence number: the last one seen. */
+  cursor: z.string().regex(/^\d{1,15}$/).optional(),
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
 })
