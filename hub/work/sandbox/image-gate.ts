@@ -3,10 +3,15 @@ import { HubError, toHubError } from '../../base/errors.ts'
 import type { Engine } from './engine.ts'
 import type { ImageFact } from './engine-answers.ts'
 
-/** Throws `image_refused`, naming what stands in the way. User, entrypoint, command and workdir are set by the hub and do not matter. */
+/** An image that names no user is root's too. */
+const ROOT = /^(?:0+|root)?(?::|$)/
+
+/** Throws `image_refused`, naming what stands in the way. Entrypoint, command and workdir are set by the hub and do not matter. */
 export function assertImage(name: string, image: ImageFact): void {
   const found = [
     ['VOLUME', image.volumes],
+    // The hub sets its own user all the same: a root image was not made for this.
+    ['USER', ROOT.test(image.user) ? [image.user || 'root'] : []],
     ['ENV', image.env],
     ['LABEL', Object.keys(image.labels)],
     ['EXPOSE', image.exposedPorts],

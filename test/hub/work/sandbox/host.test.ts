@@ -36,9 +36,10 @@ test('a seccomp profile that is missing, broken or allows by default stops the s
 
 test('T50: an image whose own settings the engine would merge is refused, naming them', () => {
   expect(() => assertImage('hub/x', fakeImage())).not.toThrow()
-  expect(() => assertImage('hub/x', { ...fakeImage(), user: 'root' })).not.toThrow()
+  expect(() => assertImage('hub/x', { ...fakeImage(), user: 'nobody' })).not.toThrow()
   for (const change of [
     { volumes: ['/data'] },
+    ...['', 'root', '0', '0:0', 'root:65532', ':65532'].map((user) => ({ user })),
     { env: ['PATH=/bin'] },
     { labels: { a: 'b' } },
     { exposedPorts: ['80/tcp'] },

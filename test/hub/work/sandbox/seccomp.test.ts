@@ -2,6 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
+interface Arch {
+  architecture: string
+  subArchitectures: string[]
+}
 interface Rule {
   names: string[]
   action: string
@@ -10,6 +14,7 @@ interface Rule {
 }
 const profile = JSON.parse(readFileSync(new URL('../../../../images/agent/seccomp.json', import.meta.url), 'utf8')) as {
   defaultAction: string
+  archMap: Arch[]
   syscalls: Rule[]
 }
 const rulesOf = (name: string) => profile.syscalls.filter((rule) => rule.names.includes(name))
@@ -30,6 +35,10 @@ test('T52: sockets are of the family AF_UNIX alone', () => {
       { action: 'SCMP_ACT_ALLOW', args: [{ index: 0, value: 1, op: 'SCMP_CMP_EQ' }] },
     ])
   }
+})
+
+test('T52: one entry of the processor: for the 32-bit one the filter library itself adds `socketcall`, with every family', () => {
+  expect(profile.archMap.flatMap(({ subArchitectures }) => subArchitectures)).toEqual([])
 })
 
 test('what the design takes away stands in no rule, whatever the capability', () => {
