@@ -103,6 +103,9 @@ const taskRow = (raw: unknown): TaskRow => {
 }
 const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw as Record<string, unknown>, ['authority'])
 
+/** What routing asks of a live session: three columns, since it asks for every message. */
+export type Peer = Pick<SessionRow, 'id' | 'agent' | 'task'>
+
 export interface TaskRows {
   task(id: string): TaskRow | undefined
   taskByKey(idempotencyKey: string): TaskRow | undefined
@@ -119,6 +122,10 @@ export interface TaskRows {
   session(id: string): SessionRow | undefined
   /** The two columns every message asks for, without the rest of the row. */
   standing(id: string): Pick<SessionRow, 'state' | 'generation'> | undefined
+  /** Live sessions: that one, those of an agent, or all. */
+  peers(of: { id: string } | { agent: string } | 'all'): Peer[]
+  /** The session that delegated this task. */
+  parentSessionOf(task: string): string | null
   sessionOfTask(task: string): SessionRow | undefined
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
@@ -126,6 +133,10 @@ export interface TaskRows {
 }
 
 export function createTaskRows(store: Store): TaskRows {
+  const peers = `select id, agent, task from session where state in ${LIVE_STATES}`
+  const [peersAll, peerById] = [store.prepare(peers), store.prepare(`${peers} and id = ?`)]
+  const peersOf = store.prepare(`${peers} and agent = ?`)
+  const parentOf = store.prepare('select parent_session from task where id = ?').pluck()
   const standing = store.prepare('select state, generation from session where id = ?')
   const all = (sql: string, ...values: unknown[]) => store.prepare(sql).all(...values)
   const one = <Row>(map: (raw: unknown) => Row, sql: string, ...values: unknown[]) => {
@@ -181,6 +192,8 @@ export function createTaskRows(store: Store): TaskRows {
       ),
     session: (id) => one(sessionRow, 'select * from session where id = ?', id),
     standing: (id) => standing.get(id) as Pick<SessionRow, 'state' | 'generation'> | undefined,
+    peers: (of) => (of === 'all' ? peersAll.all() : 'id' in of ? peerById.all(of.id) : peersOf.all(of.agent)) as Peer[],
+    parentSessionOf: (task) => (parentOf.get(task) as string | null | undefined) ?? null,
     sessionOfTask: (task) => one(sessionRow, `select * from session where task = ? and state in ${LIVE_STATES}`, task),
     sessionsOpen: () => all(`select * from session where state <> 'recycled' order by created_at_ms`).map(sessionRow),
     sessions: ({ limit, before, all: every }) =>

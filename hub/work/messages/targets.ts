@@ -1,7 +1,7 @@
 /** To whom an envelope goes, and the facts the rules see of that: read-only, before the gate (S1-8). */
 import { HubError } from '../../base/errors.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
-import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
+import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
 import type { Registry } from '../registry.ts'
 import type { Mailboxes } from './mailboxes.ts'
 
@@ -26,19 +26,19 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
   const { rows, registry, mailboxes } = parts
 
   /** parent: the session that delegated the sender's task; child: a session that works on a task the sender delegated. */
-  function relation(sender: SessionRow, recipient: SessionRow | undefined): 'parent' | 'child' | 'none' {
+  function relation(sender: SessionRow, recipient: Peer | undefined): 'parent' | 'child' | 'none' {
     if (recipient === undefined) return 'none'
-    if (rows.task(sender.task)?.parentSession === recipient.id) return 'parent'
-    return rows.task(recipient.task)?.parentSession === sender.id ? 'child' : 'none'
+    if (rows.parentSessionOf(sender.task) === recipient.id) return 'parent'
+    return rows.parentSessionOf(recipient.task) === sender.id ? 'child' : 'none'
   }
 
-  const live = () =>
-    rows.sessionsOpen().filter((session) => session.state !== 'recycling' && mailboxes.isOpen(session.id))
+  const live = (of: Parameters<TaskRows['peers']>[0]) =>
+    rows.peers(of).filter((session) => mailboxes.isOpen(session.id))
 
   function addressed(
     sender: SessionRow,
     envelope: Envelope,
-    recipient: SessionRow | undefined,
+    recipient: Peer | undefined,
     agent: string | undefined,
   ): Addressed {
     const to = {
@@ -53,10 +53,10 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
   }
 
   /** Least loaded first; a recipient that stands in relation to the sender comes before strangers. */
-  function sessionOfAgent(sender: SessionRow, agent: string): SessionRow | undefined {
-    const related = (session: SessionRow) => (relation(sender, session) === 'none' ? 1 : 0)
-    return live()
-      .filter((session) => session.agent === agent && session.id !== sender.id)
+  function sessionOfAgent(sender: SessionRow, agent: string): Peer | undefined {
+    const related = (session: Peer) => (relation(sender, session) === 'none' ? 1 : 0)
+    return live({ agent })
+      .filter((session) => session.id !== sender.id)
       .sort(
         (a, b) => related(a) - related(b) || mailboxes.depth(a.id) - mailboxes.depth(b.id) || (a.id < b.id ? -1 : 1),
       )[0]
@@ -76,7 +76,7 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
         if (address.kind === 'agent')
           return [addressed(sender, envelope, sessionOfAgent(sender, address.agent), address.agent)]
         if (address.kind !== 'session') throw wrong('one agent or session')
-        const recipient = live().find((session) => session.id === address.session)
+        const recipient = live({ id: address.session })[0]
         if (recipient === undefined) throw new HubError('inbox_closed', `session ${address.session} has ended`)
         return [addressed(sender, envelope, recipient, recipient.agent)]
       }
@@ -93,7 +93,7 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
       }
       if (kind === 'broadcast') {
         if (address.kind !== 'all') throw wrong('all')
-        return live()
+        return live('all')
           .filter((session) => session.id !== sender.id)
           .map((session) => addressed(sender, envelope, session, session.agent))
       }
