@@ -72,7 +72,10 @@ const shutdownShape = z.strictObject({
 const auditListShape = z.strictObject({
   ...page,
   /** A sequence number: the last one seen. */
-  cursor: z.string().regex(/^\d{1,15}$/).optional(),
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .optional(),
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
 })
@@ -133,7 +136,7 @@ export const OPERATIONS = {
   'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef, get('/v1/artifacts/:sha256')),
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape, get('/v1/artifacts')),
   'policy.status': op('policy.shown', 'read', people, none, get('/v1/policy')),
-  'policy.reload': op('policy.reloaded', 'mending', owner, none, post('/v1/policy/reload')),
+  'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape, post('/v1/policy/reload')),
   'keys.list': op('keys.listed', 'read', owner, none, get('/v1/keys')),
   'keys.rotate': op('keys.rotated', 'mending', owner, none, post('/v1/keys/rotate')),
   'mode.show': op('mode.shown', 'read', people, none, get('/v1/mode')),

@@ -49,6 +49,8 @@ export function agentHandlers(parts: {
     'agent.suspend': setState('suspended', 'suspended by the operator'),
     'policy.status': handler({ effect: () => policy.status() }),
     'policy.reload': handler({
+      // Why, where one was given: `hub agent allow` names the agent, and the record keeps it.
+      resource: ({ reason }: { reason: string }) => (reason === '' ? 'policy' : `policy:${reason}`),
       effect: () => policy.reload(),
       after: () => {
         onChanged()

@@ -528,7 +528,16 @@ describe('over a long run of random calls (I1, T22)', () => {
       else expect(found[0]?.decisions, `seed ${seed}, step ${n}`).toBe(1)
       if (standing !== 'stop') expect(found[0]?.seq).toBe(effects.get(n)?.auditSeq)
     }
-    expect([...standings].sort()).toEqual(['approve', 'mending', 'new_work', 'own', 'presence', 'read', 'record', 'stop'])
+    expect([...standings].sort()).toEqual([
+      'approve',
+      'mending',
+      'new_work',
+      'own',
+      'presence',
+      'read',
+      'record',
+      'stop',
+    ])
     expect(home.guard.audit.verify().fault).toBeUndefined()
   })
 })
