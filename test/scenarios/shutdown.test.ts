@@ -57,6 +57,22 @@ describe('shutdown', () => {
     expect(taskOf(deaf)).toMatchObject({ state: 'running', attempts: 2 })
   })
 
+  test('who leaves without a result when told to finish comes back held: no crash, and no next boot starts it by itself', async () => {
+    const leaver: AgentSpec = {
+      script: async (agent) => {
+        await agent.join()
+        await agent.next(({ kind }) => kind === 'finish')
+        throw new Error('leaves without a result')
+      },
+      card: { repeatable: true },
+    }
+    await using h = await createHarness({ agents: { leaver }, config: { shutdownTimeout: '10s' } })
+    const [agent] = await h.bring('leaver')
+    await h.operator('POST', '/v1/shutdown', { reason: 'test' })
+    expect(h.task(agent.joined?.task.task ?? '')).toMatchObject({ state: 'queued', held: true, crashes: 0 })
+    expect(h.hub.work.registry.find('leaver')?.crashes).toBe(0)
+  })
+
   test('with nothing running it is over at once', async () => {
     await using h = await createHarness({ agents: { cooperative } })
     const { body } = await h.operator('POST', '/v1/shutdown', {})

@@ -153,16 +153,18 @@ export function createLauncher(parts: LauncherParts): Launcher {
     const task = tasks.task(session.task)
     const restarts = registry.find(session.agent)?.card.restarts ?? 0
     const how = exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`
+    const stopping = modes.has('draining')
     const { next, giveUp } = decideAfterCrash({
       crashes: task?.crashes ?? 0,
       restarts,
       agent: session.agent,
       how,
+      stopping,
       nowMs: clock.wallMs(),
     })
-    lose(id, { reason: 'crashed', ...exit, detail: how }, next, (grant) =>
-      registry.crashed(grant, session.agent, giveUp, how),
-    )
+    lose(id, { reason: stopping ? 'shutdown' : 'crashed', ...exit, detail: how }, next, (grant) => {
+      if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
+    })
     if (giveUp) events.publish('hub.agent.crashed.v1', `agent:${session.agent}`, { task: session.task, how })
   }
 
@@ -191,7 +193,12 @@ export function createLauncher(parts: LauncherParts): Launcher {
       if (session === undefined || !isLive(id)) return
       const repeatable = registry.find(session.agent)?.card.repeatable ?? false
       const started = session.state !== 'provisioning' && session.state !== 'starting'
-      const next = decideAfterInterruption({ repeatable, started, nowMs: clock.wallMs() })
+      const next = decideAfterInterruption({
+        repeatable,
+        started,
+        stopping: modes.has('draining'),
+        nowMs: clock.wallMs(),
+      })
       lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
     },
     exitOf: (session) => exits.get(session),

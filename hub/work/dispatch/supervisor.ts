@@ -7,15 +7,20 @@ const BACKOFF_MS = 1000
 
 const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS)
 
-/** A crash: the program ended without a result. Restarted `restarts` times, then the task fails and the agent is unhealthy. */
+/**
+ * A crash: the program ended without a result. Restarted `restarts` times, then the task fails and the agent is unhealthy.
+ * While the hub is stopping it is none: the program was told to finish, and its task waits for the operator's word (safety.md section 5).
+ */
 export function decideAfterCrash(facts: {
   crashes: number
   restarts: number
   agent: string
   how: string
+  stopping: boolean
   nowMs: number
 }): { next: AfterLoss; giveUp: boolean } {
-  const { crashes, restarts, agent, how, nowMs } = facts
+  const { crashes, restarts, agent, how, stopping, nowMs } = facts
+  if (stopping) return { giveUp: false, next: { again: { crashed: false, held: true, notBeforeMs: nowMs } } }
   if (crashes < restarts)
     return { giveUp: false, next: { again: { crashed: true, held: false, notBeforeMs: nowMs + backoffMs(crashes) } } }
   const detail = `agent ${agent} ended without a result ${crashes + 1} times; last: ${how}`
@@ -26,9 +31,10 @@ export function decideAfterCrash(facts: {
 export const decideAfterInterruption = (facts: {
   repeatable: boolean
   started: boolean
+  stopping: boolean
   nowMs: number
 }): AfterLoss => ({
-  again: { crashed: false, held: facts.started && !facts.repeatable, notBeforeMs: facts.nowMs },
+  again: { crashed: false, held: facts.stopping || (facts.started && !facts.repeatable), notBeforeMs: facts.nowMs },
 })
 
 /** A session that never started: an engine that is away is worth waiting for, anything else is the task's end. */
