@@ -21,7 +21,7 @@ import { keyHandlers } from '../edge/routes/keys.ts'
 import { createSend } from '../edge/routes/messages.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
-import { createServe } from '../edge/serve.ts'
+import { createServe, handler } from '../edge/serve.ts'
 import { freeSocket, listenOn } from '../edge/unix-socket.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
@@ -104,12 +104,12 @@ export function createEntrances(
           secrets,
         }),
       }),
-      'event.stream': { effect: () => undefined },
-      'artifact.list': {
-        effect: ((_grant: unknown, { task }: { task?: string }) => ({
+      'event.stream': handler({ effect: () => undefined }),
+      'artifact.list': handler({
+        effect: (_grant, { task }: { task?: string }) => ({
           artifacts: task === undefined ? [] : artifacts.list(task).map((row) => ({ ...row, task })),
-        })) as never,
-      },
+        }),
+      }),
     },
   })
 
@@ -188,7 +188,6 @@ export function createEntrances(
     key: options.watchdogKey,
     gate,
     lease,
-    onLease: () => undefined,
     shutdown,
     report: (sizeSeen) => {
       const { size, head } = audit.head()

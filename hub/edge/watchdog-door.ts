@@ -28,12 +28,11 @@ export interface WatchdogDoorParts {
   lease: Lease
   /** What a lease is answered with, apart from its echo. */
   report: (sizeSeen: number) => Record<string, unknown>
-  onLease: () => void
   shutdown: (grant: StopGrant, request: { drain: boolean; reason: string; exit: 'shutdown' }) => Promise<unknown>
 }
 
 export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
-  const { key, gate, lease, report, onLease, shutdown } = parts
+  const { key, gate, lease, report, shutdown } = parts
   let lastDemand = ''
 
   const call = (operation: OperationName) => ({ principal: WATCHDOG, operation, resource: 'hub' })
@@ -56,7 +55,6 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
         if (toHubError(thrown).code !== 'store_unavailable') throw thrown
       }
     }
-    onLease()
     const { epoch, counter } = word
     answer(response, 'hub-lease-answer-v1', { version: 1, epoch, counter, ...report(word.witnessSize) })
   }

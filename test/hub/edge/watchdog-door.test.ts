@@ -26,7 +26,6 @@ beforeEach(async () => {
     gate,
     lease,
     report: () => ({}),
-    onLease: () => undefined,
     shutdown: async () => {
       stops += 1
       return { outcome: 'stopped' }
