@@ -6,7 +6,8 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import type { Clock } from './clock.ts'
-import type { Channel, Config } from './config.ts'
+import type { Config } from './config.ts'
+import type { Channel } from './config-channels.ts'
 import type { Finding } from './findings.ts'
 import type { State } from './state.ts'
 import { instantText } from './wording.ts'

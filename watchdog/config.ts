@@ -3,6 +3,8 @@
  * Every span has a floor and a ceiling in code, so that no configuration can switch the watch off (T96).
  */
 import { readFileSync } from 'node:fs'
+import { type Channel, channelOf } from './config-channels.ts'
+import { isRow, onlyKeys, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
 
 /** [default, least, most], milliseconds. */
 const HOUR = 3_600_000
@@ -30,19 +32,6 @@ const SPANS = {
 
 export type Spans = Readonly<Record<keyof typeof SPANS, number>>
 
-export interface EmailChannel {
-  readonly kind: 'email'
-  readonly host: string
-  readonly port: number
-  readonly from: string
-  readonly to: string
-  readonly secure: boolean
-  /** Names of environment variables; the secrets themselves never stand in the file. */
-  readonly userEnv: string | null
-  readonly passwordEnv: string | null
-}
-export type Channel = { readonly kind: 'file' } | EmailChannel
-
 export interface Config extends Spans {
   /** Loopback port of `GET /healthz`; 0 = off. */
   readonly port: number
@@ -53,69 +42,6 @@ export interface Config extends Spans {
   /** IANA zone of the instants in messages; '' = the machine's. */
   readonly zone: string
   readonly channels: readonly Channel[]
-}
-
-/** A fault of the home or its configuration: the process does not start, and the text says what to do. */
-export class StartError extends Error {}
-
-type Row = Readonly<Record<string, unknown>>
-const isRow = (value: unknown): value is Row => typeof value === 'object' && value !== null && !Array.isArray(value)
-
-function refuse(key: string, wanted: string): never {
-  throw new StartError(`watchdog/config.json: ${key} ${wanted}`)
-}
-
-function whole(row: Row, key: string, [normal, least, most]: readonly [number, number, number]): number {
-  const value = row[key] === undefined ? normal : row[key]
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least || value > most) {
-    refuse(key, `must be a whole number from ${least} to ${most}`)
-  }
-  return value
-}
-
-function text(row: Row, key: string, normal?: string): string {
-  const value = row[key] === undefined ? normal : row[key]
-  if (typeof value !== 'string' || value.length > 256 || /\p{Cc}/u.test(value) || (value === '' && normal !== '')) {
-    refuse(key, 'must be a text of at most 256 characters without control characters')
-  }
-  return value
-}
-
-function onlyKeys(row: Row, keys: readonly string[], where: string): void {
-  for (const key of Object.keys(row)) if (!keys.includes(key)) refuse(`${where}${key}`, 'is not a known key; remove it')
-}
-
-function zoneOf(row: Row): string {
-  const zone = text(row, 'zone', '')
-  try {
-    if (zone !== '') new Intl.DateTimeFormat('en-GB', { timeZone: zone })
-  } catch {
-    refuse('zone', 'must be an IANA time zone such as Europe/Berlin')
-  }
-  return zone
-}
-
-function channelOf(value: unknown, index: number): Channel {
-  const where = `channels[${index}].`
-  if (!isRow(value)) refuse(`channels[${index}]`, 'must be an object with a kind')
-  if (value.kind === 'file') {
-    onlyKeys(value, ['kind'], where)
-    return { kind: 'file' }
-  }
-  if (value.kind !== 'email') refuse(`${where}kind`, 'must be file or email')
-  onlyKeys(value, ['kind', 'host', 'port', 'from', 'to', 'secure', 'userEnv', 'passwordEnv'], where)
-  const secure = value.secure === undefined ? false : value.secure
-  if (typeof secure !== 'boolean') refuse(`${where}secure`, 'must be true or false')
-  return {
-    kind: 'email',
-    host: text(value, 'host'),
-    port: whole(value, 'port', [secure ? 465 : 587, 1, 65_535]),
-    from: text(value, 'from'),
-    to: text(value, 'to'),
-    secure,
-    userEnv: value.userEnv === undefined ? null : text(value, 'userEnv'),
-    passwordEnv: value.passwordEnv === undefined ? null : text(value, 'passwordEnv'),
-  }
 }
 
 /** Reads one parsed configuration strictly. @throws StartError naming the key. */

@@ -1,93 +1,16 @@
 /**
  * The watchdog's own doors. On the socket (0600 in a 0700 folder) possession is the credential: heartbeat, shutdown, status and
  * what the hub announces. On loopback TCP there is `GET /healthz` and nothing else; `/stop/*` comes there with the backup contact.
- * D1 a route that is not in the table is 404, a body that is not understood is 400 by name. D2 GET never acts.
+ * D1 a route that is not in the table (routes.ts) is 404, a body that is not understood is 400 by name. D2 GET never acts.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
-import { StartError } from './config.ts'
+import { StartError } from './config-fields.ts'
 import type { Watch } from './round.ts'
-
-export interface DoorParts {
-  readonly watch: Watch
-  /** Asks for a round at once. */
-  readonly wake: () => void
-  /** Ends the process after the answer is out. */
-  readonly exit: () => void
-}
-
-type Body = Readonly<Record<string, unknown>>
-interface Answer {
-  readonly status: number
-  readonly body: object
-  /** Runs once the answer is out. */
-  readonly after?: () => void
-}
-type Route = (body: Body, parts: DoorParts) => Answer | Promise<Answer>
+import { type Body, BodyError, type DoorAnswer, type DoorParts, ROUTES } from './routes.ts'
 
 const BODY_BYTES_MAX = 4096
-const SOURCES: Readonly<Record<string, boolean>> = { cli: true, api: true, console: true, device: true, webhook: false }
-const KINDS = ['restart', 'down', 'shutdown'] as const
-
-class BodyError extends Error {}
-
-function only(body: Body, keys: readonly string[]): void {
-  for (const key of Object.keys(body)) if (!keys.includes(key)) throw new BodyError(`${key} is not a known field`)
-}
-function textField(body: Body, key: string, normal: string): string {
-  const value = body[key] ?? normal
-  if (typeof value !== 'string' || value.length > 500)
-    throw new BodyError(`${key} must be a text of at most 500 characters`)
-  return value
-}
-
-/** Every route of the socket. */
-export const ROUTES: Readonly<Record<string, Route>> = {
-  'GET /v1/status': (_body, { watch }) => ({ status: 200, body: watch.status() }),
-  'POST /v1/heartbeat': (body, { watch, wake }) => {
-    only(body, ['note', 'source'])
-    textField(body, 'note', '')
-    const source = textField(body, 'source', 'cli')
-    const strong = Object.hasOwn(SOURCES, source) ? SOURCES[source] : undefined
-    if (strong === undefined) throw new BodyError(`source must be one of ${Object.keys(SOURCES).join(', ')}`)
-    const answer = watch.heartbeat(strong)
-    wake()
-    return { status: 200, body: answer }
-  },
-  'POST /v1/announce': (body, { watch }) => {
-    only(body, ['kind', 'forMs'])
-    const kind = KINDS.find((one) => one === body.kind)
-    if (kind === undefined) throw new BodyError(`kind must be one of ${KINDS.join(', ')}`)
-    const forMs = body.forMs
-    if (!Number.isSafeInteger(forMs) || (forMs as number) < 0)
-      throw new BodyError('forMs must be a whole number of milliseconds')
-    watch.announce(kind, forMs as number)
-    return { status: 200, body: { announced: kind } }
-  },
-  'POST /v1/shutdown': async (body, { watch, wake }) => {
-    only(body, ['reason'])
-    const stopped = await watch.shutdown(textField(body, 'reason', 'operator'))
-    wake()
-    return { status: 200, body: stopped }
-  },
-  'POST /v1/accept-head': (body, { watch, wake }) => {
-    only(body, ['head'])
-    if (!watch.acceptHead(textField(body, 'head', ''))) throw new BodyError('head is not the one the hub last showed')
-    wake()
-    return { status: 200, body: { accepted: true } }
-  },
-  // A hub that has just started asks for its lease at once, instead of waiting out the interval.
-  'POST /v1/look': (body, { wake }) => {
-    only(body, [])
-    wake()
-    return { status: 200, body: { looking: true } }
-  },
-  'POST /v1/exit': (body, { exit }) => {
-    only(body, [])
-    return { status: 200, body: { exiting: true }, after: exit }
-  },
-}
 
 function readBody(request: http.IncomingMessage): Promise<Body> {
   return new Promise((resolve, reject) => {
@@ -113,7 +36,7 @@ function readBody(request: http.IncomingMessage): Promise<Body> {
   })
 }
 
-function reply(response: http.ServerResponse, { status, body, after }: Answer): void {
+function reply(response: http.ServerResponse, { status, body, after }: DoorAnswer): void {
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', connection: 'close' })
   response.on('close', () => after?.())
   response.end(`${JSON.stringify(body)}\n`)
@@ -126,7 +49,7 @@ function bounded(server: http.Server): http.Server {
   return server
 }
 
-async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Promise<Answer> {
+async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Promise<DoorAnswer> {
   const name = `${request.method} ${request.url}`
   const route = Object.hasOwn(ROUTES, name) ? ROUTES[name] : undefined
   if (route === undefined) return { status: 404, body: { error: `no such route: ${name.slice(0, 80)}` } }
@@ -143,7 +66,7 @@ export function answerHealth(
   request: { method?: string; url?: string; host?: string },
   watch: Watch,
   staleMs: number,
-): Answer {
+): DoorAnswer {
   // A page of a rebound name must not even read this.
   if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(request.host ?? ''))
     return { status: 421, body: { error: 'wrong host' } }

@@ -1,7 +1,7 @@
 /** Where the watchdog's files stand, and its two inputs from `hub init`: the instance id and the key it shares with the hub. */
 import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { StartError } from './config.ts'
+import { StartError } from './config-fields.ts'
 
 /** Paths of one home (protocol.md section 1). */
 export function pathsOf(home: string) {

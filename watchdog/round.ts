@@ -14,7 +14,8 @@ import { privateFolder } from './home.ts'
 import { announcedNow, conditionsOf, firstMemory, judge, planAdvance, planLease } from './judge.ts'
 import type { Observe } from './observe.ts'
 import type { Announced, State, StateFile } from './state.ts'
-import { planDeadlines, planHeartbeat } from './timeline.ts'
+import { type PresenceAnswer, presenceAnswer, type Seen, statusOf } from './status.ts'
+import { planHeartbeat } from './timeline.ts'
 
 export interface Log {
   info(fields: object, text: string): void
@@ -25,13 +26,7 @@ export interface Watch {
   /** One round: advance, lease, observe, judge, act. Never throws. True if the next should follow at once. */
   round(): Promise<boolean>
   /** @throws if the disk did not take it; then it does not count. */
-  heartbeat(strong: boolean): {
-    acceptedAtMs: number
-    dueAtMs: number
-    dueInMs: number
-    safeAtMs: number
-    stopAtMs: number
-  }
+  heartbeat(strong: boolean): PresenceAnswer
   announce(kind: Announced['kind'], forMs: number): void
   shutdown(reason: string): Promise<Stopped>
   /** The operator accepts the hub's present head; false if it is not the head last shown. */
@@ -52,7 +47,7 @@ export function createWatch(
   let memory = firstMemory(state.lineMs)
   let stateFault: string | null = null
   let shown: { size: number; head: string } | null = null
-  let hub = { answering: false, mode: 'unknown', reason: 'not asked yet' }
+  let hub: Seen['hub'] = { answering: false, mode: 'unknown', reason: 'not asked yet' }
   let engine = 'not asked yet'
   let finished: { rounds: number; bootMs: number } | null = null
   let stopping: Promise<Stopped> | null = null
@@ -146,17 +141,7 @@ export function createWatch(
       // The operator is here and has seen the clock: what it says now is the new mark.
       const seen = strong ? { wallHighMs: before.mark.wallMs, lost: false } : {}
       commit({ ...before, ...seen, presence })
-      const plan = planDeadlines(presence, config)
-      const acceptedAtMs = before.mark.wallMs
-      const atMs = (presenceMs: number) => acceptedAtMs + presenceMs - presence.nowMs
-      const dueInMs = plan.dueAtMs - presence.nowMs
-      return {
-        acceptedAtMs,
-        dueAtMs: atMs(plan.dueAtMs),
-        dueInMs,
-        safeAtMs: atMs(plan.safeAtMs),
-        stopAtMs: atMs(plan.stopAtMs),
-      }
+      return presenceAnswer(presence, before.mark.wallMs, config)
     },
     announce(kind, forMs) {
       const before = advanced()
@@ -176,36 +161,8 @@ export function createWatch(
       commit({ ...advanced(), witness: null, mismatchSinceMs: null })
       return true
     },
-    status() {
-      const now = advanced()
-      const p = now.presence
-      const plan = planDeadlines(p, config)
-      return {
-        version: 1,
-        instance: now.instance,
-        epoch: now.epoch,
-        rounds: finished?.rounds ?? 0,
-        roundAgeMs: roundAgeMs(),
-        hub: { ...hub, misses: memory.misses, announced: now.announced?.kind ?? null },
-        engine,
-        demand: conditionsOf(now).length > 0 ? 'safe' : 'normal',
-        conditions: conditionsOf(now),
-        heartbeat: {
-          strongAgeMs: p.nowMs - p.strongAtMs,
-          weakAgeMs: p.weakAtMs === null ? null : p.nowMs - p.weakAtMs,
-          dueInMs: plan.dueAtMs - p.nowMs,
-          safeInMs: plan.safeAtMs - p.nowMs,
-          stopInMs: plan.stopAtMs - p.nowMs,
-          paused: p.paused,
-        },
-        witness: now.witness && { size: now.witness.size, head: now.witness.head },
-        alerts: Object.entries(now.alerts).map(([finding, one]) => ({
-          finding,
-          level: one.level,
-          forMs: now.lineMs - one.sinceMs,
-        })),
-      }
-    },
+    status: () =>
+      statusOf(advanced(), { rounds: finished?.rounds ?? 0, roundAgeMs: roundAgeMs(), hub, engine, memory }, config),
     roundAgeMs,
   }
 }

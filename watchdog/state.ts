@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, copyFileSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import type { Reading } from './clock.ts'
-import { StartError } from './config.ts'
+import { StartError } from './config-fields.ts'
 import { firstPresence, type Presence } from './timeline.ts'
 
 export interface Announced {

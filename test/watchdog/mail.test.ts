@@ -1,6 +1,6 @@
 import { SMTPServer } from 'smtp-server'
 import { afterEach, expect, test } from 'vitest'
-import type { EmailChannel } from '../../watchdog/config.ts'
+import type { EmailChannel } from '../../watchdog/config-channels.ts'
 import { createMailer } from '../../watchdog/mail.ts'
 
 const servers: SMTPServer[] = []
