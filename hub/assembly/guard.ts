@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import { createAlerts } from '../guard/alerts/alerts.ts'
+import { createAlertRows } from '../guard/alerts/rows.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { createEvents } from '../guard/events.ts'
@@ -59,6 +61,17 @@ export function createGuard(
       log[mode === 'normal' ? 'info' : 'warn']({ mode, conditions: names }, 'the mode changed')
       events.publish('hub.mode.changed.v1', 'hub', { mode, conditions: names })
     },
+  })
+  const alertRows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
+  const alerts = createAlerts({
+    rows: alertRows,
+    modes,
+    events,
+    clock,
+    random,
+    log,
+    tell: () => [],
+    afterCommit: store.afterCommit,
   })
   const audit = createAuditLog({ store, clock })
   const checkpoints = createCheckpoints({
@@ -123,6 +136,7 @@ export function createGuard(
     epoch,
     events,
     modes,
+    alerts,
     audit,
     checkpoints,
     nonces,

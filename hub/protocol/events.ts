@@ -12,6 +12,8 @@ export const EVENT_TYPES = [
   'hub.message.refused.v1',
   'hub.agent.crashed.v1',
   'hub.mode.changed.v1',
+  'hub.alert.raised.v1',
+  'hub.alert.resolved.v1',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 

@@ -168,6 +168,8 @@ describe('pinned names', () => {
       'hub.message.refused.v1',
       'hub.agent.crashed.v1',
       'hub.mode.changed.v1',
+      'hub.alert.raised.v1',
+      'hub.alert.resolved.v1',
     ])
   })
 })

@@ -1,0 +1,179 @@
+/**
+ * Alerts: what the operator has to know, once per cause (safety.md section 7). A row first, delivery later.
+ *
+ * A1. Raised once while open; a rise in severity is told again, a repeat is not; a "resolved" always follows, once.
+ * A2. While the store fails it is kept in memory and told all the same; it is written when the store works again.
+ * A3. Critical is a closed list (`alert.ts`): what is not on it becomes a warning. A critical alert keeps the hub safe until the operator
+ *     ends that one by its id.
+ * A4. Only this file moves the state of an alert: raised, then sent with the first channel that took it, or given_up with the last that did not.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Events } from '../events.ts'
+import { assertGrant, type Grant } from '../grant.ts'
+import type { Modes } from '../modes.ts'
+import {
+  type Alert,
+  type AlertEvent,
+  type AlertState,
+  alertMachine,
+  holdsSafe,
+  isLouder,
+  mayBeCritical,
+  type Severity,
+} from './alert.ts'
+import { causeText, redacted } from './redaction.ts'
+import type { AlertOrDelivery, AlertRows } from './rows.ts'
+
+const OPEN_MAX = 1000
+const FULL = 'alerts_full'
+const LIST_MAX = 100
+
+/** One thing to be told, before it is divided among channels. */
+export interface Telling {
+  alert: Alert
+  event: AlertEvent
+  text: string
+}
+
+export interface Alerts {
+  /**
+   * Opens an alert of this cause (`kind` or `kind:subject`), or makes the open one louder. `lastsMs`: of an event without an end of its own,
+   * after how long without another it counts as over. Inside or outside of transactions; an alert raised in one that is undone still stands.
+   * Throws only inside a transaction whose store fails, as any other write there.
+   */
+  raise(cause: string, severity: Severity, text: string, lastsMs?: number): void
+  /** Ends the open alert of this cause; without one nothing happens. `text`: how it ended. Throws as `raise`. */
+  resolve(cause: string, text?: string): void
+  /** The effect of `hub resume --alert ID`: the operator has dealt with it. Throws `conflict` unless that critical alert is open. */
+  release(grant: Grant, id: string): void
+  isOpen(cause: string): boolean
+  find(id: string): Alert | undefined
+  /** Open ones, oldest first; with `all` the newest hundred, resolved ones too. */
+  list(all?: boolean): Alert[]
+  /** Called by the outbox: what became of an alert's deliveries. */
+  settle(id: string, state: Exclude<AlertState, 'raised'>): void
+  /** Ends events that were not raised again, and writes what the store did not take; called by a loop. */
+  tick(): void
+}
+
+export function createAlerts(parts: {
+  rows: AlertRows
+  modes: Modes
+  events: Events
+  clock: Clock
+  random: Random
+  log: Log
+  /** Divides it among channels and answers the outbox lines, to be written together with the alert. */
+  tell: (telling: Telling) => readonly AlertOrDelivery[]
+  afterCommit: (fn: () => void) => void
+}): Alerts {
+  const { rows, modes, events, clock, random, log, tell, afterCommit } = parts
+  const open = new Map(rows.open().map((alert) => [alert.cause, alert]))
+  /** Monotonic instant an event was last seen; after a restart, now. */
+  const seenAt = new Map([...open.keys()].map((cause) => [cause, clock.monotonicMs()]))
+  // What holds the hub safe does so also where the condition itself was not saved: stricter wins (I5).
+  for (const { id, cause, holds } of open.values()) if (holds) holdSafe(id, cause)
+
+  function holdSafe(id: string, cause: string): void {
+    modes.raise('critical_alert', `alert ${id}: ${cause}`)
+  }
+
+  function publish(event: AlertEvent, { id, cause, severity }: Alert, text: string): void {
+    const type = event === 'resolved' ? 'hub.alert.resolved.v1' : 'hub.alert.raised.v1'
+    events.publish(type, `alert:${id}`, { id, cause, severity, event, text })
+    log[event === 'resolved' ? 'info' : 'warn']({ alert: id, cause, severity, event, reason: text }, 'an alert')
+  }
+
+  /** Memory first, so that it counts also while the store fails (A2). */
+  function change(event: AlertEvent, alert: Alert, text: string): void {
+    if (event === 'resolved') open.delete(alert.cause)
+    else open.set(alert.cause, alert)
+    publish(event, alert, text)
+    if (alert.holds && event !== 'resolved') holdSafe(alert.id, alert.cause)
+    rows.keep([alert, ...tell({ alert, event, text })])
+  }
+
+  function judged(cause: string, severity: Severity): Severity {
+    if (severity !== 'critical' || mayBeCritical(cause)) return severity
+    log.error({ cause }, 'only what is on the closed list is critical; this is told as a warning')
+    return 'warning'
+  }
+
+  function raise(rawCause: string, asked: Severity, rawText: string, lastsMs?: number): void {
+    const cause = causeText(rawCause)
+    const text = redacted(rawText)
+    const severity = judged(cause, asked)
+    seenAt.set(cause, clock.monotonicMs())
+    const known = open.get(cause)
+    if (known !== undefined && !isLouder(severity, known.severity)) return
+    const holds = holdsSafe(cause, severity)
+    if (known !== undefined) {
+      if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
+      change('louder', { ...known, severity, text, holds, state: 'raised' }, text)
+      return
+    }
+    if (open.size >= OPEN_MAX && cause !== FULL && severity !== 'critical') {
+      log.error({ cause, severity, reason: text }, 'no room for another open alert')
+      raise(FULL, 'warning', `${OPEN_MAX} alerts are open; what comes besides stands in logs/hub.log alone.`)
+      return
+    }
+    const raisedAtMs = clock.wallMs()
+    const id = newUuid(random, raisedAtMs)
+    const times = { lastsMs: lastsMs ?? null, raisedAtMs, resolvedAtMs: null }
+    change('raised', { id, cause, severity, text, state: 'raised', holds, ...times }, text)
+  }
+
+  function resolve(rawCause: string, how?: string): void {
+    const cause = causeText(rawCause)
+    const known = open.get(cause)
+    if (known === undefined) return
+    seenAt.delete(cause)
+    const text = how === undefined ? `Over: ${known.text}` : redacted(how)
+    // What holds the hub safe goes on to until the operator ends it, whatever becomes of its cause (A3).
+    if (known.holds) return
+    change('resolved', { ...known, resolvedAtMs: clock.wallMs() }, text)
+    if (open.size < OPEN_MAX - 1 && cause !== FULL) resolve(FULL)
+  }
+
+  const find = (id: string) => [...open.values()].find((alert) => alert.id === id)
+
+  return {
+    raise,
+    resolve,
+    release(grant, id) {
+      assertGrant(grant, 'mode.resume')
+      const known = find(id)
+      if (known === undefined || known.severity !== 'critical')
+        throw new HubError('conflict', `no open critical alert has the id ${id}; see \`hub alert list\``)
+      const released = { ...known, holds: false }
+      rows.write(released)
+      const isLast = [...open.values()].every((alert) => alert.id === id || !alert.holds)
+      if (isLast) modes.clear('critical_alert')
+      afterCommit(() => {
+        open.set(known.cause, released)
+        resolve(known.cause, `The operator has dealt with it: ${known.text}`)
+      })
+    },
+    isOpen: (cause) => open.has(causeText(cause)),
+    find,
+    list: (all = false) => (all ? rows.recent(LIST_MAX) : [...open.values()]),
+    settle(id, state) {
+      const known = find(id)
+      // Of a resolved one nothing more is to be said, and one channel that took it is enough.
+      if (known === undefined || !alertMachine.may(known.state, state)) return
+      const settled = { ...known, state }
+      open.set(known.cause, settled)
+      rows.keep([settled])
+    },
+    tick() {
+      rows.saveAgain()
+      for (const { cause, lastsMs } of [...open.values()]) {
+        const agoMs = clock.monotonicMs() - (seenAt.get(cause) ?? 0)
+        if (lastsMs !== null && agoMs >= lastsMs) resolve(cause)
+      }
+    },
+  }
+}

@@ -1,0 +1,34 @@
+/** What leaves an alert's text before it is stored or told: controls, what looks like a secret, and what is too long (T38, safety.md section 7). Pure. */
+
+export const CAUSE_LENGTH_MAX = 200
+export const TEXT_LENGTH_MAX = 4000
+const MASK = '[redacted]'
+
+/** Each with what stays of it. Digests (64 hex digits) are no secrets and are what a person needs. */
+const SECRETS: readonly [RegExp, string][] = [
+  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, MASK],
+  [/\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g, MASK],
+  [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
+  [/(\/(?:stop|hook)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
+  [/([a-z][a-z\d+.-]*:\/\/)[^\s/@"'<>]*:[^\s/@"'<>]*@/gi, `$1${MASK}@`],
+  [
+    /(\b[\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[\w-]*["']?\s*[=:]\s*)["']?(?!\[redacted\])[^\s"',;]+/gi,
+    `$1${MASK}`,
+  ],
+  [/\b(?:sk|ghp|gho|xox[abp]|glpat)[-_][\w-]{12,}/g, MASK],
+]
+
+/** One line of a cause: no controls, capped. */
+export const causeText = (cause: string): string =>
+  cause
+    .replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
+    .toWellFormed()
+    .slice(0, CAUSE_LENGTH_MAX)
+
+/** Text of several lines: other controls out, secrets masked, capped. */
+export function redacted(text: string): string {
+  // Cut first, so that no pattern walks over megabytes.
+  let kept = text.slice(0, TEXT_LENGTH_MAX * 2).replaceAll(/[^\P{Cc}\n]|\p{Cf}/gu, ' ')
+  for (const [pattern, left] of SECRETS) kept = kept.replaceAll(pattern, left)
+  return kept.slice(0, TEXT_LENGTH_MAX).toWellFormed()
+}
