@@ -9,10 +9,7 @@ import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import { taskMachine } from '../protocol/task.ts'
 import { createArtifacts } from '../work/artifacts.ts'
-import { createDispatcher } from '../work/dispatch/dispatcher.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
-import { createLauncher } from '../work/dispatch/launcher.ts'
-import { createReaper } from '../work/dispatch/reaper.ts'
 import { recover } from '../work/dispatch/recovery.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createTasks } from '../work/dispatch/tasks.ts'
@@ -34,6 +31,7 @@ import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
+import { createSupervision } from './supervision.ts'
 
 export interface WorkOptions {
   home: string
@@ -54,7 +52,7 @@ export function createWork(
 ) {
   const { home, instance, limits } = options
   const { clock, random, log, engine, guard } = outer
-  const { store, gate, modes, events, meta } = guard
+  const { store, gate, modes, events } = guard
   /** Handed in once the edge is built: the inner ring never imports the outer one. */
   let entrance: { open: (session: string) => Promise<void>; close: (session: string) => void } | undefined
   let onDue: () => void = () => undefined
@@ -167,33 +165,11 @@ export function createWork(
     sockets.remove(session)
   }
 
-  const launcher = createLauncher({
-    clock,
-    log,
-    gate,
-    modes,
-    events,
-    tasks,
-    registry,
-    containers,
-    ledger,
-    openEntrance,
-    factsOf,
-  })
-  const reaper = createReaper(
-    { instance },
-    { clock, log, gate, modes, tasks, launcher, engine, containers, ledger, release },
+  const supervision = createSupervision(
+    { instance, limits },
+    { clock, random, log, engine, guard, tasks, registry, containers, ledger, openEntrance, factsOf, release },
   )
-  const dispatcher = createDispatcher(
-    {
-      instance,
-      sessionsMax: limits.sessions,
-      depthMax: limits.delegationDepth,
-      tasksPerTreeMax: limits.tasksPerTree,
-      sessionsPerAgentMax: limits.sessionsPerAgent,
-    },
-    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
-  )
+  const { launcher, reaper, dispatcher } = supervision
 
   return {
     registry,
@@ -221,7 +197,17 @@ export function createWork(
     onDue(listener: () => void) {
       onDue = listener
     },
-    recover: () => recover(instance, { clock, tasks, engine, launcher, modes, log, redeliver: delegation.answer }),
+    recover: () =>
+      recover(instance, {
+        clock,
+        tasks,
+        engine,
+        launcher,
+        losses: supervision.losses,
+        modes,
+        log,
+        redeliver: delegation.answer,
+      }),
     tellFinish(session: string, graceMs: number) {
       try {
         mailboxes.put(session, {

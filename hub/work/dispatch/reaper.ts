@@ -13,6 +13,7 @@ import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
+import type { Losses } from './losses.ts'
 import { decideRecovery } from './recovery.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -45,6 +46,7 @@ export function createReaper(
     modes: Modes
     tasks: Tasks
     launcher: Launcher
+    losses: Losses
     engine: Engine
     containers: Containers
     ledger: Ledger
@@ -52,7 +54,7 @@ export function createReaper(
     release: (session: string) => void
   },
 ): Reaper {
-  const { clock, log, gate, modes, tasks, launcher, engine, containers, ledger, release } = parts
+  const { clock, log, gate, modes, tasks, launcher, losses, engine, containers, ledger, release } = parts
   const busy = new Map<string, Promise<void>>()
   const outcomes = new Map<string, Removal>()
   const resourceOf = (session: string) => ({
@@ -120,7 +122,7 @@ export function createReaper(
   function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
     const step = decideRecovery(session, found, clock.bootId)
     if (step === 'interrupted')
-      launcher.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
+      losses.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
     else if (step === 'ended' && found !== undefined) launcher.collect(session.id, found.id)
   }
 

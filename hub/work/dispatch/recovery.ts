@@ -9,6 +9,7 @@ import type { Modes } from '../../guard/modes.ts'
 import type { ContainerFact, Engine } from '../sandbox/engine.ts'
 import { readExpiry } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
+import type { Losses } from './losses.ts'
 import type { SessionRow, TaskRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -37,13 +38,14 @@ export async function recover(
     tasks: Tasks
     engine: Engine
     launcher: Launcher
+    losses: Losses
     modes: Modes
     log: Log
     /** Puts the results of children that ended meanwhile into the adopted session's mailbox. */
     redeliver: (child: TaskRow) => void
   },
 ): Promise<Record<RecoveryStep, number>> {
-  const { clock, tasks, engine, launcher, modes, log, redeliver } = parts
+  const { clock, tasks, engine, launcher, losses, modes, log, redeliver } = parts
   const counts: Record<RecoveryStep, number> = { adopt: 0, ended: 0, interrupted: 0, leave: 0 }
   const open = tasks.sessionsOpen()
   let found: ContainerFact[]
@@ -68,7 +70,7 @@ export async function recover(
     counts[step] += 1
     if (step === 'adopt') await adopt(session)
     else if (step === 'ended') launcher.collect(session.id, container?.id ?? '')
-    else if (step === 'interrupted') launcher.interrupted(session.id, 'the hub was restarted while it started')
+    else if (step === 'interrupted') losses.interrupted(session.id, 'the hub was restarted while it started')
   }
   if (open.length > 0) log.info({ ...counts }, 'open sessions were reconciled with the engine')
   return counts

@@ -1,0 +1,67 @@
+/** Builds what starts sessions, watches over them and takes them away. */
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Config } from '../config.ts'
+import type { SessionLimits } from '../protocol/agent.ts'
+import { createDispatcher } from '../work/dispatch/dispatcher.ts'
+import { createLauncher } from '../work/dispatch/launcher.ts'
+import { createLosses } from '../work/dispatch/losses.ts'
+import { createReaper } from '../work/dispatch/reaper.ts'
+import type { SessionRow } from '../work/dispatch/rows.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+import type { Registry } from '../work/registry.ts'
+import type { Containers } from '../work/sandbox/containers.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import type { Ledger } from '../work/sandbox/ledger.ts'
+import type { SessionFacts } from '../work/sandbox/profile.ts'
+import type { Guard } from './guard.ts'
+
+export interface SupervisionParts {
+  clock: Clock
+  random: Random
+  log: Log
+  engine: Engine
+  guard: Guard
+  tasks: Tasks
+  registry: Registry
+  containers: Containers
+  ledger: Ledger
+  openEntrance: (session: string) => Promise<void>
+  factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
+  release: (session: string) => void
+}
+
+export function createSupervision(options: { instance: string; limits: Config['limits'] }, parts: SupervisionParts) {
+  const { instance, limits } = options
+  const { clock, random, log, engine, tasks, registry, containers, ledger, openEntrance, factsOf, release } = parts
+  const { gate, modes, events, meta } = parts.guard
+
+  const losses = createLosses({ clock, log, gate, modes, events, tasks, registry })
+  const launcher = createLauncher({
+    log,
+    gate,
+    events,
+    tasks,
+    containers,
+    ledger,
+    losses,
+    openEntrance,
+    factsOf,
+  })
+  const reaper = createReaper(
+    { instance },
+    { clock, log, gate, modes, tasks, launcher, losses, engine, containers, ledger, release },
+  )
+  const dispatcher = createDispatcher(
+    {
+      instance,
+      sessionsMax: limits.sessions,
+      depthMax: limits.delegationDepth,
+      tasksPerTreeMax: limits.tasksPerTree,
+      sessionsPerAgentMax: limits.sessionsPerAgent,
+    },
+    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
+  )
+  return { losses, launcher, reaper, dispatcher }
+}

@@ -1,0 +1,106 @@
+/**
+ * What is written down when a session is lost, by whoever hears of it first (S0-4, S1-12): its end, what becomes of its task, what its agent
+ * answers for. The deciding is in supervisor.ts.
+ */
+import type { Clock } from '../../base/clock.ts'
+import type { HubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Events } from '../../guard/events.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Grant } from '../../guard/grant.ts'
+import type { Modes } from '../../guard/modes.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import type { Registry } from '../registry.ts'
+import type { Exit } from '../sandbox/containers.ts'
+import type { SessionRow } from './rows.ts'
+import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure } from './supervisor.ts'
+import type { AfterLoss, Tasks } from './tasks.ts'
+
+const LAUNCHER = hubPrincipal('launcher')
+const AUDIT_EFFECT_MAX = 500
+
+export interface Losses {
+  isLive(session: string): boolean
+  observe(session: string, effect: (grant: Grant) => { auditEffect: string }): void
+  /** It never ran. */
+  startFailed(session: SessionRow, error: HubError): void
+  /** Its program ended without a result. */
+  ended(session: string, exit: Exit): void
+  /** Its container is gone without an exit of its own. */
+  interrupted(session: string, detail: string): void
+}
+
+export function createLosses(parts: {
+  clock: Clock
+  log: Log
+  gate: Gate
+  modes: Modes
+  events: Events
+  tasks: Tasks
+  registry: Registry
+}): Losses {
+  const { clock, log, gate, modes, events, tasks, registry } = parts
+
+  const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }): void =>
+    void gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
+
+  function isLive(id: string): boolean {
+    const row = tasks.session(id)
+    return row !== undefined && row.state !== 'recycling' && row.state !== 'recycled'
+  }
+
+  function lose(id: string, facts: Parameters<Tasks['lost']>[2], next: AfterLoss, also?: (grant: Grant) => void): void {
+    observe(id, (grant) => {
+      also?.(grant)
+      tasks.lost(grant, id, facts, next)
+      return { auditEffect: `${facts.reason}: ${facts.detail}`.slice(0, AUDIT_EFFECT_MAX) }
+    })
+  }
+
+  return {
+    isLive,
+    observe,
+    startFailed(session, error) {
+      log.error({ session: session.id, code: error.code, reason: error.reason }, 'a session did not start')
+      if (error.code === 'engine_unavailable') modes.raise('engine_unavailable', error.message)
+      if (!isLive(session.id)) return
+      const attempts = tasks.task(session.task)?.attempts ?? 0
+      const next = decideAfterStartFailure(error, attempts, clock.wallMs())
+      const detail = `${error.code}: ${error.message}`
+      lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail }, next)
+    },
+    ended(id, exit) {
+      const session = tasks.session(id)
+      if (session === undefined || !isLive(id)) return
+      const task = tasks.task(session.task)
+      const restarts = registry.find(session.agent)?.card.restarts ?? 0
+      const how = exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`
+      const stopping = modes.has('draining')
+      const { next, giveUp } = decideAfterCrash({
+        crashes: task?.crashes ?? 0,
+        restarts,
+        agent: session.agent,
+        how,
+        stopping,
+        nowMs: clock.wallMs(),
+      })
+      lose(id, { reason: stopping ? 'shutdown' : 'crashed', ...exit, detail: how }, next, (grant) => {
+        if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
+      })
+      if (giveUp) events.publish('hub.agent.crashed.v1', `agent:${session.agent}`, { task: session.task, how })
+    },
+    interrupted(id, detail) {
+      const session = tasks.session(id)
+      if (session === undefined || !isLive(id)) return
+      const repeatable = registry.find(session.agent)?.card.repeatable ?? false
+      const started = session.state !== 'provisioning' && session.state !== 'starting'
+      const next = decideAfterInterruption({
+        repeatable,
+        started,
+        stopping: modes.has('draining'),
+        nowMs: clock.wallMs(),
+      })
+      lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
+    },
+  }
+}
