@@ -31,12 +31,13 @@ export function onlyKeys(row: Row, keys: readonly string[], where: string): void
   for (const key of Object.keys(row)) if (!keys.includes(key)) refuse(`${where}${key}`, 'is not a known key; remove it')
 }
 
-export function zoneOf(row: Row): string {
+/** `zone` of a row: an IANA name, or '' for the machine's. */
+export function zoneOf(row: Row, where = ''): string {
   const zone = text(row, 'zone', '')
   try {
     if (zone !== '') new Intl.DateTimeFormat('en-GB', { timeZone: zone })
   } catch {
-    refuse('zone', 'must be an IANA time zone such as Europe/Berlin')
+    refuse(`${where}zone`, 'must be an IANA time zone such as Europe/Berlin')
   }
   return zone
 }

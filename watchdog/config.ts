@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { type Channel, channelOf } from './config-channels.ts'
 import { isRow, onlyKeys, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
+import { type Due, dueOf, personOf } from './config-people.ts'
+import type { PersonTimes } from './quiet.ts'
 
 /** [default, least, most], milliseconds. */
 const HOUR = 3_600_000
@@ -39,15 +41,39 @@ export interface Config extends Spans {
   /** Rounds without a valid answer before the hub counts as gone. */
   readonly missesMax: number
   readonly unattendedFrom: 'safe_mode' | 'last_heartbeat'
-  /** IANA zone of the instants in messages; '' = the machine's. */
+  /** IANA zone of whoever names none of their own; '' = the machine's. */
   readonly zone: string
+  readonly due: Due
+  readonly operator: PersonTimes
+  readonly contact: PersonTimes
+  /** Longest `hub away --keep-working`; 0 = not at all. */
+  readonly awayWorkMaxMs: number
   readonly channels: readonly Channel[]
+}
+
+/** `away`: `{workMaxMs}`, with a ceiling of 72 h in code: nobody watches what works then. */
+function workMaxOf(value: unknown): number {
+  if (value === undefined) return 0
+  if (!isRow(value)) refuse('away', 'must be an object')
+  onlyKeys(value, ['workMaxMs'], 'away.')
+  return whole(value, 'workMaxMs', [0, 0, 72 * HOUR])
 }
 
 /** Reads one parsed configuration strictly. @throws StartError naming the key. */
 export function parseConfig(value: unknown): Config {
   if (!isRow(value)) throw new StartError('watchdog/config.json: must hold one JSON object')
-  const own = ['port', 'engineSocket', 'missesMax', 'unattendedFrom', 'zone', 'channels']
+  const own = [
+    'port',
+    'engineSocket',
+    'missesMax',
+    'unattendedFrom',
+    'zone',
+    'channels',
+    'heartbeat',
+    'operator',
+    'contact',
+    'away',
+  ]
   onlyKeys(value, [...own, ...Object.keys(SPANS)], '')
   const spans = Object.fromEntries(Object.entries(SPANS).map(([key, row]) => [key, whole(value, key, row)])) as Spans
   if (!(spans.remindFirstMs < spans.remindLastMs && spans.remindLastMs < spans.missedMs)) {
@@ -62,13 +88,18 @@ export function parseConfig(value: unknown): Config {
   }
   const channels = value.channels === undefined ? [{ kind: 'file' }] : value.channels
   if (!Array.isArray(channels) || channels.length < 1 || channels.length > 8) refuse('channels', 'must list 1 to 8')
+  const zone = zoneOf(value)
   return {
     ...spans,
     port: whole(value, 'port', [7301, 0, 65_535]),
     engineSocket: text(value, 'engineSocket', '/var/run/docker.sock'),
     missesMax: whole(value, 'missesMax', [3, 1, 10]),
     unattendedFrom: from,
-    zone: zoneOf(value),
+    zone,
+    due: dueOf(value.heartbeat),
+    operator: personOf(value.operator, 'operator', zone),
+    contact: personOf(value.contact, 'contact', zone),
+    awayWorkMaxMs: workMaxOf(value.away),
     channels: channels.map(channelOf),
   }
 }

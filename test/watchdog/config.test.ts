@@ -35,6 +35,26 @@ test('without a file the spans are those of safety.md', () => {
     weakMaxMs: 168 * HOUR,
     restartSilenceMs: 300_000,
     channels: [{ kind: 'file' }],
+    due: { kind: 'rolling' },
+    operator: { zone: '', quiet: null },
+    contact: { zone: '', quiet: null },
+    awayWorkMaxMs: 0,
+  })
+})
+
+test('due times, zones and quiet hours of the two people are read as written', () => {
+  const people = parseConfig({
+    zone: 'Europe/Berlin',
+    heartbeat: { due: 'daily at 20:00, 08:30' },
+    operator: { quiet: '22:30-07:00' },
+    contact: { zone: 'America/New_York', quiet: '13:00-15:00' },
+    away: { workMaxMs: 72 * HOUR },
+  })
+  expect(people).toMatchObject({
+    due: { kind: 'daily', minutes: [510, 1200] },
+    operator: { zone: 'Europe/Berlin', quiet: { fromMinute: 1350, toMinute: 420 } },
+    contact: { zone: 'America/New_York', quiet: { fromMinute: 780, toMinute: 900 } },
+    awayWorkMaxMs: 72 * HOUR,
   })
 })
 
@@ -47,6 +67,18 @@ test.each([
   [{ remindFirstMs: 23 * HOUR }, /must rise/],
   [{ unattendedFrom: 'never' }, /unattendedFrom must be/],
   [{ zone: 'Nowhere/Town' }, /zone must be an IANA/],
+  [{ heartbeat: { due: 'daily' } }, /heartbeat.due must be rolling, or daily at HH:MM/],
+  [{ heartbeat: { due: 'daily at 24:00' } }, /heartbeat.due must be/],
+  [{ heartbeat: { due: 'daily at 9:00' } }, /heartbeat.due must be/],
+  [{ heartbeat: { due: 'daily at 01:00,02:00,03:00,04:00,05:00,06:00,07:00' } }, /up to 6 times/],
+  [{ heartbeat: { dew: 'rolling' } }, /heartbeat.dew is not a known key/],
+  [{ operator: { zone: 'Mars' } }, /operator.zone must be an IANA/],
+  [{ operator: { quiet: '22:00' } }, /operator.quiet must be two local times/],
+  [{ contact: { quiet: '22:00-22:00' } }, /contact.quiet must be/],
+  [{ contact: { quiet: '19:00-07:01' } }, /contact.quiet must be .* at most 12 h apart/],
+  [{ contact: { quiet: '19:00-07:00-08:00' } }, /contact.quiet must be/],
+  [{ away: { workMaxMs: 72 * HOUR + 1 } }, /workMaxMs must be a whole number/],
+  [{ away: { days: 1 } }, /away.days is not a known key/],
   [{ channels: [] }, /channels must list/],
   [{ channels: [{ kind: 'pigeon' }] }, /kind must be file or email/],
   [{ channels: [{ kind: 'email', host: 'h', from: 'a@b', to: 'c@d', password: 'x' }] }, /password is not a known key/],
