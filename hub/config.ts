@@ -4,6 +4,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
+import { reachShape } from './edge/reach.ts'
 import { type AgentCard, DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from './protocol/agent.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
@@ -26,6 +27,8 @@ const configShape = z.strictObject({
   logLevel: z.enum(LOG_LEVELS).default('info'),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
   http: z.strictObject({ port: port.default(7300) }).prefault({}),
+  /** Under which names loopback is reached from outside. */
+  reach: reachShape.prefault({}),
   engine: z
     .strictObject({
       socket: z.string().max(107).default('/var/run/docker.sock'),

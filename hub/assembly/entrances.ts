@@ -13,7 +13,8 @@ import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
-import { createLoopbackHttp, createOperatorHttp } from '../edge/http.ts'
+import { createOperatorHttp } from '../edge/http.ts'
+import { createLoopbackHttp } from '../edge/loopback.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
@@ -183,7 +184,7 @@ export function createEntrances(
   const httpParts = { serve, gate, artifacts, events, clock, log, healthz, inputBytesMax: config.limits.inputBytes }
   const operator = createOperatorHttp(httpParts)
   let port = config.http.port
-  const loopback = createLoopbackHttp(() => port, httpParts)
+  const loopback = createLoopbackHttp(() => port, { ...httpParts, reach: config.reach })
   const watchdog = createWatchdogDoor({
     key: options.watchdogKey,
     gate,

@@ -1,0 +1,103 @@
+/** What every HTTP listener of people is made of: limits, one content type, no other protocol, `/healthz`, refusals as problems (T24, T32). */
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import { ERRORS, HubError, problemOf, toHubError } from '../base/errors.ts'
+import { parseStrictJson } from '../base/strict-json.ts'
+import type { Log } from '../base/telemetry.ts'
+import { requireContentType } from './http-answers.ts'
+import { type HttpLimits, watchBody } from './http-limits.ts'
+
+const JSON_BYTES_MAX = 256 * 1024
+/** The one path that takes bytes as they are. */
+export const UPLOAD_PATH = '/v1/artifacts/:sha256'
+
+export interface ListenerParts {
+  clock: Clock
+  log: Log
+  healthz: () => { status: number; body: unknown }
+  limits?: Partial<HttpLimits>
+}
+/** Hears what was refused before the gate was reached. */
+export type Unheard = (request: FastifyRequest, error: HubError) => void
+
+function server({ headersMs, requestMs, connectionsMax }: HttpLimits, unheard: Unheard): FastifyInstance {
+  const app: FastifyInstance = fastify({
+    logger: false,
+    requestTimeout: requestMs,
+    // An event stream and a drain are silent for long and in order; a body that has stopped is ended by `watchBody`.
+    connectionTimeout: 0,
+    bodyLimit: JSON_BYTES_MAX,
+    exposeHeadRoutes: false,
+    http: { headersTimeout: headersMs, connectionsCheckingInterval: Math.min(1000, headersMs) },
+    // A path that cannot be decoded is answered before any hook or handler.
+    frameworkErrors(thrown, request, reply) {
+      const error = fromFastify(thrown)
+      unheard(request as FastifyRequest, error)
+      problem(reply as FastifyReply, error)
+    },
+  })
+  app.server.maxConnections = connectionsMax
+  return app
+}
+
+/** A listener that serves `/healthz`; `unheard` is told of every refusal that no handler made. */
+export function prepared(
+  { healthz, log, clock }: ListenerParts,
+  limits: HttpLimits,
+  unheard: Unheard,
+): FastifyInstance {
+  const app = server(limits, unheard)
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    if (request.headers.upgrade !== undefined)
+      throw new HubError('schema_invalid', 'no other protocol is spoken at this entrance')
+    if (!request.url.startsWith('/')) throw new HubError('schema_invalid', 'a request here names a path')
+    watchBody(request.raw, reply.raw, request.routeOptions.url === UPLOAD_PATH, limits, clock)
+  })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      requireContentType(request.raw, 'application/json')
+      done(null, (body as Buffer).length === 0 ? {} : parseStrictJson(body as Buffer))
+    } catch (thrown) {
+      done(thrown as Error)
+    }
+  })
+  app.addContentTypeParser('application/octet-stream', (request, payload, done) => {
+    if (request.routeOptions.url === UPLOAD_PATH) done(null, payload)
+    else done(new HubError('schema_invalid', 'content-type must be exactly application/json'))
+  })
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown)
+    if (error.code === 'internal')
+      log.error({ reason: error.reason, err: error.cause }, 'a request of the operator failed')
+    unheard(request, error)
+    return problem(reply, error)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const error = new HubError('unknown_operation', 'nothing is served at this path and method')
+    unheard(request, error)
+    return problem(reply, error)
+  })
+  app.get('/healthz', (_request, reply) => {
+    const { status, body } = healthz()
+    return reply.code(status).send(body)
+  })
+  return app
+}
+
+const problem = (reply: FastifyReply, error: HubError) =>
+  reply
+    .code(ERRORS[error.code].status)
+    .header('cache-control', 'no-store')
+    .type('application/problem+json')
+    .send(JSON.stringify(problemOf(error)))
+
+function fromFastify(thrown: unknown): HubError {
+  const code = String((thrown as { code?: unknown }).code ?? '')
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new HubError('too_large', `a body here holds at most ${JSON_BYTES_MAX} bytes`)
+  if (code === 'ECONNRESET') return new HubError('schema_invalid', 'the body broke off')
+  if (code.startsWith('FST_ERR_')) return new HubError('schema_invalid', (thrown as Error).message)
+  return toHubError(thrown)
+}
