@@ -1,8 +1,6 @@
 /** Builds the edge ring: every way in, over the same operations. */
-import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
-import { HubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
@@ -13,17 +11,18 @@ import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
+import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
+import { deviceHandlers } from '../edge/routes/devices.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createSend } from '../edge/routes/messages.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
-import { freeSocket, listenOn } from '../edge/unix-socket.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
 import { hubPrincipal } from '../guard/principal.ts'
@@ -32,6 +31,7 @@ import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Guard } from './guard.ts'
+import { createListeners } from './listeners.ts'
 import type { Work } from './work.ts'
 
 export interface EntranceOptions {
@@ -82,6 +82,7 @@ export function createEntrances(
         cutFrames: (session) => frames.close(session),
       }),
       ...keyHandlers({ keyRing: guard.keyRing }),
+      ...deviceHandlers({ devices: guard.devices, base: () => config.reach.publicUrl ?? listeners.base() }),
       ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),
@@ -183,8 +184,15 @@ export function createEntrances(
   const healthz = () => ({ status: options.isWorking() ? 200 : 503, body: health() })
   const httpParts = { serve, gate, artifacts, events, clock, log, healthz, inputBytesMax: config.limits.inputBytes }
   const operator = createOperatorHttp(httpParts)
-  let port = config.http.port
-  const loopback = createLoopbackHttp(() => port, { ...httpParts, reach: config.reach })
+  const hook = hookRoom({
+    devices: guard.devices,
+    gate,
+    clock,
+    zone: '',
+    heartbeat: (device) =>
+      askWatchdog(watchdogSocket, '/v1/heartbeat', { source: 'webhook', note: `device ${device}` }),
+  })
+  const loopback = createLoopbackHttp(() => listeners.port(), { ...httpParts, reach: config.reach, rooms: [hook] })
   const watchdog = createWatchdogDoor({
     key: options.watchdogKey,
     gate,
@@ -212,35 +220,16 @@ export function createEntrances(
     },
   })
 
+  const listeners = createListeners({ home, port: config.http.port }, { operator, loopback, watchdog })
+
   return {
     agents,
-    async open() {
-      const socket = join(home, 'run', 'operator.sock')
-      await freeSocket(socket)
-      await operator.listen({ path: socket })
-      chmodSync(socket, 0o600)
-      const door = join(home, 'run', 'watchdog.sock')
-      await freeSocket(door)
-      await listenOn(watchdog, door)
-      chmodSync(door, 0o600)
-      if (config.http.port !== 0) {
-        await loopback.listen({ host: '127.0.0.1', port: config.http.port }).catch((thrown: NodeJS.ErrnoException) => {
-          throw thrown.code === 'EADDRINUSE'
-            ? new HubError('conflict', `port ${config.http.port} is in use; set http.port in hub.yaml to a free one`)
-            : thrown
-        })
-        port = (loopback.server.address() as { port: number }).port
-      }
-      return { port, socket }
-    },
+    open: listeners.open,
     /** Asks the watchdog for a lease now; without one it comes within its interval. */
     knock: () => void askWatchdog(watchdogSocket, '/v1/look', {}).catch(() => undefined),
     async close() {
       agents.closeAll()
-      watchdog.close()
-      operator.server.closeAllConnections()
-      loopback.server.closeAllConnections()
-      await Promise.all([operator.close(), loopback.close()])
+      await listeners.close()
     },
   }
 }

@@ -11,6 +11,7 @@ import { createAuditLog } from '../guard/audit/log.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
 import { createDenyList } from '../guard/identity/deny-list.ts'
+import { createDevices } from '../guard/identity/devices.ts'
 import { createKeyRing } from '../guard/identity/key-ring.ts'
 import type { HubKeys } from '../guard/identity/keys.ts'
 import { createNonces } from '../guard/identity/nonces.ts'
@@ -126,6 +127,7 @@ export function createGuard(
   })
   const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock })
   const denyList = createDenyList({ store, clock })
+  const devices = createDevices({ store, clock, random })
   const tokens = createTokens({ instance, keys: keyRing, clock, random, denied: denyList.has })
   const approvals = createApprovals({ store, clock, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
@@ -142,6 +144,7 @@ export function createGuard(
     nonces,
     keyRing,
     denyList,
+    devices,
     policy,
     decisions,
     gate,

@@ -145,3 +145,11 @@ export interface ApprovalView {
   askedAtMs: number
   endedAtMs: number | null
 }
+
+export interface DeviceView {
+  name: string
+  kind: 'webhook'
+  createdAtMs: number
+  usedAtMs: number | null
+  revokedAtMs: number | null
+}

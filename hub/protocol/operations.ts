@@ -100,6 +100,9 @@ const receiveShape = z.strictObject({
   waitMs: z.coerce.number().int().min(0).max(25_000).default(25_000),
 })
 
+const deviceAddShape = z.strictObject({ name: nameShape, kind: z.enum(['webhook']) })
+const deviceRef = z.strictObject({ name: nameShape })
+
 /** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
 function op<Request extends z.ZodType>(
   audit: string,
@@ -162,6 +165,9 @@ export const OPERATIONS = {
   'task.log': op('task.logged', 'own', agent, envelopeShape),
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
+  'device.add': op('device.added', 'approve', owner, deviceAddShape, post('/v1/devices')),
+  'device.list': op('device.listed', 'read', owner, none, get('/v1/devices')),
+  'device.revoke': op('device.revoked', 'stop', owner, deviceRef, post('/v1/devices/:name/revoke')),
   'approval.list': op('approval.listed', 'read', people, approvalListShape, get('/v1/approvals')),
   'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape, post('/v1/approvals/:id/answer')),
   'approval.expire': op('approval.expired', 'record', hub, z.unknown()),

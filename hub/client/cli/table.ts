@@ -1,4 +1,6 @@
 /** Every command: its words, arguments and options, and where it lives. Rooms are loaded only when their command runs. */
+
+import { DEVICE_COMMANDS } from './alert-commands.ts'
 import { type Command, paging, yes } from './row.ts'
 import { WORK_COMMANDS } from './work-commands.ts'
 
@@ -9,6 +11,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   agent: 'agents: the catalogue',
   audit: 'the audit log',
   keys: "the keys of agents' tokens",
+  device: 'your own devices: webhooks that give weak heartbeats',
   policy: 'the rules',
   approval: 'questions of agents that wait for you',
   artifact: 'what tasks left',
@@ -106,6 +109,7 @@ export const COMMANDS: readonly Command[] = [
     text: 'sign with a new key; the one before verifies for 5 min 30 s',
     load: async () => (await import('./keys.ts')).rotate,
   },
+  ...DEVICE_COMMANDS,
   {
     words: 'doctor',
     text: 'what is not in order, and what mends it',

@@ -10,9 +10,9 @@ const SECRETS: readonly [RegExp, string][] = [
   [/\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g, MASK],
   [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
   [/(\/(?:stop|hook)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
-  [/([a-z][a-z\d+.-]*:\/\/)[^\s/@"'<>]*:[^\s/@"'<>]*@/gi, `$1${MASK}@`],
+  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>]{0,200}:[^\s/@"'<>]{0,200}@/gi, `$1${MASK}@`],
   [
-    /(\b[\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[\w-]*["']?\s*[=:]\s*)["']?(?!\[redacted\])[^\s"',;]+/gi,
+    /(\b[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})["']?(?!\[redacted\])[^\s"',;]+/gi,
     `$1${MASK}`,
   ],
   [/\b(?:sk|ghp|gho|xox[abp]|glpat)[-_][\w-]{12,}/g, MASK],
