@@ -35,7 +35,7 @@ export interface SupervisionParts {
 export function createSupervision(options: { instance: string; limits: Config['limits'] }, parts: SupervisionParts) {
   const { instance, limits } = options
   const { clock, random, log, engine, tasks, registry, containers, ledger, openEntrance, factsOf, release } = parts
-  const { gate, modes, events, meta } = parts.guard
+  const { alerts, gate, modes, events, meta } = parts.guard
 
   const losses = createLosses({ clock, log, gate, modes, events, tasks, registry })
   const launcher = createLauncher({
@@ -51,7 +51,7 @@ export function createSupervision(options: { instance: string; limits: Config['l
   })
   const reaper = createReaper(
     { instance },
-    { clock, log, gate, modes, tasks, launcher, losses, engine, containers, ledger, release },
+    { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, containers, ledger, release },
   )
   const dispatcher = createDispatcher(
     {

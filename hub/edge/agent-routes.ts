@@ -117,6 +117,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     const task = session && tasks.task(session.task)
     const card = session && registry.find(session.agent)?.card
     if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
+    const attempt = tasks.attempts(task.id).find(({ id }) => id === session.attempt)?.ordinal ?? 1
     const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
     const { params, inputs } = task
     const { capabilities, depthLeft, tasksLeft } = session.authority
@@ -130,7 +131,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       secrets: session.authority.secrets,
       task: {
         task: task.id,
-        attempt: session.attempt,
+        attempt,
         params,
         inputs,
         capabilities,

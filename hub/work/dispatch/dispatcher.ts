@@ -3,6 +3,7 @@
  *
  * D1. A row first: the session stands in the store before anything is created, so a crash in between loses nothing.
  * D2. Authority is the intersection of card, chain and policy, fixed here for the life of the session (T42).
+ * D3. A task waits while a session of an earlier attempt has not been confirmed gone: it never runs twice at once (I3).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -145,8 +146,10 @@ export function createDispatcher(
       const queued = tasks.queued(clock.wallMs())
       while (queued.length > 0 && permits(modes.current(), 'new_work')) {
         const open = tasks.sessionsOpen()
+        // D3: until the container of the attempt before is gone, nothing says that it no longer works.
+        const mayStart = queued.filter(({ id }) => !open.some(({ task }) => task === id))
         const plan = planNext(
-          queued.map((task) => ({ ...task, agent: task.agent ?? undefined })),
+          mayStart.map((task) => ({ ...task, agent: task.agent ?? undefined })),
           registry.list().map(slotOf(open)),
           open.length,
           { sessionsMax: options.sessionsMax, depthMax: options.depthMax },

@@ -57,13 +57,15 @@ export function createLosses(parts: {
     })
   }
 
-  return {
+  const losses: Losses = {
     isLive,
     observe,
     startFailed(session, error) {
       log.error({ session: session.id, code: error.code, reason: error.reason }, 'a session did not start')
       if (error.code === 'engine_unavailable') modes.raise('engine_unavailable', error.message)
       if (!isLive(session.id)) return
+      // The engine's answer was lost, and its program has begun: no failed start any more, but work that was cut.
+      if (tasks.session(session.id)?.publicKey !== null) return losses.interrupted(session.id, error.message)
       const attempts = tasks.task(session.task)?.attempts ?? 0
       const next = decideAfterStartFailure(error, attempts, clock.wallMs())
       const detail = `${error.code}: ${error.message}`
@@ -103,4 +105,5 @@ export function createLosses(parts: {
       lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
     },
   }
+  return losses
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
@@ -16,6 +17,7 @@ import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import { decideRecovery } from './recovery.ts'
 import type { SessionRow } from './rows.ts'
+import { createStubborn } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
 
 const REAPER = hubPrincipal('reaper')
@@ -43,6 +45,7 @@ export function createReaper(
     clock: Clock
     log: Log
     gate: Gate
+    alerts: Pick<Alerts, 'raise' | 'resolve'>
     modes: Modes
     tasks: Tasks
     launcher: Launcher
@@ -54,8 +57,9 @@ export function createReaper(
     release: (session: string) => void
   },
 ): Reaper {
-  const { clock, log, gate, modes, tasks, launcher, losses, engine, containers, ledger, release } = parts
+  const { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, containers, ledger, release } = parts
   const busy = new Map<string, Promise<void>>()
+  const stubborn = createStubborn({ clock, alerts })
   const outcomes = new Map<string, Removal>()
   const resourceOf = (session: string) => ({
     principal: REAPER,
@@ -98,6 +102,7 @@ export function createReaper(
       graceMs: STOP_GRACE_MS,
     })
     outcomes.set(session.id, outcome)
+    judgeRemoval(session.containerName, outcome)
     if (outcome.outcome === 'failed')
       throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
     gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, ''))
@@ -105,8 +110,13 @@ export function createReaper(
     release(session.id)
   }
 
+  function judgeRemoval(container: string, outcome: Removal): void {
+    if (outcome.outcome === 'failed') stubborn.failed(container, outcome.reason, modes.has('engine_unavailable'))
+    else stubborn.gone(container)
+  }
+
   function beginRecycling(session: SessionRow): void {
-    if (busy.has(session.id) || launcher.isLaunching(session.id)) return
+    if (busy.has(session.id) || launcher.isLaunching(session.id) || !stubborn.mayTry(session.containerName)) return
     const work = recycle(session)
       .catch((thrown) =>
         log.error(
@@ -133,6 +143,7 @@ export function createReaper(
       (proof) => proof,
     )
     const outcome = await containers.recycle(grant, container.id, { graceMs: STOP_GRACE_MS })
+    judgeRemoval(container.name, outcome)
     if (outcome.outcome === 'failed')
       log.error({ container: container.name, reason: outcome.reason }, 'an orphan container is not gone')
   }
@@ -163,7 +174,8 @@ export function createReaper(
       }
       const ours = new Set(tasks.sessionsOpen().map((session) => session.containerName))
       const orphans = found.filter(
-        ({ name, createdAtMs }) => !ours.has(name) && clock.wallMs() - createdAtMs > ORPHAN_AGE_MS,
+        ({ name, createdAtMs }) =>
+          !ours.has(name) && clock.wallMs() - createdAtMs > ORPHAN_AGE_MS && stubborn.mayTry(name),
       )
       await Promise.all(orphans.map(removeOrphan))
     },
