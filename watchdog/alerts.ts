@@ -13,13 +13,17 @@ import type { State } from './state.ts'
 import { instantText } from './wording.ts'
 
 export interface AlertEvent {
-  readonly event: 'raised' | 'louder' | 'resolved'
+  /** `notice`: said once, never resolved. */
+  readonly event: 'raised' | 'louder' | 'resolved' | 'notice'
   readonly finding: string
   readonly level: number
   readonly severity: 'warning' | 'critical'
   readonly contact: boolean
   readonly text: string
 }
+
+/** Findings whose end the contact hears of, because they heard of the beginning. */
+const CONTACT_HEARS = new Set(['heartbeat_missed', 'unattended_stop', 'away'])
 
 /** What must be told, given the open alerts and the findings of now (A1). Pure. */
 export function planAlerts(open: State['alerts'], findings: readonly Finding[], lineMs: number) {
@@ -40,7 +44,7 @@ export function planAlerts(open: State['alerts'], findings: readonly Finding[], 
       finding: id,
       level,
       severity: 'warning',
-      contact: id === 'heartbeat_missed',
+      contact: CONTACT_HEARS.has(id),
       text,
     })
   }

@@ -1,12 +1,9 @@
 /** The findings of a round: one per cause, with a level that rises as it grows worse, and the words a person reads. Pure. */
-import type { Reading } from './clock.ts'
 import type { Config } from './config.ts'
 import type { Fault } from './containers.ts'
 import type { Container } from './engine.ts'
 import type { Facts, Memory } from './facts.ts'
 import type { State } from './state.ts'
-import { planDeadlines } from './timeline.ts'
-import { instantText, spanText } from './wording.ts'
 
 export interface Finding {
   /** The cause; alerts are raised and resolved by it. */
@@ -14,7 +11,7 @@ export interface Finding {
   /** 1 and up; a rise is told again, louder. */
   readonly level: number
   readonly severity: 'warning' | 'critical'
-  /** Whether the backup contact is told (their channels come with the contact). */
+  /** Whether the backup contact is told. */
   readonly contact: boolean
   readonly text: string
 }
@@ -67,7 +64,9 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
     found.push({ id, level: 1, severity: 'critical', contact, text })
   // An open alert outlives a restart of this process, which begins its counts anew: only an answer ends it.
   const over = (misses: number, id: string) => misses >= config.missesMax || state.alerts[id] !== undefined
-  const hubGone = over(memory.misses, 'hub_health') && state.announced === null && heard.kind !== 'answer'
+  // After the unattended stop there is silence: whether the hub runs is the operator's matter then.
+  const isQuiet = state.announced !== null || state.presence.stoppedSinceMs !== null
+  const hubGone = over(memory.misses, 'hub_health') && !isQuiet && heard.kind !== 'answer'
   if (hubGone) {
     warn(
       'hub_health',
@@ -131,33 +130,4 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
   }
   for (const [id, text] of facts.own) warn(id, text)
   return found
-}
-
-/** The operator's presence as findings: the levels are the steps of safety.md section 3. */
-export function presenceFindings(state: State, now: Reading, config: Config): Finding[] {
-  const p = state.presence
-  const plan = planDeadlines(p, config)
-  const at = (presenceMs: number) => instantText(now.wallMs + presenceMs - p.nowMs, now.wallMs, config.zone)
-  const findings: Finding[] = []
-  const ageMs = p.nowMs - plan.baseMs
-  const steps = [config.remindFirstMs, config.remindLastMs, config.missedMs]
-  const dueLevel = steps.filter((step) => ageMs >= step).length
-  if (dueLevel > 0) {
-    const word = dueLevel === 3 ? 'The heartbeat was missed.' : 'A heartbeat is due soon.'
-    const text = `${word} Last sign of the operator ${spanText(ageMs)} ago, due ${at(plan.dueAtMs)}, safe mode ${at(plan.safeAtMs)}. Run: hub heartbeat`
-    findings.push({ id: 'heartbeat_due', level: dueLevel, severity: 'warning', contact: false, text })
-  }
-  if (p.safeSinceMs !== null) {
-    const safeForMs = p.nowMs - (p.ceilingFromMs ?? p.safeSinceMs)
-    const awake = p.wakeUntilMs === null || p.nowMs >= p.wakeUntilMs
-    const later = [config.safeRemindFirstMs, config.safeRemindLastMs].filter((step) => safeForMs >= step).length
-    const level = awake ? 2 + later : 1
-    const text = `Safe mode since ${at(p.safeSinceMs)}: nothing new starts. Everything stops by itself ${at(Math.max(plan.stopAtMs, p.wakeUntilMs ?? 0))}. It ends with: hub heartbeat`
-    findings.push({ id: 'heartbeat_missed', level, severity: 'warning', contact: awake, text })
-  }
-  if (p.stoppedSinceMs !== null) {
-    const text = `Unattended stop ${at(p.stoppedSinceMs)}: every container is removed and nothing is dispatched. To go on: hub up, then hub heartbeat`
-    findings.push({ id: 'unattended_stop', level: 1, severity: 'warning', contact: true, text })
-  }
-  return findings
 }

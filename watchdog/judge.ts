@@ -4,19 +4,24 @@
  * J3 a hub that does not answer is judged by count, never trusted. J4 announced silence hides health findings only.
  */
 import type { Reading } from './clock.ts'
+import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
 import { judgeDeadline, judgeOrphan } from './containers.ts'
 import type { Facts, Memory } from './facts.ts'
-import { containerFindings, type Finding, plainFindings, presenceFindings, type Verdict } from './findings.ts'
+import { containerFindings, type Finding, plainFindings, type Verdict } from './findings.ts'
 import type { Answer, Lease } from './lease.ts'
+import { noticeOf, presenceFindings } from './presence-findings.ts'
+import { planReminders } from './reminders.ts'
 import type { Announced, State } from './state.ts'
-import { elapsedBetween, planDeadlines, planPresence } from './timeline.ts'
+import { elapsedBetween, type Gap, planDeadlines, planPresence } from './timeline.ts'
 import { judgeWitness } from './witness.ts'
 
 export interface Judgement {
   readonly state: State
   readonly memory: Memory
   readonly findings: readonly Finding[]
+  /** To be told once, now. */
+  readonly notices: readonly Finding[]
   readonly recycle: readonly Verdict[]
   /** An answer to keep as evidence. */
   readonly evidence: string | null
@@ -42,18 +47,15 @@ export function planAdvance(state: State, now: Reading, config: Config): State {
     lineMs: state.lineMs + gap.elapsedMs,
     mark: now,
     wallHighMs: Math.max(state.wallHighMs, now.wallMs),
-    presence: planPresence(state.presence, gap, config),
+    // What waited while the machine slept did not wait for the hub.
+    throughput: state.throughput && { ...state.throughput, sinceMs: state.throughput.sinceMs + gap.sleptMs },
+    presence: planReminders(planPresence(state.presence, gap, config), now.wallMs, config),
   }
 }
 
-/** The conditions this process holds; each demands safe mode. */
-export function conditionsOf(state: State): readonly string[] {
-  return [
-    ...(state.presence.safeSinceMs === null ? [] : ['heartbeat_missed']),
-    ...(state.presence.stoppedSinceMs === null ? [] : ['unattended_stop']),
-    ...(state.mismatchSinceMs === null ? [] : ['witness_mismatch']),
-  ]
-}
+/** Waking is a start: what both processes missed while the machine slept is no miss, and the hub gets its start-up grace again (T73). */
+export const planWaking = (memory: Memory, gap: Gap, lineMs: number): Memory =>
+  gap.sleptMs === 0 ? memory : { ...memory, startedLineMs: lineMs, everAnswered: false, misses: 0, engineMisses: 0 }
 
 /** The lease that a state gives. Only durations cross between the processes (T76). */
 export function planLease(state: State, config: Config): Lease {
@@ -68,6 +70,7 @@ export function planLease(state: State, config: Config): Lease {
     demand: conditions.length > 0 ? 'safe' : 'normal',
     conditions,
     witnessSize: state.witness?.size ?? 0,
+    awayInMs: p.away === null ? null : Math.max(0, p.away.untilMs - p.nowMs),
   }
 }
 
@@ -128,6 +131,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     witness: word?.kind === 'accepted' ? word.witness : before.witness,
     mismatchSinceMs: isNew ? before.lineMs : before.mismatchSinceMs,
     presence: { ...before.presence, paused },
+    notices: [],
   }
   const counted: Memory = {
     ...known,
@@ -142,7 +146,8 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     ...presenceFindings(state, facts.now, config),
     ...containerFindings(recycle),
   ]
+  const notices = before.notices.map((id) => noticeOf(id, state, facts.now, config))
   const acted = listed ? Object.fromEntries(recycle.map((one) => [one.container.id, one.actedRounds + 1])) : known.acted
   const evidence = isNew && answer && word.kind === 'mismatch' ? `${word.reason}\n${answer.raw}\n` : null
-  return { state, memory: { ...counted, acted }, findings, recycle, evidence }
+  return { state, memory: { ...counted, acted }, findings, notices, recycle, evidence }
 }

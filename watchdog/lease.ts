@@ -28,6 +28,8 @@ export interface Lease {
   readonly conditions: readonly string[]
   /** Size of the last checkpoint witnessed; the answer brings those after it. */
   readonly witnessSize: number
+  /** What is left of a planned absence. */
+  readonly awayInMs: number | null
 }
 
 export interface Answer {

@@ -7,26 +7,26 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Acts, Stopped } from './act.ts'
-import { type Alerts, planAlerts } from './alerts.ts'
+import { type AlertEvent, type Alerts, planAlerts } from './alerts.ts'
 import type { Clock } from './clock.ts'
+import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
 import { privateFolder } from './home.ts'
-import { announcedNow, conditionsOf, firstMemory, judge, planAdvance, planLease } from './judge.ts'
+import { announcedNow, firstMemory, judge, planAdvance, planLease, planWaking } from './judge.ts'
 import type { Observe } from './observe.ts'
+import { createOperatorWords, type OperatorWords } from './operator-words.ts'
 import type { Announced, State, StateFile } from './state.ts'
-import { type PresenceAnswer, presenceAnswer, type Seen, statusOf } from './status.ts'
-import { planHeartbeat } from './timeline.ts'
+import { type Seen, statusOf } from './status.ts'
+import { elapsedBetween } from './timeline.ts'
 
 export interface Log {
   info(fields: object, text: string): void
   warn(fields: object, text: string): void
 }
 
-export interface Watch {
+export interface Watch extends OperatorWords {
   /** One round: advance, lease, observe, judge, act. Never throws. True if the next should follow at once. */
   round(): Promise<boolean>
-  /** @throws if the disk did not take it; then it does not count. */
-  heartbeat(strong: boolean): PresenceAnswer
   announce(kind: Announced['kind'], forMs: number): void
   shutdown(reason: string): Promise<Stopped>
   /** The operator accepts the hub's present head; false if it is not the head last shown. */
@@ -67,8 +67,12 @@ export function createWatch(
     }
   }
   const roundAgeMs = () => (finished === null ? null : Math.max(0, clock.read().bootMs - finished.bootMs))
-  const advanced = () => planAdvance(state, clock.read(), config)
-
+  function advanced(): State {
+    const now = clock.read()
+    const next = planAdvance(state, now, config)
+    memory = planWaking(memory, elapsedBetween(state.mark, now), next.lineMs)
+    return next
+  }
   function keepEvidence(text: string): void {
     try {
       privateFolder(options.evidence)
@@ -87,7 +91,7 @@ export function createWatch(
   }
 
   async function oneRound(): Promise<boolean> {
-    const stoppedBefore = state.presence.stoppedSinceMs !== null
+    let follow = false
     tryCommit(advanced())
     const leased = planLease(state, config)
     const stateOwn =
@@ -97,9 +101,13 @@ export function createWatch(
     const judged = judge(advanced(), memory, facts, config)
     memory = judged.memory
     const told = planAlerts(judged.state.alerts, judged.findings, judged.state.lineMs)
-    for (const event of told.events) log.warn({ ...event }, 'alert')
+    const events: AlertEvent[] = [
+      ...told.events,
+      ...judged.notices.map(({ id, ...notice }) => ({ event: 'notice' as const, finding: id, ...notice })),
+    ]
+    for (const event of events) log.warn({ ...event }, 'alert')
     try {
-      parts.alerts.tell(told.events)
+      parts.alerts.tell(events)
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'the alert file could not be written')
     }
@@ -113,17 +121,22 @@ export function createWatch(
     engine = facts.containers.kind === 'listed' ? 'ok' : facts.containers.reason
     if (heard.kind === 'answer') shown = { size: heard.answer.auditSize, head: heard.answer.auditHead }
 
-    if (state.presence.stoppedSinceMs !== null && !stoppedBefore) {
+    if (state.presence.stoppedSinceMs !== null && state.presence.stopReport === null) {
       // The hub ends with it; its silence afterwards is no news.
       tryCommit({ ...state, announced: announcedNow('shutdown', state.lineMs, Number.MAX_SAFE_INTEGER, config) })
       const stopped = await stopEverything('unattended_stop')
       log.warn({ ...stopped }, 'unattended stop')
+      const failed = stopped.containers.filter((one) => one.outcome === 'failed').length
+      const stopReport = { gone: stopped.containers.length - failed, failed }
+      // Unless the operator came back meanwhile.
+      if (state.presence.stoppedSinceMs !== null) tryCommit({ ...state, presence: { ...state.presence, stopReport } })
+      follow = true
     } else if (judged.recycle.length > 0) {
       const done = await parts.acts.recycle(judged.recycle.map((one) => one.container))
       for (const one of done) log.info({ ...one }, 'recycled')
     }
     finished = { rounds: (finished?.rounds ?? 0) + 1, bootMs: clock.read().bootMs }
-    return conditionsOf(state).join() !== leased.conditions.join()
+    return follow || conditionsOf(state).join() !== leased.conditions.join()
   }
 
   return {
@@ -135,14 +148,12 @@ export function createWatch(
         return false
       }
     },
-    heartbeat(strong) {
-      const before = advanced()
-      const presence = planHeartbeat(before.presence, strong, config)
-      // The operator is here and has seen the clock: what it says now is the new mark.
-      const seen = strong ? { wallHighMs: before.mark.wallMs, lost: false } : {}
-      commit({ ...before, ...seen, presence })
-      return presenceAnswer(presence, before.mark.wallMs, config)
-    },
+    ...createOperatorWords(config, {
+      advanced,
+      commit,
+      hubMode: () => (hub.answering ? hub.mode : null),
+      log,
+    }),
     announce(kind, forMs) {
       const before = advanced()
       commit({ ...before, announced: announcedNow(kind, before.lineMs, forMs, config) })

@@ -2,6 +2,7 @@
  * The routes of the watchdog's socket, by method and path. Possession of the socket is the credential (door.ts).
  * D1 a body that is not understood is refused by name. D2 GET never acts.
  */
+import type { Said } from './operator-words.ts'
 import type { Watch } from './round.ts'
 
 export interface DoorParts {
@@ -21,6 +22,7 @@ export interface DoorAnswer {
 }
 type Route = (body: Body, parts: DoorParts) => DoorAnswer | Promise<DoorAnswer>
 
+/** Whether a word from there is strong (safety.md section 2). */
 const SOURCES: Readonly<Record<string, boolean>> = { cli: true, api: true, console: true, device: true, webhook: false }
 const KINDS = ['restart', 'down', 'shutdown'] as const
 
@@ -36,18 +38,48 @@ function textField(body: Body, key: string, normal: string): string {
   return value
 }
 
+/** Who says it, as the entrance proved it, and what they added. */
+function saidIn(body: Body): Said {
+  const source = textField(body, 'source', 'cli')
+  if (!Object.hasOwn(SOURCES, source)) throw new BodyError(`source must be one of ${Object.keys(SOURCES).join(', ')}`)
+  return { source, note: textField(body, 'note', '') }
+}
+function strongIn(body: Body): Said {
+  const said = saidIn(body)
+  if (SOURCES[said.source] !== true) throw new BodyError(`a ${said.source} may only give a heartbeat`)
+  return said
+}
+
 /** Every route of the socket. */
 export const ROUTES: Readonly<Record<string, Route>> = {
   'GET /v1/status': (_body, { watch }) => ({ status: 200, body: watch.status() }),
   'POST /v1/heartbeat': (body, { watch, wake }) => {
     only(body, ['note', 'source'])
-    textField(body, 'note', '')
-    const source = textField(body, 'source', 'cli')
-    const strong = Object.hasOwn(SOURCES, source) ? SOURCES[source] : undefined
-    if (strong === undefined) throw new BodyError(`source must be one of ${Object.keys(SOURCES).join(', ')}`)
-    const answer = watch.heartbeat(strong)
+    const said = saidIn(body)
+    const answer = watch.heartbeat(SOURCES[said.source] === true, said)
     wake()
     return { status: 200, body: answer }
+  },
+  'POST /v1/away': (body, { watch, wake }) => {
+    only(body, ['untilMs', 'note', 'keepWorking', 'source'])
+    const said = strongIn(body)
+    const { untilMs, keepWorking = false } = body
+    if (!Number.isSafeInteger(untilMs)) throw new BodyError('untilMs must be an instant in milliseconds since 1970')
+    if (typeof keepWorking !== 'boolean') throw new BodyError('keepWorking must be true or false')
+    const answer = watch.away({ untilMs: untilMs as number, keepWorking }, said)
+    if (typeof answer === 'string') return { status: 409, body: { error: answer } }
+    wake()
+    return { status: 200, body: answer }
+  },
+  'POST /v1/back': (body, { watch, wake }) => {
+    only(body, ['note', 'source'])
+    const answer = watch.back(strongIn(body))
+    wake()
+    return { status: 200, body: answer }
+  },
+  'POST /v1/up': (body, { watch }) => {
+    only(body, [])
+    return { status: 200, body: watch.up() }
   },
   'POST /v1/announce': (body, { watch }) => {
     only(body, ['kind', 'forMs'])

@@ -19,6 +19,9 @@ export interface Announced {
   readonly away: boolean
 }
 
+/** Said once, and never resolved. */
+export type NoticeId = 'operator_checked_in'
+
 export interface State {
   readonly version: 1
   readonly instance: string
@@ -37,7 +40,12 @@ export interface State {
   readonly lost: boolean
   /** Open alerts by finding. */
   readonly alerts: Readonly<Record<string, { readonly level: number; readonly sinceMs: number }>>
+  /** To be told once with the next round. */
+  readonly notices: readonly NoticeId[]
 }
+
+/** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
+const ADDED = { notices: [] } satisfies Partial<State>
 
 /** The state of a new home: begins with a strong heartbeat now. */
 export function firstState(mark: Reading, instance: string): State {
@@ -55,6 +63,7 @@ export function firstState(mark: Reading, instance: string): State {
     witness: null,
     mismatchSinceMs: null,
     lost: false,
+    ...ADDED,
     alerts: {},
   }
 }
@@ -85,7 +94,9 @@ function decode(slot: Buffer): { counter: number; state: State } | null {
   if (length > SLOT_BYTES - HEAD_BYTES) return null
   const payload = slot.subarray(HEAD_BYTES, HEAD_BYTES + length)
   if (!digest(slot.subarray(4, 16), payload).equals(slot.subarray(16, HEAD_BYTES))) return null
-  return { counter: Number(slot.readBigUInt64BE(4)), state: JSON.parse(payload.toString('utf8')) as State }
+  const written = JSON.parse(payload.toString('utf8')) as State
+  const state = { ...ADDED, ...written, presence: { ...firstPresence(), ...written.presence } }
+  return { counter: Number(slot.readBigUInt64BE(4)), state }
 }
 
 function readSlot(fd: number, index: number): ReturnType<typeof decode> {

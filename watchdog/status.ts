@@ -1,9 +1,12 @@
 /** What the watch says of itself: `GET /v1/status` and the answer to a heartbeat. Pure; durations for programs, no clock read. */
+
+import { CONDITIONS, conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
 import type { Memory } from './facts.ts'
-import { conditionsOf } from './judge.ts'
+import { quietSpanAt } from './quiet.ts'
 import type { State } from './state.ts'
-import { type Presence, planDeadlines } from './timeline.ts'
+import { planDeadlines } from './timeline.ts'
+import { instantText, zoneName } from './wording.ts'
 
 /** What the rounds saw, beside the state. */
 export interface Seen {
@@ -14,24 +17,43 @@ export interface Seen {
   readonly memory: Memory
 }
 
-/** The answer to a heartbeat: the next deadlines, as wall instants of this moment and as what remains. */
+/** The answer to a word of the operator's: the next deadlines, as wall instants of this moment and as what remains, and in words. */
 export interface PresenceAnswer {
   readonly acceptedAtMs: number
   readonly dueAtMs: number
   readonly dueInMs: number
   readonly safeAtMs: number
   readonly stopAtMs: number
+  /** The operator's, as an IANA name; texts are written in it. */
+  readonly zone: string
+  /** What still holds in spite of it. */
+  readonly conditions: readonly string[]
+  readonly text: string
 }
 
-export function presenceAnswer(p: Presence, wallMs: number, config: Config): PresenceAnswer {
+export function presenceAnswer(state: State, config: Config): PresenceAnswer {
+  const { wallMs } = state.mark
+  const p = state.presence
   const plan = planDeadlines(p, config)
   const atMs = (presenceMs: number) => wallMs + presenceMs - p.nowMs
+  const at = (presenceMs: number) => instantText(atMs(presenceMs), wallMs, config.operator.zone)
+  const conditions = conditionsOf(state)
+  const holding = conditions.map((name) => `${name} holds and ends with: ${CONDITIONS[name].endsBy}`)
+  const path =
+    p.stoppedSinceMs === null
+      ? [
+          `${p.away === null ? 'next due' : 'back by'} ${at(plan.dueAtMs)}; without it nothing starts after ${at(plan.safeAtMs)}, and everything stops ${at(plan.stopAtMs)}`,
+        ]
+      : []
   return {
     acceptedAtMs: wallMs,
     dueAtMs: atMs(plan.dueAtMs),
     dueInMs: plan.dueAtMs - p.nowMs,
     safeAtMs: atMs(plan.safeAtMs),
     stopAtMs: atMs(plan.stopAtMs),
+    zone: zoneName(config.operator.zone),
+    conditions,
+    text: [...holding, ...path].join('. '),
   }
 }
 
@@ -55,6 +77,18 @@ export function statusOf(now: State, seen: Seen, config: Config): Readonly<Recor
       safeInMs: plan.safeAtMs - p.nowMs,
       stopInMs: plan.stopAtMs - p.nowMs,
       paused: p.paused,
+      due: config.due.kind,
+      zone: zoneName(config.operator.zone),
+      // How far weak heartbeats alone can carry.
+      weakMostInMs: p.strongAtMs + config.weakMaxMs - p.nowMs,
+      quiet: quietSpanAt(now.mark.wallMs, config.operator) !== null,
+      away: p.away && {
+        untilInMs: p.away.untilMs - p.nowMs,
+        keepWorking: p.away.keepWorking,
+        note: p.away.note,
+      },
+      stopped: p.stoppedSinceMs !== null,
+      stopReport: p.stopReport,
     },
     witness: now.witness && { size: now.witness.size, head: now.witness.head },
     alerts: Object.entries(now.alerts).map(([finding, one]) => ({

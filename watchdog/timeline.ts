@@ -1,31 +1,48 @@
 /**
- * The operator's presence as a pure function of elapsed time (safety.md sections 2 and 3).
+ * The operator's presence as a pure function of elapsed time (safety.md sections 2 and 3); heartbeat.ts has what a person says to it.
  * P1 time here is the presence clock: elapsed spans added up, so steps, restarts and reboots neither shorten nor reset a deadline.
  * P2 it stands still only while `paused`. P3 safe mode and the unattended stop are entered here and left only by a strong heartbeat.
  * P4 a weak heartbeat carries at most `weakMaxMs` past the last strong one and never ends anything.
  * P5 a deadline that passed asleep is safe mode at once; the contact and the stop wait `wakeGraceMs`, once per heartbeat period.
+ * P6 a planned absence moves safe mode to its end and the grace; the ceiling counts from there. After the stop nothing more is entered.
  */
 import type { Reading } from './clock.ts'
 import type { Config } from './config.ts'
 
+/** A planned absence that runs. */
+export interface Absence {
+  readonly sinceMs: number
+  readonly untilMs: number
+  readonly keepWorking: boolean
+  /** For both people; at most 200 bytes, the state has to fit its slot. */
+  readonly note: string
+}
+
+/** Every `...Ms` that is no span is an instant of the presence clock. */
 export interface Presence {
   readonly nowMs: number
   readonly strongAtMs: number
   readonly weakAtMs: number | null
+  /** With `heartbeat.due: daily` when the next heartbeat is due, fixed when the last one came; null: by the span. */
+  readonly dueAtMs: number | null
   /** Entry into safe mode (`heartbeat_missed`), sticky. */
   readonly safeSinceMs: number | null
-  /** Where the unattended ceiling counts from. */
+  /** Where the unattended ceiling counts from; fixed at the entry into safe mode. */
   readonly ceilingFromMs: number | null
   /** The unattended stop, sticky. */
   readonly stoppedSinceMs: number | null
+  /** `hub up` was said since the stop: the next strong heartbeat ends it. */
+  readonly upSaid: boolean
+  /** What became of its containers; null until the stop has ended, so that one cut short is made again. */
+  readonly stopReport: { readonly gone: number; readonly failed: number } | null
   readonly wakeUntilMs: number | null
+  readonly away: Absence | null
+  /** Reminders of this period that are due or were told: before safe mode, and in it. They never fall back (reminders.ts). */
+  readonly reminded: { readonly due: number; readonly safe: number }
+  /** When the contact last heard that a weak heartbeat came during safe mode. */
+  readonly checkedInAtMs: number | null
   readonly paused: boolean
 }
-
-export type PresenceConfig = Pick<
-  Config,
-  'missedMs' | 'missedGraceMs' | 'weakMaxMs' | 'unattendedMs' | 'wakeGraceMs' | 'unattendedFrom'
->
 
 export interface Gap {
   readonly elapsedMs: number
@@ -36,10 +53,10 @@ export interface Gap {
 /** Below this the difference of boot and monotonic clock is noise, above it the machine was suspended (section 7). */
 const SUSPEND_MS = 2_000
 
-/** What passed between two readings: boot time within one boot, else the wall's difference, never negative (P1). */
+/** What passed between two readings: boot time within one boot, else the wall's difference, never less than the new boot is old (P1). */
 export function elapsedBetween(mark: Reading, now: Reading): Gap {
   if (mark.bootId !== now.bootId) {
-    const elapsedMs = Math.max(0, now.wallMs - mark.wallMs)
+    const elapsedMs = Math.max(0, now.wallMs - mark.wallMs, now.bootMs)
     return { elapsedMs, sleptMs: elapsedMs }
   }
   const elapsedMs = Math.max(0, now.bootMs - mark.bootMs)
@@ -53,10 +70,16 @@ export function firstPresence(): Presence {
     nowMs: 0,
     strongAtMs: 0,
     weakAtMs: null,
+    dueAtMs: null,
     safeSinceMs: null,
     ceilingFromMs: null,
     stoppedSinceMs: null,
+    upSaid: false,
+    stopReport: null,
     wakeUntilMs: null,
+    away: null,
+    reminded: { due: 0, safe: 0 },
+    checkedInAtMs: null,
     paused: false,
   }
 }
@@ -65,19 +88,20 @@ export function firstPresence(): Presence {
 export const lostPresence = (): Presence => ({ ...firstPresence(), safeSinceMs: 0, ceilingFromMs: 0 })
 
 /** Instants of the presence clock at which the next steps fall. */
-export function planDeadlines(p: Presence, config: PresenceConfig) {
+export function planDeadlines(p: Presence, config: Config) {
   const carriedMs = p.strongAtMs + config.weakMaxMs - config.missedMs
-  const baseMs = Math.max(p.strongAtMs, Math.min(p.weakAtMs ?? p.strongAtMs, carriedMs))
-  const dueAtMs = baseMs + config.missedMs
+  const baseMs = p.away?.untilMs ?? Math.max(p.strongAtMs, Math.min(p.weakAtMs ?? p.strongAtMs, carriedMs))
+  const dueAtMs = p.away?.untilMs ?? p.dueAtMs ?? baseMs + config.missedMs
   const safeAtMs = p.safeSinceMs ?? dueAtMs + config.missedGraceMs
-  const fromMs = config.unattendedFrom === 'last_heartbeat' ? baseMs : (p.ceilingFromMs ?? safeAtMs)
-  return { baseMs, dueAtMs, safeAtMs, stopAtMs: fromMs + config.unattendedMs }
+  const fromMs = p.ceilingFromMs ?? (config.unattendedFrom === 'last_heartbeat' ? baseMs : safeAtMs)
+  return { baseMs, dueAtMs, safeAtMs, fromMs, stopAtMs: fromMs + config.unattendedMs }
 }
 
-/** The presence after a gap: moves the clock, then enters what became due (P1-P3, P5). Pure. */
-export function planPresence(before: Presence, gap: Gap, config: PresenceConfig): Presence {
+/** The presence after a gap: moves the clock, then enters what became due (P1-P3, P5, P6). Pure. */
+export function planPresence(before: Presence, gap: Gap, config: Config): Presence {
   if (before.paused) return before
   let p: Presence = { ...before, nowMs: before.nowMs + gap.elapsedMs }
+  if (p.stoppedSinceMs !== null) return p
   const passedAsleep = (atMs: number) => gap.sleptMs > 0 && atMs > before.nowMs && atMs <= p.nowMs
   const grace = () => (p.wakeUntilMs === null ? p.nowMs + config.wakeGraceMs : p.wakeUntilMs)
 
@@ -87,9 +111,10 @@ export function planPresence(before: Presence, gap: Gap, config: PresenceConfig)
     const asleep = passedAsleep(enterAtMs)
     // Nothing ran unattended while it slept, so the ceiling then counts from the waking.
     const sinceMs = asleep ? p.nowMs : enterAtMs
-    p = { ...p, safeSinceMs: sinceMs, ceilingFromMs: sinceMs, wakeUntilMs: asleep ? grace() : p.wakeUntilMs }
+    const ceilingFromMs = config.unattendedFrom === 'last_heartbeat' ? plan.baseMs : sinceMs
+    p = { ...p, away: null, safeSinceMs: sinceMs, ceilingFromMs, wakeUntilMs: asleep ? grace() : p.wakeUntilMs }
   }
-  if (p.safeSinceMs !== null && p.stoppedSinceMs === null) {
+  if (p.safeSinceMs !== null) {
     const { stopAtMs } = planDeadlines(p, config)
     if (p.nowMs >= stopAtMs) {
       if (passedAsleep(stopAtMs)) p = { ...p, wakeUntilMs: grace() }
@@ -97,15 +122,4 @@ export function planPresence(before: Presence, gap: Gap, config: PresenceConfig)
     }
   }
   return p
-}
-
-/** The presence after a heartbeat at its present instant (P3, P4). Pure. */
-export function planHeartbeat(p: Presence, strong: boolean, config: PresenceConfig): Presence {
-  if (strong) return { ...firstPresence(), nowMs: p.nowMs, strongAtMs: p.nowMs }
-  if (p.stoppedSinceMs !== null) return p
-  const weak = { ...p, weakAtMs: p.nowMs }
-  if (p.safeSinceMs === null || p.ceilingFromMs === null) return weak
-  // In safe mode it proves life and resumes nothing: only the ceiling starts again, under the same limit.
-  const carriedMs = Math.min(p.nowMs, p.strongAtMs + config.weakMaxMs)
-  return { ...weak, ceilingFromMs: Math.max(p.ceilingFromMs, carriedMs) }
 }

@@ -25,3 +25,7 @@ export function instantText(wallMs: number, nowWallMs: number, zone: string): st
   const distance = spanText(wallMs - nowWallMs)
   return `${format.format(wallMs)} (${wallMs >= nowWallMs ? `in ${distance}` : `${distance} ago`})`
 }
+
+/** The name of a configured zone; '' is the machine's. */
+export const zoneName = (zone: string): string =>
+  zone === '' ? new Intl.DateTimeFormat('en-GB').resolvedOptions().timeZone : zone

@@ -15,15 +15,38 @@ afterEach(() => {
   for (const close of closers.splice(0)) close()
 })
 
+const ANSWER = {
+  acceptedAtMs: 1,
+  dueAtMs: 2,
+  dueInMs: 1,
+  safeAtMs: 3,
+  stopAtMs: 4,
+  zone: 'UTC',
+  conditions: [],
+  text: 'next due soon',
+}
+
 async function doors(over: Partial<Watch> = {}) {
   const home = makeHome()
   const { socket } = pathsOf(home.home)
   const heard: string[] = []
   const watch: Watch = {
     round: async () => false,
-    heartbeat(strong) {
-      heard.push(strong ? 'strong' : 'weak')
-      return { acceptedAtMs: 1, dueAtMs: 2, dueInMs: 1, safeAtMs: 3, stopAtMs: 4 }
+    heartbeat(strong, { source, note }) {
+      heard.push(`${strong ? 'strong' : 'weak'} ${source} ${note}`.trim())
+      return ANSWER
+    },
+    away(request, { source, note }) {
+      heard.push(`away ${JSON.stringify(request)} ${source} ${note}`.trim())
+      return request.untilMs === 7 ? 'until is too far' : ANSWER
+    },
+    back: ({ source }) => {
+      heard.push(`back ${source}`)
+      return ANSWER
+    },
+    up: () => {
+      heard.push('up')
+      return { conditions: ['unattended_stop'] }
     },
     announce: (kind, forMs) => void heard.push(`${kind} ${forMs}`),
     async shutdown(reason) {
@@ -62,6 +85,9 @@ test('the routes of the socket are these and no others', () => {
   expect(Object.keys(ROUTES)).toEqual([
     'GET /v1/status',
     'POST /v1/heartbeat',
+    'POST /v1/away',
+    'POST /v1/back',
+    'POST /v1/up',
     'POST /v1/announce',
     'POST /v1/shutdown',
     'POST /v1/accept-head',
@@ -79,11 +105,18 @@ test('a heartbeat is strong from cli, api, console and device, weak from a webho
   const { ask, heard } = await doors()
   expect(await ask('POST', '/v1/heartbeat')).toEqual({
     status: 200,
-    body: { acceptedAtMs: 1, dueAtMs: 2, dueInMs: 1, safeAtMs: 3, stopAtMs: 4 },
+    body: ANSWER,
   })
   for (const source of ['cli', 'api', 'console', 'device', 'webhook'])
     await ask('POST', '/v1/heartbeat', { note: 'n', source })
-  expect(heard.filter((one) => one !== 'wake')).toEqual(['strong', 'strong', 'strong', 'strong', 'strong', 'weak'])
+  expect(heard.filter((one) => one !== 'wake')).toEqual([
+    'strong cli',
+    'strong cli n',
+    'strong api n',
+    'strong console n',
+    'strong device n',
+    'weak webhook n',
+  ])
   expect(heard).toContain('wake')
 })
 
@@ -94,6 +127,30 @@ test('a heartbeat the disk did not take is answered 503 and not as accepted', as
     },
   })
   expect(await ask('POST', '/v1/heartbeat')).toEqual({ status: 503, body: { error: 'not accepted: EIO' } })
+})
+
+test('away and back are strong words with their source; a refusal is 409 and says why; a webhook may say neither', async () => {
+  const { ask, heard } = await doors()
+  expect(await ask('POST', '/v1/away', { untilMs: 5, note: 'sea', source: 'console' })).toEqual({
+    status: 200,
+    body: ANSWER,
+  })
+  expect(await ask('POST', '/v1/away', { untilMs: 7, keepWorking: true })).toEqual({
+    status: 409,
+    body: { error: 'until is too far' },
+  })
+  expect((await ask('POST', '/v1/back', { source: 'device' })).status).toBe(200)
+  expect((await ask('POST', '/v1/up')).body).toEqual({ conditions: ['unattended_stop'] })
+  for (const path of ['/v1/away', '/v1/back'])
+    expect((await ask('POST', path, { untilMs: 5, source: 'webhook' })).status, path).toBe(400)
+  expect(heard).toEqual([
+    'away {"untilMs":5,"keepWorking":false} console sea',
+    'wake',
+    'away {"untilMs":7,"keepWorking":true} cli',
+    'back device',
+    'wake',
+    'up',
+  ])
 })
 
 test('announce, shutdown, accept-head and exit do what they say', async () => {
@@ -117,6 +174,13 @@ test.each([
   ['POST', '/v1/heartbeat', '{', /not JSON/],
   ['POST', '/v1/heartbeat', '[]', /must be an object/],
   ['POST', '/v1/heartbeat', { note: 'x'.repeat(5000) }, /larger than 4096/],
+  // A caller's instant is never taken: a heartbeat is of now, or of nothing.
+  ['POST', '/v1/heartbeat', { atMs: 9e12 }, /atMs is not a known field/],
+  ['POST', '/v1/away', {}, /untilMs must be an instant/],
+  ['POST', '/v1/away', { untilMs: 1.5 }, /untilMs must be an instant/],
+  ['POST', '/v1/away', { untilMs: 5, keepWorking: 'yes' }, /keepWorking must be true or false/],
+  ['POST', '/v1/away', { untilMs: 5, source: 'webhook' }, /a webhook may only give a heartbeat/],
+  ['POST', '/v1/back', { untilMs: 5 }, /untilMs is not a known field/],
   ['POST', '/v1/announce', { kind: 'forever', forMs: 1 }, /kind must be/],
   ['POST', '/v1/announce', { kind: 'down' }, /forMs must be/],
   ['POST', '/v1/announce', { kind: 'down', forMs: -1 }, /forMs must be/],
@@ -130,7 +194,18 @@ test.each([
 
 test('GET never acts, and what is not in the table is 404', async () => {
   const { ask, heard } = await doors()
-  for (const path of ['/v1/heartbeat', '/v1/shutdown', '/v1/exit', '/v1/announce', '/stop/x', '/', '/toString']) {
+  for (const path of [
+    '/v1/heartbeat',
+    '/v1/away',
+    '/v1/back',
+    '/v1/up',
+    '/v1/shutdown',
+    '/v1/exit',
+    '/v1/announce',
+    '/stop/x',
+    '/',
+    '/toString',
+  ]) {
     expect((await ask('GET', path)).status, path).toBe(404)
   }
   expect((await ask('DELETE', '/v1/status')).status).toBe(404)

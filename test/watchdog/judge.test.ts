@@ -1,13 +1,15 @@
 import { createPublicKey } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Reading } from '../../watchdog/clock.ts'
+import { conditionsOf } from '../../watchdog/conditions.ts'
 import { parseConfig } from '../../watchdog/config.ts'
 import { judgeDeadline } from '../../watchdog/containers.ts'
 import type { Facts, Memory } from '../../watchdog/facts.ts'
+import { planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge.ts'
 import type { Heard } from '../../watchdog/lease.ts'
 import { firstState, type State } from '../../watchdog/state.ts'
-import { planHeartbeat } from '../../watchdog/timeline.ts'
+
 import {
   createSteerableClock,
   HOUR,
@@ -56,6 +58,7 @@ function walk() {
       return {
         ...judged,
         ids: judged.findings.map((one) => one.id),
+        conditions: conditionsOf(judged.state),
         level: (id: string) => judged.findings.find((one) => one.id === id)?.level ?? 0,
       }
     },
@@ -246,7 +249,6 @@ describe('presence', () => {
       [26, 'heartbeat_missed', 2],
       [38, 'heartbeat_missed', 3],
       [48, 'heartbeat_missed', 4],
-      [50, 'unattended_stop', 1],
     ]
     const w = walk()
     let atMs = 0
@@ -255,10 +257,19 @@ describe('presence', () => {
       expect(w.step(1, quiet).level(id), `${id} at ${hours} h`).toBe(level)
       atMs = hours * HOUR
     }
+    expect(w.step(2 * HOUR - 1, quiet).conditions).toEqual(['heartbeat_missed'])
+    const stopped = w.step(1, quiet)
     expect(planLease(w.state, config)).toMatchObject({
       demand: 'safe',
       conditions: ['heartbeat_missed', 'unattended_stop'],
       deadlineInMs: 0,
+    })
+    expect(stopped.ids, 'its report is told once it has ended').not.toContain('unattended_stop')
+    w.change((state) => ({ ...state, presence: { ...state.presence, stopReport: { gone: 6, failed: 1 } } }))
+    expect(w.step(1, quiet).findings.find((one) => one.id === 'unattended_stop')).toMatchObject({
+      level: 1,
+      contact: true,
+      text: expect.stringMatching(/6 containers confirmed gone\. 1 could not be confirmed gone/),
     })
   })
 
@@ -273,11 +284,14 @@ describe('presence', () => {
     expect(w.step(2 * HOUR, quiet).state.presence).toMatchObject({ nowMs: 27 * HOUR, safeSinceMs: 26 * HOUR })
   })
 
-  test('T74: a reboot with a clock of 1970 counts nothing and says so', () => {
+  test('T74: a reboot with a clock of 1970 counts what this boot has lasted and no more, and says so', () => {
     const w = walk()
     w.step(HOUR, quiet)
     w.clock.reboot(-50 * 365 * 24 * HOUR)
-    expect(w.step(0, quiet)).toMatchObject({ state: { presence: { nowMs: HOUR } }, findings: [{ id: 'clock_fault' }] })
+    expect(w.step(0, quiet)).toMatchObject({
+      state: { presence: { nowMs: HOUR + 20_000 } },
+      findings: [{ id: 'clock_fault' }],
+    })
   })
 
   test('T73: a deadline that passed asleep is safe mode at once; the contact and the stop wait 2 h, once per period', () => {
@@ -291,23 +305,24 @@ describe('presence', () => {
       contact: true,
     })
     w.clock.sleep(22 * HOUR - 1)
-    expect(w.step(0, quiet).ids).not.toContain('unattended_stop')
+    expect(w.step(0, quiet).conditions).not.toContain('unattended_stop')
     w.clock.sleep(1)
-    expect(w.step(0, quiet).ids, 'the grace of this period is used up').toContain('unattended_stop')
+    expect(w.step(0, quiet).conditions, 'the grace of this period is used up').toContain('unattended_stop')
   })
 
   test('T73: a ceiling that passed asleep waits for the grace as well', () => {
     const w = walk()
     w.step(26 * HOUR, quiet)
     w.clock.sleep(60 * HOUR)
-    expect(w.step(0, quiet).ids).not.toContain('unattended_stop')
-    expect(w.step(2 * HOUR - 1, quiet).ids).not.toContain('unattended_stop')
-    expect(w.step(1, quiet).ids).toContain('unattended_stop')
+    expect(w.step(0, quiet).conditions).not.toContain('unattended_stop')
+    expect(w.step(2 * HOUR - 1, quiet).conditions).not.toContain('unattended_stop')
+    expect(w.step(1, quiet).conditions).toContain('unattended_stop')
   })
 
   test('a weak heartbeat prolongs to 7 days past the last strong one, ends nothing, and in safe mode restarts the ceiling', () => {
     const w = walk()
-    const weak = () => w.change((state) => ({ ...state, presence: planHeartbeat(state.presence, false, config) }))
+    const weak = () =>
+      w.change((state) => ({ ...state, presence: planHeartbeat(state.presence, false, state.mark.wallMs, config) }))
     for (let day = 0; day < 7; day += 1) {
       expect(w.step(23 * HOUR, quiet).ids).not.toContain('heartbeat_missed')
       weak()
@@ -317,16 +332,17 @@ describe('presence', () => {
     expect(w.step(1, quiet).level('heartbeat_due')).toBe(3)
     const v = walk()
     v.step(30 * HOUR, quiet)
-    v.change((state) => ({ ...state, presence: planHeartbeat(state.presence, false, config) }))
-    expect(v.step(24 * HOUR - 1, quiet).ids).not.toContain('unattended_stop')
+    v.change((state) => ({ ...state, presence: planHeartbeat(state.presence, false, state.mark.wallMs, config) }))
+    expect(v.step(24 * HOUR - 1, quiet).conditions).not.toContain('unattended_stop')
     expect(v.step(0, quiet).ids).toContain('heartbeat_missed')
-    expect(v.step(1, quiet).ids).toContain('unattended_stop')
+    expect(v.step(1, quiet).conditions).toContain('unattended_stop')
   })
 
-  test('a strong heartbeat ends all of it', () => {
+  test('after `hub up` a strong heartbeat ends all of it', () => {
     const w = walk()
     w.step(60 * HOUR, quiet)
-    w.change((state) => ({ ...state, presence: planHeartbeat(state.presence, true, config) }))
+    w.change((state) => ({ ...state, presence: planUp(state.presence) }))
+    w.change((state) => ({ ...state, presence: planHeartbeat(state.presence, true, state.mark.wallMs, config) }))
     expect(w.step(0, quiet)).toMatchObject({ findings: [] })
     expect(planLease(w.state, config)).toMatchObject({ demand: 'normal', heartbeatAgeMs: 0, deadlineInMs: 26 * HOUR })
   })

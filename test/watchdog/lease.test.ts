@@ -18,6 +18,7 @@ const lease: Lease = {
   demand: 'normal',
   conditions: [],
   witnessSize: 0,
+  awayInMs: null,
 }
 const closers: (() => void)[] = []
 afterEach(() => {

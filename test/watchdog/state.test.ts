@@ -95,9 +95,55 @@ test('the fullest state fits its slot', () => {
   const { file, first } = fresh()
   const ids = Array.from({ length: 24 }, (_, at) => `finding_with_a_long_name_${at}`)
   const opened = openState(file, 1)
+  const far = Number.MAX_SAFE_INTEGER
   opened.save({
     ...first,
+    presence: {
+      nowMs: far,
+      strongAtMs: far,
+      weakAtMs: far,
+      dueAtMs: far,
+      safeSinceMs: far,
+      ceilingFromMs: far,
+      stoppedSinceMs: far,
+      upSaid: false,
+      stopReport: { gone: far, failed: far },
+      wakeUntilMs: far,
+      away: { sinceMs: far, untilMs: far, keepWorking: false, note: 'x'.repeat(198) },
+      reminded: { due: 2, safe: 2 },
+      checkedInAtMs: far,
+      paused: false,
+    },
+    notices: ['operator_checked_in'],
     alerts: Object.fromEntries(ids.map((id) => [id, { level: 4, sinceMs: Number.MAX_SAFE_INTEGER }])),
   })
   opened.close()
+})
+
+test('a state of an earlier version, without the fields that came later, is read with their defaults', () => {
+  const { file, first } = fresh()
+  const { nowMs, strongAtMs, safeSinceMs, ceilingFromMs } = {
+    nowMs: 9,
+    strongAtMs: 1,
+    safeSinceMs: 5,
+    ceilingFromMs: 5,
+  }
+  const presence = {
+    nowMs,
+    strongAtMs,
+    weakAtMs: null,
+    safeSinceMs,
+    ceilingFromMs,
+    stoppedSinceMs: null,
+    wakeUntilMs: null,
+    paused: false,
+  }
+  const { notices: _, ...rest } = first
+  const opened = openState(file, 1)
+  opened.save({ ...rest, presence } as unknown as State)
+  opened.close()
+  expect(read(file)).toEqual({
+    ...first,
+    presence: { ...first.presence, nowMs, strongAtMs, safeSinceMs, ceilingFromMs },
+  })
 })

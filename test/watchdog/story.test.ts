@@ -21,6 +21,7 @@ import {
   sessionOf,
 } from '../support/watchdog-home.ts'
 
+const BY_CLI = { source: 'cli', note: '' }
 const homes: { remove(): void }[] = []
 afterEach(() => {
   for (const home of homes.splice(0)) home.remove()
@@ -112,7 +113,7 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
         ...one,
         labels: { ...one.labels, 'hub.expires-boot': `${clock.read().bootId}:${clock.read().bootMs + HOUR}` },
       })
-    await watch.round()
+    while (await watch.round());
     for (const line of short()) if (!at.has(line)) at.set(line, minute / 60)
     if (minute % 60 === 50) {
       file.close()
@@ -137,13 +138,19 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
   await watch.round()
   expect(engine.present.size, 'after the stop nothing of ours may run, session or not').toBe(0)
   await watch.round()
-  watch.heartbeat(true)
+  watch.heartbeat(true, BY_CLI)
   await watch.round()
-  expect(short().slice(-3)).toEqual([
-    'resolved heartbeat_due 3',
-    'resolved heartbeat_missed 4',
-    'resolved unattended_stop 1',
-  ])
+  expect(short().slice(-2)).toEqual(['resolved heartbeat_due 3', 'resolved heartbeat_missed 4'])
+  expect(hub.leases.at(-1), 'a heartbeat alone does not end the stop').toMatchObject({
+    demand: 'safe',
+    conditions: ['unattended_stop'],
+  })
+  expect(watch.up()).toEqual({ conditions: ['unattended_stop'] })
+  await watch.round()
+  expect(hub.leases.at(-1), 'nor does `hub up` alone').toMatchObject({ conditions: ['unattended_stop'] })
+  watch.heartbeat(true, BY_CLI)
+  await watch.round()
+  expect(short().at(-1)).toBe('resolved unattended_stop 1')
   expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', conditions: [] })
   file.close()
 })
@@ -153,7 +160,7 @@ test('T89: a heartbeat survives kill -9 right after its answer, and one that com
   const one = start()
   await one.watch.round()
   clock.move(20 * HOUR)
-  hub.onLease = () => void one.watch.heartbeat(true)
+  hub.onLease = () => void one.watch.heartbeat(true, BY_CLI)
   await one.watch.round()
   hub.onLease = () => {}
   clock.move(7 * HOUR)
@@ -163,7 +170,7 @@ test('T89: a heartbeat survives kill -9 right after its answer, and one that com
   clock.move(20 * HOUR)
   await two.watch.round()
   expect(hub.leases.at(-1)?.demand).toBe('safe')
-  two.watch.heartbeat(true)
+  two.watch.heartbeat(true, BY_CLI)
   const three = start()
   await three.watch.round()
   expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', heartbeatAgeMs: 0 })

@@ -93,7 +93,22 @@ export function sayUp(terminal: Terminal, json: boolean, view: UpView): void {
   )
 }
 
+/**
+ * The operator's own `hub up`, told to the watchdog: after an unattended stop the next heartbeat counts only then, and what a service
+ * manager starts by itself never says it (safety.md section 1).
+ */
+async function sayToWatchdog({ watchdog, terminal }: Context): Promise<void> {
+  try {
+    const said = (await watchdog.send('POST', '/v1/up', {}, { deadlineMs: 5_000 })) as { conditions?: unknown[] }
+    if (said.conditions?.includes('unattended_stop'))
+      terminal.note('the unattended stop holds until your heartbeat: `hub heartbeat`')
+  } catch (error) {
+    terminal.note(`the watchdog did not take it: ${toProblem(error).message}; run \`hub up\` again`)
+  }
+}
+
 export const up: Run = async (context) => {
   sayUp(context.terminal, context.json, await bringUp(context, programsOf(pathsOf(context.home))))
+  await sayToWatchdog(context)
   return EXIT.done
 }
