@@ -74,6 +74,8 @@ export function createGuard(
     tell: () => [],
     afterCommit: store.afterCommit,
   })
+  // On the first fault, not a round later (S1-16, T79).
+  store.onFailure(({ reason }) => modes.raise('store_failing', reason))
   const audit = createAuditLog({ store, clock })
   const checkpoints = createCheckpoints({
     store,
@@ -156,7 +158,8 @@ export function createGuard(
       const failure = store.failure()
       if (failure !== undefined) modes.raise('store_failing', failure.reason)
       if (!modes.has('store_failing') || failure?.latched) return
-      audit.flush()
+      audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
+      decisions.written()
       store.transaction(() => meta.set('high_water_wall_ms', meta.get('high_water_wall_ms') ?? '0'))
       modes.clear('store_failing')
     },

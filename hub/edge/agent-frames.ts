@@ -1,7 +1,8 @@
 /**
  * The fast way in: WebSocket on `/v1/session` of the agent's socket, one authenticated frame per message (protocol.md section 3).
  *
- * W1. Acknowledged means committed: acks and deliveries leave after the group's transaction. A store error acknowledges nothing.
+ * W1. Acknowledged means committed: acks and deliveries leave after the group's transaction. While the store fails it means recorded in
+ *     the audit buffer, and the ack says that it is not durable (D3). Any other error acknowledges nothing.
  * W2. Acks are cumulative: when frames were taken in and not committed, their line ends, so that no later ack covers them.
  * W3. What a line sent and has not had acknowledged when it ends is not carried out any more; the client says it again.
  */
@@ -23,6 +24,7 @@ import { createFrameAct } from './frame-acts.ts'
 import { createFrameGroups } from './frame-groups.ts'
 import type { FrameHooks, HookedFrame } from './frame-hooks.ts'
 import { createFrameOutlet, type FrameOutlet } from './frame-outlet.ts'
+import { createStrikes } from './frame-strikes.ts'
 import type { Send } from './routes/messages.ts'
 
 export interface AgentFrames {
@@ -33,7 +35,6 @@ export interface AgentFrames {
 
 const FRAME_BYTES_MAX = 1024 * 1024 + 64
 const HELLO_MS_MAX = 5000
-const STRIKES_MAX = 3
 
 interface Line {
   session: string
@@ -73,7 +74,7 @@ export function createAgentFrames(
   },
   limits: { framesMax?: number; lifeMs?: number } = {},
 ): AgentFrames {
-  const { gate, hello, hooks, mailboxes, clock, random, log, refuse, onStrikes } = parts
+  const { gate, hello, hooks, mailboxes, clock, random, log, refuse } = parts
   const server = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -82,7 +83,7 @@ export function createAgentFrames(
   })
   const lines = new Map<string, Line>()
   const greeting = new Map<WebSocket, string>()
-  const strikes = new Map<string, number>()
+  const strikes = createStrikes(parts)
   const act = createFrameAct(parts)
   const groups = createFrameGroups<Waiting>({
     gate,
@@ -90,8 +91,12 @@ export function createAgentFrames(
     peerOf: ({ line }) => line.ws,
     handle,
     sockets: () => [...lines.values()].map(({ socket }) => socket),
-    committed(group) {
-      for (const line of linesOf(group)) acknowledge(line)
+    undone(group) {
+      for (const line of linesOf(group)) line.refused = []
+      for (const frame of group) delete frame.error
+    },
+    committed(group, durable) {
+      for (const line of linesOf(group)) acknowledge(line, durable)
       hooks?.tell(group)
     },
     failed(group, thrown) {
@@ -171,27 +176,16 @@ export function createAgentFrames(
       }
     } catch (thrown) {
       end(line, CLOSE_CODES.sequence_broken, 'sequence_broken')
-      strike(line, toHubError(thrown))
+      strikes.add(session, toHubError(thrown), line.caller)
     }
   }
 
-  function strike({ session, caller }: Line, error: HubError): void {
-    const count = (strikes.get(session) ?? 0) + 1
-    strikes.set(session, count)
-    try {
-      refuse(session, error, caller)
-      if (count >= STRIKES_MAX) onStrikes(session)
-    } catch (thrown) {
-      log.error({ session, reason: toHubError(thrown).reason }, 'a broken frame could not be recorded or answered')
-    }
-  }
-
-  function handle(frame: Waiting): void {
+  function handle(frame: Waiting, durable: boolean): void {
     const { line, sequence } = frame
     const { session, caller, outlet } = line
     if (line.over) return
     line.upTo = sequence
-    const refused = act(caller, frame, (after) => {
+    const refused = act(caller, frame, durable, (after) => {
       if (mailboxes.isOpen(session)) mailboxes.pass(session, after)
       outlet.seen(after)
     })
@@ -200,10 +194,10 @@ export function createAgentFrames(
     line.refused.push({ id: refused.id, problem: { sequence, ...problemOf(refused.error) } })
   }
 
-  function acknowledge(line: Line): void {
+  function acknowledge(line: Line, durable: boolean): void {
     if (line.over) return
     const refused = line.refused.length === 0 ? '' : `,"refused":${JSON.stringify(line.refused)}`
-    line.outlet.ack(`{"upTo":${line.upTo},"durable":true${refused}}`)
+    line.outlet.ack(`{"upTo":${line.upTo},"durable":${durable}${refused}}`)
     line.refused = []
     if (line.opened.isSpent()) end(line, CLOSE_CODES.rekey, 'open a new session')
   }
@@ -240,7 +234,7 @@ export function createAgentFrames(
     close(session) {
       endOf(session, CLOSE_CODES.ended, 'the session has ended')
       for (const [ws, waiting] of [...greeting]) if (waiting === session && greeting.delete(ws)) ws.terminate()
-      strikes.delete(session)
+      strikes.forget(session)
     },
   }
 }

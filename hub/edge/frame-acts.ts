@@ -10,10 +10,14 @@ import type { AgentCaller } from './agent-requests.ts'
 import type { HookedFrame } from './frame-hooks.ts'
 import type { Send } from './routes/messages.ts'
 
-/** Carries it out. A refusal is recorded and answered with the id it is about, if that was read; throws only a store error. */
+/**
+ * Carries it out. A refusal is recorded and answered with the id it is about, if that was read. In a transaction (durable) it throws a
+ * store error, which is the whole group's; beside the store each frame is refused by itself.
+ */
 export type FrameAct = (
   caller: AgentCaller,
   frame: HookedFrame,
+  durable: boolean,
   onSeen: (after: number) => void,
 ) => { id: string; error: HubError } | undefined
 
@@ -40,7 +44,7 @@ export function createFrameAct(parts: {
     return true
   }
 
-  return (caller, frame, onSeen) => {
+  return (caller, frame, durable, onSeen) => {
     const { type, body, refusal } = frame
     const { id: session, agent } = caller.session
     let id = ''
@@ -58,7 +62,7 @@ export function createFrameAct(parts: {
       return undefined
     } catch (thrown) {
       const error = toHubError(thrown)
-      if (error.code === 'store_unavailable' || error.code === 'audit_unavailable') throw error
+      if (durable && (error.code === 'store_unavailable' || error.code === 'audit_unavailable')) throw error
       // What the gate refused it has recorded; a body that never reached it is recorded here.
       if (id === '' && isRecordDue(caller, error)) refuse(session, error, caller)
       return { id, error }

@@ -2,6 +2,7 @@
  * Group commit: the frames of one turn, of all sessions, go through the gate together (threats.md section 8).
  *
  * At most 256 or 5 ms, one commit, a savepoint each. What is left waits for the next turn, so that health and heartbeat are never starved.
+ * While the store fails they go beside it, each by itself, and their acks say so (D3): in the very turn in which it failed, too.
  * The lines take turns, each in its own order; one of which a whole group waits is not read from until its frames have gone (T65).
  */
 import type { Socket } from 'node:net'
@@ -23,20 +24,22 @@ const GROUP_FRAMES_MAX = 256
 const GROUP_MS_MAX = 5
 
 export function createFrameGroups<Item>(parts: {
-  gate: Pick<Gate, 'group'>
+  gate: Pick<Gate, 'group' | 'isStoreFailing' | 'unstored'>
   clock: Clock
   /** Where an item came from. */
   peerOf: (item: Item) => Peer
-  /** Inside the transaction; throws only what the store threw. */
-  handle: (item: Item) => void
+  /** Inside the transaction, where it throws only what the store threw; or, not durable, beside the store, where it throws nothing. */
+  handle: (item: Item, durable: boolean) => void
+  /** The group was not committed: what `handle` noted of it is to be forgotten; it is handled once more, or has failed. */
+  undone: (group: readonly Item[]) => void
   /** Sockets that the commit may send to: corked over it, so that deliveries and acks leave in one write each. */
   sockets: () => Socket[]
-  /** After the commit. */
-  committed: (group: readonly Item[]) => void
+  /** After the commit, or once the records wait in the audit buffer. */
+  committed: (group: readonly Item[], durable: boolean) => void
   /** Nothing of the group has an effect. */
   failed: (group: readonly Item[], thrown: unknown) => void
 }): FrameGroups<Item> {
-  const { gate, clock, peerOf, handle, sockets, committed, failed } = parts
+  const { gate, clock, peerOf, handle, undone, sockets, committed, failed } = parts
   /** The next one to be served first. */
   const queues = new Map<Peer, Item[]>()
   let scheduled = false
@@ -52,21 +55,53 @@ export function createFrameGroups<Item>(parts: {
     return item
   }
 
-  function flush(): void {
+  /** Takes and handles the next ones: at most 256 or 5 ms. */
+  function work(group: Item[], durable: boolean): void {
     const startedAt = clock.monotonicMs()
-    const group: Item[] = []
-    let corked: Socket[] = []
+    for (let item = take(); item !== undefined; item = group.length < GROUP_FRAMES_MAX ? take() : undefined) {
+      group.push(item)
+      handle(item, durable)
+      if (clock.monotonicMs() - startedAt > GROUP_MS_MAX) break
+    }
+  }
+
+  /** In one transaction; false when it was the store that failed. */
+  function together(group: Item[], cork: () => void): boolean {
     try {
       gate.group(() => {
-        for (let item = take(); item !== undefined; item = group.length < GROUP_FRAMES_MAX ? take() : undefined) {
-          group.push(item)
-          handle(item)
-          if (clock.monotonicMs() - startedAt > GROUP_MS_MAX) break
-        }
-        corked = sockets()
-        for (const socket of corked) socket.cork()
+        work(group, true)
+        cork()
       })
-      committed(group)
+    } catch (thrown) {
+      undone(group)
+      if (gate.isStoreFailing()) return false
+      throw thrown
+    }
+    committed(group, true)
+    return true
+  }
+
+  function beside(group: Item[]): void {
+    gate.unstored(() => {
+      if (group.length === 0) work(group, false)
+      else for (const item of group) handle(item, false)
+    })
+    committed(group, false)
+  }
+
+  function flush(): void {
+    const group: Item[] = []
+    let corked: Socket[] = []
+    const cork = () => {
+      if (corked.length > 0) return
+      corked = sockets()
+      for (const socket of corked) socket.cork()
+    }
+    try {
+      if (gate.isStoreFailing() || !together(group, cork)) {
+        cork()
+        beside(group)
+      }
     } catch (thrown) {
       // At least one goes: a group that cannot even begin must not turn for ever.
       const first = group.length === 0 ? take() : undefined

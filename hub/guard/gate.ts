@@ -9,20 +9,22 @@
  * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
  *     waits in the audit buffer if it must.
  * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
+ * G6. While the store cannot be written, routing between open sessions goes on beside it (unstored.ts), and a refusal is kept like a stop.
  */
 import { ERRORS, HubError, toHubError } from '../base/errors.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
 import { judgeStoreFault, type Store } from '../store/database.ts'
-import type { AuditEntry } from './audit/chain.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
 import type { Call } from './call.ts'
-import { BUILT_IN, codeOfDenial, Denial } from './denial.ts'
+import { createChecks } from './checks.ts'
+import { Denial } from './denial.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
-import { type Modes, permits, refusalOf } from './modes.ts'
+import type { Modes } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
+import { createUnstored, isUnrecordable } from './unstored.ts'
 
 export type { Call } from './call.ts'
 
@@ -36,6 +38,10 @@ export interface Gate {
    * Only a store error fails the group; `work` must let it through.
    */
   group(work: () => void): void
+  /** Whether the store is the cause why messages are not durable now. */
+  isStoreFailing(): boolean
+  /** Runs `admit` calls of `work` beside the failing store, each by itself: the record stands in the audit buffer before the effect is told (D3). */
+  unstored(work: () => void): void
   /** Records a refusal that happened before a call could be formed (bad signature, schema). Never throws. */
   refuse(call: Call, error: HubError): void
 }
@@ -52,45 +58,33 @@ export interface GateParts {
 
 const proofOf = ({ operation, principal, resource }: Call) => ({ operation, principal, resource })
 
+const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
+  mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
+
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
 export function createGate(parts: GateParts): Gate {
   const { store, audit, modes, decisions, nonces, onRefused } = parts
 
-  function requireReach(call: Call, row: Operation): void {
-    if (!row.reach.includes(call.principal.kind)) {
-      throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
-    }
-  }
-
-  /** Nonce, generation and mode: what comes before the policy. */
-  function checkFirst(call: Call, row: Operation): void {
-    requireReach(call, row)
-    if (call.burn !== undefined) nonces.burn(call.burn)
-    const changed = call.recheck?.()
-    if (changed !== undefined) throw changed
-    const mode = modes.current()
-    if (!permits(mode, row.standing)) {
-      const names = modes.active().map((condition) => condition.name)
-      throw new HubError(refusalOf(mode), `the hub is ${mode}: ${names.join(', ')}`, { facts: { conditions: names } })
-    }
-  }
-
-  function decide(call: Call, row: Operation): PolicyDecision {
-    if (row.standing === 'record') return BUILT_IN
-    const decision = decisions.decide({
-      operation: call.operation,
-      principal: call.principal,
-      resource: { ...call.facts },
-      mode: modes.current(),
-    })
-    if (decision.effect === 'allow') return decision
-    const code = decision.effect === 'ask' ? 'needs_approval' : codeOfDenial(decision.reason)
-    throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))
-  }
-
+  const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
   let grouping = false
+  let aside = false
+  const beside = createUnstored({
+    store,
+    audit,
+    requireReach,
+    checkFirst,
+    decide: (call, row) => decide(call, row, decisions.decideUnwritten),
+    mint,
+    ...(onRefused === undefined ? {} : { onRefused }),
+  })
+
+  /** What waited while the store failed comes before anything new. */
+  function flush(): void {
+    audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
+    decisions.written()
+  }
 
   function inTransaction<Result>(call: Call, work: () => Result): Result {
     let refusal: HubError | undefined
@@ -104,7 +98,7 @@ export function createGate(parts: GateParts): Gate {
         // Never a refusal to be recorded: after it SQLite may have ended the transaction, and the store has to latch (S3).
         if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
         refusal = denied?.error ?? toHubError(thrown)
-        if (refusal.code === 'store_unavailable' || refusal.code === 'audit_unavailable') throw refusal
+        if (isUnrecordable(refusal)) throw refusal
         const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
         audit.append({
           ...entryOf(call, denied?.decision),
@@ -116,9 +110,12 @@ export function createGate(parts: GateParts): Gate {
     }
     if (grouping) step()
     else {
-      // What waited while the store failed comes before anything new.
-      audit.flush()
-      whole(step)
+      try {
+        flush()
+        whole(step)
+      } catch (thrown) {
+        throw beside.refused(call, OPERATIONS[call.operation], thrown, refusal)
+      }
     }
     if (refusal !== undefined) {
       const told = refusal
@@ -126,27 +123,6 @@ export function createGate(parts: GateParts): Gate {
       throw refusal
     }
     return result as Result
-  }
-
-  /** The store failed, perhaps before anything was checked: who may stop is still asked, whether it can be recorded is not (I6). */
-  function stopUnstored<Result>(call: Call, row: Operation, effect: () => Result): Result {
-    const keep = (outcome: AuditEntry['outcome'], reason: string, text: string) => {
-      try {
-        audit.buffer({ ...entryOf(call, undefined), outcome, reason, effect: text })
-      } catch {
-        // No room in the buffer: ten thousand records already say that the store is failing.
-      }
-    }
-    try {
-      requireReach(call, row)
-      const result = effect()
-      keep('ok', 'stopped while the store could not be written', effectText(result))
-      return result
-    } catch (thrown) {
-      const error = toHubError(thrown)
-      keep(error.code === 'forbidden' ? 'refused' : 'failed', `${error.code}: ${error.reason}`, '')
-      throw error
-    }
   }
 
   function whole(work: () => void): void {
@@ -164,18 +140,14 @@ export function createGate(parts: GateParts): Gate {
       const row: Operation = OPERATIONS[call.operation]
       if (row.standing === 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
+      if (aside) return beside.admit(call, row, effect)
       const admitted = () =>
         inTransaction(call, () => {
           checkFirst(call, row)
           const decision = decide(call, row)
           // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
           const auditSeq = audit.head().size + 1
-          const grant = mintGrant({
-            ...proofOf(call),
-            decisionId: decision.id,
-            narrow: decision.narrow ?? {},
-            auditSeq,
-          })
+          const grant = mint(call, decision, auditSeq)
           const result = store.savepoint(() => effect(grant))
           if (row.standing !== 'read' || DISCLOSING.has(call.operation)) {
             audit.append({
@@ -192,7 +164,7 @@ export function createGate(parts: GateParts): Gate {
         return admitted()
       } catch (thrown) {
         // A store that cannot be written does not blind the operator: reading changes nothing (safety.md section 1).
-        if (toHubError(thrown).code !== 'store_unavailable' || call.principal.kind !== 'operator') throw thrown
+        if (!isUnrecordable(toHubError(thrown)) || call.principal.kind !== 'operator') throw thrown
         requireReach(call, row)
         return effect(mintGrant({ ...proofOf(call), decisionId: 'built-in', narrow: {}, auditSeq: 0 }))
       }
@@ -216,13 +188,24 @@ export function createGate(parts: GateParts): Gate {
           return result
         })
       } catch (thrown) {
-        const error = toHubError(thrown)
-        if (error.code !== 'store_unavailable' && error.code !== 'audit_unavailable') throw thrown
-        return stopUnstored(call, row, () => effect(grant))
+        if (!isUnrecordable(toHubError(thrown))) throw thrown
+        return beside.stop(call, row, () => effect(grant))
+      }
+    },
+
+    isStoreFailing: () => store.failure() !== undefined,
+
+    unstored(work) {
+      aside = true
+      try {
+        work()
+      } finally {
+        aside = false
       }
     },
 
     group(work) {
+      flush()
       grouping = true
       try {
         whole(work)
@@ -232,6 +215,7 @@ export function createGate(parts: GateParts): Gate {
     },
 
     refuse(call, error) {
+      if (aside) return beside.keep(call, error)
       try {
         inTransaction(call, () => {
           // A faulty body of an authenticated caller burns its nonce too (architecture.md section 4.2).
@@ -239,7 +223,7 @@ export function createGate(parts: GateParts): Gate {
           throw error
         })
       } catch {
-        // The refusal is what the caller gets in any case; without a store it cannot be recorded, and `store_failing` says so.
+        // The refusal is what the caller gets in any case; without a store its record waits in the buffer.
       }
     },
   }

@@ -6,12 +6,16 @@
  * S3. The first I/O error latches: no write by this process again, since the kernel may have marked the dirty pages clean (T79).
  *     A full disk does not latch; writing goes on as soon as there is room.
  */
-import { statSync } from 'node:fs'
-import Database from 'better-sqlite3'
+import type Database from 'better-sqlite3'
 import { HubError } from '../base/errors.ts'
+import { openFile } from './open-file.ts'
 
 export type Statement = Database.Statement
-type Value = string | number | bigint | Buffer | null
+
+export interface StoreFault {
+  reason: string
+  latched: boolean
+}
 
 export interface Store {
   /** A prepared statement, made once per text. */
@@ -25,8 +29,17 @@ export interface Store {
   /** Runs `fn` if the open transaction, or the savepoint it was asked in, is undone: for what was changed in memory ahead of the commit. */
   onRollback(fn: () => void): void
   readonly inTransaction: boolean
+  /**
+   * Runs `fn` without any transaction, nothing in it able to write: what it asked for after the commit runs when it returns, what it asked
+   * for at a rollback when it throws. For what may go on while the store cannot be written (D3).
+   */
+  unwritten<Result>(fn: () => Result): Result
   /** The latched I/O error, or why the last write failed; undefined while writing works. */
-  failure(): { reason: string; latched: boolean } | undefined
+  failure(): StoreFault | undefined
+  /** Notes a fault that a statement outside a transaction threw; answers whether it was one of the store. */
+  heard(thrown: unknown): boolean
+  /** Hears each failure as it happens, once the transaction is undone; one listener. */
+  onFailure(listener: (fault: StoreFault) => void): void
   /** Empties the write-ahead log into the database file. */
   checkpoint(): void
   close(): void
@@ -49,10 +62,9 @@ function runAll(callbacks: readonly (() => void)[]): void {
 const LATCHING = /^SQLITE_(IOERR|CORRUPT|NOTADB)/
 const FAILING = /^SQLITE_(FULL|READONLY|CANTOPEN|BUSY)/
 const CAUSES_MAX = 8
-const SQLITE_FLOOR = [3, 51, 3] as const
 
 /** Pure: whether what was thrown, or what caused it, is SQLite unable to write or read; `latched` when nothing may be trusted after it. */
-export function judgeStoreFault(thrown: unknown): { reason: string; latched: boolean } | undefined {
+export function judgeStoreFault(thrown: unknown): StoreFault | undefined {
   let error = thrown as { code?: unknown; message?: string; cause?: unknown } | null | undefined
   for (let depth = 0; depth < CAUSES_MAX && typeof error === 'object' && error !== null; depth += 1) {
     const { code, message } = error
@@ -63,40 +75,16 @@ export function judgeStoreFault(thrown: unknown): { reason: string; latched: boo
   return undefined
 }
 
-/** Throws `store_unavailable` below the floor. */
-export function assertVersion(version: string): void {
-  const parts = version.split('.').map(Number)
-  for (const [place, floor] of SQLITE_FLOOR.entries()) {
-    const part = parts[place] ?? 0
-    if (part > floor) return
-    if (part < floor)
-      throw new HubError(
-        'store_unavailable',
-        `SQLite ${version} can corrupt a write-ahead log; ${SQLITE_FLOOR.join('.')} or later is needed (X8)`,
-      )
-  }
-}
-
-const PRAGMAS: readonly [name: string, value: string | number, readBack: Value][] = [
-  // One process: a second hub on the same home is refused here, and nobody else opens the live file (X8).
-  ['locking_mode', 'exclusive', 'exclusive'],
-  ['journal_mode', 'wal', 'wal'],
-  ['synchronous', 'full', 2],
-  ['foreign_keys', 1, 1],
-  ['trusted_schema', 0, 0],
-  ['cell_size_check', 1, 1],
-  ['mmap_size', 0, 0],
-  ['wal_autocheckpoint', 128, 128],
-  ['busy_timeout', 0, 0],
-]
-
 /** Opens the file, asserts version, integrity and pragmas. Throws `store_unavailable` with the reason; never falls back to an empty database (T81). */
 export function openStore(path: string): Store {
   const database = openFile(path)
   const statements = new Map<string, Statement>()
   let afterwards: (() => void)[] = []
   let undoing: (() => void)[] = []
-  let failure: { reason: string; latched: boolean } | undefined
+  let failure: StoreFault | undefined
+  let listener: (fault: StoreFault) => void = () => undefined
+  /** Within `unwritten`. */
+  let aside = false
 
   function guarded<Result>(fn: () => Result): Result {
     if (failure?.latched)
@@ -110,11 +98,16 @@ export function openStore(path: string): Store {
     } catch (thrown) {
       const fault = judgeStoreFault(thrown)
       if (fault === undefined) throw thrown
-      failure = fault
-      // Statements outside a transaction do not pass here; this keeps them from writing too.
-      if (fault.latched) database.pragma('query_only = 1')
-      throw new HubError('store_unavailable', '', { reason: failure.reason, cause: thrown })
+      note(fault)
+      throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
     }
+  }
+
+  function note(fault: StoreFault): void {
+    if (failure?.latched) return
+    failure = fault
+    // Statements outside a transaction do not pass `guarded`; this keeps them from writing too.
+    if (fault.latched) database.pragma('query_only = 1')
   }
 
   const prepare = (sql: string): Statement => {
@@ -142,6 +135,7 @@ export function openStore(path: string): Store {
     transaction(fn) {
       if (database.inTransaction)
         throw new HubError('internal', '', { reason: 'a transaction was opened inside another' })
+      if (aside) throw new HubError('store_unavailable', '', { reason: 'a row was to be written beside the store' })
       afterwards = []
       undoing = []
       let result: ReturnType<typeof fn>
@@ -156,6 +150,7 @@ export function openStore(path: string): Store {
         if (database.inTransaction) rollback.run()
         afterwards = []
         undo(0)
+        if (failure !== undefined) listener(failure)
         throw thrown
       }
       const due = afterwards
@@ -165,13 +160,13 @@ export function openStore(path: string): Store {
       return result
     },
     savepoint(fn) {
-      if (!database.inTransaction)
+      if (!database.inTransaction && !aside)
         throw new HubError('internal', '', { reason: 'a savepoint needs an open transaction' })
       const marks = [afterwards.length, undoing.length] as const
-      openSavepoint.run()
+      if (!aside) openSavepoint.run()
       try {
         const result = fn()
-        release.run()
+        if (!aside) release.run()
         return result
       } catch (thrown) {
         // A full disk may have ended the whole transaction already; then there is no savepoint left to return to.
@@ -184,49 +179,60 @@ export function openStore(path: string): Store {
         throw thrown
       }
     },
+    unwritten(fn) {
+      if (database.inTransaction || aside)
+        throw new HubError('internal', '', { reason: 'work beside the store was begun inside other work' })
+      const before = database.pragma('query_only', { simple: true })
+      afterwards = []
+      undoing = []
+      aside = true
+      let result: ReturnType<typeof fn>
+      try {
+        database.pragma('query_only = 1')
+        result = fn()
+      } catch (thrown) {
+        afterwards = []
+        undo(0)
+        throw thrown
+      } finally {
+        aside = false
+        database.pragma(`query_only = ${before}`)
+      }
+      const due = afterwards
+      afterwards = []
+      undoing = []
+      runAll(due)
+      return result
+    },
+    heard(thrown) {
+      const fault = judgeStoreFault(thrown)
+      if (fault === undefined) return false
+      note(fault)
+      listener(fault)
+      return true
+    },
+    onFailure(hears) {
+      listener = hears
+    },
     afterCommit(fn) {
-      if (database.inTransaction) afterwards.push(fn)
+      if (database.inTransaction || aside) afterwards.push(fn)
       else fn()
     },
     onRollback(fn) {
-      if (database.inTransaction) undoing.push(fn)
+      if (database.inTransaction || aside) undoing.push(fn)
     },
     get inTransaction() {
       return database.inTransaction
     },
     failure: () => failure,
-    checkpoint: () => void guarded(() => database.pragma('wal_checkpoint(TRUNCATE)')),
+    checkpoint() {
+      try {
+        guarded(() => database.pragma('wal_checkpoint(TRUNCATE)'))
+      } catch (thrown) {
+        if (failure !== undefined) listener(failure)
+        throw thrown
+      }
+    },
     close: () => database.close(),
-  }
-}
-
-function openFile(path: string): Database.Database {
-  let database: Database.Database | undefined
-  if (statSync(path, { throwIfNoEntry: false })?.size === 0)
-    throw new HubError('store_unavailable', `${path} is empty; restore a backup, or remove it if this hub never ran`)
-  try {
-    // No waiting for a lock: whoever holds it is another hub, and keeps it.
-    database = new Database(path, { timeout: 0 })
-    assertVersion(String(database.prepare('select sqlite_version() as v').pluck().get()))
-    for (const [name, value, readBack] of PRAGMAS) {
-      database.pragma(`${name} = ${value}`)
-      const found = database.pragma(name, { simple: true })
-      if (path !== ':memory:' && found !== readBack)
-        throw new HubError('store_unavailable', `pragma ${name} is ${found}, not ${readBack}`)
-    }
-    const integrity = database.pragma('quick_check(1)', { simple: true })
-    if (integrity !== 'ok')
-      throw new HubError(
-        'store_unavailable',
-        `the database file is damaged (${integrity}); keep a copy and restore a backup`,
-      )
-    return database
-  } catch (thrown) {
-    database?.close()
-    if (thrown instanceof HubError) throw thrown
-    if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {
-      throw new HubError('conflict', `another hub is running on ${path}; stop it with \`hub down\``, { cause: thrown })
-    }
-    throw new HubError('store_unavailable', `cannot open ${path}: ${(thrown as Error).message}`, { cause: thrown })
   }
 }

@@ -12,7 +12,7 @@ import { directionKey, FRAME_TYPES, helloText, openFrame, sealFrame } from '../.
 import { LinkLost } from './wire.ts'
 
 export interface Ack {
-  /** Everything up to this sequence is committed, but for what is refused. */
+  /** Everything up to this sequence is committed, or passed on by a hub whose store fails, but for what is refused. */
   upTo: number
   refused: ReadonlyMap<number, Record<string, unknown>>
 }
@@ -149,6 +149,6 @@ function ackOf(said: Record<string, unknown>): Ack {
   for (const { problem } of (said.refused ?? []) as { problem: Record<string, unknown> }[]) {
     refused.set(Number(problem.sequence), problem)
   }
-  // Not durable: nothing of it counts.
-  return { upTo: said.durable === true ? Number(said.upTo) : 0, refused }
+  // While the hub's store fails it says that nothing is durable: passed on and recorded, in its memory. What ends a line says 0.
+  return { upTo: Number(said.upTo), refused }
 }

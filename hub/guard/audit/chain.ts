@@ -23,6 +23,14 @@ export interface AuditRecord extends AuditEntry {
 
 export const GENESIS = '0'.repeat(64)
 
+/** Half a surrogate pair would come back from the database as another character, and fail every later verify. */
+export const wellFormed = <Entry extends AuditEntry>(entry: Entry): Entry => ({
+  ...entry,
+  resource: entry.resource.toWellFormed(),
+  reason: entry.reason.toWellFormed(),
+  effect: entry.effect.toWellFormed(),
+})
+
 /** A fixed order of primitives: `JSON.stringify` of this array is canonical by construction, and five times cheaper than RFC 8785. */
 export function hashRecord(record: Omit<AuditRecord, 'hash'>): string {
   const {

@@ -2,28 +2,54 @@
  * The audit log: appends inside the caller's transaction, so that no effect commits without its record (I1).
  *
  * A1. The head in memory is the head of the open transaction; after a rollback it is read again.
- * A2. Stopping is never refused: while the store cannot be written its records wait in a bounded buffer, chained like the log,
- *     and are written in order before anything else once it can (safety.md section 8).
+ * A2. While the store cannot be written, the records of what may go on all the same (stopping, routing between open sessions) wait in a
+ *     bounded buffer (buffer.ts) and are written in order before anything else once it can (safety.md section 8).
  */
-import { createBoundedQueue } from '../../base/bounded.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
-import type { Store } from '../../store/database.ts'
-import { type AuditEntry, type AuditRecord, type ChainFault, GENESIS, hashRecord, judgeRecords } from './chain.ts'
+import { judgeStoreFault, type Store } from '../../store/database.ts'
+import { createAuditBuffer, type WaitingKind } from './buffer.ts'
+import {
+  type AuditEntry,
+  type AuditRecord,
+  type ChainFault,
+  GENESIS,
+  hashRecord,
+  judgeRecords,
+  wellFormed,
+} from './chain.ts'
 
-const BUFFER_MAX = 10_000
 const PAGE = 1000
+/** Never kept. */
+const TRIAL: AuditEntry = {
+  principal: 'hub',
+  action: 'audit.tried',
+  resource: '',
+  decisionId: null,
+  policyRevision: null,
+  payloadHash: null,
+  outcome: 'ok',
+  reason: '',
+  effect: '',
+}
+/** A buffer of more than so many records is tried again at most four times a second: each try writes them all. */
+const EAGER_RECORDS_MAX = 100
+const RETRY_MS = 250
 const COLUMNS = `seq, previous, hash, at_ms as atMs, boot_id as bootId, principal, action, resource, decision_id as decisionId,
   policy_revision as policyRevision, payload_hash as payloadHash, outcome, reason, effect`
 
 export interface AuditLog {
   /** Appends one record; needs an open transaction. Answers its sequence number. */
   append(entry: AuditEntry): number
-  /** Keeps a stop's record until the store can be written. Throws `audit_unavailable` when the buffer is full. */
-  buffer(entry: AuditEntry): void
-  /** Writes the buffered records; call before anything else once the store works again. */
-  flush(): void
+  /** Keeps a record until the store can be written. Throws `audit_unavailable` when the buffer is full for this kind. */
+  buffer(entry: AuditEntry, kind: WaitingKind): void
+  /** Writes the buffered records, and `before` them what they refer to, in one transaction; call before anything else once the store works again. */
+  flush(before?: () => void): void
   bufferState(): { size: number; head: string | null }
+  /** Whether nothing more that has an effect can be kept. */
+  bufferIsFull(): boolean
+  /** Why nothing can be recorded though the store works, tried anew; undefined while it can. Not for an open transaction. */
+  fault(): string | undefined
   /** To be called after any rollback. */
   reload(): void
   head(): { size: number; head: string }
@@ -37,7 +63,6 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
   const insert = store.prepare('insert into audit_record values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   const last = store.prepare('select seq, hash from audit_record order by seq desc limit 1')
   const pageAfter = store.prepare(`select ${COLUMNS} from audit_record where seq > ? order by seq limit ${PAGE}`)
-  const waiting = createBoundedQueue<AuditEntry & { atMs: number }>(BUFFER_MAX)
   // Undefined after a rollback, and read again when it is next needed: a store that fails may not be readable at once.
   let known: { size: number; head: string } | undefined
   const now = () => {
@@ -45,18 +70,34 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
     return known
   }
 
+  const waiting = createAuditBuffer({ bootId: clock.bootId, wallMs: clock.wallMs, headOf: () => now() })
+  /** Why the last append could not be made; tried again by `fault`. */
+  let broken: string | undefined
+  let triedAt = Number.NEGATIVE_INFINITY
+
   function read(): { size: number; head: string } {
     const row = last.get() as { seq: number; hash: string } | undefined
     return row === undefined ? { size: 0, head: GENESIS } : { size: row.seq, head: row.hash }
   }
 
   function write(given: AuditEntry, atMs: number): number {
-    // Half a surrogate pair would come back from the database as another character, and fail every later verify.
-    const [resource, reason, effect] = [given.resource, given.reason, given.effect].map((text) => text.toWellFormed())
-    const entry = { ...given, resource: resource ?? '', reason: reason ?? '', effect: effect ?? '' }
+    const entry = wellFormed(given)
     const seq = now().size + 1
     const previous = now().head
     const hash = hashRecord({ ...entry, seq, previous, atMs, bootId: clock.bootId })
+    try {
+      insertRow(entry, seq, previous, hash, atMs)
+    } catch (thrown) {
+      if (judgeStoreFault(thrown) !== undefined) throw thrown
+      // A rule of the table itself, or a row that stands in the place: the log's fault, not the store's.
+      broken = (thrown as Error).message
+      throw new HubError('audit_unavailable', '', { reason: broken, cause: thrown })
+    }
+    known = { size: seq, head: hash }
+    return seq
+  }
+
+  function insertRow(entry: AuditEntry, seq: number, previous: string, hash: string, atMs: number): void {
     const { principal, action, decisionId, policyRevision, payloadHash, outcome } = entry
     insert.run(
       seq,
@@ -74,8 +115,20 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
       entry.reason,
       entry.effect,
     )
-    known = { size: seq, head: hash }
-    return seq
+  }
+
+  /** Appends and takes it back. */
+  function tryAppend(): void {
+    const undo = new Error('only tried')
+    try {
+      store.transaction(() => {
+        write(TRIAL, clock.wallMs())
+        throw undo
+      })
+    } catch (thrown) {
+      known = undefined
+      if (thrown !== undo) throw thrown
+    }
   }
 
   return {
@@ -84,14 +137,16 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         throw new HubError('internal', '', { reason: 'an audit record was appended outside a transaction' })
       return write(entry, clock.wallMs())
     },
-    buffer(entry) {
-      if (!waiting.push({ ...entry, atMs: clock.wallMs() })) throw new HubError('audit_unavailable')
-    },
-    flush() {
-      if (waiting.size === 0) return
+    buffer: (entry, kind) => waiting.push(entry, kind),
+    flush(before) {
+      if (waiting.size === 0 && before === undefined) return
+      if (waiting.size > EAGER_RECORDS_MAX && clock.monotonicMs() - triedAt < RETRY_MS)
+        throw new HubError('store_unavailable', '', { reason: 'what waits for the store was just tried in vain' })
+      triedAt = clock.monotonicMs()
       try {
         store.transaction(() => {
-          for (const { atMs, ...entry } of waiting.peekAll()) write(entry, atMs)
+          before?.()
+          for (const { atMs, ...entry } of waiting.all()) write(entry, atMs)
         })
         waiting.clear()
       } catch (thrown) {
@@ -99,14 +154,18 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         throw thrown
       }
     },
-    bufferState() {
-      if (waiting.size === 0) return { size: 0, head: null }
-      let { size, head } = now()
-      for (const { atMs, ...entry } of waiting.peekAll()) {
-        size += 1
-        head = hashRecord({ ...entry, seq: size, previous: head, atMs, bootId: clock.bootId })
+    bufferState: () => (waiting.size === 0 ? { size: 0, head: null } : waiting.state()),
+    bufferIsFull: () => waiting.isFull,
+    fault() {
+      if (waiting.isFull) return `the buffer of records that wait for the store is full (${waiting.size})`
+      if (broken === undefined) return undefined
+      try {
+        tryAppend()
+        broken = undefined
+      } catch {
+        // `broken` says why, or the store itself fails now.
       }
-      return { size: waiting.size, head }
+      return broken
     },
     reload() {
       known = undefined

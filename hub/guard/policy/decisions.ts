@@ -9,9 +9,11 @@
  *     authority again for every message is a tenth of a message's cost.
  * D3. A verdict that is a fault is never remembered; neither is an input too long to be worth it.
  * D4. Only the digest of a long input is stored, its resource erased (container bodies, lists).
+ * D5. While the store cannot be written a new decision's row waits in memory, bounded, and is written before the records that name it.
  */
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Policy } from './bundle.ts'
 import type { PolicyDecision, PolicyInput, Verdict } from './engine.ts'
@@ -28,6 +30,12 @@ export interface DecisionParts {
 export interface Decisions {
   /** The verdict on `input`, its row written. Throws only what the store throws. */
   decide(input: PolicyInput): PolicyDecision
+  /** The same with the row kept for `writeWaiting`. Throws `audit_unavailable` when too many wait. */
+  decideUnwritten(input: PolicyInput): PolicyDecision
+  hasWaiting(): boolean
+  /** Writes the rows that wait, in the open transaction; once it has committed say `written`. */
+  writeWaiting(): void
+  written(): void
   /** To be called after a transaction with decisions in it did not commit. */
   forget(): void
 }
@@ -35,6 +43,8 @@ export interface Decisions {
 const PATH = 'hub/admit/decision'
 const STORED_INPUT_BYTES_MAX = 4096
 const SHORT_ENTRIES_MAX = 256
+/** Each of at most some 6 KiB. */
+const WAITING_MAX = 1024
 const INSERT = `insert into decision (decision_id, timestamp_ms, path, input, input_digest, erased, result, labels, bundles,
   revision, bundle_version) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
@@ -45,14 +55,22 @@ export function createDecisions(options: { labels: Record<string, string> }, par
   const labels = JSON.stringify(options.labels)
   let bySender = new WeakMap<object, Map<string, PolicyDecision>>()
   let shortOf = policy.active()
+  type Values = (string | number | null)[]
+  let waiting: Values[] = []
+  const store = (values: Values) => void insert.run(...values)
+  function wait(values: Values): void {
+    if (waiting.length >= WAITING_MAX)
+      throw new HubError('audit_unavailable', '', { reason: 'too many decisions wait for the store' })
+    waiting.push(values)
+  }
 
-  function write(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): void {
+  function rowOf(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): Values {
     const { bundle, dataDigest, revision } = policy.active()
     const { effect, reason, rule, narrow } = verdict
     const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
     const { principal, operation, mode } = input
     const brief = JSON.stringify({ operation, mode, principal: { kind: principal.kind, id: principal.id } })
-    insert.run(
+    return [
       id,
       atMs,
       PATH,
@@ -64,23 +82,31 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       JSON.stringify({ hub: { revision: bundle.revision }, data: { revision: dataDigest } }),
       revision,
       bundle.version,
-    )
+    ]
   }
 
   return {
-    decide(input) {
-      const short = shortMemo(input.principal)
-      const shortKey = short && `${input.operation} ${input.mode} ${JSON.stringify(input.resource)}`
-      const seen = shortKey && short?.get(shortKey)
-      if (seen) return seen
-      const decision = decideWhole(input)
-      if (shortKey && decision.memoised) short?.set(shortKey, decision)
-      return decision
+    decide: (input) => remembered(input, store),
+    decideUnwritten: (input) => remembered(input, wait),
+    hasWaiting: () => waiting.length > 0,
+    writeWaiting: () => waiting.forEach(store),
+    written() {
+      waiting = []
     },
     forget() {
       policy.active().memo.clear()
       bySender = new WeakMap()
     },
+  }
+
+  function remembered(input: PolicyInput, keep: (values: Values) => void): PolicyDecision {
+    const short = shortMemo(input.principal)
+    const shortKey = short && `${input.operation} ${input.mode} ${JSON.stringify(input.resource)}`
+    const seen = shortKey && short?.get(shortKey)
+    if (seen) return seen
+    const decision = decideWhole(input, keep)
+    if (shortKey && decision.memoised) short?.set(shortKey, decision)
+    return decision
   }
 
   /** The short memo of a frozen principal under the bundle and data now active, or undefined. */
@@ -98,7 +124,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     return made
   }
 
-  function decideWhole(input: PolicyInput): PolicyDecision {
+  function decideWhole(input: PolicyInput, keep: (values: Values) => void): PolicyDecision {
     const { engine, memo, revision } = policy.active()
     const inputText = JSON.stringify(input)
     const known = memo.get(inputText)
@@ -106,7 +132,8 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     const { effect, reason, rule, narrow, fault } = engine.evaluate(inputText)
     const atMs = clock.wallMs()
     const id = newUuid(random, atMs)
-    write(id, atMs, input, inputText, { effect, reason, rule, fault, ...(narrow === undefined ? {} : { narrow }) })
+    const verdict = { effect, reason, rule, fault, ...(narrow === undefined ? {} : { narrow }) }
+    keep(rowOf(id, atMs, input, inputText, verdict))
     const decision = { id, effect, reason, rule, revision, ...(narrow === undefined ? {} : { narrow }) }
     if (!fault) memo.set(inputText, Object.freeze({ ...decision, memoised: true }))
     return Object.freeze({ ...decision, memoised: false })

@@ -16,24 +16,34 @@ const peer = (name: string) => ({
 })
 type Item = { peer: ReturnType<typeof peer>; nth: number }
 
-function started(fails = () => false) {
+function started(fails = () => false, isStoreFailing = () => false) {
   const handled: Item[] = []
   const groups: number[] = []
+  const said: string[] = []
   const made = createFrameGroups<Item>({
     gate: {
       group(work) {
         work()
         if (fails()) throw new Error('the disk is full')
       },
+      isStoreFailing,
+      unstored: (work) => work(),
     },
     clock: createFakeClock(),
     peerOf: (item) => item.peer,
-    handle: (item) => void handled.push(item),
+    handle(item, durable) {
+      handled.push(item)
+      said.push(`${item.nth} ${durable}`)
+    },
+    undone: (group) => void said.push(`undone ${group.length}`),
     sockets: () => [],
-    committed: (group) => void groups.push(group.length),
+    committed(group, durable) {
+      groups.push(group.length)
+      said.push(`committed ${durable}`)
+    },
     failed: (group) => void groups.push(-group.length),
   })
-  return { made, handled, groups }
+  return { made, handled, groups, said }
 }
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
@@ -63,4 +73,25 @@ test('a group that could not be committed lets its peer go on too', async () => 
   expect(flooder.isPaused).toBe(true)
   await turn()
   expect([flooder.isPaused, groups]).toEqual([false, [-256]])
+})
+
+test('when the store fails under a group, the same frames go beside it in the same turn; the next groups do not try it (D3)', async () => {
+  let failing = false
+  const { made, groups, said } = started(
+    () => {
+      failing = true
+      return true
+    },
+    () => failing,
+  )
+  const one = peer('one')
+  for (const nth of [1, 2]) made.add({ peer: one, nth })
+  await turn()
+  made.add({ peer: one, nth: 3 })
+  await turn()
+  expect(groups).toEqual([2, 1])
+  expect(said).toEqual([
+    ...['1 true', '2 true', 'undone 2', '1 false', '2 false', 'committed false'],
+    ...['3 false', 'committed false'],
+  ])
 })

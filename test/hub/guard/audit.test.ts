@@ -217,7 +217,7 @@ describe('the audit log', () => {
   it('writes buffered records in order and in one piece, chained like the rest, and says their head before', () => {
     append(1)
     for (let number = 2; number <= 4; number += 1) {
-      audit.buffer(entry(number))
+      audit.buffer(entry(number), 'stop')
       clock.stepWall(10)
     }
     const told = audit.bufferState()
@@ -231,7 +231,7 @@ describe('the audit log', () => {
   })
 
   it('keeps the buffer when it cannot be written', () => {
-    audit.buffer(entry(1))
+    audit.buffer(entry(1), 'stop')
     const head = audit.bufferState().head
     store.prepare('pragma query_only = 1').run()
     expect(() => audit.flush()).toThrow(expect.objectContaining({ code: 'store_unavailable' }))
@@ -241,10 +241,43 @@ describe('the audit log', () => {
     expect(audit.head()).toEqual({ size: 1, head })
   })
 
-  it('refuses the 10 001st buffered record', () => {
-    for (let number = 1; number <= 10_000; number += 1) audit.buffer(entry(number))
-    expect(() => audit.buffer(entry(10_001))).toThrow(expect.objectContaining({ code: 'audit_unavailable' }))
-    expect(audit.bufferState().size).toBe(10_000)
+  const full = expect.objectContaining({ code: 'audit_unavailable' })
+  it('keeps half of the buffer from refusals, refuses the 10 001st record, and has places for stops behind them (D3, I6)', () => {
+    for (let number = 1; number <= 5000; number += 1) audit.buffer(entry(number), 'refusal')
+    expect(() => audit.buffer(entry(5001), 'refusal')).toThrow(full)
+    expect(audit.bufferIsFull()).toBe(false)
+    for (let number = 5001; number <= 10_000; number += 1) audit.buffer(entry(number), 'effect')
+    expect(() => audit.buffer(entry(10_001), 'effect')).toThrow(full)
+    expect(audit.bufferIsFull()).toBe(true)
+    for (let number = 10_001; number <= 10_256; number += 1) audit.buffer(entry(number), 'stop')
+    expect(() => audit.buffer(entry(10_257), 'stop')).toThrow(full)
+    expect(audit.bufferState().size).toBe(10_256)
+    audit.flush()
+    expect([audit.verify().fault, audit.head().size, audit.bufferIsFull()]).toEqual([undefined, 10_256, false])
+  })
+
+  it('is full at 8 MiB too, however few records that is', () => {
+    const long = { ...entry(1), resource: 'x'.repeat(1024 ** 2) }
+    for (let number = 1; number <= 7; number += 1) audit.buffer(long, 'effect')
+    expect(() => audit.buffer(long, 'effect')).toThrow(full)
+    audit.buffer(entry(2), 'effect')
+    expect(audit.bufferState().size).toBe(8)
+  })
+
+  it('that cannot append though the store works says so, and until a try of it succeeds (S1-16)', () => {
+    store.transaction(() => audit.append(entry(1)))
+    expect(audit.fault()).toBeUndefined()
+    store.prepare("create trigger broken before insert on audit_record begin select raise(abort, 'broken'); end").run()
+    expect(() => store.transaction(() => audit.append(entry(2)))).toThrow(full)
+    audit.reload()
+    expect(store.failure()).toBeUndefined()
+    expect(audit.fault()).toContain('broken')
+    expect(audit.fault()).toContain('broken')
+    store.prepare('drop trigger broken').run()
+    expect(audit.fault()).toBeUndefined()
+    expect(audit.head().size).toBe(1)
+    store.transaction(() => audit.append(entry(2)))
+    expect(audit.verify()).toMatchObject({ size: 2, fault: undefined })
   })
 
   it('lists newest first, by action and outcome, before a record', () => {

@@ -282,7 +282,9 @@ describe('stopping (I6)', () => {
       .prepare('select resource from audit_record where seq > ? order by seq')
       .pluck()
       .all(before)
-    expect(after).toEqual([...Array.from({ length: stopped }, (_, index) => `hub:${index}`), 'session:s1'])
+    // The refusal of the signed request was kept too.
+    const stops = Array.from({ length: stopped }, (_, index) => `hub:${index}`)
+    expect(after).toEqual([...stops, 'session:s1', 'session:s1'])
     expect(home.guard.audit.verify().fault).toBeUndefined()
     expect(home.guard.audit.bufferState().size).toBe(0)
   })
@@ -303,13 +305,13 @@ describe('stopping (I6)', () => {
   it('goes on when the buffer is full too', () => {
     home.guard.store.prepare('pragma query_only = 1').run()
     let stopped = 0
-    for (let times = 0; times < 10_002; times += 1) {
+    for (let times = 0; times < 10_300; times += 1) {
       gate.admitStop(stop(), () => {
         stopped += 1
       })
     }
-    expect(stopped).toBe(10_002)
-    expect(home.guard.audit.bufferState().size).toBe(10_000)
+    expect(stopped).toBe(10_300)
+    expect(home.guard.audit.bufferState().size).toBe(10_256)
     home.guard.store.prepare('pragma query_only = 0').run()
   })
 
@@ -354,11 +356,14 @@ describe('a store that fails in the middle', () => {
     const rows = [count('audit_record'), count('decision')]
     const big = () => home.guard.store.prepare('insert into ballast values (zeroblob(100000))').run()
     const call = submit({ facts: { agent: 'echo', needs: [], ttlMs: 1, priority: 1 } })
-    expect(refusalOf(() => gate.admit(call, big)).code).toBe('store_unavailable')
+    expect(refusalOf(() => gate.admit(call, big)).code).toBe('mode_degraded')
+    expect(home.guard.modes.active().map(({ name }) => name)).toEqual(['store_failing'])
     expect(home.guard.store.failure()?.reason).toContain('SQLITE_FULL')
     expect([count('audit_record'), count('decision')]).toEqual(rows)
     expect(home.guard.audit.head().size).toBe(rows[0])
     makeRoom()
+    home.guard.recoverStore()
+    expect(lastRecord()).toMatchObject({ outcome: 'refused', reason: expect.stringContaining('mode_degraded') })
     gate.admit(call, effect)
     expect(home.guard.audit.verify().fault).toBeUndefined()
     const { decision_id: id } = lastRecord() ?? {}
@@ -387,9 +392,11 @@ describe('a store that fails in the middle', () => {
           throw new HubError('internal', '', { cause: broken })
         }),
       ).code,
-    ).toBe('store_unavailable')
+    ).toBe('mode_degraded')
     expect(home.guard.store.failure()?.latched).toBe(true)
-    expect(refusalOf(() => gate.admit(submit(), effect)).code).toBe('store_unavailable')
+    expect(home.guard.modes.has('store_failing')).toBe(true)
+    expect(refusalOf(() => gate.admit(submit(), effect)).code).toBe('mode_degraded')
+    expect(refusalOf(() => gate.admit(own({ burn: nonce('a') }), effect)).code).toBe('store_unavailable')
     expect(() => home.guard.store.prepare('insert into effect values (1)').run()).toThrow('readonly')
     expect(gate.admitStop(stop(), () => 'stopped')).toBe('stopped')
   })

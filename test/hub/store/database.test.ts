@@ -3,7 +3,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { assertVersion, openStore, type Store } from '../../../hub/store/database.ts'
+import { openStore, type Store } from '../../../hub/store/database.ts'
+import { assertVersion } from '../../../hub/store/open-file.ts'
 
 let folder: string
 const path = () => join(folder, 'hub.db')
@@ -188,7 +189,49 @@ describe('a transaction', () => {
   })
 })
 
+describe('work beside the store', () => {
+  it('does what waits for the commit when it returns, undoes in memory when it throws, and can write nothing (D3)', () => {
+    const store = withTable()
+    const heard: string[] = []
+    const work = (text: string, fault?: Error) =>
+      store.unwritten(() => {
+        store.afterCommit(() => heard.push(`${text} done`))
+        store.onRollback(() => heard.push(`${text} undone`))
+        store.savepoint(() => store.onRollback(() => heard.push(`${text}, inside, undone`)))
+        if (fault !== undefined) throw fault
+        heard.push(text)
+        return text
+      })
+    expect(work('one')).toBe('one')
+    expect(() => work('two', new Error('no'))).toThrow('no')
+    expect(heard).toEqual(['one', 'one done', 'two, inside, undone', 'two undone'])
+    expect(() => store.unwritten(() => put(store, 'a'))).toThrow('readonly')
+    expect(() => store.unwritten(() => store.transaction(() => 1))).toThrow(refusal('store_unavailable', ''))
+    expect(() => store.unwritten(() => store.unwritten(() => 1))).toThrow(refusal('internal', ''))
+    store.transaction(() => put(store, 'b'))
+    expect(names(store)).toEqual(['b'])
+    store.close()
+  })
+})
+
 describe('a write that fails', () => {
+  it('is told at once, when the transaction is undone, and so is what a statement outside of one threw (S1-16)', () => {
+    const store = withTable()
+    const heard: string[] = []
+    store.onFailure(({ reason, latched }) => heard.push(`${reason.slice(0, 14)} ${latched} ${store.inTransaction}`))
+    store.prepare(`pragma max_page_count = ${store.prepare('pragma page_count').pluck().get()}`).get()
+    expect(() => store.transaction(() => put(store, 'big', Buffer.alloc(100_000)))).toThrow(
+      refusal('store_unavailable', ''),
+    )
+    expect(heard).toEqual(['SQLITE_FULL: d false false'])
+    expect(store.heard(new Error('another'))).toBe(false)
+    expect(store.heard(Object.assign(new Error('x'), { code: 'SQLITE_IOERR_READ' }))).toBe(true)
+    expect(heard[1]).toBe('SQLITE_IOERR_R true false')
+    expect(store.failure()?.latched).toBe(true)
+    expect(() => store.transaction(() => 1)).toThrow(refusal('store_unavailable', 'restart'))
+    store.close()
+  })
+
   it('for lack of room does not latch: reads go on, and writing too as soon as there is room (T80)', () => {
     const store = withTable()
     const pages = store.prepare('pragma page_count').pluck().get()

@@ -1,0 +1,99 @@
+/**
+ * Records that wait until the store can be written again, chained like the log, so that their head can be told before (D3, S1-18).
+ *
+ * B1. At most 10 000 records or 8 MiB, whichever comes first; then nothing more is routed.
+ * B2. Refusals take at most half of that: whoever is refused again and again must not keep the others from being recorded.
+ * B3. Stops have 256 places and 256 KiB of their own behind it (I6).
+ */
+import { HubError } from '../../base/errors.ts'
+import { type AuditEntry, hashRecord, wellFormed } from './chain.ts'
+
+export type WaitingKind = 'effect' | 'refusal' | 'stop'
+export type WaitingRecord = AuditEntry & { atMs: number }
+
+export interface AuditBuffer {
+  readonly size: number
+  readonly bytes: number
+  /** Whether nothing more that has an effect is taken. */
+  readonly isFull: boolean
+  /** Throws `audit_unavailable` when there is no room for this kind. */
+  push(entry: AuditEntry, kind: WaitingKind): void
+  /** In order, oldest first. */
+  all(): readonly WaitingRecord[]
+  /** How many wait and the hash of the last as it will be written; null while the log's own head cannot be read. */
+  state(): { size: number; head: string | null }
+  clear(): void
+}
+
+export const BUFFER_RECORDS_MAX = 10_000
+export const BUFFER_BYTES_MAX = 8 * 1024 ** 2
+const STOP_RECORDS = 256
+const STOP_BYTES = 256 * 1024
+/** The numbers, ids and hashes of a record that are not in its texts. */
+const FIXED_BYTES = 400
+
+const LIMITS: Record<WaitingKind, { records: number; bytes: number }> = {
+  effect: { records: BUFFER_RECORDS_MAX, bytes: BUFFER_BYTES_MAX },
+  refusal: { records: BUFFER_RECORDS_MAX / 2, bytes: BUFFER_BYTES_MAX / 2 },
+  stop: { records: BUFFER_RECORDS_MAX + STOP_RECORDS, bytes: BUFFER_BYTES_MAX + STOP_BYTES },
+}
+
+const bytesOf = ({ principal, action, resource, reason, effect }: AuditEntry): number =>
+  FIXED_BYTES + [principal, action, resource, reason, effect].reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+
+/** `headOf` answers the log's own head, or throws where it cannot be read now. */
+export function createAuditBuffer(parts: {
+  bootId: string
+  wallMs: () => number
+  headOf: () => { size: number; head: string }
+}): AuditBuffer {
+  const { bootId, wallMs, headOf } = parts
+  let waiting: WaitingRecord[] = []
+  let bytes = 0
+  /** How far the chain is worked out: the last hash, and how many of the waiting it covers. */
+  let chained: { seq: number; head: string; count: number } | undefined
+
+  return {
+    get size() {
+      return waiting.length
+    },
+    get bytes() {
+      return bytes
+    },
+    get isFull() {
+      return waiting.length >= LIMITS.effect.records || bytes >= LIMITS.effect.bytes
+    },
+    push(given, kind) {
+      const entry = wellFormed(given)
+      const added = bytesOf(entry)
+      const limit = LIMITS[kind]
+      if (waiting.length >= limit.records || bytes + added > limit.bytes)
+        throw new HubError('audit_unavailable', '', { reason: 'the audit buffer is full' })
+      waiting.push({ ...entry, atMs: wallMs() })
+      bytes += added
+    },
+    all: () => waiting,
+    state() {
+      const size = waiting.length
+      try {
+        if (chained === undefined) {
+          const base = headOf()
+          chained = { seq: base.size, head: base.head, count: 0 }
+        }
+      } catch {
+        return { size, head: null }
+      }
+      for (const { atMs, ...entry } of waiting.slice(chained.count)) {
+        const seq: number = chained.seq + 1
+        const head: string = hashRecord({ ...entry, seq, previous: chained.head, atMs, bootId })
+        chained = { seq, head, count: chained.count + 1 }
+      }
+      return { size, head: chained.head }
+    },
+    clear() {
+      waiting = []
+      bytes = 0
+      chained = undefined
+    },
+  }
+}

@@ -1,0 +1,67 @@
+/** Opens the database file as it must be: version, pragmas read back (S2), integrity; or says why not. Never an empty one in its place (T81). */
+import { statSync } from 'node:fs'
+import Database from 'better-sqlite3'
+import { HubError } from '../base/errors.ts'
+
+type Value = string | number | bigint | Buffer | null
+const SQLITE_FLOOR = [3, 51, 3] as const
+/** How many pages the write-ahead log holds before it is emptied into the file; what the ballast is measured by. */
+export const WAL_PAGES_MAX = 128
+
+/** Throws `store_unavailable` below the floor. */
+export function assertVersion(version: string): void {
+  const parts = version.split('.').map(Number)
+  for (const [place, floor] of SQLITE_FLOOR.entries()) {
+    const part = parts[place] ?? 0
+    if (part > floor) return
+    if (part < floor)
+      throw new HubError(
+        'store_unavailable',
+        `SQLite ${version} can corrupt a write-ahead log; ${SQLITE_FLOOR.join('.')} or later is needed (X8)`,
+      )
+  }
+}
+
+const PRAGMAS: readonly [name: string, value: string | number, readBack: Value][] = [
+  // One process: a second hub on the same home is refused here, and nobody else opens the live file (X8).
+  ['locking_mode', 'exclusive', 'exclusive'],
+  ['journal_mode', 'wal', 'wal'],
+  ['synchronous', 'full', 2],
+  ['foreign_keys', 1, 1],
+  ['trusted_schema', 0, 0],
+  ['cell_size_check', 1, 1],
+  ['mmap_size', 0, 0],
+  ['wal_autocheckpoint', WAL_PAGES_MAX, WAL_PAGES_MAX],
+  ['busy_timeout', 0, 0],
+]
+
+export function openFile(path: string): Database.Database {
+  let database: Database.Database | undefined
+  if (statSync(path, { throwIfNoEntry: false })?.size === 0)
+    throw new HubError('store_unavailable', `${path} is empty; restore a backup, or remove it if this hub never ran`)
+  try {
+    // No waiting for a lock: whoever holds it is another hub, and keeps it.
+    database = new Database(path, { timeout: 0 })
+    assertVersion(String(database.prepare('select sqlite_version() as v').pluck().get()))
+    for (const [name, value, readBack] of PRAGMAS) {
+      database.pragma(`${name} = ${value}`)
+      const found = database.pragma(name, { simple: true })
+      if (path !== ':memory:' && found !== readBack)
+        throw new HubError('store_unavailable', `pragma ${name} is ${found}, not ${readBack}`)
+    }
+    const integrity = database.pragma('quick_check(1)', { simple: true })
+    if (integrity !== 'ok')
+      throw new HubError(
+        'store_unavailable',
+        `the database file is damaged (${integrity}); keep a copy and restore a backup`,
+      )
+    return database
+  } catch (thrown) {
+    database?.close()
+    if (thrown instanceof HubError) throw thrown
+    if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {
+      throw new HubError('conflict', `another hub is running on ${path}; stop it with \`hub down\``, { cause: thrown })
+    }
+    throw new HubError('store_unavailable', `cannot open ${path}: ${(thrown as Error).message}`, { cause: thrown })
+  }
+}
