@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pino from 'pino'
 import { commitOf, initHome } from './assembly/init.ts'
+import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
 import { createSystemClock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
@@ -21,17 +22,27 @@ import { readHostFacts } from './work/sandbox/host.ts'
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
-function readArguments(words: readonly string[]): { command: 'serve' | 'init'; home: string } {
+function readArguments(words: readonly string[]): {
+  command: 'serve' | 'init' | 'restore'
+  home: string
+  from: string
+} {
   const [command, ...rest] = words
-  const usage = () => new HubError('config_invalid', 'usage: node hub/main.ts serve|init [--home DIR]')
-  if (command !== 'serve' && command !== 'init') throw usage()
-  let home = process.env.HUB_HOME ?? join(homedir(), '.hub')
+  const usage = () =>
+    new HubError(
+      'config_invalid',
+      'usage: node hub/main.ts serve|init [--home DIR], or restore --from DIR [--home DIR]',
+    )
+  if (command !== 'serve' && command !== 'init' && command !== 'restore') throw usage()
+  const given: Record<string, string> = {}
   for (let at = 0; at < rest.length; at += 2) {
-    const value = rest[at + 1]
-    if (rest[at] !== '--home' || value === undefined) throw usage()
-    home = value
+    const [flag = '', value] = [rest[at], rest[at + 1]]
+    if (!(flag === '--home' || (flag === '--from' && command === 'restore')) || value === undefined) throw usage()
+    given[flag] = value
   }
-  return { command, home: resolve(home) }
+  if (command === 'restore' && given['--from'] === undefined) throw usage()
+  const home = given['--home'] ?? process.env.HUB_HOME ?? join(homedir(), '.hub')
+  return { command, home: resolve(home), from: resolve(given['--from'] ?? '.') }
 }
 
 function initWatchdog(home: string): void {
@@ -108,10 +119,15 @@ try {
   // Before anything else, so that no process this one starts inherits them.
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
-  const { command, home } = readArguments(process.argv.slice(2))
+  const { command, home, from } = readArguments(process.argv.slice(2))
+  const clock = createSystemClock()
   if (command === 'init')
     process.stdout.write(
-      `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: createSystemClock().wallMs() }, systemRandom, initWatchdog))}\n`,
+      `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog))}\n`,
+    )
+  else if (command === 'restore')
+    process.stdout.write(
+      `${JSON.stringify(await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog }))}\n`,
     )
   else await serve(home, secrets, isScrubbed)
   process.exit(0)

@@ -17,6 +17,7 @@ import { createLoopbackHttp } from '../edge/loopback.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
+import { backupHandlers } from '../edge/routes/backup.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createSend } from '../edge/routes/messages.ts'
@@ -30,6 +31,7 @@ import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
+import { createBackup } from './backup.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
 import type { Work } from './work.ts'
@@ -83,6 +85,7 @@ export function createEntrances(
       }),
       ...keyHandlers({ keyRing: guard.keyRing }),
       ...deviceHandlers({ devices: guard.devices, base: () => config.reach.publicUrl ?? listeners.base() }),
+      ...backupHandlers({ makeBackup: createBackup({ home, clock, audit, copyDatabase: store.copy }) }),
       ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),

@@ -14,7 +14,7 @@ const terminal = createTerminal(process.stdin, process.stdout, process.stderr)
 
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
-  if (row.load === undefined) return (await import('./cli/start.ts')).init(home)
+  if ('alone' in row) return (await row.alone())(home, args)
   const { createContext } = await import('./cli/context.ts')
   // The home is judged before the room is loaded: "no hub here" must be quick.
   const context = createContext(home, options.json === true, terminal)

@@ -151,6 +151,7 @@ export const OPERATIONS = {
   'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
   'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),
+  'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none, post('/v1/backup')),
   'doctor.run': op('doctor.ran', 'read', owner, none, get('/v1/doctor')),
   'session.join': op('session.joined', 'own', agent, joinShape),
   'session.renew': op('session.renewed', 'own', agent, none),

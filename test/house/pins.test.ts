@@ -46,6 +46,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],
   ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],
   ['health.show', 'health.shown', 'read', 'operator device automation watchdog', 'GET /v1/health'],
+  ['backup.run', 'backup.made', 'mending', 'operator automation', 'POST /v1/backup'],
   ['doctor.run', 'doctor.ran', 'read', 'operator', 'GET /v1/doctor'],
   ['session.join', 'session.joined', 'own', 'agent', ''],
   ['session.renew', 'session.renewed', 'own', 'agent', ''],

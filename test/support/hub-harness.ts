@@ -89,6 +89,9 @@ export interface HarnessOptions {
   hooks?: readonly Hook[]
   /** Where the wall clock begins; the present where something signs by the machine's own clock. */
   startWallMs?: number
+  /** A home that is there already, used as it is. */
+  home?: string
+  instance?: string
 }
 
 export interface Harness {
@@ -183,14 +186,14 @@ function engineOfRun(engine: FakeEngine) {
 }
 
 export async function createHarness(options: HarnessOptions): Promise<Harness> {
-  const home = mkdtempSync(join(tmpdir(), 'h-'))
-  const instance = 'test-instance'
+  const home = options.home ?? mkdtempSync(join(tmpdir(), 'h-'))
+  const instance = options.instance ?? 'test-instance'
   const clock = createFakeClock(options.startWallMs)
   const engine = createFakeEngine({ clock })
   const started: TestAgent[] = []
   const complaints: Harness['complaints'] = []
   const exits: string[] = []
-  writeHome(home, options)
+  if (options.home === undefined) writeHome(home, options)
   const keys = readKeys(join(home, 'keys'))
   const log = createLog('warn', { write: (line) => void complaints.push(JSON.parse(line)) })
 

@@ -3,15 +3,16 @@ import type { Run } from './context.ts'
 
 /** `many`: may be given again and again, one value each; a variadic one would swallow the argument behind it. */
 export type Flag = readonly [flags: string, text: string, many?: 'many']
-export interface Command {
+export type Command = Row & ({ load: () => Promise<Run> } | { alone: () => Promise<Alone> })
+/** What makes a home, and so has none to be judged yet. */
+export type Alone = (home: string, args: readonly string[]) => Promise<number>
+interface Row {
   /** `task list`: at most two words. */
   words: string
   /** In commander's notation: `<id>` needed, `[id]` not, `[id...]` many. */
   args?: string
   text: string
   flags?: readonly Flag[]
-  /** Absent only for `init`, which needs no home yet. */
-  load?: () => Promise<Run>
 }
 
 export const paging: readonly Flag[] = [

@@ -1,5 +1,6 @@
 /** `hub init`, `hub serve`, `hub up`: the processes of a home, started by hand. */
 import { spawn } from 'node:child_process'
+import path from 'node:path'
 import { EXIT, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
@@ -16,9 +17,14 @@ export const programsOf = (paths: Paths): Programs => ({
 })
 
 /** `hub init` runs in a process of its own: it loads what the command must not. */
-export function init(home: string): Promise<number> {
+export const init = (home: string): Promise<number> => alone(hubArgv(home, 'init'))
+/** `hub restore BACKUP`: likewise. */
+export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
+  alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])
+
+function alone(argv: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, hubArgv(home, 'init'), { stdio: 'inherit' })
+    const child = spawn(process.execPath, argv, { stdio: 'inherit' })
     child.on('error', reject)
     child.on('exit', (code) => resolve(code ?? EXIT.fault))
   })

@@ -18,7 +18,11 @@ export const GROUPS: Readonly<Record<string, string>> = {
 }
 
 export const COMMANDS: readonly Command[] = [
-  { words: 'init', text: 'make a home: keys, database, first heartbeat' },
+  {
+    words: 'init',
+    text: 'make a home: keys, database, first heartbeat',
+    alone: async () => (await import('./start.ts')).init,
+  },
   { words: 'up', text: 'start the hub and its watchdog', load: async () => (await import('./start.ts')).up },
   { words: 'down', text: 'end agents, hub and watchdog', load: async () => (await import('./down.ts')).down },
   { words: 'restart', text: 'the hub anew; agents go on', load: async () => (await import('./down.ts')).restart },
@@ -110,6 +114,18 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./keys.ts')).rotate,
   },
   ...DEVICE_COMMANDS,
+  {
+    words: 'backup',
+    text: 'a whole copy of the home, while the hub runs',
+    flags: [['--out <dir>', 'put it there (HOME/backups)']],
+    load: async () => (await import('./backup.ts')).backup,
+  },
+  {
+    words: 'restore',
+    args: '<backup>',
+    text: 'make a home of a backup: another instance, safe, every task held',
+    alone: async () => (await import('./start.ts')).restore,
+  },
   {
     words: 'doctor',
     text: 'what is not in order, and what mends it',

@@ -40,7 +40,9 @@ export function createCheckpoints(parts: {
   publicKey: KeyObject
 }): Checkpoints {
   const { store, audit, clock, instance, privateKey, publicKey } = parts
-  const after = store.prepare('select document from checkpoint where size > ? order by size limit 64').pluck()
+  const after = store
+    .prepare(`select document from checkpoint where size > ? and document ->> 'instance' = ? order by size limit 64`)
+    .pluck()
   const last = store.prepare('select document from checkpoint order by size desc limit 1').pluck()
   const insert = store.prepare('insert into checkpoint values (?, ?, ?, ?)')
   const digest = (document: string | undefined) => (document === undefined ? GENESIS : sha256Hex(document))
@@ -56,7 +58,8 @@ export function createCheckpoints(parts: {
       store.transaction(() => void insert.run(size, head, unsigned.previous, document))
       return true
     },
-    since: (size) => (after.all(size) as string[]).map((document) => JSON.parse(document) as Checkpoint),
+    // Those that a restored home brought along are of its former instance: no witness of this one can know them.
+    since: (size) => (after.all(size, instance) as string[]).map((document) => JSON.parse(document) as Checkpoint),
     count: () => store.prepare('select count(*) from checkpoint').pluck().get() as number,
     verify(hashAt) {
       let previous = GENESIS

@@ -1,0 +1,134 @@
+/**
+ * `hub restore`: a backup becomes a home (T86). Every file is checked against the manifest first; then the copy is made another hub of the
+ * same owner: a new instance id, so that tokens, leases, ledgers and containers of the old one mean nothing to it; safe mode by the
+ * operator's own condition; every unfinished task held. It gets its name once all of that is on disk.
+ */
+import { copyFile, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
+import { newUuid, type Random } from '../base/random.ts'
+import { createAuditLog } from '../guard/audit/log.ts'
+import { openStore } from '../store/database.ts'
+import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
+import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
+
+export interface RestoreReport {
+  home: string
+  from: string
+  instance: string
+  /** The hub that was backed up; containers of it that still run belong to nobody now. */
+  formerInstance: string
+  madeAtMs: number
+  auditSize: number
+  auditHead: string
+  held: number
+}
+
+/** A path below the home and nowhere else (T69). */
+const isInside = (path: string) =>
+  path !== '' && !path.startsWith('/') && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+
+async function readManifest(from: string): Promise<Manifest> {
+  const refused = (why: string) => new HubError('config_invalid', `${from} is no whole backup: ${why}`)
+  let manifest: Manifest
+  try {
+    manifest = JSON.parse(await readText(join(from, MANIFEST))) as Manifest
+  } catch (thrown) {
+    throw refused(`${MANIFEST} cannot be read (${(thrown as Error).message})`)
+  }
+  if (manifest.version !== 1 || typeof manifest.files !== 'object' || manifest.files?.[DATABASE] === undefined)
+    throw refused(`${MANIFEST} is of another version`)
+  for (const [path, { sha256, bytes }] of Object.entries(manifest.files)) {
+    if (!isInside(path)) throw refused(`${JSON.stringify(path)} is no path of a home`)
+    const found = await digestOf(join(from, path)).catch(() => undefined)
+    if (found === undefined) throw refused(`${path} is missing`)
+    if (found.sha256 !== sha256 || found.bytes !== bytes) throw refused(`${path} is not the file that was copied`)
+  }
+  return manifest
+}
+
+/** X8: never over a home, live or not; what is there has to be moved away by hand. */
+async function requireEmpty(home: string): Promise<void> {
+  const there = await readdir(home).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === 'ENOENT') return []
+    throw new HubError('config_invalid', `${home} cannot be looked into: ${thrown.message}`)
+  })
+  if (there.length > 0)
+    throw new HubError('conflict', `${home} is not empty; stop its hub, move it away and restore again`)
+}
+
+/** The copied database as the first start shall find it. Answers how many tasks are held. */
+function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: string): number {
+  const store = openStore(path)
+  try {
+    const audit = createAuditLog({ store, clock })
+    const nowMs = clock.wallMs()
+    const made = new Date(madeAtMs).toISOString()
+    return store.transaction(() => {
+      const reason = `restored from the backup of ${made}; look first, then hub resume`
+      store.prepare('insert or replace into condition values (?, ?, ?)').run('operator_request', nowMs, reason)
+      // The positions of another watchdog's leases would refuse the new one's.
+      store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
+      const { changes } = store.prepare("update task set held = 1 where state = 'queued'").run()
+      audit.append({
+        principal: 'operator',
+        action: 'hub.restored',
+        resource: 'hub',
+        decisionId: null,
+        policyRevision: null,
+        payloadHash: null,
+        outcome: 'ok',
+        reason: `the backup of ${made}`,
+        effect: `instance:${instance}`,
+      })
+      return changes
+    })
+  } finally {
+    store.checkpoint()
+    store.close()
+  }
+}
+
+/**
+ * Makes the home from the backup. Throws `config_invalid` for a backup that is not whole, `conflict` where the home is not empty; then
+ * nothing was made.
+ */
+export async function restoreHome(
+  options: { from: string; home: string },
+  outer: { clock: Clock; random: Random; initWatchdog: (home: string) => void },
+): Promise<RestoreReport> {
+  const { from, home } = options
+  const { clock, random } = outer
+  if (Buffer.byteLength(home) > HOME_BYTES_MAX)
+    throw new HubError(
+      'config_invalid',
+      `the home ${home} is longer than ${HOME_BYTES_MAX} bytes; choose a shorter one`,
+    )
+  await requireEmpty(home)
+  const manifest = await readManifest(from)
+  const partial = `${home}.restoring`
+  await rm(partial, { recursive: true, force: true })
+  try {
+    await mkdir(partial, { mode: 0o700, recursive: true })
+    for (const path of Object.keys(manifest.files)) {
+      await mkdir(dirname(join(partial, path)), { recursive: true, mode: 0o700 })
+      await copyFile(join(from, path), join(partial, path))
+    }
+    for (const name of ['run', 'logs', 'watchdog', 'artifacts', 'evidence', 'secrets'])
+      await mkdir(join(partial, name), { recursive: true, mode: 0o700 })
+    const instance = newUuid(random, clock.wallMs())
+    await writeFile(join(partial, 'instance'), `${instance}\n`, { mode: 0o600 })
+    const held = settleDatabase(join(partial, DATABASE), clock, manifest.madeAtMs, instance)
+    outer.initWatchdog(partial)
+    for (const path of ['instance', DATABASE]) await syncPath(join(partial, path))
+    await rm(home, { recursive: true, force: true })
+    await rename(partial, home)
+    await syncPath(dirname(home))
+    const { instance: formerInstance, madeAtMs, auditSize, auditHead } = manifest
+    return { home, from, instance, formerInstance, madeAtMs, auditSize, auditHead, held }
+  } catch (thrown) {
+    await rm(partial, { recursive: true, force: true })
+    throw thrown
+  }
+}

@@ -1,0 +1,28 @@
+/** `backup.run`: one at a time; the copying itself is handed in. */
+import { HubError } from '../../base/errors.ts'
+import { type Handlers, handler } from '../serve.ts'
+
+export interface BackupMade {
+  path: string
+  files: number
+  bytes: number
+  auditSize: number
+  auditHead: string
+}
+
+export function backupHandlers({ makeBackup }: { makeBackup: () => Promise<BackupMade> }): Handlers {
+  let underWay = false
+  return {
+    'backup.run': handler({
+      resource: () => 'hub',
+      effect: () => {
+        if (underWay) throw new HubError('conflict', 'a backup is being made; wait for it')
+        underWay = true
+      },
+      after: () =>
+        makeBackup().finally(() => {
+          underWay = false
+        }),
+    }),
+  }
+}
