@@ -39,6 +39,8 @@ export const CONDITIONS = {
   // Held by the watchdog and carried in each lease; the hub persists what was last demanded (guard/operator/lease.ts).
   heartbeat_missed: condition('safe', false, '`hub heartbeat`'),
   unattended_stop: condition('safe', false, '`hub up`, then `hub heartbeat`'),
+  // Its own, not `operator_request`: `hub back` must not end what `hub safe-mode` began meanwhile (I5).
+  away: condition('safe', false, '`hub back`, or its end and `hub heartbeat`'),
   emergency_stop: condition('safe', true, '`hub resume`'),
   operator_request: condition('safe', true, '`hub resume`'),
   critical_alert: condition('safe', true, '`hub resume --alert ID`'),

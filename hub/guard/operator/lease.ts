@@ -14,7 +14,7 @@ import { parseShape } from '../../protocol/parse.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { ConditionName, Modes } from '../modes.ts'
 
-const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch'] as const
+const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch', 'away'] as const
 const INTERVALS_MAX = 3
 
 const leaseShape = z.strictObject({
@@ -30,6 +30,8 @@ const leaseShape = z.strictObject({
   conditions: z.array(z.string().max(64)).max(16),
   /** Size of the newest checkpoint the watchdog holds: it is sent the ones after that. */
   witnessSize: z.int().nonnegative().default(0),
+  /** What is left of a planned absence. */
+  awayInMs: z.int().nonnegative().nullable().default(null),
 })
 export type LeaseWord = z.output<typeof leaseShape>
 
@@ -78,15 +80,23 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
   const [lastEpoch = 0, lastCounter = 0] = (meta.get('lease_position') ?? '0 0').split(' ').map(Number)
   let position = { epoch: lastEpoch, counter: lastCounter }
 
-  obey(JSON.parse(meta.get('lease_demand') ?? '[]') as string[])
+  obey(JSON.parse(meta.get('lease_demand') ?? '[]') as string[], null)
   modes.raise('lease_pending', 'the hub has just started; the watchdog has not spoken yet')
 
-  function obey(conditions: readonly string[]): void {
+  function obey(conditions: readonly string[], awayInMs: number | null): void {
     for (const name of DEMANDED) {
-      if (conditions.includes(name)) modes.raise(name, 'demanded by the watchdog')
+      if (conditions.includes(name))
+        modes.raise(name, name === 'away' ? awayReason(awayInMs) : 'demanded by the watchdog')
       // A mismatch of the witness is sticky on this side: only the operator ends it.
       else if (name !== 'witness_mismatch') modes.clear(name)
     }
+  }
+
+  /** Only the span crosses (T76); the instant is this process's own. To the minute, so that it reads the same in each lease. */
+  function awayReason(inMs: number | null): string {
+    return inMs === null
+      ? 'planned absence'
+      : `planned absence until ${new Date(clock.wallMs() + inMs).toISOString().slice(0, 16)}Z`
   }
 
   /** MAC over the raw bytes, instance, and a position that only rises. */
@@ -131,7 +141,7 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
       moveTo(word)
       keep('lease_demand', JSON.stringify(conditions))
       last = { word, atBootMs: clock.bootMs() }
-      obey(conditions)
+      obey(conditions, word.awayInMs)
       if (word.demand === 'safe' && conditions.length === 0)
         modes.raise('lease_lapsed', 'the watchdog demands safe mode')
       else modes.clear('lease_lapsed')

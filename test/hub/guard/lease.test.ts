@@ -2,7 +2,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createModes, type Modes } from '../../../hub/guard/modes.ts'
 import { createLease, type Lease, macMatches, macOf } from '../../../hub/guard/operator/lease.ts'
 import { createMeta } from '../../../hub/store/meta.ts'
+import { conditionsOf } from '../../../watchdog/conditions.ts'
+import { parseConfig } from '../../../watchdog/config.ts'
+import { planLease } from '../../../watchdog/judge.ts'
+import { firstState } from '../../../watchdog/state.ts'
 import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+import { createSteerableClock } from '../../support/watchdog-home.ts'
 
 let home: GuardHome
 let modes: Modes
@@ -169,6 +174,36 @@ describe('what a lease demands', () => {
     expect(names()).toEqual(['witness_mismatch'])
     start()
     expect(modes.has('witness_mismatch')).toBe(true)
+  })
+
+  it("(away) names the end of the absence by this process's own clock, survives a restart, and ends with the next lease without it", () => {
+    give({ demand: 'safe', conditions: ['away'], awayInMs: 3 * 3_600_000 })
+    const until = new Date(home.clock.wallMs() + 3 * 3_600_000).toISOString().slice(0, 16)
+    expect(modes.active()).toMatchObject([{ name: 'away', mode: 'safe', reason: `planned absence until ${until}Z` }])
+    start()
+    expect(names()).toEqual(['away', 'lease_pending'])
+    give({ counter: 2, demand: 'normal', conditions: [], awayInMs: null })
+    expect(modes.current()).toBe('normal')
+    give({ counter: 3, demand: 'normal', conditions: [], awayInMs: 60_000 })
+    expect(modes.current(), 'with --keep-working nothing is demanded').toBe('normal')
+  })
+
+  it('is understood as the watchdog itself writes it, with every condition it has', () => {
+    const config = parseConfig({})
+    const clock = createSteerableClock()
+    const first = firstState(clock.read(), 'test-hub')
+    const presence = { ...first.presence, safeSinceMs: 0, ceilingFromMs: 0, stoppedSinceMs: 0 }
+    const away = { sinceMs: 0, untilMs: 9e7, keepWorking: false, note: '' }
+    const states = [first, { ...first, presence: { ...presence, away }, mismatchSinceMs: 0 }]
+    for (const [at, state] of states.entries()) {
+      const body = Buffer.from(
+        JSON.stringify({ version: 1, instance: 'test-hub', counter: at + 1, ...planLease(state, config) }),
+      )
+      expect(lease.accept(body, macOf(home.keys.watchdog, 'hub-lease-v1', body)).conditions).toEqual(
+        conditionsOf(state),
+      )
+    }
+    expect(names().sort()).toEqual(['away', 'heartbeat_missed', 'unattended_stop', 'witness_mismatch'])
   })
 
   it('safe without a reason this hub knows is safe all the same', () => {

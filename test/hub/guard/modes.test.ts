@@ -48,6 +48,7 @@ const MODE_OF: Record<ConditionName, { mode: Mode; sticky: boolean }> = {
   // Sticky at the watchdog, which carries them in each lease; the hub keeps the last demand instead.
   heartbeat_missed: { mode: 'safe', sticky: false },
   unattended_stop: { mode: 'safe', sticky: false },
+  away: { mode: 'safe', sticky: false },
   emergency_stop: { mode: 'safe', sticky: true },
   operator_request: { mode: 'safe', sticky: true },
   critical_alert: { mode: 'safe', sticky: true },
