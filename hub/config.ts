@@ -12,6 +12,9 @@ import { limitsFor } from './work/sandbox/limits.ts'
 
 const port = z.int().min(0).max(65_535)
 
+/** sandbox.md section 5. */
+const JOIN_WINDOW_MS_MAX = 120_000
+
 /** Limits of one session as the operator raises them, up to the ceilings in code. */
 const sessionLimits = {
   ttl: spanShape.optional(),
@@ -36,6 +39,19 @@ const configShape = z.strictObject({
       callTimeout: spanShape.default(20_000),
     })
     .prefault({}),
+  /** Signs of life of running sessions (S1-49). */
+  health: z
+    .strictObject({
+      interval: spanShape.refine((ms) => ms >= 1000, 'it is at least 1s').default(30_000),
+      timeout: spanShape.default(5_000),
+      failures: z.int().min(1).max(100).default(3),
+    })
+    .prefault({})
+    .transform(({ interval, timeout, failures }) => ({
+      intervalMs: interval,
+      timeoutMs: timeout,
+      failuresMax: failures,
+    })),
   limits: z
     .strictObject({
       ...sessionLimits,
@@ -43,6 +59,7 @@ const configShape = z.strictObject({
       sessionsPerAgent: z.int().positive().max(256).default(12),
       delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
       tasksPerTree: z.int().positive().max(10_000).default(64),
+      joinWindow: spanShape.refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s').default(30_000),
       inputBytes: sizeShape.default(512 * 1024 ** 2),
       artifactBytes: sizeShape.default(64 * 1024 ** 2),
       messages: z.strictObject({ perSecond: z.int().positive().max(50_000).default(200) }).prefault({}),

@@ -14,6 +14,7 @@ import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
 import { type Config, limitsOfCard } from './config.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
+import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
 import type { Engine } from './work/sandbox/engine.ts'
 import type { HostFacts } from './work/sandbox/profile.ts'
@@ -76,6 +77,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       watchdogKey: keys.watchdog,
       runtime: config.engine.runtime,
       limits: config.limits,
+      health: config.health,
       limitsOf: (card) => limitsOfCard(config, card),
     },
     { clock, random, log, engine, guard },
@@ -118,6 +120,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       // Images could not be looked up while the engine was away.
       if (wasAway && !guard.modes.has('engine_unavailable')) await work.registry.read()
     }),
+    vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     housekeeping: loop('housekeeping', 15_000, () => {

@@ -4,33 +4,28 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
-import { createAgentFrames } from '../edge/agent-frames.ts'
-import { createHello } from '../edge/agent-hello.ts'
-import { createAgentAuth } from '../edge/agent-requests.ts'
-import { createAgentRoutes } from '../edge/agent-routes.ts'
-import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createDoctor } from '../edge/doctor.ts'
-import { createFrameHooks } from '../edge/frame-hooks.ts'
+
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
+
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
 import { backupHandlers } from '../edge/routes/backup.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
-import { createSend } from '../edge/routes/messages.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
-import { hubPrincipal } from '../guard/principal.ts'
 import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
-import { createHooks, type Hook } from '../work/messages/hooks.ts'
+import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
+import { createAgentEntrance } from './agent-entrance.ts'
 import { createBackup } from './backup.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
@@ -60,8 +55,8 @@ export function createEntrances(
 ) {
   const { home, instance, version, config } = options
   const { clock, log, engine, guard, work, secrets, onExit } = outer
-  const { gate, store, modes, audit, checkpoints, events, lease, meta, tokens, nonces, policy } = guard
-  const { tasks, registry, mailboxes, artifacts, quotas } = work
+  const { gate, store, modes, audit, checkpoints, events, lease, meta, policy } = guard
+  const { tasks, registry, mailboxes, artifacts } = work
   const watchdogSocket = join(home, 'watchdog', 'run', 'watchdog.sock')
 
   const { launcher, reaper, tellFinish } = work
@@ -71,7 +66,7 @@ export function createEntrances(
   )
 
   const health = createHealth({ instance, version, clock, modes, tasks, audit, lease, meta })
-  const views = { tasks, artifacts, journal: work.journal, mailboxes }
+  const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
   const serve = createServe({
     gate,
     handlers: {
@@ -118,70 +113,9 @@ export function createEntrances(
     },
   })
 
-  const hooks = createHooks(options.hooks, { clock, log })
-  const auth = createAgentAuth({ tasks, tokens, gate, clock })
-  const send = createSend({
-    gate,
-    router: work.router,
-    targets: work.targets,
-    delegation: work.delegation,
-    outcomes: work.outcomes,
-  })
-  /** What an agent can provoke is contained: its session ends and its task fails; the mode stays (safety.md section 7). */
-  function stopForSecurity(session: string, detail: string): void {
-    log.error({ session, detail }, 'a session is stopped for security')
-    const task = tasks.session(session)?.task
-    const call = {
-      principal: hubPrincipal('identity'),
-      operation: 'session.reap',
-      resource: `session:${session}`,
-    } as const
-    const end = { state: 'failed', error: { code: 'forbidden', detail } } as const
-    if (task !== undefined) gate.admitStop(call, (grant) => tasks.stop(grant, task, end, 'security'))
-  }
-  const routes = createAgentRoutes({
-    gate,
-    auth,
-    tokens,
-    nonces,
-    clock,
-    tasks,
-    registry,
-    mailboxes,
-    topics: work.topics,
-    artifacts,
-    secrets,
-    send,
-    hooks,
-    instance,
-    artifactBytesMax: config.limits.artifactBytes,
-    onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
-  })
-  const takeQuota = (session: string, agent = tasks.session(session)?.agent ?? '') => quotas.take(session, agent)
-  const frames = createAgentFrames({
-    gate,
-    hello: createHello({ gate, tokens, tasks }),
-    send,
-    hooks: hooks && createFrameHooks(hooks),
-    mailboxes,
-    takeQuota,
-    clock,
-    random: outer.random,
-    log,
-    refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
-    onStrikes: (session) => stopForSecurity(session, 'three broken frames on its session'),
-  })
-  const agents = createAgentSockets(
-    {},
-    {
-      auth,
-      routes,
-      sockets: work.sockets,
-      takeQuota,
-      frames,
-      monotonicMs: clock.monotonicMs,
-      log,
-    },
+  const { agents, frames } = createAgentEntrance(
+    { instance, hooks: options.hooks, artifactBytesMax: config.limits.artifactBytes, health: config.health },
+    { clock, random: outer.random, log, guard, work, secrets },
   )
 
   const healthz = () => ({ status: options.isWorking() ? 200 : 503, body: health() })

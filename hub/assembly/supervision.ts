@@ -10,6 +10,7 @@ import { createLosses } from '../work/dispatch/losses.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
+import { createVitals } from '../work/dispatch/vitals.ts'
 import type { Registry } from '../work/registry.ts'
 import type { Containers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
@@ -32,12 +33,34 @@ export interface SupervisionParts {
   release: (session: string) => void
 }
 
-export function createSupervision(options: { instance: string; limits: Config['limits'] }, parts: SupervisionParts) {
+export function createSupervision(
+  options: { instance: string; limits: Config['limits']; health: Config['health'] },
+  parts: SupervisionParts,
+) {
   const { instance, limits } = options
   const { clock, random, log, engine, tasks, registry, containers, ledger, openEntrance, factsOf, release } = parts
   const { alerts, gate, modes, events, meta } = parts.guard
 
   const losses = createLosses({ clock, log, gate, modes, events, tasks, registry })
+  const vitals = createVitals(
+    { joinWindowMs: limits.joinWindow, health: options.health },
+    {
+      clock,
+      log,
+      tasks,
+      registry,
+      losses,
+      listener: {
+        stalled: ({ id, agent, task }, why) =>
+          alerts.raise(
+            `session_stalled:${id}`,
+            'warning',
+            `agent ${agent} stalls in session ${id}, task ${task}: ${why}`,
+          ),
+        goesOn: (session) => alerts.resolve(`session_stalled:${session}`),
+      },
+    },
+  )
   const launcher = createLauncher({
     log,
     gate,
@@ -46,6 +69,7 @@ export function createSupervision(options: { instance: string; limits: Config['l
     containers,
     ledger,
     losses,
+    began: vitals.began,
     openEntrance,
     factsOf,
   })
@@ -63,5 +87,5 @@ export function createSupervision(options: { instance: string; limits: Config['l
     },
     { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
   )
-  return { losses, launcher, reaper, dispatcher }
+  return { losses, vitals, launcher, reaper, dispatcher }
 }

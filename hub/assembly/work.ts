@@ -41,6 +41,7 @@ export interface WorkOptions {
   watchdogKey: Buffer
   runtime: Runtime
   limits: Config['limits']
+  health: Config['health']
   limitsOf: (card: AgentCard) => SessionLimits
 }
 
@@ -161,15 +162,15 @@ export function createWork(
   const release = (session: string) => {
     entrance?.close(session)
     mailboxes.close(session)
-    for (const part of [replies, topics, outcomes, quotas]) part.forget(session)
+    for (const part of [replies, topics, outcomes, quotas, supervision.vitals]) part.forget(session)
     sockets.remove(session)
   }
 
   const supervision = createSupervision(
-    { instance, limits },
+    { instance, limits, health: options.health },
     { clock, random, log, engine, guard, tasks, registry, containers, ledger, openEntrance, factsOf, release },
   )
-  const { launcher, reaper, dispatcher } = supervision
+  const { launcher, reaper, dispatcher, vitals } = supervision
 
   return {
     registry,
@@ -190,6 +191,7 @@ export function createWork(
     launcher,
     reaper,
     dispatcher,
+    vitals,
     setEntrance(made: typeof entrance) {
       entrance = made
     },

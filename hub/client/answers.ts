@@ -44,6 +44,8 @@ export interface SessionView {
   createdAtMs: number
   expiresAtMs: number
   mailbox: number
+  /** It does nothing, and nothing is known that it waits for. */
+  stalledSinceMs?: number | null
 }
 export interface AgentView {
   name: string

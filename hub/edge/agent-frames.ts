@@ -9,7 +9,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type RawData, type WebSocket, WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import type { Clock, Timer } from '../base/clock.ts'
 import { HubError, problemOf, toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
@@ -20,7 +20,7 @@ import { CLOSE_CODES, SESSION_LIFE_MS } from '../protocol/frame.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Hello } from './agent-hello.ts'
 import type { AgentCaller } from './agent-requests.ts'
-import { createFrameAct } from './frame-acts.ts'
+import { asBuffer, createFrameAct } from './frame-acts.ts'
 import { createFrameGroups } from './frame-groups.ts'
 import type { FrameHooks, HookedFrame } from './frame-hooks.ts'
 import { createFrameOutlet, type FrameOutlet } from './frame-outlet.ts'
@@ -60,10 +60,11 @@ export function createAgentFrames(
     gate: Gate
     hello: Hello
     send: Send
-    /** Absent where there are none. */
     hooks?: FrameHooks | undefined
     mailboxes: Mailboxes
     takeQuota: (session: string, agent: string) => void
+    pingMs: number
+    heard: (session: string) => void
     clock: Clock
     random: Random
     log: Log
@@ -74,7 +75,7 @@ export function createAgentFrames(
   },
   limits: { framesMax?: number; lifeMs?: number } = {},
 ): AgentFrames {
-  const { gate, hello, hooks, mailboxes, clock, random, log, refuse } = parts
+  const { gate, hello, hooks, mailboxes, clock, random, log, refuse, pingMs, heard } = parts
   const server = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -153,6 +154,8 @@ export function createAgentFrames(
         const deliveries = mailboxes.isOpen(session) ? mailboxes.take(session, after) : []
         return { deliveries, more: mailboxes.depth(session) > deliveries.length }
       },
+      pingMs,
+      heard: () => heard(session),
       cut(why) {
         log.warn({ session, why }, 'a session does not drain and is cut')
         end(line)
@@ -240,5 +243,3 @@ export function createAgentFrames(
 }
 
 const linesOf = (group: readonly Waiting[]) => new Set(group.map(({ line }) => line).filter(({ over }) => !over))
-const asBuffer = (data: RawData): Buffer =>
-  Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)

@@ -80,8 +80,15 @@ export interface AgentAuth {
   refuse(sessionId: string, operation: OperationName, error: HubError, caller?: AgentCaller): void
 }
 
-export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gate; clock: Clock }): AgentAuth {
-  const { tasks, tokens, gate, clock } = parts
+export function createAgentAuth(parts: {
+  tasks: Tasks
+  tokens: Tokens
+  gate: Gate
+  clock: Clock
+  /** A request of this session was signed by its key. */
+  heard: (session: string) => void
+}): AgentAuth {
+  const { tasks, tokens, gate, clock, heard } = parts
 
   function liveSession(id: string): SessionRow {
     const row = tasks.session(id)
@@ -102,6 +109,7 @@ export function createAgentAuth(parts: { tasks: Tasks; tokens: Tokens; gate: Gat
 
   const signedCaller = (session: SessionRow, nonce: VerifiedRequest): AgentCaller => {
     const caller = callerOf(session, tasks)
+    heard(session.id)
     const burn = { scope: session.id, value: nonce.nonce, expiresAtMs: nonce.nonceExpiresAtMs }
     return { ...caller, nonce, proof: { ...caller.proof, burn } }
   }

@@ -46,6 +46,10 @@ export interface AgentRouteParts {
   hooks: Hooks | undefined
   instance: string
   artifactBytesMax: number
+  /** No poll waits longer: the next one is a sign of life. */
+  pollMs: number
+  /** It asked for mail, and so will again. */
+  listens: (session: string) => void
   /** A second key on one socket: alarm, and the session is recycled. */
   onSecondKey: (session: string) => void
 }
@@ -174,9 +178,10 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     )
     const { id } = caller.session
     reserveNonce(nonces, caller)
+    parts.listens(id)
     const gone = new AbortController()
     exchange.response.once('close', () => gone.abort())
-    const timer = clock.after(waitMs, () => gone.abort())
+    const timer = clock.after(Math.min(waitMs, parts.pollMs), () => gone.abort())
     await mailboxes.waitForMail(id, after, gone.signal)
     timer.cancel()
     if (exchange.response.destroyed) return exchange.admitted()

@@ -36,10 +36,14 @@ export function createFrameOutlet(parts: {
   clock: Clock
   /** Forgets deliveries up to `after` and answers the next ones; `more` when the mailbox holds further ones. */
   take: (after: number) => { deliveries: Delivery[]; more: boolean }
+  /** How often it is asked whether somebody is there. */
+  pingMs: number
+  /** The peer answered a ping: only a turning event loop does. */
+  heard: () => void
   /** Ends the line at once. */
   cut: (why: string) => void
 }): FrameOutlet {
-  const { ws, socket, opened, clock, take, cut } = parts
+  const { ws, socket, opened, clock, take, pingMs, heard, cut } = parts
   let offered = 0
   let after = 0
   let behind = true
@@ -96,6 +100,17 @@ export function createFrameOutlet(parts: {
     behind = more
   }
 
+  let asking: Timer | undefined
+  function ask(): void {
+    asking = clock.after(pingMs, () => {
+      if (ws.readyState === ws.OPEN) ws.ping()
+      ask()
+    })
+  }
+  ws.on('pong', heard)
+  heard()
+  ask()
+
   socket.on('drain', () => {
     if (behind && !stopped) catchUp()
   })
@@ -114,6 +129,7 @@ export function createFrameOutlet(parts: {
     stop() {
       stopped = true
       timer?.cancel()
+      asking?.cancel()
     },
   }
 }

@@ -3,6 +3,7 @@
 import type { Artifacts } from '../work/artifacts.ts'
 import type { SessionRow, TaskRow } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
+import type { Vitals } from '../work/dispatch/vitals.ts'
 import type { Journal } from '../work/journal.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Agent } from '../work/registry.ts'
@@ -12,6 +13,7 @@ export interface ViewParts {
   artifacts: Artifacts
   journal: Journal
   mailboxes: Mailboxes
+  vitals: Pick<Vitals, 'stalledSinceMs'>
 }
 
 export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts) {
@@ -41,7 +43,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
   }
 }
 
-export function sessionView(session: SessionRow, { mailboxes }: Pick<ViewParts, 'mailboxes'>) {
+export function sessionView(session: SessionRow, { mailboxes, vitals }: Pick<ViewParts, 'mailboxes' | 'vitals'>) {
   const {
     id,
     agent,
@@ -73,6 +75,7 @@ export function sessionView(session: SessionRow, { mailboxes }: Pick<ViewParts, 
     exit: session.exitReason,
     detail: session.detail,
     mailbox: mailboxes.depth(id),
+    stalledSinceMs: vitals.stalledSinceMs(id),
   }
 }
 

@@ -22,11 +22,13 @@ export type Session = Record<string, unknown> & { id: string; task: string; cont
 export async function openContainerHome(options: {
   cards: (string | (Record<string, unknown> & { name: string }))[]
   env?: Record<string, string>
+  /** Further keys of hub.yaml. */
+  config?: Record<string, unknown>
 }) {
   const home = mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
+  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, ...options.config }))
   writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
   const dataFile = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }

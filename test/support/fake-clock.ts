@@ -8,6 +8,8 @@ export interface FakeClock extends Clock {
   stepWall(ms: number): void
   /** Suspend: wall and boot move, monotonic does not. */
   suspend(ms: number): void
+  /** As a process finds the clocks that was stopped (SIGSTOP): all have moved, no timer has run. */
+  jump(ms: number): void
   pendingTimers(): number
 }
 
@@ -76,6 +78,7 @@ export function createFakeClock(startWallMs = Date.UTC(2026, 0, 5, 9), bootId = 
       wall += ms
       boot += ms
     },
+    jump: (ms) => moveTo(monotonic + ms),
     pendingTimers: () => timers.length,
   }
 }

@@ -2,14 +2,19 @@
 import type { SessionView } from '../answers.ts'
 import { EXIT, usage } from '../problem.ts'
 import { type Context, given, pageOf, type Run, showList } from './context.ts'
-import { cleanLines, columns, facts, type Paint, whenText } from './text.ts'
+import { type Cell, cleanLines, columns, facts, type Paint, whenText } from './text.ts'
+
+function stateCell({ state, exit, stalledSinceMs }: SessionView): Cell {
+  if (exit !== null) return `${state} (${exit})`
+  return stalledSinceMs ? { text: `${state} (stalled)`, style: 'yellow' } : state
+}
 
 const sessionTable = (sessions: readonly SessionView[], nowMs: number, paint: Paint): string =>
   columns(
     ['SESSION', 'STATE', 'AGENT', 'TASK', 'CONTAINER', 'MAIL', 'ENDS'],
     sessions.map((each) => [
       each.id,
-      each.exit === null ? each.state : `${each.state} (${each.exit})`,
+      stateCell(each),
       each.agent,
       each.task ?? '',
       each.containerId?.slice(0, 12) ?? '',

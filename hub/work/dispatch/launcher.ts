@@ -39,6 +39,8 @@ export interface LauncherParts {
   events: Events
   tasks: Tasks
   losses: Losses
+  /** The container runs. */
+  began: (session: string) => void
   containers: Containers
   ledger: Ledger
   /** Opens the session's mailbox and socket and answers once it listens. */
@@ -83,6 +85,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     })
     ledger.put(entryOf(session, placed.containerId))
     await placed.start()
+    parts.began(session.id)
     watch(session.id, placed.exited)
     events.publish('hub.session.started.v1', `session:${session.id}`, { agent: session.agent, task: session.task })
   }

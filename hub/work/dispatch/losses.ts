@@ -12,6 +12,7 @@ import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Registry } from '../registry.ts'
 import type { Exit } from '../sandbox/containers.ts'
+import type { LossFacts } from './moves.ts'
 import type { SessionRow } from './rows.ts'
 import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure } from './supervisor.ts'
 import type { AfterLoss, Tasks } from './tasks.ts'
@@ -26,6 +27,8 @@ export interface Losses {
   startFailed(session: SessionRow, error: HubError): void
   /** Its program ended without a result. */
   ended(session: string, exit: Exit): void
+  /** It runs, but does not live: recycled, its task by the same ladder as after a crash (S1-49). */
+  unhealthy(session: string, detail: string): void
   /** Its container is gone without an exit of its own. */
   interrupted(session: string, detail: string): void
 }
@@ -49,12 +52,33 @@ export function createLosses(parts: {
     return row !== undefined && row.state !== 'recycling' && row.state !== 'recycled'
   }
 
-  function lose(id: string, facts: Parameters<Tasks['lost']>[2], next: AfterLoss, also?: (grant: Grant) => void): void {
+  function lose(id: string, facts: LossFacts, next: AfterLoss, also?: (grant: Grant) => void): void {
     observe(id, (grant) => {
       also?.(grant)
       tasks.lost(grant, id, facts, next)
       return { auditEffect: `${facts.reason}: ${facts.detail}`.slice(0, AUDIT_EFFECT_MAX) }
     })
+  }
+
+  /** The fault of its agent: counted, repeated as often as its card allows, then given up. */
+  function fell(id: string, reason: 'crashed' | 'unhealthy', exit: Omit<LossFacts, 'reason' | 'detail'>, how: string) {
+    const session = tasks.session(id)
+    if (session === undefined || !isLive(id)) return
+    const task = tasks.task(session.task)
+    const restarts = registry.find(session.agent)?.card.restarts ?? 0
+    const stopping = modes.has('draining')
+    const { next, giveUp } = decideAfterCrash({
+      crashes: task?.crashes ?? 0,
+      restarts,
+      agent: session.agent,
+      how,
+      stopping,
+      nowMs: clock.wallMs(),
+    })
+    lose(id, { reason: stopping ? 'shutdown' : reason, ...exit, detail: how }, next, (grant) => {
+      if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
+    })
+    if (giveUp) events.publish('hub.agent.crashed.v1', `agent:${session.agent}`, { task: session.task, how })
   }
 
   const losses: Losses = {
@@ -71,25 +95,10 @@ export function createLosses(parts: {
       const detail = `${error.code}: ${error.message}`
       lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail }, next)
     },
-    ended(id, exit) {
-      const session = tasks.session(id)
-      if (session === undefined || !isLive(id)) return
-      const task = tasks.task(session.task)
-      const restarts = registry.find(session.agent)?.card.restarts ?? 0
-      const how = exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`
-      const stopping = modes.has('draining')
-      const { next, giveUp } = decideAfterCrash({
-        crashes: task?.crashes ?? 0,
-        restarts,
-        agent: session.agent,
-        how,
-        stopping,
-        nowMs: clock.wallMs(),
-      })
-      lose(id, { reason: stopping ? 'shutdown' : 'crashed', ...exit, detail: how }, next, (grant) => {
-        if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
-      })
-      if (giveUp) events.publish('hub.agent.crashed.v1', `agent:${session.agent}`, { task: session.task, how })
+    ended: (id, exit) => fell(id, 'crashed', exit, exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`),
+    unhealthy(id, detail) {
+      log.warn({ session: id, detail }, 'a session shows no life and is recycled')
+      fell(id, 'unhealthy', { exitCode: null, oomKilled: false }, detail)
     },
     interrupted(id, detail) {
       const session = tasks.session(id)

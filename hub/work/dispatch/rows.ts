@@ -113,6 +113,7 @@ export interface TaskRows {
   /** Newest first; `before` is the id of the last one seen. */
   tasks(query: { limit: number; before?: string; state?: string; parent?: string }): TaskRow[]
   children(parent: string): TaskRow[]
+  hasUnfinishedChildren(parent: string): boolean
   /** The root above a task and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
   /** A back-off that seems longer than any is of a wall clock that was stepped back since, and holds nothing up (T71). */
@@ -137,6 +138,7 @@ export function createTaskRows(store: Store): TaskRows {
   const [peersAll, peerById] = [store.prepare(peers), store.prepare(`${peers} and id = ?`)]
   const peersOf = store.prepare(`${peers} and agent = ?`)
   const parentOf = store.prepare('select parent_session from task where id = ?').pluck()
+  const openChild = store.prepare(`select 1 from task where parent = ? and state in ('queued', 'running') limit 1`)
   const standing = store.prepare('select state, generation from session where id = ?')
   const all = (sql: string, ...values: unknown[]) => store.prepare(sql).all(...values)
   const one = <Row>(map: (raw: unknown) => Row, sql: string, ...values: unknown[]) => {
@@ -154,6 +156,7 @@ export function createTaskRows(store: Store): TaskRows {
         ...[before, state, parent].flatMap((value) => [value ?? null, value ?? null]),
         limit,
       ).map(taskRow),
+    hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
     children: (parent) => all('select * from task where parent = ? order by id', parent).map(taskRow),
     tree(task) {
       const root = store

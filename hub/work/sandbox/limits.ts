@@ -15,8 +15,8 @@ const ROWS = {
 
 const NAMES = Object.keys(ROWS) as (keyof SessionLimits)[]
 
-/** The engine refuses less; naming it here gives the error a name. */
-const MEMORY_BYTES_MIN = 6 * 1024 ** 2
+/** Below 24 MiB the shim does not get as far as its join (measured): it lives, hangs, and says nothing. */
+const MEMORY_BYTES_MIN = 32 * 1024 ** 2
 
 function refuse(key: string, value: unknown, ceiling: number, what: string): HubError {
   return new HubError('limit_exceeded', `limits.${key} is ${String(value)}: ${what} ${ceiling}`, {

@@ -120,3 +120,11 @@ export async function stay(): Promise<never> {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
   throw new Error('it was woken')
 }
+
+/** Its one thread never comes back: no poll, no renewal, no pong, and SIGTERM is not heard. */
+export function wedge(): never {
+  for (;;);
+}
+
+/** Does nothing, alive: it polls, renews and hears SIGTERM. */
+export const idle = (): Promise<never> => new Promise(() => setInterval(() => undefined, 1000))

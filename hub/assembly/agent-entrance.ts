@@ -1,0 +1,107 @@
+/** Builds the agents' entrance: one socket for each session, requests and frames over the same operations. */
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import { createAgentFrames } from '../edge/agent-frames.ts'
+import { createHello } from '../edge/agent-hello.ts'
+import { createAgentAuth } from '../edge/agent-requests.ts'
+import { createAgentRoutes } from '../edge/agent-routes.ts'
+import { createAgentSockets } from '../edge/agent-socket.ts'
+import { createFrameHooks } from '../edge/frame-hooks.ts'
+import { createSend, type Send } from '../edge/routes/messages.ts'
+import { hubPrincipal } from '../guard/principal.ts'
+import { type HealthSpans, pingMsOf, pollMsOf } from '../work/dispatch/vitals-rule.ts'
+import { createHooks, type Hook } from '../work/messages/hooks.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
+import type { Guard } from './guard.ts'
+import type { Work } from './work.ts'
+
+export function createAgentEntrance(
+  options: { instance: string; hooks: readonly Hook[]; artifactBytesMax: number; health: HealthSpans },
+  outer: { clock: Clock; random: Random; log: Log; guard: Guard; work: Work; secrets: Secrets },
+) {
+  const { instance, artifactBytesMax } = options
+  const { clock, log, guard, work, secrets } = outer
+  const { gate, tokens, nonces } = guard
+  const { tasks, registry, mailboxes, artifacts, quotas, vitals } = work
+
+  const hooks = createHooks(options.hooks, { clock, log })
+  const auth = createAgentAuth({ tasks, tokens, gate, clock, heard: (session) => vitals.heard(session) })
+  const say = createSend({
+    gate,
+    router: work.router,
+    targets: work.targets,
+    delegation: work.delegation,
+    outcomes: work.outcomes,
+  })
+  const send: Send = (caller, ...rest) => {
+    vitals.acted(caller.session.id)
+    return say(caller, ...rest)
+  }
+  const listens = (session: string) => vitals.heard(session, true)
+  /** What an agent can provoke is contained: its session ends and its task fails; the mode stays (safety.md section 7). */
+  function stopForSecurity(session: string, detail: string): void {
+    log.error({ session, detail }, 'a session is stopped for security')
+    const task = tasks.session(session)?.task
+    const call = {
+      principal: hubPrincipal('identity'),
+      operation: 'session.reap',
+      resource: `session:${session}`,
+    } as const
+    const end = { state: 'failed', error: { code: 'forbidden', detail } } as const
+    if (task !== undefined) gate.admitStop(call, (grant) => tasks.stop(grant, task, end, 'security'))
+  }
+  const routes = createAgentRoutes({
+    gate,
+    auth,
+    tokens,
+    nonces,
+    clock,
+    tasks,
+    registry,
+    mailboxes,
+    topics: work.topics,
+    artifacts,
+    secrets,
+    send,
+    hooks,
+    instance,
+    artifactBytesMax,
+    pollMs: pollMsOf(options.health),
+    listens,
+    onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
+  })
+  const takeQuota = (session: string, agent = tasks.session(session)?.agent ?? '') => quotas.take(session, agent)
+  const frames = createAgentFrames({
+    gate,
+    hello: createHello({ gate, tokens, tasks }),
+    send,
+    hooks: hooks && createFrameHooks(hooks),
+    mailboxes,
+    takeQuota(session, agent) {
+      vitals.heard(session)
+      takeQuota(session, agent)
+    },
+    pingMs: pingMsOf(options.health),
+    heard: listens,
+    clock,
+    random: outer.random,
+    log,
+    refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
+    onStrikes: (session) => stopForSecurity(session, 'three broken frames on its session'),
+  })
+  const agents = createAgentSockets(
+    {},
+    {
+      auth,
+      routes,
+      sockets: work.sockets,
+      takeQuota,
+      frames,
+      monotonicMs: clock.monotonicMs,
+      log,
+    },
+  )
+
+  return { agents, frames }
+}

@@ -1,0 +1,150 @@
+/** Sessions that hang, never join, or do nothing, while their containers run on (S1-49). */
+import { describe, expect, test } from 'vitest'
+import { createHarness, forever, type Harness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
+import { openRawSession } from '../support/raw-session.ts'
+
+const sessions = async (h: Harness) =>
+  (await h.operator('GET', '/v1/sessions')).body.sessions as { state: string; stalledSinceMs: number | null }[]
+const exits = (h: Harness, task: string) => h.sessionsOf(task).map(({ exitReason }) => exitReason)
+
+/** Asks for mail once and then hangs: its connection stays, its loop does not turn. */
+const wedge = async (agent: TestAgent) => {
+  await agent.join()
+  void agent.receive().catch(() => undefined)
+  return forever(agent)
+}
+
+describe('S1-49: a session that shows no life', () => {
+  test('`wedge`: recycled as unhealthy after the third failure, its task by the ladder, its agent unhealthy at the end', async () => {
+    await using h = await createHarness({ agents: { wedge: { script: wedge, card: { restarts: 1 } } } })
+    const id = await h.submit('wedge')
+    await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
+    await h.clock.advance(90_000)
+    expect(h.task(id).state).toBe('running')
+    await h.until(() => exits(h, id)[0] !== null, 'the end of the first', 1000)
+    await h.until(() => h.task(id).state === 'failed', 'the end of the second', 1000)
+    expect(exits(h, id)).toEqual(['unhealthy', 'unhealthy'])
+    expect(h.task(id)).toMatchObject({ attempts: 2, error: { code: 'agent_unhealthy' } })
+    expect(h.sessionsOf(id)[0]?.detail).toContain('no sign of life for')
+    expect(h.hub.work.registry.find('wedge')?.state).toBe('unhealthy')
+    expect(h.events('hub.agent.crashed.v1')).toHaveLength(1)
+    const observed = h.audit().filter(({ action, effect }) => action === 'session.observed' && effect !== '')
+    expect(observed.filter(({ effect }) => effect.startsWith('unhealthy: no sign of life'))).toHaveLength(2)
+    await h.quiet()
+  })
+
+  test('one that asks for its mail lives for as long as it likes', async () => {
+    const patient = worker(async (agent) => {
+      for (let polls = 0; polls < 12; polls += 1) await agent.receive()
+      return 'done'
+    })
+    await using h = await createHarness({ agents: { patient: { script: patient } } })
+    const id = await h.submit('patient')
+    await h.until(() => h.task(id).state === 'succeeded', 'its result', 500)
+    expect(h.sessionsOf(id)).toHaveLength(1)
+  })
+
+  test('a quiet fast line lives by its pongs alone; one whose loop stands still does not', async () => {
+    await using h = await createHarness({
+      agents: { fast: { script: puppet, card: { restarts: 0 } } },
+    })
+    const [agent] = await h.bring('fast')
+    const line = await h.pumped(openRawSession(agent))
+    for (let minutes = 0; minutes < 3; minutes += 0.25) {
+      await h.clock.advance(15_000)
+      // Its pong is of real time.
+      await new Promise((resolve) => setTimeout(resolve, 15))
+    }
+    const task = agent.joined?.task.task ?? ''
+    expect(h.task(task).state).toBe('running')
+    line.ws.pause()
+    await h.until(() => h.task(task).state === 'failed', 'it is found', 1000)
+    expect(exits(h, task)).toEqual(['unhealthy'])
+    line.ws.terminate()
+    await h.quiet()
+  })
+
+  test('who never joins is recycled when the join window is over, not at its time to live', async () => {
+    let starts = 0
+    await using h = await createHarness({
+      agents: {
+        mute: {
+          script: async (agent) => {
+            starts += 1
+            if (starts === 1) return forever(agent)
+            await agent.join()
+            return agent.result('at last')
+          },
+        },
+      },
+    })
+    const id = await h.submit('mute')
+    await h.until(() => starts === 1)
+    await h.clock.advance(28_000)
+    expect(h.sessionsOf(id)[0]?.state).toBe('starting')
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 2, crashes: 1 })
+    expect(h.sessionsOf(id)[0]).toMatchObject({ exitReason: 'unhealthy' })
+    expect(h.sessionsOf(id)[0]?.detail).toContain('did not join within 30 s')
+  })
+
+  test('a hub that was held up blames nobody for what it did not hear', async () => {
+    await using h = await createHarness({ agents: { wedge: { script: wedge } } })
+    const id = await h.submit('wedge')
+    await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
+    // As a stopped process finds the clocks when it goes on: monotonic time has passed, no loop has turned.
+    h.clock.jump(3_000_000)
+    await h.clock.advance(60_000)
+    expect(exits(h, id)).toEqual([null])
+  })
+})
+
+describe('S1-49: a session that does nothing', () => {
+  const idle = async (agent: TestAgent) => {
+    await agent.join()
+    for (let polls = 0; !agent.ended.aborted; polls += 1) {
+      await agent.receive()
+      if (polls === 30) await agent.say({ kind: 'progress', body: { text: 'again' } })
+    }
+  }
+
+  test('is shown as stalled and warned of, and no more when it gets on', async () => {
+    await using h = await createHarness({ agents: { idle: { script: idle, card: { stallAfter: '5m' } } } })
+    const id = await h.submit('idle')
+    await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
+    const session = h.sessionsOf(id)[0]?.id
+    expect((await sessions(h))[0]?.stalledSinceMs).toBeNull()
+    await h.until(() => h.hub.work.vitals.stalledSinceMs(session ?? '') !== null, 'it stalls', 1000)
+    expect((await sessions(h))[0]?.stalledSinceMs).toBeGreaterThan(0)
+    expect(h.hub.guard.alerts.isOpen(`session_stalled:${session}`)).toBe(true)
+    expect(h.task(id).state).toBe('running')
+    await h.until(() => h.hub.work.vitals.stalledSinceMs(session ?? '') === null, 'it goes on', 1000)
+    expect(h.hub.guard.alerts.isOpen(`session_stalled:${session}`)).toBe(false)
+    await h.operator('POST', `/v1/tasks/${id}/cancel`)
+    await h.quiet()
+  })
+
+  test('is recycled when its card says so; one that waits for its child is not', async () => {
+    const card = { stallAfter: '2m', onStall: 'recycle', restarts: 0 }
+    await using h = await createHarness({
+      agents: {
+        idle: { script: idle, card },
+        lead: {
+          script: worker(async (agent) => (await agent.outcome(await agent.delegate({ agent: 'long' }))).value),
+          card: { ...card, may: { delegate: ['long'] } },
+        },
+        long: {
+          script: worker(async (agent) => {
+            for (let polls = 0; polls < 20; polls += 1) await agent.receive()
+            return 1
+          }),
+        },
+      },
+    })
+    const [stalled, waiting] = [await h.submit('idle'), await h.submit('lead')]
+    await h.until(() => h.task(stalled).state === 'failed', 'it is recycled', 500)
+    expect(exits(h, stalled)).toEqual(['unhealthy'])
+    await h.until(() => h.task(waiting).state === 'succeeded', 'the lead has its answer', 500)
+    await h.quiet()
+  })
+})
