@@ -1,143 +1,147 @@
 /**
- * Alerts: what is told, once per cause, and through which channels (safety.md section 7).
- * A1 raised when a finding appears, told again only when its level rises, resolved once when it is gone; open ones persist in the state.
- * A2 the alert file is written and synced before the state says "told": after a crash an alert may stand twice, never not at all.
- * A3 no channel delays a round: mail goes beside it, is tried again with growing pauses, and its failing is itself a finding.
+ * Alerts: the file, the outbox, and the channels of operator and contact (safety.md section 7).
+ * A1 `tell` writes: the alert file and the outbox are on disk before the state says "told", so after a crash an event may be told
+ * again, with the same id, and never not at all. A2 `turn` sends, and only after the state was committed: what a crash made the next
+ * round tell again still stands in the outbox, and is known by its id. A3 neither waits for a channel. A4 a full disk silences nothing
+ * but the file.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { createAlertFile } from './alert-file.ts'
+import type { AlertEvent } from './alert-plan.ts'
+import type { Post } from './channels/letter.ts'
+import type { OpenPost } from './channels/open.ts'
 import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
-import type { Channel } from './config-channels.ts'
-import type { Finding } from './findings.ts'
-import type { State } from './state.ts'
-import { instantText } from './wording.ts'
+import { type ChannelState, createDelivery, type Route } from './delivery.ts'
+import { failingFindings } from './failing.ts'
+import { type NoticeParcel, noticeLetter } from './notices/letter.ts'
+import type { Notice } from './notices/plan.ts'
+import { type AlertParcel, operatorLetter, packEvents, whenText } from './operator-letter.ts'
+import type { Outbox } from './outbox.ts'
+import { planLoudAt } from './quiet.ts'
 
-export interface AlertEvent {
-  /** `notice`: said once, never resolved. */
-  readonly event: 'raised' | 'louder' | 'resolved' | 'notice'
-  readonly finding: string
-  readonly level: number
-  readonly severity: 'warning' | 'critical'
-  readonly contact: boolean
-  readonly text: string
+export type AnyParcel = AlertParcel | NoticeParcel
+
+/** Number of the telling (state.ts) and the instant of the watchdog's line. */
+export interface Telling {
+  readonly told: number
+  readonly lineMs: number
 }
-
-/** Findings whose end the contact hears of, because they heard of the beginning. */
-const CONTACT_HEARS = new Set(['heartbeat_missed', 'unattended_stop', 'away'])
-
-/** What must be told, given the open alerts and the findings of now (A1). Pure. */
-export function planAlerts(open: State['alerts'], findings: readonly Finding[], lineMs: number) {
-  const events: AlertEvent[] = []
-  const alerts: Record<string, { level: number; sinceMs: number }> = {}
-  for (const { id, ...finding } of findings) {
-    const known = open[id]
-    if (known === undefined) events.push({ event: 'raised', finding: id, ...finding })
-    else if (finding.level > known.level) events.push({ event: 'louder', finding: id, ...finding })
-    alerts[id] = { level: finding.level, sinceMs: known?.sinceMs ?? lineMs }
-  }
-  for (const [id, known] of Object.entries(open)) {
-    if (alerts[id] !== undefined) continue
-    const text = `Resolved: ${id.replaceAll('_', ' ')}.`
-    const { level } = known
-    events.push({
-      event: 'resolved',
-      finding: id,
-      level,
-      severity: 'warning',
-      contact: CONTACT_HEARS.has(id),
-      text,
-    })
-  }
-  return { alerts, events }
-}
-
-export interface Letter {
-  readonly subject: string
-  readonly text: string
-}
-/** Delivers one letter; rejects when the channel did not take it. */
-export type SendLetter = (channel: Extract<Channel, { kind: 'email' }>, letter: Letter) => Promise<void>
 
 export interface Alerts {
-  /** Writes the file channel (throws if the disk refused it) and starts the other deliveries. */
-  tell(events: readonly AlertEvent[]): void
-  /** Channels that do not deliver, as findings of this process. */
-  failing(): readonly (readonly [string, string])[]
-  /** Resolves when nothing is under way; for tests and the exit. */
+  /** Writes events for the operator and notices for the contact. @throws if the alert file was not written; the rest was all the same. */
+  tell(events: readonly AlertEvent[], notices: readonly Notice[], telling: Telling): void
+  /** Starts what is due and gives up what is too old. Never waits, never throws. */
+  turn(lineMs: number): void
+  /** What alerting itself fails at, as [finding id, text]. */
+  own(): readonly (readonly [string, string])[]
+  readonly operator: readonly Route[]
+  readonly contact: readonly Route[]
+  states(): readonly ChannelState[]
+  /** Resolves when nothing is under way; for tests. */
   settled(): Promise<void>
 }
 
-const TRIES_MAX = 6
-const QUEUE_MAX = 100
-const FIRST_PAUSE_MS = 5_000
+export type AlertsConfig = Pick<Config, 'channels' | 'zone' | 'operator' | 'contact'>
 
-/** The channels of one home. */
+const ABSENCE = new Set<Notice['kind']>(['missed', 'reminder', 'stopped', 'checked_in', 'all_clear'])
+
 export function createAlerts(
-  options: { file: string; instance: string; config: Pick<Config, 'channels' | 'zone'> },
-  parts: { clock: Clock; send: SendLetter },
+  options: { file: string; instance: string; config: AlertsConfig },
+  parts: { clock: Clock; outbox: Outbox<AnyParcel>; openPost: OpenPost },
 ): Alerts {
-  const mails = options.config.channels.filter((channel) => channel.kind === 'email')
-  const refused = new Map<number, string>()
-  const underWay = new Set<Promise<void>>()
+  const { instance, config } = options
+  const { clock, outbox } = parts
+  const file = createAlertFile(options.file)
+  const operator = config.channels.flatMap((channel, index) =>
+    channel.kind === 'file' ? [] : [{ key: `operator/${index}/${channel.kind}`, post: parts.openPost(channel) }],
+  )
+  const contact = config.contact.channels.map((channel, index) => ({
+    key: `contact/${index}/${channel.kind}`,
+    post: parts.openPost(channel),
+  }))
+  const startedMs = clock.read().wallMs
 
-  function append(events: readonly AlertEvent[]): void {
-    const { wallMs } = parts.clock.read()
-    const when = instantText(wallMs, wallMs, options.config.zone).replace(/ \(.*/, '')
-    const lines = events.map((event) => JSON.stringify({ wallMs, when, instance: options.instance, ...event }))
-    const fd = openSync(options.file, 'a', 0o600)
-    try {
-      writeSync(fd, `${lines.join('\n')}\n`)
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
+  const delivery = createDelivery<AnyParcel>([...operator, ...contact], {
+    clock,
+    outbox,
+    render: (parcel) =>
+      parcel.kind === 'alerts'
+        ? operatorLetter(parcel, { instance, zone: config.operator.zone })
+        : noticeLetter(parcel, { instance, ...config }, clock.read().wallMs),
+    waits: (parcel, post: Post, wallMs) =>
+      post.loud &&
+      planLoudAt(wallMs, parcel.severity, parcel.kind === 'alerts' ? config.operator : config.contact) > wallMs,
+  })
+
+  function append(events: readonly AlertEvent[], notices: readonly Notice[], telling: Telling): void {
+    const { wallMs } = clock.read()
+    const when = whenText(wallMs, config.operator.zone)
+    const heads = [
+      ...events.map(({ id, ...event }) => ({ id, wallMs, when, instance, ...event })),
+      ...notices.map((notice) => ({
+        id: `${telling.told}-contact-${notice.step}`,
+        wallMs,
+        when,
+        instance,
+        event: 'contact',
+        finding: notice.kind,
+        to: config.contact.name,
+      })),
+    ]
+    if (heads.length > 0) file.append(heads)
+  }
+
+  function addEvents(events: readonly AlertEvent[], telling: Telling): void {
+    for (const { key: to } of operator) {
+      const known = new Set(
+        delivery
+          .waiting()
+          .flatMap((one) => (one.kind === 'alerts' && one.to === to ? one.events.map(({ id }) => id) : [])),
+      )
+      const fresh = events.filter(({ id }) => !known.has(id))
+      const base = { to, lineMs: telling.lineMs, wallMs: clock.read().wallMs }
+      for (const parcel of packEvents(fresh, base)) delivery.add(parcel)
     }
   }
 
-  async function deliver(index: number, letter: Letter): Promise<void> {
-    const channel = mails[index]
-    if (channel === undefined) return
-    for (let pauseMs = FIRST_PAUSE_MS, tries = 1; ; pauseMs *= 4, tries += 1) {
-      try {
-        await parts.send(channel, letter)
-        refused.delete(index)
-        return
-      } catch (error) {
-        refused.set(index, `${channel.kind} through ${channel.host}: ${(error as Error).message.slice(0, 200)}`)
-      }
-      if (tries === TRIES_MAX) return
-      await new Promise<void>((resolve) => void parts.clock.after(pauseMs, resolve))
+  function addNotice(notice: Notice, telling: Telling): void {
+    const id = `${telling.told}-contact-${notice.step}`
+    for (const { key: to } of contact) {
+      const waiting = delivery.waiting().filter((one) => one.kind === 'notice' && one.to === to)
+      if (waiting.some((one) => one.kind === 'notice' && one.id === id)) continue
+      // What still waits for the morning is overtaken by what is news now.
+      const overtaken = ABSENCE.has(notice.kind)
+        ? delivery.takeBack((one) => one.kind === 'notice' && one.to === to && ABSENCE.has(one.notice.kind))
+        : []
+      const unheard = overtaken.some((one) => one.kind === 'notice' && one.first)
+      if (notice.kind === 'all_clear' && unheard) continue
+      const first = unheard || notice.kind === 'missed'
+      const severity = notice.kind === 'critical' ? 'critical' : 'warning'
+      const { wallMs } = clock.read()
+      delivery.add({ kind: 'notice', id, to, severity, notice, first, lineMs: telling.lineMs, wallMs })
     }
-  }
-
-  function start(index: number, letter: Letter): void {
-    if (underWay.size >= QUEUE_MAX) {
-      refused.set(index, `more than ${QUEUE_MAX} messages are waiting`)
-      return
-    }
-    const job = deliver(index, letter).finally(() => underWay.delete(job))
-    underWay.add(job)
   }
 
   return {
-    tell(events) {
-      if (events.length === 0) return
+    operator,
+    contact,
+    tell(events, notices, telling) {
       try {
-        append(events)
+        append(events, notices, telling)
       } finally {
-        // A full disk must not also silence the mail.
-        const worst = events.some((event) => event.severity === 'critical') ? 'critical' : 'warning'
-        const names = [...new Set(events.map((event) => event.finding.replaceAll('_', ' ')))].join(', ')
-        const { wallMs } = parts.clock.read()
-        const lines = events.map((event) => `${event.event}: ${event.text}`)
-        const text = `${instantText(wallMs, wallMs, options.config.zone).replace(/ \(.*/, '')}\n\n${lines.join('\n\n')}\n\nInstance ${options.instance}\n`
-        for (const index of mails.keys())
-          start(index, { subject: `hub watchdog, ${worst}: ${names}`.slice(0, 200), text })
+        addEvents(events, telling)
+        for (const notice of notices) addNotice(notice, telling)
       }
     },
-    failing: () =>
-      refused.size === 0 ? [] : [['channel_failing', `Alerts do not arrive: ${[...refused.values()].join('; ')}`]],
-    async settled() {
-      await Promise.allSettled([...underWay])
-    },
+    turn: (lineMs) => delivery.turn(lineMs),
+    own: () =>
+      failingFindings(delivery.states(), {
+        outboxFault: outbox.fault(),
+        outboxDamage: outbox.damage !== null && clock.read().wallMs - startedMs < 3_600_000 ? outbox.damage : null,
+        contact: config.contact.name,
+        noticesWait: delivery.waiting().some((one) => one.kind === 'notice'),
+      }),
+    states: () => delivery.states(),
+    settled: () => delivery.settled(),
   }
 }

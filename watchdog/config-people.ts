@@ -1,10 +1,12 @@
 /** The two people of the configuration and their times: zone, quiet hours, and when a heartbeat is due. */
-import { isRow, onlyKeys, refuse, text, zoneOf } from './config-fields.ts'
+import { channelOf, type PersonChannel } from './config-channels.ts'
+import { isRow, onlyKeys, type Row, refuse, text, zoneOf } from './config-fields.ts'
 import type { PersonTimes, QuietHours } from './quiet.ts'
 
 /** `rolling`: `missedMs` after the last heartbeat. `daily`: the first of these local times at least 8 h after it, in the operator's zone. */
 export type Due = { readonly kind: 'rolling' } | { readonly kind: 'daily'; readonly minutes: readonly number[] }
 
+const CHANNELS_MAX = 8
 const TIMES_MAX = 6
 const QUIET_MINUTES_MAX = 12 * 60
 
@@ -22,15 +24,51 @@ function quietOf(value: unknown, key: string): QuietHours | null {
   return { fromMinute: from, toMinute: to }
 }
 
-/** `operator` or `contact`: `{zone, quiet}`. `zone` is the file's own, for who names none. @throws StartError */
-export function personOf(value: unknown, key: 'operator' | 'contact', zone: string): PersonTimes {
-  if (value === undefined) return { zone, quiet: null }
-  if (!isRow(value)) refuse(key, 'must be an object')
-  onlyKeys(value, ['zone', 'quiet'], `${key}.`)
-  return {
-    zone: value.zone === undefined ? zone : zoneOf(value, `${key}.`),
-    quiet: quietOf(value.quiet, `${key}.quiet`),
-  }
+export interface Operator extends PersonTimes {
+  /** As the contact knows the operator; '' = not named. */
+  readonly name: string
+  readonly phone: string
+}
+
+export interface Contact extends PersonTimes {
+  readonly name: string
+  readonly language: 'en' | 'de'
+  /** What may be done at the machine when nothing else helps, in the contact's language; '' = the usual sentence. */
+  readonly lastResort: string
+  /** Empty: nobody is told but the operator. */
+  readonly channels: readonly PersonChannel[]
+}
+
+const timesOf = (row: Row, key: string, zone: string): PersonTimes => ({
+  zone: row.zone === undefined ? zone : zoneOf(row, `${key}.`),
+  quiet: quietOf(row.quiet, `${key}.quiet`),
+})
+
+/** `operator`: `{name, phone, zone, quiet}`. `zone` is the file's own, for who names none. @throws StartError */
+export function operatorOf(value: unknown, zone: string): Operator {
+  if (value === undefined) return { zone, quiet: null, name: '', phone: '' }
+  if (!isRow(value)) refuse('operator', 'must be an object')
+  onlyKeys(value, ['name', 'phone', 'zone', 'quiet'], 'operator.')
+  return { ...timesOf(value, 'operator', zone), name: text(value, 'name', ''), phone: text(value, 'phone', '') }
+}
+
+/** `contact`: `{name, channels, language, lastResort, zone, quiet}`; whom to tell needs a name and a way. @throws StartError */
+export function contactOf(value: unknown, zone: string): Contact {
+  if (value === undefined) return { zone, quiet: null, name: '', language: 'en', lastResort: '', channels: [] }
+  if (!isRow(value)) refuse('contact', 'must be an object')
+  onlyKeys(value, ['name', 'channels', 'language', 'lastResort', 'zone', 'quiet'], 'contact.')
+  const name = text(value, 'name', '')
+  const rows = value.channels === undefined && name === '' ? [] : value.channels
+  if (!Array.isArray(rows) || rows.length > CHANNELS_MAX || (rows.length === 0) !== (name === ''))
+    refuse('contact.channels', `must list 1 to ${CHANNELS_MAX}, together with contact.name`)
+  const channels = rows.map((row, index) => {
+    const channel = channelOf(row, index, 'contact.channels')
+    if (channel.kind === 'file') refuse(`contact.channels[${index}].kind`, 'must reach a person; a file does not')
+    return channel
+  })
+  const language = value.language === undefined ? 'en' : value.language
+  if (language !== 'en' && language !== 'de') refuse('contact.language', 'must be en or de')
+  return { ...timesOf(value, 'contact', zone), name, language, lastResort: text(value, 'lastResort', ''), channels }
 }
 
 /** `heartbeat`: `{due}`, `rolling` or `daily at HH:MM[, HH:MM ...]`. @throws StartError */

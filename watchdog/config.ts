@@ -3,10 +3,9 @@
  * Every span has a floor and a ceiling in code, so that no configuration can switch the watch off (T96).
  */
 import { readFileSync } from 'node:fs'
-import { type Channel, channelOf } from './config-channels.ts'
+import { type Channel, channelOf, urlField } from './config-channels.ts'
 import { isRow, onlyKeys, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
-import { type Due, dueOf, personOf } from './config-people.ts'
-import type { PersonTimes } from './quiet.ts'
+import { type Contact, contactOf, type Due, dueOf, type Operator, operatorOf } from './config-people.ts'
 
 /** [default, least, most], milliseconds. */
 const HOUR = 3_600_000
@@ -44,11 +43,13 @@ export interface Config extends Spans {
   /** IANA zone of whoever names none of their own; '' = the machine's. */
   readonly zone: string
   readonly due: Due
-  readonly operator: PersonTimes
-  readonly contact: PersonTimes
+  readonly operator: Operator
+  readonly contact: Contact
   /** Longest `hub away --keep-working`; 0 = not at all. */
   readonly awayWorkMaxMs: number
   readonly channels: readonly Channel[]
+  /** Pinged after each round that was judged well; null = nobody outside would notice that the machine is gone. */
+  readonly outside: { readonly url: string; readonly local: boolean } | null
 }
 
 /** `away`: `{workMaxMs}`, with a ceiling of 72 h in code: nobody watches what works then. */
@@ -57,6 +58,13 @@ function workMaxOf(value: unknown): number {
   if (!isRow(value)) refuse('away', 'must be an object')
   onlyKeys(value, ['workMaxMs'], 'away.')
   return whole(value, 'workMaxMs', [0, 0, 72 * HOUR])
+}
+
+function outsideOf(value: unknown): Config['outside'] {
+  if (value === undefined) return null
+  if (!isRow(value)) refuse('outside', 'must be an object with a url')
+  onlyKeys(value, ['url', 'local'], 'outside.')
+  return urlField(value, 'outside.')
 }
 
 /** Reads one parsed configuration strictly. @throws StartError naming the key. */
@@ -73,6 +81,7 @@ export function parseConfig(value: unknown): Config {
     'operator',
     'contact',
     'away',
+    'outside',
   ]
   onlyKeys(value, [...own, ...Object.keys(SPANS)], '')
   const spans = Object.fromEntries(Object.entries(SPANS).map(([key, row]) => [key, whole(value, key, row)])) as Spans
@@ -97,10 +106,11 @@ export function parseConfig(value: unknown): Config {
     unattendedFrom: from,
     zone,
     due: dueOf(value.heartbeat),
-    operator: personOf(value.operator, 'operator', zone),
-    contact: personOf(value.contact, 'contact', zone),
+    operator: operatorOf(value.operator, zone),
+    contact: contactOf(value.contact, zone),
     awayWorkMaxMs: workMaxOf(value.away),
-    channels: channels.map(channelOf),
+    channels: channels.map((one, index) => channelOf(one, index)),
+    outside: outsideOf(value.outside),
   }
 }
 

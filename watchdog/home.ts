@@ -13,6 +13,7 @@ export function pathsOf(home: string) {
     run: path.join(own, 'run'),
     socket: path.join(own, 'run', 'watchdog.sock'),
     alerts: path.join(own, 'alerts.log'),
+    outbox: path.join(own, 'outbox'),
     evidence: path.join(own, 'evidence'),
     pid: path.join(own, 'watchdog.pid'),
     key: path.join(home, 'keys', 'watchdog.key'),

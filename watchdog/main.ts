@@ -7,7 +7,9 @@ import { flushCompileCache } from 'node:module'
 import path from 'node:path'
 import pino from 'pino'
 import { createActs } from './act.ts'
-import { createAlerts } from './alerts.ts'
+import { type AnyParcel, createAlerts } from './alerts.ts'
+import { createOpenPost } from './channels/open.ts'
+import { createOutward, resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { StartError } from './config-fields.ts'
@@ -15,8 +17,8 @@ import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
 import { createHubLine } from './lease.ts'
-import { createMailer } from './mail.ts'
 import { createObserve } from './observe.ts'
+import { openOutbox } from './outbox.ts'
 import { createWatch } from './round.ts'
 import { firstState, initState, openState, type State } from './state.ts'
 import { lostPresence } from './timeline.ts'
@@ -61,8 +63,11 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
   )
+  const outward = createOutward({ clock, resolve: resolveHost })
+  const openPost = createOpenPost({ clock, outward, env: process.env })
   const acts = createActs(config, { engine, hub })
-  const alerts = createAlerts({ file: paths.alerts, instance, config }, { clock, send: createMailer(process.env) })
+  const outbox = openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs)
+  const alerts = createAlerts({ file: paths.alerts, instance, config }, { clock, outbox, openPost })
   const watch = createWatch({ config, evidence: paths.evidence, first }, { clock, file, observe, acts, alerts, log })
 
   let ending = false

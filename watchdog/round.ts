@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Acts, Stopped } from './act.ts'
-import { type AlertEvent, type Alerts, planAlerts } from './alerts.ts'
+import type { Alerts } from './alerts.ts'
 import type { Clock } from './clock.ts'
 import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
@@ -17,6 +17,7 @@ import type { Observe } from './observe.ts'
 import { createOperatorWords, type OperatorWords } from './operator-words.ts'
 import type { Announced, State, StateFile } from './state.ts'
 import { type Seen, statusOf } from './status.ts'
+import { planTelling } from './telling.ts'
 import { elapsedBetween } from './timeline.ts'
 
 export interface Log {
@@ -96,22 +97,20 @@ export function createWatch(
     const leased = planLease(state, config)
     const stateOwn =
       stateFault === null ? [] : [['state_failing', `The watchdog cannot write its state: ${stateFault}`] as const]
-    const facts = await parts.observe(leased, [...stateOwn, ...parts.alerts.failing()])
+    const facts = await parts.observe(leased, [...stateOwn, ...parts.alerts.own()])
 
     const judged = judge(advanced(), memory, facts, config)
     memory = judged.memory
-    const told = planAlerts(judged.state.alerts, judged.findings, judged.state.lineMs)
-    const events: AlertEvent[] = [
-      ...told.events,
-      ...judged.notices.map(({ id, ...notice }) => ({ event: 'notice' as const, finding: id, ...notice })),
-    ]
-    for (const event of events) log.warn({ ...event }, 'alert')
+    const told = planTelling(judged, facts.heard, config)
+    for (const event of told.events) log.warn({ ...event }, 'alert')
+    for (const notice of told.notices) log.warn({ ...notice }, 'the contact is told')
     try {
-      parts.alerts.tell(events)
+      parts.alerts.tell(told.events, told.notices, judged.state)
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'the alert file could not be written')
     }
-    tryCommit({ ...judged.state, alerts: told.alerts })
+    tryCommit(told.state)
+    parts.alerts.turn(state.lineMs)
     if (judged.evidence !== null) keepEvidence(judged.evidence)
     const { heard } = facts
     hub =

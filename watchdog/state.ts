@@ -4,11 +4,12 @@
  * S2 a write goes to the slot that does not rule, is synced, and only then does its counter rule: a torn write costs that write alone.
  * S3 nothing is allocated after creation, so a full disk does not stop it. S4 a failed write is tried again in the same slot.
  */
-import { createHash } from 'node:crypto'
-import { closeSync, copyFileSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, copyFileSync, fsyncSync, openSync } from 'node:fs'
 import path from 'node:path'
 import type { Reading } from './clock.ts'
 import { StartError } from './config-fields.ts'
+import { NOTHING_TOLD, type NoticesTold } from './notices/plan.ts'
+import { decodeSlot, encodeSlot, readSlotBytes, writeSlotBytes } from './slot.ts'
 import { firstPresence, type Presence } from './timeline.ts'
 
 export interface Announced {
@@ -42,10 +43,14 @@ export interface State {
   readonly alerts: Readonly<Record<string, { readonly level: number; readonly sinceMs: number }>>
   /** To be told once with the next round. */
   readonly notices: readonly NoticeId[]
+  /** Rises with every round that told something: what is told twice after a crash has the same number, and is known by it. */
+  readonly told: number
+  /** What the backup contact was told of the present matter. */
+  readonly contactTold: NoticesTold
 }
 
 /** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
-const ADDED = { notices: [] } satisfies Partial<State>
+const ADDED = { notices: [], contactTold: NOTHING_TOLD } satisfies Partial<State>
 
 /** The state of a new home: begins with a strong heartbeat now. */
 export function firstState(mark: Reading, instance: string): State {
@@ -65,50 +70,20 @@ export function firstState(mark: Reading, instance: string): State {
     lost: false,
     ...ADDED,
     alerts: {},
+    told: Math.floor(mark.wallMs / 1000),
   }
 }
 
-export const SLOT_BYTES = 4096
-const MAGIC = Buffer.from('HWD1')
-const HEAD_BYTES = 48
+const MAGIC = 'HWD1'
 
-const digest = (counterAndLength: Buffer, payload: Buffer): Buffer =>
-  createHash('sha256').update(counterAndLength).update(payload).digest()
+const encode = (counter: number, state: State): Buffer => encodeSlot(MAGIC, counter, JSON.stringify(state))
 
-function encode(counter: number, state: State): Buffer {
-  const payload = Buffer.from(JSON.stringify(state), 'utf8')
-  if (payload.length > SLOT_BYTES - HEAD_BYTES)
-    throw new Error(`the state has ${payload.length} bytes, too many for a slot`)
-  const slot = Buffer.alloc(SLOT_BYTES)
-  MAGIC.copy(slot)
-  slot.writeBigUInt64BE(BigInt(counter), 4)
-  slot.writeUInt32BE(payload.length, 12)
-  payload.copy(slot, HEAD_BYTES)
-  digest(slot.subarray(4, 16), payload).copy(slot, 16)
-  return slot
-}
-
-function decode(slot: Buffer): { counter: number; state: State } | null {
-  if (slot.length !== SLOT_BYTES || !slot.subarray(0, 4).equals(MAGIC)) return null
-  const length = slot.readUInt32BE(12)
-  if (length > SLOT_BYTES - HEAD_BYTES) return null
-  const payload = slot.subarray(HEAD_BYTES, HEAD_BYTES + length)
-  if (!digest(slot.subarray(4, 16), payload).equals(slot.subarray(16, HEAD_BYTES))) return null
-  const written = JSON.parse(payload.toString('utf8')) as State
-  const state = { ...ADDED, ...written, presence: { ...firstPresence(), ...written.presence } }
-  return { counter: Number(slot.readBigUInt64BE(4)), state }
-}
-
-function readSlot(fd: number, index: number): ReturnType<typeof decode> {
-  const slot = Buffer.alloc(SLOT_BYTES)
-  const bytes = readSync(fd, slot, 0, SLOT_BYTES, index * SLOT_BYTES)
-  return decode(slot.subarray(0, bytes))
-}
-
-function writeSlot(fd: number, index: number, slot: Buffer): void {
-  const bytes = writeSync(fd, slot, 0, SLOT_BYTES, index * SLOT_BYTES)
-  if (bytes !== SLOT_BYTES) throw new Error('the state was not written whole')
-  fsyncSync(fd)
+function readSlot(fd: number, index: number): { counter: number; state: State } | null {
+  const found = decodeSlot(MAGIC, readSlotBytes(fd, index))
+  if (found === null) return null
+  const written = JSON.parse(found.text) as State
+  const presence = { ...firstPresence(), ...written.presence }
+  return { counter: found.counter, state: { ...ADDED, ...written, told: written.told ?? written.epoch, presence } }
 }
 
 /** Creates the file with its first state in both slots. @throws StartError if there is one already: a first start happens once. */
@@ -121,8 +96,8 @@ export function initState(file: string, first: State): void {
     throw new StartError(`${file} exists already: this home is initialised; start the watchdog without --init`)
   }
   try {
-    writeSlot(fd, 0, encode(1, first))
-    writeSlot(fd, 1, encode(2, first))
+    writeSlotBytes(fd, 0, encode(1, first))
+    writeSlotBytes(fd, 1, encode(2, first))
   } finally {
     closeSync(fd)
   }
@@ -170,7 +145,7 @@ export function openState(file: string, wallMs: number): StateFile {
     found: found?.state ?? null,
     quarantined,
     save(state) {
-      writeSlot(fd, next, encode(counter + 1, state))
+      writeSlotBytes(fd, next, encode(counter + 1, state))
       counter += 1
       next = 1 - next
     },

@@ -1,7 +1,8 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { firstState, initState, openState, SLOT_BYTES, type State } from '../../watchdog/state.ts'
+import { SLOT_BYTES } from '../../watchdog/slot.ts'
+import { firstState, initState, openState, type State } from '../../watchdog/state.ts'
 import { createSteerableClock, INSTANCE, makeHome } from '../support/watchdog-home.ts'
 
 const homes: { remove(): void }[] = []

@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
 import { createActs } from '../../watchdog/act.ts'
-import { createAlerts, type SendLetter } from '../../watchdog/alerts.ts'
+import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
+import type { Letter } from '../../watchdog/channels/letter.ts'
 import { loadConfig } from '../../watchdog/config.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import type { Confirmed, Heard, HubLine, Lease, Session } from '../../watchdog/lease.ts'
 import { createObserve } from '../../watchdog/observe.ts'
+import { openOutbox } from '../../watchdog/outbox.ts'
 import { createWatch } from '../../watchdog/round.ts'
 import { firstState, initState, openState } from '../../watchdog/state.ts'
 import {
@@ -27,7 +29,7 @@ afterEach(() => {
   for (const home of homes.splice(0)) home.remove()
 })
 
-function scene(config?: object, send: SendLetter = async () => {}) {
+function scene(config?: object, send: (letter: Letter) => Promise<void> = async () => {}) {
   const home = makeHome(config)
   homes.push(home)
   const paths = pathsOf(home.home)
@@ -65,7 +67,14 @@ function scene(config?: object, send: SendLetter = async () => {}) {
       { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance: INSTANCE },
       { clock, engine, hub: line },
     )
-    const alerts = createAlerts({ file: paths.alerts, instance: INSTANCE, config: settings }, { clock, send })
+    const alerts = createAlerts(
+      { file: paths.alerts, instance: INSTANCE, config: settings },
+      {
+        clock,
+        outbox: openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs),
+        openPost: ({ kind }) => ({ label: kind, kind, loud: false, deadlineMs: 5_000, deliver: send }),
+      },
+    )
     const log = { info() {}, warn() {} }
     const acts = createActs(settings, { engine, hub: line })
     return {
@@ -241,7 +250,7 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
       startGraceMs: 0,
       channels: [{ kind: 'file' }, { kind: 'email', host: 'mail.invalid', from: 'a@example.org', to: 'b@example.org' }],
     },
-    async (_channel, letter) => {
+    async (letter) => {
       if (refuse) throw new Error('refused')
       letters.push(letter.subject)
     },
@@ -249,7 +258,7 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   const { watch, file, alerts } = start()
   engine.down = true
   hub.up = false
-  for (let turn = 0; turn < 4; turn += 1) {
+  for (let turn = 0; turn < 6; turn += 1) {
     clock.move(30_000)
     await watch.round()
     await alerts.settled()
@@ -262,6 +271,7 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   engine.down = false
   hub.up = true
   for (let turn = 0; turn < 3; turn += 1) {
+    clock.move(300_000)
     await watch.round()
     await alerts.settled()
   }

@@ -1,0 +1,193 @@
+/** S1-34: each channel against a real receiver: taken, refused, redirected, hanging, flooding; and that no secret and no header leaks. */
+import { createHmac } from 'node:crypto'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import type { Letter } from '../../watchdog/channels/letter.ts'
+import { createOpenPost } from '../../watchdog/channels/open.ts'
+import { createOutward } from '../../watchdog/channels/outward.ts'
+import { createSystemClock } from '../../watchdog/clock.ts'
+import { channelOf, type PersonChannel } from '../../watchdog/config-channels.ts'
+import { httpSink, mailSink, makeLetter, silentSink } from '../support/alert-sinks.ts'
+
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0)) close()
+})
+const kept = <T extends { close(): void }>(sink: T): T => {
+  closers.push(() => sink.close())
+  return sink
+}
+const clock = createSystemClock()
+/** Deadlines that pass at once, for what must be cut off. */
+const hasty = { ...clock, after: (_ms: number, fn: () => void) => clock.after(300, fn) }
+
+function deliver(row: object, letter: Letter, env: Record<string, string> = {}, time = clock): Promise<void> {
+  const outward = createOutward({ clock: time, resolve: async () => [] })
+  return createOpenPost({ clock: time, outward, env })(channelOf(row, 0) as PersonChannel).deliver(letter)
+}
+
+test('the webhook carries the shape of Alertmanager 4 and a signature over time and body', async () => {
+  const sink = kept(await httpSink())
+  const row = { kind: 'webhook', url: `${sink.url}/in`, local: true, secretEnv: 'HOOK_SECRET' }
+  await deliver(row, makeLetter({ id: 'a1\r\nevil: 1' }), { HOOK_SECRET: 'between us' })
+  const [got] = sink.received
+  const { t, v1 } = /^t=(?<t>\d+),v1=(?<v1>[0-9a-f]{64})$/.exec(String(got?.headers['hub-signature']))?.groups ?? {}
+  expect(v1).toBe(createHmac('sha256', 'between us').update(`${t}.${got?.body}`).digest('hex'))
+  expect(Math.abs(Number(t) * 1000 - clock.read().wallMs)).toBeLessThan(10_000)
+  expect(got?.headers).toMatchObject({ 'content-type': 'application/json', 'hub-delivery': 'a1 evil: 1' })
+  expect(got?.headers.evil).toBeUndefined()
+  expect(JSON.parse(got?.body ?? '')).toMatchObject({
+    version: '4',
+    status: 'firing',
+    truncatedAlerts: 0,
+    alerts: [
+      {
+        status: 'firing',
+        labels: { alertname: 'hub_health', severity: 'warning' },
+        annotations: { description: 'The hub does not answer.' },
+        startsAt: '2026-01-05T09:00:00.000Z',
+        endsAt: '0001-01-01T00:00:00Z',
+        fingerprint: 'hub_health-3',
+      },
+    ],
+  })
+  await expect(deliver(row, makeLetter())).rejects.toThrow(/HOOK_SECRET is not set/)
+})
+
+test('T37, T98: what answers 500, redirects, hangs, floods or cuts the line has not taken the message, and the flood is not read', async () => {
+  const sink = kept(await httpSink())
+  const elsewhere = kept(await httpSink())
+  const row = { kind: 'push', url: `${sink.url}/topic`, local: true }
+  sink.status = 500
+  await expect(deliver(row, makeLetter())).rejects.toThrow(/answered 500/)
+  sink.answer = (response) => response.writeHead(307, { location: `${elsewhere.url}/topic` }).end()
+  await expect(deliver(row, makeLetter())).rejects.toThrow(/307; redirects are not followed/)
+  expect(elsewhere.received).toEqual([])
+  sink.answer = () => {}
+  await expect(deliver(row, makeLetter(), {}, hasty)).rejects.toThrow(/did not answer within/)
+  sink.answer = (response) => void response.socket?.destroy()
+  await expect(deliver(row, makeLetter())).rejects.toThrow()
+  let sent = 0
+  let cut = false
+  sink.answer = (response) => {
+    response.on('close', () => {
+      cut = true
+    })
+    const more = () => {
+      while (!cut && response.write(Buffer.alloc(65_536))) sent += 65_536
+      if (!cut) response.once('drain', more)
+    }
+    more()
+  }
+  await deliver(row, makeLetter())
+  for (let turn = 0; !cut && turn < 500; turn += 1) await new Promise((resolve) => setTimeout(resolve, 10))
+  expect(cut, 'the line is cut once the status is known').toBe(true)
+  expect(sent).toBeLessThan(64 * 1024 * 1024)
+  const silent = kept(await silentSink())
+  await expect(deliver({ ...row, url: `http://127.0.0.1:${silent.port}/t` }, makeLetter(), {}, hasty)).rejects.toThrow(
+    /did not answer within/,
+  )
+})
+
+test('T98: a resolver that hangs is cut off by the same deadline, and what it says later starts nothing', async () => {
+  const sink = kept(await httpSink())
+  let answer = (_addresses: string[]) => {}
+  const outward = createOutward({
+    clock: hasty,
+    resolve: () =>
+      new Promise((resolve) => {
+        answer = resolve
+      }),
+  })
+  const url = sink.url.replace('127.0.0.1', 'slow.example')
+  const call = { url, local: true, method: 'POST' as const, headers: {}, body: '', deadlineMs: 5000 }
+  await expect(outward(call)).rejects.toThrow(/did not answer within/)
+  answer(['127.0.0.1'])
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  expect(sink.received).toEqual([])
+})
+
+test('a push has title, priority and tags as ntfy reads them; a subject cannot add a header, and the token comes from its variable', async () => {
+  const sink = kept(await httpSink())
+  const row = { kind: 'push', url: `${sink.url}/topic`, local: true, tokenEnv: 'PUSH_TOKEN' }
+  await deliver(row, makeLetter({ subject: 'stop\r\nX-Evil: 1\u2028now', severity: 'critical' }), { PUSH_TOKEN: 'tk' })
+  await deliver(row, makeLetter({ subject: 'Gerät steht' }), { PUSH_TOKEN: 'tk' })
+  expect(sink.received[0]).toMatchObject({
+    url: '/topic',
+    body: 'The hub does not answer.',
+    headers: { title: 'stop X-Evil: 1 now', priority: '5', tags: 'rotating_light', authorization: 'Bearer tk' },
+  })
+  expect(sink.received[0]?.headers['x-evil']).toBeUndefined()
+  const coded = String(sink.received[1]?.headers.title)
+  expect(Buffer.from(coded.replace(/^=\?UTF-8\?B\?|\?=$/g, ''), 'base64').toString()).toBe('Gerät steht')
+})
+
+test('a command gets its words without a shell, the text on standard input, named variables only, and is killed with its children', async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'wd-cmd-'))
+  closers.push(() => rmSync(folder, { recursive: true, force: true }))
+  const program = (name: string, body: string) => {
+    const file = path.join(folder, name)
+    writeFileSync(file, `#!/bin/sh\n${body}\n`)
+    chmodSync(file, 0o755)
+    return file
+  }
+  const out = path.join(folder, 'out')
+  const take = program('take', `{ printf '%s|' "$@"; cat; echo; env; } > ${out}`)
+  const env = { PATH: process.env.PATH ?? '', MAIL_PASSWORD: 'secret', PHONE: '123' }
+  const argv = [take, '$(touch /tmp/x); `id`', '--to=a b']
+  await deliver({ kind: 'command', argv, passEnv: ['PHONE'] }, makeLetter({ subject: 'a\nb' }), env)
+  const said = readFileSync(out, 'utf8')
+  expect(said).toContain('$(touch /tmp/x); `id`|--to=a b|The hub does not answer.')
+  expect(said).toMatch(/^PHONE=123$/m)
+  expect(said).toMatch(/^HUB_ALERT_SUBJECT=a b$/m)
+  expect(said).not.toContain('secret')
+
+  const fails = program('fails', 'echo no line >&2; exit 3')
+  await expect(deliver({ kind: 'command', argv: [fails] }, makeLetter(), env)).rejects.toThrow(/ended with 3: no line/)
+  await expect(deliver({ kind: 'command', argv: ['/none/here'] }, makeLetter(), env)).rejects.toThrow(/not be started/)
+  const mark = path.join(folder, 'survived')
+  const hangs = program('hangs', `(sleep 1; touch ${mark}) & sleep 600`)
+  await expect(deliver({ kind: 'command', argv: [hangs] }, makeLetter(), env, hasty)).rejects.toThrow(/was killed/)
+  await new Promise((resolve) => setTimeout(resolve, 1200))
+  expect(existsSync(mark), 'its child died with it').toBe(false)
+})
+
+const mail = (port: number, over: object = {}) => ({
+  kind: 'email',
+  host: '127.0.0.1',
+  port,
+  from: 'hub@example.org',
+  to: 'o@example.org',
+  ...over,
+})
+
+test('a letter arrives through a real SMTP conversation, and its subject cannot add a header or a recipient', async () => {
+  const office = kept(await mailSink())
+  await deliver(
+    mail(office.port),
+    makeLetter({ subject: 'one\r\nBcc: evil@example.org', text: 'Safe mode since Mon.' }),
+  )
+  expect(office.recipients).toEqual(['o@example.org'])
+  expect(office.letters[0]).toContain('Subject: one Bcc: evil@example.org')
+  expect(office.letters[0]).not.toMatch(/^Bcc:/m)
+  expect(office.letters[0]).toContain('Safe mode since Mon.')
+  expect(office.letters[0]).toMatch(/^Message-ID: <a1@/m)
+})
+
+test('user and password come from the named variables; a wrong or missing one rejects', async () => {
+  const office = kept(await mailSink('me'))
+  const secured = mail(office.port, { userEnv: 'MAIL_USER', passwordEnv: 'MAIL_PASSWORD' })
+  await deliver(secured, makeLetter(), { MAIL_USER: 'me', MAIL_PASSWORD: 'secret' })
+  expect(office.letters).toHaveLength(1)
+  await expect(deliver(secured, makeLetter(), { MAIL_USER: 'me', MAIL_PASSWORD: 'no' })).rejects.toThrow()
+  await expect(deliver(secured, makeLetter())).rejects.toThrow(/MAIL_USER is not set/)
+  expect(office.letters).toHaveLength(1)
+})
+
+test('T98: a post office that is not there rejects, and one that hangs is cut off', async () => {
+  await expect(deliver(mail(1), makeLetter())).rejects.toThrow(/ECONNREFUSED/)
+  const silent = kept(await silentSink())
+  await expect(deliver(mail(silent.port), makeLetter(), {}, hasty)).rejects.toThrow()
+})

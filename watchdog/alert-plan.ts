@@ -1,0 +1,47 @@
+/**
+ * What must be told, given the open alerts and the findings of now (threats.md X5): raised once per cause, louder only when it grows
+ * worse, resolved once. Pure; the open ones and the number of the telling persist in the state, so a restart neither repeats nor forgets.
+ */
+import type { Finding } from './findings.ts'
+import type { State } from './state.ts'
+
+export interface AlertEvent {
+  /** The same for the same event told again after a crash: number of the telling, finding, event and level. */
+  readonly id: string
+  /** `notice`: said once, never resolved. */
+  readonly event: 'raised' | 'louder' | 'resolved' | 'notice'
+  readonly finding: string
+  readonly level: number
+  readonly severity: 'warning' | 'critical'
+  readonly text: string
+  /** How long the cause has been there. */
+  readonly forMs: number
+}
+
+export function planAlerts(
+  { alerts: open, told, lineMs }: Pick<State, 'alerts' | 'told' | 'lineMs'>,
+  findings: readonly Finding[],
+  notices: readonly Finding[] = [],
+): { alerts: State['alerts']; events: readonly AlertEvent[] } {
+  const events: AlertEvent[] = []
+  const add = (event: AlertEvent['event'], finding: Omit<AlertEvent, 'id' | 'event' | 'forMs'>, sinceMs: number) => {
+    const id = `${told}-${finding.finding}-${event}-${finding.level}`
+    events.push({ id, event, ...finding, forMs: Math.max(0, lineMs - sinceMs) })
+  }
+  const alerts: Record<string, { level: number; sinceMs: number }> = {}
+  for (const { id: finding, level, severity, text } of findings) {
+    const known = open[finding]
+    const sinceMs = known?.sinceMs ?? lineMs
+    if (known === undefined) add('raised', { finding, level, severity, text }, sinceMs)
+    else if (level > known.level) add('louder', { finding, level, severity, text }, sinceMs)
+    alerts[finding] = { level, sinceMs }
+  }
+  for (const [finding, { level, sinceMs }] of Object.entries(open)) {
+    if (alerts[finding] !== undefined) continue
+    const text = `Resolved: ${finding.replaceAll('_', ' ')}.`
+    add('resolved', { finding, level, severity: 'warning', text }, sinceMs)
+  }
+  for (const { id: finding, level, severity, text } of notices)
+    add('notice', { finding, level, severity, text }, lineMs)
+  return { alerts, events }
+}

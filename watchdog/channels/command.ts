@@ -1,0 +1,69 @@
+/**
+ * A program of the operator's own: argv without a shell, the text on its standard input, killed with all its children at the
+ * deadline. It gets the variables that are named for it and no others; subject, severity and id come as HUB_ALERT_*.
+ */
+import { spawn } from 'node:child_process'
+import type { Clock } from '../clock.ts'
+import type { CommandChannel } from '../config-channels.ts'
+import { headerText, type Post } from './letter.ts'
+
+const SAID_CHARS_MAX = 200
+
+export function createCommand(
+  channel: CommandChannel,
+  parts: { clock: Clock; env: Readonly<Record<string, string | undefined>> },
+): Post {
+  const [program = '', ...words] = channel.argv
+  const given = Object.fromEntries(
+    ['PATH', 'HOME', 'LANG', 'TZ', ...channel.passEnv].flatMap((name) => {
+      const value = parts.env[name]
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
+  return {
+    label: `command ${program}`,
+    kind: 'command',
+    loud: channel.loud,
+    deadlineMs: channel.timeoutMs,
+    deliver(letter) {
+      return new Promise<void>((resolve, reject) => {
+        const env = {
+          ...given,
+          HUB_ALERT_ID: letter.id,
+          HUB_ALERT_SEVERITY: letter.severity,
+          HUB_ALERT_SUBJECT: headerText(letter.subject),
+        }
+        const child = spawn(program, words, { env, cwd: '/', stdio: ['pipe', 'ignore', 'pipe'], detached: true })
+        const killAll = () => {
+          try {
+            if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+          } catch {
+            // It has ended in the meantime.
+          }
+        }
+        const cancel = parts.clock.after(channel.timeoutMs, () => {
+          killAll()
+          reject(new Error(`it did not end within ${channel.timeoutMs} ms and was killed`))
+        })
+        let said = ''
+        child.stderr.on('data', (part: Buffer) => {
+          if (said.length < SAID_CHARS_MAX) said += part.toString('utf8')
+        })
+        child.on('error', (error) => {
+          cancel()
+          reject(new Error(`it could not be started: ${error.message}`))
+        })
+        // A child of it may hold the pipe open for ever: its own end is what counts.
+        child.on('exit', (code, signal) => {
+          cancel()
+          killAll()
+          child.stderr.destroy()
+          if (code === 0) resolve()
+          else reject(new Error(`it ended with ${signal ?? code}: ${headerText(said).slice(0, SAID_CHARS_MAX)}`))
+        })
+        child.stdin.on('error', () => {})
+        child.stdin.end(letter.text)
+      })
+    },
+  }
+}

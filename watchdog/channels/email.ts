@@ -1,0 +1,53 @@
+/** E-mail through SMTP. nodemailer is loaded with the first letter, so an idle watchdog does not carry it. */
+import type { Clock } from '../clock.ts'
+import type { EmailChannel } from '../config-channels.ts'
+import { headerText, type Post, secretOf } from './letter.ts'
+
+const TIMEOUT_MS = 10_000
+const DEADLINE_MS = 20_000
+
+/** A sender that takes user and password from the named variables of `env`. */
+export function createEmail(
+  channel: EmailChannel,
+  parts: { clock: Clock; env: Readonly<Record<string, string | undefined>> },
+): Post {
+  return {
+    label: `email through ${channel.host}`,
+    kind: 'email',
+    loud: false,
+    deadlineMs: DEADLINE_MS,
+    async deliver(letter) {
+      const { createTransport } = await import('nodemailer')
+      const user = channel.userEnv === null ? null : secretOf(parts.env, channel.userEnv)
+      const pass = channel.passwordEnv === null ? '' : secretOf(parts.env, channel.passwordEnv)
+      const transport = createTransport({
+        host: channel.host,
+        port: channel.port,
+        secure: channel.secure,
+        connectionTimeout: TIMEOUT_MS,
+        greetingTimeout: TIMEOUT_MS,
+        socketTimeout: TIMEOUT_MS,
+        disableFileAccess: true,
+        disableUrlAccess: true,
+        ...(user === null ? {} : { auth: { user, pass } }),
+      })
+      // The time-outs above are of silence; a server that dribbles is cut off by the whole.
+      const whole = new AbortController()
+      const cancel = parts.clock.after(DEADLINE_MS, () => whole.abort())
+      try {
+        await transport.sendMail({
+          from: channel.from,
+          to: channel.to,
+          subject: headerText(letter.subject),
+          text: letter.text,
+          signal: whole.signal,
+          // The same for every try, so that a mailbox shows a repetition as one.
+          messageId: `<${headerText(letter.id).replaceAll(/[^\w.-]/g, '_')}@${letter.instance}.hub.invalid>`,
+        })
+      } finally {
+        cancel()
+        transport.close()
+      }
+    },
+  }
+}

@@ -1,0 +1,47 @@
+/** What every channel is handed, and what a channel is. */
+import type { AlertKind } from '../config-channels.ts'
+
+export interface LetterAlert {
+  readonly name: string
+  readonly status: 'firing' | 'resolved'
+  readonly severity: 'info' | 'warning' | 'critical'
+  readonly text: string
+  /** Wall instants. */
+  readonly startsAtMs: number
+  readonly endsAtMs: number | null
+  /** The same for all deliveries of one occurrence. */
+  readonly fingerprint: string
+}
+
+export interface Letter {
+  /** Delivery is at least once; by the id a receiver knows a repetition. */
+  readonly id: string
+  readonly instance: string
+  readonly severity: 'info' | 'warning' | 'critical'
+  readonly subject: string
+  readonly text: string
+  /** The same for programs. */
+  readonly alerts: readonly LetterAlert[]
+}
+
+export interface Post {
+  /** Names the channel to a person, without a secret: "email through mail.example.org". */
+  readonly label: string
+  readonly kind: AlertKind
+  /** Rings or wakes somebody: waits for the end of quiet hours where safety.md section 7 says so. */
+  readonly loud: boolean
+  /** The longest one try may take, milliseconds. */
+  readonly deadlineMs: number
+  /** Resolves once the other side took it; rejects with what a person can act on. Never asked for two letters at once. */
+  deliver(letter: Letter): Promise<void>
+}
+
+/** Control characters, line ends of Unicode too, out of everything that becomes a header. */
+export const headerText = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').trim()
+
+/** Secrets by the name of their variable. @throws if it is not set or is empty. */
+export function secretOf(env: Readonly<Record<string, string | undefined>>, name: string): string {
+  const value = env[name]
+  if (value === undefined || value === '') throw new Error(`the variable ${name} is not set`)
+  return value
+}

@@ -1,0 +1,93 @@
+/**
+ * One outgoing HTTP(S) request to a host that the configuration names (threats.md T37).
+ * O1 the name is resolved once, every address it has must be allowed, and the connection goes to the address that was judged.
+ * O2 no redirect is followed: what answers 3xx has not taken the message. O3 the status alone counts; the answer's body is never
+ * read, so its size does not matter, and a server that goes on talking is cut off. O4 a deadline on the whole of it.
+ */
+import { lookup } from 'node:dns/promises'
+import http from 'node:http'
+import https from 'node:https'
+import net from 'node:net'
+import type { Clock } from '../clock.ts'
+import { readTarget, refusal } from './address.ts'
+
+export interface Outgoing {
+  readonly url: string
+  readonly local: boolean
+  readonly method: 'GET' | 'POST'
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  readonly deadlineMs: number
+}
+/** Addresses of a host name, as the machine's resolver says. */
+export type Resolve = (host: string) => Promise<readonly string[]>
+/** Rejects unless the target answered 2xx in time. */
+export type Outward = (call: Outgoing) => Promise<void>
+
+/** Asks the machine's resolver, hosts file included. */
+export const resolveHost: Resolve = async (host) =>
+  (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
+
+const HEADER_BYTES_MAX = 16 * 1024
+
+async function pinned(url: URL, local: boolean, resolve: Resolve): Promise<string> {
+  const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
+  const addresses = net.isIP(host) === 0 ? await resolve(host) : [host]
+  for (const address of addresses) {
+    const problem = refusal(address, local)
+    if (problem !== null) throw new Error(`${url.host} ${problem}`)
+  }
+  const [first] = addresses
+  if (first === undefined) throw new Error(`${url.host} has no address`)
+  return first
+}
+
+function sendTo(address: string, url: URL, call: Outgoing, holder: { request?: http.ClientRequest }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const secure = url.protocol === 'https:'
+    const body = Buffer.from(call.body, 'utf8')
+    const name = net.isIP(url.hostname) === 0 && !url.hostname.startsWith('[') ? { servername: url.hostname } : {}
+    const request = (secure ? https : http).request({
+      host: address,
+      port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
+      method: call.method,
+      path: `${url.pathname}${url.search}`,
+      agent: false,
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headers: { ...call.headers, host: url.host, 'content-length': body.length, connection: 'close' },
+      ...(secure ? name : {}),
+    })
+    holder.request = request
+    request.on('error', reject)
+    request.on('response', (response) => {
+      response.on('error', () => {})
+      const status = response.statusCode ?? 0
+      request.destroy()
+      if (status >= 200 && status < 300) resolve()
+      else if (status >= 300 && status < 400) reject(new Error(`answered ${status}; redirects are not followed`))
+      else reject(new Error(`answered ${status}`))
+    })
+    request.end(body)
+  })
+}
+
+/** The way out of this process for channels and pings. */
+export function createOutward(parts: { clock: Clock; resolve: Resolve }): Outward {
+  return (call) =>
+    new Promise((resolve, reject) => {
+      const url = readTarget(call.url, call.local)
+      if (typeof url === 'string') return reject(new Error(`the URL ${url}`))
+      const holder: { request?: http.ClientRequest } = {}
+      let over = false
+      const cancel = parts.clock.after(call.deadlineMs, () => {
+        over = true
+        reject(new Error(`${url.host} did not answer within ${call.deadlineMs} ms`))
+        holder.request?.destroy()
+      })
+      // A resolver that hangs is cut off too: what it says afterwards starts nothing.
+      pinned(url, call.local, parts.resolve)
+        .then((address) => (over ? undefined : sendTo(address, url, call, holder)))
+        .then(resolve, reject)
+        .finally(cancel)
+    })
+}

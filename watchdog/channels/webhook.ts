@@ -1,0 +1,70 @@
+/**
+ * The webhook: Alertmanager's version 4 body, signed. The receiver checks `hub-signature: t=SECONDS,v1=HEX`, where HEX is
+ * HMAC-SHA256 with the shared secret over `SECONDS.BODY`, and refuses old seconds; `hub-delivery` names a repetition.
+ */
+import { createHmac } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import type { WebhookChannel } from '../config-channels.ts'
+import { headerText, type Letter, type Post, secretOf } from './letter.ts'
+import type { Outward } from './outward.ts'
+
+const DEADLINE_MS = 5_000
+/** Alertmanager writes this for an alert that has not ended. */
+const NOT_ENDED = '0001-01-01T00:00:00Z'
+
+const instant = (wallMs: number): string => new Date(wallMs).toISOString()
+
+/** The body of one letter. Pure. */
+export function webhookBody(letter: Letter, receiver: string): string {
+  const status = letter.alerts.some((one) => one.status === 'firing') ? 'firing' : 'resolved'
+  const labels = { instance: letter.instance, source: 'hub-watchdog' }
+  const alerts = letter.alerts.map((one) => ({
+    status: one.status,
+    labels: { ...labels, alertname: one.name, severity: one.severity },
+    annotations: { summary: one.name.replaceAll('_', ' '), description: one.text },
+    startsAt: instant(one.startsAtMs),
+    endsAt: one.endsAtMs === null ? NOT_ENDED : instant(one.endsAtMs),
+    generatorURL: '',
+    fingerprint: one.fingerprint,
+  }))
+  return JSON.stringify({
+    version: '4',
+    groupKey: `hub-watchdog:${letter.instance}`,
+    truncatedAlerts: 0,
+    status,
+    receiver,
+    groupLabels: {},
+    commonLabels: labels,
+    commonAnnotations: { summary: letter.subject },
+    externalURL: '',
+    alerts,
+  })
+}
+
+export const signatureOf = (secret: string, seconds: number, body: string): string =>
+  `t=${seconds},v1=${createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex')}`
+
+export function createWebhook(
+  channel: WebhookChannel,
+  parts: { clock: Clock; outward: Outward; env: Readonly<Record<string, string | undefined>> },
+): Post {
+  const { host } = new URL(channel.url)
+  return {
+    label: `webhook to ${host}`,
+    kind: 'webhook',
+    loud: channel.loud,
+    deadlineMs: DEADLINE_MS,
+    async deliver(letter) {
+      const body = webhookBody(letter, host)
+      const seconds = Math.floor(parts.clock.read().wallMs / 1000)
+      const headers = {
+        'content-type': 'application/json',
+        'user-agent': 'hub-watchdog',
+        'hub-delivery': headerText(letter.id),
+        'hub-signature': signatureOf(secretOf(parts.env, channel.secretEnv), seconds, body),
+      }
+      const { url, local } = channel
+      await parts.outward({ url, local, method: 'POST', headers, body, deadlineMs: DEADLINE_MS })
+    },
+  }
+}

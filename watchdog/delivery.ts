@@ -1,0 +1,202 @@
+/**
+ * Carries what stands in the outbox to its channels, each by itself (safety.md section 7, threats.md T98).
+ * V1 a channel has one letter under way and a deadline on it: one that hangs or fails delays no round, no stop and no other channel.
+ * V2 after a failure the channel rests, 5 s and four times as long each time up to 5 min; a success ends that. Letters go critical ones
+ * first, then in order; one that failed 5 times goes behind, so that what a receiver refuses for itself does not stand before all others.
+ * V3 nothing is taken out before the other side took it, so delivery is at least once; what is older than the limit is given up, loudly.
+ */
+import type { Letter, Post } from './channels/letter.ts'
+import type { Clock } from './clock.ts'
+import { type Kept, OUTBOX_SLOTS, type Outbox } from './outbox.ts'
+
+export interface Parcel {
+  /** Key of its channel. */
+  readonly to: string
+  readonly severity: 'warning' | 'critical'
+  /** Instants of its raising: the watchdog's own line, and the wall for people. */
+  readonly lineMs: number
+  readonly wallMs: number
+}
+
+export interface Route {
+  readonly key: string
+  readonly post: Post
+}
+
+export interface ChannelState {
+  readonly key: string
+  readonly label: string
+  readonly kind: string
+  readonly waiting: number
+  /** Failures in a row. */
+  readonly failures: number
+  readonly reason: string | null
+  /** Wall instant of the last letter that was taken since this start. */
+  readonly lastOkAtMs: number | null
+  readonly givenUp: number
+}
+
+export interface Delivery<T extends Parcel> {
+  /** Puts a parcel into the outbox; a channel that has its share of places full loses its oldest, warnings first, and says so. */
+  add(parcel: T): void
+  /** Takes back what waits for quiet hours to end and was never tried; returns what it took. */
+  takeBack(fits: (parcel: T) => boolean): readonly T[]
+  /** Gives up what is too old, then starts what is due. Never waits, never throws. */
+  turn(lineMs: number): void
+  states(): readonly ChannelState[]
+  /** What stands in the outbox. */
+  waiting(): readonly T[]
+  /** Resolves when nothing is under way; for tests. */
+  settled(): Promise<void>
+}
+
+const FIRST_REST_MS = 5_000
+const REST_MS_MAX = 300_000
+const TRIES_IN_FRONT = 5
+/** Timers and the boot clock round differently. */
+const SLACK_MS = 50
+const GIVE_UP_MS = { warning: 24 * 3_600_000, critical: 72 * 3_600_000 } as const
+
+interface Line {
+  readonly route: Route
+  job: Promise<void> | null
+  failures: number
+  restUntilBootMs: number
+  reason: string | null
+  lastOkAtMs: number | null
+  givenUp: number
+}
+
+/** The delivery over `routes`. `waits`: whether a parcel waits for the end of its reader's quiet hours. */
+export function createDelivery<T extends Parcel>(
+  routes: readonly Route[],
+  parts: {
+    clock: Clock
+    outbox: Outbox<T>
+    render: (parcel: T, post: Post) => Letter
+    waits: (parcel: T, post: Post, wallMs: number) => boolean
+  },
+): Delivery<T> {
+  const { clock, outbox } = parts
+  const tries = new Map<number, number>()
+  const lines = routes.map(
+    (route): Line => ({
+      route,
+      job: null,
+      failures: 0,
+      restUntilBootMs: Number.NEGATIVE_INFINITY,
+      reason: null,
+      lastOkAtMs: null,
+      givenUp: 0,
+    }),
+  )
+  const underWay = new Map<string, number>()
+  const share = Math.floor(OUTBOX_SLOTS / Math.max(1, routes.length))
+  const drop = (seq: number): void => {
+    outbox.remove(seq)
+    tries.delete(seq)
+  }
+  const rank = ({ seq, value }: Kept<T>) =>
+    ((tries.get(seq) ?? 0) < TRIES_IN_FRONT ? 0 : 2) + (value.severity === 'critical' ? 0 : 1)
+
+  function nextOf(line: Line): Kept<T> | undefined {
+    const { wallMs } = clock.read()
+    return outbox
+      .list()
+      .filter(({ value }) => value.to === line.route.key && !parts.waits(value, line.route.post, wallMs))
+      .sort((a, b) => rank(a) - rank(b) || a.seq - b.seq)[0]
+  }
+
+  /** The channel's own promise, or a rejection at its deadline: a channel that ignores its deadline is left behind (V1). */
+  function within(post: Post, letter: Letter): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const deadlineMs = post.deadlineMs + 1_000
+      const cancel = clock.after(deadlineMs, () => reject(new Error(`it took longer than ${deadlineMs} ms`)))
+      post.deliver(letter).then(resolve, reject).finally(cancel)
+    })
+  }
+
+  async function carry(line: Line, one: Kept<T>): Promise<void> {
+    try {
+      await within(line.route.post, parts.render(one.value, line.route.post))
+      drop(one.seq)
+      Object.assign(line, { failures: 0, reason: null, lastOkAtMs: clock.read().wallMs })
+    } catch (error) {
+      tries.set(one.seq, (tries.get(one.seq) ?? 0) + 1)
+      line.failures += 1
+      line.reason = (error as Error).message.slice(0, 200)
+      const restMs = Math.min(REST_MS_MAX, FIRST_REST_MS * 4 ** Math.min(line.failures - 1, 8))
+      line.restUntilBootMs = clock.read().bootMs + restMs
+      clock.after(restMs, () => start(line))
+    }
+  }
+
+  function start(line: Line): void {
+    if (line.job !== null) return
+    if (line.failures > 0 && clock.read().bootMs + SLACK_MS < line.restUntilBootMs) return
+    const one = nextOf(line)
+    if (one === undefined) return
+    underWay.set(line.route.key, one.seq)
+    line.job = carry(line, one).finally(() => {
+      line.job = null
+      underWay.delete(line.route.key)
+      start(line)
+    })
+  }
+
+  function giveUp(lineMs: number): void {
+    for (const { seq, value } of outbox.list()) {
+      const line = lines.find((each) => each.route.key === value.to)
+      if (line !== undefined && lineMs - value.lineMs <= GIVE_UP_MS[value.severity]) continue
+      drop(seq)
+      if (line !== undefined) line.givenUp += 1
+    }
+  }
+
+  function add(parcel: T): void {
+    const line = lines.find((each) => each.route.key === parcel.to)
+    if (line === undefined) return
+    const own = outbox.list().filter(({ value }) => value.to === parcel.to)
+    if (own.length >= share) {
+      const oldest = own.find(({ value }) => value.severity === 'warning') ?? own[0]
+      if (oldest !== undefined) drop(oldest.seq)
+      line.givenUp += 1
+    }
+    if (!outbox.put(parcel)) line.givenUp += 1
+  }
+
+  return {
+    add,
+    takeBack(fits) {
+      const { wallMs } = clock.read()
+      const taken = outbox.list().filter(({ seq, value }) => {
+        const line = lines.find((each) => each.route.key === value.to)
+        return line !== undefined && fits(value) && !tries.has(seq) && underWay.get(value.to) !== seq
+          ? parts.waits(value, line.route.post, wallMs)
+          : false
+      })
+      for (const { seq } of taken) drop(seq)
+      return taken.map(({ value }) => value)
+    },
+    waiting: () => outbox.list().map(({ value }) => value),
+    turn(lineMs) {
+      outbox.flush()
+      giveUp(lineMs)
+      for (const line of lines) start(line)
+    },
+    states: () =>
+      lines.map(({ route, failures, reason, lastOkAtMs, givenUp }) => ({
+        key: route.key,
+        label: route.post.label,
+        kind: route.post.kind,
+        waiting: outbox.list().filter(({ value }) => value.to === route.key).length,
+        failures,
+        reason,
+        lastOkAtMs,
+        givenUp,
+      })),
+    async settled() {
+      for (let job = lines.find((line) => line.job)?.job; job; job = lines.find((line) => line.job)?.job) await job
+    },
+  }
+}
