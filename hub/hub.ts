@@ -14,6 +14,7 @@ import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
 import { type Config, limitsOfCard } from './config.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
+import type { Ending } from './work/dispatch/shutdown.ts'
 import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
 import type { Engine } from './work/sandbox/engine.ts'
@@ -44,7 +45,7 @@ export interface HubOuter {
   /** The commit of the operator's rules, where they stand in a repository. */
   commitOf?: (path: string) => string | undefined
   /** Called when a shutdown has been answered and the process may go. */
-  onExit: (how: 'shutdown' | 'down' | 'restart') => void
+  onExit: (how: Ending) => void
 }
 
 export interface Hub {
@@ -164,6 +165,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     async start() {
       await work.registry.read()
       await work.recover()
+      if (guard.modes.has('emergency_stop') || guard.modes.has('unattended_stop')) work.holdTasks()
       work.ledger.write(guard.modes.current())
       const opened = await entrances.open()
       entrances.knock()

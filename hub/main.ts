@@ -60,7 +60,8 @@ function requireHome(home: string): void {
     throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
 }
 
-async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<void> {
+/** Runs the hub until it is told to end; answers how it ended. */
+async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
   requireHome(home)
   const config = readConfig(join(home, 'hub.yaml'))
   const clock = createSystemClock()
@@ -101,7 +102,11 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   log.info({ how }, 'the hub ends')
   await hub.stop()
   rmSync(pidFile, { force: true })
+  return how
 }
+
+/** Ends that a service manager must not undo at once: at the next boot, or by `hub up`, the hub answers reads and starts nothing. */
+const EXIT_CODES: Readonly<Record<string, number>> = { unattended_stop: 10, emergency_stop: 11 }
 
 /** Exit codes of protocol.md section 7: 1 fault, 2 usage or configuration, 4 unavailable. */
 const exitCodeOf = (error: HubError): number =>
@@ -119,6 +124,7 @@ try {
   // Before anything else, so that no process this one starts inherits them.
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
+  let exitCode = 0
   const { command, home, from } = readArguments(process.argv.slice(2))
   const clock = createSystemClock()
   if (command === 'init')
@@ -129,8 +135,8 @@ try {
     process.stdout.write(
       `${JSON.stringify(await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog }))}\n`,
     )
-  else await serve(home, secrets, isScrubbed)
-  process.exit(0)
+  else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
+  process.exit(exitCode)
 } catch (thrown) {
   const error = toHubError(thrown)
   process.stderr.write(`hub: ${error.code === 'internal' ? error.reason : error.message}\n`)

@@ -3,7 +3,7 @@
  * one delays no other. C2 a container counts as stopped only when the engine says it is gone. C3 twice is harmless.
  */
 import type { Container, Engine } from './engine.ts'
-import type { Confirmed, HubLine } from './lease.ts'
+import type { Confirmed, HubLine, StopOrder } from './lease.ts'
 
 const AT_ONCE = 16
 
@@ -16,7 +16,7 @@ export interface Stopped {
 export interface Acts {
   recycle(containers: readonly Container[]): Promise<readonly Confirmed[]>
   /** Stops every container of the instance: by the hub if it does it in time, else itself by label; says which (safety.md section 5). */
-  stopEverything(epoch: number, reason: string): Promise<Stopped>
+  stopEverything(epoch: number, order: StopOrder): Promise<Stopped>
 }
 
 /** `gone`, whatever the call that failed said, or why not. */
@@ -78,9 +78,9 @@ export function createActs(
 
   return {
     recycle,
-    async stopEverything(epoch, reason) {
+    async stopEverything(epoch, order) {
       const first = await listed()
-      const byHub = await hub.shutdown(epoch, reason, options.hubStopMs)
+      const byHub = await hub.shutdown(epoch, order, options.hubStopMs)
       const left = await listed()
       if (typeof left === 'string') {
         // The engine is silent: nothing is confirmed, and the answer must say so for every container known of.

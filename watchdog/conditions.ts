@@ -40,6 +40,13 @@ export const CONDITIONS = {
     endsBy: 'hub back, or its end and hub heartbeat',
     contactIsTold: true,
   },
+  emergency_stop: {
+    holds: ({ emergency }) => emergency !== null,
+    sticky: true,
+    endsBy: 'hub resume',
+    // The page they pressed, or the operator at the machine, says so at once.
+    contactIsTold: false,
+  },
 } as const satisfies Record<string, ConditionRow>
 export type ConditionName = keyof typeof CONDITIONS
 

@@ -28,7 +28,7 @@ const SPANS = {
   wakeGraceMs: [2 * HOUR, 0, 12 * HOUR],
   restartSilenceMs: [300_000, 0, 900_000],
   stopGraceMs: [5_000, 0, 30_000],
-  hubStopMs: [20_000, 50, 120_000],
+  hubStopMs: [30_000, 50, 120_000],
 } as const
 
 export type Spans = Readonly<Record<keyof typeof SPANS, number>>

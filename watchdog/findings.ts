@@ -18,7 +18,7 @@ export interface Finding {
 
 export interface Verdict {
   readonly container: Container
-  readonly fault: Fault | 'unattended_stop'
+  readonly fault: Fault | 'unattended_stop' | 'emergency_stop'
   /** Rounds in which it was already acted on. */
   readonly actedRounds: number
 }
@@ -34,18 +34,20 @@ const WORDS: Readonly<Record<Verdict['fault'], string>> = {
   deadline_unreadable: 'without a readable deadline',
   orphan: 'that belong to no live session',
   unattended_stop: 'left after the unattended stop',
+  emergency_stop: 'left after everything was stopped',
 }
 
 /** One finding for all containers of one fault. */
 function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[]): Finding[] {
-  // The unattended stop is told by itself; only what it left behind is news.
-  const own = verdicts.filter((one) => one.fault === fault && (fault !== 'unattended_stop' || one.actedRounds > 0))
+  // A stop is told by itself; only what it left behind is news.
+  const isStop = fault === 'unattended_stop' || fault === 'emergency_stop'
+  const own = verdicts.filter((one) => one.fault === fault && (!isStop || one.actedRounds > 0))
   if (own.length === 0) return []
   const stuck = own.filter((one) => one.actedRounds >= ACTED_ROUNDS_MAX)
   const names = own.slice(0, NAMED_MAX).map((one) => `${one.container.name} (${one.container.state})`)
   const more = own.length > NAMED_MAX ? ` and ${own.length - NAMED_MAX} more` : ''
   const base = `${own.length} containers ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
-  const id = fault === 'unattended_stop' ? 'unattended_remains' : fault
+  const id = isStop ? fault.replace('stop', 'remains') : fault
   if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', contact: false, text: base }]
   const ids = stuck.slice(0, NAMED_MAX).map((one) => one.container.id.slice(0, 12))
   const text = `${base} ${stuck.length} did not go away in ${ACTED_ROUNDS_MAX} rounds of removing. On the host run: docker rm -f ${ids.join(' ')}`

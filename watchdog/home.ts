@@ -21,6 +21,7 @@ export function pathsOf(home: string) {
     instance: path.join(home, 'instance'),
     hubSocket: path.join(home, 'run', 'watchdog.sock'),
     ledger: path.join(home, 'ledger.json'),
+    stopOrder: path.join(home, 'stop-order'),
   }
 }
 export type Paths = ReturnType<typeof pathsOf>

@@ -13,6 +13,7 @@ import type { Answer, Lease } from './lease.ts'
 import { noticeOf, presenceFindings } from './presence-findings.ts'
 import { planReminders } from './reminders.ts'
 import type { Announced, State } from './state.ts'
+import { emergencyFindings } from './stops.ts'
 import { elapsedBetween, type Gap, planDeadlines, planPresence } from './timeline.ts'
 import { judgeWitness } from './witness.ts'
 
@@ -71,6 +72,7 @@ export function planLease(state: State, config: Config): Lease {
     conditions,
     witnessSize: state.witness?.size ?? 0,
     awayInMs: p.away === null ? null : Math.max(0, p.away.untilMs - p.nowMs),
+    stopId: state.stopId,
   }
 }
 
@@ -99,6 +101,12 @@ function planThroughput(known: State['throughput'], answer: Answer | null, lineM
   return known?.dispatched === answer.dispatched ? known : { dispatched: answer.dispatched, sinceMs: lineMs }
 }
 
+/** While one of these holds nothing of ours may run. */
+function stoppedBy(state: State): 'emergency_stop' | 'unattended_stop' | null {
+  if (state.emergency !== null) return 'emergency_stop'
+  return state.presence.stoppedSinceMs === null ? null : 'unattended_stop'
+}
+
 function judgeContainers(state: State, memory: Memory, facts: Facts, config: Config): Verdict[] {
   if (facts.containers.kind === 'failed') return []
   const { heard, ledger, now } = facts
@@ -107,7 +115,7 @@ function judgeContainers(state: State, memory: Memory, facts: Facts, config: Con
     const seenForMs = state.lineMs - (memory.seen[container.id] ?? state.lineMs)
     const orphan = () =>
       sessions && judgeOrphan(container, sessions, { seenForMs, wallMs: now.wallMs }, config.orphanAgeMs)
-    const stopped = state.presence.stoppedSinceMs === null ? null : ('unattended_stop' as const)
+    const stopped = stoppedBy(state)
     const fault = stopped ?? judgeDeadline(container, now, config.ttlGraceMs) ?? orphan()
     return fault ? [{ container, fault, actedRounds: memory.acted[container.id] ?? 0 }] : []
   })
@@ -144,6 +152,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   const findings = [
     ...plainFindings(state, counted, facts, config),
     ...presenceFindings(state, facts.now, config),
+    ...emergencyFindings(state, config.zone),
     ...containerFindings(recycle),
   ]
   const notices = before.notices.map((id) => noticeOf(id, state, facts.now, config))

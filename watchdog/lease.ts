@@ -30,6 +30,8 @@ export interface Lease {
   readonly witnessSize: number
   /** What is left of a planned absence. */
   readonly awayInMs: number | null
+  /** Names the last stop of everything; a hub that does not know it yet holds its tasks. 0: there was none. */
+  readonly stopId: number
 }
 
 export interface Answer {
@@ -57,10 +59,17 @@ export interface Confirmed {
   readonly reason?: string
 }
 
+/** Who asked: only the first two leave a condition behind. `unattended`: this process itself, at the ceiling. */
+export type StopBy = 'contact' | 'emergency' | 'operator' | 'unattended'
+export interface StopOrder {
+  readonly by: StopBy
+  readonly reason: string
+}
+
 export interface HubLine {
   lease(lease: Lease): Promise<Heard>
   /** Asks the hub to stop everything and report; null if it did not within the deadline. */
-  shutdown(epoch: number, reason: string, deadlineMs: number): Promise<readonly Confirmed[] | null>
+  shutdown(epoch: number, order: StopOrder, deadlineMs: number): Promise<readonly Confirmed[] | null>
 }
 
 type Row = Readonly<Record<string, unknown>>
@@ -161,9 +170,9 @@ export function createHubLine(
         return { kind: 'silent', reason: (error as Error).message }
       }
     },
-    async shutdown(epoch, reason, deadlineMs) {
+    async shutdown(epoch, order, deadlineMs) {
       counter += 1
-      const body = { version: 1, instance: options.instance, epoch, counter, reason }
+      const body = { version: 1, instance: options.instance, epoch, counter, ...order }
       try {
         const { reply, proven } = await say('/v1/shutdown', 'hub-shutdown', body, deadlineMs)
         if (reply.status !== 200 || !proven) return null

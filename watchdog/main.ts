@@ -21,6 +21,7 @@ import { createObserve } from './observe.ts'
 import { openOutbox } from './outbox.ts'
 import { createWatch } from './round.ts'
 import { firstState, initState, openState, type State } from './state.ts'
+import { planStop, readStopOrder } from './stops.ts'
 import { lostPresence } from './timeline.ts'
 
 function readArguments(words: readonly string[], env: NodeJS.ProcessEnv): { home: string; init: boolean } {
@@ -52,7 +53,9 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const found = file.found ?? lost
   if (found.instance !== instance)
     throw new StartError(`${paths.state} belongs to instance ${found.instance}; restore the right one`)
-  const first: State = { ...found, epoch: found.epoch + 1 }
+  const order = readStopOrder(paths.stopOrder)
+  const woken: State = { ...found, epoch: found.epoch + 1 }
+  const first = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)
   privateFolder(paths.run)
 
   const log = pino({ base: { part: 'watchdog', instance } }, pino.destination({ fd: 2, sync: true }))

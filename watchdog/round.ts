@@ -13,10 +13,12 @@ import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
 import { privateFolder } from './home.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease, planWaking } from './judge.ts'
+import type { StopOrder } from './lease.ts'
 import type { Observe } from './observe.ts'
 import { createOperatorWords, type OperatorWords } from './operator-words.ts'
 import type { Announced, State, StateFile } from './state.ts'
 import { type Seen, statusOf } from './status.ts'
+import { planStop } from './stops.ts'
 import { planTelling } from './telling.ts'
 import { elapsedBetween } from './timeline.ts'
 
@@ -28,8 +30,12 @@ export interface Log {
 export interface Watch extends OperatorWords {
   /** One round: advance, lease, observe, judge, act. Never throws. True if the next should follow at once. */
   round(): Promise<boolean>
-  announce(kind: Announced['kind'], forMs: number): void
-  shutdown(reason: string): Promise<Stopped>
+  /** `by`: the stop is remembered with the announcement: by contact and emergency as a condition, by the operator so that tasks are held. */
+  announce(kind: Announced['kind'], forMs: number, by?: 'contact' | 'emergency' | 'operator'): void
+  /** Stops everything, by the hub or by label. By contact and emergency the condition is persisted first and outlives everything. */
+  shutdown(reason: string, by: 'contact' | 'emergency' | 'operator'): Promise<Stopped>
+  /** The operator ends what the contact or `--emergency` began; answers whether there was any, and which stop it was. */
+  resume(): { ended: boolean; stopId: number }
   /** The operator accepts the hub's present head; false if it is not the head last shown. */
   acceptHead(head: string): boolean
   status(): Readonly<Record<string, unknown>>
@@ -67,6 +73,10 @@ export function createWatch(
       stateFault = (error as Error).message
     }
   }
+  const announcing = (from: State, kind: Announced['kind'], forMs = Number.MAX_SAFE_INTEGER): State => ({
+    ...from,
+    announced: announcedNow(kind, from.lineMs, forMs, config),
+  })
   const roundAgeMs = () => (finished === null ? null : Math.max(0, clock.read().bootMs - finished.bootMs))
   function advanced(): State {
     const now = clock.read()
@@ -84,8 +94,8 @@ export function createWatch(
   }
 
   /** Only one stop runs at a time; who asks again gets the same answer. */
-  function stopEverything(reason: string): Promise<Stopped> {
-    stopping ??= parts.acts.stopEverything(state.epoch, reason).finally(() => {
+  function stopEverything(order: StopOrder): Promise<Stopped> {
+    stopping ??= parts.acts.stopEverything(state.epoch, order).finally(() => {
       stopping = null
     })
     return stopping
@@ -122,8 +132,8 @@ export function createWatch(
 
     if (state.presence.stoppedSinceMs !== null && state.presence.stopReport === null) {
       // The hub ends with it; its silence afterwards is no news.
-      tryCommit({ ...state, announced: announcedNow('shutdown', state.lineMs, Number.MAX_SAFE_INTEGER, config) })
-      const stopped = await stopEverything('unattended_stop')
+      tryCommit(planStop(announcing(state, 'shutdown'), 'unattended', ''))
+      const stopped = await stopEverything({ by: 'unattended', reason: 'unattended_stop' })
       log.warn({ ...stopped }, 'unattended stop')
       const failed = stopped.containers.filter((one) => one.outcome === 'failed').length
       const stopReport = { gone: stopped.containers.length - failed, failed }
@@ -153,17 +163,22 @@ export function createWatch(
       hubMode: () => (hub.answering ? hub.mode : null),
       log,
     }),
-    announce(kind, forMs) {
-      const before = advanced()
-      commit({ ...before, announced: announcedNow(kind, before.lineMs, forMs, config) })
+    announce(kind, forMs, by) {
+      const announced = announcing(advanced(), kind, forMs)
+      if (by === undefined) commit(announced)
+      // Stopping is never refused: not even when it cannot be written.
+      else tryCommit(planStop(announced, by, ''))
     },
-    async shutdown(reason) {
-      const before = advanced()
-      // Stopping is never refused: not even when the announcement cannot be written.
-      tryCommit({ ...before, announced: announcedNow('shutdown', before.lineMs, Number.MAX_SAFE_INTEGER, config) })
-      const stopped = await stopEverything(reason)
-      log.warn({ reason, ...stopped }, 'shutdown')
+    async shutdown(reason, by) {
+      tryCommit(planStop(announcing(advanced(), 'shutdown'), by, reason))
+      const stopped = await stopEverything({ by, reason })
+      log.warn({ by, reason, ...stopped }, 'shutdown')
       return stopped
+    },
+    resume() {
+      const before = advanced()
+      if (before.emergency !== null) commit({ ...before, emergency: null })
+      return { ended: before.emergency !== null, stopId: before.stopId }
     },
     acceptHead(head) {
       if (shown === null || shown.head !== head) return false

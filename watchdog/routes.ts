@@ -49,6 +49,13 @@ function strongIn(body: Body): Said {
   if (SOURCES[said.source] !== true) throw new BodyError(`a ${said.source} may only give a heartbeat`)
   return said
 }
+/** Who asks for the stop: one of these, the first where nothing is said. */
+function byField<By extends string>(body: Body, allowed: readonly [By, ...By[]]): By {
+  if (body.by === undefined) return allowed[0]
+  const by = allowed.find((one) => one === body.by)
+  if (by === undefined) throw new BodyError(`by must be one of ${allowed.join(', ')}`)
+  return by
+}
 
 /** Every route of the socket. */
 export const ROUTES: Readonly<Record<string, Route>> = {
@@ -81,21 +88,31 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     only(body, [])
     return { status: 200, body: watch.up() }
   },
-  'POST /v1/announce': (body, { watch }) => {
-    only(body, ['kind', 'forMs'])
+  'POST /v1/announce': (body, { watch, wake }) => {
+    only(body, ['kind', 'forMs', 'by'])
     const kind = KINDS.find((one) => one === body.kind)
     if (kind === undefined) throw new BodyError(`kind must be one of ${KINDS.join(', ')}`)
     const forMs = body.forMs
     if (!Number.isSafeInteger(forMs) || (forMs as number) < 0)
       throw new BodyError('forMs must be a whole number of milliseconds')
-    watch.announce(kind, forMs as number)
+    const by = body.by === undefined ? undefined : byField(body, ['operator', 'contact', 'emergency'] as const)
+    watch.announce(kind, forMs as number, by)
+    if (by !== undefined) wake()
     return { status: 200, body: { announced: kind } }
   },
   'POST /v1/shutdown': async (body, { watch, wake }) => {
-    only(body, ['reason'])
-    const stopped = await watch.shutdown(textField(body, 'reason', 'operator'))
+    only(body, ['reason', 'by'])
+    const by = byField(body, ['operator', 'contact', 'emergency'] as const)
+    const stopped = await watch.shutdown(textField(body, 'reason', 'operator'), by)
     wake()
     return { status: 200, body: stopped }
+  },
+  // Ends what the contact or `--emergency` began. A heartbeat does not.
+  'POST /v1/resume': (body, { watch, wake }) => {
+    only(body, [])
+    const answer = watch.resume()
+    wake()
+    return { status: 200, body: answer }
   },
   'POST /v1/accept-head': (body, { watch, wake }) => {
     only(body, ['head'])

@@ -22,6 +22,14 @@ export interface Announced {
 
 /** Said once, and never resolved. */
 export type NoticeId = 'operator_checked_in'
+/** Everything was stopped by somebody who may not start it again (stops.ts). */
+export interface Emergency {
+  readonly by: 'contact' | 'emergency'
+  /** At most 200 characters: the state has to fit its slot. */
+  readonly reason: string
+  /** On the watchdog's own line. */
+  readonly sinceMs: number
+}
 
 export interface State {
   readonly version: 1
@@ -39,6 +47,10 @@ export interface State {
   readonly mismatchSinceMs: number | null
   /** The state file was unreadable at a start; until the next strong heartbeat. */
   readonly lost: boolean
+  /** Everything was stopped by the contact or with `--emergency`; until the operator resumes. */
+  readonly emergency: Emergency | null
+  /** Names the last stop that this process was told of or made; 0: none yet. */
+  readonly stopId: number
   /** Open alerts by finding. */
   readonly alerts: Readonly<Record<string, { readonly level: number; readonly sinceMs: number }>>
   /** To be told once with the next round. */
@@ -50,7 +62,7 @@ export interface State {
 }
 
 /** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
-const ADDED = { notices: [], contactTold: NOTHING_TOLD } satisfies Partial<State>
+const ADDED = { notices: [], contactTold: NOTHING_TOLD, emergency: null, stopId: 0 } satisfies Partial<State>
 
 /** The state of a new home: begins with a strong heartbeat now. */
 export function firstState(mark: Reading, instance: string): State {

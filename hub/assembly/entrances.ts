@@ -1,5 +1,4 @@
 /** Builds the edge ring: every way in, over the same operations. */
-import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
@@ -17,11 +16,10 @@ import { backupHandlers } from '../edge/routes/backup.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
+import { stoppingHandlers } from '../edge/routes/stopping.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
-import { askWatchdog } from '../edge/watchdog-client.ts'
-import { createWatchdogDoor } from '../edge/watchdog-door.ts'
-import { createShutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
+import type { Ending } from '../work/dispatch/shutdown.ts'
 import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
@@ -29,6 +27,7 @@ import { createAgentEntrance } from './agent-entrance.ts'
 import { createBackup } from './backup.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
+import { createWatchdogSide } from './watchdog-side.ts'
 import type { Work } from './work.ts'
 
 export interface EntranceOptions {
@@ -50,22 +49,31 @@ export function createEntrances(
     guard: Guard
     work: Work
     secrets: Secrets
-    onExit: (how: StopRequest['exit']) => void
+    onExit: (how: Ending) => void
   },
 ) {
   const { home, instance, version, config } = options
   const { clock, log, engine, guard, work, secrets, onExit } = outer
   const { gate, store, modes, audit, checkpoints, events, lease, meta, policy } = guard
   const { tasks, registry, mailboxes, artifacts } = work
-  const watchdogSocket = join(home, 'watchdog', 'run', 'watchdog.sock')
 
-  const { launcher, reaper, tellFinish } = work
-  const shutdown = createShutdown(
-    { waitMs: config.shutdownTimeout },
-    { clock, log, modes, tasks, launcher, reaper, tellFinish, onExit },
+  const watchdog = createWatchdogSide(
+    { home, instance, watchdogKey: options.watchdogKey, shutdownMs: config.shutdownTimeout },
+    { clock, log, guard, work, onExit },
   )
+  const { shutdown } = watchdog
 
-  const health = createHealth({ instance, version, clock, modes, tasks, audit, lease, meta })
+  const health = createHealth({
+    instance,
+    version,
+    clock,
+    modes,
+    tasks,
+    audit,
+    lease,
+    meta,
+    stopping: shutdown.progress,
+  })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
   const serve = createServe({
     gate,
@@ -84,13 +92,11 @@ export function createEntrances(
       ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),
+      ...stoppingHandlers({ modes, shutdown }),
       ...operatorHandlers({
         health,
         modes,
-        acceptAtWatchdog: (head) => askWatchdog(watchdogSocket, '/v1/accept-head', { head }),
-        heartbeat: (note) =>
-          askWatchdog(watchdogSocket, '/v1/heartbeat', { source: 'cli', ...(note === undefined ? {} : { note }) }),
-        shutdown,
+        watchdog,
         doctor: createDoctor({
           home,
           clock,
@@ -126,44 +132,16 @@ export function createEntrances(
     gate,
     clock,
     zone: '',
-    heartbeat: (device) =>
-      askWatchdog(watchdogSocket, '/v1/heartbeat', { source: 'webhook', note: `device ${device}` }),
+    heartbeat: (device) => watchdog.heartbeat(`device ${device}`, 'webhook'),
   })
   const loopback = createLoopbackHttp(() => listeners.port(), { ...httpParts, reach: config.reach, rooms: [hook] })
-  const watchdog = createWatchdogDoor({
-    key: options.watchdogKey,
-    gate,
-    lease,
-    shutdown,
-    report: (sizeSeen) => {
-      const { size, head } = audit.head()
-      const buffer = audit.bufferState()
-      const states = tasks.countByState()
-      return {
-        instance,
-        mode: modes.current(),
-        conditions: modes.active().map((condition) => condition.name),
-        dispatched: Number(meta.get('dispatched_total') ?? 0),
-        queued: states.queued ?? 0,
-        heldSince: null,
-        auditSize: size,
-        auditHead: head,
-        bufferSize: buffer.size,
-        bufferHead: buffer.head,
-        checkpoints: checkpoints.since(sizeSeen),
-        sessions: work.ledger.list(),
-        announced: null,
-      }
-    },
-  })
 
-  const listeners = createListeners({ home, port: config.http.port }, { operator, loopback, watchdog })
+  const listeners = createListeners({ home, port: config.http.port }, { operator, loopback, watchdog: watchdog.door })
 
   return {
     agents,
     open: listeners.open,
-    /** Asks the watchdog for a lease now; without one it comes within its interval. */
-    knock: () => void askWatchdog(watchdogSocket, '/v1/look', {}).catch(() => undefined),
+    knock: watchdog.knock,
     async close() {
       agents.closeAll()
       await listeners.close()

@@ -19,6 +19,7 @@ import { createTokens } from '../guard/identity/tokens.ts'
 import { createModes } from '../guard/modes.ts'
 import { createApprovals } from '../guard/operator/approvals.ts'
 import { createLease } from '../guard/operator/lease.ts'
+import { makeStopOrder, readStopOrder } from '../guard/operator/stop-order.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
 import { principalText } from '../guard/principal.ts'
@@ -45,6 +46,7 @@ export function createGuard(
   const { home, instance, keys } = options
   const { clock, random, log, commitOf } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
+  makeStopOrder(home)
   const store = openStore(join(home, 'hub.db'))
   const backup = () => void store.prepare('vacuum into ?').run(join(home, `hub.db.before-${clock.wallMs()}`))
   const applied = migrate(store, shippedMigrations(), clock.wallMs(), backup)
@@ -63,6 +65,8 @@ export function createGuard(
       events.publish('hub.mode.changed.v1', 'hub', { mode, conditions: names })
     },
   })
+  const order = readStopOrder(home)
+  if (order !== undefined) modes.raise('emergency_stop', order)
   const alertRows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
   const alerts = createAlerts({
     rows: alertRows,

@@ -18,6 +18,7 @@ import { join } from 'node:path'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
+import { makeStopOrder } from '../guard/operator/stop-order.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 
 export interface InitReport {
@@ -74,6 +75,7 @@ export function initHome(
   }
   put('instance', `${newUuid(random, options.nowMs)}\n`)
   put('hub.yaml', CONFIG_TEXT)
+  makeStopOrder(home)
   if (!existsSync(join(home, 'policy', 'data.json'))) {
     copyFileSync(join(checkout, 'policies', 'data.json'), join(home, 'policy', 'data.json'))
     chmodSync(join(home, 'policy', 'data.json'), 0o600)

@@ -10,6 +10,7 @@ import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import { taskMachine } from '../protocol/task.ts'
 import { createArtifacts } from '../work/artifacts.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
+import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createTasks } from '../work/dispatch/tasks.ts'
@@ -199,6 +200,7 @@ export function createWork(
     onDue(listener: () => void) {
       onDue = listener
     },
+    holdTasks: () => holdTasks({ gate, tasks, log }),
     recover: () =>
       recover(instance, {
         clock,

@@ -5,10 +5,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Gate } from '../guard/gate.ts'
-import type { StopGrant } from '../guard/grant.ts'
+import type { Grant, StopGrant } from '../guard/grant.ts'
 import { type Lease, macOf } from '../guard/operator/lease.ts'
 import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
+import type { StopRequest } from '../work/dispatch/shutdown.ts'
 import { readBody, requireContentType, sendProblem } from './http-answers.ts'
 
 const BYTES_MAX = 65_536
@@ -28,11 +29,13 @@ export interface WatchdogDoorParts {
   lease: Lease
   /** What a lease is answered with, apart from its echo. */
   report: (sizeSeen: number) => Record<string, unknown>
-  shutdown: (grant: StopGrant, request: { drain: boolean; reason: string; exit: 'shutdown' }) => Promise<unknown>
+  shutdown: (grant: StopGrant, request: StopRequest) => Promise<unknown>
+  /** Holds every unfinished task. */
+  holdAll: (grant: Grant) => number
 }
 
 export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
-  const { key, gate, lease, report, shutdown } = parts
+  const { key, gate, lease, report, shutdown, holdAll } = parts
   let lastDemand = ''
 
   const call = (operation: OperationName) => ({ principal: WATCHDOG, operation, resource: 'hub' })
@@ -46,9 +49,15 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
   function takeLease(body: Buffer, mac: string, response: ServerResponse): void {
     const word = lease.accept(body, mac)
     const demand = JSON.stringify([word.demand, word.conditions])
-    if (demand !== lastDemand) {
+    const stop = lease.unheldStop()
+    if (demand !== lastDemand || stop !== undefined) {
       try {
-        gate.admit({ ...call('lease.renew'), facts: { demand: word.demand } }, () => undefined)
+        gate.admit({ ...call('lease.renew'), facts: { demand: word.demand } }, (grant) => {
+          if (stop === undefined) return undefined
+          const held = holdAll(grant)
+          lease.stopHeld(stop)
+          return { auditEffect: `${held} tasks are held: everything was stopped` }
+        })
         lastDemand = demand
       } catch (thrown) {
         // A lease stands also while the store cannot record it: it only tells how strict to be.
@@ -60,13 +69,15 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
   }
 
   async function takeShutdown(body: Buffer, mac: string, response: ServerResponse): Promise<void> {
-    lease.acceptStop(body, mac)
+    const { by, reason } = lease.acceptStop(body, mac)
     const grant = gate.admitStop(call('hub.shutdown'), (proof) => proof)
-    answer(
-      response,
-      'hub-shutdown-answer-v1',
-      await shutdown(grant, { drain: false, reason: 'asked for by the watchdog', exit: 'shutdown' }),
-    )
+    const request = {
+      drain: false,
+      reason: `asked for by the watchdog: ${reason || by}`,
+      exit: 'shutdown',
+      by,
+    } as const
+    answer(response, 'hub-shutdown-answer-v1', await shutdown(grant, request))
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -66,6 +66,8 @@ const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
 const shutdownShape = z.strictObject({
   drain: z.boolean().default(false),
+  /** Leaves `emergency_stop` behind and waits for no result. */
+  emergency: z.boolean().default(false),
   reason: z.string().max(500).default(''),
   exit: z.enum(['shutdown', 'down', 'restart']).default('shutdown'),
 })

@@ -15,6 +15,7 @@ export type MetaKey =
   | 'lease_position'
   | 'dispatched_total'
   | 'token_keys'
+  | 'stop_held'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -48,10 +48,14 @@ async function doors(over: Partial<Watch> = {}) {
       heard.push('up')
       return { conditions: ['unattended_stop'] }
     },
-    announce: (kind, forMs) => void heard.push(`${kind} ${forMs}`),
-    async shutdown(reason) {
-      heard.push(`shutdown ${reason}`)
+    announce: (kind, forMs, by) => void heard.push(`${kind} ${forMs}${by === undefined ? '' : ` by ${by}`}`),
+    async shutdown(reason, by) {
+      heard.push(`shutdown ${reason} by ${by}`)
       return { path: 'hub', requested: 0, containers: [] }
+    },
+    resume() {
+      heard.push('resume')
+      return { ended: true, stopId: 5 }
     },
     acceptHead: (head) => head === 'good',
     status: () => ({ version: 1 }),
@@ -90,6 +94,7 @@ test('the routes of the socket are these and no others', () => {
     'POST /v1/up',
     'POST /v1/announce',
     'POST /v1/shutdown',
+    'POST /v1/resume',
     'POST /v1/accept-head',
     'POST /v1/look',
     'POST /v1/exit',
@@ -164,10 +169,22 @@ test('announce, shutdown, accept-head and exit do what they say', async () => {
   expect((await ask('POST', '/v1/accept-head', { head: 'good' })).status).toBe(200)
   expect((await ask('POST', '/v1/accept-head', { head: 'bad' })).status).toBe(400)
   expect((await ask('POST', '/v1/exit')).status).toBe(200)
-  expect(heard).toEqual(expect.arrayContaining(['restart 60000', 'shutdown r', 'exit']))
+  expect(heard).toEqual(expect.arrayContaining(['restart 60000', 'shutdown r by operator', 'exit']))
+})
+
+test('T97: a stop says by whom, an announced one too, and only resume ends what the contact began', async () => {
+  const { ask, heard } = await doors()
+  await ask('POST', '/v1/shutdown', { reason: 'r', by: 'contact' })
+  await ask('POST', '/v1/announce', { kind: 'shutdown', forMs: 1, by: 'emergency' })
+  expect(await ask('POST', '/v1/resume')).toEqual({ status: 200, body: { ended: true, stopId: 5 } })
+  expect(heard).toEqual(['shutdown r by contact', 'wake', 'shutdown 1 by emergency', 'wake', 'resume', 'wake'])
 })
 
 test.each([
+  ['POST', '/v1/shutdown', { by: 'agent' }, /by must be one of operator, contact, emergency/],
+  ['POST', '/v1/shutdown', { by: 'unattended' }, /by must be one of/],
+  ['POST', '/v1/announce', { kind: 'shutdown', forMs: 1, by: 'toString' }, /by must be one of/],
+  ['POST', '/v1/resume', { by: 'contact' }, /by is not a known field/],
   ['POST', '/v1/heartbeat', { source: 'agent' }, /source must be one of/],
   ['POST', '/v1/heartbeat', { source: 'toString' }, /source must be one of/],
   ['POST', '/v1/heartbeat', { sorce: 'cli' }, /sorce is not a known field/],

@@ -19,6 +19,7 @@ const lease: Lease = {
   conditions: [],
   witnessSize: 0,
   awayInMs: null,
+  stopId: 0,
 }
 const closers: (() => void)[] = []
 afterEach(() => {
@@ -138,14 +139,14 @@ test('a shutdown is believed only with its MAC', async () => {
     ],
   })
   const { line, asked } = await hubThat(() => ({ body: said, ...(mac === undefined ? {} : { mac }) }))
-  expect(await line.shutdown(7, 'operator', 300)).toEqual([{ container: 'a', outcome: 'gone' }])
+  expect(await line.shutdown(7, { by: 'operator', reason: 'test' }, 300)).toEqual([{ container: 'a', outcome: 'gone' }])
   expect(asked[0]).toMatchObject({
     path: '/v1/shutdown',
     mac: macHex(KEY, 'hub-shutdown-v1', asked[0]?.text ?? ''),
-    body: { epoch: 7, counter: 1, reason: 'operator' },
+    body: { epoch: 7, counter: 1, reason: 'test', by: 'operator' },
   })
   mac = 'ff'
-  expect(await line.shutdown(7, 'operator', 300)).toBeNull()
+  expect(await line.shutdown(7, { by: 'operator', reason: 'test' }, 300)).toBeNull()
 })
 
 test('D14: a ledger counts only whole, with its MAC and of this instance', () => {

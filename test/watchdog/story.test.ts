@@ -51,8 +51,8 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
         ? { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions }) }
         : { kind: 'silent', reason: 'gone' }
     },
-    async shutdown(_epoch, reason) {
-      hub.told.push(reason)
+    async shutdown(_epoch, { by }) {
+      hub.told.push(by)
       return hub.up ? hub.stop() : null
     },
   }
@@ -140,7 +140,7 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
     ['raised unattended_stop 1', 50],
   ])
   expect(short()).toHaveLength(7)
-  expect(hub.told).toEqual(['unattended_stop'])
+  expect(hub.told).toEqual(['unattended'])
   expect(engine.present.size).toBe(0)
   const stray = makeContainer(clock.read())
   engine.present.set(stray.id, stray)
@@ -219,15 +219,15 @@ test('shutdown says by which path: the hub, the watchdog for what the hub left o
     engine.present.delete(a.id)
     return [{ container: a.name, outcome: 'gone' }]
   }
-  expect(await watch.shutdown('operator')).toEqual({
+  expect(await watch.shutdown('test', 'operator')).toEqual({
     path: 'hub',
     requested: 1,
     containers: [{ container: a.name, outcome: 'gone' }],
   })
-  expect(await watch.shutdown('operator'), 'idempotent').toMatchObject({ requested: 1 })
+  expect(await watch.shutdown('test', 'operator'), 'idempotent').toMatchObject({ requested: 1 })
   hub.stop = () => []
   const b = add()
-  expect(await watch.shutdown('operator'), 'the hub forgot one').toEqual({
+  expect(await watch.shutdown('test', 'operator'), 'the hub forgot one').toEqual({
     path: 'watchdog',
     requested: 1,
     containers: [{ container: b.name, outcome: 'gone' }],
@@ -235,7 +235,7 @@ test('shutdown says by which path: the hub, the watchdog for what the hub left o
   hub.up = false
   const [c, d] = [add(), add()]
   engine.stubborn.add(d.id)
-  const stopped = await watch.shutdown('operator')
+  const stopped = await watch.shutdown('test', 'operator')
   expect(stopped).toMatchObject({ path: 'watchdog', requested: 2 })
   expect(stopped.containers).toContainEqual({ container: c.name, outcome: 'gone' })
   expect(stopped.containers).toContainEqual({ container: d.name, outcome: 'failed', reason: 'it will not die' })
@@ -266,7 +266,7 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   expect(short()).toEqual(
     expect.arrayContaining(['raised hub_health 1', 'raised engine_unavailable 1', 'raised channel_failing 1']),
   )
-  expect(await watch.shutdown('operator')).toEqual({ path: 'watchdog', requested: 0, containers: [] })
+  expect(await watch.shutdown('test', 'operator')).toEqual({ path: 'watchdog', requested: 0, containers: [] })
   refuse = false
   engine.down = false
   hub.up = true
@@ -277,5 +277,67 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   }
   expect(short()).toEqual(expect.arrayContaining(['resolved hub_health 1', 'resolved channel_failing 1']))
   expect(letters[0]).toMatch(/^hub watchdog, warning: /)
+  file.close()
+})
+
+test('T97: what the contact or --emergency stopped is in every lease, over restarts and heartbeats, until the operator resumes', async () => {
+  const { clock, engine, hub, start, short } = scene()
+  const one = start()
+  await one.watch.round()
+  expect(hub.leases.at(-1)).toMatchObject({ conditions: [], stopId: 0 })
+  const gone = makeContainer(clock.read())
+  engine.present.set(gone.id, gone)
+  expect(await one.watch.shutdown('smoke', 'contact')).toMatchObject({ requested: 1 })
+  expect(hub.told).toEqual(['contact'])
+  // Killed right after its answer: the next one knows.
+  const two = start()
+  await two.watch.round()
+  const { stopId } = hub.leases.at(-1) ?? {}
+  expect(hub.leases.at(-1)).toMatchObject({
+    demand: 'safe',
+    conditions: ['emergency_stop'],
+    stopId: expect.any(Number),
+  })
+  two.watch.heartbeat(true, BY_CLI)
+  clock.reboot(3 * HOUR)
+  await two.watch.round()
+  expect(hub.leases.at(-1)).toMatchObject({ demand: 'safe', conditions: ['emergency_stop'], stopId })
+  const stray = makeContainer(clock.read())
+  engine.present.set(stray.id, stray)
+  await two.watch.round()
+  expect(engine.present.size, 'while it holds nothing of ours may run').toBe(0)
+  expect(two.watch.resume()).toEqual({ ended: true, stopId })
+  const three = start()
+  await three.watch.round()
+  expect(hub.leases.at(-1)).toMatchObject({ demand: 'normal', conditions: [], stopId })
+  expect(three.watch.resume()).toEqual({ ended: false, stopId })
+  expect(short().filter((line) => line.includes('emergency'))).toEqual([
+    'raised emergency_stop 1',
+    'resolved emergency_stop 1',
+  ])
+  for (const each of [one, two, three]) each.file.close()
+})
+
+test('every stop has an id of its own, a plain one leaves no condition, and an announced one is remembered as if it was made here', async () => {
+  const { hub, start } = scene()
+  const { watch, file } = start()
+  const ids: number[] = []
+  const look = async () => {
+    await watch.round()
+    const { stopId, conditions } = hub.leases.at(-1) ?? { stopId: 0, conditions: [] }
+    ids.push(stopId)
+    return conditions
+  }
+  await watch.shutdown('test', 'operator')
+  expect(await look()).toEqual([])
+  watch.announce('shutdown', 1000)
+  expect(await look()).toEqual([])
+  expect(ids[1], 'the hub holds its tasks itself').toBe(ids[0])
+  watch.announce('shutdown', 1000, 'operator')
+  expect(await look()).toEqual([])
+  watch.announce('shutdown', 1000, 'emergency')
+  expect(await look()).toEqual(['emergency_stop'])
+  expect(new Set(ids).size).toBe(3)
+  expect(ids).toEqual([...ids].sort((a, b) => a - b))
   file.close()
 })

@@ -2,11 +2,10 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
-import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
-import type { StopReport } from '../../work/dispatch/shutdown.ts'
+import type { Shutdown } from '../../work/dispatch/shutdown.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 
@@ -19,11 +18,13 @@ export interface HealthParts {
   audit: AuditLog
   lease: Lease
   meta: Meta
+  /** The stop that is under way. */
+  stopping: Shutdown['progress']
 }
 
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping } = parts
   const startedAtMs = clock.monotonicMs()
   return () => {
     const states = tasks.countByState()
@@ -40,6 +41,7 @@ export function createHealth(parts: HealthParts) {
       auditHead: head,
       auditSize: size,
       lease: lease.state() ?? null,
+      stopping: stopping() ?? null,
       instance,
       version,
       uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),
@@ -53,15 +55,14 @@ const BY_HAND = ['operator_request', 'emergency_stop'] as const
 export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
-  heartbeat: (note: string | undefined) => Promise<unknown>
-  acceptAtWatchdog: (head: string) => Promise<unknown>
-  shutdown: (
-    grant: StopGrant,
-    request: { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' },
-  ) => Promise<StopReport>
+  watchdog: {
+    heartbeat: (note: string | undefined) => Promise<unknown>
+    acceptHead: (head: string) => Promise<unknown>
+    endEmergency: () => Promise<void>
+  }
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, heartbeat, acceptAtWatchdog, shutdown, doctor } = parts
+  const { health, modes, watchdog, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -92,20 +93,15 @@ export function operatorHandlers(parts: {
         return ended
       },
       after: async (ended, { acceptHead }) => {
-        if (acceptHead !== undefined && ended.includes('witness_mismatch')) await acceptAtWatchdog(acceptHead)
+        if (acceptHead !== undefined && ended.includes('witness_mismatch')) await watchdog.acceptHead(acceptHead)
+        if (ended.includes('emergency_stop')) await watchdog.endEmergency()
         return health()
       },
     }),
     'operator.heartbeat': handler({
       resource: () => 'operator',
       effect: (_grant, { note }: { note?: string }) => note,
-      after: (note) => heartbeat(note),
-    }),
-    'hub.shutdown': stopHandler({
-      resource: () => 'hub',
-      effect: () => undefined,
-      after: (_result, request: { drain: boolean; reason: string; exit: 'shutdown' | 'down' | 'restart' }, grant) =>
-        shutdown(grant, request),
+      after: (note) => watchdog.heartbeat(note),
     }),
   }
 }

@@ -14,7 +14,9 @@ import { parseShape } from '../../protocol/parse.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { ConditionName, Modes } from '../modes.ts'
 
-const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch', 'away'] as const
+const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch', 'away', 'emergency_stop'] as const
+/** Sticky on this side too: a lease that no longer names them does not end them, only the operator does. */
+const KEPT: ReadonlySet<string> = new Set(['witness_mismatch', 'emergency_stop'])
 const INTERVALS_MAX = 3
 
 const leaseShape = z.strictObject({
@@ -32,6 +34,8 @@ const leaseShape = z.strictObject({
   witnessSize: z.int().nonnegative().default(0),
   /** What is left of a planned absence. */
   awayInMs: z.int().nonnegative().nullable().default(null),
+  /** Names the last stop of everything the watchdog knows of; 0 is none. */
+  stopId: z.int().nonnegative().default(0),
 })
 export type LeaseWord = z.output<typeof leaseShape>
 
@@ -40,6 +44,8 @@ const stopShape = z.looseObject({
   instance: z.string().max(64),
   epoch: z.int().positive(),
   counter: z.int().positive(),
+  by: z.enum(['operator', 'contact', 'emergency', 'unattended']).default('operator'),
+  reason: z.string().max(500).default(''),
 })
 
 interface Position {
@@ -57,7 +63,13 @@ export interface Lease {
   /** Takes one lease; throws `unauthenticated` for a wrong MAC, another instance, or one that is not newer. */
   accept(body: Buffer, mac: string): LeaseWord
   /** Checks a shutdown asked for by the watchdog by the same rules; throws `unauthenticated`. */
-  acceptStop(body: Buffer, mac: string): void
+  acceptStop(body: Buffer, mac: string): { by: 'operator' | 'contact' | 'emergency' | 'unattended'; reason: string }
+  /** A stop this hub slept through: until its tasks are held (`stopHeld`) nothing is dispatched. */
+  unheldStop(): number | undefined
+  /** Every unfinished task is held for that stop; inside the transaction that held them. */
+  stopHeld(stopId: number): void
+  /** The operator ended `emergency_stop` at the watchdog too: a lease that was under way meanwhile no longer brings it back. */
+  resumed(stopId: number): void
   /** Answers what stands of it now, or undefined before the first. */
   state(): LeaseState | undefined
   /** Raises `lease_lapsed` when the last lease is too old; called by a loop. */
@@ -79,6 +91,8 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
   let last: { word: LeaseWord; atBootMs: number } | undefined
   const [lastEpoch = 0, lastCounter = 0] = (meta.get('lease_position') ?? '0 0').split(' ').map(Number)
   let position = { epoch: lastEpoch, counter: lastCounter }
+  let unheld: number | undefined
+  let resumedStop: number | undefined
 
   obey(JSON.parse(meta.get('lease_demand') ?? '[]') as string[], null)
   modes.raise('lease_pending', 'the hub has just started; the watchdog has not spoken yet')
@@ -87,8 +101,7 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
     for (const name of DEMANDED) {
       if (conditions.includes(name))
         modes.raise(name, name === 'away' ? awayReason(awayInMs) : 'demanded by the watchdog')
-      // A mismatch of the witness is sticky on this side: only the operator ends it.
-      else if (name !== 'witness_mismatch') modes.clear(name)
+      else if (!KEPT.has(name)) modes.clear(name)
     }
   }
 
@@ -132,20 +145,40 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
 
   return {
     acceptStop(body, mac) {
-      moveTo(verified(stopShape, 'hub-shutdown-v1', body, mac))
+      const word = verified(stopShape, 'hub-shutdown-v1', body, mac)
+      moveTo(word)
+      return { by: word.by, reason: word.reason }
+    },
+    unheldStop: () => unheld,
+    stopHeld(stopId) {
+      meta.set('stop_held', String(stopId))
+      modes.clear('lease_pending')
+      unheld = undefined
+    },
+    resumed(stopId) {
+      resumedStop = stopId
+      modes.clear('emergency_stop')
     },
     accept(body, mac) {
       const word = verified(leaseShape, 'hub-lease-v1', body, mac)
       const known: readonly string[] = DEMANDED
-      const conditions = word.conditions.filter((name): name is ConditionName => known.includes(name))
+      const isEnded = (name: string) => name === 'emergency_stop' && word.stopId === resumedStop
+      const standing = word.conditions.filter((name) => !isEnded(name))
+      const conditions = standing.filter((name): name is ConditionName => known.includes(name))
       moveTo(word)
       keep('lease_demand', JSON.stringify(conditions))
       last = { word, atBootMs: clock.bootMs() }
       obey(conditions, word.awayInMs)
-      if (word.demand === 'safe' && conditions.length === 0)
-        modes.raise('lease_lapsed', 'the watchdog demands safe mode')
+      const isSafe = word.demand === 'safe' && (standing.length > 0 || word.conditions.length === 0)
+      if (isSafe && conditions.length === 0) modes.raise('lease_lapsed', 'the watchdog demands safe mode')
       else modes.clear('lease_lapsed')
-      modes.clear('lease_pending')
+      if (word.stopId === 0 || String(word.stopId) === meta.get('stop_held')) {
+        unheld = undefined
+        modes.clear('lease_pending')
+      } else {
+        unheld = word.stopId
+        modes.raise('lease_pending', 'everything was stopped; its tasks are held first')
+      }
       return word
     },
     state() {

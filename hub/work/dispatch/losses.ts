@@ -66,7 +66,8 @@ export function createLosses(parts: {
     if (session === undefined || !isLive(id)) return
     const task = tasks.task(session.task)
     const restarts = registry.find(session.agent)?.card.restarts ?? 0
-    const stopping = modes.has('draining')
+    // Held while it ran: everything was stopped, by the watchdog perhaps, and that is no fault of the program.
+    const stopping = modes.has('draining') || task?.held === true
     const { next, giveUp } = decideAfterCrash({
       crashes: task?.crashes ?? 0,
       restarts,
@@ -108,7 +109,7 @@ export function createLosses(parts: {
       const next = decideAfterInterruption({
         repeatable,
         started,
-        stopping: modes.has('draining'),
+        stopping: modes.has('draining') || tasks.task(session.task)?.held === true,
         nowMs: clock.wallMs(),
       })
       lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)

@@ -107,12 +107,33 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     endTask(task, end)
   }
 
+  function holdUnfinished(): number {
+    const open = `state in ('queued', 'running') and held = 0`
+    const ids = store.prepare(`select id from task where ${open}`).pluck().all() as string[]
+    store.prepare(`update task set held = 1 where ${open}`).run()
+    for (const id of ids) tellTask(id)
+    return ids.length
+  }
+
   /** The next attempt delegates anew; children of the lost one would answer nobody (T44). */
   function requeue(task: TaskRow, set: Record<string, unknown>): void {
-    move('task', taskMachine, task, 'queued', set)
+    // Held while it ran: everything was stopped, and that outweighs what is known of this one.
+    move('task', taskMachine, task, 'queued', task.held ? { ...set, held: 1 } : set)
     tellTask(task.id)
     endChildren(task, "its parent's session ended")
   }
 
-  return { theTask, theSession, move, moveSession, closeAttempt, beginRecycling, endTask, stopTask, requeue, tellTask }
+  return {
+    theTask,
+    theSession,
+    move,
+    moveSession,
+    closeAttempt,
+    beginRecycling,
+    endTask,
+    stopTask,
+    requeue,
+    holdUnfinished,
+    tellTask,
+  }
 }

@@ -1,101 +1,197 @@
-/** Stopping the hub's sessions, with requested and confirmed per container (safety.md section 5, S0-15). */
+/**
+ * Stopping the hub's sessions, with requested and confirmed per container (safety.md section 5, S0-15, X2).
+ *
+ * W1. The order: condition persisted -> watchdog told -> sessions told to finish -> inboxes closed -> wait -> SIGTERM, 5 s, SIGKILL ->
+ *     recycled -> exit. What the contact or `--emergency` asks for does not wait for results.
+ * W2. Once only: a second request hastens the first one where it waits less, and is given the same answer.
+ * W3. Nothing stops the stop: no full disk, no deaf watchdog, no slow engine. What could not be done stands in the answer.
+ */
 import type { Clock } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
+import type { Gate } from '../../guard/gate.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
+import type { Containers } from '../sandbox/containers.ts'
+import type { Removal } from '../sandbox/engine.ts'
+import { holdTasks } from './holding.ts'
 import type { Launcher } from './launcher.ts'
 import type { Reaper } from './reaper.ts'
+import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
+export type StopOutcome = { container: string; session: string | null } & Removal
 export interface StopReport {
   path: 'hub'
   requested: number
-  containers: { container: string; session: string; outcome: 'gone' | 'already_gone' | 'failed'; reason?: string }[]
+  containers: StopOutcome[]
+  /** Why the engine could not be asked at the end whether anything is left; absent where it said that nothing is. */
+  unproven?: string
 }
 
+/** `unattended`: the watchdog's ceiling. Contact and emergency leave `emergency_stop` behind. */
+export type StopBy = 'operator' | 'contact' | 'emergency' | 'unattended'
 export interface StopRequest {
   /** Wait until the sessions end by themselves, to their TTL at most. */
   drain: boolean
   reason: string
   /** `restart` leaves the containers to the hub that comes after. */
   exit: 'shutdown' | 'down' | 'restart'
+  by: StopBy
 }
-interface StopParts {
+/** How the process ends; each has an exit code of its own (main.ts). */
+export type Ending = StopRequest['exit'] | 'emergency_stop' | 'unattended_stop'
+
+interface Swept {
+  more: StopOutcome[]
+  unproven?: string
+}
+
+export interface StopParts {
   clock: Clock
+  log: Log
+  gate: Gate
+  modes: Modes
   tasks: Tasks
   launcher: Launcher
   reaper: Reaper
+  containers: Pick<Containers, 'list' | 'recycle'>
   tellFinish: (session: string, graceMs: number) => void
+  /** Closes the session's inbox to everybody but the hub. */
+  sealInbox: (session: string) => void
+  /** Tells the watchdog, `by` where it has to remember the stop as well. */
+  announce: (exit: StopRequest['exit'], by?: 'operator' | 'contact' | 'emergency') => Promise<unknown>
+  onExit: (how: Ending) => void
+}
+
+export interface Shutdown {
+  (grant: StopGrant, request: StopRequest): Promise<StopReport>
+  /** What is under way, for who waits for the end; undefined while nothing is. */
+  progress(): { exit: StopRequest['exit']; requested: number; confirmed: number } | undefined
 }
 
 const POLL_MS = 50
 /** After the waiting: SIGTERM, five seconds, SIGKILL, removal, with room for a slow engine. */
 const CONFIRM_MS = 20_000
+const STOP_GRACE_MS = 5000
 const DRAIN_MAX_MS = 24 * 3_600_000
+const ANNOUNCE_WAIT_MS = 2000
 /** For the answer to leave before the process does. */
 const FAREWELL_MS = 100
 
-/** The one way the hub stops itself: once only, a second request is answered with the first one's report. */
-export function createShutdown(
-  options: { waitMs: number },
-  parts: StopParts & { log: Log; modes: Modes; onExit: (how: StopRequest['exit']) => void },
-): (grant: StopGrant, request: StopRequest) => Promise<StopReport> {
-  const { clock, log, modes, onExit } = parts
-  let stopping: Promise<StopReport> | undefined
+const isEmergency = (by: StopBy): by is 'contact' | 'emergency' => by === 'contact' || by === 'emergency'
 
-  async function stop(grant: StopGrant, { drain, reason, exit }: StopRequest): Promise<StopReport> {
-    modes.raise('draining', reason === '' ? exit : reason)
-    const waitMs = drain ? DRAIN_MAX_MS : options.waitMs
-    const nothing: StopReport = { path: 'hub', requested: 0, containers: [] }
-    const report = exit === 'restart' ? nothing : await stopSessions({ waitMs, confirmMs: CONFIRM_MS }, grant, parts)
-    const failed = report.containers.filter((one) => one.outcome === 'failed').length
-    log.info({ requested: report.requested, failed }, 'the sessions were stopped')
-    clock.after(FAREWELL_MS, () => onExit(exit))
-    return report
-  }
-  return (grant, request) => {
-    stopping ??= stop(grant, request)
-    return stopping
-  }
+/** The condition that outlives the stop, raised in the transaction that records who asked; then nothing new starts. */
+export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 'by' | 'exit' | 'reason'>): void {
+  if (isEmergency(by)) modes.raise('emergency_stop', reason === '' ? `asked for by ${by}` : reason)
+  modes.raise('draining', reason === '' ? exit : reason)
 }
 
-/**
- * Tells every session to finish, waits for results up to `waitMs`, interrupts the rest (their tasks come back held), and answers
- * once each container is confirmed gone or has failed to go. A second call while one is under way is given the same answer.
- */
-async function stopSessions(
-  options: { waitMs: number; confirmMs: number },
-  grant: StopGrant,
-  parts: StopParts,
-): Promise<StopReport> {
-  const { clock, tasks, launcher, reaper, tellFinish } = parts
-  await launcher.settled()
-  const asked = tasks.sessionsOpen()
-  for (const session of asked) if (session.state !== 'recycling') tellFinish(session.id, options.waitMs)
-  const deadline = clock.monotonicMs() + options.waitMs
-  const working = () => tasks.sessionsOpen().filter((session) => session.state !== 'recycling')
-  while (working().length > 0 && clock.monotonicMs() < deadline) {
-    reaper.round()
-    await clock.sleep(POLL_MS)
+/** The one way the hub stops itself (W1-W3). */
+export function createShutdown(options: { waitMs: number }, parts: StopParts): Shutdown {
+  const { clock, log, modes, tasks, launcher, reaper, onExit } = parts
+  let stopping: Promise<StopReport> | undefined
+  let waitUntilMs = Number.POSITIVE_INFINITY
+  let asked: readonly SessionRow[] = []
+  let exit: StopRequest['exit'] = 'shutdown'
+  let worst: StopBy = 'operator'
+  /** Containers that were stopped although their row could not be moved. */
+  const forced = new Map<string, Removal>()
+
+  const outcomeOf = (session: SessionRow): Removal | undefined => forced.get(session.id) ?? reaper.outcomeOf(session.id)
+  const isGone = (session: SessionRow) => (outcomeOf(session)?.outcome ?? 'failed') !== 'failed'
+
+  async function interrupt(grant: StopGrant, session: SessionRow): Promise<void> {
+    try {
+      tasks.interrupt(grant, session.id, 'shutdown')
+    } catch (thrown) {
+      log.error({ session: session.id, reason: toHubError(thrown).reason }, 'stopped without a word in the store')
+      const name = session.containerId ?? session.containerName
+      forced.set(session.id, await parts.containers.recycle(grant, name, { graceMs: STOP_GRACE_MS }))
+    }
   }
-  for (const session of working()) tasks.interrupt(grant, session.id, 'shutdown')
-  const confirmBy = clock.monotonicMs() + options.confirmMs
-  while (tasks.sessionsOpen().length > 0 && clock.monotonicMs() < confirmBy) {
-    reaper.round()
-    await reaper.idle()
-    await clock.sleep(POLL_MS)
+
+  const until = async (isOver: () => boolean, deadlineMs: () => number) => {
+    while (!isOver() && clock.monotonicMs() < deadlineMs()) {
+      reaper.round()
+      await clock.sleep(POLL_MS)
+    }
   }
-  const containers = asked.map((session) => {
-    const gone = tasks.session(session.id)?.state === 'recycled'
-    const seen = reaper.outcomeOf(session.id)
-    const outcome =
-      gone && seen !== undefined
-        ? seen
-        : {
-            outcome: 'failed' as const,
-            reason: seen && 'reason' in seen ? seen.reason : 'it was not confirmed in time',
-          }
-    return { container: session.containerName, session: session.id, ...outcome }
+
+  /** What the engine still shows of ours, sessions or not (X1). */
+  async function sweep(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
+    const stuck = new Set(known.filter((session) => !isGone(session)).map((session) => session.containerName))
+    try {
+      const left = (await parts.containers.list()).filter(({ name }) => !stuck.has(name))
+      const more = left.map(async ({ id, name, labels }) => ({
+        container: name,
+        session: labels['hub.session'] ?? null,
+        ...(await parts.containers.recycle(grant, id, { graceMs: STOP_GRACE_MS })),
+      }))
+      return { more: await Promise.all(more) }
+    } catch (thrown) {
+      return { more: [], unproven: toHubError(thrown).message }
+    }
+  }
+
+  async function stopSessions(grant: StopGrant): Promise<StopReport> {
+    await Promise.race([launcher.settled(), clock.sleep(options.waitMs)])
+    asked = tasks.sessionsOpen()
+    for (const session of asked) {
+      if (session.state === 'recycling') continue
+      parts.tellFinish(session.id, Math.max(0, waitUntilMs - clock.monotonicMs()))
+      parts.sealInbox(session.id)
+    }
+    const working = () => tasks.sessionsOpen().filter(({ state }) => state !== 'recycling')
+    await until(
+      () => working().length === 0,
+      () => waitUntilMs,
+    )
+    const confirmBy = clock.monotonicMs() + CONFIRM_MS
+    const interrupted = working().map((session) => interrupt(grant, session))
+    await until(
+      () => asked.every(isGone),
+      () => confirmBy,
+    )
+    await Promise.race([Promise.all(interrupted), clock.sleep(Math.max(0, confirmBy - clock.monotonicMs()))])
+    const { more, unproven } = await sweep(grant, asked)
+    const containers = asked.map((session) => {
+      const seen = outcomeOf(session) ?? { outcome: 'failed' as const, reason: 'it was not confirmed in time' }
+      return { container: session.containerName, session: session.id, ...seen }
+    })
+    const all = [...containers, ...more]
+    return { path: 'hub', requested: all.length, containers: all, ...(unproven === undefined ? {} : { unproven }) }
+  }
+
+  async function stop(grant: StopGrant, request: StopRequest): Promise<StopReport> {
+    exit = request.exit
+    const restarts = exit === 'restart'
+    // Before anything is interrupted: whatever happens from here on, no task starts again by itself.
+    const held = restarts || holdTasks(parts)
+    // The watchdog that asked for it knows already; it is told again only what it cannot know.
+    const told = parts
+      .announce(exit, isEmergency(request.by) ? request.by : held ? undefined : 'operator')
+      .catch((thrown) => log.warn({ reason: toHubError(thrown).message }, 'the watchdog was not told of the stop'))
+    const report: StopReport = restarts ? { path: 'hub', requested: 0, containers: [] } : await stopSessions(grant)
+    await Promise.race([told, clock.sleep(ANNOUNCE_WAIT_MS)])
+    const failed = report.containers.filter((one) => one.outcome === 'failed').length
+    log.info({ requested: report.requested, failed }, 'the sessions were stopped')
+    const how = isEmergency(worst) ? 'emergency_stop' : worst === 'unattended' ? 'unattended_stop' : exit
+    clock.after(FAREWELL_MS, () => onExit(how))
+    return report
+  }
+
+  const shutdown = (grant: StopGrant, request: StopRequest) => {
+    beginStop(modes, request)
+    const waitMs = isEmergency(request.by) ? 0 : request.drain ? DRAIN_MAX_MS : options.waitMs
+    waitUntilMs = Math.min(waitUntilMs, clock.monotonicMs() + waitMs)
+    if (request.by !== 'operator') worst = isEmergency(worst) ? worst : request.by
+    if (stopping === undefined) stopping = stop(grant, request)
+    else if (isEmergency(request.by)) void parts.announce(exit, request.by).catch(() => undefined)
+    return stopping
+  }
+  return Object.assign(shutdown, {
+    progress: () =>
+      stopping === undefined ? undefined : { exit, requested: asked.length, confirmed: asked.filter(isGone).length },
   })
-  return { path: 'hub', requested: asked.length, containers }
 }

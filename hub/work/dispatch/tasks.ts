@@ -59,6 +59,8 @@ export interface Tasks extends TaskRows {
   /** A queued task that can never start. */
   failed(grant: Grant, task: string, error: { code: string; detail: string }): void
   released(grant: Grant, task: string): TaskRow
+  /** Every unfinished task waits for the operator's word, running ones once they come back. Answers how many were not held before. */
+  holdAll(grant: Grant | StopGrant): number
   /** Ends the task and stops what runs of it, children included. */
   stop(grant: StopGrant, task: string, end: TaskEnd, reason: ExitReason): void
   /** Stops the attempt alone; the task goes back to the queue, held. */
@@ -74,8 +76,9 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
   const { store, clock, random, listener } = parts
   const rows = createTaskRows(store)
 
-  const { theTask, theSession, move, moveSession, closeAttempt, beginRecycling, endTask, stopTask, requeue, tellTask } =
-    createMoves({ store, clock, rows, listener })
+  const moves = createMoves({ store, clock, rows, listener })
+  const { theTask, theSession, move, moveSession, closeAttempt } = moves
+  const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 
   return {
     ...rows,
@@ -211,6 +214,12 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
       store.prepare('update task set held = 0 where id = ?').run(id)
       tellTask(id)
       return theTask(id)
+    },
+
+    holdAll(grant) {
+      if (grant.kind === 'stop') assertStopGrant(grant, 'hub.shutdown', 'session.reap')
+      else assertGrant(grant, 'lease.renew')
+      return moves.holdUnfinished()
     },
 
     stop(grant, id, end, reason) {

@@ -14,6 +14,8 @@ const OFFER_MAX = 64
 export interface Mailboxes {
   open(session: string): void
   close(session: string): void
+  /** Takes nothing more from others; what waits in it can still be read, and the hub's own words still come (safety.md section 5). */
+  seal(session: string): void
   isOpen(session: string): boolean
   depth(session: string): number
   /** Keeps a place for one delivery, to be `put` or let go. Throws `inbox_closed` or `mailbox_full`. */
@@ -37,6 +39,7 @@ interface Box {
   queue: BoundedQueue<Delivery>
   next: number
   reserved: number
+  sealed: boolean
   listener: ((delivery: Delivery) => void) | undefined
   waiters: Set<() => void>
 }
@@ -78,6 +81,7 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
         next: options.epoch * 2 ** 32 + 1,
         waiters: new Set(),
         reserved: 0,
+        sealed: false,
         listener: undefined,
       })
     },
@@ -86,9 +90,16 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
       boxes.delete(session)
       if (box !== undefined) wake(box)
     },
+    seal(session) {
+      const box = boxes.get(session)
+      if (box !== undefined) box.sealed = true
+    },
     isOpen: (session) => boxes.has(session),
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
-    reserve: (session) => keepPlace(session, limit),
+    reserve(session) {
+      if (boxOf(session).sealed) throw new HubError('inbox_closed', `session ${session} was told to finish`)
+      keepPlace(session, limit)
+    },
     letGo(session) {
       const box = boxes.get(session)
       if (box !== undefined) box.reserved -= 1

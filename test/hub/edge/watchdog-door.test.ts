@@ -14,18 +14,24 @@ let home: GuardHome
 let folder: string
 let path: string
 let stops: number
+let holds: number
 let door: ReturnType<typeof createWatchdogDoor>
 beforeEach(async () => {
   home = openGuardHome()
   folder = mkdtempSync(join(tmpdir(), 'door-'))
   path = join(folder, 'w.sock')
   stops = 0
+  holds = 0
   const { gate, lease } = home.guard
   door = createWatchdogDoor({
     key: home.keys.watchdog,
     gate,
     lease,
     report: () => ({}),
+    holdAll: () => {
+      holds += 1
+      return 3
+    },
     shutdown: async () => {
       stops += 1
       return { outcome: 'stopped' }
@@ -121,4 +127,30 @@ it('T31, T32: doubtful bytes and 64 KiB of headers are refused, more than eight 
   await Promise.all(held.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))))
   expect(await talk({ path }, `${line}\r\n`)).toEqual({ text: '', statuses: [], closed: true })
   for (const { end } of held) end()
+})
+
+it('a stop that the hub slept through: its tasks are held once, recorded, before the first lease of it lets anything start', async () => {
+  await lease(word({ stopId: 77 }))
+  expect(holds).toBe(1)
+  expect(home.records().at(-1)).toMatchObject({
+    action: 'lease.renewed',
+    effect: '3 tasks are held: everything was stopped',
+  })
+  expect(home.guard.modes.current()).toBe('normal')
+  const records = home.records().length
+  await lease(word({ stopId: 77 }))
+  expect([holds, home.records().length]).toEqual([1, records])
+  await lease(word({ stopId: 78 }))
+  expect(holds).toBe(2)
+})
+
+it('where the store cannot take the holding the hub stays degraded, and the next lease tries again', async () => {
+  home.guard.store.prepare('pragma query_only = 1').run()
+  expect((await lease(word({ stopId: 77 }))).status).toBe(200)
+  expect(home.guard.modes.has('lease_pending')).toBe(true)
+  home.guard.store.prepare('pragma query_only = 0').run()
+  const before = holds
+  await lease(word({ stopId: 77 }))
+  expect(holds).toBe(before + 1)
+  expect(home.guard.modes.current()).toBe('normal')
 })

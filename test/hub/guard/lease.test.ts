@@ -206,6 +206,41 @@ describe('what a lease demands', () => {
     expect(names().sort()).toEqual(['away', 'heartbeat_missed', 'unattended_stop', 'witness_mismatch'])
   })
 
+  it('(emergency_stop) is sticky here: no lease without it, no heartbeat and no restart ends it (T97)', () => {
+    give({ demand: 'safe', conditions: ['emergency_stop'], stopId: 9 })
+    lease.stopHeld(9)
+    give({ counter: 2, heartbeatAgeMs: 0, stopId: 9 })
+    expect(names()).toEqual(['emergency_stop'])
+    start()
+    give({ counter: 3, stopId: 9 })
+    expect(names()).toEqual(['emergency_stop'])
+  })
+
+  it('(emergency_stop) once resumed does not come back by a lease that was under way, but by a later stop it does', () => {
+    give({ demand: 'safe', conditions: ['emergency_stop'], stopId: 9 })
+    lease.stopHeld(9)
+    lease.resumed(9)
+    expect(modes.current()).toBe('normal')
+    give({ counter: 2, demand: 'safe', conditions: ['emergency_stop'], stopId: 9 })
+    expect(names()).toEqual([])
+    give({ counter: 3, demand: 'safe', conditions: ['emergency_stop', 'heartbeat_missed'], stopId: 9 })
+    expect(names()).toEqual(['heartbeat_missed'])
+    give({ counter: 4, demand: 'safe', conditions: ['emergency_stop'], stopId: 10 })
+    expect(names()).toContain('emergency_stop')
+  })
+
+  it('of a stop it does not know holds dispatch until that is settled, across a restart too', () => {
+    give({ stopId: 9 })
+    expect([lease.unheldStop(), names()]).toEqual([9, ['lease_pending']])
+    start()
+    give({ counter: 2, stopId: 9 })
+    expect([lease.unheldStop(), names()]).toEqual([9, ['lease_pending']])
+    lease.stopHeld(9)
+    start()
+    give({ counter: 3, stopId: 9 })
+    expect([lease.unheldStop(), names()]).toEqual([undefined, []])
+  })
+
   it('safe without a reason this hub knows is safe all the same', () => {
     give({ demand: 'safe', conditions: ['of_a_later_watchdog'] })
     expect(modes.current()).toBe('safe')
@@ -240,6 +275,17 @@ describe("the watchdog's stop", () => {
     expect(stop(2)).toThrow(refused('not newer'))
     expect(stop(1)).toThrow(refused('not newer'))
     stop(3)()
+  })
+
+  it('says by whom it was asked for; another word is refused', () => {
+    give()
+    const told = (counter: number, more: object) => {
+      const body = Buffer.from(JSON.stringify({ version: 1, instance: 'test-hub', epoch: 1, counter, ...more }))
+      return lease.acceptStop(body, macOf(home.keys.watchdog, 'hub-shutdown-v1', body))
+    }
+    expect(told(2, { by: 'contact', reason: 'r' })).toEqual({ by: 'contact', reason: 'r' })
+    expect(told(3, {})).toEqual({ by: 'operator', reason: '' })
+    expect(() => told(4, { by: 'agent' })).toThrow(expect.objectContaining({ code: 'schema_invalid' }))
   })
 
   it('is not a lease, nor a lease a stop', () => {

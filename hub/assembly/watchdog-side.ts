@@ -1,0 +1,97 @@
+/** Builds what passes between hub and watchdog: the hub's door for it, the words said to it, and the stop that both have to know of. */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/telemetry.ts'
+import { askWatchdog } from '../edge/watchdog-client.ts'
+import { createWatchdogDoor } from '../edge/watchdog-door.ts'
+import { clearStopOrder } from '../guard/operator/stop-order.ts'
+import { createShutdown, type Ending } from '../work/dispatch/shutdown.ts'
+import type { Guard } from './guard.ts'
+import type { Work } from './work.ts'
+
+/** How long the watchdog keeps silent about a restart or a stop that was announced to it. */
+const ANNOUNCE_MS = 300_000
+
+export interface WatchdogSideOptions {
+  home: string
+  instance: string
+  watchdogKey: Buffer
+  /** How long sessions may work on when told to finish. */
+  shutdownMs: number
+}
+
+export function createWatchdogSide(
+  options: WatchdogSideOptions,
+  outer: { clock: Clock; log: Log; guard: Guard; work: Work; onExit: (how: Ending) => void },
+) {
+  const { home, instance } = options
+  const { clock, log, guard, work, onExit } = outer
+  const { gate, modes, audit, checkpoints, lease, meta } = guard
+  const { tasks } = work
+  const socket = join(home, 'watchdog', 'run', 'watchdog.sock')
+  const say = (path: string, body: object) => askWatchdog(socket, path, body)
+
+  const { launcher, reaper, containers, tellFinish } = work
+  const shutdown = createShutdown(
+    { waitMs: options.shutdownMs },
+    {
+      clock,
+      log,
+      gate,
+      modes,
+      tasks,
+      launcher,
+      reaper,
+      containers,
+      tellFinish,
+      sealInbox: work.mailboxes.seal,
+      announce: (kind, by) => say('/v1/announce', { kind, forMs: ANNOUNCE_MS, ...(by === undefined ? {} : { by }) }),
+      onExit,
+    },
+  )
+
+  const door = createWatchdogDoor({
+    key: options.watchdogKey,
+    gate,
+    lease,
+    shutdown,
+    holdAll: tasks.holdAll,
+    report: (sizeSeen) => {
+      const { size, head } = audit.head()
+      const buffer = audit.bufferState()
+      const states = tasks.countByState()
+      const stopping = shutdown.progress()
+      return {
+        instance,
+        mode: modes.current(),
+        conditions: modes.active().map((condition) => condition.name),
+        dispatched: Number(meta.get('dispatched_total') ?? 0),
+        queued: states.queued ?? 0,
+        heldSince: null,
+        auditSize: size,
+        auditHead: head,
+        bufferSize: buffer.size,
+        bufferHead: buffer.head,
+        checkpoints: checkpoints.since(sizeSeen),
+        sessions: work.ledger.list(),
+        announced: stopping === undefined ? null : { kind: stopping.exit },
+      }
+    },
+  })
+
+  return {
+    door,
+    shutdown,
+    acceptHead: (head: string) => say('/v1/accept-head', { head }),
+    heartbeat: (note: string | undefined, source: 'cli' | 'webhook' = 'cli') =>
+      say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),
+    /** Ends `emergency_stop` where else it is held: the order left in the home, and the watchdog. Throws `timed_out` where that is away. */
+    async endEmergency() {
+      clearStopOrder(home)
+      const { stopId } = (await say('/v1/resume', {})) as { stopId: number }
+      lease.resumed(stopId)
+    },
+    /** Asks for a lease now; without one it comes within its interval. */
+    knock: () => void say('/v1/look', {}).catch(() => undefined),
+  }
+}

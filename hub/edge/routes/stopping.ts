@@ -1,0 +1,36 @@
+/** Stopping the hub: for the operator and devices as asked for, for the backup contact in the one way there is. */
+
+import type { Modes } from '../../guard/modes.ts'
+import type { Principal } from '../../guard/principal.ts'
+import { beginStop, type Shutdown, type StopRequest } from '../../work/dispatch/shutdown.ts'
+import { type Handlers, stopHandler } from '../serve.ts'
+
+interface Asked {
+  drain: boolean
+  emergency: boolean
+  reason: string
+  exit: StopRequest['exit']
+}
+
+/** What the contact asks for is always the same, whatever the request says. Pure. */
+export function stopRequestOf({ drain, emergency, reason, exit }: Asked, kind: Principal['kind']): StopRequest {
+  if (kind === 'contact')
+    return { drain: false, reason: 'the backup contact stopped everything', exit: 'shutdown', by: 'contact' }
+  if (emergency) return { drain: false, reason, exit: 'shutdown', by: 'emergency' }
+  return { drain, reason, exit, by: 'operator' }
+}
+
+export function stoppingHandlers(parts: { modes: Modes; shutdown: Shutdown }): Handlers {
+  const { modes, shutdown } = parts
+  return {
+    'hub.shutdown': stopHandler({
+      resource: () => 'hub',
+      effect: (_grant, asked: Asked, { principal }) => {
+        const request = stopRequestOf(asked, principal.kind)
+        beginStop(modes, request)
+        return request
+      },
+      after: (request, _asked, grant) => shutdown(grant, request),
+    }),
+  }
+}

@@ -1,0 +1,40 @@
+/** A server in the watchdog's place in a home: keeps what it was told and answers as it was told to. */
+import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+
+export interface FakeWatchdog {
+  readonly heard: { path: string; body: Record<string, unknown> }[]
+  /** By path; `{}` where nothing is said. */
+  readonly answers: Record<string, object>
+  close(): Promise<void>
+}
+
+export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
+  const heard: FakeWatchdog['heard'] = []
+  const answers: Record<string, object> = {}
+  const server = createServer((request, response) => {
+    let text = ''
+    request.on('data', (part) => {
+      text += part
+    })
+    request.on('end', () => {
+      const path = request.url ?? ''
+      heard.push({ path, body: JSON.parse(text === '' ? '{}' : text) as Record<string, unknown> })
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify(answers[path] ?? {}))
+    })
+  })
+  const folder = join(home, 'watchdog', 'run')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  await new Promise<void>((resolve) => server.listen(join(folder, 'watchdog.sock'), resolve))
+  return {
+    heard,
+    answers,
+    close: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections()
+        server.close(() => resolve())
+      }),
+  }
+}
