@@ -59,6 +59,8 @@ const configShape = z.strictObject({
       sessionsPerAgent: z.int().positive().max(256).default(12),
       delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
       tasksPerTree: z.int().positive().max(10_000).default(64),
+      /** Of one agent within 10 min, before it is halted. */
+      recycles: z.int().positive().max(10).default(3),
       joinWindow: spanShape.refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s').default(30_000),
       inputBytes: sizeShape.default(512 * 1024 ** 2),
       artifactBytes: sizeShape.default(64 * 1024 ** 2),

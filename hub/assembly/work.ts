@@ -7,8 +7,8 @@ import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
-import { taskMachine } from '../protocol/task.ts'
 import { createArtifacts } from '../work/artifacts.ts'
+import { createBreaker } from '../work/dispatch/breaker.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
 import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
@@ -33,6 +33,7 @@ import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
 import { createSupervision } from './supervision.ts'
+import { createTaskListener } from './task-listener.ts'
 
 export interface WorkOptions {
   home: string
@@ -61,7 +62,22 @@ export function createWork(
 
   const onAway = (thrown: unknown) => modes.raise('engine_unavailable', toHubError(thrown).message)
   const resolveImage = createResolveImage(engine, onAway)
-  const registry = createRegistry({ folder: join(home, 'agents'), limitsOf: options.limitsOf }, { store, resolveImage })
+  const breaker = createBreaker(
+    { recyclesMax: limits.recycles },
+    {
+      store,
+      clock,
+      tripped(agent, text) {
+        guard.alerts.raise(`agent_breaker:${agent}`, 'warning', `agent ${agent} is halted: ${text}`)
+        events.publish('hub.agent.halted.v1', `agent:${agent}`, { agent, reason: text })
+      },
+      ended: (agent) => guard.alerts.resolve(`agent_breaker:${agent}`),
+    },
+  )
+  const registry = createRegistry(
+    { folder: join(home, 'agents'), limitsOf: options.limitsOf },
+    { store, resolveImage, breaker },
+  )
   const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
   const journal = createJournal(clock)
   const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
@@ -85,35 +101,12 @@ export function createWork(
     store,
     clock,
     random,
-    listener: {
-      taskChanged(task) {
-        const ended = taskMachine.isTerminal(task.state)
-        const type = ended
-          ? 'hub.task.completed.v1'
-          : task.state === 'queued'
-            ? 'hub.task.queued.v1'
-            : 'hub.task.running.v1'
-        events.publish(type, `task:${task.id}`, {
-          task: task.id,
-          state: task.state,
-          agent: task.agent,
-          parent: task.parent,
-          attempts: task.attempts,
-          error: task.error,
-        })
-        if (ended) delegation.answer(task)
-        onDue()
-      },
-      sessionChanged(session) {
-        if (session.state === 'recycled')
-          events.publish('hub.session.ended.v1', `session:${session.id}`, {
-            agent: session.agent,
-            task: session.task,
-            exit: session.exitReason,
-          })
-        if (session.state === 'recycling' || session.state === 'recycled') onDue()
-      },
-    },
+    listener: createTaskListener({
+      events,
+      recycling: breaker.count,
+      answer: (child) => delegation.answer(child),
+      onDue: () => onDue(),
+    }),
   })
   const delegation = createDelegation(
     { tasksPerTreeMax: limits.tasksPerTree },

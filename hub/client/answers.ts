@@ -52,7 +52,7 @@ export interface AgentView {
   description: string
   image: string
   imageId: string | null
-  state: 'registered' | 'unhealthy' | 'suspended' | 'retired'
+  state: 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
   reason: string | null
   capabilities: string[]
   driver: string

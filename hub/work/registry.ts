@@ -12,7 +12,7 @@ import { assertGrant, type Grant } from '../guard/grant.ts'
 import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
 import type { Store } from '../store/database.ts'
 
-export type AgentState = 'registered' | 'unhealthy' | 'suspended' | 'retired'
+export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
 
 export interface Agent {
   card: AgentCard
@@ -55,9 +55,14 @@ interface Loaded {
 
 export function createRegistry(
   options: { folder: string; limitsOf: (card: AgentCard) => SessionLimits },
-  parts: { store: Store; resolveImage: ResolveImage },
+  parts: {
+    store: Store
+    resolveImage: ResolveImage
+    /** Who is halted for having been recycled too often; see work/dispatch/breaker.ts. */
+    breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
+  },
 ): Registry {
-  const { store, resolveImage } = parts
+  const { store, resolveImage, breaker } = parts
   let agents = new Map<string, Loaded>()
   let problems: CardProblem[] = []
 
@@ -67,7 +72,9 @@ export function createRegistry(
       | undefined) ?? { state: 'registered' as const, reason: '', crashes: 0 }
 
   const view = (name: string, loaded: Loaded): Agent => {
-    const row = stateOf(name)
+    const kept = stateOf(name)
+    const halt = kept.state === 'registered' ? breaker.haltOf(name) : undefined
+    const row = halt === undefined ? kept : { ...kept, state: 'halted' as const, reason: halt.reason }
     return {
       card: loaded.card,
       imageId: loaded.imageId,
@@ -149,6 +156,7 @@ export function createRegistry(
       assertGrant(grant, 'agent.reset', 'agent.suspend')
       known(name)
       save(name, { state, reason, ...(state === 'registered' ? { crashes: 0 } : {}) })
+      if (grant.operation === 'agent.reset') breaker.reset(grant, name)
     },
   }
 }

@@ -79,3 +79,30 @@ test('a chain as deep as the limit finishes when the cap is the smallest that is
   await h.ended(...ids)
   expect(ids.map((id) => h.task(id).state)).toEqual(['succeeded', 'succeeded', 'succeeded'])
 })
+
+test('S0-16: of twenty tasks never more than twelve run, the others wait in the order of their priority and are all done', async () => {
+  const order: number[] = []
+  let most = 0
+  await using h = await createHarness({
+    agents: {
+      slow: {
+        script: worker(async (agent) => {
+          order.push(Number(agent.joined?.task.params.at))
+          most = Math.max(most, h.engine.containers.size)
+          await h.clock.sleep(20_000)
+          most = Math.max(most, h.engine.containers.size)
+        }),
+      },
+    },
+  })
+  const ids: string[] = []
+  // The less urgent first, so that the order of arrival is not the order of start.
+  for (let at = 0; at < 20; at += 1) ids.push(await h.submit('slow', { at }, { priority: at < 10 ? 1 : 8 }))
+  await h.ended(...ids)
+  expect(ids.map((id) => h.task(id).state)).toEqual(Array(20).fill('succeeded'))
+  expect(most).toBeLessThanOrEqual(12)
+  const waitedFor = order.slice(12)
+  // What had to wait went by priority: the urgent ones before the others that waited with them.
+  const firstPatient = waitedFor.findIndex((at) => at < 10)
+  expect(waitedFor.slice(firstPatient).every((at) => at < 10)).toBe(true)
+})

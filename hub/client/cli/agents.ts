@@ -7,6 +7,7 @@ import { type Cell, columns, facts, type Paint, type Style } from './text.ts'
 const STYLES: Readonly<Record<AgentView['state'], Style>> = {
   registered: 'green',
   unhealthy: 'red',
+  halted: 'red',
   suspended: 'yellow',
   retired: 'dim',
 }

@@ -56,7 +56,9 @@ export function createLosses(parts: {
     observe(id, (grant) => {
       also?.(grant)
       tasks.lost(grant, id, facts, next)
-      return { auditEffect: `${facts.reason}: ${facts.detail}`.slice(0, AUDIT_EFFECT_MAX) }
+      const { agent = '' } = tasks.session(id) ?? {}
+      const halted = registry.find(agent)?.state === 'halted' ? `; agent ${agent} is halted` : ''
+      return { auditEffect: `${facts.reason}: ${facts.detail}`.slice(0, AUDIT_EFFECT_MAX - halted.length) + halted }
     })
   }
 

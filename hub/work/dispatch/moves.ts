@@ -22,6 +22,8 @@ export type TaskEnd = {
 export interface TaskListener {
   taskChanged(task: TaskRow): void
   sessionChanged(session: SessionRow): void
+  /** Within the transaction, before the step: why it is taken away. */
+  recycling(session: SessionRow, reason: ExitReason): void
 }
 
 export interface LossFacts {
@@ -80,6 +82,7 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
   /** Recycling bumps the generation: every token of the session dies with it. */
   function beginRecycling(session: SessionRow, reason: ExitReason, detail = ''): void {
     if (session.state === 'recycling' || session.state === 'recycled') return
+    listener.recycling(session, reason)
     moveSession(session, 'recycling', { exit_reason: reason, detail, generation: session.generation + 1 })
   }
 
