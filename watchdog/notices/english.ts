@@ -3,6 +3,7 @@ import type { People, Told, Words } from './words.ts'
 
 function distance(spanMs: number): string {
   const minutes = Math.round(Math.abs(spanMs) / 60_000)
+  if (minutes === 0) return 'just now'
   const hours = Math.round(minutes / 60)
   const span = minutes < 120 ? `${minutes} min` : hours < 72 ? `${hours} h` : `${Math.round(hours / 24)} days`
   return spanMs >= 0 ? `in ${span}` : `${span} ago`

@@ -3,6 +3,7 @@ import type { People, Told, Words } from './words.ts'
 
 function distance(spanMs: number): string {
   const minutes = Math.round(Math.abs(spanMs) / 60_000)
+  if (minutes === 0) return 'gerade eben'
   const hours = Math.round(minutes / 60)
   const span = minutes < 120 ? `${minutes} Min.` : hours < 72 ? `${hours} Std.` : `${Math.round(hours / 24)} Tagen`
   return spanMs >= 0 ? `in ${span}` : `vor ${span}`

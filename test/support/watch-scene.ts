@@ -1,0 +1,113 @@
+/** The whole watch over a real home with a fake clock, engine and hub, and channels that keep what they are handed: for stories of alerts. */
+import { readFileSync } from 'node:fs'
+import { createActs } from '../../watchdog/act.ts'
+import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
+import type { Letter } from '../../watchdog/channels/letter.ts'
+import { loadConfig } from '../../watchdog/config.ts'
+import { pathsOf } from '../../watchdog/home.ts'
+import type { Confirmed, Heard, HubLine, Session } from '../../watchdog/lease.ts'
+import { createObserve } from '../../watchdog/observe.ts'
+import { openOutbox } from '../../watchdog/outbox.ts'
+import { createWatch } from '../../watchdog/round.ts'
+import { firstState, initState, openState } from '../../watchdog/state.ts'
+import { createFakeEngine, createSteerableClock, INSTANCE, KEY, makeAnswer, makeHome } from './watchdog-home.ts'
+
+export interface Got {
+  readonly channel: string
+  readonly letter: Letter
+}
+
+/** `refuses`: labels of channels that take nothing. */
+export function watchScene(config: object = {}) {
+  const home = makeHome(config)
+  const paths = pathsOf(home.home)
+  const clock = createSteerableClock()
+  const engine = createFakeEngine()
+  const got: Got[] = []
+  const refuses = new Set<string>()
+  const hub = {
+    sessions: [] as Session[],
+    /** What the hub answers to a lease; replaced by a test. */
+    answer: undefined as ((demand: string) => Heard) | undefined,
+    stop: (): readonly Confirmed[] | null => [],
+  }
+  const line: HubLine = {
+    async lease(lease): Promise<Heard> {
+      if (hub.answer) return hub.answer(lease.demand)
+      // An obedient hub.
+      return { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions, mode: lease.demand }) }
+    },
+    shutdown: async () => hub.stop(),
+  }
+  initState(paths.state, firstState(clock.read(), INSTANCE))
+  const settings = loadConfig(paths.config)
+  const start = () => {
+    const file = openState(paths.state, clock.read().wallMs)
+    if (file.found === null) throw new Error('no state')
+    const first = { ...file.found, epoch: file.found.epoch + 1 }
+    file.save(first)
+    const observe = createObserve(
+      { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance: INSTANCE },
+      { clock, engine, hub: line },
+    )
+    let opened = 0
+    const alerts = createAlerts(
+      { file: paths.alerts, instance: INSTANCE, config: settings },
+      {
+        clock,
+        outbox: openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs),
+        openPost(channel) {
+          const person = opened < settings.channels.filter(({ kind }) => kind !== 'file').length ? 'O' : 'C'
+          opened += 1
+          const label = `${person} ${channel.kind}`
+          return {
+            label,
+            kind: channel.kind,
+            loud: channel.kind === 'push',
+            deadlineMs: 5_000,
+            async deliver(letter) {
+              if (refuses.has(label)) throw new Error('refused')
+              got.push({ channel: label, letter })
+            },
+          }
+        },
+      },
+    )
+    const acts = createActs(settings, { engine, hub: line })
+    const log = { info() {}, warn() {} }
+    const watch = createWatch(
+      { config: settings, evidence: paths.evidence, first },
+      { clock, file, observe, acts, alerts, log },
+    )
+    return { file, alerts, watch }
+  }
+  const file = () => {
+    try {
+      return readFileSync(paths.alerts, 'utf8').trim().split('\n')
+    } catch {
+      return []
+    }
+  }
+  return {
+    paths,
+    clock,
+    engine,
+    hub,
+    refuses,
+    start,
+    remove: () => home.remove(),
+    /** Takes what came since: "channel: subject". */
+    came: (person: 'O' | 'C') => {
+      const mine = got.filter(({ channel }) => channel.startsWith(person))
+      for (const one of mine) got.splice(got.indexOf(one), 1)
+      return mine.map(({ channel, letter }) => `${channel}: ${letter.subject}`)
+    },
+    letters: () => got.map(({ letter }) => letter),
+    /** Lines of the alert file: "event finding level". */
+    told: () =>
+      file()
+        .map((text) => JSON.parse(text) as { event: string; finding: string; level?: number })
+        .map(({ event, finding, level }) => `${event} ${finding} ${level ?? ''}`.trim()),
+  }
+}
+export type WatchScene = ReturnType<typeof watchScene>
