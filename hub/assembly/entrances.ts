@@ -16,6 +16,7 @@ import { backupHandlers } from '../edge/routes/backup.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
+import { presenceHandlers } from '../edge/routes/presence.ts'
 import { stoppingHandlers } from '../edge/routes/stopping.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
@@ -93,6 +94,12 @@ export function createEntrances(
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),
       ...stoppingHandlers({ modes, shutdown }),
+      ...presenceHandlers({
+        modes,
+        clock,
+        gate,
+        askWatchdog: watchdog.say,
+      }),
       ...operatorHandlers({
         health,
         modes,

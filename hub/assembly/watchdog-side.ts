@@ -82,6 +82,8 @@ export function createWatchdogSide(
   return {
     door,
     shutdown,
+    /** One of the operator's words about presence. */
+    say,
     acceptHead: (head: string) => say('/v1/accept-head', { head }),
     heartbeat: (note: string | undefined, source: 'cli' | 'webhook' = 'cli') =>
       say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),

@@ -86,6 +86,10 @@ export interface HeartbeatView {
   dueAtMs: number
   safeAtMs: number
   stopAtMs: number
+  /** The operator's zone; absent: this machine's. */
+  zone?: string
+  /** What holds at the watchdog in spite of it. */
+  conditions?: string[]
 }
 export interface StoppedContainer {
   container: string

@@ -39,7 +39,8 @@ const isKind = (value: unknown): value is ErrorKind =>
 /** A problem document (RFC 9457) of the hub; what is missing comes from the table or the status, so a half answer still ends in one line. */
 export function problemFrom(status: number, document: unknown): Problem {
   const found = (typeof document === 'object' && document !== null ? document : {}) as Record<string, unknown>
-  const code = typeof found.code === 'string' ? found.code : 'internal'
+  // The watchdog knows nothing of the hub's codes: what it will not do is a conflict, and its own word says why.
+  const code = typeof found.code === 'string' ? found.code : status === 409 ? 'conflict' : 'internal'
   const row = Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS] : undefined
   const kind = isKind(found.kind) ? found.kind : (row?.kind ?? (status >= 500 ? 'fault' : 'refused'))
   // The watchdog, which knows nothing of the hub's table, says `error` alone.

@@ -5,6 +5,16 @@ import { HubError } from '../base/errors.ts'
 const TIMEOUT_MS = 5000
 const ANSWER_BYTES_MAX = 65_536
 
+/** Its own word of refusal, or the answer as it is. */
+function refusalIn(answer: string): string {
+  try {
+    const { error } = JSON.parse(answer) as { error?: unknown }
+    return typeof error === 'string' ? error : answer
+  } catch {
+    return answer
+  }
+}
+
 /** One POST to the watchdog's Unix socket; throws `timed_out` with what to do when nobody answers. */
 export function askWatchdog(socketPath: string, path: string, body: unknown): Promise<unknown> {
   const text = JSON.stringify(body)
@@ -30,7 +40,7 @@ export function askWatchdog(socketPath: string, path: string, body: unknown): Pr
         response.on('end', () => {
           const answer = Buffer.concat(chunks).toString('utf8')
           if (response.statusCode !== 200)
-            return reject(new HubError('conflict', `the watchdog refused: ${answer.slice(0, 300)}`))
+            return reject(new HubError('conflict', `the watchdog refused: ${refusalIn(answer).slice(0, 300)}`))
           try {
             resolve(JSON.parse(answer))
           } catch {

@@ -64,6 +64,14 @@ const artifactListShape = z.strictObject({ task: uuidShape.optional() })
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
 const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
+/** `untilMs`: an instant in milliseconds since 1970. The note stands in the watchdog's state, which is small. */
+const awayShape = z.strictObject({
+  untilMs: z.int().positive(),
+  keepWorking: z.boolean().default(false),
+  note: z.string().max(198).default(''),
+})
+export type AwayRequest = z.output<typeof awayShape>
+const backShape = z.strictObject({ note: z.string().max(500).default('') })
 const shutdownShape = z.strictObject({
   drain: z.boolean().default(false),
   /** Leaves `emergency_stop` behind and waits for no result. */
@@ -148,6 +156,8 @@ export const OPERATIONS = {
   'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
   'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], resumeShape, post('/v1/mode/resume')),
   'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape, post('/v1/heartbeat')),
+  'operator.away': op('operator.away_asked', 'mending', owner, awayShape, post('/v1/away')),
+  'operator.back': op('operator.back_asked', 'presence', owner, backShape, post('/v1/back')),
   'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
   'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),

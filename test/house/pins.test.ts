@@ -41,6 +41,8 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['mode.safe', 'mode.made_safe', 'stop', 'operator device', 'POST /v1/mode/safe'],
   ['mode.resume', 'mode.resumed', 'mending', 'operator device', 'POST /v1/mode/resume'],
   ['operator.heartbeat', 'operator.heartbeat_given', 'presence', 'operator device', 'POST /v1/heartbeat'],
+  ['operator.away', 'operator.away_asked', 'mending', 'operator', 'POST /v1/away'],
+  ['operator.back', 'operator.back_asked', 'presence', 'operator', 'POST /v1/back'],
   ['hub.shutdown', 'hub.shutdown_asked', 'stop', 'operator device contact watchdog', 'POST /v1/shutdown'],
   ['audit.list', 'audit.listed', 'read', 'operator', 'GET /v1/audit'],
   ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],

@@ -4,35 +4,49 @@ import { EXIT, Problem, toProblem } from '../problem.ts'
 import { type Context, given, type Run } from './context.ts'
 import { clean, instantText, whenText } from './text.ts'
 
-/** `accepted; next due Sat 09:00 CET (in 23 h 58 m)`, and what happens without the next one. */
-export function heartbeatText(view: HeartbeatView, nowMs: number, zone?: string): string {
+/** `accepted; next due Sat 09:00 CET (in 23 h 58 m)`, and what happens without the next one; or what holds in spite of it. */
+export function heartbeatText(view: HeartbeatView, nowMs: number, zone = view.zone): string {
+  if (view.conditions?.includes('unattended_stop'))
+    return 'accepted; the unattended stop holds until `hub up` and then `hub heartbeat`'
   const safe = instantText(view.safeAtMs, nowMs, zone)
   const stop = instantText(view.stopAtMs, nowMs, zone)
-  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}`
+  const others = (view.conditions ?? []).filter((name) => name !== 'away')
+  const holding = others.length === 0 ? '' : `\nstill in the way: ${others.map(clean).join(', ')} (\`hub status\`)`
+  if (view.conditions?.includes('away'))
+    return `accepted; you are away until ${whenText(view.dueAtMs, nowMs, zone)}, back earlier: \`hub back\`${holding}`
+  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}`
 }
 
-/** Gives the heartbeat to the hub; where the hub does not answer, straight to the watchdog, whose clock it is. */
-async function giveHeartbeat({ hub, watchdog, terminal }: Context, note: string | undefined): Promise<HeartbeatView> {
+/** Where the watchdog takes these words itself. */
+const PATHS = { 'operator.heartbeat': 'heartbeat', 'operator.away': 'away', 'operator.back': 'back' } as const
+
+/** Gives a word to the hub; where the hub does not answer, straight to the watchdog, whose clock it is. */
+export async function giveWord(
+  { hub, watchdog, terminal }: Context,
+  operation: keyof typeof PATHS,
+  request: Record<string, unknown>,
+): Promise<HeartbeatView> {
   try {
-    return (await hub.call('operator.heartbeat', given({ note }), { deadlineMs: 10_000 })) as HeartbeatView
+    return (await hub.call(operation, request, { deadlineMs: 10_000 })) as HeartbeatView
   } catch (error) {
     const problem = toProblem(error)
     // A refusal of the hub's is an answer; anything else must not keep the operator from saying "I am here".
     if (problem.kind === 'refused') throw problem
     terminal.note(`${problem.message}; giving it to the watchdog`)
-    const body = { note: note ?? '', source: 'cli' }
+    const body = { note: '', ...request, source: 'cli' }
     try {
-      return (await watchdog.send('POST', '/v1/heartbeat', body, { deadlineMs: 10_000 })) as HeartbeatView
+      return (await watchdog.send('POST', `/v1/${PATHS[operation]}`, body, { deadlineMs: 10_000 })) as HeartbeatView
     } catch (second) {
       const worse = toProblem(second)
-      const text = `neither the hub nor the watchdog took the heartbeat (${worse.message})`
+      if (worse.kind === 'refused' && operation === 'operator.away') throw worse
+      const text = `neither the hub nor the watchdog took the ${PATHS[operation]} (${worse.message})`
       throw new Problem('unreachable', 'unavailable', text, 'start both: `hub up`')
     }
   }
 }
 
 export const heartbeat: Run = async (context, _, options) => {
-  const view = await giveHeartbeat(context, options.note as string | undefined)
+  const view = await giveWord(context, 'operator.heartbeat', given({ note: options.note }))
   if (context.json) context.terminal.json(view)
   else context.terminal.out(heartbeatText(view, Date.now()))
   return EXIT.done

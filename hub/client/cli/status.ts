@@ -2,6 +2,7 @@
 import type { ModeView, TaskView } from '../answers.ts'
 import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
+import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
 import { type Cell, clean, facts, type Paint, type Style, spanWords, whenText } from './text.ts'
 
@@ -11,7 +12,7 @@ export interface WatchdogView {
   engine: string
   demand: string
   conditions: unknown[]
-  heartbeat: { dueInMs: number; safeInMs: number; stopInMs: number; paused: boolean }
+  heartbeat: PresenceView
   roundAgeMs: number | null
   alerts: { finding: string; level: number; forMs: number }[]
 }
@@ -37,23 +38,9 @@ export function decideNext(view: StatusView): string {
   if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
-  const { dueInMs, paused } = view.watchdog.heartbeat
-  if (!paused && dueInMs < 6 * 3_600_000) return 'give a heartbeat: `hub heartbeat`'
+  const { dueInMs, paused, away } = view.watchdog.heartbeat
+  if (!paused && !away && dueInMs < 6 * 3_600_000) return 'give a heartbeat: `hub heartbeat`'
   return 'nothing'
-}
-
-function heartbeatRows(view: StatusView, nowMs: number): [string, Cell][] {
-  const beat = view.watchdog?.heartbeat
-  const dueInMs = beat?.dueInMs ?? view.hub?.lease?.deadlineInMs
-  if (beat?.paused) return [['heartbeat', 'paused: nothing of this hub runs']]
-  if (dueInMs === undefined) return []
-  const text = dueInMs < 0 ? `was due ${whenText(nowMs + dueInMs, nowMs)}` : `due ${whenText(nowMs + dueInMs, nowMs)}`
-  const rows: [string, Cell][] = [['heartbeat', dueInMs < 0 ? { text, style: 'red' } : text]]
-  if (beat === undefined) return rows
-  const safe =
-    beat.safeInMs > 0 ? `nothing starts after ${whenText(nowMs + beat.safeInMs, nowMs)}` : 'nothing starts now'
-  rows.push(['', `without it ${safe}, all stops ${whenText(nowMs + beat.stopInMs, nowMs)}`])
-  return rows
 }
 
 function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
@@ -93,7 +80,10 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
       `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
     ])
   }
-  rows.push(['watchdog', watchdogCell(view)], ...heartbeatRows(view, nowMs), ['home', view.home])
+  rows.push(['watchdog', watchdogCell(view)], ...presenceRows(view.watchdog?.heartbeat, view.hub, nowMs), [
+    'home',
+    view.home,
+  ])
   const next = decideNext(view)
   rows.push(['next', next === 'nothing' ? 'nothing to do' : { text: next, style: 'bold' }])
   const running = view.running.map((task) =>

@@ -40,6 +40,22 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./presence.ts')).heartbeat,
   },
   {
+    words: 'away',
+    text: 'plan an absence: quiet until then, nothing new starts',
+    flags: [
+      ['--until <when>', 'back then: 3d, 2026-12-01, "fri 18:00"; at most 21 days'],
+      ['--note <text>', 'for you and your contact'],
+      ['--keep-working', 'let agents go on; bounded by away.workMaxMs of the watchdog'],
+    ],
+    load: async () => (await import('./absence.ts')).away,
+  },
+  {
+    words: 'back',
+    text: 'end a planned absence; counts as a heartbeat',
+    flags: [['--note <text>', 'goes into the log']],
+    load: async () => (await import('./absence.ts')).back,
+  },
+  {
     words: 'safe-mode',
     text: 'let nothing new start',
     flags: [['--reason <text>', 'goes into the audit log']],

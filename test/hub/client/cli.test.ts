@@ -372,6 +372,35 @@ describe('heartbeat and status', () => {
     ])
   })
 
+  it('an absence goes to the hub with its instant, to the watchdog where the hub is dead, and a wrong one nowhere', async () => {
+    watchdog.on('GET /v1/status', () => ({
+      body: watchdogView({ heartbeat: { ...watchdogView().heartbeat, zone: 'Asia/Tokyo' } }),
+    }))
+    hub.on('POST /v1/away', () => ({ body: { ...beat(), zone: 'Asia/Tokyo', conditions: ['away'] } }))
+    const beforeMs = Date.now()
+    const first = await runHub(home, ['away', '--until', '3d', '--note', 'sea'])
+    expect(first.code).toBe(0)
+    expect(first.stdout).toMatch(/^away until .* (GMT\+9|JST) \(in 23 h 5[89] m\): nothing new starts/)
+    const { untilMs, ...rest } = (hub.asked[0]?.body ?? { untilMs: Number.NaN }) as { untilMs: number }
+    expect(rest).toEqual({ keepWorking: false, note: 'sea' })
+    expect(untilMs - beforeMs - 3 * 86_400_000).toBeLessThan(30_000)
+    for (const until of ['soon', '2026-02-30', '2020-01-01'])
+      expect(await runHub(home, ['away', '--until', until])).toMatchObject({ code: 2 })
+    expect((await runHub(home, ['away'])).code).toBe(2)
+    expect(hub.asked).toHaveLength(1)
+
+    await hub.close()
+    watchdog.on('POST /v1/away', () => ({ status: 409, body: { error: 'an absence lasts at most 21 days' } }))
+    const refused = await runHub(home, ['away', '--until', '2w', '--keep-working'])
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining('at most 21 days') })
+    watchdog.on('POST /v1/back', () => ({ body: beat() }))
+    expect((await runHub(home, ['back'])).code).toBe(0)
+    expect(watchdog.asked.filter(({ method }) => method === 'POST').map(({ path, body }) => [path, body])).toEqual([
+      ['/v1/away', { note: '', source: 'cli', keepWorking: true, untilMs: expect.any(Number) }],
+      ['/v1/back', { note: '', source: 'cli' }],
+    ])
+  })
+
   it('says that nobody took the heartbeat, exit 4', async () => {
     await hub.close()
     await watchdog.close()

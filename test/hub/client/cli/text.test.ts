@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { TaskView } from '../../../../hub/client/answers.ts'
+import { awayText } from '../../../../hub/client/cli/absence.ts'
 import { heartbeatText } from '../../../../hub/client/cli/presence.ts'
+import { presenceRows } from '../../../../hub/client/cli/presence-rows.ts'
 import { decideNext, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
 import { outcomeCode } from '../../../../hub/client/cli/tasks.ts'
 import {
@@ -62,6 +64,28 @@ describe('text for people', () => {
     expect(heartbeatText(view, nowMs, 'Europe/Berlin')).toBe(
       'accepted; next due Sat 09:00 CET (in 23 h 58 m)\nwithout it nothing starts after Sat 11:00 CET, and everything stops Sun 11:00 CET',
     )
+  })
+
+  it('says what holds in spite of a heartbeat, and of an absence its end', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 2)
+    const at = (hours: number) => Date.UTC(2026, 0, 3, 8, 0) + hours * 3_600_000
+    const zone = 'Europe/Berlin'
+    const view = { acceptedAtMs: nowMs, dueAtMs: at(0), safeAtMs: at(2), stopAtMs: at(26), zone }
+    expect(heartbeatText({ ...view, conditions: ['unattended_stop'] }, nowMs)).toBe(
+      'accepted; the unattended stop holds until `hub up` and then `hub heartbeat`',
+    )
+    expect(heartbeatText({ ...view, conditions: ['away'] }, nowMs)).toBe(
+      'accepted; you are away until Sat 09:00 CET (in 23 h 58 m), back earlier: `hub back`',
+    )
+    expect(heartbeatText({ ...view, conditions: ['witness_mismatch'] }, nowMs)).toMatch(
+      /\nstill in the way: witness_mismatch \(`hub status`\)$/,
+    )
+    expect(awayText(view, nowMs, false).split('\n')).toEqual([
+      'away until Sat 09:00 CET (in 23 h 58 m): nothing new starts; what runs ends by itself, and nobody is reminded',
+      'not back by Sat 11:00 CET: your contact hears of it; everything stops Sun 11:00 CET',
+      'back earlier: `hub back`',
+    ])
+    expect(awayText(view, nowMs, true)).toContain('agents go on working until then')
   })
 
   it('lines columns up by characters, one line a row whatever a cell holds', () => {
@@ -129,6 +153,38 @@ describe('status', () => {
     ],
   ])('the next act is %j', (next, shown) => {
     expect(decideNext(shown)).toBe(next)
+  })
+
+  it('shows presence in the zone of the operator: due, the path without it, weak words, quiet hours, absence, stop', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 0)
+    const hour = 3_600_000
+    const beat = {
+      dueInMs: 24 * hour,
+      safeInMs: 26 * hour,
+      stopInMs: 50 * hour,
+      paused: false,
+      zone: 'America/New_York',
+    }
+    const rows = (change: object) => presenceRows({ ...beat, ...change }, null, nowMs)
+    expect(rows({})).toEqual([
+      ['heartbeat', 'due Sat 03:00 GMT-5 (in 1 d)'],
+      ['', 'without it nothing starts after Sat 05:00 GMT-5 (in 1 d 2 h), all stops Sun 05:00 GMT-5 (in 2 d 2 h)'],
+    ])
+    expect(rows({ dueInMs: -3 * hour, safeInMs: -hour, stopInMs: 23 * hour })).toEqual([
+      ['heartbeat', { text: 'was due Fri 00:00 GMT-5 (3 h ago)', style: 'red' }],
+      ['', 'without it nothing starts now, all stops Sat 02:00 GMT-5 (in 23 h)'],
+    ])
+    expect(rows({ weakAgeMs: hour, weakMostInMs: 48 * hour, quiet: true }).slice(2)).toEqual([
+      ['', 'a webhook spoke 1 h ago; alone it carries until Sun 03:00 GMT-5 (in 2 d) at most'],
+      ['', 'quiet hours: reminders wait for their end'],
+    ])
+    expect(rows({ away: { untilInMs: 24 * hour, keepWorking: false, note: 'sea' } })).toEqual([
+      ['away', { text: 'until Sat 03:00 GMT-5 (in 1 d): nothing new starts (sea)', style: 'yellow' }],
+      ['', 'not back by Sat 05:00 GMT-5 (in 1 d 2 h): the contact hears, all stops Sun 05:00 GMT-5 (in 2 d 2 h)'],
+    ])
+    expect(rows({ stopped: true })[0]?.[1]).toMatchObject({ style: 'red' })
+    expect(rows({ paused: true })).toEqual([['heartbeat', 'paused: nothing of this hub runs']])
+    expect(presenceRows(undefined, null, nowMs)).toEqual([])
   })
 
   it('fits one screen and names each condition with who ends it', () => {

@@ -1,0 +1,61 @@
+/**
+ * `operator.away`, `operator.back`: planned absence (safety.md section 3). The watchdog owns the clock and the condition; here it is
+ * checked that the hub is normal, recorded, and passed on. What the watchdog refuses is recorded as a refusal beside what was asked.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Modes } from '../../guard/modes.ts'
+import type { Principal } from '../../guard/principal.ts'
+import type { AwayRequest, OperationName } from '../../protocol/operations.ts'
+import { type Handlers, handler } from '../serve.ts'
+
+/** The same number stands in the watchdog (`heartbeat.ts` there), which has the last word. */
+const AWAY_DAYS_MAX = 21
+const DAY_MS = 86_400_000
+
+/** From where a word comes, as the watchdog's log has it. */
+const sourceOf = ({ kind }: Principal): string => (kind === 'device' ? 'device' : 'cli')
+
+export function presenceHandlers(parts: {
+  modes: Modes
+  clock: Clock
+  gate: Gate
+  askWatchdog: (path: string, body: Record<string, unknown>) => Promise<unknown>
+}): Handlers {
+  const { modes, clock, gate, askWatchdog } = parts
+
+  async function passOn(operation: OperationName, principal: Principal, body: Record<string, unknown>) {
+    const name = operation.slice('operator.'.length)
+    try {
+      return await askWatchdog(`/v1/${name}`, { ...body, source: sourceOf(principal) })
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (error.code === 'conflict') gate.refuse({ principal, operation, resource: 'operator' }, error)
+      throw error
+    }
+  }
+
+  return {
+    'operator.away': handler({
+      resource: () => 'operator',
+      effect: (_grant, { untilMs }: AwayRequest, { principal }) => {
+        const holding = modes.active().map(({ name, endsBy }) => `${name} (ends by ${endsBy})`)
+        if (holding.length > 0)
+          throw new HubError('conflict', `an absence begins only from normal; now there is ${holding.join(', ')}`)
+        const inMs = untilMs - clock.wallMs()
+        if (inMs <= 0) throw new HubError('schema_invalid', 'untilMs must be later than now')
+        if (inMs > AWAY_DAYS_MAX * DAY_MS)
+          throw new HubError('limit_exceeded', `an absence lasts at most ${AWAY_DAYS_MAX} days`)
+        return principal
+      },
+      after: (principal, { untilMs, keepWorking, note }) =>
+        passOn('operator.away', principal, { untilMs, keepWorking, note }),
+    }),
+    'operator.back': handler({
+      resource: () => 'operator',
+      effect: (_grant, _request: { note: string }, { principal }) => principal,
+      after: (principal, { note }) => passOn('operator.back', principal, { note }),
+    }),
+  }
+}
