@@ -127,7 +127,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     housekeeping: loop('housekeeping', 15_000, () => {
       guard.nonces.purge()
       guard.denyList.purge()
-      guard.devices.saveAgain()
+      guard.credentials.saveAgain()
       work.replies.expire()
       work.expireQuestions()
     }),

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
+import { apiRoom } from '../edge/api-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
 
 import { hookRoom } from '../edge/hook.ts'
@@ -88,7 +89,11 @@ export function createEntrances(
         cutFrames: (session) => frames.close(session),
       }),
       ...keyHandlers({ keyRing: guard.keyRing }),
-      ...deviceHandlers({ devices: guard.devices, base: () => config.reach.publicUrl ?? listeners.base() }),
+      ...deviceHandlers({
+        credentials: guard.credentials,
+        nowMs: clock.wallMs,
+        base: () => config.reach.publicUrl ?? listeners.base(),
+      }),
       ...backupHandlers({ makeBackup: createBackup({ home, clock, audit, copyDatabase: store.copy }) }),
       ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
@@ -135,13 +140,17 @@ export function createEntrances(
   const httpParts = { serve, gate, artifacts, events, clock, log, healthz, inputBytesMax: config.limits.inputBytes }
   const operator = createOperatorHttp(httpParts)
   const hook = hookRoom({
-    devices: guard.devices,
+    credentials: guard.credentials,
     gate,
     clock,
     zone: '',
     heartbeat: (device) => watchdog.heartbeat(`device ${device}`, 'webhook'),
   })
-  const loopback = createLoopbackHttp(() => listeners.port(), { ...httpParts, reach: config.reach, rooms: [hook] })
+  const loopback = createLoopbackHttp(() => listeners.port(), {
+    ...httpParts,
+    reach: config.reach,
+    rooms: [hook, apiRoom({ ...httpParts, credentials: guard.credentials })],
+  })
 
   const listeners = createListeners({ home, port: config.http.port }, { operator, loopback, watchdog: watchdog.door })
 

@@ -10,8 +10,8 @@ import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
+import { createCredentials } from '../guard/identity/credentials.ts'
 import { createDenyList } from '../guard/identity/deny-list.ts'
-import { createDevices } from '../guard/identity/devices.ts'
 import { createKeyRing } from '../guard/identity/key-ring.ts'
 import type { HubKeys } from '../guard/identity/keys.ts'
 import { createNonces } from '../guard/identity/nonces.ts'
@@ -133,7 +133,7 @@ export function createGuard(
   })
   const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock })
   const denyList = createDenyList({ store, clock })
-  const devices = createDevices({ store, clock, random })
+  const credentials = createCredentials({ store, nowMs: clock.wallMs, random })
   const tokens = createTokens({ instance, keys: keyRing, clock, random, denied: denyList.has })
   const approvals = createApprovals({ store, clock, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
@@ -150,7 +150,7 @@ export function createGuard(
     nonces,
     keyRing,
     denyList,
-    devices,
+    credentials,
     policy,
     decisions,
     gate,

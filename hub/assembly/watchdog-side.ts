@@ -85,7 +85,7 @@ export function createWatchdogSide(
     /** One of the operator's words about presence. */
     say,
     acceptHead: (head: string) => say('/v1/accept-head', { head }),
-    heartbeat: (note: string | undefined, source: 'cli' | 'webhook' = 'cli') =>
+    heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>
       say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),
     /** Ends `emergency_stop` where else it is held: the order left in the home, and the watchdog. Throws `timed_out` where that is away. */
     async endEmergency() {

@@ -152,10 +152,14 @@ export interface ApprovalView {
   endedAtMs: number | null
 }
 
+/** A device or a token. */
 export interface DeviceView {
   name: string
-  kind: 'webhook'
+  kind: 'webhook' | 'app' | 'token'
+  /** Rights of a device, actions of a token. */
+  scope: string[]
   createdAtMs: number
+  expiresAtMs: number | null
   usedAtMs: number | null
   revokedAtMs: number | null
 }

@@ -7,6 +7,7 @@ import type { Nonces } from './identity/nonces.ts'
 import { type Modes, permits, refusalOf } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
+import { mayStop, principalText } from './principal.ts'
 
 export interface Checks {
   requireReach(call: Call, row: Operation): void
@@ -23,6 +24,9 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
     if (!row.reach.includes(call.principal.kind)) {
       throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
     }
+    // The rules are not asked about stopping (I6), so what a bearer was given is looked at here.
+    if (row.standing === 'stop' && !mayStop(call.principal, call.operation))
+      throw new HubError('forbidden', `${principalText(call.principal)} was not given ${call.operation}`)
   }
 
   function checkFirst(call: Call, row: Operation): void {

@@ -1,5 +1,5 @@
 /** Who is asking, as proven by an entrance. Never taken from a request's body. */
-import type { PrincipalKind } from '../protocol/operations.ts'
+import type { OperationName, PrincipalKind } from '../protocol/operations.ts'
 import type { Authority } from '../protocol/task.ts'
 
 export interface Principal {
@@ -9,6 +9,10 @@ export interface Principal {
   readonly session?: string
   readonly generation?: number
   readonly authority?: Authority
+  /** What a bearer token lists (automation). */
+  readonly actions?: readonly string[]
+  /** What an enrolled device was given. */
+  readonly rights?: readonly string[]
   /** False while only the socket vouches for it: no valid signature yet. */
   readonly proven?: false
 }
@@ -24,3 +28,7 @@ export function principalText(principal: Principal): string {
     return `agent:${principal.agent}/${principal.session}${principal.proven === false ? ' (unproven)' : ''}`
   return principal.id === principal.kind ? principal.kind : `${principal.kind}:${principal.id}`
 }
+
+/** The built-in rule of stopping for those who bring a bearer: a device with that right, a token that lists the very operation. */
+export const mayStop = ({ kind, rights = [], actions = [] }: Principal, operation: OperationName): boolean =>
+  (kind !== 'device' || rights.includes('stop')) && (kind !== 'automation' || actions.includes(operation))

@@ -110,7 +110,34 @@ const receiveShape = z.strictObject({
   waitMs: z.coerce.number().int().min(0).max(25_000).default(25_000),
 })
 
-const deviceAddShape = z.strictObject({ name: nameShape, kind: z.enum(['webhook']) })
+export const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
+const YEAR_MS = 366 * 86_400_000
+/** A webhook has the one right to give a weak heartbeat; an app those that are named. */
+const deviceAddShape = z
+  .strictObject({
+    name: nameShape,
+    kind: z.enum(['webhook', 'app']),
+    rights: z.array(z.enum(DEVICE_RIGHTS)).max(DEVICE_RIGHTS.length).default([]),
+    expiresInMs: z.int().min(60_000).max(YEAR_MS).optional(),
+  })
+  .refine(
+    ({ kind, rights }) => (kind === 'app') === rights.length > 0,
+    'rights: an app has one at least, a webhook none',
+  )
+/** What a token can never be given stands in the rules: presence, resuming, approving, contact, devices (protocol.md section 6). */
+const tokenCreateShape = z.strictObject({
+  name: nameShape,
+  actions: z
+    .array(
+      z
+        .string()
+        .max(64)
+        .regex(/^[a-z]+\.[a-z-]+$/),
+    )
+    .min(1)
+    .max(32),
+  expiresInMs: z.int().min(60_000).max(YEAR_MS),
+})
 const deviceRef = z.strictObject({ name: nameShape })
 
 /** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
@@ -179,6 +206,9 @@ export const OPERATIONS = {
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
   'device.add': op('device.added', 'approve', owner, deviceAddShape, post('/v1/devices')),
+  'token.create': op('token.created', 'approve', owner, tokenCreateShape, post('/v1/tokens')),
+  'token.list': op('token.listed', 'read', owner, none, get('/v1/tokens')),
+  'token.revoke': op('token.revoked', 'stop', owner, deviceRef, post('/v1/tokens/:name/revoke')),
   'device.list': op('device.listed', 'read', owner, none, get('/v1/devices')),
   'device.revoke': op('device.revoked', 'stop', owner, deviceRef, post('/v1/devices/:name/revoke')),
   'approval.list': op('approval.listed', 'read', people, approvalListShape, get('/v1/approvals')),

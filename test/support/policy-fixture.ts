@@ -8,7 +8,8 @@ import type { Clock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createPolicy, type Policy, type PolicyParts } from '../../hub/guard/policy/bundle.ts'
 import { createDecisions, type Decisions } from '../../hub/guard/policy/decisions.ts'
-import type { PolicyInput, PolicyPrincipal } from '../../hub/guard/policy/engine.ts'
+import type { PolicyInput } from '../../hub/guard/policy/engine.ts'
+import type { Principal } from '../../hub/guard/principal.ts'
 import type { Authority } from '../../hub/protocol/task.ts'
 import { createFakeClock } from './fake-clock.ts'
 
@@ -77,7 +78,7 @@ export const authority = (change: Partial<Authority> = {}): Authority => ({
   ...change,
 })
 
-export const agentPrincipal = (agent: string, change: Partial<Authority> = {}): PolicyPrincipal => ({
+export const agentPrincipal = (agent: string, change: Partial<Authority> = {}): Principal => ({
   kind: 'agent',
   id: `s-${agent}`,
   agent,
@@ -86,8 +87,9 @@ export const agentPrincipal = (agent: string, change: Partial<Authority> = {}): 
   authority: authority(change),
 })
 
-export const ask = (
-  operation: string,
-  principal: PolicyPrincipal,
-  resource: Record<string, unknown> = {},
-): PolicyInput => ({ operation, principal, resource, mode: 'running' })
+export const ask = (operation: string, principal: Principal, resource: Record<string, unknown> = {}): PolicyInput => ({
+  operation,
+  principal,
+  resource,
+  mode: 'running',
+})

@@ -5,8 +5,12 @@ export const DEVICE_COMMANDS: readonly Command[] = [
   {
     words: 'device add',
     args: '<name>',
-    text: 'make an address that gives a weak heartbeat',
-    flags: [['--webhook', 'POST to it, as a phone automation does']],
+    text: 'let a phone or a program of yours in, by a secret of its own',
+    flags: [
+      ['--webhook', 'an address: POST to it gives a weak heartbeat'],
+      ['--rights <list>', 'of view, heartbeat, approve, stop, resume'],
+      ['--expires <span>', 'as 90d; without it until you revoke it'],
+    ],
     load: async () => (await import('./devices.ts')).deviceAdd,
   },
   {
@@ -19,5 +23,26 @@ export const DEVICE_COMMANDS: readonly Command[] = [
     args: '<name>',
     text: 'take it back at once',
     load: async () => (await import('./devices.ts')).deviceRevoke,
+  },
+  {
+    words: 'token create',
+    args: '<name>',
+    text: 'a bearer token for automation',
+    flags: [
+      ['--actions <list>', 'what it may do, as task.submit,task.show'],
+      ['--expires <span>', 'when it ends (30d)'],
+    ],
+    load: async () => (await import('./devices.ts')).tokenCreate,
+  },
+  {
+    words: 'token list',
+    text: 'which tokens there are',
+    load: async () => (await import('./devices.ts')).tokenList,
+  },
+  {
+    words: 'token revoke',
+    args: '<name>',
+    text: 'take it back at once',
+    load: async () => (await import('./devices.ts')).tokenRevoke,
   },
 ]

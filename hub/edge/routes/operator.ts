@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import { heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
@@ -56,7 +57,7 @@ export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
   watchdog: {
-    heartbeat: (note: string | undefined) => Promise<unknown>
+    heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') => Promise<unknown>
     acceptHead: (head: string) => Promise<unknown>
     endEmergency: () => Promise<void>
   }
@@ -100,8 +101,8 @@ export function operatorHandlers(parts: {
     }),
     'operator.heartbeat': handler({
       resource: () => 'operator',
-      effect: (_grant, { note }: { note?: string }) => note,
-      after: (note) => watchdog.heartbeat(note),
+      effect: (_grant, { note }: { note?: string }, { principal }) => ({ note, source: heartbeatSourceOf(principal) }),
+      after: ({ note, source }) => watchdog.heartbeat(note, source),
     }),
   }
 }

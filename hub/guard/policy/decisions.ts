@@ -18,7 +18,8 @@ import { newUuid, type Random } from '../../base/random.ts'
 import type { Policy } from './bundle.ts'
 import type { PolicyDecision, PolicyInput, Verdict } from './engine.ts'
 
-export type { PolicyDecision, PolicyInput, PolicyPrincipal } from './engine.ts'
+export type { Principal } from '../principal.ts'
+export type { PolicyDecision, PolicyInput } from './engine.ts'
 
 export interface DecisionParts {
   policy: Policy

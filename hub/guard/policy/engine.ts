@@ -8,17 +8,10 @@
  */
 import type { Principal } from '../principal.ts'
 
-export interface PolicyPrincipal extends Principal {
-  /** What a bearer token lists (automation). */
-  readonly actions?: readonly string[]
-  /** What an enrolled device was given. */
-  readonly rights?: readonly string[]
-}
-
 /** What the rules see. Never an instant or a random value in it: each would be a question of its own for the memo. */
 export interface PolicyInput {
   operation: string
-  principal: PolicyPrincipal
+  principal: Principal
   resource: Record<string, unknown>
   mode: string
 }

@@ -6,6 +6,7 @@ import { hookRoom } from '../../../hub/edge/hook.ts'
 import { createLoopbackHttp } from '../../../hub/edge/loopback.ts'
 import { deviceHandlers } from '../../../hub/edge/routes/devices.ts'
 import { createServe } from '../../../hub/edge/serve.ts'
+import { DEVICE_KINDS } from '../../../hub/guard/identity/credentials.ts'
 import { OPERATOR } from '../../../hub/guard/principal.ts'
 import { fillDisk, type GuardHome, openGuardHome } from '../../support/guard-home.ts'
 import { send } from '../../support/plain-http.ts'
@@ -20,10 +21,10 @@ beforeEach(async () => {
   home.guard.modes.clear('lease_pending')
   beats = []
   watchdogIsAway = false
-  const { gate, devices } = home.guard
+  const { gate, credentials } = home.guard
   const { clock } = home
   const room = hookRoom({
-    devices,
+    credentials,
     gate,
     clock,
     zone: 'Europe/Berlin',
@@ -50,7 +51,11 @@ afterEach(async () => {
 const call = (operation: 'device.add' | 'device.list' | 'device.revoke', request: object) =>
   createServe({
     gate: home.guard.gate,
-    handlers: deviceHandlers({ devices: home.guard.devices, base: () => `http://127.0.0.1:${port}` }),
+    handlers: deviceHandlers({
+      credentials: home.guard.credentials,
+      nowMs: home.clock.wallMs,
+      base: () => `http://127.0.0.1:${port}`,
+    }),
   })(operation, request, { principal: OPERATOR, idempotencyKey: undefined }) as Promise<Record<string, string>>
 const added = async (name = 'phone') => (await call('device.add', { name, kind: 'webhook' })).path ?? ''
 const recorded = () => home.records().map(({ action, outcome, reason }) => `${action} ${outcome} ${reason}`)
@@ -68,7 +73,7 @@ describe('POST to the address of a webhook', () => {
       principal: 'device:phone',
       action: 'operator.heartbeat_given',
     })
-    expect(home.guard.devices.list()).toMatchObject([{ usedAtMs: home.clock.wallMs() }])
+    expect(home.guard.credentials.list(DEVICE_KINDS)).toMatchObject([{ usedAtMs: home.clock.wallMs() }])
   })
 
   it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'])(
@@ -156,7 +161,7 @@ describe('a wrong address', () => {
     expect(text).not.toContain(secret)
     const { store } = home.guard
     const everything = JSON.stringify([
-      store.prepare('select * from device').all(),
+      store.prepare('select * from credential').all(),
       store.prepare('select * from audit_record').all(),
       store.prepare('select * from decision').all(),
     ])
@@ -170,7 +175,7 @@ describe('a device', () => {
     const path = await added()
     await call('device.revoke', { name: 'phone' })
     expect((await send(port, { method: 'POST', path })).status).toBe(401)
-    expect(home.reopen().devices.find(path.split('/').at(-1) ?? '')).toBeUndefined()
+    expect(home.reopen().credentials.find(path.split('/').at(-1) ?? '', ['webhook'])).toBeUndefined()
   })
 
   it('is revoked also while the store cannot be written, and for good once it can', async () => {
@@ -180,17 +185,17 @@ describe('a device', () => {
     expect((await send(port, { method: 'POST', path })).status).not.toBe(200)
     mend()
     home.guard.recoverStore()
-    home.guard.devices.saveAgain()
-    expect(home.reopen().devices.list()).toMatchObject([{ revokedAtMs: expect.any(Number) }])
+    home.guard.credentials.saveAgain()
+    expect(home.reopen().credentials.list(DEVICE_KINDS)).toMatchObject([{ revokedAtMs: expect.any(Number) }])
   })
 
-  it('has a name of its own, which is free again once it is revoked; 32 are the most', async () => {
+  it('has a name of its own, which is free again once it is revoked; 64 are the most', async () => {
     await added()
     await expect(added()).rejects.toMatchObject({ code: 'conflict' })
     await call('device.revoke', { name: 'phone' })
     await expect(call('device.revoke', { name: 'phone' })).rejects.toMatchObject({ code: 'conflict' })
     await added()
-    for (let n = 1; n < 32; n += 1) await added(`d${n}`)
+    for (let n = 1; n < 64; n += 1) await added(`d${n}`)
     await expect(added('one-more')).rejects.toMatchObject({ code: 'limit_exceeded' })
   })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import type { PolicyPrincipal } from '../../../../hub/guard/policy/engine.ts'
+import type { Principal } from '../../../../hub/guard/principal.ts'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { OPERATIONS, type OperationName, operationOf, type PrincipalKind } from '../../../../hub/protocol/operations.ts'
 import { buildContainer } from '../../../../hub/work/sandbox/profile.ts'
@@ -13,7 +13,7 @@ import { agentPrincipal, ask, openPolicy, policyFolder } from '../../../support/
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 const operations = Object.keys(OPERATIONS) as OperationName[]
 
-function evaluate(operation: string, principal: PolicyPrincipal, resource: Record<string, unknown> = {}) {
+function evaluate(operation: string, principal: Principal, resource: Record<string, unknown> = {}) {
   using folder = policyFolder()
   return openPolicy(folder)
     .active()

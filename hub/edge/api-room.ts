@@ -1,0 +1,44 @@
+/**
+ * `/v1` on the loopback listener: the operations of people for those who bring a bearer (protocol.md section 6), apps with their rights and
+ * tokens with their listed actions. The rules decide what each may do; what they never may is on no list of theirs.
+ *
+ * P1. The credential is in the Authorization header and nowhere else: no cookie, no query, nothing a browser sends by itself (T33).
+ * P2. A wrong one, an expired and a revoked one are answered alike (T16), slowed and recorded; a right one never waits (T17).
+ */
+import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import { type Credentials, principalOf } from '../guard/identity/credentials.ts'
+import type { Principal } from '../guard/principal.ts'
+import { singleHeader } from './http-answers.ts'
+import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
+import type { LoopbackRoom } from './loopback.ts'
+import { createBackOff, refuseWrong } from './wrong-tries.ts'
+
+const BEARER = /^Bearer ([A-Za-z0-9_-]{43})$/
+const NOBODY: Principal = Object.freeze({ kind: 'automation', id: 'unknown' })
+
+/** The room of the loopback listener, which guards Host and Origin. */
+export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Clock }): LoopbackRoom {
+  const { credentials, gate, clock } = parts
+  const backOff = createBackOff(clock)
+
+  function bearerOf(request: FastifyRequest): Principal {
+    const secret = BEARER.exec(singleHeader(request.raw, 'authorization') ?? '')?.[1]
+    const found = secret === undefined ? undefined : credentials.find(secret, ['app', 'token'])
+    if (found === undefined) {
+      const resource = request.url.slice(0, 200)
+      return refuseWrong(
+        { gate, backOff },
+        { principal: NOBODY, operation: operationAt(request), resource },
+        'no bearer in force',
+      )
+    }
+    credentials.used(found.name)
+    return principalOf(found)
+  }
+
+  return {
+    path: '/v1',
+    mount: (app) => mountOperations(app, parts, { principalOf: bearerOf, heard: () => undefined }),
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Every operation with a path in the operations table, for whoever `principalOf` finds behind a request (T24, T32).
+ * Used twice: on the operator's socket, and on loopback for devices and tokens.
+ */
+import type { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { HubError } from '../base/errors.ts'
+import type { Events } from '../guard/events.ts'
+import type { Gate } from '../guard/gate.ts'
+import type { Principal } from '../guard/principal.ts'
+import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
+import { parseShape } from '../protocol/parse.ts'
+import { type Artifacts, UPLOADS } from '../work/artifacts.ts'
+import { streamArtifact } from './agent-artifacts.ts'
+import { readRange, requireContentType } from './http-answers.ts'
+import { type ListenerParts, UPLOAD_PATH } from './listener.ts'
+import { streamEvents } from './live.ts'
+import type { Serve } from './serve.ts'
+
+const KEY_LENGTH_MAX = 128
+
+export interface HttpParts extends ListenerParts {
+  serve: Serve
+  gate: Gate
+  artifacts: Artifacts
+  events: Events
+  inputBytesMax: number
+}
+/** Who asks, and who hears that a request has come to the gate, which records its own refusals (T22). */
+export interface Caller {
+  /** Throws the refusal of a request that proves nobody. */
+  principalOf: (request: FastifyRequest) => Principal
+  heard: (request: FastifyRequest) => void
+}
+
+export function mountOperations(app: FastifyInstance, parts: HttpParts, caller: Caller): void {
+  for (const [name, row] of Object.entries(OPERATIONS) as [OperationName, Operation][]) {
+    if (row.http === undefined || STREAMED.has(name)) continue
+    const { method, path } = row.http
+    app.route({
+      method,
+      url: path,
+      handler: async (request, reply) => {
+        const principal = caller.principalOf(request)
+        const raw = {
+          ...(method === 'GET' ? (request.query as object) : bodyOf(request)),
+          ...(request.params as object),
+        }
+        const context = { principal, idempotencyKey: keyOf(request) }
+        caller.heard(request)
+        return reply.send(await parts.serve(name, raw, context))
+      },
+    })
+  }
+  streamedRoutes(app, parts, caller)
+}
+
+/** The operation of the request's route; a path of none is recorded as a look at the hub's health. */
+export function operationAt({ method, routeOptions }: FastifyRequest): OperationName {
+  const rows = Object.entries(OPERATIONS) as [OperationName, Operation][]
+  return rows.find(([, { http }]) => http?.method === method && http.path === routeOptions?.url)?.[0] ?? 'health.show'
+}
+
+function bodyOf(request: FastifyRequest): object {
+  const { body } = request
+  if (body === undefined) return {}
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new HubError('schema_invalid', 'the body must be an object')
+  return body
+}
+
+function keyOf(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key) || key.length > KEY_LENGTH_MAX) {
+    throw new HubError('schema_invalid', `idempotency-key: 1 to ${KEY_LENGTH_MAX} visible ASCII characters`)
+  }
+  return key
+}
+
+const STREAMED: ReadonlySet<OperationName> = new Set(['artifact.put', 'artifact.get', 'event.stream'])
+
+function streamedRoutes(
+  app: FastifyInstance,
+  { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
+  { principalOf, heard }: Caller,
+): void {
+  app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
+    requireContentType(request.raw, 'application/octet-stream')
+    const { sha256, name } = parseShape(OPERATIONS['artifact.put'].request, {
+      ...(request.query as object),
+      ...(request.params as object),
+    })
+    const principal = principalOf(request)
+    const arrived = await artifacts.receive(request.body as Readable, sha256, inputBytesMax)
+    heard(request)
+    try {
+      const view = gate.admit({ principal, operation: 'artifact.put', resource: `artifact:${sha256}` }, (grant) =>
+        artifacts.put(grant, UPLOADS, `${sha256}/${name ?? 'upload'}`, arrived, null, Number.MAX_SAFE_INTEGER),
+      )
+      return reply.send({ ...view, name: name ?? sha256 })
+    } finally {
+      artifacts.discard(arrived)
+    }
+  })
+
+  app.get(UPLOAD_PATH, (request, reply) => {
+    const { sha256 } = parseShape(OPERATIONS['artifact.get'].request, request.params)
+    const principal = principalOf(request)
+    const range = readRange(request.headers.range, artifacts.find(sha256)?.size ?? 0)
+    heard(request)
+    const opened = gate.admit({ principal, operation: 'artifact.get', resource: `artifact:${sha256}` }, () =>
+      artifacts.read(sha256, range),
+    )
+    reply.hijack()
+    streamArtifact(reply.raw, opened.stream, opened.size, range)
+  })
+
+  app.get('/v1/events', async (request, reply) => {
+    const principal = principalOf(request)
+    heard(request)
+    await serve('event.stream', request.query, { principal, idempotencyKey: undefined })
+    const query = parseShape(OPERATIONS['event.stream'].request, request.query)
+    reply.hijack()
+    const subject = query.task === undefined ? undefined : `task:${query.task}`
+    streamEvents(
+      reply.raw,
+      {
+        since: query.since,
+        wanted: (event) => subject === undefined || event.subject === subject || event.data.task === query.task,
+      },
+      { events, after: clock.after },
+    )
+  })
+}

@@ -1,0 +1,144 @@
+/**
+ * What of the operator's may speak to the hub beside the socket. A *webhook* is an address that gives a weak heartbeat, an *app* a device
+ * with rights of its own (safety.md section 2), a *token* is automation with listed actions and an end. Owns the table `credential`.
+ *
+ * V1. A secret is shown once; only its hash is kept, and hashes are compared in constant time, all of them.
+ * V2. A right secret is never made to wait for wrong ones (T17): what slows down guessing is 256 bits, what bounds the log is the caller.
+ * V3. Revoked counts in memory at once, also while the store cannot be written.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { HubError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import type { Store } from '../../store/database.ts'
+import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../grant.ts'
+import type { Principal } from '../principal.ts'
+
+export type CredentialKind = 'webhook' | 'app' | 'token'
+export interface Credential {
+  name: string
+  kind: CredentialKind
+  /** Rights of a device, actions of a token. */
+  scope: string[]
+  createdAtMs: number
+  /** Null: until it is revoked. */
+  expiresAtMs: number | null
+  usedAtMs: number | null
+  revokedAtMs: number | null
+}
+export type NewCredential = Pick<Credential, 'name' | 'kind' | 'scope' | 'expiresAtMs'>
+
+const IN_FORCE_MAX = 64
+const SECRET_BYTES = 32
+/** A use is written down at most so often: an app that polls would else write at every look. */
+const USED_EVERY_MS = 60_000
+
+export interface Credentials {
+  /** The effect of `device.add` and `token.create`; the secret is in the answer and nowhere else. Throws `conflict`, `limit_exceeded`. */
+  add(grant: Grant, wanted: NewCredential): { secret: string }
+  /** The effect of `device.revoke` and `token.revoke`. Throws `conflict` when none of that name and family is in force. */
+  revoke(grant: StopGrant, name: string, kinds: readonly CredentialKind[]): void
+  list(kinds: readonly CredentialKind[]): Credential[]
+  /** The one of this secret and of one of these kinds, or undefined; revoked and expired ones have none. */
+  find(secret: string, kinds: readonly CredentialKind[]): Credential | undefined
+  /** Remembers when it was last used, to the minute. */
+  used(name: string): void
+  /** Writes revocations that the store could not take; called by a loop. */
+  saveAgain(): void
+}
+
+export const DEVICE_KINDS = ['webhook', 'app'] as const
+export const TOKEN_KINDS = ['token'] as const
+
+/** As whom its holder asks the gate: with what the rules look at. */
+export const principalOf = ({ name, kind, scope }: Credential): Principal =>
+  kind === 'token' ? { kind: 'automation', id: name, actions: scope } : { kind: 'device', id: name, rights: scope }
+
+/** A heartbeat of a device that may resume is strong, any other weak: it prolongs and ends nothing (safety.md section 2). */
+export const heartbeatSourceOf = (principal: Principal): 'cli' | 'device' | 'webhook' => {
+  if (principal.kind === 'operator') return 'cli'
+  return principal.rights?.includes('resume') === true ? 'device' : 'webhook'
+}
+
+const hashOf = (secret: string): Buffer => createHash('sha256').update('hub-credential-v1\n').update(secret).digest()
+
+export function createCredentials(parts: { store: Store; nowMs: () => number; random: Random }): Credentials {
+  const { store, nowMs, random } = parts
+  const rows = store
+    .prepare(
+      `select name, kind, scope, secret_hash as hash, created_at_ms as createdAtMs, expires_at_ms as expiresAtMs,
+         used_at_ms as usedAtMs, revoked_at_ms as revokedAtMs from credential order by created_at_ms`,
+    )
+    .all() as (Omit<Credential, 'scope'> & { hash: string; scope: string })[]
+  const known = new Map<string, { credential: Credential; hash: Buffer }>(
+    rows.map(({ hash, scope, ...row }) => [
+      row.name,
+      { credential: { ...row, scope: JSON.parse(scope) as string[] }, hash: Buffer.from(hash, 'hex') },
+    ]),
+  )
+  const saveEnd = store.prepare('update credential set revoked_at_ms = ? where name = ?')
+  /** Revoked while the store could not be written. */
+  const unsaved = new Set<string>()
+  const isInForce = ({ revokedAtMs, expiresAtMs }: Credential) =>
+    revokedAtMs === null && (expiresAtMs === null || nowMs() < expiresAtMs)
+
+  return {
+    add(grant, wanted) {
+      assertGrant(grant, 'device.add', 'token.create')
+      const inForce = [...known.values()].filter(({ credential }) => isInForce(credential))
+      const same = inForce.find(({ credential }) => credential.name === wanted.name)
+      if (same !== undefined)
+        throw new HubError(
+          'conflict',
+          `there is a ${same.credential.kind} named ${wanted.name}; revoke it first, or choose another name`,
+        )
+      if (inForce.length >= IN_FORCE_MAX)
+        throw new HubError('limit_exceeded', `${IN_FORCE_MAX} devices and tokens are in force`)
+      const secret = random.bytes(SECRET_BYTES).toString('base64url')
+      const hash = hashOf(secret)
+      const credential = { ...wanted, createdAtMs: nowMs(), usedAtMs: null, revokedAtMs: null }
+      const { name, kind, scope, createdAtMs, expiresAtMs } = credential
+      store
+        .prepare('insert or replace into credential values (?, ?, ?, ?, ?, ?, null, null)')
+        .run(name, kind, JSON.stringify(scope), hash.toString('hex'), createdAtMs, expiresAtMs)
+      store.afterCommit(() => known.set(name, { credential, hash }))
+      return { secret }
+    },
+    revoke(grant, name, kinds) {
+      assertStopGrant(grant, 'device.revoke', 'token.revoke')
+      const found = known.get(name)
+      if (found === undefined || !kinds.includes(found.credential.kind) || found.credential.revokedAtMs !== null)
+        throw new HubError('conflict', `nothing named ${name} is in force; see \`hub device list\`, \`hub token list\``)
+      const atMs = nowMs()
+      known.set(name, { ...found, credential: { ...found.credential, revokedAtMs: atMs } })
+      store.onRollback(() => known.set(name, found))
+      if (store.inTransaction) saveEnd.run(atMs, name)
+      else unsaved.add(name)
+    },
+    list: (kinds) => [...known.values()].map(({ credential }) => credential).filter(({ kind }) => kinds.includes(kind)),
+    find(secret, kinds) {
+      const given = hashOf(secret)
+      let match: Credential | undefined
+      for (const { credential, hash } of known.values()) {
+        const isSame = timingSafeEqual(hash, given)
+        if (isSame && kinds.includes(credential.kind) && isInForce(credential)) match = credential
+      }
+      return match
+    },
+    used(name) {
+      const found = known.get(name)
+      const usedAtMs = nowMs()
+      if (found === undefined || usedAtMs - (found.credential.usedAtMs ?? 0) < USED_EVERY_MS) return
+      known.set(name, { ...found, credential: { ...found.credential, usedAtMs } })
+      const save = () => void store.prepare('update credential set used_at_ms = ? where name = ?').run(usedAtMs, name)
+      if (store.inTransaction) save()
+      else store.transaction(save)
+    },
+    saveAgain() {
+      if (unsaved.size === 0) return
+      store.transaction(() => {
+        for (const name of unsaved) saveEnd.run(known.get(name)?.credential.revokedAtMs ?? nowMs(), name)
+      })
+      unsaved.clear()
+    },
+  }
+}

@@ -1,0 +1,210 @@
+/** Apps and tokens at the loopback listener of a whole hub: each does what it was given, and not a verb more (S1-72, T16, T17, T33). */
+import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { createServer as createPort } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
+import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
+import { send } from '../support/plain-http.ts'
+
+const agents = { echo: { script: worker(() => 'done') }, patient: { script: puppet } }
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createPort().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+/** A hub with its loopback listener, and a watchdog that notes the heartbeats it is given. */
+async function opened() {
+  const port = await freePort()
+  const h = await createHarness({ agents, config: { http: { port } } })
+  const heard: Record<string, unknown>[] = []
+  const watchdog = createServer(async (request, response) => {
+    let text = ''
+    for await (const part of request) text += part
+    if (request.url === '/v1/heartbeat') heard.push(JSON.parse(text) as Record<string, unknown>)
+    response.setHeader('content-type', 'application/json').end('{"dueAtMs":1}')
+  })
+  mkdirSync(join(h.home, 'watchdog', 'run'), { recursive: true })
+  await new Promise<void>((resolve) => watchdog.listen(join(h.home, 'watchdog', 'run', 'watchdog.sock'), resolve))
+  return {
+    h,
+    port,
+    heard,
+    async [Symbol.asyncDispose]() {
+      watchdog.close()
+      watchdog.closeAllConnections()
+      await h[Symbol.asyncDispose]()
+    },
+  }
+}
+
+interface Said {
+  status: number
+  body: Record<string, unknown>
+}
+function caller(h: Harness, port: number, secret: string | undefined) {
+  return async (method: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<Said> => {
+    const said = await h.pumped(
+      send(port, {
+        method,
+        path,
+        headers: {
+          ...(secret === undefined ? {} : { authorization: `Bearer ${secret}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }),
+    )
+    return { status: said.status, body: JSON.parse(said.text) as Record<string, unknown> }
+  }
+}
+const enrolled = async (h: Harness, path: string, wish: object): Promise<string> => {
+  const { status, body } = await h.operator('POST', path, wish)
+  expect(status, JSON.stringify(body)).toBe(200)
+  return String(body.secret)
+}
+
+describe('an app', () => {
+  test('does what its rights say: view reads, heartbeat with resume is strong, without it weak', async () => {
+    await using all = await opened()
+    const { h, port, heard } = all
+    const strong = caller(
+      h,
+      port,
+      await enrolled(h, '/v1/devices', { name: 'laptop', kind: 'app', rights: ['heartbeat', 'resume'] }),
+    )
+    const weak = caller(
+      h,
+      port,
+      await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['heartbeat', 'view'] }),
+    )
+    expect((await strong('POST', '/v1/heartbeat', {})).status).toBe(200)
+    expect((await weak('POST', '/v1/heartbeat', { note: 'hi' })).status).toBe(200)
+    expect(heard.map(({ source }) => source)).toEqual(['device', 'webhook'])
+    expect((await weak('GET', '/v1/tasks')).status).toBe(200)
+    expect((await strong('GET', '/v1/tasks')).body).toMatchObject({ code: 'policy_denied' })
+    expect((await weak('POST', '/v1/mode/resume', {})).body).toMatchObject({ code: 'policy_denied' })
+    expect(
+      h.audit().filter(({ action, outcome }) => action === 'operator.heartbeat_given' && outcome === 'ok'),
+    ).toHaveLength(2)
+  })
+
+  test('that may stop, stops; and every refusal names it in the audit log', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const app = caller(h, port, await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['stop'] }))
+    expect((await app('POST', '/v1/tasks', { agent: 'echo' })).status).toBe(403)
+    expect((await app('POST', '/v1/mode/safe', {})).status).toBe(200)
+    expect(h.hub.guard.modes.has('operator_request')).toBe(true)
+    const mine = h.audit().filter(({ principal }) => principal === 'device:phone')
+    expect(mine.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual([
+      'task.submitted refused',
+      'mode.made_safe ok',
+    ])
+  })
+})
+
+describe('a token', () => {
+  test('does what it lists and nothing else, over every operation there is (S1-72)', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const id = await h.submit('echo')
+    await h.ended(id)
+    const ci = caller(
+      h,
+      port,
+      await enrolled(h, '/v1/tokens', { name: 'ci', actions: ['task.submit', 'task.show'], expiresInMs: 3_600_000 }),
+    )
+    const served = (Object.entries(OPERATIONS) as [OperationName, Operation][]).flatMap(([name, { http }]) =>
+      http === undefined ? [] : [{ name, ...http }],
+    )
+    const open: string[] = []
+    for (const { name, method, path } of served) {
+      const at = path.replace(':sha256', 'a'.repeat(64)).replace(':id', id).replace(/:\w+/, 'echo')
+      const { status, body } = await ci(
+        method,
+        at,
+        method === 'GET' ? undefined : name === 'task.submit' ? { agent: 'echo' } : {},
+      )
+      if (status < 400) open.push(name)
+      else
+        expect([status, body.code], name).toEqual([
+          expect.any(Number),
+          expect.stringMatching(/^(policy_denied|forbidden|schema_invalid)$/),
+        ])
+    }
+    expect(open.sort()).toEqual(['task.show', 'task.submit'])
+  })
+
+  test('can be given nothing of presence, approval, rights or the contact', async () => {
+    await using all = await opened()
+    const { h } = all
+    for (const action of [
+      'operator.heartbeat',
+      'mode.resume',
+      'approval.answer',
+      'device.add',
+      'token.create',
+      'hub.shutdown',
+      'no.such',
+    ]) {
+      const { body } = await h.operator('POST', '/v1/tokens', { name: 'x', actions: [action], expiresInMs: 60_000 })
+      expect(body, action).toMatchObject({
+        code: 'schema_invalid',
+        detail: `actions: ${action} cannot be given to a token`,
+      })
+    }
+  })
+})
+
+describe('a bearer that is not in force', () => {
+  test('wrong, missing, revoked, expired, or of a webhook: one answer, and no clue which (T16)', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const gone = await enrolled(h, '/v1/devices', { name: 'old', kind: 'app', rights: ['view'] })
+    const short = await enrolled(h, '/v1/tokens', { name: 'short', actions: ['task.list'], expiresInMs: 60_000 })
+    const hook = String((await h.operator('POST', '/v1/devices', { name: 'hook', kind: 'webhook' })).body.path).slice(6)
+    expect((await caller(h, port, gone)('GET', '/v1/tasks')).status).toBe(200)
+    await h.operator('POST', '/v1/devices/old/revoke', {})
+    await h.clock.advance(61_000)
+    const answers: unknown[] = []
+    for (const secret of [undefined, 'a'.repeat(43), gone, short, hook, 'short']) {
+      await h.clock.advance(120_000)
+      const { status, body } = await caller(h, port, secret)('GET', '/v1/tasks')
+      answers.push(JSON.stringify([status, { ...body, instance: '' }]))
+    }
+    expect(new Set(answers).size).toBe(1)
+    expect(answers[0]).toContain('[401,')
+  })
+
+  test('T17: hundreds of wrong ones do not make the right one wait, and leave few records', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const right = caller(h, port, await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['view'] }))
+    const before = h.audit().length
+    const wrong = caller(h, port, 'b'.repeat(43))
+    for (let n = 0; n < 200; n += 1) expect([401, 429]).toContain((await wrong('GET', '/v1/tasks')).status)
+    expect((await right('GET', '/v1/tasks')).status).toBe(200)
+    expect(h.audit().length - before).toBeLessThan(20)
+  })
+
+  test('T33: never by a cookie or a query, never for another Host or Origin', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const secret = await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['view'] })
+    const nobody = caller(h, port, undefined)
+    const app = caller(h, port, secret)
+    expect((await nobody('GET', `/v1/tasks?access_token=${secret}`)).status).not.toBe(200)
+    await h.clock.advance(120_000)
+    expect((await nobody('GET', '/v1/tasks', undefined, { cookie: `token=${secret}` })).status).not.toBe(200)
+    expect((await app('GET', '/v1/tasks', undefined, { host: 'evil.example' })).status).toBe(403)
+    expect((await app('GET', '/v1/tasks', undefined, { origin: 'https://evil.example' })).status).toBe(403)
+    expect((await app('GET', '/v1/tasks')).status).toBe(200)
+  })
+})
