@@ -112,6 +112,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const loops = {
     dispatch: loop('dispatch', 1000, () => {
       guard.recoverStore()
+      work.services.round()
       work.dispatcher.round()
     }),
     reaper: loop('reaper', 1000, () => work.reaper.round()),

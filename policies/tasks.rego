@@ -12,6 +12,8 @@ answer := submit if input.operation == "task.submit"
 
 answer := dispatch if input.operation == "task.dispatch"
 
+answer := service if input.operation == "service.start"
+
 answer := delegate if input.operation == "task.delegate"
 
 answer := artifact if input.operation in {"artifact.get", "artifact.list"}
@@ -81,6 +83,16 @@ dispatch_ttl := min([
 
 # Text compares as greater than any number, so a span must be a number before it is compared.
 to_span(value) := value if is_number(value)
+
+# --- service.start: a session that always runs is a right of its own (S0-1)
+
+service := admit.yes("hub.tasks.service") if {
+	input.principal.kind == "hub"
+	input.principal.id == "services"
+	data.agents[input.resource.agent].service == true
+} else := admit.no("hub.tasks.service", ["agent ", name, " may not run as a service: set agents.", name, ".service to true in policy/data.json"]) if {
+	name := input.resource.agent
+} else := admit.no("hub.tasks.service", ["a service is started by its name"])
 
 # --- task.delegate: authority and policy, never one of them alone (T40-T45)
 

@@ -5,7 +5,7 @@ import data.hub.tasks
 agents := {
 	"lead": {
 		"submit": true, "suspended": false, "ttlMs": 5000, "capabilities": ["lead", "read"],
-		"delegate": ["reader", "writer", "other"], "secrets": ["s"],
+		"delegate": ["reader", "writer", "other"], "secrets": ["s"], "service": true,
 	},
 	"reader": {"submit": false, "suspended": false, "ttlMs": 3000, "capabilities": ["read"], "delegate": [], "secrets": []},
 	"writer": {"submit": true, "suspended": true, "ttlMs": 3000, "capabilities": ["write"], "delegate": ["lead"], "secrets": []},
@@ -114,6 +114,29 @@ test_dispatch_refuses_unknown_and_suspended_agents_by_name if {
 		"allow": false, "rule": "hub.tasks.dispatch",
 		"reason": "agent writer is suspended: set agents.writer.suspended to false in policy/data.json",
 	}
+}
+
+# --- service.start
+
+start(principal, resource) := answer({"operation": "service.start", "principal": principal, "resource": resource})
+
+test_the_hub_starts_a_service_that_may_be_one if {
+	start({"kind": "hub", "id": "services"}, {"agent": "lead"}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.service"}
+}
+
+test_a_service_without_the_right_is_refused_by_name if {
+	refusal := {
+		"allow": false, "rule": "hub.tasks.service",
+		"reason": "agent reader may not run as a service: set agents.reader.service to true in policy/data.json",
+	}
+	start({"kind": "hub", "id": "services"}, {"agent": "reader"}) == refusal
+	start({"kind": "hub", "id": "services"}, {}) == {"allow": false, "rule": "hub.tasks.service", "reason": "a service is started by its name"}
+}
+
+test_nobody_else_starts_a_service if {
+	start({"kind": "hub", "id": "dispatcher"}, {"agent": "lead"}).allow == false
+	start({"kind": "operator", "id": "services"}, {"agent": "lead"}).allow == false
+	start({"kind": "agent", "id": "services"}, {"agent": "lead"}).allow == false
 }
 
 # --- task.delegate

@@ -9,6 +9,7 @@ import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createLosses } from '../work/dispatch/losses.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
+import { createServices } from '../work/dispatch/services.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { createVitals } from '../work/dispatch/vitals.ts'
 import type { Registry } from '../work/registry.ts'
@@ -87,5 +88,6 @@ export function createSupervision(
     },
     { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
   )
-  return { losses, vitals, launcher, reaper, dispatcher }
+  const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
+  return { losses, vitals, launcher, reaper, dispatcher, services }
 }

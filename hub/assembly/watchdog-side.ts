@@ -59,14 +59,13 @@ export function createWatchdogSide(
     report: (sizeSeen) => {
       const { size, head } = audit.head()
       const buffer = audit.bufferState()
-      const states = tasks.countByState()
       const stopping = shutdown.progress()
       return {
         instance,
         mode: modes.current(),
         conditions: modes.active().map((condition) => condition.name),
         dispatched: Number(meta.get('dispatched_total') ?? 0),
-        queued: states.queued ?? 0,
+        queued: work.dispatcher.waiting(),
         heldSince: null,
         auditSize: size,
         auditHead: head,

@@ -186,6 +186,7 @@ export function createWork(
     reaper,
     dispatcher,
     vitals,
+    services: supervision.services,
     setEntrance(made: typeof entrance) {
       entrance = made
     },

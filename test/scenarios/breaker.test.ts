@@ -1,6 +1,6 @@
 /** The breaker of automatic recycling (S1-65): three of one agent in ten minutes, the fourth halts it. */
 import { describe, expect, test } from 'vitest'
-import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { createHarness, type Harness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
 
 const crash = async (agent: TestAgent) => {
   await agent.join()
@@ -15,7 +15,7 @@ const fallen = (h: Harness, task: string) =>
 describe('S1-65: provoke 4', () => {
   test('the fourth is halted: no start, no restart, an alert, its tasks stay queued until `hub agent reset`', async () => {
     await using h = await createHarness({
-      agents: { crash: crashing, other: { script: async (a) => (await a.join(), a.result()) } },
+      agents: { crash: crashing, other: { script: worker(() => 1) } },
     })
     const id = await h.submit('crash')
     const waiting = await h.submit('crash')

@@ -66,14 +66,15 @@ export const reload: Run = async (context) => {
 }
 
 async function changed({ hub, json, terminal }: Context, operation: 'agent.reset' | 'agent.suspend', name: string) {
-  const answer = await hub.call(operation, { name })
+  const answer = (await hub.call(operation, { name })) as { agent?: AgentView }
+  const running = answer.agent?.sessions ?? 0
   if (json) terminal.json(answer)
-  else
-    terminal.out(
-      operation === 'agent.reset'
-        ? `${name} may start again`
-        : `${name} is suspended; \`hub agent reset ${name}\` ends it`,
-    )
+  else if (operation === 'agent.reset') terminal.out(`${name} may start again`)
+  else {
+    terminal.out(`${name} is suspended: nothing of it starts; \`hub agent reset ${name}\` ends it`)
+    if (running > 0)
+      terminal.out(`${running} of its sessions run on to their end; \`hub session stop --agent ${name}\` ends them now`)
+  }
   return EXIT.done
 }
 export const reset: Run = (context, [name = '']) => changed(context, 'agent.reset', name)

@@ -79,17 +79,30 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     rows.push({ right: limit, wish: String(wish), grant: 'by hub.yaml', change: '' })
   }
   if (card.shell) rows.push({ right: 'shell', wish: 'in its image', grant: 'recorded and shown', change: '' })
-  const submit = entry === undefined ? true : entry.submit === true
+  const submit = entry === undefined ? card.mode !== 'service' : entry.submit === true
   rows.push({
     right: 'submit',
     wish: '-',
     grant: entry === undefined ? '-' : String(submit),
-    change: entry === undefined ? 'true' : '',
+    change: entry === undefined && submit ? 'true' : '',
   })
-  if (entry !== undefined && !submit) notes.push('submit is false: only other agents may give it tasks')
+  const isService = card.mode === 'service'
+  const service = entry?.service === true
+  if (isService)
+    rows.push({ right: 'service', wish: 'always runs', grant: String(service), change: service ? '' : 'true' })
+  if (entry !== undefined && !submit && !isService) notes.push('submit is false: only other agents may give it tasks')
   if (entry?.suspended === true) notes.push('suspended is true: nothing of it is dispatched')
   const { capabilities, ...rest } = lists
-  const next = { ...(entry ?? {}), submit, capabilities, ttlMs, ...rest, broadcast: entry?.broadcast === true }
+  const always = isService ? { service: true } : {}
+  const next = {
+    ...(entry ?? {}),
+    submit,
+    ...always,
+    capabilities,
+    ttlMs,
+    ...rest,
+    broadcast: entry?.broadcast === true,
+  }
   const changed = rows.some(({ change }) => change !== '')
   return { rows, entry: changed ? next : (entry ?? next), changed, notes }
 }

@@ -4,7 +4,7 @@ import type { DenyList } from '../../guard/identity/deny-list.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
-import type { SessionRow } from '../../work/dispatch/rows.ts'
+import { SERVICES, type SessionRow } from '../../work/dispatch/rows.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
@@ -102,9 +102,11 @@ export function taskHandlers(
     'task.retry': handler({
       resource: taskResource,
       effect: (grant, { id }: Ref) => {
-        const { state, agent, needs, params, priority } = view(id)
+        const { state, agent, needs, params, priority, requestedBy } = view(id)
         if (!['failed', 'cancelled', 'timed_out'].includes(state))
           throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
+        if (requestedBy === SERVICES)
+          throw new HubError('unsupported_mode', `agent ${agent} is a service; the hub begins it again by itself`)
         const { inputs, ttlMs } = tasks.task(id) ?? { inputs: null, ttlMs: null }
         const wish = {
           agent: agent ?? undefined,

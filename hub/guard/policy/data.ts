@@ -15,6 +15,8 @@ const names = z
 const agentShape = z.strictObject({
   /** People may submit tasks to it. */
   submit: z.boolean().default(false),
+  /** The hub may keep one session of it running, if its card is of mode service. */
+  service: z.boolean().default(false),
   /** Nothing of it is dispatched. */
   suspended: z.boolean().default(false),
   capabilities: names,

@@ -18,7 +18,7 @@ import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs } from './expiry.ts'
-import type { SessionRow, TaskRow } from './rows.ts'
+import { SERVICES, type SessionRow, type TaskRow } from './rows.ts'
 import { type AgentSlot, canServe, planNext } from './slots.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -35,6 +35,8 @@ export interface DispatcherOptions {
 export interface Dispatcher {
   /** The effect of `task.submit`. Throws `unknown_agent`, `no_capable_agent`, `agent_unhealthy`, `image_missing` at once. */
   submit(grant: Grant, request: SubmitRequest, key: string | undefined): TaskRow
+  /** Tasks of people and agents that could start if there were room: what the watchdog's throughput check is about. */
+  waiting(): number
   /** One round: starts all that may start now. */
   round(): void
 }
@@ -60,10 +62,15 @@ export function createDispatcher(
       if (agent === undefined)
         throw new HubError('unknown_agent', `no agent is named ${request.agent}; see \`hub agent list\``)
       requireReady(agent)
+      if (agent.card.mode === 'service')
+        throw new HubError(
+          'unsupported_mode',
+          `agent ${request.agent} is a service: the hub keeps one session of it running; it takes messages, no tasks`,
+        )
     }
     const capable = registry
       .list()
-      .filter(({ card }) => canServe(request, { name: card.name, capabilities: card.capabilities }))
+      .filter(({ card }) => canServe(request, { ...card, isService: card.mode === 'service' }))
     if (capable.length === 0)
       throw new HubError('no_capable_agent', `no agent has ${request.needs.join(', ') || 'been registered'}`)
   }
@@ -81,6 +88,7 @@ export function createDispatcher(
       name: agent.card.name,
       capabilities: agent.card.capabilities,
       ready: agent.state === 'registered' && agent.imageId !== undefined,
+      isService: agent.card.mode === 'service',
       sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgentMax,
       sessions: open.filter((session) => session.agent === agent.card.name).length,
     })
@@ -142,6 +150,11 @@ export function createDispatcher(
       })
     },
 
+    waiting() {
+      const isReady = (name: string | null) => name === null || registry.find(name)?.state === 'registered'
+      return tasks.queued(clock.wallMs()).filter(({ agent, requestedBy }) => requestedBy !== SERVICES && isReady(agent))
+        .length
+    },
     round() {
       const queued = tasks.queued(clock.wallMs())
       while (queued.length > 0 && permits(modes.current(), 'new_work')) {

@@ -67,7 +67,9 @@ export function createLosses(parts: {
     const session = tasks.session(id)
     if (session === undefined || !isLive(id)) return
     const task = tasks.task(session.task)
-    const restarts = registry.find(session.agent)?.card.restarts ?? 0
+    const card = registry.find(session.agent)?.card
+    // A service is given up by the breaker, not by a count over its whole life.
+    const restarts = card?.mode === 'service' ? Number.POSITIVE_INFINITY : (card?.restarts ?? 0)
     // Held while it ran: everything was stopped, by the watchdog perhaps, and that is no fault of the program.
     const stopping = modes.has('draining') || task?.held === true
     const { next, giveUp } = decideAfterCrash({

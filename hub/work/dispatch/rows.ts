@@ -76,6 +76,9 @@ export interface SessionRow {
 /** No task waits longer than this before it is tried again. */
 export const BACKOFF_MAX_MS = 30_000
 
+/** Who asks for the tasks of services: the hub itself. */
+export const SERVICES = 'hub:services'
+
 export const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
 
 const fields = new Map<string, string>()
@@ -118,7 +121,13 @@ export interface TaskRows {
   tree(task: string): { root: string; size: number }
   /** A back-off that seems longer than any is of a wall clock that was stepped back since, and holds nothing up (T71). */
   queued(nowMs: number): TaskRow[]
+  /** Without the hub's own, the tasks of services. */
   countByState(): Record<string, number>
+  /** Queued and waiting for the operator's word. */
+  countHeld(): number
+  /** The unfinished task of a service, and its latest ones, newest first. */
+  openServiceTask(agent: string): TaskRow | undefined
+  serviceTasks(agent: string, limit: number): TaskRow[]
   attempts(task: string): AttemptRow[]
   session(id: string): SessionRow | undefined
   /** The two columns every message asks for, without the rest of the row. */
@@ -185,10 +194,29 @@ export function createTaskRows(store: Store): TaskRows {
       ).map(taskRow),
     countByState: () =>
       Object.fromEntries(
-        (all('select state, count(*) as n from task group by state') as { state: string; n: number }[]).map(
-          ({ state, n }) => [state, n],
-        ),
+        (
+          all(`select state, count(*) as n from task where requested_by <> '${SERVICES}' group by state`) as {
+            state: string
+            n: number
+          }[]
+        ).map(({ state, n }) => [state, n]),
       ),
+    countHeld: () =>
+      Number(store.prepare(`select count(*) from task where state = 'queued' and held = 1`).pluck().get()),
+    openServiceTask: (agent) =>
+      one(
+        taskRow,
+        `select * from task where agent = ? and requested_by = ? and state in ('queued', 'running')`,
+        agent,
+        SERVICES,
+      ),
+    serviceTasks: (agent, limit) =>
+      all(
+        'select * from task where agent = ? and requested_by = ? order by id desc limit ?',
+        agent,
+        SERVICES,
+        limit,
+      ).map(taskRow),
     attempts: (task) =>
       all('select * from attempt where task = ? order by ordinal', task).map((raw) =>
         toRow<AttemptRow>(raw as Record<string, unknown>, []),

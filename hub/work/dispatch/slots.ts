@@ -19,6 +19,8 @@ export interface AgentSlot {
   capabilities: readonly string[]
   /** Healthy and with an image. */
   ready: boolean
+  /** Takes only the task the hub makes for it. */
+  isService?: boolean
   sessionsMax: number
   sessions: number
 }
@@ -57,7 +59,7 @@ function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | u
 /** Whether the agent is the one asked for and has every capability asked for. */
 export const canServe = (
   task: { agent?: string | undefined; needs: readonly string[] },
-  agent: Pick<AgentSlot, 'name' | 'capabilities'>,
+  agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService'>,
 ): boolean =>
-  (task.agent === undefined || task.agent === agent.name) &&
+  (task.agent === undefined ? agent.isService !== true : task.agent === agent.name) &&
   task.needs.every((need) => agent.capabilities.includes(need))

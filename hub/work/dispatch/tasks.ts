@@ -84,7 +84,7 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
     ...rows,
 
     insert(grant, wish) {
-      assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry')
+      assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
       const parent = wish.parent
       const id = newUuid(random, clock.wallMs())
       const depth = parent === undefined ? 0 : parent.task.depth + 1

@@ -44,9 +44,11 @@ export function createDelegation(
       .list()
       .filter(({ card }) => permitted === undefined || permitted.includes(card.name))
       .filter(({ card }) =>
-        canServe({ agent: body.agent, needs: body.needs }, { name: card.name, capabilities: card.capabilities }),
+        canServe({ agent: body.agent, needs: body.needs }, { ...card, isService: card.mode === 'service' }),
       )
     const [first] = capable
+    if (first?.card.mode === 'service')
+      throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
     if (first !== undefined) return first.card.name
     if (body.agent !== undefined && registry.find(body.agent) === undefined)
       throw new HubError('unknown_agent', `no agent is named ${body.agent}`)

@@ -1,0 +1,124 @@
+/**
+ * Persistent agents (S0-1, S1-50): of each card with `mode: service` one session runs, while the mode is normal.
+ *
+ * V1. Its task is a row like any other, made by the hub itself through the gate: the rules are asked (`agents.NAME.service`), the dispatcher
+ *     narrows, caps and slots hold. It is nobody's queue: people neither submit to a service nor release it.
+ * V2. A session that falls is begun anew with back-off, as long as the breaker lets it; one that ended, or was held, gets a new task.
+ * V3. `hub agent suspend` stops the starting, `hub agent reset` begins it again; what runs goes on to its time to live.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
+import type { Gate } from '../../guard/gate.ts'
+import { type Modes, permits } from '../../guard/modes.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import type { Agent, Registry } from '../registry.ts'
+import { SERVICES, type TaskRow } from './rows.ts'
+import type { Tasks } from './tasks.ts'
+
+const PRINCIPAL = hubPrincipal('services')
+/** A session that lived this long was no failed start. */
+const LIVED_MS = 60_000
+const WAIT_MIN_MS = 1000
+const WAIT_MAX_MS = 300_000
+const PRIORITY = 5
+const RECENT = 10
+
+export interface Services {
+  /** Sees that each service has its task. Called before every round of the dispatcher. */
+  round(): void
+}
+
+type Ended = Pick<TaskRow, 'startedAtMs' | 'endedAtMs'>
+
+/**
+ * How long after its last end a service waits to be begun again, purely: twice as long for each of its latest tasks that was short.
+ * `recent` is newest first.
+ */
+export function waitAfterEndMs(recent: readonly Ended[]): number {
+  const lived = ({ startedAtMs, endedAtMs }: Ended) =>
+    startedAtMs !== null && endedAtMs !== null && endedAtMs - startedAtMs >= LIVED_MS
+  const longAt = recent.findIndex(lived)
+  const short = longAt === -1 ? recent.length : longAt
+  return Math.min(WAIT_MIN_MS * 2 ** short, WAIT_MAX_MS)
+}
+
+export function createServices(parts: {
+  clock: Clock
+  log: Log
+  gate: Gate
+  modes: Modes
+  alerts: Alerts
+  tasks: Tasks
+  registry: Registry
+}): Services {
+  const { clock, log, gate, modes, alerts, tasks, registry } = parts
+  /** Of those that were refused: how often in a row, and until when they are not tried. By monotonic time. */
+  const refused = new Map<string, { times: number; untilMs: number }>()
+
+  function isDue(name: string): boolean {
+    if (clock.monotonicMs() < (refused.get(name)?.untilMs ?? 0)) return false
+    const recent = tasks.serviceTasks(name, RECENT)
+    const endedAtMs = recent[0]?.endedAtMs ?? null
+    const now = clock.wallMs()
+    // An end in the future is of a wall clock that was stepped back since, and holds nothing up.
+    return endedAtMs === null || now < endedAtMs || now >= endedAtMs + waitAfterEndMs(recent)
+  }
+
+  function begin(name: string): void {
+    gate.admit(
+      { principal: PRINCIPAL, operation: 'service.start', resource: `agent:${name}`, facts: { agent: name } },
+      (grant) => {
+        const task = tasks.insert(grant, {
+          agent: name,
+          needs: [],
+          params: {},
+          inputs: null,
+          priority: PRIORITY,
+          hold: false,
+          ttlMs: undefined,
+          requestedBy: SERVICES,
+        })
+        return { auditEffect: `task:${task.id}` }
+      },
+    )
+    refused.delete(name)
+    alerts.resolve(`service_refused:${name}`)
+  }
+
+  function keep({ card, state, imageId }: Agent): void {
+    const open = tasks.openServiceTask(card.name)
+    if (open !== undefined && open.state === 'queued' && open.held) {
+      // Held by a stop or an interruption. There is nothing in it to be taken up again: the service is begun anew.
+      const error = { code: 'cancelled', detail: 'a service is begun anew, not taken up again' }
+      gate.admit({ principal: PRINCIPAL, operation: 'task.settle', resource: `task:${open.id}` }, (grant) =>
+        tasks.failed(grant, open.id, error),
+      )
+      return
+    }
+    if (open === undefined && state === 'registered' && imageId !== undefined && isDue(card.name)) begin(card.name)
+  }
+
+  return {
+    round() {
+      for (const agent of registry.list()) {
+        if (agent.card.mode !== 'service' || !permits(modes.current(), 'new_work')) continue
+        const { name } = agent.card
+        try {
+          keep(agent)
+        } catch (thrown) {
+          const error = toHubError(thrown)
+          if (error.code === 'store_unavailable' || error.code.startsWith('mode_')) return
+          const times = (refused.get(name)?.times ?? 0) + 1
+          refused.set(name, {
+            times,
+            untilMs: clock.monotonicMs() + Math.min(WAIT_MIN_MS * 2 ** (times + 3), WAIT_MAX_MS),
+          })
+          log.warn({ agent: name, code: error.code, reason: error.reason }, 'a service was not started')
+          alerts.raise(`service_refused:${name}`, 'warning', `service ${name} does not start: ${error.message}`)
+        }
+      }
+    },
+  }
+}
