@@ -8,8 +8,7 @@ import type { State } from './state.ts'
 export interface AlertEvent {
   /** The same for the same event told again after a crash: number of the telling, finding, event and level. */
   readonly id: string
-  /** `notice`: said once, never resolved. */
-  readonly event: 'raised' | 'louder' | 'resolved' | 'notice'
+  readonly event: 'raised' | 'louder' | 'resolved'
   readonly finding: string
   readonly level: number
   readonly severity: 'warning' | 'critical'
@@ -21,7 +20,6 @@ export interface AlertEvent {
 export function planAlerts(
   { alerts: open, told, lineMs }: Pick<State, 'alerts' | 'told' | 'lineMs'>,
   findings: readonly Finding[],
-  notices: readonly Finding[] = [],
 ): { alerts: State['alerts']; events: readonly AlertEvent[] } {
   const events: AlertEvent[] = []
   const add = (event: AlertEvent['event'], finding: Omit<AlertEvent, 'id' | 'event' | 'forMs'>, sinceMs: number) => {
@@ -41,7 +39,5 @@ export function planAlerts(
     const text = `Resolved: ${finding.replaceAll('_', ' ')}.`
     add('resolved', { finding, level, severity: 'warning', text }, sinceMs)
   }
-  for (const { id: finding, level, severity, text } of notices)
-    add('notice', { finding, level, severity, text }, lineMs)
   return { alerts, events }
 }

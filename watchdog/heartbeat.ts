@@ -12,8 +12,6 @@ const HOUR_MS = 3_600_000
 /** `daily`: a heartbeat shortly before the chosen time is already the one of that day. */
 const DAILY_LEAST_MS = 8 * HOUR_MS
 export const AWAY_MAX_MS = 21 * 24 * HOUR_MS
-/** The contact hears of weak heartbeats at most so often, whatever an automation sends. */
-const CHECKED_IN_EVERY_MS = 12 * HOUR_MS
 /** As it stands in the state. */
 const NOTE_BYTES_MAX = 200
 
@@ -56,12 +54,6 @@ function planWeak(p: Presence, wallMs: number, config: Config): Presence {
 /** The presence after a heartbeat at its present instant (B1-B3). `wallMs`: the wall clock then, for due times of the day. */
 export function planHeartbeat(p: Presence, strong: boolean, wallMs: number, config: Config): Presence {
   return strong ? planStrong(p, wallMs, config) : planWeak(p, wallMs, config)
-}
-
-/** Whether a weak heartbeat now is news for the contact, and the presence that remembers having told it. */
-export function planCheckedIn(p: Presence): Presence | null {
-  const isDue = p.checkedInAtMs === null || p.nowMs - p.checkedInAtMs >= CHECKED_IN_EVERY_MS
-  return p.safeSinceMs !== null && p.stoppedSinceMs === null && isDue ? { ...p, checkedInAtMs: p.nowMs } : null
 }
 
 /** `hub back`: ends a planned absence and is a strong heartbeat. */

@@ -10,7 +10,7 @@ import { judgeDeadline, judgeOrphan } from './containers.ts'
 import type { Facts, Memory } from './facts.ts'
 import { containerFindings, type Finding, plainFindings, type Verdict } from './findings.ts'
 import type { Answer, Lease } from './lease.ts'
-import { noticeOf, presenceFindings } from './presence-findings.ts'
+import { presenceFindings } from './presence-findings.ts'
 import { planReminders } from './reminders.ts'
 import type { Announced, State } from './state.ts'
 import { emergencyFindings } from './stops.ts'
@@ -21,8 +21,6 @@ export interface Judgement {
   readonly state: State
   readonly memory: Memory
   readonly findings: readonly Finding[]
-  /** To be told once, now. */
-  readonly notices: readonly Finding[]
   readonly recycle: readonly Verdict[]
   /** An answer to keep as evidence. */
   readonly evidence: string | null
@@ -131,7 +129,9 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   const announced = planAnnounced(before.announced, answer, before.lineMs, config)
   const resting = announced !== null && announced.kind !== 'restart' && answer === null
   // Only an engine that says so proves that nothing of ours is left; while it is silent the clock keeps what it had.
-  const paused = resting && (listed === null ? before.presence.paused : listed.length === 0)
+  // Whoever stopped everything in an emergency also stopped the clock, whether the hub answers reads meanwhile or not (section 5).
+  const paused =
+    (resting || before.emergency !== null) && (listed === null ? before.presence.paused : listed.length === 0)
   const state: State = {
     ...before,
     announced,
@@ -139,7 +139,6 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     witness: word?.kind === 'accepted' ? word.witness : before.witness,
     mismatchSinceMs: isNew ? before.lineMs : before.mismatchSinceMs,
     presence: { ...before.presence, paused },
-    notices: [],
   }
   const counted: Memory = {
     ...known,
@@ -155,8 +154,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     ...emergencyFindings(state, config.zone),
     ...containerFindings(recycle),
   ]
-  const notices = before.notices.map((id) => noticeOf(id, state, facts.now, config))
   const acted = listed ? Object.fromEntries(recycle.map((one) => [one.container.id, one.actedRounds + 1])) : known.acted
   const evidence = isNew && answer && word.kind === 'mismatch' ? `${word.reason}\n${answer.raw}\n` : null
-  return { state, memory: { ...counted, acted }, findings, notices, recycle, evidence }
+  return { state, memory: { ...counted, acted }, findings, recycle, evidence }
 }

@@ -46,7 +46,7 @@ export function operatorLetter(parcel: AlertParcel, options: { instance: string;
   const { events, severity, wallMs } = parcel
   const names = [...new Set(events.map((one) => one.finding.replaceAll('_', ' ')))].join(', ')
   const over = events.every((one) => one.event === 'resolved') ? 'resolved' : severity
-  const ended = (one: AlertEvent) => one.event === 'resolved' || one.event === 'notice'
+  const ended = (one: AlertEvent) => one.event === 'resolved'
   const lines = events.map((one) => `${one.event}: ${one.text}`)
   return {
     id: events[0]?.id ?? '',

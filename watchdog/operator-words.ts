@@ -5,7 +5,7 @@
 
 import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
-import { decideAway, planBack, planCheckedIn, planHeartbeat, planUp } from './heartbeat.ts'
+import { decideAway, planBack, planHeartbeat, planUp } from './heartbeat.ts'
 import type { State } from './state.ts'
 import { type PresenceAnswer, presenceAnswer } from './status.ts'
 import type { Presence } from './timeline.ts'
@@ -51,9 +51,7 @@ export function createOperatorWords(
       const before = advanced()
       const presence = planHeartbeat(before.presence, isStrong, before.mark.wallMs, config)
       if (isStrong) return strong('heartbeat', said, before, presence)
-      const told = planCheckedIn(presence)
-      const notices: State['notices'] = told === null ? before.notices : ['operator_checked_in']
-      const next = { ...before, presence: told ?? presence, notices }
+      const next = { ...before, presence }
       commit(next)
       log.info({ ...said }, 'weak heartbeat')
       return presenceAnswer(next, config)

@@ -2,7 +2,7 @@
 import type { Reading } from './clock.ts'
 import type { Config } from './config.ts'
 import type { Finding } from './findings.ts'
-import type { NoticeId, State } from './state.ts'
+import type { State } from './state.ts'
 import { type Presence, planDeadlines } from './timeline.ts'
 import { instantText, spanText } from './wording.ts'
 
@@ -54,12 +54,4 @@ export function presenceFindings({ presence: p }: State, now: Reading, config: C
     ...(p.stoppedSinceMs === null || p.stopReport === null ? [] : [stopFinding(p.stoppedSinceMs, p.stopReport, at)]),
     ...(p.away === null ? [] : [awayFinding(p, p.away, at, config)]),
   ]
-}
-
-/** What is said once and never resolved, in words. */
-export function noticeOf(id: NoticeId, { presence: p }: State, now: Reading, config: Config): Finding {
-  const stopAtMs = planDeadlines(p, config).stopAtMs
-  const at = instantText(now.wallMs + stopAtMs - p.nowMs, now.wallMs, config.operator.zone)
-  const text = `The operator has checked in; there is nothing to do. Safe mode goes on; everything stops by itself ${at}.`
-  return { id, level: 1, severity: 'warning', contact: true, text }
 }

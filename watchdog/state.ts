@@ -20,8 +20,6 @@ export interface Announced {
   readonly away: boolean
 }
 
-/** Said once, and never resolved. */
-export type NoticeId = 'operator_checked_in'
 /** Everything was stopped by somebody who may not start it again (stops.ts). */
 export interface Emergency {
   readonly by: 'contact' | 'emergency'
@@ -53,8 +51,6 @@ export interface State {
   readonly stopId: number
   /** Open alerts by finding. */
   readonly alerts: Readonly<Record<string, { readonly level: number; readonly sinceMs: number }>>
-  /** To be told once with the next round. */
-  readonly notices: readonly NoticeId[]
   /** Rises with every round that told something: what is told twice after a crash has the same number, and is known by it. */
   readonly told: number
   /** What the backup contact was told of the present matter. */
@@ -62,7 +58,7 @@ export interface State {
 }
 
 /** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
-const ADDED = { notices: [], contactTold: NOTHING_TOLD, emergency: null, stopId: 0 } satisfies Partial<State>
+const ADDED = { contactTold: NOTHING_TOLD, emergency: null, stopId: 0 } satisfies Partial<State>
 
 /** The state of a new home: begins with a strong heartbeat now. */
 export function firstState(mark: Reading, instance: string): State {

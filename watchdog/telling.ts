@@ -14,11 +14,11 @@ export interface Told {
 }
 
 export function planTelling(
-  { state, findings, notices: said }: Pick<Judgement, 'state' | 'findings' | 'notices'>,
+  { state, findings }: Pick<Judgement, 'state' | 'findings'>,
   heard: Heard,
   config: Config,
 ): Told {
-  const alerts = planAlerts(state, findings, said)
+  const alerts = planAlerts(state, findings)
   const p = state.presence
   const contact =
     config.contact.channels.length === 0

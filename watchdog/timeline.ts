@@ -39,8 +39,6 @@ export interface Presence {
   readonly away: Absence | null
   /** Reminders of this period that are due or were told: before safe mode, and in it. They never fall back (reminders.ts). */
   readonly reminded: { readonly due: number; readonly safe: number }
-  /** When the contact last heard that a weak heartbeat came during safe mode. */
-  readonly checkedInAtMs: number | null
   readonly paused: boolean
 }
 
@@ -79,7 +77,6 @@ export function firstPresence(): Presence {
     wakeUntilMs: null,
     away: null,
     reminded: { due: 0, safe: 0 },
-    checkedInAtMs: null,
     paused: false,
   }
 }

@@ -112,10 +112,8 @@ test('the fullest state fits its slot', () => {
       wakeUntilMs: far,
       away: { sinceMs: far, untilMs: far, keepWorking: false, note: 'x'.repeat(198) },
       reminded: { due: 2, safe: 2 },
-      checkedInAtMs: far,
       paused: false,
     },
-    notices: ['operator_checked_in'],
     alerts: Object.fromEntries(ids.map((id) => [id, { level: 4, sinceMs: Number.MAX_SAFE_INTEGER }])),
   })
   opened.close()
@@ -139,7 +137,7 @@ test('a state of an earlier version, without the fields that came later, is read
     wakeUntilMs: null,
     paused: false,
   }
-  const { notices: _, ...rest } = first
+  const { contactTold: _, ...rest } = first
   const opened = openState(file, 1)
   opened.save({ ...rest, presence } as unknown as State)
   opened.close()
