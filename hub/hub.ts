@@ -180,6 +180,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await entrances.close()
       await work.launcher.settled()
       secrets.scrub()
+      await entrances.farewell()
       guard.close()
     },
   }

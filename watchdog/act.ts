@@ -2,21 +2,31 @@
  * What the watchdog does to containers. C1 every call has a deadline and containers are worked on side by side, so a stubborn
  * one delays no other. C2 a container counts as stopped only when the engine says it is gone. C3 twice is harmless.
  */
+import type { Clock } from './clock.ts'
 import type { Container, Engine } from './engine.ts'
-import type { Confirmed, HubLine, StopOrder } from './lease.ts'
+import type { Confirmed, HubLine, Lease, StopOrder } from './lease.ts'
 
 const AT_ONCE = 16
+/** Between two looks at what is left while the hub does it. */
+const LOOK_MS = 500
 
 export interface Stopped {
   readonly path: 'hub' | 'watchdog'
   readonly requested: number
   readonly containers: readonly Confirmed[]
+  /** Why the engine could not say at the end that nothing is left; absent where it did. */
+  readonly unproven?: string
 }
 
 export interface Acts {
   recycle(containers: readonly Container[]): Promise<readonly Confirmed[]>
-  /** Stops every container of the instance: by the hub if it does it in time, else itself by label; says which (safety.md section 5). */
-  stopEverything(epoch: number, order: StopOrder): Promise<Stopped>
+  /**
+   * Stops every container of the instance: by the hub if it does it in time, else itself by label; says which (safety.md section 5).
+   * A hub that does not even take the lease is not waited for.
+   */
+  stopEverything(lease: Lease, order: StopOrder): Promise<Stopped>
+  /** Of the stop that is under way, for who waits for its end; null while there is none. */
+  progress(): { readonly requested: number; readonly confirmed: number } | null
 }
 
 /** `gone`, whatever the call that failed said, or why not. */
@@ -52,16 +62,19 @@ async function recycleOne(engine: Engine, container: Container, graceMs: number)
 /** The acts over one engine. `stopGraceMs`: between SIGTERM and SIGKILL; `hubStopMs`: what the hub gets to report. */
 export function createActs(
   options: { stopGraceMs: number; hubStopMs: number },
-  parts: { engine: Engine; hub: HubLine },
+  parts: { clock: Clock; engine: Engine; hub: HubLine },
 ): Acts {
-  const { engine, hub } = parts
+  const { clock, engine, hub } = parts
+  let progress: { requested: number; confirmed: number } | null = null
 
-  async function recycle(containers: readonly Container[]): Promise<Confirmed[]> {
+  async function recycle(containers: readonly Container[], onDone: () => void = () => {}): Promise<Confirmed[]> {
     const done: Confirmed[] = []
     const waiting = [...containers]
     const worker = async () => {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
-        done.push(await recycleOne(engine, one, options.stopGraceMs))
+        const confirmed = await recycleOne(engine, one, options.stopGraceMs)
+        if (confirmed.outcome !== 'failed') onDone()
+        done.push(confirmed)
       }
     }
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, waiting.length) }, worker))
@@ -76,33 +89,73 @@ export function createActs(
     }
   }
 
-  return {
-    recycle,
-    async stopEverything(epoch, order) {
-      const first = await listed()
-      const byHub = await hub.shutdown(epoch, order, options.hubStopMs)
+  /** Counts what has gone while somebody else removes it, until that is over. */
+  async function count(first: readonly Container[], work: Promise<unknown>): Promise<void> {
+    let over = false
+    const end = work.finally(() => {
+      over = true
+    })
+    while (!over) {
+      await Promise.race([end, new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve))])
+      if (over) return
       const left = await listed()
-      if (typeof left === 'string') {
-        // The engine is silent: nothing is confirmed, and the answer must say so for every container known of.
-        const names = new Set([
-          ...(typeof first === 'string' ? [] : first.map((one) => one.name)),
-          ...(byHub ?? []).map((one) => one.container),
-        ])
-        const containers = [...names].map((container) => ({ container, outcome: 'failed' as const, reason: left }))
-        return { path: byHub === null ? 'watchdog' : 'hub', requested: containers.length, containers }
-      }
-      const own = await recycle(left)
-      const outcome = new Map<string, Confirmed>()
-      for (const one of typeof first === 'string' ? [] : first)
-        outcome.set(one.name, { container: one.name, outcome: 'gone' })
-      for (const one of byHub ?? [])
-        outcome.set(one.container, { ...one, outcome: one.outcome === 'failed' ? 'gone' : one.outcome })
-      for (const one of own) outcome.set(one.container, one)
-      return {
-        path: byHub === null || own.length > 0 ? 'watchdog' : 'hub',
-        requested: outcome.size,
-        containers: [...outcome.values()],
-      }
-    },
+      if (typeof left !== 'string') progress = { requested: first.length, confirmed: first.length - left.length }
+    }
+  }
+
+  async function byTheHub(first: readonly Container[], lease: Lease, order: StopOrder) {
+    const heard = await hub.lease(lease)
+    // A hub that hangs takes its whole deadline for nothing; whoever waits for the end shall see it soon.
+    if (heard.kind === 'silent' || heard.kind === 'forged') return null
+    const asked = hub.shutdown(lease.epoch, order, options.hubStopMs)
+    await count(first, asked)
+    return asked
+  }
+
+  async function stopEverything(lease: Lease, order: StopOrder): Promise<Stopped> {
+    const first = await listed()
+    const known = typeof first === 'string' ? [] : first
+    progress = { requested: known.length, confirmed: 0 }
+    const byHub = await byTheHub(known, lease, order)
+    const left = await listed()
+    const path = byHub === null ? 'watchdog' : 'hub'
+    if (typeof left === 'string') {
+      // The engine is silent: nothing is confirmed, and the answer must say so for every container known of.
+      const names = new Set([...known.map((one) => one.name), ...(byHub ?? []).map((one) => one.container)])
+      const containers = [...names].map((container) => ({ container, outcome: 'failed' as const, reason: left }))
+      return { path, requested: containers.length, containers, unproven: left }
+    }
+    const total = Math.max(known.length, left.length)
+    progress = { requested: total, confirmed: total - left.length }
+    const own = await recycle(left, () => {
+      if (progress !== null) progress = { ...progress, confirmed: progress.confirmed + 1 }
+    })
+    const outcome = new Map<string, Confirmed>()
+    for (const one of known) outcome.set(one.name, { container: one.name, outcome: 'gone' })
+    for (const one of byHub ?? [])
+      outcome.set(one.container, { ...one, outcome: one.outcome === 'failed' ? 'gone' : one.outcome })
+    for (const one of own) outcome.set(one.container, one)
+    // What appeared meanwhile would make "everything has stopped" a lie.
+    const last = await listed()
+    if (typeof last === 'string')
+      return { path, requested: outcome.size, containers: [...outcome.values()], unproven: last }
+    for (const one of last) {
+      if (outcome.get(one.name)?.outcome !== 'failed')
+        outcome.set(one.name, { container: one.name, outcome: 'failed', reason: `it is still ${one.state}` })
+    }
+    return {
+      path: own.length > 0 ? 'watchdog' : path,
+      requested: outcome.size,
+      containers: [...outcome.values()],
+    }
+  }
+
+  return {
+    recycle: (containers) => recycle(containers),
+    stopEverything: (lease, order) =>
+      stopEverything(lease, order).finally(() => {
+        progress = null
+      }),
+    progress: () => progress,
   }
 }

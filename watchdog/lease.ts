@@ -89,7 +89,8 @@ export function isSession(value: unknown): value is Session {
   )
 }
 
-function isCheckpoint(value: unknown): value is Checkpoint {
+/** Whether a value is one signed checkpoint in shape; its signature is the witness's to check. */
+export function isCheckpoint(value: unknown): value is Checkpoint {
   return (
     isRow(value) &&
     ['head', 'previous', 'instance', 'bootId', 'signature'].every((key) => isText(value[key])) &&

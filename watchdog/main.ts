@@ -68,10 +68,13 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   )
   const outward = createOutward({ clock, resolve: resolveHost })
   const openPost = createOpenPost({ clock, outward, env: process.env })
-  const acts = createActs(config, { engine, hub })
+  const acts = createActs(config, { clock, engine, hub })
   const outbox = openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs)
   const alerts = createAlerts({ file: paths.alerts, instance, config }, { clock, outbox, openPost })
-  const watch = createWatch({ config, evidence: paths.evidence, first }, { clock, file, observe, acts, alerts, log })
+  const watch = createWatch(
+    { config, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
+    { clock, file, observe, acts, alerts, log },
+  )
 
   let ending = false
   let wakeUp = () => {}

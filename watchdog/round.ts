@@ -21,6 +21,7 @@ import { type Seen, statusOf } from './status.ts'
 import { planStop } from './stops.ts'
 import { planTelling } from './telling.ts'
 import { elapsedBetween } from './timeline.ts'
+import { judgeWitness, readCheckpointKey, type Shown, type WitnessWord } from './witness.ts'
 
 export interface Log {
   info(fields: object, text: string): void
@@ -36,6 +37,8 @@ export interface Watch extends OperatorWords {
   shutdown(reason: string, by: 'contact' | 'emergency' | 'operator'): Promise<Stopped>
   /** The operator ends what the contact or `--emergency` began; answers whether there was any, and which stop it was. */
   resume(): { ended: boolean; stopId: number }
+  /** The last checkpoints of a hub that ends: witnessed now, since nobody will ask for them before it is back (T100). */
+  witness(shown: Shown): WitnessWord['kind']
   /** The operator accepts the hub's present head; false if it is not the head last shown. */
   acceptHead(head: string): boolean
   status(): Readonly<Record<string, unknown>>
@@ -45,7 +48,7 @@ export interface Watch extends OperatorWords {
 
 /** The watch over one home, from the state it starts with. */
 export function createWatch(
-  options: { config: Config; evidence: string; first: State },
+  options: { config: Config; evidence: string; checkpointKey: string; first: State },
   parts: { clock: Clock; file: StateFile; observe: Observe; acts: Acts; alerts: Alerts; log: Log },
 ): Watch {
   const { config } = options
@@ -95,7 +98,7 @@ export function createWatch(
 
   /** Only one stop runs at a time; who asks again gets the same answer. */
   function stopEverything(order: StopOrder): Promise<Stopped> {
-    stopping ??= parts.acts.stopEverything(state.epoch, order).finally(() => {
+    stopping ??= parts.acts.stopEverything(planLease(state, config), order).finally(() => {
       stopping = null
     })
     return stopping
@@ -180,6 +183,15 @@ export function createWatch(
       if (before.emergency !== null) commit({ ...before, emergency: null })
       return { ended: before.emergency !== null, stopId: before.stopId }
     },
+    witness(last) {
+      const before = advanced()
+      const word = judgeWitness(before.witness, last, before.instance, readCheckpointKey(options.checkpointKey))
+      if (word.kind === 'accepted') commit({ ...before, witness: word.witness })
+      if (word.kind !== 'mismatch') return word.kind
+      commit({ ...before, mismatchSinceMs: before.mismatchSinceMs ?? before.lineMs })
+      keepEvidence(`${word.reason}\n${JSON.stringify(last)}\n`)
+      return word.kind
+    },
     acceptHead(head) {
       if (shown === null || shown.head !== head) return false
       // The next checkpoints are taken as a new beginning; their signatures still count.
@@ -187,7 +199,18 @@ export function createWatch(
       return true
     },
     status: () =>
-      statusOf(advanced(), { rounds: finished?.rounds ?? 0, roundAgeMs: roundAgeMs(), hub, engine, memory }, config),
+      statusOf(
+        advanced(),
+        {
+          rounds: finished?.rounds ?? 0,
+          roundAgeMs: roundAgeMs(),
+          hub,
+          engine,
+          memory,
+          stopping: parts.acts.progress(),
+        },
+        config,
+      ),
     roundAgeMs,
   }
 }

@@ -2,6 +2,8 @@
  * The routes of the watchdog's socket, by method and path. Possession of the socket is the credential (door.ts).
  * D1 a body that is not understood is refused by name. D2 GET never acts.
  */
+
+import { isCheckpoint } from './lease.ts'
 import type { Said } from './operator-words.ts'
 import type { Watch } from './round.ts'
 
@@ -113,6 +115,18 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     const answer = watch.resume()
     wake()
     return { status: 200, body: answer }
+  },
+  // What a hub that ends has signed last. Signed, so that it matters to nobody who says it.
+  'POST /v1/witness': (body, { watch, wake }) => {
+    only(body, ['auditSize', 'auditHead', 'checkpoints'])
+    const { auditSize, checkpoints } = body
+    if (!Number.isSafeInteger(auditSize) || (auditSize as number) < 0) throw new BodyError('auditSize must be a count')
+    if (!Array.isArray(checkpoints) || !checkpoints.every(isCheckpoint))
+      throw new BodyError('checkpoints must be a list of signed checkpoints')
+    const auditHead = textField(body, 'auditHead', '')
+    const word = watch.witness({ auditSize: auditSize as number, auditHead, checkpoints })
+    if (word === 'mismatch') wake()
+    return { status: word === 'mismatch' ? 409 : 200, body: { witness: word } }
   },
   'POST /v1/accept-head': (body, { watch, wake }) => {
     only(body, ['head'])

@@ -15,6 +15,8 @@ export interface Seen {
   readonly hub: { readonly answering: boolean; readonly mode: string; readonly reason: string }
   readonly engine: string
   readonly memory: Memory
+  /** Containers of the stop that is under way. */
+  readonly stopping: { readonly requested: number; readonly confirmed: number } | null
 }
 
 /** The answer to a word of the operator's: the next deadlines, as wall instants of this moment and as what remains, and in words. */
@@ -68,6 +70,7 @@ export function statusOf(now: State, seen: Seen, config: Config): Readonly<Recor
     roundAgeMs: seen.roundAgeMs,
     hub: { ...seen.hub, misses: seen.memory.misses, announced: now.announced?.kind ?? null },
     engine: seen.engine,
+    stopping: seen.stopping,
     demand: conditionsOf(now).length > 0 ? 'safe' : 'normal',
     conditions: conditionsOf(now),
     heartbeat: {

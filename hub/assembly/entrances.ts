@@ -158,6 +158,7 @@ export function createEntrances(
     agents,
     open: listeners.open,
     knock: watchdog.knock,
+    farewell: watchdog.farewell,
     async close() {
       agents.closeAll()
       await listeners.close()

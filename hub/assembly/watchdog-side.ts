@@ -1,6 +1,7 @@
 /** Builds what passes between hub and watchdog: the hub's door for it, the words said to it, and the stop that both have to know of. */
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
@@ -11,6 +12,9 @@ import type { Work } from './work.ts'
 
 /** How long the watchdog keeps silent about a restart or a stop that was announced to it. */
 const ANNOUNCE_MS = 300_000
+/** The watchdog's door takes 4 KiB at once. */
+const FAREWELL_CHECKPOINTS = 5
+const FAREWELL_MS = 3000
 
 export interface WatchdogSideOptions {
   home: string
@@ -91,6 +95,23 @@ export function createWatchdogSide(
       clearStopOrder(home)
       const { stopId } = (await say('/v1/resume', {})) as { stopId: number }
       lease.resumed(stopId)
+    },
+    /** The last head, signed, while the watchdog is still there to remember it: until the next start nobody else could say that it was more. */
+    async farewell() {
+      if (guard.store.failure() !== undefined) return
+      checkpoints.take()
+      const { size, head } = audit.head()
+      const tell = async () => {
+        for (let seen = lease.witnessSize(); ; ) {
+          const next = checkpoints.since(seen).slice(0, FAREWELL_CHECKPOINTS)
+          if (next.length === 0) return
+          await say('/v1/witness', { auditSize: size, auditHead: head, checkpoints: next })
+          seen = next.at(-1)?.size ?? seen
+        }
+      }
+      await Promise.race([tell(), clock.sleep(FAREWELL_MS)]).catch((thrown) =>
+        log.warn({ reason: toHubError(thrown).message }, 'the watchdog did not take the last head of the audit log'),
+      )
     },
     /** Asks for a lease now; without one it comes within its interval. */
     knock: () => void say('/v1/look', {}).catch(() => undefined),

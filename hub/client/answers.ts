@@ -101,6 +101,8 @@ export interface StopView {
   path: string
   requested: number
   containers: StoppedContainer[]
+  /** Why the engine could not say that nothing is left; absent where it did. */
+  unproven?: string
 }
 export interface AuditRecord {
   seq: number

@@ -175,6 +175,27 @@ describe('a plain stop', () => {
     },
   )
 
+  test('the signed head reaches the watchdog before the hub is gone, however it ends (T100)', async () => {
+    await using h = await createHarness({ agents: { one: { script: puppet } } })
+    await withWatchdog(h, async (dog) => {
+      await h.bring('one')
+      await h.operator('POST', '/v1/shutdown', {})
+      await h.stop()
+      const last = dog.heard.filter(({ path }) => path === '/v1/witness').at(-1)?.body
+      const checkpoints = last?.checkpoints as { size: number; head: string }[]
+      expect(checkpoints.at(-1)).toMatchObject({ size: last?.auditSize, head: last?.auditHead })
+      expect(JSON.stringify(last).length).toBeLessThan(4096)
+      await h.start()
+      expect(h.audit().length, 'the first record after it').toBeGreaterThan(Number(last?.auditSize))
+      expect(h.audit()[Number(last?.auditSize) - 1]).toMatchObject({ hash: last?.auditHead })
+      await h.submit('one')
+      dog.heard.length = 0
+      await h.stop()
+      expect(dog.heard.map(({ path }) => path)).toContain('/v1/witness')
+      await h.start()
+    })
+  })
+
   test('restart holds nothing: what waits goes on, and what runs is taken over', async () => {
     await using h = await createHarness({ agents: { one: { script: puppet, card: { limits: { sessions: 1 } } } } })
     await h.bring('one')

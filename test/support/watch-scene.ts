@@ -73,10 +73,10 @@ export function watchScene(config: object = {}) {
         },
       },
     )
-    const acts = createActs(settings, { engine, hub: line })
+    const acts = createActs(settings, { clock, engine, hub: line })
     const log = { info() {}, warn() {} }
     const watch = createWatch(
-      { config: settings, evidence: paths.evidence, first },
+      { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
       { clock, file, observe, acts, alerts, log },
     )
     return { file, alerts, watch }

@@ -57,6 +57,10 @@ async function doors(over: Partial<Watch> = {}) {
       heard.push('resume')
       return { ended: true, stopId: 5 }
     },
+    witness(shown) {
+      heard.push(`witness ${shown.auditSize}`)
+      return shown.auditSize === 1 ? 'mismatch' : 'accepted'
+    },
     acceptHead: (head) => head === 'good',
     status: () => ({ version: 1 }),
     roundAgeMs: () => 0,
@@ -95,6 +99,7 @@ test('the routes of the socket are these and no others', () => {
     'POST /v1/announce',
     'POST /v1/shutdown',
     'POST /v1/resume',
+    'POST /v1/witness',
     'POST /v1/accept-head',
     'POST /v1/look',
     'POST /v1/exit',
@@ -180,7 +185,17 @@ test('T97: a stop says by whom, an announced one too, and only resume ends what 
   expect(heard).toEqual(['shutdown r by contact', 'wake', 'shutdown 1 by emergency', 'wake', 'resume', 'wake'])
 })
 
+test('the last head of a hub is taken in its shape only, and a mismatch is said', async () => {
+  const { ask, heard } = await doors()
+  const shown = { auditSize: 2, auditHead: 'a', checkpoints: [] }
+  expect(await ask('POST', '/v1/witness', shown)).toEqual({ status: 200, body: { witness: 'accepted' } })
+  expect((await ask('POST', '/v1/witness', { ...shown, auditSize: 1 })).status).toBe(409)
+  expect(heard).toEqual(['witness 2', 'witness 1', 'wake'])
+})
+
 test.each([
+  ['POST', '/v1/witness', { auditSize: -1, auditHead: '', checkpoints: [] }, /auditSize must be a count/],
+  ['POST', '/v1/witness', { auditSize: 1, auditHead: '', checkpoints: [{}] }, /list of signed checkpoints/],
   ['POST', '/v1/shutdown', { by: 'agent' }, /by must be one of operator, contact, emergency/],
   ['POST', '/v1/shutdown', { by: 'unattended' }, /by must be one of/],
   ['POST', '/v1/announce', { kind: 'shutdown', forMs: 1, by: 'toString' }, /by must be one of/],

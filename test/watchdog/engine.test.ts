@@ -88,7 +88,11 @@ test('T93: recycling a container whose stop hangs still kills and removes it, an
   })
   const acts = createActs(
     { stopGraceMs: 0, hubStopMs: 50 },
-    { engine, hub: { lease: async () => ({ kind: 'silent', reason: '' }), shutdown: async () => null } },
+    {
+      clock: createSystemClock(),
+      engine,
+      hub: { lease: async () => ({ kind: 'silent', reason: '' }), shutdown: async () => null },
+    },
   )
   const one = { ...makeContainer(createSystemClock().read()), id: ID }
   expect(await acts.recycle([one])).toEqual([{ container: one.name, outcome: 'gone' }])

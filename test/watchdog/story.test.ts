@@ -1,5 +1,5 @@
 /** The whole watch with a fake clock, a fake engine and a fake hub, but its real state and alert files. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
 import { createActs } from '../../watchdog/act.ts'
 import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
@@ -18,6 +18,7 @@ import {
   INSTANCE,
   KEY,
   makeAnswer,
+  makeCheckpoint,
   makeContainer,
   makeHome,
   sessionOf,
@@ -76,12 +77,12 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
       },
     )
     const log = { info() {}, warn() {} }
-    const acts = createActs(settings, { engine, hub: line })
+    const acts = createActs(settings, { clock, engine, hub: line })
     return {
       file,
       alerts,
       watch: createWatch(
-        { config: settings, evidence: paths.evidence, first },
+        { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
         { clock, file, observe, acts, alerts, log },
       ),
     }
@@ -97,6 +98,8 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
     }
   }
   return {
+    paths,
+    checkpointKey: home.checkpointKey,
     clock,
     engine,
     hub,
@@ -266,7 +269,12 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   expect(short()).toEqual(
     expect.arrayContaining(['raised hub_health 1', 'raised engine_unavailable 1', 'raised channel_failing 1']),
   )
-  expect(await watch.shutdown('test', 'operator')).toEqual({ path: 'watchdog', requested: 0, containers: [] })
+  expect(await watch.shutdown('test', 'operator'), 'silence proves nothing').toEqual({
+    path: 'watchdog',
+    requested: 0,
+    containers: [],
+    unproven: 'the engine is down',
+  })
   refuse = false
   engine.down = false
   hub.up = true
@@ -339,5 +347,62 @@ test('every stop has an id of its own, a plain one leaves no condition, and an a
   expect(await look()).toEqual(['emergency_stop'])
   expect(new Set(ids).size).toBe(3)
   expect(ids).toEqual([...ids].sort((a, b) => a - b))
+  file.close()
+})
+
+test('a hub that takes no lease is not waited for, one that does gets the condition with it before it is told to stop (T88)', async () => {
+  const { clock, engine, hub, start } = scene()
+  const { watch, file } = start()
+  const one = makeContainer(clock.read())
+  engine.present.set(one.id, one)
+  hub.up = false
+  expect(await watch.shutdown('test', 'emergency')).toMatchObject({ path: 'watchdog', requested: 1 })
+  expect(hub.told).toEqual([])
+  hub.up = true
+  hub.stop = () => []
+  let atLease: readonly string[] = []
+  hub.onLease = () => {
+    atLease = hub.leases.at(-1)?.conditions ?? []
+    expect(hub.told).toEqual([])
+  }
+  expect(await watch.shutdown('test', 'emergency')).toMatchObject({ path: 'hub', requested: 0 })
+  expect([atLease, hub.told]).toEqual([['emergency_stop'], ['emergency']])
+  file.close()
+})
+
+test('what a stop has confirmed so far can be asked for while it goes on, and nothing once it is over', async () => {
+  const { clock, engine, hub, start } = scene()
+  const { watch, file } = start()
+  const present = [makeContainer(clock.read()), makeContainer(clock.read())]
+  for (const one of present) engine.present.set(one.id, one)
+  hub.up = false
+  const seen: unknown[] = []
+  const stop = engine.stop
+  engine.stop = async (id, graceMs) => {
+    seen.push(watch.status().stopping)
+    if (id === present[1]?.id) await new Promise((resolve) => setTimeout(resolve, 20))
+    if (id === present[1]?.id) seen.push(watch.status().stopping)
+    return stop(id, graceMs)
+  }
+  await watch.shutdown('test', 'operator')
+  expect(seen).toEqual([
+    { requested: 2, confirmed: 0 },
+    { requested: 2, confirmed: 0 },
+    { requested: 2, confirmed: 1 },
+  ])
+  expect(watch.status().stopping).toBeNull()
+  file.close()
+})
+
+test('the last head of a hub that ends is witnessed; one that does not fit is a mismatch, with its evidence kept (T100)', async () => {
+  const { start, checkpointKey, paths } = scene()
+  const { watch, file } = start()
+  const first = makeCheckpoint(checkpointKey, 10, 'a'.repeat(64), null)
+  const second = makeCheckpoint(checkpointKey, 20, 'b'.repeat(64), first)
+  expect(watch.witness({ auditSize: 20, auditHead: 'b'.repeat(64), checkpoints: [first, second] })).toBe('accepted')
+  expect(watch.status().witness).toEqual({ size: 20, head: 'b'.repeat(64) })
+  expect(watch.witness({ auditSize: 10, auditHead: 'a'.repeat(64), checkpoints: [first] })).toBe('mismatch')
+  expect(watch.status().conditions).toEqual(['witness_mismatch'])
+  expect(readdirSync(paths.evidence)).toHaveLength(1)
   file.close()
 })

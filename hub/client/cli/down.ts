@@ -6,7 +6,8 @@ import { listContainers } from './engine.ts'
 import { pathsOf } from './home.ts'
 import { processOf, waitGone } from './processes.ts'
 import { bringUp, hubAnswers, type Programs, programsOf, sayUp, watchdogAnswers } from './start.ts'
-import { announce, stopCode, stopEverything, stopText } from './stop.ts'
+import { announce, stopCode, stopText } from './stop.ts'
+import { stopEverything } from './stop-paths.ts'
 
 /** The hub has answered by then; what is left is its last write. */
 const EXIT_MS = 20_000

@@ -72,6 +72,8 @@ export interface Lease {
   resumed(stopId: number): void
   /** Answers what stands of it now, or undefined before the first. */
   state(): LeaseState | undefined
+  /** Size of the newest checkpoint the watchdog said it holds; 0 before the first lease. */
+  witnessSize(): number
   /** Raises `lease_lapsed` when the last lease is too old; called by a loop. */
   tick(): void
 }
@@ -191,6 +193,7 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
         deadlineInMs: deadlineInMs - ageMs,
       }
     },
+    witnessSize: () => last?.word.witnessSize ?? 0,
     tick() {
       const ageMs = last === undefined ? 0 : clock.bootMs() - last.atBootMs
       if (last !== undefined && ageMs > last.word.intervalMs * INTERVALS_MAX) {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -68,7 +68,11 @@ describe('hub shutdown', () => {
     hub.on('POST /v1/shutdown', () => stopped('hub'))
     const { code, stdout, stderr } = await runHub(home, ['shutdown', '--yes', '--drain'])
     expect([code, stdout, stderr]).toEqual([0, 'by the hub: 1 containers told to stop, 1 confirmed gone\n', ''])
-    expect(hub.asked[0]?.body).toEqual({ exit: 'shutdown', drain: true, reason: 'shutdown by the operator' })
+    expect(hub.asked.find(({ method }) => method === 'POST')?.body).toEqual({
+      exit: 'shutdown',
+      drain: true,
+      reason: 'shutdown by the operator',
+    })
     expect(watchdog.asked.map(({ body }) => body)).toEqual([{ kind: 'shutdown', forMs: 300_000 }])
   })
 
@@ -91,12 +95,34 @@ describe('hub shutdown', () => {
     ])
   })
 
+  it('X1: asks the engine itself at the end, and does not call stopped what it still shows; how far it is goes to stderr', async () => {
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: { 'hub.instance': INSTANCE, 'hub.session': SESSION_ID } })
+    hub.on('POST /v1/shutdown', async () => {
+      await new Promise((resolve) => setTimeout(resolve, 700))
+      return stopped('hub')
+    })
+    const { code, stdout, stderr } = await runHub(home, ['shutdown', '--yes'])
+    expect(code).toBe(1)
+    expect(stdout).toContain('by the hub: 2 containers told to stop, 1 confirmed gone\n')
+    expect(stdout).toContain('still there: hub-aaaaaaaaaaaa: the engine still shows it')
+    expect(stderr).toContain('stopping: 0 of 1 confirmed\n')
+  })
+
+  it('an engine that could not be asked at the end is no success', async () => {
+    hub.on('POST /v1/shutdown', () => ({ body: { path: 'hub', requested: 0, containers: [], unproven: 'no engine' } }))
+    const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
+    expect([code, stdout]).toEqual([
+      1,
+      'by the hub: 0 containers told to stop, 0 confirmed gone\nwhether anything is left is not known: no engine\n',
+    ])
+  })
+
   it('without --emergency touches no container itself, and says how', async () => {
     await Promise.all([hub.close(), watchdog.close()])
     const { code, stderr } = await runHub(home, ['shutdown', '--yes'])
     expect(code).toBe(4)
     expect(stderr).toContain('hub: neither the hub nor the watchdog answers\nnext: `hub shutdown --emergency`\n')
-    expect(engine.asked).toEqual([])
+    expect(engine.asked.every(({ method }) => method === 'GET')).toBe(true)
   })
 
   it('--dry-run lists what would stop and stops nothing', async () => {
@@ -121,6 +147,11 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
     expect([code, stdout]).toEqual([0, 'by the command: 2 containers told to stop, 2 confirmed gone\n'])
     expect([...containers.keys()]).toEqual(['ffffffffffff'])
+    const order = readFileSync(path.join(home, 'stop-order'))
+    expect([order.length, JSON.parse(order.toString().replaceAll('\0', ''))]).toEqual([
+      512,
+      { by: 'emergency', reason: 'emergency stop by the operator' },
+    ])
     expect(engine.asked.some((each) => each.path.includes('ffff'))).toBe(false)
   })
 
@@ -172,6 +203,13 @@ describe('hub down, hub and watchdog dead', () => {
 })
 
 describe('hub shutdown --emergency, hub alive', () => {
+  it('says to both that it is one', async () => {
+    hub.on('POST /v1/shutdown', () => stopped('hub'))
+    await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect(hub.asked.find(({ path: asked }) => asked === '/v1/shutdown')?.body).toMatchObject({ emergency: true })
+    expect(watchdog.asked[0]?.body).toEqual({ kind: 'shutdown', forMs: 300_000, by: 'emergency' })
+  })
+
   it('goes on to the next path for what the hub could not confirm', async () => {
     hub.on('POST /v1/shutdown', () => stopped('hub', 'failed'))
     watchdog.on('POST /v1/shutdown', () => stopped('watchdog', 'gone'))
