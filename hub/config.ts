@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/reach.ts'
+import { alertsShape } from './guard/alerts/settings.ts'
 import { type AgentCard, DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from './protocol/agent.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
@@ -68,6 +69,7 @@ const configShape = z.strictObject({
       agents: z.record(z.string().max(63), z.strictObject(sessionLimits)).default({}),
     })
     .prefault({}),
+  alerts: alertsShape.prefault({}),
   shutdownTimeout: spanShape.default(15_000),
 })
 export type Config = z.output<typeof configShape>

@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { createAlertDelivery } from './assembly/alert-channels.ts'
 import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
 import { createWork } from './assembly/work.ts'
@@ -66,7 +67,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
 
   const guard = createGuard(
-    { home, instance, keys, bundleFolder: options.bundleFolder },
+    { home, instance, keys, bundleFolder: options.bundleFolder, alerts: config.alerts },
     { clock, random, log, ...(outer.commitOf === undefined ? {} : { commitOf: outer.commitOf }) },
   )
   const work = createWork(
@@ -88,6 +89,10 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     uid: options.uid,
     fromEnvironment: options.secretsFromEnvironment ?? new Map(),
   })
+  const alertDelivery = createAlertDelivery(
+    { settings: config.alerts, home, instance },
+    { guard, clock, random, log, secretOf: (name) => secrets.ofHub(name).toString('utf8').trim() },
+  )
   const entrances = createEntrances(
     {
       home,
@@ -125,6 +130,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
+    alerts: loop('alerts', 1000, () => alertDelivery.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       guard.nonces.purge()
       guard.denyList.purge()
@@ -176,6 +182,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     },
     async stop() {
       ending.abort()
+      alertDelivery.stop()
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await work.launcher.settled()

@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
-import { createAlerts } from '../guard/alerts/alerts.ts'
-import { createAlertRows } from '../guard/alerts/rows.ts'
+import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { createEvents } from '../guard/events.ts'
@@ -27,14 +26,18 @@ import { OPERATIONS } from '../protocol/operations.ts'
 import { openStore } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
+import { createAlerting } from './alerting.ts'
 
 const NONCE_ROWS_MAX = 200_000
+const NO_ALERTS: AlertSettings = { zone: '' }
 
 export interface GuardOptions {
   home: string
   instance: string
   keys: HubKeys
   bundleFolder: string
+  /** Absent: every default, which is the file alone. */
+  alerts?: AlertSettings
 }
 
 export type Guard = ReturnType<typeof createGuard>
@@ -56,6 +59,8 @@ export function createGuard(
   const epoch = Number(meta.get('epoch') ?? 0) + 1
   meta.set('epoch', String(epoch))
   const events = createEvents(instance, clock)
+  /** Hears of the mode once it is there; what stood before it is seen by its first look. */
+  let alerting: ReturnType<typeof createAlerting> | undefined
   const modes = createModes({
     store,
     clock,
@@ -63,21 +68,12 @@ export function createGuard(
       const names = conditions.map((condition) => condition.name)
       log[mode === 'normal' ? 'info' : 'warn']({ mode, conditions: names }, 'the mode changed')
       events.publish('hub.mode.changed.v1', 'hub', { mode, conditions: names })
+      alerting?.watch.modeChanged()
     },
   })
   const order = readStopOrder(home)
   if (order !== undefined) modes.raise('emergency_stop', order)
-  const alertRows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
-  const alerts = createAlerts({
-    rows: alertRows,
-    modes,
-    events,
-    clock,
-    random,
-    log,
-    tell: () => [],
-    afterCommit: store.afterCommit,
-  })
+  alerting = createAlerting({ settings: options.alerts ?? NO_ALERTS }, { store, modes, events, clock, random, log })
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
   const audit = createAuditLog({ store, clock })
@@ -144,7 +140,10 @@ export function createGuard(
     epoch,
     events,
     modes,
-    alerts,
+    alerts: alerting.alerts,
+    alertRows: alerting.rows,
+    outbox: alerting.outbox,
+    alertWatch: alerting.watch,
     audit,
     checkpoints,
     nonces,

@@ -46,8 +46,6 @@ export interface Delivery {
   readonly text: string
   readonly state: AlertState
   readonly tries: number
-  /** Wall instant; 0 is now. Quiet hours only: pauses between tries are the channel's. */
-  readonly notBeforeMs: number
   readonly createdAtMs: number
   readonly endedAtMs: number | null
   /** Why the last try failed. */

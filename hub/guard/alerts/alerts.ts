@@ -161,11 +161,11 @@ export function createAlerts(parts: {
     find,
     list: (all = false) => (all ? rows.recent(LIST_MAX) : [...open.values()]),
     settle(id, state) {
-      const known = find(id)
-      // Of a resolved one nothing more is to be said, and one channel that took it is enough.
+      const known = find(id) ?? rows.find(id)
+      // One channel that took it is enough.
       if (known === undefined || !alertMachine.may(known.state, state)) return
       const settled = { ...known, state }
-      open.set(known.cause, settled)
+      if (known.resolvedAtMs === null) open.set(known.cause, settled)
       rows.keep([settled])
     },
     tick() {

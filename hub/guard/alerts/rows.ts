@@ -9,7 +9,7 @@ import type { Store } from '../../store/database.ts'
 import type { Alert, Delivery } from './alert.ts'
 
 const ALERT = `id, cause, severity, text, state, holds, lasts_ms as lastsMs, raised_at_ms as raisedAtMs, resolved_at_ms as resolvedAtMs`
-const DELIVERY = `id, alert, channel, event, severity, text, state, tries, not_before_ms as notBeforeMs, created_at_ms as createdAtMs,
+const DELIVERY = `id, alert, channel, event, severity, text, state, tries, created_at_ms as createdAtMs,
   ended_at_ms as endedAtMs, detail`
 
 export type AlertOrDelivery = Alert | Delivery
@@ -20,6 +20,8 @@ export interface AlertRows {
   recent(limit: number): Alert[]
   /** Oldest first. */
   waiting(): Delivery[]
+  /** Also one that is in memory alone. */
+  find(id: string): Alert | undefined
   /** The last end of a delivery through this channel in that state. */
   lastEnd(channel: string, state: 'sent' | 'given_up'): Delivery | undefined
   /** Writes now, or later (W1). Throws only inside a transaction whose store fails: that transaction has to be undone. */
@@ -42,8 +44,8 @@ export function createAlertRows(store: Store, onFault: (reason: string) => void)
        lasts_ms = excluded.lasts_ms, resolved_at_ms = excluded.resolved_at_ms`,
   )
   const putDelivery = store.prepare(
-    `insert into alert_delivery values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do update
-     set severity = excluded.severity, state = excluded.state, tries = excluded.tries, not_before_ms = excluded.not_before_ms,
+    `insert into alert_delivery values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do update
+     set severity = excluded.severity, state = excluded.state, tries = excluded.tries,
        ended_at_ms = excluded.ended_at_ms, detail = excluded.detail`,
   )
   /** By id, in the order they came. */
@@ -56,21 +58,8 @@ export function createAlertRows(store: Store, onFault: (reason: string) => void)
       return
     }
     const { id, alert, channel, event, severity, text, state, tries } = row
-    const { notBeforeMs, createdAtMs, endedAtMs, detail } = row
-    putDelivery.run(
-      id,
-      alert,
-      channel,
-      event,
-      severity,
-      text,
-      state,
-      tries,
-      notBeforeMs,
-      createdAtMs,
-      endedAtMs,
-      detail,
-    )
+    const { createdAtMs, endedAtMs, detail } = row
+    putDelivery.run(id, alert, channel, event, severity, text, state, tries, createdAtMs, endedAtMs, detail)
   }
 
   function later(rows: readonly AlertOrDelivery[]): void {
@@ -116,6 +105,12 @@ export function createAlertRows(store: Store, onFault: (reason: string) => void)
       ),
     waiting: () =>
       store.prepare(`select ${DELIVERY} from alert_delivery where state = 'raised' order by rowid`).all() as Delivery[],
+    find(id) {
+      const kept = unsaved.get(id)
+      if (kept !== undefined && 'cause' in kept) return kept
+      const row = store.prepare(`select ${ALERT} from alert where id = ?`).get(id) as Alert | undefined
+      return row && alertOf(row)
+    },
     lastEnd: (channel, state) =>
       store
         .prepare(

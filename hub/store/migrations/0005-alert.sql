@@ -26,7 +26,6 @@ create table alert_delivery (
   text text not null,
   state text not null check (state in ('raised', 'sent', 'given_up')),
   tries integer not null,
-  not_before_ms integer not null,
   created_at_ms integer not null,
   ended_at_ms integer,
   detail text not null

@@ -27,6 +27,8 @@ export interface SecretFault {
 export interface Secrets {
   /** A copy of the value, for the caller to scrub. Throws `config_invalid` naming a secret that is missing or refused. */
   get(grant: Grant, name: string): Buffer
+  /** The same for the hub's own use, such as an alert channel that the configuration gives this name: no agent sees it. */
+  ofHub(name: string): Buffer
   /** Undefined where the secret could be handed out; reads no value. */
   faultOf(name: string): SecretFault | undefined
   /** Overwrites what came from the environment; those are gone from then on. */
@@ -77,23 +79,28 @@ export function createSecrets(options: {
     return judged
   }
 
+  function read(name: string): Buffer {
+    const found = look(name)
+    if ('fault' in found) throw new HubError('config_invalid', `the secret ${name} ${found.fault.why}`)
+    if ('value' in found) return Buffer.from(found.value)
+    try {
+      const value = Buffer.alloc(found.size)
+      if (readSync(found.fd, value) !== found.size)
+        throw new HubError('conflict', `the secret ${name} changed while it was read`)
+      return value
+    } finally {
+      closeSync(found.fd)
+    }
+  }
+
   return {
     get(grant, name) {
       assertGrant(grant, 'secret.get')
       if (grant.resource !== `secret:${name}`)
         throw new HubError('internal', '', { reason: `a grant for ${grant.resource} was used for the secret ${name}` })
-      const found = look(name)
-      if ('fault' in found) throw new HubError('config_invalid', `the secret ${name} ${found.fault.why}`)
-      if ('value' in found) return Buffer.from(found.value)
-      try {
-        const value = Buffer.alloc(found.size)
-        if (readSync(found.fd, value) !== found.size)
-          throw new HubError('conflict', `the secret ${name} changed while it was read`)
-        return value
-      } finally {
-        closeSync(found.fd)
-      }
+      return read(name)
     },
+    ofHub: read,
     faultOf(name) {
       const found = look(name)
       if ('fault' in found) return found.fault

@@ -1,0 +1,195 @@
+/**
+ * Carries the outbox to the channels (T98).
+ *
+ * D1. Each channel by itself: one message at a time, a deadline for every try, growing pauses after a failure. One that hangs or is dead
+ *     delays neither another nor the hub's end: nobody waits for a try.
+ * D2. After `TRIES_MAX` tries a line is given up, loudly: the other channels say that this one fails, until it takes something again.
+ * D3. A line is settled in its row after the channel took it: a crash in between tells it twice, never not at all.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Alerts } from './alerts.ts'
+import { type Message, type MessageFacts, messageOf, type Send, testMessage } from './message.ts'
+import type { Line, Outbox } from './outbox.ts'
+import { CHANNEL_FAILING, isQuiet, OUTBOX_FULL } from './routing.ts'
+import { type AlertSettings, type ChannelSettings, channelsOf } from './settings.ts'
+
+export const TRIES_MAX = 6
+const FIRST_PAUSE_MS = 5000
+const PAUSE_FACTOR = 4
+const PAUSE_MAX_MS = 600_000
+const DEADLINE_MS = { email: 20_000, webhook: 6000, push: 6000, command: 10_000, file: 5000 } as const
+const FULL_LASTS_MS = 3_600_000
+
+export interface TestResult {
+  channel: string
+  kind: ChannelSettings['kind']
+  ok: boolean
+  /** What the other side said, or why it did not take it. */
+  answer: string
+  tookMs: number
+}
+export interface ChannelState {
+  channel: string
+  kind: ChannelSettings['kind']
+  waiting: number
+  /** Tries that failed since one succeeded, in this run of the hub. */
+  failedInARow: number
+  lastError: string
+}
+
+export interface Delivery {
+  /** Starts what is due; returns at once. Called by a loop. */
+  round(): void
+  /** Sends a test through one channel, or each at the same time. Throws nothing: failures are in the answer. */
+  test(channel?: string): Promise<TestResult[]>
+  states(): ChannelState[]
+  /** Begins nothing more and lets go of what is under way; it is told again by the next run. */
+  stop(): void
+}
+
+interface Channel {
+  readonly settings: ChannelSettings
+  readonly send: Send
+  busy: boolean
+  failedInARow: number
+  lastError: string
+  /** Monotonic. */
+  notBefore: number
+}
+
+export function createDelivery(
+  options: { settings: AlertSettings },
+  parts: {
+    alerts: Alerts
+    outbox: Outbox
+    sends: ReadonlyMap<string, Send>
+    facts: () => MessageFacts
+    clock: Clock
+    random: Random
+    log: Log
+  },
+): Delivery {
+  const { settings } = options
+  const { alerts, outbox, sends, facts, clock, random, log } = parts
+  const ending = new AbortController()
+  const channels = channelsOf(settings).map((each): Channel => {
+    const send = sends.get(each.name) ?? (() => Promise.reject(new Error('nothing is built for this channel')))
+    return { settings: each, send, busy: false, failedInARow: 0, lastError: '', notBefore: Number.NEGATIVE_INFINITY }
+  })
+
+  /** One try, which ends by its deadline whatever the channel does. */
+  async function send(channel: Channel, message: Message): Promise<string> {
+    const trying = new AbortController()
+    const cut = () => trying.abort()
+    ending.signal.addEventListener('abort', cut, { once: true })
+    const deadlineMs = DEADLINE_MS[channel.settings.kind]
+    const over = clock.sleep(deadlineMs, trying.signal).then(() => {
+      throw new Error(ending.signal.aborted ? 'the hub ends' : `no answer within ${deadlineMs / 1000} s`)
+    })
+    over.catch(() => undefined)
+    try {
+      // A channel that throws at once is one that rejects.
+      const sent = Promise.resolve().then(() => channel.send(message, trying.signal))
+      sent.catch(() => undefined)
+      return await Promise.race([sent, over])
+    } finally {
+      trying.abort()
+      ending.signal.removeEventListener('abort', cut)
+    }
+  }
+
+  function worked(channel: Channel): void {
+    channel.failedInARow = 0
+    channel.lastError = ''
+    channel.notBefore = Number.NEGATIVE_INFINITY
+    alerts.resolve(
+      `${CHANNEL_FAILING}:${channel.settings.name}`,
+      `The channel ${channel.settings.name} delivers again.`,
+    )
+  }
+
+  function failed(channel: Channel, { delivery }: Line, why: string): void {
+    const { name } = channel.settings
+    channel.failedInARow += 1
+    channel.lastError = why
+    const pause = Math.min(FIRST_PAUSE_MS * PAUSE_FACTOR ** (channel.failedInARow - 1), PAUSE_MAX_MS)
+    channel.notBefore = clock.monotonicMs() + pause
+    log.warn({ channel: name, delivery: delivery.id, tries: delivery.tries + 1, reason: why }, 'an alert was not taken')
+    if (delivery.tries + 1 < TRIES_MAX) {
+      outbox.settle(delivery.id, { state: 'raised', detail: why })
+      return
+    }
+    outbox.settle(delivery.id, { state: 'given_up', detail: why })
+    if (!outbox.isWaiting(delivery.alert)) alerts.settle(delivery.alert, 'given_up')
+    const text = `Alerts do not arrive through the channel ${name}: ${TRIES_MAX} tries failed, the last with: ${why}. See \`hub alert test --channel ${name}\`.`
+    alerts.raise(`${CHANNEL_FAILING}:${name}`, 'warning', text)
+  }
+
+  async function attempt(channel: Channel, line: Line): Promise<void> {
+    channel.busy = true
+    try {
+      await send(channel, messageOf(line.delivery, line.alert, facts()))
+      if (ending.signal.aborted) return
+      outbox.settle(line.delivery.id, { state: 'sent' })
+      alerts.settle(line.delivery.alert, 'sent')
+      worked(channel)
+    } catch (thrown) {
+      if (!ending.signal.aborted) failed(channel, line, toHubError(thrown).reason)
+    } finally {
+      channel.busy = false
+    }
+    begin(channel)
+  }
+
+  function begin(channel: Channel): void {
+    if (ending.signal.aborted || channel.busy || clock.monotonicMs() < channel.notBefore) return
+    const line = outbox.next(channel.settings, isQuiet(settings, clock.wallMs()))
+    if (line === undefined) return
+    attempt(channel, line).catch((thrown) =>
+      log.error(
+        { channel: channel.settings.name, reason: toHubError(thrown).reason },
+        'a delivery could not be written down',
+      ),
+    )
+  }
+
+  return {
+    round() {
+      for (const [name, count] of outbox.takeDropped()) {
+        const text = `${count} alerts had no room in the outbox of the channel ${name} and stand in \`hub alert list\` alone.`
+        alerts.raise(`${OUTBOX_FULL}:${name}`, 'warning', text, FULL_LASTS_MS)
+      }
+      for (const channel of channels) begin(channel)
+    },
+    async test(only) {
+      const chosen = channels.filter(({ settings: { name } }) => only === undefined || name === only)
+      return Promise.all(
+        chosen.map(async (channel): Promise<TestResult> => {
+          const { name, kind } = channel.settings
+          const begunAt = clock.monotonicMs()
+          const tookMs = () => Math.round(clock.monotonicMs() - begunAt)
+          try {
+            const answer = await send(channel, testMessage(newUuid(random, clock.wallMs()), facts()))
+            if (!ending.signal.aborted) worked(channel)
+            return { channel: name, kind, ok: true, answer: answer.slice(0, 200), tookMs: tookMs() }
+          } catch (thrown) {
+            const answer = toHubError(thrown).reason.slice(0, 200)
+            return { channel: name, kind, ok: false, answer, tookMs: tookMs() }
+          }
+        }),
+      )
+    },
+    states: () =>
+      channels.map(({ settings: { name, kind }, failedInARow, lastError }) => ({
+        channel: name,
+        kind,
+        waiting: outbox.waitingFor(name),
+        failedInARow,
+        lastError,
+      })),
+    stop: () => ending.abort(),
+  }
+}

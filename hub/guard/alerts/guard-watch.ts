@@ -1,0 +1,116 @@
+/** What the guard itself raises: modes, leases, the witness, the audit chain. Looked at by a loop, and told by whoever saw it at once. */
+import type { Clock } from '../../base/clock.ts'
+import { type ActiveCondition, judgeMode, type Mode, type Modes } from '../modes.ts'
+import type { Alerts } from './alerts.ts'
+import { calmWatch, counted, type ModeWatch, watchMode } from './mode-watch.ts'
+
+const PENDING_MS = 300_000
+const LAPSED_MS = 600_000
+const REFUSED_LASTS_MS = 3_600_000
+
+export interface GuardWatch {
+  /** Every change of the mode, as it happens; a loop alone would miss short ones. */
+  modeChanged(): void
+  tick(): void
+  /** A word at the watchdog's door that its key did not make, or that was not newer (T92). */
+  leaseRefused(reason: string, forged: boolean): void
+  /** The verdict of a look at the whole audit log. */
+  chainJudged(firstBad: { seq: number; reason: string } | null): void
+}
+
+export function createGuardWatch(parts: {
+  alerts: Alerts
+  modes: Pick<Modes, 'active' | 'has'>
+  clock: Clock
+}): GuardWatch {
+  const { alerts, modes, clock } = parts
+  let state: ModeWatch = openAtStart()
+  const standing = new Map<string, number>()
+
+  /** An alert of an earlier run is about the mode it was told of: the same mode again is not told again. */
+  function openAtStart(): ModeWatch {
+    const told = (['degraded', 'safe', 'draining'] as const).find((mode) => alerts.isOpen(causeOf(mode)))
+    return { ...calmWatch(clock.monotonicMs()), told: told ?? 'normal', flapping: alerts.isOpen('mode_flapping') }
+  }
+
+  function observe(): void {
+    const names = counted(modes.active().map(({ name }) => name))
+    const mode = judgeMode(names)
+    const before = state
+    const steps = watchMode(state, mode, names, clock.monotonicMs())
+    state = steps.state
+    for (const what of steps.resolve) {
+      if (what === 'flapping') alerts.resolve('mode_flapping', `The mode is calm again; it is ${mode}.`)
+      else alerts.resolve(causeOf(before.told), `The hub is not ${before.told} any more; it is ${mode}.`)
+    }
+    if (steps.raise === 'mode') alerts.raise(causeOf(mode), 'warning', modeText(mode, modes.active()))
+    if (steps.raise === 'flapping')
+      alerts.raise(
+        'mode_flapping',
+        'warning',
+        `The mode changed ${state.changes.length} times within an hour; it is ${mode}. Single changes are not told until it is calm.`,
+      )
+  }
+
+  /** A condition that may stand for so long without a word; by a clock that stands still in suspend, so that waking is no lapse. */
+  function overdue(name: 'lease_pending' | 'lease_lapsed', graceMs: number, text: string): void {
+    if (!modes.has(name)) {
+      standing.delete(name)
+      alerts.resolve(name, 'The watchdog has spoken; its lease is in force.')
+      return
+    }
+    const since = standing.get(name) ?? clock.monotonicMs()
+    standing.set(name, since)
+    if (clock.monotonicMs() - since >= graceMs) alerts.raise(name, 'warning', text)
+  }
+
+  return {
+    modeChanged: observe,
+    tick() {
+      observe()
+      overdue(
+        'lease_pending',
+        PENDING_MS,
+        'The watchdog has not spoken since the hub started; nothing is started without it. Run `hub up`.',
+      )
+      overdue(
+        'lease_lapsed',
+        LAPSED_MS,
+        'The watchdog has fallen silent; nothing is started without it. Run `hub up`, then `hub status`.',
+      )
+      if (modes.has('witness_mismatch'))
+        alerts.raise(
+          'witness_mismatch',
+          'critical',
+          'The audit log is not the one the watchdog has seen: it was cut, changed or put back. See `hub audit verify`.',
+        )
+      else alerts.resolve('witness_mismatch', 'The operator accepted the head of the audit log.')
+    },
+    leaseRefused(reason, forged) {
+      if (forged)
+        alerts.raise(
+          'lease_forged',
+          'critical',
+          `At the watchdog's door a word was refused that its key did not make: ${reason}. Whoever sent it can reach the sockets of this home.`,
+        )
+      else alerts.raise('lease_refused', 'warning', `A word of the watchdog was refused: ${reason}.`, REFUSED_LASTS_MS)
+    },
+    chainJudged(firstBad) {
+      if (firstBad === null) alerts.resolve('audit_chain_broken', 'The audit log was verified whole.')
+      else
+        alerts.raise(
+          'audit_chain_broken',
+          'critical',
+          `The audit log is broken at record ${firstBad.seq}: ${firstBad.reason}. Keep a copy of hub.db before anything else.`,
+        )
+    },
+  }
+}
+
+const causeOf = (mode: Mode): string => `mode_${mode}`
+
+const modeText = (mode: Mode, conditions: readonly ActiveCondition[]): string =>
+  [
+    `The hub is ${mode}: ${mode === 'degraded' ? 'nothing new starts until its cause is cured' : 'nothing new starts'}.`,
+    ...conditions.map(({ name, reason, endsBy }) => `${name}: ${reason}; ends by ${endsBy}.`),
+  ].join('\n')

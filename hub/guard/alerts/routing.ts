@@ -1,0 +1,43 @@
+/** Which channel is told what, and when (safety.md section 7). Pure. */
+import type { AlertEvent, Severity } from './alert.ts'
+import { kindOf } from './alert.ts'
+import type { AlertSettings, ChannelSettings } from './settings.ts'
+
+/** Alerts about one channel, which that channel cannot tell. */
+export const CHANNEL_FAILING = 'channel_failing'
+export const OUTBOX_FULL = 'outbox_full'
+
+/** The channels that tell of an alert: `info` stands in the report alone. */
+export function channelsFor(
+  channels: readonly ChannelSettings[],
+  alert: { cause: string; severity: Severity },
+): readonly ChannelSettings[] {
+  if (alert.severity === 'info') return []
+  const kind = kindOf(alert.cause)
+  const about = kind === CHANNEL_FAILING || kind === OUTBOX_FULL ? alert.cause.slice(kind.length + 1) : undefined
+  return channels.filter(({ name }) => name !== about)
+}
+
+/** Minutes since midnight in that zone. */
+function minuteOfDay(atMs: number, zone: string): number {
+  const parts = new Intl.DateTimeFormat('en-GB', {
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+    ...(zone === '' ? {} : { timeZone: zone }),
+  }).formatToParts(atMs)
+  const of = (type: string) => Number(parts.find((part) => part.type === type)?.value)
+  return of('hour') * 60 + of('minute')
+}
+const minutesOf = (text: string): number => Number(text.slice(0, 2)) * 60 + Number(text.slice(3))
+
+/** Whether it is quiet now; over midnight too, and by the local clock on days that have 23 or 25 hours. */
+export function isQuiet({ quiet, zone }: AlertSettings, nowMs: number): boolean {
+  if (quiet === undefined) return false
+  const [from, to, now] = [minutesOf(quiet.from), minutesOf(quiet.to), minuteOfDay(nowMs, zone)]
+  return from <= to ? now >= from && now < to : now >= from || now < to
+}
+
+/** Whether this line may go now: only a push waits, and not for what is critical. A resolved one wakes nobody. */
+export const mayGo = (kind: ChannelSettings['kind'], severity: Severity, event: AlertEvent, quiet: boolean): boolean =>
+  kind !== 'push' || !quiet || (severity === 'critical' && event !== 'resolved')

@@ -1,0 +1,108 @@
+/** One POST outward, to a pinned address, with a deadline over everything, no redirects and a bounded answer (T37). */
+import { lookup } from 'node:dns/promises'
+import { type IncomingMessage, request as plain, type RequestOptions } from 'node:http'
+import { request as secured } from 'node:https'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { judgeTarget, type Resolve, type Rules, type Target } from './target.ts'
+
+export const OUTWARD_MS = 5000
+const ANSWER_BYTES_MAX = 64 * 1024
+
+export interface Posting {
+  url: string
+  rules: Rules
+  headers: Readonly<Record<string, string>>
+  body: string
+}
+export interface OutwardAnswer {
+  status: number
+  text: string
+}
+/** Resolves with any answer but a redirect; throws `forbidden` where nothing may go, `timed_out` for what did not come about in time. */
+export type PostOutward = (posting: Posting, signal: AbortSignal) => Promise<OutwardAnswer>
+
+const systemResolve: Resolve = async (host) =>
+  (await lookup(host, { all: true, verbatim: true })) as { address: string; family: 4 | 6 }[]
+
+export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): PostOutward {
+  const { clock, resolve = systemResolve } = parts
+  return async ({ url, rules, headers, body }, signal) => {
+    const ending = new AbortController()
+    const end = () => ending.abort()
+    signal.addEventListener('abort', end, { once: true })
+    const timer = clock.after(OUTWARD_MS, end)
+    // A resolver cannot be interrupted: it is left alone when the time is up.
+    const over = new Promise<never>((_, reject) =>
+      ending.signal.addEventListener('abort', () => reject(new HubError('timed_out', 'it took too long')), {
+        once: true,
+      }),
+    )
+    try {
+      const whole = judgeTarget(url, rules, resolve).then((target) => exchange(target, headers, body, ending.signal))
+      whole.catch(() => undefined)
+      return await Promise.race([whole, over])
+    } finally {
+      timer.cancel()
+      signal.removeEventListener('abort', end)
+      over.catch(() => undefined)
+    }
+  }
+}
+
+function exchange(
+  { url, address, family }: Target,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  signal: AbortSignal,
+): Promise<OutwardAnswer> {
+  // The name was resolved and judged already; asked again it could point elsewhere.
+  const pinned: RequestOptions['lookup'] = (_host, { all }, done) =>
+    all ? done(null, [{ address, family }]) : done(null, address, family)
+  return new Promise((resolve, reject) => {
+    const failed = (why: string) => reject(new HubError('timed_out', why))
+    if (signal.aborted) return failed('it took too long')
+    const sent = (url.protocol === 'https:' ? secured : plain)(
+      url,
+      {
+        method: 'POST',
+        agent: false,
+        lookup: pinned,
+        signal,
+        headers: { ...headers, 'content-length': String(Buffer.byteLength(body)), connection: 'close' },
+      },
+      (answer) => {
+        // Another address than the one judged can only be a proxy or a fault of ours.
+        if (answer.socket.remoteAddress !== address && url.hostname !== `[${answer.socket.remoteAddress}]`) {
+          sent.destroy()
+          return reject(new HubError('forbidden', 'the connection led to another address'))
+        }
+        const status = answer.statusCode ?? 0
+        if (status >= 300 && status < 400) {
+          sent.destroy()
+          return failed(`it answered ${status}: redirects are not followed`)
+        }
+        collect(answer).then(
+          (text) => resolve({ status, text }),
+          (thrown: Error) => {
+            sent.destroy()
+            failed(thrown.message)
+          },
+        )
+      },
+    )
+    sent.on('error', (thrown) => failed(signal.aborted ? 'it took too long' : thrown.message))
+    sent.end(body)
+  })
+}
+
+async function collect(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > ANSWER_BYTES_MAX) throw new Error(`its answer is over ${ANSWER_BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

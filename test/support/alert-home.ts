@@ -1,0 +1,100 @@
+/** Alerts over a real database with channels that a test plays; time is a fake clock. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createAlerting } from '../../hub/assembly/alerting.ts'
+import { silentLog } from '../../hub/base/telemetry.ts'
+import { createDelivery } from '../../hub/guard/alerts/delivery.ts'
+import type { Message, Send } from '../../hub/guard/alerts/message.ts'
+import { alertsShape } from '../../hub/guard/alerts/settings.ts'
+import { createEvents } from '../../hub/guard/events.ts'
+import { createModes } from '../../hub/guard/modes.ts'
+import { openStore } from '../../hub/store/database.ts'
+import { migrate, shippedMigrations } from '../../hub/store/migrations.ts'
+import { createFakeClock } from './fake-clock.ts'
+import { createSeededRandom } from './seeded-random.ts'
+
+/** What a played channel got, and how it behaves: `taken`, or fails with a text, or never answers. */
+export interface PlayedChannel {
+  got: Message[]
+  tries: number
+  behave: 'taken' | 'hangs' | { fails: string }
+}
+
+export function openAlertHome(settings: unknown, startWallMs?: number) {
+  const folder = mkdtempSync(join(tmpdir(), 'al-'))
+  const clock = createFakeClock(startWallMs)
+  const random = createSeededRandom(folder)
+  const played = new Map<string, PlayedChannel>()
+  const channel = (name: string): PlayedChannel => {
+    const known = played.get(name) ?? { got: [], tries: 0, behave: 'taken' as const }
+    played.set(name, known)
+    return known
+  }
+
+  function open(given: unknown) {
+    const read = alertsShape.parse(given)
+    const store = openStore(join(folder, 'hub.db'))
+    migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
+    let alerting: ReturnType<typeof createAlerting> | undefined
+    const modes = createModes({ store, clock, onChange: () => alerting?.watch.modeChanged() })
+    const events = createEvents('test', clock)
+    alerting = createAlerting({ settings: read }, { store, modes, events, clock, random, log: silentLog() })
+    const sends = new Map(
+      (read.channels ?? []).map(({ name }): [string, Send] => [
+        name,
+        async (message) => {
+          const mine = channel(name)
+          mine.tries += 1
+          if (mine.behave === 'hangs') return new Promise(() => undefined)
+          if (mine.behave !== 'taken') throw new Error(mine.behave.fails)
+          mine.got.push(message)
+          return 'taken'
+        },
+      ]),
+    )
+    const facts = () => ({
+      nowMs: clock.wallMs(),
+      zone: 'Europe/Berlin',
+      instance: 'test',
+      mode: modes.current(),
+      audit: { size: 7, head: 'a'.repeat(64) },
+    })
+    const { alerts, outbox, watch, rows } = alerting
+    const delivery = createDelivery(
+      { settings: read },
+      { alerts, outbox, sends, facts, clock, random, log: silentLog() },
+    )
+    return { store, modes, events, alerts, outbox, watch, rows, delivery }
+  }
+
+  let now = open(settings)
+  return {
+    clock,
+    channel,
+    get parts() {
+      return now
+    },
+    /** One look at everything each second (or `stepMs`), for so long. */
+    async run(ms: number, stepMs = 1000) {
+      for (let left = ms; left > 0; left -= stepMs) {
+        now.watch.tick()
+        now.alerts.tick()
+        now.delivery.round()
+        await clock.advance(Math.min(stepMs, left))
+      }
+    },
+    reopen(again: unknown = settings) {
+      now.delivery.stop()
+      now.store.close()
+      now = open(again)
+      return now
+    },
+    [Symbol.dispose]() {
+      now.delivery.stop()
+      now.store.close()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+export type AlertHome = ReturnType<typeof openAlertHome>
