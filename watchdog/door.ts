@@ -1,12 +1,13 @@
 /**
  * The watchdog's own doors. On the socket (0600 in a 0700 folder) possession is the credential: heartbeat, shutdown, status and
- * what the hub announces. On loopback TCP there is `GET /healthz` and nothing else; `/stop/*` comes there with the backup contact.
+ * what the hub announces. On loopback TCP there are `GET /healthz` and `GET /metrics`; `/stop/*` comes there with the backup contact.
  * D1 a route that is not in the table (routes.ts) is 404, a body that is not understood is 400 by name. D2 GET never acts.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { StartError } from './config-fields.ts'
+import { metricsText } from './metrics.ts'
 import type { Watch } from './round.ts'
 import { type Body, BodyError, type DoorAnswer, type DoorParts, ROUTES } from './routes.ts'
 
@@ -37,9 +38,10 @@ function readBody(request: http.IncomingMessage): Promise<Body> {
 }
 
 function reply(response: http.ServerResponse, { status, body, after }: DoorAnswer): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', connection: 'close' })
+  const type = typeof body === 'string' ? 'text/plain; version=0.0.4; charset=utf-8' : 'application/json'
+  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', connection: 'close' })
   response.on('close', () => after?.())
-  response.end(`${JSON.stringify(body)}\n`)
+  response.end(typeof body === 'string' ? body : `${JSON.stringify(body)}\n`)
 }
 
 function bounded(server: http.Server): http.Server {
@@ -61,7 +63,7 @@ async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Pr
   }
 }
 
-/** Health of the watchdog itself: 200 while a round ended within `staleMs`, whatever it found; else 503. */
+/** The loopback port. Health of the watchdog itself: 200 while a round ended within `staleMs`, whatever it found; else 503. */
 export function answerHealth(
   request: { method?: string; url?: string; host?: string },
   watch: Watch,
@@ -70,6 +72,7 @@ export function answerHealth(
   // A page of a rebound name must not even read this.
   if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(request.host ?? ''))
     return { status: 421, body: { error: 'wrong host' } }
+  if (request.method === 'GET' && request.url === '/metrics') return { status: 200, body: metricsText(watch.status()) }
   if (request.method !== 'GET' || request.url !== '/healthz') return { status: 404, body: { error: 'no such route' } }
   const ageMs = watch.roundAgeMs()
   const ok = ageMs !== null && ageMs <= staleMs

@@ -7,9 +7,8 @@ import { flushCompileCache } from 'node:module'
 import path from 'node:path'
 import pino from 'pino'
 import { createActs } from './act.ts'
-import { type AnyParcel, createAlerts } from './alerts.ts'
-import { createOpenPost } from './channels/open.ts'
-import { createOutward, resolveHost } from './channels/outward.ts'
+import { createAlerting } from './alerting.ts'
+import { resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { StartError } from './config-fields.ts'
@@ -18,7 +17,6 @@ import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
 import { createHubLine } from './lease.ts'
 import { createObserve } from './observe.ts'
-import { openOutbox } from './outbox.ts'
 import { createWatch } from './round.ts'
 import { firstState, initState, openState, type State } from './state.ts'
 import { planStop, readStopOrder } from './stops.ts'
@@ -66,15 +64,17 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
   )
-  const outward = createOutward({ clock, resolve: resolveHost })
-  const openPost = createOpenPost({ clock, outward, env: process.env })
   const acts = createActs(config, { clock, engine, hub })
-  const outbox = openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs)
-  const alerts = createAlerts({ file: paths.alerts, instance, config }, { clock, outbox, openPost })
+  const alerting = createAlerting(
+    { alerts: paths.alerts, outbox: paths.outbox, instance, config },
+    { clock, resolve: resolveHost, env: process.env, log },
+  )
+  const { alerts, alertTest, judgedWell } = alerting
   const watch = createWatch(
     { config, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
-    { clock, file, observe, acts, alerts, log },
+    { clock, file, observe, acts, alerts, log, judgedWell },
   )
+  const shown = { ...watch, status: () => ({ ...watch.status(), alerting: alerting.status() }) }
 
   let ending = false
   let wakeUp = () => {}
@@ -89,7 +89,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   }
   const doors = await openDoors(
     { socket: paths.socket, port: config.port, staleMs: 3 * config.intervalMs },
-    { watch, wake, exit },
+    { watch: shown, alertTest, wake, exit },
   )
   // The epoch is on disk before the first lease carries it: an older watchdog is fenced off from then on (T91).
   file.save(first)

@@ -49,7 +49,16 @@ export interface Watch extends OperatorWords {
 /** The watch over one home, from the state it starts with. */
 export function createWatch(
   options: { config: Config; evidence: string; checkpointKey: string; first: State },
-  parts: { clock: Clock; file: StateFile; observe: Observe; acts: Acts; alerts: Alerts; log: Log },
+  parts: {
+    clock: Clock
+    file: StateFile
+    observe: Observe
+    acts: Acts
+    alerts: Alerts
+    log: Log
+    /** Called after a round that was judged and is on disk. */
+    judgedWell?: () => void
+  },
 ): Watch {
   const { config } = options
   const { clock, log } = parts
@@ -148,6 +157,7 @@ export function createWatch(
       for (const one of done) log.info({ ...one }, 'recycled')
     }
     finished = { rounds: (finished?.rounds ?? 0) + 1, bootMs: clock.read().bootMs }
+    if (stateFault === null) parts.judgedWell?.()
     return follow || conditionsOf(state).join() !== leased.conditions.join()
   }
 

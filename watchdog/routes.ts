@@ -2,13 +2,14 @@
  * The routes of the watchdog's socket, by method and path. Possession of the socket is the credential (door.ts).
  * D1 a body that is not understood is refused by name. D2 GET never acts.
  */
-
+import type { AlertTest } from './alert-test.ts'
 import { isCheckpoint } from './lease.ts'
 import type { Said } from './operator-words.ts'
 import type { Watch } from './round.ts'
 
 export interface DoorParts {
   readonly watch: Watch
+  readonly alertTest: AlertTest
   /** Asks for a round at once. */
   readonly wake: () => void
   /** Ends the process after the answer is out. */
@@ -18,7 +19,8 @@ export interface DoorParts {
 export type Body = Readonly<Record<string, unknown>>
 export interface DoorAnswer {
   readonly status: number
-  readonly body: object
+  /** An object goes out as JSON, a text as it is. */
+  readonly body: object | string
   /** Runs once the answer is out. */
   readonly after?: () => void
 }
@@ -133,6 +135,19 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     if (!watch.acceptHead(textField(body, 'head', ''))) throw new BodyError('head is not the one the hub last showed')
     wake()
     return { status: 200, body: { accepted: true } }
+  },
+  // Tries every channel now and says of each whether it took the message. Takes up to 12 s (alert-test.ts).
+  'POST /v1/alert-test': async (body, { alertTest }) => {
+    only(body, ['who', 'kind', 'code'])
+    const { who = 'operator', kind = 'test' } = body
+    if (who !== 'operator' && who !== 'contact' && who !== 'both')
+      throw new BodyError('who must be one of operator, contact, both')
+    if (kind !== 'test' && kind !== 'rehearsal') throw new BodyError('kind must be one of test, rehearsal')
+    const code = textField(body, 'code', '')
+    if (!/^[\w -]{0,40}$/.test(code))
+      throw new BodyError('code must have at most 40 letters, digits, spaces and dashes')
+    const answer = await alertTest({ who, kind, code })
+    return typeof answer === 'string' ? { status: 409, body: { error: answer } } : { status: 200, body: answer }
   },
   // A hub that has just started asks for its lease at once, instead of waiting out the interval.
   'POST /v1/look': (body, { wake }) => {

@@ -2,6 +2,7 @@
 import { linkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { afterEach, expect, test } from 'vitest'
+import type { AlertTest } from '../../watchdog/alert-test.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { answerHealth, freeSocket, openDoors } from '../../watchdog/door.ts'
 import { pathsOf } from '../../watchdog/home.ts'
@@ -30,6 +31,10 @@ async function doors(over: Partial<Watch> = {}) {
   const home = makeHome()
   const { socket } = pathsOf(home.home)
   const heard: string[] = []
+  const alertTest: AlertTest = async (request) => {
+    heard.push(`alert-test ${JSON.stringify(request)}`)
+    return request.kind === 'rehearsal' ? 'it is not day for Carl' : { channels: [] }
+  }
   const watch: Watch = {
     round: async () => false,
     heartbeat(strong, { source, note }) {
@@ -68,7 +73,7 @@ async function doors(over: Partial<Watch> = {}) {
   }
   const opened = await openDoors(
     { socket, port: 0, staleMs: 1000 },
-    { watch, wake: () => void heard.push('wake'), exit: () => void heard.push('exit') },
+    { watch, alertTest, wake: () => void heard.push('wake'), exit: () => void heard.push('exit') },
   )
   closers.push(() => {
     opened.close()
@@ -101,6 +106,7 @@ test('the routes of the socket are these and no others', () => {
     'POST /v1/resume',
     'POST /v1/witness',
     'POST /v1/accept-head',
+    'POST /v1/alert-test',
     'POST /v1/look',
     'POST /v1/exit',
   ])
@@ -213,6 +219,9 @@ test.each([
   ['POST', '/v1/away', { untilMs: 5, keepWorking: 'yes' }, /keepWorking must be true or false/],
   ['POST', '/v1/away', { untilMs: 5, source: 'webhook' }, /a webhook may only give a heartbeat/],
   ['POST', '/v1/back', { untilMs: 5 }, /untilMs is not a known field/],
+  ['POST', '/v1/alert-test', { who: 'everybody' }, /who must be one of/],
+  ['POST', '/v1/alert-test', { kind: 'emergency' }, /kind must be one of/],
+  ['POST', '/v1/alert-test', { code: 'a\nb' }, /code must have/],
   ['POST', '/v1/announce', { kind: 'forever', forMs: 1 }, /kind must be/],
   ['POST', '/v1/announce', { kind: 'down' }, /forMs must be/],
   ['POST', '/v1/announce', { kind: 'down', forMs: -1 }, /forMs must be/],
@@ -222,6 +231,21 @@ test.each([
   expect(said.status).toBe(400)
   expect(said.body.error).toMatch(message)
   expect(heard).toEqual([])
+})
+
+test('alert-test asks for the test of every channel; what may not be now is a conflict with its reason', async () => {
+  const { ask, heard } = await doors()
+  expect(await ask('POST', '/v1/alert-test')).toEqual({ status: 200, body: { channels: [] } })
+  await ask('POST', '/v1/alert-test', { who: 'contact', code: '47-11' })
+  expect(await ask('POST', '/v1/alert-test', { who: 'contact', kind: 'rehearsal' })).toEqual({
+    status: 409,
+    body: { error: 'it is not day for Carl' },
+  })
+  expect(heard).toEqual([
+    'alert-test {"who":"operator","kind":"test","code":""}',
+    'alert-test {"who":"contact","kind":"test","code":"47-11"}',
+    'alert-test {"who":"contact","kind":"rehearsal","code":""}',
+  ])
 })
 
 test('GET never acts, and what is not in the table is 404', async () => {
@@ -234,6 +258,7 @@ test('GET never acts, and what is not in the table is 404', async () => {
     '/v1/shutdown',
     '/v1/exit',
     '/v1/announce',
+    '/v1/alert-test',
     '/stop/x',
     '/',
     '/toString',
