@@ -28,4 +28,6 @@ export interface Memory {
   readonly seen: Readonly<Record<string, number>>
   /** Container id -> rounds it was acted on. */
   readonly acted: Readonly<Record<string, number>>
+  /** Rounds in a row in which an action of acting.ts was wanted and not done. */
+  readonly undone: Readonly<Record<'safe_not_obeyed' | 'stop_unconfirmed' | 'lease_refused', number>>
 }

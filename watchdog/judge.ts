@@ -3,6 +3,8 @@
  * J1 no container is called an orphan without evidence: a valid answer of the hub or a whole ledger. J2 deadlines by label need neither.
  * J3 a hub that does not answer is judged by count, never trusted. J4 announced silence hides health findings only.
  */
+
+import { judgeActions, NOTHING_UNDONE } from './acting.ts'
 import type { Reading } from './clock.ts'
 import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
@@ -36,6 +38,7 @@ export const firstMemory = (lineMs: number): Memory => ({
   engineMisses: 0,
   seen: {},
   acted: {},
+  undone: NOTHING_UNDONE,
 })
 
 /** The state moved to now: line, mark and presence. Done before the lease, so that a passed deadline is in it. Pure. */
@@ -148,13 +151,15 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     seen: listed ? Object.fromEntries(listed.map((one) => [one.id, known.seen[one.id] ?? before.lineMs])) : known.seen,
   }
   const recycle = judgeContainers(state, counted, facts, config)
+  const actions = judgeActions(known.undone, state, facts)
   const findings = [
     ...plainFindings(state, counted, facts, config),
     ...presenceFindings(state, facts.now, config),
     ...emergencyFindings(state, config.zone),
     ...containerFindings(recycle),
+    ...actions.findings,
   ]
   const acted = listed ? Object.fromEntries(recycle.map((one) => [one.container.id, one.actedRounds + 1])) : known.acted
   const evidence = isNew && answer && word.kind === 'mismatch' ? `${word.reason}\n${answer.raw}\n` : null
-  return { state, memory: { ...counted, acted }, findings, recycle, evidence }
+  return { state, memory: { ...counted, acted, undone: actions.undone }, findings, recycle, evidence }
 }

@@ -49,7 +49,7 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
       hub.leases.push(lease)
       hub.onLease()
       return hub.up
-        ? { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions }) }
+        ? { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions, mode: lease.demand }) }
         : { kind: 'silent', reason: 'gone' }
     },
     async shutdown(_epoch, { by }) {
