@@ -71,6 +71,8 @@ const configShape = z.strictObject({
     .prefault({}),
   alerts: alertsShape.prefault({}),
   shutdownTimeout: spanShape.default(15_000),
+  /** After a longer rest the backlog is held. */
+  staleAfter: spanShape.default(12 * 3_600_000),
 })
 export type Config = z.output<typeof configShape>
 

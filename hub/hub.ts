@@ -80,6 +80,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       runtime: config.engine.runtime,
       limits: config.limits,
       health: config.health,
+      staleAfterMs: config.staleAfter,
       limitsOf: (card) => limitsOfCard(config, card),
     },
     { clock, random, log, engine, guard },
@@ -117,7 +118,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const loops = {
     dispatch: loop('dispatch', 1000, () => {
       guard.recoverStore()
-      work.services.round()
+      work.beforeDispatch()
       work.dispatcher.round()
     }),
     reaper: loop('reaper', 1000, () => work.reaper.round()),

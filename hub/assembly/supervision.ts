@@ -4,6 +4,7 @@ import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import type { SessionLimits } from '../protocol/agent.ts'
+import { createBacklog } from '../work/dispatch/backlog.ts'
 import { createDispatcher } from '../work/dispatch/dispatcher.ts'
 import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createLosses } from '../work/dispatch/losses.ts'
@@ -35,7 +36,7 @@ export interface SupervisionParts {
 }
 
 export function createSupervision(
-  options: { instance: string; limits: Config['limits']; health: Config['health'] },
+  options: { instance: string; limits: Config['limits']; health: Config['health']; staleAfterMs: number },
   parts: SupervisionParts,
 ) {
   const { instance, limits } = options
@@ -89,5 +90,17 @@ export function createSupervision(
     { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
   )
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
-  return { losses, vitals, launcher, reaper, dispatcher, services }
+  const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })
+  return {
+    losses,
+    vitals,
+    launcher,
+    reaper,
+    dispatcher,
+    /** Before every round of the dispatcher: what must wait, and which services must run. */
+    beforeDispatch() {
+      backlog.round()
+      services.round()
+    },
+  }
 }

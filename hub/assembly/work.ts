@@ -44,6 +44,7 @@ export interface WorkOptions {
   runtime: Runtime
   limits: Config['limits']
   health: Config['health']
+  staleAfterMs: number
   limitsOf: (card: AgentCard) => SessionLimits
 }
 
@@ -161,7 +162,7 @@ export function createWork(
   }
 
   const supervision = createSupervision(
-    { instance, limits, health: options.health },
+    { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs },
     { clock, random, log, engine, guard, tasks, registry, containers, ledger, openEntrance, factsOf, release },
   )
   const { launcher, reaper, dispatcher, vitals } = supervision
@@ -186,7 +187,7 @@ export function createWork(
     reaper,
     dispatcher,
     vitals,
-    services: supervision.services,
+    beforeDispatch: supervision.beforeDispatch,
     setEntrance(made: typeof entrance) {
       entrance = made
     },

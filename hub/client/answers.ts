@@ -72,6 +72,8 @@ export interface ModeView {
   since: number
   dispatched: number
   queued: number
+  /** Of the queued, those that wait for the operator's word. */
+  held?: number
   running: number
   sessions: number
   auditHead: string
@@ -90,6 +92,8 @@ export interface HeartbeatView {
   zone?: string
   /** What holds at the watchdog in spite of it. */
   conditions?: string[]
+  /** Tasks that wait for `hub task release`; absent when the watchdog answered itself. */
+  held?: number
 }
 export interface StoppedContainer {
   container: string

@@ -217,6 +217,7 @@ export const OPERATIONS = {
   'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),
   'session.reap': op('session.reaped', 'stop', ['watchdog', 'hub'], z.unknown()),
   'task.dispatch': op('task.dispatched', 'new_work', hub, z.unknown()),
+  'backlog.hold': op('backlog.held', 'record', hub, z.unknown()),
   'service.start': op('service.started', 'new_work', hub, z.unknown()),
   'session.provision': op('session.provisioned', 'new_work', hub, z.unknown()),
   'session.observe': op('session.observed', 'record', hub, z.unknown()),

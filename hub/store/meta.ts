@@ -16,6 +16,7 @@ export type MetaKey =
   | 'dispatched_total'
   | 'token_keys'
   | 'stop_held'
+  | 'rest_mark'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -75,6 +75,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['lease.renew', 'lease.renewed', 'presence', 'watchdog', ''],
   ['session.reap', 'session.reaped', 'stop', 'watchdog hub', ''],
   ['task.dispatch', 'task.dispatched', 'new_work', 'hub', ''],
+  ['backlog.hold', 'backlog.held', 'record', 'hub', ''],
   ['service.start', 'service.started', 'new_work', 'hub', ''],
   ['session.provision', 'session.provisioned', 'new_work', 'hub', ''],
   ['session.observe', 'session.observed', 'record', 'hub', ''],

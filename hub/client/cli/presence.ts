@@ -14,7 +14,10 @@ export function heartbeatText(view: HeartbeatView, nowMs: number, zone = view.zo
   const holding = others.length === 0 ? '' : `\nstill in the way: ${others.map(clean).join(', ')} (\`hub status\`)`
   if (view.conditions?.includes('away'))
     return `accepted; you are away until ${whenText(view.dueAtMs, nowMs, zone)}, back earlier: \`hub back\`${holding}`
-  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}`
+  const held = view.held
+    ? `\n${view.held} tasks are held: \`hub task release --all\` or \`hub task cancel --held\``
+    : ''
+  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}${held}`
 }
 
 /** Where the watchdog takes these words itself. */

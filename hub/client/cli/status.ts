@@ -48,7 +48,8 @@ function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
   for (const each of hub.conditions) {
     rows.push(['', `${each.name} since ${whenText(each.sinceMs, nowMs)}: ${each.reason}; ends by ${each.endsBy}`])
   }
-  rows.push(['tasks', `${hub.running} running, ${hub.queued} queued, ${hub.dispatched} dispatched so far`])
+  const held = hub.held ? ` (${hub.held} held: \`hub task release --all\`)` : ''
+  rows.push(['tasks', `${hub.running} running, ${hub.queued} queued${held}, ${hub.dispatched} dispatched so far`])
   rows.push(['sessions', String(hub.sessions)])
   rows.push([
     'lease',

@@ -97,7 +97,8 @@ function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Pa
 }
 
 /** A change of one task: the answer's task in one line. */
-async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
+/** Moves one task and shows it. */
+export async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
   const answer = (await context.hub.call(operation, { id })) as { task?: TaskView }
   if (context.json) context.terminal.json(answer)
   else context.terminal.out(answer.task ? taskTable([answer.task], Date.now(), context.terminal.paint) : `${id}: done`)
@@ -132,6 +133,4 @@ export const logs: Run = async ({ hub, json, terminal }, [id = '']) => {
 const logLine = (line: { atMs: number; level: string; text: string }): string =>
   `${new Date(line.atMs).toISOString()} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
 
-export const cancel: Run = (context, [id = '']) => moved(context, 'task.cancel', id)
 export const retry: Run = (context, [id = '']) => moved(context, 'task.retry', id)
-export const release: Run = (context, [id = '']) => moved(context, 'task.release', id)

@@ -46,9 +46,10 @@ export const WORK_COMMANDS: readonly Command[] = [
   { words: 'task show', args: '<task>', text: 'one task in full', load: async () => (await import('./tasks.ts')).show },
   {
     words: 'task cancel',
-    args: '<task>',
+    args: '[task]',
     text: 'stop it for good',
-    load: async () => (await import('./tasks.ts')).cancel,
+    flags: [['--held', 'all that wait for your word'], yes],
+    load: async () => (await import('./held.ts')).cancel,
   },
   {
     words: 'task retry',
@@ -58,9 +59,10 @@ export const WORK_COMMANDS: readonly Command[] = [
   },
   {
     words: 'task release',
-    args: '<task>',
+    args: '[task]',
     text: 'let a held task start',
-    load: async () => (await import('./tasks.ts')).release,
+    flags: [['--all', 'all that wait for your word'], yes],
+    load: async () => (await import('./held.ts')).release,
   },
   { words: 'task logs', args: '<task>', text: 'what it logged', load: async () => (await import('./tasks.ts')).logs },
   {

@@ -37,6 +37,7 @@ export function createHealth(parts: HealthParts) {
       since: conditions.reduce((oldest, { sinceMs }) => Math.min(oldest, sinceMs), clock.wallMs()),
       dispatched: Number(meta.get('dispatched_total') ?? 0),
       queued: states.queued ?? 0,
+      held: tasks.countHeld(),
       running: states.running ?? 0,
       sessions: tasks.sessionsOpen().length,
       auditHead: head,
@@ -102,7 +103,10 @@ export function operatorHandlers(parts: {
     'operator.heartbeat': handler({
       resource: () => 'operator',
       effect: (_grant, { note }: { note?: string }, { principal }) => ({ note, source: heartbeatSourceOf(principal) }),
-      after: ({ note, source }) => watchdog.heartbeat(note, source),
+      after: async ({ note, source }) => ({
+        ...((await watchdog.heartbeat(note, source)) as object),
+        held: health().held,
+      }),
     }),
   }
 }

@@ -110,8 +110,8 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     endTask(task, end)
   }
 
-  function holdUnfinished(): number {
-    const open = `state in ('queued', 'running') and held = 0`
+  function holdUnfinished(states: "'queued'" | "'queued', 'running'"): number {
+    const open = `state in (${states}) and held = 0`
     const ids = store.prepare(`select id from task where ${open}`).pluck().all() as string[]
     store.prepare(`update task set held = 1 where ${open}`).run()
     for (const id of ids) tellTask(id)

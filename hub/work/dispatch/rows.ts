@@ -125,6 +125,8 @@ export interface TaskRows {
   countByState(): Record<string, number>
   /** Queued and waiting for the operator's word. */
   countHeld(): number
+  /** Whether any queued task of people or agents waits for no word. */
+  hasUnheld(): boolean
   /** The unfinished task of a service, and its latest ones, newest first. */
   openServiceTask(agent: string): TaskRow | undefined
   serviceTasks(agent: string, limit: number): TaskRow[]
@@ -202,7 +204,16 @@ export function createTaskRows(store: Store): TaskRows {
         ).map(({ state, n }) => [state, n]),
       ),
     countHeld: () =>
-      Number(store.prepare(`select count(*) from task where state = 'queued' and held = 1`).pluck().get()),
+      Number(
+        store
+          .prepare(`select count(*) from task where state = 'queued' and held = 1 and requested_by <> '${SERVICES}'`)
+          .pluck()
+          .get(),
+      ),
+    hasUnheld: () =>
+      store
+        .prepare(`select 1 from task where state = 'queued' and held = 0 and requested_by <> ? limit 1`)
+        .get(SERVICES) !== undefined,
     openServiceTask: (agent) =>
       one(
         taskRow,

@@ -59,7 +59,7 @@ export interface Tasks extends TaskRows {
   /** A queued task that can never start. */
   failed(grant: Grant, task: string, error: { code: string; detail: string }): void
   released(grant: Grant, task: string): TaskRow
-  /** Every unfinished task waits for the operator's word, running ones once they come back. Answers how many were not held before. */
+  /** Every unfinished task waits for the operator's word: running ones once they come back, but after a rest only those queued. Answers how many. */
   holdAll(grant: Grant | StopGrant): number
   /** Ends the task and stops what runs of it, children included. */
   stop(grant: StopGrant, task: string, end: TaskEnd, reason: ExitReason): void
@@ -218,8 +218,8 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
 
     holdAll(grant) {
       if (grant.kind === 'stop') assertStopGrant(grant, 'hub.shutdown', 'session.reap')
-      else assertGrant(grant, 'lease.renew')
-      return moves.holdUnfinished()
+      else assertGrant(grant, 'lease.renew', 'backlog.hold')
+      return moves.holdUnfinished(grant.operation === 'backlog.hold' ? "'queued'" : "'queued', 'running'")
     },
 
     stop(grant, id, end, reason) {
