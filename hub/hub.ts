@@ -137,6 +137,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       guard.denyList.purge()
       guard.credentials.saveAgain()
       work.replies.expire()
+      entrances.tellContact()
       work.expireQuestions()
     }),
   }

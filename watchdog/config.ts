@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { type Channel, channelOf, urlField } from './config-channels.ts'
 import { isRow, onlyKeys, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
 import { type Contact, contactOf, type Due, dueOf, type Operator, operatorOf } from './config-people.ts'
+import { type Reach, reachOf } from './reach.ts'
 
 /** [default, least, most], milliseconds. */
 const HOUR = 3_600_000
@@ -34,8 +35,9 @@ const SPANS = {
 export type Spans = Readonly<Record<keyof typeof SPANS, number>>
 
 export interface Config extends Spans {
-  /** Loopback port of `GET /healthz`; 0 = off. */
+  /** Loopback port of `GET /healthz` and of the stop page; 0 = off. */
   readonly port: number
+  readonly reach: Reach
   readonly engineSocket: string
   /** Rounds without a valid answer before the hub counts as gone. */
   readonly missesMax: number
@@ -72,6 +74,7 @@ export function parseConfig(value: unknown): Config {
   if (!isRow(value)) throw new StartError('watchdog/config.json: must hold one JSON object')
   const own = [
     'port',
+    'reach',
     'engineSocket',
     'missesMax',
     'unattendedFrom',
@@ -101,6 +104,7 @@ export function parseConfig(value: unknown): Config {
   return {
     ...spans,
     port: whole(value, 'port', [7301, 0, 65_535]),
+    reach: reachOf(value.reach),
     engineSocket: text(value, 'engineSocket', '/var/run/docker.sock'),
     missesMax: whole(value, 'missesMax', [3, 1, 10]),
     unattendedFrom: from,

@@ -1,6 +1,6 @@
 /**
  * The watchdog's own doors. On the socket (0600 in a 0700 folder) possession is the credential: heartbeat, shutdown, status and
- * what the hub announces. On loopback TCP there are `GET /healthz` and `GET /metrics`; `/stop/*` comes there with the backup contact.
+ * what the hub announces. On loopback TCP there are `GET /healthz`, `GET /metrics` and the backup contact's `/stop` (stop-door.ts).
  * D1 a route that is not in the table (routes.ts) is 404, a body that is not understood is 400 by name. D2 GET never acts.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
@@ -10,6 +10,7 @@ import { StartError } from './config-fields.ts'
 import { metricsText } from './metrics.ts'
 import type { Watch } from './round.ts'
 import { type Body, BodyError, type DoorAnswer, type DoorParts, ROUTES } from './routes.ts'
+import { isStopPath, type StopDoorParts, serveStop } from './stop-door.ts'
 
 const BODY_BYTES_MAX = 4096
 
@@ -53,6 +54,9 @@ function bounded(server: http.Server): http.Server {
 
 async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Promise<DoorAnswer> {
   const name = `${request.method} ${request.url}`
+  // The socket is the credential; whoever shows another one must not be taken for its owner (T18).
+  if (request.headers.authorization !== undefined)
+    return { status: 403, body: { error: 'no credential is taken here' } }
   const route = Object.hasOwn(ROUTES, name) ? ROUTES[name] : undefined
   if (route === undefined) return { status: 404, body: { error: `no such route: ${name.slice(0, 80)}` } }
   try {
@@ -106,7 +110,10 @@ const listening = (server: http.Server, where: net.ListenOptions, what: string):
   })
 
 /** Opens both doors. Returns the TCP port in use (0 = off) and how to close. @throws StartError */
-export async function openDoors(options: { socket: string; port: number; staleMs: number }, parts: DoorParts) {
+export async function openDoors(
+  options: { socket: string; port: number; staleMs: number },
+  parts: DoorParts & { readonly stop: StopDoorParts },
+) {
   await freeSocket(options.socket)
   const own = bounded(
     http.createServer((request, response) => void answerSocket(request, parts).then((said) => reply(response, said))),
@@ -116,6 +123,7 @@ export async function openDoors(options: { socket: string; port: number; staleMs
   const health = bounded(
     http.createServer((request, response) => {
       const { method = '', url = '', headers } = request
+      if (isStopPath(url)) return void serveStop(request, response, options.port, parts.stop)
       reply(response, answerHealth({ method, url, host: headers.host ?? '' }, parts.watch, options.staleMs))
     }),
   )

@@ -14,6 +14,7 @@ export function pathsOf(home: string) {
     socket: path.join(own, 'run', 'watchdog.sock'),
     alerts: path.join(own, 'alerts.log'),
     outbox: path.join(own, 'outbox'),
+    contact: path.join(own, 'contact.json'),
     evidence: path.join(own, 'evidence'),
     pid: path.join(own, 'watchdog.pid'),
     key: path.join(home, 'keys', 'watchdog.key'),

@@ -12,6 +12,7 @@ import { resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { StartError } from './config-fields.ts'
+import { openContactSide } from './contact-side.ts'
 import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
@@ -87,9 +88,10 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     again = true
     wakeUp()
   }
+  const contact = openContactSide({ paths, config }, { clock, engine, watch, log })
   const doors = await openDoors(
     { socket: paths.socket, port: config.port, staleMs: 3 * config.intervalMs },
-    { watch: shown, alertTest, wake, exit },
+    { watch: shown, alertTest, wake, exit, contact: contact.side, stop: contact.stop },
   )
   // The epoch is on disk before the first lease carries it: an older watchdog is fenced off from then on (T91).
   file.save(first)

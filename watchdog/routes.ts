@@ -3,6 +3,8 @@
  * D1 a body that is not understood is refused by name. D2 GET never acts.
  */
 import type { AlertTest } from './alert-test.ts'
+
+import { type ContactSide, contactRoute } from './contact-route.ts'
 import { isCheckpoint } from './lease.ts'
 import type { Said } from './operator-words.ts'
 import type { Watch } from './round.ts'
@@ -12,6 +14,7 @@ export interface DoorParts {
   readonly alertTest: AlertTest
   /** Asks for a round at once. */
   readonly wake: () => void
+  readonly contact: ContactSide
   /** Ends the process after the answer is out. */
   readonly exit: () => void
 }
@@ -155,6 +158,7 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     wake()
     return { status: 200, body: { looking: true } }
   },
+  'POST /v1/contact': (body, { contact, watch }) => contactRoute(body, contact, watch),
   'POST /v1/exit': (body, { exit }) => {
     only(body, [])
     return { status: 200, body: { exiting: true }, after: exit }

@@ -27,6 +27,7 @@ import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import { createAgentEntrance } from './agent-entrance.ts'
 import { createBackup } from './backup.ts'
+import { createContactSide } from './contact-side.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
 import { createWatchdogSide } from './watchdog-side.ts'
@@ -61,9 +62,13 @@ export function createEntrances(
 
   const watchdog = createWatchdogSide(
     { home, instance, watchdogKey: options.watchdogKey, shutdownMs: config.shutdownTimeout },
-    { clock, log, guard, work, onExit },
+    { clock, log, guard, work, onExit: (how) => void contactSide.desk.seen().then(() => onExit(how)) },
   )
   const { shutdown } = watchdog
+  const contactSide = createContactSide(
+    { reach: config.reach, port: () => listeners.port() },
+    { clock, log, guard, tasks, shutdown, ask: watchdog.say },
+  )
 
   const health = createHealth({
     instance,
@@ -105,6 +110,7 @@ export function createEntrances(
         gate,
         askWatchdog: watchdog.say,
       }),
+      ...contactSide.handlers,
       ...operatorHandlers({
         health,
         modes,
@@ -120,6 +126,7 @@ export function createEntrances(
           modes,
           lease,
           secrets,
+          more: [contactSide.checks],
         }),
       }),
       'event.stream': handler({ effect: () => undefined }),
@@ -149,7 +156,8 @@ export function createEntrances(
   const loopback = createLoopbackHttp(() => listeners.port(), {
     ...httpParts,
     reach: config.reach,
-    rooms: [hook, apiRoom({ ...httpParts, credentials: guard.credentials })],
+    rooms: [hook, apiRoom({ ...httpParts, credentials: guard.credentials }), contactSide.room],
+    before: contactSide.refuseElsewhere,
   })
 
   const listeners = createListeners({ home, port: config.http.port }, { operator, loopback, watchdog: watchdog.door })
@@ -159,6 +167,8 @@ export function createEntrances(
     open: listeners.open,
     knock: watchdog.knock,
     farewell: watchdog.farewell,
+    /** Tells the watchdog what it does not know of the contact's card. */
+    tellContact: () => void (guard.contact.untold() !== undefined && contactSide.news()),
     async close() {
       agents.closeAll()
       await listeners.close()

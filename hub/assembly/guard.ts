@@ -17,6 +17,7 @@ import { createNonces } from '../guard/identity/nonces.ts'
 import { createTokens } from '../guard/identity/tokens.ts'
 import { createModes } from '../guard/modes.ts'
 import { createApprovals } from '../guard/operator/approvals.ts'
+import { createContact } from '../guard/operator/contact.ts'
 import { createLease } from '../guard/operator/lease.ts'
 import { makeStopOrder, readStopOrder } from '../guard/operator/stop-order.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
@@ -132,6 +133,7 @@ export function createGuard(
   const credentials = createCredentials({ store, nowMs: clock.wallMs, random })
   const tokens = createTokens({ instance, keys: keyRing, clock, random, denied: denyList.has })
   const approvals = createApprovals({ store, clock, random })
+  const contact = createContact({ store, clock, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
 
   return {
@@ -156,6 +158,7 @@ export function createGuard(
     tokens,
     lease,
     approvals,
+    contact,
     /** After a write fault that did not latch: writes the waiting records first, then clears the condition. */
     recoverStore() {
       const failure = store.failure()

@@ -85,7 +85,7 @@ export function createWatchdogSide(
   return {
     door,
     shutdown,
-    /** One of the operator's words about presence. */
+    /** One of the operator's words, about presence or the contact. */
     say,
     acceptHead: (head: string) => say('/v1/accept-head', { head }),
     heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>

@@ -32,8 +32,10 @@ export function createDoctor(parts: {
   modes: Modes
   lease: Lease
   secrets: Pick<Secrets, 'faultOf'>
+  /** Checks of what has a room of its own. */
+  more?: readonly (() => Promise<Check[]>)[]
 }): () => Promise<{ checks: Check[] }> {
-  const { home, clock, store, audit, policy, engine, registry, modes, lease, secrets } = parts
+  const { home, clock, store, audit, policy, engine, registry, modes, lease, secrets, more = [] } = parts
 
   async function engineCheck(): Promise<Check> {
     try {
@@ -159,6 +161,7 @@ export function createDoctor(parts: {
         },
         ...agentChecks(),
         ...secretChecks(),
+        ...(await Promise.all(more.map((checks) => checks()))).flat(),
       ],
     }
   }

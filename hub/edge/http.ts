@@ -1,5 +1,6 @@
 /** The operator's entrance: every operation with a path in the operations table, over the Unix socket. */
 import type { FastifyInstance } from 'fastify'
+import { HubError } from '../base/errors.ts'
 import { OPERATOR } from '../guard/principal.ts'
 import { OPERATOR_LIMITS } from './http-limits.ts'
 import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
@@ -13,6 +14,11 @@ export function createOperatorHttp(parts: HttpParts): FastifyInstance {
     if (heard.has(request)) return
     const resource = request.url.slice(0, 200)
     parts.gate.refuse({ principal: OPERATOR, operation: operationAt(request), resource }, error)
+  })
+  app.addHook('onRequest', async ({ headers }) => {
+    // Whoever shows a credential is what it says and nothing more: it must not be taken for the account itself (T18).
+    if (headers.authorization !== undefined)
+      throw new HubError('forbidden', 'this socket is the operator and takes no other credential')
   })
   mountOperations(app, parts, { principalOf: () => OPERATOR, heard: (request) => void heard.add(request) })
   return app

@@ -1,10 +1,10 @@
 /**
  * The loopback listener of people: `/healthz`, and rooms whose requests bring their own credential.
  * L1. This machine's names lead everywhere, the names of `reach` only into rooms; any other Host is refused (T33, T34).
- * L2. No page of another origin is served. `null` is none: a browser says so when it hides where it comes from, and every room asks for a
- *     credential that such a page would have to know.
+ * L2. No page of another origin is served. `null`, which a browser says when it hides where it comes from, is let in only where a room takes
+ *     forms whose address is the credential.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError } from '../base/errors.ts'
 import { singleHeader } from './http-answers.ts'
 import { LOOPBACK_LIMITS } from './http-limits.ts'
@@ -14,11 +14,15 @@ import { localNames, type Reach, reachNames } from './reach.ts'
 export interface LoopbackRoom {
   /** `/stop`: served at this path and below it. */
   path: string
+  /** Whether a page that hides its origin may ask. */
+  isOriginHidden?: boolean
   mount: (app: FastifyInstance) => void
 }
 export interface LoopbackParts extends ListenerParts {
   reach?: Reach
   rooms?: readonly LoopbackRoom[]
+  /** Hears of each request before its room does; throws to refuse it. */
+  before?: (request: FastifyRequest) => void
 }
 
 const isWithin = (path: string, url: string): boolean =>
@@ -32,14 +36,16 @@ export function createLoopbackHttp(port: () => number, parts: LoopbackParts): Fa
   const app = prepared(parts, { ...LOOPBACK_LIMITS, ...parts.limits }, () => undefined)
   app.addHook('onRequest', async (request) => {
     const { hosts, origins } = localNames(port())
-    const inRoom = rooms.some(({ path }) => isWithin(path, request.url))
+    const room = rooms.find(({ path }) => isWithin(path, request.url))
     const host = singleHeader(request.raw, 'host') ?? ''
-    if (!hosts.has(host) && !(inRoom && outside.hosts.has(host)))
+    if (!hosts.has(host) && !(room !== undefined && outside.hosts.has(host)))
       throw new HubError('forbidden', 'this name does not lead here')
+    parts.before?.(request)
     const { origin } = request.headers
     if (origin === undefined) return
-    if (!inRoom || !(origin === 'null' || origins.has(origin) || outside.origins.has(origin)))
-      throw new HubError('forbidden', 'requests of other pages are not served')
+    const isOurs =
+      origin === 'null' ? room?.isOriginHidden === true : origins.has(origin) || outside.origins.has(origin)
+    if (room === undefined || !isOurs) throw new HubError('forbidden', 'requests of other pages are not served')
   })
   for (const { mount } of rooms) mount(app)
   return app

@@ -3,6 +3,8 @@ import { request } from 'node:http'
 import { HubError } from '../base/errors.ts'
 
 const TIMEOUT_MS = 5000
+/** It waits for every channel, 12 s at most. */
+const ALERT_TEST_MS = 15_000
 const ANSWER_BYTES_MAX = 65_536
 
 /** Its own word of refusal, or the answer as it is. */
@@ -26,7 +28,7 @@ export function askWatchdog(socketPath: string, path: string, body: unknown): Pr
         socketPath,
         path,
         method: 'POST',
-        timeout: TIMEOUT_MS,
+        timeout: path === '/v1/alert-test' ? ALERT_TEST_MS : TIMEOUT_MS,
         headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
       },
       (response) => {

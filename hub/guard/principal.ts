@@ -19,6 +19,9 @@ export interface Principal {
 
 export const OPERATOR: Principal = Object.freeze({ kind: 'operator', id: 'operator' })
 export const WATCHDOG: Principal = Object.freeze({ kind: 'watchdog', id: 'watchdog' })
+/** Whoever holds the backup contact's card; `unproven` while the words are not the card's. */
+export const CONTACT: Principal = Object.freeze({ kind: 'contact', id: 'contact' })
+export const NO_CONTACT: Principal = Object.freeze({ kind: 'contact', id: 'unproven', proven: false })
 /** A loop of the hub itself; for work it carries a task on with, the task's own narrowed authority is in the facts. */
 export const hubPrincipal = (loop: string): Principal => Object.freeze({ kind: 'hub', id: loop })
 

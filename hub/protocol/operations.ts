@@ -99,6 +99,18 @@ const approvalAnswerShape = z.strictObject({
   approve: z.boolean(),
   text: z.string().max(4096).default(''),
 })
+/** Of people: printed on paper and shown on pages, so no control characters. */
+const personShape = z
+  .string()
+  .min(1)
+  .max(80)
+  .regex(/^[^\p{Cc}]*$/u, 'must be one line')
+const cardShape = z.strictObject({
+  name: personShape,
+  operator: personShape,
+  expiresAtMs: z.int().positive().optional(),
+})
+const codeShape = z.strictObject({ code: z.string().regex(/^\d{6}$/, 'six digits') })
 const joinShape = z.strictObject({
   publicKey: z
     .string()
@@ -186,6 +198,10 @@ export const OPERATIONS = {
   'operator.away': op('operator.away_asked', 'mending', owner, awayShape, post('/v1/away')),
   'operator.back': op('operator.back_asked', 'presence', owner, backShape, post('/v1/back')),
   'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
+  'contact.card': op('contact.card_made', 'mending', owner, cardShape, post('/v1/contact/card')),
+  'contact.revoke': op('contact.card_revoked', 'stop', [...owner, ...hub], none, post('/v1/contact/revoke')),
+  'contact.test': op('contact.test_sent', 'mending', owner, none, post('/v1/contact/test')),
+  'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape, post('/v1/contact/confirm')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
   'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),

@@ -4,12 +4,14 @@ import net from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import type { AlertTest } from '../../watchdog/alert-test.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
+import { parseConfig } from '../../watchdog/config.ts'
+import { openContactSide } from '../../watchdog/contact-side.ts'
 import { answerHealth, freeSocket, openDoors } from '../../watchdog/door.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import type { Watch } from '../../watchdog/round.ts'
 import { ROUTES } from '../../watchdog/routes.ts'
 import { exchange } from '../../watchdog/wire.ts'
-import { makeHome } from '../support/watchdog-home.ts'
+import { createFakeEngine, makeHome } from '../support/watchdog-home.ts'
 
 const closers: (() => void)[] = []
 afterEach(() => {
@@ -71,9 +73,25 @@ async function doors(over: Partial<Watch> = {}) {
     roundAgeMs: () => 0,
     ...over,
   }
+  const { side, stop } = openContactSide(
+    { paths: pathsOf(home.home), config: parseConfig({ port: 0 }) },
+    {
+      clock: createSystemClock(),
+      engine: createFakeEngine(),
+      watch,
+      log: { info: () => {}, warn: () => {} },
+    },
+  )
   const opened = await openDoors(
     { socket, port: 0, staleMs: 1000 },
-    { watch, alertTest, wake: () => void heard.push('wake'), exit: () => void heard.push('exit') },
+    {
+      watch,
+      alertTest,
+      wake: () => void heard.push('wake'),
+      exit: () => void heard.push('exit'),
+      contact: side,
+      stop,
+    },
   )
   closers.push(() => {
     opened.close()
@@ -108,6 +126,7 @@ test('the routes of the socket are these and no others', () => {
     'POST /v1/accept-head',
     'POST /v1/alert-test',
     'POST /v1/look',
+    'POST /v1/contact',
     'POST /v1/exit',
   ])
 })

@@ -1,5 +1,7 @@
 /** The audit chain, purely: what a record's hash covers and how a run of records is judged (safety.md section 8). */
+
 import { sha256Hex } from '../../base/canonical.ts'
+import { hideWords } from '../../base/redaction.ts'
 
 export interface AuditEntry {
   principal: string
@@ -23,12 +25,17 @@ export interface AuditRecord extends AuditEntry {
 
 export const GENESIS = '0'.repeat(64)
 
-/** Half a surrogate pair would come back from the database as another character, and fail every later verify. */
+const kept = (text: string): string => hideWords(text.toWellFormed())
+
+/**
+ * Half a surrogate pair would come back from the database as another character, and fail every later verify. And what a caller sent may be
+ * named in a record, but never the words of the contact's card.
+ */
 export const wellFormed = <Entry extends AuditEntry>(entry: Entry): Entry => ({
   ...entry,
-  resource: entry.resource.toWellFormed(),
-  reason: entry.reason.toWellFormed(),
-  effect: entry.effect.toWellFormed(),
+  resource: kept(entry.resource),
+  reason: kept(entry.reason),
+  effect: kept(entry.effect),
 })
 
 /** A fixed order of primitives: `JSON.stringify` of this array is canonical by construction, and five times cheaper than RFC 8785. */

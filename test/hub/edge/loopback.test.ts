@@ -24,8 +24,10 @@ const app = createLoopbackHttp(() => port, {
   healthz: () => ({ status: 200, body: {} }),
   reach: reachOf({ publicUrl: 'https://Hub.example.net/', hosts: ['10.1.2.3:7300'] }),
   rooms: [
+    { path: '/open', mount: (own) => void own.get('/open', () => ({ here: true })) },
     {
       path: '/room',
+      isOriginHidden: true,
       mount(own) {
         for (const url of ['/room', '/room/*', '/roomy']) own.get(url, () => ({ here: true }))
       },
@@ -70,6 +72,7 @@ it('T33: pages of other origins are served nowhere, and only rooms are reached f
   ]) {
     expect(await status('/room', host, { origin }), origin).toBe(200)
     expect(await status('/healthz', host, { origin }), origin).toBe(403)
+    expect(await status('/open', host, { origin }), origin).toBe(origin === 'null' ? 403 : 200)
   }
   for (const origin of [
     'https://evil.example',

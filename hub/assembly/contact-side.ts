@@ -1,0 +1,56 @@
+/** Builds everything of the backup contact's at the hub: operations, stop page, what the watchdog is told, what doctor says. */
+import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/telemetry.ts'
+import { createContactChecks } from '../edge/doctor-contact.ts'
+import type { Reach } from '../edge/reach.ts'
+import { contactHandlers, createContactNews } from '../edge/routes/contact.ts'
+import { createStopDesk } from '../edge/stop-desk.ts'
+import { stopRoom } from '../edge/stop-room.ts'
+import { beginStop, type Shutdown, type StopRequest } from '../work/dispatch/shutdown.ts'
+import type { Tasks } from '../work/dispatch/tasks.ts'
+import type { Guard } from './guard.ts'
+
+const stopBy = (reason: string): StopRequest => ({ drain: false, reason, exit: 'shutdown', by: 'contact' })
+
+export function createContactSide(
+  options: { reach: Reach; port: () => number },
+  outer: {
+    clock: Clock
+    log: Log
+    guard: Guard
+    ask: (path: string, body: object) => Promise<unknown>
+    tasks: Tasks
+    shutdown: Shutdown
+  },
+) {
+  const { clock, log, guard, ask, tasks, shutdown } = outer
+  const { contact, gate, modes, alerts } = guard
+  const { publicUrl, trustedProxy } = options.reach
+  const news = createContactNews({ contact, gate, ask, log })
+  const desk = createStopDesk({
+    contact,
+    gate,
+    modes,
+    clock,
+    begin: (reason) => beginStop(modes, stopBy(reason)),
+    stop: (grant, reason) => shutdown(grant, stopBy(reason)),
+    progress: shutdown.progress,
+    isAnythingLeft: () => tasks.sessionsOpen().length > 0,
+    raise: (cause, text) => alerts.raise(cause, 'warning', text),
+  })
+  return {
+    desk,
+    news,
+    /** Every other path of the loopback listener. */
+    refuseElsewhere: ({ headers, url }: FastifyRequest) => desk.refuseBearer(headers.authorization, url.slice(0, 200)),
+    handlers: contactHandlers({ contact, ask, news, publicUrl, port: options.port }),
+    room: stopRoom({
+      desk,
+      publicHost: publicUrl === undefined ? undefined : new URL(publicUrl).host,
+      trustedProxy,
+      onReached: contact.noteReached,
+    }),
+    checks: createContactChecks({ contact, clock, news, publicUrl }),
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The backup contact's stop at the hub: who may, what comes of it, and how far it is (safety.md section 6, S1-31, S1-32).
+ *
+ * D1. GET, HEAD and whatever a browser fetches ahead change nothing; only POST with the words of the card in force stops (T19).
+ * D2. Wrong, altered, revoked and expired words get one constant answer; why goes to the record. The comparison comes before the back-off,
+ *     so nobody's guessing keeps the contact out (T17).
+ * D3. It stops once: while it is stopping and while it is stopped, pressing again starts nothing and says how things are.
+ * D4. "Everything has stopped" is said only when every container was confirmed gone.
+ */
+import type { Clock } from '../base/clock.ts'
+import { HubError, toHubError } from '../base/errors.ts'
+import type { Gate } from '../guard/gate.ts'
+import type { StopGrant } from '../guard/grant.ts'
+import type { Modes } from '../guard/modes.ts'
+import type { Card, Contact } from '../guard/operator/contact.ts'
+import { CONTACT, NO_CONTACT } from '../guard/principal.ts'
+import { exactWords, typedWords } from '../protocol/card-words.ts'
+import { createBackoff } from './stop-backoff.ts'
+import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
+
+export interface StopCall {
+  method: 'GET' | 'HEAD' | 'POST'
+  /** What stands behind `/stop/`, exactly as it was sent; undefined for `/stop` itself. */
+  path: string | undefined
+  /** What was typed into the form. */
+  typed: string | undefined
+  /** A browser's or a program's guess at what will be wanted next. */
+  isPrefetch: boolean
+  /** Who asks, for the back-off alone. */
+  source: string
+}
+
+export interface StopReport {
+  containers: readonly { outcome: 'gone' | 'already_gone' | 'failed' }[]
+  /** Why it cannot be said that nothing is left. */
+  unproven?: string
+}
+export interface StopDeskParts {
+  contact: Contact
+  gate: Gate
+  modes: Modes
+  clock: Clock
+  /** In the transaction that records who asked: what outlives the stop. */
+  begin: (reason: string) => void
+  stop: (grant: StopGrant, reason: string) => Promise<StopReport>
+  progress: () => { requested: number; confirmed: number } | undefined
+  /** Whether a session of the hub is still open. */
+  isAnythingLeft: () => boolean
+  /** Tells the operator. */
+  raise: (cause: 'contact_stop' | 'contact_guessing', text: string) => void
+}
+export interface StopDesk {
+  answer(call: StopCall): Promise<StopAnswer>
+  /** The card as a bearer: it has one verb, and that one is not said so. Throws `forbidden`; anything else is somebody else's to judge. */
+  refuseBearer(authorization: string | undefined, resource: string): void
+  /** Resolves once whoever pressed has seen the end, or has had a minute to. At once where nobody pressed. */
+  seen(): Promise<void>
+}
+
+/** A quick stop is answered with its end. */
+const ANSWER_AFTER_MS = 400
+const SEEN_WITHIN_MS = 60_000
+/** For the last page to leave before the process does. */
+const FAREWELL_MS = 1500
+/** Pressing again is recorded once in this time. */
+const AGAIN_EVERY_MS = 10_000
+
+export function createStopDesk(parts: StopDeskParts): StopDesk {
+  const { contact, gate, modes, clock } = parts
+  const backoff = createBackoff(clock)
+  let pressed: { done: boolean; report?: StopReport; fault?: string } | undefined
+  let againMs = Number.NEGATIVE_INFINITY
+  let hasSeen: () => void = () => undefined
+  let seen: Promise<void> = Promise.resolve()
+
+  const call = (card: Card) => ({ principal: CONTACT, operation: 'hub.shutdown', resource: `card ${card.id}` }) as const
+
+  function refuse(reason: string, source: string): StopAnswer {
+    const { retryAfterMs, record, isGuessing } = backoff.wrong(source)
+    if (record !== undefined) {
+      const others = record > 1 ? `; ${record - 1} others before it were not recorded one by one` : ''
+      gate.refuse(
+        { principal: NO_CONTACT, operation: 'hub.shutdown', resource: 'hub' },
+        new HubError('unauthenticated', '', { reason: `${reason}${others}` }),
+      )
+    }
+    if (isGuessing)
+      parts.raise(
+        'contact_guessing',
+        'Somebody tries words at the stop page. Nothing was stopped, and the card goes on working.',
+      )
+    const page = stopPage({ state: 'refused' })
+    if (retryAfterMs > 0) page.headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000))
+    return page
+  }
+
+  /** What the page shows of a stop; undefined while there is none to show. */
+  function viewOf(card: Card, words: string, again: boolean): StopView | undefined {
+    const { operator } = card
+    if (pressed?.done === false) {
+      const { requested = 0, confirmed = 0 } = parts.progress() ?? {}
+      return { state: 'stopping', confirmed, total: requested, next: `/stop/${words}` }
+    }
+    if (pressed !== undefined) {
+      const containers = pressed.report?.containers ?? []
+      const confirmed = containers.filter(({ outcome }) => outcome !== 'failed').length
+      const isWhole = pressed.fault === undefined && pressed.report?.unproven === undefined
+      hasSeen()
+      if (!isWhole || confirmed < containers.length) return { state: 'failed', confirmed, total: containers.length }
+      return { state: again ? 'already' : 'stopped', confirmed, operator }
+    }
+    // Stopped by the watchdog's page, by the operator, or before this hub started.
+    if (modes.has('emergency_stop') && !parts.isAnythingLeft())
+      return { state: again ? 'already' : 'stopped', confirmed: 0, operator }
+    return undefined
+  }
+
+  function press(card: Card): Promise<void> {
+    const reason = `the backup contact pressed stop (card ${card.id})`
+    let grant: StopGrant | undefined
+    gate.admitStop(call(card), (proof) => {
+      grant = proof
+      parts.begin(reason)
+      contact.noteUsed()
+      return { auditEffect: `card ${card.id}` }
+    })
+    parts.raise(
+      'contact_stop',
+      `${card.name} stopped everything with the card ${card.id}. Nothing was deleted. To go on: hub up, then hub resume.`,
+    )
+    seen = new Promise((resolve) => {
+      hasSeen = () => void clock.after(FAREWELL_MS, resolve)
+      clock.after(SEEN_WITHIN_MS, resolve)
+    })
+    const mine: NonNullable<typeof pressed> = { done: false }
+    pressed = mine
+    return parts
+      .stop(grant as StopGrant, reason)
+      .then(
+        (report) => {
+          mine.report = report
+        },
+        (thrown: unknown) => {
+          mine.fault = toHubError(thrown).reason
+        },
+      )
+      .then(() => {
+        mine.done = true
+      })
+  }
+
+  return {
+    refuseBearer(authorization, resource) {
+      const judged = contact.judge(typedWords(authorization?.replace(/^Bearer /i, '') ?? ''))
+      if (judged.kind === 'refused') return
+      const error = new HubError('forbidden', 'the card stops everything at /stop, and does nothing else')
+      gate.refuse({ principal: CONTACT, operation: 'health.show', resource }, error)
+      throw error
+    },
+    seen: () => seen,
+    async answer({ method, path, typed, isPrefetch, source }) {
+      const posts = method === 'POST'
+      if (path === undefined && !posts) return stopPage({ state: 'type' })
+      const words = path === undefined ? typedWords(typed ?? '') : exactWords(path)
+      const judged = contact.judge(words)
+      if (words === undefined || judged.kind === 'refused')
+        return refuse(judged.kind === 'refused' ? judged.reason : '', source)
+      const { card } = judged
+      if (!posts || isPrefetch) return stopPage(viewOf(card, words, false) ?? { state: 'ask', operator: card.operator })
+      const known = viewOf(card, words, true)
+      if (known !== undefined) {
+        if (clock.monotonicMs() - againMs >= AGAIN_EVERY_MS) {
+          againMs = clock.monotonicMs()
+          gate.admitStop(call(card), () => ({
+            auditEffect: `card ${card.id}: already ${known.state === 'stopping' ? 'stopping' : 'stopped'}`,
+          }))
+        }
+        return stopPage(known)
+      }
+      await Promise.race([press(card), clock.sleep(ANSWER_AFTER_MS)])
+      return stopPage(viewOf(card, words, false) ?? { state: 'refused' })
+    },
+  }
+}

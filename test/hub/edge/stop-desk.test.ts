@@ -1,0 +1,156 @@
+/** The desk behind the stop page: guesses, honesty about what is left, and the page's own rules. */
+import { createHash } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createStopDesk, type StopCall, type StopReport } from '../../../hub/edge/stop-desk.ts'
+import { type StopView, stopPage } from '../../../hub/edge/stop-page.ts'
+import { OPERATOR } from '../../../hub/guard/principal.ts'
+import { stopPage as watchdogPage } from '../../../watchdog/stop-page.ts'
+import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+
+let home: GuardHome
+beforeEach(() => {
+  home = openGuardHome()
+})
+afterEach(() => home[Symbol.dispose]())
+
+function scene(report: StopReport | Error = { containers: [] }) {
+  const { contact, gate, modes } = home.guard
+  const told: string[] = []
+  let stops = 0
+  const desk = createStopDesk({
+    contact,
+    gate,
+    modes,
+    clock: home.clock,
+    begin: (reason) => modes.raise('emergency_stop', reason),
+    async stop() {
+      stops += 1
+      if (report instanceof Error) throw report
+      return report
+    },
+    progress: () => ({ requested: 12, confirmed: 7 }),
+    isAnythingLeft: () => false,
+    raise: (cause) => void told.push(cause),
+  })
+  const call = { principal: OPERATOR, operation: 'contact.card', resource: 'contact' } as const
+  const { words } = gate.admit(call, (grant) =>
+    contact.issue(grant, { name: 'Bea', operator: 'Ada <b>', expiresAtMs: null }),
+  )
+  const ask = (over: Partial<StopCall>) =>
+    desk.answer({ method: 'POST', path: words, typed: undefined, isPrefetch: false, source: '127.0.0.1', ...over })
+  return { desk, words, ask, told, stops: () => stops }
+}
+const recordsOfStops = () => home.records().filter(({ action }) => action === 'hub.shutdown_asked')
+
+describe('the desk', () => {
+  it('T17: ten thousand wrong tries leave a few records and one warning, and the right words still stop at once', async () => {
+    const { words, ask, told, stops } = scene()
+    const wrong = words.split('-').reverse().join('-')
+    let last = await ask({ path: wrong })
+    for (let tries = 1; tries < 10_000; tries += 1) {
+      last = await ask({ path: wrong, source: `10.0.${tries % 256}.${tries % 13}` })
+      if (tries % 100 === 0) await home.clock.advance(1000)
+    }
+    expect([last.status, last.headers['retry-after']]).toEqual([403, '60'])
+    expect(recordsOfStops().length).toBeLessThan(20)
+    expect(new Set(told)).toEqual(new Set(['contact_guessing']))
+    expect((await ask({})).headers['hub-stop']).toBe('stopped 0 0')
+    expect(stops()).toBe(1)
+  })
+
+  it('T17: the first wrong tries wait for nothing, and ten minutes without one are enough to begin anew', async () => {
+    const { ask } = scene()
+    const wait = async () => (await ask({ path: 'x' })).headers['retry-after']
+    const waits = []
+    for (let tries = 0; tries < 9; tries += 1) waits.push(await wait())
+    expect(waits).toEqual([undefined, undefined, undefined, undefined, undefined, '1', '2', '4', '8'])
+    await home.clock.advance(600_001)
+    expect(await wait()).toBeUndefined()
+  })
+
+  it('T16: right and wrong words take the same time to be told apart', () => {
+    const { contact } = home.guard
+    const { words } = scene()
+    const wrong = words.split('-').reverse().join('-')
+    const timeOf = (text: string) => {
+      const startedMs = performance.now()
+      for (let turn = 0; turn < 5000; turn += 1) contact.judge(text)
+      return performance.now() - startedMs
+    }
+    timeOf(words)
+    const pairs = Array.from({ length: 7 }, () => timeOf(words) / timeOf(wrong)).sort((a, b) => a - b)
+    // A smoke test: the median of pairs, with room for whatever else this machine does.
+    expect(pairs[3]).toBeGreaterThan(0.3)
+    expect(pairs[3]).toBeLessThan(3)
+  })
+
+  it.each<[string, StopReport | Error, string]>([
+    ['all are gone', { containers: [{ outcome: 'gone' }, { outcome: 'already_gone' }] }, 'stopped 2 2'],
+    ['one is still there', { containers: [{ outcome: 'gone' }, { outcome: 'failed' }] }, 'failed 1 2'],
+    ['the engine shows nothing', { containers: [{ outcome: 'gone' }], unproven: 'no engine' }, 'failed 1 1'],
+    ['the stop itself failed', new Error('no disk'), 'failed 0 0'],
+  ])('S1-32: it says that everything has stopped only when it was confirmed: %s', async (_, report, word) => {
+    const { ask } = scene(report)
+    expect((await ask({})).headers['hub-stop']).toBe(word)
+    expect((await ask({ method: 'GET' })).headers['hub-stop']).toBe(word)
+  })
+
+  it('S1-31: the card stops with a store that cannot be written, and a card revoked meanwhile does not', async () => {
+    const { ask, stops } = scene()
+    home.guard.store.prepare('pragma query_only = on').run()
+    expect((await ask({})).headers['hub-stop']).toBe('stopped 0 0')
+    expect(stops()).toBe(1)
+    expect(home.guard.modes.has('emergency_stop')).toBe(true)
+    const call = { principal: OPERATOR, operation: 'contact.revoke', resource: 'contact' } as const
+    home.guard.gate.admitStop(call, (grant) => home.guard.contact.revoke(grant))
+    expect((await ask({})).status).toBe(403)
+  })
+})
+
+const VIEWS: StopView[] = [
+  { state: 'ask', operator: 'Ada <b>' },
+  { state: 'type' },
+  { state: 'stopping', confirmed: 0, total: 0, next: '/stop/x' },
+  { state: 'stopping', confirmed: 7, total: 12, next: '/stop/a-b' },
+  { state: 'stopped', confirmed: 12, operator: 'Ada & "Eve"' },
+  { state: 'already', confirmed: 12, operator: 'Ada' },
+  { state: 'failed', confirmed: 10, total: 12 },
+  { state: 'failed', confirmed: 0, total: 0 },
+  { state: 'refused' },
+]
+
+describe('the page', () => {
+  it('is the same at hub and watchdog, to the letter', () => {
+    for (const view of VIEWS) expect(watchdogPage(view)).toEqual(stopPage(view))
+  })
+
+  it('S1-31: is whole without a script and without anything from elsewhere, and lets nothing else in', () => {
+    for (const view of VIEWS) {
+      const { headers, html } = stopPage(view)
+      expect(html).not.toMatch(/<script|\bon\w+=|src=|https?:|url\(|@import|<link|<img/i)
+      const style = /<style>([\s\S]*)<\/style>/.exec(html)?.[1] ?? ''
+      const digest = createHash('sha256').update(style).digest('base64')
+      expect(headers['content-security-policy']).toBe(
+        `default-src 'none'; style-src 'sha256-${digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
+      )
+      expect(headers['cache-control']).toBe('no-store')
+      expect(html).toContain('name="viewport"')
+    }
+  })
+
+  it('shows one sentence and one red button, names the operator safely, and goes on by itself only while it stops', () => {
+    const { html } = stopPage({ state: 'ask', operator: 'Ada <b>' })
+    const text = html
+      .replace(/<head>[\s\S]*<\/head>/, '')
+      .replace(/<[^>]*>/g, '')
+      .trim()
+    expect(text).toBe(
+      'Press the red button to stop everything; nothing is deleted, and Ada &#60;b&#62; can start it again.\nStop everything',
+    )
+    for (const view of VIEWS)
+      expect(stopPage(view).html.includes('http-equiv="refresh"')).toBe(view.state === 'stopping')
+    expect(stopPage({ state: 'stopping', confirmed: 7, total: 12, next: '/stop/a-b' }).html).toContain(
+      'Stopping: 7 of 12 confirmed',
+    )
+  })
+})

@@ -1,0 +1,93 @@
+/** The watchdog's own doors with the backup contact's side behind them: a fake engine with twelve containers, and a watch whose stop ends on word. */
+import { createSystemClock } from '../../watchdog/clock.ts'
+import { parseConfig } from '../../watchdog/config.ts'
+import { digestOfWords } from '../../watchdog/contact.ts'
+import { openContactSide } from '../../watchdog/contact-side.ts'
+import { openDoors } from '../../watchdog/door.ts'
+import { pathsOf } from '../../watchdog/home.ts'
+import type { Watch } from '../../watchdog/round.ts'
+import { exchange } from '../../watchdog/wire.ts'
+import { freePort } from './free-port.ts'
+import { send } from './plain-http.ts'
+import { createFakeEngine, createSteerableClock, makeContainer, makeHome } from './watchdog-home.ts'
+
+export const WORDS = 'able-bacon-cabin-dad-eager-fabric-gain-habit-icon-jar-keen-label'
+export const OTHER = WORDS.split('-').reverse().join('-')
+export const cardOf = (words: string, expiresAtMs: number | null = null) => ({
+  digest: digestOfWords(words),
+  name: 'Bea',
+  operator: 'Ada',
+  madeAtMs: 1,
+  expiresAtMs,
+})
+
+export async function scene(config: object = {}) {
+  const home = makeHome()
+  const paths = pathsOf(home.home)
+  const port = await freePort()
+  const settings = parseConfig({ port, ...config })
+  const clock = createSteerableClock()
+  const engine = createFakeEngine()
+  const stops: string[] = []
+  const logged: string[] = []
+  let held = false
+  let finish = () => {}
+  const watch = {
+    roundAgeMs: () => 0,
+    status: () => ({ conditions: held ? ['emergency_stop'] : [], heartbeat: { stopInMs: 3_600_000 } }),
+    async shutdown(reason: string) {
+      stops.push(reason)
+      held = true
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      for (const [id] of engine.present) if (!engine.stubborn.has(id)) engine.present.delete(id)
+      return { path: 'watchdog', requested: 0, containers: [] }
+    },
+  } as unknown as Watch
+  const log = {
+    info: () => {},
+    warn: (fields: object, text: string) => void logged.push(JSON.stringify([fields, text])),
+  }
+  const { side, stop } = openContactSide({ paths, config: settings }, { clock, engine, watch, log })
+  const doors = await openDoors(
+    { socket: paths.socket, port, staleMs: 1000 },
+    { watch, alertTest: async () => ({ channels: [] }), wake: () => {}, exit: () => {}, contact: side, stop },
+  )
+  for (let count = 0; count < 12; count += 1) {
+    const one = makeContainer(clock.read())
+    engine.present.set(one.id, one)
+  }
+  const ask = (method: string, path: string, headers: Record<string, string> = {}, body?: string) =>
+    send(port, { method, path, headers, ...(body === undefined ? {} : { body }) })
+  const contact = async (body: object) => {
+    const reply = await exchange(createSystemClock(), {
+      socketPath: paths.socket,
+      method: 'POST',
+      path: '/v1/contact',
+      body: JSON.stringify(body),
+      deadlineMs: 5000,
+      bytesMax: 1e5,
+    })
+    const said: Record<string, unknown> = JSON.parse(reply.body.toString())
+    return { ...said, status: reply.status } as Record<string, unknown>
+  }
+  return {
+    paths,
+    port,
+    clock,
+    engine,
+    stops,
+    logged,
+    ask,
+    contact,
+    close() {
+      doors.close()
+      home.remove()
+    },
+    finish: () => finish(),
+    resume: () => {
+      held = false
+    },
+  }
+}

@@ -1,0 +1,45 @@
+/** Builds everything of the backup contact's: the kept card, the desk behind the stop page, and what the socket says of them. */
+import type { Clock } from './clock.ts'
+import type { Config } from './config.ts'
+import { openContact } from './contact.ts'
+import type { ContactSide } from './contact-route.ts'
+import type { Engine } from './engine.ts'
+import type { Paths } from './home.ts'
+import type { Log, Watch } from './round.ts'
+import { createStopDesk } from './stop-desk.ts'
+import type { StopDoorParts } from './stop-door.ts'
+
+export function openContactSide(
+  { paths, config }: { paths: Pick<Paths, 'contact'>; config: Config },
+  { clock, engine, watch, log }: { clock: Clock; engine: Engine; watch: Watch; log: Log },
+): { side: ContactSide; stop: StopDoorParts } {
+  const file = openContact(paths.contact, clock.read().wallMs)
+  if (file.damaged !== null)
+    log.warn(
+      { kept: file.damaged },
+      'the card of the backup contact was unreadable; the hub tells it again when it starts',
+    )
+  const desk = createStopDesk({
+    contact: file,
+    clock,
+    log,
+    stop: (reason) => watch.shutdown(reason, 'contact'),
+    isHeld: () => (watch.status().conditions as readonly string[]).includes('emergency_stop'),
+    count: async () => (await engine.list()).length,
+  })
+  return {
+    side: {
+      file,
+      clock,
+      publicUrl: config.reach.publicUrl,
+      port: config.port,
+      people: {
+        contact: config.contact.name,
+        operator: config.operator.name,
+        phone: config.operator.phone,
+        lastResort: config.contact.lastResort,
+      },
+    },
+    stop: { desk, contact: file, reach: config.reach, clock },
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * The backup contact's stop at the watchdog: works with the hub dead (safety.md section 6).
+ * D1 GET, HEAD and whatever is fetched ahead change nothing; only POST with the words of the card in force stops (T19).
+ * D2 wrong, altered, revoked and expired words get one constant answer, and the comparison comes before the back-off (T17).
+ * D3 it stops once: while it stops and while it is stopped, pressing again starts nothing. Where something is left, it does.
+ * D4 "everything has stopped" is said only when the engine has just shown that nothing is left.
+ */
+import type { Clock } from './clock.ts'
+import { type Card, type ContactFile, cardIdOf, exactWords, typedWords } from './contact.ts'
+import { createBackoff } from './stop-backoff.ts'
+import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
+
+export interface StopCall {
+  readonly method: 'GET' | 'HEAD' | 'POST'
+  /** What stands behind `/stop/`, exactly as it was sent; undefined for `/stop` itself. */
+  readonly path: string | undefined
+  readonly typed: string | undefined
+  readonly isPrefetch: boolean
+  readonly source: string
+}
+export interface StopDeskParts {
+  readonly contact: ContactFile
+  readonly clock: Clock
+  /** Stops everything, by the hub or by label, and remembers that the contact did. */
+  readonly stop: (reason: string) => Promise<unknown>
+  /** Whether what the contact began still holds. */
+  readonly isHeld: () => boolean
+  /** How many containers of ours the engine shows; rejects where it does not answer. */
+  readonly count: () => Promise<number>
+  readonly log: { warn(fields: object, text: string): void }
+}
+export interface StopDesk {
+  answer(call: StopCall): Promise<StopAnswer>
+}
+
+/** A quick stop is answered with its end. */
+const ANSWER_AFTER_MS = 400
+
+export function createStopDesk(parts: StopDeskParts): StopDesk {
+  const { contact, clock, log } = parts
+  const backoff = createBackoff(clock)
+  let pressed: { total: number; done: boolean } | null = null
+
+  function refuse(reason: string, source: string): StopAnswer {
+    const { retryAfterMs, record } = backoff.wrong(source)
+    if (record !== undefined) log.warn({ reason, tries: record }, 'wrong words at the stop page')
+    const page = stopPage({ state: 'refused' })
+    if (retryAfterMs > 0) page.headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000))
+    return page
+  }
+
+  async function countOr(unknown: number): Promise<number> {
+    try {
+      return await parts.count()
+    } catch {
+      return unknown
+    }
+  }
+
+  async function viewOf(card: Card, words: string, again: boolean): Promise<StopView | null> {
+    const { operator } = card
+    if (pressed !== null && !pressed.done) {
+      const total = Math.max(pressed.total, 0)
+      const left = await countOr(total)
+      return { state: 'stopping', confirmed: Math.max(0, total - left), total, next: `/stop/${words}` }
+    }
+    if (!parts.isHeld()) return null
+    const left = await countOr(-1)
+    const total = Math.max(pressed?.total ?? 0, left)
+    if (left === 0) return { state: again ? 'already' : 'stopped', confirmed: total, operator }
+    return { state: 'failed', confirmed: left < 0 ? 0 : total - left, total: left < 0 ? 0 : total }
+  }
+
+  async function press(card: Card): Promise<void> {
+    const mine = { total: 0, done: false }
+    pressed = mine
+    const { wallMs } = clock.read()
+    const id = cardIdOf(card.digest)
+    log.warn({ card: id, contact: card.name }, 'the backup contact pressed stop')
+    contact.noteUsed(wallMs)
+    // Counted beside the stop and never before it: a slow engine must not delay the order.
+    const counted = countOr(0).then((count) => {
+      mine.total = count
+    })
+    try {
+      await parts.stop(`the backup contact pressed stop (card ${id})`)
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'the stop failed')
+    }
+    await counted
+    mine.done = true
+  }
+
+  const after = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
+
+  return {
+    async answer({ method, path, typed, isPrefetch, source }) {
+      const posts = method === 'POST'
+      if (path === undefined && !posts) return stopPage({ state: 'type' })
+      const words = path === undefined ? typedWords(typed ?? '') : exactWords(path)
+      const judged = contact.judge(words, clock.read().wallMs)
+      if (words === null || judged.kind === 'refused')
+        return refuse(judged.kind === 'refused' ? judged.reason : '', source)
+      const { card } = judged
+      if (!posts || isPrefetch)
+        return stopPage((await viewOf(card, words, false)) ?? { state: 'ask', operator: card.operator })
+      const known = await viewOf(card, words, true)
+      if (known !== null && known.state !== 'failed') return stopPage(known)
+      // Between the question and this line another press may have come first.
+      if (pressed === null || pressed.done) await Promise.race([press(card), after(ANSWER_AFTER_MS)])
+      return stopPage((await viewOf(card, words, false)) ?? { state: 'failed', confirmed: 0, total: 0 })
+    },
+  }
+}

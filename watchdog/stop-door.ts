@@ -1,0 +1,89 @@
+/** `/stop` and `/stop/<words>` over loopback TCP: what arrives as HTTP, read strictly, and the page as the answer. */
+import type http from 'node:http'
+import type { Clock } from './clock.ts'
+import type { ContactFile } from './contact.ts'
+import { type Reach, stopNames } from './reach.ts'
+import type { StopCall, StopDesk } from './stop-desk.ts'
+import { stopPage } from './stop-page.ts'
+
+const FORM = 'application/x-www-form-urlencoded'
+const BODY_BYTES_MAX = 4096
+const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const
+const METHODS = ['GET', 'HEAD', 'POST'] as const
+
+export interface StopDoorParts {
+  readonly desk: StopDesk
+  readonly contact: ContactFile
+  readonly reach: Reach
+  readonly clock: Clock
+}
+
+/** Whether a request is for the stop page. */
+export const isStopPath = (url: string): boolean => /^\/stop(?:[/?]|$)/.test(url)
+
+const once = (request: http.IncomingMessage, name: string): string | undefined => {
+  const all = request.headersDistinct[name]
+  return all?.length === 1 ? all[0] : undefined
+}
+
+/** The form's text; null where there is more of it than a form has, or it is no form. */
+async function readForm(request: http.IncomingMessage): Promise<string | null> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > BODY_BYTES_MAX) return null
+    chunks.push(chunk)
+  }
+  if (bytes > 0 && once(request, 'content-type') !== FORM) return null
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function plain(response: http.ServerResponse, status: number, text: string): void {
+  response.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+    connection: 'close',
+  })
+  response.end(`${text}\n`)
+}
+
+/** Answers one request for the stop page. Never throws. */
+export async function serveStop(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  port: number,
+  { desk, contact, reach, clock }: StopDoorParts,
+): Promise<void> {
+  const { hosts, origins } = stopNames(reach, port)
+  const host = once(request, 'host') ?? ''
+  const { origin } = request.headers
+  if (!hosts.has(host)) return plain(response, 421, 'this name does not lead here')
+  if (origin !== undefined && !origins.has(origin))
+    return plain(response, 403, 'requests of other pages are not served')
+  const method = METHODS.find((one) => one === request.method)
+  if (method === undefined) return plain(response, 405, 'GET, HEAD or POST')
+  try {
+    const body = method === 'POST' ? await readForm(request) : ''
+    if (body === null) return plain(response, 400, `a form of at most ${BODY_BYTES_MAX} bytes is taken, as ${FORM}`)
+    const [path = ''] = (request.url ?? '').split('?', 1)
+    const heard = reach.trustedProxy ? once(request, 'x-forwarded-for')?.split(',').at(-1)?.trim() : undefined
+    const call: StopCall = {
+      method,
+      path: path === '/stop' ? undefined : path.slice('/stop/'.length),
+      typed: new URLSearchParams(body).get('words') ?? undefined,
+      isPrefetch: PREFETCH_HEADERS.some((name) =>
+        /prefetch|prerender|preview/i.test(String(request.headers[name] ?? '')),
+      ),
+      source: (heard ?? request.socket.remoteAddress ?? '').slice(0, 64),
+    }
+    const { status, headers, html } = await desk.answer(call)
+    if (reach.publicUrl !== null && host === new URL(reach.publicUrl).host) contact.noteReached(clock.read().wallMs)
+    response.writeHead(status, { ...headers, 'content-length': String(Buffer.byteLength(html)), connection: 'close' })
+    response.end(method === 'HEAD' ? undefined : html)
+  } catch {
+    if (!response.headersSent)
+      plain(response, 500, stopPage({ state: 'failed', confirmed: 0, total: 0 }).headers['hub-stop'] ?? '')
+    else response.destroy()
+  }
+}
