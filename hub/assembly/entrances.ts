@@ -5,11 +5,9 @@ import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { apiRoom } from '../edge/api-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
-
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
-
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
@@ -21,6 +19,7 @@ import { presenceHandlers } from '../edge/routes/presence.ts'
 import { stoppingHandlers } from '../edge/routes/stopping.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
+import { createWatchdogChecks } from '../edge/watchdog-checks.ts'
 import type { Ending } from '../work/dispatch/shutdown.ts'
 import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
@@ -126,7 +125,7 @@ export function createEntrances(
           modes,
           lease,
           secrets,
-          more: [contactSide.checks],
+          more: [createWatchdogChecks(watchdog.status), contactSide.checks],
         }),
       }),
       'event.stream': handler({ effect: () => undefined }),

@@ -87,6 +87,7 @@ export function createWatchdogSide(
     shutdown,
     /** One of the operator's words, about presence or the contact. */
     say,
+    status: () => askWatchdog(socket, '/v1/status', undefined, 'GET'),
     acceptHead: (head: string) => say('/v1/accept-head', { head }),
     heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>
       say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),

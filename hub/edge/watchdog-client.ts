@@ -17,9 +17,14 @@ function refusalIn(answer: string): string {
   }
 }
 
-/** One POST to the watchdog's Unix socket; throws `timed_out` with what to do when nobody answers. */
-export function askWatchdog(socketPath: string, path: string, body: unknown): Promise<unknown> {
-  const text = JSON.stringify(body)
+/** One request to the watchdog's Unix socket; throws `timed_out` with what to do when nobody answers. */
+export function askWatchdog(
+  socketPath: string,
+  path: string,
+  body: unknown,
+  method: 'GET' | 'POST' = 'POST',
+): Promise<unknown> {
+  const text = method === 'GET' ? '' : JSON.stringify(body)
   const away = (why: string) =>
     new HubError('timed_out', `the watchdog did not answer (${why}); start it with \`hub up\``)
   return new Promise((resolve, reject) => {
@@ -27,7 +32,7 @@ export function askWatchdog(socketPath: string, path: string, body: unknown): Pr
       {
         socketPath,
         path,
-        method: 'POST',
+        method,
         timeout: path === '/v1/alert-test' ? ALERT_TEST_MS : TIMEOUT_MS,
         headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
       },

@@ -1,6 +1,6 @@
 /**
- * The webhook: Alertmanager's version 4 body, signed. The receiver checks `hub-signature: t=SECONDS,v1=HEX`, where HEX is
- * HMAC-SHA256 with the shared secret over `SECONDS.BODY`, and refuses old seconds; `hub-delivery` names a repetition.
+ * The webhook: Alertmanager's version 4 body, signed after Standard Webhooks, as the hub's own: HMAC-SHA256 in base64 over
+ * `id.timestamp.body`, so that a receiver can refuse forged and old ones and drop repeats.
  */
 import { createHmac } from 'node:crypto'
 import type { Clock } from '../clock.ts'
@@ -38,11 +38,18 @@ export function webhookBody(letter: Letter, receiver: string): string {
     commonAnnotations: { summary: letter.subject },
     externalURL: '',
     alerts,
+    // For chats.
+    text: `${letter.subject}\n${letter.text}`,
   })
 }
 
-export const signatureOf = (secret: string, seconds: number, body: string): string =>
-  `t=${seconds},v1=${createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex')}`
+const SIGNED = 'whsec_'
+const keyOf = (secret: string): Buffer =>
+  secret.startsWith(SIGNED) ? Buffer.from(secret.slice(SIGNED.length), 'base64') : Buffer.from(secret)
+
+/** `v1,` and the signature. */
+export const signatureOf = (secret: string, id: string, seconds: number, body: string): string =>
+  `v1,${createHmac('sha256', keyOf(secret)).update(`${id}.${seconds}.${body}`).digest('base64')}`
 
 export function createWebhook(
   channel: WebhookChannel,
@@ -57,11 +64,13 @@ export function createWebhook(
     async deliver(letter) {
       const body = webhookBody(letter, host)
       const seconds = Math.floor(parts.clock.read().wallMs / 1000)
+      const id = headerText(letter.id)
       const headers = {
         'content-type': 'application/json',
         'user-agent': 'hub-watchdog',
-        'hub-delivery': headerText(letter.id),
-        'hub-signature': signatureOf(secretOf(parts.env, channel.secretEnv), seconds, body),
+        'webhook-id': id,
+        'webhook-timestamp': String(seconds),
+        'webhook-signature': signatureOf(secretOf(parts.env, channel.secretEnv), id, seconds, body),
       }
       const { url, local } = channel
       await parts.outward({ url, local, method: 'POST', headers, body, deadlineMs: DEADLINE_MS })
