@@ -2,7 +2,8 @@
  * One exchange with the engine through dockerode's transport, behind the filter: whatever dockerode is asked to send passes
  * `buildRequest`, which is replaced here, so there is no way around the judge. Every exchange has a deadline and a byte limit.
  */
-import type { IncomingMessage } from 'node:http'
+import { Agent, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import Docker from 'dockerode'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -52,9 +53,20 @@ export const unavailable = (what: string, why: string, cause?: unknown): HubErro
     cause === undefined ? {} : { cause },
   )
 
+/**
+ * A connection for each exchange, without the exchange's signal: Node would hand that on to the connection, and an abort between two of its
+ * states is then an error that nobody hears, which ends the process; kept alive, it would end whatever exchange has the connection next.
+ */
+function connectionEach(socketPath: string): Agent {
+  const agent = new Agent({ keepAlive: false })
+  agent.createConnection = () => connect(socketPath).on('error', () => undefined)
+  return agent
+}
+
 export function createWire(socketPath: string, clock: Clock): Wire {
   // An empty host keeps DOCKER_HOST from sending this client elsewhere.
-  const docker = new Docker({ socketPath, host: '', protocol: 'http', version: ENGINE_API, headers: {} })
+  const where = { socketPath, host: '', protocol: 'http' as const, agent: connectionEach(socketPath) }
+  const docker = new Docker({ ...where, version: ENGINE_API, headers: {} })
   const transport = docker.modem as unknown as Transport
   const send = transport.buildRequest.bind(transport)
   transport.buildRequest = (options, context, data, done) => {

@@ -158,6 +158,19 @@ test('a wait that is cut, refused or given up rejects', async () => {
   await expect(refused.exit).rejects.toMatchObject({ code: 'engine_unavailable' })
 })
 
+test('T93: giving up a wait that was just refused, at whatever moment, does not end the process', async () => {
+  says(500, { message: 'no' })
+  for (let turns = 0; turns < 24; turns += 1) {
+    const refused = engine.waitNextExit(ID)
+    await refused.opened.catch(() => undefined)
+    for (let turn = 0; turn < turns; turn += 1) await undefined
+    refused.cancel()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  says(200, { Id: 'x' })
+  expect(await engine.inspect(ID)).toEqual({ Id: 'x' })
+})
+
 test('T61: a container that is not ours in the list is a fault, not a row', async () => {
   const row = { Id: ID, Names: ['/x'], State: 'running', Created: 1, ImageID: '', Labels: { 'hub.instance': 'other' } }
   says(200, [row])
