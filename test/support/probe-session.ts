@@ -17,7 +17,8 @@ import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-export const ENGINE_SOCKET = '/var/run/docker.sock'
+/** As `scripts/engine` takes it. */
+export const ENGINE_SOCKET = process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock'
 
 const principal = hubPrincipal('test')
 export const provisionGrant = mintGrant({
@@ -45,11 +46,11 @@ export async function loadProbe(): Promise<string> {
 }
 
 /** Everything a container test needs; disposing it removes each container of the instance and the home. */
-export function openBench(imageId: string) {
+export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
   const clock = createSystemClock()
   const home = mkdtempSync('/tmp/hub-probe-')
   const instance = `probe-${newSessionId(systemRandom)}`
-  const engine = createEngine({ socketPath: ENGINE_SOCKET, callMs: 20_000 }, { clock })
+  const engine = createEngine({ socketPath, callMs: 20_000 }, { clock })
   const host = readHostFacts(`${root}images/agent/seccomp.json`)
   const containers = createContainers({ instance, host }, { engine, log: silentLog(), clock })
   const sockets = createSockets({ home, uid: process.getuid?.() ?? 0 })
