@@ -72,7 +72,10 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
   return answer.hardening?.pass === false ? EXIT.fault : EXIT.done
 }
 
-/** Stops one, all, or all of one agent; asks before more than the one named. */
+/**
+ * Stops one, all, or all of one agent; asks before more than the one named, and then has nothing new start until `hub resume`: what waits
+ * would take their places at once (safety.md section 5).
+ */
 export const stop: Run = async (context, args, options) => {
   const { hub, json, terminal } = context
   const agent = options.agent as string | undefined
@@ -82,8 +85,12 @@ export const stop: Run = async (context, args, options) => {
     ? (await everySession(context)).filter((each) => agent === undefined || each.agent === agent).map(({ id }) => id)
     : [...args]
   if (wide && chosen.length > 0) {
-    const question = `Stop ${chosen.length} sessions?`
+    const question = `Stop ${chosen.length} sessions, and start nothing new until \`hub resume\`?`
     if (!(await terminal.confirm(question, options.yes === true))) return EXIT.refused
+  }
+  if (wide) {
+    await hub.call('mode.safe', { reason: `session stop ${agent === undefined ? '--all' : `--agent ${agent}`}` })
+    terminal.note('nothing new starts until `hub resume`')
   }
   const answers: unknown[] = []
   for (const id of chosen) {

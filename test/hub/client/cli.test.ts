@@ -285,15 +285,19 @@ describe('changes', () => {
     expect(hub.asked[0]?.body).toEqual({ reason: 'going out' })
   })
 
-  it('session stop --all asks for every page and stops each, and needs --yes without a person', async () => {
+  it('session stop --all asks for every page, has nothing new start, stops each, and needs --yes without a person', async () => {
     const other = { ...session, id: 'sbbbbbbbbbbbbbbb', agent: 'other' }
     hub.on('GET /v1/sessions', ({ query }) => ({
       body: query.get('cursor') === null ? { sessions: [session], next: 'c2' } : { sessions: [other], next: null },
     }))
     hub.on('POST /v1/sessions/:id/stop', () => ({ body: {} }))
+    hub.on('POST /v1/mode/safe', () => ({ body: { mode: 'safe' } }))
     expect((await runHub(home, ['session', 'stop', '--all'])).code).toBe(2)
+    expect(hub.asked.every(({ method }) => method === 'GET')).toBe(true)
     expect((await runHub(home, ['session', 'stop', '--all', '--yes'])).code).toBe(0)
-    const stopped = () => hub.asked.filter(({ method }) => method === 'POST').map((each) => each.path.split('/')[3])
+    const posts = () => hub.asked.filter(({ method }) => method === 'POST').map((each) => each.path)
+    const stopped = () => posts().flatMap((each) => each.match(/sessions\/(\w+)\/stop/)?.slice(1) ?? [])
+    expect(posts()[0]).toBe('/v1/mode/safe')
     expect(stopped()).toEqual([session.id, other.id])
     await runHub(home, ['session', 'stop', '--agent', 'other', '--yes'])
     expect(stopped()).toEqual([session.id, other.id, other.id])
