@@ -1,0 +1,139 @@
+/**
+ * The last line, for a host timer (safety.md section 5, T90): removes the containers of one home that are past the deadline in their label.
+ * It stands alone: it asks neither hub nor watchdog, imports nothing of theirs, and works with both dead. Foreign containers are never seen.
+ *
+ * `node scripts/systemd/reaper.ts --home DIR [--grace-ms N]`. Exit 0: nothing overdue is left; 1: something is; 2: usage; 4: no engine.
+ */
+import { readFileSync } from 'node:fs'
+import http from 'node:http'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Shim, hub and watchdog come first; what is still there after this long none of them has ended. */
+const GRACE_MS = 60_000
+const CALL_MS = 30_000
+const STOP_SECONDS = 5
+/** States in which code of the container may run or go on running. */
+const LIVE: ReadonlySet<string> = new Set(['running', 'paused', 'restarting'])
+
+export interface Container {
+  readonly id: string
+  readonly name: string
+  readonly state: string
+  readonly labels: Readonly<Record<string, string>>
+}
+export interface Now {
+  readonly wallMs: number
+  readonly bootMs: number
+  readonly bootId: string
+}
+
+/**
+ * Whether the deadline passed. What runs is judged by boot time alone, so that a stepped wall clock neither kills nor spares it; what does
+ * not run by the wall. Without a readable deadline it was not made by the hub, and nothing of ours runs without one. Pure.
+ */
+export function isOverdue({ state, labels }: Container, now: Now, graceMs: number): boolean {
+  if (!LIVE.has(state)) {
+    const at = labels['hub.expires-at'] ?? ''
+    return !/^\d{1,15}$/.test(at) || now.wallMs >= Number(at) + graceMs
+  }
+  const found = /^([\w-]{1,64}):(\d{1,15})$/.exec(labels['hub.expires-boot'] ?? '')
+  return found === null || found[1] !== now.bootId || now.bootMs >= Number(found[2]) + graceMs
+}
+
+function ask(socketPath: string, method: string, route: string): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const call = http.request({ socketPath, method, path: `/v1.41${route}`, agent: false, headers: { host: 'localhost' } })
+    const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${CALL_MS / 1000} s`)), CALL_MS)
+    call.on('close', () => clearTimeout(deadline))
+    call.on('error', reject)
+    call.on('response', (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (part: string) => {
+        text += part
+        if (text.length > 16 * 1024 ** 2) call.destroy(new Error('its answer is too large'))
+      })
+      response.on('error', reject)
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }))
+    })
+    call.end()
+  })
+}
+
+async function list(socketPath: string, instance: string): Promise<Container[]> {
+  const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instance}`] }))
+  const { status, text } = await ask(socketPath, 'GET', `/containers/json?all=1&filters=${filters}`)
+  if (status !== 200) throw new Error(`it answered ${status}`)
+  const rows = JSON.parse(text) as { Id: string; Names?: string[]; State: string; Labels?: Record<string, string> }[]
+  return rows
+    .filter(({ Labels }) => Labels?.['hub.instance'] === instance)
+    .map(({ Id, Names, State, Labels }) => ({
+      id: Id,
+      name: (Names?.[0] ?? Id.slice(0, 12)).replace(/^\//, ''),
+      state: State,
+      labels: Labels ?? {},
+    }))
+}
+
+/** Stopped, killed, removed; answers whether the engine says that it is gone. */
+async function remove(socketPath: string, { id }: Container): Promise<boolean> {
+  const steps = [
+    ['POST', `/containers/${id}/stop?t=${STOP_SECONDS}`],
+    ['POST', `/containers/${id}/kill`],
+    ['DELETE', `/containers/${id}?force=1&v=1`],
+  ] as const
+  for (const [method, route] of steps) await ask(socketPath, method, route).catch(() => undefined)
+  return ask(socketPath, 'GET', `/containers/${id}/json`).then(
+    ({ status }) => status === 404,
+    () => false,
+  )
+}
+
+function engineOf(home: string): string {
+  try {
+    const text = readFileSync(path.join(home, 'watchdog', 'config.json'), 'utf8')
+    const { engineSocket } = JSON.parse(text) as { engineSocket?: unknown }
+    if (typeof engineSocket === 'string') return engineSocket
+  } catch {
+    // No configuration of its own: the usual place.
+  }
+  return '/var/run/docker.sock'
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const say = (text: string) => process.stdout.write(`hub-reaper: ${text}\n`)
+  const home = words[words.indexOf('--home') + 1]
+  const graceMs = words.includes('--grace-ms') ? Number(words[words.indexOf('--grace-ms') + 1]) : GRACE_MS
+  if (!words.includes('--home') || home === undefined || !Number.isSafeInteger(graceMs)) {
+    say('usage: node scripts/systemd/reaper.ts --home DIR [--grace-ms N]')
+    return 2
+  }
+  const instance = readFileSync(path.join(home, 'instance'), 'utf8').trim()
+  // An empty or odd label value could match more than ours.
+  if (!/^[0-9a-f-]{36}$/.test(instance)) {
+    say(`${home}/instance does not hold an instance id; restore it from a backup`)
+    return 2
+  }
+  const socketPath = engineOf(home)
+  const now = {
+    wallMs: Date.now(),
+    bootMs: Math.round(os.uptime() * 1000),
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+  }
+  let found: Container[]
+  try {
+    found = await list(socketPath, instance)
+  } catch (error) {
+    say(`the container engine at ${socketPath} does not answer (${(error as Error).message})`)
+    return 4
+  }
+  const overdue = found.filter((container) => isOverdue(container, now, graceMs))
+  const gone = await Promise.all(overdue.map((container) => remove(socketPath, container)))
+  for (const [at, { name, state }] of overdue.entries())
+    say(gone[at] === true ? `removed ${name} (${state})` : `${name} (${state}) is still there: docker rm -f ${name}`)
+  return gone.every((each) => each) ? 0 : 1
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exit(await main(process.argv.slice(2)))
