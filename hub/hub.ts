@@ -9,7 +9,7 @@ import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
 import { createWork } from './assembly/work.ts'
 import type { Clock } from './base/clock.ts'
-import { toHubError } from './base/errors.ts'
+import { HubError, toHubError } from './base/errors.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
@@ -54,6 +54,11 @@ export interface Hub {
   start(): Promise<{ port: number; socket: string }>
   /** Stops loops and entrances; containers are left as they are. */
   stop(): Promise<void>
+  /**
+   * What a service manager's watchdog is fed from: the work loops turn, the store and the engine have answered, well or not. What hangs
+   * never comes back from here; what fails has a condition of its own and is no reason to begin anew. Throws where the loops stand still.
+   */
+  selfCheck(): Promise<void>
   readonly guard: ReturnType<typeof createGuard>
   readonly work: ReturnType<typeof createWork>
 }
@@ -181,6 +186,15 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       for (const each of Object.values(loops)) each.start()
       void followEngine()
       return opened
+    },
+    async selfCheck() {
+      try {
+        guard.meta.set('epoch', String(guard.epoch))
+      } catch (thrown) {
+        if (toHubError(thrown).code !== 'store_unavailable') throw thrown
+      }
+      await engine.ping().catch(() => undefined)
+      if (!isWorking()) throw new HubError('internal', '', { reason: 'the work loops stand still' })
     },
     async stop() {
       ending.abort()

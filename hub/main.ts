@@ -11,11 +11,14 @@ import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
 import { createSystemClock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
+import { createLoop } from './base/loop.ts'
+import { createNotifier } from './base/notify.ts'
 import { systemRandom } from './base/random.ts'
+import { keepDown } from './base/stay-down.ts'
 import { createLog } from './base/telemetry.ts'
 import { readConfig } from './config.ts'
 import { readKeys } from './guard/identity/keys.ts'
-import { createHub } from './hub.ts'
+import { createHub, type Hub } from './hub.ts'
 import { createEngine } from './work/sandbox/engine.ts'
 import { readHostFacts } from './work/sandbox/host.ts'
 
@@ -60,6 +63,9 @@ function requireHome(home: string): void {
     throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
 }
 
+/** A third of the time after which the unit counts as hung. */
+const FEED_MS = 30_000
+
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
   requireHome(home)
@@ -98,8 +104,30 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   log.info({ home, version, ...opened }, 'the hub is up')
   // Written now and not at the exit, which a kill would skip: with the cache the next start is smaller by a sixth.
   flushCompileCache()
+  const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined })
+  notifier.say(['READY=1'], true)
+  const feed = createLoop(
+    { name: 'service manager', everyMs: FEED_MS, run: () => feedAfter(hub), onFault: sayStill },
+    clock,
+  )
+  async function feedAfter({ selfCheck }: Hub): Promise<void> {
+    await selfCheck()
+    notifier.say(['WATCHDOG=1'])
+  }
+  function sayStill(_name: string, thrown: unknown): void {
+    log.error(
+      { reason: toHubError(thrown).reason, unsaid: notifier.failures() },
+      'the service manager is not told that all is well',
+    )
+  }
+  feed.start()
   const how = await end
   log.info({ how }, 'the hub ends')
+  notifier.say(['STOPPING=1'], true)
+  // What was asked to stay down stays down; a signal, a restart and an emergency leave that to the service manager.
+  if ((how === 'shutdown' || how === 'down') && !keepDown(home, 'hub'))
+    log.warn('the disk did not take it that the hub shall stay down: a service manager may start it at the next boot')
+  await feed.stop()
   await hub.stop()
   rmSync(pidFile, { force: true })
   return how

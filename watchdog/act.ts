@@ -62,9 +62,9 @@ async function recycleOne(engine: Engine, container: Container, graceMs: number)
 /** The acts over one engine. `stopGraceMs`: between SIGTERM and SIGKILL; `hubStopMs`: what the hub gets to report. */
 export function createActs(
   options: { stopGraceMs: number; hubStopMs: number },
-  parts: { clock: Clock; engine: Engine; hub: HubLine },
+  parts: { clock: Clock; engine: Engine; hub: HubLine; onWork?: () => void },
 ): Acts {
-  const { clock, engine, hub } = parts
+  const { clock, engine, hub, onWork = () => {} } = parts
   let progress: { requested: number; confirmed: number } | null = null
 
   async function recycle(containers: readonly Container[], onDone: () => void = () => {}): Promise<Confirmed[]> {
@@ -72,6 +72,7 @@ export function createActs(
     const waiting = [...containers]
     const worker = async () => {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+        onWork()
         const confirmed = await recycleOne(engine, one, options.stopGraceMs)
         if (confirmed.outcome !== 'failed') onDone()
         done.push(confirmed)
@@ -98,6 +99,7 @@ export function createActs(
     while (!over) {
       await Promise.race([end, new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve))])
       if (over) return
+      onWork()
       const left = await listed()
       if (typeof left !== 'string') progress = { requested: first.length, confirmed: first.length - left.length }
     }

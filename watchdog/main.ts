@@ -17,6 +17,7 @@ import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
 import { createHubLine } from './lease.ts'
+import { createNotifier } from './notify.ts'
 import { createObserve } from './observe.ts'
 import { createWatch } from './round.ts'
 import { firstState, initState, openState, type State } from './state.ts'
@@ -59,13 +60,14 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
 
   const log = pino({ base: { part: 'watchdog', instance } }, pino.destination({ fd: 2, sync: true }))
   if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
+  const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
   const hub = createHubLine({ socketPath: paths.hubSocket, key, instance, timeoutMs: config.leaseTimeoutMs }, clock)
   const observe = createObserve(
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
   )
-  const acts = createActs(config, { clock, engine, hub })
+  const acts = createActs(config, { clock, engine, hub, onWork: notifier.alive })
   const alerting = createAlerting(
     { alerts: paths.alerts, outbox: paths.outbox, instance, config },
     { clock, resolve: resolveHost, env: process.env, log },
@@ -107,11 +109,13 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   process.stdout.write(`${JSON.stringify({ ready: true, socket: paths.socket, port: doors.port })}\n`)
   // Written now and not at the exit, which a kill would skip: with the cache the next start keeps 67 MiB instead of 103 (stack.md).
   flushCompileCache()
+  notifier.ready()
 
   while (!ending) {
     again = false
     const startedBootMs = clock.read().bootMs
     const follow = await watch.round()
+    notifier.alive()
     if (ending || follow || again) continue
     const restMs = config.intervalMs - (clock.read().bootMs - startedBootMs)
     await new Promise<void>((resolve) => {
@@ -123,6 +127,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     })
     wakeUp = () => {}
   }
+  notifier.stopping()
   // A last look: only here can `hub down` be seen to have left nothing behind, which is what pauses the presence clock.
   await watch.round()
   log.info({}, 'the watch ends')

@@ -5,6 +5,7 @@ import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { apiRoom } from '../edge/api-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
+import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
@@ -125,7 +126,7 @@ export function createEntrances(
           modes,
           lease,
           secrets,
-          more: [createWatchdogChecks(watchdog.status), contactSide.checks],
+          more: [createUnitsCheck({ home }), createWatchdogChecks(watchdog.status), contactSide.checks],
         }),
       }),
       'event.stream': handler({ effect: () => undefined }),

@@ -22,11 +22,23 @@ const askSystemd: IsEnabled = (unit) =>
 export function createUnitsCheck(
   options: { home: string; running?: string },
   isEnabled: IsEnabled = askSystemd,
-): () => Promise<Check> {
+): () => Promise<Check[]> {
   const { home, running = '/run/systemd/system' } = options
-  const check = (ok: boolean | null, detail: string, mend: string): Check => ({ name: 'start at boot', ok, detail, mend })
+  const check = (ok: boolean | null, detail: string, mend: string): Check[] => [
+    {
+      name: 'start at boot',
+      ok,
+      detail,
+      mend,
+    },
+  ]
   return async () => {
-    if (!existsSync(running)) return check(null, 'systemd does not run this machine: nothing starts hub and watchdog', 'hub up, after each boot')
+    if (!existsSync(running))
+      return check(
+        null,
+        'systemd does not run this machine: nothing starts hub and watchdog',
+        'hub up, after each boot',
+      )
     let units: string[]
     try {
       units = Object.values(JSON.parse(readFileSync(join(home, 'units.json'), 'utf8')) as Record<string, string>)

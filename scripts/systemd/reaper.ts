@@ -44,7 +44,13 @@ export function isOverdue({ state, labels }: Container, now: Now, graceMs: numbe
 
 function ask(socketPath: string, method: string, route: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const call = http.request({ socketPath, method, path: `/v1.41${route}`, agent: false, headers: { host: 'localhost' } })
+    const call = http.request({
+      socketPath,
+      method,
+      path: `/v1.41${route}`,
+      agent: false,
+      headers: { host: 'localhost' },
+    })
     const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${CALL_MS / 1000} s`)), CALL_MS)
     call.on('close', () => clearTimeout(deadline))
     call.on('error', reject)

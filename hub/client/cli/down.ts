@@ -1,4 +1,5 @@
 /** `hub down`, `hub restart`: the two processes ended, or the hub alone, each step said and each confirmed. */
+import { keepDown } from '../../base/stay-down.ts'
 import type { StopView } from '../answers.ts'
 import { EXIT, Problem, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
@@ -47,6 +48,7 @@ export async function takeDown(context: Context, exitMs = EXIT_MS): Promise<Down
     view.hub = 'ended'
   }
   if (there.watchdog || pids.watchdog !== undefined) {
+    keepDown(home, 'watchdog')
     if (there.watchdog) {
       await watchdog.send('POST', '/v1/exit', {}, { deadlineMs: 5_000 }).catch((error: unknown) => {
         context.terminal.note(`the watchdog did not take it: ${toProblem(error).message}`)

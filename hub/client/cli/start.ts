@@ -1,11 +1,13 @@
 /** `hub init`, `hub serve`, `hub up`: the processes of a home, started by hand. */
 import { spawn } from 'node:child_process'
 import path from 'node:path'
+import { mayStart } from '../../base/stay-down.ts'
 import { EXIT, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
 import type { Terminal } from './terminal.ts'
+import { startUnit, type Units, unitsOf } from './units.ts'
 
 export interface Programs {
   hub: Program
@@ -60,12 +62,20 @@ export const watchdogAnswers = ({ watchdog }: Context): Promise<boolean> =>
   answers(watchdog.send('GET', '/v1/status', undefined, { deadlineMs: 3_000 }))
 
 export interface UpView {
+  /** The units that were used, where a service manager runs both. */
+  units?: Units
   hub: { started: boolean; pid: number | null; ready: Started['ready'] | null }
   watchdog: { started: boolean; pid: number | null; ready: Started['ready'] | null }
 }
 
 /** Starts what is not there, the hub first: a hub that does not start leaves no lone watchdog behind. Safe to run twice. */
-export async function bringUp(context: Context, programs: Programs, readyMs?: number): Promise<UpView> {
+export async function bringUp(
+  context: Context,
+  programs: Programs,
+  readyMs?: number,
+  units = unitsOf(context.home),
+  startOne = startUnit,
+): Promise<UpView> {
   const { home, terminal } = context
   const paths = pathsOf(home)
   const options = {
@@ -74,14 +84,19 @@ export async function bringUp(context: Context, programs: Programs, readyMs?: nu
     note: (text: string) => terminal.note(text),
     ...(readyMs === undefined ? {} : { readyMs }),
   }
+  for (const part of ['hub', 'watchdog'] as const) mayStart(home, part)
   const one = async (there: boolean, pidFile: string, program: Program): Promise<UpView['hub']> => {
     if (there) return { started: false, pid: processOf(pidFile, home) ?? null, ready: null }
+    if (units !== undefined) {
+      await startOne(program.name === 'hub' ? units.hub : units.watchdog)
+      return { started: true, pid: processOf(pidFile, home) ?? null, ready: null }
+    }
     const { pid, ready } = await startProcess(program, options)
     return { started: true, pid, ready }
   }
   const hub = await one(await hubAnswers(context), paths.hubPid, programs.hub)
   const watchdog = await one(await watchdogAnswers(context), paths.watchdogPid, programs.watchdog)
-  return { hub, watchdog }
+  return { ...(units === undefined ? {} : { units }), hub, watchdog }
 }
 
 export function sayUp(terminal: Terminal, json: boolean, view: UpView): void {
@@ -93,9 +108,9 @@ export function sayUp(terminal: Terminal, json: boolean, view: UpView): void {
     const { started, pid } = view[name]
     terminal.out(`${name}: ${started ? 'up' : 'already up'}${pid === null ? '' : ` (process ${pid})`}`)
   }
-  if (!view.hub.started && !view.watchdog.started) return
+  if (view.units !== undefined || (!view.hub.started && !view.watchdog.started)) return
   terminal.out(
-    'Nothing restarts these two: after a crash or a reboot run `hub up` again. See `hub status`; end with `hub down`.',
+    'Nothing restarts these two: after a crash or a reboot run `hub up` again, or let systemd do it (`scripts/systemd/install`). See `hub status`; end with `hub down`.',
   )
 }
 

@@ -4,6 +4,7 @@
  * S2 a container counts as stopped only when it was confirmed gone, and at the end the engine is asked by this command too (X1).
  * S3 a path that fails never keeps the next one from being tried. S4 a hub that did not stop by itself is ended, so that it starts nothing later.
  */
+import { keepDown } from '../../base/stay-down.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem, toProblem } from '../problem.ts'
 import type { Context } from './context.ts'
@@ -75,8 +76,10 @@ async function proven(context: Context, view: StopView): Promise<StopView> {
 }
 
 /** Ends a hub that hangs or was stopped around: left alone it could start more (S4). */
-async function endHub({ home, terminal }: Context, goneMs: number): Promise<void> {
+async function endHub({ home, terminal }: Context, goneMs: number, emergency: boolean): Promise<void> {
   const pid = processOf(pathsOf(home).hubPid, home)
+  // It could not say so itself. After an emergency it may start at the next boot: it then answers reads and holds.
+  if (!emergency) keepDown(home, 'hub')
   if (pid === undefined || (await waitGone(pid, home, goneMs))) return
   terminal.note(`the hub hangs (process ${pid}): killed`)
   process.kill(pid, 'SIGKILL')
@@ -98,7 +101,7 @@ export async function stopEverything(
   const byWatchdog = async () => {
     const body = { reason, by: emergency ? 'emergency' : 'operator' }
     const view = await watchdog.send('POST', '/v1/shutdown', body, { deadlineMs: times.watchdogMs })
-    await endHub(context, times.goneMs)
+    if (exit !== 'restart') await endHub(context, times.goneMs, emergency)
     return view
   }
   const byCommand = async () => {
@@ -107,7 +110,7 @@ export async function stopEverything(
     } catch (error) {
       terminal.note(`the order to stay stopped could not be left in ${home}: ${toProblem(error).message}`)
     }
-    await endHub(context, 0)
+    await endHub(context, 0, emergency)
     return stopContainers(pathsOf(home))
   }
   const paths: [string, () => Promise<unknown>][] = [

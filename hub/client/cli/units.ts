@@ -39,6 +39,11 @@ export async function startUnit(unit: string, run: RunSystemctl = runSystemctl):
     await run(['start', unit])
   } catch (error) {
     const text = `systemd did not start ${unit}: ${(error as Error).message}`
-    throw new Problem('unreachable', 'unavailable', text, `see \`journalctl -u ${unit} -n 50\`; as root, or by \`sudo\``)
+    throw new Problem(
+      'unreachable',
+      'unavailable',
+      text,
+      `see \`journalctl -u ${unit} -n 50\`; as root, or by \`sudo\``,
+    )
   }
 }

@@ -2,12 +2,14 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { keepDown } from '../../../../hub/base/stay-down.ts'
 import { type Context, createContext } from '../../../../hub/client/cli/context.ts'
 import { restartHub, takeDown } from '../../../../hub/client/cli/down.ts'
 import { pathsOf } from '../../../../hub/client/cli/home.ts'
 import { isAlive, processOf, startProcess } from '../../../../hub/client/cli/processes.ts'
-import { bringUp, type Programs } from '../../../../hub/client/cli/start.ts'
+import { bringUp, type Programs, sayUp } from '../../../../hub/client/cli/start.ts'
 import { plain } from '../../../../hub/client/cli/text.ts'
+import { startUnit, unitsOf } from '../../../../hub/client/cli/units.ts'
 import { makeHome, runHub } from '../../../support/fake-hub.ts'
 
 const SCRIPT = fileURLToPath(new URL('../../../support/fake-process.ts', import.meta.url))
@@ -55,6 +57,36 @@ beforeEach(() => {
 afterEach(() => {
   for (const pid of Object.values(pids())) if (pid !== undefined && pid !== process.pid) process.kill(pid, 'SIGKILL')
   remove()
+})
+
+describe('hub up, where a service manager has units of this home', () => {
+  it('starts the units and no process beside them, takes away what kept them down, and says nothing of `nothing restarts these`', async () => {
+    for (const part of ['hub', 'watchdog'] as const) keepDown(home, part)
+    const asked: string[] = []
+    const start = async (unit: string) => {
+      expect(existsSync(path.join(home, 'stay-down', 'hub')), 'else the unit would refuse').toBe(false)
+      asked.push(unit)
+    }
+    const view = await bringUp(context, programs(), 1000, { hub: 'a.service', watchdog: 'b.service' }, start)
+    expect(asked).toEqual(['a.service', 'b.service'])
+    expect(pids()).toEqual({ hub: undefined, watchdog: undefined })
+    const said: string[] = []
+    sayUp({ ...context.terminal, out: (text) => void said.push(text) }, false, view)
+    expect(said).toEqual(['hub: up', 'watchdog: up'])
+  })
+
+  it('reads units only where systemd runs the machine, and only by plain names', async () => {
+    const write = (units: object) => writeFileSync(path.join(home, 'units.json'), JSON.stringify(units))
+    expect(unitsOf(home, home)).toBeUndefined()
+    write({ hub: 'hub.service', watchdog: 'hub-watchdog.service' })
+    expect(unitsOf(home, home)).toEqual({ hub: 'hub.service', watchdog: 'hub-watchdog.service' })
+    expect(unitsOf(home, path.join(home, 'none'))).toBeUndefined()
+    write({ hub: '--version', watchdog: 'hub-watchdog.service' })
+    expect(unitsOf(home, home)).toBeUndefined()
+    await expect(startUnit('hub.service', () => Promise.reject(new Error('access denied')))).rejects.toThrow(
+      'systemd did not start hub.service: access denied',
+    )
+  })
 })
 
 describe('hub up', () => {

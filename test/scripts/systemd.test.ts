@@ -1,0 +1,113 @@
+/** The units as `scripts/systemd/install` writes them, and the last line's judgement of one container. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Container, isOverdue } from '../../scripts/systemd/reaper.ts'
+import { repositoryRoot } from '../house/source.ts'
+
+const INSTALL = join(repositoryRoot, 'scripts', 'systemd', 'install')
+let folder: string
+let home: string
+let units: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'un-'))
+  home = join(folder, 'home')
+  units = join(folder, 'units')
+  for (const each of [home, units]) mkdirSync(each, { mode: 0o700 })
+  writeFileSync(join(home, 'instance'), '0f0e0d0c-0000-4000-8000-00000000abcd\n')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const install = (...words: string[]) => spawnSync(INSTALL, words, { encoding: 'utf8' })
+const unit = (name: string) => readFileSync(join(units, name), 'utf8')
+
+describe('scripts/systemd/install', () => {
+  it('writes the units of this checkout and home, with nothing left to fill in, and systemd accepts them', () => {
+    const { status, stderr, stdout } = install('--home', home, '--to', units)
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toContain('not enabled')
+    expect(readdirSync(units).sort()).toEqual([
+      'hub-reaper.service',
+      'hub-reaper.timer',
+      'hub-watchdog.service',
+      'hub.service',
+    ])
+    for (const name of readdirSync(units)) expect(unit(name), name).not.toMatch(/@[A-Z]+@/)
+    expect(unit('hub.service')).toContain(`hub/main.ts serve --home ${home}\n`)
+  })
+
+  it('X13, S1-30: the watchdog is enabled on its own and never given up; a stop that sticks is not undone by starting it again', () => {
+    const [hub, dog] = [unit('hub.service'), unit('hub-watchdog.service')]
+    for (const text of [hub, dog]) {
+      for (const line of ['Type=notify', 'NotifyAccess=all', 'WatchdogSec=90', 'WantedBy=multi-user.target'])
+        expect(text).toContain(`${line}\n`)
+      for (const line of ['NoNewPrivileges=yes', 'ProtectSystem=strict', 'CapabilityBoundingSet=', 'UMask=0077'])
+        expect(text).toContain(`${line}\n`)
+      expect(text).toMatch(/^MemoryMax=\d+[MG]$/m)
+      expect(text).toMatch(/^After=docker\.service time-sync\.target/m)
+    }
+    expect(dog).toContain('Restart=always\n')
+    expect(dog).toContain('StartLimitIntervalSec=0\n')
+    expect(dog).not.toMatch(/^(Requires|PartOf|BindsTo)=/m)
+    expect(hub).toContain('Restart=on-failure\n')
+    expect(hub).toContain('RestartPreventExitStatus=2 10 11\n')
+    expect(hub).toContain(`ConditionPathExists=!${home}/stay-down/hub\n`)
+    expect(dog).toContain(`ConditionPathExists=!${home}/stay-down/watchdog\n`)
+    expect(dog).toContain(`ReadWritePaths=${home}/watchdog\n`)
+  })
+
+  it('takes back what it wrote', () => {
+    expect(install('--home', home, '--to', units, '--remove').status).toBe(0)
+    expect(readdirSync(units)).toEqual([])
+  })
+
+  it.each([
+    [() => ['--home', join(folder, 'none'), '--to', units], 4, /there is no hub at/],
+    [() => ['--home', home, '--user', 'nobody-of-that-name', '--to', units], 2, /no user/],
+    [() => ['--home', home, '--user', 'nobody', '--to', units], 2, /does not belong to nobody/],
+    [() => ['--all'], 2, /unknown argument --all/],
+  ] as const)('refuses with what to do: case %#', (words, code, text) => {
+    const { status, stderr } = install(...words())
+    expect(status).toBe(code)
+    expect(stderr).toMatch(text)
+    expect(readdirSync(units)).toEqual([])
+  })
+})
+
+describe('the last line (T90)', () => {
+  const now = { wallMs: 1_000_000, bootMs: 500_000, bootId: 'boot-a' }
+  const of = (state: string, labels: Record<string, string>): Container => ({ id: 'a', name: 'a', state, labels })
+  const boot = (ms: number, id = 'boot-a') => ({ 'hub.expires-boot': `${id}:${ms}`, 'hub.expires-at': '9999999' })
+  const wall = (ms: number) => ({ 'hub.expires-boot': 'boot-a:9999999', 'hub.expires-at': String(ms) })
+
+  it.each([
+    ['running', boot(490_001), false],
+    ['running', boot(490_000), true],
+    ['running', wall(1), false],
+    ['paused', boot(490_000), true],
+    ['restarting', boot(490_000), true],
+    ['running', boot(9_999_999, 'boot-b'), true],
+    ['running', {}, true],
+    ['running', { 'hub.expires-boot': 'boot-a:soon' }, true],
+    ['created', wall(990_001), false],
+    ['created', wall(990_000), true],
+    ['exited', wall(990_000), true],
+    ['dead', wall(990_000), true],
+    ['removing', wall(990_000), true],
+    ['exited', boot(1), false],
+    ['created', { 'hub.expires-at': '1e3' }, true],
+  ] as const)('%s with %j: overdue %s', (state, labels, overdue) => {
+    expect(isOverdue(of(state, labels), now, 10_000)).toBe(overdue)
+  })
+
+  it('imports nothing of hub and watchdog, and is refused without a home', () => {
+    const text = readFileSync(join(repositoryRoot, 'scripts/systemd/reaper.ts'), 'utf8')
+    expect([...text.matchAll(/from '([^']+)'/g)].every(([, name]) => name?.startsWith('node:'))).toBe(true)
+    const reaper = join(repositoryRoot, 'scripts/systemd/reaper.ts')
+    expect(spawnSync(process.execPath, [reaper]).status).toBe(2)
+    writeFileSync(join(home, 'instance'), '\n')
+    expect(() => execFileSync(process.execPath, [reaper, '--home', home], { stdio: 'pipe' })).toThrow()
+  })
+})
