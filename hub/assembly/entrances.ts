@@ -114,6 +114,7 @@ export function createEntrances(
       ...operatorHandlers({
         health,
         modes,
+        audit,
         watchdog,
         doctor: createDoctor({
           home,

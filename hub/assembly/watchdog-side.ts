@@ -54,6 +54,7 @@ export function createWatchdogSide(
     },
   )
 
+  let reported: string | undefined
   const door = createWatchdogDoor({
     key: options.watchdogKey,
     gate,
@@ -62,6 +63,7 @@ export function createWatchdogSide(
     holdAll: tasks.holdAll,
     report: (sizeSeen) => {
       const { size, head } = audit.head()
+      reported = head
       const buffer = audit.bufferState()
       const stopping = shutdown.progress()
       return {
@@ -75,7 +77,7 @@ export function createWatchdogSide(
         auditHead: head,
         bufferSize: buffer.size,
         bufferHead: buffer.head,
-        checkpoints: checkpoints.since(sizeSeen),
+        checkpoints: checkpoints.forWitness(sizeSeen),
         sessions: work.ledger.list(),
         announced: stopping === undefined ? null : { kind: stopping.exit },
       }
@@ -88,7 +90,8 @@ export function createWatchdogSide(
     /** One of the operator's words, about presence or the contact. */
     say,
     status: () => askWatchdog(socket, '/v1/status', undefined, 'GET'),
-    acceptHead: (head: string) => say('/v1/accept-head', { head }),
+    /** The log as it was last shown there is the one that the operator accepts. */
+    acceptHead: () => say('/v1/accept-head', { head: reported ?? audit.head().head }),
     heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>
       say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),
     /** Ends `emergency_stop` where else it is held: the order left in the home, and the watchdog. Throws `timed_out` where that is away. */

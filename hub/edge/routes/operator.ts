@@ -57,14 +57,15 @@ const BY_HAND = ['operator_request', 'emergency_stop'] as const
 export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
+  audit: AuditLog
   watchdog: {
     heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') => Promise<unknown>
-    acceptHead: (head: string) => Promise<unknown>
+    acceptHead: () => Promise<unknown>
     endEmergency: () => Promise<void>
   }
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, watchdog, doctor } = parts
+  const { health, modes, audit, watchdog, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -78,9 +79,10 @@ export function operatorHandlers(parts: {
     'mode.resume': handler({
       resource: () => 'hub',
       effect: (_grant, { acceptHead }: { acceptHead?: string }) => {
-        // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit.
-        if (acceptHead !== undefined && acceptHead !== health().auditHead)
-          throw new HubError('conflict', 'that is not the head of the audit log; see `hub audit verify`')
+        // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit. Agents at work move
+        // it on while the operator types, so one that has become an earlier record of this same log is as good.
+        if (acceptHead !== undefined && !audit.includes(acceptHead))
+          throw new HubError('conflict', 'that is no head of the audit log; see `hub audit verify`')
         const endable = [...BY_HAND, ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const))]
         const ended = endable.filter((name) => modes.has(name))
         if (ended.length === 0) {
@@ -95,7 +97,7 @@ export function operatorHandlers(parts: {
         return ended
       },
       after: async (ended, { acceptHead }) => {
-        if (acceptHead !== undefined && ended.includes('witness_mismatch')) await watchdog.acceptHead(acceptHead)
+        if (acceptHead !== undefined && ended.includes('witness_mismatch')) await watchdog.acceptHead()
         if (ended.includes('emergency_stop')) await watchdog.endEmergency()
         return health()
       },

@@ -21,11 +21,15 @@ export interface Checkpoint {
 const signedBytes = (unsigned: Omit<Checkpoint, 'signature'>) =>
   Buffer.from(`hub-checkpoint-v1\n${canonicalText(unsigned)}`)
 
+const checkpointOf = (document: string) => JSON.parse(document) as Checkpoint
+
 export interface Checkpoints {
   /** Signs the present head if it moved since the last checkpoint; answers whether it did. */
   take(): boolean
   /** Up to 64 checkpoints of logs longer than `size`, oldest first. */
   since(size: number): Checkpoint[]
+  /** What a witness of `size` is shown; one that knows nothing begins with the newest, or it would be days behind a long log. */
+  forWitness(size: number): Checkpoint[]
   count(): number
   /** Checks signatures, links, and that each head is the hash of that record in the log; answers the first fault. */
   verify(hashAt: (seq: number) => string | undefined): string | undefined
@@ -59,7 +63,13 @@ export function createCheckpoints(parts: {
       return true
     },
     // Those that a restored home brought along are of its former instance: no witness of this one can know them.
-    since: (size) => (after.all(size, instance) as string[]).map((document) => JSON.parse(document) as Checkpoint),
+    since: (size) => (after.all(size, instance) as string[]).map(checkpointOf),
+    forWitness: (size) => {
+      if (size > 0) return (after.all(size, instance) as string[]).map(checkpointOf)
+      const newest = last.get() as string | undefined
+      const own = newest === undefined ? [] : [checkpointOf(newest)]
+      return own.filter((checkpoint) => checkpoint.instance === instance)
+    },
     count: () => store.prepare('select count(*) from checkpoint').pluck().get() as number,
     verify(hashAt) {
       let previous = GENESIS

@@ -53,6 +53,8 @@ export interface AuditLog {
   /** To be called after any rollback. */
   reload(): void
   head(): { size: number; head: string }
+  /** Whether a record of this hash stands in the log: its present head, or what once was. Reads the whole log. */
+  includes(hash: string): boolean
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
   /** Reads the whole log in pages of 1 000 and checks every hash and link. */
   verify(): { size: number; head: string; fault: ChainFault | undefined }
@@ -171,6 +173,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
       known = undefined
     },
     head: now,
+    includes: (hash) => store.prepare('select 1 from audit_record where hash = ? limit 1').get(hash) !== undefined,
     list({ limit, before, action, outcome }) {
       const rows = store.prepare(
         `select ${COLUMNS} from audit_record where seq < ? and (? is null or action = ?) and (? is null or outcome = ?) order by seq desc limit ?`,
