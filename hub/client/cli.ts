@@ -15,6 +15,9 @@ const terminal = createTerminal(process.stdin, process.stdout, process.stderr)
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
   if ('alone' in row) return (await row.alone())(home, args)
+  // Whoever holds the card needs no home of their own.
+  if (row.words === 'shutdown' && typeof options.card === 'string')
+    return (await import('./cli/card-stop.ts')).stopByCard(options.card)
   const { createContext } = await import('./cli/context.ts')
   // The home is judged before the room is loaded: "no hub here" must be quick.
   const context = createContext(home, options.json === true, terminal)

@@ -1,6 +1,7 @@
 /** Every command: its words, arguments and options, and where it lives. Rooms are loaded only when their command runs. */
 
 import { DEVICE_COMMANDS } from './alert-commands.ts'
+import { CONTACT_COMMANDS } from './contact-commands.ts'
 import { type Command, paging, yes } from './row.ts'
 import { WORK_COMMANDS } from './work-commands.ts'
 
@@ -10,6 +11,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   session: 'sessions: what runs now, one container each',
   agent: 'agents: the catalogue',
   audit: 'the audit log',
+  contact: 'the second person, who can stop everything and do nothing else',
   keys: "the keys of agents' tokens",
   device: 'your own devices: webhooks and apps',
   token: 'tokens of automation',
@@ -74,11 +76,13 @@ export const COMMANDS: readonly Command[] = [
     flags: [
       ['--drain', 'let sessions work to their end first'],
       ['--emergency', 'if hub and watchdog are dead, stop the containers from here'],
+      ['--card <file>', "by the backup contact's card; any account may"],
       ['--dry-run', 'only say what would stop'],
       yes,
     ],
     load: async () => (await import('./stop.ts')).shutdown,
   },
+  ...CONTACT_COMMANDS,
   {
     words: 'audit list',
     text: 'list records',

@@ -1,0 +1,206 @@
+/** `hub contact card|revoke|test|confirm`: the second person, who can stop everything and do nothing else. */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { EXIT, Problem, toProblem, usage } from '../problem.ts'
+import { type CardFacts, cardPage, cardText } from './card.ts'
+import { type Context, given, type Run, spanOption } from './context.ts'
+import { writeWhole } from './home-files.ts'
+import { clean } from './text.ts'
+
+interface WatchdogSide {
+  told: boolean
+  reason?: string
+  publicUrl?: string | null
+  port?: number
+  stopAtMs?: number | null
+  stopSpanMs?: number | null
+}
+interface People {
+  contact: string
+  operator: string
+  phone: string
+  lastResort: string
+}
+interface Made {
+  words: string
+  card: { id: string; name: string; operator: string; madeAtMs: number }
+  watchdog: WatchdogSide
+  hub: { publicUrl: string | null; port: number }
+}
+
+const HUB_PORT = 7300
+const WATCHDOG_PORT = 7301
+const FINISH =
+  'Its watchdog was not told: until it is, it accepts the card before this one and not this one. Start it (`hub up`); the hub tells it within 15 s.'
+
+/** "Thursday, 26 November 2026, 11:00 CET". */
+export function dateWords(atMs: number, zone?: string): string {
+  return new Intl.DateTimeFormat('en-GB', {
+    weekday: 'long',
+    day: 'numeric',
+    month: 'long',
+    year: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+    ...(zone === undefined ? {} : { timeZone: zone }),
+  })
+    .format(atMs)
+    .replace(' at ', ', ')
+}
+
+const counted = (count: number, word: string) => (count === 0 ? '' : `${count} ${word}${count === 1 ? '' : 's'}`)
+
+/** "2 days 2 hours". */
+export function spanInWords(ms: number): string {
+  const minutes = Math.round(ms / 60_000)
+  const parts = [
+    counted(Math.floor(minutes / 1440), 'day'),
+    counted(Math.floor(minutes / 60) % 24, 'hour'),
+    minutes < 1440 ? counted(minutes % 60, 'minute') : '',
+  ]
+  return parts.filter((part) => part !== '').join(' ') || 'minutes'
+}
+
+/** What the watchdog has in its configuration about the two, and whether a card is in force; nothing where it is away. */
+async function watchdogKnows({
+  watchdog,
+}: Pick<Context, 'watchdog'>): Promise<{ people?: People; card?: { id: string; name: string } | null }> {
+  try {
+    return (await watchdog.send('POST', '/v1/contact', { action: 'show' }, { deadlineMs: 5000 })) as { people: People }
+  } catch {
+    return {}
+  }
+}
+
+function factsOf(made: Made, given: { phone: string; lastResort: string }, zone?: string): CardFacts {
+  const { card, watchdog, hub } = made
+  const ports = [watchdog.port ?? WATCHDOG_PORT, hub.port]
+  const isUsual = ports[0] === WATCHDOG_PORT && ports[1] === HUB_PORT
+  const { stopAtMs = null, stopSpanMs = null } = watchdog
+  return {
+    words: made.words.split('-'),
+    // The watchdog's address works with the hub dead too.
+    address: watchdog.publicUrl ?? hub.publicUrl,
+    contact: card.name,
+    operator: card.operator,
+    ...given,
+    stopsAt: stopAtMs === null ? null : dateWords(stopAtMs, zone),
+    stopsAfter: stopSpanMs === null ? null : spanInWords(stopSpanMs),
+    command: isUsual ? 'hub-stop' : `hub-stop ${ports.filter((port) => port !== 0).join(' ')}`,
+    id: card.id,
+    madeAt: dateWords(card.madeAtMs, zone),
+  }
+}
+
+const textOf = (option: unknown, known: string | undefined): string =>
+  typeof option === 'string' ? option : (known ?? '')
+
+export const card: Run = async (context, _, options) => {
+  const { terminal, json } = context
+  const knows = await watchdogKnows(context)
+  const name = textOf(options.name, knows.people?.contact)
+  const operator = textOf(options.operatorName, knows.people?.operator)
+  if (name === '') throw usage('who is the card for? --name NAME, or contact.name in watchdog/config.json')
+  if (operator === '')
+    throw usage('whom shall they call? --operator-name NAME, or operator.name in watchdog/config.json')
+  const out = typeof options.out === 'string' ? path.resolve(options.out) : undefined
+  if (out !== undefined && existsSync(out)) throw usage(`${out} is there already`, 'choose another --out')
+  if (knows.card) {
+    const question = `The card ${knows.card.id} of ${clean(knows.card.name)} ends at once. Go on?`
+    if (!(await terminal.confirm(question, options.yes === true))) return EXIT.refused
+  }
+  const lifeMs = spanOption('--expires', options.expires)
+  const expiresAtMs = lifeMs === undefined ? undefined : Date.now() + lifeMs
+  const made = (await context.hub.call('contact.card', given({ name, operator, expiresAtMs }))) as Made
+  const facts = factsOf(made, {
+    phone: textOf(options.operatorPhone, knows.people?.phone),
+    lastResort: textOf(options.lastResort, knows.people?.lastResort),
+  })
+  if (out !== undefined) writeWhole(out, cardPage(facts))
+  if (json) terminal.json({ ...made, address: facts.address, out: out ?? null })
+  else terminal.out(cardText(facts).split('\n').map(clean).join('\n'))
+  if (out !== undefined) terminal.note(`written to ${out} (0600): print it, then delete it`)
+  if (facts.address === null)
+    terminal.note(
+      'no address leads here from outside: set reach.publicUrl in watchdog/config.json, restart it, and make the card anew',
+    )
+  if (!made.watchdog.told) terminal.note(FINISH)
+  terminal.note(`shown this once. Next: give it to ${name}, then \`hub contact test\``)
+  return made.watchdog.told ? EXIT.done : EXIT.fault
+}
+
+/** The hub, which tells its watchdog; where it is away, the watchdog alone. */
+async function revokeAnywhere({
+  hub,
+  watchdog,
+  terminal,
+}: Context): Promise<{ card: { id: string } | null; hub: boolean; watchdog: boolean }> {
+  try {
+    const said = (await hub.call('contact.revoke')) as { card: { id: string } | null; watchdog: WatchdogSide }
+    return { card: said.card, hub: true, watchdog: said.watchdog.told }
+  } catch (error) {
+    const problem = toProblem(error)
+    if (problem.kind === 'refused') throw problem
+    terminal.note(`${problem.message}; telling the watchdog`)
+    try {
+      const { card } = await watchdogKnows({ watchdog })
+      await watchdog.send('POST', '/v1/contact', { action: 'revoke' }, { deadlineMs: 5000 })
+      return { card: card ?? null, hub: false, watchdog: true }
+    } catch (second) {
+      const text = `neither the hub nor the watchdog could be told (${toProblem(second).message})`
+      throw new Problem(
+        'unreachable',
+        'unavailable',
+        text,
+        'start both: `hub up`; while both are down the card stops nothing',
+      )
+    }
+  }
+}
+
+export const revoke: Run = async (context, _, { yes }) => {
+  const { terminal, json } = context
+  if (!(await terminal.confirm("End the backup contact's card at once?", yes === true))) return EXIT.refused
+  const ended = await revokeAnywhere(context)
+  if (json) terminal.json(ended)
+  else terminal.out(ended.card === null ? 'there was no card in force' : `the card ${ended.card.id} is revoked`)
+  if (!ended.watchdog)
+    terminal.note('the watchdog was not told and still accepts it: `hub up`; the hub tells it within 15 s')
+  if (!ended.hub) terminal.note('the hub learns of it from the watchdog when it starts: `hub up`')
+  return ended.hub && ended.watchdog ? EXIT.done : EXIT.fault
+}
+
+export const test: Run = async ({ hub, terminal, json }) => {
+  const said = (await hub.call('contact.test', {}, { deadlineMs: 20_000 })) as {
+    sent: number
+    failed: string[]
+    code?: string
+  }
+  if (json) {
+    terminal.json(said)
+    return EXIT.done
+  }
+  for (const one of said.failed) terminal.note(`not sent: ${one}`)
+  if (said.code === undefined) {
+    terminal.out(
+      `a code was sent by ${said.sent} of ${said.sent + said.failed.length} channels; ask them to read it out, then: hub contact confirm CODE`,
+    )
+    return EXIT.done
+  }
+  terminal.out(
+    `no channel took it. Call them, say ${said.code}, let them say it back, then: hub contact confirm ${said.code}`,
+  )
+  terminal.note(
+    'that shows that you reach them, not that the watchdog does: set contact.channels in watchdog/config.json',
+  )
+  return EXIT.done
+}
+
+export const confirm: Run = async ({ hub, terminal, json }, [code = '']) => {
+  const said = await hub.call('contact.confirm', { code })
+  if (json) terminal.json(said)
+  else terminal.out('confirmed: the contact is set up. Do it again within 180 days; `hub doctor` reminds you.')
+  return EXIT.done
+}

@@ -1,0 +1,160 @@
+/** `hub-stop` as anybody at the machine runs it: another account, a copy of the script, nothing but bash (S1-32). */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type CardFacts, cardPage, cardText } from '../../hub/client/cli/card.ts'
+import { freePort } from '../support/free-port.ts'
+import { createHarness, puppet } from '../support/hub-harness.ts'
+import { cardOf, OTHER, scene as openScene, WORDS } from '../support/stop-scene.ts'
+
+const NOBODY = 65534
+const CARD: CardFacts = {
+  words: WORDS.split('-'),
+  address: 'https://stop.example.net',
+  contact: 'Bea',
+  operator: 'Ada',
+  phone: '',
+  lastResort: '',
+  stopsAt: null,
+  stopsAfter: null,
+  command: 'hub-stop',
+  id: '0123456789ab',
+  madeAt: 'today',
+}
+const folder = mkdtempSync(join(tmpdir(), 'stop-'))
+chmodSync(folder, 0o755)
+const script = join(folder, 'hub-stop')
+copyFileSync(join(import.meta.dirname, '../../scripts/hub-stop'), script)
+chmodSync(script, 0o755)
+
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+})
+
+interface Ended {
+  code: number
+  out: string
+  err: string
+}
+/** Runs it with an empty environment, as another account where this one may become one. */
+function run(words: string[], typed = ''): Promise<Ended> {
+  const other = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
+  const child: ChildProcess = spawn(script, words, { cwd: '/', env: { PATH: '/usr/bin:/bin' }, ...other })
+  child.stdin?.on('error', () => undefined)
+  child.stdin?.end(typed)
+  let [out, err] = ['', '']
+  child.stdout?.on('data', (part) => {
+    out += part
+  })
+  child.stderr?.on('data', (part) => {
+    err += part
+  })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code: code ?? -1, out, err }))
+  })
+}
+async function scene() {
+  const opened = await openScene()
+  closers.push(opened.close)
+  await opened.contact({ action: 'set', ...cardOf(WORDS) })
+  return { ...opened, nobody: String(await freePort()) }
+}
+
+describe('hub-stop', () => {
+  it('S1-32: asks for the words, stops by the watchdog, shows how far it is, and ends when everything has stopped', async () => {
+    const s = await scene()
+    const ending = run(
+      [String(s.port), s.nobody],
+      ` 1 Able 2 bacon 3 CABIN dad\neager fabric gain habit\n icon, jar keen label.\n`,
+    )
+    await expect.poll(() => s.stops.length).toBe(1)
+    for (const id of [...s.engine.present.keys()].slice(0, 7)) s.engine.present.delete(id)
+    setTimeout(s.finish, 1500)
+    const { code, out, err } = await ending
+    expect([code, out]).toEqual([0, 'Everything has stopped. Nothing was deleted.\n'])
+    expect(err).toContain('4 words so far; go on:')
+    expect(err).toContain('Stopping: 7 of 12 confirmed')
+    expect(err + out).not.toContain('bacon')
+    const again = await run([String(s.port)], `${WORDS}\n`)
+    expect([again.code, again.out]).toEqual([
+      0,
+      'It was already stopped: everything has stopped. Nothing was deleted.\n',
+    ])
+    expect(s.stops).toHaveLength(1)
+  })
+
+  it('S1-32: with the watchdog gone it goes to the hub, and takes the words from the card as page or as text', async () => {
+    const port = await freePort()
+    await using h = await createHarness({ agents: { a: { script: puppet } }, config: { http: { port } } })
+    await h.bring('a')
+    const { body } = await h.operator('POST', '/v1/contact/card', { name: 'Bea', operator: 'Ada' })
+    const words = String(body.words).split('-')
+    const nobody = String(await freePort())
+    for (const [name, text] of [
+      ['card.html', cardPage({ ...CARD, words })],
+      ['card.txt', cardText({ ...CARD, words, address: null })],
+    ] as const) {
+      const file = join(folder, name)
+      writeFileSync(file, text, { mode: 0o644 })
+      const { code, out } = await h.pumped(run(['--card', file, nobody, String(port)]), 50)
+      expect([code, out], name).toEqual([0, expect.stringContaining('verything has stopped. Nothing was deleted.')])
+    }
+    expect(h.engine.containers.size).toBe(0)
+    expect(h.hub.guard.modes.has('emergency_stop')).toBe(true)
+  })
+
+  it('says honestly what it could not do, and that the machine may be switched off: wrong words, nobody there, something left', async () => {
+    const s = await scene()
+    const wrong = await run([String(s.port), s.nobody], `${OTHER}\n`)
+    expect([wrong.code, s.stops]).toEqual([3, []])
+    expect(wrong.err).toContain('not the words of the card')
+    const alone = await run([s.nobody, String(await freePort())], `${WORDS}\n`)
+    expect(alone.code).toBe(4)
+    const [stuck = ''] = s.engine.present.keys()
+    s.engine.stubborn.add(stuck)
+    const ending = run([String(s.port)], `${WORDS}\n`)
+    await expect.poll(() => s.stops.length).toBe(1)
+    s.finish()
+    const left = await ending
+    expect([left.code, left.out]).toEqual([1, ''])
+    for (const { err } of [wrong, alone, left]) expect(err).toContain('You may switch this machine off now')
+  })
+
+  it('is not taken in by a program that answers something else there, or breaks off', async () => {
+    for (const answer of [
+      'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+      'hub-stop: stopped 1 1\r\n\r\n',
+      '',
+      '\0\0\r\n',
+    ]) {
+      const server = createServer((socket) => {
+        socket.on('error', () => undefined)
+        socket.once('data', () => socket.end(answer))
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as { port: number }
+      const { code } = await run([String(port)], `${WORDS}\n`)
+      server.close()
+      expect(code, JSON.stringify(answer)).toBe(4)
+    }
+  })
+
+  it.each([
+    [['--card', '/nowhere/card.html'], ''],
+    [['--card'], ''],
+    [['--what'], ''],
+    [['73o1'], ''],
+    [[], ''],
+    [[], 'one two three\n'],
+    [[], `${'abc '.repeat(13)}\n`],
+  ] as [string[], string][])('wrong use stops nothing and ends with 2: %j %j', async (words, typed) => {
+    expect((await run(words, typed)).code).toBe(2)
+  })
+})
+
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
