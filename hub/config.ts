@@ -27,6 +27,20 @@ const sessionLimits = {
   openFiles: z.int().positive().optional(),
 }
 
+const percent = z.number().min(0).max(50)
+const diskShape = z
+  .strictObject({
+    warnPercent: percent.default(10),
+    noNewTasksPercent: percent.default(5),
+    degradedPercent: percent.default(2),
+    degradedBytes: sizeShape.default(200 * 1000 ** 2),
+  })
+  .refine(
+    ({ warnPercent, noNewTasksPercent, degradedPercent }) =>
+      warnPercent >= noNewTasksPercent && noNewTasksPercent >= degradedPercent,
+    'the marks come in their order: warnPercent, noNewTasksPercent, degradedPercent',
+  )
+
 const configShape = z.strictObject({
   logLevel: z.enum(LOG_LEVELS).default('info'),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
@@ -70,6 +84,8 @@ const configShape = z.strictObject({
     })
     .prefault({}),
   alerts: alertsShape.prefault({}),
+  /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
+  disk: diskShape.prefault({}),
   shutdownTimeout: spanShape.default(15_000),
   /** After a longer rest the backlog is held. */
   staleAfter: spanShape.default(12 * 3_600_000),

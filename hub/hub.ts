@@ -14,7 +14,10 @@ import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
 import { type Config, limitsOfCard } from './config.ts'
+import type { DiskFacts } from './guard/conditions/disk.ts'
+import { TICK_MS } from './guard/conditions/pace.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
+import type { Ballast } from './store/ballast.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
 import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
@@ -47,6 +50,10 @@ export interface HubOuter {
   commitOf?: (path: string) => string | undefined
   /** Called when a shutdown has been answered and the process may go. */
   onExit: (how: Ending) => void
+  /** What the home's file system has left; the system's own answer without it. */
+  statfs?: (path: string) => DiskFacts
+  /** What a full disk is given so that a stop can be recorded; a file of the home without it. */
+  ballast?: Ballast
 }
 
 export interface Hub {
@@ -72,8 +79,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
 
   const guard = createGuard(
-    { home, instance, keys, bundleFolder: options.bundleFolder, alerts: config.alerts },
-    { clock, random, log, ...(outer.commitOf === undefined ? {} : { commitOf: outer.commitOf }) },
+    { home, instance, keys, bundleFolder: options.bundleFolder, alerts: config.alerts, disk: config.disk },
+    outer,
   )
   const work = createWork(
     {
@@ -116,7 +123,9 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const onFault = (loop: string, thrown: unknown, faultsInARow: number) => {
     const error = toHubError(thrown)
     log.error({ loop, faultsInARow, code: error.code, reason: error.reason }, 'a loop failed; it goes on')
-    if (error.code === 'store_unavailable') guard.modes.raise('store_failing', error.reason)
+    // A statement outside a transaction may be the first to find the disk broken.
+    if (!guard.store.heard(thrown) && error.code === 'store_unavailable')
+      guard.modes.raise('store_failing', error.reason)
   }
   const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
     createLoop({ name, everyMs, run, onFault }, clock)
@@ -134,6 +143,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       if (wasAway && !guard.modes.has('engine_unavailable')) await work.registry.read()
     }),
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
+    watch: loop('watch', TICK_MS, () => guard.footing.watch.tick()),
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
@@ -146,6 +156,10 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       work.expireQuestions()
     }),
   }
+  guard.footing.watch.onResume(() => {
+    work.reaper.round()
+    entrances.knock()
+  })
   work.onDue(() => {
     loops.dispatch.nudge()
     loops.reaper.nudge()
@@ -177,6 +191,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     guard,
     work,
     async start() {
+      // Disk and clock are judged before anything is started or taken up.
+      guard.footing.watch.tick()
       await work.registry.read()
       await work.recover()
       if (guard.modes.has('emergency_stop') || guard.modes.has('unattended_stop')) work.holdTasks()

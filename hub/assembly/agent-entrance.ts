@@ -26,7 +26,9 @@ export function createAgentEntrance(
   const { tasks, registry, mailboxes, artifacts, quotas, vitals } = work
 
   const hooks = createHooks(options.hooks, { clock, log })
-  const auth = createAgentAuth({ tasks, tokens, gate, clock, heard: (session) => vitals.heard(session) })
+  const { watch, steady } = guard.footing
+  const heard = (session: string) => vitals.heard(session)
+  const auth = createAgentAuth({ tasks, tokens, gate, clock, heard, heldBackMs: watch.pace.heldBackMs })
   const say = createSend({
     gate,
     router: work.router,
@@ -67,6 +69,7 @@ export function createAgentEntrance(
     hooks,
     instance,
     artifactBytesMax,
+    isClockAhead: steady.isAhead,
     pollMs: pollMsOf(options.health),
     listens,
     onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),

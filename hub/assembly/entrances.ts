@@ -100,7 +100,13 @@ export function createEntrances(
         base: () => config.reach.publicUrl ?? listeners.base(),
       }),
       ...backupHandlers({ makeBackup: createBackup({ home, clock, audit, copyDatabase: store.copy }) }),
-      ...agentHandlers({ registry, tasks, policy, onChanged: () => guard.decisions.forget() }),
+      ...agentHandlers({
+        registry,
+        tasks,
+        policy,
+        rules: guard.footing.rules,
+        onChanged: () => guard.decisions.forget(),
+      }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store }),
       ...stoppingHandlers({ modes, shutdown }),
@@ -116,6 +122,7 @@ export function createEntrances(
         modes,
         audit,
         watchdog,
+        acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),
         doctor: createDoctor({
           home,
           clock,

@@ -2,11 +2,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
+import type { DiskFacts, DiskMarks } from '../guard/conditions/disk.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
 import { createCredentials } from '../guard/identity/credentials.ts'
@@ -23,11 +25,14 @@ import { makeStopOrder, readStopOrder } from '../guard/operator/stop-order.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
 import { principalText } from '../guard/principal.ts'
+import { isUnrecordable } from '../guard/unstored.ts'
 import { OPERATIONS } from '../protocol/operations.ts'
+import type { Ballast } from '../store/ballast.ts'
 import { openStore } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { createAlerting } from './alerting.ts'
+import { createFooting } from './footing.ts'
 
 const NONCE_ROWS_MAX = 200_000
 const NO_ALERTS: AlertSettings = { zone: '' }
@@ -39,14 +44,22 @@ export interface GuardOptions {
   bundleFolder: string
   /** Absent: every default, which is the file alone. */
   alerts?: AlertSettings
+  /** Marks of the home's disk; stated defaults without. */
+  disk?: DiskMarks
+}
+
+export interface GuardOuter {
+  clock: Clock
+  random: Random
+  log: Log
+  commitOf?: (path: string) => string | undefined
+  statfs?: (path: string) => DiskFacts
+  ballast?: Ballast
 }
 
 export type Guard = ReturnType<typeof createGuard>
 
-export function createGuard(
-  options: GuardOptions,
-  outer: { clock: Clock; random: Random; log: Log; commitOf?: (path: string) => string | undefined },
-) {
+export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { home, instance, keys } = options
   const { clock, random, log, commitOf } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
@@ -86,6 +99,18 @@ export function createGuard(
     privateKey: keys.checkpoint.privateKey,
     publicKey: keys.checkpoint.publicKey,
   })
+  const footing = createFooting(
+    { home, marks: options.disk },
+    {
+      ...{ clock, random, log, store, meta, modes, alerts: alerting.alerts, audit },
+      gate: () => gate,
+      policy: () => policy,
+      resumed: () => lease.slept(),
+      ...(outer.statfs === undefined ? {} : { statfs: outer.statfs }),
+      ...(outer.ballast === undefined ? {} : { ballast: outer.ballast }),
+    },
+  )
+  const { steady, rules, watch } = footing
   const nonces = createNonces({ rowsMax: NONCE_ROWS_MAX }, { store, meta, clock })
   const policy = createPolicy(
     {
@@ -96,7 +121,10 @@ export function createGuard(
     {
       clock,
       ...(commitOf === undefined ? {} : { commitOf }),
-      onFault: (reason) => log.error({ reason }, 'the rules gave no exact answer; it counts as a denial'),
+      onFault(reason) {
+        log.error({ reason }, 'the rules gave no exact answer; it counts as a denial')
+        rules.faulted(reason)
+      },
     },
   )
   const decisions = createDecisions({ labels: { instance } }, { policy, database: store, clock, random })
@@ -106,6 +134,8 @@ export function createGuard(
     modes,
     decisions,
     nonces,
+    look: watch.pace.look,
+    makeRoom: footing.makeRoom,
     onRefused: (call, error) => {
       const principal = principalText(call.principal)
       log.warn(
@@ -128,13 +158,20 @@ export function createGuard(
       }
     },
   })
-  const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock })
+  const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock: steady })
   const denyList = createDenyList({ store, clock })
   const credentials = createCredentials({ store, nowMs: clock.wallMs, random })
-  const tokens = createTokens({ instance, keys: keyRing, clock, random, denied: denyList.has })
+  const tokens = createTokens({
+    instance,
+    keys: keyRing,
+    clock: steady,
+    heldBackMs: watch.pace.heldBackMs,
+    random,
+    denied: denyList.has,
+  })
   const approvals = createApprovals({ store, clock, random })
   const contact = createContact({ store, clock, random })
-  const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock })
+  const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 
   return {
     store,
@@ -159,15 +196,21 @@ export function createGuard(
     lease,
     approvals,
     contact,
+    footing,
     /** After a write fault that did not latch: writes the waiting records first, then clears the condition. */
     recoverStore() {
       const failure = store.failure()
       if (failure !== undefined) modes.raise('store_failing', failure.reason)
       if (!modes.has('store_failing') || failure?.latched) return
-      audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
-      decisions.written()
-      store.transaction(() => meta.set('high_water_wall_ms', meta.get('high_water_wall_ms') ?? '0'))
-      modes.clear('store_failing')
+      try {
+        audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
+        decisions.written()
+        steady.save()
+        modes.clear('store_failing')
+      } catch (thrown) {
+        // Still full. The loop that asks has done its work all the same (S0-10).
+        if (!isUnrecordable(toHubError(thrown))) throw thrown
+      }
     },
     close() {
       if (store.failure() === undefined) {

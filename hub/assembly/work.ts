@@ -14,6 +14,7 @@ import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createTasks } from '../work/dispatch/tasks.ts'
+import { createUnwrittenStops } from '../work/dispatch/unwritten-stops.ts'
 import { createJournal } from '../work/journal.ts'
 import { createDelegation } from '../work/messages/delegation.ts'
 import { createMailboxes } from '../work/messages/mailboxes.ts'
@@ -82,7 +83,7 @@ export function createWork(
   const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
   const journal = createJournal(clock)
   const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
-  const replies = createReplies(clock)
+  const replies = createReplies(clock, guard.footing.watch.pace.heldBackMs)
   const topics = createTopics()
   const outcomes = createOutcomes(store)
   const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
@@ -99,6 +100,8 @@ export function createWork(
   const containers = createContainers({ host: options.host, instance }, { engine, log, clock })
 
   const tasks = createTasks({
+    requireRoom: guard.footing.disk.requireRoom,
+    stopUnwritten: (grant, task) => unwritten.stop(grant, task),
     store,
     clock,
     random,
@@ -161,6 +164,7 @@ export function createWork(
     sockets.remove(session)
   }
 
+  const unwritten = createUnwrittenStops({ rows: tasks, containers, release, log })
   const supervision = createSupervision(
     { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs },
     { clock, random, log, engine, guard, tasks, registry, containers, ledger, openEntrance, factsOf, release },

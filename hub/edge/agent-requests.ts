@@ -2,6 +2,7 @@
  * What an agent may ask on its own socket, one function each, over signed requests (protocol.md sections 2 and 3).
  * The session is known by which socket the request came in on; token, key and generation must agree with it.
  */
+import type { KeyObject } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sha256Hex } from '../base/canonical.ts'
 import type { Clock } from '../base/clock.ts'
@@ -87,8 +88,11 @@ export function createAgentAuth(parts: {
   clock: Clock
   /** A request of this session was signed by its key. */
   heard: (session: string) => void
+  heldBackMs: () => number
 }): AgentAuth {
-  const { tasks, tokens, gate, clock, heard } = parts
+  const { tasks, tokens, gate, clock, heard, heldBackMs } = parts
+  const verified = (request: IncomingMessage, bodySha256: string, key: KeyObject) =>
+    verifySignedRequest(signed(request, bodySha256), key, clock, heldBackMs())
 
   function liveSession(id: string): SessionRow {
     const row = tasks.session(id)
@@ -125,11 +129,11 @@ export function createAgentAuth(parts: {
       // Read again after the await: the generation the token proved is the one the transaction will check.
       const session = liveSession(sessionId)
       if (session.generation !== claims.gen) throw unauthenticated('the token is of an earlier generation')
-      return signedCaller(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+      return signedCaller(session, verified(request, bodySha256, keyOf(session.publicKey)))
     },
     byKey(sessionId, request, bodySha256) {
       const session = liveSession(sessionId)
-      return signedCaller(session, verifySignedRequest(signed(request, bodySha256), keyOf(session.publicKey), clock))
+      return signedCaller(session, verified(request, bodySha256, keyOf(session.publicKey)))
     },
     byPresented(sessionId, request, body) {
       const session = liveSession(sessionId)
@@ -139,7 +143,7 @@ export function createAgentAuth(parts: {
       } catch (thrown) {
         throw unauthenticated(`the join is malformed: ${toHubError(thrown).reason}`)
       }
-      const nonce = verifySignedRequest(signed(request, sha256Hex(body)), keyOf(publicKey), clock)
+      const nonce = verified(request, sha256Hex(body), keyOf(publicKey))
       return { ...signedCaller(session, nonce), publicKey }
     },
     refuse(sessionId, operation, error, caller) {

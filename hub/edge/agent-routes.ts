@@ -10,6 +10,7 @@ import { BODY_BYTES_MAX, envelopeShape } from '../protocol/envelope.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import type { Artifacts } from '../work/artifacts.ts'
+import { leftMs } from '../work/dispatch/expiry.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { type Hooks, sendFacts } from '../work/messages/hooks.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
@@ -50,6 +51,8 @@ export interface AgentRouteParts {
   pollMs: number
   /** It asked for mail, and so will again. */
   listens: (session: string) => void
+  /** The wall clock has jumped ahead and nobody has confirmed it (T72). */
+  isClockAhead: () => boolean
   /** A second key on one socket: alarm, and the session is recycled. */
   onSecondKey: (session: string) => void
 }
@@ -100,6 +103,10 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     const body = await jsonBody(exchange)
     const caller = auth.byKey(exchange.session, exchange.request, sha256Hex(body))
     exchange.proven(caller)
+    if (parts.isClockAhead())
+      throw new HubError('mode_degraded', 'the wall clock has jumped ahead; no token is renewed on its word', {
+        facts: { conditions: ['clock_fault'] },
+      })
     gate.admit(own(exchange, 'session.renew', caller), () => undefined)
     await answerWithToken(exchange, caller.session.id, (_row, token) => token)
   }
@@ -112,8 +119,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
   ): Promise<void> {
     const row = tasks.session(id)
     if (row === undefined) throw new HubError('unknown_session')
-    const { token, expiresAtMs } = await tokens.mint(sessionFacts(row))
-    sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs: clock.wallMs() }))
+    const { token, expiresAtMs, nowMs } = await tokens.mint(sessionFacts(row))
+    sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs }))
   }
 
   function joinAnswer(id: string, token: TokenAnswer) {
@@ -130,7 +137,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       agent: session.agent,
       instance: parts.instance,
       ...token,
-      deadlineMs: session.expiresAtMs,
+      // By boot time, beside the clock the agent is told: what is left counts, not what a stepped wall clock says (T71).
+      deadlineMs: token.nowMs + leftMs(session.expiresBoot, clock),
       program: { driver: card.driver, run: card.run, env: card.env },
       secrets: session.authority.secrets,
       task: {

@@ -42,7 +42,7 @@ export interface Gate {
   isStoreFailing(): boolean
   /** Runs `admit` calls of `work` beside the failing store, each by itself: the record stands in the audit buffer before the effect is told (D3). */
   unstored(work: () => void): void
-  /** Records a refusal that happened before a call could be formed (bad signature, schema). Never throws. */
+  /** Records a refusal that happened before a call could be formed (bad signature, schema). Throws nothing but, in a group, a store error. */
   refuse(call: Call, error: HubError): void
 }
 
@@ -52,6 +52,10 @@ export interface GateParts {
   modes: Modes
   decisions: Decisions
   nonces: Nonces
+  /** Before anything is admitted: whether the machine slept since (P1 of conditions/pace.ts). */
+  look?: () => void
+  /** The disk is full and this is a stop: gives it room, once; false when there is none to give. */
+  makeRoom?: (call: Call) => boolean
   /** Hears every refusal after it was recorded, for events and counters. */
   onRefused?: (call: Call, error: HubError) => void
 }
@@ -65,7 +69,7 @@ const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number)
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
 export function createGate(parts: GateParts): Gate {
-  const { store, audit, modes, decisions, nonces, onRefused } = parts
+  const { store, audit, modes, decisions, nonces, look = () => undefined, makeRoom = () => false, onRefused } = parts
 
   const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
   let grouping = false
@@ -141,6 +145,7 @@ export function createGate(parts: GateParts): Gate {
       if (row.standing === 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
       if (aside) return beside.admit(call, row, effect)
+      if (!grouping) look()
       const admitted = () =>
         inTransaction(call, () => {
           checkFirst(call, row)
@@ -175,8 +180,8 @@ export function createGate(parts: GateParts): Gate {
       if (row.standing !== 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} does not stop; it takes admit` })
       const grant = mintStopGrant(proofOf(call))
-      try {
-        return inTransaction(call, () => {
+      const stored = () =>
+        inTransaction(call, () => {
           checkFirst(call, row)
           const result = store.savepoint(() => effect(grant))
           audit.append({
@@ -187,15 +192,20 @@ export function createGate(parts: GateParts): Gate {
           })
           return result
         })
-      } catch (thrown) {
-        if (!isUnrecordable(toHubError(thrown))) throw thrown
-        return beside.stop(call, row, () => effect(grant))
+      for (;;) {
+        try {
+          return stored()
+        } catch (thrown) {
+          if (!isUnrecordable(toHubError(thrown))) throw thrown
+          if (!makeRoom(call)) return beside.stop(call, row, () => effect(grant))
+        }
       }
     },
 
     isStoreFailing: () => store.failure() !== undefined,
 
     unstored(work) {
+      look()
       aside = true
       try {
         work()
@@ -205,6 +215,7 @@ export function createGate(parts: GateParts): Gate {
     },
 
     group(work) {
+      look()
       flush()
       grouping = true
       try {
@@ -222,8 +233,10 @@ export function createGate(parts: GateParts): Gate {
           if (call.burn !== undefined) nonces.burn(call.burn)
           throw error
         })
-      } catch {
-        // The refusal is what the caller gets in any case; without a store its record waits in the buffer.
+      } catch (thrown) {
+        // A store that failed may have ended the group's transaction: the whole group hears of it. Alone, the refusal is what the caller
+        // gets in any case, and without a store its record waits in the buffer.
+        if (grouping && isUnrecordable(toHubError(thrown))) throw thrown
       }
     },
   }

@@ -19,7 +19,6 @@ interface ConditionRow {
   sticky: boolean
   endsBy: string
 }
-const cured = 'its cause is cured'
 const condition = (mode: ConditionRow['mode'], sticky: boolean, endsBy: string): ConditionRow => ({
   mode,
   sticky,
@@ -27,13 +26,17 @@ const condition = (mode: ConditionRow['mode'], sticky: boolean, endsBy: string):
 })
 
 export const CONDITIONS = {
-  store_failing: condition('degraded', false, 'its cause is cured; after an I/O error a restart'),
-  disk_low: condition('degraded', false, cured),
-  audit_failing: condition('degraded', false, cured),
-  policy_unavailable: condition('degraded', false, cured),
-  engine_unavailable: condition('degraded', false, cured),
-  loop_lagging: condition('degraded', false, cured),
-  clock_fault: condition('degraded', false, cured),
+  store_failing: condition('degraded', false, 'room on the disk; after an I/O error a sound disk and `hub restart`'),
+  disk_low: condition('degraded', false, 'room on the disk of the home'),
+  audit_failing: condition('degraded', false, 'a record that can be written again; see `hub doctor`'),
+  policy_unavailable: condition('degraded', false, 'rules that load: mend them, then `hub policy reload`'),
+  engine_unavailable: condition('degraded', false, 'an engine that answers'),
+  loop_lagging: condition('degraded', false, 'ten seconds without another stall'),
+  clock_fault: condition(
+    'degraded',
+    false,
+    'a right clock (timedatectl set-ntp true), or `hub resume`, which takes it as it is',
+  ),
   lease_pending: condition('degraded', false, 'the first lease of the watchdog'),
   lease_lapsed: condition('safe', false, 'the next lease of the watchdog'),
   // Held by the watchdog and carried in each lease; the hub persists what was last demanded (guard/operator/lease.ts).

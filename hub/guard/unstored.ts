@@ -79,8 +79,9 @@ export function createUnstored(parts: {
     admit(call, row, effect) {
       try {
         return store.unwritten(() => {
-          if (call.burn !== undefined || !ROUTED.has(call.operation)) throw needsRow(`${call.operation} needs a row`)
+          if (call.burn !== undefined) throw needsRow('its nonce needs a row')
           checkFirst(call, row)
+          if (!ROUTED.has(call.operation)) throw needsRow(`${call.operation} needs a row`)
           const decision = decide(call, row)
           const result = effect(mint(call, decision, audit.head().size + audit.bufferState().size + 1))
           const entry = { ...entryOf(call, decision), reason: decision.reason, effect: effectText(result) }

@@ -236,6 +236,7 @@ export const OPERATIONS = {
   'backlog.hold': op('backlog.held', 'record', hub, z.unknown()),
   'service.start': op('service.started', 'new_work', hub, z.unknown()),
   'session.provision': op('session.provisioned', 'new_work', hub, z.unknown()),
+  'hub.observe': op('hub.observed', 'record', hub, z.unknown()),
   'session.observe': op('session.observed', 'record', hub, z.unknown()),
   'task.settle': op('task.settled', 'record', hub, z.unknown()),
 } as const satisfies Record<string, Operation>

@@ -82,6 +82,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['backlog.hold', 'backlog.held', 'record', 'hub', ''],
   ['service.start', 'service.started', 'new_work', 'hub', ''],
   ['session.provision', 'session.provisioned', 'new_work', 'hub', ''],
+  ['hub.observe', 'hub.observed', 'record', 'hub', ''],
   ['session.observe', 'session.observed', 'record', 'hub', ''],
   ['task.settle', 'task.settled', 'record', 'hub', ''],
 ]

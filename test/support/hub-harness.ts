@@ -13,10 +13,12 @@ import { fileURLToPath } from 'node:url'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createLog } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
+import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
 import { macOf } from '../../hub/guard/operator/lease.ts'
 import { createHub, type Hub } from '../../hub/hub.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
+import type { Ballast } from '../../hub/store/ballast.ts'
 import type { SessionRow, TaskRow } from '../../hub/work/dispatch/rows.ts'
 import type { Hook } from '../../hub/work/messages/hooks.ts'
 import type { Engine } from '../../hub/work/sandbox/engine.ts'
@@ -64,6 +66,7 @@ export interface AgentSpec {
 
 export interface AuditRow {
   seq: number
+  hash: string
   principal: string
   action: string
   resource: string
@@ -87,6 +90,10 @@ export interface HarnessOptions {
   /** Without a lease the hub starts nothing. */
   lease?: boolean
   hooks?: readonly Hook[]
+  /** What the home's disk has left; room enough without it. */
+  disk?: () => DiskFacts
+  /** None by default: four megabytes for each of a thousand homes. */
+  ballast?: Ballast
   /** Where the wall clock begins; the present where something signs by the machine's own clock. */
   startWallMs?: number
   /** A home that is there already, used as it is. */
@@ -141,6 +148,9 @@ export interface Harness {
 }
 
 const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
+/** Half of ten gigabytes. */
+const ROOMY: DiskFacts = { blocks: 2_500_000, bavail: 1_250_000, bsize: 4096, files: 1_000_000, ffree: 500_000 }
+const NO_BALLAST: Ballast = { keep: () => undefined, release: () => false, isWhole: () => true }
 const never = () => new Promise<never>(() => undefined)
 const REAL_MS_MAX = 15_000
 const BUNDLE = fileURLToPath(new URL('../../policies', import.meta.url))
@@ -381,6 +391,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           log,
           engine: made.seen,
           hooks: options.hooks ?? [],
+          statfs: options.disk ?? (() => ROOMY),
+          ballast: options.ballast ?? NO_BALLAST,
           onExit: (how) => void exits.push(how),
         },
       )

@@ -1,5 +1,6 @@
 /** Operations on agents and policy. */
 import { HubError } from '../../base/errors.ts'
+import type { PolicyHealth } from '../../guard/conditions/policy-health.ts'
 import type { Policy } from '../../guard/policy/bundle.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import type { Agent, Registry } from '../../work/registry.ts'
@@ -12,9 +13,10 @@ export function agentHandlers(parts: {
   registry: Registry
   tasks: Tasks
   policy: Policy
+  rules: PolicyHealth
   onChanged: () => void
 }): Handlers {
-  const { registry, tasks, policy, onChanged } = parts
+  const { registry, tasks, policy, rules, onChanged } = parts
   const find = (name: string): Agent => {
     const agent = registry.find(name)
     if (agent === undefined) throw new HubError('unknown_agent', `no agent is named ${name}; see \`hub agent list\``)
@@ -51,7 +53,7 @@ export function agentHandlers(parts: {
     'policy.reload': handler({
       // Why, where one was given: `hub agent allow` names the agent, and the record keeps it.
       resource: ({ reason }: { reason: string }) => (reason === '' ? 'policy' : `policy:${reason}`),
-      effect: () => policy.reload(),
+      effect: () => rules.reload(),
       after: () => {
         onChanged()
         return policy.status()

@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
 import { heartbeatSourceOf } from '../../guard/identity/credentials.ts'
-import type { Modes } from '../../guard/modes.ts'
+import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Shutdown } from '../../work/dispatch/shutdown.ts'
@@ -63,9 +63,11 @@ export function operatorHandlers(parts: {
     acceptHead: () => Promise<unknown>
     endEmergency: () => Promise<void>
   }
+  /** Takes the wall clock as it is. Throws `conflict` where that could make an old token valid. */
+  acceptClock: () => void
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, audit, watchdog, doctor } = parts
+  const { health, modes, audit, watchdog, acceptClock, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -84,7 +86,12 @@ export function operatorHandlers(parts: {
         if (acceptHead !== undefined && !audit.includes(acceptHead))
           throw new HubError('conflict', 'that is no head of the audit log; see `hub audit verify`')
         const endable = [...BY_HAND, ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const))]
-        const ended = endable.filter((name) => modes.has(name))
+        const ended: ConditionName[] = endable.filter((name) => modes.has(name))
+        // The clock is taken as it is only by a resume that has nothing else to end.
+        if (ended.length === 0 && modes.has('clock_fault')) {
+          acceptClock()
+          return ['clock_fault']
+        }
         if (ended.length === 0) {
           const others = modes.active().map(({ name, endsBy }) => `${name} ends by ${endsBy}`)
           const why =

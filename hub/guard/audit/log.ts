@@ -90,7 +90,8 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
     try {
       insertRow(entry, seq, previous, hash, atMs)
     } catch (thrown) {
-      if (judgeStoreFault(thrown) !== undefined) throw thrown
+      const fault = judgeStoreFault(thrown)
+      if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
       // A rule of the table itself, or a row that stands in the place: the log's fault, not the store's.
       broken = (thrown as Error).message
       throw new HubError('audit_unavailable', '', { reason: broken, cause: thrown })

@@ -49,7 +49,10 @@ const standShape = z.strictObject({
 type Stand = z.output<typeof standShape>
 
 /** Reads the keys; throws `config_invalid` when the key file is missing, open to others, or not the active one. */
-export function createKeyRing(options: { folder: string }, parts: { store: Store; meta: Meta; clock: Clock }): KeyRing {
+export function createKeyRing(
+  options: { folder: string },
+  parts: { store: Store; meta: Meta; clock: Pick<Clock, 'wallMs'> },
+): KeyRing {
   const { folder } = options
   const { store, meta, clock } = parts
   const activePath = join(folder, 'token.key')

@@ -34,8 +34,13 @@ export function publicKeyOf(text: string): KeyObject | undefined {
 
 const single = (value: string | string[] | undefined): string => (typeof value === 'string' ? value : '')
 
-/** Checks shape, time window and signature. Throws `unauthenticated`; the nonce is burned later, in the transaction of the effect. */
-export function verifySignedRequest(request: SignedRequest, publicKey: KeyObject, clock: Clock): VerifiedRequest {
+/** Checks shape, time window (`heldBackMs` more of it after a stall, T75) and signature. Throws `unauthenticated`; the nonce is burned later, in the transaction of the effect. */
+export function verifySignedRequest(
+  request: SignedRequest,
+  publicKey: KeyObject,
+  clock: Clock,
+  heldBackMs = 0,
+): VerifiedRequest {
   const timestampMs = single(request.headers[HEADER_TIMESTAMP])
   const nonce = single(request.headers[HEADER_NONCE])
   const signature = decodeCanonical(single(request.headers[HEADER_SIGNATURE]))
@@ -50,7 +55,8 @@ export function verifySignedRequest(request: SignedRequest, publicKey: KeyObject
     bodySha256: request.bodySha256,
   })
   if (!verify(null, Buffer.from(text), publicKey, signature)) throw unauthenticated('the request signature is wrong')
-  if (Math.abs(clock.wallMs() - Number(timestampMs)) > CLOCK_SKEW_MS)
+  const ageMs = clock.wallMs() - Number(timestampMs)
+  if (ageMs > CLOCK_SKEW_MS + heldBackMs || -ageMs > CLOCK_SKEW_MS)
     throw unauthenticated('the timestamp is outside its window')
   return { nonce, nonceExpiresAtMs: Number(timestampMs) + CLOCK_SKEW_MS + NONCE_KEEP_MS }
 }

@@ -74,6 +74,8 @@ export interface Lease {
   state(): LeaseState | undefined
   /** Size of the newest checkpoint the watchdog said it holds; 0 before the first lease. */
   witnessSize(): number
+  /** The machine slept: what the last lease said is over; a deadline that passed meanwhile is safe mode before any message (T73). */
+  slept(): void
   /** Raises `lease_lapsed` when the last lease is too old; called by a loop. */
   tick(): void
 }
@@ -88,8 +90,16 @@ export function macMatches(key: Buffer, label: string, body: Buffer, mac: string
   return timingSafeEqual(Buffer.from(macOf(key, label, body), 'hex'), Buffer.from(mac, 'hex'))
 }
 
-export function createLease(parts: { key: Buffer; instance: string; modes: Modes; meta: Meta; clock: Clock }): Lease {
-  const { key, instance, modes, meta, clock } = parts
+export function createLease(parts: {
+  key: Buffer
+  instance: string
+  modes: Modes
+  meta: Meta
+  clock: Clock
+  /** Whether the machine slept since: before a lease is taken, so that a fresh one is not thrown away as one of before. */
+  look?: () => void
+}): Lease {
+  const { key, instance, modes, meta, clock, look = () => undefined } = parts
   let last: { word: LeaseWord; atBootMs: number } | undefined
   const [lastEpoch = 0, lastCounter = 0] = (meta.get('lease_position') ?? '0 0').split(' ').map(Number)
   let position = { epoch: lastEpoch, counter: lastCounter }
@@ -162,6 +172,7 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
       modes.clear('emergency_stop')
     },
     accept(body, mac) {
+      look()
       const word = verified(leaseShape, 'hub-lease-v1', body, mac)
       const known: readonly string[] = DEMANDED
       const isEnded = (name: string) => name === 'emergency_stop' && word.stopId === resumedStop
@@ -194,6 +205,15 @@ export function createLease(parts: { key: Buffer; instance: string; modes: Modes
       }
     },
     witnessSize: () => last?.word.witnessSize ?? 0,
+    slept() {
+      if (last === undefined) return
+      const { deadlineInMs } = last.word
+      const passed = clock.bootMs() - last.atBootMs >= deadlineInMs
+      last = undefined
+      modes.raise('lease_pending', 'the machine slept; the watchdog has not spoken since')
+      // The watchdog says the same, or otherwise, with its next lease.
+      if (passed) modes.raise('heartbeat_missed', 'the deadline passed while the machine slept')
+    },
     tick() {
       const ageMs = last === undefined ? 0 : clock.bootMs() - last.atBootMs
       if (last !== undefined && ageMs > last.word.intervalMs * INTERVALS_MAX) {

@@ -100,14 +100,14 @@ export function createLauncher(parts: LauncherParts): Launcher {
   }
 
   function watch(id: string, exited: Promise<Exit>): void {
-    const seen = exited.then(
-      (exit) => losses.ended(id, exit),
-      (thrown) =>
+    const seen = exited
+      .then((exit) => losses.ended(id, exit))
+      .catch((thrown) =>
         log.warn(
           { session: id, reason: toHubError(thrown).reason },
-          'the wait for a container was cut; the reconcile will see its end',
+          'the end of a container was not heard or could not be written down; the reconcile will see it',
         ),
-    )
+      )
     exits.set(id, seen)
     void seen.finally(() => exits.delete(id))
   }

@@ -11,35 +11,12 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
-import type { FolderRef } from '../../protocol/envelope.ts'
-import type { Authority, ExitReason } from '../../protocol/task.ts'
+import type { ExitReason } from '../../protocol/task.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import { createMoves, jsonOrNull, type LossFacts, type TaskEnd, type TaskListener } from './moves.ts'
+import type { Assignment, NewTask } from './new-task.ts'
 import { createTaskRows, type SessionRow, type TaskOutcome, type TaskRow, type TaskRows } from './rows.ts'
-
-export interface NewTask {
-  agent: string | undefined
-  needs: readonly string[]
-  params: Record<string, unknown>
-  inputs: FolderRef | null
-  priority: number
-  hold: boolean
-  ttlMs: number | undefined
-  requestedBy: string
-  idempotencyKey?: string
-  parent?: { task: TaskRow; session: SessionRow; delegateId: string; ceiling: Authority }
-}
-
-export interface Assignment {
-  session: string
-  agent: string
-  containerName: string
-  imageId: string
-  authority: Authority
-  expiresAtMs: number
-  expiresBoot: string
-}
 
 export interface Tasks extends TaskRows {
   insert(grant: Grant, task: NewTask): TaskRow
@@ -72,8 +49,17 @@ export interface Tasks extends TaskRows {
 /** Back to the queue (a crash counts, an interruption does not), or the end. */
 export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs: number } } | { end: TaskEnd }
 
-export function createTasks(parts: { store: Store; clock: Clock; random: Random; listener: TaskListener }): Tasks {
-  const { store, clock, random, listener } = parts
+export function createTasks(parts: {
+  store: Store
+  clock: Clock
+  random: Random
+  listener: TaskListener
+  /** Throws `mode_degraded` where a new task would not fit on the disk. */
+  requireRoom: () => void
+  /** Stops what runs of the task though nothing can be written. */
+  stopUnwritten: (grant: StopGrant, task: string) => void
+}): Tasks {
+  const { store, clock, random, listener, requireRoom, stopUnwritten } = parts
   const rows = createTaskRows(store)
 
   const moves = createMoves({ store, clock, rows, listener })
@@ -85,6 +71,7 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
 
     insert(grant, wish) {
       assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
+      requireRoom()
       const parent = wish.parent
       const id = newUuid(random, clock.wallMs())
       const depth = parent === undefined ? 0 : parent.task.depth + 1
@@ -224,7 +211,8 @@ export function createTasks(parts: { store: Store; clock: Clock; random: Random;
 
     stop(grant, id, end, reason) {
       assertStopGrant(grant, 'task.cancel', 'session.stop', 'session.revoke', 'session.reap', 'hub.shutdown')
-      stopTask(theTask(id), end, reason)
+      if (store.inTransaction || store.failure() === undefined) stopTask(theTask(id), end, reason)
+      else stopUnwritten(grant, id)
     },
 
     interrupt(grant, id, reason) {

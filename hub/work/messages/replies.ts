@@ -24,7 +24,8 @@ export interface Replies {
   expire(): number
 }
 
-export function createReplies(clock: Clock): Replies {
+/** `heldBackMs`: by how much what is settled now may have come earlier (T75). */
+export function createReplies(clock: Clock, heldBackMs: () => number = () => 0): Replies {
   const open = new Map<string, OpenRequest>()
   const keyOf = (id: string, responder: string) => `${responder} ${id}`
   const counts = new Map<string, number>()
@@ -52,7 +53,7 @@ export function createReplies(clock: Clock): Replies {
     settle(id, responder) {
       const key = keyOf(id, responder)
       const entry = open.get(key)
-      if (entry === undefined || entry.untilMs <= clock.monotonicMs()) {
+      if (entry === undefined || entry.untilMs + heldBackMs() <= clock.monotonicMs()) {
         remove(key)
         throw new HubError('already_resolved', 'no request of that id waits for your reply')
       }
@@ -65,7 +66,7 @@ export function createReplies(clock: Clock): Replies {
       for (const [key, entry] of open) if (entry.requester === session || entry.responder === session) remove(key)
     },
     expire() {
-      const now = clock.monotonicMs()
+      const now = clock.monotonicMs() - heldBackMs()
       const past = [...open].filter(([, entry]) => entry.untilMs <= now)
       for (const [key] of past) remove(key)
       return past.length

@@ -36,7 +36,7 @@ function authOver(...looks: SessionRow[]) {
   const look = () => (rows.length > 1 ? rows.shift() : rows[0])
   const tasks = { session: look, standing: look } as unknown as Tasks
   const { gate, tokens } = home.guard
-  return createAgentAuth({ tasks, tokens, gate, clock: home.clock, heard: () => undefined })
+  return createAgentAuth({ tasks, tokens, gate, clock: home.clock, heard: () => undefined, heldBackMs: () => 0 })
 }
 async function request(path: string): Promise<IncomingMessage> {
   const { token } = await home.guard.tokens.mint(sessionFacts(row()))

@@ -1,0 +1,111 @@
+/**
+ * Room on the home's file system, in bytes and in inodes (threats.md section 8, T80, T84).
+ *
+ * D1. Marks: an alert, then no new task, then degraded. A level is left only a quarter above its mark, so that nothing flickers at one.
+ * D2. The byte mark of `degraded` never stands above the mark at which no new task is taken: 200 MB are 2 % of ten gigabytes, and on a disk
+ *     of one gigabyte or of fifty megabytes they would degrade a hub whose disk is nearly empty, with no warning before it.
+ * D3. A file system that cannot be asked counts as full. One that counts no inodes (zero in all) is judged by bytes alone.
+ */
+import { HubError } from '../../base/errors.ts'
+import type { Alerts } from '../alerts/alerts.ts'
+import type { Modes } from '../modes.ts'
+
+export interface DiskFacts {
+  /** Blocks of `bsize` bytes: in all, and free for this user. */
+  blocks: number
+  bavail: number
+  bsize: number
+  /** Inodes: in all, and free. */
+  files: number
+  ffree: number
+}
+
+export interface DiskMarks {
+  /** Percent free below which an alert is raised, no new task is taken, the hub is degraded. */
+  warnPercent: number
+  noNewTasksPercent: number
+  degradedPercent: number
+  /** The last one in bytes too, whichever comes first. */
+  degradedBytes: number
+}
+
+export const DISK_LEVELS = ['fine', 'warn', 'no_new_tasks', 'degraded'] as const
+export type DiskLevel = (typeof DISK_LEVELS)[number]
+
+export interface DiskVerdict {
+  level: DiskLevel
+  /** What is free, for people. */
+  detail: string
+}
+
+const LEAVE_FACTOR = 1.25
+
+/** Pure: the level now, given the last one. */
+export function judgeDisk(facts: DiskFacts | undefined, marks: DiskMarks, last: DiskLevel): DiskVerdict {
+  if (facts === undefined) return { level: 'degraded', detail: 'the file system of the home cannot be asked' }
+  const bytes = facts.bavail * facts.bsize
+  const share = facts.blocks === 0 ? 0 : (100 * facts.bavail) / facts.blocks
+  const inodes = facts.files === 0 ? 100 : (100 * facts.ffree) / facts.files
+  const least = Math.min(share, inodes)
+  const bytesShare = Math.min(
+    marks.noNewTasksPercent,
+    facts.blocks === 0 ? 100 : (100 * marks.degradedBytes) / (facts.blocks * facts.bsize),
+  )
+  const isBelow = (level: DiskLevel): boolean => {
+    const factor = DISK_LEVELS.indexOf(last) >= DISK_LEVELS.indexOf(level) ? LEAVE_FACTOR : 1
+    if (level === 'warn') return least < marks.warnPercent * factor
+    if (level === 'no_new_tasks') return least < marks.noNewTasksPercent * factor
+    return least < marks.degradedPercent * factor || share < bytesShare * factor
+  }
+  const level = [...DISK_LEVELS].reverse().find((each) => each === 'fine' || isBelow(each)) ?? 'fine'
+  const room = `${Math.floor(bytes / 1024 ** 2)} MiB (${share.toFixed(1)} %) free`
+  return { level, detail: inodes < share ? `${room}, ${facts.ffree} inodes (${inodes.toFixed(1)} %)` : room }
+}
+
+export interface DiskWatch {
+  /** Looks, and raises or clears `disk_low` and the alert. */
+  tick(): DiskVerdict
+  last(): DiskVerdict
+  /** Whether a new task may be taken. */
+  hasRoom(): boolean
+  /** Throws `mode_degraded` when not. */
+  requireRoom(): void
+}
+
+/** `statfs` may throw; `modes` and `alerts` hear of it. Owner of the condition `disk_low`. */
+export function createDiskWatch(
+  marks: DiskMarks,
+  parts: { statfs: () => DiskFacts; modes: Pick<Modes, 'raise' | 'clear'>; alerts: Pick<Alerts, 'raise' | 'resolve'> },
+): DiskWatch {
+  const { statfs, modes, alerts } = parts
+  let verdict: DiskVerdict = { level: 'fine', detail: 'not looked at yet' }
+
+  const hasRoom = () => verdict.level === 'fine' || verdict.level === 'warn'
+  function facts(): DiskFacts | undefined {
+    try {
+      return statfs()
+    } catch {
+      return undefined
+    }
+  }
+  return {
+    tick() {
+      const before = verdict.level
+      verdict = judgeDisk(facts(), marks, before)
+      const { level, detail } = verdict
+      if (level === 'degraded') modes.raise('disk_low', detail)
+      else modes.clear('disk_low')
+      if (level === before) return verdict
+      if (level === 'fine') alerts.resolve('disk_low')
+      else alerts.raise('disk_low', 'warning', `The disk of the hub's home is filling up: ${detail}.`)
+      return verdict
+    },
+    last: () => verdict,
+    hasRoom,
+    requireRoom() {
+      if (hasRoom()) return
+      const detail = `the disk of the home is nearly full (${verdict.detail}); no new task is taken`
+      throw new HubError('mode_degraded', detail, { facts: { conditions: ['disk_low'] } })
+    },
+  }
+}

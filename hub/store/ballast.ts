@@ -1,0 +1,68 @@
+/**
+ * A file of real blocks in the home, given back to a full disk so that a stop and its record can still be written (T80).
+ *
+ * B1. At least four times the largest write-ahead log: a checkpoint needs room too (measured, threats.md section 8).
+ * B2. Random bytes: zeros would be no blocks at all on a file system that compresses.
+ * B3. Made beside its name and renamed, so a file of that name is whole.
+ */
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import type { Random } from '../base/random.ts'
+
+export interface Ballast {
+  /** Makes it unless it is there whole; answers why it could not. */
+  keep(): string | undefined
+  /** Gives its room back; answers whether there was any. */
+  release(): boolean
+  isWhole(): boolean
+}
+
+const BYTES_MIN = 4 * 1024 ** 2
+const BYTES_MAX = 64 * 1024 ** 2
+const WAL_TIMES = 4
+const CHUNK_BYTES = 256 * 1024
+
+/** Pure: how large it has to be beside a log that has reached so many bytes. */
+export const ballastBytes = (walBytes: number): number =>
+  Math.min(BYTES_MAX, Math.max(BYTES_MIN, Math.ceil((WAL_TIMES * walBytes) / CHUNK_BYTES) * CHUNK_BYTES))
+
+export function createBallast(options: { path: string; database: string }, random: Random): Ballast {
+  const { path, database } = options
+  const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  /** A log never shrinks while it is open: what it is now is what it was at most. */
+  const wanted = () => ballastBytes(sizeOf(`${database}-wal`))
+  const isWhole = () => sizeOf(path) >= wanted()
+
+  function write(bytes: number): void {
+    const file = openSync(`${path}.new`, 'w', 0o600)
+    try {
+      for (let written = 0; written < bytes; ) written += writeSync(file, random.bytes(CHUNK_BYTES))
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(`${path}.new`, path)
+  }
+
+  return {
+    isWhole,
+    keep() {
+      if (isWhole()) return undefined
+      try {
+        write(wanted())
+        return undefined
+      } catch (thrown) {
+        rmSync(`${path}.new`, { force: true })
+        return (thrown as Error).message
+      }
+    },
+    release() {
+      if (sizeOf(path) === 0) return false
+      try {
+        rmSync(path)
+        return true
+      } catch {
+        return false
+      }
+    },
+  }
+}

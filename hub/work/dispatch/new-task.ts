@@ -1,0 +1,27 @@
+/** What a new task and a new session of one are made of. */
+import type { FolderRef } from '../../protocol/envelope.ts'
+import type { Authority } from '../../protocol/task.ts'
+import type { SessionRow, TaskRow } from './rows.ts'
+
+export interface NewTask {
+  agent: string | undefined
+  needs: readonly string[]
+  params: Record<string, unknown>
+  inputs: FolderRef | null
+  priority: number
+  hold: boolean
+  ttlMs: number | undefined
+  requestedBy: string
+  idempotencyKey?: string
+  parent?: { task: TaskRow; session: SessionRow; delegateId: string; ceiling: Authority }
+}
+
+export interface Assignment {
+  session: string
+  agent: string
+  containerName: string
+  imageId: string
+  authority: Authority
+  expiresAtMs: number
+  expiresBoot: string
+}

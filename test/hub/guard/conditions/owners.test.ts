@@ -1,0 +1,254 @@
+/** The owners of the hub's own conditions, each with a fake clock and a look at what it raised. */
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { DISK_MARKS } from '../../../../hub/assembly/footing.ts'
+import { systemRandom } from '../../../../hub/base/random.ts'
+import { createDiskWatch, type DiskFacts } from '../../../../hub/guard/conditions/disk.ts'
+import { createPace } from '../../../../hub/guard/conditions/pace.ts'
+import { createPolicyHealth } from '../../../../hub/guard/conditions/policy-health.ts'
+import { createSteadyClock } from '../../../../hub/guard/conditions/steady-clock.ts'
+import { ballastBytes, createBallast } from '../../../../hub/store/ballast.ts'
+import type { MetaKey } from '../../../../hub/store/meta.ts'
+import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts'
+
+let clock: FakeClock
+let raised: Map<string, string>
+let noted: string[]
+const modes = {
+  raise: (name: string, reason: string) => void (raised.has(name) || raised.set(name, reason)),
+  clear: (name: string) => void raised.delete(name),
+  has: (name: string) => raised.has(name),
+}
+const note = (what: string, text: string) => void noted.push(`${what}: ${text}`)
+beforeEach(() => {
+  clock = createFakeClock()
+  raised = new Map()
+  noted = []
+})
+
+describe('the disk watch', () => {
+  it('alerts once for each level, raises and clears disk_low, and takes no new task below five percent', () => {
+    let facts: DiskFacts = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 0, ffree: 0 }
+    let asked = 0
+    const told: string[] = []
+    const watch = createDiskWatch(DISK_MARKS, {
+      statfs() {
+        asked += 1
+        if (facts.blocks < 0) throw new Error('EIO')
+        return facts
+      },
+      modes,
+      alerts: {
+        raise: (cause, severity, text) => void told.push(`${cause} ${severity} ${text}`),
+        resolve: (cause) => void told.push(`resolved ${cause}`),
+      },
+    })
+    const steps: [free: number, room: boolean, low: boolean, told: number][] = [
+      [500, true, false, 0],
+      [99, true, false, 1],
+      [98, true, false, 1],
+      [49, false, true, 2],
+      [70, true, false, 3],
+      [130, true, false, 4],
+      [19, false, true, 5],
+    ]
+    for (const [bavail, room, low, count] of steps) {
+      facts = { ...facts, bavail }
+      watch.tick()
+      expect([bavail, watch.hasRoom(), raised.has('disk_low'), told.length]).toEqual([bavail, room, low, count])
+    }
+    expect([told[0], told[3]]).toEqual([
+      "disk_low warning The disk of the hub's home is filling up: 99 MiB (9.9 %) free.",
+      'resolved disk_low',
+    ])
+    expect(() => watch.requireRoom()).toThrow('no new task is taken')
+    facts = { ...facts, blocks: -1 }
+    expect([watch.tick().level, asked]).toEqual(['degraded', 8])
+  })
+})
+
+describe('the ballast', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ballast-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  it.each([
+    [0, 4 * 1024 ** 2],
+    [540_000, 4 * 1024 ** 2],
+    [3 * 1024 ** 2, 12 * 1024 ** 2],
+    [1024 ** 3, 64 * 1024 ** 2],
+  ])('beside a log of %d bytes has %d', (wal, bytes) => expect(ballastBytes(wal)).toBe(bytes))
+
+  it('is made of real blocks, given up once, made again, and larger when the log has grown (T80)', () => {
+    const path = join(folder, 'ballast')
+    const ballast = createBallast({ path, database: join(folder, 'hub.db') }, systemRandom)
+    expect([ballast.isWhole(), ballast.release()]).toEqual([false, false])
+    expect(ballast.keep()).toBeUndefined()
+    expect(ballast.isWhole()).toBe(true)
+    const made = statSync(path)
+    expect(made.size).toBe(4 * 1024 ** 2)
+    expect(made.blocks * 512).toBeGreaterThanOrEqual(made.size)
+    expect([ballast.release(), ballast.release(), ballast.isWhole()]).toEqual([true, false, false])
+    ballast.keep()
+    writeFileSync(join(folder, 'hub.db-wal'), Buffer.alloc(2 * 1024 ** 2))
+    expect(ballast.isWhole()).toBe(false)
+    ballast.keep()
+    expect(statSync(path).size).toBe(8 * 1024 ** 2)
+    const nowhere = createBallast({ path: join(folder, 'no', 'ballast'), database: path }, systemRandom)
+    expect(nowhere.keep()).toContain('ENOENT')
+  })
+})
+
+describe('pace', () => {
+  const made = (slept: number[] = []) => ({
+    slept,
+    pace: createPace({ clock, modes, note, onResume: (ms) => void slept.push(ms) }),
+  })
+
+  it('a stall of thirty seconds is detected, recorded, forgiven until the next tick, and over after ten ticks (T75)', async () => {
+    const { pace, slept } = made()
+    pace.tick()
+    await clock.advance(31_000)
+    pace.tick()
+    expect(raised.get('loop_lagging')).toBe('the work loop stood still for 30 s')
+    expect([noted, pace.heldBackMs(), slept]).toEqual([['stall: the work loop stood still for 30 s'], 30_000, []])
+    for (let tick = 0; tick < 9; tick += 1) {
+      await clock.advance(1000)
+      pace.tick()
+      expect([pace.heldBackMs(), raised.has('loop_lagging')]).toEqual([0, true])
+    }
+    await clock.advance(1000)
+    pace.tick()
+    expect(raised.has('loop_lagging')).toBe(false)
+  })
+
+  it('never forgives more than the skew of a signed request, however long it stood still', async () => {
+    const { pace } = made()
+    pace.tick()
+    await clock.advance(3_600_000)
+    pace.tick()
+    expect(pace.heldBackMs()).toBe(30_000)
+  })
+
+  it('a sleep is noticed at the first look, once, and is no stall (T73)', async () => {
+    const { pace, slept } = made()
+    pace.look()
+    pace.tick()
+    clock.suspend(8 * 3_600_000)
+    pace.look()
+    pace.look()
+    await clock.advance(1000)
+    pace.tick()
+    expect([slept, noted]).toEqual([[8 * 3_600_000], ['suspend: the machine slept for 28800 s']])
+    expect([raised.size, pace.heldBackMs()]).toEqual([0, 0])
+  })
+})
+
+describe('the steady clock', () => {
+  const kept = new Map<MetaKey, string>()
+  beforeEach(() => kept.clear())
+  const meta = { get: (key: MetaKey) => kept.get(key), set: (key: MetaKey, value: string) => void kept.set(key, value) }
+  const made = (by = clock) => createSteadyClock({ clock: by, meta, modes, note })
+  const HOUR = 3_600_000
+
+  it('never goes back: a step of an hour raises clock_fault and it runs on; the clock that returns ends it (T71)', async () => {
+    const steady = made()
+    steady.tick()
+    const before = steady.wallMs()
+    clock.stepWall(-HOUR)
+    await clock.advance(1000)
+    steady.tick()
+    expect(steady.wallMs()).toBe(before + 1000)
+    expect(raised.get('clock_fault')).toContain('60 min behind')
+    expect(steady.isAhead()).toBe(false)
+    clock.stepWall(HOUR)
+    steady.tick()
+    expect([raised.has('clock_fault'), steady.wallMs()]).toEqual([false, before + 1000])
+    expect(noted).toHaveLength(2)
+  })
+
+  it('a jump of ten years ahead is not followed, over a restart neither, and leaves no mark behind (T72)', async () => {
+    const steady = made()
+    steady.tick()
+    const before = steady.wallMs()
+    clock.stepWall(87_600 * HOUR)
+    await clock.advance(6000)
+    steady.tick()
+    expect([steady.wallMs(), steady.isAhead()]).toEqual([before + 6000, true])
+    const again = made()
+    expect([again.wallMs(), again.isAhead()]).toEqual([before + 6000, true])
+    clock.stepWall(-87_600 * HOUR)
+    again.tick()
+    expect([again.wallMs(), again.isAhead(), raised.size]).toEqual([before + 6000, false, 0])
+  })
+
+  it('in another boot with the clock of 1970 nothing is trusted until it passes the mark (T74)', async () => {
+    made().tick()
+    const mark = clock.wallMs()
+    const rebooted = createFakeClock(1000, 'boot-b')
+    const steady = made(rebooted)
+    steady.tick()
+    expect([steady.wallMs(), raised.has('clock_fault')]).toEqual([mark, true])
+    await rebooted.advance(5000)
+    expect(steady.wallMs()).toBe(mark + 5000)
+    rebooted.stepWall(mark + 7000)
+    steady.tick()
+    expect(raised.has('clock_fault')).toBe(false)
+  })
+
+  it('is taken as it is by the operator: ahead at any time, behind only with no session open (T71, T74)', () => {
+    const steady = made()
+    steady.tick()
+    clock.stepWall(HOUR)
+    steady.tick()
+    steady.accept(3)
+    expect([steady.wallMs(), raised.size]).toEqual([clock.wallMs(), 0])
+    clock.stepWall(-2 * HOUR)
+    steady.tick()
+    expect(() => steady.accept(1)).toThrow('stop them first')
+    expect(raised.has('clock_fault')).toBe(true)
+    steady.accept(0)
+    expect([steady.wallMs(), raised.size]).toEqual([clock.wallMs(), 0])
+    expect(made().wallMs()).toBe(clock.wallMs())
+  })
+})
+
+describe('the rules', () => {
+  it('an answer that was none stops nobody else; a known question without an answer, and a refused reload, do (T20, T21)', () => {
+    let fault = false
+    let bad = true
+    const verdict = () => ({ effect: 'allow', reason: '', rule: '', fault }) as const
+    const rules = createPolicyHealth({
+      policy: {
+        active: () => ({ engine: { evaluate: verdict } }) as never,
+        reload() {
+          if (bad) throw new Error('wrong digest')
+        },
+      },
+      modes,
+    })
+    rules.tick()
+    rules.faulted('trapped')
+    rules.tick()
+    expect(raised.size).toBe(0)
+    fault = true
+    rules.tick()
+    expect(raised.size).toBe(0)
+    rules.faulted('trapped')
+    rules.tick()
+    expect(raised.get('policy_unavailable')).toBe('trapped')
+    fault = false
+    rules.tick()
+    expect(raised.size).toBe(0)
+    expect(() => rules.reload()).toThrow('wrong digest')
+    rules.tick()
+    expect(raised.get('policy_unavailable')).toContain('the rules before it are in force')
+    bad = false
+    rules.reload()
+    expect(raised.size).toBe(0)
+  })
+})
