@@ -24,11 +24,9 @@ export function planReminders(p: Presence, wallMs: number, config: Config): Pres
     )
     return due > p.reminded.due ? { ...p, reminded: { ...p.reminded, due } } : p
   }
-  const before = [config.unattendedMs - config.safeRemindFirstMs, config.unattendedMs - config.safeRemindLastMs]
-  const safe = reached(
-    before.map((ms) => plan.stopAtMs - ms),
-    p.safeSinceMs,
-    plan.stopAtMs,
-  )
+  // A weak heartbeat moves the ceiling on and the reminders with it; a ceiling from the last heartbeat began before safe mode did.
+  const fromMs = Math.max(plan.fromMs, p.safeSinceMs)
+  const after = [config.safeRemindFirstMs, config.safeRemindLastMs].map((ms) => fromMs + ms)
+  const safe = reached(after, fromMs, plan.stopAtMs)
   return safe > p.reminded.safe ? { ...p, reminded: { ...p.reminded, safe } } : p
 }

@@ -10,9 +10,12 @@ export function spanText(spanMs: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
-/** "Sat 21 Nov 2026, 14:00 GMT+1 (in 3 h)". `zone` '' = the machine's. */
-export function instantText(wallMs: number, nowWallMs: number, zone: string): string {
-  const format = new Intl.DateTimeFormat('en-GB', {
+const formats = new Map<string, Intl.DateTimeFormat>()
+
+function formatOf(zone: string): Intl.DateTimeFormat {
+  const known = formats.get(zone)
+  if (known !== undefined) return known
+  const made = new Intl.DateTimeFormat('en-GB', {
     weekday: 'short',
     day: 'numeric',
     month: 'short',
@@ -22,8 +25,14 @@ export function instantText(wallMs: number, nowWallMs: number, zone: string): st
     timeZoneName: 'short',
     ...(zone === '' ? {} : { timeZone: zone }),
   })
+  formats.set(zone, made)
+  return made
+}
+
+/** "Sat 21 Nov 2026, 14:00 GMT+1 (in 3 h)". `zone` '' = the machine's. */
+export function instantText(wallMs: number, nowWallMs: number, zone: string): string {
   const distance = spanText(wallMs - nowWallMs)
-  return `${format.format(wallMs)} (${wallMs >= nowWallMs ? `in ${distance}` : `${distance} ago`})`
+  return `${formatOf(zone).format(wallMs)} (${wallMs >= nowWallMs ? `in ${distance}` : `${distance} ago`})`
 }
 
 /** The name of a configured zone; '' is the machine's. */
