@@ -3,7 +3,7 @@ import { type ConditionName, conditionsOf } from '../../watchdog/conditions.ts'
 import { type Config, parseConfig } from '../../watchdog/config.ts'
 import type { Facts, Memory } from '../../watchdog/facts.ts'
 import { type AwayRequest, decideAway, planBack, planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
-import { firstMemory, judge, planAdvance, planWaking } from '../../watchdog/judge.ts'
+import { firstMemory, judge, planAdvance, planLease, planWaking } from '../../watchdog/judge.ts'
 import { firstState, type State } from '../../watchdog/state.ts'
 import { elapsedBetween, type Presence } from '../../watchdog/timeline.ts'
 import { createSteerableClock, HOUR, INSTANCE, makeAnswer } from './watchdog-home.ts'
@@ -38,7 +38,8 @@ export function presenceWalk(settings: object = {}, start = '2026-01-05T09:00') 
       {
         now,
         containers: { kind: 'listed', list: [] },
-        heard: { kind: 'answer', answer: makeAnswer() },
+        // An obedient hub.
+        heard: { kind: 'answer', answer: makeAnswer({ mode: planLease(state, config).demand }) },
         ledger: { kind: 'missing' },
         checkpointKey: null,
         own: [],
