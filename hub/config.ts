@@ -1,6 +1,6 @@
 /** `hub.yaml`: one strict file; every key has a stated default, an unknown or bad one stops the start naming its line (house rule 3). */
 import { existsSync, readFileSync } from 'node:fs'
-import { LineCounter, parseDocument } from 'yaml'
+import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
@@ -110,6 +110,15 @@ export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
   return limitsFor(card.limits, raisedLimits(base, config.limits.agents[card.name] ?? {}), LIMIT_CEILINGS)
 }
 
+/** Where a key stands, or the nearest thing around it that does: a key that is missing has no line. */
+function offsetOf(document: Document, place: readonly unknown[]): number | undefined {
+  for (let depth = place.length; depth > 0; depth -= 1) {
+    const node = document.getIn(place.slice(0, depth), true) as { range?: [number, number, number] } | undefined
+    if (node?.range !== undefined) return node.range[0]
+  }
+  return undefined
+}
+
 /** Reads the file; absent means every default. Throws `config_invalid` with file, line and key. */
 export function readConfig(path: string): Config {
   const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
@@ -122,10 +131,10 @@ export function readConfig(path: string): Config {
   const parsed = configShape.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    const node = document.getIn(issue?.path ?? [], true) as { range?: [number, number, number] } | undefined
+    const place = issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : (issue?.path ?? [])
     throw new HubError(
       'config_invalid',
-      `${at(node?.range?.[0])}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}`,
+      `${at(offsetOf(document, place))}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}`,
     )
   }
   const { sessions, delegationDepth } = parsed.data.limits

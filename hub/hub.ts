@@ -8,6 +8,7 @@ import { createAlertDelivery } from './assembly/alert-channels.ts'
 import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
 import { createWork } from './assembly/work.ts'
+import { createWorkWatch } from './assembly/work-watch.ts'
 import type { Clock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLoop, type Loop } from './base/loop.ts'
@@ -106,6 +107,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     { settings: config.alerts, home, instance },
     { guard, clock, random, log, secretOf: (name) => secrets.ofHub(name).toString('utf8').trim() },
   )
+  const workWatch = createWorkWatch({ guard, work })
   const entrances = createEntrances(
     {
       home,
@@ -116,7 +118,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       hooks: outer.hooks ?? [],
       isWorking,
     },
-    { clock, random, log, engine, guard, work, secrets, onExit: outer.onExit },
+    { clock, random, log, engine, guard, work, secrets, alertDelivery, onExit: outer.onExit },
   )
   work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
 
@@ -147,6 +149,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
+    workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       guard.nonces.purge()
       guard.denyList.purge()
@@ -215,6 +218,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     async stop() {
       ending.abort()
       alertDelivery.stop()
+      workWatch.end()
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await work.launcher.settled()

@@ -9,11 +9,11 @@ import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
 import { createSend, type Send } from '../edge/routes/messages.ts'
-import { hubPrincipal } from '../guard/principal.ts'
 import { type HealthSpans, pingMsOf, pollMsOf } from '../work/dispatch/vitals-rule.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Guard } from './guard.ts'
+import { stopForSecurity } from './security-stop.ts'
 import type { Work } from './work.ts'
 
 export function createAgentEntrance(
@@ -41,17 +41,9 @@ export function createAgentEntrance(
     return say(caller, ...rest)
   }
   const listens = (session: string) => vitals.heard(session, true)
-  /** What an agent can provoke is contained: its session ends and its task fails; the mode stays (safety.md section 7). */
-  function stopForSecurity(session: string, detail: string): void {
+  function endForSecurity(session: string, detail: string): void {
     log.error({ session, detail }, 'a session is stopped for security')
-    const task = tasks.session(session)?.task
-    const call = {
-      principal: hubPrincipal('identity'),
-      operation: 'session.reap',
-      resource: `session:${session}`,
-    } as const
-    const end = { state: 'failed', error: { code: 'forbidden', detail } } as const
-    if (task !== undefined) gate.admitStop(call, (grant) => tasks.stop(grant, task, end, 'security'))
+    stopForSecurity({ guard, tasks }, session, detail)
   }
   const routes = createAgentRoutes({
     gate,
@@ -72,7 +64,7 @@ export function createAgentEntrance(
     isClockAhead: steady.isAhead,
     pollMs: pollMsOf(options.health),
     listens,
-    onSecondKey: (session) => stopForSecurity(session, 'a second key tried to join on its socket'),
+    onSecondKey: (session) => endForSecurity(session, 'a second key tried to join on its socket'),
   })
   const takeQuota = (session: string, agent = tasks.session(session)?.agent ?? '') => quotas.take(session, agent)
   const frames = createAgentFrames({
@@ -91,7 +83,7 @@ export function createAgentEntrance(
     random: outer.random,
     log,
     refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
-    onStrikes: (session) => stopForSecurity(session, 'three broken frames on its session'),
+    onStrikes: (session) => endForSecurity(session, 'three broken frames on its session'),
   })
   const agents = createAgentSockets(
     {},

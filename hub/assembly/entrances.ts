@@ -4,12 +4,14 @@ import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { apiRoom } from '../edge/api-room.ts'
+import { channelChecks } from '../edge/channel-checks.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
+import { alertHandlers } from '../edge/routes/alerts.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
 import { backupHandlers } from '../edge/routes/backup.ts'
@@ -26,6 +28,7 @@ import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import { createAgentEntrance } from './agent-entrance.ts'
+import type { AlertDelivery } from './alert-channels.ts'
 import { createBackup } from './backup.ts'
 import { createContactSide } from './contact-side.ts'
 import type { Guard } from './guard.ts'
@@ -52,11 +55,12 @@ export function createEntrances(
     guard: Guard
     work: Work
     secrets: Secrets
+    alertDelivery: AlertDelivery
     onExit: (how: Ending) => void
   },
 ) {
   const { home, instance, version, config } = options
-  const { clock, log, engine, guard, work, secrets, onExit } = outer
+  const { clock, log, engine, guard, work, secrets, alertDelivery, onExit } = outer
   const { gate, store, modes, audit, checkpoints, events, lease, meta, policy } = guard
   const { tasks, registry, mailboxes, artifacts } = work
 
@@ -108,7 +112,8 @@ export function createEntrances(
         onChanged: () => guard.decisions.forget(),
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
-      ...auditHandlers({ audit, checkpoints, store }),
+      ...auditHandlers({ audit, checkpoints, store, onVerdict: guard.alertWatch.chainJudged }),
+      ...alertHandlers({ alerts: guard.alerts, delivery: alertDelivery, testAtWatchdog: watchdog.testAlerts }),
       ...stoppingHandlers({ modes, shutdown }),
       ...presenceHandlers({
         modes,
@@ -123,6 +128,7 @@ export function createEntrances(
         audit,
         watchdog,
         acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),
+        releaseAlert: guard.alerts.release,
         doctor: createDoctor({
           home,
           clock,
@@ -134,7 +140,12 @@ export function createEntrances(
           modes,
           lease,
           secrets,
-          more: [createUnitsCheck({ home }), createWatchdogChecks(watchdog.status), contactSide.checks],
+          more: [
+            createUnitsCheck({ home }),
+            createWatchdogChecks(watchdog.status),
+            contactSide.checks,
+            async () => channelChecks(config.alerts, alertDelivery.states(), guard.alertRows, clock.wallMs()),
+          ],
         }),
       }),
       'event.stream': handler({ effect: () => undefined }),
@@ -158,7 +169,7 @@ export function createEntrances(
     credentials: guard.credentials,
     gate,
     clock,
-    zone: '',
+    zone: config.alerts.zone,
     heartbeat: (device) => watchdog.heartbeat(`device ${device}`, 'webhook'),
   })
   const loopback = createLoopbackHttp(() => listeners.port(), {

@@ -1,5 +1,6 @@
 /** Builds what starts sessions, watches over them and takes them away. */
 import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
@@ -14,11 +15,13 @@ import { createServices } from '../work/dispatch/services.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { createVitals } from '../work/dispatch/vitals.ts'
 import type { Registry } from '../work/registry.ts'
+import { createAfterStart } from '../work/sandbox/after-start.ts'
 import type { Containers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Ledger } from '../work/sandbox/ledger.ts'
 import type { SessionFacts } from '../work/sandbox/profile.ts'
 import type { Guard } from './guard.ts'
+import { stopForSecurity } from './security-stop.ts'
 
 export interface SupervisionParts {
   clock: Clock
@@ -63,6 +66,21 @@ export function createSupervision(
       },
     },
   )
+  const afterStart = createAfterStart({
+    inspect: engine.inspect,
+    differs(session, found) {
+      const text = `The container of session ${session} is not any more as the hub made it: ${found}. The session was stopped; whoever did that holds the engine.`
+      alerts.raise(`profile_mismatch:${session}`, 'critical', text)
+      try {
+        stopForSecurity({ guard: parts.guard, tasks }, session, `its container is not as it was made: ${found}`)
+      } catch (thrown) {
+        log.error(
+          { session, reason: toHubError(thrown).reason },
+          'a session whose container was changed was not stopped',
+        )
+      }
+    },
+  })
   const launcher = createLauncher({
     log,
     gate,
@@ -71,7 +89,10 @@ export function createSupervision(
     containers,
     ledger,
     losses,
-    began: vitals.began,
+    began(session, containerId, body) {
+      vitals.began(session)
+      afterStart.began(session, containerId, body)
+    },
     openEntrance,
     factsOf,
   })
@@ -94,6 +115,7 @@ export function createSupervision(
   return {
     losses,
     vitals,
+    afterStart,
     launcher,
     reaper,
     dispatcher,

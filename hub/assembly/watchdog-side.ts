@@ -5,6 +5,7 @@ import { toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
+import { isForged } from '../guard/operator/lease.ts'
 import { clearStopOrder } from '../guard/operator/stop-order.ts'
 import { createShutdown, type Ending } from '../work/dispatch/shutdown.ts'
 import type { Guard } from './guard.ts'
@@ -61,6 +62,7 @@ export function createWatchdogSide(
     lease,
     shutdown,
     holdAll: tasks.holdAll,
+    onRefused: (error) => guard.alertWatch.leaseRefused(error.reason, isForged(error)),
     report: (sizeSeen) => {
       const { size, head } = audit.head()
       reported = head
@@ -90,6 +92,7 @@ export function createWatchdogSide(
     /** One of the operator's words, about presence or the contact. */
     say,
     status: () => askWatchdog(socket, '/v1/status', undefined, 'GET'),
+    testAlerts: () => say('/v1/alert-test', {}),
     /** The log as it was last shown there is the one that the operator accepts. */
     acceptHead: () => say('/v1/accept-head', { head: reported ?? audit.head().head }),
     heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>

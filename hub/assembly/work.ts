@@ -192,6 +192,7 @@ export function createWork(
     dispatcher,
     vitals,
     beforeDispatch: supervision.beforeDispatch,
+    afterStart: supervision.afterStart,
     setEntrance(made: typeof entrance) {
       entrance = made
     },

@@ -169,3 +169,29 @@ export interface DeviceView {
   usedAtMs: number | null
   revokedAtMs: number | null
 }
+
+export interface AlertView {
+  id: string
+  cause: string
+  severity: 'info' | 'warning' | 'critical'
+  state: 'raised' | 'sent' | 'given_up'
+  text: string
+  holds: boolean
+  raisedAtMs: number
+  resolvedAtMs: number | null
+}
+export interface ChannelTestView {
+  channel?: string
+  kind?: string
+  ok: boolean
+  answer?: string
+  tookMs?: number
+}
+export interface AlertTestView {
+  hub: ChannelTestView[]
+  /** The watchdog's own answer, or null where it gave none. */
+  watchdog: unknown
+  watchdogProblem: string | null
+  /** It did not answer at all. */
+  watchdogAway: boolean
+}

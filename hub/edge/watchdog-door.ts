@@ -30,12 +30,14 @@ export interface WatchdogDoorParts {
   /** What a lease is answered with, apart from its echo. */
   report: (sizeSeen: number) => Record<string, unknown>
   shutdown: (grant: StopGrant, request: StopRequest) => Promise<unknown>
+  /** Hears of a word that was not the watchdog's, or not a new one. */
+  onRefused?: (error: HubError) => void
   /** Holds every unfinished task. */
   holdAll: (grant: Grant) => number
 }
 
 export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
-  const { key, gate, lease, report, shutdown, holdAll } = parts
+  const { key, gate, lease, report, shutdown, onRefused, holdAll } = parts
   let lastDemand = ''
 
   const call = (operation: OperationName) => ({ principal: WATCHDOG, operation, resource: 'hub' })
@@ -94,6 +96,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
     } catch (thrown) {
       const error = toHubError(thrown)
       if (BEFORE_THE_GATE.has(error.code)) gate.refuse(call(operation), error)
+      if (error.code === 'unauthenticated') onRefused?.(error)
       sendProblem(response, error)
     }
   }

@@ -62,7 +62,7 @@ const artifactRef = z.strictObject({ sha256: sha256Shape })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
 const artifactListShape = z.strictObject({ task: uuidShape.optional() })
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
-const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional() })
+const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional(), alert: uuidShape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
 /** `untilMs`: an instant in milliseconds since 1970. The note stands in the watchdog's state, which is small. */
 const awayShape = z.strictObject({
@@ -150,6 +150,8 @@ const tokenCreateShape = z.strictObject({
     .max(32),
   expiresInMs: z.int().min(60_000).max(YEAR_MS),
 })
+const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
+const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 const deviceRef = z.strictObject({ name: nameShape })
 
 /** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
@@ -221,6 +223,8 @@ export const OPERATIONS = {
   'task.log': op('task.logged', 'own', agent, envelopeShape),
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
+  'alert.list': op('alert.listed', 'read', people, alertListShape, get('/v1/alerts')),
+  'alert.test': op('alert.tested', 'mending', people, alertTestShape, post('/v1/alerts/test')),
   'device.add': op('device.added', 'approve', owner, deviceAddShape, post('/v1/devices')),
   'token.create': op('token.created', 'approve', owner, tokenCreateShape, post('/v1/tokens')),
   'token.list': op('token.listed', 'read', owner, none, get('/v1/tokens')),

@@ -67,6 +67,8 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['task.log', 'task.logged', 'own', 'agent', ''],
   ['task.ask', 'task.asked', 'own', 'agent', ''],
   ['secret.get', 'secret.fetched', 'own', 'agent', ''],
+  ['alert.list', 'alert.listed', 'read', 'operator device automation', 'GET /v1/alerts'],
+  ['alert.test', 'alert.tested', 'mending', 'operator device automation', 'POST /v1/alerts/test'],
   ['device.add', 'device.added', 'approve', 'operator', 'POST /v1/devices'],
   ['token.create', 'token.created', 'approve', 'operator', 'POST /v1/tokens'],
   ['token.list', 'token.listed', 'read', 'operator', 'GET /v1/tokens'],

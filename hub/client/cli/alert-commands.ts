@@ -1,6 +1,21 @@
 /** Commands of alerts and devices, as `table.ts` lists them. */
 import type { Command } from './row.ts'
 
+export const ALERT_COMMANDS: readonly Command[] = [
+  {
+    words: 'alert list',
+    text: 'what is not well and was told',
+    flags: [['--all', 'resolved ones too']],
+    load: async () => (await import('./alerts.ts')).alertList,
+  },
+  {
+    words: 'alert test',
+    text: "send a test through every channel, the hub's and the watchdog's",
+    flags: [['--channel <name>', "only this one of the hub's"]],
+    load: async () => (await import('./alerts.ts')).alertTest,
+  },
+]
+
 export const DEVICE_COMMANDS: readonly Command[] = [
   {
     words: 'device add',

@@ -65,7 +65,7 @@ async function showMode({ json, terminal }: Context, answer: unknown, done: stri
 export const safeMode: Run = async (context, _, options) =>
   showMode(context, await context.hub.call('mode.safe', given({ reason: options.reason })), 'nothing new starts')
 
-export const resume: Run = async (context, _, { acceptHead }) => {
-  const request = acceptHead === undefined ? {} : { acceptHead }
+export const resume: Run = async (context, _, { acceptHead, alert }) => {
+  const request = given({ acceptHead, alert })
   return showMode(context, await context.hub.call('mode.resume', request), 'resumed')
 }

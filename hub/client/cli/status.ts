@@ -1,5 +1,5 @@
 /** `hub status`: one screen that answers "is it well, what must I do, until when"; with the hub dead it says what the watchdog knows. */
-import type { ModeView, TaskView } from '../answers.ts'
+import type { AlertView, ModeView, TaskView } from '../answers.ts'
 import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
@@ -23,6 +23,8 @@ export interface StatusView {
   watchdog: WatchdogView | null
   watchdogProblem: string | null
   running: TaskView[]
+  /** Open alerts of the hub. */
+  alerts: AlertView[]
 }
 
 const MODE_STYLES: Readonly<Record<string, Style>> = {
@@ -69,6 +71,23 @@ function watchdogCell(view: StatusView): Cell {
   return dog.roundAgeMs === null ? 'first round' : `well, looked ${spanWords(dog.roundAgeMs)} ago`
 }
 
+const ALERTS_SHOWN = 5
+
+/** The worst first; of many only some. */
+function alertRows(alerts: readonly AlertView[], nowMs: number): [string, Cell][] {
+  const order = ['critical', 'warning', 'info']
+  const worst = [...alerts].sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
+  const rows = worst.slice(0, ALERTS_SHOWN).map(({ severity, cause, raisedAtMs }, at): [string, Cell] => [
+    at === 0 ? 'alerts' : '',
+    {
+      text: `${severity}: ${cause}, ${whenText(raisedAtMs, nowMs)}`,
+      style: severity === 'critical' ? 'red' : 'yellow',
+    },
+  ])
+  if (alerts.length > ALERTS_SHOWN) rows.push(['', `${alerts.length - ALERTS_SHOWN} more: \`hub alert list\``])
+  return rows
+}
+
 /** The screen. `nowMs` is the wall clock's now. */
 export function statusText(view: StatusView, nowMs: number, paint: Paint): string {
   const rows: [string, Cell][] = []
@@ -81,6 +100,7 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
       `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
     ])
   }
+  rows.push(...alertRows(view.alerts, nowMs))
   rows.push(['watchdog', watchdogCell(view)], ...presenceRows(view.watchdog?.heartbeat, view.hub, nowMs), [
     'home',
     view.home,
@@ -106,6 +126,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
   const tasks = dead
     ? []
     : await hub.call('task.list', { state: 'running', limit: 5 }, quick).catch(() => ({ tasks: [] }))
+  const alerts = dead ? {} : await hub.call('alert.list', {}, quick).catch(() => ({}))
   const view: StatusView = {
     home,
     hub: dead ? null : (health as ModeView),
@@ -113,6 +134,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdog: dog instanceof Error ? null : (dog as WatchdogView),
     watchdogProblem: dog instanceof Error ? dog.message : null,
     running: (tasks as { tasks?: TaskView[] }).tasks ?? [],
+    alerts: (alerts as { alerts?: AlertView[] }).alerts ?? [],
   }
   if (json) terminal.json(view)
   else terminal.out(statusText(view, Date.now(), terminal.paint))

@@ -1,6 +1,6 @@
 /** Every command: its words, arguments and options, and where it lives. Rooms are loaded only when their command runs. */
 
-import { DEVICE_COMMANDS } from './alert-commands.ts'
+import { ALERT_COMMANDS, DEVICE_COMMANDS } from './alert-commands.ts'
 import { CONTACT_COMMANDS } from './contact-commands.ts'
 import { type Command, paging, yes } from './row.ts'
 import { WORK_COMMANDS } from './work-commands.ts'
@@ -12,6 +12,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   agent: 'agents: the catalogue',
   audit: 'the audit log',
   contact: 'the second person, who can stop everything and do nothing else',
+  alert: 'what is not well, and who is told',
   keys: "the keys of agents' tokens",
   device: 'your own devices: webhooks and apps',
   token: 'tokens of automation',
@@ -67,7 +68,10 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'resume',
     text: 'end what you asked to be safe',
-    flags: [['--accept-head <hash>', 'after a witness mismatch: the audit head you accept']],
+    flags: [
+      ['--alert <id>', 'after a critical alert: that you have dealt with this one'],
+      ['--accept-head <hash>', 'after a witness mismatch: the audit head you accept'],
+    ],
     load: async () => (await import('./presence.ts')).resume,
   },
   {
@@ -134,6 +138,7 @@ export const COMMANDS: readonly Command[] = [
     text: 'sign with a new key; the one before verifies for 5 min 30 s',
     load: async () => (await import('./keys.ts')).rotate,
   },
+  ...ALERT_COMMANDS,
   ...DEVICE_COMMANDS,
   {
     words: 'backup',

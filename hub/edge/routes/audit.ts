@@ -11,8 +11,14 @@ interface Query {
   outcome?: string
 }
 
-export function auditHandlers(parts: { audit: AuditLog; checkpoints: Checkpoints; store: Store }): Handlers {
-  const { audit, checkpoints, store } = parts
+export function auditHandlers(parts: {
+  audit: AuditLog
+  checkpoints: Checkpoints
+  store: Store
+  /** Hears what each look at the whole log found. */
+  onVerdict?: (firstBad: { seq: number; reason: string } | null) => void
+}): Handlers {
+  const { audit, checkpoints, store, onVerdict } = parts
   const hashAt = (seq: number) =>
     store.prepare('select hash from audit_record where seq = ?').pluck().get(seq) as string | undefined
   return {
@@ -30,6 +36,10 @@ export function auditHandlers(parts: { audit: AuditLog; checkpoints: Checkpoints
         const broken = fault === undefined ? checkpoints.verify(hashAt) : undefined
         const firstBad = fault ?? (broken === undefined ? null : { seq: size, reason: broken })
         return { ok: firstBad === null, size, head, firstBad, checkpoints: checkpoints.count(), witness: null }
+      },
+      after: (verdict) => {
+        onVerdict?.(verdict.firstBad)
+        return verdict
       },
     }),
   }

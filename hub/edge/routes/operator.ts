@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import type { Grant } from '../../guard/grant.ts'
 import { heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
@@ -65,9 +66,11 @@ export function operatorHandlers(parts: {
   }
   /** Takes the wall clock as it is. Throws `conflict` where that could make an old token valid. */
   acceptClock: () => void
+  /** Ends one critical alert and, with the last one, the safe mode it brought. */
+  releaseAlert: (grant: Grant, id: string) => void
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, audit, watchdog, acceptClock, doctor } = parts
+  const { health, modes, audit, watchdog, acceptClock, releaseAlert, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -79,20 +82,25 @@ export function operatorHandlers(parts: {
       after: health,
     }),
     'mode.resume': handler({
-      resource: () => 'hub',
-      effect: (_grant, { acceptHead }: { acceptHead?: string }) => {
+      resource: ({ alert }: { alert?: string }) => (alert === undefined ? 'hub' : `alert:${alert}`),
+      effect: (grant, { acceptHead, alert }: { acceptHead?: string; alert?: string }) => {
+        if (alert !== undefined) releaseAlert(grant, alert)
         // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit. Agents at work move
         // it on while the operator types, so one that has become an earlier record of this same log is as good.
         if (acceptHead !== undefined && !audit.includes(acceptHead))
           throw new HubError('conflict', 'that is no head of the audit log; see `hub audit verify`')
-        const endable = [...BY_HAND, ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const))]
+        // A word about one alert ends that one and nothing else.
+        const endable = [
+          ...(alert === undefined ? BY_HAND : []),
+          ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const)),
+        ]
         const ended: ConditionName[] = endable.filter((name) => modes.has(name))
         // The clock is taken as it is only by a resume that has nothing else to end.
-        if (ended.length === 0 && modes.has('clock_fault')) {
+        if (ended.length === 0 && alert === undefined && modes.has('clock_fault')) {
           acceptClock()
           return ['clock_fault']
         }
-        if (ended.length === 0) {
+        if (ended.length === 0 && alert === undefined) {
           const others = modes.active().map(({ name, endsBy }) => `${name} ends by ${endsBy}`)
           const why =
             others.length === 0

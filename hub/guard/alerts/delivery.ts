@@ -38,6 +38,8 @@ export interface ChannelState {
   /** Tries that failed since one succeeded, in this run of the hub. */
   failedInARow: number
   lastError: string
+  /** Wall instant something was last taken in this run, a test too. */
+  takenAtMs: number | null
 }
 
 export interface Delivery {
@@ -56,6 +58,7 @@ interface Channel {
   busy: boolean
   failedInARow: number
   lastError: string
+  takenAtMs: number | null
   /** Monotonic. */
   notBefore: number
 }
@@ -77,7 +80,15 @@ export function createDelivery(
   const ending = new AbortController()
   const channels = channelsOf(settings).map((each): Channel => {
     const send = sends.get(each.name) ?? (() => Promise.reject(new Error('nothing is built for this channel')))
-    return { settings: each, send, busy: false, failedInARow: 0, lastError: '', notBefore: Number.NEGATIVE_INFINITY }
+    return {
+      settings: each,
+      send,
+      busy: false,
+      failedInARow: 0,
+      lastError: '',
+      takenAtMs: null,
+      notBefore: Number.NEGATIVE_INFINITY,
+    }
   })
 
   /** One try, which ends by its deadline whatever the channel does. */
@@ -104,6 +115,7 @@ export function createDelivery(
   function worked(channel: Channel): void {
     channel.failedInARow = 0
     channel.lastError = ''
+    channel.takenAtMs = clock.wallMs()
     channel.notBefore = Number.NEGATIVE_INFINITY
     alerts.resolve(
       `${CHANNEL_FAILING}:${channel.settings.name}`,
@@ -183,12 +195,13 @@ export function createDelivery(
       )
     },
     states: () =>
-      channels.map(({ settings: { name, kind }, failedInARow, lastError }) => ({
+      channels.map(({ settings: { name, kind }, failedInARow, lastError, takenAtMs }) => ({
         channel: name,
         kind,
         waiting: outbox.waitingFor(name),
         failedInARow,
         lastError,
+        takenAtMs,
       })),
     stop: () => ending.abort(),
   }

@@ -53,7 +53,7 @@ const email = z.strictObject({
   /** TLS from the first byte; else STARTTLS, which is required but to this machine itself. */
   secure: z.boolean().default(false),
   from: mailAddress,
-  to: z.union([mailAddress.transform((one) => [one]), z.array(mailAddress).min(1).max(8)]),
+  to: z.preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(mailAddress).min(1).max(8)),
   user: line(200).optional(),
   passwordFrom: nameShape.optional(),
 })

@@ -80,6 +80,10 @@ export interface Lease {
   tick(): void
 }
 
+const WRONG_MAC = "the watchdog's word has a wrong MAC"
+/** Whether a word was refused because its key did not make it: that is no accident. */
+export const isForged = (error: HubError): boolean => error.code === 'unauthenticated' && error.reason === WRONG_MAC
+
 /** HMAC-SHA256, hex, over a label line and the raw bytes. */
 export const macOf = (key: Buffer, label: string, body: Buffer | string): string =>
   createHmac('sha256', key).update(`${label}\n`).update(body).digest('hex')
@@ -132,7 +136,7 @@ export function createLease(parts: {
     mac: string,
   ): Word {
     const refused = (reason: string) => new HubError('unauthenticated', '', { reason })
-    if (!macMatches(key, label, body, mac)) throw refused("the watchdog's word has a wrong MAC")
+    if (!macMatches(key, label, body, mac)) throw refused(WRONG_MAC)
     const word: Word = parseShape(shape, parseStrictJson(body, 4), 'watchdog')
     if (word.instance !== instance) throw refused("the watchdog's word is for another instance")
     const newer = word.epoch > position.epoch || (word.epoch === position.epoch && word.counter > position.counter)

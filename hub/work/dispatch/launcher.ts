@@ -13,7 +13,7 @@ import { hubPrincipal } from '../../guard/principal.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
 import type { Containers, Exit } from '../sandbox/containers.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
-import type { SessionFacts } from '../sandbox/profile.ts'
+import type { CreateBody, SessionFacts } from '../sandbox/profile.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -39,8 +39,8 @@ export interface LauncherParts {
   events: Events
   tasks: Tasks
   losses: Losses
-  /** The container runs. */
-  began: (session: string) => void
+  /** The container runs, made from this body. */
+  began: (session: string, containerId: string, body: CreateBody) => void
   containers: Containers
   ledger: Ledger
   /** Opens the session's mailbox and socket and answers once it listens. */
@@ -68,12 +68,13 @@ export function createLauncher(parts: LauncherParts): Launcher {
     await openEntrance(session.id)
     ledger.put(entryOf(session, null))
     const { facts, limits } = factsOf(session)
+    const body = containers.plan(facts, limits)
     const grant = gate.admit(
       {
         principal: LAUNCHER,
         operation: 'session.provision',
         resource: `session:${session.id}`,
-        facts: { body: containers.plan(facts, limits) },
+        facts: { body },
       },
       (proof) => proof,
     )
@@ -85,7 +86,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     })
     ledger.put(entryOf(session, placed.containerId))
     await placed.start()
-    parts.began(session.id)
+    parts.began(session.id, placed.containerId, body)
     watch(session.id, placed.exited)
     events.publish('hub.session.started.v1', `session:${session.id}`, { agent: session.agent, task: session.task })
   }

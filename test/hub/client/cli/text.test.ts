@@ -130,6 +130,7 @@ describe('status', () => {
     watchdog: watchdogView(),
     watchdogProblem: null,
     running: [],
+    alerts: [],
     ...change,
   })
   const condition = {

@@ -1,0 +1,66 @@
+/** `hub alert`: what is open, and whether the channels of hub and watchdog work. */
+import type { AlertTestView, AlertView, ChannelTestView } from '../answers.ts'
+import { EXIT } from '../problem.ts'
+import { given, type Run, showList } from './context.ts'
+import { type Cell, clean, columns, facts, type Paint, type Style, whenText } from './text.ts'
+
+const STYLES: Readonly<Record<string, Style>> = { critical: 'red', warning: 'yellow' }
+
+const table = (alerts: readonly AlertView[], nowMs: number, paint: Paint): string =>
+  columns(
+    ['ID', 'SEVERITY', 'STATE', 'CAUSE', 'SINCE', 'WHAT'],
+    alerts.map(({ id, severity, state, cause, raisedAtMs, resolvedAtMs, text }): Cell[] => [
+      id,
+      { text: severity, style: STYLES[severity] ?? 'dim' },
+      resolvedAtMs === null ? state.replace('_', ' ') : { text: 'resolved', style: 'dim' },
+      cause,
+      whenText(raisedAtMs, nowMs),
+      text.split('\n')[0] ?? '',
+    ]),
+    paint,
+  )
+
+export const alertList: Run = async (context, _, options) => {
+  const { alerts } = (await context.hub.call('alert.list', { all: String(options.all === true) })) as {
+    alerts: AlertView[]
+  }
+  const show = (rows: readonly AlertView[]) => table(rows, Date.now(), context.terminal.paint)
+  showList(context, alerts, { empty: 'no alert is open', table: show })
+  return EXIT.done
+}
+
+/** Hub and watchdog answer alike, as far as this goes; what is missing is not guessed. */
+const rowOf = (whose: string, { channel, kind, ok, answer, tookMs }: ChannelTestView): Cell[] => [
+  whose,
+  clean(channel ?? kind ?? ''),
+  ok === true ? { text: 'taken', style: 'green' } : { text: 'FAILED', style: 'red' },
+  tookMs === undefined ? '' : `${tookMs} ms`,
+  clean(answer ?? ''),
+]
+
+/** What the watchdog said of each of its channels. */
+export function watchdogTests(answer: unknown): ChannelTestView[] {
+  const { channels } = (answer ?? {}) as { channels?: unknown }
+  if (!Array.isArray(channels)) return []
+  return channels.map(({ channel, kind, ok, why, ms }: Record<string, unknown>) => ({
+    channel: String(channel ?? kind ?? ''),
+    ok: ok === true,
+    answer: String(why ?? ''),
+    ...(typeof ms === 'number' ? { tookMs: ms } : {}),
+  }))
+}
+
+export const alertTest: Run = async ({ hub, json, terminal }, _, { channel }) => {
+  const view = (await hub.call('alert.test', given({ channel }), { deadlineMs: 60_000 })) as AlertTestView
+  const theirs = watchdogTests(view.watchdog)
+  const failed = [...view.hub, ...theirs].some(({ ok }) => ok !== true)
+  if (json) terminal.json(view)
+  else {
+    const rows = [...view.hub.map((row) => rowOf('hub', row)), ...theirs.map((row) => rowOf('watchdog', row))]
+    terminal.out(columns(['WHOSE', 'CHANNEL', 'RESULT', 'TOOK', 'ANSWER'], rows, terminal.paint))
+    if (view.watchdogProblem !== null)
+      terminal.out(facts([['watchdog', { text: view.watchdogProblem, style: 'yellow' }]], terminal.paint))
+  }
+  // One that does not know the word yet is older, not broken.
+  return failed || view.watchdogAway ? EXIT.fault : EXIT.done
+}
