@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { envelopeShape, folderRefShape } from './envelope.ts'
+import { cardShape, codeShape, deviceAddShape, deviceRef, tokenCreateShape } from './holders.ts'
 import { nameShape, sessionIdShape, sha256Shape, tokenIdShape, uuidShape } from './names.ts'
 
 export type PrincipalKind = 'operator' | 'device' | 'automation' | 'contact' | 'watchdog' | 'agent' | 'hub'
@@ -99,18 +100,6 @@ const approvalAnswerShape = z.strictObject({
   approve: z.boolean(),
   text: z.string().max(4096).default(''),
 })
-/** Of people: printed on paper and shown on pages, so no control characters. */
-const personShape = z
-  .string()
-  .min(1)
-  .max(80)
-  .regex(/^[^\p{Cc}]*$/u, 'must be one line')
-const cardShape = z.strictObject({
-  name: personShape,
-  operator: personShape,
-  expiresAtMs: z.int().positive().optional(),
-})
-const codeShape = z.strictObject({ code: z.string().regex(/^\d{6}$/, 'six digits') })
 const joinShape = z.strictObject({
   publicKey: z
     .string()
@@ -122,37 +111,8 @@ const receiveShape = z.strictObject({
   waitMs: z.coerce.number().int().min(0).max(25_000).default(25_000),
 })
 
-export const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
-const YEAR_MS = 366 * 86_400_000
-/** A webhook has the one right to give a weak heartbeat; an app those that are named. */
-const deviceAddShape = z
-  .strictObject({
-    name: nameShape,
-    kind: z.enum(['webhook', 'app']),
-    rights: z.array(z.enum(DEVICE_RIGHTS)).max(DEVICE_RIGHTS.length).default([]),
-    expiresInMs: z.int().min(60_000).max(YEAR_MS).optional(),
-  })
-  .refine(
-    ({ kind, rights }) => (kind === 'app') === rights.length > 0,
-    'rights: an app has one at least, a webhook none',
-  )
-/** What a token can never be given stands in the rules: presence, resuming, approving, contact, devices (protocol.md section 6). */
-const tokenCreateShape = z.strictObject({
-  name: nameShape,
-  actions: z
-    .array(
-      z
-        .string()
-        .max(64)
-        .regex(/^[a-z]+\.[a-z-]+$/),
-    )
-    .min(1)
-    .max(32),
-  expiresInMs: z.int().min(60_000).max(YEAR_MS),
-})
 const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
 const alertTestShape = z.strictObject({ channel: nameShape.optional() })
-const deviceRef = z.strictObject({ name: nameShape })
 
 /** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
 function op<Request extends z.ZodType>(

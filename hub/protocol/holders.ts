@@ -1,0 +1,45 @@
+/** Requests about what people hold: the contact's card, devices, bearer tokens. */
+import { z } from 'zod'
+import { nameShape } from './names.ts'
+
+/** Of people: printed on paper and shown on pages, so no control characters. */
+const personShape = z
+  .string()
+  .min(1)
+  .max(80)
+  .regex(/^[^\p{Cc}]*$/u, 'must be one line')
+export const cardShape = z.strictObject({
+  name: personShape,
+  operator: personShape,
+  expiresAtMs: z.int().positive().optional(),
+})
+export const codeShape = z.strictObject({ code: z.string().regex(/^\d{6}$/, 'six digits') })
+const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
+const YEAR_MS = 366 * 86_400_000
+/** A webhook has the one right to give a weak heartbeat; an app those that are named. */
+export const deviceAddShape = z
+  .strictObject({
+    name: nameShape,
+    kind: z.enum(['webhook', 'app']),
+    rights: z.array(z.enum(DEVICE_RIGHTS)).max(DEVICE_RIGHTS.length).default([]),
+    expiresInMs: z.int().min(60_000).max(YEAR_MS).optional(),
+  })
+  .refine(
+    ({ kind, rights }) => (kind === 'app') === rights.length > 0,
+    'rights: an app has one at least, a webhook none',
+  )
+/** What a token can never be given stands in the rules: presence, resuming, approving, contact, devices (protocol.md section 6). */
+export const tokenCreateShape = z.strictObject({
+  name: nameShape,
+  actions: z
+    .array(
+      z
+        .string()
+        .max(64)
+        .regex(/^[a-z]+\.[a-z-]+$/),
+    )
+    .min(1)
+    .max(32),
+  expiresInMs: z.int().min(60_000).max(YEAR_MS),
+})
+export const deviceRef = z.strictObject({ name: nameShape })
