@@ -31,7 +31,7 @@ const CSS = `
 html{height:100%;-webkit-text-size-adjust:100%}
 body{min-height:100%;margin:0;padding:max(1.25rem,env(safe-area-inset-top)) 1.25rem max(1.25rem,env(safe-area-inset-bottom));display:flex;align-items:center;justify-content:center;background:var(--paper);color:var(--ink);font:1.15rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 main{width:100%;max-width:27rem;padding:2rem 1.5rem;border:1px solid var(--edge);border-radius:1.5rem;background:var(--card);text-align:center;box-shadow:0 1.5rem 3rem -1.5rem rgb(0 0 0/.25)}
-h1{margin:0 0 .75rem;font-size:1.75rem;line-height:1.2;letter-spacing:-.01em}
+h1{margin:0 0 .75rem;font-size:1.75rem;line-height:1.2;letter-spacing:-.01em;text-wrap:balance}
 p{margin:0;text-wrap:balance}
 p+p{margin-top:1rem}
 .soft{color:var(--soft);font-size:1rem}
@@ -40,7 +40,10 @@ textarea{display:block;width:100%;min-height:7.5rem;margin:0 0 1.75rem;padding:.
 button{width:min(68vw,15rem);aspect-ratio:1;border:.6rem solid color-mix(in srgb,var(--red) 22%,var(--card));border-radius:50%;padding:1rem;background:radial-gradient(circle at 50% 32%,var(--red),var(--deep));background-clip:padding-box;color:#fff;font:700 1.7rem/1.15 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;cursor:pointer;-webkit-tap-highlight-color:transparent;touch-action:manipulation}
 button:active{transform:scale(.97)}
 :focus-visible{outline:.25rem solid var(--ink);outline-offset:.25rem}
-progress{display:block;width:100%;height:1rem;margin:1.5rem 0 1rem;accent-color:var(--red)}
+progress{display:block;width:100%;height:.8rem;margin:1.5rem 0 1rem;border:0;border-radius:1rem;overflow:hidden;appearance:none;background:var(--edge)}
+progress::-webkit-progress-bar{background:var(--edge)}
+progress::-webkit-progress-value{background:var(--red);border-radius:1rem}
+progress::-moz-progress-bar{background:var(--red);border-radius:1rem}
 .sign{display:block;width:4.5rem;height:4.5rem;margin:0 auto 1.25rem}
 .good{color:var(--green)}.bad{color:var(--red)}
 a{color:inherit;font-weight:600}

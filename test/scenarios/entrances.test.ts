@@ -453,7 +453,7 @@ describe('the loopback port', () => {
     for (const headers of refused) {
       for (const target of ['/healthz', '/v1/tasks']) {
         const [status = 0] = await get(headers, target)
-        expect([400, 401, 403], `${target} ${JSON.stringify(headers)} ${status}`).toContain(status)
+        expect([400, 401, 403, 429], `${target} ${JSON.stringify(headers)} ${status}`).toContain(status)
       }
     }
     expect(await get(good, `http://evil.example/healthz`)).toEqual([400])

@@ -34,7 +34,7 @@ export function cardSteps(facts: CardFacts): { strong: string; text: string }[] 
   const by =
     stopsAt === null
       ? 'it stops by itself when nobody looks after it.'
-      : `it stops by itself by ${stopsAt}, or ${stopsAfter} after ${operator} was last there. A message to you names the day.`
+      : `it stops by itself by ${stopsAt}, or ${stopsAfter} after ${operator} was last there, whichever is later. A message to you names the day.`
   const stop =
     facts.address === null
       ? 'go to the machine and do what step 4 says. Wait for “everything has stopped”.'

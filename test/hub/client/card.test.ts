@@ -27,7 +27,7 @@ describe('the card', () => {
   it('S1-32: says its five steps in this order, in plain words, on the terminal and on paper', () => {
     const steps = cardSteps(FACTS).map(({ strong, text }) => `${strong} ${text}`)
     expect(steps).toEqual([
-      'You need not hurry. Nothing new starts, and it stops by itself by Thursday, 26 November 2026, 11:00 CET, or 2 days 2 hours after Ada was last there. A message to you names the day.',
+      'You need not hurry. Nothing new starts, and it stops by itself by Thursday, 26 November 2026, 11:00 CET, or 2 days 2 hours after Ada was last there, whichever is later. A message to you names the day.',
       'Call Ada, +49 30 1234. Ask Ada to check in; then nothing else is needed.',
       'To stop now: scan the code, press the red button, and wait for “everything has stopped”. Without a camera: open https://stop.example.net/stop and type the 12 words.',
       'No answer within 2 minutes: at the machine run hub-stop (it asks for the words). Or switch it off: that is allowed and harms nothing.',
