@@ -7,36 +7,52 @@ import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, statSy
 const TAIL_BYTES = 64 * 1024
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 
+type Line = Readonly<Record<string, unknown>> & { readonly id: string }
+
 export interface AlertFile {
+  /** The last lines as they stood at the start. */
+  readonly last: readonly Line[]
   /** @throws if the disk did not take it. */
   append(lines: readonly (object & { readonly id: string })[]): void
 }
 
-/** Ids of the last lines; a line that a crash cut counts as not written. */
-function lastIds(file: string): Set<string> {
-  const ids = new Set<string>()
+/** A line as it was written; null for one that a crash cut. */
+function lineOf(text: string): Line | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && 'id' in value && typeof value.id === 'string'
+      ? { ...value, id: value.id }
+      : null
+  } catch {
+    return null
+  }
+}
+
+function lastLines(file: string): Line[] {
   try {
     const fd = openSync(file, 'r')
     try {
       const { size } = fstatSync(fd)
       const tail = Buffer.alloc(Math.min(size, TAIL_BYTES))
       readSync(fd, tail, 0, tail.length, size - tail.length)
-      for (const line of tail.toString('utf8').split('\n')) {
-        const id = /^\{"id":"([^"]{1,100})".*\}$/.exec(line)?.[1]
-        if (id !== undefined) ids.add(id)
-      }
+      return tail
+        .toString('utf8')
+        .split('\n')
+        .flatMap((text) => lineOf(text) ?? [])
     } finally {
       closeSync(fd)
     }
   } catch {
     // A file that is not there holds nothing; one that cannot be read is met again by the writing.
+    return []
   }
-  return ids
 }
 
 export function createAlertFile(file: string): AlertFile {
-  const known = lastIds(file)
+  const last = lastLines(file)
+  const known = new Set(last.map(({ id }) => id))
   return {
+    last,
     append(lines) {
       const fresh = lines.filter(({ id }) => !known.delete(id))
       if (fresh.length === 0) return

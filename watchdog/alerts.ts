@@ -1,12 +1,13 @@
 /**
  * Alerts: the file, the outbox, and the channels of operator and contact (safety.md section 7).
- * A1 `tell` writes: the alert file and the outbox are on disk before the state says "told", so after a crash an event may be told
- * again, with the same id, and never not at all. A2 `turn` sends, and only after the state was committed: what a crash made the next
- * round tell again still stands in the outbox, and is known by its id. A3 neither waits for a channel. A4 a full disk silences nothing
- * but the file.
+ * A1 `tell` writes: outbox, then alert file, and only then the state says "told". A2 `turn` sends, and only after the state was
+ * written, so that a telling which a crash cut off still stands there whole or in part, under a number the state does not know:
+ * `recover` completes it and puts it into the state, and each event is told once. A3 neither waits for a channel. A4 a full disk
+ * silences nothing but the file.
  */
 import { createAlertFile } from './alert-file.ts'
 import type { AlertEvent } from './alert-plan.ts'
+import { cutOff, isToldEvent, planRecovered, toldNotice } from './alert-recovery.ts'
 import type { Post } from './channels/letter.ts'
 import type { OpenPost } from './channels/open.ts'
 import type { Clock } from './clock.ts'
@@ -18,6 +19,7 @@ import type { Notice } from './notices/plan.ts'
 import { type AlertParcel, operatorLetter, packEvents, whenText } from './operator-letter.ts'
 import type { Outbox } from './outbox.ts'
 import { planLoudAt } from './quiet.ts'
+import type { State } from './state.ts'
 
 export type AnyParcel = AlertParcel | NoticeParcel
 
@@ -30,6 +32,8 @@ export interface Telling {
 export interface Alerts {
   /** Writes events for the operator and notices for the contact. @throws if the alert file was not written; the rest was all the same. */
   tell(events: readonly AlertEvent[], notices: readonly Notice[], telling: Telling): void
+  /** The state of a start, with what a telling that was cut off has told. */
+  recover(state: State): State
   /** Starts what is due and gives up what is too old. Never waits, never throws. */
   turn(lineMs: number): void
   /** What alerting itself fails at, as [finding id, text]. */
@@ -85,6 +89,7 @@ export function createAlerts(
         instance,
         event: 'contact',
         finding: notice.kind,
+        step: notice.step,
         to: config.contact.name,
       })),
     ]
@@ -126,12 +131,31 @@ export function createAlerts(
     operator,
     contact,
     tell(events, notices, telling) {
-      try {
-        append(events, notices, telling)
-      } finally {
-        addEvents(events, telling)
-        for (const notice of notices) addNotice(notice, telling)
+      addEvents(events, telling)
+      for (const notice of notices) addNotice(notice, telling)
+      append(events, notices, telling)
+    },
+    recover(state) {
+      const waiting = delivery.waiting()
+      const events = waiting.flatMap((one) => (one.kind === 'alerts' ? one.events : []))
+      const notices = waiting.flatMap((one) => (one.kind === 'notice' ? [one] : []))
+      // Every channel and the file get what one of them got.
+      for (const [told, parts] of cutOff(events, notices, state)) {
+        const telling = { told, lineMs: state.lineMs }
+        addEvents(parts.events, telling)
+        for (const notice of parts.notices) addNotice(notice, telling)
+        try {
+          append(parts.events, parts.notices, telling)
+        } catch {
+          // The disk takes nothing; the next telling meets it again and says so.
+        }
       }
+      const said = notices.map(({ id, notice }) => ({ id, kind: notice.kind, step: notice.step }))
+      return planRecovered(
+        state,
+        [...events, ...file.last.filter(isToldEvent)],
+        [...said, ...file.last.flatMap((line) => toldNotice(line) ?? [])],
+      )
     },
     turn: (lineMs) => delivery.turn(lineMs),
     own: () =>

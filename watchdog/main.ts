@@ -55,7 +55,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     throw new StartError(`${paths.state} belongs to instance ${found.instance}; restore the right one`)
   const order = readStopOrder(paths.stopOrder)
   const woken: State = { ...found, epoch: found.epoch + 1 }
-  const first = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)
+  const ordered = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)
   privateFolder(paths.run)
 
   const log = pino({ base: { part: 'watchdog', instance } }, pino.destination({ fd: 2, sync: true }))
@@ -73,6 +73,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     { clock, resolve: resolveHost, env: process.env, log },
   )
   const { alerts, alertTest, judgedWell } = alerting
+  const first = alerts.recover(ordered)
   const watch = createWatch(
     { config, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
     { clock, file, observe, acts, alerts, log, judgedWell },

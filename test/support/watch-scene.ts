@@ -1,7 +1,7 @@
 /** The whole watch over a real home with a fake clock, engine and hub, and channels that keep what they are handed: for stories of alerts. */
 import { readFileSync } from 'node:fs'
 import { createActs } from '../../watchdog/act.ts'
-import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
+import { type Alerts, type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
 import type { Letter } from '../../watchdog/channels/letter.ts'
 import { loadConfig } from '../../watchdog/config.ts'
 import { pathsOf } from '../../watchdog/home.ts'
@@ -9,7 +9,7 @@ import type { Confirmed, Heard, HubLine, Session } from '../../watchdog/lease.ts
 import { createObserve } from '../../watchdog/observe.ts'
 import { openOutbox } from '../../watchdog/outbox.ts'
 import { createWatch } from '../../watchdog/round.ts'
-import { firstState, initState, openState } from '../../watchdog/state.ts'
+import { firstState, initState, openState, type State } from '../../watchdog/state.ts'
 import { createFakeEngine, createSteerableClock, INSTANCE, KEY, makeAnswer, makeHome } from './watchdog-home.ts'
 
 export interface Got {
@@ -41,11 +41,11 @@ export function watchScene(config: object = {}) {
   }
   initState(paths.state, firstState(clock.read(), INSTANCE))
   const settings = loadConfig(paths.config)
-  const start = () => {
+  /** `dies`: from now on a round ends as kill -9 would end it after telling and before the state is written. */
+  const start = (dies: { now: boolean } = { now: false }) => {
     const file = openState(paths.state, clock.read().wallMs)
     if (file.found === null) throw new Error('no state')
-    const first = { ...file.found, epoch: file.found.epoch + 1 }
-    file.save(first)
+    const woken = { ...file.found, epoch: file.found.epoch + 1 }
     const observe = createObserve(
       { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance: INSTANCE },
       { clock, engine, hub: line },
@@ -73,11 +73,21 @@ export function watchScene(config: object = {}) {
         },
       },
     )
+    const first = alerts.recover(woken)
+    file.save(first)
     const acts = createActs(settings, { clock, engine, hub: line })
     const log = { info() {}, warn() {} }
+    const mortal = { ...file, save: (state: State) => (dies.now ? undefined : file.save(state)) }
+    const killed: Alerts = {
+      ...alerts,
+      turn(lineMs) {
+        if (dies.now) throw new Error('killed')
+        alerts.turn(lineMs)
+      },
+    }
     const watch = createWatch(
       { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
-      { clock, file, observe, acts, alerts, log },
+      { clock, file: mortal, observe, acts, alerts: killed, log },
     )
     return { file, alerts, watch }
   }
