@@ -62,20 +62,28 @@ describe.each(['stop', 'kill'] as const)('the hub is made anew after a %s', (how
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 
-  test('a session past its time to live when the hub comes back is timed out', async () => {
-    await using h = await createHarness({
-      agents: { slow: { script: worker((agent) => agent.next()), card: { limits: { ttl: '1m' } } } },
-    })
-    const id = await h.submit('slow')
-    await h.working(1)
-    await h[how]()
-    await h.clock.advance(61_000)
-    await h.start()
-    await h.ended(id)
-    expect(h.task(id).state).toBe('timed_out')
-    await h.quiet()
-    expect(h.started.length).toBe(1)
-  })
+  test.each(['runs on', 'has ended by itself', 'was removed by the watchdog'])(
+    'a session past its time to live when the hub comes back is timed out, also if it %s',
+    async (fate) => {
+      await using h = await createHarness({
+        agents: {
+          slow: { script: worker((agent) => agent.next()), card: { repeatable: true, limits: { ttl: '1m' } } },
+        },
+      })
+      const id = await h.submit('slow')
+      await h.working(1)
+      await h[how]()
+      await h.clock.advance(61_000)
+      const [left] = h.engine.containers.values()
+      if (fate === 'has ended by itself') left?.exit(1)
+      if (fate === 'was removed by the watchdog') await h.engine.remove(left?.id ?? '')
+      await h.start()
+      await h.ended(id)
+      expect(h.task(id)).toMatchObject({ state: 'timed_out', attempts: 1 })
+      await h.quiet()
+      expect(h.started.length).toBe(1)
+    },
+  )
 
   test('mail numbers rise over the restart, and the result of a child that ended meanwhile comes to its parent', async () => {
     const first = gate()
@@ -186,6 +194,51 @@ describe('the hub is killed in the middle of a launch', () => {
   )
 })
 
+describe('the hub is killed at any other call of the engine (T77)', () => {
+  const calls = (['inspectImage', 'wait', 'stop', 'remove', 'logs'] as const).flatMap((verb) =>
+    (['before', 'after'] as const).map((when) => [when, verb] as const),
+  )
+  test.each(calls)('%s %s: the task is done once, and nothing is left', async (when, verb) => {
+    let worked = 0
+    await using h = await createHarness({
+      agents: {
+        slow: {
+          card: { repeatable: true },
+          stubborn: true,
+          script: worker(async (agent) => {
+            await agent.next(({ kind }) => kind === 'finish').catch(() => undefined)
+            worked += 1
+            return 'once'
+          }),
+        },
+        echo: { script: worker(() => 'other') },
+      },
+    })
+    const [slow] = await h.bring('slow')
+    const id = slow.joined?.task.task ?? ''
+    h.killAt(verb, when)
+    // Each is called by one of these: a stop with its removal, a new start, a reload, the reading of a log.
+    const asked = [
+      h.operator('POST', `/v1/sessions/${slow.session}/stop`),
+      h.operator('POST', '/v1/tasks', { agent: 'echo', params: {} }),
+      h.operator('POST', '/v1/agents/reload', {}),
+      h.operator('GET', `/v1/sessions/${slow.session}/logs`),
+    ].map((each) => each.catch(() => undefined))
+    await h.until(() => h.killed, `killed ${when} ${verb}`)
+    await h.kill()
+    await Promise.all(asked)
+    await h.start()
+    const all = () => h.hub.work.tasks.tasks({ limit: 10 })
+    await h.until(() => all().every(({ state }) => !['queued', 'running'].includes(state)), 'all done')
+    await h.quiet()
+    expect(all().find((task) => task.id === id)?.state).toBe('cancelled')
+    expect(worked).toBeLessThanOrEqual(1)
+    expect(all().filter(({ agent, state }) => agent === 'echo' && state !== 'succeeded')).toEqual([])
+    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+  })
+})
+
 describe('the engine is away when the hub starts', () => {
   test('running sessions are served all the same and finish; the mode says what is wrong until it is back', async () => {
     const late = gate()
@@ -275,7 +328,11 @@ test.each([
 ] as const)('a %s session whose container is %s is to be: %s (X6)', (state, found, step) => {
   const session = { state, expiresBoot: 'boot-a:1000' }
   const container = found === undefined ? undefined : { state: found }
-  expect(decideRecovery(session, container, 'boot-a')).toBe(step)
+  expect(decideRecovery(session, container, { bootId: 'boot-a', bootMs: 999 })).toBe(step)
+  // What is past its time is the reaper's, however it looks: it times out, and is neither repeated nor a crash.
+  expect(decideRecovery(session, container, { bootId: 'boot-a', bootMs: 1000 })).toBe('leave')
   // After a reboot nothing of before can be running or have crashed.
-  expect(decideRecovery(session, container, 'boot-b')).toBe(state === 'recycling' ? 'leave' : 'interrupted')
+  expect(decideRecovery(session, container, { bootId: 'boot-b', bootMs: 1 })).toBe(
+    state === 'recycling' ? 'leave' : 'interrupted',
+  )
 })

@@ -22,12 +22,12 @@ export interface Step {
 }
 
 type Draw = ReturnType<typeof createSeededRandom>
-const GAP_MS = { least: 40, most: 320 }
+const GAP_MS = { least: 40, most: 400 }
 const PICK_MAX = 1_000_000
 
 /** Weight of each kind of act. */
 const ACTS: readonly (readonly [number, (draw: Draw) => Act])[] = [
-  [50, submit],
+  [35, submit],
   [9, (draw) => ({ kind: 'kill_agent', pick: draw.below(PICK_MAX) })],
   [5, (draw) => ({ kind: 'kill', who: ['hub'], forMs: draw.below(1_500) })],
   [3, (draw) => ({ kind: 'kill', who: ['watchdog'], forMs: draw.below(4_000) })],

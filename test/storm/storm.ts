@@ -21,7 +21,7 @@ export interface StormReport {
   broken: string[]
 }
 
-const CALM_MS = 150_000
+const CALM_MS = 240_000
 const ENDED: readonly string[] = ['succeeded', 'failed', 'cancelled', 'timed_out']
 /** Killed by the storm, refused by a mode, not there: what an act may meet. The calm is what has to be right. */
 const whatever = () => undefined

@@ -82,7 +82,7 @@ export interface OperatorAnswer {
   body: Record<string, unknown>
 }
 
-type Verb = 'create' | 'inspect' | 'start' | 'list' | 'stop' | 'remove'
+type Verb = 'create' | 'inspect' | 'inspectImage' | 'start' | 'wait' | 'list' | 'stop' | 'remove' | 'logs'
 
 export interface HarnessOptions {
   agents: Record<string, AgentSpec>

@@ -15,7 +15,7 @@ import type { Ledger } from '../sandbox/ledger.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
-import { decideRecovery } from './recovery.ts'
+import { decideRecovery, nowOf } from './recovery.ts'
 import type { SessionRow } from './rows.ts'
 import { createStubborn } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
@@ -130,7 +130,7 @@ export function createReaper(
 
   /** By the same table as at start: with the engine away then, a launch that was cut is judged here. */
   function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
-    const step = decideRecovery(session, found, clock.bootId)
+    const step = decideRecovery(session, found, nowOf(clock))
     if (step === 'interrupted')
       losses.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
     else if (step === 'ended' && found !== undefined) launcher.collect(session.id, found.id)

@@ -19,16 +19,22 @@ export type RecoveryStep = 'adopt' | 'ended' | 'interrupted' | 'leave'
 export function decideRecovery(
   session: Pick<SessionRow, 'state' | 'expiresBoot'>,
   found: Pick<ContainerFact, 'state'> | undefined,
-  bootId: string,
+  now: { bootId: string; bootMs: number },
 ): RecoveryStep {
   if (session.state === 'recycling') return 'leave'
+  const expiry = readExpiry(session.expiresBoot)
   // The machine took it away, whatever its exit looks like: no crash, and repeated only if its card lets it.
-  if (readExpiry(session.expiresBoot).bootId !== bootId) return 'interrupted'
+  if (expiry.bootId !== now.bootId) return 'interrupted'
+  // Its time was up while nobody watched, and shim or watchdog ended it for that: the reaper writes it down as what it is.
+  if (expiry.bootMs <= now.bootMs) return 'leave'
   if (found === undefined || found.state === 'created' || found.state === 'removing') return 'interrupted'
   if (found.state === 'exited' || found.state === 'dead') return 'ended'
   // Running, but the crash came before the row knew its container: nothing joined yet, so it is begun anew.
   return session.state === 'provisioning' ? 'interrupted' : 'adopt'
 }
+
+/** As `decideRecovery` takes it. */
+export const nowOf = (clock: Clock) => ({ bootId: clock.bootId, bootMs: clock.bootMs() })
 
 /** Judges all open sessions; answers how many took which step. With the engine away nothing is judged: the reconcile does it later. */
 export async function recover(
@@ -66,7 +72,7 @@ export async function recover(
 
   for (const session of open) {
     const container = byName.get(session.containerName)
-    const step = decideRecovery(session, container, clock.bootId)
+    const step = decideRecovery(session, container, nowOf(clock))
     counts[step] += 1
     if (step === 'adopt') await adopt(session)
     else if (step === 'ended') launcher.collect(session.id, container?.id ?? '')
