@@ -10,7 +10,7 @@ import { judgeInvariants } from '../support/invariants.ts'
 import { loadTrialImage, openTrialHome, type TrialHome } from '../support/trial-home.ts'
 
 const LONG = process.env.HUB_TEST_LONG === '1'
-const SHORT_STEPS = 6
+const SHORT_STEPS = 5
 const root = join(import.meta.dirname, '../..')
 
 let trial: TrialHome

@@ -77,7 +77,7 @@ describe('T93: one route of a start fails', () => {
 
 describe('T93: the whole engine is in trouble while agents work', () => {
   const ways: [string, (proxy: EngineProxy) => Promise<void> | void, boolean][] = [
-    ['is not there', (proxy) => proxy.down(), true],
+    ['is not there', (proxy) => proxy.down(), LONG],
     ['stalls', (proxy) => proxy.spoil('all', { kind: 'stall', when: 'before' }), true],
     ['answers 500 to everything', (proxy) => proxy.spoil('all', { kind: 'answer', status: 500 }), LONG],
     ['takes 10 s for everything', (proxy) => proxy.spoil('all', { kind: 'slow', ms: 10_000 }), LONG],

@@ -70,6 +70,9 @@ const CALLS: Record<string, string> = {
   ...all('EPERM|ENOSYS', 'T51.', 'move_mount mount_setattr process_madvise pidfd_getfd'),
   ...all('EPERM', 'T51.', 'setns clone_user ptrace_attach process_vm_readv process_vm_writev kcmp'),
   'T51.clone3': 'ENOSYS',
+  'T51.memfd_create': 'EPERM',
+  'T51.memfd_secret': 'EPERM|ENOSYS',
+  'T51.execveat': 'EACCES',
   ...all('EPERM', 'T51.unshare_', 'mount cgroup uts ipc user pid net'),
   ...all('EPERM', 'T51.', 'keyctl add_key request_key bpf userfaultfd perf_event_open'),
   ...all(

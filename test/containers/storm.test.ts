@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { runStorm } from '../storm/storm.ts'
 import { loadTrialImage } from '../support/trial-home.ts'
 
-const SECONDS = process.env.HUB_TEST_LONG === '1' ? 120 : 25
+const SECONDS = process.env.HUB_TEST_LONG === '1' ? 120 : 20
 const seed = Number(process.env.HUB_STORM_SEED ?? randomInt(2 ** 31))
 
 beforeAll(() => loadTrialImage())

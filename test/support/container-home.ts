@@ -28,8 +28,14 @@ export async function openContainerHome(options: {
   const home = mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, ...options.config }))
-  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    JSON.stringify({ http: { port: 0 }, engine: { socket: ENGINE_SOCKET }, ...options.config }),
+  )
+  writeFileSync(
+    join(home, 'watchdog', 'config.json'),
+    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+  )
   const dataFile = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }
   for (const card of options.cards) {

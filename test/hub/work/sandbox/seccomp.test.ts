@@ -42,7 +42,7 @@ test('T52: one entry of the processor: for the 32-bit one the filter library its
 })
 
 test('what the design takes away stands in no rule, whatever the capability', () => {
-  const gone = /^(?:socketcall|io_uring_.*|bpf|userfaultfd|keyctl|add_key|request_key|perf_event_open|mq_.*)$/
+  const gone = /^(?:socketcall|io_uring_.*|bpf|userfaultfd|keyctl|add_key|request_key|perf_event_open|mq_.*|memfd_.*)$/
   expect(profile.syscalls.flatMap((rule) => rule.names).filter((name) => gone.test(name))).toEqual([])
 })
 

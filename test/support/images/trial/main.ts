@@ -1,7 +1,7 @@
 /**
  * Does what `params.what` says; everything it answers names the session and the attempt it ran in.
  *
- * work: waits `ms` and answers. crash: ends without a result, in the first `crashes` attempts. hang: blocks its one thread for ever and
+ * work: waits `ms` and answers. ask: waits for the operator's answer. crash: ends without a result, in the first `crashes` attempts. hang: blocks its one thread for ever and
  * hears no SIGTERM. delegate: has `children` done and answers with them. talk: asks its fellows until `ms` have passed. spin: burns a
  * core on `threads` threads for `ms`. sleep: until it is told to stop.
  */
@@ -15,6 +15,7 @@ const BURN =
 
 const acts: Record<string, (task: TaskFacts, signal: AbortSignal) => unknown> = {
   work: async ({ params }) => wait(Number(params.ms ?? 0)),
+  ask: async () => void (await hub.ask('may it go on?', { timeoutMs: 110_000 })),
   crash: async ({ params, attempt }) => {
     await wait(Number(params.ms ?? 0))
     if (attempt <= Number(params.crashes ?? 1)) process.kill(process.pid, 'SIGKILL')
