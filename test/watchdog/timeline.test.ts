@@ -28,6 +28,30 @@ describe('fifty hours', () => {
     expect(w.story).toHaveLength(WHOLE.length)
   })
 
+  test('S1-30, T97: after the stop a heartbeat alone ends the missed one and no more: no deadline runs again until `hub up` and a heartbeat', () => {
+    const w = presenceWalk()
+    w.live(51)
+    w.strong()
+    w.look()
+    expect(w.conditions()).toEqual(['unattended_stop'])
+    w.story.length = 0
+    w.live(30 * 24)
+    expect(w.story).toEqual([])
+    w.up()
+    w.restart()
+    w.look()
+    expect(w.conditions(), '`hub up` alone ends nothing').toEqual(['unattended_stop'])
+    w.weak()
+    w.look()
+    expect(w.conditions(), 'nor with a webhook').toEqual(['unattended_stop'])
+    w.strong()
+    w.look()
+    expect(w.conditions()).toEqual([])
+    w.story.length = 0
+    w.live(60)
+    expect(w.story.map(([, what]) => what)).toEqual(WHOLE.map(([, what]) => what))
+  })
+
   test('T95: the same over a restart each hour, a reboot each hour, and both clocks stepping', () => {
     const w = presenceWalk()
     let minutes = 0
