@@ -28,12 +28,12 @@ export function watchScene(config: object = {}) {
   const hub = {
     sessions: [] as Session[],
     /** What the hub answers to a lease; replaced by a test. */
-    answer: undefined as ((demand: string) => Heard) | undefined,
+    answer: undefined as ((demand: string, conditions: readonly string[]) => Heard) | undefined,
     stop: (): readonly Confirmed[] | null => [],
   }
   const line: HubLine = {
     async lease(lease): Promise<Heard> {
-      if (hub.answer) return hub.answer(lease.demand)
+      if (hub.answer) return hub.answer(lease.demand, lease.conditions)
       // An obedient hub.
       return { kind: 'answer', answer: makeAnswer({ sessions: hub.sessions, mode: lease.demand }) }
     },
