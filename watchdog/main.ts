@@ -19,6 +19,7 @@ import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './hom
 import { createHubLine } from './lease.ts'
 import { createNotifier } from './notify.ts'
 import { createObserve } from './observe.ts'
+import { openOutbox } from './outbox.ts'
 import { createWatch } from './round.ts'
 import { firstState, initState, openState, type State } from './state.ts'
 import { planStop, readStopOrder } from './stops.ts'
@@ -41,6 +42,7 @@ function init(paths: Paths, clock: Clock): void {
   privateFolder(paths.own)
   privateFolder(paths.run)
   initState(paths.state, firstState(clock.read(), instance))
+  openOutbox(paths.outbox, clock.read().wallMs).close()
   process.stdout.write(`${JSON.stringify({ initialised: true, instance })}\n`)
 }
 
@@ -98,7 +100,12 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   )
   // The epoch is on disk before the first lease carries it: an older watchdog is fenced off from then on (T91).
   file.save(first)
-  writeFileSync(paths.pid, `${process.pid}\n`, { mode: 0o600 })
+  try {
+    writeFileSync(paths.pid, `${process.pid}\n`, { mode: 0o600 })
+  } catch (error) {
+    // On a full disk the watch goes on without it: everything else is written in place.
+    log.warn({ reason: (error as Error).message }, 'the process id could not be written')
+  }
   process.on('SIGTERM', exit)
   process.on('SIGINT', exit)
   process.on('uncaughtException', (error) =>

@@ -1,7 +1,18 @@
 /** The real process with real receivers: kill -9 between raising and delivering, a channel that hangs, a damaged outbox, every channel tested. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import http from 'node:http'
+import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { createSystemClock } from '../../watchdog/clock.ts'
@@ -29,9 +40,14 @@ async function until<T>(what: string, look: () => T | Promise<T> | undefined | f
 }
 
 /** A home whose hub is dead and whose engine answers; `hub_health` is raised in the third round. */
-async function scene(config: object, env: Record<string, string> = {}) {
+async function scene(
+  config: object,
+  env: Record<string, string> = {},
+  prepare: (own: string) => () => void = () => () => {},
+) {
   const home = makeHome()
   const paths = pathsOf(home.home)
+  const undo = prepare(paths.own)
   const engineSocket = path.join(home.home, 'engine.sock')
   const engine = http.createServer((_request, response) => response.end('[]'))
   await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
@@ -40,6 +56,7 @@ async function scene(config: object, env: Record<string, string> = {}) {
   closers.push(() => {
     for (const child of children) child.kill('SIGKILL')
     engine.close()
+    undo()
     home.remove()
   })
   execFileSync(process.execPath, [MAIN, '--home', home.home, '--init'])
@@ -185,6 +202,55 @@ test('a damaged outbox costs what was damaged: the process starts, keeps a copy,
   )
   expect(readdirSync(paths.own).filter((name) => name.startsWith('outbox.corrupt-'))).toHaveLength(1)
 })
+
+/** Whether this user may mount: a disk that is really full needs one of its own. */
+function mayMount(): boolean {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'wd-mount-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], { stdio: 'ignore' })
+    execFileSync('umount', [folder])
+    return true
+  } catch {
+    return false
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+test.skipIf(!mayMount())(
+  'T98: on a disk that is full to the last byte alerts are kept over kill -9 and delivered, and the file that fails is no reason to be silent',
+  async () => {
+    const sink = kept(await httpSink())
+    sink.status = 503
+    const { paths, start } = await scene(
+      { channels: [{ kind: 'push', url: `${sink.url}/t`, local: true }] },
+      {},
+      (own) => {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', own])
+        mkdirSync(path.join(own, 'run'))
+        return () => void execFileSync('umount', ['-l', own])
+      },
+    )
+    for (let size = 65_536; size >= 1; size = Math.floor(size / 2)) {
+      try {
+        for (;;) appendFileSync(path.join(paths.own, 'filler'), Buffer.alloc(size))
+      } catch {
+        // Full at this size.
+      }
+    }
+    const first = await start()
+    await until('a refused try', () => sink.received.some(({ body }) => body.includes('did not answer')))
+    await until('the file that fails', () => first.log.join('').includes('the alert file could not be written'))
+    await first.kill()
+    const before = sink.received.length
+    sink.status = 200
+    await start()
+    const again = await until('the delivery', () =>
+      sink.received.slice(before).find(({ body }) => body.includes('did not answer')),
+    )
+    expect(again.headers['hub-delivery'], 'the same id').toBe(sink.received[0]?.headers['hub-delivery'])
+  },
+)
 
 test('with no channel but the file the start says so loudly, and the status keeps saying it', async () => {
   const { start, ask } = await scene({})

@@ -173,3 +173,28 @@ test('a critical alert by which the hub holds safe mode is told to Carl through 
   }
   expect(at.came('C')).toHaveLength(2)
 })
+
+test('S1-29: killed between telling and remembering, and back again before the next round: Carl hears it once, and the all-clear', async () => {
+  const at = scene({ contact: { name: 'Carl', channels: [MAIL] } })
+  const dies = { now: false }
+  const first = at.start(dies)
+  await first.watch.round()
+  at.clock.move(26 * HOUR)
+  dies.now = true
+  await first.watch.round()
+  dies.now = false
+  first.file.close()
+  expect(at.came('C'), 'nothing is sent before it is remembered').toEqual([])
+  const { watch, alerts, file } = at.start(dies)
+  watch.heartbeat(true, SAID)
+  await watch.round()
+  await alerts.settled()
+  expect(at.came('C')).toEqual([
+    'C email: Olga has not checked in: please call, nothing else is needed',
+    'C email: All clear: Olga is back',
+  ])
+  await watch.round()
+  await alerts.settled()
+  expect(at.came('C')).toEqual([])
+  file.close()
+})
