@@ -146,6 +146,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     }),
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
     watch: loop('watch', TICK_MS, () => guard.footing.watch.tick()),
+    integrity: loop('integrity', 60_000, async () => void (await work.artifacts.scan())),
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     alerts: loop('alerts', 1000, () => alertDelivery.round()),

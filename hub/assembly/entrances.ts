@@ -33,6 +33,7 @@ import { createBackup } from './backup.ts'
 import { createContactSide } from './contact-side.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
+import { createQuarantine } from './quarantine.ts'
 import { createWatchdogSide } from './watchdog-side.ts'
 import type { Work } from './work.ts'
 
@@ -113,6 +114,7 @@ export function createEntrances(
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({ audit, checkpoints, store, onVerdict: guard.alertWatch.chainJudged }),
+      ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),
       ...alertHandlers({ alerts: guard.alerts, delivery: alertDelivery, testAtWatchdog: watchdog.testAlerts }),
       ...stoppingHandlers({ modes, shutdown }),
       ...presenceHandlers({
@@ -150,8 +152,8 @@ export function createEntrances(
       }),
       'event.stream': handler({ effect: () => undefined }),
       'artifact.list': handler({
-        effect: (_grant, { task }: { task?: string }) => ({
-          artifacts: task === undefined ? [] : artifacts.list(task).map((row) => ({ ...row, task })),
+        effect: (_grant, { task, quarantined }: { task?: string; quarantined: boolean }) => ({
+          artifacts: task === undefined ? [] : artifacts.list(task, quarantined).map((row) => ({ ...row, task })),
         }),
       }),
     },

@@ -7,8 +7,6 @@ import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
-import { createArtifacts } from '../work/artifacts.ts'
-import { createBreaker } from '../work/dispatch/breaker.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
 import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
@@ -32,6 +30,7 @@ import { createResolveImage } from '../work/sandbox/image-gate.ts'
 import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
+import { createAlertedArtifacts, createAlertedBreaker } from './alerted.ts'
 import type { Guard } from './guard.ts'
 import { createSupervision } from './supervision.ts'
 import { createTaskListener } from './task-listener.ts'
@@ -64,23 +63,12 @@ export function createWork(
 
   const onAway = (thrown: unknown) => modes.raise('engine_unavailable', toHubError(thrown).message)
   const resolveImage = createResolveImage(engine, onAway)
-  const breaker = createBreaker(
-    { recyclesMax: limits.recycles },
-    {
-      store,
-      clock,
-      tripped(agent, text) {
-        guard.alerts.raise(`agent_breaker:${agent}`, 'warning', `agent ${agent} is halted: ${text}`)
-        events.publish('hub.agent.halted.v1', `agent:${agent}`, { agent, reason: text })
-      },
-      ended: (agent) => guard.alerts.resolve(`agent_breaker:${agent}`),
-    },
-  )
+  const breaker = createAlertedBreaker(limits.recycles, outer)
   const registry = createRegistry(
     { folder: join(home, 'agents'), limitsOf: options.limitsOf },
     { store, resolveImage, breaker },
   )
-  const artifacts = createArtifacts({ folder: join(home, 'artifacts') }, { store, clock, random })
+  const artifacts = createAlertedArtifacts(join(home, 'artifacts'), outer)
   const journal = createJournal(clock)
   const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
   const replies = createReplies(clock, guard.footing.watch.pace.heldBackMs)

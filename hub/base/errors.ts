@@ -41,6 +41,11 @@ export const ERRORS = {
   unknown_session: row('refused', 404, 'See `hub session list`; the session may have ended.'),
   unknown_task: row('refused', 404, 'See `hub task list`.'),
   unknown_artifact: row('refused', 404, 'See `hub artifact list`; an artifact is named by its SHA-256.'),
+  artifact_corrupt: row(
+    'fault',
+    500,
+    'Its file in artifacts/ is damaged and is never served; put the same bytes again, or restore a backup.',
+  ),
   no_capable_agent: row(
     'refused',
     409,

@@ -18,7 +18,7 @@ export interface Connection {
   has(sha256: string): Promise<boolean>
   upload(artifact: { sha256: string; name: string; size: number; content: Readable }): Promise<void>
   /** The bytes of one artifact as they come; the caller checks their digest. */
-  fetch(sha256: string): Promise<AsyncIterable<Buffer>>
+  fetch(sha256: string, quarantined?: boolean): Promise<AsyncIterable<Buffer>>
   /** Events from `since` on, until the hub or the signal ends them. */
   events(from: { since?: number; task?: string }, signal: AbortSignal): AsyncGenerator<HubEvent>
 }
@@ -83,10 +83,10 @@ export function createConnection(door: Door): Connection {
   }
 
   /** The answer to a fetch of one artifact, its body not yet read. */
-  const fetchArtifact = (sha256: string, headers: Record<string, string>) =>
+  const fetchArtifact = (sha256: string, headers: Record<string, string>, quarantined = false) =>
     open(door, {
       method: 'GET',
-      path: routeOf('artifact.get', { sha256 }).path,
+      path: `${routeOf('artifact.get', { sha256 }).path.split('?')[0]}${quarantined ? '?quarantined=true' : ''}`,
       deadlineMs: TRANSFER_MS,
       headers: { accept: 'application/octet-stream', ...headers },
     })
@@ -116,8 +116,8 @@ export function createConnection(door: Door): Connection {
       const answer = parseAnswer(door, status, await readBody(door, response))
       if (status < 200 || status > 299) throw problemFrom(status, answer)
     },
-    async fetch(sha256) {
-      const response = await fetchArtifact(sha256, {})
+    async fetch(sha256, quarantined) {
+      const response = await fetchArtifact(sha256, {}, quarantined)
       const status = response.statusCode ?? 0
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
       return response

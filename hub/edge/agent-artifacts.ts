@@ -49,6 +49,8 @@ export function agentArtifacts(
     const access = task === undefined ? 'none' : artifacts.access(task, sha256)
     const size = artifacts.find(sha256)?.size ?? 0
     const range = access === 'none' ? undefined : readRange(exchange.request.headers.range, size)
+    // Before a byte is answered; who may not have it is told no more than that.
+    if (access !== 'none') await artifacts.verify(sha256)
     const opened = gate.admit(
       {
         ...own(exchange, 'artifact.get', caller, { own: access === 'own', inherited: access === 'inherited' }),

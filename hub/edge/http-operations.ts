@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { HubError } from '../base/errors.ts'
+import { HubError, toHubError } from '../base/errors.ts'
 import type { Events } from '../guard/events.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { Principal } from '../guard/principal.ts'
@@ -104,14 +104,20 @@ function streamedRoutes(
     }
   })
 
-  app.get(UPLOAD_PATH, (request, reply) => {
-    const { sha256 } = parseShape(OPERATIONS['artifact.get'].request, request.params)
+  app.get(UPLOAD_PATH, async (request, reply) => {
+    const { sha256, quarantined } = parseShape(OPERATIONS['artifact.get'].request, {
+      ...(request.query as object),
+      ...(request.params as object),
+    })
     const principal = principalOf(request)
-    const range = readRange(request.headers.range, artifacts.find(sha256)?.size ?? 0)
+    const range = readRange(request.headers.range, artifacts.find(sha256, quarantined)?.size ?? 0)
     heard(request)
-    const opened = gate.admit({ principal, operation: 'artifact.get', resource: `artifact:${sha256}` }, () =>
-      artifacts.read(sha256, range),
-    )
+    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}` } as const
+    await artifacts.verify(sha256).catch((thrown: unknown) => {
+      gate.refuse(call, toHubError(thrown))
+      throw thrown
+    })
+    const opened = gate.admit(call, () => artifacts.read(sha256, range, quarantined))
     reply.hijack()
     streamArtifact(reply.raw, opened.stream, opened.size, range)
   })

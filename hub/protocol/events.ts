@@ -12,6 +12,7 @@ export const EVENT_TYPES = [
   'hub.message.refused.v1',
   'hub.agent.crashed.v1',
   'hub.agent.halted.v1',
+  'hub.artifact.quarantined.v1',
   'hub.mode.changed.v1',
   'hub.alert.raised.v1',
   'hub.alert.resolved.v1',

@@ -59,9 +59,10 @@ const taskListShape = z.strictObject({
 /** `hardening`: graded against the profile, by what the engine shows of it now. */
 const sessionShowShape = z.strictObject({ id: sessionIdShape, hardening: z.stringbool().default(false) })
 const sessionListShape = z.strictObject({ ...page, all: z.stringbool().default(false) })
-const artifactRef = z.strictObject({ sha256: sha256Shape })
+/** `quarantined`: what a session that is not to be trusted left, which nobody gets by accident. */
+const artifactRef = z.strictObject({ sha256: sha256Shape, quarantined: z.stringbool().default(false) })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
-const artifactListShape = z.strictObject({ task: uuidShape.optional() })
+const artifactListShape = z.strictObject({ task: uuidShape.optional(), quarantined: z.stringbool().default(false) })
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
 const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional(), alert: uuidShape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
@@ -140,6 +141,7 @@ export const OPERATIONS = {
   'session.show': op('session.shown', 'read', people, sessionShowShape, get('/v1/sessions/:id')),
   'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
   'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
+  'session.quarantine': op('session.quarantined', 'stop', people, sessionRef, post('/v1/sessions/:id/quarantine')),
   'session.revoke': op('session.revoked', 'stop', present, revokeShape, post('/v1/sessions/:id/revoke')),
   'agent.list': op('agent.listed', 'read', people, none, get('/v1/agents')),
   'agent.show': op('agent.shown', 'read', people, agentRef, get('/v1/agents/:name')),

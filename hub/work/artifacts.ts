@@ -3,24 +3,29 @@
  *
  * A1. A file is written beside its place, synced and renamed; a digest that does not match never gets a row.
  * A2. Reading follows one rule: a task's own, its inputs, and its children's.
- * A3. What is read is what was hashed: size is checked at open, content by the reader, who knows the digest.
+ * A3. What is read is what was hashed (artifact-checks.ts).
+ * A4. What a quarantined or revoked session left is withheld: from lists, from agents, from new tasks. People fetch it by saying so (S1-70).
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
-import { assertGrant, type Grant } from '../guard/grant.ts'
+import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
 import type { Store } from '../store/database.ts'
+import { type ArtifactChecks, createArtifactChecks } from './artifact-checks.ts'
 import type { TaskRow } from './dispatch/rows.ts'
 
 export interface ArtifactView {
   name: string
   sha256: string
   size: number
+}
+export interface WithheldArtifact extends ArtifactView {
+  task: string
 }
 /** A file that has arrived whole but is nobody's yet. */
 export interface Arrived {
@@ -44,29 +49,54 @@ export interface Artifacts {
     session: string | null,
     totalBytesMax: number,
   ): ArtifactView
-  list(owner: string): ArtifactView[]
-  find(sha256: string): ArtifactView | undefined
+  /** Without what is withheld, unless `quarantined`: then that alone. */
+  list(owner: string, quarantined?: boolean): ArtifactView[]
+  /** Withheld everywhere means not found, unless `quarantined`. */
+  find(sha256: string, quarantined?: boolean): ArtifactView | undefined
   /** Why a task may read this digest: its own, one of its inputs or its children's, or not at all. */
   access(task: TaskRow, sha256: string): 'own' | 'inherited' | 'none'
-  /** Opens the bytes from `start` to `end` inclusive. Throws `unknown_artifact`. */
-  read(sha256: string, range?: { start: number; end: number }): { stream: Readable; size: number }
+  /** Before `read`: throws `artifact_corrupt` unless the whole file is what its name says; nothing for one that is not known. */
+  verify(sha256: string): Promise<void>
+  /** Opens the bytes from `start` to `end` inclusive. Throws `unknown_artifact`, or `artifact_corrupt` without a `verify` before. */
+  read(
+    sha256: string,
+    range?: { start: number; end: number },
+    quarantined?: boolean,
+  ): { stream: Readable; size: number }
+  /** Withholds all that the session stored; answers what that was. */
+  withhold(grant: StopGrant, session: string): WithheldArtifact[]
+  /** One round over the stored files. */
+  scan(): Promise<string[]>
 }
+
+/** Of one round of the scan. */
+const SCAN_BYTES = 64 * 1024 ** 2
 
 export function createArtifacts(
   options: { folder: string },
-  parts: { store: Store; clock: Clock; random: Random },
+  parts: { store: Store; clock: Clock; random: Random; judged: (sha256: string, isRight: boolean) => void },
 ): Artifacts {
-  const { store, clock, random } = parts
+  const { store, clock, random, judged } = parts
   const arriving = join(options.folder, 'arriving')
   rmSync(arriving, { recursive: true, force: true })
   mkdirSync(arriving, { recursive: true, mode: 0o700 })
 
-  const pathOf = (sha256: string) => join(options.folder, sha256.slice(0, 2), sha256)
-  const find = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
-  const listed = store.prepare('select name, sha256, size from artifact where task = ? order by name')
-  const owns = store.prepare('select 1 from artifact where task = ? and sha256 = ?')
+  const some = 'quarantined_at_ms is null'
+  const digests = store.prepare('select distinct sha256 from artifact where sha256 > ? order by sha256 limit ?').pluck()
+  const checks: ArtifactChecks = createArtifactChecks(
+    { folder: options.folder, bytesPerRound: SCAN_BYTES },
+    { digestsAfter: (sha256, limit) => digests.all(sha256, limit) as string[], judged },
+  )
+  const findAny = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
+  const find = store.prepare(`select name, sha256, size from artifact where sha256 = ? and ${some} limit 1`)
+  const listed = store.prepare(`select name, sha256, size from artifact where task = ? and ${some} order by name`)
+  const withheld = store.prepare(
+    'select name, sha256, size from artifact where task = ? and quarantined_at_ms is not null order by name',
+  )
+  const sizes = store.prepare('select name, size from artifact where task = ?')
+  const owns = store.prepare(`select 1 from artifact where task = ? and sha256 = ? and ${some}`)
   const childOwns = store.prepare(
-    'select 1 from artifact join task on artifact.task = task.id where task.parent = ? and sha256 = ?',
+    `select 1 from artifact join task on artifact.task = task.id where task.parent = ? and sha256 = ? and ${some}`,
   )
 
   return {
@@ -99,44 +129,57 @@ export function createArtifacts(
       assertGrant(grant, 'artifact.put')
       requireName(name)
       const { sha256, size } = arrived
-      const total = listed
-        .all(owner)
-        .reduce((sum: number, row) => sum + ((row as ArtifactView).name === name ? 0 : (row as ArtifactView).size), 0)
+      // What is withheld still takes its room.
+      const total = (sizes.all(owner) as { name: string; size: number }[]).reduce(
+        (sum, row) => sum + (row.name === name ? 0 : row.size),
+        0,
+      )
       if (total + size > totalBytesMax)
         throw new HubError('too_large', `the artifacts of one task hold at most ${totalBytesMax} bytes`)
-      const place = pathOf(sha256)
-      if (statSync(place, { throwIfNoEntry: false })?.size === size) rmSync(arrived.path, { force: true })
+      // A file that is not known to be right is replaced by the one that was just hashed.
+      if (checks.isRight(sha256)) rmSync(arrived.path, { force: true })
       else {
         mkdirSync(join(options.folder, sha256.slice(0, 2)), { recursive: true, mode: 0o700 })
-        renameSync(arrived.path, place)
+        renameSync(arrived.path, checks.pathOf(sha256))
+        checks.written(sha256)
       }
       store
         .prepare(
-          `insert into artifact values (?, ?, ?, ?, ?, ?) on conflict (task, name) do update
-             set sha256 = excluded.sha256, size = excluded.size, session = excluded.session, created_at_ms = excluded.created_at_ms`,
+          `insert into artifact (task, name, sha256, size, session, created_at_ms) values (?, ?, ?, ?, ?, ?)
+             on conflict (task, name) do update set sha256 = excluded.sha256, size = excluded.size,
+             session = excluded.session, created_at_ms = excluded.created_at_ms, quarantined_at_ms = null`,
         )
         .run(owner, name, sha256, size, session, clock.wallMs())
       return { name, sha256, size }
     },
-    list: (owner) => listed.all(owner) as ArtifactView[],
-    find: (sha256) => find.get(sha256) as ArtifactView | undefined,
+    list: (owner, quarantined = false) => (quarantined ? withheld : listed).all(owner) as ArtifactView[],
+    find: (sha256, quarantined = false) => (quarantined ? findAny : find).get(sha256) as ArtifactView | undefined,
 
     access(task, sha256) {
       if (owns.get(task.id, sha256) !== undefined) return 'own'
-      if (task.inputs !== null && (task.inputs.manifest === sha256 || task.inputs.pack === sha256)) return 'inherited'
+      const isInput = task.inputs !== null && (task.inputs.manifest === sha256 || task.inputs.pack === sha256)
+      if (isInput) return find.get(sha256) === undefined ? 'none' : 'inherited'
       return childOwns.get(task.id, sha256) === undefined ? 'none' : 'inherited'
     },
 
-    read(sha256, range) {
-      const row = find.get(sha256) as ArtifactView | undefined
-      if (row === undefined) throw new HubError('unknown_artifact', `no artifact is named ${sha256}`)
-      const found = statSync(pathOf(sha256), { throwIfNoEntry: false })
-      if (found?.size !== row.size)
-        throw new HubError('internal', 'the file of this artifact is damaged', {
-          reason: `artifact ${sha256} is not of ${row.size} bytes on disk`,
-        })
-      return { stream: createReadStream(pathOf(sha256), range ?? {}), size: row.size }
+    async verify(sha256) {
+      if (findAny.get(sha256) !== undefined) await checks.verify(sha256)
     },
+    read(sha256, range, quarantined = false) {
+      const row = (quarantined ? findAny : find).get(sha256) as ArtifactView | undefined
+      if (row !== undefined) return checks.open(sha256, range)
+      const why =
+        findAny.get(sha256) === undefined ? `no artifact is named ${sha256}` : `artifact ${sha256} is quarantined`
+      throw new HubError('unknown_artifact', why)
+    },
+    withhold(grant, session) {
+      assertStopGrant(grant, 'session.quarantine', 'session.revoke')
+      const left = `session = ? and ${some}`
+      const rows = store.prepare(`select task, name, sha256, size from artifact where ${left}`).all(session)
+      store.prepare(`update artifact set quarantined_at_ms = ? where ${left}`).run(clock.wallMs(), session)
+      return rows as WithheldArtifact[]
+    },
+    scan: checks.scan,
   }
 }
 

@@ -18,7 +18,7 @@ const name = `n${randomBytes(3).toString('hex')}-secrets`
 const fromFile = `canary-file-${randomBytes(16).toString('hex')}\n`
 const fromEnvironment = `canary-environment-${randomBytes(16).toString('hex')}`
 const canaries = [fromFile.trim(), fromEnvironment]
-const digest = (text: string) => createHash('sha256').update(text).digest('hex')
+const digest = (text: string | Buffer) => createHash('sha256').update(text).digest('hex')
 
 function engine(method: string, path: string): Promise<{ status: number; text: string }> {
   return new Promise((done) => {
@@ -204,6 +204,27 @@ describe.skipIf(!here)('a secret on its way', () => {
     // The search itself sees what is there: the one place that holds one.
     expect(filesWith(home)).toEqual([join(home, 'secrets', 'of-a-file')])
     expect(readdirSync(join(home, 'run'), { recursive: true }).join()).not.toContain('of-a-file')
+  })
+
+  test('S1-66: quarantined, it leaves a hashed bundle of the real engine, without a secret, and its container is gone', async () => {
+    const { id } = await json('submit', name, '--param', 'stay:=true')
+    while (!(await hub('task', 'logs', id)).stdout.includes('ready to be looked at'))
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    const session = (await json('session', 'list')).find((each: { task: string }) => each.task === id)
+    const { evidence, withheld } = await json('session', 'quarantine', session.id)
+    expect([evidence.faults, withheld]).toEqual([[], []])
+    const read = (file: string) => readFileSync(join(evidence.folder, file))
+    for (const { name: file, sha256 } of evidence.files) expect(digest(read(file)), file).toBe(sha256)
+    const { processes } = JSON.parse(read('processes.json').toString()) as { processes: string[][] }
+    expect(processes.some((row) => row.join(' ').includes('/app/images/agent/shim.js'))).toBe(true)
+    const inspected = JSON.parse(read('inspect.json').toString()) as { Id: string; State: { Paused: boolean } }
+    expect([inspected.Id, inspected.State.Paused]).toEqual([session.containerId, true])
+    expect(read('audit.jsonl').toString()).toContain('secret.fetched')
+    expect(read('transcript.jsonl').toString()).toContain('ready to be looked at')
+    expect(filesWith(evidence.folder)).toEqual([])
+    while ((await engine('GET', `/containers/${session.containerId}/json`)).status === 200)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    expect((await json('task', 'show', id)).task).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
   })
 
   test('a card whose secret nobody gives fails by name, and hub doctor says how to mend it', async () => {

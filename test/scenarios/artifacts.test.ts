@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
@@ -141,5 +141,44 @@ describe('who may read', () => {
     await using h = await createHarness({ agents })
     const inputs = { manifest: sha256('m'), pack: sha256('p') }
     await expect(h.submit('kid', {}, { inputs })).rejects.toThrow('unknown_artifact')
+  })
+})
+
+describe('S1-69: a file that is no longer what its name says', () => {
+  const damage = (h: Harness, digest: string, text: string) =>
+    writeFileSync(join(h.home, 'artifacts', digest.slice(0, 2), digest), text)
+  const isOpen = (h: Harness, digest: string) => h.hub.guard.alerts.isOpen(`artifact_corrupt:${digest}`)
+
+  test('is refused by name before its first byte, to agents and to people, whole and in ranges, alerted and on record; the right bytes mend it', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    const digest = sha256('as it was')
+    await put(h, lead, 'x', 'as it was')
+    expect(code(await get(h, lead, digest))).toBe('ok')
+    // Of the same length: its size says nothing.
+    damage(h, digest, 'as it WAS')
+    expect(code(await get(h, lead, digest))).toBe('500 artifact_corrupt')
+    expect(code(await get(h, lead, digest, { range: 'bytes=0-1' }))).toBe('500 artifact_corrupt')
+    const people = await h.operator('GET', `/v1/artifacts/${digest}`)
+    expect([people.status, people.body.code]).toEqual([500, 'artifact_corrupt'])
+    expect(isOpen(h, digest)).toBe(true)
+    const refused = h.audit().filter(({ reason }) => reason.startsWith('artifact_corrupt'))
+    expect(refused.map(({ principal }) => principal.split('/')[0])).toEqual(['agent:lead', 'agent:lead', 'operator'])
+
+    expect(code(await put(h, lead, 'x', 'as it was'))).toBe('ok')
+    expect((await get(h, lead, digest)).bytes.toString()).toBe('as it was')
+    expect(isOpen(h, digest)).toBe(false)
+  })
+
+  test('is found by the scan although nobody reads it, and so is one that is gone', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    for (const text of ['one', 'two', 'six']) await put(h, lead, text, text)
+    damage(h, sha256('two'), 'TWO')
+    rmSync(join(h.home, 'artifacts', sha256('six').slice(0, 2), sha256('six')))
+    await h.until(() => isOpen(h, sha256('two')) && isOpen(h, sha256('six')), 'the scan', 5000)
+    expect(isOpen(h, sha256('one'))).toBe(false)
+    damage(h, sha256('two'), 'two')
+    await h.until(() => !isOpen(h, sha256('two')), 'the scan sees it mended', 5000)
   })
 })

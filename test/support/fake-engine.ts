@@ -228,6 +228,18 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
       end(container, 137)
       return 'done'
     },
+    async pause(idOrName) {
+      await enter('pause', idOrName)
+      const container = find(idOrName)
+      if (container === undefined) return 'gone'
+      if (container.state === 'running') container.state = 'paused'
+      return 'done'
+    },
+    async top(idOrName) {
+      await enter('top', idOrName)
+      if (find(idOrName) === undefined) return undefined
+      return { titles: ['UID', 'PID', 'CMD'], processes: [['65532', '1', 'node /app/images/agent/shim.js']] }
+    },
     async remove(idOrName) {
       try {
         await enter('remove', idOrName)

@@ -187,6 +187,8 @@ function engineOfRun(engine: FakeEngine) {
     },
     stop: (id, grace) => gated('stop', () => engine.stop(id, grace)),
     kill: (id) => gated('kill', () => engine.kill(id)),
+    pause: (id) => gated('pause', () => engine.pause(id)),
+    top: (id) => gated('top', () => engine.top(id)),
     remove: (id) => gated('remove', () => engine.remove(id)),
     list: (instance) => gated('list', () => engine.list(instance)),
     events: (instance, hear, signal) => engine.events(instance, (event) => run.dead || hear(event), signal),

@@ -16,7 +16,10 @@ const artifactTable = (artifacts: readonly ArtifactView[], paint: Paint): string
   )
 
 export const artifactList: Run = async (context, _, options) => {
-  const { artifacts } = (await context.hub.call('artifact.list', given({ task: options.task }))) as {
+  const { artifacts } = (await context.hub.call(
+    'artifact.list',
+    given({ task: options.task, ...(options.quarantined === true ? { quarantined: 'true' } : {}) }),
+  )) as {
     artifacts: ArtifactView[]
   }
   showList(context, artifacts, { empty: 'no artifacts', table: (rows) => artifactTable(rows, context.terminal.paint) })
@@ -24,10 +27,15 @@ export const artifactList: Run = async (context, _, options) => {
 }
 
 /** Copies the bytes through `write` and checks their digest at the end. @throws Problem where they are not what was asked for */
-async function copyArtifact({ hub }: Context, sha256: string, write: (part: Buffer) => Promise<void>): Promise<number> {
+async function copyArtifact(
+  { hub }: Context,
+  sha256: string,
+  quarantined: boolean,
+  write: (part: Buffer) => Promise<void>,
+): Promise<number> {
   const hash = createHash('sha256')
   let bytes = 0
-  for await (const part of await hub.fetch(sha256)) {
+  for await (const part of await hub.fetch(sha256, quarantined)) {
     hash.update(part)
     bytes += part.length
     await write(part)
@@ -46,6 +54,7 @@ export const artifactGet: Run = async (context, [sha256 = ''], options) => {
   const { terminal } = context
   if (context.json) throw usage('an artifact is bytes; --json has no meaning here')
   const out = options.out as string | undefined
+  const quarantined = options.quarantined === true
   if (out !== undefined) {
     const draft = `${out}.${randomUUID().slice(0, 8)}.part`
     try {
@@ -54,7 +63,7 @@ export const artifactGet: Run = async (context, [sha256 = ''], options) => {
         await using file = await open(draft, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
           throw usage(`--out: ${out} cannot be written (${error.code})`, 'name a file in a folder of yours')
         })
-        bytes = await copyArtifact(context, sha256, (part) => file.writeFile(part))
+        bytes = await copyArtifact(context, sha256, quarantined, (part) => file.writeFile(part))
       }
       await rename(draft, out)
       terminal.note(`wrote ${out}, ${sizeText(bytes)}`)
@@ -65,11 +74,11 @@ export const artifactGet: Run = async (context, [sha256 = ''], options) => {
   }
   if (process.stdout.isTTY) {
     const parts: Buffer[] = []
-    await copyArtifact(context, sha256, async (part) => void parts.push(part))
+    await copyArtifact(context, sha256, quarantined, async (part) => void parts.push(part))
     terminal.out(cleanLines(Buffer.concat(parts).toString('utf8')))
     return EXIT.done
   }
-  await copyArtifact(context, sha256, async (part) => {
+  await copyArtifact(context, sha256, quarantined, async (part) => {
     if (!process.stdout.write(part)) await once(process.stdout, 'drain')
   })
   return EXIT.done

@@ -160,14 +160,20 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'artifact list',
     text: 'list artifacts',
-    flags: [['--task <task>', 'of this task']],
+    flags: [
+      ['--task <task>', 'of this task'],
+      ['--quarantined', 'what is withheld'],
+    ],
     load: async () => (await import('./outputs.ts')).artifactList,
   },
   {
     words: 'artifact get',
     args: '<sha256>',
     text: 'its bytes, to stdout or a file',
-    flags: [['--out <file>', 'write it there']],
+    flags: [
+      ['--out <file>', 'write it there'],
+      ['--quarantined', 'although it is withheld'],
+    ],
     load: async () => (await import('./outputs.ts')).artifactGet,
   },
   {

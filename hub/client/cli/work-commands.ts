@@ -92,6 +92,12 @@ export const WORK_COMMANDS: readonly Command[] = [
     load: async () => (await import('./sessions.ts')).logs,
   },
   {
+    words: 'session quarantine',
+    args: '<session>',
+    text: 'keep evidence of it, then end it; its task fails, what it stored is withheld',
+    load: async () => (await import('./quarantine.ts')).quarantine,
+  },
+  {
     words: 'session revoke',
     args: '<session>',
     text: 'end it at once as not to be trusted; its task fails',

@@ -171,6 +171,7 @@ export function taskHandlers(
         } as const
         // The generation rises with it: every token of this session ends here, whatever is still on its way.
         if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'security')
+        artifacts.withhold(grant, id)
         return { auditEffect: 'every token of the session' }
       },
       after: (_result, { id }) => {

@@ -32,6 +32,15 @@ export interface LossFacts {
   oomKilled: boolean
   detail: string
 }
+/** The operations that may end a task by force. */
+export const STOPS = [
+  'task.cancel',
+  'session.stop',
+  'session.revoke',
+  'session.quarantine',
+  'session.reap',
+  'hub.shutdown',
+] as const
 export const jsonOrNull = (value: unknown): string | null =>
   value === undefined || value === null ? null : JSON.stringify(value)
 

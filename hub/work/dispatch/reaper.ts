@@ -35,6 +35,8 @@ export interface Reaper {
   look(session: string): void
   /** Resolves when nothing is being recycled. */
   idle(): Promise<void>
+  /** Keeps its hands off a session that is looked at first, for so long at most; answers what ends that earlier. */
+  hold(session: string, forMs: number): () => void
   /** How each session's container went, for the sessions recycled by this process. */
   outcomeOf(session: string): Removal | undefined
 }
@@ -60,6 +62,7 @@ export function createReaper(
   const { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, containers, ledger, release } = parts
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
+  const held = new Set<string>()
   const outcomes = new Map<string, Removal>()
   const resourceOf = (session: string) => ({
     principal: REAPER,
@@ -116,7 +119,8 @@ export function createReaper(
   }
 
   function beginRecycling(session: SessionRow): void {
-    if (busy.has(session.id) || launcher.isLaunching(session.id) || !stubborn.mayTry(session.containerName)) return
+    const isInHands = busy.has(session.id) || held.has(session.id) || launcher.isLaunching(session.id)
+    if (isInHands || !stubborn.mayTry(session.containerName)) return
     const work = recycle(session)
       .catch((thrown) =>
         log.error(
@@ -186,6 +190,14 @@ export function createReaper(
     },
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())
+    },
+    hold(session, forMs) {
+      held.add(session)
+      const timer = clock.after(forMs, () => held.delete(session))
+      return () => {
+        timer.cancel()
+        held.delete(session)
+      }
     },
     outcomeOf: (session) => outcomes.get(session),
   }

@@ -14,7 +14,7 @@ import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../
 import type { ExitReason } from '../../protocol/task.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
-import { createMoves, jsonOrNull, type LossFacts, type TaskEnd, type TaskListener } from './moves.ts'
+import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
 import type { Assignment, NewTask } from './new-task.ts'
 import { createTaskRows, type SessionRow, type TaskOutcome, type TaskRow, type TaskRows } from './rows.ts'
 
@@ -210,7 +210,7 @@ export function createTasks(parts: {
     },
 
     stop(grant, id, end, reason) {
-      assertStopGrant(grant, 'task.cancel', 'session.stop', 'session.revoke', 'session.reap', 'hub.shutdown')
+      assertStopGrant(grant, ...STOPS)
       if (store.inTransaction || store.failure() === undefined) stopTask(theTask(id), end, reason)
       else stopUnwritten(grant, id)
     },

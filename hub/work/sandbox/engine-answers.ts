@@ -126,3 +126,14 @@ export function plainLog(framed: Buffer, bytesMax: number): string {
   const plain = Buffer.concat(pieces)
   return plain.subarray(Math.max(0, plain.length - bytesMax)).toString('utf8')
 }
+
+export interface ProcessTable {
+  titles: string[]
+  processes: string[][]
+}
+
+export function processesOf(value: unknown): ProcessTable {
+  const said = value as { Titles?: unknown; Processes?: unknown }
+  if (!Array.isArray(said?.Titles) || !Array.isArray(said.Processes)) throw broken('processes in an unknown shape')
+  return { titles: list(said.Titles), processes: said.Processes.map(list) }
+}

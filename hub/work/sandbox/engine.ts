@@ -10,13 +10,15 @@ import {
   factOf,
   type ImageFact,
   imageOf,
+  type ProcessTable,
   plainLog,
+  processesOf,
   readEvents,
 } from './engine-answers.ts'
 import { type Answer, createWire, type Exchange, unavailable } from './engine-wire.ts'
 import type { CreateBody } from './profile.ts'
 
-export type { ContainerFact, EngineEvent, ImageFact } from './engine-answers.ts'
+export type { ContainerFact, EngineEvent, ImageFact, ProcessTable } from './engine-answers.ts'
 
 export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string }
 
@@ -42,6 +44,10 @@ export interface Engine {
   /** SIGTERM, after `graceSeconds` (15 at most) SIGKILL. */
   stop(id: string, graceSeconds: number): Promise<'done' | 'gone'>
   kill(id: string): Promise<'done' | 'gone'>
+  /** Stops it from running, as it stands. Only for quarantine (S1-66). */
+  pause(id: string): Promise<'done' | 'gone'>
+  /** Its processes as the host's `ps -ef` shows them, or undefined when there is none. Only for quarantine. */
+  top(id: string): Promise<ProcessTable | undefined>
   /** Forced. Never throws: the answer says what came of it. */
   remove(idOrName: string): Promise<Removal>
   /** Every container of the instance, in any state. */
@@ -160,6 +166,15 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
       ),
     // 409: it does not run.
     kill: (id) => told('kill the container', [204, 409], ask('POST', `/containers/${id}/kill`)),
+    // 409: paused already, or it does not run.
+    pause: (id) => told('pause the container', [204, 409], ask('POST', `/containers/${id}/pause`)),
+    async top(id) {
+      const answer = await ask('GET', `/containers/${id}/top`)
+      // 409: it does not run.
+      if (answer.status === 404 || answer.status === 409) return undefined
+      if (answer.status !== 200) throw refused('show its processes', answer)
+      return processesOf(json('show its processes', answer))
+    },
     async remove(idOrName) {
       try {
         const told204 = await told('remove the container', [204], ask('DELETE', `/containers/${idOrName}?force=1&v=1`))

@@ -41,7 +41,10 @@ function parts(limits: Partial<HttpLimits> = {}, handlers: Handlers = {}): HttpP
   return {
     serve: createServe({ gate, handlers: all }),
     gate,
-    artifacts: createArtifacts({ folder }, { store, clock, random: createSeededRandom('edge') }),
+    artifacts: createArtifacts(
+      { folder },
+      { store, clock, random: createSeededRandom('edge'), judged: () => undefined },
+    ),
     events,
     clock,
     log: createLog('warn', { write: (line) => void logged.push(line) }),
