@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { createEngine } from '../../hub/work/sandbox/engine.ts'
+import { createSystemClock as createWatchdogClock } from '../../watchdog/clock.ts'
+import { exchange } from '../../watchdog/wire.ts'
 import { runHub } from './fake-hub.ts'
 import { ENGINE_SOCKET } from './probe-session.ts'
 
@@ -24,6 +26,8 @@ export async function openContainerHome(options: {
   env?: Record<string, string>
   /** Further keys of hub.yaml. */
   config?: Record<string, unknown>
+  /** Further keys of the watchdog's. */
+  watchdog?: Record<string, unknown>
 }) {
   const home = mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
@@ -34,7 +38,7 @@ export async function openContainerHome(options: {
   )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
-    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET, ...options.watchdog }),
   )
   const dataFile = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }
@@ -50,14 +54,14 @@ export async function openContainerHome(options: {
 
   /** Starts a process of the home and waits for its ready line. */
   const start = (...argv: string[]) =>
-    new Promise<void>((done, fail) => {
+    new Promise<ChildProcess>((done, fail) => {
       const env = { ...process.env, ...options.env }
       const child = spawn(process.execPath, [join(root, argv[0] ?? ''), ...argv.slice(1), '--home', home], { env })
       children.push(child)
       let said = ''
       const take = (text: Buffer) => {
         said += text
-        if (said.includes('"ready"')) done()
+        if (said.includes('"ready"')) done(child)
       }
       child.stdout.on('data', take)
       child.stderr.on('data', take)
@@ -95,6 +99,18 @@ export async function openContainerHome(options: {
     json,
     close,
     hubPid: children[0]?.pid ?? 0,
+    watchdogPid: children[1]?.pid ?? 0,
+    /** Starts one of the two again; `close` ends it too. */
+    startHub: () => start('hub/main.ts', 'serve'),
+    startWatchdog: () => start('watchdog/main.ts'),
+    /** The exit code of the first hub or watchdog. */
+    ended: (name: 'hub' | 'watchdog') =>
+      new Promise<number | null>((resolve) => children[name === 'hub' ? 0 : 1]?.once('exit', (code) => resolve(code))),
+    /** One call to the engine that neither program makes. */
+    async engineCall(method: 'POST', path: string): Promise<number> {
+      const call = { socketPath: ENGINE_SOCKET, method, path: `/v1.41${path}`, deadlineMs: 20_000, bytesMax: 1e6 }
+      return (await exchange(createWatchdogClock(), call)).status
+    },
     /** The task as it ended. */
     run: (agent: string, params: Record<string, unknown>, ...more: string[]) =>
       json<Task>('submit', agent, ...wordsOf(params), '--wait', ...more),

@@ -1,0 +1,256 @@
+/**
+ * Every way to stop everything, on a real hub, a real watchdog and the real engine: with each of them up, hung, dead or cut off. After each
+ * the engine is asked, not the answer: nothing of ours may be left (X1, I4, I6), and what was at work comes back held (safety.md section 5).
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { StopView } from '../../hub/client/answers.ts'
+import { type ContainerHome, openContainerHome, type Task } from '../support/container-home.ts'
+import { ask } from '../support/hub-harness.ts'
+import { load, spyImage } from '../support/spy-image.ts'
+
+const card = {
+  name: 'deaf',
+  description: 'Hangs',
+  image: 'hub-test/spy',
+  run: ['node', '/app/test/support/images/spy/main.js'],
+  repeatable: true,
+  limits: { ttl: '5m', memory: '128MiB' },
+}
+
+let home: ContainerHome
+beforeAll(() => load([spyImage()]))
+afterEach(() => home?.close())
+
+const open = async (env: Record<string, string> = {}) => {
+  home = await openContainerHome({
+    cards: [card],
+    config: { shutdownTimeout: '1s' },
+    watchdog: { leaseTimeoutMs: 500, startGraceMs: 0, stopGraceMs: 1000, missesMax: 2 },
+    env,
+  })
+}
+const two = async () =>
+  [await home.place('deaf', { what: 'idle' }), await home.place('deaf', { what: 'idle' })] as const
+const left = async () => (await home.engine.list(home.instance)).length
+/** Asked of the hub alone: `hub status` would wait for a watchdog that hangs. */
+const mode = async () => {
+  const asked = ask(join(home.home, 'run', 'operator.sock'), 'GET', '/healthz', undefined, {})
+  const { body } = await asked.catch(() => ({ body: {} }))
+  return body as { mode?: string; conditions?: { name: string }[] }
+}
+const conditions = async () => ((await mode()).conditions ?? []).map(({ name }) => name)
+const normal = () => until('normal mode', mode, (answer) => answer.mode === 'normal')
+const signal = (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT', ...pids: number[]) => {
+  for (const pid of pids) process.kill(pid, name)
+}
+async function until<Answer>(what: string, look: () => Promise<Answer> | Answer, good: (answer: Answer) => boolean) {
+  for (let turn = 0; turn < 300; turn += 1) {
+    const answer = await look()
+    if (good(answer)) return answer
+    await sleep(100)
+  }
+  throw new Error(`it never came to this: ${what}`)
+}
+const ended = (pid: number) =>
+  until(
+    'the process is gone',
+    () => existsSync(`/proc/${pid}`) && !isZombie(pid),
+    (there) => !there,
+  )
+const isZombie = (pid: number) => {
+  try {
+    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return true
+  }
+}
+const told = () => {
+  const file = join(home.home, 'watchdog', 'alerts.log')
+  return existsSync(file)
+    ? [...readFileSync(file, 'utf8').matchAll(/"event":"(\w+)","finding":"(\w+)"/g)].map((m) => `${m[1]} ${m[2]}`)
+    : []
+}
+
+async function shutdown(...words: string[]): Promise<StopView & { code: number | null; stderr: string }> {
+  const { code, stdout, stderr } = await home.hub('shutdown', '--yes', '--json', ...words)
+  if (stdout === '') throw new Error(stderr)
+  return { ...(JSON.parse(stdout) as StopView), code, stderr }
+}
+/** Started again, each of these is held, although its card says that it may be repeated. */
+async function heldAgain(...tasks: string[]) {
+  await until('a lease has been taken', conditions, (names) => !names.includes('lease_pending'))
+  for (const id of tasks) {
+    const { task } = await home.json<{ task: Task }>('task', 'show', id)
+    expect(task).toMatchObject({ state: 'queued', held: true })
+  }
+  expect(await left()).toBe(0)
+}
+
+describe('hub shutdown', () => {
+  test('S0-15: by the hub: all confirmed, nobody alarmed, it stays down, and its log is emptied into the database', async () => {
+    await open()
+    await two()
+    const view = await shutdown()
+    expect(view).toMatchObject({ path: 'hub', requested: 2, code: 0 })
+    expect(view.containers.every(({ outcome }) => outcome !== 'failed')).toBe(true)
+    expect(view.stderr).toMatch(/stopping: \d of 2 confirmed/)
+    expect(await left()).toBe(0)
+    await ended(home.hubPid)
+    expect(existsSync(join(home.home, 'stay-down', 'hub'))).toBe(true)
+    expect(existsSync(join(home.home, 'hub.db-wal'))).toBe(false)
+    // Rounds without the hub, announced: the clock of presence stands, and nothing is an alarm.
+    const paused = () => home.json<{ watchdog: { heartbeat: { paused: boolean } } }>('status')
+    await until('the presence clock is paused', paused, ({ watchdog }) => watchdog.heartbeat.paused)
+    await sleep(3000)
+    expect(told()).toEqual([])
+  })
+
+  test('T88: with the hub hung it is not waited for; the watchdog stops everything by label, and the hung process is ended', async () => {
+    await open()
+    const [one, other] = await two()
+    signal('SIGSTOP', home.hubPid)
+    const before = performance.now()
+    const view = await shutdown()
+    expect(view).toMatchObject({ path: 'watchdog', requested: 2, code: 0 })
+    expect(performance.now() - before).toBeLessThan(60_000)
+    expect(await left()).toBe(0)
+    await ended(home.hubPid)
+    await home.startHub()
+    await heldAgain(one.task, other.task)
+  })
+
+  test('T87: with the hub dead the watchdog does it, a container that is paused included', async () => {
+    await open()
+    const [one, other] = await two()
+    await home.engineCall('POST', `/containers/${one.containerId}/pause`)
+    signal('SIGKILL', home.hubPid)
+    expect(await shutdown()).toMatchObject({ path: 'watchdog', requested: 2, code: 0 })
+    expect(await left()).toBe(0)
+    expect(await shutdown(), 'asked again').toMatchObject({ path: 'watchdog', requested: 0, code: 0 })
+    await home.startHub()
+    await heldAgain(one.task, other.task)
+  })
+
+  test('T89: with the watchdog dead or hung the hub does it', async () => {
+    await open()
+    await two()
+    signal('SIGSTOP', home.watchdogPid)
+    expect(await shutdown()).toMatchObject({ path: 'hub', requested: 2, code: 0 })
+    expect(await left()).toBe(0)
+    signal('SIGKILL', home.watchdogPid)
+  })
+
+  test('T97: with both dead --emergency does it from the command, leaves the order, and both obey it when they start, until `hub resume`', async () => {
+    await open()
+    const [one, other] = await two()
+    signal('SIGKILL', home.hubPid, home.watchdogPid)
+    const without = await home.hub('shutdown', '--yes')
+    expect([without.code, without.stderr.includes('`hub shutdown --emergency`')]).toEqual([4, true])
+    expect(await left()).toBe(2)
+    expect(await shutdown('--emergency')).toMatchObject({ path: 'command', requested: 2, code: 0 })
+    expect(await left()).toBe(0)
+
+    await home.startHub()
+    expect(await conditions()).toContain('emergency_stop')
+    await home.startWatchdog()
+    await heldAgain(one.task, other.task)
+    expect(await conditions()).toEqual(['emergency_stop'])
+    const dog = () => home.json<{ watchdog: { conditions: string[] } }>('status')
+    expect((await dog()).watchdog.conditions).toEqual(['emergency_stop'])
+    expect((await home.hub('heartbeat')).code).toBe(0)
+    expect(await conditions(), 'a heartbeat alone does not end it').toEqual(['emergency_stop'])
+    expect((await home.hub('submit', 'deaf')).code).toBe(3)
+    expect((await home.hub('resume')).code).toBe(0)
+    await normal()
+    await sleep(1500)
+    expect([await conditions(), (await dog()).watchdog.conditions]).toEqual([[], []])
+  })
+
+  test('by the hub with --emergency: the process ends with a code of its own, and hub and watchdog both hold it', async () => {
+    await open()
+    const [one] = await two()
+    const code = home.ended('hub')
+    expect(await shutdown('--emergency')).toMatchObject({ path: 'hub', requested: 2, code: 0 })
+    expect(await code).toBe(11)
+    expect(existsSync(join(home.home, 'stay-down', 'hub')), 'the next boot answers reads and holds').toBe(false)
+    await home.startHub()
+    await heldAgain(one.task)
+    expect(await conditions()).toEqual(['emergency_stop'])
+  })
+
+  test('hub down: both ended, nothing left, nobody alarmed, and neither is started again by a service manager', async () => {
+    await open()
+    await two()
+    expect((await home.hub('down')).code).toBe(0)
+    await ended(home.hubPid)
+    await ended(home.watchdogPid)
+    expect([await left(), told()]).toEqual([0, []])
+    for (const part of ['hub', 'watchdog']) expect(existsSync(join(home.home, 'stay-down', part))).toBe(true)
+  })
+})
+
+test('T90: with both dead the host timer removes what is past its deadline, by the labels alone, and leaves the others', async () => {
+  await open()
+  // Its one thread stands still: not even its own shim ends it.
+  const late = await home.place('deaf', { what: 'wedge' }, '--ttl', '8s')
+  const live = await home.place('deaf', { what: 'idle' })
+  signal('SIGKILL', home.hubPid, home.watchdogPid)
+  const reap = () => {
+    const script = join(import.meta.dirname, '../../scripts/systemd/reaper.ts')
+    return spawnSync(process.execPath, [script, '--home', home.home, '--grace-ms', '0'], { encoding: 'utf8' })
+  }
+  expect(reap()).toMatchObject({ status: 0, stdout: '' })
+  await sleep(Math.max(0, late.expiresAtMs - Date.now()) + 500)
+  const { status, stdout } = reap()
+  expect([status, stdout.match(/removed hub-/g)?.length]).toEqual([0, 1])
+  const here = await home.engine.list(home.instance)
+  expect(here.map(({ id }) => id)).toEqual([live.containerId])
+})
+
+describe('hub and watchdog, each hung, dead or cut off', () => {
+  test('T88, T91: a hub that hangs is an alert, one that comes back is an all-clear; a socket that is cut makes the hub safe by itself until it heals (I5)', async () => {
+    await open()
+    const [one] = await two()
+    signal('SIGSTOP', home.hubPid)
+    await until('the alert', told, (all) => all.includes('raised hub_health'))
+    signal('SIGCONT', home.hubPid)
+    await until('the all-clear', told, (all) => all.includes('resolved hub_health'))
+    await normal()
+
+    const socket = join(home.home, 'run', 'watchdog.sock')
+    renameSync(socket, `${socket}.cut`)
+    await until('safe by itself', conditions, (names) => names.includes('lease_lapsed'))
+    expect((await home.hub('submit', 'deaf')).code).toBe(3)
+    expect((await home.session(one.id)).state, 'what runs goes on').not.toBe('recycled')
+    renameSync(`${socket}.cut`, socket)
+    await normal()
+    expect(await left()).toBe(2)
+    expect(
+      told()
+        .filter((each) => each.startsWith('raised'))
+        .every((each) => each === 'raised hub_health'),
+    ).toBe(true)
+  })
+
+  test('T91: a watchdog that was stopped and replaced is fenced off when it comes back: its leases are refused, the hub obeys the new one', async () => {
+    await open()
+    await normal()
+    signal('SIGSTOP', home.watchdogPid)
+    await until('safe by itself', conditions, (names) => names.includes('lease_lapsed'))
+    // Its socket still answers the kernel, so the new one would take it for alive.
+    rmSync(join(home.home, 'watchdog', 'run', 'watchdog.sock'))
+    await home.startWatchdog()
+    await normal()
+    signal('SIGCONT', home.watchdogPid)
+    const refusals = async () => {
+      const { stdout } = await home.hub('audit', 'list', '--action', 'lease.renewed', '--outcome', 'refused', '--json')
+      return (JSON.parse(stdout) as { reason: string }[]).filter(({ reason }) => reason.includes('not newer'))
+    }
+    await until('a refused lease of the old one', refusals, (rows) => rows.length > 0)
+    expect((await mode()).mode).toBe('normal')
+  })
+})
