@@ -1,7 +1,7 @@
 /** A home of its own with a real hub process and a real watchdog process, for benchmarks. Everything is gone again at the end. */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { ModeView, SessionView, TaskView } from '../../hub/client/answers.ts'
 import { hubDoor, pathsOf, watchdogDoor } from '../../hub/client/cli/home.ts'
 import { hubArgv, sleep, startProcess, waitGone, watchdogArgv } from '../../hub/client/cli/processes.ts'
@@ -14,10 +14,14 @@ const NORMAL_MS = 60_000
 export interface BenchHub extends AsyncDisposable {
   readonly home: string
   readonly hub: Connection
+  readonly watchdog: Connection
   start(): Promise<void>
   /** The hub ended by a signal, as a service manager does it, and started again. */
   restart(): Promise<void>
   pid(): number
+  watchdogPid(): number
+  /** Ended if it lives, and started again with this configuration. */
+  restartWatchdog(config: object): Promise<void>
   health(): Promise<ModeView>
   untilNormal(): Promise<ModeView>
   submit(agent: string, params?: Record<string, unknown>): Promise<TaskView>
@@ -28,8 +32,12 @@ export interface BenchHub extends AsyncDisposable {
   shutdown(): Promise<{ gone: number; failed: string[] }>
 }
 
-/** `sleeper` is the folder of an agent beyond the shipped ones. */
-export async function createBenchHub(root: string, sleeper: string): Promise<BenchHub> {
+/** `sleeper` is the folder of an agent beyond the shipped ones; `agents` are further ones, with `grants` beside those of the echo agent. */
+export async function createBenchHub(
+  root: string,
+  sleeper: string,
+  more: { agents?: readonly string[]; grants?: object } = {},
+): Promise<BenchHub> {
   const home = mkdtempSync('/tmp/hub-bench-')
   const paths = pathsOf(home)
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
@@ -37,10 +45,13 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
   const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1 }'
   writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nlogLevel: warn\n${limits}\n`)
   writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
-  copyFileSync(join(root, sleeper, 'agent.yaml'), join(home, 'agents', 'bench-sleeper.yaml'))
   const rules = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
-  data.agents['bench-sleeper'] = { ...data.agents.echo, capabilities: [] }
+  for (const folder of [sleeper, ...(more.agents ?? [])]) {
+    const name = basename(folder)
+    copyFileSync(join(root, folder, 'agent.yaml'), join(home, 'agents', `${name}.yaml`))
+    data.agents[name] = { ...data.agents.echo, capabilities: [], ...more.grants }
+  }
   writeFileSync(rules, JSON.stringify(data))
 
   const hub = createConnection(hubDoor(home))
@@ -64,11 +75,13 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
     pid = (await startProcess({ name: 'hub', argv: hubArgv(home, 'serve'), log: paths.hubLog }, options)).pid
   }
   await start()
-  const dog = await startProcess({ name: 'watchdog', argv: watchdogArgv(home), log: paths.watchdogLog }, options)
+  const startDog = () => startProcess({ name: 'watchdog', argv: watchdogArgv(home), log: paths.watchdogLog }, options)
+  let dog = await startDog()
 
   const bench: BenchHub = {
     home,
     hub,
+    watchdog,
     start,
     async restart() {
       process.kill(pid, 'SIGTERM')
@@ -76,6 +89,13 @@ export async function createBenchHub(root: string, sleeper: string): Promise<Ben
       await start()
     },
     pid: () => pid,
+    watchdogPid: () => dog.pid,
+    async restartWatchdog(config) {
+      if (!(await waitGone(dog.pid, home, 0))) process.kill(dog.pid, 'SIGTERM')
+      await waitGone(dog.pid, home, 20_000)
+      writeFileSync(paths.watchdogConfig, JSON.stringify(config))
+      dog = await startDog()
+    },
     health,
     until,
     untilNormal: () => until('normal mode', health, ({ mode }) => mode === 'normal'),

@@ -13,10 +13,18 @@ export interface Figure {
   text: string
 }
 
-const BENCHES: Readonly<Record<string, () => Promise<(say: (line: string) => void) => Promise<Figure[]>>>> = {
+/** `seconds`: how long a bench that watches for a span watches. */
+interface Options {
+  seconds?: number
+}
+
+const BENCHES: Readonly<
+  Record<string, () => Promise<(say: (line: string) => void, options: Options) => Promise<Figure[]>>>
+> = {
   dispatch: async () => (await import('./dispatch.ts')).benchDispatch,
   policy: async () => (await import('./policy.ts')).benchPolicy,
   messages: async () => (await import('./messages.ts')).benchMessages,
+  safety: async () => (await import('./safety.ts')).benchSafety,
 }
 
 /** One row for each figure: key, value, unit, meaning. */
@@ -31,12 +39,13 @@ function tableOf(figures: readonly Figure[]): string {
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { json: { type: 'boolean', default: false } },
+    options: { json: { type: 'boolean', default: false }, seconds: { type: 'string' } },
     allowPositionals: true,
   })
   const load = BENCHES[positionals[0] ?? '']
-  if (load === undefined || positionals.length !== 1) {
-    process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json]\n`)
+  const seconds = values.seconds === undefined ? undefined : Number(values.seconds)
+  if (load === undefined || positionals.length !== 1 || (seconds !== undefined && !(seconds > 0))) {
+    process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--seconds N]\n`)
     process.exitCode = 2
     return
   }
@@ -44,7 +53,7 @@ async function main(): Promise<void> {
   say(
     `${os.availableParallelism()} x ${os.cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, load ${os.loadavg()[0]?.toFixed(2)}`,
   )
-  const figures = await (await load())(say)
+  const figures = await (await load())(say, seconds === undefined ? {} : { seconds })
   process.stdout.write(`${tableOf(figures)}\n`)
   if (values.json) {
     process.stdout.write(`${JSON.stringify(Object.fromEntries(figures.map(({ key, value }) => [key, value])))}\n`)
