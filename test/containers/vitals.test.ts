@@ -59,4 +59,8 @@ test('S1-49: a frozen process, whose socket the kernel keeps open, is found in t
   const { exit } = await gone(session)
   expect(exit).toBe('unhealthy')
   expect((await beside).state).toBe('succeeded')
+  // Each was compared with what it was made from once more, right after its start (S1-51): nothing differed on this engine.
+  const alerts = await home.json<{ cause: string; severity: string }[]>('alert', 'list', '--all')
+  expect(alerts.filter(({ severity }) => severity === 'critical')).toEqual([])
+  expect(alerts.map(({ cause }) => cause)).toContain('agent_unhealthy:frozen')
 })

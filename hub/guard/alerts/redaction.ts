@@ -4,15 +4,15 @@ export const CAUSE_LENGTH_MAX = 200
 export const TEXT_LENGTH_MAX = 4000
 const MASK = '[redacted]'
 
-/** Each with what stays of it. Digests (64 hex digits) are no secrets and are what a person needs. */
+/** Each with what stays of it; each begins where a word does, and counts, so that no text makes it walk back and forth (T26). Digests (64 hex digits) are no secrets and are what a person needs. */
 const SECRETS: readonly [RegExp, string][] = [
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, MASK],
-  [/\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g, MASK],
+  [/(?<![\w-])eyJ[\w-]{8,2000}\.[\w-]{1,2000}\.[\w-]{0,2000}/g, MASK],
   [/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
   [/(\/(?:stop|hook)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
   [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>]{0,200}:[^\s/@"'<>]{0,200}@/gi, `$1${MASK}@`],
   [
-    /(\b[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})["']?(?!\[redacted\])[^\s"',;]+/gi,
+    /((?<![\w-])[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})["']?(?!\[redacted\])[^\s"',;]+/gi,
     `$1${MASK}`,
   ],
   [/\b(?:sk|ghp|gho|xox[abp]|glpat)[-_][\w-]{12,}/g, MASK],
@@ -21,6 +21,7 @@ const SECRETS: readonly [RegExp, string][] = [
 /** One line of a cause: no controls, capped. */
 export const causeText = (cause: string): string =>
   cause
+    .slice(0, CAUSE_LENGTH_MAX * 2)
     .replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
     .toWellFormed()
     .slice(0, CAUSE_LENGTH_MAX)

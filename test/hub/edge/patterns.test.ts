@@ -5,6 +5,7 @@ import type { z } from 'zod'
 import { parseStrictJson } from '../../../hub/base/strict-json.ts'
 import { clean } from '../../../hub/client/cli/text.ts'
 import { readRange, requireContentType } from '../../../hub/edge/http-answers.ts'
+import { causeText, redacted } from '../../../hub/guard/alerts/redaction.ts'
 import { publicKeyOf } from '../../../hub/guard/identity/signed-requests.ts'
 import { agentCardShape } from '../../../hub/protocol/agent.ts'
 import { delegateBodyShape, envelopeShape, parseAddress } from '../../../hub/protocol/envelope.ts'
@@ -49,6 +50,9 @@ const ADVERSARIAL: readonly string[] = [
   of('\ud83d'),
   of('A_', '-'),
   of('1h', 'x'),
+  of('-eyJaaaaaaaaa'),
+  of('token-'),
+  of('a://a:'),
 ]
 
 const tolerant = (check: (text: string) => unknown) => (text: string) => {
@@ -90,6 +94,8 @@ const CHECKS: (readonly [string, (text: string) => unknown])[] = [
     ),
   ],
   ['artifact name', tolerant(requireName)],
+  ['alert text', tolerant(redacted)],
+  ['alert cause', tolerant(causeText)],
   ['public key', tolerant(publicKeyOf)],
   ['json text', tolerant((text) => parseStrictJson(text))],
   ['json string', tolerant((text) => parseStrictJson(JSON.stringify(text.slice(0, ESCAPED))))],

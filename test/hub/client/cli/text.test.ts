@@ -156,6 +156,19 @@ describe('status', () => {
     expect(decideNext(shown)).toBe(next)
   })
 
+  it('shows open alerts, the worst first, and of many that there are more', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 0)
+    const alert = (cause: string, severity: 'critical' | 'warning') => ({
+      ...{ id: cause, cause, severity, state: 'sent' as const, text: '', holds: false },
+      ...{ raisedAtMs: nowMs - 60_000, resolvedAtMs: null },
+    })
+    const many = ['a', 'b', 'c', 'd', 'e'].map((cause) => alert(cause, 'warning'))
+    const lines = statusText(view({ alerts: [...many, alert('lease_forged', 'critical')] }), nowMs, plain).split('\n')
+    const first = lines.findIndex((line) => line.startsWith('alerts'))
+    expect(lines[first]).toMatch(/^alerts +critical: lease_forged, .*\(1 m ago\)$/)
+    expect(lines[first + 5]?.trim()).toBe('1 more: `hub alert list`')
+  })
+
   it('shows presence in the zone of the operator: due, the path without it, weak words, quiet hours, absence, stop', () => {
     const nowMs = Date.UTC(2026, 0, 2, 8, 0)
     const hour = 3_600_000

@@ -1,0 +1,82 @@
+/** `hub alert list`, `hub alert test`, `hub resume --alert`, and the alerts on the status screen (S1-34). */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { watchdogTests } from '../../../../hub/client/cli/alerts.ts'
+import { type FakeDoor, hubSocketOf, makeHome, openFakeDoor, runHub } from '../../../support/fake-hub.ts'
+
+let home: string
+let remove: () => void
+let hub: FakeDoor
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  hub = await openFakeDoor(hubSocketOf(home))
+})
+afterEach(async () => {
+  await hub.close()
+  remove()
+})
+
+const ID = '018f0000-0000-7000-8000-000000000001'
+const open = {
+  id: ID,
+  cause: 'lease_forged',
+  severity: 'critical',
+  state: 'sent',
+  text: 'A word was refused.\nSecond line \u001b[31m',
+  holds: true,
+  raisedAtMs: Date.now() - 60_000,
+  resolvedAtMs: null,
+}
+const over = { ...open, cause: 'mode_safe', severity: 'warning', resolvedAtMs: Date.now() }
+
+it('alert list shows what is open, with --all what is over too', async () => {
+  hub.on('GET /v1/alerts', () => ({ body: { alerts: [open, over] } }))
+  const listed = await runHub(home, ['alert', 'list', '--all'])
+  expect(listed.code).toBe(0)
+  expect(listed.stdout).toMatch(new RegExp(`${ID} +critical +sent +lease_forged .* A word was refused\\.\n`))
+  expect(listed.stdout).toMatch(/warning +resolved +mode_safe/)
+  expect(listed.stdout).not.toContain('\u001b')
+  hub.on('GET /v1/alerts', () => ({ body: { alerts: [] } }))
+  expect((await runHub(home, ['alert', 'list'])).stdout).toBe('no alert is open\n')
+  expect((await runHub(home, ['alert', 'list', '--json'])).stdout).toBe('[]\n')
+  expect(hub.asked.map(({ query }) => query.get('all'))).toEqual(['true', 'false', 'false'])
+})
+
+describe('alert test', () => {
+  const mail = { channel: 'mail', kind: 'email', ok: true, answer: '250 OK', tookMs: 41 }
+  const dead = { channel: 'phone', kind: 'push', ok: false, answer: 'it answered 500', tookMs: 7 }
+  const theirs = { channels: [{ who: 'operator', channel: 'file', kind: 'file', ok: true, why: '', ms: 1 }] }
+  const say = (body: object) => hub.on('POST /v1/alerts/test', () => ({ body }))
+
+  it('prints what each channel answered, of hub and watchdog, and ends with 1 if any failed', async () => {
+    say({ hub: [mail, dead], watchdog: theirs, watchdogProblem: null, watchdogAway: false })
+    const { code, stdout } = await runHub(home, ['alert', 'test'])
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/hub +mail +taken +41 ms +250 OK/)
+    expect(stdout).toMatch(/hub +phone +FAILED +7 ms +it answered 500/)
+    expect(stdout).toMatch(/watchdog +file +taken +1 ms/)
+    say({ hub: [mail], watchdog: theirs, watchdogProblem: null, watchdogAway: false })
+    expect((await runHub(home, ['alert', 'test'])).code).toBe(0)
+  })
+
+  it('takes an older watchdog for no failure, and one that does not answer for one', async () => {
+    say({ hub: [mail], watchdog: null, watchdogProblem: 'the watchdog refused: not known', watchdogAway: false })
+    const older = await runHub(home, ['alert', 'test', '--channel', 'mail'])
+    expect([older.code, older.stdout.includes('the watchdog refused')]).toEqual([0, true])
+    expect(hub.asked.at(-1)?.body).toEqual({ channel: 'mail' })
+    say({ hub: [mail], watchdog: null, watchdogProblem: 'the watchdog did not answer', watchdogAway: true })
+    expect((await runHub(home, ['alert', 'test'])).code).toBe(1)
+  })
+
+  it('guesses nothing from an answer of another shape', () => {
+    for (const odd of [null, undefined, 7, {}, { channels: 'x' }]) expect(watchdogTests(odd)).toEqual([])
+    expect(watchdogTests({ channels: [{}] })).toEqual([{ channel: '', ok: false, answer: '' }])
+  })
+})
+
+it('resume --alert names the one alert; what is no id never leaves this machine', async () => {
+  hub.on('POST /v1/mode/resume', () => ({ body: { mode: 'normal' } }))
+  expect((await runHub(home, ['resume', '--alert', ID])).stdout).toContain('the mode is normal')
+  expect(hub.asked.at(-1)?.body).toEqual({ alert: ID })
+  expect((await runHub(home, ['resume', '--alert', 'all'])).code).toBe(2)
+  expect(hub.asked).toHaveLength(1)
+})
