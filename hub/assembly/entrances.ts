@@ -122,6 +122,7 @@ export function createEntrances(
         clock,
         gate,
         askWatchdog: watchdog.say,
+        countHeld: tasks.countHeld,
       }),
       ...contactSide.handlers,
       ...operatorHandlers({

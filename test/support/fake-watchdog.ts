@@ -7,12 +7,15 @@ export interface FakeWatchdog {
   readonly heard: { path: string; body: Record<string, unknown> }[]
   /** By path; `{}` where nothing is said. */
   readonly answers: Record<string, object>
+  /** By path: refused with 409 and this word. */
+  readonly refusals: Record<string, string>
   close(): Promise<void>
 }
 
 export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
   const heard: FakeWatchdog['heard'] = []
   const answers: Record<string, object> = {}
+  const refusals: Record<string, string> = {}
   const server = createServer((request, response) => {
     let text = ''
     request.on('data', (part) => {
@@ -22,7 +25,9 @@ export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
       const path = request.url ?? ''
       heard.push({ path, body: JSON.parse(text === '' ? '{}' : text) as Record<string, unknown> })
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(answers[path] ?? {}))
+      const error = refusals[path]
+      if (error !== undefined) response.statusCode = 409
+      response.end(JSON.stringify(error === undefined ? (answers[path] ?? {}) : { error }))
     })
   })
   const folder = join(home, 'watchdog', 'run')
@@ -31,6 +36,7 @@ export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
   return {
     heard,
     answers,
+    refusals,
     close: () =>
       new Promise((resolve) => {
         server.closeAllConnections()

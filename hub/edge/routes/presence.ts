@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Gate } from '../../guard/gate.ts'
+import { heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { Modes } from '../../guard/modes.ts'
 import type { Principal } from '../../guard/principal.ts'
 import type { AwayRequest, OperationName } from '../../protocol/operations.ts'
@@ -14,21 +15,20 @@ import { type Handlers, handler } from '../serve.ts'
 const AWAY_DAYS_MAX = 21
 const DAY_MS = 86_400_000
 
-/** From where a word comes, as the watchdog's log has it. */
-const sourceOf = ({ kind }: Principal): string => (kind === 'device' ? 'device' : 'cli')
-
 export function presenceHandlers(parts: {
   modes: Modes
   clock: Clock
   gate: Gate
   askWatchdog: (path: string, body: Record<string, unknown>) => Promise<unknown>
+  /** Tasks that wait to be let go. */
+  countHeld: () => number
 }): Handlers {
-  const { modes, clock, gate, askWatchdog } = parts
+  const { modes, clock, gate, askWatchdog, countHeld } = parts
 
   async function passOn(operation: OperationName, principal: Principal, body: Record<string, unknown>) {
     const name = operation.slice('operator.'.length)
     try {
-      return await askWatchdog(`/v1/${name}`, { ...body, source: sourceOf(principal) })
+      return await askWatchdog(`/v1/${name}`, { ...body, source: heartbeatSourceOf(principal) })
     } catch (thrown) {
       const error = toHubError(thrown)
       if (error.code === 'conflict') gate.refuse({ principal, operation, resource: 'operator' }, error)
@@ -55,7 +55,10 @@ export function presenceHandlers(parts: {
     'operator.back': handler({
       resource: () => 'operator',
       effect: (_grant, _request: { note: string }, { principal }) => principal,
-      after: (principal, { note }) => passOn('operator.back', principal, { note }),
+      after: async (principal, { note }) => ({
+        ...((await passOn('operator.back', principal, { note })) as object),
+        held: countHeld(),
+      }),
     }),
   }
 }

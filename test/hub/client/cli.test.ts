@@ -405,6 +405,16 @@ describe('heartbeat and status', () => {
     ])
   })
 
+  it('`hub up` with both there starts nothing and still tells the watchdog; the stop that holds is named', async () => {
+    hub.on('GET /healthz', () => ({ body: { mode: 'safe' } }))
+    watchdog.on('POST /v1/up', () => ({ body: { conditions: ['unattended_stop'] } }))
+    const { code, stdout, stderr } = await runHub(home, ['up'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/hub: already up.*\nwatchdog: already up/)
+    expect(stderr).toContain('the unattended stop holds until your heartbeat: `hub heartbeat`')
+    expect(watchdog.asked.filter(({ method }) => method === 'POST').map(({ path }) => path)).toEqual(['/v1/up'])
+  })
+
   it('says that nobody took the heartbeat, exit 4', async () => {
     await hub.close()
     await watchdog.close()
