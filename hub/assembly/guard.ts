@@ -160,7 +160,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   })
   const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock: steady })
   const denyList = createDenyList({ store, clock })
-  const credentials = createCredentials({ store, nowMs: clock.wallMs, random })
+  const credentials = createCredentials({ store, nowMs: steady.wallMs, random })
   const tokens = createTokens({
     instance,
     keys: keyRing,

@@ -123,6 +123,11 @@ describe('time to live', () => {
       const id = await h.submit('lead')
       await h.until(() => h.hub.work.tasks.children(id)[0]?.crashes === 1)
       h.clock.stepWall(stepMs)
+      await h.until(() => h.hub.guard.modes.has('clock_fault'), 'the step is seen')
+      expect([h.task(id).state, h.hub.work.tasks.children(id)[0]?.state]).toEqual(['running', 'queued'])
+      // Nothing starts by a clock that cannot be right, until the operator takes it as it is; one that is behind has to be set.
+      expect((await h.operator('POST', '/v1/mode/resume', {})).status).toBe(stepMs > 0 ? 200 : 409)
+      if (stepMs < 0) h.clock.stepWall(-stepMs)
       // Its signed requests are of the new time; its old token may have ended.
       await h.until(() => tries === 2, 'the second try')
       const kid = h.hub.work.tasks.children(id)[0]

@@ -149,6 +149,7 @@ it('where the store cannot take the holding the hub stays degraded, and the next
   expect((await lease(word({ stopId: 77 }))).status).toBe(200)
   expect(home.guard.modes.has('lease_pending')).toBe(true)
   home.guard.store.prepare('pragma query_only = 0').run()
+  home.guard.recoverStore()
   const before = holds
   await lease(word({ stopId: 77 }))
   expect(holds).toBe(before + 1)
