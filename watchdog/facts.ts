@@ -28,6 +28,8 @@ export interface Memory {
   readonly seen: Readonly<Record<string, number>>
   /** Container id -> rounds it was acted on. */
   readonly acted: Readonly<Record<string, number>>
+  /** Container id -> line instant at which it was first judged an orphan; of the last hour. */
+  readonly orphans: Readonly<Record<string, number>>
   /** Rounds in a row in which an action of acting.ts was wanted and not done. */
   readonly undone: Readonly<Record<'safe_not_obeyed' | 'stop_unconfirmed' | 'lease_refused', number>>
 }

@@ -14,6 +14,7 @@ import { containerFindings, type Finding, plainFindings, type Verdict } from './
 import type { Answer, Lease } from './lease.ts'
 import { presenceFindings } from './presence-findings.ts'
 import { planReminders } from './reminders.ts'
+import { judgeReturning } from './returning.ts'
 import type { Announced, State } from './state.ts'
 import { emergencyFindings } from './stops.ts'
 import { elapsedBetween, type Gap, planDeadlines, planPresence } from './timeline.ts'
@@ -39,6 +40,7 @@ export const firstMemory = (lineMs: number): Memory => ({
   seen: {},
   acted: {},
   undone: NOTHING_UNDONE,
+  orphans: {},
 })
 
 /** The state moved to now: line, mark and presence. Done before the lease, so that a passed deadline is in it. Pure. */
@@ -152,14 +154,22 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   }
   const recycle = judgeContainers(state, counted, facts, config)
   const actions = judgeActions(known.undone, state, facts)
+  const returning = judgeReturning(known.orphans, recycle, state.lineMs)
   const findings = [
     ...plainFindings(state, counted, facts, config),
     ...presenceFindings(state, facts.now, config),
     ...emergencyFindings(state, config.zone),
     ...containerFindings(recycle),
+    ...returning.findings,
     ...actions.findings,
   ]
   const acted = listed ? Object.fromEntries(recycle.map((one) => [one.container.id, one.actedRounds + 1])) : known.acted
   const evidence = isNew && answer && word.kind === 'mismatch' ? `${word.reason}\n${answer.raw}\n` : null
-  return { state, memory: { ...counted, acted, undone: actions.undone }, findings, recycle, evidence }
+  return {
+    state,
+    memory: { ...counted, acted, undone: actions.undone, orphans: returning.orphans },
+    findings,
+    recycle,
+    evidence,
+  }
 }

@@ -173,3 +173,35 @@ test('X5: a hub that obeys, also while it drains, raises nothing', async () => {
   expect(at.told().some((line) => line.includes('safe_not_obeyed'))).toBe(false)
   file.close()
 })
+
+test('safety.md 7: an orphan is a warning, five at once too; one that comes back twice within the hour is critical, and after a quiet hour it is over', async () => {
+  const at = watchScene({ startGraceMs: 0 })
+  homes.push(at)
+  const { watch, file } = at.start()
+  const appear = async (count: number) => {
+    for (let one = 0; one < count; one += 1) {
+      const stray = makeContainer(at.clock.read(), { createdAtMs: 0 })
+      at.engine.present.set(stray.id, stray)
+    }
+    await watch.round()
+    at.clock.move(30_000)
+    await watch.round()
+    expect(at.engine.present.size, 'removed').toBe(0)
+  }
+  const critical = () => at.told().filter((line) => line.includes('orphan_returns'))
+  await appear(5)
+  at.clock.move(600_000)
+  await appear(1)
+  at.clock.move(3_000_000)
+  await appear(1)
+  expect(critical(), 'the first of them is more than an hour ago').toEqual([])
+  at.clock.move(300_000)
+  await appear(1)
+  at.clock.move(300_000)
+  await appear(1)
+  expect(critical()).toEqual(['raised orphan_returns 1'])
+  at.clock.move(2 * HOUR)
+  await watch.round()
+  expect(critical()).toEqual(['raised orphan_returns 1', 'resolved orphan_returns 1'])
+  file.close()
+})
