@@ -23,10 +23,13 @@ const root = join(import.meta.dirname, '../..')
 const FOLDER = 'test/support/images/trial'
 const ENDED: readonly string[] = ['succeeded', 'failed', 'cancelled', 'timed_out']
 
+const TYPES = { 'trial.ping': null, 'trial.noise': null }
+
 /** The agents of a trial; each may do whatever the trial agent knows. */
 const AGENTS: Readonly<Record<string, Record<string, unknown>>> = {
   trial: { repeatable: true, may: { delegate: ['trial-child'], message: ['trial'] } },
   'trial-child': { repeatable: true },
+  'trial-noisy': { may: { message: ['trial-child'] } },
   /** Not repeated without a word of the operator. */
   'trial-once': {},
 }
@@ -110,6 +113,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     image: /^image: (\S+)$/m.exec(card)?.[1],
     run: ['node', `/app/${FOLDER}/main.js`],
     restarts: 2,
+    messages: { sends: TYPES, receives: TYPES },
     limits: { ttl: '2m', memory: '256MiB', pids: 64 },
     ...options.card,
   }

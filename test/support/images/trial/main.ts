@@ -3,7 +3,7 @@
  *
  * work: waits `ms` and answers. ask: waits for the operator's answer. crash: ends without a result, in the first `crashes` attempts. hang: blocks its one thread for ever and
  * hears no SIGTERM. delegate: has `children` done and answers with them. talk: asks its fellows until `ms` have passed. spin: burns a
- * core on `threads` threads for `ms`. sleep: until it is told to stop.
+ * core on `threads` threads for `ms`. flood: sends as fast as it can for `ms`. sleep: until it is told to stop.
  */
 import { Worker } from 'node:worker_threads'
 import { connect, type TaskFacts } from '../../../../hub/client/agent.ts'
@@ -43,6 +43,20 @@ const acts: Record<string, (task: TaskFacts, signal: AbortSignal) => unknown> = 
       await wait(Number(params.everyMs ?? 200))
     }
     return took.map((ms) => Math.round(ms * 10) / 10)
+  },
+  flood: async ({ params }) => {
+    const endAt = performance.now() + Number(params.ms ?? 1000)
+    let [sent, refused] = [0, 0]
+    const one = async () => {
+      while (performance.now() < endAt) {
+        sent += 1
+        await hub.send('event', 'agent:trial-child', 'trial.noise', { text: 'x' }).catch(() => {
+          refused += 1
+        })
+      }
+    }
+    await Promise.all(Array.from({ length: 64 }, one))
+    return { sent, refused }
   },
   spin: async ({ params }) => {
     const ms = Number(params.ms ?? 1000)
