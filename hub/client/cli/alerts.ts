@@ -58,6 +58,8 @@ export const alertTest: Run = async ({ hub, json, terminal }, _, { channel }) =>
   else {
     const rows = [...view.hub.map((row) => rowOf('hub', row)), ...theirs.map((row) => rowOf('watchdog', row))]
     terminal.out(columns(['WHOSE', 'CHANNEL', 'RESULT', 'TOOK', 'ANSWER'], rows, terminal.paint))
+    if (view.watchdog !== null && theirs.length === 0)
+      terminal.out(facts([['watchdog', 'has no channel of its own but the file watchdog/alerts.log']], terminal.paint))
     if (view.watchdogProblem !== null)
       terminal.out(facts([['watchdog', { text: view.watchdogProblem, style: 'yellow' }]], terminal.paint))
   }

@@ -38,6 +38,8 @@ const MODE_STYLES: Readonly<Record<string, Style>> = {
 export function decideNext(view: StatusView): string {
   if (view.hub === null) return view.watchdog === null ? 'start it: `hub up`' : 'look at logs/hub.log, then `hub up`'
   if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
+  const holding = view.alerts.find(({ holds }) => holds)
+  if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${holding.id}\``
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
   const { dueInMs, paused, away } = view.watchdog.heartbeat

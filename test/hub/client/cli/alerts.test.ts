@@ -58,6 +58,12 @@ describe('alert test', () => {
     expect((await runHub(home, ['alert', 'test'])).code).toBe(0)
   })
 
+  it('says that the watchdog has no channel but its file', async () => {
+    say({ hub: [mail], watchdog: { channels: [] }, watchdogProblem: null, watchdogAway: false })
+    const { code, stdout } = await runHub(home, ['alert', 'test'])
+    expect([code, stdout.includes('has no channel of its own but the file watchdog/alerts.log')]).toEqual([0, true])
+  })
+
   it('takes an older watchdog for no failure, and one that does not answer for one', async () => {
     say({ hub: [mail], watchdog: null, watchdogProblem: 'the watchdog refused: not known', watchdogAway: false })
     const older = await runHub(home, ['alert', 'test', '--channel', 'mail'])

@@ -164,6 +164,8 @@ describe('status', () => {
     })
     const many = ['a', 'b', 'c', 'd', 'e'].map((cause) => alert(cause, 'warning'))
     const lines = statusText(view({ alerts: [...many, alert('lease_forged', 'critical')] }), nowMs, plain).split('\n')
+    const holding = view({ alerts: [...many, { ...alert('lease_forged', 'critical'), holds: true }] })
+    expect(decideNext(holding)).toBe('look into lease_forged, then `hub resume --alert lease_forged`')
     const first = lines.findIndex((line) => line.startsWith('alerts'))
     expect(lines[first]).toMatch(/^alerts +critical: lease_forged, .*\(1 m ago\)$/)
     expect(lines[first + 5]?.trim()).toBe('1 more: `hub alert list`')
