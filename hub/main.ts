@@ -1,6 +1,6 @@
 /** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -61,6 +61,13 @@ function requireHome(home: string): void {
   if (found === undefined) throw new HubError('config_invalid', `there is no hub at ${home}; run \`hub init\``)
   if ((found.mode & 0o077) !== 0)
     throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
+  try {
+    accessSync(home, constants.W_OK)
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    const why = code === 'EROFS' ? 'its file system is mounted read-only' : `this account may not write it (${code})`
+    throw new HubError('store_unavailable', `nothing can be written to ${home}: ${why}`)
+  }
 }
 
 /** A third of the time after which the unit counts as hung. */

@@ -7,6 +7,7 @@ import { apiRoom } from '../edge/api-room.ts'
 import { channelChecks } from '../edge/channel-checks.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
+import { createFootingChecks } from '../edge/footing-checks.ts'
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
@@ -133,11 +134,7 @@ export function createEntrances(
         acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),
         releaseAlert: guard.alerts.release,
         doctor: createDoctor({
-          home,
-          clock,
-          store,
-          audit,
-          policy,
+          footing: createFootingChecks({ home, store, audit, policy, modes, ...guard.footing }),
           engine,
           registry,
           modes,

@@ -173,6 +173,12 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const contact = createContact({ store, clock, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 
+  /** What waited while the store failed, before anything else. */
+  function flush(): void {
+    audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
+    decisions.written()
+  }
+
   return {
     store,
     meta,
@@ -203,8 +209,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       if (failure !== undefined) modes.raise('store_failing', failure.reason)
       if (!modes.has('store_failing') || failure?.latched) return
       try {
-        audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
-        decisions.written()
+        flush()
         steady.save()
         modes.clear('store_failing')
       } catch (thrown) {
@@ -213,9 +218,17 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       }
     },
     close() {
-      if (store.failure() === undefined) {
-        checkpoints.take()
-        store.checkpoint()
+      // What still waits is written, on a full disk from the ballast; nothing keeps the process from ending.
+      for (let isLast = store.failure()?.latched === true; !isLast; ) {
+        try {
+          flush()
+          checkpoints.take()
+          store.checkpoint()
+          break
+        } catch (thrown) {
+          log.error({ reason: toHubError(thrown).reason }, 'the database could not be brought to an end')
+          isLast = !footing.ballast.release()
+        }
       }
       store.close()
     },

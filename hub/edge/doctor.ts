@@ -1,12 +1,7 @@
 /** A live check of everything the hub stands on, each with the command that mends it (S0-26). */
-import { statfsSync } from 'node:fs'
-import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
-import type { AuditLog } from '../guard/audit/log.ts'
 import type { Modes } from '../guard/modes.ts'
 import type { Lease } from '../guard/operator/lease.ts'
-import type { Policy } from '../guard/policy/bundle.ts'
-import type { Store } from '../store/database.ts'
 import type { Registry } from '../work/registry.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
@@ -22,11 +17,8 @@ export interface Check {
 const SAFE_ENGINE = [29, 4, 3] as const
 
 export function createDoctor(parts: {
-  home: string
-  clock: Clock
-  store: Store
-  audit: AuditLog
-  policy: Policy
+  /** What the hub itself stands on (footing-checks.ts). */
+  footing: () => Check[]
   engine: Engine
   registry: Registry
   modes: Modes
@@ -35,7 +27,7 @@ export function createDoctor(parts: {
   /** Checks of what has a room of its own. */
   more?: readonly (() => Promise<Check[]>)[]
 }): () => Promise<{ checks: Check[] }> {
-  const { home, clock, store, audit, policy, engine, registry, modes, lease, secrets, more = [] } = parts
+  const { footing, engine, registry, modes, lease, secrets, more = [] } = parts
 
   async function engineCheck(): Promise<Check> {
     try {
@@ -53,18 +45,6 @@ export function createDoctor(parts: {
       }
     } catch (thrown) {
       return { name: 'engine', ok: false, detail: toHubError(thrown).message, mend: 'scripts/engine up' }
-    }
-  }
-
-  function diskCheck(): Check {
-    const { bavail, blocks, bsize } = statfsSync(home)
-    const share = blocks === 0 ? 1 : bavail / blocks
-    const detail = `${Math.floor((bavail * bsize) / 1024 ** 2)} MiB free (${Math.floor(share * 100)} %)`
-    return {
-      name: 'disk',
-      ok: share < 0.02 ? false : share < 0.1 ? null : true,
-      detail,
-      mend: `free space on the file system of ${home}`,
     }
   }
 
@@ -124,32 +104,11 @@ export function createDoctor(parts: {
   }
 
   return async () => {
-    const failure = store.failure()
-    const status = policy.status()
     const mode = modes.current()
-    const high = clock.wallMs() > Date.UTC(2026, 0, 1)
     return {
       checks: [
-        {
-          name: 'store',
-          ok: failure === undefined,
-          detail: failure?.reason ?? `${audit.head().size} audit records`,
-          mend: 'free space, then hub restart',
-        },
-        {
-          name: 'policy',
-          ok: true,
-          detail: `version ${status.version}, revision ${status.revision.slice(0, 12)}`,
-          mend: 'hub policy reload',
-        },
+        ...footing(),
         await engineCheck(),
-        diskCheck(),
-        {
-          name: 'clock',
-          ok: high,
-          detail: high ? 'plausible' : 'the wall clock is before this program was written',
-          mend: 'set the time (timedatectl set-ntp true)',
-        },
         leaseCheck(),
         {
           name: 'mode',

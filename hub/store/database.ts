@@ -42,8 +42,11 @@ export interface Store {
   onFailure(listener: (fault: StoreFault) => void): void
   /** One consistent copy in a new file, some pages a turn. Never by copying the file itself: to close it drops SQLite's lock (X8). */
   copy(path: string): Promise<void>
-  /** Empties the write-ahead log into the database file. */
-  checkpoint(): void
+  /**
+   * Empties the write-ahead log into the database file; `passive`: copies what it holds and lets it be. SQLite's own automatic copying
+   * tells nobody when it fails, so this is where a disk that cannot be synced is noticed; until then the log holds everything.
+   */
+  checkpoint(how?: 'truncate' | 'passive'): void
   close(): void
 }
 
@@ -229,9 +232,12 @@ export function openStore(path: string): Store {
       return database.inTransaction
     },
     failure: () => failure,
-    checkpoint() {
+    checkpoint(how = 'truncate') {
       try {
-        guarded(() => database.pragma('wal_checkpoint(TRUNCATE)'))
+        const before = failure
+        guarded(() => database.pragma(`wal_checkpoint(${how})`))
+        // That the log could be copied does not say that it can grow.
+        failure = before
       } catch (thrown) {
         if (failure !== undefined) listener(failure)
         throw thrown

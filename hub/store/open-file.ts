@@ -1,5 +1,5 @@
 /** Opens the database file as it must be: version, pragmas read back (S2), integrity; or says why not. Never an empty one in its place (T81). */
-import { statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { HubError } from '../base/errors.ts'
 
@@ -37,7 +37,9 @@ const PRAGMAS: readonly [name: string, value: string | number, readBack: Value][
 
 export function openFile(path: string): Database.Database {
   let database: Database.Database | undefined
-  if (statSync(path, { throwIfNoEntry: false })?.size === 0)
+  const sizeOf = () => statSync(path, { throwIfNoEntry: false })?.size
+  const isNew = sizeOf() === undefined
+  if (sizeOf() === 0)
     throw new HubError('store_unavailable', `${path} is empty; restore a backup, or remove it if this hub never ran`)
   try {
     // No waiting for a lock: whoever holds it is another hub, and keeps it.
@@ -58,6 +60,8 @@ export function openFile(path: string): Database.Database {
     return database
   } catch (thrown) {
     database?.close()
+    // Nothing half made: what this very call began and could not write is not there.
+    if (isNew && sizeOf() === 0) for (const file of [path, `${path}-wal`]) rmSync(file, { force: true })
     if (thrown instanceof HubError) throw thrown
     if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {
       throw new HubError('conflict', `another hub is running on ${path}; stop it with \`hub down\``, { cause: thrown })

@@ -1,4 +1,6 @@
 /** The whole hub while something it stands on is not well: what goes on, what waits, and how each ends (S1-16 to S1-18, T71-T76, T79, T80). */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import type { ConditionName } from '../../hub/guard/modes.ts'
@@ -81,8 +83,15 @@ describe('a full disk (D3, S1-18, T80)', () => {
     const result = b.send({ kind: 'result', to: 'hub', body: { outcome: 'succeeded' } })
     await acked(h, b, result)
     expect(b.refused.map(({ problem }) => problem.code)).toEqual(['store_unavailable'])
-    const health = (await h.operator('GET', '/v1/health')).body
-    expect(health.mode).toBe('degraded')
+    const health = (await h.operator('GET', '/healthz')).body
+    expect([health.mode, health.components]).toMatchObject(['degraded', { store: false, audit: true, clock: true }])
+    expect(health.auditWaiting).toBeGreaterThan(20)
+    const checks = (await h.operator('GET', '/v1/doctor')).body.checks as Record<string, unknown>[]
+    expect(checks.find(({ name }) => name === 'store')).toMatchObject({
+      ok: false,
+      detail: expect.stringContaining('SQLITE_FULL'),
+      mend: expect.stringContaining('free space'),
+    })
     expect(h.hub.guard.audit.bufferState()).toEqual({
       size: expect.any(Number),
       head: expect.stringMatching(/^[0-9a-f]{64}$/),
@@ -281,5 +290,43 @@ describe('clocks', () => {
     h.clock.stepWall(86_400_000)
     await h.clock.advance(1100)
     await h.ended(await h.submit('echo'))
+  })
+})
+
+describe('doctor and health (S0-10, S0-26, S1-16)', () => {
+  test('name each fault and what mends it; rules whose reload was refused, and an audit log that takes nothing, stop new work', async () => {
+    await using h = await harness()
+    await h.clock.advance(6000)
+    const row = async (name: string) => {
+      const checks = (await h.operator('GET', '/v1/doctor')).body.checks as Record<string, unknown>[]
+      return checks.find((check) => check.name === name)
+    }
+    for (const name of ['store', 'audit', 'policy', 'disk', 'ballast', 'clock', 'pace'])
+      expect(await row(name), name).toMatchObject({ ok: true })
+
+    const data = join(h.home, 'policy', 'data.json')
+    const good = readFileSync(data, 'utf8')
+    writeFileSync(data, '{"agents": 5}')
+    expect((await h.operator('POST', '/v1/policy/reload', {})).body.code).toBe('policy_unavailable')
+    expect(conditions(h)).toEqual(['policy_unavailable'])
+    expect(await row('policy')).toMatchObject({
+      ok: false,
+      detail: expect.stringContaining('the rules before it are in force'),
+    })
+    expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.code).toBe('mode_degraded')
+    writeFileSync(data, good)
+    expect((await h.operator('POST', '/v1/policy/reload', {})).status).toBe(200)
+    expect(conditions(h)).toEqual([])
+
+    const { store } = h.hub.guard
+    store.prepare("create trigger broken before insert on audit_record begin select raise(abort, 'broken'); end").run()
+    expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.code).toBe('audit_unavailable')
+    await h.until(() => conditions(h).includes('audit_failing'))
+    expect(await row('audit')).toMatchObject({ ok: false, detail: expect.stringContaining('broken') })
+    expect((await h.operator('GET', '/healthz')).body.components).toMatchObject({ store: true, audit: false })
+    store.prepare('drop trigger broken').run()
+    await h.until(() => conditions(h).length === 0)
+    await h.ended(await h.submit('echo'))
+    expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 })

@@ -24,18 +24,25 @@ export interface HealthParts {
   stopping: Shutdown['progress']
 }
 
+/** What the hub stands on, and the condition that says it is not well. */
+const COMPONENTS = [
+  ['store', 'store_failing'],
+  ['disk', 'disk_low'],
+  ['audit', 'audit_failing'],
+  ['policy', 'policy_unavailable'],
+  ['engine', 'engine_unavailable'],
+  ['pace', 'loop_lagging'],
+  ['clock', 'clock_fault'],
+] as const satisfies readonly (readonly [string, ConditionName])[]
+
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
   const { instance, version, clock, modes, tasks, audit, lease, meta, stopping } = parts
   const startedAtMs = clock.monotonicMs()
-  return () => {
+  function counted() {
     const states = tasks.countByState()
     const { size, head } = audit.head()
-    const conditions = modes.active()
     return {
-      mode: modes.current(),
-      conditions,
-      since: conditions.reduce((oldest, { sinceMs }) => Math.min(oldest, sinceMs), clock.wallMs()),
       dispatched: Number(meta.get('dispatched_total') ?? 0),
       queued: states.queued ?? 0,
       held: tasks.countHeld(),
@@ -43,6 +50,25 @@ export function createHealth(parts: HealthParts) {
       sessions: tasks.sessionsOpen().length,
       auditHead: head,
       auditSize: size,
+    }
+  }
+  let last = counted()
+  /** As they were last, where the database cannot be read: health is told in every mode (S0-10). */
+  function counts(): typeof last {
+    try {
+      last = counted()
+    } catch {}
+    return last
+  }
+  return () => {
+    const conditions = modes.active()
+    return {
+      mode: modes.current(),
+      conditions,
+      components: Object.fromEntries(COMPONENTS.map(([name, condition]) => [name, !modes.has(condition)])),
+      since: conditions.reduce((oldest, { sinceMs }) => Math.min(oldest, sinceMs), clock.wallMs()),
+      ...counts(),
+      auditWaiting: audit.bufferState().size,
       lease: lease.state() ?? null,
       stopping: stopping() ?? null,
       instance,

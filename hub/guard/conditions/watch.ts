@@ -94,7 +94,9 @@ export function createWatch(parts: WatchParts): Watch {
     () => pace.tick(),
     () => steady.tick(),
     () => {
-      if (ticks++ % DISK_EVERY_TICKS === 0) disk.tick()
+      if (ticks++ % DISK_EVERY_TICKS !== 0) return
+      disk.tick()
+      if (store.failure() === undefined) store.checkpoint('passive')
     },
     keepBallast,
     judgeAudit,
