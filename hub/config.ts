@@ -41,6 +41,15 @@ const diskShape = z
     'the marks come in their order: warnPercent, noNewTasksPercent, degradedPercent',
   )
 
+/** It exists, and is refused by name (sandbox.md section 2). */
+function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
+  if (runtime !== 'kata') return runtime
+  throw new HubError(
+    'unsupported_mode',
+    'engine.runtime: kata carries no socket of the host into its guest, so no agent could join; use runc or runsc',
+  )
+}
+
 const configShape = z.strictObject({
   logLevel: z.enum(LOG_LEVELS).default('info'),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
@@ -50,7 +59,7 @@ const configShape = z.strictObject({
   engine: z
     .strictObject({
       socket: z.string().max(107).default('/var/run/docker.sock'),
-      runtime: z.enum(['runc', 'runsc']).default('runc'),
+      runtime: z.enum(['runc', 'runsc', 'kata']).default('runc').transform(supported),
       callTimeout: spanShape.default(20_000),
     })
     .prefault({}),

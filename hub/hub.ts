@@ -179,6 +179,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const ending = new AbortController()
   async function followEngine(): Promise<void> {
     while (!ending.signal.aborted) {
+      // The stream broke or begins: the engine may have been changed meanwhile.
+      work.runtime.engineChanged()
       // A hint only: what an event misses, the wait on the container hears or the reconcile finds within five seconds.
       await engine
         .events(
@@ -223,6 +225,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await work.launcher.settled()
+      await work.runtime.settled()
       secrets.scrub()
       await entrances.farewell()
       guard.close()

@@ -148,6 +148,7 @@ const exitCodeOf = (error: HubError): number =>
   ({
     config_invalid: 2,
     limit_exceeded: 2,
+    unsupported_mode: 2,
     conflict: 4,
     store_unavailable: 4,
     engine_unavailable: 4,

@@ -11,6 +11,8 @@ import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createLosses } from '../work/dispatch/losses.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
+import { createRuntimeGate } from '../work/dispatch/runtime.ts'
+import { createRuntimeProbe } from '../work/dispatch/runtime-probe.ts'
 import { createServices } from '../work/dispatch/services.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { createVitals } from '../work/dispatch/vitals.ts'
@@ -19,7 +21,8 @@ import { createAfterStart } from '../work/sandbox/after-start.ts'
 import type { Containers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Ledger } from '../work/sandbox/ledger.ts'
-import type { SessionFacts } from '../work/sandbox/profile.ts'
+import type { Runtime, SessionFacts } from '../work/sandbox/profile.ts'
+import type { Sockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
 import { stopForSecurity } from './security-stop.ts'
 
@@ -33,13 +36,20 @@ export interface SupervisionParts {
   registry: Registry
   containers: Containers
   ledger: Ledger
+  sockets: Sockets
   openEntrance: (session: string) => Promise<void>
   factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
   release: (session: string) => void
 }
 
 export function createSupervision(
-  options: { instance: string; limits: Config['limits']; health: Config['health']; staleAfterMs: number },
+  options: {
+    instance: string
+    limits: Config['limits']
+    health: Config['health']
+    staleAfterMs: number
+    runtime: Runtime
+  },
   parts: SupervisionParts,
 ) {
   const { instance, limits } = options
@@ -81,6 +91,12 @@ export function createSupervision(
       }
     },
   })
+  const { joinWindow } = limits
+  const probe = createRuntimeProbe(
+    { instance, runtime: options.runtime, joinWindowMs: joinWindow },
+    { clock, random, gate, registry, containers, ledger, sockets: parts.sockets },
+  )
+  const runtime = createRuntimeGate({ runtime: options.runtime }, { clock, log, modes, engine, probe })
   const launcher = createLauncher({
     log,
     gate,
@@ -89,6 +105,7 @@ export function createSupervision(
     containers,
     ledger,
     losses,
+    runtimeText: runtime.text,
     began(session, containerId, body) {
       vitals.began(session)
       afterStart.began(session, containerId, body)
@@ -108,7 +125,7 @@ export function createSupervision(
       tasksPerTreeMax: limits.tasksPerTree,
       sessionsPerAgentMax: limits.sessionsPerAgent,
     },
-    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch },
+    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeFault: runtime.fault },
   )
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
   const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })
@@ -119,9 +136,11 @@ export function createSupervision(
     launcher,
     reaper,
     dispatcher,
+    runtime,
     /** Before every round of the dispatcher: what must wait, and which services must run. */
     beforeDispatch() {
       backlog.round()
+      runtime.round()
       services.round()
     },
   }

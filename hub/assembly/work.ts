@@ -154,8 +154,8 @@ export function createWork(
 
   const unwritten = createUnwrittenStops({ rows: tasks, containers, release, log })
   const supervision = createSupervision(
-    { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs },
-    { clock, random, log, engine, guard, tasks, registry, containers, ledger, openEntrance, factsOf, release },
+    { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs, runtime: options.runtime },
+    { clock, random, log, engine, guard, tasks, registry, containers, ledger, sockets, openEntrance, factsOf, release },
   )
   const { launcher, reaper, dispatcher, vitals } = supervision
 
@@ -179,6 +179,7 @@ export function createWork(
     reaper,
     dispatcher,
     vitals,
+    runtime: supervision.runtime,
     beforeDispatch: supervision.beforeDispatch,
     afterStart: supervision.afterStart,
     setEntrance(made: typeof entrance) {

@@ -159,7 +159,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
 
     async ping() {
       await enter('ping', '')
-      return { apiVersion: '1.41', engineVersion: '20.10.24' }
+      return { apiVersion: '1.41', engineVersion: '20.10.24', components: { runc: '1.1.5' } }
     },
     async inspectImage(nameOrId) {
       await enter('inspectImage', nameOrId)

@@ -52,9 +52,11 @@ export function createDispatcher(
     tasks: Tasks
     registry: Registry
     launch: (session: SessionRow) => void
+    /** Why nothing may be started under the configured runtime. */
+    runtimeFault: () => string | undefined
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, launch } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeFault } = parts
 
   function requireServable(request: SubmitRequest): void {
     if (request.agent !== undefined) {
@@ -76,6 +78,8 @@ export function createDispatcher(
   }
 
   function requireReady({ card, state, reason, imageId }: Agent): void {
+    const fault = runtimeFault()
+    if (fault !== undefined) throw new HubError('unsupported_mode', fault)
     if (state !== 'registered')
       throw new HubError('agent_unhealthy', `agent ${card.name} is ${state}${reason === '' ? '' : `: ${reason}`}`)
     if (imageId === undefined)
@@ -87,7 +91,7 @@ export function createDispatcher(
     (agent: Agent): AgentSlot => ({
       name: agent.card.name,
       capabilities: agent.card.capabilities,
-      ready: agent.state === 'registered' && agent.imageId !== undefined,
+      ready: agent.state === 'registered' && agent.imageId !== undefined && runtimeFault() === undefined,
       isService: agent.card.mode === 'service',
       sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgentMax,
       sessions: open.filter((session) => session.agent === agent.card.name).length,

@@ -41,6 +41,8 @@ export interface LauncherParts {
   losses: Losses
   /** The container runs, made from this body. */
   began: (session: string, containerId: string, body: CreateBody) => void
+  /** Of the record: name and version of the runtime. */
+  runtimeText: () => string
   containers: Containers
   ledger: Ledger
   /** Opens the session's mailbox and socket and answers once it listens. */
@@ -69,14 +71,14 @@ export function createLauncher(parts: LauncherParts): Launcher {
     ledger.put(entryOf(session, null))
     const { facts, limits } = factsOf(session)
     const body = containers.plan(facts, limits)
-    const grant = gate.admit(
+    const { grant } = gate.admit(
       {
         principal: LAUNCHER,
         operation: 'session.provision',
         resource: `session:${session.id}`,
         facts: { body },
       },
-      (proof) => proof,
+      (proof) => ({ grant: proof, auditEffect: `runtime:${parts.runtimeText()}` }),
     )
     const placed = await containers.provision(grant, facts, limits)
     if (!losses.isLive(session.id)) return drop(placed.containerId, session)

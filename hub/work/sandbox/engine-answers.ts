@@ -137,3 +137,9 @@ export function processesOf(value: unknown): ProcessTable {
   if (!Array.isArray(said?.Titles) || !Array.isArray(said.Processes)) throw broken('processes in an unknown shape')
   return { titles: list(said.Titles), processes: said.Processes.map(list) }
 }
+
+/** Name to version of what the engine is made of, as it tells them: `runc`, `containerd`. */
+export function componentsOf(value: unknown): Record<string, string> {
+  const rows = Array.isArray(value) ? (value as { Name?: unknown; Version?: unknown }[]) : []
+  return Object.fromEntries(rows.map(({ Name, Version }) => [String(Name), String(Version).slice(0, 64)]))
+}

@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import {
   type ContainerFact,
+  componentsOf,
   type EngineEvent,
   factOf,
   type ImageFact,
@@ -33,7 +34,7 @@ export interface NextExit {
 /** Containers are named by their id or by our name, `hub-<instance8>-<session>`. */
 export interface Engine {
   /** Throws `engine_unavailable` also for an engine older than API 1.41. */
-  ping(): Promise<{ apiVersion: string; engineVersion: string }>
+  ping(): Promise<{ apiVersion: string; engineVersion: string; components: Record<string, string> }>
   inspectImage(nameOrId: string): Promise<ImageFact | undefined>
   /** Throws `image_missing`, or `conflict` when the name is taken. */
   create(name: string, body: CreateBody): Promise<{ id: string; warnings: string[] }>
@@ -100,13 +101,13 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
     async ping() {
       const answer = await ask('GET', '/version')
       if (answer.status !== 200) throw refused('accept API 1.41 (Engine 20.10 or later; see `min-api-version`)', answer)
-      const said = json('tell its version', answer) as { ApiVersion?: unknown; Version?: unknown }
+      const said = json('tell its version', answer) as { ApiVersion?: unknown; Version?: unknown; Components?: unknown }
       const apiVersion = String(said.ApiVersion)
       const [major = 0, minor = 0] = apiVersion.split('.').map(Number)
       if (!(major > 1 || (major === 1 && minor >= 41))) {
         throw unavailable('speak API 1.41', `it speaks ${apiVersion}; install Engine 20.10 or later`)
       }
-      return { apiVersion, engineVersion: String(said.Version) }
+      return { apiVersion, engineVersion: String(said.Version), components: componentsOf(said.Components) }
     },
     async inspectImage(nameOrId) {
       const answer = await ask('GET', `/images/${nameOrId}/json`)

@@ -49,8 +49,8 @@ test('an engine of API 1.40 is refused by name, one of 1.41 and later taken', as
   says(400, { message: 'client version 1.41 is too new. Maximum supported API version is 1.40' })
   await expect(engine.ping()).rejects.toMatchObject({ code: 'engine_unavailable' })
   for (const apiVersion of ['1.41', '1.51', '2.0']) {
-    says(200, { ApiVersion: apiVersion, Version: 'x' })
-    expect(await engine.ping()).toEqual({ apiVersion, engineVersion: 'x' })
+    says(200, { ApiVersion: apiVersion, Version: 'x', Components: [{ Name: 'runc', Version: '1.1.5' }] })
+    expect(await engine.ping()).toEqual({ apiVersion, engineVersion: 'x', components: { runc: '1.1.5' } })
   }
 })
 
