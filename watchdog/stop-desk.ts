@@ -33,13 +33,15 @@ export interface StopDesk {
   answer(call: StopCall): Promise<StopAnswer>
 }
 
+/** What the stop itself could not remove the next rounds try again: for so long the page goes on waiting before it calls that a failure. */
+const SETTLE_MS = 45_000
 /** A quick stop is answered with its end. */
 const ANSWER_AFTER_MS = 400
 
 export function createStopDesk(parts: StopDeskParts): StopDesk {
   const { contact, clock, log } = parts
   const backoff = createBackoff(clock)
-  let pressed: { total: number; done: boolean } | null = null
+  let pressed: { total: number; endedMs: number | null } | null = null
 
   function refuse(reason: string, source: string): StopAnswer {
     const { retryAfterMs, record } = backoff.wrong(source)
@@ -59,20 +61,28 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
 
   async function viewOf(card: Card, words: string, again: boolean): Promise<StopView | null> {
     const { operator } = card
-    if (pressed !== null && !pressed.done) {
-      const total = Math.max(pressed.total, 0)
-      const left = await countOr(total)
-      return { state: 'stopping', confirmed: Math.max(0, total - left), total, next: `/stop/${words}` }
+    const stopping = (total: number, left: number): StopView => ({
+      state: 'stopping',
+      confirmed: Math.max(0, total - left),
+      total,
+      next: `/stop/${words}`,
+    })
+    if (pressed !== null && pressed.endedMs === null) return stopping(pressed.total, await countOr(pressed.total))
+    if (!parts.isHeld()) {
+      // The operator has resumed: what was pressed before is over.
+      pressed = null
+      return null
     }
-    if (!parts.isHeld()) return null
     const left = await countOr(-1)
     const total = Math.max(pressed?.total ?? 0, left)
     if (left === 0) return { state: again ? 'already' : 'stopped', confirmed: total, operator }
+    const settles = pressed?.endedMs != null && clock.read().monotonicMs - pressed.endedMs < SETTLE_MS
+    if (settles) return stopping(total, left < 0 ? total : left)
     return { state: 'failed', confirmed: left < 0 ? 0 : total - left, total: left < 0 ? 0 : total }
   }
 
   async function press(card: Card): Promise<void> {
-    const mine = { total: 0, done: false }
+    const mine: NonNullable<typeof pressed> = { total: 0, endedMs: null }
     pressed = mine
     const { wallMs } = clock.read()
     const id = cardIdOf(card.digest)
@@ -88,7 +98,7 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
       log.warn({ reason: (error as Error).message }, 'the stop failed')
     }
     await counted
-    mine.done = true
+    mine.endedMs = clock.read().monotonicMs
   }
 
   const after = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
@@ -107,7 +117,7 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
       const known = await viewOf(card, words, true)
       if (known !== null && known.state !== 'failed') return stopPage(known)
       // Between the question and this line another press may have come first.
-      if (pressed === null || pressed.done) await Promise.race([press(card), after(ANSWER_AFTER_MS)])
+      if (pressed === null || pressed.endedMs !== null) await Promise.race([press(card), after(ANSWER_AFTER_MS)])
       return stopPage((await viewOf(card, words, false)) ?? { state: 'failed', confirmed: 0, total: 0 })
     },
   }

@@ -127,6 +127,8 @@ describe.skipIf(BROWSER === undefined)(
         await phone.page.getByRole('button').tap()
         await expect.poll(() => s.stops.length).toBe(1)
         s.finish()
+        await expect.poll(() => s.engine.present.size).toBe(2)
+        s.clock.move(46_000)
         await phone.page.getByText('10 of 12 are confirmed to have stopped').waitFor()
         expect(await phone.page.locator('main').textContent()).toContain('switch the machine off')
         await picture(phone.page, 'failed')

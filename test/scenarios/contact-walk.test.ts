@@ -213,7 +213,12 @@ describe('the card at the hub (T18)', () => {
     await h.until(() => h.engine.containers.size === 0)
     expect(done()).toMatchObject([{ principal: 'contact', action: 'hub.shutdown_asked' }])
     // It cannot undo what it did, nor read anything of it.
-    expect(await walk([...spellings(words), ...tries.filter(({ method, headers }) => method === 'POST' && headers?.authorization)], ask)).toEqual([])
+    expect(
+      await walk(
+        [...spellings(words), ...tries.filter(({ method, headers }) => method === 'POST' && headers?.authorization)],
+        ask,
+      ),
+    ).toEqual([])
     expect(h.hub.guard.modes.has('emergency_stop')).toBe(true)
     expect(done().filter(({ effect }) => !effect.includes('already'))).toHaveLength(1)
   }, 120_000)

@@ -120,6 +120,9 @@ describe('hub-stop', () => {
     const ending = run([String(s.port)], `${WORDS}\n`)
     await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
+    await expect.poll(() => s.engine.present.size).toBe(1)
+    await new Promise((resolve) => setImmediate(resolve))
+    s.clock.move(46_000)
     const left = await ending
     expect([left.code, left.out]).toEqual([1, ''])
     for (const { err } of [wrong, alone, left]) expect(err).toContain('You may switch this machine off now')

@@ -48,7 +48,12 @@ describe('the page', () => {
     const path = `/stop/${WORDS}`
     await s.ask('POST', path)
     s.finish()
-    await expect.poll(async () => word(await s.ask('GET', path))).toBe('failed 11 12')
+    await expect.poll(async () => word(await s.ask('GET', path))).toBe('stopping 11 12')
+    // The rounds after it try again; only when they have had their time is it called a failure.
+    s.clock.move(44_000)
+    expect(word(await s.ask('GET', path))).toBe('stopping 11 12')
+    s.clock.move(2000)
+    expect(word(await s.ask('GET', path))).toBe('failed 11 12')
     s.engine.down = true
     expect(word(await s.ask('GET', path))).toBe('failed 0 0')
     expect((await s.ask('GET', path)).text).toContain('switch the machine off')

@@ -1,0 +1,150 @@
+/** `hub contact`: the card is shown once and written for nobody else, and what could not be told is said with how to finish. */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  type FakeDoor,
+  hubSocketOf,
+  makeHome,
+  openFakeDoor,
+  refusal,
+  runHub,
+  watchdogSocketOf,
+} from '../../../support/fake-hub.ts'
+import { WORDS } from '../../../support/stop-scene.ts'
+
+let home: string
+let remove: () => void
+let hub: FakeDoor | undefined
+let watchdog: FakeDoor | undefined
+beforeEach(async () => {
+  ;({ home, remove } = makeHome())
+  hub = await openFakeDoor(hubSocketOf(home))
+  watchdog = await openFakeDoor(watchdogSocketOf(home))
+})
+afterEach(async () => {
+  await hub?.close()
+  await watchdog?.close()
+  remove()
+})
+
+const people = { contact: 'Bea', operator: 'Ada', phone: '+49 30 1', lastResort: 'Or pull the plug.' }
+const side = {
+  told: true,
+  publicUrl: 'https://stop.example.net',
+  port: 7301,
+  stopAtMs: Date.UTC(2026, 10, 26, 10),
+  stopSpanMs: 50 * 3_600_000,
+}
+const made = (watchdogSide: object = side) => ({
+  words: WORDS,
+  card: { id: '0123456789ab', name: 'Bea', operator: 'Ada', madeAtMs: Date.UTC(2026, 10, 24, 8) },
+  watchdog: watchdogSide,
+  hub: { publicUrl: null, port: 7300 },
+})
+
+describe('hub contact card', () => {
+  it('takes names from the watchdog, asks before it ends another card, and writes the page for nobody else', async () => {
+    watchdog?.on('POST /v1/contact', () => ({ body: { people, card: { id: 'fedcba987654', name: 'Bea' } } }))
+    hub?.on('POST /v1/contact/card', () => ({ body: made() }))
+    const out = join(home, 'card.html')
+    const asked = await runHub(home, ['contact', 'card', '--out', out])
+    expect([asked.code, existsSync(out)]).toEqual([2, false])
+    const { code, stdout, stderr } = await runHub(home, ['contact', 'card', '--out', out, '--yes'])
+    expect([code, statSync(out).mode & 0o777]).toEqual([0, 0o600])
+    expect(hub?.asked.map(({ body }) => body)).toEqual([{ name: 'Bea', operator: 'Ada' }])
+    for (const text of [stdout, readFileSync(out, 'utf8')]) {
+      expect(text).toContain('Thursday, 26 November 2026, 11:00 CET')
+      expect(text).toContain('+49 30 1')
+      expect(text).toContain('Or pull the plug.')
+    }
+    expect(stdout).toContain(WORDS)
+    expect(stderr).not.toContain('bacon')
+    expect(stderr).toContain('print it, then delete it')
+    const again = await runHub(home, ['contact', 'card', '--out', out, '--yes'])
+    expect([again.code, hub?.asked.length]).toEqual([2, 1])
+  })
+
+  it('says what is missing: a name, an address, and a watchdog that was not told', async () => {
+    expect((await runHub(home, ['contact', 'card'])).code).toBe(2)
+    expect((await runHub(home, ['contact', 'card', '--name', 'Bea'])).stderr).toContain('--operator-name')
+    hub?.on('POST /v1/contact/card', () => ({ body: made({ told: false, reason: 'away' }) }))
+    const { code, stdout, stderr } = await runHub(home, ['contact', 'card', '--name', 'Bea', '--operator-name', 'Ada'])
+    expect(code).toBe(1)
+    expect(stdout).toContain('it stops by itself when nobody looks after it')
+    expect(stderr).toContain('accepts the card before this one')
+    expect(stderr).toContain('no address leads here')
+  })
+
+  it('--json has the words and where they lead; unusual ports stand on the card', async () => {
+    hub?.on('POST /v1/contact/card', () => ({
+      body: { ...made({ ...side, port: 7411 }), hub: { publicUrl: null, port: 7410 } },
+    }))
+    const words = ['contact', 'card', '--name', 'Bea', '--operator-name', 'Ada']
+    expect(JSON.parse((await runHub(home, [...words, '--json'])).stdout)).toMatchObject({
+      words: WORDS,
+      address: 'https://stop.example.net',
+    })
+    expect((await runHub(home, words)).stdout).toContain('hub-stop 7411 7410')
+  })
+})
+
+describe('hub contact revoke', () => {
+  it('goes to the hub, which tells the watchdog; what was not told is said', async () => {
+    hub?.on('POST /v1/contact/revoke', () => ({ body: { card: { id: '0123456789ab' }, watchdog: { told: true } } }))
+    expect(await runHub(home, ['contact', 'revoke', '--yes'])).toEqual({
+      code: 0,
+      stdout: 'the card 0123456789ab is revoked\n',
+      stderr: '',
+    })
+    hub?.on('POST /v1/contact/revoke', () => ({ body: { card: null, watchdog: { told: false } } }))
+    const half = await runHub(home, ['contact', 'revoke', '--yes'])
+    expect([half.code, half.stdout]).toEqual([1, 'there was no card in force\n'])
+    expect(half.stderr).toContain('still accepts it')
+  })
+
+  it('with the hub dead goes to the watchdog, and with both dead says so', async () => {
+    await hub?.close()
+    hub = undefined
+    watchdog?.on('POST /v1/contact', () => ({ body: { card: { id: '0123456789ab', name: 'Bea' } } }))
+    const { code, stdout, stderr } = await runHub(home, ['contact', 'revoke', '--yes'])
+    expect([code, stdout]).toEqual([1, 'the card 0123456789ab is revoked\n'])
+    expect(stderr).toContain('the hub learns of it from the watchdog')
+    expect(watchdog?.asked.map(({ body }) => (body as { action: string }).action)).toEqual(['show', 'revoke'])
+    await watchdog?.close()
+    watchdog = undefined
+    const none = await runHub(home, ['contact', 'revoke', '--yes'])
+    expect(none.code).toBe(4)
+    expect(none.stderr).toContain('while both are down the card stops nothing')
+  })
+})
+
+describe('hub contact test and confirm', () => {
+  it('a code that was sent is not shown; where no channel took it, it is, with what that does not show', async () => {
+    hub?.on('POST /v1/contact/test', () => ({ body: { sent: 1, failed: ['push: refused'] } }))
+    const sent = await runHub(home, ['contact', 'test'])
+    expect([sent.code, sent.stdout]).toEqual([
+      0,
+      'a code was sent by 1 of 2 channels; ask them to read it out, then: hub contact confirm CODE\n',
+    ])
+    expect(sent.stderr).toContain('not sent: push: refused')
+    hub?.on('POST /v1/contact/test', () => ({ body: { sent: 0, failed: [], code: '123456' } }))
+    expect((await runHub(home, ['contact', 'test'])).stdout).toContain('say 123456')
+  })
+
+  it('confirm sends six digits and nothing else', async () => {
+    hub?.on('POST /v1/contact/confirm', ({ body }) =>
+      (body as { code: string }).code === '123456'
+        ? { body: { card: {} } }
+        : refusal('forbidden', 'that is not the code'),
+    )
+    expect((await runHub(home, ['contact', 'confirm', '123456'])).code).toBe(0)
+    expect((await runHub(home, ['contact', 'confirm', '654321'])).code).toBe(3)
+    expect((await runHub(home, ['contact', 'confirm', '12345'])).code).toBe(2)
+  })
+})
+
+it('hub shutdown --card needs no home, and no card is wrong use', async () => {
+  const { code, stderr } = await runHub(join(home, 'nowhere'), ['shutdown', '--card', '/nowhere/card'], { cwd: home })
+  expect([code, stderr]).toEqual([2, 'hub-stop: there are no 12 words in /nowhere/card\n'])
+})
