@@ -220,3 +220,55 @@ test('`hub down`: announced, hub gone, exit: the last look pauses the presence c
   expect(file.found).toMatchObject({ announced: { kind: 'down', away: true }, presence: { paused: true } })
   expect(told()).toEqual([])
 })
+
+test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mode, the stop, and only `hub up` and then a heartbeat end it', async () => {
+  const { leases, openHub, run, start, ask, told } = await scene({
+    missedGraceMs: 300,
+    safeRemindFirstMs: 100,
+    safeRemindLastMs: 200,
+    unattendedMs: 600,
+    hubStopMs: 200,
+  })
+  await run('--init')
+  const close = await openHub()
+  closers.push(() => void close())
+  let child = await start()
+  const killed = async () => {
+    child.kill('SIGKILL')
+    await ended(child)
+    leases.length = 0
+    child = await start()
+    return await until('a lease of the next start', () => leases[0])
+  }
+  await until('a normal lease', () => leases.at(-1)?.demand === 'normal')
+  const far = Date.now() + 22 * 86_400_000
+  expect(await ask('POST', '/v1/away', { untilMs: far })).toMatchObject({ error: expect.stringContaining('21 days') })
+  expect(await ask('POST', '/v1/away', { untilMs: Date.now() + 3_000 })).toMatchObject({ conditions: ['away'] })
+  // On a slow machine its end may pass while nobody runs.
+  expect(['away', 'heartbeat_missed']).toContain((await killed()).conditions[0])
+  await until('safe mode', () => leases.at(-1)?.conditions.includes('heartbeat_missed'))
+  expect(
+    leases.every(({ demand }) => demand === 'safe'),
+    'without a gap between',
+  ).toBe(true)
+  await until('the stop', () => leases.at(-1)?.conditions.includes('unattended_stop'))
+  await until('its report', () => told().includes('raised unattended_stop'))
+  expect((await killed()).conditions).toEqual(['heartbeat_missed', 'unattended_stop'])
+
+  expect(await ask('POST', '/v1/heartbeat')).toMatchObject({
+    conditions: ['unattended_stop'],
+    text: expect.stringContaining('hub up, then hub heartbeat'),
+  })
+  expect(await ask('POST', '/v1/up')).toEqual({ conditions: ['unattended_stop'] })
+  expect((await killed()).conditions).toEqual(['unattended_stop'])
+  expect(await ask('POST', '/v1/heartbeat')).toMatchObject({
+    conditions: [],
+    text: expect.stringMatching(/^next due /),
+  })
+  await until('normal again', () => leases.at(-1)?.demand === 'normal')
+  await until('its all-clear', () => told().includes('resolved unattended_stop'))
+  expect(told().filter((one) => one.endsWith('unattended_stop'))).toEqual([
+    'raised unattended_stop',
+    'resolved unattended_stop',
+  ])
+}, 30_000)
