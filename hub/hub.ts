@@ -152,6 +152,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
+      entrances.remindOfDrill()
       guard.nonces.purge()
       guard.denyList.purge()
       guard.credentials.saveAgain()

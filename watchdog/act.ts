@@ -25,6 +25,8 @@ export interface Acts {
    * A hub that does not even take the lease is not waited for.
    */
   stopEverything(lease: Lease, order: StopOrder): Promise<Stopped>
+  /** Removes the containers of one session and no other; throws where the engine does not answer. */
+  drill(session: string): Promise<Stopped>
   /** Of the stop that is under way, for who waits for its end; null while there is none. */
   progress(): { readonly requested: number; readonly confirmed: number } | null
 }
@@ -154,6 +156,10 @@ export function createActs(
 
   return {
     recycle: (containers) => recycle(containers),
+    async drill(session) {
+      const own = (await engine.list()).filter(({ labels }) => labels['hub.session'] === session)
+      return { path: 'watchdog', requested: own.length, containers: await recycle(own) }
+    },
     stopEverything: (lease, order) =>
       stopEverything(lease, order).finally(() => {
         progress = null

@@ -35,6 +35,8 @@ export interface Watch extends OperatorWords {
   announce(kind: Announced['kind'], forMs: number, by?: 'contact' | 'emergency' | 'operator'): void
   /** Stops everything, by the hub or by label. By contact and emergency the condition is persisted first and outlives everything. */
   shutdown(reason: string, by: 'contact' | 'emergency' | 'operator'): Promise<Stopped>
+  /** The canary of a drill removed by its label; nothing is announced, no condition, no other container touched. */
+  drill(session: string): Promise<Stopped>
   /** The operator ends what the contact or `--emergency` began; answers whether there was any, and which stop it was. */
   resume(): { ended: boolean; stopId: number }
   /** The last checkpoints of a hub that ends: witnessed now, since nobody will ask for them before it is back (T100). */
@@ -188,6 +190,7 @@ export function createWatch(
       log.warn({ by, reason, ...stopped }, 'shutdown')
       return stopped
     },
+    drill: (session) => parts.acts.drill(session),
     resume() {
       const before = advanced()
       if (before.emergency !== null) commit({ ...before, emergency: null })

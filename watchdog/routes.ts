@@ -108,6 +108,12 @@ export const ROUTES: Readonly<Record<string, Route>> = {
     return { status: 200, body: { announced: kind } }
   },
   'POST /v1/shutdown': async (body, { watch, wake }) => {
+    if (body.by === 'drill') {
+      only(body, ['reason', 'by', 'session'])
+      const session = textField(body, 'session', '')
+      if (!/^s[a-z2-7]{15}$/.test(session)) throw new BodyError('session must be the id of one session')
+      return { status: 200, body: await watch.drill(session) }
+    }
     only(body, ['reason', 'by'])
     const by = byField(body, ['operator', 'contact', 'emergency'] as const)
     const stopped = await watch.shutdown(textField(body, 'reason', 'operator'), by)

@@ -17,6 +17,7 @@ import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
 import { backupHandlers } from '../edge/routes/backup.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
+import { drillHandlers } from '../edge/routes/drill.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { presenceHandlers } from '../edge/routes/presence.ts'
@@ -32,6 +33,7 @@ import { createAgentEntrance } from './agent-entrance.ts'
 import type { AlertDelivery } from './alert-channels.ts'
 import { createBackup } from './backup.ts'
 import { createContactSide } from './contact-side.ts'
+import { createDrillSide } from './drill-side.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
 import { createQuarantine } from './quarantine.ts'
@@ -76,6 +78,8 @@ export function createEntrances(
     { clock, log, guard, tasks, shutdown, ask: watchdog.say },
   )
 
+  const drillSide = createDrillSide({ clock, log, engine, guard, work, alertDelivery, say: watchdog.say })
+
   const health = createHealth({
     instance,
     version,
@@ -86,6 +90,7 @@ export function createEntrances(
     lease,
     meta,
     stopping: shutdown.progress,
+    drill: drillSide.view,
   })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
   const serve = createServe({
@@ -118,6 +123,7 @@ export function createEntrances(
       ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),
       ...alertHandlers({ alerts: guard.alerts, delivery: alertDelivery, testAtWatchdog: watchdog.testAlerts }),
       ...stoppingHandlers({ modes, shutdown }),
+      ...drillHandlers({ drill: drillSide.drill }),
       ...presenceHandlers({
         modes,
         clock,
@@ -142,6 +148,7 @@ export function createEntrances(
           secrets,
           more: [
             createUnitsCheck({ home }),
+            drillSide.checks,
             createWatchdogChecks(watchdog.status),
             contactSide.checks,
             async () => channelChecks(config.alerts, alertDelivery.states(), guard.alertRows, clock.wallMs()),
@@ -185,6 +192,7 @@ export function createEntrances(
     agents,
     open: listeners.open,
     knock: watchdog.knock,
+    remindOfDrill: drillSide.remind,
     farewell: watchdog.farewell,
     /** Tells the watchdog what it does not know of the contact's card. */
     tellContact: () => void (guard.contact.untold() !== undefined && contactSide.news()),

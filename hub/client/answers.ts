@@ -78,6 +78,8 @@ export interface ModeView {
   sessions: number
   auditHead: string
   auditSize: number
+  /** Absent in the answer of an earlier version. */
+  drill?: { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
   lease: { remainingMs: number; heartbeatAgeMs: number; deadlineInMs: number } | null
   instance: string
   version: string

@@ -74,6 +74,8 @@ const awayShape = z.strictObject({
 })
 export type AwayRequest = z.output<typeof awayShape>
 const backShape = z.strictObject({ note: z.string().max(500).default('') })
+/** `withContact`: a rehearsal for the backup contact too. */
+const drillShape = z.strictObject({ withContact: z.boolean().default(false) })
 const shutdownShape = z.strictObject({
   drain: z.boolean().default(false),
   /** Leaves `emergency_stop` behind and waits for no result. */
@@ -166,6 +168,7 @@ export const OPERATIONS = {
   'contact.revoke': op('contact.card_revoked', 'stop', [...owner, ...hub], none, post('/v1/contact/revoke')),
   'contact.test': op('contact.test_sent', 'mending', owner, none, post('/v1/contact/test')),
   'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape, post('/v1/contact/confirm')),
+  'hub.drill': op('hub.drilled', 'mending', owner, drillShape, post('/v1/drill')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
   'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),

@@ -16,6 +16,10 @@ export type MetaKey =
   | 'dispatched_total'
   | 'token_keys'
   | 'stop_held'
+  | 'drill_last'
+  | 'drill_good_ms'
+  | 'drill_contact_ms'
+  | 'drill_since_ms'
   | 'rest_mark'
 
 export function createMeta(store: Store): Meta {

@@ -55,6 +55,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['contact.revoke', 'contact.card_revoked', 'stop', 'operator hub', 'POST /v1/contact/revoke'],
   ['contact.test', 'contact.test_sent', 'mending', 'operator', 'POST /v1/contact/test'],
   ['contact.confirm', 'contact.confirmed', 'mending', 'operator', 'POST /v1/contact/confirm'],
+  ['hub.drill', 'hub.drilled', 'mending', 'operator', 'POST /v1/drill'],
   ['audit.list', 'audit.listed', 'read', 'operator', 'GET /v1/audit'],
   ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],
   ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],

@@ -9,6 +9,8 @@ export interface FakeWatchdog {
   readonly answers: Record<string, object>
   /** By path: refused with 409 and this word. */
   readonly refusals: Record<string, string>
+  /** Asked first; what it answers goes before `answers`. */
+  onAsk: (asked: { path: string; body: Record<string, unknown> }) => object | undefined
   close(): Promise<void>
 }
 
@@ -23,24 +25,27 @@ export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
     })
     request.on('end', () => {
       const path = request.url ?? ''
-      heard.push({ path, body: JSON.parse(text === '' ? '{}' : text) as Record<string, unknown> })
+      const asked = { path, body: JSON.parse(text === '' ? '{}' : text) as Record<string, unknown> }
+      heard.push(asked)
       response.setHeader('content-type', 'application/json')
       const error = refusals[path]
       if (error !== undefined) response.statusCode = 409
-      response.end(JSON.stringify(error === undefined ? (answers[path] ?? {}) : { error }))
+      response.end(JSON.stringify(error === undefined ? (fake.onAsk(asked) ?? answers[path] ?? {}) : { error }))
     })
   })
   const folder = join(home, 'watchdog', 'run')
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   await new Promise<void>((resolve) => server.listen(join(folder, 'watchdog.sock'), resolve))
-  return {
+  const fake: FakeWatchdog = {
     heard,
     answers,
     refusals,
+    onAsk: () => undefined,
     close: () =>
       new Promise((resolve) => {
         server.closeAllConnections()
         server.close(() => resolve())
       }),
   }
+  return fake
 }

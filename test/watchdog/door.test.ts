@@ -60,6 +60,10 @@ async function doors(over: Partial<Watch> = {}) {
       heard.push(`shutdown ${reason} by ${by}`)
       return { path: 'hub', requested: 0, containers: [] }
     },
+    async drill(session) {
+      heard.push(`drill ${session}`)
+      return { path: 'watchdog', requested: 1, containers: [] }
+    },
     resume() {
       heard.push('resume')
       return { ended: true, stopId: 5 }
@@ -216,6 +220,15 @@ test('the last head of a hub is taken in its shape only, and a mismatch is said'
   expect(await ask('POST', '/v1/witness', shown)).toEqual({ status: 200, body: { witness: 'accepted' } })
   expect((await ask('POST', '/v1/witness', { ...shown, auditSize: 1 })).status).toBe(409)
   expect(heard).toEqual(['witness 2', 'witness 1', 'wake'])
+})
+
+test('a drill names one session, or nothing is done', async () => {
+  const { ask, heard } = await doors()
+  expect((await ask('POST', '/v1/shutdown', { by: 'drill', session: 'saaaaaaaaaaaaaaa' })).status).toBe(200)
+  for (const session of [undefined, '', 'all', 's', 'SAAAAAAAAAAAAAAA'])
+    expect((await ask('POST', '/v1/shutdown', { by: 'drill', session })).status).toBe(400)
+  expect((await ask('POST', '/v1/shutdown', { by: 'operator', session: 'saaaaaaaaaaaaaaa' })).status).toBe(400)
+  expect(heard).toEqual(['drill saaaaaaaaaaaaaaa'])
 })
 
 test.each([

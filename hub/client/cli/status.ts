@@ -60,6 +60,11 @@ function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
     hub.lease === null ? { text: 'none', style: 'yellow' } : `${spanWords(hub.lease.remainingMs)} left`,
   ])
   rows.push(['audit', `${hub.auditSize} records, head ${hub.auditHead.slice(0, 16)}`])
+  if (hub.drill !== undefined) {
+    const { daysSinceGood, overdue } = hub.drill
+    const text = daysSinceGood === null ? 'no good one yet: `hub drill`' : `last good one ${daysSinceGood} days ago`
+    rows.push(['drill', overdue ? { text: `${text}; due`, style: 'yellow' } : text])
+  }
   rows.push(['hub', `${hub.version}, up ${spanWords(hub.uptimeMs)}, instance ${hub.instance}`])
   return rows
 }

@@ -88,6 +88,12 @@ export const COMMANDS: readonly Command[] = [
   },
   ...CONTACT_COMMANDS,
   {
+    words: 'drill',
+    text: 'prove on a canary that everything can be stopped, and that alerts arrive',
+    flags: [['--with-contact', 'send the backup contact a rehearsal too, by day']],
+    load: async () => (await import('./drill.ts')).drill,
+  },
+  {
     words: 'audit list',
     text: 'list records',
     flags: [['--action <name>', 'as task.submit'], ['--outcome <what>', 'ok, refused, failed'], ...paging],

@@ -22,6 +22,8 @@ export interface HealthParts {
   meta: Meta
   /** The stop that is under way. */
   stopping: Shutdown['progress']
+  /** Days since the last good drill, and whether one is due. */
+  drill: () => { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
 }
 
 /** What the hub stands on, and the condition that says it is not well. */
@@ -37,7 +39,7 @@ const COMPONENTS = [
 
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill } = parts
   const startedAtMs = clock.monotonicMs()
   function counted() {
     const states = tasks.countByState()
@@ -71,6 +73,7 @@ export function createHealth(parts: HealthParts) {
       auditWaiting: audit.bufferState().size,
       lease: lease.state() ?? null,
       stopping: stopping() ?? null,
+      drill: drill(),
       instance,
       version,
       uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),

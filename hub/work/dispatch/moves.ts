@@ -119,10 +119,10 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     endTask(task, end)
   }
 
-  function holdUnfinished(states: "'queued'" | "'queued', 'running'"): number {
-    const open = `state in (${states}) and held = 0`
-    const ids = store.prepare(`select id from task where ${open}`).pluck().all() as string[]
-    store.prepare(`update task set held = 1 where ${open}`).run()
+  function holdUnfinished(states: "'queued'" | "'queued', 'running'", only: string | null = null): number {
+    const open = `state in (${states}) and held = 0 and id = coalesce(?, id)`
+    const ids = store.prepare(`select id from task where ${open}`).pluck().all(only) as string[]
+    store.prepare(`update task set held = 1 where ${open}`).run(only)
     for (const id of ids) tellTask(id)
     return ids.length
   }

@@ -37,7 +37,7 @@ export interface Tasks extends TaskRows {
   failed(grant: Grant, task: string, error: { code: string; detail: string }): void
   released(grant: Grant, task: string): TaskRow
   /** Every unfinished task waits for the operator's word: running ones once they come back, but after a rest only those queued. Answers how many. */
-  holdAll(grant: Grant | StopGrant): number
+  holdAll(grant: Grant | StopGrant, only?: string): number
   /** Ends the task and stops what runs of it, children included. */
   stop(grant: StopGrant, task: string, end: TaskEnd, reason: ExitReason): void
   /** Stops the attempt alone; the task goes back to the queue, held. */
@@ -203,10 +203,10 @@ export function createTasks(parts: {
       return theTask(id)
     },
 
-    holdAll(grant) {
+    holdAll(grant, only) {
       if (grant.kind === 'stop') assertStopGrant(grant, 'hub.shutdown', 'session.reap')
       else assertGrant(grant, 'lease.renew', 'backlog.hold')
-      return moves.holdUnfinished(grant.operation === 'backlog.hold' ? "'queued'" : "'queued', 'running'")
+      return moves.holdUnfinished(grant.operation === 'backlog.hold' ? "'queued'" : "'queued', 'running'", only)
     },
 
     stop(grant, id, end, reason) {

@@ -1,0 +1,103 @@
+/** Builds the drill from what the others do of it, and says when one is due. */
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Check } from '../edge/doctor.ts'
+import type { Delivery } from '../guard/alerts/delivery.ts'
+import { createDrill, type DrillOuter } from '../work/dispatch/drill.ts'
+import { CONTACT_DRILL_DAYS, DRILL_DAYS, judgeDrill } from '../work/dispatch/drill-due.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import type { Guard } from './guard.ts'
+import type { Work } from './work.ts'
+
+const MEND = 'hub drill'
+const CAUSE = 'drill_overdue'
+
+interface Theirs {
+  channels: { who: string; channel: string; ok: boolean; why: string }[]
+}
+
+export function createDrillSide(outer: {
+  clock: Clock
+  log: Log
+  engine: Engine
+  guard: Guard
+  work: Work
+  alertDelivery: Pick<Delivery, 'test'>
+  /** One word to the watchdog. */
+  say: (path: '/v1/shutdown' | '/v1/alert-test', body: object) => Promise<unknown>
+}) {
+  const { clock, log, engine, guard, work, alertDelivery, say } = outer
+  const { gate, modes, meta, alerts } = guard
+  const { tasks, registry, dispatcher, reaper } = work
+  const theirs = async (body: object) =>
+    ((await say('/v1/alert-test', body)) as Theirs).channels.map(({ who, channel, ok, why }) => {
+      return { channel: `watchdog ${who} ${channel}`, ok, why }
+    })
+
+  const drill = createDrill({
+    clock,
+    log,
+    gate,
+    modes,
+    meta,
+    tasks,
+    registry,
+    dispatcher,
+    reaper,
+    engine,
+    outer: {
+      removeByWatchdog: (session) =>
+        say('/v1/shutdown', { by: 'drill', session, reason: 'drill' }) as ReturnType<DrillOuter['removeByWatchdog']>,
+      async testAlerts() {
+        const [own, others] = await Promise.all([alertDelivery.test(), theirs({ who: 'operator', kind: 'test' })])
+        return [...own.map(({ channel, ok, answer }) => ({ channel: `hub ${channel}`, ok, why: answer })), ...others]
+      },
+      rehearse: () => theirs({ who: 'contact', kind: 'rehearsal' }),
+    },
+  })
+  const due = () => judgeDrill(drill.state(), clock.wallMs())
+
+  return {
+    drill,
+    /** For health and status. */
+    view: () => {
+      const { days, overdue } = due()
+      const { last } = drill.state()
+      return { daysSinceGood: days, overdue, lastOk: last === null ? null : last.ok }
+    },
+    checks: async (): Promise<Check[]> => {
+      const { days, contactDays, overdue, contactOverdue } = due()
+      const { last } = drill.state()
+      const failed =
+        last === null || last.ok
+          ? ''
+          : `; the last one failed: ${
+              last.skipped ??
+              last.steps
+                .filter(({ ok }) => !ok)
+                .map(({ name, detail }) => `${name}: ${detail}`)
+                .join('; ')
+            }`
+      const word = (count: number | null) =>
+        count === null ? 'there was no good one yet' : `last good one ${count} days ago`
+      return [
+        {
+          name: 'drill',
+          ok: overdue || failed !== '' ? null : true,
+          detail: `${word(days)}, with the contact: ${word(contactDays)}${failed}`,
+          mend: contactOverdue && !overdue ? `${MEND} --with-contact, every ${CONTACT_DRILL_DAYS} days` : MEND,
+        },
+      ]
+    },
+    /** Raises and resolves the reminder; called by a loop. */
+    remind() {
+      if (due().overdue)
+        alerts.raise(
+          CAUSE,
+          'warning',
+          `There was no good drill for ${DRILL_DAYS} days: nobody has proven that everything can be stopped. Run \`hub drill\`.`,
+        )
+      else alerts.resolve(CAUSE)
+    },
+  }
+}

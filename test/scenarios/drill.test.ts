@@ -1,0 +1,113 @@
+/** The drill: the kill path on a canary, by the hub and by the watchdog, and every channel (safety.md section 5). */
+import { expect, test } from 'vitest'
+import type { DrillResult } from '../../hub/work/dispatch/drill.ts'
+import { judgeDrill } from '../../hub/work/dispatch/drill-due.ts'
+import { type FakeWatchdog, openFakeWatchdog } from '../support/fake-watchdog.ts'
+import { createHarness, type Harness, puppet } from '../support/hub-harness.ts'
+
+const AGENTS = { drill: { script: puppet, card: { restarts: 0 } }, deaf: { script: puppet } }
+const heard = { channels: [{ who: 'operator', channel: 'file', ok: true, why: '' }] }
+
+/** A watchdog that removes what it is told to from the same engine. */
+async function withWatchdog(h: Harness, run: (dog: FakeWatchdog) => Promise<void>) {
+  const dog = await openFakeWatchdog(h.home)
+  dog.answers['/v1/alert-test'] = heard
+  dog.onAsk = ({ path, body }) => {
+    if (path !== '/v1/shutdown') return undefined
+    const found = [...h.engine.containers.values()].filter(({ session }) => session === body.session)
+    for (const one of found) {
+      one.exit(137)
+      h.engine.containers.delete(one.id)
+    }
+    return {
+      path: 'watchdog',
+      requested: found.length,
+      containers: found.map(({ name }) => ({ container: name, outcome: 'gone' })),
+    }
+  }
+  try {
+    await run(dog)
+  } finally {
+    await dog.close()
+  }
+}
+const drill = async (h: Harness, body: object = {}) =>
+  (await h.operator('POST', '/v1/drill', body)).body as unknown as DrillResult
+
+test('a good drill stops one canary by each path, tries every channel, touches nothing else, and counts', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  await withWatchdog(h, async (dog) => {
+    const [deaf] = await h.bring('deaf')
+    const result = await drill(h)
+    expect(result).toMatchObject({ ok: true, skipped: null })
+    expect(result.steps.map(({ name, ok }) => [name, ok])).toEqual([
+      ['stopped by the hub', true],
+      ['stopped by the watchdog', true],
+      ['alert channels', true],
+    ])
+    expect(dog.heard.find(({ path }) => path === '/v1/shutdown')?.body).toMatchObject({
+      by: 'drill',
+      session: h.started[2]?.session,
+    })
+    expect([...h.engine.containers.values()].map(({ session }) => session)).toEqual([deaf.session])
+    expect((await h.operator('GET', '/v1/mode')).body).toMatchObject({
+      mode: 'normal',
+      drill: { daysSinceGood: 0, overdue: false, lastOk: true },
+    })
+    expect(h.hub.work.registry.find('drill')?.crashes, 'a canary that is removed is no crash').toBe(0)
+    expect(h.audit().some(({ action }) => action === 'hub.drilled')).toBe(true)
+    // With the contact it is the watchdog that sends the rehearsal.
+    await drill(h, { withContact: true })
+    expect(dog.heard.filter(({ path }) => path === '/v1/alert-test').at(-1)?.body).toEqual({
+      who: 'contact',
+      kind: 'rehearsal',
+    })
+  })
+})
+
+test('it is skipped with the reason unless the hub is normal, and changes no mode', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  await h.operator('POST', '/v1/mode/safe', {})
+  expect(await drill(h)).toMatchObject({ ok: false, skipped: 'the hub is safe: operator_request', steps: [] })
+  expect((await h.operator('GET', '/v1/mode')).body.mode).toBe('safe')
+  expect(h.started).toEqual([])
+})
+
+test('a deaf watchdog, a deaf channel and a missing canary each fail their own step by name; nothing is left behind', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  await withWatchdog(h, async (dog) => {
+    dog.onAsk = () => undefined
+    dog.answers['/v1/shutdown'] = { path: 'watchdog', requested: 0, containers: [] }
+    dog.answers['/v1/alert-test'] = { channels: [{ who: 'operator', channel: 'mail', ok: false, why: 'refused' }] }
+    const { ok, steps } = await drill(h)
+    expect(ok).toBe(false)
+    expect(steps.map(({ ok: good }) => good)).toEqual([true, false, false])
+    expect(steps[1]?.detail).toContain('removed 0 containers')
+    expect(steps[2]?.detail).toContain('watchdog operator mail: refused')
+    await h.quiet()
+  })
+  await using without = await createHarness({ agents: { deaf: { script: puppet } } })
+  const { steps } = await drill(without)
+  expect(steps[0]?.detail).toContain('there is no agent drill')
+})
+
+test('one is due after a month, with the contact after a quarter, counted from the last good one or from the beginning', () => {
+  const DAY = 86_400_000
+  const state = { last: null, goodAtMs: null, contactAtMs: null, sinceMs: 0 }
+  expect(judgeDrill(state, 31 * DAY)).toMatchObject({ days: null, overdue: false, contactOverdue: false })
+  expect(judgeDrill(state, 32 * DAY)).toMatchObject({ overdue: true, contactOverdue: false })
+  expect(judgeDrill({ ...state, goodAtMs: 10 * DAY }, 32 * DAY)).toMatchObject({ days: 22, overdue: false })
+  expect(judgeDrill({ ...state, goodAtMs: 90 * DAY }, 93 * DAY)).toMatchObject({ overdue: false, contactOverdue: true })
+  expect(judgeDrill({ ...state, goodAtMs: 100 * DAY }, 50 * DAY), 'a clock that went back').toMatchObject({ days: 0 })
+})
+
+test('an overdue drill is an alert, and a good one ends it', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  await withWatchdog(h, async () => {
+    h.hub.guard.meta.set('drill_since_ms', String(h.clock.wallMs() - 40 * 86_400_000))
+    await h.until(() => h.hub.guard.alerts.isOpen('drill_overdue'), undefined, 1000)
+    await h.lease()
+    await drill(h)
+    await h.until(() => !h.hub.guard.alerts.isOpen('drill_overdue'), undefined, 1000)
+  })
+})
