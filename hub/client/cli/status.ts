@@ -72,9 +72,9 @@ function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
 function watchdogCell(view: StatusView): Cell {
   const dog = view.watchdog
   if (dog === null) return { text: `does not answer: ${view.watchdogProblem}`, style: 'red' }
-  if (dog.alerts.length > 0) {
-    return { text: `${dog.alerts.length} alerts: ${dog.alerts.map(({ finding }) => finding).join(', ')}`, style: 'red' }
-  }
+  // A planned absence is told to people and has its own row; it is nothing that is wrong.
+  const wrong = dog.alerts.map(({ finding }) => finding).filter((finding) => finding !== 'away')
+  if (wrong.length > 0) return { text: `${wrong.length} alerts: ${wrong.join(', ')}`, style: 'red' }
   return dog.roundAgeMs === null ? 'first round' : `well, looked ${spanWords(dog.roundAgeMs)} ago`
 }
 

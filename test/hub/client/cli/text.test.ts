@@ -203,6 +203,14 @@ describe('status', () => {
     expect(presenceRows(undefined, null, nowMs)).toEqual([])
   })
 
+  it('counts a planned absence not among the alerts', () => {
+    const alerts = ['away', 'ledger'].map((finding) => ({ finding, level: 1, forMs: 5 }))
+    expect(statusText(view({ watchdog: watchdogView({ alerts }) }), 0, plain)).toContain('1 alerts: ledger')
+    expect(statusText(view({ watchdog: watchdogView({ alerts: alerts.slice(0, 1) }) }), 0, plain)).toMatch(
+      /watchdog +well,/,
+    )
+  })
+
   it('fits one screen and names each condition with who ends it', () => {
     const text = statusText(view({ hub: modeView({ mode: 'safe', conditions: [condition] }) }), Date.now(), plain)
     expect(text).toContain('heartbeat_missed since')
