@@ -168,6 +168,50 @@ describe('a full disk (D3, S1-18, T80)', () => {
   })
 })
 
+describe('what waits goes on by itself (S1-17, D5)', () => {
+  const shaky = (): Record<string, AgentSpec> => ({
+    ...agents,
+    shaky: { script: puppet, card: { restarts: 3, may: { delegate: ['echo'] } } },
+  })
+
+  test('a crash restart, a queued task and a delegation wait while degraded, and start when it is over', async () => {
+    let disk: DiskFacts = { blocks: 100_000, bavail: 50_000, bsize: 1024 ** 2, files: 0, ffree: 0 }
+    await using h = await createHarness({ agents: shaky(), disk: () => disk })
+    const [one] = await h.bring('shaky')
+    const task = one.joined?.task.task ?? ''
+    const held = await h.submit('echo', {}, { hold: true })
+    disk = { ...disk, bavail: 1000 }
+    await h.until(() => conditions(h).includes('disk_low'))
+    expect((await h.pumped(one.send({ kind: 'delegate', body: { agent: 'echo' } }))).body.code).toBe('mode_degraded')
+    expect((await h.operator('POST', `/v1/tasks/${held}/release`, {})).body.code).toBe('mode_degraded')
+    one.container.exit(1)
+    await h.until(() => h.task(task).state === 'queued', 'it is to be tried again')
+    await h.clock.advance(60_000)
+    expect([h.task(task).state, h.started.length]).toEqual(['queued', 1])
+    disk = { ...disk, bavail: 50_000 }
+    await h.until(() => h.started.length === 2, 'the second attempt')
+    expect(h.task(task).attempts).toBe(2)
+  })
+
+  test('a crash that the store could not take is found again when it can, and the task goes on once', async () => {
+    await using h = await createHarness({ agents: shaky() })
+    const [one] = await h.bring('shaky')
+    const task = one.joined?.task.task ?? ''
+    const makeRoom = fill(h)
+    h.hub.guard.store.prepare('pragma query_only = 1').run()
+    one.container.exit(1)
+    await h.clock.advance(20_000)
+    expect([conditions(h), h.task(task).state, h.started.length]).toEqual([['store_failing'], 'running', 1])
+    expect((await h.operator('GET', '/healthz')).status).toBe(200)
+    h.hub.guard.store.prepare('pragma query_only = 0').run()
+    makeRoom()
+    await h.until(() => h.started.length === 2, 'the second attempt')
+    await h.clock.advance(30_000)
+    expect([h.task(task).attempts, h.started.length, conditions(h)]).toEqual([2, 2, []])
+    expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+  })
+})
+
 describe('room on the disk (T80, T84)', () => {
   test('warns at ten percent, takes no new task at five, starts nothing at two, and goes on by itself', async () => {
     let disk: DiskFacts = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 1000, ffree: 500 }

@@ -154,6 +154,21 @@ describe('a signed request', () => {
   })
 })
 
+describe('after a stall of the hub', () => {
+  it.each([
+    [-60_000, true],
+    [-60_001, false],
+    [30_001, false],
+  ])('of thirty seconds, signed %d ms away is taken: %s; the future gets no more of it (T75)', (awayMs, taken) => {
+    const said = { ...SAID, timestampMs: String(clock.wallMs() + awayMs) }
+    const made = request(said, { 'hub-signature': signatureOf(said).toString('base64url') })
+    const verify = () => verifySignedRequest(made, publicKey, clock, 30_000)
+    // Its nonce is remembered for longer than it can still be taken.
+    if (taken) expect(verify().nonceExpiresAtMs).toBeGreaterThan(clock.wallMs())
+    else expect(verify).toThrow()
+  })
+})
+
 describe('a presented key', () => {
   const raw = (publicKey.export({ format: 'jwk' }) as { x: string }).x
   it('is 32 bytes in canonical base64url', () => {
