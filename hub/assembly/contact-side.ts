@@ -11,6 +11,8 @@ import { beginStop, type Shutdown, type StopRequest } from '../work/dispatch/shu
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import type { Guard } from './guard.ts'
 
+/** What happened has no end of its own: after so long without another the alert is over. */
+const TOLD_FOR_MS = 24 * 3_600_000
 const stopBy = (reason: string): StopRequest => ({ drain: false, reason, exit: 'shutdown', by: 'contact' })
 
 export function createContactSide(
@@ -37,7 +39,7 @@ export function createContactSide(
     stop: (grant, reason) => shutdown(grant, stopBy(reason)),
     progress: shutdown.progress,
     isAnythingLeft: () => tasks.sessionsOpen().length > 0,
-    raise: (cause, text) => alerts.raise(cause, 'warning', text),
+    raise: (cause, text) => alerts.raise(cause, 'warning', text, TOLD_FOR_MS),
   })
   return {
     desk,

@@ -170,7 +170,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     denied: denyList.has,
   })
   const approvals = createApprovals({ store, clock, random })
-  const contact = createContact({ store, clock, random })
+  const contact = createContact({ store, clock: steady, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 
   /** What waited while the store failed, before anything else. */

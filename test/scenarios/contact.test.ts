@@ -1,7 +1,8 @@
 /** The backup contact at the hub: one card, one verb (safety.md section 6, S1-31, T16-T19). */
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { openFakeDoor } from '../support/fake-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, type HarnessOptions, puppet } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
@@ -196,4 +197,51 @@ test('S1-31: a test code is six digits, five wrong ones end it, and the right on
   expect((await say('confirm', { code: next })).status).toBe(409)
   const checks = (await h.operator('GET', '/v1/doctor')).body.checks as { name: string; ok: boolean | null }[]
   expect(checks.filter(({ name }) => name === 'contact')).toMatchObject([{ ok: true }])
+})
+
+test('what the watchdog could not be told it is told later; a card revoked there while the hub was away is revoked here too', async () => {
+  await using s = await scene()
+  const { h, ask } = s
+  const { body } = await h.operator('POST', '/v1/contact/card', { name: 'Bea', operator: 'Ada' })
+  expect(body.watchdog).toMatchObject({ told: false })
+  const words = String(body.words)
+  mkdirSync(join(h.home, 'watchdog', 'run'), { recursive: true })
+  const watchdog = await openFakeDoor(join(h.home, 'watchdog', 'run', 'watchdog.sock'))
+  try {
+    let revoked = false
+    watchdog.on('POST /v1/contact', () => ({ body: { revoked, card: null } }))
+    const told = () =>
+      watchdog.asked.flatMap((one) => (one.path === '/v1/contact' ? [one.body as { action: string }] : []))
+    await h.until(() => told().length > 0, 'the housekeeping tells it', 1000)
+    expect(told()[0]).toMatchObject({
+      action: 'set',
+      name: 'Bea',
+      operator: 'Ada',
+      digest: expect.stringMatching(/^[0-9a-f]{64}$/),
+    })
+    expect((await ask('GET', `/stop/${words}`)).headers['hub-stop']).toBe('ask')
+
+    await h.stop()
+    revoked = true
+    await h.start()
+    await h.until(() => h.hub.guard.contact.current() === undefined, 'it is revoked', 1000)
+    expect((await ask('GET', `/stop/${words}`)).status).toBe(403)
+    expect(h.audit().filter(({ action }) => action === 'contact.card_revoked')).toMatchObject([
+      { principal: 'hub:contact', outcome: 'ok' },
+    ])
+  } finally {
+    await watchdog.close()
+  }
+})
+
+test('S1-31: the card does not come back to life with a wall clock that goes back (T71)', async () => {
+  await using s = await scene()
+  const { h, ask } = s
+  const words = await card(h, { expiresAtMs: h.clock.wallMs() + 60_000 })
+  expect((await ask('GET', `/stop/${words}`)).status).toBe(200)
+  await h.clock.advance(61_000)
+  expect((await ask('GET', `/stop/${words}`)).status).toBe(403)
+  h.clock.stepWall(-3_600_000)
+  expect((await ask('POST', `/stop/${words}`)).status).toBe(403)
+  expect(h.hub.guard.modes.has('emergency_stop')).toBe(false)
 })

@@ -82,7 +82,7 @@ const isSame = (a: string, b: string): boolean => {
 }
 const shown = ({ digest, revokedAtMs: _, ...rest }: Row): Card => ({ id: cardIdOf(digest), ...rest })
 
-export function createContact(parts: { store: Store; clock: Clock; random: Random }): Contact {
+export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'>; random: Random }): Contact {
   const { store, clock, random } = parts
   const readCurrent = store.prepare(`select ${COLUMNS} from contact_card where revoked_at_ms is null`)
   const readRevoked = store
