@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome, type Task } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, type Session, type Task } from '../support/container-home.ts'
+import { loadProbe } from '../support/probe-session.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
 const card = (name: string) => ({
@@ -16,10 +17,16 @@ const card = (name: string) => ({
 
 let home: ContainerHome
 beforeAll(async () => {
-  await load([spyImage()])
+  await Promise.all([load([spyImage()]), loadProbe()])
   home = await openContainerHome({
-    cards: [card('wedge'), card('frozen'), 'images/echo/agent.yaml'],
-    config: { health: { interval: '2s', timeout: '1s', failures: 3 } },
+    cards: [
+      card('wedge'),
+      card('frozen'),
+      { ...card('mute'), image: 'hub-test/probe-agent' },
+      { ...card('keeper'), mode: 'service', run: [...card('keeper').run, 'idle'] },
+      'images/echo/agent.yaml',
+    ],
+    config: { health: { interval: '2s', timeout: '1s', failures: 3 }, limits: { joinWindow: '5s' } },
   })
 })
 afterAll(() => home?.close())
@@ -59,8 +66,32 @@ test('S1-49: a frozen process, whose socket the kernel keeps open, is found in t
   const { exit } = await gone(session)
   expect(exit).toBe('unhealthy')
   expect((await beside).state).toBe('succeeded')
-  // Each was compared with what it was made from once more, right after its start (S1-51): nothing differed on this engine.
-  const alerts = await home.json<{ cause: string; severity: string }[]>('alert', 'list', '--all')
-  expect(alerts.filter(({ severity }) => severity === 'critical')).toEqual([])
-  expect(alerts.map(({ cause }) => cause)).toContain('agent_unhealthy:frozen')
+})
+
+test('S1-49: a container that runs and never joins is recycled when the join window is over', async () => {
+  const session = await home.place('mute', {})
+  const { task, exit } = await gone(session)
+  expect(exit).toBe('unhealthy')
+  expect(JSON.stringify(task.error)).toContain('did not join within 5 s')
+})
+
+test('S0-1, S1-50: a service runs unasked; its container is killed and another session of it is there', async () => {
+  const found = async () =>
+    (await home.json<Session[]>('session', 'list')).find(
+      (each) => each.agent === 'keeper' && each.state === 'working' && each.containerId !== null,
+    )
+  const until = async (fits: (session: Session) => boolean): Promise<Session> => {
+    for (;;) {
+      const session = await found()
+      if (session !== undefined && fits(session)) return session
+      await sleep(200)
+    }
+  }
+  const first = await until(() => true)
+  await home.engine.kill(first.containerId)
+  const second = await until(({ id }) => id !== first.id)
+  expect(second.task).toBe(first.task)
+  const stopped = await home.hub('session', 'stop', second.id)
+  expect(stopped.code).toBe(0)
+  expect((await until(({ id }) => id !== second.id)).task).not.toBe(first.task)
 })

@@ -48,7 +48,8 @@ export async function openContainerHome(options: {
     const file = join(home, 'agents', `${name}.yaml`)
     if (typeof card === 'string') copyFileSync(join(root, card), file)
     else writeFileSync(file, JSON.stringify(card))
-    data.agents[name] = { ...data.agents.echo, capabilities: [] }
+    const isService = typeof card !== 'string' && card.mode === 'service'
+    data.agents[name] = { ...data.agents.echo, capabilities: [], ...(isService ? { service: true } : {}) }
   }
   writeFileSync(dataFile, JSON.stringify(data))
 

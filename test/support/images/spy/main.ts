@@ -12,7 +12,7 @@ async function doors(outside: Outside): Promise<Record<string, string>> {
 
 const hub = await connect()
 hub.onTask(async ({ params }) => {
-  const what = String(params.what)
+  const what = String(params.what ?? process.argv[2])
   await hub.log(`about to try: ${what}`)
   if (what === 'doors') return doors(params.outside as Outside)
   const bomb = new Map<string, () => unknown>(Object.entries(bombs)).get(what)
