@@ -90,8 +90,10 @@ test('T49: whichever field is altered, added or emptied, and with any warning: n
     return spoiled?.verb === verb ? spoiled.fault : undefined
   }
   const told: string[] = []
+  let placed = 0
   const worker = async () => {
-    while (waiting.length > 0) {
+    while (placed < cases.length) {
+      placed += 1
       const outcome = await bench.place().then(
         () => 'started',
         (thrown: unknown) => toHubError(thrown),

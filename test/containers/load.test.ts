@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadTrialImage, openTrialHome, type TrialHome } from '../support/trial-home.ts'
 
 const WATCHED_MS = 4_000
-/** Of a loaded machine of two cores; measured alone it is a tenth of that. */
-const BUDGET_MS = 400
+/** For a machine of two cores that has more to do; a hub that worked a flood off in its order would be seconds late. */
+const BUDGET_MS = 1_000
 
 let trial: TrialHome
 let calm: Latencies
