@@ -1,4 +1,4 @@
-/** The backup contact with real processes and real containers: the hub dead, and the hub up (S1-31, S1-32, T98 of the design's table of stops). */
+/** The backup contact with real processes and real containers: the hub dead, and the hub up (S1-31, S1-32). */
 
 import { spawn } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
