@@ -259,6 +259,25 @@ describe('clocks', () => {
     await h.ended(await h.submit('echo'))
   })
 
+  test('a signed request that is the first to come after a sleep finds its session ended, though its token is young (T73)', async () => {
+    await using h = await createHarness({
+      agents: { brief: { script: puppet, card: { limits: { ttl: '60s' } } } },
+    })
+    const [brief] = await h.bring('brief')
+    h.clock.suspend(62_000)
+    const line = { kind: 'log', to: 'hub', body: { level: 'info', text: 'x' } } as const
+    // Refused, or cut off because its container has been stopped by then.
+    const status = await h.pumped(
+      brief.send(line).then(
+        (answer) => answer.status,
+        () => 401,
+      ),
+      1,
+    )
+    expect([status, h.task(brief.joined?.task.task ?? '').state]).toEqual([401, 'timed_out'])
+    expect(h.audit().filter(({ action, outcome }) => action === 'task.logged' && outcome === 'ok')).toEqual([])
+  })
+
   test('a minute of sleep ends nobody and holds new work until the next lease, which is not taken for an old one (T73)', async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
