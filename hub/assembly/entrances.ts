@@ -6,6 +6,7 @@ import type { Config } from '../config.ts'
 import { apiRoom } from '../edge/api-room.ts'
 import { channelChecks } from '../edge/channel-checks.ts'
 import { createDoctor } from '../edge/doctor.ts'
+import { createRuntimeCheck } from '../edge/doctor-runtime.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { createFootingChecks } from '../edge/footing-checks.ts'
 import { hookRoom } from '../edge/hook.ts'
@@ -147,6 +148,7 @@ export function createEntrances(
           lease,
           secrets,
           more: [
+            createRuntimeCheck(work.runtime),
             createUnitsCheck({ home }),
             drillSide.checks,
             createWatchdogChecks(watchdog.status),

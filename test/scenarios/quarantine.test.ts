@@ -154,6 +154,16 @@ describe('hub session quarantine', () => {
     expect(again.body.code).toBe('already_resolved')
   })
 
+  test('while the database cannot be written it is captured and destroyed all the same, and the answer says what is missing', async () => {
+    await using h = await createHarness({ agents })
+    const [kid] = await h.bring('kid')
+    h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' }))
+    const { evidence, withheld } = await quarantine(h, kid.session)
+    expect([withheld, evidence.files.some(({ name }) => name === 'inspect.json')]).toEqual([null, true])
+    await h.until(() => kid.ended.aborted && h.engine.containers.size === 0, 'its container is gone')
+    await h.kill()
+  })
+
   test('an oversized part is cut and says so', async () => {
     await using h = await createHarness({ agents })
     const [kid] = await h.bring('kid')

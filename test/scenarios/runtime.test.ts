@@ -61,6 +61,8 @@ test('where none joins everything is refused by name and nothing falls back to r
     /unsupported_mode: engine.runtime runsc is not enabled.*did not join within 30 s/,
   )
   expect(h.started).toEqual([])
+  const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string; ok: boolean | null }[] }
+  expect(checks.find(({ name }) => name === 'runtime')?.ok).toBe(false)
   await h.until(() => h.engine.containers.size === 0, 'the probe is gone')
   joins = true
   await h.until(() => !isFaulty(h), 'it is tried again', 1000)
