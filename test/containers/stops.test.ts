@@ -193,6 +193,17 @@ describe('hub shutdown', () => {
   })
 })
 
+test('hub drill stops one canary by the hub and one by the watchdog, and no other container', async () => {
+  await open()
+  const other = await home.place('deaf', { what: 'idle' })
+  const { code, stdout } = await home.hub('drill', '--json')
+  const view = JSON.parse(stdout) as { ok: boolean; steps: { name: string; ok: boolean; detail: string }[] }
+  expect(view.steps.filter(({ ok }) => !ok)).toEqual([])
+  expect([code, view.ok]).toEqual([0, true])
+  expect((await home.engine.list(home.instance)).map(({ id }) => id)).toEqual([other.containerId])
+  expect((await mode()).mode).toBe('normal')
+})
+
 test('T90: with both dead the host timer removes what is past its deadline, by the labels alone, and leaves the others', async () => {
   await open()
   // Its one thread stands still: not even its own shim ends it.
