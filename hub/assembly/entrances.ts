@@ -108,7 +108,7 @@ export function createEntrances(
       ...keyHandlers({ keyRing: guard.keyRing }),
       ...deviceHandlers({
         credentials: guard.credentials,
-        nowMs: clock.wallMs,
+        nowMs: guard.footing.steady.wallMs,
         base: () => config.reach.publicUrl ?? listeners.base(),
       }),
       ...backupHandlers({ makeBackup: createBackup({ home, clock, audit, copyDatabase: store.copy }) }),
