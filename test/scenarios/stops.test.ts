@@ -1,7 +1,7 @@
 /** The ways to stop and what each leaves behind for the next start (safety.md section 5). */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type FakeWatchdog, openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { type AgentSpec, createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
@@ -82,6 +82,37 @@ describe('emergency', () => {
     await h.until(() => h.exits.length > 0)
     expect(h.exits).toEqual(['emergency_stop'])
     expect(h.hub.guard.modes.has('emergency_stop')).toBe(true)
+  })
+
+  test('I6: a stop that comes while a restart is under way stops everything, and the restart does not happen', async () => {
+    await using h = await createHarness({ agents: { deaf: REPEATABLE } })
+    const [agent] = await h.bring('deaf')
+    const restart = h.operator('POST', '/v1/shutdown', { exit: 'restart' })
+    await h.until(() => h.hub.guard.modes.has('draining'))
+    const { body } = await h.operator('POST', '/v1/shutdown', { emergency: true })
+    expect(body).toMatchObject({ requested: 1, containers: [{ session: agent.session, outcome: 'gone' }] })
+    expect((await restart).body).toMatchObject({ requested: 0, containers: [] })
+    await h.until(() => h.exits.length > 0)
+    expect(h.exits).toEqual(['emergency_stop'])
+  })
+
+  test('I6: a database whose sessions cannot be read keeps no container: what carries the label is stopped and confirmed', async () => {
+    await using h = await createHarness({ agents: { deaf: REPEATABLE } })
+    const [agent] = await h.bring('deaf')
+    vi.spyOn(h.hub.work.tasks, 'sessionsOpen').mockImplementation(() => {
+      throw new Error('disk I/O error')
+    })
+    const { status, body } = await h.operator('POST', '/v1/shutdown', { emergency: true })
+    expect([status, body]).toEqual([
+      200,
+      {
+        path: 'hub',
+        requested: 1,
+        containers: [{ container: expect.any(String), session: agent.session, outcome: 'gone' }],
+      },
+    ])
+    await h.until(() => h.exits.length > 0)
+    expect(h.exits).toEqual(['emergency_stop'])
   })
 
   test('an order left in the home while both were dead is obeyed at the start, and resume takes it back', async () => {

@@ -3,7 +3,8 @@
  *
  * W1. The order: condition persisted -> watchdog told -> sessions told to finish -> inboxes closed -> wait -> SIGTERM, 5 s, SIGKILL ->
  *     recycled -> exit. What the contact or `--emergency` asks for does not wait for results.
- * W2. Once only: a second request hastens the first one where it waits less, and is given the same answer.
+ * W2. Once only: a second request hastens the first one where it waits less, and is given the same answer. A restart stops nothing, so a
+ *     stop that comes while one is under way is a stop of its own, and the restart does not happen.
  * W3. Nothing stops the stop: no full disk, no deaf watchdog, no slow engine. What could not be done stands in the answer.
  */
 import type { Clock } from '../../base/clock.ts'
@@ -95,6 +96,8 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
   let asked: readonly SessionRow[] = []
   let exit: StopRequest['exit'] = 'shutdown'
   let worst: StopBy = 'operator'
+  /** Rises where a stop takes the place of a restart, which then no longer ends the process. */
+  let turn = 0
   /** Containers that were stopped although their row could not be moved. */
   const forced = new Map<string, Removal>()
 
@@ -163,8 +166,25 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     return { path: 'hub', requested: all.length, containers: all, ...(unproven === undefined ? {} : { unproven }) }
   }
 
+  /** Where the rows cannot even be read, what the engine shows by label is stopped all the same (W3). */
+  async function stopAll(grant: StopGrant): Promise<StopReport> {
+    try {
+      return await stopSessions(grant)
+    } catch (thrown) {
+      log.error(
+        { reason: toHubError(thrown).reason },
+        'the sessions could not be read; every container of ours is stopped',
+      )
+      const { more, unproven } = await sweep(grant, [])
+      const rest = unproven === undefined ? {} : { unproven }
+      return { path: 'hub', requested: more.length, containers: more, ...rest }
+    }
+  }
+
   async function stop(grant: StopGrant, request: StopRequest): Promise<StopReport> {
     exit = request.exit
+    turn += 1
+    const mine = turn
     const restarts = exit === 'restart'
     // Before anything is interrupted: whatever happens from here on, no task starts again by itself.
     const held = restarts || holdTasks(parts)
@@ -172,21 +192,25 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     const told = parts
       .announce(exit, isEmergency(request.by) ? request.by : held ? undefined : 'operator')
       .catch((thrown) => log.warn({ reason: toHubError(thrown).message }, 'the watchdog was not told of the stop'))
-    const report: StopReport = restarts ? { path: 'hub', requested: 0, containers: [] } : await stopSessions(grant)
+    const report: StopReport = restarts ? { path: 'hub', requested: 0, containers: [] } : await stopAll(grant)
     await Promise.race([told, clock.sleep(ANNOUNCE_WAIT_MS)])
     const failed = report.containers.filter((one) => one.outcome === 'failed').length
     log.info({ requested: report.requested, failed }, 'the sessions were stopped')
     const how = isEmergency(worst) ? 'emergency_stop' : worst === 'unattended' ? 'unattended_stop' : exit
-    clock.after(FAREWELL_MS, () => onExit(how))
+    clock.after(FAREWELL_MS, () => {
+      if (mine === turn) onExit(how)
+    })
     return report
   }
 
   const shutdown = (grant: StopGrant, request: StopRequest) => {
+    const isFirst = stopping === undefined || (exit === 'restart' && request.exit !== 'restart')
+    if (isFirst) waitUntilMs = Number.POSITIVE_INFINITY
     beginStop(modes, request)
     const waitMs = isEmergency(request.by) ? 0 : request.drain ? DRAIN_MAX_MS : options.waitMs
     waitUntilMs = Math.min(waitUntilMs, clock.monotonicMs() + waitMs)
     if (request.by !== 'operator') worst = isEmergency(worst) ? worst : request.by
-    if (stopping === undefined) stopping = stop(grant, request)
+    if (stopping === undefined || isFirst) stopping = stop(grant, request)
     else if (isEmergency(request.by)) void parts.announce(exit, request.by).catch(() => undefined)
     return stopping
   }
