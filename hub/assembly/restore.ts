@@ -70,7 +70,8 @@ function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: 
       store.prepare('insert or replace into condition values (?, ?, ?)').run('operator_request', nowMs, reason)
       // The positions of another watchdog's leases would refuse the new one's.
       store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
-      const { changes } = store.prepare("update task set held = 1 where state = 'queued'").run()
+      // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
+      const { changes } = store.prepare("update task set held = 1 where state in ('queued', 'running')").run()
       audit.append({
         principal: 'operator',
         action: 'hub.restored',

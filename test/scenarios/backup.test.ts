@@ -55,6 +55,7 @@ describe('T86: a backup that is put back', () => {
   test('is another instance, safe by the operator, with every unfinished task held and the restore in its log', async () => {
     await using h = await createHarness({ agents })
     await h.submit('echo', {}, { hold: true })
+    const [atWork] = await h.bring('patient')
     const queued = await h.submit('patient')
     const path = await backedUp(h)
     const report = await put(path)
@@ -67,6 +68,8 @@ describe('T86: a backup that is put back', () => {
     ])
     expect(copy.prepare("select count(*) from task where state = 'queued' and held = 0").pluck().get()).toBe(0)
     expect(copy.prepare('select id from task where id = ?').pluck().get(queued)).toBe(queued)
+    const worked = copy.prepare('select state, held from task where id = ?').get(atWork.joined?.task.task)
+    expect(worked, 'what was at work comes back held as well').toEqual({ state: 'running', held: 1 })
     const last = copy.prepare('select * from audit_record order by seq desc limit 1').get()
     expect(last).toMatchObject({ action: 'hub.restored', effect: `instance:${report.instance}` })
     copy.close()
