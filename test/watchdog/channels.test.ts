@@ -188,6 +188,13 @@ test('user and password come from the named variables; a wrong or missing one re
   expect(office.letters).toHaveLength(1)
 })
 
+test('T38: beyond this machine no letter and no password goes in the clear, whatever the other side offers', async () => {
+  const office = kept(await mailSink('me'))
+  const row = mail(office.port, { host: '127.1', userEnv: 'MAIL_USER', passwordEnv: 'MAIL_PASSWORD' })
+  await expect(deliver(row, makeLetter(), { MAIL_USER: 'me', MAIL_PASSWORD: 'secret' })).rejects.toThrow(/TLS/)
+  expect(office.letters).toEqual([])
+})
+
 test('T98: a post office that is not there rejects, and one that hangs is cut off', async () => {
   await expect(deliver(mail(1), makeLetter())).rejects.toThrow(/ECONNREFUSED/)
   const silent = kept(await silentSink())

@@ -5,6 +5,8 @@ import { headerText, type Post, secretOf } from './letter.ts'
 
 const TIMEOUT_MS = 10_000
 const DEADLINE_MS = 20_000
+/** Only there may a letter and a password go in the clear. */
+const LOCAL: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1'])
 
 /** A sender that takes user and password from the named variables of `env`. */
 export function createEmail(
@@ -24,6 +26,8 @@ export function createEmail(
         host: channel.host,
         port: channel.port,
         secure: channel.secure,
+        // Else whoever stands between takes STARTTLS out of the greeting and reads both (T38).
+        requireTLS: !channel.secure && !LOCAL.has(channel.host),
         connectionTimeout: TIMEOUT_MS,
         greetingTimeout: TIMEOUT_MS,
         socketTimeout: TIMEOUT_MS,
