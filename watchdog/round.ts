@@ -150,7 +150,9 @@ export function createWatch(
       const stopped = await stopEverything({ by: 'unattended', reason: 'unattended_stop' })
       log.warn({ ...stopped }, 'unattended stop')
       const failed = stopped.containers.filter((one) => one.outcome === 'failed').length
-      const stopReport = { gone: stopped.containers.length - failed, failed }
+      // With a silent engine there may be nothing to name; that everything has stopped is not said then.
+      const unproven = stopped.unproven === undefined ? 0 : 1
+      const stopReport = { gone: stopped.containers.length - failed, failed: Math.max(failed, unproven) }
       // Unless the operator came back meanwhile.
       if (state.presence.stoppedSinceMs !== null) tryCommit({ ...state, presence: { ...state.presence, stopReport } })
       follow = true

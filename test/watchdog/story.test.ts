@@ -167,6 +167,19 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
   file.close()
 })
 
+test('with the engine silent at the ceiling nobody is told that everything has stopped', async () => {
+  const { clock, engine, hub, start, told } = scene()
+  const { watch, file } = start()
+  await watch.round()
+  engine.down = true
+  hub.up = false
+  clock.move(51 * HOUR)
+  while (await watch.round());
+  const report = told().find(({ finding }) => finding === 'unattended_stop')
+  expect(report?.text).toContain('1 could not be confirmed gone')
+  file.close()
+})
+
 test('T89: a heartbeat survives kill -9 right after its answer, and one that comes during a round is not lost', async () => {
   const { clock, hub, start } = scene()
   const one = start()
