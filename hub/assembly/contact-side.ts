@@ -45,7 +45,8 @@ export function createContactSide(
     desk,
     news,
     /** Every other path of the loopback listener. */
-    refuseElsewhere: ({ headers, url }: FastifyRequest) => desk.refuseBearer(headers.authorization, url.slice(0, 200)),
+    refuseElsewhere: ({ headers, routeOptions }: FastifyRequest) =>
+      desk.refuseBearer(headers.authorization, routeOptions.url ?? 'an unknown path'),
     handlers: contactHandlers({ contact, ask, news, publicUrl, port: options.port }),
     room: stopRoom({
       desk,

@@ -26,7 +26,8 @@ export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Cl
     const secret = BEARER.exec(singleHeader(request.raw, 'authorization') ?? '')?.[1]
     const found = secret === undefined ? undefined : credentials.find(secret, ['app', 'token'])
     if (found === undefined) {
-      const resource = request.url.slice(0, 200)
+      // The route and not the address, in which somebody may have put a secret (T33).
+      const resource = request.routeOptions.url ?? '/v1'
       return refuseWrong(
         { gate, backOff },
         { principal: NOBODY, operation: operationAt(request), resource },

@@ -110,6 +110,15 @@ describe('an app', () => {
   })
 })
 
+test('I6: an app that may stop is heard on its first word while the store cannot be written', async () => {
+  await using all = await opened()
+  const { h, port } = all
+  const app = caller(h, port, await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['stop'] }))
+  h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' }))
+  expect((await app('POST', '/v1/mode/safe', {})).status).toBe(200)
+  expect(h.hub.guard.modes.has('operator_request')).toBe(true)
+})
+
 describe('a token', () => {
   test('does what it lists and nothing else, over every operation there is (S1-72)', async () => {
     await using all = await opened()
@@ -201,6 +210,7 @@ describe('a bearer that is not in force', () => {
     const nobody = caller(h, port, undefined)
     const app = caller(h, port, secret)
     expect((await nobody('GET', `/v1/tasks?access_token=${secret}`)).status).not.toBe(200)
+    expect(JSON.stringify(h.audit()), 'what an address holds is in no record').not.toContain(secret)
     await h.clock.advance(120_000)
     expect((await nobody('GET', '/v1/tasks', undefined, { cookie: `token=${secret}` })).status).not.toBe(200)
     expect((await app('GET', '/v1/tasks', undefined, { host: 'evil.example' })).status).toBe(403)

@@ -116,6 +116,8 @@ test('S1-31: the stop holds over a restart, answers reads, and ends by resume al
   expect((await ask('POST', `/stop/${words}`)).headers['hub-stop']).toBe('already 0 0')
   // No watchdog runs here, which the answer says; the hub's own condition ends all the same.
   await h.operator('POST', '/v1/mode/resume', {})
+  // A second press would else be told to nobody: an alert is told once while it is open.
+  await h.until(() => !h.hub.guard.alerts.isOpen('contact_stop'), 'the alert of the stop ends with it', 200)
   await h.submit('a')
   expect((await ask('GET', `/stop/${words}`)).headers['hub-stop']).toBe('ask')
 })
@@ -161,6 +163,9 @@ test('the words stand nowhere: not in the log, the audit log, the alerts, the da
   const words = await card(h)
   await ask('GET', `/stop/${words}`)
   await ask('GET', `/v1/${words}`)
+  await ask('GET', `/v1/tasks/${words}`)
+  await ask('GET', `/v1/tasks/${words}`, { authorization: `Bearer ${words}` })
+  await ask('GET', `/x/${words}`, { authorization: `Bearer ${words}` })
   await ask('GET', '/healthz', { host: words, authorization: `Bearer ${words}` })
   await h.operator('GET', `/stop/${words}`)
   await h.operator('GET', `/v1/tasks/${words}`)

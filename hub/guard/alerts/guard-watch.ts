@@ -78,6 +78,7 @@ export function createGuardWatch(parts: {
         LAPSED_MS,
         'The watchdog has fallen silent; nothing is started without it. Run `hub up`, then `hub status`.',
       )
+      if (!modes.has('emergency_stop')) alerts.resolve('contact_stop', 'The operator has resumed.')
       if (modes.has('witness_mismatch'))
         alerts.raise(
           'witness_mismatch',

@@ -40,7 +40,7 @@ export interface Credentials {
   list(kinds: readonly CredentialKind[]): Credential[]
   /** The one of this secret and of one of these kinds, or undefined; revoked and expired ones have none. */
   find(secret: string, kinds: readonly CredentialKind[]): Credential | undefined
-  /** Remembers when it was last used, to the minute. */
+  /** Remembers when it was last used, to the minute; outside of a transaction never throws for a store that fails. */
   used(name: string): void
   /** Writes revocations that the store could not take; called by a loop. */
   saveAgain(): void
@@ -130,8 +130,13 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
       if (found === undefined || usedAtMs - (found.credential.usedAtMs ?? 0) < USED_EVERY_MS) return
       known.set(name, { ...found, credential: { ...found.credential, usedAtMs } })
       const save = () => void store.prepare('update credential set used_at_ms = ? where name = ?').run(usedAtMs, name)
-      if (store.inTransaction) save()
-      else store.transaction(save)
+      if (store.inTransaction) return save()
+      try {
+        store.transaction(save)
+      } catch (thrown) {
+        // A date is worth no refusal: who may stop must be able to while the store fails (I6).
+        if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
+      }
     },
     saveAgain() {
       if (unsaved.size === 0) return
