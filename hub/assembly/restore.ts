@@ -123,7 +123,8 @@ export async function restoreHome(
     const held = settleDatabase(join(partial, DATABASE), clock, manifest.madeAtMs, instance)
     outer.initWatchdog(partial)
     for (const path of ['instance', DATABASE]) await syncPath(join(partial, path))
-    await rm(home, { recursive: true, force: true })
+    // Over an empty folder alone: what came there meanwhile is somebody's home (X8).
+    await requireEmpty(home)
     await rename(partial, home)
     await syncPath(dirname(home))
     const { instance: formerInstance, madeAtMs, auditSize, auditHead } = manifest

@@ -1,6 +1,6 @@
 /** A backup of a hub that runs, and what becomes of it when it is put back (T86, X8), on real files and the real database. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -80,6 +80,15 @@ describe('T86: a backup that is put back', () => {
     const path = await backedUp(h)
     await expect(put(path, h.home)).rejects.toMatchObject({ code: 'conflict' })
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+    // One that came there while the backup was copied is no more in its way than one of before.
+    const home = join(scratch(), 'home')
+    const meanwhile = () => {
+      mkdirSync(home)
+      writeFileSync(join(home, 'instance'), 'mine')
+    }
+    const outer = { clock: createSystemClock(), random: systemRandom, initWatchdog: meanwhile }
+    await expect(restoreHome({ from: path, home }, outer)).rejects.toMatchObject({ code: 'conflict' })
+    expect(readFileSync(join(home, 'instance'), 'utf8')).toBe('mine')
   })
 
   test('is refused by the name of the file when a byte of it changed, is missing, or would lie elsewhere; and nothing is made', async () => {
