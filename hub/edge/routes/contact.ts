@@ -2,6 +2,7 @@
  * The operator's word about the backup contact: a card, its end, a code to read out (safety.md section 6). Each is told to the watchdog,
  * which accepts the card by itself; what it could not be told it is told later (`createContactNews`), and the answer says so.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Gate } from '../../guard/gate.ts'
@@ -41,13 +42,15 @@ export function createContactNews(parts: { contact: Contact; gate: Gate; ask: As
       const body =
         news === undefined ? { action: 'show' } : news === 'none' ? { action: 'revoke' } : { action: 'set', ...news }
       const side = (await ask('/v1/contact', body)) as WatchdogSide
-      if (side.revoked === true) {
+      // Made anew or revoked while the answer was on its way: that is news of its own, and this answer is about an earlier card.
+      const isStill = isDeepStrictEqual(contact.untold(), news)
+      if (side.revoked === true && isStill) {
         // Revoked at the watchdog while the hub was away: a revocation wins.
         const call = { principal: hubPrincipal('contact'), operation: 'contact.revoke', resource: 'contact' } as const
         gate.admitStop(call, (grant) => contact.revoke(grant))
         log.warn('the card was revoked at the watchdog; it is revoked here too')
       }
-      if (news !== undefined) contact.noteTold()
+      if (news !== undefined && isStill) contact.noteTold()
       return { ...side, told: true }
     } catch (thrown) {
       return { told: false, reason: toHubError(thrown).message }
