@@ -38,7 +38,14 @@ export function createContactSide(
     begin: (reason) => beginStop(modes, stopBy(reason)),
     stop: (grant, reason) => shutdown(grant, stopBy(reason)),
     progress: shutdown.progress,
-    isAnythingLeft: () => tasks.sessionsOpen().length > 0,
+    isAnythingLeft() {
+      try {
+        return tasks.sessionsOpen().length > 0
+      } catch {
+        // What cannot be read is stopped once more.
+        return true
+      }
+    },
     raise: (cause, text) => alerts.raise(cause, 'warning', text, TOLD_FOR_MS),
   })
   return {

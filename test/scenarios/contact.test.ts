@@ -1,7 +1,7 @@
 /** The backup contact at the hub: one card, one verb (safety.md section 6, S1-31, T16-T19). */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { openFakeDoor } from '../support/fake-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, type HarnessOptions, puppet } from '../support/hub-harness.ts'
@@ -155,6 +155,20 @@ test('T16, S1-31: altered, revoked, expired and unknown words are refused with o
   const reasons = stops(h).map(({ principal, outcome, reason }) => `${principal} ${outcome} ${reason}`)
   expect(reasons[0]).toMatch(/^contact:unproven refused unauthenticated: card [0-9a-f]{12} was revoked/)
   expect(reasons.at(-1)).toMatch(/card [0-9a-f]{12} has expired; \d+ others before it/)
+})
+
+test('I6: pressed again with rows that cannot be read, it stops again and says no error', async () => {
+  await using s = await scene()
+  const { h, ask } = s
+  const words = await card(h)
+  await h.bring('a')
+  h.hub.guard.modes.raise('emergency_stop', 'a test')
+  vi.spyOn(h.hub.work.tasks, 'sessionsOpen').mockImplementation(() => {
+    throw new Error('disk I/O error')
+  })
+  expect((await ask('POST', `/stop/${words}`)).status).toBe(200)
+  expect((await s.settled(`/stop/${words}`)).headers['hub-stop']).toBe('stopped 1 1')
+  expect(h.engine.containers.size).toBe(0)
 })
 
 test('the words stand nowhere: not in the log, the audit log, the alerts, the database or any other file of the home', async () => {
