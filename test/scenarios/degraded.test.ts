@@ -140,6 +140,20 @@ describe('a full disk (D3, S1-18, T80)', () => {
     expect(audit.verify().fault).toBeUndefined()
   })
 
+  test('a session past its time is stopped at once, and its end does not fill the buffer while it cannot be written', async () => {
+    await using h = await createHarness({
+      agents: { brief: { script: puppet, card: { limits: { ttl: '60s' } } } },
+    })
+    const [brief] = await h.bring('brief')
+    const makeRoom = fill(h)
+    await h.until(() => brief.ended.aborted, 'its container is stopped', 2000)
+    const before = h.hub.guard.audit.bufferState().size
+    await h.clock.advance(120_000)
+    expect(h.hub.guard.audit.bufferState().size - before).toBeLessThan(10)
+    makeRoom()
+    await h.until(() => h.task(brief.joined?.task.task ?? '').state === 'timed_out', 'its end is written down', 2000)
+  })
+
   test('an I/O error ends writing for good: the mode says so at once, talking goes on, and a stop stops', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')

@@ -25,6 +25,8 @@ const REAPER = hubPrincipal('reaper')
 const FAREWELL_MS = 2000
 const STOP_GRACE_MS = 5000
 const ORPHAN_AGE_MS = 60_000
+/** An end that could not be written down is tried again after so long: each try leaves a record in the bounded audit buffer. */
+const UNWRITTEN_AGAIN_MS = 30_000
 
 export interface Reaper {
   /** Expires what is past its TTL and begins to recycle what is due. */
@@ -63,6 +65,8 @@ export function createReaper(
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
   const held = new Set<string>()
+  /** Sessions past their TTL whose end the store did not take: when to try again, monotonic. */
+  const unwritten = new Map<string, number>()
   const outcomes = new Map<string, Removal>()
   const resourceOf = (session: string) => ({
     principal: REAPER,
@@ -80,8 +84,10 @@ export function createReaper(
 
   /** A store that cannot write must not keep a session past its TTL: its container is stopped all the same (I4, I6). */
   function expireOrStop(session: SessionRow): void {
+    unwritten.set(session.id, clock.monotonicMs() + UNWRITTEN_AGAIN_MS)
     try {
       expire(session)
+      if (tasks.session(session.id)?.state !== session.state) unwritten.delete(session.id)
     } catch (thrown) {
       log.error(
         { session: session.id, reason: toHubError(thrown).reason },
@@ -110,6 +116,7 @@ export function createReaper(
       throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
     gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, ''))
     ledger.drop(session.id)
+    unwritten.delete(session.id)
     release(session.id)
   }
 
@@ -156,7 +163,9 @@ export function createReaper(
     round() {
       for (const session of tasks.sessionsOpen()) {
         if (session.state === 'recycling') beginRecycling(session)
-        else if (leftMs(session.expiresBoot, clock) === 0 && !busy.has(session.id)) expireOrStop(session)
+        else if (leftMs(session.expiresBoot, clock) === 0 && !busy.has(session.id)) {
+          if (clock.monotonicMs() >= (unwritten.get(session.id) ?? 0)) expireOrStop(session)
+        }
       }
     },
     async reconcile() {
