@@ -118,6 +118,7 @@ export function createWork(
     journal,
     events,
     approvals: guard.approvals,
+    handBack: (grant, sender, detail) => supervision.losses.stopped(grant, sender, detail),
   })
 
   function factsOf(session: SessionRow) {

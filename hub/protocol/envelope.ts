@@ -75,6 +75,8 @@ export const resultBodyShape = z.strictObject({
   /** Small structured result; larger things are artifacts. */
   value: z.unknown().optional(),
   error: z.string().max(4096).optional(),
+  /** Of a failed one: the program was told to stop before it was done, by the hub, the engine or a hand. No failure of its own. */
+  stopped: z.literal(true).optional(),
 })
 export type ResultBody = z.output<typeof resultBodyShape>
 

@@ -47,7 +47,7 @@ export async function runProgram(
   if (ending.kind === 'crash') {
     if (!stopped) process.exit(1)
     // Stopped from outside: the SDK says so in the result.
-    return undefined
+    throw new Error(ending.why)
   }
   const { outcome, value, error } = ending.result
   if (outcome === 'succeeded') return value

@@ -61,11 +61,10 @@ test.skipIf(!canRun)(
       (seen) => seen.every(({ state, held }) => held || (state !== 'queued' && state !== 'running')),
       120_000,
     )
-    console.log(
-      JSON.stringify(
-        (await Promise.all(tasks.map(trial.task))).map(({ state, held, attempts }) => [state, held, attempts]),
-      ),
-    )
+    // Told to stop by an engine that comes back, no program has failed for that: what may be repeated is, the rest waits for a word.
+    const seen = await Promise.all(tasks.map(trial.task))
+    expect(seen.slice(0, 3).map(({ state }) => state)).toEqual(['succeeded', 'succeeded', 'succeeded'])
+    expect(seen[3]?.held === true || seen[3]?.state === 'succeeded').toBe(true)
     await trial.until('no session is open', trial.sessions, (open) => open.length === 0)
     await trial.empty()
     await trial.stopHub()

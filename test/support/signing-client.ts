@@ -85,6 +85,8 @@ export interface SigningClient {
   /** The outcome of a delegated child. */
   outcome(delegate: string): Promise<Record<string, unknown>>
   result(value?: unknown): Promise<void>
+  /** A result spelled out. */
+  resultBody(body: Record<string, unknown>): Promise<void>
   put(name: string, bytes: Buffer | string): Promise<{ sha256: string; size: number; name: string }>
 }
 
@@ -206,12 +208,8 @@ export function createSigningClient(options: { socketPath: string; clock: Clock;
     delegate: (body) => client.say({ kind: 'delegate', body }),
     outcome: async (id) =>
       (await client.next(({ kind, correlationId }) => kind === 'reply' && correlationId === id)).body,
-    async result(value) {
-      await client.say({
-        kind: 'result',
-        body: { outcome: 'succeeded', ...(value === undefined ? {} : { value }) },
-      })
-    },
+    result: (value) => client.resultBody({ outcome: 'succeeded', ...(value === undefined ? {} : { value }) }),
+    resultBody: async (body) => void (await client.say({ kind: 'result', body })),
     async put(name, bytes) {
       const body = Buffer.from(bytes)
       const path = `/v1/artifacts/${sha256(body)}?name=${encodeURIComponent(name)}`

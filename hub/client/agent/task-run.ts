@@ -3,6 +3,8 @@
  *
  * 1. A result is posted exactly once, whatever ends the handler: return, throw, cancel, drain, SIGTERM or the deadline.
  * 2. Stopped before it was done means `failed` with the reason; what the handler still returned, or last marked as partial, is its value.
+ *    Told by the hub to finish, what it returns within the grace is its result. Any other stop but the deadline says `stopped`: the hub
+ *    then knows that the task was cut and has not failed.
  * 3. The abort comes early enough that a partial result arrives before the deadline.
  */
 import { HubError } from '../../base/errors.ts'
@@ -65,17 +67,22 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
   async function outcomeOf(handler: TaskHandler | undefined): Promise<ResultBody> {
     let failure: string | undefined
     let value: unknown
+    let returned = false
     const handled = (async () => {
       if (handler === undefined) throw new Error('the program registered no task handler: call hub.onTask(handler)')
       value = await handler(task, abort.signal)
+      returned = true
     })().catch((thrown: unknown) => {
       failure = thrown instanceof Error ? thrown.message : String(thrown)
     })
     await Promise.race([handled, handlerGone])
     const reason = abort.signal.reason as HubError | undefined
-    if (abort.signal.aborted) failure = `stopped before it was done: ${reason?.message ?? ''}`
+    const finished = reason?.code === 'mode_draining' && returned
+    if (reason !== undefined && !finished) failure = `stopped before it was done: ${reason.message}`
     value ??= failure === undefined ? undefined : partialValue
-    const base: ResultBody = failure === undefined ? { outcome: 'succeeded' } : failed(failure)
+    const cut = reason !== undefined && !finished && reason.code !== 'ttl_expired'
+    const base: ResultBody =
+      failure === undefined ? { outcome: 'succeeded' } : { ...failed(failure), ...(cut ? { stopped: true } : {}) }
     return value === undefined ? base : { ...base, value }
   }
 

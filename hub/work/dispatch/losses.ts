@@ -14,7 +14,7 @@ import type { Registry } from '../registry.ts'
 import type { Exit } from '../sandbox/containers.ts'
 import type { LossFacts } from './moves.ts'
 import type { SessionRow } from './rows.ts'
-import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure } from './supervisor.ts'
+import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure, decideAfterStopped } from './supervisor.ts'
 import type { AfterLoss, Tasks } from './tasks.ts'
 
 const LAUNCHER = hubPrincipal('launcher')
@@ -31,6 +31,8 @@ export interface Losses {
   unhealthy(session: string, detail: string): void
   /** Its container is gone without an exit of its own. */
   interrupted(session: string, detail: string): void
+  /** Its program gives back a task that it was told to stop; within the transaction of that result. */
+  stopped(grant: Grant, session: SessionRow, detail: string): void
 }
 
 export function createLosses(parts: {
@@ -117,6 +119,20 @@ export function createLosses(parts: {
         nowMs: clock.wallMs(),
       })
       lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
+    },
+    stopped(grant, { id, agent, task }, detail) {
+      const card = registry.find(agent)?.card
+      const row = tasks.task(task)
+      const stopping = modes.has('draining') || row?.held === true
+      const next = decideAfterStopped({
+        crashes: row?.crashes ?? 0,
+        restarts: card?.restarts ?? 0,
+        repeatable: card?.repeatable ?? false,
+        stopping,
+        nowMs: clock.wallMs(),
+      })
+      const reason = stopping ? 'shutdown' : 'orphan'
+      tasks.lost(grant, id, { reason, exitCode: null, oomKilled: false, detail }, next)
     },
   }
   return losses

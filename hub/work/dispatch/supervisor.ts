@@ -37,6 +37,23 @@ export const decideAfterInterruption = (facts: {
   again: { crashed: false, held: facts.stopping || (facts.started && !facts.repeatable), notBeforeMs: facts.nowMs },
 })
 
+/**
+ * Its program says that it was told to stop before it was done. While the hub stops, that was the hub: the task waits for a word. Else the
+ * engine or a hand did it: an interruption. That is the program's own word, so it counts against its restarts, and then it is held.
+ */
+export const decideAfterStopped = (facts: {
+  crashes: number
+  restarts: number
+  repeatable: boolean
+  stopping: boolean
+  nowMs: number
+}): AfterLoss => {
+  const { crashes, restarts, repeatable, stopping, nowMs } = facts
+  if (stopping) return { again: { crashed: false, held: true, notBeforeMs: nowMs } }
+  const held = !repeatable || crashes >= restarts
+  return { again: { crashed: true, held, notBeforeMs: nowMs + backoffMs(crashes) } }
+}
+
 /** A session that never started: an engine that is away is worth waiting for, anything else is the task's end. */
 export function decideAfterStartFailure(error: HubError, attempts: number, nowMs: number): AfterLoss {
   if (error.code === 'engine_unavailable')

@@ -178,7 +178,7 @@ export function createTasks(parts: {
     },
 
     lost(grant, id, facts, next) {
-      assertGrant(grant, 'session.observe')
+      assertGrant(grant, 'session.observe', 'task.result')
       const session = theSession(id)
       const task = theTask(session.task)
       closeAttempt(session, 'lost', facts)

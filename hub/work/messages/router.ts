@@ -64,9 +64,12 @@ export function createRouter(parts: {
   journal: Journal
   events: Events
   approvals: Approvals
+  /** What becomes of a task whose program was stopped before it was done. */
+  handBack: (grant: Grant, sender: SessionRow, detail: string) => void
 }): Router {
   const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events, approvals } =
     parts
+  const { handBack } = parts
 
   const deliveryOf = (
     sender: SessionRow,
@@ -137,12 +140,14 @@ export function createRouter(parts: {
   function aboutOwnTask(grant: Grant, sender: SessionRow, envelope: Envelope): void {
     const subject = `task:${sender.task}`
     if (envelope.kind === 'result') {
-      const { outcome, value, error } = parseShape(resultBodyShape, envelope.body, 'body')
-      tasks.settled(grant, sender.id, {
-        outcome,
-        ...(value === undefined ? {} : { value }),
-        ...(error === undefined ? {} : { error }),
-      })
+      const { outcome, value, error, stopped } = parseShape(resultBodyShape, envelope.body, 'body')
+      if (stopped === true && outcome === 'failed') handBack(grant, sender, error ?? 'stopped before it was done')
+      else
+        tasks.settled(grant, sender.id, {
+          outcome,
+          ...(value === undefined ? {} : { value }),
+          ...(error === undefined ? {} : { error }),
+        })
     } else if (envelope.kind === 'progress') {
       const { text, done, total } = parseShape(progressBodyShape, envelope.body, 'body')
       const progress = {

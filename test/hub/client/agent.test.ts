@@ -237,7 +237,7 @@ describe('the agent SDK', () => {
     ])
   })
 
-  test('stops on cancel, on a drain and shortly before the deadline, with what was done so far as a failed result', async () => {
+  test('stops on cancel, on a drain and shortly before the deadline; what was done so far is a failed result, told to finish in time a whole one', async () => {
     const stopped = (hub: HubAgent, signal: AbortSignal) => {
       hub.partial({ sofar: 3 })
       return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
@@ -246,7 +246,7 @@ describe('the agent SDK', () => {
     cancel.hub.onTask((_, signal) => stopped(cancel.hub, signal))
     cancel.session.deliver({ kind: 'cancel', body: {} })
     await cancel.hub.run()
-    expect(await cancel.session.result).toMatchObject({ outcome: 'failed', value: { sofar: 3 } })
+    expect(await cancel.session.result).toMatchObject({ outcome: 'failed', value: { sofar: 3 }, stopped: true })
     const drain = await joined()
     drain.hub.onTask(async (_, signal) => {
       await stopped(drain.hub, signal).catch(() => {})
@@ -254,11 +254,17 @@ describe('the agent SDK', () => {
     })
     drain.session.deliver({ kind: 'finish', body: { graceMs: 3_000 } })
     await drain.hub.run()
-    expect(await drain.session.result).toMatchObject({ outcome: 'failed', value: { part: 'final' } })
+    expect(await drain.session.result).toEqual({ outcome: 'succeeded', value: { part: 'final' } })
+    const cut = await joined()
+    cut.hub.onTask((_, signal) => stopped(cut.hub, signal))
+    cut.session.deliver({ kind: 'finish', body: { graceMs: 3_000 } })
+    await cut.hub.run()
+    expect(await cut.session.result).toMatchObject({ outcome: 'failed', value: { sofar: 3 }, stopped: true })
     const late = await joined({ ttlMs: 600 })
     late.hub.onTask((_, signal) => stopped(late.hub, signal))
     await late.hub.run()
-    expect((await late.session.result).error).toContain('time to live')
+    expect(await late.session.result).toMatchObject({ error: expect.stringContaining('time to live') })
+    expect(await late.session.result).not.toHaveProperty('stopped')
   })
 
   test('reports in time even when the handler ignores its signal', async () => {
