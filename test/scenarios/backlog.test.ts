@@ -7,10 +7,14 @@ const echo = { script: worker((agent) => agent.joined?.task.params.at ?? 0) }
 const held = (h: Harness, ids: string[]) => ids.map((id) => h.task(id).held)
 
 /** One that waits for its place behind another, so that it is queued when the rest begins. */
-async function withQueued(config: Record<string, unknown> = {}) {
+async function withQueued(config: Record<string, unknown> = {}, ttl = '10m') {
   const h = await createHarness({
     agents: {
-      slow: { script: worker(forever), card: { limits: { ttl: '10m', sessions: 1 }, repeatable: true } },
+      slow: {
+        script: worker(forever),
+        card: { limits: { ttl, sessions: 1 }, repeatable: true },
+        policy: { ttlMs: 24 * HOUR_MS },
+      },
       echo,
     },
     config,
@@ -79,7 +83,8 @@ describe('after more than staleAfter stopped', () => {
     ['killed, what was queued and what was interrupted comes back held, though its card lets it be repeated', 13, true],
     ['killed for less, both go on', 11, false],
   ])('%s', async (_name, hours, isHeld) => {
-    const { h, running, queued } = await withQueued()
+    // Longer than the rest: what is past its time comes back timed out, and not at all.
+    const { h, running, queued } = await withQueued({ limits: { ttl: '24h' } }, '24h')
     await using _ = h
     await h.kill()
     for (const { container } of h.started) container.exit(137)
