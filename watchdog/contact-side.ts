@@ -12,7 +12,7 @@ import type { StopDoorParts } from './stop-door.ts'
 export function openContactSide(
   { paths, config }: { paths: Pick<Paths, 'contact'>; config: Config },
   { clock, engine, watch, log }: { clock: Clock; engine: Engine; watch: Watch; log: Log },
-): { side: ContactSide; stop: StopDoorParts } {
+): { side: ContactSide; stop: StopDoorParts; own: () => readonly (readonly [string, string])[] } {
   const file = openContact(paths.contact, clock.read().wallMs)
   if (file.damaged !== null)
     log.warn(
@@ -41,5 +41,24 @@ export function openContactSide(
       },
     },
     stop: { desk, contact: file, reach: config.reach, clock },
+    /** As findings: [id, text]. */
+    own: () => [
+      ...(file.damaged === null
+        ? []
+        : [
+            [
+              'contact_damaged',
+              `The card of the backup contact was unreadable and is not accepted here until the hub tells it again; a copy is kept in ${file.damaged}. Run: hub up`,
+            ] as const,
+          ]),
+      ...(desk.isGuessed()
+        ? [
+            [
+              'contact_guessing',
+              'Somebody tries words at the stop page. Nothing was stopped, and the card goes on working.',
+            ] as const,
+          ]
+        : []),
+    ],
   }
 }

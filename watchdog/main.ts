@@ -76,9 +76,12 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   )
   const { alerts, alertTest, judgedWell } = alerting
   const first = alerts.recover(ordered)
+  // The contact's side needs the watch, which tells what that side has found.
+  let foundAtContact: ReturnType<typeof openContactSide>['own'] = () => []
+  const own = () => [...alerts.own(), ...foundAtContact()]
   const watch = createWatch(
     { config, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
-    { clock, file, observe, acts, alerts, log, judgedWell },
+    { clock, file, observe, acts, alerts: { ...alerts, own }, log, judgedWell },
   )
   const shown = { ...watch, status: () => ({ ...watch.status(), alerting: alerting.status() }) }
 
@@ -94,6 +97,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     wakeUp()
   }
   const contact = openContactSide({ paths, config }, { clock, engine, watch, log })
+  foundAtContact = contact.own
   const doors = await openDoors(
     { socket: paths.socket, port: config.port, staleMs: 3 * config.intervalMs },
     { watch: shown, alertTest, wake, exit, contact: contact.side, stop: contact.stop },

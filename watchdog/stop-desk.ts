@@ -31,20 +31,25 @@ export interface StopDeskParts {
 }
 export interface StopDesk {
   answer(call: StopCall): Promise<StopAnswer>
+  /** Somebody has used up the free tries of all sources together within the last hour. */
+  isGuessed(): boolean
 }
 
 /** What the stop itself could not remove the next rounds try again: for so long the page goes on waiting before it calls that a failure. */
 const SETTLE_MS = 45_000
 /** A quick stop is answered with its end. */
 const ANSWER_AFTER_MS = 400
+const GUESSED_FOR_MS = 3_600_000
 
 export function createStopDesk(parts: StopDeskParts): StopDesk {
   const { contact, clock, log } = parts
   const backoff = createBackoff(clock)
+  let guessedMs = Number.NEGATIVE_INFINITY
   let pressed: { total: number; endedMs: number | null } | null = null
 
   function refuse(reason: string, source: string): StopAnswer {
-    const { retryAfterMs, record } = backoff.wrong(source)
+    const { retryAfterMs, record, isGuessing } = backoff.wrong(source)
+    if (isGuessing) guessedMs = clock.read().monotonicMs
     if (record !== undefined) log.warn({ reason, tries: record }, 'wrong words at the stop page')
     const page = stopPage({ state: 'refused' })
     if (retryAfterMs > 0) page.headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000))
@@ -104,6 +109,7 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
   const after = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
 
   return {
+    isGuessed: () => clock.read().monotonicMs - guessedMs < GUESSED_FOR_MS,
     async answer({ method, path, typed, isPrefetch, source }) {
       const posts = method === 'POST'
       if (path === undefined && !posts) return stopPage({ state: 'type' })

@@ -1,4 +1,5 @@
 /** The watchdog's own doors with the backup contact's side behind them: a fake engine with twelve containers, and a watch whose stop ends on word. */
+import { writeFileSync } from 'node:fs'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { parseConfig } from '../../watchdog/config.ts'
 import { digestOfWords } from '../../watchdog/contact.ts'
@@ -21,9 +22,11 @@ export const cardOf = (words: string, expiresAtMs: number | null = null) => ({
   expiresAtMs,
 })
 
-export async function scene(config: object = {}) {
+/** `kept`: what `contact.json` holds at the start. */
+export async function scene(config: object = {}, kept?: string) {
   const home = makeHome()
   const paths = pathsOf(home.home)
+  if (kept !== undefined) writeFileSync(paths.contact, kept)
   const port = await freePort()
   const settings = parseConfig({ port, ...config })
   const clock = createSteerableClock()
@@ -49,7 +52,7 @@ export async function scene(config: object = {}) {
     info: () => {},
     warn: (fields: object, text: string) => void logged.push(JSON.stringify([fields, text])),
   }
-  const { side, stop } = openContactSide({ paths, config: settings }, { clock, engine, watch, log })
+  const { side, stop, own } = openContactSide({ paths, config: settings }, { clock, engine, watch, log })
   const doors = await openDoors(
     { socket: paths.socket, port, staleMs: 1000 },
     { watch, alertTest: async () => ({ channels: [] }), wake: () => {}, exit: () => {}, contact: side, stop },
@@ -74,6 +77,7 @@ export async function scene(config: object = {}) {
   }
   return {
     paths,
+    own,
     port,
     clock,
     engine,

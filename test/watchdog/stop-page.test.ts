@@ -7,8 +7,8 @@ const closers: (() => void)[] = []
 afterEach(() => {
   for (const close of closers.splice(0)) close()
 })
-const scene: typeof openScene = async (config) => {
-  const opened = await openScene(config)
+const scene: typeof openScene = async (config, kept) => {
+  const opened = await openScene(config, kept)
   closers.push(opened.close)
   return opened
 }
@@ -84,9 +84,13 @@ describe('the page', () => {
     pages.push(await s.ask('POST', '/stop', { 'content-type': 'application/x-www-form-urlencoded' }, `words=${OTHER}`))
     expect(new Set(pages.map(({ status, text }) => `${status} ${text}`)).size).toBe(1)
     expect(pages[0]?.status).toBe(403)
+    expect(s.own()).toEqual([])
     for (let batch = 0; batch < 20; batch += 1)
       await Promise.all(Array.from({ length: 25 }, () => s.ask('POST', `/stop/${OTHER}`)))
     expect(s.logged.length).toBeLessThan(4)
+    expect(s.own().map(([id]) => id)).toEqual(['contact_guessing'])
+    s.clock.move(3_600_000)
+    expect(s.own(), 'an hour later it is over').toEqual([])
     expect(s.stops).toEqual([])
     const typed = ` 1 ${WORDS.replaceAll('-', '  ')}`.toUpperCase()
     await s.ask(
@@ -96,6 +100,13 @@ describe('the page', () => {
       new URLSearchParams({ words: typed }).toString(),
     )
     expect(s.stops).toHaveLength(1)
+  })
+
+  it('a card that could not be read is told to the operator until there is one again', async () => {
+    const s = await scene({}, '{"version":2}')
+    expect(s.own().map(([id]) => id)).toEqual(['contact_damaged'])
+    await s.contact({ action: 'set', ...cardOf(WORDS) })
+    expect(s.own()).toEqual([])
   })
 
   it('T33: names of reach lead to the stop page and nowhere else, and a page of another origin does not', async () => {
