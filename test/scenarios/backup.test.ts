@@ -9,6 +9,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type RestoreReport, restoreHome } from '../../hub/assembly/restore.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
+import { backupHandlers } from '../../hub/edge/routes/backup.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const MAIN = fileURLToPath(new URL('../../hub/main.ts', import.meta.url))
@@ -49,6 +50,20 @@ describe('a backup', () => {
     expect(readdirSync(path)).not.toContain('run')
     expect(existsSync(`${path}.partial`)).toBe(false)
   })
+})
+
+test('one backup at a time; one whose record could not be committed does not stand in the way of the next', async () => {
+  let finish: () => void = () => undefined
+  const made = { path: '', files: 0, bytes: 0, auditSize: 0, auditHead: '' }
+  const makeBackup = () => new Promise<typeof made>((resolve) => (finish = () => resolve(made)))
+  const run = backupHandlers({ makeBackup })['backup.run'] as unknown as { effect(): void; after(): Promise<unknown> }
+  run.effect()
+  expect(() => run.effect()).not.toThrow()
+  const first = run.after()
+  expect(() => run.effect()).toThrow(/wait for it/)
+  finish()
+  await first
+  expect(() => run.effect()).not.toThrow()
 })
 
 describe('T86: a backup that is put back', () => {

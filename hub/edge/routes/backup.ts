@@ -17,12 +17,14 @@ export function backupHandlers({ makeBackup }: { makeBackup: () => Promise<Backu
       resource: () => 'hub',
       effect: () => {
         if (underWay) throw new HubError('conflict', 'a backup is being made; wait for it')
-        underWay = true
       },
-      after: () =>
-        makeBackup().finally(() => {
+      // Only now: one whose record was not committed is not made, and would keep every later one from being made.
+      after: () => {
+        underWay = true
+        return makeBackup().finally(() => {
           underWay = false
-        }),
+        })
+      },
     }),
   }
 }
