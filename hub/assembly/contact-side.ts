@@ -11,8 +11,8 @@ import { beginStop, type Shutdown, type StopRequest } from '../work/dispatch/shu
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import type { Guard } from './guard.ts'
 
-/** What happened has no end of its own: after so long without another the alert is over. */
-const TOLD_FOR_MS = 24 * 3_600_000
+/** Guessing has no end of its own: after so long without more of it the alert is over. The stop ends when the operator resumes (guard-watch.ts). */
+const GUESSED_FOR_MS = 24 * 3_600_000
 const stopBy = (reason: string): StopRequest => ({ drain: false, reason, exit: 'shutdown', by: 'contact' })
 
 export function createContactSide(
@@ -46,7 +46,7 @@ export function createContactSide(
         return true
       }
     },
-    raise: (cause, text) => alerts.raise(cause, 'warning', text, TOLD_FOR_MS),
+    raise: (cause, text) => alerts.raise(cause, 'warning', text, cause === 'contact_stop' ? undefined : GUESSED_FOR_MS),
   })
   return {
     desk,

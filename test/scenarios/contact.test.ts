@@ -77,7 +77,8 @@ test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetche
     effect: expect.stringMatching(/^card [0-9a-f]{12}$/),
   })
   expect(stops(h).filter(({ effect }) => !effect.includes('already'))).toHaveLength(1)
-  expect(h.hub.guard.alerts.isOpen('contact_stop')).toBe(true)
+  const alert = h.hub.guard.alerts.list().find(({ cause }) => cause === 'contact_stop')
+  expect(alert, 'not over by itself while everything stands still').toMatchObject({ lastsMs: null })
   await h.until(() => h.exits.length > 0)
   expect(h.exits).toHaveLength(1)
 })
