@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAlertDelivery } from './assembly/alert-channels.ts'
+import { createCalendar, type Schedule } from './assembly/calendar.ts'
 import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
 import { createWork } from './assembly/work.ts'
@@ -49,6 +50,8 @@ export interface HubOuter {
   hooks?: readonly Hook[]
   /** The commit of the operator's rules, where they stand in a repository. */
   commitOf?: (path: string) => string | undefined
+  /** For jobs of the calendar; without it there are none. */
+  schedule?: Schedule
   /** Called when a shutdown has been answered and the process may go. */
   onExit: (how: Ending) => void
   /** What the home's file system has left; the system's own answer without it. */
@@ -177,6 +180,13 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     )
   }
 
+  const calendar = createCalendar({
+    schedule: outer.schedule ?? (() => () => undefined),
+    guard,
+    log,
+    turn: () => clock.sleep(0),
+  })
+  let stopCalendar = () => {}
   const ending = new AbortController()
   async function followEngine(): Promise<void> {
     while (!ending.signal.aborted) {
@@ -207,6 +217,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       const opened = await entrances.open()
       entrances.knock()
       for (const each of Object.values(loops)) each.start()
+      stopCalendar = calendar.start()
       void followEngine()
       return opened
     },
@@ -221,6 +232,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     },
     async stop() {
       ending.abort()
+      stopCalendar()
       alertDelivery.stop()
       workWatch.end()
       await Promise.all(Object.values(loops).map((each) => each.stop()))

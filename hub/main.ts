@@ -5,6 +5,7 @@ import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { schedule as cron } from 'node-cron'
 import pino from 'pino'
 import { commitOf, initHome } from './assembly/init.ts'
 import { restoreHome } from './assembly/restore.ts'
@@ -100,7 +101,18 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       uid: process.getuid?.() ?? 0,
       secretsFromEnvironment,
     },
-    { clock, random: systemRandom, log, engine, commitOf: (path) => commitOf(dirname(path)), onExit: ended },
+    {
+      clock,
+      random: systemRandom,
+      log,
+      engine,
+      commitOf: (path) => commitOf(dirname(path)),
+      schedule(expression, job) {
+        const task = cron(expression, job, { timezone: 'Etc/UTC', noOverlap: true })
+        return () => void task.destroy()
+      },
+      onExit: ended,
+    },
   )
   // A signal leaves the containers: what restarts the hub takes them over again. Stopping agents is `hub shutdown`.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ended(signal))

@@ -10,6 +10,7 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Schedule } from '../../hub/assembly/calendar.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createLog } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
@@ -90,6 +91,7 @@ export interface HarnessOptions {
   /** Without a lease the hub starts nothing. */
   lease?: boolean
   hooks?: readonly Hook[]
+  schedule?: Schedule
   /** What the home's disk has left; room enough without it. */
   disk?: () => DiskFacts
   /** None by default: four megabytes for each of a thousand homes. */
@@ -395,6 +397,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           hooks: options.hooks ?? [],
           statfs: options.disk ?? (() => ROOMY),
           ballast: options.ballast ?? NO_BALLAST,
+          ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
           onExit: (how) => void exits.push(how),
         },
       )

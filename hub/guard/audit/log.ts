@@ -56,6 +56,8 @@ export interface AuditLog {
   /** Whether a record of this hash stands in the log: its present head, or what once was. Reads the whole log. */
   includes(hash: string): boolean
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
+  /** Checks the next 1 000 records after `walk`, which moves along: the first fault, `more` to come, or undefined at the end of a whole log. */
+  look(walk: { size: number; head: string }): ChainFault | 'more' | undefined
   /** Reads the whole log in pages of 1 000 and checks every hash and link. */
   verify(): { size: number; head: string; fault: ChainFault | undefined }
 }
@@ -118,6 +120,14 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
       entry.reason,
       entry.effect,
     )
+  }
+
+  function look(walk: { size: number; head: string }): ChainFault | 'more' | undefined {
+    const records = pageAfter.all(walk.size) as AuditRecord[]
+    const fault = judgeRecords(records, walk)
+    if (fault !== undefined) return fault
+    if (records.length === PAGE) return 'more'
+    return walk.size < read().size ? { seq: walk.size + 1, reason: 'a record is missing' } : undefined
   }
 
   /** Appends and takes it back. */
@@ -189,18 +199,12 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         limit,
       ) as AuditRecord[]
     },
+    look,
     verify() {
       const walk = { size: 0, head: GENESIS }
       for (;;) {
-        const records = pageAfter.all(walk.size) as AuditRecord[]
-        const fault = judgeRecords(records, walk)
-        if (fault !== undefined || records.length < PAGE) {
-          const gap =
-            fault === undefined && walk.size < read().size
-              ? { seq: walk.size + 1, reason: 'a record is missing' }
-              : fault
-          return { ...walk, fault: gap }
-        }
+        const fault = look(walk)
+        if (fault !== 'more') return { ...walk, fault }
       }
     },
   }

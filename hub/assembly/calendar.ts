@@ -1,0 +1,29 @@
+/** Jobs of the calendar, ticking in UTC; spans are measured by clocks and never here (safety.md section 3). */
+import { toHubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
+import { walkAudit } from '../guard/audit/nightly.ts'
+import type { Guard } from './guard.ts'
+
+/** Runs `job` whenever the cron expression matches, in UTC and never twice at once; answers how to stop. */
+export type Schedule = (expression: string, job: () => Promise<void>) => () => void
+
+/** At an hour when few people are at work anywhere near the prime meridian, and at no round minute. */
+const AUDIT_NIGHTLY = '17 3 * * *'
+
+export function createCalendar(parts: { schedule: Schedule; guard: Guard; log: Log; turn: () => Promise<void> }) {
+  const { schedule, guard, log, turn } = parts
+  const { store, audit, checkpoints, alertWatch } = guard
+  const hashOf = store.prepare('select hash from audit_record where seq = ?').pluck()
+  const hashAt = (seq: number) => hashOf.get(seq) as string | undefined
+
+  async function verifyAudit(): Promise<void> {
+    try {
+      alertWatch.chainJudged(await walkAudit({ audit, checkpoints, hashAt, turn }))
+    } catch (thrown) {
+      log.error({ reason: toHubError(thrown).reason }, 'the nightly look through the audit log failed')
+    }
+  }
+  return {
+    start: () => schedule(AUDIT_NIGHTLY, verifyAudit),
+  }
+}
