@@ -351,7 +351,7 @@ describe('command', () => {
     ).toEqual([`${ran.workspace}/in/b`, `${ran.workspace}/in/sub/a`])
   })
 
-  test('a parameter is one element of argv, whatever it holds: no shell reads it', async () => {
+  test('X12: a parameter is one element of argv, whatever it holds: no shell reads it', async () => {
     const hostile = '; touch pwned $(touch pwned) `touch pwned` {input}\n"\' *'
     const ran = await command(['printf', '[%s]', 'x={param:text}', '{param:n}'], { params: { text: hostile, n: 3 } })
     expect((await value(ran)).stdout).toBe(`[x=${hostile}][3]`)

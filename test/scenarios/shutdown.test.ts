@@ -101,7 +101,7 @@ describe('shutdown', () => {
     expect(h.hub.work.tasks.children(id)).toMatchObject([{ state: 'cancelled' }])
   })
 
-  test('a container that the engine does not remove is reported as failed, with why', async () => {
+  test('X2: a container that the engine does not remove is reported as failed, with why', async () => {
     await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '1s' } })
     const [deaf] = await h.bring('deaf')
     for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'fail', 1000)

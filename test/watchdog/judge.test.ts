@@ -163,7 +163,7 @@ describe('deadline labels', () => {
 describe('orphans', () => {
   const listed = (list: ReturnType<typeof makeContainer>[]) => ({ containers: { kind: 'listed' as const, list } })
   test.each(['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'])(
-    'T94: a container in state %s without a session is an orphan at 60 s, not before',
+    'T94, X9: a container in state %s without a session is an orphan at 60 s, not before',
     (state) => {
       const w = walk()
       const one = makeContainer(w.clock.read(), { state })
