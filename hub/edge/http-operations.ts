@@ -5,6 +5,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError, toHubError } from '../base/errors.ts'
+import type { Call } from '../guard/call.ts'
 import type { Events } from '../guard/events.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { Principal } from '../guard/principal.ts'
@@ -85,6 +86,16 @@ function streamedRoutes(
   { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
   { principalOf, heard }: Caller,
 ): void {
+  /** Whoever may not do it makes the hub receive and hash nothing: the gate is asked first, and again when it comes to it. */
+  function foresee(request: FastifyRequest, call: Call): void {
+    try {
+      gate.foresee(call)
+    } catch (thrown) {
+      heard(request)
+      throw thrown
+    }
+  }
+
   app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
     requireContentType(request.raw, 'application/octet-stream')
     const { sha256, name } = parseShape(OPERATIONS['artifact.put'].request, {
@@ -92,10 +103,12 @@ function streamedRoutes(
       ...(request.params as object),
     })
     const principal = principalOf(request)
+    const call = { principal, operation: 'artifact.put', resource: `artifact:${sha256}` } as const
+    foresee(request, call)
     const arrived = await artifacts.receive(request.body as Readable, sha256, inputBytesMax)
     heard(request)
     try {
-      const view = gate.admit({ principal, operation: 'artifact.put', resource: `artifact:${sha256}` }, (grant) =>
+      const view = gate.admit(call, (grant) =>
         artifacts.put(grant, UPLOADS, `${sha256}/${name ?? 'upload'}`, arrived, null, Number.MAX_SAFE_INTEGER),
       )
       return reply.send({ ...view, name: name ?? sha256 })
@@ -110,9 +123,10 @@ function streamedRoutes(
       ...(request.params as object),
     })
     const principal = principalOf(request)
+    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}` } as const
+    foresee(request, call)
     const range = readRange(request.headers.range, artifacts.find(sha256, quarantined)?.size ?? 0)
     heard(request)
-    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}` } as const
     await artifacts.verify(sha256).catch((thrown: unknown) => {
       gate.refuse(call, toHubError(thrown))
       throw thrown

@@ -31,6 +31,8 @@ export type { Call } from './call.ts'
 export interface Gate {
   /** Admits the call and runs its effect; throws the HubError that refused it. Not for stopping operations. */
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
+  /** Refuses and records what `admit` would refuse now, before anything is spent on it. Allows nothing: the effect takes its own `admit`. */
+  foresee(call: Call): void
   /** Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails. */
   admitStop<Result>(call: Call, effect: (grant: StopGrant) => Result): Result
   /**
@@ -83,6 +85,11 @@ export function createGate(parts: GateParts): Gate {
     mint,
     ...(onRefused === undefined ? {} : { onRefused }),
   })
+
+  const judge = (call: Call, row: Operation = OPERATIONS[call.operation]): PolicyDecision => {
+    checkFirst(call, row)
+    return decide(call, row)
+  }
 
   /** What waited while the store failed comes before anything new. */
   function flush(): void {
@@ -148,8 +155,7 @@ export function createGate(parts: GateParts): Gate {
       if (!grouping) look()
       const admitted = () =>
         inTransaction(call, () => {
-          checkFirst(call, row)
-          const decision = decide(call, row)
+          const decision = judge(call, row)
           // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
           const auditSeq = audit.head().size + 1
           const grant = mint(call, decision, auditSeq)
@@ -202,6 +208,7 @@ export function createGate(parts: GateParts): Gate {
       }
     },
 
+    foresee: (call) => void inTransaction(call, () => judge(call)),
     isStoreFailing: () => store.failure() !== undefined,
 
     unstored(work) {

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
+import { talk } from '../support/raw-wire.ts'
 
 const agents = { echo: { script: worker(() => 'done') }, patient: { script: puppet } }
 
@@ -149,6 +150,25 @@ describe('a token', () => {
         ])
     }
     expect(open.sort()).toEqual(['task.show', 'task.submit'])
+  })
+
+  test('that may only read is refused an upload before a byte of it is taken, and a download before the file is looked at (T32)', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const wish = { name: 'ci', actions: ['task.show'], expiresInMs: 3_600_000 }
+    const secret = await enrolled(h, '/v1/tokens', wish)
+    const path = `/v1/artifacts/${'a'.repeat(64)}`
+    const head = `${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${secret}\r\n`
+    const upload = `PUT ${head}Content-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n`
+    const refused = () =>
+      h.audit().filter(({ principal, outcome }) => principal === 'automation:ci' && outcome === 'refused')
+    const put = await h.pumped(talk({ port, host: '127.0.0.1' }, upload))
+    expect(put.statuses).toEqual([403])
+    expect(put.text).toContain('"code":"policy_denied"')
+    // The range is one that is refused by itself, once the file is looked at.
+    const got = await h.pumped(talk({ port, host: '127.0.0.1' }, `GET ${head}Range: bytes=9-1\r\n\r\n`))
+    expect(got.statuses).toEqual([403])
+    expect(refused().map(({ action }) => action)).toEqual(['artifact.stored', 'artifact.fetched'])
   })
 
   test('can be given nothing of presence, approval, rights or the contact', async () => {
