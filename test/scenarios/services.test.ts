@@ -76,7 +76,7 @@ describe('S0-1: a service', () => {
     expect((await h.operator('POST', `/v1/tasks/${task}/retry`)).body.code).toBe('unsupported_mode')
   })
 
-  test('without the right in the rules is refused by name, now and then and not every second, and warned of', async () => {
+  test('without the right in the rules is refused by name, now and then and not every second, and warned of until it is suspended', async () => {
     await using h = await createHarness({ agents: { keeper: { ...keeper, policy: { submit: true } } } })
     await h.clock.advance(600_000)
     expect(h.started).toEqual([])
@@ -84,6 +84,10 @@ describe('S0-1: a service', () => {
     expect(refused[0]?.reason).toContain('set agents.keeper.service to true in policy/data.json')
     expect(refused.length).toBeLessThan(10)
     expect(h.hub.guard.alerts.isOpen('service_refused:keeper')).toBe(true)
+    // Nobody starts it any more: there is nothing left to warn of.
+    await h.operator('POST', '/v1/agents/keeper/suspend')
+    await h.clock.advance(61_000)
+    expect(h.hub.guard.alerts.isOpen('service_refused:keeper')).toBe(false)
   })
 })
 
