@@ -16,6 +16,7 @@ import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import { decideRecovery, nowOf } from './recovery.ts'
+import { createRemovals } from './removals.ts'
 import type { SessionRow } from './rows.ts'
 import { createStubborn } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
@@ -39,7 +40,7 @@ export interface Reaper {
   idle(): Promise<void>
   /** Keeps its hands off a session that is looked at first, for so long at most; answers what ends that earlier. */
   hold(session: string, forMs: number): () => void
-  /** How each session's container went, for the sessions recycled by this process. */
+  /** How each session's container went, for the newest sessions recycled by this process (removals.ts). */
   outcomeOf(session: string): Removal | undefined
 }
 
@@ -67,7 +68,7 @@ export function createReaper(
   const held = new Set<string>()
   /** Sessions past their TTL whose end the store did not take: when to try again, monotonic. */
   const unwritten = new Map<string, number>()
-  const outcomes = new Map<string, Removal>()
+  const removals = createRemovals()
   const resourceOf = (session: string) => ({
     principal: REAPER,
     operation: 'session.reap' as const,
@@ -110,7 +111,7 @@ export function createReaper(
     const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, {
       graceMs: STOP_GRACE_MS,
     })
-    outcomes.set(session.id, outcome)
+    removals.note(session.id, outcome)
     judgeRemoval(session.containerName, outcome)
     if (outcome.outcome === 'failed')
       throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
@@ -208,6 +209,6 @@ export function createReaper(
         held.delete(session)
       }
     },
-    outcomeOf: (session) => outcomes.get(session),
+    outcomeOf: removals.of,
   }
 }

@@ -17,13 +17,14 @@ export interface UnwrittenStops {
 }
 
 export function createUnwrittenStops(parts: {
-  rows: Pick<TaskRows, 'children' | 'sessionOfTask'>
+  rows: Pick<TaskRows, 'children' | 'sessionOfTask' | 'sessionsOpen'>
   containers: Pick<Containers, 'recycle'>
   /** Lets go of everything the session had: mailbox, entrance, subscriptions. */
   release: (session: string) => void
   log: Log
 }): UnwrittenStops {
   const { rows, containers, release, log } = parts
+  /** Of open sessions alone: of what has been recycled nobody asks any more. */
   const stopping = new Set<string>()
 
   const running = (task: string): SessionRow[] => {
@@ -48,6 +49,8 @@ export function createUnwrittenStops(parts: {
   }
   return {
     stop(grant, task) {
+      const open = new Set(rows.sessionsOpen().map(({ id }) => id))
+      for (const id of stopping) if (!open.has(id)) stopping.delete(id)
       for (const session of running(task)) stopOne(grant, session)
     },
   }
