@@ -8,7 +8,7 @@ import { createAgentAuth } from '../edge/agent-requests.ts'
 import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
-import { createSend, type Send } from '../edge/routes/messages.ts'
+import { createSend } from '../edge/routes/messages.ts'
 import { type HealthSpans, pingMsOf, pollMsOf } from '../work/dispatch/vitals-rule.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
@@ -29,17 +29,14 @@ export function createAgentEntrance(
   const { watch, steady } = guard.footing
   const heard = (session: string) => vitals.heard(session)
   const auth = createAgentAuth({ tasks, tokens, gate, clock, heard, heldBackMs: watch.pace.heldBackMs })
-  const say = createSend({
+  const send = createSend({
     gate,
     router: work.router,
     targets: work.targets,
     delegation: work.delegation,
     outcomes: work.outcomes,
+    acted: vitals.acted,
   })
-  const send: Send = (caller, ...rest) => {
-    vitals.acted(caller.session.id)
-    return say(caller, ...rest)
-  }
   const listens = (session: string) => vitals.heard(session, true)
   function endForSecurity(session: string, detail: string): void {
     log.error({ session, detail }, 'a session is stopped for security')

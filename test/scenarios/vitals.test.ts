@@ -124,6 +124,23 @@ describe('S1-49: a session that does nothing', () => {
     await h.quiet()
   })
 
+  test('what is refused is no progress: one that asks for the same refused thing again and again stalls', async () => {
+    const loop = async (agent: TestAgent) => {
+      await agent.join()
+      while (!agent.ended.aborted) {
+        await agent.receive()
+        const { status } = await agent.send({ kind: 'delegate', body: { agent: 'nobody' } })
+        if (status < 400) throw new Error('it was meant to be refused')
+      }
+    }
+    const card = { stallAfter: '2m', onStall: 'recycle', restarts: 0 }
+    await using h = await createHarness({ agents: { loop: { script: loop, card } } })
+    const id = await h.submit('loop')
+    await h.until(() => h.task(id).state === 'failed', 'it is recycled', 500)
+    expect(exits(h, id)).toEqual(['unhealthy'])
+    await h.quiet()
+  })
+
   test('is recycled when its card says so; one that waits for its child is not', async () => {
     const card = { stallAfter: '2m', onStall: 'recycle', restarts: 0 }
     await using h = await createHarness({

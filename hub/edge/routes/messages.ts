@@ -37,8 +37,10 @@ export function createSend(parts: {
   targets: Targets
   delegation: Delegation
   outcomes: Outcomes
+  /** The session got on: a message of it was admitted, and not for the second time. */
+  acted: (session: string) => void
 }): Send {
-  const { gate, router, targets, delegation, outcomes } = parts
+  const { gate, router, targets, delegation, outcomes, acted } = parts
 
   function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
     const addressed = targets.resolve(session, envelope)
@@ -99,6 +101,7 @@ export function createSend(parts: {
       if (addressed.length === 0) throw refuse(new HubError('inbox_closed', 'nobody else is there'))
       const counts = admit(caller, envelope, payloadHash, addressed)
       outcomes.remember(session.id, envelope.id, { ok: true })
+      if (counts.delivered !== 0) acted(session.id)
       return { id: envelope.id, outcome: 'accepted', ...counts }
     } catch (thrown) {
       const error = toHubError(thrown)

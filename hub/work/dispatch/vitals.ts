@@ -20,7 +20,7 @@ export interface Vitals {
   began(session: string): void
   /** It proved itself just now; `isListening` when it asked for mail, and so will again. */
   heard(session: string, isListening?: boolean): void
-  /** It got on with its task: a message, progress, a log line, a result. */
+  /** It got on with its task: a message, progress, a log line, a result that was admitted. */
   acted(session: string): void
   forget(session: string): void
   /** Since when it does nothing, or null where it works or may wait. */
