@@ -14,11 +14,11 @@ import { migrate, shippedMigrations } from '../../hub/store/migrations.ts'
 import { createFakeClock } from './fake-clock.ts'
 import { createSeededRandom } from './seeded-random.ts'
 
-/** What a played channel got, and how it behaves: `taken`, or fails with a text, or never answers. */
+/** What a played channel got, and how it behaves: `taken`, or fails with a text, or never answers, or refuses one cause alone. */
 export interface PlayedChannel {
   got: Message[]
   tries: number
-  behave: 'taken' | 'hangs' | { fails: string }
+  behave: 'taken' | 'hangs' | { fails: string } | { refuses: string }
 }
 
 export function openAlertHome(settings: unknown, startWallMs?: number) {
@@ -47,7 +47,8 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
           const mine = channel(name)
           mine.tries += 1
           if (mine.behave === 'hangs') return new Promise(() => undefined)
-          if (mine.behave !== 'taken') throw new Error(mine.behave.fails)
+          if (mine.behave !== 'taken' && 'fails' in mine.behave) throw new Error(mine.behave.fails)
+          if (mine.behave !== 'taken' && mine.behave.refuses === message.cause) throw new Error('refused')
           mine.got.push(message)
           return 'taken'
         },

@@ -3,7 +3,8 @@
  *
  * D1. Each channel by itself: one message at a time, a deadline for every try, growing pauses after a failure. One that hangs or is dead
  *     delays neither another nor the hub's end: nobody waits for a try.
- * D2. After `TRIES_MAX` tries a line is given up, loudly: the other channels say that this one fails, until it takes something again.
+ * D2. After `FAILING_AFTER` failures in a row the other channels say that this one fails, until it takes something again. What it did not
+ *     take stays until it is too old (O3 of the outbox); giving up is said the same way.
  * D3. A line is settled in its row after the channel took it: a crash in between tells it twice, never not at all.
  */
 import type { Clock } from '../../base/clock.ts'
@@ -16,7 +17,7 @@ import type { Line, Outbox } from './outbox.ts'
 import { CHANNEL_FAILING, isQuiet, OUTBOX_FULL } from './routing.ts'
 import { type AlertSettings, type ChannelSettings, channelsOf } from './settings.ts'
 
-export const TRIES_MAX = 6
+const FAILING_AFTER = 3
 const FIRST_PAUSE_MS = 5000
 const PAUSE_FACTOR = 4
 const PAUSE_MAX_MS = 600_000
@@ -130,14 +131,25 @@ export function createDelivery(
     const pause = Math.min(FIRST_PAUSE_MS * PAUSE_FACTOR ** (channel.failedInARow - 1), PAUSE_MAX_MS)
     channel.notBefore = clock.monotonicMs() + pause
     log.warn({ channel: name, delivery: delivery.id, tries: delivery.tries + 1, reason: why }, 'an alert was not taken')
-    if (delivery.tries + 1 < TRIES_MAX) {
-      outbox.settle(delivery.id, { state: 'raised', detail: why })
-      return
-    }
-    outbox.settle(delivery.id, { state: 'given_up', detail: why })
-    if (!outbox.isWaiting(delivery.alert)) alerts.settle(delivery.alert, 'given_up')
-    const text = `Alerts do not arrive through the channel ${name}: ${TRIES_MAX} tries failed, the last with: ${why}. See \`hub alert test --channel ${name}\`.`
+    outbox.settle(delivery.id, { state: 'raised', detail: why })
+    if (channel.failedInARow < FAILING_AFTER) return
+    sayFailing(
+      channel,
+      `${FAILING_AFTER} tries in a row failed, the last with: ${why}. They wait 24 h, critical ones 72 h.`,
+    )
+  }
+
+  function sayFailing({ settings: { name } }: Channel, how: string): void {
+    const text = `Alerts do not arrive through the channel ${name}: ${how} See \`hub alert test --channel ${name}\`.`
     alerts.raise(`${CHANNEL_FAILING}:${name}`, 'warning', text)
+  }
+
+  function giveUpOld(channel: Channel): void {
+    const gone = outbox.giveUpOld(channel.settings.name)
+    if (gone.length === 0) return
+    for (const { alert } of gone) if (!outbox.isWaiting(alert)) alerts.settle(alert, 'given_up')
+    const why = gone.at(-1)?.detail
+    sayFailing(channel, `${gone.length} were given up, they stand in \`hub alert list --all\`; the last with: ${why}.`)
   }
 
   async function attempt(channel: Channel, line: Line): Promise<void> {
@@ -157,7 +169,9 @@ export function createDelivery(
   }
 
   function begin(channel: Channel): void {
-    if (ending.signal.aborted || channel.busy || clock.monotonicMs() < channel.notBefore) return
+    if (ending.signal.aborted || channel.busy) return
+    giveUpOld(channel)
+    if (clock.monotonicMs() < channel.notBefore) return
     const line = outbox.next(channel.settings, isQuiet(settings, clock.wallMs()))
     if (line === undefined) return
     attempt(channel, line).catch((thrown) =>

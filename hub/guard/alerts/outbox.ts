@@ -4,7 +4,10 @@
  *
  * O1. At most `WAITING_MAX` lines wait for one channel. Beyond that a warning is not kept for it and is counted; a critical one takes the
  *     place of the oldest that is not. Either way the alert itself stands in the list, and the channel is said to be full.
- * O2. Critical first, then in the order they came; of one alert never a later event before an earlier.
+ * O2. Critical first, then in the order they came; of one alert never a later event before an earlier. An alert of which a line failed
+ *     `TRIES_IN_FRONT` times goes behind the others, there the least tried first: what a receiver refuses for itself stops nothing else.
+ * O3. Given up by age alone, `GIVE_UP_MS` of the hub's own running time: a night without internet loses nothing, a wrong clock neither. A
+ *     restart begins the count anew, which only delays.
  */
 import type { Clock } from '../../base/clock.ts'
 import { newUuid, type Random } from '../../base/random.ts'
@@ -16,16 +19,21 @@ import type { AlertRows } from './rows.ts'
 import type { ChannelSettings } from './settings.ts'
 
 export const WAITING_MAX = 500
+const TRIES_IN_FRONT = 3
+const GIVE_UP_MS = { info: 24 * 3_600_000, warning: 24 * 3_600_000, critical: 72 * 3_600_000 } as const
+/** Each is a write of its own. */
+const GIVE_UP_AT_ONCE_MAX = 50
 
 export interface Line {
   readonly delivery: Delivery
   readonly alert: Alert
+  /** Monotonic instant since which it waits in this run. */
+  readonly sinceMs: number
 }
 export type Outcome =
   | { state: 'sent' }
   /** Tried and not taken; it waits for the next try. */
   | { state: 'raised'; detail: string }
-  | { state: 'given_up'; detail: string }
 
 export interface Outbox {
   /** The lines of one event, to be written together with its alert. */
@@ -34,6 +42,8 @@ export interface Outbox {
   next(channel: ChannelSettings, quiet: boolean): Line | undefined
   /** Writes down how a try went; answers the line as it stands, or undefined when it is not waiting any more. */
   settle(id: string, outcome: Outcome): Delivery | undefined
+  /** Gives up what waits too long for this channel (O3); answers some of it, the rest at the next call. */
+  giveUpOld(channel: string): readonly Delivery[]
   waitingFor(channel: string): number
   /** Whether other channels still have to tell of this alert. */
   isWaiting(alert: string): boolean
@@ -59,7 +69,7 @@ export function createOutbox(
       const alert = rows.find(delivery.alert)
       if (alert === undefined || !names.has(delivery.channel))
         gone.push(ended(delivery, 'given_up', 'the channel is not configured any more'))
-      else waiting.set(delivery.id, { delivery, alert })
+      else waiting.set(delivery.id, { delivery, alert, sinceMs: clock.monotonicMs() })
     }
     if (gone.length > 0) rows.keep(gone)
   }
@@ -70,6 +80,16 @@ export function createOutbox(
   }
 
   const linesOf = (channel: string) => [...waiting.values()].filter(({ delivery }) => delivery.channel === channel)
+
+  /** Those of one channel as they go (O2). The lines of one alert have one severity and one rank, so they keep their order. */
+  function inOrder(lines: readonly Line[]): readonly Line[] {
+    const tries = new Map<string, number>()
+    for (const { delivery } of lines)
+      tries.set(delivery.alert, Math.max(delivery.tries, tries.get(delivery.alert) ?? 0))
+    const behind = ({ delivery }: Line) => Math.max(0, (tries.get(delivery.alert) ?? 0) - TRIES_IN_FRONT + 1)
+    const grave = ({ delivery }: Line) => (delivery.severity === 'critical' ? 0 : 1)
+    return [...lines].sort((a, b) => behind(a) - behind(b) || grave(a) - grave(b))
+  }
 
   /** Makes room for one more line; answers what had to go, or null when this one has no room. */
   function makeRoom(channel: string, critical: boolean): Delivery[] | null {
@@ -86,10 +106,11 @@ export function createOutbox(
     divide({ alert, event, text }) {
       const changed: Delivery[] = []
       // What already waits of this alert goes with it: it must not come after what is said now.
-      for (const { delivery } of [...waiting.values()]) {
+      for (const line of [...waiting.values()]) {
+        const { delivery } = line
         if (delivery.alert !== alert.id) continue
         const along = { ...delivery, severity: alert.severity }
-        waiting.set(delivery.id, { delivery: along, alert })
+        waiting.set(delivery.id, { ...line, delivery: along, alert })
         if (along.severity !== delivery.severity) changed.push(along)
       }
       for (const { name } of channelsFor(channels, alert)) {
@@ -108,14 +129,25 @@ export function createOutbox(
           endedAtMs: null,
           detail: '',
         }
-        waiting.set(delivery.id, { delivery, alert })
+        waiting.set(delivery.id, { delivery, alert, sinceMs: clock.monotonicMs() })
         changed.push(...gone, delivery)
       }
       return changed
     },
     next({ name, kind }, quiet) {
       const lines = linesOf(name).filter(({ delivery }) => mayGo(kind, delivery.severity, delivery.event, quiet))
-      return lines.find(({ delivery }) => delivery.severity === 'critical') ?? lines[0]
+      return inOrder(lines)[0]
+    },
+    giveUpOld(channel) {
+      const old = linesOf(channel).filter(
+        ({ delivery, sinceMs }) => clock.monotonicMs() - sinceMs >= GIVE_UP_MS[delivery.severity],
+      )
+      const gone = old.slice(0, GIVE_UP_AT_ONCE_MAX).map(({ delivery }) => {
+        waiting.delete(delivery.id)
+        return ended(delivery, 'given_up', delivery.detail || 'the channel took nothing')
+      })
+      if (gone.length > 0) rows.keep(gone)
+      return gone
     },
     settle(id, outcome) {
       const line = waiting.get(id)
@@ -128,7 +160,7 @@ export function createOutbox(
         return kept
       }
       waiting.delete(id)
-      const done = ended(tried, outcome.state, outcome.state === 'sent' ? '' : outcome.detail)
+      const done = ended(tried, 'sent', '')
       rows.keep([done])
       return done
     },
