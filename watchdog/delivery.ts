@@ -33,7 +33,10 @@ export interface ChannelState {
   readonly reason: string | null
   /** Wall instant of the last letter that was taken since this start. */
   readonly lastOkAtMs: number | null
+  /** Since this start. */
   readonly givenUp: number
+  /** Of those, the ones since which nothing was taken. */
+  readonly lost: number
 }
 
 export interface Delivery<T extends Parcel> {
@@ -65,6 +68,9 @@ interface Line {
   reason: string | null
   lastOkAtMs: number | null
   givenUp: number
+  lost: number
+  /** Line instant of the last loss. */
+  lostAtMs: number
 }
 
 /** The delivery over `routes`. `waits`: whether a parcel waits for the end of its reader's quiet hours. */
@@ -88,13 +94,21 @@ export function createDelivery<T extends Parcel>(
       reason: null,
       lastOkAtMs: null,
       givenUp: 0,
+      lost: 0,
+      lostAtMs: 0,
     }),
   )
+  let turnedAtMs = 0
   const underWay = new Map<string, number>()
   const share = Math.floor(OUTBOX_SLOTS / Math.max(1, routes.length))
   const drop = (seq: number): void => {
     outbox.remove(seq)
     tries.delete(seq)
+  }
+  function lose(line: Line, lineMs: number): void {
+    line.givenUp += 1
+    line.lost += 1
+    line.lostAtMs = lineMs
   }
   const rank = ({ seq, value }: Kept<T>) =>
     ((tries.get(seq) ?? 0) < TRIES_IN_FRONT ? 0 : 2) + (value.severity === 'critical' ? 0 : 1)
@@ -121,6 +135,8 @@ export function createDelivery<T extends Parcel>(
       await within(line.route.post, parts.render(one.value, line.route.post))
       drop(one.seq)
       Object.assign(line, { failures: 0, reason: null, lastOkAtMs: clock.read().wallMs })
+      // A round has seen the loss by then: no quick success hides one.
+      if (turnedAtMs > line.lostAtMs) line.lost = 0
     } catch (error) {
       tries.set(one.seq, (tries.get(one.seq) ?? 0) + 1)
       line.failures += 1
@@ -149,7 +165,7 @@ export function createDelivery<T extends Parcel>(
       const line = lines.find((each) => each.route.key === value.to)
       if (line !== undefined && lineMs - value.lineMs <= GIVE_UP_MS[value.severity]) continue
       drop(seq)
-      if (line !== undefined) line.givenUp += 1
+      if (line !== undefined) lose(line, lineMs)
     }
   }
 
@@ -160,9 +176,9 @@ export function createDelivery<T extends Parcel>(
     if (own.length >= share) {
       const oldest = own.find(({ value }) => value.severity === 'warning') ?? own[0]
       if (oldest !== undefined) drop(oldest.seq)
-      line.givenUp += 1
+      lose(line, parcel.lineMs)
     }
-    if (!outbox.put(parcel)) line.givenUp += 1
+    if (!outbox.put(parcel)) lose(line, parcel.lineMs)
   }
 
   return {
@@ -180,12 +196,13 @@ export function createDelivery<T extends Parcel>(
     },
     waiting: () => outbox.list().map(({ value }) => value),
     turn(lineMs) {
+      turnedAtMs = lineMs
       outbox.flush()
       giveUp(lineMs)
       for (const line of lines) start(line)
     },
     states: () =>
-      lines.map(({ route, failures, reason, lastOkAtMs, givenUp }) => ({
+      lines.map(({ route, failures, reason, lastOkAtMs, givenUp, lost }) => ({
         key: route.key,
         label: route.post.label,
         kind: route.post.kind,
@@ -194,6 +211,7 @@ export function createDelivery<T extends Parcel>(
         reason,
         lastOkAtMs,
         givenUp,
+        lost,
       })),
     async settled() {
       for (let job = lines.find((line) => line.job)?.job; job; job = lines.find((line) => line.job)?.job) await job

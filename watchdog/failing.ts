@@ -16,9 +16,9 @@ export function failingFindings(
     const each = failing.map((one) => `${name(one)}: ${one.reason}; ${one.waiting} waiting`)
     found.push(['channel_failing', `Alerts do not arrive: ${each.join('. ')}. Then run: hub alert test`])
   }
-  const lost = channels.filter((one) => one.givenUp > 0)
+  const lost = channels.filter((one) => one.lost > 0)
   if (lost.length > 0) {
-    const each = lost.map((one) => `${name(one)}: ${one.givenUp}`)
+    const each = lost.map((one) => `${name(one)}: ${one.lost}`)
     found.push(['messages_lost', `Messages were given up undelivered. ${each.join('. ')}. They stand in alerts.log`])
   }
   const contact = channels.filter((one) => one.key.startsWith('contact/'))

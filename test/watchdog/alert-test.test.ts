@@ -158,6 +158,7 @@ test('the metrics are the status in numbers, one HELP and TYPE each, labels esca
       reason: 'no',
       lastOkAtMs: null,
       givenUp: 1,
+      lost: 1,
     },
   ]
   const outside = { configured: false, lastOkAtMs: null, reason: null }

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import type { Letter, Post } from '../../watchdog/channels/letter.ts'
 import { createDelivery, type Parcel } from '../../watchdog/delivery.ts'
+import { failingFindings } from '../../watchdog/failing.ts'
 import { OUTBOX_SLOTS, openOutbox } from '../../watchdog/outbox.ts'
 import { createTimerClock, makeLetter } from '../support/alert-sinks.ts'
 
@@ -38,8 +39,8 @@ function scene(answers: Record<string, (letter: Letter) => Promise<void>>, quiet
     render: ({ name }) => makeLetter({ id: name }),
     waits: (parcel) => parcel.severity === 'warning' && quiet(),
   })
-  const add = (to: string, name: string, severity: Parcel['severity'] = 'warning') =>
-    delivery.add({ to, name, severity, lineMs: 0, wallMs: clock.read().wallMs })
+  const add = (to: string, name: string, severity: Parcel['severity'] = 'warning', lineMs = 0) =>
+    delivery.add({ to, name, severity, lineMs, wallMs: clock.read().wallMs })
   const state = (key: string) => delivery.states().find((one) => one.key === key)
   return { clock, outbox, delivery, add, got, state }
 }
@@ -125,6 +126,37 @@ test('what is older than a day, critical three days, is given up and counted; so
   delivery.turn(0)
   await clock.move(0)
   expect(state('other')).toMatchObject({ waiting: 0, givenUp: 0 })
+})
+
+test('T98: a loss is a finding until that channel takes a letter, and the one that follows it at once does not hide it', async () => {
+  const FACTS = { outboxFault: null, outboxDamage: null, contact: 'C', noticesWait: false }
+  let open = false
+  const { clock, delivery, add, got, state } = scene({
+    mail: async () => {
+      if (!open) throw new Error('451 later')
+    },
+    other: take,
+  })
+  const found = () => failingFindings(delivery.states(), FACTS).map(([id]) => id)
+  add('mail', 'lost')
+  add('mail', 'kept', 'critical')
+  delivery.turn(0)
+  await clock.move(24 * HOUR)
+  delivery.turn(24 * HOUR + 1)
+  open = true
+  await clock.move(HOUR)
+  expect(got).toEqual(['mail kept'])
+  expect(found()).toEqual(['messages_lost'])
+  delivery.turn(25 * HOUR)
+  add('other', 'elsewhere', 'warning', 25 * HOUR)
+  delivery.turn(25 * HOUR)
+  await clock.move(0)
+  expect(found(), 'what another channel takes is no comfort').toEqual(['messages_lost'])
+  add('mail', 'next', 'warning', 25 * HOUR)
+  delivery.turn(25 * HOUR + 30_000)
+  await clock.move(0)
+  expect(found()).toEqual([])
+  expect(state('mail')).toMatchObject({ givenUp: 1, lost: 0 })
 })
 
 test('a parcel to a channel that the configuration no longer has is dropped, not kept for ever', () => {
