@@ -4,14 +4,16 @@
  * that is put back must not pretend that its witness saw it.
  *
  * B1. The database comes first. A row names only files that were there before it, so what is copied later is never less.
- * B2. It gets its name once it is whole and on disk; a broken-off copy never looks finished.
+ * B2. It gets its name once it is whole and on disk, files and folders; a broken-off copy never looks finished.
+ * B3. What a killed hub left half-made below `backups/` holds keys: it is removed when the hub starts and before the next backup.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, readdirSync, rmSync } from 'node:fs'
 import { copyFile, lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
 
 /** What a backup holds, with the digest of every file: what `hub restore` checks before it believes any of it. */
 export interface Manifest {
@@ -101,6 +103,7 @@ export async function backupHome(options: {
     }
     await writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600 })
     for (const path of [DATABASE, MANIFEST]) await syncPath(join(partial, path))
+    for (const folder of foldersOf(Object.keys(files))) await syncPath(join(partial, folder))
     await rename(partial, to)
     await syncPath(dirname(to))
     return manifest
@@ -117,17 +120,54 @@ export async function readText(path: string): Promise<string> {
   return handle.readFile('utf8').finally(() => handle.close())
 }
 
+/** Every folder these files lie in, up to the backup's own: an entry is on disk when its folder is. */
+function foldersOf(files: readonly string[]): Set<string> {
+  const folders = new Set(['.'])
+  for (const file of files) for (let at = dirname(file); at !== '.'; at = dirname(at)) folders.add(at)
+  return folders
+}
+
+/** As `createBackup` names them while they are made. */
+const HALF_MADE = /^\d{4}-[\dT-]+Z\.partial$/
+
+/** Answers what was removed. Only while no backup is being made. */
+function removeHalfMade(folder: string): string[] {
+  let names: string[] = []
+  try {
+    names = readdirSync(folder).filter((name) => HALF_MADE.test(name))
+  } catch {
+    // No backup was ever made here.
+  }
+  for (const name of names) rmSync(join(folder, name), { recursive: true, force: true })
+  return names
+}
+
 /** What `backup.run` does: a folder named by the instant below `backups/` of the home. */
 export function createBackup(parts: {
   home: string
   clock: Clock
+  log: Log
   audit: { head(): { size: number; head: string } }
   copyDatabase: (path: string) => Promise<void>
 }) {
-  const { home, clock, audit, copyDatabase } = parts
+  const { home, clock, log, audit, copyDatabase } = parts
+  const folder = join(home, 'backups')
+  const tidy = () => {
+    try {
+      const removed = removeHalfMade(folder)
+      if (removed.length > 0) log.warn({ removed }, 'backups that were broken off were removed; they held keys')
+    } catch (thrown) {
+      log.error(
+        { reason: (thrown as Error).message },
+        'a backup that was broken off could not be removed; it holds keys',
+      )
+    }
+  }
+  tidy()
   return async () => {
+    tidy()
     const nowMs = clock.wallMs()
-    const to = join(home, 'backups', new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-'))
+    const to = join(folder, new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-'))
     const { files, auditSize, auditHead } = await backupHome({ home, to, nowMs, audit: audit.head(), copyDatabase })
     const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0)
     return { path: to, files: Object.keys(files).length, bytes, auditSize, auditHead }

@@ -111,7 +111,7 @@ export function createEntrances(
         nowMs: guard.footing.steady.wallMs,
         base: () => config.reach.publicUrl ?? listeners.base(),
       }),
-      ...backupHandlers({ makeBackup: createBackup({ home, clock, audit, copyDatabase: store.copy }) }),
+      ...backupHandlers({ makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy }) }),
       ...agentHandlers({
         registry,
         tasks,

@@ -1,20 +1,39 @@
 /** `hub backup`: the hub makes the copy, beside its home or moved to where it shall be. */
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, cpSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { EXIT, Problem } from '../problem.ts'
 import type { Run } from './context.ts'
 
-/** A file system's end is no reason to fail: then it is copied. The target appears only when it is whole. */
-function moveFolder(from: string, to: string): void {
+function syncPath(name: string): void {
+  const file = openSync(name, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/**
+ * A file system's end is no reason to fail: then it is copied. The target appears only when it is whole and on its disk, and the source goes
+ * only after that. What an earlier try left half-made beside the target is removed: it holds keys.
+ */
+export function moveFolder(from: string, to: string): void {
   mkdirSync(path.dirname(to), { recursive: true })
   try {
     renameSync(from, to)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error
-    cpSync(from, `${to}.partial`, { recursive: true, errorOnExist: true })
-    renameSync(`${to}.partial`, to)
+    const partial = `${to}.partial`
+    rmSync(partial, { recursive: true, force: true })
+    cpSync(from, partial, { recursive: true })
+    for (const name of readdirSync(partial, { recursive: true })) syncPath(path.join(partial, String(name)))
+    syncPath(partial)
+    renameSync(partial, to)
+    syncPath(path.dirname(to))
     rmSync(from, { recursive: true })
+    return
   }
+  syncPath(path.dirname(to))
 }
 
 export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
