@@ -36,7 +36,10 @@ const MODE_STYLES: Readonly<Record<string, Style>> = {
 
 /** What to do now, the most urgent first; nothing to do is an answer too. Pure. */
 export function decideNext(view: StatusView): string {
-  if (view.hub === null) return view.watchdog === null ? 'start it: `hub up`' : 'look at logs/hub.log, then `hub up`'
+  if (view.hub === null)
+    return view.watchdog === null
+      ? 'start it: `hub up`'
+      : 'look at its log (logs/hub.log; under systemd the journal), then `hub up`'
   if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
   const holding = view.alerts.find(({ holds }) => holds)
   if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${holding.id}\``

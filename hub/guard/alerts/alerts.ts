@@ -117,7 +117,7 @@ export function createAlerts(parts: {
     }
     if (open.size >= OPEN_MAX && cause !== FULL && severity !== 'critical') {
       log.error({ cause, severity, reason: text }, 'no room for another open alert')
-      raise(FULL, 'warning', `${OPEN_MAX} alerts are open; what comes besides stands in logs/hub.log alone.`)
+      raise(FULL, 'warning', `${OPEN_MAX} alerts are open; what comes besides stands in the hub's log alone.`)
       return
     }
     const raisedAtMs = clock.wallMs()

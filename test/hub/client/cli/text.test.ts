@@ -145,7 +145,7 @@ describe('status', () => {
   it.each([
     ['nothing', view()],
     ['start it: `hub up`', view({ hub: null, watchdog: null })],
-    ['look at logs/hub.log, then `hub up`', view({ hub: null })],
+    ['look at its log (logs/hub.log; under systemd the journal), then `hub up`', view({ hub: null })],
     ['start the watchdog: `hub up`; without it nothing new starts', view({ watchdog: null })],
     ['heartbeat_missed: ends by `hub heartbeat`', view({ hub: modeView({ mode: 'safe', conditions: [condition] }) })],
     [

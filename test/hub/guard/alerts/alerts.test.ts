@@ -109,6 +109,8 @@ describe('an alert', () => {
     alerts.raise('lease_forged', 'critical', 'text')
     expect(alerts.list()).toHaveLength(1002)
     expect(alerts.isOpen('alerts_full')).toBe(true)
+    // Under systemd there is no logs/hub.log.
+    expect(alerts.list().find(({ cause }) => cause === 'alerts_full')?.text).toContain("stands in the hub's log alone")
     alerts.resolve('n:1')
     alerts.resolve('n:2')
     alerts.resolve('n:3')
