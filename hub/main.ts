@@ -179,11 +179,14 @@ try {
     process.stdout.write(
       `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog))}\n`,
     )
-  else if (command === 'restore')
-    process.stdout.write(
-      `${JSON.stringify(await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog }))}\n`,
+  else if (command === 'restore') {
+    const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
+    process.stdout.write(`${JSON.stringify(report)}\n`)
+    const commands = report.revokeAnew.map((words) => `\`${words}\``).join(', ')
+    process.stderr.write(
+      `hub: what was revoked after the backup is in force again; look through and revoke anew: ${commands}\n`,
     )
-  else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
+  } else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
   process.exit(exitCode)
 } catch (thrown) {
   const error = toHubError(thrown)

@@ -23,7 +23,11 @@ export interface RestoreReport {
   auditSize: number
   auditHead: string
   held: number
+  /** What was revoked after the backup is in force again: two lists to look through, and a new card, which ends the old one. */
+  revokeAnew: readonly string[]
 }
+
+const REVOKE_ANEW = ['hub device list', 'hub token list', 'hub contact card'] as const
 
 /** A path below the home and nowhere else (T69). */
 const isInside = (path: string) =>
@@ -128,7 +132,7 @@ export async function restoreHome(
     await rename(partial, home)
     await syncPath(dirname(home))
     const { instance: formerInstance, madeAtMs, auditSize, auditHead } = manifest
-    return { home, from, instance, formerInstance, madeAtMs, auditSize, auditHead, held }
+    return { home, from, instance, formerInstance, madeAtMs, auditSize, auditHead, held, revokeAnew: REVOKE_ANEW }
   } catch (thrown) {
     await rm(partial, { recursive: true, force: true })
     throw thrown

@@ -134,7 +134,10 @@ describe('T86: a backup that is put back', () => {
     const home = join(scratch(), 'home')
     const made = spawnSync(process.execPath, [MAIN, 'restore', '--from', path, '--home', home], { encoding: 'utf8' })
     expect(made.status, made.stderr).toBe(0)
-    const { instance } = JSON.parse(made.stdout) as RestoreReport
+    const { instance, revokeAnew } = JSON.parse(made.stdout) as RestoreReport
+    expect(revokeAnew).toEqual(['hub device list', 'hub token list', 'hub contact card'])
+    expect(made.stderr).toContain('what was revoked after the backup is in force again')
+    for (const words of revokeAnew) expect(made.stderr).toContain(`\`${words}\``)
     expect(existsSync(join(home, 'watchdog', 'state'))).toBe(true)
     await using again = await createHarness({ agents, home, instance })
     expect((await again.operator('POST', '/v1/tasks', { agent: 'echo' })).body).toMatchObject({ code: 'mode_safe' })
