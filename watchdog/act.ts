@@ -110,7 +110,7 @@ export function createActs(
   async function byTheHub(first: readonly Container[], lease: Lease, order: StopOrder) {
     const heard = await hub.lease(lease)
     // A hub that hangs takes its whole deadline for nothing; whoever waits for the end shall see it soon.
-    if (heard.kind === 'silent' || heard.kind === 'forged') return null
+    if (heard.kind !== 'answer' && heard.kind !== 'refused') return null
     const asked = hub.shutdown(lease.epoch, order, options.hubStopMs)
     await count(first, asked)
     return asked

@@ -24,6 +24,8 @@ export interface Memory {
   readonly everAnswered: boolean
   readonly misses: number
   readonly engineMisses: number
+  /** Rounds in a row in which the hub's answer was proven and not understood. */
+  readonly unreadable: number
   /** Container id -> line instant of the first sight. */
   readonly seen: Readonly<Record<string, number>>
   /** Container id -> rounds it was acted on. */

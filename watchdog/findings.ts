@@ -27,6 +27,8 @@ const WALL_BACK_MS = 5_000
 /** After so many rounds of acting in vain the alarm is a louder one (safety.md section 4, "Acting"). */
 const ACTED_ROUNDS_MAX = 3
 const NAMED_MAX = 8
+/** One may be a moment of an upgrade. */
+const UNREADABLE_ROUNDS_MAX = 3
 
 const WORDS: Readonly<Record<Verdict['fault'], string>> = {
   ttl_passed: 'past their time to live',
@@ -81,6 +83,16 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
       `Something on the hub's socket answered a lease wrongly: ${heard.reason}. It was not believed.`,
       false,
     )
+  }
+  if (heard.kind === 'unreadable') {
+    const isLouder = memory.unreadable >= UNREADABLE_ROUNDS_MAX || state.alerts.hub_unreadable?.level === 2
+    found.push({
+      id: 'hub_unreadable',
+      level: isLouder ? 2 : 1,
+      severity: 'warning',
+      contact: false,
+      text: `The hub's answer to a lease is not understood: ${heard.reason}. No lease counts, so it dispatches nothing. Are hub and watchdog of one version? Upgrade both, then restart the watchdog`,
+    })
   }
   if (ledger.kind === 'damaged') {
     warn(

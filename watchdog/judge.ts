@@ -37,6 +37,7 @@ export const firstMemory = (lineMs: number): Memory => ({
   everAnswered: false,
   misses: 0,
   engineMisses: 0,
+  unreadable: 0,
   seen: {},
   acted: {},
   undone: NOTHING_UNDONE,
@@ -149,6 +150,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     ...known,
     everAnswered: known.everAnswered || answer !== null,
     misses: answer !== null ? 0 : known.misses + (starting ? 0 : 1),
+    unreadable: facts.heard.kind === 'unreadable' ? known.unreadable + 1 : 0,
     engineMisses: listed !== null ? 0 : known.engineMisses + 1,
     seen: listed ? Object.fromEntries(listed.map((one) => [one.id, known.seen[one.id] ?? before.lineMs])) : known.seen,
   }

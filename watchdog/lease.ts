@@ -48,10 +48,13 @@ export interface Answer {
   readonly raw: string
 }
 
-/** `silent`: nobody answered. `refused`: the hub said no. `forged`: an answer that is not the hub's to this lease. */
+/**
+ * `silent`: nobody answered. `refused`: the hub said no. `forged`: an answer that is not the hub's to this lease. `unreadable`: it is the
+ * hub's by its MAC, but of a version or shape unknown here, as after an upgrade of the hub alone.
+ */
 export type Heard =
   | { readonly kind: 'answer'; readonly answer: Answer }
-  | { readonly kind: 'silent' | 'refused' | 'forged'; readonly reason: string }
+  | { readonly kind: 'silent' | 'refused' | 'forged' | 'unreadable'; readonly reason: string }
 
 export interface Confirmed {
   readonly container: string
@@ -101,26 +104,33 @@ export function isCheckpoint(value: unknown): value is Checkpoint {
 
 const KINDS = ['restart', 'shutdown', 'down'] as const
 
-/** Reads an answer whose MAC is already proven; a reason instead if its shape or echo is wrong. Pure. */
-export function parseAnswer(raw: string, instance: string, epoch: number, counter: number): Answer | string {
+/** Reads an answer whose MAC is already proven. Pure. */
+function parseAnswer(raw: string, instance: string, epoch: number, counter: number): Heard {
+  const unreadable = (reason: string): Heard => ({ kind: 'unreadable', reason })
+  const forged = (reason: string): Heard => ({ kind: 'forged', reason })
   let value: unknown
   try {
     value = JSON.parse(raw)
   } catch {
-    return 'it is not JSON'
+    return unreadable('it is not JSON')
   }
-  if (!isRow(value) || value.version !== 1) return 'its version is unknown'
-  if (value.instance !== instance) return 'it is of another instance'
-  if (value.epoch !== epoch || value.counter !== counter) return 'it echoes another lease'
+  if (!isRow(value)) return unreadable('it is no JSON object')
+  // The echo before the version: only one that has none at all may be of a version that says it otherwise.
+  const isKnown = value.version === 1
+  const differs = (said: unknown, own: unknown) => said !== own && (isKnown || said !== undefined)
+  if (differs(value.instance, instance)) return forged('it is of another instance')
+  if (differs(value.epoch, epoch) || differs(value.counter, counter)) return forged('it echoes another lease')
+  if (!isKnown) return unreadable('its version is unknown')
   const { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced } = value
-  if (!isText(mode) || !isList(conditions, 64, isText)) return 'its mode is malformed'
-  if (!isCount(dispatched) || !isCount(queued) || !isCount(auditSize)) return 'its counts are malformed'
-  if (!isText(auditHead) || !isList(checkpoints, 1024, isCheckpoint)) return 'its audit head is malformed'
-  if (!isList(sessions, 4096, isSession)) return 'its sessions are malformed'
+  if (!isText(mode) || !isList(conditions, 64, isText)) return unreadable('its mode is malformed')
+  if (!isCount(dispatched) || !isCount(queued) || !isCount(auditSize)) return unreadable('its counts are malformed')
+  if (!isText(auditHead) || !isList(checkpoints, 1024, isCheckpoint)) return unreadable('its audit head is malformed')
+  if (!isList(sessions, 4096, isSession)) return unreadable('its sessions are malformed')
   const kind = isRow(announced) ? KINDS.find((one) => one === announced.kind) : undefined
-  if (announced !== null && kind === undefined) return 'its announcement is malformed'
+  if (announced !== null && kind === undefined) return unreadable('its announcement is malformed')
   const told = kind === undefined ? null : { kind }
-  return { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced: told, raw }
+  const answer = { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced: told }
+  return { kind: 'answer', answer: { ...answer, raw } }
 }
 
 const OUTCOMES = ['gone', 'already_gone', 'failed'] as const
@@ -165,8 +175,7 @@ export function createHubLine(
         const { reply, proven } = await say('/v1/lease', 'hub-lease', body, options.timeoutMs)
         if (reply.status !== 200) return { kind: 'refused', reason: `the hub answered ${reply.status}` }
         if (!proven) return { kind: 'forged', reason: 'its MAC is wrong' }
-        const answer = parseAnswer(reply.body.toString('utf8'), options.instance, lease.epoch, mine)
-        return typeof answer === 'string' ? { kind: 'forged', reason: answer } : { kind: 'answer', answer }
+        return parseAnswer(reply.body.toString('utf8'), options.instance, lease.epoch, mine)
       } catch (error) {
         return { kind: 'silent', reason: (error as Error).message }
       }

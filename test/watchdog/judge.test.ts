@@ -83,6 +83,19 @@ describe('hub health', () => {
     expect(judged.memory.misses).toBe(1)
   })
 
+  test('T92: a proven answer that is not understood is a miss and a warning, louder at the third in a row, and wakes nobody', () => {
+    const w = walk()
+    const heard: Heard = { kind: 'unreadable', reason: 'its version is unknown' }
+    for (const [index, level] of [1, 1, 2, 2].entries()) {
+      const judged = w.step(30_000, { heard })
+      expect(judged.level('hub_unreadable')).toBe(level)
+      expect(judged.findings.every(({ severity }) => severity === 'warning')).toBe(true)
+      expect(judged.memory.misses).toBe(index + 1)
+    }
+    expect(w.step(30_000).ids).toEqual([])
+    expect(w.step(30_000, { heard }).level('hub_unreadable')).toBe(1)
+  })
+
   test('the start-up grace counts no miss before the first answer, and ends after 60 s', () => {
     const clock = createSteerableClock()
     const first = firstState(clock.read(), INSTANCE)

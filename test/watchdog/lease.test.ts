@@ -99,9 +99,9 @@ test('T92: a wrong MAC, a wrong key, a replayed answer, another instance and ano
     ({ body, text }) => ({ body: honest(body), mac: macHex(KEY, 'hub-lease-v1', text) }),
     ({ body }) => ({ body: honest(body, { instance: 'other' }) }),
     ({ body }) => ({ body: honest(body, { epoch: 6 }) }),
-    ({ body }) => ({ body: honest(body, { sessions: [{ session: 1 }] }) }),
-    ({ body }) => ({ body: honest(body, { announced: { kind: 'forever' } }) }),
-    () => ({ body: 'no json' }),
+    ({ body }) => ({ body: honest(body, { epoch: 6, version: 2 }) }),
+    ({ body }) => ({ body: honest(body, { counter: undefined }) }),
+    () => ({ body: 'no json', mac: '00' }),
     () => ({ body: replay }),
   ]
   let turn = -1
@@ -113,6 +113,23 @@ test('T92: a wrong MAC, a wrong key, a replayed answer, another instance and ano
   })
   expect((await line.lease(lease)).kind).toBe('answer')
   for (const [index] of cases.entries()) expect((await line.lease(lease)).kind, `case ${index}`).toBe('forged')
+})
+
+test('T92: an answer that its MAC proves, of another version or shape, is not believed and is no forgery: a hub upgraded alone', async () => {
+  const cases: Say[] = [
+    ({ body }) => ({ body: honest(body, { version: 2 }) }),
+    () => ({ body: JSON.stringify({ version: 2, lease: 'said otherwise' }) }),
+    ({ body }) => ({ body: honest(body, { sessions: [{ session: 1 }] }) }),
+    ({ body }) => ({ body: honest(body, { announced: { kind: 'forever' } }) }),
+    () => ({ body: 'no json' }),
+    () => ({ body: '[]' }),
+  ]
+  let turn = -1
+  const { line } = await hubThat((asked) => {
+    turn += 1
+    return cases[turn]?.(asked) ?? null
+  })
+  for (const [index] of cases.entries()) expect((await line.lease(lease)).kind, `case ${index}`).toBe('unreadable')
 })
 
 test('a hub that refuses, hangs, says too much or is gone is a miss within the deadline', async () => {
