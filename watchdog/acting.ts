@@ -72,7 +72,7 @@ export function judgeActions(known: Undone, state: State, facts: Facts): { undon
     .filter((name) => undone[name] >= UNDONE_ROUNDS_MAX || (undone[name] > 0 && state.alerts[name] !== undefined))
     .map((name): Finding => {
       const { severity, alarm } = ACTIONS[name]
-      return { id: name, level: 1, severity, contact: severity === 'critical', text: alarm(state, facts) }
+      return { id: name, level: 1, severity, text: alarm(state, facts) }
     })
   return { undone, findings }
 }

@@ -11,8 +11,6 @@ export interface Finding {
   /** 1 and up; a rise is told again, louder. */
   readonly level: number
   readonly severity: 'warning' | 'critical'
-  /** Whether the backup contact is told. */
-  readonly contact: boolean
   readonly text: string
 }
 
@@ -50,10 +48,10 @@ function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[])
   const more = own.length > NAMED_MAX ? ` and ${own.length - NAMED_MAX} more` : ''
   const base = `${own.length} containers ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
   const id = isStop ? fault.replace('stop', 'remains') : fault
-  if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', contact: false, text: base }]
+  if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', text: base }]
   const ids = stuck.slice(0, NAMED_MAX).map((one) => one.container.id.slice(0, 12))
   const text = `${base} ${stuck.length} did not go away in ${ACTED_ROUNDS_MAX} rounds of removing. On the host run: docker rm -f ${ids.join(' ')}`
-  return [{ id, level: 2, severity: 'critical', contact: false, text }]
+  return [{ id, level: 2, severity: 'critical', text }]
 }
 
 export const containerFindings = (verdicts: readonly Verdict[]): Finding[] =>
@@ -63,9 +61,8 @@ export const containerFindings = (verdicts: readonly Verdict[]): Finding[] =>
 export function plainFindings(state: State, memory: Memory, facts: Facts, config: Config): Finding[] {
   const { heard, now, ledger, containers } = facts
   const found: Finding[] = []
-  const warn = (id: string, text: string) => found.push({ id, level: 1, severity: 'warning', contact: false, text })
-  const alarm = (id: string, text: string, contact: boolean) =>
-    found.push({ id, level: 1, severity: 'critical', contact, text })
+  const warn = (id: string, text: string) => found.push({ id, level: 1, severity: 'warning', text })
+  const alarm = (id: string, text: string) => found.push({ id, level: 1, severity: 'critical', text })
   // An open alert outlives a restart of this process, which begins its counts anew: only an answer ends it.
   const over = (misses: number, id: string) => misses >= config.missesMax || state.alerts[id] !== undefined
   // After the unattended stop there is silence: whether the hub runs is the operator's matter then.
@@ -78,11 +75,7 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
     )
   }
   if (heard.kind === 'forged') {
-    alarm(
-      'hub_forged',
-      `Something on the hub's socket answered a lease wrongly: ${heard.reason}. It was not believed.`,
-      false,
-    )
+    alarm('hub_forged', `Something on the hub's socket answered a lease wrongly: ${heard.reason}. It was not believed.`)
   }
   if (heard.kind === 'unreadable') {
     const isLouder = memory.unreadable >= UNREADABLE_ROUNDS_MAX || state.alerts.hub_unreadable?.level === 2
@@ -90,7 +83,6 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
       id: 'hub_unreadable',
       level: isLouder ? 2 : 1,
       severity: 'warning',
-      contact: false,
       text: `The hub's answer to a lease is not understood: ${heard.reason}. No lease counts, so it dispatches nothing. Are hub and watchdog of one version? Upgrade both, then restart the watchdog`,
     })
   }
@@ -121,7 +113,6 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
     alarm(
       'witness_mismatch',
       'The audit log is not the one that was witnessed; evidence is kept in watchdog/evidence. Run: hub audit verify',
-      true,
     )
   }
   if (heard.kind === 'answer' && facts.checkpointKey === null && heard.answer.checkpoints.length > 0) {

@@ -26,6 +26,6 @@ export function judgeReturning(
   const text = `Containers under this hub's label that it did not start come back after they are removed: at ${times} different times within an hour. Somebody with access to the container engine starts them. On the host run: docker events`
   return {
     orphans: kept,
-    findings: [{ id: 'orphan_returns', level: 1, severity: 'critical', contact: true, text }],
+    findings: [{ id: 'orphan_returns', level: 1, severity: 'critical', text }],
   }
 }

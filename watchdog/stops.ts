@@ -32,7 +32,7 @@ export function emergencyFindings(state: State, zone: string): Finding[] {
   const when = instantText(wallMs - (state.lineMs - emergency.sinceMs), wallMs, zone)
   const reason = emergency.reason === '' ? '' : ` (${emergency.reason})`
   const text = `Everything was stopped by ${who}${reason} ${when}. Nothing starts until: hub up, then hub resume`
-  return [{ id: 'emergency_stop', level: 1, severity: 'warning', contact: false, text }]
+  return [{ id: 'emergency_stop', level: 1, severity: 'warning', text }]
 }
 
 /**

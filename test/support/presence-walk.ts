@@ -4,11 +4,20 @@ import { type Config, parseConfig } from '../../watchdog/config.ts'
 import type { Facts, Memory } from '../../watchdog/facts.ts'
 import { type AwayRequest, decideAway, planBack, planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
 import { firstMemory, judge, planAdvance, planLease, planWaking } from '../../watchdog/judge.ts'
+import { planNotices } from '../../watchdog/notices/plan.ts'
 import { firstState, type State } from '../../watchdog/state.ts'
 import { elapsedBetween, type Presence } from '../../watchdog/timeline.ts'
 import { createSteerableClock, HOUR, INSTANCE, makeAnswer } from './watchdog-home.ts'
 
 const MINUTE = 60_000
+
+/** What a notice to the contact is about. */
+const ABOUT: Readonly<Record<string, string>> = {
+  missed: 'heartbeat_missed',
+  reminder: 'heartbeat_missed',
+  stopped: 'unattended_stop',
+  away: 'away',
+}
 
 /** `start`: when the first heartbeat was, as `2026-01-05T09:00`, UTC. */
 export function presenceWalk(settings: object = {}, start = '2026-01-05T09:00') {
@@ -49,11 +58,21 @@ export function presenceWalk(settings: object = {}, start = '2026-01-05T09:00') 
     )
     state = judged.state
     memory = judged.memory
+    const telling = planNotices(state.contactTold, {
+      findings: judged.findings,
+      lineMs: state.lineMs,
+      wallMs: state.mark.wallMs,
+      presence: state.presence,
+      stopAtMs: 0,
+      hubCritical: false,
+    })
+    state = { ...state, contactTold: telling.told }
+    const told = new Set(telling.notices.map(({ kind }) => ABOUT[kind]))
     // The stop itself is done at once here.
     if (state.presence.stoppedSinceMs !== null && state.presence.stopReport === null)
       state = { ...state, presence: { ...state.presence, stopReport: { gone: 0, failed: 0 } } }
-    for (const { id, level, contact } of judged.findings) {
-      if (level > (open.get(id) ?? 0)) note(`${id} ${level}${contact ? ' and the contact' : ''}`)
+    for (const { id, level } of judged.findings) {
+      if (level > (open.get(id) ?? 0)) note(`${id} ${level}${told.has(id) ? ' and the contact' : ''}`)
       open.set(id, level)
     }
     for (const id of [...open.keys()])

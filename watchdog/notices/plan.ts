@@ -42,7 +42,6 @@ export interface Situation {
     readonly id: string
     readonly level: number
     readonly severity: 'warning' | 'critical'
-    readonly contact: boolean
   }[]
   readonly lineMs: number
   readonly wallMs: number
@@ -70,9 +69,9 @@ function dueSteps(now: Situation): { step: string; kind: NoticeKind }[] {
   const steps: { step: string; kind: NoticeKind }[] = []
   for (const one of now.findings) {
     if (one.severity === 'critical') steps.push({ step: `critical:${one.id}`, kind: 'critical' })
-    if (one.id !== 'heartbeat_missed' || !one.contact || p.stoppedSinceMs !== null) continue
+    if (one.id !== 'heartbeat_missed' || one.level < MISSED_LEVEL || p.stoppedSinceMs !== null) continue
     const from = p.ceilingFromMs ?? p.safeSinceMs ?? 0
-    if (one.level <= MISSED_LEVEL) steps.push({ step: `missed:${p.safeSinceMs}`, kind: 'missed' })
+    if (one.level === MISSED_LEVEL) steps.push({ step: `missed:${p.safeSinceMs}`, kind: 'missed' })
     else steps.push({ step: `reminder:${from}:${one.level}`, kind: 'reminder' })
   }
   if (now.hubCritical) steps.push({ step: 'critical:hub', kind: 'critical' })
