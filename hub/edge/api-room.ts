@@ -3,7 +3,8 @@
  * tokens with their listed actions. The rules decide what each may do; what they never may is on no list of theirs.
  *
  * P1. The credential is in the Authorization header and nowhere else: no cookie, no query, nothing a browser sends by itself (T33).
- * P2. A wrong one, an expired and a revoked one are answered alike (T16), slowed and recorded; a right one never waits (T17).
+ * P2. It is looked at before the body is; what is then refused before the gate (a body, a header) is recorded here, by its holder's name.
+ * P3. A wrong one, an expired and a revoked one are answered alike (T16), slowed and recorded; a right one never waits (T17).
  */
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
@@ -11,6 +12,7 @@ import { type Credentials, principalOf } from '../guard/identity/credentials.ts'
 import type { Principal } from '../guard/principal.ts'
 import { singleHeader } from './http-answers.ts'
 import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
+import { fromFastify } from './listener.ts'
 import type { LoopbackRoom } from './loopback.ts'
 import { createBackOff, refuseWrong } from './wrong-tries.ts'
 
@@ -40,6 +42,21 @@ export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Cl
 
   return {
     path: '/v1',
-    mount: (app) => mountOperations(app, parts, { principalOf: bearerOf, heard: () => undefined }),
+    mount: (app) =>
+      void app.register(async (scope) => {
+        const callers = new WeakMap<FastifyRequest, Principal>()
+        const heard = new WeakSet<FastifyRequest>()
+        scope.addHook('onRequest', async (request) => void callers.set(request, bearerOf(request)))
+        scope.addHook('onError', async (request, _reply, thrown) => {
+          const principal = callers.get(request)
+          if (principal === undefined || heard.has(request)) return
+          const resource = request.routeOptions.url ?? '/v1'
+          gate.refuse({ principal, operation: operationAt(request), resource }, fromFastify(thrown))
+        })
+        mountOperations(scope, parts, {
+          principalOf: (request) => callers.get(request) ?? bearerOf(request),
+          heard: (request) => void heard.add(request),
+        })
+      }),
   }
 }

@@ -93,7 +93,8 @@ const problem = (reply: FastifyReply, error: HubError) =>
     .type('application/problem+json')
     .send(JSON.stringify(problemOf(error)))
 
-function fromFastify(thrown: unknown): HubError {
+/** What a request was refused with, in the hub's own words. */
+export function fromFastify(thrown: unknown): HubError {
   const code = String((thrown as { code?: unknown }).code ?? '')
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new HubError('too_large', `a body here holds at most ${JSON_BYTES_MAX} bytes`)

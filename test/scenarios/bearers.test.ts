@@ -223,6 +223,24 @@ describe('a bearer that is not in force', () => {
     expect(h.audit().length - before).toBeLessThan(20)
   })
 
+  test('T22: a body, a digest or a range that is refused before the gate is recorded by the name of who sent it', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const ci = caller(
+      h,
+      port,
+      await enrolled(h, '/v1/tokens', { name: 'ci', actions: ['task.submit', 'artifact.get'], expiresInMs: 3_600_000 }),
+    )
+    const refused = () =>
+      h.audit().filter(({ principal, outcome }) => principal === 'automation:ci' && outcome === 'refused').length
+    expect((await ci('POST', '/v1/tasks', {}, { 'content-type': 'text/plain' })).status).toBe(400)
+    expect(refused()).toBe(1)
+    expect((await ci('GET', '/v1/artifacts/not-a-digest')).status).toBe(400)
+    expect(refused()).toBe(2)
+    expect((await ci('POST', '/v1/tasks', { agent: 'nobody' })).status).toBe(403)
+    expect(refused()).toBe(3)
+  })
+
   test('T33: never by a cookie or a query, never for another Host or Origin', async () => {
     await using all = await opened()
     const { h, port } = all
