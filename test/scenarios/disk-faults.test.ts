@@ -83,7 +83,7 @@ describe('a call that fails', () => {
       const home = mkdtempSync(join(folder, 'h-'))
       const h = openFaultHome(home, template)
       try {
-        const how = await h.start({ ...fault, library })
+        const how = await h.start({ ...fault, preload: library })
         let acknowledged = 0
         if (how === 'up') {
           h.arm()
@@ -122,7 +122,7 @@ describe('a call that fails', () => {
     if (library === undefined) return skip('there is no C compiler to make the failing calls with')
     const h = openFaultHome(mkdtempSync(join(folder, 'h-')), template)
     try {
-      expect(await h.start({ library, call: 'write', nth: 1, errno: ENOSPC, armed: true })).toBe('up')
+      expect(await h.start({ preload: library, call: 'write', nth: 1, errno: ENOSPC, armed: true })).toBe('up')
       h.arm()
       let acknowledged = 0
       for (let tries = 0; !h.fired() && tries < 200; tries += 1) if (await h.write()) acknowledged += 1

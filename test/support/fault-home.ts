@@ -46,7 +46,7 @@ export function mountSmall(options: string): ((() => void) & { folder: string })
 export interface FaultHome {
   readonly home: string
   /** Starts the hub; answers once it is up, or with how it ended instead. */
-  start(fault?: Fault & { library: string }): Promise<'up' | { code: number | null; said: string }>
+  start(fault?: Fault & { preload: string }): Promise<'up' | { code: number | null; said: string }>
   arm(): void
   /** Whether the fault has happened in the hub that runs. */
   fired(): boolean
@@ -82,7 +82,7 @@ export function openFaultHome(home: string, template: string): FaultHome {
       const env: NodeJS.ProcessEnv = { ...process.env }
       if (fault !== undefined)
         Object.assign(env, {
-          LD_PRELOAD: fault.library,
+          LD_PRELOAD: fault.preload,
           FAULT_FILE: join(home, 'hub.db'),
           FAULT_CALL: fault.call,
           FAULT_NTH: String(fault.nth),
