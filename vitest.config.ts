@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
 const containers = 'test/containers/**/*.test.ts'
+/** They measure, or load the machine so that others would measure wrongly. */
+const alone = ['load', 'spy-bombs', 'storm'].map((name) => `test/containers/${name}.test.ts`)
+const slow = { testTimeout: 120_000, hookTimeout: 120_000 }
 
 export default defineConfig({
   test: {
@@ -14,16 +17,13 @@ export default defineConfig({
         test: { name: 'fast', include: ['test/**/*.test.ts'], exclude: [containers, 'test/bench/**'] },
       },
       {
-        // One engine is one shared thing: these files run one after the other, and after the fast ones.
+        // One engine is one shared thing, but each home has its own label in it: two files at a time, after the fast ones.
         extends: true,
-        test: {
-          name: 'containers',
-          include: [containers],
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          sequence: { groupOrder: 1 },
-        },
+        test: { name: 'containers', include: [containers], exclude: alone, ...slow, sequence: { groupOrder: 1 } },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: alone, fileParallelism: false, ...slow, sequence: { groupOrder: 2 } },
       },
     ],
   },

@@ -91,7 +91,7 @@ function planSteps(): Step[] {
     },
     vitest('house', ['--project=fast', 'test/house/']),
     vitest('hub', ['--project=fast', ...fast.map((entry) => `test/${entry}`)]),
-    { ...vitest('containers', ['--project=containers']), skip: skipWithoutEngine },
+    { ...vitest('containers', ['--project=containers', '--project=alone']), skip: skipWithoutEngine },
   ]
 }
 
