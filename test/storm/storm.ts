@@ -7,6 +7,7 @@ import type { AgentView, TaskView } from '../../hub/client/answers.ts'
 import { judgeInvariants } from '../support/invariants.ts'
 import { openTrialHome, type TrialHome } from '../support/trial-home.ts'
 import { type Act, planStorm } from './plan.ts'
+import { stopAtTheEnd, watchStrictness } from './promises.ts'
 
 export interface StormReport {
   seed: number
@@ -38,6 +39,7 @@ export async function runStorm(options: {
     card: { limits: { ttl: '45s', memory: '256MiB', pids: 64 } },
     watchdog: { engineTimeoutMs: 2_000, orphanAgeMs: 20_000 },
   })
+  const strictness = watchStrictness(trial)
   const acts: Record<string, number> = {}
   const later: Promise<unknown>[] = []
   const startedAt = performance.now()
@@ -53,10 +55,13 @@ export async function runStorm(options: {
   const calmMs = Math.round(performance.now() - calmAt)
   const tasks = await allTasks(trial).catch((): TaskView[] => [])
   broken.push(...(await judgeResults(trial, tasks)))
-  const verified = (await trial.hub.call('audit.verify').catch((thrown: unknown) => ({ fault: thrown }))) as {
-    fault?: unknown
-  }
-  if (verified.fault) broken.push(`I1: the hub's own verify says ${JSON.stringify(verified.fault)}`)
+  const verified = await trial.hub
+    .call('audit.verify')
+    .catch((thrown: unknown) => ({ ok: false, thrown: String(thrown) }))
+  if ((verified as { ok: boolean }).ok !== true)
+    broken.push(`I1: the hub's own verify says ${JSON.stringify(verified)}`)
+  broken.push(...(await strictness()))
+  broken.push(...(await stopAtTheEnd(trial).catch((thrown: unknown) => [`I6: the stop failed: ${String(thrown)}`])))
   await trial.stopHub()
   broken.push(...judgeInvariants(trial.home, { acknowledged: trial.acknowledged, calm: true }))
   broken.push(...trial.witness.overlaps().map((text) => `I3: ${text}`))
