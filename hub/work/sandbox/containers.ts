@@ -53,6 +53,9 @@ export interface ContainersOptions {
 }
 
 const CONFIRM_LOOKS = 5
+/** Exit code after SIGKILL, whoever sent it. */
+const KILLED = 137
+const OOM_LATE_MS = 100
 const ADOPT_FAULTS_MAX = 30
 
 interface State {
@@ -88,7 +91,10 @@ export function createContainers(
         const { statusCode } = await wait.exit
         // Only inspect knows of the memory kill; where it is gone already the code is still true.
         const exit = await exitOf(id).catch(() => undefined)
-        return exit ?? { exitCode: statusCode, oomKilled: false }
+        if (exit?.exitCode !== KILLED || exit.oomKilled) return exit ?? { exitCode: statusCode, oomKilled: false }
+        // The engine hears of a memory kill beside the exit, and may show it a moment later (seen on a busy machine, T54).
+        await clock.sleep(OOM_LATE_MS)
+        return (await exitOf(id).catch(() => undefined)) ?? exit
       } catch (error) {
         faults += 1
         if (faults > ADOPT_FAULTS_MAX || toHubError(error).code === 'unknown_session') throw error
