@@ -50,6 +50,18 @@ test('a container goes create, inspect, wait opened, start, in this order', asyn
   expect(engine.calls.map((call) => call.split(' ')[0])).toEqual(['create', 'inspect', 'waitNextExit', 'start'])
 })
 
+test('T54: a memory kill that the engine shows a moment after the exit is still seen', async () => {
+  const { clock, engine, containers } = open()
+  engine.onStart = (container) => {
+    container.exit(137)
+    clock.after(50, () => Object.assign(container, { oomKilled: true }))
+  }
+  const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+  await placed.start()
+  const seen = await settle(clock, placed.exited)
+  expect(seen).toEqual({ status: 'fulfilled', value: { exitCode: 137, oomKilled: true } })
+})
+
 test.each([
   [0, false],
   [3, false],
