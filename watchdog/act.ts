@@ -9,6 +9,8 @@ import type { Confirmed, HubLine, Lease, StopOrder } from './lease.ts'
 const AT_ONCE = 16
 /** Between two looks at what is left while the hub does it. */
 const LOOK_MS = 500
+/** Looks at one container that is being removed, before it counts as still there. */
+const LOOKS_MAX = 8
 
 export interface Stopped {
   readonly path: 'hub' | 'watchdog'
@@ -31,18 +33,31 @@ export interface Acts {
   progress(): { readonly requested: number; readonly confirmed: number } | null
 }
 
+interface Hands {
+  readonly engine: Engine
+  readonly clock: Clock
+}
+
 /** `gone`, whatever the call that failed said, or why not. */
-async function confirmGone(engine: Engine, container: Container, problem: string): Promise<Confirmed> {
+async function confirmGone(parts: Hands, container: Container, problem: string): Promise<Confirmed> {
+  const { engine, clock } = parts
   try {
-    const found = await engine.inspect(container.id)
-    if (found === 'gone') return { container: container.name, outcome: 'gone' }
-    return { container: container.name, outcome: 'failed', reason: problem || `it is still ${found.state}` }
+    for (let look = 1; ; look += 1) {
+      const found = await engine.inspect(container.id)
+      if (found === 'gone') return { container: container.name, outcome: 'gone' }
+      // Only what a removal was asked for, here or by another hand, is worth waiting for.
+      if (problem !== '' || look === LOOKS_MAX) {
+        return { container: container.name, outcome: 'failed', reason: problem || `it is still ${found.state}` }
+      }
+      await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve))
+    }
   } catch (error) {
     return { container: container.name, outcome: 'failed', reason: problem || (error as Error).message }
   }
 }
 
-async function recycleOne(engine: Engine, container: Container, graceMs: number): Promise<Confirmed> {
+async function recycleOne(hands: Hands, container: Container, graceMs: number): Promise<Confirmed> {
+  const { engine } = hands
   let problem = ''
   const attempt = async (call: Promise<'done' | 'gone'>) => {
     try {
@@ -58,7 +73,7 @@ async function recycleOne(engine: Engine, container: Container, graceMs: number)
   if (stopped === 'failed') await attempt(engine.kill(container.id))
   const removed = await attempt(engine.remove(container.id))
   if (removed === 'gone') return { container: container.name, outcome: 'already_gone' }
-  return confirmGone(engine, container, removed === 'done' ? '' : problem)
+  return confirmGone(hands, container, removed === 'done' ? '' : problem)
 }
 
 /** The acts over one engine. `stopGraceMs`: between SIGTERM and SIGKILL; `hubStopMs`: what the hub gets to report. */
@@ -75,7 +90,7 @@ export function createActs(
     const worker = async () => {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
         onWork()
-        const confirmed = await recycleOne(engine, one, options.stopGraceMs)
+        const confirmed = await recycleOne({ engine, clock }, one, options.stopGraceMs)
         if (confirmed.outcome !== 'failed') onDone()
         done.push(confirmed)
       }

@@ -2,7 +2,8 @@
  * The watchdog's few engine calls (sandbox.md section 7), over node:http and independent of the hub's client on purpose.
  * E1 only the calls of `CALLS` leave this process; anything else is refused before a byte is sent.
  * E2 every call has a deadline. E3 the list is filtered by our instance label, so foreign containers are never even seen.
- * E4 304 on stop and 404 on removal mean done, not failed.
+ * E4 304 on stop and 404 on removal mean done, not failed; 409 on a forced removal means that it is under way by another hand
+ * (the hub's, or the session's own shim): whether it is gone is for the next look to say.
  */
 import type { Clock } from './clock.ts'
 import { exchange, type Reply } from './wire.ts'
@@ -42,6 +43,7 @@ const CALLS: readonly (readonly [string, RegExp])[] = [
   ['DELETE', new RegExp(`^/containers/${ID}\\?force=1&v=1$`)],
 ]
 const BYTES_MAX = 8 * 1024 * 1024
+const REMOVAL_UNDER_WAY = 409
 
 interface Listed {
   readonly Id: string
@@ -67,7 +69,7 @@ export function createEngine(
   options: { socketPath: string; instance: string; timeoutMs: number },
   clock: Clock,
 ): Engine {
-  async function send(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0): Promise<Reply> {
+  async function send(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0, also = 404): Promise<Reply> {
     if (!CALLS.some(([verb, shape]) => verb === method && shape.test(path))) {
       throw new Error(`engine call refused: ${method} ${path.slice(0, 80)} is not on the closed list`)
     }
@@ -79,7 +81,7 @@ export function createEngine(
       deadlineMs,
       bytesMax: BYTES_MAX,
     })
-    if (reply.status < 400 || reply.status === 404) return reply
+    if (reply.status < 400 || reply.status === 404 || reply.status === also) return reply
     const said = reply.body.toString('utf8', 0, 300).replaceAll(/\s+/g, ' ')
     throw new Error(`the engine answered ${reply.status} to ${method} ${path.split('?')[0]}: ${said}`)
   }
@@ -105,6 +107,6 @@ export function createEngine(
     },
     stop: (id, graceMs) => told(send('POST', `/containers/${id}/stop?t=${Math.ceil(graceMs / 1000)}`, graceMs)),
     kill: (id) => told(send('POST', `/containers/${id}/kill`)),
-    remove: (id) => told(send('DELETE', `/containers/${id}?force=1&v=1`)),
+    remove: (id) => told(send('DELETE', `/containers/${id}?force=1&v=1`, 0, REMOVAL_UNDER_WAY)),
   }
 }

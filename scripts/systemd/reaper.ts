@@ -8,12 +8,16 @@ import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** Shim, hub and watchdog come first; what is still there after this long none of them has ended. */
 const GRACE_MS = 60_000
 const CALL_MS = 30_000
 const STOP_SECONDS = 5
+/** Looks at one container after its removal was asked for. */
+const LOOKS_MAX = 8
+const LOOK_MS = 500
 /** States in which code of the container may run or go on running. */
 const LIVE: ReadonlySet<string> = new Set(['running', 'paused', 'restarting'])
 
@@ -91,10 +95,16 @@ async function remove(socketPath: string, { id }: Container): Promise<boolean> {
     ['DELETE', `/containers/${id}?force=1&v=1`],
   ] as const
   for (const [method, route] of steps) await ask(socketPath, method, route).catch(() => undefined)
-  return ask(socketPath, 'GET', `/containers/${id}/json`).then(
-    ({ status }) => status === 404,
-    () => false,
-  )
+  // A removal may be under way by another hand: the engine then shows it a moment longer.
+  for (let look = 1; look <= LOOKS_MAX; look += 1) {
+    if (look > 1) await sleep(LOOK_MS)
+    const gone = await ask(socketPath, 'GET', `/containers/${id}/json`).then(
+      ({ status }) => status === 404,
+      () => false,
+    )
+    if (gone) return true
+  }
+  return false
 }
 
 function engineOf(home: string): string {

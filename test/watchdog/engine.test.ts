@@ -2,9 +2,10 @@
 import http from 'node:http'
 import { afterEach, expect, test } from 'vitest'
 import { createActs } from '../../watchdog/act.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
+import { type Clock, createSystemClock } from '../../watchdog/clock.ts'
 import { createEngine } from '../../watchdog/engine.ts'
 import { pathsOf } from '../../watchdog/home.ts'
+import type { HubLine } from '../../watchdog/lease.ts'
 import { INSTANCE, makeContainer, makeHome } from '../support/watchdog-home.ts'
 
 const closers: (() => void)[] = []
@@ -101,5 +102,27 @@ test('T93: recycling a container whose stop hangs still kills and removes it, an
     'POST /kill',
     'DELETE ?force=1&v=1',
     'GET /json',
+  ])
+})
+
+test('T60: a container whose removal is under way by another hand is waited for, and counts as failed only when it stays', async () => {
+  let shown = 2
+  const { calls, engine } = await engineThat((call) => {
+    if (call.startsWith('DELETE')) return { status: 409, body: { message: 'removal is already in progress' } }
+    if (!call.startsWith('GET')) return { status: 204 }
+    shown -= 1
+    return { status: shown >= 0 ? 200 : 404, body: { State: { Status: 'removing' } } }
+  })
+  const clock = createSystemClock()
+  const hub: HubLine = { lease: async () => ({ kind: 'silent', reason: '' }), shutdown: async () => null }
+  // Half a second of waiting is a turn of the loop here.
+  const quick: Clock = { ...clock, after: (_ms, run) => clock.after(0, run) }
+  const acts = createActs({ stopGraceMs: 0, hubStopMs: 50 }, { clock: quick, engine, hub })
+  const one = { ...makeContainer(clock.read()), id: ID }
+  expect(await acts.recycle([one])).toEqual([{ container: one.name, outcome: 'gone' }])
+  expect(calls.filter((call) => call.startsWith('GET'))).toHaveLength(3)
+  shown = Number.POSITIVE_INFINITY
+  expect(await acts.recycle([one])).toEqual([
+    { container: one.name, outcome: 'failed', reason: 'it is still removing' },
   ])
 })

@@ -7,6 +7,7 @@ import http from 'node:http'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem } from '../problem.ts'
 import type { Paths } from './home.ts'
+import { sleep } from './processes.ts'
 
 interface Found {
   id: string
@@ -17,6 +18,9 @@ interface Found {
 const API = '/v1.41'
 const CALL_MS = 15_000
 const GRACE_SECONDS = 5
+/** Looks at one container after its removal was asked for. */
+const LOOKS_MAX = 8
+const LOOK_MS = 500
 
 function request(
   socketPath: string,
@@ -104,9 +108,13 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
     }
   }
   try {
-    const { status } = await request(socket, 'GET', `/containers/${found.id}/json`, CALL_MS)
-    if (status === 404) return { ...base, outcome: 'gone' }
-    return { ...base, outcome: 'failed', reason: said === '' ? 'the engine still shows it' : said }
+    for (let look = 1; ; look += 1) {
+      const { status } = await request(socket, 'GET', `/containers/${found.id}/json`, CALL_MS)
+      if (status === 404) return { ...base, outcome: 'gone' }
+      // A removal may be under way by another hand: the engine then answers 409 and shows it a moment longer.
+      if (look === LOOKS_MAX) return { ...base, outcome: 'failed', reason: said || 'the engine still shows it' }
+      await sleep(LOOK_MS)
+    }
   } catch (error) {
     return { ...base, outcome: 'failed', reason: (error as Error).message }
   }
