@@ -1,0 +1,4 @@
+/** 7. Alerts. */
+import type { Row } from './row.ts'
+
+export const rows: readonly Row[] = []

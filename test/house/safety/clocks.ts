@@ -1,0 +1,4 @@
+/** 9. Clocks. */
+import type { Row } from './row.ts'
+
+export const rows: readonly Row[] = []

@@ -1,0 +1,4 @@
+/** 6. The backup contact. */
+import type { Row } from './row.ts'
+
+export const rows: readonly Row[] = []
