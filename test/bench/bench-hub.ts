@@ -1,6 +1,6 @@
 /** A home of its own with a real hub process and a real watchdog process, for benchmarks. Everything is gone again at the end. */
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { ModeView, SessionView, TaskView } from '../../hub/client/answers.ts'
 import { hubDoor, pathsOf, watchdogDoor } from '../../hub/client/cli/home.ts'
@@ -32,11 +32,14 @@ export interface BenchHub extends AsyncDisposable {
   shutdown(): Promise<{ gone: number; failed: string[] }>
 }
 
-/** `sleeper` is the folder of an agent beyond the shipped ones; `agents` are further ones, with `grants` beside those of the echo agent. */
+/**
+ * `sleeper` is the folder of an agent beyond the shipped ones; `agents` are further ones, with `grants` beside those of the echo agent.
+ * `copies` of each of them stand in the catalogue under its name and a number, 0 first: quotas are an agent's.
+ */
 export async function createBenchHub(
   root: string,
   sleeper: string,
-  more: { agents?: readonly string[]; grants?: object } = {},
+  more: { agents?: readonly string[]; copies?: number; grants?: object } = {},
 ): Promise<BenchHub> {
   const home = mkdtempSync('/tmp/hub-bench-')
   const paths = pathsOf(home)
@@ -47,11 +50,14 @@ export async function createBenchHub(
   writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
   const rules = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
-  for (const folder of [sleeper, ...(more.agents ?? [])]) {
-    const name = basename(folder)
-    copyFileSync(join(root, folder, 'agent.yaml'), join(home, 'agents', `${name}.yaml`))
+  const enrol = (folder: string, name: string) => {
+    const card = readFileSync(join(root, folder, 'agent.yaml'), 'utf8').replace(/^name: .*$/m, `name: ${name}`)
+    writeFileSync(join(home, 'agents', `${name}.yaml`), card)
     data.agents[name] = { ...data.agents.echo, capabilities: [], ...more.grants }
   }
+  enrol(sleeper, basename(sleeper))
+  for (const folder of more.agents ?? [])
+    for (let copy = 0; copy < (more.copies ?? 1); copy += 1) enrol(folder, `${basename(folder)}-${copy}`)
   writeFileSync(rules, JSON.stringify(data))
 
   const hub = createConnection(hubDoor(home))
