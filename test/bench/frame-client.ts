@@ -11,6 +11,8 @@ export interface FrameClient {
   onAck: (upTo: number, refused: number) => void
   onDelivery: (body: Buffer) => void
   readonly sent: number
+  /** What the socket has not taken yet. */
+  readonly bufferedBytes: number
   signed(method: string, path: string, body?: string): Promise<{ status: number; text: string }>
   close(): void
 }
@@ -51,6 +53,9 @@ export async function openFrameClient(socketPath: string): Promise<FrameClient> 
     onDelivery: () => undefined,
     get sent() {
       return sent
+    },
+    get bufferedBytes() {
+      return ws.bufferedAmount
     },
     send(text) {
       sent += 1

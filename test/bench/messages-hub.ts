@@ -34,25 +34,32 @@ writeFileSync(
   join(home, 'agents', 'bench.yaml'),
   `name: bench\ndescription: Talks\nimage: hub/bench\nrun: [node, /x.js]\nmessages:\n  sends: { bench.work: schemas/work.json }\n  receives: { bench.work: schemas/work.json }\nmay: { message: [bench], topics: [${topics.join(', ')}] }\n`,
 )
+// At the shipped quota, beside the others at theirs (flood.ts).
+writeFileSync(
+  join(home, 'agents', 'flooder.yaml'),
+  'name: flooder\ndescription: Floods\nimage: hub/bench\nrun: [node, /x.js]\nlimits: { messagesPerSecond: 200 }\n',
+)
 writeFileSync(
   join(home, 'hub.yaml'),
-  `http: { port: 0 }\nlimits: { sessions: 20, sessionsPerAgent: 20, messages: { perSecond: 50000 } }\n`,
+  `http: { port: 0 }\nlimits: { sessions: 24, sessionsPerAgent: 24, messages: { perSecond: 50000 } }\n`,
 )
+const rules = {
+  submit: true,
+  capabilities: [],
+  ttlMs: 3_600_000,
+  message: ['bench'],
+  delegate: [],
+  topics,
+  secrets: [],
+  broadcast: false,
+  egress: [],
+}
 writeFileSync(
   join(home, 'policy', 'data.json'),
   JSON.stringify({
     agents: {
-      bench: {
-        submit: true,
-        capabilities: [],
-        ttlMs: 3_600_000,
-        message: ['bench'],
-        delegate: [],
-        topics,
-        secrets: [],
-        broadcast: false,
-        egress: [],
-      },
+      bench: rules,
+      flooder: rules,
     },
   }),
 )

@@ -24,6 +24,7 @@ const BENCHES: Readonly<
   dispatch: async () => (await import('./dispatch.ts')).benchDispatch,
   policy: async () => (await import('./policy.ts')).benchPolicy,
   messages: async () => (await import('./messages.ts')).benchMessages,
+  flood: async () => (await import('./flood.ts')).benchFlood,
   safety: async () => (await import('./safety.ts')).benchSafety,
 }
 
