@@ -20,7 +20,9 @@ import { CLOSE_CODES, SESSION_LIFE_MS } from '../protocol/frame.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Hello } from './agent-hello.ts'
 import type { AgentCaller } from './agent-requests.ts'
-import { asBuffer, createFrameAct } from './frame-acts.ts'
+import { createFrameAct } from './frame-acts.ts'
+import { type Brake, createBrake } from './frame-brake.ts'
+import { asBuffer, createGreetings } from './frame-greetings.ts'
 import { createFrameGroups } from './frame-groups.ts'
 import type { FrameHooks, HookedFrame } from './frame-hooks.ts'
 import { createFrameOutlet, type FrameOutlet } from './frame-outlet.ts'
@@ -34,12 +36,12 @@ export interface AgentFrames {
 }
 
 const FRAME_BYTES_MAX = 1024 * 1024 + 64
-const HELLO_MS_MAX = 5000
 
 interface Line {
   session: string
   ws: WebSocket
   socket: Socket
+  brake: Brake
   opened: OpenedSession
   outlet: FrameOutlet
   caller: AgentCaller
@@ -83,13 +85,13 @@ export function createAgentFrames(
     clientTracking: false,
   })
   const lines = new Map<string, Line>()
-  const greeting = new Map<WebSocket, string>()
+  const greetings = createGreetings(clock, greet)
   const strikes = createStrikes(parts)
   const act = createFrameAct(parts)
   const groups = createFrameGroups<Waiting>({
     gate,
     clock,
-    peerOf: ({ line }) => line.ws,
+    peerOf: ({ line }) => line.brake,
     handle,
     sockets: () => [...lines.values()].map(({ socket }) => socket),
     undone(group) {
@@ -110,25 +112,11 @@ export function createAgentFrames(
     },
   })
 
-  function begin(session: string, ws: WebSocket, socket: Socket): void {
-    const late = clock.after(HELLO_MS_MAX, () => ws.terminate())
-    greeting.set(ws, session)
-    ws.on('error', () => ws.terminate())
-    ws.once('close', () => {
-      late.cancel()
-      greeting.delete(ws)
-    })
-    ws.once('message', (data, isBinary) => {
-      late.cancel()
-      greet(session, ws, socket, isBinary ? undefined : asBuffer(data)).catch(() => ws.terminate())
-    })
-  }
-
   async function greet(session: string, ws: WebSocket, socket: Socket, text: Buffer | undefined): Promise<void> {
     try {
       const { caller, after } = await hello(session, text)
       // Gone, or its session ended, while its hello was looked at.
-      if (!greeting.delete(ws)) return
+      if (!greetings.end(ws)) return
       endOf(session, CLOSE_CODES.rekey, 'another opening took its place')
       const line = open({ session, ws, socket, caller })
       ws.on('message', (data, isBinary) => receive(line, isBinary ? asBuffer(data) : undefined))
@@ -162,7 +150,16 @@ export function createAgentFrames(
       },
     })
     const life = clock.after(limits.lifeMs ?? SESSION_LIFE_MS, () => end(line, CLOSE_CODES.rekey, 'open a new session'))
-    const line: Line = { ...peer, opened, outlet, refused: [], upTo: 0, over: false, life }
+    const line: Line = {
+      ...peer,
+      brake: createBrake(ws, clock),
+      opened,
+      outlet,
+      refused: [],
+      upTo: 0,
+      over: false,
+      life,
+    }
     lines.set(session, line)
     return line
   }
@@ -194,6 +191,7 @@ export function createAgentFrames(
     })
     if (refused === undefined) return
     frame.error = refused.error
+    if (refused.error.code === 'rate_limited') line.brake.flooded()
     line.refused.push({ id: refused.id, problem: { sequence, ...problemOf(refused.error) } })
   }
 
@@ -208,6 +206,7 @@ export function createAgentFrames(
   function forget(line: Line): void {
     line.life.cancel()
     line.outlet.stop()
+    line.brake.stop()
     if (lines.get(line.session) !== line) return
     lines.delete(line.session)
     mailboxes.listen(line.session, undefined)
@@ -232,11 +231,11 @@ export function createAgentFrames(
   return {
     upgrade(session, request, socket, head) {
       // An upgrade comes over the session's own Unix socket.
-      server.handleUpgrade(request, socket, head, (ws) => begin(session, ws, socket as Socket))
+      server.handleUpgrade(request, socket, head, (ws) => greetings.begin(session, ws, socket as Socket))
     },
     close(session) {
       endOf(session, CLOSE_CODES.ended, 'the session has ended')
-      for (const [ws, waiting] of [...greeting]) if (waiting === session && greeting.delete(ws)) ws.terminate()
+      greetings.endOf(session)
       strikes.forget(session)
     },
   }

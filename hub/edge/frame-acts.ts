@@ -1,5 +1,4 @@
 /** What one authentic frame of an agent does, inside its group's transaction: an envelope goes to the gate, `seen` frees its mail. */
-import type { RawData } from 'ws'
 import { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
@@ -70,7 +69,3 @@ export function createFrameAct(parts: {
     }
   }
 }
-
-/** The bytes of one WebSocket message, however the library holds them. */
-export const asBuffer = (data: RawData): Buffer =>
-  Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)

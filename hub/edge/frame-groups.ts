@@ -8,17 +8,14 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import type { Gate } from '../guard/gate.ts'
+import type { Brake } from './frame-brake.ts'
 
 export interface FrameGroups<Item> {
   add(item: Item): void
 }
 
-/** What a connection can do; a WebSocket. */
-interface Peer {
-  readonly isPaused: boolean
-  pause(): void
-  resume(): void
-}
+/** Of one line; it may have reasons of its own beside these. */
+type Peer = Pick<Brake, 'isPaused' | 'pause' | 'resume'>
 
 const GROUP_FRAMES_MAX = 256
 const GROUP_MS_MAX = 5
