@@ -63,7 +63,6 @@ export function createAgentEntrance(
     listens,
     onSecondKey: (session) => endForSecurity(session, 'a second key tried to join on its socket'),
   })
-  const takeQuota = (session: string, agent = tasks.session(session)?.agent ?? '') => quotas.take(session, agent)
   const frames = createAgentFrames({
     gate,
     hello: createHello({ gate, tokens, tasks }),
@@ -72,7 +71,7 @@ export function createAgentEntrance(
     mailboxes,
     takeQuota(session, agent) {
       vitals.heard(session)
-      takeQuota(session, agent)
+      quotas.take(session, agent)
     },
     pingMs: pingMsOf(options.health),
     heard: listens,
@@ -88,7 +87,10 @@ export function createAgentEntrance(
       auth,
       routes,
       sockets: work.sockets,
-      takeQuota,
+      quotas: {
+        take: (session) => quotas.take(session, tasks.session(session)?.agent ?? ''),
+        takeUpkeep: quotas.takeUpkeep,
+      },
       frames,
       monotonicMs: clock.monotonicMs,
       log,

@@ -24,6 +24,8 @@ const CONNECTIONS_MAX = 4
 const HEADERS_MS_MAX = 10_000
 const REQUEST_MS_MAX = 60_000
 const FLOOD_RECORD_EVERY_MS = 10_000
+/** What a session needs to live is not counted as a message. */
+const UPKEEP: ReadonlySet<OperationName> = new Set(['session.join', 'session.renew'])
 
 export function createAgentSockets(
   options: { connectionsMax?: number; headersMs?: number; requestMs?: number },
@@ -32,12 +34,15 @@ export function createAgentSockets(
     routes: AgentRoutes
     sockets: Sockets
     frames: AgentFrames
-    takeQuota: (session: string) => void
+    quotas: {
+      take: (session: string) => void
+      takeUpkeep: (session: string) => void
+    }
     monotonicMs: () => number
     log: Log
   },
 ): AgentSockets {
-  const { auth, routes, sockets, frames, takeQuota, monotonicMs, log } = parts
+  const { auth, routes, sockets, frames, quotas, monotonicMs, log } = parts
   const servers = new Map<string, Server>()
   const floods = new Map<string, number>()
 
@@ -56,7 +61,8 @@ export function createAgentSockets(
     let admitted = false
     try {
       try {
-        takeQuota(session)
+        if (UPKEEP.has(operation)) quotas.takeUpkeep(session)
+        else quotas.take(session)
       } catch (thrown) {
         refuseFlood(session, operation, toHubError(thrown))
         admitted = true
@@ -94,7 +100,7 @@ export function createAgentSockets(
   /** An opening is counted like a request: each costs a check of a token, and a refusal its record (T65). */
   function upgrade(session: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     try {
-      takeQuota(session)
+      quotas.takeUpkeep(session)
     } catch (thrown) {
       refuseFlood(session, 'session.open', toHubError(thrown))
       socket.destroy()

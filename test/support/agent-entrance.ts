@@ -40,6 +40,8 @@ export interface EntranceSession {
   /** The next request whose path begins so is carried out and its answer thrown away. */
   loseAnswer(pathStart: string): void
   revokeToken(): void
+  /** So many renewals are answered `rate_limited`. */
+  refuseRenewals(count: number): void
 }
 
 export interface EntranceOptions {
@@ -90,6 +92,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
   const socketPath = join(folder, 'hub.sock')
   const startedMs = Date.now()
   const { ttlMs = 60_000, tokenMs = 300_000 } = options
+  let renewalsRefused = 0
   const task: TaskFacts = {
     task: randomUUID(),
     attempt: 1,
@@ -216,7 +219,11 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, task }
       return answer(200, { ...facts, ...newToken() })
     }
-    if (path === '/v1/renew') return answer(200, newToken())
+    if (path === '/v1/renew') {
+      if (renewalsRefused === 0) return answer(200, newToken())
+      renewalsRefused -= 1
+      return problem('rate_limited')
+    }
     if (path === '/v1/subscribe') return answer(200, JSON.parse(body.toString()))
     if (url.pathname === '/v1/receive') {
       return answer(200, await receive(Number(url.searchParams.get('after')), Number(url.searchParams.get('waitMs'))))
@@ -290,6 +297,9 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     },
     loseAnswer(pathStart) {
       lostPath = pathStart
+    },
+    refuseRenewals(count) {
+      renewalsRefused = count
     },
     revokeToken() {
       token = 'none'

@@ -97,10 +97,14 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
 
   function take(answer: TokenAnswer): void {
     token = answer.token
-    clearTimeout(timer)
     const halfLifeMs = Math.max(1_000, (answer.tokenExpiresAtMs - answer.nowMs) / 2)
-    // A renewal that fails here is tried again by the first call that is refused.
-    timer = setTimeout(() => void renew().catch(() => {}), halfLifeMs).unref()
+    renewIn(halfLifeMs, Math.max(1_000, halfLifeMs / 10))
+  }
+
+  function renewIn(ms: number, againMs: number): void {
+    clearTimeout(timer)
+    // The token is good for as long again; the first call that is refused tries it too.
+    timer = setTimeout(() => void renew().catch(() => closed || renewIn(againMs, againMs)), ms).unref()
   }
 
   function renew(): Promise<void> {

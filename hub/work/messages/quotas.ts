@@ -1,18 +1,30 @@
-/** A token bucket per session and per agent (S1-41, T65): so many messages a second, with a burst of twice that. A card only lowers. */
+/**
+ * A token bucket per session and per agent (S1-41, T65): so many messages a second, with a burst of twice that. A card only lowers.
+ *
+ * What a session needs to live (join, renewal, opening of a line) has a small bucket of its own: an agent that says as much as it may would
+ * else never find a place for its renewal, and die when its token expires.
+ */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 
 export interface Quotas {
   /** Takes one message from both buckets. Throws `rate_limited` with `retryAfterMs`. */
   take(session: string, agent: string): void
+  /** Takes one of the session's own upkeep. Throws like `take`. */
+  takeUpkeep(session: string): void
   forget(session: string): void
 }
+
+/** A renewal is due every few minutes, an opening rarely; a restart of the hub brings a few at once. */
+const UPKEEP_PER_SECOND = 2
+const UPKEEP_BURST = 20
 
 /** What sums of fractions lose: who waits as long as told must find a whole message there. */
 const GRAIN = 1e-6
 
 interface Bucket {
   perSecond: number
+  burst: number
   level: number
   atMs: number
 }
@@ -23,18 +35,25 @@ export function createQuotas(
 ): Quotas {
   const sessions = new Map<string, Bucket>()
   const agents = new Map<string, Bucket>()
+  const upkeep = new Map<string, Bucket>()
 
   function fill(bucket: Bucket, nowMs: number): void {
-    const { perSecond, level, atMs } = bucket
-    bucket.level = Math.min(perSecond * 2, level + ((nowMs - atMs) / 1000) * perSecond)
+    const { perSecond, burst, level, atMs } = bucket
+    bucket.level = Math.min(burst, level + ((nowMs - atMs) / 1000) * perSecond)
     bucket.atMs = nowMs
+  }
+  function requireOne({ perSecond, level }: Bucket, what: string): void {
+    if (level >= 1 - GRAIN) return
+    const retryAfterMs = Math.max(1, Math.ceil(((1 - level) / perSecond) * 1000 - GRAIN))
+    throw new HubError('rate_limited', `more than ${perSecond} ${what} a second`, { facts: { retryAfterMs } })
   }
   /** What the agent's card says counts from its next session on. */
   function begin(session: string, agent: string, nowMs: number): Bucket {
     const perSecond = Math.min(options.perSecond, options.perSecondOf?.(agent) ?? Number.POSITIVE_INFINITY)
-    const made = () => ({ perSecond, level: perSecond * 2, atMs: nowMs })
+    const made = () => ({ perSecond, burst: perSecond * 2, level: perSecond * 2, atMs: nowMs })
     const ofAgent = agents.get(agent) ?? made()
     ofAgent.perSecond = perSecond
+    ofAgent.burst = perSecond * 2
     agents.set(agent, ofAgent)
     const ofSession = made()
     sessions.set(session, ofSession)
@@ -48,15 +67,26 @@ export function createQuotas(
       const shared = agents.get(agent) ?? own
       fill(own, nowMs)
       fill(shared, nowMs)
-      const lowest = own.level < shared.level ? own : shared
-      if (lowest.level < 1 - GRAIN) {
-        const { perSecond, level } = lowest
-        const retryAfterMs = Math.max(1, Math.ceil(((1 - level) / perSecond) * 1000 - GRAIN))
-        throw new HubError('rate_limited', `more than ${perSecond} messages a second`, { facts: { retryAfterMs } })
-      }
+      requireOne(own.level < shared.level ? own : shared, 'messages')
       own.level -= 1
       if (shared !== own) shared.level -= 1
     },
-    forget: (session) => void sessions.delete(session),
+    takeUpkeep(session) {
+      const nowMs = clock.monotonicMs()
+      const bucket = upkeep.get(session) ?? {
+        perSecond: UPKEEP_PER_SECOND,
+        burst: UPKEEP_BURST,
+        level: UPKEEP_BURST,
+        atMs: nowMs,
+      }
+      upkeep.set(session, bucket)
+      fill(bucket, nowMs)
+      requireOne(bucket, 'renewals and openings')
+      bucket.level -= 1
+    },
+    forget(session) {
+      sessions.delete(session)
+      upkeep.delete(session)
+    },
   }
 }

@@ -127,6 +127,12 @@ describe('the agent SDK', () => {
     await until(() => session.seen.some(({ path }) => path === '/v1/renew'))
   })
 
+  test('tries a renewal that was refused in time again before the token ends, without a call of the program', async () => {
+    const { session } = await joined({ tokenMs: 2_400 })
+    session.refuseRenewals(1)
+    await until(() => session.seen.filter(({ path }) => path === '/v1/renew').length === 2)
+  })
+
   test('renews once on a refused token and repeats with the same id and a new nonce', async () => {
     const { session, hub } = await joined()
     session.revokeToken()

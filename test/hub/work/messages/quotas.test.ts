@@ -61,4 +61,16 @@ describe('quotas of messages (S1-41, T65)', () => {
     await clock.advance(60_000)
     expect(burst(100, 's2').passed).toBe(40)
   })
+
+  it('leave a session that says all it may its renewals, which have a small measure of their own', async () => {
+    const { clock, quotas, burst } = started(5)
+    expect(burst(1000).passed).toBe(10)
+    for (let nth = 0; nth < 20; nth += 1) quotas.takeUpkeep('s1')
+    expect(() => quotas.takeUpkeep('s1')).toThrow(/rate_limited|renewals/)
+    quotas.takeUpkeep('s2')
+    await clock.advance(500)
+    quotas.takeUpkeep('s1')
+    expect(() => quotas.takeUpkeep('s1')).toThrow(/rate_limited|renewals/)
+    expect(burst(1000).passed).toBe(2)
+  })
 })
