@@ -28,8 +28,10 @@ export async function openContainerHome(options: {
   config?: Record<string, unknown>
   /** Further keys of the watchdog's. */
   watchdog?: Record<string, unknown>
+  /** An empty folder of the caller's to be the home, say a small file system; it stays. */
+  at?: string
 }) {
-  const home = mkdtempSync(join(tmpdir(), 'ch-'))
+  const home = options.at ?? mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
   writeFileSync(
@@ -82,7 +84,7 @@ export async function openContainerHome(options: {
     await hub('down').catch(() => undefined)
     for (const child of children) child.kill('SIGKILL')
     for (const { id } of await engine.list(instance)) await engine.remove(id)
-    rmSync(home, { recursive: true, force: true })
+    if (options.at === undefined) rmSync(home, { recursive: true, force: true })
   }
   try {
     await start('hub/main.ts', 'serve')

@@ -3,7 +3,7 @@ import type { SessionView, StopView } from '../answers.ts'
 import { EXIT, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Ending, failedOf, stopEverything } from './stop-paths.ts'
-import { clean, type Paint } from './text.ts'
+import { clean, type Paint, whenText } from './text.ts'
 
 /** How long the watchdog keeps silent about what was announced. */
 const ANNOUNCE_MS = 300_000
@@ -55,12 +55,29 @@ async function dryRun({ hub, json, terminal }: Context): Promise<number> {
   return EXIT.done
 }
 
+/** Whoever drains waits, perhaps for hours: until when, and what ends it sooner. That it cannot be said stops nothing. */
+async function sayUntilWhen({ hub, terminal }: Context): Promise<void> {
+  try {
+    const { sessions } = (await hub.call('session.list', { limit: 100 }, { deadlineMs: 3_000 })) as {
+      sessions: SessionView[]
+    }
+    if (sessions.length === 0) return
+    const lastMs = Math.max(...sessions.map(({ expiresAtMs }) => expiresAtMs))
+    terminal.note(
+      `what runs may work on until ${whenText(lastMs, Date.now())} at the latest; \`hub shutdown\` stops it sooner`,
+    )
+  } catch (error) {
+    terminal.note(`how long that may take is not known: ${toProblem(error).message}`)
+  }
+}
+
 export const shutdown: Run = async (context, _, options) => {
   const emergency = options.emergency === true
   if (options.dryRun === true) return dryRun(context)
   const question = 'Stop every agent and end the hub? Nothing is deleted; unfinished tasks are held.'
   if (!(await context.terminal.confirm(question, options.yes === true))) return EXIT.refused
   await announce(context, 'shutdown', emergency ? 'emergency' : undefined)
+  if (options.drain === true && !emergency) await sayUntilWhen(context)
   const view = await stopEverything(context, {
     exit: 'shutdown',
     drain: options.drain === true,

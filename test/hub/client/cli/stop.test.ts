@@ -66,8 +66,13 @@ afterEach(async () => {
 describe('hub shutdown', () => {
   it('tells the watchdog, has the hub stop everything, and says by which path and how many', async () => {
     hub.on('POST /v1/shutdown', () => stopped('hub'))
+    const sessions = [{ expiresAtMs: Date.now() + 7_190_000 }, { expiresAtMs: Date.now() + 60_000 }]
+    hub.on('GET /v1/sessions', () => ({ body: { sessions, next: null } }))
     const { code, stdout, stderr } = await runHub(home, ['shutdown', '--yes', '--drain'])
-    expect([code, stdout, stderr]).toEqual([0, 'by the hub: 1 containers told to stop, 1 confirmed gone\n', ''])
+    expect([code, stdout]).toEqual([0, 'by the hub: 1 containers told to stop, 1 confirmed gone\n'])
+    expect(stderr).toMatch(
+      /^what runs may work on until .+\(in 1 h 59 m\) at the latest; `hub shutdown` stops it sooner\n$/,
+    )
     expect(hub.asked.find(({ method }) => method === 'POST')?.body).toEqual({
       exit: 'shutdown',
       drain: true,

@@ -1,0 +1,40 @@
+/** `hub shutdown --drain` on the real engine (safety.md section 5): what runs may end by itself, to its TTL; what waits is held. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, expect, test } from 'vitest'
+import { openStopHome, type StopHome, until } from '../support/stop-home.ts'
+
+let home: StopHome
+afterEach(() => home?.close())
+const taskOf = async (id: string) => (await home.json<{ task: Record<string, unknown> }>('task', 'show', id)).task
+
+test('S0-15: --drain waits to the TTL of what runs, says until when and how far it is, starts nothing more, holds the rest, and a second shutdown cuts it short', async () => {
+  home = await openStopHome({ card: { limits: { ttl: '5m', memory: '128MiB', sessions: 2 } } })
+  const short = await home.place('wedge', '--ttl', '6s')
+  const long = await home.place('wedge')
+  const waiting = await home.json<{ id: string }>('submit', 'deaf')
+  let isOver = false
+  const draining = home.shutdown('--drain').finally(() => {
+    isOver = true
+  })
+  await until('draining', home.health, ({ mode }) => mode === 'draining')
+  expect((await home.hub('submit', 'deaf')).code, 'nothing new is taken').toBe(3)
+  await until('the first has come to its TTL', home.left, (left) => left === 1)
+  expect(Date.now(), 'and not before').toBeGreaterThanOrEqual(short.expiresAtMs)
+  // Far longer than the second that a stop without --drain waits.
+  await sleep(2500)
+  expect([isOver, await home.left()], 'it still waits for the other').toEqual([false, 1])
+  expect(await taskOf(short.task)).toMatchObject({ state: 'timed_out' })
+  expect(await taskOf(waiting.id)).toMatchObject({ state: 'queued', held: true })
+
+  const hastened = await home.shutdown()
+  const drained = await draining
+  for (const view of [hastened, drained]) {
+    expect(view).toMatchObject({ path: 'hub', requested: 2, code: 0 })
+    expect(view.containers.map(({ outcome }) => outcome)).toEqual(['gone', 'gone'])
+  }
+  expect(drained.stderr).toMatch(/what runs may work on until .+ `hub shutdown` stops it sooner/)
+  expect(drained.stderr).toContain('stopping: 1 of 2 confirmed')
+  expect(await home.left()).toBe(0)
+  await home.startHub()
+  for (const id of [long.task, waiting.id]) expect(await taskOf(id)).toMatchObject({ state: 'queued', held: true })
+})

@@ -1,0 +1,118 @@
+/** A container home for tests of stopping: agents that never end by themselves, and the words of whoever stops or looks on. */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { StopView } from '../../hub/client/answers.ts'
+import { openContainerHome } from './container-home.ts'
+import { freePort } from './free-port.ts'
+import { ask } from './hub-harness.ts'
+import { send } from './plain-http.ts'
+import { load, spyImage } from './spy-image.ts'
+
+const HUB_STOP = resolve(import.meta.dirname, '../../scripts/hub-stop')
+const UNTIL_MS_MAX = 60_000
+const deaf = {
+  name: 'deaf',
+  description: 'Never ends by itself',
+  image: 'hub-test/spy',
+  run: ['node', '/app/test/support/images/spy/main.js'],
+  repeatable: true,
+  limits: { ttl: '5m', memory: '128MiB' },
+}
+
+export type Stopped = StopView & { code: number | null; stderr: string }
+
+/** Waits for a condition, never for a time. */
+export async function until<Answer>(
+  what: string,
+  look: () => Promise<Answer> | Answer,
+  good: (answer: Answer) => boolean,
+): Promise<Answer> {
+  const giveUpAt = performance.now() + UNTIL_MS_MAX
+  for (;;) {
+    const answer = await look()
+    if (good(answer)) return answer
+    if (performance.now() > giveUpAt)
+      throw new Error(`it never came to this: ${what}; last ${JSON.stringify(answer)?.slice(0, 500)}`)
+    await sleep(100)
+  }
+}
+
+/** Whether the process has gone; one that nobody has waited for yet counts. */
+export function hasEnded(pid: number): boolean {
+  try {
+    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return true
+  }
+}
+
+export async function openStopHome(
+  options: Omit<Parameters<typeof openContainerHome>[0], 'cards'> & { card?: Record<string, unknown> } = {},
+) {
+  await load([spyImage()])
+  const ports = { hub: await freePort(), watchdog: await freePort() }
+  const home = await openContainerHome({
+    ...options,
+    cards: [{ ...deaf, ...options.card }],
+    config: { shutdownTimeout: '1s', http: { port: ports.hub }, ...options.config },
+    watchdog: {
+      port: ports.watchdog,
+      leaseTimeoutMs: 500,
+      startGraceMs: 0,
+      stopGraceMs: 1000,
+      missesMax: 2,
+      ...options.watchdog,
+    },
+  })
+  const health = async () => {
+    const asked = ask(join(home.home, 'run', 'operator.sock'), 'GET', '/healthz', undefined, {})
+    const { status, body } = await asked.catch(() => ({ status: 0, body: {} }))
+    return { status, ...(body as { mode?: string; conditions?: { name: string }[] }) }
+  }
+  const shutdownText = (...words: string[]) => home.hub('shutdown', '--yes', '--json', ...words)
+
+  return {
+    ...home,
+    ports,
+    health,
+    conditions: async () => ((await health()).conditions ?? []).map(({ name }) => name),
+    left: async () => (await home.engine.list(home.instance)).length,
+    /** `idle` ends when it is told to; `wedge`: its one thread stands still, and only the engine ends it. */
+    place: (what: 'idle' | 'wedge', ...more: string[]) => home.place('deaf', { what }, ...more),
+    signal: (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT', ...pids: number[]) => {
+      for (const pid of pids) process.kill(pid, name)
+    },
+    shutdownText,
+    /** `hub shutdown`, its answer read. */
+    async shutdown(...words: string[]): Promise<Stopped> {
+      const { code, stdout, stderr } = await shutdownText(...words)
+      if (stdout === '') throw new Error(`${code} ${stderr}`)
+      return { ...(JSON.parse(stdout) as StopView), code, stderr }
+    },
+    /** The words of a new card. */
+    async newCard(): Promise<string> {
+      const who = ['--name', 'Bea', '--operator-name', 'Ada', '--out', join(home.home, 'card.html')]
+      return (await home.json<{ words: string }>('contact', 'card', ...who)).words
+    },
+    /** `hub-stop` with these words, as anybody at the machine. */
+    hubStop: (words: string, ...more: string[]) =>
+      new Promise<{ code: number | null; said: string }>((done, fail) => {
+        const ours = more.length > 0 ? more : [String(ports.watchdog), String(ports.hub)]
+        const child = spawn(HUB_STOP, ['--card', '-', ...ours])
+        let said = ''
+        for (const stream of [child.stdout, child.stderr])
+          stream.on('data', (part: Buffer) => {
+            said += part
+          })
+        child.on('error', fail)
+        child.on('close', (code) => done({ code, said }))
+        child.stdin.end(words)
+      }),
+    /** One press or look at the page of one of the two; the word it answers for programs. */
+    page: async (at: 'hub' | 'watchdog', method: 'GET' | 'POST', words: string) =>
+      String((await send(ports[at], { method, path: `/stop/${words}` })).headers['hub-stop']),
+  }
+}
+export type StopHome = Awaited<ReturnType<typeof openStopHome>>
