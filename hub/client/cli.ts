@@ -18,6 +18,9 @@ async function run(row: Row, args: readonly string[], options: Readonly<Record<s
   // Whoever holds the card needs no home of their own.
   if (row.words === 'shutdown' && typeof options.card === 'string')
     return (await import('./cli/card-stop.ts')).stopByCard(options.card)
+  // An export is judged where it lies, also on a machine without any hub.
+  if (row.words === 'audit verify' && typeof options.file === 'string')
+    return (await import('./cli/audit-file.ts')).auditVerifyFile(home, options, terminal)
   const { createContext } = await import('./cli/context.ts')
   // The home is judged before the room is loaded: "no hub here" must be quick.
   const context = createContext(home, options.json === true, terminal)

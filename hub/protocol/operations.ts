@@ -93,6 +93,11 @@ const auditListShape = z.strictObject({
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
 })
+/** `upTo`: the size the first page named, so that all pages are of one log. */
+const auditExportShape = z.strictObject({
+  after: z.coerce.number().int().nonnegative().default(0),
+  upTo: z.coerce.number().int().nonnegative().optional(),
+})
 const eventStreamShape = z.strictObject({
   since: z.coerce.number().int().nonnegative().default(0),
   task: uuidShape.optional(),
@@ -171,6 +176,7 @@ export const OPERATIONS = {
   'hub.drill': op('hub.drilled', 'mending', owner, drillShape, post('/v1/drill')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
   'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
+  'audit.export': op('audit.exported', 'read', owner, auditExportShape, get('/v1/audit/export')),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
   'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),
   'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none, post('/v1/backup')),

@@ -58,6 +58,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['hub.drill', 'hub.drilled', 'mending', 'operator', 'POST /v1/drill'],
   ['audit.list', 'audit.listed', 'read', 'operator', 'GET /v1/audit'],
   ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],
+  ['audit.export', 'audit.exported', 'read', 'operator', 'GET /v1/audit/export'],
   ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],
   ['health.show', 'health.shown', 'read', 'operator device automation watchdog', 'GET /v1/health'],
   ['backup.run', 'backup.made', 'mending', 'operator automation', 'POST /v1/backup'],

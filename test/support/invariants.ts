@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import type { AuditRecord } from '../../hub/guard/audit/chain.ts'
-import { GENESIS, judgeRecords } from '../../hub/guard/audit/chain.ts'
+import type { AuditRecord } from '../../hub/protocol/audit-chain.ts'
+import { GENESIS, judgeRecords } from '../../hub/protocol/audit-chain.ts'
 import { OPERATIONS, type Operation } from '../../hub/protocol/operations.ts'
 
 export interface InvariantOptions {

@@ -1,6 +1,6 @@
 /** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
 import type { AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
-import { EXIT } from '../problem.ts'
+import { EXIT, usage } from '../problem.ts'
 import { given, pageOf, type Run, showList } from './context.ts'
 import { clean, columns, facts, type Paint } from './text.ts'
 
@@ -28,7 +28,8 @@ export const auditList: Run = async (context, _, options) => {
 }
 
 /** Exit 0 only for a whole chain. */
-export const auditVerify: Run = async ({ hub, json, terminal }) => {
+export const auditVerify: Run = async ({ hub, json, terminal }, _, { key, head }) => {
+  if (key !== undefined || head !== undefined) throw usage('--key and --head go with --file')
   const verdict = (await hub.call('audit.verify', {}, { deadlineMs: 600_000 })) as AuditVerdict
   if (json) terminal.json(verdict)
   else if (verdict.ok) {

@@ -101,8 +101,19 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: 'audit verify',
-    text: 'check the whole chain',
+    text: 'check the whole chain, or an export of it without the hub',
+    flags: [
+      ['--file <file>', 'an export; no hub and no home needed'],
+      ['--key <file>', "the checkpoints' public key (keys/checkpoint.pub of the home)"],
+      ['--head <hash>', 'a head kept elsewhere, which has to stand in the export'],
+    ],
     load: async () => (await import('./records.ts')).auditVerify,
+  },
+  {
+    words: 'audit export',
+    text: 'every record with the signed heads, as JSON lines',
+    flags: [['--out <file>', 'write it there (stdout)']],
+    load: async () => (await import('./audit-file.ts')).auditExport,
   },
   {
     words: 'approval list',

@@ -1,6 +1,7 @@
-/** Reading and verifying the audit log. */
+/** Reading, verifying and exporting the audit log. */
 import type { Checkpoints } from '../../guard/audit/checkpoint.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import { GENESIS } from '../../protocol/audit-chain.ts'
 import type { Store } from '../../store/database.ts'
 import { type Handlers, handler } from '../serve.ts'
 
@@ -28,6 +29,23 @@ export function auditHandlers(parts: {
         const records = audit.list({ limit, ...before, ...(action && { action }), ...(outcome && { outcome }) })
         const last = records[records.length - 1]
         return { records, next: records.length < limit || last === undefined ? null : String(last.seq) }
+      },
+    }),
+    'audit.export': handler({
+      // Up to the newest signed head, so that everything exported is covered; what came after it follows with the next one.
+      effect: (_grant, { after, upTo }: { after: number; upTo?: number }) => {
+        const newest = checkpoints.newest()
+        const size = Math.min(upTo ?? Number.MAX_SAFE_INTEGER, newest?.size ?? 0)
+        const records = audit.page(after, size)
+        const last = records.at(-1)?.seq ?? size
+        return {
+          ...checkpoints.signer,
+          size,
+          head: hashAt(size) ?? GENESIS,
+          records,
+          checkpoints: checkpoints.between(after, last),
+          next: last < size ? last : null,
+        }
       },
     }),
     'audit.verify': handler({

@@ -6,7 +6,7 @@
  * B3. Stops have 256 places and 256 KiB of their own behind it (I6).
  */
 import { HubError } from '../../base/errors.ts'
-import { type AuditEntry, hashRecord, wellFormed } from './chain.ts'
+import { type AuditEntry, hashRecord, wellFormed } from '../../protocol/audit-chain.ts'
 
 export type WaitingKind = 'effect' | 'refusal' | 'stop'
 export type WaitingRecord = AuditEntry & { atMs: number }

@@ -1,35 +1,27 @@
 /** Signed heads of the audit log, each linked to the one before it, by a key the message path does not use. The watchdog is their witness. */
-import { type KeyObject, sign, verify } from 'node:crypto'
-import { canonicalText, sha256Hex } from '../../base/canonical.ts'
+import { type KeyObject, sign } from 'node:crypto'
+import { canonicalText } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
+import { GENESIS } from '../../protocol/audit-chain.ts'
+import { type Checkpoint, checkpointDigest, judgeCheckpoint, signedBytes } from '../../protocol/checkpoint.ts'
 import type { Store } from '../../store/database.ts'
-import { GENESIS } from './chain.ts'
 import type { AuditLog } from './log.ts'
-
-export interface Checkpoint {
-  size: number
-  head: string
-  /** SHA-256 of the previous checkpoint's canonical text, signature included; zeros for the first. */
-  previous: string
-  instance: string
-  wallMs: number
-  bootId: string
-  /** Ed25519, base64url, over `hub-checkpoint-v1 LF canonical text without signature`. */
-  signature: string
-}
-
-const signedBytes = (unsigned: Omit<Checkpoint, 'signature'>) =>
-  Buffer.from(`hub-checkpoint-v1\n${canonicalText(unsigned)}`)
 
 const checkpointOf = (document: string) => JSON.parse(document) as Checkpoint
 
 export interface Checkpoints {
+  /** Who signs, and the public key as PEM. */
+  readonly signer: { instance: string; publicKey: string }
   /** Signs the present head if it moved since the last checkpoint; answers whether it did. */
   take(): boolean
   /** Up to 64 checkpoints of logs longer than `size`, oldest first. */
   since(size: number): Checkpoint[]
   /** What a witness of `size` is shown; one that knows nothing begins with the newest, or it would be days behind a long log. */
   forWitness(size: number): Checkpoint[]
+  /** Those over records after `after` and up to `upTo`, oldest first, each as the text that was signed and linked. */
+  between(after: number, upTo: number): string[]
+  /** The newest of all, whatever instance signed it. */
+  newest(): Checkpoint | undefined
   count(): number
   /** Checks signatures, links, and that each head is the hash of that record in the log; answers the first fault. */
   verify(hashAt: (seq: number) => string | undefined): string | undefined
@@ -49,9 +41,10 @@ export function createCheckpoints(parts: {
     .pluck()
   const last = store.prepare('select document from checkpoint order by size desc limit 1').pluck()
   const insert = store.prepare('insert into checkpoint values (?, ?, ?, ?)')
-  const digest = (document: string | undefined) => (document === undefined ? GENESIS : sha256Hex(document))
+  const digest = (document: string | undefined) => (document === undefined ? GENESIS : checkpointDigest(document))
 
   return {
+    signer: { instance, publicKey: publicKey.export({ type: 'spki', format: 'pem' }) as string },
     take() {
       const { size, head } = audit.head()
       const newest = last.get() as string | undefined
@@ -70,6 +63,15 @@ export function createCheckpoints(parts: {
       const own = newest === undefined ? [] : [checkpointOf(newest)]
       return own.filter((checkpoint) => checkpoint.instance === instance)
     },
+    between: (after, upTo) =>
+      store
+        .prepare('select document from checkpoint where size > ? and size <= ? order by size')
+        .pluck()
+        .all(after, upTo) as string[],
+    newest() {
+      const document = last.get() as string | undefined
+      return document === undefined ? undefined : checkpointOf(document)
+    },
     count: () => store.prepare('select count(*) from checkpoint').pluck().get() as number,
     verify(hashAt) {
       let previous = GENESIS
@@ -78,11 +80,8 @@ export function createCheckpoints(parts: {
         .pluck()
         .iterate() as Iterable<string>) {
         const checkpoint = JSON.parse(document) as Checkpoint
-        const { signature, ...unsigned } = checkpoint
-        if (checkpoint.previous !== previous)
-          return `checkpoint at ${checkpoint.size} does not follow the one before it`
-        if (!verify(null, signedBytes(unsigned), publicKey, Buffer.from(signature, 'base64url')))
-          return `checkpoint at ${checkpoint.size} has a wrong signature`
+        const fault = judgeCheckpoint(checkpoint, { previous, publicKey })
+        if (fault !== undefined) return fault
         const found = hashAt(checkpoint.size)
         if (found !== checkpoint.head)
           return `record ${checkpoint.size} is ${found === undefined ? 'gone' : 'not the one that was signed'}`

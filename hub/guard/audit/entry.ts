@@ -1,8 +1,9 @@
 /** What the audit log says of one call: who, what, on what, by which decision. */
+
+import type { AuditEntry } from '../../protocol/audit-chain.ts'
 import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import type { PolicyDecision } from '../policy/engine.ts'
 import { type Principal, principalText } from '../principal.ts'
-import type { AuditEntry } from './chain.ts'
 
 /** The parts of an entry that are known before the outcome. */
 export function entryOf(

@@ -7,8 +7,6 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
-import { judgeStoreFault, type Store } from '../../store/database.ts'
-import { createAuditBuffer, type WaitingKind } from './buffer.ts'
 import {
   type AuditEntry,
   type AuditRecord,
@@ -17,9 +15,13 @@ import {
   hashRecord,
   judgeRecords,
   wellFormed,
-} from './chain.ts'
+} from '../../protocol/audit-chain.ts'
+import { judgeStoreFault, type Store } from '../../store/database.ts'
+import { createAuditBuffer, type WaitingKind } from './buffer.ts'
 
 const PAGE = 1000
+/** Of an export: an answer of so many records stays far below what a client reads of one. */
+const EXPORT_PAGE = 500
 /** Never kept. */
 const TRIAL: AuditEntry = {
   principal: 'hub',
@@ -56,6 +58,8 @@ export interface AuditLog {
   /** Whether a record of this hash stands in the log: its present head, or what once was. Reads the whole log. */
   includes(hash: string): boolean
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
+  /** The records after `after` and up to `upTo`, in order, 500 at most. */
+  page(after: number, upTo: number): AuditRecord[]
   /** Checks the next 1 000 records after `walk`, which moves along: the first fault, `more` to come, or undefined at the end of a whole log. */
   look(walk: { size: number; head: string }): ChainFault | 'more' | undefined
   /** Reads the whole log in pages of 1 000 and checks every hash and link. */
@@ -67,6 +71,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
   const insert = store.prepare('insert into audit_record values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   const last = store.prepare('select seq, hash from audit_record order by seq desc limit 1')
   const pageAfter = store.prepare(`select ${COLUMNS} from audit_record where seq > ? order by seq limit ${PAGE}`)
+  const exportPage = store.prepare(
+    `select ${COLUMNS} from audit_record where seq > ? and seq <= ? order by seq limit ${EXPORT_PAGE}`,
+  )
   // Undefined after a rollback, and read again when it is next needed: a store that fails may not be readable at once.
   let known: { size: number; head: string } | undefined
   const now = () => {
@@ -199,6 +206,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         limit,
       ) as AuditRecord[]
     },
+    page: (after, upTo) => exportPage.all(after, upTo) as AuditRecord[],
     look,
     verify() {
       const walk = { size: 0, head: GENESIS }

@@ -2,7 +2,7 @@
  * The whole audit log looked through once a night (safety.md section 3, S1-64): a page a turn, so that nothing waits for it, and the newest
  * signed checkpoint against it, so that a cut tail is seen too (X14). What it finds is what `hub audit verify` finds.
  */
-import { type ChainFault, GENESIS } from './chain.ts'
+import { type ChainFault, GENESIS } from '../../protocol/audit-chain.ts'
 import type { Checkpoints } from './checkpoint.ts'
 import type { AuditLog } from './log.ts'
 

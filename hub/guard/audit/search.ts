@@ -1,6 +1,7 @@
 /** Questions to the audit log that are asked seldom: each reads all of it once. */
+
+import type { AuditRecord } from '../../protocol/audit-chain.ts'
 import type { Store } from '../../store/database.ts'
-import type { AuditRecord } from './chain.ts'
 
 export interface AuditSearch {
   /** The newest records by and about a session, oldest first. */

@@ -1,7 +1,7 @@
-/** The audit chain, purely: what a record's hash covers and how a run of records is judged (safety.md section 8). */
+/** The audit chain, purely: what a record's hash covers and how a run of records is judged; for the log and for whoever reads an export (safety.md section 8). */
 
-import { sha256Hex } from '../../base/canonical.ts'
-import { hideWords } from '../../base/redaction.ts'
+import { sha256Hex } from '../base/canonical.ts'
+import { hideWords } from '../base/redaction.ts'
 
 export interface AuditEntry {
   principal: string

@@ -1,0 +1,137 @@
+/**
+ * An export of the audit log: JSON lines, a header first, then every record in order and behind each record that was signed its checkpoint.
+ * Whoever has the file and the public key judges it without a hub, line by line, in constant memory (safety.md section 8, X14).
+ */
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { canonicalText } from '../base/canonical.ts'
+import { type AuditRecord, GENESIS, judgeRecords } from './audit-chain.ts'
+import { type Checkpoint, checkpointDigest, judgeCheckpoint } from './checkpoint.ts'
+
+export const EXPORT_FORMAT = 'hub-audit-export-v1'
+/** No line of an honest export is longer; more is not parsed. */
+export const LINE_CHARACTERS_MAX = 262_144
+
+export interface ExportHeader {
+  format: typeof EXPORT_FORMAT
+  instance: string
+  /** PEM, of the key that signed the checkpoints. Said by the file itself: proof only where it is known from elsewhere. */
+  publicKey: string
+  /** How many records follow, and the hash of the last one. */
+  size: number
+  head: string
+}
+
+export const headerLine = ({ instance, publicKey, size, head }: Omit<ExportHeader, 'format'>): string =>
+  canonicalText({ format: EXPORT_FORMAT, instance, publicKey, size, head })
+export const recordLine = (record: AuditRecord): string => canonicalText(record)
+
+export interface ExportVerdict {
+  /** What was read and found whole; up to the fault where there is one. */
+  size: number
+  head: string
+  checkpoints: number
+  instance: string
+  /** The key the checkpoints were judged by. */
+  publicKey: string
+  /** The first fault, with the line it is in; undefined for a whole file. */
+  fault: { line: number; reason: string } | undefined
+}
+
+export interface ExportJudge {
+  /** Judges the next line; false after the first fault, when nothing more need be read. */
+  take(line: string): boolean
+  end(): ExportVerdict
+}
+
+/**
+ * @param expected.publicKey PEM known from elsewhere, such as `keys/checkpoint.pub` of the home; without it the one in the file is believed
+ * @param expected.head A head kept elsewhere, or at least 16 characters of it: it has to stand in the file
+ */
+export function createExportJudge(expected: { publicKey?: string; head?: string }): ExportJudge {
+  const walk = { size: 0, head: GENESIS }
+  let header: ExportHeader | undefined
+  let key: KeyObject | undefined
+  let line = 0
+  let signed = { size: 0, previous: GENESIS, count: 0 }
+  let fault: ExportVerdict['fault']
+  let seen = false
+
+  function takeHeader(parsed: ExportHeader, text: string): string | undefined {
+    if (parsed.format !== EXPORT_FORMAT) return `it does not begin as an ${EXPORT_FORMAT}`
+    if (text !== headerLine(parsed)) return 'its header is not as it was written'
+    if (expected.publicKey !== undefined && expected.publicKey !== parsed.publicKey)
+      return 'it is signed with another key than the one it is checked by'
+    header = parsed
+    key = createPublicKey(parsed.publicKey)
+    return undefined
+  }
+
+  function takeRecord(record: AuditRecord, text: string): string | undefined {
+    const found = judgeRecords([record], walk)
+    if (found !== undefined) return `at record ${found.seq}: ${found.reason}`
+    // What the hash does not cover, such as a field beside the known ones, would be believed else.
+    if (text !== recordLine(record) || Object.keys(record).length !== RECORD_FIELDS)
+      return `record ${record.seq} is not as it was written`
+    seen ||= expected.head !== undefined && record.hash.startsWith(expected.head)
+    return undefined
+  }
+
+  function takeCheckpoint(checkpoint: Checkpoint, text: string, publicKey: KeyObject): string | undefined {
+    const wrong = judgeCheckpoint(checkpoint, { previous: signed.previous, publicKey })
+    if (wrong !== undefined) return wrong
+    if (text !== canonicalText(checkpoint)) return `checkpoint at ${checkpoint.size} is not as it was written`
+    if (checkpoint.size !== walk.size || checkpoint.head !== walk.head)
+      return `checkpoint at ${checkpoint.size} does not stand behind the record it signs`
+    signed = { size: checkpoint.size, previous: checkpointDigest(text), count: signed.count + 1 }
+    return undefined
+  }
+
+  function judge(text: string): string | undefined {
+    if (text.length > LINE_CHARACTERS_MAX) return `it is longer than ${LINE_CHARACTERS_MAX} characters`
+    let parsed: unknown
+    try {
+      parsed = JSON.parse(text)
+    } catch {
+      return 'it is not JSON'
+    }
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return 'it is not an object'
+    try {
+      if (key === undefined) return takeHeader(parsed as ExportHeader, text)
+      if ('seq' in parsed) return takeRecord(parsed as AuditRecord, text)
+      return takeCheckpoint(parsed as Checkpoint, text, key)
+    } catch (thrown) {
+      return `it cannot be judged (${(thrown as Error).message})`
+    }
+  }
+
+  function judgeEnd(): string | undefined {
+    if (header === undefined) return 'it is empty'
+    if (walk.size < header.size) return `it ends after record ${walk.size}; its header says ${header.size}`
+    if (walk.size > header.size || walk.head !== header.head) return 'its end is not the one its header names'
+    if (signed.size !== walk.size) return `what follows record ${signed.size} is signed by no checkpoint`
+    if (expected.head !== undefined && !seen) return `the head ${expected.head} does not stand in it`
+    return undefined
+  }
+
+  return {
+    take(text) {
+      if (fault !== undefined) return false
+      line += 1
+      const reason = judge(text)
+      if (reason !== undefined) fault = { line, reason }
+      return fault === undefined
+    },
+    end() {
+      const reason = fault === undefined ? judgeEnd() : undefined
+      return {
+        ...walk,
+        checkpoints: signed.count,
+        instance: header?.instance ?? '',
+        publicKey: header?.publicKey ?? '',
+        fault: fault ?? (reason === undefined ? undefined : { line, reason }),
+      }
+    },
+  }
+}
+/** Those that `hashRecord` covers, and the hash. */
+const RECORD_FIELDS = 14
