@@ -12,6 +12,8 @@ import { parseShape } from '../protocol/parse.ts'
 export interface Handler {
   resource?: (request: never) => string
   facts?: (request: never) => Record<string, unknown>
+  /** Whether this request only restricts (call.ts). */
+  restricts?: (request: never) => boolean
   effect: (grant: never, request: never, context: RequestContext) => unknown
   after?: (result: never, request: never, grant: never) => unknown
 }
@@ -28,6 +30,7 @@ export type Handlers = Partial<Record<OperationName, Handler>>
 export const handler = <Request, Result>(parts: {
   resource?: (request: Request) => string
   facts?: (request: Request) => Record<string, unknown>
+  restricts?: (request: Request) => boolean
   effect: (grant: Grant, request: Request, context: RequestContext) => Result
   after?: (result: Result, request: Request, grant: Grant) => unknown
 }): Handler => parts
@@ -58,6 +61,7 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
         ...base,
         resource: found.resource?.(request) ?? operation.split('.')[0] ?? '',
         ...(facts === undefined ? {} : { facts }),
+        ...(found.restricts === undefined ? {} : { restricts: found.restricts(request) }),
       }
     } catch (thrown) {
       const error = toHubError(thrown)

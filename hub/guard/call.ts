@@ -11,6 +11,8 @@ export interface Call {
   /** What the rules may look at. No time and nothing random: decisions are memoised on it. */
   readonly facts?: Readonly<Record<string, unknown>>
   readonly payloadHash?: string
+  /** This very request only restricts, whatever its operation may else do (a question answered with no): any mode permits it, as mending. */
+  readonly restricts?: boolean
   /** A signed request's nonce or a session's token id, burned in this transaction. */
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
   /** Generation and socket once more, now that nothing can come in between. */

@@ -35,7 +35,7 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
     const changed = call.recheck?.()
     if (changed !== undefined) throw changed
     const mode = modes.current()
-    if (!permits(mode, row.standing)) {
+    if (!permits(mode, call.restricts === true ? 'mending' : row.standing)) {
       const names = modes.active().map((condition) => condition.name)
       throw new HubError(refusalOf(mode), `the hub is ${mode}: ${names.join(', ')}`, { facts: { conditions: names } })
     }

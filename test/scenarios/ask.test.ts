@@ -35,11 +35,23 @@ test('silence never answers: a question ends as expired with the session that as
   )
 })
 
-test('an answer widens what runs, so it is not given while the hub is safe', async () => {
-  await using h = await createHarness({ agents: asker })
-  const [solo] = await h.bring('solo')
-  await h.pumped(solo.say({ kind: 'ask', body: { text: 'Well?' } }))
-  await h.operator('POST', '/v1/mode/safe', { reason: 'test' })
-  const [row] = (await h.operator('GET', '/v1/approvals')).body.approvals as Row[]
-  expect((await h.operator('POST', `/v1/approvals/${row?.id}/answer`, { approve: true })).body.code).toBe('mode_safe')
-})
+test.each([
+  ['degraded', 'disk_low'],
+  ['safe', 'operator_request'],
+  ['draining', 'draining'],
+] as const)(
+  'a yes widens what runs and is refused while the hub is %s; a no is taken, and its session goes on',
+  async (mode, condition) => {
+    await using h = await createHarness({ agents: asker })
+    const [solo] = await h.bring('solo')
+    await h.pumped(solo.say({ kind: 'ask', body: { text: 'Well?' } }))
+    const [row] = (await h.operator('GET', '/v1/approvals')).body.approvals as Row[]
+    const answer = async (approve: boolean) => {
+      h.hub.guard.modes.raise(condition, 'test')
+      return (await h.operator('POST', `/v1/approvals/${row?.id}/answer`, { approve })).body
+    }
+    expect((await answer(true)).code).toBe(`mode_${mode}`)
+    expect((await answer(false)).approval).toMatchObject({ state: 'refused' })
+    expect(h.hub.work.tasks.session(solo.session)?.state).toBe('working')
+  },
+)

@@ -23,6 +23,7 @@ export function approvalHandlers(parts: {
     }),
     'approval.answer': handler({
       resource: ({ id }: Answer) => `approval:${id}`,
+      restricts: ({ approve }) => !approve,
       effect: (grant, { id, approve, text }: Answer) => {
         const approval = approvals.answer(grant, id, approve, text)
         if (approvals.openOf(approval.session) === 0) tasks.resumed(grant, approval.session)

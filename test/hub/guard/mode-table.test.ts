@@ -1,0 +1,85 @@
+/** What each mode lets through, verb by verb and through the real door; the classes are written out here against the code's own. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { toHubError } from '../../../hub/base/errors.ts'
+import type { ConditionName, Mode } from '../../../hub/guard/modes.ts'
+import { hubPrincipal, OPERATOR, type Principal, WATCHDOG } from '../../../hub/guard/principal.ts'
+import { OPERATIONS, type Operation, type OperationName } from '../../../hub/protocol/operations.ts'
+import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+import { agentPrincipal } from '../../support/policy-fixture.ts'
+
+const ONLY_NORMAL = {
+  'new work': 'task.submit task.retry task.release task.delegate task.dispatch service.start session.provision',
+  'what widens': 'approval.answer device.add token.create',
+}
+const EVERY_MODE = {
+  "sessions' own verbs":
+    'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask secret.get',
+  mending:
+    'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test backup.run',
+  'heartbeat and lease': 'operator.heartbeat operator.back lease.renew',
+  stopping:
+    'task.cancel session.stop session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
+  reads:
+    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status keys.list mode.show audit.list audit.verify event.stream health.show doctor.run alert.list token.list device.list approval.list',
+  'what is written down after the fact': 'approval.expire backlog.hold hub.observe session.observe task.settle',
+}
+const verbs = (names: string) => names.split(' ') as OperationName[]
+
+let home: GuardHome
+beforeEach(() => {
+  home = openGuardHome()
+  home.guard.modes.clear('lease_pending')
+})
+afterEach(() => home[Symbol.dispose]())
+
+const BY_KIND: Record<string, Principal> = {
+  operator: OPERATOR,
+  agent: agentPrincipal('echo'),
+  watchdog: WATCHDOG,
+  hub: hubPrincipal('test'),
+}
+/** What keeps it out, as a code; undefined: neither reach nor the mode does. What the rules say of it is no matter here. */
+function refusedByMode(operation: OperationName, restricts?: boolean): string | undefined {
+  const { standing, reach } = OPERATIONS[operation] as Operation
+  const principal = reach.map((kind) => BY_KIND[kind]).find((one) => one !== undefined)
+  if (principal === undefined) throw new Error(`nobody to try ${operation}`)
+  const call = { principal, operation, resource: 'r', ...(restricts === undefined ? {} : { restricts }) }
+  try {
+    if (standing === 'stop') home.guard.gate.admitStop(call, () => undefined)
+    else home.guard.gate.admit(call, () => undefined)
+    return undefined
+  } catch (thrown) {
+    const { code } = toHubError(thrown)
+    return code.startsWith('mode_') || code === 'forbidden' ? code : undefined
+  }
+}
+
+const MODES: [Mode, ConditionName | undefined][] = [
+  ['normal', undefined],
+  ['degraded', 'disk_low'],
+  ['safe', 'operator_request'],
+  ['draining', 'draining'],
+]
+describe.each(MODES)('in %s', (mode, condition) => {
+  beforeEach(() => {
+    if (condition !== undefined) home.guard.modes.raise(condition, 'test')
+  })
+
+  it.each(Object.entries(ONLY_NORMAL))('%s, only in normal', (_class, names) => {
+    const refused = mode === 'normal' ? undefined : `mode_${mode}`
+    for (const name of verbs(names)) expect(refusedByMode(name), name).toBe(refused)
+  })
+
+  it.each(Object.entries(EVERY_MODE))('%s, in every mode', (_class, names) => {
+    for (const name of verbs(names)) expect(refusedByMode(name), name).toBeUndefined()
+  })
+
+  it('a request that only restricts, in every mode, whatever its operation may else do', () => {
+    expect(refusedByMode('approval.answer', true)).toBeUndefined()
+  })
+})
+
+it('every operation stands in the table once', () => {
+  const all = Object.values({ ...ONLY_NORMAL, ...EVERY_MODE }).flatMap(verbs)
+  expect(all.sort()).toEqual(Object.keys(OPERATIONS).sort())
+})
