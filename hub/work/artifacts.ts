@@ -63,7 +63,7 @@ export interface Artifacts {
     range?: { start: number; end: number },
     quarantined?: boolean,
   ): { stream: Readable; size: number }
-  /** Withholds all that the session stored; answers what that was. */
+  /** Withholds all that the session stored; answers what that was: nothing while the store cannot be written. */
   withhold(grant: StopGrant, session: string): WithheldArtifact[]
   /** One round over the stored files. */
   scan(): Promise<string[]>
@@ -174,6 +174,8 @@ export function createArtifacts(
     },
     withhold(grant, session) {
       assertStopGrant(grant, 'session.quarantine', 'session.revoke')
+      // Outside a transaction the store is failing; that it cannot be withheld must not keep anybody from stopping the session (I6).
+      if (!store.inTransaction) return []
       const left = `session = ? and ${some}`
       const rows = store.prepare(`select task, name, sha256, size from artifact where ${left}`).all(session)
       store.prepare(`update artifact set quarantined_at_ms = ? where ${left}`).run(clock.wallMs(), session)
