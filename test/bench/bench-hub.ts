@@ -24,7 +24,7 @@ export interface BenchHub extends AsyncDisposable {
   restartWatchdog(config: object): Promise<void>
   health(): Promise<ModeView>
   untilNormal(): Promise<ModeView>
-  submit(agent: string, params?: Record<string, unknown>): Promise<TaskView>
+  submit(agent: string, params?: Record<string, unknown>, ttlMs?: number): Promise<TaskView>
   sessions(): Promise<SessionView[]>
   /** Asks again until the answer satisfies; every 10 ms unless told. */
   until<Answer>(what: string, ask: () => Promise<Answer>, good: (answer: Answer) => boolean): Promise<Answer>
@@ -105,8 +105,8 @@ export async function createBenchHub(
     health,
     until,
     untilNormal: () => until('normal mode', health, ({ mode }) => mode === 'normal'),
-    async submit(agent, params = {}) {
-      return ((await hub.call('task.submit', { agent, params })) as { task: TaskView }).task
+    async submit(agent, params = {}, ttlMs) {
+      return ((await hub.call('task.submit', { agent, params, ttlMs })) as { task: TaskView }).task
     },
     async sessions() {
       return ((await hub.call('session.list', { limit: 100 })) as { sessions: SessionView[] }).sessions

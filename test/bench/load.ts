@@ -8,6 +8,9 @@ const TICKS_PER_SECOND = 100
 /** Between two lines of progress, and the longest that a wrong mode goes unseen. */
 const LOOK_SECONDS = 60
 
+/** What a session lives longer than it is watched. */
+const SPARE_MS = 600_000
+
 type Say = (line: string) => void
 
 /** The topics of so many chatters: each says its own and hears its neighbour's, so that every message has one receiver. */
@@ -59,7 +62,10 @@ export async function measureLoad(
   const before = alarmsNow().length
   const topics = topicsOf(sessions)
   const tasks = await Promise.all(
-    topics.map((says, at) => bench.submit(`bench-chatter-${at}`, { says, hears: topics[(at + 1) % sessions] })),
+    topics.map((says, at) => {
+      const hears = topics[(at + 1) % sessions]
+      return bench.submit(`bench-chatter-${at}`, { says, hears }, seconds * 1000 + SPARE_MS)
+    }),
   )
   const working = async () => (await bench.sessions()).filter(({ state }) => state === 'working').length
   await bench.until('chatters at work', working, (count) => count === sessions)

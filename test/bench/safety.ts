@@ -113,7 +113,7 @@ export async function benchSafety(say: Say, { seconds = 60 }: { seconds?: number
   await using bench = await createBenchHub(root, SLEEPER, {
     agents: [CHATTER],
     copies: SESSIONS,
-    grants: { topics: topicsOf(SESSIONS) },
+    grants: { topics: topicsOf(SESSIONS), ttlMs: 3 * 3_600_000 },
   })
   // A first start compiles every source; from the second on they come out of the cache. At the shipped interval of 30 s.
   await bench.restartWatchdog({ port: 0 })
