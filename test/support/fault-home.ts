@@ -3,7 +3,7 @@
  * No engine: what is tried here is the store, and a hub without an engine still writes a record of all it is asked.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -41,6 +41,28 @@ export function mountSmall(options: string): ((() => void) & { folder: string })
     rmSync(folder, { recursive: true, force: true })
   }
   return Object.assign(unmount, { folder })
+}
+
+/** A file system in a file, which can be made read-only under whoever writes, as the kernel does after a fault; undefined where not permitted. */
+export function mountImage(bytes: number): ((() => void) & { folder: string; seal: () => void }) | undefined {
+  const base = mkdtempSync(join(tmpdir(), 'fi-'))
+  const [image, folder] = [join(base, 'image'), join(base, 'home')]
+  mkdirSync(folder)
+  writeFileSync(image, '')
+  truncateSync(image, bytes)
+  const done = (command: string, ...words: string[]) => spawnSync(command, words).status === 0
+  const isMade = process.getuid?.() === 0 && done('mkfs.ext4', '-q', '-F', '-m', '0', image)
+  if (!isMade || !done('mount', '-o', 'loop', image, folder)) {
+    rmSync(base, { recursive: true })
+    return undefined
+  }
+  rmSync(join(folder, 'lost+found'), { recursive: true })
+  chmodSync(folder, 0o700)
+  const unmount = () => {
+    spawnSync('umount', ['-l', folder])
+    rmSync(base, { recursive: true, force: true })
+  }
+  return Object.assign(unmount, { folder, seal: () => void execFileSync('mount', ['-o', 'remount,abort', folder]) })
 }
 
 export interface FaultHome {

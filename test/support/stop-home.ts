@@ -73,14 +73,28 @@ export async function openStopHome(
   }
   const shutdownText = (...words: string[]) => home.hub('shutdown', '--yes', '--json', ...words)
 
+  let hubNow = home.hubPid
+
   return {
     ...home,
     ports,
+    /** The hub that runs now, or ran last. */
+    hubNow: () => hubNow,
+    async startHub() {
+      const child = await home.startHub()
+      hubNow = child.pid ?? 0
+      return child
+    },
     health,
     conditions: async () => ((await health()).conditions ?? []).map(({ name }) => name),
     left: async () => (await home.engine.list(home.instance)).length,
     /** `idle` ends when it is told to; `wedge`: its one thread stands still, and only the engine ends it. */
-    place: (what: 'idle' | 'wedge', ...more: string[]) => home.place('deaf', { what }, ...more),
+    async place(what: 'idle' | 'wedge', ...more: string[]) {
+      const session = await home.place('deaf', { what }, ...more)
+      const said = async () => (await home.hub('task', 'logs', session.task)).stdout
+      await until('it is at work', said, (text) => text.includes(`about to try: ${what}`))
+      return session
+    },
     signal: (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT', ...pids: number[]) => {
       for (const pid of pids) process.kill(pid, name)
     },
