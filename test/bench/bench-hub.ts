@@ -45,7 +45,7 @@ export async function createBenchHub(
   const paths = pathsOf(home)
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
   // By the slot rule one of 13 is kept for children, so that exactly twelve submitted tasks run at a time.
-  const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1 }'
+  const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, ttl: 3h }'
   writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nlogLevel: warn\n${limits}\n`)
   writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
   const rules = join(home, 'policy', 'data.json')
