@@ -8,6 +8,7 @@ import http from 'node:http'
 import net from 'node:net'
 import { StartError } from './config-fields.ts'
 import { metricsText } from './metrics.ts'
+import { keepPlaces } from './places.ts'
 import type { Watch } from './round.ts'
 import { type Body, BodyError, type DoorAnswer, type DoorParts, ROUTES } from './routes.ts'
 import { isStopPath, type StopDoorParts, serveStop } from './stop-door.ts'
@@ -45,10 +46,13 @@ function reply(response: http.ServerResponse, { status, body, after }: DoorAnswe
   response.end(typeof body === 'string' ? body : `${JSON.stringify(body)}\n`)
 }
 
-function bounded(server: http.Server): http.Server {
-  server.maxConnections = 64
-  server.headersTimeout = 5_000
-  server.requestTimeout = 10_000
+/** Without the last a slow request would be found only every 30 s. */
+const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 }
+const CONNECTIONS_MAX = 64
+
+function bounded(serve: http.RequestListener): http.Server {
+  const server = http.createServer(LIMITS, serve)
+  keepPlaces(server, CONNECTIONS_MAX)
   return server
 }
 
@@ -115,18 +119,14 @@ export async function openDoors(
   parts: DoorParts & { readonly stop: StopDoorParts },
 ) {
   await freeSocket(options.socket)
-  const own = bounded(
-    http.createServer((request, response) => void answerSocket(request, parts).then((said) => reply(response, said))),
-  )
+  const own = bounded((request, response) => void answerSocket(request, parts).then((said) => reply(response, said)))
   await listening(own, { path: options.socket }, options.socket)
   chmodSync(options.socket, 0o600)
-  const health = bounded(
-    http.createServer((request, response) => {
-      const { method = '', url = '', headers } = request
-      if (isStopPath(url)) return void serveStop(request, response, options.port, parts.stop)
-      reply(response, answerHealth({ method, url, host: headers.host ?? '' }, parts.watch, options.staleMs))
-    }),
-  )
+  const health = bounded((request, response) => {
+    const { method = '', url = '', headers } = request
+    if (isStopPath(url)) return void serveStop(request, response, options.port, parts.stop)
+    reply(response, answerHealth({ method, url, host: headers.host ?? '' }, parts.watch, options.staleMs))
+  })
   if (options.port !== 0) {
     await listening(
       health,

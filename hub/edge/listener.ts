@@ -6,6 +6,7 @@ import { parseStrictJson } from '../base/strict-json.ts'
 import type { Log } from '../base/telemetry.ts'
 import { requireContentType } from './http-answers.ts'
 import { type HttpLimits, watchBody } from './http-limits.ts'
+import { keepPlaces } from './places.ts'
 
 const JSON_BYTES_MAX = 256 * 1024
 /** The one path that takes bytes as they are. */
@@ -36,7 +37,7 @@ function server({ headersMs, requestMs, connectionsMax }: HttpLimits, unheard: U
       problem(reply as FastifyReply, error)
     },
   })
-  app.server.maxConnections = connectionsMax
+  keepPlaces(app.server, connectionsMax)
   return app
 }
 

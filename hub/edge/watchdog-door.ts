@@ -11,6 +11,7 @@ import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { StopRequest } from '../work/dispatch/shutdown.ts'
 import { readBody, requireContentType, sendProblem } from './http-answers.ts'
+import { keepPlaces } from './places.ts'
 
 const BYTES_MAX = 65_536
 const CONNECTIONS_MAX = 8
@@ -105,6 +106,6 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
     { requestTimeout: 30_000, headersTimeout: 5000, connectionsCheckingInterval: 1000 },
     (request, response) => void serve(request, response).catch(() => response.destroy()),
   )
-  server.maxConnections = CONNECTIONS_MAX
+  keepPlaces(server, CONNECTIONS_MAX)
   return server
 }

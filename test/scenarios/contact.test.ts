@@ -6,6 +6,7 @@ import { openFakeDoor } from '../support/fake-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, type HarnessOptions, puppet } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
+import { hold } from '../support/raw-wire.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
@@ -264,4 +265,22 @@ test('S1-31: the card does not come back to life with a wall clock that goes bac
   h.clock.stepWall(-3_600_000)
   expect((await ask('POST', `/stop/${words}`)).status).toBe(403)
   expect(h.hub.guard.modes.has('emergency_stop')).toBe(false)
+})
+
+test("T32, I6: who holds two hundred connections of the page, and of the operator's socket, keeps out neither the press nor the operator", async () => {
+  await using s = await scene()
+  await s.h.bring('a')
+  const words = await card(s.h)
+  const held = [{ host: '127.0.0.1', port: s.port }, { path: join(s.h.home, 'run', 'operator.sock') }].flatMap(
+    (where) =>
+      ['', 'POST /stop HTTP/1.1\r\nX-Slow: '].flatMap((text) => Array.from({ length: 100 }, () => hold(where, text))),
+  )
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect((await s.h.operator('GET', '/v1/mode')).status).toBe(200)
+    expect((await s.ask('POST', `/stop/${words}`)).headers['hub-stop']).toMatch(/^stopp(ing|ed) /)
+    expect((await s.settled(`/stop/${words}`)).headers['hub-stop']).toBe('stopped 1 1')
+  } finally {
+    for (const { end } of held) end()
+  }
 })

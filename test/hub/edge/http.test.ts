@@ -291,7 +291,7 @@ describe('slow and many (T32)', () => {
     }
   })
 
-  it('connections past the cap are refused, and those within it go on', async () => {
+  it('past the cap the idle one that is oldest goes, and who asks is answered (I6)', async () => {
     for (const door of [
       await operator({ ...quick, headersMs: 10_000 }),
       await loopback({ ...quick, headersMs: 10_000 }),
@@ -299,15 +299,18 @@ describe('slow and many (T32)', () => {
       const where: NetConnectOpts = door
       const host = 'port' in door ? `127.0.0.1:${door.port}` : 'hub'
       const get = `GET /healthz HTTP/1.1\r\nHost: ${host}\r\n\r\n`
-      const held = [0, 1, 2].map(() => hold(where, get))
-      for (let tries = 0; tries < 100 && held.some(({ heard }) => heard() === ''); tries += 1) await realMs(10)
-      expect(await talk(where, get)).toEqual({ text: '', statuses: [], closed: true })
-      for (const { socket } of held) socket.write(get)
-      await realMs(50)
-      for (const { heard, end } of held) {
-        expect(heard().match(/HTTP\/1\.1 200/g)).toHaveLength(2)
-        end()
+      const held: ReturnType<typeof hold>[] = []
+      for (const _ of [0, 1, 2]) {
+        const one = hold(where, get)
+        for (let tries = 0; tries < 100 && one.heard() === ''; tries += 1) await realMs(10)
+        held.push(one)
       }
+      expect((await talk(where, get, 100)).statuses).toEqual([200])
+      for (const { socket } of held.slice(1)) socket.write(get)
+      await realMs(50)
+      expect(held.map(({ heard }) => heard().match(/HTTP\/1\.1 200/g)?.length)).toEqual([1, 2, 2])
+      expect(held[0]?.socket.destroyed).toBe(true)
+      for (const { end } of held) end()
     }
   })
 })
