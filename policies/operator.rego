@@ -53,7 +53,8 @@ by_right := {
 	"heartbeat": {"operator.heartbeat"},
 	"resume": {"mode.resume"},
 	"stop": {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"},
-	"view": reading,
+	# A console joins by a link of the operator's, which always gives this right.
+	"view": reading | {"console.join"},
 }
 
 # Presence, rights, and governing the hub.
@@ -62,6 +63,7 @@ owner_only := {
 	"agent.reset",
 	"agent.suspend",
 	"approval.answer",
+	"console.open",
 	"contact.card",
 	"contact.confirm",
 	"contact.revoke",
@@ -97,6 +99,7 @@ reading := {
 	"health.show",
 	"message.list",
 	"mode.show",
+	"operator.show",
 	"policy.explain",
 	"policy.simulate",
 	"policy.status",

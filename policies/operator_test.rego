@@ -4,7 +4,7 @@ import data.hub.operator
 
 # Written out once more on purpose: a line lost from the rules, or added to them, fails here.
 reading := [
-	"agent.list", "agent.show", "alert.list", "approval.list", "artifact.get", "artifact.list", "budget.show", "event.stream", "flag.list", "health.show", "message.list", "mode.show", "policy.explain",
+	"agent.list", "agent.show", "alert.list", "approval.list", "artifact.get", "artifact.list", "budget.show", "event.stream", "flag.list", "health.show", "message.list", "mode.show", "operator.show", "policy.explain",
 	"policy.simulate", "policy.status", "report.show", "session.list", "session.logs", "session.show", "task.list",
 	"task.logs", "task.show",
 ]
@@ -17,7 +17,7 @@ acting := [
 
 owner_only := [
 	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "session.revoke", "task.release",
-	"approval.answer", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
+	"approval.answer", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke",
 ]
@@ -25,7 +25,7 @@ owner_only := [
 inspecting := ["audit.export", "audit.list", "audit.verify", "config.check", "config.show", "device.list", "doctor.run", "keys.list", "token.list"]
 
 others := [
-	"artifact.delete", "checkpoint.witness", "lease.renew", "message.receive", "message.reply", "message.send",
+	"artifact.delete", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
 	"message.subscribe", "secret.get", "session.join", "session.observe", "session.open", "session.provision",
 	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.result",
 	"task.settle", "", "no.such",
@@ -61,7 +61,7 @@ test_a_token_does_what_it_lists_and_nothing_of_presence_or_rights if {
 }
 
 test_a_device_has_the_rights_it_was_given if {
-	granted({"kind": "device", "rights": ["view"]}) == as_set(reading)
+	granted({"kind": "device", "rights": ["view"]}) == as_set(reading) | {"console.join"}
 	granted({"kind": "device", "rights": ["heartbeat"]}) == {"operator.heartbeat"}
 	granted({"kind": "device", "rights": ["approve"]}) == {"approval.answer"}
 	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}

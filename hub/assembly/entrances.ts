@@ -5,6 +5,7 @@ import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
 import { apiRoom } from '../edge/api-room.ts'
 import { channelChecks } from '../edge/channel-checks.ts'
+import { consoleRoom, readConsoleFiles } from '../edge/console-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createRuntimeCheck } from '../edge/doctor-runtime.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
@@ -17,6 +18,7 @@ import { alertHandlers } from '../edge/routes/alerts.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
 import { backupHandlers } from '../edge/routes/backup.ts'
+import { consoleHandlers } from '../edge/routes/console.ts'
 import { deviceHandlers } from '../edge/routes/devices.ts'
 import { drillHandlers } from '../edge/routes/drill.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
@@ -26,6 +28,7 @@ import { stoppingHandlers } from '../edge/routes/stopping.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
 import { createWatchdogChecks } from '../edge/watchdog-checks.ts'
+import { createConsoleLinks } from '../guard/identity/console-links.ts'
 import type { Ending } from '../work/dispatch/shutdown.ts'
 import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
@@ -93,6 +96,7 @@ export function createEntrances(
     stopping: shutdown.progress,
     drill: drillSide.view,
   })
+  const links = createConsoleLinks({ clock, random: outer.random })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
   const serve = createServe({
     gate,
@@ -111,6 +115,7 @@ export function createEntrances(
         nowMs: guard.footing.steady.wallMs,
         base: () => config.reach.publicUrl ?? listeners.base(),
       }),
+      ...consoleHandlers({ links, credentials: guard.credentials, base: () => listeners.base() }),
       ...backupHandlers({ makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy }) }),
       ...agentHandlers({
         registry,
@@ -130,6 +135,7 @@ export function createEntrances(
         clock,
         gate,
         askWatchdog: watchdog.say,
+        watchdogStatus: watchdog.status,
         countHeld: tasks.countHeld,
       }),
       ...contactSide.handlers,
@@ -181,10 +187,18 @@ export function createEntrances(
     zone: config.alerts.zone,
     heartbeat: (device) => watchdog.heartbeat(`device ${device}`, 'webhook'),
   })
+  const page = consoleRoom({
+    files: readConsoleFiles(log),
+    links,
+    credentials: guard.credentials,
+    gate,
+    clock,
+    nowMs: guard.footing.steady.wallMs,
+  })
   const loopback = createLoopbackHttp(() => listeners.port(), {
     ...httpParts,
     reach: config.reach,
-    rooms: [hook, apiRoom({ ...httpParts, credentials: guard.credentials }), contactSide.room],
+    rooms: [hook, page, apiRoom({ ...httpParts, credentials: guard.credentials }), contactSide.room],
     before: contactSide.refuseElsewhere,
   })
 

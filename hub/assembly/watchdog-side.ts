@@ -5,6 +5,7 @@ import { toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import { askWatchdog } from '../edge/watchdog-client.ts'
 import { createWatchdogDoor } from '../edge/watchdog-door.ts'
+import type { HeartbeatSource } from '../guard/identity/credentials.ts'
 import { isForged } from '../guard/operator/lease.ts'
 import { clearStopOrder } from '../guard/operator/stop-order.ts'
 import { createShutdown, type Ending } from '../work/dispatch/shutdown.ts'
@@ -95,7 +96,7 @@ export function createWatchdogSide(
     testAlerts: () => say('/v1/alert-test', {}),
     /** The log as it was last shown there is the one that the operator accepts. */
     acceptHead: () => say('/v1/accept-head', { head: reported ?? audit.head().head }),
-    heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') =>
+    heartbeat: (note: string | undefined, source: HeartbeatSource) =>
       say('/v1/heartbeat', { source, ...(note === undefined ? {} : { note }) }),
     /** Ends `emergency_stop` where else it is held: the order left in the home, and the watchdog. Throws `timed_out` where that is away. */
     async endEmergency() {

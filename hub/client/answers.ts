@@ -163,7 +163,7 @@ export interface ApprovalView {
 /** A device or a token. */
 export interface DeviceView {
   name: string
-  kind: 'webhook' | 'app' | 'token'
+  kind: 'webhook' | 'app' | 'console' | 'token'
   /** Rights of a device, actions of a token. */
   scope: string[]
   createdAtMs: number

@@ -1,14 +1,15 @@
 /**
- * `/v1` on the loopback listener: the operations of people for those who bring a bearer (protocol.md section 6), apps with their rights and
- * tokens with their listed actions. The rules decide what each may do; what they never may is on no list of theirs.
+ * `/v1` on the loopback listener: the operations of people for those who bring a bearer (protocol.md section 6), apps and consoles with their
+ * rights and tokens with their listed actions. The rules decide what each may do; what they never may is on no list of theirs.
  *
  * P1. The credential is in the Authorization header and nowhere else: no cookie, no query, nothing a browser sends by itself (T33).
  * P2. It is looked at before the body is; what is then refused before the gate (a body, a header) is recorded here, by its holder's name.
  * P3. A wrong one, an expired and a revoked one are answered alike (T16), slowed and recorded; a right one never waits (T17).
+ * P4. Who listens to events with one that is taken back or has expired hears no further one.
  */
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
-import { type Credentials, principalOf } from '../guard/identity/credentials.ts'
+import { BEARER_KINDS, type Credential, type Credentials, principalOf } from '../guard/identity/credentials.ts'
 import type { Principal } from '../guard/principal.ts'
 import { singleHeader } from './http-answers.ts'
 import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
@@ -24,9 +25,9 @@ export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Cl
   const { credentials, gate, clock } = parts
   const backOff = createBackOff(clock)
 
-  function bearerOf(request: FastifyRequest): Principal {
+  function bearerOf(request: FastifyRequest): Credential {
     const secret = BEARER.exec(singleHeader(request.raw, 'authorization') ?? '')?.[1]
-    const found = secret === undefined ? undefined : credentials.find(secret, ['app', 'token'])
+    const found = secret === undefined ? undefined : credentials.find(secret, BEARER_KINDS)
     if (found === undefined) {
       // The route and not the address, in which somebody may have put a secret (T33).
       const resource = request.routeOptions.url ?? '/v1'
@@ -37,24 +38,31 @@ export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Cl
       )
     }
     credentials.used(found.name)
-    return principalOf(found)
+    return found
   }
 
   return {
     path: '/v1',
     mount: (app) =>
       void app.register(async (scope) => {
-        const callers = new WeakMap<FastifyRequest, Principal>()
+        const bearers = new WeakMap<FastifyRequest, Credential>()
         const heard = new WeakSet<FastifyRequest>()
-        scope.addHook('onRequest', async (request) => void callers.set(request, bearerOf(request)))
+        scope.addHook('onRequest', async (request) => void bearers.set(request, bearerOf(request)))
         scope.addHook('onError', async (request, _reply, thrown) => {
-          const principal = callers.get(request)
-          if (principal === undefined || heard.has(request)) return
+          const bearer = bearers.get(request)
+          if (bearer === undefined || heard.has(request)) return
           const resource = request.routeOptions.url ?? '/v1'
-          gate.refuse({ principal, operation: operationAt(request), resource }, fromFastify(thrown))
+          gate.refuse(
+            { principal: principalOf(bearer), operation: operationAt(request), resource },
+            fromFastify(thrown),
+          )
         })
         mountOperations(scope, parts, {
-          principalOf: (request) => callers.get(request) ?? bearerOf(request),
+          principalOf: (request) => principalOf(bearers.get(request) ?? bearerOf(request)),
+          holds(request) {
+            const bearer = bearers.get(request)
+            return bearer !== undefined && credentials.holds(bearer)
+          },
           heard: (request) => void heard.add(request),
         })
       }),

@@ -32,6 +32,8 @@ export interface Caller {
   /** Throws the refusal of a request that proves nobody. */
   principalOf: (request: FastifyRequest) => Principal
   heard: (request: FastifyRequest) => void
+  /** Whether what the request brought is in force still; absent where it cannot be taken back. */
+  holds?: (request: FastifyRequest) => boolean
 }
 
 export function mountOperations(app: FastifyInstance, parts: HttpParts, caller: Caller): void {
@@ -84,7 +86,7 @@ const STREAMED: ReadonlySet<OperationName> = new Set(['artifact.put', 'artifact.
 function streamedRoutes(
   app: FastifyInstance,
   { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
-  { principalOf, heard }: Caller,
+  { principalOf, heard, holds = () => true }: Caller,
 ): void {
   /** Whoever may not do it makes the hub receive and hash nothing: the gate is asked first, and again when it comes to it. */
   function foresee(request: FastifyRequest, call: Call): void {
@@ -147,6 +149,7 @@ function streamedRoutes(
       reply.raw,
       {
         since: query.since,
+        holds: () => holds(request),
         wanted: (event) => subject === undefined || event.subject === subject || event.data.task === query.task,
       },
       { events, after: clock.after },

@@ -6,13 +6,14 @@ import type { HubEvent } from '../protocol/events.ts'
 const BUFFERED_BYTES_MAX = 1024 * 1024
 const KEEPALIVE_MS = 15_000
 
-/** Streams until the reader goes away. `wanted` filters; `everyMs` schedules the keep-alive comment. */
+/** Streams until the reader goes away or may not read any more (`holds`). `wanted` filters. */
 export function streamEvents(
   response: ServerResponse,
-  query: { since: number; wanted: (event: HubEvent) => boolean },
+  query: { since: number; wanted: (event: HubEvent) => boolean; holds?: () => boolean },
   parts: { events: Events; after: (delayMs: number, fn: () => void) => { cancel(): void } },
 ): void {
   const { events, after } = parts
+  const { holds = () => true } = query
   // Whoever left while the stream was being admitted closes nothing any more.
   if (response.closed || response.destroyed) return
   response.writeHead(200, {
@@ -21,7 +22,7 @@ export function streamEvents(
     connection: 'keep-alive',
   })
   const write = (text: string) => {
-    if (response.writableLength > BUFFERED_BYTES_MAX) response.destroy()
+    if (!holds() || response.writableLength > BUFFERED_BYTES_MAX) response.destroy()
     else response.write(text)
   }
   const send = (event: HubEvent) => {

@@ -1,6 +1,7 @@
 /**
  * The loopback listener of people: `/healthz`, and rooms whose requests bring their own credential.
- * L1. This machine's names lead everywhere, the names of `reach` only into rooms; any other Host is refused (T33, T34).
+ * L1. This machine's names lead everywhere, the names of `reach` only into rooms that are not for this machine alone; any other Host is
+ *     refused (T33, T34).
  * L2. No page of another origin is served. `null`, which a browser says when it hides where it comes from, is let in only where a room takes
  *     forms whose address is the credential.
  */
@@ -14,6 +15,8 @@ import { localNames, type Reach, reachNames } from './reach.ts'
 export interface LoopbackRoom {
   /** `/stop`: served at this path and below it. */
   path: string
+  /** Served under this machine's own names alone. */
+  isLocal?: boolean
   /** Whether a page that hides its origin may ask. */
   isOriginHidden?: boolean
   mount: (app: FastifyInstance) => void
@@ -37,14 +40,15 @@ export function createLoopbackHttp(port: () => number, parts: LoopbackParts): Fa
   app.addHook('onRequest', async (request) => {
     const { hosts, origins } = localNames(port())
     const room = rooms.find(({ path }) => isWithin(path, request.url))
+    const theirs = room === undefined || room.isLocal === true ? undefined : outside
     const host = singleHeader(request.raw, 'host') ?? ''
-    if (!hosts.has(host) && !(room !== undefined && outside.hosts.has(host)))
+    if (!hosts.has(host) && theirs?.hosts.has(host) !== true)
       throw new HubError('forbidden', 'this name does not lead here')
     parts.before?.(request)
     const { origin } = request.headers
     if (origin === undefined) return
     const isOurs =
-      origin === 'null' ? room?.isOriginHidden === true : origins.has(origin) || outside.origins.has(origin)
+      origin === 'null' ? room?.isOriginHidden === true : origins.has(origin) || theirs?.origins.has(origin) === true
     if (room === undefined || !isOurs) throw new HubError('forbidden', 'requests of other pages are not served')
   })
   for (const { mount } of rooms) mount(app)

@@ -13,6 +13,8 @@ export interface Principal {
   readonly actions?: readonly string[]
   /** What an enrolled device was given. */
   readonly rights?: readonly string[]
+  /** A device that is the console page. */
+  readonly via?: 'console'
   /** False while only the socket vouches for it: no valid signature yet. */
   readonly proven?: false
 }

@@ -28,6 +28,27 @@ export const deviceAddShape = z
     ({ kind, rights }) => (kind === 'app') === rights.length > 0,
     'rights: an app has one at least, a webhook none',
   )
+const CONSOLE_LIFE_MAX_MS = 7 * 86_400_000
+/** A console looks, so it may view; its heartbeat is strong, so who may give one may also resume (safety.md section 2). */
+export const consoleOpenShape = z
+  .strictObject({
+    name: nameShape.optional(),
+    rights: z
+      .array(z.enum(DEVICE_RIGHTS))
+      .max(DEVICE_RIGHTS.length)
+      .default([...DEVICE_RIGHTS]),
+    expiresInMs: z
+      .int()
+      .min(60_000)
+      .max(CONSOLE_LIFE_MAX_MS)
+      .default(12 * 3_600_000),
+  })
+  .refine(({ rights }) => rights.includes('view'), 'rights: a console has view at least')
+  .refine(
+    ({ rights }) => !rights.includes('heartbeat') || rights.includes('resume'),
+    'rights: heartbeat from a console is strong and can end safe mode, so it goes with resume',
+  )
+export const consoleJoinShape = z.strictObject({ code: z.string().max(64) })
 /** What a token can never be given stands in the rules: presence, resuming, approving, contact, devices (protocol.md section 6). */
 export const tokenCreateShape = z.strictObject({
   name: nameShape,

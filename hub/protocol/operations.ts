@@ -5,7 +5,15 @@
  */
 import { z } from 'zod'
 import { envelopeShape, folderRefShape } from './envelope.ts'
-import { cardShape, codeShape, deviceAddShape, deviceRef, tokenCreateShape } from './holders.ts'
+import {
+  cardShape,
+  codeShape,
+  consoleJoinShape,
+  consoleOpenShape,
+  deviceAddShape,
+  deviceRef,
+  tokenCreateShape,
+} from './holders.ts'
 import { nameShape, sessionIdShape, sha256Shape, tokenIdShape, uuidShape } from './names.ts'
 
 export type PrincipalKind = 'operator' | 'device' | 'automation' | 'contact' | 'watchdog' | 'agent' | 'hub'
@@ -166,6 +174,7 @@ export const OPERATIONS = {
   'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
   'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], resumeShape, post('/v1/mode/resume')),
   'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape, post('/v1/heartbeat')),
+  'operator.show': op('operator.shown', 'read', present, none, get('/v1/presence')),
   'operator.away': op('operator.away_asked', 'mending', owner, awayShape, post('/v1/away')),
   'operator.back': op('operator.back_asked', 'presence', owner, backShape, post('/v1/back')),
   'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
@@ -197,6 +206,8 @@ export const OPERATIONS = {
   'alert.list': op('alert.listed', 'read', people, alertListShape, get('/v1/alerts')),
   'alert.test': op('alert.tested', 'mending', people, alertTestShape, post('/v1/alerts/test')),
   'device.add': op('device.added', 'approve', owner, deviceAddShape, post('/v1/devices')),
+  'console.open': op('console.opened', 'mending', owner, consoleOpenShape, post('/v1/console')),
+  'console.join': op('console.joined', 'mending', ['device'], consoleJoinShape),
   'token.create': op('token.created', 'approve', owner, tokenCreateShape, post('/v1/tokens')),
   'token.list': op('token.listed', 'read', owner, none, get('/v1/tokens')),
   'token.revoke': op('token.revoked', 'stop', owner, deviceRef, post('/v1/tokens/:name/revoke')),

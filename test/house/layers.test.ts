@@ -91,6 +91,21 @@ describe('the layer check', () => {
     expect(judge({ 'hub/base/loop.ts': "import '/etc/loop.ts'" })).toEqual([expect.stringContaining('relative')])
   })
 
+  it('keeps the page to its own folder: no ring, no package, and nothing imports it', () => {
+    expect(
+      judge({
+        'hub/client/console/view.js': "import { h } from './preact.js'\nimport './words.js'",
+        'hub/client/console/words.js': '',
+      }),
+    ).toEqual([])
+    expect(judge({ 'hub/client/console/view.js': "import '../cli.ts'", 'hub/client/cli.ts': '' })).toHaveLength(1)
+    expect(judge({ 'hub/client/console/view.js': "import { h } from 'preact'" })).toHaveLength(1)
+    expect(judge({ 'hub/client/console/view.js': "import { readFileSync } from 'node:fs'" })).toHaveLength(1)
+    expect(
+      judge({ 'hub/client/cli.ts': "import './console/words.js'", 'hub/client/console/words.js': '' }),
+    ).toHaveLength(1)
+  })
+
   it('refuses an import of a file that is not there', () => {
     expect(judge({ 'hub/base/loop.ts': "import './lop.ts'" })).toEqual([expect.stringContaining('does not exist')])
   })

@@ -18,6 +18,9 @@ const imagePackages = ['ws']
 /** Files whose work it is to load what only their configuration names. */
 const loaders = ['images/agent/shim.ts'] // starts the agent's own program
 
+/** Packages that the page is served as files of its own (hub/edge/console-room.ts). */
+const pageFiles = ['hub/client/console/preact.js', 'hub/client/console/htm.js']
+
 type Import = { from: string; line: number; specifier: string; typeOnly: boolean }
 
 /** Every import of one file; a specifier of '?' stands for one that cannot be read. */
@@ -48,12 +51,13 @@ function target(found: Import): string | undefined {
   return found.specifier.startsWith('.') ? posix.join(posix.dirname(found.from), found.specifier) : undefined
 }
 
-/** Where a file stands: a ring, or one of assembly, client, agent, watchdog, images, scripts, test, outside. */
+/** Where a file stands: a ring, or one of assembly, client, agent, page, watchdog, images, scripts, test, outside. */
 function placeOf(path: string): string {
   const [top = '', second = ''] = path.split('/')
   if (top !== 'hub') return ['watchdog', 'images', 'scripts', 'test'].includes(top) ? top : 'outside'
   if (path.split('/').length === 2) return 'assembly'
   if (/^hub\/client\/agent[-./]/.test(path)) return 'agent'
+  if (path.startsWith('hub/client/console/')) return 'page'
   return second
 }
 
@@ -63,6 +67,8 @@ function mayImport(from: string, to: string): boolean {
   if (from === 'watchdog' || to === 'watchdog') return from === to
   if (from === 'images') return ['images', 'agent', 'base', 'protocol'].includes(to)
   if (to === 'images') return false
+  // It runs in a browser, which is served its own folder and nothing more.
+  if (from === 'page' || to === 'page') return from === to
   if (from === 'assembly') return true
   if (from === 'client') return ['client', 'agent', 'base', 'protocol'].includes(to)
   // The SDK is copied into images: the rest of the client stays out of it.
@@ -98,6 +104,7 @@ function judgeImport(found: Import, tree: Tree): string[] {
   if (found.specifier === '?') return [`${at} imports something only known at run time; name it literally`]
   const to = target(found)
   if (to === undefined) {
+    if (from === 'page') return [`${at} imports ${found.specifier}; a browser has no packages`]
     if (/^(?:#|\/|file:|hub\b)/.test(found.specifier)) return [`${at} imports ${found.specifier}; use a relative path`]
     if (from === 'watchdog' && watchdogPackagesBanned.includes(found.specifier)) {
       return [`${at} imports ${found.specifier}, which the watchdog does without (watchdog/README.md)`]
@@ -106,7 +113,7 @@ function judgeImport(found: Import, tree: Tree): string[] {
   }
   const goes = placeOf(to)
   if (!mayImport(from, goes)) return [`${at} imports ${to}: ${from} may not import ${goes}`]
-  return tree.has(to) ? [] : [`${at} imports ${to}, which does not exist`]
+  return tree.has(to) || pageFiles.includes(to) ? [] : [`${at} imports ${to}, which does not exist`]
 }
 
 /** Two levels inside hub/, `hub/work/dispatch`; '' for files that lie directly in their ring or elsewhere. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { fileLinesMax, judgeShape } from './shape.ts'
 import { readTree, scan } from './source.ts'
 
-const project = readTree(['hub', 'watchdog', 'images', 'scripts', 'test'], ['.ts'])
+const project = readTree(['hub', 'watchdog', 'images', 'scripts', 'test'], ['.ts', '.js'])
 
 const judge = (path: string, text: string) => judgeShape(new Map([[path, text]]))
 
@@ -14,6 +14,14 @@ describe('the shape of this repository', () => {
 })
 
 describe('the shape check', () => {
+  it('wants plain JavaScript of the page and of nothing else, and no way from text to markup in it', () => {
+    expect(judge('hub/client/console/view.js', 'x')).toEqual([])
+    expect(judge('hub/client/console/view.ts', 'x')).toHaveLength(1)
+    expect(judge('hub/client/view.js', 'x')).toHaveLength(1)
+    for (const text of ['x.innerHTML = y', 'h("p", { dangerouslySetInnerHTML: x })', 'eval(x)', 'localStorage.x = y'])
+      expect(judge('hub/client/console/view.js', text), text).toHaveLength(1)
+  })
+
   it('refuses a source file that is too long, and accepts the longest one allowed', () => {
     expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax))).toEqual([])
     expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax + 1))).toEqual([expect.stringContaining('251 lines')])

@@ -62,6 +62,22 @@ export const bans: readonly Ban[] = [
   },
 ]
 
+/** Of the page alone: text of agents must stay text, and what a tab holds must end with it. */
+const pageBans: readonly Ban[] = [
+  {
+    pattern:
+      /\b(?:innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|srcdoc|document\s*\.\s*write|setAttribute)\b/g,
+    instead: 'let preact make text of it',
+    allowed: [],
+  },
+  { pattern: /\beval\b|\bnew\s+Function\b/g, instead: 'write the code down', allowed: [] },
+  {
+    pattern: /\b(?:localStorage|indexedDB|caches|serviceWorker)\b|\bcookie\b/g,
+    instead: 'sessionStorage',
+    allowed: [],
+  },
+]
+
 /** Modules through which the banned globals could come in by another name. */
 const modulesBanned: readonly Ban[] = [
   { pattern: /^(?:node:)?timers(?:\/promises)?$/, instead: waiting, allowed: time },
@@ -82,6 +98,8 @@ const wordsBanned = ['util', 'utils', 'helper', 'helpers', 'common', 'misc', 'ma
 const isIn = (path: string, places: readonly string[]) =>
   places.some((place) => (place.endsWith('/') ? path.startsWith(place) : path === place))
 
+const isPage = (path: string) => path.startsWith('hub/client/console/')
+
 /** The findings of a tree, one line each: path, line, what was found, what to do in its place. */
 export function judgeShape(tree: Tree): string[] {
   return [...tree].flatMap(([path, text]) => [...judgeName(path), ...judgeText(path, text)])
@@ -91,7 +109,10 @@ function judgeName(path: string): string[] {
   const name = path.split('/').at(-1) ?? ''
   const stem = name.slice(0, name.indexOf('.'))
   const findings: string[] = []
-  if (!/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z]+)*\.ts$/.test(name)) findings.push(`${path}: name files in kebab-case`)
+  // A browser strips no types (style.md).
+  const ending = isPage(path) ? /\.js$/ : /\.ts$/
+  if (!/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z]+)*$/.test(name) || !ending.test(name))
+    findings.push(`${path}: name files in kebab-case`)
   const word = stem.split('-').find((part) => wordsBanned.includes(part))
   if (word !== undefined) findings.push(`${path}: "${word}" says nothing; name the file after the noun it holds`)
   return findings
@@ -114,6 +135,7 @@ function judgeText(path: string, text: string): string[] {
   }
   // Tests run against real time and processes where that is what they prove; words and types bind them too.
   search(code, path.startsWith('test/') ? bans.filter((ban) => ban.allowed.length === 0) : bans)
+  if (isPage(path)) search(code, pageBans)
   search(comments, commentsBanned)
   if (path.startsWith('test/')) return findings
   for (const match of code.matchAll(/\bfrom\s*['"][^'"]*['"]|\bimport\s*\(?\s*['"][^'"]*['"]/g)) {

@@ -30,6 +30,7 @@ const OTHERS = [
   '/healthz',
   '/metrics',
   '/console',
+  '/console/session',
   '/hook/x',
   '/v1',
   '/v1/contact',
@@ -120,11 +121,11 @@ function spellings(words: string): Try[] {
     { method: 'POST', path: `/stop?words=${words}`, headers: FORM, body: '' },
   ]
 }
-/** What may be shown to anybody: pages that change nothing, and health. */
+/** What may be shown to anybody: pages that change nothing and hold nothing, and health. */
 function isHarmless({ method, path, headers = {} }: Try, said: Said): boolean {
   const looks = ['GET', 'HEAD'].includes(method)
   if (said.headers['hub-stop'] !== undefined) return looks || headers['sec-purpose'] !== undefined
-  return looks && /^\/(healthz|metrics|hook\/x)(\?|$)/.test(path)
+  return looks && /^\/(healthz|metrics|hook\/x|console)(\?|$)/.test(path)
 }
 
 /** Tries all of them, some at once; answers those that were not refused and are not harmless. */

@@ -18,6 +18,17 @@ export const ALERT_COMMANDS: readonly Command[] = [
 
 export const DEVICE_COMMANDS: readonly Command[] = [
   {
+    words: 'console',
+    text: 'a one-time link to the page of this hub in your browser',
+    flags: [
+      ['--rights <list>', 'of view, heartbeat, approve, stop, resume (all)'],
+      ['--expires <span>', 'how long the page may stay, at most 7d (12h)'],
+      ['--name <name>', 'what it is called in `hub device list`'],
+      ['--open', 'open it in the browser of this machine'],
+    ],
+    load: async () => (await import('./console.ts')).openConsole,
+  },
+  {
     words: 'device add',
     args: '<name>',
     text: 'let a phone or a program of yours in, by a secret of its own',

@@ -23,7 +23,8 @@ const table = (rows: readonly DeviceView[], nowMs: number, paint: Paint): string
     paint,
   )
 
-const listOf = (text: unknown): string[] =>
+/** Words between commas or spaces. */
+export const listOf = (text: unknown): string[] =>
   String(text ?? '')
     .split(/[\s,]+/)
     .filter((word) => word !== '')

@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
 import type { Grant } from '../../guard/grant.ts'
-import { heartbeatSourceOf } from '../../guard/identity/credentials.ts'
+import { type HeartbeatSource, heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
@@ -89,7 +89,7 @@ export function operatorHandlers(parts: {
   modes: Modes
   audit: AuditLog
   watchdog: {
-    heartbeat: (note: string | undefined, source: 'cli' | 'device' | 'webhook') => Promise<unknown>
+    heartbeat: (note: string | undefined, source: HeartbeatSource) => Promise<unknown>
     acceptHead: () => Promise<unknown>
     endEmergency: () => Promise<void>
   }
@@ -148,7 +148,10 @@ export function operatorHandlers(parts: {
     }),
     'operator.heartbeat': handler({
       resource: () => 'operator',
-      effect: (_grant, { note }: { note?: string }, { principal }) => ({ note, source: heartbeatSourceOf(principal) }),
+      effect: (_grant, { note }: { note?: string }, { principal }) => {
+        const source = heartbeatSourceOf(principal)
+        return { note, source, auditEffect: `source:${source}` }
+      },
       after: async ({ note, source }) => ({
         ...((await watchdog.heartbeat(note, source)) as object),
         held: health().held,

@@ -1,6 +1,7 @@
 /**
  * `operator.away`, `operator.back`: planned absence (safety.md section 3). The watchdog owns the clock and the condition; here it is
  * checked that the hub is normal, recorded, and passed on. What the watchdog refuses is recorded as a refusal beside what was asked.
+ * `operator.show`: the deadlines as the watchdog has them, for whoever cannot ask it on its own socket.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -20,10 +21,11 @@ export function presenceHandlers(parts: {
   clock: Clock
   gate: Gate
   askWatchdog: (path: string, body: Record<string, unknown>) => Promise<unknown>
+  watchdogStatus: () => Promise<unknown>
   /** Tasks that wait to be let go. */
   countHeld: () => number
 }): Handlers {
-  const { modes, clock, gate, askWatchdog, countHeld } = parts
+  const { modes, clock, gate, askWatchdog, watchdogStatus, countHeld } = parts
 
   async function passOn(operation: OperationName, principal: Principal, body: Record<string, unknown>) {
     const name = operation.slice('operator.'.length)
@@ -37,6 +39,19 @@ export function presenceHandlers(parts: {
   }
 
   return {
+    'operator.show': handler({
+      effect: () => undefined,
+      // A watchdog that is away is part of the answer, not a fault of the question.
+      after: () =>
+        watchdogStatus().then(
+          (status) => ({
+            presence: (status as { heartbeat?: unknown }).heartbeat ?? null,
+            problem: null,
+            atMs: clock.wallMs(),
+          }),
+          (thrown) => ({ presence: null, problem: toHubError(thrown).message, atMs: clock.wallMs() }),
+        ),
+    }),
     'operator.away': handler({
       resource: () => 'operator',
       effect: (_grant, { untilMs }: AwayRequest, { principal }) => {

@@ -1,6 +1,7 @@
 /**
  * What of the operator's may speak to the hub beside the socket. A *webhook* is an address that gives a weak heartbeat, an *app* a device
- * with rights of its own (safety.md section 2), a *token* is automation with listed actions and an end. Owns the table `credential`.
+ * with rights of its own (safety.md section 2), a *console* such a device in a browser of this machine, a *token* is automation with listed
+ * actions and an end. Owns the table `credential`.
  *
  * V1. A secret is shown once; only its hash is kept, and hashes are compared in constant time, all of them.
  * V2. A right secret is never made to wait for wrong ones (T17): what slows down guessing is 256 bits, what bounds the log is the caller.
@@ -13,7 +14,7 @@ import type { Store } from '../../store/database.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../grant.ts'
 import type { Principal } from '../principal.ts'
 
-export type CredentialKind = 'webhook' | 'app' | 'token'
+export type CredentialKind = 'webhook' | 'app' | 'console' | 'token'
 export interface Credential {
   name: string
   kind: CredentialKind
@@ -33,30 +34,39 @@ const SECRET_BYTES = 32
 const USED_EVERY_MS = 60_000
 
 export interface Credentials {
-  /** The effect of `device.add` and `token.create`; the secret is in the answer and nowhere else. Throws `conflict`, `limit_exceeded`. */
+  /** The effect of `device.add`, `console.join` and `token.create`; the secret is in the answer and nowhere else. Throws `conflict`, `limit_exceeded`. */
   add(grant: Grant, wanted: NewCredential): { secret: string }
   /** The effect of `device.revoke` and `token.revoke`. Throws `conflict` when none of that name and family is in force. */
   revoke(grant: StopGrant, name: string, kinds: readonly CredentialKind[]): void
   list(kinds: readonly CredentialKind[]): Credential[]
+  namesInForce(): string[]
   /** The one of this secret and of one of these kinds, or undefined; revoked and expired ones have none. */
   find(secret: string, kinds: readonly CredentialKind[]): Credential | undefined
+  /** Whether this very one is in force still: for who goes on listening with it. */
+  holds(credential: Credential): boolean
   /** Remembers when it was last used, to the minute; outside of a transaction never throws for a store that fails. */
   used(name: string): void
   /** Writes revocations that the store could not take; called by a loop. */
   saveAgain(): void
 }
 
-export const DEVICE_KINDS = ['webhook', 'app'] as const
+export const DEVICE_KINDS = ['webhook', 'app', 'console'] as const
+/** Who brings a bearer to the API. */
+export const BEARER_KINDS = ['app', 'console', 'token'] as const
 export const TOKEN_KINDS = ['token'] as const
 
 /** As whom its holder asks the gate: with what the rules look at. */
-export const principalOf = ({ name, kind, scope }: Credential): Principal =>
-  kind === 'token' ? { kind: 'automation', id: name, actions: scope } : { kind: 'device', id: name, rights: scope }
+export const principalOf = ({ name, kind, scope }: Pick<Credential, 'name' | 'kind' | 'scope'>): Principal =>
+  kind === 'token'
+    ? { kind: 'automation', id: name, actions: scope }
+    : { kind: 'device', id: name, rights: scope, ...(kind === 'console' ? { via: 'console' } : {}) }
 
+/** As the watchdog knows them. */
+export type HeartbeatSource = 'cli' | 'console' | 'device' | 'webhook'
 /** A heartbeat of a device that may resume is strong, any other weak: it prolongs and ends nothing (safety.md section 2). */
-export const heartbeatSourceOf = (principal: Principal): 'cli' | 'device' | 'webhook' => {
-  if (principal.kind === 'operator') return 'cli'
-  return principal.rights?.includes('resume') === true ? 'device' : 'webhook'
+export const heartbeatSourceOf = ({ kind, rights, via }: Principal): HeartbeatSource => {
+  if (kind === 'operator') return 'cli'
+  return rights?.includes('resume') === true ? (via ?? 'device') : 'webhook'
 }
 
 const hashOf = (secret: string): Buffer => createHash('sha256').update('hub-credential-v1\n').update(secret).digest()
@@ -83,7 +93,7 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
 
   return {
     add(grant, wanted) {
-      assertGrant(grant, 'device.add', 'token.create')
+      assertGrant(grant, 'device.add', 'console.join', 'token.create')
       const inForce = [...known.values()].filter(({ credential }) => isInForce(credential))
       const same = inForce.find(({ credential }) => credential.name === wanted.name)
       if (same !== undefined)
@@ -115,6 +125,8 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
       else unsaved.add(name)
     },
     list: (kinds) => [...known.values()].map(({ credential }) => credential).filter(({ kind }) => kinds.includes(kind)),
+    namesInForce: () =>
+      [...known.values()].flatMap(({ credential }) => (isInForce(credential) ? [credential.name] : [])),
     find(secret, kinds) {
       const given = hashOf(secret)
       let match: Credential | undefined
@@ -123,6 +135,10 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
         if (isSame && kinds.includes(credential.kind) && isInForce(credential)) match = credential
       }
       return match
+    },
+    holds({ name, createdAtMs }) {
+      const found = known.get(name)?.credential
+      return found !== undefined && found.createdAtMs === createdAtMs && isInForce(found)
     },
     used(name) {
       const found = known.get(name)

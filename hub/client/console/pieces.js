@@ -1,0 +1,16 @@
+/** Small parts that every section uses. */
+import { html } from './html.js'
+import { parts } from './words.js'
+
+/** Text with its commands set as such. */
+export const Said = ({ text }) =>
+  parts(text).map(([part, isCommand]) => (isCommand ? html`<code>${part}</code>` : part))
+
+/** A section with its heading; `count` stands beside it. */
+export const Section = ({ id, title, count, children }) => html`
+  <section class="card" aria-labelledby=${id}>
+    <h2 id=${id}>${title}${count === undefined ? null : html` <span class="count">${count}</span>`}</h2>
+    ${children}
+  </section>`
+
+export const Pill = ({ tone, children }) => html`<span class=${`pill ${tone}`}>${children}</span>`

@@ -1,0 +1,101 @@
+/** The mode in words, and the operator's presence: when the next heartbeat is due, what happens without it, and the button that gives it. */
+import { html } from './html.js'
+import { Said } from './pieces.js'
+import { CONDITIONS, clean, dateText, distance, MODES, shortDate, spanWords } from './words.js'
+
+const TONES = { normal: 'good', degraded: 'warn', safe: 'bad', draining: 'warn' }
+
+function Condition({ one, nowMs, zone }) {
+  const what = CONDITIONS[one.name] ?? clean(one.name, 63)
+  const orHere = one.name === 'heartbeat_missed' ? ', or the button below' : ''
+  return html`
+    <li>
+      <b>${what}</b> <span class="said">${clean(one.reason, 500)}</span>
+      <p class="soft">Since ${shortDate(one.sinceMs, zone)}, ${distance(one.sinceMs, nowMs)}. Ends by <${Said} text=${one.endsBy} />${orHere}.</p>
+    </li>`
+}
+
+export function ModeBanner({ model }) {
+  const { health, presence } = model.state.seen
+  const zone = presence?.presence?.zone
+  const { mode, conditions, running, queued, held, sessions } = health
+  const [title, meaning] = MODES[mode] ?? [clean(mode, 40), '']
+  const nowMs = model.nowMs()
+  return html`
+    <section class=${`card mode ${TONES[mode] ?? 'bad'}`} aria-labelledby="mode">
+      <h1 id="mode">${title}</h1>
+      <p class="unseen" role="status">The hub is in this mode: ${title}</p>
+      <p>${meaning}</p>
+      ${conditions.length > 0 && html`<ul class="conditions">${conditions.map((one) => html`<${Condition} key=${one.name} one=${one} nowMs=${nowMs} zone=${zone} />`)}</ul>`}
+      <dl class="counts">
+        <div><dt>running</dt><dd>${running}</dd></div>
+        <div><dt>queued</dt><dd>${queued - (held ?? 0)}</dd></div>
+        <div><dt>held</dt><dd>${held ?? 0}</dd></div>
+        <div><dt>sessions</dt><dd>${sessions}</dd></div>
+      </dl>
+    </section>`
+}
+
+const Step = ({ tone, title, atMs, zone, nowMs }) => html`
+  <li class=${atMs <= nowMs ? `${tone} past` : tone}>
+    <b>${title}</b>
+    <span>${dateText(atMs, zone)}</span>
+    <span class="soft">${distance(atMs, nowMs)}</span>
+  </li>`
+
+/** The answer to a heartbeat, and what holds in spite of it. */
+function Accepted({ answer, nowMs }) {
+  const { dueAtMs, zone, conditions = [], held = 0 } = answer
+  const holding = conditions.filter((name) => name !== 'away')
+  return html`
+    <p class="good" role="status">
+      Accepted. ${conditions.includes('away') ? 'You are away until' : 'The next is due'} ${dateText(dueAtMs, zone)}, ${distance(dueAtMs, nowMs)}.
+      ${holding.length > 0 && html` Still in the way: ${holding.map((name) => CONDITIONS[name] ?? clean(name, 63)).join(' ')}`}
+      ${held > 0 && html` ${held} tasks are held: <code>hub task release --all</code> or <code>hub task cancel --held</code>.`}
+    </p>`
+}
+
+function Deadlines({ presence, atMs, nowMs }) {
+  const { zone, away } = presence
+  const isPast = (inMs) => atMs + inMs <= nowMs
+  const step = (tone, title, inMs) =>
+    html`<${Step} tone=${tone} title=${title} atMs=${atMs + inMs} zone=${zone} nowMs=${nowMs} />`
+  if (presence.stopped)
+    return html`<p class="lead">The unattended stop holds.</p><p>It ends by <code>hub up</code> in a terminal, then a heartbeat.</p>`
+  if (presence.paused) return html`<p class="lead">Paused</p><p>Nothing of this hub runs, so no deadline does.</p>`
+  return html`
+    ${away && html`<p>You are away until ${dateText(atMs + away.untilInMs, zone)}. ${away.keepWorking ? 'Agents go on working.' : 'Nothing new starts.'} <span class="said">${clean(away.note, 200)}</span></p>`}
+    <ol class="steps">
+      ${step('good', away ? 'Back by' : isPast(presence.dueInMs) ? 'The heartbeat was due' : 'Next heartbeat', presence.dueInMs)}
+      ${step('warn', away ? 'The contact hears' : isPast(presence.safeInMs) ? 'Nothing new starts, since' : 'Nothing new starts', presence.safeInMs)}
+      ${step('bad', 'Everything stops', presence.stopInMs)}
+    </ol>
+    ${typeof presence.weakAgeMs === 'number' && html`<p class="soft">A webhook spoke ${spanWords(presence.weakAgeMs)} ago; alone it carries until ${shortDate(atMs + presence.weakMostInMs, zone)} at most.</p>`}
+    ${presence.quiet && html`<p class="soft">Quiet hours: reminders wait for their end.</p>`}`
+}
+
+export function Presence({ model }) {
+  const { seen, beat } = model.state
+  const { presence = null, problem = '', atMs } = seen.presence ?? {}
+  const nowMs = model.nowMs()
+  const may = model.can('heartbeat')
+  return html`
+    <section class="card presence" aria-labelledby="presence">
+      <div>
+        <h2 id="presence">Your presence</h2>
+        ${
+          presence
+            ? html`<${Deadlines} presence=${presence} atMs=${atMs} nowMs=${nowMs} />`
+            : html`<p class="notice"><b>The deadlines are not known.</b> <${Said} text=${problem} /></p>`
+        }
+      </div>
+      <div class="beat">
+        <button type="button" class="heartbeat" disabled=${!may || beat.isBusy} onClick=${model.heartbeat}>
+          ${beat.isBusy ? 'Giving it …' : 'Heartbeat'}
+        </button>
+        ${!may && html`<p class="soft">This console may not give heartbeats.</p>`}
+        ${beat.answer && html`<${Accepted} answer=${beat.answer} nowMs=${nowMs} />`}
+        ${beat.problem !== '' && html`<p class="bad" role="alert">Not given. <${Said} text=${beat.problem} /></p>`}
+      </div>
+    </section>`
+}

@@ -1,0 +1,57 @@
+/** Stop everything: asked twice, followed to its end. */
+import { html } from './html.js'
+import { clean } from './words.js'
+
+/** Opens as a modal: the rest of the page cannot be reached meanwhile, Escape closes, and Enter keeps running. */
+const openModal = (dialog) => {
+  if (dialog !== null && !dialog.open) dialog.showModal()
+}
+
+export const StopDialog = ({ model }) => html`
+  <dialog class="card" ref=${openModal} aria-labelledby="stop-title" onCancel=${(event) => {
+    event.preventDefault()
+    model.keepRunning()
+  }}>
+    <h2 id="stop-title">Stop everything?</h2>
+    <p>Every session is told to finish, gets a few seconds and is then stopped; the hub ends. Nothing is deleted, and tasks that were not done are held. The watchdog stays.</p>
+    <div class="buttons">
+      <button type="button" autofocus onClick=${model.keepRunning}>Keep running</button>
+      <button type="button" class="stop sure" onClick=${model.stopEverything}>Stop everything now</button>
+    </div>
+  </dialog>`
+
+const Progress = ({ requested, confirmed }) => html`
+  <h2>Stopping${requested > 0 ? `: ${confirmed} of ${requested} confirmed` : ''}</h2>
+  <progress class="red" max=${Math.max(1, requested)} value=${confirmed} aria-label="how far it is"></progress>
+  <p class="soft">This takes up to a minute. The page goes on by itself.</p>`
+
+function Ended({ stop }) {
+  const { report, problem, isLost, requested = 0, confirmed = 0 } = stop
+  if (report === undefined && !isLost)
+    return html`<h2 class="bad">Not stopped</h2><p>${problem}</p><p>In a terminal: <code>hub shutdown</code></p>`
+  if (report === undefined)
+    return html`
+      <h2>The hub ended before it could answer</h2>
+      <p>Last seen: ${confirmed} of ${requested} confirmed. In a terminal, <code>hub status</code> says what the watchdog sees, and <code>hub shutdown --emergency</code> stops whatever is left.</p>`
+  const failed = report.containers.filter(({ outcome }) => outcome === 'failed')
+  const gone = report.containers.length - failed.length
+  if (failed.length > 0 || report.unproven !== undefined)
+    return html`
+      <h2 class="bad">Not everything has stopped</h2>
+      <p>${gone} of ${report.requested} are confirmed gone. ${report.unproven !== undefined && html`What is left could not be seen: ${clean(report.unproven, 300)}.`} In a terminal: <code>hub shutdown --emergency</code></p>
+      <ul>${failed.map((one) => html`<li key=${one.container}><span class="mono">${clean(one.container, 80)}</span> ${clean(one.reason, 200)}</li>`)}</ul>`
+  return html`
+    <h2 class="good">Everything has stopped</h2>
+    <p>${gone} of ${report.requested} confirmed gone. Nothing was deleted. It starts again by <code>hub up</code>; this page goes on then.</p>`
+}
+
+/** Of this page's own stop, or of one that somebody else began. */
+export function StopProgress({ model }) {
+  const { stop, seen } = model.state
+  const other = seen.health?.stopping
+  if (stop?.stage === 'ended')
+    return html`<section class="card stopping" role="status"><${Ended} stop=${stop} /></section>`
+  if (stop?.stage === 'stopping')
+    return html`<section class="card stopping" role="status"><${Progress} ...${stop} /></section>`
+  return other ? html`<section class="card stopping" role="status"><${Progress} ...${other} /></section>` : null
+}

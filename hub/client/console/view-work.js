@@ -1,0 +1,133 @@
+/** What agents ask, what is not well, and what runs. All text of agents is cleaned and kept within its box. */
+import { html } from './html.js'
+import { Pill, Section } from './pieces.js'
+import { brief, clean, cleanLines, distance, shortDate, spanWords } from './words.js'
+
+const TASK_TONES = {
+  running: 'live',
+  queued: 'soft',
+  succeeded: 'good',
+  failed: 'bad',
+  timed_out: 'bad',
+  cancelled: 'soft',
+}
+const SESSION_WORDS = { provisioning: 'starting', input_required: 'asks you', recycling: 'ending' }
+const SEVERITIES = ['critical', 'warning', 'info']
+const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
+
+function Approval({ one, model }) {
+  const { isBusy = false, problem = '' } = model.state.answers[one.id] ?? {}
+  const isOff = isBusy || !model.can('approve')
+  const submit = (event) => {
+    event.preventDefault()
+    const form = event.currentTarget
+    model.answer(one.id, event.submitter?.value === 'yes', form.elements.text.value)
+  }
+  return html`
+    <li>
+      <p><b>${clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}, task <span class="mono">${brief(one.task)}</span></span></p>
+      <blockquote class="said">${cleanLines(one.question)}</blockquote>
+      <form onSubmit=${submit}>
+        <label>Answer <input name="text" maxlength="4096" autocomplete="off" disabled=${isOff} /></label>
+        <div class="buttons">
+          <button type="submit" name="answer" value="yes" class="yes" disabled=${isOff}>Approve</button>
+          <button type="submit" name="answer" value="no" disabled=${isOff}>Reject</button>
+        </div>
+      </form>
+      ${problem !== '' && html`<p class="bad" role="alert">${problem}</p>`}
+    </li>`
+}
+
+export function Approvals({ model }) {
+  const open = model.state.seen.approvals?.approvals ?? []
+  if (open.length === 0) return null
+  return html`
+    <${Section} id="approvals" title="Waiting for you" count=${open.length}>
+      ${!model.can('approve') && html`<p class="soft">This console may not answer; in a terminal: <code>hub approve ID</code>.</p>`}
+      <ul class="list">${open.map((one) => html`<${Approval} key=${one.id} one=${one} model=${model} />`)}</ul>
+    <//>`
+}
+
+export function Alerts({ model }) {
+  const { alerts } = model.state.seen
+  const open = [...(alerts?.alerts ?? [])].sort(
+    (a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity),
+  )
+  return html`
+    <${Section} id="alerts" title="Alerts" count=${open.length === 0 ? undefined : open.length}>
+      ${alerts === undefined && html`<p class="soft">Not known yet.</p>`}
+      ${alerts !== undefined && open.length === 0 && html`<p class="soft">None. All is well.</p>`}
+      <ul class="list">
+        ${open.map(
+          (one) => html`
+            <li key=${one.id}>
+              <p><${Pill} tone=${ALERT_TONES[one.severity] ?? 'bad'}>${clean(one.severity, 20)}<//><b>${clean(one.cause, 80)}</b> <span class="soft">${distance(one.raisedAtMs, model.nowMs())}</span></p>
+              <p class="said">${cleanLines(one.text)}</p>
+              ${one.holds && html`<p class="soft">It holds the hub safe; once dealt with: <code>hub resume --alert ${clean(one.id, 40)}</code></p>`}
+            </li>`,
+        )}
+      </ul>
+    <//>`
+}
+
+function Progress({ progress }) {
+  if (!progress) return null
+  const { text, done, total } = progress
+  const hasBar = typeof done === 'number' && typeof total === 'number' && total > 0
+  return html`
+    <p class="said">${clean(text, 300)}${hasBar && ` (${done} of ${total})`}</p>
+    ${hasBar && html`<progress max=${total} value=${Math.min(done, total)} aria-label="how far it is"></progress>`}`
+}
+
+export function Sessions({ model }) {
+  const { sessions, running } = model.state.seen
+  const open = sessions?.sessions ?? []
+  const tasks = new Map((running?.tasks ?? []).map((task) => [task.id, task]))
+  const nowMs = model.nowMs()
+  return html`
+    <${Section} id="sessions" title="Running now" count=${open.length === 0 ? undefined : open.length}>
+      ${sessions === undefined && html`<p class="soft">Not known yet.</p>`}
+      ${sessions !== undefined && open.length === 0 && html`<p class="soft">Nothing runs.</p>`}
+      <ul class="list">
+        ${open.map(
+          (one) => html`
+            <li key=${one.id}>
+              <p><${Pill} tone="live">${SESSION_WORDS[one.state] ?? clean(one.state, 20)}<//><b>${clean(one.agent, 63)}</b> <span class="mono soft">${brief(one.id, 16)}</span></p>
+              <${Progress} progress=${tasks.get(one.task)?.progress} />
+              <p class="soft">
+                ${spanWords(nowMs - one.createdAtMs)} so far, at most ${spanWords(one.expiresAtMs - nowMs)} more
+                ${typeof one.stalledSinceMs === 'number' && html`, <b class="warn">stalled ${spanWords(nowMs - one.stalledSinceMs)}</b>`}
+              </p>
+            </li>`,
+        )}
+      </ul>
+    <//>`
+}
+
+function Task({ task, nowMs }) {
+  const { id, state, agent, held, error, endedAtMs, startedAtMs, createdAtMs } = task
+  const when =
+    endedAtMs !== null
+      ? `ended ${distance(endedAtMs, nowMs)}`
+      : startedAtMs !== null
+        ? `for ${spanWords(nowMs - startedAtMs)}`
+        : `waits for ${spanWords(nowMs - createdAtMs)}`
+  return html`
+    <li title=${shortDate(createdAtMs)}>
+      <p>
+        <${Pill} tone=${TASK_TONES[state] ?? 'soft'}>${held && state === 'queued' ? 'held' : clean(state, 20).replace('_', ' ')}<//><b>${clean(agent ?? 'any agent', 63)}</b> <span class="mono soft">${brief(id)}</span> <span class="soft">${when}</span>
+      </p>
+      ${error && html`<p class="said bad">${clean(error.code, 40)}: ${clean(error.detail, 300)}</p>`}
+    </li>`
+}
+
+export function Tasks({ model }) {
+  const { running, tasks } = model.state.seen
+  const all = new Map([...(running?.tasks ?? []), ...(tasks?.tasks ?? [])].map((task) => [task.id, task]))
+  return html`
+    <${Section} id="tasks" title="Tasks">
+      ${tasks === undefined && html`<p class="soft">Not known yet.</p>`}
+      ${tasks !== undefined && all.size === 0 && html`<p class="soft">None yet. The first: <code>hub submit AGENT</code></p>`}
+      <ul class="list tight">${[...all.values()].map((task) => html`<${Task} key=${task.id} task=${task} nowMs=${model.nowMs()} />`)}</ul>
+    <//>`
+}

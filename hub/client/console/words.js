@@ -1,0 +1,122 @@
+/** Words for people, pure: text of agents made harmless, spans and instants, what modes and conditions mean. */
+
+/** Control, format, separator and surrogate code points; joiners stay, since scripts and emoji need them and they move nothing. */
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200C\u200D])\p{Cf}/gu
+const TEXT_MAX = 2000
+
+const escaped = (character) => {
+  const hex = (character.codePointAt(0) ?? 0).toString(16)
+  return hex.length <= 4 ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`
+}
+
+/** One line in which every character that hides, reorders or moves something is shown as its number (T30); of a long one the beginning. */
+export function clean(text, most = TEXT_MAX) {
+  const whole = typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text)
+  const points = [...whole.slice(0, 2 * most + 2)]
+  return points.slice(0, most).join('').replace(UNSAFE, escaped) + (points.length > most ? ' …' : '')
+}
+
+/** The beginning of an id. */
+export const brief = (id, most = 8) => clean(String(id ?? '').slice(0, most))
+
+/** The same as `clean` with its line breaks kept. */
+export const cleanLines = (text) =>
+  clean(
+    String(text ?? '')
+      .split(/\r?\n/)
+      .join('\n'),
+  ).replaceAll('\\u000a', '\n')
+
+/** `23 h 58 m`, `4 m 10 s`: the two largest units, rounded down. */
+export function spanWords(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  const units = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ]
+  const first = units.findIndex(([count]) => count > 0)
+  if (first === -1) return '0 s'
+  return units
+    .slice(first, first + 2)
+    .filter(([count], at) => at === 0 || count > 0)
+    .map(([count, unit]) => `${count} ${unit}`)
+    .join(' ')
+}
+
+const format = (atMs, zone, fields) =>
+  new Intl.DateTimeFormat('en-GB', {
+    ...fields,
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+    ...(zone === undefined ? {} : { timeZone: zone }),
+  }).format(atMs)
+
+/** `Wednesday, 25 November 2026 at 11:00 CET`. `zone` is an IANA name; absent, or one this browser does not know: the browser's own. */
+export function dateText(atMs, zone) {
+  const fields = { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' }
+  try {
+    return format(atMs, zone, fields)
+  } catch {
+    return format(atMs, undefined, fields)
+  }
+}
+
+/** `Wed, 25 Nov, 11:00 CET`. */
+export function shortDate(atMs, zone) {
+  const fields = { weekday: 'short', day: 'numeric', month: 'short' }
+  try {
+    return format(atMs, zone, fields)
+  } catch {
+    return format(atMs, undefined, fields)
+  }
+}
+
+/** `in 3 h`, `3 h ago`. */
+export const distance = (atMs, nowMs) =>
+  atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`
+
+export const MODES = {
+  normal: ['Normal', 'Agents may start and work.'],
+  degraded: ['Degraded', 'Nothing new starts until the cause is cured. What runs goes on.'],
+  safe: ['Safe mode', 'Nothing new starts. What runs goes on to its end.'],
+  draining: ['Stopping', 'Sessions are told to finish, then they are stopped.'],
+}
+
+/** What a condition means for its reader; what ends it says the hub. */
+export const CONDITIONS = {
+  store_failing: 'The database cannot be written.',
+  disk_low: 'The disk is nearly full.',
+  audit_failing: 'The audit log cannot be written.',
+  policy_unavailable: 'The rules cannot be asked.',
+  engine_unavailable: 'The container engine does not answer.',
+  loop_lagging: 'The hub is held up by its own work.',
+  clock_fault: "This machine's clock is not plausible.",
+  lease_pending: 'The watchdog has not yet said that you are there.',
+  lease_lapsed: 'The watchdog is silent.',
+  heartbeat_missed: 'Your heartbeat was missed.',
+  unattended_stop: 'Everything was stopped because nobody was there.',
+  away: 'You are away as planned.',
+  emergency_stop: 'Everything was stopped in an emergency.',
+  operator_request: 'You asked for safe mode.',
+  critical_alert: 'A critical alert waits for your word.',
+  witness_mismatch: 'The audit log does not match what its witness saw.',
+  draining: 'The hub is stopping.',
+}
+
+/** Text with `commands` in backticks, cut into its parts: [text, isCommand]. */
+export const parts = (text) =>
+  clean(text)
+    .split('`')
+    .map((part, at) => [part, at % 2 === 1])
+    .filter(([part]) => part !== '')
+
+/** What the operator sees of a refusal. */
+export function problemText(problem) {
+  const { code = '', detail = '', next = '' } = problem ?? {}
+  const said = clean(detail === '' ? next : detail, 300)
+  return code === '' ? said : `${clean(code, 40)}: ${said}`
+}

@@ -1,0 +1,119 @@
+/**
+ * `/console` on the loopback listener: the page's few files, and where it exchanges the code of a one-time link for its bearer (S0-50, T33).
+ *
+ * R1. The files are a fixed list, read once at start; nothing of a request ever becomes a path. GET and HEAD only, and it holds no secret.
+ * R2. This machine's own names alone lead here, never those of `reach`.
+ * R3. The page runs its own scripts and nothing else, asks its own origin and nothing else, and stands in no frame.
+ * R4. The code comes in a JSON body. Wrong, used and expired ones are answered alike, slowed and recorded; a right one never waits (T16, T17).
+ */
+import { readFileSync } from 'node:fs'
+import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Gate } from '../guard/gate.ts'
+import type { ConsoleLinks, ConsoleWish } from '../guard/identity/console-links.ts'
+import { type Credentials, principalOf } from '../guard/identity/credentials.ts'
+import type { Principal } from '../guard/principal.ts'
+import { OPERATIONS } from '../protocol/operations.ts'
+import { parseShape } from '../protocol/parse.ts'
+import type { LoopbackRoom } from './loopback.ts'
+import { createBackOff, refuseWrong } from './wrong-tries.ts'
+
+const CHECKOUT = new URL('../../', import.meta.url)
+const PAGE = 'hub/client/console'
+/** Address and file of each, seen from the checkout; the two packages are served as they were installed, by the lock file's digests. */
+const FILES = [
+  ['/console', `${PAGE}/index.html`],
+  ['/console/console.css', `${PAGE}/console.css`],
+  ...['console', 'html', 'line', 'model', 'pieces', 'view', 'view-presence', 'view-stop', 'view-work', 'words'].map(
+    (name) => [`/console/${name}.js`, `${PAGE}/${name}.js`] as const,
+  ),
+  ['/console/preact.js', 'node_modules/preact/dist/preact.mjs'],
+  ['/console/htm.js', 'node_modules/htm/dist/htm.mjs'],
+] as const
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+}
+const HEADERS: Readonly<Record<string, string>> = {
+  'cache-control': 'no-store',
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'x-robots-tag': 'noindex, nofollow',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+}
+
+export interface ConsoleFile {
+  path: string
+  type: string
+  body: Buffer
+}
+
+/** The page's files, read once; none where one cannot be read: a hub without a page watches and stops all the same. */
+export function readConsoleFiles(log: Log, root = CHECKOUT): ConsoleFile[] {
+  try {
+    return FILES.map(([path, file]) => ({
+      path,
+      type: TYPES[path === '/console' ? 'html' : (path.split('.').at(-1) ?? '')] ?? 'text/plain',
+      body: readFileSync(new URL(file, root)),
+    }))
+  } catch (thrown) {
+    log.warn({ reason: (thrown as Error).message }, 'the console page is not served; in the checkout run: npm ci')
+    return []
+  }
+}
+
+const NOBODY: Principal = Object.freeze({ kind: 'device', id: 'unknown' })
+
+export function consoleRoom(parts: {
+  files: readonly ConsoleFile[]
+  links: ConsoleLinks
+  credentials: Credentials
+  gate: Gate
+  clock: Clock
+  nowMs: () => number
+}): LoopbackRoom {
+  const { files, links, credentials, gate, clock, nowMs } = parts
+  const backOff = createBackOff(clock)
+
+  /** What the operator wished for becomes a credential, recorded under its name; only then the link is spent. */
+  function join(wish: ConsoleWish) {
+    const { name, rights, expiresInMs } = wish
+    const wanted = { name, kind: 'console' as const, scope: rights, expiresAtMs: nowMs() + expiresInMs }
+    const call = { principal: principalOf(wanted), operation: 'console.join', resource: `device:${name}` } as const
+    const { secret } = gate.admit(call, (grant) => credentials.add(grant, wanted))
+    links.spend(wish)
+    return { name, rights, expiresAtMs: wanted.expiresAtMs, secret }
+  }
+
+  return {
+    path: '/console',
+    isLocal: true,
+    mount: (app) =>
+      void app.register(async (scope) => {
+        for (const { path, type, body } of files) {
+          scope.route({
+            method: ['GET', 'HEAD'],
+            url: path,
+            handler: (_request, reply) => reply.headers(HEADERS).type(type).send(body),
+          })
+        }
+        if (files.length === 0)
+          scope.get('/console', () => {
+            throw new HubError('unknown_operation', 'the console page is not there; in the checkout run: npm ci')
+          })
+        scope.post('/console/session', (request) => {
+          const { code } = parseShape(OPERATIONS['console.join'].request, request.body)
+          const wish = links.find(code)
+          if (wish !== undefined) return Promise.resolve(join(wish))
+          const call = { principal: NOBODY, operation: 'console.join', resource: 'console' } as const
+          return refuseWrong({ gate, backOff }, call, 'no link in force has this code')
+        })
+      }),
+  }
+}
