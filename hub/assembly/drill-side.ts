@@ -11,6 +11,7 @@ import type { Work } from './work.ts'
 
 const MEND = 'hub drill'
 const CAUSE = 'drill_overdue'
+const CONTACT_CAUSE = 'contact_drill_overdue'
 
 interface Theirs {
   channels: { who: string; channel: string; ok: boolean; why: string }[]
@@ -55,7 +56,7 @@ export function createDrillSide(outer: {
       rehearse: () => theirs({ who: 'contact', kind: 'rehearsal' }),
     },
   })
-  const due = () => judgeDrill(drill.state(), clock.wallMs())
+  const due = () => judgeDrill(drill.state(), clock.wallMs(), guard.contact.current()?.madeAtMs ?? null)
 
   return {
     drill,
@@ -89,15 +90,23 @@ export function createDrillSide(outer: {
         },
       ]
     },
-    /** Raises and resolves the reminder; called by a loop. */
+    /** Raises and resolves the reminders; called by a loop. */
     remind() {
-      if (due().overdue)
+      const { overdue, contactOverdue } = due()
+      if (overdue)
         alerts.raise(
           CAUSE,
           'warning',
           `There was no good drill for ${DRILL_DAYS} days: nobody has proven that everything can be stopped. Run \`hub drill\`.`,
         )
       else alerts.resolve(CAUSE)
+      if (contactOverdue)
+        alerts.raise(
+          CONTACT_CAUSE,
+          'warning',
+          `There was no good drill with your backup contact for ${CONTACT_DRILL_DAYS} days: nobody has proven that word still reaches them. By day, run \`hub drill --with-contact\`.`,
+        )
+      else alerts.resolve(CONTACT_CAUSE)
     },
   }
 }

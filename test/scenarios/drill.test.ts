@@ -94,11 +94,18 @@ test('a deaf watchdog, a deaf channel and a missing canary each fail their own s
 test('one is due after a month, with the contact after a quarter, counted from the last good one or from the beginning', () => {
   const DAY = 86_400_000
   const state = { last: null, goodAtMs: null, contactAtMs: null, sinceMs: 0 }
-  expect(judgeDrill(state, 31 * DAY)).toMatchObject({ days: null, overdue: false, contactOverdue: false })
-  expect(judgeDrill(state, 32 * DAY)).toMatchObject({ overdue: true, contactOverdue: false })
-  expect(judgeDrill({ ...state, goodAtMs: 10 * DAY }, 32 * DAY)).toMatchObject({ days: 22, overdue: false })
-  expect(judgeDrill({ ...state, goodAtMs: 90 * DAY }, 93 * DAY)).toMatchObject({ overdue: false, contactOverdue: true })
-  expect(judgeDrill({ ...state, goodAtMs: 100 * DAY }, 50 * DAY), 'a clock that went back').toMatchObject({ days: 0 })
+  const judge = (more: object, days: number, contactSinceMs: number | null = 0) =>
+    judgeDrill({ ...state, ...more }, days * DAY, contactSinceMs)
+  expect(judge({}, 31)).toMatchObject({ days: null, overdue: false, contactOverdue: false })
+  expect(judge({}, 32)).toMatchObject({ overdue: true, contactOverdue: false })
+  expect(judge({ goodAtMs: 10 * DAY }, 32)).toMatchObject({ days: 22, overdue: false })
+  expect(judge({ goodAtMs: 90 * DAY }, 92)).toMatchObject({ overdue: false, contactOverdue: false })
+  expect(judge({ goodAtMs: 90 * DAY }, 93)).toMatchObject({ overdue: false, contactOverdue: true })
+  expect(judge({ contactAtMs: 90 * DAY }, 182), 'from the last one').toMatchObject({ contactOverdue: false })
+  expect(judge({ contactAtMs: 90 * DAY }, 183)).toMatchObject({ contactOverdue: true })
+  expect(judge({}, 93, 50 * DAY), 'a card of later').toMatchObject({ contactOverdue: false })
+  expect(judge({}, 500, null), 'nobody to drill with').toMatchObject({ contactOverdue: false })
+  expect(judge({ goodAtMs: 100 * DAY }, 50), 'a clock that went back').toMatchObject({ days: 0 })
 })
 
 test('an overdue drill is an alert, and a good one ends it', async () => {
@@ -109,5 +116,30 @@ test('an overdue drill is an alert, and a good one ends it', async () => {
     await h.lease()
     await drill(h)
     await h.until(() => !h.hub.guard.alerts.isOpen('drill_overdue'), undefined, 1000)
+  })
+})
+
+test('a drill with the contact that is overdue is an alert of its own, which a good one with them ends, and no card no alert', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  await withWatchdog(h, async (dog) => {
+    const { meta, alerts } = h.hub.guard
+    meta.set('drill_contact_ms', String(h.clock.wallMs() - 93 * 86_400_000))
+    const looks = async () => {
+      const from = h.clock.monotonicMs()
+      await h.until(() => h.clock.monotonicMs() - from > 40_000, undefined, 1000)
+    }
+    await looks()
+    expect(alerts.isOpen('contact_drill_overdue')).toBe(false)
+    dog.answers['/v1/contact'] = { card: null }
+    expect((await h.operator('POST', '/v1/contact/card', { name: 'Bea', operator: 'Ada' })).status).toBe(200)
+    await h.until(() => alerts.isOpen('contact_drill_overdue'), undefined, 1000)
+    expect(alerts.list().find(({ cause }) => cause === 'contact_drill_overdue')?.severity).toBe('warning')
+    await h.lease()
+    await drill(h)
+    await looks()
+    expect(alerts.isOpen('contact_drill_overdue'), 'one without them is no rehearsal').toBe(true)
+    await h.lease()
+    expect(await drill(h, { withContact: true })).toMatchObject({ ok: true })
+    await h.until(() => !alerts.isOpen('contact_drill_overdue'), undefined, 1000)
   })
 })

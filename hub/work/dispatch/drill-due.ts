@@ -13,13 +13,15 @@ export interface DrillDue {
   contactOverdue: boolean
 }
 
-export function judgeDrill(state: DrillState, wallMs: number): DrillDue {
+/** @param contactSinceMs since when there is a contact to drill with; null without one, and then none is due with them */
+export function judgeDrill(state: DrillState, wallMs: number, contactSinceMs: number | null): DrillDue {
   const days = (atMs: number | null) => (atMs === null ? null : Math.max(0, Math.floor((wallMs - atMs) / DAY_MS)))
   const isOver = (atMs: number | null, most: number) => (days(atMs ?? state.sinceMs) ?? 0) > most
+  const theirs = contactSinceMs === null ? null : (state.contactAtMs ?? Math.max(contactSinceMs, state.sinceMs))
   return {
     days: days(state.goodAtMs),
     contactDays: days(state.contactAtMs),
     overdue: isOver(state.goodAtMs, DRILL_DAYS),
-    contactOverdue: isOver(state.contactAtMs, CONTACT_DRILL_DAYS),
+    contactOverdue: theirs !== null && isOver(theirs, CONTACT_DRILL_DAYS),
   }
 }
