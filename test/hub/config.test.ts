@@ -38,3 +38,8 @@ describe('a secret written into hub.yaml', () => {
     expect(read('logLevel: warn').logLevel).toBe('warn')
   })
 })
+
+it('S0-15: without a file the span of a stop is 15 s', () => {
+  expect(read('').shutdownTimeout).toBe(15_000)
+  expect(read('shutdownTimeout: 1m').shutdownTimeout).toBe(60_000)
+})

@@ -143,3 +143,17 @@ test('a drill with the contact that is overdue is an alert of its own, which a g
     await h.until(() => !alerts.isOpen('contact_drill_overdue'), undefined, 1000)
   })
 })
+
+test('the days since the last good one stand in status and doctor, and that there was none', async () => {
+  await using h = await createHarness({ agents: AGENTS })
+  const shown = async () => {
+    const { drill: status } = (await h.operator('GET', '/v1/mode')).body as { drill: { daysSinceGood: number | null } }
+    const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string; detail: string }[] }
+    return [status.daysSinceGood, checks.find(({ name }) => name === 'drill')?.detail]
+  }
+  const none = 'there was no good one yet'
+  expect(await shown()).toEqual([null, `${none}, with the contact: ${none}`])
+  h.hub.guard.meta.set('drill_good_ms', String(h.clock.wallMs() - 9 * 86_400_000))
+  h.hub.guard.meta.set('drill_contact_ms', String(h.clock.wallMs() - 40 * 86_400_000))
+  expect(await shown()).toEqual([9, 'last good one 9 days ago, with the contact: last good one 40 days ago'])
+})

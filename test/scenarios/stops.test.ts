@@ -272,3 +272,19 @@ describe('a plain stop', () => {
     })
   })
 })
+
+test('S1-30: a hub that starts after the unattended stop answers reads, starts nothing and holds, until a lease comes without it', async () => {
+  await using h = await createHarness({ agents: { deaf: REPEATABLE } })
+  await h.lease({ demand: 'safe', conditions: ['unattended_stop'] })
+  await again(h, undefined)
+  // It waits for its first lease, and obeys the last one meanwhile.
+  expect(await conditions(h)).toEqual(expect.arrayContaining(['unattended_stop', 'lease_pending']))
+  expect((await h.operator('GET', '/v1/tasks')).status).toBe(200)
+  await expect(h.submit('deaf')).rejects.toThrow('mode_')
+  await h.lease({ demand: 'safe', conditions: ['unattended_stop'] })
+  await h.clock.advance(60_000)
+  expect([await conditions(h), h.started]).toEqual([['unattended_stop'], []])
+  await h.lease({})
+  expect(await conditions(h)).toEqual([])
+  await h.submit('deaf')
+})

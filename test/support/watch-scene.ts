@@ -24,6 +24,9 @@ export function watchScene(config: object = {}) {
   const clock = createSteerableClock()
   const engine = createFakeEngine()
   const got: Got[] = []
+  /** Rounds after which the outside is pinged, and whether the disk takes the state. */
+  const judged = { well: 0 }
+  const disk = { full: false }
   const refuses = new Set<string>()
   const hub = {
     sessions: [] as Session[],
@@ -77,7 +80,13 @@ export function watchScene(config: object = {}) {
     file.save(first)
     const acts = createActs(settings, { clock, engine, hub: line })
     const log = { info() {}, warn() {} }
-    const mortal = { ...file, save: (state: State) => (dies.now ? undefined : file.save(state)) }
+    const mortal = {
+      ...file,
+      save(state: State) {
+        if (disk.full) throw new Error('no space left on device')
+        if (!dies.now) file.save(state)
+      },
+    }
     const killed: Alerts = {
       ...alerts,
       turn(lineMs) {
@@ -87,7 +96,7 @@ export function watchScene(config: object = {}) {
     }
     const watch = createWatch(
       { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
-      { clock, file: mortal, observe, acts, alerts: killed, log },
+      { clock, file: mortal, observe, acts, alerts: killed, log, judgedWell: () => void (judged.well += 1) },
     )
     return { file, alerts, watch }
   }
@@ -100,6 +109,9 @@ export function watchScene(config: object = {}) {
   }
   return {
     paths,
+    checkpointKey: home.checkpointKey,
+    judged,
+    disk,
     clock,
     engine,
     hub,

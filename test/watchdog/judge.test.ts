@@ -231,7 +231,7 @@ describe('orphans', () => {
 })
 
 describe('throughput', () => {
-  test('S1-23: six hours of waiting without one dispatch is a finding; a dispatch, an empty queue, safe mode and silence are not', () => {
+  test('S1-23: six hours of waiting without one dispatch is a finding; a dispatch, an empty queue, safe mode, draining and silence are not', () => {
     const waiting = { heard: answered({ queued: 1, dispatched: 4 }) }
     const w = walk()
     w.step(0, waiting)
@@ -241,6 +241,7 @@ describe('throughput', () => {
     for (const heard of [
       answered({ queued: 0, dispatched: 4 }),
       answered({ queued: 1, dispatched: 4, mode: 'safe' }),
+      answered({ queued: 1, dispatched: 4, mode: 'draining' }),
       silent,
     ]) {
       const v = walk()

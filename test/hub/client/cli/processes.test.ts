@@ -102,6 +102,17 @@ describe('hub up', () => {
     expect(statSync(pathsOf(home).hubLog).mode & 0o777).toBe(0o600)
   })
 
+  it('started by hand it says that neither a crash nor a reboot starts them again, with units it does not', () => {
+    const said: string[] = []
+    const terminal = { ...context.terminal, out: (text: string) => void said.push(text) }
+    const one = { started: true, pid: 7, ready: null }
+    sayUp(terminal, false, { hub: one, watchdog: one })
+    expect(said.at(-1)).toMatch(/^Nothing restarts these two: after a crash or a reboot run `hub up` again/)
+    said.length = 0
+    sayUp(terminal, false, { hub: one, watchdog: one, units: { hub: 'hub.service', watchdog: 'hub-watchdog.service' } })
+    expect(said.join()).not.toContain('Nothing restarts')
+  })
+
   it.skipIf(!existsSync('/proc/self/environ'))(
     'T35: hands the secrets of the environment to the hub and never to the watchdog',
     async () => {
