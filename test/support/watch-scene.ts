@@ -94,9 +94,12 @@ export function watchScene(config: object = {}) {
         alerts.turn(lineMs)
       },
     }
+    const judgedWell = () => {
+      judged.well += 1
+    }
     const watch = createWatch(
       { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
-      { clock, file: mortal, observe, acts, alerts: killed, log, judgedWell: () => void (judged.well += 1) },
+      { clock, file: mortal, observe, acts, alerts: killed, log, judgedWell },
     )
     return { file, alerts, watch }
   }
