@@ -23,7 +23,7 @@ function withNotice(known: NoticesTold, { kind, step }: ToldNotice, state: State
   if (kind === 'all_clear') return { ...known, open: false }
   if (kind === 'checked_in') return { ...known, checkedIn: true }
   const steps = { ...known.steps, [step]: state.lineMs }
-  if (kind === 'away') return { ...known, steps }
+  if (kind === 'away' || kind === 'paused') return { ...known, steps }
   const { nowMs, strongAtMs } = state.presence
   return { steps, open: true, toldAtMs: nowMs, strongAtMs, checkedIn: false }
 }

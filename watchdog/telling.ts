@@ -20,6 +20,7 @@ export function planTelling(
 ): Told {
   const alerts = planAlerts(state, findings)
   const p = state.presence
+  const hubHolds = heard.kind === 'answer' ? heard.answer.conditions : []
   const contact =
     config.contact.channels.length === 0
       ? { told: state.contactTold, notices: [] }
@@ -29,7 +30,8 @@ export function planTelling(
           wallMs: state.mark.wallMs,
           presence: p,
           stopAtMs: Math.max(planDeadlines(p, config).stopAtMs, p.wakeUntilMs ?? 0),
-          hubCritical: heard.kind === 'answer' && heard.answer.conditions.includes('critical_alert'),
+          hubCritical: hubHolds.includes('critical_alert'),
+          hubPaused: hubHolds.includes('operator_request'),
         })
   const told = alerts.events.length + contact.notices.length > 0 ? state.told + 1 : state.told
   return {

@@ -65,6 +65,7 @@ export function presenceWalk(settings: object = {}, start = '2026-01-05T09:00') 
       presence: state.presence,
       stopAtMs: 0,
       hubCritical: false,
+      hubPaused: false,
     })
     state = { ...state, contactTold: telling.told }
     const told = new Set(telling.notices.map(({ kind }) => ABOUT[kind]))

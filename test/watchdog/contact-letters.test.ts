@@ -38,6 +38,7 @@ const ALL: readonly Notice[] = [
   notice('stopped', { nextAtMs: null, unconfirmed: 2 }),
   notice('critical', { nextAtMs: null, lastSeenAtMs: NOW - HOUR }),
   notice('away', { nextAtMs: NOW + 9 * 24 * HOUR, note: 'on the train until Sunday' }),
+  notice('paused', { nextAtMs: null }),
   notice('checked_in', { lastSeenAtMs: NOW - 60_000 }),
   notice('all_clear', { lastSeenAtMs: NOW - 5_000, nextAtMs: null }),
   notice('all_clear', { lastSeenAtMs: null, nextAtMs: null }),

@@ -91,6 +91,13 @@ export const english: Words = {
       `If ${people.operator} has not checked in some hours after that, you will hear from us again.`,
     ],
   }),
+  paused: (people) => ({
+    subject: `${people.operator} has put the assistants on hold as planned; nothing to do`,
+    paragraphs: [
+      hello(people),
+      `${people.operator} has put the assistants on hold by hand: what they had begun they may finish, nothing new starts until ${people.operator} says so. This is only for you to know: it was planned, nothing is wrong and there is nothing to do.`,
+    ],
+  }),
   checked_in: (people, told) => ({
     subject: `${people.operator} has checked in; nothing to do`,
     paragraphs: [

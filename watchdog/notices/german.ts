@@ -91,6 +91,13 @@ export const german: Words = {
       `Wenn ${people.operator} sich einige Stunden danach nicht gemeldet hat, hörst du wieder von uns.`,
     ],
   }),
+  paused: (people) => ({
+    subject: `Die Assistenten von ${people.operator} machen wie geplant Pause; nichts zu tun`,
+    paragraphs: [
+      hello(people),
+      `${people.operator} lässt die Assistenten Pause machen: Begonnenes dürfen sie beenden, Neues fangen sie erst wieder an, wenn ${people.operator} es sagt. Das ist nur zu deiner Kenntnis: Es war geplant, alles ist in Ordnung, und es gibt nichts zu tun.`,
+    ],
+  }),
   checked_in: (people, told) => ({
     subject: `${people.operator} hat sich gemeldet; nichts zu tun`,
     paragraphs: [

@@ -16,6 +16,8 @@ export interface NoticeParcel extends Parcel {
 }
 
 const WORDS: Readonly<Record<Contact['language'], Words>> = { en: english, de: german }
+/** Only for the contact to know. */
+const NOTES = new Set<Notice['kind']>(['away', 'paused'])
 const ENDS = new Set<Notice['kind']>(['all_clear', 'checked_in'])
 
 /** "Monday 23 November 2026, 10:00 CET (in 24 h)". */
@@ -61,7 +63,7 @@ export function noticeLetter(
   return {
     id,
     instance: options.instance,
-    severity: over || notice.kind === 'away' ? 'info' : severity,
+    severity: over || NOTES.has(notice.kind) ? 'info' : severity,
     subject,
     text,
     alerts: [

@@ -1,11 +1,11 @@
 /**
  * What the backup contact is told, and when (safety.md sections 1, 3 and 6). Pure; what was told persists in the state.
  * C1 only the conditions of the table reach the contact: the missed heartbeat, the unattended stop, a critical alert or a witness
- * mismatch, and a planned absence as a short note. The emergency stop does not: its page confirms it. C2 each step is told once, over
+ * mismatch; a planned absence and a hold by the operator's own hand as short notes. The emergency stop does not: its page confirms it. C2 each step is told once, over
  * restarts too; a critical cause that comes back within 6 h is not told again. C3 a sign of life in safe mode is told once per step.
  * C4 once the operator is back, one all-clear; without anything told before, none.
  */
-export type NoticeKind = 'missed' | 'reminder' | 'stopped' | 'critical' | 'away' | 'checked_in' | 'all_clear'
+export type NoticeKind = 'missed' | 'reminder' | 'stopped' | 'critical' | 'away' | 'paused' | 'checked_in' | 'all_clear'
 
 /** What a message is made of; the words are put to it when it is sent, so that "in 3 h" is true then. Wall instants. */
 export interface Notice {
@@ -58,6 +58,8 @@ export interface Situation {
   readonly stopAtMs: number
   /** The hub holds safe mode for a critical alert of its own. */
   readonly hubCritical: boolean
+  /** The hub is safe because the operator asked for it (`hub safe-mode`). */
+  readonly hubPaused: boolean
 }
 
 const REPEAT_AFTER_MS = 6 * 3_600_000
@@ -95,7 +97,8 @@ export function planNotices(known: NoticesTold, now: Situation): { told: Notices
   const absent = p.safeSinceMs !== null || p.stoppedSinceMs !== null
   const due = dueSteps(now)
   const awayStep = p.away === null ? null : `away:${p.away.sinceMs}`
-  const still = new Set([awayStep, ...due.map((one) => one.step)])
+  const pausedStep = now.hubPaused ? 'paused' : null
+  const still = new Set([awayStep, pausedStep, ...due.map((one) => one.step)])
   const steps = Object.fromEntries(
     Object.entries(known.steps).filter(
       ([step, atMs]) => known.open || still.has(step) || now.lineMs - atMs < REPEAT_AFTER_MS,
@@ -138,6 +141,11 @@ export function planNotices(known: NoticesTold, now: Situation): { told: Notices
   if (p.away !== null && awayStep !== null && told.steps[awayStep] === undefined) {
     notices.push(about('away', awayStep, wall(p.away.untilMs)))
     told = { ...told, steps: { ...told.steps, [awayStep]: now.lineMs } }
+  }
+  // Who is told of an absence, planned or not, needs no second word about the same rest.
+  if (pausedStep !== null && p.away === null && !absent && told.steps[pausedStep] === undefined) {
+    notices.push(about('paused', pausedStep, null))
+    told = { ...told, steps: { ...told.steps, [pausedStep]: now.lineMs } }
   }
   return { told, notices }
 }

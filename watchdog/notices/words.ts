@@ -33,6 +33,7 @@ export interface Words {
   stopped(people: People, told: Told): Message
   critical(people: People, told: Told): Message
   away(people: People, told: Told): Message
+  paused(people: People, told: Told): Message
   checked_in(people: People, told: Told): Message
   all_clear(people: People, told: Told): Message
   test(people: People, told: Told): Message
