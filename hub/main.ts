@@ -5,8 +5,8 @@ import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { schedule as cron } from 'node-cron'
 import pino from 'pino'
+import { cronSchedule } from './assembly/calendar.ts'
 import { commitOf, initHome } from './assembly/init.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
@@ -107,10 +107,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       log,
       engine,
       commitOf: (path) => commitOf(dirname(path)),
-      schedule(expression, job) {
-        const task = cron(expression, job, { timezone: 'Etc/UTC', noOverlap: true })
-        return () => void task.destroy()
-      },
+      schedule: cronSchedule,
       onExit: ended,
     },
   )

@@ -2,8 +2,9 @@
 
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { schedule as cron, validate } from 'node-cron'
-import { describe, expect, test } from 'vitest'
+import { validate } from 'node-cron'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { cronSchedule } from '../../hub/assembly/calendar.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import { createHarness } from '../support/hub-harness.ts'
 
@@ -55,8 +56,46 @@ describe('once a night', () => {
   })
 })
 
-test('the library ticks in UTC and its task can be ended', async () => {
-  const task = cron('17 3 * * *', () => undefined, { timezone: 'Etc/UTC', noOverlap: true })
-  expect(task.getNextRun()?.toISOString()).toMatch(/T03:17:00/)
-  await task.destroy()
+describe('the calendar', () => {
+  let ran: number
+  const job = async () => {
+    ran += 1
+  }
+  beforeEach(() => {
+    ran = 0
+    vi.useFakeTimers({ now: Date.UTC(2026, 6, 5, 3, 16, 30) })
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  test('ticks in UTC whatever the zone of the machine, and can be ended', async () => {
+    const end = cronSchedule('17 3 * * *', job)
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(ran).toBe(0)
+    await vi.advanceTimersByTimeAsync(15_000)
+    expect(ran).toBe(1)
+    await vi.advanceTimersByTimeAsync(86_400_000)
+    expect(ran).toBe(2)
+    end()
+    await vi.advanceTimersByTimeAsync(2 * 86_400_000)
+    expect(ran).toBe(2)
+  })
+
+  test('an hour that passed while the hub was down or the machine slept is skipped, and the next one is kept', async () => {
+    vi.setSystemTime(Date.UTC(2026, 6, 5, 3, 18))
+    const end = cronSchedule('17 3 * * *', job)
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    expect(ran, 'started a minute late').toBe(0)
+    // Asleep over the next one: the wall goes on and no timer does.
+    vi.setSystemTime(Date.UTC(2026, 6, 6, 9))
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    expect(ran, 'asleep').toBe(0)
+    // The timer fires as late as the machine slept; what it was for is not made up for, and it is set anew.
+    await vi.advanceTimersByTimeAsync(23 * 3_600_000)
+    expect(ran, 'late').toBe(0)
+    await vi.advanceTimersByTimeAsync(24 * 3_600_000)
+    expect(ran).toBe(1)
+    end()
+  })
 })
