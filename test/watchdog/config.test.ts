@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { loadConfig, parseConfig } from '../../watchdog/config.ts'
@@ -40,6 +40,22 @@ test('without a file the spans are those of safety.md', () => {
     contact: { zone: '', quiet: null },
     awayWorkMaxMs: 0,
   })
+})
+
+test('the whole way takes fifty hours, and the README says each of its hours', () => {
+  const { missedMs, missedGraceMs, unattendedMs, remindFirstMs, remindLastMs, ...spans } = loadConfig(home().config)
+  const safeMs = missedMs + missedGraceMs
+  const hours = (...ms: number[]) => ms.map((one) => `${one / HOUR} h`).join(', ')
+  const table = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  for (const [when, what] of [
+    [hours(remindFirstMs, remindLastMs), 'a reminder to you'],
+    [hours(missedMs), '"missed"'],
+    [hours(safeMs), '**safe mode**'],
+    [hours(safeMs + spans.safeRemindFirstMs, safeMs + spans.safeRemindLastMs), 'a reminder to both'],
+    [hours(safeMs + unattendedMs), '**unattended stop**'],
+  ])
+    expect(table).toContain(`| ${when} | ${what}`)
+  expect(safeMs + unattendedMs).toBe(50 * HOUR)
 })
 
 test('due times, zones and quiet hours of the two people are read as written', () => {

@@ -167,6 +167,34 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
   file.close()
 })
 
+test('T95: with the hub dead from the first hour the timeline runs all the same, and at the ceiling every container is stopped by its label', async () => {
+  const { clock, engine, hub, start, short, told } = scene({ startGraceMs: 0 })
+  const { watch, file } = start()
+  await watch.round()
+  hub.up = false
+  // Longer than the ceiling: nothing but the stop ends it.
+  const far = `${clock.read().bootId}:${clock.read().bootMs + 100 * HOUR}`
+  const one = makeContainer(clock.read(), {}, { 'hub.expires-boot': far, 'hub.expires-at': String(Date.UTC(2027, 0)) })
+  engine.present.set(one.id, one)
+  for (let half = 0; half < 104; half += 1) {
+    while (await watch.round());
+    clock.move(HOUR / 2)
+    if (half < 98) expect(engine.present.size, `after ${half / 2} h`).toBe(1)
+  }
+  expect(engine.present.size).toBe(0)
+  expect(short().filter((line) => /hub_health|missed|unattended/.test(line))).toEqual([
+    'raised hub_health 1',
+    'raised heartbeat_missed 2',
+    'louder heartbeat_missed 3',
+    'louder heartbeat_missed 4',
+    // Announced by the stop itself: that the hub is silent from here on is no news.
+    'resolved hub_health 1',
+    'raised unattended_stop 1',
+  ])
+  expect(told().at(-1)?.text).toContain('1 containers confirmed gone')
+  file.close()
+})
+
 test('with the engine silent at the ceiling nobody is told that everything has stopped', async () => {
   const { clock, engine, hub, start, told } = scene()
   const { watch, file } = start()
