@@ -82,7 +82,7 @@ describe('after more than staleAfter stopped', () => {
   test.each([
     ['killed, what was queued and what was interrupted comes back held, though its card lets it be repeated', 13, true],
     ['killed for less, both go on', 11, false],
-  ])('%s', async (_name, hours, isHeld) => {
+  ])('%s (interrupted)', async (_name, hours, isHeld) => {
     // Longer than the rest: what is past its time comes back timed out, and not at all.
     const { h, running, queued } = await withQueued({ limits: { ttl: '24h' } }, '24h')
     await using _ = h

@@ -176,10 +176,17 @@ describe('a token', () => {
     const { h } = all
     for (const action of [
       'operator.heartbeat',
+      'operator.away',
+      'operator.back',
       'mode.resume',
       'approval.answer',
       'device.add',
+      'device.revoke',
       'token.create',
+      'contact.card',
+      'contact.test',
+      'contact.confirm',
+      'contact.revoke',
       'hub.shutdown',
       'no.such',
     ]) {

@@ -24,7 +24,7 @@ const install = (...words: string[]) => spawnSync(INSTALL, words, { encoding: 'u
 const unit = (name: string) => readFileSync(join(units, name), 'utf8')
 
 describe('scripts/systemd/install', () => {
-  it('writes the units of this checkout and home, with nothing left to fill in, and systemd accepts them', () => {
+  it('writes the units of this checkout and home, after Docker and time sync, with nothing left to fill in, and systemd accepts them', () => {
     const { status, stderr, stdout } = install('--home', home, '--to', units)
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toContain('not enabled')
@@ -35,6 +35,8 @@ describe('scripts/systemd/install', () => {
       'hub.service',
     ])
     for (const name of readdirSync(units)) expect(unit(name), name).not.toMatch(/@[A-Z]+@/)
+    for (const name of ['hub.service', 'hub-watchdog.service'])
+      expect(unit(name), name).toMatch(/^After=docker\.service time-sync\.target/m)
     expect(unit('hub.service')).toContain(`hub/main.ts serve --home ${home}\n`)
   })
 

@@ -135,7 +135,7 @@ describe('hub away is refused by name', () => {
     [{ keepWorking: true }, /away\.workMaxMs in watchdog\/config\.json is 0/],
     [{ note: 'x'.repeat(199) }, /note must have at most 198 bytes/],
     [{ note: '\u0000'.repeat(40) }, /note must have at most/],
-  ])('%j', (request, why) => {
+  ])('refused by name: %j', (request, why) => {
     const w = presenceWalk()
     expect(w.away(request)).toMatch(why)
     expect(w.presence.away).toBeNull()

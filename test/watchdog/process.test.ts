@@ -38,6 +38,8 @@ interface Leased {
   epoch: number
   counter: number
   demand: string
+  heartbeatAgeMs: number
+  deadlineInMs: number
   conditions: string[]
 }
 
@@ -124,7 +126,7 @@ async function scene(spans: object) {
 const ended = (child: ChildProcess) =>
   new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
 
-test('from init to exit: refuses without a state, leases, one alert for a dead hub over its own kill -9, ends with 0', async () => {
+test('from init to exit: refuses without a state, leases with the first heartbeat, one alert for a dead hub over its own kill -9, ends with 0', async () => {
   const { paths, port, leases, openHub, run, start, ask, told } = await scene({})
   expect(await run()).toMatchObject({ code: 1, err: expect.stringContaining('hub init') })
   expect((await run('--init')).code).toBe(0)
@@ -134,6 +136,9 @@ test('from init to exit: refuses without a state, leases, one alert for a dead h
   const closeHub = await openHub()
   const first = await start()
   await until('three leases', () => leases.length >= 3)
+  // The first heartbeat is of the init: the first lease has nearly all of its time left.
+  expect(leases[0]?.heartbeatAgeMs).toBeLessThan(60_000)
+  expect(leases[0]?.deadlineInMs).toBeGreaterThan(25 * 3_600_000)
   expect(leases[1]).toMatchObject({ counter: 2, epoch: leases[0]?.epoch, demand: 'normal' })
   // Rounds are 60 ms apart here: on a loaded machine one may be late.
   await until('health', async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).status === 200)

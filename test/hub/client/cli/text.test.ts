@@ -66,6 +66,15 @@ describe('text for people', () => {
     )
   })
 
+  it('says how many tasks are held, and the two words for them', () => {
+    const nowMs = Date.UTC(2026, 0, 2, 8, 2)
+    const view = { acceptedAtMs: nowMs, dueAtMs: nowMs, safeAtMs: nowMs, stopAtMs: nowMs }
+    expect(heartbeatText({ ...view, held: 3 }, nowMs, 'UTC')).toMatch(
+      /\n3 tasks are held: `hub task release --all` or `hub task cancel --held`$/,
+    )
+    expect(heartbeatText({ ...view, held: 0 }, nowMs, 'UTC')).not.toContain('held')
+  })
+
   it('says what holds in spite of a heartbeat, and of an absence its end', () => {
     const nowMs = Date.UTC(2026, 0, 2, 8, 2)
     const at = (hours: number) => Date.UTC(2026, 0, 3, 8, 0) + hours * 3_600_000

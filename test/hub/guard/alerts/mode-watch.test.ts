@@ -83,7 +83,7 @@ describe('a change of the mode', () => {
       8000,
       ['40 raise flapping', '3620 resolve flapping', '3620 raise mode'],
     ],
-  ])('%s', (_text, moments, until, expected) => expect(walk(moments, until)).toEqual(expected))
+  ])('%s (S1-19)', (_text, moments, until, expected) => expect(walk(moments, until)).toEqual(expected))
 
   it('by hand is told, and is no flapping', () => {
     const moments = [10, 100, 200, 300, 400, 500, 600, 700].map((at, n): [number, Mode] => [

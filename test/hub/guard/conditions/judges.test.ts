@@ -67,7 +67,7 @@ describe('the wall clock', () => {
     ['an hour ahead after an hour asleep is right (T73)', HOUR, HOUR, HOUR, undefined],
     ['in another boot ahead is taken', 48 * HOUR, null, 48 * HOUR, undefined],
     ['in another boot behind is a fault (T74)', -MARK, null, 0, `behind ${MARK}`],
-  ])('%s', (_why, wall, elapsed, now, fault) => {
+  ])('%s (a wall clock)', (_why, wall, elapsed, now, fault) => {
     const verdict = judgeWall(MARK + wall, MARK, elapsed)
     expect(verdict.nowMs - MARK).toBe(now)
     expect(verdict.fault && `${verdict.fault.kind} ${verdict.fault.byMs}`).toBe(fault)
@@ -83,7 +83,7 @@ describe('the gap between two ticks', () => {
     ['a minute asleep (T73)', 61_000, 1000, 60_000, 0],
     ['asleep and then stalled', 61_000, 21_000, 40_000, 20_000],
     ['boot time that went back', 0, 1000, 0, 0],
-  ])('%s', (_why, bootMs, monotonicMs, asleepMs, stalledMs) => {
+  ])('%s (between two ticks)', (_why, bootMs, monotonicMs, asleepMs, stalledMs) => {
     expect(judgeGap({ bootMs: 0, monotonicMs: 0 }, { bootMs, monotonicMs }, 1000)).toEqual({ asleepMs, stalledMs })
   })
 })
