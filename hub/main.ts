@@ -15,6 +15,7 @@ import { HubError, toHubError } from './base/errors.ts'
 import { createLoop } from './base/loop.ts'
 import { createNotifier } from './base/notify.ts'
 import { systemRandom } from './base/random.ts'
+import { startAgainOnce } from './base/start-again.ts'
 import { keepDown } from './base/stay-down.ts'
 import { createLog } from './base/telemetry.ts'
 import { readConfig } from './config.ts'
@@ -118,7 +119,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
   process.stdout.write(`${JSON.stringify({ ready: true, ...opened })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
-  // Written now and not at the exit, which a kill would skip: with the cache the next start is smaller by a sixth.
+  // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined })
   notifier.say(['READY=1'], true)
@@ -166,6 +167,7 @@ const exitCodeOf = (error: HubError): number =>
 
 process.umask(0o077)
 try {
+  if (process.argv[2] === 'serve') startAgainOnce(process.env)
   // Before anything else, so that no process this one starts inherits them.
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()

@@ -4,10 +4,11 @@
  * D1 a route that is not in the table (routes.ts) is 404, a body that is not understood is 400 by name. D2 GET never acts.
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import http from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import net from 'node:net'
 import { StartError } from './config-fields.ts'
 import { metricsText } from './metrics.ts'
+import { http } from './node-http.ts'
 import { keepPlaces } from './places.ts'
 import type { Watch } from './round.ts'
 import { type Body, BodyError, type DoorAnswer, type DoorParts, ROUTES } from './routes.ts'
@@ -15,7 +16,7 @@ import { isStopPath, type StopDoorParts, serveStop } from './stop-door.ts'
 
 const BODY_BYTES_MAX = 4096
 
-function readBody(request: http.IncomingMessage): Promise<Body> {
+function readBody(request: IncomingMessage): Promise<Body> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = []
     let bytes = 0
@@ -39,7 +40,7 @@ function readBody(request: http.IncomingMessage): Promise<Body> {
   })
 }
 
-function reply(response: http.ServerResponse, { status, body, after }: DoorAnswer): void {
+function reply(response: ServerResponse, { status, body, after }: DoorAnswer): void {
   const type = typeof body === 'string' ? 'text/plain; version=0.0.4; charset=utf-8' : 'application/json'
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', connection: 'close' })
   response.on('close', () => after?.())
@@ -50,13 +51,13 @@ function reply(response: http.ServerResponse, { status, body, after }: DoorAnswe
 const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 }
 const CONNECTIONS_MAX = 64
 
-function bounded(serve: http.RequestListener): http.Server {
+function bounded(serve: RequestListener): Server {
   const server = http.createServer(LIMITS, serve)
   keepPlaces(server, CONNECTIONS_MAX)
   return server
 }
 
-async function answerSocket(request: http.IncomingMessage, parts: DoorParts): Promise<DoorAnswer> {
+async function answerSocket(request: IncomingMessage, parts: DoorParts): Promise<DoorAnswer> {
   const name = `${request.method} ${request.url}`
   // The socket is the credential; whoever shows another one must not be taken for its owner (T18).
   if (request.headers.authorization !== undefined)
@@ -103,7 +104,7 @@ export async function freeSocket(file: string): Promise<void> {
   unlinkSync(file)
 }
 
-const listening = (server: http.Server, where: net.ListenOptions, what: string): Promise<void> =>
+const listening = (server: Server, where: net.ListenOptions, what: string): Promise<void> =>
   new Promise((resolve, reject) => {
     server.on('error', (error) => reject(new StartError(`${what} cannot be opened: ${error.message}`)))
     server.listen(where, () => {

@@ -1,6 +1,7 @@
 /** One bounded HTTP exchange over a Unix socket: a deadline on the whole of it and a cap on the answer. Nothing is retried here. */
-import http from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Clock } from './clock.ts'
+import { http } from './node-http.ts'
 
 export interface Exchange {
   readonly socketPath: string
@@ -13,7 +14,7 @@ export interface Exchange {
 }
 export interface Reply {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
 

@@ -3,9 +3,10 @@
  * W2 every exchange has a deadline and a cap on what is kept of the answer.
  */
 import { lstatSync } from 'node:fs'
-import http from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
+import { http } from '../base/node-http.ts'
 import { Problem } from './problem.ts'
 
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -62,7 +63,7 @@ export function judgeSocket(door: Door): void {
 }
 
 /** Sends the request and hands back the answer as it begins; the caller reads its body. @throws Problem `unreachable` */
-export function open(door: Door, call: Exchange): Promise<http.IncomingMessage> {
+export function open(door: Door, call: Exchange): Promise<IncomingMessage> {
   judgeSocket(door)
   return new Promise((resolve, reject) => {
     const request = http.request({
@@ -96,7 +97,7 @@ export function open(door: Door, call: Exchange): Promise<http.IncomingMessage> 
 }
 
 /** Reads the whole body, at most 16 MiB. @throws Problem where it is cut off or larger. */
-export async function readBody(door: Door, response: http.IncomingMessage): Promise<Buffer> {
+export async function readBody(door: Door, response: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = []
   let bytes = 0
   try {

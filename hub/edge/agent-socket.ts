@@ -2,9 +2,10 @@
  * The agents' entrance: one Unix socket and one `node:http` server per session; the session is known by closure (protocol.md section 1).
  * Order everywhere: bytes and length, authenticate, parse, schema, then the gate. Before a valid signature every refusal is one constant body.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { HubError, toHubError } from '../base/errors.ts'
+import { http } from '../base/node-http.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { Sockets } from '../work/sandbox/sockets.ts'
@@ -131,7 +132,7 @@ export function createAgentSockets(
     open(session) {
       sockets.make(session)
       const path = sockets.socketPathOf(session)
-      const server = createServer(limits, (request, response) => {
+      const server = http.createServer(limits, (request, response) => {
         response.on('error', () => response.destroy())
         // Even a refusal that cannot be looked up or written must not take the process down.
         answer(session, request, response).catch(() => response.destroy())

@@ -1,6 +1,6 @@
 /** The few words the hub says to the watchdog's own door: heartbeats and announcements. The watchdog owns the operator's clock. */
-import { request } from 'node:http'
 import { HubError } from '../base/errors.ts'
+import { http } from '../base/node-http.ts'
 
 const TIMEOUT_MS = 5000
 /** It waits for every channel, 12 s at most. */
@@ -28,7 +28,7 @@ export function askWatchdog(
   const away = (why: string) =>
     new HubError('timed_out', `the watchdog did not answer (${why}); start it with \`hub up\``)
   return new Promise((resolve, reject) => {
-    const sent = request(
+    const sent = http.request(
       {
         socketPath,
         path,

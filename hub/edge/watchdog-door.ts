@@ -2,8 +2,9 @@
  * The hub's door for the watchdog, `run/watchdog.sock`: leases and the shutdown it asks for, MAC'd over raw bytes (protocol.md section 1).
  * A lease that says what the last one said changes nothing and leaves no record; a change of what is demanded, and every refusal, does.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { HubError, toHubError } from '../base/errors.ts'
+import { http } from '../base/node-http.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { Grant, StopGrant } from '../guard/grant.ts'
 import { type Lease, macOf } from '../guard/operator/lease.ts'
@@ -102,7 +103,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
     }
   }
 
-  const server = createServer(
+  const server = http.createServer(
     { requestTimeout: 30_000, headersTimeout: 5000, connectionsCheckingInterval: 1000 },
     (request, response) => void serve(request, response).catch(() => response.destroy()),
   )

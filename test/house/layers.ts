@@ -2,7 +2,7 @@
  * Judges who imports whom: a pure function of a tree of source texts, so that it can be shown to fail.
  *
  * 1. Every import counts: static, dynamic, export-from, side effect, and types too.
- * 2. An import that cannot be read (dynamic with a computed name, `createRequire`) is a finding, not a gap.
+ * 2. An import that cannot be read (dynamic with a computed name, `createRequire`, a computed `getBuiltinModule`) is a finding, not a gap.
  * 3. No cycles: not between files, not between neighbour folders inside a ring. Between rings the table rules them out.
  */
 import { posix } from 'node:path'
@@ -41,7 +41,9 @@ export function readImports(path: string, text: string): Import[] {
   for (const match of code.matchAll(/\bimport\s*\(\s*['"](?<name>[^'"]*)['"]/g)) {
     add(match.index, literal(match), false)
   }
-  for (const match of code.matchAll(/(?<![.\w])import\s*\(\s*(?=[^'"\s])|\bcreateRequire\b/g))
+  for (const match of code.matchAll(
+    /(?<![.\w])import\s*\(\s*(?=[^'"\s])|\bcreateRequire\b|\bgetBuiltinModule\b(?!\s*\(\s*['"])/g,
+  ))
     add(match.index, '?', false)
   return imports
 }
@@ -108,6 +110,11 @@ function judgeImport(found: Import, tree: Tree): string[] {
     if (/^(?:#|\/|file:|hub\b)/.test(found.specifier)) return [`${at} imports ${found.specifier}; use a relative path`]
     if (from === 'watchdog' && watchdogPackagesBanned.includes(found.specifier)) {
       return [`${at} imports ${found.specifier}, which the watchdog does without (watchdog/README.md)`]
+    }
+    if (found.specifier === 'node:http' && !found.typeOnly && ['agent', 'images'].every((each) => each !== from)) {
+      return [
+        `${at} imports node:http, and with it all of undici (8 MiB); take it from node-http.ts, and only types from here`,
+      ]
     }
     return []
   }

@@ -5,10 +5,11 @@
  * read, so its size does not matter, and a server that goes on talking is cut off. O4 a deadline on the whole of it.
  */
 import { lookup } from 'node:dns/promises'
-import http from 'node:http'
+import type { ClientRequest } from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
 import type { Clock } from '../clock.ts'
+import { http } from '../node-http.ts'
 import { readTarget, refusal } from './address.ts'
 
 export interface Outgoing {
@@ -42,7 +43,7 @@ async function pinned(url: URL, local: boolean, resolve: Resolve): Promise<strin
   return first
 }
 
-function sendTo(address: string, url: URL, call: Outgoing, holder: { request?: http.ClientRequest }): Promise<void> {
+function sendTo(address: string, url: URL, call: Outgoing, holder: { request?: ClientRequest }): Promise<void> {
   return new Promise((resolve, reject) => {
     const secure = url.protocol === 'https:'
     const body = Buffer.from(call.body, 'utf8')
@@ -77,7 +78,7 @@ export function createOutward(parts: { clock: Clock; resolve: Resolve }): Outwar
     new Promise((resolve, reject) => {
       const url = readTarget(call.url, call.local)
       if (typeof url === 'string') return reject(new Error(`the URL ${url}`))
-      const holder: { request?: http.ClientRequest } = {}
+      const holder: { request?: ClientRequest } = {}
       let over = false
       const cancel = parts.clock.after(call.deadlineMs, () => {
         over = true

@@ -3,7 +3,7 @@
  * Only containers labelled `hub.instance=<home>/instance` are listed or touched; gone means that the engine says so.
  */
 import { readFileSync } from 'node:fs'
-import http from 'node:http'
+import { http } from '../../base/node-http.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem } from '../problem.ts'
 import type { Paths } from './home.ts'

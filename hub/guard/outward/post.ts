@@ -1,9 +1,10 @@
 /** One POST outward, to a pinned address, with a deadline over everything, no redirects and a bounded answer (T37). */
 import { lookup } from 'node:dns/promises'
-import { type IncomingMessage, request as plain, type RequestOptions } from 'node:http'
+import type { IncomingMessage, RequestOptions } from 'node:http'
 import { request as secured } from 'node:https'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { http } from '../../base/node-http.ts'
 import { judgeTarget, type Resolve, type Rules, type Target } from './target.ts'
 
 export const OUTWARD_MS = 5000
@@ -62,7 +63,7 @@ function exchange(
   return new Promise((resolve, reject) => {
     const failed = (why: string) => reject(new HubError('timed_out', why))
     if (signal.aborted) return failed('it took too long')
-    const sent = (url.protocol === 'https:' ? secured : plain)(
+    const sent = (url.protocol === 'https:' ? secured : http.request)(
       url,
       {
         method: 'POST',

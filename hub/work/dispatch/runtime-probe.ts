@@ -2,9 +2,9 @@
  * The proof of a runtime: one container of the usual profile, with an image of the catalogue, that joins over its socket. It is no session:
  * nothing it says is believed, and its join is refused; that it could be said at all is the proof.
  */
-import { createServer } from 'node:http'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { http } from '../../base/node-http.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
@@ -39,7 +39,7 @@ export function createRuntimeProbe(
     const joined = new Promise<boolean>((resolve) => {
       heard = resolve
     })
-    const server = createServer({ requestTimeout: 5000 }, (request, response) => {
+    const server = http.createServer({ requestTimeout: 5000 }, (request, response) => {
       if (request.method === 'POST' && request.url === '/v1/join') heard(true)
       response.writeHead(401).end()
     })

@@ -2,12 +2,13 @@
  * One exchange with the engine through dockerode's transport, behind the filter: whatever dockerode is asked to send passes
  * `buildRequest`, which is replaced here, so there is no way around the judge. Every exchange has a deadline and a byte limit.
  */
-import { Agent, type IncomingMessage } from 'node:http'
+import type { Agent, IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import Docker from 'dockerode'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { http } from '../../base/node-http.ts'
 import { ENGINE_API, judgeEngineCall } from './engine-filter.ts'
 
 export interface Exchange {
@@ -59,7 +60,7 @@ export const unavailable = (what: string, why: string, cause?: unknown): HubErro
  * states is then an error that nobody hears, which ends the process; kept alive, it would end whatever exchange has the connection next.
  */
 function connectionEach(socketPath: string): Agent {
-  const agent = new Agent({ keepAlive: false })
+  const agent = new http.Agent({ keepAlive: false })
   agent.createConnection = () => connect(socketPath).on('error', () => undefined)
   // The transport writes out its options at every call, whether or not anybody reads it: with all open connections in them that took
   // three quarters of the hub's time while twelve sessions started (measured).
