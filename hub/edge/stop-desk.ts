@@ -15,8 +15,8 @@ import type { Modes } from '../guard/modes.ts'
 import type { Card, Contact } from '../guard/operator/contact.ts'
 import { CONTACT, NO_CONTACT } from '../guard/principal.ts'
 import { exactWords, typedWords } from '../protocol/card-words.ts'
-import { createBackoff } from './stop-backoff.ts'
 import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
+import { createBackoff } from './wrong-tries.ts'
 
 export interface StopCall {
   method: 'GET' | 'HEAD' | 'POST'
