@@ -15,7 +15,7 @@ import { singleHeader } from './http-answers.ts'
 import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
 import { fromFastify } from './listener.ts'
 import type { LoopbackRoom } from './loopback.ts'
-import { createBackOff, refuseWrong } from './wrong-tries.ts'
+import { BEARER_TRIES, createWrongTries, refuseWrong } from './wrong-tries.ts'
 
 const BEARER = /^Bearer ([A-Za-z0-9_-]{43})$/
 const NOBODY: Principal = Object.freeze({ kind: 'automation', id: 'unknown' })
@@ -23,7 +23,7 @@ const NOBODY: Principal = Object.freeze({ kind: 'automation', id: 'unknown' })
 /** The room of the loopback listener, which guards Host and Origin. */
 export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Clock }): LoopbackRoom {
   const { credentials, gate, clock } = parts
-  const backOff = createBackOff(clock)
+  const tries = createWrongTries(BEARER_TRIES, clock)
 
   function bearerOf(request: FastifyRequest): Credential {
     const secret = BEARER.exec(singleHeader(request.raw, 'authorization') ?? '')?.[1]
@@ -32,7 +32,7 @@ export function apiRoom(parts: HttpParts & { credentials: Credentials; clock: Cl
       // The route and not the address, in which somebody may have put a secret (T33).
       const resource = request.routeOptions.url ?? '/v1'
       return refuseWrong(
-        { gate, backOff },
+        { gate, tries },
         { principal: NOBODY, operation: operationAt(request), resource },
         'no bearer in force',
       )

@@ -17,7 +17,7 @@ import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import type { LoopbackRoom } from './loopback.ts'
-import { createBackOff, refuseWrong } from './wrong-tries.ts'
+import { BEARER_TRIES, createWrongTries, refuseWrong } from './wrong-tries.ts'
 
 const CHECKOUT = new URL('../../', import.meta.url)
 const PAGE = 'hub/client/console'
@@ -79,7 +79,7 @@ export function consoleRoom(parts: {
   nowMs: () => number
 }): LoopbackRoom {
   const { files, links, credentials, gate, clock, nowMs } = parts
-  const backOff = createBackOff(clock)
+  const tries = createWrongTries(BEARER_TRIES, clock)
 
   /** What the operator wished for becomes a credential, recorded under its name; only then the link is spent. */
   function join(wish: ConsoleWish) {
@@ -112,7 +112,7 @@ export function consoleRoom(parts: {
           const wish = links.find(code)
           if (wish !== undefined) return Promise.resolve(join(wish))
           const call = { principal: NOBODY, operation: 'console.join', resource: 'console' } as const
-          return refuseWrong({ gate, backOff }, call, 'no link in force has this code')
+          return refuseWrong({ gate, tries }, call, 'no link in force has this code')
         })
       }),
   }

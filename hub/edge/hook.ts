@@ -12,7 +12,7 @@ import type { Gate } from '../guard/gate.ts'
 import { type Credentials, principalOf } from '../guard/identity/credentials.ts'
 import type { Principal } from '../guard/principal.ts'
 import type { LoopbackRoom } from './loopback.ts'
-import { createBackOff, refuseWrong } from './wrong-tries.ts'
+import { BEARER_TRIES, createWrongTries, refuseWrong } from './wrong-tries.ts'
 
 const BODY_BYTES_MAX = 16 * 1024
 const SENTENCE = 'This address takes a heartbeat by POST. Looking at it does nothing.\n'
@@ -33,7 +33,7 @@ export interface HookParts {
 /** The room of the loopback listener, which guards Host and Origin. */
 export function hookRoom(parts: HookParts): LoopbackRoom {
   const { credentials, gate, clock, zone, heartbeat } = parts
-  const backOff = createBackOff(clock)
+  const tries = createWrongTries(BEARER_TRIES, clock)
   const usedAt = new Map<string, number>()
   const call = (principal: Principal) => ({
     principal,
@@ -44,7 +44,7 @@ export function hookRoom(parts: HookParts): LoopbackRoom {
 
   async function beat(secret: string): Promise<unknown> {
     const device = credentials.find(secret, ['webhook'])
-    if (device === undefined) return refuseWrong({ gate, backOff }, call(NOBODY), 'a wrong webhook secret')
+    if (device === undefined) return refuseWrong({ gate, tries }, call(NOBODY), 'a wrong webhook secret')
     const { name } = device
     const waitMs = (usedAt.get(name) ?? Number.NEGATIVE_INFINITY) + BETWEEN_USES_MS - clock.monotonicMs()
     if (waitMs > 0)

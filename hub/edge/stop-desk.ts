@@ -16,7 +16,7 @@ import type { Card, Contact } from '../guard/operator/contact.ts'
 import { CONTACT, NO_CONTACT } from '../guard/principal.ts'
 import { exactWords, typedWords } from '../protocol/card-words.ts'
 import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
-import { createBackoff } from './wrong-tries.ts'
+import { CARD_TRIES, createWrongTries, othersText } from './wrong-tries.ts'
 
 export interface StopCall {
   method: 'GET' | 'HEAD' | 'POST'
@@ -67,7 +67,7 @@ const AGAIN_EVERY_MS = 10_000
 
 export function createStopDesk(parts: StopDeskParts): StopDesk {
   const { contact, gate, modes, clock } = parts
-  const backoff = createBackoff(clock)
+  const tries = createWrongTries(CARD_TRIES, clock)
   let pressed: { done: boolean; report?: StopReport; fault?: string } | undefined
   let againMs = Number.NEGATIVE_INFINITY
   let hasSeen: () => void = () => undefined
@@ -76,12 +76,11 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
   const call = (card: Card) => ({ principal: CONTACT, operation: 'hub.shutdown', resource: `card ${card.id}` }) as const
 
   function refuse(reason: string, source: string): StopAnswer {
-    const { retryAfterMs, record, isGuessing } = backoff.wrong(source)
+    const { retryAfterMs, record, isGuessing } = tries.wrong(source)
     if (record !== undefined) {
-      const others = record > 1 ? `; ${record - 1} others before it were not recorded one by one` : ''
       gate.refuse(
         { principal: NO_CONTACT, operation: 'hub.shutdown', resource: 'hub' },
-        new HubError('unauthenticated', '', { reason: `${reason}${others}` }),
+        new HubError('unauthenticated', '', { reason: `${reason}${othersText(record)}` }),
       )
     }
     if (isGuessing)

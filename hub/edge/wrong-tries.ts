@@ -1,61 +1,32 @@
 /**
- * Wrong credentials at the loopback listener: answered alike, slowed by a back-off, recorded now and then (T16, T17).
- * A right credential never comes here, so guessing cannot lock its holder out.
+ * Wrong credentials from outside: answered alike, slowed by a back-off, recorded together (T16, T17). One mechanism for bearers, webhooks and the
+ * words of the card.
+ *
+ * W1. It never stands before the comparison: a right credential never comes here, so nobody's guessing keeps its holder out.
+ * W2. Tries are counted for their source and for all together; each wrong one past the free ones doubles the pause of who guesses.
+ * W3. They are recorded with their number once in `RECORD_EVERY_MS`: a guesser must not fill the disk.
  */
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import type { Call, Gate } from '../guard/gate.ts'
 
-const FIRST_PAUSE_MS = 200
+export interface TriesOptions {
+  /** Wrong tries of one source without a pause. */
+  free: number
+  /** Of all sources together. */
+  freeOfAll: number
+  /** The pause after the first that is not free. */
+  pauseFirstMs: number
+}
+/** Programs: nobody mistypes. On loopback their sources cannot be told apart. */
+export const BEARER_TRIES: TriesOptions = { free: 0, freeOfAll: 0, pauseFirstMs: 200 }
+/** A person types twelve words. */
+export const CARD_TRIES: TriesOptions = { free: 5, freeOfAll: 20, pauseFirstMs: 1000 }
+
 const PAUSE_MAX_MS = 60_000
+/** After so long without a wrong try all is forgotten. */
 const FORGET_MS = 600_000
-
-export interface BackOff {
-  /** Counts one; answers how long to wait, or how many went unrecorded before this one, which is to be recorded. */
-  wrong(): { waitMs: number } | { before: number }
-}
-
-/** Wrong tries in a row, for all callers together: on loopback they cannot be told apart. */
-export function createBackOff(clock: Clock): BackOff {
-  let tries = 0
-  let unrecorded = 0
-  let lastAt = Number.NEGATIVE_INFINITY
-  let untilMs = Number.NEGATIVE_INFINITY
-  return {
-    wrong() {
-      const now = clock.monotonicMs()
-      if (now - lastAt > FORGET_MS) tries = 0
-      lastAt = now
-      if (now < untilMs) {
-        unrecorded += 1
-        return { waitMs: Math.ceil(untilMs - now) }
-      }
-      untilMs = now + Math.min(FIRST_PAUSE_MS * 2 ** tries, PAUSE_MAX_MS)
-      tries += 1
-      const before = unrecorded
-      unrecorded = 0
-      return { before }
-    },
-  }
-}
-
-/** Throws `rate_limited` while the back-off lasts, else records the refusal and throws `unauthenticated`. */
-export function refuseWrong({ gate, backOff }: { gate: Gate; backOff: BackOff }, call: Call, what: string): never {
-  const judged = backOff.wrong()
-  if ('waitMs' in judged)
-    throw new HubError('rate_limited', 'too many wrong tries', { facts: { retryAfterMs: judged.waitMs } })
-  const others = judged.before === 0 ? '' : `; ${judged.before} others before it were not recorded one by one`
-  const error = new HubError('unauthenticated', '', { reason: `${what}${others}` })
-  gate.refuse(call, error)
-  throw error
-}
-
-// The tries at the contact's page.
-const FREE_TRIES = 5
-const FREE_TRIES_ALL = 20
-const PAGE_PAUSE_FIRST_MS = 1000
 const SOURCES_MAX = 1024
-/** Wrong tries are recorded together, once in this time at most: a guesser must not fill the disk. */
 const RECORD_EVERY_MS = 10_000
 
 interface Count {
@@ -63,34 +34,47 @@ interface Count {
   lastMs: number
 }
 export interface Wrong {
+  /** The pause of an earlier one was not over. */
+  isTooEarly: boolean
+  /** From now on, before this source should try again. */
   retryAfterMs: number
   /** Wrong tries since the last record; undefined while the next is not due. */
   record: number | undefined
   /** The free tries of all sources together are used up. */
   isGuessing: boolean
 }
-export interface Backoff {
+export interface WrongTries {
   /** Counts a wrong try. */
   wrong(source: string): Wrong
 }
 
-const pauseMs = (tries: number, free: number): number =>
-  tries <= free ? 0 : Math.min(PAUSE_MAX_MS, PAGE_PAUSE_FIRST_MS * 2 ** Math.min(16, tries - free - 1))
+/** For the record: how many it stands for. */
+export const othersText = (record: number): string =>
+  record > 1 ? `; ${record - 1} others before it were not recorded one by one` : ''
 
-export function createBackoff(clock: Pick<Clock, 'monotonicMs'>): Backoff {
+export function createWrongTries(options: TriesOptions, clock: Pick<Clock, 'monotonicMs'>): WrongTries {
   const sources = new Map<string, Count>()
-  let all: Count = { tries: 0, lastMs: 0 }
+  let all: Count = { tries: 0, lastMs: Number.NEGATIVE_INFINITY }
   let unrecorded = 0
   let recordedMs = Number.NEGATIVE_INFINITY
+
+  const pauseMs = ({ tries }: Count, free: number): number =>
+    tries <= free ? 0 : Math.min(PAUSE_MAX_MS, options.pauseFirstMs * 2 ** Math.min(16, tries - free - 1))
+  const pausesOf = (mine: Count) => [
+    { of: mine, ms: pauseMs(mine, options.free) },
+    { of: all, ms: pauseMs(all, options.freeOfAll) },
+  ]
 
   return {
     wrong(source) {
       const nowMs = clock.monotonicMs()
-      const grown = (known: Count | undefined): Count => ({
-        tries: known === undefined || nowMs - known.lastMs > FORGET_MS ? 1 : known.tries + 1,
+      const grown = (known: Count): Count => ({
+        tries: nowMs - known.lastMs > FORGET_MS ? 1 : known.tries + 1,
         lastMs: nowMs,
       })
-      const mine = grown(sources.get(source))
+      const before = sources.get(source) ?? { tries: 0, lastMs: Number.NEGATIVE_INFINITY }
+      const isTooEarly = pausesOf(before).some(({ of, ms }) => nowMs < of.lastMs + ms)
+      const mine = grown(before)
       all = grown(all)
       // Last used last: at the limit the one that was silent longest is forgotten.
       sources.delete(source)
@@ -103,8 +87,17 @@ export function createBackoff(clock: Pick<Clock, 'monotonicMs'>): Backoff {
         unrecorded = 0
         recordedMs = nowMs
       }
-      const retryAfterMs = Math.max(pauseMs(mine.tries, FREE_TRIES), pauseMs(all.tries, FREE_TRIES_ALL))
-      return { retryAfterMs, record, isGuessing: all.tries > FREE_TRIES_ALL }
+      const retryAfterMs = Math.max(...pausesOf(mine).map(({ ms }) => ms))
+      return { isTooEarly, retryAfterMs, record, isGuessing: all.tries > options.freeOfAll }
     },
   }
+}
+
+/** Records the refusal where that is due; throws `rate_limited` where it came too early, else `unauthenticated`. */
+export function refuseWrong({ gate, tries }: { gate: Gate; tries: WrongTries }, call: Call, what: string): never {
+  const { isTooEarly, retryAfterMs, record } = tries.wrong('')
+  const error = new HubError('unauthenticated', '', { reason: `${what}${othersText(record ?? 0)}` })
+  if (record !== undefined) gate.refuse(call, error)
+  if (isTooEarly) throw new HubError('rate_limited', 'too many wrong tries', { facts: { retryAfterMs } })
+  throw error
 }
