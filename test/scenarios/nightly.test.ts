@@ -63,9 +63,12 @@ describe('the calendar', () => {
   }
   beforeEach(() => {
     ran = 0
+    // Not UTC, so that one that ticks by the machine is seen.
+    vi.stubEnv('TZ', 'Asia/Kathmandu')
     vi.useFakeTimers({ now: Date.UTC(2026, 6, 5, 3, 16, 30) })
   })
   afterEach(() => {
+    vi.unstubAllEnvs()
     vi.useRealTimers()
   })
 
