@@ -24,6 +24,10 @@ export const rows: readonly Row[] = [
     proofs: [isOfMode, [OF_HUB, 'under %s and %s is the stricter of both'], [HELD, 'T97: all five at once']],
   },
   {
+    rule: 'each condition has one owner that raises and clears it: no other passes in or out by a lease',
+    proofs: [[LEASE, 'raises nothing but what is its own']],
+  },
+  {
     rule: 'a condition has a name, a since and a reason, those of its beginning',
     proofs: [[OF_HUB, 'keeps since and reason of the first raise']],
   },
@@ -97,6 +101,7 @@ export const rows: readonly Row[] = [
       isOfMode,
       isTold,
       [LEASE, 'lapses after three intervals by the boot clock'],
+      [LEASE, 'safe without a reason this hub knows is safe all the same'],
       [MODES, 'when it lapses: submitting is refused'],
       [WATCH, 'waits five minutes for the first lease and ten for a lapsed one'],
     ],
