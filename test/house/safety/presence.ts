@@ -84,6 +84,19 @@ export const rows: readonly Row[] = [
     proofs: [[BEARERS, 'does what its rights say: view reads, heartbeat with resume is strong, without it weak']],
   },
   {
+    rule: 'strong is a heartbeat by the console, with the right to it',
+    proofs: [
+      [
+        'scenarios/console.test.ts',
+        'S1-25: its heartbeat is strong, of the source console at the watchdog and in the record',
+      ],
+      [
+        'console/console.test.ts',
+        'S1-25: the heartbeat is strong, recorded with its source, ends the safe mode of a missed one',
+      ],
+    ],
+  },
+  {
     rule: 'a strong heartbeat begins the timeline anew at any step before the stop',
     proofs: [[TIMELINE, 'S1-25: a strong heartbeat at any step before the stop begins it anew']],
   },
