@@ -129,6 +129,8 @@ export interface Harness {
   task(id: string): TaskRow
   sessionsOf(task: string): SessionRow[]
   lease(word?: Record<string, unknown>): Promise<number>
+  /** What the hub said to the last of them. */
+  leaseAnswer(): Record<string, unknown>
   audit(): AuditRow[]
   events(type?: string): HubEvent[]
   /** Moves time in small steps until the check holds; throws after fifteen real seconds. */
@@ -237,6 +239,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
   let hub: Hub | undefined
   let run: ReturnType<typeof engineOfRun>['run'] | undefined
   let leases = 0
+  let leaseAnswer: Record<string, unknown> = {}
   const theHub = () => {
     if (hub === undefined) throw new Error('the hub is not running')
     return hub
@@ -307,8 +310,11 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       const text = JSON.stringify(lease)
       const mac = macOf(keys.watchdog, 'hub-lease-v1', text)
       const door = join(home, 'run', 'watchdog.sock')
-      return (await harness.pumped(ask(door, 'POST', '/v1/lease', lease, { 'hub-mac': mac }))).status
+      const { status, body } = await harness.pumped(ask(door, 'POST', '/v1/lease', lease, { 'hub-mac': mac }))
+      leaseAnswer = body
+      return status
     },
+    leaseAnswer: () => leaseAnswer,
     audit: () => theHub().guard.store.prepare('select * from audit_record order by seq').all() as AuditRow[],
     events: (type) =>
       theHub()

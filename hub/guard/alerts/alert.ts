@@ -53,7 +53,7 @@ export interface Delivery {
 }
 
 /** Kinds of causes that may be critical. What an agent can provoke is not among them: it could stop the hub or wake the contact (S1-67). */
-const CRITICAL_KINDS: ReadonlySet<string> = new Set([
+export const CRITICAL_KINDS: ReadonlySet<string> = new Set([
   'audit_chain_broken',
   'witness_mismatch',
   'profile_mismatch',

@@ -61,7 +61,7 @@ it.each<[string, unknown[], unknown[]]>([
     judge(card({ reachedAtMs: null }), { ...KNOWN, publicUrl: 'https://stop.example.net', reachedAtMs: NOW - DAY }),
     GREEN,
   ],
-])('%s', (_, found, expected) => {
+])('S1-31: the contact in doctor: %s', (_, found, expected) => {
   expect(found).toEqual(expected)
 })
 

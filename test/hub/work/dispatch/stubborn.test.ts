@@ -1,0 +1,55 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { createStubborn } from '../../../../hub/work/dispatch/stubborn.ts'
+import { createFakeClock } from '../../../support/fake-clock.ts'
+
+describe('S1-67: a container that does not go', () => {
+  let said: string[]
+  let clock: ReturnType<typeof createFakeClock>
+  const make = () =>
+    createStubborn({
+      clock,
+      alerts: {
+        raise: (cause, severity) => void said.push(`${severity} ${cause}`),
+        resolve: (cause) => void said.push(`over ${cause}`),
+      },
+    })
+  beforeEach(() => {
+    said = []
+    clock = createFakeClock()
+  })
+  /** Tried every 15 s for so long; whether the engine answers meanwhile. */
+  async function tryFor(stubborn: ReturnType<typeof make>, ms: number, isEngineAway: boolean) {
+    for (let at = 0; at <= ms; at += 15_000) {
+      stubborn.failed('c1', 'it will not die', isEngineAway)
+      await clock.advance(15_000)
+    }
+  }
+
+  it('is no alarm before a minute and three tries, critical after them, and over when it is gone', async () => {
+    const stubborn = make()
+    await tryFor(stubborn, 45_000, false)
+    expect(said).toEqual([])
+    stubborn.failed('c1', 'it will not die', false)
+    expect(said).toEqual(['critical kill_unconfirmed:c1'])
+    stubborn.gone('c1')
+    expect(said.at(-1)).toBe('over kill_unconfirmed:c1')
+    await tryFor(stubborn, 45_000, false)
+    expect(said, 'the count begins anew').toHaveLength(2)
+  })
+
+  it('is a warning alone while the engine is away', async () => {
+    await tryFor(make(), 120_000, true)
+    expect(new Set(said)).toEqual(new Set(['warning kill_unconfirmed:c1']))
+  })
+
+  it('is tried again after 1, 2, 4, 8, then every 15 s', async () => {
+    const stubborn = make()
+    for (const waitMs of [1000, 2000, 4000, 8000, 15_000, 15_000]) {
+      stubborn.failed('c1', 'no', true)
+      await clock.advance(waitMs - 1)
+      expect(stubborn.mayTry('c1'), `before ${waitMs} ms`).toBe(false)
+      await clock.advance(1)
+      expect(stubborn.mayTry('c1'), `at ${waitMs} ms`).toBe(true)
+    }
+  })
+})
