@@ -8,7 +8,7 @@ it('status shows how long the audit log is, and its head', async () => {
   try {
     const head = '0123456789abcdef'.repeat(4)
     hub.on('GET /v1/health', () => ({
-      body: { ...modeView, auditSize: 4321, auditHead: head },
+      body: modeView({ auditSize: 4321, auditHead: head }),
     }))
     const shown = await runHub(home, ['status'])
     expect(shown.stdout, shown.stderr).toMatch(/audit +4321 records, head 0123456789abcdef\n/)
