@@ -180,7 +180,7 @@ const CLI = fileURLToPath(new URL('../../hub/client/cli.ts', import.meta.url))
 export function runHub(
   home: string,
   args: readonly string[],
-  options: { stdin?: string; cwd?: string } = {},
+  options: { stdin?: string; cwd?: string; env?: Record<string, string> } = {},
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const env = {
@@ -189,6 +189,7 @@ export function runHub(
       HUB_HOME: home,
       TZ: 'Europe/Berlin',
       NODE_COMPILE_CACHE: path.join(os.tmpdir(), 'hub-test-cache'),
+      ...options.env,
     }
     const child = spawn(process.execPath, [CLI, ...args], { env, cwd: options.cwd ?? home })
     let stdout = ''

@@ -23,7 +23,7 @@ export function openerOf(platform: NodeJS.Platform, env: NodeJS.ProcessEnv): str
 }
 
 /** Leads on to the link; of our own making, so it holds nothing that would have to be escaped. */
-export const leadingPage = (url: string): string =>
+const leadingPage = (url: string): string =>
   `<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0;url=${url}"><title>hub</title>\n`
 
 /** Other accounts see the words of every running program, so the browser is handed a file of the private home and never the link itself. */

@@ -56,6 +56,8 @@ export function createModel(draw) {
     draw()
   }
   const nowMs = () => Date.now() + state.offsetMs
+  /** As far as this page's own stop came: to an end, not to a refusal. */
+  const hasStopped = () => state.stop?.stage === 'ended' && state.stop.isRefused !== true
   const can = (right) => state.session?.rights.includes(right) === true
 
   function signOut(why) {
@@ -78,9 +80,17 @@ export function createModel(draw) {
     return true
   }
 
+  /** Whoever does not answer is asked one thing and not seven. */
+  const isBack = (secret) =>
+    read(secret, READS.health).then(
+      () => true,
+      (thrown) => !(thrown instanceof Gone),
+    )
+
   async function look() {
     const { secret } = state.session
     const mine = run
+    if (state.isGone && !(await isBack(secret))) return
     const asked = Object.entries(READS)
     const said = await Promise.allSettled(asked.map(([, path]) => read(secret, path)))
     if (mine !== run) return
@@ -98,8 +108,8 @@ export function createModel(draw) {
       problem: isGone || failed.length === 0 ? '' : reasonOf(failed[0]),
       seenAtMs: failed.length === 0 ? Date.now() : state.seenAtMs,
       offsetMs: said[1].value === undefined ? state.offsetMs : presence.atMs - Date.now(),
-      // A hub that answers and is not stopping has been started again.
-      stop: state.stop?.stage === 'ended' && !isGone && seen.health?.stopping === null ? undefined : state.stop,
+      // A hub that had stopped, answers and is not stopping has been started again.
+      stop: hasStopped() && !isGone && seen.health?.stopping === null ? undefined : state.stop,
     })
   }
 
@@ -166,6 +176,7 @@ export function createModel(draw) {
     state,
     can,
     nowMs,
+    hasStopped,
     start() {
       const code = codeInAddress()
       if (code !== undefined) return void enter(code)
@@ -215,7 +226,9 @@ export function createModel(draw) {
         change({ stop: { ...state.stop, stage: 'ended', report } })
       } catch (thrown) {
         if (isOver(thrown)) return
-        change({ stop: { ...state.stop, stage: 'ended', problem: reasonOf(thrown), isLost: thrown instanceof Gone } })
+        change({
+          stop: { ...state.stop, stage: 'ended', problem: reasonOf(thrown), isRefused: thrown instanceof Refused },
+        })
       }
       wake()
     },

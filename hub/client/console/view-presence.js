@@ -39,8 +39,8 @@ export function ModeBanner({ model }) {
 const Step = ({ tone, title, atMs, zone, nowMs }) => html`
   <li class=${atMs <= nowMs ? `${tone} past` : tone}>
     <b>${title}</b>
-    <span>${dateText(atMs, zone)}</span>
     <span class="soft">${distance(atMs, nowMs)}</span>
+    <span class="when">${dateText(atMs, zone)}</span>
   </li>`
 
 /** The answer to a heartbeat, and what holds in spite of it. */

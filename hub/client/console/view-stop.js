@@ -20,14 +20,24 @@ export const StopDialog = ({ model }) => html`
     </div>
   </dialog>`
 
+const Restarting = () => html`
+  <h2>The hub is restarting</h2>
+  <p class="soft">Agents go on working, and this page goes on by itself.</p>`
+
 const Progress = ({ requested, confirmed }) => html`
   <h2>Stopping${requested > 0 ? `: ${confirmed} of ${requested} confirmed` : ''}</h2>
   <progress class="red" max=${Math.max(1, requested)} value=${confirmed} aria-label="how far it is"></progress>
   <p class="soft">This takes up to a minute. The page goes on by itself.</p>`
 
+/** Everything that was asked to go is confirmed gone. */
+export const isWhole = ({ report }) =>
+  report !== undefined &&
+  report.unproven === undefined &&
+  report.containers.every(({ outcome }) => outcome !== 'failed')
+
 function Ended({ stop }) {
-  const { report, problem, isLost, requested = 0, confirmed = 0 } = stop
-  if (report === undefined && !isLost)
+  const { report, problem, isRefused, requested = 0, confirmed = 0 } = stop
+  if (isRefused)
     return html`<h2 class="bad">Not stopped</h2><p>${problem}</p><p>In a terminal: <code>hub shutdown</code></p>`
   if (report === undefined)
     return html`
@@ -42,7 +52,7 @@ function Ended({ stop }) {
       <ul>${failed.map((one) => html`<li key=${one.container}><span class="mono">${clean(one.container, 80)}</span> ${clean(one.reason, 200)}</li>`)}</ul>`
   return html`
     <h2 class="good">Everything has stopped</h2>
-    <p>${gone} of ${report.requested} confirmed gone. Nothing was deleted. It starts again by <code>hub up</code>; this page goes on then.</p>`
+    <p>${report.requested === 0 ? 'No session ran.' : `${gone} of ${report.requested} confirmed gone.`} Nothing was deleted. It starts again by <code>hub up</code>; this page goes on then.</p>`
 }
 
 /** Of this page's own stop, or of one that somebody else began. */
@@ -50,8 +60,10 @@ export function StopProgress({ model }) {
   const { stop, seen } = model.state
   const other = seen.health?.stopping
   if (stop?.stage === 'ended')
-    return html`<section class="card stopping" role="status"><${Ended} stop=${stop} /></section>`
+    return html`<section class=${isWhole(stop) ? 'card ended' : 'card stopping'} role="status"><${Ended} stop=${stop} /></section>`
   if (stop?.stage === 'stopping')
     return html`<section class="card stopping" role="status"><${Progress} ...${stop} /></section>`
-  return other ? html`<section class="card stopping" role="status"><${Progress} ...${other} /></section>` : null
+  return other
+    ? html`<section class="card stopping" role="status"><${other.exit === 'restart' ? Restarting : Progress} ...${other} /></section>`
+    : null
 }

@@ -105,7 +105,8 @@ export function Sessions({ model }) {
 }
 
 function Task({ task, nowMs }) {
-  const { id, state, agent, held, error, endedAtMs, startedAtMs, createdAtMs } = task
+  const { id, state, agent, held, error, outcome, endedAtMs, startedAtMs, createdAtMs } = task
+  const why = error ? `${clean(error.code, 40)}: ${clean(error.detail, 300)}` : clean(outcome?.error, 300)
   const when =
     endedAtMs !== null
       ? `ended ${distance(endedAtMs, nowMs)}`
@@ -117,7 +118,7 @@ function Task({ task, nowMs }) {
       <p>
         <${Pill} tone=${TASK_TONES[state] ?? 'soft'}>${held && state === 'queued' ? 'held' : clean(state, 20).replace('_', ' ')}<//><b>${clean(agent ?? 'any agent', 63)}</b> <span class="mono soft">${brief(id)}</span> <span class="soft">${when}</span>
       </p>
-      ${error && html`<p class="said bad">${clean(error.code, 40)}: ${clean(error.detail, 300)}</p>`}
+      ${why !== '' && html`<p class="said bad">${why}</p>`}
     </li>`
 }
 

@@ -15,7 +15,7 @@ function Bar({ model }) {
       ${session && html`<span class=${`line ${tone}`}><span class="dot" aria-hidden="true"></span>${word}</span>`}
       ${
         session &&
-        html`<button type="button" class="stop" disabled=${!model.can('stop') || stop?.stage === 'stopping'} onClick=${model.askStop}
+        html`<button type="button" class="stop" disabled=${!model.can('stop') || stop?.stage === 'stopping' || model.hasStopped()} onClick=${model.askStop}
           title=${model.can('stop') ? undefined : 'This console may not stop'}>Stop everything</button>`
       }
     </header>`
@@ -60,9 +60,10 @@ export function Page({ model }) {
   const { session, seen, isGone, problem, stop } = model.state
   if (session === null) return html`<${Bar} model=${model} /><${SignIn} model=${model} />`
   const isNew = seen.health === undefined
+  const isOld = isGone || model.hasStopped()
   return html`
     <${Bar} model=${model} />
-    <main class=${isGone ? 'old' : null}>
+    <main class=${isOld ? 'old' : undefined}>
       ${isGone && stop === undefined && html`<${Gone} model=${model} />`}
       ${problem !== '' && html`<p class="notice" role="alert">Not everything could be read. <${Said} text=${problem} /></p>`}
       <${StopProgress} model=${model} />

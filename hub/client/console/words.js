@@ -55,25 +55,17 @@ const format = (atMs, zone, fields) =>
     ...(zone === undefined ? {} : { timeZone: zone }),
   }).format(atMs)
 
-/** `Wednesday, 25 November 2026 at 11:00 CET`. `zone` is an IANA name; absent, or one this browser does not know: the browser's own. */
-export function dateText(atMs, zone) {
-  const fields = { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' }
+const inZone = (atMs, zone, fields) => {
   try {
     return format(atMs, zone, fields)
   } catch {
     return format(atMs, undefined, fields)
   }
 }
-
-/** `Wed, 25 Nov, 11:00 CET`. */
-export function shortDate(atMs, zone) {
-  const fields = { weekday: 'short', day: 'numeric', month: 'short' }
-  try {
-    return format(atMs, zone, fields)
-  } catch {
-    return format(atMs, undefined, fields)
-  }
-}
+/** `Wednesday 25 Nov, 11:00 CET`. `zone` is an IANA name; absent, or one that this browser does not know: the browser's own. */
+export const dateText = (atMs, zone) => inZone(atMs, zone, { weekday: 'long', day: 'numeric', month: 'short' })
+/** `Wed 25 Nov, 11:00 CET`. */
+export const shortDate = (atMs, zone) => inZone(atMs, zone, { weekday: 'short', day: 'numeric', month: 'short' })
 
 /** `in 3 h`, `3 h ago`. */
 export const distance = (atMs, nowMs) =>
