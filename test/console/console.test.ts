@@ -170,6 +170,10 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
           expect(['\u202e', '\u2066', '\u0007'].filter((sign) => text.includes(sign))).toEqual([])
           expect(await w.page.locator('img, b b, #page script').count()).toBe(0)
           expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
+          // It wraps, so that nobody has to scroll sideways to read all of it.
+          const scrolls =
+            '[...document.querySelectorAll(".said")].filter((box) => box.scrollWidth > box.clientWidth + 1).length'
+          expect(await w.page.evaluate(scrolls)).toBe(0)
           // Nothing of the question is drawn below its box.
           expect((await w.page.locator('blockquote').boundingBox())?.height).toBeLessThan(260)
           // In a task of its own: what the debugger itself evaluates may do more than a page.

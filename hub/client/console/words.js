@@ -2,6 +2,8 @@
 
 /** Control, format, separator and surrogate code points; joiners stay, since scripts and emoji need them and they move nothing. */
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200C\u200D])\p{Cf}/gu
+/** More marks on one letter than any script needs: a tower that would cover its neighbours. */
+const TOWER = /(\p{M}{4})\p{M}+/gu
 const TEXT_MAX = 2000
 
 const escaped = (character) => {
@@ -13,7 +15,9 @@ const escaped = (character) => {
 export function clean(text, most = TEXT_MAX) {
   const whole = typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text)
   const points = [...whole.slice(0, 2 * most + 2)]
-  return points.slice(0, most).join('').replace(UNSAFE, escaped) + (points.length > most ? ' …' : '')
+  return (
+    points.slice(0, most).join('').replace(TOWER, '$1…').replace(UNSAFE, escaped) + (points.length > most ? ' …' : '')
+  )
 }
 
 /** The beginning of an id. */

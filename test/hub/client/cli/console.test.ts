@@ -85,6 +85,7 @@ it('T30: the page cleans the same characters as the command does, and shortens w
   }
   expect(words.clean('😀'.repeat(50), 10)).toBe(`${'😀'.repeat(10)} …`)
   expect(words.clean('é 漢 👩\u200d💻')).toBe('é 漢 👩\u200d💻')
+  expect(words.clean(`Z${'\u0300'.repeat(9)}a`)).toBe(`Z${'\u0300'.repeat(4)}…a`)
   expect(words.clean({ a: '\u202e' })).toBe('{"a":"\\u202e"}')
   expect(words.cleanLines('a\r\nb\u0007')).toBe('a\nb\\u0007')
   expect(words.parts('ends by `hub up`, then `x`')).toEqual([
