@@ -409,8 +409,8 @@ describe('the loopback port', () => {
         else expect(statuses[0], `${method} ${path}`).toBeGreaterThanOrEqual(400)
       }
     }
-    // The stop page without words is a form; every word of the contact's is walked in contact-walk.test.ts (T18).
-    expect(open).toEqual(['GET /healthz', 'GET /stop', 'HEAD /stop'])
+    // The console's page holds nothing of this hub until its link is exchanged. The stop page without words is a form; every word of the contact's is walked in contact-walk.test.ts (T18).
+    expect(open).toEqual(['GET /healthz', 'GET /console', 'HEAD /console', 'GET /stop', 'HEAD /stop'])
     expect(recordsOf(h, /^operator/, before)).toEqual([])
   }, 60_000)
 

@@ -147,7 +147,7 @@ describe('a wrong address', () => {
     expect(statuses).toEqual(new Set([401, 429]))
     const refused = recorded().slice(before)
     expect(refused[0]).toContain('operator.heartbeat_given refused unauthenticated: a wrong webhook secret')
-    expect(refused.length).toBeGreaterThan(3)
+    expect(refused.length).toBeGreaterThan(1)
     expect(refused.length).toBeLessThan(20)
     expect(refused.at(-1)).toMatch(/\d+ others before it were not recorded one by one/)
     expect((await send(port, { method: 'POST', path })).status).toBe(200)
