@@ -54,6 +54,22 @@ describe('migrations', () => {
     expect(tables()).toEqual(['first', 'second'])
   })
 
+  it('keep every device and token when consoles become credentials', () => {
+    const all = shippedMigrations()
+    const before = all.filter(({ name }) => name < '0010-console.sql')
+    migrate(store, before, 1, never)
+    const add = (name: string, kind: string) =>
+      store.prepare("insert into credential values (?, ?, '[]', ?, 1, 2, 3, null)").run(name, kind, `hash of ${name}`)
+    add('phone', 'webhook')
+    add('ci', 'token')
+    const rows = () => store.prepare('select * from credential order by name').all()
+    const kept = rows()
+    migrate(store, all, 2, () => undefined)
+    expect(rows()).toEqual(kept)
+    add('console', 'console')
+    expect(() => add('other', 'other')).toThrow('CHECK')
+  })
+
   it('that break at any statement leave nothing of the step, and run whole the next time (T85)', () => {
     migrate(store, [FIRST], 1, never)
     const statements = [
