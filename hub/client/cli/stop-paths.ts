@@ -2,7 +2,7 @@
  * The three paths by which everything is stopped (safety.md section 5): the hub does it; where it is dead or hangs, the watchdog; where both
  * are, and only with `--emergency`, this command itself. S1 the answer says which path was taken and what each container came to.
  * S2 a container counts as stopped only when it was confirmed gone, and at the end the engine is asked by this command too (X1).
- * S3 a path that fails never keeps the next one from being tried. S4 a hub that did not stop by itself is ended, so that it starts nothing later.
+ * S3 a path that fails, hangs or cannot say what is left never keeps the next one from being tried. S4 a hub that did not stop by itself is ended, so that it starts nothing later.
  */
 import { keepDown } from '../../base/stay-down.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
@@ -11,7 +11,7 @@ import type { Context } from './context.ts'
 import { listContainers, stopContainers } from './engine.ts'
 import { pathsOf } from './home.ts'
 import { processOf, sleep, waitGone } from './processes.ts'
-import { hubAnswers } from './start.ts'
+import { hubAnswers, watchdogAnswers } from './start.ts'
 import { leaveStopOrder } from './stop-order.ts'
 
 export type Ending = 'shutdown' | 'down' | 'restart'
@@ -59,8 +59,11 @@ export async function withProgress<Result>({ home, terminal }: Context, work: Pr
   }
 }
 
-/** What the engine still shows of this home although it was reported gone. Where it is not to be asked from here, the answer stands as given. */
-async function proven(context: Context, view: StopView): Promise<StopView> {
+/**
+ * What the engine still shows of this home although it was reported gone; whoever stopped it and could not ask the engine at the end is
+ * answered for by this look. Where it is not to be asked from here, the answer stands as given.
+ */
+async function proven(context: Context, { unproven, ...view }: StopView): Promise<StopView> {
   const known = new Set(failedOf(view).map(({ container }) => container))
   try {
     const left = (await listContainers(pathsOf(context.home))).filter(({ name }) => !known.has(name))
@@ -71,7 +74,7 @@ async function proven(context: Context, view: StopView): Promise<StopView> {
     const containers = [...view.containers.filter(({ container }) => !names.has(container)), ...still]
     return { ...view, requested: Math.max(view.requested, containers.length), containers }
   } catch {
-    return view
+    return unproven === undefined ? view : { ...view, unproven }
   }
 }
 
@@ -99,6 +102,9 @@ export async function stopEverything(
     return hub.call('hub.shutdown', request, { deadlineMs: drain ? times.drainMs : times.hubMs })
   }
   const byWatchdog = async () => {
+    // It takes its time over a stop; one that hangs must not keep the last path waiting for all of it.
+    if (emergency && !(await watchdogAnswers(context)))
+      throw new Problem('unreachable', 'unavailable', 'the watchdog does not answer', '')
     const body = { reason, by: emergency ? 'emergency' : 'operator' }
     const view = await watchdog.send('POST', '/v1/shutdown', body, { deadlineMs: times.watchdogMs })
     if (exit !== 'restart') await endHub(context, times.goneMs, emergency)
@@ -124,8 +130,9 @@ export async function stopEverything(
       const view = (await withProgress(context, act())) as StopView
       last = { ...view, path: view.path ?? name, containers: view.containers ?? [] }
       if (exit !== 'restart') last = await proven(context, last)
-      if (failedOf(last).length === 0) return last
-      terminal.note(`by the ${name}: ${failedOf(last).length} not confirmed gone`)
+      const failed = failedOf(last).length
+      if (failed === 0 && last.unproven === undefined) return last
+      terminal.note(`by the ${name}: ${failed === 0 ? 'not known what is left' : `${failed} not confirmed gone`}`)
       if (!emergency) return last
     } catch (error) {
       terminal.note(`the ${name} did not do it: ${toProblem(error).message}`)

@@ -32,6 +32,9 @@ const stopped = (by: string, outcome = 'gone') => ({
   },
 })
 
+/** Of a hub that has lost its engine. */
+const unsure = { body: { path: 'hub', requested: 0, containers: [], unproven: 'no engine' } }
+
 beforeEach(async () => {
   ;({ home, remove } = makeHome())
   const socket = path.join(home, 'engine.sock')
@@ -114,12 +117,40 @@ describe('hub shutdown', () => {
   })
 
   it('an engine that could not be asked at the end is no success', async () => {
-    hub.on('POST /v1/shutdown', () => ({ body: { path: 'hub', requested: 0, containers: [], unproven: 'no engine' } }))
+    hub.on('POST /v1/shutdown', () => unsure)
+    await engine.close()
     const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
     expect([code, stdout]).toEqual([
       1,
       'by the hub: 0 containers told to stop, 0 confirmed gone\nwhether anything is left is not known: no engine\n',
     ])
+  })
+
+  it('where the hub could not ask it and this command can, its own look counts', async () => {
+    hub.on('POST /v1/shutdown', () => unsure)
+    const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the hub: 0 containers told to stop, 0 confirmed gone\n'])
+  })
+
+  it('I6: with --emergency a hub that cannot say what is left is not the last that is asked', async () => {
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: { 'hub.instance': INSTANCE, 'hub.session': SESSION_ID } })
+    hub.on('POST /v1/shutdown', () => unsure)
+    watchdog.on('GET /v1/status', () => ({ body: {} }))
+    watchdog.on('POST /v1/shutdown', () => {
+      containers.clear()
+      return stopped('watchdog')
+    })
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+  })
+
+  it('I6: nor is one without an engine of its own, where this command has none either', async () => {
+    hub.on('POST /v1/shutdown', () => unsure)
+    watchdog.on('GET /v1/status', () => ({ body: {} }))
+    watchdog.on('POST /v1/shutdown', () => stopped('watchdog'))
+    await engine.close()
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
   })
 
   it('without --emergency touches no container itself, and says how', async () => {
@@ -158,6 +189,16 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
       { by: 'emergency', reason: 'emergency stop by the operator' },
     ])
     expect(engine.asked.some((each) => each.path.includes('ffff'))).toBe(false)
+  })
+
+  it('I6: a watchdog that hangs is not waited for as long as one that works', async () => {
+    const hung = await openFakeDoor(watchdogSocketOf(home))
+    for (const route of ['GET /v1/status', 'POST /v1/announce', 'POST /v1/shutdown'])
+      hung.on(route, () => ({ raw: () => undefined }))
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    await hung.close()
+    expect([code, stdout]).toEqual([0, 'by the command: 1 containers told to stop, 1 confirmed gone\n'])
   })
 
   it('names the one that stays, with what the engine said, exit 1', async () => {
