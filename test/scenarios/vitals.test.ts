@@ -97,6 +97,22 @@ describe('S1-49: a session that shows no life', () => {
     await h.clock.advance(60_000)
     expect(exits(h, id)).toEqual([null])
   })
+
+  test('nor one with short spans: what it slept through is not counted, however few seconds of silence it allows', async () => {
+    const config = { health: { interval: '2s', timeout: '1s', failures: 3 } }
+    await using h = await createHarness({ config, agents: { wedge: { script: wedge } } })
+    const id = await h.submit('wedge')
+    await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
+    // It has asked for its mail, and owes a sign.
+    await h.clock.advance(1_500)
+    h.clock.jump(3_000_000)
+    await h.clock.advance(2_000)
+    expect((await sessions(h)).map(({ state }) => state)).toEqual(['working'])
+    expect(h.audit().filter(({ effect }) => effect.startsWith('unhealthy'))).toEqual([])
+    // It hears again from here on, and nothing comes.
+    await h.until(() => exits(h, id)[0] !== null, 'its end', 100)
+    expect(exits(h, id)[0]).toBe('unhealthy')
+  })
 })
 
 describe('S1-49: a session that does nothing', () => {

@@ -44,10 +44,10 @@ interface Signs {
   stalledSinceMs: number | null
 }
 
-/** More than this between two rounds is taken for the hub having been held up. */
-const HELD_UP_MS = 10_000
 /** Between two rounds. */
 export const vitalsEveryMs = ({ intervalMs }: HealthSpans): number => Math.min(5000, intervalMs / 2)
+/** More than this between two rounds is taken for the hub having been held up: less than any session may be silent, however short the spans. */
+const heldUpMs = (spans: HealthSpans): number => 2 * vitalsEveryMs(spans)
 
 export function createVitals(
   options: { joinWindowMs: number; health: HealthSpans },
@@ -58,7 +58,7 @@ export function createVitals(
   let listenedMs = 0
   let lastRoundAt = clock.monotonicMs()
   /** Monotonic while this process turns; what it slept through does not count (V2). */
-  const now = () => listenedMs + Math.min(clock.monotonicMs() - lastRoundAt, HELD_UP_MS)
+  const now = () => listenedMs + Math.min(clock.monotonicMs() - lastRoundAt, heldUpMs(options.health))
 
   function signsOf(session: string): Signs {
     const known = signs.get(session)
