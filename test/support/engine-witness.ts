@@ -9,6 +9,8 @@ export interface Run {
   /** Wall milliseconds by the engine; `diedAt` is infinite while it runs. */
   startedAt: number
   diedAt: number
+  /** Its deadline by the label it was made with, wall milliseconds. */
+  expiresAt: number
 }
 
 export interface EngineWitness {
@@ -34,7 +36,15 @@ export function openEngineWitness(instance: string, engine = ENGINE_SOCKET): Pro
       if (run !== undefined) run.diedAt = timeNano / 1e6
     } else if (Action === 'start') {
       const [session, task] = [labels['hub.session'] ?? '', labels['hub.task'] ?? '']
-      runs.push({ container: ID, session, task, startedAt: timeNano / 1e6, diedAt: Number.POSITIVE_INFINITY })
+      const expiresAt = Number(labels['hub.expires-at'])
+      runs.push({
+        container: ID,
+        session,
+        task,
+        startedAt: timeNano / 1e6,
+        diedAt: Number.POSITIVE_INFINITY,
+        expiresAt,
+      })
     }
   }
   const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instance}`], type: ['container'] }))
