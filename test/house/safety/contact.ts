@@ -143,6 +143,13 @@ export const rows: readonly Row[] = [
     ],
   },
   {
+    rule: 'who holds all connections of the page, at hub or watchdog, keeps neither the press nor hub-stop out',
+    proofs: [
+      [HUB, 'T32, I6: who holds two hundred connections of the page'],
+      ['watchdog/stop-places.test.ts', 'S1-32: %i %s from outside, and more as soon as one is closed'],
+    ],
+  },
+  {
     rule: 'using it alerts the operator, until the stop is over',
     proofs: [
       [HUB, 'S1-31: the card stops everything by POST and once'],

@@ -13,6 +13,7 @@ it('S1-31: 128 random bits become twelve words, other ones for each card', async
     expect(words).toHaveLength(12)
     const bits = mnemonicToEntropy(words.join(' '), wordlist)
     expect(bits).toHaveLength(16)
+    expect(new Set(bits).size, 'bytes of one card').toBeGreaterThan(8)
     made.add(Buffer.from(bits).toString('hex'))
   }
   expect(made.size).toBe(20)
