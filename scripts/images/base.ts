@@ -60,8 +60,10 @@ export function baseLayer(cacheDir: string, binary: string = process.execPath): 
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   const layer = layerOf(title, entriesOf(binary, libraries))
-  writeFileSync(`${cached}.new`, Buffer.concat(layer.pieces))
-  renameSync(`${cached}.new`, cached)
+  // A name of its own: two builds of a fresh checkout may run side by side.
+  const made = `${cached}.${process.pid}.new`
+  writeFileSync(made, Buffer.concat(layer.pieces))
+  renameSync(made, cached)
   writeFileSync(`${cached}.sha256`, layer.diffId.slice(7))
   return layer
 }

@@ -93,7 +93,28 @@ async function scene(
           .split('\n')
           .filter((line) => line.includes(`"finding":"${finding}"`) && line.includes('"event":"raised"')).length
       : 0
-  return { paths, start, ask, told }
+  /** Every whole line of the file: what was told, in order. */
+  const lines = () =>
+    !existsSync(paths.alerts)
+      ? []
+      : readFileSync(paths.alerts, 'utf8')
+          .split('\n')
+          .flatMap((line) => {
+            try {
+              const { id, event, finding } = JSON.parse(line) as Record<'id' | 'event' | 'finding', string>
+              return [{ id, said: `${event} ${finding}` }]
+            } catch {
+              return []
+            }
+          })
+  /** The engine gone, or there again. */
+  const engineGoes = () =>
+    new Promise<void>((resolve) => {
+      engine.close(() => resolve())
+      engine.closeAllConnections()
+    })
+  const engineComes = () => new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
+  return { paths, start, ask, told, lines, engineGoes, engineComes }
 }
 
 test('S1-34, X5: an alert raised while its channel refuses survives kill -9, is told once in the file and delivered by the next process', async () => {
@@ -116,6 +137,51 @@ test('S1-34, X5: an alert raised while its channel refuses survives kill -9, is 
     sink.received.slice(before).filter(({ body }) => body.includes('raised: The hub did not answer')),
   ).toHaveLength(1)
 })
+
+const ENGINE = 'engine_unavailable'
+const ofEngine = (all: { said: string }[]) => all.map(({ said }) => said).filter((said) => said.endsWith(ENGINE))
+
+test('S1-34, X5: the file alone over kill -9: each alert stands in it once, whatever moment it was, and is resolved once by a later process', async () => {
+  const { paths, start, lines, engineGoes, engineComes } = await scene({ channels: [{ kind: 'file' }] })
+  const first = await start()
+  await until('the hub is missed', () => lines().some(({ said }) => said === 'raised hub_health'))
+  const early = readFileSync(paths.state)
+  await engineGoes()
+  await until('the engine is missed', () => ofEngine(lines()).length > 0)
+  await first.kill()
+  // Killed between file and state: the state knows nothing of the last alert. What it was about has gone meanwhile.
+  writeFileSync(paths.state, early)
+  await engineComes()
+  const second = await start()
+  await until('it is resolved', () => ofEngine(lines()).includes(`resolved ${ENGINE}`))
+  await second.kill()
+
+  // Killed in the middle of the line, with the cause still there: told again, and the half line hides no other.
+  await engineGoes()
+  const third = await start()
+  await until('it is raised again', () => ofEngine(lines()).length > 2)
+  await third.kill()
+  const whole = readFileSync(paths.alerts)
+  writeFileSync(paths.alerts, whole.subarray(0, whole.length - 40))
+  writeFileSync(paths.state, early)
+  const fourth = await start()
+  await until('it is told again', () => ofEngine(lines()).length > 2)
+  await fourth.kill()
+
+  // Killed as soon as anything is seen of it, again and again.
+  for (let turn = 0; turn < 3; turn += 1) {
+    const before = ofEngine(lines()).length
+    await (turn % 2 === 0 ? engineComes() : engineGoes())
+    const child = await start()
+    await until('a line', () => ofEngine(lines()).length > before)
+    await child.kill()
+  }
+  const told = lines()
+  const said = ofEngine(told)
+  expect(said).toEqual(said.map((_, index) => `${index % 2 === 0 ? 'raised' : 'resolved'} ${ENGINE}`))
+  expect(told.filter((one) => one.said === 'raised hub_health')).toHaveLength(1)
+  expect(new Set(told.map(({ id }) => id)).size, 'no line stands twice').toBe(told.length)
+}, 90_000)
 
 test('T98: with a mail server that hangs, rounds go on, the other channel delivers, a shutdown answers at once, and the silence is told', async () => {
   const silent = kept(await silentSink())

@@ -16,7 +16,8 @@ interface Found {
 }
 
 const API = '/v1.41'
-const CALL_MS = 15_000
+/** Of one container at most four times this passes: nobody waits for minutes for one that the engine hangs on. */
+const CALL_MS = 10_000
 const GRACE_SECONDS = 5
 /** Looks at one container after its removal was asked for. */
 const LOOKS_MAX = 8
@@ -94,13 +95,13 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
   const base = { container: found.name, session: found.session }
   let said = ''
   const steps = [
-    ['POST', `/containers/${found.id}/stop?t=${GRACE_SECONDS}`],
-    ['POST', `/containers/${found.id}/kill`],
-    ['DELETE', `/containers/${found.id}?force=1&v=1`],
+    ['POST', `/containers/${found.id}/stop?t=${GRACE_SECONDS}`, CALL_MS + GRACE_SECONDS * 1000],
+    ['POST', `/containers/${found.id}/kill`, CALL_MS],
+    ['DELETE', `/containers/${found.id}?force=1&v=1`, CALL_MS],
   ] as const
-  for (const [method, path] of steps) {
+  for (const [method, path, deadlineMs] of steps) {
     try {
-      const { status, body } = await request(socket, method, path, CALL_MS + GRACE_SECONDS * 1000)
+      const { status, body } = await request(socket, method, path, deadlineMs)
       // Killing what has stopped is a conflict and no matter.
       if (status >= 400 && status !== 404 && status !== 409) said = `${status} ${body.slice(0, 200)}`
     } catch (error) {
@@ -125,7 +126,7 @@ export async function stopContainers(paths: Paths): Promise<StopView> {
   const socket = engineSocketOf(paths)
   const containers = new Map<string, StoppedContainer>()
   for (let look = 0; look < 2; look += 1) {
-    const found = await listContainers(paths)
+    const found = (await listContainers(paths)).filter(({ name }) => containers.get(name)?.outcome !== 'failed')
     if (found.length === 0) break
     for (const one of await Promise.all(found.map((each) => stopOne(socket, each)))) containers.set(one.container, one)
   }
