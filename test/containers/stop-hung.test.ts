@@ -1,0 +1,50 @@
+/**
+ * A hub that lives and does not work, because no descriptor is left to it (T88, X1): it is not waited for, the watchdog stops everything and
+ * says so, and what hangs is ended. One that stands still altogether is in stops.test.ts.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { afterEach, expect, test } from 'vitest'
+import { hasEnded, openStopHome, type StopHome, until } from '../support/stop-home.ts'
+
+let home: StopHome
+afterEach(() => home?.close())
+
+/** Below what it holds: whatever it opens or accepts from now on fails. The soft limit alone, which can be raised again. */
+const starve = (pid: number, most: number) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${most}:`])
+const FEW = 8
+const MANY = 1024
+const mayStarve = () => spawnSync('prlimit', ['--version']).status === 0
+
+test('T88: no descriptor is left to it: `hub shutdown` goes by the watchdog', { timeout: 300_000 }, async ({
+  skip,
+}) => {
+  if (!mayStarve()) return skip('there is no prlimit here')
+  home = await openStopHome()
+  await home.place('idle')
+  await home.place('idle')
+  starve(home.hubPid, FEW)
+  const before = performance.now()
+  const view = await home.shutdown()
+  expect(view).toMatchObject({ path: 'watchdog', requested: 2, code: 0 })
+  expect(view.stderr).toContain('the hub did not do it: ')
+  expect(performance.now() - before).toBeLessThan(90_000)
+  expect(await home.left()).toBe(0)
+  await until('what hung is ended', () => hasEnded(home.hubPid), Boolean)
+})
+
+test('T88: no descriptor is left to it: `hub-stop` says that everything has stopped, and so does the page once there are some again', {
+  timeout: 300_000,
+}, async ({ skip }) => {
+  if (!mayStarve()) return skip('there is no prlimit here')
+  home = await openStopHome()
+  const words = await home.newCard()
+  await home.place('idle')
+  starve(home.hubPid, FEW)
+  const { code, said } = await home.hubStop(words)
+  expect([code, said]).toEqual([0, expect.stringContaining('Everything has stopped. Nothing was deleted.')])
+  expect(await home.left()).toBe(0)
+  if (!hasEnded(home.hubPid)) {
+    starve(home.hubPid, MANY)
+    await until('it has heard of it', home.conditions, (names) => names.includes('emergency_stop'))
+  }
+})
