@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import type { AuditRecord } from '../../hub/client/answers.ts'
 import { sleep } from '../../hub/client/cli/processes.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
+import { createSystemClock } from '../../watchdog/clock.ts'
+import { exchange } from '../../watchdog/wire.ts'
 import { type BareRun, createBareEngine } from './bare-engine.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
 import type { Figure } from './run.ts'
@@ -120,8 +122,32 @@ async function fill(bench: BenchHub, params: Record<string, unknown>): Promise<S
   return new Set(awake.map(({ id }) => id))
 }
 
+/** What the engine counts for one container, without what the kernel would give back at once; p50 of all. */
+async function sessionMb(bench: BenchHub): Promise<number> {
+  const open = await bench.sessions()
+  const sizes = await Promise.all(
+    open.map(async ({ containerId }) => {
+      const path = `/v1.41/containers/${containerId}/stats?stream=false&one-shot=true`
+      const asked = {
+        socketPath: '/var/run/docker.sock',
+        method: 'GET',
+        path,
+        deadlineMs: 30_000,
+        bytesMax: 1e6,
+      } as const
+      const { memory_stats: memory } = JSON.parse((await exchange(createSystemClock(), asked)).body.toString()) as {
+        memory_stats: { usage: number; stats: Record<string, number> }
+      }
+      const givenBack = memory.stats.inactive_file ?? memory.stats.total_inactive_file ?? 0
+      return (memory.usage - givenBack) / 1024 ** 2
+    }),
+  )
+  return p50(sizes)
+}
+
 async function measureRecovery(bench: BenchHub) {
   const before = await fill(bench, {})
+  const sessionIdleMb = await sessionMb(bench)
   const killedAt = performance.now()
   process.kill(bench.pid(), 'SIGKILL')
   await bench.start()
@@ -129,7 +155,7 @@ async function measureRecovery(bench: BenchHub) {
   const recoveryMs = performance.now() - killedAt
   if (adopted.some(({ id }) => !before.has(id))) throw new Error('a session was started anew instead of adopted')
   await bench.untilNormal()
-  return { recoveryMs, normalMs: performance.now() - killedAt }
+  return { recoveryMs, normalMs: performance.now() - killedAt, sessionIdleMb }
 }
 
 async function measureShutdown(bench: BenchHub): Promise<number> {
@@ -158,7 +184,7 @@ export async function benchDispatch(say: Say): Promise<Figure[]> {
   const tasksPerMinute = await measureBatch(bench, ended)
   ending.abort()
   say(`recovery with ${SESSIONS} sessions`)
-  const { recoveryMs, normalMs } = await measureRecovery(bench)
+  const { recoveryMs, normalMs, sessionIdleMb } = await measureRecovery(bench)
   say('shutdown, cooperative')
   const cooperativeMs = await measureShutdown(bench)
   await bench.start()
@@ -199,6 +225,7 @@ export async function benchDispatch(say: Say): Promise<Figure[]> {
     ),
     figure('hubIdleMb', hubIdleMb, 'MiB', `resident memory of the hub ${IDLE_MS / 1000} s after its second start`, 1),
     figure('hubFirstIdleMb', hubFirstIdleMb, 'MiB', 'the same after the first start, without the compile cache', 1),
+    figure('sessionIdleMb', sessionIdleMb, 'MiB', 'of one session that waits, as the engine counts its container', 1),
     figure(
       'shutdownCooperativeMs',
       cooperativeMs,

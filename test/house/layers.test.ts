@@ -143,14 +143,15 @@ describe('the layer check', () => {
     expect(judge({ ...tree, 'hub/client/agent.ts': "import type { Frame } from '../protocol/frame.ts'" })).toEqual([])
   })
 
-  it('finds an import of node:http, which brings undici along, but not of its types, nor in an agent', () => {
+  it('finds an import of node:http, which brings undici along, but not of its types', () => {
     const judged = (path: string, text: string) => judge({ [path]: text })
     const found = [expect.stringContaining('node-http.ts')]
     expect(judged('hub/edge/x.ts', "import { type Server, createServer } from 'node:http'")).toEqual(found)
     expect(judged('watchdog/x.ts', "import http from 'node:http'")).toEqual(found)
     expect(judged('watchdog/x.ts', "await import('node:http')")).toEqual(found)
     expect(judged('watchdog/x.ts', "import type { Server } from 'node:http'")).toEqual([])
-    expect(judged('hub/client/agent/x.ts', "import { request } from 'node:http'")).toEqual([])
+    expect(judged('hub/client/agent/x.ts', "import { request } from 'node:http'")).toEqual(found)
+    expect(judged('images/x.ts', "import { request } from 'node:http'")).toEqual([])
     expect(judged('hub/base/x.ts', "process.getBuiltinModule('node:http')")).toEqual([])
     expect(judged('hub/base/x.ts', 'process.getBuiltinModule(name)')).toEqual([expect.stringContaining('run time')])
   })

@@ -111,7 +111,7 @@ function judgeImport(found: Import, tree: Tree): string[] {
     if (from === 'watchdog' && watchdogPackagesBanned.includes(found.specifier)) {
       return [`${at} imports ${found.specifier}, which the watchdog does without (watchdog/README.md)`]
     }
-    if (found.specifier === 'node:http' && !found.typeOnly && ['agent', 'images'].every((each) => each !== from)) {
+    if (found.specifier === 'node:http' && !found.typeOnly && from !== 'images') {
       return [
         `${at} imports node:http, and with it all of undici (8 MiB); take it from node-http.ts, and only types from here`,
       ]

@@ -27,13 +27,18 @@ describe('rotation of the token keys', () => {
     let working = true
     const accepted: string[] = []
     const refused: string[] = []
+    let renewals = 0
     const talk = async () => {
       while (working) {
         const id = one.newId()
         const answer = await one.send({ id, kind: 'request', to: 'agent:two', type: 'a.b', timeoutMs: 1000, body: {} })
         if (answer.status === 200) accepted.push(id)
         else refused.push(code(answer))
-        if (accepted.length % 7 === 0) await one.renew()
+        // Its clock stands still, so the quota of renewals does not fill again: a burst of them is 20.
+        if (accepted.length % 7 === 0 && renewals < 15) {
+          renewals += 1
+          await one.renew()
+        }
       }
     }
     const heard: string[] = []
@@ -47,6 +52,7 @@ describe('rotation of the token keys', () => {
     await h.pumped(load)
     expect(refused).toEqual([])
     expect(accepted.length).toBeGreaterThan(100)
+    expect(renewals).toBe(15)
     expect([...new Set(heard)].sort()).toEqual([...accepted].sort())
     expect(h.audit().filter(({ action }) => action === 'keys.rotated')).toHaveLength(100)
     expect(h.sessionsOf(one.joined?.task.task ?? '')).toHaveLength(1)

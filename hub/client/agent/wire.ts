@@ -1,8 +1,9 @@
 /** One signed HTTP exchange over the session's Unix socket (protocol.md section 3). Knows keys and bytes, not tokens' lives or retries. */
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { Agent, type ClientRequest, request } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import { HubError } from '../../base/errors.ts'
+import { http } from '../../base/node-http.ts'
 import { newNonce, systemRandom } from '../../base/random.ts'
 import { HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIMESTAMP, HEADER_TOKEN, signedText } from '../../protocol/signing.ts'
 
@@ -44,7 +45,7 @@ const EMPTY = Buffer.alloc(0)
 export function createWire(socketPath: string): Wire {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   // The hub allows four connections a session: one waits in receive, one may carry an artifact.
-  const agent = new Agent({ keepAlive: true, maxSockets: 3 })
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 3 })
 
   const signed = (text: string) => sign(null, Buffer.from(text), privateKey).toString('base64url')
 
@@ -74,7 +75,7 @@ export function createWire(socketPath: string): Wire {
     return new Promise((resolve, reject) => {
       const bytesMax = exchange.answerBytesMax ?? 8 * 1024 ** 2
       const { method, path } = exchange
-      const outgoing = request({ socketPath, agent, method, path, headers: headersOf(exchange) })
+      const outgoing = http.request({ socketPath, agent, method, path, headers: headersOf(exchange) })
       const lost = (thrown: Error) => reject(new LinkLost(thrown.message, { cause: [thrown, outgoing.reusedSocket] }))
       outgoing.setTimeout(exchange.idleMs ?? 60_000, () => outgoing.destroy(new Error('no answer in time')))
       outgoing.on('error', lost)

@@ -74,6 +74,7 @@ export const threats: readonly Row[] = [
     proofs: [
       [REAL, 'T88, T91: a hub that hangs is an alert'],
       [REAL, 'T88: with the hub hung it is not waited for'],
+      ['scenarios/health.test.ts', 'T88: 503 once no round'],
     ],
   },
   {

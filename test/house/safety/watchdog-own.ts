@@ -114,4 +114,11 @@ export const ownRows: readonly Row[] = [
     rule: "the watchdog's own health is 200 while rounds end in time, else 503",
     proofs: [['watchdog/door.test.ts', 'health is 200 while rounds end in time, else 503']],
   },
+  {
+    rule: '/healthz answers 200 while a round of each work loop ended within 15 s, whatever the mode, else 503',
+    proofs: [
+      ['scenarios/health.test.ts', 'T88: 503 once no round'],
+      ['scenarios/degraded.test.ts', 'an I/O error ends writing for good'],
+    ],
+  },
 ]
