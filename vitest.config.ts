@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 const containers = 'test/containers/**/*.test.ts'
 /** They measure, or load the machine so that others would measure wrongly. */
-const alone = ['load', 'spy-bombs', 'storm'].map((name) => `test/containers/${name}.test.ts`)
+const alone = ['load', 'phases', 'spy-bombs', 'storm'].map((name) => `test/containers/${name}.test.ts`)
 const slow = { testTimeout: 120_000, hookTimeout: 120_000 }
 
 export default defineConfig({

@@ -54,8 +54,9 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
   function stop(reason: HubError, graceMs: number): void {
     endAt = Math.min(endAt, performance.now() + graceMs)
     clearTimeout(handlerEnd)
-    // A fifth of the grace belongs to storing and posting what there is.
-    handlerEnd = setTimeout(giveUp, Math.max(0, (endAt - performance.now()) * 0.8))
+    const leftMs = Math.max(0, endAt - performance.now())
+    // A fifth of the grace belongs to storing and posting what there is; of a drain's hours no more than seconds.
+    handlerEnd = setTimeout(giveUp, leftMs - Math.min(leftMs / 5, STOP_GRACE_MS))
     abort.abort(new HubError(reason.code, reason.message, { facts: { ...reason.facts, graceMs } }))
   }
   const graceMs = Math.min(STOP_GRACE_MS, ttlMs / 5)
