@@ -6,8 +6,11 @@ import { chmodSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface AgentLine {
+  /** Resolves once the agent has asked for its mail, or after so many milliseconds. */
+  listens(withinMs: number): Promise<void>
   /** Both ends hang up, and nobody listens any more. */
   cut(): void
 }
@@ -18,6 +21,7 @@ export function relayAgentLine(folder: string): AgentLine {
   const [place, real] = [join(folder, 'hub.sock'), join(away, 'real.sock')]
   renameSync(place, real)
   const sockets = new Set<Socket>()
+  const asked = Promise.withResolvers<void>()
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
@@ -26,6 +30,7 @@ export function relayAgentLine(folder: string): AgentLine {
     const hub = connect(real)
     keep(agent)
     keep(hub)
+    agent.on('data', (bytes: Buffer) => bytes.includes('/v1/receive') && asked.resolve())
     agent.pipe(hub)
     hub.pipe(agent)
     agent.on('close', () => hub.destroy())
@@ -33,6 +38,7 @@ export function relayAgentLine(folder: string): AgentLine {
   })
   server.listen(place, () => chmodSync(place, 0o666))
   return {
+    listens: (withinMs) => Promise.race([asked.promise, sleep(withinMs)]),
     cut() {
       server.close()
       for (const socket of sockets) socket.destroy()

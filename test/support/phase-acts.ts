@@ -224,10 +224,12 @@ export const ACTS: readonly Act[] = [
     act: 'cut',
     how: 'its socket is gone and its connections hang up',
     ...AGENT,
-    begin: (home, { session }) => {
+    begin: async (home, { session }) => {
       const line = home.agentLines.get(session)
       if (line === undefined) throw new Error(`session ${session} is not relayed: ${[...home.agentLines.keys()]}`)
       home.lines.hub.judge = undefined
+      // One that has not asked for mail yet owes the hub no sign but its renewal, minutes later.
+      await line.listens(2_000)
       line.cut()
       return () => undefined
     },

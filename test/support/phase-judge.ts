@@ -56,14 +56,20 @@ async function during(home: PhaseHome, scene: Scene, { act, phase }: Cell): Prom
   const forbids = [
     ...(phase.condition === undefined ? [] : [phase.condition]),
     ...(act.victim === 'hub-watchdog' || (act.victim === 'watchdog' && (act.act === 'kill' || act.act === 'stop'))
-      ? ['lease_lapsed']
+      ? // Pending where it was started again, as an unattended stop is ended, and has had no lease since.
+        ['lease_lapsed|lease_pending']
       : []),
     ...((act.victim === 'engine' && act.act !== 'starve') || act.victim === 'hub-engine' ? ['engine_unavailable'] : []),
   ]
   if (hubAnswers && phase.name !== 'stopping' && forbids.length > 0) {
     broken.push(
       ...(await tryTo(`I5: the hub holds ${forbids}`, () =>
-        trial.until('it holds', home.conditions, (names) => forbids.every((name) => names.includes(name)), 20_000),
+        trial.until(
+          'it holds',
+          home.conditions,
+          (names) => forbids.every((some) => some.split('|').some((name) => names.includes(name))),
+          20_000,
+        ),
       )),
       ...(await refused(home)),
     )

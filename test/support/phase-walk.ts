@@ -83,6 +83,8 @@ async function stopped(home: PhaseHome, act: Act, name: 'unattended_stop' | 'eme
   await trial.empty()
   await trial.start('hub')
   await holding(home, name)
+  // The end of the hub was announced: until the watchdog has heard the new one its silence is no finding.
+  await trial.until('a first lease', home.conditions, (names) => !names.includes('lease_pending'))
   if (act.victim !== 'agent') return { target: { container: '', session: '' } }
   // Time for the act, before the watchdog sees it.
   home.lines.watchdog.spoil('list', { kind: 'slow', ms: 1_000 }, 2)

@@ -84,15 +84,18 @@ export function starveContainer(pid: number, pids: readonly number[]): Lift {
   }
 }
 
+const OF_NODE_ITSELF = 8
+
 /** It keeps the descriptors it has and gets no other: no connection, no file, no line of a child. */
 export function starveOfDescriptors(pid: number): Lift {
   const limit = () => /^Max open files\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[1] ?? '1024'
   const set = (soft: string) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
   const before = limit()
-  // The numbers in use may have gaps: below the lowest of them there is none to be had.
+  // The numbers in use may have gaps: below the lowest of them there is none to be had. A connection that ends in a moment would make
+  // one: those that Node opens for itself at its start are kept for good.
   const used = readdirSync(`/proc/${pid}/fd`).map(Number)
   let lowest = 0
-  while (used.includes(lowest)) lowest += 1
+  while (used.includes(lowest) && lowest < OF_NODE_ITSELF) lowest += 1
   set(String(lowest))
   return () => {
     if (isThere(pid)) set(before)
