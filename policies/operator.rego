@@ -25,11 +25,11 @@ allowed if {
 	input.operation in by_right[right]
 }
 
-# A bearer token does what it lists, and never what shows a person's presence, widens anybody's rights or governs the hub.
+# A bearer token does what it lists, and never what shows a person's presence or until when they may be away, widens anybody's rights or governs the hub.
 allowed if {
 	input.principal.kind == "automation"
 	input.operation in input.principal.actions
-	input.operation in (reading | acting)
+	input.operation in ((reading | acting) - {"operator.show"})
 }
 
 allowed if {
