@@ -65,6 +65,8 @@ describe('kill -9 with twelve agents at work', () => {
       // Under their old tokens, on their old sockets, they hear what they asked for before the hub died.
       const { approvals } = (await trial.hub.call('approval.list')) as { approvals: { id: string }[] }
       expect(approvals).toHaveLength(live.length)
+      // A yes is taken in normal mode alone, and that waits for the first lease.
+      await trial.untilNormal()
       for (const { id } of approvals) await trial.hub.call('approval.answer', { id, approve: true })
       for (const task of await trial.ended(...live)) {
         expect(task).toMatchObject({ state: 'succeeded', attempts: 1 })

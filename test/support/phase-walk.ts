@@ -204,11 +204,11 @@ const NOT: readonly { victim: Act['victim']; act?: Act['act']; phases: readonly 
 /** For the short form: each act once, each victim in two phases at least, and each phase with several of both. */
 const ALWAYS: Readonly<Record<Phase['name'], readonly string[]>> = {
   starting: ['watchdog starve', 'engine cut', 'agent-hub cut'],
-  working: ['hub starve', 'hub stop', 'engine kill', 'hub-watchdog cut', 'agent burn'],
+  working: ['hub starve', 'engine kill', 'hub-watchdog cut', 'agent burn'],
   safe: ['hub descriptors', 'watchdog stop', 'agent starve'],
   lapsed: ['hub stop', 'agent kill'],
   stopping: ['hub kill', 'watchdog kill', 'engine starve'],
-  unattended: ['hub kill', 'agent stop', 'watchdog-engine cut'],
+  unattended: ['agent stop', 'watchdog-engine cut'],
   emergency: ['watchdog descriptors', 'hub-engine cut', 'engine stop'],
 }
 
