@@ -2,7 +2,7 @@
 import { lineOf, scan, type Tree } from './source.ts'
 
 /** Lines of one source file. */
-export const fileLinesMax = 250
+export const fileLinesMax = 400
 
 type Ban = {
   /** Searched in code only: neither comments nor the contents of strings match. */
