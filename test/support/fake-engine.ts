@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../hub/base/clock.ts'
 import { HubError } from '../../hub/base/errors.ts'
-import type { ContainerFact, Engine, EngineEvent, ImageFact } from '../../hub/work/sandbox/engine.ts'
+import type { ContainerFact, Engine, EngineEvent, EngineInfo, ImageFact } from '../../hub/work/sandbox/engine.ts'
 import { judgeEngineCall } from '../../hub/work/sandbox/engine-filter.ts'
 import type { CreateBody } from '../../hub/work/sandbox/profile.ts'
 
@@ -37,6 +37,8 @@ export type Started = undefined | { onTerm: () => void }
 export interface FakeEngine extends Engine {
   containers: Map<string, FakeContainer>
   images: Map<string, ImageFact>
+  /** What it says of itself; may be changed in place. */
+  said: EngineInfo
   /** Runs in the place of the program; called by start, not awaited. */
   onStart: (container: FakeContainer) => Started
   /** Changes the answer to inspect in place. */
@@ -133,6 +135,21 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
   const engine: FakeEngine = {
     containers: containers as Map<string, FakeContainer>,
     images: new Map([['hub/agent', fakeImage()]]),
+    said: {
+      dataRoot: '/var/lib/docker',
+      storageDriver: 'overlay2',
+      cgroupVersion: '2',
+      cgroupDriver: 'systemd',
+      memoryLimit: true,
+      swapLimit: true,
+      pidsLimit: true,
+      cpuQuota: true,
+      securityOptions: ['name=seccomp,profile=default', 'name=cgroupns'],
+      operatingSystem: 'Debian GNU/Linux 12 (bookworm)',
+      architecture: 'x86_64',
+      liveRestore: false,
+      warnings: [],
+    },
     onStart: () => undefined,
     alterInspect: () => {},
     warnings: [],
@@ -160,6 +177,10 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     async ping() {
       await enter('ping', '')
       return { apiVersion: '1.41', engineVersion: '20.10.24', components: { runc: '1.1.5' } }
+    },
+    async info() {
+      await enter('info', '')
+      return { ...engine.said }
     },
     async inspectImage(nameOrId) {
       await enter('inspectImage', nameOrId)

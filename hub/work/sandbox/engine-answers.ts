@@ -138,6 +138,51 @@ export function processesOf(value: unknown): ProcessTable {
   return { titles: list(said.Titles), processes: said.Processes.map(list) }
 }
 
+/** What the engine says of itself and its host; of what it leaves out the value is empty, never a guess. */
+export interface EngineInfo {
+  /** Where it keeps images, containers and their logs, as a path of its own mount namespace; '' where it does not say. */
+  dataRoot: string
+  /** `overlay2`, `overlayfs`, `vfs`. */
+  storageDriver: string
+  /** '1' or '2'. */
+  cgroupVersion: string
+  cgroupDriver: string
+  /** Which limits its host's control groups can hold. */
+  memoryLimit: boolean
+  swapLimit: boolean
+  pidsLimit: boolean
+  cpuQuota: boolean
+  /** `name=seccomp,profile=default`, `name=apparmor`, `name=rootless`, `name=userns`, ... */
+  securityOptions: string[]
+  operatingSystem: string
+  /** `x86_64`, `aarch64`. */
+  architecture: string
+  /** Of live-restore: containers outlive the engine. */
+  liveRestore: boolean
+  warnings: string[]
+}
+
+export function infoOf(value: unknown): EngineInfo {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw broken('no word of itself')
+  const said = value as Record<string, unknown>
+  const word = (key: string) => (typeof said[key] === 'string' ? (said[key] as string).slice(0, 4096) : '')
+  return {
+    dataRoot: word('DockerRootDir'),
+    storageDriver: word('Driver'),
+    cgroupVersion: word('CgroupVersion'),
+    cgroupDriver: word('CgroupDriver'),
+    memoryLimit: said.MemoryLimit === true,
+    swapLimit: said.SwapLimit === true,
+    pidsLimit: said.PidsLimit === true,
+    cpuQuota: said.CpuCfsQuota === true,
+    securityOptions: list(said.SecurityOptions),
+    operatingSystem: word('OperatingSystem'),
+    architecture: word('Architecture'),
+    liveRestore: said.LiveRestoreEnabled === true,
+    warnings: list(said.Warnings),
+  }
+}
+
 /** Name to version of what the engine is made of, as it tells them: `runc`, `containerd`. */
 export function componentsOf(value: unknown): Record<string, string> {
   const rows = Array.isArray(value) ? (value as { Name?: unknown; Version?: unknown }[]) : []

@@ -167,6 +167,8 @@ const ROUTES = [
   CREATE,
   route('GET', '/_ping'),
   route('GET', '/version'),
+  // Reads only: where the engine keeps its data, and what its host can do.
+  route('GET', '/info'),
   route(
     'GET',
     '/images/((?:sha256:[0-9a-f]{64})|[a-z0-9][a-z0-9._/-]{0,150}(?::[A-Za-z0-9._-]{1,128})?)/json',

@@ -8,9 +8,11 @@ import {
   type ContainerFact,
   componentsOf,
   type EngineEvent,
+  type EngineInfo,
   factOf,
   type ImageFact,
   imageOf,
+  infoOf,
   type ProcessTable,
   plainLog,
   processesOf,
@@ -19,7 +21,7 @@ import {
 import { type Answer, createWire, type Exchange, unavailable } from './engine-wire.ts'
 import type { CreateBody } from './profile.ts'
 
-export type { ContainerFact, EngineEvent, ImageFact, ProcessTable } from './engine-answers.ts'
+export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
 
 export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string }
 
@@ -35,6 +37,8 @@ export interface NextExit {
 export interface Engine {
   /** Throws `engine_unavailable` also for an engine older than API 1.41. */
   ping(): Promise<{ apiVersion: string; engineVersion: string; components: Record<string, string> }>
+  /** What it says of itself and its host. */
+  info(): Promise<EngineInfo>
   inspectImage(nameOrId: string): Promise<ImageFact | undefined>
   /** Throws `image_missing`, or `conflict` when the name is taken. */
   create(name: string, body: CreateBody): Promise<{ id: string; warnings: string[] }>
@@ -108,6 +112,11 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
         throw unavailable('speak API 1.41', `it speaks ${apiVersion}; install Engine 20.10 or later`)
       }
       return { apiVersion, engineVersion: String(said.Version), components: componentsOf(said.Components) }
+    },
+    async info() {
+      const answer = await ask('GET', '/info')
+      if (answer.status !== 200) throw refused('tell of itself', answer)
+      return infoOf(json('tell of itself', answer))
     },
     async inspectImage(nameOrId) {
       const answer = await ask('GET', `/images/${nameOrId}/json`)

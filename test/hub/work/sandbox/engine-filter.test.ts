@@ -17,6 +17,7 @@ const text = JSON.stringify(body)
 test.each([
   ['GET', '/_ping'],
   ['GET', '/version'],
+  ['GET', '/info'],
   ['GET', '/images/hub/agent:latest/json'],
   ['GET', `/images/sha256:${ID}/json`],
   ['POST', `/containers/${ID}/start`],
@@ -68,7 +69,8 @@ test.each([
   ['POST', '/configs/create'],
   ['POST', '/session'],
   ['POST', '/auth'],
-  ['GET', '/info'],
+  ['POST', '/info'],
+  ['GET', '/info?all=1'],
   ['GET', '/system/df'],
   ['POST', `/containers/${ID}/wait`],
   ['POST', `/containers/${ID}/wait?condition=not-running`],

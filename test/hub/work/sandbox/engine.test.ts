@@ -54,6 +54,30 @@ test('an engine of API 1.40 is refused by name, one of 1.41 and later taken', as
   }
 })
 
+test('what an engine says of itself is read; what it leaves out is empty, and nonsense is no answer', async () => {
+  says(200, {
+    DockerRootDir: '/var/lib/docker',
+    Driver: 'overlay2',
+    CgroupVersion: '1',
+    MemoryLimit: true,
+    SecurityOptions: ['name=seccomp,profile=default'],
+    Warnings: null,
+  })
+  expect(await engine.info()).toMatchObject({
+    dataRoot: '/var/lib/docker',
+    storageDriver: 'overlay2',
+    cgroupVersion: '1',
+    memoryLimit: true,
+    swapLimit: false,
+    securityOptions: ['name=seccomp,profile=default'],
+    architecture: '',
+    warnings: [],
+  })
+  expect(asked).toEqual(['GET /v1.41/info'])
+  says(200, 'null')
+  await expect(engine.info()).rejects.toThrow(/no word of itself/)
+})
+
 test('no engine at all is an error that says what to do', async () => {
   const none = createEngine({ socketPath: join(folder, 'none.sock'), callMs: 5000 }, { clock })
   await expect(none.ping()).rejects.toThrow(/scripts\/engine up/)
