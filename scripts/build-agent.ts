@@ -23,7 +23,7 @@ async function main(): Promise<void> {
       name: { type: 'string' },
       image: { type: 'string' },
       json: { type: 'boolean', default: false },
-      socket: { type: 'string', default: '/var/run/docker.sock' },
+      socket: { type: 'string', default: process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock' },
     },
   })
   const [dir] = positionals

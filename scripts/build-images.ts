@@ -1,7 +1,7 @@
 /**
  * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (sandbox.md section 8).
  *
- *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]
+ *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]   (HUB_ENGINE_SOCKET names the engine as well)
  *   node scripts/build-images.ts --archive [--folder DIR]... | docker load
  */
 import { join, relative, resolve } from 'node:path'
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
       json: { type: 'boolean', default: false },
       folder: { type: 'string', multiple: true, default: [] },
       archive: { type: 'boolean', default: false },
-      socket: { type: 'string', default: '/var/run/docker.sock' },
+      socket: { type: 'string', default: process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock' },
     },
   })
   const root = resolve(import.meta.dirname, '..')

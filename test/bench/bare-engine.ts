@@ -11,8 +11,8 @@ import { DEFAULT_LIMITS } from '../../hub/protocol/agent.ts'
 import { readHostFacts } from '../../hub/work/sandbox/host.ts'
 import { buildContainer } from '../../hub/work/sandbox/profile.ts'
 import { createSockets } from '../../hub/work/sandbox/sockets.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 
-const ENGINE_SOCKET = '/var/run/docker.sock'
 const DEADLINE_MS = 60_000
 
 export interface BareRun {
@@ -41,7 +41,7 @@ export function createBareEngine(root: string): BareEngine {
       const headers =
         text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
       const signal = AbortSignal.timeout(DEADLINE_MS)
-      const options = { socketPath: ENGINE_SOCKET, method, path: `/v1.41${path}`, headers, agent, signal }
+      const options = { socketPath: ENGINE_SOCKET, method, path, headers, agent, signal }
       const asked = http.request(options, (answer) => {
         answered.resolve()
         answer.setEncoding('utf8')

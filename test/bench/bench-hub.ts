@@ -6,6 +6,7 @@ import type { ModeView, SessionView, TaskView } from '../../hub/client/answers.t
 import { hubDoor, pathsOf, watchdogDoor } from '../../hub/client/cli/home.ts'
 import { hubArgv, sleep, startProcess, waitGone, watchdogArgv } from '../../hub/client/cli/processes.ts'
 import { type Connection, createConnection } from '../../hub/client/connection.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 
 /** The least that still survives a busy machine: a lease lives for three of these. */
 const INTERVAL_MS = 2_000
@@ -46,8 +47,11 @@ export async function createBenchHub(
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
   // By the slot rule one of 13 is kept for children, so that exactly twelve submitted tasks run at a time.
   const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, ttl: 3h }'
-  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nlogLevel: warn\n${limits}\n`)
-  writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS }))
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: warn\n${limits}\n`,
+  )
+  writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS, engineSocket: ENGINE_SOCKET }))
   const rules = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
   const enrol = (folder: string, name: string) => {

@@ -9,6 +9,7 @@ import { sleep } from '../../hub/client/cli/processes.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { exchange } from '../../watchdog/wire.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { type BareRun, createBareEngine } from './bare-engine.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
 import type { Figure } from './run.ts'
@@ -127,9 +128,9 @@ async function sessionMb(bench: BenchHub): Promise<number> {
   const open = await bench.sessions()
   const sizes = await Promise.all(
     open.map(async ({ containerId }) => {
-      const path = `/v1.41/containers/${containerId}/stats?stream=false&one-shot=true`
+      const path = `/containers/${containerId}/stats?stream=false&one-shot=true`
       const asked = {
-        socketPath: '/var/run/docker.sock',
+        socketPath: ENGINE_SOCKET,
         method: 'GET',
         path,
         deadlineMs: 30_000,

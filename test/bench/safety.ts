@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { sleep } from '../../hub/client/cli/processes.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { exchange } from '../../watchdog/wire.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
 import { measureLoad, raised, topicsOf } from './load.ts'
 import type { Figure } from './run.ts'
@@ -19,7 +20,6 @@ const IDLE_MS = 10_000
 /** Short, so that a run is short; the shipped interval is 30 s. */
 const INTERVAL_MS = 2_000
 const MISSES = 3
-const ENGINE = '/var/run/docker.sock'
 
 type Say = (line: string) => void
 const round = (value: number, digits = 0): number => Math.round(value * 10 ** digits) / 10 ** digits
@@ -55,7 +55,7 @@ async function bareStopMs(): Promise<number> {
   const clock = createSystemClock()
   const call = async (method: 'POST' | 'DELETE', path: string, body?: object) => {
     const text = body === undefined ? {} : { body: JSON.stringify(body) }
-    const asked = { socketPath: ENGINE, method, path: `/v1.41${path}`, deadlineMs: 30_000, bytesMax: 1e6, ...text }
+    const asked = { socketPath: ENGINE_SOCKET, method, path, deadlineMs: 30_000, bytesMax: 1e6, ...text }
     return JSON.parse((await exchange(clock, asked)).body.toString() || '{}') as { Id?: string }
   }
   const program = "process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1000)"

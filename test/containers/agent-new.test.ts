@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { LANGUAGES } from '../../hub/client/cli/agent-new.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
-const ENGINE = '/var/run/docker.sock'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Names of this run only, since images are shared by the whole engine. */
 const run = `n${randomBytes(3).toString('hex')}`
@@ -22,7 +22,7 @@ const children: ChildProcess[] = []
 
 const engine = (method: string, path: string) =>
   new Promise<number>((resolve) => {
-    const call = request({ socketPath: ENGINE, method, path: `/v1.41${path}` }, (answer) => {
+    const call = request({ socketPath: ENGINE_SOCKET, method, path }, (answer) => {
       answer.resume().on('end', () => resolve(answer.statusCode ?? 0))
     })
     call.on('error', () => resolve(0)).end()
@@ -65,8 +65,11 @@ beforeAll(async () => {
   await new Promise((resolve) =>
     spawn(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home]).on('exit', resolve),
   )
-  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
-  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`)
+  writeFileSync(
+    join(home, 'watchdog', 'config.json'),
+    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+  )
   await start('hub/main.ts', 'serve')
   await start('watchdog/main.ts')
 })

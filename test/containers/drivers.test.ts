@@ -5,14 +5,14 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
-const ENGINE = '/var/run/docker.sock'
 const root = resolve(import.meta.dirname, '../..')
 
 const inspect = (image: string) =>
   new Promise<{ Id?: string; Comment?: string }>((done) => {
-    const call = request({ socketPath: ENGINE, path: `/v1.41/images/${image}/json` }, async (answer) => {
+    const call = request({ socketPath: ENGINE_SOCKET, path: `/images/${image}/json` }, async (answer) => {
       let text = ''
       for await (const piece of answer) text += piece
       done(answer.statusCode === 200 ? (JSON.parse(text) as { Id: string }) : {})
@@ -76,8 +76,11 @@ beforeAll(async () => {
   if (shell.Id === undefined) return
   home = mkdtempSync(join(tmpdir(), 'dr-'))
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\n')
-  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`)
+  writeFileSync(
+    join(home, 'watchdog', 'config.json'),
+    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+  )
   const dataFile = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(dataFile, 'utf8')) as { agents: Record<string, object> }
   for (const [name, card] of Object.entries(CARDS)) {

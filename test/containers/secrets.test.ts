@@ -9,9 +9,9 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
-const ENGINE = '/var/run/docker.sock'
 const root = resolve(import.meta.dirname, '../..')
 /** Images are shared by the whole engine: a name of this run only. */
 const name = `n${randomBytes(3).toString('hex')}-secrets`
@@ -22,7 +22,7 @@ const digest = (text: string | Buffer) => createHash('sha256').update(text).dige
 
 function engine(method: string, path: string): Promise<{ status: number; text: string }> {
   return new Promise((done) => {
-    const call = request({ socketPath: ENGINE, method, path: `/v1.41${path}` }, async (answer) => {
+    const call = request({ socketPath: ENGINE_SOCKET, method, path }, async (answer) => {
       let text = ''
       for await (const piece of answer) text += piece
       done({ status: answer.statusCode ?? 0, text })
@@ -77,8 +77,11 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'cw-'))
   rmSync(home, { recursive: true })
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), 'http: { port: 0 }\nlogLevel: trace\n')
-  writeFileSync(join(home, 'watchdog', 'config.json'), '{"port":0,"intervalMs":500}')
+  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: trace\n`)
+  writeFileSync(
+    join(home, 'watchdog', 'config.json'),
+    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+  )
   writeFileSync(join(home, 'secrets', 'of-a-file'), fromFile, { mode: 0o600 })
   const folder = join(work, name)
   mkdirSync(folder)

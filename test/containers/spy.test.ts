@@ -6,7 +6,7 @@ import { request } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ContainerHome, openContainerHome, resultOf, type Session } from '../support/container-home.ts'
-import { ENGINE_SOCKET } from '../support/probe-session.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
 
 const CANARY = ['canary-of-the-host-', '7f3a91'] as const
@@ -174,7 +174,7 @@ test('S1-51: `hub session show --hardening` passes a session check by check, and
 /** Past the hub, as someone with the engine's socket could. */
 function update(container: string, change: object): Promise<void> {
   return new Promise((resolve, reject) => {
-    const path = `/v1.41/containers/${container}/update`
+    const path = `/containers/${container}/update`
     const headers = { 'content-type': 'application/json' }
     request({ socketPath: ENGINE_SOCKET, method: 'POST', path, headers }, (answer) => {
       answer

@@ -4,7 +4,7 @@ import { request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Image } from '../../scripts/images/archive.ts'
 import { type ContainerHome, openContainerHome } from '../support/container-home.ts'
-import { ENGINE_SOCKET } from '../support/probe-session.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
 interface Agent {
@@ -41,7 +41,7 @@ const names = [...Object.keys(REFUSED), PINNED]
 
 const remove = (name: string) =>
   new Promise<void>((resolve) => {
-    const path = `/v1.41/images/hub-test/${name}:latest`
+    const path = `/images/hub-test/${name}:latest`
     request({ socketPath: ENGINE_SOCKET, method: 'DELETE', path }, (answer) => answer.resume().on('end', resolve))
       .on('error', () => resolve())
       .end()

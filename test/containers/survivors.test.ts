@@ -5,8 +5,8 @@
  */
 import { request } from 'node:http'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { judgeInvariants } from '../support/invariants.ts'
-import { ENGINE_SOCKET } from '../support/probe-session.ts'
 import { loadTrialImage, openTrialHome, type TrialHome } from '../support/trial-home.ts'
 
 beforeAll(() => loadTrialImage())
@@ -92,9 +92,7 @@ describe('kill -9 with twelve agents at work', () => {
 /** Past hub and watchdog, as someone with the engine's socket could. */
 const engineCall = (path: string) =>
   new Promise<void>((resolve, reject) => {
-    request({ socketPath: ENGINE_SOCKET, method: 'POST', path: `/v1.41${path}` }, (answer) =>
-      answer.resume().on('end', resolve),
-    )
+    request({ socketPath: ENGINE_SOCKET, method: 'POST', path }, (answer) => answer.resume().on('end', resolve))
       .on('error', reject)
       .end()
   })

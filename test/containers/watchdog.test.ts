@@ -8,9 +8,9 @@ import { createSystemClock } from '../../watchdog/clock.ts'
 import { canonicalText, macHex } from '../../watchdog/digest.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import { exchange } from '../../watchdog/wire.ts'
+import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { KEY, makeHome } from '../support/watchdog-home.ts'
 
-const ENGINE = '/var/run/docker.sock'
 const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
 const clock = createSystemClock()
 const instance = randomUUID()
@@ -22,9 +22,9 @@ async function engine(
 ): Promise<{ status: number; json: unknown }> {
   const text = body === undefined ? {} : { body: JSON.stringify(body) }
   const reply = await exchange(clock, {
-    socketPath: ENGINE,
+    socketPath: ENGINE_SOCKET,
     method,
-    path: `/v1.41${route}`,
+    path: route,
     ...text,
     deadlineMs: 20_000,
     bytesMax: 8e6,

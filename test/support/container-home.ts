@@ -7,8 +7,8 @@ import { createSystemClock } from '../../hub/base/clock.ts'
 import { createEngine } from '../../hub/work/sandbox/engine.ts'
 import { createSystemClock as createWatchdogClock } from '../../watchdog/clock.ts'
 import { exchange } from '../../watchdog/wire.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 import { runHub } from './fake-hub.ts'
-import { ENGINE_SOCKET } from './probe-session.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 
@@ -111,7 +111,7 @@ export async function openContainerHome(options: {
       new Promise<number | null>((resolve) => children[name === 'hub' ? 0 : 1]?.once('exit', (code) => resolve(code))),
     /** One call to the engine that neither program makes. */
     async engineCall(method: 'POST', path: string): Promise<number> {
-      const call = { socketPath: ENGINE_SOCKET, method, path: `/v1.41${path}`, deadlineMs: 20_000, bytesMax: 1e6 }
+      const call = { socketPath: ENGINE_SOCKET, method, path, deadlineMs: 20_000, bytesMax: 1e6 }
       return (await exchange(createWatchdogClock(), call)).status
     },
     /** The task as it ended. */

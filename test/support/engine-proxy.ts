@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ENGINE_SOCKET } from './probe-session.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 
 export const ENGINE_VERBS = [
   ...(['create', 'inspect', 'start', 'wait', 'stop', 'kill', 'remove', 'list'] as const),

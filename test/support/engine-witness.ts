@@ -1,6 +1,6 @@
 /** What the engine itself says ran: the starts and deaths of one instance's containers, heard from outside of hub and watchdog. */
 import { request } from 'node:http'
-import { ENGINE_SOCKET } from './probe-session.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 
 export interface Run {
   container: string
@@ -49,7 +49,7 @@ export function openEngineWitness(instance: string, engine = ENGINE_SOCKET): Pro
   }
   const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instance}`], type: ['container'] }))
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: engine, path: `/v1.41/events?filters=${filters}` }, (answer) => {
+    const asked = request({ socketPath: engine, path: `/events?filters=${filters}` }, (answer) => {
       let open = ''
       answer.setEncoding('utf8').on('data', (piece: string) => {
         const lines = (open + piece).split('\n')

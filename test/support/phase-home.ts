@@ -13,9 +13,9 @@ import { createSystemClock } from '../../watchdog/clock.ts'
 import { watchStrictness } from '../storm/promises.ts'
 import { type AgentLine, relayAgentLine } from './agent-line.ts'
 import { type EngineProxy, openEngineProxy } from './engine-proxy.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 import { runHub } from './fake-hub.ts'
 import { judgeInvariants } from './invariants.ts'
-import { ENGINE_SOCKET } from './probe-session.ts'
 import { openTrialHome, type TrialHome } from './trial-home.ts'
 
 const HUB_YAML = `shutdownTimeout: 1s
@@ -89,7 +89,7 @@ export async function openPhaseHome(): Promise<PhaseHome> {
   const engineCall = (method: 'POST' | 'GET', path: string, body?: object) =>
     new Promise<unknown>((resolve, reject) => {
       const headers = { 'content-type': 'application/json' }
-      const asked = request({ socketPath: ENGINE_SOCKET, method, path: `/v1.41${path}`, headers }, (answer) => {
+      const asked = request({ socketPath: ENGINE_SOCKET, method, path, headers }, (answer) => {
         let text = ''
         answer.setEncoding('utf8').on('data', (piece: string) => {
           text += piece

@@ -15,10 +15,9 @@ import type { SessionFacts } from '../../hub/work/sandbox/profile.ts'
 import { createSockets } from '../../hub/work/sandbox/sockets.ts'
 import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** As `scripts/engine` takes it. */
-export const ENGINE_SOCKET = process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock'
 
 const principal = hubPrincipal('test')
 export const provisionGrant = mintGrant({

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
 import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
-import { ENGINE_SOCKET } from './probe-session.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 import { rawCallsProgram } from './raw-calls.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

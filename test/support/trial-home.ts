@@ -16,8 +16,8 @@ import { createEngine, type Engine } from '../../hub/work/sandbox/engine.ts'
 import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
 import { type EngineProxy, openEngineProxy } from './engine-proxy.ts'
+import { ENGINE_SOCKET } from './engine-socket.ts'
 import { type EngineWitness, openEngineWitness } from './engine-witness.ts'
-import { ENGINE_SOCKET } from './probe-session.ts'
 
 const root = join(import.meta.dirname, '../..')
 const FOLDER = 'test/support/images/trial'
