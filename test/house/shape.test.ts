@@ -24,7 +24,9 @@ describe('the shape check', () => {
 
   it('refuses a source file that is too long, and accepts the longest one allowed', () => {
     expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax))).toEqual([])
-    expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax + 1))).toEqual([expect.stringContaining(`${fileLinesMax + 1} lines`)])
+    expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax + 1))).toEqual([
+      expect.stringContaining(`${fileLinesMax + 1} lines`),
+    ])
   })
 
   it.each([
