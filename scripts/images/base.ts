@@ -17,7 +17,7 @@ export function librariesOf(binary: string): string[] {
   // This variable makes the loader list and exit, which is all that `ldd` does.
   const listed = execFileSync(binary, [], { encoding: 'utf8', env: { LD_TRACE_LOADED_OBJECTS: '1' } })
   const paths = listed.split('\n').flatMap((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? [])
-  if (paths.length === 0) throw new Error(`${binary} lists no shared library; use an official Node 24 build for Linux`)
+  if (paths.length === 0) throw new Error(`${binary} lists no shared library; use an official Node build for Linux`)
   return [...new Set(paths)].sort()
 }
 
@@ -35,11 +35,25 @@ function entriesOf(binary: string, libraries: readonly string[]): TarEntry[] {
   ]
 }
 
+/** The least major version, from the one place that says which Node is enough: `engines` of package.json (`scripts/node` reads it too). */
+export function leastNode(packagePath: string = join(import.meta.dirname, '..', '..', 'package.json')): number {
+  const { engines } = JSON.parse(readFileSync(packagePath, 'utf8')) as { engines?: { node?: string } }
+  const least = /^>=(\d+)$/.exec(engines?.node ?? '')?.[1]
+  if (least === undefined) throw new Error(`${packagePath}: engines.node must be written as ">=24"`)
+  return Number(least)
+}
+
+/** Why images cannot be assembled from this Node, or undefined where they can. */
+export function unfitNode(version: string, platform: string, least: number = leastNode()): string | undefined {
+  const major = Number(/^v(\d+)\./.exec(version)?.[1])
+  if (platform === 'linux' && major >= least) return undefined
+  return `images are assembled from Node ${least} or later on Linux, this is ${version} on ${platform}; \`. scripts/node\` puts one on PATH`
+}
+
 /** The base layer, from the cache where nothing it is made of has changed. */
 export function baseLayer(cacheDir: string, binary: string = process.execPath): Layer {
-  if (process.platform !== 'linux' || !process.version.startsWith('v24.')) {
-    throw new Error(`images are assembled from Node 24 on Linux, this is ${process.version} on ${process.platform}`)
-  }
+  const unfit = unfitNode(process.version, process.platform)
+  if (unfit !== undefined) throw new Error(unfit)
   const libraries = librariesOf(binary)
   const inputs = [binary, ...libraries].map((path) => {
     const { size, mtimeMs, ino } = statSync(path)
