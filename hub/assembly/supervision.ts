@@ -20,6 +20,7 @@ import type { Registry } from '../work/registry.ts'
 import { createAfterStart } from '../work/sandbox/after-start.ts'
 import type { Containers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
+import { THIS_MACHINE } from '../work/sandbox/hardening.ts'
 import type { Ledger } from '../work/sandbox/ledger.ts'
 import type { Runtime, SessionFacts } from '../work/sandbox/profile.ts'
 import type { Sockets } from '../work/sandbox/sockets.ts'
@@ -78,6 +79,7 @@ export function createSupervision(
   )
   const afterStart = createAfterStart({
     inspect: engine.inspect,
+    beside: THIS_MACHINE,
     differs(session, found) {
       const text = `The container of session ${session} is not any more as the hub made it: ${found}. The session was stopped; whoever did that holds the engine.`
       alerts.raise(`profile_mismatch:${session}`, 'critical', text)

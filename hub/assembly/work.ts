@@ -25,11 +25,12 @@ import { createTopics } from '../work/messages/topics.ts'
 import { createRegistry } from '../work/registry.ts'
 import { createContainers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
-import { createGrading } from '../work/sandbox/hardening.ts'
+import { createGrading, THIS_MACHINE } from '../work/sandbox/hardening.ts'
 import { createResolveImage } from '../work/sandbox/image-gate.ts'
 import { createLedger, readLedger } from '../work/sandbox/ledger.ts'
 import type { HostFacts, Runtime } from '../work/sandbox/profile.ts'
 import { createSockets } from '../work/sandbox/sockets.ts'
+import { hasSwap } from '../work/sandbox/swap.ts'
 import { createAlertedArtifacts, createAlertedBreaker } from './alerted.ts'
 import type { Guard } from './guard.ts'
 import { createSupervision } from './supervision.ts'
@@ -85,7 +86,7 @@ export function createWork(
     mode: modes.current(),
   }
   const ledger = createLedger(ledgerOptions, { clock, entries: readLedger(ledgerOptions) })
-  const containers = createContainers({ host: options.host, instance }, { engine, log, clock })
+  const containers = createContainers({ host: options.host, instance, hasSwap }, { engine, log, clock })
 
   const tasks = createTasks({
     requireRoom: guard.footing.disk.requireRoom,
@@ -224,7 +225,7 @@ export function createWork(
       if (guard.approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
         gate.admit(call, (grant) => guard.approvals.expire(grant))
     },
-    hardening: createGrading({ engine, containers, factsOf }),
+    hardening: createGrading({ engine, containers, factsOf, beside: THIS_MACHINE }),
     containerLogs: (container: string) => engine.logs(container, 64 * 1024),
   }
 }

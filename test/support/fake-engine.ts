@@ -4,6 +4,7 @@
  * It can be told to fail or stall a verb, to alter what inspect shows, to warn, and to run a script in the place of a program.
  */
 import { randomBytes } from 'node:crypto'
+import { release } from 'node:os'
 import type { Clock } from '../../hub/base/clock.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import type { ContainerFact, Engine, EngineEvent, EngineInfo, ImageFact } from '../../hub/work/sandbox/engine.ts'
@@ -136,6 +137,10 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     containers: containers as Map<string, FakeContainer>,
     images: new Map([['hub/agent', fakeImage()]]),
     said: {
+      id: 'FAKE:ENGINE',
+      kernel: release(),
+      initBinary: 'docker-init',
+      runtimes: ['io.containerd.runc.v2', 'runc', 'runsc'],
       dataRoot: '/var/lib/docker',
       storageDriver: 'overlay2',
       cgroupVersion: '2',

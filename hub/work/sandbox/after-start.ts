@@ -2,6 +2,7 @@
  * Looks again at containers that run (S1-51): what the engine shows of each must be what it was told at the start, right after it and from
  * then on every minute. Kept in memory; a container taken over from an earlier run is not looked at again.
  */
+import type { Beside } from './floors.ts'
 import { type Hardening, judgeHardening } from './hardening.ts'
 import type { CreateBody } from './profile.ts'
 
@@ -15,17 +16,18 @@ export interface AfterStart {
 
 export function createAfterStart(parts: {
   inspect: (id: string) => Promise<unknown>
+  beside: Beside
   /** Hears once of a session whose container is not as it was made. */
   differs: (session: string, found: string) => void
 }): AfterStart {
-  const { inspect, differs } = parts
+  const { inspect, beside, differs } = parts
   const watched = new Map<string, { containerId: string; sent: CreateBody }>()
 
   async function look(session: string, { containerId, sent }: { containerId: string; sent: CreateBody }) {
     const found = await inspect(containerId).catch(() => undefined)
     // Gone, or no answer: others see to that. Ended meanwhile: it is not watched any more.
     if (found === undefined || !watched.has(session)) return
-    const graded = judgeHardening(sent, found, containerId)
+    const graded = judgeHardening(sent, found, containerId, beside)
     if (graded.pass) return
     watched.delete(session)
     differs(session, failuresOf(graded))

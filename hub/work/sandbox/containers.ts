@@ -15,6 +15,7 @@ import type { SessionLimits } from '../../protocol/agent.ts'
 import { compareInspect, type Difference } from './compare.ts'
 import type { ContainerFact, Engine, NextExit, Removal } from './engine.ts'
 import { buildContainer, type CreateBody, containerNameOf, type HostFacts, type SessionFacts } from './profile.ts'
+import { differencesBesideSwap, warningsBesideSwap } from './swap.ts'
 
 export interface Exit {
   exitCode: number
@@ -37,6 +38,8 @@ export interface Containers {
   provision(grant: Grant, facts: SessionFacts, limits: SessionLimits): Promise<Provisioned>
   /** Listens again for the exit of a container that an earlier run of the hub started. */
   adopt(containerId: string): Promise<Exit>
+  /** Stops it and leaves it there, so that how it ended can be read. Throws what the engine says. */
+  stop(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<void>
   /** Stop, kill, remove, and confirm. Never throws for the engine's sake: the outcome says what is known. */
   recycle(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<RecycleOutcome>
   /** Every container of this instance, in any state. Throws `engine_unavailable`. */
@@ -48,6 +51,8 @@ export type RecycleOutcome = Removal
 export interface ContainersOptions {
   instance: string
   host: HostFacts
+  /** Whether this machine has swap; it has, where nobody says. */
+  hasSwap?: () => boolean
   /** Between two looks at a container whose end is awaited. */
   lookAgainMs?: number
 }
@@ -70,6 +75,7 @@ export function createContainers(
   { engine, log, clock }: { engine: Engine; log: Log; clock: Clock },
 ): Containers {
   const lookAgainMs = options.lookAgainMs ?? 500
+  const swap = options.hasSwap ?? (() => true)
 
   async function stateOf(id: string): Promise<State | undefined> {
     const answer = (await engine.inspect(id)) as { State?: State } | undefined
@@ -145,8 +151,9 @@ export function createContainers(
   }
 
   async function inspectAndCompare(id: string, body: CreateBody, warnings: string[]): Promise<void> {
-    const differences: Difference[] = compareInspect(body, await engine.inspect(id), id)
-    for (const warning of warnings) differences.push({ field: 'Warnings', expected: undefined, found: warning })
+    const differences = differencesBesideSwap(compareInspect(body, await engine.inspect(id), id), swap)
+    for (const warning of warningsBesideSwap(warnings, swap))
+      differences.push({ field: 'Warnings', expected: undefined, found: warning })
     if (differences.length === 0) return
     const fields = differences.map((difference) => difference.field).join(', ')
     throw new HubError('profile_mismatch', `the engine made the container otherwise than it was told: ${fields}`, {
@@ -196,6 +203,11 @@ export function createContainers(
       if (exit === undefined) return awaitExit(containerId, wait)
       wait.cancel()
       return exit
+    },
+
+    async stop(grant, idOrName, { graceMs }) {
+      assertStopGrant(grant)
+      await engine.stop(idOrName, graceMs / 1000)
     },
 
     async recycle(grant, idOrName, { graceMs }) {

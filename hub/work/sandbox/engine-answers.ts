@@ -140,6 +140,13 @@ export function processesOf(value: unknown): ProcessTable {
 
 /** What the engine says of itself and its host; of what it leaves out the value is empty, never a guess. */
 export interface EngineInfo {
+  /** Made once per data root; another one is another engine. */
+  id: string
+  /** As `uname -r` says where its containers run. */
+  kernel: string
+  /** What it starts first in a container: `docker-init`; '' where it has none. */
+  initBinary: string
+  runtimes: string[]
   /** Where it keeps images, containers and their logs, as a path of its own mount namespace; '' where it does not say. */
   dataRoot: string
   /** `overlay2`, `overlayfs`, `vfs`. */
@@ -167,6 +174,10 @@ export function infoOf(value: unknown): EngineInfo {
   const said = value as Record<string, unknown>
   const word = (key: string) => (typeof said[key] === 'string' ? (said[key] as string).slice(0, 4096) : '')
   return {
+    id: word('ID'),
+    kernel: word('KernelVersion'),
+    initBinary: word('InitBinary'),
+    runtimes: keys(said.Runtimes),
     dataRoot: word('DockerRootDir'),
     storageDriver: word('Driver'),
     cgroupVersion: word('CgroupVersion'),

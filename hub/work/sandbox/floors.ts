@@ -2,13 +2,19 @@
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
 import { CONTAINER_USER, SHIM, SOCKET_FOLDER } from './profile-lists.ts'
 
+/** What is known beside the engine's answer: whether this machine has swap, and under which AppArmor profile a process really runs. */
+export interface Beside {
+  hasSwap: () => boolean
+  confinementOf: (pid: number) => string | undefined
+}
 /** Looks up a path such as `HostConfig.Memory`; undefined where there is no such thing. */
 export type See = (path: string) => unknown
 export interface Floor {
   name: string
   /** Fields of the comparison that belong to it. */
   fields: readonly string[]
-  holds: (see: See) => boolean
+  /** Whether it holds; a text says why not. */
+  holds: (see: See, beside: Beside) => boolean | string
 }
 
 const isNothing = (value: unknown): boolean =>
@@ -59,7 +65,16 @@ export const FLOORS: readonly Floor[] = [
     fields: host('SecurityOpt'),
     holds: (see) => options(see).some((option) => /^seccomp=\{.*"defaultAction":"SCMP_ACT_ERRNO"/.test(option)),
   },
-  { name: 'AppArmor where the host has it', fields: ['AppArmorProfile'], holds: () => true },
+  {
+    name: 'AppArmor where the host has it',
+    fields: ['AppArmorProfile'],
+    // The engine shows the profile it was told of even where it does not use it (fault A5); the kernel knows.
+    holds: (see, { confinementOf }) => {
+      if (!options(see).includes('apparmor=docker-default')) return true
+      const found = confinementOf(Number(see('State.Pid')))
+      return found === undefined || found === 'docker-default' || `its process runs ${found}, not under docker-default`
+    },
+  },
   {
     name: 'own namespaces',
     fields: host('PidMode', 'UTSMode', 'UsernsMode', 'IpcMode', 'CgroupnsMode', 'CgroupParent', 'Sysctls'),
@@ -109,9 +124,10 @@ export const FLOORS: readonly Floor[] = [
       'OomKillDisable',
       'BlkioWeight',
     ),
-    holds: (see) =>
+    holds: (see, { hasSwap }) =>
       within(see('HostConfig.Memory'), LIMIT_CEILINGS.memoryBytes) &&
-      see('HostConfig.MemorySwap') === see('HostConfig.Memory') &&
+      (see('HostConfig.MemorySwap') === see('HostConfig.Memory') ||
+        (see('HostConfig.MemorySwap') === -1 && !hasSwap())) &&
       within(see('HostConfig.NanoCpus'), LIMIT_CEILINGS.cpus * 1e9) &&
       within(see('HostConfig.PidsLimit'), LIMIT_CEILINGS.pids) &&
       listOf(see('HostConfig.Ulimits')).length === 3,

@@ -4,15 +4,17 @@
  * G1. A check passes only if its floor holds in the engine's answer and nothing in its fields differs from the profile: the first stands
  *     against a wrong profile, the second against an engine or a hand that changed the container.
  * G2. Every difference fails a check; what no check names fails `nothing else`.
- * G3. The judging is pure; it never throws, whatever the engine answered.
+ * G3. The judging is pure; it never throws, whatever the engine answered. What only this machine knows is handed in.
  */
 import { HubError } from '../../base/errors.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
 import { compareInspect, type Difference } from './compare.ts'
 import type { Containers } from './containers.ts'
 import type { Engine } from './engine.ts'
-import { FLOORS, type Floor, type See } from './floors.ts'
+import { type Beside, FLOORS, type Floor, type See } from './floors.ts'
+import { confinementOf } from './machine.ts'
 import type { CreateBody, SessionFacts } from './profile.ts'
+import { differencesBesideSwap, hasSwap } from './swap.ts'
 
 export interface HardeningCheck {
   name: string
@@ -26,6 +28,10 @@ export interface Hardening {
 }
 
 const FOUND_MAX = 300
+/** Nothing is known beside the engine's answer: the strictest reading. */
+const NOTHING_KNOWN: Beside = { hasSwap: () => true, confinementOf: () => undefined }
+/** This machine, as it is now. */
+export const THIS_MACHINE: Beside = { hasSwap, confinementOf }
 
 function seeIn(inspect: unknown): See {
   return (path) =>
@@ -33,13 +39,18 @@ function seeIn(inspect: unknown): See {
 }
 
 /** Grades the answer to inspect of container `id` of a session, given the body that the profile makes for it. */
-export function judgeHardening(sent: CreateBody, inspect: unknown, id: string): Hardening {
-  const differences = compareInspect(sent, inspect, id)
+export function judgeHardening(
+  sent: CreateBody,
+  inspect: unknown,
+  id: string,
+  beside: Beside = NOTHING_KNOWN,
+): Hardening {
+  const differences = differencesBesideSwap(compareInspect(sent, inspect, id), beside.hasSwap)
   const see = seeIn(inspect)
   const named = new Set(FLOORS.flatMap(({ fields }) => fields))
   const checks = FLOORS.map(({ name, fields, holds }) => {
     const mine = differences.filter(({ field }) => fields.includes(field))
-    return checkOf(name, mine, safely(holds, see))
+    return checkOf(name, mine, safely(holds, see, beside))
   })
   checks.push(
     checkOf(
@@ -61,6 +72,7 @@ export function createGrading<Session extends Graded>(parts: {
   engine: Pick<Engine, 'inspect'>
   containers: Pick<Containers, 'plan'>
   factsOf: (session: Session) => { facts: SessionFacts; limits: SessionLimits }
+  beside: Beside
 }) {
   return async (session: Session): Promise<Hardening> => {
     const { containerId, state } = session
@@ -68,23 +80,24 @@ export function createGrading<Session extends Graded>(parts: {
     if (containerId === null || inspect === undefined)
       throw new HubError('conflict', `the session is ${state}: no container of it is there to be graded`)
     const { facts, limits } = parts.factsOf(session)
-    return judgeHardening(parts.containers.plan(facts, limits), inspect, containerId)
+    return judgeHardening(parts.containers.plan(facts, limits), inspect, containerId, parts.beside)
   }
 }
 
 /** A shape nobody foresaw is a floor that does not hold. */
-function safely(holds: Floor['holds'], see: See): boolean {
+function safely(holds: Floor['holds'], see: See, beside: Beside): boolean | string {
   try {
-    return holds(see)
+    return holds(see, beside)
   } catch {
     return false
   }
 }
 
-function checkOf(name: string, differences: Difference[], holds: boolean): HardeningCheck {
+function checkOf(name: string, differences: Difference[], holds: boolean | string): HardeningCheck {
   const text = ({ field, expected, found }: Difference) =>
     `${field} is ${wordOf(found)}, the profile says ${wordOf(expected)}`
-  const said = differences.length > 0 ? differences.map(text).join('; ') : holds ? '' : 'the floor does not hold'
-  return { name, pass: holds && differences.length === 0, found: said.slice(0, FOUND_MAX) }
+  const unheld = holds === true ? '' : holds || 'the floor does not hold'
+  const said = differences.length > 0 ? differences.map(text).join('; ') : unheld
+  return { name, pass: holds === true && differences.length === 0, found: said.slice(0, FOUND_MAX) }
 }
 const wordOf = (value: unknown): string => (JSON.stringify(value) ?? 'absent').slice(0, 80)

@@ -20,10 +20,13 @@ const grant = mintGrant({
 })
 const stop = mintStopGrant({ operation: 'session.reap', principal, resource: 's' })
 
-function open() {
+function open(hasSwap?: () => boolean) {
   const clock = createFakeClock()
   const engine = createFakeEngine({ clock })
-  const containers = createContainers({ instance: FACTS.instance, host: HOST }, { engine, log: silentLog(), clock })
+  const containers = createContainers(
+    { instance: FACTS.instance, host: HOST, ...(hasSwap === undefined ? {} : { hasSwap }) },
+    { engine, log: silentLog(), clock },
+  )
   return { clock, engine, containers }
 }
 
@@ -94,6 +97,38 @@ test('T49: a warning in the answer to create is a difference', async () => {
   const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
   expect(error(result)).toMatchObject({ code: 'profile_mismatch' })
   expect(engine.containers.size).toBe(0)
+})
+
+describe('fault A9: a kernel that does not count swap', () => {
+  /** As 20.10 and 29 answer there. */
+  function uncounted(swap: boolean) {
+    const opened = open(() => swap)
+    opened.engine.warnings.push(
+      'Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.',
+    )
+    opened.engine.alterInspect = (answer) => void Object.assign(answer.HostConfig ?? {}, { MemorySwap: -1 })
+    return opened
+  }
+  test('is no difference on a machine without swap', async () => {
+    const { engine, containers } = uncounted(false)
+    await (await containers.provision(grant, FACTS, DEFAULT_LIMITS)).start()
+    expect([...engine.containers.values()].map(({ state }) => state)).toEqual(['running'])
+  })
+
+  test('is one where there is swap, by warning and by value', async () => {
+    const { clock, engine, containers } = uncounted(true)
+    const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
+    expect(error(result).facts.differences).toMatchObject([{ field: 'HostConfig.MemorySwap' }, { field: 'Warnings' }])
+    expect(engine.containers.size).toBe(0)
+  })
+
+  test('hides no other warning and no other value', async () => {
+    const { clock, engine, containers } = uncounted(false)
+    engine.warnings.push('Your kernel does not support memory limit capabilities. Limitation discarded.')
+    engine.alterInspect = (answer) => void Object.assign(answer.HostConfig ?? {}, { MemorySwap: 0 })
+    const result = await settle(clock, containers.provision(grant, FACTS, DEFAULT_LIMITS))
+    expect(error(result).facts.differences).toMatchObject([{ field: 'HostConfig.MemorySwap' }, { field: 'Warnings' }])
+  })
 })
 
 describe('a fault in any phase leaves nothing behind', () => {

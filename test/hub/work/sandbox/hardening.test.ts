@@ -130,3 +130,31 @@ test('what the engine answers in no known shape fails, and says so without throw
     expect(checks.find(({ name }) => name === 'read-only root')?.found).not.toBe('')
   }
 })
+
+test('fault A9: swap that is not counted fails the limits, but not on a machine that has none', () => {
+  const answer = answerTo(sent)
+  answer.HostConfig.MemorySwap = -1
+  const failing = (swap: boolean) => {
+    const beside = { hasSwap: () => swap, confinementOf: () => undefined }
+    return judgeHardening(sent, answer, id, beside)
+      .checks.filter(({ pass }) => !pass)
+      .map(({ name }) => name)
+  }
+  expect([failing(true), failing(false)]).toEqual([['limits'], []])
+})
+
+test('fault A5: AppArmor that the engine shows and does not use fails its check', () => {
+  const body = buildContainer(FACTS, DEFAULT_LIMITS, { ...HOST, appArmor: true })
+  const answer = answerTo(body)
+  Object.assign(answer.State as Row, { Pid: 4711 })
+  const found = (runs: string | undefined) => {
+    const beside = { hasSwap: () => false, confinementOf: (pid: number) => (pid === 4711 ? runs : 'another process') }
+    const { checks } = judgeHardening(body, answer, id, beside)
+    return checks.filter(({ pass }) => !pass).map((check) => `${check.name}: ${check.found}`)
+  }
+  expect(found('docker-default')).toEqual([])
+  expect(found(undefined)).toEqual([])
+  expect(found('unconfined')).toEqual([
+    'AppArmor where the host has it: its process runs unconfined, not under docker-default',
+  ])
+})
