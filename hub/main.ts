@@ -1,16 +1,18 @@
 /** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pino from 'pino'
 import { cronSchedule } from './assembly/calendar.ts'
-import { commitOf, initHome } from './assembly/init.ts'
+import { commitOf, initHome, requireDatabase, signOfUse } from './assembly/init.ts'
+import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
 import { createSystemClock } from './base/clock.ts'
+import { diskProblem } from './base/disk-words.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLoop } from './base/loop.ts'
 import { createNotifier } from './base/notify.ts'
@@ -28,7 +30,7 @@ const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
 function readArguments(words: readonly string[]): {
-  command: 'serve' | 'init' | 'restore'
+  command: 'serve' | 'init' | 'restore' | 'renew-keys'
   home: string
   from: string
 } {
@@ -36,9 +38,9 @@ function readArguments(words: readonly string[]): {
   const usage = () =>
     new HubError(
       'config_invalid',
-      'usage: node hub/main.ts serve|init [--home DIR], or restore --from DIR [--home DIR]',
+      'usage: node hub/main.ts serve|init|renew-keys [--home DIR], or restore --from DIR [--home DIR]',
     )
-  if (command !== 'serve' && command !== 'init' && command !== 'restore') throw usage()
+  if (command !== 'serve' && command !== 'init' && command !== 'restore' && command !== 'renew-keys') throw usage()
   const given: Record<string, string> = {}
   for (let at = 0; at < rest.length; at += 2) {
     const [flag = '', value] = [rest[at], rest[at + 1]]
@@ -70,6 +72,9 @@ function requireHome(home: string): void {
     const why = code === 'EROFS' ? 'its file system is mounted read-only' : `this account may not write it (${code})`
     throw new HubError('store_unavailable', `nothing can be written to ${home}: ${why}`)
   }
+  if (!existsSync(join(home, 'hub.db')) && signOfUse(home) === undefined)
+    throw new HubError('config_invalid', `${home} is no whole home yet; run \`hub init\``)
+  requireDatabase(home)
 }
 
 /** A third of the time after which the unit counts as hung. */
@@ -178,6 +183,8 @@ try {
     process.stdout.write(
       `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog))}\n`,
     )
+  else if (command === 'renew-keys')
+    process.stdout.write(`${JSON.stringify(renewKeys({ home }, { clock, random: systemRandom }))}\n`)
   else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)
@@ -188,7 +195,9 @@ try {
   } else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
   process.exit(exitCode)
 } catch (thrown) {
-  const error = toHubError(thrown)
-  process.stderr.write(`hub: ${error.code === 'internal' ? error.reason : error.message}\n`)
+  const error = toHubError(diskProblem(thrown))
+  // One line, whatever was thrown: it is what `hub up` and a service manager show as the reason.
+  const said = error.code === 'internal' ? error.reason : error.message
+  process.stderr.write(`hub: ${said.replaceAll(/\s*\n\s*/g, '; ')}\n`)
   process.exit(exitCodeOf(error))
 }

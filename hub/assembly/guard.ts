@@ -158,7 +158,10 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       }
     },
   })
-  const keyRing = createKeyRing({ folder: join(home, 'keys') }, { store, meta, clock: steady })
+  const keyRing = createKeyRing(
+    { folder: join(home, 'keys') },
+    { store, meta, clock: steady, onDropped: (what) => log.warn({ what }, 'a key rotation was cut short') },
+  )
   const denyList = createDenyList({ store, clock })
   const credentials = createCredentials({ store, nowMs: steady.wallMs, random })
   const tokens = createTokens({

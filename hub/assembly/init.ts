@@ -3,22 +3,15 @@
  * missing and changes nothing that is there.
  */
 import { execFileSync } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
+import { createFile, removeHalfMade } from '../base/whole-file.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
 import { makeStopOrder } from '../guard/operator/stop-order.ts'
+import { openStore } from '../store/database.ts'
+import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 
 export interface InitReport {
@@ -42,6 +35,37 @@ const git = (folder: string, ...words: string[]): string =>
     stdio: ['ignore', 'pipe', 'ignore'],
   }).trim()
 
+const FOLDERS = [
+  ...['agents', 'agents/schemas', 'policy', 'run', 'logs', 'watchdog'],
+  ...['artifacts', 'evidence', 'secrets'],
+]
+
+/** What shows that a hub has run on this home, or undefined: then nothing in it can have been lost. */
+export function signOfUse(home: string): string | undefined {
+  const holds = (name: string) => {
+    try {
+      return readdirSync(join(home, name)).length > 0
+    } catch {
+      return false
+    }
+  }
+  return (
+    ['hub.db', 'hub.db-wal', 'ledger.json', 'logs/hub.log'].find((name) => existsSync(join(home, name))) ??
+    ['artifacts', 'evidence', 'backups'].find(holds)
+  )
+}
+
+/** Never an empty database in the place of one that was lost (T81, fault G5). Throws `config_invalid`. */
+export function requireDatabase(home: string, used = signOfUse(home)): void {
+  const path = join(home, 'hub.db')
+  if (existsSync(path) || used === undefined) return
+  const kept = existsSync(`${path}-wal`) ? ' together with the hub.db-wal that lies there' : ''
+  throw new HubError(
+    'config_invalid',
+    `${path} is missing although this hub was used (${used} is there): put it back${kept}, or make a home of a backup: hub restore BACKUP`,
+  )
+}
+
 /** The commit a file's folder stands at, or undefined where it is no repository or git is absent (S1-13). */
 export function commitOf(folder: string): string | undefined {
   try {
@@ -64,36 +88,40 @@ export function initHome(
     )
   const made: string[] = []
   makeFolder(home)
-  for (const name of ['agents', 'policy', 'run', 'logs', 'watchdog', 'artifacts', 'evidence', 'secrets'])
-    makeFolder(join(home, name))
-  createKeyFiles(join(home, 'keys'), random)
+  const used = signOfUse(home)
+  requireDatabase(home, used)
+  for (const name of FOLDERS) makeFolder(join(home, name))
+  for (const name of ['.', 'keys', 'policy', 'agents'])
+    if (existsSync(join(home, name))) removeHalfMade(join(home, name))
+  made.push(...createKeyFiles(join(home, 'keys'), random, used !== undefined))
 
-  const put = (path: string, text: string) => {
-    if (existsSync(join(home, path))) return
-    writeFileSync(join(home, path), text, { mode: 0o600, flag: 'wx' })
-    made.push(path)
+  const put = (path: string, text: string | Buffer) => {
+    if (!existsSync(join(home, path)) && createFile(join(home, path), text)) made.push(path)
   }
   put('instance', `${newUuid(random, options.nowMs)}\n`)
   put('hub.yaml', CONFIG_TEXT)
   makeStopOrder(home)
-  if (!existsSync(join(home, 'policy', 'data.json'))) {
-    copyFileSync(join(checkout, 'policies', 'data.json'), join(home, 'policy', 'data.json'))
-    chmodSync(join(home, 'policy', 'data.json'), 0o600)
-    made.push('policy/data.json')
-  }
-  made.push(...copyCards(join(checkout, 'images'), join(home, 'agents')))
+  put(join('policy', 'data.json'), readFileSync(join(checkout, 'policies', 'data.json')))
+  for (const [path, text] of shippedCards(join(checkout, 'images'))) put(join('agents', path), text)
   for (const folder of ['policy', 'agents']) keepHistory(join(home, folder))
   if (!existsSync(join(home, 'watchdog', 'state'))) {
     // A lost witness must be seen, not silently replaced by one that remembers nothing (threats.md section 9).
-    if (existsSync(join(home, 'hub.db'))) {
+    if (used !== undefined) {
       const mend = `node ${join(checkout, 'watchdog', 'main.ts')} --home ${home} --init`
       throw new HubError(
         'config_invalid',
-        `watchdog/state is missing although this hub was used: restore it, or begin a new witness with: ${mend}`,
+        `${join(home, 'watchdog', 'state')} is missing although this hub was used, and no backup holds it: begin a new witness with: ${mend}`,
       )
     }
     initWatchdog(home)
     made.push('watchdog/state')
+  }
+  // Last: a home that has its database is whole, and one that has lost it is told from one that never had one.
+  if (!existsSync(join(home, 'hub.db'))) {
+    const store = openStore(join(home, 'hub.db'))
+    migrate(store, shippedMigrations(), options.nowMs, () => undefined)
+    store.close()
+    made.push('hub.db')
   }
   return { home, instance: readFileSync(join(home, 'instance'), 'utf8').trim(), made }
 }
@@ -111,19 +139,17 @@ function makeFolder(path: string): void {
     )
 }
 
-function copyCards(images: string, agents: string): string[] {
-  const made: string[] = []
+/** Cards and their schemas as they are shipped, by their path below `agents/`. */
+function* shippedCards(images: string): Generator<readonly [path: string, text: Buffer]> {
   for (const name of readdirSync(images)) {
     const card = join(images, name, 'agent.yaml')
-    const place = join(agents, `${name}.yaml`)
-    if (!existsSync(card) || existsSync(place)) continue
-    copyFileSync(card, place)
-    chmodSync(place, 0o600)
+    if (!existsSync(card)) continue
     const schemas = join(images, name, 'schemas')
-    if (existsSync(schemas)) cpSync(schemas, join(agents, 'schemas'), { recursive: true })
-    made.push(`agents/${name}.yaml`)
+    for (const schema of existsSync(schemas) ? readdirSync(schemas) : [])
+      yield [join('schemas', schema), readFileSync(join(schemas, schema))]
+    // The card comes after what it names: an init that is cut leaves no card without its schemas.
+    yield [`${name}.yaml`, readFileSync(card)]
   }
-  return made
 }
 
 /** A git repository where git is at hand, so that every change of rules and cards has a commit to name. */

@@ -22,7 +22,7 @@ const LINES_SHOWN = 10
 const LOG_BYTES_MAX = 256 * 1024
 
 const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
-export const hubArgv = (home: string, verb: 'serve' | 'init' | 'restore'): string[] => [
+export const hubArgv = (home: string, verb: 'serve' | 'init' | 'restore' | 'renew-keys'): string[] => [
   program('hub/main.ts'),
   verb,
   '--home',

@@ -20,6 +20,8 @@ export const programsOf = (paths: Paths): Programs => ({
 
 /** `hub init` runs in a process of its own: it loads what the command must not. */
 export const init = (home: string): Promise<number> => alone(hubArgv(home, 'init'))
+/** `hub keys renew`: likewise. */
+export const renewKeys = (home: string): Promise<number> => alone(hubArgv(home, 'renew-keys'))
 /** `hub restore BACKUP`: likewise. */
 export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
   alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])

@@ -155,6 +155,11 @@ export const COMMANDS: readonly Command[] = [
     text: 'sign with a new key; the one before verifies for 5 min 30 s',
     load: async () => (await import('./keys.ts')).rotate,
   },
+  {
+    words: 'keys renew',
+    text: 'new keys for those that are lost or damaged, while the hub is down; open tokens end',
+    alone: async () => (await import('./start.ts')).renewKeys,
+  },
   ...ALERT_COMMANDS,
   ...DEVICE_COMMANDS,
   {

@@ -7,15 +7,16 @@
  * K3. Of a key that was rotated out only the public part is kept; nothing can be signed with it again.
  */
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { replaceFile, syncFolder } from '../../base/whole-file.ts'
 import type { Store } from '../../store/database.ts'
 import type { Meta } from '../../store/meta.ts'
 import { assertGrant, type Grant } from '../grant.ts'
-import { kidOf, pem, readSigningKey, type SigningKey } from './keys.ts'
+import { keepPublicFile, kidOf, pem, readSigningKey, remedyOf, type SigningKey } from './keys.ts'
 import { CLOCK_SKEW_MS } from './nonces.ts'
 import { TOKEN_LIFE_MS } from './tokens.ts'
 
@@ -51,10 +52,16 @@ type Stand = z.output<typeof standShape>
 /** Reads the keys; throws `config_invalid` when the key file is missing, open to others, or not the active one. */
 export function createKeyRing(
   options: { folder: string },
-  parts: { store: Store; meta: Meta; clock: Pick<Clock, 'wallMs'> },
+  parts: {
+    store: Store
+    meta: Meta
+    clock: Pick<Clock, 'wallMs'>
+    /** Hears of what a rotation left half done, and what became of it. */
+    onDropped?: (what: string) => void
+  },
 ): KeyRing {
   const { folder } = options
-  const { store, meta, clock } = parts
+  const { store, meta, clock, onDropped = () => undefined } = parts
   const activePath = join(folder, 'token.key')
   const nextPath = join(folder, 'token.next.key')
 
@@ -80,16 +87,23 @@ export function createKeyRing(
     const known = said === undefined ? undefined : standShape.parse(JSON.parse(said))
     if (existsSync(nextPath)) {
       // A rotation was cut: after its commit the new key takes its place now, before it the old one goes on.
-      if (known?.active === readSigningKey(nextPath).kid) renameSync(nextPath, activePath)
-      else rmSync(nextPath)
+      const next = readableKey(nextPath)
+      if (next !== undefined && known?.active === next.kid) renameSync(nextPath, activePath)
+      else {
+        rmSync(nextPath)
+        onDropped(
+          `${nextPath} was ${next === undefined ? 'no whole key' : 'never made the active key'}; the rotation that left it did not happen`,
+        )
+      }
       syncFolder(folder)
     }
     const key = readSigningKey(activePath)
     if (known !== undefined && known.active !== key.kid)
       throw new HubError(
         'config_invalid',
-        `${activePath} is the key ${key.kid}, but the active one is ${known.active}; put that file back, or move the home's hub.db away to begin anew`,
+        `${activePath} is the key ${key.kid}, but the active one is ${known.active}; ${remedyOf(activePath)}`,
       )
+    keepPublicFile(folder, 'token')
     take(known ?? { active: key.kid, previous: [] }, key)
     if (known === undefined) meta.set('token_keys', JSON.stringify(stand))
   }
@@ -115,35 +129,43 @@ export function createKeyRing(
       const last = { kid: signing.kid, untilMs: clock.wallMs() + OVERLAP_MS, publicKey: pem(signing.publicKey) }
       const next: Stand = { active: key.kid, previous: [...previous, last] }
       // Not taken back where the transaction fails: whether a commit that failed is on disk after all, only start-up can tell.
-      writeDurably(nextPath, pem(privateKey))
-      syncFolder(folder)
+      replaceFile(nextPath, pem(privateKey))
       meta.set('token_keys', JSON.stringify(next))
       store.afterCommit(() => {
         take(next, key)
         renameSync(nextPath, activePath)
         syncFolder(folder)
+        try {
+          keepPublicFile(folder, 'token')
+        } catch (thrown) {
+          // The rotation stands all the same, and the next start puts the public half right.
+          onDropped(`token.pub is still of the key before: ${(thrown as Error).message}`)
+        }
       })
       return view(next)
     },
   }
 }
 
-function writeDurably(path: string, text: string): void {
-  const file = openSync(path, 'w', 0o600)
+function readableKey(path: string): SigningKey | undefined {
   try {
-    writeSync(file, text)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
+    return readSigningKey(path)
+  } catch {
+    return undefined
   }
 }
 
-/** A rename is on disk only when its folder is. */
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
+/**
+ * A new active key in place of one that is lost (fault G4), before any ring is built. Every token of before ends; nothing else does.
+ * In a transaction; the key file is in place when this returns. Answers its id.
+ */
+export function renewTokenKey(options: { folder: string }, { meta }: { meta: Meta }): string {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  rmSync(join(options.folder, 'token.next.key'), { force: true })
+  // The file first: a start that finds the database behind it names the same remedy again.
+  replaceFile(join(options.folder, 'token.key'), pem(privateKey))
+  keepPublicFile(options.folder, 'token')
+  const kid = kidOf(publicKey)
+  meta.set('token_keys', JSON.stringify({ active: kid, previous: [] } satisfies Stand))
+  return kid
 }

@@ -1,10 +1,13 @@
 /** The hub's keys on disk: made once by `hub init`, read at start. Wider modes stop the start; no keys means no start (T35). */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { digestOf } from '../../base/canonical.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import { createFile, replaceFile } from '../../base/whole-file.ts'
+
+export const KEY_FILES = ['token.key', 'checkpoint.key', 'watchdog.key'] as const
 
 export interface SigningKey {
   /** First 16 hex characters of the digest of the public key. */
@@ -25,27 +28,45 @@ export const pem = (key: KeyObject): string =>
 
 export const kidOf = (publicKey: KeyObject): string => digestOf('hub-key-v1', pem(publicKey)).slice(0, 16)
 
-/** Writes the keys that are missing into `folder`; keys that exist are left as they are. */
-export function createKeyFiles(folder: string, random: Random): void {
+/**
+ * Makes the keys that are missing in `folder` and answers their names; keys that exist are left as they are. With `isUsed` none is made:
+ * a new key in a home that has a past would end tokens, or break the proof of its log, without a word (fault G4). Throws `config_invalid`.
+ */
+export function createKeyFiles(folder: string, random: Random, isUsed = false): string[] {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
-  for (const name of ['token', 'checkpoint']) {
-    const path = join(folder, `${name}.key`)
-    if (existsSync(path)) continue
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-    writeFileSync(path, pem(privateKey), { mode: 0o600, flag: 'wx' })
-    writeFileSync(join(folder, `${name}.pub`), pem(publicKey), { mode: 0o600 })
+  const missing = KEY_FILES.filter((name) => !existsSync(join(folder, name)))
+  const lost = missing[0]
+  if (isUsed && lost !== undefined)
+    throw new HubError('config_invalid', `${join(folder, lost)} is missing; ${remedyOf(lost)}`)
+  for (const name of missing) {
+    if (name === 'watchdog.key') createFile(join(folder, name), newSharedKey(random))
+    else createFile(join(folder, name), pem(generateKeyPairSync('ed25519').privateKey))
   }
-  const shared = join(folder, 'watchdog.key')
-  if (!existsSync(shared)) writeFileSync(shared, `${random.bytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' })
+  for (const name of ['token', 'checkpoint']) keepPublicFile(folder, name)
+  return missing.map((name) => `keys/${name}`)
+}
+
+/** The text of a new `watchdog.key`: 32 random bytes in hex. */
+export const newSharedKey = (random: Random): string => `${random.bytes(32).toString('hex')}\n`
+
+/** Puts the public half beside a key where it is missing or of another key; answers whether it did. */
+export function keepPublicFile(folder: string, name: string): boolean {
+  const path = join(folder, `${name}.pub`)
+  const text = pem(readSigningKey(join(folder, `${name}.key`)).publicKey)
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return false
+  replaceFile(path, text)
+  return true
 }
 
 /** Reads all keys. Throws `config_invalid` naming the file that is missing, unreadable or too widely readable, and the mending command. */
 export function readKeys(folder: string): HubKeys {
-  requireMode(folder, 0o077)
-  const watchdog = readPrivate(join(folder, 'watchdog.key')).trim()
+  if (!existsSync(folder)) throw new HubError('config_invalid', `${folder} is missing: ${FROM_BACKUP}`)
+  requirePrivate(folder)
+  const shared = join(folder, 'watchdog.key')
+  const watchdog = readPrivate(shared).trim()
   if (!/^[0-9a-f]{64}$/.test(watchdog))
-    throw new HubError('config_invalid', `${join(folder, 'watchdog.key')} is not 64 hex characters`)
+    throw new HubError('config_invalid', `${shared} is not 64 hex characters; ${remedyOf(shared)}`)
   return {
     checkpoint: readSigningKey(join(folder, 'checkpoint.key')),
     watchdog: Buffer.from(watchdog, 'hex'),
@@ -61,20 +82,27 @@ export function readSigningKey(path: string): SigningKey {
     const publicKey = createPublicKey(privateKey)
     return { kid: kidOf(publicKey), privateKey, publicKey }
   } catch (thrown) {
-    throw new HubError('config_invalid', `${path} is not an Ed25519 key: ${(thrown as Error).message}`, {
-      cause: thrown,
-    })
+    const why = (thrown as Error).message.split('\n')[0]
+    throw new HubError('config_invalid', `${path} is not an Ed25519 key (${why}); ${remedyOf(path)}`, { cause: thrown })
   }
 }
 
+const FROM_BACKUP = 'put it back from a backup (backups/*/keys), or make a home of a backup: hub restore BACKUP'
+
+/** What to do about a key that is lost or unreadable. The one that signs the log is never replaced: who holds a new one proves nothing of before. */
+export const remedyOf = (path: string): string =>
+  path.endsWith('checkpoint.key')
+    ? FROM_BACKUP
+    : 'put it back from a backup (backups/*/keys), or make a new one, by which open tokens end and nothing is lost: hub keys renew'
+
 function readPrivate(path: string): string {
-  requireMode(path, 0o077)
+  if (statSync(path, { throwIfNoEntry: false }) === undefined)
+    throw new HubError('config_invalid', `${path} is missing; ${remedyOf(path)}`)
+  requirePrivate(path)
   return readFileSync(path, 'utf8')
 }
 
-function requireMode(path: string, forbidden: number): void {
-  const found = statSync(path, { throwIfNoEntry: false })
-  if (found === undefined) throw new HubError('config_invalid', `${path} is missing; run \`hub init\``)
-  if ((found.mode & forbidden) !== 0)
+function requirePrivate(path: string): void {
+  if ((statSync(path).mode & 0o077) !== 0)
     throw new HubError('config_invalid', `${path} is open to others; run: chmod go-rwx ${path}`)
 }

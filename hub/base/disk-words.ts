@@ -1,0 +1,36 @@
+/** What a file system said, in words that say what to do: a full disk is no bug of ours (fault G2, fault G9). */
+import { HubError } from './errors.ts'
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full; free some room, then try again',
+  EDQUOT: 'the disk quota of this account is used up; free some room, then try again',
+  EFBIG: 'this account may not write so large a file (see ulimit -f); raise the limit, then try again',
+  EROFS: 'its file system is mounted read-only; mount it writable (dmesg says why it is not), then try again',
+  EIO: 'the disk answers with an I/O error (see dmesg); put the home on a good disk: hub restore BACKUP',
+  EACCES: 'this account may not do that; look at owner and mode with ls -ld, and run as the owner of the home',
+  EPERM: 'this account may not do that; look at owner, mode and attributes with ls -ld and lsattr -d',
+  ENOENT: 'it is not there; put it back from a backup, or let hub init make what is missing',
+  ENOTDIR: 'a folder is expected where a file is; move the file away',
+  EISDIR: 'a file is expected where a folder is; move the folder away',
+  ELOOP: 'its symbolic links lead in a circle; put the file itself there',
+  ENAMETOOLONG: 'the path is too long; choose a shorter one',
+  EMFILE: 'this process has too many files open (see ulimit -n); raise the limit, then try again',
+  ENFILE: 'the machine has too many files open; end what holds them, then try again',
+}
+
+/** One line for what the file system threw, with the path and the remedy; undefined where it is no word of a file system. Pure. */
+export function diskWords(thrown: unknown, path?: string): string | undefined {
+  const { code, path: named, dest } = (thrown ?? {}) as NodeJS.ErrnoException & { dest?: string }
+  const words = typeof code === 'string' && Object.hasOwn(WORDS, code) ? WORDS[code] : undefined
+  if (words === undefined) return undefined
+  const place = path ?? dest ?? named
+  return place === undefined ? words : `${place}: ${words}`
+}
+
+/** What was thrown, as `store_unavailable` with these words; what no file system says is given back as it is. */
+export function diskProblem(thrown: unknown, path?: string): unknown {
+  const words = diskWords(thrown, path)
+  return words === undefined || thrown instanceof HubError
+    ? thrown
+    : new HubError('store_unavailable', words, { reason: (thrown as Error).message, cause: thrown })
+}

@@ -1,0 +1,81 @@
+/**
+ * The one rule by which a file of the home is made or replaced (T77, fault G2): written beside its name, synced, renamed, its folder synced.
+ * So whoever reads sees the old text or the new one, and after a crash or on a full disk the name never stands for half a file.
+ */
+import { closeSync, fsyncSync, linkSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { diskProblem } from './disk-words.ts'
+
+/** As a file is called while it is written: its name, the process that writes it, and this ending. */
+const HALF_MADE = /\.(\d{1,10})\.new$/
+const halfMadeOf = (path: string): string => `${path}.${process.pid}.new`
+
+/** What was done in the folder is on disk when this returns: a rename is there after a crash only if its folder is. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+}
+
+function writeBeside(path: string, text: string | Uint8Array, mode: number): string {
+  const beside = halfMadeOf(path)
+  rmSync(beside, { force: true })
+  const file = openSync(beside, 'wx', mode)
+  try {
+    const bytes = Buffer.from(text)
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  return beside
+}
+
+/** Replaces the file, or makes it; on disk when it returns. Throws `store_unavailable` with the remedy, and then the file is as it was. */
+export function replaceFile(path: string, text: string | Uint8Array, mode = 0o600): void {
+  try {
+    renameSync(writeBeside(path, text, mode), path)
+  } catch (thrown) {
+    rmSync(halfMadeOf(path), { force: true })
+    throw diskProblem(thrown, path)
+  }
+  syncFolder(dirname(path))
+}
+
+/** Makes the file unless it is there; answers whether it did. On disk when it returns. Throws as `replaceFile`. */
+export function createFile(path: string, text: string | Uint8Array, mode = 0o600): boolean {
+  try {
+    // A link, unlike a rename, never goes over what somebody else made meanwhile.
+    linkSync(writeBeside(path, text, mode), path)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw diskProblem(thrown, path)
+    return false
+  } finally {
+    rmSync(halfMadeOf(path), { force: true })
+  }
+  syncFolder(dirname(path))
+  return true
+}
+
+/** Removes what writers that are no more left half made in this folder, and answers the names. It may hold keys. */
+export function removeHalfMade(folder: string): string[] {
+  const left = readdirSync(folder).filter((name) => {
+    const pid = HALF_MADE.exec(name)?.[1]
+    return pid !== undefined && !isAlive(Number(pid))
+  })
+  for (const name of left) rmSync(join(folder, name), { force: true })
+  return left
+}
+
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
