@@ -3,11 +3,11 @@
  * missing and changes nothing that is there.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
-import { createFile, removeHalfMade } from '../base/whole-file.ts'
+import { createFile, removeHalfMade, syncFolder } from '../base/whole-file.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
 import { makeStopOrder } from '../guard/operator/stop-order.ts'
 import { openStore } from '../store/database.ts'
@@ -118,12 +118,22 @@ export function initHome(
   }
   // Last: a home that has its database is whole, and one that has lost it is told from one that never had one.
   if (!existsSync(join(home, 'hub.db'))) {
-    const store = openStore(join(home, 'hub.db'))
-    migrate(store, shippedMigrations(), options.nowMs, () => undefined)
-    store.close()
+    makeDatabase(join(home, 'hub.db'), options.nowMs)
     made.push('hub.db')
   }
   return { home, instance: readFileSync(join(home, 'instance'), 'utf8').trim(), made }
+}
+
+/** An empty database with every table; it gets its name once it is whole and on disk. */
+function makeDatabase(path: string, nowMs: number): void {
+  const beside = `${path}.making`
+  for (const file of [beside, `${beside}-wal`]) rmSync(file, { force: true })
+  const store = openStore(beside)
+  migrate(store, shippedMigrations(), nowMs, () => undefined)
+  store.checkpoint()
+  store.close()
+  renameSync(beside, path)
+  syncFolder(dirname(path))
 }
 
 /** 0700, and ours: a folder that others can write is refused rather than repaired. */

@@ -1,0 +1,169 @@
+/**
+ * `init`, `keys rotate`, `backup` and `restore` cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
+ * In `scripts/test` a few calls of each, the first and the last among them; with HUB_TEST_LONG=1 every one.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+const LONG_MS = 1_800_000
+let folder: string
+let shim: string | undefined
+let template: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'cs-'))
+  shim = compileCutShim(folder)
+  template = join(folder, 'template')
+  run('init', template)
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const run = (verb: string, home: string, ...more: string[]) =>
+  JSON.parse(
+    execFileSync(process.execPath, [join(root, 'hub/main.ts'), verb, ...more, '--home', home], {
+      stdio: 'pipe',
+    }).toString(),
+  ) as {
+    made: string[]
+    held: number
+  }
+
+/** With the modes: keys open to others are refused. */
+const copyHome = (to: string) => void execFileSync('cp', ['-a', template, to])
+
+/** The hub comes up on it, with no engine and no port; answers what it said where it does not. */
+function start(home: string): Promise<string> {
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    JSON.stringify({ http: { port: 0 }, engine: { socket: join(home, 'none.sock') } }),
+  )
+  const child = spawn(process.execPath, [join(root, 'hub/main.ts'), 'serve', '--home', home])
+  let said = ''
+  return new Promise((done) => {
+    const take = (text: Buffer) => {
+      said += text
+      if (said.includes('"ready":true')) child.kill('SIGKILL')
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
+    child.once('close', () => done(said.includes('"ready":true') ? 'up' : said))
+  })
+}
+
+/** Runs it whole once to count its calls, then cuts it at each; `make` prepares a fresh place, `judge` says whether what is left is understood. */
+async function cutEach(
+  few: number,
+  scene: {
+    make: (at: number) => { argv: string[]; under: string; arm?: string }
+    judge: (at: number) => Promise<void>
+  },
+): Promise<number> {
+  const whole = await runCut(scene.make(0).argv, { shim: shim ?? '', at: 0, ...scene.make(0) })
+  expect(whole.code, whole.said).toBe(0)
+  expect(whole.calls).toBeGreaterThan(5)
+  let cuts = 0
+  for (const at of callsToCut(whole.calls, few)) {
+    const cut = await runCut(scene.make(at).argv, { shim: shim ?? '', at, ...scene.make(at) })
+    if (cut.isCut) cuts += 1
+    else expect([cut.code, cut.calls < at], cut.said).toEqual([0, true])
+    await scene.judge(at)
+  }
+  // A program does not write exactly the same each time; nearly all of its calls are hit.
+  expect(cuts).toBeGreaterThanOrEqual(Math.floor(0.7 * callsToCut(whole.calls, few).length))
+  return cuts
+}
+
+test('hub init cut at any call that writes is finished by hub init, and the hub starts (fault G2, fault G9)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const home = join(folder, 'i')
+  await cutEach(5, {
+    make() {
+      rmSync(home, { recursive: true, force: true })
+      return { argv: ['hub/main.ts', 'init', '--home', home], under: home }
+    },
+    async judge(at) {
+      run('init', home)
+      expect(run('init', home).made, `${at}`).toEqual([])
+      expect(await start(home), `${at}`).toBe('up')
+      // Nothing half made is left, and no second identity.
+      for (const name of ['.', 'keys', 'policy', 'agents'])
+        expect(readdirSync(join(home, name)).filter((file) => /\.new$|\.making/.test(file))).toEqual([])
+    },
+  })
+})
+
+test('a key rotation cut at any call that writes leaves one key or the other, and the hub starts (fault G2, T14)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const [home, arm] = [join(folder, 'r'), join(folder, 'r.arm')]
+  await cutEach(4, {
+    make() {
+      for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
+      copyHome(home)
+      return { argv: ['test/support/cut-program.ts', 'rotate', home, arm], under: home, arm }
+    },
+    async judge(at) {
+      expect(await start(home), `${at}`).toBe('up')
+      const names = readdirSync(join(home, 'keys'))
+      expect(
+        names.filter((name) => name.includes('next')),
+        `${at}`,
+      ).toEqual([])
+    },
+  })
+})
+
+test('a backup cut at any call that writes leaves no half one with the name of a whole (fault G2, T86)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const [home, arm] = [join(folder, 'b'), join(folder, 'b.arm')]
+  await cutEach(4, {
+    make() {
+      for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
+      copyHome(home)
+      return { argv: ['test/support/cut-program.ts', 'backup', home, arm], under: home, arm }
+    },
+    async judge(at) {
+      const backups = join(home, 'backups')
+      const named = existsSync(backups) ? readdirSync(backups).filter((name) => !name.endsWith('.partial')) : []
+      for (const name of named) {
+        const back = join(folder, 'b.back')
+        rmSync(back, { recursive: true, force: true })
+        expect(run('restore', back, '--from', join(backups, name)).held, `${at}`).toBe(0)
+      }
+      expect(await start(home), `${at}`).toBe('up')
+      // It holds keys: what was broken off is gone with the next start.
+      expect(existsSync(backups) ? readdirSync(backups).filter((name) => name.endsWith('.partial')) : []).toEqual([])
+    },
+  })
+})
+
+test('a restore cut at any call that writes is done again, and the hub starts (fault G2, T86)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const [source, home, arm] = [join(folder, 's'), join(folder, 'h'), join(folder, 's.arm')]
+  copyHome(source)
+  execFileSync(process.execPath, ['test/support/cut-program.ts', 'backup', source, arm], { cwd: root })
+  const from = join(source, 'backups', readdirSync(join(source, 'backups'))[0] ?? '')
+  await cutEach(4, {
+    make() {
+      for (const path of [home, `${home}.restoring`]) rmSync(path, { recursive: true, force: true })
+      mkdirSync(folder, { recursive: true })
+      return { argv: ['hub/main.ts', 'restore', '--from', from, '--home', home], under: home }
+    },
+    async judge(at) {
+      if (!existsSync(home)) run('restore', home, '--from', from)
+      expect(existsSync(`${home}.restoring`), `${at}`).toBe(false)
+      expect(await start(home), `${at}`).toBe('up')
+    },
+  })
+})
