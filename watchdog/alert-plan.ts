@@ -17,13 +17,16 @@ export interface AlertEvent {
   readonly forMs: number
 }
 
+/** A telling's number as ids show it: it begins high, so that a lost state repeats none, and as digits it would look like an instant (fault G11). */
+export const tellingName = (told: number): string => `w${told.toString(36)}`
+
 export function planAlerts(
   { alerts: open, told, lineMs }: Pick<State, 'alerts' | 'told' | 'lineMs'>,
   findings: readonly Finding[],
 ): { alerts: State['alerts']; events: readonly AlertEvent[] } {
   const events: AlertEvent[] = []
   const add = (event: AlertEvent['event'], finding: Omit<AlertEvent, 'id' | 'event' | 'forMs'>, sinceMs: number) => {
-    const id = `${told}-${finding.finding}-${event}-${finding.level}`
+    const id = `${tellingName(told)}-${finding.finding}-${event}-${finding.level}`
     events.push({ id, event, ...finding, forMs: Math.max(0, lineMs - sinceMs) })
   }
   const alerts: Record<string, { level: number; sinceMs: number }> = {}

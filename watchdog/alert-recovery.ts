@@ -14,7 +14,11 @@ export interface ToldNotice {
 }
 export type ToldEvent = Pick<AlertEvent, 'id' | 'event' | 'finding' | 'level'>
 
-const numberOf = (id: string): number => Number(/^(\d+)-/.exec(id)?.[1] ?? Number.NaN)
+const numberOf = (id: string): number => {
+  // As they were written before: digits, which looked like an instant.
+  const [, digits, packed] = /^(?:(\d+)|w([0-9a-z]{1,11}))-/.exec(id) ?? []
+  return digits !== undefined ? Number(digits) : Number.parseInt(packed ?? '', 36)
+}
 
 /** Whether an id is of a telling that the state has not counted: cut off, or told while the state could not be written. */
 export const isCutOff = (id: string, { told }: Pick<State, 'told'>): boolean => numberOf(id) >= told

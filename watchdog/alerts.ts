@@ -6,7 +6,7 @@
  * silences nothing but the file.
  */
 import { createAlertFile } from './alert-file.ts'
-import type { AlertEvent } from './alert-plan.ts'
+import { type AlertEvent, tellingName } from './alert-plan.ts'
 import { cutOff, isToldEvent, planRecovered, toldNotice } from './alert-recovery.ts'
 import type { Post } from './channels/letter.ts'
 import type { OpenPost } from './channels/open.ts'
@@ -83,7 +83,7 @@ export function createAlerts(
     const heads = [
       ...events.map(({ id, ...event }) => ({ id, wallMs, when, instance, ...event })),
       ...notices.map((notice) => ({
-        id: `${telling.told}-contact-${notice.step}`,
+        id: `${tellingName(telling.told)}-contact-${notice.step}`,
         wallMs,
         when,
         instance,
@@ -110,7 +110,7 @@ export function createAlerts(
   }
 
   function addNotice(notice: Notice, telling: Telling): void {
-    const id = `${telling.told}-contact-${notice.step}`
+    const id = `${tellingName(telling.told)}-contact-${notice.step}`
     for (const { key: to } of contact) {
       const waiting = delivery.waiting().filter((one) => one.kind === 'notice' && one.to === to)
       if (waiting.some((one) => one.kind === 'notice' && one.id === id)) continue

@@ -5,9 +5,9 @@
  * C1 of the words only a digest is kept. C2 a revoked card is remembered and cannot be set again. C3 an unreadable file accepts nothing and
  * is kept aside, and says so as a finding.
  */
-import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import path from 'node:path'
+import { copyFileSync, readFileSync } from 'node:fs'
 import { sameHex, sha256Hex } from './digest.ts'
+import { replaceFile } from './whole-file.ts'
 
 export interface Card {
   readonly digest: string
@@ -93,22 +93,6 @@ function parse(text: string): Kept {
   return { version: 1, card, revoked, usedAtMs, reachedAtMs }
 }
 
-/** Whole or not at all, and on the disk when it returns. */
-function replace(file: string, text: string): void {
-  const beside = `${file}.new`
-  const fd = openSync(beside, 'w', 0o600)
-  try {
-    writeSync(fd, text)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  renameSync(beside, file)
-  const folder = openSync(path.dirname(file), 'r')
-  fsyncSync(folder)
-  closeSync(folder)
-}
-
 const NOTHING: Kept = { version: 1, card: null, revoked: [], usedAtMs: null, reachedAtMs: null }
 
 export function openContact(file: string, wallMs: number): ContactFile {
@@ -128,7 +112,7 @@ export function openContact(file: string, wallMs: number): ContactFile {
   }
 
   function keep(next: Kept): void {
-    replace(file, JSON.stringify(next))
+    replaceFile(file, JSON.stringify(next))
     kept = next
     damaged = null
   }

@@ -4,8 +4,9 @@
  * after creation, so a full disk does not stop it; a write that fails keeps the message in memory, says so, and is tried again.
  * B3 bounded: `put` refuses what finds no slot. B4 damage costs the damaged slots alone: a copy is kept, the rest is read on.
  */
-import { closeSync, copyFileSync, fstatSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, copyFileSync, fstatSync, openSync } from 'node:fs'
 import { decodeSlot, encodeSlot, readSlotBytes, SLOT_BYTES, writeSlotBytes } from './slot.ts'
+import { createFile } from './whole-file.ts'
 
 export const OUTBOX_SLOTS = 256
 const MAGIC = 'HWO1'
@@ -50,16 +51,8 @@ export function openOutbox<T>(file: string, wallMs: number): Outbox<T> {
 
   function create(): void {
     try {
-      const made = openSync(file, 'wx+', 0o600)
-      try {
-        for (let slot = 0; slot < OUTBOX_SLOTS; slot += 1) writeSync(made, EMPTY, 0, SLOT_BYTES, slot * SLOT_BYTES)
-        fsyncSync(made)
-        fd = made
-      } catch (error) {
-        closeSync(made)
-        rmSync(file, { force: true })
-        throw error
-      }
+      createFile(file, Buffer.concat(Array.from({ length: OUTBOX_SLOTS }, () => EMPTY)))
+      fd = openSync(file, 'r+')
     } catch (error) {
       fault = (error as Error).message
     }

@@ -4,13 +4,15 @@
  * S2 a write goes to the slot that does not rule, is synced, and only then does its counter rule: a torn write costs that write alone.
  * S3 nothing is allocated after creation, so a full disk does not stop it. S4 a failed write is tried again in the same slot.
  */
-import { closeSync, copyFileSync, fsyncSync, openSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, openSync } from 'node:fs'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Reading } from './clock.ts'
 import { StartError } from './config-fields.ts'
 import { NOTHING_TOLD, type NoticesTold } from './notices/plan.ts'
 import { decodeSlot, encodeSlot, readSlotBytes, writeSlotBytes } from './slot.ts'
 import { firstPresence, type Presence } from './timeline.ts'
+import { createFile } from './whole-file.ts'
 
 export interface Announced {
   readonly kind: 'restart' | 'shutdown' | 'down'
@@ -96,22 +98,12 @@ function readSlot(fd: number, index: number): { counter: number; state: State } 
 
 /** Creates the file with its first state in both slots. @throws StartError if there is one already: a first start happens once. */
 export function initState(file: string, first: State): void {
-  let fd: number
   try {
-    fd = openSync(file, 'wx', 0o600)
+    createFile(file, Buffer.concat([encode(1, first), encode(2, first)]))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     throw new StartError(`${file} exists already: this home is initialised; start the watchdog without --init`)
   }
-  try {
-    writeSlotBytes(fd, 0, encode(1, first))
-    writeSlotBytes(fd, 1, encode(2, first))
-  } finally {
-    closeSync(fd)
-  }
-  const folder = openSync(path.dirname(file), 'r')
-  fsyncSync(folder)
-  closeSync(folder)
 }
 
 export interface StateFile {
@@ -132,7 +124,13 @@ export function openState(file: string, wallMs: number): StateFile {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw new StartError(`${file} cannot be opened (${(error as Error).message}); repair its mode or owner`)
     }
-    throw new StartError(`${file} is missing. New home: run hub init. Lost: restore it, or accept the loss with --init`)
+    const home = path.dirname(path.dirname(file))
+    // One word of advice, the right one: a home without a database was never whole, one with it has lost its witness.
+    if (!existsSync(path.join(home, 'hub.db'))) throw new StartError(`${file} is missing; run: hub init --home ${home}`)
+    const mend = `node ${fileURLToPath(new URL('main.ts', import.meta.url))} --home ${home} --init`
+    throw new StartError(
+      `${file} is missing: what it knew of log and heartbeat is lost, and no backup holds it. Begin a new witness: ${mend}`,
+    )
   }
   const slots = [readSlot(fd, 0), readSlot(fd, 1)] as const
   const ruling = (slots[0]?.counter ?? -1) >= (slots[1]?.counter ?? -1) ? 0 : 1

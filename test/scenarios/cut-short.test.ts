@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openState } from '../../watchdog/state.ts'
 import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -91,6 +92,9 @@ test('hub init cut at any call that writes is finished by hub init, and the hub 
       run('init', home)
       expect(run('init', home).made, `${at}`).toEqual([])
       expect(await start(home), `${at}`).toBe('up')
+      const state = openState(join(home, 'watchdog', 'state'), 0)
+      state.close()
+      expect(state.found, `${at}`).not.toBeNull()
       // Nothing half made is left, and no second identity.
       for (const name of ['.', 'keys', 'policy', 'agents'])
         expect(readdirSync(join(home, name)).filter((file) => /\.new$|\.making/.test(file))).toEqual([])

@@ -1,6 +1,8 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { planAlerts } from '../../watchdog/alert-plan.ts'
+import { isCutOff } from '../../watchdog/alert-recovery.ts'
 import { SLOT_BYTES } from '../../watchdog/slot.ts'
 import { firstState, initState, openState, type State } from '../../watchdog/state.ts'
 import { createSteerableClock, INSTANCE, makeHome } from '../support/watchdog-home.ts'
@@ -145,4 +147,34 @@ test('a state of an earlier version, without the fields that came later, is read
     ...first,
     presence: { ...first.presence, nowMs, strongAtMs, safeSinceMs, ceilingFromMs },
   })
+})
+
+test('fault G8: a state that is lost is told with one advice, and it is the one that works', () => {
+  const home = makeHome()
+  homes.push(home)
+  const file = path.join(home.home, 'watchdog/state')
+  const advice = () => {
+    try {
+      openState(file, 1)
+      return 'opened'
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  expect(advice()).toMatch(/; run: hub init --home \S+$/)
+  writeFileSync(path.join(home.home, 'hub.db'), '')
+  const said = advice()
+  expect(said).toMatch(/no backup holds it\. Begin a new witness: node \S+main\.ts --home \S+ --init$/)
+  expect(said).not.toContain('hub init')
+})
+
+test('fault G11: the id of an alert does not look like an instant, and one of before is still understood', () => {
+  const told = Math.floor(Date.parse('2026-11-24T12:00:00Z') / 1000)
+  const finding = { id: 'hub_dead', level: 1, severity: 'warning' as const, text: 'gone' }
+  const id = planAlerts({ alerts: {}, told, lineMs: 0 }, [finding as never]).events[0]?.id ?? ''
+  expect(id).toMatch(/^w[0-9a-z]{5,7}-hub_dead-raised-1$/)
+  for (const one of [id, `${told}-hub_dead-raised-1`]) {
+    expect(isCutOff(one, { told })).toBe(true)
+    expect(isCutOff(one, { told: told + 1 })).toBe(false)
+  }
 })
