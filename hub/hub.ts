@@ -211,7 +211,9 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       // Disk and clock are judged before anything is started or taken up.
       guard.footing.watch.tick()
       await work.registry.read()
+      guard.writeStops()
       await work.recover()
+      guard.gate.stopAgain()
       if (guard.modes.has('emergency_stop') || guard.modes.has('unattended_stop')) work.holdTasks()
       work.ledger.write(guard.modes.current())
       const opened = await entrances.open()

@@ -128,7 +128,7 @@ export function createEntrances(
       ...auditHandlers({ audit, checkpoints, store, onVerdict: guard.alertWatch.chainJudged }),
       ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),
       ...alertHandlers({ alerts: guard.alerts, delivery: alertDelivery, testAtWatchdog: watchdog.testAlerts }),
-      ...stoppingHandlers({ modes, shutdown }),
+      ...stoppingHandlers({ modes, tasks, shutdown }),
       ...drillHandlers({ drill: drillSide.drill }),
       ...presenceHandlers({
         modes,

@@ -22,6 +22,7 @@ import { createApprovals } from '../guard/operator/approvals.ts'
 import { createContact } from '../guard/operator/contact.ts'
 import { createLease } from '../guard/operator/lease.ts'
 import { makeStopOrder, readStopOrder } from '../guard/operator/stop-order.ts'
+import { createStopWishes } from '../guard/operator/stop-wishes.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
 import { principalText } from '../guard/principal.ts'
@@ -128,6 +129,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     },
   )
   const decisions = createDecisions({ labels: { instance } }, { policy, database: store, clock, random })
+  const wishes = createStopWishes({ home, doneUpTo: Number(meta.get('stop_wishes_done') ?? 0) })
   const gate = createGate({
     store,
     audit,
@@ -136,6 +138,11 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     nonces,
     look: watch.pace.look,
     makeRoom: footing.makeRoom,
+    wishes: {
+      kept: wishes,
+      nowMs: clock.wallMs,
+      done: (serial) => meta.set('stop_wishes_done', String(serial)),
+    },
     onRefused: (call, error) => {
       const principal = principalText(call.principal)
       log.warn(
@@ -176,12 +183,6 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const contact = createContact({ store, clock: steady, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 
-  /** What waited while the store failed, before anything else. */
-  function flush(): void {
-    audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
-    decisions.written()
-  }
-
   return {
     store,
     meta,
@@ -206,13 +207,22 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     approvals,
     contact,
     footing,
+    /** At the start, before anything is taken up: what was stopped while the store could not be written is written. */
+    writeStops() {
+      try {
+        gate.flush()
+      } catch (thrown) {
+        if (!isUnrecordable(toHubError(thrown))) throw thrown
+        log.error({ reason: toHubError(thrown).reason }, 'what was stopped cannot be written yet')
+      }
+    },
     /** After a write fault that did not latch: writes the waiting records first, then clears the condition. */
     recoverStore() {
       const failure = store.failure()
       if (failure !== undefined) modes.raise('store_failing', failure.reason)
       if (!modes.has('store_failing') || failure?.latched) return
       try {
-        flush()
+        gate.flush()
         steady.save()
         modes.clear('store_failing')
       } catch (thrown) {
@@ -224,7 +234,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       // What still waits is written, on a full disk from the ballast; nothing keeps the process from ending.
       for (let isLast = store.failure()?.latched === true; !isLast; ) {
         try {
-          flush()
+          gate.flush()
           checkpoints.take()
           store.checkpoint()
           break
@@ -233,6 +243,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
           isLast = !footing.ballast.release()
         }
       }
+      wishes.close()
       store.close()
     },
   }

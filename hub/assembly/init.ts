@@ -10,6 +10,7 @@ import { newUuid, type Random } from '../base/random.ts'
 import { createFile, removeHalfMade, syncFolder } from '../base/whole-file.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
 import { makeStopOrder } from '../guard/operator/stop-order.ts'
+import { makeStopWishes } from '../guard/operator/stop-wishes.ts'
 import { openStore } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
@@ -101,6 +102,7 @@ export function initHome(
   put('instance', `${newUuid(random, options.nowMs)}\n`)
   put('hub.yaml', CONFIG_TEXT)
   makeStopOrder(home)
+  makeStopWishes(home)
   put(join('policy', 'data.json'), readFileSync(join(checkout, 'policies', 'data.json')))
   for (const [path, text] of shippedCards(join(checkout, 'images'))) put(join('agents', path), text)
   for (const folder of ['policy', 'agents']) keepHistory(join(home, folder))

@@ -1,5 +1,6 @@
 /**
- * The `hub` command. Exit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable or unavailable, 5 the task failed, 6 timed out.
+ * The `hub` command. Exit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable or unavailable, 5 the task failed, 6 timed out,
+ * 8 stopping, not written yet.
  * Results go to stdout, everything else to stderr. This file parses; cli/table.ts lists the commands; the rest loads when it is needed.
  */
 import { Command, CommanderError } from 'commander'
@@ -24,7 +25,9 @@ async function run(row: Row, args: readonly string[], options: Readonly<Record<s
   const { createContext } = await import('./cli/context.ts')
   // The home is judged before the room is loaded: "no hub here" must be quick.
   const context = createContext(home, options.json === true, terminal)
-  return (await (await row.load())(context, args, options)) ?? EXIT.done
+  const code = (await (await row.load())(context, args, options)) ?? EXIT.done
+  for (const detail of context.unwritten) terminal.note(clean(detail))
+  return code === EXIT.done && context.unwritten.size > 0 ? EXIT.unwritten : code
 }
 
 /** Commander's arguments: positional ones, of which a variadic one is a list, then options and the command. */
@@ -46,7 +49,7 @@ function build(): Command {
     .exitOverride()
     .addHelpText(
       'after',
-      '\nExit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 the task failed, 6 timed out.',
+      '\nExit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 the task failed, 6 timed out,\n8 stopping, not written yet.',
     )
   const groups = new Map(
     Object.entries(GROUPS).map(([name, text]) => [

@@ -6,6 +6,12 @@ import { readEvents } from './event-stream.ts'
 import { Problem, problemFrom, usage } from './problem.ts'
 import { type Door, open, readBody } from './wire.ts'
 
+/** What an answer says of a stop that is accepted and not written yet; undefined of any other answer. */
+export function unwrittenOf(answer: unknown): string | undefined {
+  const detail = (answer as { unwritten?: { detail?: unknown } } | null)?.unwritten?.detail
+  return typeof detail === 'string' ? detail : undefined
+}
+
 export interface CallOptions {
   deadlineMs?: number
   headers?: Readonly<Record<string, string>>

@@ -1,7 +1,17 @@
 /** What went wrong, as the command says it: a stable code, one line, what to do next, and the exit code (protocol.md section 7). */
 import { ERRORS, type ErrorKind, HubError } from '../base/errors.ts'
 
-export const EXIT = { done: 0, fault: 1, usage: 2, refused: 3, unreachable: 4, taskFailed: 5, timedOut: 6 } as const
+/** `unwritten`: a stop is accepted and under way, and the hub could not write it down yet. */
+export const EXIT = {
+  done: 0,
+  fault: 1,
+  usage: 2,
+  refused: 3,
+  unreachable: 4,
+  taskFailed: 5,
+  timedOut: 6,
+  unwritten: 8,
+} as const
 
 /** Codes of the client itself, beside the hub's table: its own use, its home, its way to the hub. */
 type OwnCode = 'usage' | 'no_home' | 'unreachable' | 'not_private' | 'task_failed' | 'not_stopped'

@@ -4,6 +4,7 @@ import { sha256Hex } from '../base/canonical.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Call, Gate } from '../guard/gate.ts'
 import type { Grant, StopGrant } from '../guard/grant.ts'
+import type { Kept } from '../guard/operator/stop-wishes.ts'
 import type { Principal } from '../guard/principal.ts'
 import { type OperationName, operationOf } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
@@ -16,6 +17,8 @@ export interface Handler {
   restricts?: (request: never) => boolean
   effect: (grant: never, request: never, context: RequestContext) => unknown
   after?: (result: never, request: never, grant: never) => unknown
+  /** Of a stop: what is still to be done once the store can be written, where that is not the effect once more (stop-wishes.ts). */
+  later?: (grant: never, request: never, context: RequestContext) => unknown
 }
 
 export interface RequestContext {
@@ -40,12 +43,25 @@ export const stopHandler = <Request, Result>(parts: {
   resource?: (request: Request) => string
   effect: (grant: StopGrant, request: Request, context: RequestContext) => Result
   after?: (result: Result, request: Request, grant: StopGrant) => unknown
+  later?: (grant: StopGrant, request: Request, context: RequestContext) => unknown
 }): Handler => parts
+
+/** What a stop that was accepted and is not written yet is answered with, beside its own answer. */
+const UNWRITTEN: Record<Kept, string> = {
+  file: 'stopping, not written yet: the store cannot be written; it is kept in the home and written first, also after a restart',
+  memory: 'stopping, not written yet: neither the store nor the home can be written; a restart now would forget it',
+  all_held: 'stopping, not written yet: no more stops can be kept, so everything is held until `hub resume`',
+}
 
 export type Serve = (operation: OperationName, raw: unknown, context: RequestContext) => Promise<unknown>
 
 export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
   const { gate, handlers } = parts
+  gate.onCarryOut((grant, { operation, principal, request }) => {
+    const found = handlers[operation]
+    const act = found?.later ?? found?.effect
+    return act?.(grant as never, request as never, { principal, idempotencyKey: undefined })
+  })
   return async (operation, raw, context) => {
     const row = operationOf(operation)
     const found = handlers[operation]
@@ -61,6 +77,7 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
         ...base,
         resource: found.resource?.(request) ?? operation.split('.')[0] ?? '',
         ...(facts === undefined ? {} : { facts }),
+        ...(row.standing === 'stop' ? { wish: request } : {}),
         ...(found.restricts === undefined ? {} : { restricts: found.restricts(request) }),
       }
     } catch (thrown) {
@@ -74,6 +91,9 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
       return found.effect(grant as never, request, context)
     }
     const result = row.standing === 'stop' ? gate.admitStop(call, run) : gate.admit(call, run)
-    return found.after === undefined ? result : await found.after(result as never, request, granted as never)
+    const answer = found.after === undefined ? result : await found.after(result as never, request, granted as never)
+    const kept = granted?.kind === 'stop' ? granted.unwritten : undefined
+    if (kept === undefined) return answer
+    return { ...(answer as object), unwritten: { kept, detail: UNWRITTEN[kept] } }
   }
 }

@@ -62,6 +62,8 @@ const ANSWER_AFTER_MS = 400
 const SEEN_WITHIN_MS = 60_000
 /** For the last page to leave before the process does. */
 const FAREWELL_MS = 1500
+/** What the contact asks for is always the same (routes/stopping.ts). */
+const WISH = { drain: false, emergency: true, exit: 'shutdown', reason: '' }
 /** Pressing again is recorded once in this time. */
 const AGAIN_EVERY_MS = 10_000
 
@@ -117,7 +119,7 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
   function press(card: Card): Promise<void> {
     const reason = `the backup contact pressed stop (card ${card.id})`
     let grant: StopGrant | undefined
-    gate.admitStop(call(card), (proof) => {
+    gate.admitStop({ ...call(card), wish: WISH }, (proof) => {
       grant = proof
       parts.begin(reason)
       contact.noteUsed()

@@ -74,7 +74,8 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
 
   async function takeShutdown(body: Buffer, mac: string, response: ServerResponse): Promise<void> {
     const { by, reason } = lease.acceptStop(body, mac)
-    const grant = gate.admitStop(call('hub.shutdown'), (proof) => proof)
+    const wish = { drain: false, emergency: by === 'contact' || by === 'emergency', exit: 'shutdown', reason }
+    const grant = gate.admitStop({ ...call('hub.shutdown'), wish }, (proof) => proof)
     const request = {
       drain: false,
       reason: `asked for by the watchdog: ${reason || by}`,

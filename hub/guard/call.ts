@@ -13,6 +13,8 @@ export interface Call {
   readonly payloadHash?: string
   /** This very request only restricts, whatever its operation may else do (a question answered with no): any mode permits it, as mending. */
   readonly restricts?: boolean
+  /** Of a stop that has to hold although the store cannot be written: the request, as the operation's handler takes it (stop-wishes.ts). */
+  readonly wish?: unknown
   /** A signed request's nonce or a session's token id, burned in this transaction. */
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
   /** Generation and socket once more, now that nothing can come in between. */

@@ -22,9 +22,10 @@ import { Denial } from './denial.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { Modes } from './modes.ts'
+import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
-import { createUnstored, isUnrecordable } from './unstored.ts'
+import { type CarryOut, createUnstored, isUnrecordable } from './unstored.ts'
 
 export type { Call } from './call.ts'
 
@@ -33,7 +34,10 @@ export interface Gate {
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
   /** Refuses and records what `admit` would refuse now, before anything is spent on it. Allows nothing: the effect takes its own `admit`. */
   foresee(call: Call): void
-  /** Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails. */
+  /**
+   * Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails; its grant then
+   * says where the wish waits.
+   */
   admitStop<Result>(call: Call, effect: (grant: StopGrant) => Result): Result
   /**
    * Runs many `admit` calls in one transaction, each still under its own savepoint: one commit for all (group commit, threats.md section 8).
@@ -44,6 +48,12 @@ export interface Gate {
   isStoreFailing(): boolean
   /** Runs `admit` calls of `work` beside the failing store, each by itself: the record stands in the audit buffer before the effect is told (D3). */
   unstored(work: () => void): void
+  /** Writes what waited while the store failed, stops among it. Throws `store_unavailable` while it still does. */
+  flush(): void
+  /** Stops again what was stopped before a restart, where it still cannot be written. */
+  stopAgain(): void
+  /** How a stop that waited is carried out; one hears. */
+  onCarryOut(carryOut: CarryOut): void
   /** Records a refusal that happened before a call could be formed (bad signature, schema). Throws nothing but, in a group, a store error. */
   refuse(call: Call, error: HubError): void
 }
@@ -58,11 +68,17 @@ export interface GateParts {
   look?: () => void
   /** The disk is full and this is a stop: gives it room, once; false when there is none to give. */
   makeRoom?: (call: Call) => boolean
+  /** Stops that wait for the store; without it none survives a restart. */
+  wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
   /** Hears every refusal after it was recorded, for events and counters. */
   onRefused?: (call: Call, error: HubError) => void
 }
 
-const proofOf = ({ operation, principal, resource }: Call) => ({ operation, principal, resource })
+const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'principal' | 'resource'>) => ({
+  operation,
+  principal,
+  resource,
+})
 
 const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
@@ -76,6 +92,7 @@ export function createGate(parts: GateParts): Gate {
   const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
   let grouping = false
   let aside = false
+  let carryOut: CarryOut | undefined
   const beside = createUnstored({
     store,
     audit,
@@ -83,6 +100,12 @@ export function createGate(parts: GateParts): Gate {
     checkFirst,
     decide: (call, row) => decide(call, row, decisions.decideUnwritten),
     mint,
+    mintStop: (call, unwritten) => mintStopGrant({ ...proofOf(call), ...(unwritten && { unwritten }) }),
+    modes,
+    wishes: parts.wishes?.kept,
+    carryOut: () => carryOut,
+    nowMs: parts.wishes?.nowMs ?? (() => 0),
+    wishesDone: (serial) => parts.wishes?.done(serial),
     ...(onRefused === undefined ? {} : { onRefused }),
   })
 
@@ -93,7 +116,10 @@ export function createGate(parts: GateParts): Gate {
 
   /** What waited while the store failed comes before anything new. */
   function flush(): void {
-    audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined)
+    const hasWishes = beside.hasWishes()
+    // A record that says "stopped" is never written without the stop.
+    if (hasWishes && carryOut === undefined) return
+    audit.flush(decisions.hasWaiting() ? decisions.writeWaiting : undefined, hasWishes ? beside.writeWishes : undefined)
     decisions.written()
   }
 
@@ -203,11 +229,16 @@ export function createGate(parts: GateParts): Gate {
           return stored()
         } catch (thrown) {
           if (!isUnrecordable(toHubError(thrown))) throw thrown
-          if (!makeRoom(call)) return beside.stop(call, row, () => effect(grant))
+          if (!makeRoom(call)) return beside.stop(call, row, effect)
         }
       }
     },
 
+    flush,
+    stopAgain: beside.stopAgain,
+    onCarryOut(hears) {
+      carryOut = hears
+    },
     foresee: (call) => void inTransaction(call, () => judge(call)),
     isStoreFailing: () => store.failure() !== undefined,
 

@@ -7,6 +7,7 @@
  */
 import { HubError } from '../base/errors.ts'
 import type { OperationName } from '../protocol/operations.ts'
+import type { Kept } from './operator/stop-wishes.ts'
 import type { Principal } from './principal.ts'
 
 interface Proof {
@@ -30,6 +31,8 @@ export interface Grant extends Proof {
 
 export interface StopGrant extends Proof {
   readonly kind: 'stop'
+  /** The store cannot be written, and where the wish waits instead; absent in a transaction. */
+  readonly unwritten?: Kept
 }
 
 const minted = new WeakSet<object>()

@@ -6,24 +6,35 @@
  * U2. The order is the gate's: generation, mode, policy, effect in memory, record into the bounded buffer, and only then is anybody told.
  *     No room in the buffer undoes the effect (I1).
  * U3. Refusals are kept as well, the true one where it is known.
- * U4. Stopping: principal and entrance decide, whether it can be recorded does not (I6).
+ * U4. Stopping: principal and entrance decide, whether it can be recorded does not (I6). What has to hold is kept in the home before it is
+ *     done (stop-wishes.ts), and is the first thing written when the store takes writes again, also after a restart: all that could start
+ *     the stopped thing again comes through the gate, and finds it stopped.
  */
-import { ERRORS, HubError, toHubError } from '../base/errors.ts'
+import { ERRORS, type ErrorCode, HubError, toHubError } from '../base/errors.ts'
 import type { Operation, OperationName } from '../protocol/operations.ts'
 import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
 import type { Call } from './call.ts'
 import { Denial } from './denial.ts'
-import type { Grant } from './grant.ts'
+import type { Grant, StopGrant } from './grant.ts'
+import type { Modes } from './modes.ts'
+import type { Kept, StopWish, StopWishes } from './operator/stop-wishes.ts'
 import type { PolicyDecision } from './policy/engine.ts'
+import { hubPrincipal } from './principal.ts'
 
 /** What needs no row. */
 const ROUTED: ReadonlySet<OperationName> = new Set(['message.send', 'message.reply', 'task.progress', 'task.log'])
 
 export interface Unstored {
   admit<Result>(call: Call, row: Operation, effect: (grant: Grant) => Result): Result
-  stop<Result>(call: Call, row: Operation, effect: () => Result): Result
+  stop<Result>(call: Call, row: Operation, effect: (grant: StopGrant) => Result): Result
+  /** Whether stops wait to be written. */
+  hasWishes(): boolean
+  /** Within the transaction that writes what waited: carries the wishes out. */
+  writeWishes(): void
+  /** At a start whose store takes nothing either: what was stopped is stopped again. */
+  stopAgain(): void
   /** What a call that failed with the store is refused with; kept in the buffer. `known` is what had refused it before the store did. */
   refused(call: Call, row: Operation, thrown: unknown, known: HubError | undefined): unknown
   /** Keeps a refusal, if there is room. */
@@ -32,6 +43,24 @@ export interface Unstored {
 
 export const isUnrecordable = ({ code }: HubError): boolean =>
   code === 'store_unavailable' || code === 'audit_unavailable'
+
+const STOPPED = 'stopped while the store could not be written'
+
+/** How a wish is carried out; handed in by who holds the handlers. */
+export type CarryOut = (grant: StopGrant, wish: Pick<StopWish, 'operation' | 'principal' | 'request'>) => unknown
+
+/** A wish that has come true by itself, or has nothing left to stop. */
+const COME_TRUE: ReadonlySet<ErrorCode> = new Set(['already_resolved', 'unknown_task', 'unknown_session', 'conflict'])
+const STOPPER = hubPrincipal('stop-wishes')
+/** What is stopped where not every wish could be kept. */
+const EVERYTHING = {
+  principal: STOPPER,
+  operation: 'hub.shutdown',
+  resource: 'tasks',
+  request: { drain: false, emergency: false, exit: 'shutdown', reason: '' },
+} as const
+
+const LOST = { principal: STOPPER, operation: 'hub.observe', resource: 'stop-wishes' } as const
 
 const needsRow = (why: string) => new HubError('store_unavailable', '', { reason: why })
 
@@ -43,9 +72,17 @@ export function createUnstored(parts: {
   decide: (call: Call, row: Operation) => PolicyDecision
   /** The gate's own: nobody else mints. */
   mint: (call: Call, decision: PolicyDecision, auditSeq: number) => Grant
+  mintStop: (call: Pick<Call, 'operation' | 'principal' | 'resource'>, unwritten?: Kept) => StopGrant
   onRefused?: (call: Call, error: HubError) => void
+  modes: Pick<Modes, 'raise'>
+  wishes: StopWishes | undefined
+  carryOut: () => CarryOut | undefined
+  nowMs: () => number
+  /** Within the transaction: all wishes up to this number are carried out. */
+  wishesDone: (serial: number) => void
 }): Unstored {
-  const { store, audit, requireReach, checkFirst, decide, mint, onRefused } = parts
+  const { store, audit, requireReach, checkFirst, decide, mint, mintStop, onRefused, modes, wishes, carryOut, nowMs } =
+    parts
 
   function keep(call: Call, error: HubError, decision?: PolicyDecision): void {
     const outcome = ERRORS[error.code].kind === 'fault' ? 'failed' : 'refused'
@@ -74,6 +111,34 @@ export function createUnstored(parts: {
     }
   }
 
+  function keepWish(call: Call): ReturnType<StopWishes['keep']> | undefined {
+    const { principal, operation, resource, payloadHash, wish: request } = call
+    if (wishes === undefined || request === undefined) return undefined
+    const { kind, id } = principal
+    const hash = payloadHash === undefined ? {} : { payloadHash }
+    const kept = wishes.keep({ atMs: nowMs(), principal: { kind, id }, operation, resource, request, ...hash })
+    if (wishes.allHeld) modes.raise('operator_request', 'more was stopped than could be kept while the store fails')
+    return kept
+  }
+
+  /** One that fails for a reason nobody foresaw leaves its record, and nothing new starts until somebody has looked. */
+  function carryOutOne(wish: Pick<StopWish, 'operation' | 'principal' | 'resource' | 'request'>): void {
+    try {
+      store.savepoint(() => carryOut()?.(mintStop(wish), wish))
+    } catch (thrown) {
+      const error = errorOf(thrown)
+      if (isUnrecordable(error)) throw thrown
+      if (COME_TRUE.has(error.code)) return
+      const reason = `a stop that waited for the store failed: ${error.code}: ${error.reason}`
+      audit.append({ ...entryOf(wish, undefined), outcome: 'failed', reason, effect: '' })
+      modes.raise('operator_request', reason)
+    }
+  }
+
+  // What was stopped before the restart leaves its record with the instant at which it was.
+  for (const wish of wishes?.waiting() ?? [])
+    audit.buffer({ ...entryOf(wish, undefined), outcome: 'ok', reason: STOPPED, effect: '' }, 'stop', wish.atMs)
+
   return {
     keep,
     admit(call, row, effect) {
@@ -96,6 +161,7 @@ export function createUnstored(parts: {
     },
 
     stop(call, row, effect) {
+      let kept: ReturnType<StopWishes['keep']> | undefined
       const note = (outcome: 'ok' | 'refused' | 'failed', reason: string, text: string) => {
         try {
           audit.buffer({ ...entryOf(call, undefined), outcome, reason, effect: text }, 'stop')
@@ -105,13 +171,44 @@ export function createUnstored(parts: {
       }
       try {
         requireReach(call, row)
-        const result = effect()
-        note('ok', 'stopped while the store could not be written', effectText(result))
+        kept = keepWish(call)
+        const result = effect(mintStop(call, kept?.kept ?? 'memory'))
+        note('ok', STOPPED, effectText(result))
         return result
       } catch (thrown) {
         const error = toHubError(thrown)
+        // Refused for a reason of its own; where the store cannot even be read, the wish waits all the same.
+        if (kept?.isNew && ERRORS[error.code].kind === 'refused') wishes?.drop(kept.serial)
         note(error.code === 'forbidden' ? 'refused' : 'failed', `${error.code}: ${error.reason}`, '')
         throw error
+      }
+    },
+
+    hasWishes: () => wishes !== undefined && (wishes.allHeld || wishes.waiting().length > 0),
+    writeWishes() {
+      if (wishes === undefined) return
+      for (const wish of wishes.waiting()) carryOutOne(wish)
+      if (wishes.allHeld) {
+        modes.raise(
+          'operator_request',
+          'more was stopped than could be kept while the store failed; everything is held',
+        )
+        carryOutOne(EVERYTHING)
+      }
+      if (wishes.lostRecords > 0) {
+        const reason = `${wishes.lostRecords} more stops were accepted before the restart; their records did not survive it`
+        audit.append({ ...entryOf(LOST, undefined), outcome: 'failed', reason, effect: '' })
+      }
+      parts.wishesDone(wishes.lastSerial())
+      store.afterCommit(wishes.clear)
+    },
+    stopAgain() {
+      for (const wish of wishes?.waiting() ?? []) {
+        try {
+          carryOut()?.(mintStop(wish, 'file'), wish)
+        } catch {
+          // It has come true meanwhile, or cannot be read: the wish waits.
+        }
       }
     },
 

@@ -21,6 +21,7 @@ export type MetaKey =
   | 'drill_contact_ms'
   | 'drill_since_ms'
   | 'rest_mark'
+  | 'stop_wishes_done'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

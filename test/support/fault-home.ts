@@ -77,6 +77,8 @@ export interface FaultHome {
   /** Writes one record; answers whether the hub said that it stands. */
   write(): Promise<boolean>
   until(check: () => Promise<boolean> | boolean, what: string): Promise<void>
+  /** Of the hub that runs. */
+  pid(): number | undefined
   /** Exit code of the hub that runs. */
   ended(): Promise<number | null>
   close(): void
@@ -144,6 +146,7 @@ export function openFaultHome(home: string, template: string): FaultHome {
         await sleep(50)
       }
     },
+    pid: () => child?.pid,
     ended: () => exit,
     close() {
       child?.kill('SIGKILL')

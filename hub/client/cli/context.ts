@@ -1,5 +1,5 @@
 /** What every command is handed: its home, its connections and its terminal. */
-import { type Connection, createConnection } from '../connection.ts'
+import { type Connection, createConnection, unwrittenOf } from '../connection.ts'
 import { usage } from '../problem.ts'
 import { hubDoor, requireHome, watchdogDoor } from './home.ts'
 import type { Terminal } from './terminal.ts'
@@ -10,6 +10,8 @@ export interface Context {
   terminal: Terminal
   hub: Connection
   watchdog: Connection
+  /** What the answers so far said of stops that are not written yet. */
+  readonly unwritten: ReadonlySet<string>
 }
 
 /** Values of options as commander hands them over; a room reads the ones of its own row in table.ts. */
@@ -20,8 +22,20 @@ export type Run = (context: Context, args: readonly string[], options: Options) 
 export function createContext(home: string, json: boolean, terminal: Terminal): Context {
   requireHome(home)
   const hub = createConnection(hubDoor(home))
-  return { home, json, terminal, hub, watchdog: createConnection(watchdogDoor(home)) }
+  const unwritten = new Set<string>()
+  const call: Connection['call'] = async (operation, request, options) => {
+    const answer = await hub.call(operation, request, options)
+    const detail = unwrittenOf(answer)
+    // What becomes of everything is confirmed by the engine, and says so itself (stop-paths.ts).
+    if (detail !== undefined && operation !== 'hub.shutdown') unwritten.add(detail)
+    return answer
+  }
+  return { home, json, terminal, hub: { ...hub, call }, watchdog: createConnection(watchdogDoor(home)), unwritten }
 }
+
+/** What came of a stop: `word`, unless the hub could not write it down yet. */
+export const stopped = (answer: unknown, word: string): string =>
+  unwrittenOf(answer) === undefined ? word : 'stopping, not written yet'
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

@@ -1,7 +1,7 @@
 /** `hub task release` and `hub task cancel`: one task, or all that wait for the operator's word. */
 import type { TaskView } from '../answers.ts'
 import { EXIT, toProblem, usage } from '../problem.ts'
-import { type Context, given, type Run } from './context.ts'
+import { type Context, given, type Run, stopped } from './context.ts'
 import { moved } from './tasks.ts'
 
 const PAGES_MAX = 1000
@@ -31,8 +31,9 @@ async function moveAll(context: Context, operation: 'task.cancel' | 'task.releas
   const answers: unknown[] = []
   for (const { id } of held) {
     try {
-      answers.push(await hub.call(operation, { id }))
-      if (!json) terminal.out(`${id} ${done}`)
+      const answer = await hub.call(operation, { id })
+      answers.push(answer)
+      if (!json) terminal.out(`${id} ${stopped(answer, done)}`)
     } catch (error) {
       const problem = toProblem(error)
       if (problem.code !== 'already_resolved') throw problem

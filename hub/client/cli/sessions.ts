@@ -1,7 +1,7 @@
 /** `hub session ...`: what runs now, one container each. */
 import type { SessionView } from '../answers.ts'
 import { EXIT, usage } from '../problem.ts'
-import { type Context, given, pageOf, type Run, showList } from './context.ts'
+import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
 import { type Cell, cleanLines, columns, facts, type Paint, whenText } from './text.ts'
 
 function stateCell({ state, exit, stalledSinceMs }: SessionView): Cell {
@@ -94,8 +94,9 @@ export const stop: Run = async (context, args, options) => {
   }
   const answers: unknown[] = []
   for (const id of chosen) {
-    answers.push(await hub.call('session.stop', { id }))
-    if (!json) terminal.out(`${id} told to stop`)
+    const answer = await hub.call('session.stop', { id })
+    answers.push(answer)
+    if (!json) terminal.out(`${id} ${stopped(answer, 'told to stop')}`)
   }
   if (json) terminal.json(answers)
   else if (chosen.length === 0) terminal.out('no session to stop')
@@ -125,6 +126,9 @@ export const revoke: Run = async ({ hub, json, terminal }, [id = ''], { token })
   const jti = token === undefined ? undefined : tokenId(String(token))
   const answer = await hub.call('session.revoke', given({ id, jti }))
   if (json) terminal.json(answer)
-  else terminal.out(jti === undefined ? `${id} revoked` : `the token ${jti} of ${id} is refused from now on`)
+  else
+    terminal.out(
+      jti === undefined ? `${id} ${stopped(answer, 'revoked')}` : `the token ${jti} of ${id} is refused from now on`,
+    )
   return EXIT.done
 }

@@ -1,7 +1,8 @@
 /** `hub task ...`: lists, shows and moves tasks, and says how one ended. */
 import type { AttemptView, TaskView } from '../answers.ts'
+import { unwrittenOf } from '../connection.ts'
 import { EXIT } from '../problem.ts'
-import { type Context, given, pageOf, type Run, showList } from './context.ts'
+import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
 import {
   type Cell,
   cleanLines,
@@ -101,6 +102,7 @@ function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Pa
 export async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
   const answer = (await context.hub.call(operation, { id })) as { task?: TaskView }
   if (context.json) context.terminal.json(answer)
+  else if (unwrittenOf(answer) !== undefined) context.terminal.out(`${id} ${stopped(answer, '')}`)
   else context.terminal.out(answer.task ? taskTable([answer.task], Date.now(), context.terminal.paint) : `${id}: done`)
   return EXIT.done
 }

@@ -19,6 +19,11 @@ import { type Handlers, stopHandler } from '../serve.ts'
 /** The container is destroyed after this long, captured or not. */
 const CAPTURE_MS_MAX = 15_000
 
+const END = {
+  state: 'failed',
+  error: { code: 'forbidden', detail: 'its session was quarantined by the operator' },
+} as const
+
 interface Shut {
   session: SessionRow
   /** Undefined while the store cannot be written: the container is destroyed all the same. */
@@ -50,17 +55,21 @@ export function quarantineHandlers(parts: {
     // Outside of a transaction: the store cannot be written. Then nothing of it can be moved, and it is destroyed below.
     if (!store.inTransaction) return { session, withheld: undefined, letGo, auditEffect: 'not written down' }
     try {
-      const end = {
-        state: 'failed',
-        error: { code: 'forbidden', detail: 'its session was quarantined by the operator' },
-      } as const
-      if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'security')
+      if (session.state !== 'recycling') tasks.stop(grant, session.task, END, 'security')
       const withheld = artifacts.withhold(grant, id)
       return { session, withheld, letGo, auditEffect: `${withheld.length} artifacts withheld` }
     } catch (thrown) {
       letGo()
       throw thrown
     }
+  }
+
+  /** Of one that was destroyed while nothing could be written. */
+  function shutOffLater(grant: StopGrant, id: string): void {
+    const session = tasks.session(id)
+    if (session === undefined) return
+    artifacts.withhold(grant, id)
+    if (session.state !== 'recycling' && session.state !== 'recycled') tasks.stop(grant, session.task, END, 'security')
   }
 
   async function captured(grant: StopGrant, session: SessionRow): Promise<EvidenceReport> {
@@ -92,6 +101,7 @@ export function quarantineHandlers(parts: {
     'session.quarantine': stopHandler({
       resource: ({ id }: { id: string }) => `session:${id}`,
       effect: (grant, { id }: { id: string }) => shutOff(grant, id),
+      later: (grant, { id }: { id: string }) => shutOffLater(grant, id),
       async after({ session, withheld, letGo }, { id }, grant) {
         cutFrames(id)
         const report = await captured(grant, session)

@@ -2,7 +2,8 @@
 
 import type { Modes } from '../../guard/modes.ts'
 import type { Principal } from '../../guard/principal.ts'
-import { beginStop, type Shutdown, type StopRequest } from '../../work/dispatch/shutdown.ts'
+import { beginStop, keepStop, type Shutdown, type StopRequest } from '../../work/dispatch/shutdown.ts'
+import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Handlers, stopHandler } from '../serve.ts'
 
 interface Asked {
@@ -20,8 +21,8 @@ export function stopRequestOf({ drain, emergency, reason, exit }: Asked, kind: P
   return { drain, reason, exit, by: 'operator' }
 }
 
-export function stoppingHandlers(parts: { modes: Modes; shutdown: Shutdown }): Handlers {
-  const { modes, shutdown } = parts
+export function stoppingHandlers(parts: { modes: Modes; tasks: Pick<Tasks, 'holdAll'>; shutdown: Shutdown }): Handlers {
+  const { modes, tasks, shutdown } = parts
   return {
     'hub.shutdown': stopHandler({
       resource: () => 'hub',
@@ -31,6 +32,12 @@ export function stoppingHandlers(parts: { modes: Modes; shutdown: Shutdown }): H
         return request
       },
       after: (request, _asked, grant) => shutdown(grant, request),
+      // The sessions were stopped then. What must outlive it: the condition, and that no task starts again by itself.
+      later: (grant, asked: Asked, { principal }) => {
+        const request = stopRequestOf(asked, principal.kind)
+        keepStop(modes, request)
+        if (request.exit !== 'restart') tasks.holdAll(grant)
+      },
     }),
   }
 }

@@ -17,7 +17,7 @@ export interface AuditBuffer {
   /** Whether nothing more that has an effect is taken. */
   readonly isFull: boolean
   /** Throws `audit_unavailable` when there is no room for this kind. */
-  push(entry: AuditEntry, kind: WaitingKind): void
+  push(entry: AuditEntry, kind: WaitingKind, atMs?: number): void
   /** In order, oldest first. */
   all(): readonly WaitingRecord[]
   /** How many wait and the hash of the last as it will be written; null while the log's own head cannot be read. */
@@ -63,13 +63,13 @@ export function createAuditBuffer(parts: {
     get isFull() {
       return waiting.length >= LIMITS.effect.records || bytes >= LIMITS.effect.bytes
     },
-    push(given, kind) {
+    push(given, kind, atMs = wallMs()) {
       const entry = wellFormed(given)
       const added = bytesOf(entry)
       const limit = LIMITS[kind]
       if (waiting.length >= limit.records || bytes + added > limit.bytes)
         throw new HubError('audit_unavailable', '', { reason: 'the audit buffer is full' })
-      waiting.push({ ...entry, atMs: wallMs() })
+      waiting.push({ ...entry, atMs })
       bytes += added
     },
     all: () => waiting,

@@ -44,9 +44,12 @@ export interface AuditLog {
   /** Appends one record; needs an open transaction. Answers its sequence number. */
   append(entry: AuditEntry): number
   /** Keeps a record until the store can be written. Throws `audit_unavailable` when the buffer is full for this kind. */
-  buffer(entry: AuditEntry, kind: WaitingKind): void
-  /** Writes the buffered records, and `before` them what they refer to, in one transaction; call before anything else once the store works again. */
-  flush(before?: () => void): void
+  buffer(entry: AuditEntry, kind: WaitingKind, atMs?: number): void
+  /**
+   * Writes the buffered records, `before` them what they refer to and `after` them what they promised, in one transaction; call before
+   * anything else once the store works again.
+   */
+  flush(before?: () => void, after?: () => void): void
   bufferState(): { size: number; head: string | null }
   /** Whether nothing more that has an effect can be kept. */
   bufferIsFull(): boolean
@@ -157,9 +160,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         throw new HubError('internal', '', { reason: 'an audit record was appended outside a transaction' })
       return write(entry, clock.wallMs())
     },
-    buffer: (entry, kind) => waiting.push(entry, kind),
-    flush(before) {
-      if (waiting.size === 0 && before === undefined) return
+    buffer: (entry, kind, atMs) => waiting.push(entry, kind, atMs),
+    flush(before, after) {
+      if (waiting.size === 0 && before === undefined && after === undefined) return
       if (waiting.size > EAGER_RECORDS_MAX && clock.monotonicMs() - triedAt < RETRY_MS)
         throw new HubError('store_unavailable', '', { reason: 'what waits for the store was just tried in vain' })
       triedAt = clock.monotonicMs()
@@ -167,6 +170,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
         store.transaction(() => {
           before?.()
           for (const { atMs, ...entry } of waiting.all()) write(entry, atMs)
+          after?.()
         })
         waiting.clear()
       } catch (thrown) {

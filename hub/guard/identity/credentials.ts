@@ -116,6 +116,12 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
     revoke(grant, name, kinds) {
       assertStopGrant(grant, 'device.revoke', 'token.revoke')
       const found = known.get(name)
+      // Revoked while the store could not be written; now it can.
+      if (found !== undefined && unsaved.has(name) && store.inTransaction) {
+        saveEnd.run(found.credential.revokedAtMs ?? nowMs(), name)
+        store.afterCommit(() => unsaved.delete(name))
+        return
+      }
       if (found === undefined || !kinds.includes(found.credential.kind) || found.credential.revokedAtMs !== null)
         throw new HubError('conflict', `nothing named ${name} is in force; see \`hub device list\`, \`hub token list\``)
       const atMs = nowMs()

@@ -142,8 +142,9 @@ export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'
     revoke(grant) {
       assertStopGrant(grant, 'contact.revoke')
       const ended = current
-      if (ended === undefined) return undefined
+      // Also where only the memory knows of it: revoked while the store could not be written.
       if (store.inTransaction) revokeAll.run(clock.wallMs())
+      if (ended === undefined) return undefined
       // At once where there is no transaction, because the store fails (C2).
       store.afterCommit(() => {
         current = undefined

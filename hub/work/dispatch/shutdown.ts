@@ -82,9 +82,14 @@ const FAREWELL_MS = 100
 
 const isEmergency = (by: StopBy): by is 'contact' | 'emergency' => by === 'contact' || by === 'emergency'
 
-/** The condition that outlives the stop, raised in the transaction that records who asked; then nothing new starts. */
-export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 'by' | 'exit' | 'reason'>): void {
+/** The condition that outlives the stop. */
+export function keepStop(modes: Modes, { by, reason }: Pick<StopRequest, 'by' | 'reason'>): void {
   if (isEmergency(by)) modes.raise('emergency_stop', reason === '' ? `asked for by ${by}` : reason)
+}
+
+/** In the transaction that records who asked: what outlives the stop, and that nothing new starts. */
+export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 'by' | 'exit' | 'reason'>): void {
+  keepStop(modes, { by, reason })
   modes.raise('draining', reason === '' ? exit : reason)
 }
 

@@ -211,8 +211,10 @@ export function createTasks(parts: {
 
     stop(grant, id, end, reason) {
       assertStopGrant(grant, ...STOPS)
-      if (store.inTransaction || store.failure() === undefined) stopTask(theTask(id), end, reason)
-      else stopUnwritten(grant, id)
+      if (grant.unwritten === undefined) return stopTask(theTask(id), end, reason)
+      const { state } = theTask(id)
+      if (taskMachine.isTerminal(state)) throw new HubError('already_resolved', `the task is already ${state}`)
+      stopUnwritten(grant, id)
     },
 
     interrupt(grant, id, reason) {

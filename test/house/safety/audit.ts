@@ -2,6 +2,7 @@
 import type { Row } from './row.ts'
 
 const AUDIT = 'hub/guard/audit.test.ts'
+const WISHES = 'scenarios/stop-wishes.test.ts'
 const GATE = 'hub/guard/gate.test.ts'
 const EXPORT = 'scenarios/audit-export.test.ts'
 const JUDGE = 'watchdog/judge.test.ts'
@@ -71,6 +72,7 @@ export const rows: readonly Row[] = [
     proofs: [
       [GATE, 'goes on when the buffer is full too'],
       [GATE, 'goes on while the disk is full; its records wait'],
+      [WISHES, 'each stop is recorded once'],
       ['scenarios/bearers.test.ts', 'I6: an app that may stop is heard on its first word while the store'],
     ],
   },

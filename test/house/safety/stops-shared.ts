@@ -112,6 +112,8 @@ export const sharedRows: readonly Row[] = [
       ['hub/guard/modes.test.ts', '%s in %s: %s'],
       ['scenarios/degraded.test.ts', 'when the buffer is full too, messages are refused and a stop is not'],
       ['scenarios/disk-faults.test.ts', 'full again, the shutdown and its record are written from the ballast'],
+      ['scenarios/stop-wishes.test.ts', 'keeps its word over kill -9'],
+      ['scenarios/stop-wishes.test.ts', 'more stops than there is room for hold everything'],
       [STOPS, 'I6: a database whose sessions cannot be read keeps no container'],
     ],
   },

@@ -1,0 +1,206 @@
+/**
+ * `<home>/stop-wishes`: what was to be stopped while the store could not be written, so that it stays stopped (I6).
+ *
+ * W1. The file has its blocks from the beginning and is written in place and synced, a slot for each wish: a full disk, a limit on the size
+ *     of files or a database that takes nothing any more does not keep a wish from being kept, and a crash right after does not lose it.
+ * W2. Each slot has a checksum and a number that only rises. The number up to which wishes were carried out stands in the database, in the
+ *     transaction that did so: none is carried out twice, however a slot is cleared.
+ * W3. The last slot says that not every wish found room, or that a slot is damaged: then everything is held. It counts the stops whose
+ *     records were lost with that.
+ */
+import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { sha256Hex } from '../../base/canonical.ts'
+import { type OperationName, operationOf } from '../../protocol/operations.ts'
+import type { Principal } from '../principal.ts'
+
+export const WISH_BYTES = 1024
+export const WISHES_MAX = 127
+const FILE_BYTES = WISH_BYTES * (WISHES_MAX + 1)
+const CHECK_LENGTH = 64
+/** Longer reasons are cut: they must not cost a wish its place. */
+const REASON_MAX = 100
+const EMPTY = Buffer.alloc(WISH_BYTES)
+
+export interface StopWish {
+  readonly serial: number
+  readonly atMs: number
+  readonly principal: Pick<Principal, 'kind' | 'id'>
+  readonly operation: OperationName
+  readonly resource: string
+  /** The request, as the operation's handler takes it. */
+  readonly request: unknown
+  readonly payloadHash?: string
+}
+
+/** Where a wish waits: `file` survives a restart, `memory` does not; `all_held`: it has no place of its own, and everything is held instead. */
+export type Kept = 'file' | 'memory' | 'all_held'
+
+export interface StopWishes {
+  /** On disk when it returns, where the disk takes it. The same wish again takes no second place; then it is not `isNew`. */
+  keep(wish: Omit<StopWish, 'serial'>): { kept: Kept; serial: number; isNew: boolean }
+  /** Takes a wish back that could not be carried out for a reason of its own. */
+  drop(serial: number): void
+  /** What waits, in the order in which it was wished. */
+  waiting(): readonly StopWish[]
+  /** Whether there was no room for every wish, or a slot cannot be read. */
+  readonly allHeld: boolean
+  /** How many stops were accepted whose records did not survive the last restart. */
+  readonly lostRecords: number
+  /** The number to be written down with what was carried out. */
+  lastSerial(): number
+  /** What waited is carried out and committed. */
+  clear(): void
+  close(): void
+}
+
+/** The bytes of one slot: checksum, then JSON, then zeros; undefined where it does not fit. */
+export function encodeSlot(value: object): Buffer | undefined {
+  const text = JSON.stringify(value)
+  const slot = Buffer.alloc(WISH_BYTES)
+  const body = Buffer.from(`${sha256Hex(text)}${text}`)
+  if (body.length > WISH_BYTES) return undefined
+  body.copy(slot)
+  return slot
+}
+
+/** What a slot says: undefined where it is empty, `damaged` where it says something that cannot be understood. */
+export function decodeSlot(slot: Buffer): Record<string, unknown> | 'damaged' | undefined {
+  if (slot.every((byte) => byte === 0)) return undefined
+  const text = slot.toString('utf8').replace(/\0+$/, '')
+  const body = text.slice(CHECK_LENGTH)
+  if (sha256Hex(body) !== text.slice(0, CHECK_LENGTH)) return 'damaged'
+  return JSON.parse(body) as Record<string, unknown>
+}
+
+const isWish = (value: Record<string, unknown>): boolean =>
+  typeof value.serial === 'number' && typeof value.operation === 'string' && operationOf(value.operation) !== undefined
+
+/** What a wish is about; a reason makes no other wish of it. */
+const aimOf = ({ operation, resource, request }: Omit<StopWish, 'serial'>): string =>
+  JSON.stringify([operation, resource, { ...(request as object), reason: undefined }])
+
+function shortened<Wish extends { request: unknown }>(wish: Wish): Wish {
+  const { reason } = (wish.request ?? {}) as { reason?: unknown }
+  if (typeof reason !== 'string' || reason.length <= REASON_MAX) return wish
+  return { ...wish, request: { ...(wish.request as object), reason: reason.slice(0, REASON_MAX) } }
+}
+
+/** The file, grown to its full size; undefined where it cannot be had, and then what is wished waits in memory. */
+function openSlots(home: string): number | undefined {
+  let fd: number | undefined
+  try {
+    fd = openSync(join(home, 'stop-wishes'), constants.O_RDWR | constants.O_CREAT, 0o600)
+    const { size } = fstatSync(fd)
+    if (size < FILE_BYTES) {
+      // What stands in it already is kept: a start may have been cut here.
+      writeSync(fd, Buffer.alloc(FILE_BYTES - size), 0, FILE_BYTES - size, size)
+      fdatasyncSync(fd)
+    }
+    return fd
+  } catch {
+    if (fd !== undefined) closeSync(fd)
+    return undefined
+  }
+}
+
+/** Makes the file that holds no wish; one that is there is left as it is. */
+export function makeStopWishes(home: string): void {
+  const fd = openSlots(home)
+  if (fd !== undefined) closeSync(fd)
+}
+
+/** Reads what waits since before the start. `doneUpTo`: the number up to which all has been carried out. */
+export function createStopWishes(parts: { home: string; doneUpTo: number }): StopWishes {
+  const fd = openSlots(parts.home)
+  const wishes: { wish: StopWish; slot: number | undefined }[] = []
+  let allHeld = false
+  let lost = 0
+  let lostBefore = 0
+  let serial = parts.doneUpTo
+  if (fd !== undefined) read(fd)
+
+  function read(file: number): void {
+    for (let slot = 0; slot <= WISHES_MAX; slot += 1) {
+      const bytes = Buffer.alloc(WISH_BYTES)
+      readSync(file, bytes, 0, WISH_BYTES, slot * WISH_BYTES)
+      const found = decodeSlot(bytes)
+      if (found === undefined) continue
+      if (found === 'damaged' || (slot < WISHES_MAX && !isWish(found))) allHeld = true
+      else if (Number(found.serial) <= parts.doneUpTo) write(slot, EMPTY)
+      else if (slot === WISHES_MAX) {
+        allHeld = found.allHeld === true
+        lostBefore = Number(found.lost ?? 0)
+        serial = Math.max(serial, Number(found.serial))
+      } else wishes.push({ wish: found as unknown as StopWish, slot })
+    }
+    wishes.sort((a, b) => a.wish.serial - b.wish.serial)
+    serial = Math.max(serial, wishes.at(-1)?.wish.serial ?? 0)
+  }
+
+  /** Answers whether the bytes are on the disk. */
+  function write(slot: number, bytes: Buffer): boolean {
+    if (fd === undefined) return false
+    try {
+      writeSync(fd, bytes, 0, WISH_BYTES, slot * WISH_BYTES)
+      fdatasyncSync(fd)
+      return true
+    } catch {
+      return false
+    }
+  }
+  const note = (): boolean => write(WISHES_MAX, encodeSlot({ serial, allHeld, lost: lost + lostBefore }) ?? EMPTY)
+
+  function freeSlot(): number | undefined {
+    const taken = new Set(wishes.map(({ slot }) => slot))
+    for (let slot = 0; slot < WISHES_MAX; slot += 1) if (!taken.has(slot)) return slot
+    return undefined
+  }
+
+  return {
+    keep(wanted) {
+      const aim = aimOf(wanted)
+      const known = wishes.find(({ wish }) => aimOf(wish) === aim)
+      if (known !== undefined) {
+        lost += 1
+        note()
+        return { kept: known.slot === undefined ? 'memory' : 'file', serial: known.wish.serial, isNew: false }
+      }
+      serial += 1
+      const wish = shortened({ ...wanted, serial })
+      const slot = freeSlot()
+      const bytes = encodeSlot(wish)
+      if (slot === undefined || bytes === undefined) {
+        allHeld = true
+        lost += 1
+        return { kept: note() ? 'all_held' : 'memory', serial, isNew: false }
+      }
+      const isKept = write(slot, bytes)
+      wishes.push({ wish, slot: isKept ? slot : undefined })
+      return { kept: isKept ? 'file' : 'memory', serial, isNew: true }
+    },
+    drop(gone) {
+      const at = wishes.findIndex(({ wish }) => wish.serial === gone)
+      const [dropped] = at === -1 ? [] : wishes.splice(at, 1)
+      if (dropped?.slot !== undefined) write(dropped.slot, EMPTY)
+    },
+    waiting: () => wishes.map(({ wish }) => wish),
+    get allHeld() {
+      return allHeld
+    },
+    get lostRecords() {
+      return lostBefore
+    },
+    lastSerial: () => serial,
+    clear() {
+      for (const { slot } of wishes.splice(0)) if (slot !== undefined) write(slot, EMPTY)
+      if (allHeld || lost + lostBefore > 0) for (let slot = 0; slot <= WISHES_MAX; slot += 1) write(slot, EMPTY)
+      allHeld = false
+      lost = 0
+      lostBefore = 0
+    },
+    close() {
+      if (fd !== undefined) closeSync(fd)
+    },
+  }
+}
