@@ -65,6 +65,8 @@ export interface Hub {
   start(): Promise<{ port: number; socket: string }>
   /** Stops loops and entrances; containers are left as they are. */
   stop(): Promise<void>
+  /** For a signal, before `stop`: as what the process ends. Undefined while a stop is under way, which ends the process itself. */
+  leave(): Promise<Ending | undefined>
   /**
    * What a service manager's watchdog is fed from: the work loops turn, the store and the engine have answered, well or not. What hangs
    * never comes back from here; what fails has a condition of its own and is no reason to begin anew. Throws where the loops stand still.
@@ -232,6 +234,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await engine.ping().catch(() => undefined)
       if (!isWorking()) throw new HubError('internal', '', { reason: 'the work loops stand still' })
     },
+    leave: entrances.leave,
     async stop() {
       ending.abort()
       stopCalendar()

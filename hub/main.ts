@@ -5,21 +5,21 @@ import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import pino from 'pino'
 import { cronSchedule } from './assembly/calendar.ts'
 import { commitOf, initHome, requireDatabase, signOfUse } from './assembly/init.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
-import { createSystemClock } from './base/clock.ts'
+import { type Clock, createSystemClock } from './base/clock.ts'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError, toHubError } from './base/errors.ts'
+import { createLogSink, isSamePlace } from './base/log-sink.ts'
 import { createLoop } from './base/loop.ts'
 import { createNotifier } from './base/notify.ts'
 import { systemRandom } from './base/random.ts'
 import { startAgainOnce } from './base/start-again.ts'
 import { keepDown } from './base/stay-down.ts'
-import { createLog } from './base/telemetry.ts'
+import { createLog, type Log, type LogLevel } from './base/telemetry.ts'
 import { readConfig } from './config.ts'
 import { readKeys } from './guard/identity/keys.ts'
 import { createHub, type Hub } from './hub.ts'
@@ -77,15 +77,58 @@ function requireHome(home: string): void {
   requireDatabase(home)
 }
 
+/**
+ * A signal is as `hub restart`, since an upgrade sends the same: containers are left to whatever starts the hub again, and nothing keeps it
+ * from being started. Stopping agents is `hub shutdown`, and one that is under way is not cut by a first signal; by a second it is.
+ */
+function onSignals(hub: Hub, log: Log, ended: (how: string) => void): void {
+  let count = 0
+  const heard = async (signal: string) => {
+    count += 1
+    const how = count > 1 ? 'restart' : await hub.leave()
+    log.info(
+      { signal },
+      how === undefined ? 'a stop is under way and ends the hub; a second signal ends it now' : 'told to end',
+    )
+    if (how !== undefined) ended(how)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void heard(signal))
+}
+
 /** A third of the time after which the unit counts as hung. */
 const FEED_MS = 30_000
+
+/**
+ * The log of this process, on what it was given as standard error; whatever becomes of that, nothing of the hub waits for it or fails by it.
+ * Also what else would be written there by Node itself, which may wait for a reader, and the hang-up, which opens a log file anew.
+ */
+function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: (line: string) => void } {
+  const tellLost = (lost: number, why: string) =>
+    `${JSON.stringify({ level: 40, time: new Date(clock.wallMs()).toISOString(), lost, why, msg: 'lines of this log could not be written and are lost' })}\n`
+  const own = join(home, 'logs', 'hub.log')
+  const sink = createLogSink({ fd: 2, own, tellLost }, { clock })
+  const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
+  const log = createLog(level, sink)
+  process.on('SIGHUP', () => {
+    for (const each of [sink, out]) each.reopen()
+    log.info('SIGHUP: the log goes on, in a file opened anew where it is one')
+  })
+  process.removeAllListeners('warning')
+  process.on('warning', ({ name, message }) => log.warn({ name, reason: message }, 'a warning of Node'))
+  process.on('uncaughtException', (thrown) => {
+    log.fatal({ reason: toHubError(thrown).reason, stack: thrown.stack }, 'an error nobody caught; the hub ends')
+    process.exit(1)
+  })
+  process.on('exit', sink.flush)
+  return { log, say: out.write }
+}
 
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
   requireHome(home)
   const config = readConfig(join(home, 'hub.yaml'))
   const clock = createSystemClock()
-  const log = createLog(config.logLevel, pino.destination({ fd: 2, sync: true }))
+  const { log, say } = openLog(home, config.logLevel, clock)
   if (!isScrubbed)
     log.warn(
       'this system still shows the HUB_SECRET_ variables in /proc to this account and root; files do not have that',
@@ -117,12 +160,11 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       onExit: ended,
     },
   )
-  // A signal leaves the containers: what restarts the hub takes them over again. Stopping agents is `hub shutdown`.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ended(signal))
+  onSignals(hub, log, ended)
   const opened = await hub.start()
   const pidFile = join(home, 'run', 'hub.pid')
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
-  process.stdout.write(`${JSON.stringify({ ready: true, ...opened })}\n`)
+  say(`${JSON.stringify({ ready: true, ...opened })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()

@@ -8,6 +8,7 @@ export function pathsOf(home: string) {
   const own = path.join(home, 'watchdog')
   return {
     own,
+    log: path.join(home, 'logs', 'watchdog.log'),
     config: path.join(own, 'config.json'),
     state: path.join(own, 'state'),
     run: path.join(own, 'run'),

@@ -17,6 +17,7 @@ import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
 import { createHubLine } from './lease.ts'
+import { createLogSink, isSamePlace } from './log-sink.ts'
 import { createNotifier } from './notify.ts'
 import { createObserve } from './observe.ts'
 import { openOutbox } from './outbox.ts'
@@ -47,6 +48,33 @@ function init(paths: Paths, clock: Clock): void {
   process.stdout.write(`${JSON.stringify({ initialised: true, instance })}\n`)
 }
 
+/**
+ * The log, on what was given as standard error; whatever becomes of that, nothing of the watch waits for it or fails by it. Also what Node
+ * itself would write there, which may wait for a reader, and the hang-up, which opens a log file anew.
+ */
+function openLog(paths: Paths, instance: string, clock: Clock): { log: pino.Logger; say: (line: string) => void } {
+  const base = { part: 'watchdog', instance }
+  const tellLost = (lost: number, why: string) =>
+    `${JSON.stringify({ level: 40, time: clock.read().wallMs, ...base, lost, why, msg: 'lines of this log could not be written and are lost' })}\n`
+  const sink = createLogSink({ fd: 2, own: paths.log, tellLost }, { clock })
+  const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
+  const log = pino({ base }, sink)
+  process.on('SIGHUP', () => {
+    for (const each of [sink, out]) each.reopen()
+    log.info({}, 'SIGHUP: the log goes on, in a file opened anew where it is one')
+  })
+  process.on('uncaughtException', (error) =>
+    log.error({ reason: error.stack }, 'an error nobody caught; the watch goes on'),
+  )
+  process.on('unhandledRejection', (error) =>
+    log.error({ reason: String(error) }, 'a promise nobody caught; the watch goes on'),
+  )
+  process.removeAllListeners('warning')
+  process.on('warning', ({ name, message }) => log.warn({ name, reason: message }, 'a warning of Node'))
+  process.on('exit', sink.flush)
+  return { log, say: out.write }
+}
+
 async function run(paths: Paths, clock: Clock): Promise<void> {
   const config = loadConfig(paths.config)
   const instance = readInstance(paths.instance)
@@ -61,7 +89,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const ordered = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)
   privateFolder(paths.run)
 
-  const log = pino({ base: { part: 'watchdog', instance } }, pino.destination({ fd: 2, sync: true }))
+  const { log, say } = openLog(paths, instance, clock)
   if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
@@ -113,13 +141,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   }
   process.on('SIGTERM', exit)
   process.on('SIGINT', exit)
-  process.on('uncaughtException', (error) =>
-    log.error({ reason: error.stack }, 'an error nobody caught; the watch goes on'),
-  )
-  process.on('unhandledRejection', (error) =>
-    log.error({ reason: String(error) }, 'a promise nobody caught; the watch goes on'),
-  )
-  process.stdout.write(`${JSON.stringify({ ready: true, socket: paths.socket, port: doors.port })}\n`)
+  say(`${JSON.stringify({ ready: true, socket: paths.socket, port: doors.port })}\n`)
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
   notifier.ready()

@@ -210,6 +210,7 @@ export function createEntrances(
     knock: watchdog.knock,
     remindOfDrill: drillSide.remind,
     farewell: watchdog.farewell,
+    leave: watchdog.leave,
     /** Tells the watchdog what it does not know of the contact's card. */
     tellContact: () => void (guard.contact.untold() !== undefined && contactSide.news()),
     async close() {

@@ -17,6 +17,8 @@ const ANNOUNCE_MS = 300_000
 /** The watchdog's door takes 4 KiB at once. */
 const FAREWELL_CHECKPOINTS = 5
 const FAREWELL_MS = 3000
+/** For a watchdog that hangs: a service manager waits for this process meanwhile. */
+const LEAVE_MS = 1000
 
 export interface WatchdogSideOptions {
   home: string
@@ -103,6 +105,21 @@ export function createWatchdogSide(
       clearStopOrder(home)
       const { stopId } = (await say('/v1/resume', {})) as { stopId: number }
       lease.resumed(stopId)
+    },
+    /**
+     * A signal, as an upgrade or a service manager sends it, is as `hub restart`: the watchdog is told, and keeps silent for a while.
+     * Undefined where a stop is under way: that one ends the process itself, and a signal must not cut it.
+     */
+    async leave(): Promise<Ending | undefined> {
+      if (shutdown.ending() === undefined) {
+        const told = say('/v1/announce', { kind: 'restart', forMs: ANNOUNCE_MS })
+        await Promise.race([told, clock.sleep(LEAVE_MS)]).catch((thrown) =>
+          log.warn({ reason: toHubError(thrown).message }, 'the watchdog was not told of the restart'),
+        )
+      }
+      // A stop that was asked for meanwhile comes before it.
+      const how = shutdown.ending() ?? 'restart'
+      return how === 'not_yet' ? undefined : how
     },
     /** The last head, signed, while the watchdog is still there to remember it: until the next start nobody else could say that it was more. */
     async farewell() {

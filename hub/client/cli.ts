@@ -13,6 +13,19 @@ import { documentOf, EXIT, exitCodeOf, toProblem } from './problem.ts'
 
 const terminal = createTerminal(process.stdin, process.stdout, process.stderr)
 
+/** Their exit code says whether everything has stopped, and nothing else. */
+const STOPPING: ReadonlySet<string> = new Set(['shutdown', 'down', 'session stop', 'safe-mode', 'task cancel'])
+
+/** What could not be written down is not done, where there is nothing else that a code has to say. */
+async function codeAfter({ words }: Row, code: number): Promise<number> {
+  // A stream tells of its fault a turn later.
+  await new Promise((resolve) => setImmediate(resolve))
+  const fault = terminal.outputFault?.()
+  if (fault === undefined) return code
+  terminal.note(`hub: what this command prints could not be written (${fault})`)
+  return code === EXIT.done && !STOPPING.has(words) ? EXIT.fault : code
+}
+
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
   if ('alone' in row) return (await row.alone())(home, args)
@@ -68,7 +81,7 @@ function build(): Command {
       else command.option(flags, text, (value: string, before: string[]) => [...before, value], [])
     }
     command.action(async (...values: unknown[]) => {
-      process.exitCode = await run(row, positional(values), command.optsWithGlobals())
+      process.exitCode = await codeAfter(row, await run(row, positional(values), command.optsWithGlobals()))
     })
   }
   return program

@@ -118,8 +118,14 @@ function engineOf(home: string): string {
   return '/var/run/docker.sock'
 }
 
+/** On a full disk, or where the reader has gone, what it says is lost and what it does is not. */
+function outlet(): (text: string) => void {
+  process.stdout.on('error', () => undefined)
+  return (text) => void process.stdout.write(`hub-reaper: ${text}\n`)
+}
+
 async function main(words: readonly string[]): Promise<number> {
-  const say = (text: string) => process.stdout.write(`hub-reaper: ${text}\n`)
+  const say = outlet()
   const home = words[words.indexOf('--home') + 1]
   const graceMs = words.includes('--grace-ms') ? Number(words[words.indexOf('--grace-ms') + 1]) : GRACE_MS
   if (!words.includes('--home') || home === undefined || !Number.isSafeInteger(graceMs)) {

@@ -1,4 +1,9 @@
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { type AgentSpec, createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
 
 /** Hands in what it has when the hub says finish. */
@@ -125,5 +130,54 @@ describe('shutdown', () => {
     expect(stopped.body).toMatchObject({ requested: 1, containers: [{ session: agent.session, outcome: 'gone' }] })
     expect(h.task(agent.joined?.task.task ?? '').state).toBe('succeeded')
     expect(h.started).toHaveLength(1)
+  })
+
+  test('S0-15: a signal is as `hub restart`: the watchdog is told, containers are kept, nothing is held, and the next hub takes them over', async () => {
+    await using h = await createHarness({
+      agents: { cooperative: { ...cooperative, card: { limits: { sessions: 1 } } } },
+    })
+    await using watchdog = Object.assign(await openFakeWatchdog(h.home), {
+      async [Symbol.asyncDispose]() {
+        await watchdog.close()
+      },
+    })
+    const [agent] = await h.bring('cooperative')
+    const waiting = await h.submit('cooperative')
+    expect(await h.pumped(h.hub.leave())).toBe('restart')
+    expect(watchdog.heard.filter(({ path }) => path === '/v1/announce').map(({ body }) => body)).toEqual([
+      { kind: 'restart', forMs: 300_000 },
+    ])
+    await h.stop()
+    expect(agent.ended.aborted).toBe(false)
+    await h.start()
+    expect((await h.operator('GET', '/v1/mode')).body.mode, 'nothing of it outlives the restart').toBe('normal')
+    expect(h.task(waiting)).toMatchObject({ state: 'queued', held: false })
+    expect(h.task(agent.joined?.task.task ?? '')).toMatchObject({ state: 'running', held: false, attempts: 1 })
+    const stopped = await h.operator('POST', '/v1/shutdown', {})
+    expect(stopped.body).toMatchObject({ requested: 1, containers: [{ session: agent.session, outcome: 'gone' }] })
+    expect(h.started).toHaveLength(1)
+  })
+
+  test('S0-15: a signal does not cut a stop that is under way, and after it the process ends as the stop said', async () => {
+    await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '10s' } })
+    await h.bring('deaf')
+    const stopping = h.operator('POST', '/v1/shutdown', { exit: 'down' })
+    await h.until(() => h.hub.guard.modes.has('draining'))
+    expect(await h.pumped(h.hub.leave())).toBeUndefined()
+    expect((await stopping).body).toMatchObject({ requested: 1, containers: [{ outcome: 'gone' }] })
+    expect(await h.pumped(h.hub.leave())).toBe('down')
+    await h.until(() => h.exits.length > 0)
+    expect(h.exits).toEqual(['down'])
+  })
+
+  test('S0-15: a watchdog that hangs keeps no signal waiting', async () => {
+    await using h = await createHarness({ agents: {} })
+    mkdirSync(join(h.home, 'watchdog', 'run'), { recursive: true })
+    const hanging = createServer().listen(join(h.home, 'watchdog', 'run', 'watchdog.sock'))
+    await once(hanging, 'listening')
+    const before = h.clock.monotonicMs()
+    expect(await h.pumped(h.hub.leave())).toBe('restart')
+    expect(h.clock.monotonicMs() - before).toBeLessThan(2000)
+    hanging.close()
   })
 })

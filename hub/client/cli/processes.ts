@@ -74,7 +74,8 @@ function readFrom(file: string, from: number): string {
   const fd = openSync(file, 'r')
   try {
     const end = fstatSync(fd).size
-    const start = Math.max(from, end - LOG_BYTES_MAX)
+    // A log that is full is turned over by the process that owns it: the new one begins anew.
+    const start = Math.max(end < from ? 0 : from, end - LOG_BYTES_MAX)
     const buffer = Buffer.alloc(Math.max(0, end - start))
     readSync(fd, buffer, 0, buffer.length, start)
     return buffer.toString('utf8')

@@ -14,6 +14,8 @@ export interface Terminal {
   paint: Paint
   /** Whether both ends are a person's. */
   readonly interactive: boolean
+  /** Why results could not be written; undefined while all of them were. A reader that has gone wanted no more. */
+  outputFault?(): string | undefined
   /** Asks once; without a person to ask, `--yes` is needed. @throws Problem usage */
   confirm(question: string, yes: boolean): Promise<boolean>
 }
@@ -24,18 +26,19 @@ export function createTerminal(
   stderr: NodeJS.WriteStream,
 ): Terminal {
   let shown = ''
-  // `| head` closes the pipe: that is no fault of ours, and nothing more can be said there.
-  for (const stream of [stdout, stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-    })
-  }
+  let fault: string | undefined
+  // Whatever becomes of what is said, a stop that is under way goes on. `| head` closes the pipe, and that is no fault at all.
+  stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code !== 'EPIPE') fault ??= code ?? message
+  })
+  stderr.on('error', () => undefined)
   const wipe = () => {
     if (shown !== '' && stderr.isTTY) stderr.write('\r\x1b[2K')
     shown = ''
   }
   return {
     interactive: Boolean(stdin.isTTY && stderr.isTTY),
+    outputFault: () => fault,
     paint: (style, text) => styleText(style, text, { stream: stdout }),
     out(text) {
       wipe()

@@ -69,6 +69,8 @@ export interface Shutdown {
   (grant: StopGrant, request: StopRequest): Promise<StopReport>
   /** What is under way, for who waits for the end; undefined while nothing is. */
   progress(): { exit: StopRequest['exit']; requested: number; confirmed: number } | undefined
+  /** How the process will end once what was asked for is done; `not_yet` until then, undefined where nothing was asked for. */
+  ending(): Ending | 'not_yet' | undefined
 }
 
 const POLL_MS = 50
@@ -101,6 +103,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
   let asked: readonly SessionRow[] = []
   let exit: StopRequest['exit'] = 'shutdown'
   let worst: StopBy = 'operator'
+  let over: Ending | undefined
   /** Rises where a stop takes the place of a restart, which then no longer ends the process. */
   let turn = 0
   /** Containers that were stopped although their row could not be moved. */
@@ -202,6 +205,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     const failed = report.containers.filter((one) => one.outcome === 'failed').length
     log.info({ requested: report.requested, failed }, 'the sessions were stopped')
     const how = isEmergency(worst) ? 'emergency_stop' : worst === 'unattended' ? 'unattended_stop' : exit
+    if (mine === turn) over = how
     clock.after(FAREWELL_MS, () => {
       if (mine === turn) onExit(how)
     })
@@ -210,7 +214,10 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
 
   const shutdown = (grant: StopGrant, request: StopRequest) => {
     const isFirst = stopping === undefined || (exit === 'restart' && request.exit !== 'restart')
-    if (isFirst) waitUntilMs = Number.POSITIVE_INFINITY
+    if (isFirst) {
+      waitUntilMs = Number.POSITIVE_INFINITY
+      over = undefined
+    }
     beginStop(modes, request)
     const waitMs = isEmergency(request.by) ? 0 : request.drain ? DRAIN_MAX_MS : options.waitMs
     waitUntilMs = Math.min(waitUntilMs, clock.monotonicMs() + waitMs)
@@ -222,5 +229,6 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
   return Object.assign(shutdown, {
     progress: () =>
       stopping === undefined ? undefined : { exit, requested: asked.length, confirmed: asked.filter(isGone).length },
+    ending: () => (stopping === undefined ? undefined : (over ?? 'not_yet')),
   })
 }

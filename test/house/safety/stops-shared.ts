@@ -118,6 +118,18 @@ export const sharedRows: readonly Row[] = [
     ],
   },
   {
+    rule: 'a stop that is under way is not cut by a signal; a second one cuts it',
+    proofs: [[SHUTDOWN, 'S0-15: a signal does not cut a stop that is under way']],
+  },
+  {
+    rule: 'a stop waits for no log and fails by none: a full disk, a full pipe, a reader that has gone, a hang-up',
+    proofs: [
+      ['scenarios/log-faults.test.ts', 'they start, say what they see, stop everything by the hub and by the watchdog'],
+      ['scenarios/log-faults.test.ts', 'fault C31: a hang-up ends neither'],
+      ['hub/base/log-sink.test.ts', 'fault B1: a disk without room throws nothing'],
+    ],
+  },
+  {
     rule: '`hub session stop --all` and `--agent` stop agents and keep the hub, safe by request',
     proofs: [['hub/client/cli.test.ts', 'session stop --all asks for every page, has nothing new start']],
   },

@@ -4,6 +4,7 @@ import { sharedRows } from './stops-shared.ts'
 
 export const WAYS = [
   'hub restart',
+  'SIGTERM, systemctl stop',
   'hub down',
   'hub shutdown',
   "the contact's stop, --emergency",
@@ -17,6 +18,8 @@ const STOPS = 'scenarios/stops.test.ts'
 const SHUTDOWN = 'scenarios/shutdown.test.ts'
 const REAL = 'containers/stops.test.ts'
 const SYSTEMD = 'scripts/systemd.test.ts'
+const SIGNALS = 'scenarios/signals.test.ts'
+const SIGNAL = 'S0-15: a signal is as `hub restart`'
 const STORY = 'watchdog/story.test.ts'
 const CLOCK: Row['proofs'] = [['watchdog/presence-clock.test.ts', 'S1-30: after %s the clock of presence']]
 const DRAINED: Row['proofs'] = [
@@ -52,6 +55,34 @@ export const TABLE: Readonly<Record<(typeof WAYS)[number], Readonly<Record<(type
       'starts',
       [
         ['hub/client/cli/processes.test.ts', 'makes the hub anew'],
+        [SYSTEMD, 'X13, S1-30'],
+      ],
+    ],
+  },
+  'SIGTERM, systemctl stop': {
+    containers: ['are kept, as by `hub restart`: an upgrade sends the same', [[SHUTDOWN, SIGNAL]]],
+    tasks: ['are re-adopted, and none is held', [[SHUTDOWN, SIGNAL]]],
+    watchdog: [
+      'is told by the hub, silent for 5 min and not ended; a signal of its own ends it alone',
+      [
+        [SHUTDOWN, SIGNAL],
+        [SIGNALS, 'SIGTERM to the hub is as `hub restart`'],
+        [SIGNALS, 'SIGTERM to the watchdog ends it with 0'],
+      ],
+    ],
+    clock: [
+      'runs, whichever of the two it was sent to',
+      [
+        ...CLOCK,
+        [SIGNALS, 'SIGTERM to the hub is as `hub restart`'],
+        [SIGNALS, 'SIGTERM to the watchdog ends it with 0'],
+      ],
+    ],
+    'next boot': [
+      'starts',
+      [
+        [SIGNALS, 'SIGTERM to the hub is as `hub restart`'],
+        [SIGNALS, 'SIGTERM to the watchdog ends it with 0'],
         [SYSTEMD, 'X13, S1-30'],
       ],
     ],

@@ -1,0 +1,78 @@
+/** SIGTERM as `systemctl stop`, an upgrade and a reboot send it, to the real processes: a row of the table of stops (S0-15, S1-30). */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { openState } from '../../watchdog/state.ts'
+import { exitOf, openBareHome, seen } from '../support/bare-home.ts'
+
+// Real processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
+const root = resolve(import.meta.dirname, '../..')
+let base: string
+let template: string
+beforeAll(() => {
+  base = mkdtempSync(join(tmpdir(), 'sg-'))
+  template = join(base, 'template')
+  execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', template])
+})
+afterAll(() => rmSync(base, { recursive: true, force: true }))
+
+interface Status {
+  hub: { announced: string | null; answering: boolean }
+  heartbeat: { paused: boolean }
+}
+
+test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told and silent, the clock runs, and nothing keeps the next start away', async () => {
+  const at = await openBareHome(base, template)
+  try {
+    const hub = at.startHub('ignore')
+    await at.hubUp()
+    at.startWatchdog('ignore')
+    await at.watchdogUp()
+    const status = async () => (await at.askWatchdog('GET', '/v1/status')).body as unknown as Status
+    await seen('an answer of the hub', async () => (await status()).hub.answering)
+    const over = exitOf(hub)
+    hub.kill('SIGTERM')
+    expect(await over).toBe(0)
+    // Long enough that an unannounced silence would be a finding: two misses are, at ten rounds a second.
+    const rounds = async () => (await at.askWatchdog('GET', '/v1/status')).body.rounds as number
+    const then = await rounds()
+    await seen('ten rounds without it', async () => (await rounds()) > then + 10)
+    expect(await status()).toMatchObject({ hub: { announced: 'restart' }, heartbeat: { paused: false } })
+    expect(existsSync(at.paths.alerts) ? readFileSync(at.paths.alerts, 'utf8') : '').not.toContain('hub_health')
+    for (const part of ['hub', 'watchdog']) expect(existsSync(join(at.home, 'stay-down', part)), part).toBe(false)
+    at.startHub('ignore')
+    await at.hubUp()
+    await seen('the lease', async () => {
+      const { body } = await at.askHub('GET', '/v1/mode')
+      return body.mode === 'normal' || (body.mode === 'degraded' && !JSON.stringify(body).includes('lease'))
+    })
+    await seen('the announcement to be over', async () => (await status()).hub.announced === null)
+  } finally {
+    at.close()
+  }
+})
+
+test('S0-15, S1-30: SIGTERM to the watchdog ends it with 0; its clock runs on, and nothing keeps the next start away', async () => {
+  const at = await openBareHome(base, template)
+  try {
+    at.startHub('ignore')
+    await at.hubUp()
+    const watchdog = at.startWatchdog('ignore')
+    await at.watchdogUp()
+    const over = exitOf(watchdog)
+    watchdog.kill('SIGTERM')
+    expect(await over).toBe(0)
+    const file = openState(at.paths.state, 1)
+    file.close()
+    expect(file.found).toMatchObject({ announced: null, presence: { paused: false, safeSinceMs: null } })
+    for (const part of ['hub', 'watchdog']) expect(existsSync(join(at.home, 'stay-down', part)), part).toBe(false)
+    expect((await at.askHub('GET', '/v1/agents')).status, 'the hub goes on').toBe(200)
+    at.startWatchdog('ignore')
+    await at.watchdogUp()
+  } finally {
+    at.close()
+  }
+})
