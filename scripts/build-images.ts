@@ -3,6 +3,8 @@
  *
  *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]   (HUB_ENGINE_SOCKET names the engine as well)
  *   node scripts/build-images.ts --archive [--folder DIR]... | docker load
+ *   node scripts/build-images.ts --archive --arch arm64 --node FILE --sysroot DIR   for another machine: its Node binary, and a tree
+ *                                                                                  with the libraries of that Node
  */
 import { join, relative, resolve } from 'node:path'
 import { Readable } from 'node:stream'
@@ -11,6 +13,16 @@ import { parseArgs } from 'node:util'
 import { archiveOf } from './images/archive.ts'
 import { assembleImages, loadImages, shippedFolders } from './images/assembly.ts'
 import { createImageEngine } from './images/loading.ts'
+import { archOf, foreignParts, ownParts, type Parts } from './images/machine.ts'
+
+/** Another machine's images are only written out: no engine of this one could run them. */
+function partsOf(values: { arch?: string; node?: string; sysroot?: string; archive: boolean }): Parts {
+  const { arch, node, sysroot, archive } = values
+  if (arch === undefined && node === undefined && sysroot === undefined) return ownParts()
+  if (arch === undefined || node === undefined || sysroot === undefined || !archive)
+    throw new Error('images for another machine: --archive --arch x64|arm64 --node FILE --sysroot DIR')
+  return foreignParts({ arch: archOf(arch), node: resolve(node), sysroot: resolve(sysroot) })
+}
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -18,6 +30,9 @@ async function main(): Promise<void> {
       json: { type: 'boolean', default: false },
       folder: { type: 'string', multiple: true, default: [] },
       archive: { type: 'boolean', default: false },
+      arch: { type: 'string' },
+      node: { type: 'string' },
+      sysroot: { type: 'string' },
       socket: { type: 'string', default: process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock' },
     },
   })
@@ -27,7 +42,8 @@ async function main(): Promise<void> {
   const startedAt = performance.now()
   say('assembling images')
   const folders = [...shippedFolders(root), ...extra]
-  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/', say })
+  const parts = partsOf(values)
+  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/', parts, say })
   if (values.archive) {
     await pipeline(Readable.from(archiveOf(images)), process.stdout)
     return

@@ -4,6 +4,7 @@
  * (the Engine would merge both into every container, where the hub compares them field by field).
  */
 import { createHash } from 'node:crypto'
+import { ARCHES, type Arch } from './machine.ts'
 import { type TarEntry, tarOf } from './tar.ts'
 
 export interface Layer {
@@ -26,7 +27,6 @@ export interface Image {
 }
 
 const CREATED = '1970-01-01T00:00:00Z'
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
 
 export function sha256Of(pieces: readonly Buffer[]): string {
   const hash = createHash('sha256')
@@ -39,13 +39,11 @@ export function layerOf(title: string, entries: readonly TarEntry[]): Layer {
   return { diffId: `sha256:${sha256Of(pieces)}`, title, pieces }
 }
 
-/** An image of these layers. User 65532, no entrypoint, no volume, no environment: the hub sets all of them at create. */
-export function imageOf(reference: string, layers: readonly Layer[], arch: string = process.arch, note = ''): Image {
-  const architecture = ARCHITECTURES[arch]
-  if (architecture === undefined) throw new Error(`images are assembled on x64 and arm64 only, this is ${arch}`)
+/** An image of these layers for one kind of machine. User 65532, no entrypoint, no volume, no environment: the hub sets all of them at create. */
+export function imageOf(reference: string, layers: readonly Layer[], arch: Arch, note = ''): Image {
   const config = Buffer.from(
     JSON.stringify({
-      architecture,
+      architecture: ARCHES[arch].oci,
       os: 'linux',
       created: CREATED,
       config: { User: '65532:65532', WorkingDir: '/workspace' },

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
 import type { ImageEngine } from './loading.ts'
+import { ownParts, type Parts } from './machine.ts'
 import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
 import { type Recipe, readRecipe } from './recipe.ts'
 import type { TarEntry } from './tar.ts'
@@ -17,6 +18,8 @@ export interface AssemblyOptions {
   folders: readonly string[]
   /** What the images' names begin with: `hub/`. */
   prefix: string
+  /** What they stand on, and for which machine; without it, this one's. */
+  parts?: Parts
   /** Told of each folder that is left out because the host lacks its base, and why. */
   say?: (line: string) => void
 }
@@ -39,12 +42,12 @@ export function shippedFolders(root: string): string[] {
 
 const isImage = (path: string) => ['agent.yaml', 'image.yaml'].some((name) => existsSync(join(path, name)))
 
-/** The images themselves, without an engine: pure of time and machine but for the Node binary that runs this. */
+/** The images themselves, without an engine: pure of time and machine but for the parts they stand on. */
 export function assembleImages(options: AssemblyOptions): Image[] {
-  const { root, prefix } = options
+  const { root, prefix, parts = ownParts() } = options
   if (!existsSync(join(root, AGENT, 'shim.ts')))
     throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
-  const base = baseLayer(options.cacheDir)
+  const base = baseLayer(options.cacheDir, parts)
   const entries = [...sourcesOf(root, AGENT)]
   if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
   const common = gatherPrograms(root, entries, new Set())
@@ -62,14 +65,14 @@ export function assembleImages(options: AssemblyOptions): Image[] {
     const entries = programEntries(root, programs)
     return entries.length === 0 ? [] : [layerOf(`hub: agent ${basename(folder)}`, entries)]
   }
-  const onBase = createBases()
-  const images = [imageOf(`${prefix}agent:latest`, [base, shim])]
+  const onBase = createBases(parts)
+  const images = [imageOf(`${prefix}agent:latest`, [base, shim], parts.arch)]
   for (const folder of options.folders) {
     const recipe = readRecipe(root, folder)
     try {
       const layers = [base, ...onBase(recipe), shim, ...agentLayers(folder)]
       const note = recipe.base === 'shell' ? 'exception: shell' : ''
-      images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, process.arch, note))
+      images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note))
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown
       options.say?.(`left out ${folder}: no base ${recipe.base} on this machine: ${thrown.message}`)
@@ -79,7 +82,7 @@ export function assembleImages(options: AssemblyOptions): Image[] {
 }
 
 /** What stands between Node and the shim; made once each, and only where an image asks for it. */
-function createBases(): (recipe: Recipe) => Layer[] {
+function createBases({ own, arch }: Parts): (recipe: Recipe) => Layer[] {
   const made = new Map<string, Layer>()
   const once = (name: string, make: () => Layer): Layer[] => {
     const layer = made.get(name) ?? make()
@@ -88,6 +91,7 @@ function createBases(): (recipe: Recipe) => Layer[] {
   }
   return ({ base }) => {
     if (base === 'node') return []
+    if (!own) throw new BaseMissing(`a ${base} is taken from the machine that assembles, which is not ${arch}`)
     return once(base, base === 'shell' ? shellLayer : () => pythonLayer())
   }
 }

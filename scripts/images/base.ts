@@ -1,9 +1,9 @@
-/** The base layer: the Node binary that runs this, the shared libraries it needs, two users, empty mount points. No shell. */
-import { execFileSync } from 'node:child_process'
+/** The base layer: a Node binary, for agents of this machine the one that runs this, the shared libraries it needs, two users, empty mount points. No shell. */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
+import { ownParts, type Parts } from './machine.ts'
 import type { TarEntry } from './tar.ts'
 
 /** Where the binary stands in the image: on the Engine's default PATH, so that a card may say `node`. */
@@ -12,16 +12,7 @@ export const NODE_PATH = 'usr/local/bin/node'
 const PASSWD = 'root:x:0:0:root:/:/none\nagent:x:65532:65532:agent:/workspace:/none\n'
 const GROUP = 'root:x:0:\nagent:x:65532:\n'
 
-/** Paths of the shared libraries of a binary, as its own loader resolves them. */
-export function librariesOf(binary: string): string[] {
-  // This variable makes the loader list and exit, which is all that `ldd` does.
-  const listed = execFileSync(binary, [], { encoding: 'utf8', env: { LD_TRACE_LOADED_OBJECTS: '1' } })
-  const paths = listed.split('\n').flatMap((line) => /(?:=>\s+)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? [])
-  if (paths.length === 0) throw new Error(`${binary} lists no shared library; use an official Node build for Linux`)
-  return [...new Set(paths)].sort()
-}
-
-function entriesOf(binary: string, libraries: readonly string[]): TarEntry[] {
+function entriesOf({ node, libraries }: Parts): TarEntry[] {
   const folder = (path: string): TarEntry => ({ path, kind: 'folder', mode: 0o755 })
   const file = (path: string, data: Buffer, mode = 0o644): TarEntry => ({ path, kind: 'file', mode, data })
   return [
@@ -30,8 +21,8 @@ function entriesOf(binary: string, libraries: readonly string[]): TarEntry[] {
     folder('run/hub'),
     file('etc/passwd', Buffer.from(PASSWD)),
     file('etc/group', Buffer.from(GROUP)),
-    file(NODE_PATH, readFileSync(binary), 0o755),
-    ...libraries.map((path) => file(path.slice(1), readFileSync(path), 0o755)),
+    file(NODE_PATH, readFileSync(node), 0o755),
+    ...libraries.map(({ path, from }) => file(path.slice(1), readFileSync(from), 0o755)),
   ]
 }
 
@@ -51,18 +42,17 @@ export function unfitNode(version: string, platform: string, least: number = lea
 }
 
 /** The base layer, from the cache where nothing it is made of has changed. */
-export function baseLayer(cacheDir: string, binary: string = process.execPath): Layer {
+export function baseLayer(cacheDir: string, parts: Parts = ownParts()): Layer {
   const unfit = unfitNode(process.version, process.platform)
   if (unfit !== undefined) throw new Error(unfit)
-  const libraries = librariesOf(binary)
-  const inputs = [binary, ...libraries].map((path) => {
-    const { size, mtimeMs, ino } = statSync(path)
-    return [path, size, mtimeMs, ino]
+  const inputs = [{ path: `/${NODE_PATH}`, from: parts.node }, ...parts.libraries].map(({ path, from }) => {
+    const { size, mtimeMs, ino } = statSync(from)
+    return [path, from, size, mtimeMs, ino]
   })
   const key = createHash('sha256')
-    .update(JSON.stringify([1, PASSWD, GROUP, inputs]))
+    .update(JSON.stringify([2, PASSWD, GROUP, inputs]))
     .digest('hex')
-  const title = `hub: node ${process.version} and its libraries`
+  const title = `hub: node ${parts.own ? process.version : `for ${parts.arch}`} and its libraries`
   const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
   mkdirSync(cacheDir, { recursive: true })
   try {
@@ -73,7 +63,7 @@ export function baseLayer(cacheDir: string, binary: string = process.execPath): 
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  const layer = layerOf(title, entriesOf(binary, libraries))
+  const layer = layerOf(title, entriesOf(parts))
   // A name of its own: two builds of a fresh checkout may run side by side.
   const made = `${cached}.${process.pid}.new`
   writeFileSync(made, Buffer.concat(layer.pieces))

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Layer, layerOf } from './archive.ts'
-import { librariesOf } from './base.ts'
+import { librariesOf } from './machine.ts'
 import type { TarEntry } from './tar.ts'
 
 /** The host lacks what a base is made of: the images on it are left out, the others are built. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
 import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
+import { archOf } from '../../scripts/images/machine.ts'
 import { ENGINE_SOCKET } from './engine-socket.ts'
 import { rawCallsProgram } from './raw-calls.ts'
 
@@ -13,7 +14,7 @@ export const imageEngine = createImageEngine({
   deadlineMs: 10_000,
   loadDeadlineMs: 100_000,
 })
-export const canCallRaw = process.arch === 'x64'
+export const canCallRaw = archOf() === 'x64'
 
 export function spyImage(): Image {
   const folder = 'test/support/images/spy'
@@ -24,7 +25,7 @@ export function spyImage(): Image {
   const helper = layerOf('spy: raw system calls', [
     { path: 'app/raw', kind: 'file', mode: 0o555, data: rawCallsProgram() },
   ])
-  return imageOf(spy.reference, [...spy.layers, helper])
+  return imageOf(spy.reference, [...spy.layers, helper], archOf())
 }
 
 /** Loads images under their names and answers nothing: a card asks for them by name. */

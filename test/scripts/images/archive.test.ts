@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { archiveOf, imageOf, layerOf, sha256Of } from '../../../scripts/images/archive.ts'
-import { librariesOf } from '../../../scripts/images/base.ts'
+import { librariesOf } from '../../../scripts/images/machine.ts'
 import { gatherPrograms, programEntries, sourcesOf, stripSource } from '../../../scripts/images/programs.ts'
 import { tarOf } from '../../../scripts/images/tar.ts'
 

@@ -1,6 +1,8 @@
 /** Properties of the seccomp profile that is shipped (T51, T52, T56). */
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { ON_BOTH, ON_NEITHER, ON_X64_ALONE } from '../../../support/system-calls.ts'
 
 interface Arch {
   architecture: string
@@ -10,7 +12,7 @@ interface Rule {
   names: string[]
   action: string
   args?: { index: number; value: number; op: string }[]
-  includes?: { caps?: string[] }
+  includes?: { caps?: string[]; arches?: string[] }
 }
 const profile = JSON.parse(readFileSync(new URL('../../../../images/agent/seccomp.json', import.meta.url), 'utf8')) as {
   defaultAction: string
@@ -58,4 +60,40 @@ test('T51: mount, unshare, setns, module and trace calls need a capability no co
   ]) {
     for (const rule of rulesOf(name)) expect(rule.includes?.caps?.length, name).toBeGreaterThan(0)
   }
+})
+
+describe('on x86-64 and on AArch64', () => {
+  const all = [...new Set(profile.syscalls.flatMap(({ names }) => names))].sort()
+  const isAllowed = (name: string) =>
+    rulesOf(name).some(({ action, includes }) => action === 'SCMP_ACT_ALLOW' && !includes)
+
+  test('every name that a rule has is known, on both, on one or on neither', () => {
+    expect([...ON_BOTH, ...Object.keys(ON_X64_ALONE), ...ON_NEITHER].sort()).toEqual(all)
+  })
+
+  test('what x86-64 alone has and a container may use is allowed on AArch64 under the name it has there', () => {
+    for (const [name, there] of Object.entries(ON_X64_ALONE)) {
+      if (there === '' || !isAllowed(name)) continue
+      expect(ON_BOTH, name).toContain(there)
+      expect(isAllowed(there), `${there} in the place of ${name}`).toBe(true)
+    }
+  })
+
+  test('what is for AArch64 alone names nothing that exists there: it opens no door that x86-64 has shut', () => {
+    const own = profile.syscalls.filter(({ includes }) => (includes?.arches ?? []).includes('arm64'))
+    expect(own.flatMap(({ names }) => names).filter((name) => !ON_NEITHER.includes(name))).toEqual([])
+    expect(profile.archMap.map(({ architecture }) => architecture)).toContain('SCMP_ARCH_AARCH64')
+  })
+
+  const resolver = 'scmp_sys_resolver'
+  const exists = (machine: string, name: string) =>
+    Number(spawnSync(resolver, ['-a', machine, name], { encoding: 'utf8' }).stdout) >= 0
+  test.skipIf(spawnSync(resolver, ['-h']).error !== undefined)(
+    'the table is what the filter library says (where its resolver is at hand: Debian’s `seccomp`)',
+    () => {
+      const seen = (machine: string) => all.filter((name) => exists(machine, name))
+      expect(seen('aarch64')).toEqual([...ON_BOTH].sort())
+      expect(seen('x86_64')).toEqual([...ON_BOTH, ...Object.keys(ON_X64_ALONE)].sort())
+    },
+  )
 })
