@@ -144,10 +144,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     }),
     reaper: loop('reaper', 1000, () => work.reaper.round()),
     reconcile: loop('reconcile', 5000, async () => {
-      const wasAway = guard.modes.has('engine_unavailable')
       await work.reaper.reconcile()
-      // Images could not be looked up while the engine was away.
-      if (wasAway && !guard.modes.has('engine_unavailable')) await work.registry.read()
+      await work.lookUpAgain()
     }),
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
     watch: loop('watch', TICK_MS, () => guard.footing.watch.tick()),
@@ -238,6 +236,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     async stop() {
       ending.abort()
       stopCalendar()
+      work.containers.close()
       alertDelivery.stop()
       workWatch.end()
       await Promise.all(Object.values(loops).map((each) => each.stop()))

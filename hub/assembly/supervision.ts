@@ -4,6 +4,7 @@ import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
+import type { EngineWatch } from '../guard/conditions/engine-health.ts'
 import type { SessionLimits } from '../protocol/agent.ts'
 import { createBacklog } from '../work/dispatch/backlog.ts'
 import { createDispatcher } from '../work/dispatch/dispatcher.ts'
@@ -32,6 +33,7 @@ export interface SupervisionParts {
   random: Random
   log: Log
   engine: Engine
+  engineWatch: EngineWatch
   guard: Guard
   tasks: Tasks
   registry: Registry
@@ -54,7 +56,20 @@ export function createSupervision(
   parts: SupervisionParts,
 ) {
   const { instance, limits } = options
-  const { clock, random, log, engine, tasks, registry, containers, ledger, openEntrance, factsOf, release } = parts
+  const {
+    clock,
+    random,
+    log,
+    engine,
+    engineWatch,
+    tasks,
+    registry,
+    containers,
+    ledger,
+    openEntrance,
+    factsOf,
+    release,
+  } = parts
   const { alerts, gate, modes, events, meta } = parts.guard
 
   const losses = createLosses({ clock, log, gate, modes, events, tasks, registry })
@@ -107,6 +122,7 @@ export function createSupervision(
     containers,
     ledger,
     losses,
+    engineAnswers: () => reaper.answers(),
     runtimeText: runtime.text,
     began(session, containerId, body) {
       vitals.began(session)
@@ -117,7 +133,9 @@ export function createSupervision(
   })
   const reaper = createReaper(
     { instance },
-    { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, containers, ledger, release },
+    {
+      ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, engine, engineWatch, containers, ledger, release },
+    },
   )
   const dispatcher = createDispatcher(
     {

@@ -5,6 +5,7 @@ import { HubError, toHubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Config } from '../config.ts'
+import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
@@ -62,8 +63,13 @@ export function createWork(
   let entrance: { open: (session: string) => Promise<void>; close: (session: string) => void } | undefined
   let onDue: () => void = () => undefined
 
-  const onAway = (thrown: unknown) => modes.raise('engine_unavailable', toHubError(thrown).message)
-  const resolveImage = createResolveImage(engine, onAway)
+  const engineWatch = createEngineWatch({ modes })
+  /** An image could not be looked up: its agent is looked for again as soon as the engine answers. */
+  let unresolved = false
+  const resolveImage = createResolveImage(engine, (thrown) => {
+    unresolved = true
+    log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
+  })
   const breaker = createAlertedBreaker(limits.recycles, outer)
   const registry = createRegistry(
     { folder: join(home, 'agents'), limitsOf: options.limitsOf },
@@ -157,7 +163,10 @@ export function createWork(
   const unwritten = createUnwrittenStops({ rows: tasks, containers, release, log })
   const supervision = createSupervision(
     { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs, runtime: options.runtime },
-    { clock, random, log, engine, guard, tasks, registry, containers, ledger, sockets, openEntrance, factsOf, release },
+    {
+      ...{ clock, random, log, engine, engineWatch, guard, tasks, registry, containers, ledger, sockets },
+      ...{ openEntrance, factsOf, release },
+    },
   )
   const { launcher, reaper, dispatcher, vitals } = supervision
 
@@ -187,6 +196,12 @@ export function createWork(
     setEntrance(made: typeof entrance) {
       entrance = made
     },
+    /** Reads the catalogue again where images could not be looked up. */
+    async lookUpAgain() {
+      if (!unresolved || engineWatch.isAway()) return
+      unresolved = false
+      await registry.read()
+    },
     /** Hears that a task or session may need a loop's attention now. */
     onDue(listener: () => void) {
       onDue = listener
@@ -199,7 +214,7 @@ export function createWork(
         engine,
         launcher,
         losses: supervision.losses,
-        modes,
+        engineWatch,
         log,
         redeliver: delegation.answer,
       }),

@@ -67,6 +67,11 @@ export const ERRORS = {
   image_missing: row('refused', 409, 'Assemble the images: `node scripts/build-images.ts`, then `hub agent reload`.'),
   image_refused: row('refused', 409, 'The image breaks the rule named in the detail; build it again without that.'),
   engine_unavailable: row('unavailable', 503, 'Start the container engine (`scripts/engine up`), then `hub doctor`.'),
+  engine_refused: row(
+    'refused',
+    409,
+    'The container engine is there and does not do it; mend what its words in the detail name (`hub doctor`), then `hub task retry ID`.',
+  ),
   profile_mismatch: row(
     'fault',
     500,

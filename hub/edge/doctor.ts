@@ -44,7 +44,11 @@ export function createDoctor(parts: {
         mend: 'upgrade the engine when your distribution offers it',
       }
     } catch (thrown) {
-      return { name: 'engine', ok: false, detail: toHubError(thrown).message, mend: 'scripts/engine up' }
+      const { code, message } = toHubError(thrown)
+      // One that answers is there: starting it mends nothing.
+      const mend =
+        code === 'engine_refused' ? 'what its words name; its log: journalctl -u docker' : 'scripts/engine up'
+      return { name: 'engine', ok: false, detail: message, mend }
     }
   }
 

@@ -135,6 +135,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['image_missing', 'refused', 409],
   ['image_refused', 'refused', 409],
   ['engine_unavailable', 'unavailable', 503],
+  ['engine_refused', 'refused', 409],
   ['profile_mismatch', 'fault', 500],
   ['ttl_expired', 'refused', 408],
   ['budget_exceeded', 'refused', 403],

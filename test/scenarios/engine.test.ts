@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { HubError } from '../../hub/base/errors.ts'
+import { FAKE_REFUSAL } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const agents = { echo: { script: worker(() => 'done') }, slow: { script: puppet } }
@@ -34,7 +36,8 @@ describe('the engine is in trouble', () => {
     const id = await h.submit('echo')
     await h.ended(id)
     expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 2, crashes: 0 })
-    expect(modes).toEqual(['degraded', 'normal'])
+    // One call that fails says nothing of the whole engine, which lists its containers all the while (fault A4).
+    expect(modes).toEqual([])
     expect(h.started).toHaveLength(1)
     await h.quiet()
     expect(h.hub.work.ledger.list()).toEqual([])
@@ -59,6 +62,110 @@ describe('the engine is in trouble', () => {
     expect(h.task(slow.joined?.task.task ?? '')).toMatchObject({ state: 'succeeded', outcome: { value: 'anyway' } })
     await h.quiet()
     await h.until(() => !isAway(h))
+  })
+})
+
+describe('fault A4: an engine that answers is not away', () => {
+  /** Every mode that was entered, in order. */
+  function modesOf(h: Harness): string[] {
+    const modes: string[] = []
+    h.hub.guard.events.subscribe(({ type, data }) => type === 'hub.mode.changed.v1' && modes.push(String(data.mode)))
+    return modes
+  }
+
+  test.each(['create', 'inspect', 'start'] as const)(
+    '%s that is refused again and again fails the task after three tries, in the words of the engine; the mode stays normal',
+    async (verb) => {
+      await using h = await createHarness({ agents })
+      const modes = modesOf(h)
+      const create = h.engine.create.bind(h.engine)
+      // Of each container the one look before its start, not those after its removal.
+      h.engine.create = (...words) => {
+        if (verb === 'inspect') h.engine.fault('inspect', 'refuse', 1)
+        return create(...words)
+      }
+      if (verb !== 'inspect') h.engine.fault(verb, 'refuse', 3)
+      const id = await h.submit('echo')
+      const submittedAt = h.clock.monotonicMs()
+      await h.ended(id)
+      expect(h.task(id)).toMatchObject({ state: 'failed', attempts: 3, crashes: 0, error: { code: 'engine_refused' } })
+      expect(h.task(id).error?.detail).toBe(`${FAKE_REFUSAL} (tried 3 times)`)
+      expect(h.clock.monotonicMs() - submittedAt).toBeGreaterThanOrEqual(12_000)
+      expect(modes).toEqual([])
+      expect(h.hub.work.registry.find('echo')?.state).toBe('registered')
+      await h.quiet()
+      expect(h.hub.work.ledger.list()).toEqual([])
+    },
+  )
+
+  test('one that was only busy does it at the third try', async () => {
+    await using h = await createHarness({ agents })
+    h.engine.fault('start', 'refuse', 2)
+    const id = await h.submit('echo')
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 3 })
+    await h.quiet()
+  })
+
+  test('one that lists its containers and never answers a start is given up too, after six tries', async () => {
+    await using h = await createHarness({ agents })
+    const modes = modesOf(h)
+    h.engine.fault('start', 'fail', 100)
+    const id = await h.submit('echo')
+    await h.until(() => h.task(id).state === 'failed')
+    expect(h.task(id)).toMatchObject({ attempts: 6, error: { code: 'engine_refused' } })
+    expect(modes).toEqual([])
+    await h.quiet()
+  })
+
+  test('one that answers 500 to everything is unwell: degraded, and the task waits for it instead of failing', async () => {
+    await using h = await createHarness({ agents })
+    for (const verb of ['create', 'inspect', 'start', 'list', 'remove'] as const) h.engine.fault(verb, 'refuse', 1000)
+    const id = await h.submit('echo')
+    await h.until(() => isAway(h))
+    await h.clock.advance(120_000)
+    expect(h.task(id).state).toBe('queued')
+    for (const verb of ['create', 'inspect', 'start', 'list', 'remove'] as const) h.engine.fault(verb, 'refuse', 0)
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded' })
+    await h.quiet()
+  })
+})
+
+describe('fault A11: two bad looks raise, two good ones clear', () => {
+  test('a list that fails every second time changes no mode in ten minutes', async () => {
+    await using h = await createHarness({ agents })
+    const modes: string[] = []
+    h.hub.guard.events.subscribe(({ type, data }) => type === 'hub.mode.changed.v1' && modes.push(String(data.mode)))
+    const list = h.engine.list.bind(h.engine)
+    let looks = 0
+    h.engine.list = async (...words) => {
+      looks += 1
+      if (looks % 2 === 0) throw new HubError('engine_unavailable', 'every second one')
+      return list(...words)
+    }
+    await h.clock.advance(600_000)
+    expect(looks).toBeGreaterThan(100)
+    expect(modes).toEqual([])
+  })
+
+  test('one that freezes is noticed within 17 s, and its return within 12 s', async () => {
+    await using h = await createHarness({ agents })
+    const list = h.engine.list.bind(h.engine)
+    h.engine.list = async (_instance, withinMs = 20_000) => {
+      await h.clock.sleep(withinMs)
+      throw new HubError('engine_unavailable', 'nothing in time')
+    }
+    const frozenAt = h.clock.monotonicMs()
+    await h.until(() => isAway(h))
+    expect(h.clock.monotonicMs() - frozenAt).toBeLessThanOrEqual(17_000)
+    await h.clock.advance(30_000)
+    h.engine.list = list
+    const backAt = h.clock.monotonicMs()
+    await h.until(() => !isAway(h))
+    expect(h.clock.monotonicMs() - backAt).toBeLessThanOrEqual(12_000)
+    await h.ended(await h.submit('echo'))
+    await h.quiet()
   })
 })
 

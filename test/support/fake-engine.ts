@@ -35,6 +35,10 @@ export interface FakeContainer {
 /** What a script may hand back: to be told of SIGTERM instead of ending at once with 143. */
 export type Started = undefined | { onTerm: () => void }
 
+export type FaultKind = 'fail' | 'stall' | 'refuse'
+/** What it says to what it is told to refuse. */
+export const FAKE_REFUSAL = 'the container engine did not do it: it answered 500: failed to create task'
+
 export interface FakeEngine extends Engine {
   containers: Map<string, FakeContainer>
   images: Map<string, ImageFact>
@@ -47,8 +51,8 @@ export interface FakeEngine extends Engine {
   warnings: string[]
   /** The verbs that were called, with the name of the container: `create hub-...`. */
   calls: string[]
-  /** The next `times` calls of the verb fail, or answer nothing until the deadline of 10 s by the clock. */
-  fault(verb: Verb, how: 'fail' | 'stall', times?: number): void
+  /** The next `times` calls of the verb fail, answer nothing until the deadline of 10 s by the clock, or are answered with a no. */
+  fault(verb: Verb, how: FaultKind, times?: number): void
   /** From now on nobody is told of a death by the stream of events, or by the waits that are open: their connections hang. */
   loseEvents(): void
   cutWaits(): void
@@ -79,7 +83,7 @@ interface Kept extends FakeContainer {
 
 export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
   const containers = new Map<string, Kept>()
-  const faults = new Map<Verb, { how: 'fail' | 'stall'; times: number }>()
+  const faults = new Map<Verb, { how: FaultKind; times: number }>()
   const listeners = new Set<(event: EngineEvent) => void>()
   const calls: string[] = []
   const lost = { events: false, waits: false }
@@ -99,6 +103,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     if (fault === undefined || fault.times === 0) return
     fault.times -= 1
     if (fault.how === 'stall') await clock.sleep(STALL_MS)
+    if (fault.how === 'refuse') throw new HubError('engine_refused', FAKE_REFUSAL, { facts: { engineStatus: 500 } })
     throw new HubError('engine_unavailable', `the container engine did not ${verb}: it was told to ${fault.how}`)
   }
 

@@ -195,7 +195,7 @@ function engineOfRun(engine: FakeEngine) {
     pause: (id) => gated('pause', () => engine.pause(id)),
     top: (id) => gated('top', () => engine.top(id)),
     remove: (id) => gated('remove', () => engine.remove(id)),
-    list: (instance) => gated('list', () => engine.list(instance)),
+    list: (instance, withinMs) => gated('list', () => engine.list(instance, withinMs)),
     events: (instance, hear, signal) => engine.events(instance, (event) => run.dead || hear(event), signal),
     logs: (id, bytesMax) => gated('logs', () => engine.logs(id, bytesMax)),
   }

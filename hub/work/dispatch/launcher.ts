@@ -5,7 +5,7 @@
  * L2. One exit is observed once: whoever hears of it first (wait, reconcile, recovery) moves the row, the others find it moved.
  * L3. While a launch is under way the reaper keeps its hands off that session.
  */
-import { toHubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Events } from '../../guard/events.ts'
 import type { Gate } from '../../guard/gate.ts'
@@ -41,6 +41,8 @@ export interface LauncherParts {
   losses: Losses
   /** The container runs, made from this body. */
   began: (session: string, containerId: string, body: CreateBody) => void
+  /** Looks whether the engine answers at all; the engine's health is judged by it. */
+  engineAnswers: () => Promise<boolean>
   /** Of the record: name and version of the runtime. */
   runtimeText: () => string
   containers: Containers
@@ -115,10 +117,19 @@ export function createLauncher(parts: LauncherParts): Launcher {
     void seen.finally(() => exits.delete(id))
   }
 
+  /** What a failed call means for this start: with an engine that answers nothing else either it is the engine, else it is this start. */
+  async function weighed(error: HubError): Promise<HubError> {
+    if (error.code !== 'engine_unavailable' && error.code !== 'engine_refused') return error
+    const code = (await parts.engineAnswers()) ? 'engine_refused' : 'engine_unavailable'
+    return code === error.code
+      ? error
+      : new HubError(code, error.message, { reason: error.reason, facts: error.facts, cause: error })
+  }
+
   return {
     launch(session) {
       const work = start(session)
-        .catch((thrown) => losses.startFailed(session, toHubError(thrown)))
+        .catch(async (thrown) => losses.startFailed(session, await weighed(toHubError(thrown))))
         .catch((thrown) =>
           log.error(
             { session: session.id, reason: toHubError(thrown).reason },

@@ -93,12 +93,14 @@ export function createLosses(parts: {
     observe,
     startFailed(session, error) {
       log.error({ session: session.id, code: error.code, reason: error.reason }, 'a session did not start')
-      if (error.code === 'engine_unavailable') modes.raise('engine_unavailable', error.message)
       if (!isLive(session.id)) return
       // The engine's answer was lost, and its program has begun: no failed start any more, but work that was cut.
       if (tasks.session(session.id)?.publicKey !== null) return losses.interrupted(session.id, error.message)
-      const attempts = tasks.task(session.task)?.attempts ?? 0
-      const next = decideAfterStartFailure(error, attempts, clock.wallMs())
+      const next = decideAfterStartFailure(error, {
+        attempts: tasks.task(session.task)?.attempts ?? 0,
+        refusals: tasks.startsRefused(session.task),
+        nowMs: clock.wallMs(),
+      })
       const detail = `${error.code}: ${error.message}`
       lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail }, next)
     },

@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
+import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
@@ -29,6 +30,11 @@ const ORPHAN_AGE_MS = 60_000
 /** An end that could not be written down is tried again after so long: each try leaves a record in the bounded audit buffer. */
 const UNWRITTEN_AGAIN_MS = 30_000
 
+/** A frozen engine is noticed after 5 s between two looks, twice this and `LOOK_AGAIN_MS` (fault A11). */
+const LOOK_MS = 5000
+/** After a look that says otherwise than the one before. */
+const LOOK_AGAIN_MS = 1000
+
 export interface Reaper {
   /** Expires what is past its TTL and begins to recycle what is due. */
   round(): void
@@ -36,6 +42,8 @@ export interface Reaper {
   reconcile(): Promise<void>
   /** The engine says that the container of this session has ended: looked at now, not at the next reconcile (T12). */
   look(session: string): void
+  /** Looks whether the engine answers; its health is judged by it. */
+  answers(): Promise<boolean>
   /** Resolves when nothing is being recycled. */
   idle(): Promise<void>
   /** Keeps its hands off a session that is looked at first, for so long at most; answers what ends that earlier. */
@@ -56,13 +64,15 @@ export function createReaper(
     launcher: Launcher
     losses: Losses
     engine: Engine
+    engineWatch: EngineWatch
     containers: Containers
     ledger: Ledger
     /** Lets go of everything the session had: mailbox, entrance, subscriptions, socket folder. */
     release: (session: string) => void
   },
 ): Reaper {
-  const { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, containers, ledger, release } = parts
+  const { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, engineWatch, containers, ledger, release } =
+    parts
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
   const held = new Set<string>()
@@ -160,6 +170,18 @@ export function createReaper(
       log.error({ container: container.name, reason: outcome.reason }, 'an orphan container is not gone')
   }
 
+  /** One look at the engine, by which its health is judged. */
+  async function listed(): Promise<ContainerFact[] | undefined> {
+    try {
+      const found = await engine.list(options.instance, LOOK_MS)
+      engineWatch.good()
+      return found
+    } catch (thrown) {
+      engineWatch.bad(toHubError(thrown).message)
+      return undefined
+    }
+  }
+
   return {
     round() {
       for (const session of tasks.sessionsOpen()) {
@@ -172,14 +194,12 @@ export function createReaper(
     async reconcile() {
       // One that is being launched while the engine is asked may be older in its answer than in its row.
       const before = tasks.sessionsOpen().filter((session) => !launcher.isLaunching(session.id))
-      let found: ContainerFact[]
-      try {
-        found = await engine.list(options.instance)
-        modes.clear('engine_unavailable')
-      } catch (thrown) {
-        modes.raise('engine_unavailable', toHubError(thrown).message)
-        return
+      let found = await listed()
+      if (engineWatch.isUnsure()) {
+        await clock.sleep(LOOK_AGAIN_MS)
+        found = await listed()
       }
+      if (found === undefined) return
       const byName = new Map(found.map((container) => [container.name, container]))
       // Only sessions that stood before the engine was asked: a younger one may simply not have been in its answer.
       for (const session of before) {
@@ -198,6 +218,7 @@ export function createReaper(
       if (session === undefined || session.containerId === null || launcher.isLaunching(id)) return
       if (session.state !== 'recycling' && session.state !== 'recycled') launcher.collect(id, session.containerId)
     },
+    answers: async () => (await listed()) !== undefined,
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())
     },

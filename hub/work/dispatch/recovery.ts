@@ -5,7 +5,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
-import type { Modes } from '../../guard/modes.ts'
+import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { ContainerFact, Engine } from '../sandbox/engine.ts'
 import { readExpiry } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
@@ -45,20 +45,21 @@ export async function recover(
     engine: Engine
     launcher: Launcher
     losses: Losses
-    modes: Modes
+    engineWatch: EngineWatch
     log: Log
     /** Puts the results of children that ended meanwhile into the adopted session's mailbox. */
     redeliver: (child: TaskRow) => void
   },
 ): Promise<Record<RecoveryStep, number>> {
-  const { clock, tasks, engine, launcher, losses, modes, log, redeliver } = parts
+  const { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver } = parts
   const counts: Record<RecoveryStep, number> = { adopt: 0, ended: 0, interrupted: 0, leave: 0 }
   const open = tasks.sessionsOpen()
   let found: ContainerFact[]
   try {
     found = await engine.list(instance)
+    engineWatch.good()
   } catch (thrown) {
-    modes.raise('engine_unavailable', toHubError(thrown).message)
+    engineWatch.bad(toHubError(thrown).message)
     await Promise.all(open.map((session) => adopt(session)))
     return { ...counts, adopt: open.length }
   }

@@ -139,6 +139,8 @@ export interface TaskRows {
   /** The session that delegated this task. */
   parentSessionOf(task: string): string | null
   sessionOfTask(task: string): SessionRow | undefined
+  /** How many starts of this task the engine refused (losses.ts wrote their detail). */
+  startsRefused(task: string): number
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
   sessions(query: { limit: number; before?: string; all: boolean }): SessionRow[]
@@ -237,6 +239,15 @@ export function createTaskRows(store: Store): TaskRows {
     peers: (of) => (of === 'all' ? peersAll.all() : 'id' in of ? peerById.all(of.id) : peersOf.all(of.agent)) as Peer[],
     parentSessionOf: (task) => (parentOf.get(task) as string | null | undefined) ?? null,
     sessionOfTask: (task) => one(sessionRow, `select * from session where task = ? and state in ${LIVE_STATES}`, task),
+    startsRefused: (task) =>
+      Number(
+        store
+          .prepare(
+            `select count(*) from session where task = ? and exit_reason = 'failed' and detail like 'engine_refused: %'`,
+          )
+          .pluck()
+          .get(task),
+      ),
     sessionsOpen: () => all(`select * from session where state <> 'recycled' order by created_at_ms`).map(sessionRow),
     sessions: ({ limit, before, all: every }) =>
       all(

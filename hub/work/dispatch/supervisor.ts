@@ -54,9 +54,29 @@ export const decideAfterStopped = (facts: {
   return { again: { crashed: true, held, notBeforeMs: nowMs + backoffMs(crashes) } }
 }
 
-/** A session that never started: an engine that is away is worth waiting for, anything else is the task's end. */
-export function decideAfterStartFailure(error: HubError, attempts: number, nowMs: number): AfterLoss {
-  if (error.code === 'engine_unavailable')
-    return { again: { crashed: false, held: false, notBeforeMs: nowMs + backoffMs(Math.min(attempts, 5)) } }
-  return { end: { state: 'failed', error: { code: error.code, detail: error.message } } }
+/** How often a start is tried that the engine refuses, and one that it gives no clear answer to although it answers otherwise. */
+export const REFUSED_TRIES_MAX = 3
+export const UNCLEAR_TRIES_MAX = 6
+const REFUSED_WAIT_MS = 2000
+
+/**
+ * A session that never started. An engine that is away is worth waiting for. One that is there and does not do it (fault A4) may only be
+ * busy: a few tries, 2 s, 10 s and then 30 s apart; then the task fails with the engine's words. Anything else is the task's end.
+ * `refusals`: how often the engine refused a start of this task before.
+ */
+export function decideAfterStartFailure(
+  error: HubError,
+  facts: { attempts: number; refusals: number; nowMs: number },
+): AfterLoss {
+  const { attempts, refusals, nowMs } = facts
+  const again = (waitMs: number): AfterLoss => ({
+    again: { crashed: false, held: false, notBeforeMs: nowMs + waitMs },
+  })
+  if (error.code === 'engine_unavailable') return again(backoffMs(Math.min(attempts, 5)))
+  if (error.code !== 'engine_refused')
+    return { end: { state: 'failed', error: { code: error.code, detail: error.message } } }
+  const most = error.facts.engineStatus === undefined ? UNCLEAR_TRIES_MAX : REFUSED_TRIES_MAX
+  if (refusals + 1 < most) return again(Math.min(REFUSED_WAIT_MS * 5 ** refusals, BACKOFF_MAX_MS))
+  const detail = `${error.message} (tried ${refusals + 1} times)`
+  return { end: { state: 'failed', error: { code: error.code, detail } } }
 }

@@ -34,7 +34,7 @@ export interface Provisioned {
 export interface Containers {
   /** The body that `provision` will send, for the policy to see. Pure. */
   plan(facts: SessionFacts, limits: SessionLimits): CreateBody
-  /** Throws `profile_mismatch` with the differences, `image_missing`, `engine_unavailable`. */
+  /** Throws `profile_mismatch` with the differences, `image_missing`, `engine_unavailable`, `engine_refused`. */
   provision(grant: Grant, facts: SessionFacts, limits: SessionLimits): Promise<Provisioned>
   /** Listens again for the exit of a container that an earlier run of the hub started. */
   adopt(containerId: string): Promise<Exit>
@@ -42,8 +42,10 @@ export interface Containers {
   stop(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<void>
   /** Stop, kill, remove, and confirm. Never throws for the engine's sake: the outcome says what is known. */
   recycle(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<RecycleOutcome>
-  /** Every container of this instance, in any state. Throws `engine_unavailable`. */
+  /** Every container of this instance, in any state. Throws `engine_unavailable` or `engine_refused`. */
   list(): Promise<ContainerFact[]>
+  /** Nobody waits for an engine that is away any more. */
+  close(): void
 }
 
 export type RecycleOutcome = Removal
@@ -61,7 +63,8 @@ const CONFIRM_LOOKS = 5
 /** Exit code after SIGKILL, whoever sent it. */
 const KILLED = 137
 const OOM_LATE_MS = 100
-const ADOPT_FAULTS_MAX = 30
+/** An engine that is away, however long: its container is asked for again at most so late once it is back (fault A7). */
+const WAIT_AGAIN_MS_MAX = 5000
 
 interface State {
   Running?: unknown
@@ -76,6 +79,7 @@ export function createContainers(
 ): Containers {
   const lookAgainMs = options.lookAgainMs ?? 500
   const swap = options.hasSwap ?? (() => true)
+  const closed = new AbortController()
 
   async function stateOf(id: string): Promise<State | undefined> {
     const answer = (await engine.inspect(id)) as { State?: State } | undefined
@@ -89,10 +93,18 @@ export function createContainers(
     return { exitCode: Number(state.ExitCode), oomKilled: state.OOMKilled === true }
   }
 
+  /** As far as the engine tells; rejects only where the container is gone without a word. */
+  const exitIfKnown = (id: string): Promise<Exit | undefined> =>
+    exitOf(id).catch((error: unknown) => {
+      if (toHubError(error).code === 'unknown_session') throw error
+      return undefined
+    })
+
   /** Waits for the exit, whatever the connection does meanwhile; the state shown by inspect is the truth. */
   async function awaitExit(id: string, first: NextExit): Promise<Exit> {
     let wait = first
     for (let faults = 0; ; ) {
+      if (closed.signal.aborted) throw new HubError('engine_unavailable', 'nobody waits for it any more')
       try {
         const { statusCode } = await wait.exit
         // Only inspect knows of the memory kill; where it is gone already the code is still true.
@@ -102,17 +114,18 @@ export function createContainers(
         await clock.sleep(OOM_LATE_MS)
         return (await exitOf(id).catch(() => undefined)) ?? exit
       } catch (error) {
+        if (toHubError(error).code === 'unknown_session') throw error
+        await clock.sleep(Math.min(lookAgainMs * 2 ** Math.min(faults, 8), WAIT_AGAIN_MS_MAX), closed.signal)
         faults += 1
-        if (faults > ADOPT_FAULTS_MAX || toHubError(error).code === 'unknown_session') throw error
-        await clock.sleep(lookAgainMs)
       }
       wait = engine.waitNextExit(id)
       // Opened before the look: an exit in between is seen by one of the two.
-      await wait.opened.catch(() => {})
-      const exit = await exitOf(id).catch((error: unknown) => {
-        if (toHubError(error).code === 'unknown_session') throw error
-        return undefined
-      })
+      const isOpen = await wait.opened.then(
+        () => true,
+        () => false,
+      )
+      if (isOpen) faults = 0
+      const exit = await exitIfKnown(id)
       if (exit === undefined) continue
       wait.cancel()
       return exit
@@ -192,14 +205,11 @@ export function createContainers(
 
     async adopt(containerId) {
       // Looked at first: of what has ended already no wait has to be answered.
-      const ended = await exitOf(containerId).catch((error: unknown) => {
-        if (toHubError(error).code === 'unknown_session') throw error
-        return undefined
-      })
+      const ended = await exitIfKnown(containerId)
       if (ended !== undefined) return ended
       const wait = engine.waitNextExit(containerId)
       await wait.opened.catch(() => {})
-      const exit = await exitOf(containerId)
+      const exit = await exitIfKnown(containerId)
       if (exit === undefined) return awaitExit(containerId, wait)
       wait.cancel()
       return exit
@@ -222,6 +232,7 @@ export function createContainers(
     },
 
     list: () => engine.list(options.instance),
+    close: () => closed.abort(),
   }
 }
 

@@ -48,11 +48,32 @@ interface Sent {
 
 const ALL_STATUSES = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [at + 100, true]))
 
+/** No answer: its socket is not there, nobody listens, it was late or cut the connection. */
 export const unavailable = (what: string, why: string, cause?: unknown): HubError =>
   new HubError(
     'engine_unavailable',
     `the container engine did not ${what}: ${why}. Start it (\`scripts/engine up\`), then \`hub doctor\``,
     cause === undefined ? {} : { cause },
+  )
+
+/** An answer that says no, in the engine's own words: an engine that answers is not away (fault A4). */
+export const refusal = (what: string, answer: Answer): HubError =>
+  new HubError('engine_refused', `the container engine did not ${what}: it answered ${wordsOf(answer)}`, {
+    facts: { engineStatus: answer.status },
+  })
+
+/** Its status and what it says of it. */
+export function wordsOf({ status, bytes }: Answer): string {
+  const said = bytes.toString('utf8', 0, 2000).replaceAll(/\s+/g, ' ').trim()
+  const words = /^\{"message":"(.*)"\}$/.exec(said)?.[1] ?? said
+  return `${status}: ${words.slice(0, 400)}`
+}
+
+/** An answer that makes no sense: whoever speaks on its socket cannot be relied on, and counts as no engine. */
+export const nonsense = (what: string, why: string): HubError =>
+  new HubError(
+    'engine_unavailable',
+    `the container engine did not ${what}: ${why}. Is something else listening on its socket? See \`hub doctor\``,
   )
 
 /**

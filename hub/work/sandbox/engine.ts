@@ -18,7 +18,7 @@ import {
   processesOf,
   readEvents,
 } from './engine-answers.ts'
-import { type Answer, createWire, type Exchange, unavailable } from './engine-wire.ts'
+import { type Answer, createWire, type Exchange, nonsense, refusal, unavailable, wordsOf } from './engine-wire.ts'
 import type { CreateBody } from './profile.ts'
 
 export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
@@ -33,9 +33,12 @@ export interface NextExit {
   cancel(): void
 }
 
-/** Containers are named by their id or by our name, `hub-<instance8>-<session>`. */
+/**
+ * Containers are named by their id or by our name, `hub-<instance8>-<session>`. Every call throws `engine_unavailable` where there is no
+ * answer or one that makes no sense, and `engine_refused` where the engine says no.
+ */
 export interface Engine {
-  /** Throws `engine_unavailable` also for an engine older than API 1.41. */
+  /** Throws `engine_unavailable` also for an engine older than API 1.41, whatever it answers. */
   ping(): Promise<{ apiVersion: string; engineVersion: string; components: Record<string, string> }>
   /** What it says of itself and its host. */
   info(): Promise<EngineInfo>
@@ -55,8 +58,8 @@ export interface Engine {
   top(id: string): Promise<ProcessTable | undefined>
   /** Forced. Never throws: the answer says what came of it. */
   remove(idOrName: string): Promise<Removal>
-  /** Every container of the instance, in any state. */
-  list(instance: string): Promise<ContainerFact[]>
+  /** Every container of the instance, in any state. `withinMs`: a shorter deadline, for a look at whether it answers at all. */
+  list(instance: string, withinMs?: number): Promise<ContainerFact[]>
   /** Resolves when the signal aborts, rejects when the stream breaks. */
   events(instance: string, onEvent: (event: EngineEvent) => void, signal: AbortSignal): Promise<void>
   /** The end of the log, at most `bytesMax` bytes, as text of untrusted origin. */
@@ -73,10 +76,11 @@ const LOG_BYTES_MAX = 16 * 1024 ** 2
 
 const filtersOf = (filters: Record<string, string[]>) => `filters=${encodeURIComponent(JSON.stringify(filters))}`
 
-function refused(what: string, answer: Answer): HubError {
-  const said = answer.bytes.toString('utf8', 0, 300).replaceAll(/\s+/g, ' ')
-  return unavailable(what, `it answered ${answer.status}: ${said}`)
-}
+/** What an answer other than the one hoped for means: a no, or nothing that makes sense. */
+const refused = (what: string, answer: Answer): HubError =>
+  answer.status >= 400 ? refusal(what, answer) : nonsense(what, `its answer ${answer.status} makes no sense`)
+
+const wholeOf = (status = 0, text: string): Answer => ({ status, bytes: Buffer.from(text, 'latin1') })
 
 export function createEngine(options: EngineOptions, { clock }: { clock: Clock }): Engine {
   const wire = createWire(options.socketPath, clock)
@@ -91,7 +95,7 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
     try {
       return JSON.parse(answer.bytes.toString('utf8'))
     } catch {
-      throw unavailable(what, 'its answer is not JSON')
+      throw nonsense(what, 'its answer is not JSON')
     }
   }
   const told = async (what: string, done: number[], asked: Promise<Answer>): Promise<'done' | 'gone'> => {
@@ -104,7 +108,9 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
   return {
     async ping() {
       const answer = await ask('GET', '/version')
-      if (answer.status !== 200) throw refused('accept API 1.41 (Engine 20.10 or later; see `min-api-version`)', answer)
+      // Whatever it answers to this: without an API that both speak it is no engine for this hub.
+      if (answer.status !== 200)
+        throw unavailable('accept API 1.41 (Engine 20.10 or later; see `min-api-version`)', wordsOf(answer))
       const said = json('tell its version', answer) as { ApiVersion?: unknown; Version?: unknown; Components?: unknown }
       const apiVersion = String(said.ApiVersion)
       const [major = 0, minor = 0] = apiVersion.split('.').map(Number)
@@ -151,15 +157,17 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
         try {
           let text = ''
           for await (const piece of answer as AsyncIterable<Buffer>) text += piece.toString('latin1').slice(0, 4096)
+          if (answer.statusCode !== 200) throw refused('tell of the exit', wholeOf(answer.statusCode, text))
           const said = JSON.parse(text) as { StatusCode?: unknown }
-          if (answer.statusCode !== 200 || typeof said.StatusCode !== 'number') throw new Error(text.slice(0, 300))
+          if (typeof said.StatusCode !== 'number') throw new Error(text.slice(0, 300))
           return { statusCode: said.StatusCode }
         } catch (error) {
+          if (error instanceof HubError) throw error
           throw unavailable('tell of the exit', (error as Error).message, error)
         }
       })
       const opened = head.then((answer) => {
-        if (answer.statusCode !== 200) throw unavailable('wait for the container', `it answered ${answer.statusCode}`)
+        if (answer.statusCode !== 200) throw refused('wait for the container', wholeOf(answer.statusCode, ''))
       })
       // Both are the caller's to await; one that is not must not end the process.
       exit.catch(() => {})
@@ -193,9 +201,10 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
         return { outcome: 'failed', reason: (error as Error).message }
       }
     },
-    async list(instance) {
+    async list(instance, withinMs = options.callMs) {
       const filters = filtersOf({ label: [`hub.instance=${instance}`] })
-      const answer = await ask('GET', `/containers/json?all=1&${filters}`)
+      const extraMs = Math.min(0, withinMs - options.callMs)
+      const answer = await ask('GET', `/containers/json?all=1&${filters}`, { extraMs })
       if (answer.status !== 200) throw refused('list containers', answer)
       const rows = json('list containers', answer)
       if (!Array.isArray(rows)) throw refused('list containers', answer)

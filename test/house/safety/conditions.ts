@@ -63,11 +63,14 @@ export const rows: readonly Row[] = [
     ],
   },
   {
-    rule: '`engine_unavailable`: degraded until the engine answers; the contact is not told',
+    rule: '`engine_unavailable`: degraded from two bad looks in a row to two good ones, not by a start that fails; the contact is not told',
     proofs: [
       isOfMode,
       isTold,
       ['scenarios/engine.test.ts', 'makes the hub degraded until it answers again, by itself'],
+      ['scenarios/engine.test.ts', 'a list that fails every second time changes no mode'],
+      ['scenarios/engine.test.ts', 'one that answers 500 to everything is unwell'],
+      ['hub/guard/conditions/engine-health.test.ts', 'changes only after two looks in a row that say the other'],
     ],
   },
   {

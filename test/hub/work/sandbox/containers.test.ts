@@ -290,4 +290,39 @@ describe('adopt', () => {
     engine.containers.get(placed.containerId)?.exit(9)
     expect(await settle(clock, adopted)).toMatchObject({ value: { exitCode: 9 } })
   })
+  test('fault A7: an engine that is away for an hour is waited for, and the exit meanwhile is heard with its code', async () => {
+    const { clock, engine, containers } = open()
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    for (const verb of ['waitNextExit', 'inspect'] as const) engine.fault(verb, 'fail', 10_000)
+    engine.cutWaits()
+    const adopted = containers.adopt(placed.containerId)
+    let isOver = false
+    adopted.then(
+      () => (isOver = true),
+      () => (isOver = true),
+    )
+    await clock.advance(600_000)
+    engine.containers.get(placed.containerId)?.exit(9)
+    await clock.advance(3_000_000)
+    expect(isOver).toBe(false)
+    const asked = engine.calls.length
+    await clock.advance(60_000)
+    expect(engine.calls.length - asked, 'with back-off').toBeLessThan(40)
+    for (const verb of ['waitNextExit', 'inspect'] as const) engine.fault(verb, 'fail', 0)
+    await clock.advance(5000)
+    expect(await adopted).toEqual({ exitCode: 9, oomKilled: false })
+  })
+
+  test('fault A7: a hub that ends waits for no engine any more', async () => {
+    const { clock, engine, containers } = open()
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    for (const verb of ['waitNextExit', 'inspect'] as const) engine.fault(verb, 'fail', 10_000)
+    const adopted = containers.adopt(placed.containerId)
+    adopted.catch(() => undefined)
+    await clock.advance(60_000)
+    containers.close()
+    await expect(adopted).rejects.toThrow('nobody waits for it')
+  })
 })

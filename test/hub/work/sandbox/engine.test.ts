@@ -178,8 +178,9 @@ test('a wait that is cut, refused or given up rejects', async () => {
   await expect(given.exit).rejects.toMatchObject({ code: 'engine_unavailable' })
   says(404, { message: 'No such container' })
   const refused = engine.waitNextExit(ID)
-  await expect(refused.opened).rejects.toMatchObject({ code: 'engine_unavailable' })
-  await expect(refused.exit).rejects.toMatchObject({ code: 'engine_unavailable' })
+  // An answer, and no absence (fault A4).
+  await expect(refused.opened).rejects.toMatchObject({ code: 'engine_refused' })
+  await expect(refused.exit).rejects.toMatchObject({ code: 'engine_refused' })
 })
 
 test('T93: giving up a wait that was just refused, at whatever moment, does not end the process', async () => {
@@ -193,6 +194,39 @@ test('T93: giving up a wait that was just refused, at whatever moment, does not 
   }
   says(200, { Id: 'x' })
   expect(await engine.inspect(ID)).toEqual({ Id: 'x' })
+})
+
+test('fault A4: no answer, a no and nonsense are three things, at every call', async () => {
+  const body = buildContainer(FACTS, DEFAULT_LIMITS, HOST)
+  const calls: [string, () => Promise<unknown>][] = [
+    ['create', () => engine.create('hub-hub-test-sabcdefghijklmno', { ...body })],
+    ['inspect', () => engine.inspect(ID)],
+    ['inspectImage', () => engine.inspectImage(`sha256:${ID}`)],
+    ['start', () => engine.start(ID)],
+    ['stop', () => engine.stop(ID, 1)],
+    ['kill', () => engine.kill(ID)],
+    ['pause', () => engine.pause(ID)],
+    ['top', () => engine.top(ID)],
+    ['list', () => engine.list('hub-test')],
+    ['info', () => engine.info()],
+    ['logs', () => engine.logs(ID, 100)],
+    ['wait', () => engine.waitNextExit(ID).opened],
+  ]
+  const words = 'failed to create task for container: \\"docker-init\\": executable file not found'
+  for (const [name, call] of calls) {
+    says(500, `{"message":"${words}"}`)
+    const no = await call().catch((thrown: unknown) => thrown)
+    expect(no, name).toMatchObject({ code: 'engine_refused', facts: { engineStatus: 500 } })
+    if (name !== 'wait') expect((no as Error).message, name).toContain(words)
+    expect((no as Error).message, name).not.toMatch(/Start it|scripts\/engine up/)
+    answer = (_request, response) => response.destroy()
+    await expect(call(), name).rejects.toMatchObject({ code: 'engine_unavailable' })
+    await expect(call(), name).rejects.toThrow(/Start it/)
+    if (['stop', 'kill', 'pause', 'logs', 'wait'].includes(name)) continue
+    says(200, '<html>')
+    await expect(call(), name).rejects.toMatchObject({ code: 'engine_unavailable' })
+    await expect(call(), name).rejects.toThrow(/something else listening/)
+  }
 })
 
 test('T61: a container that is not ours in the list is a fault, not a row', async () => {
