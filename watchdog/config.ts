@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { type Channel, channelOf, urlField } from './config-channels.ts'
-import { isRow, onlyKeys, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
+import { isRow, onlyKeys, type Row, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
 import { type Contact, contactOf, type Due, dueOf, type Operator, operatorOf } from './config-people.ts'
 import { type Reach, reachOf } from './reach.ts'
 
@@ -69,6 +69,37 @@ function outsideOf(value: unknown): Config['outside'] {
   return urlField(value, 'outside.')
 }
 
+/** A lease is good for so many intervals (the hub counts them). */
+const LEASE_INTERVALS = 3
+
+/** When the rounds count as stuck: three intervals, and what an engine that stalls takes in one round. */
+export const staleMsOf = ({ intervalMs, engineTimeoutMs }: Pick<Spans, 'intervalMs' | 'engineTimeoutMs'>): number =>
+  3 * intervalMs + 2 * engineTimeoutMs
+
+/** Spans one by one, and then the pairs that cannot work together, by name. */
+function spansOf(value: Row): Spans {
+  const spans = Object.fromEntries(Object.entries(SPANS).map(([key, row]) => [key, whole(value, key, row)])) as Spans
+  const { intervalMs } = spans
+  // Not named: what a short interval allows, but never so short that a busy machine is taken for a dead hub.
+  const leaseTimeoutMs =
+    value.leaseTimeoutMs === undefined
+      ? Math.min(SPANS.leaseTimeoutMs[0], Math.max(1000, 2 * intervalMs))
+      : spans.leaseTimeoutMs
+  if (value.leaseTimeoutMs !== undefined && leaseTimeoutMs >= LEASE_INTERVALS * intervalMs) {
+    refuse(
+      'leaseTimeoutMs',
+      `must be below ${LEASE_INTERVALS} times intervalMs (${LEASE_INTERVALS * intervalMs}): the lease would lapse while one answer is awaited`,
+    )
+  }
+  if (!(spans.remindFirstMs < spans.remindLastMs && spans.remindLastMs < spans.missedMs)) {
+    refuse('remindFirstMs, remindLastMs, missedMs', 'must rise in this order')
+  }
+  if (!(spans.safeRemindFirstMs < spans.safeRemindLastMs && spans.safeRemindLastMs < spans.unattendedMs)) {
+    refuse('safeRemindFirstMs, safeRemindLastMs, unattendedMs', 'must rise in this order')
+  }
+  return { ...spans, leaseTimeoutMs }
+}
+
 /** Reads one parsed configuration strictly. @throws StartError naming the key. */
 export function parseConfig(value: unknown): Config {
   if (!isRow(value)) throw new StartError('watchdog/config.json: must hold one JSON object')
@@ -87,13 +118,7 @@ export function parseConfig(value: unknown): Config {
     'outside',
   ]
   onlyKeys(value, [...own, ...Object.keys(SPANS)], '')
-  const spans = Object.fromEntries(Object.entries(SPANS).map(([key, row]) => [key, whole(value, key, row)])) as Spans
-  if (!(spans.remindFirstMs < spans.remindLastMs && spans.remindLastMs < spans.missedMs)) {
-    refuse('remindFirstMs, remindLastMs, missedMs', 'must rise in this order')
-  }
-  if (!(spans.safeRemindFirstMs < spans.safeRemindLastMs && spans.safeRemindLastMs < spans.unattendedMs)) {
-    refuse('safeRemindFirstMs, safeRemindLastMs, unattendedMs', 'must rise in this order')
-  }
+  const spans = spansOf(value)
   const from = value.unattendedFrom === undefined ? 'safe_mode' : value.unattendedFrom
   if (from !== 'safe_mode' && from !== 'last_heartbeat') {
     refuse('unattendedFrom', 'must be safe_mode or last_heartbeat')

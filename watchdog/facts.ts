@@ -23,7 +23,11 @@ export interface Memory {
   readonly startedLineMs: number
   readonly everAnswered: boolean
   readonly misses: number
+  /** Looks at the engine in a row: that failed, and that did not. */
   readonly engineMisses: number
+  readonly engineAnswers: number
+  /** What the last look that failed said. */
+  readonly engineReason: string
   /** Rounds in a row in which the hub's answer was proven and not understood. */
   readonly unreadable: number
   /** Container id -> line instant of the first sight. */

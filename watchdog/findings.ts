@@ -57,9 +57,16 @@ function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[])
 export const containerFindings = (verdicts: readonly Verdict[]): Finding[] =>
   (Object.keys(WORDS) as Verdict['fault'][]).flatMap((fault) => containerFinding(fault, verdicts))
 
+/** Looks in a row that raise or end `engine_unavailable`: one that fails every second time changes nothing (fault A11). */
+const LOOKS_TO_CHANGE = 2
+
+/** Whether the engine counts as away. `isTold`: it did before; an open alert outlives a restart, which begins the counts anew. Pure. */
+export const engineIsAway = (memory: Pick<Memory, 'engineMisses' | 'engineAnswers'>, isTold: boolean): boolean =>
+  isTold ? memory.engineAnswers < LOOKS_TO_CHANGE : memory.engineMisses >= LOOKS_TO_CHANGE
+
 /** Everything but presence and containers. `memory` already counts this round. */
 export function plainFindings(state: State, memory: Memory, facts: Facts, config: Config): Finding[] {
-  const { heard, now, ledger, containers } = facts
+  const { heard, now, ledger } = facts
   const found: Finding[] = []
   const warn = (id: string, text: string) => found.push({ id, level: 1, severity: 'warning', text })
   const alarm = (id: string, text: string) => found.push({ id, level: 1, severity: 'critical', text })
@@ -97,10 +104,10 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
       'ledger.json is missing and the hub is away: no orphan is removed, deadlines still are. Start the hub: hub up',
     )
   }
-  if (over(memory.engineMisses, 'engine_unavailable') && containers.kind === 'failed') {
+  if (engineIsAway(memory, state.alerts.engine_unavailable !== undefined)) {
     warn(
       'engine_unavailable',
-      `The container engine did not answer ${config.missesMax} times (${containers.reason}); nothing can be removed. See: docker info`,
+      `The container engine did not list our containers ${LOOKS_TO_CHANGE} times in a row (${memory.engineReason || 'see the last alert'}); nothing can be removed. See: docker info`,
     )
   }
   if (state.throughput !== null && state.lineMs - state.throughput.sinceMs >= config.throughputWindowMs) {

@@ -37,6 +37,8 @@ export const firstMemory = (lineMs: number): Memory => ({
   everAnswered: false,
   misses: 0,
   engineMisses: 0,
+  engineAnswers: 0,
+  engineReason: '',
   unreadable: 0,
   seen: {},
   acted: {},
@@ -152,6 +154,8 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     misses: answer !== null ? 0 : known.misses + (starting ? 0 : 1),
     unreadable: facts.heard.kind === 'unreadable' ? known.unreadable + 1 : 0,
     engineMisses: listed !== null ? 0 : known.engineMisses + 1,
+    engineAnswers: listed !== null ? known.engineAnswers + 1 : 0,
+    engineReason: facts.containers.kind === 'failed' ? facts.containers.reason : known.engineReason,
     seen: listed ? Object.fromEntries(listed.map((one) => [one.id, known.seen[one.id] ?? before.lineMs])) : known.seen,
   }
   const recycle = judgeContainers(state, counted, facts, config)

@@ -10,13 +10,14 @@ import { createActs } from './act.ts'
 import { createAlerting } from './alerting.ts'
 import { resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
-import { loadConfig } from './config.ts'
+import { loadConfig, staleMsOf } from './config.ts'
 import { StartError } from './config-fields.ts'
 import { openContactSide } from './contact-side.ts'
 import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
 import { createHubLine } from './lease.ts'
+import { keepLine, startLeaseLoop } from './lease-loop.ts'
 import { createLogSink, isSamePlace } from './log-sink.ts'
 import { createNotifier } from './notify.ts'
 import { createObserve } from './observe.ts'
@@ -93,7 +94,10 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
-  const hub = createHubLine({ socketPath: paths.hubSocket, key, instance, timeoutMs: config.leaseTimeoutMs }, clock)
+  const hub = keepLine(
+    createHubLine({ socketPath: paths.hubSocket, key, instance, timeoutMs: config.leaseTimeoutMs }, clock),
+    clock,
+  )
   const observe = createObserve(
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
@@ -128,7 +132,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const contact = openContactSide({ paths, config }, { clock, engine, watch, log })
   foundAtContact = contact.own
   const doors = await openDoors(
-    { socket: paths.socket, port: config.port, staleMs: 3 * config.intervalMs },
+    { socket: paths.socket, port: config.port, staleMs: staleMsOf(config) },
     { watch: shown, alertTest, wake, exit, contact: contact.side, stop: contact.stop },
   )
   // The epoch is on disk before the first lease carries it: an older watchdog is fenced off from then on (T91).
@@ -145,6 +149,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
   notifier.ready()
+  const endLeases = startLeaseLoop(config, { clock, sentAtMs: hub.sentAtMs, renew: () => watch.renew(hub.lease) })
 
   while (!ending) {
     again = false
@@ -163,6 +168,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     wakeUp = () => {}
   }
   notifier.stopping()
+  endLeases()
   // A last look: only here can `hub down` be seen to have left nothing behind, which is what pauses the presence clock.
   await watch.round()
   log.info({}, 'the watch ends')

@@ -13,7 +13,7 @@ import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
 import { privateFolder } from './home.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease, planWaking } from './judge.ts'
-import type { StopOrder } from './lease.ts'
+import type { HubLine, StopOrder } from './lease.ts'
 import type { Observe } from './observe.ts'
 import { createOperatorWords, type OperatorWords } from './operator-words.ts'
 import type { Announced, State, StateFile } from './state.ts'
@@ -31,6 +31,8 @@ export interface Log {
 export interface Watch extends OperatorWords {
   /** One round: advance, lease, observe, judge, act. Never throws. True if the next should follow at once. */
   round(): Promise<boolean>
+  /** Sends a lease now, beside whatever the round is doing (lease-loop.ts); not while everything is stopped. Never throws. */
+  renew(send: HubLine['lease']): Promise<void>
   /** `by`: the stop is remembered with the announcement: by contact and emergency as a condition, by the operator so that tasks are held. */
   announce(kind: Announced['kind'], forMs: number, by?: 'contact' | 'emergency' | 'operator'): void
   /** Stops everything, by the hub or by label. By contact and emergency the condition is persisted first and outlives everything. */
@@ -172,6 +174,17 @@ export function createWatch(
       } catch (error) {
         log.warn({ reason: (error as Error).stack ?? String(error) }, 'a round failed')
         return false
+      }
+    },
+    async renew(send) {
+      if (stopping !== null) return
+      try {
+        tryCommit(advanced())
+        const heard = await send(planLease(state, config))
+        // Only that it answers, and how: what it says of sessions and audit is for the round, which knows what it listed before.
+        if (heard.kind === 'answer') hub = { answering: true, mode: heard.answer.mode, reason: '' }
+      } catch (error) {
+        log.warn({ reason: (error as Error).message }, 'a lease between two rounds failed')
       }
     },
     ...createOperatorWords(config, {

@@ -25,7 +25,7 @@ const WATCHDOG = {
   port: 0,
   intervalMs: 500,
   missesMax: 3,
-  leaseTimeoutMs: 2_000,
+  leaseTimeoutMs: 1_400,
   engineTimeoutMs: 5_000,
   startGraceMs: 3_000,
   orphanAgeMs: 5_000,

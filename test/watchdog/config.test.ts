@@ -42,6 +42,16 @@ test('without a file the spans are those of safety.md', () => {
   })
 })
 
+test.each([
+  [30_000, 5000],
+  [3000, 5000],
+  [1000, 2000],
+  [50, 1000],
+])(
+  'fault A11: with rounds every %i ms a lease that is not answered is given up after %i ms',
+  (intervalMs, leaseTimeoutMs) => expect(parseConfig({ intervalMs })).toMatchObject({ leaseTimeoutMs }),
+)
+
 test('the whole way takes fifty hours, and the README says each of its hours', () => {
   const { missedMs, missedGraceMs, unattendedMs, remindFirstMs, remindLastMs, ...spans } = loadConfig(home().config)
   const safeMs = missedMs + missedGraceMs
@@ -76,6 +86,9 @@ test('due times, zones and quiet hours of the two people are read as written', (
 
 test.each([
   [{ intervall: 1 }, /intervall is not a known key/],
+  // Fault A11: pairs that cannot work together.
+  [{ intervalMs: 1000, leaseTimeoutMs: 3000 }, /leaseTimeoutMs must be below 3 times intervalMs \(3000\)/],
+  [{ leaseTimeoutMs: 30_000, intervalMs: 10_000 }, /leaseTimeoutMs must be below 3 times intervalMs \(30000\)/],
   [{ intervalMs: 0 }, /intervalMs must be a whole number/],
   [{ intervalMs: 60_001 }, /intervalMs must be/],
   [{ missedMs: 10 * 365 * 24 * HOUR }, /missedMs must be/],

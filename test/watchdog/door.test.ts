@@ -39,6 +39,7 @@ async function doors(over: Partial<Watch> = {}) {
   }
   const watch: Watch = {
     round: async () => false,
+    renew: async () => undefined,
     heartbeat(strong, { source, note }) {
       heard.push(`${strong ? 'strong' : 'weak'} ${source} ${note}`.trim())
       return ANSWER

@@ -5,6 +5,7 @@ import { conditionsOf } from '../../watchdog/conditions.ts'
 import { parseConfig } from '../../watchdog/config.ts'
 import { judgeDeadline } from '../../watchdog/containers.ts'
 import type { Facts, Memory } from '../../watchdog/facts.ts'
+import { engineIsAway } from '../../watchdog/findings.ts'
 import { planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge.ts'
 import type { Heard } from '../../watchdog/lease.ts'
@@ -222,11 +223,27 @@ describe('orphans', () => {
     expect(w.step(30_000).ids).toEqual([])
   })
 
-  test('an engine that does not answer is a finding at the third round and nothing is judged', () => {
+  test('an engine that does not answer is a finding at the second round and nothing is judged', () => {
     const w = walk()
     const down = { containers: { kind: 'failed' as const, reason: 'hangs' } }
-    expect([w.step(30_000, down).ids, w.step(30_000, down).ids]).toEqual([[], []])
+    expect(w.step(30_000, down).ids).toEqual([])
     expect(w.step(30_000, down)).toMatchObject({ findings: [{ id: 'engine_unavailable' }], recycle: [] })
+  })
+
+  test('fault A11: an engine that fails every second round is no finding; one that is told ends with two good rounds in a row', () => {
+    const w = walk()
+    const down = { containers: { kind: 'failed' as const, reason: 'hangs' } }
+    for (let turn = 0; turn < 20; turn += 1) expect(w.step(30_000, turn % 2 === 0 ? down : {}).ids).toEqual([])
+    const told: [number, number, boolean, boolean][] = [
+      [1, 0, false, false],
+      [2, 0, false, true],
+      [0, 0, true, true],
+      [0, 1, true, true],
+      [1, 0, true, true],
+      [0, 2, true, false],
+    ]
+    for (const [engineMisses, engineAnswers, isTold, isAway] of told)
+      expect(engineIsAway({ engineMisses, engineAnswers }, isTold)).toBe(isAway)
   })
 })
 

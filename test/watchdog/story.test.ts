@@ -81,6 +81,7 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
     return {
       file,
       alerts,
+      line,
       watch: createWatch(
         { config: settings, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
         { clock, file, observe, acts, alerts, log },
@@ -284,6 +285,26 @@ test('shutdown says by which path: the hub, the watchdog for what the hub left o
   expect(stopped.containers).toContainEqual({ container: c.name, outcome: 'gone' })
   expect(stopped.containers).toContainEqual({ container: d.name, outcome: 'failed', reason: 'it will not die' })
   file.close()
+})
+
+test('fault A11: a lease goes out while the round waits for the engine, and carries a deadline that passed meanwhile', async () => {
+  const { clock, engine, hub, start } = scene()
+  const { watch, line } = start()
+  let goOn = () => {}
+  engine.list = () =>
+    new Promise((_resolve, reject) => {
+      goOn = () => reject(new Error('it stalled'))
+    })
+  const round = watch.round()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(hub.leases).toEqual([])
+  await watch.renew(line.lease)
+  clock.move(27 * HOUR)
+  await watch.renew(line.lease)
+  expect(hub.leases.map(({ demand }) => demand)).toEqual(['normal', 'safe'])
+  expect(hub.leases[1]?.conditions).toContain('heartbeat_missed')
+  goOn()
+  await round
 })
 
 test('T93, T98: a dead engine and a dead mail channel end no round; the mail that fails is told in the file', async () => {

@@ -38,8 +38,15 @@ export const ownRows: readonly Row[] = [
     proofs: [[ACTING, 'one that comes back twice within the hour is critical']],
   },
   {
-    rule: 'engine_unavailable: the third silent round is a finding, and nothing is judged meanwhile',
-    proofs: [[JUDGE, 'an engine that does not answer is a finding at the third round and nothing is judged']],
+    rule: 'engine_unavailable: the second round without an answer is a finding, two good ones end it, and nothing is judged meanwhile',
+    proofs: [
+      [JUDGE, 'an engine that does not answer is a finding at the second round and nothing is judged'],
+      [JUDGE, 'fault A11: an engine that fails every second round is no finding'],
+    ],
+  },
+  {
+    rule: 'the lease has a loop of its own: a round that the engine holds up does not let it lapse',
+    proofs: [['watchdog/lease-loop.test.ts', 'fault A11: while a round waits for the engine leases go on']],
   },
   {
     rule: 'clock_fault: a wall clock that went back is told, and moves no deadline',

@@ -1,0 +1,57 @@
+/**
+ * The lease has a loop of its own, apart from the looks at the engine and from what is done to containers (fault A11): a round that the
+ * engine holds up sends no lease, and without one the hub goes safe after three intervals. While rounds come in time this loop sends none.
+ */
+import type { Clock } from './clock.ts'
+import type { HubLine } from './lease.ts'
+
+/** Of the interval: later than a round in time, and early enough that one lost lease is still made good. */
+const LATE_FACTOR = 1.5
+const WAIT_MS_MIN = 10
+
+/** Milliseconds until a lease has to be sent although no round did; 0: now. Pure. */
+export const leaseDueInMs = (sentAtMs: number, nowMs: number, intervalMs: number): number =>
+  Math.max(0, sentAtMs + LATE_FACTOR * intervalMs - nowMs)
+
+export interface KeptLine extends HubLine {
+  /** Boot milliseconds at which the last lease went out; at first those at which this was made. */
+  sentAtMs(): number
+}
+
+/** One lease at a time: a later one that overtook an earlier one would make the hub refuse that as old (T92). */
+export function keepLine(line: HubLine, clock: Clock): KeptLine {
+  let last: Promise<unknown> = Promise.resolve()
+  let sentAtMs = clock.read().bootMs
+  return {
+    ...line,
+    lease(lease) {
+      const mine = last.then(() => {
+        sentAtMs = clock.read().bootMs
+        return line.lease(lease)
+      })
+      last = mine.catch(() => undefined)
+      return mine
+    },
+    sentAtMs: () => sentAtMs,
+  }
+}
+
+/** Calls `renew` whenever a lease is due; answers what ends it. */
+export function startLeaseLoop(
+  options: { intervalMs: number },
+  parts: { clock: Clock; sentAtMs: () => number; renew: () => Promise<void> },
+): () => void {
+  const { clock, sentAtMs, renew } = parts
+  let isOver = false
+  let cancel = () => {}
+  const dueInMs = () => leaseDueInMs(sentAtMs(), clock.read().bootMs, options.intervalMs)
+  async function turn(): Promise<void> {
+    if (dueInMs() === 0) await renew()
+    if (!isOver) cancel = clock.after(Math.max(WAIT_MS_MIN, dueInMs()), () => void turn())
+  }
+  void turn()
+  return () => {
+    isOver = true
+    cancel()
+  }
+}
