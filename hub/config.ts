@@ -9,6 +9,7 @@ import { alertsShape } from './guard/alerts/settings.ts'
 import { type AgentCard, DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from './protocol/agent.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
+import { retentionShape } from './work/retention/settings.ts'
 import { limitsFor } from './work/sandbox/limits.ts'
 
 const port = z.int().min(0).max(65_535)
@@ -95,6 +96,8 @@ const configShape = z.strictObject({
   alerts: alertsShape.prefault({}),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: diskShape.prefault({}),
+  /** How long what is done is kept. */
+  retention: retentionShape.prefault({}),
   shutdownTimeout: spanShape.default(15_000),
   /** After a longer rest the backlog is held. */
   staleAfter: spanShape.default(12 * 3_600_000),

@@ -8,6 +8,7 @@ import { createAlertDelivery } from './assembly/alert-channels.ts'
 import { createCalendar, type Schedule } from './assembly/calendar.ts'
 import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
+import { createUpkeep, type Upkeep } from './assembly/upkeep.ts'
 import { createWork } from './assembly/work.ts'
 import { createWorkWatch } from './assembly/work-watch.ts'
 import type { Clock } from './base/clock.ts'
@@ -23,6 +24,7 @@ import type { Ballast } from './store/ballast.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
 import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
+import { SAMPLE_EVERY_MS } from './work/retention/room.ts'
 import type { Engine } from './work/sandbox/engine.ts'
 import type { HostFacts } from './work/sandbox/profile.ts'
 import { createSecrets } from './work/sandbox/secrets.ts'
@@ -74,6 +76,7 @@ export interface Hub {
   selfCheck(): Promise<void>
   readonly guard: ReturnType<typeof createGuard>
   readonly work: ReturnType<typeof createWork>
+  readonly upkeep: Upkeep
 }
 
 const WORK_FRESH_MS = 15_000
@@ -113,6 +116,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     { guard, clock, random, log, secretOf: (name) => secrets.ofHub(name).toString('utf8').trim() },
   )
   const workWatch = createWorkWatch({ guard, work })
+  const upkeep = createUpkeep({ home, settings: config.retention }, { clock, log, guard })
   const entrances = createEntrances(
     {
       home,
@@ -123,7 +127,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       hooks: outer.hooks ?? [],
       isWorking,
     },
-    { clock, random, log, engine, guard, work, secrets, alertDelivery, onExit: outer.onExit },
+    { clock, random, log, engine, guard, work, upkeep, secrets, alertDelivery, onExit: outer.onExit },
   )
   work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
 
@@ -153,6 +157,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', 2000, () => void guard.checkpoints.take()),
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
+    retention: loop('retention', 1000, upkeep.retention.round),
+    room: loop('room', SAMPLE_EVERY_MS, upkeep.room.sample),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       entrances.remindOfDrill()
@@ -207,6 +213,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   return {
     guard,
     work,
+    upkeep,
     async start() {
       // Disk and clock are judged before anything is started or taken up.
       guard.footing.watch.tick()

@@ -80,6 +80,7 @@ owner_only := {
 	"operator.back",
 	"operator.heartbeat",
 	"policy.reload",
+	"retention.prune",
 	"session.revoke",
 	"task.release",
 	"token.create",
@@ -136,5 +137,6 @@ inspecting := {
 	"device.list",
 	"doctor.run",
 	"keys.list",
+	"retention.show",
 	"token.list",
 }

@@ -16,13 +16,13 @@ acting := [
 ]
 
 owner_only := [
-	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "session.revoke", "task.release",
+	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.renew", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "session.revoke", "task.release",
 	"approval.answer", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.verify", "config.check", "config.show", "device.list", "doctor.run", "keys.list", "token.list"]
+inspecting := ["audit.export", "audit.list", "audit.verify", "config.check", "config.show", "device.list", "doctor.run", "keys.list", "retention.show", "token.list"]
 
 others := [
 	"artifact.delete", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

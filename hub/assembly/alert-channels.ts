@@ -13,8 +13,6 @@ import { type AlertSettings, type ChannelSettings, channelsOf } from '../guard/a
 import { createPostOutward } from '../guard/outward/post.ts'
 import type { Guard } from './guard.ts'
 
-const KEEP_MS = 30 * 86_400_000
-
 /** The channels of the settings; `secretOf` reads a secret by its name when a message is sent, and throws where there is none. */
 export function createAlertDelivery(
   options: { settings: AlertSettings; home: string; instance: string },
@@ -37,11 +35,10 @@ export function createAlertDelivery(
     mode: guard.modes.current(),
     audit: guard.audit.head(),
   })
-  const { alerts, alertWatch, outbox, alertRows } = guard
+  const { alerts, alertWatch, outbox } = guard
   if (settings.channels === undefined)
     log.warn('no alert channel is configured: alerts stand in logs/alerts.log, where nobody is told; see `hub doctor`')
   const delivery = createDelivery({ settings }, { alerts, outbox, sends, facts, clock, random, log })
-  let prunedAt = clock.monotonicMs()
   return {
     ...delivery,
     /** Looks, writes what waits unwritten, and begins what is due. */
@@ -49,9 +46,6 @@ export function createAlertDelivery(
       alertWatch.tick()
       alerts.tick()
       delivery.round()
-      if (clock.monotonicMs() - prunedAt < 3_600_000) return
-      prunedAt = clock.monotonicMs()
-      alertRows.prune(clock.wallMs() - KEEP_MS)
     },
   }
 }

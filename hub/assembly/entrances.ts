@@ -13,6 +13,7 @@ import { createFootingChecks } from '../edge/footing-checks.ts'
 import { hookRoom } from '../edge/hook.ts'
 import { createOperatorHttp } from '../edge/http.ts'
 import { createLoopbackHttp } from '../edge/loopback.ts'
+import { roomCheck } from '../edge/room-check.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { alertHandlers } from '../edge/routes/alerts.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
@@ -24,6 +25,7 @@ import { drillHandlers } from '../edge/routes/drill.ts'
 import { keyHandlers } from '../edge/routes/keys.ts'
 import { createHealth, operatorHandlers } from '../edge/routes/operator.ts'
 import { presenceHandlers } from '../edge/routes/presence.ts'
+import { retentionHandlers } from '../edge/routes/retention.ts'
 import { stoppingHandlers } from '../edge/routes/stopping.ts'
 import { taskHandlers } from '../edge/routes/tasks.ts'
 import { createServe, handler } from '../edge/serve.ts'
@@ -41,6 +43,7 @@ import { createDrillSide } from './drill-side.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
 import { createQuarantine } from './quarantine.ts'
+import type { Upkeep } from './upkeep.ts'
 import { createWatchdogSide } from './watchdog-side.ts'
 import type { Work } from './work.ts'
 
@@ -62,13 +65,14 @@ export function createEntrances(
     engine: Engine
     guard: Guard
     work: Work
+    upkeep: Upkeep
     secrets: Secrets
     alertDelivery: AlertDelivery
     onExit: (how: Ending) => void
   },
 ) {
   const { home, instance, version, config } = options
-  const { clock, log, engine, guard, work, secrets, alertDelivery, onExit } = outer
+  const { clock, log, engine, guard, work, upkeep, secrets, alertDelivery, onExit } = outer
   const { gate, store, modes, audit, checkpoints, events, lease, meta, policy } = guard
   const { tasks, registry, mailboxes, artifacts } = work
 
@@ -95,6 +99,7 @@ export function createEntrances(
     meta,
     stopping: shutdown.progress,
     drill: drillSide.view,
+    room: upkeep.room.view,
   })
   const links = createConsoleLinks({ clock, random: outer.random })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
@@ -116,7 +121,11 @@ export function createEntrances(
         base: () => config.reach.publicUrl ?? listeners.base(),
       }),
       ...consoleHandlers({ links, credentials: guard.credentials, base: () => listeners.base() }),
-      ...backupHandlers({ makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy }) }),
+      ...backupHandlers({
+        makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy }),
+        pauses: upkeep.pauses,
+      }),
+      ...retentionHandlers({ retention: upkeep.retention }),
       ...agentHandlers({
         registry,
         tasks,
@@ -125,7 +134,13 @@ export function createEntrances(
         onChanged: () => guard.decisions.forget(),
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
-      ...auditHandlers({ audit, checkpoints, store, onVerdict: guard.alertWatch.chainJudged }),
+      ...auditHandlers({
+        audit,
+        checkpoints,
+        store,
+        onVerdict: guard.alertWatch.chainJudged,
+        onExported: (isLast) => upkeep.pauses.piece('an audit export', isLast),
+      }),
       ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),
       ...alertHandlers({ alerts: guard.alerts, delivery: alertDelivery, testAtWatchdog: watchdog.testAlerts }),
       ...stoppingHandlers({ modes, tasks, shutdown }),
@@ -159,6 +174,7 @@ export function createEntrances(
             drillSide.checks,
             createWatchdogChecks(watchdog.status),
             contactSide.checks,
+            async () => [roomCheck(upkeep.room.view())],
             async () => channelChecks(config.alerts, alertDelivery.states(), guard.alertRows, clock.wallMs()),
           ],
         }),

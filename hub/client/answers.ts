@@ -80,6 +80,15 @@ export interface ModeView {
   auditSize: number
   /** Absent in the answer of an earlier version. */
   drill?: { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
+  /** How large the home is; null before it was counted, absent in the answer of an earlier version. */
+  room?: {
+    parts: Record<string, number>
+    bytes: number
+    leftBytes: number | null
+    growthPerDayBytes: number | null
+    daysToFull: number | null
+    sampledAtMs: number
+  } | null
   lease: { remainingMs: number; heartbeatAgeMs: number; deadlineInMs: number } | null
   instance: string
   version: string

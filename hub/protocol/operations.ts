@@ -130,6 +130,13 @@ const receiveShape = z.strictObject({
 const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
 const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 
+/** `olderThanMs` stands for the spans of tasks, artifacts and alerts; a day at least, since a zero would delete everything. */
+const olderThan = z.coerce.number().int().min(86_400_000).optional()
+const retentionShowShape = z.strictObject({ olderThanMs: olderThan })
+/** One turn; whoever prunes goes on until there is no more. */
+const retentionPruneShape = z.strictObject({ olderThanMs: olderThan, isFirst: z.boolean().default(true) })
+export type PruneRequest = z.output<typeof retentionPruneShape>
+
 /** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
 function op<Request extends z.ZodType>(
   audit: string,
@@ -189,6 +196,8 @@ export const OPERATIONS = {
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
   'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),
   'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none, post('/v1/backup')),
+  'retention.show': op('retention.shown', 'read', owner, retentionShowShape, get('/v1/retention')),
+  'retention.prune': op('retention.pruned', 'mending', owner, retentionPruneShape, post('/v1/retention/prune')),
   'doctor.run': op('doctor.ran', 'read', owner, none, get('/v1/doctor')),
   'session.join': op('session.joined', 'own', agent, joinShape),
   'session.renew': op('session.renewed', 'own', agent, none),
@@ -224,6 +233,7 @@ export const OPERATIONS = {
   'session.provision': op('session.provisioned', 'new_work', hub, z.unknown()),
   'hub.observe': op('hub.observed', 'record', hub, z.unknown()),
   'session.observe': op('session.observed', 'record', hub, z.unknown()),
+  'retention.turn': op('retention.turned', 'record', hub, z.unknown()),
   'task.settle': op('task.settled', 'record', hub, z.unknown()),
 } as const satisfies Record<string, Operation>
 

@@ -63,6 +63,8 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],
   ['health.show', 'health.shown', 'read', 'operator device automation watchdog', 'GET /v1/health'],
   ['backup.run', 'backup.made', 'mending', 'operator automation', 'POST /v1/backup'],
+  ['retention.show', 'retention.shown', 'read', 'operator', 'GET /v1/retention'],
+  ['retention.prune', 'retention.pruned', 'mending', 'operator', 'POST /v1/retention/prune'],
   ['doctor.run', 'doctor.ran', 'read', 'operator', 'GET /v1/doctor'],
   ['session.join', 'session.joined', 'own', 'agent', ''],
   ['session.renew', 'session.renewed', 'own', 'agent', ''],
@@ -98,6 +100,7 @@ const OPERATION_PINS: [string, string, string, string, string][] = [
   ['session.provision', 'session.provisioned', 'new_work', 'hub', ''],
   ['hub.observe', 'hub.observed', 'record', 'hub', ''],
   ['session.observe', 'session.observed', 'record', 'hub', ''],
+  ['retention.turn', 'retention.turned', 'record', 'hub', ''],
   ['task.settle', 'task.settled', 'record', 'hub', ''],
 ]
 

@@ -4,7 +4,7 @@ import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
-import { type Cell, clean, facts, type Paint, type Style, spanWords, whenText } from './text.ts'
+import { type Cell, clean, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
 
 /** The part of the watchdog's status that is shown here. */
 export interface WatchdogView {
@@ -68,8 +68,24 @@ function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
     const text = daysSinceGood === null ? 'no good one yet: `hub drill`' : `last good one ${daysSinceGood} days ago`
     rows.push(['drill', overdue ? { text: `${text}; due`, style: 'yellow' } : text])
   }
+  if (hub.room) rows.push(['room', roomCell(hub.room)])
   rows.push(['hub', `${hub.version}, up ${spanWords(hub.uptimeMs)}, instance ${hub.instance}`])
   return rows
+}
+
+const DAYS_SOON = 14
+
+/** How large the home is, its largest parts, and when the disk is full of it. */
+function roomCell({ parts, bytes, growthPerDayBytes: growth, daysToFull: days }: NonNullable<ModeView['room']>): Cell {
+  const largest = Object.entries(parts)
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, 3)
+    .filter(([, size]) => size > 0)
+    .map(([name, size]) => `${name} ${sizeText(size)}`)
+  const pace = growth === null || growth <= 0 ? '' : `; ${sizeText(growth)} more a day`
+  const end = days === null ? '' : `, full in ${days} days`
+  const text = `${sizeText(bytes)} (${largest.join(', ')})${pace}${end}`
+  return days !== null && days < DAYS_SOON ? { text: `${text}: \`hub prune --dry-run\``, style: 'yellow' } : text
 }
 
 function watchdogCell(view: StatusView): Cell {

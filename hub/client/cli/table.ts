@@ -175,6 +175,15 @@ export const COMMANDS: readonly Command[] = [
     alone: async () => (await import('./start.ts')).restore,
   },
   {
+    words: 'prune',
+    text: 'take away what is done and older than `retention` of hub.yaml says',
+    flags: [
+      ['--dry-run', 'only say how much would go'],
+      ['--older-than <span>', 'tasks, artifacts and alerts older than this, as in 7d; at least 1d'],
+    ],
+    load: async () => (await import('./prune.ts')).prune,
+  },
+  {
     words: 'doctor',
     text: 'what is not in order, and what mends it',
     load: async () => (await import('./records.ts')).doctor,

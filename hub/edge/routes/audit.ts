@@ -18,8 +18,10 @@ export function auditHandlers(parts: {
   store: Store
   /** Hears what each look at the whole log found. */
   onVerdict?: (firstBad: { seq: number; reason: string } | null) => void
+  /** Hears of each page of an export that was handed out. */
+  onExported?: (isLast: boolean) => void
 }): Handlers {
-  const { audit, checkpoints, store, onVerdict } = parts
+  const { audit, checkpoints, store, onVerdict, onExported } = parts
   const hashAt = (seq: number) =>
     store.prepare('select hash from audit_record where seq = ?').pluck().get(seq) as string | undefined
   return {
@@ -38,6 +40,7 @@ export function auditHandlers(parts: {
         const size = Math.min(upTo ?? Number.MAX_SAFE_INTEGER, newest?.size ?? 0)
         const records = audit.page(after, size)
         const last = records.at(-1)?.seq ?? size
+        onExported?.(last >= size)
         return {
           ...checkpoints.signer,
           size,

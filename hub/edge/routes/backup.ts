@@ -1,5 +1,6 @@
-/** `backup.run`: one at a time; the copying itself is handed in. */
+/** `backup.run`: one at a time, and nothing is pruned meanwhile; the copying itself is handed in. */
 import { HubError } from '../../base/errors.ts'
+import type { Pauses } from '../../work/retention/pauses.ts'
 import { type Handlers, handler } from '../serve.ts'
 
 export interface BackupMade {
@@ -10,7 +11,12 @@ export interface BackupMade {
   auditHead: string
 }
 
-export function backupHandlers({ makeBackup }: { makeBackup: () => Promise<BackupMade> }): Handlers {
+export function backupHandlers(parts: {
+  makeBackup: () => Promise<BackupMade>
+  /** A row of the copied database must find the file it names when that is copied after it. */
+  pauses?: Pick<Pauses, 'hold'>
+}): Handlers {
+  const { makeBackup, pauses } = parts
   let underWay = false
   return {
     'backup.run': handler({
@@ -21,7 +27,9 @@ export function backupHandlers({ makeBackup }: { makeBackup: () => Promise<Backu
       // Only now: one whose record was not committed is not made, and would keep every later one from being made.
       after: () => {
         underWay = true
+        const release = pauses?.hold('a backup')
         return makeBackup().finally(() => {
+          release?.()
           underWay = false
         })
       },

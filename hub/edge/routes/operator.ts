@@ -9,6 +9,7 @@ import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Shutdown } from '../../work/dispatch/shutdown.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
+import type { RoomView } from '../../work/retention/room.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 
 export interface HealthParts {
@@ -24,6 +25,8 @@ export interface HealthParts {
   stopping: Shutdown['progress']
   /** Days since the last good drill, and whether one is due. */
   drill: () => { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
+  /** How large the home is and how fast it grows. */
+  room: () => RoomView | null
 }
 
 /** What the hub stands on, and the condition that says it is not well. */
@@ -39,7 +42,7 @@ const COMPONENTS = [
 
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill, room } = parts
   const startedAtMs = clock.monotonicMs()
   function counted() {
     const states = tasks.countByState()
@@ -74,6 +77,7 @@ export function createHealth(parts: HealthParts) {
       lease: lease.state() ?? null,
       stopping: stopping() ?? null,
       drill: drill(),
+      room: room(),
       instance,
       version,
       uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),

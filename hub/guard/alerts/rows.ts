@@ -32,8 +32,10 @@ export interface AlertRows {
   saveAgain(): void
   /** How many rows are in memory alone. */
   unsavedCount(): number
-  /** Forgets resolved alerts before this instant, but for those that are still to be told. */
-  prune(beforeMs: number): void
+  /** How many resolved alerts before this instant have been told, at most so many. */
+  countOld(beforeMs: number, most: number): number
+  /** Forgets them, in the open transaction; answers how many. */
+  prune(beforeMs: number, most: number): number
 }
 
 /** `onFault` hears of a row the database will not take for another reason than that it fails: our bug, and not to be tried for ever. */
@@ -48,6 +50,12 @@ export function createAlertRows(store: Store, onFault: (reason: string) => void)
      set severity = excluded.severity, state = excluded.state, tries = excluded.tries,
        ended_at_ms = excluded.ended_at_ms, detail = excluded.detail`,
   )
+  const old = store
+    .prepare(
+      `select id from alert where resolved_at_ms is not null and resolved_at_ms < ?
+       and not exists (select 1 from alert_delivery where alert = alert.id and state = 'raised') limit ?`,
+    )
+    .pluck()
   /** By id, in the order they came. */
   const unsaved = new Map<string, AlertOrDelivery>()
 
@@ -123,15 +131,12 @@ export function createAlertRows(store: Store, onFault: (reason: string) => void)
       if (unsaved.size > 0) keep([])
     },
     unsavedCount: () => unsaved.size,
-    prune(beforeMs) {
-      store.transaction(() =>
-        store
-          .prepare(
-            `delete from alert where resolved_at_ms < ?
-             and not exists (select 1 from alert_delivery where alert = alert.id and state = 'raised')`,
-          )
-          .run(beforeMs),
-      )
+    countOld: (beforeMs, most) => old.all(beforeMs, most).length,
+    prune(beforeMs, most) {
+      const ids = old.all(beforeMs, most) as string[]
+      const forget = store.prepare('delete from alert where id = ?')
+      for (const id of ids) forget.run(id)
+      return ids.length
     },
   }
 }

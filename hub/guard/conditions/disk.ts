@@ -62,10 +62,19 @@ export function judgeDisk(facts: DiskFacts | undefined, marks: DiskMarks, last: 
   return { level, detail: inodes < share ? `${room}, ${facts.ffree} inodes (${inodes.toFixed(1)} %)` : room }
 }
 
+/** Pure: how many bytes may still be taken before the hub is degraded; below nothing where it is. */
+export function bytesLeft({ blocks, bavail, bsize }: DiskFacts, marks: DiskMarks): number {
+  const all = blocks * bsize
+  const byBytes = Math.min(marks.degradedBytes, (all * marks.noNewTasksPercent) / 100)
+  return Math.floor(bavail * bsize - Math.max((all * marks.degradedPercent) / 100, byBytes))
+}
+
 export interface DiskWatch {
   /** Looks, and raises or clears `disk_low` and the alert. */
   tick(): DiskVerdict
   last(): DiskVerdict
+  /** See `bytesLeft`; null where the file system cannot be asked. */
+  leftBytes(): number | null
   /** Whether a new task may be taken. */
   hasRoom(): boolean
   /** Throws `mode_degraded` when not. */
@@ -101,6 +110,10 @@ export function createDiskWatch(
       return verdict
     },
     last: () => verdict,
+    leftBytes() {
+      const found = facts()
+      return found === undefined ? null : bytesLeft(found, marks)
+    },
     hasRoom,
     requireRoom() {
       if (hasRoom()) return

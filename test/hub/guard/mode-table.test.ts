@@ -15,13 +15,14 @@ const EVERY_MODE = {
   "sessions' own verbs":
     'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask secret.get',
   mending:
-    'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test backup.run',
+    'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test backup.run retention.prune',
   'heartbeat and lease': 'operator.heartbeat operator.back lease.renew',
   stopping:
     'task.cancel session.stop session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
   reads:
-    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status keys.list mode.show audit.list audit.verify event.stream health.show doctor.run alert.list token.list device.list approval.list',
-  'what is written down after the fact': 'approval.expire backlog.hold hub.observe session.observe task.settle',
+    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status keys.list mode.show audit.list audit.verify event.stream health.show doctor.run alert.list token.list device.list approval.list retention.show',
+  'what is written down after the fact':
+    'approval.expire backlog.hold hub.observe session.observe retention.turn task.settle',
 }
 const verbs = (names: string) => names.split(' ') as OperationName[]
 

@@ -95,11 +95,11 @@ describe('migrations', () => {
     expect(tables()).toEqual(['first'])
   })
 
-  it('as shipped make every table strict and owned by a file that stands, and are numbered without a gap', async () => {
+  it('as shipped make every table strict and owned by a file that stands, and each number once', async () => {
     const shipped = shippedMigrations()
-    expect(shipped.map(({ name }) => name.slice(0, 4))).toEqual(
-      shipped.map((_, index) => String(index + 1).padStart(4, '0')),
-    )
+    // A number may be skipped: those of work that goes on side by side are set aside beforehand.
+    const numbers = shipped.map(({ name }) => name.slice(0, 4))
+    expect(numbers).toEqual([...new Set(numbers)].sort())
     migrate(store, shipped, 1, never)
     const made = store.prepare("select name, strict from pragma_table_list where schema = 'main'").all() as {
       name: string

@@ -1,0 +1,15 @@
+-- What is taken away again is found by its age, and each row that goes asks its neighbours: without an index each of these questions
+-- reads a whole table. Owners of the tables stay what they are.
+create index task_root_by_end on task (ended_at_ms, id) where parent is null and ended_at_ms is not null;
+
+create index task_by_manifest on task (json_extract(inputs, '$.manifest')) where inputs is not null;
+
+create index task_by_pack on task (json_extract(inputs, '$.pack')) where inputs is not null;
+
+create index session_by_attempt on session (attempt);
+
+create index approval_by_task on approval (task);
+
+create index artifact_by_age on artifact (created_at_ms);
+
+create index alert_by_resolved on alert (resolved_at_ms) where resolved_at_ms is not null;

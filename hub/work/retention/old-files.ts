@@ -1,0 +1,79 @@
+/** Files of the home that are old enough to go: evidence by its age, logs by their size together, copies of the database from before an update. */
+import { lstatSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+export interface OldFile {
+  path: string
+  bytes: number
+}
+
+/** `evidence/<session>-<instant>`, as work/evidence.ts names it. What else lies there is somebody's own, and stays. */
+const EVIDENCE = /-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z$/
+/** `hub.log.3`: what its writer has put aside. One without a number is being written. */
+const PUT_ASIDE = /\.(?:log|jsonl)\.\d{1,6}$/
+const COPY_BEFORE = /^hub\.db\.before-(\d{13})$/
+
+const namesIn = (folder: string): string[] => {
+  try {
+    return readdirSync(folder).sort()
+  } catch {
+    return []
+  }
+}
+
+/** A link counts as what it is, never as what it leads to. */
+export function bytesBelow(path: string): number {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return 0
+  if (!found.isDirectory()) return found.size
+  return namesIn(path).reduce((sum, name) => sum + bytesBelow(join(path, name)), 0)
+}
+
+export function oldEvidence(home: string, beforeMs: number): OldFile[] {
+  const folder = join(home, 'evidence')
+  return namesIn(folder).flatMap((name) => {
+    const [, day, hour, minute, second, ms] = EVIDENCE.exec(name) ?? []
+    const atMs = Date.parse(`${day}T${hour}:${minute}:${second}.${ms}Z`)
+    return atMs < beforeMs ? [{ path: join(folder, name), bytes: bytesBelow(join(folder, name)) }] : []
+  })
+}
+
+/** The oldest that were put aside, until all of them together hold at most so much. */
+export function oldLogs(home: string, bytesMax: number): OldFile[] {
+  const folder = join(home, 'logs')
+  const all = namesIn(folder).flatMap((name) => {
+    const found = lstatSync(join(folder, name), { throwIfNoEntry: false })
+    return found?.isFile() ? [{ path: join(folder, name), bytes: found.size, mtimeMs: found.mtimeMs }] : []
+  })
+  let over = all.reduce((sum, { bytes }) => sum + bytes, 0) - bytesMax
+  const going: OldFile[] = []
+  for (const { path, bytes } of all.filter(({ path }) => PUT_ASIDE.test(path)).sort((a, b) => a.mtimeMs - b.mtimeMs)) {
+    if (over <= 0) break
+    going.push({ path, bytes })
+    over -= bytes
+  }
+  return going
+}
+
+/** All that are older, but the newest of them. */
+export function oldCopies(home: string, beforeMs: number): OldFile[] {
+  return namesIn(home)
+    .flatMap((name) => {
+      const atMs = Number(COPY_BEFORE.exec(name)?.[1])
+      return Number.isNaN(atMs) ? [] : [{ name, atMs }]
+    })
+    .sort((a, b) => a.atMs - b.atMs)
+    .slice(0, -1)
+    .filter(({ atMs }) => atMs < beforeMs)
+    .map(({ name }) => ({ path: join(home, name), bytes: bytesBelow(join(home, name)) }))
+}
+
+/** Answers why it could not. */
+export function removeOld(path: string): string | undefined {
+  try {
+    rmSync(path, { recursive: true, force: true })
+    return undefined
+  } catch (thrown) {
+    return (thrown as Error).message
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Ended tasks that are old enough to go, and their rows out of the tables of tasks, attempts, sessions and questions.
+ *
+ * O1. A tree of tasks goes as one or not at all: every task of it has ended, and ended long enough ago; no session of it is still being
+ *     cleared away, no question of it is open, and no unfinished task outside uses what it left as its input.
+ * O2. The deepest go first, so a tree that is larger than one turn stays a tree until its root goes.
+ * O3. A look reads a bounded number of roots; where it ended is remembered in memory, and it begins again at the oldest.
+ */
+import { assertGrant, type Grant } from '../../guard/grant.ts'
+import type { Store } from '../../store/database.ts'
+
+export interface RemovedTasks {
+  tasks: number
+  sessions: number
+}
+
+export interface OldTasks {
+  /** The next of them, deepest first, at most so many tasks. `isOver`: the oldest are looked at again by the next call. */
+  next(beforeMs: number, tasksMax: number): { tasks: string[]; isOver: boolean }
+  /** Begins again at the oldest. */
+  again(): void
+  /** Takes their rows away; answers how many of what. */
+  remove(grant: Grant, tasks: readonly string[]): RemovedTasks
+}
+
+const ROOTS_AT_ONCE = 200
+
+/** Joined in this very order: the planner takes a recursive table for a large one, and would read all tasks for each tree. */
+const TREE = `with recursive tree(id, depth) as (
+  select id, depth from task where id = ?
+  union all select task.id, task.depth from tree cross join task on task.parent = tree.id)`
+
+interface Root {
+  id: string
+  endedAtMs: number
+}
+
+export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
+  const roots = store.prepare(
+    `select id, ended_at_ms as endedAtMs from task indexed by task_root_by_end
+     where parent is null and ended_at_ms is not null and ended_at_ms < ? and (ended_at_ms, id) > (?, ?)
+     order by ended_at_ms, id limit ${ROOTS_AT_ONCE}`,
+  )
+  const members = store.prepare(`${TREE} select id from tree order by depth desc, id limit ?`).pluck()
+  const unfinished = store.prepare(
+    `${TREE} select 1 from tree cross join task on task.id = tree.id
+     where task.state in ('queued', 'running') or task.ended_at_ms is null or task.ended_at_ms >= ?
+       or exists (select 1 from session where session.task = task.id and session.state <> 'recycled')
+       or exists (select 1 from approval where approval.task = task.id and approval.state = 'asked') limit 1`,
+  )
+  const used = store.prepare(
+    `${TREE}, left_over(sha256) as (select artifact.sha256 from tree cross join artifact on artifact.task = tree.id)
+     select 1 from left_over where
+       exists (select 1 from task where inputs is not null and json_extract(inputs, '$.manifest') = left_over.sha256
+         and state in ('queued', 'running'))
+       or exists (select 1 from task where inputs is not null and json_extract(inputs, '$.pack') = left_over.sha256
+         and state in ('queued', 'running')) limit 1`,
+  )
+  const removals = ['approval', 'session', 'attempt'].map((table) =>
+    store.prepare(`delete from ${table} where task = ?`),
+  )
+  const removeTask = store.prepare(`delete from task where id = ? and state not in ('queued', 'running')`)
+  let after: Root = { id: '', endedAtMs: Number.MIN_SAFE_INTEGER }
+
+  return {
+    next(beforeMs, tasksMax) {
+      const tasks: string[] = []
+      const found = roots.all(beforeMs, after.endedAtMs, after.id) as Root[]
+      for (const root of found) {
+        if (unfinished.get(root.id, beforeMs) === undefined && used.get(root.id) === undefined) {
+          const some = members.all(root.id, tasksMax - tasks.length + 1) as string[]
+          const fits = some.length <= tasksMax - tasks.length
+          tasks.push(...(fits ? some : some.slice(0, -1)))
+          // The rest of this tree is the next turn's.
+          if (!fits) return { tasks, isOver: false }
+        }
+        after = root
+      }
+      const isOver = found.length < ROOTS_AT_ONCE
+      if (isOver) after = { id: '', endedAtMs: Number.MIN_SAFE_INTEGER }
+      return { tasks, isOver }
+    },
+    again() {
+      after = { id: '', endedAtMs: Number.MIN_SAFE_INTEGER }
+    },
+    remove(grant, tasks) {
+      assertGrant(grant, 'retention.prune', 'retention.turn')
+      let sessions = 0
+      let gone = 0
+      for (const task of tasks) {
+        const [, ended] = removals.map((each) => each.run(task).changes)
+        sessions += ended ?? 0
+        gone += removeTask.run(task).changes
+      }
+      return { tasks: gone, sessions }
+    },
+  }
+}

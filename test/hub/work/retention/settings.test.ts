@@ -1,0 +1,63 @@
+/** Fault B3: `retention:` of hub.yaml is strict, and nothing in it can mean "delete everything". */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { readConfig } from '../../../../hub/config.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'cf-'))
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+const read = (text: string) => {
+  writeFileSync(join(folder, 'hub.yaml'), text)
+  return readConfig(join(folder, 'hub.yaml')).retention
+}
+const DAY_MS = 86_400_000
+
+describe('fault B3: retention', () => {
+  it('has its defaults: tasks, artifacts and alerts 30 days, evidence 90, logs 200 MiB', () => {
+    const month = 30 * DAY_MS
+    expect(read('')).toEqual({
+      tasks: month,
+      artifacts: month,
+      alerts: month,
+      evidence: 90 * DAY_MS,
+      logs: 200 * 1024 ** 2,
+    })
+  })
+
+  it('takes spans, sizes and forever', () => {
+    expect(read('retention: { tasks: 7d, artifacts: forever, evidence: 1d, logs: 1GiB }')).toMatchObject({
+      tasks: 7 * DAY_MS,
+      artifacts: Number.POSITIVE_INFINITY,
+      evidence: DAY_MS,
+      logs: 1024 ** 3,
+    })
+  })
+
+  it.each(['0', '0d', '-1', '-30d', '"0"', '0.0', '00h', '"-0 d"'])(
+    'refuses %s: it would delete everything',
+    (value) => {
+      expect(() => read(`retention:\n  tasks: ${value}`)).toThrow(
+        /line 2: retention\.tasks: .* would delete everything at once; say a span of at least 1d, or forever/,
+      )
+    },
+  )
+
+  it.each([
+    ['tasks: 30', /30 is no span; say a span of at least 1d, or forever/],
+    ['tasks: 23h', /23h is too little; say a span of at least 1d, or forever/],
+    ['tasks: never', /"never" is no span/],
+    ['tasks: null', /null is no span/],
+    ['logs: 0B', /0B would delete everything at once; say a size of at least 1MiB, or forever/],
+    ['logs: 10KiB', /10KiB is too little/],
+    ['logs: 30d', /"30d" is no size/],
+    ['task: 30d', /Unrecognized key: "task"/],
+    ['messages: 30d', /Unrecognized key: "messages"/],
+  ])('refuses %s, naming line and key', (line, words) => {
+    expect(() => read(`retention:\n  ${line}`)).toThrow(words)
+    expect(() => read(`retention:\n  ${line}`)).toThrow(/hub\.yaml line 2: retention/)
+  })
+})

@@ -1,0 +1,272 @@
+/** Fault B3: what is done and old goes, by itself and by `hub prune`; nothing that anybody still needs does, and nothing without a record. */
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createHarness, type Harness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
+
+const DAY_MS = 86_400_000
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const agents = {
+  echo: { script: worker(() => 'done') },
+  lead: { script: puppet, card: { may: { delegate: ['kid'] } } },
+  kid: { script: puppet },
+}
+const put = (h: Harness, agent: TestAgent, text: string) =>
+  h.pumped(
+    agent.must({
+      method: 'PUT',
+      path: `/v1/artifacts/${sha256(text)}?name=${text}`,
+      body: text,
+      headers: { 'content-type': 'application/octet-stream', 'x-signed-digest': sha256(text) },
+    }),
+  )
+const fileOf = (h: Harness, text: string) => join(h.home, 'artifacts', sha256(text).slice(0, 2), sha256(text))
+const change = (h: Harness, sql: string, ...values: unknown[]) =>
+  h.hub.guard.store.transaction(() => h.hub.guard.store.prepare(sql).run(...values))
+/** As if it had ended, and left what it left, so many days earlier. */
+function age(h: Harness, task: string, days: number): void {
+  const by = days * DAY_MS
+  change(h, 'update task set ended_at_ms = ended_at_ms - ? where id = ?', by, task)
+  change(h, 'update artifact set created_at_ms = created_at_ms - ? where task = ?', by, task)
+}
+const isThere = (h: Harness, task: string) => h.hub.work.tasks.task(task) !== undefined
+const records = (h: Harness, action: string) => h.audit().filter((row) => row.action === action)
+const prune = (h: Harness, body: Record<string, unknown> = {}) => h.operator('POST', '/v1/retention/prune', body)
+async function pruneAll(h: Harness): Promise<Record<string, number>> {
+  const sum: Record<string, number> = {}
+  for (let more = true, isFirst = true; more; isFirst = false) {
+    const { status, body } = await prune(h, { isFirst })
+    expect(status, JSON.stringify(body)).toBe(200)
+    for (const [key, count] of Object.entries(body)) if (typeof count === 'number') sum[key] = (sum[key] ?? 0) + count
+    more = body.more === true
+  }
+  return sum
+}
+/** A task of `lead` that stored these and ended. */
+async function left(h: Harness, ...texts: string[]): Promise<string> {
+  const [lead] = await h.bring('lead')
+  for (const text of texts) await put(h, lead, text)
+  await h.pumped(lead.result('done'))
+  const task = lead.joined?.task.task ?? ''
+  await h.ended(task)
+  await h.quiet()
+  return task
+}
+
+describe('fault B3: an ended task that is old enough', () => {
+  test('goes by itself with its sessions, its artifacts and their files, and one record for each turn says how many', async () => {
+    await using h = await createHarness({ agents })
+    const old = await left(h, 'one')
+    const young = await left(h, 'two')
+    age(h, old, 31)
+    age(h, young, 29)
+    await h.until(() => !isThere(h, old), 'the old task is pruned', 5000)
+    await h.until(() => !existsSync(fileOf(h, 'one')), 'its artifact is pruned', 200)
+    expect(isThere(h, young)).toBe(true)
+    expect(existsSync(fileOf(h, 'two'))).toBe(true)
+    for (const table of ['session', 'attempt', 'artifact'])
+      expect(h.hub.guard.store.prepare(`select count(*) from ${table} where task = ?`).pluck().get(old), table).toBe(0)
+    expect(records(h, 'retention.turned').map(({ principal, effect }) => [principal, effect])).toEqual([
+      ['hub:retention', 'tasks 1, sessions 1'],
+      ['hub:retention', 'artifacts 1, artifactBytes 3'],
+    ])
+    expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+  })
+
+  test('its key is honoured while it stands, and is new once it is gone', async () => {
+    await using h = await createHarness({ agents })
+    const headers = { 'idempotency-key': randomUUID() }
+    const submit = async () =>
+      (await h.operator('POST', '/v1/tasks', { agent: 'echo' }, headers)).body.task as { id: string }
+    const first = (await submit()).id
+    await h.ended(first)
+    await h.quiet()
+    expect((await submit()).id).toBe(first)
+    age(h, first, 31)
+    expect((await submit()).id).toBe(first)
+    await pruneAll(h)
+    expect((await submit()).id).not.toBe(first)
+  })
+
+  test('stays while a child of it or it itself has not ended, is held, is being cleared away, or asks', async () => {
+    await using h = await createHarness({ agents })
+    const old = await left(h, 'one')
+    age(h, old, 31)
+    const family = (sql: string, ...values: unknown[]) => change(h, sql, ...values)
+    const child = randomUUID()
+    const row = `insert into task (id, state, needs, params, priority, held, depth, parent, chain, requested_by, created_at_ms)
+      values (?, 'queued', '[]', '{}', 5, 1, 1, ?, '["lead"]', 'operator', 0)`
+    family(row, child, old)
+    expect((await pruneAll(h)).tasks).toBe(0)
+    family(`update task set state = 'failed', held = 0, ended_at_ms = ? where id = ?`, h.clock.wallMs(), child)
+    expect((await pruneAll(h)).tasks, 'a child that has ended lately').toBe(0)
+    age(h, child, 40)
+    family(`update session set state = 'recycling' where task = ?`, old)
+    expect((await pruneAll(h)).tasks, 'a session that is not confirmed gone').toBe(0)
+    family(`update session set state = 'recycled' where task = ?`, old)
+    const [session] = h.sessionsOf(old)
+    family(`insert into approval values ('a', 'ask_user', 'asked', ?, ?, 'q', 'may I?', '', 0, null)`, old, session?.id)
+    expect((await pruneAll(h)).tasks, 'an open question').toBe(0)
+    family(`update approval set state = 'expired'`)
+    expect(await pruneAll(h)).toMatchObject({ tasks: 2, sessions: 1 })
+    expect([isThere(h, old), isThere(h, child)]).toEqual([false, false])
+  })
+
+  test('stays while an unfinished task works on what it left; an artifact stays while any task that stands names it', async () => {
+    await using h = await createHarness({ agents })
+    const source = await left(h, 'pack', 'manifest', 'rest')
+    const inputs = { manifest: sha256('manifest'), pack: sha256('pack') }
+    const user = await h.submit('echo', {}, { inputs, hold: true })
+    age(h, source, 31)
+    expect(await pruneAll(h)).toMatchObject({ tasks: 0, artifacts: 1 })
+    expect([existsSync(fileOf(h, 'pack')), existsSync(fileOf(h, 'rest'))]).toEqual([true, false])
+    await h.operator('POST', `/v1/tasks/${user}/cancel`, {})
+    expect(await pruneAll(h), 'its row goes, what the other was given does not').toMatchObject({
+      tasks: 1,
+      artifacts: 0,
+    })
+    expect(existsSync(fileOf(h, 'pack'))).toBe(true)
+    age(h, user, 31)
+    expect(await pruneAll(h)).toMatchObject({ tasks: 1, artifacts: 2, artifactBytes: 12 })
+    expect(existsSync(fileOf(h, 'pack'))).toBe(false)
+  })
+
+  test('shares a file with another: it goes with the last row that names it', async () => {
+    await using h = await createHarness({ agents })
+    const [first, second] = [await left(h, 'same'), await left(h, 'same')]
+    age(h, first, 31)
+    expect(await pruneAll(h)).toMatchObject({ tasks: 1, artifacts: 1, artifactBytes: 0 })
+    expect(existsSync(fileOf(h, 'same'))).toBe(true)
+    age(h, second, 31)
+    expect(await pruneAll(h)).toMatchObject({ artifacts: 1, artifactBytes: 4 })
+    expect(existsSync(fileOf(h, 'same'))).toBe(false)
+  })
+
+  test('what is withheld of a quarantined session is kept as long as evidence', async () => {
+    await using h = await createHarness({ agents })
+    const task = await left(h, 'bad')
+    change(h, 'update artifact set quarantined_at_ms = ?', h.clock.wallMs() - 60 * DAY_MS)
+    age(h, task, 60)
+    expect(await pruneAll(h)).toMatchObject({ tasks: 1, artifacts: 0 })
+    change(h, 'update artifact set quarantined_at_ms = ?', h.clock.wallMs() - 91 * DAY_MS)
+    expect(await pruneAll(h)).toMatchObject({ artifacts: 1 })
+  })
+
+  test('a file that no row names goes after an hour, as after a kill between commit and removal', async () => {
+    await using h = await createHarness({ agents })
+    mkdirSync(join(h.home, 'artifacts', sha256('lost').slice(0, 2)), { recursive: true })
+    writeFileSync(fileOf(h, 'lost'), 'lost')
+    const anHourAgo = (h.clock.wallMs() - 3_700_000) / 1000
+    utimesSync(fileOf(h, 'lost'), anHourAgo, anHourAgo)
+    await h.until(() => !existsSync(fileOf(h, 'lost')), 'the stray file is gone', 60_000)
+    expect(records(h, 'retention.turned').at(-1)?.effect).toBe('artifacts 1, artifactBytes 4')
+  })
+})
+
+test('fault B3: many go in turns of bounded size, each with its record, and a large tree with its deepest first', async () => {
+  await using h = await createHarness({ agents })
+  const store = h.hub.guard.store
+  const row = `insert into task (id, state, needs, params, priority, held, depth, parent, chain, requested_by, created_at_ms, ended_at_ms)
+    values (?, 'succeeded', '[]', '{}', 5, 0, ?, ?, '[]', 'operator', 0, 1000)`
+  store.transaction(() => {
+    for (let at = 0; at < 500; at += 1) store.prepare(row).run(`plain-${at}`, 0, null)
+    store.prepare(row).run('root', 0, null)
+    for (let at = 0; at < 300; at += 1) store.prepare(row).run(`leaf-${at}`, 1, 'root')
+  })
+  const { body: seen } = await h.operator('GET', '/v1/retention')
+  expect(seen).toMatchObject({ tasks: 801, atLeast: false })
+  expect((await prune(h)).body).toMatchObject({ tasks: 50, more: true })
+  expect((await pruneAll(h)).tasks).toBe(751)
+  const turns = records(h, 'retention.pruned')
+  expect(turns.every(({ effect }) => Number(/tasks (\d+)/.exec(effect)?.[1] ?? 0) <= 50)).toBe(true)
+  expect(turns.length).toBeGreaterThanOrEqual(17)
+})
+
+test('fault B3: evidence goes by its age, logs by their size together, and only what the hub itself named', async () => {
+  await using h = await createHarness({ agents, config: { retention: { logs: '2MiB' } } })
+  const stamp = (days: number) => new Date(h.clock.wallMs() - days * DAY_MS).toISOString().replaceAll(/[:.]/g, '')
+  const [old, young] = [`s-old-${stamp(91)}`, `s-young-${stamp(89)}`]
+  for (const name of [old, young, 'my-notes']) {
+    mkdirSync(join(h.home, 'evidence', name))
+    writeFileSync(join(h.home, 'evidence', name, 'manifest.json'), '{}')
+  }
+  for (const [at, name] of ['hub.log.3', 'hub.log.2', 'hub.log.1', 'hub.log', 'mine.txt'].entries()) {
+    writeFileSync(join(h.home, 'logs', name), '')
+    truncateSync(join(h.home, 'logs', name), 1024 ** 2)
+    utimesSync(join(h.home, 'logs', name), at, at)
+  }
+  for (const days of [50, 40, 35]) writeFileSync(join(h.home, `hub.db.before-${h.clock.wallMs() - days * DAY_MS}`), 'x')
+  const { body: seen } = await h.operator('GET', '/v1/retention')
+  const done = await pruneAll(h)
+  for (const sum of [seen, done]) expect(sum).toMatchObject({ evidence: 1, evidenceBytes: 2, logs: 3, copies: 2 })
+  expect(readdirSync(join(h.home, 'evidence')).sort()).toEqual(['my-notes', young])
+  expect(readdirSync(join(h.home, 'logs')).filter((name) => name !== 'alerts.log')).toEqual(['hub.log', 'mine.txt'])
+  expect(readdirSync(h.home).filter((name) => name.startsWith('hub.db.before-'))).toHaveLength(1)
+  expect(records(h, 'retention.pruned')[0]?.effect).toContain(`evidence ${old}`)
+})
+
+describe('fault B3: nothing is pruned, by name', () => {
+  const refusal = async (h: Harness) => {
+    const { status, body } = await prune(h)
+    return `${status} ${String(body.code)}: ${String(body.detail)}`
+  }
+
+  test('during a stop, while a stop holds, and while clock or store are in doubt', async () => {
+    await using h = await createHarness({ agents })
+    const task = await left(h, 'one')
+    age(h, task, 31)
+    for (const [name, word] of [
+      ['draining', '503 mode_draining: nothing is pruned now: the hub is stopping'],
+      ['emergency_stop', '503 mode_safe: nothing is pruned now: an emergency stop holds'],
+      ['unattended_stop', '503 mode_safe: nothing is pruned now: an unattended stop holds'],
+      ['clock_fault', '503 mode_degraded: nothing is pruned now: the clock is wrong'],
+    ] as const) {
+      h.hub.guard.modes.raise(name, 'test')
+      expect(await refusal(h), name).toContain(word)
+      h.hub.guard.modes.clear(name)
+    }
+    expect(records(h, 'retention.pruned').every(({ outcome }) => outcome === 'refused')).toBe(true)
+    expect(isThere(h, task)).toBe(true)
+  })
+
+  test('during a backup and during an audit export; the export ends it, or a minute without another page', async () => {
+    await using h = await createHarness({ agents })
+    const task = await left(h, 'one')
+    age(h, task, 31)
+    const { pauses } = h.hub.upkeep
+    const release = pauses.hold('a backup')
+    expect(await refusal(h)).toBe(
+      '409 conflict: nothing is pruned now: a backup is under way; prune again when it is done',
+    )
+    release()
+    pauses.piece('an audit export', false)
+    expect(await refusal(h)).toContain('an audit export is under way')
+    pauses.piece('an audit export', true)
+    h.hub.guard.modes.raise('disk_low', 'test')
+    expect(await prune(h), 'a full disk is what it is for').toMatchObject({ status: 200, body: { tasks: 1 } })
+    pauses.piece('an audit export', false)
+    h.clock.jump(61_000)
+    expect((await prune(h)).status).toBe(200)
+  })
+
+  test('by itself while something critical has still to be looked at; by the operator it is', async () => {
+    await using h = await createHarness({ agents })
+    const task = await left(h, 'one')
+    age(h, task, 31)
+    h.hub.guard.modes.raise('witness_mismatch', 'test')
+    const from = h.clock.monotonicMs()
+    await h.until(() => h.clock.monotonicMs() > from + 1_300_000, 'two looks', 20_000)
+    expect(isThere(h, task)).toBe(true)
+    expect((await pruneAll(h)).tasks).toBe(1)
+  })
+
+  test('what is younger than a day, whoever asks', async () => {
+    await using h = await createHarness({ agents })
+    expect((await prune(h, { olderThanMs: 0 })).status).toBe(400)
+    expect((await prune(h, { olderThanMs: -DAY_MS })).status).toBe(400)
+    const task = await left(h, 'one')
+    age(h, task, 2)
+    expect((await prune(h, { olderThanMs: DAY_MS })).body).toMatchObject({ tasks: 1 })
+  })
+})
