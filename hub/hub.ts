@@ -16,11 +16,13 @@ import { HubError, toHubError } from './base/errors.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
 import type { Log } from './base/telemetry.ts'
+import { nextTurn } from './base/turn.ts'
 import { type Config, limitsOfCard } from './config.ts'
 import type { DiskFacts } from './guard/conditions/disk.ts'
 import { TICK_MS } from './guard/conditions/pace.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import type { Ballast } from './store/ballast.ts'
+import { lookThrough } from './store/look.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
 import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
@@ -80,6 +82,11 @@ export interface Hub {
 }
 
 const WORK_FRESH_MS = 15_000
+/** The look through the home after a start leaves most of the time to the work. */
+const PAGES_A_REST = 4
+const REST_MS = 10
+/** How often an ended month of the audit log is looked for. */
+const SEALING_MS = 60_000
 
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { home, instance, config, keys } = options
@@ -159,6 +166,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
     retention: loop('retention', 1000, upkeep.retention.round),
     room: loop('room', SAMPLE_EVERY_MS, upkeep.room.sample),
+    sealing: loop('sealing', SEALING_MS, () => (guard.modes.has('disk_low') ? undefined : guard.sealing.round())),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       entrances.remindOfDrill()
@@ -194,6 +202,24 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   })
   let stopCalendar = () => {}
   const ending = new AbortController()
+  let looking: Promise<void> = Promise.resolve()
+  /** What a start need not wait for: all rows of history, and the whole audit log. */
+  async function lookThroughAll(): Promise<void> {
+    let pages = 0
+    const gently = async () => {
+      ending.signal.throwIfAborted()
+      await nextTurn()
+      pages += 1
+      if (pages % PAGES_A_REST === 0) await clock.sleep(REST_MS, ending.signal)
+      ending.signal.throwIfAborted()
+    }
+    try {
+      guard.alertWatch.databaseJudged(await lookThrough(guard.store, gently))
+      await guard.verifier.look(gently, ending.signal)
+    } catch (thrown) {
+      if (!ending.signal.aborted) log.error({ reason: toHubError(thrown).reason }, 'the look through the home failed')
+    }
+  }
   async function followEngine(): Promise<void> {
     while (!ending.signal.aborted) {
       // The stream broke or begins: the engine may have been changed meanwhile.
@@ -217,6 +243,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     async start() {
       // Disk and clock are judged before anything is started or taken up.
       guard.footing.watch.tick()
+      guard.checkStart()
       await work.registry.read()
       guard.writeStops()
       await work.recover()
@@ -228,6 +255,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       for (const each of Object.values(loops)) each.start()
       stopCalendar = calendar.start()
       void followEngine()
+      looking = lookThroughAll()
       return opened
     },
     async selfCheck() {
@@ -244,6 +272,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       ending.abort()
       stopCalendar()
       work.containers.close()
+      await looking
       alertDelivery.stop()
       workWatch.end()
       await Promise.all(Object.values(loops).map((each) => each.stop()))

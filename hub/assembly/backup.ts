@@ -29,7 +29,18 @@ export interface Manifest {
 export const MANIFEST = 'backup.json'
 export const DATABASE = 'hub.db'
 /** Names in the home that are copied where they are there. */
-const COPIED = ['instance', 'hub.yaml', 'keys', 'secrets', 'agents', 'policy', 'definitions', 'artifacts', 'evidence']
+const COPIED = [
+  'instance',
+  'hub.yaml',
+  'keys',
+  'secrets',
+  'agents',
+  'policy',
+  'definitions',
+  'artifacts',
+  'evidence',
+  'audit',
+]
 /** Of the watchdog's folder: its configuration and what it knows of the contact, never its state. */
 const WATCHDOG_FILES = /^[a-z-]+\.json$/
 const FILES_MAX = 1_000_000
@@ -49,8 +60,10 @@ export async function filesBelow(root: string, path: string, found: string[] = [
   const here = await lstat(join(root, path)).catch(() => undefined)
   if (here?.isFile()) found.push(path)
   if (here?.isDirectory())
+    // What arrives, and a month that is being sealed, are not whole yet.
     for (const name of (await readdir(join(root, path))).sort())
-      if (join(path, name) !== join('artifacts', 'arriving')) await filesBelow(root, join(path, name), found)
+      if (join(path, name) !== join('artifacts', 'arriving') && !(path === 'audit' && name.endsWith('.part')))
+        await filesBelow(root, join(path, name), found)
   if (found.length > FILES_MAX) throw new HubError('limit_exceeded', `a backup holds at most ${FILES_MAX} files`)
   return found
 }

@@ -5,7 +5,6 @@
 import { schedule as cron } from 'node-cron'
 import { toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
-import { walkAudit } from '../guard/audit/nightly.ts'
 import type { Guard } from './guard.ts'
 
 /** Runs `job` whenever the cron expression matches, in UTC and never twice at once; answers how to stop. */
@@ -22,13 +21,9 @@ const AUDIT_NIGHTLY = '17 3 * * *'
 
 export function createCalendar(parts: { schedule: Schedule; guard: Guard; log: Log; turn: () => Promise<void> }) {
   const { schedule, guard, log, turn } = parts
-  const { store, audit, checkpoints, alertWatch } = guard
-  const hashOf = store.prepare('select hash from audit_record where seq = ?').pluck()
-  const hashAt = (seq: number) => hashOf.get(seq) as string | undefined
-
   async function verifyAudit(): Promise<void> {
     try {
-      alertWatch.chainJudged(await walkAudit({ audit, checkpoints, hashAt, turn }))
+      await guard.verifier.look(turn)
     } catch (thrown) {
       log.error({ reason: toHubError(thrown).reason }, 'the nightly look through the audit log failed')
     }

@@ -135,10 +135,7 @@ export function createEntrances(
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({
-        audit,
-        checkpoints,
-        store,
-        onVerdict: guard.alertWatch.chainJudged,
+        ...{ audit, checkpoints, verifier: guard.verifier },
         onExported: (isLast) => upkeep.pauses.piece('an audit export', isLast),
       }),
       ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),

@@ -5,9 +5,15 @@ import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import { nextTurn } from '../base/turn.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
+import { createDecisionMarks } from '../guard/audit/decision-marks.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
+import { createSealing } from '../guard/audit/sealing.ts'
+import { segmentBytes, segmentPath } from '../guard/audit/segment-file.ts'
+import { createAuditVerifier } from '../guard/audit/verifier.ts'
+import { checkTail } from '../guard/audit/walk.ts'
 import type { DiskFacts, DiskMarks } from '../guard/conditions/disk.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
@@ -91,7 +97,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   alerting = createAlerting({ settings: options.alerts ?? NO_ALERTS }, { store, modes, events, clock, random, log })
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
-  const audit = createAuditLog({ store, clock })
+  const audit = createAuditLog({ store, clock, home })
   const checkpoints = createCheckpoints({
     store,
     audit,
@@ -165,6 +171,15 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       }
     },
   })
+  const marks = createDecisionMarks({ store, audit, forgetMemory: decisions.forget })
+  const sealing = createSealing({ home, audit, checkpoints, marks, clock, log, turn: nextTurn })
+  const { watch: alertWatch } = alerting
+  const verifier = createAuditVerifier({
+    walk: { home, audit, checkpoints },
+    turn: nextTurn,
+    sleep: (ms) => clock.sleep(ms),
+    onVerdict: alertWatch.chainJudged,
+  })
   const keyRing = createKeyRing(
     { folder: join(home, 'keys') },
     { store, meta, clock: steady, onDropped: (what) => log.warn({ what }, 'a key rotation was cut short') },
@@ -192,8 +207,16 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     alerts: alerting.alerts,
     alertRows: alerting.rows,
     outbox: alerting.outbox,
-    alertWatch: alerting.watch,
+    alertWatch,
     audit,
+    sealing,
+    verifier,
+    /** What has to hold before anything else begins; what is not whole makes the hub safe, and it starts. */
+    checkStart() {
+      const bytesOf = (name: string) => segmentBytes(segmentPath(home, name))
+      const fault = checkTail({ audit, checkpoints, bytesOf })
+      if (fault !== null) alertWatch.chainJudged(fault)
+    },
     checkpoints,
     nonces,
     keyRing,

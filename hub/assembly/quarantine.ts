@@ -1,6 +1,7 @@
 /** Builds what `hub session quarantine` needs: the search of the audit log, the capture, and the handler over both. */
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { nextTurn } from '../base/turn.ts'
 import { quarantineHandlers } from '../edge/routes/quarantine.ts'
 import type { Handlers } from '../edge/serve.ts'
 import { createAuditSearch } from '../guard/audit/search.ts'
@@ -24,7 +25,7 @@ export function createQuarantine(
   const { clock, engine, guard, work, secrets, cutFrames } = outer
   const { store, events } = guard
   const { tasks, artifacts, reaper, containers, journal, mailboxes } = work
-  const audit = createAuditSearch(store)
+  const audit = createAuditSearch(guard.audit, nextTurn)
   const evidence = createEvidence(
     { folder: join(home, 'evidence') },
     {

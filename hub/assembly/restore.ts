@@ -10,6 +10,7 @@ import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { openStore } from '../store/database.ts'
+import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
 
@@ -66,6 +67,8 @@ async function requireEmpty(home: string): Promise<void> {
 function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: string): number {
   const store = openStore(path)
   try {
+    // A backup of before may lack what the log stands on; the backup itself is the copy from before.
+    migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
     const audit = createAuditLog({ store, clock })
     const nowMs = clock.wallMs()
     const made = new Date(madeAtMs).toISOString()

@@ -131,6 +131,11 @@ export interface AuditRecord {
   payloadHash: string | null
   hash: string
 }
+/** Of a look through the whole log that is still under way. */
+export interface AuditProgress {
+  ok: null
+  running: { size: number; of: number }
+}
 export interface AuditVerdict {
   ok: boolean
   size: number

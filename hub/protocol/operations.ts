@@ -101,6 +101,8 @@ const auditListShape = z.strictObject({
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
 })
+/** Answers after at most so long how far it is, where it is not done; without it, once it is. */
+const auditVerifyShape = z.strictObject({ waitMs: z.coerce.number().int().min(0).max(25_000).optional() })
 /** `upTo`: the size the first page named, so that all pages are of one log. */
 const auditExportShape = z.strictObject({
   after: z.coerce.number().int().nonnegative().default(0),
@@ -191,7 +193,7 @@ export const OPERATIONS = {
   'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape, post('/v1/contact/confirm')),
   'hub.drill': op('hub.drilled', 'mending', owner, drillShape, post('/v1/drill')),
   'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
-  'audit.verify': op('audit.verified', 'read', owner, none, get('/v1/audit/verify')),
+  'audit.verify': op('audit.verified', 'read', owner, auditVerifyShape, get('/v1/audit/verify')),
   'audit.export': op('audit.exported', 'read', owner, auditExportShape, get('/v1/audit/export')),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
   'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),

@@ -22,6 +22,7 @@ export type MetaKey =
   | 'drill_since_ms'
   | 'rest_mark'
   | 'stop_wishes_done'
+  | 'audit_marked'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -109,7 +109,9 @@ export function createEvidence(
       await part('processes.json', async () => JSON.stringify(await engine.top(container), null, 2))
       await part('inspect.json', async () => JSON.stringify(await engine.inspect(container), null, 2))
       await part('container.log', () => engine.logs(container, LOG_BYTES_MAX))
-      await part('audit.jsonl', () => jsonLines(audit.ofSession(session.id, RECORDS_MAX)))
+      await part('audit.jsonl', async () =>
+        jsonLines(await audit.ofSession(session.id, session.createdAtMs, RECORDS_MAX)),
+      )
       await part('transcript.jsonl', () => transcriptOf(session))
       await taken('manifest.json', faults, () => {
         const { id, agent, task, attempt, imageId } = session

@@ -4,14 +4,10 @@ import { once } from 'node:events'
 import { createReadStream, readFileSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { createGunzip } from 'node:zlib'
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
-import {
-  createExportJudge,
-  type ExportVerdict,
-  headerLine,
-  LINE_CHARACTERS_MAX,
-  recordLine,
-} from '../../protocol/audit-export.ts'
+import { createExportJudge, type ExportVerdict, headerLine, linesOf, recordLine } from '../../protocol/audit-export.ts'
+import { createSegmentJudge } from '../../protocol/audit-segment.ts'
 import { EXIT, usage } from '../problem.ts'
 import type { Context, Options, Run } from './context.ts'
 import type { Terminal } from './terminal.ts'
@@ -28,6 +24,7 @@ interface ExportPage {
   next: number | null
 }
 const PAGE_MS = 60_000
+const LINES_A_WORD = 20_000
 
 /** The lines of an export, page by page; all pages are of the log as it was at the first. */
 async function* exportLines({ hub }: Context): AsyncGenerator<string> {
@@ -51,10 +48,14 @@ const keyName = (publicKey: string): string => createHash('sha256').update(publi
 async function writeLines(context: Context, write: (line: string) => Promise<void>): Promise<ExportVerdict> {
   // What is written is judged on the way, so that a broken log is said at once and not when somebody needs the file.
   const judge = createExportJudge({})
+  let lines = 0
   for await (const line of exportLines(context)) {
     judge.take(line)
     await write(`${line}\n`)
+    lines += 1
+    if (lines % LINES_A_WORD === 0) context.terminal.live(`exported ${lines} lines ...`)
   }
+  context.terminal.live('')
   return judge.end()
 }
 
@@ -103,16 +104,37 @@ function expectedKey(home: string, named: unknown): string | undefined {
   }
 }
 
-/** A line that does not end is handed on when it is longer than any may be: the judge refuses it, and no more of it is read. */
-async function* linesOf(input: AsyncIterable<string>): AsyncGenerator<string> {
-  let rest = ''
-  for await (const part of input) {
-    const lines = (rest + part).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
-    if (rest.length > LINE_CHARACTERS_MAX) yield rest
+/** A sealed month (`audit/2026-11.jsonl.gz` of a home) is known by its name; it begins where the month before ends. */
+async function verifyMonth(file: string, head: string | undefined, publicKey: string | undefined) {
+  const judge = createSegmentJudge(publicKey === undefined ? {} : { publicKey })
+  const source = createReadStream(file)
+  const input = createGunzip()
+  source.on('error', (error) => input.destroy(error))
+  try {
+    for await (const line of linesOf(source.pipe(input).setEncoding('utf8') as AsyncIterable<string>))
+      if (!judge.take(line)) break
+  } finally {
+    source.destroy()
+    input.destroy()
   }
-  if (rest !== '') yield rest
+  const { fault, header, size, head: last, checkpoints } = judge.end()
+  const records = header === undefined ? 0 : size - header.first + 1
+  const wrongHead = fault === undefined && head !== undefined && !last.startsWith(head)
+  return {
+    ...{ size: records, head: last, checkpoints, instance: header?.instance ?? '', publicKey: header?.publicKey ?? '' },
+    fault: wrongHead ? { line: 0, reason: `the head ${head} is not the one it ends with` } : fault,
+  }
+}
+
+async function verifyExport(file: string, head: string | undefined, publicKey: string | undefined) {
+  const judge = createExportJudge({ ...(publicKey === undefined ? {} : { publicKey }), ...(head && { head }) })
+  const input = createReadStream(file, 'utf8')
+  try {
+    for await (const line of linesOf(input)) if (!judge.take(line)) break
+  } finally {
+    input.destroy()
+  }
+  return judge.end()
 }
 
 /** Exit 0 only for a whole file. */
@@ -122,18 +144,12 @@ export async function auditVerifyFile(home: string, options: Options, terminal: 
   if (head !== undefined && !/^[0-9a-f]{16,64}$/.test(head))
     throw usage('--head: 16 to 64 hex characters of a head of the log are needed, as `hub status` shows them')
   const publicKey = expectedKey(home, options.key)
-  const judge = createExportJudge({ ...(publicKey === undefined ? {} : { publicKey }), ...(head && { head }) })
-  const input = createReadStream(file, 'utf8')
-  try {
-    for await (const line of linesOf(input)) {
-      if (!judge.take(line)) break
-    }
-  } catch (error) {
-    throw usage(`--file: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-  } finally {
-    input.destroy()
-  }
-  const { fault, ...verdict } = judge.end()
+  const found = await (file.endsWith('.gz') ? verifyMonth : verifyExport)(file, head, publicKey).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw usage(`--file: ${file} cannot be read (${error.code})`)
+    },
+  )
+  const { fault, ...verdict } = found
   const keyKnown = publicKey !== undefined
   if (options.json === true) terminal.json({ ok: fault === undefined, ...verdict, keyKnown, fault: fault ?? null })
   else if (fault !== undefined)

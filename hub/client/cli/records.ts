@@ -1,5 +1,5 @@
 /** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
-import type { AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
+import type { AuditProgress, AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
 import { EXIT, usage } from '../problem.ts'
 import { given, pageOf, type Run, showList } from './context.ts'
 import { clean, columns, facts, type Paint } from './text.ts'
@@ -20,17 +20,51 @@ const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
   )
 
 export const auditList: Run = async (context, _, options) => {
+  const { hub, terminal } = context
   const request = given({ ...pageOf(options), action: options.action, outcome: options.outcome })
-  const answer = (await context.hub.call('audit.list', request)) as { records: AuditRecord[]; next: string | null }
-  const table = (rows: readonly AuditRecord[]) => recordTable(rows, context.terminal.paint)
-  showList(context, answer.records, { next: answer.next, empty: 'no records', table })
+  const records: AuditRecord[] = []
+  let answer: RecordPage
+  // One look back is bounded: a seldom record is found by going on from where it ended.
+  for (
+    let more: Record<string, unknown> = {};
+    ;
+    more = { cursor: answer.next, limit: wanted(request) - records.length }
+  ) {
+    answer = (await hub.call('audit.list', { ...request, ...more })) as RecordPage
+    records.push(...answer.records)
+    if (answer.next === null || records.length >= wanted(request)) break
+    terminal.live(`searched back to ${backTo(answer)} ...`)
+  }
+  terminal.live('')
+  const table = (rows: readonly AuditRecord[]) => recordTable(rows, terminal.paint)
+  showList(context, records, { next: answer.next, empty: 'no records', table })
   return EXIT.done
 }
+interface RecordPage {
+  records: AuditRecord[]
+  next: string | null
+  searchedToMs?: number | null
+}
+/** As the hub takes it where none is named. */
+const LIMIT = 25
+const wanted = ({ limit }: Record<string, unknown>): number => (typeof limit === 'number' ? limit : LIMIT)
+const backTo = ({ next, searchedToMs }: RecordPage): string =>
+  `record ${next}${searchedToMs ? ` of ${new Date(searchedToMs).toISOString()}` : ''}`
+
+const ANSWER_MS = 1000
 
 /** Exit 0 only for a whole chain. */
 export const auditVerify: Run = async ({ hub, json, terminal }, _, { key, head }) => {
   if (key !== undefined || head !== undefined) throw usage('--key and --head go with --file')
-  const verdict = (await hub.call('audit.verify', {}, { deadlineMs: 600_000 })) as AuditVerdict
+  let verdict: AuditVerdict | AuditProgress
+  // However long the log: each answer comes within seconds and says how far it is.
+  for (;;) {
+    verdict = (await hub.call('audit.verify', { waitMs: ANSWER_MS }, { deadlineMs: 60_000 })) as typeof verdict
+    if (!('running' in verdict)) break
+    const { size, of } = verdict.running
+    terminal.live(`verified ${size} of ${of} records ...`)
+  }
+  terminal.live('')
   if (json) terminal.json(verdict)
   else if (verdict.ok) {
     const size = `${verdict.size} records, ${verdict.checkpoints} signed checkpoints`

@@ -103,7 +103,7 @@ export const COMMANDS: readonly Command[] = [
     words: 'audit verify',
     text: 'check the whole chain, or an export of it without the hub',
     flags: [
-      ['--file <file>', 'an export; no hub and no home needed'],
+      ['--file <file>', 'an export, or a sealed month (.gz); no hub and no home needed'],
       ['--key <file>', "the checkpoints' public key (keys/checkpoint.pub of the home)"],
       ['--head <hash>', 'a head kept elsewhere, which has to stand in the export'],
     ],

@@ -1,8 +1,8 @@
 /** Reading, verifying and exporting the audit log. */
 import type { Checkpoints } from '../../guard/audit/checkpoint.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import type { AuditVerifier } from '../../guard/audit/verifier.ts'
 import { GENESIS } from '../../protocol/audit-chain.ts'
-import type { Store } from '../../store/database.ts'
 import { type Handlers, handler } from '../serve.ts'
 
 interface Query {
@@ -15,22 +15,23 @@ interface Query {
 export function auditHandlers(parts: {
   audit: AuditLog
   checkpoints: Checkpoints
-  store: Store
-  /** Hears what each look at the whole log found. */
-  onVerdict?: (firstBad: { seq: number; reason: string } | null) => void
+  verifier: AuditVerifier
   /** Hears of each page of an export that was handed out. */
   onExported?: (isLast: boolean) => void
 }): Handlers {
-  const { audit, checkpoints, store, onVerdict, onExported } = parts
-  const hashAt = (seq: number) =>
-    store.prepare('select hash from audit_record where seq = ?').pluck().get(seq) as string | undefined
+  const { audit, checkpoints, verifier, onExported } = parts
   return {
     'audit.list': handler({
+      // As far as one look back goes: with a filter the page may be short, or empty, and there is more all the same.
       effect: (_grant, { limit, cursor, action, outcome }: Query) => {
         const before = cursor === undefined ? {} : { before: Number(cursor) }
-        const records = audit.list({ limit, ...before, ...(action && { action }), ...(outcome && { outcome }) })
-        const last = records[records.length - 1]
-        return { records, next: records.length < limit || last === undefined ? null : String(last.seq) }
+        const { records, searchedTo } = audit.search({
+          ...{ limit, ...before },
+          ...(action && { action }),
+          ...(outcome && { outcome }),
+        })
+        const searchedToMs = audit.atMsOf(searchedTo) ?? null
+        return { records, next: searchedTo > 1 ? String(searchedTo) : null, searchedTo, searchedToMs }
       },
     }),
     'audit.export': handler({
@@ -38,29 +39,26 @@ export function auditHandlers(parts: {
       effect: (_grant, { after, upTo }: { after: number; upTo?: number }) => {
         const newest = checkpoints.newest()
         const size = Math.min(upTo ?? Number.MAX_SAFE_INTEGER, newest?.size ?? 0)
-        const records = audit.page(after, size)
-        const last = records.at(-1)?.seq ?? size
+        const page = audit.page(after, size)
+        const last = page.records.at(-1)?.seq ?? size
         onExported?.(last >= size)
         return {
           ...checkpoints.signer,
           size,
-          head: hashAt(size) ?? GENESIS,
-          records,
-          checkpoints: checkpoints.between(after, last),
+          head: audit.hashAt(size) ?? GENESIS,
+          records: page.records,
+          checkpoints: page.checkpoints ?? checkpoints.between(after, last),
           next: last < size ? last : null,
         }
       },
     }),
     'audit.verify': handler({
-      effect: () => {
-        const { size, head, fault } = audit.verify()
-        const broken = fault === undefined ? checkpoints.verify(hashAt) : undefined
-        const firstBad = fault ?? (broken === undefined ? null : { seq: size, reason: broken })
-        return { ok: firstBad === null, size, head, firstBad, checkpoints: checkpoints.count(), witness: null }
-      },
-      after: (verdict) => {
-        onVerdict?.(verdict.firstBad)
-        return verdict
+      effect: () => undefined,
+      // Outside of any transaction, in turns: with `waitMs` it answers how far it is, and goes on.
+      after: async (_nothing, { waitMs }: { waitMs?: number }) => {
+        const found = waitMs === undefined ? await verifier.verify() : await verifier.verifyWithin(waitMs)
+        if (!('firstBad' in found)) return { ok: null, running: found }
+        return { ok: found.firstBad === null, ...found, witness: null }
       },
     }),
   }

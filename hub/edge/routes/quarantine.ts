@@ -82,9 +82,12 @@ export function quarantineHandlers(parts: {
   }
 
   /** Who read what it left: each run hears by an event, and the operator by name. */
-  function tellConsumers(id: string, withheld: { sha256: string }[]) {
-    const consumers = audit
-      .fetchersOf(withheld.map(({ sha256 }) => sha256))
+  async function tellConsumers(id: string, withheld: { sha256: string }[], sinceMs: number) {
+    const fetchers = await audit.fetchersOf(
+      withheld.map(({ sha256 }) => sha256),
+      sinceMs,
+    )
+    const consumers = fetchers
       .filter(({ session }) => session !== id)
       .map(({ session, digests }) => {
         const row = tasks.session(session)
@@ -114,7 +117,7 @@ export function quarantineHandlers(parts: {
           task: session.task,
           evidence: report,
           withheld: withheld ?? null,
-          consumers: tellConsumers(id, withheld ?? []),
+          consumers: await tellConsumers(id, withheld ?? [], session.createdAtMs),
         }
       },
     }),

@@ -55,6 +55,7 @@ export interface Delivery {
 /** Kinds of causes that may be critical. What an agent can provoke is not among them: it could stop the hub or wake the contact (S1-67). */
 export const CRITICAL_KINDS: ReadonlySet<string> = new Set([
   'audit_chain_broken',
+  'database_damaged',
   'witness_mismatch',
   'profile_mismatch',
   'kill_unconfirmed',

@@ -16,6 +16,8 @@ export interface GuardWatch {
   leaseRefused(reason: string, forged: boolean): void
   /** The verdict of a look at the whole audit log. */
   chainJudged(firstBad: { seq: number; reason: string } | null): void
+  /** The verdict of a look through the rows of the database: what is damaged, or undefined. */
+  databaseJudged(damage: string | undefined): void
 }
 
 export function createGuardWatch(parts: {
@@ -95,6 +97,15 @@ export function createGuardWatch(parts: {
           `At the watchdog's door a word was refused that its key did not make: ${reason}. Whoever sent it can reach the sockets of this home.`,
         )
       else alerts.raise('lease_refused', 'warning', `A word of the watchdog was refused: ${reason}.`, REFUSED_LASTS_MS)
+    },
+    databaseJudged(damage) {
+      if (damage === undefined) alerts.resolve('database_damaged', 'The database was looked through whole.')
+      else
+        alerts.raise(
+          'database_damaged',
+          'critical',
+          `The database is damaged: ${damage}. Keep a copy of hub.db, stop with \`hub down\` and restore a backup.`,
+        )
     },
     chainJudged(firstBad) {
       if (firstBad === null) alerts.resolve('audit_chain_broken', 'The audit log was verified whole.')

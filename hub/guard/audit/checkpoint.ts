@@ -3,6 +3,7 @@ import { type KeyObject, sign } from 'node:crypto'
 import { canonicalText } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { GENESIS } from '../../protocol/audit-chain.ts'
+import { type Seal, sealLine } from '../../protocol/audit-segment.ts'
 import { type Checkpoint, checkpointDigest, judgeCheckpoint, signedBytes } from '../../protocol/checkpoint.ts'
 import type { Store } from '../../store/database.ts'
 import type { AuditLog } from './log.ts'
@@ -19,7 +20,17 @@ export interface Checkpoints {
   /** What a witness of `size` is shown; one that knows nothing begins with the newest, or it would be days behind a long log. */
   forWitness(size: number): Checkpoint[]
   /** Those over records after `after` and up to `upTo`, oldest first, each as the text that was signed and linked. */
-  between(after: number, upTo: number): string[]
+  between(after: number, upTo: number, limit?: number): string[]
+  /** Why this one does not follow from the one of the digest, or is not the head of that record; or what the next one follows. */
+  judge(
+    document: string,
+    previous: string,
+    hashAt: (seq: number) => string | undefined,
+  ): string | { size: number; digest: string }
+  /** The signed last line of a sealed month. */
+  seal(unsigned: Omit<Seal, 'signature'>): string
+  /** Deletes up to 500 that stand in the file of a dropped month too and that the witness has seen; answers how many. */
+  purge(upTo: number): number
   /** The newest of all, whatever instance signed it. */
   newest(): Checkpoint | undefined
   count(): number
@@ -40,8 +51,24 @@ export function createCheckpoints(parts: {
     .prepare(`select document from checkpoint where size > ? and document ->> 'instance' = ? order by size limit 64`)
     .pluck()
   const last = store.prepare('select document from checkpoint order by size desc limit 1').pluck()
+  const purge = store.prepare(
+    `delete from checkpoint where size in (select size from checkpoint where size <= ? and size < (select max(size) from checkpoint)
+       order by size limit 500)`,
+  )
+  /** How far the witness has seen, as it said last; what it has not seen it must still be shown. */
+  let witnessed = 0
   const insert = store.prepare('insert into checkpoint values (?, ?, ?, ?)')
   const digest = (document: string | undefined) => (document === undefined ? GENESIS : checkpointDigest(document))
+
+  const judge: Checkpoints['judge'] = (document, previous, hashAt) => {
+    const checkpoint = checkpointOf(document)
+    const fault = judgeCheckpoint(checkpoint, { previous, publicKey })
+    if (fault !== undefined) return fault
+    const found = hashAt(checkpoint.size)
+    if (found !== checkpoint.head)
+      return `record ${checkpoint.size} is ${found === undefined ? 'gone' : 'not the one that was signed'}`
+    return { size: checkpoint.size, digest: checkpointDigest(document) }
+  }
 
   return {
     signer: { instance, publicKey: publicKey.export({ type: 'spki', format: 'pem' }) as string },
@@ -58,16 +85,20 @@ export function createCheckpoints(parts: {
     // Those that a restored home brought along are of its former instance: no witness of this one can know them.
     since: (size) => (after.all(size, instance) as string[]).map(checkpointOf),
     forWitness: (size) => {
+      witnessed = size
       if (size > 0) return (after.all(size, instance) as string[]).map(checkpointOf)
       const newest = last.get() as string | undefined
       const own = newest === undefined ? [] : [checkpointOf(newest)]
       return own.filter((checkpoint) => checkpoint.instance === instance)
     },
-    between: (after, upTo) =>
+    between: (after, upTo, limit = -1) =>
       store
-        .prepare('select document from checkpoint where size > ? and size <= ? order by size')
+        .prepare('select document from checkpoint where size > ? and size <= ? order by size limit ?')
         .pluck()
-        .all(after, upTo) as string[],
+        .all(after, upTo, limit) as string[],
+    judge,
+    seal: (unsigned) => sealLine(unsigned, privateKey),
+    purge: (upTo) => store.transaction(() => purge.run(Math.min(upTo, witnessed)).changes),
     newest() {
       const document = last.get() as string | undefined
       return document === undefined ? undefined : checkpointOf(document)
@@ -79,13 +110,9 @@ export function createCheckpoints(parts: {
         .prepare('select document from checkpoint order by size')
         .pluck()
         .iterate() as Iterable<string>) {
-        const checkpoint = JSON.parse(document) as Checkpoint
-        const fault = judgeCheckpoint(checkpoint, { previous, publicKey })
-        if (fault !== undefined) return fault
-        const found = hashAt(checkpoint.size)
-        if (found !== checkpoint.head)
-          return `record ${checkpoint.size} is ${found === undefined ? 'gone' : 'not the one that was signed'}`
-        previous = digest(document)
+        const found = judge(document, previous, hashAt)
+        if (typeof found === 'string') return found
+        previous = found.digest
       }
       return undefined
     },

@@ -2,7 +2,8 @@
  * The audit log: appends inside the caller's transaction, so that no effect commits without its record (I1).
  *
  * A1. The head in memory is the head of the open transaction; after a rollback it is read again.
- * A2. While the store cannot be written, the records of what may go on all the same (stopping, routing between open sessions) wait in a
+ * A2. Months have tables of their own (months.ts); what reads them is in reader.ts.
+ * A3. While the store cannot be written, the records of what may go on all the same (stopping, routing between open sessions) wait in a
  *     bounded buffer (buffer.ts) and are written in order before anything else once it can (safety.md section 8).
  */
 import type { Clock } from '../../base/clock.ts'
@@ -18,8 +19,13 @@ import {
 } from '../../protocol/audit-chain.ts'
 import { judgeStoreFault, type Store } from '../../store/database.ts'
 import { createAuditBuffer, type WaitingKind } from './buffer.ts'
+import { type AuditMonths, createAuditMonths } from './months.ts'
+import { type AuditFilter, type AuditReader, createAuditReader, type Found } from './reader.ts'
 
-const PAGE = 1000
+/** What is judged in one go: some two milliseconds. */
+const PAGE = 250
+/** So far back a head is looked for that is to be accepted: some 10 ms. */
+const LATELY_RECORDS = 20_000
 /** Of an export: an answer of so many records stays far below what a client reads of one. */
 const EXPORT_PAGE = 500
 /** Never kept. */
@@ -37,8 +43,6 @@ const TRIAL: AuditEntry = {
 /** A buffer of more than so many records is tried again at most four times a second: each try writes them all. */
 const EAGER_RECORDS_MAX = 100
 const RETRY_MS = 250
-const COLUMNS = `seq, previous, hash, at_ms as atMs, boot_id as bootId, principal, action, resource, decision_id as decisionId,
-  policy_revision as policyRevision, payload_hash as payloadHash, outcome, reason, effect`
 
 export interface AuditLog {
   /** Appends one record; needs an open transaction. Answers its sequence number. */
@@ -58,25 +62,31 @@ export interface AuditLog {
   /** To be called after any rollback. */
   reload(): void
   head(): { size: number; head: string }
-  /** Whether a record of this hash stands in the log: its present head, or what once was. Reads the whole log. */
+  /** Whether a record of this hash is one of the last 20 000: the present head, or what it was a while ago. */
   includes(hash: string): boolean
+  /** Newest first, as many as one look back finds (`search`). */
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
-  /** The records after `after` and up to `upTo`, in order, 500 at most. */
-  page(after: number, upTo: number): AuditRecord[]
-  /** Checks the next 1 000 records after `walk`, which moves along: the first fault, `more` to come, or undefined at the end of a whole log. */
+  /** The same, and how far back was looked. */
+  search(query: { limit: number; before?: number } & AuditFilter): Found
+  /** The records after `after` and up to `upTo`, in order, 500 at most, with their checkpoints where their month is in its file alone. */
+  page(after: number, upTo: number): ReturnType<AuditReader['withSigned']>
+  hashAt(seq: number): string | undefined
+  /** When a record was made. */
+  atMsOf(seq: number): number | undefined
+  /** Checks the next 250 records after `walk`, which moves along: the first fault, `more` to come, or undefined at the end of a whole log. */
   look(walk: { size: number; head: string }): ChainFault | 'more' | undefined
-  /** Reads the whole log in pages of 1 000 and checks every hash and link. */
+  /** Checks every hash and link in one go; for tests and tools. A hub walks in turns (walk.ts). */
   verify(): { size: number; head: string; fault: ChainFault | undefined }
+  readonly months: AuditMonths
 }
 
-export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog {
+/** `home`: where the files of sealed months are; a log that has none needs none. */
+export function createAuditLog(parts: { store: Store; clock: Clock; home?: string }): AuditLog {
   const { store, clock } = parts
+  const months = createAuditMonths(store)
+  const reader = createAuditReader({ store, months, home: parts.home ?? '' })
   const insert = store.prepare('insert into audit_record values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   const last = store.prepare('select seq, hash from audit_record order by seq desc limit 1')
-  const pageAfter = store.prepare(`select ${COLUMNS} from audit_record where seq > ? order by seq limit ${PAGE}`)
-  const exportPage = store.prepare(
-    `select ${COLUMNS} from audit_record where seq > ? and seq <= ? order by seq limit ${EXPORT_PAGE}`,
-  )
   // Undefined after a rollback, and read again when it is next needed: a store that fails may not be readable at once.
   let known: { size: number; head: string } | undefined
   const now = () => {
@@ -91,7 +101,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
 
   function read(): { size: number; head: string } {
     const row = last.get() as { seq: number; hash: string } | undefined
-    return row === undefined ? { size: 0, head: GENESIS } : { size: row.seq, head: row.hash }
+    if (row !== undefined) return { size: row.seq, head: row.hash }
+    const open = months.all().at(-1)
+    return open === undefined ? { size: 0, head: GENESIS } : { size: open.first - 1, head: open.previous }
   }
 
   function write(given: AuditEntry, atMs: number): number {
@@ -100,6 +112,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
     const previous = now().head
     const hash = hashRecord({ ...entry, seq, previous, atMs, bootId: clock.bootId })
     try {
+      months.keepPlace(atMs, seq, previous)
       insertRow(entry, seq, previous, hash, atMs)
     } catch (thrown) {
       const fault = judgeStoreFault(thrown)
@@ -133,12 +146,20 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
   }
 
   function look(walk: { size: number; head: string }): ChainFault | 'more' | undefined {
-    const records = pageAfter.all(walk.size) as AuditRecord[]
+    let records: AuditRecord[]
+    try {
+      records = reader.records(walk.size, Number.MAX_SAFE_INTEGER, PAGE)
+    } catch (thrown) {
+      return { seq: walk.size + 1, reason: `it cannot be read (${(thrown as Error).message})` }
+    }
     const fault = judgeRecords(records, walk)
     if (fault !== undefined) return fault
-    if (records.length === PAGE) return 'more'
-    return walk.size < read().size ? { seq: walk.size + 1, reason: 'a record is missing' } : undefined
+    if (walk.size >= read().size) return undefined
+    return records.length > 0 ? 'more' : { seq: walk.size + 1, reason: 'a record is missing' }
   }
+
+  const search: AuditLog['search'] = ({ limit, before, ...filter }) =>
+    reader.search({ limit, before: Math.min(before ?? Number.MAX_SAFE_INTEGER, now().size + 1), filter })
 
   /** Appends and takes it back. */
   function tryAppend(): void {
@@ -195,22 +216,26 @@ export function createAuditLog(parts: { store: Store; clock: Clock }): AuditLog 
       known = undefined
     },
     head: now,
-    includes: (hash) => store.prepare('select 1 from audit_record where hash = ? limit 1').get(hash) !== undefined,
-    list({ limit, before, action, outcome }) {
-      const rows = store.prepare(
-        `select ${COLUMNS} from audit_record where seq < ? and (? is null or action = ?) and (? is null or outcome = ?) order by seq desc limit ?`,
-      )
-      const [byAction, byOutcome] = [action ?? null, outcome ?? null]
-      return rows.all(
-        before ?? Number.MAX_SAFE_INTEGER,
-        byAction,
-        byAction,
-        byOutcome,
-        byOutcome,
-        limit,
-      ) as AuditRecord[]
+    includes: (hash) => {
+      const { size } = now()
+      for (let from = size; from > Math.max(0, size - LATELY_RECORDS); ) {
+        const month = months.holding(from)
+        if (month.state === 'dropped') return false
+        const to = Math.max(month.first, size - LATELY_RECORDS)
+        const rows = store.prepare(
+          `select 1 from ${months.tableOf(month)} where seq between ? and ? and hash = ? limit 1`,
+        )
+        if (rows.get(to, from, hash) !== undefined) return true
+        from = to - 1
+      }
+      return false
     },
-    page: (after, upTo) => exportPage.all(after, upTo) as AuditRecord[],
+    list: (query) => search(query).records,
+    search,
+    page: (after, upTo) => reader.withSigned(after, upTo, EXPORT_PAGE),
+    hashAt: reader.hashAt,
+    atMsOf: (seq) => reader.records(seq - 1, seq, 1)[0]?.atMs,
+    months,
     look,
     verify() {
       const walk = { size: 0, head: GENESIS }

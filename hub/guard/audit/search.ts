@@ -1,41 +1,49 @@
-/** Questions to the audit log that are asked seldom: each reads all of it once. */
+/** Questions to the audit log that are asked seldom, each looking back a page a turn, in tables and sealed files alike. */
 
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
-import type { Store } from '../../store/database.ts'
+import type { AuditLog } from './log.ts'
+import type { AuditFilter } from './reader.ts'
 
 export interface AuditSearch {
-  /** The newest records by and about a session, oldest first. */
-  ofSession(session: string, limit: number): AuditRecord[]
-  /** Sessions of agents that fetched any of these artifacts, each with what it fetched. */
-  fetchersOf(digests: readonly string[]): { session: string; digests: string[] }[]
+  /** The newest records by and about a session that began then, oldest first. */
+  ofSession(session: string, sinceMs: number, limit: number): Promise<AuditRecord[]>
+  /** Sessions of agents that fetched any of these artifacts, the first of which came then, each with what it fetched. */
+  fetchersOf(digests: readonly string[], sinceMs: number): Promise<{ session: string; digests: string[] }[]>
 }
 
 const FETCHES_MAX = 10_000
+const PAGE = 500
+/** So far the wall clock may have been set back meanwhile. */
+const DAY_MS = 86_400_000
 
-export function createAuditSearch(store: Store): AuditSearch {
+export function createAuditSearch(audit: Pick<AuditLog, 'search' | 'atMsOf'>, turn: () => Promise<void>): AuditSearch {
+  /** Newest first. */
+  async function back(filter: AuditFilter, sinceMs: number, limit: number): Promise<AuditRecord[]> {
+    const records: AuditRecord[] = []
+    for (let before: number | undefined; before === undefined || before > 1; await turn()) {
+      const wanted = Math.min(PAGE, limit - records.length)
+      if (wanted <= 0) break
+      const found = audit.search({ limit: wanted, ...filter, ...(before === undefined ? {} : { before }) })
+      records.push(...found.records)
+      before = found.searchedTo
+      if ((audit.atMsOf(before) ?? 0) < sinceMs - DAY_MS) break
+    }
+    return records
+  }
+
   return {
-    ofSession: (session, limit) =>
-      (
-        store
-          .prepare(
-            `select seq, previous, hash, at_ms as atMs, boot_id as bootId, principal, action, resource, decision_id as decisionId,
-               policy_revision as policyRevision, payload_hash as payloadHash, outcome, reason, effect from audit_record
-             where resource = ? or principal like ? order by seq desc limit ?`,
-          )
-          .all(`session:${session}`, `agent:%/${session}%`, limit) as AuditRecord[]
-      ).reverse(),
-    fetchersOf(digests) {
+    ofSession: async (session, sinceMs, limit) => (await back({ session }, sinceMs, limit)).reverse(),
+    async fetchersOf(digests, sinceMs) {
       const wanted = new Set(digests)
       const bySession = new Map<string, Set<string>>()
-      const rows = store
-        .prepare(
-          `select principal, resource from audit_record where action = 'artifact.fetched' and outcome = 'ok'
-             and principal like 'agent:%' order by seq desc limit ?`,
-        )
-        .all(FETCHES_MAX) as { principal: string; resource: string }[]
-      for (const { principal, resource } of rows) {
+      if (wanted.size === 0) return []
+      for (const { principal, resource } of await back(
+        { action: 'artifact.fetched', outcome: 'ok' },
+        sinceMs,
+        FETCHES_MAX,
+      )) {
         const [digest, session] = [resource.replace('artifact:', ''), principal.split('/').pop() ?? '']
-        if (!wanted.has(digest)) continue
+        if (!principal.startsWith('agent:') || !wanted.has(digest)) continue
         bySession.set(session, (bySession.get(session) ?? new Set()).add(digest))
       }
       return [...bySession].map(([session, found]) => ({ session, digests: [...found].sort() }))

@@ -18,6 +18,7 @@ const OUTWARD = 'hub/guard/outward.test.ts'
  */
 export const CRITICAL: readonly (readonly [word: string, hub: readonly string[], watchdog: readonly string[]])[] = [
   ['the audit chain is broken', ['audit_chain_broken'], []],
+  ['the database is damaged', ['database_damaged'], []],
   ['the witness mismatches', ['witness_mismatch'], ['witness_mismatch']],
   ['the profile mismatches after the start', ['profile_mismatch'], []],
   // A hub that does not obey is a stop that nothing confirms.

@@ -5,6 +5,8 @@ const AUDIT = 'hub/guard/audit.test.ts'
 const WISHES = 'scenarios/stop-wishes.test.ts'
 const GATE = 'hub/guard/gate.test.ts'
 const EXPORT = 'scenarios/audit-export.test.ts'
+const MONTHS = 'hub/guard/audit-months.test.ts'
+const LOOK = 'hub/store/look.test.ts'
 const JUDGE = 'watchdog/judge.test.ts'
 const STOPS = 'scenarios/stops.test.ts'
 
@@ -86,6 +88,29 @@ export const rows: readonly Row[] = [
   {
     rule: 'the log is append-only by triggers',
     proofs: [[AUDIT, 'refuses to update or delete a record, and goes on']],
+  },
+  {
+    rule: 'each month has a table of its own; ended, it becomes a signed file, read back twice, before the whole table is dropped',
+    proofs: [
+      [MONTHS, 'has a table of its own, made by its first record; the chain goes on'],
+      [MONTHS, 'is a signed file that zcat shows; its table is dropped whole'],
+      [MONTHS, 'leaves the table where its file is not whole, whatever byte of it was changed'],
+      [MONTHS, 'is made again after a crash at any of its writes'],
+      [MONTHS, 'is read on in its file by a walk and an export that were under way when its table was dropped'],
+    ],
+  },
+  {
+    rule: 'decisions go with the sealed month of the last record that names them, but for the newest bundle',
+    proofs: [[MONTHS, 'takes along the decisions last named in it, and those that go on being named stay']],
+  },
+  {
+    rule: 'a start checks the newest signed head and what follows it, the rest right after it, in turns',
+    proofs: [
+      [MONTHS, 'is the newest signed head and what follows it, however long the log'],
+      [MONTHS, 'a walk lets others in after every 250 records'],
+      [LOOK, 'every row that grows with history is looked at, a hundred a turn'],
+      [LOOK, 'a start of a large file looks at what is bounded alone'],
+    ],
   },
   {
     rule: 'a record that was edited, deleted, inserted or moved is named',

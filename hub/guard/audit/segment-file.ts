@@ -1,0 +1,110 @@
+/**
+ * The file of a sealed month: gzip members one behind the other, the first of the header alone, then one for each 500 records, the last of
+ * decisions and seal. Where each begins is kept in the database, so that any record is found by one short read; `zcat` reads the whole.
+ *
+ * F1. Made beside its name, written, synced, renamed, its folder synced: a file of that name is whole (what is named `.part` is removed).
+ */
+import { closeSync, createReadStream, openSync, readSync, rmSync, statSync } from 'node:fs'
+import { mkdir, open, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { createGunzip, gunzipSync, gzip } from 'node:zlib'
+import { diskProblem } from '../../base/disk-words.ts'
+import { syncFolder } from '../../base/whole-file.ts'
+import { linesOf } from '../../protocol/audit-export.ts'
+import { createSegmentJudge, type SegmentVerdict } from '../../protocol/audit-segment.ts'
+
+export const BLOCK_RECORDS = 500
+/** A block of the longest lines stays far below. */
+const BLOCK_BYTES_MAX = 256 * 1024 ** 2
+const OFFSET_BYTES = 8
+const zip = promisify(gzip)
+
+export const segmentPath = (home: string, name: string): string => join(home, 'audit', `${name}.jsonl.gz`)
+
+/** Writes the file from its blocks; answers its length and where each block begins. On any fault nothing of it is left. */
+export async function writeSegment(
+  path: string,
+  blocks: AsyncIterable<readonly string[]>,
+): Promise<{ bytes: number; blocks: Buffer }> {
+  const draft = `${path}.part`
+  const folder = dirname(path)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  rmSync(draft, { force: true })
+  try {
+    const offsets: number[] = []
+    let bytes = 0
+    {
+      await using file = await open(draft, 'wx', 0o600)
+      for await (const lines of blocks) {
+        const packed = await zip(`${lines.join('\n')}\n`)
+        offsets.push(bytes)
+        await file.writeFile(packed)
+        bytes += packed.length
+      }
+      await file.sync()
+    }
+    await rename(draft, path)
+    // The folder may be new itself.
+    for (const each of [folder, dirname(folder)]) syncFolder(each)
+    const kept = Buffer.alloc(offsets.length * OFFSET_BYTES)
+    for (const [at, offset] of offsets.entries()) kept.writeDoubleLE(offset, at * OFFSET_BYTES)
+    return { bytes, blocks: kept }
+  } catch (thrown) {
+    rmSync(draft, { force: true })
+    throw diskProblem(thrown, path)
+  }
+}
+
+/** Reads the whole file back and judges it, other work between its parts. Throws what the file system or gzip throws. */
+export async function judgeSegment(
+  path: string,
+  expected: { publicKey: string },
+  turn: () => Promise<void>,
+  onRecords: (size: number) => void = () => undefined,
+): Promise<SegmentVerdict> {
+  const judge = createSegmentJudge(expected)
+  const source = createReadStream(path)
+  const input = createGunzip()
+  source.on('error', (error) => input.destroy(error))
+  source.pipe(input).setEncoding('utf8')
+  try {
+    let taken = 0
+    for await (const line of linesOf(input as AsyncIterable<string>)) {
+      if (!judge.take(line)) break
+      // A signature costs as much as some thirty hashes.
+      taken += line.includes('"signature"') ? 30 : 1
+      if (taken < 250) continue
+      taken = 0
+      onRecords(judge.size())
+      await turn()
+    }
+  } finally {
+    source.destroy()
+    input.destroy()
+  }
+  return judge.end()
+}
+
+/** The lines of the block this record is in: records, and behind each that was signed its checkpoint. */
+export function readBlock(path: string, first: number, blocks: Buffer, seq: number): string[] {
+  // The first member is the header, the last one decisions and seal.
+  const at = 1 + Math.floor((seq - first) / BLOCK_RECORDS)
+  const offset = (index: number) => blocks.readDoubleLE(index * OFFSET_BYTES)
+  const [from, to] = [offset(at), offset(at + 1)]
+  const packed = Buffer.alloc(to - from)
+  const file = openSync(path, 'r')
+  try {
+    for (let read = 0; read < packed.length; ) {
+      const more = readSync(file, packed, read, packed.length - read, from + read)
+      if (more === 0) throw new Error(`${path} ends too early`)
+      read += more
+    }
+  } finally {
+    closeSync(file)
+  }
+  return gunzipSync(packed, { maxOutputLength: BLOCK_BYTES_MAX }).toString('utf8').trimEnd().split('\n')
+}
+
+/** Its length, or undefined where there is none. */
+export const segmentBytes = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size

@@ -1,0 +1,82 @@
+/**
+ * Who walks through the whole audit log, and when: never two walks of people at once, however many ask.
+ *
+ * V1. An answer is about the log as it was when it was asked for, or later: who asks while a walk is under way hears of the next one.
+ * V2. Who names a span hears within it how far the walk is, and asks again for the same one.
+ */
+import type { WalkParts, WalkVerdict } from './walk.ts'
+import { walkAudit } from './walk.ts'
+
+export interface WalkProgress {
+  /** Records looked through, and how many there are. */
+  size: number
+  of: number
+}
+
+export interface AuditVerifier {
+  verify(): Promise<WalkVerdict>
+  /** Resolves with how far it is when that takes longer than `waitMs`. */
+  verifyWithin(waitMs: number): Promise<WalkVerdict | WalkProgress>
+  /** The hub's own look, at its own pace; its verdict is heard like any. Ends with the signal. */
+  look(turn: () => Promise<void>, signal?: AbortSignal): Promise<void>
+}
+
+export function createAuditVerifier(parts: {
+  walk: Omit<WalkParts, 'turn' | 'onProgress' | 'signal'>
+  turn: () => Promise<void>
+  sleep: (ms: number) => Promise<void>
+  /** Hears what each look at the whole log found. */
+  onVerdict: (firstBad: WalkVerdict['firstBad']) => void
+}): AuditVerifier {
+  const { walk, turn, sleep, onVerdict } = parts
+  let at = 0
+  let running: Promise<WalkVerdict> | undefined
+  let next: Promise<WalkVerdict> | undefined
+  /** The one that who names a span asks after. */
+  let asked: Promise<WalkVerdict> | undefined
+
+  async function begin(): Promise<WalkVerdict> {
+    at = 0
+    const onProgress = (size: number) => {
+      at = size
+    }
+    const verdict = await walkAudit({ ...walk, turn, onProgress })
+    onVerdict(verdict.firstBad)
+    return verdict
+  }
+  function start(): Promise<WalkVerdict> {
+    const mine = begin().finally(() => {
+      if (running === mine) running = undefined
+    })
+    running = mine
+    return mine
+  }
+  function verify(): Promise<WalkVerdict> {
+    if (running === undefined) return start()
+    const again = () => {
+      next = undefined
+      return start()
+    }
+    next ??= running.then(again, again)
+    return next
+  }
+
+  return {
+    verify,
+    async verifyWithin(waitMs) {
+      asked ??= verify()
+      const mine = asked
+      const found = await Promise.race([mine, sleep(waitMs).then(() => undefined)]).catch((thrown: unknown) => {
+        if (asked === mine) asked = undefined
+        throw thrown
+      })
+      if (found === undefined) return { size: at, of: walk.audit.head().size }
+      if (asked === mine) asked = undefined
+      return found
+    },
+    async look(gently, signal) {
+      const { firstBad } = await walkAudit({ ...walk, turn: gently, ...(signal === undefined ? {} : { signal }) })
+      onVerdict(firstBad)
+    },
+  }
+}

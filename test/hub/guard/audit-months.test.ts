@@ -1,0 +1,453 @@
+/** Months of the audit log: tables that end, signed files, tables that are dropped, and one chain over all of it (faults B3 and B5, T83, X14). */
+import { generateKeyPairSync } from 'node:crypto'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { silentLog } from '../../../hub/base/telemetry.ts'
+import { nextTurn } from '../../../hub/base/turn.ts'
+import { type Checkpoints, createCheckpoints } from '../../../hub/guard/audit/checkpoint.ts'
+import { createDecisionMarks } from '../../../hub/guard/audit/decision-marks.ts'
+import { type AuditLog, createAuditLog } from '../../../hub/guard/audit/log.ts'
+import { tableSql, triggerSql } from '../../../hub/guard/audit/months.ts'
+import { SEARCH_RECORDS } from '../../../hub/guard/audit/reader.ts'
+import { type AuditSealing, createSealing } from '../../../hub/guard/audit/sealing.ts'
+import { createAuditSearch } from '../../../hub/guard/audit/search.ts'
+import { segmentBytes, segmentPath } from '../../../hub/guard/audit/segment-file.ts'
+import { createAuditVerifier } from '../../../hub/guard/audit/verifier.ts'
+import { checkTail, walkAudit } from '../../../hub/guard/audit/walk.ts'
+import type { AuditEntry } from '../../../hub/protocol/audit-chain.ts'
+import { openStore, type Store } from '../../../hub/store/database.ts'
+import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
+import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts'
+
+let home: string
+let store: Store
+let clock: FakeClock
+let audit: AuditLog
+let checkpoints: Checkpoints
+let sealing: AuditSealing
+let forgotten: number
+const forgetMemory = () => {
+  forgotten += 1
+}
+const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+
+const entry = (resource: string): AuditEntry => ({
+  principal: 'operator',
+  action: 'task.submitted',
+  resource,
+  decisionId: null,
+  policyRevision: 'r-1',
+  payloadHash: null,
+  outcome: 'ok',
+  reason: 'as written \u2028 ü',
+  effect: '',
+})
+/** So many records, every hundredth signed, and the last. */
+function append(count: number, more: Partial<AuditEntry> = {}): void {
+  for (let left = count; left > 0; ) {
+    const now = Math.min(100, left)
+    store.transaction(() => {
+      for (let n = 0; n < now; n += 1) audit.append({ ...entry(`task:${audit.head().size + 1}`), ...more })
+    })
+    checkpoints.take()
+    left -= now
+  }
+}
+function open(): void {
+  audit = createAuditLog({ store, clock, home })
+  checkpoints = createCheckpoints({ store, audit, clock, instance: 'test-hub', privateKey, publicKey })
+  forgotten = 0
+  const marks = createDecisionMarks({ store, audit, forgetMemory })
+  sealing = createSealing({ home, audit, checkpoints, marks, clock, log: silentLog(), turn: nextTurn })
+}
+function reopen(): void {
+  store.close()
+  store = openStore(join(home, 'hub.db'))
+  open()
+}
+const walk = () => walkAudit({ home, audit, checkpoints, turn: nextTurn })
+const tables = () =>
+  store
+    .prepare("select name from sqlite_schema where type = 'table' and name like 'audit_record%' order by name")
+    .pluck()
+    .all()
+const states = () => audit.months.all().map(({ name, state }) => `${name} ${state}`)
+const everything = () => {
+  const records = []
+  const signed = []
+  for (let at = 0; at < audit.head().size; ) {
+    const page = audit.page(at, audit.head().size)
+    records.push(...page.records)
+    const to = page.records.at(-1)?.seq ?? Number.POSITIVE_INFINITY
+    signed.push(...(page.checkpoints ?? checkpoints.between(at, to)))
+    at = to
+  }
+  return { records, signed }
+}
+const fileOf = (name: string) => segmentPath(home, name)
+const at = (iso: string) => clock.stepWall(Date.parse(iso) - clock.wallMs())
+/** Two months, of which the first has ended. */
+function twoMonths(first = 1234, second = 345): void {
+  at('2026-10-30T12:00:00Z')
+  append(first)
+  at('2026-11-01T00:00:00Z')
+  append(second)
+}
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'hub-months-'))
+  clock = createFakeClock()
+  store = openStore(join(home, 'hub.db'))
+  migrate(store, shippedMigrations(), 1, () => undefined)
+  open()
+})
+afterEach(() => {
+  store.close()
+  rmSync(home, { recursive: true })
+})
+
+describe('fault B3: a month of the audit log', () => {
+  it('has a table of its own, made by its first record; the chain goes on, and no row can be changed or deleted in any', async () => {
+    twoMonths()
+    at('2026-12-01T00:00:00Z')
+    append(1)
+    expect(tables()).toEqual(['audit_record', 'audit_record_2026_10', 'audit_record_2026_11'])
+    expect(states()).toEqual(['2026-10 ended', '2026-11 ended', '2026-12 open'])
+    for (const table of tables()) {
+      const sql = store.prepare('select sql from sqlite_schema where name = ?').pluck().get(table) as string
+      expect(sql.replace(`"${table}"`, String(table)).replace('CREATE TABLE', 'create table')).toBe(
+        tableSql(String(table)),
+      )
+      expect(() => store.prepare(`update ${table} set reason = ''`).run()).toThrow('append-only')
+      expect(() => store.prepare(`delete from ${table}`).run()).toThrow('append-only')
+    }
+    expect(await walk()).toMatchObject({ size: 1580, firstBad: null, checkpoints: 18 })
+    expect(audit.verify()).toMatchObject({ size: 1580, fault: undefined })
+    reopen()
+    append(1)
+    expect(audit.head().size).toBe(1581)
+    expect(await walk()).toMatchObject({ size: 1581, firstBad: null })
+  })
+
+  it('is made like the table the first migration makes', () => {
+    const first = shippedMigrations()[0]?.sql ?? ''
+    expect(first).toContain(`${tableSql('audit_record')};`)
+    for (const verb of ['update', 'delete']) expect(first).toContain(`${triggerSql('audit_record', verb)};`)
+  })
+
+  it('that was begun by a transaction that is undone was never begun', () => {
+    twoMonths(3, 0)
+    expect(() =>
+      store.transaction(() => {
+        audit.append(entry('task:x'))
+        throw new Error('no')
+      }),
+    ).toThrow('no')
+    audit.reload()
+    expect(tables()).toEqual(['audit_record'])
+    expect(states()).toEqual(['2026-10 open'])
+    append(1)
+    expect(states()).toEqual(['2026-10 ended', '2026-11 open'])
+    expect(audit.verify()).toMatchObject({ size: 4, fault: undefined })
+  })
+
+  it('of a home that had one table for all its time stays as it is, and ends like a month', async () => {
+    at('2026-07-05T00:00:00Z')
+    append(700)
+    // As the migration leaves such a home: records, and no month yet.
+    store.prepare('delete from audit_month').run()
+    reopen()
+    expect(audit.verify()).toMatchObject({ size: 700, fault: undefined })
+    at('2026-11-29T00:00:00Z')
+    append(5)
+    expect(states()).toEqual(['2026-07 ended', '2026-11 open'])
+    await sealing.round()
+    await sealing.drop('2026-07')
+    expect(await walk()).toMatchObject({ size: 705, firstBad: null })
+  })
+
+  it('goes on when the clock is set back by less than a day, and has a number behind its name when it comes again', () => {
+    twoMonths(2, 2)
+    at('2026-10-31T23:00:00Z')
+    append(1)
+    expect(states()).toEqual(['2026-10 ended', '2026-11 open'])
+    at('2035-01-01T00:00:00Z')
+    append(1)
+    at('2026-11-02T00:00:00Z')
+    append(1)
+    expect(states()).toEqual(['2026-10 ended', '2026-11 ended', '2035-01 ended', '2026-11-2 open'])
+    expect(audit.verify()).toMatchObject({ size: 7, fault: undefined })
+  })
+})
+
+describe('fault B3: a sealed month', () => {
+  it('is a signed file that zcat shows; its table is dropped whole, and verify, list, search and export give what they gave', async () => {
+    twoMonths()
+    const before = everything()
+    await sealing.round()
+    expect(states()).toEqual(['2026-10 sealed', '2026-11 open'])
+    expect(statSync(fileOf('2026-10')).mode & 0o777).toBe(0o600)
+    expect(readdirSync(join(home, 'audit'))).toEqual(['2026-10.jsonl.gz'])
+    const lines = gunzipSync(readFileSync(fileOf('2026-10')))
+      .toString('utf8')
+      .trimEnd()
+      .split('\n')
+    expect(lines.filter((line) => line.includes('"seq":'))).toHaveLength(1234)
+    expect(JSON.parse(lines.at(-1) ?? '').seal).toMatchObject({
+      name: '2026-10',
+      first: 1,
+      last: 1234,
+      checkpoints: 13,
+    })
+
+    await sealing.drop('2026-10')
+    expect(tables()).toEqual(['audit_record'])
+    expect(await walk()).toMatchObject({ size: 1579, head: audit.head().head, firstBad: null, checkpoints: 17 })
+    expect(everything()).toEqual(before)
+    reopen()
+    expect(everything()).toEqual(before)
+    expect(audit.verify()).toMatchObject({ size: 1579, fault: undefined })
+    expect([audit.hashAt(1), audit.hashAt(1234)]).toEqual([before.records[0]?.hash, before.records[1233]?.hash])
+    expect(audit.list({ limit: 3, before: 1236 }).map(({ seq }) => seq)).toEqual([1235, 1234, 1233])
+    expect(audit.list({ limit: 3, before: 1235 }).map(({ seq }) => seq)).toEqual([1234, 1233, 1232])
+    expect((await createAuditSearch(audit, nextTurn).ofSession('x', 0, 5)).length).toBe(0)
+  })
+
+  it('leaves the table where its file is not whole, whatever byte of it was changed, and where it is gone', async () => {
+    twoMonths(620, 1)
+    await sealing.round()
+    const whole = readFileSync(fileOf('2026-10'))
+    const lines = gunzipSync(whole).toString('utf8')
+    const bent = (text: string) => gzipSync(text)
+    const cases: [string, Buffer][] = [
+      ['a record', bent(lines.replace('"seq":7}', '"seq":7,"approved":1}'))],
+      ['a hash', bent(lines.replace(/"hash":"../, '"hash":"zz'))],
+      ['a checkpoint', bent(lines.replace(/"wallMs":\d/, '"wallMs":9'))],
+      ['the seal', bent(lines.replace(/"sealedAtMs":\d/, '"sealedAtMs":9'))],
+      ['a cut tail', bent(lines.slice(0, -200))],
+      ['what follows', bent(`${lines}{}\n`)],
+      ['a byte of gzip', Buffer.from(whole).fill(0xa5, 5000, 5002)],
+      ['nothing', Buffer.alloc(0)],
+    ]
+    for (const [what, bytes] of cases) {
+      writeFileSync(fileOf('2026-10'), bytes)
+      await expect(sealing.drop('2026-10'), what).rejects.toThrow()
+      expect(tables(), what).toContain('audit_record_2026_10')
+    }
+    rmSync(fileOf('2026-10'))
+    await expect(sealing.drop('2026-10')).rejects.toThrow()
+    writeFileSync(fileOf('2026-10'), whole)
+    await sealing.drop('2026-10')
+    expect(await walk()).toMatchObject({ firstBad: null })
+    for (const [what, bytes] of cases) {
+      writeFileSync(fileOf('2026-10'), bytes)
+      expect((await walk()).firstBad?.reason, what).toContain('audit/2026-10.jsonl.gz')
+    }
+    rmSync(fileOf('2026-10'))
+    expect((await walk()).firstBad).toMatchObject({ seq: 1 })
+    expect(checkStart()).toMatchObject({ seq: 1, reason: 'audit/2026-10.jsonl.gz is gone' })
+  })
+
+  it('is dropped in order, once it is sealed, and never twice', async () => {
+    twoMonths(2, 2)
+    at('2026-12-01T00:00:00Z')
+    append(1)
+    await expect(sealing.drop('2026-10')).rejects.toThrow('not sealed yet')
+    await expect(sealing.drop('2026-12')).rejects.toThrow('not sealed yet')
+    await expect(sealing.drop('1999-01')).rejects.toThrow('no month')
+    await sealing.round()
+    await expect(sealing.drop('2026-11')).rejects.toThrow('the audit month before 2026-11')
+    await Promise.all([sealing.drop('2026-10'), sealing.drop('2026-10'), sealing.drop('2026-11'), sealing.round()])
+    expect(states()).toEqual(['2026-10 dropped', '2026-11 dropped', '2026-12 open'])
+    expect(await walk()).toMatchObject({ size: 5, firstBad: null })
+  })
+
+  it('is made again after a crash at any of its writes, and what a dropped one left goes at the next round', async () => {
+    twoMonths(1100, 50)
+    const before = everything()
+    mkdirSync(join(home, 'audit'))
+    writeFileSync(`${fileOf('2026-10')}.part`, 'half')
+    reopen()
+    await sealing.round()
+    expect(readdirSync(join(home, 'audit'))).toEqual(['2026-10.jsonl.gz'])
+    // The file has its name, and the row does not say so yet; or it was renamed and torn.
+    for (const cut of [0, 3000]) {
+      store.prepare("update audit_month set state = 'ended', signed = null, blocks = null where name = '2026-10'").run()
+      truncateSync(fileOf('2026-10'), cut === 0 ? statSync(fileOf('2026-10')).size : cut)
+      reopen()
+      expect(checkStart()).toBeNull()
+      await sealing.round()
+      expect(states()).toEqual(['2026-10 sealed', '2026-11 open'])
+    }
+    // Dropped, and killed before the checkpoints went.
+    audit.months.drop(audit.months.all()[0] as never)
+    reopen()
+    checkpoints.forWitness(audit.head().size)
+    await sealing.round()
+    expect(store.prepare('select count(*) from checkpoint where size <= 1100').pluck().get()).toBe(0)
+    expect(everything()).toEqual(before)
+    expect(await walk()).toMatchObject({ size: 1150, firstBad: null })
+  })
+
+  it('keeps every signed head in the table that the witness was not shown yet', async () => {
+    twoMonths(1100, 50)
+    await sealing.round()
+    checkpoints.forWitness(500)
+    await sealing.drop('2026-10')
+    expect(checkpoints.since(500).map(({ size }) => size)).toEqual([600, 700, 800, 900, 1000, 1100, 1150])
+    checkpoints.forWitness(1150)
+    await sealing.round()
+    expect(checkpoints.since(0).map(({ size }) => size)).toEqual([1150])
+    expect(await walk()).toMatchObject({ size: 1150, checkpoints: 12, firstBad: null })
+  })
+
+  it('takes along the decisions last named in it, and those that go on being named stay', async () => {
+    const decide = (id: string, version: number) =>
+      store
+        .prepare(`insert into decision values (?, 1, 'p', 'in', 'digest', '[]', 'result', 'l', 'b', 'r', ?)`)
+        .run(id, version)
+    for (const id of ['old', 'still', 'newest']) decide(id, id === 'newest' ? 2 : 1)
+    at('2026-10-30T12:00:00Z')
+    append(600, { decisionId: 'old' })
+    append(1, { decisionId: 'still' })
+    append(1, { decisionId: 'newest' })
+    at('2026-11-01T00:00:00Z')
+    append(3)
+    await sealing.round()
+    append(1, { decisionId: 'still' })
+    const kept = () => store.prepare('select decision_id from decision order by decision_id').pluck().all()
+    expect(kept()).toEqual(['newest', 'old', 'still'])
+    await sealing.drop('2026-10')
+    // The newest bundle's stays, or an older bundle would be taken (T21).
+    expect(kept()).toEqual(['newest', 'still'])
+    expect(forgotten).toBe(1)
+    const lines = gunzipSync(readFileSync(fileOf('2026-10')))
+      .toString('utf8')
+      .split('\n')
+    expect(
+      lines.filter((line) => line.includes('"decision":')).map((line) => JSON.parse(line).decision.decision_id),
+    ).toEqual(['newest', 'old', 'still'])
+    expect(await walk()).toMatchObject({ firstBad: null })
+  })
+
+  it('is read on in its file by a walk and an export that were under way when its table was dropped', async () => {
+    twoMonths(1500, 600)
+    await sealing.round()
+    const before = everything()
+    checkpoints.forWitness(audit.head().size)
+    let turns = 0
+    const found = walkAudit({
+      ...{ home, audit, checkpoints },
+      async turn() {
+        turns += 1
+        if (turns === 2) await sealing.drop('2026-10')
+        await nextTurn()
+      },
+    })
+    const page = audit.page(0, audit.head().size)
+    expect(await found).toMatchObject({ size: 2100, firstBad: null, checkpoints: 21 })
+    expect(tables()).toEqual(['audit_record'])
+    expect([...page.records, ...everything().records.slice(500)]).toEqual(before.records)
+  })
+})
+
+const checkStart = () => checkTail({ audit, checkpoints, bytesOf: (name) => segmentBytes(fileOf(name)) })
+
+describe('fault B2: what a start looks at', () => {
+  const tamper = (sql: string) => {
+    store.prepare('drop trigger audit_record_is_append_only_update').run()
+    store.prepare('drop trigger audit_record_is_append_only_delete').run()
+    store.prepare(sql).run()
+  }
+  it('is the newest signed head and what follows it, however long the log', () => {
+    append(3000)
+    let looks = 0
+    const look: AuditLog['look'] = (at) => {
+      looks += 1
+      return audit.look(at)
+    }
+    const counted = { ...audit, look }
+    store.transaction(() => {
+      for (let n = 0; n < 600; n += 1) audit.append(entry('unsigned'))
+    })
+    expect(checkTail({ audit: counted, checkpoints, bytesOf: () => undefined })).toBeNull()
+    expect(looks).toBe(3)
+  })
+  it.each([
+    ['a signed record that was changed', "update audit_record set hash = 'x' where seq = 300", 300],
+    ['a record since that was changed', "update audit_record set reason = 'x' where seq = 310", 310],
+    ['one that is missing', 'delete from audit_record where seq = 305', 305],
+    ['a cut tail', 'delete from audit_record where seq > 290', 300],
+  ])('names %s', (_what, sql, seq) => {
+    append(300)
+    store.transaction(() => {
+      for (let n = 0; n < 20; n += 1) audit.append(entry('unsigned'))
+    })
+    tamper(sql)
+    reopen()
+    expect(checkStart()).toMatchObject({ seq })
+  })
+})
+
+describe('fault B5: the log is read in turns', () => {
+  it('a walk lets others in after every 250 records, and ends when it is told to', async () => {
+    append(2500)
+    let turns = 0
+    const turn = async () => {
+      turns += 1
+    }
+    expect(await walkAudit({ home, audit, checkpoints, turn })).toMatchObject({ size: 2500, firstBad: null })
+    expect(turns).toBeGreaterThanOrEqual(9)
+    const ending = new AbortController()
+    const ended = walkAudit({ home, audit, checkpoints, turn: async () => ending.abort(), signal: ending.signal })
+    await expect(ended).rejects.toThrow('aborted')
+  })
+
+  it('a search looks back through a bounded number of records, and says how far it came', () => {
+    store.transaction(() => audit.append({ ...entry('first'), action: 'hub.made' }))
+    append(SEARCH_RECORDS + 500)
+    const first = audit.search({ limit: 5, action: 'hub.made' })
+    expect(first).toEqual({ records: [], searchedTo: 502 })
+    const second = audit.search({ limit: 5, action: 'hub.made', before: first.searchedTo })
+    expect(second.records.map(({ seq }) => seq)).toEqual([1])
+    expect(second.searchedTo).toBe(1)
+  })
+
+  it('who asks while a walk is under way hears of one that began later; who names a span hears how far it is', async () => {
+    append(1500)
+    const heard: unknown[] = []
+    const verifier = createAuditVerifier({
+      walk: { home, audit, checkpoints },
+      turn: nextTurn,
+      sleep: () => nextTurn(),
+      onVerdict: (firstBad) => heard.push(firstBad),
+    })
+    const first = verifier.verify()
+    await nextTurn()
+    store.prepare('drop trigger audit_record_is_append_only_update').run()
+    store.prepare("update audit_record set reason = 'x' where seq = 1").run()
+    const [second, third] = [verifier.verify(), verifier.verify()]
+    expect((await first).firstBad).toBeNull()
+    expect((await second).firstBad?.seq).toBe(1)
+    expect(await third).toBe(await second)
+    expect(heard).toEqual([null, expect.objectContaining({ seq: 1 })])
+    store.prepare('update audit_record set reason = ? where seq = 1').run(entry('').reason)
+    const under = await verifier.verifyWithin(1)
+    expect(under).toMatchObject({ of: 1500 })
+    let found: object = under
+    while (!('firstBad' in found)) found = await verifier.verifyWithin(1)
+    expect(found).toMatchObject({ firstBad: null, size: 1500 })
+  })
+})
