@@ -172,8 +172,9 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     },
   })
   const marks = createDecisionMarks({ store, audit, forgetMemory: decisions.forget })
-  const sealing = createSealing({ home, audit, checkpoints, marks, clock, log, turn: nextTurn })
   const { watch: alertWatch } = alerting
+  const onUnsealed = alertWatch.sealingJudged
+  const sealing = createSealing({ home, audit, checkpoints, marks, clock, log, turn: nextTurn, onUnsealed })
   const verifier = createAuditVerifier({
     walk: { home, audit, checkpoints },
     turn: nextTurn,

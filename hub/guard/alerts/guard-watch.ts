@@ -18,6 +18,8 @@ export interface GuardWatch {
   chainJudged(firstBad: { seq: number; reason: string } | null): void
   /** The verdict of a look through the rows of the database: what is damaged, or undefined. */
   databaseJudged(damage: string | undefined): void
+  /** Why an ended month of the audit log could not be sealed, or that none waits. */
+  sealingJudged(reason: string | undefined): void
 }
 
 export function createGuardWatch(parts: {
@@ -97,6 +99,16 @@ export function createGuardWatch(parts: {
           `At the watchdog's door a word was refused that its key did not make: ${reason}. Whoever sent it can reach the sockets of this home.`,
         )
       else alerts.raise('lease_refused', 'warning', `A word of the watchdog was refused: ${reason}.`, REFUSED_LASTS_MS)
+    },
+    sealingJudged(reason) {
+      if (reason === undefined)
+        alerts.resolve('audit_unsealed', 'Every month of the audit log that has ended is sealed.')
+      else
+        alerts.raise(
+          'audit_unsealed',
+          'warning',
+          `A month of the audit log could not be sealed: ${reason}. It stays in the database and is tried every minute.`,
+        )
     },
     databaseJudged(damage) {
       if (damage === undefined) alerts.resolve('database_damaged', 'The database was looked through whole.')

@@ -41,8 +41,10 @@ export function createSealing(parts: {
   clock: Clock
   log: Log
   turn: () => Promise<void>
+  /** Hears after each round why a month could not be sealed, or that none is left. */
+  onUnsealed: (reason: string | undefined) => void
 }): AuditSealing {
-  const { home, audit, checkpoints, marks, clock, log, turn } = parts
+  const { home, audit, checkpoints, marks, clock, log, turn, onUnsealed } = parts
   const { months } = audit
   const { publicKey, instance } = checkpoints.signer
   const fileOf = ({ name }: AuditMonth) => segmentPath(home, name)
@@ -131,14 +133,12 @@ export function createSealing(parts: {
           try {
             await seal(month)
           } catch (thrown) {
-            // The rows stay where they are; the next round begins anew.
-            log.error(
-              { month: month.name, reason: toHubError(thrown).reason },
-              'a month of the audit log could not be sealed',
-            )
-            throw thrown
+            // The rows stay where they are; the next round begins anew. No fault of the store's.
+            onUnsealed(`${month.name}: ${toHubError(thrown).reason}`)
+            return
           }
         }
+        onUnsealed(undefined)
         await tidy()
       }),
     drop: (name) =>

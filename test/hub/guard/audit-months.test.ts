@@ -38,6 +38,10 @@ let audit: AuditLog
 let checkpoints: Checkpoints
 let sealing: AuditSealing
 let forgotten: number
+let unsealed: string | undefined
+const onUnsealed = (reason: string | undefined) => {
+  unsealed = reason
+}
 const forgetMemory = () => {
   forgotten += 1
 }
@@ -70,7 +74,7 @@ function open(): void {
   checkpoints = createCheckpoints({ store, audit, clock, instance: 'test-hub', privateKey, publicKey })
   forgotten = 0
   const marks = createDecisionMarks({ store, audit, forgetMemory })
-  sealing = createSealing({ home, audit, checkpoints, marks, clock, log: silentLog(), turn: nextTurn })
+  sealing = createSealing({ home, audit, checkpoints, marks, clock, log: silentLog(), turn: nextTurn, onUnsealed })
 }
 function reopen(): void {
   store.close()
@@ -299,6 +303,17 @@ describe('fault B3: a sealed month', () => {
     expect(store.prepare('select count(*) from checkpoint where size <= 1100').pluck().get()).toBe(0)
     expect(everything()).toEqual(before)
     expect(await walk()).toMatchObject({ size: 1150, firstBad: null })
+  })
+
+  it('that cannot be written stays as it is, says why, and is tried again', async () => {
+    twoMonths(600, 1)
+    writeFileSync(join(home, 'audit'), 'a file where the folder belongs')
+    await sealing.round()
+    expect(unsealed).toMatch(/^2026-10: .*(EEXIST|ENOTDIR)/)
+    expect(states()).toEqual(['2026-10 ended', '2026-11 open'])
+    rmSync(join(home, 'audit'))
+    await sealing.round()
+    expect([unsealed, ...states()]).toEqual([undefined, '2026-10 sealed', '2026-11 open'])
   })
 
   it('keeps every signed head in the table that the witness was not shown yet', async () => {
