@@ -88,7 +88,10 @@ holds contains "privileged" if {
 	host.PublishAllPorts == false
 }
 
-holds contains "oom" if object.get(host, "OomKillDisable", null) in {false, null}
+holds contains "oom" if {
+	object.get(host, "OomKillDisable", null) in {false, null}
+	object.get(host, "OomScoreAdj", 0) == 0
+}
 
 holds contains "capabilities" if {
 	host.CapDrop == ["ALL"]
@@ -101,22 +104,26 @@ holds contains "mount" if {
 	mount.Target == "/run/hub"
 	mount.ReadOnly == true
 	mount.BindOptions.Propagation == "rprivate"
+	every name in ["CreateMountpoint", "NonRecursive", "ReadOnlyForceRecursive", "ReadOnlyNonRecursive"] {
+		object.get(mount.BindOptions, name, false) == false
+	}
 }
 
 holds contains "nothing-else-gets-in" if {
 	every name in [
-		"Binds", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts",
-		"GroupAdd", "Links", "PortBindings", "Sysctls", "VolumesFrom",
+		"Annotations", "Binds", "ContainerIDFile", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions",
+		"DnsSearch", "ExtraHosts", "GroupAdd", "Links", "PortBindings", "StorageOpt", "Sysctls", "Umask", "VolumeDriver",
+		"VolumesFrom",
 	] {
 		object.get(host, name, null) in nothing
 	}
-	every name in ["ExposedPorts", "Volumes"] {
+	every name in ["ExposedPorts", "NetworkingConfig", "OnBuild", "Shell", "Volumes"] {
 		object.get(body, name, null) in nothing
 	}
 }
 
 holds contains "namespaces" if {
-	every name in ["CgroupParent", "PidMode", "UTSMode", "UsernsMode"] {
+	every name in ["Cgroup", "CgroupParent", "Isolation", "PidMode", "UTSMode", "UsernsMode"] {
 		object.get(host, name, "") == ""
 	}
 	host.IpcMode == "none"
@@ -162,9 +169,21 @@ holds contains "tmpfs" if {
 holds contains "memory" if {
 	within(host.Memory, 8589934592)
 	host.MemorySwap == host.Memory
+	object.get(host, "MemorySwappiness", null) == null
+	every name in ["KernelMemory", "KernelMemoryTCP", "MemoryReservation"] {
+		object.get(host, name, 0) == 0
+	}
 }
 
-holds contains "cpu" if within(host.NanoCpus, 4000000000)
+holds contains "cpu" if {
+	within(host.NanoCpus, 4000000000)
+	every name in ["CpuPeriod", "CpuQuota", "CpuRealtimePeriod", "CpuRealtimeRuntime"] {
+		object.get(host, name, 0) == 0
+	}
+	every name in ["CpusetCpus", "CpusetMems"] {
+		object.get(host, name, "") == ""
+	}
+}
 
 holds contains "pids" if within(host.PidsLimit, 1024)
 

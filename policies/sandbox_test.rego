@@ -89,14 +89,15 @@ test_a_bind_mount_is_refused if breaks(host_with("Binds", ["/:/host"]), ["nothin
 
 test_whatever_else_gets_in_is_refused if {
 	every field in [
-		"Binds", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts",
-		"GroupAdd", "Links", "PortBindings", "Sysctls", "VolumesFrom",
+		"Annotations", "Binds", "ContainerIDFile", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions",
+		"DnsSearch", "ExtraHosts", "GroupAdd", "Links", "PortBindings", "StorageOpt", "Sysctls", "Umask", "VolumeDriver",
+		"VolumesFrom",
 	] {
 		breaks(host_with(field, ["x"]), ["nothing-else-gets-in"])
 		breaks(host_with(field, {"x": "y"}), ["nothing-else-gets-in"])
 		answer(host_with(field, [])).allow == true
 	}
-	every field in ["ExposedPorts", "Volumes"] {
+	every field in ["ExposedPorts", "NetworkingConfig", "OnBuild", "Shell", "Volumes"] {
 		breaks(body_with(field, {"x": {}}), ["nothing-else-gets-in"])
 	}
 }
@@ -112,6 +113,10 @@ test_fields_with_one_right_value if {
 		["NanoCpus", 0, "cpu"], ["NanoCpus", "1", "cpu"], ["NanoCpus", 4000000001, "cpu"], ["PidsLimit", -1, "pids"],
 		["PidsLimit", null, "pids"], ["PidsLimit", 1025, "pids"], ["RestartPolicy", {"Name": "always"}, "restart"],
 		["AutoRemove", true, "removal"], ["Runtime", "kata", "runtime"], ["Tmpfs", {}, "tmpfs"],
+		["Cgroup", "x", "namespaces"], ["Isolation", "process", "namespaces"], ["OomScoreAdj", -1000, "oom"],
+		["CpuQuota", 1, "cpu"], ["CpuPeriod", 1, "cpu"], ["CpusetCpus", "0", "cpu"], ["CpusetMems", "0", "cpu"],
+		["CpuRealtimePeriod", 1, "cpu"], ["CpuRealtimeRuntime", 1, "cpu"], ["MemorySwappiness", 60, "memory"],
+		["MemoryReservation", 1, "memory"], ["KernelMemory", 1, "memory"], ["KernelMemoryTCP", 1, "memory"],
 		["MaskedPaths", [], "masked-paths"], ["ReadonlyPaths", [], "readonly-paths"], ["Ulimits", [], "ulimits"],
 	] {
 		breaks(host_with(row[0], row[1]), [row[2]])
@@ -147,6 +152,10 @@ test_exactly_one_mount_read_only_at_run_hub if {
 	breaks(at("/HostConfig/Mounts/0/Target", "/etc"), ["mount"])
 	breaks(at("/HostConfig/Mounts/0/ReadOnly", false), ["mount"])
 	breaks(at("/HostConfig/Mounts/0/BindOptions/Propagation", "shared"), ["mount"])
+	every option in ["CreateMountpoint", "NonRecursive", "ReadOnlyForceRecursive", "ReadOnlyNonRecursive"] {
+		breaks(at(concat("/", ["/HostConfig/Mounts/0/BindOptions", option]), true), ["mount"])
+		answer(at(concat("/", ["/HostConfig/Mounts/0/BindOptions", option]), false)).allow == true
+	}
 }
 
 test_security_options_are_all_there_and_all_known if {

@@ -8,6 +8,7 @@ import { release } from 'node:os'
 import type { Clock } from '../../hub/base/clock.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import type { ContainerFact, Engine, EngineEvent, EngineInfo, ImageFact } from '../../hub/work/sandbox/engine.ts'
+import { API_RANGE } from '../../hub/work/sandbox/engine-api.ts'
 import { judgeEngineCall } from '../../hub/work/sandbox/engine-filter.ts'
 import type { CreateBody } from '../../hub/work/sandbox/profile.ts'
 
@@ -49,6 +50,8 @@ export interface FakeEngine extends Engine {
   /** Changes the answer to inspect in place. */
   alterInspect: (answer: Record<string, Record<string, unknown>>) => void
   warnings: string[]
+  /** Why no API version can be agreed with it. */
+  disagrees: string | undefined
   /** The verbs that were called, with the name of the container: `create hub-...`. */
   calls: string[]
   /** The next `times` calls of the verb fail, answer nothing until the deadline of 10 s by the clock, or are answered with a no. */
@@ -163,6 +166,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     onStart: () => undefined,
     alterInspect: () => {},
     warnings: [],
+    disagrees: undefined,
     calls,
     fault: (verb, how, times = 1) => void faults.set(verb, { how, times }),
     loseEvents() {
@@ -186,12 +190,13 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
 
     async ping() {
       await enter('ping', '')
-      return { apiVersion: '1.41', engineVersion: '20.10.24', components: { runc: '1.1.5' } }
+      return { apiVersion: API_RANGE.oldest, engineVersion: '20.10.24', components: { runc: '1.1.5' } }
     },
     async info() {
       await enter('info', '')
       return { ...engine.said }
     },
+    disagreement: () => engine.disagrees,
     async inspectImage(nameOrId) {
       await enter('inspectImage', nameOrId)
       return engine.images.get(nameOrId) ?? [...engine.images.values()].find((image) => image.id === nameOrId)
@@ -199,7 +204,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     async create(name, body) {
       await enter('create', name)
       // What the real client refuses must not pass here.
-      const path = `/v1.41/containers/create?name=${name}`
+      const path = `/v${API_RANGE.oldest}/containers/create?name=${name}`
       const reason = judgeEngineCall({ method: 'POST', path, body: JSON.stringify(body) })
       if (reason !== undefined) throw new HubError('internal', '', { reason: `engine call refused, ${reason}` })
       if (![...engine.images.values()].some((image) => image.id === body.Image)) throw new HubError('image_missing')
@@ -325,28 +330,13 @@ function factOf({ id, name, state, body, createdAtMs, exitCode }: FakeContainer)
   }
 }
 
-const ZEROES = [
-  'CpuPeriod',
-  'CpuQuota',
-  'CpuRealtimePeriod',
-  'CpuRealtimeRuntime',
-  'KernelMemory',
-  'KernelMemoryTCP',
-  'MemoryReservation',
-  'CpuCount',
-  'CpuPercent',
-  'IOMaximumIOps',
-  'IOMaximumBandwidth',
-  'OomScoreAdj',
-]
-const BLANKS = ['ContainerIDFile', 'VolumeDriver', 'Cgroup', 'Isolation', 'CpusetCpus', 'CpusetMems']
-
 /** The answer of Engine 20.10 to inspect, as measured for the profile of this hub. */
 export function inspectAnswer(container: Omit<FakeContainer, 'ended' | 'exit'>): Record<string, unknown> {
   const { id, name, body, state, exitCode, oomKilled } = container
   const { HostConfig, ...config } = structuredClone(body)
-  const { Sysctls: _sysctls, ...host } = HostConfig
-  const { ExposedPorts: _ports, NetworkDisabled: _disabled, ...shown } = config
+  // Empty ones are not written, and the last is not known to it.
+  const { Sysctls: _sysctls, Annotations: _notes, StorageOpt: _storage, Umask: _umask, ...host } = HostConfig
+  const { ExposedPorts: _ports, NetworkDisabled: _disabled, ArgsEscaped: _escaped, Shell: _shell, ...shown } = config
   const empty = { GlobalIPv6PrefixLen: 0, IPPrefixLen: 0, IPAddress: '', MacAddress: '' }
   return {
     Id: id,
@@ -366,11 +356,11 @@ export function inspectAnswer(container: Omit<FakeContainer, 'ended' | 'exit'>):
     HostConfig: {
       ...host,
       Links: null,
-      ConsoleSize: [0, 0],
-      MemorySwappiness: null,
-      ...Object.fromEntries(ZEROES.map((field) => [field, 0])),
-      ...Object.fromEntries(BLANKS.map((field) => [field, ''])),
       Ulimits: host.Ulimits?.map(({ Name, Soft, Hard }) => ({ Name, Hard, Soft })),
+      Mounts: host.Mounts?.map(({ Consistency: _consistency, BindOptions, ...mount }) => ({
+        ...mount,
+        BindOptions: { Propagation: BindOptions?.Propagation },
+      })),
     },
     GraphDriver: { Name: 'overlay2', Data: {} },
     Mounts: host.Mounts?.map(({ Source, Target }) => ({

@@ -1,22 +1,23 @@
 /**
  * The closed list of engine calls (sandbox.md section 7, T62, T63, T70). Judged before a byte is sent; what is not listed is refused.
  *
- * F1. Method, whole path with query, and body must all match one row. F2. A body is empty except in create.
+ * F1. Method, whole path with query, and body must all match one row, in a version of the API that the hub knows; only the question for
+ *     the versions themselves has none. F2. A body is empty except in create.
  * F3. The body of create has its own schema with every fixed value literal, written apart from the profile on purpose:
  *     a mistake in one of them does not get past the other.
  */
 import { z } from 'zod'
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
+import { API_PATTERN } from './engine-api.ts'
 import { LABEL_KEYS, MASKED_PATHS, READONLY_PATHS } from './profile-lists.ts'
 
 export interface EngineCall {
   method: string
-  /** With the version prefix and the query. */
+  /** With the version it is made in and the query. */
   path: string
   body: unknown
 }
 
-export const ENGINE_API = 'v1.41'
 export const BODY_BYTES_MAX = 65_536
 
 const ID = '[0-9a-f]{64}'
@@ -27,6 +28,9 @@ const FILTERS = "filters=([A-Za-z0-9%._~!*()'-]{1,600})"
 
 const none = z.array(z.never()).length(0)
 const blank = z.strictObject({})
+const off = z.literal(false)
+const zero = z.literal(0)
+const empty = z.literal('')
 const count = (max: number) => z.int().min(1).max(max)
 const tmpfs = z
   .string()
@@ -45,7 +49,14 @@ const hostConfigShape = z.strictObject({
       Source: z.string().regex(/^\/[^\s:,]*\/run\/s\/s[a-z2-7]{15}$/),
       Target: z.literal('/run/hub'),
       ReadOnly: z.literal(true),
-      BindOptions: z.strictObject({ Propagation: z.literal('rprivate') }),
+      Consistency: empty,
+      BindOptions: z.strictObject({
+        Propagation: z.literal('rprivate'),
+        NonRecursive: off,
+        CreateMountpoint: off,
+        ReadOnlyNonRecursive: off,
+        ReadOnlyForceRecursive: off,
+      }),
     }),
   ]),
   Binds: none,
@@ -61,7 +72,29 @@ const hostConfigShape = z.strictObject({
   Dns: none,
   DnsOptions: none,
   DnsSearch: none,
-  BlkioWeight: z.literal(0),
+  Annotations: blank,
+  StorageOpt: blank,
+  ContainerIDFile: empty,
+  VolumeDriver: empty,
+  Isolation: empty,
+  ConsoleSize: z.tuple([zero, zero]),
+  CpuPeriod: zero,
+  CpuQuota: zero,
+  CpuRealtimePeriod: zero,
+  CpuRealtimeRuntime: zero,
+  CpusetCpus: empty,
+  CpusetMems: empty,
+  CpuCount: zero,
+  CpuPercent: zero,
+  IOMaximumIOps: zero,
+  IOMaximumBandwidth: zero,
+  KernelMemory: zero,
+  KernelMemoryTCP: zero,
+  MemoryReservation: zero,
+  MemorySwappiness: z.null(),
+  OomScoreAdj: zero,
+  Umask: z.null(),
+  BlkioWeight: zero,
   BlkioWeightDevice: z.null(),
   BlkioDeviceReadBps: z.null(),
   BlkioDeviceWriteBps: z.null(),
@@ -85,6 +118,7 @@ const hostConfigShape = z.strictObject({
   UsernsMode: z.literal(''),
   CgroupnsMode: z.literal('private'),
   CgroupParent: z.literal(''),
+  Cgroup: empty,
   IpcMode: z.literal('none'),
   ShmSize: z.literal(67_108_864),
   PidsLimit: count(LIMIT_CEILINGS.pids),
@@ -116,6 +150,8 @@ const label = z.string().min(1).max(200)
 
 const createShape = z.strictObject({
   Image: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  Hostname: empty,
+  Domainname: empty,
   User: z.literal('65532:65532'),
   Env: z.array(z.string().regex(/^(?:HUB_SOCKET|HUB_SESSION|HUB_DEADLINE|TZ)=[\w/.-]{1,64}$/)).length(4),
   Labels: z.strictObject(Object.fromEntries(LABEL_KEYS.map((key) => [key, label]))),
@@ -131,6 +167,9 @@ const createShape = z.strictObject({
   StopSignal: z.literal('SIGTERM'),
   StopTimeout: z.literal(5),
   NetworkDisabled: z.literal(false),
+  ArgsEscaped: off,
+  OnBuild: none,
+  Shell: none,
   ExposedPorts: blank,
   Volumes: blank,
   Healthcheck: z.strictObject({ Test: z.tuple([z.literal('NONE')]) }),
@@ -159,14 +198,14 @@ const anything: Inside = () => true
 
 const route = (method: string, path: string, inside: Inside = anything) => ({
   method,
-  path: new RegExp(`^/${ENGINE_API.replace('.', '\\.')}${path}$`),
+  path: new RegExp(`^/${API_PATTERN}${path}$`),
   inside,
 })
 const CREATE = route('POST', `/containers/create\\?name=${NAME}`)
 const ROUTES = [
   CREATE,
   route('GET', '/_ping'),
-  route('GET', '/version'),
+  { method: 'GET', path: /^\/version$/, inside: anything },
   // Reads only: where the engine keeps its data, and what its host can do.
   route('GET', '/info'),
   route(

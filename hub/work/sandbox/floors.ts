@@ -77,7 +77,17 @@ export const FLOORS: readonly Floor[] = [
   },
   {
     name: 'own namespaces',
-    fields: host('PidMode', 'UTSMode', 'UsernsMode', 'IpcMode', 'CgroupnsMode', 'CgroupParent', 'Sysctls'),
+    fields: host(
+      'PidMode',
+      'UTSMode',
+      'UsernsMode',
+      'IpcMode',
+      'CgroupnsMode',
+      'CgroupParent',
+      'Cgroup',
+      'Isolation',
+      'Sysctls',
+    ),
     holds: (see) =>
       host('PidMode', 'UTSMode', 'UsernsMode', 'CgroupParent').every((path) => isNothing(see(path))) &&
       see('HostConfig.IpcMode') === 'none' &&
@@ -85,7 +95,7 @@ export const FLOORS: readonly Floor[] = [
   },
   {
     name: 'one read-only bind',
-    fields: ['Mounts', 'Config.Volumes', ...host('Mounts', 'Binds', 'VolumesFrom')],
+    fields: ['Mounts', 'Config.Volumes', ...host('Mounts', 'Binds', 'VolumesFrom', 'VolumeDriver')],
     holds: (see) => {
       const [mount, ...more] = listOf(see('Mounts')) as Record<string, unknown>[]
       const isOurs = mount?.Destination === SOCKET_FOLDER && mount.RW === false && mount.Propagation === 'rprivate'
@@ -122,7 +132,18 @@ export const FLOORS: readonly Floor[] = [
       'PidsLimit',
       'Ulimits',
       'OomKillDisable',
+      'OomScoreAdj',
       'BlkioWeight',
+      'MemoryReservation',
+      'MemorySwappiness',
+      'KernelMemory',
+      'KernelMemoryTCP',
+      'CpuPeriod',
+      'CpuQuota',
+      'CpuRealtimePeriod',
+      'CpuRealtimeRuntime',
+      'CpusetCpus',
+      'CpusetMems',
     ),
     holds: (see, { hasSwap }) =>
       within(see('HostConfig.Memory'), LIMIT_CEILINGS.memoryBytes) &&

@@ -105,6 +105,8 @@ export function buildContainer(facts: SessionFacts, limits: SessionLimits, host:
   assertLimits(limits, LIMIT_CEILINGS)
   return {
     Image: facts.imageId,
+    Hostname: '',
+    Domainname: '',
     User: CONTAINER_USER,
     Env: [
       `HUB_SOCKET=${SOCKET_FOLDER}/hub.sock`,
@@ -134,6 +136,9 @@ export function buildContainer(facts: SessionFacts, limits: SessionLimits, host:
     StopSignal: 'SIGTERM',
     StopTimeout: STOP_TIMEOUT_S,
     NetworkDisabled: false,
+    ArgsEscaped: false,
+    OnBuild: [] as string[],
+    Shell: [] as string[],
     ExposedPorts: {},
     Volumes: {},
     Healthcheck: { Test: ['NONE'] },
@@ -155,10 +160,19 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
         Source: facts.socketDir,
         Target: SOCKET_FOLDER,
         ReadOnly: true,
-        BindOptions: { Propagation: 'rprivate' },
+        Consistency: '',
+        BindOptions: {
+          Propagation: 'rprivate',
+          NonRecursive: false,
+          CreateMountpoint: false,
+          // A client that does not name these two is given by some engines what older ones did (fault A2).
+          ReadOnlyNonRecursive: false,
+          ReadOnlyForceRecursive: false,
+        },
       },
     ],
     ...nothingElse(),
+    ...nothingMoved(),
     CapDrop: ['ALL'],
     CapAdd: [] as string[],
     Privileged: false,
@@ -174,6 +188,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     UsernsMode: '',
     CgroupnsMode: 'private',
     CgroupParent: '',
+    Cgroup: '',
     IpcMode: 'none',
     ShmSize: SHM_BYTES,
     PidsLimit: limits.pids,
@@ -181,7 +196,6 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     MemorySwap: limits.memoryBytes,
     NanoCpus: Math.round(limits.cpus * 1e9),
     CpuShares: 512,
-    BlkioWeight: 0,
     // No nproc: the kernel counts it per uid over the whole host; PidsLimit does that work.
     Ulimits: [
       { Name: 'nofile', Soft: limits.openFiles, Hard: limits.openFiles },
@@ -211,10 +225,39 @@ function nothingElse() {
     ExtraHosts: none,
     PortBindings: {},
     Sysctls: {},
+    Annotations: {},
+    StorageOpt: {},
+    ContainerIDFile: '',
+    VolumeDriver: '',
+    Isolation: '',
     GroupAdd: none,
     Dns: none,
     DnsOptions: none,
     DnsSearch: none,
+  }
+}
+
+/** Every number that an engine would fill in by itself: at the value that changes nothing. A version that does not know one drops it. */
+function nothingMoved() {
+  return {
+    ConsoleSize: [0, 0],
+    CpuPeriod: 0,
+    CpuQuota: 0,
+    CpuRealtimePeriod: 0,
+    CpuRealtimeRuntime: 0,
+    CpusetCpus: '',
+    CpusetMems: '',
+    CpuCount: 0,
+    CpuPercent: 0,
+    IOMaximumIOps: 0,
+    IOMaximumBandwidth: 0,
+    KernelMemory: 0,
+    KernelMemoryTCP: 0,
+    MemoryReservation: 0,
+    MemorySwappiness: null,
+    OomScoreAdj: 0,
+    Umask: null,
+    BlkioWeight: 0,
     BlkioWeightDevice: null,
     BlkioDeviceReadBps: null,
     BlkioDeviceWriteBps: null,

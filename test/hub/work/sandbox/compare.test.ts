@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { compareInspect } from '../../../../hub/work/sandbox/compare.ts'
 import { buildContainer, containerNameOf } from '../../../../hub/work/sandbox/profile.ts'
 import { inspectAnswer } from '../../../support/fake-engine.ts'
+import { asEngine29, MEASURED } from '../../../support/later-answers.ts'
 import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
 type Row = Record<string, unknown>
@@ -45,6 +46,53 @@ const putOutside = (name: string, value: unknown) => (given: Answer) => void Obj
 
 test('what Engine 20.10 answers to the profile has no difference', () => {
   expect(compareInspect(sent, answer(), id)).toEqual([])
+})
+
+test.each(MEASURED)(
+  'fault A2: what Engine 29 answers in API 1.%i with its store %s has no difference',
+  (minor, store) => {
+    expect(compareInspect(sent, asEngine29(answer(), minor, store), id)).toEqual([])
+  },
+)
+
+const descriptor = { digest: `sha256:${'1'.repeat(64)}`, mediaType: 'application/vnd.oci.image.manifest.v1+json' }
+const bind = (option: string, value: unknown) => (given: Answer) => {
+  const [mount] = given.HostConfig.Mounts as { BindOptions: Row }[]
+  Object.assign(mount?.BindOptions ?? {}, { [option]: value })
+}
+describe('fault A2: beside that nothing of a later engine passes', () => {
+  test.each<[string, string, (answer: Answer) => unknown]>([
+    ['what a daemon adds for an older client', 'HostConfig.Mounts', bind('ReadOnlyNonRecursive', true)],
+    ['a bind without what lies below', 'HostConfig.Mounts', bind('NonRecursive', true)],
+    ['a bind whose source is made', 'HostConfig.Mounts', bind('CreateMountpoint', true)],
+    ['a bind that is forced', 'HostConfig.Mounts', bind('ReadOnlyForceRecursive', true)],
+    ['an unknown option of a bind', 'HostConfig.Mounts', bind('NewIdea', false)],
+    ['an annotation', 'HostConfig.Annotations', put('HostConfig', 'Annotations', { run: 'x' })],
+    ['a umask', 'HostConfig.Umask', put('HostConfig', 'Umask', 0)],
+    ['a storage option', 'HostConfig.StorageOpt', put('HostConfig', 'StorageOpt', { size: '1G' })],
+    ['a kernel memory limit', 'HostConfig.KernelMemory', put('HostConfig', 'KernelMemory', 1)],
+    ['an address', 'Config.MacAddress', put('Config', 'MacAddress', '02:42:ac:11:00:02')],
+    ['another shell', 'Config.Shell', put('Config', 'Shell', ['/bin/sh', '-c'])],
+    ['no descriptor at all', 'ImageManifestDescriptor', putOutside('ImageManifestDescriptor', 'x')],
+    [
+      'a descriptor of no digest',
+      'ImageManifestDescriptor',
+      putOutside('ImageManifestDescriptor', { ...descriptor, digest: 'latest' }),
+    ],
+    [
+      'a descriptor of an index',
+      'ImageManifestDescriptor',
+      putOutside('ImageManifestDescriptor', { ...descriptor, mediaType: 'application/vnd.oci.image.index.v1+json' }),
+    ],
+    [
+      'a descriptor that says more',
+      'ImageManifestDescriptor',
+      putOutside('ImageManifestDescriptor', { ...descriptor, urls: ['http://x'] }),
+    ],
+    ['storage of another kind', 'Storage', putOutside('Storage', { RootFS: { Dir: '/' } })],
+    ['storage that says more', 'Storage', putOutside('Storage', { RootFS: { Snapshot: { Name: 'x', Path: '/' } } })],
+    ['storage of two kinds', 'Storage', putOutside('Storage', { RootFS: { Snapshot: { Name: 'x' } }, Data: {} })],
+  ])('%s', (_what, field, change) => expect(fieldsAfter(change)).toContain(field))
 })
 
 describe('each line of the table lets pass what it names', () => {

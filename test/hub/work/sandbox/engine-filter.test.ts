@@ -8,6 +8,7 @@ import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 const ID = 'a'.repeat(64)
 const NAME = 'hub-hub-test-sabcdefghijklmno'
 const CREATE = `/v1.41/containers/create?name=${NAME}`
+const APIS = ['1.41', '1.44', '1.49', '1.50', '1.56']
 const filters = (value: unknown) => `filters=${encodeURIComponent(JSON.stringify(value))}`
 const OURS = filters({ label: ['hub.instance=hub-test'] })
 const EVENTS = filters({ label: ['hub.instance=hub-test'], type: ['container'] })
@@ -16,7 +17,6 @@ const text = JSON.stringify(body)
 
 test.each([
   ['GET', '/_ping'],
-  ['GET', '/version'],
   ['GET', '/info'],
   ['GET', '/images/hub/agent:latest/json'],
   ['GET', `/images/sha256:${ID}/json`],
@@ -35,8 +35,16 @@ test.each([
   ['POST', `/containers/${ID}/unpause`],
   ['GET', `/containers/${ID}/top`],
 ])('%s %s passes without a body and not with one', (method, path) => {
-  expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: undefined })).toBeUndefined()
-  expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: '{}' })).toBe('it must have no body')
+  for (const api of APIS) {
+    expect(judgeEngineCall({ method, path: `/v${api}${path}`, body: undefined })).toBeUndefined()
+    expect(judgeEngineCall({ method, path: `/v${api}${path}`, body: '{}' })).toBe('it must have no body')
+  }
+})
+
+test('fault A3: the one call without a version is the question for the versions', () => {
+  expect(judgeEngineCall({ method: 'GET', path: '/version', body: undefined })).toBeUndefined()
+  expect(judgeEngineCall({ method: 'GET', path: '/version', body: '{}' })).toBe('it must have no body')
+  expect(judgeEngineCall({ method: 'POST', path: '/version', body: undefined })).toMatch(/closed list/)
 })
 
 test.each([
@@ -104,9 +112,21 @@ test.each([
   }
 })
 
-test.each(['/_ping', '/v1.24/_ping', '/v1.42/_ping', '//v1.41/_ping', 'http://other/v1.41/_ping'])(
-  'the API version is fixed: %s is refused',
-  (path) => expect(judgeEngineCall({ method: 'GET', path, body: undefined })).toMatch(/closed list/),
+test.each([
+  '/_ping',
+  '/v1.24/_ping',
+  '/v1.40/_ping',
+  '/v1.57/_ping',
+  '/v2.41/_ping',
+  '/v1.4/_ping',
+  '/v1.441/_ping',
+  '/v1x44/_ping',
+  '/v1.44/v1.44/_ping',
+  '//v1.41/_ping',
+  'http://other/v1.41/_ping',
+  '/v1.44/version',
+])('fault A3: a version that the hub does not know, or none, is refused: %s', (path) =>
+  expect(judgeEngineCall({ method: 'GET', path, body: undefined })).toMatch(/closed list/),
 )
 
 const create = (given: unknown) => judgeEngineCall({ method: 'POST', path: CREATE, body: given })
@@ -130,6 +150,10 @@ test('create by a name that is not ours is refused', () => {
 })
 
 const host = body.HostConfig
+const withBind = (change: object) => {
+  const [mount] = host.Mounts
+  return { ...mount, BindOptions: { ...mount?.BindOptions, ...change } }
+}
 test.each<[string, object]>([
   ['Privileged', { Privileged: true }],
   ['CapAdd', { CapAdd: ['NET_ADMIN'] }],
@@ -138,6 +162,19 @@ test.each<[string, object]>([
   ['Mounts', { Mounts: [...host.Mounts, ...host.Mounts] }],
   ['Mounts', { Mounts: [{ ...host.Mounts[0], Source: '/var/run/docker.sock' }] }],
   ['Mounts', { Mounts: [{ ...host.Mounts[0], ReadOnly: false }] }],
+  ['ReadOnlyNonRecursive', { Mounts: [withBind({ ReadOnlyNonRecursive: true })] }],
+  ['CreateMountpoint', { Mounts: [withBind({ CreateMountpoint: true })] }],
+  ['NonRecursive', { Mounts: [withBind({ NonRecursive: true })] }],
+  ['Annotations', { Annotations: { a: 'b' } }],
+  ['StorageOpt', { StorageOpt: { size: '1G' } }],
+  ['VolumeDriver', { VolumeDriver: 'x' }],
+  ['Isolation', { Isolation: 'process' }],
+  ['Cgroup', { Cgroup: 'container:x' }],
+  ['Umask', { Umask: 0 }],
+  ['OomScoreAdj', { OomScoreAdj: -1000 }],
+  ['CpuRealtimeRuntime', { CpuRealtimeRuntime: 1 }],
+  ['CpusetCpus', { CpusetCpus: '0' }],
+  ['KernelMemory', { KernelMemory: 1 }],
   ['VolumesFrom', { VolumesFrom: ['x'] }],
   ['Devices', { Devices: [{ PathOnHost: '/dev/kvm' }] }],
   ['DeviceRequests', { DeviceRequests: [{ Count: -1 }] }],
@@ -184,6 +221,9 @@ test.each<[string, object]>([
   ['Labels', { Labels: { ...body.Labels, extra: 'x' } }],
   ['NetworkingConfig', { NetworkingConfig: { EndpointsConfig: { bridge: {} } } }],
   ['Tty', { Tty: true }],
+  ['Hostname', { Hostname: 'host' }],
+  ['Shell', { Shell: ['/bin/sh'] }],
+  ['MacAddress', { MacAddress: '02:42:ac:11:00:02' }],
 ])('section 6: a body with another %s outside HostConfig is refused', (field, change) => {
   expect(create(JSON.stringify({ ...body, ...change }))).toContain(field)
 })

@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { judgeHardening } from '../../../../hub/work/sandbox/hardening.ts'
 import { buildContainer, type CreateBody, containerNameOf } from '../../../../hub/work/sandbox/profile.ts'
 import { inspectAnswer } from '../../../support/fake-engine.ts'
+import { asEngine29, MEASURED } from '../../../support/later-answers.ts'
 import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
 type Row = Record<string, unknown>
@@ -56,6 +57,10 @@ test('S1-51: a container as the profile makes it passes every check', () => {
   ])
   expect(checks.every((check) => check.pass && check.found === '')).toBe(true)
   expect(pass).toBe(true)
+})
+
+test.each(MEASURED)('fault A2: it passes on Engine 29 too, in API 1.%i with its store %s', (minor, store) => {
+  expect(judgeHardening(sent, asEngine29(answerTo(sent), minor, store), id).pass).toBe(true)
 })
 
 const host = (name: string, value: unknown) => (answer: Answer) =>

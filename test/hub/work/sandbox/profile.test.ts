@@ -9,10 +9,12 @@ import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 test('the whole emitted body is the one of the table in sandbox.md', () => {
   expect(buildContainer(FACTS, DEFAULT_LIMITS, HOST)).toMatchInlineSnapshot(`
     {
+      "ArgsEscaped": false,
       "AttachStderr": false,
       "AttachStdin": false,
       "AttachStdout": false,
       "Cmd": [],
+      "Domainname": "",
       "Entrypoint": [
         "/usr/local/bin/node",
         "/app/images/agent/shim.js",
@@ -30,6 +32,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         ],
       },
       "HostConfig": {
+        "Annotations": {},
         "AutoRemove": false,
         "Binds": [],
         "BlkioDeviceReadBps": null,
@@ -42,9 +45,23 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         "CapDrop": [
           "ALL",
         ],
+        "Cgroup": "",
         "CgroupParent": "",
         "CgroupnsMode": "private",
+        "ConsoleSize": [
+          0,
+          0,
+        ],
+        "ContainerIDFile": "",
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "CpuPeriod": 0,
+        "CpuQuota": 0,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
         "CpuShares": 512,
+        "CpusetCpus": "",
+        "CpusetMems": "",
         "DeviceCgroupRules": [],
         "DeviceRequests": [],
         "Devices": [],
@@ -53,8 +70,13 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         "DnsSearch": [],
         "ExtraHosts": [],
         "GroupAdd": [],
+        "IOMaximumBandwidth": 0,
+        "IOMaximumIOps": 0,
         "Init": true,
         "IpcMode": "none",
+        "Isolation": "",
+        "KernelMemory": 0,
+        "KernelMemoryTCP": 0,
         "Links": [],
         "LogConfig": {
           "Config": {
@@ -80,12 +102,19 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
           "/sys/devices/system/cpu/cpu1/thermal_throttle",
         ],
         "Memory": 536870912,
+        "MemoryReservation": 0,
         "MemorySwap": 536870912,
+        "MemorySwappiness": null,
         "Mounts": [
           {
             "BindOptions": {
+              "CreateMountpoint": false,
+              "NonRecursive": false,
               "Propagation": "rprivate",
+              "ReadOnlyForceRecursive": false,
+              "ReadOnlyNonRecursive": false,
             },
+            "Consistency": "",
             "ReadOnly": true,
             "Source": "/home/hub/run/s/sabcdefghijklmno",
             "Target": "/run/hub",
@@ -95,6 +124,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         "NanoCpus": 1000000000,
         "NetworkMode": "none",
         "OomKillDisable": false,
+        "OomScoreAdj": 0,
         "PidMode": "",
         "PidsLimit": 128,
         "PortBindings": {},
@@ -119,6 +149,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
           "apparmor=docker-default",
         ],
         "ShmSize": 67108864,
+        "StorageOpt": {},
         "Sysctls": {},
         "Tmpfs": {
           "/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=65532,gid=65532,mode=0700",
@@ -142,9 +173,12 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
             "Soft": 268435456,
           },
         ],
+        "Umask": null,
         "UsernsMode": "",
+        "VolumeDriver": "",
         "VolumesFrom": [],
       },
+      "Hostname": "",
       "Image": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
       "Labels": {
         "hub.agent": "reader",
@@ -157,7 +191,9 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         "hub.task": "task-1",
       },
       "NetworkDisabled": false,
+      "OnBuild": [],
       "OpenStdin": false,
+      "Shell": [],
       "StdinOnce": false,
       "StopSignal": "SIGTERM",
       "StopTimeout": 5,
