@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAlertDelivery } from './assembly/alert-channels.ts'
 import { createCalendar, type Schedule } from './assembly/calendar.ts'
+import { createEngineWatch } from './assembly/engine-watch.ts'
 import { createEntrances } from './assembly/entrances.ts'
 import { createGuard } from './assembly/guard.ts'
 import { createUpkeep, type Upkeep } from './assembly/upkeep.ts'
@@ -124,6 +125,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   )
   const workWatch = createWorkWatch({ guard, work })
   const upkeep = createUpkeep({ home, settings: config.retention }, { clock, log, guard })
+  const watchEngine = createEngineWatch({ instance }, { engine, alerts: guard.alerts })
   const entrances = createEntrances(
     {
       home,
@@ -156,6 +158,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     reaper: loop('reaper', 1000, () => work.reaper.round()),
     reconcile: loop('reconcile', 5000, async () => {
       await work.reaper.reconcile()
+      watchEngine()
       await work.lookUpAgain()
     }),
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),

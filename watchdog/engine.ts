@@ -4,8 +4,12 @@
  * E2 every call has a deadline. E3 the list is filtered by our instance label, so foreign containers are never even seen.
  * E4 304 on stop and 404 on removal mean done, not failed; 409 on a forced removal means that it is under way by another hand
  * (the hub's, or the session's own shim): whether it is gone is for the next look to say.
+ * E5 a call is made in the newest API version that both know. That is asked for before a list and never before a stop; where none is known,
+ * or the engine refuses it, the call goes without a version: every engine takes that as its own newest, and these few calls have meant the
+ * same since 1.12. What stops must not depend on a question (fault A3).
  */
 import type { Clock } from './clock.ts'
+import { agreeApi, isApiRefused } from './engine-api.ts'
 import { exchange, type Reply } from './wire.ts'
 
 export interface Container {
@@ -20,8 +24,8 @@ export interface Container {
 }
 
 export interface Engine {
-  ping(): Promise<void>
-  version(): Promise<string>
+  /** Why there is no API version that both know; null where there is one, and while nothing was answered. */
+  disagreement(): string | null
   /** All containers of our instance, in any state. */
   list(): Promise<readonly Container[]>
   inspect(id: string): Promise<'gone' | { readonly state: string }>
@@ -31,17 +35,16 @@ export interface Engine {
   remove(id: string): Promise<'done' | 'gone'>
 }
 
-const API = '/v1.41'
 const ID = '[0-9a-f]{12,64}'
 const CALLS: readonly (readonly [string, RegExp])[] = [
-  ['GET', /^\/_ping$/],
-  ['GET', /^\/version$/],
   ['GET', /^\/containers\/json\?all=1&limit=0&filters=[\w%.-]+$/],
   ['GET', new RegExp(`^/containers/${ID}/json$`)],
   ['POST', new RegExp(`^/containers/${ID}/stop\\?t=\\d{1,3}$`)],
   ['POST', new RegExp(`^/containers/${ID}/kill$`)],
   ['DELETE', new RegExp(`^/containers/${ID}\\?force=1&v=1$`)],
 ]
+/** A hung engine is found out by the call itself; the question before it must not take as long. */
+const VERSION_MS = 2_000
 const BYTES_MAX = 8 * 1024 * 1024
 const REMOVAL_UNDER_WAY = 409
 
@@ -69,18 +72,40 @@ export function createEngine(
   options: { socketPath: string; instance: string; timeoutMs: number },
   clock: Clock,
 ): Engine {
+  let prefix: string | null = null
+  let disagreement: string | null = null
+  const call = (method: 'GET' | 'POST' | 'DELETE', path: string, deadlineMs: number) => {
+    const to = { socketPath: options.socketPath, method, path, deadlineMs, bytesMax: BYTES_MAX }
+    return exchange(clock, to)
+  }
+
+  async function agree(): Promise<void> {
+    if (prefix !== null) return
+    try {
+      const { status, body } = await call('GET', '/version', Math.min(VERSION_MS, options.timeoutMs))
+      if (status !== 200) throw new Error(`it answered ${status}`)
+      const spoken = agreeApi(body.toString('utf8'))
+      disagreement = 'why' in spoken ? spoken.why : null
+      prefix = 'why' in spoken ? null : spoken.prefix
+    } catch {
+      // Away, or hung: the call itself will say so.
+      disagreement = null
+    }
+  }
+
+  /** Once more without a version where the engine refuses ours, say after its upgrade. */
+  async function spoken(method: 'GET' | 'POST' | 'DELETE', path: string, deadlineMs: number): Promise<Reply> {
+    const reply = await call(method, `${prefix ?? ''}${path}`, deadlineMs)
+    if (prefix === null || !isApiRefused(reply.status, reply.body)) return reply
+    prefix = null
+    return call(method, path, deadlineMs)
+  }
+
   async function send(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0, also = 404): Promise<Reply> {
     if (!CALLS.some(([verb, shape]) => verb === method && shape.test(path))) {
       throw new Error(`engine call refused: ${method} ${path.slice(0, 80)} is not on the closed list`)
     }
-    const deadlineMs = options.timeoutMs + extraMs
-    const reply = await exchange(clock, {
-      socketPath: options.socketPath,
-      method,
-      path: API + path,
-      deadlineMs,
-      bytesMax: BYTES_MAX,
-    })
+    const reply = await spoken(method, path, options.timeoutMs + extraMs)
     if (reply.status < 400 || reply.status === 404 || reply.status === also) return reply
     const said = reply.body.toString('utf8', 0, 300).replaceAll(/\s+/g, ' ')
     throw new Error(`the engine answered ${reply.status} to ${method} ${path.split('?')[0]}: ${said}`)
@@ -88,13 +113,9 @@ export function createEngine(
   const told = async (reply: Promise<Reply>) => ((await reply).status === 404 ? 'gone' : 'done') as 'gone' | 'done'
   const json = async (reply: Promise<Reply>): Promise<unknown> => JSON.parse((await reply).body.toString('utf8'))
   return {
-    async ping() {
-      await send('GET', '/_ping')
-    },
-    async version() {
-      return String(((await json(send('GET', '/version'))) as { Version?: unknown }).Version)
-    },
+    disagreement: () => disagreement,
     async list() {
+      await agree()
       const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${options.instance}`] }))
       const rows = await json(send('GET', `/containers/json?all=1&limit=0&filters=${filters}`))
       if (!Array.isArray(rows)) throw new Error('the engine did not answer with a list')

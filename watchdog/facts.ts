@@ -11,6 +11,8 @@ export interface Facts {
   readonly containers:
     | { readonly kind: 'listed'; readonly list: readonly Container[] }
     | { readonly kind: 'failed'; readonly reason: string }
+  /** Why watchdog and engine share no API version; null where they do. */
+  readonly disagreement: string | null
   readonly heard: Heard
   readonly ledger: Ledger
   readonly checkpointKey: KeyObject | null

@@ -110,6 +110,12 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
       `The container engine did not list our containers ${LOOKS_TO_CHANGE} times in a row (${memory.engineReason || 'see the last alert'}); nothing can be removed. See: docker info`,
     )
   }
+  if (facts.disagreement !== null) {
+    alarm(
+      'engine_unsupported',
+      `Engine and hub share no API version (${facts.disagreement}): the hub can start and stop nothing, the watchdog stops without a version. Upgrade the hub, or let the engine accept an older one (DOCKER_MIN_API_VERSION). By hand: docker rm -f $(docker ps -aq --filter label=hub.instance=${state.instance})`,
+    )
+  }
   if (state.throughput !== null && state.lineMs - state.throughput.sinceMs >= config.throughputWindowMs) {
     warn(
       'throughput',

@@ -43,6 +43,7 @@ export function createObserve(
     return {
       now: parts.clock.read(),
       containers,
+      disagreement: parts.engine.disagreement(),
       heard,
       ledger,
       checkpointKey: readCheckpointKey(options.checkpointKey),

@@ -44,10 +44,11 @@ export function createDoctor(parts: {
         mend: 'upgrade the engine when your distribution offers it',
       }
     } catch (thrown) {
-      const { code, message } = toHubError(thrown)
+      const { code, message, facts } = toHubError(thrown)
       // One that answers is there: starting it mends nothing.
-      const mend =
+      const away =
         code === 'engine_refused' ? 'what its words name; its log: journalctl -u docker' : 'scripts/engine up'
+      const mend = typeof facts.mend === 'string' ? facts.mend : away
       return { name: 'engine', ok: false, detail: message, mend }
     }
   }

@@ -169,6 +169,26 @@ describe('fault A11: two bad looks raise, two good ones clear', () => {
   })
 })
 
+test('fault A3: an engine with which no API version can be agreed is a critical alert that says so, ended by the first that can', async () => {
+  await using h = await createHarness({ agents })
+  const { alerts } = h.hub.guard
+  const [slow] = await h.bring('slow')
+  h.engine.disagrees = 'it speaks only API 1.60 and later'
+  for (const verb of ['list', 'stop', 'kill', 'remove', 'inspect'] as const) h.engine.fault(verb, 'fail', 4)
+  await h.until(() => alerts.isOpen('engine_unsupported'))
+  const [alert] = alerts.list().filter(({ cause }) => cause === 'engine_unsupported')
+  expect(alert).toMatchObject({ severity: 'critical', holds: false })
+  expect(alert?.text).toContain('only API 1.60')
+  expect(alert?.text).toContain('docker rm -f $(docker ps -aq --filter label=hub.instance=test-instance)')
+  expect(isAway(h)).toBe(true)
+  h.engine.disagrees = undefined
+  await h.until(() => !alerts.isOpen('engine_unsupported'))
+  await h.until(() => !isAway(h))
+  expect(h.hub.guard.modes.has('critical_alert')).toBe(false)
+  await h.pumped(slow.result('anyway'))
+  expect(h.task(slow.joined?.task.task ?? '')).toMatchObject({ state: 'succeeded', outcome: { value: 'anyway' } })
+})
+
 describe('a task is cancelled while its container is being made', () => {
   test.each(['create', 'inspect', 'start'] as const)('during %s: it goes, and its agent never joins', async (verb) => {
     await using h = await createHarness({ agents })
@@ -225,7 +245,7 @@ describe('the container is not what was asked for', () => {
 
   test('a warning of the engine counts as a difference', async () => {
     await using h = await createHarness({ agents })
-    h.engine.warnings.push('Your kernel does not support swap limit capabilities')
+    h.engine.warnings.push('Your kernel does not support cgroup rt period')
     const id = await h.submit('echo')
     await h.ended(id)
     expect(h.task(id).error?.code).toBe('profile_mismatch')

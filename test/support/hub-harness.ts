@@ -178,6 +178,7 @@ function engineOfRun(engine: FakeEngine) {
   }
   const seen: Engine = {
     ping: () => gated('ping', () => engine.ping()),
+    disagreement: engine.disagreement,
     info: () => gated('info', () => engine.info()),
     inspectImage: (name) => gated('inspectImage', () => engine.inspectImage(name)),
     create: (name, body) => gated('create', () => engine.create(name, body)),

@@ -49,6 +49,7 @@ export function presenceWalk(settings: object = {}, start = '2026-01-05T09:00') 
         containers: { kind: 'listed', list: [] },
         // An obedient hub.
         heard: { kind: 'answer', answer: makeAnswer({ mode: planLease(state, config).demand }) },
+        disagreement: null,
         ledger: { kind: 'missing' },
         checkpointKey: null,
         own: [],

@@ -128,15 +128,20 @@ export function ledgerText(sessions: readonly Session[], over: object = {}): str
 }
 
 /** An engine in memory. `stubborn` containers refuse to go; `down` makes every call fail. */
-export function createFakeEngine(): Engine & { present: Map<string, Container>; stubborn: Set<string>; down: boolean } {
+export function createFakeEngine(): Engine & {
+  present: Map<string, Container>
+  stubborn: Set<string>
+  down: boolean
+  disagrees: string | null
+} {
   const present = new Map<string, Container>()
   const stubborn = new Set<string>()
   const engine = {
     present,
     stubborn,
     down: false,
-    ping: async () => up(),
-    version: async () => '20.10',
+    disagrees: null as string | null,
+    disagreement: () => engine.disagrees,
     async list() {
       up()
       return [...present.values()]

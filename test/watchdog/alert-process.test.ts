@@ -11,7 +11,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -19,6 +18,7 @@ import { createSystemClock } from '../../watchdog/clock.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import { exchange } from '../../watchdog/wire.ts'
 import { httpSink, mailSink, silentSink } from '../support/alert-sinks.ts'
+import { createEmptyEngine } from '../support/empty-engine.ts'
 import { makeHome } from '../support/watchdog-home.ts'
 
 const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
@@ -49,7 +49,7 @@ async function scene(
   const paths = pathsOf(home.home)
   const undo = prepare(paths.own)
   const engineSocket = path.join(home.home, 'engine.sock')
-  const engine = http.createServer((_request, response) => response.end('[]'))
+  const engine = createEmptyEngine()
   await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
   writeFileSync(paths.config, JSON.stringify({ port: 0, engineSocket, intervalMs: 60, startGraceMs: 0, ...config }))
   const children: ChildProcess[] = []

@@ -14,11 +14,20 @@ afterEach(() => {
 })
 const ID = 'a'.repeat(64)
 
-async function engineThat(say: (call: string) => { status: number; body?: unknown } | null) {
+/** `versions`: its answer to the question for its versions, which `calls` leaves out; null: none ever comes. */
+async function engineThat(
+  say: (call: string) => { status: number; body?: unknown } | null,
+  versions: () => unknown = () => ({ ApiVersion: '1.41', MinAPIVersion: '1.12' }),
+) {
   const home = makeHome()
   const socketPath = pathsOf(home.home).hubSocket
   const calls: string[] = []
   const server = http.createServer((request, response) => {
+    if (request.url === '/version') {
+      const told = versions()
+      if (told !== null) response.writeHead(200).end(typeof told === 'string' ? told : JSON.stringify(told))
+      return
+    }
     calls.push(`${request.method} ${request.url}`)
     const said = say(`${request.method} ${request.url}`)
     if (said === null) return
@@ -97,7 +106,7 @@ test('T93: recycling a container whose stop hangs still kills and removes it, an
   )
   const one = { ...makeContainer(createSystemClock().read()), id: ID }
   expect(await acts.recycle([one])).toEqual([{ container: one.name, outcome: 'gone' }])
-  expect(calls.map((call) => call.replace(`/v1.41/containers/${ID}`, ''))).toEqual([
+  expect(calls.map((call) => call.replace(`/containers/${ID}`, ''))).toEqual([
     'POST /stop?t=0',
     'POST /kill',
     'DELETE ?force=1&v=1',
@@ -125,4 +134,71 @@ test('T60: a container whose removal is under way by another hand is waited for,
   expect(await acts.recycle([one])).toEqual([
     { container: one.name, outcome: 'failed', reason: 'it is still removing' },
   ])
+})
+
+/** An engine that speaks these versions only, as a real one refuses others; a call without one is its newest. */
+function speaking(oldest: number, newest: number) {
+  const range = { oldest, newest }
+  let there = true
+  const say = (call: string) => {
+    const minor = Number(/ \/v1\.(\d+)\//.exec(call)?.[1] ?? range.newest)
+    const bad = minor < range.oldest ? 'old' : minor > range.newest ? 'new' : undefined
+    if (bad !== undefined) return { status: 400, body: { message: `client version 1.${minor} is too ${bad}. Sorry` } }
+    if (call.includes('/containers/json')) return { status: 200, body: [] }
+    if (call.startsWith('DELETE')) there = false
+    if (call.startsWith('GET')) return { status: there ? 200 : 404, body: { State: { Status: 'running' } } }
+    return { status: 204 }
+  }
+  return { range, say, tells: () => ({ ApiVersion: `1.${range.newest}`, MinAPIVersion: `1.${range.oldest}` }) }
+}
+const stopAll = async (engine: Awaited<ReturnType<typeof engineThat>>['engine']) => [
+  await engine.stop(ID, 0),
+  await engine.kill(ID),
+  await engine.remove(ID),
+  await engine.inspect(ID),
+]
+const STOPPED = ['done', 'done', 'done', 'gone']
+
+test.each([
+  ['of 20.10', 12, 41, '/v1.41'],
+  ['that refuses 1.41', 44, 52, '/v1.52'],
+  ['that is newer than this', 44, 70, '/v1.56'],
+])(
+  'fault A3: with an engine %s the newest version that both know is spoken',
+  async (_which, oldest, newest, prefix) => {
+    const one = speaking(oldest, newest)
+    const { calls, engine } = await engineThat(one.say, one.tells)
+    await engine.list()
+    expect(await stopAll(engine)).toEqual(STOPPED)
+    expect(calls.every((call) => call.split(' ')[1]?.startsWith(`${prefix}/`))).toBe(true)
+    expect(engine.disagreement()).toBeNull()
+  },
+)
+
+test('fault A3: an engine upgraded below the watchdog refuses what was agreed: the very same stop goes through', async () => {
+  const one = speaking(12, 41)
+  const { calls, engine } = await engineThat(one.say, one.tells)
+  await engine.list()
+  Object.assign(one.range, { oldest: 44, newest: 56 })
+  expect(await stopAll(engine)).toEqual(STOPPED)
+  await engine.list()
+  expect(calls.at(-1)).toContain('/v1.56/')
+})
+
+test.each<[string, () => unknown, RegExp | null]>([
+  ['only what is not known here', () => ({ ApiVersion: '1.70', MinAPIVersion: '1.60' }), /only API 1\.60 and later/],
+  ['no version', () => ({ hello: 1 }), /names no API version/],
+  ['no JSON', () => '<html>', /names no API version/],
+  ['null', () => 'null', /names no API version/],
+  ['a contradiction', () => ({ ApiVersion: '1.44', MinAPIVersion: '1.50' }), /1\.50 to 1\.44/],
+  ['too little', () => ({ ApiVersion: '1.40', MinAPIVersion: '1.12' }), /up to 1\.40/],
+  ['a version that it refuses', () => ({ ApiVersion: '1.56', MinAPIVersion: '1.12' }), null],
+  ['nothing', () => null, null],
+])('fault A3: an engine that tells %s is still listed and stopped', async (_what, tells, why) => {
+  const one = speaking(60, 70)
+  const { engine } = await engineThat(one.say, tells)
+  expect(await engine.list()).toEqual([])
+  expect(await stopAll(engine)).toEqual(STOPPED)
+  if (why === null) expect(engine.disagreement()).toBeNull()
+  else expect(engine.disagreement()).toMatch(why)
 })

@@ -30,6 +30,7 @@ const factsAt = (now: Reading, over: Partial<Facts> = {}): Facts => ({
   now,
   containers: { kind: 'listed', list: [] },
   heard: answered(),
+  disagreement: null,
   ledger: { kind: 'missing' },
   checkpointKey: null,
   own: [],
@@ -75,6 +76,14 @@ describe('hub health', () => {
     expect(w.step(30_000, { heard: silent }).level('hub_health')).toBe(1)
     expect(w.step(30_000).ids).toEqual([])
     expect(w.step(30_000, { heard: silent }).ids).toEqual([])
+  })
+
+  test('fault A3: an engine without a version in common is critical, and over with the first that is understood', () => {
+    const w = walk()
+    const judged = w.step(30_000, { disagreement: 'it speaks only API 1.60 and later' })
+    expect(judged.findings).toMatchObject([{ id: 'engine_unsupported', severity: 'critical' }])
+    expect(judged.findings[0]?.text).toMatch(/only API 1\.60 and later.*--filter label=hub\.instance=\S+\)$/)
+    expect(w.step(30_000).ids).toEqual([])
   })
 
   test('T92: a forged answer is a miss and a critical finding at once, and its sessions are not believed', () => {

@@ -42,6 +42,7 @@ test('X4: with a state and a ledger of a month ago neither a fresh container is 
     const facts = {
       now: clock.read(),
       containers: { kind: 'listed' as const, list: [fresh] },
+      disagreement: null,
       heard: hubAway,
       ledger: readLedger(paths.ledger, KEY, INSTANCE),
       checkpointKey: null,

@@ -10,6 +10,7 @@ import { macHex } from '../../watchdog/digest.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import { openState } from '../../watchdog/state.ts'
 import { exchange } from '../../watchdog/wire.ts'
+import { createEmptyEngine } from '../support/empty-engine.ts'
 import { INSTANCE, KEY, makeHome, ZEROS } from '../support/watchdog-home.ts'
 
 const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
@@ -50,7 +51,7 @@ async function scene(spans: object) {
   const engineSocket = path.join(home.home, 'engine.sock')
   writeFileSync(paths.config, JSON.stringify({ port, engineSocket, intervalMs: 60, startGraceMs: 0, ...spans }))
   const leases: Leased[] = []
-  const engine = http.createServer((_request, response) => response.end('[]'))
+  const engine = createEmptyEngine()
   await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
   const openHub = async () => {
     const hub = http.createServer((request, response) => {

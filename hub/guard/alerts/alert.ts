@@ -62,9 +62,10 @@ export const CRITICAL_KINDS: ReadonlySet<string> = new Set([
   'secret_leaving',
   'lease_forged',
   'container_returned',
+  'engine_unsupported',
 ])
-/** These have a condition of their own, which already keeps the hub safe and has its own end. */
-const OWN_CONDITION: ReadonlySet<string> = new Set(['witness_mismatch'])
+/** These have a condition of their own, which already keeps the hub from starting anything and has its own end. */
+const OWN_CONDITION: ReadonlySet<string> = new Set(['witness_mismatch', 'engine_unsupported'])
 
 export const kindOf = (cause: string): string => cause.split(':', 1)[0] ?? ''
 export const mayBeCritical = (cause: string): boolean => CRITICAL_KINDS.has(kindOf(cause))

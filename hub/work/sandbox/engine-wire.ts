@@ -9,11 +9,13 @@ import Docker from 'dockerode'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
-import { ENGINE_API, judgeEngineCall } from './engine-filter.ts'
+import { type ApiAgreement, createApiAgreement } from './engine-agreement.ts'
+import { isApiRefused } from './engine-api.ts'
+import { judgeEngineCall } from './engine-filter.ts'
 
 export interface Exchange {
   method: 'GET' | 'POST' | 'DELETE'
-  /** Without the version prefix, with its query. */
+  /** Without the version of the API, with its query. */
   path: string
   body?: object
   /** Until the answer is read; for a stream until its head has come. */
@@ -31,6 +33,7 @@ export interface Wire {
   ask(exchange: Exchange, bytesMax?: number): Promise<Answer>
   /** The answer as it comes, after its head. The caller ends it through `signal`. */
   stream(exchange: Exchange): Promise<IncomingMessage>
+  readonly agreement: ApiAgreement
 }
 
 const BYTES_MAX = 8 * 1024 ** 2
@@ -88,10 +91,11 @@ function connectionEach(socketPath: string): Agent {
   return Object.assign(agent, { [inspect.custom]: () => 'a connection for each exchange' })
 }
 
-export function createWire(socketPath: string, clock: Clock): Wire {
+/** `callMs`: the deadline of the question for the engine's versions. */
+export function createWire(socketPath: string, callMs: number, clock: Clock): Wire {
   // An empty host keeps DOCKER_HOST from sending this client elsewhere.
   const where = { socketPath, host: '', protocol: 'http' as const, agent: connectionEach(socketPath) }
-  const docker = new Docker({ ...where, version: ENGINE_API, headers: {} })
+  const docker = new Docker({ ...where, headers: {} })
   const transport = docker.modem as unknown as Transport
   const send = transport.buildRequest.bind(transport)
   transport.buildRequest = (options, context, data, done) => {
@@ -130,6 +134,8 @@ export function createWire(socketPath: string, clock: Clock): Wire {
       return await work(AbortSignal.any(signals))
     } catch (error) {
       if (error instanceof HubError) throw error
+      // Who answers next may be another engine.
+      agreement.forget()
       const why = late.signal.aborted ? `nothing within ${exchange.deadlineMs} ms` : (error as Error).message
       throw unavailable(what, why, error)
     } finally {
@@ -137,19 +143,84 @@ export function createWire(socketPath: string, clock: Clock): Wire {
     }
   }
 
-  return {
-    ask: (exchange, bytesMax = BYTES_MAX) =>
-      bounded(exchange, async (signal) => {
-        const answer = await dial(exchange, signal)
-        const pieces: Buffer[] = []
-        let bytes = 0
-        for await (const piece of answer as AsyncIterable<Buffer>) {
-          bytes += piece.length
-          if (bytes > bytesMax) throw new Error(`its answer is over ${bytesMax} bytes`)
-          pieces.push(piece)
-        }
-        return { status: answer.statusCode ?? 0, bytes: Buffer.concat(pieces) }
-      }),
-    stream: (exchange) => bounded(exchange, (signal) => dial(exchange, signal)),
+  const agreement = createApiAgreement(async () => {
+    const exchange = { method: 'GET', path: '/version', deadlineMs: callMs } as const
+    const { head, answer } = await whole(exchange, BYTES_MAX)
+    if (answer.status !== 200) throw unavailable('tell its versions', `it answered ${answer.status}`)
+    try {
+      return { head, said: JSON.parse(answer.bytes.toString('utf8')) }
+    } catch {
+      return { head, said: undefined }
+    }
+  })
+
+  const whole = (exchange: Exchange, bytesMax: number) =>
+    bounded(exchange, async (signal) => {
+      const answer = await dial(exchange, signal)
+      return {
+        head: headOf(answer),
+        answer: { status: answer.statusCode ?? 0, bytes: await bytesOf(answer, bytesMax) },
+      }
+    })
+
+  /** Speaks in the agreed version, and once more in a newly agreed one where the engine refuses it: it has not looked at the call then. */
+  async function agreed<T>(exchange: Exchange, call: (versioned: Exchange) => Promise<T | VersionRefused>): Promise<T> {
+    const first = await agreement.api()
+    const found = await call({ ...exchange, path: `/v${first}${exchange.path}` })
+    if (!(found instanceof VersionRefused)) return found
+    agreement.forget()
+    const next = await agreement.api()
+    const again = next === first ? found : await call({ ...exchange, path: `/v${next}${exchange.path}` })
+    if (!(again instanceof VersionRefused)) return again
+    const why = `it names API ${next} as one of its own and refuses it (${again.said})`
+    throw agreement.refused(why, 'look at what listens at its socket: a proxy that answers for it?')
   }
+
+  return {
+    agreement,
+    ask: (exchange, bytesMax = BYTES_MAX) =>
+      agreed(exchange, async (versioned) => {
+        const { head, answer } = await whole(versioned, bytesMax)
+        agreement.heard(head)
+        return refusedVersion(answer) ?? answer
+      }),
+    stream: (exchange) =>
+      agreed(exchange, (versioned) =>
+        bounded(versioned, async (signal) => {
+          const answer = await dial(versioned, signal)
+          agreement.heard(headOf(answer))
+          if (answer.statusCode !== 400) return answer
+          const no = { status: 400, bytes: await bytesOf(answer, BYTES_MAX) }
+          const refused = refusedVersion(no)
+          if (refused !== undefined) return refused
+          throw refusal(`take ${exchange.method} ${exchange.path.split('?')[0]}`, no)
+        }),
+      ),
+  }
+}
+
+/** The engine does not speak the version that the call was made in. */
+class VersionRefused {
+  readonly said: string
+  constructor(said: string) {
+    this.said = said
+  }
+}
+
+const refusedVersion = (answer: Answer): VersionRefused | undefined =>
+  isApiRefused(answer.status, wordsOf(answer)) ? new VersionRefused(wordsOf(answer)) : undefined
+const headOf = ({ headers }: IncomingMessage): string | undefined => {
+  const head = headers['api-version']
+  return typeof head === 'string' ? head : undefined
+}
+
+async function bytesOf(answer: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of answer as AsyncIterable<Buffer>) {
+    bytes += piece.length
+    if (bytes > bytesMax) throw new Error(`its answer is over ${bytesMax} bytes`)
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces)
 }

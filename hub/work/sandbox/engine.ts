@@ -18,7 +18,7 @@ import {
   processesOf,
   readEvents,
 } from './engine-answers.ts'
-import { type Answer, createWire, type Exchange, nonsense, refusal, unavailable, wordsOf } from './engine-wire.ts'
+import { type Answer, createWire, type Exchange, nonsense, refusal, unavailable } from './engine-wire.ts'
 import type { CreateBody } from './profile.ts'
 
 export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
@@ -38,8 +38,10 @@ export interface NextExit {
  * answer or one that makes no sense, and `engine_refused` where the engine says no.
  */
 export interface Engine {
-  /** Throws `engine_unavailable` also for an engine older than API 1.41, whatever it answers. */
+  /** Agrees anew on the API version, and answers it. Throws `engine_unavailable` also for an engine with which none can be agreed. */
   ping(): Promise<{ apiVersion: string; engineVersion: string; components: Record<string, string> }>
+  /** Why no API version can be agreed with an engine that answers, and what to do; undefined otherwise, and until it was asked. */
+  disagreement(): string | undefined
   /** What it says of itself and its host. */
   info(): Promise<EngineInfo>
   inspectImage(nameOrId: string): Promise<ImageFact | undefined>
@@ -83,7 +85,7 @@ const refused = (what: string, answer: Answer): HubError =>
 const wholeOf = (status = 0, text: string): Answer => ({ status, bytes: Buffer.from(text, 'latin1') })
 
 export function createEngine(options: EngineOptions, { clock }: { clock: Clock }): Engine {
-  const wire = createWire(options.socketPath, clock)
+  const wire = createWire(options.socketPath, options.callMs, clock)
   const ask = (method: Exchange['method'], path: string, extra: { body?: object; extraMs?: number } = {}) =>
     wire.ask({
       method,
@@ -107,18 +109,10 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
 
   return {
     async ping() {
-      const answer = await ask('GET', '/version')
-      // Whatever it answers to this: without an API that both speak it is no engine for this hub.
-      if (answer.status !== 200)
-        throw unavailable('accept API 1.41 (Engine 20.10 or later; see `min-api-version`)', wordsOf(answer))
-      const said = json('tell its version', answer) as { ApiVersion?: unknown; Version?: unknown; Components?: unknown }
-      const apiVersion = String(said.ApiVersion)
-      const [major = 0, minor = 0] = apiVersion.split('.').map(Number)
-      if (!(major > 1 || (major === 1 && minor >= 41))) {
-        throw unavailable('speak API 1.41', `it speaks ${apiVersion}; install Engine 20.10 or later`)
-      }
-      return { apiVersion, engineVersion: String(said.Version), components: componentsOf(said.Components) }
+      const { api, said } = await wire.agreement.again()
+      return { apiVersion: api, engineVersion: String(said.Version), components: componentsOf(said.Components) }
     },
+    disagreement: wire.agreement.disagreement,
     async info() {
       const answer = await ask('GET', '/info')
       if (answer.status !== 200) throw refused('tell of itself', answer)
@@ -220,6 +214,8 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
         throw new Error('it closed the stream')
       } catch (error) {
         if (signal.aborted) return
+        // The engine may come back as another one.
+        wire.agreement.forget()
         throw unavailable('go on telling events', (error as Error).message, error)
       }
     },

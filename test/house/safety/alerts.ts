@@ -27,6 +27,8 @@ export const CRITICAL: readonly (readonly [word: string, hub: readonly string[],
   ['a secret is seen leaving', ['secret_leaving'], []],
   ['a lease, or the answer to one, is forged', ['lease_forged'], ['hub_forged']],
   ['an unknown labelled container returns', ['container_returned'], ['orphan_returns']],
+  // What runs is in nobody's hands but the watchdog's then (fault A3).
+  ['the engine speaks no API version that is known', ['engine_unsupported'], ['engine_unsupported']],
 ]
 
 export const rows: readonly Row[] = [

@@ -38,6 +38,17 @@ export const ownRows: readonly Row[] = [
     proofs: [[ACTING, 'one that comes back twice within the hour is critical']],
   },
   {
+    rule: 'engine_unsupported: an engine with which no API version can be agreed is told as critical by both, and stops go through all the same',
+    proofs: [
+      ['watchdog/engine.test.ts', 'fault A3: an engine that tells %s is still listed and stopped'],
+      [
+        JUDGE,
+        'fault A3: an engine without a version in common is critical, and over with the first that is understood',
+      ],
+      ['scenarios/engine.test.ts', 'fault A3: an engine with which no API version can be agreed is a critical alert'],
+    ],
+  },
+  {
     rule: 'engine_unavailable: the second round without an answer is a finding, two good ones end it, and nothing is judged meanwhile',
     proofs: [
       [JUDGE, 'an engine that does not answer is a finding at the second round and nothing is judged'],

@@ -14,6 +14,8 @@ const ID = 'a'.repeat(64)
 let folder = ''
 let asked: string[] = []
 let answer: (request: IncomingMessage, response: ServerResponse) => void = () => {}
+/** What it says of its versions; `asked` counts the calls that are made in one. */
+let versions: (response: ServerResponse) => void
 let server: ReturnType<typeof createServer>
 let engine: Engine
 let clock: FakeClock
@@ -21,7 +23,9 @@ let clock: FakeClock
 beforeEach(async () => {
   folder = mkdtempSync('/tmp/hub-engine-')
   asked = []
+  speaks('1.12', '1.41')
   server = createServer((request, response) => {
+    if (request.url === '/version') return versions(response)
     asked.push(`${request.method} ${request.url}`)
     answer(request, response)
   })
@@ -39,17 +43,27 @@ const says = (status: number, value: unknown) => {
   answer = (_request, response) =>
     response.writeHead(status).end(typeof value === 'string' ? value : JSON.stringify(value))
 }
+/** Tells of these versions, in its head too, and refuses every other as an engine does. */
+const speaks = (oldest: string, newest: string) => {
+  const body = JSON.stringify({ ApiVersion: newest, MinAPIVersion: oldest, Version: 'x' })
+  versions = (response) => response.writeHead(200, { 'api-version': newest }).end(body)
+}
 const arrived = async () => {
   while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve))
 }
 
 test('an engine of API 1.40 is refused by name, one of 1.41 and later taken', async () => {
-  says(200, { ApiVersion: '1.40', Version: '19.03.15' })
+  speaks('1.12', '1.40')
   await expect(engine.ping()).rejects.toThrow(/it speaks 1\.40; install Engine 20\.10 or later/)
-  says(400, { message: 'client version 1.41 is too new. Maximum supported API version is 1.40' })
+  versions = (response) => response.writeHead(400).end('{"message":"no"}')
   await expect(engine.ping()).rejects.toMatchObject({ code: 'engine_unavailable' })
-  for (const apiVersion of ['1.41', '1.51', '2.0']) {
-    says(200, { ApiVersion: apiVersion, Version: 'x', Components: [{ Name: 'runc', Version: '1.1.5' }] })
+  for (const [ApiVersion, apiVersion] of [
+    ['1.41', '1.41'],
+    ['1.51', '1.51'],
+    ['2.0', '1.56'],
+  ]) {
+    const said = { ApiVersion, Version: 'x', Components: [{ Name: 'runc', Version: '1.1.5' }] }
+    versions = (response) => response.writeHead(200).end(JSON.stringify(said))
     expect(await engine.ping()).toEqual({ apiVersion, engineVersion: 'x', components: { runc: '1.1.5' } })
   }
 })
