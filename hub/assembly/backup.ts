@@ -6,12 +6,16 @@
  * B1. The database comes first. A row names only files that were there before it, so what is copied later is never less.
  * B2. It gets its name once it is whole and on disk, files and folders; a broken-off copy never looks finished.
  * B3. What a killed hub left half-made below `backups/` holds keys: it is removed when the hub starts and before the next backup.
+ * B4. A symbolic link is followed, as the hub follows it: what it leads to is copied in its place. What cannot be copied is named in the
+ *     answer, and so is an artifact whose file is missing or damaged in the home already; nothing is left out without a word (fault B8).
+ * B5. Before it has its name the copy is opened and judged: a backup that could not be put back is none.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, rmSync } from 'node:fs'
-import { copyFile, lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, lstat, mkdir, open, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { diskWords } from '../base/disk-words.ts'
 import { HubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 
@@ -24,6 +28,21 @@ export interface Manifest {
   auditHead: string
   /** By path in the home. */
   files: Record<string, { sha256: string; bytes: number }>
+  /** What is not in it although it stands in the home, and why. Absent in a backup of an earlier version. */
+  leftOut?: LeftOut[]
+}
+export interface LeftOut {
+  path: string
+  why: string
+}
+/** What a look into the copied database found. */
+export interface CopyVerdict {
+  /** `ok`, or what is wrong with the file. */
+  integrity: string
+  /** Whether the record that was the newest one when the backup began is in it. */
+  hasHead: boolean
+  /** Every artifact that a row names. */
+  artifacts: string[]
 }
 
 export const MANIFEST = 'backup.json'
@@ -55,17 +74,51 @@ export async function digestOf(path: string): Promise<{ sha256: string; bytes: n
   return { sha256: hash.digest('hex'), bytes }
 }
 
-/** Every plain file below `path`, as paths from `root`; links and sockets are not a home's own. Throws `limit_exceeded` past a million. */
-export async function filesBelow(root: string, path: string, found: string[] = []): Promise<string[]> {
-  const here = await lstat(join(root, path)).catch(() => undefined)
-  if (here?.isFile()) found.push(path)
-  if (here?.isDirectory())
-    // What arrives, and a month that is being sealed, are not whole yet.
-    for (const name of (await readdir(join(root, path))).sort())
-      if (join(path, name) !== join('artifacts', 'arriving') && !(path === 'audit' && name.endsWith('.part')))
-        await filesBelow(root, join(path, name), found)
-  if (found.length > FILES_MAX) throw new HubError('limit_exceeded', `a backup holds at most ${FILES_MAX} files`)
-  return found
+interface Found {
+  files: string[]
+  leftOut: LeftOut[]
+}
+
+/**
+ * Every file below `path`, as paths from `root`, links followed. Throws what the file system says of a folder that cannot be read, and
+ * `limit_exceeded` past a million files.
+ */
+async function filesBelow(root: string, path: string, found: Found, above: readonly string[] = []): Promise<void> {
+  const leaveOut = (why: string) => void found.leftOut.push({ path, why })
+  const link = await lstat(join(root, path)).catch(() => undefined)
+  if (link === undefined) return
+  if (link.isSymbolicLink() && path.startsWith('secrets/'))
+    return leaveOut('a link: the hub reads no secret through one')
+  const here = await stat(join(root, path)).catch((thrown: NodeJS.ErrnoException) => thrown.code ?? 'unknown')
+  if (typeof here === 'string') return leaveOut(`a link that leads nowhere (${here})`)
+  if (here.isFile()) found.files.push(path)
+  else if (!here.isDirectory()) return leaveOut('neither a file nor a folder')
+  if (found.files.length > FILES_MAX) throw new HubError('limit_exceeded', `a backup holds at most ${FILES_MAX} files`)
+  if (!here.isDirectory()) return
+  const real = await realpath(join(root, path))
+  const own = await realpath(root)
+  const isWithin = (inner: string, outer: string) => inner === outer || inner.startsWith(`${outer}/`)
+  // It would copy the home, and every backup in it, into itself.
+  if (link.isSymbolicLink() && (isWithin(real, own) || isWithin(own, real)))
+    return leaveOut('a link to a folder of the home itself, or around it')
+  if (above.includes(real)) return leaveOut('a link that leads back to a folder it is in')
+  // What arrives, and a month that is being sealed, are not whole yet.
+  for (const name of (await readdir(join(root, path))).sort())
+    if (join(path, name) !== join('artifacts', 'arriving') && !(path === 'audit' && name.endsWith('.part')))
+      await filesBelow(root, join(path, name), found, [...above, real])
+}
+
+/** Throws `store_unavailable` where the copy could not be put back; answers what of the home was damaged before it was copied. */
+function judgeCopy(verdict: CopyVerdict, files: Manifest['files']): LeftOut[] {
+  const refused = (why: string) => new HubError('store_unavailable', `the backup could not be put back: ${why}`)
+  if (verdict.integrity !== 'ok') throw refused(`the copied database is damaged (${verdict.integrity})`)
+  if (!verdict.hasHead) throw refused('the copied database ends before the audit log did')
+  return verdict.artifacts.flatMap((sha256) => {
+    const path = join('artifacts', sha256.slice(0, 2), sha256)
+    const copied = files[path]
+    if (copied?.sha256 === sha256) return []
+    return [{ path, why: copied === undefined ? 'missing in the home' : 'damaged in the home; copied as it is' }]
+  })
 }
 
 export async function syncPath(path: string): Promise<void> {
@@ -84,8 +137,10 @@ export async function backupHome(options: {
   audit: { size: number; head: string }
   /** Writes one consistent copy of the database to the path. */
   copyDatabase: (path: string) => Promise<void>
+  /** Opens the copy and looks into it (copy-check.ts). */
+  checkCopy: (path: string, audit: { size: number; head: string }) => Promise<CopyVerdict>
 }): Promise<Manifest> {
-  const { home, to, nowMs, audit, copyDatabase } = options
+  const { home, to, nowMs, audit, copyDatabase, checkCopy } = options
   if ((await stat(to).catch(() => undefined)) !== undefined)
     throw new HubError('conflict', `${to} is there already; a backup never overwrites one`)
   const partial = `${to}.partial`
@@ -96,15 +151,16 @@ export async function backupHome(options: {
     const files: Manifest['files'] = { [DATABASE]: await digestOf(join(partial, DATABASE)) }
     const own = await readdir(join(home, 'watchdog')).catch(() => [])
     const wanted = [...COPIED, ...own.filter((name) => WATCHDOG_FILES.test(name)).map((name) => join('watchdog', name))]
-    for (const name of wanted) {
-      for (const path of await filesBelow(home, name)) {
-        const place = join(partial, path)
-        await mkdir(dirname(place), { recursive: true, mode: 0o700 })
-        await copyFile(join(home, path), place)
-        await syncPath(place)
-        files[path] = await digestOf(place)
-      }
+    const found: Found = { files: [], leftOut: [] }
+    for (const name of wanted) await filesBelow(home, name, found)
+    for (const path of found.files) {
+      const place = join(partial, path)
+      await mkdir(dirname(place), { recursive: true, mode: 0o700 })
+      await copyFile(join(home, path), place)
+      await syncPath(place)
+      files[path] = await digestOf(place)
     }
+    const damaged = judgeCopy(await checkCopy(join(partial, DATABASE), audit), files)
     const instance = files.instance === undefined ? '' : (await readText(join(partial, 'instance'))).trim()
     const manifest: Manifest = {
       version: 1,
@@ -113,6 +169,7 @@ export async function backupHome(options: {
       auditSize: audit.size,
       auditHead: audit.head,
       files,
+      leftOut: [...found.leftOut, ...damaged],
     }
     await writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600 })
     for (const path of [DATABASE, MANIFEST]) await syncPath(join(partial, path))
@@ -122,9 +179,8 @@ export async function backupHome(options: {
     return manifest
   } catch (thrown) {
     await rm(partial, { recursive: true, force: true })
-    throw new HubError('store_unavailable', `the backup could not be made: ${(thrown as Error).message}`, {
-      cause: thrown,
-    })
+    const why = diskWords(thrown) ?? (thrown as Error).message
+    throw new HubError('store_unavailable', `the backup could not be made: ${why}`, { cause: thrown })
   }
 }
 
@@ -162,8 +218,9 @@ export function createBackup(parts: {
   log: Log
   audit: { head(): { size: number; head: string } }
   copyDatabase: (path: string) => Promise<void>
+  checkCopy: (path: string, audit: { size: number; head: string }) => Promise<CopyVerdict>
 }) {
-  const { home, clock, log, audit, copyDatabase } = parts
+  const { home, clock, log, audit, copyDatabase, checkCopy } = parts
   const folder = join(home, 'backups')
   const tidy = () => {
     try {
@@ -181,8 +238,9 @@ export function createBackup(parts: {
     tidy()
     const nowMs = clock.wallMs()
     const to = join(folder, new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-'))
-    const { files, auditSize, auditHead } = await backupHome({ home, to, nowMs, audit: audit.head(), copyDatabase })
+    const made = await backupHome({ home, to, nowMs, audit: audit.head(), copyDatabase, checkCopy })
+    const { files, auditSize, auditHead, leftOut = [] } = made
     const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0)
-    return { path: to, files: Object.keys(files).length, bytes, auditSize, auditHead }
+    return { path: to, files: Object.keys(files).length, bytes, auditSize, auditHead, leftOut }
   }
 }

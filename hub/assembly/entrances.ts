@@ -39,6 +39,7 @@ import { createAgentEntrance } from './agent-entrance.ts'
 import type { AlertDelivery } from './alert-channels.ts'
 import { createBackup } from './backup.ts'
 import { createContactSide } from './contact-side.ts'
+import { checkCopy } from './copy-check.ts'
 import { createDrillSide } from './drill-side.ts'
 import type { Guard } from './guard.ts'
 import { createListeners } from './listeners.ts'
@@ -122,7 +123,7 @@ export function createEntrances(
       }),
       ...consoleHandlers({ links, credentials: guard.credentials, base: () => listeners.base() }),
       ...backupHandlers({
-        makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy }),
+        makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy, checkCopy }),
         pauses: upkeep.pauses,
       }),
       ...retentionHandlers({ retention: upkeep.retention }),

@@ -1,11 +1,26 @@
 /** A backup of a hub that runs, and what becomes of it when it is put back (T86, X8), on real files and the real database. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import { afterEach, describe, expect, test } from 'vitest'
+import { backupHome } from '../../hub/assembly/backup.ts'
+import { checkCopy } from '../../hub/assembly/copy-check.ts'
 import { type RestoreReport, restoreHome } from '../../hub/assembly/restore.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
@@ -52,9 +67,109 @@ describe('a backup', () => {
   })
 })
 
+describe('fault B8: symbolic links in a home', () => {
+  const moved = (h: Harness, name: string): string => {
+    const place = join(scratch(), name)
+    cpSync(join(h.home, name), place, { recursive: true })
+    rmSync(join(h.home, name), { recursive: true })
+    symlinkSync(place, join(h.home, name))
+    return place
+  }
+
+  test('policy/, artifacts/ and hub.yaml are followed, so what is put back starts and reads as what was copied', async () => {
+    await using h = await createHarness({ agents })
+    writeFileSync(join(h.home, 'hub.yaml'), 'logLevel: warn\n')
+    const bytes = 'what it left'
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    mkdirSync(join(h.home, 'artifacts', sha256.slice(0, 2)), { recursive: true })
+    writeFileSync(join(h.home, 'artifacts', sha256.slice(0, 2), sha256), bytes)
+    const row = "insert into artifact values ('operator', 'x', ?, ?, null, 0, null)"
+    h.hub.guard.store.transaction(() => h.hub.guard.store.prepare(row).run(sha256, bytes.length))
+    for (const name of ['policy', 'artifacts', 'hub.yaml']) moved(h, name)
+    writeFileSync(join(h.home, 'instance'), '0f0e0d0c-0000-4000-8000-000000000001\n')
+    const { status, body } = await h.operator('POST', '/v1/backup', {})
+    expect([status, body.leftOut]).toEqual([200, []])
+    const { home, instance } = await put(String(body.path))
+    for (const name of ['policy', 'artifacts', 'hub.yaml'])
+      expect(lstatSync(join(home, name)).isSymbolicLink(), name).toBe(false)
+    expect(readFileSync(join(home, 'hub.yaml'), 'utf8')).toBe('logLevel: warn\n')
+    await using again = await createHarness({ agents, home, instance })
+    await again.hub.work.artifacts.verify(sha256)
+    expect(again.hub.guard.alerts.isOpen(`artifact_corrupt:${sha256}`)).toBe(false)
+  })
+
+  test('what cannot be copied is named: a link to nowhere, one in a circle, a secret behind one, a file that is gone', async () => {
+    await using h = await createHarness({ agents })
+    const gone = 'ab'.repeat(32)
+    const row = "insert into artifact values ('operator', 'x', ?, 3, null, 0, null)"
+    h.hub.guard.store.transaction(() => h.hub.guard.store.prepare(row).run(gone))
+    symlinkSync('/nowhere/at/all', join(h.home, 'policy', 'rules.rego'))
+    const outside = scratch()
+    symlinkSync(outside, join(outside, 'round'))
+    symlinkSync(outside, join(h.home, 'policy', 'far'))
+    symlinkSync('..', join(h.home, 'policy', 'up'))
+    mkdirSync(join(h.home, 'secrets'))
+    symlinkSync('/etc/hostname', join(h.home, 'secrets', 'api-key'))
+    const { body } = await h.operator('POST', '/v1/backup', {})
+    const said = (body.leftOut as { path: string; why: string }[]).map(({ path, why }) => `${path}: ${why}`)
+    expect(said).toEqual([
+      'secrets/api-key: a link: the hub reads no secret through one',
+      'policy/far/round: a link that leads back to a folder it is in',
+      'policy/rules.rego: a link that leads nowhere (ENOENT)',
+      'policy/up: a link to a folder of the home itself, or around it',
+      `artifacts/ab/${gone}: missing in the home`,
+    ])
+  })
+})
+
+describe('fault B8: a backup that could not be put back is none', () => {
+  const judged = async (verdict: object) => {
+    const home = scratch()
+    writeFileSync(join(home, 'instance'), 'i')
+    const to = join(scratch(), 'b')
+    const making = backupHome({
+      ...{ home, to, nowMs: 0, audit: { size: 1, head: 'h' } },
+      copyDatabase: async (path) => writeFileSync(path, 'rows'),
+      checkCopy: async () => ({ integrity: 'ok', hasHead: true, artifacts: [], ...verdict }),
+    })
+    const why = await making.then(
+      () => 'made',
+      (error: Error) => error.message,
+    )
+    expect([existsSync(to), existsSync(`${to}.partial`)]).toEqual([why === 'made', false])
+    return why
+  }
+  test('its database is damaged, or ends before the audit log did; then nothing is left of it', async () => {
+    expect(await judged({})).toBe('made')
+    expect(await judged({ integrity: 'row 7 missing' })).toContain('the copied database is damaged (row 7 missing)')
+    expect(await judged({ hasHead: false })).toContain('ends before the audit log did')
+  })
+  test('the copy is really opened: a file that is no database, and a head that is not in it', async () => {
+    await using h = await createHarness({ agents })
+    const path = join(scratch(), 'hub.db')
+    await h.hub.guard.store.copy(path)
+    const { size, head } = h.hub.guard.audit.head()
+    expect(await checkCopy(path, { size, head })).toMatchObject({ integrity: 'ok', hasHead: true, artifacts: [] })
+    expect(await checkCopy(path, { size: size + 1, head })).toMatchObject({ hasHead: false })
+    expect(readdirSync(join(path, '..'))).toEqual(['hub.db'])
+    writeFileSync(path, 'no database')
+    await expect(checkCopy(path, { size, head })).rejects.toThrow()
+  })
+})
+
+test('fault B3: nothing is pruned while a backup is made', async () => {
+  await using h = await createHarness({ agents })
+  const backup = h.operator('POST', '/v1/backup', {})
+  await h.until(() => existsSync(join(h.home, 'backups')), 'it began', 0)
+  const during = (await h.operator('POST', '/v1/retention/prune', {})).body
+  expect((await backup).status).toBe(200)
+  expect(during).toMatchObject({ code: 'conflict', detail: expect.stringContaining('a backup is under way') })
+  expect((await h.operator('POST', '/v1/retention/prune', {})).status).toBe(200)
+})
+
 test('one backup at a time; one whose record could not be committed does not stand in the way of the next', async () => {
   let finish: () => void = () => undefined
-  const made = { path: '', files: 0, bytes: 0, auditSize: 0, auditHead: '' }
+  const made = { path: '', files: 0, bytes: 0, auditSize: 0, auditHead: '', leftOut: [] }
   const makeBackup = () => new Promise<typeof made>((resolve) => (finish = () => resolve(made)))
   const run = backupHandlers({ makeBackup })['backup.run'] as unknown as { effect(): void; after(): Promise<unknown> }
   run.effect()

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createBackup } from '../../hub/assembly/backup.ts'
+import { checkCopy } from '../../hub/assembly/copy-check.ts'
 import { createGuard } from '../../hub/assembly/guard.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
@@ -22,7 +23,7 @@ const guard = createGuard(
   },
   { clock, random: systemRandom, log },
 )
-const backup = createBackup({ home, clock, log, audit: guard.audit, copyDatabase: guard.store.copy })
+const backup = createBackup({ home, clock, log, audit: guard.audit, copyDatabase: guard.store.copy, checkCopy })
 writeFileSync(arm, '')
 if (what === 'rotate')
   guard.gate.admit({ principal: OPERATOR, operation: 'keys.rotate', resource: 'keys' }, (grant) => ({

@@ -9,6 +9,8 @@ export interface BackupMade {
   bytes: number
   auditSize: number
   auditHead: string
+  /** What is not in it although it stands in the home, and why. */
+  leftOut: { path: string; why: string }[]
 }
 
 export function backupHandlers(parts: {

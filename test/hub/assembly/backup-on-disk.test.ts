@@ -9,7 +9,7 @@ import { moveFolder } from '../../../hub/client/cli/backup.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'
 
 /** What was synced, and what was given its name, in their order. */
-const { done } = vi.hoisted(() => ({ done: [] as string[] }))
+const { done, disk } = vi.hoisted(() => ({ done: [] as string[], disk: { isFull: false, bytesFree: 2 ** 40 } }))
 vi.mock('node:fs/promises', async (original) => {
   const real = await original<typeof import('node:fs/promises')>()
   return {
@@ -38,6 +38,15 @@ vi.mock('node:fs', async (original) => {
       const file = real.openSync(path, flags)
       paths.set(file, path)
       return file
+    },
+    statfsSync: () => ({ bavail: disk.bytesFree, bsize: 1 }),
+    cpSync: (from: string, to: string, options: object) => {
+      if (disk.isFull) {
+        real.mkdirSync(to)
+        real.writeFileSync(`${to}/half`, '')
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+      }
+      real.cpSync(from, to, options)
     },
     fsyncSync: (file: number) => {
       done.push(paths.get(file) ?? '')
@@ -68,6 +77,7 @@ const backupOf = (folder: string) =>
     log: silentLog(),
     audit: { head: () => ({ size: 0, head: '' }) },
     copyDatabase: async (path) => writeFileSync(path, 'rows'),
+    checkCopy: async () => ({ integrity: 'ok', hasHead: true, artifacts: [] }),
   })
 const syncedIn = (folder: string) => done.slice(0, done.indexOf('named')).map((path) => relative(folder, path) || '.')
 
@@ -100,6 +110,25 @@ test('T86: moved to another disk it is synced there before it has its name and b
   expect(readFileSync(join(to, 'ab', 'one'), 'utf8')).toBe('artifacts/ab/one')
   expect(existsSync(join(home, 'artifacts'))).toBe(false)
 })
+
+test.each([
+  ['is full on the way', { isFull: true, bytesFree: 2 ** 40 }],
+  ['has too little room from the beginning', { isFull: false, bytesFree: 2 }],
+])(
+  'fault B9: where the other disk %s nothing is left there, not even a folder, and the copy is still whole',
+  (_how, how) => {
+    Object.assign(disk, how)
+    try {
+      expect(() => moveFolder(join(home, 'artifacts'), join(home, 'made', 'for', 'it', 'mine'))).toThrow(
+        expect.objectContaining({ code: 'ENOSPC' }),
+      )
+    } finally {
+      Object.assign(disk, { isFull: false, bytesFree: 2 ** 40 })
+    }
+    expect(existsSync(join(home, 'made'))).toBe(false)
+    expect(readFileSync(join(home, 'artifacts', 'ab', 'one'), 'utf8')).toBe('artifacts/ab/one')
+  },
+)
 
 test('what a killed hub left half-made holds keys: it goes at the next start and before the next backup, and nothing else does', async () => {
   const leave = (name: string) => {

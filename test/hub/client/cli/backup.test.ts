@@ -1,0 +1,95 @@
+/** Fault B9: `hub backup --out` where it cannot go: the cause, the folder, nothing left behind. And another's home is not touched. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { hubSocketOf, makeHome, openFakeDoor, runHub } from '../../../support/fake-hub.ts'
+
+const HUB = fileURLToPath(new URL('../../../../scripts/hub', import.meta.url))
+const isRoot = process.getuid?.() === 0
+
+/** A file system of so many kilobytes, or undefined where nothing may be mounted. */
+function smallDisk(kilobytes: number): { path: string; remove(): void } | undefined {
+  const path = mkdtempSync(join(tmpdir(), 'sd-'))
+  const done = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${kilobytes}k`, 'tmpfs', path])
+  if (done.status !== 0) {
+    rmSync(path, { recursive: true })
+    return undefined
+  }
+  const remove = () => {
+    execFileSync('umount', [path])
+    rmSync(path, { recursive: true })
+  }
+  return { path, remove }
+}
+
+async function backedUpTo(out: string, room = 300_000) {
+  const { home, remove } = makeHome()
+  const hub = await openFakeDoor(hubSocketOf(home))
+  try {
+    const made = join(home, 'backups', 'one')
+    hub.on('POST /v1/backup', () => {
+      mkdirSync(made, { recursive: true })
+      writeFileSync(join(made, 'hub.db'), Buffer.alloc(room, 1))
+      return {
+        body: { path: made, files: 1, bytes: room, auditSize: 1, leftOut: [{ path: 'policy/x', why: 'a link' }] },
+      }
+    })
+    const shown = await runHub(home, ['backup', '--out', out])
+    return { ...shown, asked: hub.asked.length, isLeft: existsSync(made) }
+  } finally {
+    await hub.close()
+    remove()
+  }
+}
+
+test.skipIf(!isRoot)(
+  'fault B9: onto a full disk: the cause and the folder; nothing of it stays there nor in the home',
+  async (context) => {
+    const disk = smallDisk(100)
+    if (disk === undefined) return context.skip()
+    try {
+      const { code, stderr, isLeft } = await backedUpTo(join(disk.path, 'new', 'mine'))
+      expect(stderr).toContain(`no backup was made: ${join(disk.path, 'new')}: the disk is full`)
+      expect(stderr).not.toContain('bug')
+      expect([code, isLeft, readdirSync(disk.path)]).toEqual([4, false, []])
+    } finally {
+      disk.remove()
+    }
+  },
+)
+
+test('fault B9: into a folder that takes nothing: refused before the hub makes a copy', async () => {
+  const { code, stderr, asked } = await backedUpTo('/proc/self/no/such/mine')
+  expect(stderr).toMatch(/no backup was made: \/proc\/self\/no\/such: |no backup was made/)
+  expect(stderr).not.toContain('bug')
+  expect(code).toBe(4)
+  expect(asked).toBeLessThanOrEqual(1)
+})
+
+test('fault B8: what is not in it is said', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bo-'))
+  try {
+    const { code, stderr } = await backedUpTo(join(folder, 'mine'))
+    expect(stderr).toContain('not in it: policy/x: a link')
+    expect(code).toBe(0)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test.skipIf(!isRoot)("fault B9: another's home is refused and left as it is", () => {
+  const { home, remove } = makeHome()
+  try {
+    execFileSync('chown', ['-R', '65534', home])
+    const before = readdirSync(home).sort()
+    const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => key !== 'NODE_COMPILE_CACHE'))
+    const done = spawnSync(HUB, ['status'], { encoding: 'utf8', env: { ...env, HUB_HOME: home } })
+    expect(done.stderr).toContain('is not a folder of this user')
+    expect(readdirSync(home).sort()).toEqual(before)
+  } finally {
+    remove()
+  }
+})
