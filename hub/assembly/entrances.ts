@@ -101,6 +101,7 @@ export function createEntrances(
     stopping: shutdown.progress,
     drill: drillSide.view,
     room: upkeep.room.view,
+    stuck: work.reaper.stuck,
   })
   const links = createConsoleLinks({ clock, random: outer.random })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
@@ -191,7 +192,8 @@ export function createEntrances(
     { clock, random: outer.random, log, guard, work, secrets },
   )
 
-  const healthz = () => ({ status: options.isWorking() ? 200 : 503, body: health() })
+  /** Anybody may read it: which containers are stuck is not for them. */
+  const healthz = () => ({ status: options.isWorking() ? 200 : 503, body: { ...health(), stuck: undefined } })
   const httpParts = { serve, gate, artifacts, events, clock, log, healthz, inputBytesMax: config.limits.inputBytes }
   const operator = createOperatorHttp(httpParts)
   const hook = hookRoom({

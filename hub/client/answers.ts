@@ -1,4 +1,5 @@
 /** What the hub and the watchdog answer, as far as the command shows it. Types only. */
+import type { Remains } from '../base/container-processes.ts'
 
 export interface TaskView {
   id: string
@@ -89,6 +90,8 @@ export interface ModeView {
     daysToFull: number | null
     sampledAtMs: number
   } | null
+  /** Containers that do not go. Absent in the answer of an earlier version. */
+  stuck?: { container: string; reason: string; remains: Remains; forMs: number }[]
   lease: { remainingMs: number; heartbeatAgeMs: number; deadlineInMs: number } | null
   instance: string
   version: string
@@ -111,6 +114,8 @@ export interface StoppedContainer {
   session: string | null
   outcome: 'gone' | 'already_gone' | 'failed'
   reason?: string
+  /** Of one that failed: what of it runs, where that was looked for. */
+  remains?: Remains
 }
 export interface StopView {
   path: string

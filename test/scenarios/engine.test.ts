@@ -189,6 +189,45 @@ test('fault A3: an engine with which no API version can be agreed is a critical 
   expect(h.task(slow.joined?.task.task ?? '')).toMatchObject({ state: 'succeeded', outcome: { value: 'anyway' } })
 })
 
+describe('fault A6: a container that the engine cannot remove', () => {
+  const stuck = (h: Harness) =>
+    h.hub.guard.alerts.list(true).filter(({ cause }) => cause.startsWith('kill_unconfirmed'))
+
+  test('shown as dead: its slot is free at once, a warning tells of it, the mode stays normal, and it goes later as an orphan', async () => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    h.engine.setState(slow.container.id, 'dead')
+    h.engine.fault('remove', 'refuse', 1000)
+    await h.operator('POST', `/v1/sessions/${slow.session}/stop`)
+    await h.until(() => h.hub.work.tasks.session(slow.session)?.state === 'recycled')
+    expect(h.hub.work.tasks.session(slow.session)?.detail).toContain('nothing of it runs')
+    expect(h.hub.work.ledger.list()).toEqual([])
+    await h.clock.advance(300_000)
+    expect(stuck(h)).toMatchObject([{ severity: 'warning' }])
+    expect(h.hub.guard.modes.current()).toBe('normal')
+    expect(h.hub.work.reaper.stuck()).toMatchObject([{ container: slow.container.name, remains: { kind: 'nothing' } }])
+    h.engine.fault('remove', 'refuse', 0)
+    await h.until(() => h.engine.byName(slow.container.name) === undefined)
+    await h.clock.advance(1000)
+    expect(h.hub.work.reaper.stuck()).toEqual([])
+  })
+
+  test('that runs on although it was told to stop: critical, safe mode, and shown until it is gone', async () => {
+    await using h = await createHarness({ agents })
+    const [slow] = await h.bring('slow')
+    for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'refuse', 1000)
+    await h.operator('POST', `/v1/sessions/${slow.session}/stop`)
+    await h.clock.advance(120_000)
+    expect(h.hub.work.tasks.session(slow.session)?.state).toBe('recycling')
+    expect(stuck(h)).toMatchObject([{ severity: 'critical' }])
+    expect(h.hub.guard.modes.has('critical_alert')).toBe(true)
+    expect(h.hub.work.reaper.stuck()).toMatchObject([{ container: slow.container.name }])
+    for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'refuse', 0)
+    await h.quiet()
+    expect(h.hub.work.reaper.stuck()).toEqual([])
+  })
+})
+
 describe('a task is cancelled while its container is being made', () => {
   test.each(['create', 'inspect', 'start'] as const)('during %s: it goes, and its agent never joins', async (verb) => {
     await using h = await createHarness({ agents })

@@ -147,6 +147,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
     said: {
       id: 'FAKE:ENGINE',
       kernel: release(),
+      memoryBytes: 0,
       initBinary: 'docker-init',
       runtimes: ['io.containerd.runc.v2', 'runc', 'runsc'],
       dataRoot: '/var/lib/docker',

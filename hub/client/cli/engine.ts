@@ -3,14 +3,17 @@
  * Only containers labelled `hub.instance=<home>/instance` are listed or touched; gone means that the engine says so.
  */
 import { readFileSync } from 'node:fs'
+import { judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
 import { http } from '../../base/node-http.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem } from '../problem.ts'
 import type { Paths } from './home.ts'
 import { sleep } from './processes.ts'
 
-interface Found {
+export interface Found {
   id: string
+  /** created, running, paused, restarting, removing, exited, dead. */
+  state: string
   name: string
   session: string | null
 }
@@ -72,21 +75,48 @@ const instanceOf = (paths: Paths): string => {
   return text
 }
 
+/** The engine's own no. */
+class Refusal extends Error {}
+
+/** What of a container runs, by the engine's word of its state and by the processes of this machine (fault A6). */
+export async function remainsOf(paths: Paths, { id, state }: Pick<Found, 'id' | 'state'>): Promise<Remains> {
+  const found = processesOf(id)
+  if (found === undefined || found.length > 0) return judgeRemains(state, found)
+  try {
+    const { body } = await request(engineSocketOf(paths), 'GET', '/info', CALL_MS)
+    const { KernelVersion, MemTotal } = JSON.parse(body) as { KernelVersion?: unknown; MemTotal?: unknown }
+    const isWhole = seesAll({ kernel: String(KernelVersion), memoryBytes: Number(MemTotal) })
+    return judgeRemains(state, isWhole ? found : undefined)
+  } catch {
+    return judgeRemains(state, undefined)
+  }
+}
+
 /** The containers of this home, in any state. @throws Problem where the engine does not answer */
 export async function listContainers(paths: Paths): Promise<Found[]> {
   const socket = engineSocketOf(paths)
   const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instanceOf(paths)}`] }))
   try {
     const { status, body } = await request(socket, 'GET', `/containers/json?all=1&filters=${filters}`, CALL_MS)
-    if (status !== 200) throw new Error(`it answered ${status}`)
-    const rows = JSON.parse(body) as { Id: string; Names?: string[]; Labels?: Record<string, string> }[]
-    return rows.map(({ Id, Names, Labels }) => ({
+    if (status !== 200) throw new Refusal(`${status}: ${body.slice(0, 200)}`)
+    const rows = JSON.parse(body) as { Id: string; State?: string; Names?: string[]; Labels?: Record<string, string> }[]
+    return rows.map(({ Id, State, Names, Labels }) => ({
       id: Id,
+      state: String(State),
       name: (Names?.[0] ?? Id.slice(0, 12)).replace(/^\//, ''),
       session: Labels?.['hub.session'] ?? null,
     }))
   } catch (error) {
-    const text = `the container engine at ${socket} does not answer (${(error as Error).message})`
+    const said = (error as Error).message
+    // One that answers is not away (fault A4): to start it would mend nothing.
+    if (error instanceof Refusal)
+      throw new Problem(
+        'engine_refused',
+        'refused',
+        `the container engine at ${socket} answered ${said}`,
+        'look into its log: journalctl -u docker',
+      )
+    const text = `the container engine at ${socket} does not answer (${said})`
     throw new Problem('engine_unavailable', 'unavailable', text, 'switching the machine off stops everything too')
   }
 }

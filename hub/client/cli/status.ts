@@ -1,7 +1,10 @@
 /** `hub status`: one screen that answers "is it well, what must I do, until when"; with the hub dead it says what the watchdog knows. */
+import type { Remains } from '../../base/container-processes.ts'
 import type { AlertView, ModeView, TaskView } from '../answers.ts'
 import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
+import { listContainers, remainsOf } from './engine.ts'
+import { pathsOf } from './home.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
 import { type Cell, clean, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
@@ -25,6 +28,14 @@ export interface StatusView {
   running: TaskView[]
   /** Open alerts of the hub. */
   alerts: AlertView[]
+  /** Containers that still stand although the hub is dead, or that do not go; whatever it was that left them (fault A10). */
+  left?: LeftView[]
+}
+export interface LeftView {
+  container: string
+  /** As the engine shows it, or why it does not go. */
+  state: string
+  remains: Remains
 }
 
 const MODE_STYLES: Readonly<Record<string, Style>> = {
@@ -97,6 +108,42 @@ function watchdogCell(view: StatusView): Cell {
   return dog.roundAgeMs === null ? 'first round' : `well, looked ${spanWords(dog.roundAgeMs)} ago`
 }
 
+const LEFT_SHOWN = 8
+
+/** What still runs, each with its processes. */
+function leftRows(left: readonly LeftView[]): [string, Cell][] {
+  const runs = ({ remains }: LeftView) =>
+    remains.kind === 'nothing'
+      ? 'nothing of it runs'
+      : remains.kind === 'processes'
+        ? `process ${remains.pids.join(', ')} runs`
+        : 'what runs of it cannot be seen from here'
+  const rows = left.slice(0, LEFT_SHOWN).map((one, at): [string, Cell] => [
+    at === 0 ? 'still there' : '',
+    {
+      text: `${one.container} (${one.state}): ${runs(one)}`,
+      style: one.remains.kind === 'nothing' ? 'yellow' : 'red',
+    },
+  ])
+  if (left.length > LEFT_SHOWN) rows.push(['', `${left.length - LEFT_SHOWN} more`])
+  return rows
+}
+
+/** Of a living hub those that do not go; with it dead all that the engine shows of this home, as far as it answers. */
+async function leftOf(home: string, hub: ModeView | null): Promise<LeftView[]> {
+  if (hub !== null)
+    return (hub.stuck ?? []).map(({ container, reason, remains }) => ({ container, state: reason, remains }))
+  const paths = pathsOf(home)
+  try {
+    const found = await listContainers(paths)
+    return await Promise.all(
+      found.map(async (one) => ({ container: one.name, state: one.state, remains: await remainsOf(paths, one) })),
+    )
+  } catch {
+    return []
+  }
+}
+
 const ALERTS_SHOWN = 5
 
 /** The worst first; of many only some. */
@@ -126,6 +173,7 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
       `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
     ])
   }
+  rows.push(...leftRows(view.left ?? []))
   rows.push(...alertRows(view.alerts, nowMs))
   rows.push(['watchdog', watchdogCell(view)], ...presenceRows(view.watchdog?.heartbeat, view.hub, nowMs), [
     'home',
@@ -161,6 +209,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdogProblem: dog instanceof Error ? dog.message : null,
     running: (tasks as { tasks?: TaskView[] }).tasks ?? [],
     alerts: (alerts as { alerts?: AlertView[] }).alerts ?? [],
+    left: await leftOf(home, dead ? null : (health as ModeView)),
   }
   if (json) terminal.json(view)
   else terminal.out(statusText(view, Date.now(), terminal.paint))

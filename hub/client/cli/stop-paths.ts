@@ -8,7 +8,7 @@ import { keepDown } from '../../base/stay-down.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem, toProblem } from '../problem.ts'
 import type { Context } from './context.ts'
-import { listContainers, stopContainers } from './engine.ts'
+import { listContainers, remainsOf, stopContainers } from './engine.ts'
 import { pathsOf } from './home.ts'
 import { processOf, sleep, waitGone } from './processes.ts'
 import { hubAnswers, watchdogAnswers } from './start.ts'
@@ -64,14 +64,22 @@ export async function withProgress<Result>({ home, terminal }: Context, work: Pr
  * answered for by this look. Where it is not to be asked from here, the answer stands as given.
  */
 async function proven(context: Context, { unproven, ...view }: StopView): Promise<StopView> {
-  const known = new Set(failedOf(view).map(({ container }) => container))
+  const paths = pathsOf(context.home)
+  const known = new Map(failedOf(view).map((one) => [one.container, one]))
   try {
-    const left = (await listContainers(pathsOf(context.home))).filter(({ name }) => !known.has(name))
-    const names = new Set(left.map(({ name }) => name))
-    const still = left.map(({ name, session }): StoppedContainer => {
-      return { container: name, session, outcome: 'failed', reason: 'the engine still shows it' }
+    const left = await listContainers(paths)
+    const still = left.map(async (found): Promise<StoppedContainer> => {
+      const { name, session } = found
+      const said: Omit<StoppedContainer, 'outcome'> = known.get(name) ?? {
+        container: name,
+        session,
+        reason: 'the engine still shows it',
+      }
+      return { ...said, outcome: 'failed', remains: said.remains ?? (await remainsOf(paths, found)) }
     })
-    const containers = [...view.containers.filter(({ container }) => !names.has(container)), ...still]
+    const names = new Set(left.map(({ name }) => name))
+    const others = view.containers.filter(({ container }) => !names.has(container))
+    const containers = [...others, ...(await Promise.all(still))]
     return { ...view, requested: Math.max(view.requested, containers.length), containers }
   } catch {
     return unproven === undefined ? view : { ...view, unproven }

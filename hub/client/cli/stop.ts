@@ -1,4 +1,5 @@
 /** `hub shutdown`: asks, announces, has everything stopped by whichever path works (stop-paths.ts), and says what came of it. */
+import { wayOut } from '../../base/container-processes.ts'
 import type { SessionView, StopView } from '../answers.ts'
 import { EXIT, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
@@ -29,11 +30,22 @@ export function stopText(view: StopView, paint: Paint): string {
   const failed = failedOf(view)
   const gone = view.containers.length - failed.length
   const lines = [`by the ${clean(view.path)}: ${view.requested} containers told to stop, ${gone} confirmed gone`]
-  for (const { container, reason } of failed)
-    lines.push(paint('red', `still there: ${clean(container)}: ${clean(reason ?? 'no reason given')}`))
+  for (const { container, reason = 'no reason given', remains } of failed) {
+    lines.push(paint('red', `still there: ${clean(container)}: ${clean(reason)}`))
+    if (remains !== undefined) lines.push(`  ${clean(wayOut(container, reason, remains))}`)
+  }
   if (view.unproven !== undefined)
     lines.push(paint('red', `whether anything is left is not known: ${clean(view.unproven)}`))
   return lines.join('\n')
+}
+
+/** What to do after a stop that did not end everything. A path that the machine itself bars leads nowhere by another name (fault A10). Pure. */
+export function nextAfterStop(view: StopView): string {
+  const isBarred = failedOf(view).some(({ reason }) => /permission denied|operation not permitted/i.test(reason ?? ''))
+  const isLast = view.path === 'command' && view.unproven === undefined
+  return isBarred || isLast
+    ? 'do what is said of each; `hub status` shows what is left until it is gone. Switching the machine off stops everything too'
+    : '`hub shutdown --emergency`, then `hub doctor`'
 }
 
 /** 0 only when every container is confirmed gone, and the engine has said that no other is left. */
@@ -86,6 +98,6 @@ export const shutdown: Run = async (context, _, options) => {
   })
   if (context.json) context.terminal.json(view)
   else context.terminal.out(stopText(view, context.terminal.paint))
-  if (stopCode(view) !== EXIT.done) context.terminal.note('next: `hub shutdown --emergency`, then `hub doctor`')
+  if (stopCode(view) !== EXIT.done) context.terminal.note(`next: ${nextAfterStop(view)}`)
   return stopCode(view)
 }

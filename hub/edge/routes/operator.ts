@@ -8,6 +8,7 @@ import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Shutdown } from '../../work/dispatch/shutdown.ts'
+import type { Stuck } from '../../work/dispatch/stubborn.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import type { RoomView } from '../../work/retention/room.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
@@ -23,6 +24,8 @@ export interface HealthParts {
   meta: Meta
   /** The stop that is under way. */
   stopping: Shutdown['progress']
+  /** Containers that do not go. */
+  stuck: () => Stuck[]
   /** Days since the last good drill, and whether one is due. */
   drill: () => { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
   /** How large the home is and how fast it grows. */
@@ -42,7 +45,7 @@ const COMPONENTS = [
 
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill, room } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill, room, stuck } = parts
   const startedAtMs = clock.monotonicMs()
   function counted() {
     const states = tasks.countByState()
@@ -76,6 +79,7 @@ export function createHealth(parts: HealthParts) {
       auditWaiting: audit.bufferState().size,
       lease: lease.state() ?? null,
       stopping: stopping() ?? null,
+      stuck: stuck(),
       drill: drill(),
       room: room(),
       instance,

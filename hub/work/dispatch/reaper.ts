@@ -19,7 +19,7 @@ import type { Losses } from './losses.ts'
 import { decideRecovery, nowOf } from './recovery.ts'
 import { createRemovals } from './removals.ts'
 import type { SessionRow } from './rows.ts'
-import { createStubborn } from './stubborn.ts'
+import { createStubborn, type Stuck } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
 
 const REAPER = hubPrincipal('reaper')
@@ -50,6 +50,8 @@ export interface Reaper {
   hold(session: string, forMs: number): () => void
   /** How each session's container went, for the newest sessions recycled by this process (removals.ts). */
   outcomeOf(session: string): Removal | undefined
+  /** Containers that did not go when they were last tried. */
+  stuck(): Stuck[]
 }
 
 export function createReaper(
@@ -123,17 +125,25 @@ export function createReaper(
     })
     removals.note(session.id, outcome)
     judgeRemoval(session.containerName, outcome)
-    if (outcome.outcome === 'failed')
+    if (outcome.outcome === 'failed' && outcome.remains?.kind !== 'nothing')
       throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
-    gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, ''))
+    // Nothing of it runs: its slot is free, and what the engine still shows is removed as an orphan (fault A6).
+    const isLeft = outcome.outcome === 'failed' && session.detail === ''
+    const detail = isLeft ? `nothing of it runs; the engine still shows it: ${outcome.reason}`.slice(0, 500) : ''
+    gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, detail))
     ledger.drop(session.id)
     unwritten.delete(session.id)
     release(session.id)
   }
 
   function judgeRemoval(container: string, outcome: Removal): void {
-    if (outcome.outcome === 'failed') stubborn.failed(container, outcome.reason, modes.has('engine_unavailable'))
-    else stubborn.gone(container)
+    if (outcome.outcome !== 'failed') {
+      stubborn.gone(container)
+      return
+    }
+    const { reason, remains } = outcome
+    const isEngineAway = modes.has('engine_unavailable')
+    stubborn.failed(container, reason, { isEngineAway, ...(remains === undefined ? {} : { remains }) })
   }
 
   function beginRecycling(session: SessionRow): void {
@@ -231,5 +241,6 @@ export function createReaper(
       }
     },
     outcomeOf: removals.of,
+    stuck: stubborn.list,
   }
 }

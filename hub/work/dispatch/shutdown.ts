@@ -111,6 +111,11 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
 
   const outcomeOf = (session: SessionRow): Removal | undefined => forced.get(session.id) ?? reaper.outcomeOf(session.id)
   const isGone = (session: SessionRow) => (outcomeOf(session)?.outcome ?? 'failed') !== 'failed'
+  /** Gone, or nothing of it runs any more: not worth waiting for. */
+  const isOver = (session: SessionRow) => {
+    const seen = outcomeOf(session)
+    return isGone(session) || (seen?.outcome === 'failed' && seen.remains?.kind === 'nothing')
+  }
 
   async function interrupt(grant: StopGrant, session: SessionRow): Promise<void> {
     try {
@@ -161,7 +166,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     const confirmBy = clock.monotonicMs() + CONFIRM_MS
     const interrupted = working().map((session) => interrupt(grant, session))
     await until(
-      () => asked.every(isGone),
+      () => asked.every(isOver),
       () => confirmBy,
     )
     await Promise.race([Promise.all(interrupted), clock.sleep(Math.max(0, confirmBy - clock.monotonicMs()))])

@@ -5,9 +5,11 @@
  * K1. Nothing is started that differs from what was sent; a warning in the answer to create is a difference.
  * K2. Whatever fails up to and with start leaves no container behind; if that cannot be confirmed the error says so
  *     (`leftBehind`), and the session stays in the ledger.
- * K3. Gone means that the engine, asked by inspect, no longer knows it; an answer to remove alone is not enough.
+ * K3. Gone means that the engine, asked by inspect, no longer knows it; an answer to remove alone is not enough. What is not gone is looked
+ *     at: whether anything of it runs is another matter.
  */
 import type { Clock } from '../../base/clock.ts'
+import { type EngineMachine, judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
@@ -59,6 +61,13 @@ export interface ContainersOptions {
   lookAgainMs?: number
 }
 
+/** What is asked of this machine's process table. */
+export interface HostProcesses {
+  of(containerId: string): number[] | undefined
+  seesAll(engine: EngineMachine): boolean
+}
+const HOST_PROCESSES: HostProcesses = { of: (id) => processesOf(id), seesAll: (engine) => seesAll(engine) }
+
 const CONFIRM_LOOKS = 5
 /** Exit code after SIGKILL, whoever sent it. */
 const KILLED = 137
@@ -75,8 +84,9 @@ interface State {
 
 export function createContainers(
   options: ContainersOptions,
-  { engine, log, clock }: { engine: Engine; log: Log; clock: Clock },
+  parts: { engine: Engine; log: Log; clock: Clock; processes?: HostProcesses },
 ): Containers {
+  const { engine, log, clock, processes = HOST_PROCESSES } = parts
   const lookAgainMs = options.lookAgainMs ?? 500
   const swap = options.hasSwap ?? (() => true)
   const closed = new AbortController()
@@ -143,11 +153,26 @@ export function createContainers(
   /** Removes by force and confirms; answers what is known. */
   async function removeWhole(idOrName: string): Promise<Removal> {
     const removal = await engine.remove(idOrName)
+    let reason = removal.outcome === 'failed' ? removal.reason : 'the engine still shows it'
     try {
       if (await confirmGone(idOrName)) return removal.outcome === 'failed' ? { outcome: 'gone' } : removal
-      return removal.outcome === 'failed' ? removal : { outcome: 'failed', reason: 'the engine still shows it' }
     } catch (error) {
-      return { outcome: 'failed', reason: (error as Error).message }
+      reason = (error as Error).message
+    }
+    return { outcome: 'failed', reason, remains: await remainsOf(idOrName) }
+  }
+
+  /** What runs of a container that does not go: by the engine's word of its state, and by the processes of this machine (fault A6). */
+  async function remainsOf(idOrName: string): Promise<Remains> {
+    try {
+      const shown = (await engine.inspect(idOrName)) as { Id?: unknown; State?: State } | undefined
+      if (shown === undefined) return { kind: 'nothing' }
+      const found = processes.of(String(shown.Id))
+      const isWhole = found !== undefined && (found.length > 0 || processes.seesAll(await engine.info()))
+      return judgeRemains(String(shown.State?.Status), isWhole ? found : undefined)
+    } catch {
+      const found = processes.of(idOrName) ?? []
+      return found.length > 0 ? { kind: 'processes', pids: found } : { kind: 'unknown' }
     }
   }
 
@@ -222,13 +247,19 @@ export function createContainers(
 
     async recycle(grant, idOrName, { graceMs }) {
       assertStopGrant(grant)
+      let refusal = ''
       try {
         await engine.stop(idOrName, graceMs / 1000)
       } catch (error) {
         log.warn({ container: idOrName, reason: (error as Error).message }, 'stop failed, killing')
-        await engine.kill(idOrName).catch(() => {})
+        await engine.kill(idOrName).catch((thrown: unknown) => {
+          refusal = toHubError(thrown).code === 'engine_refused' ? toHubError(thrown).message : ''
+        })
       }
-      return removeWhole(idOrName)
+      const removal = await removeWhole(idOrName)
+      // Why it could not be killed says more than why it could not be removed, which is that it runs.
+      if (removal.outcome !== 'failed' || refusal === '' || removal.reason.includes(refusal)) return removal
+      return { ...removal, reason: `${refusal}; ${removal.reason}` }
     },
 
     list: () => engine.list(options.instance),

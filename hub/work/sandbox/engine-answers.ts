@@ -144,6 +144,8 @@ export interface EngineInfo {
   id: string
   /** As `uname -r` says where its containers run. */
   kernel: string
+  /** Of its machine, in bytes; 0 where it does not say. */
+  memoryBytes: number
   /** What it starts first in a container: `docker-init`; '' where it has none. */
   initBinary: string
   runtimes: string[]
@@ -176,6 +178,7 @@ export function infoOf(value: unknown): EngineInfo {
   return {
     id: word('ID'),
     kernel: word('KernelVersion'),
+    memoryBytes: typeof said.MemTotal === 'number' ? said.MemTotal : 0,
     initBinary: word('InitBinary'),
     runtimes: keys(said.Runtimes),
     dataRoot: word('DockerRootDir'),

@@ -3,6 +3,7 @@
  * engine-wire.ts; here answers become facts. 304 on stop and 404 on removal mean done, not failed.
  */
 import type { Clock } from '../../base/clock.ts'
+import type { Remains } from '../../base/container-processes.ts'
 import { HubError } from '../../base/errors.ts'
 import {
   type ContainerFact,
@@ -23,7 +24,8 @@ import type { CreateBody } from './profile.ts'
 
 export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
 
-export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string }
+/** `remains`: what of it runs, where that was looked for. */
+export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string; remains?: Remains }
 
 /** `opened` resolves once the engine is listening for the exit; only then may the container be started. */
 export interface NextExit {

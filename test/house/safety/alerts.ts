@@ -119,7 +119,7 @@ export const rows: readonly Row[] = [
     proofs: [[HUB, 'a container that is changed while it runs ends its session']],
   },
   {
-    rule: 'critical: a kill that is not confirmed in 3 rounds where the engine answers',
+    rule: 'critical: a kill that is not confirmed in 3 rounds where the engine answers, unless nothing of it runs any more',
     proofs: [
       ['hub/work/dispatch/stubborn.test.ts', 'S1-67: a container that does not go'],
       ['watchdog/judge.test.ts', 'a finding acted on in vain is louder at the third round after, and critical'],

@@ -3,7 +3,8 @@ import type { TaskView } from '../../../../hub/client/answers.ts'
 import { awayText } from '../../../../hub/client/cli/absence.ts'
 import { heartbeatText } from '../../../../hub/client/cli/presence.ts'
 import { presenceRows } from '../../../../hub/client/cli/presence-rows.ts'
-import { decideNext, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
+import { decideNext, type LeftView, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
+import { nextAfterStop, stopText } from '../../../../hub/client/cli/stop.ts'
 import { outcomeCode } from '../../../../hub/client/cli/tasks.ts'
 import {
   clean,
@@ -150,6 +151,35 @@ describe('status', () => {
     sticky: true,
     endsBy: '`hub heartbeat`',
   }
+
+  it('fault A10: shows what still runs until it is gone, with its processes, also with the hub dead', () => {
+    const left: LeftView[] = [
+      { container: 'hub-x-s1', state: 'running', remains: { kind: 'processes', pids: [12, 13] } },
+      { container: 'hub-x-s2', state: 'dead', remains: { kind: 'nothing' } },
+      { container: 'hub-x-s3', state: 'running', remains: { kind: 'unknown' } },
+    ]
+    const text = statusText(view({ hub: null, hubProblem: 'it is down', left }), 0, plain)
+    expect(text).toContain('hub-x-s1 (running): process 12, 13 runs')
+    expect(text).toContain('hub-x-s2 (dead): nothing of it runs')
+    expect(text).toContain('hub-x-s3 (running): what runs of it cannot be seen from here')
+    expect(statusText(view(), 0, plain)).not.toContain('still there')
+  })
+
+  it('fault A10: after a stop that the machine bars the way that works is named, and no way that leads in a circle', () => {
+    const reason = 'it answered 500: cannot kill container: permission denied'
+    const remains = { kind: 'processes' as const, pids: [77] }
+    const failed = { container: 'hub-x-s1', session: null, outcome: 'failed' as const, reason, remains }
+    const barred = { path: 'hub', requested: 1, containers: [failed] }
+    expect(stopText(barred, plain)).toMatch(/sudo kill -9 77.*sudo aa-remove-unknown/)
+    expect(nextAfterStop(barred)).not.toMatch(/--emergency|start the/)
+    expect(nextAfterStop({ ...barred, path: 'command', containers: [{ ...failed, reason: 'busy' }] })).not.toContain(
+      '--emergency',
+    )
+    expect(nextAfterStop({ ...barred, containers: [{ ...failed, reason: 'busy' }] })).toContain('--emergency')
+    expect(nextAfterStop({ path: 'command', requested: 0, containers: [], unproven: 'silent' })).toContain(
+      '--emergency',
+    )
+  })
 
   it.each([
     ['nothing', view()],

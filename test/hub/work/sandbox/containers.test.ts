@@ -251,6 +251,45 @@ describe('recycle', () => {
   })
 })
 
+describe('fault A6: what runs of a container that the engine does not remove', () => {
+  const look = async (
+    state: 'running' | 'dead' | 'exited' | 'removing',
+    found: number[] | undefined,
+    sees: boolean,
+  ) => {
+    const clock = createFakeClock()
+    const engine = createFakeEngine({ clock })
+    const processes = { of: () => found, seesAll: () => sees }
+    const containers = createContainers(
+      { instance: FACTS.instance, host: HOST },
+      { engine, log: silentLog(), clock, processes },
+    )
+    const placed = await containers.provision(grant, FACTS, DEFAULT_LIMITS)
+    await placed.start()
+    engine.setState(placed.containerId, state)
+    for (const verb of ['stop', 'kill', 'remove'] as const) engine.fault(verb, 'refuse', 100)
+    const result = await settle(clock, containers.recycle(stop, placed.containerId, { graceMs: 0 }))
+    return (result as PromiseFulfilledResult<unknown>).value
+  }
+
+  test.each([
+    ['dead', undefined, false, { kind: 'nothing' }],
+    ['dead', [], true, { kind: 'nothing' }],
+    ['exited', undefined, false, { kind: 'nothing' }],
+    ['removing', undefined, false, { kind: 'nothing' }],
+    ['dead', [41], true, { kind: 'processes', pids: [41] }],
+    ['running', [], true, { kind: 'nothing' }],
+    ['running', [41, 42], false, { kind: 'processes', pids: [41, 42] }],
+    ['running', [], false, { kind: 'unknown' }],
+    ['running', undefined, true, { kind: 'unknown' }],
+  ] as const)('shown as %s, processes %j, all seen: %s', async (state, found, sees, remains) =>
+    expect(await look(state, found === undefined ? undefined : [...found], sees)).toMatchObject({
+      outcome: 'failed',
+      remains,
+    }),
+  )
+})
+
 describe('adopt', () => {
   test('hears the exit of a container that an earlier run started', async () => {
     const { engine, containers } = open()
