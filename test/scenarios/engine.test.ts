@@ -112,7 +112,7 @@ describe('fault A4: an engine that answers is not away', () => {
     const modes = modesOf(h)
     h.engine.fault('start', 'fail', 100)
     const id = await h.submit('echo')
-    await h.until(() => h.task(id).state === 'failed')
+    await h.until(() => h.task(id).state === 'failed', 'it fails', 500)
     expect(h.task(id)).toMatchObject({ attempts: 6, error: { code: 'engine_refused' } })
     expect(modes).toEqual([])
     await h.quiet()
