@@ -123,22 +123,28 @@ async function fill(bench: BenchHub, params: Record<string, unknown>): Promise<S
   return new Set(awake.map(({ id }) => id))
 }
 
+async function askEngine<Answer>(path: string): Promise<Answer> {
+  const asked = { socketPath: ENGINE_SOCKET, method: 'GET', path, deadlineMs: 30_000, bytesMax: 1e6 } as const
+  return JSON.parse((await exchange(createSystemClock(), asked)).body.toString()) as Answer
+}
+
+/** As `major.minor`, a number: 29.6, and 20.1 for 20.10. */
+async function engineVersion(): Promise<number> {
+  const { Version } = await askEngine<{ Version: string }>('/version')
+  return Number(/^\d+\.\d+/.exec(Version)?.[0])
+}
+
+interface Stats {
+  memory_stats: { usage: number; stats: Record<string, number> }
+}
 /** What the engine counts for one container, without what the kernel would give back at once; p50 of all. */
 async function sessionMb(bench: BenchHub): Promise<number> {
   const open = await bench.sessions()
   const sizes = await Promise.all(
     open.map(async ({ containerId }) => {
-      const path = `/containers/${containerId}/stats?stream=false&one-shot=true`
-      const asked = {
-        socketPath: ENGINE_SOCKET,
-        method: 'GET',
-        path,
-        deadlineMs: 30_000,
-        bytesMax: 1e6,
-      } as const
-      const { memory_stats: memory } = JSON.parse((await exchange(createSystemClock(), asked)).body.toString()) as {
-        memory_stats: { usage: number; stats: Record<string, number> }
-      }
+      const { memory_stats: memory } = await askEngine<Stats>(
+        `/containers/${containerId}/stats?stream=false&one-shot=true`,
+      )
       const givenBack = memory.stats.inactive_file ?? memory.stats.total_inactive_file ?? 0
       return (memory.usage - givenBack) / 1024 ** 2
     }),
@@ -205,6 +211,7 @@ export async function benchDispatch(say: Say): Promise<Figure[]> {
     text,
   })
   return [
+    figure('engineVersion', await engineVersion(), '', 'of the engine, as it says it: major.minor', 2),
     figure('engineStartP50Ms', start, 'ms', "bare engine: create call to the shim's first connection on its socket"),
     figure('engineRunP50Ms', run, 'ms', 'bare engine: create call to the exit of the same container, its join refused'),
     figure('dispatchP50Ms', join, 'ms', "task.submit sent to session.join in the audit: the agent's first instruction"),

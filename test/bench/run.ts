@@ -1,5 +1,5 @@
 /**
- * Benchmarks: `npm run bench -- NAME [--json]`. Text for people; with `--json` the last line of stdout is one flat JSON object.
+ * Benchmarks: `npm run bench -- NAME [--json] [--socket PATH]`, the socket that of another engine than the machine's. Text for people; with `--json` the last line of stdout is one flat JSON object.
  * Every figure that depends on the machine stands beside its raw baseline from the same run.
  */
 import os from 'node:os'
@@ -40,16 +40,20 @@ function tableOf(figures: readonly Figure[]): string {
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { json: { type: 'boolean', default: false }, seconds: { type: 'string' } },
+    options: { json: { type: 'boolean', default: false }, seconds: { type: 'string' }, socket: { type: 'string' } },
     allowPositionals: true,
   })
   const load = BENCHES[positionals[0] ?? '']
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds)
   if (load === undefined || positionals.length !== 1 || (seconds !== undefined && !(seconds > 0))) {
-    process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--seconds N]\n`)
+    process.stderr.write(
+      `usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--seconds N] [--socket PATH]\n`,
+    )
     process.exitCode = 2
     return
   }
+  // Before a bench is loaded: it reads this once, and so does each program that it starts.
+  if (values.socket !== undefined) process.env.HUB_ENGINE_SOCKET = values.socket
   const say = (line: string) => process.stderr.write(`${line}\n`)
   say(
     `${os.availableParallelism()} x ${os.cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, load ${os.loadavg()[0]?.toFixed(2)}`,

@@ -34,6 +34,7 @@ describe('the names of engines', () => {
 
   test.each([
     ['an engine nobody knows', ['up', '30']],
+    ['a store nobody knows', ['up', '26-classic']],
     ['no verb', []],
     ['a path of two', ['path', '29', '29-classic']],
     ['an end without an engine', ['up', '--until', '1']],
@@ -74,20 +75,16 @@ describe.skipIf(!isRoot)('what is taken for a built engine', () => {
     'containerd-shim-runc-v2': '',
     'docker-init': 'tini version 0.19.0',
   }
+  const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string]
+  const TARGET = `29.6.0-moby-v2.0.0-beta.24-containerd-v2.4.2-runc-v1.5.3-${machine}`
   const look = () => run('engine-build', ['--path', '29'], { HUB_ENGINE_CACHE: folder })
   /** As if it had been built, but for what is given. */
-  function place(changes: Record<string, string | undefined>): string {
-    const target = join(folder, targetName())
+  function place(changes: Record<string, string | undefined>, target = join(folder, TARGET)): string {
     mkdirSync(target)
     for (const [program, says] of Object.entries({ ...VERSIONS, ...changes }))
       if (says !== undefined) writeFileSync(join(target, program), `#!/bin/sh\necho '${says}'\n`, { mode: 0o755 })
     return target
   }
-  const targetName = () => {
-    const name = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string]
-    return `29.6.0-moby-v2.0.0-beta.24-containerd-v2.4.2-runc-v1.5.3-${name}`
-  }
-
   test('a whole one is', () => {
     const target = place({})
     expect(look()).toMatchObject({ status: 0, said: target })
@@ -100,7 +97,24 @@ describe.skipIf(!isRoot)('what is taken for a built engine', () => {
     ['without a shim', { 'containerd-shim-runc-v2': undefined }],
   ])('one %s is not: it says how to build it', (_, changes) => {
     place(changes)
-    expect(look()).toMatchObject({ status: 3, why: expect.stringContaining('scripts/engine-build 29 builds it') })
+    expect(look()).toMatchObject({ status: 3, why: expect.stringContaining('scripts/engine-build 29 makes it') })
+  })
+
+  test('Docker 26 as well, by its own versions', () => {
+    const target = join(folder, `26-debian-trixie-${machine}`)
+    place(
+      {
+        dockerd: 'Docker version 26.1.5+dfsg1, build x',
+        containerd: 'containerd github.com/containerd/containerd 1.7.24',
+      },
+      target,
+    )
+    const look26 = () => run('engine-build', ['--path', '26'], { HUB_ENGINE_CACHE: folder })
+    expect(look26()).toMatchObject({ status: 0, said: target })
+    // The one is not taken for the other.
+    expect(look().status).toBe(3)
+    rmSync(join(target, 'dockerd'))
+    expect(look26()).toMatchObject({ status: 3, why: expect.stringContaining('scripts/engine-build 26 makes it') })
   })
 
   test('one that others may write to is not', () => {
@@ -114,7 +128,7 @@ describe.skipIf(!isRoot)('what is taken for a built engine', () => {
   })
 
   test('without Go it cannot be had, says so, and leaves nothing that looks like one', () => {
-    const tools = ['uname', 'id', 'dirname', 'readlink', 'mkdir', 'flock', 'chmod', 'rm', 'tail', 'env', 'bash']
+    const tools = ['uname', 'id', 'dirname', 'readlink', 'mkdir', 'flock', 'chmod', 'rm', 'tail', 'env', 'bash', 'tini']
     const bin = join(folder, 'bin')
     mkdirSync(bin)
     for (const tool of tools) writeFileSync(join(bin, tool), `#!/bin/sh\nexec /usr/bin/${tool} "$@"\n`, { mode: 0o755 })
