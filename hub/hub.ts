@@ -20,6 +20,7 @@ import type { Log } from './base/telemetry.ts'
 import { nextTurn } from './base/turn.ts'
 import { type Config, limitsOfCard } from './config.ts'
 import type { DiskFacts } from './guard/conditions/disk.ts'
+import { createLoopWatch } from './guard/conditions/loop-watch.ts'
 import { TICK_MS } from './guard/conditions/pace.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import type { Ballast } from './store/ballast.ts'
@@ -140,15 +141,17 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   )
   work.setEntrance({ open: entrances.agents.open, close: entrances.agents.close })
 
+  const loopWatch = createLoopWatch({ modes: guard.modes, alerts: guard.alerts })
   const onFault = (loop: string, thrown: unknown, faultsInARow: number) => {
     const error = toHubError(thrown)
     log.error({ loop, faultsInARow, code: error.code, reason: error.reason }, 'a loop failed; it goes on')
     // A statement outside a transaction may be the first to find the disk broken.
-    if (!guard.store.heard(thrown) && error.code === 'store_unavailable')
-      guard.modes.raise('store_failing', error.reason)
+    if (guard.store.heard(thrown)) return
+    if (error.code === 'store_unavailable') guard.modes.raise('store_failing', error.reason)
+    else loopWatch.failed(loop, error.reason, faultsInARow)
   }
   const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
-    createLoop({ name, everyMs, run, onFault }, clock)
+    createLoop({ name, everyMs, run, onFault, onRecovered: loopWatch.recovered }, clock)
   const loops = {
     dispatch: loop('dispatch', 1000, () => {
       guard.recoverStore()

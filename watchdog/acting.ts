@@ -48,7 +48,7 @@ export const ACTIONS = {
     of: 'the lease of every round',
     undone: (_state, { heard }) => heard.kind === 'refused',
     alarm: (_state, { heard }) =>
-      `The hub refuses its leases (${heard.kind === 'refused' ? heard.reason : ''}), so it dispatches nothing. Do both use the same home and keys/watchdog.key? Then run: hub restart`,
+      `The hub refuses its leases (${heard.kind === 'refused' ? heard.reason : ''}), so it dispatches nothing. ${heard.kind === 'refused' && heard.isIll ? 'The hub itself is not well: run hub doctor, then hub restart' : 'Do both use the same home and keys/watchdog.key? Then run: hub restart'}`,
     severity: 'warning',
   },
 } as const satisfies Record<string, ActionRow>

@@ -54,7 +54,9 @@ export interface Answer {
  */
 export type Heard =
   | { readonly kind: 'answer'; readonly answer: Answer }
-  | { readonly kind: 'silent' | 'refused' | 'forged' | 'unreadable'; readonly reason: string }
+  /** `isIll`: it failed over it, which says nothing of the lease. */
+  | { readonly kind: 'refused'; readonly reason: string; readonly isIll?: boolean }
+  | { readonly kind: 'silent' | 'forged' | 'unreadable'; readonly reason: string }
 
 export interface Confirmed {
   readonly container: string
@@ -173,7 +175,8 @@ export function createHubLine(
       const body = { version: 1, instance: options.instance, counter: mine, ...lease }
       try {
         const { reply, proven } = await say('/v1/lease', 'hub-lease', body, options.timeoutMs)
-        if (reply.status !== 200) return { kind: 'refused', reason: `the hub answered ${reply.status}` }
+        if (reply.status !== 200)
+          return { kind: 'refused', reason: `the hub answered ${reply.status}`, isIll: reply.status >= 500 }
         if (!proven) return { kind: 'forged', reason: 'its MAC is wrong' }
         return parseAnswer(reply.body.toString('utf8'), options.instance, lease.epoch, mine)
       } catch (error) {

@@ -78,7 +78,10 @@ function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: 
       // The positions of another watchdog's leases would refuse the new one's.
       store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
       // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
-      const { changes } = store.prepare("update task set held = 1 where state in ('queued', 'running')").run()
+      // Their check is renewed with their next step.
+      const { changes } = store
+        .prepare("update task set held = 1, check_sum = null where state in ('queued', 'running')")
+        .run()
       audit.append({
         principal: 'operator',
         action: 'hub.restored',

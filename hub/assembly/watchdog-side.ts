@@ -59,6 +59,16 @@ export function createWatchdogSide(
   )
 
   let reported: string | undefined
+  let counted = { dispatched: 0, queued: 0 }
+  /** As they were last, where the rows cannot be read: a lease says how strict to be, and stands apart from the work. */
+  function counts(): typeof counted {
+    try {
+      counted = { dispatched: Number(meta.get('dispatched_total') ?? 0), queued: work.dispatcher.waiting() }
+    } catch (thrown) {
+      log.error({ reason: toHubError(thrown).reason }, 'the waiting tasks could not be counted for the watchdog')
+    }
+    return counted
+  }
   const door = createWatchdogDoor({
     key: options.watchdogKey,
     gate,
@@ -75,8 +85,7 @@ export function createWatchdogSide(
         instance,
         mode: modes.current(),
         conditions: modes.active().map((condition) => condition.name),
-        dispatched: Number(meta.get('dispatched_total') ?? 0),
-        queued: work.dispatcher.waiting(),
+        ...counts(),
         heldSince: null,
         auditSize: size,
         auditHead: head,

@@ -93,6 +93,7 @@ export const ERRORS = {
   audit_unavailable: row('unavailable', 503, 'Nothing is accepted that cannot be audited; see `hub doctor`.'),
   config_invalid: row('refused', 400, 'Correct the key named in the detail.'),
   timed_out: row('unavailable', 504, 'Nothing answered in time; try again or give it longer.'),
+  unreadable: row('fault', 500, 'Its row in the database is damaged; submit it again, and look at `hub doctor`.'),
   cancelled: row('refused', 409, 'It was cancelled.'),
   internal: row('fault', 500, 'This is a bug in the hub; the log has the detail under this id.'),
 } as const satisfies Record<string, ErrorRow>

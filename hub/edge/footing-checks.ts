@@ -66,6 +66,12 @@ export function createFootingChecks(parts: {
         'plausible',
         'set the time (timedatectl set-ntp true), or hub resume to take it as it is',
       ),
+      row(
+        'loops',
+        'loop_failing',
+        'every loop does its work',
+        'look at logs/hub.log for the loop that is named, then `hub restart`',
+      ),
       row('pace', 'loop_lagging', 'no stall', 'give the machine less to do; it ends by itself'),
     ]
   }

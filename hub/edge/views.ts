@@ -32,6 +32,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
     restarts: crashes,
     outcome,
     error,
+    unreadable: task.unreadable,
     createdAtMs: task.createdAtMs,
     startedAtMs: task.startedAtMs,
     endedAtMs: task.endedAtMs,
@@ -74,6 +75,7 @@ export function sessionView(session: SessionRow, { mailboxes, vitals }: Pick<Vie
     authority: session.authority,
     exit: session.exitReason,
     detail: session.detail,
+    unreadable: session.unreadable,
     mailbox: mailboxes.depth(id),
     stalledSinceMs: vitals.stalledSinceMs(id),
   }

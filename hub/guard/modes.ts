@@ -32,6 +32,7 @@ export const CONDITIONS = {
   policy_unavailable: condition('degraded', false, 'rules that load: mend them, then `hub policy reload`'),
   engine_unavailable: condition('degraded', false, 'an engine that answers'),
   loop_lagging: condition('degraded', false, 'ten seconds without another stall'),
+  loop_failing: condition('degraded', false, 'a round of that loop that ends well; see `logs/hub.log`'),
   clock_fault: condition(
     'degraded',
     false,
@@ -107,8 +108,13 @@ export function createModes(parts: {
     sinceMs: number
     reason: string
   }[]
-  for (const row of rows)
-    if (Object.hasOwn(CONDITIONS, row.name)) conditions.set(row.name, { sinceMs: row.sinceMs, reason: row.reason })
+  for (const row of rows) {
+    const { name, sinceMs, reason } = row
+    if (Object.hasOwn(CONDITIONS, name)) conditions.set(name, { sinceMs, reason })
+    // What it held was to be strict: a damaged name does not end it (I5).
+    else if (!conditions.has('operator_request'))
+      conditions.set('operator_request', { sinceMs, reason: `a condition that stood here cannot be read: ${reason}` })
+  }
 
   const persist = (work: () => void) => (store.inTransaction ? work() : store.transaction(work))
   /** Sticky and in effect, but not in the store. */

@@ -11,17 +11,19 @@ export type SessionState =
   | 'input_required'
   | 'recycling'
   | 'recycled'
-export type ExitReason =
-  | 'done'
-  | 'failed'
-  | 'cancelled'
-  | 'ttl'
-  | 'unhealthy'
-  | 'crashed'
-  | 'orphan'
-  | 'operator'
-  | 'shutdown'
-  | 'security'
+export const EXIT_REASONS = [
+  'done',
+  'failed',
+  'cancelled',
+  'ttl',
+  'unhealthy',
+  'crashed',
+  'orphan',
+  'operator',
+  'shutdown',
+  'security',
+] as const
+export type ExitReason = (typeof EXIT_REASONS)[number]
 
 export const taskMachine = createMachine<TaskState>('task', {
   queued: ['running', 'cancelled', 'timed_out', 'failed'],

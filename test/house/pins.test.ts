@@ -148,6 +148,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['audit_unavailable', 'unavailable', 503],
   ['config_invalid', 'refused', 400],
   ['timed_out', 'unavailable', 504],
+  ['unreadable', 'fault', 500],
   ['cancelled', 'refused', 409],
   ['internal', 'fault', 500],
 ]

@@ -89,6 +89,7 @@ export const CONDITIONS = {
   audit_failing: 'The audit log cannot be written.',
   policy_unavailable: 'The rules cannot be asked.',
   engine_unavailable: 'The container engine does not answer.',
+  loop_failing: 'A part of the hub fails again and again.',
   loop_lagging: 'The hub is held up by its own work.',
   clock_fault: "This machine's clock is not plausible.",
   lease_pending: 'The watchdog has not yet said that you are there.',

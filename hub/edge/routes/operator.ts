@@ -39,6 +39,7 @@ const COMPONENTS = [
   ['audit', 'audit_failing'],
   ['policy', 'policy_unavailable'],
   ['engine', 'engine_unavailable'],
+  ['loops', 'loop_failing'],
   ['pace', 'loop_lagging'],
   ['clock', 'clock_fault'],
 ] as const satisfies readonly (readonly [string, ConditionName])[]

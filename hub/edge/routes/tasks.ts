@@ -73,9 +73,19 @@ export function taskHandlers(
         const task = view(id)
         const attempts = tasks
           .attempts(id)
-          .map(({ id: attempt, state, session, startedAtMs, endedAtMs, exitCode, oomKilled }) => {
+          .map(({ id: attempt, state, session, startedAtMs, endedAtMs, exitCode, oomKilled, unreadable }) => {
             const exit = session === null ? null : (tasks.session(session)?.exitReason ?? null)
-            return { attempt, state, session, startedAtMs, endedAtMs, exit, exitCode, oomKilled: oomKilled === 1 }
+            return {
+              attempt,
+              state,
+              session,
+              startedAtMs,
+              endedAtMs,
+              exit,
+              exitCode,
+              oomKilled: oomKilled === 1,
+              unreadable,
+            }
           })
         return { task, attempts }
       },
@@ -102,7 +112,8 @@ export function taskHandlers(
     'task.retry': handler({
       resource: taskResource,
       effect: (grant, { id }: Ref) => {
-        const { state, agent, needs, params, priority, requestedBy } = view(id)
+        const { state, agent, needs, params, priority, requestedBy, error } = view(id)
+        if (error?.code === 'unreadable') throw new HubError('unreadable', error.detail)
         if (!['failed', 'cancelled', 'timed_out'].includes(state))
           throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
         if (requestedBy === SERVICES)

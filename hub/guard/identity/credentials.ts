@@ -11,6 +11,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Store } from '../../store/database.ts'
+import { isTexts, readText } from '../../store/reading.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../grant.ts'
 import type { Principal } from '../principal.ts'
 
@@ -82,7 +83,8 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
   const known = new Map<string, { credential: Credential; hash: Buffer }>(
     rows.map(({ hash, scope, ...row }) => [
       row.name,
-      { credential: { ...row, scope: JSON.parse(scope) as string[] }, hash: Buffer.from(hash, 'hex') },
+      // One whose rights cannot be read has none; it is listed, and can be revoked.
+      { credential: { ...row, scope: readText<string[]>(scope, isTexts, []) }, hash: Buffer.from(hash, 'hex') },
     ]),
   )
   const saveEnd = store.prepare('update credential set revoked_at_ms = ? where name = ?')

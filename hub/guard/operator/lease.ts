@@ -12,6 +12,7 @@ import { HubError } from '../../base/errors.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Meta } from '../../store/meta.ts'
+import { isTexts, readText } from '../../store/reading.ts'
 import type { ConditionName, Modes } from '../modes.ts'
 
 const DEMANDED = ['heartbeat_missed', 'unattended_stop', 'witness_mismatch', 'away', 'emergency_stop'] as const
@@ -110,7 +111,8 @@ export function createLease(parts: {
   let unheld: number | undefined
   let resumedStop: number | undefined
 
-  obey(JSON.parse(meta.get('lease_demand') ?? '[]') as string[], null)
+  // What cannot be read was perhaps strict; the first lease says what holds.
+  obey(readText<readonly string[]>(meta.get('lease_demand') ?? '[]', isTexts, ['heartbeat_missed']), null)
   modes.raise('lease_pending', 'the hub has just started; the watchdog has not spoken yet')
 
   function obey(conditions: readonly string[], awayInMs: number | null): void {

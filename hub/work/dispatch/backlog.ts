@@ -13,6 +13,7 @@ import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Meta } from '../../store/meta.ts'
+import { isObject, readText } from '../../store/reading.ts'
 import type { Tasks } from './tasks.ts'
 
 const BACKLOG = hubPrincipal('backlog')
@@ -30,7 +31,7 @@ export function createBacklog(
   const { staleAfterMs } = options
   const { clock, log, gate, modes, meta, tasks } = parts
   const text = meta.get('rest_mark')
-  let saved = text === undefined ? undefined : (JSON.parse(text) as Mark)
+  let saved = readText<Mark | undefined>(text, isObject, undefined)
   let mark = saved
 
   const rests = () => ['safe', 'draining'].includes(modes.current()) || modes.has('lease_pending')

@@ -18,7 +18,7 @@ import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs } from './expiry.ts'
-import { SERVICES, type SessionRow, type TaskRow } from './rows.ts'
+import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import { type AgentSlot, canServe, planNext } from './slots.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -160,7 +160,11 @@ export function createDispatcher(
         .length
     },
     round() {
-      const queued = tasks.queued(clock.wallMs())
+      const queued: TaskRow[] = []
+      for (const task of tasks.queued(clock.wallMs())) {
+        if (task.unreadable === null) queued.push(task)
+        else fail(task, unreadableError(task.unreadable))
+      }
       while (queued.length > 0 && permits(modes.current(), 'new_work')) {
         const open = tasks.sessionsOpen()
         // D3: until the container of the attempt before is gone, nothing says that it no longer works.
@@ -180,15 +184,15 @@ export function createDispatcher(
         } catch (thrown) {
           const error = toHubError(thrown)
           if (error.code.startsWith('mode_') || error.code === 'conflict' || error.code === 'store_unavailable') return
-          fail(task, error)
+          fail(task, { code: error.code, detail: error.message })
         }
       }
     },
   }
 
-  function fail(task: TaskRow, error: HubError): void {
+  function fail(task: TaskRow, error: { code: string; detail: string }): void {
     gate.admit({ principal: DISPATCHER, operation: 'task.settle', resource: `task:${task.id}` }, (grant) =>
-      tasks.failed(grant, task.id, { code: error.code, detail: error.message }),
+      tasks.failed(grant, task.id, error),
     )
   }
 }

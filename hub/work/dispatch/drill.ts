@@ -10,6 +10,7 @@ import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal, type Principal } from '../../guard/principal.ts'
 import type { Meta } from '../../store/meta.ts'
+import { isObject, readText } from '../../store/reading.ts'
 import type { Registry } from '../registry.ts'
 import type { Engine } from '../sandbox/engine.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -225,7 +226,7 @@ export function createDrill(parts: {
     state() {
       const last = meta.get('drill_last')
       return {
-        last: last === undefined ? null : (JSON.parse(last) as DrillResult),
+        last: readText<DrillResult | null>(last, isObject, null),
         goodAtMs: number('drill_good_ms'),
         contactAtMs: number('drill_contact_ms'),
         sinceMs: Number(meta.get('drill_since_ms') ?? clock.wallMs()),

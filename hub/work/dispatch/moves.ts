@@ -11,7 +11,8 @@ import {
   taskMachine,
 } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
-import type { SessionRow, TaskOutcome, TaskRow, TaskRows } from './rows.ts'
+import { checkOf } from '../../store/reading.ts'
+import { type SessionRow, type TaskOutcome, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
 export type TaskEnd = {
   state: Exclude<TaskState, 'queued' | 'running'>
@@ -41,6 +42,7 @@ export const STOPS = [
   'session.reap',
   'hub.shutdown',
 ] as const
+type Table = 'task' | 'attempt' | 'session'
 export const jsonOrNull = (value: unknown): string | null =>
   value === undefined || value === null ? null : JSON.stringify(value)
 
@@ -57,17 +59,27 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
 
   /** One conditional update; `set` are further columns. */
   function move<State extends string>(
-    table: string,
+    table: Table,
     machine: Machine<State>,
-    row: { id: string; state: State },
+    row: { id: string; state: State; unreadable: string | null },
     to: State,
     set: Record<string, unknown> = {},
   ) {
-    machine.require(row.state, to)
+    // Of a damaged row nobody knows the state; it is only ever moved to its end.
+    const isWhole = row.unreadable === null
+    if (isWhole) machine.require(row.state, to)
     const columns = Object.keys(set).map((column) => `, ${column} = ?`)
-    const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ? and state = ?`)
-    const { changes } = statement.run(to, ...Object.values(set), row.id, row.state)
+    const known = isWhole ? ' and state = ?' : ''
+    const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ?${known}`)
+    const { changes } = statement.run(to, ...Object.values(set), row.id, ...(isWhole ? [row.state] : []))
     if (changes !== 1) throw new HubError('conflict', `the ${machine.name} ${row.id} is no longer ${row.state}`)
+    seal(table, row.id)
+  }
+
+  /** Writes the check of a row that was just written. */
+  function seal(table: Table, id: string): void {
+    const raw = store.prepare(`select * from ${table} where id = ?`).get(id) as Record<string, unknown> | undefined
+    if (raw !== undefined) store.prepare(`update ${table} set check_sum = ? where id = ?`).run(checkOf(raw), id)
   }
 
   const tellTask = (id: string) => store.afterCommit(() => listener.taskChanged(theTask(id)))
@@ -96,8 +108,12 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
   }
 
   function endTask(task: TaskRow, end: TaskEnd): void {
-    const set = { outcome: jsonOrNull(end.outcome), error: jsonOrNull(end.error), ended_at_ms: clock.wallMs(), held: 0 }
-    move('task', taskMachine, task, end.state, set)
+    const { state, outcome, error } =
+      task.unreadable !== null && end.state === 'succeeded'
+        ? ({ state: 'failed', error: unreadableError(task.unreadable) } as TaskEnd)
+        : end
+    const set = { outcome: jsonOrNull(outcome), error: jsonOrNull(error), ended_at_ms: clock.wallMs(), held: 0 }
+    move('task', taskMachine, task, state, set)
     tellTask(task.id)
     endChildren(task, 'its parent ended')
   }
@@ -123,12 +139,19 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     const open = `state in (${states}) and held = 0 and id = coalesce(?, id)`
     const ids = store.prepare(`select id from task where ${open}`).pluck().all(only) as string[]
     store.prepare(`update task set held = 1 where ${open}`).run(only)
-    for (const id of ids) tellTask(id)
+    for (const id of ids) {
+      seal('task', id)
+      tellTask(id)
+    }
     return ids.length
   }
 
   /** The next attempt delegates anew; children of the lost one would answer nobody (T44). */
   function requeue(task: TaskRow, set: Record<string, unknown>): void {
+    if (task.unreadable !== null) {
+      endTask(task, { state: 'failed', error: unreadableError(task.unreadable) })
+      return
+    }
     // Held while it ran: everything was stopped, and that outweighs what is known of this one.
     move('task', taskMachine, task, 'queued', task.held ? { ...set, held: 1 } : set)
     tellTask(task.id)
@@ -139,6 +162,7 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     theTask,
     theSession,
     move,
+    seal,
     moveSession,
     closeAttempt,
     beginRecycling,

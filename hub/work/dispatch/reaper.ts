@@ -10,6 +10,7 @@ import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import { taskMachine } from '../../protocol/task.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
@@ -18,7 +19,7 @@ import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import { decideRecovery, nowOf } from './recovery.ts'
 import { createRemovals } from './removals.ts'
-import type { SessionRow } from './rows.ts'
+import { type SessionRow, unreadableError } from './rows.ts'
 import { createStubborn, type Stuck } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -93,6 +94,23 @@ export function createReaper(
       error: { code: 'ttl_expired', detail: 'the session reached its time to live' },
     } as const
     gate.admitStop(resourceOf(session.id), (grant) => tasks.stop(grant, session.task, end, 'ttl'))
+  }
+
+  /** What it may do is not known any more: its task fails, and it is taken away like any other. */
+  function endUnreadable(session: SessionRow, why: string): void {
+    if (busy.has(session.id)) return
+    log.error({ session: session.id, why }, 'the row of a session cannot be read; it is ended')
+    const end = { state: 'failed', error: unreadableError(why) } as const
+    try {
+      gate.admitStop(resourceOf(session.id), (grant) => {
+        const task = tasks.task(session.task)
+        if (task === undefined || taskMachine.isTerminal(task.state)) tasks.interrupt(grant, session.id, 'security')
+        else tasks.stop(grant, task.id, end, 'security')
+      })
+    } catch (thrown) {
+      // The others are not to wait for it; its container falls to the look for orphans, its time to live or the operator.
+      log.error({ session: session.id, reason: toHubError(thrown).reason }, 'it could not be written down')
+    }
   }
 
   /** A store that cannot write must not keep a session past its TTL: its container is stopped all the same (I4, I6). */
@@ -196,6 +214,7 @@ export function createReaper(
     round() {
       for (const session of tasks.sessionsOpen()) {
         if (session.state === 'recycling') beginRecycling(session)
+        else if (session.unreadable !== null) endUnreadable(session, session.unreadable)
         else if (leftMs(session.expiresBoot, clock) === 0 && !busy.has(session.id)) {
           if (clock.monotonicMs() >= (unwritten.get(session.id) ?? 0)) expireOrStop(session)
         }

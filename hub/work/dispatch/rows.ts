@@ -1,8 +1,19 @@
 /** Task, attempt and session rows as the program sees them, and the queries that only read. Rows are moved by tasks.ts alone. */
 
 import type { FolderRef } from '../../protocol/envelope.ts'
-import type { AttemptState, Authority, ExitReason, SessionState, TaskState } from '../../protocol/task.ts'
+import {
+  type AttemptState,
+  type Authority,
+  attemptMachine,
+  EXIT_REASONS,
+  type ExitReason,
+  type SessionState,
+  sessionMachine,
+  type TaskState,
+  taskMachine,
+} from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
+import { type Column, isObject, isTexts, json, oneOf, readRow } from '../../store/reading.ts'
 
 export interface TaskOutcome {
   outcome: 'succeeded' | 'failed'
@@ -10,7 +21,12 @@ export interface TaskOutcome {
   error?: string
 }
 
-export interface TaskRow {
+/** Why a row cannot be read; what it shows then allows nothing (store/reading.ts). */
+interface Readable {
+  unreadable: string | null
+}
+
+export interface TaskRow extends Readable {
   id: string
   state: TaskState
   agent: string | null
@@ -40,7 +56,7 @@ export interface TaskRow {
   endedAtMs: number | null
 }
 
-export interface AttemptRow {
+export interface AttemptRow extends Readable {
   id: string
   task: string
   ordinal: number
@@ -52,7 +68,7 @@ export interface AttemptRow {
   endedAtMs: number | null
 }
 
-export interface SessionRow {
+export interface SessionRow extends Readable {
   id: string
   agent: string
   task: string
@@ -91,20 +107,62 @@ function fieldOf(column: string): string {
   return made
 }
 
-/** Column to field, JSON columns parsed. */
-function toRow<Row>(raw: Record<string, unknown>, json: readonly string[]): Row {
-  const row: Record<string, unknown> = {}
-  for (const [column, value] of Object.entries(raw)) {
-    row[fieldOf(column)] = json.includes(column) && typeof value === 'string' ? JSON.parse(value) : value
-  }
+/** Column to field, each read by its rule. */
+function toRow<Row>(raw: unknown, columns: Readonly<Record<string, Column>>): Row {
+  const { unreadable, values } = readRow(raw as Record<string, unknown>, columns)
+  const row: Record<string, unknown> = { unreadable }
+  for (const [column, value] of Object.entries(values)) row[fieldOf(column)] = value
   return row as Row
 }
-const TASK_JSON = ['needs', 'params', 'inputs', 'chain', 'ceiling', 'outcome', 'error']
-const taskRow = (raw: unknown): TaskRow => {
-  const row = toRow<Omit<TaskRow, 'held'> & { held: unknown }>(raw as Record<string, unknown>, TASK_JSON)
-  return { ...row, held: row.held === 1 }
+const NOTHING: Authority = {
+  capabilities: [],
+  message: [],
+  delegate: [],
+  topics: [],
+  secrets: [],
+  egress: [],
+  ttlMs: 1000,
+  depthLeft: 0,
+  tasksLeft: 0,
 }
-const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw as Record<string, unknown>, ['authority'])
+const isAuthority = (value: unknown): boolean =>
+  isObject(value) &&
+  Object.entries(NOTHING).every(([key, like]) =>
+    Array.isArray(like) ? isTexts(value[key]) : Number.isFinite(value[key] as number),
+  )
+// A state that is none counts as one that is under way: whoever ends what runs ends it too.
+const TASK: Readonly<Record<string, Column>> = {
+  state: oneOf(taskMachine.states, 'running'),
+  needs: json(isTexts, []),
+  params: json(isObject, {}),
+  inputs: json(isObject, null),
+  chain: json(isTexts, []),
+  ceiling: json(isAuthority, NOTHING),
+  outcome: json(isObject, null),
+  error: json(isObject, null),
+}
+const ATTEMPT: Readonly<Record<string, Column>> = { state: oneOf(attemptMachine.states, 'lost') }
+const SESSION: Readonly<Record<string, Column>> = {
+  state: oneOf(sessionMachine.states, 'working'),
+  authority: json(isAuthority, NOTHING),
+  exit_reason: oneOf(EXIT_REASONS, null),
+  expires_boot: {
+    read: (value) => (/^.+:\d+(\.\d+)?$/.test(String(value)) ? { value } : undefined),
+    instead: ':0',
+  },
+}
+/** What a task that cannot be read ends with. */
+export const unreadableError = (why: string): { code: string; detail: string } => ({
+  code: 'unreadable',
+  detail: `its row in the database cannot be read: ${why}; submit it again`,
+})
+
+const taskRow = (raw: unknown): TaskRow => {
+  const row = toRow<Omit<TaskRow, 'held'> & { held: unknown }>(raw, TASK)
+  const error = row.unreadable === null ? row.error : (row.error ?? unreadableError(row.unreadable))
+  return { ...row, error, held: row.held === 1 }
+}
+const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw, SESSION)
 
 /** What routing asks of a live session: three columns, since it asks for every message. */
 export type Peer = Pick<SessionRow, 'id' | 'agent' | 'task'>
@@ -231,14 +289,13 @@ export function createTaskRows(store: Store): TaskRows {
         limit,
       ).map(taskRow),
     attempts: (task) =>
-      all('select * from attempt where task = ? order by ordinal', task).map((raw) =>
-        toRow<AttemptRow>(raw as Record<string, unknown>, []),
-      ),
+      all('select * from attempt where task = ? order by ordinal', task).map((raw) => toRow<AttemptRow>(raw, ATTEMPT)),
     session: (id) => one(sessionRow, 'select * from session where id = ?', id),
     standing: (id) => standing.get(id) as Pick<SessionRow, 'state' | 'generation'> | undefined,
     peers: (of) => (of === 'all' ? peersAll.all() : 'id' in of ? peerById.all(of.id) : peersOf.all(of.agent)) as Peer[],
     parentSessionOf: (task) => (parentOf.get(task) as string | null | undefined) ?? null,
-    sessionOfTask: (task) => one(sessionRow, `select * from session where task = ? and state in ${LIVE_STATES}`, task),
+    sessionOfTask: (task) =>
+      one(sessionRow, `select * from session where task = ? and state not in ('recycling', 'recycled')`, task),
     startsRefused: (task) =>
       Number(
         store

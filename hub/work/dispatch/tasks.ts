@@ -4,6 +4,7 @@
  * T1. Every step is in its transition table, is one update that names the old state, and changed exactly one row or did not happen.
  * T2. Every step takes a grant, so it stands in a transaction with its audit record.
  * T3. Terminal states are final. A task that ends takes its unfinished children with it, in the same transaction (T44).
+ * T5. A row that cannot be read is moved to its end and nowhere else. Each step renews the row's check (store/reading.ts).
  * T4. What others must hear of is told after the commit (`Store.afterCommit`), never before.
  */
 
@@ -16,7 +17,14 @@ import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
 import type { Assignment, NewTask } from './new-task.ts'
-import { createTaskRows, type SessionRow, type TaskOutcome, type TaskRow, type TaskRows } from './rows.ts'
+import {
+  createTaskRows,
+  type SessionRow,
+  type TaskOutcome,
+  type TaskRow,
+  type TaskRows,
+  unreadableError,
+} from './rows.ts'
 
 export interface Tasks extends TaskRows {
   insert(grant: Grant, task: NewTask): TaskRow
@@ -63,7 +71,7 @@ export function createTasks(parts: {
   const rows = createTaskRows(store)
 
   const moves = createMoves({ store, clock, rows, listener })
-  const { theTask, theSession, move, moveSession, closeAttempt } = moves
+  const { theTask, theSession, move, moveSession, closeAttempt, seal } = moves
   const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 
   return {
@@ -101,6 +109,7 @@ export function createTasks(parts: {
           wish.idempotencyKey ?? null,
           clock.wallMs(),
         )
+      seal('task', id)
       tellTask(id)
       return theTask(id)
     },
@@ -108,6 +117,7 @@ export function createTasks(parts: {
     assign(grant, taskId, assignment) {
       assertGrant(grant, 'task.dispatch')
       const task = theTask(taskId)
+      if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
       const now = clock.wallMs()
       const attempt = newUuid(random, now)
       const ordinal = task.attempts + 1
@@ -139,6 +149,8 @@ export function createTasks(parts: {
           expiresBoot,
           now,
         )
+      seal('attempt', attempt)
+      seal('session', session)
       tellTask(task.id)
       return theSession(session)
     },
@@ -148,6 +160,7 @@ export function createTasks(parts: {
       const session = theSession(id)
       moveSession(session, 'starting', { container_id: containerId })
       store.prepare(`update attempt set state = 'starting' where id = ? and state = 'assigned'`).run(session.attempt)
+      seal('attempt', session.attempt)
     },
 
     joined(grant, id, publicKey) {
@@ -156,6 +169,7 @@ export function createTasks(parts: {
       moveSession(session, 'ready', { public_key: publicKey })
       moveSession({ ...session, state: 'ready' }, 'working')
       store.prepare(`update attempt set state = 'running' where id = ? and state = 'starting'`).run(session.attempt)
+      seal('attempt', session.attempt)
     },
 
     settled(grant, id, outcome) {
@@ -198,7 +212,9 @@ export function createTasks(parts: {
       assertGrant(grant, 'task.release')
       const task = theTask(id)
       if (task.state !== 'queued') throw new HubError('already_resolved', `the task is ${task.state}`)
+      if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
       store.prepare('update task set held = 0 where id = ?').run(id)
+      seal('task', id)
       tellTask(id)
       return theTask(id)
     },

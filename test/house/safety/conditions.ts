@@ -74,6 +74,10 @@ export const rows: readonly Row[] = [
     ],
   },
   {
+    rule: '`loop_failing`: degraded until a round of that loop ends well; the contact is not told',
+    proofs: [isOfMode, isTold, ['scenarios/damaged-rows.test.ts', 'three failures of a loop in a row are a condition']],
+  },
+  {
     rule: '`loop_lagging`: degraded until ten ticks came in time; the contact is not told',
     proofs: [isOfMode, isTold, [OWNERS, 'a stall of thirty seconds is detected']],
   },

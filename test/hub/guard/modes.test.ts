@@ -42,6 +42,7 @@ const MODE_OF: Record<ConditionName, { mode: Mode; sticky: boolean }> = {
   policy_unavailable: { mode: 'degraded', sticky: false },
   engine_unavailable: { mode: 'degraded', sticky: false },
   loop_lagging: { mode: 'degraded', sticky: false },
+  loop_failing: { mode: 'degraded', sticky: false },
   clock_fault: { mode: 'degraded', sticky: false },
   lease_pending: { mode: 'degraded', sticky: false },
   lease_lapsed: { mode: 'safe', sticky: false },
@@ -201,8 +202,13 @@ describe('a sticky condition', () => {
     expect(modes.current()).toBe('safe')
   })
 
-  it('whose name is one of an object prototype harms nothing', () => {
-    store.prepare("insert into condition values ('constructor', 1, '')").run()
-    expect(make().current()).toBe('normal')
+  it('whose name is one of an object prototype, or damaged, is taken as strict as any that is kept (fault G3)', () => {
+    for (const name of ['constructor', 'operator_requesu']) {
+      store.prepare('insert into condition values (?, 1, ?)').run(name, '')
+      expect(make().active()).toMatchObject([
+        { name: 'operator_request', reason: expect.stringContaining('cannot be read') },
+      ])
+      store.prepare('delete from condition').run()
+    }
   })
 })

@@ -1,0 +1,155 @@
+/** A row that cannot be read harms itself alone (fault G3): others are dispatched, listed and stopped as if it were not there. */
+import { describe, expect, test } from 'vitest'
+import { createLoopWatch } from '../../hub/guard/conditions/loop-watch.ts'
+import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
+
+const agents = {
+  echo: { script: worker(() => 'done') },
+  one: { script: puppet, card: { stallAfter: '2h' } },
+}
+const create = () => createHarness({ agents })
+/** As a bad disk would, behind the hub's back. */
+const damage = (h: Harness, sql: string, ...values: unknown[]) => {
+  const { store } = h.hub.guard
+  store.prepare('pragma ignore_check_constraints = 1').run()
+  store.transaction(() => void store.prepare(sql).run(...values))
+}
+const body = async (h: Harness, path: string) => {
+  const answer = await h.operator('GET', path)
+  expect(answer.status, JSON.stringify(answer.body)).toBe(200)
+  return answer.body
+}
+const again = async (h: Harness) => {
+  await h.kill()
+  await h.start()
+}
+const lists = [
+  '/v1/tasks?limit=100',
+  '/v1/sessions?limit=100&all=true',
+  '/v1/alerts?all=true',
+  '/v1/approvals?all=true',
+  '/v1/devices',
+]
+
+describe('fault G3: one queued task whose row cannot be read', () => {
+  test.for([
+    ['params that do not parse', `params = '{'`],
+    ['needs of the wrong kind', `needs = '{"a":1}'`],
+    ['a flipped letter in what it was asked', `params = '{"a":"c"}'`],
+    ['a flipped priority', 'priority = 6'],
+  ])('%s: it fails by name, the next one runs, and every list is there', async ([, change]) => {
+    await using h = await create()
+    const bad = await h.submit('echo', { a: 'b' }, { hold: true })
+    damage(h, `update task set ${change}, held = 0 where id = ?`, bad)
+    const good = await h.submit('echo')
+    await h.ended(good)
+    await h.until(() => h.task(bad).state === 'failed', 'it fails')
+    expect(h.task(bad).error).toMatchObject({ code: 'unreadable' })
+    expect(h.task(good).state).toBe('succeeded')
+    expect(await h.lease()).toBe(200)
+    for (const path of [...lists, '/healthz', `/v1/tasks/${bad}`]) await body(h, path)
+    expect((await h.operator('POST', `/v1/tasks/${bad}/retry`)).body.code).toBe('unreadable')
+    expect(h.hub.guard.modes.current()).toBe('normal')
+  })
+
+  test('while it is held it is listed as unreadable, is not let go, and can be cancelled', async () => {
+    await using h = await create()
+    const bad = await h.submit('echo', {}, { hold: true })
+    damage(h, `update task set params = '{' where id = ?`, bad)
+    const { tasks } = (await body(h, '/v1/tasks')) as { tasks: { id: string; unreadable: string; error: unknown }[] }
+    expect(tasks[0]).toMatchObject({
+      id: bad,
+      unreadable: expect.stringContaining('params'),
+      error: { code: 'unreadable' },
+    })
+    expect((await h.operator('POST', `/v1/tasks/${bad}/release`)).body.code).toBe('unreadable')
+    expect((await h.operator('POST', `/v1/tasks/${bad}/cancel`)).status).toBe(200)
+    expect(h.task(bad).state).toBe('cancelled')
+  })
+})
+
+describe('fault G3: a session whose row cannot be read', () => {
+  test.for([
+    ['authority that does not parse', `authority = '{'`],
+    ['wider authority', `authority = replace(authority, '"secrets":[]', '"secrets":["x"]')`],
+    ['an end that is no instant', `expires_boot = 'x'`],
+    ['a state that is none', `state = 'workinf'`],
+  ])('%s: it is ended, its task fails, its neighbour works on', async ([, change]) => {
+    await using h = await create()
+    const [bad, good] = await h.bring('one', 'one')
+    const task = h.hub.work.tasks.session(bad.session)?.task ?? ''
+    damage(h, `update session set ${change} where id = ?`, bad.session)
+    await h.until(() => bad.ended.aborted, 'its container is ended')
+    await h.until(() => h.hub.work.tasks.session(bad.session)?.state === 'recycled', 'it is recycled')
+    expect(h.task(task)).toMatchObject({ state: 'failed' })
+    expect(good.ended.aborted).toBe(false)
+    for (const path of lists) await body(h, path)
+    expect(h.hub.guard.modes.current()).toBe('normal')
+  })
+
+  test('an attempt whose row cannot be read is shown so, and its task ends as it would', async () => {
+    await using h = await create()
+    const [one] = await h.bring('one')
+    const task = h.hub.work.tasks.session(one.session)?.task ?? ''
+    damage(h, `update attempt set started_at_ms = started_at_ms + 1, state = 'runninh' where task = ?`, task)
+    const { attempts } = await body(h, `/v1/tasks/${task}`)
+    expect(attempts).toMatchObject([{ unreadable: expect.any(String) }])
+    expect((await h.operator('POST', `/v1/tasks/${task}/cancel`)).status).toBe(200)
+    expect(h.task(task).state).toBe('cancelled')
+  })
+})
+
+test('fault G3: an ended row of the kind is listed, its result is not believed, and what was written before the check is', async () => {
+  await using h = await create()
+  const [bad, old] = [await h.submit('echo'), await h.submit('echo')]
+  await h.ended(bad, old)
+  damage(h, `update task set outcome = replace(outcome, 'done', 'dome') where id = ?`, bad)
+  damage(h, 'update task set check_sum = null where id = ?', old)
+  expect(h.task(bad)).toMatchObject({ state: 'succeeded', error: { code: 'unreadable' } })
+  expect(h.task(old)).toMatchObject({ state: 'succeeded', error: null, unreadable: null })
+})
+
+test('fault G3: flipped text beside the work: a start takes it in its strictest sense', async () => {
+  await using h = await create()
+  const device = await h.operator('POST', '/v1/devices', { name: 'phone', kind: 'app', rights: ['view'] })
+  expect(device.status).toBe(200)
+  await h.operator('POST', '/v1/mode/safe', {})
+  damage(h, `update credential set scope = '["view"' where name = 'phone'`)
+  damage(h, `update condition set name = 'operator_requesu' where name = 'operator_request'`)
+  for (const key of ['drill_last', 'rest_mark']) damage(h, 'insert or replace into meta values (?, ?)', key, '{"')
+  await again(h)
+  expect(h.hub.guard.modes.has('operator_request')).toBe(true)
+  expect(h.hub.guard.credentials.list(['app'])).toMatchObject([{ name: 'phone', scope: [] }])
+  for (const path of [...lists, '/healthz', '/v1/health']) await body(h, path)
+})
+
+test('fault G3: three failures of a loop in a row are a condition with its reason and an alert, and end with its next success', async () => {
+  await using h = await create()
+  const { modes, alerts } = h.hub.guard
+  const { round } = h.hub.work.dispatcher
+  h.hub.work.dispatcher.round = () => {
+    throw new Error('a row nobody foresaw')
+  }
+  await h.until(() => modes.has('loop_failing'), 'it is seen')
+  expect(modes.active()).toMatchObject([
+    { name: 'loop_failing', mode: 'degraded', reason: 'dispatch: a row nobody foresaw' },
+  ])
+  expect(alerts.isOpen('loop_failing:dispatch')).toBe(true)
+  expect(await h.lease(), 'the lease stands apart from it').toBe(200)
+  h.hub.work.dispatcher.round = round
+  await h.until(() => modes.current() === 'normal', 'it works again')
+  expect(alerts.isOpen('loop_failing:dispatch')).toBe(false)
+})
+
+test('two loops that fail are one condition, which ends with the last of them', () => {
+  const said: string[] = []
+  const watch = createLoopWatch({
+    modes: { raise: (name) => said.push(`raise ${name}`), clear: (name) => said.push(`clear ${name}`) },
+    alerts: { raise: () => undefined, resolve: () => undefined } as never,
+  })
+  for (const loop of ['a', 'b']) for (const times of [1, 2, 3, 4]) watch.failed(loop, 'x', times)
+  watch.recovered('a')
+  expect(said).toEqual(['raise loop_failing', 'raise loop_failing'])
+  watch.recovered('b')
+  expect(said.at(-1)).toBe('clear loop_failing')
+})
