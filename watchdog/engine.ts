@@ -95,8 +95,9 @@ export function createEngine(
 
   /** Once more without a version where the engine refuses ours, say after its upgrade. */
   async function spoken(method: 'GET' | 'POST' | 'DELETE', path: string, deadlineMs: number): Promise<Reply> {
-    const reply = await call(method, `${prefix ?? ''}${path}`, deadlineMs)
-    if (prefix === null || !isApiRefused(reply.status, reply.body)) return reply
+    const before = prefix
+    const reply = await call(method, `${before ?? ''}${path}`, deadlineMs)
+    if (before === null || !isApiRefused(reply.status, reply.body)) return reply
     prefix = null
     return call(method, path, deadlineMs)
   }

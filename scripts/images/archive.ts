@@ -1,5 +1,5 @@
 /**
- * Our own image archive (sandbox.md section 8). The id of an image is the SHA-256 of its config, so nothing may enter the
+ * Our own image archive (sandbox.md section 8). What an image is stands in its config, whose SHA-256 some engines take for its id, so nothing may enter the
  * config that differs between two runs over the same inputs: created is 1970, history is ours, labels and environment are empty
  * (the Engine would merge both into every container, where the hub compares them field by field).
  */
@@ -18,8 +18,8 @@ export interface Layer {
 export interface Image {
   /** Reference with its tag, such as `hub/agent:latest`. */
   reference: string
-  /** The local image id: `sha256:` and the digest of the config. */
-  id: string
+  /** `sha256:` and the digest of the config; an engine with containerd's store gives it another id (identity.ts). */
+  configDigest: string
   config: Buffer
   layers: readonly Layer[]
   /** What a person should know of it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
@@ -56,13 +56,13 @@ export function imageOf(reference: string, layers: readonly Layer[], arch: Arch,
       rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
     }),
   )
-  return { reference, id: `sha256:${sha256Of([config])}`, config, layers, note }
+  return { reference, configDigest: `sha256:${sha256Of([config])}`, config, layers, note }
 }
 
 /** One archive of several images for the Engine's `load`; a layer that they share stands in it once. */
 export function archiveOf(images: readonly Image[]): Buffer[] {
   const layerPath = (layer: Layer) => `${layer.diffId.slice(7)}.tar`
-  const configPath = (image: Image) => `${image.id.slice(7)}.json`
+  const configPath = (image: Image) => `${image.configDigest.slice(7)}.json`
   const entries = new Map<string, TarEntry>()
   const add = (path: string, data: Buffer) => entries.set(path, { path, kind: 'file', mode: 0o644, data })
   const manifest = images.map((image) => ({

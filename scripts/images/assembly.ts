@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
+import { differenceOf } from './identity.ts'
 import type { ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
 import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
@@ -26,6 +27,7 @@ export interface AssemblyOptions {
 
 export interface Built {
   name: string
+  /** As this engine says. */
   id: string
   state: 'built' | 'present'
   note: string
@@ -96,28 +98,42 @@ function createBases({ own, arch }: Parts): (recipe: Recipe) => Layer[] {
   }
 }
 
-/** Loads the images whose name does not already stand for their id, all in one archive, and checks the ids afterwards. */
+/** Loads the images whose name does not already stand for them, all in one archive, and has each shown afterwards. */
 export async function loadImages(
   images: readonly Image[],
   engine: ImageEngine,
   say: (line: string) => void,
 ): Promise<Built[]> {
+  const ids = new Map<Image, string>()
   const absent: Image[] = []
   for (const image of images) {
-    if ((await engine.idOf(image.reference)) !== image.id) absent.push(image)
+    const shown = await engine.inspect(image.reference)
+    if (differenceOf(image, shown) === undefined) ids.set(image, idOf(shown))
+    else absent.push(image)
   }
   if (absent.length > 0) {
     say(`loading ${absent.map((image) => image.reference).join(', ')}`)
     await engine.load(archiveOf(absent))
   }
   for (const image of absent) {
-    const id = await engine.idOf(image.reference)
-    if (id !== image.id) throw new Error(`the engine gave ${image.reference} the id ${id}, expected ${image.id}`)
+    const shown = await engine.inspect(image.reference)
+    if (shown === undefined) throw new Error(`the engine took the archive and has no ${image.reference}; see its log`)
+    const difference = differenceOf(image, shown)
+    if (difference !== undefined)
+      throw new Error(`the engine shows ${image.reference} otherwise than it was assembled: ${difference}; see its log`)
+    ids.set(image, idOf(shown))
   }
   return images.map((image) => ({
     name: image.reference.replace(/:latest$/, ''),
-    id: image.id,
+    id: ids.get(image) ?? '',
     note: image.note,
     state: absent.includes(image) ? 'built' : 'present',
   }))
+}
+
+function idOf(shown: unknown): string {
+  const { Id } = shown as { Id?: unknown }
+  if (typeof Id !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(Id))
+    throw new Error('the engine shows an image without an id')
+  return Id
 }

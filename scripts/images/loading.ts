@@ -1,11 +1,12 @@
-/** The two engine calls that assembly makes by the operator's own access: what id stands behind a name, and load. */
+/** The two engine calls that assembly makes by the operator's own access: what stands behind a name, and load. */
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { agreeApi } from '../../hub/base/engine-api.ts'
 
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 export interface ImageEngine {
-  /** The local id behind a reference, or undefined if there is none. */
-  idOf(reference: string): Promise<string | undefined>
+  /** The engine's answer to inspect of a reference, or undefined if it has no such image. */
+  inspect(reference: string): Promise<unknown>
   load(archive: readonly Buffer[]): Promise<void>
 }
 
@@ -21,7 +22,7 @@ export function createImageEngine(options: {
       const length = body.reduce((total, piece) => total + piece.length, 0)
       const headers = length === 0 ? {} : { 'content-type': 'application/x-tar', 'content-length': length }
       const asked: ClientRequest = request(
-        { socketPath: options.socketPath, method, path: `/v1.41${path}`, headers, signal },
+        { socketPath: options.socketPath, method, path, headers, signal },
         (answer: IncomingMessage) => {
           let text = ''
           answer.setEncoding('utf8')
@@ -40,20 +41,40 @@ export function createImageEngine(options: {
       void writeAll(asked, body)
     })
   }
+  /** Asked once: this process lives for one assembly. */
+  let agreed: Promise<string> | undefined
+  async function agree(): Promise<string> {
+    const { text } = await call('GET', '/version', [], options.deadlineMs)
+    const found = agreeApi(jsonOf(text))
+    if ('why' in found) throw new Error(`the container engine at ${options.socketPath}: ${found.why}; ${found.mend}`)
+    return `/v${found.api}`
+  }
+  const spoken = async (method: string, path: string, body: readonly Buffer[], deadlineMs: number) => {
+    agreed ??= agree()
+    return call(method, `${await agreed}${path}`, body, deadlineMs)
+  }
   return {
-    async idOf(reference) {
-      const { status, text } = await call('GET', `/images/${reference}/json`, [], options.deadlineMs)
+    async inspect(reference) {
+      const { status, text } = await spoken('GET', `/images/${reference}/json`, [], options.deadlineMs)
       if (status === 404) return undefined
       if (status !== 200) throw new Error(`the engine answered ${status} to image inspect: ${text.slice(0, 300)}`)
-      return String((JSON.parse(text) as { Id?: unknown }).Id)
+      return JSON.parse(text)
     },
     async load(archive) {
-      const { status, text } = await call('POST', '/images/load?quiet=1', archive, options.loadDeadlineMs)
+      const { status, text } = await spoken('POST', '/images/load?quiet=1', archive, options.loadDeadlineMs)
       // Load answers 200 before it has read the archive; a fault comes as a line of its own.
       if (status !== 200 || text.includes('"error"')) {
         throw new Error(`the engine refused the archive (${status}): ${text.slice(0, 500)}`)
       }
     },
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

@@ -14,6 +14,9 @@ import { fileURLToPath } from 'node:url'
 /** Shim, hub and watchdog come first; what is still there after this long none of them has ended. */
 const GRACE_MS = 60_000
 const CALL_MS = 30_000
+const VERSION_MS = 3_000
+/** The API versions 1.x that are known here (fault A3). */
+const KNOWN = { oldest: 41, newest: 56 }
 const STOP_SECONDS = 5
 /** Looks at one container after its removal was asked for. */
 const LOOKS_MAX = 8
@@ -46,16 +49,38 @@ export function isOverdue({ state, labels }: Container, now: Now, graceMs: numbe
   return found === null || found[1] !== now.bootId || now.bootMs >= Number(found[2]) + graceMs
 }
 
-function ask(socketPath: string, method: string, route: string): Promise<{ status: number; text: string }> {
+interface Answered {
+  status: number
+  text: string
+}
+
+/** What each path begins with: the newest API version that both know. Without one every engine takes a call as its own newest. Pure. */
+export function prefixOf(version: string): string {
+  const minor = (name: string) => Number(new RegExp(`"${name}"\\s*:\\s*"1\\.(\\d{1,3})"`).exec(version)?.[1])
+  const newest = Math.min(minor('ApiVersion'), KNOWN.newest)
+  return newest >= KNOWN.oldest && !(minor('MinAPIVersion') > newest) ? `/v1.${newest}` : ''
+}
+
+let prefix: string | undefined
+
+/** What removes must go through: a version that the engine refuses is left out. */
+async function ask(socketPath: string, method: string, route: string): Promise<Answered> {
+  prefix ??= await send(socketPath, 'GET', '/version', VERSION_MS).then(
+    ({ text }) => prefixOf(text),
+    () => '',
+  )
+  const before = prefix
+  const answer = await send(socketPath, method, before + route, CALL_MS)
+  if (before === '' || answer.status !== 400 || !/client version \S+ is too (?:old|new)/.test(answer.text))
+    return answer
+  prefix = ''
+  return send(socketPath, method, route, CALL_MS)
+}
+
+function send(socketPath: string, method: string, path: string, deadlineMs: number): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const call = http.request({
-      socketPath,
-      method,
-      path: `/v1.41${route}`,
-      agent: false,
-      headers: { host: 'localhost' },
-    })
-    const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${CALL_MS / 1000} s`)), CALL_MS)
+    const call = http.request({ socketPath, method, path, agent: false, headers: { host: 'localhost' } })
+    const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${deadlineMs / 1000} s`)), deadlineMs)
     call.on('close', () => clearTimeout(deadline))
     call.on('error', reject)
     call.on('response', (response) => {

@@ -1,11 +1,12 @@
 /** The units as `scripts/systemd/install` writes them, and the last line's judgement of one container. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Container, isOverdue } from '../../scripts/systemd/reaper.ts'
 import { repositoryRoot } from '../house/source.ts'
+import { ODD_ENGINES, openVersionedEngine } from '../support/versioned-engine.ts'
 
 const INSTALL = join(repositoryRoot, 'scripts', 'systemd', 'install')
 let folder: string
@@ -102,6 +103,24 @@ describe('the last line (T90)', () => {
     ['created', { 'hub.expires-at': '1e3' }, true],
   ] as const)('%s with %j: overdue %s', (state, labels, overdue) => {
     expect(isOverdue(of(state, labels), now, 10_000)).toBe(overdue)
+  })
+
+  it.each(ODD_ENGINES)('fault A3: removes by an engine %s', async (_what, oldest, newest, prefix, tells) => {
+    const socket = join(home, 'engine.sock')
+    await using engine = await openVersionedEngine(socket, oldest, newest, tells)
+    const instance = '00000000-0000-4000-8000-000000000000'
+    engine.containers.set('aaaaaaaaaaaa', { 'hub.instance': instance, 'hub.expires-at': '1' })
+    engine.containers.set('bbbbbbbbbbbb', { 'hub.instance': 'another', 'hub.expires-at': '1' })
+    writeFileSync(join(home, 'instance'), `${instance}\n`)
+    mkdirSync(join(home, 'watchdog'), { recursive: true })
+    writeFileSync(join(home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
+    const reaper = spawn(process.execPath, [join(repositoryRoot, 'scripts/systemd/reaper.ts'), '--home', home])
+    const said: Buffer[] = []
+    reaper.stdout.on('data', (part: Buffer) => said.push(part))
+    const code = await new Promise((resolve) => reaper.on('exit', resolve))
+    expect([code, Buffer.concat(said).toString()]).toEqual([0, 'hub-reaper: removed hub-aaaa (created)\n'])
+    expect([...engine.containers.keys()]).toEqual(['bbbbbbbbbbbb'])
+    expect(engine.calls).toContain(`DELETE ${prefix}/containers/aaaaaaaaaaaa`)
   })
 
   it('imports nothing of hub and watchdog, and is refused without a home', () => {

@@ -6,9 +6,9 @@
 import { randomBytes } from 'node:crypto'
 import { release } from 'node:os'
 import type { Clock } from '../../hub/base/clock.ts'
+import { API_RANGE } from '../../hub/base/engine-api.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import type { ContainerFact, Engine, EngineEvent, EngineInfo, ImageFact } from '../../hub/work/sandbox/engine.ts'
-import { API_RANGE } from '../../hub/work/sandbox/engine-api.ts'
 import { judgeEngineCall } from '../../hub/work/sandbox/engine-filter.ts'
 import type { CreateBody } from '../../hub/work/sandbox/profile.ts'
 

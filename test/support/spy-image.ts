@@ -28,5 +28,5 @@ export function spyImage(): Image {
   return imageOf(spy.reference, [...spy.layers, helper], archOf())
 }
 
-/** Loads images under their names and answers nothing: a card asks for them by name. */
+/** Loads images under their names; answers them as this engine holds them. */
 export const load = (images: readonly Image[]) => loadImages(images, imageEngine, () => {})

@@ -180,6 +180,8 @@ test('fault A3: an engine upgraded below the watchdog refuses what was agreed: t
   const { calls, engine } = await engineThat(one.say, one.tells)
   await engine.list()
   Object.assign(one.range, { oldest: 44, newest: 56 })
+  // All at once, as many containers are stopped.
+  expect(await Promise.all(Array.from({ length: 12 }, () => engine.stop(ID, 0)))).toEqual(Array(12).fill('done'))
   expect(await stopAll(engine)).toEqual(STOPPED)
   await engine.list()
   expect(calls.at(-1)).toContain('/v1.56/')

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
+import { agreeApi, isApiRefused } from '../../base/engine-api.ts'
 import { http } from '../../base/node-http.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem } from '../problem.ts'
@@ -18,7 +19,9 @@ export interface Found {
   session: string | null
 }
 
-const API = '/v1.41'
+/** What each path begins with, once this process has asked; without a version every engine takes a call as its own newest. */
+let spoken: string | undefined
+const VERSION_MS = 2_000
 /** Of one container at most four times this passes: nobody waits for minutes for one that the engine hangs on. */
 const CALL_MS = 10_000
 const GRACE_SECONDS = 5
@@ -26,14 +29,38 @@ const GRACE_SECONDS = 5
 const LOOKS_MAX = 8
 const LOOK_MS = 500
 
-function request(
-  socketPath: string,
-  method: string,
-  path: string,
-  deadlineMs: number,
-): Promise<{ status: number; body: string }> {
+interface Answered {
+  status: number
+  body: string
+}
+
+/** In the newest API version that both know; where there is none, or the engine refuses it, without one: what stops must go through. */
+async function request(socketPath: string, method: string, path: string, deadlineMs: number): Promise<Answered> {
+  spoken ??= await send(socketPath, 'GET', '/version', VERSION_MS).then(
+    ({ body }) => {
+      const found = agreeApi(jsonOf(body))
+      return 'api' in found ? `/v${found.api}` : ''
+    },
+    () => '',
+  )
+  const prefix = spoken
+  const answer = await send(socketPath, method, prefix + path, deadlineMs)
+  if (prefix === '' || !isApiRefused(answer.status, answer.body)) return answer
+  spoken = ''
+  return send(socketPath, method, path, deadlineMs)
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function send(socketPath: string, method: string, path: string, deadlineMs: number): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const call = http.request({ socketPath, method, path: API + path, agent: false, headers: { host: 'localhost' } })
+    const call = http.request({ socketPath, method, path, agent: false, headers: { host: 'localhost' } })
     const deadline = setTimeout(() => call.destroy(new Error(`no answer within ${deadlineMs / 1000} s`)), deadlineMs)
     call.on('close', () => clearTimeout(deadline))
     call.on('error', reject)

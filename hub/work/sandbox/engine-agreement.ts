@@ -2,8 +2,9 @@
  * The one place of this process that knows which API version is spoken. Asked before each call; agreed when first asked, and anew once it
  * was forgotten: after a call that the engine refused for its version, that broke, or whose answer came from another engine than before.
  */
+
+import { agreeApi } from '../../base/engine-api.ts'
 import { HubError } from '../../base/errors.ts'
-import { agreeApi } from './engine-api.ts'
 
 export interface Told {
   /** What was answered to `GET /version`, parsed; undefined where it is no JSON. */

@@ -7,8 +7,8 @@
  *     a mistake in one of them does not get past the other.
  */
 import { z } from 'zod'
+import { API_PATTERN } from '../../base/engine-api.ts'
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
-import { API_PATTERN } from './engine-api.ts'
 import { LABEL_KEYS, MASKED_PATHS, READONLY_PATHS } from './profile-lists.ts'
 
 export interface EngineCall {

@@ -7,10 +7,10 @@ import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import Docker from 'dockerode'
 import type { Clock } from '../../base/clock.ts'
+import { isApiRefused } from '../../base/engine-api.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
 import { type ApiAgreement, createApiAgreement } from './engine-agreement.ts'
-import { isApiRefused } from './engine-api.ts'
 import { judgeEngineCall } from './engine-filter.ts'
 
 export interface Exchange {

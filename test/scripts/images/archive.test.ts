@@ -41,10 +41,10 @@ test('an image of the same files has the same id on another day, and another one
   }
   const first = build()
   utimesSync(join(root, 'images/x/main.ts'), 1, 1)
-  expect(build().id).toBe(first.id)
+  expect(build().configDigest).toBe(first.configDigest)
   expect(sha256Of(archiveOf([build()]))).toBe(sha256Of(archiveOf([first])))
   put('images/x/more.ts', '')
-  expect(build().id).not.toBe(first.id)
+  expect(build().configDigest).not.toBe(first.configDigest)
 })
 
 test('the config is of 1970, runs as nobody and carries nothing the engine would merge into a container', () => {

@@ -108,10 +108,10 @@ describe('an archive for arm64', () => {
 
   test('has other ids than one for x64, and the same from the same files', () => {
     const options = tree()
-    const ids = () => assemble(options).images.map(({ id }) => id)
+    const ids = () => assemble(options).images.map(({ configDigest }) => configDigest)
     const own = assembleImages({ root, cacheDir: join(folder, 'cache'), folders: ['images/echo'], prefix: 'hub/' })
     expect(ids()).toEqual(ids())
-    expect(own.map(({ id }) => id).filter((id) => ids().includes(id))).toEqual([])
+    expect(own.map(({ configDigest }) => configDigest).filter((id) => ids().includes(id))).toEqual([])
   })
 
   test.each([

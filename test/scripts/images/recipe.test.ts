@@ -55,7 +55,7 @@ test('an image with a note carries it as the comment of its last layer, and noth
   const history = (config?: Buffer) => (JSON.parse(String(config)) as { history: object[] }).history
   expect(history(plain?.config).map((entry) => Object.keys(entry))).toEqual(Array(2).fill(['created', 'created_by']))
   expect(history(noted?.config)).toMatchObject([{}, { comment: 'exception: shell' }])
-  expect(noted?.id).not.toBe(plain?.id)
+  expect(noted?.configDigest).not.toBe(plain?.configDigest)
 })
 
 test('the base shell holds a shell and its tools, and the same host gives the same layer', () => {

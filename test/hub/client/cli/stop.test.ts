@@ -12,6 +12,7 @@ import {
   SESSION_ID,
   watchdogSocketOf,
 } from '../../../support/fake-hub.ts'
+import { ODD_ENGINES, openVersionedEngine } from '../../../support/versioned-engine.ts'
 
 let home: string
 let remove: () => void
@@ -44,6 +45,7 @@ beforeEach(async () => {
   watchdog.on('POST /v1/announce', () => ({ body: { announced: 'shutdown' } }))
   engine = await openFakeDoor(socket)
   containers = new Map()
+  engine.on('GET /version', () => ({ body: { ApiVersion: '1.41', MinAPIVersion: '1.12' } }))
   engine.on('GET /v1.41/containers/json', ({ query }) => {
     const [label = ''] = (JSON.parse(query.get('filters') ?? '{}') as { label: string[] }).label
     const rows = [...containers].filter(([, { labels }]) => label === `hub.instance=${labels['hub.instance']}`)
@@ -216,6 +218,16 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
       container: 'hub-bbbbbbbbbbbb',
       reason: expect.stringContaining('device busy'),
     })
+  })
+
+  it.each(ODD_ENGINES)('fault A3: stops by an engine %s', async (_what, oldest, newest, prefix, tells) => {
+    await engine.close()
+    await using odd = await openVersionedEngine(path.join(home, 'engine.sock'), oldest, newest, tells)
+    odd.containers.set('aaaaaaaaaaaa', ours)
+    const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the command: 1 containers told to stop, 1 confirmed gone\n'])
+    expect(odd.containers.size).toBe(0)
+    expect(odd.calls).toContain(`DELETE ${prefix}/containers/aaaaaaaaaaaa`)
   })
 
   it('with the engine dead too says that nothing could be stopped', async () => {

@@ -126,7 +126,7 @@ test.each([
   speaks = next.newest === 41 ? { oldest: 24, newest: 48 } : { oldest: 12, newest: 41 }
   await engine.list('hub-test')
   speaks = next
-  expect(await engine.stop(ID, 1)).toBe('done')
+  expect(await Promise.all([...there].map((id) => engine.stop(id, 1)))).toEqual(Array(SESSIONS).fill('done'))
   await engine.kill(ID)
   expect(calls.at(-1)).toBe(`POST /v1.${next.newest}/containers/${ID}/kill`)
 })

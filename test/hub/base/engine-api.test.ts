@@ -1,7 +1,7 @@
 /** The rule by which the API version is agreed (fault A3): every honest engine, and every odd answer to the question for its versions. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { API_PATTERN, API_RANGE, agreeApi, isApiRefused } from '../../../../hub/work/sandbox/engine-api.ts'
+import { API_PATTERN, API_RANGE, agreeApi, isApiRefused } from '../../../hub/base/engine-api.ts'
 
 describe('fault A3: the newest version that both know', () => {
   test.each([
