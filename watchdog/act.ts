@@ -5,6 +5,7 @@
 import type { Clock } from './clock.ts'
 import type { Container, Engine } from './engine.ts'
 import type { Confirmed, HubLine, Lease, StopOrder } from './lease.ts'
+import { judgeRemains, openProcesses, type Processes, type Remains } from './processes.ts'
 
 const AT_ONCE = 16
 /** Between two looks at what is left while the hub does it. */
@@ -36,6 +37,14 @@ export interface Acts {
 interface Hands {
   readonly engine: Engine
   readonly clock: Clock
+  readonly processes: Processes
+}
+
+async function remainsOf({ engine, processes }: Hands, { id }: Container, state: string): Promise<Remains> {
+  const found = processes.of(id)
+  if (found === null || found.length > 0) return judgeRemains(state, found)
+  const seesAll = await engine.machine().then(processes.seesAll, () => false)
+  return judgeRemains(state, seesAll ? found : null)
 }
 
 /** `gone`, whatever the call that failed said, or why not. */
@@ -47,7 +56,14 @@ async function confirmGone(parts: Hands, container: Container, problem: string):
       if (found === 'gone') return { container: container.name, outcome: 'gone' }
       // Only what a removal was asked for, here or by another hand, is worth waiting for.
       if (problem !== '' || look === LOOKS_MAX) {
-        return { container: container.name, outcome: 'failed', reason: problem || `it is still ${found.state}` }
+        const remains = await remainsOf(parts, container, found.state)
+        const known = remains === 'unknown' ? {} : { remains }
+        return {
+          container: container.name,
+          outcome: 'failed',
+          reason: problem || `it is still ${found.state}`,
+          ...known,
+        }
       }
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve))
     }
@@ -79,9 +95,9 @@ async function recycleOne(hands: Hands, container: Container, graceMs: number): 
 /** The acts over one engine. `stopGraceMs`: between SIGTERM and SIGKILL; `hubStopMs`: what the hub gets to report. */
 export function createActs(
   options: { stopGraceMs: number; hubStopMs: number },
-  parts: { clock: Clock; engine: Engine; hub: HubLine; onWork?: () => void },
+  parts: { clock: Clock; engine: Engine; hub: HubLine; onWork?: () => void; processes?: Processes },
 ): Acts {
-  const { clock, engine, hub, onWork = () => {} } = parts
+  const { clock, engine, hub, onWork = () => {}, processes = openProcesses() } = parts
   let progress: { requested: number; confirmed: number } | null = null
 
   async function recycle(containers: readonly Container[], onDone: () => void = () => {}): Promise<Confirmed[]> {
@@ -90,7 +106,7 @@ export function createActs(
     const worker = async () => {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
         onWork()
-        const confirmed = await recycleOne({ engine, clock }, one, options.stopGraceMs)
+        const confirmed = await recycleOne({ engine, clock, processes }, one, options.stopGraceMs)
         if (confirmed.outcome !== 'failed') onDone()
         done.push(confirmed)
       }

@@ -10,6 +10,7 @@
  */
 import type { Clock } from './clock.ts'
 import { agreeApi, isApiRefused } from './engine-api.ts'
+import type { Machine } from './processes.ts'
 import { exchange, type Reply } from './wire.ts'
 
 export interface Container {
@@ -29,6 +30,8 @@ export interface Engine {
   /** All containers of our instance, in any state. */
   list(): Promise<readonly Container[]>
   inspect(id: string): Promise<'gone' | { readonly state: string }>
+  /** The machine that its containers run on, by its own word. */
+  machine(): Promise<Machine>
   stop(id: string, graceMs: number): Promise<'done' | 'gone'>
   kill(id: string): Promise<'done' | 'gone'>
   /** Forced, with its anonymous volumes. */
@@ -39,6 +42,7 @@ const ID = '[0-9a-f]{12,64}'
 const CALLS: readonly (readonly [string, RegExp])[] = [
   ['GET', /^\/containers\/json\?all=1&limit=0&filters=[\w%.-]+$/],
   ['GET', new RegExp(`^/containers/${ID}/json$`)],
+  ['GET', /^\/info$/],
   ['POST', new RegExp(`^/containers/${ID}/stop\\?t=\\d{1,3}$`)],
   ['POST', new RegExp(`^/containers/${ID}/kill$`)],
   ['DELETE', new RegExp(`^/containers/${ID}\\?force=1&v=1$`)],
@@ -126,6 +130,10 @@ export function createEngine(
       const reply = await send('GET', `/containers/${id}/json`)
       if (reply.status === 404) return 'gone'
       return { state: (JSON.parse(reply.body.toString('utf8')) as { State: { Status: string } }).State.Status }
+    },
+    async machine() {
+      const { KernelVersion, MemTotal } = (await json(send('GET', '/info'))) as Record<string, unknown>
+      return { kernel: String(KernelVersion), memoryBytes: Number(MemTotal) }
     },
     stop: (id, graceMs) => told(send('POST', `/containers/${id}/stop?t=${Math.ceil(graceMs / 1000)}`, graceMs)),
     kill: (id) => told(send('POST', `/containers/${id}/kill`)),

@@ -4,6 +4,7 @@ import type { Reading } from './clock.ts'
 import type { Container } from './engine.ts'
 import type { Heard } from './lease.ts'
 import type { Ledger } from './ledger.ts'
+import type { Remains } from './processes.ts'
 
 export interface Facts {
   readonly now: Reading
@@ -36,6 +37,8 @@ export interface Memory {
   readonly seen: Readonly<Record<string, number>>
   /** Container id -> rounds it was acted on. */
   readonly acted: Readonly<Record<string, number>>
+  /** Container name -> what of it runs, of those that could not be removed in the last round that acted. */
+  readonly remains: Readonly<Record<string, Remains>>
   /** Container id -> line instant at which it was first judged an orphan; of the last hour. */
   readonly orphans: Readonly<Record<string, number>>
   /** Rounds in a row in which an action of acting.ts was wanted and not done. */

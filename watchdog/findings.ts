@@ -38,7 +38,11 @@ const WORDS: Readonly<Record<Verdict['fault'], string>> = {
 }
 
 /** One finding for all containers of one fault. */
-function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[]): Finding[] {
+function containerFinding(
+  fault: Verdict['fault'],
+  verdicts: readonly Verdict[],
+  remains: Memory['remains'],
+): Finding[] {
   // A stop is told by itself; only what it left behind is news.
   const isStop = fault === 'unattended_stop' || fault === 'emergency_stop'
   const own = verdicts.filter((one) => one.fault === fault && (!isStop || one.actedRounds > 0))
@@ -49,13 +53,23 @@ function containerFinding(fault: Verdict['fault'], verdicts: readonly Verdict[])
   const base = `${own.length} containers ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
   const id = isStop ? fault.replace('stop', 'remains') : fault
   if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', text: base }]
+  const left = stuck.map(({ container }) => remains[container.name] ?? 'unknown')
+  const pids = left.flatMap((one) => (one === 'unknown' ? [] : one))
+  // What has no process any more harms nobody, however long the engine shows it (fault A6).
+  const isHarmless = pids.length === 0 && !left.includes('unknown')
+  const runs = isHarmless
+    ? ' Nothing of them runs any more.'
+    : pids.length === 0
+      ? ''
+      : ` Still running: process ${pids.join(', ')}; end it with: sudo kill -9 ${pids.join(' ')}.`
   const ids = stuck.slice(0, NAMED_MAX).map((one) => one.container.id.slice(0, 12))
-  const text = `${base} ${stuck.length} did not go away in ${ACTED_ROUNDS_MAX} rounds of removing. On the host run: docker rm -f ${ids.join(' ')}`
+  const text = `${base} ${stuck.length} did not go away in ${ACTED_ROUNDS_MAX} rounds of removing.${runs} On the host run: docker rm -f ${ids.join(' ')}; if that is refused too, restart the engine`
+  if (isHarmless) return [{ id, level: 1, severity: 'warning', text }]
   return [{ id, level: 2, severity: 'critical', text }]
 }
 
-export const containerFindings = (verdicts: readonly Verdict[]): Finding[] =>
-  (Object.keys(WORDS) as Verdict['fault'][]).flatMap((fault) => containerFinding(fault, verdicts))
+export const containerFindings = (verdicts: readonly Verdict[], remains: Memory['remains']): Finding[] =>
+  (Object.keys(WORDS) as Verdict['fault'][]).flatMap((fault) => containerFinding(fault, verdicts, remains))
 
 /** Looks in a row that raise or end `engine_unavailable`: one that fails every second time changes nothing (fault A11). */
 const LOOKS_TO_CHANGE = 2

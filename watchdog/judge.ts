@@ -42,6 +42,7 @@ export const firstMemory = (lineMs: number): Memory => ({
   unreadable: 0,
   seen: {},
   acted: {},
+  remains: {},
   undone: NOTHING_UNDONE,
   orphans: {},
 })
@@ -165,7 +166,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
     ...plainFindings(state, counted, facts, config),
     ...presenceFindings(state, facts.now, config),
     ...emergencyFindings(state, config.zone),
-    ...containerFindings(recycle),
+    ...containerFindings(recycle, known.remains),
     ...returning.findings,
     ...actions.findings,
   ]

@@ -4,6 +4,7 @@
  */
 import type { Clock } from './clock.ts'
 import { macHex, sameHex } from './digest.ts'
+import type { Remains } from './processes.ts'
 import { exchange } from './wire.ts'
 import type { Checkpoint } from './witness.ts'
 
@@ -62,6 +63,8 @@ export interface Confirmed {
   readonly container: string
   readonly outcome: 'gone' | 'already_gone' | 'failed'
   readonly reason?: string
+  /** Of one that failed: what of it runs; absent where that is not known. */
+  readonly remains?: Remains
 }
 
 /** Who asked: only the first two leave a condition behind. `unattended`: this process itself, at the ceiling. */

@@ -160,6 +160,8 @@ export function createWatch(
       follow = true
     } else if (judged.recycle.length > 0) {
       const done = await parts.acts.recycle(judged.recycle.map((one) => one.container))
+      const remains = done.flatMap((one) => (one.remains === undefined ? [] : [[one.container, one.remains] as const]))
+      memory = { ...memory, remains: Object.fromEntries(remains) }
       for (const one of done) log.info({ ...one }, 'recycled')
     }
     finished = { rounds: (finished?.rounds ?? 0) + 1, bootMs: clock.read().bootMs }

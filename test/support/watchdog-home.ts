@@ -151,6 +151,7 @@ export function createFakeEngine(): Engine & {
       const found = present.get(id)
       return found === undefined ? ('gone' as const) : { state: found.state }
     },
+    machine: async () => ({ kernel: 'of a test', memoryBytes: 1 }),
     stop: async (id: string) => told(id),
     kill: async (id: string) => told(id),
     async remove(id: string) {

@@ -5,7 +5,7 @@ import { conditionsOf } from '../../watchdog/conditions.ts'
 import { parseConfig } from '../../watchdog/config.ts'
 import { judgeDeadline } from '../../watchdog/containers.ts'
 import type { Facts, Memory } from '../../watchdog/facts.ts'
-import { engineIsAway } from '../../watchdog/findings.ts'
+import { containerFindings, engineIsAway } from '../../watchdog/findings.ts'
 import { planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge.ts'
 import type { Heard } from '../../watchdog/lease.ts'
@@ -230,6 +230,18 @@ describe('orphans', () => {
     expect(w.step(30_000, listed([one])).level('orphan')).toBe(1)
     expect(w.step(30_000, listed([one])).findings).toMatchObject([{ id: 'orphan', level: 2, severity: 'critical' }])
     expect(w.step(30_000).ids).toEqual([])
+  })
+
+  test('fault A6: containers that do not go are a warning where nothing of them runs; the alarm names the process where one does', () => {
+    const one = makeContainer({ ...createSteerableClock().read() })
+    const verdicts = [{ container: one, fault: 'orphan' as const, actedRounds: 5 }]
+    const told = (remains: Memory['remains']) => containerFindings(verdicts, remains)[0]
+    expect(told({ [one.name]: [] })).toMatchObject({ level: 1, severity: 'warning' })
+    expect(told({ [one.name]: [] })?.text).toContain('Nothing of them runs any more')
+    expect(told({ [one.name]: [31] })).toMatchObject({ level: 2, severity: 'critical' })
+    expect(told({ [one.name]: [31] })?.text).toContain('sudo kill -9 31')
+    for (const remains of [{}, { [one.name]: 'unknown' as const }])
+      expect(told(remains)).toMatchObject({ level: 2, severity: 'critical' })
   })
 
   test('an engine that does not answer is a finding at the second round and nothing is judged', () => {
