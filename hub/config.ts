@@ -1,7 +1,8 @@
 /** `hub.yaml`: one strict file; every key has a stated default, an unknown or bad one stops the start naming its line (house rule 3). */
-import { existsSync, readFileSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
+import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/reach.ts'
@@ -131,22 +132,36 @@ function offsetOf(document: Document, place: readonly unknown[]): number | undef
   return undefined
 }
 
+/** Empty where there is no file; a link that leads nowhere is no absence, since who made it meant something. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (thrown) {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return ''
+    throw diskProblem(thrown, path)
+  }
+}
+
 /** Reads the file; absent means every default. Throws `config_invalid` with file, line and key. */
 export function readConfig(path: string): Config {
-  const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
+  const text = readText(path)
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true })
   const at = (offset: number | undefined) =>
     offset === undefined ? path : `${path} line ${lines.linePos(offset).line}`
   const [error] = document.errors
-  if (error !== undefined) throw new HubError('config_invalid', `${at(error.pos[0])}: ${error.message.split('\n')[0]}`)
+  if (error !== undefined)
+    throw new HubError(
+      'config_invalid',
+      `${at(error.pos[0])}: ${error.message.split('\n')[0]?.replace(/ at line .*$/, '')}; correct that line`,
+    )
   const parsed = configShape.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     const place = issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : (issue?.path ?? [])
     throw new HubError(
       'config_invalid',
-      `${at(offsetOf(document, place))}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}`,
+      `${at(offsetOf(document, place))}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}; correct that line`,
     )
   }
   const { sessions, delegationDepth } = parsed.data.limits

@@ -1,15 +1,17 @@
 /** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cronSchedule } from './assembly/calendar.ts'
-import { commitOf, initHome, requireDatabase, signOfUse } from './assembly/init.ts'
+import { judgeHome } from './assembly/home-check.ts'
+import { commitOf, initHome } from './assembly/init.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
+import { undoUpdate } from './assembly/undo-update.ts'
 import { type Clock, createSystemClock } from './base/clock.ts'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError, toHubError } from './base/errors.ts'
@@ -29,8 +31,12 @@ import { readHostFacts } from './work/sandbox/host.ts'
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
+const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update'] as const
+const isCommand = (word: string | undefined): word is (typeof COMMANDS)[number] =>
+  COMMANDS.some((each) => each === word)
+
 function readArguments(words: readonly string[]): {
-  command: 'serve' | 'init' | 'restore' | 'renew-keys'
+  command: (typeof COMMANDS)[number]
   home: string
   from: string
 } {
@@ -38,9 +44,9 @@ function readArguments(words: readonly string[]): {
   const usage = () =>
     new HubError(
       'config_invalid',
-      'usage: node hub/main.ts serve|init|renew-keys [--home DIR], or restore --from DIR [--home DIR]',
+      'usage: node hub/main.ts serve|init|renew-keys|undo-update [--home DIR], or restore --from DIR [--home DIR]',
     )
-  if (command !== 'serve' && command !== 'init' && command !== 'restore' && command !== 'renew-keys') throw usage()
+  if (!isCommand(command)) throw usage()
   const given: Record<string, string> = {}
   for (let at = 0; at < rest.length; at += 2) {
     const [flag = '', value] = [rest[at], rest[at + 1]]
@@ -58,23 +64,6 @@ function initWatchdog(home: string): void {
   })
   if (done.status !== 0)
     throw new HubError('config_invalid', `the watchdog could not be initialised: ${done.stderr.trim()}`)
-}
-
-function requireHome(home: string): void {
-  const found = statSync(home, { throwIfNoEntry: false })
-  if (found === undefined) throw new HubError('config_invalid', `there is no hub at ${home}; run \`hub init\``)
-  if ((found.mode & 0o077) !== 0)
-    throw new HubError('config_invalid', `${home} is open to others; run: chmod 700 ${home}`)
-  try {
-    accessSync(home, constants.W_OK)
-  } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException
-    const why = code === 'EROFS' ? 'its file system is mounted read-only' : `this account may not write it (${code})`
-    throw new HubError('store_unavailable', `nothing can be written to ${home}: ${why}`)
-  }
-  if (!existsSync(join(home, 'hub.db')) && signOfUse(home) === undefined)
-    throw new HubError('config_invalid', `${home} is no whole home yet; run \`hub init\``)
-  requireDatabase(home)
 }
 
 /**
@@ -125,10 +114,11 @@ function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: 
 
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
-  requireHome(home)
+  const { instance, notes } = judgeHome(home)
   const config = readConfig(join(home, 'hub.yaml'))
   const clock = createSystemClock()
   const { log, say } = openLog(home, config.logLevel, clock)
+  for (const note of notes) log.warn(note)
   if (!isScrubbed)
     log.warn(
       'this system still shows the HUB_SECRET_ variables in /proc to this account and root; files do not have that',
@@ -141,7 +131,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   const hub = createHub(
     {
       home,
-      instance: readFileSync(join(home, 'instance'), 'utf8').trim(),
+      instance,
       version,
       config,
       keys: readKeys(join(home, 'keys')),
@@ -164,7 +154,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   const opened = await hub.start()
   const pidFile = join(home, 'run', 'hub.pid')
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
-  say(`${JSON.stringify({ ready: true, ...opened })}\n`)
+  say(`${JSON.stringify({ ready: true, ...opened, notes })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
@@ -227,6 +217,7 @@ try {
     )
   else if (command === 'renew-keys')
     process.stdout.write(`${JSON.stringify(renewKeys({ home }, { clock, random: systemRandom }))}\n`)
+  else if (command === 'undo-update') process.stdout.write(`${JSON.stringify(undoUpdate({ home }, clock))}\n`)
   else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -1,5 +1,5 @@
 /** Where the watchdog's files stand, and its two inputs from `hub init`: the instance id and the key it shares with the hub. */
-import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { StartError } from './config-fields.ts'
 
@@ -28,33 +28,40 @@ export function pathsOf(home: string) {
 }
 export type Paths = ReturnType<typeof pathsOf>
 
-function readText(file: string, what: string): string {
+/** `lost`: what to do in a home that has been used; one that has no database yet only wants `hub init`. */
+function readText(file: string, what: string, home: string, lost: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new StartError(`${what} ${file} cannot be read (${(error as Error).message}); run: hub init`)
+    const why =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : `cannot be read (${(error as Error).message})`
+    const remedy = existsSync(path.join(home, 'hub.db')) ? lost : `run: hub init --home ${home}`
+    throw new StartError(`${what} ${file} ${why}; ${remedy}`)
   }
 }
 
+const FROM_BACKUP = 'put it back from a backup (backups/*/instance)'
+const RENEW = 'put it back from a backup (backups/*/keys), or make a new one: hub keys renew'
+
 /** The instance id of a home. @throws StartError */
 export function readInstance(file: string): string {
-  const text = readText(file, 'the instance id').trim()
+  const text = readText(file, 'the instance id', path.dirname(file), FROM_BACKUP).trim()
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) {
-    throw new StartError(`${file} does not hold a lower-case UUID; restore it from a backup`)
+    throw new StartError(`${file} does not hold a lower-case UUID; ${FROM_BACKUP}`)
   }
   return text
 }
 
 /** The 32-byte key shared with the hub. A mode wider than 0600 stops the start (T92). @throws StartError */
 export function readKey(file: string): Buffer {
-  const text = readText(file, 'the key')
+  const text = readText(file, 'the key', path.dirname(path.dirname(file)), RENEW)
   const mode = statSync(file).mode & 0o777
   if ((mode & 0o077) !== 0) {
     throw new StartError(
       `${file} has mode ${mode.toString(8)}; others may have read it: renew it, or chmod 600 ${file}`,
     )
   }
-  if (!/^[0-9a-f]{64}\n?$/.test(text)) throw new StartError(`${file} must hold 64 hex characters; restore it`)
+  if (!/^[0-9a-f]{64}\n?$/.test(text)) throw new StartError(`${file} must hold 64 hex characters; ${RENEW}`)
   return Buffer.from(text.trim(), 'hex')
 }
 

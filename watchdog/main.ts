@@ -84,7 +84,9 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const lost = { ...firstState(clock.read(), instance), presence: lostPresence(), lost: true }
   const found = file.found ?? lost
   if (found.instance !== instance)
-    throw new StartError(`${paths.state} belongs to instance ${found.instance}; restore the right one`)
+    throw new StartError(
+      `${paths.state} belongs to instance ${found.instance}, but ${paths.instance} says ${instance}; write it back: echo ${found.instance} > ${paths.instance}`,
+    )
   const order = readStopOrder(paths.stopOrder)
   const woken: State = { ...found, epoch: found.epoch + 1 }
   const ordered = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)

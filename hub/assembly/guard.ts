@@ -1,11 +1,12 @@
 /** Builds the guard ring: who may do what, and the proof of it. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
+import { syncFile, syncFolder } from '../base/whole-file.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createDecisionMarks } from '../guard/audit/decision-marks.ts'
@@ -35,9 +36,9 @@ import { principalText } from '../guard/principal.ts'
 import { isUnrecordable } from '../guard/unstored.ts'
 import { OPERATIONS } from '../protocol/operations.ts'
 import type { Ballast } from '../store/ballast.ts'
-import { openStore } from '../store/database.ts'
+import { openStore, type Store } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
-import { migrate, shippedMigrations } from '../store/migrations.ts'
+import { COPY_BEFORE, migrate, shippedMigrations } from '../store/migrations.ts'
 import { createAlerting } from './alerting.ts'
 import { createFooting } from './footing.ts'
 
@@ -66,13 +67,26 @@ export interface GuardOuter {
 
 export type Guard = ReturnType<typeof createGuard>
 
+/** The way back, `hub undo-update`: whole and on disk under its name, and the copies of earlier updates are taken away. */
+function copyBefore(store: Store, home: string, nowMs: number): void {
+  const beside = join(home, 'hub.db.copying')
+  rmSync(beside, { force: true })
+  store.prepare('vacuum into ?').run(beside)
+  syncFile(beside)
+  const path = join(home, `hub.db.before-${nowMs}`)
+  renameSync(beside, path)
+  syncFolder(home)
+  for (const name of readdirSync(home))
+    if (COPY_BEFORE.test(name) && join(home, name) !== path) rmSync(join(home, name))
+}
+
 export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { home, instance, keys } = options
   const { clock, random, log, commitOf } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
   makeStopOrder(home)
   const store = openStore(join(home, 'hub.db'))
-  const backup = () => void store.prepare('vacuum into ?').run(join(home, `hub.db.before-${clock.wallMs()}`))
+  const backup = () => copyBefore(store, home, clock.wallMs())
   const applied = migrate(store, shippedMigrations(), clock.wallMs(), backup)
   if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date')
 

@@ -14,6 +14,7 @@ import { makeStopWishes } from '../guard/operator/stop-wishes.ts'
 import { openStore } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
+import { requireDatabase, signOfUse } from './home-check.ts'
 
 export interface InitReport {
   home: string
@@ -40,32 +41,6 @@ const FOLDERS = [
   ...['agents', 'agents/schemas', 'policy', 'run', 'logs', 'watchdog'],
   ...['artifacts', 'evidence', 'secrets'],
 ]
-
-/** What shows that a hub has run on this home, or undefined: then nothing in it can have been lost. */
-export function signOfUse(home: string): string | undefined {
-  const holds = (name: string) => {
-    try {
-      return readdirSync(join(home, name)).length > 0
-    } catch {
-      return false
-    }
-  }
-  return (
-    ['hub.db', 'hub.db-wal', 'ledger.json', 'logs/hub.log'].find((name) => existsSync(join(home, name))) ??
-    ['artifacts', 'evidence', 'backups'].find(holds)
-  )
-}
-
-/** Never an empty database in the place of one that was lost (T81, fault G5). Throws `config_invalid`. */
-export function requireDatabase(home: string, used = signOfUse(home)): void {
-  const path = join(home, 'hub.db')
-  if (existsSync(path) || used === undefined) return
-  const kept = existsSync(`${path}-wal`) ? ' together with the hub.db-wal that lies there' : ''
-  throw new HubError(
-    'config_invalid',
-    `${path} is missing although this hub was used (${used} is there): put it back${kept}, or make a home of a backup: hub restore BACKUP`,
-  )
-}
 
 /** The commit a file's folder stands at, or undefined where it is no repository or git is absent (S1-13). */
 export function commitOf(folder: string): string | undefined {

@@ -63,18 +63,23 @@ async function requireEmpty(home: string): Promise<void> {
     throw new HubError('conflict', `${home} is not empty; stop its hub, move it away and restore again`)
 }
 
-/** The copied database as the first start shall find it. Answers how many tasks are held. */
-function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: string): number {
+/**
+ * A database of the past as the first start shall find it: safe by the operator's own condition, every unfinished task held, what happened on
+ * record. Answers how many tasks are held.
+ */
+export function settleDatabase(
+  path: string,
+  clock: Clock,
+  what: { reason: string; record: { action: string; reason: string; effect: string } },
+): number {
   const store = openStore(path)
   try {
     // A backup of before may lack what the log stands on; the backup itself is the copy from before.
     migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
     const audit = createAuditLog({ store, clock })
     const nowMs = clock.wallMs()
-    const made = new Date(madeAtMs).toISOString()
     return store.transaction(() => {
-      const reason = `restored from the backup of ${made}; look first, then hub resume`
-      store.prepare('insert or replace into condition values (?, ?, ?)').run('operator_request', nowMs, reason)
+      store.prepare('insert or replace into condition values (?, ?, ?)').run('operator_request', nowMs, what.reason)
       // The positions of another watchdog's leases would refuse the new one's.
       store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
       // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
@@ -84,14 +89,12 @@ function settleDatabase(path: string, clock: Clock, madeAtMs: number, instance: 
         .run()
       audit.append({
         principal: 'operator',
-        action: 'hub.restored',
         resource: 'hub',
         decisionId: null,
         policyRevision: null,
         payloadHash: null,
         outcome: 'ok',
-        reason: `the backup of ${made}`,
-        effect: `instance:${instance}`,
+        ...what.record,
       })
       return changes
     })
@@ -130,7 +133,11 @@ export async function restoreHome(
       await mkdir(join(partial, name), { recursive: true, mode: 0o700 })
     const instance = newUuid(random, clock.wallMs())
     await writeFile(join(partial, 'instance'), `${instance}\n`, { mode: 0o600 })
-    const held = settleDatabase(join(partial, DATABASE), clock, manifest.madeAtMs, instance)
+    const made = new Date(manifest.madeAtMs).toISOString()
+    const held = settleDatabase(join(partial, DATABASE), clock, {
+      reason: `restored from the backup of ${made}; look first, then hub resume`,
+      record: { action: 'hub.restored', reason: `the backup of ${made}`, effect: `instance:${instance}` },
+    })
     outer.initWatchdog(partial)
     for (const path of ['instance', DATABASE]) await syncPath(join(partial, path))
     // Over an empty folder alone: what came there meanwhile is somebody's home (X8).

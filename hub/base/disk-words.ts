@@ -10,6 +10,7 @@ const WORDS: Readonly<Record<string, string>> = {
   EACCES: 'this account may not do that; look at owner and mode with ls -ld, and run as the owner of the home',
   EPERM: 'this account may not do that; look at owner, mode and attributes with ls -ld and lsattr -d',
   ENOENT: 'it is not there; put it back from a backup, or let hub init make what is missing',
+  EEXIST: 'something of that name is there already; move it away',
   ENOTDIR: 'a folder is expected where a file is; move the file away',
   EISDIR: 'a file is expected where a folder is; move the folder away',
   ELOOP: 'its symbolic links lead in a circle; put the file itself there',

@@ -10,15 +10,18 @@ import { diskProblem } from './disk-words.ts'
 const HALF_MADE = /\.(\d{1,10})\.new$/
 const halfMadeOf = (path: string): string => `${path}.${process.pid}.new`
 
-/** What was done in the folder is on disk when this returns: a rename is there after a crash only if its folder is. */
-export function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
+/** What the file holds is on disk when this returns. */
+export function syncFile(path: string): void {
+  const handle = openSync(path, 'r')
   try {
     fsyncSync(handle)
   } finally {
     closeSync(handle)
   }
 }
+
+/** What was done in the folder is on disk when this returns: a rename is there after a crash only if its folder is. */
+export const syncFolder = (folder: string): void => syncFile(folder)
 
 function writeBeside(path: string, text: string | Uint8Array, mode: number): string {
   const beside = halfMadeOf(path)

@@ -104,7 +104,7 @@ async function main(): Promise<void> {
     if (process.argv.includes('--json')) terminal.json(documentOf(problem))
     const decision = typeof problem.facts.decisionId === 'string' ? ` (decision ${problem.facts.decisionId})` : ''
     terminal.note(`hub: ${problem.message}${decision}`)
-    terminal.note(`next: ${problem.next}`)
+    if (problem.next !== '') terminal.note(`next: ${problem.next}`)
     process.exitCode = exitCodeOf(problem)
   }
 }

@@ -1,4 +1,5 @@
 /** What went wrong, as the command says it: a stable code, one line, what to do next, and the exit code (protocol.md section 7). */
+import { diskWords } from '../base/disk-words.ts'
 import { ERRORS, type ErrorKind, HubError } from '../base/errors.ts'
 
 /** `unwritten`: a stop is accepted and under way, and the hub could not write it down yet. */
@@ -86,6 +87,8 @@ export function toProblem(thrown: unknown): Problem {
     const { kind, next } = ERRORS[thrown.code]
     return new Problem(thrown.code, kind, thrown.message, next, thrown.facts)
   }
+  const said = diskWords(thrown)
+  if (said !== undefined) return new Problem('store_unavailable', 'unavailable', said, '')
   const text = thrown instanceof Error ? thrown.message : String(thrown)
   return new Problem('internal', 'fault', text, 'This is a bug of the command; please report the line above.')
 }

@@ -3,6 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { HubError } from '../base/errors.ts'
 import type { Store } from './database.ts'
 
+/** Copies of a database made before its schema changed, by their instant; the newest is kept, and `hub undo-update` goes back to it. */
+export const COPY_BEFORE = /^hub\.db\.before-(\d{1,15})$/
+
 export interface Migration {
   name: string
   sql: string
@@ -32,7 +35,7 @@ export function migrate(store: Store, migrations: readonly Migration[], nowMs: n
   if (foreign.length > 0)
     throw new HubError(
       'store_unavailable',
-      `the database was written by a newer hub (${foreign.join(', ')}); use that version`,
+      `the database was written by a newer hub (${foreign.join(', ')}); start that version again, or go back to the copy made before the update: hub undo-update`,
     )
   const due = migrations.filter((migration) => !known.includes(migration.name))
   if (due.length > 0 && known.length > 0) backup()

@@ -60,12 +60,26 @@ function quickCheck(database: Database.Database, bytes: number): unknown {
   return found.find((each) => each !== 'ok') ?? 'ok'
 }
 
+/** What a database that cannot be used leaves to do; the newest backups lie in the home. */
+export const FROM_BACKUP = 'make a home of a backup: hub restore BACKUP --home NEW (see HOME/backups)'
+
+/** The remedy for what SQLite threw at opening. Pure. */
+function remedyOf(thrown: unknown): string {
+  const code = String((thrown as { code?: unknown }).code)
+  if (code === 'SQLITE_FULL') return 'the disk is full; free some room, then try again'
+  if (code.startsWith('SQLITE_READONLY')) return 'it may not be written; look at mode, owner and mount (ls -l, mount)'
+  if (code.startsWith('SQLITE_CANTOPEN'))
+    return 'look at what stands there, its owner and mode (ls -ld); a folder of that name has to go'
+  if (code.startsWith('SQLITE_IOERR'))
+    return `the disk does not take it (full, over a limit, or broken: see dmesg and ulimit -f); free room or ${FROM_BACKUP}`
+  return `keep it and its -wal aside, then ${FROM_BACKUP}`
+}
+
 export function openFile(path: string): Database.Database {
   let database: Database.Database | undefined
   const sizeOf = () => statSync(path, { throwIfNoEntry: false })?.size
   const isNew = sizeOf() === undefined
-  if (sizeOf() === 0)
-    throw new HubError('store_unavailable', `${path} is empty; restore a backup, or remove it if this hub never ran`)
+  if (sizeOf() === 0) throw new HubError('store_unavailable', `${path} is empty: keep it aside, then ${FROM_BACKUP}`)
   try {
     // No waiting for a lock: whoever holds it is another hub, and keeps it.
     database = new Database(path, { timeout: 0 })
@@ -80,7 +94,7 @@ export function openFile(path: string): Database.Database {
     if (integrity !== 'ok')
       throw new HubError(
         'store_unavailable',
-        `the database file is damaged (${integrity}); keep a copy and restore a backup`,
+        `${path} is damaged (${integrity}): keep it and its -wal aside, then ${FROM_BACKUP}`,
       )
     return database
   } catch (thrown) {
@@ -91,6 +105,9 @@ export function openFile(path: string): Database.Database {
     if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {
       throw new HubError('conflict', `another hub is running on ${path}; stop it with \`hub down\``, { cause: thrown })
     }
-    throw new HubError('store_unavailable', `cannot open ${path}: ${(thrown as Error).message}`, { cause: thrown })
+    throw new HubError('store_unavailable', `cannot open ${path} (${(thrown as Error).message}): ${remedyOf(thrown)}`, {
+      reason: (thrown as Error).message,
+      cause: thrown,
+    })
   }
 }

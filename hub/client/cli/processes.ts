@@ -22,7 +22,7 @@ const LINES_SHOWN = 10
 const LOG_BYTES_MAX = 256 * 1024
 
 const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
-export const hubArgv = (home: string, verb: 'serve' | 'init' | 'restore' | 'renew-keys'): string[] => [
+export const hubArgv = (home: string, verb: 'serve' | 'init' | 'restore' | 'renew-keys' | 'undo-update'): string[] => [
   program('hub/main.ts'),
   verb,
   '--home',
@@ -148,9 +148,10 @@ export async function startProcess(
   if (ended === undefined) child.kill('SIGTERM')
   child.unref()
   const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
-  for (const line of lines) if (line !== '') options.note(`  ${line}`)
-  // Its own last word says more than its exit code.
+  // Its own last word says more than its exit code: reason and remedy, in one line that is the last.
   const word = lines.findLast((line) => line.startsWith(`${wanted.name}: `))?.slice(wanted.name.length + 2)
-  const text = `the ${wanted.name} did not start: ${word ?? ran}`
-  throw new Problem('unreachable', 'unavailable', text, `see ${wanted.log}`)
+  if (word !== undefined)
+    throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${word}`, '')
+  for (const line of lines) if (line !== '') options.note(`  ${line}`)
+  throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${ran}`, `see ${wanted.log}`)
 }

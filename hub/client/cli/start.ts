@@ -7,6 +7,7 @@ import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
 import type { Terminal } from './terminal.ts'
+import { clean } from './text.ts'
 import { startUnit, type Units, unitsOf } from './units.ts'
 
 export interface Programs {
@@ -22,6 +23,8 @@ export const programsOf = (paths: Paths): Programs => ({
 export const init = (home: string): Promise<number> => alone(hubArgv(home, 'init'))
 /** `hub keys renew`: likewise. */
 export const renewKeys = (home: string): Promise<number> => alone(hubArgv(home, 'renew-keys'))
+/** `hub undo-update`: likewise. */
+export const undoUpdate = (home: string): Promise<number> => alone(hubArgv(home, 'undo-update'))
 /** `hub restore BACKUP`: likewise. */
 export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
   alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])
@@ -109,6 +112,8 @@ export function sayUp(terminal: Terminal, json: boolean, view: UpView): void {
   for (const name of ['hub', 'watchdog'] as const) {
     const { started, pid } = view[name]
     terminal.out(`${name}: ${started ? 'up' : 'already up'}${pid === null ? '' : ` (process ${pid})`}`)
+    const notes: unknown = view[name].ready?.notes
+    for (const note of Array.isArray(notes) ? notes : []) terminal.note(`note: ${clean(String(note))}`)
   }
   if (view.units !== undefined || (!view.hub.started && !view.watchdog.started)) return
   terminal.out(

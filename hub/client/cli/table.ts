@@ -184,6 +184,11 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./prune.ts')).prune,
   },
   {
+    words: 'undo-update',
+    text: 'back to the database of before the last update, while the hub is down; safe, every task held',
+    alone: async () => (await import('./start.ts')).undoUpdate,
+  },
+  {
     words: 'doctor',
     text: 'what is not in order, and what mends it',
     load: async () => (await import('./records.ts')).doctor,

@@ -58,8 +58,10 @@ type Sample = z.output<typeof samplesShape>[number]
 /** Identifies the rules: what `revision` in bundle.json must be. */
 export const sourcesRevision = (sources: Record<string, string>): string => digestOf('hub.policy.sources', sources)
 
+const AGAIN = 'put it back as it was, then `hub policy reload`, or `hub up` where the hub is down'
+
 const refuse = (why: string, cause?: unknown) =>
-  new HubError('policy_unavailable', `${why}; restore policies/ and policy/data.json, then \`hub policy reload\``, {
+  new HubError('policy_unavailable', `${why}; ${AGAIN}`, {
     cause,
   })
 
@@ -115,7 +117,10 @@ export function createPolicy(
   function load(versionMin: number): ActivePolicy {
     const { bundle, wasm, samples, shipped } = readBundle(options.bundleDir)
     if (bundle.version < versionMin)
-      throw refuse(`bundle version ${bundle.version} is older than ${versionMin}, which this hub has already used`)
+      throw new HubError(
+        'policy_unavailable',
+        `the rules of this version (${bundle.version}) are older than those this hub has already used (${versionMin}); start the newer version again, or go back to the copy made before the update: hub undo-update`,
+      )
     const { data, digest } = readPolicyData(readBounded(options.dataPath), options.dataPath)
     const dataCommit = parts.commitOf?.(options.dataPath)
     const module = compiled(wasm, bundle)

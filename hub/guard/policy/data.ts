@@ -1,4 +1,5 @@
 /** To what the rules apply: the operator's `policy/data.json`. The rules say how, this says to what; what is not in it is refused. */
+import { dirname } from 'node:path'
 import { z } from 'zod'
 import { sha256Hex } from '../../base/canonical.ts'
 import { HubError } from '../../base/errors.ts'
@@ -40,7 +41,11 @@ export const DATA_BYTES_MAX = 1024 * 1024
 
 /** Checks the bytes of a data.json and takes their digest. Throws `policy_unavailable` naming the path of the bad value (T21). */
 export function readPolicyData(bytes: Buffer, path: string): { data: PolicyData; digest: string } {
-  const refuse = (why: string) => new HubError('policy_unavailable', `${path}: ${why}`)
+  const refuse = (why: string) =>
+    new HubError(
+      'policy_unavailable',
+      `${path}: ${why}; correct it, or take back the last change (git -C ${dirname(path)} checkout data.json)`,
+    )
   if (bytes.length > DATA_BYTES_MAX) throw refuse(`larger than ${DATA_BYTES_MAX} bytes`)
   let value: unknown
   try {
