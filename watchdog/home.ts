@@ -28,14 +28,14 @@ export function pathsOf(home: string) {
 }
 export type Paths = ReturnType<typeof pathsOf>
 
-/** `lost`: what to do in a home that has been used; one that has no database yet only wants `hub init`. */
+/** `lost`: what to do in a home that has been used; one that has no ledger was never started and only wants `hub init`. */
 function readText(file: string, what: string, home: string, lost: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
     const why =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : `cannot be read (${(error as Error).message})`
-    const remedy = existsSync(path.join(home, 'hub.db')) ? lost : `run: hub init --home ${home}`
+    const remedy = existsSync(path.join(home, 'ledger.json')) ? lost : `run: hub init --home ${home}`
     throw new StartError(`${what} ${file} ${why}; ${remedy}`)
   }
 }

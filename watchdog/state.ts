@@ -125,8 +125,8 @@ export function openState(file: string, wallMs: number): StateFile {
       throw new StartError(`${file} cannot be opened (${(error as Error).message}); repair its mode or owner`)
     }
     const home = path.dirname(path.dirname(file))
-    // One word of advice, the right one: a home without a database was never whole, one with it has lost its witness.
-    if (!existsSync(path.join(home, 'hub.db'))) throw new StartError(`${file} is missing; run: hub init --home ${home}`)
+    // One word of advice, the right one: a home without a ledger was never started, one with it has lost its witness.
+    if (!existsSync(path.join(home, 'ledger.json'))) throw new StartError(`${file} is missing; run: hub init --home ${home}`)
     const mend = `node ${fileURLToPath(new URL('main.ts', import.meta.url))} --home ${home} --init`
     throw new StartError(
       `${file} is missing: what it knew of log and heartbeat is lost, and no backup holds it. Begin a new witness: ${mend}`,

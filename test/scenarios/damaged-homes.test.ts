@@ -27,7 +27,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'dh-'))
   template = newHome(join(folder, 't'))
   expect((await startProcess(template)).isUp).toBe(true)
-})
+}, 120_000)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 let nth = 0

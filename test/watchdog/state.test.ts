@@ -162,7 +162,7 @@ test('fault G8: a state that is lost is told with one advice, and it is the one 
     }
   }
   expect(advice()).toMatch(/; run: hub init --home \S+$/)
-  writeFileSync(path.join(home.home, 'hub.db'), '')
+  writeFileSync(path.join(home.home, 'ledger.json'), '')
   const said = advice()
   expect(said).toMatch(/no backup holds it\. Begin a new witness: node \S+main\.ts --home \S+ --init$/)
   expect(said).not.toContain('hub init')

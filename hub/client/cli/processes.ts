@@ -150,8 +150,8 @@ export async function startProcess(
   const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
   // Its own last word says more than its exit code: reason and remedy, in one line that is the last.
   const word = lines.findLast((line) => line.startsWith(`${wanted.name}: `))?.slice(wanted.name.length + 2)
+  for (const line of lines) if (line !== '') options.note(`  ${line}`)
   if (word !== undefined)
     throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${word}`, '')
-  for (const line of lines) if (line !== '') options.note(`  ${line}`)
   throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${ran}`, `see ${wanted.log}`)
 }
