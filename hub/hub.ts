@@ -175,6 +175,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     sealing: loop('sealing', SEALING_MS, () => (guard.modes.has('disk_low') ? undefined : guard.sealing.round())),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
+      entrances.sumRefusals()
       entrances.remindOfDrill()
       guard.nonces.purge()
       guard.denyList.purge()

@@ -9,6 +9,7 @@ import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
 import { createSend } from '../edge/routes/messages.ts'
+import { EXCESS_PER_WINDOW, EXCESS_WINDOWS } from '../guard/refusals.ts'
 import { type HealthSpans, pingMsOf, pollMsOf } from '../work/dispatch/vitals-rule.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
@@ -79,6 +80,7 @@ export function createAgentEntrance(
     random: outer.random,
     log,
     refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
+    count: (session, error, caller) => auth.count(session, 'session.open', error, caller),
     onStrikes: (session) => endForSecurity(session, 'three broken frames on its session'),
   })
   const agents = createAgentSockets(
@@ -97,5 +99,14 @@ export function createAgentEntrance(
     },
   )
 
-  return { agents, frames }
+  return {
+    agents,
+    frames,
+    /** Records what refusals were counted, and ends sessions that go on and on with what they are refused (T47). */
+    sumRefusals() {
+      gate.sumRefusals()
+      for (const session of guard.refusals.excessive())
+        endForSecurity(session, `${EXCESS_PER_WINDOW} refusals and more a minute, for ${EXCESS_WINDOWS} minutes on end`)
+    },
+  }
 }

@@ -187,7 +187,7 @@ export function createEntrances(
     },
   })
 
-  const { agents, frames } = createAgentEntrance(
+  const { agents, frames, sumRefusals } = createAgentEntrance(
     { instance, hooks: options.hooks, artifactBytesMax: config.limits.artifactBytes, health: config.health },
     { clock, random: outer.random, log, guard, work, secrets },
   )
@@ -224,6 +224,7 @@ export function createEntrances(
     agents,
     open: listeners.open,
     knock: watchdog.knock,
+    sumRefusals,
     remindOfDrill: drillSide.remind,
     farewell: watchdog.farewell,
     leave: watchdog.leave,

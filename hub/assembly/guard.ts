@@ -33,6 +33,7 @@ import { createStopWishes } from '../guard/operator/stop-wishes.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
 import { principalText } from '../guard/principal.ts'
+import { createRefusals } from '../guard/refusals.ts'
 import { isUnrecordable } from '../guard/unstored.ts'
 import { OPERATIONS } from '../protocol/operations.ts'
 import type { Ballast } from '../store/ballast.ts'
@@ -150,6 +151,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   )
   const decisions = createDecisions({ labels: { instance } }, { policy, database: store, clock, random })
   const wishes = createStopWishes({ home, doneUpTo: Number(meta.get('stop_wishes_done') ?? 0) })
+  const refusals = createRefusals(clock.monotonicMs)
   const gate = createGate({
     store,
     audit,
@@ -163,6 +165,8 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       nowMs: clock.wallMs,
       done: (serial) => meta.set('stop_wishes_done', String(serial)),
     },
+    refusals,
+    onSummed: ({ entry, count }) => log.warn({ principal: entry.principal, count, reason: entry.reason }, 'refused'),
     onRefused: (call, error) => {
       const principal = principalText(call.principal)
       log.warn(
@@ -240,6 +244,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     policy,
     decisions,
     gate,
+    refusals,
     tokens,
     lease,
     approvals,
@@ -269,6 +274,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       }
     },
     close() {
+      gate.sumRefusals(true)
       // What still waits is written, on a full disk from the ballast; nothing keeps the process from ending.
       for (let isLast = store.failure()?.latched === true; !isLast; ) {
         try {

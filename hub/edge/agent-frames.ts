@@ -72,6 +72,8 @@ export function createAgentFrames(
     log: Log
     /** Records a refusal of a session; never throws. */
     refuse: (session: string, error: HubError, caller?: AgentCaller) => void
+    /** Counts one that is no record of its own. */
+    count: (session: string, error: HubError, caller: AgentCaller) => void
     /** Three broken sequences: the agent is stopped. */
     onStrikes: (session: string) => void
   },

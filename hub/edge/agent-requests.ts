@@ -79,6 +79,8 @@ export interface AgentAuth {
   byPresented(sessionId: string, request: IncomingMessage, body: Buffer): AgentCaller & { publicKey: string }
   /** Records a refusal under the socket's session; never throws. */
   refuse(sessionId: string, operation: OperationName, error: HubError, caller?: AgentCaller): void
+  /** Counts one of a flood, for the record that sums them (T65). */
+  count(sessionId: string, operation: OperationName, error: HubError, caller?: AgentCaller): void
 }
 
 export function createAgentAuth(parts: {
@@ -98,6 +100,10 @@ export function createAgentAuth(parts: {
     const row = tasks.session(id)
     if (row === undefined || !LIVE.has(row.state)) throw unauthenticated('the session has ended')
     return row
+  }
+  const unproven = (session: string): Principal => {
+    const agent = tasks.session(session)?.agent ?? 'unknown'
+    return { kind: 'agent', id: agent, agent, session, proven: false }
   }
   const keyOf = (text: string | null) => {
     const key = text === null ? undefined : publicKeyOf(text)
@@ -146,15 +152,12 @@ export function createAgentAuth(parts: {
       const nonce = verified(request, sha256Hex(body), keyOf(publicKey))
       return { ...signedCaller(session, nonce), publicKey }
     },
+    count(sessionId, operation, error, caller) {
+      const resource = `session:${sessionId}`
+      gate.countRefused({ principal: caller?.principal ?? unproven(sessionId), operation, resource }, error)
+    },
     refuse(sessionId, operation, error, caller) {
-      const agent = caller?.session.agent ?? tasks.session(sessionId)?.agent ?? 'unknown'
-      const principal: Principal = caller?.principal ?? {
-        kind: 'agent',
-        id: agent,
-        agent,
-        session: sessionId,
-        proven: false,
-      }
+      const principal = caller?.principal ?? unproven(sessionId)
       const proof = caller === undefined ? {} : { burn: caller.proof.burn }
       gate.refuse(
         {

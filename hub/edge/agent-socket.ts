@@ -47,10 +47,13 @@ export function createAgentSockets(
   const servers = new Map<string, Server>()
   const floods = new Map<string, number>()
 
-  /** A flood is recorded once in ten seconds: a record per refusal would let an agent fill the disk (T65). */
+  /** A flood is recorded once in ten seconds, and the rest of it counted: a record per refusal would let an agent fill the disk (T65). */
   function refuseFlood(session: string, operation: OperationName, error: HubError): void {
     const now = monotonicMs()
-    if (now - (floods.get(session) ?? Number.NEGATIVE_INFINITY) < FLOOD_RECORD_EVERY_MS) return
+    if (now - (floods.get(session) ?? Number.NEGATIVE_INFINITY) < FLOOD_RECORD_EVERY_MS) {
+      auth.count(session, operation, error)
+      return
+    }
     floods.set(session, now)
     auth.refuse(session, operation, error)
   }

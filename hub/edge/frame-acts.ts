@@ -31,11 +31,13 @@ export function createFrameAct(parts: {
   takeQuota: (session: string, agent: string) => void
   clock: Clock
   refuse: (session: string, error: HubError, caller: AgentCaller) => void
+  /** Counts one that is no record of its own. */
+  count: (session: string, error: HubError, caller: AgentCaller) => void
 }): FrameAct {
-  const { send, takeQuota, clock, refuse } = parts
+  const { send, takeQuota, clock, refuse, count } = parts
   const floods = new WeakMap<AgentCaller, number>()
 
-  /** A flood is recorded once in ten seconds: a record per refusal would let an agent fill the disk (T65). */
+  /** A flood is recorded once in ten seconds, and the rest of it counted: a record per refusal would let an agent fill the disk (T65). */
   function isRecordDue(caller: AgentCaller, { code }: HubError): boolean {
     if (code !== 'rate_limited') return true
     const now = clock.monotonicMs()
@@ -64,7 +66,7 @@ export function createFrameAct(parts: {
       const error = toHubError(thrown)
       if (durable && (error.code === 'store_unavailable' || error.code === 'audit_unavailable')) throw error
       // What the gate refused it has recorded; a body that never reached it is recorded here.
-      if (id === '' && isRecordDue(caller, error)) refuse(session, error, caller)
+      if (id === '') (isRecordDue(caller, error) ? refuse : count)(session, error, caller)
       return { id, error }
     }
   }

@@ -43,12 +43,9 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
 
   function decide(call: Call, row: Operation, ask: Decisions['decide'] = decisions.decide): PolicyDecision {
     if (row.standing === 'record') return BUILT_IN
-    const decision = ask({
-      operation: call.operation,
-      principal: call.principal,
-      resource: { ...call.facts },
-      mode: modes.current(),
-    })
+    const { operation, principal } = call
+    // The row of a no follows with its record, where it gets one of its own.
+    const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
     if (decision.effect === 'allow') return decision
     const code = decision.effect === 'ask' ? 'needs_approval' : codeOfDenial(decision.reason)
     throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))

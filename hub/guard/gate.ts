@@ -5,7 +5,8 @@
  *     mode, policy, decision, effect under a savepoint, audit record] -> answer. No await in between.
  * G2. The effect runs only with a grant, and commits only together with its audit record (I1). If it throws, it alone is undone
  *     and the refusal commits.
- * G3. A refusal is recorded too, with the true reason; the nonce stays burned.
+ * G3. A refusal is recorded too, with the true reason; the nonce stays burned. Whoever is refused again and again has the rest of them
+ *     counted, and the counts recorded (refusals.ts): a summed record is the record of each of them.
  * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
  *     waits in the audit buffer if it must.
  * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
@@ -25,6 +26,7 @@ import type { Modes } from './modes.ts'
 import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
+import type { RefusalSum, Refusals } from './refusals.ts'
 import { type CarryOut, createUnstored, isUnrecordable } from './unstored.ts'
 
 export type { Call } from './call.ts'
@@ -56,6 +58,10 @@ export interface Gate {
   onCarryOut(carryOut: CarryOut): void
   /** Records a refusal that happened before a call could be formed (bad signature, schema). Throws nothing but, in a group, a store error. */
   refuse(call: Call, error: HubError): void
+  /** Counts a refusal that is worth no transaction: one of a flood. */
+  countRefused(call: Call, error: HubError): void
+  /** Records what was counted in minutes that have ended, in the present one too where `all`; what cannot be recorded yet stays counted. */
+  sumRefusals(all?: boolean): void
 }
 
 export interface GateParts {
@@ -70,8 +76,11 @@ export interface GateParts {
   makeRoom?: (call: Call) => boolean
   /** Stops that wait for the store; without it none survives a restart. */
   wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
-  /** Hears every refusal after it was recorded, for events and counters. */
+  refusals: Refusals
+  /** Hears every refusal that is a record of its own, after it was recorded, for log and events. */
   onRefused?: (call: Call, error: HubError) => void
+  /** Hears of every record that sums. */
+  onSummed?: (sum: RefusalSum) => void
 }
 
 const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'principal' | 'resource'>) => ({
@@ -87,7 +96,8 @@ const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number)
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
 export function createGate(parts: GateParts): Gate {
-  const { store, audit, modes, decisions, nonces, look = () => undefined, makeRoom = () => false, onRefused } = parts
+  const { store, audit, modes, decisions, nonces, refusals, onRefused, onSummed } = parts
+  const { look = () => undefined, makeRoom = () => false } = parts
 
   const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
   let grouping = false
@@ -106,6 +116,8 @@ export function createGate(parts: GateParts): Gate {
     carryOut: () => carryOut,
     nowMs: parts.wishes?.nowMs ?? (() => 0),
     wishesDone: (serial) => parts.wishes?.done(serial),
+    refusals,
+    writeDenied: (decision) => decisions.writeDenied(decision, true),
     ...(onRefused === undefined ? {} : { onRefused }),
   })
 
@@ -126,6 +138,7 @@ export function createGate(parts: GateParts): Gate {
   function inTransaction<Result>(call: Call, work: () => Result): Result {
     let refusal: HubError | undefined
     let result: Result | undefined
+    let isOwn = true
     const step = () => {
       try {
         result = work()
@@ -136,13 +149,10 @@ export function createGate(parts: GateParts): Gate {
         if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
         refusal = denied?.error ?? toHubError(thrown)
         if (isUnrecordable(refusal)) throw refusal
-        const outcome = ERRORS[refusal.code].kind === 'fault' ? 'failed' : 'refused'
-        audit.append({
-          ...entryOf(call, denied?.decision),
-          outcome,
-          reason: `${refusal.code}: ${refusal.reason}`,
-          effect: '',
-        })
+        const taken = refusals.take(call.principal, call.operation, refusal)
+        store.onRollback(taken.undo)
+        isOwn = taken.isOwn
+        if (isOwn) appendRefusal(call, refusal, denied?.decision)
       }
     }
     if (grouping) step()
@@ -156,10 +166,16 @@ export function createGate(parts: GateParts): Gate {
     }
     if (refusal !== undefined) {
       const told = refusal
-      store.afterCommit(() => onRefused?.(call, told))
+      if (isOwn) store.afterCommit(() => onRefused?.(call, told))
       throw refusal
     }
     return result as Result
+  }
+
+  function appendRefusal(call: Call, error: HubError, decision: PolicyDecision | undefined): void {
+    if (decision !== undefined) decisions.writeDenied(decision)
+    const outcome = ERRORS[error.code].kind === 'fault' ? 'failed' : 'refused'
+    audit.append({ ...entryOf(call, decision), outcome, reason: `${error.code}: ${error.reason}`, effect: '' })
   }
 
   function whole(work: () => void): void {
@@ -275,6 +291,22 @@ export function createGate(parts: GateParts): Gate {
         // A store that failed may have ended the group's transaction: the whole group hears of it. Alone, the refusal is what the caller
         // gets in any case, and without a store its record waits in the buffer.
         if (grouping && isUnrecordable(toHubError(thrown))) throw thrown
+      }
+    },
+
+    countRefused: ({ principal, operation }, error) => refusals.count(principal, operation, error),
+
+    sumRefusals(all) {
+      for (const sum of refusals.due(all)) {
+        try {
+          flush()
+          whole(() => void audit.append(sum.entry))
+        } catch (thrown) {
+          if (!isUnrecordable(toHubError(thrown)) && judgeStoreFault(thrown) === undefined) throw thrown
+          if (!beside.keepSum(sum)) return
+        }
+        refusals.written(sum)
+        onSummed?.(sum)
       }
     },
   }

@@ -22,6 +22,7 @@ import type { Modes } from './modes.ts'
 import type { Kept, StopWish, StopWishes } from './operator/stop-wishes.ts'
 import type { PolicyDecision } from './policy/engine.ts'
 import { hubPrincipal } from './principal.ts'
+import type { RefusalSum, Refusals } from './refusals.ts'
 
 /** What needs no row. */
 const ROUTED: ReadonlySet<OperationName> = new Set(['message.send', 'message.reply', 'task.progress', 'task.log'])
@@ -39,6 +40,8 @@ export interface Unstored {
   refused(call: Call, row: Operation, thrown: unknown, known: HubError | undefined): unknown
   /** Keeps a refusal, if there is room. */
   keep(call: Call, error: HubError, decision?: PolicyDecision): void
+  /** Keeps what was counted; false where there is no room, and it stays counted. */
+  keepSum(sum: RefusalSum): boolean
 }
 
 export const isUnrecordable = ({ code }: HubError): boolean =>
@@ -74,6 +77,9 @@ export function createUnstored(parts: {
   mint: (call: Call, decision: PolicyDecision, auditSeq: number) => Grant
   mintStop: (call: Pick<Call, 'operation' | 'principal' | 'resource'>, unwritten?: Kept) => StopGrant
   onRefused?: (call: Call, error: HubError) => void
+  refusals: Pick<Refusals, 'take'>
+  /** Keeps the row of a denial that is a record of its own. */
+  writeDenied: (decision: PolicyDecision) => void
   modes: Pick<Modes, 'raise'>
   wishes: StopWishes | undefined
   carryOut: () => CarryOut | undefined
@@ -81,13 +87,28 @@ export function createUnstored(parts: {
   /** Within the transaction: all wishes up to this number are carried out. */
   wishesDone: (serial: number) => void
 }): Unstored {
-  const { store, audit, requireReach, checkFirst, decide, mint, mintStop, onRefused, modes, wishes, carryOut, nowMs } =
-    parts
+  const {
+    store,
+    audit,
+    requireReach,
+    checkFirst,
+    decide,
+    mint,
+    mintStop,
+    onRefused,
+    refusals,
+    modes,
+    wishes,
+    carryOut,
+    nowMs,
+  } = parts
 
   function keep(call: Call, error: HubError, decision?: PolicyDecision): void {
+    if (!refusals.take(call.principal, call.operation, error).isOwn) return
     const outcome = ERRORS[error.code].kind === 'fault' ? 'failed' : 'refused'
     try {
       const reason = `${error.code}: ${error.reason}`
+      if (decision !== undefined) parts.writeDenied(decision)
       audit.buffer({ ...entryOf(call, decision), outcome, reason, effect: '' }, 'refusal')
     } catch {
       // No room: five thousand refusals already say it.
@@ -141,6 +162,14 @@ export function createUnstored(parts: {
 
   return {
     keep,
+    keepSum({ entry }) {
+      try {
+        audit.buffer(entry, 'refusal')
+        return true
+      } catch {
+        return false
+      }
+    },
     admit(call, row, effect) {
       try {
         return store.unwritten(() => {

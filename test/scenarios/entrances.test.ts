@@ -10,6 +10,7 @@ import { createLog } from '../../hub/base/telemetry.ts'
 import { clean, columns, jsonText, plain } from '../../hub/client/cli/text.ts'
 import { readConfig } from '../../hub/config.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
+import { recordEach } from '../support/guard-home.ts'
 import { BAD_BODIES, BAD_VALUES, HOSTILE, MOVES_TERMINAL, ODD_VALUES } from '../support/hostile-text.ts'
 import {
   ask,
@@ -133,6 +134,7 @@ describe('every operation, every kind of call', () => {
 
   test('T22: the same for an agent, on every path of its socket', async () => {
     await using h = await createHarness({ agents, config })
+    recordEach(h.hub.guard)
     const [one] = await h.bring('one')
     await h.bring('two')
     const envelope = (more: Record<string, unknown>) => ({ id: one.newId(), ...more })
@@ -252,6 +254,7 @@ describe('documents', () => {
 
   test('T25, T27: what is no good JSON is refused and recorded at both entrances, never a fault; what is odd but good passes', async () => {
     await using h = await createHarness({ agents, config })
+    recordEach(h.hub.guard)
     const [one] = await h.bring('one')
     await h.bring('two')
     const operator = (body: Buffer) => h.operator('POST', '/v1/tasks', body)

@@ -57,8 +57,8 @@ export function openGuardHome(): GuardHome {
       return guard
     },
     gateWith: (parts) => {
-      const { store, audit, modes, decisions, nonces } = guard
-      return createGate({ store, audit, modes, decisions, nonces, ...parts })
+      const { store, audit, modes, decisions, nonces, refusals } = guard
+      return createGate({ store, audit, modes, decisions, nonces, refusals, ...parts })
     },
     records: () => guard.store.prepare('select * from audit_record order by seq').all() as never,
     [Symbol.dispose]() {
@@ -66,6 +66,11 @@ export function openGuardHome(): GuardHome {
       rmSync(folder, { recursive: true })
     },
   }
+}
+
+/** Each refusal a record of its own, for tests that ask many things of one agent and look at every answer's record; summing has its own. */
+export function recordEach({ refusals }: Pick<Guard, 'refusals'>): void {
+  refusals.take = () => ({ isOwn: true, undo: () => undefined })
 }
 
 /** Lets the database file grow by no page more: the next write that needs one fails with SQLITE_FULL, really. Answers the way back. */

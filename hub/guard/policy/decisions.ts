@@ -10,6 +10,8 @@
  * D3. A verdict that is a fault is never remembered; neither is an input too long to be worth it.
  * D4. Only the digest of a long input is stored, its resource erased (container bodies, lists).
  * D5. While the store cannot be written a new decision's row waits in memory, bounded, and is written before the records that name it.
+ * D6. Asked for `late`, the row of any answer but yes is written by `writeDenied` alone: whoever is refused again and again must not fill the
+ *     disk with it (refusals.ts).
  */
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -30,9 +32,11 @@ export interface DecisionParts {
 
 export interface Decisions {
   /** The verdict on `input`, its row written. Throws only what the store throws. */
-  decide(input: PolicyInput): PolicyDecision
+  decide(input: PolicyInput, late?: boolean): PolicyDecision
   /** The same with the row kept for `writeWaiting`. Throws `audit_unavailable` when too many wait. */
-  decideUnwritten(input: PolicyInput): PolicyDecision
+  decideUnwritten(input: PolicyInput, late?: boolean): PolicyDecision
+  /** Writes the row of a `late` denial, once; `unwritten` keeps it for `writeWaiting`. */
+  writeDenied(decision: PolicyDecision, unwritten?: boolean): void
   hasWaiting(): boolean
   /** Writes the rows that wait, in the open transaction; once it has committed say `written`. */
   writeWaiting(): void
@@ -58,6 +62,8 @@ export function createDecisions(options: { labels: Record<string, string> }, par
   let shortOf = policy.active()
   type Values = (string | number | null)[]
   let waiting: Values[] = []
+  /** Rows of late denials, empty once written; the answer and its memo share one. */
+  const denied = new WeakMap<PolicyDecision, Values>()
   const store = (values: Values) => void insert.run(...values)
   function wait(values: Values): void {
     if (waiting.length >= WAITING_MAX)
@@ -87,8 +93,12 @@ export function createDecisions(options: { labels: Record<string, string> }, par
   }
 
   return {
-    decide: (input) => remembered(input, store),
-    decideUnwritten: (input) => remembered(input, wait),
+    decide: (input, late = false) => remembered(input, store, late),
+    decideUnwritten: (input, late = false) => remembered(input, wait, late),
+    writeDenied(decision, unwritten = false) {
+      const values = denied.get(decision)?.splice(0) ?? []
+      if (values.length > 0) (unwritten ? wait : store)(values)
+    },
     hasWaiting: () => waiting.length > 0,
     writeWaiting: () => waiting.forEach(store),
     written() {
@@ -100,12 +110,12 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     },
   }
 
-  function remembered(input: PolicyInput, keep: (values: Values) => void): PolicyDecision {
+  function remembered(input: PolicyInput, keep: (values: Values) => void, late: boolean): PolicyDecision {
     const short = shortMemo(input.principal)
     const shortKey = short && `${input.operation} ${input.mode} ${JSON.stringify(input.resource)}`
     const seen = shortKey && short?.get(shortKey)
     if (seen) return seen
-    const decision = decideWhole(input, keep)
+    const decision = decideWhole(input, keep, late)
     if (shortKey && decision.memoised) short?.set(shortKey, decision)
     return decision
   }
@@ -125,19 +135,24 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     return made
   }
 
-  function decideWhole(input: PolicyInput, keep: (values: Values) => void): PolicyDecision {
+  function decideWhole(input: PolicyInput, keep: (values: Values) => void, late: boolean): PolicyDecision {
     const { engine, memo, revision } = policy.active()
     const inputText = JSON.stringify(input)
-    const known = memo.get(inputText)
-    if (known !== undefined) return known
+    const seen = memo.get(inputText)
+    if (seen !== undefined) return seen
     const { effect, reason, rule, narrow, fault } = engine.evaluate(inputText)
     const atMs = clock.wallMs()
     const id = newUuid(random, atMs)
     const verdict = { effect, reason, rule, fault, ...(narrow === undefined ? {} : { narrow }) }
-    keep(rowOf(id, atMs, input, inputText, verdict))
+    const values = rowOf(id, atMs, input, inputText, verdict)
+    const isLate = late && effect !== 'allow'
+    if (!isLate) keep(values)
     const decision = { id, effect, reason, rule, revision, ...(narrow === undefined ? {} : { narrow }) }
-    if (!fault) memo.set(inputText, Object.freeze({ ...decision, memoised: true }))
-    return Object.freeze({ ...decision, memoised: false })
+    const known = Object.freeze({ ...decision, memoised: true })
+    const fresh = Object.freeze({ ...decision, memoised: false })
+    if (isLate) for (const each of [known, fresh]) denied.set(each, values)
+    if (!fault) memo.set(inputText, known)
+    return fresh
   }
 }
 

@@ -3,6 +3,7 @@ import type { Row } from './row.ts'
 
 const AUDIT = 'hub/guard/audit.test.ts'
 const WISHES = 'scenarios/stop-wishes.test.ts'
+const REFUSALS = 'hub/guard/refusals.test.ts'
 const GATE = 'hub/guard/gate.test.ts'
 const EXPORT = 'scenarios/audit-export.test.ts'
 const MONTHS = 'hub/guard/audit-months.test.ts'
@@ -18,6 +19,23 @@ export const rows: readonly Row[] = [
       [GATE, 'as %s leaves exactly one record with the true reason, and no effect'],
       [GATE, 'has the effect before the record, and both in one transaction'],
     ],
+  },
+  {
+    rule: 'refusals of an agent, device or token beyond ten of a kind and thirty in all within a minute are one record with their counts; what is admitted never is',
+    proofs: [
+      [
+        REFUSALS,
+        'fault F2: denials beyond the first of a minute write neither record nor decision, and one record sums them',
+      ],
+      [REFUSALS, 'fault F2: an hour of refusals as fast as they come stays below 20 MiB, counted all'],
+      [REFUSALS, 'what is admitted is a record each time'],
+      [REFUSALS, 'what the operator is refused is a record each time'],
+      ['scenarios/refusals.test.ts', 'fault F2: what an agent is refused beyond the first few'],
+    ],
+  },
+  {
+    rule: 'a session that is refused on and on is stopped, its operator warned, and the mode stays',
+    proofs: [['scenarios/refusals.test.ts', 'fault F2, T47: refused some hundred times a minute']],
   },
   {
     rule: 'a read leaves no record unless it discloses the content of work, and one that is refused does',

@@ -6,7 +6,7 @@ import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../
 import type { ConditionName } from '../../../hub/guard/modes.ts'
 import { OPERATOR, WATCHDOG } from '../../../hub/guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../../../hub/protocol/operations.ts'
-import { fillDisk, type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+import { fillDisk, type GuardHome, openGuardHome, recordEach } from '../../support/guard-home.ts'
 import { agentPrincipal } from '../../support/policy-fixture.ts'
 import { createSeededRandom } from '../../support/seeded-random.ts'
 
@@ -465,6 +465,8 @@ describe('over a long run of random calls (I1, T22)', () => {
     const conditions = ['disk_low', 'operator_request', 'lease_lapsed'] as const
     const bag = [{ agent: 'echo', needs: [], ttlMs: 1, priority: 5 }, { agent: 'nobody' }, {}, { agent: '__proto__' }]
     const effects = new Map<number, { operation: OperationName; auditSeq: number }>()
+    // Each refusal by itself: that those beyond the first of a minute are summed is shown in refusals.test.ts.
+    recordEach(home.guard)
     const { store, modes } = home.guard
     store.prepare('create table done (n integer primary key, operation text) strict').run()
     let admitted = 0

@@ -1,0 +1,181 @@
+/**
+ * How many refusals of one principal are records of their own (fault F2, T47, T65): whoever is refused as fast as it can must not fill the
+ * disk with it. Pure bookkeeping in memory; gate.ts writes the records, assembly/guard.ts the lines of the log.
+ *
+ * B1. Of each kind, an operation with a code, the first 10 within a minute are records, of all kinds together 30.
+ * B2. What is beyond is counted by kind, and at the minute's end one record says how many; nothing is lost from the counts but by a kill.
+ * B3. Only refusals are summed, and only those of agents, devices and tokens: what was admitted, and what the operator is refused, is a record
+ *     each time.
+ * B4. An agent's session that is refused 300 times and more in each of five minutes on end goes on for its own sake: it is told of, once.
+ */
+import type { HubError } from '../base/errors.ts'
+import type { AuditEntry } from '../protocol/audit-chain.ts'
+import type { OperationName } from '../protocol/operations.ts'
+import { type Principal, principalText } from './principal.ts'
+
+export const WINDOW_MS = 60_000
+export const OWN_PER_KIND_MAX = 10
+export const OWN_MAX = 30
+export const EXCESS_PER_WINDOW = 300
+export const EXCESS_WINDOWS = 5
+/** A sum names so many kinds, the most frequent first; the rest together. */
+const KINDS_NAMED_MAX = 12
+const SUMMED: ReadonlySet<Principal['kind']> = new Set(['agent', 'device', 'automation'])
+
+/** Refusals that were counted, for the record that tells of them. */
+export interface RefusalSum {
+  readonly key: string
+  readonly entry: AuditEntry
+  readonly count: number
+}
+
+export interface Refusals {
+  /** Counts one. True where it is to be a record of its own. `undo` takes it back, for a transaction that did not commit. */
+  take(
+    principal: Principal,
+    operation: OperationName,
+    error: Pick<HubError, 'code'>,
+  ): { isOwn: boolean; undo: () => void }
+  /** Counts one that is no record of its own in any case. */
+  count(principal: Principal, operation: OperationName, error: Pick<HubError, 'code'>): void
+  /** What is counted and not written yet, of minutes that have ended; of the present one too where `all`. */
+  due(all?: boolean): RefusalSum[]
+  /** It stands in the log, or in the buffer before it. */
+  written(sum: RefusalSum): void
+  /** Sessions of agents that go on and on (B4), each once. */
+  excessive(): string[]
+}
+
+interface Account {
+  readonly principal: string
+  readonly session: string | undefined
+  fromMs: number
+  own: number
+  total: number
+  ownOf: Map<string, number>
+  counted: Map<string, number>
+  /** Of minutes that have ended. */
+  waiting: Map<string, number>
+  minutesInARow: number
+  isTold: boolean
+}
+
+const add = (counts: Map<string, number>, kind: string, by: number) => {
+  const now = (counts.get(kind) ?? 0) + by
+  if (now > 0) counts.set(kind, now)
+  else counts.delete(kind)
+}
+const sumOf = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((sum, one) => sum + one, 0)
+
+/** What one record says of many. Pure. */
+export function sumText(counts: ReadonlyMap<string, number>): string {
+  const ranked = [...counts].sort(([, a], [, b]) => b - a)
+  const named = ranked.slice(0, KINDS_NAMED_MAX).map(([kind, count]) => `${count} ${kind}`)
+  const rest = sumOf(new Map(ranked.slice(KINDS_NAMED_MAX)))
+  const all = rest === 0 ? named : [...named, `${rest} of other kinds`]
+  return `summed: ${sumOf(counts)} more refusals: ${all.join(', ')}`
+}
+
+export function createRefusals(nowMs: () => number): Refusals {
+  const accounts = new Map<string, Account>()
+
+  function accountOf(principal: Principal): Account {
+    const key = principalText(principal)
+    const known = accounts.get(key)
+    if (known !== undefined) {
+      if (nowMs() - known.fromMs >= WINDOW_MS) roll(known)
+      return known
+    }
+    const made: Account = {
+      principal: key,
+      session: principal.kind === 'agent' ? principal.session : undefined,
+      fromMs: nowMs(),
+      own: 0,
+      total: 0,
+      ownOf: new Map(),
+      counted: new Map(),
+      waiting: new Map(),
+      minutesInARow: 0,
+      isTold: false,
+    }
+    accounts.set(key, made)
+    return made
+  }
+
+  /** The minute has ended. */
+  function roll(account: Account): void {
+    for (const [kind, count] of account.counted) add(account.waiting, kind, count)
+    const isNext = nowMs() - account.fromMs < 2 * WINDOW_MS
+    const goesOn = account.total >= EXCESS_PER_WINDOW
+    account.minutesInARow = goesOn ? (isNext ? account.minutesInARow : 0) + 1 : 0
+    Object.assign(account, { fromMs: nowMs(), own: 0, total: 0, ownOf: new Map(), counted: new Map() })
+  }
+
+  return {
+    take(principal, operation, { code }) {
+      if (!SUMMED.has(principal.kind)) return { isOwn: true, undo: () => undefined }
+      const account = accountOf(principal)
+      const kind = `${operation} ${code}`
+      const { ownOf, counted } = account
+      const isOwn = account.own < OWN_MAX && (ownOf.get(kind) ?? 0) < OWN_PER_KIND_MAX
+      const tally = (by: 1 | -1) => {
+        account.total += by
+        if (isOwn) account.own += by
+        add(isOwn ? ownOf : counted, kind, by)
+      }
+      tally(1)
+      // A later minute has counts of its own, and what has ended is not counted down.
+      return { isOwn, undo: () => void (account.ownOf === ownOf && tally(-1)) }
+    },
+    count(principal, operation, { code }) {
+      if (!SUMMED.has(principal.kind)) return
+      const account = accountOf(principal)
+      account.total += 1
+      add(account.counted, `${operation} ${code}`, 1)
+    },
+    due(all = false) {
+      const sums: RefusalSum[] = []
+      for (const [key, account] of accounts) {
+        const isOver = nowMs() - account.fromMs >= WINDOW_MS
+        if (isOver || all) {
+          const isIdle = account.total === 0
+          if (isOver) roll(account)
+          else {
+            for (const [kind, count] of account.counted) add(account.waiting, kind, count)
+            account.counted = new Map()
+          }
+          // Whoever was not refused for a whole minute begins anew.
+          if (isIdle && account.waiting.size === 0) accounts.delete(key)
+        }
+        if (account.waiting.size === 0) continue
+        const reason = sumText(account.waiting)
+        sums.push({ key, entry: sumEntry(account, reason), count: sumOf(account.waiting) })
+      }
+      return sums
+    },
+    written({ key, count }) {
+      const account = accounts.get(key)
+      // Nothing is counted in between: the sum is asked for and written in one turn.
+      if (account !== undefined && sumOf(account.waiting) === count) account.waiting = new Map()
+    },
+    excessive() {
+      const found = [...accounts.values()].filter(
+        ({ minutesInARow, isTold, session }) => minutesInARow >= EXCESS_WINDOWS && !isTold && session !== undefined,
+      )
+      for (const account of found) account.isTold = true
+      return [...new Set(found.map(({ session }) => session as string))]
+    },
+  }
+}
+
+const sumEntry = ({ principal, session }: Account, reason: string): AuditEntry => ({
+  principal,
+  action: 'gate.refused',
+  resource: session === undefined ? '' : `session:${session}`,
+  decisionId: null,
+  policyRevision: null,
+  payloadHash: null,
+  outcome: 'refused',
+  reason,
+  effect: '',
+})
