@@ -13,6 +13,7 @@ import { createUpkeep, type Upkeep } from './assembly/upkeep.ts'
 import { createWork } from './assembly/work.ts'
 import { createWorkWatch } from './assembly/work-watch.ts'
 import type { Clock } from './base/clock.ts'
+import { seesAll } from './base/container-processes.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
@@ -84,6 +85,7 @@ export interface Hub {
 }
 
 const WORK_FRESH_MS = 15_000
+const DATA_ROOT_MS = 600_000
 /** The look through the home after a start leaves most of the time to the work. */
 const PAGES_A_REST = 4
 const REST_MS = 10
@@ -150,6 +152,17 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     if (error.code === 'store_unavailable') guard.modes.raise('store_failing', error.reason)
     else loopWatch.failed(loop, error.reason, faultsInARow)
   }
+  let rootAskedAt = Number.NEGATIVE_INFINITY
+  /** Its data root is asked for now and then: another engine may stand on its socket. Not of this machine, it cannot be watched from here. */
+  async function lookAtEngineDisk(): Promise<void> {
+    const { engineDisk } = guard.footing
+    if (clock.monotonicMs() - rootAskedAt > DATA_ROOT_MS && !guard.modes.has('engine_unavailable')) {
+      rootAskedAt = clock.monotonicMs()
+      const info = await engine.info().catch(() => undefined)
+      if (info !== undefined) engineDisk.at(info.dataRoot !== '' && seesAll(info) ? info.dataRoot : undefined)
+    }
+    engineDisk.tick()
+  }
   const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
     createLoop({ name, everyMs, run, onFault, onRecovered: loopWatch.recovered }, clock)
   const loops = {
@@ -164,6 +177,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       watchEngine()
       await work.lookUpAgain()
     }),
+    engineDisk: loop('engineDisk', 30_000, lookAtEngineDisk),
     vitals: loop('vitals', vitalsEveryMs(config.health), work.vitals.round),
     watch: loop('watch', TICK_MS, () => guard.footing.watch.tick()),
     integrity: loop('integrity', 60_000, async () => void (await work.artifacts.scan())),

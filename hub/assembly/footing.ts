@@ -1,5 +1,5 @@
 /** Builds what looks after the hub's own footing: disk, ballast, steady clock, rules, pace (`guard/conditions`). */
-import { statfsSync } from 'node:fs'
+import { statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
@@ -8,6 +8,7 @@ import type { Alerts } from '../guard/alerts/alerts.ts'
 import type { AuditLog } from '../guard/audit/log.ts'
 import type { Call } from '../guard/call.ts'
 import { createDiskWatch, type DiskFacts, type DiskMarks } from '../guard/conditions/disk.ts'
+import { createEngineDisk } from '../guard/conditions/engine-disk.ts'
 import { createPolicyHealth } from '../guard/conditions/policy-health.ts'
 import { createSteadyClock } from '../guard/conditions/steady-clock.ts'
 import { createNote, createWatch } from '../guard/conditions/watch.ts'
@@ -52,6 +53,8 @@ export function createFooting(options: { home: string; marks: DiskMarks | undefi
   const steady = createSteadyClock({ clock: parts.clock, meta, modes, note })
   const { ballast = createBallast({ path: join(home, 'ballast'), database: join(home, 'hub.db') }, random) } = parts
   const disk = createDiskWatch(marks, { statfs: () => statfs(home), modes, alerts })
+  const deviceOf = (path: string) => statSync(path).dev
+  const engineDisk = createEngineDisk(marks, { statfs, deviceOf, home, modes, alerts })
   const rules = createPolicyHealth({
     policy: { active: () => policy().active(), reload: () => policy().reload() },
     modes,
@@ -62,6 +65,7 @@ export function createFooting(options: { home: string; marks: DiskMarks | undefi
     steady,
     ballast,
     disk,
+    engineDisk,
     rules,
     watch,
     /** For the gate: a stop that finds the disk full is given the ballast, once. What the hub stops by itself leaves it to who asks. */

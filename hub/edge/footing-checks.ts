@@ -15,9 +15,11 @@ export function createFootingChecks(parts: {
   policy: Pick<Policy, 'status'>
   modes: Pick<Modes, 'active'>
   disk: { last(): DiskVerdict }
+  /** Undefined where it is not watched: on the home's own file system, or not of this machine. */
+  engineDisk: { last(): DiskVerdict | undefined }
   ballast: { isWhole(): boolean }
 }): () => Check[] {
-  const { home, store, audit, policy, modes, disk, ballast } = parts
+  const { home, store, audit, policy, modes, disk, engineDisk, ballast } = parts
 
   return () => {
     const reasonOf = (name: ConditionName) => modes.active().find((condition) => condition.name === name)?.reason
@@ -52,6 +54,7 @@ export function createFootingChecks(parts: {
         'mend policy/data.json, then hub policy reload',
       ),
       { name: 'disk', ok: DISK_OK[level], detail, mend: `free space on the file system of ${home}` },
+      ...engineRow(engineDisk.last()),
       {
         name: 'ballast',
         ok: ballast.isWhole() ? true : null,
@@ -76,3 +79,15 @@ export function createFootingChecks(parts: {
     ]
   }
 }
+
+const engineRow = (seen: DiskVerdict | undefined): Check[] =>
+  seen === undefined
+    ? []
+    : [
+        {
+          name: 'engine disk',
+          ok: DISK_OK[seen.level],
+          detail: seen.detail,
+          mend: 'docker system df; free space there',
+        },
+      ]

@@ -28,6 +28,11 @@ const condition = (mode: ConditionRow['mode'], sticky: boolean, endsBy: string):
 export const CONDITIONS = {
   store_failing: condition('degraded', false, 'room on the disk; after an I/O error a sound disk and `hub restart`'),
   disk_low: condition('degraded', false, 'room on the disk of the home'),
+  engine_disk_low: condition(
+    'degraded',
+    false,
+    'room where the container engine keeps its data; see `docker system df`',
+  ),
   audit_failing: condition('degraded', false, 'a record that can be written again; see `hub doctor`'),
   policy_unavailable: condition('degraded', false, 'rules that load: mend them, then `hub policy reload`'),
   engine_unavailable: condition('degraded', false, 'an engine that answers'),

@@ -86,6 +86,7 @@ export const MODES = {
 export const CONDITIONS = {
   store_failing: 'The database cannot be written.',
   disk_low: 'The disk is nearly full.',
+  engine_disk_low: 'The disk of the container engine is nearly full.',
   audit_failing: 'The audit log cannot be written.',
   policy_unavailable: 'The rules cannot be asked.',
   engine_unavailable: 'The container engine does not answer.',

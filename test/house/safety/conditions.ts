@@ -41,6 +41,10 @@ export const rows: readonly Row[] = [
     ],
   },
   {
+    rule: '`engine_disk_low`: degraded until there is room where the engine keeps its data; the contact is not told',
+    proofs: [isOfMode, isTold, [OWNERS, 'is told of by the marks of the home, in bytes and in inodes']],
+  },
+  {
     rule: '`disk_low`: degraded until there is room; the contact is not told',
     proofs: [
       isOfMode,

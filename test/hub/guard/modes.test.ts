@@ -38,6 +38,7 @@ afterEach(() => {
 const MODE_OF: Record<ConditionName, { mode: Mode; sticky: boolean }> = {
   store_failing: { mode: 'degraded', sticky: false },
   disk_low: { mode: 'degraded', sticky: false },
+  engine_disk_low: { mode: 'degraded', sticky: false },
   audit_failing: { mode: 'degraded', sticky: false },
   policy_unavailable: { mode: 'degraded', sticky: false },
   engine_unavailable: { mode: 'degraded', sticky: false },

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DISK_MARKS } from '../../../../hub/assembly/footing.ts'
 import { systemRandom } from '../../../../hub/base/random.ts'
 import { createDiskWatch, type DiskFacts } from '../../../../hub/guard/conditions/disk.ts'
+import { createEngineDisk } from '../../../../hub/guard/conditions/engine-disk.ts'
 import { createPace } from '../../../../hub/guard/conditions/pace.ts'
 import { createPolicyHealth } from '../../../../hub/guard/conditions/policy-health.ts'
 import { createSteadyClock } from '../../../../hub/guard/conditions/steady-clock.ts'
@@ -66,6 +67,60 @@ describe('the disk watch', () => {
     expect(() => watch.requireRoom()).toThrow('no new task is taken')
     facts = { ...facts, blocks: -1 }
     expect([watch.tick().level, asked]).toEqual(['degraded', 8])
+  })
+})
+
+describe('fault A7: the disk of the engine', () => {
+  const make = (devices: Record<string, number>) => {
+    let facts: DiskFacts | undefined = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 1000, ffree: 500 }
+    const told: string[] = []
+    const watch = createEngineDisk(DISK_MARKS, {
+      statfs() {
+        if (facts === undefined) throw new Error('ENOENT')
+        return facts
+      },
+      deviceOf: (path) => devices[path] ?? 0,
+      home: '/home/hub',
+      modes,
+      alerts: {
+        raise: (cause, severity, text) => void told.push(`${cause} ${severity} ${text}`),
+        resolve: (cause) => void told.push(`resolved ${cause}`),
+      },
+    })
+    return { watch, told, set: (next: DiskFacts | undefined) => (facts = next), now: () => facts as DiskFacts }
+  }
+
+  it('is told of by the marks of the home, in bytes and in inodes, and degrades the hub below the last', () => {
+    const { watch, told, set, now } = make({ '/var/lib/docker': 1, '/home/hub': 2 })
+    watch.at('/var/lib/docker')
+    const steps: [bytes: number, inodes: number, low: boolean, told: number][] = [
+      [500, 500, false, 0],
+      [90, 500, false, 1],
+      [10, 500, true, 2],
+      [500, 500, false, 3],
+      [500, 10, true, 4],
+    ]
+    for (const [bavail, ffree, low, count] of steps) {
+      set({ ...now(), bavail, ffree })
+      watch.tick()
+      expect([bavail, ffree, raised.has('engine_disk_low'), told.length]).toEqual([bavail, ffree, low, count])
+    }
+    expect(told[0]).toMatch(/^engine_disk_low warning The disk of the container engine \(\/var\/lib\/docker\)/)
+    set(undefined)
+    expect([watch.tick(), raised.has('engine_disk_low'), told.at(-1)]).toEqual([
+      undefined,
+      false,
+      'resolved engine_disk_low',
+    ])
+  })
+
+  it('is not watched twice on the file system of the home, nor where it cannot be seen from here', () => {
+    const { watch, told, set, now } = make({ '/var/lib/docker': 2, '/home/hub': 2 })
+    set({ ...now(), bavail: 1 })
+    watch.at('/var/lib/docker')
+    expect(watch.tick()).toBeUndefined()
+    watch.at(undefined)
+    expect([watch.tick(), told, raised.size]).toEqual([undefined, [], 0])
   })
 })
 
