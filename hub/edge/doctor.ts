@@ -15,6 +15,7 @@ export interface Check {
 }
 
 const SAFE_ENGINE = [29, 4, 3] as const
+const TRIED = 'tried with Docker 20.10, 26.1 and 29.6'
 
 export function createDoctor(parts: {
   /** What the hub itself stands on (footing-checks.ts). */
@@ -40,7 +41,7 @@ export function createDoctor(parts: {
       return {
         name: 'engine',
         ok: safe ? true : null,
-        detail: `version ${engineVersion}, API ${apiVersion}${floor}`,
+        detail: `version ${engineVersion}, API ${apiVersion} (${TRIED})${floor}`,
         mend: 'upgrade the engine when your distribution offers it',
       }
     } catch (thrown) {

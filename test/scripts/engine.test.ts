@@ -1,9 +1,11 @@
 /** The face of `scripts/engine` for engines beside the machine's, and what `scripts/engine-build` takes for one that is built. No engine is started. */
-import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { API_RANGE } from '../../hub/base/engine-api.ts'
 
 const scripts = resolve(import.meta.dirname, '../../scripts')
 const isRoot = process.getuid?.() === 0
@@ -21,6 +23,37 @@ function run(program: string, argv: string[], env: Record<string, string> = {}) 
   })
   return { status, said: stdout.trim(), why: stderr.trim() }
 }
+
+describe('fault A3: an engine that answers is judged by the versions that it speaks', () => {
+  test.each([
+    ['of Docker 20.10', '1.12', '1.41', 0, /an engine answers at .* \(API 1\.41\), nothing to do/],
+    ['of Docker 29 that refuses 1.43', '1.44', '1.52', 0, /nothing to do/],
+    ['newer than is known here', '1.44', '1.70', 0, /nothing to do/],
+    ['too old', '1.12', '1.40', 4, /speaks API 1\.40; Docker 20\.10 \(API 1\.41\) or later is needed/],
+    ['too new', '1.60', '1.70', 4, /speaks only API 1\.60 and later, this hub knows up to 1\.56; upgrade the hub/],
+  ])('one %s', async (_which, MinAPIVersion, ApiVersion, status, says) => {
+    const socket = join(folder, 'e.sock')
+    const text = JSON.stringify({ Version: 'x', ApiVersion, MinAPIVersion })
+    const server = http.createServer((_request, response) => response.end(text))
+    await new Promise<void>((done) => server.listen(socket, done))
+    const env = { PATH: process.env.PATH, HUB_ENGINE_SOCKET: socket }
+    const up = spawn(join(scripts, 'engine'), ['up'], { env })
+    let said = ''
+    for (const stream of [up.stdout, up.stderr]) stream.on('data', (part: Buffer) => (said += part))
+    const code = await new Promise((done) => up.on('exit', done))
+    server.close()
+    expect([code, said]).toEqual([status, expect.stringMatching(says)])
+  })
+
+  test('it knows the versions that the hub, its watchdog and its reaper know', () => {
+    const textOf = (file: string) => readFileSync(resolve(scripts, '..', file), 'utf8')
+    const known = (file: string, pattern: RegExp) => pattern.exec(textOf(file))?.slice(1)
+    const ours = [API_RANGE.oldest, API_RANGE.newest].map((version) => version.replace('1.', ''))
+    expect(known('scripts/engine', /^api_oldest=(\d+)\napi_newest=(\d+)$/m)).toEqual(ours)
+    expect(known('scripts/systemd/reaper.ts', /KNOWN = \{ oldest: (\d+), newest: (\d+) \}/)).toEqual(ours)
+    expect(known('watchdog/engine-api.ts', /OLDEST = (\d+)\nconst NEWEST = (\d+)/)).toEqual(ours)
+  })
+})
 
 describe('the names of engines', () => {
   test('each has a socket of its own, on the machine or in a folder', () => {
