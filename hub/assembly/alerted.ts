@@ -27,8 +27,13 @@ export function createAlertedBreaker(recyclesMax: number, { clock, guard }: Oute
   )
 }
 
+/** Of more damaged files than this the folder is at fault and not each of them: one alert says so (fault G10). */
+const DAMAGED_TOLD_MAX = 5
+const MANY = 'artifacts_damaged'
+
 export function createAlertedArtifacts(folder: string, { clock, random, guard }: Outer) {
   const { store, alerts } = guard
+  const bad = new Set<string>()
   return createArtifacts(
     { folder },
     {
@@ -37,8 +42,23 @@ export function createAlertedArtifacts(folder: string, { clock, random, guard }:
       random,
       judged(sha256, isRight) {
         const cause = `artifact_corrupt:${sha256}`
-        if (!isRight) alerts.raise(cause, 'warning', `artifact ${sha256} is damaged on disk and is not served`)
-        else if (alerts.isOpen(cause)) alerts.resolve(cause)
+        if (isRight) {
+          bad.delete(sha256)
+          if (alerts.isOpen(cause)) alerts.resolve(cause)
+          return
+        }
+        bad.add(sha256)
+        if (bad.size <= DAMAGED_TOLD_MAX || alerts.isOpen(cause))
+          alerts.raise(cause, 'warning', `artifact ${sha256} is damaged on disk and is not served`)
+        else
+          alerts.raise(
+            MANY,
+            'warning',
+            `more than ${DAMAGED_TOLD_MAX} artifacts are damaged or gone and are not served: put ${folder} back from a backup (backups/*/artifacts)`,
+          )
+      },
+      passed: () => {
+        if (bad.size <= DAMAGED_TOLD_MAX && alerts.isOpen(MANY)) alerts.resolve(MANY)
       },
     },
   )

@@ -38,10 +38,12 @@ export function createArtifactChecks(
     digestsAfter: (sha256: string, limit: number) => string[]
     /** Told of every file that was read whole: right or not. */
     judged: (sha256: string, isRight: boolean) => void
+    /** Told when the scan has come round: every file has been looked at since the last time. */
+    passed?: () => void
   },
 ): ArtifactChecks {
   const { folder, bytesPerRound } = options
-  const { digestsAfter, judged } = parts
+  const { digestsAfter, judged, passed } = parts
   const right = new Map<string, string>()
   let cursor = ''
 
@@ -110,7 +112,10 @@ export function createArtifactChecks(
       const damaged: string[] = []
       let bytes = 0
       const digests = digestsAfter(cursor, SCANNED_AT_ONCE)
-      if (digests.length === 0) cursor = ''
+      if (digests.length === 0) {
+        cursor = ''
+        passed?.()
+      }
       for (const sha256 of digests) {
         if (!(await read(sha256))) damaged.push(sha256)
         cursor = sha256

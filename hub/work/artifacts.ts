@@ -74,9 +74,15 @@ const SCAN_BYTES = 64 * 1024 ** 2
 
 export function createArtifacts(
   options: { folder: string },
-  parts: { store: Store; clock: Clock; random: Random; judged: (sha256: string, isRight: boolean) => void },
+  parts: {
+    store: Store
+    clock: Clock
+    random: Random
+    judged: (sha256: string, isRight: boolean) => void
+    passed?: () => void
+  },
 ): Artifacts {
-  const { store, clock, random, judged } = parts
+  const { store, clock, random, judged, passed } = parts
   const arriving = join(options.folder, 'arriving')
   rmSync(arriving, { recursive: true, force: true })
   mkdirSync(arriving, { recursive: true, mode: 0o700 })
@@ -85,7 +91,11 @@ export function createArtifacts(
   const digests = store.prepare('select distinct sha256 from artifact where sha256 > ? order by sha256 limit ?').pluck()
   const checks: ArtifactChecks = createArtifactChecks(
     { folder: options.folder, bytesPerRound: SCAN_BYTES },
-    { digestsAfter: (sha256, limit) => digests.all(sha256, limit) as string[], judged },
+    {
+      digestsAfter: (sha256, limit) => digests.all(sha256, limit) as string[],
+      judged,
+      ...(passed === undefined ? {} : { passed }),
+    },
   )
   const findAny = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
   const find = store.prepare(`select name, sha256, size from artifact where sha256 = ? and ${some} limit 1`)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
@@ -180,5 +180,20 @@ describe('S1-69: a file that is no longer what its name says', () => {
     expect(isOpen(h, sha256('one'))).toBe(false)
     damage(h, sha256('two'), 'two')
     await h.until(() => !isOpen(h, sha256('two')), 'the scan sees it mended', 5000)
+  })
+
+  test('of a folder that is gone is one alert and not one for each artifact, and it ends with the folder put back (fault G10)', async () => {
+    await using h = await createHarness({ agents })
+    const [lead] = await h.bring('lead')
+    const texts = Array.from({ length: 12 }, (_, at) => `text ${at}`)
+    for (const text of texts) await put(h, lead, text, text)
+    const folder = join(h.home, 'artifacts')
+    renameSync(folder, `${folder}.away`)
+    const many = () => h.hub.guard.alerts.isOpen('artifacts_damaged')
+    await h.until(many, 'the scan', 5000)
+    expect(texts.filter((text) => isOpen(h, sha256(text)))).toHaveLength(5)
+    rmSync(folder, { recursive: true, force: true })
+    renameSync(`${folder}.away`, folder)
+    await h.until(() => !many() && !texts.some((text) => isOpen(h, sha256(text))), 'the scan sees it back', 5000)
   })
 })
