@@ -1,5 +1,6 @@
 /** Opens the database file as it must be: version, pragmas read back (S2), integrity; or says why not. Never an empty one in its place (T81). */
-import { rmSync, statSync } from 'node:fs'
+import { rmSync, statfsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { HubError } from '../base/errors.ts'
 
@@ -63,16 +64,28 @@ function quickCheck(database: Database.Database, bytes: number): unknown {
 /** What a database that cannot be used leaves to do; the newest backups lie in the home. */
 export const FROM_BACKUP = 'make a home of a backup: hub restore BACKUP --home NEW (see HOME/backups)'
 
-/** The remedy for what SQLite threw at opening. Pure. */
-function remedyOf(thrown: unknown): string {
+/** The remedy for what SQLite threw at opening. On a full disk it may speak of an I/O error: its index of the log finds no room. */
+function remedyOf(thrown: unknown, path: string): string {
   const code = String((thrown as { code?: unknown }).code)
-  if (code === 'SQLITE_FULL') return 'the disk is full; free some room, then try again'
+  if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && !hasRoom(dirname(path))))
+    return 'the disk is full; free some room, then try again'
   if (code.startsWith('SQLITE_READONLY')) return 'it may not be written; look at mode, owner and mount (ls -l, mount)'
   if (code.startsWith('SQLITE_CANTOPEN'))
     return 'look at what stands there, its owner and mode (ls -ld); a folder of that name has to go'
   if (code.startsWith('SQLITE_IOERR'))
     return `the disk does not take it (full, over a limit, or broken: see dmesg and ulimit -f); free room or ${FROM_BACKUP}`
   return `keep it and its -wal aside, then ${FROM_BACKUP}`
+}
+
+const ROOM_BYTES = 256 * 1024
+
+function hasRoom(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize >= ROOM_BYTES
+  } catch {
+    return true
+  }
 }
 
 export function openFile(path: string): Database.Database {
@@ -105,9 +118,13 @@ export function openFile(path: string): Database.Database {
     if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {
       throw new HubError('conflict', `another hub is running on ${path}; stop it with \`hub down\``, { cause: thrown })
     }
-    throw new HubError('store_unavailable', `cannot open ${path} (${(thrown as Error).message}): ${remedyOf(thrown)}`, {
-      reason: (thrown as Error).message,
-      cause: thrown,
-    })
+    throw new HubError(
+      'store_unavailable',
+      `cannot open ${path} (${(thrown as Error).message}): ${remedyOf(thrown, path)}`,
+      {
+        reason: (thrown as Error).message,
+        cause: thrown,
+      },
+    )
   }
 }

@@ -4,6 +4,7 @@
  */
 import { generateKeyPairSync } from 'node:crypto'
 import {
+  appendFileSync,
   chmodSync,
   existsSync,
   mkdirSync,
@@ -199,6 +200,27 @@ describe('a home that does not start ends with reason and remedy in one last lin
     expect(said[0]).toMatch(remedy)
     expect(said[0]).not.toMatch(/bug|unknown error/i)
     expect([2, 4]).toContain(code)
+  })
+
+  test('a full disk is named as one (fault G10)', async (t) => {
+    const { mountSmall } = await import('../support/fault-home.ts')
+    const disk = mountSmall('size=16m,mode=0700')
+    if (disk === undefined) return t.skip('mount is not permitted here')
+    try {
+      const home = join(disk.folder, 'h')
+      copyHome(template, home)
+      remove(join(home, 'ballast'))
+      try {
+        for (;;) appendFileSync(join(disk.folder, 'fill'), Buffer.alloc(4096))
+      } catch {
+        // Full to the last page.
+      }
+      const { said, code, log } = await startProcess(home)
+      expect([said.length, code], log).toEqual([1, 4])
+      expect(said[0]).toMatch(/free (?:some room|space)/)
+    } finally {
+      disk()
+    }
   })
 
   test('a read-only file system is named as one', async (t) => {
