@@ -1,4 +1,4 @@
-/** The hub's process: `node hub/main.ts serve|init --home DIR`. Configuration, build, signals, exit code. */
+/** The hub's process: `node hub/main.ts serve|init|doctor --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
@@ -31,7 +31,7 @@ import { readHostFacts } from './work/sandbox/host.ts'
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
-const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update'] as const
+const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update', 'doctor'] as const
 const isCommand = (word: string | undefined): word is (typeof COMMANDS)[number] =>
   COMMANDS.some((each) => each === word)
 
@@ -44,7 +44,7 @@ function readArguments(words: readonly string[]): {
   const usage = () =>
     new HubError(
       'config_invalid',
-      'usage: node hub/main.ts serve|init|renew-keys|undo-update [--home DIR], or restore --from DIR [--home DIR]',
+      'usage: node hub/main.ts serve|init|renew-keys|undo-update|doctor [--home DIR], or restore --from DIR [--home DIR]',
     )
   if (!isCommand(command)) throw usage()
   const given: Record<string, string> = {}
@@ -218,7 +218,11 @@ try {
   else if (command === 'renew-keys')
     process.stdout.write(`${JSON.stringify(renewKeys({ home }, { clock, random: systemRandom }))}\n`)
   else if (command === 'undo-update') process.stdout.write(`${JSON.stringify(undoUpdate({ home }, clock))}\n`)
-  else if (command === 'restore') {
+  else if (command === 'doctor') {
+    const { doctorAlone } = await import('./assembly/doctor-alone.ts')
+    const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock })
+    process.stdout.write(`${JSON.stringify({ checks })}\n`)
+  } else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)
     const commands = report.revokeAnew.map((words) => `\`${words}\``).join(', ')

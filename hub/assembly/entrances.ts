@@ -1,4 +1,5 @@
 /** Builds the edge ring: every way in, over the same operations. */
+import { release } from 'node:os'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
@@ -7,6 +8,8 @@ import { apiRoom } from '../edge/api-room.ts'
 import { channelChecks } from '../edge/channel-checks.ts'
 import { consoleRoom, readConsoleFiles } from '../edge/console-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
+import { createEngineChecks } from '../edge/doctor-engine.ts'
+import { createPortChecks, portOwners } from '../edge/doctor-ports.ts'
 import { createRuntimeCheck } from '../edge/doctor-runtime.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { createFootingChecks } from '../edge/footing-checks.ts'
@@ -162,13 +165,14 @@ export function createEntrances(
         releaseAlert: guard.alerts.release,
         doctor: createDoctor({
           footing: createFootingChecks({ home, store, audit, policy, modes, ...guard.footing }),
-          engine,
+          engine: createEngineChecks(engine, { kernel: release(), node: process.version }),
           registry,
           modes,
           lease,
           secrets,
           more: [
             createRuntimeCheck(work.runtime),
+            createPortChecks(() => portOwners(home, { port: listeners.port(), isUp: true }, watchdog.status)),
             createUnitsCheck({ home }),
             drillSide.checks,
             createWatchdogChecks(watchdog.status),

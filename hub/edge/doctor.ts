@@ -1,9 +1,7 @@
 /** A live check of everything the hub stands on, each with the command that mends it (S0-26). */
-import { toHubError } from '../base/errors.ts'
 import type { Modes } from '../guard/modes.ts'
 import type { Lease } from '../guard/operator/lease.ts'
 import type { Registry } from '../work/registry.ts'
-import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 
 export interface Check {
@@ -14,13 +12,11 @@ export interface Check {
   mend: string
 }
 
-const SAFE_ENGINE = [29, 4, 3] as const
-const TRIED = 'tried with Docker 20.10, 26.1 and 29.6'
-
 export function createDoctor(parts: {
   /** What the hub itself stands on (footing-checks.ts). */
   footing: () => Check[]
-  engine: Engine
+  /** Engine and version floors (doctor-engine.ts). */
+  engine: () => Promise<Check[]>
   registry: Registry
   modes: Modes
   lease: Lease
@@ -29,30 +25,6 @@ export function createDoctor(parts: {
   more?: readonly (() => Promise<Check[]>)[]
 }): () => Promise<{ checks: Check[] }> {
   const { footing, engine, registry, modes, lease, secrets, more = [] } = parts
-
-  async function engineCheck(): Promise<Check> {
-    try {
-      const { apiVersion, engineVersion } = await engine.ping()
-      const version = engineVersion.split('.').map((part) => Number.parseInt(part, 10))
-      const safe = isAtLeast(version, SAFE_ENGINE)
-      const floor = safe
-        ? ''
-        : `; below the safe floor ${SAFE_ENGINE.join('.')}, where only our own seccomp profile blocks AF_ALG`
-      return {
-        name: 'engine',
-        ok: safe ? true : null,
-        detail: `version ${engineVersion}, API ${apiVersion} (${TRIED})${floor}`,
-        mend: 'upgrade the engine when your distribution offers it',
-      }
-    } catch (thrown) {
-      const { code, message, facts } = toHubError(thrown)
-      // One that answers is there: starting it mends nothing.
-      const away =
-        code === 'engine_refused' ? 'what its words name; its log: journalctl -u docker' : 'scripts/engine up'
-      const mend = typeof facts.mend === 'string' ? facts.mend : away
-      return { name: 'engine', ok: false, detail: message, mend }
-    }
-  }
 
   function leaseCheck(): Check {
     const state = lease.state()
@@ -114,7 +86,7 @@ export function createDoctor(parts: {
     return {
       checks: [
         ...footing(),
-        await engineCheck(),
+        ...(await engine()),
         leaseCheck(),
         {
           name: 'mode',
@@ -130,12 +102,4 @@ export function createDoctor(parts: {
       ],
     }
   }
-}
-
-const isAtLeast = (version: readonly number[], floor: readonly number[]): boolean => {
-  for (const [place, part] of floor.entries()) {
-    const found = version[place] ?? 0
-    if (found !== part) return found > part
-  }
-  return true
 }

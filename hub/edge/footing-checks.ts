@@ -6,7 +6,7 @@ import type { Policy } from '../guard/policy/bundle.ts'
 import type { Store } from '../store/database.ts'
 import type { Check } from './doctor.ts'
 
-const DISK_OK = { fine: true, warn: null, no_new_tasks: false, degraded: false } as const
+export const DISK_OK = { fine: true, warn: null, no_new_tasks: false, degraded: false } as const
 
 export function createFootingChecks(parts: {
   home: string

@@ -1,7 +1,9 @@
 /** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
+import { execFile } from 'node:child_process'
 import type { AuditProgress, AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
-import { EXIT, usage } from '../problem.ts'
+import { EXIT, Problem, toProblem, usage } from '../problem.ts'
 import { given, pageOf, type Run, showList } from './context.ts'
+import { hubArgv } from './processes.ts'
 import { clean, columns, facts, type Paint } from './text.ts'
 
 const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
@@ -96,9 +98,38 @@ export const policyReload: Run = async ({ hub, json, terminal }) => {
   return EXIT.done
 }
 
-/** Exit 1 if any check is red; amber (unknown) ones do not count. */
-export const doctor: Run = async ({ hub, json, terminal }) => {
-  const { checks } = (await hub.call('doctor.run', {}, { deadlineMs: 60_000 })) as { checks: CheckView[] }
+/** A hub that is there answers this at once; the doctor's own checks may take longer. */
+const ANSWER_MS = 5_000
+
+/** The table of a process of its own, which does without the hub (assembly/doctor-alone.ts). */
+function checksAlone(home: string): Promise<CheckView[]> {
+  return new Promise((resolve, reject) => {
+    const options = { timeout: 60_000, maxBuffer: 4 * 1024 ** 2 }
+    execFile(process.execPath, hubArgv(home, 'doctor'), options, (error, stdout, stderr) => {
+      try {
+        resolve((JSON.parse(stdout) as { checks: CheckView[] }).checks)
+      } catch {
+        const why = stderr.trim().split('\n').at(-1) || error?.message || 'it said nothing'
+        const text = `the hub does not answer, and its doctor could not look without it: ${why}`
+        reject(new Problem('unreachable', 'unavailable', text, 'hub up; what it says is in logs/hub.log'))
+      }
+    })
+  })
+}
+
+/** Exit 1 if any check is red; amber (unknown) ones do not count. With the hub dead its table is made without it. */
+export const doctor: Run = async ({ hub, home, json, terminal }) => {
+  const isThere = await hub.call('health.show', {}, { deadlineMs: ANSWER_MS }).then(
+    () => true,
+    (thrown) => {
+      // Whatever it answers, it is there; a socket that somebody else could have put there is not looked past.
+      if (toProblem(thrown).code === 'not_private') throw thrown
+      return toProblem(thrown).code !== 'unreachable'
+    },
+  )
+  const { checks } = isThere
+    ? ((await hub.call('doctor.run', {}, { deadlineMs: 60_000 })) as { checks: CheckView[] })
+    : { checks: await checksAlone(home) }
   if (json) terminal.json(checks)
   else terminal.out(doctorText(checks, terminal.paint))
   return checks.some(({ ok }) => ok === false) ? EXIT.fault : EXIT.done

@@ -1,0 +1,88 @@
+/** Doctor's rows of the loopback ports of hub and watchdog: whether each is held by whom it belongs to, or free for them. */
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Check } from './doctor.ts'
+
+export type PortState = 'free' | 'taken' | 'denied'
+const WATCHDOG_PORT = 7301
+/** Tries to listen there for a moment. */
+export type AskPort = (port: number) => Promise<PortState>
+
+const askPort: AskPort = (port) =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE' ? 'taken' : 'denied'))
+    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve('free')))
+  })
+
+export interface PortOwner {
+  name: 'hub' | 'watchdog'
+  /** 0: switched off. */
+  port: number
+  /** Whether it runs; then it should hold its port. */
+  isUp: boolean
+  /** The key that chooses the port. */
+  key: string
+}
+
+/** Pure. */
+export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState): Check {
+  const row = { name: `port of the ${name}` }
+  if (port === 0) return { ...row, ok: null, detail: 'switched off', mend: `set ${key} where a port is wanted` }
+  const where = `127.0.0.1:${port}`
+  if (state === 'denied')
+    return {
+      ...row,
+      ok: false,
+      detail: `${where} may not be listened on by this account`,
+      mend: `set ${key} to one above 1023`,
+    }
+  if (isUp)
+    return state === 'taken'
+      ? { ...row, ok: true, detail: `listens on ${where}`, mend: '' }
+      : { ...row, ok: false, detail: `nothing listens on ${where}`, mend: `hub restart (${key})` }
+  return state === 'free'
+    ? { ...row, ok: true, detail: `${where} is free for it`, mend: '' }
+    : {
+        ...row,
+        ok: false,
+        detail: `${where} is taken by another program, so it cannot start`,
+        mend: `ss -ltnp 'sport = :${port}' shows which: end it, or set ${key} to a free port`,
+      }
+}
+
+/** The port of the watchdog's configuration in this home; its default where nothing is said. */
+export function watchdogPortOf(home: string): number {
+  try {
+    const said = JSON.parse(readFileSync(join(home, 'watchdog', 'config.json'), 'utf8')) as { port?: unknown }
+    return typeof said.port === 'number' ? said.port : WATCHDOG_PORT
+  } catch {
+    return WATCHDOG_PORT
+  }
+}
+
+/** Both owners, the watchdog as it answers now. */
+export const portOwners = async (
+  home: string,
+  hub: { port: number; isUp: boolean },
+  askWatchdog: () => Promise<unknown>,
+): Promise<PortOwner[]> => [
+  { name: 'hub', key: 'http.port in hub.yaml', ...hub },
+  {
+    name: 'watchdog',
+    port: watchdogPortOf(home),
+    isUp: await askWatchdog().then(
+      () => true,
+      () => false,
+    ),
+    key: 'port in watchdog/config.json',
+  },
+]
+
+export const createPortChecks =
+  (owners: () => Promise<PortOwner[]>, ask: AskPort = askPort) =>
+  async (): Promise<Check[]> =>
+    Promise.all(
+      (await owners()).map(async (owner) => judgePort(owner, owner.port === 0 ? 'free' : await ask(owner.port))),
+    )
