@@ -26,6 +26,7 @@ import { TICK_MS } from './guard/conditions/pace.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import type { Ballast } from './store/ballast.ts'
 import { lookThrough } from './store/look.ts'
+import type { Canary } from './work/dispatch/canary.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
 import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
@@ -65,6 +66,8 @@ export interface HubOuter {
   statfs?: (path: string) => DiskFacts
   /** What a full disk is given so that a stop can be recorded; a file of the home without it. */
   ballast?: Ballast
+  /** What tries the engine before anything is dispatched on it; a real canary session without it. */
+  canary?: Canary
 }
 
 export interface Hub {
@@ -115,7 +118,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       staleAfterMs: config.staleAfter,
       limitsOf: (card) => limitsOfCard(config, card),
     },
-    { clock, random, log, engine, guard },
+    { clock, random, log, engine, guard, ...(outer.canary === undefined ? {} : { canary: outer.canary }) },
   )
   const secrets = createSecrets({
     folder: join(home, 'secrets'),

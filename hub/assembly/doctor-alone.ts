@@ -26,7 +26,19 @@ const LOG_BYTES = 64 * 1024
 const SQLITE = 'SQLite format 3\0'
 
 /** Rows that only a running hub has an answer for. */
-const ONLY_RUNNING = ['audit', 'ballast', 'clock', 'pace', 'mode', 'runtime', 'canary', 'drill', 'contact', 'alerts']
+const ONLY_RUNNING = [
+  'audit',
+  'ballast',
+  'clock',
+  'pace',
+  'mode',
+  'runtime',
+  'canary',
+  'growth',
+  'drill',
+  'contact',
+  'alerts',
+]
 
 const unknown = (name: string): Check => ({ name, ok: null, detail: 'known when the hub runs', mend: UP })
 const lastLine = (thrown: unknown): string => {

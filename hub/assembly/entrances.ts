@@ -105,6 +105,7 @@ export function createEntrances(
     drill: drillSide.view,
     room: upkeep.room.view,
     stuck: work.reaper.stuck,
+    canary: work.runtime.view,
   })
   const links = createConsoleLinks({ clock, random: outer.random })
   const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }

@@ -7,13 +7,13 @@ import type { Config } from '../config.ts'
 import type { EngineWatch } from '../guard/conditions/engine-health.ts'
 import type { SessionLimits } from '../protocol/agent.ts'
 import { createBacklog } from '../work/dispatch/backlog.ts'
+import { type Canary, createCanary } from '../work/dispatch/canary.ts'
 import { createDispatcher } from '../work/dispatch/dispatcher.ts'
 import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createLosses } from '../work/dispatch/losses.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createRuntimeGate } from '../work/dispatch/runtime.ts'
-import { createRuntimeProbe } from '../work/dispatch/runtime-probe.ts'
 import { createServices } from '../work/dispatch/services.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { createVitals } from '../work/dispatch/vitals.ts'
@@ -23,6 +23,7 @@ import type { Containers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import { THIS_MACHINE } from '../work/sandbox/hardening.ts'
 import type { Ledger } from '../work/sandbox/ledger.ts'
+import { readMachine } from '../work/sandbox/machine.ts'
 import type { Runtime, SessionFacts } from '../work/sandbox/profile.ts'
 import type { Sockets } from '../work/sandbox/sockets.ts'
 import type { Guard } from './guard.ts'
@@ -43,6 +44,10 @@ export interface SupervisionParts {
   openEntrance: (session: string) => Promise<void>
   factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
   release: (session: string) => void
+  /** What is queued may start now. */
+  wake: () => void
+  /** What tries the engine; a real canary session without it. */
+  canary?: Canary
 }
 
 export function createSupervision(
@@ -72,7 +77,16 @@ export function createSupervision(
   } = parts
   const { alerts, gate, modes, events, meta } = parts.guard
 
-  const losses = createLosses({ clock, log, gate, modes, events, tasks, registry })
+  const losses = createLosses({
+    clock,
+    log,
+    gate,
+    modes,
+    events,
+    tasks,
+    registry,
+    doubtEngine: () => runtime.doubt(),
+  })
   const vitals = createVitals(
     { joinWindowMs: limits.joinWindow, health: options.health },
     {
@@ -109,11 +123,16 @@ export function createSupervision(
     },
   })
   const { joinWindow } = limits
-  const probe = createRuntimeProbe(
-    { instance, runtime: options.runtime, joinWindowMs: joinWindow },
-    { clock, random, gate, registry, containers, ledger, sockets: parts.sockets },
+  const canary =
+    parts.canary ??
+    createCanary(
+      { instance, runtime: options.runtime, joinWindowMs: joinWindow },
+      { clock, random, gate, registry, engine, containers, ledger, sockets: parts.sockets, machine: readMachine },
+    )
+  const runtime = createRuntimeGate(
+    { runtime: options.runtime },
+    { clock, log, modes, alerts, canary, wake: parts.wake },
   )
-  const runtime = createRuntimeGate({ runtime: options.runtime }, { clock, log, modes, engine, probe })
   const launcher = createLauncher({
     log,
     gate,
@@ -145,7 +164,18 @@ export function createSupervision(
       tasksPerTreeMax: limits.tasksPerTree,
       sessionsPerAgentMax: limits.sessionsPerAgent,
     },
-    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeFault: runtime.fault },
+    {
+      clock,
+      random,
+      gate,
+      modes,
+      meta,
+      tasks,
+      registry,
+      launch: launcher.launch,
+      runtimeFault: runtime.fault,
+      hold: runtime.hold,
+    },
   )
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
   const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })

@@ -8,6 +8,7 @@ import type { Config } from '../config.ts'
 import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
+import type { Canary } from '../work/dispatch/canary.ts'
 import { readExpiry } from '../work/dispatch/expiry.ts'
 import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
@@ -54,7 +55,7 @@ export type Work = ReturnType<typeof createWork>
 
 export function createWork(
   options: WorkOptions,
-  outer: { clock: Clock; random: Random; log: Log; engine: Engine; guard: Guard },
+  outer: { clock: Clock; random: Random; log: Log; engine: Engine; guard: Guard; canary?: Canary },
 ) {
   const { home, instance, limits } = options
   const { clock, random, log, engine, guard } = outer
@@ -161,11 +162,13 @@ export function createWork(
   }
 
   const unwritten = createUnwrittenStops({ rows: tasks, containers, release, log })
+  const wakes = { wake: () => onDue(), ...(outer.canary === undefined ? {} : { canary: outer.canary }) }
   const supervision = createSupervision(
     { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs, runtime: options.runtime },
     {
       ...{ clock, random, log, engine, engineWatch, guard, tasks, registry, containers, ledger, sockets },
       ...{ openEntrance, factsOf, release },
+      ...wakes,
     },
   )
   const { launcher, reaper, dispatcher, vitals } = supervision

@@ -81,6 +81,8 @@ export interface ModeView {
   auditSize: number
   /** Absent in the answer of an earlier version. */
   drill?: { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
+  /** The last canary session on this engine; absent in the answer of an earlier version. */
+  canary?: { state: 'waiting' | 'passed' | 'failed'; tookMs: number | null; atMs: number | null; findings: string[] }
   /** How large the home is; null before it was counted, absent in the answer of an earlier version. */
   room?: {
     parts: Record<string, number>

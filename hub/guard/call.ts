@@ -1,6 +1,7 @@
 /** What an entrance or a loop asks the gate to admit. */
 import type { HubError } from '../base/errors.ts'
 import type { OperationName } from '../protocol/operations.ts'
+import type { ConditionName } from './modes.ts'
 import type { Principal } from './principal.ts'
 
 export interface Call {
@@ -15,6 +16,8 @@ export interface Call {
   readonly restricts?: boolean
   /** Of a stop that has to hold although the store cannot be written: the request, as the operation's handler takes it (stop-wishes.ts). */
   readonly wish?: unknown
+  /** The condition that this call may end by what it proves: that one alone does not hold it back. */
+  readonly mends?: ConditionName
   /** A signed request's nonce or a session's token id, burned in this transaction. */
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
   /** Generation and socket once more, now that nothing can come in between. */

@@ -34,7 +34,7 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
     if (call.burn !== undefined) nonces.burn(call.burn)
     const changed = call.recheck?.()
     if (changed !== undefined) throw changed
-    const mode = modes.current()
+    const mode = call.mends === undefined ? modes.current() : modes.without(call.mends)
     if (!permits(mode, call.restricts === true ? 'mending' : row.standing)) {
       const names = modes.active().map((condition) => condition.name)
       throw new HubError(refusalOf(mode), `the hub is ${mode}: ${names.join(', ')}`, { facts: { conditions: names } })

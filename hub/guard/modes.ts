@@ -36,6 +36,11 @@ export const CONDITIONS = {
   audit_failing: condition('degraded', false, 'a record that can be written again; see `hub doctor`'),
   policy_unavailable: condition('degraded', false, 'rules that load: mend them, then `hub policy reload`'),
   engine_unavailable: condition('degraded', false, 'an engine that answers'),
+  engine_unfit: condition(
+    'degraded',
+    false,
+    'a canary session that passes: mend what it names, then `hub doctor` tries again',
+  ),
   loop_lagging: condition('degraded', false, 'ten seconds without another stall'),
   loop_failing: condition('degraded', false, 'a round of that loop that ends well; see `logs/hub.log`'),
   clock_fault: condition(
@@ -94,6 +99,8 @@ export const judgeMode = (names: Iterable<ConditionName>): Mode =>
 
 export interface Modes {
   current(): Mode
+  /** The mode as it would be without this condition. */
+  without(name: ConditionName): Mode
   active(): ActiveCondition[]
   has(name: ConditionName): boolean
   raise(name: ConditionName, reason: string): void
@@ -151,6 +158,7 @@ export function createModes(parts: {
 
   return {
     current: () => judgeMode(conditions.keys()),
+    without: (name) => judgeMode([...conditions.keys()].filter((each) => each !== name)),
     active,
     has: (name) => conditions.has(name),
     raise(name, reason) {

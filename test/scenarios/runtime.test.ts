@@ -7,7 +7,7 @@ import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
 import { createSigningClient } from '../support/signing-client.ts'
 
 const agents = { echo: { script: worker((agent) => agent.joined?.task.params.at ?? 0) } }
-const runsc = { agents, config: { engine: { runtime: 'runsc' } }, lease: false }
+const runsc = { agents, config: { engine: { runtime: 'runsc' } }, lease: false, canary: true }
 const provisions = (h: Harness) => h.audit().filter(({ action }) => action === 'session.provisioned')
 
 /** What runs as the probe joins, or does not. */

@@ -3,7 +3,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createSystemClock } from '../../hub/base/clock.ts'
+import type { ModeView } from '../../hub/client/answers.ts'
+import { hubDoor } from '../../hub/client/cli/home.ts'
+import { createConnection } from '../../hub/client/connection.ts'
 import { createEngine } from '../../hub/work/sandbox/engine.ts'
 import { createSystemClock as createWatchdogClock } from '../../watchdog/clock.ts'
 import { exchange } from '../../watchdog/wire.ts'
@@ -19,6 +23,16 @@ export function resultOf<Value>({ outcome, error }: Task): Value {
   return outcome.value as Value
 }
 export type Session = Record<string, unknown> & { id: string; task: string; containerId: string; expiresAtMs: number }
+
+const PROVEN_MS = 60_000
+/** Waits until the hub's canary session has gone, so that no container but those of the test is there; one that fails is the test's to see. */
+async function proven(home: string): Promise<void> {
+  const hub = createConnection(hubDoor(home))
+  for (const endAt = performance.now() + PROVEN_MS; performance.now() < endAt; await sleep(50)) {
+    const { canary } = (await hub.call('health.show')) as ModeView
+    if (canary?.state !== 'waiting') return
+  }
+}
 
 /** `cards` are files of agents, or whole cards; each gets the grants of the echo agent. */
 export async function openContainerHome(options: {
@@ -89,6 +103,7 @@ export async function openContainerHome(options: {
   try {
     await start('hub/main.ts', 'serve')
     await start('watchdog/main.ts')
+    await proven(home)
   } catch (thrown) {
     await close()
     throw thrown

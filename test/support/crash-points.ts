@@ -63,7 +63,7 @@ function arm(): void {
         ?.replace(/^\/v[\d.]+/, '')
         .replace(/[0-9a-f]{64}|hub-[a-z0-9-]+/, 'ID') ?? ''
     // What is asked all the time by itself is no step of a task.
-    const counts = !/^\/(?:events|containers\/json|_ping|version)/.test(bare)
+    const counts = !/^\/(?:events|containers\/json|_ping|version|info)/.test(bare)
     if (counts) step(`engine ${method} ${bare} before`)
     const sent = request(...words)
     if (counts) sent.prependListener('response', () => step(`engine ${method} ${bare} after`))

@@ -20,6 +20,7 @@ import { macOf } from '../../hub/guard/operator/lease.ts'
 import { createHub, type Hub } from '../../hub/hub.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import type { Ballast } from '../../hub/store/ballast.ts'
+import type { Canary } from '../../hub/work/dispatch/canary.ts'
 import type { SessionRow, TaskRow } from '../../hub/work/dispatch/rows.ts'
 import type { Hook } from '../../hub/work/messages/hooks.ts'
 import type { Engine } from '../../hub/work/sandbox/engine.ts'
@@ -96,6 +97,8 @@ export interface HarnessOptions {
   disk?: () => DiskFacts
   /** None by default: four megabytes for each of a thousand homes. */
   ballast?: Ballast
+  /** A real canary session before anything is dispatched; without it the engine counts as proven. */
+  canary?: boolean
   /** Where the wall clock begins; the present where something signs by the machine's own clock. */
   startWallMs?: number
   /** A home that is there already, used as it is. */
@@ -155,6 +158,12 @@ const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
 /** Half of ten gigabytes. */
 const ROOMY: DiskFacts = { blocks: 2_500_000, bavail: 1_250_000, bsize: 4096, files: 1_000_000, ffree: 500_000 }
 const NO_BALLAST: Ballast = { keep: () => undefined, release: () => false, isWhole: () => true }
+/** Of no concern to a test of something else: an engine that is always fit, and always the same. */
+const PROVEN: Canary = {
+  hasImage: () => true,
+  ask: async () => ({ engine: 'fake', components: { runc: '1.1.5' }, refused: [] }),
+  run: async () => ({ findings: [], tookMs: 0, atMs: 0, engine: 'fake' }),
+}
 const never = () => new Promise<never>(() => undefined)
 const REAL_MS_MAX = 15_000
 const BUNDLE = fileURLToPath(new URL('../../policies', import.meta.url))
@@ -405,6 +414,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           hooks: options.hooks ?? [],
           statfs: options.disk ?? (() => ROOMY),
           ballast: options.ballast ?? NO_BALLAST,
+          ...(options.canary === true ? {} : { canary: PROVEN }),
           ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
           onExit: (how) => void exits.push(how),
         },

@@ -190,7 +190,13 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     },
     isUp: (name) => isAlive(pids[name], home),
     mode: async () => (await hub.call('mode.show')) as ModeView,
-    untilNormal: async () => void (await until('normal mode', trial.mode, ({ mode }) => mode === 'normal')),
+    // The canary has gone before, so that what is told to fail or counted is the trial's own.
+    untilNormal: async () =>
+      void (await until(
+        'normal mode and a proven engine',
+        trial.mode,
+        ({ mode, canary }) => mode === 'normal' && canary?.state === 'passed',
+      )),
     async submit(agent, params, more = {}) {
       const { task } = (await hub.call('task.submit', { agent, params, ...more })) as { task: TaskView }
       acknowledged.push(task.id)

@@ -99,7 +99,7 @@ export const policyReload: Run = async ({ hub, json, terminal }) => {
 }
 
 /** A hub that is there answers this at once; the doctor's own checks may take longer. */
-const ANSWER_MS = 5_000
+const THERE_MS = 5_000
 
 /** The table of a process of its own, which does without the hub (assembly/doctor-alone.ts). */
 function checksAlone(home: string): Promise<CheckView[]> {
@@ -119,7 +119,7 @@ function checksAlone(home: string): Promise<CheckView[]> {
 
 /** Exit 1 if any check is red; amber (unknown) ones do not count. With the hub dead its table is made without it. */
 export const doctor: Run = async ({ hub, home, json, terminal }) => {
-  const isThere = await hub.call('health.show', {}, { deadlineMs: ANSWER_MS }).then(
+  const isThere = await hub.call('health.show', {}, { deadlineMs: THERE_MS }).then(
     () => true,
     (thrown) => {
       // Whatever it answers, it is there; a socket that somebody else could have put there is not looked past.

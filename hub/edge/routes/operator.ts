@@ -7,6 +7,7 @@ import { type HeartbeatSource, heartbeatSourceOf } from '../../guard/identity/cr
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
+import type { RuntimeGate } from '../../work/dispatch/runtime.ts'
 import type { Shutdown } from '../../work/dispatch/shutdown.ts'
 import type { Stuck } from '../../work/dispatch/stubborn.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
@@ -26,6 +27,8 @@ export interface HealthParts {
   stopping: Shutdown['progress']
   /** Containers that do not go. */
   stuck: () => Stuck[]
+  /** What the last canary session found, and how long it took. */
+  canary: RuntimeGate['view']
   /** Days since the last good drill, and whether one is due. */
   drill: () => { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
   /** How large the home is and how fast it grows. */
@@ -40,13 +43,14 @@ const COMPONENTS = [
   ['policy', 'policy_unavailable'],
   ['engine', 'engine_unavailable'],
   ['loops', 'loop_failing'],
+  ['canary', 'engine_unfit'],
   ['pace', 'loop_lagging'],
   ['clock', 'clock_fault'],
 ] as const satisfies readonly (readonly [string, ConditionName])[]
 
 /** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, drill, room, stuck } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, canary, drill, room, stuck } = parts
   const startedAtMs = clock.monotonicMs()
   function counted() {
     const states = tasks.countByState()
@@ -83,6 +87,7 @@ export function createHealth(parts: HealthParts) {
       stuck: stuck(),
       drill: drill(),
       room: room(),
+      canary: canary(),
       instance,
       version,
       uptimeMs: Math.round(clock.monotonicMs() - startedAtMs),

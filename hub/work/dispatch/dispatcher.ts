@@ -54,9 +54,11 @@ export function createDispatcher(
     launch: (session: SessionRow) => void
     /** Why nothing may be started under the configured runtime. */
     runtimeFault: () => string | undefined
+    /** Why what is queued has to wait for the engine. */
+    hold: () => string | undefined
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeFault } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeFault, hold } = parts
 
   function requireServable(request: SubmitRequest): void {
     if (request.agent !== undefined) {
@@ -165,7 +167,7 @@ export function createDispatcher(
         if (task.unreadable === null) queued.push(task)
         else fail(task, unreadableError(task.unreadable))
       }
-      while (queued.length > 0 && permits(modes.current(), 'new_work')) {
+      while (queued.length > 0 && permits(modes.current(), 'new_work') && hold() === undefined) {
         const open = tasks.sessionsOpen()
         // D3: until the container of the attempt before is gone, nothing says that it no longer works.
         const mayStart = queued.filter(({ id }) => !open.some(({ task }) => task === id))

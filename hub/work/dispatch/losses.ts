@@ -43,6 +43,8 @@ export function createLosses(parts: {
   events: Events
   tasks: Tasks
   registry: Registry
+  /** The engine made a container otherwise than it was told. */
+  doubtEngine: () => void
 }): Losses {
   const { clock, log, gate, modes, events, tasks, registry } = parts
 
@@ -93,6 +95,7 @@ export function createLosses(parts: {
     observe,
     startFailed(session, error) {
       log.error({ session: session.id, code: error.code, reason: error.reason }, 'a session did not start')
+      if (error.code === 'profile_mismatch') parts.doubtEngine()
       if (!isLive(session.id)) return
       // The engine's answer was lost, and its program has begun: no failed start any more, but work that was cut.
       if (tasks.session(session.id)?.publicKey !== null) return losses.interrupted(session.id, error.message)

@@ -1,31 +1,54 @@
 /**
- * Which runtime sessions get, and whether it may be used (sandbox.md section 2, "Runtimes").
+ * Whether sessions may be started on this engine under the configured runtime (sandbox.md section 2, "Runtimes"; faults A5, A8, A9).
  *
- * N1. `runc` needs no proof. Any other one is refused by name until a container under it has joined over its socket, at start and again
- *     after each change of the engine. There is no silent fall-back.
- * N2. Its name and its version, as the engine tells them, stand in the record of every provision.
+ * N1. At start, and after each change of the engine, a canary session goes the whole way of a session; until it has passed nothing is
+ *     dispatched. What it finds is a condition (`engine_unfit`), an alert, and rows of the doctor. Sessions that run are kept.
+ * N2. A runtime other than `runc` is refused by name until a canary has passed under it. There is no silent fall-back.
+ * N3. Its name and its version, as the engine tells them, stand in the record of every provision.
+ * N4. An engine that is away is no finding: dispatch waits until it answers.
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
-import type { Engine } from '../sandbox/engine.ts'
+import { fitnessText } from '../sandbox/fitness.ts'
 import type { Runtime } from '../sandbox/profile.ts'
+import type { Canary, CanaryReport } from './canary.ts'
+
+export type CanaryState = 'waiting' | 'passed' | 'failed'
 
 export interface RuntimeGate {
-  /** Why no session may be started, or undefined. */
+  /** Why no session may be asked for under the configured runtime, or undefined. */
   fault(): string | undefined
+  /** Why what is queued has to wait, or undefined. */
+  hold(): string | undefined
   /** For the record: `runc 1.1.5`. */
   text(): string
-  /** The engine may be another one now. */
+  /** The engine may be another one now, or have been told otherwise. */
   engineChanged(): void
-  /** Looks at a changed engine, and begins the proof where one is due. Called before every round of the dispatcher. */
+  /** It made a container otherwise than it was told, which no canary saw: another one has to pass first. */
+  doubt(): void
+  /** Asks a changed engine, and begins a canary where one is due. Called before every round of the dispatcher. */
   round(): void
+  /** Runs a canary now, where the mode lets one start and none has just gone; answers what is known then. For the doctor. */
+  prove(): Promise<{ state: CanaryState; report: CanaryReport | undefined }>
+  view(): { state: CanaryState; tookMs: number | null; atMs: number | null; findings: string[] }
   /** Resolves when nothing is being looked at. */
   settled(): Promise<void>
 }
 
+/** After a canary that failed, or could not be run. */
 const RETRY_MS = 60_000
+/** After an engine that did not answer. */
+const ASK_AGAIN_MS = 1000
+/** An engine of which only the stream of events broke is not tried more often. */
+const RECENT_MS = 30_000
+/** What was found within this is told again rather than tried again. */
+const FRESH_MS = 5_000
+const CAUSE = 'engine_unfit'
+const REFUSED_MEND =
+  'let the hub ask GET /version and GET /info (hub/work/sandbox/engine-filter.ts lists all it asks), then hub doctor'
 
 export function createRuntimeGate(
   { runtime }: { runtime: Runtime },
@@ -33,34 +56,123 @@ export function createRuntimeGate(
     clock: Clock
     log: Log
     modes: Modes
-    engine: Pick<Engine, 'ping'>
-    /** Resolves when a container under it has joined. */
-    probe: () => Promise<void>
+    alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
+    canary: Canary
+    /** What is queued may start now. */
+    wake: () => void
   },
 ): RuntimeGate {
-  const { clock, log, modes, engine, probe } = parts
+  const { clock, log, modes, alerts, canary, wake } = parts
   let version = ''
-  let changed = true
-  let unproven: string | undefined = runtime === 'runc' ? undefined : 'no container has joined under it yet'
+  let report: CanaryReport | undefined
+  let passedAt = Number.NEGATIVE_INFINITY
+  let triedAt = Number.NEGATIVE_INFINITY
+  /** Nothing is dispatched until the engine was asked and, where that is due, a canary has passed. */
+  let holding = true
+  let asked = false
+  let due = true
   let notBefore = Number.NEGATIVE_INFINITY
   let looking: Promise<void> | undefined
+  let unproven: string | undefined = runtime === 'runc' ? undefined : 'no container has joined under it yet'
 
-  async function look(): Promise<void> {
-    changed = false
-    try {
-      const { components } = await engine.ping()
-      version = components[runtime] ?? ''
-      if (runtime === 'runc') return
-      await probe()
-      unproven = undefined
-      log.info({ runtime, version }, 'a container has joined under the runtime')
-    } catch (thrown) {
-      changed = true
-      notBefore = clock.monotonicMs() + RETRY_MS
-      if (runtime === 'runc') return
-      unproven = toHubError(thrown).message
-      log.error({ runtime, reason: toHubError(thrown).reason }, 'the runtime is not proven; nothing starts')
+  /** The engine's answer decides whether it is another one; then a canary has to pass before anything else. */
+  async function ask(): Promise<void> {
+    asked = true
+    const { engine, components, refused } = await canary.ask()
+    version = components[runtime] ?? ''
+    if (refused.length > 0) {
+      report = { findings: refused, tookMs: 0, atMs: clock.wallMs(), engine }
+      failed(fitnessText(refused))
+      return
     }
+    const isKnown = report !== undefined && report.engine === engine
+    if (isKnown && isPassed() && clock.monotonicMs() - passedAt < RECENT_MS) {
+      // The same engine, proven a moment ago: it is tried again in its time, and nothing waits for it.
+      holding = false
+      unproven = undefined
+      notBefore = passedAt + RECENT_MS
+      wake()
+    }
+  }
+
+  const isPassed = () => report !== undefined && !report.findings.some(({ blocks }) => blocks)
+
+  async function run(): Promise<void> {
+    const made = await canary.run()
+    due = false
+    triedAt = clock.monotonicMs()
+    report = made
+    const blocking = made.findings.filter(({ blocks }) => blocks)
+    if (blocking.length === 0) passed(made)
+    else failed(fitnessText(blocking))
+    const noted = made.findings.filter(({ blocks }) => !blocks)
+    for (const { id, words } of noted) log.warn({ finding: id, reason: words }, 'the canary session noted this')
+  }
+
+  function passed({ tookMs }: CanaryReport): void {
+    unproven = undefined
+    holding = false
+    passedAt = clock.monotonicMs()
+    modes.clear('engine_unfit')
+    if (alerts.isOpen(CAUSE)) alerts.resolve(CAUSE)
+    log.info({ runtime, version, tookMs }, 'the canary session passed')
+    wake()
+  }
+
+  function failed(why: string): void {
+    holding = true
+    due = true
+    notBefore = clock.monotonicMs() + RETRY_MS
+    log.error({ runtime, reason: why }, 'the canary session failed; nothing starts')
+    if (runtime === 'runc') {
+      // A condition keeps its first reason; what is wrong now may be something else.
+      if (modes.active().some(({ name, reason }) => name === 'engine_unfit' && reason !== why))
+        modes.clear('engine_unfit')
+      modes.raise('engine_unfit', why)
+    } else unproven = why
+    alerts.raise(CAUSE, 'warning', `No agent can be started on this engine: ${why}`)
+  }
+
+  async function look(now: boolean): Promise<void> {
+    try {
+      if (!asked) await ask()
+      if (mayRun(now)) await run()
+    } catch (thrown) {
+      const { code, message, reason } = toHubError(thrown)
+      // It answers and says no, to a question before any canary: a proxy in front of it, or another program.
+      if (code === 'engine_refused') return failed(`${message}. To mend it: ${REFUSED_MEND}`)
+      // Away, another mode by now, a store that fails: each has a condition of its own, and dispatch waits.
+      const isAway = code === 'engine_unavailable'
+      asked = !isAway
+      notBefore = clock.monotonicMs() + (isAway ? ASK_AGAIN_MS : RETRY_MS)
+      log.warn({ code, reason }, 'the engine could not be tried')
+    }
+  }
+
+  const mayRun = (now: boolean): boolean =>
+    due &&
+    (now || clock.monotonicMs() >= notBefore) &&
+    canary.hasImage() &&
+    permits(modes.without('engine_unfit'), 'new_work')
+
+  function begin(now: boolean): Promise<void> {
+    looking ??= look(now).finally(() => {
+      looking = undefined
+    })
+    return looking
+  }
+
+  function engineChanged(): void {
+    holding = true
+    asked = false
+    due = true
+    notBefore = Number.NEGATIVE_INFINITY
+    if (runtime !== 'runc') unproven = 'the engine changed; no container has joined under it since'
+  }
+
+  const stateOf = (): CanaryState => {
+    if (report === undefined || (due && holding && isPassed())) return 'waiting'
+    return isPassed() ? 'passed' : 'failed'
   }
 
   return {
@@ -68,19 +180,31 @@ export function createRuntimeGate(
       unproven === undefined
         ? undefined
         : `engine.runtime ${runtime} is not enabled: ${unproven}. Mend it (runsc needs --host-uds=open), or set engine.runtime: runc`,
+    hold: () => (holding ? 'the engine has not been proven by a canary session yet' : undefined),
     text: () => `${runtime} ${version === '' ? 'of an unknown version' : version}`,
-    engineChanged() {
-      changed = true
-      notBefore = Number.NEGATIVE_INFINITY
-      if (runtime !== 'runc') unproven = 'the engine changed; no container has joined under it since'
+    engineChanged,
+    doubt() {
+      passedAt = Number.NEGATIVE_INFINITY
+      engineChanged()
     },
     round() {
-      const mayLook = runtime === 'runc' || permits(modes.current(), 'new_work')
-      if (!changed || looking !== undefined || !mayLook || clock.monotonicMs() < notBefore) return
-      looking = look().finally(() => {
-        looking = undefined
-      })
+      if (looking !== undefined) return
+      if (clock.monotonicMs() >= notBefore && (!asked || mayRun(false))) void begin(false)
     },
+    async prove() {
+      await looking
+      if (clock.monotonicMs() - triedAt > FRESH_MS) {
+        due = true
+        await begin(true)
+      }
+      return { state: stateOf(), report }
+    },
+    view: () => ({
+      state: stateOf(),
+      tookMs: report?.tookMs ?? null,
+      atMs: report?.atMs ?? null,
+      findings: (report?.findings ?? []).map(({ id }) => id),
+    }),
     settled: async () => looking,
   }
 }

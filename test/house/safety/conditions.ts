@@ -6,6 +6,7 @@ const LEASE = 'hub/guard/lease.test.ts'
 const OWNERS = 'hub/guard/conditions/owners.test.ts'
 const DEGRADED = 'scenarios/degraded.test.ts'
 const MODES = 'scenarios/modes.test.ts'
+const CANARY = 'scenarios/canary.test.ts'
 const WATCH = 'hub/guard/alerts/mode-watch.test.ts'
 const GATE = 'hub/guard/gate.test.ts'
 const HELD = 'watchdog/conditions.test.ts'
@@ -80,6 +81,15 @@ export const rows: readonly Row[] = [
   {
     rule: '`loop_failing`: degraded until a round of that loop ends well; the contact is not told',
     proofs: [isOfMode, isTold, ['scenarios/damaged-rows.test.ts', 'three failures of a loop in a row are a condition']],
+  },
+  {
+    rule: '`engine_unfit`: degraded until a canary session passes on the engine; the contact is not told',
+    proofs: [
+      isOfMode,
+      isTold,
+      [CANARY, 'while it fails nothing is dispatched'],
+      [CANARY, 'a changed engine is proven before the next dispatch, and what runs is kept'],
+    ],
   },
   {
     rule: '`loop_lagging`: degraded until ten ticks came in time; the contact is not told',

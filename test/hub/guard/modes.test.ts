@@ -42,6 +42,7 @@ const MODE_OF: Record<ConditionName, { mode: Mode; sticky: boolean }> = {
   audit_failing: { mode: 'degraded', sticky: false },
   policy_unavailable: { mode: 'degraded', sticky: false },
   engine_unavailable: { mode: 'degraded', sticky: false },
+  engine_unfit: { mode: 'degraded', sticky: false },
   loop_lagging: { mode: 'degraded', sticky: false },
   loop_failing: { mode: 'degraded', sticky: false },
   clock_fault: { mode: 'degraded', sticky: false },

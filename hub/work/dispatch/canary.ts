@@ -1,0 +1,273 @@
+/**
+ * The canary session: one container of the usual profile, with an image of the catalogue, that goes the whole way of a session in about two
+ * seconds: create, compare, start, join over its socket, compare again, run out of memory, stop, remove (faults A5, A9). It names what this
+ * engine or host cannot do before the first task fails of it (sandbox/fitness.ts).
+ *
+ * Y1. It is no session: it has no row, its key and token are good for nothing, and what it says decides nothing but its own judgement.
+ * Y2. It stands in the ledger before it is created and leaves it when the engine no longer knows it, as any session.
+ * Y3. An engine that is away is no finding: it throws `engine_unavailable`, and whoever asked tries again.
+ */
+import { dirname } from 'node:path'
+import type { Clock } from '../../base/clock.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import { newSessionId, type Random } from '../../base/random.ts'
+import type { Gate } from '../../guard/gate.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import { DEFAULT_LIMITS } from '../../protocol/agent.ts'
+import type { Registry } from '../registry.ts'
+import { compareInspect, type Difference } from '../sandbox/compare.ts'
+import type { Containers, Provisioned } from '../sandbox/containers.ts'
+import type { Engine } from '../sandbox/engine.ts'
+import { type CanaryFacts, type CanaryStep, type Finding, judgeEngine, judgeFitness } from '../sandbox/fitness.ts'
+import type { Ledger } from '../sandbox/ledger.ts'
+import type { Machine } from '../sandbox/machine.ts'
+import { containerNameOf, type Runtime, type SessionFacts } from '../sandbox/profile.ts'
+import type { Sockets } from '../sandbox/sockets.ts'
+import { differencesBesideSwap } from '../sandbox/swap.ts'
+import { CANARY_MEMORY_BYTES, openCanaryDoor } from './canary-door.ts'
+import { expiryAfter, readExpiry } from './expiry.ts'
+
+export interface CanaryReport {
+  findings: Finding[]
+  /** From the first question to the confirmed removal. */
+  tookMs: number
+  /** Wall epoch milliseconds of its end. */
+  atMs: number
+  /** Which engine it was: another text is another engine. */
+  engine: string
+}
+
+export interface Canary {
+  /** Whether there is an image to try with. */
+  hasImage(): boolean
+  /** Which engine answers now, and why it is refused by name where it is. Throws `engine_unavailable`. */
+  ask(): Promise<{ engine: string; components: Readonly<Record<string, string>>; refused: Finding[] }>
+  /** Throws `engine_unavailable` where the engine is away, `mode_...` where nothing may be started. */
+  run(): Promise<CanaryReport>
+}
+
+const CANARY = hubPrincipal('canary')
+/** In label and ledger. */
+const AGENT = 'runtime-probe'
+const TTL_MS = 60_000
+const MEMORY_WAIT_MS = 5_000
+const LIMITS = { ...DEFAULT_LIMITS, memoryBytes: CANARY_MEMORY_BYTES, ttlMs: TTL_MS }
+
+interface CanaryParts {
+  clock: Clock
+  random: Random
+  gate: Gate
+  registry: Registry
+  engine: Pick<Engine, 'ping' | 'info' | 'inspect' | 'logs'>
+  containers: Containers
+  ledger: Ledger
+  sockets: Sockets
+  machine: () => Machine
+}
+
+/** A step that broke off. */
+class Broken extends Error {
+  readonly step: CanaryStep
+  readonly differences: readonly Difference[]
+  constructor(step: CanaryStep, said: string, differences: readonly Difference[] = []) {
+    super(said)
+    this.step = step
+    this.differences = differences
+  }
+}
+
+export function createCanary(
+  options: { instance: string; runtime: Runtime; joinWindowMs: number },
+  parts: CanaryParts,
+): Canary {
+  const { instance, runtime, joinWindowMs } = options
+  const { clock, random, gate, registry, engine, containers, ledger, sockets, machine } = parts
+  const imageOf = () => registry.list().find((agent) => agent.imageId !== undefined)?.imageId
+
+  async function look(): Promise<Pick<CanaryFacts, 'engine' | 'info'>> {
+    const [told, info] = [await engine.ping(), await engine.info()]
+    return { engine: told, info }
+  }
+  /** Whatever of it changes makes it another engine. */
+  const textOf = ({ engine: { engineVersion, components }, info }: Pick<CanaryFacts, 'engine' | 'info'>): string =>
+    JSON.stringify([engineVersion, components, { ...info, warnings: [] }])
+
+  const baseOf = (seen: Pick<CanaryFacts, 'engine' | 'info'>): CanaryFacts => ({
+    ...seen,
+    machine: machine(),
+    runtime,
+    folder: dirname(sockets.socketDirOf(newSessionId(random))),
+  })
+
+  function newFacts(imageId: string): SessionFacts {
+    const session = newSessionId(random)
+    return {
+      instance,
+      session,
+      task: 'canary',
+      attempt: 'canary',
+      agent: AGENT,
+      generation: 1,
+      imageId,
+      socketDir: sockets.make(session),
+      expiresAtMs: clock.wallMs() + TTL_MS,
+      expiresBoot: readExpiry(expiryAfter(clock, TTL_MS)),
+      runtime,
+    }
+  }
+
+  /** What it said of the step, told apart from an engine that is away. */
+  async function at<Result>(step: CanaryStep, work: Promise<Result>): Promise<Result> {
+    try {
+      return await work
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (error.code.startsWith('mode_') || error.code === 'store_unavailable') throw error
+      // One that answers is not away, whatever it answered; of one that does not answer nothing is said.
+      if (error.code === 'engine_unavailable') await engine.ping()
+      const { differences } = error.facts as { differences?: Difference[] }
+      throw new Broken(step, error.message, (differences ?? []).map(asSeen))
+    }
+  }
+
+  /** A difference as an error carries it has its values as text. */
+  function asSeen({ field, expected, found }: Difference): Difference {
+    const read = (text: unknown) => {
+      try {
+        return JSON.parse(String(text)) as unknown
+      } catch {
+        return text
+      }
+    }
+    return { field, expected: read(expected), found: read(found) }
+  }
+
+  async function compareAgain(placed: Provisioned, body: ReturnType<Containers['plan']>): Promise<void> {
+    const found = await at('look again', engine.inspect(placed.containerId))
+    const differences = differencesBesideSwap(
+      compareInspect(body, found, placed.containerId),
+      () => machine().swapBytes > 0,
+    )
+    if (differences.length > 0)
+      throw new Broken('look again', 'the engine changed the container when it started it', differences)
+  }
+
+  async function walk(facts: SessionFacts): Promise<CanaryFacts['memory']> {
+    const door = await openCanaryDoor(facts, sockets, clock)
+    try {
+      const body = containers.plan(facts, LIMITS)
+      const call = {
+        principal: CANARY,
+        operation: 'session.provision',
+        resource: `session:${facts.session}`,
+        facts: { body },
+        mends: 'engine_unfit',
+      } as const
+      const { grant } = gate.admit(call, (proof) => ({ grant: proof, auditEffect: `probe of ${runtime}` }))
+      const placed = await at('create', containers.provision(grant, facts, LIMITS))
+      const ended = placed.exited.then(
+        ({ exitCode, oomKilled }) => ({ exitCode, oomKilled }),
+        () => ({ exitCode: -1, oomKilled: false }),
+      )
+      await at('start', placed.start())
+      const late = clock.sleep(joinWindowMs).then(() => `it did not join within ${joinWindowMs / 1000} s`)
+      const fell = ended.then(({ exitCode }) => `it ended with exit code ${exitCode} before it had joined`)
+      const why = await Promise.race([door.joined.then(() => undefined), late, fell])
+      if (why !== undefined) throw new Broken('join', `a container under ${runtime} ${why.slice(3)}`)
+      await compareAgain(placed, body)
+      const hunger = Promise.race([door.hungry, ended.then(() => 'killed' as const)])
+      const memory = await Promise.race([hunger, clock.sleep(MEMORY_WAIT_MS).then(() => 'not seen' as const)])
+      const stop = {
+        principal: CANARY,
+        operation: 'session.reap',
+        resource: `container:${placed.containerId}`,
+      } as const
+      const proof = gate.admitStop(stop, (minted) => minted)
+      await at('stop', containers.stop(proof, placed.containerId, { graceMs: 0 }))
+      const exit = await Promise.race([ended, clock.sleep(MEMORY_WAIT_MS)])
+      return memory === 'killed' && exit?.oomKilled !== true ? 'killed, unsaid' : memory
+    } finally {
+      door.close()
+    }
+  }
+
+  /** Takes it away whatever came of it; what is not gone stays in the ledger, for whoever removes it. */
+  async function clear(session: string): Promise<void> {
+    const container = containerNameOf(instance, session)
+    const reap = { principal: CANARY, operation: 'session.reap', resource: `container:${container}` } as const
+    const grant = gate.admitStop(reap, (proof) => proof)
+    const removed = await containers.recycle(grant, container, { graceMs: 0 })
+    sockets.remove(session)
+    if (removed.outcome === 'failed') throw new Broken('remove', removed.reason)
+    ledger.drop(session)
+  }
+
+  /** Of a run that was cut: its container, folder and entry stand there still. */
+  async function clearLeft(): Promise<void> {
+    const left = ledger.list().filter(({ agent }) => agent === AGENT)
+    for (const { session } of left) await clear(session).catch(() => undefined)
+  }
+
+  async function tryOn(imageId: string): Promise<Pick<CanaryFacts, 'failure' | 'memory'>> {
+    const facts = newFacts(imageId)
+    const { session, agent, generation, expiresAtMs, expiresBoot } = facts
+    const container = containerNameOf(instance, session)
+    ledger.put({
+      session,
+      container,
+      containerId: null,
+      agent,
+      generation,
+      attempt: 1,
+      expiresAtMs,
+      expiresBoot: `${expiresBoot.bootId}:${expiresBoot.bootMs}`,
+    })
+    let log = ''
+    const broke = (thrown: unknown) => {
+      if (!(thrown instanceof Broken)) throw thrown
+      return { failure: { step: thrown.step, said: thrown.message, differences: thrown.differences, log } }
+    }
+    const walked = await walk(facts)
+      .then((memory) => (memory === undefined ? {} : { memory }))
+      .catch(async (thrown) => {
+        log = await engine.logs(container, 4096).catch(() => '')
+        return broke(thrown)
+      })
+      .catch(async (thrown) => {
+        await clear(session).catch(() => undefined)
+        throw thrown
+      })
+    const cleared = await clear(session).then(() => undefined, broke)
+    return 'failure' in walked ? walked : { ...walked, ...cleared }
+  }
+
+  function record(findings: readonly Finding[], tookMs: number): void {
+    const call = { principal: CANARY, operation: 'hub.observe', resource: 'engine' } as const
+    const ids = findings.map(({ id }) => id).join(', ')
+    const isGood = !findings.some(({ blocks }) => blocks)
+    gate.admit(call, () => ({
+      auditEffect: `canary ${isGood ? 'passed' : 'failed'} in ${tookMs} ms${ids === '' ? '' : `: ${ids}`}`,
+    }))
+  }
+
+  return {
+    hasImage: () => imageOf() !== undefined,
+    async ask() {
+      const seen = await look()
+      return { engine: textOf(seen), components: seen.engine.components, refused: judgeEngine(baseOf(seen)) }
+    },
+    async run() {
+      const startedAt = clock.monotonicMs()
+      const imageId = imageOf()
+      if (imageId === undefined) throw new HubError('image_missing', 'no agent has an image to prove the engine with')
+      const seen = await look()
+      await clearLeft()
+      const base = baseOf(seen)
+      const tried = judgeEngine(base).length > 0 ? {} : await tryOn(imageId)
+      const findings = judgeFitness({ ...base, ...tried })
+      const tookMs = Math.round(clock.monotonicMs() - startedAt)
+      record(findings, tookMs)
+      return { findings, tookMs, atMs: clock.wallMs(), engine: textOf(seen) }
+    },
+  }
+}

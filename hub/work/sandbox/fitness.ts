@@ -1,0 +1,302 @@
+/**
+ * What an engine or its host cannot do, recognised from what was seen, and how to put it right (fault A5). Pure: facts in, findings out.
+ *
+ * J1. Each row looks at evidence: a field of /info, a difference, a state of the kernel, the words of the engine at the step that failed.
+ * J2. A failure that no row explains is shown as it is: the step, the engine's own words, the first fields that differ. Nothing is guessed.
+ * J3. What `blocks` keeps every session from being started (fail closed); the rest is worth a look.
+ */
+import type { Difference } from './compare.ts'
+import type { EngineInfo } from './engine-answers.ts'
+import type { Machine } from './machine.ts'
+
+export type CanaryStep = 'create' | 'start' | 'join' | 'look again' | 'run out of memory' | 'stop' | 'remove'
+
+export interface CanaryFacts {
+  engine: { engineVersion: string; components: Readonly<Record<string, string>> }
+  info: EngineInfo
+  machine: Machine
+  /** The runtime of sessions, and where their socket folders stand. */
+  runtime: string
+  folder: string
+  /** Where it broke off: the engine's words, the fields that differ, the end of the container's log. */
+  failure?: { step: CanaryStep; said: string; differences: readonly Difference[]; log: string }
+  /** What became of the program that took more memory than its limit; undefined where it did not come to that. */
+  memory?: 'killed' | 'killed, unsaid' | 'survived' | 'not seen'
+}
+
+export interface Finding {
+  id: string
+  words: string
+  mend: string
+  blocks: boolean
+}
+
+const RESTART = 'sudo systemctl restart docker'
+const DAEMON = '/etc/docker/daemon.json'
+const DOCKER = 'install Docker Engine 20.10 or later (Debian, Ubuntu: sudo apt-get install docker.io)'
+
+/** Looks a finding up in the facts; undefined: it does not apply. */
+type Row = (facts: CanaryFacts) => Finding | undefined
+
+const find = (id: string, words: string, mend: string, blocks = true): Finding => ({ id, words, mend, blocks })
+const option = ({ info }: Pick<CanaryFacts, 'info'>, name: string): boolean =>
+  info.securityOptions.some((each) => each === `name=${name}` || each.startsWith(`name=${name},`))
+const said = ({ failure }: CanaryFacts, pattern: RegExp): boolean => failure !== undefined && pattern.test(failure.said)
+const differs = ({ failure }: CanaryFacts, field: string): Difference | undefined =>
+  failure?.differences.find((each) => each.field === field)
+/** Text of a warning at create, which is a difference without a field of the container. */
+const warned = ({ failure, info }: CanaryFacts, pattern: RegExp): boolean =>
+  info.warnings.some((text) => pattern.test(text)) ||
+  (failure?.differences.some(({ field, found }) => field === 'Warnings' && pattern.test(String(found))) ?? false)
+
+/** Engines that are not supported, by name; judged before anything is created on them. */
+const REFUSED: readonly Row[] = [
+  ({ engine: { components } }) => {
+    const version = components['Podman Engine']
+    if (version === undefined) return undefined
+    return find(
+      'podman',
+      `this is Podman ${version}, which is not supported: it does not make the sealed container as it is told (4.3 refuses it for its shared memory)`,
+      `${DOCKER}, and name its socket as engine.socket in hub.yaml and engineSocket in watchdog/config.json`,
+    )
+  },
+  ({ info }) =>
+    /docker desktop/i.test(info.operatingSystem)
+      ? find(
+          'docker_desktop',
+          'this is Docker Desktop, which is not supported: its containers run in a virtual machine, and a socket of this machine does not reach into it',
+          `run the hub where the containers run: on Linux, ${DOCKER}`,
+        )
+      : undefined,
+  ({ info, machine }) =>
+    info.kernel !== '' && info.kernel !== machine.kernel
+      ? find(
+          'other_kernel',
+          `the engine runs its containers on another kernel (${info.kernel}) than the hub (${machine.kernel}): a virtual machine or another host, into which no socket of this machine reaches`,
+          `run the hub where the containers run, or ${DOCKER} on this machine`,
+        )
+      : undefined,
+  (facts) =>
+    option(facts, 'rootless') && (!facts.info.memoryLimit || !facts.info.pidsLimit || !facts.info.cpuQuota)
+      ? find(
+          'rootless_unlimited',
+          `this engine runs rootless and may not limit memory, processes or CPU (cgroup version ${facts.info.cgroupVersion || 'unknown'}, driver ${facts.info.cgroupDriver || 'none'}), so no session would be bounded`,
+          'use a rootful engine, or a host with cgroup version 2 and systemd whose controllers are delegated (docs.docker.com/engine/security/rootless, "Limiting resources")',
+        )
+      : undefined,
+]
+
+/** What keeps sessions from being what they must be, whether or not the canary failed of it. */
+const LACKING: readonly Row[] = [
+  (facts) =>
+    option(facts, 'seccomp')
+      ? undefined
+      : find(
+          'no_seccomp',
+          'the engine has no seccomp, so the list of system calls would not hold',
+          'use a kernel with CONFIG_SECCOMP_FILTER and an engine built with seccomp',
+        ),
+  (facts) =>
+    facts.machine.appArmor && !option(facts, 'apparmor')
+      ? find(
+          'apparmor_unused',
+          'the kernel has AppArmor, the engine does not use it: its tools are missing, so agents would run unconfined while the engine shows a profile',
+          `sudo apt-get install apparmor, then ${RESTART}`,
+        )
+      : undefined,
+  (facts) =>
+    facts.machine.memoryCgroup === false ||
+    !facts.info.memoryLimit ||
+    differs(facts, 'HostConfig.Memory')?.found === 0 ||
+    warned(facts, /does not support memory limit/i)
+      ? find(
+          'no_memory_cgroup',
+          'the kernel cannot limit memory (its control group is switched off), so the engine drops the limit of every session',
+          "add `cgroup_enable=memory cgroup_memory=1` to the kernel's command line (Raspberry Pi OS: the one line of /boot/firmware/cmdline.txt; else GRUB_CMDLINE_LINUX in /etc/default/grub, then sudo update-grub), and reboot",
+        )
+      : undefined,
+  (facts) =>
+    facts.machine.swapBytes > 0 && (!facts.info.swapLimit || differs(facts, 'HostConfig.MemorySwap')?.found === -1)
+      ? find(
+          'no_swap_accounting',
+          'the kernel does not count swap and this machine has some, so a session could take more than its memory',
+          "add `swapaccount=1` to the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then sudo update-grub) and reboot, or switch swap off (sudo swapoff -a, and its line in /etc/fstab)",
+        )
+      : undefined,
+  (facts) =>
+    facts.info.pidsLimit
+      ? undefined
+      : find(
+          'no_pids_cgroup',
+          'the kernel cannot limit the number of processes, so a fork bomb would not be stopped',
+          'use a kernel with CONFIG_CGROUP_PIDS, switched on',
+        ),
+  (facts) =>
+    facts.info.cpuQuota && !said(facts, /NanoCPUs can not be set/i)
+      ? undefined
+      : find(
+          'no_cpu_quota',
+          'the kernel cannot limit CPU time, so one session could take all of it',
+          'use a kernel with CONFIG_CFS_BANDWIDTH',
+        ),
+]
+
+/** Why the canary failed, where it is one of the known ways; the first that applies, the more particular before the more general. */
+const CAUSES: readonly Row[] = [
+  (facts) => {
+    const ulimits = differs(facts, 'HostConfig.Ulimits')
+    if (ulimits === undefined || !Array.isArray(ulimits.found) || !Array.isArray(ulimits.expected)) return undefined
+    const names = (rows: readonly unknown[]) => rows.map((row) => String((row as { Name?: unknown })?.Name))
+    const ours = names(ulimits.expected)
+    const more = names(ulimits.found).filter((name) => !ours.includes(name))
+    if (more.length === 0) return undefined
+    return find(
+      'default_ulimits',
+      `the engine adds limits of its own to every container (${more.join(', ')}): default-ulimits`,
+      `take default-ulimits out of ${DAEMON}, or --default-ulimit out of dockerd's command line, then ${RESTART}`,
+    )
+  },
+  (facts) =>
+    said(facts, /docker-init|init binary|tini/i)
+      ? find(
+          'no_init',
+          'the engine has no docker-init, the small program that comes first in every container',
+          `install it (Debian, Ubuntu: sudo apt-get install tini, then "init-path": "/usr/bin/tini-static" in ${DAEMON}), then ${RESTART}`,
+        )
+      : undefined,
+  (facts) =>
+    said(facts, /unknown or invalid runtime|runtime.*not found|no such runtime/i)
+      ? find(
+          'no_runtime',
+          `the engine does not know the runtime ${facts.runtime}`,
+          `install it and name it under "runtimes" in ${DAEMON}, then ${RESTART}; or engine.runtime: runc in hub.yaml`,
+        )
+      : undefined,
+  (facts) =>
+    said(facts, /apparmor/i)
+      ? find(
+          'apparmor_profile',
+          'the engine could not put the session under its AppArmor profile',
+          `sudo apt-get install apparmor, then ${RESTART}`,
+        )
+      : undefined,
+  (facts) =>
+    facts.info.dataRoot.startsWith('/var/snap/') && isOfFolder(facts)
+      ? find(
+          'snap',
+          `Docker from the snap sees nothing of hidden folders or outside of HOME, so not the sockets of sessions (${facts.folder})`,
+          `replace it: sudo snap remove docker, then ${DOCKER}; or a home it can see: hub --home ~/hub init`,
+        )
+      : undefined,
+  (facts) =>
+    option(facts, 'userns') && isOfFolder(facts)
+      ? find(
+          'userns_remap',
+          `the engine maps the users of containers to others (userns-remap), which may not enter the folders of sessions' sockets (${facts.folder})`,
+          `take userns-remap out of ${DAEMON}, then ${RESTART}; sessions run as user 65532 without capabilities anyway`,
+        )
+      : undefined,
+  (facts) =>
+    option(facts, 'rootless') && isOfFolder(facts)
+      ? find(
+          'rootless_folder',
+          `this engine runs rootless as another user than the hub and cannot reach the folders of sessions' sockets (${facts.folder})`,
+          'run hub and engine as the same user, or use a rootful engine',
+        )
+      : undefined,
+  (facts) =>
+    option(facts, 'selinux') && facts.failure?.step === 'join'
+      ? find(
+          'selinux',
+          'the engine confines containers by SELinux, which keeps them from the sockets of the hub',
+          `take selinux-enabled out of ${DAEMON}, then ${RESTART}; a policy that lets container_t connect to the hub serves too`,
+        )
+      : undefined,
+  (facts) =>
+    facts.failure?.step === 'join' || said(facts, /bind source path does not exist|invalid mount config/i)
+      ? find(
+          'socket_folder',
+          `a container cannot connect through the folder of its socket (${facts.folder}): ${wordsOf(facts)}`,
+          'keep the home on a plain local file system that the engine sees under the same path (engine and hub in one mount namespace, both outside of containers and snaps)',
+        )
+      : undefined,
+  (facts) =>
+    said(facts, /permission denied/i) && (facts.failure?.step === 'stop' || facts.failure?.step === 'remove')
+      ? find(
+          'stop_denied',
+          `the host keeps the engine from ending a container: ${wordsOf(facts)}`,
+          `sudo aa-remove-unknown, then ${RESTART} (profiles that another Docker left behind, often a snap's)`,
+        )
+      : undefined,
+  ({ memory }) =>
+    memory === 'survived'
+      ? find(
+          'memory_unbounded',
+          'a program took twice its memory limit and was not stopped: the limit does not hold',
+          'look at the memory control group of the host (docker info, dmesg), and restart the engine',
+        )
+      : undefined,
+]
+
+/** Nothing fails of these; who runs the hub should know. */
+const NOTED: readonly Row[] = [
+  ({ memory }) =>
+    memory === 'killed, unsaid'
+      ? find(
+          'oom_unreported',
+          'the kernel ended a program for its memory and the engine did not say so: such an end will be told as a crash (exit code 137)',
+          'update containerd and runc, and restart the engine',
+          false,
+        )
+      : undefined,
+  ({ memory }) =>
+    memory === 'not seen'
+      ? find(
+          'oom_not_seen',
+          'whether a program is stopped at its memory limit was not seen in time',
+          'hub doctor, when the machine has less to do',
+          false,
+        )
+      : undefined,
+]
+
+const isOfFolder = (facts: CanaryFacts): boolean =>
+  facts.failure?.step === 'join' || said(facts, /mount|bind source|permission denied|no such file/i)
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'absent').slice(0, 120)
+const FIELDS_SHOWN = 3
+
+/** The engine's own words, or the last word of the container's log, and the first fields that differ. */
+function wordsOf({ failure }: CanaryFacts): string {
+  if (failure === undefined) return ''
+  const fields = failure.differences
+    .slice(0, FIELDS_SHOWN)
+    .map(({ field, expected, found }) => `${field} is ${shown(found)}, told was ${shown(expected)}`)
+  const last = failure.log.trim().split('\n').at(-1) ?? ''
+  return [failure.said, ...fields, ...(last === '' ? [] : [`its log ends: ${last}`])].join('; ').slice(0, 800)
+}
+
+const matches = (rows: readonly Row[], facts: CanaryFacts): Finding[] =>
+  rows.flatMap((row) => {
+    const found = row(facts)
+    return found === undefined ? [] : [found]
+  })
+
+/** Why nothing may be created on this engine at all; empty: it may be tried. */
+export const judgeEngine = (facts: CanaryFacts): Finding[] => matches(REFUSED, facts)
+
+/** All that is wrong with the engine and its host, what blocks first; empty: sessions are what they must be. */
+export function judgeFitness(facts: CanaryFacts): Finding[] {
+  const refused = judgeEngine(facts)
+  if (refused.length > 0) return refused
+  const known = [...matches(LACKING, facts), ...matches(CAUSES, facts).slice(0, 1)]
+  if (facts.failure !== undefined && !known.some(({ blocks }) => blocks)) {
+    const mend = "look at the engine's own log (journalctl -u docker -n 50), mend it, then hub doctor"
+    known.push(find('canary_failed', `the canary session did not ${facts.failure.step}: ${wordsOf(facts)}`, mend))
+  }
+  return [...known, ...matches(NOTED, facts)]
+}
+
+/** One line for a condition, an alert, a log. */
+export const fitnessText = (findings: readonly Finding[]): string =>
+  findings.map(({ words, mend }) => `${words}. To mend it: ${mend}`).join('; ')
