@@ -35,6 +35,7 @@ const ONLY_RUNNING = [
   'runtime',
   'canary',
   'growth',
+  'loops',
   'drill',
   'contact',
   'alerts',

@@ -50,7 +50,7 @@ const CANARY = hubPrincipal('canary')
 /** In label and ledger. */
 const AGENT = 'runtime-probe'
 const TTL_MS = 60_000
-const MEMORY_WAIT_MS = 5_000
+const MEMORY_WAIT_MS = 10_000
 const LIMITS = { ...DEFAULT_LIMITS, memoryBytes: CANARY_MEMORY_BYTES, ttlMs: TTL_MS }
 
 interface CanaryParts {
