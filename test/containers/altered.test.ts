@@ -52,8 +52,8 @@ function changesOf(section: string | undefined, row: Row, except: readonly strin
   return changes.map(([name, change]) => [name, within(section, change)])
 }
 
-/** The size of a terminal, which no session has: later engines leave it out. */
-const MAY_BE_EMPTY = ['ConsoleSize']
+/** The size of a terminal, which no session has: later engines leave it out. The others name the image alone: earlier ones do not show them. */
+const MAY_BE_EMPTY = ['ConsoleSize', 'Storage', 'ImageManifestDescriptor']
 
 /** Where and when it is, and nothing of what it may do; the sections are gone through field by field. */
 const INFORMATIVE = [
