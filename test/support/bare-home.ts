@@ -1,10 +1,10 @@
 /** A home with the two real processes and an engine that has nothing: for what concerns the processes themselves, not their containers. */
 import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathsOf } from '../../watchdog/home.ts'
-import { createEmptyEngine } from './empty-engine.ts'
+import { createListEngine } from './empty-engine.ts'
 import { freePort } from './free-port.ts'
 import { ask } from './hub-harness.ts'
 
@@ -34,7 +34,9 @@ export async function openBareHome(base: string, template: string, watchdog: Rec
   execFileSync('cp', ['-a', `${template}/.`, home])
   mkdirSync(join(home, 'logs'), { recursive: true, mode: 0o700 })
   const socket = join(home, 'engine.sock')
-  const engine = createEmptyEngine()
+  /** By id: containers of this home, which go when they are told to. */
+  const containers = new Set<string>()
+  const engine = createListEngine(containers, readFileSync(join(home, 'instance'), 'utf8').trim())
   await new Promise<void>((done) => engine.listen(socket, done))
   const [hubPort, port] = [await freePort(), await freePort()]
   writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: hubPort }, engine: { socket } }))
@@ -57,6 +59,8 @@ export async function openBareHome(base: string, template: string, watchdog: Rec
   return {
     home,
     paths,
+    containers,
+    ports: { hub: hubPort, watchdog: port },
     logs: { hub: join(home, 'logs', 'hub.log'), watchdog: join(home, 'logs', 'watchdog.log') },
     startHub: (stdio: StdioOptions) => spawned(stdio, join(root, 'hub/main.ts'), 'serve'),
     startWatchdog: (stdio: StdioOptions) => spawned(stdio, join(root, 'watchdog/main.ts')),

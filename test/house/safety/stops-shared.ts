@@ -125,6 +125,7 @@ export const sharedRows: readonly Row[] = [
     rule: 'a stop waits for no log and fails by none: a full disk, a full pipe, a reader that has gone, a hang-up',
     proofs: [
       ['scenarios/log-faults.test.ts', 'they start, say what they see, stop everything by the hub and by the watchdog'],
+      ['scenarios/full-logs.test.ts', 'on a home full to the last byte, its logs too, every way to stop stops'],
       ['scenarios/log-faults.test.ts', 'fault C31: a hang-up ends neither'],
       ['hub/base/log-sink.test.ts', 'fault B1: a disk without room throws nothing'],
     ],
