@@ -17,6 +17,7 @@ import { createTasks } from '../work/dispatch/tasks.ts'
 import { createUnwrittenStops } from '../work/dispatch/unwritten-stops.ts'
 import { createJournal } from '../work/journal.ts'
 import { createDelegation } from '../work/messages/delegation.ts'
+import { createDelivered } from '../work/messages/delivered.ts'
 import { createMailboxes } from '../work/messages/mailboxes.ts'
 import { createOutcomes } from '../work/messages/outcomes.ts'
 import { createQuotas } from '../work/messages/quotas.ts'
@@ -112,7 +113,8 @@ export function createWork(
     { tasksPerTreeMax: limits.tasksPerTree },
     { store, clock, random, tasks, registry, mailboxes, artifacts },
   )
-  const targets = createTargets({ rows: tasks, registry, mailboxes })
+  const delivered = createDelivered({ audit: guard.audit, nowMs: clock.wallMs, log })
+  const targets = createTargets({ rows: tasks, registry, mailboxes, delivered })
   const router = createRouter({
     store,
     clock,
@@ -210,8 +212,9 @@ export function createWork(
       onDue = listener
     },
     holdTasks: () => holdTasks({ gate, tasks, log }),
-    recover: () =>
-      recover(instance, {
+    recover: () => {
+      delivered.recall(new Set(tasks.sessionsOpen().map(({ id }) => id)))
+      return recover(instance, {
         clock,
         tasks,
         engine,
@@ -220,7 +223,8 @@ export function createWork(
         engineWatch,
         log,
         redeliver: delegation.answer,
-      }),
+      })
+    },
     tellFinish(session: string, graceMs: number) {
       try {
         mailboxes.put(session, {

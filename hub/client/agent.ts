@@ -135,6 +135,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       method: 'POST',
       path: '/v1/send',
       body: asBuffer(envelope),
+      again: () => asBuffer({ ...envelope, repeated: true }),
       patient: options.patient ?? false,
       untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS),
     })
@@ -154,8 +155,9 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   async function exchange(envelope: Body & { id: string }, what: string, options: WaitOptions = {}): Promise<Body> {
     const { timeoutMs, onAccepted } = options
     inbox.start()
-    const say = () => post(envelope, { withinMs: timeoutMs ?? SEND_PATIENCE_MS })
-    const answer = pending.open(envelope.id, { what, repeat: say, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
+    const say = (mark: Body = {}) => post({ ...envelope, ...mark }, { withinMs: timeoutMs ?? SEND_PATIENCE_MS })
+    const repeat = () => say({ repeated: true })
+    const answer = pending.open(envelope.id, { what, repeat, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
     say().then(onAccepted, (thrown) => pending.fail(envelope.id, thrown))
     return await answer
   }

@@ -49,6 +49,8 @@ export const envelopeShape = z.strictObject({
   correlationId: uuidShape.optional(),
   traceparent: traceparentShape.optional(),
   timeoutMs: z.int().positive().max(REQUEST_TIMEOUT_MS_MAX).optional(),
+  /** Said before under this id, and not known to have been heard. */
+  repeated: z.literal(true).optional(),
   body: bodyShape.default({}),
 })
 export type Envelope = z.output<typeof envelopeShape>
@@ -105,5 +107,10 @@ export interface Delivery {
   correlationId?: string
   traceparent?: string
   sentAtMs: number
+  /**
+   * It may have been delivered before, to this session or to one that has ended: a hub was killed, or an answer got lost. At least once,
+   * and marked; without this mark, once.
+   */
+  redelivered?: true
   body: Record<string, unknown>
 }

@@ -2,7 +2,8 @@
  * The session's line to the hub: joins, keeps the token young, repeats what got lost. Everything above it speaks only through
  * `Transport`, and does not know whether a message goes as a frame of a fast session or as a signed request.
  *
- * 1. Whatever is repeated keeps its body (and so its envelope id) and takes a new nonce and timestamp.
+ * 1. Whatever is repeated keeps its envelope and its id, is marked as repeated where the first try may have arrived, and takes a new nonce
+ *    and timestamp.
  * 2. After a lost link the first thing that succeeds is a renewal; then `onRestored` listeners run; then the lost calls repeat.
  * 3. Nothing is repeated past the session's deadline, or past the call's own `untilAt`.
  */
@@ -168,17 +169,20 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
   async function call(request: Call): Promise<Buffer> {
     const { path, patient = false, untilAt = deadlineAt, ...exchange } = request
     let renewed = false
+    let body = request.body
     for (let failures = 0; ; failures += 1) {
       if (closed) throw new HubError('cancelled', 'this session is closed')
       try {
-        const said = await sayFast(request)
+        const said = await sayFast({ ...request, ...(body === undefined ? {} : { body }) })
         if (said !== undefined) return said
         const at = typeof path === 'string' ? path : path()
-        const answer = await wire.exchange({ ...exchange, path: at, token })
+        const answer = await wire.exchange({ ...exchange, ...(body === undefined ? {} : { body }), path: at, token })
         if (answer.status < 300) return answer.body
         throw errorOf(answer)
       } catch (thrown) {
         if (closed || performance.now() >= untilAt) throw thrown
+        if (thrown instanceof LinkLost || (thrown instanceof HubError && thrown.code === 'nonce_used'))
+          body = request.again?.() ?? body
         if (thrown instanceof LinkLost) {
           await sleep(backoffMs(failures))
           await restore()

@@ -16,6 +16,8 @@ export interface Exchange {
   token?: string
   /** JSON unless `contentType` says otherwise. A file is streamed; its digest must be known, because it is signed first. */
   body?: Buffer | { file: string; size: number; sha256: string }
+  /** The body once a try may have arrived without an answer; the same without it. */
+  again?: () => Buffer
   contentType?: string
   /** First and last byte, as in `Range`. */
   range?: { start: number; last: number }
@@ -107,7 +109,8 @@ export function createWire(socketPath: string): Wire {
       } catch (thrown) {
         // An idle connection that the hub closed at the very moment of its reuse says nothing about the hub.
         if (!(thrown instanceof LinkLost) || (thrown.cause as unknown[])[1] !== true) throw thrown
-        return await once(exchange)
+        // What was asked may have arrived all the same.
+        return await once({ ...exchange, ...(exchange.again === undefined ? {} : { body: exchange.again() }) })
       }
     },
     close: () => agent.destroy(),

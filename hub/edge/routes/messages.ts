@@ -90,8 +90,8 @@ export function createSend(parts: {
     }
     if (refusal !== undefined) throw refuse(refusal)
     const known = outcomes.recall(session.id, envelope.id)
-    // A repeated delegation goes through: it is unique by its row, and its answer may be due again.
-    if (known !== undefined && envelope.kind !== 'delegate') {
+    // A repeated delegation or question goes through: it is unique by its row, and its answer may be due again.
+    if (known !== undefined && envelope.kind !== 'delegate' && envelope.kind !== 'ask') {
       refuse(new HubError('already_resolved', 'a repeat of a message that has its outcome'))
       if (!known.ok) throw known.error
       return { id: envelope.id, outcome: 'accepted' }
@@ -101,7 +101,7 @@ export function createSend(parts: {
       if (addressed.length === 0) throw refuse(new HubError('inbox_closed', 'nobody else is there'))
       const counts = admit(caller, envelope, payloadHash, addressed)
       outcomes.remember(session.id, envelope.id, { ok: true })
-      if (counts.delivered !== 0) acted(session.id)
+      if (counts.delivered !== 0 && known === undefined) acted(session.id)
       return { id: envelope.id, outcome: 'accepted', ...counts }
     } catch (thrown) {
       const error = toHubError(thrown)

@@ -35,8 +35,11 @@ const OPEN_PER_SESSION_MAX = 16
 const COLUMNS = `id, kind, state, task, session, ask_id as askId, question, answer, asked_at_ms as askedAtMs, ended_at_ms as endedAtMs`
 
 export interface Approvals {
-  /** Writes the question down; a repeat of the same ask answers what stands. Throws `rate_limited` at 16 open ones of a session. */
-  ask(grant: Grant, question: { task: string; session: string; askId: string; text: string }): Approval
+  /** Writes the question down; a repeat of the same ask answers what stands, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
+  ask(
+    grant: Grant,
+    question: { task: string; session: string; askId: string; text: string },
+  ): Approval & { isNew: boolean }
   /** Throws `already_resolved` unless it still waits. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
   /** Ends the open questions of sessions that have ended; answers how many. */
@@ -56,7 +59,7 @@ export function createApprovals(parts: { store: Store; clock: Clock; random: Ran
     ask(grant, { task, session, askId, text }) {
       assertGrant(grant, 'task.ask')
       const known = byAsk.get(session, askId) as Approval | undefined
-      if (known !== undefined) return known
+      if (known !== undefined) return { ...known, isNew: false }
       if (openOf(session) >= OPEN_PER_SESSION_MAX)
         throw new HubError('rate_limited', `${OPEN_PER_SESSION_MAX} questions of this session wait already`)
       const id = newUuid(random, clock.wallMs())
@@ -65,7 +68,7 @@ export function createApprovals(parts: { store: Store; clock: Clock; random: Ran
           `insert into approval (id, kind, state, task, session, ask_id, question, asked_at_ms) values (?, 'ask_user', 'asked', ?, ?, ?, ?, ?)`,
         )
         .run(id, task, session, askId, text, clock.wallMs())
-      return byId.get(id) as Approval
+      return { ...(byId.get(id) as Approval), isNew: true }
     },
     answer(grant, id, approved, text) {
       assertGrant(grant, 'approval.answer')

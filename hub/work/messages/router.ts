@@ -29,6 +29,7 @@ import type { Tasks } from '../dispatch/tasks.ts'
 import type { Journal } from '../journal.ts'
 import type { Registry } from '../registry.ts'
 import type { Delegation } from './delegation.ts'
+import { effectOfRequest } from './delivered.ts'
 import type { Mailboxes } from './mailboxes.ts'
 import type { Replies } from './replies.ts'
 import type { Target } from './targets.ts'
@@ -46,9 +47,14 @@ export const OPERATION_OF_KIND: Record<MessageKind, OperationName> = {
   ask: 'task.ask',
 }
 
+/** What the record says of it beside the envelope's hash. */
+export interface Routed {
+  auditEffect: string
+}
+
 export interface Router {
   /** Carries out one admitted envelope for one target. */
-  route(grant: Grant, sender: SessionRow, envelope: Envelope, target: Target): void
+  route(grant: Grant, sender: SessionRow, envelope: Envelope, target: Target): Routed | undefined
 }
 
 export function createRouter(parts: {
@@ -85,8 +91,17 @@ export function createRouter(parts: {
     ...(topic === undefined ? {} : { topic }),
     ...(envelope.correlationId === undefined ? {} : { correlationId: envelope.correlationId }),
     ...(envelope.traceparent === undefined ? {} : { traceparent: envelope.traceparent }),
+    ...(envelope.repeated === true ? { redelivered: true } : {}),
     sentAtMs: clock.wallMs(),
     body: envelope.body,
+  })
+
+  const answerOf = (askId: string, state: 'approved' | 'refused', text: string | null): Omit<Delivery, 'number'> => ({
+    kind: 'reply',
+    id: newUuid(random, clock.wallMs()),
+    correlationId: askId,
+    sentAtMs: clock.wallMs(),
+    body: { approved: state === 'approved', text },
   })
 
   function deliver(session: string, delivery: Omit<Delivery, 'number'>): void {
@@ -98,8 +113,8 @@ export function createRouter(parts: {
   function toSession(
     sender: SessionRow,
     envelope: Envelope,
-    recipient: { id: string; agent: string } | undefined,
-  ): void {
+    { recipient, redelivered }: Target & { kind: 'session' },
+  ): Routed | undefined {
     if (recipient === undefined) throw new HubError('inbox_closed', `nobody is there under ${envelope.to}`)
     registry.checkBody(recipient.agent, 'receives', envelope.type, envelope.body)
     if (envelope.kind === 'request') {
@@ -108,7 +123,9 @@ export function createRouter(parts: {
         store.onRollback(() => replies.withdraw(id, recipient.id))
       }
     }
-    deliver(recipient.id, deliveryOf(sender, envelope, 'message'))
+    const delivery = deliveryOf(sender, envelope, 'message')
+    deliver(recipient.id, redelivered ? { ...delivery, redelivered } : delivery)
+    return envelope.kind === 'request' ? { auditEffect: effectOfRequest(envelope.id) } : undefined
   }
 
   function reply(sender: SessionRow, envelope: Envelope): void {
@@ -167,8 +184,11 @@ export function createRouter(parts: {
       })
     } else {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')
-      const { id, state } = approvals.ask(grant, { task: sender.task, session: sender.id, askId: envelope.id, text })
-      if (state !== 'asked') return
+      const question = { task: sender.task, session: sender.id, askId: envelope.id, text }
+      const { id, state, answer, isNew } = approvals.ask(grant, question)
+      // A repeat: the answer may have died with a hub, so it is told again, as a child's is.
+      if (state === 'approved' || state === 'refused') deliver(sender.id, answerOf(envelope.id, state, answer))
+      if (!isNew || state !== 'asked') return
       tasks.waiting(grant, sender.id)
       store.afterCommit(() => events.publish('hub.task.asked.v1', subject, { agent: sender.agent, approval: id, text }))
     }
@@ -177,11 +197,12 @@ export function createRouter(parts: {
   return {
     route(grant, sender, envelope, target) {
       assertGrant(grant, OPERATION_OF_KIND[envelope.kind])
-      if (target.kind === 'session') toSession(sender, envelope, target.recipient)
-      else if (target.kind === 'reply') reply(sender, envelope)
+      if (target.kind === 'session') return toSession(sender, envelope, target)
+      if (target.kind === 'reply') reply(sender, envelope)
       else if (target.kind === 'topic') publish(sender, envelope, target.topic)
       else if (envelope.kind === 'delegate') delegation.delegate(grant, sender, envelope)
       else aboutOwnTask(grant, sender, envelope)
+      return undefined
     },
   }
 }

@@ -3,10 +3,11 @@ import { HubError } from '../../base/errors.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
 import type { Registry } from '../registry.ts'
+import type { Delivered } from './delivered.ts'
 import type { Mailboxes } from './mailboxes.ts'
 
 export type Target =
-  | { kind: 'session'; recipient: { id: string; agent: string } | undefined }
+  | { kind: 'session'; recipient: { id: string; agent: string } | undefined; redelivered: boolean }
   | { kind: 'reply' }
   | { kind: 'topic'; topic: string }
   | { kind: 'hub' }
@@ -22,8 +23,13 @@ export interface Targets {
   resolve(sender: SessionRow, envelope: Envelope): Addressed[]
 }
 
-export function createTargets(parts: { rows: TaskRows; registry: Registry; mailboxes: Mailboxes }): Targets {
-  const { rows, registry, mailboxes } = parts
+export function createTargets(parts: {
+  rows: TaskRows
+  registry: Registry
+  mailboxes: Mailboxes
+  delivered: Pick<Delivered, 'firstOf'>
+}): Targets {
+  const { rows, registry, mailboxes, delivered } = parts
 
   /** parent: the session that delegated the sender's task; child: a session that works on a task the sender delegated. */
   function relation(sender: SessionRow, recipient: Peer | undefined): 'parent' | 'child' | 'none' {
@@ -46,14 +52,24 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
       ...(recipient === undefined ? {} : { session: recipient.id }),
     }
     return {
-      target: { kind: 'session', recipient: recipient && { id: recipient.id, agent: recipient.agent } },
+      target: {
+        kind: 'session',
+        recipient: recipient && { id: recipient.id, agent: recipient.agent },
+        redelivered: envelope.repeated === true || delivered.firstOf(sender.id, envelope.id) !== undefined,
+      },
       resource: recipient === undefined ? envelope.to : `session:${recipient.id}`,
       facts: { kind: envelope.kind, type: envelope.type, to, relation: relation(sender, recipient) },
     }
   }
 
-  /** Least loaded first; a recipient that stands in relation to the sender comes before strangers. */
-  function sessionOfAgent(sender: SessionRow, agent: string): Peer | undefined {
+  /**
+   * Whoever was handed it before a restart, as long as that session lives: it drops what it has seen. Else least loaded first; a recipient
+   * that stands in relation to the sender comes before strangers.
+   */
+  function sessionOfAgent(sender: SessionRow, agent: string, id: string): Peer | undefined {
+    const first = delivered.firstOf(sender.id, id)
+    const again = first === undefined ? undefined : live({ id: first }).find((session) => session.agent === agent)
+    if (again !== undefined) return again
     const related = (session: Peer) => (relation(sender, session) === 'none' ? 1 : 0)
     return live({ agent })
       .filter((session) => session.id !== sender.id)
@@ -74,7 +90,7 @@ export function createTargets(parts: { rows: TaskRows; registry: Registry; mailb
         registry.checkBody(sender.agent, 'sends', type, envelope.body)
       if (kind === 'request') {
         if (address.kind === 'agent')
-          return [addressed(sender, envelope, sessionOfAgent(sender, address.agent), address.agent)]
+          return [addressed(sender, envelope, sessionOfAgent(sender, address.agent, envelope.id), address.agent)]
         if (address.kind !== 'session') throw wrong('one agent or session')
         const recipient = live({ id: address.session })[0]
         if (recipient === undefined) throw new HubError('inbox_closed', `session ${address.session} has ended`)

@@ -153,6 +153,8 @@ describe('the agent SDK', () => {
     const logs = sent(fresh, 'log')
     expect(logs).toHaveLength(2)
     expect(new Set(logs.map(({ envelope }) => envelope?.id)).size).toBe(1)
+    // Fault G6: what may have arrived before says so.
+    expect(logs.map(({ envelope }) => envelope?.repeated ?? false)).toEqual([false, true])
   })
 
   test('waits as long as a rate limit says, then goes on', async () => {
@@ -161,6 +163,7 @@ describe('the agent SDK', () => {
     judge = () => (refusals++ < 2 ? { code: 'rate_limited', retryAfterMs: 30 } : undefined)
     await hub.log('patient')
     expect(sent(session, 'log')).toHaveLength(3)
+    expect(sent(session, 'log').some(({ envelope }) => envelope?.repeated)).toBe(false)
   })
 
   test('lives through a killed hub: renews first, reads the new numbering from its start, repeats what is unanswered (T95)', async () => {
@@ -185,6 +188,7 @@ describe('the agent SDK', () => {
     expect(session.seen[before]?.path).toBe('/v1/renew')
     const delegates = sent(session, 'delegate').map(({ envelope }) => envelope?.id)
     expect(new Set(delegates).size).toBe(1)
+    expect(sent(session, 'delegate').map(({ envelope }) => envelope?.repeated ?? false)).toEqual([false, true])
     const body = { task: 't', outcome: 'succeeded', value: 7, artifacts: [] }
     session.deliver({ kind: 'reply', correlationId: delegates[0] ?? '', body })
     expect(await child).toEqual(body)
