@@ -126,7 +126,8 @@ export function openState(file: string, wallMs: number): StateFile {
     }
     const home = path.dirname(path.dirname(file))
     // One word of advice, the right one: a home without a ledger was never started, one with it has lost its witness.
-    if (!existsSync(path.join(home, 'ledger.json'))) throw new StartError(`${file} is missing; run: hub init --home ${home}`)
+    if (!existsSync(path.join(home, 'ledger.json')))
+      throw new StartError(`${file} is missing; run: hub init --home ${home}`)
     const mend = `node ${fileURLToPath(new URL('main.ts', import.meta.url))} --home ${home} --init`
     throw new StartError(
       `${file} is missing: what it knew of log and heartbeat is lost, and no backup holds it. Begin a new witness: ${mend}`,
