@@ -73,6 +73,8 @@ export interface HubOuter {
 export interface Hub {
   /** Recovers, then opens the entrances. Resolves with the port of the loopback listener. */
   start(): Promise<{ port: number; socket: string }>
+  /** Resolves once everything a start need not wait for was looked through, or the hub ends. */
+  looked(): Promise<void>
   /** Stops loops and entrances; containers are left as they are. */
   stop(): Promise<void>
   /** For a signal, before `stop`: as what the process ends. Undefined while a stop is under way, which ends the process itself. */
@@ -282,6 +284,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       looking = lookThroughAll()
       return opened
     },
+    looked: () => looking,
     async selfCheck() {
       try {
         guard.meta.set('epoch', String(guard.epoch))

@@ -39,7 +39,7 @@ async function openSessions(home: string, count: number): Promise<string[]> {
 }
 
 /** Milliseconds from each send to its acknowledgement, sorted; sends are spread evenly over the second and over the sessions. */
-async function talk(clients: readonly FrameClient[], seconds: number): Promise<number[]> {
+export async function talk(clients: readonly FrameClient[], seconds: number): Promise<number[]> {
   const latencies: number[] = []
   const waiting = clients.map(() => [] as { sequence: number; at: number }[])
   for (const [place, client] of clients.entries())

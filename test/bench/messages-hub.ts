@@ -2,7 +2,7 @@
  * The hub of the messages benchmark, in a process of its own: everything real but the engine, which only has to claim that containers run.
  * The parent asks for CPU time and resident memory over the IPC channel.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { initHome } from '../../hub/assembly/init.ts'
@@ -18,7 +18,10 @@ import { createFakeEngine, fakeImage } from '../support/fake-engine.ts'
 const [home = '', sessions = '8'] = process.argv.slice(2)
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const clock = createSystemClock()
-const { instance } = initHome({ home, checkout, nowMs: clock.wallMs() }, systemRandom, () => undefined)
+// A home that is there is taken as it is: the bench of history fills one in between.
+if (!existsSync(join(home, 'instance')))
+  initHome({ home, checkout, nowMs: clock.wallMs() }, systemRandom, () => undefined)
+const instance = readFileSync(join(home, 'instance'), 'utf8').trim()
 const topics = Array.from({ length: Number(sessions) }, (_, place) => `t${place}`)
 mkdirSync(join(home, 'agents', 'schemas'), { recursive: true })
 writeFileSync(
@@ -65,7 +68,10 @@ writeFileSync(
 )
 const engine = createFakeEngine({ clock })
 engine.images.set('hub/bench', fakeImage())
-engine.onStart = () => undefined
+engine.onStart = () => {
+  if (process.env.HUB_BENCH_TELL === '1') process.send?.({ started: true })
+  return undefined
+}
 const hub = createHub(
   {
     home,
@@ -81,10 +87,11 @@ const hub = createHub(
 )
 await hub.start()
 hub.guard.modes.clear('lease_pending')
-process.send?.({ ready: true })
+process.send?.({ ready: true, rss: process.memoryUsage.rss() })
 process.on('disconnect', () => process.exit(0))
 process.on('message', (word) => {
   if (word === 'usage')
     process.send?.({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), records: hub.guard.audit.head().size })
+  if (word === 'looked') void hub.looked().then(() => process.send?.({ looked: true }))
   if (word === 'end') process.exit(0)
 })

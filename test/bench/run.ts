@@ -25,6 +25,7 @@ const BENCHES: Readonly<
   policy: async () => (await import('./policy.ts')).benchPolicy,
   messages: async () => (await import('./messages.ts')).benchMessages,
   flood: async () => (await import('./flood.ts')).benchFlood,
+  history: async () => (await import('./history.ts')).benchHistory,
   safety: async () => (await import('./safety.ts')).benchSafety,
 }
 

@@ -88,7 +88,8 @@ export function createApprovals(parts: { store: Store; clock: Clock; random: Ran
       return store
         .prepare(
           `update approval set state = 'expired', ended_at_ms = ?
-           where state = 'asked' and session in (select id from session where state in ('recycling', 'recycled'))`,
+           where state = 'asked' and exists
+             (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`,
         )
         .run(clock.wallMs()).changes
     },

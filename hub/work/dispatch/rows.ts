@@ -95,6 +95,10 @@ export const BACKOFF_MAX_MS = 30_000
 /** Who asks for the tasks of services: the hub itself. */
 export const SERVICES = 'hub:services'
 
+/** Everything that may still have a container. By name and not as "not recycled": an index finds no negation. */
+const OPEN_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required', 'recycling')`
+/** After every id. */
+const ID_MAX = '~'
 export const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
 
 const fields = new Map<string, string>()
@@ -179,7 +183,7 @@ export interface TaskRows {
   tree(task: string): { root: string; size: number }
   /** A back-off that seems longer than any is of a wall clock that was stepped back since, and holds nothing up (T71). */
   queued(nowMs: number): TaskRow[]
-  /** Without the hub's own, the tasks of services. */
+  /** Those that are queued or run, without the hub's own, the tasks of services. */
   countByState(): Record<string, number>
   /** Queued and waiting for the operator's word. */
   countHeld(): number
@@ -223,8 +227,13 @@ export function createTaskRows(store: Store): TaskRows {
       one(taskRow, 'select * from task where parent_session = ? and delegate_id = ?', session, id),
     tasks: ({ limit, before, state, parent }) =>
       all(
-        `select * from task where (? is null or id < ?) and (? is null or state = ?) and (? is null or parent = ?) order by id desc limit ?`,
-        ...[before, state, parent].flatMap((value) => [value ?? null, value ?? null]),
+        // Only what was asked for stands in the text, so that its index is taken: a page costs a page, however many tasks there were.
+        `select * from task where ${[
+          'id < ?',
+          ...(state === undefined ? [] : ['state = ?']),
+          ...(parent === undefined ? [] : ['parent = ?']),
+        ].join(' and ')} order by id desc limit ?`,
+        ...[before ?? ID_MAX, ...[state, parent].filter((value) => value !== undefined)],
         limit,
       ).map(taskRow),
     hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
@@ -257,7 +266,9 @@ export function createTaskRows(store: Store): TaskRows {
     countByState: () =>
       Object.fromEntries(
         (
-          all(`select state, count(*) as n from task where requested_by <> '${SERVICES}' group by state`) as {
+          all(
+            `select state, count(*) as n from task where state in ('queued', 'running') and requested_by <> '${SERVICES}' group by state`,
+          ) as {
             state: string
             n: number
           }[]
@@ -283,9 +294,8 @@ export function createTaskRows(store: Store): TaskRows {
       ),
     serviceTasks: (agent, limit) =>
       all(
-        'select * from task where agent = ? and requested_by = ? order by id desc limit ?',
+        `select * from task where agent = ? and requested_by = '${SERVICES}' order by id desc limit ?`,
         agent,
-        SERVICES,
         limit,
       ).map(taskRow),
     attempts: (task) =>
@@ -305,13 +315,12 @@ export function createTaskRows(store: Store): TaskRows {
           .pluck()
           .get(task),
       ),
-    sessionsOpen: () => all(`select * from session where state <> 'recycled' order by created_at_ms`).map(sessionRow),
+    sessionsOpen: () =>
+      all(`select * from session where state in ${OPEN_STATES} order by created_at_ms`).map(sessionRow),
     sessions: ({ limit, before, all: every }) =>
       all(
-        `select * from session where (? is null or created_at_ms < ?) and (? or state <> 'recycled') order by created_at_ms desc limit ?`,
-        before ?? null,
-        before ?? null,
-        every ? 1 : 0,
+        `select * from session where created_at_ms < ? ${every ? '' : `and state in ${OPEN_STATES}`} order by created_at_ms desc limit ?`,
+        before ?? Number.MAX_SAFE_INTEGER,
         limit,
       ).map(sessionRow),
   }

@@ -7,3 +7,10 @@ create table audit_decision (
 ) strict, without rowid;
 
 create index audit_decision_by_seq on audit_decision (last_seq);
+
+-- What is asked of tasks and sessions again and again must not read all that ever were.
+create index task_by_state_and_id on task (state, id);
+
+create index task_of_service on task (agent, id) where requested_by = 'hub:services';
+
+create index session_by_created on session (created_at_ms);

@@ -1,0 +1,91 @@
+/** What is asked again and again costs what is at work now, and not all that ever was (faults B2 and B3): each question finds its rows by an index. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { SessionState } from '../../../hub/protocol/task.ts'
+import { openStore, type Store } from '../../../hub/store/database.ts'
+import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
+import { createTaskRows, type TaskRows } from '../../../hub/work/dispatch/rows.ts'
+
+let folder: string
+let store: Store
+let asked: string[]
+let rows: TaskRows
+/** Every statement that is prepared is kept, to be explained. */
+const watched = (): Store => ({
+  ...store,
+  prepare(sql) {
+    asked.push(sql)
+    return store.prepare(sql)
+  },
+})
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hub-plans-'))
+  store = openStore(join(folder, 'hub.db'))
+  migrate(store, shippedMigrations(), 1, () => undefined)
+  asked = []
+  rows = createTaskRows(watched())
+})
+afterEach(() => {
+  store.close()
+  rmSync(folder, { recursive: true })
+})
+
+const plan = (sql: string): string[] =>
+  (
+    store.prepare(`explain query plan ${sql}`).all(...Array(sql.split('?').length - 1).fill(1)) as { detail: string }[]
+  ).map(({ detail }) => detail)
+
+it.each<[string, (rows: TaskRows) => unknown]>([
+  ['how many tasks wait and run', (r) => r.countByState()],
+  ['how many are held', (r) => r.countHeld()],
+  ['whether any waits', (r) => r.hasUnheld()],
+  ['what is queued', (r) => r.queued(0)],
+  ['what may have a container', (r) => r.sessionsOpen()],
+  ['a page of tasks', (r) => r.tasks({ limit: 25 })],
+  ['the next page', (r) => r.tasks({ limit: 25, before: '018f0000' })],
+  ['tasks of a state', (r) => r.tasks({ limit: 25, state: 'timed_out' })],
+  ['tasks below one', (r) => r.tasks({ limit: 25, parent: 'x' })],
+  ['a page of sessions', (r) => r.sessions({ limit: 25, all: false })],
+  ['a page of all sessions', (r) => r.sessions({ limit: 25, all: true })],
+  ['the task of a service', (r) => r.openServiceTask('a')],
+  ['the last tasks of a service', (r) => r.serviceTasks('a', 5)],
+])('%s', (_, ask) => {
+  asked = []
+  ask(rows)
+  const steps = asked.flatMap(plan)
+  expect(steps.length).toBeGreaterThan(0)
+  for (const step of steps) expect(step).not.toMatch(/^SCAN (task|session)(?! USING)/)
+})
+
+it('pages come out of an index in order, never sorted', () => {
+  for (const ask of [
+    () => rows.tasks({ limit: 25 }),
+    () => rows.tasks({ limit: 25, state: 'succeeded' }),
+    () => rows.sessions({ limit: 25, all: true }),
+    () => rows.serviceTasks('a', 5),
+  ]) {
+    asked = []
+    ask()
+    expect(asked.flatMap(plan).join('\n'), asked.join()).not.toContain('TEMP B-TREE')
+  }
+})
+
+it('what may have a container is every session but those that ended', () => {
+  store.prepare('pragma foreign_keys = 0').run()
+  const all: Record<SessionState, true> = {
+    ...{ provisioning: true, starting: true, ready: true, working: true },
+    ...{ input_required: true, recycling: true, recycled: true },
+  }
+  const states = Object.keys(all)
+  for (const state of states)
+    store
+      .prepare(
+        `insert into session (id, agent, task, attempt, state, container_name, image_id, authority, expires_at_ms, expires_boot, created_at_ms)
+         values (?, 'a', 't', 'x', ?, 'c', 'i', '{}', 1, 'b', 1)`,
+      )
+      .run(state, state)
+  const found = rows.sessionsOpen().map((session) => session.state)
+  expect(found.sort()).toEqual(states.filter((state) => state !== 'recycled').sort())
+})
