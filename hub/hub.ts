@@ -25,6 +25,7 @@ import { createLoopWatch } from './guard/conditions/loop-watch.ts'
 import { TICK_MS } from './guard/conditions/pace.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import type { Ballast } from './store/ballast.ts'
+import type { Store } from './store/database.ts'
 import { lookThrough } from './store/look.ts'
 import type { Canary } from './work/dispatch/canary.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
@@ -54,6 +55,8 @@ export interface HubOuter {
   random: Random
   log: Log
   engine: Engine
+  /** The home's database, opened and up to date; opened by the hub without it. */
+  store?: Store
   /** Asked around every message of an agent, in this order; see work/messages/hooks.ts. */
   hooks?: readonly Hook[]
   /** The commit of the operator's rules, where they stand in a repository. */

@@ -12,12 +12,13 @@ import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
 import { undoUpdate } from './assembly/undo-update.ts'
+import { openUpToDate, type Progress } from './assembly/upgrade.ts'
 import { type Clock, createSystemClock } from './base/clock.ts'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLogSink, isSamePlace } from './base/log-sink.ts'
 import { createLoop } from './base/loop.ts'
-import { createNotifier } from './base/notify.ts'
+import { createNotifier, type Notifier } from './base/notify.ts'
 import { systemRandom } from './base/random.ts'
 import { startAgainOnce } from './base/start-again.ts'
 import { keepDown } from './base/stay-down.ts'
@@ -86,6 +87,9 @@ function onSignals(hub: Hub, log: Log, ended: (how: string) => void): void {
 
 /** A third of the time after which the unit counts as hung. */
 const FEED_MS = 30_000
+const SAY_EVERY_MS = 1000
+/** As long as the unit gives a start (TimeoutStartSec). */
+const EXTEND_MS = 180_000
 
 /**
  * The log of this process, on what it was given as standard error; whatever becomes of that, nothing of the hub waits for it or fails by it.
@@ -112,6 +116,17 @@ function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: 
   return { log, say: out.write }
 }
 
+/** A start that takes long says so, once a second to `hub up` and to a service manager: each word gives it as long again (fault B2). */
+function tellProgress(clock: Clock, say: (line: string) => void, notifier: Notifier): (progress: Progress) => void {
+  let saidMs = Number.NEGATIVE_INFINITY
+  return ({ what, done, of }) => {
+    if (clock.monotonicMs() - saidMs < SAY_EVERY_MS) return
+    saidMs = clock.monotonicMs()
+    say(`${JSON.stringify({ starting: what, done, of })}\n`)
+    notifier.say([`EXTEND_TIMEOUT_USEC=${EXTEND_MS * 1000}`])
+  }
+}
+
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
   const { instance, notes } = judgeHome(home)
@@ -123,6 +138,8 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
     log.warn(
       'this system still shows the HUB_SECRET_ variables in /proc to this account and root; files do not have that',
     )
+  const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined })
+  const store = await openUpToDate(home, { clock, log, onProgress: tellProgress(clock, say, notifier) })
   const engine = createEngine({ socketPath: config.engine.socket, callMs: config.engine.callTimeout }, { clock })
   let ended: (how: string) => void = () => undefined
   const end = new Promise<string>((settle) => {
@@ -144,6 +161,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       clock,
       random: systemRandom,
       log,
+      store,
       engine,
       commitOf: (path) => commitOf(dirname(path)),
       schedule: cronSchedule,
@@ -158,7 +176,6 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   log.info({ home, version, ...opened }, 'the hub is up')
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
-  const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined })
   notifier.say(['READY=1'], true)
   const feed = createLoop(
     { name: 'service manager', everyMs: FEED_MS, run: () => feedAfter(hub), onFault: sayStill },

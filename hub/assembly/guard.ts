@@ -1,12 +1,11 @@
 /** Builds the guard ring: who may do what, and the proof of it. */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
-import { syncFile, syncFolder } from '../base/whole-file.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createDecisionMarks } from '../guard/audit/decision-marks.ts'
@@ -39,9 +38,10 @@ import { OPERATIONS } from '../protocol/operations.ts'
 import type { Ballast } from '../store/ballast.ts'
 import { openStore, type Store } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
-import { COPY_BEFORE, migrate, shippedMigrations } from '../store/migrations.ts'
+import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { createAlerting } from './alerting.ts'
 import { createFooting } from './footing.ts'
+import { besideCopy, keepCopy } from './upgrade.ts'
 
 const NONCE_ROWS_MAX = 200_000
 const NO_ALERTS: AlertSettings = { zone: '' }
@@ -61,6 +61,7 @@ export interface GuardOuter {
   clock: Clock
   random: Random
   log: Log
+  store?: Store
   commitOf?: (path: string) => string | undefined
   statfs?: (path: string) => DiskFacts
   ballast?: Ballast
@@ -68,17 +69,12 @@ export interface GuardOuter {
 
 export type Guard = ReturnType<typeof createGuard>
 
-/** The way back, `hub undo-update`: whole and on disk under its name, and the copies of earlier updates are taken away. */
+/** For who builds a hub without a process of its own; the process copies in turns (upgrade.ts). */
 function copyBefore(store: Store, home: string, nowMs: number): void {
-  const beside = join(home, 'hub.db.copying')
+  const beside = besideCopy(home)
   rmSync(beside, { force: true })
   store.prepare('vacuum into ?').run(beside)
-  syncFile(beside)
-  const path = join(home, `hub.db.before-${nowMs}`)
-  renameSync(beside, path)
-  syncFolder(home)
-  for (const name of readdirSync(home))
-    if (COPY_BEFORE.test(name) && join(home, name) !== path) rmSync(join(home, name))
+  keepCopy(home, nowMs)
 }
 
 export function createGuard(options: GuardOptions, outer: GuardOuter) {
@@ -86,7 +82,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { clock, random, log, commitOf } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
   makeStopOrder(home)
-  const store = openStore(join(home, 'hub.db'))
+  const store = outer.store ?? openStore(join(home, 'hub.db'))
   const backup = () => copyBefore(store, home, clock.wallMs())
   const applied = migrate(store, shippedMigrations(), clock.wallMs(), backup)
   if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date')

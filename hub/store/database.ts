@@ -41,7 +41,7 @@ export interface Store {
   /** Hears each failure as it happens, once the transaction is undone; one listener. */
   onFailure(listener: (fault: StoreFault) => void): void
   /** One consistent copy in a new file, some pages a turn. Never by copying the file itself: to close it drops SQLite's lock (X8). */
-  copy(path: string): Promise<void>
+  copy(path: string, onPages?: (done: number, of: number) => void): Promise<void>
   /**
    * Empties the write-ahead log into the database file; `passive`: copies what it holds and lets it be. SQLite's own automatic copying
    * tells nobody when it fails, so this is where a disk that cannot be synced is noticed; until then the log holds everything.
@@ -243,7 +243,13 @@ export function openStore(path: string): Store {
         throw thrown
       }
     },
-    copy: async (path) => void (await database.backup(path, { progress: () => COPY_PAGES })),
+    copy: async (path, onPages) => {
+      const progress = ({ totalPages, remainingPages }: { totalPages: number; remainingPages: number }) => {
+        onPages?.(totalPages - remainingPages, totalPages)
+        return COPY_PAGES
+      }
+      await database.backup(path, { progress })
+    },
     close: () => database.close(),
   }
 }

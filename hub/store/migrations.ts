@@ -25,6 +25,22 @@ export function shippedMigrations(): Migration[] {
  * Throws `store_unavailable` when the database knows a step this program does not (an older program on a newer file).
  */
 export function migrate(store: Store, migrations: readonly Migration[], nowMs: number, backup: () => void): string[] {
+  const { due, known } = dueMigrations(store, migrations)
+  if (due.length > 0 && known.length > 0) backup()
+  for (const { name, sql } of due) {
+    store.transaction(() => {
+      for (const statement of splitStatements(sql)) store.prepare(statement).run()
+      store.prepare('insert into migration values (?, ?)').run(name, nowMs)
+    })
+  }
+  return due.map((migration) => migration.name)
+}
+
+/** The steps this database has, and those it still needs. Throws as `migrate` for one of a newer hub. */
+export function dueMigrations(
+  store: Store,
+  migrations: readonly Migration[],
+): { due: readonly Migration[]; known: readonly string[] } {
   store.transaction(() =>
     store
       .prepare('create table if not exists migration (name text primary key, applied_at_ms integer not null) strict')
@@ -37,15 +53,7 @@ export function migrate(store: Store, migrations: readonly Migration[], nowMs: n
       'store_unavailable',
       `the database was written by a newer hub (${foreign.join(', ')}); start that version again, or go back to the copy made before the update: hub undo-update`,
     )
-  const due = migrations.filter((migration) => !known.includes(migration.name))
-  if (due.length > 0 && known.length > 0) backup()
-  for (const { name, sql } of due) {
-    store.transaction(() => {
-      for (const statement of splitStatements(sql)) store.prepare(statement).run()
-      store.prepare('insert into migration values (?, ?)').run(name, nowMs)
-    })
-  }
-  return due.map((migration) => migration.name)
+  return { due: migrations.filter((migration) => !known.includes(migration.name)), known }
 }
 
 /** Statements end with a semicolon at the end of a line that is not inside a trigger's `begin ... end`. */

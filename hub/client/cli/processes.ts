@@ -4,6 +4,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } fro
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Problem } from '../problem.ts'
+import { clean } from './text.ts'
 
 export interface Program {
   /** `hub` or `watchdog`. */
@@ -82,6 +83,21 @@ function readFrom(file: string, from: number): string {
   }
 }
 
+/** The last word of a start that takes long: `{"starting": what, "done": n, "of": m}`. */
+function progressLine(text: string): string | undefined {
+  return text.split('\n').findLast((line) => line.startsWith('{"starting":') && line.endsWith('}'))
+}
+
+function progressText(line: string | undefined): string {
+  if (line === undefined) return ''
+  try {
+    const { starting, done, of } = JSON.parse(line) as { starting: string; done: number; of: number }
+    return `: ${clean(starting)}, ${Math.floor((100 * done) / Math.max(1, of))} %`
+  } catch {
+    return ''
+  }
+}
+
 function readyLine(text: string): Started['ready'] | undefined {
   for (const line of text.split('\n')) {
     if (!line.startsWith('{') || !line.includes('"ready"')) continue
@@ -128,17 +144,26 @@ export async function startProcess(
   })
   const startedAtMs = Date.now()
   const readyMs = options.readyMs ?? READY_MS
+  // From the last word of progress, not from the first: what takes long and goes on is not ended.
+  let progress: string | undefined
+  let progressAtMs = startedAtMs
   for (let said = 0; ; ) {
-    const ready = readyLine(readFrom(wanted.log, from))
+    const text = readFrom(wanted.log, from)
+    const ready = readyLine(text)
+    const word = progressLine(text)
+    if (word !== progress) {
+      progress = word
+      progressAtMs = Date.now()
+    }
     if (ready !== undefined && ended === undefined && child.pid !== undefined) {
       child.unref()
       return { pid: child.pid, ready }
     }
     const spentMs = Date.now() - startedAtMs
-    if (ended !== undefined || spentMs > readyMs) break
+    if (ended !== undefined || Date.now() - progressAtMs > readyMs) break
     if (spentMs > (said + 1) * 2_000) {
       said += 1
-      options.note(`starting the ${wanted.name} ... ${Math.round(spentMs / 1000)} s`)
+      options.note(`starting the ${wanted.name} ... ${Math.round(spentMs / 1000)} s${progressText(progress)}`)
     }
     await sleep(25)
   }

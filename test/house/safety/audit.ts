@@ -128,6 +128,8 @@ export const rows: readonly Row[] = [
       [MONTHS, 'a walk lets others in after every 250 records'],
       [LOOK, 'every row that grows with history is looked at, a hundred a turn'],
       [LOOK, 'a start of a large file looks at what is bounded alone'],
+      ['hub/assembly/upgrade.test.ts', '`hub up` counts from the last word of progress'],
+      ['hub/assembly/upgrade.test.ts', 'a database of an earlier hub is copied in turns, each told'],
     ],
   },
   {
