@@ -1,14 +1,18 @@
 /**
- * `init`, `keys rotate`, `backup` and `restore` cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
+ * `init`, `keys rotate`, `backup`, `restore`, sealing and dropping a month of the audit log, and `prune`, cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
  * In `scripts/test` a few calls of each, the first and the last among them; with HUB_TEST_LONG=1 every one.
  */
 import { execFileSync, spawn } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import Database from 'better-sqlite3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openState } from '../../watchdog/state.ts'
 import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
+import { withoutEngine } from '../support/home-process.ts'
+import { ask } from '../support/hub-harness.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const LONG_MS = 1_800_000
@@ -59,16 +63,18 @@ function start(home: string): Promise<string> {
 async function cutEach(
   few: number,
   scene: {
-    make: (at: number) => { argv: string[]; under: string; arm?: string }
+    make: (at: number) => { argv: string[]; under: string; arm?: string; onReady?: (stop: () => void) => Promise<void> }
     judge: (at: number) => Promise<void>
   },
 ): Promise<number> {
-  const whole = await runCut(scene.make(0).argv, { shim: shim ?? '', at: 0, ...scene.make(0) })
+  const first = scene.make(0)
+  const whole = await runCut(first.argv, { shim: shim ?? '', at: 0, ...first })
   expect(whole.code, whole.said).toBe(0)
   expect(whole.calls).toBeGreaterThan(5)
   let cuts = 0
   for (const at of callsToCut(whole.calls, few)) {
-    const cut = await runCut(scene.make(at).argv, { shim: shim ?? '', at, ...scene.make(at) })
+    const made = scene.make(at)
+    const cut = await runCut(made.argv, { shim: shim ?? '', at, ...made })
     if (cut.isCut) cuts += 1
     else expect([cut.code, cut.calls < at], cut.said).toEqual([0, true])
     await scene.judge(at)
@@ -167,6 +173,96 @@ test('a restore cut at any call that writes is done again, and the hub starts (f
     async judge(at) {
       if (!existsSync(home)) run('restore', home, '--from', from)
       expect(existsSync(`${home}.restoring`), `${at}`).toBe(false)
+      expect(await start(home), `${at}`).toBe('up')
+    },
+  })
+})
+
+test('sealing and dropping a month of the audit log cut at any call that writes loses no record (fault G2, fault B3)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const [source, home, arm] = [join(folder, 'm'), join(folder, 'n'), join(folder, 'm.arm')]
+  execFileSync('cp', ['-a', template, source])
+  execFileSync(process.execPath, ['test/support/cut-program.ts', 'past', source], { cwd: root })
+  await cutEach(5, {
+    make() {
+      for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
+      execFileSync('cp', ['-a', source, home])
+      return { argv: ['test/support/cut-program.ts', 'seal', home, arm], under: home, arm }
+    },
+    async judge(at) {
+      const said = execFileSync(process.execPath, ['test/support/cut-program.ts', 'finish', home], { cwd: root })
+      const found = JSON.parse(said.toString()) as { states: string[]; fault?: unknown; size: number }
+      expect(found.fault ?? null, `${at}: ${said}`).toBeNull()
+      expect(found.states.slice(0, -1), `${at}`).toEqual(found.states.slice(0, -1).map(() => 'dropped'))
+      expect(found.states.length, `${at}`).toBeGreaterThan(1)
+      expect(
+        readdirSync(join(home, 'audit')).filter((name) => !name.endsWith('.jsonl.gz')),
+        `${at}`,
+      ).toEqual([])
+      expect(await start(home), `${at}`).toBe('up')
+    },
+  })
+})
+
+test('a prune cut at any call that writes leaves rows and files that fit, and is done again (fault G2, fault B3)', {
+  timeout: LONG_MS,
+}, async (t) => {
+  if (shim === undefined) return t.skip('no C compiler')
+  const [home, arm] = [join(folder, 'p'), join(folder, 'p.arm')]
+  const DONE = 12
+  const prune = () => ask(join(home, 'run', 'operator.sock'), 'POST', '/v1/retention/prune', {}, {})
+  /** As tasks that ended and left an artifact each, long ago. */
+  const fill = () => {
+    const opened = new Database(join(home, 'hub.db'))
+    const old = Date.now() - 90 * 86_400_000
+    for (let at = 0; at < DONE; at += 1) {
+      const [task, text] = [randomUUID(), `left by ${at}`]
+      const sha256 = createHash('sha256').update(text).digest('hex')
+      mkdirSync(join(home, 'artifacts', sha256.slice(0, 2)), { recursive: true, mode: 0o700 })
+      writeFileSync(join(home, 'artifacts', sha256.slice(0, 2), sha256), text, { mode: 0o600 })
+      opened
+        .prepare(
+          `insert into task (id, state, agent, needs, params, priority, held, depth, chain, requested_by, created_at_ms, ended_at_ms)
+             values (?, 'succeeded', 'echo', '[]', '{}', 0, 0, 0, '["echo"]', 'operator', ?, ?)`,
+        )
+        .run(task, old, old)
+      opened
+        .prepare('insert into artifact (task, name, sha256, size, created_at_ms) values (?, ?, ?, ?, ?)')
+        .run(task, 'x', sha256, text.length, old)
+    }
+    opened.close()
+  }
+  await cutEach(5, {
+    make() {
+      for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
+      copyHome(home)
+      withoutEngine(home)
+      fill()
+      return {
+        argv: ['hub/main.ts', 'serve', '--home', home],
+        under: home,
+        arm,
+        // The hub that is cut is asked by its own socket; what it was cut in the middle of has no answer.
+        async onReady(stop: () => void) {
+          writeFileSync(arm, '')
+          await prune().catch(() => undefined)
+          stop()
+        },
+      }
+    },
+    async judge(at) {
+      const opened = new Database(join(home, 'hub.db'))
+      const files = new Set(
+        readdirSync(join(home, 'artifacts'), { recursive: true }).map((name) => `${name}`.split('/').at(-1)),
+      )
+      const named = opened.prepare('select sha256 from artifact').pluck().all() as string[]
+      opened.close()
+      expect(
+        named.filter((sha256) => !files.has(sha256)),
+        `${at}: a row without its file`,
+      ).toEqual([])
       expect(await start(home), `${at}`).toBe('up')
     },
   })

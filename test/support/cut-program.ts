@@ -1,4 +1,7 @@
-/** What cut-short.test.ts cuts: `node test/support/cut-program.ts rotate|backup HOME ARM`; makes ARM once it is ready, does it, and ends. */
+/**
+ * What cut-short.test.ts cuts: `node test/support/cut-program.ts WHAT HOME [ARM]`; makes the file ARM once it is ready, does it, and ends.
+ * Beside rotate, backup and seal: `past` writes a month that has ended, `finish` seals and drops what is left of one and verifies the whole log.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createBackup } from '../../hub/assembly/backup.ts'
@@ -11,9 +14,12 @@ import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { OPERATOR } from '../../hub/guard/principal.ts'
 import { shippedPolicies } from './policy-fixture.ts'
 
+const PAST_MS = 40 * 86_400_000
 process.umask(0o077)
-const [what, home = '', arm = ''] = process.argv.slice(2)
-const [clock, log] = [createSystemClock(), silentLog()]
+const [what = '', home = '', arm] = process.argv.slice(2)
+const real = createSystemClock()
+const clock = what === 'past' ? { ...real, wallMs: () => real.wallMs() - PAST_MS } : real
+const log = silentLog()
 const guard = createGuard(
   {
     home,
@@ -23,11 +29,37 @@ const guard = createGuard(
   },
   { clock, random: systemRandom, log },
 )
-const backup = createBackup({ home, clock, log, audit: guard.audit, copyDatabase: guard.store.copy, checkCopy })
-writeFileSync(arm, '')
-if (what === 'rotate')
-  guard.gate.admit({ principal: OPERATOR, operation: 'keys.rotate', resource: 'keys' }, (grant) => ({
-    keys: guard.keyRing.rotate(grant),
-  }))
-else await backup()
+const { audit, checkpoints, gate, keyRing, sealing, store, verifier } = guard
+const backup = createBackup({ home, clock, log, audit, copyDatabase: store.copy, checkCopy })
+
+const reload = () => gate.admit({ principal: OPERATOR, operation: 'agent.reload', resource: 'agents' }, () => ({}))
+
+async function sealAndDrop(): Promise<void> {
+  // The first record of another month ends the one before.
+  reload()
+  await sealing.round()
+  for (const { name, state } of sealing.months()) if (state === 'sealed') await sealing.drop(name)
+  await sealing.round()
+}
+
+const ACTS: Readonly<Record<string, () => unknown>> = {
+  rotate: () =>
+    gate.admit({ principal: OPERATOR, operation: 'keys.rotate', resource: 'keys' }, (grant) => ({
+      keys: keyRing.rotate(grant),
+    })),
+  backup,
+  past() {
+    for (let at = 0; at < 40; at += 1) reload()
+    checkpoints.take()
+    store.checkpoint()
+  },
+  seal: sealAndDrop,
+  async finish() {
+    await sealAndDrop()
+    const states = sealing.months().map(({ state }) => state)
+    process.stdout.write(`${JSON.stringify({ states, ...(await verifier.verify()) })}\n`)
+  },
+}
+if (arm !== undefined) writeFileSync(arm, '')
+await ACTS[what]?.()
 process.exit(0)

@@ -29,7 +29,14 @@ export interface Cut {
 /** Runs `node argv` until its call number `at` below `under`; 0 never cuts. With `arm`, counting begins once that file is there. */
 export async function runCut(
   argv: readonly string[],
-  options: { shim: string; under: string; at: number; arm?: string },
+  options: {
+    shim: string
+    under: string
+    at: number
+    arm?: string
+    /** For a program that serves: called once it says that it is ready; `stop` ends it as its own end. */
+    onReady?: (stop: () => void) => Promise<void>
+  },
 ): Promise<Cut> {
   const folder = mkdtempSync(join(tmpdir(), 'cut-'))
   const counter = join(folder, 'counter')
@@ -50,13 +57,30 @@ export async function runCut(
     },
   })
   let said = ''
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text: Buffer) => (said += text))
+  let isTold = false
+  let isStopped = false
+  const stop = () => {
+    isStopped = true
+    // Not counted any more: only what was asked of it is cut.
+    if (options.arm !== undefined) rmSync(options.arm, { force: true })
+    child.kill('SIGKILL')
+  }
+  const take = (text: Buffer) => {
+    said += text
+    if (isTold || options.onReady === undefined || !said.includes('"ready":true')) return
+    isTold = true
+    void options.onReady(() => {
+      if (child.exitCode === null && child.signalCode === null) stop()
+    })
+  }
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', take)
   const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((done) =>
     child.on('close', (code, signal) => done({ code, signal })),
   )
   const calls = Number(readFileSync(counter).readBigInt64LE())
   rmSync(folder, { recursive: true })
-  return { calls, isCut: signal === 'SIGKILL', code, said }
+  const isCut = signal === 'SIGKILL' && options.at > 0 && calls >= options.at
+  return { calls, isCut, code: isStopped ? 0 : code, said }
 }
 
 /** Every call in the long form; else `few` of them, spread over all, the first and the last among them. */

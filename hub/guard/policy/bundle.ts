@@ -21,7 +21,7 @@ import { compileModule, type PolicyModule } from './module.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SAMPLE_MS_MAX = 5
-const SAMPLE_TRIES = 3
+const SAMPLE_TRIES = 20
 const MEMO_GENERATION_MAX = 2048
 const MEMO_KEY_CHARS_MAX = 4096
 /** Imported built-ins a module may call in this process. None: what the rules need is compiled into them. */
@@ -205,7 +205,7 @@ function readBundle(dir: string): { bundle: Bundle; wasm: Buffer; samples: Sampl
   return { bundle, wasm, samples, shipped }
 }
 
-/** Asks each sample up to three times and takes the quickest: a pause of this process is not the rule's fault. */
+/** Asks each sample up to twenty times and takes the quickest: on a machine that is busy for seconds three were all paused, and the hub did not start. */
 function trySamples(
   module: PolicyModule,
   samples: readonly Sample[],
