@@ -20,8 +20,8 @@ export interface ApiAgreement {
   again(): Promise<{ api: string; said: Record<string, unknown> }>
   /** The next call asks again. */
   forget(): void
-  /** Looks at the head of an answer: one of another engine is a reason to ask again. */
-  heard(head: string | undefined): void
+  /** Looks at the head of an answer: whether another engine gave it than the one that was asked for its versions, which is then asked again. */
+  heard(head: string | undefined): 'same' | 'another'
   /** The engine does not speak what it says that it speaks: asked again before the next call. Answers what to throw. */
   refused(why: string, mend: string): HubError
   /** Why nothing can be agreed with an engine that does answer, and what to do; undefined otherwise. */
@@ -75,7 +75,9 @@ export function createApiAgreement(ask: () => Promise<Told>): ApiAgreement {
     again,
     forget,
     heard(found) {
-      if (found !== undefined && head !== undefined && found !== head) forget()
+      if (found === undefined || head === undefined || found === head) return 'same'
+      forget()
+      return 'another'
     },
     refused,
     disagreement: () => disagreement,

@@ -181,8 +181,13 @@ export function createWire(socketPath: string, callMs: number, clock: Clock): Wi
     ask: (exchange, bytesMax = BYTES_MAX) =>
       agreed(exchange, async (versioned) => {
         const { head, answer } = await whole(versioned, bytesMax)
-        agreement.heard(head)
-        return refusedVersion(answer) ?? answer
+        const refused = refusedVersion(answer)
+        const by = agreement.heard(head)
+        if (refused !== undefined) return refused
+        // What a later engine makes of a body in the version of an earlier one is not what was asked for (fault A2).
+        if (by === 'another' && exchange.body !== undefined)
+          throw unavailable('take a container to make', 'it became another engine meanwhile')
+        return answer
       }),
     stream: (exchange) =>
       agreed(exchange, (versioned) =>

@@ -4,11 +4,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { silentLog } from '../../../../hub/base/telemetry.ts'
+import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { createContainers } from '../../../../hub/work/sandbox/containers.ts'
 import { createEngine, type Engine } from '../../../../hub/work/sandbox/engine.ts'
+import { buildContainer } from '../../../../hub/work/sandbox/profile.ts'
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts'
 import { reapGrant } from '../../../support/probe-session.ts'
-import { HOST } from '../../../support/sandbox-facts.ts'
+import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
 const SESSIONS = 12
 const idOf = (at: number) => `${at}`.padStart(64, 'a')
@@ -31,7 +33,8 @@ const honest = (response: ServerResponse) =>
     .writeHead(200, { 'api-version': `1.${speaks.newest}` })
     .end(JSON.stringify({ ApiVersion: `1.${speaks.newest}`, MinAPIVersion: `1.${speaks.oldest}`, Version: 'x' }))
 
-function answer({ method, url = '' }: IncomingMessage, response: ServerResponse): void {
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  const { method, url = '' } = request
   calls.push(`${method} ${url.split('?')[0]}`)
   if (url === '/version') {
     tells(response)
@@ -52,6 +55,9 @@ function answer({ method, url = '' }: IncomingMessage, response: ServerResponse)
     const labels = { 'hub.instance': 'hub-test' }
     const rows = [...there].map((Id) => ({ Id, Names: [`/${Id}`], State: 'running', Created: 1, Labels: labels }))
     response.writeHead(200, head).end(JSON.stringify(rows))
+  } else if (url.includes('/containers/create')) {
+    request.resume()
+    response.writeHead(201, head).end(JSON.stringify({ Id: ID, Warnings: [] }))
   } else if (!there.has(id)) response.writeHead(404, head).end('{}')
   else if (url.includes('/wait')) {
     response.writeHead(200, head).flushHeaders()
@@ -129,6 +135,19 @@ test.each([
   expect(await Promise.all([...there].map((id) => engine.stop(id, 1)))).toEqual(Array(SESSIONS).fill('done'))
   await engine.kill(ID)
   expect(calls.at(-1)).toBe(`POST /v1.${next.newest}/containers/${ID}/kill`)
+})
+
+test('fault A2: a container that another engine made, in the version of the one before, is not taken; the next is made in its own', async () => {
+  const name = 'hub-hub-test-sabcdefghijklmno'
+  const create = () => engine.create(name, buildContainer(FACTS, DEFAULT_LIMITS, HOST))
+  await engine.list('hub-test')
+  speaks = { oldest: 24, newest: 56 }
+  await expect(create()).rejects.toThrow(/became another engine meanwhile/)
+  expect(await create()).toEqual({ id: ID, warnings: [] })
+  expect(calls.filter((call) => call.endsWith('/create'))).toEqual([
+    'POST /v1.41/containers/create',
+    'POST /v1.56/containers/create',
+  ])
 })
 
 test('fault A3: an engine that names a version and refuses it is refused by name, without a loop', async () => {
