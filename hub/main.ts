@@ -1,13 +1,15 @@
 /** The hub's process: `node hub/main.ts serve|init|doctor --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ADOPTED_AS, type AdoptedAs, adoptHome } from './assembly/adopt.ts'
 import { cronSchedule } from './assembly/calendar.ts'
 import { judgeHome } from './assembly/home-check.ts'
 import { commitOf, initHome } from './assembly/init.ts'
+import { requirePlace, watchPlace } from './assembly/place.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
@@ -32,7 +34,7 @@ import { readHostFacts } from './work/sandbox/host.ts'
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
-const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update', 'doctor'] as const
+const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update', 'doctor', 'adopt'] as const
 const isCommand = (word: string | undefined): word is (typeof COMMANDS)[number] =>
   COMMANDS.some((each) => each === word)
 
@@ -40,23 +42,27 @@ function readArguments(words: readonly string[]): {
   command: (typeof COMMANDS)[number]
   home: string
   from: string
+  as: AdoptedAs
 } {
   const [command, ...rest] = words
   const usage = () =>
     new HubError(
       'config_invalid',
-      'usage: node hub/main.ts serve|init|renew-keys|undo-update|doctor [--home DIR], or restore --from DIR [--home DIR]',
+      'usage: node hub/main.ts serve|init|renew-keys|undo-update|doctor [--home DIR], restore --from DIR [--home DIR], or adopt --as moved|copy [--home DIR]',
     )
   if (!isCommand(command)) throw usage()
   const given: Record<string, string> = {}
   for (let at = 0; at < rest.length; at += 2) {
     const [flag = '', value] = [rest[at], rest[at + 1]]
-    if (!(flag === '--home' || (flag === '--from' && command === 'restore')) || value === undefined) throw usage()
+    const own = { restore: '--from', adopt: '--as' }[command as string]
+    if (!(flag === '--home' || flag === own) || value === undefined) throw usage()
     given[flag] = value
   }
   if (command === 'restore' && given['--from'] === undefined) throw usage()
+  const as = ADOPTED_AS.find((each) => each === given['--as'])
+  if (command === 'adopt' && as === undefined) throw usage()
   const home = given['--home'] ?? process.env.HUB_HOME ?? join(homedir(), '.hub')
-  return { command, home: resolve(home), from: resolve(given['--from'] ?? '.') }
+  return { command, home: resolve(home), from: resolve(given['--from'] ?? '.'), as: as ?? 'moved' }
 }
 
 function initWatchdog(home: string): void {
@@ -90,6 +96,8 @@ const FEED_MS = 30_000
 const SAY_EVERY_MS = 1000
 /** As long as the unit gives a start (TimeoutStartSec). */
 const EXTEND_MS = 180_000
+/** How often the hub looks whether its home is still where it was. */
+const LOOK_AROUND_MS = 10_000
 
 /**
  * The log of this process, on what it was given as standard error; whatever becomes of that, nothing of the hub waits for it or fails by it.
@@ -130,8 +138,9 @@ function tellProgress(clock: Clock, say: (line: string) => void, notifier: Notif
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
   const { instance, notes } = judgeHome(home)
-  const config = readConfig(join(home, 'hub.yaml'))
   const clock = createSystemClock()
+  requirePlace(home, clock.bootId)
+  const config = readConfig(join(home, 'hub.yaml'))
   const { log, say } = openLog(home, config.logLevel, clock)
   for (const note of notes) log.warn(note)
   if (!isScrubbed)
@@ -169,6 +178,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
     },
   )
   onSignals(hub, log, ended)
+  let gone: string | undefined
   const opened = await hub.start()
   const pidFile = join(home, 'run', 'hub.pid')
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
@@ -192,7 +202,23 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
     )
   }
   feed.start()
+  const lookAround = watchPlace(home)
+  const around = createLoop(
+    {
+      name: 'place',
+      everyMs: LOOK_AROUND_MS,
+      run() {
+        gone = lookAround()
+        if (gone !== undefined) ended('misplaced')
+      },
+      onFault: (_name, thrown) =>
+        log.error({ reason: toHubError(thrown).reason }, 'the place of the home is not known'),
+    },
+    clock,
+  )
+  around.start()
   const how = await end
+  await around.stop()
   log.info({ how }, 'the hub ends')
   notifier.say(['STOPPING=1'], true)
   // What was asked to stay down stays down; a signal, a restart and an emergency leave that to the service manager.
@@ -200,6 +226,12 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
     log.warn('the disk did not take it that the hub shall stay down: a service manager may start it at the next boot')
   await feed.stop()
   await hub.stop()
+  // What stands in its place now is not this hub's to touch. Agents go on to their time to live, as after any end of a hub.
+  if (gone !== undefined)
+    throw new HubError(
+      'config_invalid',
+      `${gone}: the hub has ended; where it is now, run \`hub adopt moved\`, then \`hub up\``,
+    )
   rmSync(pidFile, { force: true })
   return how
 }
@@ -226,13 +258,18 @@ try {
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
   let exitCode = 0
-  const { command, home, from } = readArguments(process.argv.slice(2))
+  const { command, home, from, as } = readArguments(process.argv.slice(2))
   const clock = createSystemClock()
-  if (command === 'init')
-    process.stdout.write(
-      `${JSON.stringify(initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog))}\n`,
-    )
-  else if (command === 'renew-keys')
+  if (command === 'init') {
+    if (existsSync(join(home, 'place'))) requirePlace(home, clock.bootId)
+    const report = initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog)
+    requirePlace(home, clock.bootId)
+    process.stdout.write(`${JSON.stringify(report)}\n`)
+  } else if (command === 'adopt') {
+    judgeHome(home)
+    const report = adoptHome({ home, as }, { clock, random: systemRandom, initWatchdog })
+    process.stdout.write(`${JSON.stringify(report)}\n`)
+  } else if (command === 'renew-keys')
     process.stdout.write(`${JSON.stringify(renewKeys({ home }, { clock, random: systemRandom }))}\n`)
   else if (command === 'undo-update') process.stdout.write(`${JSON.stringify(undoUpdate({ home }, clock))}\n`)
   else if (command === 'doctor') {

@@ -22,6 +22,7 @@ import { createLogSink, isSamePlace } from './log-sink.ts'
 import { createNotifier } from './notify.ts'
 import { createObserve } from './observe.ts'
 import { openOutbox } from './outbox.ts'
+import { requirePlace } from './place.ts'
 import { createWatch } from './round.ts'
 import { startAgainOnce } from './start-again.ts'
 import { firstState, initState, openState, type State } from './state.ts'
@@ -187,7 +188,10 @@ try {
   const paths = pathsOf(wanted.home)
   if (!wanted.init) startAgainOnce(process.env)
   if (wanted.init) init(paths, clock)
-  else await run(paths, clock)
+  else {
+    requirePlace(wanted.home, clock.read().bootId)
+    await run(paths, clock)
+  }
 } catch (error) {
   process.stderr.write(`watchdog: ${error instanceof StartError ? error.message : (error as Error).stack}\n`)
   process.exit(1)

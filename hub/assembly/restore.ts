@@ -64,29 +64,32 @@ async function requireEmpty(home: string): Promise<void> {
 }
 
 /**
- * A database of the past as the first start shall find it: safe by the operator's own condition, every unfinished task held, what happened on
- * record. Answers how many tasks are held.
+ * A database of the past or of another place as the first start shall find it: what happened on record; with a reason safe by the operator's
+ * own condition and every unfinished task held. Answers how many tasks are held.
  */
 export function settleDatabase(
   path: string,
   clock: Clock,
-  what: { reason: string; record: { action: string; reason: string; effect: string } },
+  what: { reason?: string; record: { action: string; reason: string; effect: string } },
 ): number {
   const store = openStore(path)
   try {
     // A backup of before may lack what the log stands on; the backup itself is the copy from before.
     migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
     const audit = createAuditLog({ store, clock })
-    const nowMs = clock.wallMs()
     return store.transaction(() => {
-      store.prepare('insert or replace into condition values (?, ?, ?)').run('operator_request', nowMs, what.reason)
-      // The positions of another watchdog's leases would refuse the new one's.
-      store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
-      // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
-      // Their check is renewed with their next step.
-      const { changes } = store
-        .prepare("update task set held = 1, check_sum = null where state in ('queued', 'running')")
-        .run()
+      let held = 0
+      if (what.reason !== undefined) {
+        const condition = store.prepare('insert or replace into condition values (?, ?, ?)')
+        condition.run('operator_request', clock.wallMs(), what.reason)
+        // The positions of another watchdog's leases would refuse the new one's.
+        store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
+        // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
+        // Their check is renewed with their next step.
+        held = store
+          .prepare("update task set held = 1, check_sum = null where state in ('queued', 'running')")
+          .run().changes
+      }
       audit.append({
         principal: 'operator',
         resource: 'hub',
@@ -96,7 +99,7 @@ export function settleDatabase(
         outcome: 'ok',
         ...what.record,
       })
-      return changes
+      return held
     })
   } finally {
     store.checkpoint()

@@ -38,7 +38,11 @@ const run = (verb: string, home: string, ...more: string[]) =>
   }
 
 /** With the modes: keys open to others are refused. */
-const copyHome = (to: string) => void execFileSync('cp', ['-a', template, to])
+const copyHome = (to: string) => {
+  execFileSync('cp', ['-a', template, to])
+  // As a home that has not said yet where it stands: one that is elsewhere than it says does not start.
+  rmSync(join(to, 'place'))
+}
 
 /** The hub comes up on it, with no engine and no port; answers what it said where it does not. */
 function start(home: string): Promise<string> {

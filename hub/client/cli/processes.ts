@@ -25,7 +25,7 @@ const LOG_BYTES_MAX = 256 * 1024
 const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
 export const hubArgv = (
   home: string,
-  verb: 'serve' | 'init' | 'restore' | 'renew-keys' | 'undo-update' | 'doctor',
+  verb: 'adopt' | 'serve' | 'init' | 'restore' | 'renew-keys' | 'undo-update' | 'doctor',
 ): string[] => [program('hub/main.ts'), verb, '--home', home]
 export const watchdogArgv = (home: string): string[] => [program('watchdog/main.ts'), '--home', home]
 

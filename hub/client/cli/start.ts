@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { mayStart } from '../../base/stay-down.ts'
-import { EXIT, toProblem } from '../problem.ts'
+import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
@@ -28,6 +28,16 @@ export const undoUpdate = (home: string): Promise<number> => alone(hubArgv(home,
 /** `hub restore BACKUP`: likewise. */
 export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
   alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])
+
+/** `hub adopt moved|copy`: likewise. @throws Problem usage */
+export const adopt = (home: string, [as = '']: readonly string[]): Promise<number> => {
+  if (as !== 'moved' && as !== 'copy')
+    throw usage(
+      `a home is adopted as moved or as a copy, not as ${JSON.stringify(as)}`,
+      'hub adopt moved, or hub adopt copy',
+    )
+  return alone([...hubArgv(home, 'adopt'), '--as', as])
+}
 
 function alone(argv: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -175,6 +175,12 @@ export const COMMANDS: readonly Command[] = [
     alone: async () => (await import('./start.ts')).restore,
   },
   {
+    words: 'adopt',
+    args: '<moved|copy>',
+    text: 'a home that is elsewhere than it says: it was moved, or it is a copy and becomes another hub',
+    alone: async () => (await import('./start.ts')).adopt,
+  },
+  {
     words: 'prune',
     text: 'take away what is done and older than `retention` of hub.yaml says',
     flags: [

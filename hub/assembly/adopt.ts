@@ -1,0 +1,60 @@
+/**
+ * `hub adopt moved|copy`: the operator's word about a home that is elsewhere than it says (fault B4). Moved: it stays the hub it was. A copy:
+ * another hub of the same owner, as a backup that is put back is: a new instance, safe, every unfinished task held, a new witness.
+ */
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { newUuid, type Random } from '../base/random.ts'
+import { replaceFile } from '../base/whole-file.ts'
+import { placeOf, writePlace } from './place.ts'
+import { settleDatabase } from './restore.ts'
+
+export const ADOPTED_AS = ['moved', 'copy'] as const
+export type AdoptedAs = (typeof ADOPTED_AS)[number]
+
+export interface AdoptReport {
+  home: string
+  as: AdoptedAs
+  instance: string
+  /** The hub whose copy this is, where it is one. */
+  formerInstance: string
+  held: number
+}
+
+/**
+ * Throws `conflict` where a hub runs on the home. What the home says comes last: one that was cut short in between still does not start, and
+ * is adopted again.
+ */
+export function adoptHome(
+  options: { home: string; as: AdoptedAs },
+  outer: { clock: Clock; random: Random; initWatchdog: (home: string) => void },
+): AdoptReport {
+  const { home, as } = options
+  const { clock, random } = outer
+  const formerInstance = readFileSync(join(home, 'instance'), 'utf8').trim()
+  const place = placeOf(home, clock.bootId)
+  const instance = as === 'moved' ? formerInstance : newUuid(random, clock.wallMs())
+  const database = join(home, 'hub.db')
+  if (as === 'moved') {
+    settleDatabase(database, clock, {
+      record: { action: 'hub.moved', reason: `to ${place.path}`, effect: `instance:${instance}` },
+    })
+    writePlace(home, place)
+    return { home, as, instance, formerInstance, held: 0 }
+  }
+  const held = settleDatabase(database, clock, {
+    reason: `a copy of hub ${formerInstance}; look first, then hub resume`,
+    record: {
+      action: 'hub.copied',
+      reason: `a copy of ${formerInstance}, at ${place.path}`,
+      effect: `instance:${instance}`,
+    },
+  })
+  replaceFile(join(home, 'instance'), `${instance}\n`)
+  // Containers, witness and undelivered alerts are the other's.
+  for (const file of ['ledger.json', 'watchdog/state', 'watchdog/outbox']) rmSync(join(home, file), { force: true })
+  outer.initWatchdog(home)
+  writePlace(home, place)
+  return { home, as, instance, formerInstance, held }
+}

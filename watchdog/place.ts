@@ -1,0 +1,52 @@
+/**
+ * Whether the home is where it says (fault B4): a copy of it has the same instance, and its watchdog would stop the agents of the other as
+ * orphans. The hub writes the file `place`; the watchdog judges it by code of its own. Of the file system's number only one of the same boot
+ * counts. Without a machine id, path and inode alone are compared.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { StartError } from './config-fields.ts'
+
+const MACHINE_IDS = ['/etc/machine-id', '/var/lib/dbus/machine-id']
+
+function machine(files: readonly string[]): string | null {
+  for (const file of files) {
+    try {
+      const id = readFileSync(file, 'utf8').trim()
+      if (/^[0-9a-f]{32}$/.test(id))
+        return createHash('sha256').update(`hub-place-v1\0${id}`).digest('hex').slice(0, 32)
+    } catch {
+      // The next one, or none.
+    }
+  }
+  return null
+}
+
+/** How the home is elsewhere than it says; null where it is not, or never said. */
+export function misplaced(home: string, bootId: string, machineIds: readonly string[] = MACHINE_IDS): string | null {
+  const file = path.join(home, 'place')
+  let said: Record<string, unknown>
+  try {
+    said = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? null : `${file} cannot be read`
+  }
+  const { ino, dev } = statSync(home, { bigint: true })
+  const here = machine(machineIds)
+  if (typeof said.machine === 'string' && here !== null && said.machine !== here)
+    return 'it was made on another machine'
+  if (said.path !== realpathSync(home)) return `it was made at ${String(said.path)}`
+  if (said.inode !== String(ino)) return 'it is another folder than the one that was made here'
+  if (said.bootId === bootId && said.device !== String(dev)) return 'it is on another file system than before'
+  return null
+}
+
+/** @throws StartError with the remedy */
+export function requirePlace(home: string, bootId: string): void {
+  const why = misplaced(home, bootId)
+  if (why !== null)
+    throw new StartError(
+      `${home} is a copy, or was moved: ${why}; if the other is gone for good run \`hub adopt moved\`, to keep both run \`hub adopt copy\` here, which makes it another hub`,
+    )
+}
