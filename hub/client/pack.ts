@@ -1,12 +1,12 @@
 /**
- * Packs a directory for `hub submit --input DIR`: every file's bytes one after the other into one temporary file, hashed on the way,
- * and the manifest that names them (protocol/folder.ts). Symbolic links are not followed; what is left out is said in `notes`.
+ * Packs a directory for `hub submit --input DIR`: every file's bytes one after the other, and the manifest that names them
+ * (protocol/folder.ts). Nothing is written anywhere (fault B6): the files are read once for their digests, which the hub has to be told first,
+ * and once more while they are sent. Symbolic links are not followed; what is left out is said in `notes`.
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { type FileHandle, lstat, open } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { HubError } from '../base/errors.ts'
 import { comparePaths, type FolderEntry, type FolderManifest, MANIFEST_FILES_MAX } from '../protocol/folder.ts'
 import { listFolder } from './folder-files.ts'
@@ -14,8 +14,6 @@ import { listFolder } from './folder-files.ts'
 export interface PackLimits {
   bytesMax: number
   filesMax: number
-  /** Where the pack is written meanwhile; the system's own by default. */
-  tmpDir?: string
 }
 
 export interface PackedFolder {
@@ -23,18 +21,17 @@ export interface PackedFolder {
   /** The bytes of `manifest.json`, and their digest: the artifact's name. */
   manifestBytes: Buffer
   manifestSha256: string
-  pack: { file: string; size: number; sha256: string }
+  /** `content` reads the files again; throws `conflict` naming one that is not what it was. */
+  pack: { size: number; sha256: string; content: () => AsyncGenerator<Buffer> }
   /** One line for each thing that was left out, and why. */
   notes: string[]
-  /** Removes the temporary file. */
-  remove(): Promise<void>
 }
 
 /**
  * Throws `schema_invalid` for a directory that is missing, empty or holds a file that cannot be read, naming it,
- * and `limit_exceeded` naming the limit. Nothing is left behind when it throws.
+ * and `limit_exceeded` naming the limit.
  */
-export async function packFolder(dir: string, { bytesMax, filesMax, tmpDir }: PackLimits): Promise<PackedFolder> {
+export async function packFolder(dir: string, { bytesMax, filesMax }: PackLimits): Promise<PackedFolder> {
   const stat = await lstat(join(dir, '.')).catch((thrown: NodeJS.ErrnoException) => {
     throw new HubError('schema_invalid', `cannot read ${dir}: ${thrown.code}; name a directory that exists`)
   })
@@ -44,48 +41,80 @@ export async function packFolder(dir: string, { bytesMax, filesMax, tmpDir }: Pa
   if (paths.length > filesLimit) {
     throw new HubError('limit_exceeded', `${dir} holds ${paths.length} files, and at most ${filesLimit} may be sent`)
   }
-  const room = await mkdtemp(join(tmpDir ?? tmpdir(), 'hub-pack-'))
-  const remove = () => rm(room, { recursive: true, force: true })
-  try {
-    const file = join(room, 'pack')
-    const { files, sha256, size } = await writePack(dir, paths, file, bytesMax, notes)
-    if (files.length === 0) throw new HubError('schema_invalid', `${dir} holds no files that could be sent`)
-    const manifest: FolderManifest = { version: 1, files }
-    const manifestBytes = Buffer.from(JSON.stringify(manifest))
-    const manifestSha256 = createHash('sha256').update(manifestBytes).digest('hex')
-    return { manifest, manifestBytes, manifestSha256, pack: { file, size, sha256 }, notes, remove }
-  } catch (thrown) {
-    await remove()
-    throw thrown
-  }
+  const packed = await packPaths(dir, paths, bytesMax, notes)
+  if (packed.manifest.files.length === 0)
+    throw new HubError('schema_invalid', `${dir} holds no files that could be sent`)
+  return packed
 }
 
-async function writePack(dir: string, paths: string[], target: string, bytesMax: number, notes: string[]) {
+/** The same of one file, under this name, wherever it lies. */
+export async function packFile(file: string, bytesMax: number, name = basename(file)): Promise<PackedFolder> {
+  return packPaths(dirname(file), [basename(file)], bytesMax, [], name)
+}
+
+/** `name`: what the only file is called in the pack. */
+async function packPaths(
+  dir: string,
+  paths: string[],
+  bytesMax: number,
+  notes: string[],
+  name?: string,
+): Promise<PackedFolder> {
   const packHash = createHash('sha256')
   const files: FolderEntry[] = []
+  const places: string[] = []
   let offset = 0
-  await using pack = await open(target, 'wx', 0o600)
   for (const path of [...paths].sort(comparePaths)) {
     await using source = await openRegular(dir, path, notes)
     if (source === undefined) continue
     const hash = createHash('sha256')
     let size = 0
-    for await (const chunk of source.handle.createReadStream({ autoClose: false, highWaterMark: 1 << 18 })) {
-      hash.update(chunk as Buffer)
-      packHash.update(chunk as Buffer)
-      size += (chunk as Buffer).length
+    for await (const chunk of chunksOf(source.handle)) {
+      hash.update(chunk)
+      packHash.update(chunk)
+      size += chunk.length
       if (offset + size > bytesMax) {
         throw new HubError(
           'limit_exceeded',
           `${dir} is larger than ${bytesMax} bytes (reached at ${path}); send less, or raise the limit`,
         )
       }
-      await pack.write(chunk as Buffer)
     }
-    files.push({ path, mode: source.mode, size, offset, sha256: hash.digest('hex') })
+    files.push({ path: name ?? path, mode: source.mode, size, offset, sha256: hash.digest('hex') })
+    places.push(path)
     offset += size
   }
-  return { files, size: offset, sha256: packHash.digest('hex') }
+  const manifest: FolderManifest = { version: 1, files }
+  const manifestBytes = Buffer.from(JSON.stringify(manifest))
+  const manifestSha256 = createHash('sha256').update(manifestBytes).digest('hex')
+  const pack = { size: offset, sha256: packHash.digest('hex'), content: () => contentOf(dir, places, files) }
+  return { manifest, manifestBytes, manifestSha256, pack, notes }
+}
+
+const chunksOf = (handle: FileHandle) =>
+  handle.createReadStream({ autoClose: false, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>
+
+/** The bytes of the pack, file after file. A file that changed since it was hashed is never sent as what it was. */
+async function* contentOf(
+  dir: string,
+  places: readonly string[],
+  files: readonly FolderEntry[],
+): AsyncGenerator<Buffer> {
+  for (const [at, { path, size, sha256 }] of files.entries()) {
+    const changed = () =>
+      new HubError('conflict', `${path} changed while it was sent; try again when nothing writes it`)
+    await using source = await openRegular(dir, places[at] ?? path, [])
+    if (source === undefined) throw changed()
+    const hash = createHash('sha256')
+    let left = size
+    for await (const chunk of chunksOf(source.handle)) {
+      left -= chunk.length
+      if (left < 0) throw changed()
+      hash.update(chunk)
+      yield chunk
+    }
+    if (left > 0 || hash.digest('hex') !== sha256) throw changed()
+  }
 }
 
 interface Source extends AsyncDisposable {

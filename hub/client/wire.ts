@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { http } from '../base/node-http.ts'
-import { Problem } from './problem.ts'
+import { Problem, toProblem } from './problem.ts'
 
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024
 /** A Unix socket path ends at 107 bytes (protocol.md section 1). */
@@ -90,7 +90,8 @@ export function open(door: Door, call: Exchange): Promise<IncomingMessage> {
     if (call.signal?.aborted) abort()
     if (call.body === undefined || typeof call.body === 'string') request.end(call.body)
     else {
-      call.body.on('error', (error) => request.destroy(error))
+      // What is wrong with our own body is no silence of the other side.
+      call.body.on('error', (error) => request.destroy(toProblem(error)))
       call.body.pipe(request)
     }
   })

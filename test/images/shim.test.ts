@@ -4,7 +4,6 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { packFolder } from '../../hub/client/pack.ts'
 import type { Report } from '../../images/survey-lead/report.ts'
 import {
   createAgentEntrance,
@@ -12,6 +11,7 @@ import {
   type EntranceSession,
   type SessionOptions,
 } from '../support/agent-entrance.ts'
+import { packFolder } from '../support/packed-file.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const main = (agent: string) => ['node', join(root, `images/${agent}/main.ts`)]

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { packFolder } from '../../hub/client/pack.ts'
 import type { Envelope } from '../../hub/protocol/envelope.ts'
 import { createAgentEntrance, type EntranceOptions, type SessionOptions } from './agent-entrance.ts'
+import { packFolder } from './packed-file.ts'
 
 const SHIM = resolve(import.meta.dirname, '../../images/agent/shim.ts')
 /** The system's own before one that a version manager has put in front of it. */

@@ -1,18 +1,16 @@
 /** `hub submit`: packs the input, sends it once, submits, and if asked waits and writes what came out. */
 import { randomUUID } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { constants, copyFile, mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
-import os from 'node:os'
+import { realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { HubError } from '../../base/errors.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import type { TaskView } from '../answers.ts'
-import { packFolder } from '../pack.ts'
+import { type PackedFolder, packFile, packFolder } from '../pack.ts'
 import { EXIT, type Problem, toProblem, usage } from '../problem.ts'
 import { unpackArtifacts } from '../unpack.ts'
 import { type Context, given, type Run, spanOption, wholeOption } from './context.ts'
+import { createSpool } from './spool.ts'
 import { clean, sizeText } from './text.ts'
 import { showOutcome, watchTask } from './watch.ts'
 
@@ -35,18 +33,13 @@ export function parseParams(texts: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(params)
 }
 
-/** A folder to pack: the one named, or a temporary one that holds the one file or what came on stdin. */
-async function folderOf(input: string, scratch: string): Promise<string> {
-  const single = path.join(scratch, 'in')
-  await mkdir(single, { mode: 0o700 })
-  if (input === '-') {
-    await pipeline(process.stdin, createWriteStream(path.join(single, 'stdin'), { mode: 0o600 }))
-    return single
-  }
+/** What is given is packed where it lies; only what comes on stdin has to be kept meanwhile, in the home's own room. */
+async function packInput(input: string, spool: () => Promise<string>): Promise<PackedFolder> {
+  if (input === '-') return packFile(await spool(), INPUT_LIMITS.bytesMax)
   const found = await stat(input).catch((error: NodeJS.ErrnoException) => {
     throw usage(`--input: ${input} cannot be read (${error.code})`, 'name a file or a folder that exists')
   })
-  if (found.isDirectory()) return input
+  if (found.isDirectory()) return packFolder(input, INPUT_LIMITS)
   if (!found.isFile()) throw usage(`--input: ${input} is neither a file nor a folder`, 'name a file or a folder')
   if (found.size > INPUT_LIMITS.bytesMax) {
     throw usage(
@@ -54,30 +47,27 @@ async function folderOf(input: string, scratch: string): Promise<string> {
       'send less',
     )
   }
-  await copyFile(input, path.join(single, path.basename(input)), constants.COPYFILE_FICLONE).catch(
-    (error: NodeJS.ErrnoException) => {
-      throw usage(`--input: ${input} cannot be read (${error.code})`, 'make it readable')
-    },
-  )
-  return single
+  // A link that was named is meant; within a folder none is followed.
+  return packFile(await realpath(input), INPUT_LIMITS.bytesMax, path.basename(input))
 }
 
 const asUsage = (error: unknown): Problem =>
   error instanceof HubError ? usage(`--input: ${error.message}`, 'send less, or mend it') : toProblem(error)
 
 /** Packs and uploads what the hub does not have yet. */
-async function sendInput({ hub, terminal }: Context, input: string): Promise<FolderRef> {
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'hub-input-'))
+async function sendInput({ hub, terminal, home }: Context, input: string): Promise<FolderRef> {
+  const spool = createSpool(home)
   try {
-    const folder = await folderOf(input, scratch)
     terminal.live('packing the input')
-    const packed = await packFolder(folder, { ...INPUT_LIMITS, tmpDir: scratch }).catch((error: unknown) => {
-      throw asUsage(error)
-    })
+    const packed = await packInput(input, () => spool.take(process.stdin, INPUT_LIMITS.bytesMax)).catch(
+      (error: unknown) => {
+        throw asUsage(error)
+      },
+    )
     for (const note of packed.notes) terminal.note(`input: ${note}`)
     const { manifestBytes, manifestSha256, pack } = packed
     const blobs = [
-      { sha256: pack.sha256, name: 'pack', size: pack.size, content: () => createReadStream(pack.file) as Readable },
+      { sha256: pack.sha256, name: 'pack', size: pack.size, content: () => Readable.from(pack.content()) },
       {
         sha256: manifestSha256,
         name: 'manifest.json',
@@ -93,7 +83,7 @@ async function sendInput({ hub, terminal }: Context, input: string): Promise<Fol
     return { manifest: manifestSha256, pack: pack.sha256 }
   } finally {
     terminal.live('')
-    await rm(scratch, { recursive: true, force: true })
+    spool.remove()
   }
 }
 

@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseParams } from '../../../../hub/client/cli/submit.ts'
 import {
   eventFeed,
@@ -15,6 +17,7 @@ import {
   taskView,
 } from '../../../support/fake-hub.ts'
 
+const CLI = fileURLToPath(new URL('../../../../hub/client/cli.ts', import.meta.url))
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
 
 let home: string
@@ -125,6 +128,56 @@ describe('hub submit', () => {
     const inputs = inputsSent()
     expect(store.get(inputs.pack)?.toString()).toBe('piped')
     expect(JSON.parse(store.get(inputs.manifest)?.toString() ?? '').files).toMatchObject([{ path: name, size: 5 }])
+  })
+
+  it('fault B6: an input is sent from where it lies, and what comes on stdin from the home; the temporary folder is never written', async () => {
+    const none = path.join(home, 'no-such-folder')
+    writeFileSync(path.join(home, 'one.txt'), 'one')
+    mkdirSync(path.join(home, 'input'))
+    writeFileSync(path.join(home, 'input', 'a'), Buffer.alloc(300_000, 7))
+    for (const [input, stdin] of [
+      ['one.txt', ''],
+      ['input', ''],
+      ['-', 'piped'],
+    ] as const) {
+      const { code, stderr } = await runHub(home, ['submit', 'echo', '--input', input], {
+        stdin,
+        env: { TMPDIR: none },
+      })
+      expect(code, stderr).toBe(0)
+    }
+    expect([...store.values()].map(({ length }) => length)).toContain(300_000)
+    expect(existsSync(none)).toBe(false)
+    expect(readdirSync(path.join(home, 'run')).filter((name) => name.startsWith('input-'))).toEqual([])
+  })
+
+  it('fault B6: a file that changes while it is sent is named, and nothing is submitted', async () => {
+    const file = path.join(home, 'one.txt')
+    writeFileSync(file, 'before')
+    hub.on('GET /v1/artifacts/:sha256', () => {
+      writeFileSync(file, 'behind')
+      return refusal('unknown_artifact', 'not here')
+    })
+    const { code, stderr } = await runHub(home, ['submit', 'echo', '--input', 'one.txt'])
+    expect(stderr).toContain('one.txt changed while it was sent')
+    expect([code, submitted()]).toEqual([3, undefined])
+  })
+
+  it('fault B6: Ctrl-C leaves nothing of what came on stdin, and what a killed one left goes with the next', async () => {
+    const run = path.join(home, 'run')
+    const left = () => readdirSync(run).filter((name) => name.startsWith('input-'))
+    const stale = path.join(run, 'input-2147483646')
+    mkdirSync(stale)
+    const child = spawn(process.execPath, [CLI, 'submit', 'echo', '--input', '-'], {
+      env: { ...process.env, HUB_HOME: home },
+    })
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+    child.stdin.write('a part of it')
+    await vi.waitFor(() => expect(existsSync(path.join(run, `input-${child.pid}`, 'stdin'))).toBe(true), 15_000)
+    expect(existsSync(stale)).toBe(false)
+    child.kill('SIGINT')
+    expect(await ended).toBe(130)
+    expect(left()).toEqual([])
   })
 
   it('refuses an empty folder by name, exit 2, and submits nothing', async () => {
