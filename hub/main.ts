@@ -1,6 +1,6 @@
 /** The hub's process: `node hub/main.ts serve|init|doctor --home DIR`. Configuration, build, signals, exit code. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { ADOPTED_AS, type AdoptedAs, adoptHome } from './assembly/adopt.ts'
 import { cronSchedule } from './assembly/calendar.ts'
 import { judgeHome } from './assembly/home-check.ts'
+import { requireFileSystem } from './assembly/home-file-system.ts'
 import { commitOf, initHome } from './assembly/init.ts'
 import { requirePlace, watchPlace } from './assembly/place.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
@@ -137,6 +138,7 @@ function tellProgress(clock: Clock, say: (line: string) => void, notifier: Notif
 
 /** Runs the hub until it is told to end; answers how it ended. */
 async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
+  if (existsSync(home)) await requireFileSystem(home)
   const { instance, notes } = judgeHome(home)
   const clock = createSystemClock()
   requirePlace(home, clock.bootId)
@@ -261,6 +263,11 @@ try {
   const { command, home, from, as } = readArguments(process.argv.slice(2))
   const clock = createSystemClock()
   if (command === 'init') {
+    const made = mkdirSync(home, { recursive: true, mode: 0o700 })
+    await requireFileSystem(home).catch((thrown) => {
+      if (made !== undefined) rmSync(made, { recursive: true, force: true })
+      throw thrown
+    })
     if (existsSync(join(home, 'place'))) requirePlace(home, clock.bootId)
     const report = initHome({ home, checkout: CHECKOUT, nowMs: clock.wallMs() }, systemRandom, initWatchdog)
     requirePlace(home, clock.bootId)
