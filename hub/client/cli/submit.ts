@@ -34,12 +34,15 @@ export function parseParams(texts: readonly string[]): Record<string, unknown> {
 }
 
 /** What is given is packed where it lies; only what comes on stdin has to be kept meanwhile, in the home's own room. */
-async function packInput(input: string, spool: () => Promise<string>): Promise<PackedFolder> {
+async function packInput(input: string, spool: () => Promise<string>, begins: () => void): Promise<PackedFolder> {
   if (input === '-') return packFile(await spool(), INPUT_LIMITS.bytesMax)
   const found = await stat(input).catch((error: NodeJS.ErrnoException) => {
     throw usage(`--input: ${input} cannot be read (${error.code})`, 'name a file or a folder that exists')
   })
-  if (found.isDirectory()) return packFolder(input, INPUT_LIMITS)
+  if (found.isDirectory()) {
+    begins()
+    return packFolder(input, INPUT_LIMITS)
+  }
   if (!found.isFile()) throw usage(`--input: ${input} is neither a file nor a folder`, 'name a file or a folder')
   if (found.size > INPUT_LIMITS.bytesMax) {
     throw usage(
@@ -58,8 +61,8 @@ const asUsage = (error: unknown): Problem =>
 async function sendInput({ hub, terminal, home }: Context, input: string): Promise<FolderRef> {
   const spool = createSpool(home)
   try {
-    terminal.live('packing the input')
-    const packed = await packInput(input, () => spool.take(process.stdin, INPUT_LIMITS.bytesMax)).catch(
+    const begins = () => terminal.live('packing the input')
+    const packed = await packInput(input, () => spool.take(process.stdin, INPUT_LIMITS.bytesMax), begins).catch(
       (error: unknown) => {
         throw asUsage(error)
       },
