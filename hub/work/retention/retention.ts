@@ -53,8 +53,6 @@ export interface Retention {
    * own.
    */
   turn(grant: Grant, how: { olderThanMs: number | undefined; isFirst: boolean }): Turn
-  /** Throws by the name of what stands against it. */
-  requireReady(): void
   /** What would go; `atLeast`: there is more than was counted. */
   foresee(olderThanMs?: number): Promise<Pruned & { atLeast: boolean }>
 }
@@ -207,7 +205,6 @@ export function createRetention(
   }
 
   return {
-    requireReady: () => pauses.require(false),
     turn(grant, { olderThanMs, isFirst }) {
       pauses.require(false)
       if (isFirst) for (const each of Object.values(operators)) each.again()
