@@ -12,7 +12,7 @@ export interface Versions {
 }
 
 const SAFE_ENGINE = [29, 4, 3]
-const TRIED = 'tried with Docker 20.10, 26.1 and 29.6'
+const TRIED = 'tried with Docker 20.10, 26.1 and 29.6, on x86-64'
 const NODE_LEAST = [24, 0, 0]
 /** The first release of each line that has the fixes; a later line has them all. */
 const RUNC_FIXED = [

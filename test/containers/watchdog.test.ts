@@ -72,7 +72,15 @@ beforeAll(() => {
   writeFileSync(paths.instance, `${instance}\n`)
   writeFileSync(
     paths.config,
-    JSON.stringify({ port: 0, intervalMs: 500, orphanAgeMs: 1000, ttlGraceMs: 0, stopGraceMs: 1000, startGraceMs: 0 }),
+    JSON.stringify({
+      port: 0,
+      engineSocket: ENGINE_SOCKET,
+      intervalMs: 500,
+      orphanAgeMs: 1000,
+      ttlGraceMs: 0,
+      stopGraceMs: 1000,
+      startGraceMs: 0,
+    }),
   )
 })
 afterAll(async () => {

@@ -90,6 +90,22 @@ describe('the names of engines', () => {
     expect(run('engine', ['status', '29'], env)).toMatchObject({ status: 1, said: expect.stringContaining(folder) })
   })
 
+  test('an engine on another socket is not taken for the one that is asked for: it is not stopped', () => {
+    // As `scripts/engine up` starts one, on the socket x; who comes with the socket y has the same pid file.
+    const pidFile = join(folder, 'dockerd.pid')
+    const own = ['--host', 'unix:///x', '--data-root', '/d', '--pidfile', pidFile]
+    const engine = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)', '--', ...own])
+    writeFileSync(pidFile, String(engine.pid))
+    try {
+      const down = (socket: string) => run('engine', ['down'], { HUB_ENGINE_SOCKET: socket, HUB_ENGINE_RUN: folder })
+      expect(down('/y').said).toContain('nothing to stop')
+      expect(engine.signalCode).toBeNull()
+      expect(() => process.kill(engine.pid ?? 0, 0)).not.toThrow()
+    } finally {
+      engine.kill('SIGKILL')
+    }
+  })
+
   test('a pid that was used again is not taken for an engine', () => {
     const runs = join(folder, '29', 'run')
     mkdirSync(runs, { recursive: true })
