@@ -126,6 +126,11 @@ export const rows: readonly Row[] = [
     proofs: [
       [MONTHS, 'is the newest signed head and what follows it, however long the log'],
       [MONTHS, 'a walk lets others in after every 250 records'],
+      [
+        'scenarios/audit-start.test.ts',
+        'a tail that was cut below the newest signed head is found before anything begins',
+      ],
+      ['scenarios/audit-start.test.ts', 'a record changed long ago is found right after the start'],
       [LOOK, 'every row that grows with history is looked at, a hundred a turn'],
       [LOOK, 'a start of a large file looks at what is bounded alone'],
       ['hub/assembly/upgrade.test.ts', '`hub up` counts from the last word of progress'],

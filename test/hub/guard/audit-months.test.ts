@@ -30,6 +30,7 @@ import type { AuditEntry } from '../../../hub/protocol/audit-chain.ts'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts'
+import { runHub } from '../../support/fake-hub.ts'
 
 let home: string
 let store: Store
@@ -262,6 +263,21 @@ describe('fault B3: a sealed month', () => {
     rmSync(fileOf('2026-10'))
     expect((await walk()).firstBad).toMatchObject({ seq: 1 })
     expect(checkStart()).toMatchObject({ seq: 1, reason: 'audit/2026-10.jsonl.gz is gone' })
+  })
+
+  it('is judged on a machine without a hub, by its own key and its head', async () => {
+    twoMonths(620, 1)
+    await sealing.round()
+    const [key, elsewhere] = [join(home, 'checkpoint.pub'), join(home, 'elsewhere')]
+    mkdirSync(elsewhere)
+    writeFileSync(key, publicKey.export({ type: 'spki', format: 'pem' }))
+    const verify = (...more: string[]) => runHub(elsewhere, ['audit', 'verify', '--file', fileOf('2026-10'), ...more])
+    const head = audit.hashAt(620) ?? ''
+    const found = await verify('--key', key, '--head', head)
+    expect([found.code, found.stdout]).toEqual([0, expect.stringContaining('whole: 620 records, 7 signed checkpoints')])
+    expect((await verify('--key', key, '--head', audit.hashAt(619) ?? '')).code).toBe(1)
+    writeFileSync(fileOf('2026-10'), readFileSync(fileOf('2026-10')).subarray(0, -300))
+    expect((await verify('--key', key)).code).not.toBe(0)
   })
 
   it('is dropped in order, once it is sealed, and never twice', async () => {
