@@ -194,7 +194,10 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     alerts: loop('alerts', 1000, () => alertDelivery.round()),
     retention: loop('retention', 1000, upkeep.retention.round),
     room: loop('room', SAMPLE_EVERY_MS, upkeep.room.sample),
-    sealing: loop('sealing', SEALING_MS, () => (guard.modes.has('disk_low') ? undefined : guard.sealing.round())),
+    sealing: loop('sealing', SEALING_MS, async () => {
+      if (!guard.modes.has('disk_low')) await guard.sealing.round()
+      await upkeep.dropMonths()
+    }),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       entrances.sumRefusals()

@@ -1,7 +1,10 @@
 /** Builds what keeps the home small and says how large it is: retention, its pauses, the hourly count. */
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
+import { assertGrant } from '../guard/grant.ts'
+import { hubPrincipal } from '../guard/principal.ts'
 import { createPauses } from '../work/retention/pauses.ts'
 import { createRetention } from '../work/retention/retention.ts'
 import { createRoom } from '../work/retention/room.ts'
@@ -24,5 +27,27 @@ export function createUpkeep(
     { store, gate, alertRows, pauses, clock, nowMs, log },
   )
   const room = createRoom({ home }, { store, nowMs, leftBytes: footing.disk.leftBytes })
-  return { pauses, retention, room }
+
+  /** Months of the audit log that ended long enough ago: each is a record, and its signed file stays. */
+  async function dropMonths(): Promise<void> {
+    for (const { name, state, endedAtMs } of guard.sealing.months()) {
+      if (state === 'dropped') continue
+      if (state !== 'sealed' || endedAtMs === null || nowMs() - endedAtMs < settings.audit) return
+      try {
+        pauses.require(true)
+      } catch (thrown) {
+        log.debug({ reason: toHubError(thrown).message }, 'no month of the audit log is dropped now')
+        return
+      }
+      const call = { principal: hubPrincipal('retention'), operation: 'retention.turn', resource: 'hub' } as const
+      await guard.sealing.drop(name, (drop) =>
+        gate.admit(call, (grant) => {
+          assertGrant(grant, 'retention.turn')
+          drop()
+          return { auditEffect: `audit month ${name}` }
+        }),
+      )
+    }
+  }
+  return { pauses, retention, room, dropMonths }
 }

@@ -42,7 +42,7 @@ export interface AuditMonths {
   blocksOf(month: AuditMonth): Buffer
   /** Writes down that the file of an ended month stands whole. */
   sealed(month: AuditMonth, file: { signed: string; checkpoints: number; bytes: number; blocks: Buffer }): void
-  /** Drops the table of a sealed month. */
+  /** Drops the table of a sealed month, in the open transaction if there is one. */
   drop(month: AuditMonth): void
 }
 
@@ -188,13 +188,15 @@ export function createAuditMonths(store: Store): AuditMonths {
       })
     },
     drop(month) {
-      store.transaction(() => {
+      const run = () => {
         const { changes } = store
           .prepare(`update audit_month set state = 'dropped' where first_seq = ? and state = 'sealed'`)
           .run(month.first)
         if (changes === 1) store.prepare(`drop table ${tableOf(month)}`).run()
         changed()
-      })
+      }
+      if (store.inTransaction) run()
+      else store.transaction(run)
     },
   }
 }

@@ -28,9 +28,10 @@ export interface AuditSealing {
   round(): Promise<void>
   /**
    * Drops the table of a sealed month, its file read back first. Throws `conflict` for a month there is none of, one that is
-   * not sealed, or after one whose table is still there, or whose file is not whole: then everything stays.
+   * not sealed, or after one whose table is still there, or whose file is not whole: then everything stays. `within`:
+   * the transaction that records it.
    */
-  drop(name: string): Promise<void>
+  drop(name: string, within?: (drop: () => void) => void): Promise<void>
 }
 
 export function createSealing(parts: {
@@ -141,7 +142,7 @@ export function createSealing(parts: {
         onUnsealed(undefined)
         await tidy()
       }),
-    drop: (name) =>
+    drop: (name, within = (drop) => drop()) =>
       alone(async () => {
         const month = months.find(name)
         if (month === undefined) throw new HubError('conflict', `the audit log has no month ${name}`)
@@ -150,7 +151,7 @@ export function createSealing(parts: {
         if (before(month) !== undefined && before(month)?.state !== 'dropped')
           throw new HubError('conflict', `the audit month before ${name} is dropped first`)
         requireWhole(month, await readBack(month))
-        months.drop(month)
+        within(() => months.drop(month))
         log.info({ month: name }, 'the table of a sealed month of the audit log was dropped; its file stays')
         await tidy()
       }),

@@ -42,6 +42,8 @@ export const retentionShape = z.strictObject({
   evidence: keptFor.default(90 * DAY_MS),
   /** Alerts that are over and told. */
   alerts: keptFor.default(30 * DAY_MS),
+  /** Months of the audit log that ended longer ago leave the database; their signed files stay for ever. */
+  audit: keptFor.default(30 * DAY_MS),
   /** All files of `logs/` together; the ones that are being written are counted and never taken. */
   logs: keptUpTo.default(200 * 1024 ** 2),
 })

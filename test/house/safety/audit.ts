@@ -111,6 +111,7 @@ export const rows: readonly Row[] = [
     rule: 'each month has a table of its own; ended, it becomes a signed file, read back twice, before the whole table is dropped',
     proofs: [
       [MONTHS, 'has a table of its own, made by its first record; the chain goes on'],
+      ['scenarios/audit-months.test.ts', 'leaves the database with a record, and never while an export is under way'],
       [MONTHS, 'is a signed file that zcat shows; its table is dropped whole'],
       [MONTHS, 'leaves the table where its file is not whole, whatever byte of it was changed'],
       [MONTHS, 'is made again after a crash at any of its writes'],
