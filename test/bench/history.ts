@@ -4,7 +4,7 @@
  * with nothing in it, in the same run. The records are made by the store's own code, each with its right hash, without waiting for the disk.
  * The engine is the tests' own: what a container takes would hide what the hub takes. `HUB_BENCH_RECORDS` makes fewer, for a quick look.
  */
-import { type ChildProcess, execFileSync, fork } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -267,37 +267,31 @@ async function beside(home: string, say: (line: string) => void): Promise<{ alon
   }
   const clients: FrameClient[] = []
   for (const id of ids) clients.push(await openFrameClient(join(home, 'run', 's', id, 'hub.sock')))
+  running.child.send('looked')
+  await heard(running.child)
   await talk(clients, 2)
   const alone = await talk(clients, SPAN_SECONDS)
+  // The commands as people run them, each a process of its own, begun again when it is done.
   let ending = false
-  let verified = 0
-  let exported = 0
-  const verify = async () => {
+  const commands = new Set<ChildProcess>()
+  const again = async (verb: string) => {
     while (!ending) {
-      const answer = (await hub.call('audit.verify', { waitMs: 500 }, { deadlineMs: 60_000 })) as {
-        size?: number
-        running?: { size: number }
-      }
-      verified = answer.running?.size ?? answer.size ?? 0
+      const child = spawn(process.execPath, [here('../../hub/client/cli.ts'), '--home', home, 'audit', verb], {
+        stdio: 'ignore',
+      })
+      commands.add(child)
+      await new Promise((resolve) => child.once('exit', resolve))
+      commands.delete(child)
     }
   }
-  const exporting = async () => {
-    for (let after: number | null = 0; !ending && after !== null; ) {
-      const page = (await hub.call('audit.export', { after }, { deadlineMs: 60_000 })) as {
-        next: number | null
-        records: unknown[]
-      }
-      exported += page.records.length
-      after = page.next ?? 0
-    }
-  }
-  const both = Promise.all([verify(), exporting()])
-  await sleep(500)
+  const both = Promise.all([again('verify'), again('export')])
+  await sleep(1500)
   const during = await talk(clients, SPAN_SECONDS)
   ending = true
+  for (const child of commands) child.kill('SIGKILL')
   await both
   say(
-    `${AGENTS} agents at 10 a second: p99 ${ms(quantile(alone, 0.99))} alone, ${ms(quantile(during, 0.99))} while ${verified} records were verified and ${exported} exported`,
+    `${AGENTS} agents at 10 a second: p99 ${ms(quantile(alone, 0.99))} alone, ${ms(quantile(during, 0.99))} while one command verified and another exported`,
   )
   for (const client of clients) client.close()
   await stopHub(running)

@@ -12,6 +12,7 @@ import { silentLog } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { createHub } from '../../hub/hub.ts'
+import type { Canary } from '../../hub/work/dispatch/canary.ts'
 import { readHostFacts } from '../../hub/work/sandbox/host.ts'
 import { createFakeEngine, fakeImage } from '../support/fake-engine.ts'
 
@@ -72,6 +73,12 @@ engine.onStart = () => {
   if (process.env.HUB_BENCH_TELL === '1') process.send?.({ started: true })
   return undefined
 }
+/** The engine is the tests' own, and nothing in its containers could join. */
+const PROVEN: Canary = {
+  hasImage: () => true,
+  ask: async () => ({ engine: 'fake', components: {}, refused: [] }),
+  run: async () => ({ findings: [], tookMs: 0, atMs: 0, engine: 'fake' }),
+}
 const hub = createHub(
   {
     home,
@@ -83,7 +90,7 @@ const hub = createHub(
     host: readHostFacts(join(checkout, 'images', 'agent', 'seccomp.json')),
     uid: process.getuid?.() ?? 0,
   },
-  { clock, random: systemRandom, log: silentLog(), engine, onExit: () => process.exit(0) },
+  { clock, random: systemRandom, log: silentLog(), engine, canary: PROVEN, onExit: () => process.exit(0) },
 )
 await hub.start()
 hub.guard.modes.clear('lease_pending')

@@ -27,7 +27,7 @@ const PAGE = 250
 /** So far back a head is looked for that is to be accepted: some 10 ms. */
 const LATELY_RECORDS = 20_000
 /** Of an export: an answer of so many records stays far below what a client reads of one. */
-const EXPORT_PAGE = 500
+const EXPORT_PAGE = 250
 /** Never kept. */
 const TRIAL: AuditEntry = {
   principal: 'hub',
@@ -68,7 +68,7 @@ export interface AuditLog {
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
   /** The same, and how far back was looked. */
   search(query: { limit: number; before?: number } & AuditFilter): Found
-  /** The records after `after` and up to `upTo`, in order, 500 at most, with their checkpoints where their month is in its file alone. */
+  /** The records after `after` and up to `upTo`, in order, 250 at most, with their checkpoints where their month is in its file alone. */
   page(after: number, upTo: number): ReturnType<AuditReader['withSigned']>
   hashAt(seq: number): string | undefined
   /** When a record was made. */

@@ -1,5 +1,5 @@
 /**
- * The file of a sealed month: gzip members one behind the other, the first of the header alone, then one for each 500 records, the last of
+ * The file of a sealed month: gzip members one behind the other, the first of the header alone, then one for each 250 records, the last of
  * decisions and seal. Where each begins is kept in the database, so that any record is found by one short read; `zcat` reads the whole.
  *
  * F1. Made beside its name, written, synced, renamed, its folder synced: a file of that name is whole (what is named `.part` is removed).
@@ -14,7 +14,7 @@ import { syncFolder } from '../../base/whole-file.ts'
 import { linesOf } from '../../protocol/audit-export.ts'
 import { createSegmentJudge, type SegmentVerdict } from '../../protocol/audit-segment.ts'
 
-export const BLOCK_RECORDS = 500
+export const BLOCK_RECORDS = 250
 /** A block of the longest lines stays far below. */
 const BLOCK_BYTES_MAX = 256 * 1024 ** 2
 const OFFSET_BYTES = 8
