@@ -3,6 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream, readFileSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import os from 'node:os'
 import path from 'node:path'
 import { createGunzip } from 'node:zlib'
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
@@ -81,6 +82,8 @@ export const auditExport: Run = async (context, _, options) => {
   const { terminal } = context
   if (context.json) throw usage('an export is JSON lines as it is; --json has no meaning here')
   const out = options.out as string | undefined
+  // It hashes every record on the way: the hub and its agents come first.
+  os.setPriority(os.constants.priority.PRIORITY_LOW)
   const verdict =
     out === undefined
       ? await writeLines(context, async (line) => {
