@@ -11,7 +11,7 @@ import Database from 'better-sqlite3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openState } from '../../watchdog/state.ts'
 import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
-import { withoutEngine } from '../support/home-process.ts'
+import { copyHome, withoutEngine } from '../support/home-process.ts'
 import { ask } from '../support/hub-harness.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -36,13 +36,6 @@ const run = (verb: string, home: string, ...more: string[]) =>
     made: string[]
     held: number
   }
-
-/** With the modes: keys open to others are refused. */
-const copyHome = (to: string) => {
-  execFileSync('cp', ['-a', template, to])
-  // As a home that has not said yet where it stands: one that is elsewhere than it says does not start.
-  rmSync(join(to, 'place'))
-}
 
 /** The hub comes up on it, with no engine and no port; answers what it said where it does not. */
 function start(home: string): Promise<string> {
@@ -120,7 +113,7 @@ test('a key rotation cut at any call that writes leaves one key or the other, an
   await cutEach(4, {
     make() {
       for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
-      copyHome(home)
+      copyHome(template, home)
       return { argv: ['test/support/cut-program.ts', 'rotate', home, arm], under: home, arm }
     },
     async judge(at) {
@@ -142,7 +135,7 @@ test('a backup cut at any call that writes leaves no half one with the name of a
   await cutEach(4, {
     make() {
       for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
-      copyHome(home)
+      copyHome(template, home)
       return { argv: ['test/support/cut-program.ts', 'backup', home, arm], under: home, arm }
     },
     async judge(at) {
@@ -165,7 +158,7 @@ test('a restore cut at any call that writes is done again, and the hub starts (f
 }, async (t) => {
   if (shim === undefined) return t.skip('no C compiler')
   const [source, home, arm] = [join(folder, 's'), join(folder, 'h'), join(folder, 's.arm')]
-  copyHome(source)
+  copyHome(template, source)
   execFileSync(process.execPath, ['test/support/cut-program.ts', 'backup', source, arm], { cwd: root })
   const from = join(source, 'backups', readdirSync(join(source, 'backups'))[0] ?? '')
   await cutEach(4, {
@@ -187,12 +180,12 @@ test('sealing and dropping a month of the audit log cut at any call that writes 
 }, async (t) => {
   if (shim === undefined) return t.skip('no C compiler')
   const [source, home, arm] = [join(folder, 'm'), join(folder, 'n'), join(folder, 'm.arm')]
-  execFileSync('cp', ['-a', template, source])
+  copyHome(template, source)
   execFileSync(process.execPath, ['test/support/cut-program.ts', 'past', source], { cwd: root })
   await cutEach(5, {
     make() {
       for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
-      execFileSync('cp', ['-a', source, home])
+      copyHome(source, home)
       return { argv: ['test/support/cut-program.ts', 'seal', home, arm], under: home, arm }
     },
     async judge(at) {
@@ -241,7 +234,7 @@ test('a prune cut at any call that writes leaves rows and files that fit, and is
   await cutEach(5, {
     make() {
       for (const path of [home, arm]) rmSync(path, { recursive: true, force: true })
-      copyHome(home)
+      copyHome(template, home)
       withoutEngine(home)
       fill()
       return {

@@ -1,6 +1,6 @@
 /** A home with the two real processes and an engine that has nothing: for what concerns the processes themselves, not their containers. */
 import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathsOf } from '../../watchdog/home.ts'
@@ -32,6 +32,8 @@ export async function seen<Answer>(
 export async function openBareHome(base: string, template: string, watchdog: Record<string, unknown> = {}) {
   const home = mkdtempSync(join(base, 'home-'))
   execFileSync('cp', ['-a', `${template}/.`, home])
+  // A copy is another home, and finds out anew where it stands (fault B4).
+  rmSync(join(home, 'place'), { force: true })
   mkdirSync(join(home, 'logs'), { recursive: true, mode: 0o700 })
   const socket = join(home, 'engine.sock')
   /** By id: containers of this home, which go when they are told to. */

@@ -87,6 +87,8 @@ export interface FaultHome {
 /** A home as `hub init` makes it, to be copied: to make one costs a second. */
 export function initTemplate(home: string): string {
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
+  // Where it was made is for a copy to find out anew (fault B4).
+  rmSync(join(home, 'place'), { force: true })
   return home
 }
 

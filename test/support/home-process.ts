@@ -1,6 +1,6 @@
 /** Homes made by `hub init`, started as real processes without an engine and without a port: what they say where they do not come up. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -29,8 +29,11 @@ export function withoutEngine(home: string): void {
   writeFileSync(join(home, 'hub.yaml'), `${JSON.stringify(config)}\n`)
 }
 
-/** With the modes: keys that are open to others are refused. */
-export const copyHome = (from: string, to: string): void => void execFileSync('cp', ['-a', from, to])
+/** With the modes, since keys open to others are refused, and without the word of where the home was made: a copy is another home (fault B4). */
+export function copyHome(from: string, to: string): void {
+  execFileSync('cp', ['-a', from, to])
+  rmSync(join(to, 'place'), { force: true })
+}
 
 export interface Ended {
   isUp: boolean
