@@ -14,3 +14,6 @@ create index task_by_state_and_id on task (state, id);
 create index task_of_service on task (agent, id) where requested_by = 'hub:services';
 
 create index session_by_created on session (created_at_ms);
+
+-- By what it is not: a session whose state was damaged may have a container like any that has not ended.
+create index session_not_ended on session (created_at_ms) where state <> 'recycled';

@@ -95,8 +95,8 @@ export const BACKOFF_MAX_MS = 30_000
 /** Who asks for the tasks of services: the hub itself. */
 export const SERVICES = 'hub:services'
 
-/** Everything that may still have a container. By name and not as "not recycled": an index finds no negation. */
-const OPEN_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required', 'recycling')`
+/** Everything that may still have a container, also where its state was damaged (fault G3); `session_not_ended` is the index of just this. */
+const NOT_ENDED = `state <> 'recycled'`
 /** After every id. */
 const ID_MAX = '~'
 export const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
@@ -315,11 +315,10 @@ export function createTaskRows(store: Store): TaskRows {
           .pluck()
           .get(task),
       ),
-    sessionsOpen: () =>
-      all(`select * from session where state in ${OPEN_STATES} order by created_at_ms`).map(sessionRow),
+    sessionsOpen: () => all(`select * from session where ${NOT_ENDED} order by created_at_ms`).map(sessionRow),
     sessions: ({ limit, before, all: every }) =>
       all(
-        `select * from session where created_at_ms < ? ${every ? '' : `and state in ${OPEN_STATES}`} order by created_at_ms desc limit ?`,
+        `select * from session where created_at_ms < ? ${every ? '' : `and ${NOT_ENDED}`} order by created_at_ms desc limit ?`,
         before ?? Number.MAX_SAFE_INTEGER,
         limit,
       ).map(sessionRow),
