@@ -1,10 +1,11 @@
 -- What is taken away again is found by its age, and each row that goes asks its neighbours: without an index each of these questions
--- reads a whole table. Owners of the tables stay what they are.
+-- reads a whole table. An index over JSON holds only rows whose JSON can be read: one damaged row stops neither this step nor its own going.
+-- Owners of the tables stay what they are.
 create index task_root_by_end on task (ended_at_ms, id) where parent is null and ended_at_ms is not null;
 
-create index task_by_manifest on task (json_extract(inputs, '$.manifest')) where inputs is not null;
+create index task_by_manifest on task (json_extract(inputs, '$.manifest')) where json_valid(inputs);
 
-create index task_by_pack on task (json_extract(inputs, '$.pack')) where inputs is not null;
+create index task_by_pack on task (json_extract(inputs, '$.pack')) where json_valid(inputs);
 
 create index session_by_attempt on session (attempt);
 

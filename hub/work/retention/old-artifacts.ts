@@ -64,7 +64,7 @@ export function createOldArtifacts(
      select 1 from up where state in ('queued', 'running') or ended is null or ended >= ? limit 1`,
   )
   const namers = ['manifest', 'pack'].map((part) =>
-    store.prepare(`select id from task where inputs is not null and json_extract(inputs, '$.${part}') = ?`).pluck(),
+    store.prepare(`select id from task where json_valid(inputs) and json_extract(inputs, '$.${part}') = ?`).pluck(),
   )
   const removeRow = store.prepare('delete from artifact where task = ? and name = ? and sha256 = ?')
   const others = store.prepare('select 1 from artifact where sha256 = ? limit 1')

@@ -51,9 +51,9 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
   const used = store.prepare(
     `${TREE}, left_over(sha256) as (select artifact.sha256 from tree cross join artifact on artifact.task = tree.id)
      select 1 from left_over where
-       exists (select 1 from task where inputs is not null and json_extract(inputs, '$.manifest') = left_over.sha256
+       exists (select 1 from task where json_valid(inputs) and json_extract(inputs, '$.manifest') = left_over.sha256
          and state in ('queued', 'running'))
-       or exists (select 1 from task where inputs is not null and json_extract(inputs, '$.pack') = left_over.sha256
+       or exists (select 1 from task where json_valid(inputs) and json_extract(inputs, '$.pack') = left_over.sha256
          and state in ('queued', 'running')) limit 1`,
   )
   const removals = ['approval', 'session', 'attempt'].map((table) =>
