@@ -305,11 +305,11 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       ending.abort()
       stopCalendar()
       work.containers.close()
-      await looking
       alertDelivery.stop()
       workWatch.end()
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
+      await looking
       await work.launcher.settled()
       await work.runtime.settled()
       secrets.scrub()

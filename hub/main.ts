@@ -232,7 +232,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   if (gone !== undefined)
     throw new HubError(
       'config_invalid',
-      `${gone}: the hub has ended; where it is now, run \`hub adopt moved\`, then \`hub up\``,
+      `${gone}, so the hub has ended; run hub --home NEWPLACE adopt moved, then hub --home NEWPLACE up`,
     )
   rmSync(pidFile, { force: true })
   return how

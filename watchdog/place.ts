@@ -47,6 +47,6 @@ export function requirePlace(home: string, bootId: string): void {
   const why = misplaced(home, bootId)
   if (why !== null)
     throw new StartError(
-      `${home} is a copy, or was moved: ${why}; if the other is gone for good run \`hub adopt moved\`, to keep both run \`hub adopt copy\` here, which makes it another hub`,
+      `${home} is a copy, or was moved: ${why}; if the old home is gone: hub --home ${home} adopt moved; to keep both: hub --home ${home} adopt copy, which makes this one another hub`,
     )
 }

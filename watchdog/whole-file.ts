@@ -4,7 +4,9 @@ import path from 'node:path'
 
 function writeBeside(file: string, bytes: Uint8Array): string {
   const beside = `${file}.new`
-  const fd = openSync(beside, 'w', 0o600)
+  // Never into one that is there: after a kill between link and removal it is the file itself.
+  rmSync(beside, { force: true })
+  const fd = openSync(beside, 'wx', 0o600)
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
     fsyncSync(fd)

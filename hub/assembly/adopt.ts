@@ -5,9 +5,10 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { replaceFile } from '../base/whole-file.ts'
-import { placeOf, writePlace } from './place.ts'
+import { isInPlace, placeOf, writePlace } from './place.ts'
 import { settleDatabase } from './restore.ts'
 
 export const ADOPTED_AS = ['moved', 'copy'] as const
@@ -23,7 +24,7 @@ export interface AdoptReport {
 }
 
 /**
- * Throws `conflict` where a hub runs on the home. What the home says comes last: one that was cut short in between still does not start, and
+ * Throws `conflict` where a hub runs on the home, or the home is where it was made. What the home says comes last: one that was cut short in between still does not start, and
  * is adopted again.
  */
 export function adoptHome(
@@ -34,6 +35,12 @@ export function adoptHome(
   const { clock, random } = outer
   const formerInstance = readFileSync(join(home, 'instance'), 'utf8').trim()
   const place = placeOf(home, clock.bootId)
+  // Said of the home that is in its place it would end a hub that nobody meant.
+  if (isInPlace(home, place))
+    throw new HubError(
+      'conflict',
+      `${home} is where it was made, so there is nothing to adopt; name the other home: hub --home DIR adopt ${as}`,
+    )
   const instance = as === 'moved' ? formerInstance : newUuid(random, clock.wallMs())
   const database = join(home, 'hub.db')
   if (as === 'moved') {

@@ -49,7 +49,11 @@ export function createAlertedArtifacts(folder: string, { clock, random, guard }:
         }
         bad.add(sha256)
         if (bad.size <= DAMAGED_TOLD_MAX || alerts.isOpen(cause))
-          alerts.raise(cause, 'warning', `artifact ${sha256} is damaged on disk and is not served`)
+          alerts.raise(
+            cause,
+            'warning',
+            `artifact ${sha256} is damaged on disk and is not served: look at the disk (dmesg), then put the same bytes again or the file back from a backup`,
+          )
         else
           alerts.raise(
             MANY,

@@ -110,14 +110,18 @@ async function filesBelow(root: string, path: string, found: Found, above: reado
 
 /** Throws `store_unavailable` where the copy could not be put back; answers what of the home was damaged before it was copied. */
 function judgeCopy(verdict: CopyVerdict, files: Manifest['files']): LeftOut[] {
-  const refused = (why: string) => new HubError('store_unavailable', `the backup could not be put back: ${why}`)
+  const refused = (why: string) =>
+    new HubError(
+      'store_unavailable',
+      `no backup was made, since it could not be put back: ${why}; keep your older backups`,
+    )
   if (verdict.integrity !== 'ok') throw refused(`the copied database is damaged (${verdict.integrity})`)
   if (!verdict.hasHead) throw refused('the copied database ends before the audit log did')
   return verdict.artifacts.flatMap((sha256) => {
     const path = join('artifacts', sha256.slice(0, 2), sha256)
     const copied = files[path]
     if (copied?.sha256 === sha256) return []
-    return [{ path, why: copied === undefined ? 'missing in the home' : 'damaged in the home; copied as it is' }]
+    return [{ path, why: copied === undefined ? 'missing in the home' : 'damaged in the home, and so in the backup' }]
   })
 }
 

@@ -16,7 +16,7 @@ import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { DISK_OK } from '../edge/footing-checks.ts'
 import { createWatchdogChecks } from '../edge/watchdog-checks.ts'
 import { judgeDisk } from '../guard/conditions/disk.ts'
-import { readKeys } from '../guard/identity/keys.ts'
+import { readKeys, readSigningKey } from '../guard/identity/keys.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createEngine } from '../work/sandbox/engine.ts'
 
@@ -117,7 +117,7 @@ function hubRow(home: string, pid: number | undefined): Check {
 }
 
 function storeRow(home: string): Check {
-  return row('store', 'hub restore BACKUP (RUNBOOK.md)', () => {
+  return row('store', 'hub restore BACKUP --home NEW (RUNBOOK.md)', () => {
     const path = join(home, 'hub.db')
     const head = Buffer.alloc(16)
     const file = openSync(path, 'r')
@@ -175,8 +175,9 @@ export async function doctorAlone(
   return [
     hubRow(home, pid),
     configRow,
-    row('keys', 'hub restore BACKUP (RUNBOOK.md)', () => {
+    row('keys', 'hub keys renew, or put them back from a backup: what the detail says', () => {
       readKeys(join(home, 'keys'))
+      readSigningKey(join(home, 'keys', 'token.key'))
       return 'all are there and private'
     }),
     storeRow(home),
@@ -198,7 +199,8 @@ export async function doctorAlone(
     row(
       'agents',
       'put a card into agents/',
-      () => `${readdirSync(join(home, 'agents')).length} files; read at the start`,
+      () =>
+        `${readdirSync(join(home, 'agents')).filter((name) => name.endsWith('.yaml')).length} cards; read at the start`,
     ),
     runtime,
     canary,

@@ -79,6 +79,12 @@ function readPlace(home: string): Place | undefined | null {
 
 export const writePlace = (home: string, place: Place): void => replaceFile(fileOf(home), `${JSON.stringify(place)}\n`)
 
+/** Whether the home says where it is, and it is there. */
+export function isInPlace(home: string, now: Place): boolean {
+  const kept = readPlace(home)
+  return kept !== undefined && kept !== null && judgePlace(kept, now) === undefined
+}
+
 /** Throws `config_invalid` with the remedy where the home is elsewhere than it says; else sees to it that it says where it is. */
 export function requirePlace(home: string, bootId: string): void {
   const kept = readPlace(home)
@@ -87,7 +93,7 @@ export function requirePlace(home: string, bootId: string): void {
   if (why !== undefined)
     throw new HubError(
       'config_invalid',
-      `${home} is a copy, or was moved: ${why}; if the other is gone for good run \`hub adopt moved\`, to keep both run \`hub adopt copy\` here, which makes it another hub`,
+      `${home} is a copy, or was moved: ${why}; if the old home is gone: hub --home ${home} adopt moved; to keep both: hub --home ${home} adopt copy, which makes this one another hub`,
     )
   try {
     if (JSON.stringify(kept) !== JSON.stringify(now)) writePlace(home, now)

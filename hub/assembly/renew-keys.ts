@@ -11,8 +11,9 @@ import { replaceFile } from '../base/whole-file.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { renewTokenKey } from '../guard/identity/key-ring.ts'
 import { newSharedKey, readKeys, readSigningKey } from '../guard/identity/keys.ts'
-import { openStore } from '../store/database.ts'
+import { openStore, type Store } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
+import { shippedMigrations } from '../store/migrations.ts'
 
 export interface RenewalReport {
   home: string
@@ -33,19 +34,25 @@ export function renewKeys(
     )
   const store = openStore(join(home, 'hub.db'))
   try {
+    requireSchema(store)
     const renewed: string[] = []
     const meta = createMeta(store)
     if (!isWhole(() => readKeys(folder))) {
       // Of the two that are read together only the shared one may be made anew; what is wrong with the other is said by this.
       readSigningKey(join(folder, 'checkpoint.key'))
-      replaceFile(join(folder, 'watchdog.key'), newSharedKey(random))
-      // Its MAC is of the old key. Without it the hub writes a new one from its database before anything starts.
+      // First what is of the old key, so that a renewal that is cut is begun again: without a ledger the hub writes one from its database.
       if (existsSync(join(home, 'ledger.json')))
         renameSync(join(home, 'ledger.json'), join(home, `ledger.json.before-${clock.wallMs()}`))
+      replaceFile(join(folder, 'watchdog.key'), newSharedKey(random))
       renewed.push('keys/watchdog.key')
     }
-    const active = /"active":"([0-9a-f]{16})"/.exec(meta.get('token_keys') ?? '')?.[1]
-    const isActive = () => active === undefined || readSigningKey(join(folder, 'token.key')).kid === active
+    const stand = meta.get('token_keys')
+    const active = /"active":"([0-9a-f]{16})"/.exec(stand ?? '')?.[1]
+    const isActive = () => {
+      const { kid } = readSigningKey(join(folder, 'token.key'))
+      // What the database says of the keys is damaged: a new one is said anew.
+      return stand === undefined || kid === active
+    }
     if (!isWhole(isActive)) renewed.push('keys/token.key')
     if (renewed.length > 0)
       store.transaction(() => {
@@ -66,6 +73,16 @@ export function renewKeys(
   } finally {
     store.close()
   }
+}
+
+/** Its record needs the tables of this version; to bring a home of an earlier one up to date, with a copy, is for a start. */
+function requireSchema(store: Store): void {
+  const known = new Set(store.prepare('select name from migration').pluck().all() as string[])
+  if (!shippedMigrations().every(({ name }) => known.has(name)))
+    throw new HubError(
+      'config_invalid',
+      'the database is of an earlier version; run hub up once, which brings it up to date and then names the key, and renew again',
+    )
 }
 
 function isWhole(look: () => unknown): boolean {

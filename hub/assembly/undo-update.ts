@@ -56,7 +56,8 @@ export function undoUpdate({ home }: { home: string }, clock: Clock): UndoReport
   renameSync(path, kept)
   renameSync(beside, path)
   syncFolder(home)
-  const next = 'hub up; the watchdog has seen a longer log and asks: hub resume --accept-head'
+  const next =
+    'hub up; the watchdog has seen a longer log and asks about it once: hub audit verify prints the head, then hub resume --accept-head HEAD'
   return { home, madeAtMs: usable.madeAtMs, kept, held, next }
 }
 

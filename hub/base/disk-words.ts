@@ -6,7 +6,7 @@ const WORDS: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota of this account is used up; free some room, then try again',
   EFBIG: 'this account may not write so large a file (see ulimit -f); raise the limit, then try again',
   EROFS: 'its file system is mounted read-only; mount it writable (dmesg says why it is not), then try again',
-  EIO: 'the disk answers with an I/O error (see dmesg); put the home on a good disk: hub restore BACKUP',
+  EIO: 'the disk answers with an I/O error (see dmesg); put the home on a good disk: hub restore BACKUP --home NEW',
   EACCES: 'this account may not do that; look at owner and mode with ls -ld, and run as the owner of the home',
   EPERM: 'this account may not do that; look at owner, mode and attributes with ls -ld and lsattr -d',
   ENOENT: 'it is not there; put it back from a backup, or let hub init make what is missing',

@@ -41,7 +41,12 @@ export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState
   if (isUp)
     return state === 'taken'
       ? { ...row, ok: true, detail: `listens on ${where}`, mend: '' }
-      : { ...row, ok: false, detail: `nothing listens on ${where}`, mend: `hub restart (${key})` }
+      : {
+          ...row,
+          ok: false,
+          detail: `nothing listens on ${where}`,
+          mend: `${name === 'watchdog' ? 'hub down, then hub up' : 'hub restart'} (${key})`,
+        }
   return state === 'free'
     ? { ...row, ok: true, detail: `${where} is free for it`, mend: '' }
     : {

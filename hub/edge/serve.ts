@@ -48,8 +48,9 @@ export const stopHandler = <Request, Result>(parts: {
 
 /** What a stop that was accepted and is not written yet is answered with, beside its own answer. */
 const UNWRITTEN: Record<Kept, string> = {
-  file: 'stopping, not written yet: the store cannot be written; it is kept in the home and written first, also after a restart',
-  memory: 'stopping, not written yet: neither the store nor the home can be written; a restart now would forget it',
+  file: 'stopping, not written yet: the database cannot be written; the stop is kept in HOME/stop-wishes and written first, also after a restart',
+  memory:
+    'stopping, not written yet: neither the database nor the home can be written; after a restart ask for this stop again',
   all_held: 'stopping, not written yet: no more stops can be kept, so everything is held until `hub resume`',
 }
 

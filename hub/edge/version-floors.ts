@@ -50,7 +50,14 @@ function isFixed(version: readonly number[], fixed: readonly (readonly number[])
 const text = (floors: readonly (readonly number[])[]) => floors.map((each) => each.join('.')).join(', ')
 
 function row(name: string, found: string, ok: boolean | undefined, lacks: string, mend: string): Check {
-  if (ok === undefined) return { name, ok: null, detail: `its version is not known${found && `: ${found}`}`, mend }
+  if (ok === undefined)
+    return {
+      name,
+      ok: null,
+      detail: `its version is not known${found && `: ${found}`}`,
+      // What was not asked is no reason to update it.
+      mend: found === '' ? 'start the engine, then hub doctor' : mend,
+    }
   return { name, ok: ok ? true : null, detail: ok ? found : `${found}; ${lacks}`, mend }
 }
 

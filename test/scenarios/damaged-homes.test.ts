@@ -67,6 +67,12 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
   ['token.key is missing', (h) => remove(`${h}/keys/token.key`), /token\.key is missing/, RENEW],
   ['token.key is empty', (h) => writeFileSync(`${h}/keys/token.key`, ''), /token\.key is not an Ed25519 key/, RENEW],
   ['token.key is of somebody else', (h) => foreignKey(`${h}/keys/token.key`), /but the active one is/, RENEW],
+  [
+    'what is said of the token keys is damaged',
+    (h) => record(h, "update meta set value = replace(value, 'active', 'bctive') where key = 'token_keys'"),
+    /of the token keys cannot be read/,
+    RENEW,
+  ],
   ['watchdog.key is missing', (h) => remove(`${h}/keys/watchdog.key`), /watchdog\.key is missing/, RENEW],
   ['watchdog.key is no key', (h) => writeFileSync(`${h}/keys/watchdog.key`, 'x'), /is not 64 hex/, RENEW],
   ['checkpoint.key is missing', (h) => remove(`${h}/keys/checkpoint.key`), /checkpoint\.key is missing/, KEY_BACK],
@@ -264,6 +270,27 @@ describe('the remedies that are one command', { timeout: 120_000 }, () => {
       expect(opened.prepare("select value from meta where key = 'epoch'").pluck().get()).toBe('42')
       opened.close()
     }
+  })
+
+  test('hub keys renew: keys that the database says nothing readable of, or that nothing was ever said of, are made anew (fault G4)', async () => {
+    const home = fresh()
+    record(home, "update meta set value = replace(value, 'active', 'bctive') where key = 'token_keys'")
+    expect((await startProcess(home)).isUp).toBe(false)
+    expect(JSON.parse(runVerb('renew-keys', home).out)).toMatchObject({ renewed: ['keys/token.key'] })
+    expect((await startProcess(home)).isUp).toBe(true)
+
+    const never = newHome(join(folder, 'never'))
+    remove(join(never, 'keys', 'token.key'))
+    expect(JSON.parse(runVerb('renew-keys', never).out)).toMatchObject({ renewed: ['keys/token.key'] })
+    expect((await startProcess(never)).isUp).toBe(true)
+  })
+
+  test('hub keys renew leaves a database of an earlier version, and every key, to a start', () => {
+    const home = fresh()
+    record(home, 'delete from migration where name = (select max(name) from migration)')
+    remove(join(home, 'keys', 'watchdog.key'))
+    expect(runVerb('renew-keys', home)).toMatchObject({ code: 2, err: expect.stringContaining('run hub up once') })
+    expect(existsSync(join(home, 'keys', 'watchdog.key'))).toBe(false)
   })
 
   test('hub keys renew makes no new key for the log, and none while a hub runs', async () => {

@@ -35,7 +35,7 @@ const run = (script: string, ...words: string[]) => {
 }
 const bootId = () => (JSON.parse(readFileSync(join(home, 'place'), 'utf8')) as Place).bootId
 const adopt = (place: string, as: string) => run(MAIN, 'adopt', '--home', place, '--as', as)
-const REMEDY = /if the other is gone for good run `hub adopt moved`, to keep both run `hub adopt copy` here/
+const REMEDY = /if the old home is gone: hub --home \S+ adopt moved; to keep both: hub --home \S+ adopt copy/
 
 describe('fault B4: how a home is elsewhere than it says', () => {
   const kept: Place = { version: 1, machine: 'a', path: '/h', inode: '7', device: '1', bootId: 'b' }

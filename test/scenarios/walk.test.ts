@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { newUuid, systemRandom } from '../../hub/base/random.ts'
 import { join as joinHub, type Transport } from '../../hub/client/agent/transport.ts'
-import { createWire } from '../../hub/client/agent/wire.ts'
+import { createWire, LinkLost } from '../../hub/client/agent/wire.ts'
 import { createHarness, forever, worker } from '../support/hub-harness.ts'
 
 test('one task walks from submit to recycled, and leaves records but no container, no socket folder and no ledger entry', async () => {
@@ -85,12 +85,19 @@ test('an agent without a row in the policy takes no task, and the refusal is in 
 
 test('the line of the SDK joins, talks, lives through a killed hub, renews and hands in its result', async () => {
   let line: Transport | undefined
+  let losses = 0
   await using h = await createHarness({
     startWallMs: Date.now(),
     agents: {
       sdk: {
         script: async (agent) => {
-          const { transport } = await joinHub(createWire(agent.container.socketPath), performance.now() + 5000)
+          const wire = createWire(agent.container.socketPath)
+          const exchange: typeof wire.exchange = (asked) =>
+            wire.exchange(asked).catch((thrown) => {
+              if (thrown instanceof LinkLost) losses += 1
+              throw thrown
+            })
+          const { transport } = await joinHub({ ...wire, exchange }, performance.now() + 5000)
           line = transport
           await forever(agent).catch(() => transport.close())
         },
@@ -113,6 +120,8 @@ test('the line of the SDK joins, talks, lives through a killed hub, renews and h
   })
   await h.kill()
   const result = send('result', { outcome: 'succeeded', value: 'over the restart' })
+  // It has met the dead hub before there is another.
+  while (losses === 0) await new Promise((resolve) => setImmediate(resolve))
   await h.start()
   await h.pumped(result, 1)
   expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1, outcome: { value: 'over the restart' } })

@@ -5,8 +5,9 @@
  * A hub can be stopped, killed (its engine calls never answer again, its database is closed under it) and made anew on the same home with
  * the same engine and the same running scripts.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -155,6 +156,21 @@ export interface Harness {
 }
 
 const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
+const sessionFolders = (home: string): string[] => {
+  try {
+    return readdirSync(join(home, 'run', 's'))
+  } catch {
+    return []
+  }
+}
+const isListening = (path: string) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
 /** Half of ten gigabytes. */
 const ROOMY: DiskFacts = { blocks: 2_500_000, bavail: 1_250_000, bsize: 4096, files: 1_000_000, ffree: 500_000 }
 const NO_BALLAST: Ballast = { keep: () => undefined, release: () => false, isWhole: () => true }
@@ -382,6 +398,9 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           () => false,
         )
       }
+      // A killed process holds no socket any more: who speaks to it finds nobody, and not a hub without its store.
+      for (const session of sessionFolders(home))
+        while (await isListening(join(home, 'run', 's', session, 'hub.sock'))) await tick()
       if (dying.guard.store.failure() === undefined) {
         try {
           dying.guard.store.close()

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { planAlerts } from '../../watchdog/alert-plan.ts'
@@ -147,6 +147,14 @@ test('a state of an earlier version, without the fields that came later, is read
     ...first,
     presence: { ...first.presence, nowMs, strongAtMs, safeSinceMs, ceilingFromMs },
   })
+})
+
+test('fault G2: what a killed writer left beside the file is never written into, though it may be the file itself', () => {
+  const { file } = fresh()
+  const before = readFileSync(file)
+  linkSync(file, `${file}.new`)
+  expect(() => initState(file, firstState(createSteerableClock().read(), 'another'))).toThrow(/exists already/)
+  expect(readFileSync(file)).toEqual(before)
 })
 
 test('fault G8: a state that is lost is told with one advice, and it is the one that works', () => {

@@ -122,7 +122,8 @@ export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
     const mib = (view.bytes / 1024 ** 2).toFixed(1)
     terminal.out(`${view.path}\n${view.files} files, ${mib} MiB, ${view.auditSize} audit records`)
   }
-  for (const { path: name, why } of view.leftOut ?? []) terminal.note(`not in it: ${clean(name)}: ${clean(why)}`)
+  for (const { path: name, why } of view.leftOut ?? [])
+    terminal.note(`${/and so in the backup$/.test(why) ? 'damaged' : 'not in it'}: ${clean(name)}: ${clean(why)}`)
   if (!json)
     terminal.note('It holds the keys: keep it as private as the home, and on another disk. `hub restore` puts it back.')
   return EXIT.done

@@ -157,7 +157,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: 'keys renew',
-    text: 'new keys for those that are lost or damaged, while the hub is down; open tokens end',
+    text: 'replace lost or damaged keys while the hub is down; open tokens end',
     alone: async () => (await import('./start.ts')).renewKeys,
   },
   ...ALERT_COMMANDS,
@@ -191,7 +191,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: 'undo-update',
-    text: 'back to the database of before the last update, while the hub is down; safe, every task held',
+    text: 'put back the database from before the last update, while the hub is down; it comes up safe, every task held',
     alone: async () => (await import('./start.ts')).undoUpdate,
   },
   {

@@ -107,7 +107,7 @@ export function createGuardWatch(parts: {
         alerts.raise(
           'audit_unsealed',
           'warning',
-          `A month of the audit log could not be sealed: ${reason}. It stays in the database and is tried every minute.`,
+          `A month of the audit log could not be written to audit/: ${reason}. It stays in the database and is tried every minute. Free some space, or see: hub audit verify.`,
         )
     },
     databaseJudged(damage) {
@@ -116,7 +116,7 @@ export function createGuardWatch(parts: {
         alerts.raise(
           'database_damaged',
           'critical',
-          `The database is damaged: ${damage}. Keep a copy of hub.db, stop with \`hub down\` and restore a backup.`,
+          `The database is damaged: ${damage}. Run hub down, copy the whole home to another disk, then: hub restore BACKUP --home NEW (RUNBOOK, Restore).`,
         )
     },
     chainJudged(firstBad) {

@@ -84,7 +84,7 @@ export function createKeyRing(
 
   function open(): void {
     const said = meta.get('token_keys')
-    const known = said === undefined ? undefined : standShape.parse(JSON.parse(said))
+    const known = said === undefined ? undefined : readStand(said, activePath)
     if (existsSync(nextPath)) {
       // A rotation was cut: after its commit the new key takes its place now, before it the old one goes on.
       const next = readableKey(nextPath)
@@ -144,6 +144,16 @@ export function createKeyRing(
       })
       return view(next)
     },
+  }
+}
+
+function readStand(text: string, path: string): Stand {
+  try {
+    return standShape.parse(JSON.parse(text))
+  } catch (thrown) {
+    throw new HubError('config_invalid', `what the database says of the token keys cannot be read; ${remedyOf(path)}`, {
+      cause: thrown,
+    })
   }
 }
 

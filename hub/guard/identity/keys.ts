@@ -87,7 +87,8 @@ export function readSigningKey(path: string): SigningKey {
   }
 }
 
-const FROM_BACKUP = 'put it back from a backup (backups/*/keys), or make a home of a backup: hub restore BACKUP'
+const FROM_BACKUP =
+  'put it back from a backup (backups/*/keys), or make a home of a backup: hub restore BACKUP --home NEW'
 
 /** What to do about a key that is lost or unreadable. The one that signs the log is never replaced: who holds a new one proves nothing of before. */
 export const remedyOf = (path: string): string =>

@@ -16,12 +16,20 @@ const PIECE_MS = 60_000
 
 /** While one of these holds nobody takes anything away: it could not be recorded, or the ages are not to be believed, or a stop is on. */
 const NEVER: readonly [ConditionName, ErrorCode, string][] = [
-  ['draining', 'mode_draining', 'the hub is stopping'],
+  ['draining', 'mode_draining', 'the hub is stopping; try again after `hub up`'],
   ['emergency_stop', 'mode_safe', 'an emergency stop holds; look first, then `hub resume`'],
   ['unattended_stop', 'mode_safe', 'an unattended stop holds; `hub up`, then `hub heartbeat`'],
-  ['store_failing', 'store_unavailable', 'the database cannot be written, so nothing could be recorded'],
-  ['audit_failing', 'audit_unavailable', 'the audit log cannot be written, so nothing could be recorded'],
-  ['clock_fault', 'mode_degraded', 'the clock is wrong, and so is every age'],
+  [
+    'store_failing',
+    'store_unavailable',
+    'the database cannot be written, so nothing could be recorded; free some space by hand first (df -h HOME)',
+  ],
+  [
+    'audit_failing',
+    'audit_unavailable',
+    'the audit log cannot be written, so nothing could be recorded; see `hub doctor`',
+  ],
+  ['clock_fault', 'mode_degraded', 'the clock is wrong, and so is every age; timedatectl set-ntp true'],
 ]
 /** While one of these holds only the operator's own word does: what happened has still to be looked at. */
 const NOT_BY_ITSELF: readonly ConditionName[] = ['critical_alert', 'witness_mismatch']

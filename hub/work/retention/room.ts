@@ -75,6 +75,16 @@ async function bytesBelow(path: string): Promise<number> {
   return sum
 }
 
+/** Undefined for what cannot be read: a figure that is lost keeps nobody from starting (fault G3). */
+function readParts(text: string): RoomParts | undefined {
+  try {
+    const found = JSON.parse(text) as Record<string, unknown> | null
+    return ROOM_PARTS.every((part) => Number.isFinite(found?.[part])) ? (found as RoomParts) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 export function createRoom(
   options: { home: string },
   parts: {
@@ -91,12 +101,10 @@ export function createRoom(
   )
   const trim = store.prepare('delete from room_sample where at_ms < ? or at_ms > ?')
   const kept = store.prepare('select at_ms as atMs, parts from room_sample order by at_ms')
-  const samples = (kept.all() as { atMs: number; parts: string }[]).map(
-    ({ atMs, parts }): Sample => ({
-      atMs,
-      parts: JSON.parse(parts) as RoomParts,
-    }),
-  )
+  const samples = (kept.all() as { atMs: number; parts: string }[]).flatMap(({ atMs, parts }): Sample[] => {
+    const read = readParts(parts)
+    return read === undefined ? [] : [{ atMs, parts: read }]
+  })
 
   return {
     async sample() {

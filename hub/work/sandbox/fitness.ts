@@ -185,7 +185,7 @@ const CAUSES: readonly Row[] = [
       ? find(
           'snap',
           `Docker from the snap sees nothing of hidden folders or outside of HOME, so not the sockets of sessions (${facts.folder})`,
-          `replace it: sudo snap remove docker, then ${DOCKER}; or a home it can see: hub --home ~/hub init`,
+          `move the home to a folder it sees: hub down; mv HOME ~/hub; hub --home ~/hub adopt moved; or replace the snap, which deletes its containers and volumes: sudo snap remove docker, then ${DOCKER}`,
         )
       : undefined,
   (facts) =>
@@ -244,7 +244,7 @@ const NOTED: readonly Row[] = [
     memory === 'killed, unsaid'
       ? find(
           'oom_unreported',
-          'the kernel ended a program for its memory and the engine did not say so: such an end will be told as a crash (exit code 137)',
+          'the kernel killed a program that used too much memory, and the engine did not report it: the hub will call such an end a crash (exit code 137)',
           'update containerd and runc, and restart the engine',
           false,
         )
@@ -271,7 +271,7 @@ function wordsOf({ failure }: CanaryFacts): string {
   if (failure === undefined) return ''
   const fields = failure.differences
     .slice(0, FIELDS_SHOWN)
-    .map(({ field, expected, found }) => `${field} is ${shown(found)}, told was ${shown(expected)}`)
+    .map(({ field, expected, found }) => `${field} is ${shown(found)}; the hub asked for ${shown(expected)}`)
   const last = failure.log.trim().split('\n').at(-1) ?? ''
   return [failure.said, ...fields, ...(last === '' ? [] : [`its log ends: ${last}`])].join('; ').slice(0, 800)
 }
@@ -292,7 +292,9 @@ export function judgeFitness(facts: CanaryFacts): Finding[] {
   const known = [...matches(LACKING, facts), ...matches(CAUSES, facts).slice(0, 1)]
   if (facts.failure !== undefined && !known.some(({ blocks }) => blocks)) {
     const mend = "look at the engine's own log (journalctl -u docker -n 50), mend it, then hub doctor"
-    known.push(find('canary_failed', `the canary session did not ${facts.failure.step}: ${wordsOf(facts)}`, mend))
+    known.push(
+      find('canary_failed', `the canary session failed at the step "${facts.failure.step}": ${wordsOf(facts)}`, mend),
+    )
   }
   return [...known, ...matches(NOTED, facts)]
 }

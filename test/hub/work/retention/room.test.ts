@@ -62,6 +62,15 @@ describe('fault B3: what the home takes', () => {
     writeFileSync(join(home, path), Buffer.alloc(mib * MIB, 1))
   }
 
+  test('a count that cannot be read is passed over: it keeps nobody from starting (fault G3)', async () => {
+    await open().sample()
+    store.transaction(() => {
+      store.prepare('insert into room_sample values (1, ?)').run('{')
+      store.prepare('insert into room_sample values (2, ?)').run('{"database":"x"}')
+    })
+    expect(open().view()?.parts.database).toBeGreaterThan(0)
+  })
+
   test('is told by its parts; a link counts as itself; what has no name of its own is other', async () => {
     fill('artifacts/ab/x', 2)
     fill('logs/hub.log', 1)

@@ -17,13 +17,14 @@ const read = (text: string) => {
 const DAY_MS = 86_400_000
 
 describe('fault B3: retention', () => {
-  it('has its defaults: tasks, artifacts and alerts 30 days, evidence 90, logs 200 MiB', () => {
+  it('has its defaults: tasks, artifacts, alerts and the months of the audit log 30 days, evidence 90, logs 200 MiB', () => {
     const month = 30 * DAY_MS
     expect(read('')).toEqual({
       tasks: month,
       artifacts: month,
       alerts: month,
       evidence: 90 * DAY_MS,
+      audit: month,
       logs: 200 * 1024 ** 2,
     })
   })

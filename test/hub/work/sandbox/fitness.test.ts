@@ -219,7 +219,7 @@ test("fault A5: what nobody foresaw is told in the engine's own words, with the 
   expect(findings).toHaveLength(1)
   expect(findings[0]).toMatchObject({ id: 'canary_failed', blocks: true })
   expect(findings[0]?.words).toBe(
-    'the canary session did not create: it answered 500: flux capacitor; HostConfig.A is 2, told was 1; HostConfig.B is 2, told was 1; HostConfig.C is 2, told was 1',
+    'the canary session failed at the step "create": it answered 500: flux capacitor; HostConfig.A is 2; the hub asked for 1; HostConfig.B is 2; the hub asked for 1; HostConfig.C is 2; the hub asked for 1',
   )
   expect(findings[0]?.mend).toContain('journalctl -u docker')
 })
