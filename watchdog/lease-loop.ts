@@ -1,6 +1,8 @@
 /**
  * The lease has a loop of its own, apart from the looks at the engine and from what is done to containers (fault A11): a round that the
  * engine holds up sends no lease, and without one the hub goes safe after three intervals. While rounds come in time this loop sends none.
+ * It does not speak for rounds that have stopped: where none has ended, and nothing was done to a container, for `stuckMs`, it sends no
+ * more, and the hub goes safe.
  */
 import type { Clock } from './clock.ts'
 import type { HubLine } from './lease.ts'
@@ -36,18 +38,20 @@ export function keepLine(line: HubLine, clock: Clock): KeptLine {
   }
 }
 
-/** Calls `renew` whenever a lease is due; answers what ends it. */
+/** Calls `renew` whenever a lease is due and the rounds are not stuck; answers what ends it. `quietMs`: since the last round or act. */
 export function startLeaseLoop(
-  options: { intervalMs: number },
-  parts: { clock: Clock; sentAtMs: () => number; renew: () => Promise<void> },
+  options: { intervalMs: number; stuckMs: number },
+  parts: { clock: Clock; sentAtMs: () => number; quietMs: () => number; renew: () => Promise<void> },
 ): () => void {
-  const { clock, sentAtMs, renew } = parts
+  const { clock, sentAtMs, quietMs, renew } = parts
   let isOver = false
   let cancel = () => {}
   const dueInMs = () => leaseDueInMs(sentAtMs(), clock.read().bootMs, options.intervalMs)
   async function turn(): Promise<void> {
-    if (dueInMs() === 0) await renew()
-    if (!isOver) cancel = clock.after(Math.max(WAIT_MS_MIN, dueInMs()), () => void turn())
+    const isStuck = quietMs() > options.stuckMs
+    if (!isStuck && dueInMs() === 0) await renew()
+    const waitMs = isStuck ? options.intervalMs : Math.max(WAIT_MS_MIN, dueInMs())
+    if (!isOver) cancel = clock.after(waitMs, () => void turn())
   }
   void turn()
   return () => {

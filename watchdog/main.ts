@@ -105,7 +105,12 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
   )
-  const acts = createActs(config, { clock, engine, hub, onWork: notifier.alive })
+  let workedBootMs = clock.read().bootMs
+  const onWork = () => {
+    workedBootMs = clock.read().bootMs
+    notifier.alive()
+  }
+  const acts = createActs(config, { clock, engine, hub, onWork })
   const alerting = createAlerting(
     { alerts: paths.alerts, outbox: paths.outbox, instance, config },
     { clock, resolve: resolveHost, env: process.env, log },
@@ -134,8 +139,9 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   }
   const contact = openContactSide({ paths, config }, { clock, engine, watch, log })
   foundAtContact = contact.own
+  const staleMs = staleMsOf(config)
   const doors = await openDoors(
-    { socket: paths.socket, port: config.port, staleMs: staleMsOf(config) },
+    { socket: paths.socket, port: config.port, staleMs },
     { watch: shown, alertTest, wake, exit, contact: contact.side, stop: contact.stop },
   )
   // The epoch is on disk before the first lease carries it: an older watchdog is fenced off from then on (T91).
@@ -152,7 +158,15 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
   flushCompileCache()
   notifier.ready()
-  const endLeases = startLeaseLoop(config, { clock, sentAtMs: hub.sentAtMs, renew: () => watch.renew(hub.lease) })
+  const endLeases = startLeaseLoop(
+    { intervalMs: config.intervalMs, stuckMs: 2 * staleMs },
+    {
+      clock,
+      sentAtMs: hub.sentAtMs,
+      quietMs: () => Math.min(clock.read().bootMs - workedBootMs, watch.roundAgeMs() ?? Number.POSITIVE_INFINITY),
+      renew: () => watch.renew(hub.lease),
+    },
+  )
 
   while (!ending) {
     again = false

@@ -5,6 +5,7 @@ import type { Heard, HubLine, Lease } from '../../watchdog/lease.ts'
 import { keepLine, leaseDueInMs, startLeaseLoop } from '../../watchdog/lease-loop.ts'
 
 const INTERVAL_MS = 3000
+const STUCK_MS = 58_000
 const lease = { epoch: 1 } as Lease
 const silent: Heard = { kind: 'silent', reason: 'x' }
 
@@ -55,18 +56,21 @@ function scene(answer: (lease: Lease) => Promise<Heard> = async () => silent) {
   }
   const kept = keepLine(line, hand.clock)
   const renewals: number[] = []
+  /** When a round last ended or a container was worked on; always a moment ago, unless a test says otherwise. */
+  const work = { lastMs: undefined as number | undefined }
   const end = startLeaseLoop(
-    { intervalMs: INTERVAL_MS },
+    { intervalMs: INTERVAL_MS, stuckMs: STUCK_MS },
     {
       clock: hand.clock,
       sentAtMs: kept.sentAtMs,
+      quietMs: () => (work.lastMs === undefined ? 0 : hand.nowMs() - work.lastMs),
       async renew() {
         renewals.push(hand.nowMs())
         await kept.lease(lease)
       },
     },
   )
-  return { ...hand, sent, kept, renewals, end }
+  return { ...hand, sent, kept, renewals, work, end }
 }
 
 describe('fault A11: the lease has a loop of its own', () => {
@@ -78,6 +82,24 @@ describe('fault A11: the lease has a loop of its own', () => {
     const gaps = sent.slice(1).map((atMs, at) => atMs - (sent[at] ?? 0))
     expect(gaps.length).toBeGreaterThan(10)
     expect(Math.max(...gaps)).toBeLessThanOrEqual(2 * INTERVAL_MS)
+    end()
+  })
+
+  test('a round that stands still for ever sends no lease: they end once it is stuck, and begin again with work', async () => {
+    const { move, sent, work, nowMs, waiting, end } = scene()
+    const began = nowMs()
+    work.lastMs = began
+    await move(60_000 * 60)
+    expect(sent.length).toBeGreaterThan(10)
+    expect(Math.max(...sent) - began).toBeLessThanOrEqual(STUCK_MS)
+    const before = sent.length
+    // Containers are being removed: each of them is heard.
+    for (let act = 0; act < 20; act += 1) {
+      work.lastMs = nowMs()
+      await move(10_000)
+    }
+    expect(sent.length - before).toBeGreaterThan(30)
+    expect(waiting()).toBe(1)
     end()
   })
 

@@ -60,6 +60,10 @@ export const ownRows: readonly Row[] = [
     proofs: [['watchdog/lease-loop.test.ts', 'fault A11: while a round waits for the engine leases go on']],
   },
   {
+    rule: 'the loop of the lease does not speak for rounds that are stuck: without a round or an act the hub goes safe',
+    proofs: [['watchdog/lease-loop.test.ts', 'a round that stands still for ever sends no lease']],
+  },
+  {
     rule: 'clock_fault: a wall clock that went back is told, and moves no deadline',
     proofs: [
       [JUDGE, 'T71, T72: a wall step of ten years either way'],
