@@ -1,6 +1,6 @@
 /**
- * The socket of a canary session: answers its join with a program that takes more memory than it may, and hears what became of it. Nothing
- * else is answered: the container is stopped while it waits. Its token is good for nothing.
+ * The socket of a canary session: answers its join with a program that takes more memory than it may, and hears what became of it. Its last
+ * word is not answered: the container is stopped while it waits. Any other request is refused. Its token is good for nothing.
  */
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../base/clock.ts'
@@ -12,6 +12,8 @@ export const CANARY_MEMORY_BYTES = 96 * 1024 ** 2
 const PIECE_BYTES = 4 * 1024 ** 2
 const PIECES = (2 * CANARY_MEMORY_BYTES) / PIECE_BYTES
 const BODY_BYTES_MAX = 64 * 1024
+/** A shim needs two; what an image holds may try for more. */
+const CONNECTIONS_MAX = 8
 
 /** Offers itself to the kernel first, so that the shim outlives it; then takes twice what it may. No braces: they would name inputs. */
 const HUNGRY = [
@@ -31,7 +33,10 @@ export async function openCanaryDoor(facts: SessionFacts, sockets: Sockets, cloc
   const joined = Promise.withResolvers<void>()
   const hungry = Promise.withResolvers<'killed' | 'survived' | 'not seen'>()
   const server = http.createServer({ requestTimeout: 5000 }, (request, response) => {
-    if (request.method !== 'POST' || (request.url !== '/v1/join' && request.url !== '/v1/send')) return
+    if (request.method !== 'POST' || (request.url !== '/v1/join' && request.url !== '/v1/send')) {
+      response.writeHead(404, { connection: 'close' }).end(() => request.destroy())
+      return
+    }
     let text = ''
     request.setEncoding('utf8')
     request.on('error', () => undefined)
@@ -50,6 +55,7 @@ export async function openCanaryDoor(facts: SessionFacts, sockets: Sockets, cloc
       else hungry.resolve(word)
     })
   })
+  server.maxConnections = CONNECTIONS_MAX
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(sockets.socketPathOf(facts.session), resolve)
