@@ -39,7 +39,7 @@ export function createWatchdogSide(
   const socket = join(home, 'watchdog', 'run', 'watchdog.sock')
   const say = (path: string, body: object) => askWatchdog(socket, path, body)
 
-  const { launcher, reaper, containers, tellFinish } = work
+  const { launcher, runtime, reaper, containers, tellFinish } = work
   const shutdown = createShutdown(
     { waitMs: options.shutdownMs },
     {
@@ -49,6 +49,7 @@ export function createWatchdogSide(
       modes,
       tasks,
       launcher,
+      runtime,
       reaper,
       containers,
       tellFinish,

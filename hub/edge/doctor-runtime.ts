@@ -22,7 +22,8 @@ export const createRuntimeCheck =
         {
           name: 'canary',
           ok: null,
-          detail: 'not tried yet: it needs a hub in mode normal, an engine that answers and an agent with an image',
+          detail:
+            'not tried yet: it needs a hub in mode normal, an engine that answers and an agent that may be started, with an image',
           mend: 'hub status, then hub doctor',
         },
       ]

@@ -55,8 +55,14 @@ const schemaPath = z
   .regex(/^[A-Za-z0-9_./-]+\.json$/, 'a schema is a path of a .json file beside the card')
 const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 
+/** The agent of canary sessions, in label and ledger. What bears it is no session and is ended by each canary, so no card may. */
+export const CANARY_AGENT = 'runtime-probe'
+
 export const agentCardShape = z.strictObject({
-  name: nameShape,
+  name: nameShape.refine(
+    (name) => name !== CANARY_AGENT,
+    `${CANARY_AGENT} is the hub's own name for its canary sessions; choose another`,
+  ),
   description: z.string().min(1).max(500),
   image: z
     .string()

@@ -195,3 +195,69 @@ test('T77: a hub that is killed in the middle of one takes away what was left be
   await passes(h)
   expect([h.engine.containers.size, h.hub.work.ledger.list(), h.hub.work.sockets.list()]).toEqual([0, [], []])
 })
+
+/** The engine takes its time over the next create. */
+function holdCreate(h: Harness) {
+  const { create } = h.engine
+  const held = { began: false, go: () => {} }
+  const open = new Promise<void>((resolve) => {
+    held.go = resolve
+  })
+  h.engine.create = async (...call) => {
+    held.began = true
+    await open
+    return create(...call)
+  }
+  return held
+}
+
+test.each([
+  ['a plain stop', false],
+  ['an emergency stop', true],
+])(
+  'X1: %s waits for the container of a canary that is being made, which is then not started',
+  async (_what, emergency) => {
+    await using h = await scene()
+    const seen = playCanary(h)
+    const held = holdCreate(h)
+    await h.lease()
+    await h.until(() => held.began, 'it is being made')
+    let isOver = false
+    const stop = h.operator('POST', '/v1/shutdown', { reason: 'test', emergency }).finally(() => {
+      isOver = true
+    })
+    await h.until(() => h.hub.guard.modes.has('draining'))
+    await h.clock.advance(1000)
+    expect(isOver).toBe(false)
+    held.go()
+    const { body } = await stop
+    expect(body).toEqual({ path: 'hub', requested: 0, containers: [] })
+    expect([h.engine.containers.size, seen.started.length]).toEqual([0, 0])
+    expect([conditionOf(h), isTold(h)]).toEqual([undefined, false])
+  },
+)
+
+test('X1: a stop whose engine does not answer whether it made it says so', async () => {
+  await using h = await scene()
+  playCanary(h)
+  const held = holdCreate(h)
+  await h.lease()
+  await h.until(() => held.began, 'it is being made')
+  const { body } = await h.operator('POST', '/v1/shutdown', { reason: 'test' })
+  expect(body).toMatchObject({ requested: 0, unproven: expect.stringContaining('canary session') })
+  held.go()
+})
+
+test('X1: a canary that runs is ended by a stop at once, and is no finding', async () => {
+  await using h = await scene()
+  const seen = playCanary(h, { joins: false, says: 'nothing', reported: true })
+  await h.lease()
+  await h.until(() => seen.started.length === 1)
+  const startedAtMs = h.clock.monotonicMs()
+  const { body } = await h.operator('POST', '/v1/shutdown', { reason: 'test' })
+  expect(body).toMatchObject({ requested: 1, containers: [{ container: seen.started[0]?.name }] })
+  expect(body).not.toHaveProperty('unproven')
+  expect((body.containers as { outcome: string }[])[0]?.outcome).toMatch(/gone/)
+  expect(h.clock.monotonicMs() - startedAtMs).toBeLessThan(5000)
+  expect([h.engine.containers.size, conditionOf(h), isTold(h)]).toEqual([0, undefined, false])
+})

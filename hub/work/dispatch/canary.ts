@@ -6,14 +6,17 @@
  * Y1. It is no session: it has no row, its key and token are good for nothing, and what it says decides nothing but its own judgement.
  * Y2. It stands in the ledger before it is created and leaves it when the engine no longer knows it, as any session.
  * Y3. An engine that is away is no finding: it throws `engine_unavailable`, and whoever asked tries again.
+ * Y4. Only images of agents that may be started are run. One that is missing or broken speaks of its agent, not of the engine: the next one
+ *     is tried, and only a second that fails in the same way, or the lack of another, is held against the engine.
+ * Y5. A stop comes first: nothing is started, and nothing judged, once new work is no longer permitted.
  */
 import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
-import { HubError, toHubError } from '../../base/errors.ts'
+import { type ErrorCode, HubError, toHubError } from '../../base/errors.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { DEFAULT_LIMITS } from '../../protocol/agent.ts'
+import { CANARY_AGENT, DEFAULT_LIMITS } from '../../protocol/agent.ts'
 import type { Registry } from '../registry.ts'
 import { compareInspect, type Difference } from '../sandbox/compare.ts'
 import type { Containers, Provisioned } from '../sandbox/containers.ts'
@@ -47,8 +50,8 @@ export interface Canary {
 }
 
 const CANARY = hubPrincipal('canary')
-/** In label and ledger. */
-const AGENT = 'runtime-probe'
+/** Tried before others: what they do is known. */
+const SHIPPED: ReadonlySet<string> = new Set(['hub/drill', 'hub/echo'])
 const TTL_MS = 60_000
 const MEMORY_WAIT_MS = 10_000
 const LIMITS = { ...DEFAULT_LIMITS, memoryBytes: CANARY_MEMORY_BYTES, ttlMs: TTL_MS }
@@ -65,16 +68,33 @@ interface CanaryParts {
   machine: () => Machine
 }
 
-/** A step that broke off. */
+/** A step that broke off, with the code of the engine's answer where it was one. */
 class Broken extends Error {
   readonly step: CanaryStep
   readonly differences: readonly Difference[]
-  constructor(step: CanaryStep, said: string, differences: readonly Difference[] = []) {
+  readonly code: ErrorCode | undefined
+  constructor(step: CanaryStep, said: string, differences: readonly Difference[] = [], code?: ErrorCode) {
     super(said)
     this.step = step
     this.differences = differences
+    this.code = code
   }
 }
+
+const noImage = () =>
+  new HubError('image_missing', 'no agent that may be started has an image to prove the engine with')
+
+/** Whether the image may be the cause: it is not there, its program cannot be started, or that does not join. */
+const isOfImage = ({ step, code }: Broken): boolean =>
+  step === 'join' || (step === 'create' && code === 'image_missing') || (step === 'start' && code === 'engine_refused')
+
+interface Image {
+  agent: string
+  imageId: string
+}
+type Tried = Pick<CanaryFacts, 'failure' | 'memory' | 'passedOver'>
+/** What came of one image; `mayBeImage`: another may fare better. */
+type TriedOne = Omit<Tried, 'passedOver'> & { mayBeImage?: boolean }
 
 export function createCanary(
   options: { instance: string; runtime: Runtime; joinWindowMs: number },
@@ -82,7 +102,13 @@ export function createCanary(
 ): Canary {
   const { instance, runtime, joinWindowMs } = options
   const { clock, random, gate, registry, engine, containers, ledger, sockets, machine } = parts
-  const imageOf = () => registry.list().find((agent) => agent.imageId !== undefined)?.imageId
+  function images(): Image[] {
+    const usable = registry.list().flatMap(({ card, imageId, state }) => {
+      if (imageId === undefined || state !== 'registered') return []
+      return [{ agent: card.name, imageId, isShipped: SHIPPED.has(card.image) }]
+    })
+    return usable.sort((a, b) => Number(b.isShipped) - Number(a.isShipped))
+  }
 
   async function look(): Promise<Pick<CanaryFacts, 'engine' | 'info'>> {
     const [told, info] = [await engine.ping(), await engine.info()]
@@ -106,7 +132,7 @@ export function createCanary(
       session,
       task: 'canary',
       attempt: 'canary',
-      agent: AGENT,
+      agent: CANARY_AGENT,
       generation: 1,
       imageId,
       socketDir: sockets.make(session),
@@ -126,7 +152,7 @@ export function createCanary(
       // One that answers is not away, whatever it answered; of one that does not answer nothing is said.
       if (error.code === 'engine_unavailable') await engine.ping()
       const { differences } = error.facts as { differences?: Difference[] }
-      throw new Broken(step, error.message, (differences ?? []).map(asSeen))
+      throw new Broken(step, error.message, (differences ?? []).map(asSeen), error.code)
     }
   }
 
@@ -152,23 +178,27 @@ export function createCanary(
       throw new Broken('look again', 'the engine changed the container when it started it', differences)
   }
 
-  async function walk(facts: SessionFacts): Promise<CanaryFacts['memory']> {
+  const callOf = (facts: SessionFacts, body: ReturnType<Containers['plan']>) =>
+    ({
+      principal: CANARY,
+      operation: 'session.provision',
+      resource: `session:${facts.session}`,
+      facts: { body },
+      mends: 'engine_unfit',
+    }) as const
+
+  async function walk(facts: SessionFacts, body: ReturnType<Containers['plan']>): Promise<CanaryFacts['memory']> {
     const door = await openCanaryDoor(facts, sockets, clock)
     try {
-      const body = containers.plan(facts, LIMITS)
-      const call = {
-        principal: CANARY,
-        operation: 'session.provision',
-        resource: `session:${facts.session}`,
-        facts: { body },
-        mends: 'engine_unfit',
-      } as const
+      const call = callOf(facts, body)
       const { grant } = gate.admit(call, (proof) => ({ grant: proof, auditEffect: `probe of ${runtime}` }))
       const placed = await at('create', containers.provision(grant, facts, LIMITS))
       const ended = placed.exited.then(
         ({ exitCode, oomKilled }) => ({ exitCode, oomKilled }),
         () => ({ exitCode: -1, oomKilled: false }),
       )
+      // The engine may have taken long, and a stop may have come meanwhile: it has seen nothing of this container (Y5).
+      gate.foresee(call)
       await at('start', placed.start())
       const late = clock.sleep(joinWindowMs).then(() => `it did not join within ${joinWindowMs / 1000} s`)
       const fell = ended.then(({ exitCode }) => `it ended with exit code ${exitCode} before it had joined`)
@@ -204,14 +234,15 @@ export function createCanary(
 
   /** Of a run that was cut: its container, folder and entry stand there still. */
   async function clearLeft(): Promise<void> {
-    const left = ledger.list().filter(({ agent }) => agent === AGENT)
+    const left = ledger.list().filter(({ agent }) => agent === CANARY_AGENT)
     for (const { session } of left) await clear(session).catch(() => undefined)
   }
 
-  async function tryOn(imageId: string): Promise<Pick<CanaryFacts, 'failure' | 'memory'>> {
+  async function tryOn(imageId: string): Promise<TriedOne> {
     const facts = newFacts(imageId)
     const { session, agent, generation, expiresAtMs, expiresBoot } = facts
     const container = containerNameOf(instance, session)
+    const body = containers.plan(facts, LIMITS)
     ledger.put({
       session,
       container,
@@ -223,22 +254,52 @@ export function createCanary(
       expiresBoot: `${expiresBoot.bootId}:${expiresBoot.bootMs}`,
     })
     let log = ''
-    const broke = (thrown: unknown) => {
+    const broke = (thrown: unknown): TriedOne => {
       if (!(thrown instanceof Broken)) throw thrown
-      return { failure: { step: thrown.step, said: thrown.message, differences: thrown.differences, log } }
+      const failure = { step: thrown.step, said: thrown.message, differences: thrown.differences, log }
+      return { failure, mayBeImage: isOfImage(thrown) }
     }
-    const walked = await walk(facts)
-      .then((memory) => (memory === undefined ? {} : { memory }))
+    const walked = await walk(facts, body)
+      .then((memory): TriedOne => (memory === undefined ? {} : { memory }))
       .catch(async (thrown) => {
         log = await engine.logs(container, 4096).catch(() => '')
+        // What a stop ended has failed of nothing (Y5).
+        gate.foresee(callOf(facts, body))
         return broke(thrown)
       })
       .catch(async (thrown) => {
         await clear(session).catch(() => undefined)
         throw thrown
       })
-    const cleared = await clear(session).then(() => undefined, broke)
-    return 'failure' in walked ? walked : { ...walked, ...cleared }
+    const cleared = await clear(session).then((): TriedOne => ({}), broke)
+    // One that cannot be removed is the engine's failure, whatever the image did before.
+    if (walked.failure === undefined) return { ...walked, ...cleared }
+    return cleared.failure === undefined ? walked : { ...walked, mayBeImage: false }
+  }
+
+  /** Image after image, until one goes the whole way, the engine itself fails, two fail alike, or there is no other (Y4). */
+  async function tryImages(): Promise<Tried> {
+    const seen = new Set<string>()
+    const failed: NonNullable<Tried['passedOver']> = []
+    for (;;) {
+      const next = images().find(({ imageId }) => !seen.has(imageId))
+      if (next === undefined) break
+      seen.add(next.imageId)
+      const { mayBeImage, ...tried } = await tryOn(next.imageId)
+      const { failure } = tried
+      if (failure === undefined || mayBeImage !== true) return { ...tried, passedOver: failed }
+      if (failure.step === 'create') {
+        // Removed or assembled anew since the cards were read; then its agent is without an image, and says so itself.
+        await registry.read()
+        if (!images().some(({ imageId }) => imageId === next.imageId)) continue
+      }
+      const isAgain = failed.some((other) => other.failure.step === failure.step)
+      failed.push({ agent: next.agent, failure })
+      if (isAgain) break
+    }
+    const last = failed.pop()
+    if (last === undefined) throw noImage()
+    return { failure: last.failure, passedOver: failed }
   }
 
   function record(findings: readonly Finding[], tookMs: number): void {
@@ -251,19 +312,18 @@ export function createCanary(
   }
 
   return {
-    hasImage: () => imageOf() !== undefined,
+    hasImage: () => images().length > 0,
     async ask() {
       const seen = await look()
       return { engine: textOf(seen), components: seen.engine.components, refused: judgeEngine(baseOf(seen)) }
     },
     async run() {
       const startedAt = clock.monotonicMs()
-      const imageId = imageOf()
-      if (imageId === undefined) throw new HubError('image_missing', 'no agent has an image to prove the engine with')
+      if (images().length === 0) throw noImage()
       const seen = await look()
       await clearLeft()
       const base = baseOf(seen)
-      const tried = judgeEngine(base).length > 0 ? {} : await tryOn(imageId)
+      const tried = judgeEngine(base).length > 0 ? {} : await tryImages()
       const findings = judgeFitness({ ...base, ...tried })
       const tookMs = Math.round(clock.monotonicMs() - startedAt)
       record(findings, tookMs)

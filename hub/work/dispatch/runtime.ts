@@ -34,6 +34,8 @@ export interface RuntimeGate {
   /** Runs a canary now, where the mode lets one start and none has just gone; answers what is known then. For the doctor. */
   prove(): Promise<{ state: CanaryState; report: CanaryReport | undefined }>
   view(): { state: CanaryState; tookMs: number | null; atMs: number | null; findings: string[] }
+  /** Whether the engine is asked or tried now: a container may be about to be made. */
+  isLooking(): boolean
   /** Resolves when nothing is being looked at. */
   settled(): Promise<void>
 }
@@ -205,6 +207,7 @@ export function createRuntimeGate(
       atMs: report?.atMs ?? null,
       findings: (report?.findings ?? []).map(({ id }) => id),
     }),
+    isLooking: () => looking !== undefined,
     settled: async () => looking,
   }
 }

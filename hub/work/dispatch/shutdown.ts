@@ -19,6 +19,7 @@ import { holdTasks } from './holding.ts'
 import type { Launcher } from './launcher.ts'
 import type { Reaper } from './reaper.ts'
 import type { SessionRow } from './rows.ts'
+import type { RuntimeGate } from './runtime.ts'
 import type { Tasks } from './tasks.ts'
 
 export type StopOutcome = { container: string; session: string | null } & Removal
@@ -55,6 +56,7 @@ export interface StopParts {
   modes: Modes
   tasks: Tasks
   launcher: Launcher
+  runtime: Pick<RuntimeGate, 'isLooking' | 'settled'>
   reaper: Reaper
   containers: Pick<Containers, 'list' | 'recycle'>
   tellFinish: (session: string, graceMs: number) => void
@@ -82,6 +84,9 @@ const ANNOUNCE_WAIT_MS = 2000
 /** For the answer to leave before the process does. */
 const FAREWELL_MS = 100
 
+const STILL_MAKING =
+  'the engine has not answered yet whether it made the container of a canary session; it would not be started'
+
 const isEmergency = (by: StopBy): by is 'contact' | 'emergency' => by === 'contact' || by === 'emergency'
 
 /** The condition that outlives the stop. */
@@ -97,7 +102,7 @@ export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 
 
 /** The one way the hub stops itself (W1-W3). */
 export function createShutdown(options: { waitMs: number }, parts: StopParts): Shutdown {
-  const { clock, log, modes, tasks, launcher, reaper, onExit } = parts
+  const { clock, log, modes, tasks, launcher, runtime, reaper, onExit } = parts
   let stopping: Promise<StopReport> | undefined
   let waitUntilMs = Number.POSITIVE_INFINITY
   let asked: readonly SessionRow[] = []
@@ -134,8 +139,22 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     }
   }
 
-  /** What the engine still shows of ours, sessions or not (X1). */
+  /** All of ours that the engine shows, and of what it is still making (X1). A canary has no row: one that runs is ended by the first look. */
   async function sweep(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
+    const isMaking = runtime.isLooking()
+    const first = await sweepOnce(grant, known)
+    if (!isMaking) return first
+    const settled = runtime.settled().then(() => true)
+    const isSettled = await Promise.race([settled, clock.sleep(options.waitMs).then(() => false)])
+    const second = await sweepOnce(grant, known)
+    const again = new Set(second.more.map(({ container }) => container))
+    const more = [...first.more.filter(({ container }) => !again.has(container)), ...second.more]
+    const unproven = second.unproven ?? (isSettled ? undefined : STILL_MAKING)
+    return { more, ...(unproven === undefined ? {} : { unproven }) }
+  }
+
+  /** What the engine shows of ours now, sessions or not. */
+  async function sweepOnce(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
     const stuck = new Set(known.filter((session) => !isGone(session)).map((session) => session.containerName))
     try {
       const left = (await parts.containers.list()).filter(({ name }) => !stuck.has(name))

@@ -11,6 +11,13 @@ import type { Machine } from './machine.ts'
 
 export type CanaryStep = 'create' | 'start' | 'join' | 'look again' | 'run out of memory' | 'stop' | 'remove'
 
+export interface CanaryFailure {
+  step: CanaryStep
+  said: string
+  differences: readonly Difference[]
+  log: string
+}
+
 export interface CanaryFacts {
   engine: { engineVersion: string; components: Readonly<Record<string, string>> }
   info: EngineInfo
@@ -19,7 +26,9 @@ export interface CanaryFacts {
   runtime: string
   folder: string
   /** Where it broke off: the engine's words, the fields that differ, the end of the container's log. */
-  failure?: { step: CanaryStep; said: string; differences: readonly Difference[]; log: string }
+  failure?: CanaryFailure
+  /** Agents whose image failed before another was tried. */
+  passedOver?: { agent: string; failure: CanaryFailure }[]
   /** What became of the program that took more memory than its limit; undefined where it did not come to that. */
   memory?: 'killed' | 'killed, unsaid' | 'survived' | 'not seen'
 }
@@ -240,6 +249,18 @@ const CAUSES: readonly Row[] = [
 
 /** Nothing fails of these; who runs the hub should know. */
 const NOTED: readonly Row[] = [
+  ({ failure, passedOver = [] }) => {
+    // Where the engine fails as well, that comes first: an image says little then.
+    if (failure !== undefined || passedOver.length === 0) return undefined
+    const each = passedOver.map((one) => `the image of agent ${one.agent} did not ${one.failure.step}: ${wordsOf(one)}`)
+    const [first] = passedOver
+    return find(
+      'agent_image',
+      `${each.join('; ')}. Another image went the whole way, so it is not the engine`,
+      `mend and assemble the image, then hub agent reload; until then: hub agent suspend ${first?.agent}`,
+      false,
+    )
+  },
   ({ memory }) =>
     memory === 'killed, unsaid'
       ? find(
@@ -267,7 +288,7 @@ const shown = (value: unknown): string => (JSON.stringify(value) ?? 'absent').sl
 const FIELDS_SHOWN = 3
 
 /** The engine's own words, or the last word of the container's log, and the first fields that differ. */
-function wordsOf({ failure }: CanaryFacts): string {
+function wordsOf({ failure }: Pick<CanaryFacts, 'failure'>): string {
   if (failure === undefined) return ''
   const fields = failure.differences
     .slice(0, FIELDS_SHOWN)

@@ -7,6 +7,7 @@ const OWNERS = 'hub/guard/conditions/owners.test.ts'
 const DEGRADED = 'scenarios/degraded.test.ts'
 const MODES = 'scenarios/modes.test.ts'
 const CANARY = 'scenarios/canary.test.ts'
+const CANARY_IMAGES = 'scenarios/canary-images.test.ts'
 const WATCH = 'hub/guard/alerts/mode-watch.test.ts'
 const GATE = 'hub/guard/gate.test.ts'
 const HELD = 'watchdog/conditions.test.ts'
@@ -89,6 +90,9 @@ export const rows: readonly Row[] = [
       isTold,
       [CANARY, 'while it fails nothing is dispatched'],
       [CANARY, 'a changed engine is proven before the next dispatch, and what runs is kept'],
+      [CANARY_IMAGES, 'an image that ends before it has joined holds up no other agent'],
+      [CANARY_IMAGES, 'a second image that fails in the same way is held against the engine'],
+      [CANARY_IMAGES, 'the image of an agent that was suspended is never run'],
     ],
   },
   {
