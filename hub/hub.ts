@@ -195,8 +195,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     retention: loop('retention', 1000, upkeep.retention.round),
     room: loop('room', SAMPLE_EVERY_MS, upkeep.room.sample),
     sealing: loop('sealing', SEALING_MS, async () => {
-      if (!guard.modes.has('disk_low')) await guard.sealing.round()
-      await upkeep.dropMonths()
+      if (!guard.modes.has('disk_low')) await guard.sealing.round(ending.signal)
+      await upkeep.dropMonths(ending.signal)
     }),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {

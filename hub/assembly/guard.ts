@@ -192,7 +192,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const verifier = createAuditVerifier({
     walk: { home, audit, checkpoints },
     turn: nextTurn,
-    sleep: (ms) => clock.sleep(ms),
+    clock,
     onVerdict: alertWatch.chainJudged,
   })
   const keyRing = createKeyRing(

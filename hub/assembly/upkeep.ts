@@ -28,25 +28,33 @@ export function createUpkeep(
   )
   const room = createRoom({ home }, { store, nowMs, leftBytes: footing.disk.leftBytes })
 
+  function mayDrop(): boolean {
+    try {
+      pauses.require(true)
+      return true
+    } catch (thrown) {
+      log.debug({ reason: toHubError(thrown).message }, 'no month of the audit log is dropped now')
+      return false
+    }
+  }
+
   /** Months of the audit log that ended long enough ago: each is a record, and its signed file stays. */
-  async function dropMonths(): Promise<void> {
+  async function dropMonths(signal?: AbortSignal): Promise<void> {
     for (const { name, state, endedAtMs } of guard.sealing.months()) {
       if (state === 'dropped') continue
       if (state !== 'sealed' || endedAtMs === null || nowMs() - endedAtMs < settings.audit) return
-      try {
-        pauses.require(true)
-      } catch (thrown) {
-        log.debug({ reason: toHubError(thrown).message }, 'no month of the audit log is dropped now')
-        return
-      }
+      if (!mayDrop()) return
       const call = { principal: hubPrincipal('retention'), operation: 'retention.turn', resource: 'hub' } as const
-      await guard.sealing.drop(name, (drop) =>
+      const within = (drop: () => void) => {
+        // Its file was read back meanwhile, which takes seconds.
+        if (!mayDrop()) return
         gate.admit(call, (grant) => {
           assertGrant(grant, 'retention.turn')
           drop()
           return { auditEffect: `audit month ${name}` }
-        }),
-      )
+        })
+      }
+      await guard.sealing.drop(name, within, signal)
     }
   }
   return { pauses, retention, room, dropMonths }

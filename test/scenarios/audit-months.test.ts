@@ -27,6 +27,12 @@ test('a month that ended longer ago than retention.audit leaves the database wit
   await upkeep.dropMonths()
   expect(guard.sealing.months()[0]?.state).toBe('sealed')
   upkeep.pauses.piece('an audit export', true)
+  // One that begins while the file is read back is asked for too.
+  const dropping = upkeep.dropMonths()
+  upkeep.pauses.piece('an audit export', false)
+  await dropping
+  expect(guard.sealing.months()[0]?.state).toBe('sealed')
+  upkeep.pauses.piece('an audit export', true)
   await upkeep.dropMonths()
   expect(guard.sealing.months()[0]?.state).toBe('dropped')
   const { records } = (await h.operator('GET', '/v1/audit?limit=100')).body as {
@@ -36,4 +42,17 @@ test('a month that ended longer ago than retention.audit leaves the database wit
   expect(records.at(-1)?.seq).toBe(1)
   expect(records.length).toBeGreaterThan(size)
   expect((await h.operator('GET', '/v1/audit/verify')).body).toMatchObject({ ok: true })
+})
+
+test('a hub that stops does not wait for a month to be sealed or dropped', async () => {
+  await using h = await createHarness({ agents: {} })
+  const { sealing } = h.hub.guard
+  const begun: string[] = []
+  sealing.round = (signal) => {
+    begun.push('round')
+    return new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }))
+  }
+  await h.clock.advance(61_000)
+  await h.stop()
+  expect(begun).toEqual(['round'])
 })

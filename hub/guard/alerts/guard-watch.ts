@@ -107,7 +107,7 @@ export function createGuardWatch(parts: {
         alerts.raise(
           'audit_unsealed',
           'warning',
-          `A month of the audit log could not be written to audit/: ${reason}. It stays in the database and is tried every minute. Free some space, or see: hub audit verify.`,
+          `A month of the audit log could not be written to audit/: ${reason}. It stays in the database and is tried again, at first every minute, then every hour. Free some space, or see: hub audit verify.`,
         )
     },
     databaseJudged(damage) {

@@ -42,6 +42,8 @@ export interface AuditMonths {
   blocksOf(month: AuditMonth): Buffer
   /** Writes down that the file of an ended month stands whole. */
   sealed(month: AuditMonth, file: { signed: string; checkpoints: number; bytes: number; blocks: Buffer }): void
+  /** Writes down that the file of a sealed month is not whole: its table is, so it can be sealed anew. */
+  unsealed(month: AuditMonth): void
   /** Drops the table of a sealed month, in the open transaction if there is one. */
   drop(month: AuditMonth): void
 }
@@ -184,6 +186,16 @@ export function createAuditMonths(store: Store): AuditMonths {
             `update audit_month set state = 'sealed', signed = ?, checkpoints = ?, bytes = ?, blocks = ? where first_seq = ? and state = 'ended'`,
           )
           .run(signed, checkpoints, bytes, blocks, first)
+        changed()
+      })
+    },
+    unsealed({ first }) {
+      store.transaction(() => {
+        store
+          .prepare(
+            `update audit_month set state = 'ended', signed = null, checkpoints = null, bytes = null, blocks = null where first_seq = ? and state = 'sealed'`,
+          )
+          .run(first)
         changed()
       })
     },

@@ -1,11 +1,13 @@
 /**
  * A month that has ended becomes a signed file, and later, when retention says so, its table goes.
  *
- * L1. In order: the file is written, synced and read back whole before the month counts as sealed; it is read back whole again before its
- *     table is dropped. No row is ever deleted or changed.
+ * L1. In order: the file is written, synced and read back whole before it has its name and the month counts as sealed; it is read back whole
+ *     again before its table is dropped. No row is ever deleted or changed.
  * L2. A process that dies in between leaves a month that is still `ended` (the file is made again), or `sealed`, or `dropped`, with decisions
  *     and checkpoints that stand in the file too (they go at the next round). Nothing else can be found at a start.
- * L3. One at a time, oldest first, with turns between: the agents' lines do not wait for it.
+ *     A `sealed` one whose file is lost or not whole while its table stands is `ended` again, and so sealed anew.
+ * L3. One at a time, oldest first, with turns between: the agents' lines do not wait for it, and a hub that ends does not either. What fails
+ *     again and again is tried in ever fewer rounds: it costs a whole month of records each time.
  */
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
@@ -19,20 +21,24 @@ import type { Checkpoints } from './checkpoint.ts'
 import type { DecisionMarks } from './decision-marks.ts'
 import type { AuditLog } from './log.ts'
 import type { AuditMonth } from './months.ts'
-import { BLOCK_RECORDS, judgeSegment, segmentPath, writeSegment } from './segment-file.ts'
+import { BLOCK_RECORDS, judgeSegment, segmentBytes, segmentPath, writeSegment } from './segment-file.ts'
 
 export interface AuditSealing {
   /** Oldest first; the open month is the last. */
   months(): readonly AuditMonth[]
-  /** Seals every month that has ended, and takes away what dropped ones left. Never twice at once. */
-  round(): Promise<void>
+  /** Seals every month that has ended, and takes away what dropped ones left. Never twice at once; ends early, and quietly, with the signal. */
+  round(signal?: AbortSignal): Promise<void>
   /**
    * Drops the table of a sealed month, its file read back first. Throws `conflict` for a month there is none of, one that is
-   * not sealed, or after one whose table is still there, or whose file is not whole: then everything stays. `within`:
-   * the transaction that records it.
+   * not sealed, or after one whose table is still there, or whose file is not whole: then everything stays, and that file
+   * is made again by the next round. `within`: the transaction that records it; where it does not call, the table stays. Ends early, and
+   * quietly, with the signal.
    */
-  drop(name: string, within?: (drop: () => void) => void): Promise<void>
+  drop(name: string, within?: (drop: () => void) => void, signal?: AbortSignal): Promise<void>
 }
+
+/** So many rounds pass without a try after a month failed again and again. */
+const ROUNDS_SKIPPED_MAX = 59
 
 export function createSealing(parts: {
   home: string
@@ -45,16 +51,31 @@ export function createSealing(parts: {
   /** Hears after each round why a month could not be sealed, or that none is left. */
   onUnsealed: (reason: string | undefined) => void
 }): AuditSealing {
-  const { home, audit, checkpoints, marks, clock, log, turn, onUnsealed } = parts
+  const { home, audit, checkpoints, marks, clock, log, onUnsealed } = parts
   const { months } = audit
   const { publicKey, instance } = checkpoints.signer
   const fileOf = ({ name }: AuditMonth) => segmentPath(home, name)
-  const readBack = (month: AuditMonth) => judgeSegment(fileOf(month), { publicKey }, turn)
+  const failed = { first: 0, times: 0, skip: 0 }
   let busy: Promise<unknown> = Promise.resolve()
+  /** Of what runs now. */
+  let ending: AbortSignal | undefined
+
+  async function turn(): Promise<void> {
+    ending?.throwIfAborted()
+    await parts.turn()
+    ending?.throwIfAborted()
+  }
 
   /** One after the other, whoever asks. */
-  function alone<Result>(run: () => Promise<Result>): Promise<Result> {
-    const mine = busy.then(run, run)
+  function alone(signal: AbortSignal | undefined, run: () => Promise<void>): Promise<void> {
+    const mine = busy.then(async () => {
+      ending = signal
+      try {
+        if (signal?.aborted !== true) await run()
+      } catch (thrown) {
+        if (signal?.aborted !== true) throw thrown
+      }
+    })
     busy = mine.catch(() => undefined)
     return mine
   }
@@ -99,21 +120,48 @@ export function createSealing(parts: {
     const { first, last, head, name } = month
     if (last === null) return
     await marks.advance(last, turn)
-    const file = await writeSegment(fileOf(month), blocksOf(month, last))
-    const found = await readBack(month)
-    requireWhole(month, found)
+    const { found, ...file } = await writeSegment(fileOf(month), blocksOf(month, last), async (draft) => {
+      const verdict = await judgeSegment(draft, { publicKey }, turn)
+      requireWhole(month, faultOf(month, verdict))
+      return verdict
+    })
+    Object.assign(failed, { first: 0, times: 0, skip: 0 })
     months.sealed(month, { ...file, signed: found.signed, checkpoints: found.checkpoints })
     log.info({ month: name, first, last, head, bytes: file.bytes }, 'a month of the audit log was sealed')
   }
 
-  function requireWhole(month: AuditMonth, { fault, size, head, header }: SegmentVerdict): void {
-    const reason =
-      fault?.reason ??
-      (size === month.last && head === month.head && header?.first === month.first
-        ? undefined
-        : 'it is of other records')
+  const faultOf = (month: AuditMonth, { fault, size, head, header }: SegmentVerdict): string | undefined =>
+    fault?.reason ??
+    (size === month.last && head === month.head && header?.first === month.first ? undefined : 'it is of other records')
+
+  /** Why the file under its name is not whole, whatever keeps it from being read. */
+  async function faultOnDisk(month: AuditMonth): Promise<string | undefined> {
+    try {
+      return faultOf(month, await judgeSegment(fileOf(month), { publicKey }, turn))
+    } catch (thrown) {
+      ending?.throwIfAborted()
+      return segmentBytes(fileOf(month)) === undefined
+        ? 'it is gone'
+        : `it cannot be read (${toHubError(thrown).reason})`
+    }
+  }
+
+  function sealAnew(month: AuditMonth, reason: string): void {
+    log.warn(
+      { month: month.name, reason },
+      'the file of a sealed month is not whole; its table is, and it is sealed anew',
+    )
+    months.unsealed(month)
+  }
+
+  function requireWhole(month: AuditMonth, reason: string | undefined): void {
     if (reason !== undefined)
       throw new HubError('conflict', `audit/${month.name}.jsonl.gz is not whole: ${reason}; its table stays`)
+  }
+
+  function failedAgain({ first }: AuditMonth): void {
+    const times = failed.first === first ? failed.times + 1 : 1
+    Object.assign(failed, { first, times, skip: Math.min(2 ** (times - 1) - 1, ROUNDS_SKIPPED_MAX) })
   }
 
   /** Decisions and checkpoints that only files need. */
@@ -127,14 +175,23 @@ export function createSealing(parts: {
 
   return {
     months: months.all,
-    round: () =>
-      alone(async () => {
+    round: (signal) =>
+      alone(signal, async () => {
+        for (const month of months.all())
+          if (month.state === 'sealed' && segmentBytes(fileOf(month)) !== month.bytes)
+            sealAnew(month, 'it is gone, or of another length')
         for (const month of months.all()) {
           if (month.state !== 'ended') continue
+          if (failed.first === month.first && failed.skip > 0) {
+            failed.skip -= 1
+            return
+          }
           try {
             await seal(month)
           } catch (thrown) {
-            // The rows stay where they are; the next round begins anew. No fault of the store's.
+            ending?.throwIfAborted()
+            // The rows stay where they are; a later round begins anew. No fault of the store's.
+            failedAgain(month)
             onUnsealed(`${month.name}: ${toHubError(thrown).reason}`)
             return
           }
@@ -142,16 +199,19 @@ export function createSealing(parts: {
         onUnsealed(undefined)
         await tidy()
       }),
-    drop: (name, within = (drop) => drop()) =>
-      alone(async () => {
+    drop: (name, within = (drop) => drop(), signal) =>
+      alone(signal, async () => {
         const month = months.find(name)
         if (month === undefined) throw new HubError('conflict', `the audit log has no month ${name}`)
         if (month.state === 'dropped') return
         if (month.state !== 'sealed') throw new HubError('conflict', `the audit month ${name} is not sealed yet`)
         if (before(month) !== undefined && before(month)?.state !== 'dropped')
           throw new HubError('conflict', `the audit month before ${name} is dropped first`)
-        requireWhole(month, await readBack(month))
+        const fault = await faultOnDisk(month)
+        if (fault !== undefined) sealAnew(month, fault)
+        requireWhole(month, fault)
         within(() => months.drop(month))
+        if (months.find(name)?.state !== 'dropped') return
         log.info({ month: name }, 'the table of a sealed month of the audit log was dropped; its file stays')
         await tidy()
       }),

@@ -2,7 +2,8 @@
  * The file of a sealed month: gzip members one behind the other, the first of the header alone, then one for each 250 records, the last of
  * decisions and seal. Where each begins is kept in the database, so that any record is found by one short read; `zcat` reads the whole.
  *
- * F1. Made beside its name, written, synced, renamed, its folder synced: a file of that name is whole (what is named `.part` is removed).
+ * F1. Made beside its name, written, synced, judged, renamed, its folder synced: a file of that name is whole (what is named `.part` is
+ *     removed).
  */
 import { closeSync, createReadStream, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
@@ -22,11 +23,13 @@ const zip = promisify(gzip)
 
 export const segmentPath = (home: string, name: string): string => join(home, 'audit', `${name}.jsonl.gz`)
 
-/** Writes the file from its blocks; answers its length and where each block begins. On any fault nothing of it is left. */
-export async function writeSegment(
+/** Writes the file from its blocks; answers its length, where each block begins and what `judge` found. On any fault nothing of it is left. */
+export async function writeSegment<Found>(
   path: string,
   blocks: AsyncIterable<readonly string[]>,
-): Promise<{ bytes: number; blocks: Buffer }> {
+  /** Reads the draft back; throws where it may not have its name. */
+  judge: (draft: string) => Promise<Found>,
+): Promise<{ bytes: number; blocks: Buffer; found: Found }> {
   const draft = `${path}.part`
   const folder = dirname(path)
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -44,12 +47,13 @@ export async function writeSegment(
       }
       await file.sync()
     }
+    const found = await judge(draft)
     await rename(draft, path)
     // The folder may be new itself.
     for (const each of [folder, dirname(folder)]) syncFolder(each)
     const kept = Buffer.alloc(offsets.length * OFFSET_BYTES)
     for (const [at, offset] of offsets.entries()) kept.writeDoubleLE(offset, at * OFFSET_BYTES)
-    return { bytes, blocks: kept }
+    return { bytes, blocks: kept, found }
   } catch (thrown) {
     rmSync(draft, { force: true })
     throw diskProblem(thrown, path)

@@ -2,8 +2,10 @@
  * Who walks through the whole audit log, and when: never two walks of people at once, however many ask.
  *
  * V1. An answer is about the log as it was when it was asked for, or later: who asks while a walk is under way hears of the next one.
- * V2. Who names a span hears within it how far the walk is, and asks again for the same one.
+ * V2. Who names a span hears within it how far the walk is, and asks again for the same one. What was found waits some seconds for those who
+ *     ask again, and no longer: whoever went away meanwhile leaves no old answer to the next one.
  */
+import type { Clock } from '../../base/clock.ts'
 import type { WalkParts, WalkVerdict } from './walk.ts'
 import { walkAudit } from './walk.ts'
 
@@ -21,19 +23,27 @@ export interface AuditVerifier {
   look(turn: () => Promise<void>, signal?: AbortSignal): Promise<void>
 }
 
+/** Who is told how far it is asks again at once. */
+const KEPT_MS = 10_000
+
+/** The walk that who names a span asks after. */
+interface Asked {
+  verdict: Promise<WalkVerdict>
+  endedAtMs: number
+}
+
 export function createAuditVerifier(parts: {
   walk: Omit<WalkParts, 'turn' | 'onProgress' | 'signal'>
   turn: () => Promise<void>
-  sleep: (ms: number) => Promise<void>
+  clock: Pick<Clock, 'sleep' | 'monotonicMs'>
   /** Hears what each look at the whole log found. */
   onVerdict: (firstBad: WalkVerdict['firstBad']) => void
 }): AuditVerifier {
-  const { walk, turn, sleep, onVerdict } = parts
+  const { walk, turn, clock, onVerdict } = parts
   let at = 0
   let running: Promise<WalkVerdict> | undefined
   let next: Promise<WalkVerdict> | undefined
-  /** The one that who names a span asks after. */
-  let asked: Promise<WalkVerdict> | undefined
+  let asked: Asked | undefined
 
   async function begin(): Promise<WalkVerdict> {
     at = 0
@@ -60,19 +70,28 @@ export function createAuditVerifier(parts: {
     next ??= running.then(again, again)
     return next
   }
+  function ask(): Asked {
+    const mine: Asked = { verdict: verify(), endedAtMs: Number.POSITIVE_INFINITY }
+    const ended = () => {
+      mine.endedAtMs = clock.monotonicMs()
+    }
+    mine.verdict.then(ended, ended)
+    return mine
+  }
 
   return {
     verify,
     async verifyWithin(waitMs) {
-      asked ??= verify()
+      if (asked === undefined || clock.monotonicMs() - asked.endedAtMs > KEPT_MS) asked = ask()
       const mine = asked
-      const found = await Promise.race([mine, sleep(waitMs).then(() => undefined)]).catch((thrown: unknown) => {
-        if (asked === mine) asked = undefined
-        throw thrown
-      })
-      if (found === undefined) return { size: at, of: walk.audit.head().size }
-      if (asked === mine) asked = undefined
-      return found
+      let isHeard = true
+      try {
+        const found = await Promise.race([mine.verdict, clock.sleep(waitMs).then(() => undefined)])
+        isHeard = found !== undefined
+        return found ?? { size: at, of: walk.audit.head().size }
+      } finally {
+        if (isHeard && asked === mine) asked = undefined
+      }
     },
     async look(gently, signal) {
       const { firstBad } = await walkAudit({ ...walk, turn: gently, ...(signal === undefined ? {} : { signal }) })

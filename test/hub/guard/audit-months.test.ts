@@ -248,12 +248,15 @@ describe('fault B3: a sealed month', () => {
     ]
     for (const [what, bytes] of cases) {
       writeFileSync(fileOf('2026-10'), bytes)
-      await expect(sealing.drop('2026-10'), what).rejects.toThrow()
+      await expect(sealing.drop('2026-10'), what).rejects.toThrow('is not whole')
       expect(tables(), what).toContain('audit_record_2026_10')
+      await sealing.round()
+      expect(states(), what).toContain('2026-10 sealed')
     }
     rmSync(fileOf('2026-10'))
-    await expect(sealing.drop('2026-10')).rejects.toThrow()
-    writeFileSync(fileOf('2026-10'), whole)
+    await expect(sealing.drop('2026-10')).rejects.toThrow('audit/2026-10.jsonl.gz is not whole: it is gone')
+    expect(tables()).toContain('audit_record_2026_10')
+    await sealing.round()
     await sealing.drop('2026-10')
     expect(await walk()).toMatchObject({ firstBad: null })
     for (const [what, bytes] of cases) {
@@ -330,6 +333,76 @@ describe('fault B3: a sealed month', () => {
     rmSync(join(home, 'audit'))
     await sealing.round()
     expect([unsealed, ...states()]).toEqual([undefined, '2026-10 sealed', '2026-11 open'])
+  })
+
+  it('whose file is lost or damaged while its table stands is made again by the next round, and dropped', async () => {
+    twoMonths(620, 1)
+    await sealing.round()
+    const whole = readFileSync(fileOf('2026-10'))
+    const damages: [string, () => void][] = [
+      ['lost', () => rmSync(fileOf('2026-10'))],
+      ['cut', () => truncateSync(fileOf('2026-10'), 3000)],
+    ]
+    for (const [what, damage] of damages) {
+      damage()
+      await sealing.round()
+      expect(states(), what).toEqual(['2026-10 sealed', '2026-11 open'])
+      expect(readFileSync(fileOf('2026-10')).equals(whole), what).toBe(true)
+    }
+    // Of the same length: only who reads it finds that.
+    writeFileSync(fileOf('2026-10'), Buffer.from(whole).fill(0xa5, 5000, 5002))
+    await sealing.round()
+    await expect(sealing.drop('2026-10')).rejects.toThrow('is not whole')
+    expect(states()).toEqual(['2026-10 ended', '2026-11 open'])
+    await sealing.round()
+    await sealing.drop('2026-10')
+    expect(await walk()).toMatchObject({ size: 621, firstBad: null })
+  })
+
+  it('that cannot be sealed leaves no file of its name, and is tried in ever fewer rounds', async () => {
+    twoMonths(620, 1)
+    const change = (reason: string) =>
+      store.prepare('update audit_record_2026_10 set reason = ? where seq = 300').run(reason)
+    store.prepare('drop trigger audit_record_2026_10_is_append_only_update').run()
+    change('x')
+    const tries: number[] = []
+    for (let round = 1; round <= 200; round += 1) {
+      unsealed = undefined
+      await sealing.round()
+      if (unsealed !== undefined) tries.push(round)
+      expect(readdirSync(join(home, 'audit'))).toEqual([])
+    }
+    expect(tries).toEqual([1, 2, 4, 8, 16, 32, 64, 124, 184])
+    change(entry('').reason)
+    for (let round = 201; round <= 244; round += 1) await sealing.round()
+    expect([unsealed, ...states()]).toEqual([undefined, '2026-10 sealed', '2026-11 open'])
+  })
+
+  it('is not waited for by a hub that ends: it stays as it is, and nothing is told', async () => {
+    twoMonths(1100, 1)
+    const told: unknown[] = []
+    let [turns, endsAt] = [0, 2]
+    let ending = new AbortController()
+    const turn = async () => {
+      turns += 1
+      if (turns === endsAt) ending.abort()
+    }
+    const marks = createDecisionMarks({ store, audit, forgetMemory })
+    const parts = { home, audit, checkpoints, marks, clock, log: silentLog(), turn }
+    const short = createSealing({ ...parts, onUnsealed: (reason) => told.push(reason) })
+    for (endsAt of [1, 3, 7, 10]) {
+      ;[turns, ending] = [0, new AbortController()]
+      await short.round(ending.signal)
+      expect([turns, told]).toEqual([endsAt, []])
+      expect(states()).toEqual(['2026-10 ended', '2026-11 open'])
+      expect(readdirSync(home).includes('audit') ? readdirSync(join(home, 'audit')) : []).toEqual([])
+    }
+    await sealing.round()
+    ;[turns, ending, endsAt] = [0, new AbortController(), 2]
+    await short.drop('2026-10', undefined, ending.signal)
+    expect([turns, ...states()]).toEqual([2, '2026-10 sealed', '2026-11 open'])
+    await short.round(ending.signal)
+    expect([turns, told]).toEqual([2, []])
   })
 
   it('keeps every signed head in the table that the witness was not shown yet', async () => {
@@ -462,7 +535,7 @@ describe('fault B5: the log is read in turns', () => {
     const verifier = createAuditVerifier({
       walk: { home, audit, checkpoints },
       turn: nextTurn,
-      sleep: () => nextTurn(),
+      clock: { sleep: nextTurn, monotonicMs: clock.monotonicMs },
       onVerdict: (firstBad) => heard.push(firstBad),
     })
     const first = verifier.verify()
@@ -480,5 +553,37 @@ describe('fault B5: the log is read in turns', () => {
     let found: object = under
     while (!('firstBad' in found)) found = await verifier.verifyWithin(1)
     expect(found).toMatchObject({ firstBad: null, size: 1500 })
+  })
+
+  it('what nobody heard is told for ten seconds to who asks again, and never to who asks later', async () => {
+    append(1500)
+    let ended = 0
+    const verifier = createAuditVerifier({
+      walk: { home, audit, checkpoints },
+      turn: nextTurn,
+      clock: { sleep: nextTurn, monotonicMs: clock.monotonicMs },
+      onVerdict: () => {
+        ended += 1
+      },
+    })
+    /** Asks, hears how far it is, and goes away. */
+    const leave = async () => {
+      const before = ended
+      expect(await verifier.verifyWithin(1)).toMatchObject({ of: 1500 })
+      while (ended === before) await nextTurn()
+      await nextTurn()
+    }
+    await leave()
+    clock.jump(9_000)
+    expect(await verifier.verifyWithin(1)).toMatchObject({ firstBad: null })
+    expect(ended).toBe(1)
+    await leave()
+    clock.jump(10_001)
+    store.prepare('drop trigger audit_record_is_append_only_update').run()
+    store.prepare("update audit_record set reason = 'x' where seq = 1").run()
+    let found: object = await verifier.verifyWithin(1)
+    while (!('firstBad' in found)) found = await verifier.verifyWithin(1)
+    expect(found).toMatchObject({ firstBad: { seq: 1 } })
+    expect(ended).toBe(3)
   })
 })
