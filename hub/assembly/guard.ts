@@ -1,5 +1,5 @@
 /** Builds the guard ring: who may do what, and the proof of it. */
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
@@ -38,10 +38,9 @@ import { OPERATIONS } from '../protocol/operations.ts'
 import type { Ballast } from '../store/ballast.ts'
 import { openStore, type Store } from '../store/database.ts'
 import { createMeta } from '../store/meta.ts'
-import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { createAlerting } from './alerting.ts'
 import { createFooting } from './footing.ts'
-import { besideCopy, keepCopy } from './upgrade.ts'
+import { upgradeAtOnce } from './upgrade.ts'
 
 const NONCE_ROWS_MAX = 200_000
 const NO_ALERTS: AlertSettings = { zone: '' }
@@ -69,22 +68,13 @@ export interface GuardOuter {
 
 export type Guard = ReturnType<typeof createGuard>
 
-/** For who builds a hub without a process of its own; the process copies in turns (upgrade.ts). */
-function copyBefore(store: Store, home: string, nowMs: number): void {
-  const beside = besideCopy(home)
-  rmSync(beside, { force: true })
-  store.prepare('vacuum into ?').run(beside)
-  keepCopy(home, nowMs)
-}
-
 export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { home, instance, keys } = options
   const { clock, random, log, commitOf } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
   makeStopOrder(home)
   const store = outer.store ?? openStore(join(home, 'hub.db'))
-  const backup = () => copyBefore(store, home, clock.wallMs())
-  const applied = migrate(store, shippedMigrations(), clock.wallMs(), backup)
+  const applied = upgradeAtOnce(store, home, clock.wallMs())
   if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date')
 
   const meta = createMeta(store)

@@ -19,16 +19,56 @@ export interface Progress {
 }
 
 /** Where the copy is made; what a cut start left there is removed by the next one. */
-export const besideCopy = (home: string): string => join(home, 'hub.db.copying')
+const besideCopy = (home: string): string => join(home, 'hub.db.copying')
 
-/** The way back, `hub undo-update`: whole and on disk under its name, and the copies of earlier updates are taken away. */
-export function keepCopy(home: string, nowMs: number): void {
-  const path = join(home, `hub.db.before-${nowMs}`)
+/** The way back, `hub undo-update`: whole and on disk under its name, which is answered. */
+function keepCopy(home: string, nowMs: number): string {
+  const name = `hub.db.before-${nowMs}`
   syncFile(besideCopy(home))
-  renameSync(besideCopy(home), path)
+  renameSync(besideCopy(home), join(home, name))
   syncFolder(home)
-  for (const name of readdirSync(home))
-    if (COPY_BEFORE.test(name) && join(home, name) !== path) rmSync(join(home, name))
+  return name
+}
+
+/**
+ * Applies the steps that are due. `copy` puts a copy beside first, where it does not lie there yet. A way back is there at every instant: the
+ * copies of earlier updates go once the steps are in; where they did not come in, this one goes, as the database is still what it holds.
+ */
+export function bringUpToDate(store: Store, home: string, nowMs: number, copy: () => void): string[] {
+  let own: string | undefined
+  const keep = () => {
+    copy()
+    own = keepCopy(home, nowMs)
+  }
+  const due = () => dueMigrations(store, shippedMigrations()).due.length
+  const before = due()
+  try {
+    const applied = migrate(store, shippedMigrations(), nowMs, keep)
+    if (own !== undefined)
+      for (const name of readdirSync(home)) if (COPY_BEFORE.test(name) && name !== own) rmSync(join(home, name))
+    return applied
+  } catch (thrown) {
+    if (own !== undefined && isUnchanged(due, before)) rmSync(join(home, own), { force: true })
+    throw thrown
+  }
+}
+
+/** For who builds a hub without a process of its own: copied at once, not in turns. */
+export function upgradeAtOnce(store: Store, home: string, nowMs: number): string[] {
+  const beside = besideCopy(home)
+  return bringUpToDate(store, home, nowMs, () => {
+    rmSync(beside, { force: true })
+    store.prepare('vacuum into ?').run(beside)
+  })
+}
+
+/** Where that cannot be told it is not known to be, and the copy stays. */
+function isUnchanged(due: () => number, before: number): boolean {
+  try {
+    return due() === before
+  } catch {
+    return false
+  }
 }
 
 /** Opens the database, its schema brought up to date where that needs a copy first. Throws what `openStore` and `migrate` throw. */
@@ -47,8 +87,7 @@ export async function openUpToDate(
     await store.copy(beside, (done, of) =>
       onProgress({ what: 'copying the database before its schema changes', done, of }),
     )
-    keepCopy(home, clock.wallMs())
-    const applied = migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
+    const applied = bringUpToDate(store, home, clock.wallMs(), () => undefined)
     log.info({ applied }, 'the database schema was brought up to date')
     return store
   } catch (thrown) {

@@ -1,4 +1,7 @@
-/** Applies the numbered SQL steps beside it, in order, each once and in one transaction, after a copy of a database that already had steps (T85). */
+/**
+ * Applies the numbered SQL steps beside it, in order, each once, after a copy of a database that already had steps (T85). All that are due are
+ * one transaction: an update that breaks off leaves the database of before, never one between two versions.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { HubError } from '../base/errors.ts'
 import type { Store } from './database.ts'
@@ -27,12 +30,13 @@ export function shippedMigrations(): Migration[] {
 export function migrate(store: Store, migrations: readonly Migration[], nowMs: number, backup: () => void): string[] {
   const { due, known } = dueMigrations(store, migrations)
   if (due.length > 0 && known.length > 0) backup()
-  for (const { name, sql } of due) {
-    store.transaction(() => {
+  if (due.length === 0) return []
+  store.transaction(() => {
+    for (const { name, sql } of due) {
       for (const statement of splitStatements(sql)) store.prepare(statement).run()
       store.prepare('insert into migration values (?, ?)').run(name, nowMs)
-    })
-  }
+    }
+  })
   return due.map((migration) => migration.name)
 }
 

@@ -47,6 +47,24 @@ it('a database of an earlier hub is copied in turns, each told, before its schem
   expect(copies()).toHaveLength(1)
 })
 
+it('an update that breaks off leaves the database and the way back of before, and takes its own copy away (fault G7)', async () => {
+  const all = shippedMigrations()
+  const store = openStore(join(home, 'hub.db'))
+  const before = all.filter(({ name }) => name < '0015')
+  migrate(store, before, 1, () => undefined)
+  // 0015 goes in, 0016 does not: a column of it is there already.
+  store.transaction(() => store.prepare('alter table task add column check_sum text').run())
+  store.close()
+  writeFileSync(join(home, 'hub.db.before-5'), 'the way back of the last update')
+  for (let start = 0; start < 2; start += 1) {
+    await expect(open()).rejects.toThrow('check_sum')
+    expect(copies()).toEqual(['hub.db.before-5'])
+  }
+  const left = new Database(join(home, 'hub.db'), { readonly: true })
+  expect(left.prepare('select count(*) from migration').pluck().get()).toBe(before.length)
+  left.close()
+})
+
 it('a home that never ran gets its schema from the hub, without a copy', async () => {
   const store = await openUpToDate(home, { clock, log: silentLog(), onProgress: () => undefined })
   expect(migrate(store, shippedMigrations(), 1, () => undefined)).toHaveLength(shippedMigrations().length)

@@ -89,6 +89,14 @@ describe('migrations', () => {
     expect(tables()).toEqual(['a', 'b', 'first'])
   })
 
+  it('that are due are one: where a later one breaks off none of them is in (fault G7)', () => {
+    migrate(store, [FIRST], 1, never)
+    const third = { name: '0003-third.sql', sql: 'insert into nowhere values (1);\n' }
+    expect(() => migrate(store, [FIRST, SECOND, third], 2, () => undefined)).toThrow('nowhere')
+    expect(tables()).toEqual(['first'])
+    expect(applied()).toEqual(['0001-first.sql'])
+  })
+
   it('stop before the first change when the copy cannot be made', () => {
     migrate(store, [FIRST], 1, never)
     expect(() => migrate(store, [FIRST, SECOND], 2, never)).toThrow('a backup was made')
