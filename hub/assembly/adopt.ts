@@ -58,9 +58,9 @@ export function adoptHome(
       effect: `instance:${instance}`,
     },
   })
-  replaceFile(join(home, 'instance'), `${instance}\n`)
-  // Containers, witness and undelivered alerts are the other's.
+  // Containers, witness and undelivered alerts are the other's. Its ledger goes before its id: with another id it would be a damaged home.
   for (const file of ['ledger.json', 'watchdog/state', 'watchdog/outbox']) rmSync(join(home, file), { force: true })
+  replaceFile(join(home, 'instance'), `${instance}\n`)
   outer.initWatchdog(home)
   writePlace(home, place)
   return { home, as, instance, formerInstance, held }

@@ -150,6 +150,19 @@ describe('fault B4: a copy', { timeout: LONG_MS }, () => {
     requirePlace(place, bootId())
   })
 
+  test('adopted as a copy and cut short before its id is written, it still passes for a whole home and is adopted again', () => {
+    const place = copied('cut')
+    const id = readFileSync(join(place, 'instance'), 'utf8')
+    // What cannot be removed ends it there.
+    mkdirSync(join(place, 'ledger.json'))
+    expect(adopt(place, 'copy').status).not.toBe(0)
+    rmSync(join(place, 'ledger.json'), { recursive: true })
+    writeFileSync(join(place, 'ledger.json'), JSON.stringify({ instance: id.trim() }))
+    expect(readFileSync(join(place, 'instance'), 'utf8')).toBe(id)
+    expect(adopt(place, 'copy').status).toBe(0)
+    expect(existsSync(join(place, 'ledger.json'))).toBe(false)
+  })
+
   test('is not adopted while a hub runs on it, nor as anything else', () => {
     const place = copied('busy')
     const holds = new Database(join(place, 'hub.db'))
