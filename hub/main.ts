@@ -238,6 +238,11 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   return how
 }
 
+function tellRevokeAnew(what: string, { revokeAnew }: { revokeAnew: readonly string[] }): void {
+  const commands = revokeAnew.map((words) => `\`${words}\``).join(', ')
+  process.stderr.write(`hub: ${what} is in force again; look through and revoke anew: ${commands}\n`)
+}
+
 /** Ends that a service manager must not undo at once: at the next boot, or by `hub up`, the hub answers reads and starts nothing. */
 const EXIT_CODES: Readonly<Record<string, number>> = { unattended_stop: 10, emergency_stop: 11 }
 
@@ -278,18 +283,19 @@ try {
     process.stdout.write(`${JSON.stringify(report)}\n`)
   } else if (command === 'renew-keys')
     process.stdout.write(`${JSON.stringify(renewKeys({ home }, { clock, random: systemRandom }))}\n`)
-  else if (command === 'undo-update') process.stdout.write(`${JSON.stringify(undoUpdate({ home }, clock))}\n`)
-  else if (command === 'doctor') {
+  else if (command === 'undo-update') {
+    const report = undoUpdate({ home }, clock)
+    process.stdout.write(`${JSON.stringify(report)}\n`)
+    if (report.revokeAnew.length > 0)
+      tellRevokeAnew('what was revoked since and cannot be read in the newer database', report)
+  } else if (command === 'doctor') {
     const { doctorAlone } = await import('./assembly/doctor-alone.ts')
     const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock })
     process.stdout.write(`${JSON.stringify({ checks })}\n`)
   } else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)
-    const commands = report.revokeAnew.map((words) => `\`${words}\``).join(', ')
-    process.stderr.write(
-      `hub: what was revoked after the backup is in force again; look through and revoke anew: ${commands}\n`,
-    )
+    tellRevokeAnew('what was revoked after the backup', report)
   } else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
   process.exit(exitCode)
 } catch (thrown) {

@@ -9,7 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
-import { openStore } from '../store/database.ts'
+import { openStore, type Store } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
@@ -70,7 +70,12 @@ async function requireEmpty(home: string): Promise<void> {
 export function settleDatabase(
   path: string,
   clock: Clock,
-  what: { reason?: string; record: { action: string; reason: string; effect: string } },
+  what: {
+    reason?: string
+    record: { action: string; reason: string; effect: string }
+    /** In the same transaction; what it answers stands in the record too. */
+    within?: (store: Store) => string
+  },
 ): number {
   const store = openStore(path)
   try {
@@ -98,6 +103,7 @@ export function settleDatabase(
         payloadHash: null,
         outcome: 'ok',
         ...what.record,
+        effect: `${what.record.effect}${what.within?.(store) ?? ''}`,
       })
       return held
     })
