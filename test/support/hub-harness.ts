@@ -19,6 +19,7 @@ import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
 import { macOf } from '../../hub/guard/operator/lease.ts'
 import { createHub, type Hub } from '../../hub/hub.ts'
+import { CANARY_AGENT } from '../../hub/protocol/agent.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import type { Ballast } from '../../hub/store/ballast.ts'
 import type { Canary } from '../../hub/work/dispatch/canary.ts'
@@ -399,7 +400,10 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
         )
       }
       // A killed process holds no socket any more: who speaks to it finds nobody, and not a hub without its store.
-      for (const session of sessionFolders(home))
+      // A canary's door is not waited for: it hangs with the engine for ever, and nobody speaks there once its container is dead.
+      const canaries = dying.work.ledger.list().filter(({ agent }) => agent === CANARY_AGENT)
+      const sessions = sessionFolders(home).filter((each) => !canaries.some(({ session }) => session === each))
+      for (const session of sessions)
         while (await isListening(join(home, 'run', 's', session, 'hub.sock'))) await tick()
       if (dying.guard.store.failure() === undefined) {
         try {
