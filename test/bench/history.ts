@@ -15,6 +15,7 @@ import { createCheckpoints } from '../../hub/guard/audit/checkpoint.ts'
 import { createAuditLog } from '../../hub/guard/audit/log.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { openStore, type Store } from '../../hub/store/database.ts'
+import { createBenchHub } from './bench-hub.ts'
 import { talk } from './flood.ts'
 import { type FrameClient, openFrameClient } from './frame-client.ts'
 import type { Figure } from './run.ts'
@@ -28,6 +29,9 @@ const CALLS = 200
 const DISPATCHES = 25
 const AGENTS = 20
 const SPAN_SECONDS = 10
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const SLEEPER = 'test/support/images/bench-sleeper'
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -298,6 +302,20 @@ async function beside(home: string, say: (line: string) => void): Promise<{ alon
   return { aloneMs: quantile(alone, 0.99), besideMs: quantile(during, 0.99) }
 }
 
+/** What the canary takes on the engine of this machine, which the rest of this bench does without; undefined where none answers. */
+async function canaryMs(say: (line: string) => void): Promise<number | undefined> {
+  try {
+    await using bench = await createBenchHub(ROOT, SLEEPER)
+    type Health = { canary?: { state: string; tookMs: number | null } }
+    const ask = async () => (await bench.hub.send('GET', '/v1/health')) as Health
+    const { canary } = await bench.until('the canary has passed', ask, (found) => found.canary?.state === 'passed')
+    return canary?.tookMs ?? undefined
+  } catch (thrown) {
+    say(`no canary on this machine's engine: ${(thrown as Error).message}`)
+    return undefined
+  }
+}
+
 export async function benchHistory(say: (line: string) => void): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'hb-'))
   const [emptyHome, home] = [join(folder, 'e'), join(folder, 'h')]
@@ -316,6 +334,7 @@ export async function benchHistory(say: (line: string) => void): Promise<Figure[
     fillRecords(home, RECORDS_MAX, say)
     const full = await measure(emptyHome, home, say, `${RECORDS_MAX} records, ${TASKS} tasks`)
     const others = await beside(home, say)
+    const canary = await canaryMs(say)
     const ratio = ([empty, long]: Pair) => long / empty
     const figure = (key: string, value: number, unit: string, text: string, digits = 2): Figure => ({
       key,
@@ -353,6 +372,9 @@ export async function benchHistory(say: (line: string) => void): Promise<Figure[
       ),
       figure('aloneP99Ms', others.aloneMs, 'ms', `baseline: ${AGENTS} agents, 10 messages a second each`, 1),
       figure('verifyOthersP99Ms', others.besideMs, 'ms', 'the same during verify and export; the aim is below 30', 1),
+      ...(canary === undefined
+        ? []
+        : [figure('canaryMs', canary, 'ms', 'create to removed, on the engine of this machine; at most 3000', 0)]),
     ]
   } finally {
     rmSync(folder, { recursive: true, force: true })
