@@ -11,6 +11,7 @@ import { newUuid, type Random } from '../base/random.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { openStore, type Store } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
+import { holdRows } from '../work/dispatch/row-checks.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
 
@@ -90,10 +91,8 @@ export function settleDatabase(
         // The positions of another watchdog's leases would refuse the new one's.
         store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
         // What was at work then is as well: its container is not this home's, and it would come back to the queue by itself.
-        // Their check is renewed with their next step.
-        held = store
-          .prepare("update task set held = 1, check_sum = null where state in ('queued', 'running')")
-          .run().changes
+        holdRows(store, "'queued', 'running'")
+        held = Number(store.prepare("select count(*) from task where state in ('queued', 'running')").pluck().get())
       }
       audit.append({
         principal: 'operator',

@@ -1,6 +1,13 @@
 /** A row that cannot be read harms itself alone (fault G3): others are dispatched, listed and stopped as if it were not there. */
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { settleDatabase } from '../../hub/assembly/restore.ts'
+import { silentLog } from '../../hub/base/telemetry.ts'
 import { createLoopWatch } from '../../hub/guard/conditions/loop-watch.ts'
+import { openStore } from '../../hub/store/database.ts'
+import { holdTasks } from '../../hub/work/dispatch/holding.ts'
+import { holdRows } from '../../hub/work/dispatch/row-checks.ts'
+import { createTaskRows } from '../../hub/work/dispatch/rows.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const agents = {
@@ -65,6 +72,79 @@ describe('fault G3: one queued task whose row cannot be read', () => {
     expect((await h.operator('POST', `/v1/tasks/${bad}/release`)).body.code).toBe('unreadable')
     expect((await h.operator('POST', `/v1/tasks/${bad}/cancel`)).status).toBe(200)
     expect(h.task(bad).state).toBe('cancelled')
+  })
+})
+
+describe('fault G3: a step over many rows vouches for none that is damaged', () => {
+  const BIT = `params = replace(params, 'b', 'c')`
+
+  test('a hold of all holds the damaged task too, which is refused when it is let go, fails at dispatch, and is not tried again', async () => {
+    await using h = await create()
+    const [bad, good, gone] = [
+      await h.submit('echo', { a: 'b' }, { hold: true }),
+      await h.submit('echo', { a: 'b' }, { hold: true }),
+      await h.submit('echo', { a: 'b' }, { hold: true }),
+    ]
+    for (const id of [bad, gone]) damage(h, `update task set ${BIT}, held = 0 where id = ?`, id)
+    const { store } = h.hub.guard
+    store.transaction(() => holdRows(store, "'queued', 'running'"))
+    for (const [id, unreadable] of [
+      [bad, 'it is not as it was written'],
+      [gone, 'it is not as it was written'],
+      [good, null],
+    ] as const)
+      expect(h.hub.work.tasks.task(id)).toMatchObject({ held: true, unreadable })
+    expect((await h.operator('POST', `/v1/tasks/${bad}/release`)).body.code).toBe('unreadable')
+    expect((await h.operator('POST', `/v1/tasks/${gone}/cancel`)).status).toBe(200)
+    expect(h.task(gone).state).toBe('cancelled')
+    expect((await h.operator('POST', `/v1/tasks/${gone}/retry`)).body.code).toBe('unreadable')
+    expect((await h.operator('POST', `/v1/tasks/${good}/release`)).status).toBe(200)
+    await h.ended(good)
+    expect(h.task(good).state).toBe('succeeded')
+    damage(h, 'update task set held = 0 where id = ?', bad)
+    await h.until(() => h.task(bad).state === 'failed', 'it fails')
+    expect(h.task(bad).error).toMatchObject({ code: 'unreadable' })
+  })
+
+  test('by the hold itself: a stop of everything', async () => {
+    await using h = await create()
+    const bad = await h.submit('echo', { a: 'b' }, { hold: true })
+    damage(h, `update task set ${BIT}, held = 0 where id = ?`, bad)
+    expect(holdTasks({ gate: h.hub.guard.gate, tasks: h.hub.work.tasks, log: silentLog() })).toBe(true)
+    expect(h.hub.work.tasks.task(bad)).toMatchObject({ held: true, unreadable: expect.any(String) })
+  })
+
+  test('a home that is put back, or its database', async () => {
+    await using h = await create()
+    const [bad, good] = [
+      await h.submit('echo', { a: 'b' }, { hold: true }),
+      await h.submit('echo', { a: 'b' }, { hold: true }),
+    ]
+    damage(h, `update task set ${BIT}, held = 0 where id = ?`, bad)
+    const copy = join(h.home, 'copy.db')
+    await h.hub.guard.store.copy(copy)
+    const record = { action: 'hub.restored', reason: '', effect: '' }
+    expect(settleDatabase(copy, h.clock, { reason: 'a test', record })).toBe(2)
+    const store = openStore(copy)
+    const rows = createTaskRows(store)
+    expect(rows.task(bad)).toMatchObject({ held: true, unreadable: 'it is not as it was written' })
+    expect(rows.task(good)).toMatchObject({ held: true, unreadable: null })
+    store.close()
+  })
+
+  test('an attempt goes on with its session', async () => {
+    await using h = await create()
+    const provisioned = h.hub.work.tasks.provisioned
+    h.hub.work.tasks.provisioned = (grant, session, container) => {
+      store.prepare('update attempt set started_at_ms = started_at_ms + 1').run()
+      provisioned(grant, session, container)
+    }
+    const { store } = h.hub.guard
+    const [one] = await h.bring('one')
+    const task = h.hub.work.tasks.session(one.session)?.task ?? ''
+    expect(h.hub.work.tasks.attempts(task)).toMatchObject([{ unreadable: 'it is not as it was written' }])
+    expect((await h.operator('POST', `/v1/tasks/${task}/cancel`)).status).toBe(200)
+    expect(h.hub.work.tasks.attempts(task)).toMatchObject([{ state: 'stopped', unreadable: expect.any(String) }])
   })
 })
 

@@ -4,7 +4,7 @@ import type { DenyList } from '../../guard/identity/deny-list.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
-import { SERVICES, type SessionRow } from '../../work/dispatch/rows.ts'
+import { SERVICES, type SessionRow, unreadableError } from '../../work/dispatch/rows.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
@@ -112,8 +112,9 @@ export function taskHandlers(
     'task.retry': handler({
       resource: taskResource,
       effect: (grant, { id }: Ref) => {
-        const { state, agent, needs, params, priority, requestedBy, error } = view(id)
+        const { state, agent, needs, params, priority, requestedBy, error, unreadable } = view(id)
         if (error?.code === 'unreadable') throw new HubError('unreadable', error.detail)
+        if (unreadable !== null) throw new HubError('unreadable', unreadableError(unreadable).detail)
         if (!['failed', 'cancelled', 'timed_out'].includes(state))
           throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
         if (requestedBy === SERVICES)

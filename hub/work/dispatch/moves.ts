@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Machine } from '../../base/machine.ts'
 import {
+  type AttemptState,
   attemptMachine,
   type ExitReason,
   type SessionState,
@@ -11,7 +12,7 @@ import {
   taskMachine,
 } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
-import { checkOf } from '../../store/reading.ts'
+import { holdRows, sealRow } from './row-checks.ts'
 import { type SessionRow, type TaskOutcome, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
 export type TaskEnd = {
@@ -73,14 +74,11 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ?${known}`)
     const { changes } = statement.run(to, ...Object.values(set), row.id, ...(isWhole ? [row.state] : []))
     if (changes !== 1) throw new HubError('conflict', `the ${machine.name} ${row.id} is no longer ${row.state}`)
-    seal(table, row.id)
+    // A session ends in two steps, each of which is its own; of the others the damaged row stays known as such (row-checks.ts).
+    if (isWhole || table === 'session') seal(table, row.id)
   }
 
-  /** Writes the check of a row that was just written. */
-  function seal(table: Table, id: string): void {
-    const raw = store.prepare(`select * from ${table} where id = ?`).get(id) as Record<string, unknown> | undefined
-    if (raw !== undefined) store.prepare(`update ${table} set check_sum = ? where id = ?`).run(checkOf(raw), id)
-  }
+  const seal = (table: Table, id: string) => sealRow(store, table, id)
 
   const tellTask = (id: string) => store.afterCommit(() => listener.taskChanged(theTask(id)))
   const tellSession = (id: string) => store.afterCommit(() => listener.sessionChanged(theSession(id)))
@@ -90,8 +88,16 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     tellSession(session.id)
   }
 
+  const attemptOf = (session: SessionRow) => rows.attempts(session.task).find((row) => row.id === session.attempt)
+
+  /** A damaged attempt, or one that is elsewhere, is left as it is. */
+  function stepAttempt(session: SessionRow, from: AttemptState, to: AttemptState): void {
+    const attempt = attemptOf(session)
+    if (attempt?.unreadable === null && attempt.state === from) move('attempt', attemptMachine, attempt, to)
+  }
+
   function closeAttempt(session: SessionRow, to: 'settled' | 'lost' | 'stopped', facts?: LossFacts): void {
-    const attempt = rows.attempts(session.task).find((row) => row.id === session.attempt)
+    const attempt = attemptOf(session)
     if (attempt === undefined || attemptMachine.isTerminal(attempt.state)) return
     const exit = {
       exit_code: facts?.exitCode ?? null,
@@ -136,13 +142,8 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
   }
 
   function holdUnfinished(states: "'queued'" | "'queued', 'running'", only: string | null = null): number {
-    const open = `state in (${states}) and held = 0 and id = coalesce(?, id)`
-    const ids = store.prepare(`select id from task where ${open}`).pluck().all(only) as string[]
-    store.prepare(`update task set held = 1 where ${open}`).run(only)
-    for (const id of ids) {
-      seal('task', id)
-      tellTask(id)
-    }
+    const ids = holdRows(store, states, only)
+    for (const id of ids) tellTask(id)
     return ids.length
   }
 
@@ -164,6 +165,7 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
     move,
     seal,
     moveSession,
+    stepAttempt,
     closeAttempt,
     beginRecycling,
     endTask,

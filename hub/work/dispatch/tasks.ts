@@ -4,7 +4,7 @@
  * T1. Every step is in its transition table, is one update that names the old state, and changed exactly one row or did not happen.
  * T2. Every step takes a grant, so it stands in a transaction with its audit record.
  * T3. Terminal states are final. A task that ends takes its unfinished children with it, in the same transaction (T44).
- * T5. A row that cannot be read is moved to its end and nowhere else. Each step renews the row's check (store/reading.ts).
+ * T5. A row that cannot be read is moved to its end and nowhere else. Each step of a whole row renews its check (row-checks.ts).
  * T4. What others must hear of is told after the commit (`Store.afterCommit`), never before.
  */
 
@@ -71,7 +71,7 @@ export function createTasks(parts: {
   const rows = createTaskRows(store)
 
   const moves = createMoves({ store, clock, rows, listener })
-  const { theTask, theSession, move, moveSession, closeAttempt, seal } = moves
+  const { theTask, theSession, move, moveSession, stepAttempt, closeAttempt, seal } = moves
   const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 
   return {
@@ -159,8 +159,7 @@ export function createTasks(parts: {
       assertGrant(grant, 'session.observe')
       const session = theSession(id)
       moveSession(session, 'starting', { container_id: containerId })
-      store.prepare(`update attempt set state = 'starting' where id = ? and state = 'assigned'`).run(session.attempt)
-      seal('attempt', session.attempt)
+      stepAttempt(session, 'assigned', 'starting')
     },
 
     joined(grant, id, publicKey) {
@@ -168,8 +167,7 @@ export function createTasks(parts: {
       const session = theSession(id)
       moveSession(session, 'ready', { public_key: publicKey })
       moveSession({ ...session, state: 'ready' }, 'working')
-      store.prepare(`update attempt set state = 'running' where id = ? and state = 'starting'`).run(session.attempt)
-      seal('attempt', session.attempt)
+      stepAttempt(session, 'starting', 'running')
     },
 
     settled(grant, id, outcome) {
