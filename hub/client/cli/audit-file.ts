@@ -107,7 +107,7 @@ function expectedKey(home: string, named: unknown): string | undefined {
   }
 }
 
-/** A sealed month (`audit/2026-11.jsonl.gz` of a home) is known by its name; it begins where the month before ends. */
+/** A sealed month (`audit/2026-11.jsonl.gz` of a home, or one that was kept aside) is known by its name; it begins where the month before ends. */
 async function verifyMonth(file: string, head: string | undefined, publicKey: string | undefined) {
   const judge = createSegmentJudge(publicKey === undefined ? {} : { publicKey })
   const source = createReadStream(file)
@@ -147,7 +147,7 @@ export async function auditVerifyFile(home: string, options: Options, terminal: 
   if (head !== undefined && !/^[0-9a-f]{16,64}$/.test(head))
     throw usage('--head: 16 to 64 hex characters of a head of the log are needed, as `hub status` shows them')
   const publicKey = expectedKey(home, options.key)
-  const found = await (file.endsWith('.gz') ? verifyMonth : verifyExport)(file, head, publicKey).catch(
+  const found = await (/\.gz(\.before-\d+)?$/.test(file) ? verifyMonth : verifyExport)(file, head, publicKey).catch(
     (error: NodeJS.ErrnoException) => {
       throw usage(`--file: ${file} cannot be read (${error.code})`)
     },

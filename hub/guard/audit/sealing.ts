@@ -8,6 +8,7 @@
  *     A `sealed` one whose file is lost or not whole while its table stands is `ended` again, and so sealed anew.
  * L3. One at a time, oldest first, with turns between: the agents' lines do not wait for it, and a hub that ends does not either. What fails
  *     again and again is tried in ever fewer rounds: it costs a whole month of records each time.
+ * L4. A file of this name with other records, or one that is damaged, is never written over: it is kept as `NAME.jsonl.gz.before-<ms>`.
  */
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
@@ -21,7 +22,7 @@ import type { Checkpoints } from './checkpoint.ts'
 import type { DecisionMarks } from './decision-marks.ts'
 import type { AuditLog } from './log.ts'
 import type { AuditMonth } from './months.ts'
-import { BLOCK_RECORDS, judgeSegment, segmentBytes, segmentPath, writeSegment } from './segment-file.ts'
+import { BLOCK_RECORDS, judgeSegment, keepAside, segmentBytes, segmentPath, writeSegment } from './segment-file.ts'
 
 export interface AuditSealing {
   /** Oldest first; the open month is the last. */
@@ -123,11 +124,23 @@ export function createSealing(parts: {
     const { found, ...file } = await writeSegment(fileOf(month), blocksOf(month, last), async (draft) => {
       const verdict = await judgeSegment(draft, { publicKey }, turn)
       requireWhole(month, faultOf(month, verdict))
+      await keepOther(month)
       return verdict
     })
     Object.assign(failed, { first: 0, times: 0, skip: 0 })
     months.sealed(month, { ...file, signed: found.signed, checkpoints: found.checkpoints })
     log.info({ month: name, first, last, head, bytes: file.bytes }, 'a month of the audit log was sealed')
+  }
+
+  /**
+   * After a way back to an older database a month is sealed again, with other records than those the file of its name holds; and that file may
+   * be all that is left of them. One whole file of the same records alone, as a hub that was killed leaves it, is written over.
+   */
+  async function keepOther(month: AuditMonth): Promise<void> {
+    const path = fileOf(month)
+    if (segmentBytes(path) === undefined || (await faultOnDisk(month)) === undefined) return
+    const kept = keepAside(path, clock.wallMs())
+    log.warn({ month: month.name, kept }, 'another file of this audit month was there; it was kept beside')
   }
 
   const faultOf = (month: AuditMonth, { fault, size, head, header }: SegmentVerdict): string | undefined =>

@@ -5,7 +5,7 @@
  * F1. Made beside its name, written, synced, judged, renamed, its folder synced: a file of that name is whole (what is named `.part` is
  *     removed).
  */
-import { closeSync, createReadStream, openSync, readSync, rmSync, statSync } from 'node:fs'
+import { closeSync, createReadStream, existsSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -108,6 +108,15 @@ export function readBlock(path: string, first: number, blocks: Buffer, seq: numb
     closeSync(file)
   }
   return gunzipSync(packed, { maxOutputLength: BLOCK_BYTES_MAX }).toString('utf8').trimEnd().split('\n')
+}
+
+/** Moves the file to a name beside it that nothing has yet, and answers that; on disk when it returns. */
+export function keepAside(path: string, nowMs: number): string {
+  let aside = `${path}.before-${nowMs}`
+  for (let at = 1; existsSync(aside); at += 1) aside = `${path}.before-${nowMs + at}`
+  renameSync(path, aside)
+  syncFolder(dirname(path))
+  return aside
 }
 
 /** Its length, or undefined where there is none. */

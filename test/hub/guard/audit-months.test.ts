@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -322,6 +323,50 @@ describe('fault B3: a sealed month', () => {
     expect(store.prepare('select count(*) from checkpoint where size <= 1100').pluck().get()).toBe(0)
     expect(everything()).toEqual(before)
     expect(await walk()).toMatchObject({ size: 1150, firstBad: null })
+  })
+
+  it('is not written over by another lineage of the log: that file is kept beside, whole, and nothing else is', async () => {
+    at('2026-10-30T12:00:00Z')
+    append(300)
+    // The copy before an update; what came after it is in the file alone.
+    await store.copy(join(home, 'older.db'))
+    append(20, { reason: 'only in the newer one' })
+    at('2026-11-01T00:00:00Z')
+    append(1)
+    await sealing.round()
+    const newer = readFileSync(fileOf('2026-10'))
+    store.close()
+    renameSync(join(home, 'older.db'), join(home, 'hub.db'))
+    for (const rest of ['hub.db-wal', 'hub.db-shm']) rmSync(join(home, rest), { force: true })
+    store = openStore(join(home, 'hub.db'))
+    open()
+    append(1)
+    await sealing.round()
+    expect(states()).toEqual(['2026-10 sealed', '2026-11 open'])
+    const [own, kept, ...others] = readdirSync(join(home, 'audit')).sort()
+    expect([own, others]).toEqual(['2026-10.jsonl.gz', []])
+    expect(kept).toMatch(/^2026-10\.jsonl\.gz\.before-\d+$/)
+    const aside = join(home, 'audit', String(kept))
+    expect(readFileSync(aside).equals(newer)).toBe(true)
+    expect(await walk()).toMatchObject({ size: 301, firstBad: null })
+    writeFileSync(join(home, 'checkpoint.pub'), publicKey.export({ type: 'spki', format: 'pem' }))
+    const found = await runHub(home, ['audit', 'verify', '--file', aside, '--key', join(home, 'checkpoint.pub')])
+    expect([found.code, found.stdout]).toEqual([0, expect.stringContaining('whole: 320 records')])
+
+    // Its own file, as a hub leaves it that is killed before the row says sealed, is made again in its place.
+    store.prepare("update audit_month set state = 'ended', signed = null, blocks = null where name = '2026-10'").run()
+    reopen()
+    await clock.advance(5)
+    await sealing.round()
+    expect(readdirSync(join(home, 'audit')).sort()).toEqual([own, kept])
+    // One that is damaged may be all there is of something.
+    store.prepare("update audit_month set state = 'ended', signed = null, blocks = null where name = '2026-10'").run()
+    truncateSync(fileOf('2026-10'), 3000)
+    reopen()
+    await sealing.round()
+    expect(readdirSync(join(home, 'audit'))).toHaveLength(3)
+    await sealing.drop('2026-10')
+    expect(await walk()).toMatchObject({ firstBad: null })
   })
 
   it('that cannot be written stays as it is, says why, and is tried again', async () => {
