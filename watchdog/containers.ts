@@ -9,12 +9,12 @@ import type { Session } from './lease.ts'
 
 export type Fault = 'ttl_passed' | 'boot_mismatch' | 'deadline_unreadable' | 'orphan'
 
-/** States in which code of the container may run or go on running; every other state counts as not running. */
-const LIVE: readonly string[] = ['running', 'paused', 'restarting']
+/** States in which no code of the container runs; in every other, one of a later engine too, it may. */
+const STOPPED: readonly string[] = ['created', 'exited', 'dead', 'removing']
 
 /** Whether its deadline label passed by the grace (exactly at the grace counts). Milliseconds. */
 export function judgeDeadline(container: Container, now: Reading, graceMs: number): Fault | null {
-  if (!LIVE.includes(container.state)) {
+  if (STOPPED.includes(container.state)) {
     const at = container.labels['hub.expires-at'] ?? ''
     if (!/^\d{1,15}$/.test(at)) return 'deadline_unreadable'
     return now.wallMs >= Number(at) + graceMs ? 'ttl_passed' : null

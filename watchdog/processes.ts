@@ -19,23 +19,42 @@ export interface Processes {
   seesAll(machine: Machine): boolean
 }
 
-const LIVE: readonly string[] = ['running', 'paused', 'restarting']
+/** States in which the engine itself says that nothing runs; any other, one of a later engine too, says nothing. */
+const ENDED: readonly string[] = ['created', 'exited', 'dead']
 /** Of the kernel: the number of the first process namespace, which sees all others. */
 const FIRST_NAMESPACE = 'pid:[4026531836]'
 
 /** `state`: as the engine shows it; `found`: null where not all can be seen. Pure. */
 export function judgeRemains(state: string, found: readonly number[] | null): Remains {
   if (found !== null && found.length > 0) return found
-  return found !== null || !LIVE.includes(state) ? [] : 'unknown'
+  return found !== null || ENDED.includes(state) ? [] : 'unknown'
 }
+
+const isGone = (error: unknown) => ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')
 
 /** The process table under `proc`. */
 export function openProcesses(proc = '/proc'): Processes {
   const read = (...words: string[]) => readFileSync(path.join(proc, ...words), 'latin1')
-  /** A zombie runs no more; the state follows the name, which may hold brackets itself. */
-  const lives = (pid: string) => {
-    const stat = read(pid, 'stat')
-    return !/^ ?[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+  /** Of a process: its first thread. The state follows the name, which may hold brackets itself. */
+  const hasEnded = (...words: string[]) => {
+    const stat = read(...words, 'stat')
+    return /^ ?[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+  }
+  /** The first thread may end alone, on purpose too: it is a zombie then, on some kernels in the root group, and others run on. */
+  const livesIn = (containerId: string, pid: string) => {
+    const group = read(pid, 'cgroup')
+    const isIts = group.includes(containerId)
+    const isOfRoot = group.split('\n').every((line) => line === '' || line.endsWith(':/'))
+    if (!isIts && !isOfRoot) return false
+    if (isIts && !hasEnded(pid)) return true
+    return readdirSync(path.join(proc, pid, 'task')).some((thread) => {
+      try {
+        return (isIts || read(pid, 'task', thread, 'cgroup').includes(containerId)) && !hasEnded(pid, 'task', thread)
+      } catch (error) {
+        if (isGone(error)) return false
+        throw error
+      }
+    })
   }
   return {
     of(containerId) {
@@ -44,10 +63,10 @@ export function openProcesses(proc = '/proc'): Processes {
       try {
         for (const pid of readdirSync(proc).filter((name) => /^\d+$/.test(name))) {
           try {
-            if (read(pid, 'cgroup').includes(containerId) && lives(pid)) found.push(Number(pid))
+            if (livesIn(containerId, pid)) found.push(Number(pid))
           } catch (error) {
             // Ended while it was looked at.
-            if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
+            if (!isGone(error)) return null
           }
         }
       } catch {

@@ -2,7 +2,8 @@
  * What of a container really runs on this machine, beside what the engine says of it (fault A6): an engine may show one as running whose
  * processes are long gone, or fail to end one that lives on.
  *
- * P1. A process belongs to a container if its control group names the container's id, so a number that was used again is never taken for it.
+ * P1. A process belongs to a container if its control group names the container's id, so a number that was used again is never taken for it. It has ended once every
+ *     thread of it has.
  * P2. That nothing runs is believed only where every process of the engine's machine can be seen from here; else it is not known.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
@@ -14,17 +15,45 @@ export type Remains = { kind: 'nothing' } | { kind: 'processes'; pids: number[] 
 
 /** Of the kernel: the number of the first process namespace, which sees all others. */
 const FIRST_PID_NAMESPACE = 'pid:[4026531836]'
-const LIVE = new Set(['running', 'paused', 'restarting'])
+/** States in which the engine itself says that nothing runs; any other, one of a later engine too, says nothing. */
+const ENDED = new Set(['created', 'exited', 'dead'])
 
 /** `state`: as the engine shows it; `found`: processes in its control group, undefined where not all can be seen. Pure. */
 export function judgeRemains(state: string, found: readonly number[] | undefined): Remains {
   if (found !== undefined && found.length > 0) return { kind: 'processes', pids: [...found] }
-  if (found !== undefined || !LIVE.has(state)) return { kind: 'nothing' }
+  if (found !== undefined || ENDED.has(state)) return { kind: 'nothing' }
   return { kind: 'unknown' }
 }
 
-/** Zombies and dead ones run no more. The state follows the name, which may hold brackets itself. */
-const hasEnded = (stat: string): boolean => /^ ?[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+const read = (...words: string[]): string => readFileSync(join(...words), 'latin1')
+const isGone = (error: unknown): boolean => ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')
+
+/** Whether it has ended, a process by its first thread, or a thread. The state follows the name, which may hold brackets itself. */
+function hasEnded(folder: string): boolean {
+  const stat = read(folder, 'stat')
+  return /^ ?[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+}
+
+/**
+ * Whether a thread of this process is the container's and lives. The first thread may end alone, on purpose too: then the process shows as a
+ * zombie, on some kernels in the root group, while its others run on.
+ */
+function livesIn(containerId: string, folder: string): boolean {
+  const group = read(folder, 'cgroup')
+  const isIts = group.includes(containerId)
+  const isOfRoot = group.split('\n').every((line) => line === '' || line.endsWith(':/'))
+  if (!isIts && !isOfRoot) return false
+  if (isIts && !hasEnded(folder)) return true
+  return readdirSync(join(folder, 'task')).some((name) => {
+    const thread = join(folder, 'task', name)
+    try {
+      return (isIts || read(thread, 'cgroup').includes(containerId)) && !hasEnded(thread)
+    } catch (error) {
+      if (isGone(error)) return false
+      throw error
+    }
+  })
+}
 
 /** The living processes whose control group names this container; undefined where some cannot be read. */
 export function processesOf(containerId: string, proc = '/proc'): number[] | undefined {
@@ -34,11 +63,10 @@ export function processesOf(containerId: string, proc = '/proc'): number[] | und
     for (const name of readdirSync(proc)) {
       if (!/^\d+$/.test(name)) continue
       try {
-        if (!readFileSync(join(proc, name, 'cgroup'), 'latin1').includes(containerId)) continue
-        if (!hasEnded(readFileSync(join(proc, name, 'stat'), 'latin1'))) found.push(Number(name))
+        if (livesIn(containerId, join(proc, name))) found.push(Number(name))
       } catch (error) {
         // Ended while it was looked at.
-        if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+        if (!isGone(error)) return undefined
       }
     }
   } catch {

@@ -154,6 +154,7 @@ describe('deadline labels', () => {
     ['created is judged by wall', 'created', { 'hub.expires-at': String(now.wallMs - 15_000) }, 'ttl_passed'],
     ['dead is judged by wall', 'dead', { 'hub.expires-at': String(now.wallMs - 15_000) }, 'ttl_passed'],
     ['removing is judged by wall', 'removing', { 'hub.expires-at': String(now.wallMs - 15_000) }, 'ttl_passed'],
+    ['one in a state of a later engine at +15 s', 'hibernating', boot(now.bootMs - 15_000), 'ttl_passed'],
     ['exited from another boot keeps to the wall', 'exited', { 'hub.expires-boot': 'boot-z:1' }, null],
   ])('T94: %s', (_name, state, labels, fault) => {
     expect(judgeDeadline(makeContainer(now, { state }, labels as Record<string, string>), now, 15_000)).toBe(fault)

@@ -12,10 +12,11 @@ beforeEach(() => {
   proc = mkdtempSync(path.join(os.tmpdir(), 'proc-'))
 })
 afterEach(() => rmSync(proc, { recursive: true, force: true }))
-function put(pid: number, cgroup: string, state = 'S', name = 'node'): void {
-  mkdirSync(path.join(proc, String(pid)))
-  writeFileSync(path.join(proc, String(pid), 'cgroup'), cgroup)
-  writeFileSync(path.join(proc, String(pid), 'stat'), `${pid} (${name}) ${state} 1`)
+function put(pid: number, cgroup: string, state = 'S', name = 'node', of: number[] = []): void {
+  const folder = path.join(proc, ...of.flatMap((each) => [String(each), 'task']), String(pid))
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(path.join(folder, 'cgroup'), cgroup)
+  writeFileSync(path.join(folder, 'stat'), `${pid} (${name}) ${state} 1`)
 }
 
 describe('fault A6: the processes of a container, by the watchdog', () => {
@@ -28,6 +29,20 @@ describe('fault A6: the processes of a container, by the watchdog', () => {
     expect(openProcesses(proc).of(ID)).toEqual([4, 9])
     expect(openProcesses(path.join(proc, 'none')).of(ID)).toBeNull()
     expect(openProcesses(proc).of('short')).toBeNull()
+  })
+
+  test('live on behind a first thread that has ended, in the root group too, until every thread has ended', () => {
+    const thread = (pid: number, tid: number, cgroup: string, state: string) => put(tid, cgroup, state, 'node', [pid])
+    put(4, `0::/docker/${ID}\n`, 'Z')
+    thread(4, 4, `0::/docker/${ID}\n`, 'Z')
+    expect(openProcesses(proc).of(ID)).toEqual([])
+    thread(4, 8, `0::/docker/${ID}\n`, 'S')
+    put(5, '8:pids:/\n0::/\n', 'Z')
+    thread(5, 5, '8:pids:/\n0::/\n', 'Z')
+    thread(5, 9, `8:pids:/docker/${ID}\n0::/\n`, 'R')
+    put(6, '0::/\n', 'S')
+    thread(6, 6, '0::/\n', 'S')
+    expect(openProcesses(proc).of(ID)).toEqual([4, 5])
   })
 
   test('are all seen only on the machine of the engine, in its first namespace', () => {
@@ -48,6 +63,11 @@ describe('fault A6: the processes of a container, by the watchdog', () => {
     ['dead', null, []],
     ['dead', [3], [3]],
     ['exited', null, []],
+    ['created', null, []],
+    ['removing', null, 'unknown'],
+    ['a state of a later engine', null, 'unknown'],
+    ['a state of a later engine', [], []],
+    ['undefined', null, 'unknown'],
   ] as const)('shown as %s with processes %j it is %j', (state, found, remains) =>
     expect(judgeRemains(state, found)).toEqual(remains),
   )

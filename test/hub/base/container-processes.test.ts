@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { processesOf, seesAll, wayOut } from '../../../hub/base/container-processes.ts'
+import { judgeRemains, processesOf, seesAll, wayOut } from '../../../hub/base/container-processes.ts'
 
 const ID = 'a1'.repeat(32)
 const OTHER = 'b2'.repeat(32)
@@ -12,11 +12,13 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(proc, { recursive: true, force: true }))
 
-function put(pid: number, cgroup: string, state = 'S', name = 'node'): void {
-  mkdirSync(join(proc, String(pid)))
-  writeFileSync(join(proc, String(pid), 'cgroup'), cgroup)
-  writeFileSync(join(proc, String(pid), 'stat'), `${pid} (${name}) ${state} 1 1`)
+function put(pid: number, cgroup: string, state = 'S', name = 'node', of: number[] = []): void {
+  const folder = join(proc, ...of.flatMap((each) => [String(each), 'task']), String(pid))
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'cgroup'), cgroup)
+  writeFileSync(join(folder, 'stat'), `${pid} (${name}) ${state} 1 1`)
 }
+const thread = (pid: number, tid: number, cgroup: string, state: string) => put(tid, cgroup, state, 'node', [pid])
 
 describe('fault A6: the processes of a container', () => {
   it('are those whose control group names it, in either version and by either driver, however their number came to be', () => {
@@ -35,6 +37,33 @@ describe('fault A6: the processes of a container', () => {
     put(7, `0::/docker/${ID}\n`, 'S', 'a) Z (b')
     expect(processesOf(ID, proc)).toEqual([7])
   })
+
+  it('live on behind a first thread that has ended, in the root group too, until every thread has ended', () => {
+    put(5, `0::/docker/${ID}\n`, 'Z')
+    thread(5, 5, `0::/docker/${ID}\n`, 'Z')
+    thread(5, 8, `0::/docker/${ID}\n`, 'X')
+    expect(processesOf(ID, proc)).toEqual([])
+    thread(5, 9, `0::/docker/${ID}\n`, 'S')
+    put(6, '8:pids:/\n0::/\n', 'Z')
+    thread(6, 6, '8:pids:/\n0::/\n', 'Z')
+    // One that ended while it was looked at.
+    mkdirSync(join(proc, '6', 'task', '10'))
+    thread(6, 11, `8:pids:/docker/${ID}\n0::/\n`, 'R')
+    put(7, '0::/\n')
+    thread(7, 7, '0::/\n', 'S')
+    expect(processesOf(ID, proc)).toEqual([5, 6])
+  })
+
+  it.each(['created', 'exited', 'dead'])('are none where they cannot be seen and the engine shows %s', (state) =>
+    expect(judgeRemains(state, undefined)).toEqual({ kind: 'nothing' }),
+  )
+  it.each(['running', 'paused', 'restarting', 'removing', 'a state of a later engine', 'undefined', ''])(
+    'are not known where they cannot be seen and the engine shows %j',
+    (state) => {
+      expect(judgeRemains(state, undefined)).toEqual({ kind: 'unknown' })
+      expect(judgeRemains(state, [])).toEqual({ kind: 'nothing' })
+    },
+  )
 
   it('of a machine whose processes cannot be listed are not known', () => {
     expect(processesOf(ID, join(proc, 'none'))).toBeUndefined()
