@@ -203,6 +203,26 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const contact = createContact({ store, clock: steady, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 
+  /** What still waits is written, on a full disk from the ballast; nothing keeps the process from ending. */
+  function finish(): void {
+    try {
+      gate.sumRefusals(true)
+    } catch (thrown) {
+      log.error({ reason: toHubError(thrown).reason }, 'the last counts of refusals could not be written')
+    }
+    for (let isLast = store.failure()?.latched === true; !isLast; ) {
+      try {
+        gate.flush()
+        checkpoints.take()
+        store.checkpoint()
+        break
+      } catch (thrown) {
+        log.error({ reason: toHubError(thrown).reason }, 'the database could not be brought to an end')
+        isLast = !footing.ballast.release()
+      }
+    }
+  }
+
   return {
     store,
     meta,
@@ -260,21 +280,12 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       }
     },
     close() {
-      gate.sumRefusals(true)
-      // What still waits is written, on a full disk from the ballast; nothing keeps the process from ending.
-      for (let isLast = store.failure()?.latched === true; !isLast; ) {
-        try {
-          gate.flush()
-          checkpoints.take()
-          store.checkpoint()
-          break
-        } catch (thrown) {
-          log.error({ reason: toHubError(thrown).reason }, 'the database could not be brought to an end')
-          isLast = !footing.ballast.release()
-        }
+      try {
+        finish()
+      } finally {
+        wishes.close()
+        store.close()
       }
-      wishes.close()
-      store.close()
     },
   }
 }

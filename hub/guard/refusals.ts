@@ -2,7 +2,8 @@
  * How many refusals of one principal are records of their own (fault F2, T47, T65): whoever is refused as fast as it can must not fill the
  * disk with it. Pure bookkeeping in memory; gate.ts writes the records, assembly/guard.ts the lines of the log.
  *
- * B1. Of each kind, an operation with a code, the first 10 within a minute are records, of all kinds together 30.
+ * B1. Of each kind, an operation with a code, the first 10 within a minute are records, of all kinds together 30; but the first of each kind
+ *     always is, of 100 kinds, so that a flood of one hides no other.
  * B2. What is beyond is counted by kind, and at the minute's end one record says how many; nothing is lost from the counts but by a kill.
  * B3. Only refusals are summed, and only those of agents, devices and tokens: what was admitted, and what the operator is refused, is a record
  *     each time.
@@ -16,10 +17,12 @@ import { type Principal, principalText } from './principal.ts'
 export const WINDOW_MS = 60_000
 export const OWN_PER_KIND_MAX = 10
 export const OWN_MAX = 30
+export const KINDS_OWN_MAX = 100
 export const EXCESS_PER_WINDOW = 300
 export const EXCESS_WINDOWS = 5
-/** A sum names so many kinds, the most frequent first; the rest together. */
+/** A sum names so many kinds, the rarest of these first, then the most frequent; the rest together. */
 const KINDS_NAMED_MAX = 12
+const NAMED_FIRST = /^(secret\.get|artifact\.[a-z]+|session\.[a-z]+) /
 const SUMMED: ReadonlySet<Principal['kind']> = new Set(['agent', 'device', 'automation'])
 
 /** Refusals that were counted, for the record that tells of them. */
@@ -69,11 +72,13 @@ const sumOf = (counts: ReadonlyMap<string, number>) => [...counts.values()].redu
 
 /** What one record says of many. Pure. */
 export function sumText(counts: ReadonlyMap<string, number>): string {
-  const ranked = [...counts].sort(([, a], [, b]) => b - a)
+  const all = [...counts].sort(([, a], [, b]) => b - a)
+  const isFirst = ([kind]: readonly [string, number]) => NAMED_FIRST.test(kind)
+  const ranked = [...all.filter(isFirst).reverse(), ...all.filter((each) => !isFirst(each))]
   const named = ranked.slice(0, KINDS_NAMED_MAX).map(([kind, count]) => `${count} ${kind}`)
   const rest = sumOf(new Map(ranked.slice(KINDS_NAMED_MAX)))
-  const all = rest === 0 ? named : [...named, `${rest} of other kinds`]
-  return `summed: ${sumOf(counts)} more refusals: ${all.join(', ')}`
+  const words = rest === 0 ? named : [...named, `${rest} of other kinds`]
+  return `summed: ${sumOf(counts)} more refusals: ${words.join(', ')}`
 }
 
 export function createRefusals(nowMs: () => number): Refusals {
@@ -117,7 +122,8 @@ export function createRefusals(nowMs: () => number): Refusals {
       const account = accountOf(principal)
       const kind = `${operation} ${code}`
       const { ownOf, counted } = account
-      const isOwn = account.own < OWN_MAX && (ownOf.get(kind) ?? 0) < OWN_PER_KIND_MAX
+      const before = ownOf.get(kind) ?? 0
+      const isOwn = before === 0 ? ownOf.size < KINDS_OWN_MAX : account.own < OWN_MAX && before < OWN_PER_KIND_MAX
       const tally = (by: 1 | -1) => {
         account.total += by
         if (isOwn) account.own += by

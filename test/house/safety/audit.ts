@@ -21,13 +21,15 @@ export const rows: readonly Row[] = [
     ],
   },
   {
-    rule: 'refusals of an agent, device or token beyond ten of a kind and thirty in all within a minute are one record with their counts; what is admitted never is',
+    rule: 'refusals of an agent, device or token beyond ten of a kind and thirty in all within a minute are one record with their counts; the first of each kind and what is admitted never are',
     proofs: [
       [
         REFUSALS,
         'fault F2: denials beyond the first of a minute write neither record nor decision, and one record sums them',
       ],
       [REFUSALS, 'fault F2: an hour of refusals as fast as they come stays below 20 MiB, counted all'],
+      [REFUSALS, 'T65: the first of a kind is a record of its own behind any flood of others'],
+      [REFUSALS, 'T65: a sum names what reaches for secrets, artifacts and sessions first'],
       [REFUSALS, 'what is admitted is a record each time'],
       [REFUSALS, 'what the operator is refused is a record each time'],
       ['scenarios/refusals.test.ts', 'fault F2: what an agent is refused beyond the first few'],
@@ -115,6 +117,7 @@ export const rows: readonly Row[] = [
       [MONTHS, 'is a signed file that zcat shows; its table is dropped whole'],
       [MONTHS, 'leaves the table where its file is not whole, whatever byte of it was changed'],
       [MONTHS, 'is made again after a crash at any of its writes'],
+      [MONTHS, 'is not written over by another lineage of the log'],
       [MONTHS, 'is read on in its file by a walk and an export that were under way when its table was dropped'],
     ],
   },

@@ -8,6 +8,7 @@ import {
   createRefusals,
   EXCESS_PER_WINDOW,
   EXCESS_WINDOWS,
+  KINDS_OWN_MAX,
   OWN_MAX,
   OWN_PER_KIND_MAX,
   sumText,
@@ -40,7 +41,7 @@ describe('the accounts', () => {
     const [sum, ...others] = refusals.due()
     expect(others).toEqual([])
     const text =
-      'summed: 1081 more refusals: 990 message.send policy_denied, 90 message.send rate_limited, 1 session.open rate_limited'
+      'summed: 1081 more refusals: 1 session.open rate_limited, 990 message.send policy_denied, 90 message.send rate_limited'
     expect(sum).toMatchObject({ count: 1081, entry: { outcome: 'refused', resource: 'session:s-echo', reason: text } })
     expect(refusals.due(), 'what could not be written is told again').toHaveLength(1)
     if (sum !== undefined) refusals.written(sum)
@@ -48,7 +49,7 @@ describe('the accounts', () => {
     expect(refusals.due(true), 'at the end the present minute too').toMatchObject([{ count: 2 }])
   })
 
-  it('of all kinds together thirty a minute, whatever kinds there are', () => {
+  it('of all kinds together thirty a minute, and the first of each further kind, whatever kinds there are', () => {
     const codes = [
       'policy_denied',
       'rate_limited',
@@ -60,8 +61,23 @@ describe('the accounts', () => {
       'nonce_used',
     ] as const
     const own = codes.map((code) => take(100, new HubError(code, 'no')))
-    expect(own.reduce((sum, one) => sum + one, 0)).toBe(OWN_MAX)
-    expect(refusals.due(true)[0]?.count).toBe(800 - OWN_MAX)
+    expect(own).toEqual([10, 10, 10, 1, 1, 1, 1, 1])
+    expect(refusals.due(true)[0]?.count).toBe(800 - OWN_MAX - 5)
+  })
+
+  it('T65: the first of a kind is a record of its own behind any flood of others, and once in a minute of so many kinds', () => {
+    for (let nth = 0; nth < 5000; nth += 1)
+      for (const code of ['policy_denied', 'rate_limited', 'conflict', 'forbidden'] as const)
+        refusals.take(agent, 'message.send', new HubError(code, 'no'))
+    const steal = () => refusals.take(agent, 'secret.get', denied)
+    const first = steal()
+    expect([first.isOwn, steal().isOwn]).toEqual([true, false])
+    first.undo()
+    expect(steal().isOwn, 'one that did not commit was none').toBe(true)
+    now = WINDOW_MS
+    expect(steal().isOwn, 'in the next minute again').toBe(true)
+    const kinds = Array.from({ length: 500 }, (_, at) => refusals.take(agent, `x.${at}` as never, denied))
+    expect(kinds.filter(({ isOwn }) => isOwn)).toHaveLength(KINDS_OWN_MAX - 1)
   })
 
   it('takes back what did not commit', () => {
@@ -97,6 +113,21 @@ describe('the accounts', () => {
     }
     expect(refusals.excessive()).toEqual(['s-echo'])
     expect(refusals.excessive()).toEqual([])
+  })
+
+  it('T65: a sum names what reaches for secrets, artifacts and sessions first, the rarest before all', () => {
+    const many = new Map<string, number>(
+      Array.from({ length: 500 }, (_, at) => [`operation.${at} code`, at + 1000] as const),
+    )
+    for (const [kind, count] of Object.entries({
+      'session.open rate_limited': 700,
+      'artifact.get forbidden': 2,
+      'secret.get policy_denied': 1,
+    }))
+      many.set(kind, count)
+    expect(sumText(many)).toMatch(
+      /refusals: 1 secret\.get policy_denied, 2 artifact\.get forbidden, 700 session\.open rate_limited, 1499 operation\.499 code, /,
+    )
   })
 
   it('a sum stays short whatever there is to sum', () => {
@@ -181,6 +212,15 @@ describe('at the gate', () => {
     const own = refused().length - summed.length
     expect(own + summed.reduce((sum, one) => sum + Number(one), 0)).toBe(asked + 600_000)
   }, 60_000)
+
+  it('counts that cannot be written keep nothing open at the end', () => {
+    home.guard.gate.sumRefusals = () => {
+      throw new Error('a fault nobody foresaw')
+    }
+    const { store } = home.guard
+    home.guard.close()
+    expect(() => store.prepare('select 1').get()).toThrow(/not open/)
+  })
 
   it('what is admitted is a record each time, however much was refused before', () => {
     for (let nth = 0; nth < 100; nth += 1) ask(nth)
