@@ -31,14 +31,14 @@ export function createAlertedBreaker(recyclesMax: number, { clock, guard }: Oute
 const DAMAGED_TOLD_MAX = 5
 const MANY = 'artifacts_damaged'
 
-export function createAlertedArtifacts(folder: string, { clock, random, guard }: Outer) {
+export function createAlertedArtifacts(folder: string, { random, guard }: Omit<Outer, 'clock'>) {
   const { store, alerts } = guard
   const bad = new Set<string>()
   return createArtifacts(
     { folder },
     {
       store,
-      clock,
+      clock: guard.footing.steady,
       random,
       judged(sha256, isRight) {
         const cause = `artifact_corrupt:${sha256}`

@@ -14,13 +14,21 @@ import type { Store } from '../store/database.ts'
 /** Rows, outbox and who watches the guard: all that has to be there before anything can go wrong. */
 export function createAlerting(
   options: { settings: AlertSettings },
-  parts: { store: Store; modes: Modes; events: Events; clock: Clock; random: Random; log: Log },
+  parts: {
+    store: Store
+    modes: Modes
+    events: Events
+    clock: Clock
+    steadyMs: () => number
+    random: Random
+    log: Log
+  },
 ) {
-  const { store, modes, events, clock, random, log } = parts
+  const { store, modes, events, clock, steadyMs, random, log } = parts
   const rows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
   const outbox = createOutbox({ channels: channelsOf(options.settings) }, { rows, clock, random })
   const { afterCommit } = store
-  const alerts = createAlerts({ rows, modes, events, clock, random, log, tell: outbox.divide, afterCommit })
+  const alerts = createAlerts({ rows, modes, events, clock, steadyMs, random, log, tell: outbox.divide, afterCommit })
   const watch = createGuardWatch({ alerts, modes, clock })
   return { rows, outbox, alerts, watch }
 }

@@ -162,6 +162,7 @@ export function createEntrances(
         modes,
         audit,
         watchdog,
+        proveClock: () => guard.footing.steady.prove(),
         acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),
         releaseAlert: guard.alerts.release,
         doctor: createDoctor({

@@ -95,7 +95,12 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   })
   const order = readStopOrder(home)
   if (order !== undefined) modes.raise('emergency_stop', order)
-  alerting = createAlerting({ settings: options.alerts ?? NO_ALERTS }, { store, modes, events, clock, random, log })
+  // Of the steady clock once it is there: it raises a condition, and that may be an alert.
+  let steadyMs: () => number = clock.wallMs
+  alerting = createAlerting(
+    { settings: options.alerts ?? NO_ALERTS },
+    { store, modes, events, clock, steadyMs: () => steadyMs(), random, log },
+  )
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
   const audit = createAuditLog({ store, clock, home })
@@ -119,6 +124,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     },
   )
   const { steady, rules, watch } = footing
+  steadyMs = steady.wallMs
   const nonces = createNonces({ rowsMax: NONCE_ROWS_MAX }, { store, meta, clock })
   const policy = createPolicy(
     {

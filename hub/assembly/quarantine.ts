@@ -29,7 +29,7 @@ export function createQuarantine(
   const evidence = createEvidence(
     { folder: join(home, 'evidence') },
     {
-      clock,
+      clock: guard.footing.steady,
       engine,
       audit,
       journal,

@@ -21,7 +21,7 @@ export function createUpkeep(
   const { clock, log, guard } = outer
   const { store, gate, modes, alertRows, footing } = guard
   const nowMs = footing.steady.wallMs
-  const pauses = createPauses({ modes, clock })
+  const pauses = createPauses({ modes, clock, steady: footing.steady })
   const retention = createRetention(
     { home, artifacts: join(home, 'artifacts'), settings },
     { store, gate, alertRows, pauses, clock, nowMs, log },

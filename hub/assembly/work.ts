@@ -101,6 +101,7 @@ export function createWork(
     stopUnwritten: (grant, task) => unwritten.stop(grant, task),
     store,
     clock,
+    steady: guard.footing.steady,
     random,
     listener: createTaskListener({
       events,

@@ -10,6 +10,7 @@ export type MetaKey =
   | 'instance'
   | 'epoch'
   | 'high_water_wall_ms'
+  | 'wall_unproven'
   | 'nonce_horizon_ms'
   | 'lease_demand'
   | 'lease_position'

@@ -76,7 +76,8 @@ export function createArtifacts(
   options: { folder: string },
   parts: {
     store: Store
-    clock: Clock
+    /** The steady one: retention tells ages by what it stamps. */
+    clock: Pick<Clock, 'wallMs'>
     random: Random
     judged: (sha256: string, isRight: boolean) => void
     passed?: () => void

@@ -48,7 +48,8 @@ const jsonLines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.string
 export function createEvidence(
   options: { folder: string },
   parts: {
-    clock: Clock
+    /** The steady one: retention tells ages by the names. */
+    clock: Pick<Clock, 'wallMs'>
     engine: Pick<Engine, 'pause' | 'top' | 'inspect' | 'logs'>
     audit: AuditSearch
     journal: Journal

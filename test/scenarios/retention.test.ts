@@ -2,7 +2,10 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { createSteadyClock } from '../../hub/guard/conditions/steady-clock.ts'
+import { createPauses } from '../../hub/work/retention/pauses.ts'
+import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { createHarness, type Harness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
 
 const DAY_MS = 86_400_000
@@ -263,6 +266,34 @@ describe('fault B3: nothing is pruned, by name', () => {
     expect((await pruneAll(h)).tasks).toBe(1)
   })
 
+  test('by itself after a start far ahead of the last run, until a strong heartbeat or the operator asks for it', async () => {
+    await using h = await createHarness({ agents })
+    const { pauses } = h.hub.upkeep
+    const steady = createSteadyClock({
+      clock: { ...h.clock, bootId: 'another', wallMs: () => h.clock.wallMs() + 8 * DAY_MS },
+      meta: h.hub.guard.meta,
+      modes: h.hub.guard.modes,
+      note: () => undefined,
+    })
+    const own = createPauses({ modes: h.hub.guard.modes, clock: h.clock, steady })
+    expect(() => own.require(true)).toThrow('by its clock this hub did not run for more than a week')
+    expect(() => own.require(false)).not.toThrow()
+    expect(() => own.require(true)).not.toThrow()
+    // And so it is in the hub.
+    const there = h.hub.guard.footing.steady
+    vi.spyOn(there, 'isUnproven').mockReturnValue(true)
+    expect(() => pauses.require(true)).toThrow('by its clock')
+    const proved = vi.spyOn(there, 'prove')
+    const watchdog = await openFakeWatchdog(h.home)
+    try {
+      watchdog.answers['/v1/heartbeat'] = {}
+      expect((await h.operator('POST', '/v1/heartbeat', {})).status).toBe(200)
+    } finally {
+      await watchdog.close()
+    }
+    expect(proved).toHaveBeenCalledTimes(1)
+  })
+
   test('what is younger than a day, whoever asks', async () => {
     await using h = await createHarness({ agents })
     expect((await prune(h, { olderThanMs: 0 })).status).toBe(400)
@@ -271,4 +302,36 @@ describe('fault B3: nothing is pruned, by name', () => {
     age(h, task, 2)
     expect((await prune(h, { olderThanMs: DAY_MS })).body).toMatchObject({ tasks: 1 })
   })
+})
+
+test('fault B3: what is stamped while the clock stands 100 days behind is as young as it is once the clock is right', async () => {
+  await using h = await createHarness({ agents })
+  const from = h.clock.wallMs()
+  const [lead] = await h.bring('lead')
+  const [kid] = await h.bring('kid')
+  h.clock.stepWall(-100 * DAY_MS)
+  await put(h, lead, 'one')
+  await h.pumped(lead.result('done'))
+  const task = lead.joined?.task.task ?? ''
+  await h.ended(task)
+  const session = kid.joined?.session ?? ''
+  expect((await h.operator('POST', `/v1/sessions/${session}/quarantine`, {})).status).toBe(200)
+  h.hub.guard.alerts.raise('test', 'info', 'a test')
+  h.hub.guard.alerts.resolve('test')
+  await h.quiet()
+  h.clock.stepWall(100 * DAY_MS)
+  const { store } = h.hub.guard
+  for (const [table, column] of [
+    ['task', 'ended_at_ms'],
+    ['attempt', 'ended_at_ms'],
+    ['session', 'ended_at_ms'],
+    ['artifact', 'created_at_ms'],
+    ['alert', 'resolved_at_ms'],
+  ] as const) {
+    const stamps = store.prepare(`select ${column} from ${table} where ${column} is not null`).pluck().all() as number[]
+    expect(stamps.length, table).toBeGreaterThan(0)
+    expect(Math.min(...stamps), table).toBeGreaterThanOrEqual(from)
+  }
+  const [evidence] = readdirSync(join(h.home, 'evidence'))
+  expect(evidence).toContain(new Date(from).toISOString().slice(0, 10))
 })

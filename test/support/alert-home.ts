@@ -39,7 +39,10 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     let alerting: ReturnType<typeof createAlerting> | undefined
     const modes = createModes({ store, clock, onChange: () => alerting?.watch.modeChanged() })
     const events = createEvents('test', clock)
-    alerting = createAlerting({ settings: read }, { store, modes, events, clock, random, log: silentLog() })
+    alerting = createAlerting(
+      { settings: read },
+      { store, modes, events, clock, steadyMs: clock.wallMs, random, log: silentLog() },
+    )
     const sends = new Map(
       (read.channels ?? []).map(({ name }): [string, Send] => [
         name,

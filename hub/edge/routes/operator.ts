@@ -109,11 +109,13 @@ export function operatorHandlers(parts: {
   }
   /** Takes the wall clock as it is. Throws `conflict` where that could make an old token valid. */
   acceptClock: () => void
+  /** A strong heartbeat: somebody sees the date. */
+  proveClock: () => void
   /** Ends one critical alert and, with the last one, the safe mode it brought. */
   releaseAlert: (grant: Grant, id: string) => void
   doctor: () => Promise<unknown>
 }): Handlers {
-  const { health, modes, audit, watchdog, acceptClock, releaseAlert, doctor } = parts
+  const { health, modes, audit, watchdog, acceptClock, proveClock, releaseAlert, doctor } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -166,10 +168,11 @@ export function operatorHandlers(parts: {
         const source = heartbeatSourceOf(principal)
         return { note, source, auditEffect: `source:${source}` }
       },
-      after: async ({ note, source }) => ({
-        ...((await watchdog.heartbeat(note, source)) as object),
-        held: health().held,
-      }),
+      after: async ({ note, source }) => {
+        const answer = (await watchdog.heartbeat(note, source)) as object
+        if (source !== 'webhook') proveClock()
+        return { ...answer, held: health().held }
+      },
     }),
   }
 }

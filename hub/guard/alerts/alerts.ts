@@ -64,13 +64,15 @@ export function createAlerts(parts: {
   modes: Modes
   events: Events
   clock: Clock
+  /** Epoch ms by the steady clock: retention tells ages by the end. */
+  steadyMs: () => number
   random: Random
   log: Log
   /** Divides it among channels and answers the outbox lines, to be written together with the alert. */
   tell: (telling: Telling) => readonly AlertOrDelivery[]
   afterCommit: (fn: () => void) => void
 }): Alerts {
-  const { rows, modes, events, clock, random, log, tell, afterCommit } = parts
+  const { rows, modes, events, clock, steadyMs, random, log, tell, afterCommit } = parts
   const open = new Map(rows.open().map((alert) => [alert.cause, alert]))
   /** Monotonic instant an event was last seen; after a restart, now. */
   const seenAt = new Map([...open.keys()].map((cause) => [cause, clock.monotonicMs()]))
@@ -134,7 +136,7 @@ export function createAlerts(parts: {
     const text = how === undefined ? `Over: ${known.text}` : redacted(how)
     // What holds the hub safe goes on to until the operator ends it, whatever becomes of its cause (A3).
     if (known.holds) return
-    change('resolved', { ...known, resolvedAtMs: clock.wallMs() }, text)
+    change('resolved', { ...known, resolvedAtMs: steadyMs() }, text)
     if (open.size < OPEN_MAX - 1 && cause !== FULL) resolve(FULL)
   }
 

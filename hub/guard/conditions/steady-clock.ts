@@ -5,6 +5,8 @@
  * C2. More than five seconds behind the mark, or more than five minutes ahead of what boot time says, is a fault: then this clock goes on
  *     by boot time alone. So no step back makes an expired token valid again, and no jump ahead ends one early or spoils the mark.
  * C3. In another boot only a wall clock behind the mark can be told to be wrong.
+ *     One that is more than a week ahead of it may be right, or not: until somebody who was there says so, it is unproven, over restarts
+ *     too, and nothing is thrown away for its age.
  * C4. Owner of `clock_fault`: ends when the wall clock is back, or when the operator takes it as it is. Taking one that is behind needs
  *     that no session is open: with none, no token of before can be valid again.
  */
@@ -16,6 +18,7 @@ import type { Modes } from '../modes.ts'
 const BEHIND_MS = 5000
 const AHEAD_MS = 300_000
 const PERSIST_MS = 5000
+const UNPROVEN_MS = 7 * 86_400_000
 
 export interface ClockVerdict {
   nowMs: number
@@ -35,6 +38,10 @@ export interface SteadyClock {
   wallMs(): number
   /** Whether the wall clock has jumped ahead: nothing is renewed on its word. */
   isAhead(): boolean
+  /** Whether nobody has said yet that a wall clock far ahead of the last run is right (C3). */
+  isUnproven(): boolean
+  /** Somebody who sees the date was there: a strong heartbeat, the operator's word. */
+  prove(): void
   /** Raises or clears `clock_fault`, and persists the mark when that is due. */
   tick(): void
   /** Persists the mark now, in the open transaction or one of its own. */
@@ -63,7 +70,26 @@ export function createSteadyClock(parts: {
   let markBootMs = kept === null || !sameBoot ? clock.bootMs() : Number(kept[2])
   let fault: ClockVerdict['fault']
   let savedAtBootMs = Number.NEGATIVE_INFINITY
-  if (kept !== null && !sameBoot) look(null)
+  let unproven = (meta.get('wall_unproven') ?? '') !== ''
+  let isTold = false
+  if (kept !== null && !sameBoot) {
+    if (clock.wallMs() - markMs > UNPROVEN_MS) {
+      unproven = true
+      meta.set('wall_unproven', `${clock.wallMs() - markMs}`)
+    }
+    look(null)
+  }
+
+  function prove(): void {
+    if (!unproven) return
+    unproven = false
+    try {
+      meta.set('wall_unproven', '')
+    } catch (thrown) {
+      // Unproven again after the next start; whoever says it is not refused for that.
+      if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
+    }
+  }
 
   function look(elapsedMs: number | null = clock.bootMs() - markBootMs): number {
     const verdict = judgeWall(clock.wallMs(), markMs, elapsedMs)
@@ -74,6 +100,11 @@ export function createSteadyClock(parts: {
   }
 
   function tell(): void {
+    if (unproven && !isTold) {
+      isTold = true
+      const byMs = Number(meta.get('wall_unproven') ?? 0)
+      note('clock', `it is ${spanText(byMs)} since this hub last ran; nothing is pruned until somebody was there`)
+    }
     if (fault === undefined) {
       if (!modes.has('clock_fault')) return
       modes.clear('clock_fault')
@@ -96,6 +127,8 @@ export function createSteadyClock(parts: {
       look()
       return fault?.kind === 'ahead'
     },
+    isUnproven: () => unproven,
+    prove,
     save,
     tick() {
       look()
@@ -116,6 +149,7 @@ export function createSteadyClock(parts: {
       save()
       fault = undefined
       modes.clear('clock_fault')
+      prove()
     },
   }
 }

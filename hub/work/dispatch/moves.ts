@@ -47,8 +47,14 @@ type Table = 'task' | 'attempt' | 'session'
 export const jsonOrNull = (value: unknown): string | null =>
   value === undefined || value === null ? null : JSON.stringify(value)
 
-export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows; listener: TaskListener }) {
-  const { store, clock, rows, listener } = parts
+export function createMoves(parts: {
+  store: Store
+  /** The steady one: retention tells ages by what it stamps. */
+  steady: Pick<Clock, 'wallMs'>
+  rows: TaskRows
+  listener: TaskListener
+}) {
+  const { store, steady, rows, listener } = parts
 
   function need<Row>(row: Row | undefined, code: 'unknown_task' | 'unknown_session', id: string): Row {
     if (row === undefined)
@@ -103,7 +109,7 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
       exit_code: facts?.exitCode ?? null,
       oom_killed: facts === undefined ? null : Number(facts.oomKilled),
     }
-    move('attempt', attemptMachine, attempt, to, { ended_at_ms: clock.wallMs(), ...exit })
+    move('attempt', attemptMachine, attempt, to, { ended_at_ms: steady.wallMs(), ...exit })
   }
 
   /** Recycling bumps the generation: every token of the session dies with it. */
@@ -118,7 +124,7 @@ export function createMoves(parts: { store: Store; clock: Clock; rows: TaskRows;
       task.unreadable !== null && end.state === 'succeeded'
         ? ({ state: 'failed', error: unreadableError(task.unreadable) } as TaskEnd)
         : end
-    const set = { outcome: jsonOrNull(outcome), error: jsonOrNull(error), ended_at_ms: clock.wallMs(), held: 0 }
+    const set = { outcome: jsonOrNull(outcome), error: jsonOrNull(error), ended_at_ms: steady.wallMs(), held: 0 }
     move('task', taskMachine, task, state, set)
     tellTask(task.id)
     endChildren(task, 'its parent ended')

@@ -60,6 +60,8 @@ export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs:
 export function createTasks(parts: {
   store: Store
   clock: Clock
+  /** Stamps ends, by which retention tells ages: never by a wall clock that was set back. */
+  steady: Pick<Clock, 'wallMs'>
   random: Random
   listener: TaskListener
   /** Throws `mode_degraded` where a new task would not fit on the disk. */
@@ -67,10 +69,10 @@ export function createTasks(parts: {
   /** Stops what runs of the task though nothing can be written. */
   stopUnwritten: (grant: StopGrant, task: string) => void
 }): Tasks {
-  const { store, clock, random, listener, requireRoom, stopUnwritten } = parts
+  const { store, clock, steady, random, listener, requireRoom, stopUnwritten } = parts
   const rows = createTaskRows(store)
 
-  const moves = createMoves({ store, clock, rows, listener })
+  const moves = createMoves({ store, steady, rows, listener })
   const { theTask, theSession, move, moveSession, stepAttempt, closeAttempt, seal } = moves
   const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 
@@ -243,7 +245,7 @@ export function createTasks(parts: {
     recycled(grant, id, detail) {
       assertStopGrant(grant, 'session.reap', 'hub.shutdown')
       const session = theSession(id)
-      moveSession(session, 'recycled', { ended_at_ms: clock.wallMs(), ...(detail === '' ? {} : { detail }) })
+      moveSession(session, 'recycled', { ended_at_ms: steady.wallMs(), ...(detail === '' ? {} : { detail }) })
     },
   }
 }

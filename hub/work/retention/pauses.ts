@@ -1,6 +1,7 @@
 /** What keeps the hub from taking anything away now, told by name: a stop, a store or clock that is not to be trusted, a copy under way. */
 import type { Clock } from '../../base/clock.ts'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
+import type { SteadyClock } from '../../guard/conditions/steady-clock.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 
 export interface Pauses {
@@ -33,9 +34,15 @@ const NEVER: readonly [ConditionName, ErrorCode, string][] = [
 ]
 /** While one of these holds only the operator's own word does: what happened has still to be looked at. */
 const NOT_BY_ITSELF: readonly ConditionName[] = ['critical_alert', 'witness_mismatch']
+const UNPROVEN =
+  'nothing is pruned by itself: by its clock this hub did not run for more than a week; if the date is right, `hub heartbeat` or `hub prune` says so'
 
-export function createPauses(parts: { modes: Pick<Modes, 'has'>; clock: Pick<Clock, 'monotonicMs'> }): Pauses {
-  const { modes, clock } = parts
+export function createPauses(parts: {
+  modes: Pick<Modes, 'has'>
+  clock: Pick<Clock, 'monotonicMs'>
+  steady: Pick<SteadyClock, 'isUnproven' | 'prove'>
+}): Pauses {
+  const { modes, clock, steady } = parts
   const held = new Map<symbol, string>()
   const pieces = new Map<string, number>()
 
@@ -65,6 +72,9 @@ export function createPauses(parts: { modes: Pick<Modes, 'has'>; clock: Pick<Clo
         throw new HubError('conflict', `nothing is pruned now: ${what} is under way; prune again when it is done`)
       const open = byItself ? NOT_BY_ITSELF.find((name) => modes.has(name)) : undefined
       if (open !== undefined) throw new HubError('conflict', `nothing is pruned by itself while ${open} holds`)
+      if (byItself && steady.isUnproven()) throw new HubError('conflict', UNPROVEN)
+      // The operator asked for it: they have seen the date.
+      if (!byItself) steady.prove()
     },
   }
 }

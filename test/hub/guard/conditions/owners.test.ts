@@ -226,6 +226,21 @@ describe('the steady clock', () => {
     expect(noted).toHaveLength(2)
   })
 
+  it('more than a week ahead in another boot it is unproven, over restarts too, until somebody says it is right', () => {
+    const at = clock.wallMs()
+    const inBoot = (bootId: string, days: number) => made(createFakeClock(at + days * 24 * HOUR, bootId))
+    made().save()
+    expect(inBoot('later', 6).isUnproven()).toBe(false)
+    const steady = inBoot('b', 8)
+    expect(steady.isUnproven()).toBe(true)
+    steady.tick()
+    steady.tick()
+    expect(noted).toEqual([expect.stringContaining('192 h since this hub last ran')])
+    expect(inBoot('b', 8).isUnproven()).toBe(true)
+    steady.prove()
+    expect([steady.isUnproven(), inBoot('b', 8).isUnproven()]).toEqual([false, false])
+  })
+
   it('a jump of ten years ahead is not followed, over a restart neither, and leaves no mark behind (T72)', async () => {
     const steady = made()
     steady.tick()
