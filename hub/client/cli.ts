@@ -28,7 +28,7 @@ async function codeAfter({ words }: Row, code: number): Promise<number> {
 
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
-  if ('alone' in row) return (await row.alone())(home, args)
+  if ('alone' in row) return (await row.alone())(home, args, options.json === true)
   // Whoever holds the card needs no home of their own.
   if (row.words === 'shutdown' && typeof options.card === 'string')
     return (await import('./cli/card-stop.ts')).stopByCard(options.card)
@@ -62,7 +62,7 @@ function build(): Command {
     .exitOverride()
     .addHelpText(
       'after',
-      '\nExit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable, 5 the task failed, 6 timed out,\n8 stopping, not written yet.',
+      '\nExit codes: 0 done, 1 fault, 2 usage, 3 refused, 4 unreachable or unavailable, 5 the task failed, 6 timed out,\n8 stopping, not written yet.',
     )
   const groups = new Map(
     Object.entries(GROUPS).map(([name, text]) => [

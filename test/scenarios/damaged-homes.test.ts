@@ -2,6 +2,7 @@
  * Homes that cannot be started on (fault G2, fault G4, fault G5, fault G7 to fault G10): whatever is missing, damaged or of somebody else, the
  * process ends with one last line that names the reason and the remedy, and the remedies that are one command are tried.
  */
+import { spawnSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import {
   appendFileSync,
@@ -16,11 +17,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { copyHome, newHome, runVerb, startProcess, withoutEngine } from '../support/home-process.ts'
 
+const root = resolve(import.meta.dirname, '../..')
 let folder: string
 /** Used once: it has a ledger, so that what is missing in it was lost. */
 let template: string
@@ -291,6 +293,20 @@ describe('the remedies that are one command', { timeout: 120_000 }, () => {
     remove(join(home, 'keys', 'watchdog.key'))
     expect(runVerb('renew-keys', home)).toMatchObject({ code: 2, err: expect.stringContaining('run hub up once') })
     expect(existsSync(join(home, 'keys', 'watchdog.key'))).toBe(false)
+  })
+
+  test('what mends a home speaks in words to a person, and in JSON where that is asked for', () => {
+    const home = fresh()
+    const at = (place: string, ...words: string[]) =>
+      spawnSync(process.execPath, ['hub/client/cli.ts', '--home', place, ...words], { cwd: root, encoding: 'utf8' })
+    const hub = (...words: string[]) => at(home, ...words)
+    expect(hub('keys', 'renew').stdout).toBe('Every key is whole; nothing was changed.\n')
+    remove(join(home, 'keys', 'token.key'))
+    expect(hub('keys', 'renew').stdout).toBe('New: keys/token.key. Open tokens have ended. Next: hub up\n')
+    expect(JSON.parse(hub('keys', 'renew', '--json').stdout)).toEqual({ home, renewed: [] })
+    // A home that is in its place is not made another one by a word that was meant for another.
+    const placed = newHome(join(folder, 'placed'))
+    expect(at(placed, 'adopt', 'copy').stderr).toMatch(/is where it was made, so there is nothing to adopt/)
   })
 
   test('hub keys renew makes no new key for the log, and none while a hub runs', async () => {

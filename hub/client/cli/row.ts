@@ -5,7 +5,7 @@ import type { Run } from './context.ts'
 export type Flag = readonly [flags: string, text: string, many?: 'many']
 export type Command = Row & ({ load: () => Promise<Run> } | { alone: () => Promise<Alone> })
 /** What makes a home, and so has none to be judged yet. */
-export type Alone = (home: string, args: readonly string[]) => Promise<number>
+export type Alone = (home: string, args: readonly string[], json: boolean) => Promise<number>
 interface Row {
   /** `task list`: at most two words. */
   words: string

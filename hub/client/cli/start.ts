@@ -6,8 +6,9 @@ import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
+import type { Alone } from './row.ts'
 import type { Terminal } from './terminal.ts'
-import { clean } from './text.ts'
+import { clean, cleanLines, whenText } from './text.ts'
 import { startUnit, type Units, unitsOf } from './units.ts'
 
 export interface Programs {
@@ -22,21 +23,53 @@ export const programsOf = (paths: Paths): Programs => ({
 /** `hub init` runs in a process of its own: it loads what the command must not. */
 export const init = (home: string): Promise<number> => alone(hubArgv(home, 'init'))
 /** `hub keys renew`: likewise. */
-export const renewKeys = (home: string): Promise<number> => alone(hubArgv(home, 'renew-keys'))
+export const renewKeys: Alone = (home, _args, json) =>
+  told(hubArgv(home, 'renew-keys'), json, ({ renewed }: { renewed: string[] }) =>
+    renewed.length === 0
+      ? 'Every key is whole; nothing was changed.'
+      : `New: ${renewed.join(', ')}. Open tokens have ended. Next: hub up`,
+  )
 /** `hub undo-update`: likewise. */
-export const undoUpdate = (home: string): Promise<number> => alone(hubArgv(home, 'undo-update'))
+export const undoUpdate: Alone = (home, _args, json) =>
+  told(hubArgv(home, 'undo-update'), json, (report: { madeAtMs: number; kept: string; held: number; next: string }) =>
+    [
+      `The database of ${whenText(report.madeAtMs, Date.now())} is in force again; the newer one is kept in ${report.kept}.`,
+      `Tasks held: ${report.held}. The hub comes up safe. Next: ${report.next}`,
+    ].join('\n'),
+  )
 /** `hub restore BACKUP`: likewise. */
 export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
   alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])
 
 /** `hub adopt moved|copy`: likewise. @throws Problem usage */
-export const adopt = (home: string, [as = '']: readonly string[]): Promise<number> => {
+export const adopt: Alone = (home, [as = ''], json) => {
   if (as !== 'moved' && as !== 'copy')
     throw usage(
       `a home is adopted as moved or as a copy, not as ${JSON.stringify(as)}`,
       'hub adopt moved, or hub adopt copy',
     )
-  return alone([...hubArgv(home, 'adopt'), '--as', as])
+  return told([...hubArgv(home, 'adopt'), '--as', as], json, ({ held }: { held: number }) =>
+    as === 'moved'
+      ? `${home} is the hub it was. Next: hub up`
+      : `${home} is another hub now. Tasks held: ${held}. Look through: hub device list, hub token list, hub contact card. Next: hub up`,
+  )
+}
+
+/** As `alone`, with its report in words for a person. */
+function told<Report>(argv: readonly string[], json: boolean, words: (report: Report) => string): Promise<number> {
+  if (json) return alone(argv)
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, argv, { stdio: ['inherit', 'pipe', 'inherit'] })
+    let said = ''
+    child.stdout.on('data', (piece: Buffer) => {
+      said += piece
+    })
+    child.on('error', reject)
+    child.on('close', (code) => {
+      if (code === 0) process.stdout.write(`${cleanLines(words(JSON.parse(said) as Report))}\n`)
+      resolve(code ?? EXIT.fault)
+    })
+  })
 }
 
 function alone(argv: readonly string[]): Promise<number> {

@@ -182,7 +182,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: 'prune',
-    text: 'take away what is done and older than `retention` of hub.yaml says',
+    text: 'delete what is finished and older than `retention` in hub.yaml allows',
     flags: [
       ['--dry-run', 'only say how much would go'],
       ['--older-than <span>', 'tasks, artifacts and alerts older than this, as in 7d; at least 1d'],

@@ -110,7 +110,7 @@ export function readLedger(
 }
 
 function damaged(path: string, why: string, cause: unknown): HubError {
-  const detail = `the ledger ${path} is damaged (${why}); look that no container of this hub runs (docker ps --filter label=hub.instance), then move it away: mv ${path} ${path}.damaged`
+  const detail = `the ledger ${path} is damaged (${why}); make sure that none of its containers runs (docker ps --filter label=hub.instance=ID, the ID of HOME/instance), then move it away: mv ${path} ${path}.damaged`
   return new HubError('config_invalid', detail, { cause })
 }
 
