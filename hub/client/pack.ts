@@ -107,13 +107,17 @@ async function* contentOf(
     if (source === undefined) throw changed()
     const hash = createHash('sha256')
     let left = size
+    // Each file's last piece goes only once the whole is known to be right: else the hub, which has all bytes, may refuse their digest first.
+    let last: Buffer | undefined
     for await (const chunk of chunksOf(source.handle)) {
       left -= chunk.length
       if (left < 0) throw changed()
       hash.update(chunk)
-      yield chunk
+      if (last !== undefined) yield last
+      last = chunk
     }
     if (left > 0 || hash.digest('hex') !== sha256) throw changed()
+    if (last !== undefined) yield last
   }
 }
 
