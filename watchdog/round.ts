@@ -94,8 +94,7 @@ export function createWatch(
     announced: announcedNow(kind, from.lineMs, forMs, config),
   })
   const roundAgeMs = () => (finished === null ? null : Math.max(0, clock.read().bootMs - finished.bootMs))
-  function advanced(): State {
-    const now = clock.read()
+  function advanced(now = clock.read()): State {
     const next = planAdvance(state, now, config)
     memory = planWaking(memory, elapsedBetween(state.mark, now), next.lineMs)
     return next
@@ -125,7 +124,9 @@ export function createWatch(
       stateFault === null ? [] : [['state_failing', `The watchdog cannot write its state: ${stateFault}`] as const]
     const facts = await parts.observe(leased, [...stateOwn, ...parts.alerts.own()])
 
-    const judged = judge(advanced(), memory, facts, config)
+    // One reading for both: a process that was stopped between two would take the older one for a clock set back.
+    const now = clock.read()
+    const judged = judge(advanced(now), memory, { ...facts, now }, config)
     memory = judged.memory
     const told = planTelling(judged, facts.heard, config)
     for (const event of told.events) log.warn({ ...event }, 'alert')

@@ -11,6 +11,7 @@ import { createObserve } from '../../watchdog/observe.ts'
 import { openOutbox } from '../../watchdog/outbox.ts'
 import { createWatch } from '../../watchdog/round.ts'
 import { firstState, initState, openState } from '../../watchdog/state.ts'
+import { watchScene } from '../support/watch-scene.ts'
 import {
   createFakeEngine,
   createSteerableClock,
@@ -467,4 +468,18 @@ test('the last head of a hub that ends is witnessed; one that does not fit is a 
   expect(watch.status().conditions).toEqual(['witness_mismatch'])
   expect(readdirSync(paths.evidence)).toHaveLength(1)
   file.close()
+})
+
+test('T94: a watchdog that was stopped between what it saw and its judgement takes no clock for set back', async () => {
+  const { remove, clock, engine, start, told } = watchScene()
+  homes.push({ remove })
+  const { watch } = start()
+  await watch.round()
+  // The last thing that is looked at in a round; the process stands still right after the clock was read.
+  engine.disagreement = () => {
+    clock.sleep(20_000)
+    return null
+  }
+  await watch.round()
+  expect(told().filter((line) => line.includes('clock_fault'))).toEqual([])
 })
