@@ -308,6 +308,8 @@ describe.skipIf(absent[29] !== undefined)('an engine of a test leaves nothing be
     }
     holder.kill('SIGKILL')
     expect(existsSync(folder)).toBe(false)
+    // Who watches over the engine looks once a second, sees that the folder is gone, and ends.
+    for (let at = 0; leftOf(folder).length > 0 && at < 100; at += 1) await sleep(100)
     expect(leftOf(folder)).toEqual([])
     expect(processesOf(name)).toEqual([])
   })
