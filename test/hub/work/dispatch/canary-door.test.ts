@@ -32,6 +32,18 @@ test.each([
   await new Promise<void>((resolve) => held.once('close', () => resolve()))
 })
 
+test('who waits for mail is left waiting: a refusal would end the hungry program before it has run out of memory (fault A5)', async () => {
+  const { path } = await scene()
+  const mail = connect(path)
+  mail.write('GET /v1/receive?after=0&waitMs=25000 HTTP/1.1\r\nhost: x\r\n\r\n')
+  const heard: string[] = []
+  mail.on('data', (piece: Buffer) => void heard.push(piece.toString()))
+  // What comes after it on the same door is answered; it is not.
+  expect((await ask(path, 'POST', '/v1/send', { kind: 'log', body: {} }, {})).status).toBe(200)
+  expect([heard, mail.destroyed]).toEqual([[], false])
+  mail.destroy()
+})
+
 test('of many connections eight are held, the rest are dropped', async () => {
   const { path } = await scene()
   const open = new Set<Socket>()
