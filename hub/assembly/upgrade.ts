@@ -79,8 +79,9 @@ export async function openUpToDate(
   const { clock, log, onProgress } = outer
   const path = join(home, 'hub.db')
   const beside = besideCopy(home)
-  rmSync(beside, { force: true })
   const store = openStore(path)
+  // Only under its lock: of two starts at once the second would take away what the first is copying.
+  rmSync(beside, { force: true })
   try {
     const { due, known } = dueMigrations(store, shippedMigrations())
     if (due.length === 0 || known.length === 0) return store
