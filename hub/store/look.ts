@@ -4,7 +4,7 @@
  * walking their chain reads each of them (guard/audit/walk.ts).
  */
 import type { Store } from './database.ts'
-import { growsWithHistory } from './open-file.ts'
+import { growsWithHistory, isAuditTable } from './open-file.ts'
 
 const ROWS_A_TURN = 100
 
@@ -40,7 +40,7 @@ export async function lookThrough(store: Store, turn: () => Promise<void>): Prom
   try {
     const tables = store.prepare(`select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'`)
     for (const table of tables.pluck().all() as string[]) {
-      if (!growsWithHistory(table) || table.startsWith('audit_record')) continue
+      if (!growsWithHistory(table) || isAuditTable(table)) continue
       const reason = await lookAtTable(store, table, turn)
       if (reason !== undefined) return reason
     }

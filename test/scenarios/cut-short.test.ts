@@ -190,8 +190,9 @@ test('sealing and dropping a month of the audit log cut at any call that writes 
     },
     async judge(at) {
       const said = execFileSync(process.execPath, ['test/support/cut-program.ts', 'finish', home], { cwd: root })
-      const found = JSON.parse(said.toString()) as { states: string[]; fault?: unknown; size: number }
-      expect(found.fault ?? null, `${at}: ${said}`).toBeNull()
+      const found = JSON.parse(said.toString()) as { states: string[]; left: []; firstBad: unknown }
+      expect(found.left, `${at}`).toEqual([])
+      expect(found.firstBad, `${at}: ${said}`).toBeNull()
       expect(found.states.slice(0, -1), `${at}`).toEqual(found.states.slice(0, -1).map(() => 'dropped'))
       expect(found.states.length, `${at}`).toBeGreaterThan(1)
       expect(

@@ -57,7 +57,9 @@ const ACTS: Readonly<Record<string, () => unknown>> = {
   async finish() {
     await sealAndDrop()
     const states = sealing.months().map(({ state }) => state)
-    process.stdout.write(`${JSON.stringify({ states, ...(await verifier.verify()) })}\n`)
+    const dropped = `select name from sqlite_schema where name glob 'audit_dropped*'`
+    const left = store.prepare(dropped).pluck().all()
+    process.stdout.write(`${JSON.stringify({ states, left, ...(await verifier.verify()) })}\n`)
   },
 }
 if (arm !== undefined) writeFileSync(arm, '')

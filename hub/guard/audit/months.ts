@@ -3,7 +3,9 @@
  *
  * M1. `audit_record` holds the open month. The first record of another month renames it to `audit_record_2026_11`, whole and as it is, and
  *     makes a new one, both in that record's own transaction: no row is moved, changed or deleted, and the chain goes on.
- * M2. A month ends, is sealed in a signed file, and then, when retention says so, its whole table is dropped (sealing.ts).
+ * M2. A month ends, is sealed in a signed file, and then, when retention says so, its whole table is dropped (sealing.ts): from one commit on
+ *     it is called `audit_dropped_2026_11` and counts no more; then it is emptied some rows a turn, as nobody waits for the pages of a month,
+ *     and goes. No row of a table that counts is ever deleted or changed. What is left of one that does not count is found by its name.
  * M3. A wall clock that is set back by less than a day goes on in the open month; one that leaps makes the months it names, the second of
  *     a name with a number behind it.
  */
@@ -44,13 +46,19 @@ export interface AuditMonths {
   sealed(month: AuditMonth, file: { signed: string; checkpoints: number; bytes: number; blocks: Buffer }): void
   /** Writes down that the file of a sealed month is not whole: its table is, so it can be sealed anew. */
   unsealed(month: AuditMonth): void
-  /** Drops the table of a sealed month, in the open transaction if there is one. */
+  /** Takes the table of a sealed month out of the log, in the open transaction if there is one; `emptyDropped` takes its rows away. */
   drop(month: AuditMonth): void
+  /** Takes away up to 500 rows of tables that were dropped, and the table with its last row; answers whether there are more. */
+  emptyDropped(): boolean
 }
 
 const DAY_MS = 86_400_000
 const NAME = /^\d{4}-\d{2}(-\d{1,6})?$/
 const TABLE = 'audit_record'
+/** Of tables that count no more; the rest of the name is the month's. */
+const DROPPED = 'audit_dropped'
+/** Some 2 ms, the commit included. */
+const ROWS_A_TURN = 500
 const COLUMNS = `first_seq as first, name, state, previous, last_seq as last, head, ended_at_ms as endedAtMs, signed, checkpoints, bytes`
 
 /** As `0001-core.sql` makes it: every month has the same. */
@@ -103,6 +111,11 @@ const VIRTUAL: AuditMonth = {
 
 export function createAuditMonths(store: Store): AuditMonths {
   const select = store.prepare(`select ${COLUMNS} from audit_month order by first_seq`)
+  const dropped = store
+    .prepare(
+      `select name from sqlite_schema where type = 'table' and name glob '${DROPPED}_[0-9]*' order by name limit 1`,
+    )
+    .pluck()
   let known: readonly AuditMonth[] | undefined
 
   function all(): readonly AuditMonth[] {
@@ -204,11 +217,26 @@ export function createAuditMonths(store: Store): AuditMonths {
         const { changes } = store
           .prepare(`update audit_month set state = 'dropped' where first_seq = ? and state = 'sealed'`)
           .run(month.first)
-        if (changes === 1) store.prepare(`drop table ${tableOf(month)}`).run()
+        if (changes === 1) {
+          const table = tableOf(month)
+          for (const verb of VERBS) store.prepare(`drop trigger if exists ${triggerName(table, verb)}`).run()
+          store.prepare(`alter table ${table} rename to ${table.replace(TABLE, DROPPED)}`).run()
+        }
         changed()
       }
       if (store.inTransaction) run()
       else store.transaction(run)
+    },
+    emptyDropped() {
+      const [table] = dropped.all() as string[]
+      if (table === undefined) return false
+      store.transaction(() => {
+        const { changes } = store
+          .prepare(`delete from ${table} where seq < (select min(seq) from ${table}) + ${ROWS_A_TURN}`)
+          .run()
+        if (changes < ROWS_A_TURN) store.prepare(`drop table ${table}`).run()
+      })
+      return true
     },
   }
 }

@@ -2,9 +2,10 @@
  * A month that has ended becomes a signed file, and later, when retention says so, its table goes.
  *
  * L1. In order: the file is written, synced and read back whole before it has its name and the month counts as sealed; it is read back whole
- *     again before its table is dropped. No row is ever deleted or changed.
- * L2. A process that dies in between leaves a month that is still `ended` (the file is made again), or `sealed`, or `dropped`, with decisions
- *     and checkpoints that stand in the file too (they go at the next round). Nothing else can be found at a start.
+ *     again before its table is dropped, which takes it out of the log in one commit with its record (months.ts). No row is ever deleted or
+ *     changed while its table counts; what is emptied afterwards, some rows a turn, nobody reads any more.
+ * L2. A process that dies in between leaves a month that is still `ended` (the file is made again), or `sealed`, or `dropped`, with rows that
+ *     count no more, decisions and checkpoints that stand in the file too (they go at the next round). Nothing else can be found at a start.
  *     A `sealed` one whose file is lost or not whole while its table stands is `ended` again, and so sealed anew.
  * L3. One at a time, oldest first, with turns between: the agents' lines do not wait for it, and a hub that ends does not either. What fails
  *     again and again is tried in ever fewer rounds: it costs a whole month of records each time.
@@ -177,6 +178,11 @@ export function createSealing(parts: {
     Object.assign(failed, { first, times, skip: Math.min(2 ** (times - 1) - 1, ROUNDS_SKIPPED_MAX) })
   }
 
+  /** What is left of dropped tables. */
+  async function emptyDropped(): Promise<void> {
+    while (months.emptyDropped()) await turn()
+  }
+
   /** Decisions and checkpoints that only files need. */
   async function tidy(): Promise<void> {
     const last = months.all().findLast(({ state }) => state === 'dropped')?.last ?? null
@@ -190,6 +196,7 @@ export function createSealing(parts: {
     months: months.all,
     round: (signal) =>
       alone(signal, async () => {
+        await emptyDropped()
         for (const month of months.all())
           if (month.state === 'sealed' && segmentBytes(fileOf(month)) !== month.bytes)
             sealAnew(month, 'it is gone, or of another length')
@@ -226,6 +233,7 @@ export function createSealing(parts: {
         within(() => months.drop(month))
         if (months.find(name)?.state !== 'dropped') return
         log.info({ month: name }, 'the table of a sealed month of the audit log was dropped; its file stays')
+        await emptyDropped()
         await tidy()
       }),
   }

@@ -86,9 +86,10 @@ function reopen(): void {
 const walk = () => walkAudit({ home, audit, checkpoints, turn: nextTurn })
 const tables = () =>
   store
-    .prepare("select name from sqlite_schema where type = 'table' and name like 'audit_record%' order by name")
+    .prepare("select name from sqlite_schema where type = 'table' and name like 'audit_%' order by name")
     .pluck()
     .all()
+    .filter((name) => /^audit_(record|dropped)/.test(String(name)))
 const states = () => audit.months.all().map(({ name, state }) => `${name} ${state}`)
 const everything = () => {
   const records = []
@@ -323,6 +324,51 @@ describe('fault B3: a sealed month', () => {
     expect(store.prepare('select count(*) from checkpoint where size <= 1100').pluck().get()).toBe(0)
     expect(everything()).toEqual(before)
     expect(await walk()).toMatchObject({ size: 1150, firstBad: null })
+  })
+
+  it('is taken out of the log in one commit and then emptied some rows a turn, with records between; a kill at any turn leaves what the next round takes away', async () => {
+    twoMonths(3456, 50)
+    const left = () => {
+      const table = tables().find((name) => String(name).startsWith('audit_dropped'))
+      return table === undefined ? 0 : Number(store.prepare(`select count(*) from ${table}`).pluck().get())
+    }
+    await sealing.round()
+    const before = everything()
+    const seen: number[] = []
+    const killed = new Error('killed')
+    /** Ends as by a kill once it was emptied for so many turns. */
+    const dropUntil = async (turns: number) => {
+      const marks = createDecisionMarks({ store, audit, forgetMemory })
+      const turn = async () => {
+        await nextTurn()
+        if (audit.months.all()[0]?.state !== 'dropped') return
+        seen.push(left())
+        store.transaction(() => audit.append(entry('task:meanwhile')))
+        if (seen.length === turns) throw killed
+      }
+      const short = createSealing({ home, audit, checkpoints, marks, clock, log: silentLog(), turn, onUnsealed })
+      const act = audit.months.all()[0]?.state === 'dropped' ? short.round() : short.drop('2026-10')
+      await expect(act).rejects.toBe(killed)
+    }
+    // Between the commit that drops and the first row that goes.
+    store.transaction(() => {
+      audit.months.drop(audit.months.all()[0] as never)
+      audit.append(entry('task:dropping'))
+    })
+    expect([left(), states()]).toEqual([3456, ['2026-10 dropped', '2026-11 open']])
+    for (const turns of [1, 2, 3]) {
+      reopen()
+      expect(checkStart()).toBeNull()
+      await dropUntil(turns)
+      expect(await walk()).toMatchObject({ size: 3507 + turns, firstBad: null })
+      expect(everything().records.slice(0, before.records.length)).toEqual(before.records)
+    }
+    expect(seen).toEqual([2956, 2456, 1956])
+    reopen()
+    await sealing.round()
+    expect(tables()).toEqual(['audit_record'])
+    expect(everything().records.slice(0, before.records.length)).toEqual(before.records)
+    expect(audit.list({ limit: 3, before: 3458 }).map(({ seq }) => seq)).toEqual([3457, 3456, 3455])
   })
 
   it('is not written over by another lineage of the log: that file is kept beside, whole, and nothing else is', async () => {
