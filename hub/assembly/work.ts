@@ -79,7 +79,11 @@ export function createWork(
   )
   const artifacts = createAlertedArtifacts(join(home, 'artifacts'), outer)
   const journal = createJournal(clock)
-  const mailboxes = createMailboxes({ epoch: guard.epoch, ownMax: limits.tasksPerTree + 1 })
+  const mailboxes = createMailboxes({
+    epoch: guard.epoch,
+    ownMax: limits.tasksPerTree + 1,
+    sessions: limits.sessions,
+  })
   const replies = createReplies(clock, guard.footing.watch.pace.heldBackMs)
   const topics = createTopics()
   const outcomes = createOutcomes(store)

@@ -94,6 +94,7 @@ export function createAgentFrames(
     gate,
     clock,
     peerOf: ({ line }) => line.brake,
+    bytesOf: ({ body }) => body.length,
     handle,
     sockets: () => [...lines.values()].map(({ socket }) => socket),
     undone(group) {

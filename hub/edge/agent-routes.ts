@@ -20,7 +20,7 @@ import type { Secrets } from '../work/sandbox/secrets.ts'
 import { agentArtifacts } from './agent-artifacts.ts'
 import { type AgentAuth, type AgentCaller, type AgentExchange, reserveNonce, sessionFacts } from './agent-requests.ts'
 import { agentSecrets } from './agent-secrets.ts'
-import { readBody, requireContentType, sendJson } from './http-answers.ts'
+import { readBody, requireContentType, sendJson, sendText } from './http-answers.ts'
 import type { Send } from './routes/messages.ts'
 
 export interface AgentRoute {
@@ -196,7 +196,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     const waiting = mailboxes.isOpen(id) ? mailboxes.take(id, after) : []
     if (waiting.length > 0) gate.admit(own(exchange, 'message.receive', caller), () => undefined)
     exchange.admitted()
-    sendJson(exchange.response, 200, { deliveries: waiting })
+    sendText(exchange.response, 200, `{"deliveries":[${waiting.map(({ text }) => text).join(',')}]}`)
   }
 
   const stored = agentArtifacts(parts, byToken, own)

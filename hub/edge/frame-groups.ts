@@ -3,7 +3,8 @@
  *
  * At most 256 or 5 ms, one commit, a savepoint each. What is left waits for the next turn, so that health and heartbeat are never starved.
  * While the store fails they go beside it, each by itself, and their acks say so (D3): in the very turn in which it failed, too.
- * The lines take turns, each in its own order; one of which a whole group waits is not read from until its frames have gone (T65).
+ * The lines take turns, each in its own order; one of which a whole group waits, or 1 MiB (fault F6), is not read from until its frames have
+ * gone (T65).
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
@@ -19,12 +20,15 @@ type Peer = Pick<Brake, 'isPaused' | 'pause' | 'resume'>
 
 const GROUP_FRAMES_MAX = 256
 const GROUP_MS_MAX = 5
+/** Of the frames of one line that wait. */
+export const LINE_BYTES_MAX = 1024 ** 2
 
 export function createFrameGroups<Item>(parts: {
   gate: Pick<Gate, 'group' | 'isStoreFailing' | 'unstored'>
   clock: Clock
   /** Where an item came from. */
   peerOf: (item: Item) => Peer
+  bytesOf: (item: Item) => number
   /** Inside the transaction, where it throws only what the store threw; or, not durable, beside the store, where it throws nothing. */
   handle: (item: Item, durable: boolean) => void
   /** The group was not committed: what `handle` noted of it is to be forgotten; it is handled once more, or has failed. */
@@ -36,9 +40,10 @@ export function createFrameGroups<Item>(parts: {
   /** Nothing of the group has an effect. */
   failed: (group: readonly Item[], thrown: unknown) => void
 }): FrameGroups<Item> {
-  const { gate, clock, peerOf, handle, undone, sockets, committed, failed } = parts
+  const { gate, clock, peerOf, bytesOf, handle, undone, sockets, committed, failed } = parts
   /** The next one to be served first. */
   const queues = new Map<Peer, Item[]>()
+  const waitingBytes = new Map<Peer, number>()
   let scheduled = false
 
   function take(): Item | undefined {
@@ -47,8 +52,13 @@ export function createFrameGroups<Item>(parts: {
     const [peer, items] = next
     const item = items.shift()
     queues.delete(peer)
-    if (items.length > 0) queues.set(peer, items)
-    else if (peer.isPaused) peer.resume()
+    if (items.length > 0) {
+      queues.set(peer, items)
+      if (item !== undefined) waitingBytes.set(peer, (waitingBytes.get(peer) ?? 0) - bytesOf(item))
+      return item
+    }
+    waitingBytes.delete(peer)
+    if (peer.isPaused) peer.resume()
     return item
   }
 
@@ -116,8 +126,11 @@ export function createFrameGroups<Item>(parts: {
     add(item) {
       const peer = peerOf(item)
       const items = queues.get(peer)
+      const bytes = (waitingBytes.get(peer) ?? 0) + bytesOf(item)
+      waitingBytes.set(peer, bytes)
+      const waiting = items === undefined ? 1 : items.push(item)
       if (items === undefined) queues.set(peer, [item])
-      else if (items.push(item) >= GROUP_FRAMES_MAX && !peer.isPaused) peer.pause()
+      if ((waiting >= GROUP_FRAMES_MAX || bytes >= LINE_BYTES_MAX) && !peer.isPaused) peer.pause()
       if (scheduled) return
       scheduled = true
       setImmediate(flush)

@@ -24,15 +24,17 @@ export interface FrameHooks {
 
 /** As many as an SDK has unconfirmed. */
 const WAITING_MAX = 1024
+const WAITING_BYTES_MAX = 4 * 1024 ** 2
 
 export function createFrameHooks(hooks: Hooks): FrameHooks {
-  const lines = new WeakMap<object, { turn: Promise<void>; waiting: number }>()
+  const lines = new WeakMap<object, { turn: Promise<void>; waiting: number; bytes: number }>()
   return {
     pass(line, sender, frame, next) {
-      const state = lines.get(line) ?? { turn: Promise.resolve(), waiting: 0 }
+      const state = lines.get(line) ?? { turn: Promise.resolve(), waiting: 0, bytes: 0 }
       lines.set(line, state)
-      if (state.waiting >= WAITING_MAX) return false
+      if (state.waiting >= WAITING_MAX || state.bytes >= WAITING_BYTES_MAX) return false
       state.waiting += 1
+      state.bytes += frame.body.length
       state.turn = state.turn.then(async () => {
         const envelope = frame.type === FRAME_TYPES.envelope ? envelopeOf(frame.body) : undefined
         if (envelope !== undefined) {
@@ -41,6 +43,7 @@ export function createFrameHooks(hooks: Hooks): FrameHooks {
           if (refusal !== undefined) frame.refusal = refusal
         }
         state.waiting -= 1
+        state.bytes -= frame.body.length
         next()
       })
       return true

@@ -10,13 +10,13 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { OpenedSession } from '../guard/identity/opened-sessions.ts'
-import type { Delivery } from '../protocol/envelope.ts'
 import { FRAME_TYPES } from '../protocol/frame.ts'
+import type { Mail } from '../work/messages/mailboxes.ts'
 
 export interface FrameOutlet {
   ack(text: string): void
   /** A delivery that was just put into the mailbox. */
-  deliver(delivery: Delivery): void
+  deliver(mail: Mail): void
   /** The peer holds everything up to `after`; also how offering begins. */
   seen(after: number): void
   /** Nothing more leaves. */
@@ -35,7 +35,7 @@ export function createFrameOutlet(parts: {
   opened: Pick<OpenedSession, 'seal'>
   clock: Clock
   /** Forgets deliveries up to `after` and answers the next ones; `more` when the mailbox holds further ones. */
-  take: (after: number) => { deliveries: Delivery[]; more: boolean }
+  take: (after: number) => { deliveries: Mail[]; more: boolean }
   /** How often it is asked whether somebody is there. */
   pingMs: number
   /** The peer answered a ping: only a turning event loop does. */
@@ -85,9 +85,9 @@ export function createFrameOutlet(parts: {
     })
   }
 
-  function push(delivery: Delivery): void {
-    offered = delivery.number
-    write(opened.seal(FRAME_TYPES.delivery, JSON.stringify(delivery)))
+  function push({ number, text }: Mail): void {
+    offered = number
+    write(opened.seal(FRAME_TYPES.delivery, text))
   }
 
   function catchUp(): void {

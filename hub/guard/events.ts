@@ -3,6 +3,17 @@ import type { Clock } from '../base/clock.ts'
 import type { EventType, HubEvent } from '../protocol/events.ts'
 
 const RING_MAX = 4096
+/** Of the ring (fault F6): beyond it a late subscriber hears that it lost some. */
+export const RING_BYTES_MAX = 16 * 1024 ** 2
+/** What an event costs beside the texts in it. */
+const OVERHEAD_BYTES = 512
+
+/** Two bytes for each character of a text, as where one of them needs them. */
+const bytesOf = ({ data, subject }: HubEvent): number =>
+  Object.values(data).reduce<number>(
+    (sum, value) => sum + (typeof value === 'string' ? 2 * value.length : 0),
+    OVERHEAD_BYTES + 2 * subject.length,
+  )
 
 export interface Events {
   publish(type: EventType, subject: string, data: Record<string, unknown>): void
@@ -16,6 +27,7 @@ export function createEvents(instance: string, clock: Clock): Events {
   const ring: HubEvent[] = []
   const listeners = new Set<(event: HubEvent) => void>()
   let sequence = 0
+  let bytes = 0
   return {
     publish(type, subject, data) {
       sequence += 1
@@ -30,7 +42,12 @@ export function createEvents(instance: string, clock: Clock): Events {
         data,
       }
       ring.push(event)
-      if (ring.length > RING_MAX) ring.shift()
+      bytes += bytesOf(event)
+      while (ring.length > RING_MAX || bytes > RING_BYTES_MAX) {
+        const gone = ring.shift()
+        if (gone === undefined) break
+        bytes -= bytesOf(gone)
+      }
       for (const listener of listeners) {
         try {
           listener(event)

@@ -76,7 +76,7 @@ export function createEvidence(
     return jsonLines([
       ...said,
       ...(progress === undefined ? [] : [{ what: 'progress', ...progress }]),
-      ...waiting.map((delivery) => ({ what: 'unread', ...delivery })),
+      ...waiting.map(({ text }) => ({ what: 'unread', ...(JSON.parse(text) as Record<string, unknown>) })),
     ])
   }
 

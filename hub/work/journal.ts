@@ -1,8 +1,17 @@
-/** What tasks said of themselves: newest progress and the last log lines, in memory and bounded, published as events. */
+/**
+ * What tasks said of themselves: newest progress and the last log lines, in memory and bounded, published as events.
+ *
+ * Bounded in lines and in bytes, of each task and of all (fault F6): the oldest lines of a task go first, and beyond the whole all of the
+ * task that was silent longest.
+ */
 import type { Clock } from '../base/clock.ts'
 
 const LINES_PER_TASK_MAX = 500
 const TASKS_MAX = 1000
+export const TASK_BYTES_MAX = 512 * 1024
+export const JOURNAL_BYTES_MAX = 16 * 1024 ** 2
+/** What a line costs beside its text. */
+const OVERHEAD_BYTES = 128
 
 export interface Progress {
   text?: string
@@ -23,25 +32,51 @@ export interface Journal {
   linesOf(task: string): LogLine[]
 }
 
+interface Entry {
+  progress: Progress | undefined
+  lines: LogLine[]
+  bytes: number
+}
+
+/** Two bytes for each character, as where one of them needs them. */
+const bytesOf = ({ text }: LogLine) => OVERHEAD_BYTES + 2 * text.length
+
 export function createJournal(clock: Clock): Journal {
-  const entries = new Map<string, { progress: Progress | undefined; lines: LogLine[] }>()
-  const entryOf = (task: string) => {
-    const known = entries.get(task)
-    if (known !== undefined) return known
-    const made = { progress: undefined, lines: [] }
-    entries.set(task, made)
-    const [oldest] = entries.keys()
-    if (entries.size > TASKS_MAX && oldest !== undefined) entries.delete(oldest)
-    return made as { progress: Progress | undefined; lines: LogLine[] }
+  const entries = new Map<string, Entry>()
+  let bytes = 0
+
+  function entryOf(task: string): Entry {
+    const entry = entries.get(task) ?? { progress: undefined, lines: [], bytes: 0 }
+    // Whoever spoke last stands last.
+    entries.delete(task)
+    entries.set(task, entry)
+    if (entries.size > TASKS_MAX) forgetSilent()
+    return entry
   }
+  function forgetSilent(): void {
+    const [oldest] = entries
+    if (oldest === undefined) return
+    entries.delete(oldest[0])
+    bytes -= oldest[1].bytes
+  }
+
   return {
     progress(task, progress) {
       entryOf(task).progress = { ...progress, atMs: clock.wallMs() }
     },
     log(task, line) {
-      const { lines } = entryOf(task)
-      lines.push({ ...line, atMs: clock.wallMs() })
-      if (lines.length > LINES_PER_TASK_MAX) lines.splice(0, lines.length - LINES_PER_TASK_MAX)
+      const entry = entryOf(task)
+      const said = { ...line, atMs: clock.wallMs() }
+      entry.lines.push(said)
+      entry.bytes += bytesOf(said)
+      bytes += bytesOf(said)
+      while (entry.lines.length > LINES_PER_TASK_MAX || entry.bytes > TASK_BYTES_MAX) {
+        const gone = entry.lines.shift()
+        if (gone === undefined) break
+        entry.bytes -= bytesOf(gone)
+        bytes -= bytesOf(gone)
+      }
+      while (bytes > JOURNAL_BYTES_MAX) forgetSilent()
     },
     progressOf: (task) => entries.get(task)?.progress,
     linesOf: (task) => entries.get(task)?.lines ?? [],

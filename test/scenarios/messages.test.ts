@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { SENDER_BYTES_MAX } from '../../hub/work/messages/mailboxes.ts'
 import { type AgentSpec, createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 import type { Answer } from '../support/signing-client.ts'
 
@@ -139,6 +140,30 @@ describe('mailboxes', () => {
     expect(seen).toEqual(Array.from({ length: 512 }, (_, n) => n))
     expect(code(await send(513))).toBe('ok')
     expect(await h.pumped(bob.receive(0))).toMatchObject([{ body: { n: 513 } }])
+  })
+
+  test('fault F6: what one session lets wait is bounded in bytes, refused as mailbox_full, and free again once it is read', async () => {
+    await using h = await createHarness({
+      agents: trio(),
+      config: { limits: { messages: { perSecond: 50_000 } } },
+    })
+    const [alice, bob] = await h.bring('alice', 'bob')
+    const text = 'x'.repeat(60_000)
+    const send = () => alice.send({ kind: 'request', to: 'agent:bob', type: 'note', body: { text } })
+    let sent = 0
+    let answer = await send()
+    for (; answer.status === 200 && sent < 512; sent += 1) answer = await send()
+    expect([answer.status, answer.body.code]).toEqual([429, 'mailbox_full'])
+    expect(answer.body.detail).toContain('your mail that nobody has read yet')
+    const { mailboxes } = h.hub.work
+    expect(mailboxes.bytes()).toBeLessThanOrEqual(SENDER_BYTES_MAX)
+    // One answer is bounded too.
+    expect((await h.pumped(bob.receive(0))).length).toBeLessThanOrEqual(18)
+    expect(code(await send())).toBe('mailbox_full')
+    for (let read = 17; read < sent; ) read += (await h.pumped(bob.receive(0))).length
+    expect(await h.pumped(bob.receive(0))).toEqual([])
+    expect(mailboxes.bytes()).toBe(0)
+    expect(code(await send())).toBe('ok')
   })
 
   test('what was not passed by after is offered again', async () => {

@@ -4,12 +4,39 @@
  * B1. The 513th waiting message is refused, never dropped. The hub's own words (a child's outcome, `finish`) have further places, so that
  *     no sender can keep them from a session by filling its mailbox.
  * B2. Numbers rise across restarts of the hub (they begin at epoch * 2^32), so a client's `after` never hides new mail.
+ * B3. Bytes are bounded too (fault F6): of one mailbox, of one sender in all mailboxes, and of all together. A sender's share is so small that
+ *     those who may be at work at once cannot take the whole from another.
+ * B4. A delivery waits as the text that will be sent, made once: as an object its body may take twenty times the bytes of its text.
  */
 import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
 import { HubError } from '../../base/errors.ts'
-import { type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
+import { BODY_BYTES_MAX, type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
 
 const OFFER_MAX = 64
+/** Of one offer, beyond its first delivery. */
+const OFFER_BYTES_MAX = 1024 ** 2
+
+export const MAIL_BYTES_MAX = 64 * 1024 ** 2
+export const BOX_BYTES_MAX = 8 * 1024 ** 2
+export const SENDER_BYTES_MAX = 4 * 1024 ** 2
+const SENDER_BYTES_MIN = 1024 ** 2
+/** Of the hub's own words, in each mailbox beside what others may send. */
+const OWN_BYTES_EACH = BODY_BYTES_MAX + 4096
+/** What each delivery costs beside its text. */
+const OVERHEAD_BYTES = 256
+
+export type Content = Omit<Delivery, 'number'>
+/** A delivery as it waits and as it leaves: its JSON. */
+export interface Mail {
+  readonly number: number
+  readonly text: string
+}
+/** A place that is kept for one delivery. One of the two is called, once. */
+export interface Place {
+  /** A mailbox that closed meanwhile takes nothing: its session is over. */
+  put(): void
+  letGo(): void
+}
 
 export interface Mailboxes {
   open(session: string): void
@@ -18,35 +45,64 @@ export interface Mailboxes {
   seal(session: string): void
   isOpen(session: string): boolean
   depth(session: string): number
-  /** Keeps a place for one delivery, to be `put` or let go. Throws `inbox_closed` or `mailbox_full`. */
-  reserve(session: string): void
-  letGo(session: string): void
-  /** Puts a delivery into its kept place. A mailbox that closed meanwhile takes nothing: its session is over. */
-  putReserved(session: string, delivery: Omit<Delivery, 'number'>): void
+  /** Bytes of memory that all waiting mail takes, at most. */
+  bytes(): number
+  /** Keeps a place and its bytes for what `sender`, a session, says. Throws `inbox_closed` or `mailbox_full`. */
+  reserve(session: string, sender: string, content: Content): Place
   /** Of the hub itself: also into a mailbox that is full for others. Throws `inbox_closed`, or `mailbox_full` past the hub's own places. */
-  put(session: string, delivery: Omit<Delivery, 'number'>): void
+  put(session: string, content: Content): void
   /** Hears every delivery as it is put, instead of waiting for it; undefined ends that. */
-  listen(session: string, listener: ((delivery: Delivery) => void) | undefined): void
+  listen(session: string, listener: ((mail: Mail) => void) | undefined): void
   /** Forgets deliveries up to `after`. */
   pass(session: string, after: number): void
-  /** Forgets deliveries up to `after` and answers the next ones, at most 64. */
-  take(session: string, after: number): Delivery[]
+  /** Forgets deliveries up to `after` and answers the next ones, at most 64 and 1 MiB. */
+  take(session: string, after: number): Mail[]
   /** Resolves when the mailbox holds something beyond `after`, closes, or the signal aborts. */
   waitForMail(session: string, after: number, signal: AbortSignal): Promise<void>
 }
 
+interface Waiting extends Mail {
+  bytes: number
+  /** Undefined for the hub itself. */
+  sender: string | undefined
+}
 interface Box {
-  queue: BoundedQueue<Delivery>
+  queue: BoundedQueue<Waiting>
   next: number
   reserved: number
+  /** Of what waits and of kept places. */
+  bytes: number
   sealed: boolean
-  listener: ((delivery: Delivery) => void) | undefined
+  listener: ((mail: Mail) => void) | undefined
   waiters: Set<() => void>
 }
 
-export function createMailboxes(options: { epoch: number; limit?: number; ownMax?: number }): Mailboxes {
-  const { limit = MAILBOX_MAX, ownMax = 64 } = options
+/** The most that one string takes in memory: two bytes for each character where one of them needs them. */
+const bytesOf = (text: string): number =>
+  OVERHEAD_BYTES + (Buffer.byteLength(text) === text.length ? text.length : 2 * text.length)
+
+/** How much of one sender may wait where so many sessions work at once. Pure. */
+export const senderBytesMax = (sessions: number): number =>
+  Math.min(SENDER_BYTES_MAX, Math.max(SENDER_BYTES_MIN, Math.floor(MAIL_BYTES_MAX / sessions)))
+
+const mib = (bytes: number) => `${Math.round(bytes / 1024 ** 2)} MiB`
+
+export function createMailboxes(options: {
+  epoch: number
+  limit?: number
+  ownMax?: number
+  /** So many sessions at once, as configured. */
+  sessions?: number
+}): Mailboxes {
+  const { limit = MAILBOX_MAX, ownMax = 64, sessions = 12 } = options
+  const senderMax = senderBytesMax(sessions)
+  const ownBytesMax = ownMax * OWN_BYTES_EACH
   const boxes = new Map<string, Box>()
+  const bySender = new Map<string, number>()
+  /** Of senders; the hub's own words are bounded by each mailbox. */
+  let sent = 0
+  let own = 0
+
   const boxOf = (session: string): Box => {
     const box = boxes.get(session)
     if (box === undefined) throw new HubError('inbox_closed', `session ${session} has ended`)
@@ -56,23 +112,64 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
     for (const waiter of box.waiters) waiter()
     box.waiters.clear()
   }
-  function keepPlace(session: string, places: number): void {
-    const box = boxOf(session)
-    if (box.queue.size + box.reserved >= places) {
-      throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
+
+  function count(box: Box, sender: string | undefined, bytes: number): void {
+    box.bytes += bytes
+    if (sender === undefined) {
+      own += bytes
+      return
     }
+    sent += bytes
+    const left = (bySender.get(sender) ?? 0) + bytes
+    if (left > 0) bySender.set(sender, left)
+    else bySender.delete(sender)
+  }
+  const forget = (box: Box, after: number) =>
+    void box.queue.dropWhile((mail) => {
+      if (mail.number > after) return false
+      count(box, mail.sender, -mail.bytes)
+      return true
+    })
+
+  function requireBytes(session: string, box: Box, sender: string | undefined, bytes: number): void {
+    const boxMax = BOX_BYTES_MAX + (sender === undefined ? ownBytesMax : 0)
+    if (box.bytes + bytes > boxMax)
+      throw new HubError('mailbox_full', `the unread mail of session ${session} holds ${mib(boxMax)}`)
+    if (sender === undefined) return
+    if ((bySender.get(sender) ?? 0) + bytes > senderMax)
+      throw new HubError('mailbox_full', `your mail that nobody has read yet holds ${mib(senderMax)}`)
+    if (sent + bytes > MAIL_BYTES_MAX)
+      throw new HubError('mailbox_full', `all mail that nobody has read yet holds ${mib(MAIL_BYTES_MAX)}`)
+  }
+
+  /** `text` is the content without its number. */
+  function keep(session: string, sender: string | undefined, text: string): Place {
+    const box = boxOf(session)
+    const places = sender === undefined ? limit + ownMax : limit
+    if (box.queue.size + box.reserved >= places)
+      throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
+    const bytes = bytesOf(text)
+    requireBytes(session, box, sender, bytes)
     box.reserved += 1
+    count(box, sender, bytes)
+    const letGo = () => {
+      box.reserved -= 1
+      count(box, sender, -bytes)
+    }
+    return {
+      letGo,
+      put() {
+        if (boxes.get(session) !== box) return letGo()
+        box.reserved -= 1
+        const mail = { number: box.next, text: `{"number":${box.next},${text.slice(1)}`, bytes, sender }
+        box.next += 1
+        box.queue.push(mail)
+        box.listener?.(mail)
+        wake(box)
+      },
+    }
   }
-  function fill(session: string, content: Omit<Delivery, 'number'>): void {
-    const box = boxes.get(session)
-    if (box === undefined) return
-    const delivery = { number: box.next, ...content }
-    box.reserved -= 1
-    box.next += 1
-    box.queue.push(delivery)
-    box.listener?.(delivery)
-    wake(box)
-  }
+
   return {
     open(session) {
       if (boxes.has(session)) return
@@ -81,6 +178,7 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
         next: options.epoch * 2 ** 32 + 1,
         waiters: new Set(),
         reserved: 0,
+        bytes: 0,
         sealed: false,
         listener: undefined,
       })
@@ -88,7 +186,9 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
     close(session) {
       const box = boxes.get(session)
       boxes.delete(session)
-      if (box !== undefined) wake(box)
+      if (box === undefined) return
+      forget(box, Number.POSITIVE_INFINITY)
+      wake(box)
     },
     seal(session) {
       const box = boxes.get(session)
@@ -96,32 +196,32 @@ export function createMailboxes(options: { epoch: number; limit?: number; ownMax
     },
     isOpen: (session) => boxes.has(session),
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
-    reserve(session) {
+    bytes: () => sent + own,
+    reserve(session, sender, content) {
       if (boxOf(session).sealed) throw new HubError('inbox_closed', `session ${session} was told to finish`)
-      keepPlace(session, limit)
+      return keep(session, sender, JSON.stringify(content))
     },
-    letGo(session) {
-      const box = boxes.get(session)
-      if (box !== undefined) box.reserved -= 1
-    },
-    putReserved: fill,
-    put(session, delivery) {
-      keepPlace(session, limit + ownMax)
-      fill(session, delivery)
-    },
+    put: (session, content) => keep(session, undefined, JSON.stringify(content)).put(),
     listen(session, listener) {
       const box = boxes.get(session)
       if (box !== undefined) box.listener = listener
     },
-    pass: (session, after) => void boxOf(session).queue.dropWhile((delivery) => delivery.number <= after),
+    pass: (session, after) => forget(boxOf(session), after),
     take(session, after) {
-      const { queue } = boxOf(session)
-      queue.dropWhile((delivery) => delivery.number <= after)
-      return queue.peekAll().slice(0, OFFER_MAX)
+      const box = boxOf(session)
+      forget(box, after)
+      const offered: Mail[] = []
+      let bytes = 0
+      for (const mail of box.queue.peekAll()) {
+        bytes += mail.text.length
+        if (offered.length === OFFER_MAX || (offered.length > 0 && bytes > OFFER_BYTES_MAX)) break
+        offered.push(mail)
+      }
+      return offered
     },
     waitForMail(session, after, signal) {
       const box = boxOf(session)
-      box.queue.dropWhile((delivery) => delivery.number <= after)
+      forget(box, after)
       if (box.queue.size > 0 || signal.aborted) return Promise.resolve()
       return new Promise((resolve) => {
         const done = () => {

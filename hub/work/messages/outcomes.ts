@@ -1,10 +1,21 @@
 /** The last 4 096 message ids of each sender with their outcome: a repeat is answered with what was answered first (protocol.md section 3). */
-import type { HubError } from '../../base/errors.ts'
+import { HubError } from '../../base/errors.ts'
 import type { Store } from '../../store/database.ts'
 
 export const REMEMBERED_IDS_MAX = 4096
 
 export type Outcome = { ok: true } | { ok: false; error: HubError }
+
+/** What is kept of a refusal: an error as it was thrown holds its stack, its cause and what the cause held (fault F6). */
+type Kept = { ok: true } | { ok: false; code: HubError['code']; detail: string; facts: HubError['facts'] }
+const DETAIL_CHARS_MAX = 500
+const ACCEPTED: Kept = { ok: true }
+
+const kept = (outcome: Outcome): Kept => {
+  if (outcome.ok) return ACCEPTED
+  const { code, message, facts } = outcome.error
+  return { ok: false, code, detail: message.slice(0, DETAIL_CHARS_MAX), facts }
+}
 
 export interface Outcomes {
   recall(session: string, id: string): Outcome | undefined
@@ -14,12 +25,16 @@ export interface Outcomes {
 
 /** What a transaction that did not commit would have answered is forgotten with it: its repeat is a first try again. */
 export function createOutcomes(store: Pick<Store, 'onRollback'>): Outcomes {
-  const bySession = new Map<string, Map<string, Outcome>>()
+  const bySession = new Map<string, Map<string, Kept>>()
   return {
-    recall: (session, id) => bySession.get(session)?.get(id),
+    recall(session, id) {
+      const known = bySession.get(session)?.get(id)
+      if (known === undefined || known.ok) return known
+      return { ok: false, error: new HubError(known.code, known.detail, { facts: known.facts }) }
+    },
     remember(session, id, outcome) {
-      const known = bySession.get(session) ?? new Map<string, Outcome>()
-      bySession.set(session, known.set(id, outcome))
+      const known = bySession.get(session) ?? new Map<string, Kept>()
+      bySession.set(session, known.set(id, kept(outcome)))
       store.onRollback(() => known.delete(id))
       if (known.size <= REMEMBERED_IDS_MAX) return
       const [oldest] = known.keys()

@@ -14,7 +14,6 @@ import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import {
   askBodyShape,
-  type Delivery,
   type Envelope,
   logBodyShape,
   type MessageKind,
@@ -30,7 +29,7 @@ import type { Journal } from '../journal.ts'
 import type { Registry } from '../registry.ts'
 import type { Delegation } from './delegation.ts'
 import { effectOfRequest } from './delivered.ts'
-import type { Mailboxes } from './mailboxes.ts'
+import type { Content, Mailboxes } from './mailboxes.ts'
 import type { Replies } from './replies.ts'
 import type { Target } from './targets.ts'
 import type { Topics } from './topics.ts'
@@ -77,12 +76,7 @@ export function createRouter(parts: {
     parts
   const { handBack } = parts
 
-  const deliveryOf = (
-    sender: SessionRow,
-    envelope: Envelope,
-    kind: 'message' | 'reply',
-    topic?: string,
-  ): Omit<Delivery, 'number'> => ({
+  const deliveryOf = (sender: SessionRow, envelope: Envelope, kind: 'message' | 'reply', topic?: string): Content => ({
     kind,
     id: kind === 'message' ? envelope.id : newUuid(random, clock.wallMs()),
     from: { agent: sender.agent, session: sender.id },
@@ -96,7 +90,7 @@ export function createRouter(parts: {
     body: envelope.body,
   })
 
-  const answerOf = (askId: string, state: 'approved' | 'refused', text: string | null): Omit<Delivery, 'number'> => ({
+  const answerOf = (askId: string, state: 'approved' | 'refused', text: string | null): Content => ({
     kind: 'reply',
     id: newUuid(random, clock.wallMs()),
     correlationId: askId,
@@ -104,10 +98,10 @@ export function createRouter(parts: {
     body: { approved: state === 'approved', text },
   })
 
-  function deliver(session: string, delivery: Omit<Delivery, 'number'>): void {
-    mailboxes.reserve(session)
-    store.onRollback(() => mailboxes.letGo(session))
-    store.afterCommit(() => mailboxes.putReserved(session, delivery))
+  function deliver(session: string, sender: SessionRow, delivery: Content): void {
+    const place = mailboxes.reserve(session, sender.id, delivery)
+    store.onRollback(place.letGo)
+    store.afterCommit(place.put)
   }
 
   function toSession(
@@ -124,7 +118,7 @@ export function createRouter(parts: {
       }
     }
     const delivery = deliveryOf(sender, envelope, 'message')
-    deliver(recipient.id, redelivered ? { ...delivery, redelivered } : delivery)
+    deliver(recipient.id, sender, redelivered ? { ...delivery, redelivered } : delivery)
     return envelope.kind === 'request' ? { auditEffect: effectOfRequest(envelope.id) } : undefined
   }
 
@@ -134,7 +128,7 @@ export function createRouter(parts: {
     const { correlationId } = envelope
     const open = replies.settle(correlationId, sender.id)
     store.onRollback(() => replies.reopen(correlationId, sender.id, open))
-    deliver(open.requester, deliveryOf(sender, envelope, 'reply'))
+    deliver(open.requester, sender, deliveryOf(sender, envelope, 'reply'))
   }
 
   /** A subscriber whose mailbox is full misses the event, and is told so by the counter of its mailbox; the others get it. */
@@ -144,7 +138,7 @@ export function createRouter(parts: {
       .filter((session) => session !== sender.id && mailboxes.isOpen(session))
     for (const session of subscribers) {
       try {
-        deliver(session, deliveryOf(sender, envelope, 'message', topic))
+        deliver(session, sender, deliveryOf(sender, envelope, 'message', topic))
       } catch (thrown) {
         if (!(thrown instanceof HubError) || thrown.code !== 'mailbox_full') throw thrown
         store.afterCommit(() =>
@@ -187,7 +181,7 @@ export function createRouter(parts: {
       const question = { task: sender.task, session: sender.id, askId: envelope.id, text }
       const { id, state, answer, isNew } = approvals.ask(grant, question)
       // A repeat: the answer may have died with a hub, so it is told again, as a child's is.
-      if (state === 'approved' || state === 'refused') deliver(sender.id, answerOf(envelope.id, state, answer))
+      if (state === 'approved' || state === 'refused') deliver(sender.id, sender, answerOf(envelope.id, state, answer))
       if (!isNew || state !== 'asked') return
       tasks.waiting(grant, sender.id)
       store.afterCommit(() => events.publish('hub.task.asked.v1', subject, { agent: sender.agent, approval: id, text }))

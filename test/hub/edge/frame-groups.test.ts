@@ -14,7 +14,7 @@ const peer = (name: string) => ({
     this.isPaused = false
   },
 })
-type Item = { peer: ReturnType<typeof peer>; nth: number }
+type Item = { peer: ReturnType<typeof peer>; nth: number; bytes?: number }
 
 function started(fails = () => false, isStoreFailing = () => false) {
   const handled: Item[] = []
@@ -31,6 +31,7 @@ function started(fails = () => false, isStoreFailing = () => false) {
     },
     clock: createFakeClock(),
     peerOf: (item) => item.peer,
+    bytesOf: (item) => item.bytes ?? 1,
     handle(item, durable) {
       handled.push(item)
       said.push(`${item.nth} ${durable}`)
@@ -94,4 +95,16 @@ test('when the store fails under a group, the same frames go beside it in the sa
     ...['1 true', '2 true', 'undone 2', '1 false', '2 false', 'committed false'],
     ...['3 false', 'committed false'],
   ])
+})
+
+test('fault F6: a peer whose large frames wait is not read from once they hold 1 MiB, and is again when they have gone', async () => {
+  const { made, handled } = started()
+  const [large, small] = [peer('large'), peer('small')]
+  for (let nth = 0; nth < 20; nth += 1) made.add({ peer: large, nth, bytes: 64 * 1024 })
+  for (let nth = 0; nth < 20; nth += 1) made.add({ peer: small, nth, bytes: 300 })
+  expect([large.isPaused, small.isPaused]).toEqual([true, false])
+  while (handled.length < 40) await turn()
+  expect([large.isPaused, large.pauses]).toEqual([false, 1])
+  made.add({ peer: large, nth: 20, bytes: 64 * 1024 })
+  expect(large.isPaused).toBe(false)
 })
