@@ -8,10 +8,11 @@ import type { Paths } from './home.ts'
 import type { Log, Watch } from './round.ts'
 import { createStopDesk } from './stop-desk.ts'
 import type { StopDoorParts } from './stop-door.ts'
+import type { RandomBytes } from './stop-proof.ts'
 
 export function openContactSide(
-  { paths, config }: { paths: Pick<Paths, 'contact'>; config: Config },
-  { clock, engine, watch, log }: { clock: Clock; engine: Engine; watch: Watch; log: Log },
+  { paths, config, instance }: { paths: Pick<Paths, 'contact'>; config: Config; instance: string },
+  { clock, engine, watch, log, random }: { clock: Clock; engine: Engine; watch: Watch; log: Log; random: RandomBytes },
 ): { side: ContactSide; stop: StopDoorParts; own: () => readonly (readonly [string, string])[] } {
   const file = openContact(paths.contact, clock.read().wallMs)
   if (file.damaged !== null)
@@ -20,6 +21,8 @@ export function openContactSide(
       'the card of the backup contact was unreadable; the hub tells it again when it starts',
     )
   const desk = createStopDesk({
+    instance,
+    random,
     contact: file,
     clock,
     log,

@@ -2,6 +2,7 @@
  * The watchdog process: `node watchdog/main.ts --home DIR [--init]`. Builds its parts in order and runs the rounds.
  * It never exits on one bad round; it exits on a signal, on `POST /v1/exit`, and when it cannot start (1, with what to do).
  */
+import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import path from 'node:path'
@@ -137,7 +138,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     again = true
     wakeUp()
   }
-  const contact = openContactSide({ paths, config }, { clock, engine, watch, log })
+  const contact = openContactSide({ paths, config, instance }, { clock, engine, watch, log, random: randomBytes })
   foundAtContact = contact.own
   const staleMs = staleMsOf(config)
   const doors = await openDoors(

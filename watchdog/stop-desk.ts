@@ -1,6 +1,7 @@
 /**
  * The backup contact's stop at the watchdog: works with the hub dead (safety.md section 6).
- * D1 GET, HEAD and whatever is fetched ahead change nothing; only POST with the words of the card in force stops (T19).
+ * D1 GET, HEAD and whatever is fetched ahead change nothing; only POST with the words of the card in force stops, and only with the one-time
+ * field of a page, or with the proof of `hub-stop` (stop-proof.ts): a program that posts to the address is shown the button (T19).
  * D2 wrong, altered, revoked and expired words get one constant answer, and the comparison comes before the back-off (T17).
  * D3 it stops once: while it stops and while it is stopped, pressing again starts nothing. Where something is left, it does.
  * D4 "everything has stopped" is said only when the engine has just shown that nothing is left.
@@ -9,16 +10,23 @@ import type { Clock } from './clock.ts'
 import { type Card, type ContactFile, cardIdOf, exactWords, typedWords } from './contact.ts'
 import { createBackoff } from './stop-backoff.ts'
 import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
+import { answerProof, type ClientWord, createOnces, isProven, proofKeyOf, type RandomBytes } from './stop-proof.ts'
 
 export interface StopCall {
   readonly method: 'GET' | 'HEAD' | 'POST'
   /** What stands behind `/stop/`, exactly as it was sent; undefined for `/stop` itself. */
   readonly path: string | undefined
   readonly typed: string | undefined
+  /** The one-time field. */
+  readonly once: string | undefined
+  /** What `hub-stop` says in place of words; null where it is malformed. */
+  readonly client: ClientWord | null | undefined
   readonly isPrefetch: boolean
   readonly source: string
 }
 export interface StopDeskParts {
+  readonly instance: string
+  readonly random: RandomBytes
   readonly contact: ContactFile
   readonly clock: Clock
   /** Stops everything, by the hub or by label, and remembers that the contact did. */
@@ -44,6 +52,9 @@ const GUESSED_FOR_MS = 3_600_000
 export function createStopDesk(parts: StopDeskParts): StopDesk {
   const { contact, clock, log } = parts
   const backoff = createBackoff(clock)
+  const onces = createOnces(parts.random)
+  /** Where there is no card: no proof is by this key. */
+  const noKey = proofKeyOf(onces.give())
   let guessedMs = Number.NEGATIVE_INFINITY
   let pressed: { total: number; endedMs: number | null } | null = null
 
@@ -108,23 +119,50 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
 
   const after = (ms: number) => new Promise<void>((resolve) => void clock.after(ms, resolve))
 
+  /** What there is to see once somebody who may has pressed. */
+  async function pressedView(card: Card, words: string): Promise<StopView> {
+    const known = await viewOf(card, words, true)
+    if (known !== null && known.state !== 'failed') return known
+    // Between the question and this line another press may have come first.
+    if (pressed === null || pressed.endedMs !== null) await Promise.race([press(card), after(ANSWER_AFTER_MS)])
+    return (await viewOf(card, words, false)) ?? { state: 'failed', confirmed: 0, total: 0 }
+  }
+  const lookedView = async (card: Card, words: string): Promise<StopView> =>
+    (await viewOf(card, words, false)) ?? {
+      state: 'ask',
+      operator: card.operator,
+      once: onces.give(),
+      next: `/stop/${words}`,
+    }
+
+  /** `hub-stop`, which sends no words and believes no answer that does not prove itself. */
+  async function answerClient(said: ClientWord | null, once: string | undefined, source: string): Promise<StopAnswer> {
+    const found = contact.card()
+    const card = found !== null && (found.expiresAtMs ?? Number.POSITIVE_INFINITY) > clock.read().wallMs ? found : null
+    const key = card === null ? noKey : proofKeyOf(card.digest)
+    const isRight = said !== null && isProven(key, said, once ?? '')
+    if (card === null || said === null || !isRight) return refuse('a proof of no card', source)
+    const stops = said.act === 'stop' && onces.take(once)
+    const page = stopPage(await (stops ? pressedView(card, '') : lookedView(card, '')))
+    const word = page.headers['hub-stop'] ?? ''
+    const proof = answerProof(key, said.challenge, { word, once: onces.give(), instance: parts.instance })
+    return { ...page, headers: { ...page.headers, ...proof } }
+  }
+
   return {
     isGuessed: () => clock.read().monotonicMs - guessedMs < GUESSED_FOR_MS,
-    async answer({ method, path, typed, isPrefetch, source }) {
+    async answer({ method, path, typed, once, client, isPrefetch, source }) {
       const posts = method === 'POST'
-      if (path === undefined && !posts) return stopPage({ state: 'type' })
+      if (posts && client !== undefined) return answerClient(client, once, source)
+      if (path === undefined && !posts) return stopPage({ state: 'type', once: onces.give() })
       const words = path === undefined ? typedWords(typed ?? '') : exactWords(path)
       const judged = contact.judge(words, clock.read().wallMs)
       if (words === null || judged.kind === 'refused')
         return refuse(judged.kind === 'refused' ? judged.reason : '', source)
       const { card } = judged
-      if (!posts || isPrefetch)
-        return stopPage((await viewOf(card, words, false)) ?? { state: 'ask', operator: card.operator })
-      const known = await viewOf(card, words, true)
-      if (known !== null && known.state !== 'failed') return stopPage(known)
-      // Between the question and this line another press may have come first.
-      if (pressed === null || pressed.endedMs !== null) await Promise.race([press(card), after(ANSWER_AFTER_MS)])
-      return stopPage((await viewOf(card, words, false)) ?? { state: 'failed', confirmed: 0, total: 0 })
+      return stopPage(
+        await (posts && !isPrefetch && onces.take(once) ? pressedView(card, words) : lookedView(card, words)),
+      )
     },
   }
 }

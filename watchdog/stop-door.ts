@@ -5,6 +5,7 @@ import type { ContactFile } from './contact.ts'
 import { type Reach, stopNames } from './reach.ts'
 import type { StopCall, StopDesk } from './stop-desk.ts'
 import { stopPage } from './stop-page.ts'
+import { clientWordIn } from './stop-proof.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const BODY_BYTES_MAX = 4096
@@ -67,11 +68,14 @@ export async function serveStop(
     const body = method === 'POST' ? await readForm(request) : ''
     if (body === null) return plain(response, 400, `a form of at most ${BODY_BYTES_MAX} bytes is taken, as ${FORM}`)
     const [path = ''] = (request.url ?? '').split('?', 1)
+    const form = new URLSearchParams(body)
     const heard = reach.trustedProxy ? once(request, 'x-forwarded-for')?.split(',').at(-1)?.trim() : undefined
     const call: StopCall = {
       method,
       path: path === '/stop' ? undefined : path.slice('/stop/'.length),
-      typed: new URLSearchParams(body).get('words') ?? undefined,
+      typed: form.get('words') ?? undefined,
+      once: form.get('once') ?? undefined,
+      client: clientWordIn(form),
       isPrefetch: PREFETCH_HEADERS.some((name) =>
         /prefetch|prerender|preview/i.test(String(request.headers[name] ?? '')),
       ),

@@ -3,13 +3,15 @@
  * S1 `emergency` holds until the operator resumes; a heartbeat, a restart of either process and a reboot leave it as it is (T97).
  * S2 each stop has an id of its own, which goes with every lease: a hub that slept through a stop, or was dead, learns of it and holds its tasks.
  */
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import type { Finding } from './findings.ts'
 import type { StopBy } from './lease.ts'
 import type { State } from './state.ts'
 import { instantText } from './wording.ts'
 
 const REASON_MAX = 200
+/** Of the order's file, from `hub init` on: writing it in place needs no room on the disk. */
+const ORDER_BYTES = 512
 
 /** The state once a stop was asked for; the first emergency stands until it is ended. Pure. */
 export function planStop(state: State, by: StopBy, reason: string): State {
@@ -53,5 +55,19 @@ export function readStopOrder(file: string): { by: 'contact' | 'emergency'; reas
     return { by: by === 'contact' ? 'contact' : 'emergency', reason: String(reason ?? '').slice(0, REASON_MAX) }
   } catch {
     return { by: 'emergency', reason: 'the stop order is damaged' }
+  }
+}
+
+/** Leaves such an order, on disk when it returns. @throws what the file system throws */
+export function leaveStopOrder(file: string, order: { by: 'contact' | 'emergency'; reason: string }): void {
+  const text = Buffer.from(JSON.stringify({ by: order.by, reason: order.reason.slice(0, REASON_MAX) }))
+  const bytes = Buffer.alloc(Math.max(ORDER_BYTES, text.length))
+  text.copy(bytes)
+  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600)
+  try {
+    writeSync(fd, bytes, 0, bytes.length, 0)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }

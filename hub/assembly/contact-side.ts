@@ -1,6 +1,7 @@
 /** Builds everything of the backup contact's at the hub: operations, stop page, what the watchdog is told, what doctor says. */
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import { createContactChecks } from '../edge/doctor-contact.ts'
 import type { Reach } from '../edge/reach.ts'
@@ -16,9 +17,10 @@ const GUESSED_FOR_MS = 24 * 3_600_000
 const stopBy = (reason: string): StopRequest => ({ drain: false, reason, exit: 'shutdown', by: 'contact' })
 
 export function createContactSide(
-  options: { reach: Reach; port: () => number },
+  options: { reach: Reach; port: () => number; instance: string },
   outer: {
     clock: Clock
+    random: Random
     log: Log
     guard: Guard
     ask: (path: string, body: object) => Promise<unknown>
@@ -26,11 +28,13 @@ export function createContactSide(
     shutdown: Shutdown
   },
 ) {
-  const { clock, log, guard, ask, tasks, shutdown } = outer
+  const { clock, random, log, guard, ask, tasks, shutdown } = outer
   const { contact, gate, modes, alerts } = guard
   const { publicUrl, trustedProxy } = options.reach
   const news = createContactNews({ contact, gate, ask, log })
   const desk = createStopDesk({
+    instance: options.instance,
+    random,
     contact,
     gate,
     modes,

@@ -86,8 +86,8 @@ export function createEntrances(
   )
   const { shutdown } = watchdog
   const contactSide = createContactSide(
-    { reach: config.reach, port: () => listeners.port() },
-    { clock, log, guard, tasks, shutdown, ask: watchdog.say },
+    { reach: config.reach, port: () => listeners.port(), instance },
+    { clock, random: outer.random, log, guard, tasks, shutdown, ask: watchdog.say },
   )
 
   const drillSide = createDrillSide({ clock, log, engine, guard, work, alertDelivery, say: watchdog.say })

@@ -1,4 +1,5 @@
 /** Whether the second person could stop this tonight: a card in force at hub and watchdog, tried with them, and an address that leads here. */
+import { existsSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import type { Card, Contact } from '../guard/operator/contact.ts'
 import type { Check } from './doctor.ts'
@@ -7,20 +8,34 @@ import type { Told } from './routes/contact.ts'
 const DAY_MS = 24 * 3_600_000
 const CONFIRMED_DAYS_MAX = 180
 const REACHED_DAYS_MAX = 35
+/** Where scripts/systemd/install puts it. */
+const HUB_STOP = '/usr/local/bin/hub-stop'
 
 const daysSince = (atMs: number, nowMs: number): number => Math.floor(Math.max(0, nowMs - atMs) / DAY_MS)
 
 /** Pure. */
 export function judgeContact(
-  facts: { card: Card | undefined; watchdog: Told; publicUrl: string | undefined },
+  facts: { card: Card | undefined; watchdog: Told; publicUrl: string | undefined; hasHubStop: boolean },
   nowMs: number,
 ): Check[] {
-  const { card, watchdog, publicUrl } = facts
+  const { card, watchdog, publicUrl, hasHubStop } = facts
   if (card === undefined) {
     const detail = 'there is none: nobody but you can stop this without knowing it'
     return [{ name: 'contact', ok: null, detail, mend: 'hub contact card --name NAME --operator-name YOU' }]
   }
-  return [contactCheck(card, nowMs), watchdogCheck(card, watchdog), reachCheck(card, watchdog, publicUrl, nowMs)]
+  return [
+    contactCheck(card, nowMs),
+    watchdogCheck(card, watchdog),
+    reachCheck(card, watchdog, publicUrl, nowMs),
+    hubStopCheck(hasHubStop),
+  ]
+}
+
+function hubStopCheck(hasHubStop: boolean): Check {
+  const detail = hasHubStop
+    ? `${HUB_STOP} is there for every account`
+    : 'step 4 of the card names it, and it is not there for every account'
+  return { name: 'hub-stop', ok: hasHubStop ? true : null, detail, mend: 'sudo scripts/systemd/install' }
 }
 
 function contactCheck(card: Card, nowMs: number): Check {
@@ -67,5 +82,5 @@ export const createContactChecks =
     const { contact, clock, news, publicUrl } = parts
     const card = contact.current()
     const watchdog: Told = card === undefined ? { told: true } : await news()
-    return judgeContact({ card, watchdog, publicUrl }, clock.wallMs())
+    return judgeContact({ card, watchdog, publicUrl, hasHubStop: existsSync(HUB_STOP) }, clock.wallMs())
   }

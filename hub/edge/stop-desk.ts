@@ -1,7 +1,8 @@
 /**
  * The backup contact's stop at the hub: who may, what comes of it, and how far it is (safety.md section 6, S1-31, S1-32).
  *
- * D1. GET, HEAD and whatever a browser fetches ahead change nothing; only POST with the words of the card in force stops (T19).
+ * D1. GET, HEAD and whatever a browser fetches ahead change nothing; only POST with the words of the card in force stops, and only with the
+ *     one-time field of a page, or with the proof of `hub-stop` (stop-proof.ts): a program that posts to the address is shown the button (T19).
  * D2. Wrong, altered, revoked and expired words get one constant answer; why goes to the record. The comparison comes before the back-off,
  *     so nobody's guessing keeps the contact out (T17).
  * D3. It stops once: while it is stopping and while it is stopped, pressing again starts nothing and says how things are.
@@ -9,6 +10,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { StopGrant } from '../guard/grant.ts'
 import type { Modes } from '../guard/modes.ts'
@@ -16,6 +18,7 @@ import type { Card, Contact } from '../guard/operator/contact.ts'
 import { CONTACT, NO_CONTACT } from '../guard/principal.ts'
 import { exactWords, typedWords } from '../protocol/card-words.ts'
 import { type StopAnswer, type StopView, stopPage } from './stop-page.ts'
+import { answerProof, type ClientWord, createOnces, isProven } from './stop-proof.ts'
 import { CARD_TRIES, createWrongTries, othersText } from './wrong-tries.ts'
 
 export interface StopCall {
@@ -24,6 +27,10 @@ export interface StopCall {
   path: string | undefined
   /** What was typed into the form. */
   typed: string | undefined
+  /** The one-time field. */
+  once: string | undefined
+  /** What `hub-stop` says in place of words; null where it is malformed. */
+  client: ClientWord | null | undefined
   /** A browser's or a program's guess at what will be wanted next. */
   isPrefetch: boolean
   /** Who asks, for the back-off alone. */
@@ -36,6 +43,8 @@ export interface StopReport {
   unproven?: string
 }
 export interface StopDeskParts {
+  instance: string
+  random: Random
   contact: Contact
   gate: Gate
   modes: Modes
@@ -70,6 +79,9 @@ const AGAIN_EVERY_MS = 10_000
 export function createStopDesk(parts: StopDeskParts): StopDesk {
   const { contact, gate, modes, clock } = parts
   const tries = createWrongTries(CARD_TRIES, clock)
+  const onces = createOnces(parts.random)
+  /** Where there is no card: no proof is by this key. */
+  const noKey = onces.give()
   let pressed: { done: boolean; report?: StopReport; fault?: string } | undefined
   let againMs = Number.NEGATIVE_INFINITY
   let hasSeen: () => void = () => undefined
@@ -150,6 +162,37 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
       })
   }
 
+  /** What there is to see once somebody who may has pressed. */
+  async function pressedView(card: Card, words: string): Promise<StopView> {
+    const known = viewOf(card, words, true)
+    if (known === undefined) {
+      await Promise.race([press(card), clock.sleep(ANSWER_AFTER_MS)])
+      return viewOf(card, words, false) ?? { state: 'refused' }
+    }
+    if (clock.monotonicMs() - againMs >= AGAIN_EVERY_MS) {
+      againMs = clock.monotonicMs()
+      gate.admitStop(call(card), () => ({
+        auditEffect: `card ${card.id}: already ${known.state === 'stopping' ? 'stopping' : 'stopped'}`,
+      }))
+    }
+    return known
+  }
+  const lookedView = (card: Card, words: string): StopView =>
+    viewOf(card, words, false) ?? { state: 'ask', operator: card.operator, once: onces.give(), next: `/stop/${words}` }
+
+  /** `hub-stop`, which sends no words and believes no answer that does not prove itself. */
+  async function answerClient(said: ClientWord | null, once: string | undefined, source: string): Promise<StopAnswer> {
+    const mine = contact.provable()
+    const isRight = said !== null && isProven(mine?.key ?? noKey, said, once ?? '')
+    if (mine === undefined || said === null || !isRight) return refuse('a proof of no card', source)
+    const { card, key } = mine
+    const stops = said.act === 'stop' && onces.take(once)
+    const page = stopPage(stops ? await pressedView(card, '') : lookedView(card, ''))
+    const word = page.headers['hub-stop'] ?? ''
+    const proof = answerProof(key, said.challenge, { word, once: onces.give(), instance: parts.instance })
+    return { ...page, headers: { ...page.headers, ...proof } }
+  }
+
   return {
     refuseBearer(authorization, resource) {
       const judged = contact.judge(typedWords(authorization?.replace(/^Bearer /i, '') ?? ''))
@@ -159,27 +202,18 @@ export function createStopDesk(parts: StopDeskParts): StopDesk {
       throw error
     },
     seen: () => seen,
-    async answer({ method, path, typed, isPrefetch, source }) {
+    async answer({ method, path, typed, once, client, isPrefetch, source }) {
       const posts = method === 'POST'
-      if (path === undefined && !posts) return stopPage({ state: 'type' })
+      if (posts && client !== undefined) return answerClient(client, once, source)
+      if (path === undefined && !posts) return stopPage({ state: 'type', once: onces.give() })
       const words = path === undefined ? typedWords(typed ?? '') : exactWords(path)
       const judged = contact.judge(words)
       if (words === undefined || judged.kind === 'refused')
         return refuse(judged.kind === 'refused' ? judged.reason : '', source)
       const { card } = judged
-      if (!posts || isPrefetch) return stopPage(viewOf(card, words, false) ?? { state: 'ask', operator: card.operator })
-      const known = viewOf(card, words, true)
-      if (known !== undefined) {
-        if (clock.monotonicMs() - againMs >= AGAIN_EVERY_MS) {
-          againMs = clock.monotonicMs()
-          gate.admitStop(call(card), () => ({
-            auditEffect: `card ${card.id}: already ${known.state === 'stopping' ? 'stopping' : 'stopped'}`,
-          }))
-        }
-        return stopPage(known)
-      }
-      await Promise.race([press(card), clock.sleep(ANSWER_AFTER_MS)])
-      return stopPage(viewOf(card, words, false) ?? { state: 'refused' })
+      return stopPage(
+        posts && !isPrefetch && onces.take(once) ? await pressedView(card, words) : lookedView(card, words),
+      )
     },
   }
 }

@@ -5,10 +5,10 @@
 import { createHash } from 'node:crypto'
 
 export type StopView =
-  /** The words are right: the button. `operator` is who to tell. */
-  | { state: 'ask'; operator: string }
+  /** The words are right: the button. `operator` is who to tell, `once` the one-time field of its form, `next` where it goes. */
+  | { state: 'ask'; operator: string; once: string; next: string }
   /** No words yet: a place to type them. */
-  | { state: 'type' }
+  | { state: 'type'; once: string }
   | { state: 'stopping'; confirmed: number; total: number; next: string }
   | { state: 'stopped' | 'already'; confirmed: number; operator: string }
   /** Not all that was there is confirmed gone, or nothing could be confirmed. */
@@ -70,15 +70,17 @@ const SIGNS = {
 } as const
 
 const BUTTON = '<button type="submit">Stop everything</button>'
+/** Without it a press does nothing: it is known only to who has seen the page. */
+const onceField = (once: string): string => `<input type="hidden" name="once" value="${escaped(once)}">`
 
 function bodyOf(view: StopView): string {
   switch (view.state) {
     case 'ask':
       return `<p>Press the red button to stop everything; nothing is deleted, and ${escaped(view.operator)} can start it again.</p>
-<form method="post">${BUTTON}</form>`
+<form method="post" action="${escaped(view.next)}">${onceField(view.once)}${BUTTON}</form>`
     case 'type':
       return `<p>Type the 12 words from the card and press the red button: everything stops, and nothing is deleted.</p>
-<form method="post" action="/stop"><textarea name="words" aria-label="The 12 words" maxlength="300" required autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"></textarea>${BUTTON}</form>`
+<form method="post" action="/stop">${onceField(view.once)}<textarea name="words" aria-label="The 12 words" maxlength="300" required autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"></textarea>${BUTTON}</form>`
     case 'stopping':
       return `<h1>Stopping${view.total === 0 ? '' : `: ${view.confirmed} of ${view.total} confirmed`}</h1>
 <progress max="${Math.max(1, view.total)}" value="${view.confirmed}"></progress>

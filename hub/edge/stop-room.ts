@@ -7,6 +7,7 @@ import { HubError } from '../base/errors.ts'
 import { singleHeader } from './http-answers.ts'
 import type { LoopbackRoom } from './loopback.ts'
 import type { StopCall, StopDesk } from './stop-desk.ts'
+import { clientWordIn } from './stop-proof.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const BODY_BYTES_MAX = 4096
@@ -33,13 +34,14 @@ export function stopRoom(parts: {
 
   function callOf(request: FastifyRequest): StopCall {
     const [path = ''] = (request.raw.url ?? '').split('?', 1)
-    const typed =
-      typeof request.body === 'string' ? (new URLSearchParams(request.body).get('words') ?? undefined) : undefined
+    const form = new URLSearchParams(typeof request.body === 'string' ? request.body : '')
     return {
       method: request.method as StopCall['method'],
       // As it was sent: another spelling of the same path is not the card's.
       path: path === '/stop' ? undefined : path.startsWith('/stop/') ? path.slice('/stop/'.length) : '',
-      typed,
+      typed: form.get('words') ?? undefined,
+      once: form.get('once') ?? undefined,
+      client: clientWordIn(form),
       isPrefetch: isPrefetch(request),
       source: sourceOf(request),
     }

@@ -28,5 +28,8 @@ export function typedWords(text: string): string | undefined {
 /** SHA-256 under a label of its own, in hex: all that is kept. The words hold 128 random bits, so nothing slower is needed. */
 export const digestOfWords = (words: string): string => sha256Hex(`${LABEL}\n${words}`)
 
+/** The key by which `hub-stop` and who answers it prove themselves to each other (edge/stop-proof.ts): 64 hex characters, used as they stand. */
+export const proofKeyOf = (digest: string): string => sha256Hex(`hub-contact-proof-v1\n${digest}`)
+
 /** How a card is named in records and to people: the beginning of its digest. */
 export const cardIdOf = (digest: string): string => digest.slice(0, 12)

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ContainerHome, openContainerHome } from '../support/container-home.ts'
 import { freePort } from '../support/free-port.ts'
-import { send } from '../support/plain-http.ts'
+import { press, send } from '../support/plain-http.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
 const SCRIPT = resolve(import.meta.dirname, '../../scripts/hub-stop')
@@ -86,7 +86,7 @@ test('S1-32: the card by the command; with the hub killed hub-stop stops every c
   await until(({ mode }) => mode === 'normal')
 
   await home.place('idle', { what: 'idle' })
-  const said2 = await send(ports.hub, { method: 'POST', path: `/stop/${made.words}` })
+  const said2 = await press(ports.hub, `/stop/${made.words}`)
   expect(said2.status).toBe(200)
   for (let word = String(said2.headers['hub-stop']); !word.startsWith('stopped'); await sleep(500)) {
     expect(word).toMatch(/^stopping/)

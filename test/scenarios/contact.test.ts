@@ -5,10 +5,8 @@ import { expect, test, vi } from 'vitest'
 import { openFakeDoor } from '../support/fake-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, type HarnessOptions, puppet } from '../support/hub-harness.ts'
-import { send } from '../support/plain-http.ts'
+import { FORM, onceOf, pressWith, send } from '../support/plain-http.ts'
 import { hold } from '../support/raw-wire.ts'
-
-const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
 async function scene(options: Partial<HarnessOptions> = {}) {
   const port = await freePort()
@@ -20,6 +18,8 @@ async function scene(options: Partial<HarnessOptions> = {}) {
     h,
     port,
     ask,
+    press: (path: string, headers: Record<string, string> = {}, fields: Record<string, string> = {}) =>
+      pressWith(ask, path, headers, fields),
     /** Reloads as the page does until it is no longer stopping. */
     async settled(path: string) {
       for (;;) {
@@ -59,15 +59,16 @@ test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetche
     { 'x-moz': 'prefetch' },
     { 'x-purpose': 'preview' },
   ])
-    for (const method of ['GET', 'POST']) expect((await ask(method, path, headers)).headers['hub-stop']).toBe('ask')
+    for (const page of [await ask('GET', path, headers), await s.press(path, headers)])
+      expect(page.headers['hub-stop']).toBe('ask')
   expect([h.hub.guard.modes.has('emergency_stop'), stops(h), h.engine.containers.size]).toEqual([false, [], 2])
 
-  const first = await ask('POST', path, FORM, '')
+  const first = await s.press(path)
   expect(first.status).toBe(200)
   expect(first.text).toContain(`content="2;url=${path}"`)
   const done = await s.settled(path)
   expect(done.text).toContain('Stopped. Nothing was deleted. If this was a mistake, tell Ada; it can be started again.')
-  const again = await ask('POST', path, FORM, 'stop=1')
+  const again = await s.press(path, {}, { stop: '1' })
   expect(again.text).toContain('Already stopped')
   expect(again.headers['hub-stop']).toBe('already 2 2')
   expect(h.hub.guard.modes.has('emergency_stop')).toBe(true)
@@ -84,12 +85,29 @@ test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetche
   expect(h.exits).toHaveLength(1)
 })
 
-test('the hub waits with its end until the last page was seen, and no longer than a minute', async () => {
+test("fault C30: a program that posts to the address, of a hidden origin too, stops nothing; only the page's own one-time field does", async () => {
   await using s = await scene()
   const { h, ask } = s
   await h.bring('a')
   const words = await card(h)
-  await ask('POST', `/stop/${words}`)
+  const path = `/stop/${words}`
+  for (const headers of [{}, { origin: 'null' }, { origin: `http://127.0.0.1:${s.port}` }])
+    for (const body of ['', 'stop=1', `words=${words}`, `once=${'a'.repeat(64)}`]) {
+      const page = await ask('POST', path, { ...FORM, ...headers }, body)
+      expect([page.status, page.headers['hub-stop']], body).toEqual([200, 'ask'])
+    }
+  expect([stops(h), h.engine.containers.size]).toEqual([[], 1])
+  const once = onceOf((await ask('GET', path)).text)
+  expect((await ask('POST', path, { ...FORM, origin: 'null' }, `once=${once}`)).headers['hub-stop']).toMatch(/^stopp/)
+  expect((await s.settled(path)).headers['hub-stop']).toBe('stopped 1 1')
+})
+
+test('the hub waits with its end until the last page was seen, and no longer than a minute', async () => {
+  await using s = await scene()
+  const { h } = s
+  await h.bring('a')
+  const words = await card(h)
+  await s.press(`/stop/${words}`)
   await h.until(() => h.engine.containers.size === 0 && h.hub.work.tasks.sessionsOpen().length === 0)
   await h.clock.advance(20_000)
   expect(h.exits).toEqual([])
@@ -101,21 +119,16 @@ test('S1-31: the stop holds over a restart, answers reads, and ends by resume al
   const { h, ask } = s
   const words = await card(h)
   expect(
-    (
-      await ask(
-        'POST',
-        '/stop',
-        FORM,
-        `words=${encodeURIComponent(` 1. ${words.toUpperCase().replaceAll('-', ' \n 2) ')}. `)}`,
-      )
-    ).headers['hub-stop'],
+    (await s.press('/stop', {}, { words: ` 1. ${words.toUpperCase().replaceAll('-', ' \n 2) ')}. ` })).headers[
+      'hub-stop'
+    ],
   ).toBe('stopped 0 0')
   await h.stop()
   await h.start()
   expect((await h.operator('GET', '/v1/tasks')).status).toBe(200)
   await expect(h.submit('a')).rejects.toThrow('mode_safe')
   expect((await ask('GET', `/stop/${words}`)).headers['hub-stop']).toBe('stopped 0 0')
-  expect((await ask('POST', `/stop/${words}`)).headers['hub-stop']).toBe('already 0 0')
+  expect((await s.press(`/stop/${words}`)).headers['hub-stop']).toBe('already 0 0')
   // No watchdog runs here, which the answer says; the hub's own condition ends all the same.
   await h.operator('POST', '/v1/mode/resume', {})
   // A second press would else be told to nobody: an alert is told once while it is open.
@@ -150,7 +163,7 @@ test('T16, S1-31: altered, revoked, expired and unknown words are refused with o
   for (const typed of ['words=', `words=${old}`, 'word=x', `words=${words}x`, 'x'.repeat(4000)])
     pages.push(await ask('POST', '/stop', FORM, typed))
   await h.clock.advance(60_000)
-  pages.push(await ask('POST', `/stop/${words}`))
+  pages.push(await s.press(`/stop/${words}`))
   expect([...new Set(pages.map(({ status, text }) => `${status} ${text}`))]).toHaveLength(1)
   expect(pages[0]?.status).toBe(403)
   expect(h.hub.guard.modes.has('emergency_stop')).toBe(false)
@@ -161,14 +174,14 @@ test('T16, S1-31: altered, revoked, expired and unknown words are refused with o
 
 test('I6: pressed again with rows that cannot be read, it stops again and says no error', async () => {
   await using s = await scene()
-  const { h, ask } = s
+  const { h } = s
   const words = await card(h)
   await h.bring('a')
   h.hub.guard.modes.raise('emergency_stop', 'a test')
   vi.spyOn(h.hub.work.tasks, 'sessionsOpen').mockImplementation(() => {
     throw new Error('disk I/O error')
   })
-  expect((await ask('POST', `/stop/${words}`)).status).toBe(200)
+  expect((await s.press(`/stop/${words}`)).status).toBe(200)
   expect((await s.settled(`/stop/${words}`)).headers['hub-stop']).toBe('stopped 1 1')
   expect(h.engine.containers.size).toBe(0)
 })
@@ -187,7 +200,7 @@ test('the words stand nowhere: not in the log, the audit log, the alerts, the da
   await h.operator('GET', `/v1/tasks/${words}`)
   await h.operator('POST', '/v1/mode/safe', { [words]: words })
   await h.operator('POST', '/v1/heartbeat', {}, { 'idempotency-key': words })
-  await ask('POST', `/stop/${words}`)
+  await s.press(`/stop/${words}`)
   await h.until(() => h.exits.length > 0, 'the end', 1000)
   await h.stop()
   const files = readdirSync(h.home, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
@@ -263,7 +276,7 @@ test('S1-31: the card does not come back to life with a wall clock that goes bac
   await h.clock.advance(61_000)
   expect((await ask('GET', `/stop/${words}`)).status).toBe(403)
   h.clock.stepWall(-3_600_000)
-  expect((await ask('POST', `/stop/${words}`)).status).toBe(403)
+  expect((await s.press(`/stop/${words}`)).status).toBe(403)
   expect(h.hub.guard.modes.has('emergency_stop')).toBe(false)
 })
 
@@ -278,7 +291,7 @@ test("T32, I6: who holds two hundred connections of the page, and of the operato
   try {
     await new Promise((resolve) => setTimeout(resolve, 100))
     expect((await s.h.operator('GET', '/v1/mode')).status).toBe(200)
-    expect((await s.ask('POST', `/stop/${words}`)).headers['hub-stop']).toMatch(/^stopp(ing|ed) /)
+    expect((await s.press(`/stop/${words}`)).headers['hub-stop']).toMatch(/^stopp(ing|ed) /)
     expect((await s.settled(`/stop/${words}`)).headers['hub-stop']).toBe('stopped 1 1')
   } finally {
     for (const { end } of held) end()

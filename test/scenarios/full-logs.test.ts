@@ -9,7 +9,7 @@ import { expect, test, vi } from 'vitest'
 import { type BareHome, exitOf, openBareHome, seen } from '../support/bare-home.ts'
 import { runHub } from '../support/fake-hub.ts'
 import { mountSmall } from '../support/fault-home.ts'
-import { send } from '../support/plain-http.ts'
+import { press, send } from '../support/plain-http.ts'
 import { hasEnded } from '../support/stop-home.ts'
 
 // Real processes, started anew after each stop, on a machine that may be busy.
@@ -91,11 +91,9 @@ async function walk(
 ): Promise<void> {
   const logs = [at.logs.hub, at.logs.watchdog]
   const page = async (where: 'hub' | 'watchdog') => {
-    const ask = async (method: 'GET' | 'POST') =>
-      String((await send(at.ports[where], { method, path: `/stop/${words}` })).headers['hub-stop'])
-    await ask('POST')
+    await press(at.ports[where], `/stop/${words}`)
     return seen('the page says so', async () => {
-      const word = await ask('GET')
+      const word = String((await send(at.ports[where], { path: `/stop/${words}` })).headers['hub-stop'])
       return !word.startsWith('stopping') && word
     })
   }

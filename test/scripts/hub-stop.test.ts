@@ -1,16 +1,22 @@
 /** `hub-stop` as anybody at the machine runs it: another account, a copy of the script, nothing but bash (S1-32). */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type CardFacts, cardPage, cardText } from '../../hub/client/cli/card.ts'
+import { openContact } from '../../watchdog/contact.ts'
+import { repositoryRoot } from '../house/source.ts'
+import { createListEngine } from '../support/empty-engine.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
-import { cardOf, OTHER, scene as openScene, WORDS } from '../support/stop-scene.ts'
+import { cardOf, INSTANCE, OTHER, scene as openScene, WORDS } from '../support/stop-scene.ts'
+import { INSTANCE as HOME_INSTANCE, makeHome } from '../support/watchdog-home.ts'
 
 const NOBODY = 65534
+/** It starts some twenty small programs before it stops: seconds, on a busy machine. */
+const PATIENT = { timeout: 20_000 }
 const CARD: CardFacts = {
   words: WORDS.split('-'),
   address: 'https://stop.example.net',
@@ -41,9 +47,9 @@ interface Ended {
   err: string
 }
 /** Runs it with an empty environment, as another account where this one may become one. */
-function run(words: string[], typed = ''): Promise<Ended> {
+function run(words: string[], typed = '', path = '/usr/bin:/bin'): Promise<Ended> {
   const other = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
-  const child: ChildProcess = spawn(script, words, { cwd: '/', env: { PATH: '/usr/bin:/bin' }, ...other })
+  const child: ChildProcess = spawn(script, words, { cwd: '/', env: { PATH: path }, ...other })
   child.stdin?.on('error', () => undefined)
   child.stdin?.end(typed)
   let [out, err] = ['', '']
@@ -57,6 +63,16 @@ function run(words: string[], typed = ''): Promise<Ended> {
     child.on('error', reject)
     child.on('close', (code) => resolve({ code: code ?? -1, out, err }))
   })
+}
+/** A program of somebody else's on a port; answers the port. */
+async function open(onRequest: (text: string, socket: Socket) => void): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', (part) => onRequest(part.toString(), socket))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  closers.push(() => server.close())
+  return String((server.address() as { port: number }).port)
 }
 async function scene() {
   const opened = await openScene()
@@ -72,7 +88,7 @@ describe('hub-stop', () => {
       [String(s.port), s.nobody],
       ` 1 Able 2 bacon 3 CABIN dad\neager fabric gain habit\n icon, jar keen label.\n`,
     )
-    await expect.poll(() => s.stops.length).toBe(1)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
     for (const id of [...s.engine.present.keys()].slice(0, 7)) s.engine.present.delete(id)
     setTimeout(s.finish, 1500)
     const { code, out, err } = await ending
@@ -118,7 +134,7 @@ describe('hub-stop', () => {
     const [stuck = ''] = s.engine.present.keys()
     s.engine.stubborn.add(stuck)
     const ending = run([String(s.port)], `${WORDS}\n`)
-    await expect.poll(() => s.stops.length).toBe(1)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
     s.finish()
     await expect.poll(() => s.engine.present.size).toBe(1)
     await new Promise((resolve) => setImmediate(resolve))
@@ -146,6 +162,113 @@ describe('hub-stop', () => {
       expect(code, JSON.stringify(answer)).toBe(4)
     }
   })
+
+  it('fault F13: a stranger on the port who says that all has stopped, or repeats a proven answer, is not believed and hears no word; the hub is asked', async () => {
+    const s = await scene()
+    const heard: string[] = []
+    /** What it got of a real one, word for word, for whoever asks next. */
+    let recorded = 'HTTP/1.1 200 OK\r\nHub-Stop: stopped 5 5\r\nConnection: close\r\n\r\n'
+    const stranger = await open((text, socket) => {
+      heard.push(text)
+      socket.end(recorded)
+    })
+    expect((await run([stranger, s.nobody], `${WORDS}\n`)).code).toBe(4)
+    const relay = await open((text, socket) => {
+      const real = connect(s.port, '127.0.0.1', () => real.end(text.replaceAll(relay, String(s.port))))
+      recorded = ''
+      real.on('data', (part) => {
+        recorded += part.toString()
+      })
+      real.on('close', () => socket.end(recorded))
+    })
+    // Through one that passes everything on it works, and what was passed on is of no use to the next one.
+    const ending = run([relay], `${WORDS}\n`)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    s.finish()
+    expect((await ending).code).toBe(0)
+    expect(recorded).toContain('hub-stop: stopped 12 12')
+    const { code, err, out } = await run([stranger, s.nobody], `${WORDS}\n`)
+    expect([code, out]).toEqual([4, ''])
+    expect(err).toContain(`Another program answers on port ${stranger}`)
+    expect(heard.join()).not.toContain('bacon')
+    expect(heard.join()).toContain('act=look')
+    // Beside it the real one is heard.
+    expect((await run([stranger, String(s.port)], `${WORDS}\n`)).code).toBe(0)
+  }, 60_000)
+
+  it('fault F13: what the engine shows to this account counts for more than any answer', async () => {
+    const s = await scene()
+    const tools = join(folder, 'tools')
+    mkdirSync(tools)
+    const docker = join(tools, 'docker')
+    writeFileSync(docker, `#!/bin/sh\n[ "$5" = label=hub.instance=${INSTANCE} ] && printf 'a\\nb\\n'\n`)
+    chmodSync(docker, 0o755)
+    const ending = run([String(s.port)], `${WORDS}\n`, `${tools}:/usr/bin:/bin`)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    s.finish()
+    const { code, out, err } = await ending
+    expect([code, out]).toEqual([1, ''])
+    expect(err).toContain('the engine still shows 2 of its containers')
+  }, 60_000)
+
+  it('fault F12: with hub and watchdog dead the words alone stop, by a port that systemd holds: the process it starts has the right, an order stays for both, wrong words do nothing', async () => {
+    const home = makeHome()
+    const containers = new Set(['a'.repeat(64), 'b'.repeat(64)])
+    const engine = createListEngine(containers, HOME_INSTANCE)
+    const socket = join(home.home, 'engine.sock')
+    await new Promise<void>((resolve) => engine.listen(socket, resolve))
+    const config = { engineSocket: socket, stopGraceMs: 0 }
+    writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify(config))
+    openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
+    const held = createServer()
+    await new Promise<void>((resolve) => held.listen(0, '127.0.0.1', resolve))
+    const port = String((held.address() as { port: number }).port)
+    // As systemd does it: the socket it listens on is descriptor 3 of whom it starts.
+    const fd = (held as unknown as { _handle: { fd: number } })._handle.fd
+    const started = spawn(
+      process.execPath,
+      [join(repositoryRoot, 'scripts/systemd/last-stop.ts'), '--home', home.home, '--port', port],
+      { stdio: ['ignore', 'ignore', 'ignore', fd], env: { LISTEN_FDS: '1' } },
+    )
+    held.close()
+    closers.push(
+      () => started.kill(),
+      () => engine.close(),
+      () => home.remove(),
+    )
+    const order = () => readFileSync(join(home.home, 'stop-order'), 'utf8').replaceAll('\0', '')
+    const dead = [String(await freePort()), String(await freePort())]
+    expect((await run([...dead, port], `${OTHER}\n`)).code).toBe(3)
+    expect(containers.size).toBe(2)
+    const { code, out } = await run([...dead, port], `${WORDS}\n`)
+    expect([code, out]).toEqual([0, 'Everything has stopped. Nothing was deleted.\n'])
+    expect(containers.size).toBe(0)
+    expect(JSON.parse(order())).toMatchObject({ by: 'contact' })
+    expect((await run([...dead, port], `${WORDS}\n`)).out).toContain('already stopped')
+  }, 60_000)
+
+  it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right', async () => {
+    const home = makeHome()
+    const containers = new Set(['a'.repeat(64)])
+    const engine = createListEngine(containers, HOME_INSTANCE)
+    const socket = join(home.home, 'engine.sock')
+    await new Promise<void>((resolve) => engine.listen(socket, resolve))
+    closers.push(
+      () => engine.close(),
+      () => home.remove(),
+    )
+    writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
+    openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
+    const ports = [String(await freePort()), String(await freePort()), String(await freePort())]
+    const other = await run(ports, `${WORDS}\n`)
+    expect([other.code, containers.size]).toEqual([4, 1])
+    expect(other.err).toContain('sudo scripts/systemd/install')
+    const env = { PATH: process.env.PATH ?? '', HUB_HOME: home.home }
+    const own = spawn(join(repositoryRoot, 'scripts/hub-stop'), ports, { env, stdio: ['pipe', 'pipe', 'ignore'] })
+    own.stdin?.end(WORDS)
+    const code = await new Promise((resolve) => own.on('close', resolve))
+    expect([code, containers.size]).toEqual([0, 0])
+  }, 60_000)
 
   it.each([
     [['--card', '/nowhere/card.html'], ''],

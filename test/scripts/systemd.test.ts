@@ -1,6 +1,6 @@
 /** The units as `scripts/systemd/install` writes them, and the last line's judgement of one container. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -32,6 +32,8 @@ describe('scripts/systemd/install', () => {
     expect(readdirSync(units).sort()).toEqual([
       'hub-reaper.service',
       'hub-reaper.timer',
+      'hub-stop.service',
+      'hub-stop.socket',
       'hub-watchdog.service',
       'hub.service',
     ])
@@ -61,7 +63,29 @@ describe('scripts/systemd/install', () => {
     expect(dog).toContain(`ReadWritePaths=${home}/watchdog\n`)
   })
 
+  it('fault F12: systemd holds the port of the last stop, which verifies the words as the account of the home; hub-stop is there for every account, with its ports', () => {
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    expect(install('--home', home, '--to', units, '--bin', bin, '--ports', '8301 8300 8302')).toMatchObject({
+      status: 0,
+    })
+    expect(unit('hub-stop.socket')).toContain(
+      'ListenStream=127.0.0.1:8302\nTriggerLimitIntervalSec=0\n'.replace(
+        '\n',
+        '\n# Who connects often must not switch it off.\n',
+      ),
+    )
+    expect(unit('hub-stop.service')).toMatch(new RegExp(`last-stop\\.ts --home ${home} --port 8302$`, 'm'))
+    const installed = join(bin, 'hub-stop')
+    expect(statSync(installed).mode & 0o777).toBe(0o755)
+    expect(readFileSync(installed, 'utf8')).toContain('\nports_usual=(8301 8300 8302)\n')
+    expect(install('--home', home, '--to', units, '--bin', bin, '--remove').status).toBe(0)
+    expect([...readdirSync(bin), ...readdirSync(units)]).toEqual([])
+    expect(install('--home', home, '--to', units, '--ports', '8301').status).toBe(2)
+  })
+
   it('takes back what it wrote', () => {
+    expect(install('--home', home, '--to', units).status).toBe(0)
     expect(install('--home', home, '--to', units, '--remove').status).toBe(0)
     expect(readdirSync(units)).toEqual([])
   })

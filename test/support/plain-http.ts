@@ -44,3 +44,27 @@ export function send(
     sent.end(body)
   })
 }
+
+export const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+
+/** The one-time field in a stop page's form; '' where there is none. */
+export const onceOf = (html: string): string => /name="once" value="([0-9a-f]{64})"/.exec(html)?.[1] ?? ''
+
+/** Presses the button of a stop page as a browser does: with the one-time field of a page that it was shown. */
+export async function pressWith(
+  ask: (method: string, path: string, headers?: Record<string, string>, body?: string) => Promise<Said>,
+  path: string,
+  headers: Record<string, string> = {},
+  fields: Record<string, string> = {},
+): Promise<Said> {
+  const once = onceOf((await ask('GET', '/stop')).text)
+  return ask('POST', path, { ...FORM, ...headers }, new URLSearchParams({ ...fields, once }).toString())
+}
+
+/** The same over a real port. */
+export const press = (port: number, path: string): Promise<Said> =>
+  pressWith(
+    (method, at, headers = {}, body) =>
+      send(port, { method, path: at, headers, ...(body === undefined ? {} : { body }) }),
+    path,
+  )

@@ -7,7 +7,7 @@ import type { StopView } from '../../hub/client/answers.ts'
 import { openContainerHome } from './container-home.ts'
 import { freePort } from './free-port.ts'
 import { ask } from './hub-harness.ts'
-import { send } from './plain-http.ts'
+import { press, send } from './plain-http.ts'
 import { load, spyImage } from './spy-image.ts'
 
 const HUB_STOP = resolve(import.meta.dirname, '../../scripts/hub-stop')
@@ -126,7 +126,10 @@ export async function openStopHome(
       }),
     /** One press or look at the page of one of the two; the word it answers for programs. */
     page: async (at: 'hub' | 'watchdog', method: 'GET' | 'POST', words: string) =>
-      String((await send(ports[at], { method, path: `/stop/${words}` })).headers['hub-stop']),
+      String(
+        (await (method === 'POST' ? press(ports[at], `/stop/${words}`) : send(ports[at], { path: `/stop/${words}` })))
+          .headers['hub-stop'],
+      ),
   }
 }
 export type StopHome = Awaited<ReturnType<typeof openStopHome>>

@@ -1,4 +1,5 @@
 /** The watchdog's own doors with the backup contact's side behind them: a fake engine with twelve containers, and a watch whose stop ends on word. */
+import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { parseConfig } from '../../watchdog/config.ts'
@@ -9,10 +10,11 @@ import { pathsOf } from '../../watchdog/home.ts'
 import type { Watch } from '../../watchdog/round.ts'
 import { exchange } from '../../watchdog/wire.ts'
 import { freePort } from './free-port.ts'
-import { send } from './plain-http.ts'
+import { pressWith, send } from './plain-http.ts'
 import { createFakeEngine, createSteerableClock, makeContainer, makeHome } from './watchdog-home.ts'
 
 export const WORDS = 'able-bacon-cabin-dad-eager-fabric-gain-habit-icon-jar-keen-label'
+export const INSTANCE = '11111111-2222-4333-8444-555555555555'
 export const OTHER = WORDS.split('-').reverse().join('-')
 export const cardOf = (words: string, expiresAtMs: number | null = null) => ({
   digest: digestOfWords(words),
@@ -52,7 +54,10 @@ export async function scene(config: object = {}, kept?: string) {
     info: () => {},
     warn: (fields: object, text: string) => void logged.push(JSON.stringify([fields, text])),
   }
-  const { side, stop, own } = openContactSide({ paths, config: settings }, { clock, engine, watch, log })
+  const { side, stop, own } = openContactSide(
+    { paths, config: settings, instance: INSTANCE },
+    { clock, engine, watch, log, random: randomBytes },
+  )
   const doors = await openDoors(
     { socket: paths.socket, port, staleMs: 1000 },
     { watch, alertTest: async () => ({ channels: [] }), wake: () => {}, exit: () => {}, contact: side, stop },
@@ -63,6 +68,9 @@ export async function scene(config: object = {}, kept?: string) {
   }
   const ask = (method: string, path: string, headers: Record<string, string> = {}, body?: string) =>
     send(port, { method, path, headers, ...(body === undefined ? {} : { body }) })
+  /** As a browser presses the button: with the one-time field of the page that it was shown. */
+  const press = (path: string, headers: Record<string, string> = {}, fields: Record<string, string> = {}) =>
+    pressWith(ask, path, headers, fields)
   const contact = async (body: object) => {
     const reply = await exchange(createSystemClock(), {
       socketPath: paths.socket,
@@ -84,6 +92,7 @@ export async function scene(config: object = {}, kept?: string) {
     stops,
     logged,
     ask,
+    press,
     contact,
     close() {
       doors.close()

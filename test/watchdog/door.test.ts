@@ -1,4 +1,5 @@
 /** The doors over real sockets; the watch behind them is a real one over a fake engine. */
+import { randomBytes } from 'node:crypto'
 import { linkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { afterEach, expect, test } from 'vitest'
@@ -79,12 +80,13 @@ async function doors(over: Partial<Watch> = {}) {
     ...over,
   }
   const { side, stop } = openContactSide(
-    { paths: pathsOf(home.home), config: parseConfig({ port: 0 }) },
+    { paths: pathsOf(home.home), config: parseConfig({ port: 0 }), instance: 'i' },
     {
       clock: createSystemClock(),
       engine: createFakeEngine(),
       watch,
       log: { info: () => {}, warn: () => {} },
+      random: randomBytes,
     },
   )
   const opened = await openDoors(

@@ -1,6 +1,7 @@
 /** The stop page at the watchdog, over a real port and its socket. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { cardIdOf, digestOfWords } from '../../watchdog/contact.ts'
+import { FORM, onceOf } from '../support/plain-http.ts'
 import { cardOf, OTHER, scene as openScene, WORDS } from '../support/stop-scene.ts'
 
 const closers: (() => void)[] = []
@@ -21,19 +22,19 @@ describe('the page', () => {
     const path = `/stop/${WORDS}`
     for (const method of ['GET', 'HEAD']) expect(word(await s.ask(method, path))).toBe('ask')
     for (const headers of [{ 'sec-purpose': 'prefetch' }, { 'x-moz': 'prefetch' }])
-      expect(word(await s.ask('POST', path, headers))).toBe('ask')
+      expect(word(await s.press(path, headers))).toBe('ask')
     expect(s.stops).toEqual([])
 
-    expect(word(await s.ask('POST', path))).toBe('stopping 0 12')
+    expect(word(await s.press(path))).toBe('stopping 0 12')
     for (const id of [...s.engine.present.keys()].slice(0, 7)) s.engine.present.delete(id)
     expect((await s.ask('GET', path)).text).toContain('Stopping: 7 of 12 confirmed')
-    expect(word(await s.ask('POST', path))).toBe('stopping 7 12')
+    expect(word(await s.press(path))).toBe('stopping 7 12')
     s.finish()
     await expect.poll(async () => word(await s.ask('GET', path))).toBe('stopped 12 12')
     expect((await s.ask('GET', path)).text).toContain(
       'Stopped. Nothing was deleted. If this was a mistake, tell Ada; it can be started again.',
     )
-    expect((await s.ask('POST', path)).text).toContain('Already stopped')
+    expect((await s.press(path)).text).toContain('Already stopped')
     expect(s.stops).toEqual([expect.stringMatching(/^the backup contact pressed stop \(card [0-9a-f]{12}\)$/)])
     s.resume()
     expect(word(await s.ask('GET', path))).toBe('ask')
@@ -46,7 +47,7 @@ describe('the page', () => {
     const [stuck = ''] = s.engine.present.keys()
     s.engine.stubborn.add(stuck)
     const path = `/stop/${WORDS}`
-    await s.ask('POST', path)
+    await s.press(path)
     s.finish()
     await expect.poll(async () => word(await s.ask('GET', path))).toBe('stopping 11 12')
     // The rounds after it try again; only when they have had their time is it called a failure.
@@ -59,7 +60,7 @@ describe('the page', () => {
     expect((await s.ask('GET', path)).text).toContain('switch the machine off')
     s.engine.down = false
     s.engine.stubborn.clear()
-    await s.ask('POST', path)
+    await s.press(path)
     s.finish()
     await expect.poll(async () => word(await s.ask('GET', path))).toBe('stopped 1 1')
     expect(s.stops).toHaveLength(2)
@@ -93,12 +94,44 @@ describe('the page', () => {
     expect(s.own(), 'an hour later it is over').toEqual([])
     expect(s.stops).toEqual([])
     const typed = ` 1 ${WORDS.replaceAll('-', '  ')}`.toUpperCase()
-    await s.ask(
-      'POST',
-      '/stop',
-      { 'content-type': 'application/x-www-form-urlencoded' },
-      new URLSearchParams({ words: typed }).toString(),
-    )
+    await s.press('/stop', {}, { words: typed })
+    expect(s.stops).toHaveLength(1)
+  })
+
+  it("fault C30: a program that posts to the address stops nothing, whatever it sends; only the page's own one-time field does, and once", async () => {
+    const s = await scene()
+    await s.contact({ action: 'set', ...cardOf(WORDS) })
+    const path = `/stop/${WORDS}`
+    const stranger = 'a'.repeat(64)
+    const bodies = [
+      undefined,
+      '',
+      'stop=1',
+      `words=${WORDS}`,
+      'once=',
+      `once=${stranger}`,
+      `once=${stranger}&once=${stranger}`,
+    ]
+    for (const body of bodies)
+      for (const headers of [{}, { origin: `http://localhost:${s.port}` }]) {
+        const page = await s.ask('POST', path, body === undefined ? headers : { ...FORM, ...headers }, body)
+        expect([page.status, word(page), onceOf(page.text)], body).toEqual([
+          200,
+          'ask',
+          expect.stringMatching(/^[0-9a-f]{64}$/),
+        ])
+      }
+    // Malformed words of a client are wrong words.
+    for (const body of ['act=stop', `act=stop&challenge=${stranger}&proof=${stranger}`, 'act=press'])
+      expect((await s.ask('POST', path, FORM, body)).status).toBe(403)
+    expect(s.stops).toEqual([])
+    // A page that was left lying shows the button again where its field is not good any more.
+    const once = onceOf((await s.ask('GET', path)).text)
+    expect(word(await s.ask('POST', path, FORM, `once=${once}`))).toBe('stopping 0 12')
+    s.finish()
+    await expect.poll(async () => word(await s.ask('GET', path))).toBe('stopped 12 12')
+    s.resume()
+    expect(word(await s.ask('POST', path, FORM, `once=${once}`)), 'used up').toBe('ask')
     expect(s.stops).toHaveLength(1)
   })
 

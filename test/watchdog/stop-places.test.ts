@@ -40,7 +40,7 @@ test.each(Object.entries(KINDS).flatMap(([kind, text]) => [64, 200].map((count) 
     await new Promise((done) => setTimeout(done, 100))
 
     const before = performance.now()
-    const page = await s.ask('POST', `/stop/${WORDS}`)
+    const page = await s.press(`/stop/${WORDS}`)
     expect(page.headers['hub-stop']).toBe('stopping 0 12')
     s.finish()
     const child = spawn(HUB_STOP, ['--card', '-', String(s.port)], { stdio: ['pipe', 'pipe', 'ignore'] })

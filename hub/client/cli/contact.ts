@@ -30,6 +30,8 @@ interface Made {
 
 const HUB_PORT = 7300
 const WATCHDOG_PORT = 7301
+/** Where scripts/systemd/install puts it. */
+const HUB_STOP = '/usr/local/bin/hub-stop'
 const FINISH =
   'Its watchdog was not told: until it is, it accepts the card before this one and not this one. Start it (`hub up`); the hub tells it within 15 s.'
 
@@ -126,6 +128,8 @@ export const card: Run = async (context, _, options) => {
     terminal.note(
       'no address leads here from outside: set reach.publicUrl in watchdog/config.json, restart it, and make the card anew',
     )
+  if (!existsSync(HUB_STOP))
+    terminal.note(`${facts.command} on the card is not there for every account yet: sudo scripts/systemd/install`)
   if (!made.watchdog.told) terminal.note(FINISH)
   terminal.note(`shown this once. Next: give it to ${name}, then \`hub contact test\``)
   return made.watchdog.told ? EXIT.done : EXIT.fault

@@ -13,7 +13,7 @@ import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { cardIdOf, digestOfWords } from '../../protocol/card-words.ts'
+import { cardIdOf, digestOfWords, proofKeyOf } from '../../protocol/card-words.ts'
 import type { Store } from '../../store/database.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../grant.ts'
 
@@ -61,6 +61,8 @@ export interface Contact {
   confirm(grant: Grant, code: string): boolean
   /** Whether this is the card in force. `words` as `exactWords` spells them, or undefined for anything else. */
   judge(words: string | undefined): Judged
+  /** The card in force, and the key by which its holder and who keeps its digest know each other; undefined where there is none. */
+  provable(): { card: Card; key: string } | undefined
   noteUsed(): void
   /** The stop page was opened through its public name. */
   noteReached(): void
@@ -192,6 +194,10 @@ export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'
       if (words !== undefined && revoked.some((one) => isSame(one, digest)))
         return { kind: 'refused', reason: `card ${cardIdOf(digest)} was revoked` }
       return { kind: 'refused', reason: words === undefined ? 'not twelve words' : 'words of no card' }
+    },
+    provable() {
+      if (current === undefined || clock.wallMs() >= (current.expiresAtMs ?? Number.POSITIVE_INFINITY)) return undefined
+      return { card: shown(current), key: proofKeyOf(current.digest) }
     },
     noteUsed: () => note('used_at_ms', 'usedAtMs'),
     noteReached() {

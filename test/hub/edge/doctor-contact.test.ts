@@ -24,12 +24,13 @@ const judge = (
   of: Card | undefined,
   watchdog: Told = KNOWN,
   publicUrl: string | undefined = 'https://hub.example.net',
-) => judgeContact({ card: of, watchdog, publicUrl }, NOW).map(({ name, ok }) => [name, ok])
+) => judgeContact({ card: of, watchdog, publicUrl, hasHubStop: true }, NOW).map(({ name, ok }) => [name, ok])
 
 const GREEN = [
   ['contact', true],
   ['contact at the watchdog', true],
   ['stop address', true],
+  ['hub-stop', true],
 ]
 const but = (name: string, ok: boolean | null) => GREEN.map((row) => (row[0] === name ? [name, ok] : row))
 
@@ -50,8 +51,18 @@ it.each<[string, unknown[], unknown[]]>([
   ['the watchdog has none', judge(card(), { ...KNOWN, card: null }), but('contact at the watchdog', false)],
   [
     'no address',
-    judgeContact({ card: card(), watchdog: KNOWN, publicUrl: undefined }, NOW).map(({ name, ok }) => [name, ok]),
+    judgeContact({ card: card(), watchdog: KNOWN, publicUrl: undefined, hasHubStop: true }, NOW).map(({ name, ok }) => [
+      name,
+      ok,
+    ]),
     but('stop address', false),
+  ],
+  [
+    'no hub-stop for every account (fault C18)',
+    judgeContact({ card: card(), watchdog: KNOWN, publicUrl: 'https://hub.example.net', hasHubStop: false }, NOW).map(
+      ({ name, ok }) => [name, ok],
+    ),
+    but('hub-stop', null),
   ],
   ['never reached', judge(card({ reachedAtMs: null })), but('stop address', false)],
   ['reached 35 days ago', judge(card({ reachedAtMs: NOW - 35 * DAY })), GREEN],
@@ -67,9 +78,14 @@ it.each<[string, unknown[], unknown[]]>([
 
 it('each that is not green says what mends it', () => {
   const all = [
-    judgeContact({ card: undefined, watchdog: KNOWN, publicUrl: undefined }, NOW),
+    judgeContact({ card: undefined, watchdog: KNOWN, publicUrl: undefined, hasHubStop: false }, NOW),
     judgeContact(
-      { card: card({ confirmedAtMs: null, reachedAtMs: null }), watchdog: { told: false }, publicUrl: undefined },
+      {
+        card: card({ confirmedAtMs: null, reachedAtMs: null }),
+        watchdog: { told: false },
+        publicUrl: undefined,
+        hasHubStop: false,
+      },
       NOW,
     ),
   ]

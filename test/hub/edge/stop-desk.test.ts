@@ -1,11 +1,13 @@
 /** The desk behind the stop page: guesses, honesty about what is left, and the page's own rules. */
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemRandom } from '../../../hub/base/random.ts'
 import { createStopDesk, type StopCall, type StopReport } from '../../../hub/edge/stop-desk.ts'
 import { type StopView, stopPage } from '../../../hub/edge/stop-page.ts'
 import { OPERATOR } from '../../../hub/guard/principal.ts'
 import { stopPage as watchdogPage } from '../../../watchdog/stop-page.ts'
 import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
+import { onceOf } from '../../support/plain-http.ts'
 
 let home: GuardHome
 beforeEach(() => {
@@ -18,6 +20,8 @@ function scene(report: StopReport | Error = { containers: [] }) {
   const told: string[] = []
   let stops = 0
   const desk = createStopDesk({
+    instance: 'i',
+    random: systemRandom,
     contact,
     gate,
     modes,
@@ -36,8 +40,13 @@ function scene(report: StopReport | Error = { containers: [] }) {
   const { words } = gate.admit(call, (grant) =>
     contact.issue(grant, { name: 'Bea', operator: 'Ada <b>', expiresAtMs: null }),
   )
-  const ask = (over: Partial<StopCall>) =>
-    desk.answer({ method: 'POST', path: words, typed: undefined, isPrefetch: false, source: '127.0.0.1', ...over })
+  const look = { method: 'GET', path: undefined, typed: undefined, once: undefined, client: undefined } as const
+  /** As the button does it. */
+  const ask = async (over: Partial<StopCall>) => {
+    const { html } = await desk.answer({ ...look, isPrefetch: false, source: '127.0.0.1' })
+    const press = { ...look, method: 'POST', path: words, once: onceOf(html) } as const
+    return desk.answer({ ...press, isPrefetch: false, source: '127.0.0.1', ...over })
+  }
   return { desk, words, ask, told, stops: () => stops }
 }
 const recordsOfStops = () => home.records().filter(({ action }) => action === 'hub.shutdown_asked')
@@ -108,8 +117,8 @@ describe('the desk', () => {
 })
 
 const VIEWS: StopView[] = [
-  { state: 'ask', operator: 'Ada <b>' },
-  { state: 'type' },
+  { state: 'ask', operator: 'Ada <b>', once: 'ab', next: '/stop/a-b' },
+  { state: 'type', once: 'ab' },
   { state: 'stopping', confirmed: 0, total: 0, next: '/stop/x' },
   { state: 'stopping', confirmed: 7, total: 12, next: '/stop/a-b' },
   { state: 'stopped', confirmed: 12, operator: 'Ada & "Eve"' },
@@ -139,7 +148,7 @@ describe('the page', () => {
   })
 
   it('shows one sentence and one red button, names the operator safely, and goes on by itself only while it stops', () => {
-    const { html } = stopPage({ state: 'ask', operator: 'Ada <b>' })
+    const { html } = stopPage({ state: 'ask', operator: 'Ada <b>', once: 'ab', next: '/stop/a-b' })
     const text = html
       .replace(/<head>[\s\S]*<\/head>/, '')
       .replace(/<[^>]*>/g, '')
