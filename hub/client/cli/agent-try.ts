@@ -67,9 +67,9 @@ async function runOnce(context: Context, copy: DevCopy, options: Options, stop: 
     const ended = await watchTask(context, task.id)
     await Promise.race([told, sleep(TRAILING_MS)])
     const { error } = ended
-    if (error === null) return showOutcome(context, ended)
+    if (error === null) return await showOutcome(context, ended)
     const [, mend] = refusalText({ ...error, what: '' }, copy)
-    const code = showOutcome(context, ended)
+    const code = await showOutcome(context, ended)
     if (code === EXIT.refused && mend !== undefined) context.terminal.note(mend)
     return stop.aborted ? INTERRUPTED : code
   } finally {

@@ -24,10 +24,13 @@ export function refusalOf(event: HubEvent): Refusal | undefined {
 /** The rules' reasons end with what to change: `...: add "x" to agents.a.message in policy/data.json`. */
 const MENDING = /: ((?:add|set) .+)$/
 
+/** The line to change, as the reason itself names it. */
+export const mendingOf = (detail: string): string | undefined => MENDING.exec(detail)?.[1]
+
 /** Two lines. `dev` is the name it ran under; the line to change is that of `name`. */
 export function refusalText({ code, detail, what }: Refusal, names: { name: string; dev: string }): string[] {
   const own = (text: string) => text.replaceAll(names.dev, names.name)
-  const mending = MENDING.exec(own(detail))?.[1]
+  const mending = mendingOf(own(detail))
   const row = Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS] : undefined
   const byAllow = mending?.includes('policy/data.json')
     ? ` (\`hub agent allow ${names.name}\` writes what the card wishes)`

@@ -5,6 +5,7 @@ import { EXIT } from '../problem.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
 import {
   type Cell,
+  clean,
   cleanLines,
   columns,
   facts,
@@ -35,8 +36,26 @@ export function outcomeCode(task: TaskView): number {
   return task.state === 'failed' && denied.includes(task.error?.code ?? '') ? EXIT.refused : EXIT.taskFailed
 }
 
+/** Codes that say no more than the state does. */
+const SAID_BY_STATE = new Set(['cancelled', 'ttl_expired'])
+
+/**
+ * Why a task did not succeed, in one line (fault C2): what the hub found, or what the agent gave as its reason. Empty where it succeeded or
+ * goes on.
+ */
+export function reasonText(task: TaskView): string {
+  if (task.error !== null) {
+    const { code, detail } = task.error
+    return SAID_BY_STATE.has(code) ? detail : `${detail} (${code})`
+  }
+  if (!isTerminal(task) || task.state === 'succeeded') return ''
+  const said = task.outcome?.error
+  return typeof said === 'string' && said !== '' ? said : 'its agent gave no reason'
+}
+
 export function progressText(task: TaskView): string {
-  if (task.error !== null) return `${task.error.code}: ${task.error.detail}`
+  const reason = reasonText(task)
+  if (reason !== '') return reason
   if (task.held) return 'held: `hub task cancel` or release it'
   if (task.progress === null || isTerminal(task)) return ''
   const { text, done, total } = task.progress
@@ -60,8 +79,12 @@ export const taskTable = (tasks: readonly TaskView[], nowMs: number, paint: Pain
     paint,
   )
 
-/** One task in full; its value last, as JSON or, if it is text, as text. */
+/** `failed: why`: what stands above everything else of a task that did not succeed. */
+export const failureLine = (task: TaskView): string => `${task.state.replace('_', ' ')}: ${reasonText(task)}`
+
+/** One task in full: why it failed first, its value last, as JSON or, if it is text, as text. */
 export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
+  const first = reasonText(task) === '' ? '' : `${paint('red', clean(failureLine(task)))}\n\n`
   const rows: [string, Cell][] = [
     ['task', task.id],
     ['state', stateCell(task.state)],
@@ -73,12 +96,11 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
   if (task.parent !== null) rows.push(['parent', task.parent])
   if (task.children > 0) rows.push(['children', String(task.children)])
   if (task.session !== null) rows.push(['session', task.session])
-  const doing = progressText(task)
-  if (doing !== '') rows.push([task.error === null ? 'doing' : 'error', doing])
+  if (first === '' && progressText(task) !== '') rows.push(['doing', progressText(task)])
   for (const artifact of task.artifacts) {
     rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${artifact.sha256}`])
   }
-  const text = facts(rows, paint)
+  const text = first + facts(rows, paint)
   const value = task.outcome?.value
   if (value === undefined || value === null) return text
   const shown = typeof value === 'string' ? value : JSON.stringify(value, null, 2)
@@ -97,7 +119,6 @@ function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Pa
   return columns(['ATTEMPT', 'STATE', 'SESSION', 'STARTED', 'TOOK', 'ENDED'], rows, paint)
 }
 
-/** A change of one task: the answer's task in one line. */
 /** Moves one task and shows it. */
 export async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
   const answer = (await context.hub.call(operation, { id })) as { task?: TaskView }

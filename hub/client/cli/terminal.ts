@@ -12,6 +12,8 @@ export interface Terminal {
   /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
   live(text: string): void
   paint: Paint
+  /** Columns of the terminal that results are shown on; undefined where they go to a file or a program. */
+  readonly width?: number | undefined
   /** Whether both ends are a person's. */
   readonly interactive: boolean
   /** Why results could not be written; undefined while all of them were. A reader that has gone wanted no more. */
@@ -37,6 +39,7 @@ export function createTerminal(
     shown = ''
   }
   return {
+    width: stdout.isTTY ? stdout.columns : undefined,
     interactive: Boolean(stdin.isTTY && stderr.isTTY),
     outputFault: () => fault,
     paint: (style, text) => styleText(style, text, { stream: stdout }),

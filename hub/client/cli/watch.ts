@@ -2,12 +2,14 @@
  * Waiting for one task, with its progress live. The event stream only says that something happened; what is so is asked of the hub,
  * so a missed event, a restart of the hub or a stream that breaks costs seconds, never the answer.
  */
+import { ERRORS } from '../../base/errors.ts'
 import type { HubEvent } from '../../protocol/events.ts'
 import type { TaskView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
 import { type Context, type Run, spanOption } from './context.ts'
+import { mendingOf } from './denials.ts'
 import { sleep } from './processes.ts'
-import { isTerminal, outcomeCode, progressText, taskText } from './tasks.ts'
+import { failureLine, isTerminal, outcomeCode, progressText, taskText } from './tasks.ts'
 import { clean } from './text.ts'
 
 const POLL_MS = 5_000
@@ -104,18 +106,37 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
   }
 }
 
-/** Shows how a task ended; the reason of one that did not succeed goes to stderr too, with what to do about a denial. */
-export function showOutcome({ json, terminal }: Context, task: TaskView): number {
+/** What to do about a task that did not succeed; the reason's own advice goes before any general one (fault C8). Pure. */
+export function nextAfter(task: TaskView, hasLogged: boolean): string {
+  const own = task.error === null ? undefined : mendingOf(task.error.detail)
+  if (own !== undefined) return `${own}, then \`hub task retry ${task.id}\``
+  if (outcomeCode(task) === EXIT.refused) return '`hub audit list --outcome refused` has the decision'
+  if (hasLogged) return `\`hub task logs ${task.id}\``
+  const code = task.error?.code ?? ''
+  if (task.state === 'cancelled') return `\`hub task retry ${task.id}\` asks for it again`
+  // What the table says of it begins with its log, and there is none.
+  if (code === 'agent_unhealthy')
+    return `it logged nothing; mend its program, then \`hub agent reset ${task.agent}\` and \`hub task retry ${task.id}\``
+  if (Object.hasOwn(ERRORS, code)) return ERRORS[code as keyof typeof ERRORS].next
+  return `it logged nothing; mend its input or its agent, then \`hub task retry ${task.id}\``
+}
+
+/** Whether the task logged anything that a person could read; where the hub cannot say, it did not. */
+async function hasLogged({ hub }: Context, id: string): Promise<boolean> {
+  const answer = await hub.call('task.logs', { id }).catch(() => ({ lines: [] }))
+  return ((answer as { lines?: unknown[] }).lines ?? []).length > 0
+}
+
+/** Shows how a task ended: why it failed first, what to do about it last (fault C2). */
+export async function showOutcome(context: Context, task: TaskView): Promise<number> {
+  const { json, terminal } = context
+  const code = outcomeCode(task)
+  // Where the outcome is read by a program, the person still sees the reason.
+  const isSeen = !json && terminal.width !== undefined
+  if (code !== EXIT.done && !isSeen) terminal.note(`hub: task ${task.id} ${failureLine(task)}`)
   if (json) terminal.json(task)
   else terminal.out(taskText(task, Date.now(), terminal.paint))
-  const code = outcomeCode(task)
-  if (code !== EXIT.done) {
-    const why = task.error === null ? task.state : `${task.state}: ${task.error.code}: ${task.error.detail}`
-    terminal.note(`hub: task ${task.id} ${why}`)
-    const denied =
-      code === EXIT.refused ? '`hub audit list --outcome refused` has the decision; policy/data.json decides' : ''
-    terminal.note(`next: ${denied === '' ? `\`hub task logs ${task.id}\`` : denied}`)
-  }
+  if (code !== EXIT.done) terminal.note(`next: ${nextAfter(task, await hasLogged(context, task.id))}`)
   return code
 }
 

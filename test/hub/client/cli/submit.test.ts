@@ -229,13 +229,19 @@ describe('hub submit --wait', () => {
   })
 
   it.each([
-    ['failed', { state: 'failed', error: { code: 'internal', detail: 'it broke' } }, 5, 'failed: internal: it broke'],
-    ['cancelled', { state: 'cancelled' }, 5, 'cancelled'],
+    ['failed', { state: 'failed', error: { code: 'internal', detail: 'it broke' } }, 5, 'failed: it broke (internal)'],
+    ['cancelled', { state: 'cancelled', error: { code: 'cancelled', detail: 'by hand' } }, 5, 'cancelled: by hand\n'],
+    [
+      "failed by its agent's own word",
+      { state: 'failed', outcome: { outcome: 'failed', error: 'no rows in the table' } },
+      5,
+      'failed: no rows in the table\n',
+    ],
     [
       'timed_out',
       { state: 'timed_out', error: { code: 'ttl_expired', detail: 'too long' } },
       6,
-      'ttl_expired: too long',
+      'timed out: too long\n',
     ],
     [
       'denied at dispatch',
@@ -251,6 +257,32 @@ describe('hub submit --wait', () => {
     expect(stderr).toContain(text)
     expect(stderr).toMatch(/\nnext: /)
   })
+
+  it.each([
+    ['agent_unhealthy', 'echo ended', [], 'it logged nothing; mend its program, then `hub agent reset echo`'],
+    ['agent_unhealthy', 'echo ended', [{ atMs: 1, level: 'error', text: 'x' }], '`hub task logs '],
+    [
+      'policy_denied',
+      'not yours: add "x" to agents.a.message',
+      [],
+      'add "x" to agents.a.message, then `hub task retry',
+    ],
+    ['image_missing', 'no image', [], 'Assemble the images'],
+  ])(
+    'the reason of %s is the first line, and what comes next never names an empty log (fault C2): %s',
+    async (code, detail, lines, next) => {
+      ends({ state: 'failed', error: { code, detail } })
+      hub.on('GET /v1/tasks/:id/logs', () => ({ body: { lines } }))
+      hub.on('GET /v1/tasks', () => ({ body: { tasks: [taskView({ state: 'failed', error: { code, detail } })] } }))
+      const waited = await runHub(home, ['submit', 'echo', '--wait'])
+      const shown = await runHub(home, ['task', 'show', TASK_ID])
+      const listed = await runHub(home, ['task', 'list'])
+      const reason = `${detail} (${code})`
+      expect([waited, shown].map(({ stdout }) => stdout.split('\n')[0])).toEqual(Array(2).fill(`failed: ${reason}`))
+      expect(listed.stdout.split('\n')[1]).toContain(reason)
+      expect(waited.stderr).toContain(`\nnext: ${next}`)
+    },
+  )
 
   it('writes the artifacts by name with --out, which alone means waiting', async () => {
     const text = '# report\n'
