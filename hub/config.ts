@@ -18,6 +18,9 @@ const port = z.int().min(0).max(65_535)
 /** sandbox.md section 5. */
 const JOIN_WINDOW_MS_MAX = 120_000
 
+/** Both deadline labels of a container are its time to live and this (fault C1). */
+const QUESTION_WAIT_MS_MAX = 30 * 60_000
+
 /** Limits of one session as the operator raises them, up to the ceilings in code. */
 const sessionLimits = {
   ttl: spanShape.optional(),
@@ -88,6 +91,12 @@ const configShape = z.strictObject({
       /** Of one agent within 10 min, before it is halted. */
       recycles: z.int().positive().max(10).default(3),
       joinWindow: spanShape.refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s').default(30_000),
+      /** How long the questions of one session may stop its clock in all; 0 switches that off. */
+      questionWait: z
+        .literal(0)
+        .or(spanShape)
+        .refine((ms) => ms <= QUESTION_WAIT_MS_MAX, 'its ceiling is 30m')
+        .default(QUESTION_WAIT_MS_MAX),
       inputBytes: sizeShape.default(512 * 1024 ** 2),
       artifactBytes: sizeShape.default(64 * 1024 ** 2),
       messages: z.strictObject({ perSecond: z.int().positive().max(50_000).default(200) }).prefault({}),

@@ -108,7 +108,7 @@ export function createEntrances(
     canary: work.runtime.view,
   })
   const links = createConsoleLinks({ clock, random: outer.random })
-  const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals }
+  const views = { tasks, artifacts, journal: work.journal, mailboxes, vitals: work.vitals, clock }
   const serve = createServe({
     gate,
     handlers: {
@@ -165,6 +165,7 @@ export function createEntrances(
         proveClock: () => guard.footing.steady.prove(),
         acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),
         releaseAlert: guard.alerts.release,
+        questions: () => guard.approvals.list(false),
         doctor: createDoctor({
           footing: createFootingChecks({ home, store, audit, policy, modes, ...guard.footing }),
           engine: createEngineChecks(engine, { kernel: release(), node: process.version }),

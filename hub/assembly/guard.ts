@@ -205,7 +205,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     random,
     denied: denyList.has,
   })
-  const approvals = createApprovals({ store, clock, random })
+  const approvals = createApprovals({ store, clock, random, alerts: alerting.alerts })
   const contact = createContact({ store, clock: steady, random })
   const lease = createLease({ key: keys.watchdog, instance, modes, meta, clock, look: watch.pace.look })
 

@@ -162,6 +162,7 @@ export function createSupervision(
       sessionsMax: limits.sessions,
       depthMax: limits.delegationDepth,
       tasksPerTreeMax: limits.tasksPerTree,
+      questionWaitMs: limits.questionWait,
       sessionsPerAgentMax: limits.sessionsPerAgent,
     },
     {

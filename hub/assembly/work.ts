@@ -9,7 +9,7 @@ import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import type { Canary } from '../work/dispatch/canary.ts'
-import { readExpiry } from '../work/dispatch/expiry.ts'
+import { lastOf } from '../work/dispatch/expiry.ts'
 import { holdTasks } from '../work/dispatch/holding.ts'
 import { recover } from '../work/dispatch/recovery.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
@@ -148,8 +148,7 @@ export function createWork(
       generation: session.generation,
       imageId: session.imageId,
       socketDir: sockets.socketDirOf(session.id),
-      expiresAtMs: session.expiresAtMs,
-      expiresBoot: readExpiry(session.expiresBoot),
+      ...lastOf(session),
       runtime: options.runtime,
     }
     return { facts, limits: agent.limits }
@@ -242,7 +241,7 @@ export function createWork(
         // No mailbox or a full one: the SIGTERM that follows says the same.
       }
     },
-    /** Questions end with the session that asked them. */
+    /** Questions end with the session that asked them; what waits is told. */
     expireQuestions() {
       const call = {
         principal: hubPrincipal('approvals'),
@@ -251,6 +250,7 @@ export function createWork(
       } as const
       if (guard.approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
         gate.admit(call, (grant) => guard.approvals.expire(grant))
+      guard.approvals.tell()
     },
     hardening: createGrading({ engine, containers, factsOf, beside: THIS_MACHINE }),
     containerLogs: (container: string) => engine.logs(container, 64 * 1024),

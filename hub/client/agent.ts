@@ -80,7 +80,7 @@ export interface HubAgent {
   broadcast(type: string, body?: Body): Promise<void>
   /** Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. */
   delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
-  /** Asks the operator; answers when the operator does. */
+  /** Asks the operator; answers when the operator does. The time to live stands still meanwhile, for 30 min in all. */
   ask(text: string, options?: WaitOptions): Promise<Body>
   readonly artifact: Artifacts
   /** A secret by its name, fetched anew; the shim has left the same bytes in `/tmp/secrets/<name>`. Throws `policy_denied`, `config_invalid`. */
@@ -178,6 +178,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   const run = createTaskRun({
     task: joined.task,
     ttlMs: joined.deadlineMs - joined.nowMs,
+    waitMs: joined.waitLeftMs ?? 0,
     async post(body, withinMs) {
       await flushProgress()
       await post({ id: newId(), kind: 'result', body }, { patient: true, withinMs })
@@ -216,8 +217,22 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       )
       return answer as unknown as ChildOutcome
     },
-    ask: (text, options) =>
-      exchange({ id: newId(), kind: 'ask', body: { text } }, 'the question to the operator', options),
+    async ask(text, options = {}) {
+      let goOn = () => {}
+      let isAnswered = false
+      // From when the hub has taken it, as the hub counts.
+      const onAccepted = () => {
+        if (!isAnswered) goOn = run.waiting()
+        options.onAccepted?.()
+      }
+      const envelope = { id: newId(), kind: 'ask', body: { text } }
+      try {
+        return await exchange(envelope, 'the question to the operator', { ...options, onAccepted })
+      } finally {
+        isAnswered = true
+        goOn()
+      }
+    },
     artifact,
     secret: (name) => transport.call({ method: 'GET', path: `/v1/secrets/${name}`, patient: true }),
     folder: (inputs) => createFolder(artifact, inputs),

@@ -110,6 +110,8 @@ export interface HeartbeatView {
   conditions?: string[]
   /** Tasks that wait for `hub task release`; absent when the watchdog answered itself. */
   held?: number
+  /** What agents ask and wait for; absent when the watchdog answered itself, and of an earlier version. */
+  questions?: Pick<ApprovalView, 'id' | 'agent' | 'question'>[]
 }
 export interface StoppedContainer {
   container: string
@@ -174,6 +176,8 @@ export interface ApprovalView {
   state: 'asked' | 'approved' | 'refused' | 'expired'
   agent: string | null
   task: string
+  /** The task at the top of its tree; absent in the answer of an earlier version. */
+  root?: string | null
   session: string
   question: string
   answer: string

@@ -138,7 +138,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       instance: parts.instance,
       ...token,
       // By boot time, beside the clock the agent is told: what is left counts, not what a stepped wall clock says (T71).
-      deadlineMs: token.nowMs + leftMs(session.expiresBoot, clock),
+      deadlineMs: token.nowMs + leftMs(session, clock),
+      waitLeftMs: session.waitLeftMs ?? 0,
       program: { driver: card.driver, run: card.run, env: card.env },
       secrets: session.authority.secrets,
       task: {

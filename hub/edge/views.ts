@@ -1,6 +1,8 @@
 /** What the entrances show of rows: the stable fields that `--json`, the console and scripts rely on. */
 
+import type { Clock } from '../base/clock.ts'
 import type { Artifacts } from '../work/artifacts.ts'
+import { endsAtMs } from '../work/dispatch/expiry.ts'
 import type { SessionRow, TaskRow } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import type { Vitals } from '../work/dispatch/vitals.ts'
@@ -14,6 +16,7 @@ export interface ViewParts {
   journal: Journal
   mailboxes: Mailboxes
   vitals: Pick<Vitals, 'stalledSinceMs'>
+  clock: Pick<Clock, 'bootMs'>
 }
 
 export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts) {
@@ -44,21 +47,10 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
   }
 }
 
-export function sessionView(session: SessionRow, { mailboxes, vitals }: Pick<ViewParts, 'mailboxes' | 'vitals'>) {
-  const {
-    id,
-    agent,
-    task,
-    attempt,
-    state,
-    generation,
-    containerName,
-    containerId,
-    imageId,
-    createdAtMs,
-    endedAtMs,
-    expiresAtMs,
-  } = session
+export function sessionView(session: SessionRow, parts: Pick<ViewParts, 'mailboxes' | 'vitals' | 'clock'>) {
+  const { mailboxes, vitals, clock } = parts
+  const { id, agent, task, attempt, state, generation, containerName, containerId, imageId, createdAtMs, endedAtMs } =
+    session
   return {
     id,
     agent,
@@ -71,7 +63,9 @@ export function sessionView(session: SessionRow, { mailboxes, vitals }: Pick<Vie
     imageId,
     createdAtMs,
     endedAtMs,
-    expiresAtMs,
+    // Of its working time; while it waits for a person that end moves on (expiry.ts).
+    expiresAtMs: endsAtMs(session, clock),
+    waitLeftMs: session.waitLeftMs ?? 0,
     authority: session.authority,
     exit: session.exitReason,
     detail: session.detail,

@@ -5,6 +5,8 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createSystemClock } from '../../hub/base/clock.ts'
+import { createEngine } from '../../hub/work/sandbox/engine.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
@@ -22,7 +24,17 @@ const inspect = (image: string) =>
 const [shell, python] = await Promise.all([inspect('hub/shell:latest'), inspect('hub/python:latest')])
 
 /** What the shipped examples do not show: a plain command, and programs that put the sandbox to the test. */
-const CARDS: Record<string, { run: string[]; driver: string; image: string; restarts?: number }> = {
+const CARDS: Record<string, { run: string[]; driver: string; image: string; restarts?: number; limits?: object }> = {
+  asker: {
+    driver: 'json-lines',
+    image: 'hub/shell',
+    limits: { ttl: '6s', memory: '256MiB' },
+    run: [
+      'sh',
+      '-c',
+      `read -r task; echo '{"op":"ask","id":1,"text":"Shall I go on?"}'; read -r taken; read -r reply; echo '{"op":"result","value":"went on"}'`,
+    ],
+  },
   'plain-command': { driver: 'command', image: 'hub/shell', run: ['sort', '-r', '{input}'] },
   'try-again': { driver: 'command', image: 'hub/shell', restarts: 1, run: ['sh', '-c', 'exit 75'] },
   'run-away': {
@@ -122,12 +134,35 @@ describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
     expect(task).toMatchObject({ state: 'failed', attempts: 2, restarts: 1 })
   })
 
+  test('one that asks a person lives on past its time to live while it waits, and its labels say until when at most (fault C1)', async () => {
+    const { stdout } = await runHub(home, ['submit', 'asker', '--json'])
+    const { id } = JSON.parse(stdout) as { id: string }
+    const waiting = runHub(home, ['wait', id, '--json'])
+    const list = async <Row>(...args: string[]) => JSON.parse((await runHub(home, [...args, '--json'])).stdout) as Row[]
+    type Session = { task: string; containerName: string; createdAtMs: number }
+    let question: { id: string; task: string } | undefined
+    while (question === undefined)
+      question = (await list<{ id: string; task: string }>('approval', 'list')).find(({ task }) => task === id)
+    const session = (await list<Session>('session', 'list')).find(({ task }) => task === id)
+    const engine = createEngine({ socketPath: ENGINE_SOCKET, callMs: 20_000 }, { clock: createSystemClock() })
+    const instance = readFileSync(join(home, 'instance'), 'utf8').trim()
+    const found = (await engine.list(instance)).find(({ name }) => name === session?.containerName)
+    const wholeMs = Number(found?.labels['hub.expires-at']) - (session?.createdAtMs ?? 0)
+    expect(Math.round(wholeMs / 1000)).toBe(6 + 30 * 60)
+    // Past both the hub's and the shim's own time to live.
+    await new Promise((resolve) => setTimeout(resolve, 8_000))
+    expect((await runHub(home, ['approve', question.id])).stdout).toBe('approved; agent asker has been told\n')
+    const ended = await waiting
+    expect(JSON.parse(ended.stdout)).toMatchObject({ state: 'succeeded', outcome: { value: 'went on' } })
+    expect(ended.stderr).toContain('asker asks: Shall I go on?')
+  })
+
   test('an image with a shell says so itself, and so does the list of agents', async () => {
     expect(shell.Comment).toBe('exception: shell')
     const { stdout } = await runHub(home, ['agent', 'list', '--json'])
     const agents = JSON.parse(stdout) as { name: string; shell: boolean }[]
     expect(agents.flatMap((each) => (each.shell ? [each.name] : [])).sort()).toEqual([
-      ...['plain-command', 'shell-wordcount', 'try-again'],
+      ...['asker', 'plain-command', 'shell-wordcount', 'try-again'],
     ])
   })
 })

@@ -265,7 +265,10 @@ test.skipIf(absent[29] !== undefined || !isOlder)(
     const engine = createOwnEngine('29-classic')
     try {
       engine.up({ program: 'machine', args: '--live-restore' })
-      await using trial = await openOn(engine, 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1 }')
+      await using trial = await openOn(
+        engine,
+        'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, questionWait: 0 }',
+      )
       const live = await Promise.all(Array.from({ length: 6 }, () => trial.submit('trial-once', { what: 'ask' })))
       const stay = await Promise.all(Array.from({ length: 6 }, () => trial.submit('trial-once', { what: 'hang' })))
       const before = await asking(trial, live)

@@ -39,7 +39,7 @@ describe('kill -9 with twelve agents at work', () => {
     'of %s: what ended meanwhile is collected, what lives goes on in its own session, what is overdue is timed out',
     async (_, who) => {
       await using trial = await openTrialHome({
-        hubYaml: 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1 }',
+        hubYaml: 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, questionWait: 0 }',
       })
       const twelve = (params: Record<string, unknown>, more = {}) => trial.submit('trial-once', params, more)
       const live = await Promise.all(Array.from({ length: 8 }, () => twelve({ what: 'ask' })))

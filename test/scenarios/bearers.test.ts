@@ -96,6 +96,18 @@ describe('an app', () => {
     ).toHaveLength(2)
   })
 
+  test('hears nothing of what agents ask where it may only say that somebody is there; the operator does (fault C1)', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const [patient] = await h.bring('patient')
+    await h.pumped(patient.say({ kind: 'ask', body: { text: 'Shall I?' } }))
+    const wish = { name: 'phone', kind: 'app', rights: ['heartbeat'] }
+    const weak = caller(h, port, await enrolled(h, '/v1/devices', wish))
+    expect((await weak('POST', '/v1/heartbeat', {})).body.questions).toEqual([])
+    const { body } = await h.operator('POST', '/v1/heartbeat', {})
+    expect(body.questions).toEqual([{ id: expect.any(String), agent: 'patient', question: 'Shall I?' }])
+  })
+
   test('that may stop, stops; and every refusal names it in the audit log', async () => {
     await using all = await opened()
     const { h, port } = all

@@ -327,7 +327,7 @@ test.each([
   ['working', 'exited', 'ended'],
   ['working', 'dead', 'ended'],
 ] as const)('a %s session whose container is %s is to be: %s (X6)', (state, found, step) => {
-  const session = { state, expiresBoot: 'boot-a:1000' }
+  const session = { state, expiresBoot: 'boot-a:1000', waitLeftMs: 500, waitingSince: null }
   const container = found === undefined ? undefined : { state: found }
   expect(decideRecovery(session, container, { bootId: 'boot-a', bootMs: 999 })).toBe(step)
   // What is past its time is the reaper's, however it looks: it times out, and is neither repeated nor a crash.

@@ -48,9 +48,11 @@ export async function openContainerHome(options: {
   const home = options.at ?? mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
+  // Whoever waits for what the labels bring waits for the time to live and no longer; what is added for questions has tests of its own.
+  const limits = { questionWait: 0, ...(options.config?.limits as object | undefined) }
   writeFileSync(
     join(home, 'hub.yaml'),
-    JSON.stringify({ http: { port: 0 }, engine: { socket: ENGINE_SOCKET }, ...options.config }),
+    JSON.stringify({ http: { port: 0 }, engine: { socket: ENGINE_SOCKET }, ...options.config, limits }),
   )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),

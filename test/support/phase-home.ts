@@ -20,7 +20,7 @@ import { openTrialHome, type TrialHome } from './trial-home.ts'
 
 const HUB_YAML = `shutdownTimeout: 1s
 health: { interval: 2s, timeout: 1s, failures: 3 }
-limits: { sessions: 3, sessionsPerAgent: 2, delegationDepth: 1, joinWindow: 10s, recycles: 10 }`
+limits: { sessions: 3, sessionsPerAgent: 2, delegationDepth: 1, joinWindow: 10s, recycles: 10, questionWait: 0 }`
 const WATCHDOG = {
   port: 0,
   intervalMs: 500,

@@ -102,7 +102,10 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: ['ignore', 'ignore', 'inherit'] })
   const proxy = await openEngineProxy(upstream)
   const engineYaml = `engine: { socket: ${proxy.socket}, callTimeout: ${options.callTimeout ?? '20s'} }`
-  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\n${engineYaml}\n${options.hubYaml ?? ''}\n`)
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    `http: { port: 0 }\n${engineYaml}\n${options.hubYaml ?? 'limits: { questionWait: 0 }'}\n`,
+  )
   const watchdogConfig = { port: 0, intervalMs: 1000, engineSocket: proxy.socket, ...options.watchdog }
   writeFileSync(paths.watchdogConfig, JSON.stringify(watchdogConfig))
   const rules = join(home, 'policy', 'data.json')

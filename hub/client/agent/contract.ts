@@ -35,7 +35,10 @@ export interface JoinAnswer extends TokenAnswer {
   session: string
   agent: string
   instance: string
+  /** When its working time ends. While a question waits for a person that time stands still, for `waitLeftMs` in all. */
   deadlineMs: number
+  /** Absent in the answer of an earlier hub: nothing. */
+  waitLeftMs?: number
   program: Program
   /** Names of the secrets this session may fetch. */
   secrets: string[]

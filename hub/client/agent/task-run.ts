@@ -6,6 +6,7 @@
  *    Told by the hub to finish, what it returns within the grace is its result. Any other stop but the deadline says `stopped`: the hub
  *    then knows that the task was cut and has not failed.
  * 3. The abort comes early enough that a partial result arrives before the deadline.
+ * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
  */
 import { HubError } from '../../base/errors.ts'
 import type { ResultBody } from '../../protocol/envelope.ts'
@@ -24,6 +25,8 @@ export interface TaskRunOptions {
   task: TaskFacts
   /** Span from the join to the deadline. */
   ttlMs: number
+  /** How long questions may stop that span in all. */
+  waitMs?: number
   /** Posts the result; rejects with what the hub said. `withinMs` is left to do so. */
   post: (body: ResultBody, withinMs: number) => Promise<void>
 }
@@ -33,6 +36,8 @@ export interface TaskRun {
   /** Why the task stops early, and how long it still has, in ms. The shortest time wins. */
   stop(reason: HubError, graceMs: number): void
   partial(value: unknown): void
+  /** Stops the clock until what it answers is called; of several that wait the last one lets it go on. */
+  waiting(): () => void
   run(handler: TaskHandler | undefined, options?: RunOptions): Promise<ResultBody>
 }
 
@@ -40,11 +45,14 @@ export interface TaskRun {
 export const STOP_GRACE_MS = 5_000
 const ERROR_CHARS_MAX = 4_000
 
-export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
+export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions): TaskRun {
   const abort = new AbortController()
   const startedAt = performance.now()
   let partialValue: unknown
   let endAt = startedAt + ttlMs
+  let waitLeftMs = waitMs
+  let asked = 0
+  let askedAt = 0
   let handlerEnd: NodeJS.Timeout | undefined
   let giveUp = () => {}
   const handlerGone = new Promise<void>((resolve) => {
@@ -52,6 +60,7 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
   })
 
   function stop(reason: HubError, graceMs: number): void {
+    countWait()
     endAt = Math.min(endAt, performance.now() + graceMs)
     clearTimeout(handlerEnd)
     const leftMs = Math.max(0, endAt - performance.now())
@@ -60,10 +69,38 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
     abort.abort(new HubError(reason.code, reason.message, { facts: { ...reason.facts, graceMs } }))
   }
   const graceMs = Math.min(STOP_GRACE_MS, ttlMs / 5)
-  const deadline = setTimeout(
-    () => stop(new HubError('ttl_expired', 'the session reached its time to live'), graceMs),
-    Math.max(0, ttlMs - graceMs),
-  ).unref()
+  let deadline: NodeJS.Timeout
+  /** What may still be waited is added: a question that stands now uses it up before the span goes on. */
+  function arm(waitingMs: number): void {
+    clearTimeout(deadline)
+    const late = () => stop(new HubError('ttl_expired', 'the session reached its time to live'), graceMs)
+    deadline = setTimeout(late, Math.max(0, endAt + waitingMs - graceMs - performance.now())).unref()
+  }
+  /** Moves the end by what was waited since it was last counted. */
+  function countWait(): void {
+    if (asked === 0) return
+    const waited = Math.min(performance.now() - askedAt, waitLeftMs)
+    askedAt = performance.now()
+    waitLeftMs -= waited
+    endAt += waited
+  }
+  function waiting(): () => void {
+    countWait()
+    if (asked === 0) askedAt = performance.now()
+    asked += 1
+    if (!isOver()) arm(waitLeftMs)
+    let told = false
+    return () => {
+      if (told) return
+      told = true
+      countWait()
+      asked -= 1
+      if (!isOver()) arm(asked === 0 ? 0 : waitLeftMs)
+    }
+  }
+  let hasEnded = false
+  const isOver = () => hasEnded || abort.signal.aborted
+  arm(0)
 
   async function outcomeOf(handler: TaskHandler | undefined): Promise<ResultBody> {
     let failure: string | undefined
@@ -90,6 +127,7 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
   async function run(handler: TaskHandler | undefined, options: RunOptions = {}): Promise<ResultBody> {
     const { failure } = options
     let body = failure === undefined ? await outcomeOf(handler) : failed(failure)
+    hasEnded = true
     clearTimeout(deadline)
     const left = () => Math.max(200, endAt - performance.now())
     try {
@@ -120,6 +158,7 @@ export function createTaskRun({ task, ttlMs, post }: TaskRunOptions): TaskRun {
     partial(value) {
       partialValue = value
     },
+    waiting,
     run,
   }
 }

@@ -88,7 +88,7 @@ export async function join(
 const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
 
 async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionMode): Promise<Transport> {
-  const deadlineAt = performance.now() + (joined.deadlineMs - joined.nowMs)
+  const deadlineAt = performance.now() + (joined.deadlineMs - joined.nowMs) + (joined.waitLeftMs ?? 0)
   const restored: (() => void)[] = []
   let token = ''
   let closed = false

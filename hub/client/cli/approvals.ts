@@ -4,6 +4,15 @@ import { EXIT } from '../problem.ts'
 import { type Run, showList } from './context.ts'
 import { clean, columns, instantText, type Paint } from './text.ts'
 
+/** The question and the word that answers it, in two lines (fault C1). */
+export function questionLines({ id, agent, question }: Pick<ApprovalView, 'id' | 'agent' | 'question'>): string[] {
+  const asks = `${agent ?? 'an agent'} asks: ${question}`
+  return [
+    clean(asks),
+    `answer it: \`hub approve ${clean(id)}\` or \`hub reject ${clean(id)}\`, with --text to say more`,
+  ]
+}
+
 const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): string =>
   columns(
     ['ID', 'STATE', 'AGENT', 'ASKED', 'QUESTION', 'ANSWER'],
@@ -33,7 +42,7 @@ const answer =
     const text = typeof options.text === 'string' ? options.text : ''
     const { approval } = (await hub.call('approval.answer', { id, approve, text })) as { approval: ApprovalView }
     if (json) terminal.json(approval)
-    else terminal.out(`${approval.state}; the agent has been told`)
+    else terminal.out(clean(`${approval.state}; agent ${approval.agent} has been told`))
     return EXIT.done
   }
 export const approve = answer(true)

@@ -1,6 +1,7 @@
 /** `hub heartbeat`, `hub safe-mode`, `hub resume`: the operator's own word about being there and about the mode. */
 import type { HeartbeatView } from '../answers.ts'
 import { EXIT, Problem, toProblem } from '../problem.ts'
+import { questionLines } from './approvals.ts'
 import { type Context, given, type Run } from './context.ts'
 import { clean, instantText, whenText } from './text.ts'
 
@@ -12,12 +13,13 @@ export function heartbeatText(view: HeartbeatView, nowMs: number, zone = view.zo
   const stop = instantText(view.stopAtMs, nowMs, zone)
   const others = (view.conditions ?? []).filter((name) => name !== 'away')
   const holding = others.length === 0 ? '' : `\nstill in the way: ${others.map(clean).join(', ')} (\`hub status\`)`
+  const asked = (view.questions ?? []).flatMap(questionLines).map((line) => `\n${line}`)
   if (view.conditions?.includes('away'))
-    return `accepted; you are away until ${whenText(view.dueAtMs, nowMs, zone)}, back earlier: \`hub back\`${holding}`
+    return `accepted; you are away until ${whenText(view.dueAtMs, nowMs, zone)}, back earlier: \`hub back\`${holding}${asked.join('')}`
   const held = view.held
     ? `\n${view.held} tasks are held: \`hub task release --all\` or \`hub task cancel --held\``
     : ''
-  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}${held}`
+  return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}${held}${asked.join('')}`
 }
 
 /** Where the watchdog takes these words itself. */

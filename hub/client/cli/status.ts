@@ -1,6 +1,6 @@
 /** `hub status`: one screen that answers "is it well, what must I do, until when"; with the hub dead it says what the watchdog knows. */
 import type { Remains } from '../../base/container-processes.ts'
-import type { AlertView, ModeView, TaskView } from '../answers.ts'
+import type { AlertView, ApprovalView, ModeView, TaskView } from '../answers.ts'
 import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
 import { listContainers, remainsOf } from './engine.ts'
@@ -28,6 +28,8 @@ export interface StatusView {
   running: TaskView[]
   /** Open alerts of the hub. */
   alerts: AlertView[]
+  /** What agents ask and wait for, the oldest first. */
+  questions?: ApprovalView[]
   /** Containers that still stand although the hub is dead, or that do not go; whatever it was that left them (fault A10). */
   left?: LeftView[]
 }
@@ -54,6 +56,9 @@ export function decideNext(view: StatusView): string {
   if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
   const holding = view.alerts.find(({ holds }) => holds)
   if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${holding.id}\``
+  const [asked] = view.questions ?? []
+  if (asked !== undefined)
+    return `answer agent ${asked.agent}: \`hub approve ${asked.id}\` or \`hub reject ${asked.id}\``
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
   const { dueInMs, paused, away } = view.watchdog.heartbeat
@@ -146,8 +151,25 @@ async function leftOf(home: string, hub: ModeView | null): Promise<LeftView[]> {
 
 const ALERTS_SHOWN = 5
 
+const QUESTIONS_SHOWN = 5
+
+/** Each question in a line with the word that answers it; its alert says no more. */
+function questionRows(questions: readonly ApprovalView[], nowMs: number): [string, Cell][] {
+  const rows = questions.slice(0, QUESTIONS_SHOWN).map(({ id, agent, question, askedAtMs }, at): [string, Cell] => [
+    at === 0 ? 'asked' : '',
+    {
+      text: `${agent ?? 'an agent'}, ${whenText(askedAtMs, nowMs)}: ${question} (\`hub approve ${id}\`)`,
+      style: 'yellow',
+    },
+  ])
+  if (questions.length > QUESTIONS_SHOWN)
+    rows.push(['', `${questions.length - QUESTIONS_SHOWN} more: \`hub approval list\``])
+  return rows
+}
+
 /** The worst first; of many only some. */
-function alertRows(alerts: readonly AlertView[], nowMs: number): [string, Cell][] {
+function alertRows(all: readonly AlertView[], nowMs: number): [string, Cell][] {
+  const alerts = all.filter(({ cause }) => !cause.startsWith('question:'))
   const order = ['critical', 'warning', 'info']
   const worst = [...alerts].sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
   const rows = worst.slice(0, ALERTS_SHOWN).map(({ severity, cause, raisedAtMs }, at): [string, Cell] => [
@@ -173,6 +195,7 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
       `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
     ])
   }
+  rows.push(...questionRows(view.questions ?? [], nowMs))
   rows.push(...leftRows(view.left ?? []))
   rows.push(...alertRows(view.alerts, nowMs))
   rows.push(['watchdog', watchdogCell(view)], ...presenceRows(view.watchdog?.heartbeat, view.hub, nowMs), [
@@ -197,10 +220,13 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdog.send('GET', '/v1/status', undefined, quick).catch(failed),
   ])
   const dead = health instanceof Error
-  const tasks = dead
-    ? []
-    : await hub.call('task.list', { state: 'running', limit: 5 }, quick).catch(() => ({ tasks: [] }))
-  const alerts = dead ? {} : await hub.call('alert.list', {}, quick).catch(() => ({}))
+  const asked = (operation: 'task.list' | 'alert.list' | 'approval.list', request: Record<string, unknown>) =>
+    dead ? {} : hub.call(operation, request, quick).catch(() => ({}))
+  const [tasks, alerts, approvals] = await Promise.all([
+    asked('task.list', { state: 'running', limit: 5 }),
+    asked('alert.list', {}),
+    asked('approval.list', {}),
+  ])
   const view: StatusView = {
     home,
     hub: dead ? null : (health as ModeView),
@@ -209,6 +235,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdogProblem: dog instanceof Error ? dog.message : null,
     running: (tasks as { tasks?: TaskView[] }).tasks ?? [],
     alerts: (alerts as { alerts?: AlertView[] }).alerts ?? [],
+    questions: [...((approvals as { approvals?: ApprovalView[] }).approvals ?? [])].reverse(),
     left: await leftOf(home, dead ? null : (health as ModeView)),
   }
   if (json) terminal.json(view)

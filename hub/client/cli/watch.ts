@@ -4,8 +4,9 @@
  */
 import { ERRORS } from '../../base/errors.ts'
 import type { HubEvent } from '../../protocol/events.ts'
-import type { TaskView } from '../answers.ts'
+import type { ApprovalView, TaskView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
+import { questionLines } from './approvals.ts'
 import { type Context, type Run, spanOption } from './context.ts'
 import { mendingOf } from './denials.ts'
 import { sleep } from './processes.ts'
@@ -26,6 +27,20 @@ export function newsOf(event: HubEvent): string {
   if (event.type === 'hub.session.started.v1') return 'its container has started'
   if (event.type === 'hub.agent.crashed.v1') return 'the agent crashed'
   return ''
+}
+
+/** Says each question of the task and of what it delegated once, with the word that answers it (fault C1). */
+function createQuestions({ hub, terminal }: Context, task: string) {
+  const said = new Set<string>()
+  return async () => {
+    // Who may not read them waits all the same.
+    const answer = (await hub.call('approval.list').catch(() => ({}))) as { approvals?: ApprovalView[] }
+    for (const one of [...(answer.approvals ?? [])].reverse()) {
+      if (said.has(one.id) || (one.task !== task && one.root !== task)) continue
+      said.add(one.id)
+      for (const line of questionLines(one)) terminal.note(line)
+    }
+  }
 }
 
 /** Hands every event of the task to `heard` until the signal; a broken stream is said and opened again, nothing is heard twice. */
@@ -66,11 +81,12 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
     (event) => {
       const text = newsOf(event)
       if (text !== '') terminal.live(text)
-      if (event.type === 'hub.task.completed.v1') news.resolve()
+      if (event.type === 'hub.task.completed.v1' || event.type === 'hub.task.asked.v1') news.resolve()
     },
     () => news.resolve(),
     ending.signal,
   )
+  const questions = createQuestions(context, id)
   let awaySinceMs: number | undefined
   try {
     for (;;) {
@@ -79,6 +95,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
         awaySinceMs = undefined
         if (isTerminal(task)) return task
         if (task.held) terminal.live(progressText(task))
+        await questions()
       } catch (error) {
         const problem = toProblem(error)
         awaySinceMs ??= Date.now()

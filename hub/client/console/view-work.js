@@ -50,9 +50,10 @@ export function Approvals({ model }) {
 
 export function Alerts({ model }) {
   const { alerts } = model.state.seen
-  const open = [...(alerts?.alerts ?? [])].sort(
-    (a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity),
-  )
+  // A question stands first on the page, where it can be answered.
+  const open = (alerts?.alerts ?? [])
+    .filter(({ cause }) => !cause.startsWith('question:'))
+    .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
   return html`
     <${Section} id="alerts" title="Alerts" count=${open.length === 0 ? undefined : open.length}>
       ${alerts === undefined && html`<p class="soft">Not known yet.</p>`}

@@ -68,9 +68,10 @@ export function Page({ model }) {
       ${problem !== '' && html`<p class="notice" role="alert">Not everything could be read. <${Said} text=${problem} /></p>`}
       <${StopProgress} model=${model} />
       ${isNew && !isGone && html`<p class="soft" role="status">Asking the hub …</p>`}
+      ${!isNew && html`<${Approvals} model=${model} />`}
       ${!isNew && html`<${ModeBanner} model=${model} />`}
       ${!isNew && html`<${Presence} model=${model} />`}
-      ${!isNew && html`<${Approvals} model=${model} /><${Alerts} model=${model} />`}
+      ${!isNew && html`<${Alerts} model=${model} />`}
       ${!isNew && html`<${Sessions} model=${model} /><${Tasks} model=${model} />`}
     </main>
     <${Foot} model=${model} />

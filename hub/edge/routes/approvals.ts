@@ -16,7 +16,11 @@ export function approvalHandlers(parts: {
   random: Random
 }): Handlers {
   const { approvals, tasks, mailboxes, clock, random } = parts
-  const view = (approval: Approval) => ({ ...approval, agent: tasks.session(approval.session)?.agent ?? null })
+  // Of which tree it is: whoever waits for the task at the top is asked by every task below it.
+  const view = (approval: Approval) => ({
+    ...approval,
+    root: tasks.task(approval.task) === undefined ? null : tasks.tree(approval.task).root,
+  })
   return {
     'approval.list': handler({
       effect: (_grant, { all }: { all: boolean }) => ({ approvals: approvals.list(all).map(view) }),

@@ -95,6 +95,9 @@ export function createHealth(parts: HealthParts) {
   }
 }
 
+/** Of the questions that wait, this many stand in the answer to a heartbeat. */
+const QUESTIONS_TOLD_MAX = 20
+
 /** What the operator has asked for, or the contact has done, ends by the operator's plain word. */
 const BY_HAND = ['operator_request', 'emergency_stop'] as const
 
@@ -114,8 +117,10 @@ export function operatorHandlers(parts: {
   /** Ends one critical alert and, with the last one, the safe mode it brought. */
   releaseAlert: (grant: Grant, id: string) => void
   doctor: () => Promise<unknown>
+  /** Questions that wait for a person. */
+  questions: () => readonly { id: string; agent: string | null; question: string }[]
 }): Handlers {
-  const { health, modes, audit, watchdog, acceptClock, proveClock, releaseAlert, doctor } = parts
+  const { health, modes, audit, watchdog, acceptClock, proveClock, releaseAlert, doctor, questions } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -166,12 +171,15 @@ export function operatorHandlers(parts: {
       resource: () => 'operator',
       effect: (_grant, { note }: { note?: string }, { principal }) => {
         const source = heartbeatSourceOf(principal)
-        return { note, source, auditEffect: `source:${source}` }
+        // What agents ask is for the operator; a device that may only say "I am here" hears nothing of it.
+        const asked = principal.kind === 'operator' ? questions().slice(0, QUESTIONS_TOLD_MAX) : []
+        return { note, source, asked, auditEffect: `source:${source}` }
       },
-      after: async ({ note, source }) => {
+      after: async ({ note, source, asked }) => {
         const answer = (await watchdog.heartbeat(note, source)) as object
         if (source !== 'webhook') proveClock()
-        return { ...answer, held: health().held }
+        const told = asked.map(({ id, agent, question }) => ({ id, agent, question }))
+        return { ...answer, held: health().held, questions: told }
       },
     }),
   }

@@ -1,12 +1,18 @@
 /**
  * Questions that wait for a person (requirements.md section 2, X10). Owns the table `approval` and moves its states.
- * Silence never answers: a question ends with the session that asked it, as expired.
+ *
+ * Q1. Silence never answers: a question ends with the session that asked it, as expired.
+ * Q2. Each question is an alert of its own, with its text and the words that answer it, until it is answered or expired (fault C1). It is
+ *     raised once the question is committed; what a crash kept from being told is told by the next look.
+ *     Of more than `TOLD_MAX` that wait at once the rest is one alert together: whoever asks without end is no flood of letters.
+ * Q3. Whoever answers one that is over hears by name whose it was and how it ended.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { createMachine } from '../../base/machine.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Store } from '../../store/database.ts'
+import type { Alerts } from '../alerts/alerts.ts'
 import { assertGrant, type Grant } from '../grant.ts'
 
 export type ApprovalState = 'asked' | 'approved' | 'refused' | 'expired'
@@ -23,6 +29,7 @@ export interface Approval {
   state: ApprovalState
   task: string
   session: string
+  agent: string | null
   /** Message id of the `ask`: the answer's correlation id. */
   askId: string
   question: string
@@ -32,7 +39,20 @@ export interface Approval {
 }
 
 const OPEN_PER_SESSION_MAX = 16
-const COLUMNS = `id, kind, state, task, session, ask_id as askId, question, answer, asked_at_ms as askedAtMs, ended_at_ms as endedAtMs`
+const TOLD_MAX = 50
+const MANY = 'questions_waiting'
+const COLUMNS = `id, kind, state, task, session, (select agent from session where session.id = approval.session) as agent, ask_id as askId,
+  question, answer, asked_at_ms as askedAtMs, ended_at_ms as endedAtMs`
+const GONE = `exists (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`
+const causeOf = (id: string): string => `question:${id}`
+
+/** Why a question takes no answer any more. */
+function overText({ agent, state, answer }: Approval): string {
+  const who = `agent ${agent ?? 'that asked'}`
+  if (state === 'expired') return `${who} has gone; nobody waits for this answer any more`
+  const said = answer === '' ? '' : `, with ${JSON.stringify(answer.slice(0, 200))}`
+  return `the question of ${who} was ${state} already${said}; the first answer counts`
+}
 
 export interface Approvals {
   /** Writes the question down; a repeat of the same ask answers what stands, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
@@ -40,20 +60,51 @@ export interface Approvals {
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string },
   ): Approval & { isNew: boolean }
-  /** Throws `already_resolved` unless it still waits. */
+  /** Throws `already_resolved`, saying why, unless it still waits and its agent is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
   /** Ends the open questions of sessions that have ended; answers how many. */
   expire(grant: Grant): number
   list(all: boolean): Approval[]
+  /** Raises the alert of each question that waits and has none. */
+  tell(): void
   openOf(session: string): number
 }
 
-export function createApprovals(parts: { store: Store; clock: Clock; random: Random }): Approvals {
-  const { store, clock, random } = parts
+export function createApprovals(parts: {
+  store: Store
+  clock: Clock
+  random: Random
+  alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
+}): Approvals {
+  const { store, clock, random, alerts } = parts
   const byId = store.prepare(`select ${COLUMNS} from approval where id = ?`)
   const byAsk = store.prepare(`select ${COLUMNS} from approval where session = ? and ask_id = ?`)
   const open = store.prepare(`select count(*) from approval where session = ? and state = 'asked'`).pluck()
+  const gone = store.prepare(`select 1 from approval where id = ? and ${GONE}`)
   const openOf = (session: string) => open.get(session) as number
+  const isWaiting = store.prepare(`select 1 from approval where id = ? and state = 'asked'`)
+  const waiting = store.prepare(`select ${COLUMNS} from approval where state = 'asked' order by asked_at_ms`)
+
+  const waitingCount = store.prepare(`select count(*) from approval where state = 'asked'`).pluck()
+
+  function tellOf({ id, agent, task, question }: Approval): void {
+    const cause = causeOf(id)
+    if (alerts.isOpen(cause)) return
+    if ((waitingCount.get() as number) > TOLD_MAX) {
+      alerts.raise(MANY, 'warning', `More than ${TOLD_MAX} questions of agents wait for you: hub approval list.`)
+      return
+    }
+    const text = [
+      `Agent ${agent ?? 'unknown'} asks you, and waits:`,
+      question,
+      '',
+      `Yes: hub approve ${id}`,
+      `No:  hub reject ${id}`,
+      `(each with --text "..." to say more; the task: hub task show ${task})`,
+    ]
+    alerts.raise(cause, 'warning', text.join('\n'))
+  }
+  const over = (id: string, how: string): void => store.afterCommit(() => alerts.resolve(causeOf(id), how))
 
   return {
     ask(grant, { task, session, askId, text }) {
@@ -68,35 +119,47 @@ export function createApprovals(parts: { store: Store; clock: Clock; random: Ran
           `insert into approval (id, kind, state, task, session, ask_id, question, asked_at_ms) values (?, 'ask_user', 'asked', ?, ?, ?, ?, ?)`,
         )
         .run(id, task, session, askId, text, clock.wallMs())
-      return { ...(byId.get(id) as Approval), isNew: true }
+      const asked = byId.get(id) as Approval
+      // Answered within the same transaction it is no news any more.
+      store.afterCommit(() => isWaiting.get(id) !== undefined && tellOf(asked))
+      return { ...asked, isNew: true }
     },
     answer(grant, id, approved, text) {
       assertGrant(grant, 'approval.answer')
       const found = byId.get(id) as Approval | undefined
       if (found === undefined) throw new HubError('conflict', `no question has the id ${id}; see \`hub approval list\``)
-      if (approvalMachine.isTerminal(found.state))
-        throw new HubError('already_resolved', `the question is ${found.state}`)
+      if (approvalMachine.isTerminal(found.state)) throw new HubError('already_resolved', overText(found))
+      if (gone.get(id) !== undefined) throw new HubError('already_resolved', overText({ ...found, state: 'expired' }))
       const state = approved ? 'approved' : 'refused'
       const { changes } = store
         .prepare(`update approval set state = ?, answer = ?, ended_at_ms = ? where id = ? and state = 'asked'`)
         .run(state, text, clock.wallMs(), id)
       if (changes !== 1) throw new HubError('conflict', 'something else answered it first')
-      return byId.get(id) as Approval
+      const answered = byId.get(id) as Approval
+      over(id, `Agent ${answered.agent} has its answer: ${state}${text === '' ? '' : `, ${text}`}.`)
+      return answered
     },
     expire(grant) {
       assertGrant(grant, 'approval.expire')
-      return store
-        .prepare(
-          `update approval set state = 'expired', ended_at_ms = ?
-           where state = 'asked' and exists
-             (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`,
-        )
-        .run(clock.wallMs()).changes
+      const due = store.prepare(`select ${COLUMNS} from approval where state = 'asked' and ${GONE}`).all() as Approval[]
+      const end = store.prepare(
+        `update approval set state = 'expired', ended_at_ms = ? where id = ? and state = 'asked'`,
+      )
+      for (const { id, agent } of due) {
+        end.run(clock.wallMs(), id)
+        over(id, `Agent ${agent} has gone without an answer; there is nothing to answer any more.`)
+      }
+      return due.length
     },
     list: (all) =>
       store
         .prepare(`select ${COLUMNS} from approval where ? or state = 'asked' order by asked_at_ms desc limit 100`)
         .all(all ? 1 : 0) as Approval[],
+    tell() {
+      const all = waiting.all() as Approval[]
+      if (all.length <= TOLD_MAX) alerts.resolve(MANY, `No more than ${TOLD_MAX} questions wait any more.`)
+      for (const one of all) tellOf(one)
+    },
     openOf,
   }
 }

@@ -17,7 +17,7 @@ import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
-import { expiryAfter, leftMs } from './expiry.ts'
+import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import { type AgentSlot, canServe, planNext } from './slots.ts'
 import type { Tasks } from './tasks.ts'
@@ -30,6 +30,8 @@ export interface DispatcherOptions {
   depthMax: number
   tasksPerTreeMax: number
   sessionsPerAgentMax: number
+  /** How long questions of a session may stop its clock in all. */
+  questionWaitMs: number
 }
 
 export interface Dispatcher {
@@ -103,7 +105,7 @@ export function createDispatcher(
     const { card, limits, imageId } = agent
     if (imageId === undefined) return
     const above = task.parentSession === null ? undefined : tasks.session(task.parentSession)
-    const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above.expiresBoot, clock))
+    const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above, clock))
     const wish = rootAuthority(
       card,
       Math.min(limits.ttlMs, task.ttlMs ?? limits.ttlMs, aboveMs),
@@ -131,6 +133,11 @@ export function createDispatcher(
           authority: narrowed,
           expiresAtMs: clock.wallMs() + narrowed.ttlMs,
           expiresBoot: expiryAfter(clock, narrowed.ttlMs),
+          waitLeftMs: waitFor({
+            waitMs: options.questionWaitMs,
+            ttlMs: narrowed.ttlMs,
+            aboveMs: above === undefined ? Number.POSITIVE_INFINITY : mostLeftMs(above, clock),
+          }),
         })
       },
     )

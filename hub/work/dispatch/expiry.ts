@@ -1,5 +1,19 @@
-/** When a session ends, as boot time: a stepped wall clock neither kills nor prolongs it (T71). Written `<boot id>:<boot ms>`. */
+/**
+ * When a session ends, as boot time: a stepped wall clock neither kills nor prolongs it (T71). Written `<boot id>:<boot ms>`.
+ *
+ * E1. A session has working time and, beside it, time that its questions may wait for a person; while one waits, the first stands still and
+ *     the second is used up (fault C1).
+ * E2. The labels of its container, which is all that watchdog and reaper know, are the last instant of both. It never moves: what a question
+ *     has waited is added to the working end and taken from what may still be waited.
+ */
 import type { Clock } from '../../base/clock.ts'
+import type { SessionRow } from './rows.ts'
+
+/** No session lives longer than this, its questions included. */
+const LIFE_MS_MAX = 24 * 3_600_000
+
+export type Expiry = Pick<SessionRow, 'expiresBoot' | 'waitLeftMs' | 'waitingSince'>
+type Both = Expiry & Pick<SessionRow, 'expiresAtMs'>
 
 export const expiryAfter = (clock: Clock, ttlMs: number): string => `${clock.bootId}:${clock.bootMs() + ttlMs}`
 
@@ -8,8 +22,53 @@ export function readExpiry(text: string): { bootId: string; bootMs: number } {
   return { bootId: text.slice(0, cut), bootMs: Number(text.slice(cut + 1)) }
 }
 
-/** What is left of it in milliseconds; nothing for one of another boot, which cannot still run. */
-export function leftMs(text: string, clock: Clock): number {
-  const { bootId, bootMs } = readExpiry(text)
-  return bootId === clock.bootId ? Math.max(0, bootMs - clock.bootMs()) : 0
+/** How long questions of a new session may wait. `aboveMs`: what its parent's labels leave; a child never outlives its parent. */
+export const waitFor = (facts: { waitMs: number; ttlMs: number; aboveMs: number }): number =>
+  Math.max(0, Math.min(facts.waitMs, LIFE_MS_MAX - facts.ttlMs, facts.aboveMs - facts.ttlMs))
+
+/** How long the question that stands now has stopped the clock, at most what may still be waited. */
+function waitedMs({ waitLeftMs, waitingSince }: Expiry, clock: Pick<Clock, 'bootMs'>): number {
+  if (waitingSince === null) return 0
+  return Math.max(0, Math.min(clock.bootMs() - readExpiry(waitingSince).bootMs, waitLeftMs ?? 0))
+}
+
+/** The instant of its boot at which its working time ends, if the clock went on from now. */
+export const endsBootMs = (session: Expiry, clock: Pick<Clock, 'bootMs'>): number =>
+  readExpiry(session.expiresBoot).bootMs + waitedMs(session, clock)
+
+/** The same by the wall, for a person. */
+export const endsAtMs = (session: Both, clock: Pick<Clock, 'bootMs'>): number =>
+  session.expiresAtMs + waitedMs(session, clock)
+
+/** Working time left, in ms; none of a session of another boot, which cannot still run. */
+export const leftMs = (session: Expiry, clock: Clock): number =>
+  readExpiry(session.expiresBoot).bootId === clock.bootId ? Math.max(0, endsBootMs(session, clock) - clock.bootMs()) : 0
+
+/** What its labels leave, in ms. */
+export const mostLeftMs = (session: Expiry, clock: Clock): number => {
+  const { bootId, bootMs } = readExpiry(session.expiresBoot)
+  return bootId === clock.bootId ? Math.max(0, bootMs + (session.waitLeftMs ?? 0) - clock.bootMs()) : 0
+}
+
+/** The last instant, as the labels and the ledger have it. */
+export function lastOf({ expiresAtMs, expiresBoot, waitLeftMs }: Omit<Both, 'waitingSince'>) {
+  const { bootId, bootMs } = readExpiry(expiresBoot)
+  return {
+    expiresAtMs: expiresAtMs + (waitLeftMs ?? 0),
+    expiresBoot: { bootId, bootMs: bootMs + (waitLeftMs ?? 0) },
+  }
+}
+
+export const expiryText = ({ bootId, bootMs }: { bootId: string; bootMs: number }): string => `${bootId}:${bootMs}`
+
+/** The row's columns once nobody is asked any more. */
+export function afterWait(session: Both, clock: Pick<Clock, 'bootMs'>): Record<string, unknown> {
+  const waited = waitedMs(session, clock)
+  const { bootId, bootMs } = readExpiry(session.expiresBoot)
+  return {
+    expires_at_ms: session.expiresAtMs + waited,
+    expires_boot: expiryText({ bootId, bootMs: bootMs + waited }),
+    wait_left_ms: (session.waitLeftMs ?? 0) - waited,
+    waiting_since: null,
+  }
 }

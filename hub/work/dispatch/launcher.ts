@@ -14,6 +14,7 @@ import type { SessionLimits } from '../../protocol/agent.ts'
 import type { Containers, Exit } from '../sandbox/containers.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
 import type { CreateBody, SessionFacts } from '../sandbox/profile.ts'
+import { expiryText, lastOf } from './expiry.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -64,8 +65,9 @@ export function createLauncher(parts: LauncherParts): Launcher {
     agent: session.agent,
     generation: session.generation,
     attempt: tasks.attempts(session.task).find((attempt) => attempt.id === session.attempt)?.ordinal ?? 0,
-    expiresAtMs: session.expiresAtMs,
-    expiresBoot: session.expiresBoot,
+    // The watchdog knows the last instant alone, as the labels say it.
+    expiresAtMs: lastOf(session).expiresAtMs,
+    expiresBoot: expiryText(lastOf(session).expiresBoot),
   })
 
   async function start(session: SessionRow): Promise<void> {

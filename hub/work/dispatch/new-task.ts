@@ -24,4 +24,6 @@ export interface Assignment {
   authority: Authority
   expiresAtMs: number
   expiresBoot: string
+  /** How long its questions may wait. */
+  waitLeftMs: number
 }

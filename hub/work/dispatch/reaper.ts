@@ -215,7 +215,7 @@ export function createReaper(
       for (const session of tasks.sessionsOpen()) {
         if (session.state === 'recycling') beginRecycling(session)
         else if (session.unreadable !== null) endUnreadable(session, session.unreadable)
-        else if (leftMs(session.expiresBoot, clock) === 0 && !busy.has(session.id)) {
+        else if (leftMs(session, clock) === 0 && !busy.has(session.id)) {
           if (clock.monotonicMs() >= (unwritten.get(session.id) ?? 0)) expireOrStop(session)
         }
       }

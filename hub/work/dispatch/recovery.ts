@@ -7,7 +7,7 @@ import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { ContainerFact, Engine } from '../sandbox/engine.ts'
-import { readExpiry } from './expiry.ts'
+import { type Expiry, endsBootMs, readExpiry } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow, TaskRow } from './rows.ts'
@@ -17,7 +17,7 @@ export type RecoveryStep = 'adopt' | 'ended' | 'interrupted' | 'leave'
 
 /** What to do with one open session, purely. Queued is never lost; the engine's word beats the row. */
 export function decideRecovery(
-  session: Pick<SessionRow, 'state' | 'expiresBoot'>,
+  session: Pick<SessionRow, 'state'> & Expiry,
   found: Pick<ContainerFact, 'state'> | undefined,
   now: { bootId: string; bootMs: number },
 ): RecoveryStep {
@@ -26,7 +26,7 @@ export function decideRecovery(
   // The machine took it away, whatever its exit looks like: no crash, and repeated only if its card lets it.
   if (expiry.bootId !== now.bootId) return 'interrupted'
   // Its time was up while nobody watched, and shim or watchdog ended it for that: the reaper writes it down as what it is.
-  if (expiry.bootMs <= now.bootMs) return 'leave'
+  if (endsBootMs(session, { bootMs: () => now.bootMs }) <= now.bootMs) return 'leave'
   if (found === undefined || found.state === 'created' || found.state === 'removing') return 'interrupted'
   if (found.state === 'exited' || found.state === 'dead') return 'ended'
   // Running, but the crash came before the row knew its container: nothing joined yet, so it is begun anew.

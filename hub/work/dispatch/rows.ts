@@ -83,6 +83,10 @@ export interface SessionRow extends Readable {
   expiresAtMs: number
   /** `<boot id>:<boot ms>` */
   expiresBoot: string
+  /** How long its questions may still stop its clock; null in rows of an earlier hub, which is nothing. */
+  waitLeftMs: number | null
+  /** Since when it waits for a person, `<boot id>:<boot ms>`. */
+  waitingSince: string | null
   exitReason: ExitReason | null
   detail: string
   createdAtMs: number
@@ -145,15 +149,15 @@ const TASK: Readonly<Record<string, Column>> = {
   outcome: json(isObject, null),
   error: json(isObject, null),
 }
+/** `<boot id>:<boot ms>` */
+const isInstant = (value: unknown): boolean => /^.+:\d+(\.\d+)?$/.test(String(value))
 const ATTEMPT: Readonly<Record<string, Column>> = { state: oneOf(attemptMachine.states, 'lost') }
 const SESSION: Readonly<Record<string, Column>> = {
   state: oneOf(sessionMachine.states, 'working'),
   authority: json(isAuthority, NOTHING),
   exit_reason: oneOf(EXIT_REASONS, null),
-  expires_boot: {
-    read: (value) => (/^.+:\d+(\.\d+)?$/.test(String(value)) ? { value } : undefined),
-    instead: ':0',
-  },
+  expires_boot: { read: (value) => (isInstant(value) ? { value } : undefined), instead: ':0' },
+  waiting_since: { read: (value) => (value === null || isInstant(value) ? { value } : undefined), instead: null },
 }
 /** What a task that cannot be read ends with. */
 export const unreadableError = (why: string): { code: string; detail: string } => ({

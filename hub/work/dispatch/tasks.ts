@@ -15,6 +15,7 @@ import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../
 import type { ExitReason } from '../../protocol/task.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
+import { afterWait, expiryAfter } from './expiry.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
 import type { Assignment, NewTask } from './new-task.ts'
 import {
@@ -36,7 +37,7 @@ export interface Tasks extends TaskRows {
   joined(grant: Grant, session: string, publicKey: string): void
   /** The agent's own result: the attempt settles, the task ends, the session is to be recycled. */
   settled(grant: Grant, session: string, outcome: TaskOutcome): void
-  /** It waits for a person: working -> input_required, and back. No step if it is there already. */
+  /** It waits for a person: working -> input_required, and back; meanwhile its clock stands still (expiry.ts). No step if it is there already. */
   waiting(grant: Grant, session: string): void
   resumed(grant: Grant, session: string): void
   /** The attempt is lost; `next` says what becomes of the task. */
@@ -133,11 +134,12 @@ export function createTasks(parts: {
           `insert into attempt (id, task, ordinal, state, session, started_at_ms) values (?, ?, ?, 'assigned', ?, ?)`,
         )
         .run(attempt, task.id, ordinal, assignment.session, now)
-      const { session, agent, containerName, imageId, authority, expiresAtMs, expiresBoot } = assignment
+      const { session, agent, containerName, imageId, authority, expiresAtMs, expiresBoot, waitLeftMs } = assignment
       store
         .prepare(
-          `insert into session (id, agent, task, attempt, state, container_name, image_id, authority, expires_at_ms, expires_boot, created_at_ms)
-           values (?, ?, ?, ?, 'provisioning', ?, ?, ?, ?, ?, ?)`,
+          `insert into session (id, agent, task, attempt, state, container_name, image_id, authority, expires_at_ms, expires_boot,
+             wait_left_ms, created_at_ms)
+           values (?, ?, ?, ?, 'provisioning', ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           session,
@@ -149,6 +151,7 @@ export function createTasks(parts: {
           JSON.stringify(authority),
           expiresAtMs,
           expiresBoot,
+          waitLeftMs,
           now,
         )
       seal('attempt', attempt)
@@ -183,12 +186,13 @@ export function createTasks(parts: {
     waiting(grant, id) {
       assertGrant(grant, 'task.ask')
       const session = theSession(id)
-      if (session.state !== 'input_required') moveSession(session, 'input_required')
+      if (session.state === 'input_required') return
+      moveSession(session, 'input_required', { waiting_since: expiryAfter(clock, 0) })
     },
     resumed(grant, id) {
       assertGrant(grant, 'approval.answer')
       const session = theSession(id)
-      if (session.state === 'input_required') moveSession(session, 'working')
+      if (session.state === 'input_required') moveSession(session, 'working', afterWait(session, clock))
     },
 
     lost(grant, id, facts, next) {

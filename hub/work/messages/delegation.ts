@@ -116,7 +116,7 @@ export function createDelegation(
         if (artifacts.access(task, digest) === 'none')
           throw new HubError('forbidden', `artifact ${digest} is not yours to hand on`)
       }
-      const senderMs = leftMs(sender.expiresBoot, clock)
+      const senderMs = leftMs(sender, clock)
       const wanted = body.capabilities ?? sender.authority.capabilities
       if (wanted.some((capability) => !sender.authority.capabilities.includes(capability))) {
         throw new HubError('delegation_wider', 'capabilities: a child may not have what its parent has not')

@@ -437,6 +437,28 @@ describe('heartbeat and status', () => {
     expect(stdout).toContain(TASK_ID)
   })
 
+  it('a question stands in status and in the answer to a heartbeat, with the words that answer it (fault C1)', async () => {
+    const question = {
+      id: TASK_ID,
+      agent: 'solo',
+      task: TASK_ID,
+      root: TASK_ID,
+      question: 'Shall I\x1b[2J?',
+      askedAtMs: 1,
+    }
+    const alert = { id: TASK_ID, cause: `question:${TASK_ID}`, severity: 'warning', raisedAtMs: 1 }
+    hub.on('GET /v1/health', () => ({ body: modeView() }))
+    hub.on('GET /v1/approvals', () => ({ body: { approvals: [question] } }))
+    hub.on('GET /v1/alerts', () => ({ body: { alerts: [alert] } }))
+    hub.on('POST /v1/heartbeat', () => ({ body: { dueAtMs: 1, safeAtMs: 2, stopAtMs: 3, questions: [question] } }))
+    const status = (await runHub(home, ['status'])).stdout
+    expect(status).toMatch(/^asked +solo, .*: Shall I\\u001b\[2J\? \(`hub approve /m)
+    expect(status).toMatch(/^next +answer agent solo: `hub approve .*` or `hub reject /m)
+    expect(status).not.toContain('alerts')
+    const beat = (await runHub(home, ['heartbeat'])).stdout
+    expect(beat).toMatch(/\nsolo asks: Shall I\\u001b\[2J\?\nanswer it: `hub approve .*` or `hub reject /)
+  })
+
   it('status works with the hub dead: it shows what the watchdog knows and ends with 4', async () => {
     await hub.close()
     const { code, stdout } = await runHub(home, ['status', '--json'])

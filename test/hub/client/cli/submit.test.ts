@@ -284,6 +284,37 @@ describe('hub submit --wait', () => {
     },
   )
 
+  it('says what the task and those below it ask, once, with the words that answer it (fault C1)', async () => {
+    const other = TASK_ID.replace(/1$/, '9')
+    const asked = (id: string, task: string, root: string, question: string) => ({
+      id,
+      agent: 'solo',
+      task,
+      root,
+      question,
+    })
+    let polls = 0
+    hub.on('GET /v1/tasks/:id', () => {
+      polls += 1
+      return { body: { task: taskView(polls < 2 ? { state: 'running' } : { state: 'succeeded' }), attempts: [] } }
+    })
+    hub.on('GET /v1/events', () => eventFeed([event(1, 'hub.task.asked.v1')]))
+    hub.on('GET /v1/approvals', () => ({
+      body: {
+        approvals: [
+          asked(other.replace(/9$/, '3'), other, other, 'not mine'),
+          asked(other.replace(/9$/, '2'), other, TASK_ID, 'of a child'),
+          asked(other.replace(/9$/, '1'), TASK_ID, TASK_ID, 'my own'),
+        ],
+      },
+    }))
+    const { code, stderr } = await runHub(home, ['submit', 'echo', '--wait'])
+    expect(code).toBe(0)
+    const said = stderr.split('\n').filter((line) => /asks: |answer it: /.test(line))
+    expect(said.filter((line) => line.includes('asks'))).toEqual(['solo asks: my own', 'solo asks: of a child'])
+    expect(said[1]).toMatch(/^answer it: `hub approve .*` or `hub reject /)
+  })
+
   it('writes the artifacts by name with --out, which alone means waiting', async () => {
     const text = '# report\n'
     store.set(sha256(text), Buffer.from(text))
