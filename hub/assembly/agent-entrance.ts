@@ -94,7 +94,7 @@ export function createAgentEntrance(
         takeUpkeep: quotas.takeUpkeep,
       },
       frames,
-      monotonicMs: clock.monotonicMs,
+      clock,
       log,
     },
   )

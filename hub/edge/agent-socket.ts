@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import { http } from '../base/node-http.ts'
 import type { Log } from '../base/telemetry.ts'
@@ -13,6 +14,7 @@ import type { AgentFrames } from './agent-frames.ts'
 import type { AgentAuth, AgentCaller } from './agent-requests.ts'
 import type { AgentRoute, AgentRoutes } from './agent-routes.ts'
 import { sendProblem } from './http-answers.ts'
+import { createTurns, type Turns } from './http-turns.ts'
 
 export interface AgentSockets {
   /** Listens on the session's socket path; resolves once it does. */
@@ -39,17 +41,18 @@ export function createAgentSockets(
       take: (session: string) => void
       takeUpkeep: (session: string) => void
     }
-    monotonicMs: () => number
+    clock: Clock
     log: Log
   },
 ): AgentSockets {
-  const { auth, routes, sockets, frames, quotas, monotonicMs, log } = parts
-  const servers = new Map<string, Server>()
+  const { auth, routes, sockets, frames, quotas, clock, log } = parts
+  const servers = new Map<string, { server: Server; turns: Turns }>()
   const floods = new Map<string, number>()
 
   /** A flood is recorded once in ten seconds, and the rest of it counted: a record per refusal would let an agent fill the disk (T65). */
   function refuseFlood(session: string, operation: OperationName, error: HubError): void {
-    const now = monotonicMs()
+    servers.get(session)?.turns.flooded()
+    const now = clock.monotonicMs()
     if (now - (floods.get(session) ?? Number.NEGATIVE_INFINITY) < FLOOD_RECORD_EVERY_MS) {
       auth.count(session, operation, error)
       return
@@ -135,17 +138,22 @@ export function createAgentSockets(
     open(session) {
       sockets.make(session)
       const path = sockets.socketPathOf(session)
+      const turns = createTurns(clock)
       const server = http.createServer(limits, (request, response) => {
         response.on('error', () => response.destroy())
-        // Even a refusal that cannot be looked up or written must not take the process down.
-        answer(session, request, response).catch(() => response.destroy())
+        turns.take(request, response, () => {
+          // Even a refusal that cannot be looked up or written must not take the process down.
+          answer(session, request, response).catch(() => response.destroy())
+        })
       })
       server.on('upgrade', (request, socket, head) => {
         socket.on('error', () => socket.destroy())
-        upgrade(session, request, socket, head)
+        // Behind a request that is still under way it would overtake it.
+        if (turns.isBusy(socket)) socket.destroy()
+        else upgrade(session, request, socket, head)
       })
       server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
-      servers.set(session, server)
+      servers.set(session, { server, turns })
       return new Promise((resolve, reject) => {
         server.once('error', reject)
         server.listen(path, () => {
@@ -155,12 +163,13 @@ export function createAgentSockets(
       })
     },
     close(session) {
-      const server = servers.get(session)
+      const open = servers.get(session)
       servers.delete(session)
       floods.delete(session)
       frames.close(session)
-      server?.close()
-      server?.closeAllConnections()
+      open?.turns.stop()
+      open?.server.close()
+      open?.server.closeAllConnections()
     },
     closeAll() {
       for (const session of [...servers.keys()]) this.close(session)

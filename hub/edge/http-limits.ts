@@ -13,6 +13,8 @@ export interface HttpLimits {
   /** An upload that sends nothing for so long is ended. */
   stalledMs: number
   connectionsMax: number
+  /** Requests a second on one connection; what comes faster waits. Without it there is no pace. */
+  perSecond?: number
 }
 export const OPERATOR_LIMITS: HttpLimits = {
   headersMs: 10_000,
@@ -27,6 +29,7 @@ export const LOOPBACK_LIMITS: HttpLimits = {
   headersMs: 5000,
   requestMs: 10_000,
   connectionsMax: 64,
+  perSecond: 50,
 }
 
 /** Ends a request whose body does not come: JSON by its deadline, an upload when nothing more arrives. */

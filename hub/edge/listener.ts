@@ -2,13 +2,16 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
 import { ERRORS, HubError, problemOf, toHubError } from '../base/errors.ts'
+import { http } from '../base/node-http.ts'
 import { parseStrictJson } from '../base/strict-json.ts'
 import type { Log } from '../base/telemetry.ts'
 import { requireContentType } from './http-answers.ts'
 import { type HttpLimits, watchBody } from './http-limits.ts'
+import { createTurns } from './http-turns.ts'
 import { keepPlaces } from './places.ts'
 
 const JSON_BYTES_MAX = 256 * 1024
+const KEEP_ALIVE_MS = 72_000
 /** The one path that takes bytes as they are. */
 export const UPLOAD_PATH = '/v1/artifacts/:sha256'
 
@@ -21,15 +24,28 @@ export interface ListenerParts {
 /** Hears what was refused before the gate was reached. */
 export type Unheard = (request: FastifyRequest, error: HubError) => void
 
-function server({ headersMs, requestMs, connectionsMax }: HttpLimits, unheard: Unheard): FastifyInstance {
+function server(
+  { headersMs, requestMs, connectionsMax, perSecond }: HttpLimits,
+  unheard: Unheard,
+  clock: Clock,
+): FastifyInstance {
+  const turns = createTurns(clock, perSecond === undefined ? undefined : { perSecond })
   const app: FastifyInstance = fastify({
     logger: false,
-    requestTimeout: requestMs,
+    serverFactory: (handler) =>
+      http.createServer(
+        {
+          requestTimeout: requestMs,
+          headersTimeout: headersMs,
+          connectionsCheckingInterval: Math.min(1000, headersMs),
+          keepAliveTimeout: KEEP_ALIVE_MS,
+        },
+        (request, response) => turns.take(request, response, () => handler(request, response)),
+      ),
     // An event stream and a drain are silent for long and in order; a body that has stopped is ended by `watchBody`.
     connectionTimeout: 0,
     bodyLimit: JSON_BYTES_MAX,
     exposeHeadRoutes: false,
-    http: { headersTimeout: headersMs, connectionsCheckingInterval: Math.min(1000, headersMs) },
     // A path that cannot be decoded is answered before any hook or handler.
     frameworkErrors(thrown, request, reply) {
       const error = fromFastify(thrown)
@@ -37,7 +53,7 @@ function server({ headersMs, requestMs, connectionsMax }: HttpLimits, unheard: U
       problem(reply as FastifyReply, error)
     },
   })
-  keepPlaces(app.server, connectionsMax)
+  keepPlaces(app.server, connectionsMax, turns.isOverPace)
   return app
 }
 
@@ -47,7 +63,7 @@ export function prepared(
   limits: HttpLimits,
   unheard: Unheard,
 ): FastifyInstance {
-  const app = server(limits, unheard)
+  const app = server(limits, unheard, clock)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     if (request.headers.upgrade !== undefined)

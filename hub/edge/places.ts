@@ -2,6 +2,7 @@
  * Places at a listener (T32, I6): nobody who merely holds connections may keep out who wants to stop everything.
  *
  * P1. Over `most` the connection goes that has been longest without a whole request: half-open, slow, idle.
+ *     Then one that asks faster than its pace: it waits by its own doing (fault F11).
  * P2. Where there is none, the one goes whose answer has been under way longest: an event stream, a reader that does not read.
  * P3. A request whose answer has not begun is never cut. Only where nothing but such are held is the newcomer sent away.
  */
@@ -12,7 +13,7 @@ const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 
 /** Keeps at most `most` connections at this server, in the order P1 to P3. */
-export function keepPlaces(server: Server, most: number): void {
+export function keepPlaces(server: Server, most: number, isOverPace: (socket: Socket) => boolean = () => false): void {
   /** Without a whole request; who has been so longest stands first. */
   const asking = new Set<Socket>()
   /** Under answer, oldest first. */
@@ -25,6 +26,7 @@ export function keepPlaces(server: Server, most: number): void {
 
   function whoGoes(newcomer: Socket): Socket {
     for (const socket of asking) if (socket !== newcomer) return socket
+    for (const socket of answering.keys()) if (isOverPace(socket)) return socket
     for (const [socket, responses] of answering)
       if ([...responses].some(({ headersSent }) => headersSent)) return socket
     return newcomer

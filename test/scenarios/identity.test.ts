@@ -220,7 +220,7 @@ test('a flood is answered 429 with when to come back, and leaves one record in t
   const records = h.audit().length
   const flood = async () => {
     const answers: Answer[] = []
-    for (let nth = 0; nth < 60; nth += 1) answers.push(await one.send(log('again')))
+    for (let nth = 0; nth < 60; nth += 1) answers.push(await h.pumped(one.send(log('again')), 1))
     return answers
   }
   const answers = await flood()

@@ -78,6 +78,26 @@ test('T32: the tenth connection is refused while the first four go on', async ()
   expect((await h.pumped(one.ask({ method: 'GET', path: '/v1/artifacts' }))).status).toBe(200)
 })
 
+test('fault F11: of thousands of pipelined requests a session is served its rate and 64 beyond it, then rests, and others are served', async () => {
+  await using h = await createHarness({
+    agents: { ...agents, two: { script: puppet } },
+    config: { limits: { messages: { perSecond: 20 } } },
+  })
+  const [one, two] = await h.bring('one', 'two')
+  const get = 'GET /v1/artifacts HTTP/1.1\r\nHost: hub\r\n\r\n'
+  const held = [0, 1, 2].map(() => hold({ path: one.socketPath }, get.repeat(3000)))
+  const answers = () => held.map(({ heard }) => heard().match(/HTTP\/1\.1 \d+/g)?.length ?? 0)
+  const sum = () => answers().reduce((all, each) => all + each, 0)
+  while (sum() < 40 + 64) await realMs(1)
+  await realMs(100)
+  // The hub's clock stands still: a burst of two seconds, and what is refused until it rests.
+  expect(sum()).toBe(40 + 64)
+  expect((await h.pumped(two.ask({ method: 'GET', path: '/v1/artifacts' }))).status).toBe(200)
+  await h.clock.advance(250)
+  await h.until(() => sum() >= 40 + 64 + 64)
+  for (const { end } of held) end()
+})
+
 test('an upgrade elsewhere, or too many of them, is refused and recorded, a flood once (T22, T65)', async () => {
   await using h = await createHarness({ agents, config: { limits: { messages: { perSecond: 20 } } } })
   const [one] = await h.bring('one')
