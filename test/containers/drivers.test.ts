@@ -175,7 +175,7 @@ describe.skipIf(python.Id === undefined || shell.Id === undefined)('any Python p
 
   test('T51, T56, T60: one that ignores SIGTERM and leaves its group ends with its session; it runs as nobody, sees no shell, starts nothing from tmpfs', async () => {
     const { task } = await submit('run-away')
-    expect(python.Comment).toBe('')
+    expect(python.Comment ?? '', 'a newer engine leaves out what is empty').toBe('')
     expect(task).toMatchObject({
       state: 'succeeded',
       outcome: {
