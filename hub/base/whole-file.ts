@@ -23,13 +23,13 @@ export function syncFile(path: string): void {
 /** What was done in the folder is on disk when this returns: a rename is there after a crash only if its folder is. */
 export const syncFolder = (folder: string): void => syncFile(folder)
 
-function writeBeside(path: string, text: string | Uint8Array, mode: number): string {
-  const beside = halfMadeOf(path)
+type Parts = Iterable<Uint8Array>
+
+function writeBeside(beside: string, parts: Parts, mode: number): string {
   rmSync(beside, { force: true })
   const file = openSync(beside, 'wx', mode)
   try {
-    const bytes = Buffer.from(text)
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+    for (const bytes of parts) for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
     fsyncSync(file)
   } finally {
     closeSync(file)
@@ -37,22 +37,31 @@ function writeBeside(path: string, text: string | Uint8Array, mode: number): str
   return beside
 }
 
-/** Replaces the file, or makes it; on disk when it returns. Throws `store_unavailable` with the remedy, and then the file is as it was. */
-export function replaceFile(path: string, text: string | Uint8Array, mode = 0o600): void {
+function replace(path: string, beside: string, parts: Parts, mode: number): void {
   try {
-    renameSync(writeBeside(path, text, mode), path)
+    renameSync(writeBeside(beside, parts, mode), path)
+    syncFolder(dirname(path))
   } catch (thrown) {
-    rmSync(halfMadeOf(path), { force: true })
+    rmSync(beside, { force: true })
     throw diskProblem(thrown, path)
   }
-  syncFolder(dirname(path))
 }
+
+/** Replaces the file, or makes it; on disk when it returns. Throws `store_unavailable` with the remedy, and then the file is whole: as it was, or new. */
+export const replaceFile = (path: string, text: string | Uint8Array, mode = 0o600): void =>
+  replace(path, halfMadeOf(path), [Buffer.from(text)], mode)
+
+/**
+ * The same for a file that one process alone ever writes, while it holds the home's database: what a killed one left half made has one name,
+ * and the next write goes over it. So nothing piles up, however large the file is and however often that happens.
+ */
+export const replaceOwn = (path: string, parts: Parts, mode = 0o600): void => replace(path, `${path}.new`, parts, mode)
 
 /** Makes the file unless it is there; answers whether it did. On disk when it returns. Throws as `replaceFile`. */
 export function createFile(path: string, text: string | Uint8Array, mode = 0o600): boolean {
   try {
     // A link, unlike a rename, never goes over what somebody else made meanwhile.
-    linkSync(writeBeside(path, text, mode), path)
+    linkSync(writeBeside(halfMadeOf(path), [Buffer.from(text)], mode), path)
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw diskProblem(thrown, path)
     return false

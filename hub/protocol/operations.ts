@@ -16,7 +16,8 @@ import {
 } from './holders.ts'
 import { nameShape, sessionIdShape, sha256Shape, tokenIdShape, uuidShape } from './names.ts'
 
-export type PrincipalKind = 'operator' | 'device' | 'automation' | 'contact' | 'watchdog' | 'agent' | 'hub'
+export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
+export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
 
 /**
  * new_work: starts something. own: a session's own verb. mending: repairs or restricts. approve: widens.

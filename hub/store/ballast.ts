@@ -3,10 +3,11 @@
  *
  * B1. At least four times the largest write-ahead log: a checkpoint needs room too (measured, threats.md section 8).
  * B2. Random bytes: zeros would be no blocks at all on a file system that compresses.
- * B3. Made beside its name and renamed, so a file of that name is whole.
+ * B3. Made by the rule of whole-file.ts, so a file of that name is whole.
  */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import type { Random } from '../base/random.ts'
+import { replaceOwn } from '../base/whole-file.ts'
 
 export interface Ballast {
   /** Makes it unless it is there whole; answers why it could not. */
@@ -32,15 +33,8 @@ export function createBallast(options: { path: string; database: string }, rando
   const wanted = () => ballastBytes(sizeOf(`${database}-wal`))
   const isWhole = () => sizeOf(path) >= wanted()
 
-  function write(bytes: number): void {
-    const file = openSync(`${path}.new`, 'w', 0o600)
-    try {
-      for (let written = 0; written < bytes; ) written += writeSync(file, random.bytes(CHUNK_BYTES))
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(`${path}.new`, path)
+  function* chunksOf(bytes: number): Generator<Uint8Array> {
+    for (let written = 0; written < bytes; written += CHUNK_BYTES) yield random.bytes(CHUNK_BYTES)
   }
 
   return {
@@ -48,10 +42,9 @@ export function createBallast(options: { path: string; database: string }, rando
     keep() {
       if (isWhole()) return undefined
       try {
-        write(wanted())
+        replaceOwn(path, chunksOf(wanted()))
         return undefined
       } catch (thrown) {
-        rmSync(`${path}.new`, { force: true })
         return (thrown as Error).message
       }
     },

@@ -11,7 +11,7 @@
 import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { sha256Hex } from '../../base/canonical.ts'
-import { type OperationName, operationOf } from '../../protocol/operations.ts'
+import { type OperationName, operationOf, PRINCIPAL_KINDS } from '../../protocol/operations.ts'
 import type { Principal } from '../principal.ts'
 
 export const WISH_BYTES = 1024
@@ -73,8 +73,23 @@ export function decodeSlot(slot: Buffer): Record<string, unknown> | 'damaged' | 
   return JSON.parse(body) as Record<string, unknown>
 }
 
-const isWish = (value: Record<string, unknown>): boolean =>
-  typeof value.serial === 'number' && typeof value.operation === 'string' && operationOf(value.operation) !== undefined
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+
+/** What keeps its place without being one, such as a slot of a newer hub, is damaged: then everything is held (W3). */
+function isWish(value: object): value is StopWish {
+  const { serial, atMs, principal, operation, resource, payloadHash } = value as Record<keyof StopWish, unknown>
+  return (
+    Number.isSafeInteger(serial) &&
+    Number.isFinite(atMs) &&
+    isRecord(principal) &&
+    PRINCIPAL_KINDS.some((kind) => kind === principal.kind) &&
+    typeof principal.id === 'string' &&
+    typeof operation === 'string' &&
+    operationOf(operation) !== undefined &&
+    typeof resource === 'string' &&
+    (payloadHash === undefined || typeof payloadHash === 'string')
+  )
+}
 
 /** What a wish is about; a reason makes no other wish of it. */
 const aimOf = ({ operation, resource, request }: Omit<StopWish, 'serial'>): string =>
@@ -126,16 +141,22 @@ export function createStopWishes(parts: { home: string; doneUpTo: number }): Sto
       readSync(file, bytes, 0, WISH_BYTES, slot * WISH_BYTES)
       const found = decodeSlot(bytes)
       if (found === undefined) continue
-      if (found === 'damaged' || (slot < WISHES_MAX && !isWish(found))) allHeld = true
-      else if (Number(found.serial) <= parts.doneUpTo) write(slot, EMPTY)
-      else if (slot === WISHES_MAX) {
-        allHeld = found.allHeld === true
-        lostBefore = Number(found.lost ?? 0)
-        serial = Math.max(serial, Number(found.serial))
-      } else wishes.push({ wish: found as unknown as StopWish, slot })
+      if (found === 'damaged') allHeld = true
+      else if (slot === WISHES_MAX) readNote(found)
+      else if (!isWish(found)) allHeld = true
+      else if (found.serial <= parts.doneUpTo) write(slot, EMPTY)
+      else wishes.push({ wish: found, slot })
     }
     wishes.sort((a, b) => a.wish.serial - b.wish.serial)
     serial = Math.max(serial, wishes.at(-1)?.wish.serial ?? 0)
+  }
+
+  function readNote(found: Record<string, unknown>): void {
+    const noted = Number(found.serial)
+    if (noted <= parts.doneUpTo) return void write(WISHES_MAX, EMPTY)
+    allHeld ||= found.allHeld === true
+    lostBefore = Number(found.lost ?? 0)
+    serial = Math.max(serial, noted)
   }
 
   /** Answers whether the bytes are on the disk. */

@@ -2,15 +2,15 @@
  * The list of sessions that may have a container, for a watchdog whose hub is dead (sandbox.md section 1, safety.md section 4).
  *
  * L1. A session stands in it before its container is made and leaves it after the removal is confirmed: an old one is a superset.
- * L2. The file is whole or the one before it: written beside, synced, renamed, folder synced.
+ * L2. The file is whole or the one before it (whole-file.ts).
  * L3. Only the hub and its watchdog can write one: HMAC-SHA256 over the canonical text of everything but `mac`.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { canonicalText } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { replaceOwn } from '../../base/whole-file.ts'
 
 export interface LedgerEntry {
   session: string
@@ -38,10 +38,8 @@ export interface Ledger {
 /** The file calls it makes, handed in so that a test can fail each of them. */
 export interface LedgerFiles {
   read(path: string): string
-  /** Makes or empties the file, 0600, writes all of it and syncs. */
-  writeSynced(path: string, text: string): void
-  rename(from: string, to: string): void
-  syncFolder(path: string): void
+  /** On disk when it returns; whole whenever it throws. */
+  replace(path: string, text: string): void
 }
 
 export interface LedgerOptions {
@@ -58,25 +56,7 @@ const VERSION = 1
 
 export const ledgerFiles: LedgerFiles = {
   read: (path) => readFileSync(path, 'utf8'),
-  writeSynced(path, text) {
-    const file = openSync(path, 'w', 0o600)
-    try {
-      const bytes = Buffer.from(text)
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-  },
-  rename: renameSync,
-  syncFolder(path) {
-    const folder = openSync(path, 'r')
-    try {
-      fsyncSync(folder)
-    } finally {
-      closeSync(folder)
-    }
-  },
+  replace: (path, text) => replaceOwn(path, [Buffer.from(text)]),
 }
 
 const macOf = (key: Buffer, document: object) => createHmac('sha256', key).update(canonicalText(document)).digest('hex')
@@ -132,10 +112,7 @@ export function createLedger(
       sessions: [...next.values()],
     }
     try {
-      const fresh = `${options.path}.new`
-      files.writeSynced(fresh, `${JSON.stringify({ ...document, mac: macOf(options.key, document) })}\n`)
-      files.rename(fresh, options.path)
-      files.syncFolder(dirname(options.path))
+      files.replace(options.path, `${JSON.stringify({ ...document, mac: macOf(options.key, document) })}\n`)
     } catch (error) {
       throw new HubError(
         'store_unavailable',

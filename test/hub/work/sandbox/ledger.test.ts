@@ -2,13 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import {
-  createLedger,
-  type LedgerEntry,
-  type LedgerFiles,
-  ledgerFiles,
-  readLedger,
-} from '../../../../hub/work/sandbox/ledger.ts'
+import { createLedger, type LedgerEntry, ledgerFiles, readLedger } from '../../../../hub/work/sandbox/ledger.ts'
 import { parseLedger } from '../../../../watchdog/ledger.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
 
@@ -66,18 +60,22 @@ test('mode and epoch stand in it and are under the MAC', () => {
   expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ mode: 'safe' })
 })
 
-test.each<keyof LedgerFiles>(['writeSynced', 'rename', 'syncFolder'])(
-  'a fault in %s is said, leaves a whole document on disk, and the list does not run ahead of it',
-  (call) => {
+test.each([
+  ['before its rename', () => undefined],
+  ['after it, as the folder was synced', ledgerFiles.replace],
+] as const)(
+  'a fault %s is said, leaves a whole document on disk, and the list does not run ahead of it',
+  (_when, first) => {
     let broken = false
-    const fail = () => {
-      throw new Error('no space left on device')
-    }
     const files = {
       ...ledgerFiles,
-      [call]: (...args: never[]) => (broken ? fail() : (ledgerFiles[call] as (...a: never[]) => unknown)(...args)),
+      replace(to: string, text: string) {
+        if (!broken) return ledgerFiles.replace(to, text)
+        first(to, text)
+        throw new Error('no space left on device')
+      },
     }
-    const ledger = createLedger(options(), { clock, files: files as LedgerFiles })
+    const ledger = createLedger(options(), { clock, files })
     ledger.put(entry('a'))
     broken = true
     expect(() => ledger.put(entry('b'))).toThrow(expect.objectContaining({ code: 'store_unavailable' }))
@@ -92,17 +90,14 @@ test.each<keyof LedgerFiles>(['writeSynced', 'rename', 'syncFolder'])(
   },
 )
 
-test('a write torn in the middle hurts only the file beside it', () => {
-  const torn = {
-    ...ledgerFiles,
-    writeSynced: (to: string, text: string) => {
-      writeFileSync(to, text.slice(0, 40))
-      throw new Error('power cut')
-    },
-  }
-  createLedger(options(), { clock }).put(entry('a'))
-  expect(() => createLedger(options(), { clock, files: torn, entries: [entry('a')] }).put(entry('b'))).toThrow()
+test('what a kill left half made beside it is no ledger, and the next write takes its place', () => {
+  const ledger = createLedger(options(), { clock })
+  ledger.put(entry('a'))
+  writeFileSync(`${path}.new`, readFileSync(path, 'utf8').slice(0, 40))
   expect(readLedger(options())).toEqual([entry('a')])
+  ledger.put(entry('b'))
+  expect(readdirSync(folder)).toEqual(['ledger.json'])
+  expect(readLedger(options())).toEqual([entry('a'), entry('b')])
 })
 
 test('a missing ledger is empty, a damaged or foreign one is an error that says what to do', () => {
