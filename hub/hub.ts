@@ -197,6 +197,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     sealing: loop('sealing', SEALING_MS, async () => {
       if (!guard.modes.has('disk_low')) await guard.sealing.round(ending.signal)
       await upkeep.dropMonths(ending.signal)
+      await upkeep.forgetDecisions(ending.signal)
     }),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {

@@ -241,6 +241,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     alertWatch,
     audit,
     sealing,
+    marks,
     verifier,
     /** What has to hold before anything else begins; what is not whole makes the hub safe, and it starts. */
     checkStart() {

@@ -147,7 +147,8 @@ export async function restoreHome(
       record: { action: 'hub.restored', reason: `the backup of ${made}`, effect: `instance:${instance}` },
     })
     outer.initWatchdog(partial)
-    for (const path of ['instance', DATABASE]) await syncPath(join(partial, path))
+    // Each file and each folder, whoever wrote it: under its name the home is whole after a crash too (T77, fault G2).
+    for (const path of [...(await readdir(partial, { recursive: true })), '.']) await syncPath(join(partial, path))
     // Over an empty folder alone: what came there meanwhile is somebody's home (X8).
     await requireEmpty(home)
     await rename(partial, home)

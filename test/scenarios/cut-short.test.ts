@@ -2,7 +2,7 @@
  * `init`, `keys rotate`, `backup`, `restore`, sealing and dropping a month of the audit log, and `prune`, cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
  * In `scripts/test` a few calls of each, the first and the last among them; with HUB_TEST_LONG=1 every one.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import Database from 'better-sqlite3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openState } from '../../watchdog/state.ts'
 import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
+import { compileShim } from '../support/fault-home.ts'
 import { copyHome, withoutEngine } from '../support/home-process.ts'
 import { ask } from '../support/hub-harness.ts'
 
@@ -173,6 +174,29 @@ test('a restore cut at any call that writes is done again, and the hub starts (f
       expect(await start(home), `${at}`).toBe('up')
     },
   })
+})
+
+test('a restore on a disk that does not take a file or a folder makes no home of it (fault G2, T86)', {
+  timeout: LONG_MS,
+}, (t) => {
+  const preload = compileShim(folder)
+  if (preload === undefined) return t.skip('no C compiler')
+  const [source, home] = [join(folder, 'fs'), join(folder, 'fh')]
+  copyHome(template, source)
+  execFileSync(process.execPath, ['test/support/cut-program.ts', 'backup', source], { cwd: root })
+  const from = join(source, 'backups', readdirSync(join(source, 'backups'))[0] ?? '')
+  const argv = ['hub/main.ts', 'restore', '--from', from, '--home', home]
+  for (const path of ['/policy/data.json', '/secrets']) {
+    const fault = { FAULT_FILE: `${home}.restoring${path}`, FAULT_CALL: 'sync', FAULT_NTH: '1', FAULT_ERRNO: '5' }
+    const done = spawnSync(process.execPath, argv, {
+      cwd: root,
+      env: { ...process.env, LD_PRELOAD: preload, ...fault },
+      encoding: 'utf8',
+    })
+    expect(done.status, `${path}: ${done.stdout}`).not.toBe(0)
+    expect([existsSync(home), existsSync(`${home}.restoring`)], path).toEqual([false, false])
+  }
+  expect(run('restore', home, '--from', from).held).toBe(0)
 })
 
 test('sealing and dropping a month of the audit log cut at any call that writes loses no record (fault G2, fault B3)', {

@@ -1,5 +1,6 @@
 /** A row that cannot be read harms itself alone (fault G3): others are dispatched, listed and stopped as if it were not there. */
 import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { settleDatabase } from '../../hub/assembly/restore.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
@@ -187,6 +188,55 @@ test('fault G3: an ended row of the kind is listed, its result is not believed, 
   damage(h, 'update task set check_sum = null where id = ?', old)
   expect(h.task(bad)).toMatchObject({ state: 'succeeded', error: { code: 'unreadable' } })
   expect(h.task(old)).toMatchObject({ state: 'succeeded', error: null, unreadable: null })
+})
+
+test('fault G3: values that no row may hold, in a small database: the hub starts, each row harms itself alone, and its neighbours work', async () => {
+  await using h = await create()
+  const [state, kind, good] = [
+    await h.submit('echo', {}, { hold: true }),
+    await h.submit('echo', {}, { hold: true }),
+    await h.submit('echo', {}, { hold: true }),
+  ]
+  const [bad] = await h.bring('one')
+  const task = h.hub.work.tasks.session(bad.session)?.task ?? ''
+  damage(h, `update task set state = 'queuee' where id = ?`, state)
+  damage(h, `update session set state = 'workinf' where id = ?`, bad.session)
+  damage(h, `update attempt set state = 'runninh' where task = ?`, task)
+  // As no column of this kind may be: a letter where a number is.
+  await h.kill()
+  const file = new Database(join(h.home, 'hub.db'))
+  const { sql } = file.prepare(`select sql from sqlite_schema where name = 'task'`).get() as { sql: string }
+  file.unsafeMode(true)
+  file.pragma('writable_schema = 1')
+  file.prepare(`update sqlite_schema set sql = ? where name = 'task'`).run(sql.replace(/\bstrict\s*$/i, ''))
+  file.close()
+  const loose = new Database(join(h.home, 'hub.db'))
+  loose.unsafeMode(true)
+  loose.prepare('update task set priority = ? where id = ?').run('high', kind)
+  loose.pragma('writable_schema = 1')
+  loose.prepare(`update sqlite_schema set sql = ? where name = 'task'`).run(sql)
+  loose.close()
+  await h.start()
+  for (const path of [...lists, '/healthz']) await body(h, path)
+  for (const id of [state, kind]) expect((await body(h, `/v1/tasks/${id}`)).task, id).toMatchObject({ id })
+  expect((await h.operator('POST', `/v1/tasks/${kind}/release`)).body.code).toBe('unreadable')
+  await h.until(() => h.hub.work.tasks.session(bad.session)?.state === 'recycled', 'its session is ended')
+  expect((await h.operator('POST', `/v1/tasks/${good}/release`)).status).toBe(200)
+  await h.ended(good)
+  expect(h.task(good).state).toBe('succeeded')
+  expect(h.hub.guard.modes.current()).toBe('normal')
+})
+
+test('a value that no row may hold in a table that does not grow still keeps the hub from starting', async () => {
+  await using h = await create()
+  damage(h, `update audit_month set state = 'opem'`)
+  await h.kill()
+  await expect(h.start()).rejects.toThrow(/CHECK constraint failed in audit_month.*hub restore/)
+  const file = new Database(join(h.home, 'hub.db'))
+  file.pragma('ignore_check_constraints = 1')
+  file.exec(`update audit_month set state = 'open'`)
+  file.close()
+  await h.start()
 })
 
 test('fault G3: flipped text beside the work: a start takes it in its strictest sense', async () => {

@@ -202,13 +202,73 @@ test('fault B3: evidence goes by its age, logs by their size together, and only 
     utimesSync(join(h.home, 'logs', name), at, at)
   }
   for (const days of [50, 40, 35]) writeFileSync(join(h.home, `hub.db.before-${h.clock.wallMs() - days * DAY_MS}`), 'x')
+  // Beside what stands in force: of another line of the log, of a way back, of keys that were renewed.
+  const nowMs = h.clock.wallMs()
+  mkdirSync(join(h.home, 'audit'), { recursive: true })
+  const aside = [
+    'hub.db.after-',
+    'ledger.json.before-',
+    'audit/2026-01.jsonl.gz.before-',
+    'audit/2026-02-2.jsonl.gz.before-',
+  ]
+  for (const days of [91, 89])
+    for (const name of aside) writeFileSync(join(h.home, `${name}${nowMs - days * DAY_MS}`), 'y')
+  const strangers = ['hub.db.after-all', 'audit/2026-01.jsonl.gz', 'audit/notes.before-1000000000000']
+  for (const name of strangers) writeFileSync(join(h.home, name), 'mine')
   const { body: seen } = await h.operator('GET', '/v1/retention')
   const done = await pruneAll(h)
-  for (const sum of [seen, done]) expect(sum).toMatchObject({ evidence: 1, evidenceBytes: 2, logs: 3, copies: 2 })
+  for (const sum of [seen, done])
+    expect(sum).toMatchObject({ evidence: 1, evidenceBytes: 2, logs: 3, copies: 6, copyBytes: 6 })
+  for (const name of aside)
+    for (const [days, isLeft] of [
+      [91, false],
+      [89, true],
+    ] as const)
+      expect(existsSync(join(h.home, `${name}${nowMs - days * DAY_MS}`)), `${name} ${days}`).toBe(isLeft)
+  for (const name of strangers) expect(existsSync(join(h.home, name)), name).toBe(true)
+  expect(records(h, 'retention.pruned')[0]?.effect).toContain(`hub.db.after-${nowMs - 91 * DAY_MS}`)
   expect(readdirSync(join(h.home, 'evidence')).sort()).toEqual(['my-notes', young])
   expect(readdirSync(join(h.home, 'logs')).filter((name) => name !== 'alerts.log')).toEqual(['hub.log', 'mine.txt'])
   expect(readdirSync(h.home).filter((name) => name.startsWith('hub.db.before-'))).toHaveLength(1)
   expect(records(h, 'retention.pruned')[0]?.effect).toContain(`evidence ${old}`)
+})
+
+test('fault B3: a decision that no kept record names goes at the age of a month that goes, with a record; what is named, young or of the newest bundle stays', async () => {
+  await using h = await createHarness({ agents })
+  const { store, audit, marks } = h.hub.guard
+  await left(h, 'one')
+  const old = h.clock.wallMs() - 31 * DAY_MS
+  const columns = 'path, input, input_digest, erased, result, labels, bundles, revision'
+  const put = (id: string, atMs: number, version = 1) =>
+    store
+      .prepare(
+        `insert into decision (decision_id, timestamp_ms, ${columns}, bundle_version) select ?, ?, ${columns}, ? from decision limit 1`,
+      )
+      .run(id, atMs, version)
+  const ids = Array.from({ length: 1201 }, (_, at) => `0${String(at).padStart(6, '0')}`)
+  const [named, newest] = ['0-named', '0-newest']
+  store.transaction(() => {
+    for (const id of [...ids, named]) put(id, old)
+    put(newest, old, 1_000_000)
+    const of = { principal: 'operator', action: 'task.submitted', resource: 'task:x', payloadHash: null, reason: '' }
+    audit.append({ ...of, decisionId: named, policyRevision: 'r', outcome: 'ok', effect: '' })
+  })
+  // As for what a plain read asked: no record names it, and it is young.
+  const young = store.prepare("select count(*) from decision where decision_id > '01'").pluck()
+  const before = young.get()
+  expect(before).toBeGreaterThan(0)
+  const olds = () => store.prepare("select decision_id from decision where decision_id < '01' order by 1").pluck().all()
+  await h.hub.upkeep.forgetDecisions()
+  expect(olds(), 'a start has other things to do').toHaveLength(1203)
+  await h.until(() => olds().length === 2, 'they are forgotten', 200)
+  expect([olds(), young.get()]).toEqual([[named, newest], expect.any(Number)])
+  expect(young.get()).toBeGreaterThanOrEqual(Number(before))
+  const turns = h.audit().filter(({ effect }) => effect.startsWith('decisions '))
+  expect(turns.map(({ effect }) => Number(effect.slice(10))).reduce((sum, count) => sum + count, 0)).toBe(1201)
+  expect(turns.every(({ effect }) => Number(effect.slice(10)) <= 500)).toBe(true)
+  // Nothing is left in memory that names one of them, and what is asked again is written anew.
+  expect((await h.operator('GET', '/v1/tasks')).status).toBe(200)
+  expect(marks.unnamed(old + 1, '').ids).toEqual([])
 })
 
 describe('fault B3: nothing is pruned, by name', () => {

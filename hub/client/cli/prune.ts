@@ -26,7 +26,7 @@ const KINDS: readonly (readonly [label: string, count: keyof Pruned, bytes?: key
   ['artifacts', 'artifacts', 'artifactBytes'],
   ['evidence', 'evidence', 'evidenceBytes'],
   ['logs', 'logs', 'logBytes'],
-  ['old copies', 'copies', 'copyBytes'],
+  ['kept aside', 'copies', 'copyBytes'],
   ['alerts', 'alerts'],
 ]
 

@@ -3,6 +3,7 @@
  *
  * K1. Worked out from the records themselves, in order and each once, never beside an append: a message must not pay for it.
  * K2. Nothing is forgotten unless every record there is was looked through, in the same turn.
+ * K3. A decision that no record names, as that of a plain read, goes by its age: nothing will ever ask for it.
  */
 import type { Store } from '../../store/database.ts'
 import { createMeta } from '../../store/meta.ts'
@@ -15,6 +16,13 @@ export interface DecisionMarks {
   lastNamedIn(first: number, last: number, after: string): Record<string, unknown>[]
   /** Forgets up to 500 decisions that no record after `upTo` names; answers how many. They stand in the files of their months. */
   forget(upTo: number): number
+  /**
+   * Among the next 500 decisions after the one of this id those made before this instant that no record names, and the id to go on from;
+   * `last` is undefined where none is left that is old enough.
+   */
+  unnamed(beforeMs: number, after: string): { ids: string[]; last: string | undefined }
+  /** Forgets these, in the open transaction, right after they were found: in the same turn. */
+  forgetUnnamed(ids: readonly string[]): void
 }
 
 const RECORDS_A_TURN = 2000
@@ -44,6 +52,24 @@ export function createDecisionMarks(parts: {
     )
     .pluck()
 
+  // Ids begin with the instant they were made at.
+  const nextOld = store.prepare(
+    `select d.decision_id as id, d.timestamp_ms as atMs, a.decision_id is null and
+       d.decision_id is not (select decision_id from decision order by bundle_version desc limit 1) as isUnnamed
+     from decision d left join audit_decision a on a.decision_id = d.decision_id
+     where d.decision_id > ? order by d.decision_id limit ${PAGE}`,
+  )
+  const remove = store.prepare('delete from decision where decision_id = ?')
+
+  /** Whether every record there is was looked through now. */
+  function isAllMarked(): boolean {
+    const { size } = audit.head()
+    // Those that wait for the store are no rows yet; they may name any.
+    if (audit.bufferState().size > 0) return false
+    for (let left = 4; marked() < size && left > 0; left -= 1) step(size)
+    return marked() >= size
+  }
+
   function step(upTo: number): void {
     const from = marked()
     const month = audit.months.holding(from + 1)
@@ -71,21 +97,28 @@ export function createDecisionMarks(parts: {
     },
     lastNamedIn: (first, last, after) => named.all(first, last, after) as Record<string, unknown>[],
     forget(upTo) {
-      const { size } = audit.head()
-      // Those that wait for the store are no rows yet; they may name any.
-      if (audit.bufferState().size > 0) return 0
-      for (let left = 4; marked() < size && left > 0; left -= 1) step(size)
-      if (marked() < size) return 0
+      if (!isAllMarked()) return 0
       const ids = due.all(upTo) as string[]
       if (ids.length === 0) return 0
       store.transaction(() => {
         for (const id of ids) {
-          store.prepare('delete from decision where decision_id = ?').run(id)
+          remove.run(id)
           store.prepare('delete from audit_decision where decision_id = ?').run(id)
         }
       })
       forgetMemory()
       return ids.length
+    },
+    unnamed(beforeMs, after) {
+      if (!isAllMarked()) return { ids: [], last: undefined }
+      const page = nextOld.all(after) as { id: string; atMs: number; isUnnamed: number }[]
+      const old = page.filter(({ atMs }) => atMs < beforeMs)
+      const ids = old.filter(({ isUnnamed }) => isUnnamed === 1).map(({ id }) => id)
+      return { ids, last: old.length === 0 ? undefined : page.at(-1)?.id }
+    },
+    forgetUnnamed(ids) {
+      for (const id of ids) remove.run(id)
+      store.afterCommit(forgetMemory)
     },
   }
 }

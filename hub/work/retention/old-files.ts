@@ -1,4 +1,7 @@
-/** Files of the home that are old enough to go: evidence by its age, logs by their size together, copies of the database from before an update. */
+/**
+ * Files of the home that are old enough to go: evidence by its age, logs by their size together, and what was kept beside when something else
+ * took its place.
+ */
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -11,7 +14,14 @@ export interface OldFile {
 const EVIDENCE = /-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z$/
 /** `hub.log.3`: what its writer has put aside. One without a number is being written. */
 const PUT_ASIDE = /\.(?:log|jsonl)\.\d{1,6}$/
-const COPY_BEFORE = /^hub\.db\.before-(\d{13})$/
+/** Copies of the database from before an update: the way back, so the newest stays (`hub undo-update`). */
+const BEFORE_UPDATE = /^hub\.db\.before-(\d{13})$/
+/** What else was in force and was kept for whoever has to look: the database that was left by a way back, months and ledgers of another line. */
+const KEPT_ASIDE: readonly (readonly [folder: string, name: RegExp])[] = [
+  ['.', /^hub\.db\.after-(\d{13})$/],
+  ['.', /^ledger\.json\.before-(\d{13})$/],
+  ['audit', /^\d{4}-\d{2}(?:-\d{1,6})?\.jsonl\.gz\.before-(\d{13})$/],
+]
 
 const namesIn = (folder: string): string[] => {
   try {
@@ -55,17 +65,22 @@ export function oldLogs(home: string, bytesMax: number): OldFile[] {
   return going
 }
 
-/** All that are older, but the newest of them. */
-export function oldCopies(home: string, beforeMs: number): OldFile[] {
-  return namesIn(home)
-    .flatMap((name) => {
-      const atMs = Number(COPY_BEFORE.exec(name)?.[1])
-      return Number.isNaN(atMs) ? [] : [{ name, atMs }]
-    })
+/** Names that tell their own instant, oldest first. */
+const dated = (folder: string, pattern: RegExp) =>
+  namesIn(folder)
+    .map((name) => ({ path: join(folder, name), atMs: Number(pattern.exec(name)?.[1]) }))
+    .filter(({ atMs }) => Number.isFinite(atMs))
     .sort((a, b) => a.atMs - b.atMs)
+
+/** Copies from before an update that are older than `beforeMs`, but the newest of all; and what was kept aside before `asideBeforeMs`. */
+export function oldCopies(home: string, beforeMs: number, asideBeforeMs: number): OldFile[] {
+  const updates = dated(home, BEFORE_UPDATE)
     .slice(0, -1)
     .filter(({ atMs }) => atMs < beforeMs)
-    .map(({ name }) => ({ path: join(home, name), bytes: bytesBelow(join(home, name)) }))
+  const aside = KEPT_ASIDE.flatMap(([folder, name]) => dated(join(home, folder), name)).filter(
+    ({ atMs }) => atMs < asideBeforeMs,
+  )
+  return [...updates, ...aside].map(({ path }) => ({ path, bytes: bytesBelow(path) }))
 }
 
 /** Answers why it could not. */

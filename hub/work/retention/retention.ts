@@ -137,7 +137,7 @@ export function createRetention(
   const filesNow = (before: ReturnType<typeof cutoffs>) => ({
     evidence: oldEvidence(home, before.evidence),
     logs: oldLogs(home, settings.logs),
-    copies: oldCopies(home, before.tasks),
+    copies: oldCopies(home, before.tasks, before.evidence),
   })
 
   /** What the next turn would take, and no more than a turn may: tasks first, and what they left once there are no more of them. */
@@ -196,8 +196,10 @@ export function createRetention(
       }
     })
     const counts = Object.entries(done).filter(([, count]) => count > 0)
-    const named = files.evidence.map(({ path }) => path.slice(path.lastIndexOf('/') + 1))
-    const names = named.length === 0 ? '' : `; evidence ${named.join(', ')}`
+    const nameOf = ({ path }: OldFile) => path.slice(path.lastIndexOf('/') + 1)
+    const named = (what: 'evidence' | 'copies') =>
+      files[what].length === 0 ? '' : `; ${what} ${files[what].map(nameOf).join(', ')}`
+    const names = `${named('evidence')}${named('copies')}`
     return {
       ...done,
       auditEffect: `${counts.map(([what, count]) => `${what} ${count}`).join(', ') || 'nothing'}${names}`,

@@ -120,8 +120,8 @@ export const rows: readonly Row[] = [
     rule: 'the hub replaces the ledger whole and syncs it at each change of a session',
     proofs: [
       ['hub/work/sandbox/ledger.test.ts', 'what is put is on disk at once'],
-      ['hub/work/sandbox/ledger.test.ts', 'a fault in %s is said, leaves a whole document on disk'],
-      ['hub/work/sandbox/ledger.test.ts', 'a write torn in the middle hurts only the file beside it'],
+      ['hub/work/sandbox/ledger.test.ts', 'a fault %s is said, leaves a whole document on disk'],
+      ['hub/work/sandbox/ledger.test.ts', 'what a kill left half made beside it is no ledger'],
     ],
   },
   {
