@@ -78,7 +78,10 @@ export interface HubAgent {
   reply(message: Message, body?: Body): Promise<void>
   publish(topic: string, type: string, body?: Body): Promise<void>
   broadcast(type: string, body?: Body): Promise<void>
-  /** Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. */
+  /**
+   * Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. While the hub
+   * is degraded or safe it waits, and its time to live goes on.
+   */
   delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
   /** Asks the operator; answers when the operator does. The time to live stands still meanwhile, for 30 min in all. */
   ask(text: string, options?: WaitOptions): Promise<Body>
@@ -130,14 +133,17 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   let progressTimer: NodeJS.Timeout | undefined
 
   const newId = () => newUuid(systemRandom, Date.now())
-  const post = (envelope: Body, options: { patient?: boolean; withinMs?: number } = {}) =>
+  const post = (envelope: Body, options: { patient?: boolean; held?: boolean; withinMs?: number } = {}) =>
     transport.call({
       method: 'POST',
       path: '/v1/send',
       body: asBuffer(envelope),
       again: () => asBuffer({ ...envelope, repeated: true }),
       patient: options.patient ?? false,
-      untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS),
+      held: options.held ?? false,
+      ...(options.withinMs === Number.POSITIVE_INFINITY
+        ? {}
+        : { untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS) }),
     })
   const inbox = createInbox({
     transport,
@@ -155,8 +161,11 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   async function exchange(envelope: Body & { id: string }, what: string, options: WaitOptions = {}): Promise<Body> {
     const { timeoutMs, onAccepted } = options
     inbox.start()
-    const say = (mark: Body = {}) => post({ ...envelope, ...mark }, { withinMs: timeoutMs ?? SEND_PATIENCE_MS })
-    const repeat = () => say({ repeated: true })
+    // A delegation waits as long as the session lives: the mode of the hub is no fault of the program (S1-17).
+    const held = envelope.kind === 'delegate'
+    const withinMs = timeoutMs ?? SEND_PATIENCE_MS
+    const say = () => post(envelope, held ? { held, withinMs: timeoutMs ?? Number.POSITIVE_INFINITY } : { withinMs })
+    const repeat = () => post({ ...envelope, repeated: true }, { withinMs })
     const answer = pending.open(envelope.id, { what, repeat, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
     say().then(onAccepted, (thrown) => pending.fail(envelope.id, thrown))
     return await answer

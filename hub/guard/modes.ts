@@ -74,6 +74,8 @@ export interface ActiveCondition {
 
 const PERMITTED: Record<Standing, readonly Mode[]> = {
   new_work: ['normal'],
+  // A child's row is written down and waits, as its parent does (S1-17): refused, it would end a program that did nothing wrong (fault D5).
+  child_work: ['normal', 'degraded', 'safe'],
   approve: ['normal'],
   own: MODES,
   mending: MODES,

@@ -20,10 +20,20 @@ export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', '
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
 
 /**
- * new_work: starts something. own: a session's own verb. mending: repairs or restricts. approve: widens.
+ * new_work: starts something. child_work: what a running task wants started, taken down and started once the mode is normal.
+ * own: a session's own verb. mending: repairs or restricts. approve: widens.
  * read, presence and stop are permitted in every mode. record: the hub writes down what the engine or a clock has already done.
  */
-export type Standing = 'new_work' | 'own' | 'mending' | 'approve' | 'read' | 'presence' | 'stop' | 'record'
+export type Standing =
+  | 'new_work'
+  | 'child_work'
+  | 'own'
+  | 'mending'
+  | 'approve'
+  | 'read'
+  | 'presence'
+  | 'stop'
+  | 'record'
 
 export interface Operation {
   /** The audit kind, past tense. */
@@ -209,7 +219,7 @@ export const OPERATIONS = {
   'message.reply': op('message.replied', 'own', agent, envelopeShape),
   'message.receive': op('message.received', 'own', agent, receiveShape),
   'message.subscribe': op('message.subscribed', 'own', agent, z.strictObject({ topic: nameShape })),
-  'task.delegate': op('task.delegated', 'new_work', agent, envelopeShape),
+  'task.delegate': op('task.delegated', 'child_work', agent, envelopeShape),
   'task.result': op('task.result_given', 'own', agent, envelopeShape),
   'task.progress': op('task.progressed', 'own', agent, envelopeShape),
   'task.log': op('task.logged', 'own', agent, envelopeShape),

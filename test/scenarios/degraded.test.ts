@@ -79,7 +79,7 @@ describe('a full disk (D3, S1-18, T80)', () => {
     await expect(line(h, one)).rejects.toThrow('closed')
     const delegated = a.send({ kind: 'delegate', body: { agent: 'echo' } })
     await acked(h, a, delegated)
-    expect(a.refused.map(({ problem }) => problem.code)).toEqual(['mode_degraded'])
+    expect(a.refused.map(({ problem }) => problem.code)).toEqual(['store_unavailable'])
     const result = b.send({ kind: 'result', to: 'hub', body: { outcome: 'succeeded' } })
     await acked(h, b, result)
     expect(b.refused.map(({ problem }) => problem.code)).toEqual(['store_unavailable'])
@@ -185,25 +185,43 @@ describe('what waits goes on by itself (S1-17, D5)', () => {
   const shaky = (): Record<string, AgentSpec> => ({
     ...agents,
     shaky: { script: puppet, card: { restarts: 3, may: { delegate: ['echo'] } } },
+    lead: { script: puppet, card: { stallAfter: '2h', may: { delegate: ['echo'] } } },
+    two: { script: puppet, card: { stallAfter: '2h', restarts: 0, limits: { sessions: 1 } } },
   })
 
   test('a crash restart, a queued task and a delegation wait while degraded, and start when it is over', async () => {
     let disk: DiskFacts = { blocks: 100_000, bavail: 50_000, bsize: 1024 ** 2, files: 0, ffree: 0 }
     await using h = await createHarness({ agents: shaky(), disk: () => disk })
-    const [one] = await h.bring('shaky')
+    const [one, lead] = await h.bring('shaky', 'lead')
     const task = one.joined?.task.task ?? ''
+    const parent = lead.joined?.task.task ?? ''
+    const queued = await h.submit('two')
+    const behind = await h.submit('two')
     const held = await h.submit('echo', {}, { hold: true })
+    const first = () => h.started.find(({ joined }) => joined?.task.task === queued)
+    await h.until(() => first()?.token, 'the one before it works')
     disk = { ...disk, bavail: 1000 }
     await h.until(() => conditions(h).includes('disk_low'))
-    expect((await h.pumped(one.send({ kind: 'delegate', body: { agent: 'echo' } }))).body.code).toBe('mode_degraded')
+    // Fault D5: taken down and waiting, where a refusal would have ended a program that did nothing wrong (S1-17).
+    const id = await h.pumped(lead.delegate({ agent: 'echo' }))
+    const [child] = h.hub.work.tasks.children(parent)
     expect((await h.operator('POST', `/v1/tasks/${held}/release`, {})).body.code).toBe('mode_degraded')
     one.container.exit(1)
+    await h.pumped(first()?.result() ?? Promise.reject(new Error('nobody holds the one place')))
     await h.until(() => h.task(task).state === 'queued', 'it is to be tried again')
+    const started = h.started.length
     await h.clock.advance(60_000)
-    expect([h.task(task).state, h.started.length]).toEqual(['queued', 1])
+    const waiting = () => [task, behind, child?.id ?? ''].map((each) => h.task(each).state)
+    expect([waiting(), h.task(parent).state, h.started.length]).toEqual([
+      ['queued', 'queued', 'queued'],
+      'running',
+      started,
+    ])
     disk = { ...disk, bavail: 50_000 }
-    await h.until(() => h.started.length === 2, 'the second attempt')
+    await h.until(() => waiting().every((state) => state !== 'queued'), 'each of the three starts')
     expect(h.task(task).attempts).toBe(2)
+    expect(await h.pumped(lead.outcome(id))).toMatchObject({ outcome: 'succeeded', value: 'done' })
+    expect(h.task(held).state).toBe('queued')
   })
 
   test('a crash that the store could not take is found again when it can, and the task goes on once', async () => {

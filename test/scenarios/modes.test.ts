@@ -36,8 +36,10 @@ describe('the lease', () => {
     expect(await modeOf(h)).toBe('safe')
     const refused = await h.operator('POST', '/v1/tasks', { agent: 'echo' })
     expect([refused.body.code, refused.body.conditions]).toEqual(['mode_safe', ['lease_lapsed']])
-    const delegated = await h.pumped(slow.send({ kind: 'delegate', body: { agent: 'echo' } }))
-    expect(delegated.body.code).toBe('mode_safe')
+    const child = await h.pumped(slow.delegate({ agent: 'echo' }))
+    await h.clock.advance(20_000)
+    expect(h.hub.work.tasks.children(running)).toMatchObject([{ state: 'queued', attempts: 0 }])
+    expect(child).toBeDefined()
 
     await h.pumped(slow.result('all the same'))
     expect(h.task(running)).toMatchObject({ state: 'succeeded', outcome: { value: 'all the same' } })

@@ -28,7 +28,7 @@ export interface EntranceSession {
   readonly task: TaskFacts
   readonly socketPath: string
   /** Every request that passed the checks: method, path and, for messages, the envelope. */
-  readonly seen: { method: string; path: string; envelope?: Envelope; range?: string | undefined }[]
+  readonly seen: { method: string; path: string; atMs: number; envelope?: Envelope; range?: string | undefined }[]
   readonly joinedAt: () => number | undefined
   /** Resolves with the first result posted. */
   readonly result: Promise<ResultBody>
@@ -209,7 +209,12 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       method === 'PUT' && artifact !== undefined ? artifact : body.length === 0 ? EMPTY_SHA : sha256(body)
     const refused = refusal(request, path, claimedSha, body)
     if (refused !== undefined) return problem(refused)
-    const entry: EntranceSession['seen'][number] = { method, path, range: request.headers.range }
+    const entry: EntranceSession['seen'][number] = {
+      method,
+      path,
+      atMs: performance.now(),
+      range: request.headers.range,
+    }
     self.seen.push(entry)
     if (path === '/v1/join') {
       joinedAt ??= performance.now()

@@ -28,6 +28,8 @@ export interface Call extends Omit<Exchange, 'path' | 'token'> {
   path: string | (() => string)
   /** Also wait for a hub that answers "unavailable": for what must not be lost, such as a result. Never sent as a frame. */
   patient?: boolean
+  /** Also wait while the hub takes no new work or cannot write it down: for a delegation, which its program cannot help. */
+  held?: boolean
   /** Monotonic instant after which no further try is made. */
   untilAt?: number
 }
@@ -46,6 +48,15 @@ const FRAMES_SETTLE_MS = 2_000
 const EMPTY = Buffer.alloc(0)
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 2_000
+/** Each try of what is held is a refusal that the hub records. */
+const HELD_BACKOFF_MS = 5_000
+const HOLDING: ReadonlySet<ErrorCode> = new Set([
+  'mode_degraded',
+  'mode_safe',
+  'policy_unavailable',
+  'store_unavailable',
+  'audit_unavailable',
+])
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 const backoffMs = (failures: number) => Math.min(BACKOFF_MIN_MS * 2 ** failures, BACKOFF_MAX_MS)
 
@@ -167,7 +178,7 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
   }
 
   async function call(request: Call): Promise<Buffer> {
-    const { path, patient = false, untilAt = deadlineAt, ...exchange } = request
+    const { path, patient = false, held = false, untilAt = deadlineAt, ...exchange } = request
     let renewed = false
     let body = request.body
     for (let failures = 0; ; failures += 1) {
@@ -199,6 +210,8 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
         ) {
           const askedMs = Number(thrown.facts.retryAfterMs)
           await sleep(askedMs > 0 ? Math.min(askedMs, 30_000) : backoffMs(failures))
+        } else if (held && HOLDING.has(thrown.code)) {
+          await sleep(Math.min(BACKOFF_MIN_MS * 2 ** failures, HELD_BACKOFF_MS))
         } else throw thrown
       }
     }

@@ -82,8 +82,9 @@ export function createTasks(parts: {
 
     insert(grant, wish) {
       assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
-      requireRoom()
       const parent = wish.parent
+      // A child is one of the few its tree may have, and ends with its parent: it waits in the queue for room (fault D5).
+      if (parent === undefined) requireRoom()
       const id = newUuid(random, clock.wallMs())
       const depth = parent === undefined ? 0 : parent.task.depth + 1
       const chain = parent === undefined ? [] : [...parent.task.chain, parent.session.agent]

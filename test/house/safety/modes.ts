@@ -13,8 +13,16 @@ const onlyInNormal = [TABLE, '%s, only in normal'] as const
 
 export const rows: readonly Row[] = [
   {
-    rule: '`new_work` (submit, dispatch, provision, retry, release, delegate, a service): in normal alone',
+    rule: '`new_work` (submit, dispatch, provision, retry, release, a service): in normal alone',
     proofs: [onlyInNormal, [OF_HUB, '%s in %s: %s']],
+  },
+  {
+    rule: '`child_work` (delegate): taken in every mode but draining, started in normal alone',
+    proofs: [
+      [TABLE, '%s, but not while draining'],
+      [DEGRADED, 'a crash restart, a queued task and a delegation wait while degraded'],
+      ['hub/client/agent.test.ts', 'waits with a delegation that the hub cannot write down now'],
+    ],
   },
   {
     rule: 'new work that is there already (queued, a restart, a service, a delegation) waits while degraded or safe and goes on by itself',

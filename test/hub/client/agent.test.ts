@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { ErrorCode } from '../../../hub/base/errors.ts'
 import type { HubAgent } from '../../../hub/client/agent.ts'
 import { createAgentEntrance, type EntranceOptions, type SessionOptions } from '../../support/agent-entrance.ts'
 
@@ -123,8 +124,15 @@ describe('the agent SDK', () => {
   })
 
   test('renews at half life without being asked', async () => {
-    const { session } = await joined({ tokenMs: 2_400 })
-    await until(() => session.seen.some(({ path }) => path === '/v1/renew'))
+    const { session } = await joined({ tokenMs: 3_000 })
+    const joinedAt = session.seen.find(({ path }) => path === '/v1/join')?.atMs ?? 0
+    const renewals = () => session.seen.filter(({ path }) => path === '/v1/renew')
+    await until(() => renewals().length === 2)
+    const [first, second] = renewals().map(({ atMs }) => atMs - joinedAt)
+    // Timers of a busy machine come late and never early; the middle between two renewals is a third of the token away.
+    expect(first).toBeGreaterThanOrEqual(1_450)
+    expect(first).toBeLessThan(2_400)
+    expect((second ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(1_450)
   })
 
   test('tries a renewal that was refused in time again before the token ends, without a call of the program', async () => {
@@ -155,6 +163,28 @@ describe('the agent SDK', () => {
     expect(new Set(logs.map(({ envelope }) => envelope?.id)).size).toBe(1)
     // Fault G6: what may have arrived before says so.
     expect(logs.map(({ envelope }) => envelope?.repeated ?? false)).toEqual([false, true])
+  })
+
+  test('waits with a delegation that the hub cannot write down now, and throws what is for the program (fault D5)', async () => {
+    const { session, hub } = await joined()
+    const codes: ErrorCode[] = ['mode_degraded', 'mode_safe', 'store_unavailable']
+    judge = () => (codes.length === 0 ? undefined : { code: codes.shift() ?? 'internal' })
+    const child = hub.delegate({ agent: 'kid' })
+    await until(() => sent(session, 'delegate').length === 4)
+    const [first] = sent(session, 'delegate')
+    session.deliver({
+      kind: 'reply',
+      correlationId: first?.envelope?.id ?? '',
+      body: { outcome: 'succeeded', value: 7 },
+    })
+    expect(await child).toMatchObject({ outcome: 'succeeded', value: 7 })
+    expect(new Set(sent(session, 'delegate').map(({ envelope }) => envelope?.id)).size).toBe(1)
+    for (const code of ['mode_draining', 'policy_denied', 'delegation_wider'] as const) {
+      judge = () => ({ code })
+      await expect(hub.delegate({ agent: 'kid' })).rejects.toMatchObject({ code })
+    }
+    judge = () => ({ code: 'mode_degraded' })
+    await expect(hub.request('agent:kid', 'say')).rejects.toMatchObject({ code: 'mode_degraded' })
   })
 
   test('waits as long as a rate limit says, then goes on', async () => {

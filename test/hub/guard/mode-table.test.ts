@@ -8,9 +8,10 @@ import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
 import { agentPrincipal } from '../../support/policy-fixture.ts'
 
 const ONLY_NORMAL = {
-  'new work': 'task.submit task.retry task.release task.delegate task.dispatch service.start session.provision',
+  'new work': 'task.submit task.retry task.release task.dispatch service.start session.provision',
   'what widens': 'approval.answer device.add token.create',
 }
+const NOT_DRAINING = { 'what a running task wants started': 'task.delegate' }
 const EVERY_MODE = {
   "sessions' own verbs":
     'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask secret.get',
@@ -71,6 +72,11 @@ describe.each(MODES)('in %s', (mode, condition) => {
     for (const name of verbs(names)) expect(refusedByMode(name), name).toBe(refused)
   })
 
+  it.each(Object.entries(NOT_DRAINING))('%s, but not while draining', (_class, names) => {
+    const refused = mode === 'draining' ? 'mode_draining' : undefined
+    for (const name of verbs(names)) expect(refusedByMode(name), name).toBe(refused)
+  })
+
   it.each(Object.entries(EVERY_MODE))('%s, in every mode', (_class, names) => {
     for (const name of verbs(names)) expect(refusedByMode(name), name).toBeUndefined()
   })
@@ -81,7 +87,7 @@ describe.each(MODES)('in %s', (mode, condition) => {
 })
 
 it('no operation stands in the table twice, and of those that it does not name none starts or widens anything', () => {
-  const named = Object.values({ ...ONLY_NORMAL, ...EVERY_MODE }).flatMap(verbs)
+  const named = Object.values({ ...ONLY_NORMAL, ...NOT_DRAINING, ...EVERY_MODE }).flatMap(verbs)
   expect(new Set(named).size).toBe(named.length)
   const widening = (Object.keys(OPERATIONS) as OperationName[]).filter((name) =>
     ['new_work', 'approve'].includes(OPERATIONS[name].standing),
