@@ -80,7 +80,11 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const meta = createMeta(store)
   const epoch = Number(meta.get('epoch') ?? 0) + 1
   meta.set('epoch', String(epoch))
-  const events = createEvents(instance, clock)
+  const events = createEvents(instance, clock, {
+    run: epoch,
+    onFault: (thrown) =>
+      log.error({ reason: toHubError(thrown).reason }, 'a listener of the event feed failed; it missed an event'),
+  })
   /** Hears of the mode once it is there; what stood before it is seen by its first look. */
   let alerting: ReturnType<typeof createAlerting> | undefined
   const modes = createModes({

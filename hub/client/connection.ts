@@ -25,8 +25,8 @@ export interface Connection {
   upload(artifact: { sha256: string; name: string; size: number; content: Readable }): Promise<void>
   /** The bytes of one artifact as they come; the caller checks their digest. */
   fetch(sha256: string, quarantined?: boolean): Promise<AsyncIterable<Buffer>>
-  /** Events from `since` on, until the hub or the signal ends them. */
-  events(from: { since?: number; task?: string }, signal: AbortSignal): AsyncGenerator<HubEvent>
+  /** Events from `since` on, until the hub or the signal ends them; `onLost` hears where some of them are gone. */
+  events(from: { since?: number; task?: string }, signal: AbortSignal, onLost?: () => void): AsyncGenerator<HubEvent>
 }
 
 const ANSWER_MS = 30_000
@@ -128,14 +128,14 @@ export function createConnection(door: Door): Connection {
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
       return response
     },
-    async *events(from, signal) {
+    async *events(from, signal, onLost) {
       const { path } = routeOf('event.stream', { ...from })
       const headers = { accept: 'text/event-stream' }
       const response = await open(door, { method: 'GET', path, deadlineMs: 2 ** 31 - 1, headers, signal })
       const status = response.statusCode ?? 0
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
       try {
-        yield* readEvents(response)
+        yield* readEvents(response, onLost)
       } catch (error) {
         if (!signal.aborted) throw error
       } finally {

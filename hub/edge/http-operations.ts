@@ -141,8 +141,11 @@ function streamedRoutes(
   app.get('/v1/events', async (request, reply) => {
     const principal = principalOf(request)
     heard(request)
-    await serve('event.stream', request.query, { principal, idempotencyKey: undefined })
-    const query = parseShape(OPERATIONS['event.stream'].request, request.query)
+    // A browser comes back to the same address and says in this header what it has had meanwhile (HTML, server-sent events).
+    const had = request.headers['last-event-id']
+    const asked = had === undefined ? request.query : { ...(request.query as object), since: had }
+    await serve('event.stream', asked, { principal, idempotencyKey: undefined })
+    const query = parseShape(OPERATIONS['event.stream'].request, asked)
     reply.hijack()
     const subject = query.task === undefined ? undefined : `task:${query.task}`
     streamEvents(

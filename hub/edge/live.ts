@@ -22,6 +22,7 @@ export function streamEvents(
     connection: 'keep-alive',
   })
   const write = (text: string) => {
+    if (response.destroyed) return
     if (!holds() || response.writableLength > BUFFERED_BYTES_MAX) response.destroy()
     else response.write(text)
   }

@@ -1,4 +1,11 @@
-/** The feed of facts: numbered, kept in a bounded ring so that a late subscriber may resume from a sequence (S0-7). Nothing can be changed through it. */
+/**
+ * The feed of facts: numbered, kept in a bounded ring so that a late subscriber may resume from a sequence (S0-7). Nothing can be changed
+ * through it.
+ *
+ * 1. Numbers rise over every start of the hub: each run has a range of its own, by its epoch. So a number of before is never taken for one of now.
+ * 2. Everybody hears every event in the order of its number, also where a listener publishes another one.
+ * 3. A listener that throws misses that event and hears the next.
+ */
 import type { Clock } from '../base/clock.ts'
 import type { EventType, HubEvent } from '../protocol/events.ts'
 
@@ -15,19 +22,46 @@ const bytesOf = ({ data, subject }: HubEvent): number =>
     OVERHEAD_BYTES + 2 * subject.length,
   )
 
+/** More than a run can publish; nine million runs fit into a whole number of JSON. Decimal, so that a person reads run and ordinal from it. */
+const NUMBERS_OF_A_RUN = 1_000_000_000
+/** As `since`: only what is to come. */
+export const FROM_NOW = Number.MAX_SAFE_INTEGER
+
 export interface Events {
   publish(type: EventType, subject: string, data: Record<string, unknown>): void
-  /** Events after `sequence`, oldest first; `lost` when the ring no longer reaches back that far. */
+  /**
+   * Events after `sequence`, oldest first; `lost` when the ring no longer reaches back that far, or the number is none of this run: of one
+   * before, or of a database from before a restore.
+   */
   since(sequence: number): { events: HubEvent[]; lost: boolean }
-  /** Hears every event from now on; the answer ends it. A listener that throws is dropped. */
+  /** Hears every event from now on; the answer ends it. */
   subscribe(listener: (event: HubEvent) => void): () => void
 }
 
-export function createEvents(instance: string, clock: Clock): Events {
+/** `run`: rises with each start. `onFault` hears of a listener that threw, once until it has heard an event well again. */
+export function createEvents(
+  instance: string,
+  clock: Clock,
+  { run = 0, onFault = () => undefined }: { run?: number; onFault?: (thrown: unknown) => void } = {},
+): Events {
   const ring: HubEvent[] = []
   const listeners = new Set<(event: HubEvent) => void>()
-  let sequence = 0
+  const faulty = new WeakSet<(event: HubEvent) => void>()
+  const untold: HubEvent[] = []
+  let isTelling = false
   let bytes = 0
+  let sequence = run * NUMBERS_OF_A_RUN
+
+  function tell(listener: (event: HubEvent) => void, event: HubEvent): void {
+    try {
+      listener(event)
+      faulty.delete(listener)
+    } catch (thrown) {
+      if (!faulty.has(listener)) onFault(thrown)
+      faulty.add(listener)
+    }
+  }
+
   return {
     publish(type, subject, data) {
       sequence += 1
@@ -48,17 +82,22 @@ export function createEvents(instance: string, clock: Clock): Events {
         if (gone === undefined) break
         bytes -= bytesOf(gone)
       }
-      for (const listener of listeners) {
-        try {
-          listener(event)
-        } catch {
-          listeners.delete(listener)
-        }
+      untold.push(event)
+      if (isTelling) return
+      isTelling = true
+      try {
+        for (let next = untold.shift(); next !== undefined; next = untold.shift())
+          for (const listener of [...listeners]) tell(listener, next)
+      } finally {
+        isTelling = false
       }
     },
     since(after) {
       const first = ring[0]?.sequence ?? sequence + 1
-      return { events: ring.filter((event) => event.sequence > after), lost: after > 0 && after < first - 1 }
+      return {
+        events: ring.filter((event) => event.sequence > after || (after > sequence && after !== FROM_NOW)),
+        lost: after > 0 && after !== FROM_NOW && (after < first - 1 || after > sequence),
+      }
     },
     subscribe(listener) {
       listeners.add(listener)

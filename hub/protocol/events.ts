@@ -1,4 +1,4 @@
-/** Every event the hub publishes: immutable facts, CloudEvents attribute names, numbered from 1 within one run of the hub. */
+/** Every event the hub publishes: immutable facts, CloudEvents attribute names, with numbers that rise over every start of the hub. */
 
 export const EVENT_TYPES = [
   'hub.task.queued.v1',
@@ -12,6 +12,7 @@ export const EVENT_TYPES = [
   'hub.message.refused.v1',
   'hub.agent.crashed.v1',
   'hub.agent.halted.v1',
+  'hub.agent.image_changed.v1',
   'hub.artifact.quarantined.v1',
   'hub.mode.changed.v1',
   'hub.alert.raised.v1',
@@ -22,7 +23,7 @@ export type EventType = (typeof EVENT_TYPES)[number]
 export interface HubEvent {
   specversion: '1.0'
   id: string
-  /** Ordinal within this run of the hub; `since` of the event stream. */
+  /** The number of this run of the hub times a thousand million, and the ordinal within it; `since` of the event stream. */
   sequence: number
   source: string
   type: EventType

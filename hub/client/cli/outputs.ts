@@ -105,11 +105,12 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
     if (!follow) still = setTimeout(() => ending.abort(), STILL_MS)
   }
   const from = () => given({ task: options.task, since: since === 0 ? undefined : since })
+  const lost = () => terminal.note('events in between are gone: the hub keeps the last 4096 of its present run')
   let heard = false
   for (;;) {
     rest()
     try {
-      for await (const event of hub.events(from(), ending.signal)) {
+      for await (const event of hub.events(from(), ending.signal, lost)) {
         rest()
         heard = true
         since = event.sequence
@@ -124,9 +125,8 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
       clearTimeout(still)
     }
     if (!follow) break
-    // The hub has ended the feed, as in a restart, where numbering begins again.
+    // The hub has ended the feed, as in a restart. Numbers go on rising over it, and the hub says what of it is gone.
     terminal.live('the feed ended; waiting for the hub')
-    since = 0
     await new Promise((resolve) => setTimeout(resolve, 1000))
   }
   if (json && !follow) terminal.json(found)

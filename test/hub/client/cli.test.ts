@@ -259,6 +259,17 @@ describe('every read', () => {
     expect([text.code, text.stdout]).toEqual([0, '2026-01-01T00:00:00Z 4 task.queued task/1 {}\n'])
     expect(hub.asked[0]?.query.get('since')).toBe('3')
     expect(JSON.parse((await runHub(home, ['events', '--json'])).stdout)).toEqual([event])
+    // Fault D10: what the hub says is gone is no event, and is told.
+    hub.on('GET /v1/events', () => ({
+      raw(response) {
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.write('event: lost\ndata: {"detail":"older events are gone"}\n\n')
+        response.write(`id: 4\ndata: ${JSON.stringify(event)}\n\n`)
+      },
+    }))
+    const torn = await runHub(home, ['events', '--since', '1'])
+    expect([torn.code, torn.stdout]).toEqual([0, '2026-01-01T00:00:00Z 4 task.queued task/1 {}\n'])
+    expect(torn.stderr).toContain('events in between are gone')
   })
 })
 
