@@ -25,6 +25,7 @@ import { createReplies } from '../work/messages/replies.ts'
 import { createRouter } from '../work/messages/router.ts'
 import { createTargets } from '../work/messages/targets.ts'
 import { createTopics } from '../work/messages/topics.ts'
+import { createPinnedImages } from '../work/pinned-images.ts'
 import { createRegistry } from '../work/registry.ts'
 import { createContainers } from '../work/sandbox/containers.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
@@ -73,9 +74,13 @@ export function createWork(
     log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
   })
   const breaker = createAlertedBreaker(limits.recycles, outer)
+  const images = createPinnedImages({
+    ...{ store, gate, events, resolve: resolveImage },
+    sessions: { sessionsOpen: () => tasks.sessionsOpen() },
+  })
   const registry = createRegistry(
     { folder: join(home, 'agents'), limitsOf: options.limitsOf },
-    { store, resolveImage, breaker },
+    { store, images, breaker },
   )
   const artifacts = createAlertedArtifacts(join(home, 'artifacts'), outer)
   const journal = createJournal(clock)

@@ -53,6 +53,8 @@ export interface AgentView {
   description: string
   image: string
   imageId: string | null
+  /** Its image's name means another image by now, which was not taken. Absent in the answer of an earlier version. */
+  imageNote?: string | null
   state: 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
   reason: string | null
   capabilities: string[]

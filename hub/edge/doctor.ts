@@ -55,9 +55,19 @@ export function createDoctor(parts: {
             ? 'node scripts/build-images.ts; hub agent reload'
             : `hub task list; hub agent reset ${card.name}`,
       }))
+    const another = registry
+      .list()
+      .filter(({ imageNote, state }) => imageNote !== '' && state === 'registered')
+      .map(({ card, imageNote }) => ({
+        name: `agent ${card.name}`,
+        ok: null,
+        detail: imageNote,
+        mend: 'hub agent reload',
+      }))
     return [
       ...broken,
       ...missing,
+      ...another,
       {
         name: 'agents',
         ok: registry.list().length > 0,

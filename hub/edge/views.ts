@@ -75,13 +75,14 @@ export function sessionView(session: SessionRow, parts: Pick<ViewParts, 'mailbox
   }
 }
 
-export function agentView({ card, imageId, limits, state, reason, crashes }: Agent, sessions: number) {
+export function agentView({ card, imageId, imageNote, limits, state, reason, crashes }: Agent, sessions: number) {
   const { name, description, image, driver, shell, mode, capabilities, restarts, may } = card
   return {
     name,
     description,
     image,
     imageId: imageId ?? null,
+    imageNote: imageNote === '' ? null : imageNote,
     driver,
     shell,
     mode,

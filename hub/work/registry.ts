@@ -11,6 +11,7 @@ import { HubError } from '../base/errors.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
 import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
 import type { Store } from '../store/database.ts'
+import type { PinnedImages } from './pinned-images.ts'
 
 export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
 
@@ -18,6 +19,8 @@ export interface Agent {
   card: AgentCard
   /** Local image id, or undefined while the image is missing. */
   imageId: string | undefined
+  /** Its image's name means another image by now, and how that is taken; empty where it does not. */
+  imageNote: string
   limits: SessionLimits
   state: AgentState
   reason: string
@@ -34,22 +37,23 @@ export interface Registry {
   find(name: string): Agent | undefined
   list(): Agent[]
   problems(): CardProblem[]
-  /** Reads the cards again and resolves their images; answers what changed. The image look-ups are the only await. */
-  read(): Promise<{ agents: number; problems: CardProblem[] }>
+  /**
+   * Reads the cards again and looks their images up, which is the only await. `takesNew`: the operator asked for it, so a name that means
+   * another image by now is followed (pinned-images.ts).
+   */
+  read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
   checkBody(agent: string, direction: 'sends' | 'receives', type: string, body: unknown): void
   crashed(grant: Grant, name: string, giveUp: boolean, reason: string): void
   setState(grant: Grant, name: string, state: 'registered' | 'suspended', reason: string): void
 }
 
-/** What an image look-up answers: the id, or why the image may not be used. */
-export type ResolveImage = (name: string) => Promise<{ id: string } | { refused: string } | undefined>
-
 interface Loaded {
   card: AgentCard
   limits: SessionLimits
   imageId: string | undefined
   imageProblem: string
+  imageNote: string
   schemas: Map<string, ValidateFunction>
 }
 
@@ -57,12 +61,12 @@ export function createRegistry(
   options: { folder: string; limitsOf: (card: AgentCard) => SessionLimits },
   parts: {
     store: Store
-    resolveImage: ResolveImage
+    images: PinnedImages
     /** Who is halted for having been recycled too often; see work/dispatch/breaker.ts. */
     breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
   },
 ): Registry {
-  const { store, resolveImage, breaker } = parts
+  const { store, images, breaker } = parts
   let agents = new Map<string, Loaded>()
   let problems: CardProblem[] = []
 
@@ -78,9 +82,10 @@ export function createRegistry(
     return {
       card: loaded.card,
       imageId: loaded.imageId,
+      imageNote: loaded.imageNote,
       limits: loaded.limits,
       ...row,
-      reason: row.reason || loaded.imageProblem,
+      reason: row.reason || loaded.imageProblem || loaded.imageNote,
     }
   }
 
@@ -106,22 +111,22 @@ export function createRegistry(
       [...agents].map(([name, loaded]) => view(name, loaded)).sort((a, b) => (a.card.name < b.card.name ? -1 : 1)),
     problems: () => problems,
 
-    async read() {
+    async read(takesNew = false) {
       const next = new Map<string, Loaded>()
       const found: CardProblem[] = []
       for (const file of cardFiles(options.folder)) {
         try {
           const { card, schemas } = readCard(join(options.folder, file))
           if (next.has(card.name)) throw problem(1, `another card already names ${card.name}`)
-          const image = await resolveImage(card.image)
-          const imageId = image !== undefined && 'id' in image ? image.id : undefined
-          const imageProblem =
-            imageId !== undefined
-              ? ''
-              : image === undefined
-                ? `image ${card.image} is missing`
-                : (image as { refused: string }).refused
-          next.set(card.name, { card, limits: options.limitsOf(card), imageId, imageProblem, schemas })
+          const { id, problem: imageProblem, note } = await images.of(card.name, card.image, takesNew)
+          next.set(card.name, {
+            card,
+            limits: options.limitsOf(card),
+            imageId: id,
+            imageProblem,
+            imageNote: note,
+            schemas,
+          })
         } catch (thrown) {
           found.push({ file, line: thrown instanceof CardError ? thrown.line : 1, message: (thrown as Error).message })
         }

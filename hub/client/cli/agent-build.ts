@@ -98,6 +98,9 @@ export async function reloadCards({ hub }: Context, name: string): Promise<Agent
     const text = `the card was not loaded: ${wrong.file}:${wrong.line ?? 1}: ${wrong.message}`
     throw new Problem('schema_invalid', 'refused', text, 'mend the card and build again')
   }
+  const note = listing.agents.find((each) => each.name === name)?.imageNote
+  if (typeof note === 'string')
+    throw new Problem('conflict', 'refused', `the image was assembled and not taken: ${note}`, 'hub session list')
   return listing
 }
 

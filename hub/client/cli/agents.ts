@@ -62,7 +62,9 @@ export const reload: Run = async (context) => {
   const listing = (await context.hub.call('agent.reload')) as Partial<AgentListing>
   if (context.json) context.terminal.json(listing)
   else context.terminal.out(agentTable(listing.agents ?? [], context.terminal.paint))
-  return sayProblems(context, listing) > 0 ? EXIT.refused : EXIT.done
+  const kept = (listing.agents ?? []).filter(({ imageNote }) => typeof imageNote === 'string')
+  for (const { name, imageNote } of kept) context.terminal.note(`not taken: ${name}: ${imageNote}`)
+  return sayProblems(context, listing) + kept.length > 0 ? EXIT.refused : EXIT.done
 }
 
 async function changed({ hub, json, terminal }: Context, operation: 'agent.reset' | 'agent.suspend', name: string) {

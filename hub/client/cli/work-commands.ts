@@ -111,7 +111,11 @@ export const WORK_COMMANDS: readonly Command[] = [
     text: 'one agent in full',
     load: async () => (await import('./agents.ts')).show,
   },
-  { words: 'agent reload', text: 'read the cards again', load: async () => (await import('./agents.ts')).reload },
+  {
+    words: 'agent reload',
+    text: "read the cards again, and take what their images' names mean now",
+    load: async () => (await import('./agents.ts')).reload,
+  },
   {
     words: 'agent reset',
     args: '<name>',

@@ -42,7 +42,7 @@ export function agentHandlers(parts: {
     'agent.reload': handler({
       effect: () => undefined,
       after: async () => {
-        await registry.read()
+        await registry.read(true)
         onChanged()
         return list()
       },

@@ -1,0 +1,170 @@
+/** What of an agent outlives a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { fakeImage } from '../support/fake-engine.ts'
+import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
+
+const idOf = (digit: number) => `sha256:${String(digit).repeat(64)}`
+const agents = {
+  echo: { script: worker(() => 'done'), card: { image: 'hub/echo' } },
+  crash: {
+    script: async () => {
+      throw new Error('as always')
+    },
+    card: { restarts: 0 },
+  },
+}
+/** A hub whose agent `echo` was first seen with the image 2. */
+async function scene(more: Record<string, object> = {}) {
+  const h = await createHarness({ agents: { ...agents, ...more } as never })
+  h.engine.images.set('hub/echo', fakeImage(idOf(2)))
+  expect((await reload(h)).status).toBe(200)
+  return h
+}
+const reload = (h: Harness) => h.operator('POST', '/v1/agents/reload', {})
+const imageOf = (h: Harness) => h.hub.work.registry.find('echo')?.imageId
+/** The engine gives the name to another image; the former one stays, without a name, or goes. */
+function rebuild(h: Harness, digit: number, keeps = true): void {
+  const former = h.engine.images.get('hub/echo')
+  if (keeps && former !== undefined) h.engine.images.set(`former-${former.id}`, former)
+  h.engine.images.set('hub/echo', fakeImage(idOf(digit)))
+}
+const changes = (h: Harness) =>
+  h
+    .audit()
+    .filter(({ action, resource }) => action === 'hub.observed' && resource === 'agent:echo')
+    .map(({ outcome, effect }) => [outcome, effect])
+async function ranFrom(h: Harness): Promise<string | undefined> {
+  const id = await h.submit('echo')
+  await h.ended(id)
+  const [session] = h.sessionsOf(id)
+  await h.quiet()
+  return session?.imageId
+}
+
+test('fault D2: the image that was taken outlives a restart and an outage of the engine, whatever its name means by then', async () => {
+  await using h = await scene()
+  rebuild(h, 3)
+  await h.stop()
+  await h.start()
+  expect(await ranFrom(h)).toBe(idOf(2))
+  await h.kill()
+  await h.start()
+  expect(imageOf(h)).toBe(idOf(2))
+  // The cards are read while the engine is away, and once more when it is back.
+  await h.stop()
+  h.engine.fault('inspectImage', 'fail', 4)
+  await h.start()
+  expect(imageOf(h)).toBeUndefined()
+  await h.until(() => imageOf(h) !== undefined, 'the images are looked up again')
+  expect(await ranFrom(h)).toBe(idOf(2))
+  expect([changes(h), h.events('hub.agent.image_changed.v1')]).toEqual([[], []])
+  const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string }[] }
+  expect(checks.find(({ name }) => name === 'agent echo')).toMatchObject({
+    ok: null,
+    detail: `hub/echo is another image by now (333333333333) than the one it runs from (222222222222); it is taken by \`hub agent reload\` alone`,
+    mend: 'hub agent reload',
+  })
+})
+
+test('a reload takes what the name means now: an event and a record with both ids, once', async () => {
+  await using h = await scene()
+  rebuild(h, 3)
+  expect(((await reload(h)).body.agents as { name: string }[]).find(({ name }) => name === 'echo')).toMatchObject({
+    imageId: idOf(3),
+    imageNote: null,
+  })
+  await reload(h)
+  expect(changes(h)).toEqual([['ok', `image:${idOf(2)} -> ${idOf(3)} (hub/echo)`]])
+  expect(h.events('hub.agent.image_changed.v1')).toMatchObject([
+    { subject: 'agent:echo', data: { image: 'hub/echo', imageId: idOf(3), former: idOf(2) } },
+  ])
+  await h.stop()
+  await h.start()
+  expect(await ranFrom(h)).toBe(idOf(3))
+})
+
+test('it is refused while a session of that agent is under way, and taken by the next reload', async () => {
+  await using h = await scene({ echo: { script: puppet, card: { image: 'hub/echo', limits: { sessions: 1 } } } })
+  const [echo] = await h.bring('echo')
+  rebuild(h, 3)
+  const { body } = await reload(h)
+  expect((body.agents as { name: string }[]).find(({ name }) => name === 'echo')).toMatchObject({
+    imageId: idOf(2),
+    imageNote: expect.stringContaining('not taken while a session of the agent is under way'),
+    state: 'registered',
+  })
+  const behind = await h.submit('echo')
+  await h.pumped(echo.result())
+  await h.until(() => h.sessionsOf(behind)[0]?.state === 'working')
+  expect(h.sessionsOf(behind)[0]?.imageId).toBe(idOf(2))
+  await h.operator('POST', `/v1/tasks/${behind}/cancel`)
+  await h.quiet()
+  expect([changes(h), imageOf(h)]).toEqual([[], idOf(2)])
+  await reload(h)
+  expect([changes(h).length, imageOf(h)]).toEqual([1, idOf(3)])
+})
+
+test('where the image that was taken is gone its namesake is not run in its place, until the operator says so', async () => {
+  await using h = await scene()
+  rebuild(h, 3, false)
+  await h.stop()
+  await h.start()
+  expect(imageOf(h)).toBeUndefined()
+  await expect(h.submit('echo')).rejects.toThrow(
+    'image_refused: image hub/echo is not the one that was taken (222222222222), and that one is gone; it is taken by `hub agent reload` alone',
+  )
+  await reload(h)
+  expect(await ranFrom(h)).toBe(idOf(3))
+})
+
+test('a card that names another image is followed at once, with a record; what cannot be recorded is not taken', async () => {
+  await using h = await scene()
+  h.engine.images.set('hub/other', fakeImage(idOf(4)))
+  const card = join(h.home, 'agents', 'echo.yaml')
+  await h.stop()
+  writeFileSync(card, readFileSync(card, 'utf8').replace('hub/echo', 'hub/other'))
+  await h.start()
+  expect([imageOf(h), changes(h)]).toEqual([idOf(4), [['ok', `image:${idOf(2)} -> ${idOf(4)} (hub/other)`]]])
+  h.engine.images.set('former', fakeImage(idOf(4)))
+  h.engine.images.set('hub/other', fakeImage(idOf(5)))
+  h.hub.guard.store
+    .prepare("create trigger broken before insert on audit_record begin select raise(abort, 'broken'); end")
+    .run()
+  await h.hub.work.registry.read(true)
+  expect([imageOf(h), h.hub.work.registry.find('echo')?.imageNote]).toEqual([
+    idOf(4),
+    expect.stringContaining('it is not taken: '),
+  ])
+  h.hub.guard.store.prepare('drop trigger broken').run()
+  await h.hub.work.registry.read(true)
+  expect([imageOf(h), changes(h).map(([outcome]) => outcome)]).toEqual([idOf(5), ['ok', 'refused', 'ok']])
+})
+
+test('unhealthy and suspended outlive a restart; without its row the agent is there again, as its card says (S1-11)', async () => {
+  await using h = await scene()
+  await h.ended(await h.submit('crash'))
+  await h.operator('POST', '/v1/agents/echo/suspend', {})
+  const states = () => h.hub.work.registry.list().map(({ card, state, crashes }) => [card.name, state, crashes])
+  for (const how of ['stop', 'kill'] as const) {
+    await h.quiet()
+    await h[how]()
+    await h.start()
+    expect(states(), how).toEqual([
+      ['crash', 'unhealthy', 1],
+      ['echo', 'suspended', 0],
+    ])
+    await expect(h.submit('crash'), how).rejects.toThrow('agent_unhealthy')
+    await expect(h.submit('echo'), how).rejects.toThrow('agent_unhealthy')
+  }
+  const { store } = h.hub.guard
+  store.transaction(() => store.prepare('delete from agent').run())
+  await h.stop()
+  await h.start()
+  expect(states()).toEqual([
+    ['crash', 'registered', 0],
+    ['echo', 'registered', 0],
+  ])
+  expect(await ranFrom(h)).toBe(idOf(2))
+})
