@@ -1,54 +1,21 @@
-/** Every promise of the safety rules has a test that proves it by name, and that test exists. */
-import { readFileSync } from 'node:fs'
+/**
+ * Every promise of the safety rules has a test that proves it by name, and that test exists and is not put aside. That it asserts is vitest's
+ * to see (`requireAssertions`); that it ran and passed is shown after the run (proofs.ts, a step of the gate). That it turns red when the
+ * code breaks, nothing here shows: it is shown once, by hand, when a promise is made.
+ */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CONDITIONS as OF_HUB } from '../../hub/guard/modes.ts'
 import { OPERATIONS } from '../../hub/protocol/operations.ts'
 import { CONDITIONS as OF_WATCHDOG } from '../../watchdog/conditions.ts'
-import { rows as absence } from './safety/absence.ts'
-import { rows as alerts } from './safety/alerts.ts'
-import { rows as audit } from './safety/audit.ts'
-import { rows as clocks } from './safety/clocks.ts'
-import { rows as conditions } from './safety/conditions.ts'
-import { rows as contact } from './safety/contact.ts'
-import { rows as incidents } from './safety/incidents.ts'
-import { rows as modes } from './safety/modes.ts'
-import { rows as presence } from './safety/presence.ts'
+import { isNamed, judgeProofs, promisesOf } from './proofs.ts'
+import { CHAPTERS, namesOf, testsOf } from './safety/chapters.ts'
 import type { Row } from './safety/row.ts'
-import { rows as stops } from './safety/stops.ts'
-import { rows as timeline } from './safety/timeline.ts'
-import { rows as watchdog } from './safety/watchdog.ts'
 import { readTree, repositoryRoot, scan } from './source.ts'
 
-const CHAPTERS = {
-  conditions,
-  modes,
-  presence,
-  timeline,
-  absence,
-  watchdog,
-  stops,
-  contact,
-  alerts,
-  audit,
-  clocks,
-  incidents,
-}
+const { conditions = [], modes = [] } = CHAPTERS
 
-/** The names of a test file: what follows `test(`, `it(`, `describe(` and their `.each(...)(`, as it is spelled there. */
-function namesOf(text: string): string[] {
-  const call =
-    /\b(?:test|it|describe)(?:\.(?:each|for|runIf|skipIf)\b[\s\S]{0,4000}?\)\s*)?\(\s*(['"`])((?:\\.|(?!\1)[\s\S])*)\1\s*,/g
-  return [...text.matchAll(call)].map((match) => (match[2] ?? '').replaceAll(/\\(['"`])/g, '$1'))
-}
-const known = new Map<string, string[]>()
-function testsOf(file: string): string[] {
-  const names = known.get(file) ?? namesOf(readFileSync(join(repositoryRoot, 'test', file), 'utf8'))
-  known.set(file, names)
-  return names
-}
-
-describe.each(Object.entries(CHAPTERS) as [string, readonly Row[]][])('safety rules, %s', (_, rows) => {
+describe.each(Object.entries(CHAPTERS))('safety rules, %s', (_, rows) => {
   test('each has a proof, and each proof is one test that exists under that name', () => {
     for (const { rule, proofs } of rows) {
       expect(proofs.length, rule).toBeGreaterThan(0)
@@ -59,6 +26,69 @@ describe.each(Object.entries(CHAPTERS) as [string, readonly Row[]][])('safety ru
         ).toHaveLength(1)
       }
     }
+  })
+})
+
+test('a test that is put aside, or expected to fail, is no proof', () => {
+  const put = ['it.skip', 'test.todo', 'describe.skip', 'test.fails', 'test.skip.each([1])']
+  for (const word of put) expect(namesOf(`${word}('a name', () => undefined)`), word).toEqual([])
+  for (const word of ['it', 'test', 'describe', 'test.skipIf(a)', 'it.each([1])', 'describe.runIf(b)'])
+    expect(namesOf(`${word}('a name', () => undefined)`), word).toEqual(['a name'])
+})
+
+describe('after a run', () => {
+  const ran = (file: string, ...tests: [title: string, status: string, group?: string][]) => ({
+    testResults: [
+      {
+        name: join(repositoryRoot, 'test', file),
+        assertionResults: tests.map(([title, status, group]) => ({
+          title,
+          status,
+          ancestorTitles: group ? [group] : [],
+        })),
+      },
+    ],
+  })
+  const promise = (file: string, name: string) => ({ rule: 'a rule', file, name })
+
+  test('a proof counts where it ran and passed; one that vanished or failed does not, one that was skipped is named', () => {
+    const reports = [
+      ran('a.test.ts', ['stops %s', 'passed'], ['in degraded: submit', 'passed'], ['in safe: submit', 'failed']),
+      ran('b.test.ts', ['first', 'skipped', 'a group'], ['second', 'passed', 'a group'], ['never', 'skipped']),
+    ]
+    expect(judgeProofs([promise('a.test.ts', 'stops %%s'), promise('b.test.ts', 'a group')], reports)).toEqual({
+      broken: [],
+      skipped: [],
+    })
+    const { broken, skipped } = judgeProofs(
+      [
+        promise('a.test.ts', 'in %s: %s'),
+        promise('a.test.ts', 'stops'),
+        promise('b.test.ts', 'stops %%s'),
+        promise('b.test.ts', 'never'),
+      ],
+      reports,
+    )
+    expect(broken.map((each) => each.replace('a rule: ', ''))).toEqual([
+      'a.test.ts, in %s: %s: it failed',
+      'a.test.ts, stops: it did not run',
+      'b.test.ts, stops %%s: it did not run',
+    ])
+    expect(skipped).toEqual(['a rule: b.test.ts, never'])
+  })
+
+  test('a name is found again after vitest has filled it in, and no other name is taken for it', () => {
+    expect(isNamed('%s in %s: %s', 'task.submit in safe: mode_safe')).toBe(true)
+    expect(isNamed('of $name (T1.2)', 'of echo (T1.2)')).toBe(true)
+    expect(isNamed(['with $', '{count} readers'].join(''), 'with 3 readers')).toBe(true)
+    expect(isNamed('of (T1.2)', 'of (T1x2)')).toBe(false)
+    expect(isNamed('stops', 'stops everything')).toBe(false)
+  })
+
+  test('every promise is looked for under the whole name of its test', () => {
+    const promises = promisesOf()
+    expect(promises.length).toBeGreaterThan(200)
+    for (const { file, name } of promises) expect(testsOf(file), file).toContain(name)
   })
 })
 

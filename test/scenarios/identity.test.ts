@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { newNonce, systemRandom } from '../../hub/base/random.ts'
-import { createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
+import { createHarness, forever, puppet } from '../support/hub-harness.ts'
 import { type Answer, type Ask, createSigningClient } from '../support/signing-client.ts'
 
 const agents = { one: { script: puppet }, two: { script: puppet }, three: { script: puppet } }
@@ -193,20 +193,36 @@ describe('after the end', () => {
   })
 
   test('a result may be handed in once', async () => {
+    const answers: Answer[] = []
     await using h = await createHarness({
       agents: {
+        // Stays when it is asked to go, so that its second result meets the hub and not a closed door.
         eager: {
+          stubborn: true,
           script: async (agent) => {
             await agent.join()
-            await agent.result(1)
-            return agent.send({ kind: 'result', body: { outcome: 'failed' } })
+            const first = { id: agent.newId(), kind: 'result', body: { outcome: 'succeeded', value: 1 } } as const
+            for (const envelope of [first, first, { kind: 'result', body: { outcome: 'failed' } } as const])
+              answers.push(await agent.send(envelope))
           },
         },
-        echo: { script: worker(() => 1) },
       },
     })
     const id = await h.submit('eager')
     await h.quiet()
+    expect(answers.map(({ status, body }) => [status, body.code ?? body.outcome])).toEqual([
+      [200, 'accepted'],
+      [401, 'unauthenticated'],
+      [401, 'unauthenticated'],
+    ])
+    const session = h.sessionsOf(id)[0]?.id ?? ''
+    const records = h.audit().filter(({ principal }) => principal.startsWith(`agent:eager/${session}`))
+    expect(records.slice(-3).map(({ action, outcome }) => [action, outcome])).toEqual([
+      ['task.result_given', 'ok'],
+      ['message.sent', 'refused'],
+      ['message.sent', 'refused'],
+    ])
+    expect(records.at(-1)?.reason).toBe('unauthenticated: the session of the token has ended')
     expect(h.task(id)).toMatchObject({ state: 'succeeded', outcome: { value: 1 } })
   })
 })

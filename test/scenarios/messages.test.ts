@@ -197,9 +197,33 @@ describe('mailboxes', () => {
 
 describe('what is refused', () => {
   test('an unknown type and a body against its schema are refused, audited, not delivered, and their nonce is burned (S1-7)', async () => {
-    await using h = await createHarness({ agents: trio() })
+    const order = (limits: object) => ({
+      type: 'object',
+      properties: { count: { type: 'integer', ...limits } },
+      required: ['count'],
+      additionalProperties: false,
+    })
+    const out = { sends: { say: null, order: 'order-out.json' }, receives: { say: null } }
+    await using h = await createHarness({
+      agents: {
+        ...trio(),
+        alice: talker(['bob'], { policy: { broadcast: true }, card: { messages: out, may: { message: ['bob'] } } }),
+        bob: talker(['alice'], {
+          card: { messages: { sends: say.sends, receives: { ...say.receives, order: 'order-in.json' } } },
+        }),
+      },
+      schemas: { 'order-out.json': order({ minimum: 0 }), 'order-in.json': order({ maximum: 9 }) },
+    })
     const [alice, bob] = await h.bring('alice', 'bob')
+    const ordered = (body: Record<string, unknown>) => ({ kind: 'request', to: 'agent:bob', type: 'order', body })
     const bad = [
+      // Against what the sender's own card says it sends.
+      ordered({ count: -1 }),
+      ordered({ count: 'three' }),
+      ordered({}),
+      ordered({ count: 3, surprise: 1 }),
+      // Against what the recipient's card says it takes.
+      ordered({ count: 10 }),
       { kind: 'request', to: 'agent:bob', type: 'shout' },
       { kind: 'request', to: 'nobody', type: 'say' },
       { kind: 'request', to: 'topic:news', type: 'say' },
@@ -218,7 +242,15 @@ describe('what is refused', () => {
       expect(record?.reason).toMatch(/^schema_invalid: ./)
     }
     expect(await h.pumped(bob.receive(0))).toEqual([])
+    expect((await h.pumped(alice.send(ordered({ count: 10 }) as never))).body.detail).toBe(
+      'body/count must be <= 9 (order as agent bob receives it)',
+    )
     expect(code(await h.pumped(alice.send({ kind: 'request', to: 'agent:bob', type: 'say' })))).toBe('ok')
+    expect(code(await h.pumped(alice.send(ordered({ count: 3 }) as never)))).toBe('ok')
+    expect((await h.pumped(bob.receive(0))).map(({ type, body }) => [type, body])).toEqual([
+      ['say', {}],
+      ['order', { count: 3 }],
+    ])
   })
 
   test.each([

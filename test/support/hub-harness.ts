@@ -90,6 +90,8 @@ type Verb = 'create' | 'inspect' | 'inspectImage' | 'start' | 'wait' | 'list' | 
 
 export interface HarnessOptions {
   agents: Record<string, AgentSpec>
+  /** JSON schemas beside the cards, by file name. */
+  schemas?: Record<string, unknown>
   config?: Record<string, unknown>
   /** Without a lease the hub starts nothing. */
   lease?: boolean
@@ -462,12 +464,14 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
 
 const WISHES = ['message', 'delegate', 'topics', 'secrets', 'egress'] as const
 
-function writeHome(home: string, { agents, config = {} }: HarnessOptions): void {
+function writeHome(home: string, { agents, schemas = {}, config = {} }: HarnessOptions): void {
   for (const folder of ['agents', 'policy', 'watchdog', 'keys'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
   createKeyFiles(join(home, 'keys'), systemRandom)
   // JSON is YAML too.
   writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, ...config }))
+  for (const [name, schema] of Object.entries(schemas))
+    writeFileSync(join(home, 'agents', name), JSON.stringify(schema))
   const rows: Record<string, unknown> = {}
   for (const [name, { card = {}, policy = {} }] of Object.entries(agents)) {
     const may = (card.may ?? {}) as Record<string, string[]>

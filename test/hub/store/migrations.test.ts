@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { type Migration, migrate, shippedMigrations, splitStatements } from '../../../hub/store/migrations.ts'
+import { readTree, repositoryRoot } from '../../house/source.ts'
 
 let folder: string
 let store: Store
@@ -27,6 +28,28 @@ const tables = () =>
     .pluck()
     .all()
 const applied = () => store.prepare('select name from migration order by name').pluck().all()
+/** Who may write a table beside its owner: rooms of the same house, each for one thing. */
+const LENT: Readonly<Record<string, readonly string[]>> = {
+  decision: ['hub/guard/audit/decision-marks.ts'],
+  task: ['hub/work/dispatch/row-checks.ts', 'hub/work/retention/old-tasks.ts'],
+  artifact: ['hub/work/retention/old-artifacts.ts'],
+}
+/** The owner named last before each table is made, or renamed. */
+function ownersOf(steps: readonly Migration[]): Map<string, string> {
+  const owners = new Map<string, string>()
+  for (const { name, sql } of steps) {
+    let owner = `nobody in ${name}`
+    for (const line of sql.split('\n')) {
+      owner = /^-- owner: (\S+)$/.exec(line)?.[1] ?? owner
+      const made = /^create table (\w+)/.exec(line)?.[1]
+      if (made !== undefined) owners.set(made, owner)
+      const [, from = '', to = ''] = /^alter table (\w+) rename to (\w+)/.exec(line) ?? []
+      if (to !== '') owners.set(to, owners.get(from) ?? owner)
+      if (from !== '') owners.delete(from)
+    }
+  }
+  return owners
+}
 const never = () => {
   throw new Error('a backup was made')
 }
@@ -114,7 +137,22 @@ describe('migrations', () => {
       strict: number
     }[]
     expect(made.length).toBeGreaterThan(10)
-    for (const { name, strict } of made.filter((each) => !each.name.startsWith('sqlite_'))) expect(strict, name).toBe(1)
+    const tables = made.filter(({ name }) => !name.startsWith('sqlite_'))
+    for (const { name, strict } of tables) expect(strict, name).toBe(1)
+
+    const owners = ownersOf(shipped)
+    // Made before any step, by the file that applies them.
+    owners.set('migration', 'hub/store/migrations.ts')
+    expect([...owners.keys()].sort()).toEqual(tables.map(({ name }) => name).sort())
+    // What stands on a database that no hub has open (undo, restore) is nobody's neighbour.
+    const sources = [...readTree(['hub'], ['.ts'])].filter(([path]) => !path.startsWith('hub/assembly/'))
+    for (const [table, owner] of owners) {
+      expect(existsSync(join(repositoryRoot, owner)), `${table} is owned by ${owner}, which stands`).toBe(true)
+      const writes = new RegExp(`\\b(?:insert (?:or \\w+ )?into|delete from|update) ${table}\\b`)
+      const writers = sources.filter(([, text]) => writes.test(text)).map(([path]) => path)
+      const expected = [owner, ...(LENT[table] ?? [])].sort()
+      expect(writers.sort(), `${table} is written by its owner, and by who is lent it`).toEqual(expected)
+    }
   })
 
   it('keep a trigger with its inner semicolons in one statement', () => {

@@ -1,6 +1,6 @@
 /** Attempts to use up what others need: processes, memory, room, log, connections, time (T53-T58, T60). */
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HELPER } from './calls.ts'
@@ -63,30 +63,43 @@ function fillFiles(folder: string): { files: number; refusal: string } {
   return { files, refusal }
 }
 
-/** Files first: a full mount has no room for their names. Both mounts stay full for a moment, for whoever looks at the host. */
+/** Every mount of this container that may be written to, with the kind of its file system. */
+function writableMounts(): Record<string, string> {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n')
+  return Object.fromEntries(
+    lines.flatMap((line) => {
+      const [, , , , at = '', options = ''] = line.split(' ')
+      const [kind = ''] = (line.split(' - ')[1] ?? '').split(' ')
+      return options.split(',').includes('rw') ? [[at, kind]] : []
+    }),
+  )
+}
+
+/** Files first: a full mount has no room for their names. Both mounts stay full for a moment, for whoever looks at the container. */
 export async function disk() {
   const files = { tmp: fillFiles('/tmp'), workspace: fillFiles('/workspace'), mqueue: fillFiles('/dev/mqueue') }
   const folders = ['/tmp', '/workspace', '/app', '/dev', '/dev/shm', '/dev/mqueue', '/run/hub']
   const room = Object.fromEntries(folders.map((folder) => [folder, fill(folder)]))
-  await sleep(500)
+  const mounts = writableMounts()
+  await sleep(2_000)
   for (const folder of folders.slice(0, 2)) rmSync(`${folder}/fill`)
-  return { files, room }
+  return { files, room, mounts }
 }
 
-/** Three seconds of output; then it waits, so that what is left of it can be weighed. */
+/** So much output, however long this machine takes for it; then it waits, so that what is left of it can be weighed. */
 export async function log() {
-  const line = Buffer.from(`${'x'.repeat(1023)}\n`)
-  const endAt = performance.now() + 3_000
-  let lines = 0
-  for (; performance.now() < endAt; lines += 1) {
+  const piece = Buffer.from(`${'x'.repeat(1023)}\n`.repeat(64))
+  let bytes = 0
+  while (bytes < 24 * MIB) {
     try {
-      writeSync(1, line)
+      bytes += writeSync(1, piece, bytes % piece.length)
     } catch (thrown) {
       if (codeOf(thrown) !== 'EAGAIN') throw thrown
+      await sleep(1)
     }
   }
   await sleep(1_500)
-  return { mib: Math.round((lines * line.length) / MIB) }
+  return { mib: Math.floor(bytes / MIB) }
 }
 
 /** 1,000 connections, 150 at a time, none of which says anything: how many stay open. */
