@@ -9,12 +9,11 @@ import { createAgentRoutes } from '../edge/agent-routes.ts'
 import { createAgentSockets } from '../edge/agent-socket.ts'
 import { createFrameHooks } from '../edge/frame-hooks.ts'
 import { createSend } from '../edge/routes/messages.ts'
-import { EXCESS_PER_WINDOW, EXCESS_WINDOWS } from '../guard/refusals.ts'
 import { type HealthSpans, pingMsOf, pollMsOf } from '../work/dispatch/vitals-rule.ts'
 import { createHooks, type Hook } from '../work/messages/hooks.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Guard } from './guard.ts'
-import { stopForSecurity } from './security-stop.ts'
+import { stopForSecurity, WARNING_LASTS_MS } from './security-stop.ts'
 import type { Work } from './work.ts'
 
 export function createAgentEntrance(
@@ -29,7 +28,15 @@ export function createAgentEntrance(
   const hooks = createHooks(options.hooks, { clock, log })
   const { watch, steady } = guard.footing
   const heard = (session: string) => vitals.heard(session)
-  const auth = createAgentAuth({ tasks, tokens, gate, clock, heard, heldBackMs: watch.pace.heldBackMs })
+  const auth = createAgentAuth({
+    tasks,
+    tokens,
+    gate,
+    clock,
+    heard,
+    heldBackMs: watch.pace.heldBackMs,
+    onForeignToken: (session) => endForSecurity(session, 'the token of another session came in on its socket'),
+  })
   const send = createSend({
     gate,
     router: work.router,
@@ -105,8 +112,11 @@ export function createAgentEntrance(
     /** Records what refusals were counted, and ends sessions that go on and on with what they are refused (T47). */
     sumRefusals() {
       gate.sumRefusals()
-      for (const session of guard.refusals.excessive())
-        endForSecurity(session, `${EXCESS_PER_WINDOW} refusals and more a minute, for ${EXCESS_WINDOWS} minutes on end`)
+      for (const { session, agent, refused } of guard.refusals.noisy()) {
+        const text = `Session ${session} of agent ${agent} was refused ${refused} times within a minute. See \`hub audit list\` for what; it is stopped where it goes on.`
+        guard.alerts.raise(`refused_often:${agent}`, 'warning', text, WARNING_LASTS_MS)
+      }
+      for (const { session, why } of guard.refusals.excessive()) endForSecurity(session, why)
     },
   }
 }

@@ -4,7 +4,7 @@ import type { Tasks } from '../work/dispatch/tasks.ts'
 import type { Guard } from './guard.ts'
 
 /** Without an end of its own: over when it did not happen again for so long. */
-const WARNING_LASTS_MS = 3_600_000
+export const WARNING_LASTS_MS = 3_600_000
 
 export function stopForSecurity(
   { guard, tasks }: { guard: Guard; tasks: Tasks },

@@ -11,7 +11,7 @@ import { parseStrictJson } from '../base/strict-json.ts'
 import type { Call, Gate } from '../guard/gate.ts'
 import type { Nonces } from '../guard/identity/nonces.ts'
 import { publicKeyOf, type VerifiedRequest, verifySignedRequest } from '../guard/identity/signed-requests.ts'
-import { type SessionFacts, type Tokens, unauthenticated } from '../guard/identity/tokens.ts'
+import { isForeignToken, type SessionFacts, type Tokens, unauthenticated } from '../guard/identity/tokens.ts'
 import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
@@ -93,8 +93,10 @@ export function createAgentAuth(parts: {
   /** A request of this session was signed by its key. */
   heard: (session: string) => void
   heldBackMs: () => number
+  /** It presented a token that never belonged on its socket (T8). */
+  onForeignToken: (session: string) => void
 }): AgentAuth {
-  const { tasks, tokens, gate, clock, heard, heldBackMs } = parts
+  const { tasks, tokens, gate, clock, heard, heldBackMs, onForeignToken } = parts
   const verified = (request: IncomingMessage, bodySha256: string, key: KeyObject) =>
     verifySignedRequest(signed(request, bodySha256), key, clock, heldBackMs())
 
@@ -170,6 +172,7 @@ export function createAgentAuth(parts: {
         },
         error,
       )
+      if (isForeignToken(error)) onForeignToken(sessionId)
     },
   }
 }

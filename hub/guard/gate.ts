@@ -92,6 +92,10 @@ const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'p
 const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
 
+/** Of a message to one recipient, that one: a broadcast goes to everybody by its nature. */
+const recipientOf = ({ operation, resource, facts }: Call): string | undefined =>
+  operation === 'message.send' && facts !== undefined && facts.kind !== 'broadcast' ? resource : undefined
+
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
@@ -149,7 +153,7 @@ export function createGate(parts: GateParts): Gate {
         if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
         refusal = denied?.error ?? toHubError(thrown)
         if (isUnrecordable(refusal)) throw refusal
-        const taken = refusals.take(call.principal, call.operation, refusal)
+        const taken = refusals.take(call.principal, call.operation, refusal, recipientOf(call))
         store.onRollback(taken.undo)
         isOwn = taken.isOwn
         if (isOwn) appendRefusal(call, refusal, denied?.decision)

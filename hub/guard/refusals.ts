@@ -8,6 +8,9 @@
  * B3. Only refusals are summed, and only those of agents, devices and tokens: what was admitted, and what the operator is refused, is a record
  *     each time.
  * B4. An agent's session that is refused 300 times and more in each of five minutes on end goes on for its own sake: it is told of, once.
+ * B5. So is one that is denied what it has no right to 1 000 times within a minute, or at 32 recipients: who works tries nothing like that, and
+ *     who spreads does (fault F16, T47). What is only too fast or too much does not count here.
+ * B6. After the first minute of 300 refusals it is named, while it may still go on.
  */
 import type { HubError } from '../base/errors.ts'
 import type { AuditEntry } from '../protocol/audit-chain.ts'
@@ -20,6 +23,17 @@ export const OWN_MAX = 30
 export const KINDS_OWN_MAX = 100
 export const EXCESS_PER_WINDOW = 300
 export const EXCESS_WINDOWS = 5
+export const DENIALS_PER_WINDOW = 1000
+export const RECIPIENTS_DENIED_MAX = 32
+/** Refusals of what the caller has no right to. */
+const DENIALS: ReadonlySet<HubError['code']> = new Set([
+  'policy_denied',
+  'forbidden',
+  'unauthenticated',
+  'nonce_used',
+  'delegation_wider',
+  'delegation_cycle',
+])
 /** A sum names so many kinds, the rarest of these first, then the most frequent; the rest together. */
 const KINDS_NAMED_MAX = 12
 const NAMED_FIRST = /^(secret\.get|artifact\.[a-z]+|session\.[a-z]+) /
@@ -38,6 +52,8 @@ export interface Refusals {
     principal: Principal,
     operation: OperationName,
     error: Pick<HubError, 'code'>,
+    /** Of a message to one recipient: who that was to be. */
+    recipient?: string,
   ): { isOwn: boolean; undo: () => void }
   /** Counts one that is no record of its own in any case. */
   count(principal: Principal, operation: OperationName, error: Pick<HubError, 'code'>): void
@@ -45,13 +61,16 @@ export interface Refusals {
   due(all?: boolean): RefusalSum[]
   /** It stands in the log, or in the buffer before it. */
   written(sum: RefusalSum): void
-  /** Sessions of agents that go on and on (B4), each once. */
-  excessive(): string[]
+  /** Sessions of agents that have to be stopped (B4, B5), each once, and what they did. */
+  excessive(): { session: string; why: string }[]
+  /** Sessions of agents that were refused very often in the last minute (B6), each once. */
+  noisy(): { session: string; agent: string; refused: number }[]
 }
 
 interface Account {
   readonly principal: string
   readonly session: string | undefined
+  readonly agent: string
   fromMs: number
   own: number
   total: number
@@ -61,6 +80,12 @@ interface Account {
   waiting: Map<string, number>
   minutesInARow: number
   isTold: boolean
+  /** In this minute (B5). */
+  denials: number
+  denied: Set<string>
+  /** Of the last whole minute, until it is told (B6). */
+  noise: number
+  isNamed: boolean
 }
 
 const add = (counts: Map<string, number>, kind: string, by: number) => {
@@ -94,6 +119,7 @@ export function createRefusals(nowMs: () => number): Refusals {
     const made: Account = {
       principal: key,
       session: principal.kind === 'agent' ? principal.session : undefined,
+      agent: principal.agent ?? '',
       fromMs: nowMs(),
       own: 0,
       total: 0,
@@ -102,6 +128,10 @@ export function createRefusals(nowMs: () => number): Refusals {
       waiting: new Map(),
       minutesInARow: 0,
       isTold: false,
+      denials: 0,
+      denied: new Set(),
+      noise: 0,
+      isNamed: false,
     }
     accounts.set(key, made)
     return made
@@ -113,11 +143,23 @@ export function createRefusals(nowMs: () => number): Refusals {
     const isNext = nowMs() - account.fromMs < 2 * WINDOW_MS
     const goesOn = account.total >= EXCESS_PER_WINDOW
     account.minutesInARow = goesOn ? (isNext ? account.minutesInARow : 0) + 1 : 0
+    if (goesOn) account.noise = account.total
     Object.assign(account, { fromMs: nowMs(), own: 0, total: 0, ownOf: new Map(), counted: new Map() })
+    // What has to be stopped is told of even where the minute has ended since.
+    if (reasonOf(account) === undefined) Object.assign(account, { denials: 0, denied: new Set() })
+  }
+
+  function reasonOf({ minutesInARow, denials, denied }: Account): string | undefined {
+    if (denied.size >= RECIPIENTS_DENIED_MAX)
+      return `it tried ${denied.size} recipients within a minute that it may not write to`
+    if (denials >= DENIALS_PER_WINDOW) return `it was denied ${denials} times within a minute what it has no right to`
+    return minutesInARow >= EXCESS_WINDOWS
+      ? `${EXCESS_PER_WINDOW} refusals and more a minute, for ${EXCESS_WINDOWS} minutes on end`
+      : undefined
   }
 
   return {
-    take(principal, operation, { code }) {
+    take(principal, operation, { code }, recipient) {
       if (!SUMMED.has(principal.kind)) return { isOwn: true, undo: () => undefined }
       const account = accountOf(principal)
       const kind = `${operation} ${code}`
@@ -128,7 +170,10 @@ export function createRefusals(nowMs: () => number): Refusals {
         account.total += by
         if (isOwn) account.own += by
         add(isOwn ? ownOf : counted, kind, by)
+        if (DENIALS.has(code)) account.denials += by
       }
+      if (DENIALS.has(code) && recipient !== undefined && account.denied.size < RECIPIENTS_DENIED_MAX)
+        account.denied.add(recipient)
       tally(1)
       // A later minute has counts of its own, and what has ended is not counted down.
       return { isOwn, undo: () => void (account.ownOf === ownOf && tally(-1)) }
@@ -165,11 +210,25 @@ export function createRefusals(nowMs: () => number): Refusals {
       if (account !== undefined && sumOf(account.waiting) === count) account.waiting = new Map()
     },
     excessive() {
-      const found = [...accounts.values()].filter(
-        ({ minutesInARow, isTold, session }) => minutesInARow >= EXCESS_WINDOWS && !isTold && session !== undefined,
-      )
-      for (const account of found) account.isTold = true
-      return [...new Set(found.map(({ session }) => session as string))]
+      const found = new Map<string, string>()
+      for (const account of accounts.values()) {
+        const why = account.session === undefined || account.isTold ? undefined : reasonOf(account)
+        if (account.session === undefined || why === undefined) continue
+        account.isTold = true
+        if (!found.has(account.session)) found.set(account.session, why)
+      }
+      return [...found].map(([session, why]) => ({ session, why }))
+    },
+    noisy() {
+      const found: { session: string; agent: string; refused: number }[] = []
+      for (const account of accounts.values()) {
+        const { session, agent, noise, isNamed } = account
+        account.noise = 0
+        if (session === undefined || noise === 0 || isNamed) continue
+        account.isNamed = true
+        found.push({ session, agent, refused: noise })
+      }
+      return found
     },
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { newNonce, systemRandom } from '../../hub/base/random.ts'
-import { createHarness, forever, puppet } from '../support/hub-harness.ts'
+import { openFrameLine } from '../support/frame-line.ts'
+import { createHarness, forever, puppet, type TestAgent } from '../support/hub-harness.ts'
 import { type Answer, type Ask, createSigningClient } from '../support/signing-client.ts'
 
 const agents = { one: { script: puppet }, two: { script: puppet }, three: { script: puppet } }
@@ -79,20 +80,46 @@ describe('whose token, whose socket, whose key', () => {
   test('a token passes on the socket of its own session only (T8)', async () => {
     await using h = await createHarness({ agents })
     const all = await h.bring('one', 'two', 'three')
-    const passed: string[] = []
-    for (const owner of all) {
-      for (const socket of all) {
-        // Signed by the key that belongs to the socket: only the token is another's.
-        const answer = await h.pumped(
-          socket.ask({ method: 'GET', path: '/v1/receive?after=0&waitMs=0', token: owner.token }),
-        )
-        if (answer.status === 200) passed.push(`${owner.agent} ${socket.agent}`)
-        else expect(code(answer)).toBe('401 unauthenticated')
-      }
-    }
-    expect(passed).toEqual(['one one', 'two two', 'three three'])
-    expect(h.audit().filter(({ outcome }) => outcome === 'refused')).toHaveLength(6)
+    const ask = (owner: TestAgent, socket: TestAgent) =>
+      // Signed by the key that belongs to the socket: only the token is another's.
+      // Whoever is stopped for it may not hear the answer any more.
+      h.pumped(
+        socket
+          .ask({ method: 'GET', path: '/v1/receive?after=0&waitMs=0', token: owner.token })
+          .then(code, () => 'ended'),
+      )
+    const answers: Record<string, string> = {}
+    for (const owner of all) answers[`${owner.agent} ${owner.agent}`] = await ask(owner, owner)
+    expect(new Set(Object.values(answers))).toEqual(new Set(['ok']))
+    const [one, two, three] = all
+    expect(await ask(two, one)).toMatch(/^401 unauthenticated$|^ended$/)
     expect(h.audit().findLast(({ outcome }) => outcome === 'refused')?.reason).toContain('another session')
+    // Alarmed and contained: whoever presents it is stopped, whose token it is goes on (fault F16).
+    const of = (agent: TestAgent) => h.task(agent.joined?.task.task ?? '')
+    expect(of(one)).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
+    await h.until(() => h.sessionsOf(of(one).id)[0]?.exitReason === 'security', 'its session is recycled')
+    expect(JSON.stringify((await h.operator('GET', '/v1/alerts')).body)).toContain('session_stopped:one')
+    expect([of(two).state, of(three).state, h.hub.guard.modes.current()]).toEqual(['running', 'running', 'normal'])
+    // That of a session that has ended is no more innocent.
+    expect(await ask(one, two)).toMatch(/^401 unauthenticated$|^ended$/)
+    expect(of(two).state).toBe('failed')
+    expect(await ask(three, three)).toBe('ok')
+    await h.until(() => h.sessionsOf(of(two).id)[0]?.state === 'recycled', 'that session too')
+  })
+
+  test('fault F16, T8: the token of another session in the hello of a fast line stops who says it', async () => {
+    await using h = await createHarness({ agents })
+    const [one, two] = await h.bring('one', 'two')
+    const line = openFrameLine({ ...one, token: two.token })
+    await h.pumped(
+      line.then(
+        () => undefined,
+        () => undefined,
+      ),
+    )
+    await h.until(() => h.task(one.joined?.task.task ?? '').state === 'failed', 'it is stopped')
+    expect(h.task(two.joined?.task.task ?? '').state).toBe('running')
+    await h.until(() => h.sessionsOf(one.joined?.task.task ?? '')[0]?.state === 'recycled', 'its session is recycled')
   })
 
   test('whatever is wrong before the signature holds, the answer is one constant; the audit knows better', async () => {
@@ -101,7 +128,6 @@ describe('whose token, whose socket, whose key', () => {
     const receive = { method: 'GET', path: '/v1/receive?after=0&waitMs=0' } as const
     const broken: [string, Ask][] = [
       ['no token', { ...receive, token: null }],
-      ["another's token", { ...receive, token: two.token }],
       ['a cut token', { ...receive, token: one.token.slice(0, -4) }],
       ["another's key", { ...receive, key: two.privateKey }],
       ['too old', { ...receive, timestampMs: h.clock.wallMs() - 30_100 }],
@@ -118,7 +144,10 @@ describe('whose token, whose socket, whose key', () => {
       const answer = await one.ask(ask)
       expect(code(answer), name).toBe('401 unauthenticated')
       bodies.add(answer.bytes.toString())
-      const [record, ...more] = h.audit().slice(records)
+      const [record, ...more] = h
+        .audit()
+        .slice(records)
+        .filter(({ principal }) => principal.startsWith('agent:'))
       expect(more).toEqual([])
       expect(record).toMatchObject({ outcome: 'refused', principal: `agent:one/${one.session} (unproven)` })
       expect(record?.reason.length, name).toBeGreaterThan('unauthenticated: '.length)

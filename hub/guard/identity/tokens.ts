@@ -6,7 +6,7 @@ import { createHash, type KeyObject } from 'node:crypto'
 import { compactVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import { newNonce, type Random } from '../../base/random.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import { nameShape, sessionIdShape, tokenIdShape, uuidShape } from '../../protocol/names.ts'
@@ -68,6 +68,11 @@ export const subjectOf = (instance: string, agent: string, session: string): str
 
 export const unauthenticated = (reason: string): HubError => new HubError('unauthenticated', '', { reason })
 
+/** Signed by this hub, for another session, container or key than it came in with: never an accident (T8). Nothing of it is in the answer. */
+const FOREIGN = Symbol('foreign token')
+export const isForeignToken = ({ cause }: HubError): boolean => cause === FOREIGN
+const foreign = ({ reason }: HubError): HubError => new HubError('unauthenticated', '', { reason, cause: FOREIGN })
+
 export function createTokens(parts: {
   instance: string
   /** The key that signs now, and the public key of an id while it verifies. */
@@ -118,14 +123,12 @@ export function createTokens(parts: {
       )
       if (payload === undefined) throw unauthenticated('the token has a wrong signature')
       const claims = readClaims(payload)
-      judgeClaims(claims, instance, clock.wallMs(), heldBackMs())
-      const facts = factsOf(claims.sid)
-      if (facts === undefined || !facts.live) throw unauthenticated('the session of the token has ended')
-      if (claims.gen !== facts.generation) throw unauthenticated('the token is of an earlier generation')
-      if (claims.cid !== facts.containerId) throw unauthenticated('the token is of another container')
-      if (claims.cnf.jkt !== thumbprint(facts.publicKey)) throw unauthenticated('the token is bound to another key')
-      if (claims.sid !== socketSession || claims.sub !== subjectOf(instance, facts.agent, socketSession)) {
-        throw unauthenticated('the token of another session came in on this socket')
+      try {
+        judgeClaims(claims, instance, clock.wallMs(), heldBackMs())
+        judgeSession(claims, instance, socketSession, factsOf(claims.sid))
+      } catch (thrown) {
+        // Whatever is wrong with it first, old or ended: here it never belonged.
+        throw claims.sid === socketSession ? thrown : foreign(toHubError(thrown))
       }
       if (denied(claims.jti)) throw unauthenticated('the token is on the deny list')
       return claims
@@ -166,6 +169,16 @@ function strictJson(bytes: Uint8Array, what: string): unknown {
   } catch (thrown) {
     throw unauthenticated(`the token ${what}: ${(thrown as Error).message}`)
   }
+}
+
+function judgeSession(claims: Claims, instance: string, socketSession: string, facts: SessionFacts | undefined): void {
+  if (facts === undefined || !facts.live) throw unauthenticated('the session of the token has ended')
+  if (claims.gen !== facts.generation) throw unauthenticated('the token is of an earlier generation')
+  if (claims.cid !== facts.containerId) throw foreign(unauthenticated('the token is of another container'))
+  if (claims.cnf.jkt !== thumbprint(facts.publicKey))
+    throw foreign(unauthenticated('the token is bound to another key'))
+  if (claims.sid !== socketSession || claims.sub !== subjectOf(instance, facts.agent, socketSession))
+    throw foreign(unauthenticated('the token of another session came in on this socket'))
 }
 
 function judgeClaims(claims: Claims, instance: string, nowMs: number, heldBackMs: number): void {

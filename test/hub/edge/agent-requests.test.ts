@@ -27,6 +27,7 @@ const row = (change: Partial<SessionRow> = {}) =>
     publicKey: publicKey.export({ format: 'jwk' }).x,
     authority: authority(),
     expiresAtMs: home.clock.wallMs() + 3_600_000,
+    expiresBoot: 'boot:1000',
     ...change,
   }) as SessionRow
 
@@ -36,7 +37,15 @@ function authOver(...looks: SessionRow[]) {
   const look = () => (rows.length > 1 ? rows.shift() : rows[0])
   const tasks = { session: look, standing: look } as unknown as Tasks
   const { gate, tokens } = home.guard
-  return createAgentAuth({ tasks, tokens, gate, clock: home.clock, heard: () => undefined, heldBackMs: () => 0 })
+  return createAgentAuth({
+    tasks,
+    tokens,
+    gate,
+    clock: home.clock,
+    heard: () => undefined,
+    onForeignToken: () => undefined,
+    heldBackMs: () => 0,
+  })
 }
 async function request(path: string): Promise<IncomingMessage> {
   const { token } = await home.guard.tokens.mint(sessionFacts(row()))

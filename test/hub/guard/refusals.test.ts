@@ -6,11 +6,13 @@ import { HubError } from '../../../hub/base/errors.ts'
 import { OPERATOR } from '../../../hub/guard/principal.ts'
 import {
   createRefusals,
+  DENIALS_PER_WINDOW,
   EXCESS_PER_WINDOW,
   EXCESS_WINDOWS,
   KINDS_OWN_MAX,
   OWN_MAX,
   OWN_PER_KIND_MAX,
+  RECIPIENTS_DENIED_MAX,
   sumText,
   WINDOW_MS,
 } from '../../../hub/guard/refusals.ts'
@@ -111,8 +113,45 @@ describe('the accounts', () => {
       now += WINDOW_MS
       refusals.due()
     }
-    expect(refusals.excessive()).toEqual(['s-echo'])
+    expect(refusals.excessive()).toMatchObject([{ session: 's-echo', why: expect.stringContaining('minutes on end') }])
     expect(refusals.excessive()).toEqual([])
+  })
+
+  it('fault F16, T47: a flood of denials, or denials at many recipients, ends a session within its minute; what is only too much does not', () => {
+    take(DENIALS_PER_WINDOW - 1)
+    take(5000, flooded)
+    expect(refusals.excessive()).toEqual([])
+    take(1)
+    // Also where the minute has ended before anybody asked.
+    now += WINDOW_MS
+    take(1)
+    expect(refusals.excessive()).toMatchObject([
+      { session: 's-echo', why: expect.stringMatching(/denied 100\d times/) },
+    ])
+    expect(refusals.excessive()).toEqual([])
+    const worm = agentPrincipal('worm')
+    const tries = (count: number) => {
+      for (let nth = 0; nth < count; nth += 1) refusals.take(worm, 'message.send', denied, `agent:a${nth}`)
+    }
+    tries(RECIPIENTS_DENIED_MAX - 1)
+    tries(RECIPIENTS_DENIED_MAX - 1)
+    // A broadcast names no recipient.
+    for (let nth = 0; nth < 200; nth += 1) refusals.take(worm, 'message.send', denied)
+    expect(refusals.excessive()).toEqual([])
+    tries(RECIPIENTS_DENIED_MAX)
+    expect(refusals.excessive()).toMatchObject([{ session: 's-worm', why: expect.stringContaining('32 recipients') }])
+  })
+
+  it('fault F16: who was refused very often in a minute is named, once, while it goes on', () => {
+    take(EXCESS_PER_WINDOW)
+    expect(refusals.noisy()).toEqual([])
+    now += WINDOW_MS
+    refusals.due()
+    expect(refusals.noisy()).toEqual([{ session: 's-echo', agent: 'echo', refused: EXCESS_PER_WINDOW }])
+    take(EXCESS_PER_WINDOW)
+    now += WINDOW_MS
+    refusals.due()
+    expect(refusals.noisy()).toEqual([])
   })
 
   it('T65: a sum names what reaches for secrets, artifacts and sessions first, the rarest before all', () => {
