@@ -53,8 +53,13 @@ async function begunAgain(home: StopHome, tasks: readonly string[]) {
   await home.startHub()
   await until('a lease', home.conditions, (names) => !names.includes('lease_pending'))
   for (const id of tasks) {
-    const { task } = await home.json<{ task: object }>('task', 'show', id)
-    expect(task, JSON.stringify(task)).toMatchObject({ state: 'queued', held: true })
+    // Its attempt is settled by the first look at what runs, which comes after the lease.
+    const settled = await until(
+      'it is queued',
+      async () => (await home.json<{ task: { state: string } }>('task', 'show', id)).task,
+      ({ state }) => state !== 'running',
+    )
+    expect(settled, JSON.stringify(settled)).toMatchObject({ state: 'queued', held: true })
   }
 }
 const resumed = async (home: StopHome) => {
