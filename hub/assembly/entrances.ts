@@ -20,6 +20,7 @@ import { roomCheck } from '../edge/room-check.ts'
 import { agentHandlers } from '../edge/routes/agents.ts'
 import { alertHandlers } from '../edge/routes/alerts.ts'
 import { approvalHandlers } from '../edge/routes/approvals.ts'
+import { artifactHandlers } from '../edge/routes/artifacts.ts'
 import { auditHandlers } from '../edge/routes/audit.ts'
 import { backupHandlers } from '../edge/routes/backup.ts'
 import { consoleHandlers } from '../edge/routes/console.ts'
@@ -186,11 +187,7 @@ export function createEntrances(
         }),
       }),
       'event.stream': handler({ effect: () => undefined }),
-      'artifact.list': handler({
-        effect: (_grant, { task, quarantined }: { task?: string; quarantined: boolean }) => ({
-          artifacts: task === undefined ? [] : artifacts.list(task, quarantined).map((row) => ({ ...row, task })),
-        }),
-      }),
+      ...artifactHandlers({ artifacts }),
     },
   })
 

@@ -208,6 +208,8 @@ export interface AlertView {
   holds: boolean
   raisedAtMs: number
   resolvedAtMs: number | null
+  /** Of the watchdog's own, which have no id: `watchdog`. */
+  whose?: string
 }
 export interface ChannelTestView {
   channel?: string

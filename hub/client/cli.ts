@@ -3,13 +3,15 @@
  * 8 stopping, not written yet.
  * Results go to stdout, everything else to stderr. This file parses; cli/table.ts lists the commands; the rest loads when it is needed.
  */
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { homeOf } from './cli/home.ts'
+import { didYouMean } from './cli/nearest.ts'
 import type { Command as Row } from './cli/row.ts'
 import { COMMANDS, GROUPS } from './cli/table.ts'
 import { createTerminal } from './cli/terminal.ts'
 import { clean } from './cli/text.ts'
-import { documentOf, EXIT, exitCodeOf, toProblem } from './problem.ts'
+import { documentOf, EXIT, exitCodeOf, nextOf, type Problem, toProblem, usage } from './problem.ts'
 
 const terminal = createTerminal(process.stdin, process.stdout, process.stderr)
 
@@ -25,6 +27,9 @@ async function codeAfter({ words }: Row, code: number): Promise<number> {
   terminal.note(`hub: what this command prints could not be written (${fault})`)
   return code === EXIT.done && !STOPPING.has(words) ? EXIT.fault : code
 }
+
+/** The words of the command that was used, as far as they were understood. */
+let used = ''
 
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
@@ -43,6 +48,12 @@ async function run(row: Row, args: readonly string[], options: Readonly<Record<s
   return code === EXIT.done && context.unwritten.size > 0 ? EXIT.unwritten : code
 }
 
+/** Of the checkout this command is of. */
+function readVersion(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
 /** Commander's arguments: positional ones, of which a variadic one is a list, then options and the command. */
 const positional = (values: readonly unknown[]): string[] =>
   values
@@ -56,7 +67,9 @@ function build(): Command {
     .option('--home <dir>', 'the home of the hub (HUB_HOME, else ~/.hub)')
     .option('--json', 'results as JSON')
     .configureHelp({ showGlobalOptions: true })
-    .helpCommand(false)
+    .helpCommand('help [command...]', 'what a command takes')
+    .option('--version', 'which hub this is')
+    .showSuggestionAfterError(false)
     // Every command says how its use went wrong in the same way; see below.
     .configureOutput({ outputError: () => {} })
     .exitOverride()
@@ -81,31 +94,76 @@ function build(): Command {
       else command.option(flags, text, (value: string, before: string[]) => [...before, value], [])
     }
     command.action(async (...values: unknown[]) => {
+      used = row.words
       process.exitCode = await codeAfter(row, await run(row, positional(values), command.optsWithGlobals()))
     })
   }
   return program
 }
 
+/** Which words were meant as the command, before anything that is not one. */
+function wordsOf(argv: readonly string[]): string {
+  const words = argv.filter((each) => !each.startsWith('-'))
+  const [first = '', second = ''] = words
+  if (COMMANDS.some((row) => row.words === `${first} ${second}`)) return `${first} ${second}`
+  return Object.hasOwn(GROUPS, first) || COMMANDS.some((row) => row.words === first) ? first : ''
+}
+
+/** What commander found wrong, in our words: what was likely meant, and the help of that very command (fault C8). */
+function misused(error: CommanderError): Problem {
+  const text = error.message.replace(/^error: /, '').replace(/\n[\s\S]*$/, '')
+  const words = wordsOf(process.argv.slice(2))
+  const wrong = /'([^']+)'/.exec(text)?.[1] ?? ''
+  const within = COMMANDS.filter((row) => words === '' || row.words.startsWith(`${words} `) || row.words === words)
+  const known =
+    error.code === 'commander.unknownCommand'
+      ? within.map((row) => row.words.split(' ')[words === '' ? 0 : 1] ?? '')
+      : error.code === 'commander.unknownOption'
+        ? [
+            '--help',
+            '--home',
+            '--json',
+            ...within.flatMap((row) => row.flags ?? []).map(([flag]) => flag.split(' ')[0] ?? ''),
+          ]
+        : []
+  return usage(`${text}${didYouMean(wrong, known)}`, `see \`hub ${words === '' ? '' : `${words} `}--help\``)
+}
+
+const everyWord = (): string[] => [...COMMANDS.map((row) => row.words), ...Object.keys(GROUPS)]
+
+/** `hub help task show` is `hub task show --help`. */
+function asked(argv: readonly string[]): string[] {
+  const [first, ...rest] = argv
+  return first === 'help' ? [...rest, '--help'] : [...argv]
+}
+
+function say(problem: Problem): void {
+  if (process.argv.includes('--json')) terminal.json(documentOf(problem))
+  const decision = typeof problem.facts.decisionId === 'string' ? ` (decision ${problem.facts.decisionId})` : ''
+  terminal.note(`hub: ${problem.message}${decision}`)
+  const next = nextOf(problem, used)
+  if (next !== '') terminal.note(`next: ${next}`)
+  process.exitCode = exitCodeOf(problem)
+}
+
 async function main(): Promise<void> {
+  const argv = asked(process.argv.slice(2))
   try {
-    await build().parseAsync()
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return
-      // Help on its own, as of `hub task`, is help asked for in the wrong place.
-      if (error.code !== 'commander.help') {
-        process.stderr.write(`hub: ${clean(error.message.replace(/^error: /, ''))}\nnext: see \`hub --help\`\n`)
-      }
-      process.exitCode = EXIT.usage
+    if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+      terminal.out(`hub ${readVersion()}`)
       return
     }
-    const problem = toProblem(error)
-    if (process.argv.includes('--json')) terminal.json(documentOf(problem))
-    const decision = typeof problem.facts.decisionId === 'string' ? ` (decision ${problem.facts.decisionId})` : ''
-    terminal.note(`hub: ${problem.message}${decision}`)
-    if (problem.next !== '') terminal.note(`next: ${problem.next}`)
-    process.exitCode = exitCodeOf(problem)
+    const [first, ...rest] = process.argv.slice(2)
+    // Help of what is no command would be the help of something else.
+    if (first === 'help' && rest.length > 0 && wordsOf(rest) !== rest.join(' '))
+      throw usage(`there is no command ${rest.join(' ')}${didYouMean(rest.join(' '), everyWord())}`, 'see `hub --help`')
+    await build().parseAsync(argv, { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return say(toProblem(error))
+    if (error.exitCode === 0) return
+    process.exitCode = EXIT.usage
+    // Help on its own, as of `hub task`, is help asked for in the wrong place.
+    if (error.code !== 'commander.help') say(misused(error))
   }
 }
 

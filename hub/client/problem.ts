@@ -40,9 +40,28 @@ export class Problem extends Error {
   }
 }
 
+/** What a usage says to do where it names nothing better; the command that was used puts its own help in its place. */
+export const SEE_HELP = 'see `hub --help`'
 /** Wrong use of the command itself: exit 2, nothing was sent. */
-export const usage = (detail: string, next = 'see `hub --help`'): Problem =>
-  new Problem('usage', 'refused', detail, next)
+export const usage = (detail: string, next = SEE_HELP): Problem => new Problem('usage', 'refused', detail, next)
+
+/** The rules' reasons end with what to change: `...: add "x" to agents.a.message in policy/data.json`. */
+const MENDING = /: ((?:add|set) .+)$/
+/** The line to change, as the reason itself names it. */
+export const mendingOf = (detail: string): string | undefined => MENDING.exec(detail)?.[1]
+
+/**
+ * What to do about it. What the detail itself names goes before the table's general word for its code, which could only repeat or contradict
+ * it (fault C8).
+ */
+export function nextOf({ code, message, next }: Problem, words = ''): string {
+  if (next === SEE_HELP && words !== '') return `see \`hub ${words} --help\``
+  const isGeneral = Object.hasOwn(ERRORS, code) && next === ERRORS[code as keyof typeof ERRORS].next
+  if (!isGeneral) return next
+  const own = mendingOf(message)
+  if (own !== undefined) return `${own}, then \`hub policy reload\``
+  return /`hub [a-z]/.test(message) ? '' : next
+}
 
 const isKind = (value: unknown): value is ErrorKind =>
   value === 'refused' || value === 'unavailable' || value === 'fault'

@@ -16,7 +16,7 @@ import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import { HEADER_TOKEN } from '../protocol/signing.ts'
-import { lastOf } from '../work/dispatch/expiry.ts'
+import { lastAtMs } from '../work/dispatch/expiry.ts'
 import type { SessionRow, TaskRows } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 
@@ -51,7 +51,7 @@ export const sessionFacts = (row: SessionRow): SessionFacts => ({
   capabilities: row.authority.capabilities,
   depthLeft: row.authority.depthLeft,
   // While it waits for a person it goes on renewing, up to its last instant.
-  expiresAtMs: lastOf(row).expiresAtMs,
+  expiresAtMs: lastAtMs(row),
   live: LIVE.has(row.state),
 })
 

@@ -20,6 +20,10 @@ export const uuidShape = z
   .string()
   .max(36)
   .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'an id is a lower-case UUID')
+/** The beginning or the end of an id, from which a person means the whole (fault C9). */
+export const uuidPartShape = z.string().regex(/^[0-9a-f-]{4,36}$/, 'a part of an id is 4 to 36 of 0-9, a-f and -')
+export const sessionPartShape = z.string().regex(/^[a-z2-7]{4,16}$/, 'a part of a session id is 4 to 16 of a-z and 2-7')
+export const sha256PartShape = z.string().regex(/^[0-9a-f]{4,64}$/, 'a part of a digest is 4 to 64 of 0-9 and a-f')
 /** SHA-256 in hex: artifacts, digests, records. */
 export const sha256Shape = z.string().regex(/^[0-9a-f]{64}$/, 'a digest is 64 hex characters')
 /** W3C trace context; kept as it is, never interpreted for a decision. */

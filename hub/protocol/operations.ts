@@ -14,7 +14,16 @@ import {
   deviceRef,
   tokenCreateShape,
 } from './holders.ts'
-import { nameShape, sessionIdShape, sha256Shape, tokenIdShape, uuidShape } from './names.ts'
+import {
+  nameShape,
+  sessionIdShape,
+  sessionPartShape,
+  sha256PartShape,
+  sha256Shape,
+  tokenIdShape,
+  uuidPartShape,
+  uuidShape,
+} from './names.ts'
 
 export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
@@ -74,14 +83,30 @@ const taskListShape = z.strictObject({
   ...page,
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out']).optional(),
   parent: uuidShape.optional(),
+  /** Only those whose id begins or ends so. */
+  part: uuidPartShape.optional(),
 })
 /** `hardening`: graded against the profile, by what the engine shows of it now. */
 const sessionShowShape = z.strictObject({ id: sessionIdShape, hardening: z.stringbool().default(false) })
-const sessionListShape = z.strictObject({ ...page, all: z.stringbool().default(false) })
+const sessionListShape = z.strictObject({
+  ...page,
+  all: z.stringbool().default(false),
+  part: sessionPartShape.optional(),
+})
 /** `quarantined`: what a session that is not to be trusted left, which nobody gets by accident. */
 const artifactRef = z.strictObject({ sha256: sha256Shape, quarantined: z.stringbool().default(false) })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
-const artifactListShape = z.strictObject({ task: uuidShape.optional(), quarantined: z.stringbool().default(false) })
+/** All of one task, or the newest of every task by pages: the cursor counts those seen. */
+const artifactListShape = z.strictObject({
+  task: uuidShape.optional(),
+  quarantined: z.stringbool().default(false),
+  limit: page.limit,
+  cursor: z
+    .string()
+    .regex(/^\d{1,7}$/)
+    .optional(),
+  part: sha256PartShape.optional(),
+})
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
 const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional(), alert: uuidShape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })

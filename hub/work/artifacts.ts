@@ -16,6 +16,7 @@ import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
 import type { Store } from '../store/database.ts'
+import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
 import { type ArtifactChecks, createArtifactChecks } from './artifact-checks.ts'
 import type { TaskRow } from './dispatch/rows.ts'
 
@@ -51,6 +52,8 @@ export interface Artifacts {
   ): ArtifactView
   /** Without what is withheld, unless `quarantined`: then that alone. */
   list(owner: string, quarantined?: boolean): ArtifactView[]
+  /** Of every task, the newest first, by the same rule; `part`: only digests that begin or end so. */
+  recent(query: { limit: number; offset: number; quarantined: boolean; part?: string }): WithheldArtifact[]
   /** Withheld everywhere means not found, unless `quarantined`. */
   find(sha256: string, quarantined?: boolean): ArtifactView | undefined
   /** Why a task may read this digest: its own, one of its inputs or its children's, or not at all. */
@@ -164,6 +167,14 @@ export function createArtifacts(
       return { name, sha256, size }
     },
     list: (owner, quarantined = false) => (quarantined ? withheld : listed).all(owner) as ArtifactView[],
+    recent: ({ limit, offset, quarantined, part }) =>
+      store
+        .prepare(
+          `select name, sha256, size, task from artifact where task <> '${UPLOADS}' and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
+           ${part === undefined ? '' : `and sha256 in (select sha256 from artifact where ${beginsOrEnds('sha256')})`}
+           order by created_at_ms desc, task, name limit ? offset ?`,
+        )
+        .all(...(part === undefined ? [] : valuesOf(part)), limit, offset) as WithheldArtifact[],
     find: (sha256, quarantined = false) => (quarantined ? findAny : find).get(sha256) as ArtifactView | undefined,
 
     access(task, sha256) {

@@ -46,6 +46,31 @@ describe('bytes', () => {
     expect(h.task(lead.joined?.task.task ?? '').id).toBe((listed.body.artifacts as { task: string }[])[0]?.task)
   })
 
+  test('without a task the newest of all are listed, by pages; a digest, a task and a session are found by their beginning or end (fault C9, fault C10)', async () => {
+    await using h = await createHarness({ agents })
+    const [lead, other] = await h.bring('lead', 'other')
+    await put(h, lead, 'a', 'first')
+    await put(h, other, 'b', 'second')
+    await put(h, other, 'c', 'third')
+    const page = async (query: string) => (await h.operator('GET', `/v1/artifacts?${query}`)).body
+    const names = (body: Record<string, unknown>) => (body.artifacts as { name: string }[]).map(({ name }) => name)
+    expect(names(await page('')).sort()).toEqual(['a', 'b', 'c'])
+    const first = await page('limit=2')
+    expect([names(first), first.next]).toEqual([['c', 'b'], '2'])
+    expect(names(await page('limit=2&cursor=2'))).toEqual(['a'])
+    expect(names(await page(`part=${sha256('first').slice(0, 8)}`))).toEqual(['a'])
+    expect(names(await page(`part=${sha256('second').slice(-8)}`))).toEqual(['b'])
+    const task = lead.joined?.task.task ?? ''
+    const found = async (query: string) => (await h.operator('GET', query)).body
+    expect((await found(`/v1/tasks?part=${task.slice(-8)}`)).tasks).toMatchObject([{ id: task }])
+    expect((await found(`/v1/tasks?part=${task.slice(0, 4)}`)).tasks).toHaveLength(2)
+    expect((await found('/v1/tasks?part=ffffffff')).tasks).toEqual([])
+    expect((await found('/v1/tasks?part=%25')).code).toBe('schema_invalid')
+    const { session } = lead
+    expect((await found(`/v1/sessions?part=${session.slice(-6)}`)).sessions).toMatchObject([{ id: session }])
+    expect((await found(`/v1/sessions?part=${session.slice(0, 6)}`)).sessions).toMatchObject([{ id: session }])
+  })
+
   test('content that does not match the signed digest leaves no row and no file', async () => {
     await using h = await createHarness({ agents })
     const [lead] = await h.bring('lead')

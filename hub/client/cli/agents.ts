@@ -1,6 +1,7 @@
 /** `hub agent ...`: the catalogue of cards, with what is wrong in it. */
 import type { AgentListing, AgentView } from '../answers.ts'
 import { EXIT } from '../problem.ts'
+import { named } from './agent-names.ts'
 import { type Context, type Run, showList } from './context.ts'
 import { type Cell, columns, facts, type Paint, type Style } from './text.ts'
 
@@ -46,7 +47,10 @@ export const list: Run = async (context) => {
 }
 
 export const show: Run = async ({ hub, json, terminal }, [name = '']) => {
-  const answer = (await hub.call('agent.show', { name })) as { agent?: AgentView } & Record<string, unknown>
+  const answer = (await named(hub, name, hub.call('agent.show', { name }))) as { agent?: AgentView } & Record<
+    string,
+    unknown
+  >
   if (json) terminal.json(answer)
   else {
     const rows = Object.entries(answer.agent ?? answer).map(
@@ -68,7 +72,7 @@ export const reload: Run = async (context) => {
 }
 
 async function changed({ hub, json, terminal }: Context, operation: 'agent.reset' | 'agent.suspend', name: string) {
-  const answer = (await hub.call(operation, { name })) as { agent?: AgentView }
+  const answer = (await named(hub, name, hub.call(operation, { name }))) as { agent?: AgentView }
   const running = answer.agent?.sessions ?? 0
   if (json) terminal.json(answer)
   else if (operation === 'agent.reset') terminal.out(`${name} may start again`)

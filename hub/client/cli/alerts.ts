@@ -1,7 +1,8 @@
 /** `hub alert`: what is open, and whether the channels of hub and watchdog work. */
 import type { AlertTestView, AlertView, ChannelTestView } from '../answers.ts'
 import { EXIT } from '../problem.ts'
-import { given, type Run, showList } from './context.ts'
+import { type Context, given, type Run, showList } from './context.ts'
+import { shortId, withShortIds } from './ids.ts'
 import { type Cell, clean, columns, facts, type Paint, type Style, whenText } from './text.ts'
 
 const STYLES: Readonly<Record<string, Style>> = { critical: 'red', warning: 'yellow' }
@@ -9,21 +10,42 @@ const STYLES: Readonly<Record<string, Style>> = { critical: 'red', warning: 'yel
 const table = (alerts: readonly AlertView[], nowMs: number, paint: Paint): string =>
   columns(
     ['ID', 'SEVERITY', 'STATE', 'CAUSE', 'SINCE', 'WHAT'],
-    alerts.map(({ id, severity, state, cause, raisedAtMs, resolvedAtMs, text }): Cell[] => [
-      id,
+    alerts.map(({ id, severity, state, cause, raisedAtMs, resolvedAtMs, text, whose }): Cell[] => [
+      whose === undefined ? shortId(id) : { text: whose, style: 'dim' },
       { text: severity, style: STYLES[severity] ?? 'dim' },
       resolvedAtMs === null ? state.replace('_', ' ') : { text: 'resolved', style: 'dim' },
-      cause,
+      withShortIds(cause),
       whenText(raisedAtMs, nowMs),
       text.split('\n')[0] ?? '',
     ]),
     paint,
   )
 
-export const alertList: Run = async (context, _, options) => {
-  const { alerts } = (await context.hub.call('alert.list', { all: String(options.all === true) })) as {
-    alerts: AlertView[]
+/** What the watchdog tells of now; where it does not answer, that is said by `hub status`. */
+async function ofWatchdog({ watchdog }: Context, nowMs: number): Promise<AlertView[]> {
+  const quick = { deadlineMs: 5_000 }
+  const status = (await watchdog.send('GET', '/v1/status', undefined, quick).catch(() => ({}))) as {
+    alerts?: { finding: string; forMs: number }[]
   }
+  return (status.alerts ?? []).map(({ finding, forMs }) => ({
+    id: '',
+    cause: finding,
+    severity: 'warning',
+    state: 'sent',
+    text: 'told by the watchdog; HOME/watchdog/alerts.log has its words',
+    holds: false,
+    raisedAtMs: nowMs - forMs,
+    resolvedAtMs: null,
+    whose: 'watchdog',
+  }))
+}
+
+export const alertList: Run = async (context, _, options) => {
+  const [answer, theirs] = await Promise.all([
+    context.hub.call('alert.list', { all: String(options.all === true) }),
+    ofWatchdog(context, Date.now()),
+  ])
+  const alerts = [...(answer as { alerts: AlertView[] }).alerts, ...theirs]
   const show = (rows: readonly AlertView[]) => table(rows, Date.now(), context.terminal.paint)
   showList(context, alerts, { empty: 'no alert is open', table: show })
   return EXIT.done

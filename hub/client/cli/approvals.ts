@@ -2,22 +2,21 @@
 import type { ApprovalView } from '../answers.ts'
 import { EXIT } from '../problem.ts'
 import { type Run, showList } from './context.ts'
+import { shortId } from './ids.ts'
 import { clean, columns, instantText, type Paint } from './text.ts'
 
 /** The question and the word that answers it, in two lines (fault C1). */
 export function questionLines({ id, agent, question }: Pick<ApprovalView, 'id' | 'agent' | 'question'>): string[] {
+  const short = clean(shortId(id))
   const asks = `${agent ?? 'an agent'} asks: ${question}`
-  return [
-    clean(asks),
-    `answer it: \`hub approve ${clean(id)}\` or \`hub reject ${clean(id)}\`, with --text to say more`,
-  ]
+  return [clean(asks), `answer it: \`hub approve ${short}\` or \`hub reject ${short}\`, with --text to say more`]
 }
 
 const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): string =>
   columns(
     ['ID', 'STATE', 'AGENT', 'ASKED', 'QUESTION', 'ANSWER'],
     rows.map(({ id, state, agent, askedAtMs, question, answer }) => [
-      id,
+      shortId(id),
       { text: state, style: state === 'asked' ? 'yellow' : 'dim' },
       agent ?? '',
       instantText(askedAtMs, nowMs),

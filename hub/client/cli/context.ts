@@ -2,6 +2,7 @@
 import { type Connection, createConnection, unwrittenOf } from '../connection.ts'
 import { usage } from '../problem.ts'
 import { hubDoor, requireHome, watchdogDoor } from './home.ts'
+import { withParts } from './ids.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Context {
@@ -21,7 +22,7 @@ export type Run = (context: Context, args: readonly string[], options: Options) 
 
 export function createContext(home: string, json: boolean, terminal: Terminal): Context {
   requireHome(home)
-  const hub = createConnection(hubDoor(home))
+  const hub = withParts(createConnection(hubDoor(home)))
   const unwritten = new Set<string>()
   const call: Connection['call'] = async (operation, request, options) => {
     const answer = await hub.call(operation, request, options)

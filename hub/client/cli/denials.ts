@@ -1,6 +1,7 @@
 /** What an agent was refused, as its maker reads it: what, why, and the line that mends it. Pure. */
 import { ERRORS } from '../../base/errors.ts'
 import type { HubEvent } from '../../protocol/events.ts'
+import { mendingOf } from '../problem.ts'
 import { clean } from './text.ts'
 
 export interface Refusal {
@@ -20,12 +21,6 @@ export function refusalOf(event: HubEvent): Refusal | undefined {
   const what = [operation, resource].filter((each) => typeof each === 'string').join(' ')
   return { code, detail: typeof detail === 'string' ? detail : '', what }
 }
-
-/** The rules' reasons end with what to change: `...: add "x" to agents.a.message in policy/data.json`. */
-const MENDING = /: ((?:add|set) .+)$/
-
-/** The line to change, as the reason itself names it. */
-export const mendingOf = (detail: string): string | undefined => MENDING.exec(detail)?.[1]
 
 /** Two lines. `dev` is the name it ran under; the line to change is that of `name`. */
 export function refusalText({ code, detail, what }: Refusal, names: { name: string; dev: string }): string[] {

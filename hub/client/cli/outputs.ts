@@ -5,24 +5,30 @@ import { open, rename, rm } from 'node:fs/promises'
 import type { HubEvent } from '../../protocol/events.ts'
 import type { ArtifactView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
-import { type Context, given, type Run, showList, wholeOption } from './context.ts'
+import { type Context, given, type Options, pageOf, type Run, showList, wholeOption } from './context.ts'
+import { shortDigest, shortId, wholeId } from './ids.ts'
 import { clean, cleanLines, columns, jsonText, type Paint, sizeText } from './text.ts'
 
 const artifactTable = (artifacts: readonly ArtifactView[], paint: Paint): string =>
   columns(
     ['SHA-256', 'SIZE', 'TASK', 'NAME'],
-    artifacts.map((each) => [each.sha256, sizeText(each.size), each.task ?? '', each.name]),
+    artifacts.map((each) => [shortDigest(each.sha256), sizeText(each.size), shortId(each.task ?? ''), each.name]),
     paint,
   )
 
+/** What was looked for, so that "none" is not taken for more than it says. */
+const emptyText = ({ task, quarantined }: Options): string =>
+  `no artifacts${quarantined === true ? ' are withheld' : ''}${task === undefined ? '' : ` of task ${task}`}`
+
 export const artifactList: Run = async (context, _, options) => {
-  const { artifacts } = (await context.hub.call(
-    'artifact.list',
-    given({ task: options.task, ...(options.quarantined === true ? { quarantined: 'true' } : {}) }),
-  )) as {
+  const quarantined = options.quarantined === true ? { quarantined: 'true' } : {}
+  const request = given({ ...pageOf(options), task: options.task, ...quarantined })
+  const answer = (await context.hub.call('artifact.list', request)) as {
     artifacts: ArtifactView[]
+    next?: string | null
   }
-  showList(context, artifacts, { empty: 'no artifacts', table: (rows) => artifactTable(rows, context.terminal.paint) })
+  const table = (rows: readonly ArtifactView[]) => artifactTable(rows, context.terminal.paint)
+  showList(context, answer.artifacts, { next: answer.next, empty: emptyText(options), table })
   return EXIT.done
 }
 
@@ -50,9 +56,10 @@ async function copyArtifact(
 }
 
 /** A file appears whole or not at all; on a terminal the bytes are shown escaped, into a pipe they go as they are. */
-export const artifactGet: Run = async (context, [sha256 = ''], options) => {
+export const artifactGet: Run = async (context, [named = ''], options) => {
   const { terminal } = context
   if (context.json) throw usage('an artifact is bytes; --json has no meaning here')
+  const sha256 = await wholeId(context.hub.call, 'artifact', named)
   const out = options.out as string | undefined
   const quarantined = options.quarantined === true
   if (out !== undefined) {

@@ -1,8 +1,11 @@
 /** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
 import { execFile } from 'node:child_process'
+import { OPERATIONS, operationOf } from '../../protocol/operations.ts'
 import type { AuditProgress, AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
 import { given, pageOf, type Run, showList } from './context.ts'
+import { withShortIds } from './ids.ts'
+import { didYouMean } from './nearest.ts'
 import { hubArgv } from './processes.ts'
 import { clean, columns, facts, type Paint } from './text.ts'
 
@@ -14,16 +17,45 @@ const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
       new Date(each.atMs).toISOString(),
       each.principal,
       each.action,
-      each.resource,
+      withShortIds(each.resource),
       { text: each.outcome, style: each.outcome === 'ok' ? 'green' : 'red' },
-      each.reason ?? '',
+      withShortIds(each.reason ?? ''),
     ]),
     paint,
   )
 
+/** What records are called beside the operations. */
+const OTHER_ACTIONS = [
+  'gate.refused',
+  'audit.tried',
+  'hub.update_undone',
+  'keys.renewed',
+  'hub.restored',
+  'hub.moved',
+  'hub.copied',
+]
+
+/** The word of the records for an action, which may be given as its operation too: `task.submit` is `task.submitted`. @throws Problem usage */
+export function actionOf(text: string): string {
+  const operation = operationOf(text)
+  if (operation !== undefined) return operation.audit
+  const known = [...Object.values(OPERATIONS).map(({ audit }) => audit), ...OTHER_ACTIONS]
+  if (known.includes(text)) return text
+  const meant = didYouMean(text, [...known, ...Object.keys(OPERATIONS)])
+  throw usage(
+    `--action: no record is called ${text}${meant}`,
+    '`hub audit list` shows what they are called, as task.submitted',
+  )
+}
+const OUTCOMES = ['ok', 'refused', 'failed']
+
 export const auditList: Run = async (context, _, options) => {
   const { hub, terminal } = context
-  const request = given({ ...pageOf(options), action: options.action, outcome: options.outcome })
+  const { outcome } = options as { outcome?: string }
+  if (outcome !== undefined && !OUTCOMES.includes(outcome))
+    throw usage(`--outcome: ${outcome} is none of ${OUTCOMES.join(', ')}`)
+  const action = typeof options.action === 'string' ? actionOf(options.action) : undefined
+  const request = given({ ...pageOf(options), action, outcome })
   const records: AuditRecord[] = []
   let answer: RecordPage
   // One look back is bounded: a seldom record is found by going on from where it ended.

@@ -1,8 +1,10 @@
 /** `hub session ...`: what runs now, one container each. */
 import type { SessionView } from '../answers.ts'
 import { EXIT, usage } from '../problem.ts'
+import { requireAgent } from './agent-names.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
-import { type Cell, cleanLines, columns, facts, type Paint, whenText } from './text.ts'
+import { shortId } from './ids.ts'
+import { type Cell, cleanLines, columns, countOf, facts, type Paint, whenText } from './text.ts'
 
 function stateCell({ state, exit, stalledSinceMs }: SessionView): Cell {
   if (exit !== null) return `${state} (${exit})`
@@ -16,7 +18,7 @@ const sessionTable = (sessions: readonly SessionView[], nowMs: number, paint: Pa
       each.id,
       stateCell(each),
       each.agent,
-      each.task ?? '',
+      shortId(each.task ?? ''),
       each.containerId?.slice(0, 12) ?? '',
       String(each.mailbox),
       each.state === 'recycled' ? '' : whenText(each.expiresAtMs, nowMs),
@@ -73,23 +75,26 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
 }
 
 /**
- * Stops one, all, or all of one agent; asks before more than the one named, and then has nothing new start until `hub resume`: what waits
- * would take their places at once (safety.md section 5).
+ * Stops one, all, or all of one agent; asks before more than the one named. With `--all` nothing new starts until `hub resume`: what waits
+ * would take their places at once (safety.md section 5). Of one agent what waits goes on; `hub agent suspend` keeps it from starting.
  */
 export const stop: Run = async (context, args, options) => {
   const { hub, json, terminal } = context
   const agent = options.agent as string | undefined
   const wide = options.all === true || agent !== undefined
   if (wide === args.length > 0) throw usage('name sessions, or say --all or --agent NAME')
+  if (agent !== undefined) await requireAgent(hub, agent)
   const chosen = wide
     ? (await everySession(context)).filter((each) => agent === undefined || each.agent === agent).map(({ id }) => id)
     : [...args]
+  const isAll = options.all === true
   if (wide && chosen.length > 0) {
-    const question = `Stop ${chosen.length} sessions, and start nothing new until \`hub resume\`?`
+    const question = `Stop ${countOf(chosen.length, 'session')}${isAll ? ', and start nothing new until `hub resume`' : ''}?`
     if (!(await terminal.confirm(question, options.yes === true))) return EXIT.refused
   }
-  if (wide) {
-    await hub.call('mode.safe', { reason: `session stop ${agent === undefined ? '--all' : `--agent ${agent}`}` })
+  // Nothing to stop changes nothing; of one agent the others are none of this (fault C5).
+  if (isAll && chosen.length > 0) {
+    await hub.call('mode.safe', { reason: 'session stop --all' })
     terminal.note('nothing new starts until `hub resume`')
   }
   const answers: unknown[] = []
@@ -99,7 +104,10 @@ export const stop: Run = async (context, args, options) => {
     if (!json) terminal.out(`${id} ${stopped(answer, 'told to stop')}`)
   }
   if (json) terminal.json(answers)
-  else if (chosen.length === 0) terminal.out('no session to stop')
+  else if (chosen.length === 0)
+    terminal.out(agent === undefined ? 'no session to stop' : `no session of ${agent} to stop`)
+  else if (agent !== undefined)
+    terminal.note(`what waits for ${agent} starts again; \`hub agent suspend ${agent}\` keeps it from that`)
   return EXIT.done
 }
 

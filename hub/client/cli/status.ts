@@ -5,6 +5,7 @@ import { EXIT, type Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
 import { listContainers, remainsOf } from './engine.ts'
 import { pathsOf } from './home.ts'
+import { shortId } from './ids.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
 import { type Cell, clean, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
@@ -55,10 +56,10 @@ export function decideNext(view: StatusView): string {
       : 'look at its log (logs/hub.log; under systemd the journal), then `hub up`'
   if (view.watchdog === null) return 'start the watchdog: `hub up`; without it nothing new starts'
   const holding = view.alerts.find(({ holds }) => holds)
-  if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${holding.id}\``
+  if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${shortId(holding.id)}\``
   const [asked] = view.questions ?? []
   if (asked !== undefined)
-    return `answer agent ${asked.agent}: \`hub approve ${asked.id}\` or \`hub reject ${asked.id}\``
+    return `answer agent ${asked.agent}: \`hub approve ${shortId(asked.id)}\` or \`hub reject ${shortId(asked.id)}\``
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
   const { dueInMs, paused, away } = view.watchdog.heartbeat
@@ -158,7 +159,7 @@ function questionRows(questions: readonly ApprovalView[], nowMs: number): [strin
   const rows = questions.slice(0, QUESTIONS_SHOWN).map(({ id, agent, question, askedAtMs }, at): [string, Cell] => [
     at === 0 ? 'asked' : '',
     {
-      text: `${agent ?? 'an agent'}, ${whenText(askedAtMs, nowMs)}: ${question} (\`hub approve ${id}\`)`,
+      text: `${agent ?? 'an agent'}, ${whenText(askedAtMs, nowMs)}: ${question} (\`hub approve ${shortId(id)}\`)`,
       style: 'yellow',
     },
   ])
@@ -205,7 +206,7 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
   const next = decideNext(view)
   rows.push(['next', next === 'nothing' ? 'nothing to do' : { text: next, style: 'bold' }])
   const running = view.running.map((task) =>
-    clean(`  ${task.id}  ${task.agent ?? ''}  ${progressText(task)}`.trimEnd()),
+    clean(`  ${shortId(task.id)}  ${task.agent ?? ''}  ${progressText(task)}`.trimEnd()),
   )
   return running.length === 0
     ? facts(rows, paint)

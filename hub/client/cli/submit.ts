@@ -5,10 +5,12 @@ import path from 'node:path'
 import { Readable } from 'node:stream'
 import { HubError } from '../../base/errors.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
+import { nameShape } from '../../protocol/names.ts'
 import type { TaskView } from '../answers.ts'
 import { type PackedFolder, packFile, packFolder } from '../pack.ts'
 import { EXIT, type Problem, toProblem, usage } from '../problem.ts'
 import { unpackArtifacts } from '../unpack.ts'
+import { requireAgent } from './agent-names.ts'
 import { type Context, given, type Run, spanOption, wholeOption } from './context.ts'
 import { createSpool } from './spool.ts'
 import { clean, sizeText } from './text.ts'
@@ -117,6 +119,7 @@ function requestOf(agent: string | undefined, options: Readonly<Record<string, u
 export const submit: Run = async (context, [agent], options) => {
   const { hub, json, terminal } = context
   const request = requestOf(agent, options)
+  if (agent !== undefined && nameShape.safeParse(agent).success) await requireAgent(hub, agent)
   const out = options.out as string | undefined
   const input = options.input as string | undefined
   const inputs = input === undefined ? undefined : await sendInput(context, input)

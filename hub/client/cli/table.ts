@@ -96,7 +96,11 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'audit list',
     text: 'list records',
-    flags: [['--action <name>', 'as task.submit'], ['--outcome <what>', 'ok, refused, failed'], ...paging],
+    flags: [
+      ['--action <name>', 'as task.submitted, or the operation: task.submit'],
+      ['--outcome <what>', 'ok, refused, failed'],
+      ...paging,
+    ],
     load: async () => (await import('./records.ts')).auditList,
   },
   {
@@ -202,10 +206,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'artifact list',
     text: 'list artifacts',
-    flags: [
-      ['--task <task>', 'of this task'],
-      ['--quarantined', 'what is withheld'],
-    ],
+    flags: [['--task <task>', 'of this task (the newest of all)'], ['--quarantined', 'what is withheld'], ...paging],
     load: async () => (await import('./outputs.ts')).artifactList,
   },
   {

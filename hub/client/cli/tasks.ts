@@ -3,6 +3,7 @@ import type { AttemptView, TaskView } from '../answers.ts'
 import { unwrittenOf } from '../connection.ts'
 import { EXIT } from '../problem.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
+import { shortDigest, shortId } from './ids.ts'
 import {
   type Cell,
   clean,
@@ -69,7 +70,7 @@ export const taskTable = (tasks: readonly TaskView[], nowMs: number, paint: Pain
   columns(
     ['TASK', 'STATE', 'AGENT', 'SUBMITTED', 'TOOK', 'WHAT'],
     tasks.map((task) => [
-      task.id,
+      shortId(task.id),
       stateCell(task.state),
       task.agent ?? task.needs.join(','),
       instantText(task.createdAtMs, nowMs),
@@ -98,7 +99,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
   if (task.session !== null) rows.push(['session', task.session])
   if (first === '' && progressText(task) !== '') rows.push(['doing', progressText(task)])
   for (const artifact of task.artifacts) {
-    rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${artifact.sha256}`])
+    rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${shortDigest(artifact.sha256)}`])
   }
   const text = first + facts(rows, paint)
   const value = task.outcome?.value
@@ -145,15 +146,5 @@ export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
   }
   return EXIT.done
 }
-
-export const logs: Run = async ({ hub, json, terminal }, [id = '']) => {
-  type Line = { atMs: number; level: string; text: string }
-  const { lines } = (await hub.call('task.logs', { id })) as { lines: Line[] }
-  if (json) terminal.json(lines)
-  else for (const line of lines) terminal.out(logLine(line))
-  return EXIT.done
-}
-const logLine = (line: { atMs: number; level: string; text: string }): string =>
-  `${new Date(line.atMs).toISOString()} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
 
 export const retry: Run = (context, [id = '']) => moved(context, 'task.retry', id)

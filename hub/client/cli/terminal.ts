@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises'
 import { styleText } from 'node:util'
 import { usage } from '../problem.ts'
-import { clean, jsonText, type Paint } from './text.ts'
+import { clean, jsonText, type Paint, type Style } from './text.ts'
 
 export interface Terminal {
   /** Text that is already safe: built by the functions of text.ts. */
@@ -11,9 +11,8 @@ export interface Terminal {
   note(text: string): void
   /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
   live(text: string): void
+  /** Its width is undefined where results go to a file or a program. */
   paint: Paint
-  /** Columns of the terminal that results are shown on; undefined where they go to a file or a program. */
-  readonly width?: number | undefined
   /** Whether both ends are a person's. */
   readonly interactive: boolean
   /** Why results could not be written; undefined while all of them were. A reader that has gone wanted no more. */
@@ -39,10 +38,11 @@ export function createTerminal(
     shown = ''
   }
   return {
-    width: stdout.isTTY ? stdout.columns : undefined,
     interactive: Boolean(stdin.isTTY && stderr.isTTY),
     outputFault: () => fault,
-    paint: (style, text) => styleText(style, text, { stream: stdout }),
+    paint: Object.assign((style: Style, text: string) => styleText(style, text, { stream: stdout }), {
+      width: stdout.isTTY ? stdout.columns : undefined,
+    }),
     out(text) {
       wipe()
       stdout.write(`${text}\n`)

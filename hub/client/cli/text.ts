@@ -75,6 +75,9 @@ export function whenText(atMs: number, nowMs: number, zone?: string): string {
   return `${instantText(atMs, nowMs, zone)} (${distance})`
 }
 
+/** `1 task`, `2 tasks` (fault C22). */
+export const countOf = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
+
 export function sizeText(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB'] as const
   const power = Math.min(3, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10))
@@ -83,23 +86,50 @@ export function sizeText(bytes: number): string {
 }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
-export type Paint = (style: Style, text: string) => string
+/** How the terminal shows text: in styles, and in so many columns; without `width` in as many as there are. */
+export interface Paint {
+  (style: Style, text: string): string
+  readonly width?: number | undefined
+}
 export const plain: Paint = (_, text) => text
 
 export type Cell = string | { text: string; style: Style }
 
 const widthOf = (text: string): number => [...text].length
 
-/** Columns two spaces apart under dim headings; every cell is cleaned, so one row is always one line. */
+const GAP = 2
+/** The end of an id. */
+const CELL_MIN = 8
+const LAST_MIN = 4
+
+/** Widths that fit: the last column gives way first, then whichever is widest; no id is cut. */
+function fitted(wished: readonly number[], most: number | undefined): number[] {
+  const widths = [...wished]
+  const least = (at: number) => Math.min(wished[at] ?? 0, at === wished.length - 1 ? LAST_MIN : CELL_MIN)
+  const over = () => widths.reduce((sum, width) => sum + width, GAP * (widths.length - 1)) - (most ?? Infinity)
+  const cut = (at: number) => {
+    widths[at] = Math.max(least(at), (widths[at] ?? 0) - Math.max(0, over()))
+  }
+  cut(widths.length - 1)
+  for (let tries = widths.length; over() > 0 && tries > 0; tries -= 1) cut(widths.indexOf(Math.max(...widths)))
+  return widths
+}
+const shortened = (text: string, width: number): string =>
+  widthOf(text) <= width ? text : `${[...text].slice(0, Math.max(0, width - 1)).join('')}…`
+
+/** Columns two spaces apart under dim headings, no wider than the terminal; every cell is cleaned, so one row is always one line. */
 export function columns(headings: readonly string[], rows: readonly (readonly Cell[])[], paint: Paint): string {
   const cells = rows.map((row) =>
     row.map((cell) => (typeof cell === 'string' ? { text: clean(cell) } : { ...cell, text: clean(cell.text) })),
   )
-  const widths = headings.map((heading, at) =>
+  const wished = headings.map((heading, at) =>
     Math.max(widthOf(heading), ...cells.map((row) => widthOf(row[at]?.text ?? ''))),
   )
-  const pad = (text: string, at: number) =>
-    at === headings.length - 1 ? text : text + ' '.repeat((widths[at] ?? 0) - widthOf(text) + 2)
+  const widths = fitted(wished, paint.width)
+  const pad = (whole: string, at: number) => {
+    const text = shortened(whole, widths[at] ?? 0)
+    return at === headings.length - 1 ? text : text + ' '.repeat((widths[at] ?? 0) - widthOf(text) + GAP)
+  }
   const line = (row: readonly { text: string; style?: Style }[]) =>
     row
       .map((cell, at) => (cell.style ? paint(cell.style, pad(cell.text, at)) : pad(cell.text, at)))

@@ -5,10 +5,10 @@
 import { ERRORS } from '../../base/errors.ts'
 import type { HubEvent } from '../../protocol/events.ts'
 import type { ApprovalView, TaskView } from '../answers.ts'
-import { EXIT, Problem, toProblem, usage } from '../problem.ts'
+import { EXIT, mendingOf, Problem, toProblem, usage } from '../problem.ts'
 import { questionLines } from './approvals.ts'
 import { type Context, type Run, spanOption } from './context.ts'
-import { mendingOf } from './denials.ts'
+import { wholeId } from './ids.ts'
 import { sleep } from './processes.ts'
 import { failureLine, isTerminal, outcomeCode, progressText, taskText } from './tasks.ts'
 import { clean } from './text.ts'
@@ -44,7 +44,7 @@ function createQuestions({ hub, terminal }: Context, task: string) {
 }
 
 /** Hands every event of the task to `heard` until the signal; a broken stream is said and opened again, nothing is heard twice. */
-async function listen(
+export async function listen(
   { hub }: Context,
   task: string,
   heard: (event: HubEvent) => void,
@@ -126,7 +126,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
 /** What to do about a task that did not succeed; the reason's own advice goes before any general one (fault C8). Pure. */
 export function nextAfter(task: TaskView, hasLogged: boolean): string {
   const own = task.error === null ? undefined : mendingOf(task.error.detail)
-  if (own !== undefined) return `${own}, then \`hub task retry ${task.id}\``
+  if (own !== undefined) return `${own}, then \`hub policy reload\` and \`hub task retry ${task.id}\``
   if (outcomeCode(task) === EXIT.refused) return '`hub audit list --outcome refused` has the decision'
   if (hasLogged) return `\`hub task logs ${task.id}\``
   const code = task.error?.code ?? ''
@@ -149,7 +149,7 @@ export async function showOutcome(context: Context, task: TaskView): Promise<num
   const { json, terminal } = context
   const code = outcomeCode(task)
   // Where the outcome is read by a program, the person still sees the reason.
-  const isSeen = !json && terminal.width !== undefined
+  const isSeen = !json && terminal.paint.width !== undefined
   if (code !== EXIT.done && !isSeen) terminal.note(`hub: task ${task.id} ${failureLine(task)}`)
   if (json) terminal.json(task)
   else terminal.out(taskText(task, Date.now(), terminal.paint))
@@ -159,7 +159,7 @@ export async function showOutcome(context: Context, task: TaskView): Promise<num
 
 /** The task named, else the one submitted last. */
 async function chosenTask({ hub }: Context, id: string | undefined): Promise<string> {
-  if (id !== undefined) return id
+  if (id !== undefined) return await wholeId(hub.call, 'task', id)
   const { tasks } = (await hub.call('task.list', { limit: 100 })) as { tasks: TaskView[] }
   const newest = tasks.reduce<TaskView | undefined>(
     (best, task) => (task.depth === 0 && (best === undefined || task.createdAtMs > best.createdAtMs) ? task : best),

@@ -64,7 +64,13 @@ export const WORK_COMMANDS: readonly Command[] = [
     flags: [['--all', 'all that wait for your word'], yes],
     load: async () => (await import('./held.ts')).release,
   },
-  { words: 'task logs', args: '<task>', text: 'what it logged', load: async () => (await import('./tasks.ts')).logs },
+  {
+    words: 'task logs',
+    args: '<task>',
+    text: 'what it logged',
+    flags: [['--follow', 'go on until it has ended']],
+    load: async () => (await import('./task-logs.ts')).logs,
+  },
   {
     words: 'session list',
     text: 'list sessions',

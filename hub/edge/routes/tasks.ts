@@ -61,9 +61,8 @@ export function taskHandlers(
       after: ({ task }) => ({ task }),
     }),
     'task.list': handler({
-      effect: (_grant, { limit, cursor, state, parent }: Page & { state?: string; parent?: string }) => {
-        const query = { limit, ...(cursor && { before: cursor }), ...(state && { state }), ...(parent && { parent }) }
-        const rows = tasks.tasks(query)
+      effect: (_grant, { limit, cursor, ...of }: Page & { state?: string; parent?: string; part?: string }) => {
+        const rows = tasks.tasks({ limit, ...(cursor && { before: cursor }), ...of })
         return { tasks: rows.map((row) => taskView(row, parts)), next: nextOf(rows, limit, (row) => row.id) }
       },
     }),
@@ -134,8 +133,8 @@ export function taskHandlers(
       },
     }),
     'session.list': handler({
-      effect: (_grant, { limit, cursor, all }: Page & { all: boolean }) => {
-        const rows = tasks.sessions({ limit, all, ...(cursor && { before: cursor }) })
+      effect: (_grant, { limit, cursor, all, part }: Page & { all: boolean; part?: string }) => {
+        const rows = tasks.sessions({ limit, all, ...(cursor && { before: cursor }), ...(part && { part }) })
         return {
           sessions: rows.map((row) => sessionView(row, parts)),
           next: nextOf(rows, limit, (row) => row.createdAtMs),

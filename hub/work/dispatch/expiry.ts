@@ -50,11 +50,15 @@ export const mostLeftMs = (session: Expiry, clock: Clock): number => {
   return bootId === clock.bootId ? Math.max(0, bootMs + (session.waitLeftMs ?? 0) - clock.bootMs()) : 0
 }
 
+/** The last instant by the wall. */
+export const lastAtMs = ({ expiresAtMs, waitLeftMs }: Pick<SessionRow, 'expiresAtMs' | 'waitLeftMs'>): number =>
+  expiresAtMs + (waitLeftMs ?? 0)
+
 /** The last instant, as the labels and the ledger have it. */
 export function lastOf({ expiresAtMs, expiresBoot, waitLeftMs }: Omit<Both, 'waitingSince'>) {
   const { bootId, bootMs } = readExpiry(expiresBoot)
   return {
-    expiresAtMs: expiresAtMs + (waitLeftMs ?? 0),
+    expiresAtMs: lastAtMs({ expiresAtMs, waitLeftMs }),
     expiresBoot: { bootId, bootMs: bootMs + (waitLeftMs ?? 0) },
   }
 }

@@ -13,6 +13,7 @@ import {
   taskMachine,
 } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
+import { beginsOrEnds, valuesOf } from '../../store/id-part.ts'
 import { type Column, isObject, isTexts, json, oneOf, readRow } from '../../store/reading.ts'
 
 export interface TaskOutcome {
@@ -180,7 +181,7 @@ export interface TaskRows {
   taskByKey(idempotencyKey: string): TaskRow | undefined
   taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
   /** Newest first; `before` is the id of the last one seen. */
-  tasks(query: { limit: number; before?: string; state?: string; parent?: string }): TaskRow[]
+  tasks(query: { limit: number; before?: string; state?: string; parent?: string; part?: string }): TaskRow[]
   children(parent: string): TaskRow[]
   hasUnfinishedChildren(parent: string): boolean
   /** The root above a task and how many tasks its whole tree holds, the root included. */
@@ -209,7 +210,7 @@ export interface TaskRows {
   startsRefused(task: string): number
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
-  sessions(query: { limit: number; before?: string; all: boolean }): SessionRow[]
+  sessions(query: { limit: number; before?: string; all: boolean; part?: string }): SessionRow[]
 }
 
 export function createTaskRows(store: Store): TaskRows {
@@ -229,15 +230,17 @@ export function createTaskRows(store: Store): TaskRows {
     taskByKey: (key) => one(taskRow, 'select * from task where idempotency_key = ?', key),
     taskByDelegate: (session, id) =>
       one(taskRow, 'select * from task where parent_session = ? and delegate_id = ?', session, id),
-    tasks: ({ limit, before, state, parent }) =>
+    tasks: ({ limit, before, state, parent, part }) =>
       all(
         // Only what was asked for stands in the text, so that its index is taken: a page costs a page, however many tasks there were.
         `select * from task where ${[
           'id < ?',
           ...(state === undefined ? [] : ['state = ?']),
           ...(parent === undefined ? [] : ['parent = ?']),
+          ...(part === undefined ? [] : [`id in (select id from task where ${beginsOrEnds('id')})`]),
         ].join(' and ')} order by id desc limit ?`,
         ...[before ?? ID_MAX, ...[state, parent].filter((value) => value !== undefined)],
+        ...(part === undefined ? [] : valuesOf(part)),
         limit,
       ).map(taskRow),
     hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
@@ -320,10 +323,12 @@ export function createTaskRows(store: Store): TaskRows {
           .get(task),
       ),
     sessionsOpen: () => all(`select * from session where ${NOT_ENDED} order by created_at_ms`).map(sessionRow),
-    sessions: ({ limit, before, all: every }) =>
+    sessions: ({ limit, before, all: every, part }) =>
       all(
-        `select * from session where created_at_ms < ? ${every ? '' : `and ${NOT_ENDED}`} order by created_at_ms desc limit ?`,
+        `select * from session where created_at_ms < ? ${every ? '' : `and ${NOT_ENDED}`}
+         ${part === undefined ? '' : `and id in (select id from session where ${beginsOrEnds('id')})`} order by created_at_ms desc limit ?`,
         before ?? Number.MAX_SAFE_INTEGER,
+        ...(part === undefined ? [] : valuesOf(part)),
         limit,
       ).map(sessionRow),
   }

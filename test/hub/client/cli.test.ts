@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../hub/base/errors.ts'
@@ -80,7 +80,7 @@ describe('the hub command, used wrongly', () => {
     expect(stderr).toContain(`hub: ${text}`)
     expect(stderr).toMatch(/^hub: .*\nnext: .*\n$/)
     expect([code, stdout]).toEqual([2, ''])
-    expect(hub.asked).toEqual([])
+    expect(hub.asked.filter(({ path }) => path !== '/v1/agents')).toEqual([])
   })
 
   it('says that there is no hub and how to make one, exit 4', async () => {
@@ -116,6 +116,185 @@ describe('the hub command, used wrongly', () => {
     ]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${word} `, 'm'))
     }
+  })
+})
+
+describe('a slip of the finger (fault C7, fault C8)', () => {
+  it.each([
+    [['sumbit'], "unknown command 'sumbit'; did you mean submit?", 'see `hub --help`'],
+    [['task', 'shwo'], "unknown command 'shwo'; did you mean show?", 'see `hub task --help`'],
+    [['task', 'show', '--jsno'], "unknown option '--jsno'; did you mean --json?", 'see `hub task show --help`'],
+    [['submit', 'echo', '--ttll', '3'], "unknown option '--ttll'; did you mean --ttl?", 'see `hub submit --help`'],
+    // Nothing is like these.
+    [['xylophone'], "unknown command 'xylophone'", 'see `hub --help`'],
+    [['status', '--bogus'], "unknown option '--bogus'", 'see `hub status --help`'],
+    [['task', 'show'], "missing required argument 'task'", 'see `hub task show --help`'],
+    [['submit', 'echo', '--ttl', '10'], '--ttl: "10" is not a span; write 30s, 10m or 2h', 'see `hub submit --help`'],
+    [['help', 'taks'], 'there is no command taks; did you mean task?', 'see `hub --help`'],
+    [
+      ['audit', 'list', '--action', 'task.submited'],
+      '--action: no record is called task.submited; did you mean task.submitted?',
+      '`hub audit list` shows what they are called, as task.submitted',
+    ],
+    [
+      ['audit', 'list', '--outcome', 'good'],
+      '--outcome: good is none of ok, refused, failed',
+      'see `hub audit list --help`',
+    ],
+  ])('%j says what was likely meant, and where its own help is', async (args, text, next) => {
+    const { code, stderr } = await runHub(home, args)
+    expect([code, stderr]).toEqual([2, `hub: ${text}\nnext: ${next}\n`])
+    expect(hub.asked).toEqual([])
+  })
+
+  it('an agent that nobody is named is said before anything is sent, with the one that was meant or why its card is not there', async () => {
+    const problems = [{ file: 'agents/torn.yaml', line: 3, message: 'unknown key' }]
+    hub.on('GET /v1/agents', () => ({ body: { agents: [agent], problems } }))
+    hub.on('POST /v1/agents/:name/suspend', () => refusal('unknown_agent', 'no agent is named torn'))
+    const of = async (...args: string[]) => (await runHub(home, args)).stderr.split('\n')[0]
+    expect(await of('submit', 'ehco', '--input', '-')).toBe('hub: no agent is named ehco; did you mean echo?')
+    expect(await of('submit', 'unlike')).toBe('hub: no agent is named unlike')
+    expect(await of('agent', 'suspend', 'torn')).toBe(
+      'hub: the card of torn did not load: agents/torn.yaml:3: unknown key',
+    )
+    expect(await of('session', 'stop', '--agent', 'ecko', '--yes')).toBe(
+      'hub: no agent is named ecko; did you mean echo?',
+    )
+    expect(hub.asked.filter(({ method }) => method === 'POST').map((each) => each.path)).toEqual([
+      '/v1/agents/torn/suspend',
+    ])
+  })
+
+  it.each([
+    [
+      'policy_denied',
+      'no: add "x" to agents.a.message in policy/data.json',
+      'add "x" to agents.a.message in policy/data.json, then `hub policy reload`',
+    ],
+    ['conflict', 'it ends only by `hub back`', undefined],
+    ['conflict', 'something was first', 'Something else came first; look at the present state and try again.'],
+  ] as const)(
+    'what to do is what the line above names, never a general word against it: %s, %s',
+    async (code, detail, next) => {
+      hub.on('POST /v1/mode/resume', () => refusal(code, detail))
+      const { stderr } = await runHub(home, ['resume'])
+      expect(stderr).toBe(`hub: ${detail}\n${next === undefined ? '' : `next: ${next}\n`}`)
+    },
+  )
+
+  it('says which hub it is, and help of every command by name', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+    expect(await runHub(home, ['--version'])).toEqual({ code: 0, stdout: `hub ${version}\n`, stderr: '' })
+    const { code, stdout } = await runHub(home, ['help', 'task', 'show'])
+    expect([code, stdout.split('\n')[0]]).toEqual([0, 'Usage: hub task show [options] <task>'])
+    expect((await runHub(home, ['help'])).stdout).toBe((await runHub(home, ['--help'])).stdout)
+  })
+})
+
+describe('parts of ids (fault C9)', () => {
+  const other = TASK_ID.replace(/1$/, '2')
+  const listed = (ids: readonly string[]) =>
+    hub.on('GET /v1/tasks', ({ query }) => ({
+      body: { tasks: query.get('part') === null ? [] : ids.map((id) => taskView({ id })), next: null },
+    }))
+
+  it('an end that only one task has is that task; a whole id is asked for as it is', async () => {
+    listed([TASK_ID])
+    hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView(), attempts: [] } }))
+    expect((await runHub(home, ['task', 'show', '00000001'])).code).toBe(0)
+    expect((await runHub(home, ['task', 'show', TASK_ID])).code).toBe(0)
+    expect(hub.asked.map((each) => each.path)).toEqual(['/v1/tasks', `/v1/tasks/${TASK_ID}`, `/v1/tasks/${TASK_ID}`])
+    expect(hub.asked[0]?.query.get('part')).toBe('00000001')
+  })
+
+  it.each([
+    ['none', [], 3, 'hub: no task has an id that begins or ends with 018f'],
+    ['two', [TASK_ID, other], 2, `hub: 018f begins or ends the id of more than one task: ${TASK_ID}, ${other}`],
+  ])('where %s has it, that is said and nothing is stopped', async (_, ids, exit, text) => {
+    listed(ids)
+    const { code, stderr } = await runHub(home, ['task', 'cancel', '018f'])
+    expect([code, stderr.split('\n')[0]]).toEqual([exit, text])
+    expect(hub.asked.every(({ method }) => method === 'GET')).toBe(true)
+  })
+
+  it('questions and alerts are answered by their ends too', async () => {
+    hub.on('GET /v1/approvals', () => ({ body: { approvals: [{ id: TASK_ID }, { id: other }] } }))
+    hub.on('GET /v1/alerts', () => ({ body: { alerts: [{ id: other }] } }))
+    hub.on('POST /v1/approvals/:id/answer', () => ({
+      body: { approval: { id: other, state: 'approved', agent: 'echo' } },
+    }))
+    hub.on('POST /v1/mode/resume', () => ({ body: { mode: 'normal' } }))
+    expect((await runHub(home, ['approve', '00000002'])).stdout).toBe('approved; agent echo has been told\n')
+    expect((await runHub(home, ['resume', '--alert', '0000002'])).code).toBe(0)
+    expect(hub.asked.filter(({ method }) => method === 'POST').map(({ path, body }) => [path, body])).toEqual([
+      [`/v1/approvals/${other}/answer`, { approve: true, text: '' }],
+      ['/v1/mode/resume', { alert: other }],
+    ])
+  })
+})
+
+describe('lists that leave nothing out (fault C10)', () => {
+  it('artifacts of every task are listed where none is named', async () => {
+    const sha256 = 'ab'.repeat(32)
+    hub.on('GET /v1/artifacts', () => ({
+      body: { artifacts: [{ sha256, size: 3, name: 'x', task: TASK_ID }], next: '25' },
+    }))
+    const { stdout, stderr } = await runHub(home, ['artifact', 'list', '--limit', '25'])
+    expect(stdout).toMatch(/\nabababababab {2}3 B +00000001 +x\n/)
+    expect(stderr).toBe('there is more: --cursor 25\n')
+  })
+
+  it('alerts of the watchdog stand among those of the hub', async () => {
+    const watchdog = await openFakeDoor(watchdogSocketOf(home))
+    watchdog.on('GET /v1/status', () => ({
+      body: watchdogView({ alerts: [{ finding: 'hub_health', level: 1, forMs: 60_000 }] }),
+    }))
+    hub.on('GET /v1/alerts', () => ({ body: { alerts: [] } }))
+    const { stdout } = await runHub(home, ['alert', 'list'])
+    await watchdog.close()
+    expect(stdout).toMatch(/\nwatchdog +warning +sent +hub_health +.*\(1 m ago\)/)
+  })
+
+  it('records are found by the operation too, as the records call it', async () => {
+    hub.on('GET /v1/audit', () => ({ body: { records: [], next: null } }))
+    await runHub(home, ['audit', 'list', '--action', 'task.submit'])
+    await runHub(home, ['audit', 'list', '--action', 'task.submitted'])
+    expect(hub.asked.map(({ query }) => query.get('action'))).toEqual(['task.submitted', 'task.submitted'])
+  })
+
+  it('a task that logged nothing says so, and whether more may come', async () => {
+    hub.on('GET /v1/tasks/:id/logs', () => ({ body: { lines: [] } }))
+    hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'running' }), attempts: [] } }))
+    const { stdout, stderr } = await runHub(home, ['task', 'logs', TASK_ID])
+    expect([stdout, stderr]).toEqual([
+      '',
+      `task ${TASK_ID} has logged nothing so far (it is running; --follow waits for more)\n`,
+    ])
+  })
+
+  it('task logs --follow goes on with what is new, each line once, until the task has ended', async () => {
+    let ended = false
+    hub.on('GET /v1/tasks/:id/logs', () => ({ body: { lines: [{ atMs: 1000, level: 'info', text: 'first' }] } }))
+    hub.on('GET /v1/tasks/:id', () => ({
+      body: { task: taskView({ state: ended ? 'succeeded' : 'running' }), attempts: [] },
+    }))
+    const event = (sequence: number, type: string, data: object) => ({
+      sequence,
+      type,
+      subject: `task:${TASK_ID}`,
+      time: new Date(1000 + sequence).toISOString(),
+      data,
+    })
+    hub.on('GET /v1/events', () => {
+      ended = true
+      return eventFeed([
+        event(1, 'hub.task.log.v1', { level: 'info', text: 'first' }),
+        event(2, 'hub.task.log.v1', { level: 'warn', text: 'second' }),
+        event(3, 'hub.task.completed.v1', {}),
+      ])
+    })
+    const { code, stdout } = await runHub(home, ['task', 'logs', TASK_ID, '--follow'])
+    expect([code, stdout.split('\n').map((line) => line.slice(25))]).toEqual([0, ['info  first', 'warn  second', '']])
   })
 })
 
@@ -159,6 +338,7 @@ describe('exit codes of what the hub answers (protocol.md section 7)', () => {
   })
 })
 
+const LINE = { atMs: 1, level: 'info', text: 'x' }
 describe('every read', () => {
   const reads: [string[], string, unknown, unknown][] = [
     [['task', 'list'], 'GET /v1/tasks', { tasks: [taskView()], next: null }, [taskView()]],
@@ -168,7 +348,7 @@ describe('every read', () => {
       { task: taskView(), attempts: [] },
       { task: taskView(), attempts: [] },
     ],
-    [['task', 'logs', TASK_ID], 'GET /v1/tasks/:id/logs', { lines: [] }, []],
+    [['task', 'logs', TASK_ID], 'GET /v1/tasks/:id/logs', { lines: [LINE] }, [LINE]],
     [['session', 'list'], 'GET /v1/sessions', { sessions: [session], next: null }, [session]],
     [['session', 'show', SESSION_ID], 'GET /v1/sessions/:id', { session }, { session }],
     [['session', 'logs', SESSION_ID], 'GET /v1/sessions/:id/logs', { text: 'a\nb\n' }, { text: 'a\nb\n' }],
@@ -310,8 +490,19 @@ describe('changes', () => {
     const stopped = () => posts().flatMap((each) => each.match(/sessions\/(\w+)\/stop/)?.slice(1) ?? [])
     expect(posts()[0]).toBe('/v1/mode/safe')
     expect(stopped()).toEqual([session.id, other.id])
-    await runHub(home, ['session', 'stop', '--agent', 'other', '--yes'])
-    expect(stopped()).toEqual([session.id, other.id, other.id])
+  })
+
+  it.each([
+    ['all, with nothing that runs', ['--all'], [], [], 'no session to stop'],
+    ['one agent, with nothing of it that runs', ['--agent', 'other'], [session], [], 'no session of other to stop'],
+    ['one agent', ['--agent', 'echo'], [session], [`/v1/sessions/${SESSION_ID}/stop`], `${SESSION_ID} told to stop`],
+  ])('session stop of %s leaves the mode of the hub alone (fault C5)', async (_, args, sessions, posts, said) => {
+    hub.on('GET /v1/agents', () => ({ body: { agents: [agent, { ...agent, name: 'other' }], problems: [] } }))
+    hub.on('GET /v1/sessions', () => ({ body: { sessions, next: null } }))
+    hub.on('POST /v1/sessions/:id/stop', () => ({ body: {} }))
+    const { code, stdout } = await runHub(home, ['session', 'stop', ...args, '--yes'])
+    expect([code, stdout]).toEqual([0, `${said}\n`])
+    expect(hub.asked.filter(({ method }) => method === 'POST').map((each) => each.path)).toEqual(posts)
   })
 
   it('agent reload names the cards that did not load and ends with 3', async () => {
@@ -445,7 +636,7 @@ describe('heartbeat and status', () => {
     expect(stdout).toMatch(/^heartbeat +due [A-Z].* CES?T \(in 23 h 53 m\)$/m)
     expect(stdout).toMatch(/^watchdog +well, looked 4 s ago$/m)
     expect(stdout).toMatch(/^next +nothing to do$/m)
-    expect(stdout).toContain(TASK_ID)
+    expect(stdout).toContain(TASK_ID.slice(-8))
   })
 
   it('a question stands in status and in the answer to a heartbeat, with the words that answer it (fault C1)', async () => {

@@ -32,7 +32,7 @@ it('alert list shows what is open, with --all what is over too', async () => {
   hub.on('GET /v1/alerts', () => ({ body: { alerts: [open, over] } }))
   const listed = await runHub(home, ['alert', 'list', '--all'])
   expect(listed.code).toBe(0)
-  expect(listed.stdout).toMatch(new RegExp(`${ID} +critical +sent +lease_forged .* A word was refused\\.\n`))
+  expect(listed.stdout).toMatch(new RegExp(`${ID.slice(-8)} +critical +sent +lease_forged .* A word was refused\\.\n`))
   expect(listed.stdout).toMatch(/warning +resolved +mode_safe/)
   expect(listed.stdout).not.toContain('\u001b')
   hub.on('GET /v1/alerts', () => ({ body: { alerts: [] } }))

@@ -265,7 +265,7 @@ describe('hub submit --wait', () => {
       'policy_denied',
       'not yours: add "x" to agents.a.message',
       [],
-      'add "x" to agents.a.message, then `hub task retry',
+      'add "x" to agents.a.message, then `hub policy reload` and `hub task retry',
     ],
     ['image_missing', 'no image', [], 'Assemble the images'],
   ])(

@@ -121,6 +121,16 @@ describe('text for people', () => {
     ).toBe('NAME  N\nab    1\nc     2')
   })
 
+  it.each([
+    [200, ['ab12cd34  failed  a reason that is long enough to be cut']],
+    [40, ['ab12cd34  failed  a reason that is long…']],
+    [24, ['ab12cd34  failed  a rea…']],
+  ])('a table is no wider than a terminal of %i columns, and no id is cut (fault C9)', (width, lines) => {
+    const paint = Object.assign((_: unknown, text: string) => text, { width })
+    const rows = [['ab12cd34', { text: 'failed', style: 'red' as const }, 'a reason that is long enough to be cut']]
+    expect(columns(['TASK', 'STATE', 'WHAT'], rows, paint).split('\n').slice(1)).toEqual(lines)
+  })
+
   it('says sizes', () => {
     expect([0, 1023, 1024, 5 * 1024 ** 2, 3 * 1024 ** 4].map(sizeText)).toEqual([
       '0 B',
