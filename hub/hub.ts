@@ -173,6 +173,12 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   }
   const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
     createLoop({ name, everyMs, run, onFault, onRecovered: loopWatch.recovered }, clock)
+  const ending = new AbortController()
+  const calendar = createCalendar({
+    ...{ guard, log, clock, signal: ending.signal },
+    schedule: outer.schedule ?? (() => () => undefined),
+    turn: () => clock.sleep(0),
+  })
   const loops = {
     dispatch: loop('dispatch', 1000, () => {
       guard.recoverStore()
@@ -199,6 +205,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await upkeep.dropMonths(ending.signal)
       await upkeep.forgetDecisions(ending.signal)
     }),
+    auditLook: loop('auditLook', 60_000, calendar.catchUp),
     workWatch: loop('workWatch', 60_000, () => workWatch.round()),
     housekeeping: loop('housekeeping', 15_000, () => {
       entrances.sumRefusals()
@@ -227,14 +234,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     )
   }
 
-  const calendar = createCalendar({
-    schedule: outer.schedule ?? (() => () => undefined),
-    guard,
-    log,
-    turn: () => clock.sleep(0),
-  })
   let stopCalendar = () => {}
-  const ending = new AbortController()
   let looking: Promise<void> = Promise.resolve()
   /** What a start need not wait for: all rows of history, and the whole audit log. */
   async function lookThroughAll(): Promise<void> {

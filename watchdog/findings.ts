@@ -142,6 +142,12 @@ export function plainFindings(state: State, memory: Memory, facts: Facts, config
       'The audit log is not the one that was witnessed; evidence is kept in watchdog/evidence. Run: hub audit verify',
     )
   }
+  if (state.auditLost > 0) {
+    warn(
+      'audit_lost',
+      `${state.auditLost} audit records that waited for a store that could not be written were lost with the hub: what they told of was done, and the log does not say so. It ends with: hub heartbeat; then see logs/hub.log of that time`,
+    )
+  }
   if (heard.kind === 'answer' && facts.checkpointKey === null && heard.answer.checkpoints.length > 0) {
     warn(
       'witness_unproven',

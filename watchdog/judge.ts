@@ -5,6 +5,7 @@
  */
 
 import { judgeActions, NOTHING_UNDONE } from './acting.ts'
+import { judgeBuffered } from './buffered.ts'
 import type { Reading } from './clock.ts'
 import { conditionsOf } from './conditions.ts'
 import type { Config } from './config.ts'
@@ -18,7 +19,7 @@ import { judgeReturning } from './returning.ts'
 import type { Announced, State } from './state.ts'
 import { emergencyFindings } from './stops.ts'
 import { elapsedBetween, type Gap, planDeadlines, planPresence } from './timeline.ts'
-import { judgeWitness } from './witness.ts'
+import { headInTurn, judgeWitness, witnessNow } from './witness.ts'
 
 export interface Judgement {
   readonly state: State
@@ -65,6 +66,12 @@ export function planAdvance(state: State, now: Reading, config: Config): State {
 export const planWaking = (memory: Memory, gap: Gap, lineMs: number): Memory =>
   gap.sleptMs === 0 ? memory : { ...memory, startedLineMs: lineMs, everAnswered: false, misses: 0, engineMisses: 0 }
 
+/** The records that the hub shall show: the newest witnessed, an older one in its turn, and what waited for a failing store. */
+function askedOf({ witness, heads, buffered, lineMs }: State, { intervalMs }: Config): readonly number[] {
+  const older = headInTurn(heads, Math.floor(lineMs / intervalMs))
+  return [...new Set([witness?.size ?? [], older?.[0] ?? [], buffered?.seq ?? []].flat())]
+}
+
 /** The lease that a state gives. Only durations cross between the processes (T76). */
 export function planLease(state: State, config: Config): Lease {
   const p = state.presence
@@ -78,6 +85,8 @@ export function planLease(state: State, config: Config): Lease {
     demand: conditions.length > 0 ? 'safe' : 'normal',
     conditions,
     witnessSize: state.witness?.size ?? 0,
+    witnessHead: state.witness?.head ?? '',
+    ask: askedOf(state, config),
     awayInMs: p.away === null ? null : Math.max(0, p.away.untilMs - p.nowMs),
     stopId: state.stopId,
   }
@@ -133,7 +142,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   const answer = facts.heard.kind === 'answer' ? facts.heard.answer : null
   const listed = facts.containers.kind === 'listed' ? facts.containers.list : null
   const starting = !known.everAnswered && before.lineMs - known.startedLineMs < config.startGraceMs
-  const word = answer && judgeWitness(before.witness, answer, before.instance, facts.checkpointKey)
+  const word = answer && judgeWitness(before.witness, answer, before.instance, facts.checkpointKey, before.heads)
   const isNew = word?.kind === 'mismatch' && before.mismatchSinceMs === null
   const announced = planAnnounced(before.announced, answer, before.lineMs, config)
   const resting = announced !== null && announced.kind !== 'restart' && answer === null
@@ -141,11 +150,14 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   // Whoever stopped everything in an emergency also stopped the clock, whether the hub answers reads meanwhile or not (section 5).
   const paused =
     (resting || before.emergency !== null) && (listed === null ? before.presence.paused : listed.length === 0)
+  const waited = answer === null ? { buffered: before.buffered, lost: 0 } : judgeBuffered(before.buffered, answer)
   const state: State = {
     ...before,
     announced,
     throughput: planThroughput(before.throughput, answer, before.lineMs),
-    witness: word?.kind === 'accepted' ? word.witness : before.witness,
+    ...witnessNow(before, word?.kind === 'accepted' ? word.witness : before.witness),
+    buffered: waited.buffered,
+    auditLost: before.auditLost + waited.lost,
     mismatchSinceMs: isNew ? before.lineMs : before.mismatchSinceMs,
     presence: { ...before.presence, paused },
   }

@@ -32,7 +32,7 @@ const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheck
 /** The hub is asked as the account that it belongs to, which needs no lease. */
 const NO_LEASE: Lease = {
   ...{ epoch: 0, bootId: '', intervalMs: 0, heartbeatAgeMs: 0, deadlineInMs: 0, demand: 'safe', conditions: [] },
-  ...{ witnessSize: 0, awayInMs: null, stopId: 0 },
+  ...{ witnessSize: 0, witnessHead: '', ask: [], awayInMs: null, stopId: 0 },
 }
 
 export interface LastStopLog {

@@ -6,7 +6,7 @@ import type { Clock } from './clock.ts'
 import { macHex, sameHex } from './digest.ts'
 import type { Remains } from './processes.ts'
 import { exchange } from './wire.ts'
-import type { Checkpoint } from './witness.ts'
+import type { Asked, Checkpoint } from './witness.ts'
 
 export interface Session {
   readonly session: string
@@ -29,6 +29,10 @@ export interface Lease {
   readonly conditions: readonly string[]
   /** Size of the last checkpoint witnessed; the answer brings those after it. */
   readonly witnessSize: number
+  /** The head witnessed there; '' is none. */
+  readonly witnessHead: string
+  /** Records whose hash the answer shall bring. */
+  readonly ask: readonly number[]
   /** What is left of a planned absence. */
   readonly awayInMs: number | null
   /** Names the last stop of everything; a hub that does not know it yet holds its tasks. 0: there was none. */
@@ -43,6 +47,11 @@ export interface Answer {
   readonly auditSize: number
   readonly auditHead: string
   readonly checkpoints: readonly Checkpoint[]
+  /** Hashes of the records that were asked for; null where there is no such record. What the hub cannot read now is missing. */
+  readonly asked: readonly Asked[]
+  /** Records that wait for a store that fails, and the hash of the last as it will be written. */
+  readonly bufferSize: number
+  readonly bufferHead: string | null
   readonly sessions: readonly Session[]
   readonly announced: { readonly kind: 'restart' | 'shutdown' | 'down' } | null
   /** As it came, for evidence. */
@@ -107,6 +116,9 @@ export function isCheckpoint(value: unknown): value is Checkpoint {
   )
 }
 
+const isAsked = (value: unknown): value is Asked =>
+  isRow(value) && isCount(value.seq) && (value.hash === null || isText(value.hash))
+
 const KINDS = ['restart', 'shutdown', 'down'] as const
 
 /** Reads an answer whose MAC is already proven. Pure. */
@@ -131,10 +143,16 @@ function parseAnswer(raw: string, instance: string, epoch: number, counter: numb
   if (!isCount(dispatched) || !isCount(queued) || !isCount(auditSize)) return unreadable('its counts are malformed')
   if (!isText(auditHead) || !isList(checkpoints, 1024, isCheckpoint)) return unreadable('its audit head is malformed')
   if (!isList(sessions, 4096, isSession)) return unreadable('its sessions are malformed')
+  // A hub of before this was asked says nothing of it.
+  const { asked = [], bufferSize = 0, bufferHead = null } = value
+  if (!isList(asked, 8, isAsked)) return unreadable('its answer about the records asked for is malformed')
+  if (!isCount(bufferSize) || (bufferHead !== null && !isText(bufferHead)))
+    return unreadable('what it says of records that wait is malformed')
   const kind = isRow(announced) ? KINDS.find((one) => one === announced.kind) : undefined
   if (announced !== null && kind === undefined) return unreadable('its announcement is malformed')
   const told = kind === undefined ? null : { kind }
-  const answer = { mode, conditions, dispatched, queued, auditSize, auditHead, checkpoints, sessions, announced: told }
+  const audit = { auditSize, auditHead, checkpoints, asked, bufferSize, bufferHead }
+  const answer = { mode, conditions, dispatched, queued, ...audit, sessions, announced: told }
   return { kind: 'answer', answer: { ...answer, raw } }
 }
 

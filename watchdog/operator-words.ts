@@ -40,7 +40,7 @@ export function createOperatorWords(
 
   function strong(what: string, said: Said, before: State, presence: Presence): PresenceAnswer {
     // The operator is here and has seen the clock: what it says now is the new mark.
-    const next = { ...before, wallHighMs: before.mark.wallMs, lost: false, presence }
+    const next = { ...before, wallHighMs: before.mark.wallMs, lost: false, auditLost: 0, presence }
     commit(next)
     log.info({ ...said }, what)
     return presenceAnswer(next, config)

@@ -21,7 +21,7 @@ import { type Seen, statusOf } from './status.ts'
 import { planStop } from './stops.ts'
 import { planTelling } from './telling.ts'
 import { elapsedBetween } from './timeline.ts'
-import { judgeWitness, readCheckpointKey, type Shown, type WitnessWord } from './witness.ts'
+import { judgeWitness, readCheckpointKey, type Shown, type WitnessWord, witnessNow } from './witness.ts'
 
 export interface Log {
   info(fields: object, text: string): void
@@ -216,8 +216,14 @@ export function createWatch(
     },
     witness(last) {
       const before = advanced()
-      const word = judgeWitness(before.witness, last, before.instance, readCheckpointKey(options.checkpointKey))
-      if (word.kind === 'accepted') commit({ ...before, witness: word.witness })
+      const word = judgeWitness(
+        before.witness,
+        last,
+        before.instance,
+        readCheckpointKey(options.checkpointKey),
+        before.heads,
+      )
+      if (word.kind === 'accepted') commit({ ...before, ...witnessNow(before, word.witness) })
       if (word.kind !== 'mismatch') return word.kind
       commit({ ...before, mismatchSinceMs: before.mismatchSinceMs ?? before.lineMs })
       keepEvidence(`${word.reason}\n${JSON.stringify(last)}\n`)
@@ -226,7 +232,7 @@ export function createWatch(
     acceptHead(head) {
       if (shown === null || shown.head !== head) return false
       // The next checkpoints are taken as a new beginning; their signatures still count.
-      commit({ ...advanced(), witness: null, mismatchSinceMs: null })
+      commit({ ...advanced(), witness: null, heads: [], buffered: null, mismatchSinceMs: null })
       return true
     },
     status: () =>

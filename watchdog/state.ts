@@ -7,12 +7,14 @@
 import { closeSync, copyFileSync, existsSync, openSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Buffered } from './buffered.ts'
 import type { Reading } from './clock.ts'
 import { StartError } from './config-fields.ts'
 import { NOTHING_TOLD, type NoticesTold } from './notices/plan.ts'
 import { decodeSlot, encodeSlot, readSlotBytes, writeSlotBytes } from './slot.ts'
 import { firstPresence, type Presence } from './timeline.ts'
 import { createFile } from './whole-file.ts'
+import type { Head } from './witness.ts'
 
 export interface Announced {
   readonly kind: 'restart' | 'shutdown' | 'down'
@@ -45,6 +47,12 @@ export interface State {
   readonly throughput: { readonly dispatched: number; readonly sinceMs: number } | null
   readonly witness: { readonly size: number; readonly head: string; readonly digest: string } | null
   readonly mismatchSinceMs: number | null
+  /** Older heads that were witnessed, oldest first (witness.ts). */
+  readonly heads: readonly Head[]
+  /** The last of the records that waited for a failing store: where it will stand, its hash, how many waited (buffered.ts). */
+  readonly buffered: Buffered | null
+  /** So many of them were never written; until the next strong heartbeat. 0: none. */
+  readonly auditLost: number
   /** The state file was unreadable at a start; until the next strong heartbeat. */
   readonly lost: boolean
   /** Everything was stopped by the contact or with `--emergency`; until the operator resumes. */
@@ -60,7 +68,14 @@ export interface State {
 }
 
 /** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
-const ADDED = { contactTold: NOTHING_TOLD, emergency: null, stopId: 0 } satisfies Partial<State>
+const ADDED = {
+  contactTold: NOTHING_TOLD,
+  emergency: null,
+  stopId: 0,
+  heads: [],
+  buffered: null,
+  auditLost: 0,
+} satisfies Partial<State>
 
 /** The state of a new home: begins with a strong heartbeat now. */
 export function firstState(mark: Reading, instance: string): State {

@@ -94,6 +94,9 @@ export function statusOf(now: State, seen: Seen, config: Config): Readonly<Recor
       stopReport: p.stopReport,
     },
     witness: now.witness && { size: now.witness.size, head: now.witness.head },
+    olderHeads: now.heads,
+    buffered: now.buffered,
+    auditLost: now.auditLost,
     alerts: Object.entries(now.alerts).map(([finding, one]) => ({
       finding,
       level: one.level,

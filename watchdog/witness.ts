@@ -2,6 +2,8 @@
  * The witness of the audit chain (safety.md section 8). It remembers the last signed checkpoint and accepts only the same
  * one again or a linked, longer row of them; whatever else it is shown is a mismatch. Checkpoints older than the one it
  * remembers are overlap after a restart of the hub and prove nothing.
+ * A few older heads are kept too, and with each lease the hub shows the hash of the newest of them and of one other as the records now are:
+ * a past that was rewritten with its checkpoints left in place is seen (fault F5).
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -22,10 +24,39 @@ export interface Witness {
   readonly head: string
   readonly digest: string
 }
+/** A record that the hub was asked for, and its hash as worked out from what it holds now; null where there is none. */
+export interface Asked {
+  readonly seq: number
+  readonly hash: string | null
+}
+/** A head that was witnessed: the size of the log, and the hash of its last record. */
+export type Head = readonly [size: number, head: string]
+
+/** Each kept head stands for sizes up to sixteen times its own: eight of them for four billion records. */
+const HEADS_GROW = 16
+const HEADS_MAX = 8
+
+/** The kept heads with this one, if it is the first of its magnitude. Pure. */
+function withHead(heads: readonly Head[], { size, head }: Pick<Witness, 'size' | 'head'>): readonly Head[] {
+  const last = heads.at(-1)
+  const isNext = last === undefined || size >= last[0] * HEADS_GROW
+  return isNext && heads.length < HEADS_MAX ? [...heads, [size, head]] : heads
+}
+
+/** What is remembered once this was witnessed. Pure. */
+export const witnessNow = (before: { readonly heads: readonly Head[] }, witness: Witness | null) => ({
+  witness,
+  heads: witness === null ? before.heads : withHead(before.heads, witness),
+})
+
+/** The kept head whose turn it is: each in its time. Pure. */
+export const headInTurn = (heads: readonly Head[], turn: number): Head | undefined => heads[turn % heads.length]
+
 export interface Shown {
   readonly auditSize: number
   readonly auditHead: string
   readonly checkpoints: readonly Checkpoint[]
+  readonly asked?: readonly Asked[]
 }
 /** `unproven`: checkpoints came, but their public key is not at hand; nothing is remembered and nothing accused. */
 export type WitnessWord =
@@ -55,8 +86,15 @@ export function judgeWitness(
   shown: Shown,
   instance: string,
   key: KeyObject | null,
+  heads: readonly Head[] = [],
 ): WitnessWord {
   const mismatch = (reason: string) => ({ kind: 'mismatch', reason }) as const
+  const seen = new Map(known === null ? heads : [...heads, [known.size, known.head]])
+  for (const { seq, hash } of shown.asked ?? []) {
+    const head = seen.get(seq)
+    if (head !== undefined && head !== hash)
+      return mismatch(`record ${seq} is ${hash === null ? 'gone' : 'not the one that was witnessed'}`)
+  }
   let last = known
   if (last !== null && shown.auditSize < last.size) {
     return mismatch(`the log has ${shown.auditSize} records, ${last.size} were witnessed`)

@@ -100,6 +100,7 @@ export function createEntrances(
     modes,
     tasks,
     audit,
+    onShown: guard.shownHeads.note,
     lease,
     meta,
     stopping: shutdown.progress,
@@ -142,7 +143,7 @@ export function createEntrances(
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({
-        ...{ audit, checkpoints, verifier: guard.verifier },
+        ...{ audit, checkpoints, verifier: guard.verifier, onShown: guard.shownHeads.note },
         onExported: (isLast) => upkeep.pauses.piece('an audit export', isLast),
       }),
       ...createQuarantine({ home }, { ...outer, cutFrames: (session) => frames.close(session) }),
@@ -161,7 +162,7 @@ export function createEntrances(
       ...operatorHandlers({
         health,
         modes,
-        audit,
+        isAcceptable: (head) => guard.shownHeads.has(head) && audit.includes(head),
         watchdog,
         proveClock: () => guard.footing.steady.prove(),
         acceptClock: () => guard.footing.steady.accept(tasks.sessionsOpen().length),

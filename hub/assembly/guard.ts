@@ -6,14 +6,17 @@ import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
+import { askWatchdog } from '../edge/watchdog-client.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import { createCheckpoints } from '../guard/audit/checkpoint.ts'
 import { createDecisionMarks } from '../guard/audit/decision-marks.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { createSealing } from '../guard/audit/sealing.ts'
 import { segmentBytes, segmentPath } from '../guard/audit/segment-file.ts'
+import { createShownHeads } from '../guard/audit/shown-heads.ts'
 import { createAuditVerifier } from '../guard/audit/verifier.ts'
-import { checkTail } from '../guard/audit/walk.ts'
+import { checkStart } from '../guard/audit/walk.ts'
+import { witnessIn } from '../guard/audit/witnessed.ts'
 import type { DiskFacts, DiskMarks } from '../guard/conditions/disk.ts'
 import { createEvents } from '../guard/events.ts'
 import { createGate } from '../guard/gate.ts'
@@ -42,6 +45,7 @@ import { createAlerting } from './alerting.ts'
 import { createFooting } from './footing.ts'
 import { upgradeAtOnce } from './upgrade.ts'
 
+const LOOKED_AT = 'audit_looked_at'
 const NONCE_ROWS_MAX = 200_000
 const NO_ALERTS: AlertSettings = { zone: '' }
 
@@ -194,6 +198,19 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     turn: nextTurn,
     clock,
     onVerdict: alertWatch.chainJudged,
+    askWitness: () =>
+      askWatchdog(join(home, 'watchdog', 'run', 'watchdog.sock'), '/v1/status', undefined, 'GET').then(
+        witnessIn,
+        (thrown) => ({ kind: 'away', reason: toHubError(thrown).message }),
+      ),
+    onMismatch: (reason) => modes.raise('witness_mismatch', reason),
+    onLooked() {
+      try {
+        meta.set(LOOKED_AT, String(steady.wallMs()))
+      } catch (thrown) {
+        if (toHubError(thrown).code !== 'store_unavailable') throw thrown
+      }
+    },
   })
   const keyRing = createKeyRing(
     { folder: join(home, 'keys') },
@@ -247,10 +264,14 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     sealing,
     marks,
     verifier,
+    shownHeads: createShownHeads(),
+    /** When the whole audit log was looked through last; undefined before the first. */
+    lookedAtMs: () => Number(meta.get(LOOKED_AT) ?? Number.NaN) || undefined,
     /** What has to hold before anything else begins; what is not whole makes the hub safe, and it starts. */
     checkStart() {
       const bytesOf = (name: string) => segmentBytes(segmentPath(home, name))
-      const fault = checkTail({ audit, checkpoints, bytesOf })
+      const pick = (below: number) => random.bytes(6).readUIntBE(0, 6) % below
+      const fault = checkStart({ audit, checkpoints, bytesOf, pick })
       if (fault !== null) alertWatch.chainJudged(fault)
     },
     checkpoints,

@@ -70,6 +70,15 @@ export function createWatchdogSide(
     }
     return counted
   }
+  /** By what the record holds now; undefined where the store cannot be read. */
+  function hashOf(seq: number): string | null | undefined {
+    try {
+      return audit.provenHash(seq)
+    } catch (thrown) {
+      log.error({ seq, reason: toHubError(thrown).reason }, 'a record that the watchdog asked for cannot be read')
+      return undefined
+    }
+  }
   const door = createWatchdogDoor({
     key: options.watchdogKey,
     gate,
@@ -77,7 +86,13 @@ export function createWatchdogSide(
     shutdown,
     holdAll: tasks.holdAll,
     onRefused: (error) => guard.alertWatch.leaseRefused(error.reason, isForged(error)),
-    report: (sizeSeen) => {
+    judgeWitness({ witnessSize, witnessHead }) {
+      if (witnessSize === 0 || witnessHead === '' || modes.has('witness_mismatch')) return
+      const found = hashOf(witnessSize)
+      if (found !== undefined && found !== witnessHead)
+        modes.raise('witness_mismatch', `record ${witnessSize} is ${found === null ? 'gone' : 'not the one witnessed'}`)
+    },
+    report: ({ witnessSize, ask }) => {
       const { size, head } = audit.head()
       reported = head
       const buffer = audit.bufferState()
@@ -92,7 +107,9 @@ export function createWatchdogSide(
         auditHead: head,
         bufferSize: buffer.size,
         bufferHead: buffer.head,
-        checkpoints: checkpoints.forWitness(sizeSeen),
+        checkpoints: checkpoints.forWitness(witnessSize),
+        // What cannot be read now is left out: that is another fault.
+        asked: ask.map((seq) => ({ seq, hash: hashOf(seq) })).filter(({ hash }) => hash !== undefined),
         sessions: work.ledger.list(),
         announced: stopping === undefined ? null : { kind: stopping.exit },
       }

@@ -153,7 +153,8 @@ export interface AuditVerdict {
   head: string
   firstBad: { seq: number; reason: string } | null
   checkpoints: number
-  witness: unknown
+  /** What the watchdog says to it; null from a hub of before that was asked. */
+  witness: { asked: boolean; size: number | null; reason: string | null } | null
 }
 export interface KeyView {
   kid: string

@@ -7,7 +7,7 @@ import { HubError, toHubError } from '../base/errors.ts'
 import { http } from '../base/node-http.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { Grant, StopGrant } from '../guard/grant.ts'
-import { type Lease, macOf } from '../guard/operator/lease.ts'
+import { type Lease, type LeaseWord, macOf } from '../guard/operator/lease.ts'
 import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { StopRequest } from '../work/dispatch/shutdown.ts'
@@ -30,7 +30,9 @@ export interface WatchdogDoorParts {
   gate: Gate
   lease: Lease
   /** What a lease is answered with, apart from its echo. */
-  report: (sizeSeen: number) => Record<string, unknown>
+  report: (word: LeaseWord) => Record<string, unknown>
+  /** Before the lease counts: holds what the watchdog has witnessed against the log. */
+  judgeWitness: (word: LeaseWord) => void
   shutdown: (grant: StopGrant, request: StopRequest) => Promise<unknown>
   /** Hears of a word that was not the watchdog's, or not a new one. */
   onRefused?: (error: HubError) => void
@@ -39,7 +41,7 @@ export interface WatchdogDoorParts {
 }
 
 export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
-  const { key, gate, lease, report, shutdown, onRefused, holdAll } = parts
+  const { key, gate, lease, report, judgeWitness, shutdown, onRefused, holdAll } = parts
   let lastDemand = ''
 
   const call = (operation: OperationName) => ({ principal: WATCHDOG, operation, resource: 'hub' })
@@ -52,6 +54,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
 
   function takeLease(body: Buffer, mac: string, response: ServerResponse): void {
     const word = lease.accept(body, mac)
+    judgeWitness(word)
     const demand = JSON.stringify([word.demand, word.conditions])
     const stop = lease.unheldStop()
     if (demand !== lastDemand || stop !== undefined) {
@@ -69,7 +72,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
       }
     }
     const { epoch, counter } = word
-    answer(response, 'hub-lease-answer-v1', { version: 1, epoch, counter, ...report(word.witnessSize) })
+    answer(response, 'hub-lease-answer-v1', { version: 1, epoch, counter, ...report(word) })
   }
 
   async function takeShutdown(body: Buffer, mac: string, response: ServerResponse): Promise<void> {

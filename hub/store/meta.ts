@@ -24,6 +24,7 @@ export type MetaKey =
   | 'rest_mark'
   | 'stop_wishes_done'
   | 'audit_marked'
+  | 'audit_looked_at'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -45,6 +45,36 @@ test('what a start checks makes the hub safe by itself, before the look behind i
   expect([guard.alerts.isOpen('audit_chain_broken'), guard.modes.has('critical_alert')]).toEqual([true, true])
 })
 
+test('fault F5: so is a record that was changed long ago, in a small log always, in a long one where the sample falls on it', () => {
+  using home = openGuardHome()
+  for (let n = 0; n < 6; n += 1) home.guard.gate.refuse(CALL, new HubError('schema_invalid', 'made up'))
+  home.guard.checkpoints.take()
+  home.guard.store.prepare('drop trigger audit_record_is_append_only_update').run()
+  home.guard.store.prepare("update audit_record set reason = 'other' where seq = 2").run()
+  const guard = home.reopen()
+  guard.checkStart()
+  expect([guard.alerts.isOpen('audit_chain_broken'), guard.modes.has('critical_alert')]).toEqual([true, true])
+})
+
+test('fault C28: a machine that sleeps through each night looks through the whole log when it wakes, once the last look is 36 hours old', async () => {
+  await using h = await createHarness({ agents: {} })
+  await h.pumped(h.hub.looked())
+  const { store, alerts, lookedAtMs } = h.hub.guard
+  const first = lookedAtMs()
+  expect(first).toBeGreaterThan(0)
+  store.prepare('drop trigger audit_record_is_append_only_update').run()
+  store.prepare("update audit_record set reason = 'other' where seq = 1").run()
+  h.clock.suspend(35 * 3_600_000)
+  await h.clock.advance(65_000)
+  expect([lookedAtMs(), alerts.isOpen('audit_chain_broken')]).toEqual([first, false])
+  h.clock.suspend(2 * 3_600_000)
+  await h.until(() => alerts.isOpen('audit_chain_broken'), 'the look after waking', 5000)
+  const second = Number(lookedAtMs())
+  expect(second).toBeGreaterThan(Number(first) + 36 * 3_600_000)
+  await h.clock.advance(125_000)
+  expect(lookedAtMs(), 'and not again a minute later').toBe(second)
+})
+
 test('a record changed long ago is found right after the start, without anybody asking', async () => {
   await using h = await tampered("update audit_record set reason = 'other' where seq = 2")
   await h.pumped(h.hub.looked())
@@ -55,7 +85,9 @@ test('a home that is whole is looked through and stays normal', async () => {
   await using h = await tampered("update meta set value = value where key = 'epoch'")
   await h.pumped(h.hub.looked())
   expect(isSafe(h)).toEqual([false, false, false])
-  expect((await h.operator('GET', '/v1/audit/verify')).body).toMatchObject({ ok: true, firstBad: null, witness: null })
+  expect((await h.operator('GET', '/v1/audit/verify')).body).toMatchObject({
+    ...{ ok: true, firstBad: null, witness: { asked: false } },
+  })
   const page = (await h.operator('GET', '/v1/audit?action=hub.unheard&limit=5')).body
   expect(page).toMatchObject({ records: [], next: null, searchedTo: 1 })
 })

@@ -1,36 +1,70 @@
-/** While the store fails the witness still hears of what happens: how much waits, and its head (D3). */
+/** While the store fails the witness still hears of what happens: how much waits, and its head (D3); what is lost then is told (fault D1). */
 import { expect, test } from 'vitest'
 import { fillDisk } from '../support/guard-home.ts'
-import { createHarness, puppet } from '../support/hub-harness.ts'
+import { createHarness, type Harness, puppet } from '../support/hub-harness.ts'
+import { openRealWatch } from '../support/real-watch.ts'
 
-test('D3: while the store fails the head of what waits goes to the watchdog with each answer to a lease, and none once it is written', async () => {
+const STOP = ['/v1/mode/safe', {}] as const
+/** Refused while the store fails: unlike a stop its record is kept in memory alone. */
+const REFUSED = ['/v1/tasks', { agent: 'one' }] as const
+
+/** Until more records wait than before: the first few may still find room in the page that is open. */
+async function wait(h: Harness, [path, body]: typeof STOP | typeof REFUSED): Promise<number> {
+  const { audit } = h.hub.guard
+  const before = audit.bufferState().size
+  for (let nth = 0; nth < 200 && audit.bufferState().size <= before; nth += 1) await h.operator('POST', path, body)
+  return audit.bufferState().size
+}
+
+test('D3: while the store fails the watchdog remembers what waits, and forgets it without a word once it stands in the log as it was told', async () => {
   await using h = await createHarness({ agents: { one: { script: puppet } } })
   await h.bring('one')
-  const asked = async () => {
-    await h.lease()
-    return h.leaseAnswer() as { bufferSize: number; bufferHead: string | null; auditSize: number; auditHead: string }
+  const w = await openRealWatch(h)
+  try {
+    expect(await w.round()).toEqual([])
+    const mend = fillDisk(h.hub.guard)
+    await wait(h, STOP)
+    expect(await w.round()).not.toContain('audit_lost')
+    const one = w.watch.status().buffered as { seq: number; head: string; count: number }
+    expect(one).toMatchObject({
+      count: h.hub.guard.audit.bufferState().size,
+      head: h.hub.guard.audit.bufferState().head,
+    })
+    // It grows, and is as it was: the part that was told before is looked for in what waits now.
+    await wait(h, STOP)
+    expect(await w.round()).not.toContain('audit_lost')
+    const two = w.watch.status().buffered as typeof one
+    expect(two.count).toBeGreaterThan(one.count)
+    mend()
+    await h.until(() => h.hub.guard.audit.bufferState().size === 0, 'what waited is written', 1000)
+    expect(await w.round()).not.toContain('audit_lost')
+    expect(w.watch.status()).toMatchObject({ buffered: null, auditLost: 0 })
+    const hashes = h.audit().map(({ hash }) => hash)
+    expect([hashes[one.seq - 1], hashes[two.seq - 1]]).toEqual([one.head, two.head])
+  } finally {
+    w.close()
   }
-  expect(await asked()).toMatchObject({ bufferSize: 0, bufferHead: null })
-  const mend = fillDisk(h.hub.guard)
-  // The first few may still find room in the page that is open.
-  const stop = async (before: number) => {
-    for (let nth = 0; nth < 200 && h.hub.guard.audit.bufferState().size <= before; nth += 1)
-      await h.operator('POST', '/v1/mode/safe', {})
+})
+
+test('S1-18, fault D1: what waited and was lost with a hub that was killed is an alert of the watchdog, until a heartbeat', async () => {
+  await using h = await createHarness({ agents: { one: { script: puppet } } })
+  await h.bring('one')
+  const w = await openRealWatch(h)
+  try {
+    await w.round()
+    fillDisk(h.hub.guard)
+    const lost = await wait(h, REFUSED)
+    await w.round()
+    await h.kill()
+    expect(await w.round(), 'nobody has said yet that they are lost').not.toContain('audit_lost')
+    await h.start(false)
+    expect(await w.round()).toContain('audit_lost')
+    expect(w.watch.status()).toMatchObject({ auditLost: lost, buffered: null })
+    // The next one that waits is another matter, and the alert stays.
+    expect(await w.round()).toContain('audit_lost')
+    w.watch.heartbeat(true, { source: 'cli', note: '' })
+    expect(await w.round()).not.toContain('audit_lost')
+  } finally {
+    w.close()
   }
-  await stop(0)
-  const one = await asked()
-  expect(one.bufferSize).toBeGreaterThan(0)
-  expect(one.bufferHead).toMatch(/^[0-9a-f]{64}$/)
-  await stop(one.bufferSize)
-  const two = await asked()
-  expect(two.bufferSize).toBeGreaterThan(one.bufferSize)
-  expect(two.bufferHead).not.toBe(one.bufferHead)
-  mend()
-  await h.until(() => h.hub.guard.audit.bufferState().size === 0, 'what waited is written', 1000)
-  const after = await asked()
-  expect(after).toMatchObject({ bufferHead: null })
-  expect(
-    h.audit().map(({ hash }) => hash),
-    'the very head that was shown stands in the log',
-  ).toContain(two.bufferHead)
 })

@@ -18,6 +18,8 @@ const lease: Lease = {
   demand: 'normal',
   conditions: [],
   witnessSize: 0,
+  witnessHead: '',
+  ask: [],
   awayInMs: null,
   stopId: 0,
 }

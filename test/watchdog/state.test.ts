@@ -116,6 +116,10 @@ test('the fullest state fits its slot', () => {
       reminded: { due: 2, safe: 2 },
       paused: false,
     },
+    witness: { size: far, head: 'f'.repeat(64), digest: 'f'.repeat(64) },
+    heads: Array.from({ length: 8 }, () => [far, 'f'.repeat(64)] as const),
+    buffered: { seq: far, head: 'f'.repeat(64), count: 10_256 },
+    auditLost: far,
     alerts: Object.fromEntries(ids.map((id) => [id, { level: 4, sinceMs: Number.MAX_SAFE_INTEGER }])),
   })
   opened.close()

@@ -87,7 +87,7 @@ const backTo = ({ next, searchedToMs }: RecordPage): string =>
 
 const ANSWER_MS = 1000
 
-/** Exit 0 only for a whole chain. */
+/** Exit 0 only for a whole chain that the watchdog agrees to; 4 where it could not be asked. */
 export const auditVerify: Run = async ({ hub, json, terminal }, _, { key, head }) => {
   if (key !== undefined || head !== undefined) throw usage('--key and --head go with --file')
   let verdict: AuditVerdict | AuditProgress
@@ -103,13 +103,29 @@ export const auditVerify: Run = async ({ hub, json, terminal }, _, { key, head }
   else if (verdict.ok) {
     const size = `${verdict.size} records, ${verdict.checkpoints} signed checkpoints`
     terminal.out(`${terminal.paint('green', 'whole')}: ${size}\nhead ${clean(verdict.head)}`)
+    const { witness } = verdict
+    if (witness?.asked)
+      terminal.out(
+        witness.size === null ? 'the watchdog has seen none of it yet' : 'the watchdog has seen the same log',
+      )
+    else if (witness !== null) {
+      terminal.note(`the watchdog could not be asked (${clean(witness.reason ?? '')})`)
+      terminal.note('what was cut off, rolled back or signed anew shows only beside it: hub up, then again')
+    }
   } else {
     const bad = verdict.firstBad
-    const where = bad === null ? 'see --json' : `first at record ${bad.seq}: ${bad.reason}`
-    terminal.out(`${terminal.paint('red', 'BROKEN')}: ${clean(where)}`)
+    const why =
+      bad === null
+        ? `${verdict.witness?.reason ?? 'see --json'}: the log is whole by itself, but not the one that was witnessed`
+        : `first at record ${bad.seq}: ${bad.reason}`
+    terminal.out(`${terminal.paint('red', 'BROKEN')}: ${clean(why)}`)
+    if (bad === null) terminal.out(`head ${clean(verdict.head)}`)
     terminal.note('next: stop with `hub shutdown`, keep hub.db as it is, and compare with a head kept elsewhere')
+    if (bad === null)
+      terminal.note('where you put the database back yourself (undo-update): `hub resume --accept-head HEAD`')
   }
-  return verdict.ok ? EXIT.done : EXIT.fault
+  if (!verdict.ok) return EXIT.fault
+  return verdict.witness?.asked === false ? EXIT.unreachable : EXIT.done
 }
 
 export const policyStatus: Run = async ({ hub, json, terminal }) => {

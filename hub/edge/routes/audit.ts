@@ -16,10 +16,12 @@ export function auditHandlers(parts: {
   audit: AuditLog
   checkpoints: Checkpoints
   verifier: AuditVerifier
+  /** Hears of each head that is shown. */
+  onShown: (head: string) => void
   /** Hears of each page of an export that was handed out. */
   onExported?: (isLast: boolean) => void
 }): Handlers {
-  const { audit, checkpoints, verifier, onExported } = parts
+  const { audit, checkpoints, verifier, onShown, onExported } = parts
   return {
     'audit.list': handler({
       // As far as one look back goes: with a filter the page may be short, or empty, and there is more all the same.
@@ -58,7 +60,8 @@ export function auditHandlers(parts: {
       after: async (_nothing, { waitMs }: { waitMs?: number }) => {
         const found = waitMs === undefined ? await verifier.verify() : await verifier.verifyWithin(waitMs)
         if (!('firstBad' in found)) return { ok: null, running: found }
-        return { ok: found.firstBad === null, ...found, witness: null }
+        onShown(found.head)
+        return { ok: found.firstBad === null && (!found.witness.asked || found.witness.reason === null), ...found }
       },
     }),
   }

@@ -21,6 +21,8 @@ export interface HealthParts {
   modes: Modes
   tasks: Tasks
   audit: AuditLog
+  /** Hears of each head that is shown. */
+  onShown: (head: string) => void
   lease: Lease
   meta: Meta
   /** The stop that is under way. */
@@ -71,6 +73,7 @@ export function createHealth(parts: HealthParts) {
     try {
       last = counted()
     } catch {}
+    parts.onShown(last.auditHead)
     return last
   }
   return () => {
@@ -104,7 +107,8 @@ const BY_HAND = ['operator_request', 'emergency_stop'] as const
 export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
-  audit: AuditLog
+  /** Whether this head was shown to somebody, and is one of this log. */
+  isAcceptable: (head: string) => boolean
   watchdog: {
     heartbeat: (note: string | undefined, source: HeartbeatSource) => Promise<unknown>
     acceptHead: () => Promise<unknown>
@@ -120,7 +124,7 @@ export function operatorHandlers(parts: {
   /** Questions that wait for a person. */
   questions: () => readonly { id: string; agent: string | null; question: string }[]
 }): Handlers {
-  const { health, modes, audit, watchdog, acceptClock, proveClock, releaseAlert, doctor, questions } = parts
+  const { health, modes, isAcceptable, watchdog, acceptClock, proveClock, releaseAlert, doctor, questions } = parts
   return {
     'mode.show': handler({ effect: health }),
     'health.show': handler({ effect: health }),
@@ -136,9 +140,9 @@ export function operatorHandlers(parts: {
       effect: (grant, { acceptHead, alert }: { acceptHead?: string; alert?: string }) => {
         if (alert !== undefined) releaseAlert(grant, alert)
         // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit. Agents at work move
-        // it on while the operator types, so one that has become an earlier record of this same log is as good.
-        if (acceptHead !== undefined && !audit.includes(acceptHead))
-          throw new HubError('conflict', 'that is no head of the audit log; see `hub audit verify`')
+        // it on while the operator types, so one that has become an earlier record of this same log is as good, if it was shown as head.
+        if (acceptHead !== undefined && !isAcceptable(acceptHead))
+          throw new HubError('conflict', 'that is no head of the audit log that was shown; see `hub audit verify`')
         // A word about one alert ends that one and nothing else.
         const endable = [
           ...(alert === undefined ? BY_HAND : []),

@@ -20,6 +20,8 @@ export interface AuditBuffer {
   push(entry: AuditEntry, kind: WaitingKind, atMs?: number): void
   /** In order, oldest first. */
   all(): readonly WaitingRecord[]
+  /** The hash that the waiting record of this number in the log will have; undefined where none has it, or the log's head cannot be read. */
+  hashAt(seq: number): string | undefined
   /** How many wait and the hash of the last as it will be written; null while the log's own head cannot be read. */
   state(): { size: number; head: string | null }
   clear(): void
@@ -50,8 +52,22 @@ export function createAuditBuffer(parts: {
   const { bootId, wallMs, headOf } = parts
   let waiting: WaitingRecord[] = []
   let bytes = 0
-  /** How far the chain is worked out: the last hash, and how many of the waiting it covers. */
-  let chained: { seq: number; head: string; count: number } | undefined
+  /** How far the chain is worked out: the number and hash of the record before the first that waits, and those of the waiting. */
+  let chained: { seq: number; head: string; hashes: string[] } | undefined
+
+  /** Throws where the log's own head cannot be read now. */
+  function worked(): NonNullable<typeof chained> {
+    if (chained === undefined) {
+      const { size, head } = headOf()
+      chained = { seq: size, head, hashes: [] }
+    }
+    for (const { atMs, ...entry } of waiting.slice(chained.hashes.length)) {
+      const seq: number = chained.seq + chained.hashes.length + 1
+      const previous: string = chained.hashes.at(-1) ?? chained.head
+      chained.hashes.push(hashRecord({ ...entry, seq, previous, atMs, bootId }))
+    }
+    return chained
+  }
 
   return {
     get size() {
@@ -76,19 +92,19 @@ export function createAuditBuffer(parts: {
     state() {
       const size = waiting.length
       try {
-        if (chained === undefined) {
-          const base = headOf()
-          chained = { seq: base.size, head: base.head, count: 0 }
-        }
+        const { head, hashes } = worked()
+        return { size, head: hashes.at(-1) ?? head }
       } catch {
         return { size, head: null }
       }
-      for (const { atMs, ...entry } of waiting.slice(chained.count)) {
-        const seq: number = chained.seq + 1
-        const head: string = hashRecord({ ...entry, seq, previous: chained.head, atMs, bootId })
-        chained = { seq, head, count: chained.count + 1 }
+    },
+    hashAt(seq) {
+      try {
+        const { seq: before, hashes } = worked()
+        return hashes[seq - before - 1]
+      } catch {
+        return undefined
       }
-      return { size, head: chained.head }
     },
     clear() {
       waiting = []

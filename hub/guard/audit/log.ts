@@ -71,6 +71,11 @@ export interface AuditLog {
   /** The records after `after` and up to `upTo`, in order, 250 at most, with their checkpoints where their month is in its file alone. */
   page(after: number, upTo: number): ReturnType<AuditReader['withSigned']>
   hashAt(seq: number): string | undefined
+  /**
+   * The hash of this record worked out from what it holds now, also of one that waits for the store; null where there is none. Throws where
+   * the store cannot be read.
+   */
+  provenHash(seq: number): string | null
   /** When a record was made. */
   atMsOf(seq: number): number | undefined
   /** Checks the next 250 records after `walk`, which moves along: the first fault, `more` to come, or undefined at the end of a whole log. */
@@ -234,6 +239,11 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
     search,
     page: (after, upTo) => reader.withSigned(after, upTo, EXPORT_PAGE),
     hashAt: reader.hashAt,
+    provenHash(seq) {
+      const [record] = reader.records(seq - 1, seq, 1)
+      if (record !== undefined) return hashRecord(record)
+      return waiting.size === 0 ? null : (waiting.hashAt(seq) ?? null)
+    },
     atMsOf: (seq) => reader.records(seq - 1, seq, 1)[0]?.atMs,
     months,
     look,

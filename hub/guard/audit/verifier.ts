@@ -6,8 +6,10 @@
  *     ask again, and no longer: whoever went away meanwhile leaves no old answer to the next one.
  */
 import type { Clock } from '../../base/clock.ts'
+import type { AuditLog } from './log.ts'
 import type { WalkParts, WalkVerdict } from './walk.ts'
 import { walkAudit } from './walk.ts'
+import { judgeWitnessed, type WitnessSaid, type WitnessVerdict } from './witnessed.ts'
 
 export interface WalkProgress {
   /** Records looked through, and how many there are. */
@@ -15,12 +17,17 @@ export interface WalkProgress {
   of: number
 }
 
+/** What a walk found, and what the watchdog says to it. */
+export type AuditVerdict = WalkVerdict & { witness: WitnessVerdict }
+
 export interface AuditVerifier {
-  verify(): Promise<WalkVerdict>
+  verify(): Promise<AuditVerdict>
   /** Resolves with how far it is when that takes longer than `waitMs`. */
-  verifyWithin(waitMs: number): Promise<WalkVerdict | WalkProgress>
+  verifyWithin(waitMs: number): Promise<AuditVerdict | WalkProgress>
   /** The hub's own look, at its own pace; its verdict is heard like any. Ends with the signal. */
   look(turn: () => Promise<void>, signal?: AbortSignal): Promise<void>
+  /** Whether a walk is under way, of the hub's own or for somebody. */
+  isWalking(): boolean
 }
 
 /** Who is told how far it is asks again at once. */
@@ -28,40 +35,54 @@ const KEPT_MS = 10_000
 
 /** The walk that who names a span asks after. */
 interface Asked {
-  verdict: Promise<WalkVerdict>
+  verdict: Promise<AuditVerdict>
   endedAtMs: number
 }
 
 export function createAuditVerifier(parts: {
-  walk: Omit<WalkParts, 'turn' | 'onProgress' | 'signal'>
+  walk: Omit<WalkParts, 'turn' | 'onProgress' | 'signal'> & { audit: Pick<AuditLog, 'provenHash'> }
   turn: () => Promise<void>
   clock: Pick<Clock, 'sleep' | 'monotonicMs'>
   /** Hears what each look at the whole log found. */
   onVerdict: (firstBad: WalkVerdict['firstBad']) => void
+  /** What the watchdog has seen of the log; never rejects. */
+  askWitness: () => Promise<WitnessSaid>
+  /** Hears why the log is not the one that was witnessed. */
+  onMismatch: (reason: string) => void
+  /** The whole log was looked through, whatever was found. */
+  onLooked: () => void
 }): AuditVerifier {
   const { walk, turn, clock, onVerdict } = parts
   let at = 0
-  let running: Promise<WalkVerdict> | undefined
-  let next: Promise<WalkVerdict> | undefined
+  let looks = 0
+  let running: Promise<AuditVerdict> | undefined
+  let next: Promise<AuditVerdict> | undefined
   let asked: Asked | undefined
 
-  async function begin(): Promise<WalkVerdict> {
+  async function witnessed(): Promise<WitnessVerdict> {
+    const said = await parts.askWitness()
+    const verdict = judgeWitnessed(said, walk.audit.provenHash)
+    if (verdict.asked && verdict.reason !== null) parts.onMismatch(verdict.reason)
+    return verdict
+  }
+  async function begin(): Promise<AuditVerdict> {
     at = 0
     const onProgress = (size: number) => {
       at = size
     }
     const verdict = await walkAudit({ ...walk, turn, onProgress })
     onVerdict(verdict.firstBad)
-    return verdict
+    parts.onLooked()
+    return { ...verdict, witness: await witnessed() }
   }
-  function start(): Promise<WalkVerdict> {
+  function start(): Promise<AuditVerdict> {
     const mine = begin().finally(() => {
       if (running === mine) running = undefined
     })
     running = mine
     return mine
   }
-  function verify(): Promise<WalkVerdict> {
+  function verify(): Promise<AuditVerdict> {
     if (running === undefined) return start()
     const again = () => {
       next = undefined
@@ -94,8 +115,16 @@ export function createAuditVerifier(parts: {
       }
     },
     async look(gently, signal) {
-      const { firstBad } = await walkAudit({ ...walk, turn: gently, ...(signal === undefined ? {} : { signal }) })
-      onVerdict(firstBad)
+      looks += 1
+      try {
+        const { firstBad } = await walkAudit({ ...walk, turn: gently, ...(signal === undefined ? {} : { signal }) })
+        onVerdict(firstBad)
+        parts.onLooked()
+        await witnessed()
+      } finally {
+        looks -= 1
+      }
     },
+    isWalking: () => looks > 0 || running !== undefined,
   }
 }

@@ -4,7 +4,7 @@
  * too (X14). A month whose table is dropped while this goes on is read on in its file.
  */
 import { canonicalText } from '../../base/canonical.ts'
-import { type ChainFault, GENESIS } from '../../protocol/audit-chain.ts'
+import { type ChainFault, GENESIS, judgeRecords } from '../../protocol/audit-chain.ts'
 import type { Checkpoints } from './checkpoint.ts'
 import type { AuditLog } from './log.ts'
 import type { AuditMonth } from './months.ts'
@@ -32,6 +32,9 @@ export interface WalkParts {
 const SIGNATURES_A_TURN = 10
 /** A head is signed every two seconds: what follows the newest one is less. What is more is looked at right after the start. */
 const TAIL_PAGES = 80
+/** Of the past a start looks at so many pages, each at another place every time (fault F5). */
+const SAMPLES = 8
+const SAMPLE_RECORDS = 250
 
 /** One walk; rejects only where it is told to end, or the store fails. */
 export async function walkAudit(parts: WalkParts): Promise<WalkVerdict> {
@@ -110,13 +113,47 @@ export async function walkAudit(parts: WalkParts): Promise<WalkVerdict> {
 
 /**
  * What a start needs to know of the log, in time that does not grow with it: the newest signed head against its record, every record since,
- * and that the files of dropped months are there. The rest is looked through right after.
+ * that the files of dropped months are there, and a sample of the past with the heads that were signed over it. The rest is looked through
+ * right after.
  */
-export function checkTail(parts: {
-  audit: Pick<AuditLog, 'look' | 'head' | 'hashAt' | 'months'>
-  checkpoints: Pick<Checkpoints, 'newest' | 'judge'>
+export function checkStart(parts: {
+  audit: Pick<AuditLog, 'look' | 'head' | 'hashAt' | 'months' | 'page'>
+  checkpoints: Pick<Checkpoints, 'newest' | 'judge' | 'between'>
   bytesOf: (name: string) => number | undefined
+  /** Any whole number from 0 to below this. */
+  pick: (below: number) => number
 }): ChainFault | null {
+  return checkTail(parts) ?? checkSample(parts)
+}
+
+/** One page in each eighth of the log, at a place that nobody can know before: its links, its hashes, and the heads signed over it. */
+function checkSample({ audit, checkpoints, pick }: Parameters<typeof checkStart>[0]): ChainFault | null {
+  const { size } = audit.head()
+  const part = size / SAMPLES
+  for (let nth = 0; nth < SAMPLES; nth += 1) {
+    const from = Math.floor(nth * part)
+    const after = from + pick(Math.max(1, Math.ceil(part) - SAMPLE_RECORDS + 1))
+    if (after >= size) continue
+    try {
+      const page = audit.page(after, Math.min(size, after + SAMPLE_RECORDS))
+      const walk = { size: after, head: after === 0 ? GENESIS : (audit.hashAt(after) ?? '') }
+      const fault = judgeRecords(page.records, walk)
+      if (fault !== undefined) return fault
+      if (walk.size === after) return { seq: after + 1, reason: 'a record is missing' }
+      const texts = page.checkpoints ?? checkpoints.between(after, walk.size, SIGNATURES_A_TURN)
+      for (const text of texts.slice(0, SIGNATURES_A_TURN)) {
+        const { size: at, previous } = JSON.parse(text) as { size: number; previous: string }
+        const found = checkpoints.judge(text, previous, audit.hashAt)
+        if (typeof found === 'string') return { seq: at, reason: found }
+      }
+    } catch (thrown) {
+      return { seq: after + 1, reason: `it cannot be read (${(thrown as Error).message})` }
+    }
+  }
+  return null
+}
+
+function checkTail(parts: Parameters<typeof checkStart>[0]): ChainFault | null {
   const { audit, checkpoints, bytesOf } = parts
   for (const { name, state, first, bytes } of audit.months.all()) {
     if (state !== 'dropped') continue

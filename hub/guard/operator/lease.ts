@@ -33,6 +33,10 @@ const leaseShape = z.strictObject({
   conditions: z.array(z.string().max(64)).max(16),
   /** Size of the newest checkpoint the watchdog holds: it is sent the ones after that. */
   witnessSize: z.int().nonnegative().default(0),
+  /** The head it saw there; '' is none. */
+  witnessHead: z.string().max(64).default(''),
+  /** Records whose hash it wants to hear: what it has seen of the past, and what waited for a failing store. */
+  ask: z.array(z.int().positive()).max(8).default([]),
   /** What is left of a planned absence. */
   awayInMs: z.int().nonnegative().nullable().default(null),
   /** Names the last stop of everything the watchdog knows of; 0 is none. */

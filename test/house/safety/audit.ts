@@ -87,7 +87,20 @@ export const rows: readonly Row[] = [
   },
   {
     rule: 'exception: the head of the buffer goes to the watchdog with each answer to a lease',
-    proofs: [['scenarios/buffer-head.test.ts', 'D3: while the store fails the head of what waits']],
+    proofs: [['scenarios/buffer-head.test.ts', 'D3: while the store fails the watchdog remembers what waits']],
+  },
+  {
+    rule: 'exception: what waited and was lost is told by the watchdog, as `audit_lost`',
+    proofs: [['scenarios/buffer-head.test.ts', 'S1-18, fault D1: what waited and was lost with a hub that was killed']],
+  },
+  {
+    rule: 'a rewritten past is found by start, watchdog and looks, with the witness asked (fault F5)',
+    proofs: [
+      ['scenarios/rollback.test.ts', 'the whole log rewritten with its checkpoints left in place'],
+      ['scenarios/rollback.test.ts', 'signed anew with the key of the hub it is whole by itself'],
+      ['hub/guard/audit-months.test.ts', 'of a long one eight pages, however long'],
+      ['scenarios/audit-start.test.ts', 'fault C28: a machine that sleeps through each night'],
+    ],
   },
   {
     rule: 'exception: stopping is never refused for want of a record',

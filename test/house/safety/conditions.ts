@@ -195,7 +195,7 @@ export const rows: readonly Row[] = [
       [LEASE, '(witness_mismatch) is sticky here'],
       [
         'scenarios/accept-head.test.ts',
-        'the head that was shown is accepted although the log went on, any other hash is not',
+        'the very head that was shown is accepted although the log went on; no hash of another record is',
       ],
     ],
   },

@@ -71,6 +71,22 @@ export const rows: readonly Row[] = [
     ],
   },
   {
+    rule: 'only with the one-time field of a page, or the proof of `hub-stop`: a program that posts stops nothing (fault C30)',
+    proofs: [
+      [HUB, 'fault C30: a program that posts to the address'],
+      [PAGE, 'fault C30: a program that posts to the address'],
+    ],
+  },
+  {
+    rule: '`hub-stop` works with both processes dead, and believes neither a stranger on a port nor an answer that the engine belies (faults F12, F13)',
+    proofs: [
+      ['scripts/hub-stop.test.ts', 'fault F12: with hub and watchdog dead the words alone stop'],
+      ['scripts/hub-stop.test.ts', 'fault F12: the account that the home belongs to'],
+      ['scripts/hub-stop.test.ts', 'fault F13: a stranger on the port'],
+      ['scripts/hub-stop.test.ts', 'fault F13: what the engine shows to this account'],
+    ],
+  },
+  {
     rule: 'the page works without JavaScript and fetches nothing from elsewhere',
     proofs: [
       [DESK, 'S1-31: is whole without a script'],

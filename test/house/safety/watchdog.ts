@@ -148,6 +148,10 @@ export const rows: readonly Row[] = [
     proofs: [[JUDGE, 'T94: %s']],
   },
   {
+    rule: 'audit_lost: records that waited for a failing store and were lost with the hub',
+    proofs: [['scenarios/buffer-head.test.ts', 'S1-18, fault D1: what waited and was lost with a hub that was killed']],
+  },
+  {
     rule: 'the witness takes the signed checkpoints since the last one seen and checks signatures and links',
     proofs: [
       [JUDGE, 'T100: a linked, longer row is remembered'],

@@ -428,6 +428,24 @@ describe('every read', () => {
     }))
     const audit = await runHub(home, ['audit', 'verify'])
     expect([audit.code, audit.stdout]).toEqual([1, 'BROKEN: first at record 4: hash\n'])
+    // Fault F5: what the watchdog says to it counts as much.
+    const said = (ok: boolean, witness: object) => ({ body: { ...verdict, ok, firstBad: null, witness } })
+    hub.on('GET /v1/audit/verify', () => said(false, { asked: true, size: 7, reason: 'record 7 is gone' }))
+    const cut = await runHub(home, ['audit', 'verify'])
+    expect([cut.code, cut.stdout]).toEqual([
+      1,
+      'BROKEN: record 7 is gone: the log is whole by itself, but not the one that was witnessed\nhead ff\n',
+    ])
+    hub.on('GET /v1/audit/verify', () => said(true, { asked: false, size: null, reason: 'no socket' }))
+    const alone = await runHub(home, ['audit', 'verify'])
+    expect([alone.code, alone.stdout]).toEqual([4, 'whole: 9 records, 1 signed checkpoints\nhead ff\n'])
+    expect(alone.stderr).toContain('the watchdog could not be asked (no socket)')
+    hub.on('GET /v1/audit/verify', () => said(true, { asked: true, size: 7, reason: null }))
+    const whole = await runHub(home, ['audit', 'verify'])
+    expect([whole.code, whole.stdout]).toEqual([
+      0,
+      'whole: 9 records, 1 signed checkpoints\nhead ff\nthe watchdog has seen the same log\n',
+    ])
     const doctor = await runHub(home, ['doctor'])
     expect([doctor.code, doctor.stdout]).toEqual([1, 'FAIL  zone  bad\n      mend it\n'])
   })

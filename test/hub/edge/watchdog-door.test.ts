@@ -28,6 +28,7 @@ beforeEach(async () => {
     gate,
     lease,
     report: () => ({}),
+    judgeWitness: () => undefined,
     holdAll: () => {
       holds += 1
       return 3

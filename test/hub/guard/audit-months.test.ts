@@ -26,7 +26,7 @@ import { type AuditSealing, createSealing } from '../../../hub/guard/audit/seali
 import { createAuditSearch } from '../../../hub/guard/audit/search.ts'
 import { segmentBytes, segmentPath } from '../../../hub/guard/audit/segment-file.ts'
 import { createAuditVerifier } from '../../../hub/guard/audit/verifier.ts'
-import { checkTail, walkAudit } from '../../../hub/guard/audit/walk.ts'
+import { checkStart as checkedAtStart, walkAudit } from '../../../hub/guard/audit/walk.ts'
 import type { AuditEntry } from '../../../hub/protocol/audit-chain.ts'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
@@ -558,7 +558,9 @@ describe('fault B3: a sealed month', () => {
   })
 })
 
-const checkStart = () => checkTail({ audit, checkpoints, bytesOf: (name) => segmentBytes(fileOf(name)) })
+const bytesOf = (name: string) => segmentBytes(fileOf(name))
+/** `pick`: where in each eighth a start looks. */
+const checkStart = (pick: (below: number) => number = () => 0) => checkedAtStart({ audit, checkpoints, bytesOf, pick })
 
 describe('fault B2: what a start looks at', () => {
   const tamper = (sql: string) => {
@@ -577,7 +579,7 @@ describe('fault B2: what a start looks at', () => {
     store.transaction(() => {
       for (let n = 0; n < 600; n += 1) audit.append(entry('unsigned'))
     })
-    expect(checkTail({ audit: counted, checkpoints, bytesOf: () => undefined })).toBeNull()
+    expect(checkedAtStart({ audit: counted, checkpoints, bytesOf, pick: () => 0 })).toBeNull()
     expect(looks).toBe(3)
   })
   it.each([
@@ -593,6 +595,75 @@ describe('fault B2: what a start looks at', () => {
     tamper(sql)
     reopen()
     expect(checkStart()).toMatchObject({ seq })
+  })
+})
+
+/** No watchdog: what these walks find is the log's own. */
+const ALONE = {
+  askWitness: async () => ({ kind: 'away', reason: 'none' }) as const,
+  onMismatch: () => undefined,
+  onLooked: () => undefined,
+}
+
+describe('fault F5: of the past a start looks at another sample every time', () => {
+  const rewrite = (sql: string) => {
+    for (const { name } of triggers()) store.prepare(`drop trigger ${name}`).run()
+    store.prepare(sql).run()
+    reopen()
+  }
+  const triggers = () =>
+    store.prepare("select name from sqlite_master where type = 'trigger'").all() as { name: string }[]
+
+  it('a small log is looked at whole: a record changed long ago is named, wherever it is', () => {
+    append(2000)
+    for (const seq of [1, 777, 1999]) {
+      const reason = everything().records[seq - 1]?.reason ?? ''
+      rewrite(`update audit_record set reason = 'other' where seq = ${seq}`)
+      expect(checkStart(), String(seq)).toMatchObject({ seq })
+      store.prepare('update audit_record set reason = ? where seq = ?').run(reason, seq)
+    }
+    reopen()
+    expect(checkStart()).toBeNull()
+  })
+
+  it('of a long one eight pages, however long, each at a place of its eighth; the place is handed in', () => {
+    append(16_000)
+    rewrite("update audit_record set reason = 'other' where seq = 5000")
+    let pages = 0
+    const page: AuditLog['page'] = (after, upTo) => {
+      pages += 1
+      return audit.page(after, upTo)
+    }
+    const belows: number[] = []
+    const pick = (below: number) => {
+      belows.push(below)
+      return 0
+    }
+    expect(checkedAtStart({ audit: { ...audit, page }, checkpoints, bytesOf, pick })).toBeNull()
+    expect([pages, new Set(belows)]).toEqual([8, new Set([1751])])
+    // The third eighth begins behind record 4000.
+    expect(checkStart(() => 900)).toMatchObject({ seq: 5000 })
+  })
+
+  it('a head that was signed over another past is named, although the chain was worked out anew', () => {
+    append(2000)
+    const signed = checkpoints.between(0, 1000)
+    expect(signed.length).toBeGreaterThan(1)
+    const { size } = JSON.parse(signed[1] ?? '{}') as { size: number }
+    rewrite(`update checkpoint set document = replace(document, '"head":"', '"head":"0') where size = ${size}`)
+    expect(checkStart()).toMatchObject({ seq: size })
+  })
+
+  it('a dropped month is looked at in its file', async () => {
+    twoMonths(2000, 100)
+    await sealing.round()
+    await sealing.drop('2026-10')
+    expect(checkStart()).toBeNull()
+    const bytes = readFileSync(fileOf('2026-10'))
+    bytes[Math.floor(bytes.length / 2)] = (bytes[Math.floor(bytes.length / 2)] ?? 0) ^ 0xff
+    writeFileSync(fileOf('2026-10'), bytes)
+    reopen()
+    expect(checkStart()?.reason).toMatch(/cannot be read|does not|other/)
   })
 })
 
@@ -628,6 +699,7 @@ describe('fault B5: the log is read in turns', () => {
       turn: nextTurn,
       clock: { sleep: nextTurn, monotonicMs: clock.monotonicMs },
       onVerdict: (firstBad) => heard.push(firstBad),
+      ...ALONE,
     })
     const first = verifier.verify()
     await nextTurn()
@@ -656,6 +728,7 @@ describe('fault B5: the log is read in turns', () => {
       onVerdict: () => {
         ended += 1
       },
+      ...ALONE,
     })
     /** Asks, hears how far it is, and goes away. */
     const leave = async () => {
