@@ -32,6 +32,9 @@ const sessionLimits = {
   openFiles: z.int().positive().optional(),
 }
 
+/** At the shipped quota 150 000 an hour: some 42 a second without end, or all of them at once. */
+const RECORDS_PER_MESSAGE_A_SECOND = 750
+
 const percent = z.number().min(0).max(50)
 const diskShape = z
   .strictObject({
@@ -99,7 +102,17 @@ const configShape = z.strictObject({
         .default(QUESTION_WAIT_MS_MAX),
       inputBytes: sizeShape.default(512 * 1024 ** 2),
       artifactBytes: sizeShape.default(64 * 1024 ** 2),
-      messages: z.strictObject({ perSecond: z.int().positive().max(50_000).default(200) }).prefault({}),
+      messages: z
+        .strictObject({
+          perSecond: z.int().positive().max(50_000).default(200),
+          /** Own records of one session; 750 for each message a second without it. */
+          recordsPerHour: z.int().min(100).optional(),
+        })
+        .prefault({})
+        .transform(({ perSecond, recordsPerHour }) => ({
+          perSecond,
+          recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
+        })),
       agents: z.record(z.string().max(63), z.strictObject(sessionLimits)).default({}),
     })
     .prefault({}),

@@ -107,7 +107,15 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
 
   const guard = createGuard(
-    { home, instance, keys, bundleFolder: options.bundleFolder, alerts: config.alerts, disk: config.disk },
+    {
+      home,
+      instance,
+      keys,
+      bundleFolder: options.bundleFolder,
+      alerts: config.alerts,
+      disk: config.disk,
+      recordsPerHour: config.limits.messages.recordsPerHour,
+    },
     outer,
   )
   const work = createWork(

@@ -112,6 +112,7 @@ export function createAgentEntrance(
     /** Records what refusals were counted, and ends sessions that go on and on with what they are refused (T47). */
     sumRefusals() {
       gate.sumRefusals()
+      gate.sumAdmitted()
       for (const { session, agent, refused } of guard.refusals.noisy()) {
         const text = `Session ${session} of agent ${agent} was refused ${refused} times within a minute. See \`hub audit list\` for what; it is stopped where it goes on.`
         guard.alerts.raise(`refused_often:${agent}`, 'warning', text, WARNING_LASTS_MS)

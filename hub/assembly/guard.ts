@@ -35,6 +35,7 @@ import { createStopWishes } from '../guard/operator/stop-wishes.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
 import { principalText } from '../guard/principal.ts'
+import { createRecordBudget } from '../guard/record-budget.ts'
 import { createRefusals } from '../guard/refusals.ts'
 import { isUnrecordable } from '../guard/unstored.ts'
 import { OPERATIONS } from '../protocol/operations.ts'
@@ -47,6 +48,7 @@ import { upgradeAtOnce } from './upgrade.ts'
 
 const LOOKED_AT = 'audit_looked_at'
 const NONCE_ROWS_MAX = 200_000
+const RECORDS_PER_HOUR = 150_000
 const NO_ALERTS: AlertSettings = { zone: '' }
 
 export interface GuardOptions {
@@ -56,6 +58,8 @@ export interface GuardOptions {
   bundleFolder: string
   /** Absent: every default, which is the file alone. */
   alerts?: AlertSettings
+  /** Own records of one session in the audit log; the shipped number without. */
+  recordsPerHour?: number
   /** Marks of the home's disk; stated defaults without. */
   disk?: DiskMarks
 }
@@ -166,6 +170,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       done: (serial) => meta.set('stop_wishes_done', String(serial)),
     },
     refusals,
+    budget: createRecordBudget(options.recordsPerHour ?? RECORDS_PER_HOUR, clock.monotonicMs),
     onSummed: ({ entry, count }) => log.warn({ principal: entry.principal, count, reason: entry.reason }, 'refused'),
     onRefused: (call, error) => {
       const principal = principalText(call.principal)
@@ -234,6 +239,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   function finish(): void {
     try {
       gate.sumRefusals(true)
+      gate.sumAdmitted(true)
     } catch (thrown) {
       log.error({ reason: toHubError(thrown).reason }, 'the last counts of refusals could not be written')
     }

@@ -6,7 +6,8 @@
  * G2. The effect runs only with a grant, and commits only together with its audit record (I1). If it throws, it alone is undone
  *     and the refusal commits.
  * G3. A refusal is recorded too, with the true reason; the nonce stays burned. Whoever is refused again and again has the rest of them
- *     counted, and the counts recorded (refusals.ts): a summed record is the record of each of them.
+ *     counted, and the counts recorded (refusals.ts): a summed record is the record of each of them. So it is with what a session is admitted
+ *     beyond its budget and that changes nothing but memory (record-budget.ts).
  * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
  *     waits in the audit buffer if it must.
  * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
@@ -26,6 +27,7 @@ import type { Modes } from './modes.ts'
 import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
+import type { RecordBudget } from './record-budget.ts'
 import type { RefusalSum, Refusals } from './refusals.ts'
 import { type CarryOut, createUnstored, isUnrecordable } from './unstored.ts'
 
@@ -62,6 +64,8 @@ export interface Gate {
   countRefused(call: Call, error: HubError): void
   /** Records what was counted in minutes that have ended, in the present one too where `all`; what cannot be recorded yet stays counted. */
   sumRefusals(all?: boolean): void
+  /** Records what was admitted beyond the budgets of sessions, likewise. */
+  sumAdmitted(all?: boolean): void
 }
 
 export interface GateParts {
@@ -77,6 +81,8 @@ export interface GateParts {
   /** Stops that wait for the store; without it none survives a restart. */
   wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
   refusals: Refusals
+  /** How many records a session gets; without it each is recorded. */
+  budget?: RecordBudget
   /** Hears every refusal that is a record of its own, after it was recorded, for log and events. */
   onRefused?: (call: Call, error: HubError) => void
   /** Hears of every record that sums. */
@@ -100,7 +106,7 @@ const recipientOf = ({ operation, resource, facts }: Call): string | undefined =
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
 export function createGate(parts: GateParts): Gate {
-  const { store, audit, modes, decisions, nonces, refusals, onRefused, onSummed } = parts
+  const { store, audit, modes, decisions, nonces, refusals, budget, onRefused, onSummed } = parts
   const { look = () => undefined, makeRoom = () => false } = parts
 
   const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
@@ -195,6 +201,7 @@ export function createGate(parts: GateParts): Gate {
   return {
     admit(call, effect) {
       const row: Operation = OPERATIONS[call.operation]
+      const isRecorded = row.standing !== 'read' || DISCLOSING.has(call.operation)
       if (row.standing === 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
       if (aside) return beside.admit(call, row, effect)
@@ -205,8 +212,12 @@ export function createGate(parts: GateParts): Gate {
           // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
           const auditSeq = audit.head().size + 1
           const grant = mint(call, decision, auditSeq)
-          const result = store.savepoint(() => effect(grant))
-          if (row.standing !== 'read' || DISCLOSING.has(call.operation)) {
+          const taken = isRecorded ? budget?.take(call.principal, call.operation) : undefined
+          const result = store.savepoint(() => {
+            if (taken !== undefined) store.onRollback(taken.undo)
+            return effect(grant)
+          })
+          if (isRecorded && taken?.isOwn !== false) {
             audit.append({
               ...entryOf(call, decision),
               outcome: 'ok',
@@ -216,7 +227,7 @@ export function createGate(parts: GateParts): Gate {
           }
           return result
         })
-      if (row.standing !== 'read' || DISCLOSING.has(call.operation)) return admitted()
+      if (isRecorded) return admitted()
       try {
         return admitted()
       } catch (thrown) {
@@ -299,6 +310,20 @@ export function createGate(parts: GateParts): Gate {
     },
 
     countRefused: ({ principal, operation }, error) => refusals.count(principal, operation, error),
+
+    sumAdmitted(all) {
+      for (const sum of budget?.due(all) ?? []) {
+        try {
+          flush()
+          whole(() => void audit.append(sum.entry))
+        } catch (thrown) {
+          if (!isUnrecordable(toHubError(thrown)) && judgeStoreFault(thrown) === undefined) throw thrown
+          // It stays counted.
+          return
+        }
+        budget?.written(sum)
+      }
+    },
 
     sumRefusals(all) {
       for (const sum of refusals.due(all)) {

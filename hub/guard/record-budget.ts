@@ -1,0 +1,148 @@
+/**
+ * How many records of its own an agent's session gets for what it is admitted (fault F2: log and audit have a budget per session): whoever says as
+ * much as its quota lets it, hour after hour, must not fill the disk with it. Pure bookkeeping in memory; gate.ts writes.
+ *
+ * B1. A session has its budget of an hour at once, and it comes back evenly. What is admitted within it is a record each time.
+ * B2. Beyond it what changes nothing but memory (a line, progress, a look for mail, a subscription) goes on, and one record a minute says how
+ *     many there were; a summed record is the record of each of them.
+ * B3. Beyond it what reaches others or the disk is refused as `rate_limited`, with when to come back. What a session needs to live and to end
+ *     (join, renewal, opening of a line, result) never is: it is bounded by itself.
+ * B4. Only sessions of agents have a budget: people, the hub's own steps and the watchdog are recorded each time.
+ */
+import { HubError } from '../base/errors.ts'
+import type { AuditEntry } from '../protocol/audit-chain.ts'
+import type { OperationName } from '../protocol/operations.ts'
+import { type Principal, principalText } from './principal.ts'
+
+const HOUR_MS = 3_600_000
+export const SUM_EVERY_MS = 60_000
+const SUMMED: ReadonlySet<OperationName> = new Set([
+  'task.log',
+  'task.progress',
+  'message.receive',
+  'message.subscribe',
+])
+const UPKEEP: ReadonlySet<OperationName> = new Set(['session.join', 'session.renew', 'session.open', 'task.result'])
+
+/** What was admitted and counted, for the record that tells of it. */
+export interface AdmittedSum {
+  readonly key: string
+  readonly entry: AuditEntry
+  readonly count: number
+}
+
+export interface RecordBudget {
+  /**
+   * Takes one. True where it is a record of its own, false where it is counted. `undo` takes it back, for a transaction that did not commit.
+   * Throws `rate_limited` with `retryAfterMs` (B3).
+   */
+  take(principal: Principal, operation: OperationName): { isOwn: boolean; undo: () => void }
+  /** What is counted and not written yet, once a minute; all of it where `all`. */
+  due(all?: boolean): AdmittedSum[]
+  /** It stands in the log. */
+  written(sum: AdmittedSum): void
+}
+
+interface Account {
+  readonly principal: string
+  readonly session: string
+  level: number
+  atMs: number
+  counted: Map<OperationName, number>
+  toldMs: number
+}
+
+const NEVER = { isOwn: true, undo: () => undefined }
+const sumOf = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((sum, one) => sum + one, 0)
+
+/** `perHour`: own records of one session. */
+export function createRecordBudget(perHour: number, nowMs: () => number): RecordBudget {
+  const accounts = new Map<string, Account>()
+
+  function fill(account: Account): void {
+    const now = nowMs()
+    account.level = Math.min(perHour, account.level + ((now - account.atMs) / HOUR_MS) * perHour)
+    account.atMs = now
+  }
+  function accountOf(principal: Principal, session: string): Account {
+    const known = accounts.get(session)
+    if (known !== undefined) {
+      fill(known)
+      return known
+    }
+    const now = nowMs()
+    const made: Account = {
+      principal: principalText(principal),
+      session,
+      level: perHour,
+      atMs: now,
+      counted: new Map(),
+      toldMs: now,
+    }
+    accounts.set(session, made)
+    return made
+  }
+
+  return {
+    take(principal, operation) {
+      const { kind, session } = principal
+      if (kind !== 'agent' || session === undefined) return NEVER
+      const account = accountOf(principal, session)
+      if (account.level >= 1 || UPKEEP.has(operation)) {
+        account.level -= 1
+        return {
+          isOwn: true,
+          undo() {
+            account.level += 1
+          },
+        }
+      }
+      if (!SUMMED.has(operation)) {
+        const retryAfterMs = Math.max(1, Math.ceil(((1 - account.level) / perHour) * HOUR_MS))
+        const text = `more than ${perHour} records an hour (limits.messages.recordsPerHour)`
+        throw new HubError('rate_limited', text, { facts: { retryAfterMs } })
+      }
+      account.counted.set(operation, (account.counted.get(operation) ?? 0) + 1)
+      return {
+        isOwn: false,
+        undo() {
+          const left = (account.counted.get(operation) ?? 1) - 1
+          if (left > 0) account.counted.set(operation, left)
+          else account.counted.delete(operation)
+        },
+      }
+    },
+    due(all = false) {
+      const sums: AdmittedSum[] = []
+      for (const [key, account] of accounts) {
+        const count = sumOf(account.counted)
+        if (count === 0) {
+          fill(account)
+          // A session that has ended, or has said little for long, begins anew.
+          if (account.level >= perHour) accounts.delete(key)
+        } else if (all || nowMs() - account.toldMs >= SUM_EVERY_MS)
+          sums.push({ key, count, entry: entryOf(account, count) })
+      }
+      return sums
+    },
+    written({ key, count }) {
+      const account = accounts.get(key)
+      // Nothing is counted in between: the sum is asked for and written in one turn.
+      if (account === undefined || sumOf(account.counted) !== count) return
+      account.counted = new Map()
+      account.toldMs = nowMs()
+    },
+  }
+}
+
+const entryOf = ({ principal, session, counted }: Account, count: number): AuditEntry => ({
+  principal,
+  action: 'gate.admitted',
+  resource: `session:${session}`,
+  decisionId: null,
+  policyRevision: null,
+  payloadHash: null,
+  outcome: 'ok',
+  reason: `summed: ${count} more admitted: ${[...counted].map(([operation, many]) => `${many} ${operation}`).join(', ')}`,
+  effect: '',
+})
