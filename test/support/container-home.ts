@@ -24,6 +24,15 @@ export function resultOf<Value>({ outcome, error }: Task): Value {
 }
 export type Session = Record<string, unknown> & { id: string; task: string; containerId: string; expiresAtMs: number }
 
+/** Whether the process has gone; one that nobody has waited for yet counts. */
+export function hasEnded(pid: number): boolean {
+  try {
+    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return true
+  }
+}
+
 const PROVEN_MS = 60_000
 /** Waits until the hub's canary session has gone, so that no container but those of the test is there; one that fails is the test's to see. */
 async function proven(home: string): Promise<void> {
@@ -44,6 +53,8 @@ export async function openContainerHome(options: {
   watchdog?: Record<string, unknown>
   /** An empty folder of the caller's to be the home, say a small file system; it stays. */
   at?: string
+  /** Starts one of the two, unless it runs, and answers its process id; else they are children of this process. */
+  begin?: (part: 'hub' | 'watchdog', home: string) => Promise<number>
 }) {
   const home = options.at ?? mkdtempSync(join(tmpdir(), 'ch-'))
   const children: ChildProcess[] = []
@@ -86,6 +97,13 @@ export async function openContainerHome(options: {
       child.stderr.on('data', take)
       child.on('exit', (code) => fail(new Error(`${argv[0]} ended with ${code}: ${said}`)))
     })
+  const ARGV = { hub: ['hub/main.ts', 'serve'], watchdog: ['watchdog/main.ts'] } as const
+  const begun = new Set<number>()
+  const begin = async (part: 'hub' | 'watchdog'): Promise<number> => {
+    const pid = options.begin === undefined ? ((await start(...ARGV[part])).pid ?? 0) : await options.begin(part, home)
+    begun.add(pid)
+    return pid
+  }
   const hub = (...args: string[]) => runHub(home, args)
   const json = async <Answer>(...args: string[]): Promise<Answer> => {
     const { stdout, stderr } = await hub(...args, '--json')
@@ -99,12 +117,14 @@ export async function openContainerHome(options: {
   const close = async () => {
     await hub('down').catch(() => undefined)
     for (const child of children) child.kill('SIGKILL')
+    if (options.begin !== undefined) for (const pid of begun) if (!hasEnded(pid)) process.kill(pid, 'SIGKILL')
     for (const { id } of await engine.list(instance)) await engine.remove(id)
     if (options.at === undefined) rmSync(home, { recursive: true, force: true })
   }
+  const pids = { hub: 0, watchdog: 0 }
   try {
-    await start('hub/main.ts', 'serve')
-    await start('watchdog/main.ts')
+    pids.hub = await begin('hub')
+    pids.watchdog = await begin('watchdog')
     await proven(home)
   } catch (thrown) {
     await close()
@@ -118,11 +138,11 @@ export async function openContainerHome(options: {
     hub,
     json,
     close,
-    hubPid: children[0]?.pid ?? 0,
-    watchdogPid: children[1]?.pid ?? 0,
-    /** Starts one of the two again; `close` ends it too. */
-    startHub: () => start('hub/main.ts', 'serve'),
-    startWatchdog: () => start('watchdog/main.ts'),
+    hubPid: pids.hub,
+    watchdogPid: pids.watchdog,
+    /** Starts one of the two again, and answers its process id; `close` ends it too. */
+    startHub: () => begin('hub'),
+    startWatchdog: () => begin('watchdog'),
     /** The exit code of the first hub or watchdog. */
     ended: (name: 'hub' | 'watchdog') =>
       new Promise<number | null>((resolve) => children[name === 'hub' ? 0 : 1]?.once('exit', (code) => resolve(code))),

@@ -1,10 +1,9 @@
 /** A container home for tests of stopping: agents that never end by themselves, and the words of whoever stops or looks on. */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StopView } from '../../hub/client/answers.ts'
-import { openContainerHome } from './container-home.ts'
+import { hasEnded, openContainerHome } from './container-home.ts'
 import { freePort } from './free-port.ts'
 import { ask } from './hub-harness.ts'
 import { press, send } from './plain-http.ts'
@@ -21,6 +20,8 @@ const deaf = {
   limits: { ttl: '5m', memory: '128MiB' },
 }
 
+export { hasEnded }
+
 export type Stopped = StopView & { code: number | null; stderr: string }
 
 /** Waits for a condition, never for a time. */
@@ -36,15 +37,6 @@ export async function until<Answer>(
     if (performance.now() > giveUpAt)
       throw new Error(`it never came to this: ${what}; last ${JSON.stringify(answer)?.slice(0, 500)}`)
     await sleep(100)
-  }
-}
-
-/** Whether the process has gone; one that nobody has waited for yet counts. */
-export function hasEnded(pid: number): boolean {
-  try {
-    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return true
   }
 }
 
@@ -81,9 +73,8 @@ export async function openStopHome(
     /** The hub that runs now, or ran last. */
     hubNow: () => hubNow,
     async startHub() {
-      const child = await home.startHub()
-      hubNow = child.pid ?? 0
-      return child
+      hubNow = await home.startHub()
+      return hubNow
     },
     health,
     conditions: async () => ((await health()).conditions ?? []).map(({ name }) => name),

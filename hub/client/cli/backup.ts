@@ -3,7 +3,6 @@ import {
   accessSync,
   closeSync,
   constants,
-  cpSync,
   existsSync,
   fsyncSync,
   lstatSync,
@@ -14,8 +13,11 @@ import {
   rmSync,
   statfsSync,
 } from 'node:fs'
+import { cp } from 'node:fs/promises'
+import os from 'node:os'
 import path from 'node:path'
 import { diskWords } from '../../base/disk-words.ts'
+import { nextTurn } from '../../base/turn.ts'
 import { EXIT, Problem, toProblem } from '../problem.ts'
 import type { Run } from './context.ts'
 import { clean } from './text.ts'
@@ -46,7 +48,11 @@ const bytesOf = (folder: string): number =>
  * only after that. What an earlier try left half-made beside the target is removed: it holds keys. Nothing is left of a copy that failed,
  * not even a folder that was made for it.
  */
-export function moveFolder(from: string, to: string): void {
+export async function moveFolder(
+  from: string,
+  to: string,
+  onPartial: (partial: string) => void = () => {},
+): Promise<void> {
   const made = mkdirSync(path.dirname(to), { recursive: true })
   try {
     renameSync(from, to)
@@ -59,8 +65,13 @@ export function moveFolder(from: string, to: string): void {
     try {
       rmSync(partial, { recursive: true, force: true })
       requireRoom(path.dirname(to), bytesOf(from))
-      cpSync(from, partial, { recursive: true })
-      for (const name of readdirSync(partial, { recursive: true })) syncPath(path.join(partial, String(name)))
+      onPartial(partial)
+      // In steps: a signal between two of them is heard.
+      await cp(from, partial, { recursive: true })
+      for (const name of readdirSync(partial, { recursive: true })) {
+        syncPath(path.join(partial, String(name)))
+        await nextTurn()
+      }
       syncPath(partial)
       renameSync(partial, to)
     } catch (thrown) {
@@ -92,6 +103,43 @@ function outProblem(error: unknown, target: string): Problem {
   )
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/**
+ * What a Ctrl-C does while a backup is made: what is half made here goes, or is named, since it holds keys; so is what the hub makes or has
+ * made.
+ */
+function watchSignals(say: (text: string) => void) {
+  let made: string | undefined
+  let partial: string | undefined
+  const leave = (signal: (typeof SIGNALS)[number]) => {
+    try {
+      // Again where a file came that was begun just before.
+      if (partial !== undefined) rmSync(partial, { recursive: true, force: true, maxRetries: 5 })
+    } catch {
+      say(`${partial} is half made and holds keys: remove it`)
+    }
+    say(
+      made === undefined
+        ? 'stopped; the hub goes on, and its backup will be the newest in HOME/backups: remove it, or keep it'
+        : `stopped; the backup is whole in ${made}: keep it, move it, or remove it`,
+    )
+    process.exit(128 + os.constants.signals[signal])
+  }
+  for (const signal of SIGNALS) process.once(signal, leave)
+  return {
+    isMade: (at: string) => {
+      made = at
+    },
+    isPartial: (at: string) => {
+      partial = at
+    },
+    end: () => {
+      for (const signal of SIGNALS) process.removeListener(signal, leave)
+    },
+  }
+}
+
 export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
   const target = out === undefined ? undefined : path.resolve(String(out))
   if (target !== undefined && existsSync(target))
@@ -102,6 +150,7 @@ export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
   } catch (error) {
     throw outProblem(error, target ?? '')
   }
+  const signals = watchSignals((text) => terminal.note(text))
   const made = (await hub.call('backup.run', {}, { deadlineMs: 3_600_000 })) as {
     path: string
     files: number
@@ -109,12 +158,15 @@ export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
     auditSize: number
     leftOut?: { path: string; why: string }[]
   }
+  signals.isMade(made.path)
   try {
-    if (target !== undefined) moveFolder(made.path, target)
+    if (target !== undefined) await moveFolder(made.path, target, signals.isPartial)
   } catch (error) {
     // It was asked for there; a second one that nobody asked for would only fill the home.
     rmSync(made.path, { recursive: true, force: true })
     throw outProblem(error, target ?? '')
+  } finally {
+    signals.end()
   }
   const view = { ...made, path: target ?? made.path }
   if (json) terminal.json(view)

@@ -23,6 +23,14 @@ vi.mock('node:fs/promises', async (original) => {
       }
       return handle
     },
+    cp: async (from: string, to: string, options: object) => {
+      if (disk.isFull) {
+        await real.mkdir(to)
+        await real.writeFile(`${to}/half`, '')
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+      }
+      await real.cp(from, to, options)
+    },
     rename: async (from: string, to: string) => {
       done.push('named')
       await real.rename(from, to)
@@ -40,14 +48,6 @@ vi.mock('node:fs', async (original) => {
       return file
     },
     statfsSync: () => ({ bavail: disk.bytesFree, bsize: 1 }),
-    cpSync: (from: string, to: string, options: object) => {
-      if (disk.isFull) {
-        real.mkdirSync(to)
-        real.writeFileSync(`${to}/half`, '')
-        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
-      }
-      real.cpSync(from, to, options)
-    },
     fsyncSync: (file: number) => {
       done.push(paths.get(file) ?? '')
       real.fsyncSync(file)
@@ -99,11 +99,11 @@ test('T86: every file and every folder of a backup is synced before the backup h
   expect(done.slice(done.indexOf('named') + 1)).toEqual([join(home, 'backups')])
 })
 
-test('T86: moved to another disk it is synced there before it has its name and before the first copy goes', () => {
+test('T86: moved to another disk it is synced there before it has its name and before the first copy goes', async () => {
   const to = join(home, 'elsewhere', 'mine')
   mkdirSync(`${to}.partial`, { recursive: true })
   writeFileSync(join(`${to}.partial`, 'stale'), 'of a try that was killed')
-  moveFolder(join(home, 'artifacts'), to)
+  await moveFolder(join(home, 'artifacts'), to)
   expect(syncedIn(`${to}.partial`).sort()).toEqual(['.', 'ab', 'ab/one'])
   expect(done.at(-1)).toBe(join(home, 'elsewhere'))
   expect(readdirSync(to)).toEqual(['ab'])
@@ -116,10 +116,10 @@ test.each([
   ['has too little room from the beginning', { isFull: false, bytesFree: 2 }],
 ])(
   'fault B9: where the other disk %s nothing is left there, not even a folder, and the copy is still whole',
-  (_how, how) => {
+  async (_how, how) => {
     Object.assign(disk, how)
     try {
-      expect(() => moveFolder(join(home, 'artifacts'), join(home, 'made', 'for', 'it', 'mine'))).toThrow(
+      await expect(moveFolder(join(home, 'artifacts'), join(home, 'made', 'for', 'it', 'mine'))).rejects.toThrow(
         expect.objectContaining({ code: 'ENOSPC' }),
       )
     } finally {

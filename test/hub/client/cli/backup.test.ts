@@ -1,5 +1,5 @@
 /** Fault B9: `hub backup --out` where it cannot go: the cause, the folder, nothing left behind. And another's home is not touched. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -90,6 +90,68 @@ test.skipIf(!isRoot)("fault B9: another's home is refused and left as it is", ()
     expect(done.stderr).toContain('is not a folder of this user')
     expect(readdirSync(home).sort()).toEqual(before)
   } finally {
+    remove()
+  }
+})
+
+test.skipIf(!isRoot)(
+  'a signal while it is copied to another disk: nothing half made stays there, and the whole one of the hub is named',
+  { timeout: 60_000 },
+  async (context) => {
+    const disk = smallDisk(400_000)
+    if (disk === undefined) return context.skip()
+    const { home, remove } = makeHome()
+    const hub = await openFakeDoor(hubSocketOf(home))
+    const made = join(home, 'backups', 'one')
+    try {
+      hub.on('POST /v1/backup', () => {
+        mkdirSync(made, { recursive: true })
+        for (let at = 0; at < 30; at += 1) writeFileSync(join(made, `part-${at}`), Buffer.alloc(8 * 1024 ** 2, 1))
+        return { body: { path: made, files: 30, bytes: 1, auditSize: 1, leftOut: [] } }
+      })
+      const child = spawn(HUB, ['backup', '--out', join(disk.path, 'mine')], {
+        env: { ...process.env, HUB_HOME: home },
+      })
+      let said = ''
+      child.stderr.on('data', (text: Buffer) => {
+        said += text
+      })
+      const ended = new Promise<number | null>((done) => child.once('close', done))
+      while (child.exitCode === null && !existsSync(join(disk.path, 'mine.partial')))
+        await new Promise((done) => setTimeout(done, 1))
+      expect(existsSync(join(disk.path, 'mine')), 'it is not done yet').toBe(false)
+      child.kill('SIGINT')
+      expect([await ended, readdirSync(disk.path), existsSync(made)]).toEqual([130, [], true])
+      expect(said).toContain(`the backup is whole in ${made}`)
+    } finally {
+      await hub.close()
+      remove()
+      disk.remove()
+    }
+  },
+)
+
+test('a signal while the hub makes it: where it will be is said', async () => {
+  const { home, remove } = makeHome()
+  const hub = await openFakeDoor(hubSocketOf(home))
+  let isAsked = () => {}
+  const asked = new Promise<void>((done) => {
+    isAsked = done
+  })
+  try {
+    hub.on('POST /v1/backup', () => ({ raw: () => isAsked() }))
+    const child = spawn(HUB, ['backup'], { env: { ...process.env, HUB_HOME: home } })
+    let said = ''
+    child.stderr.on('data', (text: Buffer) => {
+      said += text
+    })
+    const ended = new Promise<number | null>((done) => child.once('close', done))
+    await asked
+    child.kill('SIGTERM')
+    expect(await ended).toBe(143)
+    expect(said).toContain('the hub goes on')
+  } finally {
+    await hub.close()
     remove()
   }
 })
