@@ -1,7 +1,8 @@
 /** The base layer: a Node binary, for agents of this machine the one that runs this, the shared libraries it needs, two users, empty mount points. No shell. */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { removeHalfMade, replaceFile } from '../../hub/base/whole-file.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { ownParts, type Parts } from './machine.ts'
 import type { TarEntry } from './tar.ts'
@@ -55,6 +56,8 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts()): Layer {
   const title = `hub: node ${parts.own ? process.version : `for ${parts.arch}`} and its libraries`
   const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
   mkdirSync(cacheDir, { recursive: true })
+  // A base is some 100 MB, and two builds of a fresh checkout may run side by side: only those of processes that are no more.
+  removeHalfMade(cacheDir)
   try {
     const pieces = [readFileSync(cached)]
     // Hashed again each time: a torn or edited file in the cache must not become an image.
@@ -64,10 +67,7 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts()): Layer {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   const layer = layerOf(title, entriesOf(parts))
-  // A name of its own: two builds of a fresh checkout may run side by side.
-  const made = `${cached}.${process.pid}.new`
-  writeFileSync(made, Buffer.concat(layer.pieces))
-  renameSync(made, cached)
-  writeFileSync(`${cached}.sha256`, layer.diffId.slice(7))
+  replaceFile(cached, Buffer.concat(layer.pieces), 0o644)
+  replaceFile(`${cached}.sha256`, layer.diffId.slice(7), 0o644)
   return layer
 }

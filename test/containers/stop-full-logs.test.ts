@@ -86,13 +86,7 @@ const STARTS: Readonly<Record<string, { open: () => StartedAs; ways: readonly st
   },
   'its units': {
     open: asUnits,
-    ways: [
-      'hub shutdown, the hub stopped dead',
-      "the contact's page at the watchdog",
-      'hub-stop',
-      'SIGTERM',
-      'hub down',
-    ],
+    ways: ['hub shutdown, the hub stopped dead', "the contact's page at the watchdog", 'hub-stop', 'hub down'],
   },
 }
 

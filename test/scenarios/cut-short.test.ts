@@ -1,5 +1,5 @@
 /**
- * `init`, `keys rotate`, `backup`, `restore`, sealing and dropping a month of the audit log, and `prune`, cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
+ * `init`, `keys rotate`, `backup`, `restore`, the loading of images, sealing and dropping a month of the audit log, and `prune`, cut at every call that writes (T77, fault G2): whatever is left, the next start understands it.
  * In `scripts/test` a few calls of each, the first and the last among them; with HUB_TEST_LONG=1 every one.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
@@ -14,6 +14,7 @@ import { callsToCut, compileCutShim, runCut } from '../support/cut-short.ts'
 import { compileShim } from '../support/fault-home.ts'
 import { copyHome, withoutEngine } from '../support/home-process.ts'
 import { ask } from '../support/hub-harness.ts'
+import { makeSmallNode, openSmallEngine, smallCache, smallSocket } from '../support/small-image.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const LONG_MS = 1_800_000
@@ -198,6 +199,55 @@ test('a restore on a disk that does not take a file or a folder makes no home of
   }
   expect(run('restore', home, '--from', from).held).toBe(0)
 })
+
+test.for([
+  ['file of its cache', (home: string) => smallCache(home), 4],
+  ['piece of the archive', () => 'socket:', 4],
+] as const)(
+  'the loading of images cut at any %s that it writes leaves what the next load understands (fault G2)',
+  {
+    timeout: LONG_MS,
+  },
+  async ([, under, few], t) => {
+    if (shim === undefined) return t.skip('no C compiler')
+    const home = mkdtempSync(join(folder, 'im-'))
+    makeSmallNode(home)
+    const { server, held, settled } = openSmallEngine()
+    await new Promise<void>((done) => server.listen(smallSocket(home), done))
+    const arm = join(home, 'arm')
+    const argv = ['test/support/cut-program.ts', 'images', home, arm]
+    let torn = 0
+    try {
+      await cutEach(few, {
+        make() {
+          for (const path of [smallCache(home), arm]) rmSync(path, { recursive: true, force: true })
+          delete held.shown
+          return { argv, under: under(home), arm }
+        },
+        async judge(at) {
+          await settled()
+          if (held.shown !== undefined && held.shown.RootFS.Layers.length < 2) torn += 1
+          const done = await runCut(argv, { shim: shim ?? '', at: 0, under: 'nothing' })
+          expect(done.code, `${at}: ${done.said}`).toBe(0)
+          expect(held.shown?.RootFS.Layers, `${at}`).toHaveLength(2)
+          expect(
+            readdirSync(smallCache(home)).filter((name) => name.endsWith('.new')),
+            `${at}`,
+          ).toEqual([])
+          expect(readdirSync(smallCache(home)), `${at}`).toHaveLength(2)
+          // What stands there is believed: nothing is loaded twice.
+          const { loads } = held
+          expect((await runCut(argv, { shim: shim ?? '', at: 0, under: 'nothing' })).code, `${at}`).toBe(0)
+          expect(held.loads, `${at}`).toBe(loads)
+        },
+      })
+      if (under(home) === 'socket:') expect(torn, 'some archives broke off half-way').toBeGreaterThan(0)
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
+  },
+)
 
 test('sealing and dropping a month of the audit log cut at any call that writes loses no record (fault G2, fault B3)', {
   timeout: LONG_MS,

@@ -1,6 +1,6 @@
 /**
  * What cut-short.test.ts cuts: `node test/support/cut-program.ts WHAT HOME [ARM]`; makes the file ARM once it is ready, does it, and ends.
- * Beside rotate, backup and seal: `past` writes a month that has ended, `finish` seals and drops what is left of one and verifies the whole log.
+ * `images` assembles a small image with its base in HOME/cache and loads it into the engine at HOME/engine.sock. Beside rotate, backup and seal: `past` writes a month that has ended, `finish` seals and drops what is left of one and verifies the whole log.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,10 +13,16 @@ import { silentLog } from '../../hub/base/telemetry.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { OPERATOR } from '../../hub/guard/principal.ts'
 import { shippedPolicies } from './policy-fixture.ts'
+import { loadSmallImage } from './small-image.ts'
 
 const PAST_MS = 40 * 86_400_000
 process.umask(0o077)
 const [what = '', home = '', arm] = process.argv.slice(2)
+if (what === 'images') {
+  if (arm !== undefined) writeFileSync(arm, '')
+  await loadSmallImage(home)
+  process.exit(0)
+}
 const real = createSystemClock()
 const clock = what === 'past' ? { ...real, wallMs: () => real.wallMs() - PAST_MS } : real
 const log = silentLog()

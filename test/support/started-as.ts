@@ -38,7 +38,7 @@ export interface StartedAs {
   begin(part: Part, home: string): Promise<number>
   /** All that came out of its log so far; from now on there is room in it. */
   said(part: Part): string
-  /** How much of the memory it may have it took at most, 1 being all of it; 0 where nobody limits it or it has ended. */
+  /** How much it took of the memory and threads it may have, 1 being all of them; 0 where nobody limits it or it has ended. */
   peak(part: Part): number
   /** Not one line more goes into its log; a home that is filled does this to the log files of `hub up`. */
   brim(part: Part): void
@@ -72,7 +72,7 @@ const bytesOf = (text: string): number => Number.parseInt(text, 10) * (text.ends
 
 export function asUnits(): StartedAs {
   const folder = mkdtempSync(join(tmpdir(), 'su-'))
-  const running = new Map<Part, { pid: number; memoryMax: number; hasEnded: () => boolean }>()
+  const running = new Map<Part, { pid: number; memoryMax: number; tasksMax: number; hasEnded: () => boolean }>()
   const pipes = new Map<Part, { output: number; brim: number; input: number; said: string }>()
 
   function pipeOf(part: Part) {
@@ -123,8 +123,9 @@ export function asUnits(): StartedAs {
       const [memory = '', tasks = '', mask = ''] = ['MemoryMax', 'TasksMax', 'UMask'].map(
         (key) => linesOf(unit, key)[0],
       )
-      // The defaults of a service manager for what the unit leaves open.
-      const limits = [`--data=${bytesOf(memory)}`, `--nproc=${tasks}`, '--nofile=1024:', '--core=0']
+      // The defaults of a service manager for what the unit leaves open. What is in memory, and the threads of one unit alone, no limit of a
+      // process counts: `peak` is held against MemoryMax and TasksMax instead.
+      const limits = ['--nofile=1024:', '--core=0']
       const rights = ['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all']
       const words = linesOf(unit, 'ExecStart').flatMap((line) => line.split(' '))
       brim(part)
@@ -136,7 +137,7 @@ export function asUnits(): StartedAs {
         { cwd: home, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', output, output], detached: true },
       )
       const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-      running.set(part, { pid: child.pid ?? 0, memoryMax: bytesOf(memory), hasEnded })
+      running.set(part, { pid: child.pid ?? 0, memoryMax: bytesOf(memory), tasksMax: Number(tasks), hasEnded })
       const [socket, path] = SOCKETS[part]
       for (const giveUpAt = performance.now() + START_MS_MAX; ; await sleep(50)) {
         const { status } = await ask(join(home, socket), 'GET', path, undefined, {}).catch(() => ({ status: 0 }))
@@ -150,7 +151,8 @@ export function asUnits(): StartedAs {
       const known = running.get(part)
       if (known === undefined || known.hasEnded()) return 0
       const status = readFileSync(`/proc/${known.pid}/status`, 'utf8')
-      return (Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024) / known.memoryMax
+      const memory = Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+      return Math.max(memory / known.memoryMax, Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1]) / known.tasksMax)
     },
     brim,
     close() {
