@@ -20,11 +20,12 @@
 import { HubError } from '../base/errors.ts'
 import { newUuid, systemRandom } from '../base/random.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
+import { STOP_GRACE_MS } from '../protocol/task.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
-import { createTaskRun, type RunOptions, STOP_GRACE_MS, type TaskHandler } from './agent/task-run.ts'
+import { createTaskRun, type RunOptions, type TaskHandler } from './agent/task-run.ts'
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createWire } from './agent/wire.ts'
 

@@ -20,7 +20,7 @@ export interface TaskView {
   endedAtMs: number | null
   requestedBy: string
   artifacts: { name: string; sha256: string; size: number }[]
-  progress: { text: string; done: number | null; total: number | null; atMs: number } | null
+  progress: { text?: string; done?: number; total?: number; atMs: number } | null
   session: string | null
   children: number
 }

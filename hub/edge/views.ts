@@ -43,7 +43,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
     artifacts: artifacts.list(id),
     progress: journal.progressOf(id) ?? null,
     session: tasks.sessionOfTask(id)?.id ?? null,
-    children: tasks.children(id).length,
+    children: tasks.countChildren(id),
   }
 }
 

@@ -1,6 +1,9 @@
 /** Task, attempt and session: their states, tables and shapes (architecture.md section 6). Moved only by work/dispatch/tasks.ts. */
 import { createMachine } from '../base/machine.ts'
 
+/** Between SIGTERM and SIGKILL, and what a program is given to end (sandbox.md section 2). The one place; the watchdog's own is tied to it by a test. */
+export const STOP_GRACE_MS = 5_000
+
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
 export type AttemptState = 'assigned' | 'starting' | 'running' | 'settled' | 'lost' | 'stopped'
 export type SessionState =

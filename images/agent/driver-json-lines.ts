@@ -1,5 +1,6 @@
 /** The driver `json-lines`: one JSON object per line on the program's standard input and output (protocol.md section 10). */
 import type { Message } from '../../hub/client/agent.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
 import { startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
 import { type DriverOptions, type Ending, exitText, failed, GRACE, onStop, readLog } from './ending.ts'
@@ -8,7 +9,6 @@ import { VERB_NAMES } from './verbs.ts'
 
 /** After its result a program has this long to end by itself, then SIGTERM, then SIGKILL. */
 const FAREWELL_MS = 1_000
-const KILL_AFTER_TERM_MS = 5_000
 export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverOptions): Promise<Ending> {
   const { task, deadlineMs } = hub.joined
   const child = startChild(argv, { env, cwd: workspace })
@@ -46,7 +46,7 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
     for (const line of lines.push(chunk)) await conversation.take(line)
     if (conversation.result() === undefined || parting) return
     parting = true
-    part(FAREWELL_MS, FAREWELL_MS + KILL_AFTER_TERM_MS)
+    part(FAREWELL_MS, FAREWELL_MS + STOP_GRACE_MS)
   })
   const [exit] = await Promise.all([child.exit, output, readLog(child, 'stderr', log)])
   for (const line of lines.end()) await conversation.take(line)

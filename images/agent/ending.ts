@@ -1,5 +1,6 @@
 /** What both drivers share: how a program's run ends, how it is stopped, how its log is read. */
 import type { HubAgent } from '../../hub/client/agent.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
 import type { Child } from './child.ts'
 import type { Result } from './conversation.ts'
 import { createLineSplitter, type Line } from './lines.ts'
@@ -17,7 +18,7 @@ export interface DriverOptions {
 }
 
 /** Of a grace that the hub gives: half to end by itself, a quarter after SIGTERM; the rest is for what there is to be stored. */
-export const GRACE = { ms: 5_000, term: 0.5, kill: 0.75 }
+export const GRACE = { ms: STOP_GRACE_MS, term: 0.5, kill: 0.75 }
 
 export const failed = (error: string, value?: unknown): Ending => ({
   kind: 'result',

@@ -6,9 +6,16 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ERRORS } from '../../hub/base/errors.ts'
+import type { ArtifactRow } from '../../hub/client/agent/contract.ts'
+import type { ArtifactView, TaskView } from '../../hub/client/answers.ts'
+import type { taskView } from '../../hub/edge/views.ts'
 import { EVENT_TYPES } from '../../hub/protocol/events.ts'
 import { OPERATIONS, type Operation, operationOf } from '../../hub/protocol/operations.ts'
-import { LABEL_KEYS } from '../../hub/work/sandbox/profile-lists.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
+import type { ArtifactView as HubArtifact } from '../../hub/work/artifacts.ts'
+import { LABEL_KEYS, STOP_TIMEOUT_S } from '../../hub/work/sandbox/profile-lists.ts'
+import { GRACE } from '../../images/agent/ending.ts'
+import { parseConfig } from '../../watchdog/config.ts'
 import { readTree, repositoryRoot, scan, type Tree } from './source.ts'
 
 /** Operation, audit kind, standing, who may try, and where the operator's entrance serves it. */
@@ -299,5 +306,27 @@ describe('grants', () => {
     ['    stop(grant, id) {\n      tasks.stop(id, grant)\n    },', 0],
   ])('that are not looked at are found: %j', (text, count) => {
     expect(unproven(new Map([['hub/work/x.ts', text]])).findings).toHaveLength(count)
+  })
+})
+
+describe('what is written in more than one place says the same (fault D16)', () => {
+  it('the time between SIGTERM and SIGKILL: of the hub, the profile, the filter, the shim and the watchdog, which knows none of them', () => {
+    expect(STOP_GRACE_MS).toBe(5_000)
+    expect([STOP_TIMEOUT_S * 1000, GRACE.ms, parseConfig({}).stopGraceMs]).toEqual(Array(3).fill(STOP_GRACE_MS))
+    // No private copy of it, under whatever name, beside that of the watchdog.
+    const copies = [...readTree(['hub', 'images'], ['.ts'])].flatMap(([path, text]) =>
+      [...scan(text).code.matchAll(/\b\w*(?:GRACE|KILL|TERM)\w*\s*=\s*5_?000\b/g)].map(
+        ([found]) => `${path}: ${found}`,
+      ),
+    )
+    expect(copies).toEqual(['hub/protocol/task.ts: STOP_GRACE_MS = 5_000'])
+  })
+
+  it('the shapes of tasks and artifacts, as the hub answers and as the command reads them', () => {
+    // Held by the types: what the hub answers fits what the command reads, field by field.
+    const task: (of: ReturnType<typeof taskView>) => TaskView = (of) => of
+    const artifact: (of: HubArtifact) => Pick<ArtifactView, 'name' | 'sha256' | 'size'> = (of) => of
+    const agentsOwn: (of: HubArtifact) => ArtifactRow = (of) => of
+    expect([task, artifact, agentsOwn].map((same) => same.length)).toEqual([1, 1, 1])
   })
 })

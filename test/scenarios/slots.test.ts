@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
-import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
+import { OPERATOR } from '../../hub/guard/principal.ts'
+import type { SubmitRequest } from '../../hub/protocol/operations.ts'
+import { createHarness, forever, type Harness, worker } from '../support/hub-harness.ts'
 
 /** Delegates `fan` children to the next level and waits for all of them; begins when it is told to. */
 const lead = (child: string, fan: number, begin: Promise<void> = Promise.resolve()) =>
@@ -105,4 +107,33 @@ test('S0-16: of twenty tasks never more than twelve run, the others wait in the 
   // What had to wait went by priority: the urgent ones before the others that waited with them.
   const firstPatient = waitedFor.findIndex((at) => at < 10)
   expect(waitedFor.slice(firstPatient).every((at) => at < 10)).toBe(true)
+})
+
+test('fault D11: three hundred queued tasks of a busy agent hide no task of another, nor one that names no agent', async () => {
+  await using h = await createHarness({
+    agents: {
+      busy: { script: worker(forever), card: { limits: { sessions: 1 }, capabilities: ['dig'] } },
+      echo: { script: worker(() => 'done'), card: { capabilities: ['say'] } },
+    },
+  })
+  const { gate } = h.hub.guard
+  const wish = { needs: [], params: {}, priority: 9, hold: false }
+  const put = (more: Partial<SubmitRequest>) =>
+    gate.admit(
+      {
+        principal: OPERATOR,
+        operation: 'task.submit',
+        resource: 'agent:busy',
+        facts: { agent: 'busy', needs: [], priority: 9 },
+      },
+      (grant) => h.hub.work.dispatcher.submit(grant, { ...wish, ...more }, undefined),
+    )
+  for (let nth = 0; nth < 300; nth += 1) put(nth % 2 === 0 ? { agent: 'busy' } : { needs: ['dig'] })
+  // The same wish in other words is no queue of its own.
+  for (let nth = 0; nth < 40; nth += 1) expect(put({ needs: Array(1 + (nth % 16)).fill('dig') }).needs).toEqual(['dig'])
+  const ids = [await h.submit('echo', {}, { priority: 0 })]
+  const { body } = await h.operator('POST', '/v1/tasks', { needs: ['say'], priority: 0 })
+  ids.push((body.task as { id: string }).id)
+  await h.ended(...ids)
+  expect(h.hub.work.tasks.countByState()).toEqual({ queued: 339, running: 1 })
 })

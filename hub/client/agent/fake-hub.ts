@@ -14,12 +14,13 @@
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import { newSessionId, newUuid, systemRandom } from '../../base/random.ts'
 import type { MessageKind, ResultBody } from '../../protocol/envelope.ts'
+import { STOP_GRACE_MS } from '../../protocol/task.ts'
 import type { Delegation, HubAgent, Progress } from '../agent.ts'
 import { createFolder } from './artifacts.ts'
 import type { Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
 import { type Content, createFakeArtifacts } from './fake-artifacts.ts'
 import { answerOf, createFakeInbox, type DeliverOptions } from './fake-inbox.ts'
-import { createTaskRun, type RunOptions, STOP_GRACE_MS, type TaskHandler } from './task-run.ts'
+import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
 /** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
 export interface SentMessage {

@@ -10,6 +10,7 @@
  */
 import { HubError } from '../../base/errors.ts'
 import type { ResultBody } from '../../protocol/envelope.ts'
+import { STOP_GRACE_MS } from '../../protocol/task.ts'
 import type { TaskFacts } from './contract.ts'
 
 export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
@@ -41,8 +42,6 @@ export interface TaskRun {
   run(handler: TaskHandler | undefined, options?: RunOptions): Promise<ResultBody>
 }
 
-/** Grace of SIGTERM and `cancel`: the engine kills after this (sandbox.md section 2). */
-export const STOP_GRACE_MS = 5_000
 const ERROR_CHARS_MAX = 4_000
 
 export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions): TaskRun {

@@ -59,8 +59,8 @@ export function progressText(task: TaskView): string {
   if (reason !== '') return reason
   if (task.held) return 'held: `hub task cancel` or release it'
   if (task.progress === null || isTerminal(task)) return ''
-  const { text, done, total } = task.progress
-  return done === null || total === null ? text : `${text} (${done} of ${total})`
+  const { text = '', done, total } = task.progress
+  return typeof done === 'number' && typeof total === 'number' ? `${text} (${done} of ${total})`.trim() : text
 }
 
 const tookText = (task: TaskView, nowMs: number): string =>

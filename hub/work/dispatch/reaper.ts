@@ -10,7 +10,7 @@ import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { taskMachine } from '../../protocol/task.ts'
+import { STOP_GRACE_MS, taskMachine } from '../../protocol/task.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
@@ -26,7 +26,6 @@ import type { Tasks } from './tasks.ts'
 const REAPER = hubPrincipal('reaper')
 /** An agent that gave its result may end by itself for this long before it is stopped. */
 const FAREWELL_MS = 2000
-const STOP_GRACE_MS = 5000
 const ORPHAN_AGE_MS = 60_000
 /** An end that could not be written down is tried again after so long: each try leaves a record in the bounded audit buffer. */
 const UNWRITTEN_AGAIN_MS = 30_000

@@ -94,8 +94,9 @@ export interface SessionRow extends Readable {
   endedAtMs: number | null
 }
 
-/** No task waits longer than this before it is tried again. */
-export const BACKOFF_MAX_MS = 30_000
+/** Of one agent, or of those that ask for the same capabilities: so many are looked at, and of all so many. */
+const QUEUE_SHARE = 32
+const QUEUE_MAX = 512
 
 /** Who asks for the tasks of services: the hub itself. */
 export const SERVICES = 'hub:services'
@@ -183,10 +184,15 @@ export interface TaskRows {
   /** Newest first; `before` is the id of the last one seen. */
   tasks(query: { limit: number; before?: string; state?: string; parent?: string; part?: string }): TaskRow[]
   children(parent: string): TaskRow[]
+  /** Without reading one of them. */
+  countChildren(parent: string): number
   hasUnfinishedChildren(parent: string): boolean
   /** The root above a task and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
-  /** A back-off that seems longer than any is of a wall clock that was stepped back since, and holds nothing up (T71). */
+  /**
+   * What may start, the first of each agent before the second of any: a thousand tasks of one that is busy hide no other's (fault D11). A wait
+   * that began later than now is of a wall clock that was stepped back since, and holds nothing up (T71).
+   */
   queued(nowMs: number): TaskRow[]
   /** Those that are queued or run, without the hub's own, the tasks of services. */
   countByState(): Record<string, number>
@@ -219,6 +225,7 @@ export function createTaskRows(store: Store): TaskRows {
   const peersOf = store.prepare(`${peers} and agent = ?`)
   const parentOf = store.prepare('select parent_session from task where id = ?').pluck()
   const openChild = store.prepare(`select 1 from task where parent = ? and state in ('queued', 'running') limit 1`)
+  const countOf = store.prepare('select count(*) from task where parent = ?').pluck()
   const standing = store.prepare('select state, generation from session where id = ?')
   const all = (sql: string, ...values: unknown[]) => store.prepare(sql).all(...values)
   const one = <Row>(map: (raw: unknown) => Row, sql: string, ...values: unknown[]) => {
@@ -243,6 +250,7 @@ export function createTaskRows(store: Store): TaskRows {
         ...(part === undefined ? [] : valuesOf(part)),
         limit,
       ).map(taskRow),
+    countChildren: (parent) => countOf.get(parent) as number,
     hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
     children: (parent) => all('select * from task where parent = ? order by id', parent).map(taskRow),
     tree(task) {
@@ -265,10 +273,13 @@ export function createTaskRows(store: Store): TaskRows {
     },
     queued: (nowMs) =>
       all(
-        `select * from task where state = 'queued' and held = 0 and (not_before_ms <= ? or not_before_ms > ?)
-         order by depth desc, priority desc, created_at_ms limit 256`,
+        `select task.* from (
+           select id, row_number() over (partition by coalesce(agent, needs) order by depth desc, priority desc, created_at_ms) as place
+             from task where state = 'queued' and held = 0 and (not_before_ms <= ? or waits_from_ms > ?)
+         ) as due join task on task.id = due.id where place <= ${QUEUE_SHARE}
+         order by place, depth desc, priority desc, created_at_ms limit ${QUEUE_MAX}`,
         nowMs,
-        nowMs + BACKOFF_MAX_MS,
+        nowMs,
       ).map(taskRow),
     countByState: () =>
       Object.fromEntries(

@@ -13,6 +13,7 @@ import type { Log } from '../../base/telemetry.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
+import { STOP_GRACE_MS } from '../../protocol/task.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { Removal } from '../sandbox/engine.ts'
 import { holdTasks } from './holding.ts'
@@ -78,7 +79,6 @@ export interface Shutdown {
 const POLL_MS = 50
 /** After the waiting: SIGTERM, five seconds, SIGKILL, removal, with room for a slow engine. */
 const CONFIRM_MS = 20_000
-const STOP_GRACE_MS = 5000
 const DRAIN_MAX_MS = 24 * 3_600_000
 const ANNOUNCE_WAIT_MS = 2000
 /** For the answer to leave before the process does. */

@@ -1,9 +1,9 @@
 /** What becomes of a task whose session is gone, purely (S0-4, S1-12, X6): the first rung of the failure ladder. */
 import type { HubError } from '../../base/errors.ts'
-import { BACKOFF_MAX_MS } from './rows.ts'
 import type { AfterLoss } from './tasks.ts'
 
 const BACKOFF_MS = 1000
+const BACKOFF_MAX_MS = 30_000
 
 const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS)
 

@@ -97,7 +97,8 @@ export function createTasks(parts: {
         .run(
           id,
           wish.agent ?? null,
-          JSON.stringify(wish.needs),
+          // In one order and once each: what asks for the same is one share of the queue.
+          JSON.stringify([...new Set(wish.needs)].sort()),
           JSON.stringify(wish.params),
           jsonOrNull(wish.inputs),
           wish.priority,
@@ -205,7 +206,12 @@ export function createTasks(parts: {
       if (taskMachine.isTerminal(task.state)) return
       if ('end' in next) return endTask(task, next.end)
       const { crashed, held, notBeforeMs } = next.again
-      requeue(task, { crashes: task.crashes + Number(crashed), held: Number(held), not_before_ms: notBeforeMs })
+      requeue(task, {
+        crashes: task.crashes + Number(crashed),
+        held: Number(held),
+        not_before_ms: notBeforeMs,
+        waits_from_ms: clock.wallMs(),
+      })
     },
 
     failed(grant, id, error) {

@@ -6,10 +6,9 @@
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { StopGrant } from '../../guard/grant.ts'
+import { STOP_GRACE_MS } from '../../protocol/task.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { SessionRow, TaskRows } from './rows.ts'
-
-const STOP_GRACE_MS = 5000
 
 export interface UnwrittenStops {
   /** Begins to stop what runs of this task; a second call for the same session does nothing. */

@@ -1,4 +1,5 @@
 /** The literal lists and constants of the hardened profile (sandbox.md section 2). Literal on purpose: defaults differ by engine version. */
+import { STOP_GRACE_MS } from '../../protocol/task.ts'
 
 /** Never empty, never absent: an empty list is accepted by the engine, echoed as sent and unmasks everything. */
 export const MASKED_PATHS: readonly string[] = [
@@ -31,7 +32,7 @@ export const CONTAINER_USER = '65532:65532'
 export const SHIM: readonly string[] = ['/usr/local/bin/node', '/app/images/agent/shim.js']
 /** Where the session's socket folder stands in the container. */
 export const SOCKET_FOLDER = '/run/hub'
-export const STOP_TIMEOUT_S = 5
+export const STOP_TIMEOUT_S = STOP_GRACE_MS / 1000
 export const SHM_BYTES = 67_108_864
 
 /** The labels every container of ours carries, and no other. */

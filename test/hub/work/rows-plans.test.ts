@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { taskView } from '../../../hub/edge/views.ts'
 import type { SessionState } from '../../../hub/protocol/task.ts'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
@@ -46,6 +47,7 @@ it.each<[string, (rows: TaskRows) => unknown]>([
   ['a page of tasks', (r) => r.tasks({ limit: 25 })],
   ['the next page', (r) => r.tasks({ limit: 25, before: '018f0000' })],
   ['tasks of a state', (r) => r.tasks({ limit: 25, state: 'timed_out' })],
+  ['how many are below one', (r) => r.countChildren('x')],
   ['tasks below one', (r) => r.tasks({ limit: 25, parent: 'x' })],
   ['a page of sessions', (r) => r.sessions({ limit: 25, all: false })],
   ['a page of all sessions', (r) => r.sessions({ limit: 25, all: true })],
@@ -88,4 +90,45 @@ it('what may have a container is every session but those that ended', () => {
       .run(state, state)
   const found = rows.sessionsOpen().map((session) => session.state)
   expect(found.sort()).toEqual(states.filter((state) => state !== 'recycled').sort())
+})
+
+it('what waits is due when its wait is over, however long that is; a clock that was set back since holds nothing up (T71, fault D11)', () => {
+  const now = 1_700_000_000_000
+  const minute = 60_000
+  const put = store.prepare(
+    `insert into task (id, state, agent, needs, params, priority, held, depth, chain, requested_by, created_at_ms, not_before_ms, waits_from_ms)
+     values (?, 'queued', 'a', '[]', '{}', 5, 0, 0, '[]', 'operator', 1, ?, ?)`,
+  )
+  put.run('begun', now - 1, now - minute)
+  put.run('long', now + 10 * minute, now - minute)
+  put.run('new', 0, null)
+  const due = (atMs: number) =>
+    rows
+      .queued(atMs)
+      .map(({ id }) => id)
+      .sort()
+  expect(due(now)).toEqual(['begun', 'new'])
+  expect(due(now + 10 * minute - 1)).toEqual(['begun', 'new'])
+  expect(due(now + 10 * minute)).toEqual(['begun', 'long', 'new'])
+  expect(due(now - 60 * minute)).toEqual(['begun', 'long', 'new'])
+})
+
+it('a task is shown without reading one of its children (fault D12)', () => {
+  const put = store.prepare(
+    `insert into task (id, state, agent, needs, params, priority, held, depth, parent, chain, requested_by, created_at_ms)
+     values (?, 'queued', 'a', '[]', '{}', 5, 0, 0, ?, '[]', 'operator', 1)`,
+  )
+  put.run('lead', null)
+  for (let nth = 0; nth < 3; nth += 1) put.run(`kid-${nth}`, 'lead')
+  const unread = () => {
+    throw new Error('a child was read')
+  }
+  const task = rows.task('lead')
+  if (task === undefined) throw new Error('it is there')
+  const parts = {
+    tasks: { ...rows, children: unread },
+    artifacts: { list: () => [] },
+    journal: { progressOf: () => undefined },
+  }
+  expect(taskView(task, parts as never).children).toBe(3)
 })

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { HubError } from '../../../../hub/base/errors.ts'
-import { createTaskRun, STOP_GRACE_MS } from '../../../../hub/client/agent/task-run.ts'
+import { createTaskRun } from '../../../../hub/client/agent/task-run.ts'
 import type { ResultBody } from '../../../../hub/protocol/envelope.ts'
+import { STOP_GRACE_MS } from '../../../../hub/protocol/task.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

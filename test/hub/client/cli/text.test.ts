@@ -5,7 +5,7 @@ import { heartbeatText } from '../../../../hub/client/cli/presence.ts'
 import { presenceRows } from '../../../../hub/client/cli/presence-rows.ts'
 import { decideNext, type LeftView, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
 import { nextAfterStop, stopText } from '../../../../hub/client/cli/stop.ts'
-import { outcomeCode } from '../../../../hub/client/cli/tasks.ts'
+import { outcomeCode, progressText } from '../../../../hub/client/cli/tasks.ts'
 import {
   clean,
   columns,
@@ -348,5 +348,16 @@ describe('the event stream', () => {
   it('refuses an event that is no JSON or never ends', async () => {
     await expect(collect(['data: {\n\n'])).rejects.toThrow('not JSON')
     await expect(collect([`data: ${'x'.repeat(3 * 1024 * 1024)}`])).rejects.toThrow('without an end')
+  })
+})
+
+describe('what a task says of itself', () => {
+  it('is shown as far as it said it: a text, a count, or both (fault D16)', () => {
+    const of = (progress: object) =>
+      progressText({ state: 'running', held: false, error: null, outcome: null, progress } as never)
+    expect(of({ text: 'reading', atMs: 1 })).toBe('reading')
+    expect(of({ text: 'reading', done: 1, atMs: 1 })).toBe('reading')
+    expect(of({ text: 'reading', done: 1, total: 3, atMs: 1 })).toBe('reading (1 of 3)')
+    expect(of({ done: 1, total: 3, atMs: 1 })).toBe('(1 of 3)')
   })
 })

@@ -1,8 +1,12 @@
 /** The closed list of engine calls: every listed one passes, everything else is refused before a byte is sent (T62, T63, T70). */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { judgeEngineCall } from '../../../../hub/work/sandbox/engine-filter.ts'
 import { buildContainer } from '../../../../hub/work/sandbox/profile.ts'
+import { LABEL_KEYS, MASKED_PATHS, READONLY_PATHS } from '../../../../hub/work/sandbox/profile-lists.ts'
+import { repositoryRoot } from '../../../house/source.ts'
 import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
 const ID = 'a'.repeat(64)
@@ -226,4 +230,12 @@ test.each<[string, object]>([
   ['MacAddress', { MacAddress: '02:42:ac:11:00:02' }],
 ])('section 6: a body with another %s outside HostConfig is refused', (field, change) => {
   expect(create(JSON.stringify({ ...body, ...change }))).toContain(field)
+})
+
+test('fault D15: the filter is written apart: it imports nothing of the profile, and would see a line that is missing there', () => {
+  const source = readFileSync(join(repositoryRoot, 'hub/work/sandbox/engine-filter.ts'), 'utf8')
+  const imported = [...source.matchAll(/from '([^']+)'/g)].map(([, from]) => from)
+  expect(imported.sort()).toEqual(['../../base/engine-api.ts', '../../protocol/agent.ts', 'zod'])
+  for (const list of [MASKED_PATHS, READONLY_PATHS, LABEL_KEYS])
+    for (const line of list) expect(source, line).toContain(`'${line}'`)
 })
