@@ -47,7 +47,6 @@ it.each<[string, (rows: TaskRows) => unknown]>([
   ['a page of tasks', (r) => r.tasks({ limit: 25 })],
   ['the next page', (r) => r.tasks({ limit: 25, before: '018f0000' })],
   ['tasks of a state', (r) => r.tasks({ limit: 25, state: 'timed_out' })],
-  ['how many are below one', (r) => r.countChildren('x')],
   ['tasks below one', (r) => r.tasks({ limit: 25, parent: 'x' })],
   ['a page of sessions', (r) => r.sessions({ limit: 25, all: false })],
   ['a page of all sessions', (r) => r.sessions({ limit: 25, all: true })],
