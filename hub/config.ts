@@ -1,13 +1,21 @@
 /** `hub.yaml`: one strict file; every key has a stated default, an unknown or bad one stops the start naming its line (house rule 3). */
-import { lstatSync, readFileSync } from 'node:fs'
-import { type Document, LineCounter, parseDocument } from 'yaml'
+import { lstatSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
-import { type AgentCard, DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from './protocol/agent.ts'
+import {
+  type AgentCard,
+  DEFAULT_LIMITS,
+  LIMIT_CEILINGS,
+  type SessionLimits,
+  sessionLimitShapes,
+} from './protocol/agent.ts'
+import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
+import { nameShape } from './protocol/names.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
@@ -20,17 +28,6 @@ const JOIN_WINDOW_MS_MAX = 120_000
 
 /** Both deadline labels of a container are its time to live and this (fault C1). */
 const QUESTION_WAIT_MS_MAX = 30 * 60_000
-
-/** Limits of one session as the operator raises them, up to the ceilings in code. */
-const sessionLimits = {
-  ttl: spanShape.optional(),
-  memory: sizeShape.optional(),
-  cpus: z.number().positive().optional(),
-  pids: z.int().positive().optional(),
-  tmp: sizeShape.optional(),
-  workspace: sizeShape.optional(),
-  openFiles: z.int().positive().optional(),
-}
 
 /** At the shipped quota 150 000 an hour: some 42 a second without end, or all of them at once. */
 const RECORDS_PER_MESSAGE_A_SECOND = 750
@@ -86,7 +83,7 @@ const configShape = z.strictObject({
     })),
   limits: z
     .strictObject({
-      ...sessionLimits,
+      ...sessionLimitShapes,
       sessions: z.int().positive().max(256).default(12),
       sessionsPerAgent: z.int().positive().max(256).default(12),
       delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
@@ -113,7 +110,12 @@ const configShape = z.strictObject({
           perSecond,
           recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
         })),
-      agents: z.record(z.string().max(63), z.strictObject(sessionLimits)).default({}),
+      agents: z.record(nameShape, z.strictObject(sessionLimitShapes)).default({}),
+    })
+    .superRefine(({ sessions, delegationDepth }, context) => {
+      if (sessions > delegationDepth) return
+      const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: at least ${delegationDepth + 1} are needed, or parents would lock out their children`
+      context.addIssue({ code: 'custom', path: ['sessions'], message })
     })
     .prefault({}),
   alerts: alertsShape.prefault({}),
@@ -127,7 +129,7 @@ const configShape = z.strictObject({
 })
 export type Config = z.output<typeof configShape>
 
-type Raised = { [Key in keyof typeof sessionLimits]?: z.output<(typeof sessionLimits)[Key]> }
+type Raised = { [Key in keyof typeof sessionLimitShapes]?: z.output<(typeof sessionLimitShapes)[Key]> }
 
 const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
   ttlMs: raised.ttl ?? base.ttlMs,
@@ -139,23 +141,32 @@ const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
   openFiles: raised.openFiles ?? base.openFiles,
 })
 
-/** Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` naming key, value and ceiling. */
+/**
+ * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` naming key and both figures where the
+ * card asks for more.
+ */
 export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
-  const base = raisedLimits(DEFAULT_LIMITS, config.limits)
-  return limitsFor(card.limits, raisedLimits(base, config.limits.agents[card.name] ?? {}), LIMIT_CEILINGS)
-}
-
-/** Where a key stands, or the nearest thing around it that does: a key that is missing has no line. */
-function offsetOf(document: Document, place: readonly unknown[]): number | undefined {
-  for (let depth = place.length; depth > 0; depth -= 1) {
-    const node = document.getIn(place.slice(0, depth), true) as { range?: [number, number, number] } | undefined
-    if (node?.range !== undefined) return node.range[0]
+  const { agents, sessions, messages, ...all } = config.limits
+  const own = Object.hasOwn(agents, card.name) ? agents[card.name] : undefined
+  const asked = { 'limits.sessions': card.limits.sessions, 'limits.messagesPerSecond': card.limits.messagesPerSecond }
+  for (const [key, most, way] of [
+    ['limits.sessions', sessions, 'limits.sessions'],
+    ['limits.messagesPerSecond', messages.perSecond, 'limits.messages.perSecond'],
+  ] as const) {
+    const value = asked[key] ?? 0
+    if (value > most)
+      throw new HubError(
+        'limit_exceeded',
+        `${key} is ${value}; hub.yaml allows ${most}: ask for less, or raise ${way} there`,
+        { facts: { key, value, ceiling: most } },
+      )
   }
-  return undefined
+  const configured = raisedLimits(raisedLimits(DEFAULT_LIMITS, all), own ?? {})
+  return limitsFor(card.limits, configured, LIMIT_CEILINGS, card.name)
 }
 
 /** Empty where there is no file; a link that leads nowhere is no absence, since who made it meant something. */
-function readText(path: string): string {
+export function readConfigText(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (thrown) {
@@ -164,36 +175,38 @@ function readText(path: string): string {
   }
 }
 
-/** Reads the file; absent means every default. Throws `config_invalid` with file, line and key. */
-export function readConfig(path: string): Config {
-  const text = readText(path)
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true })
-  const at = (offset: number | undefined) =>
-    offset === undefined ? path : `${path} line ${lines.linePos(offset).line}`
-  const [error] = document.errors
-  if (error !== undefined)
-    throw new HubError(
-      'config_invalid',
-      `${at(error.pos[0])}: ${error.message.split('\n')[0]?.replace(/ at line .*$/, '')}; correct that line`,
-    )
-  const parsed = configShape.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    const place = issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : (issue?.path ?? [])
-    throw new HubError(
-      'config_invalid',
-      `${at(offsetOf(document, place))}: ${issue?.path.join('.') || 'hub.yaml'}: ${issue?.message}; correct that line`,
-    )
-  }
-  const { sessions, delegationDepth } = parsed.data.limits
-  if (sessions < delegationDepth + 1) {
-    throw new HubError(
-      'config_invalid',
-      `${path}: limits.sessions: ${sessions} is below limits.delegationDepth + 1 (${delegationDepth + 1}); parents would lock out their children`,
-    )
-  }
-  // Above a ceiling stops the start, not the first session.
-  limitsFor({}, raisedLimits(DEFAULT_LIMITS, parsed.data.limits), LIMIT_CEILINGS)
-  return parsed.data
+/** Every fault of a text, with line, column and key; the configuration where there is none. Throws `unsupported_mode` alone. */
+export function judgeConfig(text: string): { config: Config | undefined; faults: Fault[] } {
+  const { value, faults } = judgeYaml(text, configShape)
+  return { config: value, faults }
+}
+
+/** The configuration that a text means. Throws `config_invalid` with file, line, column and key. */
+export function configOf(text: string, path: string): Config {
+  const { config, faults } = judgeConfig(text)
+  if (config !== undefined) return config
+  throw new HubError('config_invalid', `${path} ${firstOf(faults)}; correct it (hub config check shows all of it)`)
+}
+
+/** Reads the file; absent means every default. Throws as `configOf`. */
+export const readConfig = (path: string): Config => configOf(readConfigText(path), path)
+
+/** How long a text that `hub restart` has judged waits for the hub that is to take it; then the file counts again. */
+const JUDGED_MS = 300_000
+
+/**
+ * What a start reads: the text that `hub restart` has just judged, where it left one (`run/judged.yaml`), else `hub.yaml`. A file that was
+ * written meanwhile is named, and taken by the next restart: what runs is what was judged (fault C3). Throws as `configOf`.
+ */
+export function takeConfig(home: string, nowMs: number): { config: Config; note: string | undefined } {
+  const [path, handed] = [join(home, 'hub.yaml'), join(home, 'run', 'judged.yaml')]
+  const left = statSync(handed, { throwIfNoEntry: false })
+  if (left === undefined) return { config: readConfig(path), note: undefined }
+  const text = readFileSync(handed, 'utf8')
+  rmSync(handed, { force: true })
+  if (Math.abs(nowMs - left.mtimeMs) > JUDGED_MS) return { config: readConfig(path), note: undefined }
+  const isSame = readConfigText(path) === text
+  const note =
+    'hub.yaml was changed after `hub restart` had judged it; what was judged is in force, `hub restart` takes the rest'
+  return { config: configOf(text, path), note: isSame ? undefined : note }
 }

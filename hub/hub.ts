@@ -285,6 +285,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       // Disk and clock are judged before anything is started or taken up.
       guard.footing.watch.tick()
       guard.checkStart()
+      guard.recordRules()
       await work.registry.read()
       guard.writeStops()
       await work.recover()

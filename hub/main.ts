@@ -26,7 +26,7 @@ import { systemRandom } from './base/random.ts'
 import { startAgainOnce } from './base/start-again.ts'
 import { keepDown } from './base/stay-down.ts'
 import { createLog, type Log, type LogLevel } from './base/telemetry.ts'
-import { readConfig } from './config.ts'
+import { takeConfig } from './config.ts'
 import { readKeys } from './guard/identity/keys.ts'
 import { createHub, type Hub } from './hub.ts'
 import { createEngine } from './work/sandbox/engine.ts'
@@ -142,7 +142,8 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   const { instance, notes } = judgeHome(home)
   const clock = createSystemClock()
   requirePlace(home, clock.bootId)
-  const config = readConfig(join(home, 'hub.yaml'))
+  const { config, note } = takeConfig(home, clock.wallMs())
+  if (note !== undefined) notes.push(note)
   const { log, say } = openLog(home, config.logLevel, clock)
   for (const note of notes) log.warn(note)
   if (!isScrubbed)

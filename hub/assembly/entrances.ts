@@ -139,6 +139,7 @@ export function createEntrances(
         tasks,
         policy,
         rules: guard.footing.rules,
+        changes: guard.policyChanges,
         onChanged: () => guard.decisions.forget(),
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),

@@ -58,6 +58,7 @@ export function createFooting(options: { home: string; marks: DiskMarks | undefi
   const rules = createPolicyHealth({
     policy: { active: () => policy().active(), reload: () => policy().reload() },
     modes,
+    alerts,
   })
   const watch = createWatch({ ...parts, disk, ballast, rules, steady })
 

@@ -33,8 +33,9 @@ import { createLease } from '../guard/operator/lease.ts'
 import { makeStopOrder, readStopOrder } from '../guard/operator/stop-order.ts'
 import { createStopWishes } from '../guard/operator/stop-wishes.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
+import { createPolicyChanges } from '../guard/policy/changes.ts'
 import { createDecisions, newestBundleVersion } from '../guard/policy/decisions.ts'
-import { principalText } from '../guard/principal.ts'
+import { hubPrincipal, principalText } from '../guard/principal.ts'
 import { createRecordBudget } from '../guard/record-budget.ts'
 import { createRefusals } from '../guard/refusals.ts'
 import { isUnrecordable } from '../guard/unstored.ts'
@@ -111,7 +112,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   let steadyMs: () => number = clock.wallMs
   alerting = createAlerting(
     { settings: options.alerts ?? NO_ALERTS },
-    { store, modes, events, clock, steadyMs: () => steadyMs(), random, log },
+    { store, modes, events, clock, steadyMs: () => steadyMs(), meta, random, log },
   )
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
@@ -147,12 +148,17 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     {
       clock,
       ...(commitOf === undefined ? {} : { commitOf }),
+      onUnloaded(error) {
+        log.error({ reason: error.reason }, 'no rules could be loaded; the hub answers reads and starts nothing')
+        rules.unloaded(error.message)
+      },
       onFault(reason) {
         log.error({ reason }, 'the rules gave no exact answer; it counts as a denial')
         rules.faulted(reason)
       },
     },
   )
+  const policyChanges = createPolicyChanges({ policy, meta })
   const decisions = createDecisions({ labels: { instance } }, { policy, database: store, clock, random })
   const wishes = createStopWishes({ home, doneUpTo: Number(meta.get('stop_wishes_done') ?? 0) })
   const refusals = createRefusals(clock.monotonicMs)
@@ -286,6 +292,21 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     denyList,
     credentials,
     policy,
+    policyChanges,
+    /** At the start: data that was changed while the hub was down is a record that names the difference. */
+    recordRules() {
+      const difference = policyChanges.sinceRecorded()
+      try {
+        if (difference === undefined) policyChanges.record()
+        else
+          gate.admit({ principal: hubPrincipal('policy'), operation: 'hub.observe', resource: 'policy:data' }, () => {
+            policyChanges.record()
+            return { auditEffect: difference }
+          })
+      } catch (thrown) {
+        log.error({ reason: toHubError(thrown).reason }, 'a change of policy/data.json could not be recorded')
+      }
+    },
     decisions,
     gate,
     refusals,

@@ -9,7 +9,9 @@ const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype', 'hasOwn
 const KEYS_MAX = 4096
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const invalid = (detail: string) => new HubError('schema_invalid', detail)
+/** `at`: the offset of the fault, where it is known, as a fact of the error. */
+const invalid = (detail: string, at?: number) =>
+  new HubError('schema_invalid', detail, at === undefined ? {} : { facts: { at } })
 
 /** Parses bytes or text. Throws `schema_invalid` with what is wrong; depth counts nested objects and arrays. */
 export function parseStrictJson(source: Uint8Array | string, depthMax = 32): unknown {
@@ -55,7 +57,7 @@ function scanDepth(text: string, depthMax: number): void {
     if (code === 34) at = endOfString(text, at) - 1
     else if (code === 123 || code === 91) {
       depth += 1
-      if (depth > depthMax) throw invalid(`nested deeper than ${depthMax}`)
+      if (depth > depthMax) throw invalid(`nested deeper than ${depthMax}`, at)
     } else if (code === 125 || code === 93) depth -= 1
   }
 }
@@ -72,10 +74,10 @@ function scanKeysAndNumbers(text: string): void {
       const end = endOfString(text, at)
       const raw = text.slice(at + 1, end - 1)
       const decoded = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
-      if (!decoded.isWellFormed()) throw invalid('a string holds half a surrogate pair')
+      if (!decoded.isWellFormed()) throw invalid('a string holds half a surrogate pair', at)
       if (isKey(text, end)) {
         keys += 1
-        addKey(scopes[scopes.length - 1], decoded, keys)
+        addKey(scopes[scopes.length - 1], decoded, keys, at)
       }
       at = end - 1
     } else if (code === 45 || (code >= 48 && code <= 57)) at = checkNumber(text, at) - 1
@@ -88,10 +90,10 @@ function isKey(text: string, end: number): boolean {
   return text.charCodeAt(at) === 58
 }
 
-function addKey(scope: Set<string> | undefined, key: string, keys: number): void {
-  if (keys > KEYS_MAX) throw invalid(`more than ${KEYS_MAX} keys`)
-  if (FORBIDDEN_KEYS.has(key)) throw invalid('a key that names an object prototype')
-  if (scope?.has(key)) throw invalid('a key stands twice in one object')
+function addKey(scope: Set<string> | undefined, key: string, keys: number, at: number): void {
+  if (keys > KEYS_MAX) throw invalid(`more than ${KEYS_MAX} keys`, at)
+  if (FORBIDDEN_KEYS.has(key)) throw invalid('a key that names an object prototype', at)
+  if (scope?.has(key)) throw invalid('a key stands twice in one object', at)
   scope?.add(key)
 }
 
@@ -104,7 +106,7 @@ function checkNumber(text: string, start: number): number {
     else if (!(code === 45 || code === 43 || (code >= 48 && code <= 57))) break
   }
   const value = Number(text.slice(start, end))
-  if (!Number.isFinite(value)) throw invalid('a number is too large')
-  if (whole && !Number.isSafeInteger(value)) throw invalid('an integer is too large to be exact')
+  if (!Number.isFinite(value)) throw invalid('a number is too large', start)
+  if (whole && !Number.isSafeInteger(value)) throw invalid('an integer is too large to be exact', start)
   return end
 }

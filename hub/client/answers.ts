@@ -64,10 +64,12 @@ export interface AgentView {
   mode: string
   sessions: number
   restarts: number
+  limits?: { ttlMs: number }
+  ttlIsDefault?: boolean
 }
 export interface AgentListing {
   agents: AgentView[]
-  problems: { file: string; line: number | null; message: string }[]
+  problems: { file: string; line: number | null; column?: number; message: string }[]
 }
 export interface ModeView {
   mode: string

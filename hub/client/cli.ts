@@ -5,8 +5,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { didYouMean } from '../base/nearest.ts'
 import { homeOf } from './cli/home.ts'
-import { didYouMean } from './cli/nearest.ts'
 import type { Command as Row } from './cli/row.ts'
 import { COMMANDS, GROUPS } from './cli/table.ts'
 import { createTerminal } from './cli/terminal.ts'

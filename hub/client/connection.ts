@@ -1,6 +1,7 @@
 /** One request to the hub (or the watchdog) over its Unix socket, by the operations table; refusals come back as `Problem`. */
 import type { Readable } from 'node:stream'
 import type { HubEvent } from '../protocol/events.ts'
+import { judgeValue } from '../protocol/judging.ts'
 import { type OperationName, operationOf } from '../protocol/operations.ts'
 import { readEvents } from './event-stream.ts'
 import { Problem, problemFrom, usage } from './problem.ts'
@@ -36,12 +37,8 @@ const TRANSFER_MS = 600_000
 export function routeOf(operation: OperationName, request: Record<string, unknown>) {
   const row = operationOf(operation)
   if (row?.http === undefined) throw usage(`${operation} has no route of the operator's`)
-  const checked = row.request.safeParse(request)
-  if (!checked.success) {
-    const issue = checked.error.issues[0]
-    const field = issue?.path.map(String).join('.') ?? ''
-    throw usage(`${field === '' ? operation : field}: ${issue?.message ?? 'not valid'}`)
-  }
+  const [fault] = judgeValue(request, row.request, () => ({ line: 1, column: 1 })).faults
+  if (fault !== undefined) throw usage(`${fault.key === '' ? operation : fault.key}: ${fault.message}`)
   const rest = { ...request }
   const path = row.http.path.replace(/:(\w+)/g, (_, key: string) => {
     const value = String(rest[key])
@@ -137,7 +134,10 @@ export function createConnection(door: Door): Connection {
       try {
         yield* readEvents(response, onLost)
       } catch (error) {
-        if (!signal.aborted) throw error
+        if (signal.aborted) return
+        if (error instanceof Problem) throw error
+        // The line was cut in the middle, as when the hub ends (fault C38).
+        throw new Problem('unreachable', 'unavailable', `the ${door.name} ended the line`, door.start)
       } finally {
         response.destroy()
       }

@@ -13,13 +13,14 @@ const hostShape = z
 export const reachShape = z.strictObject({
   /** What links and codes begin with. */
   publicUrl: z
-    .url({ protocol: /^https?$/ })
+    .url({ protocol: /^https?$/, error: 'must be an address, as https://hub.example.net' })
     .max(200)
     .refine((text) => {
+      if (!URL.canParse(text)) return true
       const { username, search, hash, pathname } = new URL(text)
       return username === '' && search === '' && hash === '' && pathname === '/'
     }, 'must be a scheme and a host and nothing more, as https://hub.example.net')
-    .transform((text) => new URL(text).origin)
+    .transform((text) => (URL.canParse(text) ? new URL(text).origin : text))
     .optional(),
   /** Further names that lead here. */
   hosts: z.array(hostShape).max(16).default([]),

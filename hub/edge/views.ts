@@ -90,6 +90,8 @@ export function agentView({ card, imageId, imageNote, limits, state, reason, cra
     restarts,
     may,
     limits,
+    /** Its card says nothing of it (S1-48). */
+    ttlIsDefault: card.limits.ttl === undefined,
     state,
     reason,
     crashes,

@@ -23,7 +23,13 @@ export const BUILT_IN: PolicyDecision = Object.freeze({
   memoised: true,
 })
 
-const DELEGATION_CODES = ['delegation_depth', 'delegation_cycle', 'delegation_wider', 'limit_exceeded'] as const
+const NARROWER_CODES = [
+  'delegation_depth',
+  'delegation_cycle',
+  'delegation_wider',
+  'limit_exceeded',
+  'policy_unavailable',
+] as const
 /** The code of a denial: the rules begin the reason with it where it is a narrower one than `policy_denied`. */
 export const codeOfDenial = (reason: string) =>
-  DELEGATION_CODES.find((code) => reason.startsWith(code)) ?? 'policy_denied'
+  NARROWER_CODES.find((code) => reason.startsWith(code)) ?? 'policy_denied'

@@ -164,7 +164,12 @@ export function createModes(parts: {
     active,
     has: (name) => conditions.has(name),
     raise(name, reason) {
-      if (conditions.has(name)) return unsaved.has(name) ? saveAgain() : undefined
+      const known = conditions.get(name)
+      if (known !== undefined) {
+        // What is the matter now, not what was first (fault C12); a sticky one keeps what it was saved with.
+        if (!CONDITIONS[name].sticky) conditions.set(name, { ...known, reason })
+        return unsaved.has(name) ? saveAgain() : undefined
+      }
       const sinceMs = clock.wallMs()
       if (CONDITIONS[name].sticky) save(name, sinceMs, reason)
       changing(() => conditions.set(name, { sinceMs, reason }))

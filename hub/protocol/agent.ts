@@ -1,7 +1,7 @@
 /** Agent card: what an agent is, can do, and may ask for (protocol.md section 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
 import { nameShape, typeShape } from './names.ts'
-import { sizeShape, spanShape } from './spans.ts'
+import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
 /** Limits of one session, in the units the engine wants. Every one is finite (sandbox.md section 5). */
 export interface SessionLimits {
@@ -35,14 +35,46 @@ export const LIMIT_CEILINGS: SessionLimits = {
   openFiles: 4096,
 }
 
+/** Below 24 MiB the shim does not get as far as its join (measured): it lives, hangs, and says nothing. */
+export const MEMORY_BYTES_MIN = 32 * 1024 ** 2
+
+/** Each limit as a person writes it: its key in a card and in hub.yaml, and its value in the unit of that key. */
+export const LIMIT_KEYS = {
+  ttlMs: { key: 'ttl', written: spanWritten },
+  memoryBytes: { key: 'memory', written: sizeWritten },
+  cpus: { key: 'cpus', written: String },
+  pids: { key: 'pids', written: String },
+  tmpBytes: { key: 'tmp', written: sizeWritten },
+  workspaceBytes: { key: 'workspace', written: sizeWritten },
+  openFiles: { key: 'openFiles', written: String },
+} as const satisfies Record<keyof SessionLimits, { key: string; written: (value: number) => string }>
+
+/** Refused above its ceiling, with both figures. */
+const limit = <Shape extends z.ZodType<number>>(shape: Shape, name: keyof SessionLimits, least = 0) => {
+  const { written } = LIMIT_KEYS[name]
+  return shape
+    .refine((value) => value <= LIMIT_CEILINGS[name], {
+      error: ({ input }) => `is ${written(input as number)}; its ceiling is ${written(LIMIT_CEILINGS[name])}`,
+    })
+    .refine((value) => value >= least, {
+      error: ({ input }) => `is ${written(input as number)}; it must be at least ${written(least)}`,
+    })
+    .optional()
+}
+
+/** The limits of one session, in a card and in hub.yaml alike. */
+export const sessionLimitShapes = {
+  ttl: limit(spanShape, 'ttlMs'),
+  memory: limit(sizeShape, 'memoryBytes', MEMORY_BYTES_MIN),
+  cpus: limit(z.number().positive(), 'cpus'),
+  pids: limit(z.int().positive(), 'pids'),
+  tmp: limit(sizeShape, 'tmpBytes'),
+  workspace: limit(sizeShape, 'workspaceBytes'),
+  openFiles: limit(z.int().positive(), 'openFiles'),
+}
+
 const limitsShape = z.strictObject({
-  ttl: spanShape.optional(),
-  memory: sizeShape.optional(),
-  cpus: z.number().positive().optional(),
-  pids: z.int().positive().optional(),
-  tmp: sizeShape.optional(),
-  workspace: sizeShape.optional(),
-  openFiles: z.int().positive().optional(),
+  ...sessionLimitShapes,
   /** Sessions of this agent at once. */
   sessions: z.int().positive().max(256).optional(),
   /** Of one session and of all of them together; only lowers what is configured. */
@@ -58,11 +90,38 @@ const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 /** The agent of canary sessions, in label and ledger. What bears it is no session and is ended by each canary, so no card may. */
 export const CANARY_AGENT = 'runtime-probe'
 
+/** Of a card and of an agent's row in policy/data.json. Nothing outside can be reached, so whoever asks for it is told at once. */
+export const noEgress = z
+  .array(z.string().max(253))
+  .max(64)
+  .refine(
+    (hosts) => hosts.length === 0,
+    'there is no egress yet: no agent reaches anything outside; take these hosts out',
+  )
+  .default([])
+
+/** What `hub agent try` adds to a name for its own card, image and grant. */
+export const TRIAL_SUFFIX = '--dev'
+
+/** Words that mean something to the language itself: as a key of an object they are there before anybody writes them. */
+const LANGUAGE_WORDS = new Set([...Object.getOwnPropertyNames(Object.prototype), 'prototype'])
+
+/** Why no agent may bear this name, or undefined. */
+export function nameProblem(name: string): string | undefined {
+  if (LANGUAGE_WORDS.has(name)) return `${name} is a word of the programming language; choose another name`
+  if (name === CANARY_AGENT) return `${CANARY_AGENT} is the hub's own name for its canary sessions; choose another`
+  const parsed = nameShape.safeParse(name)
+  return parsed.success ? undefined : parsed.error.issues[0]?.message
+}
+
+/** The name of an agent, in a card and in policy/data.json. */
+export const agentNameShape = z.string().superRefine((name, context) => {
+  const message = nameProblem(name)
+  if (message !== undefined) context.addIssue({ code: 'custom', message })
+})
+
 export const agentCardShape = z.strictObject({
-  name: nameShape.refine(
-    (name) => name !== CANARY_AGENT,
-    `${CANARY_AGENT} is the hub's own name for its canary sessions; choose another`,
-  ),
+  name: agentNameShape,
   description: z.string().min(1).max(500),
   image: z
     .string()
@@ -77,7 +136,7 @@ export const agentCardShape = z.strictObject({
       z
         .string()
         .max(64)
-        .regex(/^[A-Z][A-Z0-9_]*$/),
+        .regex(/^[A-Z][A-Z0-9_]*$/, 'a variable is capital letters, digits and _, and begins with a letter'),
       z.string().max(4096),
     )
     .default({})
@@ -89,9 +148,24 @@ export const agentCardShape = z.strictObject({
   stallAfter: spanShape.default(600_000),
   onStall: z.enum(['alert', 'recycle']).default('alert'),
   capabilities: z.array(nameShape).max(64).default([]),
-  mode: z.enum(['task', 'chat', 'service']).default('task'),
+  mode: z
+    .enum(['task', 'service'], {
+      error: ({ input }) =>
+        input === 'chat' ? 'chat is not there yet; use task, or service for a session that always runs' : undefined,
+    })
+    .default('task'),
   limits: limitsShape.default({}),
   restarts: z.int().min(0).max(10).default(3),
+  /** Not there yet, and refused by name: nothing that a card asks for is accepted and then ignored (fault C4). */
+  relax: z
+    .never({
+      error:
+        'exceptions (exec, shm) are not there yet; the workspace is not executable and has no /dev/shm: take the key out',
+    })
+    .optional(),
+  shellException: z
+    .never({ error: 'there is no such exception; say shell: true where the image holds a shell' })
+    .optional(),
   messages: z
     .strictObject({
       sends: z.record(typeShape, schemaPath.nullable()).default({}),
@@ -103,7 +177,7 @@ export const agentCardShape = z.strictObject({
       message: z.array(nameShape).max(64).default([]),
       delegate: z.array(nameShape).max(64).default([]),
       topics: z.array(nameShape).max(64).default([]),
-      egress: z.array(z.string().max(253)).max(64).default([]),
+      egress: noEgress,
       secrets: z.array(nameShape).max(64).default([]),
     })
     .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] }),

@@ -2,7 +2,15 @@
 import { z } from 'zod'
 
 const SPAN_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
+const SIZE_BYTES: Readonly<Record<string, number>> = {
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  kB: 1000,
+  MB: 1000 ** 2,
+  GB: 1000 ** 3,
+}
 
 function parse(text: string, units: Readonly<Record<string, number>>): number | undefined {
   const match = /^(\d{1,9})([a-zA-Z]{1,3})$/.exec(text)
@@ -10,21 +18,48 @@ function parse(text: string, units: Readonly<Record<string, number>>): number | 
   return match?.[1] === undefined || unit === undefined ? undefined : Number(match[1]) * unit
 }
 
-const withUnits = (what: string, units: Readonly<Record<string, number>>) =>
-  z.string().transform((text, context) => {
-    const value = parse(text, units)
+const withUnits = (units: Readonly<Record<string, number>>, example: string) =>
+  z.unknown().transform((given, context) => {
+    const value = typeof given === 'string' ? parse(given, units) : undefined
     if (value !== undefined && value > 0 && Number.isSafeInteger(value)) return value
     context.addIssue({
       code: 'custom',
-      message: `a ${what} is a whole number above 0 and a unit of ${Object.keys(units).join(', ')}`,
+      message:
+        given === undefined
+          ? 'is missing'
+          : `must be a whole number above 0 with a unit (${Object.keys(units).join(', ')}), as ${example}`,
     })
     return z.NEVER
   })
 
 /** `10m` to milliseconds. Zero and bare numbers are refused: a span without unit is a guess. */
-export const spanShape = withUnits('span', SPAN_MS)
-/** `256MiB` to bytes. */
-export const sizeShape = withUnits('size', SIZE_BYTES)
+export const spanShape = withUnits(SPAN_MS, '10m')
+/** `256MiB` or `200MB` to bytes. */
+export const sizeShape = withUnits(SIZE_BYTES, '64MiB')
+
+const written = (value: number, units: readonly (readonly [string, number])[]): string => {
+  const [unit, one] = units.find(([, each]) => value >= each && value % each === 0) ?? ['', 1]
+  return `${value / one}${unit}`
+}
+/** Milliseconds as they are written in a card or in hub.yaml: `48h`, `90s`. */
+export const spanWritten = (ms: number): string =>
+  written(ms, [
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1000],
+    ['ms', 1],
+  ])
+/** Bytes as they are written there: `512MiB`, `200MB`. */
+export const sizeWritten = (bytes: number): string =>
+  written(bytes, [
+    ['GiB', 1024 ** 3],
+    ['MiB', 1024 ** 2],
+    ['GB', 1000 ** 3],
+    ['MB', 1000 ** 2],
+    ['KiB', 1024],
+    ['kB', 1000],
+    ['B', 1],
+  ])
 
 /** Milliseconds as a person reads them: `10m`, `1h 30m`, `45s`. */
 export function spanText(ms: number): string {

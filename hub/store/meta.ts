@@ -25,6 +25,8 @@ export type MetaKey =
   | 'stop_wishes_done'
   | 'audit_marked'
   | 'audit_looked_at'
+  | 'policy_data'
+  | 'mode_repeated'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -6,10 +6,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
 import type { ValidateFunction } from 'ajv'
 import { Ajv } from 'ajv'
-import { LineCounter, parseDocument } from 'yaml'
 import { HubError } from '../base/errors.ts'
+import { findJsonFault, placeOf as placeInText } from '../base/json-fault.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
 import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
+import { type Fault, judgeYaml } from '../protocol/judging.ts'
 import type { Store } from '../store/database.ts'
 import type { PinnedImages } from './pinned-images.ts'
 
@@ -27,9 +28,11 @@ export interface Agent {
   crashes: number
 }
 
+/** Why a card was not loaded: where it stands in the file, both counted from one. */
 export interface CardProblem {
   file: string
   line: number
+  column: number
   message: string
 }
 
@@ -102,6 +105,23 @@ export function createRegistry(
     if (!agents.has(name)) throw new HubError('unknown_agent', `no agent is named ${name}`)
   }
 
+  /** Throws at the line of the limit that is asked for and not allowed. */
+  function limitsOf({ card, placeOf }: ReadCard): SessionLimits {
+    try {
+      return options.limitsOf(card)
+    } catch (thrown) {
+      if (!(thrown instanceof HubError)) throw thrown
+      throw problem(placeOf(String(thrown.facts.key ?? '').split('.'), 'value'), thrown.message)
+    }
+  }
+  async function imageOf(
+    { name, image }: AgentCard,
+    takesNew: boolean,
+  ): Promise<Pick<Loaded, 'imageId' | 'imageProblem' | 'imageNote'>> {
+    const { id, problem: imageProblem, note } = await images.of(name, image, takesNew)
+    return { imageId: id, imageProblem, imageNote: note }
+  }
+
   return {
     find(name) {
       const loaded = agents.get(name)
@@ -112,28 +132,41 @@ export function createRegistry(
     problems: () => problems,
 
     async read(takesNew = false) {
-      const next = new Map<string, Loaded>()
       const found: CardProblem[] = []
+      const cards = new Map<string, { file: string; read: ReadCard }[]>()
+      const refused = (file: string, thrown: unknown) => {
+        const { line, column } = thrown instanceof CardError ? thrown : { line: 1, column: 1 }
+        found.push({ file, line, column, message: (thrown as Error).message })
+      }
       for (const file of cardFiles(options.folder)) {
         try {
-          const { card, schemas } = readCard(join(options.folder, file))
-          if (next.has(card.name)) throw problem(1, `another card already names ${card.name}`)
-          const { id, problem: imageProblem, note } = await images.of(card.name, card.image, takesNew)
-          next.set(card.name, {
-            card,
-            limits: options.limitsOf(card),
-            imageId: id,
-            imageProblem,
-            imageNote: note,
-            schemas,
-          })
+          const read = readCard(join(options.folder, file))
+          cards.set(read.card.name, [...(cards.get(read.card.name) ?? []), { file, read }])
         } catch (thrown) {
-          found.push({ file, line: thrown instanceof CardError ? thrown.line : 1, message: (thrown as Error).message })
+          refused(file, thrown)
+        }
+      }
+      const next = new Map<string, Loaded>()
+      for (const [name, same] of cards) {
+        for (const { file, read } of same) {
+          const { card, schemas, placeOf } = read
+          try {
+            // Which of them is meant is nobody's to guess: a copied card would take over the other's grants (fault C13).
+            const other = same.find((each) => each.file !== file)
+            if (other !== undefined)
+              throw problem(
+                placeOf(['name'], 'value'),
+                `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
+              )
+            next.set(name, { card, schemas, limits: limitsOf(read), ...(await imageOf(card, takesNew)) })
+          } catch (thrown) {
+            refused(file, thrown)
+          }
         }
       }
       agents = next
-      problems = found
-      return { agents: next.size, problems: found }
+      problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
+      return { agents: next.size, problems }
     },
 
     checkBody(name, direction, type, body) {
@@ -166,14 +199,17 @@ export function createRegistry(
   }
 }
 
+type Place = Pick<Fault, 'line' | 'column'>
 class CardError extends Error {
   readonly line: number
-  constructor(line: number, message: string) {
+  readonly column: number
+  constructor({ line, column }: Place, message: string) {
     super(message)
     this.line = line
+    this.column = column
   }
 }
-const problem = (line: number, message: string) => new CardError(line, message)
+const problem = (place: Place, message: string) => new CardError(place, message)
 
 function cardFiles(folder: string): string[] {
   try {
@@ -185,37 +221,48 @@ function cardFiles(folder: string): string[] {
   }
 }
 
-/** Strict YAML (unique keys, no aliases), then the card's shape; an error names the line it stands on. */
-export function readCard(path: string): { card: AgentCard; schemas: Map<string, ValidateFunction> } {
-  const text = readFileSync(path, 'utf8')
-  if (text.length > 65_536) throw problem(1, 'a card is at most 64 KiB')
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true })
-  const [error] = document.errors
-  if (error !== undefined) throw problem(lines.linePos(error.pos[0]).line, error.message.split('\n')[0] ?? 'not YAML')
-  const parsed = agentCardShape.safeParse(document.toJS({ maxAliasCount: 0 }))
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    const node = document.getIn(issue?.path ?? [], true) as { range?: [number, number, number] } | undefined
-    const line = node?.range === undefined ? 1 : lines.linePos(node.range[0]).line
-    throw problem(line, `${issue?.path.join('.') || 'card'}: ${issue?.message}`)
-  }
-  return { card: parsed.data, schemas: readSchemas(parsed.data, dirname(path)) }
+export interface ReadCard {
+  card: AgentCard
+  schemas: Map<string, ValidateFunction>
+  placeOf: ReturnType<typeof judgeYaml>['placeOf']
 }
 
-function readSchemas(card: AgentCard, folder: string): Map<string, ValidateFunction> {
+/** Strict YAML (unique keys, no aliases), then the card's shape; an error names line, column and key. */
+export function readCard(path: string): ReadCard {
+  const text = readFileSync(path, 'utf8')
+  if (text.length > 65_536) throw problem({ line: 1, column: 1 }, 'a card is at most 64 KiB')
+  const { value, faults, placeOf } = judgeYaml(text, agentCardShape)
+  const [first] = faults
+  if (value === undefined)
+    throw problem(first ?? { line: 1, column: 1 }, `${first?.key ? `${first.key}: ` : ''}${first?.message ?? ''}`)
+  return { card: value, schemas: readSchemas(value, dirname(path), placeOf), placeOf }
+}
+
+function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf']): Map<string, ValidateFunction> {
   const ajv = new Ajv({ strict: true, allErrors: false })
   const schemas = new Map<string, ValidateFunction>()
   for (const direction of ['sends', 'receives'] as const) {
     for (const [type, file] of Object.entries(card.messages[direction])) {
       if (file === null) continue
+      const wrong = (why: string) =>
+        problem(placeOf(['messages', direction, type], 'value'), `messages.${direction}.${type}: ${why}`)
       const path = resolve(folder, file)
-      if (!path.startsWith(resolve(folder) + sep))
-        throw problem(1, `messages.${direction}.${type}: the schema lies outside the agents' folder`)
+      if (!path.startsWith(resolve(folder) + sep)) throw wrong("the schema lies outside the agents' folder")
+      let text: string
       try {
-        schemas.set(`${direction} ${type}`, ajv.compile(JSON.parse(readFileSync(path, 'utf8')) as object))
+        text = readFileSync(path, 'utf8')
+      } catch {
+        throw wrong(`there is no readable file ${file} beside the card`)
+      }
+      const fault = findJsonFault(text)
+      if (fault !== undefined) {
+        const { line, column } = placeInText(text, fault.offset)
+        throw wrong(`${file} is no JSON: line ${line}, column ${column}: ${fault.what}`)
+      }
+      try {
+        schemas.set(`${direction} ${type}`, ajv.compile(JSON.parse(text) as object))
       } catch (thrown) {
-        throw problem(1, `messages.${direction}.${type}: ${(thrown as Error).message}`)
+        throw wrong(`${file} is no JSON schema that can be used (${(thrown as Error).message})`)
       }
     }
   }

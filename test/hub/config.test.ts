@@ -1,10 +1,18 @@
-/** hub.yaml takes no secret: none of its keys is for one, and what is written there all the same is not shown (S0-24). */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+/**
+ * hub.yaml, judged: what is wrong is said with line, column and key, in the person's own units and plain words (fault C3, fault C14); no secret
+ * that stands there is ever shown (S0-24); every stated default is the one that holds; what README shows is what is taken.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { HubError } from '../../hub/base/errors.ts'
-import { readConfig } from '../../hub/config.ts'
+import { parseDocument } from 'yaml'
+import { HubError } from '../../hub/base/errors.ts'
+import { type Config, judgeConfig, limitsOfCard, readConfig, takeConfig } from '../../hub/config.ts'
+import { agentCardShape, DEFAULT_LIMITS } from '../../hub/protocol/agent.ts'
+import { faultText } from '../../hub/protocol/judging.ts'
+import { sizeWritten, spanWritten } from '../../hub/protocol/spans.ts'
 
 let folder: string
 beforeEach(() => {
@@ -15,31 +23,210 @@ const read = (text: string) => {
   writeFileSync(join(folder, 'hub.yaml'), text)
   return readConfig(join(folder, 'hub.yaml'))
 }
+const faults = (text: string) => judgeConfig(text).faults.map(faultText)
 
 describe('a secret written into hub.yaml', () => {
-  it.each([
-    ['token', 'token: canary-value'],
-    ['secrets', 'secrets: { api-key: canary-value }'],
-    ['apiKey', 'http: { port: 0, apiKey: canary-value }'],
-    ['password', 'engine:\n  password: canary-value'],
-    ['HUB_SECRET_API_KEY', 'HUB_SECRET_API_KEY: canary-value'],
-    ['secret', 'limits: { agents: { echo: { secret: canary-value } } }'],
-  ])('S0-24: stops the start, named by its key %s and never by its value', (key, text) => {
-    let refused: unknown
-    try {
-      read(text)
-    } catch (thrown) {
-      refused = thrown
-    }
-    expect(refused).toMatchObject({ code: 'config_invalid' })
-    expect((refused as HubError).message).toContain(key)
-    expect((refused as HubError).message).toContain('hub.yaml')
-    expect((refused as HubError).message).not.toContain('canary-value')
-    expect(read('logLevel: warn').logLevel).toBe('warn')
+  const CANARY = 'canary-value-4711'
+  /** Where a person might put one: below every map that hub.yaml knows, under keys it does not know, and as the value of keys it does. */
+  const UNKNOWN = ['token', 'secret', 'apiKey', 'password', 'HUB_SECRET_API_KEY', 'passwordForm']
+  const MAPS = ['', 'http', 'reach', 'engine', 'health', 'limits', 'limits.agents.echo', 'alerts', 'disk', 'retention']
+  const nest = (path: string, leaf: string) =>
+    path === '' ? leaf : path.split('.').reduceRight((inner, key) => `{ ${key}: ${inner} }`, `{ ${leaf} }`)
+  const KNOWN = ['logLevel', 'http.port', 'engine.runtime', 'engine.callTimeout', 'health.failures', 'limits.ttl']
+  const KNOWN_TOO = [
+    'limits.memory',
+    'limits.cpus',
+    'limits.sessions',
+    'reach.publicUrl',
+    'alerts.zone',
+    'disk.degradedBytes',
+  ]
+
+  it.each(MAPS.flatMap((map) => UNKNOWN.map((key) => [map, key] as const)))(
+    'S0-24: below %j, under the unknown key %s, stops the start by name and never by value',
+    (map, key) => {
+      const text = nest(map, `${key}: ${CANARY}`)
+      expect(() => read(text)).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+      const said = faults(text).join('\n')
+      expect(said).toContain(`${map === '' ? '' : `${map}.`}${key}: there is no such key`)
+      expect(said).not.toContain(CANARY)
+    },
+  )
+
+  it.each([...KNOWN, ...KNOWN_TOO])('S0-24: as the value of %s stops the start, and is not shown', (path) => {
+    const keys = path.split('.')
+    const text = nest(keys.slice(0, -1).join('.'), `${keys.at(-1)}: ${CANARY}`)
+    const said = faults(text).join('\n')
+    expect(said).toContain(`${path}: `)
+    expect(said).not.toContain(CANARY)
+  })
+
+  it.each(['passwordFrom', 'user'])('S0-24: in a channel, %s takes a name and no secret is needed elsewhere', (key) => {
+    const channel = `kind: email, host: a.example, from: a@b.example, to: a@b.example, ${key}: smtp`
+    expect(faults(`alerts: { channels: [{ ${channel} }] }`)).toEqual([])
+    const wrong = `alerts: { channels: [{ ${channel}, password: ${CANARY} }] }`
+    expect(faults(wrong)).toEqual([expect.stringMatching(/alerts\.channels\[0\]\.password: there is no such key/)])
+    expect(faults(wrong).join()).not.toContain(CANARY)
   })
 })
 
-it('S0-15: without a file the span of a stop is 15 s', () => {
-  expect(read('').shutdownTimeout).toBe(15_000)
-  expect(read('shutdownTimeout: 1m').shutdownTimeout).toBe(60_000)
+describe('a fault in hub.yaml (fault C14)', () => {
+  it.each([
+    ['limits:\n  sesions: 3\n', /^line 2, column 3: limits\.sesions: there is no such key; did you mean sessions\?$/],
+    ['sessions: 4', /^line 1, column 1: sessions: there is no such key here; did you mean limits\.sessions\?$/],
+    ['limits:\n  ttl: 48h\n', /^line 2, column 8: limits\.ttl: is 48h; its ceiling is 24h$/],
+    ['limits:\n  agents:\n    echo: { memory: 9GiB }', /^line 3, column 21: .*memory: is 9GiB; its ceiling is 8GiB$/],
+    ['limits: { memory: 16MiB }', /limits\.memory: is 16MiB; it must be at least 32MiB$/],
+    ['limits: { ttl: 600 }', /limits\.ttl: must be a whole number above 0 with a unit \(ms, s, m, h, d\), as 10m$/],
+    ['limits: { sessions: 300 }', /limits\.sessions: must be at most 256, and is 300$/],
+    ['limits: { sessions: 3 }', /limits\.sessions: is 3, and limits\.delegationDepth is 3: at least 4 are needed/],
+    ['limits: { sessions: "12" }', /limits\.sessions: must be a number, and is a text$/],
+    ['logLevel: wran', /^line 1, column 11: logLevel: must be one of .*silent; did you mean warn\?$/],
+    [
+      'alerts:\n  channels:\n    - kind: emial\n',
+      /^line 3, column 13: alerts\.channels\[0\]\.kind: .*did you mean email\?$/,
+    ],
+    ['alerts:\n  channels:\n    - { kind: email }\n', /alerts\.channels\[0\]\.host: is missing/],
+    ['reach: { publicUrl: here }', /reach\.publicUrl: must be an address, as https/],
+    ['http: 7', /http: must be a map of keys, and is a number$/],
+    ['http:\n\tport: 1', /^line 2, column 1: a tab cannot indent; use spaces$/],
+    ['http: { port: 1 }\nhttp: { port: 2 }', /^line 2, column 1: this key stands twice$/],
+    ['a: &x 1\nb: *x', /an alias \(\*name\) is not taken/],
+    ['limits: { sessions: 5', /a bracket that is not closed$/],
+    ['- 1', /^line 1, column 1: must be a map of keys, and is a list$/],
+  ])('%j is named with its place, and in plain words', (text, words) => {
+    const said = faults(text)
+    expect(said[0]).toMatch(words)
+    expect(said.join('\n')).not.toMatch(/Invalid|expected|received|Unrecognized|undefined|NaN/)
+  })
+
+  it('every fault of a file is named, in the order of the file', () => {
+    expect(faults('limits:\n  sesions: 3\n  ttl: 99h\nhtpp: 1\n').map((line) => line.split(':')[1]?.trim())).toEqual([
+      'limits.sesions',
+      'limits.ttl',
+      'htpp',
+    ])
+  })
+})
+
+describe('the judged text (fault C3)', () => {
+  const handed = () => join(folder, 'run', 'judged.yaml')
+  const take = (nowMs = Date.now()) => takeConfig(folder, nowMs)
+  const prepare = (judged: string | undefined, onDisk: string) => {
+    mkdirSync(join(folder, 'run'), { recursive: true })
+    writeFileSync(join(folder, 'hub.yaml'), onDisk)
+    if (judged !== undefined) writeFileSync(handed(), judged)
+  }
+
+  it('is what a start takes, once, and a file that was written meanwhile is named', () => {
+    prepare('limits: { sessions: 5 }', 'limits: { sessions: 5, nonsense: 1 }')
+    expect(take()).toMatchObject({
+      config: { limits: { sessions: 5 } },
+      note: expect.stringContaining('was changed after'),
+    })
+    // The next start has nothing that was judged, and refuses what the file holds now.
+    expect(() => take()).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+  })
+
+  it('is no news where the file is the same, and counts no more after five minutes', () => {
+    prepare('limits: { sessions: 5 }', 'limits: { sessions: 5 }')
+    expect(take().note).toBeUndefined()
+    prepare('limits: { sessions: 5 }', 'limits: { sessions: 6 }')
+    expect(take(Date.now() + 301_000).config.limits.sessions).toBe(6)
+  })
+})
+
+describe('defaults', () => {
+  it('S0-15: without a file the span of a stop is 15 s', () => {
+    expect(read('').shutdownTimeout).toBe(15_000)
+    expect(read('shutdownTimeout: 1m').shutdownTimeout).toBe(60_000)
+  })
+
+  it('S0-16, S1-48: without a file 12 sessions at once, and a session lives an hour', () => {
+    const config = read('')
+    expect(config.limits.sessions).toBe(12)
+    const card = agentCardShape.parse({ name: 'a', description: 'd', image: 'hub/a', run: ['x'] })
+    expect(limitsOfCard(config, card)).toEqual({ ...DEFAULT_LIMITS, ttlMs: 3_600_000 })
+  })
+
+  it.each([
+    ['limits: { sessions: 20 }', 'limits.sessions is 20; hub.yaml allows 12'],
+    ['limits: { messagesPerSecond: 201 }', 'limits.messagesPerSecond is 201; hub.yaml allows 200'],
+    ['limits: { ttl: 2h }', 'limits.ttl is 2h; hub.yaml allows 1h'],
+  ])('S1-41, S1-52: a card with %s is refused with both figures', (limits, words) => {
+    const fields = { name: 'a', description: 'd', image: 'hub/a', run: ['x'], ...parseDocument(limits).toJS() }
+    expect(() => limitsOfCard(read(''), agentCardShape.parse(fields))).toThrow(
+      expect.objectContaining({ code: 'limit_exceeded', message: expect.stringContaining(words) }),
+    )
+  })
+})
+
+describe('README.md', () => {
+  const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8')
+
+  it('every example of hub.yaml in it is taken', () => {
+    const blocks = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
+    const examples = blocks.filter((text) => /^(?:alerts|limits|http|reach|engine|disk|retention):/m.test(text))
+    expect(examples.length).toBeGreaterThan(0)
+    for (const text of examples) expect(faults(text), text).toEqual([])
+  })
+
+  /** Rows of the table of keys: `a.b` `a.c` | `1` `2` | meaning. */
+  const rows = [...readme.matchAll(/^\| ((?:`[a-zA-Z.[\]<>]+` ?)+) \| ([^|]*) \|/gm)].filter(
+    ([, keys = '']) => keys.includes('.') || /logLevel|staleAfter|shutdownTimeout/.test(keys),
+  )
+  const pairs = rows.flatMap(([, keys = '', values = '']) => {
+    const named = [...keys.matchAll(/`([^`]+)`/g)].map(([, key = '']) => key)
+    const stated = [...values.matchAll(/`([^`]+)`/g)].map(([, value = '']) => value)
+    return named.map((key, at) => [key, stated[at] ?? stated[0]] as const)
+  })
+  const defaults = pairs.filter(
+    (pair): pair is [string, string] =>
+      pair[1] !== undefined &&
+      !/[[<]|channels$|^limits\.(?:ttl|memory|cpus|pids|tmp|workspace|openFiles)$/.test(pair[0]),
+  )
+
+  it('names the default of every key', () => expect(defaults.length).toBeGreaterThan(25))
+
+  it.each(defaults)('%s is %s by default, as it says, and takes that text', (key, stated) => {
+    const renamed: Record<string, string> = {
+      'health.interval': 'health.intervalMs',
+      'health.timeout': 'health.timeoutMs',
+      'health.failures': 'health.failuresMax',
+    }
+    const found = (config: Config) =>
+      (renamed[key] ?? key)
+        .split('.')
+        .reduce<unknown>((value, step) => (value as Record<string, unknown>)?.[step], config)
+    const written = key.split('.').reduceRight((inner, step) => `{ ${step}: ${inner} }`, stated)
+    const config = read(written.replace(/^\{ (.*) \}$/, '$1'))
+    expect(found(config)).toEqual(found(read('')))
+  })
+
+  it.each(['ttl', 'memory', 'cpus', 'pids', 'tmp', 'workspace', 'openFiles'] as const)(
+    'states the default of limits.%s',
+    (key) => {
+      const names = { ttl: 'ttlMs', memory: 'memoryBytes', tmp: 'tmpBytes', workspace: 'workspaceBytes' } as const
+      const value =
+        DEFAULT_LIMITS[key in names ? names[key as keyof typeof names] : (key as 'cpus' | 'pids' | 'openFiles')]
+      const text =
+        key === 'ttl'
+          ? spanWritten(value)
+          : ['memory', 'tmp', 'workspace'].includes(key)
+            ? sizeWritten(value)
+            : `${value}`
+      expect(pairs.find(([each]) => each === `limits.${key}`)?.[1]).toBe(text)
+    },
+  )
+
+  it('an address of this machine may stand alone or in a list', () => {
+    for (const local of ['127.0.0.1:9093', '[127.0.0.1:9093]', '["[::1]:9093"]'])
+      expect(
+        faults(`alerts: { channels: [{ kind: webhook, url: "http://127.0.0.1:9093/x", local: ${local} }] }`),
+      ).toEqual([])
+  })
+})
+
+it('kata is refused by name, as what is not supported', () => {
+  expect(() => read('engine: { runtime: kata }')).toThrow(HubError)
 })

@@ -10,6 +10,7 @@ import { alertsShape } from '../../hub/guard/alerts/settings.ts'
 import { createEvents } from '../../hub/guard/events.ts'
 import { createModes } from '../../hub/guard/modes.ts'
 import { openStore } from '../../hub/store/database.ts'
+import { createMeta } from '../../hub/store/meta.ts'
 import { migrate, shippedMigrations } from '../../hub/store/migrations.ts'
 import { createFakeClock } from './fake-clock.ts'
 import { createSeededRandom } from './seeded-random.ts'
@@ -41,7 +42,7 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     const events = createEvents('test', clock)
     alerting = createAlerting(
       { settings: read },
-      { store, modes, events, clock, steadyMs: clock.wallMs, random, log: silentLog() },
+      { store, modes, events, clock, steadyMs: clock.wallMs, meta: createMeta(store), random, log: silentLog() },
     )
     const sends = new Map(
       (read.channels ?? []).map(({ name }): [string, Send] => [

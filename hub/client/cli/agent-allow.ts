@@ -7,6 +7,7 @@ import { cardFileOf, checkName, readCard } from './agent-folder.ts'
 import type { Context, Run } from './context.ts'
 import { type GrantPlan, planGrant, readPolicy, withEntry } from './grants.ts'
 import { keepInHistory, writeWhole } from './home-files.ts'
+import { requirePolicy } from './judge.ts'
 import { type Cell, columns, type Paint } from './text.ts'
 
 export const dataFileOf = (home: string): string => path.join(home, 'policy', 'data.json')
@@ -30,6 +31,7 @@ export async function replacePolicy(
   if (!readFileSync(file).equals(change.before)) {
     throw new Problem('conflict', 'refused', `${file} has changed meanwhile`, 'run it again')
   }
+  await requirePolicy(context.home, change.after)
   const keep = (message: string) => change.history && keepInHistory(path.dirname(file), ['data.json'], message)
   writeWhole(file, change.after)
   const committed = keep(change.reason)
@@ -38,6 +40,8 @@ export async function replacePolicy(
   } catch (error) {
     writeWhole(file, change.before)
     keep(`${change.reason}: refused, as it was before`)
+    // The rules too, so that nothing is left of what was refused (fault C36).
+    await reloadPolicy(context, `${change.reason}: refused, as it was before`).catch(() => {})
     const { code, kind, message, next, facts } = toProblem(error)
     throw new Problem(code, kind, `the hub did not take it: ${message}; ${file} is as it was`, next, facts)
   }

@@ -1,14 +1,16 @@
 /** `hub agent build`: the image from a folder, its card and schemas into the home, and the cards read again. */
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
+import { type AgentCard, DEFAULT_LIMITS } from '../../protocol/agent.ts'
 import { judgePath } from '../../protocol/folder.ts'
+import { spanText } from '../../protocol/spans.ts'
 import type { AgentListing } from '../answers.ts'
-import { EXIT, Problem, usage } from '../problem.ts'
+import { EXIT, Problem, toProblem, usage } from '../problem.ts'
 import { type AgentFolder, CHECKOUT, cardFileOf, openFolder } from './agent-folder.ts'
 import { linkSdk } from './agent-new.ts'
 import type { Context, Run } from './context.ts'
-import { engineSocketOf } from './engine.ts'
+import { engineSocketOf, imageIdOf, nameImage, removeImage } from './engine.ts'
 import { pathsOf } from './home.ts'
 import { keepInHistory, writeWhole } from './home-files.ts'
 
@@ -95,7 +97,8 @@ export async function reloadCards({ hub }: Context, name: string): Promise<Agent
   const listing = (await hub.call('agent.reload')) as AgentListing
   const wrong = listing.problems.find(({ file }) => file === `${name}.yaml`)
   if (wrong !== undefined) {
-    const text = `the card was not loaded: ${wrong.file}:${wrong.line ?? 1}: ${wrong.message}`
+    const place = `line ${wrong.line ?? 1}${wrong.column ? `, column ${wrong.column}` : ''}`
+    const text = `the card was not loaded: ${wrong.file} ${place}: ${wrong.message}`
     throw new Problem('schema_invalid', 'refused', text, 'mend the card and build again')
   }
   const note = listing.agents.find((each) => each.name === name)?.imageNote
@@ -104,20 +107,50 @@ export async function reloadCards({ hub }: Context, name: string): Promise<Agent
   return listing
 }
 
+/** What a build replaces, so that a refused card leaves nothing of it (fault C36). */
+async function keepFormer(context: Context, name: string, image: string) {
+  const [file, paths] = [cardFileOf(context.home, name), pathsOf(context.home)]
+  const card = existsSync(file) ? readFileSync(file) : undefined
+  const id = await imageIdOf(paths, image)
+  return {
+    async putBack(): Promise<void> {
+      if (card === undefined) rmSync(file, { force: true })
+      else writeWhole(file, card)
+      const isBack =
+        id === undefined ? (await removeImage(paths, image)) === undefined : await nameImage(paths, id, image)
+      if (!isBack)
+        context.terminal.note(`the image ${image} is the new one all the same; build again once it is corrected`)
+      await context.hub.call('agent.reload').catch(() => undefined)
+    },
+  }
+}
+
+/** The time to live of its sessions, and whether its card says it (S1-48). */
+export const ttlText = ({ limits }: AgentCard): string =>
+  limits.ttl === undefined ? `${spanText(DEFAULT_LIMITS.ttlMs)}, the default` : spanText(limits.ttl)
+
 export const build: Run = async (context, [named = '']) => {
   const { home, json, terminal } = context
   const agent = openFolder(named)
   const { name, image } = agent.card
+  const former = await keepFormer(context, name, image)
   terminal.live(`assembling ${image}`)
   const built = await buildImage(context, agent, image)
   terminal.live('')
   const files = placeCard(home, agent, { name, text: agent.text })
+  let listing: AgentListing
+  try {
+    listing = await reloadCards(context, name)
+  } catch (error) {
+    // A hub that is not there has refused nothing: the card is read when it starts.
+    if (toProblem(error).kind !== 'unavailable') await former.putBack()
+    throw error
+  }
   keepInHistory(path.join(home, 'agents'), files, `hub agent build ${name}`)
-  const listing = await reloadCards(context, name)
   const view = listing.agents.find((each) => each.name === name)
   if (json) terminal.json({ ...built, agent: view ?? null })
   else {
-    terminal.out(`${built.state}  ${built.name}  ${built.id}`)
+    terminal.out(`${built.state}  ${built.name}  ${built.id}\ntime to live of a session: ${ttlText(agent.card)}`)
     terminal.note(`next: \`hub agent allow ${name}\`, then \`hub submit ${name}\``)
   }
   return EXIT.done

@@ -1,14 +1,12 @@
 /** An agent's folder, or its card in the home: which one a command means, and the card read as strictly as the hub reads it. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { LineCounter, parseDocument } from 'yaml'
-import { type AgentCard, agentCardShape } from '../../protocol/agent.ts'
+import { type AgentCard, agentCardShape, nameProblem, TRIAL_SUFFIX } from '../../protocol/agent.ts'
+import { faultText, judgeYaml } from '../../protocol/judging.ts'
 import { nameShape } from '../../protocol/names.ts'
 import { usage } from '../problem.ts'
 
-/** What `hub agent try` adds to a name for its own card, image and grant. */
-export const DEV_SUFFIX = '--dev'
 export const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url))
 
 export interface ReadCard {
@@ -28,27 +26,31 @@ export function readCard(file: string): ReadCard {
       '`hub agent new NAME` makes a folder',
     )
   }
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true })
-  const wrong = (offset: number | undefined, why: string) =>
-    usage(`${file}:${offset === undefined ? 1 : lines.linePos(offset).line}: ${why}`, 'mend the card')
-  const [error] = document.errors
-  if (error !== undefined) throw wrong(error.pos[0], error.message.split('\n')[0] ?? 'not YAML')
-  const parsed = agentCardShape.safeParse(document.toJS({ maxAliasCount: 0 }))
-  if (parsed.success) return { file, text, card: parsed.data }
-  const [issue] = parsed.error.issues
-  const node = document.getIn(issue?.path ?? [], true) as { range?: [number, number, number] } | undefined
-  throw wrong(node?.range?.[0], `${issue?.path.join('.') || 'card'}: ${issue?.message}`)
+  const { value, faults } = judgeYaml(text, agentCardShape)
+  if (value !== undefined) return { file, text, card: value }
+  const [first, ...others] = faults.map(faultText)
+  const more = others.length === 0 ? '' : ` (and: ${others.join('; ')})`
+  throw usage(`${file} ${first}${more}`, 'correct the card')
 }
 
 /** A name for a new agent or one that is there. @throws Problem usage */
 export function checkName(name: string): string {
-  const parsed = nameShape.safeParse(name)
-  if (!parsed.success) throw usage(`${JSON.stringify(name)}: ${parsed.error.issues[0]?.message}`)
-  if (name.endsWith(DEV_SUFFIX)) throw usage(`${name}: names that end in ${DEV_SUFFIX} belong to \`hub agent try\``)
-  if (name.length + DEV_SUFFIX.length > 63)
-    throw usage(`${name}: an agent's name is at most ${63 - DEV_SUFFIX.length} long`)
+  const wrong = nameProblem(name)
+  if (wrong !== undefined) throw usage(`${JSON.stringify(name)}: ${wrong}`, 'choose another name')
+  if (name.endsWith(TRIAL_SUFFIX)) throw usage(`${name}: names that end in ${TRIAL_SUFFIX} belong to \`hub agent try\``)
+  if (name.length + TRIAL_SUFFIX.length > 63)
+    throw usage(`${name}: an agent's name is at most ${63 - TRIAL_SUFFIX.length} long`)
   return name
+}
+
+/**
+ * Names of shipped agents and of the images that others are built on are refused for a folder of one's own: its build would replace the
+ * shipped image, and of the drill's canary the proof that everything can be stopped (fault C36). @throws Problem usage
+ */
+export function refuseShipped(name: string, folder?: string): void {
+  const shipped = path.join(CHECKOUT, 'images', name)
+  if (!existsSync(shipped) || (folder !== undefined && realpathSync(folder) === realpathSync(shipped))) return
+  throw usage(`${name} is the name of a shipped agent or image, and a build would replace it`, 'choose another name')
 }
 
 /** The folder that is named by its path, by a name below this one, or by the name of a shipped agent; undefined where there is none. */
@@ -74,6 +76,7 @@ export function openFolder(named: string): AgentFolder {
   const read = readCard(path.join(folder, 'agent.yaml'))
   const { name, image } = read.card
   checkName(name)
+  refuseShipped(name, folder)
   if (image !== `hub/${name}`)
     throw usage(`${read.file}: image must be hub/${name}, which is what its build makes`, 'mend the card')
   return { ...read, folder }

@@ -1,8 +1,9 @@
 /** Whether there is an agent of that name, asked before anything is sent: a slip of the finger is no question for the rules (fault C7). */
+
+import { didYouMean } from '../../base/nearest.ts'
 import type { AgentListing } from '../answers.ts'
 import type { Connection } from '../connection.ts'
 import { Problem, toProblem } from '../problem.ts'
-import { didYouMean } from './nearest.ts'
 
 /** What the hub answered, its "no such agent" in these words. */
 export const named = <Answer>(hub: Pick<Connection, 'call'>, name: string, answer: Promise<Answer>): Promise<Answer> =>

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EXIT, usage } from '../problem.ts'
-import { CHECKOUT, checkName } from './agent-folder.ts'
+import { CHECKOUT, checkName, refuseShipped } from './agent-folder.ts'
 import type { Run } from './context.ts'
 
 export const LANGUAGES = ['ts', 'python', 'shell', 'cli'] as const
@@ -42,6 +42,7 @@ export function linkSdk(folder: string): void {
 
 export const create: Run = async ({ json, terminal }, [given = ''], options) => {
   const name = checkName(given)
+  refuseShipped(name)
   const lang = LANGUAGES.find((each) => each === options.lang)
   if (lang === undefined) throw usage(`--lang: one of ${LANGUAGES.join(', ')} is needed`)
   const named = (options.dir as string | undefined) ?? name

@@ -5,6 +5,7 @@
  * 2. With `--watch` a change of the folder builds and runs again; what does not build is said and waited for.
  */
 import { watch } from 'node:fs'
+import type { HubEvent } from '../../protocol/events.ts'
 import type { TaskView } from '../answers.ts'
 import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Options, Run } from './context.ts'
@@ -13,7 +14,7 @@ import { createDevCopy, type DevCopy, openSubject } from './dev-copy.ts'
 import { sleep } from './processes.ts'
 import { submit } from './submit.ts'
 import { clean, cleanLines } from './text.ts'
-import { showOutcome, watchTask } from './watch.ts'
+import { listen, showOutcome, watchTask } from './watch.ts'
 
 /** Events still under way when the task has ended already. */
 const TRAILING_MS = 1_000
@@ -32,24 +33,22 @@ async function submitTask(context: Context, dev: string, options: Options): Prom
   return task
 }
 
-/** Says the task's logs and denials until it has ended; resolves then. A stream that breaks is left to the outcome to explain. */
+/** Says the task's logs and denials until it has ended, over a restart of the hub too; resolves then, or with the signal. */
 async function narrate(context: Context, task: string, copy: DevCopy, signal: AbortSignal): Promise<void> {
   const sessions = new Set<string>()
-  try {
-    // From the first event the hub still has: the task may be running already.
-    for await (const event of context.hub.events({}, signal)) {
-      if (event.type === 'hub.session.started.v1' && event.data.task === task) sessions.add(event.subject)
-      if (event.type === 'hub.task.log.v1' && event.subject === `task:${task}`) {
-        const { level, text } = event.data
-        for (const line of cleanLines(String(text)).split('\n')) context.terminal.note(`${clean(level)}  ${line}`)
-      }
-      const refusal = sessions.has(event.subject) ? refusalOf(event) : undefined
-      if (refusal !== undefined) for (const line of refusalText(refusal, copy)) context.terminal.note(line)
-      if (event.type === 'hub.task.completed.v1' && event.data.task === task) return
+  const over = new AbortController()
+  const tell = (event: HubEvent) => {
+    if (event.type === 'hub.session.started.v1' && event.data.task === task) sessions.add(event.subject)
+    if (event.type === 'hub.task.log.v1' && event.subject === `task:${task}`) {
+      const { level, text } = event.data
+      for (const line of cleanLines(String(text)).split('\n')) context.terminal.note(`${clean(level)}  ${line}`)
     }
-  } catch {
-    // Denials are in the audit log too.
+    const refusal = sessions.has(event.subject) ? refusalOf(event) : undefined
+    if (refusal !== undefined) for (const line of refusalText(refusal, copy)) context.terminal.note(line)
+    if (event.type === 'hub.task.completed.v1' && event.data.task === task) over.abort()
   }
+  // From the first event the hub still has: the task may be running already.
+  await listen(context, {}, tell, () => {}, AbortSignal.any([signal, over.signal]))
 }
 
 /** One task of what is in the folder now, to its end; the signal cancels it. */

@@ -1,9 +1,10 @@
 /** `hub agent ...`: the catalogue of cards, with what is wrong in it. */
+import { spanText } from '../../protocol/spans.ts'
 import type { AgentListing, AgentView } from '../answers.ts'
 import { EXIT } from '../problem.ts'
 import { named } from './agent-names.ts'
 import { type Context, type Run, showList } from './context.ts'
-import { type Cell, columns, facts, type Paint, type Style } from './text.ts'
+import { type Cell, clean, columns, facts, type Paint, type Style } from './text.ts'
 
 const STYLES: Readonly<Record<AgentView['state'], Style>> = {
   registered: 'green',
@@ -32,10 +33,22 @@ const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
 /** Broken cards go to stderr, so that a list on stdout stays a list. */
 function sayProblems({ terminal }: Context, listing: Partial<AgentListing>): number {
   const problems = listing.problems ?? []
-  for (const { file, line, message } of problems) {
-    terminal.note(`not loaded: ${file}${line ? `:${line}` : ''}: ${message}`)
+  for (const { file, line, column, message } of problems) {
+    const place = line ? ` line ${line}${column ? `, column ${column}` : ''}` : ''
+    terminal.note(clean(`not loaded: ${file}${place}: ${message}`))
   }
   return problems.length
+}
+
+/** Which agents live by the default time, since their cards name none (S1-48). */
+function sayDefaults({ terminal }: Context, agents: readonly AgentView[]): void {
+  const byDefault = agents.filter(({ ttlIsDefault }) => ttlIsDefault === true)
+  const [first] = byDefault
+  if (first?.limits === undefined) return
+  const names = byDefault.map(({ name }) => name).join(', ')
+  terminal.note(
+    clean(`no limits.ttl in the card, so a session lives ${spanText(first.limits.ttlMs)}, the default: ${names}`),
+  )
 }
 
 export const list: Run = async (context) => {
@@ -68,6 +81,7 @@ export const reload: Run = async (context) => {
   else context.terminal.out(agentTable(listing.agents ?? [], context.terminal.paint))
   const kept = (listing.agents ?? []).filter(({ imageNote }) => typeof imageNote === 'string')
   for (const { name, imageNote } of kept) context.terminal.note(`not taken: ${name}: ${imageNote}`)
+  sayDefaults(context, listing.agents ?? [])
   return sayProblems(context, listing) + kept.length > 0 ? EXIT.refused : EXIT.done
 }
 

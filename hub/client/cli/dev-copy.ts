@@ -5,23 +5,18 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { parseDocument } from 'yaml'
-import { DEFAULT_LIMITS } from '../../protocol/agent.ts'
+import { DEFAULT_LIMITS, TRIAL_SUFFIX } from '../../protocol/agent.ts'
 import { nameShape } from '../../protocol/names.ts'
 import { toProblem, usage } from '../problem.ts'
 import { dataFileOf, reloadPolicy, replacePolicy } from './agent-allow.ts'
 import { buildImage, placeCard, reloadCards } from './agent-build.ts'
-import {
-  type AgentFolder,
-  cardFileOf,
-  DEV_SUFFIX,
-  findFolder,
-  openFolder,
-  type ReadCard,
-  readCard,
-} from './agent-folder.ts'
+import { type AgentFolder, cardFileOf, findFolder, openFolder, type ReadCard, readCard } from './agent-folder.ts'
 import type { Context } from './context.ts'
+import { removeImage } from './engine.ts'
 import { type Entry, readPolicy, withEntry } from './grants.ts'
+import { pathsOf } from './home.ts'
 import { writeWhole } from './home-files.ts'
+import { clean } from './text.ts'
 
 /** An agent as it is to be tried: from its folder, or, without one, from its card in the home. */
 export type Subject = AgentFolder | (ReadCard & { folder: undefined })
@@ -36,17 +31,19 @@ export function openSubject(home: string, named: string): Subject {
 export interface DevCopy {
   readonly name: string
   readonly dev: string
-  /** Builds what is in the folder now, and has the hub read card and grant. @throws Problem; nothing of it is left then but the image */
+  /** Builds what is in the folder now, and has the hub read card and grant. @throws Problem; what is left of it then goes with `remove` */
   place(): Promise<void>
-  /** Takes card, schemas and grant away again, whatever the hub says to it. */
+  /** Takes card, schemas, grant and image away again, whatever the hub says to it. */
   remove(): Promise<void>
 }
 
-/** The card under the copy's name, its schemas in a folder of their own. */
+/** The card under the copy's name, its schemas in a folder of their own. It runs once: whoever tries looks on, and sees the first crash. */
 export function devCard(text: string, facts: { dev: string; image: string }): string {
   const document = parseDocument(text, { strict: true })
   document.set('name', facts.dev)
   document.set('image', facts.image)
+  document.set('restarts', 0)
+  document.set('repeatable', false)
   for (const direction of ['sends', 'receives']) {
     const types = (document.toJS() as { messages?: Record<string, Record<string, string | null>> }).messages?.[
       direction
@@ -67,7 +64,6 @@ export function devEntry(entry: Entry | undefined, ttlMs: number): Entry {
     delegate: [],
     topics: [],
     secrets: [],
-    egress: [],
     broadcast: false,
   }
   return { ...(entry ?? bare), submit: true, suspended: false }
@@ -77,7 +73,7 @@ export function createDevCopy(context: Context, open: () => Subject): DevCopy {
   const { home, terminal } = context
   const first = open()
   const { name } = first.card
-  const dev = `${name}${DEV_SUFFIX}`
+  const dev = `${name}${TRIAL_SUFFIX}`
   const file = dataFileOf(home)
   const schemas = path.join(home, 'agents', dev)
   /** The rules' data as it was, and as it is with the copy in it. */
@@ -111,6 +107,17 @@ export function createDevCopy(context: Context, open: () => Subject): DevCopy {
     }
   }
 
+  /** Crashes and halts of earlier trials. A hub that does not know the copy has nothing to forget. */
+  const forget = () => context.hub.call('agent.reset', { name: dev }).catch(() => undefined)
+
+  let isBuilt = false
+  /** The image of the trial, and nothing that any other card names. */
+  async function removeBuilt(): Promise<void> {
+    if (!isBuilt) return
+    const why = await removeImage(pathsOf(home), `hub/${dev}`).catch((error: unknown) => toProblem(error).message)
+    if (why !== undefined) terminal.note(`its image hub/${dev} is still there: ${clean(why)}`)
+  }
+
   return {
     name,
     dev,
@@ -121,14 +128,19 @@ export function createDevCopy(context: Context, open: () => Subject): DevCopy {
       if (subject.folder !== undefined) {
         terminal.live(`assembling ${image}`)
         await buildImage(context, agent, image)
+        isBuilt = true
         terminal.live('')
       }
       placeCard(home, agent, { name: dev, text: devCard(subject.text, { dev, image }), schemas: dev })
       await grant(subject)
       await reloadCards(context, dev)
+      await forget()
     },
     async remove() {
+      // While its card is still there: nothing of what it did stands against the next trial, and its alerts end.
+      await forget()
       takeOut()
+      await removeBuilt()
       try {
         await reloadPolicy(context, `hub agent try ${name}: its copy is gone`)
         await context.hub.call('agent.reload')

@@ -5,10 +5,12 @@ import { EXIT, Problem, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { listContainers } from './engine.ts'
 import { pathsOf } from './home.ts'
+import { configText, handOn, judge, requireConfig } from './judge.ts'
 import { processOf, waitGone } from './processes.ts'
 import { bringUp, hubAnswers, type Programs, programsOf, sayUp, watchdogAnswers } from './start.ts'
 import { announce, stopCode, stopText } from './stop.ts'
 import { stopEverything } from './stop-paths.ts'
+import { clean } from './text.ts'
 
 /** The hub has answered by then; what is left is its last write. */
 const EXIT_MS = 20_000
@@ -65,8 +67,19 @@ export async function takeDown(context: Context, exitMs = EXIT_MS): Promise<Down
   return view
 }
 
+/** A stop is never refused; that the way back is barred is said before it begins. */
+async function sayWayBack({ home, terminal }: Context): Promise<void> {
+  const { faults } = await judge('config', home, configText(home)).catch(() => ({ faults: [] }))
+  const [first] = faults
+  if (first !== undefined)
+    terminal.note(
+      `hub.yaml line ${first.line}, column ${first.column}: ${clean(`${first.key}: ${first.message}`)}; \`hub up\` will refuse until it is corrected`,
+    )
+}
+
 export const down: Run = async (context) => {
   const { terminal, json } = context
+  await sayWayBack(context)
   const view = await takeDown(context)
   if (json) terminal.json(view)
   else {
@@ -81,16 +94,22 @@ export const down: Run = async (context) => {
   return view.stop === null ? EXIT.done : stopCode(view.stop)
 }
 
-/** The hub anew, containers kept: they are adopted again. The watchdog stays, or is started where it was gone. */
+/**
+ * The hub anew, containers kept: they are adopted again. The watchdog stays, or is started where it was gone. The configuration is judged
+ * before anything is touched, and the text that was judged is what the new hub takes. @throws Problem; the hub that ran runs on then
+ */
 export async function restartHub(context: Context, programs: Programs, exitMs = EXIT_MS) {
   const { home, hub } = context
-  const pid = processOf(pathsOf(home).hubPid, home)
-  if (await hubAnswers(context)) {
-    await announce(context, 'restart')
-    await hub.call('hub.shutdown', { exit: 'restart', reason: 'hub restart' }, { deadlineMs: 30_000 })
-  }
-  await endProcess(context, 'hub', pid, exitMs)
-  return bringUp(context, programs)
+  const text = await requireConfig(context, 'nothing was restarted')
+  return handOn(home, text, async () => {
+    const pid = processOf(pathsOf(home).hubPid, home)
+    if (await hubAnswers(context)) {
+      await announce(context, 'restart')
+      await hub.call('hub.shutdown', { exit: 'restart', reason: 'hub restart' }, { deadlineMs: 30_000 })
+    }
+    await endProcess(context, 'hub', pid, exitMs)
+    return bringUp(context, programs)
+  })
 }
 
 export const restart: Run = async (context) => {

@@ -148,6 +148,35 @@ export async function listContainers(paths: Paths): Promise<Found[]> {
   }
 }
 
+/** Takes one image of ours away by its local name. Answers why it is still there, or undefined. */
+export async function removeImage(paths: Paths, name: string): Promise<string | undefined> {
+  try {
+    const { status, body } = await request(engineSocketOf(paths), 'DELETE', `/images/${name}:latest`, CALL_MS)
+    if (status === 200 || status === 404) return undefined
+    const said = (jsonOf(body) as { message?: unknown } | undefined)?.message
+    return typeof said === 'string' ? said : `the engine answered ${status}`
+  } catch (error) {
+    return `the container engine does not answer (${(error as Error).message})`
+  }
+}
+
+/** Gives a local name to an image again. Answers whether the engine took it. */
+export async function nameImage(paths: Paths, id: string, name: string): Promise<boolean> {
+  const path = `/images/${encodeURIComponent(id)}/tag?repo=${encodeURIComponent(name)}&tag=latest`
+  return (await request(engineSocketOf(paths), 'POST', path, CALL_MS).catch(() => ({ status: 0 }))).status === 201
+}
+
+/** The id behind a local name, or undefined where there is none. */
+export async function imageIdOf(paths: Paths, name: string): Promise<string | undefined> {
+  try {
+    const { status, body } = await request(engineSocketOf(paths), 'GET', `/images/${name}:latest/json`, CALL_MS)
+    const id = status === 200 ? (jsonOf(body) as { Id?: unknown } | undefined)?.Id : undefined
+    return typeof id === 'string' ? id : undefined
+  } catch {
+    return undefined
+  }
+}
+
 async function stopOne(socket: string, found: Found): Promise<StoppedContainer> {
   const base = { container: found.name, session: found.session }
   let said = ''

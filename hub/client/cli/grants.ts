@@ -42,7 +42,7 @@ export function readPolicy(bytes: Uint8Array, file: string): PolicyFile {
   return { whole, agents: whole.agents as Record<string, Entry> }
 }
 
-const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets', 'egress'] as const
+const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets'] as const
 const textsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 const listText = (list: readonly string[]): string => (list.length === 0 ? '-' : list.join(', '))
@@ -70,7 +70,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
   const ttlMs = Math.max(wishMs, grantMs)
   rows.push({
     right: 'ttlMs',
-    wish: spanText(wishMs),
+    wish: card.limits.ttl === undefined ? `${spanText(wishMs)} (the default)` : spanText(wishMs),
     grant: grantMs === 0 ? '-' : spanText(grantMs),
     change: ttlMs > grantMs ? spanText(ttlMs) : '',
   })

@@ -99,6 +99,8 @@ export const eventLine = (event: HubEvent): string =>
 
 /** Without `--follow` the feed counts as read once it has been still this long. */
 const STILL_MS = 500
+const THERE_MS = 5_000
+const AGAIN_MS = 1_000
 
 /** Prints what the hub still remembers, oldest first; with `--follow` goes on until Ctrl-C, also over a restart of the hub. */
 export const events: Run = async ({ hub, json, terminal }, _, options) => {
@@ -113,13 +115,15 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
   }
   const from = () => given({ task: options.task, since: since === 0 ? undefined : since })
   const lost = () => terminal.note('events in between are gone: the hub keeps the last 4096 of its present run')
-  let heard = false
-  for (;;) {
+  // One that was never there is said; one that goes away is waited for, and both are said (fault C38).
+  if (follow) await hub.call('health.show', {}, { deadlineMs: THERE_MS })
+  for (let isAway = false; ; ) {
     rest()
     try {
       for await (const event of hub.events(from(), ending.signal, lost)) {
         rest()
-        heard = true
+        if (isAway) terminal.note('the hub is there again; what follows is of its new run')
+        isAway = false
         since = event.sequence
         if (!json) terminal.out(eventLine(event))
         else if (follow) terminal.out(jsonText(event).replaceAll(/\n\s*/g, ''))
@@ -127,14 +131,15 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
       }
     } catch (error) {
       const problem = toProblem(error)
-      if (!ending.signal.aborted && (!follow || problem.kind !== 'unavailable' || !heard)) throw problem
+      if (!ending.signal.aborted && (!follow || problem.kind !== 'unavailable')) throw problem
     } finally {
       clearTimeout(still)
     }
     if (!follow) break
     // The hub has ended the feed, as in a restart. Numbers go on rising over it, and the hub says what of it is gone.
-    terminal.live('the feed ended; waiting for the hub')
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    if (!isAway) terminal.note('the hub has ended; waiting for it (Ctrl-C ends this)')
+    isAway = true
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
   }
   if (json && !follow) terminal.json(found)
   return EXIT.done

@@ -1,11 +1,15 @@
 /** `hub audit`, `hub policy`, `hub doctor`: what was decided, by which rules, and what is not in order. */
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { didYouMean } from '../../base/nearest.ts'
 import { OPERATIONS, operationOf } from '../../protocol/operations.ts'
 import type { AuditProgress, AuditRecord, AuditVerdict, CheckView } from '../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../problem.ts'
 import { given, pageOf, type Run, showList } from './context.ts'
+import { keepInHistory } from './home-files.ts'
 import { withShortIds } from './ids.ts'
-import { didYouMean } from './nearest.ts'
+import { judge } from './judge.ts'
 import { hubArgv } from './processes.ts'
 import { clean, columns, facts, type Paint } from './text.ts'
 
@@ -139,10 +143,28 @@ const policyRow = ([name, value]: [string, unknown]): readonly [string, string] 
     ? ['loaded', new Date(value).toISOString()]
     : [name, Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : JSON.stringify(value)]
 
-export const policyReload: Run = async ({ hub, json, terminal }) => {
+/** What is whole is kept in the file's history before it is in force; what is not is refused by the hub, which records it and raises an alert. */
+async function keepData(home: string): Promise<boolean> {
+  const file = path.join(home, 'policy', 'data.json')
+  try {
+    const { faults } = await judge('policy', home, readFileSync(file))
+    return faults.length === 0 && keepInHistory(path.dirname(file), ['data.json'], 'hub policy reload')
+  } catch {
+    return false
+  }
+}
+
+/** Reads policy/data.json again, and says what that changed. */
+export const policyReload: Run = async ({ hub, home, json, terminal }) => {
+  const committed = await keepData(home)
   const answer = (await hub.call('policy.reload')) as Record<string, unknown>
-  if (json) terminal.json(answer)
-  else terminal.out(`reloaded\n${facts(Object.entries(answer).map(policyRow), terminal.paint)}`)
+  if (json) terminal.json({ ...answer, committed })
+  else {
+    const { changed, warnings, ...rest } = answer
+    for (const warning of Array.isArray(warnings) ? warnings : []) terminal.note(clean(`note: ${warning}`))
+    const lines = typeof changed === 'string' && changed !== '' ? changed.split('; ').map(clean) : ['nothing changed']
+    terminal.out(`${['reloaded', ...lines].join('\n')}\n${facts(Object.entries(rest).map(policyRow), terminal.paint)}`)
+  }
   return EXIT.done
 }
 

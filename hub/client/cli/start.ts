@@ -5,6 +5,7 @@ import { mayStart } from '../../base/stay-down.ts'
 import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
+import { requireConfig } from './judge.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
 import type { Alone } from './row.ts'
 import type { Terminal } from './terminal.ts'
@@ -178,7 +179,14 @@ async function sayToWatchdog({ watchdog, terminal }: Context): Promise<void> {
   }
 }
 
+function sayBadFile({ terminal }: Context, { message }: { message: string }): void {
+  terminal.note(`${clean(message.replace(/; $/, ''))}; the hub goes on by what it was started with`)
+}
+
 export const up: Run = async (context) => {
+  // A hub that runs goes on by what it has; one that is to start is not begun with a file that it would refuse.
+  if (!(await hubAnswers(context))) await requireConfig(context, 'nothing was started')
+  else await requireConfig(context, '').catch((error) => sayBadFile(context, toProblem(error)))
   sayUp(context.terminal, context.json, await bringUp(context, programsOf(pathsOf(context.home))))
   await sayToWatchdog(context)
   return EXIT.done

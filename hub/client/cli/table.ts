@@ -17,6 +17,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   device: 'your own devices: webhooks and apps',
   token: 'tokens of automation',
   policy: 'the rules',
+  config: 'the configuration',
   approval: 'questions of agents that wait for you',
   artifact: 'what tasks left',
 }
@@ -31,6 +32,12 @@ export const COMMANDS: readonly Command[] = [
   { words: 'down', text: 'end agents, hub and watchdog', load: async () => (await import('./down.ts')).down },
   { words: 'restart', text: 'the hub anew; agents go on', load: async () => (await import('./down.ts')).restart },
   { words: 'serve', text: 'be the hub, in the foreground', load: async () => (await import('./start.ts')).serve },
+  {
+    words: 'config check',
+    args: '[file]',
+    text: 'judge hub.yaml, or a file meant for it; changes nothing',
+    alone: async () => (await import('./judge.ts')).configCheck,
+  },
   {
     words: 'status',
     text: 'one screen: is it well, what to do, until when',
@@ -143,6 +150,12 @@ export const COMMANDS: readonly Command[] = [
     words: 'policy status',
     text: 'which rules are in force',
     load: async () => (await import('./records.ts')).policyStatus,
+  },
+  {
+    words: 'policy check',
+    args: '[file]',
+    text: 'judge policy/data.json, or a file meant for it; changes nothing',
+    alone: async () => (await import('./judge.ts')).policyCheck,
   },
   {
     words: 'policy reload',

@@ -43,7 +43,7 @@ async function follow(context: Context, id: string, told: readonly Line[], show:
     const line = fresh(event)
     if (line !== undefined) show(line)
   }
-  const listening = listen(context, id, heard, () => {}, ending.signal)
+  const listening = listen(context, { task: id }, heard, () => {}, ending.signal)
   try {
     await watchTask({ ...context, terminal: { ...context.terminal, live: () => {} } }, id)
     // What was logged last comes before the end in the same feed, and may still be on its way.

@@ -43,10 +43,10 @@ function createQuestions({ hub, terminal }: Context, task: string) {
   }
 }
 
-/** Hands every event of the task to `heard` until the signal; a broken stream is said and opened again, nothing is heard twice. */
+/** Hands every event, or those of one task, to `heard` until the signal; a broken stream is said and opened again, nothing is heard twice. */
 export async function listen(
-  { hub }: Context,
-  task: string,
+  { hub }: Pick<Context, 'hub'>,
+  of: { task?: string },
   heard: (event: HubEvent) => void,
   broken: () => void,
   signal: AbortSignal,
@@ -55,7 +55,7 @@ export async function listen(
   while (!signal.aborted) {
     const before = last
     try {
-      for await (const event of hub.events({ task }, signal)) {
+      for await (const event of hub.events(of, signal)) {
         if (event.time <= before) continue
         last = event.time
         heard(event)
@@ -77,7 +77,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
   let news = Promise.withResolvers<void>()
   void listen(
     context,
-    id,
+    { task: id },
     (event) => {
       const text = newsOf(event)
       if (text !== '') terminal.live(text)

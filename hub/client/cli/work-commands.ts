@@ -155,6 +155,13 @@ export const WORK_COMMANDS: readonly Command[] = [
     load: async () => (await import('./agent-allow.ts')).allow,
   },
   {
+    words: 'agent remove',
+    args: '<name>',
+    text: 'take its grant, card and image away; its tasks and records stay',
+    flags: [yes],
+    load: async () => (await import('./agent-remove.ts')).remove,
+  },
+  {
     words: 'agent try',
     args: '<folder>',
     text: 'run it once in the sandbox, under a name of its own',

@@ -1,7 +1,8 @@
 /**
  * Alerts: what the operator has to know, once per cause (safety.md section 7). A row first, delivery later.
  *
- * A1. Raised once while open; a rise in severity is told again, a repeat is not; a "resolved" always follows, once.
+ * A1. Raised once while open; a rise in severity is told again, and what is repeated on purpose (a mode that lasts, S1-19), but no second
+ *     raise; a "resolved" always follows, once.
  * A2. While the store fails it is kept in memory and told all the same; it is written when the store works again.
  * A3. Critical is a closed list (`alert.ts`): what is not on it becomes a warning. A critical alert keeps the hub safe until the operator
  *     ends that one by its id.
@@ -45,6 +46,8 @@ export interface Alerts {
    * Throws only inside a transaction whose store fails, as any other write there.
    */
   raise(cause: string, severity: Severity, text: string, lastsMs?: number): void
+  /** Tells an open alert once more, with what is to be said of it now; without an open one nothing happens. */
+  repeat(cause: string, text: string): void
   /** Ends the open alert of this cause; without one nothing happens. `text`: how it ended. Throws as `raise`. */
   resolve(cause: string, text?: string): void
   /** The effect of `hub resume --alert ID`: the operator has dealt with it. Throws `conflict` unless that critical alert is open. */
@@ -144,6 +147,13 @@ export function createAlerts(parts: {
 
   return {
     raise,
+    repeat(rawCause, rawText) {
+      const known = open.get(causeText(rawCause))
+      if (known === undefined) return
+      const text = redacted(rawText)
+      if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
+      change('raised', { ...known, text, state: 'raised' }, text)
+    },
     resolve,
     release(grant, id) {
       assertGrant(grant, 'mode.resume')

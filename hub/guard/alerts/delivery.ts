@@ -11,6 +11,7 @@ import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
+import { kindOf } from './alert.ts'
 import type { Alerts } from './alerts.ts'
 import { type Message, type MessageFacts, messageOf, type Send, testMessage } from './message.ts'
 import type { Line, Outbox } from './outbox.ts'
@@ -91,6 +92,17 @@ export function createDelivery(
       notBefore: Number.NEGATIVE_INFINITY,
     }
   })
+
+  // Of a channel that is not configured any more nothing can be said that ends by itself (fault C37).
+  for (const { cause } of alerts.list()) {
+    const kind = kindOf(cause)
+    const name = cause.slice(kind.length + 1)
+    if (
+      (kind === CHANNEL_FAILING || kind === OUTBOX_FULL) &&
+      !channels.some(({ settings: each }) => each.name === name)
+    )
+      alerts.resolve(cause, `The channel ${name} is not configured any more.`)
+  }
 
   /** One try, which ends by its deadline whatever the channel does. */
   async function send(channel: Channel, message: Message): Promise<string> {

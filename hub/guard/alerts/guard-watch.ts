@@ -1,12 +1,24 @@
 /** What the guard itself raises: modes, leases, the witness, the audit chain. Looked at by a loop, and told by whoever saw it at once. */
 import type { Clock } from '../../base/clock.ts'
+import type { Meta } from '../../store/meta.ts'
 import { type ActiveCondition, judgeMode, type Mode, type Modes } from '../modes.ts'
 import type { Alerts } from './alerts.ts'
 import { calmWatch, counted, type ModeWatch, watchMode } from './mode-watch.ts'
+import { spanWords } from './wording.ts'
 
 const PENDING_MS = 300_000
 const LAPSED_MS = 600_000
 const REFUSED_LASTS_MS = 3_600_000
+/** While the mode is not normal its alert is repeated so often (S1-19). */
+export const REPEAT_MS = 86_400_000
+/** Alerts that say so: the modes themselves, and what has an alert of its own instead. */
+const OF_MODES: ReadonlySet<string> = new Set([
+  'mode_degraded',
+  'mode_safe',
+  'mode_draining',
+  'lease_pending',
+  'lease_lapsed',
+])
 
 export interface GuardWatch {
   /** Every change of the mode, as it happens; a loop alone would miss short ones. */
@@ -26,8 +38,10 @@ export function createGuardWatch(parts: {
   alerts: Alerts
   modes: Pick<Modes, 'active' | 'has'>
   clock: Clock
+  steadyMs: () => number
+  meta: Pick<Meta, 'get' | 'set'>
 }): GuardWatch {
-  const { alerts, modes, clock } = parts
+  const { alerts, modes, clock, steadyMs, meta } = parts
   let state: ModeWatch = openAtStart()
   const standing = new Map<string, number>()
 
@@ -68,10 +82,43 @@ export function createGuardWatch(parts: {
     if (clock.monotonicMs() - since >= graceMs) alerts.raise(name, 'warning', text)
   }
 
+  /** When each alert was last repeated, by its id; kept, so that a hub that is restarted daily repeats it too. */
+  function repeatedAt(): Record<string, number> {
+    try {
+      return JSON.parse(meta.get('mode_repeated') ?? '{}') as Record<string, number>
+    } catch {
+      return {}
+    }
+  }
+
+  /** A planned absence is quiet to its end, whose instant everybody was told. */
+  const isPlanned = () => modes.active().every(({ name }) => name === 'away')
+
+  function repeatLasting(): void {
+    const open = alerts.list().filter(({ cause }) => OF_MODES.has(cause))
+    const nowMs = steadyMs()
+    const due = (at: number | undefined, raisedAtMs: number) => nowMs - Math.max(at ?? 0, raisedAtMs) >= REPEAT_MS
+    if (!open.some(({ raisedAtMs }) => nowMs - raisedAtMs >= REPEAT_MS) || isPlanned()) return
+    const before = repeatedAt()
+    const told = open.filter(({ id, raisedAtMs }) => due(before[id], raisedAtMs))
+    if (told.length === 0) return
+    const kept = open.flatMap(({ id }) => (before[id] === undefined ? [] : [[id, before[id]] as const]))
+    meta.set(
+      'mode_repeated',
+      JSON.stringify({ ...Object.fromEntries(kept), ...Object.fromEntries(told.map(({ id }) => [id, nowMs])) }),
+    )
+    for (const { cause, raisedAtMs } of told)
+      alerts.repeat(
+        cause,
+        `It has lasted for ${spanWords(nowMs - raisedAtMs)}. ${modeText(judgeMode(modes.active().map(({ name }) => name)), modes.active())}`,
+      )
+  }
+
   return {
     modeChanged: observe,
     tick() {
       observe()
+      repeatLasting()
       overdue(
         'lease_pending',
         PENDING_MS,

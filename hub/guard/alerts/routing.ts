@@ -1,4 +1,5 @@
 /** Which channel is told what, and when (safety.md section 7). Pure. */
+import { TRIAL_SUFFIX } from '../../protocol/agent.ts'
 import type { AlertEvent, Severity } from './alert.ts'
 import { kindOf } from './alert.ts'
 import type { AlertSettings, ChannelSettings } from './settings.ts'
@@ -7,12 +8,13 @@ import type { AlertSettings, ChannelSettings } from './settings.ts'
 export const CHANNEL_FAILING = 'channel_failing'
 export const OUTBOX_FULL = 'outbox_full'
 
-/** The channels that tell of an alert: `info` stands in the report alone. */
+/** The channels that tell of an alert: `info` stands in the report alone, and so does what a trial does, whose operator looks on (fault C11). */
 export function channelsFor(
   channels: readonly ChannelSettings[],
   alert: { cause: string; severity: Severity },
 ): readonly ChannelSettings[] {
   if (alert.severity === 'info') return []
+  if (alert.severity !== 'critical' && alert.cause.endsWith(TRIAL_SUFFIX)) return []
   const kind = kindOf(alert.cause)
   const about = kind === CHANNEL_FAILING || kind === OUTBOX_FULL ? alert.cause.slice(kind.length + 1) : undefined
   return channels.filter(({ name }) => name !== about)

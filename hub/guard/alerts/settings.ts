@@ -24,13 +24,18 @@ const hostPort = z
   .max(260)
   .regex(/^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\]):\d{1,5}$/, 'must be host:port, as 127.0.0.1:9093')
 
+/** One may stand alone, without a list around it. */
+const hostPorts = z
+  .preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(hostPort).max(8))
+  .default([])
+
 const sending = {
   url: line(2000).optional(),
   /** A secret that holds the whole address; then `hosts` says where it may lead. */
   urlFrom: nameShape.optional(),
-  hosts: z.array(hostPort).max(8).default([]),
+  hosts: hostPorts,
   /** Of those, what is on this machine or in a private network. */
-  local: z.array(hostPort).max(8).default([]),
+  local: hostPorts,
 }
 const oneAddress = <
   Shape extends z.ZodType<{ url?: string | undefined; urlFrom?: string | undefined; hosts: string[] }>,

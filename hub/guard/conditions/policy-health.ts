@@ -1,23 +1,31 @@
 /**
- * Whether the rules can be asked (T20, T21). Owner of `policy_unavailable`; never a reason to allow.
+ * Whether the rules can be asked (T20, T21). Owner of `policy_unavailable` and of the alert `policy_refused`; never a reason to allow.
  *
- * P1. A reload that was refused leaves the last good rules in force and stops new work until one succeeds.
+ * P1. Data of the operator's that is refused at a reload changes nothing: the rules before it are in force, work goes on by them, and an
+ *     alert says where the fault is until a reload succeeds (fault C12). A shipped bundle that cannot be loaded again stops new work.
  * P2. A question without an exact answer is a no for that caller alone. Only when a question that always has an answer has none either are
  *     the rules themselves broken: an agent that finds an input they trip over must not be able to stop the hub.
+ * P3. Without any rules at the start the hub answers reads and starts nothing until a reload succeeds (S1-16).
  */
-import { toHubError } from '../../base/errors.ts'
+import { type HubError, toHubError } from '../../base/errors.ts'
+import type { Alerts } from '../alerts/alerts.ts'
 import type { Modes } from '../modes.ts'
 import type { Policy } from '../policy/bundle.ts'
 
 export interface PolicyHealth {
-  /** Swaps the rules. Throws `policy_unavailable`, and raises it. */
+  /** Swaps the rules. Throws `policy_unavailable`, and says so by alert or condition. */
   reload(): void
+  /** Nothing could be loaded at the start. */
+  unloaded(why: string): void
   /** The rules gave no exact answer to somebody. */
   faulted(reason: string): void
+  /** Why the last reload was refused, while the rules before it are in force. */
+  refused(): string | undefined
   /** Asks the known question, when there is cause to. */
   tick(): void
 }
 
+const REFUSED = 'policy_refused'
 const KNOWN_QUESTION = JSON.stringify({
   operation: 'health.show',
   principal: { kind: 'operator', id: 'operator' },
@@ -28,31 +36,56 @@ const KNOWN_QUESTION = JSON.stringify({
 export function createPolicyHealth(parts: {
   policy: Pick<Policy, 'active' | 'reload'>
   modes: Pick<Modes, 'raise' | 'clear'>
+  alerts: Pick<Alerts, 'raise' | 'resolve'>
 }): PolicyHealth {
-  const { policy, modes } = parts
-  let stale: string | undefined
+  const { policy, modes, alerts } = parts
+  /** No rules at all, or shipped ones that cannot be loaded again. */
+  let broken: string | undefined
+  let isUnloaded = false
+  let refused: string | undefined
   let heard: string | undefined
 
   function tell(): void {
-    const why = stale ?? heard
+    const why = broken ?? heard
     if (why === undefined) modes.clear('policy_unavailable')
     else modes.raise('policy_unavailable', why)
+  }
+  function failed(error: HubError): void {
+    if (isUnloaded) broken = `no rules are in force: ${error.message}`
+    else if (error.facts.broken === 'data') {
+      if (refused !== undefined && refused !== error.message) alerts.resolve(REFUSED, 'The file was changed again.')
+      refused = error.message
+      alerts.raise(
+        REFUSED,
+        'warning',
+        `policy/data.json was not taken over: ${error.message}. The rules before it are in force.`,
+      )
+    } else
+      broken = `the shipped rules cannot be loaded again, and nothing new starts by those of before: ${error.message}`
+    tell()
   }
   return {
     reload() {
       try {
         policy.reload()
-        stale = undefined
-        tell()
       } catch (thrown) {
-        stale = `the last reload was refused, the rules before it are in force: ${toHubError(thrown).message}`
-        tell()
+        failed(toHubError(thrown))
         throw thrown
       }
+      isUnloaded = false
+      broken = refused = undefined
+      alerts.resolve(REFUSED, 'The rules were read again and are in force.')
+      tell()
+    },
+    unloaded(why) {
+      isUnloaded = true
+      broken = `no rules are in force: ${why}`
+      tell()
     },
     faulted(reason) {
       heard ??= reason
     },
+    refused: () => refused,
     tick() {
       if (heard !== undefined && !policy.active().engine.evaluate(KNOWN_QUESTION).fault) heard = undefined
       tell()

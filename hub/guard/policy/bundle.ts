@@ -6,6 +6,7 @@
  * B3. Before it rules it answers every sample as written, each within 5 ms: with the shipped data, and those marked `any` (what must
  *     hold whatever the operator writes) with the operator's data too. With that data all are timed.
  * B4. A reload replaces module, data, engine and memo together, or throws and nothing changes. An older version is refused.
+ * B5. Where nothing could be loaded at the start, the hub answers reads and its mending by no-rules.ts, and nothing else.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,6 +19,7 @@ import { type PolicyData, readPolicyData } from './data.ts'
 import { createEngine, type Engine, type PolicyDecision } from './engine.ts'
 import { createMemo, type Memo } from './memo.ts'
 import { compileModule, type PolicyModule } from './module.ts'
+import { noRules } from './no-rules.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SAMPLE_MS_MAX = 5
@@ -60,15 +62,16 @@ export const sourcesRevision = (sources: Record<string, string>): string => dige
 
 const AGAIN = 'put it back as it was, then `hub policy reload`, or `hub up` where the hub is down'
 
-const refuse = (why: string, cause?: unknown) =>
-  new HubError('policy_unavailable', `${why}; ${AGAIN}`, {
-    cause,
-  })
+/** `broken`: whether the operator's data is at fault, or what was shipped; the first leaves the rules in force as they are. */
+const refuse = (why: string, cause?: unknown, broken: 'bundle' | 'data' = 'bundle') =>
+  new HubError('policy_unavailable', `${why}; ${AGAIN}`, { cause, facts: { broken } })
 
 export interface ActivePolicy {
   readonly bundle: Bundle
   readonly engine: Engine
   readonly memo: Memo<PolicyDecision>
+  /** Undefined where no rules are in force. */
+  readonly data?: PolicyData
   readonly dataDigest: string
   /** Of bundle and data together. */
   readonly revision: string
@@ -100,6 +103,8 @@ export interface PolicyParts {
   commitOf?: (dataPath: string) => string | undefined
   /** Hears of every question the module gave no exact answer to; the gate turns it into a condition. */
   onFault?: (reason: string) => void
+  /** Hears why nothing could be loaded at the start, which then goes on without rules (B5); without it that throws. */
+  onUnloaded?: (error: HubError) => void
   /** For tests: stands between the compiled module and its instances. */
   compile?: (wasm: Buffer) => PolicyModule
 }
@@ -112,7 +117,18 @@ export function createPolicy(
   options: { bundleDir: string; dataPath: string; versionMin?: number },
   parts: PolicyParts,
 ): Policy {
-  let active = load(options.versionMin ?? 0)
+  const oldest = options.versionMin ?? 0
+  let active = first()
+
+  function first(): ActivePolicy {
+    try {
+      return load(oldest)
+    } catch (thrown) {
+      if (!(thrown instanceof HubError) || parts.onUnloaded === undefined) throw thrown
+      parts.onUnloaded(thrown)
+      return withoutRules(thrown.message, parts.clock.wallMs())
+    }
+  }
 
   function load(versionMin: number): ActivePolicy {
     const { bundle, wasm, samples, shipped } = readBundle(options.bundleDir)
@@ -121,13 +137,14 @@ export function createPolicy(
         'policy_unavailable',
         `the rules of this version (${bundle.version}) are older than those this hub has already used (${versionMin}); start the newer version again, or go back to the copy made before the update: hub undo-update`,
       )
-    const { data, digest } = readPolicyData(readBounded(options.dataPath), options.dataPath)
+    const { data, digest } = readPolicyData(readBounded(options.dataPath, 'data'), options.dataPath)
     const dataCommit = parts.commitOf?.(options.dataPath)
-    const module = compiled(wasm, bundle)
+    const module = compiled(wasm, bundle, parts.compile)
     trySamples(module, samples, shipped, parts.clock, (sample) => sample)
-    trySamples(module, samples, data, parts.clock, (sample) => (sample.data === 'any' ? sample : undefined))
+    trySamples(module, samples, data, parts.clock, ofAny, 'data')
     return {
       bundle,
+      data,
       engine: createEngine(() => module.instantiate(data), parts.onFault ?? (() => {})),
       memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
       dataDigest: digest,
@@ -135,21 +152,6 @@ export function createPolicy(
       ...(dataCommit === undefined ? {} : { dataCommit }),
       loadedAtMs: parts.clock.wallMs(),
     }
-  }
-
-  function compiled(wasm: Buffer, bundle: Bundle): PolicyModule {
-    let module: PolicyModule
-    try {
-      module = (parts.compile ?? compileModule)(wasm)
-    } catch (thrown) {
-      throw refuse('the policy module cannot be loaded', thrown)
-    }
-    const foreign = module.builtins.filter((name) => !BUILTINS_ALLOWED.includes(name))
-    if (foreign.length > 0)
-      throw refuse(`the policy module wants built-ins that are not allowed: ${foreign.join(', ')}`)
-    if (module.builtins.join() !== bundle.builtins.join())
-      throw refuse('bundle.json names other built-ins than the module')
-    return module
   }
 
   return {
@@ -165,18 +167,52 @@ export function createPolicy(
       memoSize: active.memo.size,
     }),
     reload() {
-      active = load(active.bundle.version)
+      active = load(Math.max(oldest, active.bundle.version))
     },
   }
 }
 
-function readBounded(path: string): Buffer {
+function compiled(wasm: Buffer, bundle: Bundle, compile = compileModule): PolicyModule {
+  let module: PolicyModule
+  try {
+    module = compile(wasm)
+  } catch (thrown) {
+    throw refuse('the policy module cannot be loaded', thrown)
+  }
+  const foreign = module.builtins.filter((name) => !BUILTINS_ALLOWED.includes(name))
+  if (foreign.length > 0) throw refuse(`the policy module wants built-ins that are not allowed: ${foreign.join(', ')}`)
+  if (module.builtins.join() !== bundle.builtins.join())
+    throw refuse('bundle.json names other built-ins than the module')
+  return module
+}
+
+/** Samples that must hold whatever the operator's data says. */
+const ofAny = (sample: Sample): Sample | undefined => (sample.data === 'any' ? sample : undefined)
+
+/** Tries data on the shipped rules without putting it in force, for `hub policy check`. Throws `policy_unavailable`. */
+export function tryPolicyData(bundleDir: string, data: PolicyData, clock: Clock): void {
+  const { bundle, wasm, samples } = readBundle(bundleDir)
+  trySamples(compiled(wasm, bundle), samples, data, clock, ofAny, 'data')
+}
+
+/** Names nothing that could be taken for a version or a digest. */
+const withoutRules = (why: string, nowMs: number): ActivePolicy => ({
+  bundle: { version: 0, revision: 'none', opaVersion: '', wasmSha256: 'none', sources: {}, trials: {}, builtins: [] },
+  engine: noRules(why),
+  memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
+  dataDigest: 'none',
+  revision: 'none',
+  loadedAtMs: nowMs,
+})
+
+function readBounded(path: string, broken: 'bundle' | 'data' = 'bundle'): Buffer {
   try {
     const bytes = readFileSync(path)
     if (bytes.length > FILE_BYTES_MAX) throw new Error(`larger than ${FILE_BYTES_MAX} bytes`)
     return bytes
   } catch (thrown) {
-    throw refuse(`${path} cannot be read: ${(thrown as Error).message}`, thrown)
+    const { code, message } = thrown as NodeJS.ErrnoException
+    throw refuse(`${path} cannot be read: ${code === 'ENOENT' ? 'it is not there' : message}`, thrown, broken)
   }
 }
 
@@ -212,7 +248,9 @@ function trySamples(
   data: PolicyData,
   clock: Clock,
   answerDue: (sample: Sample) => Sample | undefined,
+  broken: 'bundle' | 'data' = 'bundle',
 ): void {
+  const fail = (why: string) => refuse(why, undefined, broken)
   let failed = ''
   const engine = createEngine(
     () => module.instantiate(data),
@@ -227,16 +265,14 @@ function trySamples(
       const startedAt = clock.monotonicMs()
       const verdict = engine.evaluate(text)
       bestMs = Math.min(bestMs, clock.monotonicMs() - startedAt)
-      if (failed !== '') throw refuse(`sample "${sample.name}": ${failed}`)
+      if (failed !== '') throw fail(`sample "${sample.name}": ${failed}`)
       const { allow, reason } = answerDue(sample)?.expect ?? {}
       if (allow !== undefined && (verdict.effect === 'allow') !== allow)
-        throw refuse(
-          `sample "${sample.name}" must be ${allow ? 'allowed' : 'denied'}, the answer is: ${verdict.reason}`,
-        )
+        throw fail(`sample "${sample.name}" must be ${allow ? 'allowed' : 'denied'}, the answer is: ${verdict.reason}`)
       if (reason !== undefined && verdict.reason !== reason)
-        throw refuse(`sample "${sample.name}" must give the reason "${reason}", not "${verdict.reason}"`)
+        throw fail(`sample "${sample.name}" must give the reason "${reason}", not "${verdict.reason}"`)
     }
     if (bestMs > SAMPLE_MS_MAX)
-      throw refuse(`sample "${sample.name}" took ${Math.round(bestMs)} ms, over ${SAMPLE_MS_MAX}`)
+      throw fail(`sample "${sample.name}" took ${Math.round(bestMs)} ms, over ${SAMPLE_MS_MAX}`)
   }
 }

@@ -3,8 +3,11 @@ import { dirname } from 'node:path'
 import { z } from 'zod'
 import { sha256Hex } from '../../base/canonical.ts'
 import { HubError } from '../../base/errors.ts'
+import { findJsonFault, placeOf } from '../../base/json-fault.ts'
+import { didYouMean } from '../../base/nearest.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
-import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
+import { agentNameShape, LIMIT_CEILINGS, noEgress } from '../../protocol/agent.ts'
+import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 import { nameShape } from '../../protocol/names.ts'
 
 const names = z
@@ -22,41 +25,96 @@ const agentShape = z.strictObject({
   suspended: z.boolean().default(false),
   capabilities: names,
   /** The longest session it may have. */
-  ttlMs: z.int().positive().max(LIMIT_CEILINGS.ttlMs),
+  ttlMs: z
+    .int()
+    .positive()
+    .refine((ms) => ms <= LIMIT_CEILINGS.ttlMs, {
+      error: ({ input }) => `is ${input}; its ceiling is ${LIMIT_CEILINGS.ttlMs} (24 h, in milliseconds)`,
+    }),
   message: names,
   delegate: names,
   topics: names,
   secrets: names,
   broadcast: z.boolean().default(false),
-  egress: z.array(z.string().min(1).max(253)).max(64).default([]),
+  egress: noEgress,
 })
 
 /** Three hundred full rows are what the strict reader takes (4096 keys), far below the memory of the policy module. */
 export const policyDataShape = z.strictObject({
-  agents: z.record(nameShape, agentShape).refine((agents) => Object.keys(agents).length <= 300, 'over 300 agents'),
+  agents: z.record(agentNameShape, agentShape).refine((agents) => Object.keys(agents).length <= 300, 'over 300 agents'),
 })
 export type PolicyData = z.output<typeof policyDataShape>
 
 export const DATA_BYTES_MAX = 1024 * 1024
 
-/** Checks the bytes of a data.json and takes their digest. Throws `policy_unavailable` naming the path of the bad value (T21). */
-export function readPolicyData(bytes: Buffer, path: string): { data: PolicyData; digest: string } {
-  const refuse = (why: string) =>
-    new HubError(
-      'policy_unavailable',
-      `${path}: ${why}; correct it, or take back the last change (git -C ${dirname(path)} checkout data.json)`,
-    )
-  if (bytes.length > DATA_BYTES_MAX) throw refuse(`larger than ${DATA_BYTES_MAX} bytes`)
-  let value: unknown
+/** Every fault of the bytes of a data.json, with line and column; the data where there is none. */
+export function judgePolicyData(bytes: Buffer): { data: PolicyData | undefined; faults: Fault[] } {
+  const whole = (message: string, place = { line: 1, column: 1 }) => ({
+    data: undefined,
+    faults: [{ ...place, key: '', message }],
+  })
+  if (bytes.length > DATA_BYTES_MAX) return whole(`larger than ${DATA_BYTES_MAX} bytes`)
+  const text = bytes.toString('utf8')
+  let given: unknown
   try {
-    value = parseStrictJson(bytes)
+    given = parseStrictJson(bytes)
   } catch (thrown) {
-    throw refuse((thrown as Error).message)
+    const fault = findJsonFault(text)
+    if (fault !== undefined) return whole(fault.what, placeOf(text, fault.offset))
+    const { message, facts } = thrown as HubError
+    return whole(message, typeof facts.at === 'number' ? placeOf(text, facts.at) : undefined)
   }
-  const parsed = policyDataShape.safeParse(value)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw refuse(`${issue?.path.join('.') || 'the whole'}: ${issue?.message}`)
+  const { value, faults } = judgeValue(given, policyDataShape, placesOf(text))
+  return { data: value, faults }
+}
+
+/** Checks the bytes of a data.json and takes their digest. Throws `policy_unavailable` naming line, column and key (T21). */
+export function readPolicyData(bytes: Buffer, path: string): { data: PolicyData; digest: string } {
+  const { data, faults } = judgePolicyData(bytes)
+  if (data !== undefined) return { data, digest: sha256Hex(bytes) }
+  throw new HubError(
+    'policy_unavailable',
+    `${path} ${firstOf(faults)}; correct it (hub policy check), or take back the last change (git -C ${dirname(path)} checkout data.json)`,
+    { facts: { broken: 'data' } },
+  )
+}
+
+/** Names in the data that nobody bears, each with where it stands. `agents`: the names of all cards. Pure. */
+export function strangersIn(data: PolicyData, agents: readonly string[]): string[] {
+  const known = new Set([...agents, ...Object.keys(data.agents)])
+  const found: string[] = []
+  for (const [name, { message, delegate }] of Object.entries(data.agents)) {
+    if (!agents.includes(name)) found.push(`agents.${name}: no card is named ${name}${didYouMean(name, agents)}`)
+    for (const [list, names] of Object.entries({ message, delegate }))
+      for (const each of names)
+        if (!known.has(each)) found.push(`agents.${name}.${list}: no agent is named ${each}${didYouMean(each, known)}`)
   }
-  return { data: parsed.data, digest: sha256Hex(bytes) }
+  return found
+}
+
+/** What the later data changes, one line each: a new or lost row, or each key of a row with what it was and is. Pure. */
+export function differenceOf(before: PolicyData, after: PolicyData): string[] {
+  const names = [...new Set([...Object.keys(before.agents), ...Object.keys(after.agents)])].sort()
+  return names.flatMap((name) => {
+    const [was, is] = [rowOf(before, name), rowOf(after, name)]
+    if (is === undefined) return [`- agents.${name}`]
+    const keys = Object.keys(is) as (keyof Row)[]
+    const lines = keys.flatMap((key) => changeOf(`agents.${name}.${key}`, was?.[key], is[key]))
+    return was === undefined ? [`+ agents.${name}`, ...lines] : lines
+  })
+}
+
+type Row = PolicyData['agents'][string]
+const rowOf = ({ agents }: PolicyData, name: string): Row | undefined =>
+  Object.hasOwn(agents, name) ? agents[name] : undefined
+
+function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Row]): string[] {
+  if (Array.isArray(is)) {
+    const before = Array.isArray(was) ? was : []
+    const added = is.filter((each) => !before.includes(each)).map((each) => `+ ${each}`)
+    const lost = before.filter((each) => !is.includes(each)).map((each) => `- ${each}`)
+    return added.length + lost.length === 0 ? [] : [`${key}: ${[...added, ...lost].join(', ')}`]
+  }
+  if (was === is || (was === undefined && is === false)) return []
+  return [`${key}: ${was === undefined ? '' : `${was} -> `}${is}`]
 }

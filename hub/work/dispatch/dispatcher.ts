@@ -20,6 +20,7 @@ import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import { type AgentSlot, canServe, planNext } from './slots.ts'
+import { requireSpan } from './span-check.ts'
 import type { Tasks } from './tasks.ts'
 
 const DISPATCHER = hubPrincipal('dispatcher')
@@ -56,6 +57,8 @@ export function createDispatcher(
     launch: (session: SessionRow) => void
     /** Why nothing may be started under the configured runtime. */
     runtimeFault: () => string | undefined
+    /** The longest session that the rules' data gives an agent; undefined where it has no row, which the rules refuse. */
+    grantedTtlMs: (agent: string) => number | undefined
     /** Why what is queued has to wait for the engine. */
     hold: () => string | undefined
   },
@@ -77,6 +80,10 @@ export function createDispatcher(
     const capable = registry
       .list()
       .filter(({ card }) => canServe(request, { ...card, isService: card.mode === 'service' }))
+    requireSpan(
+      request,
+      capable.map(({ card, limits }) => Math.min(limits.ttlMs, parts.grantedTtlMs(card.name) ?? limits.ttlMs)),
+    )
     if (capable.length === 0)
       throw new HubError('no_capable_agent', `no agent has ${request.needs.join(', ') || 'been registered'}`)
   }

@@ -9,12 +9,7 @@ export const FOREVER = 'forever'
 const isNothing = (value: unknown) =>
   /^\s*[-+]?0*(\.0*)?\s*[a-z]*\s*$/i.test(String(value)) || /^\s*-/.test(String(value))
 
-const orForever = <Shape extends z.ZodType<number, string>>(
-  shape: Shape,
-  what: string,
-  least: number,
-  leastText: string,
-) =>
+const orForever = <Shape extends z.ZodType<number>>(shape: Shape, what: string, least: number, leastText: string) =>
   z.unknown().transform((value, context): number => {
     const refuse = (message: string) => {
       context.addIssue({ code: 'custom', message })

@@ -1,26 +1,15 @@
 /** Limits of one session: ceiling in code >= configuration >= card (sandbox.md section 5). A card only lowers, zero is an error. */
 import { HubError } from '../../base/errors.ts'
-import type { AgentCard, SessionLimits } from '../../protocol/agent.ts'
+import { type AgentCard, LIMIT_KEYS, MEMORY_BYTES_MIN, type SessionLimits } from '../../protocol/agent.ts'
 
-/** Each limit: its key in a card, and whether it must be whole. */
-const ROWS = {
-  ttlMs: { key: 'ttl', whole: true },
-  memoryBytes: { key: 'memory', whole: true },
-  cpus: { key: 'cpus', whole: false },
-  pids: { key: 'pids', whole: true },
-  tmpBytes: { key: 'tmp', whole: true },
-  workspaceBytes: { key: 'workspace', whole: true },
-  openFiles: { key: 'openFiles', whole: true },
-} as const satisfies Record<keyof SessionLimits, { key: keyof AgentCard['limits']; whole: boolean }>
+const NAMES = Object.keys(LIMIT_KEYS) as (keyof SessionLimits)[]
+const WHOLE = (name: keyof SessionLimits): boolean => name !== 'cpus'
 
-const NAMES = Object.keys(ROWS) as (keyof SessionLimits)[]
-
-/** Below 24 MiB the shim does not get as far as its join (measured): it lives, hangs, and says nothing. */
-const MEMORY_BYTES_MIN = 32 * 1024 ** 2
-
-function refuse(key: string, value: unknown, ceiling: number, what: string): HubError {
-  return new HubError('limit_exceeded', `limits.${key} is ${String(value)}: ${what} ${ceiling}`, {
-    facts: { key: `limits.${key}`, value, ceiling },
+function refuse(name: keyof SessionLimits, value: unknown, words: string, most: number): HubError {
+  const { key, written } = LIMIT_KEYS[name]
+  const shown = typeof value === 'number' && Number.isFinite(value) && value > 0 ? written(value) : String(value)
+  return new HubError('limit_exceeded', `limits.${key} is ${shown}; ${words}`, {
+    facts: { key: `limits.${key}`, value, ceiling: most },
   })
 }
 
@@ -28,34 +17,49 @@ function refuse(key: string, value: unknown, ceiling: number, what: string): Hub
 export function assertLimits(limits: SessionLimits, ceilings: SessionLimits): void {
   for (const name of NAMES) {
     const value: unknown = limits[name]
-    const { key, whole } = ROWS[name]
-    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0 || (whole && !Number.isSafeInteger(value))) {
-      throw refuse(key, value, ceilings[name], `it must be ${whole ? 'a whole number' : 'a number'} above 0, at most`)
+    const most = ceilings[name]
+    const ceiling = LIMIT_KEYS[name].written(most)
+    if (
+      typeof value !== 'number' ||
+      !Number.isFinite(value) ||
+      value <= 0 ||
+      (WHOLE(name) && !Number.isSafeInteger(value))
+    ) {
+      const kind = WHOLE(name) ? 'a whole number' : 'a number'
+      throw refuse(name, value, `it must be ${kind} above 0, at most ${ceiling}`, most)
     }
-    if (value > ceilings[name]) throw refuse(key, value, ceilings[name], 'its ceiling is')
+    if (value > most) throw refuse(name, value, `its ceiling is ${ceiling}`, most)
   }
   if (limits.memoryBytes < MEMORY_BYTES_MIN) {
-    throw refuse('memory', limits.memoryBytes, ceilings.memoryBytes, `it must be at least ${MEMORY_BYTES_MIN}, at most`)
+    const least = LIMIT_KEYS.memoryBytes.written(MEMORY_BYTES_MIN)
+    throw refuse('memoryBytes', limits.memoryBytes, `it must be at least ${least}`, ceilings.memoryBytes)
   }
 }
 
 /**
  * The limits one agent's sessions get: what is configured for it, lowered by its card.
- * Throws `limit_exceeded` for a configured value above its ceiling or a card value above the ceiling; a card that asks
- * for more than is configured gets what is configured.
+ * Throws `limit_exceeded` with both figures for a configured value above its ceiling and for a card that asks for more than is
+ * configured: nothing is lowered without a word (S1-52).
  */
 export function limitsFor(
   card: AgentCard['limits'],
   configured: SessionLimits,
   ceilings: SessionLimits,
+  agent = 'NAME',
 ): SessionLimits {
   assertLimits(configured, ceilings)
   const limits = { ...configured }
   for (const name of NAMES) {
-    const asked = card[ROWS[name].key]
+    const { key, written } = LIMIT_KEYS[name]
+    const asked = card[key]
     if (asked === undefined) continue
-    if (asked > ceilings[name]) throw refuse(ROWS[name].key, asked, ceilings[name], 'its ceiling is')
-    limits[name] = Math.min(configured[name], asked)
+    const [allowed, ceiling] = [configured[name], ceilings[name]]
+    if (asked > ceiling) throw refuse(name, asked, `its ceiling is ${written(ceiling)}`, ceiling)
+    if (asked > allowed) {
+      const way = `hub.yaml allows ${written(allowed)}: ask for less, or raise limits.agents.${agent}.${key} there (its ceiling is ${written(ceiling)})`
+      throw refuse(name, asked, way, allowed)
+    }
+    limits[name] = asked
   }
   assertLimits(limits, ceilings)
   return limits

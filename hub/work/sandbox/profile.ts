@@ -38,8 +38,6 @@ export interface SessionFacts {
   /** The same deadline by boot time: what a running container is judged by. */
   expiresBoot: { bootId: string; bootMs: number }
   runtime: Runtime
-  /** The declared exception of sandbox.md section 8. */
-  shellException?: boolean
 }
 
 export interface HostFacts {
@@ -75,9 +73,6 @@ function assertFacts(facts: SessionFacts, host: HostFacts): void {
   const counts = [facts.generation, facts.expiresAtMs, facts.expiresBoot.bootMs, ...host.cpusWithThermalThrottle]
   if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) throw bad('count')
   if (!host.seccomp.startsWith('{') || Buffer.byteLength(host.seccomp) > 32_768) throw bad('seccomp profile')
-  if (facts.shellException === true) {
-    throw new HubError('unsupported_mode', 'exception: shell is not supported; use an image without a shell')
-  }
 }
 
 /** The name of a session's container: `hub-<instance8>-<session>`. */

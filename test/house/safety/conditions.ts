@@ -31,7 +31,7 @@ export const rows: readonly Row[] = [
   },
   {
     rule: 'a condition has a name, a since and a reason, those of its beginning',
-    proofs: [[OF_HUB, 'keeps since and reason of the first raise']],
+    proofs: [[OF_HUB, 'keeps since when it stands and says what is the matter now']],
   },
   {
     rule: '`store_failing`: degraded until the store can be written; after an I/O error until a restart; the contact is not told',

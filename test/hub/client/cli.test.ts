@@ -527,7 +527,7 @@ describe('changes', () => {
     const problems = [{ file: 'agents/bad.yaml', line: 3, message: 'unknown key' }]
     hub.on('POST /v1/agents/reload', () => ({ body: { agents: [agent], problems } }))
     const { code, stderr } = await runHub(home, ['agent', 'reload'])
-    expect([code, stderr]).toEqual([3, 'not loaded: agents/bad.yaml:3: unknown key\n'])
+    expect([code, stderr]).toEqual([3, 'not loaded: agents/bad.yaml line 3: unknown key\n'])
   })
 })
 

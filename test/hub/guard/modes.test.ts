@@ -125,13 +125,13 @@ describe('the mode', () => {
     },
   )
 
-  it('keeps since and reason of the first raise, and tells each change of the mode once', () => {
+  it('keeps since when it stands and says what is the matter now, and tells each change of the mode once', () => {
     modes.raise('disk_low', 'first')
     const since = modes.active()[0]?.sinceMs
     clock.stepWall(1000)
     modes.raise('disk_low', 'second')
     modes.raise('clock_fault', '')
-    expect(modes.active()[0]).toMatchObject({ sinceMs: since, reason: 'first' })
+    expect(modes.active()[0]).toMatchObject({ sinceMs: since, reason: 'second' })
     modes.raise('operator_request', '')
     modes.clear('operator_request')
     modes.clear('operator_request')

@@ -92,7 +92,7 @@ describe('hub agent allow', () => {
   test('refuses an agent without a card, a broken card by its line, and names that belong to try', async () => {
     expect((await runHub(home, ['agent', 'allow', 'c'])).stderr).toContain('no card of c in the home')
     writeFileSync(path.join(home, 'agents', 'a.yaml'), `${CARD}wrong: 1\n`)
-    expect((await runHub(home, ['agent', 'allow', 'a'])).stderr).toContain('Unrecognized key')
+    expect((await runHub(home, ['agent', 'allow', 'a'])).stderr).toContain('there is no such key')
     expect((await runHub(home, ['agent', 'allow', 'a--dev'])).stderr).toContain('belong to `hub agent try`')
   })
 })

@@ -63,6 +63,8 @@ describe('the copy an agent is tried under', () => {
     writeFileSync(path.join(home, 'agents', 'a--dev.yaml'), text)
     const { card } = readCard(path.join(home, 'agents', 'a--dev.yaml'))
     expect(card).toMatchObject({ name: 'a--dev', image: 'hub/a--dev', may: { message: ['b'] } })
+    // A trial that crashes is run once (fault C11).
+    expect(card).toMatchObject({ restarts: 0, repeatable: false })
   })
 
   test('may do what the agent is granted, and without a grant nothing, whatever its card wishes', () => {
@@ -71,7 +73,7 @@ describe('the copy an agent is tried under', () => {
       suspended: false,
       submit: true,
     })
-    expect(devEntry(undefined, 5)).toMatchObject({ submit: true, ttlMs: 5, capabilities: [], message: [], egress: [] })
+    expect(devEntry(undefined, 5)).toMatchObject({ submit: true, ttlMs: 5, capabilities: [], message: [] })
   })
 
   test('is there while the task runs, and gone to the byte afterwards; the exit code is the outcome', async () => {
@@ -166,8 +168,8 @@ describe('the card of a folder', () => {
 
   test.each([
     ['image: hub/other', 'image must be hub/a'],
-    ['image: hub/a\nwrong: 1', 'Unrecognized key'],
-    ['image: hub/a\nimage: hub/a', 'unique'],
+    ['image: hub/a\nwrong: 1', 'wrong: there is no such key'],
+    ['image: hub/a\nimage: hub/a', 'this key stands twice'],
   ])('is refused with %j', (image, why) => {
     expect(() => openFolder(folderOf(CARD.replace('image: hub/a', image)))).toThrow(why)
   })

@@ -13,7 +13,7 @@ const cardOf = (fields: object = {}) =>
     run: ['node', 'x'],
     capabilities: ['read', 'write'],
     limits: { ttl: '10m', memory: '256MiB' },
-    may: { message: ['b'], topics: ['news'], egress: ['example.org:443'] },
+    may: { message: ['b'], topics: ['news'] },
     ...fields,
   })
 const changes = (plan: ReturnType<typeof planGrant>) =>
@@ -31,7 +31,6 @@ describe('what a card wishes and what it is granted', () => {
       delegate: [],
       topics: ['news'],
       secrets: [],
-      egress: ['example.org:443'],
       broadcast: false,
     })
     expect(changes(plan)).toMatchObject({ capabilities: '+ read, write', ttlMs: '10m', submit: 'true' })
@@ -40,7 +39,7 @@ describe('what a card wishes and what it is granted', () => {
   test('adds what is missing, keeps what is there, and says what is granted and not wished', () => {
     const entry = { submit: true, capabilities: ['write', 'admin'], ttlMs: 60_000, message: ['b'], topics: ['news'] }
     const plan = planGrant(cardOf(), entry)
-    expect(changes(plan)).toEqual({ capabilities: '+ read', ttlMs: '10m', egress: '+ example.org:443' })
+    expect(changes(plan)).toEqual({ capabilities: '+ read', ttlMs: '10m' })
     expect(plan.entry).toMatchObject({ capabilities: ['write', 'admin', 'read'], ttlMs: 600_000 })
     expect(plan.notes).toEqual(['capabilities: admin is granted and not wished; it has no effect'])
   })
@@ -55,7 +54,8 @@ describe('what a card wishes and what it is granted', () => {
   })
 
   test('shows limits that data.json does not grant, and a shell in the image', () => {
-    const { rows } = planGrant(cardOf({ shell: true }), undefined)
+    const { rows } = planGrant(cardOf({ shell: true, limits: { memory: '256MiB' } }), undefined)
+    expect(rows.find(({ right }) => right === 'ttlMs')).toMatchObject({ wish: '1h (the default)' })
     expect(rows.find(({ right }) => right === 'memory')).toMatchObject({ grant: 'by hub.yaml', change: '' })
     expect(rows.find(({ right }) => right === 'shell')).toMatchObject({ wish: 'in its image' })
   })

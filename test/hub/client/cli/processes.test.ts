@@ -204,4 +204,52 @@ describe('hub restart', () => {
     expect(second.watchdog).toMatchObject({ started: false, pid: first.watchdog.pid })
     expect(existsSync(pathsOf(home).hubPid)).toBe(true)
   })
+
+  it('fault C3: with a fault in hub.yaml the hub that runs stays, and the fault is named with line, column and key', async () => {
+    await bringUp(context, programs())
+    const before = pids()
+    writeFileSync(path.join(home, 'hub.yaml'), 'limits:\n  sesions: 3\n')
+    await expect(restartHub(context, programs())).rejects.toMatchObject({
+      code: 'config_invalid',
+      kind: 'refused',
+      message: expect.stringMatching(
+        /hub\.yaml line 2, column 3: limits\.sesions: there is no such key; did you mean sessions\?; nothing was restarted$/,
+      ),
+    })
+    expect(pids()).toEqual(before)
+    const { code, stderr } = await runHub(home, ['up'])
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringMatching(/line 2, column 3: limits\.sesions: .*the hub goes on by what it was started with/),
+    ])
+    expect(pids()).toEqual(before)
+  }, 60_000)
+
+  it('fault C3: of a file that is half written at the restart the judged half is what the new hub is given', async () => {
+    await bringUp(context, programs())
+    const file = path.join(home, 'hub.yaml')
+    writeFileSync(file, 'limits:\n  sessions: 5\n')
+    const seen: string[] = []
+    const given = programs()
+    // As the editor that goes on writing while the old hub ends.
+    const hub = {
+      ...given.hub,
+      get argv() {
+        writeFileSync(file, 'limits:\n  sessions: 5\n  nonsense: 1\n')
+        seen.push(readFileSync(path.join(home, 'run', 'judged.yaml'), 'utf8'))
+        return given.hub.argv
+      },
+    }
+    await restartHub(context, { ...given, hub })
+    expect(seen[0]).toBe('limits:\n  sessions: 5\n')
+    expect(existsSync(path.join(home, 'run', 'judged.yaml'))).toBe(false)
+  }, 60_000)
+
+  it('fault C3: nothing is started on a file with a fault in it; a stop is never refused and says that the way back is barred', async () => {
+    writeFileSync(path.join(home, 'hub.yaml'), 'logLevel: wran\n')
+    const up = await runHub(home, ['up'])
+    expect([up.code, up.stderr]).toEqual([3, expect.stringMatching(/logLevel: must be one of .*did you mean warn\?/)])
+    const down = await runHub(home, ['down'])
+    expect([down.code, down.stderr]).toEqual([0, expect.stringMatching(/`hub up` will refuse until it is corrected/)])
+  }, 60_000)
 })

@@ -115,16 +115,47 @@ describe('a channel that fails', () => {
     one.behave = { fails: 'no internet' }
     home.parts.alerts.raise('profile_mismatch:s', 'critical', 'text')
     home.parts.alerts.raise('v', 'warning', 'text')
+    // But for the safe mode, of which it is said each day that it lasts (S1-19).
+    const waiting = () => {
+      const lines = home.parts.rows.waiting()
+      return lines.filter(({ alert }) => home.parts.alerts.find(alert)?.cause !== 'mode_safe').length
+    }
     await home.run(24 * HOUR - 60_000, 60_000)
-    expect(home.parts.outbox.waitingFor('one')).toBe(2)
+    expect(waiting()).toBe(2)
     await home.run(120_000, 60_000)
-    expect(home.parts.outbox.waitingFor('one')).toBe(1)
+    expect(waiting()).toBe(1)
     await home.run(48 * HOUR - 180_000, 60_000)
-    expect(home.parts.outbox.waitingFor('one')).toBe(1)
+    expect(waiting()).toBe(1)
     await home.run(180_000, 60_000)
-    expect(home.parts.outbox.waitingFor('one')).toBe(0)
+    expect(waiting()).toBe(0)
     const states = Object.fromEntries(home.parts.alerts.list().map(({ cause, state }) => [cause, state]))
     expect(states).toMatchObject({ w: 'sent', v: 'given_up', 'profile_mismatch:s': 'given_up' })
+  })
+
+  it('and is taken out of the configuration has no alert any more (fault C37)', async () => {
+    home = openAlertHome({
+      channels: [
+        { ...COMMAND, name: 'one' },
+        { ...COMMAND, name: 'two' },
+      ],
+    })
+    home.channel('one').behave = { fails: 'gone' }
+    home.parts.alerts.raise('x', 'warning', 'text')
+    await home.run(700_000)
+    expect(home.parts.alerts.isOpen('channel_failing:one')).toBe(true)
+    home.reopen({ channels: [{ ...COMMAND, name: 'two' }] })
+    expect(home.parts.alerts.isOpen('channel_failing:one')).toBe(false)
+    await home.run(10_000)
+    expect(told('two')).toContain('resolved channel_failing:one')
+  })
+
+  it('hears nothing of what a trial does, whose operator looks on (fault C11)', async () => {
+    home = openAlertHome({ channels: [{ ...COMMAND, name: 'one' }] })
+    home.parts.alerts.raise('agent_unhealthy:a--dev', 'warning', 'text')
+    home.parts.alerts.raise('agent_unhealthy:a', 'warning', 'text')
+    await home.run(10_000)
+    expect(told('one')).toEqual(['raised agent_unhealthy:a'])
+    expect(home.parts.alerts.isOpen('agent_unhealthy:a--dev')).toBe(true)
   })
 
   it('at one line for itself stands before no other, and the lines of one alert stay in order (T98)', async () => {

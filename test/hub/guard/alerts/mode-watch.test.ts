@@ -19,6 +19,43 @@ function walk(moments: [number, Mode][], until: number, name: ConditionName = 'e
   return said
 }
 
+describe('a mode that lasts (S1-19)', () => {
+  const HOUR = 3_600_000
+  const CHANNEL = { name: 'one', kind: 'command', run: ['/bin/true'] }
+  const told = (home: AlertHome) =>
+    home
+      .channel('one')
+      .got.filter(({ cause }) => cause === 'mode_degraded')
+      .map(({ event, text }) => `${event}: ${text.split('.')[0]}`)
+
+  it('is told every 24 h, over a restart too, and says how long it has lasted; its end is told once', async () => {
+    using home = openAlertHome({ channels: [CHANNEL] })
+    home.parts.modes.raise('engine_unavailable', 'away')
+    await home.run(23 * HOUR, 60_000)
+    expect(told(home)).toHaveLength(1)
+    await home.run(2 * HOUR, 60_000)
+    expect(told(home).at(-1)).toBe('raised: It has lasted for 1 d')
+    expect(told(home)).toHaveLength(2)
+    home.reopen()
+    home.parts.modes.raise('engine_unavailable', 'still away')
+    await home.run(22 * HOUR, 60_000)
+    expect(told(home)).toHaveLength(2)
+    await home.run(2 * HOUR, 60_000)
+    expect(told(home).at(-1)).toBe('raised: It has lasted for 2 d')
+    expect(home.channel('one').got.at(-1)?.text).toContain('still away')
+    home.parts.modes.clear('engine_unavailable')
+    await home.run(30 * HOUR, 60_000)
+    expect(told(home).slice(3)).toEqual(['resolved: The hub is not degraded any more; it is normal'])
+  })
+
+  it('is quiet in a planned absence, which everybody was told the end of', async () => {
+    using home = openAlertHome({ channels: [CHANNEL] })
+    home.parts.modes.raise('away', 'until Friday')
+    await home.run(50 * HOUR, 60_000)
+    expect(home.channel('one').got.filter(({ text }) => text.startsWith('It has lasted'))).toEqual([])
+  })
+})
+
 describe('a change of the mode', () => {
   it.each<[string, [number, Mode][], number, string[]]>([
     [

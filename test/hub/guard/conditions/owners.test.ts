@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DISK_MARKS } from '../../../../hub/assembly/footing.ts'
+import { HubError } from '../../../../hub/base/errors.ts'
 import { systemRandom } from '../../../../hub/base/random.ts'
 import { createDiskWatch, type DiskFacts } from '../../../../hub/guard/conditions/disk.ts'
 import { createEngineDisk } from '../../../../hub/guard/conditions/engine-disk.ts'
@@ -18,7 +19,8 @@ let clock: FakeClock
 let raised: Map<string, string>
 let noted: string[]
 const modes = {
-  raise: (name: string, reason: string) => void (raised.has(name) || raised.set(name, reason)),
+  // As the real one: the reason is what is the matter now.
+  raise: (name: string, reason: string) => void raised.set(name, reason),
   clear: (name: string) => void raised.delete(name),
   has: (name: string) => raised.has(name),
 }
@@ -288,18 +290,24 @@ describe('the steady clock', () => {
 })
 
 describe('the rules', () => {
-  it('an answer that was none stops nobody else; a known question without an answer, and a refused reload, do (T20, T21)', () => {
+  const told = new Map<string, string>()
+  const alerts = {
+    raise: (cause: string, _severity: string, text: string) => void told.set(cause, text),
+    resolve: (cause: string) => void told.delete(cause),
+  }
+  it('an answer that was none stops nobody else; a known question without an answer, and a bundle that is damaged, do (T20, T21)', () => {
     let fault = false
-    let bad = true
+    let bad: 'bundle' | 'data' | undefined = 'bundle'
     const verdict = () => ({ effect: 'allow', reason: '', rule: '', fault }) as const
     const rules = createPolicyHealth({
       policy: {
         active: () => ({ engine: { evaluate: verdict } }) as never,
         reload() {
-          if (bad) throw new Error('wrong digest')
+          if (bad !== undefined) throw new HubError('policy_unavailable', `wrong ${bad}`, { facts: { broken: bad } })
         },
       },
       modes,
+      alerts,
     })
     rules.tick()
     rules.faulted('trapped')
@@ -314,9 +322,42 @@ describe('the rules', () => {
     fault = false
     rules.tick()
     expect(raised.size).toBe(0)
-    expect(() => rules.reload()).toThrow('wrong digest')
+    expect(() => rules.reload()).toThrow('wrong bundle')
     rules.tick()
-    expect(raised.get('policy_unavailable')).toContain('the rules before it are in force')
+    expect(raised.get('policy_unavailable')).toMatch(/nothing new starts by those of before: wrong bundle/)
+    expect(told.size).toBe(0)
+    bad = undefined
+    rules.reload()
+    expect(raised.size).toBe(0)
+    bad = 'data'
+    expect(() => rules.reload()).toThrow('wrong data')
+    rules.tick()
+    expect(raised.size).toBe(0)
+    expect(rules.refused()).toBe('wrong data')
+    expect(told.get('policy_refused')).toMatch(/wrong data\. The rules before it are in force/)
+    bad = undefined
+    rules.reload()
+    expect([told.size, rules.refused()]).toEqual([0, undefined])
+  })
+
+  it('without any rules it is never said that some are in force, until a reload succeeds (S1-16, fault C12)', () => {
+    let bad = true
+    const rules = createPolicyHealth({
+      policy: {
+        active: () => ({ engine: { evaluate: () => ({ fault: false }) } }) as never,
+        reload() {
+          if (bad) throw new HubError('policy_unavailable', 'line 3', { facts: { broken: 'data' } })
+        },
+      },
+      modes,
+      alerts,
+    })
+    rules.unloaded('line 2')
+    rules.tick()
+    expect(raised.get('policy_unavailable')).toBe('no rules are in force: line 2')
+    expect(() => rules.reload()).toThrow('line 3')
+    expect(raised.get('policy_unavailable')).toBe('no rules are in force: line 3')
+    expect(told.size).toBe(0)
     bad = false
     rules.reload()
     expect(raised.size).toBe(0)

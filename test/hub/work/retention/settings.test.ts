@@ -42,7 +42,7 @@ describe('fault B3: retention', () => {
     'refuses %s: it would delete everything',
     (value) => {
       expect(() => read(`retention:\n  tasks: ${value}`)).toThrow(
-        /line 2: retention\.tasks: .* would delete everything at once; say a span of at least 1d, or forever/,
+        /line 2, column \d+: retention\.tasks: .* would delete everything at once; say a span of at least 1d, or forever/,
       )
     },
   )
@@ -55,10 +55,10 @@ describe('fault B3: retention', () => {
     ['logs: 0B', /0B would delete everything at once; say a size of at least 1MiB, or forever/],
     ['logs: 10KiB', /10KiB is too little/],
     ['logs: 30d', /"30d" is no size/],
-    ['task: 30d', /Unrecognized key: "task"/],
-    ['messages: 30d', /Unrecognized key: "messages"/],
+    ['task: 30d', /retention\.task: there is no such key; did you mean tasks\?/],
+    ['messages: 30d', /retention\.messages: there is no such key;? /],
   ])('refuses %s, naming line and key', (line, words) => {
     expect(() => read(`retention:\n  ${line}`)).toThrow(words)
-    expect(() => read(`retention:\n  ${line}`)).toThrow(/hub\.yaml line 2: retention/)
+    expect(() => read(`retention:\n  ${line}`)).toThrow(/hub\.yaml line 2, column \d+: retention/)
   })
 })

@@ -303,12 +303,6 @@ test.each([
   expect(() => buildContainer({ ...FACTS, ...changes } as SessionFacts, DEFAULT_LIMITS, HOST)).toThrow()
 })
 
-test('the shell exception is refused by name', () => {
-  expect(() => buildContainer({ ...FACTS, shellException: true }, DEFAULT_LIMITS, HOST)).toThrow(
-    expect.objectContaining({ code: 'unsupported_mode' }),
-  )
-})
-
 test('AppArmor is asked for exactly where the host has it', () => {
   const optionsOf = (appArmor: boolean) =>
     buildContainer(FACTS, DEFAULT_LIMITS, { ...HOST, appArmor }).HostConfig.SecurityOpt.includes(

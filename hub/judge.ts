@@ -1,0 +1,93 @@
+/**
+ * Judges a file before anybody relies on it: `node hub/judge.ts config|policy --home DIR`, its text on stdin. A process of its own, so that
+ * the command need not load what the hub is made of, and so that the code of this checkout judges which the next hub will run. It opens no
+ * database and changes nothing. Its answer is one line of JSON: what is wrong, each with its place, and what is worth a word.
+ */
+import { readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createSystemClock } from './base/clock.ts'
+import { HubError } from './base/errors.ts'
+import { judgeConfig, limitsOfCard } from './config.ts'
+import { tryPolicyData } from './guard/policy/bundle.ts'
+import { judgePolicyData, strangersIn } from './guard/policy/data.ts'
+import type { AgentCard } from './protocol/agent.ts'
+import type { Fault } from './protocol/judging.ts'
+import { readCard } from './work/registry.ts'
+
+interface Verdict {
+  faults: Fault[]
+  warnings: string[]
+}
+
+const fault = (message: string): Fault => ({ line: 1, column: 1, key: '', message })
+
+/** The cards of a home that load, by file. */
+function cardsOf(home: string): Map<string, AgentCard> {
+  const cards = new Map<string, AgentCard>()
+  let files: string[] = []
+  try {
+    files = readdirSync(join(home, 'agents')).filter((name) => name.endsWith('.yaml'))
+  } catch {
+    // A home without cards, or none at all: the file is judged by itself.
+  }
+  for (const file of files.sort()) {
+    try {
+      cards.set(file, readCard(join(home, 'agents', file)).card)
+    } catch {
+      // `hub agent reload` says what is wrong with it.
+    }
+  }
+  return cards
+}
+
+function judgeConfigText(home: string, text: string): Verdict {
+  try {
+    const { config, faults } = judgeConfig(text)
+    if (config === undefined) return { faults, warnings: [] }
+    const warnings: string[] = []
+    for (const [file, card] of cardsOf(home)) {
+      try {
+        limitsOfCard(config, card)
+      } catch (thrown) {
+        warnings.push(`with this file the card ${file} would not be loaded: ${(thrown as Error).message}`)
+      }
+    }
+    return { faults: [], warnings }
+  } catch (thrown) {
+    // What exists and is not supported is refused by name while it is read.
+    if (thrown instanceof HubError) return { faults: [fault(thrown.message)], warnings: [] }
+    throw thrown
+  }
+}
+
+function judgePolicyText(home: string, bytes: Buffer): Verdict {
+  const { data, faults } = judgePolicyData(bytes)
+  if (data === undefined) return { faults, warnings: [] }
+  const names = [...cardsOf(home).values()].map(({ name }) => name)
+  const warnings = strangersIn(data, names)
+  try {
+    tryPolicyData(fileURLToPath(new URL('../policies', import.meta.url)), data, createSystemClock())
+    return { faults: [], warnings }
+  } catch (thrown) {
+    if (thrown instanceof HubError) return { faults: [fault(thrown.message)], warnings }
+    throw thrown
+  }
+}
+
+async function stdin(): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  for await (const piece of process.stdin) pieces.push(piece as Buffer)
+  return Buffer.concat(pieces)
+}
+
+const [what, flag, home = ''] = process.argv.slice(2)
+if ((what !== 'config' && what !== 'policy') || flag !== '--home') {
+  process.stderr.write('usage: node hub/judge.ts config|policy --home DIR < FILE\n')
+  process.exitCode = 2
+} else {
+  const given = await stdin()
+  const verdict =
+    what === 'config' ? judgeConfigText(resolve(home), given.toString('utf8')) : judgePolicyText(resolve(home), given)
+  process.stdout.write(`${JSON.stringify(verdict)}\n`)
+}

@@ -1,0 +1,134 @@
+/** Cards as the hub reads them: a fault with its place (fault C14), two of one name (fault C13), and what is not there (fault C4). */
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { HubError } from '../../../hub/base/errors.ts'
+import { nameProblem } from '../../../hub/protocol/agent.ts'
+import { openStore, type Store } from '../../../hub/store/database.ts'
+import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
+import type { PinnedImages } from '../../../hub/work/pinned-images.ts'
+import { createRegistry } from '../../../hub/work/registry.ts'
+
+let folder: string
+let store: Store
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rg-'))
+  store = openStore(join(folder, 'hub.db'))
+  migrate(store, shippedMigrations(), 0, () => undefined)
+  mkdirSync(join(folder, 'agents'))
+})
+afterEach(() => {
+  store.close()
+  rmSync(folder, { recursive: true })
+})
+const put = (file: string, text: string) => writeFileSync(join(folder, 'agents', file), text)
+const card = (name: string, more = '') => `name: ${name}\ndescription: d\nimage: hub/${name}\nrun: [x]\n${more}`
+const registry = () =>
+  createRegistry(
+    {
+      folder: join(folder, 'agents'),
+      limitsOf(given) {
+        if (given.limits.memory !== undefined)
+          throw new HubError('limit_exceeded', 'limits.memory is 1GiB; hub.yaml allows 512MiB', {
+            facts: { key: 'limits.memory' },
+          })
+        return { ttlMs: 1, memoryBytes: 1, cpus: 1, pids: 1, tmpBytes: 1, workspaceBytes: 1, openFiles: 1 }
+      },
+    },
+    {
+      store,
+      images: { of: async () => ({ id: 'sha256:x', problem: '', note: undefined }) } as unknown as PinnedImages,
+      breaker: { haltOf: () => undefined, reset: () => {} },
+    },
+  )
+const problemsOf = async () => (await registry().read()).problems
+
+describe('a card', () => {
+  it('copied under the name of another takes over nothing: neither is loaded, and each names the other (fault C13)', async () => {
+    put('echo.yaml', card('echo'))
+    put('other.yaml', card('other'))
+    copyFileSync(join(folder, 'agents', 'echo.yaml'), join(folder, 'agents', 'a-copy.yaml'))
+    const known = registry()
+    const { problems } = await known.read()
+    expect(known.find('echo')).toBeUndefined()
+    expect(known.list().map((each) => each.card.name)).toEqual(['other'])
+    expect(problems).toEqual([
+      {
+        file: 'a-copy.yaml',
+        line: 1,
+        column: 7,
+        message: expect.stringMatching(/^name: echo\.yaml is named echo too; neither is loaded/),
+      },
+      {
+        file: 'echo.yaml',
+        line: 1,
+        column: 7,
+        message: expect.stringMatching(/^name: a-copy\.yaml is named echo too/),
+      },
+    ])
+    writeFileSync(join(folder, 'agents', 'a-copy.yaml'), card('copy'))
+    expect((await known.read()).problems).toEqual([])
+    expect(known.find('echo')).toBeDefined()
+  })
+
+  it.each([
+    ['limits:\n  memory: 1GiB\n', 6, 11, 'limits.memory is 1GiB; hub.yaml allows 512MiB'],
+    ['limits:\n  ttl: 48h\n', 6, 8, 'limits.ttl: is 48h; its ceiling is 24h'],
+    ['mode: chat\n', 5, 7, 'mode: chat is not there yet; use task, or service for a session that always runs'],
+    [
+      'may:\n  egress:\n    - example.org\n',
+      7,
+      5,
+      'may.egress: there is no egress yet: no agent reaches anything outside; take these hosts out',
+    ],
+    [
+      'relax: [exec]\n',
+      5,
+      8,
+      'relax: exceptions (exec, shm) are not there yet; the workspace is not executable and has no /dev/shm: take the key out',
+    ],
+    [
+      'shellException: true\n',
+      5,
+      17,
+      'shellException: there is no such exception; say shell: true where the image holds a shell',
+    ],
+    ['restart: 1\n', 5, 1, 'restart: there is no such key; did you mean restarts?'],
+    ['ttl: 5m\n', 5, 1, 'ttl: there is no such key here; did you mean limits.ttl?'],
+    ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command'],
+    [
+      'messages: { sends: { told: schemas/gone.json } }\n',
+      5,
+      28,
+      'messages.sends.told: there is no readable file schemas/gone.json beside the card',
+    ],
+    [
+      'messages: { sends: { told: ../out.json } }\n',
+      5,
+      28,
+      "messages.sends.told: the schema lies outside the agents' folder",
+    ],
+  ])('with %j is refused at line %d, column %d', async (more, line, column, message) => {
+    put('a.yaml', card('a', more))
+    expect(await problemsOf()).toEqual([{ file: 'a.yaml', line, column, message }])
+  })
+
+  it('names the line of a schema that is no JSON, in the schema', async () => {
+    mkdirSync(join(folder, 'agents', 'schemas'))
+    put('schemas/told.json', '{\n  "type": "object",\n}\n')
+    put('a.yaml', card('a', 'messages: { sends: { told: schemas/told.json } }\n'))
+    expect((await problemsOf())[0]?.message).toBe(
+      'messages.sends.told: schemas/told.json is no JSON: line 3, column 1: a comma before }; take it out',
+    )
+  })
+})
+
+it.each(['constructor', 'toString', '__proto__', 'prototype', 'valueOf', 'hasOwnProperty', 'runtime-probe', 'A', ''])(
+  'no agent bears the name %j (fault C36)',
+  async (name) => {
+    expect(nameProblem(name)).toBeDefined()
+    put('a.yaml', card(JSON.stringify(name)))
+    expect((await problemsOf())[0]).toMatchObject({ file: 'a.yaml', line: 1 })
+  },
+)
