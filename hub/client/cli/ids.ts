@@ -92,8 +92,9 @@ export function withParts(hub: Connection): Connection {
       return await call(operation, made, options)
     },
     fetch: async (sha256, quarantined) => await hub.fetch(await whole('artifact', sha256), quarantined),
-    async *events({ task, ...from }, signal) {
-      yield* hub.events(task === undefined ? from : { ...from, task: await whole('task', task) }, signal)
+    async *events({ task, ...from }, signal, onLost) {
+      const of = task === undefined ? from : { ...from, task: await whole('task', task) }
+      yield* hub.events(of, signal, onLost)
     },
   }
 }
