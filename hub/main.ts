@@ -10,6 +10,7 @@ import { cronSchedule } from './assembly/calendar.ts'
 import { judgeHome } from './assembly/home-check.ts'
 import { requireFileSystem } from './assembly/home-file-system.ts'
 import { commitOf, initHome } from './assembly/init.ts'
+import { forgetLastEnd, keepLastEnd, lastEnd } from './assembly/last-end.ts'
 import { requirePlace, watchPlace } from './assembly/place.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
 import { restoreHome } from './assembly/restore.ts'
@@ -78,10 +79,13 @@ function initWatchdog(home: string): void {
  * A signal is as `hub restart`, since an upgrade sends the same: containers are left to whatever starts the hub again, and nothing keeps it
  * from being started. Stopping agents is `hub shutdown`, and one that is under way is not cut by a first signal; by a second it is.
  */
-function onSignals(hub: Hub, log: Log, ended: (how: string) => void): void {
+/** Answers which signal was heard, for who is told how the hub ended. */
+function onSignals(hub: Hub, log: Log, ended: (how: string) => void): () => string | undefined {
   let count = 0
+  let last: string | undefined
   const heard = async (signal: string) => {
     count += 1
+    last = signal
     const how = count > 1 ? 'restart' : await hub.leave()
     log.info(
       { signal },
@@ -90,6 +94,7 @@ function onSignals(hub: Hub, log: Log, ended: (how: string) => void): void {
     if (how !== undefined) ended(how)
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void heard(signal))
+  return () => last
 }
 
 /** A third of the time after which the unit counts as hung. */
@@ -180,11 +185,12 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       onExit: ended,
     },
   )
-  onSignals(hub, log, ended)
+  const signalled = onSignals(hub, log, ended)
   let gone: string | undefined
   const opened = await hub.start()
   const pidFile = join(home, 'run', 'hub.pid')
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
+  forgetLastEnd(home)
   say(`${JSON.stringify({ ready: true, ...opened, notes })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
   // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
@@ -228,6 +234,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   if ((how === 'shutdown' || how === 'down') && !keepDown(home, 'hub'))
     log.warn('the disk did not take it that the hub shall stay down: a service manager may start it at the next boot')
   await feed.stop()
+  const last = lastEnd(how === 'restart' ? (signalled() ?? how) : how, hub.guard.audit, clock.wallMs())
   await hub.stop()
   // What stands in its place now is not this hub's to touch. Agents go on to their time to live, as after any end of a hub.
   if (gone !== undefined)
@@ -236,6 +243,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       `${gone}, so the hub has ended; run hub --home NEWPLACE adopt moved, then hub --home NEWPLACE up`,
     )
   rmSync(pidFile, { force: true })
+  keepLastEnd(home, last)
   return how
 }
 

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { lastEnd } from '../../hub/assembly/last-end.ts'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { type AgentSpec, createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
 
@@ -25,6 +26,10 @@ describe('shutdown', () => {
     const taskOf = (agent: typeof friendly) => h.task(agent.joined?.task.task ?? '')
     const startedAtMs = h.clock.monotonicMs()
     const { status, body } = await h.operator('POST', '/v1/shutdown', { reason: 'test' })
+    // Who is told afterwards how it ended hears who asked, and of a signal nobody (fault C16).
+    const { audit } = h.hub.guard
+    expect(lastEnd('shutdown', audit, 7)).toEqual({ how: 'shutdown', by: 'operator', atMs: 7 })
+    expect(lastEnd('SIGTERM', audit, 7)).toEqual({ how: 'SIGTERM', by: null, atMs: 7 })
     expect(status).toBe(200)
     expect(body).toMatchObject({ path: 'hub', requested: 3 })
     const containers = body.containers as { session: string; outcome: string }[]

@@ -1,6 +1,5 @@
 /** `hub audit export` and `hub audit verify --file`: the whole log out of the hub, and judged where no hub is (safety.md section 8). */
 import { createHash, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { createReadStream, readFileSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import os from 'node:os'
@@ -46,13 +45,17 @@ async function* exportLines({ hub }: Context): AsyncGenerator<string> {
 
 const keyName = (publicKey: string): string => createHash('sha256').update(publicKey).digest('hex').slice(0, 16)
 
-async function writeLines(context: Context, write: (line: string) => Promise<void>): Promise<ExportVerdict> {
+/** Undefined where whoever reads it wanted no more. */
+async function writeLines(
+  context: Context,
+  write: (line: string) => Promise<boolean>,
+): Promise<ExportVerdict | undefined> {
   // What is written is judged on the way, so that a broken log is said at once and not when somebody needs the file.
   const judge = createExportJudge({})
   let lines = 0
   for await (const line of exportLines(context)) {
     judge.take(line)
-    await write(`${line}\n`)
+    if (!(await write(`${line}\n`))) return undefined
     lines += 1
     if (lines % LINES_A_WORD === 0) context.terminal.live(`exported ${lines} lines ...`)
   }
@@ -60,15 +63,18 @@ async function writeLines(context: Context, write: (line: string) => Promise<voi
   return judge.end()
 }
 
-async function writeFileWhole(context: Context, out: string): Promise<ExportVerdict> {
+async function writeFileWhole(context: Context, out: string): Promise<ExportVerdict | undefined> {
   const draft = `${out}.${randomUUID().slice(0, 8)}.part`
   try {
-    let verdict: ExportVerdict
+    let verdict: ExportVerdict | undefined
     {
       await using file: FileHandle = await open(draft, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
         throw usage(`--out: ${out} cannot be written (${error.code})`, 'name a file in a folder of yours')
       })
-      verdict = await writeLines(context, (line) => file.writeFile(line))
+      verdict = await writeLines(context, async (line) => {
+        await file.writeFile(line)
+        return true
+      })
       await file.sync()
     }
     await rename(draft, out)
@@ -84,12 +90,8 @@ export const auditExport: Run = async (context, _, options) => {
   const out = options.out as string | undefined
   // It hashes every record on the way: the hub and its agents come first.
   os.setPriority(os.constants.priority.PRIORITY_LOW)
-  const verdict =
-    out === undefined
-      ? await writeLines(context, async (line) => {
-          if (!process.stdout.write(line)) await once(process.stdout, 'drain')
-        })
-      : await writeFileWhole(context, out)
+  const verdict = out === undefined ? await writeLines(context, terminal.bytes) : await writeFileWhole(context, out)
+  if (verdict === undefined) return EXIT.done
   const { size, checkpoints, head, fault } = verdict
   terminal.note(`${size} records, ${checkpoints} signed checkpoints, head ${clean(head)}`)
   terminal.note('keep the head elsewhere; the file is judged by `hub audit verify --file FILE --head HEAD`')

@@ -9,7 +9,7 @@ import { requireConfig } from './judge.ts'
 import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
 import type { Alone } from './row.ts'
 import type { Terminal } from './terminal.ts'
-import { clean, cleanLines, whenText } from './text.ts'
+import { clean, cleanLines, countOf, whenText } from './text.ts'
 import { startUnit, type Units, unitsOf } from './units.ts'
 
 export interface Programs {
@@ -22,7 +22,14 @@ export const programsOf = (paths: Paths): Programs => ({
 })
 
 /** `hub init` runs in a process of its own: it loads what the command must not. */
-export const init = (home: string): Promise<number> => alone(hubArgv(home, 'init'))
+export const init: Alone = (home, _args, json) =>
+  told(hubArgv(home, 'init'), json, ({ made }: { made: string[] }) =>
+    made.length === 0
+      ? `${home} is a home already, and nothing of it was missing. Next: hub up`
+      : made.includes('instance')
+        ? `${home} is a new home: keys, rules, agents, database. Next: hub up`
+        : `${home} was a home already; put there anew: ${made.join(', ')}. Next: hub up`,
+  )
 /** `hub keys renew`: likewise. */
 export const renewKeys: Alone = (home, _args, json) =>
   told(hubArgv(home, 'renew-keys'), json, ({ renewed }: { renewed: string[] }) =>
@@ -39,8 +46,22 @@ export const undoUpdate: Alone = (home, _args, json) =>
     ].join('\n'),
   )
 /** `hub restore BACKUP`: likewise. */
-export const restore = (home: string, [from = '']: readonly string[]): Promise<number> =>
-  alone([...hubArgv(home, 'restore'), '--from', path.resolve(from)])
+export const restore: Alone = (home, [from = ''], json) =>
+  told([...hubArgv(home, 'restore'), '--from', path.resolve(from)], json, (report: Restored) =>
+    [
+      `${home} is the backup of ${whenText(report.madeAtMs, Date.now())}, as another hub (instance ${report.instance}).`,
+      `Audit log: ${countOf(report.auditSize, 'record')}, head ${report.auditHead.slice(0, 16)}. Tasks held: ${report.held}. It comes up safe.`,
+      `Containers of the hub it was (instance ${report.formerInstance}) belong to nobody now. Next: hub --home ${home} up`,
+    ].join('\n'),
+  )
+interface Restored {
+  instance: string
+  formerInstance: string
+  madeAtMs: number
+  auditSize: number
+  auditHead: string
+  held: number
+}
 
 /** `hub adopt moved|copy`: likewise. @throws Problem usage */
 export const adopt: Alone = (home, [as = ''], json) => {

@@ -6,6 +6,7 @@ import type { Run } from './context.ts'
 import { listContainers, remainsOf } from './engine.ts'
 import { pathsOf } from './home.ts'
 import { shortId } from './ids.ts'
+import { lastEndText } from './last-end.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
 import { type Cell, clean, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
@@ -24,6 +25,8 @@ export interface StatusView {
   home: string
   hub: ModeView | null
   hubProblem: string | null
+  /** How it ended, where it said so itself and does not answer. */
+  ended?: string | null
   watchdog: WatchdogView | null
   watchdogProblem: string | null
   running: TaskView[]
@@ -50,6 +53,8 @@ const MODE_STYLES: Readonly<Record<string, Style>> = {
 
 /** What to do now, the most urgent first; nothing to do is an answer too. Pure. */
 export function decideNext(view: StatusView): string {
+  // Who stopped it has no fault to look for.
+  if (view.hub === null && view.ended) return 'nothing runs; start it again: `hub up`'
   if (view.hub === null)
     return view.watchdog === null
       ? 'start it: `hub up`'
@@ -188,6 +193,7 @@ function alertRows(all: readonly AlertView[], nowMs: number): [string, Cell][] {
 export function statusText(view: StatusView, nowMs: number, paint: Paint): string {
   const rows: [string, Cell][] = []
   if (view.hub !== null) rows.push(...hubRows(view.hub, nowMs))
+  else if (view.ended) rows.push(['hub', { text: view.ended, style: 'yellow' }])
   else rows.push(['hub', { text: view.hubProblem ?? 'does not answer', style: 'red' }])
   const dog = view.watchdog
   if (view.hub === null && dog !== null) {
@@ -232,6 +238,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     home,
     hub: dead ? null : (health as ModeView),
     hubProblem: dead ? health.message : null,
+    ended: dead && toProblem(health).code === 'unreachable' ? (lastEndText(home, Date.now()) ?? null) : null,
     watchdog: dog instanceof Error ? null : (dog as WatchdogView),
     watchdogProblem: dog instanceof Error ? dog.message : null,
     running: (tasks as { tasks?: TaskView[] }).tasks ?? [],

@@ -1,4 +1,5 @@
 /** Where the command writes: results on stdout, progress on stderr; one line kept up to date on a terminal, plain lines elsewhere. */
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { styleText } from 'node:util'
 import { usage } from '../problem.ts'
@@ -8,6 +9,8 @@ export interface Terminal {
   /** Text that is already safe: built by the functions of text.ts. */
   out(text: string): void
   json(value: unknown): void
+  /** Bytes as they are, waiting for who reads them; false once nobody does any more (`| head`, a full disk). */
+  bytes(part: Uint8Array | string): Promise<boolean>
   note(text: string): void
   /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
   live(text: string): void
@@ -28,8 +31,10 @@ export function createTerminal(
 ): Terminal {
   let shown = ''
   let fault: string | undefined
+  let isGone = false
   // Whatever becomes of what is said, a stop that is under way goes on. `| head` closes the pipe, and that is no fault at all.
   stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    isGone = true
     if (code !== 'EPIPE') fault ??= code ?? message
   })
   stderr.on('error', () => undefined)
@@ -50,6 +55,10 @@ export function createTerminal(
     json(value) {
       wipe()
       stdout.write(`${jsonText(value)}\n`)
+    },
+    async bytes(part) {
+      if (!isGone && !stdout.write(part)) await once(stdout, 'drain').catch(() => undefined)
+      return !isGone
     },
     note(text) {
       wipe()

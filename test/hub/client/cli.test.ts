@@ -1,5 +1,8 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../hub/base/errors.ts'
 import {
@@ -188,6 +191,76 @@ describe('a slip of the finger (fault C7, fault C8)', () => {
     const { code, stdout } = await runHub(home, ['help', 'task', 'show'])
     expect([code, stdout.split('\n')[0]]).toEqual([0, 'Usage: hub task show [options] <task>'])
     expect((await runHub(home, ['help'])).stdout).toBe((await runHub(home, ['--help'])).stdout)
+  })
+})
+
+describe('who reads no further (fault C20)', () => {
+  const record = (seq: number) => ({
+    seq,
+    atMs: seq,
+    principal: 'operator',
+    action: 'task.submitted',
+    resource: 'x'.repeat(400),
+    decisionId: null,
+    payloadHash: null,
+    outcome: 'ok',
+    reason: null,
+    effect: '',
+    previous: '',
+    hash: '',
+  })
+  it.each([
+    ['audit export', ['audit', 'export'], '| head -c 10', 0, ''],
+    ['an artifact', ['artifact', 'get', 'ab'.repeat(32)], '| head -c 10', 0, ''],
+    [
+      'audit export onto a full disk',
+      ['audit', 'export'],
+      '> /dev/full',
+      1,
+      'hub: what this command prints could not be written (ENOSPC)\n',
+    ],
+    [
+      'status onto a full disk',
+      ['status'],
+      '> /dev/full',
+      4,
+      'hub: what this command prints could not be written (ENOSPC)\n',
+    ],
+  ])('%s ends without a fault of its own', async (_, args, redirect, code, said) => {
+    // More than a pipe holds, page after page.
+    const page = { instance: 'x', publicKey: 'y', size: 1e6, head: 'z', checkpoints: [], next: 1 }
+    let asked = 0
+    hub.on('GET /v1/audit/export', () => {
+      asked += 1
+      return { body: { ...page, records: [...Array(1000).keys()].map(record), next: asked < 50 ? asked : null } }
+    })
+    hub.on('GET /v1/artifacts/:sha256', () => ({ bytes: Buffer.alloc(32 * 1024 ** 2) }))
+    const cli = new URL('../../../hub/client/cli.ts', import.meta.url).pathname
+    const words = [process.execPath, cli, ...args].map((word) => `'${word}'`).join(' ')
+    const child = spawn(
+      'bash',
+      ['-c', `{ ${words} ; echo $? >&3; } ${redirect} > /dev/null`.replace('/dev/full > /dev/null', '/dev/full')],
+      {
+        env: { ...process.env, HUB_HOME: home },
+        stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      },
+    )
+    const [errors, exit] = await Promise.all([child.stdio[2], child.stdio[3]].map((stream) => text(stream as Readable)))
+    expect([exit?.trim(), errors]).toEqual([String(code), said])
+    // It did not go on asking for what nobody reads.
+    expect(asked).toBeLessThan(50)
+  })
+
+  it('init says in words what it made, and as JSON only when it is asked to', async () => {
+    const fresh = path.join(home, 'fresh')
+    const words = await runHub(fresh, ['init'], { cwd: home })
+    expect([words.code, words.stdout]).toEqual([
+      0,
+      `${fresh} is a new home: keys, rules, agents, database. Next: hub up\n`,
+    ])
+    const again = await runHub(fresh, ['init'], { cwd: home })
+    expect(again.stdout).toBe(`${fresh} is a home already, and nothing of it was missing. Next: hub up\n`)
+    expect(JSON.parse((await runHub(fresh, ['init', '--json'], { cwd: home })).stdout)).toMatchObject({ made: [] })
   })
 })
 
@@ -678,6 +751,23 @@ describe('heartbeat and status', () => {
     const beat = (await runHub(home, ['heartbeat'])).stdout
     expect(beat).toMatch(/\nsolo asks: Shall I\\u001b\[2J\?\nanswer it: `hub approve .*` or `hub reject /)
   })
+
+  it.each([
+    ['shutdown', 'operator:1000', 'shut down by you'],
+    ['down', 'device:phone', 'taken down by device phone'],
+    ['unattended_stop', null, 'stopped, since no heartbeat came'],
+    ['SIGTERM', null, 'ended by SIGTERM'],
+  ])(
+    'status of a hub that ended by %s says who did it, and no fault to look for (fault C16)',
+    async (how, by, text) => {
+      await hub.close()
+      writeFileSync(path.join(home, 'run', 'ended.json'), JSON.stringify({ how, by, atMs: Date.now() - 180_000 }))
+      const { code, stdout } = await runHub(home, ['status'])
+      expect(code).toBe(4)
+      expect(stdout).toMatch(new RegExp(`^hub +${text} .* \\(3 m ago\\)$`, 'm'))
+      expect(stdout).toMatch(/^next +nothing runs; start it again: `hub up`$/m)
+    },
+  )
 
   it('status works with the hub dead: it shows what the watchdog knows and ends with 4', async () => {
     await hub.close()

@@ -72,6 +72,8 @@ test('after `init` and while the process serves, whatever umask it was started u
     hub.kill('SIGTERM')
     await ended
     expect(wrongModes(home)).toEqual([])
+    // What `hub status` then says of its end (fault C16).
+    expect(JSON.parse(readFileSync(join(home, 'run/ended.json'), 'utf8'))).toMatchObject({ how: 'SIGTERM', by: null })
     const secrets = keyTexts(home)
     const lines = said.trimEnd().split('\n')
     expect(lines.length).toBeGreaterThan(2)

@@ -46,6 +46,7 @@ beforeEach(() => {
   const terminal = {
     out: () => {},
     json: () => {},
+    bytes: async () => true,
     note: (text: string) => void notes.push(text),
     live: () => {},
     paint: plain,

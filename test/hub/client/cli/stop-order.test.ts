@@ -32,6 +32,7 @@ const context = () =>
   createContext(home, false, {
     out: () => {},
     json: () => {},
+    bytes: async () => true,
     note: () => {},
     live: () => {},
     paint: plain,
