@@ -136,14 +136,30 @@ describe('hub shutdown', () => {
     await heldAgain(one.task, other.task)
   })
 
-  test('T89: with the watchdog dead or hung the hub does it', async () => {
-    await open()
-    await two()
-    signal('SIGSTOP', home.watchdogPid)
-    expect(await shutdown()).toMatchObject({ path: 'hub', requested: 2, code: 0 })
-    expect(await left()).toBe(0)
-    signal('SIGKILL', home.watchdogPid)
-  })
+  test.each([
+    ['hung', 'SIGSTOP'],
+    ['dead', 'SIGKILL'],
+  ] as const)(
+    'T89: with the watchdog %s the hub does it, and waits for it no longer than it must',
+    async (_how, how) => {
+      await open()
+      const [one, other] = await two()
+      signal(how, home.watchdogPid)
+      if (how === 'SIGKILL') await ended(home.watchdogPid)
+      const before = performance.now()
+      const view = await shutdown()
+      expect(view).toMatchObject({ path: 'hub', requested: 2, code: 0 })
+      expect(view.containers.every(({ outcome }) => outcome !== 'failed')).toBe(true)
+      expect(view.stderr).toContain('the watchdog was not told')
+      expect(performance.now() - before).toBeLessThan(60_000)
+      expect(await left()).toBe(0)
+      if (how === 'SIGSTOP') signal('SIGKILL', home.watchdogPid)
+      await ended(home.watchdogPid)
+      await home.startWatchdog()
+      await home.startHub()
+      await heldAgain(one.task, other.task)
+    },
+  )
 
   test('T97: with both dead --emergency does it from the command, leaves the order, and both obey it when they start, until `hub resume`', async () => {
     await open()

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { HubError } from '../../hub/base/errors.ts'
 import { FAKE_REFUSAL } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
@@ -226,6 +226,19 @@ describe('fault A6: a container that the engine cannot remove', () => {
     await h.quiet()
     expect(h.hub.work.reaper.stuck()).toEqual([])
   })
+})
+
+test('fault A10: a stop that the host denies each time is answered within seconds, names what runs on, and no try is spared', async () => {
+  await using h = await createHarness({ agents, config: { shutdownTimeout: '1s' } })
+  const [slow] = await h.bring('slow')
+  for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'refuse', 1000)
+  const kills = vi.spyOn(h.engine, 'kill')
+  const before = h.clock.monotonicMs()
+  const { body } = await h.operator('POST', '/v1/shutdown', {})
+  expect(body).toMatchObject({ requested: 1, containers: [{ container: slow.container.name, outcome: 'failed' }] })
+  expect(h.clock.monotonicMs() - before).toBeLessThan(10_000)
+  expect(kills.mock.calls.length).toBeGreaterThanOrEqual(3)
+  for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'refuse', 0)
 })
 
 describe('a task is cancelled while its container is being made', () => {

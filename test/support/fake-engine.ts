@@ -7,8 +7,15 @@ import { randomBytes } from 'node:crypto'
 import { release } from 'node:os'
 import type { Clock } from '../../hub/base/clock.ts'
 import { API_RANGE } from '../../hub/base/engine-api.ts'
-import { HubError } from '../../hub/base/errors.ts'
-import type { ContainerFact, Engine, EngineEvent, EngineInfo, ImageFact } from '../../hub/work/sandbox/engine.ts'
+import { HubError, toHubError } from '../../hub/base/errors.ts'
+import {
+  type ContainerFact,
+  type Engine,
+  type EngineEvent,
+  type EngineInfo,
+  type ImageFact,
+  isDenied,
+} from '../../hub/work/sandbox/engine.ts'
 import { judgeEngineCall } from '../../hub/work/sandbox/engine-filter.ts'
 import type { CreateBody } from '../../hub/work/sandbox/profile.ts'
 
@@ -281,7 +288,8 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
       try {
         await enter('remove', idOrName)
       } catch (error) {
-        return { outcome: 'failed', reason: (error as Error).message }
+        const denied = isDenied(toHubError(error)) ? ({ isRefused: true } as const) : {}
+        return { outcome: 'failed', reason: (error as Error).message, ...denied }
       }
       const container = find(idOrName)
       if (container === undefined) return { outcome: 'already_gone' }

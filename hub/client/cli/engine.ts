@@ -180,6 +180,7 @@ export async function imageIdOf(paths: Paths, name: string): Promise<string | un
 async function stopOne(socket: string, found: Found): Promise<StoppedContainer> {
   const base = { container: found.name, session: found.session }
   let said = ''
+  let isDenied = false
   const steps = [
     ['POST', `/containers/${found.id}/stop?t=${GRACE_SECONDS}`, CALL_MS + GRACE_SECONDS * 1000],
     ['POST', `/containers/${found.id}/kill`, CALL_MS],
@@ -189,8 +190,10 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
     try {
       const { status, body } = await request(socket, method, path, deadlineMs)
       // Killing what has stopped is a conflict and no matter.
-      if (status >= 400 && status !== 404 && status !== 409) said = `${status} ${body.slice(0, 200)}`
+      isDenied = status >= 400 && status !== 404 && status !== 409
+      if (isDenied) said = `${status} ${body.slice(0, 200)}`
     } catch (error) {
+      isDenied = false
       said = (error as Error).message
     }
   }
@@ -199,7 +202,9 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
       const { status } = await request(socket, 'GET', `/containers/${found.id}/json`, CALL_MS)
       if (status === 404) return { ...base, outcome: 'gone' }
       // A removal may be under way by another hand: the engine then answers 409 and shows it a moment longer.
-      if (look === LOOKS_MAX) return { ...base, outcome: 'failed', reason: said || 'the engine still shows it' }
+      // What was refused at once is not under way (fault A10).
+      if (look === LOOKS_MAX || isDenied)
+        return { ...base, outcome: 'failed', reason: said || 'the engine still shows it' }
       await sleep(LOOK_MS)
     }
   } catch (error) {

@@ -50,6 +50,8 @@ export interface Reaper {
   hold(session: string, forMs: number): () => void
   /** How each session's container went, for the newest sessions recycled by this process (removals.ts). */
   outcomeOf(session: string): Removal | undefined
+  /** The host denied its stop so often that another try says nothing new (removals.ts). */
+  isBarred(session: string): boolean
   /** Containers that did not go when they were last tried. */
   stuck(): Stuck[]
 }
@@ -259,6 +261,7 @@ export function createReaper(
       }
     },
     outcomeOf: removals.of,
+    isBarred: removals.isBarred,
     stuck: stubborn.list,
   }
 }

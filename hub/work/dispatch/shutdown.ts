@@ -116,10 +116,12 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
 
   const outcomeOf = (session: SessionRow): Removal | undefined => forced.get(session.id) ?? reaper.outcomeOf(session.id)
   const isGone = (session: SessionRow) => (outcomeOf(session)?.outcome ?? 'failed') !== 'failed'
-  /** Gone, or nothing of it runs any more: not worth waiting for. */
+  /** Gone, or nothing of it runs any more, or the host denies it each time: not worth waiting for. */
   const isOver = (session: SessionRow) => {
     const seen = outcomeOf(session)
-    return isGone(session) || (seen?.outcome === 'failed' && seen.remains?.kind === 'nothing')
+    return (
+      isGone(session) || reaper.isBarred(session.id) || (seen?.outcome === 'failed' && seen.remains?.kind === 'nothing')
+    )
   }
 
   async function interrupt(grant: StopGrant, session: SessionRow): Promise<void> {

@@ -15,7 +15,7 @@ import type { Log } from '../../base/telemetry.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
 import { compareInspect, type Difference } from './compare.ts'
-import type { ContainerFact, Engine, NextExit, Removal } from './engine.ts'
+import { type ContainerFact, type Engine, isDenied, type NextExit, type Removal } from './engine.ts'
 import { buildContainer, type CreateBody, containerNameOf, type HostFacts, type SessionFacts } from './profile.ts'
 import { differencesBesideSwap, warningsBesideSwap } from './swap.ts'
 
@@ -142,8 +142,8 @@ export function createContainers(
     }
   }
 
-  async function confirmGone(id: string): Promise<boolean> {
-    for (let look = 0; look < CONFIRM_LOOKS; look += 1) {
+  async function confirmGone(id: string, looks = CONFIRM_LOOKS): Promise<boolean> {
+    for (let look = 0; look < looks; look += 1) {
       if ((await engine.inspect(id)) === undefined) return true
       await clock.sleep(lookAgainMs)
     }
@@ -154,12 +154,15 @@ export function createContainers(
   async function removeWhole(idOrName: string): Promise<Removal> {
     const removal = await engine.remove(idOrName)
     let reason = removal.outcome === 'failed' ? removal.reason : 'the engine still shows it'
+    const denied = removal.outcome === 'failed' && removal.isRefused ? ({ isRefused: true } as const) : {}
     try {
-      if (await confirmGone(idOrName)) return removal.outcome === 'failed' ? { outcome: 'gone' } : removal
+      // What was refused is not under way.
+      if (await confirmGone(idOrName, denied.isRefused ? 1 : CONFIRM_LOOKS))
+        return removal.outcome === 'failed' ? { outcome: 'gone' } : removal
     } catch (error) {
       reason = (error as Error).message
     }
-    return { outcome: 'failed', reason, remains: await remainsOf(idOrName) }
+    return { outcome: 'failed', reason, remains: await remainsOf(idOrName), ...denied }
   }
 
   /** What runs of a container that does not go: by the engine's word of its state, and by the processes of this machine (fault A6). */
@@ -248,18 +251,23 @@ export function createContainers(
     async recycle(grant, idOrName, { graceMs }) {
       assertStopGrant(grant)
       let refusal = ''
+      let isKillDenied = false
       try {
         await engine.stop(idOrName, graceMs / 1000)
       } catch (error) {
         log.warn({ container: idOrName, reason: (error as Error).message }, 'stop failed, killing')
         await engine.kill(idOrName).catch((thrown: unknown) => {
           refusal = toHubError(thrown).code === 'engine_refused' ? toHubError(thrown).message : ''
+          isKillDenied = isDenied(toHubError(thrown))
         })
       }
-      const removal = await removeWhole(idOrName)
+      const { isRefused, ...removal } = { isRefused: undefined, ...(await removeWhole(idOrName)) }
       // Why it could not be killed says more than why it could not be removed, which is that it runs.
-      if (removal.outcome !== 'failed' || refusal === '' || removal.reason.includes(refusal)) return removal
-      return { ...removal, reason: `${refusal}; ${removal.reason}` }
+      if (removal.outcome !== 'failed') return removal
+      // Stop, kill and removal each: then nothing of it is under way (fault A10).
+      const denied = isKillDenied && isRefused ? ({ isRefused } as const) : {}
+      const isSaid = refusal === '' || removal.reason.includes(refusal)
+      return { ...removal, reason: isSaid ? removal.reason : `${refusal}; ${removal.reason}`, ...denied }
     },
 
     list: () => engine.list(options.instance),

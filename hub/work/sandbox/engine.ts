@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Remains } from '../../base/container-processes.ts'
-import { HubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import {
   type ContainerFact,
   componentsOf,
@@ -24,8 +24,13 @@ import type { CreateBody } from './profile.ts'
 
 export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
 
-/** `remains`: what of it runs, where that was looked for. */
-export type Removal = { outcome: 'gone' | 'already_gone' } | { outcome: 'failed'; reason: string; remains?: Remains }
+/** `remains`: what of it runs, where that was looked for. `isRefused`: the engine answered at once that it may not, and will say so again. */
+export type Removal =
+  | { outcome: 'gone' | 'already_gone' }
+  | { outcome: 'failed'; reason: string; remains?: Remains; isRefused?: true }
+
+/** 409 says that another hand is at it, or what state it is in: that changes. */
+export const isDenied = ({ code, facts }: HubError): boolean => code === 'engine_refused' && facts.engineStatus !== 409
 
 /** `opened` resolves once the engine is listening for the exit; only then may the container be started. */
 export interface NextExit {
@@ -194,7 +199,8 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
         const told204 = await told('remove the container', [204], ask('DELETE', `/containers/${idOrName}?force=1&v=1`))
         return { outcome: told204 === 'gone' ? 'already_gone' : 'gone' }
       } catch (error) {
-        return { outcome: 'failed', reason: (error as Error).message }
+        const denied = isDenied(toHubError(error)) ? ({ isRefused: true } as const) : {}
+        return { outcome: 'failed', reason: (error as Error).message, ...denied }
       }
     },
     async list(instance, withinMs = options.callMs) {

@@ -81,7 +81,7 @@ export const sharedRows: readonly Row[] = [
   },
   {
     rule: 'with the watchdog dead or hung the hub stops all the same',
-    proofs: [[REAL, 'T89: with the watchdog dead or hung the hub does it']],
+    proofs: [[REAL, 'T89: with the watchdog %s the hub does it']],
   },
   {
     rule: 'with both dead `hub shutdown --emergency` does it from the command, this home alone',
