@@ -1,7 +1,8 @@
 /**
  * Writes artifacts by name below a directory, for `hub submit --out DIR`. Their names were chosen inside a container, so:
  *
- * 1. Only a path that `judgePath` lets pass is written, and every name is judged before the first byte (T69).
+ * 1. Only a path that `judgePath` lets pass is written (T69). One that it does not is left out by name, and keeps none of the others from
+ *    being written (fault F17).
  * 2. No symbolic link below the directory is followed, neither in the way nor at the end.
  * 3. A file appears whole and with the digest it was asked for, or not at all.
  */
@@ -22,23 +23,25 @@ export interface NamedArtifact {
 export type Fetch = (sha256: string) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
 
 /**
- * Answers the paths written. Of one name given twice the last counts. Throws `schema_invalid` for a name that may not be written,
- * `conflict` for a link or directory in its place, or for bytes that are not what their digest says.
+ * Answers the paths written, and what was left out with its reason. Of one name given twice the last counts. Throws `conflict` for a link or directory in its place, or for bytes that are not what their digest says.
  */
 export async function unpackArtifacts(
   dir: string,
   artifacts: readonly NamedArtifact[],
   fetch: Fetch,
-): Promise<string[]> {
+): Promise<{ written: string[]; left: { name: string; why: string }[] }> {
   const byName = new Map(artifacts.map((artifact) => [artifact.name, artifact]))
-  for (const name of byName.keys()) {
+  const left: { name: string; why: string }[] = []
+  for (const name of [...byName.keys()]) {
     const fault = judgePath(name)
-    if (fault !== undefined) throw new HubError('schema_invalid', `artifact ${JSON.stringify(name)}: its name ${fault}`)
+    if (fault === undefined) continue
+    left.push({ name, why: `its name ${fault}` })
+    byName.delete(name)
   }
   await mkdir(dir, { recursive: true })
   const root = await realpath(dir)
   for (const artifact of byName.values()) await writeOne(root, artifact, await fetch(artifact.sha256))
-  return [...byName.keys()]
+  return { written: [...byName.keys()], left }
 }
 
 async function writeOne(root: string, { name, sha256, size }: NamedArtifact, chunks: AsyncIterable<Uint8Array>) {

@@ -44,6 +44,10 @@ export function judgePath(path: string): string | undefined {
   return undefined
 }
 
+/** Why an artifact may not have this name, or undefined when it may: what holds for paths, and no backslash, which other systems take for a path. */
+export const judgeArtifactName = (name: string): string | undefined =>
+  judgePath(name) ?? (name.includes('\\') ? 'holds a backslash' : undefined)
+
 /** Order of paths: by their UTF-8 bytes. */
 export const comparePaths = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 

@@ -15,6 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
+import { judgeArtifactName } from '../protocol/folder.ts'
 import type { Store } from '../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
 import { type ArtifactChecks, createArtifactChecks } from './artifact-checks.ts'
@@ -107,7 +108,7 @@ export function createArtifacts(
   const withheld = store.prepare(
     'select name, sha256, size from artifact where task = ? and quarantined_at_ms is not null order by name',
   )
-  const sizes = store.prepare('select name, size from artifact where task = ?')
+  const sizes = store.prepare('select coalesce(sum(size), 0) from artifact where task = ? and name <> ?').pluck()
   const owns = store.prepare(`select 1 from artifact where task = ? and sha256 = ? and ${some}`)
   const childOwns = store.prepare(
     `select 1 from artifact join task on artifact.task = task.id where task.parent = ? and sha256 = ? and ${some}`,
@@ -144,10 +145,7 @@ export function createArtifacts(
       requireName(name)
       const { sha256, size } = arrived
       // What is withheld still takes its room.
-      const total = (sizes.all(owner) as { name: string; size: number }[]).reduce(
-        (sum, row) => sum + (row.name === name ? 0 : row.size),
-        0,
-      )
+      const total = sizes.get(owner, name) as number
       if (total + size > totalBytesMax)
         throw new HubError('too_large', `the artifacts of one task hold at most ${totalBytesMax} bytes`)
       // A file that is not known to be right is replaced by the one that was just hashed.
@@ -207,17 +205,8 @@ export function createArtifacts(
   }
 }
 
-/** A relative path of ordinary segments (T69): whoever unpacks checks again. */
+/** A relative path of ordinary segments (T69): whoever unpacks checks again. Throws `schema_invalid`. */
 export function requireName(name: string): void {
-  const segments = name.split('/')
-  const bad =
-    name.length === 0 ||
-    name.length > 1024 ||
-    /[\p{Cc}\\]/u.test(name) ||
-    segments.some((part) => part === '' || part === '.' || part === '..')
-  if (bad)
-    throw new HubError(
-      'schema_invalid',
-      'name: a relative path without empty, . or .. segments, control characters or backslashes',
-    )
+  const fault = judgeArtifactName(name)
+  if (fault !== undefined) throw new HubError('schema_invalid', `name: it ${fault}`)
 }

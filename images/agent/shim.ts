@@ -5,11 +5,13 @@
  * 2. The deadline is kept here too, from the join's answer: abort, partial result, exit. A courtesy; the hub and the watchdog are the boundary.
  * 3. Only `/workspace/out` is exported, as artifacts named by their path, just before the result.
  */
+import type { Dirent } from 'node:fs'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { HubError } from '../../hub/base/errors.ts'
 import { connect, type HubAgent } from '../../hub/client/agent.ts'
-import { judgePath } from '../../hub/protocol/folder.ts'
+import { judgeArtifactName } from '../../hub/protocol/folder.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -26,17 +28,51 @@ async function prepare({ joined }: HubAgent): Promise<void> {
   ])
 }
 
-/** Stores every regular file below `out`. A name that no artifact may have fails the task rather than vanish. */
-async function storeOutputs(hub: HubAgent): Promise<void> {
+/** So many at once: a session has four connections, and its line of mail is one. */
+const AT_ONCE = 2
+const NAMED_MAX = 20
+
+/** What a directory entry is that is no file, in words; undefined for files and directories. */
+const oddKind = (entry: Dirent): string | undefined => {
+  if (entry.isFile() || entry.isDirectory()) return undefined
+  return entry.isSymbolicLink() ? 'is a link' : entry.isSocket() ? 'is a socket' : 'is no regular file'
+}
+
+/** Refused for this one output: the next may pass. */
+const ITS_OWN = new Set(['schema_invalid', 'too_large', 'limit_exceeded'])
+
+/**
+ * Stores every regular file below `out`. What cannot be an artifact fails by itself and is named in what this answers (fault C29): an odd name, a
+ * link, a socket, a file that cannot be read. Throws where nothing more can be stored.
+ */
+async function storeOutputs(hub: HubAgent): Promise<string | undefined> {
   const out = join(workspace, 'out')
-  const found = await readdir(out, { recursive: true, withFileTypes: true })
-  for (const entry of found.filter((each) => each.isFile())) {
+  const left: string[] = []
+  const files: { file: string; name: string }[] = []
+  for (const entry of await readdir(out, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name)
     const name = file.slice(out.length + 1)
-    const fault = judgePath(name)
-    if (fault !== undefined) throw new Error(`${JSON.stringify(name)} ${fault}`)
-    await hub.artifact.put(name, { file })
+    const fault = oddKind(entry) ?? (entry.isFile() ? judgeArtifactName(name) : undefined)
+    if (fault !== undefined) left.push(`${JSON.stringify(name.slice(0, 200))} ${fault}`)
+    else if (entry.isFile()) files.push({ file, name })
   }
+  async function store(): Promise<void> {
+    for (let next = files.shift(); next !== undefined; next = files.shift()) {
+      const { file, name } = next
+      try {
+        await hub.artifact.put(name, { file })
+      } catch (thrown) {
+        const { code, message } = thrown as NodeJS.ErrnoException
+        const isOwn = thrown instanceof HubError ? ITS_OWN.has(thrown.code) : /^E[A-Z]+$/.test(code ?? '')
+        if (!isOwn) throw thrown
+        left.push(`${JSON.stringify(name.slice(0, 200))}: ${thrown instanceof HubError ? message : code}`)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, store))
+  if (left.length === 0) return undefined
+  const more = left.length > NAMED_MAX ? ` and ${left.length - NAMED_MAX} more` : ''
+  return `not stored as outputs: ${left.slice(0, NAMED_MAX).join(', ')}${more}`
 }
 
 /** Driver `sdk`: loads the program into this process, where it registers its handlers; answers why it could not. */

@@ -1,6 +1,6 @@
 /** A lean frame client for the benchmark: joins by signed request, opens a session, seals and sends; deliveries are counted, not verified. */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { WebSocket } from 'ws'
 import { directionKey, FRAME_OVERHEAD_BYTES, FRAME_TYPES, helloText, sealFrame } from '../../hub/protocol/frame.ts'
 import { signedText } from '../../hub/protocol/signing.ts'
@@ -83,8 +83,9 @@ export async function openFrameClient(socketPath: string): Promise<FrameClient> 
   return client
 }
 
-/** Signed requests over one kept-alive connection. */
+/** Signed requests over two kept-alive connections: a session has four, one of them for its frames. */
 function signer(socketPath: string, privateKey: KeyObject, tokenOf: () => string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 2 })
   return (method: string, path: string, body = ''): Promise<{ status: number; text: string }> =>
     new Promise((resolve, reject) => {
       const timestampMs = String(Date.now())
@@ -97,6 +98,7 @@ function signer(socketPath: string, privateKey: KeyObject, tokenOf: () => string
       ).toString('base64url')
       const token = tokenOf()
       const sent = request({
+        agent,
         socketPath,
         path,
         method,

@@ -2,13 +2,13 @@
  * The hub of the messages benchmark, in a process of its own: everything real but the engine, which only has to claim that containers run.
  * The parent asks for CPU time and resident memory over the IPC channel.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { initHome } from '../../hub/assembly/init.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
-import { silentLog } from '../../hub/base/telemetry.ts'
+import { createLog, silentLog } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { createHub } from '../../hub/hub.ts'
@@ -45,7 +45,7 @@ writeFileSync(
 )
 writeFileSync(
   join(home, 'hub.yaml'),
-  `http: { port: 0 }\nlimits: { sessions: 24, sessionsPerAgent: 24, messages: { perSecond: 50000 } }\n`,
+  `http: { port: 0 }\nlimits: { sessions: 32, sessionsPerAgent: 32, messages: { perSecond: 50000 } }\n`,
 )
 const rules = {
   submit: true,
@@ -73,6 +73,14 @@ engine.onStart = () => {
   if (process.env.HUB_BENCH_TELL === '1') process.send?.({ started: true })
   return undefined
 }
+/** As `hub up` has it: the lines of the log are on the disk too. */
+const LOG_FILE = join(home, 'logs', 'hub.log')
+function fileLog() {
+  mkdirSync(join(home, 'logs'), { recursive: true })
+  return createLog('info', { write: (line) => appendFileSync(LOG_FILE, line) })
+}
+const bytesOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+
 /** The engine is the tests' own, and nothing in its containers could join. */
 const PROVEN: Canary = {
   hasImage: () => true,
@@ -90,7 +98,14 @@ const hub = createHub(
     host: readHostFacts(join(checkout, 'images', 'agent', 'seccomp.json')),
     uid: process.getuid?.() ?? 0,
   },
-  { clock, random: systemRandom, log: silentLog(), engine, canary: PROVEN, onExit: () => process.exit(0) },
+  {
+    clock,
+    random: systemRandom,
+    log: process.env.HUB_BENCH_LOG === '1' ? fileLog() : silentLog(),
+    engine,
+    canary: PROVEN,
+    onExit: () => process.exit(0),
+  },
 )
 await hub.start()
 hub.guard.modes.clear('lease_pending')
@@ -99,6 +114,11 @@ process.on('disconnect', () => process.exit(0))
 process.on('message', (word) => {
   if (word === 'usage')
     process.send?.({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), records: hub.guard.audit.head().size })
+  if (word === 'disk') {
+    // What stands in the write-ahead log is written into the database, so that the file says it.
+    hub.guard.store.checkpoint()
+    process.send?.({ bytes: bytesOf(join(home, 'hub.db')) + bytesOf(LOG_FILE) })
+  }
   if (word === 'looked') void hub.looked().then(() => process.send?.({ looked: true }))
   if (word === 'end') process.exit(0)
 })

@@ -98,6 +98,32 @@ describe('the shim', () => {
     expect(await exit).toBe(0)
   })
 
+  test('fault C29: an odd name, a link and a socket fail by themselves, by name, and everything else is stored', async () => {
+    const run = program(`
+      import { symlinkSync, writeFileSync } from 'node:fs'
+      import { createServer } from 'node:net'
+      hub.onTask(async () => {
+        const out = process.env.HUB_WORKSPACE + '/out/'
+        for (const name of ['a.txt', 'b\\\\c.txt', 'd\\u0007.txt', 'z.txt']) writeFileSync(out + name, name)
+        symlinkSync(out + 'a.txt', out + 'link')
+        await new Promise((done) => createServer().unref().listen(out + 'sock', done))
+        return 1
+      })`)
+    const { session, exit } = await start({ program: { run } })
+    const { outcome, value, error } = (await session.result) as { outcome: string; value: unknown; error: string }
+    expect([outcome, value]).toEqual(['succeeded', 1])
+    expect([...session.artifactNames.keys()].sort()).toEqual(['a.txt', 'z.txt'])
+    expect(error).toMatch(/^not stored as outputs: /)
+    for (const said of [
+      '"b\\\\c.txt" holds a backslash',
+      '"d\\u0007.txt" holds a control character',
+      '"link" is a link',
+      '"sock" is a socket',
+    ])
+      expect(error).toContain(said)
+    expect(await exit).toBe(0)
+  })
+
   test('says why a program could not be loaded', async () => {
     const { session, exit } = await start({ program: { run: ['node', '/nowhere/main.js'] } })
     expect(await session.result).toMatchObject({

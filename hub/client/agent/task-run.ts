@@ -16,8 +16,11 @@ import type { TaskFacts } from './contract.ts'
 export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
 
 export interface RunOptions {
-  /** Runs after the handler and before the result is posted: the shim stores `/workspace/out` here. */
-  beforeResult?: () => Promise<void>
+  /**
+   * Runs after the handler and before the result is posted: the shim stores `/workspace/out` here.
+   * What it answers is said beside the result: what could not be kept, although the task went well.
+   */
+  beforeResult?: () => Promise<string | undefined>
   /** Why there is nothing to run: the task fails with this text. */
   failure?: string | undefined
 }
@@ -130,7 +133,10 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     clearTimeout(deadline)
     const left = () => Math.max(200, endAt - performance.now())
     try {
-      await Promise.race([options.beforeResult?.(), whenStopped(abort.signal).then(() => sleep(left() / 2))])
+      const stopped = whenStopped(abort.signal).then(() => sleep(left() / 2))
+      const lost = await Promise.race([options.beforeResult?.(), stopped])
+      if (typeof lost === 'string')
+        body = { ...body, error: [body.error, lost].filter(Boolean).join('; ').slice(0, ERROR_CHARS_MAX) }
     } catch (thrown) {
       body = { ...body, ...failed(`its outputs could not be stored: ${(thrown as Error).message}`) }
     }

@@ -93,9 +93,10 @@ async function sendInput({ hub, terminal, home }: Context, input: string): Promi
 }
 
 async function writeOut({ hub, terminal }: Context, task: TaskView, dir: string): Promise<void> {
-  const written = await unpackArtifacts(dir, task.artifacts, (sha256) => hub.fetch(sha256))
+  const { written, left } = await unpackArtifacts(dir, task.artifacts, (sha256) => hub.fetch(sha256))
   for (const name of written) terminal.note(`wrote ${path.join(dir, name)}`)
-  if (written.length === 0) terminal.note('the task left no artifacts')
+  for (const { name, why } of left) terminal.note(`not written: artifact ${JSON.stringify(name)}, ${why}`)
+  if (written.length + left.length === 0) terminal.note('the task left no artifacts')
 }
 
 /** What stands on the command line, as the hub's request; judged before anything is packed. @throws Problem usage */

@@ -41,16 +41,18 @@ export function outcomeCode(task: TaskView): number {
 const SAID_BY_STATE = new Set(['cancelled', 'ttl_expired'])
 
 /**
- * Why a task did not succeed, in one line (fault C2): what the hub found, or what the agent gave as its reason. Empty where it succeeded or
- * goes on.
+ * Why a task did not succeed, in one line (fault C2): what the hub found, or what the agent gave as its reason; of one that succeeded, what was
+ * lost of it. Empty where nothing was, or it goes on.
  */
 export function reasonText(task: TaskView): string {
   if (task.error !== null) {
     const { code, detail } = task.error
     return SAID_BY_STATE.has(code) ? detail : `${detail} (${code})`
   }
-  if (!isTerminal(task) || task.state === 'succeeded') return ''
+  if (!isTerminal(task)) return ''
   const said = task.outcome?.error
+  // Done, and something of it was lost (fault C29).
+  if (task.state === 'succeeded') return typeof said === 'string' ? said : ''
   return typeof said === 'string' && said !== '' ? said : 'its agent gave no reason'
 }
 

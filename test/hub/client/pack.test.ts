@@ -187,7 +187,7 @@ describe('unpackArtifacts', () => {
 
   test('writes each artifact by its name, whole', async () => {
     const out = join(room, 'out')
-    expect(await unpackArtifacts(out, [of('report.md'), of('deep/er/x.json')], fetch)).toEqual([
+    expect((await unpackArtifacts(out, [of('report.md'), of('deep/er/x.json')], fetch)).written).toEqual([
       'report.md',
       'deep/er/x.json',
     ])
@@ -196,7 +196,7 @@ describe('unpackArtifacts', () => {
     expect(readdirSync(out).sort()).toEqual(['deep', 'report.md'])
   })
 
-  test('refuses every name that leads out, before anything is written (T69)', async () => {
+  test('fault F17: leaves out every name that leads out or cannot be, and writes the others (T69)', async () => {
     const bad = [
       '../x',
       '/etc/x',
@@ -214,10 +214,14 @@ describe('unpackArtifacts', () => {
     ]
     for (const name of bad) {
       const out = join(room, 'never')
-      await expect(unpackArtifacts(out, [of('good'), of(name)], fetch), name).rejects.toMatchObject({
-        code: 'schema_invalid',
-      })
-      expect(readdirSync(room)).not.toContain('never')
+      const { written, left } = await unpackArtifacts(out, [of(name), of('good')], fetch)
+      // It alone is left out, by name (fault F17), and nothing is written outside.
+      expect([written, left], name).toEqual([['good'], [{ name, why: expect.stringMatching(/^its name /) }]])
+      expect([readdirSync(out), readdirSync(room).filter((each) => each !== 'tree')], name).toEqual([
+        ['good'],
+        ['never'],
+      ])
+      rmSync(out, { recursive: true })
     }
   })
 
