@@ -4,7 +4,7 @@ import type { AgentListing, AgentView } from '../answers.ts'
 import { EXIT } from '../problem.ts'
 import { named } from './agent-names.ts'
 import { type Context, type Run, showList } from './context.ts'
-import { type Cell, clean, columns, facts, type Paint, type Style } from './text.ts'
+import { type Cell, clean, columns, countOf, facts, type Paint, type Style, sizeText, spanWords } from './text.ts'
 
 const STYLES: Readonly<Record<AgentView['state'], Style>> = {
   registered: 'green',
@@ -13,7 +13,10 @@ const STYLES: Readonly<Record<AgentView['state'], Style>> = {
   suspended: 'yellow',
   retired: 'dim',
 }
-const stateCell = (agent: AgentView): Cell => ({ text: agent.state, style: STYLES[agent.state] ?? 'bold' })
+const stateCell = (agent: Pick<AgentView, 'state'>): Cell => ({
+  text: agent.state,
+  style: STYLES[agent.state] ?? 'bold',
+})
 
 const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
   columns(
@@ -59,18 +62,54 @@ export const list: Run = async (context) => {
   return EXIT.done
 }
 
+/** What only one agent in full shows. */
+interface AgentInFull extends Omit<AgentView, 'limits'> {
+  may?: Record<string, unknown>
+  limits?: Record<string, number>
+  crashes?: number
+}
+
+const LIMIT_WORDS: Readonly<Record<string, (value: number) => string>> = {
+  ttlMs: (ms) => `lives ${spanWords(ms)}`,
+  memoryBytes: (bytes) => `${sizeText(bytes)} memory`,
+  cpus: (count) => countOf(count, 'CPU'),
+  pids: (count) => countOf(count, 'process', 'processes'),
+  tmpBytes: (bytes) => `${sizeText(bytes)} /tmp`,
+  workspaceBytes: (bytes) => `${sizeText(bytes)} workspace`,
+  openFiles: (count) => `${count} open files`,
+}
+
+/** Each in words, what does not hold left out (fault C22). */
+function agentRows(agent: AgentInFull): [string, Cell][] {
+  const wishes = Object.entries(agent.may ?? {}).filter(([, what]) => Array.isArray(what) && what.length > 0)
+  const limits = Object.entries(agent.limits ?? {}).map(
+    ([name, value]) => LIMIT_WORDS[name]?.(value) ?? `${name} ${value}`,
+  )
+  const rows: [string, Cell][] = [
+    ['agent', agent.name],
+    ['state', stateCell(agent)],
+    ['why', agent.reason ?? ''],
+    ['what', agent.description],
+    ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
+    ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
+    ['mode', agent.mode],
+    ['capabilities', agent.capabilities.join(', ')],
+    ['sessions', String(agent.sessions)],
+    ['after a crash', agent.restarts === 0 ? 'not tried again' : `tried again ${countOf(agent.restarts, 'time')}`],
+    ['crashes', agent.crashes ? String(agent.crashes) : ''],
+    ...wishes.map(([name, what]): [string, Cell] => [`wishes ${name}`, (what as string[]).join(', ')]),
+    ['limits', limits.join(', ')],
+  ]
+  return rows.filter(([, value]) => value !== '')
+}
+
 export const show: Run = async ({ hub, json, terminal }, [name = '']) => {
   const answer = (await named(hub, name, hub.call('agent.show', { name }))) as { agent?: AgentView } & Record<
     string,
     unknown
   >
   if (json) terminal.json(answer)
-  else {
-    const rows = Object.entries(answer.agent ?? answer).map(
-      ([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)] as const,
-    )
-    terminal.out(facts(rows, terminal.paint))
-  }
+  else terminal.out(facts(agentRows(answer.agent as AgentInFull), terminal.paint))
   return EXIT.done
 }
 

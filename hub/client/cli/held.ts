@@ -3,6 +3,7 @@ import type { TaskView } from '../answers.ts'
 import { EXIT, toProblem, usage } from '../problem.ts'
 import { type Context, given, type Run, stopped } from './context.ts'
 import { moved } from './tasks.ts'
+import { countOf } from './text.ts'
 
 const PAGES_MAX = 1000
 
@@ -27,7 +28,8 @@ async function moveAll(context: Context, operation: 'task.cancel' | 'task.releas
   const { hub, json, terminal } = context
   const held = await everyHeld(context)
   const verb = operation === 'task.release' ? 'Let go of' : 'Cancel'
-  if (held.length > 0 && !(await terminal.confirm(`${verb} ${held.length} held tasks?`, wasYes))) return EXIT.refused
+  if (held.length > 0 && !(await terminal.confirm(`${verb} ${countOf(held.length, 'held task')}?`, wasYes)))
+    return EXIT.refused
   const answers: unknown[] = []
   for (const { id } of held) {
     try {

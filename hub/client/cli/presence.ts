@@ -3,7 +3,7 @@ import type { HeartbeatView } from '../answers.ts'
 import { EXIT, Problem, toProblem } from '../problem.ts'
 import { questionLines } from './approvals.ts'
 import { type Context, given, type Run } from './context.ts'
-import { clean, instantText, whenText } from './text.ts'
+import { clean, countOf, instantText, whenText } from './text.ts'
 
 /** `accepted; next due Sat 09:00 CET (in 23 h 58 m)`, and what happens without the next one; or what holds in spite of it. */
 export function heartbeatText(view: HeartbeatView, nowMs: number, zone = view.zone): string {
@@ -17,7 +17,7 @@ export function heartbeatText(view: HeartbeatView, nowMs: number, zone = view.zo
   if (view.conditions?.includes('away'))
     return `accepted; you are away until ${whenText(view.dueAtMs, nowMs, zone)}, back earlier: \`hub back\`${holding}${asked.join('')}`
   const held = view.held
-    ? `\n${view.held} tasks are held: \`hub task release --all\` or \`hub task cancel --held\``
+    ? `\n${countOf(view.held, 'task is', 'tasks are')} held: \`hub task release --all\` or \`hub task cancel --held\``
     : ''
   return `accepted; next due ${whenText(view.dueAtMs, nowMs, zone)}\nwithout it nothing starts after ${safe}, and everything stops ${stop}${holding}${held}${asked.join('')}`
 }

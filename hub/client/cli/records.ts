@@ -11,14 +11,14 @@ import { keepInHistory } from './home-files.ts'
 import { withShortIds } from './ids.ts'
 import { judge } from './judge.ts'
 import { hubArgv } from './processes.ts'
-import { clean, columns, facts, type Paint } from './text.ts'
+import { clean, columns, facts, type Paint, stampText } from './text.ts'
 
 const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
   columns(
     ['SEQ', 'AT', 'WHO', 'ACTION', 'RESOURCE', 'OUTCOME', 'REASON'],
     records.map((each) => [
       String(each.seq),
-      new Date(each.atMs).toISOString(),
+      stampText(each.atMs),
       each.principal,
       each.action,
       withShortIds(each.resource),
@@ -87,7 +87,7 @@ interface RecordPage {
 const LIMIT = 25
 const wanted = ({ limit }: Record<string, unknown>): number => (typeof limit === 'number' ? limit : LIMIT)
 const backTo = ({ next, searchedToMs }: RecordPage): string =>
-  `record ${next}${searchedToMs ? ` of ${new Date(searchedToMs).toISOString()}` : ''}`
+  `record ${next}${searchedToMs ? ` of ${stampText(searchedToMs)}` : ''}`
 
 const ANSWER_MS = 1000
 
@@ -140,7 +140,7 @@ export const policyStatus: Run = async ({ hub, json, terminal }) => {
 }
 const policyRow = ([name, value]: [string, unknown]): readonly [string, string] =>
   name === 'loadedAtMs' && typeof value === 'number'
-    ? ['loaded', new Date(value).toISOString()]
+    ? ['loaded', stampText(value)]
     : [name, Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : JSON.stringify(value)]
 
 /** What is whole is kept in the file's history before it is in force; what is not is refused by the hub, which records it and raises an alert. */

@@ -4,7 +4,7 @@ import { EXIT, usage } from '../problem.ts'
 import { requireAgent } from './agent-names.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from './context.ts'
 import { shortId } from './ids.ts'
-import { type Cell, cleanLines, columns, countOf, facts, type Paint, whenText } from './text.ts'
+import { type Cell, cleanLines, columns, countOf, facts, type Paint, spanWords, whenText } from './text.ts'
 
 function stateCell({ state, exit, stalledSinceMs }: SessionView): Cell {
   if (exit !== null) return `${state} (${exit})`
@@ -49,6 +49,49 @@ export const list: Run = async (context, _, options) => {
   return EXIT.done
 }
 
+/** What only one session in full shows. */
+interface SessionInFull extends SessionView {
+  containerName?: string
+  imageId?: string
+  endedAtMs?: number | null
+  detail?: string
+  unreadable?: string | null
+  waitLeftMs?: number
+  authority?: Record<string, unknown>
+}
+
+const listText = (value: unknown): string =>
+  Array.isArray(value) ? value.join(', ') : value === undefined || value === null ? '' : String(value)
+
+/** Each in words, what does not hold left out (fault C22). */
+function sessionRows(session: SessionInFull, nowMs: number): [string, Cell][] {
+  const { agent, task, containerName, containerId, imageId, authority = {} } = session
+  const rows: [string, Cell | undefined][] = [
+    ['session', session.id],
+    ['state', stateCell(session)],
+    ['agent', agent],
+    ['task', task ?? ''],
+    ['why', session.detail],
+    ['unreadable', session.unreadable ?? ''],
+    ['begun', whenText(session.createdAtMs, nowMs)],
+    ['ended', session.endedAtMs ? whenText(session.endedAtMs, nowMs) : ''],
+    ['ends', session.endedAtMs ? '' : whenText(session.expiresAtMs, nowMs)],
+    [
+      'may wait',
+      session.waitLeftMs && !session.endedAtMs ? `${spanWords(session.waitLeftMs)} for answers of yours` : '',
+    ],
+    ['mail', session.mailbox === 0 ? '' : countOf(session.mailbox, 'message')],
+    ['container', [containerName, containerId?.slice(0, 12)].filter(Boolean).join(' ')],
+    ['image', imageId ?? ''],
+    ['may message', listText(authority.message)],
+    ['may delegate', listText(authority.delegate)],
+    ['topics', listText(authority.topics)],
+    ['secrets', listText(authority.secrets)],
+    ['capabilities', listText(authority.capabilities)],
+  ]
+  return rows.filter((row): row is [string, Cell] => row[1] !== undefined && row[1] !== '')
+}
+
 interface Hardening {
   pass: boolean
   checks: { name: string; pass: boolean; found: string }[]
@@ -64,12 +107,7 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
     })
     terminal.out(columns(['RESULT', 'CHECK', 'FOUND'], rows, terminal.paint))
   } else {
-    const rows = Object.entries(answer.session ?? answer).map(([name, value]) => {
-      const isInstant = name.endsWith('AtMs') && typeof value === 'number'
-      const text = isInstant ? whenText(value, Date.now()) : typeof value === 'string' ? value : JSON.stringify(value)
-      return [name, text] as const
-    })
-    terminal.out(facts(rows, terminal.paint))
+    terminal.out(facts(sessionRows(answer.session as SessionInFull, Date.now()), terminal.paint))
   }
   return answer.hardening?.pass === false ? EXIT.fault : EXIT.done
 }

@@ -9,7 +9,7 @@ import { shortId } from './ids.ts'
 import { lastEndText } from './last-end.ts'
 import { type PresenceView, presenceRows } from './presence-rows.ts'
 import { progressText } from './tasks.ts'
-import { type Cell, clean, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
+import { type Cell, clean, countOf, facts, type Paint, type Style, sizeText, spanWords, whenText } from './text.ts'
 
 /** The part of the watchdog's status that is shown here. */
 export interface WatchdogView {
@@ -115,7 +115,7 @@ function watchdogCell(view: StatusView): Cell {
   if (dog === null) return { text: `does not answer: ${view.watchdogProblem}`, style: 'red' }
   // A planned absence is told to people and has its own row; it is nothing that is wrong.
   const wrong = dog.alerts.map(({ finding }) => finding).filter((finding) => finding !== 'away')
-  if (wrong.length > 0) return { text: `${wrong.length} alerts: ${wrong.join(', ')}`, style: 'red' }
+  if (wrong.length > 0) return { text: `${countOf(wrong.length, 'alert')}: ${wrong.join(', ')}`, style: 'red' }
   return dog.roundAgeMs === null ? 'first round' : `well, looked ${spanWords(dog.roundAgeMs)} ago`
 }
 

@@ -4,7 +4,7 @@ import type { SessionView, StopView } from '../answers.ts'
 import { EXIT, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Ending, failedOf, stopEverything } from './stop-paths.ts'
-import { clean, type Paint, whenText } from './text.ts'
+import { clean, countOf, type Paint, whenText } from './text.ts'
 
 /** How long the watchdog keeps silent about what was announced. */
 const ANNOUNCE_MS = 300_000
@@ -61,7 +61,9 @@ async function dryRun({ hub, json, terminal }: Context): Promise<number> {
       clean(`${id}  ${agent}  ${containerId?.slice(0, 12) ?? ''}`),
     )
     terminal.out(
-      [`would stop ${sessions.length} sessions and end the hub; their tasks would be held`, ...lines].join('\n'),
+      [`would stop ${countOf(sessions.length, 'session')} and end the hub; their tasks would be held`, ...lines].join(
+        '\n',
+      ),
     )
   }
   return EXIT.done

@@ -8,7 +8,7 @@ import { EXIT } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { wholeId } from './ids.ts'
 import { isTerminal } from './tasks.ts'
-import { cleanLines, jsonText } from './text.ts'
+import { cleanLines, jsonText, stampText } from './text.ts'
 import { listen, watchTask } from './watch.ts'
 
 interface Line {
@@ -19,7 +19,7 @@ interface Line {
 const nameOf = ({ level, text }: Omit<Line, 'atMs'>): string => `${level} ${text}`
 
 const logLine = (line: Line): string =>
-  `${new Date(line.atMs).toISOString()} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
+  `${stampText(line.atMs)} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
 
 /** Which of the lines that come as events were in the first answer already; each is told once. */
 export function createFresh(told: readonly Line[]) {

@@ -69,6 +69,25 @@ export function instantText(atMs: number, nowMs: number, zone?: string): string 
   return `${parts.weekday}${date} ${parts.hour}:${parts.minute} ${parts.timeZoneName}`
 }
 
+/** `2026-11-28 09:00:12 CET`: an instant in a log, in the same zone as everything else a person reads (fault C22). */
+export function stampText(atMs: number, zone?: string): string {
+  const format = new Intl.DateTimeFormat('en-GB', {
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+    ...(zone === undefined ? {} : { timeZone: zone }),
+  })
+  const { year, month, day, hour, minute, second, timeZoneName } = Object.fromEntries(
+    format.formatToParts(atMs).map(({ type, value }) => [type, value]),
+  )
+  return `${year}-${month}-${day} ${hour}:${minute}:${second} ${timeZoneName}`
+}
+
 /** `Sat 09:00 CET (in 23 h 58 m)`, or `(4 m 10 s ago)`. */
 export function whenText(atMs: number, nowMs: number, zone?: string): string {
   const distance = atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`

@@ -264,6 +264,51 @@ describe('who reads no further (fault C20)', () => {
   })
 })
 
+describe('in words (fault C22)', () => {
+  it('sessions, agents and records are shown without names of fields, raw JSON or a second zone', async () => {
+    const full = {
+      ...session,
+      detail: '',
+      endedAtMs: null,
+      waitLeftMs: 60_000,
+      authority: { message: ['a', 'b'], secrets: [], ttlMs: 1 },
+    }
+    const may = { message: ['a'], delegate: [] }
+    hub.on('GET /v1/sessions/:id', () => ({ body: { session: full } }))
+    hub.on('GET /v1/agents/:name', () => ({
+      body: { agent: { ...agent, may, limits: { ttlMs: 3_600_000, memoryBytes: 512 * 1024 ** 2, cpus: 1 } } },
+    }))
+    const record = {
+      seq: 7,
+      atMs: Date.UTC(2026, 0, 2, 12),
+      principal: 'operator',
+      action: 'x',
+      resource: `task:${TASK_ID}`,
+      outcome: 'ok',
+      reason: null,
+    }
+    hub.on('GET /v1/audit', () => ({ body: { records: [record], next: null } }))
+    const shown = await runHub(home, ['session', 'show', SESSION_ID])
+    expect(shown.stdout).toMatch(/^may message +a, b$/m)
+    expect(shown.stdout).toMatch(/^may wait +1 m for answers of yours$/m)
+    const told = await runHub(home, ['agent', 'show', 'echo'])
+    expect(told.stdout).toMatch(/^limits +lives 1 h, 512\.0 MiB memory, 1 CPU$/m)
+    expect(told.stdout).toMatch(/^wishes message +a$/m)
+    for (const { stdout } of [shown, told]) expect(stdout).not.toMatch(/[{}[\]"]|\b\w+(Ms|Id|Bytes)\b/)
+    expect((await runHub(home, ['audit', 'list'])).stdout).toMatch(
+      /\n7 {4}2026-01-02 13:00:00 CET +operator +x +task:00000001 +ok\n/,
+    )
+  })
+
+  it.each([
+    [1, '1 task is held'],
+    [2, '2 tasks are held'],
+  ])('%i held: one is one', async (held, text) => {
+    hub.on('POST /v1/heartbeat', () => ({ body: { dueAtMs: 1, safeAtMs: 2, stopAtMs: 3, held } }))
+    expect((await runHub(home, ['heartbeat'])).stdout).toContain(`\n${text}: `)
+  })
+})
+
 describe('parts of ids (fault C9)', () => {
   const other = TASK_ID.replace(/1$/, '2')
   const listed = (ids: readonly string[]) =>
@@ -367,7 +412,10 @@ describe('lists that leave nothing out (fault C10)', () => {
       ])
     })
     const { code, stdout } = await runHub(home, ['task', 'logs', TASK_ID, '--follow'])
-    expect([code, stdout.split('\n').map((line) => line.slice(25))]).toEqual([0, ['info  first', 'warn  second', '']])
+    expect([code, stdout.split('\n').map((line) => line.replace(/^\d{4}-01-01 01:00:01 CET /, ''))]).toEqual([
+      0,
+      ['info  first', 'warn  second', ''],
+    ])
   })
 })
 

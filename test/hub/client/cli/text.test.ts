@@ -254,7 +254,7 @@ describe('status', () => {
 
   it('counts a planned absence not among the alerts', () => {
     const alerts = ['away', 'ledger'].map((finding) => ({ finding, level: 1, forMs: 5 }))
-    expect(statusText(view({ watchdog: watchdogView({ alerts }) }), 0, plain)).toContain('1 alerts: ledger')
+    expect(statusText(view({ watchdog: watchdogView({ alerts }) }), 0, plain)).toContain('1 alert: ledger')
     expect(statusText(view({ watchdog: watchdogView({ alerts: alerts.slice(0, 1) }) }), 0, plain)).toMatch(
       /watchdog +well,/,
     )
