@@ -2,8 +2,11 @@
  * A hub that lives and does not work, because no descriptor is left to it (T88, X1): it is not waited for, the watchdog stops everything and
  * says so, and what hangs is ended. One that stands still altogether is in stops.test.ts.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { createServer } from 'node:net'
+import { resolve } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 import { hasEnded, openStopHome, type StopHome, until } from '../support/stop-home.ts'
 
 let home: StopHome
@@ -47,4 +50,37 @@ test('T88: no descriptor is left to it: `hub-stop` says that everything has stop
     starve(home.hubPid, MANY)
     await until('it has heard of it', home.conditions, (names) => names.includes('emergency_stop'))
   }
+})
+
+test('fault F12: hub and watchdog dead, the words alone stop real containers, through a port as systemd holds it; the engine shows nothing, and both obey the order when they start', {
+  timeout: 300_000,
+}, async () => {
+  home = await openStopHome()
+  const words = await home.newCard()
+  await home.place('idle')
+  await home.place('idle')
+  home.signal('SIGKILL', home.hubPid, home.watchdogPid)
+  await until('both are dead', () => hasEnded(home.hubPid) && hasEnded(home.watchdogPid), Boolean)
+  expect((await home.hubStop(words)).code, 'without that port').toBe(4)
+  expect(await home.left()).toBe(2)
+  const held = createServer()
+  await new Promise<void>((done) => held.listen(0, '127.0.0.1', done))
+  const port = String((held.address() as { port: number }).port)
+  const fd = (held as unknown as { _handle: { fd: number } })._handle.fd
+  const script = resolve(import.meta.dirname, '../../scripts/systemd/last-stop.ts')
+  const started = spawn(process.execPath, [script, '--home', home.home, '--port', port], {
+    stdio: ['ignore', 'ignore', 'ignore', fd],
+    env: { LISTEN_FDS: '1' },
+  })
+  held.close()
+  try {
+    const dead = [String(await freePort()), String(await freePort())]
+    const { code, said } = await home.hubStop(words, ...dead, port)
+    expect([code, said]).toEqual([0, expect.stringContaining('Everything has stopped. Nothing was deleted.')])
+    expect(await home.left()).toBe(0)
+  } finally {
+    started.kill()
+  }
+  await home.startHub()
+  expect(await home.conditions()).toContain('emergency_stop')
 })

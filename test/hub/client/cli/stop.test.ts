@@ -203,6 +203,17 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
     expect([code, stdout]).toEqual([0, 'by the command: 1 containers told to stop, 1 confirmed gone\n'])
   })
 
+  it('fault A10: what the engine refused at once is looked at once and not waited for; what it hangs on or is removing is', async () => {
+    await Promise.all([hub.close(), watchdog.close()])
+    containers.set('d'.repeat(64), { goes: false, labels: { 'hub.instance': INSTANCE } })
+    const looks = () => engine.asked.filter(({ path: at }) => /containers\/d+\/json/.test(at)).length
+    expect((await runHub(home, ['shutdown', '--yes', '--emergency'])).code).toBe(1)
+    expect(looks()).toBe(1)
+    engine.on('DELETE /v1.41/containers/:id', () => ({ status: 409, body: { message: 'removal is in progress' } }))
+    expect((await runHub(home, ['shutdown', '--yes', '--emergency'])).code).toBe(1)
+    expect(looks()).toBe(1 + 8)
+  }, 30_000)
+
   it('names the one that stays, with what the engine said, exit 1', async () => {
     containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
     containers.set('bbbbbbbbbbbb', { goes: false, labels: ours })
