@@ -3,13 +3,13 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ADOPTED_AS, type AdoptedAs, adoptHome } from './assembly/adopt.ts'
 import { cronSchedule } from './assembly/calendar.ts'
 import { judgeHome } from './assembly/home-check.ts'
 import { requireFileSystem } from './assembly/home-file-system.ts'
-import { commitOf, initHome } from './assembly/init.ts'
+import { commitOfFile, initHome } from './assembly/init.ts'
 import { forgetLastEnd, keepLastEnd, lastEnd } from './assembly/last-end.ts'
 import { requirePlace, watchPlace } from './assembly/place.ts'
 import { renewKeys } from './assembly/renew-keys.ts'
@@ -180,7 +180,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       log,
       store,
       engine,
-      commitOf: (path) => commitOf(dirname(path)),
+      commitOf: commitOfFile,
       schedule: cronSchedule,
       onExit: ended,
     },

@@ -42,10 +42,14 @@ const FOLDERS = [
   ...['artifacts', 'evidence', 'secrets'],
 ]
 
-/** The commit a file's folder stands at, or undefined where it is no repository or git is absent (S1-13). */
-export function commitOf(folder: string): string | undefined {
+/**
+ * The commit that holds this file as it is: undefined where it was changed since, is in no repository, or git is absent (S1-13). A commit
+ * that the file is not of would be a false witness.
+ */
+export function commitOfFile(path: string): string | undefined {
   try {
-    return git(folder, 'rev-parse', 'HEAD')
+    const folder = dirname(path)
+    return git(folder, 'status', '--porcelain', '--', path) === '' ? git(folder, 'rev-parse', 'HEAD') : undefined
   } catch {
     return undefined
   }

@@ -110,3 +110,29 @@ test.each([
     await h.ended(await h.submit('echo'))
   },
 )
+
+test('fault C14: a time to live that the agent may not have is refused with both figures, never shortened', async () => {
+  await using h = await createHarness({
+    agents: {
+      ...agents,
+      short: { script: worker(() => 'done'), card: { limits: { ttl: '2m' } }, policy: { ttlMs: 600_000 } },
+    },
+  })
+  const data = read(h)
+  data.agents.other.ttlMs = 300_000
+  write(h, data)
+  await reload(h)
+  const ask = async (agent: string, ttlMs: number) => (await h.operator('POST', '/v1/tasks', { agent, ttlMs })).body
+  expect(await ask('echo', 99 * 3_600_000)).toMatchObject({
+    code: 'limit_exceeded',
+    detail: expect.stringMatching(
+      /^ttl is 99h; echo may have 1h at most: ask for less, or raise limits\.ttl of its card/,
+    ),
+  })
+  // By the rules' data, and by the card.
+  expect((await ask('other', 301_000)).detail).toMatch(/^ttl is 301s; other may have 5m at most/)
+  expect((await ask('short', 121_000)).detail).toMatch(/^ttl is 121s; short may have 2m at most/)
+  const { task } = (await ask('short', 120_000)) as { task: { id: string } }
+  await h.until(() => h.sessionsOf(task.id).length === 1)
+  expect(h.sessionsOf(task.id)[0]?.authority.ttlMs).toBe(120_000)
+})

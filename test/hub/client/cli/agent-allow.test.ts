@@ -69,6 +69,18 @@ describe('hub agent allow', () => {
     expect(stderr).toContain('is as it was')
     expect([code, readFileSync(file, 'utf8'), git('status', '--porcelain')]).toEqual([4, BEFORE, ''])
     expect(git('show', 'HEAD:data.json')).toBe(BEFORE)
+    // Fault C36: the hub is told to read what it had before, so that nothing is left of the refusal.
+    expect(reloads()).toBe(2)
+  })
+
+  test('fault C12: what the rules would refuse is refused before it is written, with its place', async () => {
+    const broken = '{ "agents": { "b": { "ttlMs": 1000, "egress": ["example.org"] } } }\n'
+    writeFileSync(file, broken)
+    const { code, stderr } = await runHub(home, ['agent', 'allow', 'a', '--yes'])
+    expect(stderr).toMatch(
+      /policy\/data\.json line \d+, column \d+: agents\.b\.egress: there is no egress yet.*nothing was written/,
+    )
+    expect([code, readFileSync(file, 'utf8'), reloads()]).toEqual([3, broken, 0])
   })
 
   test('writes nothing over what somebody else has written since it was shown', async () => {

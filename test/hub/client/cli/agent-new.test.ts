@@ -75,6 +75,11 @@ describe('hub agent new', () => {
     [['a'.repeat(60), '--lang', 'ts'], 'at most 58'],
     [['a', '--lang', 'perl'], '--lang: one of ts, python, shell, cli'],
     [['a'], '--lang: one of'],
+    [['python', '--lang', 'python'], 'is the name of a shipped agent or image'],
+    [['drill', '--lang', 'ts'], 'is the name of a shipped agent or image'],
+    [['constructor', '--lang', 'ts'], 'is a word of the programming language'],
+    [['__proto__', '--lang', 'ts'], 'is a word of the programming language'],
+    [['toString', '--lang', 'ts'], 'is a word of the programming language'],
     [['full', '--lang', 'ts'], 'is not empty'],
   ])('refuses %j by its reason and makes nothing', async (args, text) => {
     mkdirSync(path.join(home, 'full'))
@@ -84,5 +89,12 @@ describe('hub agent new', () => {
     expect(code).toBe(2)
     rmSync(path.join(home, 'full'), { recursive: true })
     expect(readdirSync(home).sort()).toEqual(['instance', 'logs', 'run', 'watchdog'])
+  })
+
+  test('fault C36: a folder of one that is named as a shipped agent is not built over it', async () => {
+    mkdirSync(path.join(home, 'mine'))
+    writeFileSync(path.join(home, 'mine', 'agent.yaml'), 'name: drill\ndescription: d\nimage: hub/drill\nrun: [x]\n')
+    const { code, stderr } = await runHub(home, ['agent', 'build', path.join(home, 'mine')])
+    expect([code, stderr]).toEqual([2, expect.stringContaining('drill is the name of a shipped agent or image')])
   })
 })

@@ -1,5 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { expect, test } from 'vitest'
+import { commitOfFile } from '../../../../hub/assembly/init.ts'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { compileModule } from '../../../../hub/guard/policy/module.ts'
@@ -169,12 +172,26 @@ test('T20: a module with a built-in outside the allow-list never rules', () => {
   expect(refusal(() => openPolicy(folder, { compile }))).toContain('not allowed: http.send')
 })
 
-test('S1-13: data whose repository is not clean is refused where the commit is wanted', () => {
+test('S1-13: the commit that is named is the one the data is of; of data that is not committed none is named', () => {
   using folder = policyFolder()
-  const commitOf = () => {
-    throw new HubError('policy_unavailable', 'uncommitted changes')
-  }
-  expect(refusal(() => openPolicy(folder, { commitOf }))).toContain('uncommitted')
+  const home = dirname(folder.dataPath)
+  const git = (...words: string[]) =>
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', '-C', home, ...words], {
+      encoding: 'utf8',
+    }).trim()
+  git('init', '--quiet')
+  git('add', 'data.json')
+  git('commit', '--quiet', '--message', 'first')
+  const first = git('rev-parse', 'HEAD')
+  const policy = openPolicy(folder, { commitOf: commitOfFile })
+  expect(policy.status().dataCommit).toBe(first)
+  folder.writeData({ agents: {} })
+  policy.reload()
+  expect(policy.status().dataCommit).toBeUndefined()
+  git('commit', '--quiet', '--all', '--message', 'second')
+  policy.reload()
+  expect(policy.status().dataCommit).toBe(git('rev-parse', 'HEAD'))
+  expect(policy.status().dataCommit).not.toBe(first)
 })
 
 test('T20: the real module takes an input of 64 KiB, refuses more, and answers the next one', () => {
