@@ -16,6 +16,13 @@ export interface AlertFile {
   append(lines: readonly (object & { readonly id: string })[]): void
 }
 
+/** A JSON text with DEL, C1, line separators and marks of direction as their escapes: the same value, and nothing that moves a terminal (T30). */
+export const escapeOdd = (json: string): string =>
+  json.replace(
+    /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+
 /** A line as it was written; null for one that a crash cut. */
 function lineOf(text: string): Line | null {
   try {
@@ -63,7 +70,9 @@ export function createAlertFile(file: string): AlertFile {
         const last = Buffer.alloc(1)
         // After a line that a crash cut, a new one begins.
         const cut = size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last.toString('latin1') !== '\n'
-        const text = Buffer.from(`${cut ? '\n' : ''}${fresh.map((line) => JSON.stringify(line)).join('\n')}\n`)
+        const text = Buffer.from(
+          `${cut ? '\n' : ''}${fresh.map((line) => escapeOdd(JSON.stringify(line))).join('\n')}\n`,
+        )
         if (writeSync(fd, text) !== text.length) throw new Error('the line was not written whole')
         fsyncSync(fd)
       } finally {

@@ -8,6 +8,7 @@ import { flushCompileCache } from 'node:module'
 import path from 'node:path'
 import pino from 'pino'
 import { createActs } from './act.ts'
+import { escapeOdd } from './alert-file.ts'
 import { createAlerting } from './alerting.ts'
 import { resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
@@ -61,7 +62,7 @@ function openLog(paths: Paths, instance: string, clock: Clock): { log: pino.Logg
     `${JSON.stringify({ level: 40, time: clock.read().wallMs, ...base, lost, why, msg: 'lines of this log could not be written and are lost' })}\n`
   const sink = createLogSink({ fd: 2, own: paths.log, tellLost }, { clock })
   const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
-  const log = pino({ base }, sink)
+  const log = pino({ base }, { write: (line: string) => sink.write(escapeOdd(line)) })
   process.on('SIGHUP', () => {
     for (const each of [sink, out]) each.reopen()
     log.info({}, 'SIGHUP: the log goes on, in a file opened anew where it is one')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createAlertFile } from '../../watchdog/alert-file.ts'
+import { HOSTILE, MOVES_TERMINAL } from '../support/hostile-text.ts'
 
 let folder: string
 let file: string
@@ -35,4 +36,12 @@ test('after a line that a crash cut a new one begins, and what was written is no
   alerts.append(lines)
   expect(readFileSync(file, 'utf8')).toBe('{"id":"a","text":"whole"}\n{"id":"b","te\n{"id":"b"}\n')
   appendFileSync(file, '')
+})
+
+test('fault F17: DEL, C1, separators and marks of direction stand as escapes in its lines, and read the same (T30)', () => {
+  const text = HOSTILE.join(' ')
+  createAlertFile(file).append([{ id: 'a', text } as { id: string }])
+  const line = readFileSync(file, 'utf8')
+  expect(MOVES_TERMINAL.test(line.trimEnd())).toBe(false)
+  expect(JSON.parse(line).text).toBe(text)
 })

@@ -1,6 +1,6 @@
 /** The two processes of a home: are they there, start one and wait until it is ready, wait until one is gone. */
 import { spawn } from 'node:child_process'
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
+import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Problem } from '../problem.ts'
@@ -115,6 +115,16 @@ function readyLine(text: string): Started['ready'] | undefined {
 const environmentOf = (name: string) =>
   Object.fromEntries(Object.entries(process.env).filter(([key]) => name === 'hub' || !key.startsWith('HUB_SECRET_')))
 
+/** The compile cache is this account's alone, also where an earlier version made it readable (fault F17). It can be done without. */
+function keepCachePrivate(cache: string): void {
+  try {
+    mkdirSync(cache, { recursive: true, mode: 0o700 })
+    chmodSync(cache, 0o700)
+  } catch {
+    // A full disk or a foreign folder: Node goes on without a cache.
+  }
+}
+
 /**
  * Starts a process of its own that outlives the command, its output in its log, and waits for its ready line.
  * One that is not ready in time is ended again: nothing half started stays. @throws Problem with its last lines
@@ -124,6 +134,7 @@ export async function startProcess(
   options: { home: string; cache: string; readyMs?: number; note: (text: string) => void },
 ): Promise<Started> {
   mkdirSync(path.dirname(wanted.log), { recursive: true, mode: 0o700 })
+  keepCachePrivate(options.cache)
   const fd = openSync(wanted.log, 'a', 0o600)
   const from = fstatSync(fd).size
   const before = process.umask(0o077)

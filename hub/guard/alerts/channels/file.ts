@@ -12,6 +12,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { escapeOdd } from '../../../base/redaction.ts'
 import type { Send } from '../message.ts'
 import type { Settings } from '../settings.ts'
 
@@ -58,7 +59,7 @@ export function createFile(channel: Settings<'file'>, home: string): Send {
   return async ({ body: _body, ...message }) => {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     const at = new Date(message.atMs).toISOString()
-    const line = `${JSON.stringify({ at, ...message })}\n`
+    const line = `${escapeOdd(JSON.stringify({ at, ...message }))}\n`
     const fd = openFor(path, Buffer.byteLength(line), channel.sizeMax)
     try {
       const { size } = fstatSync(fd)

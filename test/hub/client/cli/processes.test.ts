@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -143,6 +143,15 @@ describe('hub up', () => {
     const options = { home, cache: pathsOf(home).cache, readyMs: 800, note: (text: string) => void notes.push(text) }
     await expect(startProcess(wanted, options)).rejects.toThrow('it was not ready within 0.8 s and was ended')
     expect(notes.join()).toContain('hub begins')
+  })
+
+  it('fault F17: the compile cache is nobody else’s to read, also where an earlier start left it open', async () => {
+    const { cache } = pathsOf(home)
+    mkdirSync(cache, { recursive: true })
+    chmodSync(cache, 0o755)
+    const wanted = programs({ hub: 'never' }).hub
+    await startProcess(wanted, { home, cache, readyMs: 50, note: () => undefined }).catch(() => undefined)
+    expect(statSync(cache).mode & 0o777).toBe(0o700)
   })
 
   it('is not fooled by the ready line of an earlier start', async () => {
