@@ -17,6 +17,7 @@ import { createRuntimeGate } from '../work/dispatch/runtime.ts'
 import { createServices } from '../work/dispatch/services.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
 import { createVitals } from '../work/dispatch/vitals.ts'
+import type { Journal } from '../work/journal.ts'
 import type { Registry } from '../work/registry.ts'
 import { createAfterStart } from '../work/sandbox/after-start.ts'
 import type { Containers } from '../work/sandbox/containers.ts'
@@ -41,6 +42,7 @@ export interface SupervisionParts {
   containers: Containers
   ledger: Ledger
   sockets: Sockets
+  journal: Pick<Journal, 'log'>
   openEntrance: (session: string) => Promise<void>
   factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
   release: (session: string) => void
@@ -102,6 +104,12 @@ export function createSupervision(
             'warning',
             `agent ${agent} stalls in session ${id}, task ${task}: ${why}`,
           ),
+        // Where its author looks: beside what it says of itself, live and in `hub task logs`.
+        silent({ id, agent, task }, text) {
+          log.warn({ session: id, agent, task }, text)
+          parts.journal.log(task, { level: 'warn', text })
+          events.publish('hub.task.log.v1', `task:${task}`, { agent, session: id, level: 'warn', text })
+        },
         goesOn: (session) => alerts.resolve(`session_stalled:${session}`),
       },
     },

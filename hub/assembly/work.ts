@@ -177,7 +177,7 @@ export function createWork(
   const supervision = createSupervision(
     { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs, runtime: options.runtime },
     {
-      ...{ clock, random, log, engine, engineWatch, guard, tasks, registry, containers, ledger, sockets },
+      ...{ clock, random, log, engine, engineWatch, guard, tasks, registry, containers, ledger, sockets, journal },
       ...{ openEntrance, factsOf, release },
       ...wakes,
     },

@@ -19,13 +19,30 @@ describe('S1-49: a session that shows no life', () => {
     await using h = await createHarness({ agents: { wedge: { script: wedge, card: { restarts: 1 } } } })
     const id = await h.submit('wedge')
     await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
-    await h.clock.advance(90_000)
+    const said = async () =>
+      ((await h.operator('GET', `/v1/tasks/${id}/logs`)).body.lines as { text: string }[]).map(({ text }) => text)
+    await h.clock.advance(30_000)
+    expect(await said()).toEqual([])
+    // Fault C25: one that computes looks the same, so its author hears of it while there is time.
+    await h.clock.advance(10_000)
+    expect(await said()).toEqual([
+      expect.stringMatching(
+        /^no sign of life for (?:3[5-9]|40) s: its event loop does not turn\. At 95 s it is taken for hung/,
+      ),
+    ])
+    expect(h.events('hub.task.log.v1')).toMatchObject([
+      { subject: `task:${id}`, data: { agent: 'wedge', level: 'warn' } },
+    ])
+    await h.clock.advance(50_000)
     expect(h.task(id).state).toBe('running')
+    expect(await said()).toHaveLength(1)
     await h.until(() => exits(h, id)[0] !== null, 'the end of the first', 1000)
     await h.until(() => h.task(id).state === 'failed', 'the end of the second', 1000)
     expect(exits(h, id)).toEqual(['unhealthy', 'unhealthy'])
     expect(h.task(id)).toMatchObject({ attempts: 2, error: { code: 'agent_unhealthy' } })
-    expect(h.sessionsOf(id)[0]?.detail).toContain('no sign of life for')
+    expect(h.sessionsOf(id)[0]?.detail).toMatch(
+      /^no sign of life for .*its event loop did not turn; a program that computes/,
+    )
     expect(h.hub.work.registry.find('wedge')?.state).toBe('unhealthy')
     expect(h.events('hub.agent.crashed.v1')).toHaveLength(1)
     const observed = h.audit().filter(({ action, effect }) => action === 'session.observed' && effect !== '')

@@ -39,7 +39,7 @@ export async function httpSink() {
 }
 
 /** A real SMTP server that keeps what it got; with `user`, the password is `secret`. */
-export async function mailSink(user?: string) {
+export async function mailSink(user?: string, refuses: string[] = []) {
   const letters: string[] = []
   const recipients: string[] = []
   const server = new SMTPServer({
@@ -49,6 +49,7 @@ export async function mailSink(user?: string) {
     onAuth: (auth, _session, done) =>
       auth.username === user && auth.password === 'secret' ? done(null, { user }) : done(new Error('who are you')),
     onRcptTo: (address, _session, done) => {
+      if (refuses.includes(address.address)) return done(new Error('no such mailbox'))
       recipients.push(address.address)
       done()
     },

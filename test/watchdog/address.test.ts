@@ -175,3 +175,29 @@ test('T37: local names a target inside on purpose, yet never a metadata service;
   expect(readTarget('https://10.0.0.1/x', false)).toMatch(/"local": true allows it/)
   expect(readTarget('https://ntfy.example.org/topic', false)).toBeInstanceOf(URL)
 })
+
+test('T37, fault C23: an address that takes no connection is passed over for the next one judged; one that answered is the last', async () => {
+  const heard: string[] = []
+  const there = http.createServer((request, response) => {
+    heard.push(request.url ?? '')
+    if (request.url === '/cut') return request.socket.destroy()
+    response.writeHead(request.url === '/no' ? 500 : 200).end()
+  })
+  await new Promise<void>((resolve) => there.listen(0, '127.0.0.3', resolve))
+  const at = (there.address() as AddressInfo).port
+  const outwardOf = (...found: string[]) => createOutward({ clock: createSystemClock(), resolve: async () => found })
+  const call = (path: string) => ({
+    ...{ url: `http://two.example:${at}${path}`, local: true, method: 'POST' as const, headers: {}, body: 'x' },
+    deadlineMs: 5000,
+  })
+  try {
+    await outwardOf('::1', '127.0.0.2', '127.0.0.3')(call('/yes'))
+    await expect(outwardOf('127.0.0.3', '127.0.0.2')(call('/no'))).rejects.toThrow('answered 500')
+    await expect(outwardOf('127.0.0.2', '127.0.0.4')(call('/none'))).rejects.toThrow('ECONNREFUSED')
+    await expect(outwardOf('127.0.0.2', '169.254.169.254', '127.0.0.3')(call('/evil'))).rejects.toThrow(/never reached/)
+    await expect(outwardOf('127.0.0.3', '127.0.0.2')(call('/cut'))).rejects.toThrow('hang up')
+    expect(heard).toEqual(['/yes', '/no', '/cut'])
+  } finally {
+    there.close()
+  }
+})

@@ -165,6 +165,20 @@ const mail = (port: number, over: object = {}) => ({
   ...over,
 })
 
+test('of whom the server refuses is told, and tried again for him alone (fault C33)', async () => {
+  const refuses = ['b@example.org']
+  const office = kept(await mailSink(undefined, refuses))
+  const outward = createOutward({ clock, resolve: async () => [] })
+  const row = channelOf(mail(office.port, { to: 'a@example.org, b@example.org' }), 0) as PersonChannel
+  const post = createOpenPost({ clock, outward, env: {} })(row)
+  await expect(post.deliver(makeLetter())).rejects.toThrow('the server refused b@example.org; the others have it')
+  await expect(post.deliver(makeLetter())).rejects.toThrow('no such mailbox')
+  refuses.length = 0
+  await post.deliver(makeLetter())
+  expect(office.recipients).toEqual(['a@example.org', 'b@example.org'])
+  expect(office.letters).toHaveLength(2)
+})
+
 test('a letter arrives through a real SMTP conversation, and its subject cannot add a header or a recipient', async () => {
   const office = kept(await mailSink())
   await deliver(

@@ -1,6 +1,7 @@
 /**
  * One outgoing HTTP(S) request to a host that the configuration names (threats.md T37).
- * O1 the name is resolved once, every address it has must be allowed, and the connection goes to the address that was judged.
+ * O1 the name is resolved once, every address it has must be allowed, and the connection goes to addresses that were judged: the families in
+ * turn, four at most, the next only where the one before took no connection (fault C23).
  * O2 no redirect is followed: what answers 3xx has not taken the message. O3 the status alone counts; the answer's body is never
  * read, so its size does not matter, and a server that goes on talking is cut off. O4 a deadline on the whole of it.
  */
@@ -29,22 +30,56 @@ export type Outward = (call: Outgoing) => Promise<void>
 export const resolveHost: Resolve = async (host) =>
   (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 
+const TRIES_MAX = 4
+interface Holder {
+  request?: ClientRequest
+  over: boolean
+}
 const HEADER_BYTES_MAX = 16 * 1024
 
-async function pinned(url: URL, local: boolean, resolve: Resolve): Promise<string> {
+async function pinned(url: URL, local: boolean, resolve: Resolve): Promise<readonly string[]> {
   const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname
   const addresses = net.isIP(host) === 0 ? await resolve(host) : [host]
   for (const address of addresses) {
     const problem = refusal(address, local)
     if (problem !== null) throw new Error(`${url.host} ${problem}`)
   }
-  const [first] = addresses
-  if (first === undefined) throw new Error(`${url.host} has no address`)
-  return first
+  if (addresses.length === 0) throw new Error(`${url.host} has no address`)
+  const isLike = (address: string) => net.isIP(address) === net.isIP(addresses[0] ?? '')
+  const [own, other] = [addresses.filter(isLike), addresses.filter((address) => !isLike(address))]
+  const turns = own.flatMap((address, at) => [address, ...other.slice(at, at + 1)])
+  return [...turns, ...other.slice(own.length)].slice(0, TRIES_MAX)
 }
 
-function sendTo(address: string, url: URL, call: Outgoing, holder: { request?: ClientRequest }): Promise<void> {
+/** Nobody there took the connection. */
+class Unconnected extends Error {}
+
+async function sendInTurn(
+  addresses: readonly string[],
+  url: URL,
+  call: Outgoing,
+  holder: Holder,
+  clock: Clock,
+): Promise<void> {
+  for (const [at, address] of addresses.entries()) {
+    const isLast = at === addresses.length - 1
+    const share = call.deadlineMs / (addresses.length + 1)
+    const cancel = isLast
+      ? undefined
+      : clock.after(share, () => holder.request?.destroy(new Error('took no connection')))
+    try {
+      return await sendTo(address, url, call, holder, () => cancel?.())
+    } catch (thrown) {
+      if (!(thrown instanceof Unconnected) || isLast || holder.over) throw thrown
+    } finally {
+      cancel?.()
+    }
+  }
+}
+
+function sendTo(address: string, url: URL, call: Outgoing, holder: Holder, onConnected: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    let isConnected = false
     const secure = url.protocol === 'https:'
     const body = Buffer.from(call.body, 'utf8')
     const name = net.isIP(url.hostname) === 0 && !url.hostname.startsWith('[') ? { servername: url.hostname } : {}
@@ -59,7 +94,13 @@ function sendTo(address: string, url: URL, call: Outgoing, holder: { request?: C
       ...(secure ? name : {}),
     })
     holder.request = request
-    request.on('error', reject)
+    request.on('socket', (socket) =>
+      socket.once('connect', () => {
+        isConnected = true
+        onConnected()
+      }),
+    )
+    request.on('error', (error) => reject(isConnected ? error : new Unconnected(error.message)))
     request.on('response', (response) => {
       response.on('error', () => {})
       const status = response.statusCode ?? 0
@@ -78,16 +119,15 @@ export function createOutward(parts: { clock: Clock; resolve: Resolve }): Outwar
     new Promise((resolve, reject) => {
       const url = readTarget(call.url, call.local)
       if (typeof url === 'string') return reject(new Error(`the URL ${url}`))
-      const holder: { request?: ClientRequest } = {}
-      let over = false
+      const holder: Holder = { over: false }
       const cancel = parts.clock.after(call.deadlineMs, () => {
-        over = true
+        holder.over = true
         reject(new Error(`${url.host} did not answer within ${call.deadlineMs} ms`))
         holder.request?.destroy()
       })
       // A resolver that hangs is cut off too: what it says afterwards starts nothing.
       pinned(url, call.local, parts.resolve)
-        .then((address) => (over ? undefined : sendTo(address, url, call, holder)))
+        .then((addresses) => (holder.over ? undefined : sendInTurn(addresses, url, call, holder, parts.clock)))
         .then(resolve, reject)
         .finally(cancel)
     })

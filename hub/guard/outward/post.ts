@@ -1,11 +1,11 @@
-/** One POST outward, to a pinned address, with a deadline over everything, no redirects and a bounded answer (T37). */
+/** One POST outward, to pinned addresses in turn until one takes the connection, with a deadline over everything, no redirects and a bounded answer (T37). */
 import { lookup } from 'node:dns/promises'
 import type { IncomingMessage, RequestOptions } from 'node:http'
 import { request as secured } from 'node:https'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
-import { judgeTarget, type Resolve, type Rules, type Target } from './target.ts'
+import { type Address, judgeTarget, type Resolve, type Rules, type Target } from './target.ts'
 
 export const OUTWARD_MS = 5000
 const ANSWER_BYTES_MAX = 64 * 1024
@@ -28,6 +28,28 @@ const systemResolve: Resolve = async (host) =>
 
 export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): PostOutward {
   const { clock, resolve = systemResolve } = parts
+
+  /** The next address only where none was connected to: what was sent may have been taken. */
+  async function inTurn({ url, addresses }: Target, headers: Posting['headers'], body: string, signal: AbortSignal) {
+    for (const [at, address] of addresses.entries()) {
+      const isLast = at === addresses.length - 1
+      const waiting = new AbortController()
+      const end = () => waiting.abort()
+      signal.addEventListener('abort', end, { once: true })
+      const timer = isLast ? undefined : clock.after(OUTWARD_MS / (addresses.length + 1), end)
+      try {
+        return await exchange(url, address, headers, body, waiting.signal, () => timer?.cancel())
+      } catch (thrown) {
+        if (!(thrown instanceof Unconnected) || isLast || signal.aborted)
+          throw thrown instanceof Unconnected ? new HubError('timed_out', thrown.message) : thrown
+      } finally {
+        timer?.cancel()
+        signal.removeEventListener('abort', end)
+      }
+    }
+    throw new HubError('timed_out', 'its name has no address')
+  }
+
   return async ({ url, rules, headers, body }, signal) => {
     const ending = new AbortController()
     const end = () => ending.abort()
@@ -40,7 +62,7 @@ export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): P
       }),
     )
     try {
-      const whole = judgeTarget(url, rules, resolve).then((target) => exchange(target, headers, body, ending.signal))
+      const whole = judgeTarget(url, rules, resolve).then((target) => inTurn(target, headers, body, ending.signal))
       whole.catch(() => undefined)
       return await Promise.race([whole, over])
     } finally {
@@ -51,16 +73,22 @@ export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): P
   }
 }
 
+/** Nobody there took the connection. */
+class Unconnected extends Error {}
+
 function exchange(
-  { url, address, family }: Target,
+  url: URL,
+  { address, family }: Address,
   headers: Readonly<Record<string, string>>,
   body: string,
   signal: AbortSignal,
+  onConnected: () => void,
 ): Promise<OutwardAnswer> {
   // The name was resolved and judged already; asked again it could point elsewhere.
   const pinned: RequestOptions['lookup'] = (_host, { all }, done) =>
     all ? done(null, [{ address, family }]) : done(null, address, family)
   return new Promise((resolve, reject) => {
+    let isConnected = false
     const failed = (why: string) => reject(new HubError('timed_out', why))
     if (signal.aborted) return failed('it took too long')
     const sent = (url.protocol === 'https:' ? secured : http.request)(
@@ -92,7 +120,17 @@ function exchange(
         )
       },
     )
-    sent.on('error', (thrown) => failed(signal.aborted ? 'it took too long' : thrown.message))
+    sent.on('socket', (socket) =>
+      socket.once('connect', () => {
+        isConnected = true
+        onConnected()
+      }),
+    )
+    sent.on('error', (thrown) => {
+      const why = signal.aborted ? 'it took too long' : thrown.message
+      if (isConnected) failed(why)
+      else reject(new Unconnected(why))
+    })
     sent.end(body)
   })
 }

@@ -1,5 +1,5 @@
 /**
- * Where a message of the hub may go (T37): allow-list of host and port, resolved once, every address judged, the first one pinned.
+ * Where a message of the hub may go (T37): allow-list of host and port, resolved once, every address judged, and those alone are used.
  *
  * O1. http and https only; no user in the address; https alone, except to a host that is listed as local.
  * O2. A name of which any address is not permitted is refused whole: one that points outside and inside is a trick.
@@ -23,8 +23,10 @@ export interface Address {
 /** All addresses of a name; rejects when it has none. */
 export type Resolve = (host: string) => Promise<readonly Address[]>
 
-export interface Target extends Address {
+export interface Target {
   url: URL
+  /** All of them judged, in the order in which they are tried. */
+  addresses: readonly Address[]
 }
 
 const refused = (why: string): HubError => new HubError('forbidden', `nothing is sent there: ${why}`)
@@ -51,14 +53,27 @@ export function judgeUrl(text: string, { allow, local }: Rules): URL {
   return url
 }
 
-/** Resolves it once and answers the one address to connect to. Throws `forbidden`, or `timed_out` where the name has no address. */
+/** More are not tried: the time is for all of them. */
+const TRIES_MAX = 4
+
+/** In the resolver's order, the families in turn: where one of them leads nowhere, half of the tries go by the other (fault C23). Pure. */
+export function inTurn(found: readonly Address[]): readonly Address[] {
+  const [first] = found
+  const own = found.filter(({ family }) => family === first?.family)
+  const other = found.filter(({ family }) => family !== first?.family)
+  return own
+    .flatMap((address, at) => [address, ...other.slice(at, at + 1)])
+    .concat(other.slice(own.length))
+    .slice(0, TRIES_MAX)
+}
+
+/** Resolves it once and answers the addresses to connect to. Throws `forbidden`, or `timed_out` where the name has no address. */
 export async function judgeTarget(text: string, rules: Rules, resolve: Resolve): Promise<Target> {
   const url = judgeUrl(text, rules)
   const host = hostOf(url)
   const literal = isIP(host)
   const found: readonly Address[] = literal === 0 ? await resolve(host) : [{ address: host, family: literal as 4 | 6 }]
-  const [first] = found
-  if (first === undefined) throw new HubError('timed_out', 'its name has no address')
+  if (found.length === 0) throw new HubError('timed_out', 'its name has no address')
   const isLocal = rules.local.has(hostPortOf(url))
   for (const { address } of found) {
     const kind = kindOfAddress(address)
@@ -69,5 +84,5 @@ export async function judgeTarget(text: string, rules: Rules, resolve: Resolve):
           : 'its address is private; list its host and port as local if that is meant',
       )
   }
-  return { url, address: first.address, family: first.family }
+  return { url, addresses: inTurn(found) }
 }

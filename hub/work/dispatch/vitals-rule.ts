@@ -37,6 +37,23 @@ const seconds = (ms: number) => `${Math.round(ms / 1000)} s`
 export const failuresOf = (silentMs: number, { intervalMs, timeoutMs }: HealthSpans): number =>
   Math.max(0, Math.floor((silentMs - timeoutMs) / intervalMs))
 
+/**
+ * What is said of a listening session that owes its first sign, or undefined: a program that computes in its event loop looks like one that
+ * hangs, and whoever wrote it can help it while there is time (fault C25).
+ */
+export function warningOf({
+  hasJoined,
+  isListening,
+  silentMs,
+  spans,
+}: Pick<VitalFacts, 'hasJoined' | 'isListening' | 'silentMs' | 'spans'>): string | undefined {
+  if (!hasJoined || !isListening || failuresOf(silentMs, spans) < 1) return undefined
+  const endMs = spans.failuresMax * spans.intervalMs + spans.timeoutMs
+  return `no sign of life for ${seconds(silentMs)}: its event loop does not turn. At ${seconds(endMs)} it is taken for hung and ended; ${LET_IT_TURN}`
+}
+const LET_IT_TURN =
+  'a program that computes lets its event loop turn in between, or computes in a worker thread or child process'
+
 export function decideVitals(facts: VitalFacts): VitalVerdict {
   const {
     hasJoined,
@@ -57,7 +74,7 @@ export function decideVitals(facts: VitalFacts): VitalVerdict {
   const failures = failuresOf(silentMs, spans)
   if (isListening ? failures >= spans.failuresMax : silentMs >= SILENT_MS_MAX) {
     const missed = isListening
-      ? `, ${failures} intervals of ${seconds(spans.intervalMs)}`
+      ? `, ${failures} intervals of ${seconds(spans.intervalMs)}: its event loop did not turn; ${LET_IT_TURN}`
       : ' and did not renew its token'
     return { kind: 'unhealthy', why: `no sign of life for ${seconds(silentMs)}${missed}` }
   }

@@ -13,7 +13,7 @@ import type { Registry } from '../registry.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
-import { decideVitals, type HealthSpans } from './vitals-rule.ts'
+import { decideVitals, type HealthSpans, warningOf } from './vitals-rule.ts'
 
 export interface Vitals {
   /** Its container runs: from now on it has to join. */
@@ -31,6 +31,8 @@ export interface Vitals {
 
 /** Who hears of a session that stalls, and when it goes on. */
 export interface StallListener {
+  /** It owes its first sign; told once for each silence, while there is time. */
+  silent(session: SessionRow, text: string): void
   stalled(session: SessionRow, text: string): void
   goesOn(session: string): void
 }
@@ -41,6 +43,8 @@ interface Signs {
   heardAt: number
   actedAt: number
   isListening: boolean
+  /** Of this silence it was told. */
+  isWarned: boolean
   stalledSinceMs: number | null
 }
 
@@ -64,7 +68,7 @@ export function createVitals(
     const known = signs.get(session)
     if (known !== undefined) return known
     const at = now()
-    const made = { beganAt: at, heardAt: at, actedAt: at, isListening: false, stalledSinceMs: null }
+    const made = { beganAt: at, heardAt: at, actedAt: at, isListening: false, isWarned: false, stalledSinceMs: null }
     signs.set(session, made)
     return made
   }
@@ -85,18 +89,27 @@ export function createVitals(
       card.mode !== 'task' || session.state === 'input_required' || tasks.hasUnfinishedChildren(session.task)
     // What it waited for rightly is not held against it when the waiting ends.
     if (mayWait) sign.actedAt = at
-    const judged = decideVitals({
+    const owed = {
       hasJoined: session.state !== 'starting',
       isListening: sign.isListening,
-      sinceStartMs: at - sign.beganAt,
       silentMs: at - sign.heardAt,
+      spans: options.health,
+    }
+    const judged = decideVitals({
+      ...owed,
+      sinceStartMs: at - sign.beganAt,
       idleMs: at - sign.actedAt,
       mayWait,
       joinWindowMs: options.joinWindowMs,
-      spans: options.health,
       stallAfterMs: card.stallAfter,
       onStall: card.onStall,
     })
+    const warning = warningOf(owed)
+    if (warning === undefined) sign.isWarned = false
+    else if (!sign.isWarned && judged.kind !== 'unhealthy') {
+      sign.isWarned = true
+      listener.silent(session, warning)
+    }
     if (judged.kind === 'well') goOn(session.id, sign)
     else if (judged.kind === 'unhealthy') losses.unhealthy(session.id, judged.why)
     else if (sign.stalledSinceMs === null) {

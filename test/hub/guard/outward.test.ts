@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../hub/base/clock.ts'
 import { kindOfAddress } from '../../../hub/guard/outward/address.ts'
 import { createPostOutward, OUTWARD_MS } from '../../../hub/guard/outward/post.ts'
-import { type Address, hostPortOf, judgeUrl, type Rules } from '../../../hub/guard/outward/target.ts'
+import { type Address, hostPortOf, inTurn, judgeUrl, type Rules } from '../../../hub/guard/outward/target.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'
 
 let server: Server
@@ -199,6 +199,57 @@ describe('a name', () => {
       code: 'forbidden',
     })
     expect(hits).toEqual([])
+  })
+
+  it('of which one address leads nowhere is tried at the next, each of them judged, and by one that took it no further (fault C23)', async () => {
+    answer = () => ({ status: 200, body: 'taken' })
+    // A machine's own addresses of 127.0.0.0/8 that nobody listens on refuse at once; the listener is on the second.
+    const single = createServer((request, response) => {
+      hits.push(`${request.method} ${request.url}`)
+      if (request.url === '/cut') request.socket.destroy()
+      else response.end('by the second')
+    })
+    await new Promise<void>((resolve) => single.listen(0, '127.0.0.3', resolve))
+    const at = (single.address() as { port: number }).port
+    const there = { allow: new Set([`two.example:${at}`]), local: new Set([`two.example:${at}`]) }
+    const two = (...found: string[]) => names({ 'two.example': found })
+    try {
+      expect((await post(`http://two.example:${at}/a`, there, two('::1', '127.0.0.2', '127.0.0.3'))).text).toBe(
+        'by the second',
+      )
+      expect(hits).toEqual(['POST /a'])
+      await expect(post(`http://two.example:${at}/b`, there, two('127.0.0.2', '127.0.0.4'))).rejects.toThrow(
+        'ECONNREFUSED',
+      )
+      await expect(
+        post(`http://two.example:${at}/c`, there, two('127.0.0.2', '169.254.169.254', '127.0.0.3')),
+      ).rejects.toMatchObject({ code: 'forbidden' })
+      expect(hits).toHaveLength(1)
+      // It broke off after it had taken the connection: nobody knows whether it has the message, so no other address gets it.
+      await expect(post(`http://two.example:${at}/cut`, there, two('127.0.0.3', '127.0.0.2'))).rejects.toThrow(
+        'hang up',
+      )
+    } finally {
+      single.close()
+    }
+    // What answers, even badly, has had it: no second address gets it too.
+    answer = () => ({ status: 302, headers: { location: '/' } })
+    const local = { allow: new Set([`x.example:${port}`]), local: new Set([`x.example:${port}`]) }
+    hits = []
+    await expect(
+      post(`http://x.example:${port}/d`, local, names({ 'x.example': ['127.0.0.1', '127.0.0.2'] })),
+    ).rejects.toThrow(/redirects/)
+    expect(hits).toEqual(['POST /d'])
+  })
+
+  it('is tried by both families in turn, at four addresses at most', () => {
+    const of = (...found: string[]) =>
+      inTurn(found.map((address): Address => ({ address, family: address.includes(':') ? 6 : 4 }))).map(
+        ({ address }) => address,
+      )
+    expect(of('::1', '::2', '::3', '1.1.1.1', '2.2.2.2')).toEqual(['::1', '1.1.1.1', '::2', '2.2.2.2'])
+    expect(of('1.1.1.1', '::1', '::2')).toEqual(['1.1.1.1', '::1', '::2'])
+    expect(of('1.1.1.1')).toEqual(['1.1.1.1'])
   })
 
   it('without an address is said to have none', async () => {

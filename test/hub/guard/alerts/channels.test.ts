@@ -72,7 +72,7 @@ const secrets = (values: Record<string, string>) => (name: string) => {
 }
 
 /** A real SMTP server that keeps envelope and letter. */
-async function postOffice(options: { user?: string; hangs?: boolean; address?: string } = {}) {
+async function postOffice(options: { user?: string; hangs?: boolean; address?: string; refuses?: string[] } = {}) {
   const got: { from: string; to: string[]; letter: string }[] = []
   const server = new SMTPServer({
     authOptional: options.user === undefined,
@@ -82,6 +82,8 @@ async function postOffice(options: { user?: string; hangs?: boolean; address?: s
       auth.username === options.user && auth.password === 'pass word'
         ? done(null, { user: 'x' })
         : done(new Error('no')),
+    onRcptTo: ({ address }, _session, done) =>
+      options.refuses?.includes(address) ? done(new Error('no such mailbox')) : done(),
     onData(stream, session, done) {
       const parts: Buffer[] = []
       stream.on('data', (part: Buffer) => parts.push(part))
@@ -106,6 +108,25 @@ const mail = (port: number, over: Record<string, unknown> = {}) =>
   settings({ kind: 'email', host: '127.0.0.1', port, from: 'hub@example.org', to: 'o@example.org', ...over })
 
 describe('e-mail', () => {
+  it('of whom the server refuses is told, and tried again for him alone (fault C33)', async () => {
+    const refuses = ['b@example.org']
+    const office = await postOffice({ refuses })
+    const send = createEmail(
+      mail(office.port, { to: ['a@example.org', 'b@example.org', 'c@example.org'] }),
+      secrets({}),
+    )
+    const told = 'the server refused b@example.org; the others have it'
+    await expect(send(message(), never)).rejects.toThrow(told)
+    await expect(send(message(), never)).rejects.toThrow('no such mailbox')
+    refuses.length = 0
+    expect(await send(message(), never)).toMatch(/^250 /)
+    expect(office.got.map(({ to }) => to)).toEqual([['a@example.org', 'c@example.org'], ['b@example.org']])
+    // The letter names all of them all the same, and another one goes to all.
+    expect(office.got[1]?.letter).toContain('To: a@example.org, b@example.org, c@example.org')
+    await send(message({ id: '019c0000-0000-7000-8000-000000000009' }), never)
+    expect(office.got[2]?.to).toHaveLength(3)
+  })
+
   it('arrives through a real SMTP conversation, with the head of the audit log in it', async () => {
     const office = await postOffice()
     const answer = await createEmail(mail(office.port), secrets({}))(message(), never)
