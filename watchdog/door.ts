@@ -52,7 +52,11 @@ const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheck
 const CONNECTIONS_MAX = 64
 
 function bounded(serve: RequestListener): Server {
-  const server = http.createServer(LIMITS, serve)
+  const server = http.createServer(LIMITS, (request, response) => {
+    // The parser takes 0.9 and 2.0 too, which say other things (fault F18).
+    if (request.httpVersion === '1.1' || request.httpVersion === '1.0') serve(request, response)
+    else reply(response, { status: 400, body: { error: 'HTTP/1.1 is spoken here' } })
+  })
   keepPlaces(server, CONNECTIONS_MAX)
   return server
 }

@@ -16,7 +16,7 @@ import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Gate } from '../guard/gate.ts'
 import { createOpenedSession, type OpenedSession } from '../guard/identity/opened-sessions.ts'
-import { CLOSE_CODES, SESSION_LIFE_MS } from '../protocol/frame.ts'
+import { CLOSE_CODES, ENVELOPE_BYTES_MAX, FRAME_OVERHEAD_BYTES, SESSION_LIFE_MS } from '../protocol/frame.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Hello } from './agent-hello.ts'
 import type { AgentCaller } from './agent-requests.ts'
@@ -35,7 +35,8 @@ export interface AgentFrames {
   close(session: string): void
 }
 
-const FRAME_BYTES_MAX = 1024 * 1024 + 64
+/** Told by the length that a frame announces, before a byte of it is taken in (fault F18). */
+const FRAME_BYTES_MAX = FRAME_OVERHEAD_BYTES + ENVELOPE_BYTES_MAX
 
 interface Line {
   session: string
@@ -124,6 +125,7 @@ export function createAgentFrames(
       const line = open({ session, ws, socket, caller })
       ws.on('message', (data, isBinary) => receive(line, isBinary ? asBuffer(data) : undefined))
       ws.on('close', () => forget(line))
+      ws.on('error', (fault) => refuse(session, faultOfWire(fault), caller))
       ws.send(JSON.stringify({ welcome: line.opened.secret }))
       line.outlet.seen(after)
       mailboxes.listen(session, line.outlet.deliver)
@@ -245,3 +247,9 @@ export function createAgentFrames(
 }
 
 const linesOf = (group: readonly Waiting[]) => new Set(group.map(({ line }) => line).filter(({ over }) => !over))
+
+/** What the WebSocket itself refused, as a record has it. */
+const faultOfWire = (fault: Error & { code?: unknown }): HubError =>
+  fault.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
+    ? new HubError('too_large', `a frame holds at most ${FRAME_BYTES_MAX} bytes`)
+    : new HubError('schema_invalid', 'what came on the line is no WebSocket message')

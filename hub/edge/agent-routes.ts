@@ -6,7 +6,8 @@ import { parseStrictJson } from '../base/strict-json.ts'
 import type { Gate } from '../guard/gate.ts'
 import type { Nonces } from '../guard/identity/nonces.ts'
 import type { Tokens } from '../guard/identity/tokens.ts'
-import { BODY_BYTES_MAX, envelopeShape } from '../protocol/envelope.ts'
+import { envelopeShape } from '../protocol/envelope.ts'
+import { ENVELOPE_BYTES_MAX } from '../protocol/frame.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import type { Artifacts } from '../work/artifacts.ts'
@@ -65,7 +66,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
 
   const jsonBody = async ({ request }: AgentExchange) => {
     requireContentType(request, 'application/json')
-    return readBody(request, BODY_BYTES_MAX + 4096)
+    return readBody(request, ENVELOPE_BYTES_MAX)
   }
   async function byToken(exchange: AgentExchange, bodySha256: string): Promise<AgentCaller> {
     const caller = await auth.byToken(exchange.session, exchange.request, bodySha256)

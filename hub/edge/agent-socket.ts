@@ -13,7 +13,7 @@ import type { Sockets } from '../work/sandbox/sockets.ts'
 import type { AgentFrames } from './agent-frames.ts'
 import type { AgentAuth, AgentCaller } from './agent-requests.ts'
 import type { AgentRoute, AgentRoutes } from './agent-routes.ts'
-import { sendProblem } from './http-answers.ts'
+import { requireVersion, sendProblem } from './http-answers.ts'
 import { createTurns, type Turns } from './http-turns.ts'
 
 export interface AgentSockets {
@@ -75,6 +75,7 @@ export function createAgentSockets(
         admitted = true
         throw thrown
       }
+      requireVersion(request)
       if (found === undefined) throw new HubError('unknown_operation', 'no such path on an agent socket')
       // The signature of a request without a body says so: bytes that come along would be nobody's.
       if (request.method === 'GET' && hasBody(request)) throw new HubError('schema_invalid', 'a GET carries no body')
@@ -113,14 +114,14 @@ export function createAgentSockets(
       socket.destroy()
       return
     }
-    if (request.url === '/v1/session') {
+    if (request.url === '/v1/session' && request.httpVersion === '1.1') {
       frames.upgrade(session, request, socket, head)
       return
     }
     auth.refuse(
       session,
       'session.open',
-      new HubError('unknown_operation', 'no such path to upgrade on an agent socket'),
+      new HubError('unknown_operation', 'no such path and version to upgrade on an agent socket'),
     )
     socket.destroy()
   }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import { parseStrictJson } from '../base/strict-json.ts'
-import { BODY_BYTES_MAX, envelopeShape } from '../protocol/envelope.ts'
+import { envelopeShape } from '../protocol/envelope.ts'
 import { FRAME_TYPES } from '../protocol/frame.ts'
 import { parseShape } from '../protocol/parse.ts'
 import type { AgentCaller } from './agent-requests.ts'
@@ -22,7 +22,6 @@ export type FrameAct = (
 ) => { id: string; error: HubError } | undefined
 
 /** As of a signed request: a body of 64 KiB and the envelope around it. */
-const ENVELOPE_BYTES_MAX = BODY_BYTES_MAX + 4096
 const FLOOD_RECORD_EVERY_MS = 10_000
 const seenShape = z.strictObject({ after: z.int().nonnegative() })
 
@@ -57,7 +56,6 @@ export function createFrameAct(parts: {
         return undefined
       }
       if (type !== FRAME_TYPES.envelope) throw new HubError('schema_invalid', `an agent sends no frame of type ${type}`)
-      if (body.length > ENVELOPE_BYTES_MAX) throw new HubError('too_large', `at most ${ENVELOPE_BYTES_MAX} bytes`)
       const envelope = parseShape(envelopeShape, parseStrictJson(body))
       id = envelope.id
       send(caller, envelope, body, refusal)

@@ -40,6 +40,11 @@ export function sendProblem(response: ServerResponse, error: HubError): void {
   response.end(text)
 }
 
+/** Throws `schema_invalid` for a request line of another version than 1.0 and 1.1: the parser takes 0.9 and 2.0 too, which say other things (fault F18). */
+export function requireVersion({ httpVersion }: Pick<IncomingMessage, 'httpVersion'>): void {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') throw new HubError('schema_invalid', 'HTTP/1.1 is spoken here')
+}
+
 /** The whole body, at most `bytesMax`; throws `too_large`. */
 export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0)

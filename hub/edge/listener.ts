@@ -5,7 +5,7 @@ import { ERRORS, HubError, problemOf, toHubError } from '../base/errors.ts'
 import { http } from '../base/node-http.ts'
 import { parseStrictJson } from '../base/strict-json.ts'
 import type { Log } from '../base/telemetry.ts'
-import { requireContentType } from './http-answers.ts'
+import { requireContentType, requireVersion } from './http-answers.ts'
 import { type HttpLimits, watchBody } from './http-limits.ts'
 import { createTurns } from './http-turns.ts'
 import { keepPlaces } from './places.ts'
@@ -66,6 +66,7 @@ export function prepared(
   const app = server(limits, unheard, clock)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
+    requireVersion(request.raw)
     if (request.headers.upgrade !== undefined)
       throw new HubError('schema_invalid', 'no other protocol is spoken at this entrance')
     if (!request.url.startsWith('/')) throw new HubError('schema_invalid', 'a request here names a path')

@@ -11,7 +11,7 @@ import { type Lease, type LeaseWord, macOf } from '../guard/operator/lease.ts'
 import { WATCHDOG } from '../guard/principal.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { StopRequest } from '../work/dispatch/shutdown.ts'
-import { readBody, requireContentType, sendProblem } from './http-answers.ts'
+import { readBody, requireContentType, requireVersion, sendProblem } from './http-answers.ts'
 import { keepPlaces } from './places.ts'
 
 const BYTES_MAX = 65_536
@@ -91,6 +91,7 @@ export function createWatchdogDoor(parts: WatchdogDoorParts): Server {
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const operation = request.url === '/v1/shutdown' ? 'hub.shutdown' : 'lease.renew'
     try {
+      requireVersion(request)
       requireContentType(request, 'application/json')
       const mac = request.headers['hub-mac']
       const body = await readBody(request, BYTES_MAX)

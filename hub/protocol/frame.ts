@@ -9,6 +9,8 @@ export const FRAME_VERSION = 1
 export const HEADER_BYTES = 10
 export const TAG_BYTES = 32
 export const FRAME_OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+/** Of one envelope as text, in a frame or a request: a body of 64 KiB and what is around it. A longer frame is refused by its length. */
+export const ENVELOPE_BYTES_MAX = 64 * 1024 + 4096
 export const FRAMES_PER_SESSION_MAX = 2 ** 20
 export const SESSION_LIFE_MS = 15 * 60_000
 

@@ -3,11 +3,20 @@ import { createConnection } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createOpenedSession } from '../../hub/guard/identity/opened-sessions.ts'
-import { CLOSE_CODES, directionKey, FRAME_TYPES, openFrame, sealFrame } from '../../hub/protocol/frame.ts'
+import {
+  CLOSE_CODES,
+  directionKey,
+  ENVELOPE_BYTES_MAX,
+  FRAME_OVERHEAD_BYTES,
+  FRAME_TYPES,
+  openFrame,
+  sealFrame,
+} from '../../hub/protocol/frame.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { type AgentSpec, createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 import { openRawSession, type RawSession } from '../support/raw-session.ts'
 
+const FRAME_BYTES_MAX = FRAME_OVERHEAD_BYTES + ENVELOPE_BYTES_MAX
 const words = { sends: { work: null }, receives: { work: null } }
 const talker = (message: string[]): AgentSpec => ({
   script: puppet,
@@ -150,7 +159,6 @@ describe('every frame is proven before it is read (T10)', () => {
     ['a duplicate key', () => '{"id":"a","id":"b"}', 'schema_invalid'],
     ['a sender', (agent) => ({ ...log(agent, 'x'), from: 'agent:two' }), 'schema_invalid'],
     ['an unknown type', (agent) => ({ ...envelope(agent, 0), type: 'nonsense' }), 'schema_invalid'],
-    ['a body over 64 KiB', (agent) => log(agent, 'x'.repeat(70_000)), 'too_large'],
     ['an agent it may not write to', (agent) => ({ ...envelope(agent, 0), to: 'agent:one' }), 'policy_denied'],
   ]
   test('an authentic frame with a faulty body among good ones is refused alone, at each place of a group', async () => {
@@ -280,13 +288,28 @@ describe('what a session may take up (T67, T68)', () => {
     }
   })
 
-  test('a message over one megabyte, or announced as four gigabytes, ends the session and nobody else is disturbed', async () => {
+  test('fault F18: a message over its size, announced as one byte more or as four gigabytes, ends the line by its length alone; a record says so', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')
     const other = await openSession(h, two)
     const large = await openSession(h, one)
-    large.ws.send(Buffer.alloc(1024 * 1024 + 65))
+    large.ws.send(Buffer.alloc(FRAME_BYTES_MAX + 1))
     expect([1006, 1009]).toContain(await h.pumped(large.closed))
+    const refusals = () =>
+      h.audit().filter(({ outcome, reason }) => outcome === 'refused' && reason.startsWith('too_large'))
+    await h.until(() => refusals().length === 1, 'a record')
+    // Nothing follows the head: the line ends all the same.
+    const head = (bytes: number) =>
+      Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, bytes >> 16, (bytes >> 8) & 255, bytes & 255])
+    const byOne = await openSession(h, one)
+    const wire = (byOne.ws as unknown as { _socket: { write(bytes: Buffer): void } })._socket
+    wire.write(Buffer.concat([head(FRAME_BYTES_MAX + 1), Buffer.alloc(4)]))
+    expect([1006, 1009]).toContain(await h.pumped(byOne.closed))
+    const fits = await openSession(h, one)
+    fits.send(log(one, 'x'.repeat(64 * 1024)))
+    await acked(h, fits, 1)
+    fits.ws.close()
+    await h.pumped(fits.closed)
     const announced = await openSession(h, one)
     const under = (announced.ws as unknown as { _socket: { write(bytes: Buffer): void } })._socket
     under.write(Buffer.from([0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]))

@@ -4,6 +4,8 @@
  * 1. What was sent on one line and not confirmed goes out first on the next, in the same order, under the same ids.
  * 2. A refusal settles its own envelope only.
  */
+import { HubError } from '../../base/errors.ts'
+import { ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
 import type { Ack, FastLine } from './fast-line.ts'
 import { UNCONFIRMED_MAX } from './pending.ts'
 
@@ -52,11 +54,18 @@ export function createFastQueue(errorOf: (problem: Record<string, unknown>) => u
   }
 
   return {
-    send: (envelope) =>
-      new Promise((resolve, reject) => {
+    async send(envelope) {
+      // The hub would end the line for its length, before it knows whose message it is.
+      if (envelope.length > ENVELOPE_BYTES_MAX)
+        throw new HubError(
+          'too_large',
+          `a message holds at most ${ENVELOPE_BYTES_MAX} bytes, this one has ${envelope.length}`,
+        )
+      await new Promise<void>((resolve, reject) => {
         backlog.push({ envelope, sequence: 0, resolve, reject })
         pump()
-      }),
+      })
+    },
     take({ upTo, refused }) {
       const open = unconfirmed.findIndex(({ sequence }) => sequence > upTo)
       const settled = unconfirmed.splice(0, open === -1 ? unconfirmed.length : open)

@@ -63,6 +63,22 @@ test('T31: bytes that two readers would read differently end the connection and 
   expect(await h.pumped(talk(path, big))).toMatchObject({ statuses: [431], closed: true })
 })
 
+test.each(['', ' HTTP/0.9', ' HTTP/2.0'])(
+  'fault F18: a request line that ends in %j is refused, and opens no line',
+  async (version) => {
+    await using h = await createHarness({ agents, config })
+    const [one] = await h.bring('one')
+    const headers = 'Host: hub\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}'
+    const { statuses } = await h.pumped(talk({ path: one.socketPath }, `POST /v1/send${version}\r\n${headers}`, 250))
+    expect(statuses.filter((status) => status !== 400)).toEqual([])
+    expect(recordsOf(h, one.session).at(-1)?.reason ?? '').toMatch(version === '' ? /./ : /HTTP\/1.1 is spoken here/)
+    const upgrade =
+      'Host: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+    const opened = await h.pumped(talk({ path: one.socketPath }, `GET /v1/session${version}\r\n${upgrade}`, 250))
+    expect(opened.text).not.toContain('101 Switching')
+  },
+)
+
 test('T32: the tenth connection is refused while the first four go on', async () => {
   await using h = await createHarness({ agents, config })
   const [one] = await h.bring('one')

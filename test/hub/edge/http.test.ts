@@ -202,6 +202,22 @@ describe('bytes that two readers would read differently (T31)', () => {
     }
   })
 
+  it.each(['GET /healthz', 'GET /healthz HTTP/0.9', 'GET /healthz HTTP/2.0'])(
+    'fault F18: %j is refused, with or without more behind it',
+    async (line) => {
+      for (const [where, host] of [
+        [await operator(), 'hub'],
+        ...[await loopback()].map((door) => [door, `127.0.0.1:${door.port}`] as const),
+      ] as [NetConnectOpts, string][]) {
+        for (const rest of [`\r\nHost: ${host}\r\n\r\n`, `\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`]) {
+          const { statuses } = await talk(where, `${line}${rest}`, 250)
+          expect(statuses).toEqual([400])
+        }
+        expect((await talk(where, `GET /healthz HTTP/1.0\r\nHost: ${host}\r\n\r\n`, 250)).statuses).toEqual([200])
+      }
+    },
+  )
+
   it('a path that cannot be decoded is a problem like any other, recorded, without an echo', async () => {
     const { statuses, text } = await talk(await operator(), 'GET /v1/tasks/%zz HTTP/1.1\r\nHost: hub\r\n\r\n', 250)
     expect(statuses).toEqual([400])
