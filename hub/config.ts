@@ -20,6 +20,7 @@ import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
 import { limitsFor } from './work/sandbox/limits.ts'
+import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './work/sandbox/users.ts'
 
 const port = z.int().min(0).max(65_535)
 
@@ -66,6 +67,14 @@ const configShape = z.strictObject({
       socket: z.string().max(107).default('/var/run/docker.sock'),
       runtime: z.enum(['runc', 'runsc', 'kata']).default('runc').transform(supported),
       callTimeout: spanShape.default(20_000),
+      /** Where the range of sessions' users begins (work/sandbox/users.ts). */
+      firstUser: z
+        .int()
+        .refine(
+          mayBegin,
+          `sessions take ${USERS} user ids from here on: it is at least ${FIRST_USER_MIN}, and 65534 and 65535 are not among them`,
+        )
+        .default(FIRST_USER),
     })
     .prefault({}),
   /** Signs of life of running sessions (S1-49). */
@@ -84,7 +93,7 @@ const configShape = z.strictObject({
   limits: z
     .strictObject({
       ...sessionLimitShapes,
-      sessions: z.int().positive().max(256).default(12),
+      sessions: z.int().positive().max(SESSION_USERS).default(12),
       sessionsPerAgent: z.int().positive().max(256).default(12),
       delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
       tasksPerTree: z.int().positive().max(10_000).default(64),

@@ -46,6 +46,8 @@ export interface HubOptions {
   bundleFolder: string
   host: HostFacts
   uid: number
+  /** What this process was started with, for doctor to judge (fault F20). */
+  environment?: NodeJS.ProcessEnv
   /** By name; those of the home's folder come before them. Taken over: overwritten when the hub stops. */
   secretsFromEnvironment?: ReadonlyMap<string, Buffer>
 }
@@ -126,6 +128,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       host: options.host,
       watchdogKey: keys.watchdog,
       runtime: config.engine.runtime,
+      firstUser: config.engine.firstUser,
       limits: config.limits,
       health: config.health,
       staleAfterMs: config.staleAfter,
@@ -153,6 +156,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       config,
       watchdogKey: keys.watchdog,
       hooks: outer.hooks ?? [],
+      environment: options.environment ?? {},
       isWorking,
     },
     { clock, random, log, engine, guard, work, upkeep, secrets, alertDelivery, onExit: outer.onExit },

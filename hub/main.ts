@@ -23,8 +23,10 @@ import { HubError, toHubError } from './base/errors.ts'
 import { createLogSink, isSamePlace } from './base/log-sink.ts'
 import { createLoop } from './base/loop.ts'
 import { createNotifier, type Notifier } from './base/notify.ts'
+import { droppedOf } from './base/passed-on.ts'
 import { systemRandom } from './base/random.ts'
 import { startAgainOnce } from './base/start-again.ts'
+import { keepMemoryIn, startClean } from './base/start-clean.ts'
 import { keepDown } from './base/stay-down.ts'
 import { createLog, type Log, type LogLevel } from './base/telemetry.ts'
 import { takeConfig } from './config.ts'
@@ -32,6 +34,7 @@ import { readKeys } from './guard/identity/keys.ts'
 import { createHub, type Hub } from './hub.ts'
 import { createEngine } from './work/sandbox/engine.ts'
 import { readHostFacts } from './work/sandbox/host.ts'
+import { requireFreeUsers } from './work/sandbox/host-accounts.ts'
 
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
@@ -151,13 +154,18 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   if (note !== undefined) notes.push(note)
   const { log, say } = openLog(home, config.logLevel, clock)
   for (const note of notes) log.warn(note)
+  const leftOut = droppedOf(process.env)
+  if (leftOut.length > 0)
+    log.warn({ variables: leftOut }, 'variables that would weaken this process were left out of its environment')
   if (!isScrubbed)
     log.warn(
       'this system still shows the HUB_SECRET_ variables in /proc to this account and root; files do not have that',
     )
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined })
   const store = await openUpToDate(home, { clock, log, onProgress: tellProgress(clock, say, notifier) })
-  const engine = createEngine({ socketPath: config.engine.socket, callMs: config.engine.callTimeout }, { clock })
+  const { socket, callTimeout, firstUser } = config.engine
+  requireFreeUsers(firstUser)
+  const engine = createEngine({ socketPath: socket, callMs: callTimeout, firstUser }, { clock })
   let ended: (how: string) => void = () => undefined
   const end = new Promise<string>((settle) => {
     ended = settle
@@ -172,6 +180,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       bundleFolder: join(CHECKOUT, 'policies'),
       host: readHostFacts(join(CHECKOUT, 'images', 'agent', 'seccomp.json')),
       uid: process.getuid?.() ?? 0,
+      environment: process.env,
       secretsFromEnvironment,
     },
     {
@@ -269,7 +278,10 @@ const exitCodeOf = (error: HubError): number =>
 
 process.umask(0o077)
 try {
-  if (process.argv[2] === 'serve') startAgainOnce(process.env)
+  if (process.argv[2] === 'serve') {
+    startClean(process.env)
+    startAgainOnce(process.env)
+  } else keepMemoryIn()
   // Before anything else, so that no process this one starts inherits them.
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()

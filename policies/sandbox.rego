@@ -64,7 +64,17 @@ holds contains "image" if {
 	count(body.Image) == 71
 }
 
-holds contains "user" if body.User == "65532:65532"
+# Its own user and group, of no account that a system keeps for itself: not below 1000, not nobody, not minus one in 16 bits.
+user := id if {
+	[id, group] := split(body.User, ":")
+	id == group
+	number := to_number(id)
+	number >= 1000
+	not number in {65534, 65535}
+	format_int(number, 10) == id
+}
+
+holds contains "user" if user
 
 holds contains "entrypoint" if {
 	is_array(body.Entrypoint)
@@ -146,7 +156,7 @@ known_option("apparmor=docker-default")
 known_option(option) if startswith(option, "seccomp={")
 
 holds contains "masked-paths" if {
-	every path in ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
+	every path in ["/dev/mqueue", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
 		path in host.MaskedPaths
 	}
 }
@@ -160,9 +170,11 @@ holds contains "readonly-paths" if {
 holds contains "tmpfs" if {
 	object.keys(host.Tmpfs) == {"/tmp", "/workspace"}
 	every options in host.Tmpfs {
-		every word in ["noexec", "nosuid", "nodev", "size=", "nr_inodes=", "uid=65532", "gid=65532", "mode=0700"] {
+		every word in ["noexec", "nosuid", "nodev", "size=", "nr_inodes=", "mode=0700"] {
 			contains(options, word)
 		}
+		contains(options, concat("", [",uid=", user, ","]))
+		contains(options, concat("", [",gid=", user, ","]))
 	}
 }
 

@@ -11,11 +11,11 @@ host := {
 	}],
 	"PidMode": "", "UTSMode": "", "UsernsMode": "", "CgroupParent": "", "IpcMode": "none", "CgroupnsMode": "private",
 	"SecurityOpt": ["no-new-privileges=true", "seccomp={}", "apparmor=docker-default"],
-	"MaskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
+	"MaskedPaths": ["/dev/mqueue", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
 	"ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
 	"Tmpfs": {
-		"/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=65532,gid=65532,mode=0700",
-		"/workspace": "rw,noexec,nosuid,nodev,size=256m,nr_inodes=32k,uid=65532,gid=65532,mode=0700",
+		"/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=60928,gid=60928,mode=0700",
+		"/workspace": "rw,noexec,nosuid,nodev,size=256m,nr_inodes=32k,uid=60928,gid=60928,mode=0700",
 	},
 	"Memory": 536870912, "MemorySwap": 536870912, "NanoCpus": 1000000000, "PidsLimit": 128,
 	"Ulimits": [
@@ -28,7 +28,7 @@ host := {
 
 body := {
 	"Image": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-	"User": "65532:65532", "Entrypoint": ["/shim"], "Healthcheck": {"Test": ["NONE"]},
+	"User": "60928:60928", "Entrypoint": ["/shim"], "Healthcheck": {"Test": ["NONE"]},
 	"Tty": false, "OpenStdin": false, "AttachStdin": false, "AttachStdout": false, "AttachStderr": false,
 	"HostConfig": host,
 }
@@ -135,13 +135,24 @@ test_an_image_is_named_by_its_digest if {
 }
 
 test_the_rest_of_the_body if {
-	breaks(body_with("User", "0:0"), ["user"])
+	every user in ["0:0", "999:999", "65534:65534", "65535:65535", "60928:60929", "060928:060928", "60928", "agent:agent", "", 60928] {
+		breaks(body_with("User", user), ["tmpfs", "user"])
+	}
 	breaks(body_with("Entrypoint", []), ["entrypoint"])
 	breaks(body_with("Entrypoint", "/shim"), ["entrypoint"])
 	breaks(body_with("Healthcheck", {"Test": ["CMD", "x"]}), ["healthcheck"])
 	every field in ["AttachStderr", "AttachStdin", "AttachStdout", "OpenStdin", "Tty"] {
 		breaks(body_with(field, true), ["terminal"])
 	}
+}
+
+test_what_it_may_write_belongs_to_its_own_user if {
+	breaks(body_with("User", "60929:60929"), ["tmpfs"])
+	own := json.patch(body_with("User", "1000:1000"), [{"op": "add", "path": "/HostConfig/Tmpfs", "value": {
+		"/tmp": replace(host.Tmpfs["/tmp"], "60928", "1000"),
+		"/workspace": replace(host.Tmpfs["/workspace"], "60928", "1000"),
+	}}])
+	answer(own).allow == true
 }
 
 test_exactly_one_mount_read_only_at_run_hub if {
@@ -168,7 +179,7 @@ test_security_options_are_all_there_and_all_known if {
 }
 
 test_each_masked_and_readonly_path_is_needed if {
-	every path in ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
+	every path in ["/dev/mqueue", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
 		breaks(host_with("MaskedPaths", [kept | some kept in host.MaskedPaths; kept != path]), ["masked-paths"])
 	}
 	every path in host.ReadonlyPaths {
@@ -177,7 +188,7 @@ test_each_masked_and_readonly_path_is_needed if {
 }
 
 test_each_tmpfs_option_is_needed if {
-	every word in ["noexec", "nosuid", "nodev", "size=", "nr_inodes=", "uid=65532", "gid=65532", "mode=0700"] {
+	every word in ["noexec", "nosuid", "nodev", "size=", "nr_inodes=", "uid=60928", "gid=60928", "mode=0700"] {
 		lacking := object.union(host.Tmpfs, {"/tmp": replace(host.Tmpfs["/tmp"], word, "x")})
 		breaks(host_with("Tmpfs", lacking), ["tmpfs"])
 	}

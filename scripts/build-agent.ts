@@ -1,7 +1,7 @@
 /**
  * Assembles the image of one agent from a folder anywhere on this machine and loads it; prints its name and id.
  *
- *   node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH]
+ *   node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH] [--home DIR]
  *
  * The folder stands at `/app/agents/NAME` in the image (a shipped one, below `images/`, at `/app/images/NAME`). It is laid beside this
  * checkout's own folders in a tree of its own, which is what scripts/images/assembly.ts reads; what it imports from this checkout, by
@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { assembleImages, loadImages } from './images/assembly.ts'
+import { firstUserOf } from './images/home-users.ts'
 import { createImageEngine } from './images/loading.ts'
 import { stageFolder } from './images/staging.ts'
 
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
     options: {
       name: { type: 'string' },
       image: { type: 'string' },
+      home: { type: 'string' },
       json: { type: 'boolean', default: false },
       socket: { type: 'string', default: process.env.HUB_ENGINE_SOCKET ?? '/var/run/docker.sock' },
     },
@@ -29,7 +31,9 @@ async function main(): Promise<void> {
   const [dir] = positionals
   const { name, socket } = values
   if (dir === undefined || name === undefined || !/^[a-z0-9-]{1,63}$/.test(name)) {
-    throw new Error('usage: node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH]')
+    throw new Error(
+      'usage: node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH] [--home DIR]',
+    )
   }
   const folder = resolve(dir)
   const say = (line: string) => process.stderr.write(`${line}\n`)
@@ -46,6 +50,7 @@ async function main(): Promise<void> {
       cacheDir: join(root, '.cache/images'),
       folders: [shipped ? relative(root, folder) : `agents/${name}`],
       prefix: 'hub/',
+      firstUser: await firstUserOf(values.home),
       say(line) {
         leftOut = line
       },

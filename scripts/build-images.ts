@@ -2,6 +2,7 @@
  * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (sandbox.md section 8).
  *
  *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]   (HUB_ENGINE_SOCKET names the engine as well)
+ *   node scripts/build-images.ts --home DIR   names the users of that home's sessions in the images (engine.firstUser of its hub.yaml)
  *   node scripts/build-images.ts --archive [--folder DIR]... | docker load
  *   node scripts/build-images.ts --archive --arch arm64 --node FILE --sysroot DIR   for another machine: its Node binary, and a tree
  *                                                                                  with the libraries of that Node
@@ -12,6 +13,7 @@ import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import { archiveOf } from './images/archive.ts'
 import { assembleImages, loadImages, shippedFolders } from './images/assembly.ts'
+import { firstUserOf } from './images/home-users.ts'
 import { createImageEngine } from './images/loading.ts'
 import { archOf, foreignParts, ownParts, type Parts } from './images/machine.ts'
 
@@ -30,6 +32,7 @@ async function main(): Promise<void> {
       json: { type: 'boolean', default: false },
       folder: { type: 'string', multiple: true, default: [] },
       archive: { type: 'boolean', default: false },
+      home: { type: 'string' },
       arch: { type: 'string' },
       node: { type: 'string' },
       sysroot: { type: 'string' },
@@ -43,7 +46,9 @@ async function main(): Promise<void> {
   say('assembling images')
   const folders = [...shippedFolders(root), ...extra]
   const parts = partsOf(values)
-  const images = assembleImages({ root, cacheDir: join(root, '.cache/images'), folders, prefix: 'hub/', parts, say })
+  const firstUser = await firstUserOf(values.home)
+  const cacheDir = join(root, '.cache/images')
+  const images = assembleImages({ root, cacheDir, folders, prefix: 'hub/', parts, firstUser, say })
   if (values.archive) {
     await pipeline(Readable.from(archiveOf(images)), process.stdout)
     return

@@ -27,6 +27,7 @@ import { openOutbox } from './outbox.ts'
 import { requirePlace } from './place.ts'
 import { createWatch } from './round.ts'
 import { startAgainOnce } from './start-again.ts'
+import { leftOutOf, startClean } from './start-clean.ts'
 import { firstState, initState, openState, type State } from './state.ts'
 import { planStop, readStopOrder } from './stops.ts'
 import { lostPresence } from './timeline.ts'
@@ -96,6 +97,9 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   privateFolder(paths.run)
 
   const { log, say } = openLog(paths, instance, clock)
+  const leftOut = leftOutOf(process.env)
+  if (leftOut.length > 0)
+    log.warn({ variables: leftOut }, 'variables that would weaken this process were left out of its environment')
   if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
@@ -202,7 +206,10 @@ try {
   const clock = createSystemClock()
   const wanted = readArguments(process.argv.slice(2), process.env)
   const paths = pathsOf(wanted.home)
-  if (!wanted.init) startAgainOnce(process.env)
+  if (!wanted.init) {
+    startClean(process.env)
+    startAgainOnce(process.env)
+  }
   if (wanted.init) init(paths, clock)
   else {
     requirePlace(wanted.home, clock.read().bootId)

@@ -12,6 +12,7 @@ import { type Config, readConfig } from '../config.ts'
 import type { Check } from '../edge/doctor.ts'
 import { createEngineChecks } from '../edge/doctor-engine.ts'
 import { createPortChecks, portOwners } from '../edge/doctor-ports.ts'
+import { createUsersCheck } from '../edge/doctor-runtime.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { DISK_OK } from '../edge/footing-checks.ts'
 import { createWatchdogChecks } from '../edge/watchdog-checks.ts'
@@ -19,6 +20,7 @@ import { judgeDisk } from '../guard/conditions/disk.ts'
 import { readKeys, readSigningKey } from '../guard/identity/keys.ts'
 import { createPolicy } from '../guard/policy/bundle.ts'
 import { createEngine } from '../work/sandbox/engine.ts'
+import { FIRST_USER } from '../work/sandbox/users.ts'
 
 const UP = 'hub up'
 const ASK_MS = 3000
@@ -35,6 +37,8 @@ const ONLY_RUNNING = [
   'runtime',
   'canary',
   'growth',
+  'core dumps',
+  'environment',
   'loops',
   'drill',
   'contact',
@@ -204,6 +208,7 @@ export async function doctorAlone(
     ),
     runtime,
     canary,
+    ...(await createUsersCheck(config?.engine.firstUser ?? FIRST_USER)()),
     ...(await ports()),
     ...(await createUnitsCheck({ home })()),
     ...(await createWatchdogChecks(watchdog)()),

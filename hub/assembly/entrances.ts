@@ -10,7 +10,8 @@ import { consoleRoom, readConsoleFiles } from '../edge/console-room.ts'
 import { createDoctor } from '../edge/doctor.ts'
 import { createEngineChecks } from '../edge/doctor-engine.ts'
 import { createPortChecks, portOwners } from '../edge/doctor-ports.ts'
-import { createRuntimeCheck } from '../edge/doctor-runtime.ts'
+import { createProcessCheck } from '../edge/doctor-process.ts'
+import { createRuntimeCheck, createUsersCheck } from '../edge/doctor-runtime.ts'
 import { createUnitsCheck } from '../edge/doctor-units.ts'
 import { createFootingChecks } from '../edge/footing-checks.ts'
 import { hookRoom } from '../edge/hook.ts'
@@ -59,6 +60,7 @@ export interface EntranceOptions {
   config: Config
   watchdogKey: Buffer
   hooks: readonly Hook[]
+  environment: NodeJS.ProcessEnv
   isWorking: () => boolean
 }
 export function createEntrances(
@@ -178,8 +180,10 @@ export function createEntrances(
           secrets,
           more: [
             createRuntimeCheck(work.runtime),
+            createUsersCheck(config.engine.firstUser),
             createPortChecks(() => portOwners(home, { port: listeners.port(), isUp: true }, watchdog.status)),
             createUnitsCheck({ home }),
+            createProcessCheck({ home, env: options.environment }),
             drillSide.checks,
             createWatchdogChecks(watchdog.status),
             contactSide.checks,

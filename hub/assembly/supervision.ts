@@ -11,6 +11,7 @@ import { type Canary, createCanary } from '../work/dispatch/canary.ts'
 import { createDispatcher } from '../work/dispatch/dispatcher.ts'
 import { createLauncher } from '../work/dispatch/launcher.ts'
 import { createLosses } from '../work/dispatch/losses.ts'
+import { createMade } from '../work/dispatch/made.ts'
 import { createReaper } from '../work/dispatch/reaper.ts'
 import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createRuntimeGate } from '../work/dispatch/runtime.ts'
@@ -59,6 +60,7 @@ export function createSupervision(
     health: Config['health']
     staleAfterMs: number
     runtime: Runtime
+    firstUser: number
   },
   parts: SupervisionParts,
 ) {
@@ -79,6 +81,7 @@ export function createSupervision(
   } = parts
   const { alerts, gate, modes, events, meta } = parts.guard
 
+  const made = createMade(parts.guard.store)
   const losses = createLosses({
     clock,
     log,
@@ -134,7 +137,7 @@ export function createSupervision(
   const canary =
     parts.canary ??
     createCanary(
-      { instance, runtime: options.runtime, joinWindowMs: joinWindow },
+      { instance, runtime: options.runtime, firstUser: options.firstUser, joinWindowMs: joinWindow },
       { clock, random, gate, registry, engine, containers, ledger, sockets: parts.sockets, machine: readMachine },
     )
   const runtime = createRuntimeGate(
@@ -155,18 +158,36 @@ export function createSupervision(
       vitals.began(session)
       afterStart.began(session, containerId, body)
     },
+    tookOver: afterStart.tookOver,
+    made,
     openEntrance,
     factsOf,
   })
   const reaper = createReaper(
     { instance },
     {
-      ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, engine, engineWatch, containers, ledger, release },
+      ...{
+        clock,
+        log,
+        gate,
+        alerts,
+        modes,
+        tasks,
+        launcher,
+        losses,
+        engine,
+        engineWatch,
+        containers,
+        ledger,
+        made,
+        release,
+      },
     },
   )
   const dispatcher = createDispatcher(
     {
       instance,
+      firstUser: options.firstUser,
       sessionsMax: limits.sessions,
       depthMax: limits.delegationDepth,
       tasksPerTreeMax: limits.tasksPerTree,

@@ -47,6 +47,8 @@ export interface WorkOptions {
   host: HostFacts
   watchdogKey: Buffer
   runtime: Runtime
+  /** Where the range of sessions' users begins. */
+  firstUser: number
   limits: Config['limits']
   health: Config['health']
   staleAfterMs: number
@@ -152,6 +154,8 @@ export function createWork(
       agent: session.agent,
       generation: session.generation,
       imageId: session.imageId,
+      // One of before sessions had users of their own is graded as what it should be by now.
+      user: session.uid ?? options.firstUser,
       socketDir: sockets.socketDirOf(session.id),
       ...lastOf(session),
       runtime: options.runtime,
@@ -175,7 +179,10 @@ export function createWork(
   const unwritten = createUnwrittenStops({ rows: tasks, containers, release, log })
   const wakes = { wake: () => onDue(), ...(outer.canary === undefined ? {} : { canary: outer.canary }) }
   const supervision = createSupervision(
-    { instance, limits, health: options.health, staleAfterMs: options.staleAfterMs, runtime: options.runtime },
+    {
+      ...{ instance, limits, health: options.health, staleAfterMs: options.staleAfterMs },
+      ...{ runtime: options.runtime, firstUser: options.firstUser },
+    },
     {
       ...{ clock, random, log, engine, engineWatch, guard, tasks, registry, containers, ledger, sockets, journal },
       ...{ openEntrance, factsOf, release },

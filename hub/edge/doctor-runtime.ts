@@ -1,8 +1,26 @@
 /** Whether sessions may start on this engine (sandbox.md section 2): a canary session is run now, and what it finds has a row each. */
 import type { RuntimeGate } from '../work/dispatch/runtime.ts'
+import { holdersOf } from '../work/sandbox/host-accounts.ts'
+import { rangeText } from '../work/sandbox/users.ts'
 import type { Check } from './doctor.ts'
 
 const WAY = 'create, compare, start, join, out of memory, stop, remove'
+
+/** Whether the users of sessions belong to nobody on this machine (fault F14). */
+export const createUsersCheck = (firstUser: number) => async (): Promise<Check[]> => {
+  const holders = holdersOf(firstUser)
+  return [
+    {
+      name: 'session users',
+      ok: holders.length === 0,
+      detail:
+        holders.length === 0
+          ? `${rangeText(firstUser)}, one for each session`
+          : `held by ${holders.join(', ')}`.slice(0, 500),
+      mend: `give these accounts other ids, or set engine.firstUser in hub.yaml, then node scripts/build-images.ts and hub restart`,
+    },
+  ]
+}
 
 export const createRuntimeCheck =
   (runtime: Pick<RuntimeGate, 'fault' | 'text' | 'prove'>) => async (): Promise<Check[]> => {

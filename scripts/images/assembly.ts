@@ -21,6 +21,8 @@ export interface AssemblyOptions {
   prefix: string
   /** What they stand on, and for which machine; without it, this one's. */
   parts?: Parts
+  /** Where the range of sessions' users begins, which the images name; as shipped without it. */
+  firstUser?: number
   /** Told of each folder that is left out because the host lacks its base, and why. */
   say?: (line: string) => void
 }
@@ -49,7 +51,7 @@ export function assembleImages(options: AssemblyOptions): Image[] {
   const { root, prefix, parts = ownParts() } = options
   if (!existsSync(join(root, AGENT, 'shim.ts')))
     throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
-  const base = baseLayer(options.cacheDir, parts)
+  const base = baseLayer(options.cacheDir, parts, options.firstUser)
   const entries = [...sourcesOf(root, AGENT)]
   if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
   const common = gatherPrograms(root, entries, new Set())

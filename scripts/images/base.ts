@@ -1,8 +1,9 @@
-/** The base layer: a Node binary, for agents of this machine the one that runs this, the shared libraries it needs, two users, empty mount points. No shell. */
+/** The base layer: a Node binary, for agents of this machine the one that runs this, the shared libraries it needs, the names of users, empty mount points. No shell. */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeHalfMade, replaceFile } from '../../hub/base/whole-file.ts'
+import { FIRST_USER, USERS } from '../../hub/work/sandbox/users.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { ownParts, type Parts } from './machine.ts'
 import type { TarEntry } from './tar.ts'
@@ -10,18 +11,27 @@ import type { TarEntry } from './tar.ts'
 /** Where the binary stands in the image: on the Engine's default PATH, so that a card may say `node`. */
 export const NODE_PATH = 'usr/local/bin/node'
 
-const PASSWD = 'root:x:0:0:root:/:/none\nagent:x:65532:65532:agent:/workspace:/none\n'
-const GROUP = 'root:x:0:\nagent:x:65532:\n'
+/**
+ * passwd(5) and group(5): root, the user of the image itself, and every user that a session may have (fault F14). Each has a name and a home,
+ * or git, `os.userInfo()` and whatever else asks who it is would fail.
+ */
+export function accountsOf(firstUser: number): { passwd: string; group: string } {
+  const range = Array.from({ length: USERS }, (_, at) => ({ name: `agent${at}`, id: firstUser + at }))
+  const all = [{ name: 'agent', id: 65_532 }, ...range.filter(({ id }) => id !== 65_532)]
+  const passwd = all.map(({ name, id }) => `${name}:x:${id}:${id}:agent:/workspace:/none\n`)
+  const group = all.map(({ name, id }) => `${name}:x:${id}:\n`)
+  return { passwd: `root:x:0:0:root:/:/none\n${passwd.join('')}`, group: `root:x:0:\n${group.join('')}` }
+}
 
-function entriesOf({ node, libraries }: Parts): TarEntry[] {
+function entriesOf({ node, libraries }: Parts, { passwd, group }: ReturnType<typeof accountsOf>): TarEntry[] {
   const folder = (path: string): TarEntry => ({ path, kind: 'folder', mode: 0o755 })
   const file = (path: string, data: Buffer, mode = 0o644): TarEntry => ({ path, kind: 'file', mode, data })
   return [
     folder('tmp'),
     folder('workspace'),
     folder('run/hub'),
-    file('etc/passwd', Buffer.from(PASSWD)),
-    file('etc/group', Buffer.from(GROUP)),
+    file('etc/passwd', Buffer.from(passwd)),
+    file('etc/group', Buffer.from(group)),
     file(NODE_PATH, readFileSync(node), 0o755),
     ...libraries.map(({ path, from }) => file(path.slice(1), readFileSync(from), 0o755)),
   ]
@@ -43,15 +53,16 @@ export function unfitNode(version: string, platform: string, least: number = lea
 }
 
 /** The base layer, from the cache where nothing it is made of has changed. */
-export function baseLayer(cacheDir: string, parts: Parts = ownParts()): Layer {
+export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser: number = FIRST_USER): Layer {
   const unfit = unfitNode(process.version, process.platform)
   if (unfit !== undefined) throw new Error(unfit)
+  const accounts = accountsOf(firstUser)
   const inputs = [{ path: `/${NODE_PATH}`, from: parts.node }, ...parts.libraries].map(({ path, from }) => {
     const { size, mtimeMs, ino } = statSync(from)
     return [path, from, size, mtimeMs, ino]
   })
   const key = createHash('sha256')
-    .update(JSON.stringify([2, PASSWD, GROUP, inputs]))
+    .update(JSON.stringify([2, accounts, inputs]))
     .digest('hex')
   const title = `hub: node ${parts.own ? process.version : `for ${parts.arch}`} and its libraries`
   const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
@@ -66,7 +77,7 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts()): Layer {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  const layer = layerOf(title, entriesOf(parts))
+  const layer = layerOf(title, entriesOf(parts, accounts))
   replaceFile(cached, Buffer.concat(layer.pieces), 0o644)
   replaceFile(`${cached}.sha256`, layer.diffId.slice(7), 0o644)
   return layer

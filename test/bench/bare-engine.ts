@@ -11,6 +11,7 @@ import { DEFAULT_LIMITS } from '../../hub/protocol/agent.ts'
 import { readHostFacts } from '../../hub/work/sandbox/host.ts'
 import { buildContainer } from '../../hub/work/sandbox/profile.ts'
 import { createSockets } from '../../hub/work/sandbox/sockets.ts'
+import { FIRST_USER } from '../../hub/work/sandbox/users.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 
 const DEADLINE_MS = 60_000
@@ -72,6 +73,7 @@ export function createBareEngine(root: string): BareEngine {
         agent: 'echo',
         generation: 1,
         imageId,
+        user: FIRST_USER,
         socketDir: sockets.make(session),
         expiresAtMs: Date.now() + ttlMs,
         expiresBoot: { bootId, bootMs: Math.round(os.uptime() * 1000) + ttlMs },

@@ -47,9 +47,9 @@ test('T51, T56, T58, T59: a probe inside finds every door shut', async () => {
   expect(found).toEqual({
     env: ['HOME', 'HOSTNAME', 'HUB_DEADLINE', 'HUB_SESSION', 'HUB_SOCKET', 'PATH', 'TZ'],
     status: {
-      Uid: '65532 65532 65532 65532',
-      Gid: '65532 65532 65532 65532',
-      Groups: expect.stringMatching(/^(?:65532)?$/),
+      Uid: '60928 60928 60928 60928',
+      Gid: '60928 60928 60928 60928',
+      Groups: expect.stringMatching(/^(?:60928)?$/),
       CapInh: '0000000000000000',
       CapPrm: '0000000000000000',
       CapEff: '0000000000000000',

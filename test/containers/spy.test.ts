@@ -16,15 +16,17 @@ const all = (answer: string, prefix: string, names: string): Record<string, stri
   Object.fromEntries(names.split(/\s+/).map((name) => [`${prefix}${name}`, answer]))
 
 const DOORS: Record<string, string> = {
-  'T51.Uid': '65532 65532 65532 65532',
-  'T51.Gid': '65532 65532 65532 65532',
-  'T51.Groups': '65532| ',
+  // Its own, and the name that its image gives it (fault F14).
+  'T51.own_user': 'agent1 60929 60929',
+  'T51.Uid': '60929 60929 60929 60929',
+  'T51.Gid': '60929 60929 60929 60929',
+  'T51.Groups': '60929| ',
   ...all('0000000000000000', 'T51.', 'CapInh CapPrm CapEff CapBnd CapAmb'),
   'T51.NoNewPrivs': '1',
   'T51.Seccomp': '2',
   'T51.open_files': '256 256',
   'T51.core_size': '0 0',
-  'T51.writable_mounts': '/dev /dev/mqueue /dev/pts /tmp /workspace',
+  'T51.writable_mounts': '/dev /dev/pts /tmp /workspace',
   'T51.processes': '2',
 
   ...all('EROFS', 'T51.write_', 'root app passwd node shim run'),
@@ -38,7 +40,9 @@ const DOORS: Record<string, string> = {
   ...all('empty|ENOENT', 'T51.', 'list_acpi list_scsi list_firmware list_powercap'),
   ...all('EACCES', 'T51.exec_', 'tmp workspace dev'),
   'T51.exec_dev_shm': 'ENOENT',
-  'T51.exec_dev_mqueue': 'EINVAL|EMFILE',
+  // An empty folder stands before it, read-only (fault F18).
+  'T51.exec_dev_mqueue': 'EROFS',
+  'T51.list_mqueue': 'empty',
   'T51.exec_run_hub': 'EROFS',
   'T51.exec_by_loader': 'status 127',
   'T51.load_module': 'ERR_DLOPEN_FAILED',
@@ -93,6 +97,11 @@ const CALLS: Record<string, string> = {
   ...all('EPERM', 'T52.family_', '0 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25'),
   ...all('EPERM', 'T52.family_', '26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45'),
 
+  ...all('EPERM', 'T56.', 'io_setup io_submit io_getevents io_destroy io_cancel io_pgetevents'),
+  ...all('EPERM', 'T56.', 'shmget shmat shmctl semget semop semtimedop msgget msgsnd msgrcv msgctl'),
+  ...all('EPERM', 'T51.', 'modify_ldt'),
+  ...all('died|EPERM', 'T56.old_', 'io_setup ipc shmget'),
+  'T51.old_modify_ldt': 'died|EPERM',
   ...all('EPERM', 'T56.', 'mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr'),
   'T56.old_mq_open': 'died|EPERM',
 }

@@ -91,7 +91,7 @@ interface Kept extends FakeContainer {
   onTerm: (() => void) | undefined
 }
 
-export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
+export function createFakeEngine({ clock, firstUser }: { clock: Clock; firstUser?: number | undefined }): FakeEngine {
   const containers = new Map<string, Kept>()
   const faults = new Map<Verb, { how: FaultKind; times: number }>()
   const listeners = new Set<(event: EngineEvent) => void>()
@@ -213,7 +213,7 @@ export function createFakeEngine({ clock }: { clock: Clock }): FakeEngine {
       await enter('create', name)
       // What the real client refuses must not pass here.
       const path = `/v${API_RANGE.oldest}/containers/create?name=${name}`
-      const reason = judgeEngineCall({ method: 'POST', path, body: JSON.stringify(body) })
+      const reason = judgeEngineCall({ method: 'POST', path, body: JSON.stringify(body) }, firstUser)
       if (reason !== undefined) throw new HubError('internal', '', { reason: `engine call refused, ${reason}` })
       if (![...engine.images.values()].some((image) => image.id === body.Image)) throw new HubError('image_missing')
       if (find(name) !== undefined) throw new HubError('conflict', `a container named ${name} exists already`)

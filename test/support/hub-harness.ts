@@ -235,7 +235,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), 'h-'))
   const instance = options.instance ?? 'test-instance'
   const clock = createFakeClock(options.startWallMs)
-  const engine = createFakeEngine({ clock })
+  const { firstUser } = (options.config?.engine ?? {}) as { firstUser?: number }
+  const engine = createFakeEngine({ clock, firstUser })
   const started: TestAgent[] = []
   const complaints: Harness['complaints'] = []
   const exits: string[] = []

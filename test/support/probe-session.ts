@@ -13,6 +13,7 @@ import { createEngine } from '../../hub/work/sandbox/engine.ts'
 import { readHostFacts } from '../../hub/work/sandbox/host.ts'
 import type { SessionFacts } from '../../hub/work/sandbox/profile.ts'
 import { createSockets } from '../../hub/work/sandbox/sockets.ts'
+import { FIRST_USER } from '../../hub/work/sandbox/users.ts'
 import { assembleImages, loadImages } from '../../scripts/images/assembly.ts'
 import { createImageEngine } from '../../scripts/images/loading.ts'
 import { ENGINE_SOCKET } from './engine-socket.ts'
@@ -66,6 +67,7 @@ export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
       agent: 'probe',
       generation: 1,
       imageId,
+      user: FIRST_USER,
       socketDir: sockets.make(session),
       expiresAtMs: clock.wallMs() + 120_000,
       expiresBoot: { bootId: clock.bootId, bootMs: clock.bootMs() + 120_000 },

@@ -1,5 +1,6 @@
 /** Facts of one session, for tests of the sandbox. */
 import type { HostFacts, SessionFacts } from '../../hub/work/sandbox/profile.ts'
+import { FIRST_USER } from '../../hub/work/sandbox/users.ts'
 import { FAKE_IMAGE_ID } from './fake-engine.ts'
 
 export const FACTS: SessionFacts = {
@@ -10,6 +11,7 @@ export const FACTS: SessionFacts = {
   agent: 'reader',
   generation: 1,
   imageId: FAKE_IMAGE_ID,
+  user: FIRST_USER,
   socketDir: '/home/hub/run/s/sabcdefghijklmno',
   expiresAtMs: 1_800_000_000_000,
   expiresBoot: { bootId: 'boot-a', bootMs: 4_600_000 },

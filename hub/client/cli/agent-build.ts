@@ -27,7 +27,19 @@ export function buildImage(context: Context, { folder, card }: AgentFolder, imag
   linkSdk(folder)
   const script = path.join(CHECKOUT, 'scripts', 'build-agent.ts')
   const socket = engineSocketOf(pathsOf(context.home))
-  const argv = [script, folder, '--name', card.name, '--image', image, '--json', '--socket', socket]
+  const argv = [
+    script,
+    folder,
+    '--name',
+    card.name,
+    '--image',
+    image,
+    '--json',
+    '--socket',
+    socket,
+    '--home',
+    context.home,
+  ]
   return new Promise((resolve, reject) => {
     execFile(process.execPath, argv, { timeout: BUILD_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
       if (error === null) resolve(JSON.parse(stdout) as BuiltImage)

@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process'
 import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { namedIn, passedOn } from '../../base/passed-on.ts'
+import { NO_DEBUGGER, WITHOUT_CORES } from '../../base/start-clean.ts'
 import { Problem } from '../problem.ts'
 import { clean } from './text.ts'
 
@@ -111,9 +113,31 @@ function readyLine(text: string): Started['ready'] | undefined {
   return undefined
 }
 
-/** Agents' secrets are the hub's alone to know. */
-const environmentOf = (name: string) =>
-  Object.fromEntries(Object.entries(process.env).filter(([key]) => name === 'hub' || !key.startsWith('HUB_SECRET_')))
+/** What a process is started by: without core dumps, without a debugger, whatever it runs (faults F15, F19). */
+export const SHELL = '/bin/sh'
+export const cleanArgv = (argv: readonly string[]): string[] => [
+  '-c',
+  WITHOUT_CORES,
+  process.execPath,
+  NO_DEBUGGER,
+  ...argv,
+]
+
+/** A listed environment (fault F20). Agents' secrets are the hub's alone to know; what the watchdog's configuration names is the watchdog's. */
+export function environmentOf(name: string, home: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  if (name === 'hub') return passedOn(env)
+  const own = Object.fromEntries(Object.entries(env).filter(([key]) => !key.startsWith('HUB_SECRET_')))
+  return passedOn(own, namedIn(textOf(path.join(home, 'watchdog', 'config.json'))))
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    // Without a configuration nothing is named in it; one that cannot be read is the watchdog's to tell.
+    return ''
+  }
+}
 
 /** The compile cache is this account's alone, also where an earlier version made it readable (fault F17). It can be done without. */
 function keepCachePrivate(cache: string): void {
@@ -138,11 +162,11 @@ export async function startProcess(
   const fd = openSync(wanted.log, 'a', 0o600)
   const from = fstatSync(fd).size
   const before = process.umask(0o077)
-  const child = spawn(process.execPath, [...wanted.argv], {
+  const child = spawn(SHELL, cleanArgv(wanted.argv), {
     cwd: options.home,
     detached: true,
     stdio: ['ignore', fd, fd],
-    env: { ...environmentOf(wanted.name), NODE_COMPILE_CACHE: options.cache },
+    env: { ...environmentOf(wanted.name, options.home, process.env), NODE_COMPILE_CACHE: options.cache },
   })
   process.umask(before)
   closeSync(fd)

@@ -6,7 +6,17 @@ import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
 import { requireConfig } from './judge.ts'
-import { hubArgv, type Program, processOf, type Started, startProcess, watchdogArgv } from './processes.ts'
+import {
+  cleanArgv,
+  environmentOf,
+  hubArgv,
+  type Program,
+  processOf,
+  SHELL,
+  type Started,
+  startProcess,
+  watchdogArgv,
+} from './processes.ts'
 import type { Alone } from './row.ts'
 import type { Terminal } from './terminal.ts'
 import { clean, cleanLines, countOf, whenText } from './text.ts'
@@ -104,10 +114,11 @@ function alone(argv: readonly string[]): Promise<number> {
 
 /** `hub serve`: this process becomes the hub, so a service manager sees one process and its signals reach it. */
 export const serve: Run = async ({ home }) => {
-  const argv = [process.execPath, ...hubArgv(home, 'serve')]
-  const env = { ...process.env, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? pathsOf(home).cache }
-  process.execve?.(process.execPath, argv, env)
-  const child = spawn(process.execPath, argv.slice(1), { stdio: 'inherit', env })
+  const argv = cleanArgv(hubArgv(home, 'serve'))
+  const cache = process.env.NODE_COMPILE_CACHE ?? pathsOf(home).cache
+  const env = { ...environmentOf('hub', home, process.env), NODE_COMPILE_CACHE: cache }
+  process.execve?.(SHELL, [SHELL, ...argv], env)
+  const child = spawn(SHELL, argv, { stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
   return new Promise((resolve, reject) => {
     child.on('error', reject)

@@ -27,6 +27,7 @@ import type { Machine } from '../sandbox/machine.ts'
 import { containerNameOf, type Runtime, type SessionFacts } from '../sandbox/profile.ts'
 import type { Sockets } from '../sandbox/sockets.ts'
 import { differencesBesideSwap } from '../sandbox/swap.ts'
+import { canaryUser } from '../sandbox/users.ts'
 import { CANARY_MEMORY_BYTES, openCanaryDoor } from './canary-door.ts'
 import { expiryAfter, readExpiry } from './expiry.ts'
 
@@ -97,10 +98,10 @@ type Tried = Pick<CanaryFacts, 'failure' | 'memory' | 'passedOver'>
 type TriedOne = Omit<Tried, 'passedOver'> & { mayBeImage?: boolean }
 
 export function createCanary(
-  options: { instance: string; runtime: Runtime; joinWindowMs: number },
+  options: { instance: string; runtime: Runtime; firstUser: number; joinWindowMs: number },
   parts: CanaryParts,
 ): Canary {
-  const { instance, runtime, joinWindowMs } = options
+  const { instance, runtime, firstUser, joinWindowMs } = options
   const { clock, random, gate, registry, engine, containers, ledger, sockets, machine } = parts
   function images(): Image[] {
     const usable = registry.list().flatMap(({ card, imageId, state }) => {
@@ -122,6 +123,7 @@ export function createCanary(
     ...seen,
     machine: machine(),
     runtime,
+    firstUser,
     folder: dirname(sockets.socketDirOf(newSessionId(random))),
   })
 
@@ -135,6 +137,7 @@ export function createCanary(
       agent: CANARY_AGENT,
       generation: 1,
       imageId,
+      user: canaryUser(firstUser),
       socketDir: sockets.make(session),
       expiresAtMs: clock.wallMs() + TTL_MS,
       expiresBoot: readExpiry(expiryAfter(clock, TTL_MS)),

@@ -4,6 +4,7 @@
  * D1. A row first: the session stands in the store before anything is created, so a crash in between loses nothing.
  * D2. Authority is the intersection of card, chain and policy, fixed here for the life of the session (T42).
  * D3. A task waits while a session of an earlier attempt has not been confirmed gone: it never runs twice at once (I3).
+ * D4. Each session has a user that no other session holds, until its container is confirmed gone (fault F14).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -16,6 +17,7 @@ import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
+import { nextUser } from '../sandbox/users.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
@@ -27,6 +29,8 @@ const DISPATCHER = hubPrincipal('dispatcher')
 
 export interface DispatcherOptions {
   instance: string
+  /** Where the range of sessions' users begins. */
+  firstUser: number
   sessionsMax: number
   depthMax: number
   tasksPerTreeMax: number
@@ -131,12 +135,16 @@ export function createDispatcher(
       (grant) => {
         const id = newSessionId(random)
         const narrowed = applyNarrowing(authority, grant.narrow)
+        const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
+        // As with every slot taken: it waits.
+        if (uid === undefined) throw new HubError('conflict', 'every user of sessions is held')
         meta.set('dispatched_total', String(Number(meta.get('dispatched_total') ?? 0) + 1))
         return tasks.assign(grant, task.id, {
           session: id,
           agent: card.name,
           containerName: containerNameOf(options.instance, id),
           imageId,
+          uid,
           authority: narrowed,
           expiresAtMs: clock.wallMs() + narrowed.ttlMs,
           expiresBoot: expiryAfter(clock, narrowed.ttlMs),

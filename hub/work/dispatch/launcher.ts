@@ -16,6 +16,7 @@ import type { Ledger } from '../sandbox/ledger.ts'
 import type { CreateBody, SessionFacts } from '../sandbox/profile.ts'
 import { expiryText, lastOf } from './expiry.ts'
 import type { Losses } from './losses.ts'
+import type { Made } from './made.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -42,19 +43,22 @@ export interface LauncherParts {
   losses: Losses
   /** The container runs, made from this body. */
   began: (session: string, containerId: string, body: CreateBody) => void
+  /** Likewise, and an earlier run of the hub has started it. */
+  tookOver: (session: string, containerId: string, body: CreateBody) => void
   /** Looks whether the engine answers at all; the engine's health is judged by it. */
   engineAnswers: () => Promise<boolean>
   /** Of the record: name and version of the runtime. */
   runtimeText: () => string
   containers: Containers
   ledger: Ledger
+  made: Made
   /** Opens the session's mailbox and socket and answers once it listens. */
   openEntrance: (session: string) => Promise<void>
   factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
 }
 
 export function createLauncher(parts: LauncherParts): Launcher {
-  const { log, gate, events, tasks, losses, containers, ledger, openEntrance, factsOf } = parts
+  const { log, gate, events, tasks, losses, containers, ledger, made, openEntrance, factsOf } = parts
   const launching = new Map<string, Promise<void>>()
   const exits = new Map<string, Promise<unknown>>()
 
@@ -88,6 +92,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     if (!losses.isLive(session.id)) return drop(placed.containerId, session)
     losses.observe(session.id, (proof) => {
       tasks.provisioned(proof, session.id, placed.containerId)
+      made.keep(proof, session.id, body)
       return { auditEffect: `container:${placed.containerId}` }
     })
     ledger.put(entryOf(session, placed.containerId))
@@ -144,7 +149,12 @@ export function createLauncher(parts: LauncherParts): Launcher {
     async adopt(session) {
       await openEntrance(session.id)
       ledger.put(entryOf(session, session.containerId))
-      if (session.containerId !== null) watch(session.id, containers.adopt(session.containerId))
+      if (session.containerId === null) return
+      watch(session.id, containers.adopt(session.containerId))
+      const body = made.of(session.id)
+      if (body !== undefined) parts.tookOver(session.id, session.containerId, body)
+      else
+        log.warn({ session: session.id }, 'it is not known what this container was made from: it is not compared again')
     },
     isLaunching: (session) => launching.has(session),
     collect: (session, containerId) => watch(session, containers.adopt(containerId)),

@@ -21,6 +21,8 @@ export interface Assignment {
   agent: string
   containerName: string
   imageId: string
+  /** User and group of its container. */
+  uid: number
   authority: Authority
   expiresAtMs: number
   expiresBoot: string

@@ -17,6 +17,7 @@ import type { Ledger } from '../sandbox/ledger.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
+import type { Made } from './made.ts'
 import { decideRecovery, nowOf } from './recovery.ts'
 import { createRemovals } from './removals.ts'
 import { type SessionRow, unreadableError } from './rows.ts'
@@ -71,12 +72,27 @@ export function createReaper(
     engineWatch: EngineWatch
     containers: Containers
     ledger: Ledger
+    made: Pick<Made, 'drop'>
     /** Lets go of everything the session had: mailbox, entrance, subscriptions, socket folder. */
     release: (session: string) => void
   },
 ): Reaper {
-  const { clock, log, gate, alerts, modes, tasks, launcher, losses, engine, engineWatch, containers, ledger, release } =
-    parts
+  const {
+    clock,
+    log,
+    gate,
+    alerts,
+    modes,
+    tasks,
+    launcher,
+    losses,
+    engine,
+    engineWatch,
+    containers,
+    ledger,
+    made,
+    release,
+  } = parts
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
   const held = new Set<string>()
@@ -149,7 +165,10 @@ export function createReaper(
     // Nothing of it runs: its slot is free, and what the engine still shows is removed as an orphan (fault A6).
     const isLeft = outcome.outcome === 'failed' && session.detail === ''
     const detail = isLeft ? `nothing of it runs; the engine still shows it: ${outcome.reason}`.slice(0, 500) : ''
-    gate.admitStop(resourceOf(session.id), (proof) => tasks.recycled(proof, session.id, detail))
+    gate.admitStop(resourceOf(session.id), (proof) => {
+      tasks.recycled(proof, session.id, detail)
+      made.drop(proof, session.id)
+    })
     ledger.drop(session.id)
     unwritten.delete(session.id)
     release(session.id)

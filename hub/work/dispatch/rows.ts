@@ -79,6 +79,8 @@ export interface SessionRow extends Readable {
   containerName: string
   containerId: string | null
   imageId: string
+  /** User of its container; null for a session of before sessions had one each. */
+  uid: number | null
   authority: Authority
   publicKey: string | null
   expiresAtMs: number
@@ -216,6 +218,10 @@ export interface TaskRows {
   startsRefused(task: string): number
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
+  /** Users that may still have a process: those of every session whose container is not confirmed gone. */
+  usersHeld(): number[]
+  /** The user of the newest session. */
+  userLast(): number | null
   sessions(query: { limit: number; before?: string; all: boolean; part?: string }): SessionRow[]
 }
 
@@ -227,6 +233,8 @@ export function createTaskRows(store: Store): TaskRows {
   const openChild = store.prepare(`select 1 from task where parent = ? and state in ('queued', 'running') limit 1`)
   const countOf = store.prepare('select count(*) from task where parent = ?').pluck()
   const standing = store.prepare('select state, generation from session where id = ?')
+  const usersHeld = store.prepare(`select uid from session where ${NOT_ENDED} and uid is not null`).pluck()
+  const userLast = store.prepare('select uid from session order by created_at_ms desc limit 1').pluck()
   const all = (sql: string, ...values: unknown[]) => store.prepare(sql).all(...values)
   const one = <Row>(map: (raw: unknown) => Row, sql: string, ...values: unknown[]) => {
     const raw = store.prepare(sql).get(...values)
@@ -334,6 +342,8 @@ export function createTaskRows(store: Store): TaskRows {
           .get(task),
       ),
     sessionsOpen: () => all(`select * from session where ${NOT_ENDED} order by created_at_ms`).map(sessionRow),
+    usersHeld: () => usersHeld.all() as number[],
+    userLast: () => (userLast.get() as number | null | undefined) ?? null,
     sessions: ({ limit, before, all: every, part }) =>
       all(
         `select * from session where created_at_ms < ? ${every ? '' : `and ${NOT_ENDED}`}

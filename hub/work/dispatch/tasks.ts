@@ -136,12 +136,13 @@ export function createTasks(parts: {
           `insert into attempt (id, task, ordinal, state, session, started_at_ms) values (?, ?, ?, 'assigned', ?, ?)`,
         )
         .run(attempt, task.id, ordinal, assignment.session, now)
-      const { session, agent, containerName, imageId, authority, expiresAtMs, expiresBoot, waitLeftMs } = assignment
+      const { session, agent, containerName, imageId, uid, authority, expiresAtMs, expiresBoot, waitLeftMs } =
+        assignment
       store
         .prepare(
-          `insert into session (id, agent, task, attempt, state, container_name, image_id, authority, expires_at_ms, expires_boot,
+          `insert into session (id, agent, task, attempt, state, container_name, image_id, uid, authority, expires_at_ms, expires_boot,
              wait_left_ms, created_at_ms)
-           values (?, ?, ?, ?, 'provisioning', ?, ?, ?, ?, ?, ?, ?)`,
+           values (?, ?, ?, ?, 'provisioning', ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           session,
@@ -150,6 +151,7 @@ export function createTasks(parts: {
           attempt,
           containerName,
           imageId,
+          uid,
           JSON.stringify(authority),
           expiresAtMs,
           expiresBoot,

@@ -1,17 +1,25 @@
 /**
  * Looks again at containers that run (S1-51): what the engine shows of each must be what it was told at the start, right after it and from
- * then on every minute. Kept in memory; a container taken over from an earlier run is not looked at again.
+ * then on every minute, also one that was taken over from an earlier run of the hub (fault F21).
  */
 import type { Beside } from './floors.ts'
-import { type Hardening, judgeHardening } from './hardening.ts'
+import { type HardeningCheck, judgeHardening, NOT_HELD } from './hardening.ts'
 import type { CreateBody } from './profile.ts'
 
 export interface AfterStart {
   /** Its container has just been started from this body. */
   began(session: string, containerId: string, sent: CreateBody): void
+  /** Likewise by an earlier run of the hub, whose floors may have been lower ones: only what has changed since counts. */
+  tookOver(session: string, containerId: string, sent: CreateBody): void
   ended(session: string): void
   /** Looks at all of them, one after the other; what the engine does not answer is left to the next round. */
   round(): Promise<void>
+}
+
+interface Watched {
+  containerId: string
+  sent: CreateBody
+  isTakenOver: boolean
 }
 
 export function createAfterStart(parts: {
@@ -21,24 +29,27 @@ export function createAfterStart(parts: {
   differs: (session: string, found: string) => void
 }): AfterStart {
   const { inspect, beside, differs } = parts
-  const watched = new Map<string, { containerId: string; sent: CreateBody }>()
+  const watched = new Map<string, Watched>()
 
-  async function look(session: string, { containerId, sent }: { containerId: string; sent: CreateBody }) {
+  async function look(session: string, { containerId, sent, isTakenOver }: Watched) {
     const found = await inspect(containerId).catch(() => undefined)
     // Gone, or no answer: others see to that. Ended meanwhile: it is not watched any more.
     if (found === undefined || !watched.has(session)) return
-    const graded = judgeHardening(sent, found, containerId, beside)
-    if (graded.pass) return
+    const { checks } = judgeHardening(sent, found, containerId, beside)
+    const failed = checks.filter((check) => !check.pass && !(isTakenOver && check.found === NOT_HELD))
+    if (failed.length === 0) return
     watched.delete(session)
-    differs(session, failuresOf(graded))
+    differs(session, wordsOf(failed))
+  }
+
+  function watch(session: string, entry: Watched): void {
+    watched.set(session, entry)
+    void look(session, entry)
   }
 
   return {
-    began(session, containerId, sent) {
-      const entry = { containerId, sent }
-      watched.set(session, entry)
-      void look(session, entry)
-    },
+    began: (session, containerId, sent) => watch(session, { containerId, sent, isTakenOver: false }),
+    tookOver: (session, containerId, sent) => watch(session, { containerId, sent, isTakenOver: true }),
     ended: (session) => void watched.delete(session),
     async round() {
       for (const [session, entry] of [...watched]) await look(session, entry)
@@ -46,9 +57,8 @@ export function createAfterStart(parts: {
   }
 }
 
-const failuresOf = ({ checks }: Hardening): string =>
-  checks
-    .filter(({ pass }) => !pass)
+const wordsOf = (failed: readonly HardeningCheck[]): string =>
+  failed
     .map(({ name, found }) => `${name}: ${found}`)
     .join('; ')
     .slice(0, 1000)

@@ -21,6 +21,7 @@ export const BODY_BYTES_MAX = 65_536
 
 /** Written a second time on purpose, see F3: nothing of the profile is imported here (fault D15). */
 const MASKED = [
+  '/dev/mqueue',
   ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
   ...['/proc/sched_debug', '/proc/scsi', '/proc/timer_list', '/proc/timer_stats'],
   ...['/sys/devices/virtual/powercap', '/sys/firmware'],
@@ -30,6 +31,10 @@ const LABELS = [
   ...['hub.instance', 'hub.session', 'hub.task', 'hub.attempt', 'hub.agent', 'hub.generation'],
   ...['hub.expires-at', 'hub.expires-boot'],
 ]
+
+/** Users of sessions: where their range begins as shipped, and how many there are. */
+const FIRST_USER = 60_928
+const USERS = 256
 
 const ID = '[0-9a-f]{64}'
 const NAME = 'hub-[a-z0-9-]{1,8}-s[a-z2-7]{15}'
@@ -45,7 +50,7 @@ const empty = z.literal('')
 const count = (max: number) => z.int().min(1).max(max)
 const tmpfs = z
   .string()
-  .regex(/^rw,noexec,nosuid,nodev,size=[1-9]\d*m?,nr_inodes=[1-9]\d*k?,uid=65532,gid=65532,mode=0700$/)
+  .regex(/^rw,noexec,nosuid,nodev,size=[1-9]\d*m?,nr_inodes=[1-9]\d*k?,uid=[1-9]\d{3,9},gid=[1-9]\d{3,9},mode=0700$/)
 const ulimit = (name: string, value: z.ZodType<number>) =>
   z.strictObject({ Name: z.literal(name), Soft: value, Hard: value })
 const isAtLeast = (list: readonly string[]) => (paths: string[]) => list.every((path, at) => paths[at] === path)
@@ -160,7 +165,7 @@ const createShape = z.strictObject({
   Image: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   Hostname: empty,
   Domainname: empty,
-  User: z.literal('65532:65532'),
+  User: z.string().regex(/^[1-9]\d{3,9}:[1-9]\d{3,9}$/),
   Env: z.array(z.string().regex(/^(?:HUB_SOCKET|HUB_SESSION|HUB_DEADLINE|TZ)=[\w/.-]{1,64}$/)).length(4),
   Labels: z.strictObject(Object.fromEntries(LABELS.map((key) => [key, label]))),
   Entrypoint: z.tuple([z.literal('/usr/local/bin/node'), z.literal('/app/images/agent/shim.js')]),
@@ -238,18 +243,18 @@ const ROUTES = [
   route('GET', `/containers/${EITHER}/top`),
 ]
 
-/** Why a call may not leave this process, or undefined if it may. Pure. */
-export function judgeEngineCall(call: EngineCall): string | undefined {
+/** Why a call may not leave this process, or undefined if it may; `firstUser`: where the range of sessions' users begins. Pure. */
+export function judgeEngineCall(call: EngineCall, firstUser = FIRST_USER): string | undefined {
   const found = ROUTES.find((each) => each.method === call.method && each.path.test(call.path))
   const inside = found?.path.exec(call.path)?.[1]
   if (found === undefined || !found.inside(inside ?? '')) return 'it is not on the closed list of engine calls'
   if (found !== CREATE) return call.body === undefined ? undefined : 'it must have no body'
   if (typeof call.body !== 'string') return 'create needs a body'
   if (Buffer.byteLength(call.body) > BODY_BYTES_MAX) return `its body is over ${BODY_BYTES_MAX} bytes`
-  return judgeCreateBody(call.body)
+  return judgeCreateBody(call.body, firstUser)
 }
 
-function judgeCreateBody(text: string): string | undefined {
+function judgeCreateBody(text: string, firstUser: number): string | undefined {
   let body: unknown
   try {
     body = JSON.parse(text)
@@ -263,6 +268,16 @@ function judgeCreateBody(text: string): string | undefined {
   }
   // Duplicate keys, of which engine and parser might take different ones, and odd spellings do not survive this.
   if (JSON.stringify(body) !== text) return 'its body is not the plain JSON this program writes'
-  const { Memory, MemorySwap } = parsed.data.HostConfig
-  return Memory === MemorySwap ? undefined : 'its swap is not nothing'
+  const { Memory, MemorySwap, Tmpfs } = parsed.data.HostConfig
+  if (Memory !== MemorySwap) return 'its swap is not nothing'
+  return judgeUser(parsed.data.User, Object.values(Tmpfs), firstUser)
+}
+
+/** One user of the range, as user, as group and as owner of what it may write. */
+function judgeUser(user: string, mounts: readonly string[], firstUser: number): string | undefined {
+  const [id = '', group] = user.split(':')
+  if (id !== group || Number(id) < firstUser || Number(id) >= firstUser + USERS)
+    return `its user ${user} is none of the sessions' (${firstUser} to ${firstUser + USERS - 1})`
+  const isOwner = (options: string) => options.includes(`,uid=${id},gid=${id},`)
+  return mounts.every(isOwner) ? undefined : 'its writable folders belong to another user'
 }

@@ -91,15 +91,15 @@ function connectionEach(socketPath: string): Agent {
   return Object.assign(agent, { [inspect.custom]: () => 'a connection for each exchange' })
 }
 
-/** `callMs`: the deadline of the question for the engine's versions. */
-export function createWire(socketPath: string, callMs: number, clock: Clock): Wire {
+/** `callMs`: the deadline of the question for the engine's versions; `firstUser`: where the range of sessions' users begins. */
+export function createWire(socketPath: string, callMs: number, clock: Clock, firstUser?: number): Wire {
   // An empty host keeps DOCKER_HOST from sending this client elsewhere.
   const where = { socketPath, host: '', protocol: 'http' as const, agent: connectionEach(socketPath) }
   const docker = new Docker({ ...where, headers: {} })
   const transport = docker.modem as unknown as Transport
   const send = transport.buildRequest.bind(transport)
   transport.buildRequest = (options, context, data, done) => {
-    const reason = judgeEngineCall({ method: options.method, path: options.path, body: data })
+    const reason = judgeEngineCall({ method: options.method, path: options.path, body: data }, firstUser)
     if (reason === undefined) return send({ ...options, maxRedirects: 0 }, context, data, done)
     const call = `${options.method} ${options.path.slice(0, 120)}`
     done(new HubError('internal', '', { reason: `engine call refused, ${reason}: ${call}` }))

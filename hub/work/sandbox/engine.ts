@@ -79,6 +79,8 @@ export interface EngineOptions {
   socketPath: string
   /** Deadline of each call; stop gets its grace on top. */
   callMs: number
+  /** Where the range of sessions' users begins; as shipped without it. */
+  firstUser?: number
 }
 
 const LOG_BYTES_MAX = 16 * 1024 ** 2
@@ -92,7 +94,7 @@ const refused = (what: string, answer: Answer): HubError =>
 const wholeOf = (status = 0, text: string): Answer => ({ status, bytes: Buffer.from(text, 'latin1') })
 
 export function createEngine(options: EngineOptions, { clock }: { clock: Clock }): Engine {
-  const wire = createWire(options.socketPath, options.callMs, clock)
+  const wire = createWire(options.socketPath, options.callMs, clock, options.firstUser)
   const ask = (method: Exchange['method'], path: string, extra: { body?: object; extraMs?: number } = {}) =>
     wire.ask({
       method,

@@ -8,6 +8,7 @@
 import type { Difference } from './compare.ts'
 import type { EngineInfo } from './engine-answers.ts'
 import type { Machine } from './machine.ts'
+import { rangeText, USERS } from './users.ts'
 
 export type CanaryStep = 'create' | 'start' | 'join' | 'look again' | 'run out of memory' | 'stop' | 'remove'
 
@@ -25,6 +26,8 @@ export interface CanaryFacts {
   /** The runtime of sessions, and where their socket folders stand. */
   runtime: string
   folder: string
+  /** Where the range of sessions' users begins. */
+  firstUser: number
   /** Where it broke off: the engine's words, the fields that differ, the end of the container's log. */
   failure?: CanaryFailure
   /** Agents whose image failed before another was tried. */
@@ -198,11 +201,19 @@ const CAUSES: readonly Row[] = [
         )
       : undefined,
   (facts) =>
+    (option(facts, 'userns') || option(facts, 'rootless')) && facts.failure?.step === 'start' && isUnmapped(facts)
+      ? find(
+          'users_unmapped',
+          `the engine maps the users of containers to others and has none for the users of sessions (${rangeText(facts.firstUser)}): ${wordsOf(facts)}`,
+          `give the engine's account at least 65536 ids in /etc/subuid and /etc/subgid and restart the engine, or set engine.firstUser in hub.yaml to an id that is mapped, with the ${USERS - 1} after it`,
+        )
+      : undefined,
+  (facts) =>
     option(facts, 'userns') && isOfFolder(facts)
       ? find(
           'userns_remap',
           `the engine maps the users of containers to others (userns-remap), which may not enter the folders of sessions' sockets (${facts.folder})`,
-          `take userns-remap out of ${DAEMON}, then ${RESTART}; sessions run as user 65532 without capabilities anyway`,
+          `take userns-remap out of ${DAEMON}, then ${RESTART}; sessions run without capabilities anyway, each as a user that no account has`,
         )
       : undefined,
   (facts) =>
@@ -280,6 +291,10 @@ const NOTED: readonly Row[] = [
         )
       : undefined,
 ]
+
+/** The words of runc for a user, a group or an owner of a tmpfs that the user namespace does not have. */
+const isUnmapped = (facts: CanaryFacts): boolean =>
+  said(facts, /unmapped|(?:set[ug]id|chown|mount|setgroups)[^;]*invalid argument/i)
 
 const isOfFolder = (facts: CanaryFacts): boolean =>
   facts.failure?.step === 'join' || said(facts, /mount|bind source|permission denied|no such file/i)

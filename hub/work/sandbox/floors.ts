@@ -1,6 +1,7 @@
 /** The floors of every session, one by one, as they must stand in the engine's own answer (S1-51, sandbox.md section 2). Pure. */
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
-import { CONTAINER_USER, SHIM, SOCKET_FOLDER } from './profile-lists.ts'
+import { SHIM, SOCKET_FOLDER } from './profile-lists.ts'
+import { userOf } from './users.ts'
 
 /** What is known beside the engine's answer: whether this machine has swap, and under which AppArmor profile a process really runs. */
 export interface Beside {
@@ -29,8 +30,15 @@ const within = (value: unknown, max: number): boolean => typeof value === 'numbe
 const host = (...names: string[]): string[] => names.map((name) => `HostConfig.${name}`)
 const options = (see: See): string[] => listOf(see('HostConfig.SecurityOpt')).map(String)
 
+/** Asynchronous IO of the kernel, System V IPC, message queues, segments of the processor. */
+const SHARED_CALLS = /"(?:io_(?:setup|submit|uring_setup)|(?:shm|sem|msg)get|ipc|mq_open|modify_ldt)"/
+
 export const FLOORS: readonly Floor[] = [
-  { name: 'not root', fields: ['Config.User'], holds: (see) => see('Config.User') === CONTAINER_USER },
+  {
+    name: 'a user of its own, not root',
+    fields: ['Config.User'],
+    holds: (see) => userOf(see('Config.User')) !== undefined,
+  },
   {
     name: 'network none',
     fields: [
@@ -63,7 +71,11 @@ export const FLOORS: readonly Floor[] = [
   {
     name: 'own seccomp profile',
     fields: host('SecurityOpt'),
-    holds: (see) => options(see).some((option) => /^seccomp=\{.*"defaultAction":"SCMP_ACT_ERRNO"/.test(option)),
+    // What takes objects of the kernel that all sessions share must stand nowhere in it (faults F14, F18).
+    holds: (see) =>
+      options(see).some(
+        (option) => /^seccomp=\{.*"defaultAction":"SCMP_ACT_ERRNO"/.test(option) && !SHARED_CALLS.test(option),
+      ),
   },
   {
     name: 'AppArmor where the host has it',
@@ -107,7 +119,9 @@ export const FLOORS: readonly Floor[] = [
     fields: host('Tmpfs', 'ShmSize'),
     holds: (see) => {
       const mounts = Object.values((see('HostConfig.Tmpfs') ?? {}) as object).map(String)
-      return mounts.length === 2 && mounts.every((each) => /noexec,nosuid,nodev,size=\d+/.test(each))
+      // One owner, whoever it is: that it is the session's own user says the comparison.
+      const own = /noexec,nosuid,nodev,size=\d.*,uid=([1-9]\d{3,9}),gid=\1,mode=0700$/
+      return mounts.length === 2 && mounts.every((each) => own.test(each))
     },
   },
   {
@@ -119,7 +133,7 @@ export const FLOORS: readonly Floor[] = [
     name: 'kernel files masked and read-only',
     fields: host('MaskedPaths', 'ReadonlyPaths'),
     holds: (see) =>
-      listOf(see('HostConfig.MaskedPaths')).includes('/proc/kcore') &&
+      ['/proc/kcore', '/dev/mqueue'].every((path) => listOf(see('HostConfig.MaskedPaths')).includes(path)) &&
       listOf(see('HostConfig.ReadonlyPaths')).includes('/proc/sys'),
   },
   {

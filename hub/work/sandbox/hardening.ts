@@ -28,6 +28,8 @@ export interface Hardening {
 }
 
 const FOUND_MAX = 300
+/** Said of a floor that does not hold though nothing differs from the body: that body was made by other rules than today's. */
+export const NOT_HELD = 'the floor does not hold'
 /** Nothing is known beside the engine's answer: the strictest reading. */
 const NOTHING_KNOWN: Beside = { hasSwap: () => true, confinementOf: () => undefined }
 /** This machine, as it is now. */
@@ -96,7 +98,7 @@ function safely(holds: Floor['holds'], see: See, beside: Beside): boolean | stri
 function checkOf(name: string, differences: Difference[], holds: boolean | string): HardeningCheck {
   const text = ({ field, expected, found }: Difference) =>
     `${field} is ${wordOf(found)}, the profile says ${wordOf(expected)}`
-  const unheld = holds === true ? '' : holds || 'the floor does not hold'
+  const unheld = holds === true ? '' : holds || NOT_HELD
   const said = differences.length > 0 ? differences.map(text).join('; ') : unheld
   return { name, pass: holds === true && differences.length === 0, found: said.slice(0, FOUND_MAX) }
 }

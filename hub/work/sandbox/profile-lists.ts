@@ -3,6 +3,8 @@ import { STOP_GRACE_MS } from '../../protocol/task.ts'
 
 /** Never empty, never absent: an empty list is accepted by the engine, echoed as sent and unmasks everything. */
 export const MASKED_PATHS: readonly string[] = [
+  // Message queues are files there, counted by user over the whole machine (fault F18).
+  '/dev/mqueue',
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
@@ -28,7 +30,6 @@ export const READONLY_PATHS: readonly string[] = [
 /** The masked path of one CPU that can report thermal throttling. */
 export const thermalPath = (cpu: number): string => `/sys/devices/system/cpu/cpu${cpu}/thermal_throttle`
 
-export const CONTAINER_USER = '65532:65532'
 export const SHIM: readonly string[] = ['/usr/local/bin/node', '/app/images/agent/shim.js']
 /** Where the session's socket folder stands in the container. */
 export const SOCKET_FOLDER = '/run/hub'

@@ -10,7 +10,6 @@ import { HubError } from '../../base/errors.ts'
 import { LIMIT_CEILINGS, type SessionLimits } from '../../protocol/agent.ts'
 import { assertLimits } from './limits.ts'
 import {
-  CONTAINER_USER,
   MASKED_PATHS,
   READONLY_PATHS,
   SHIM,
@@ -19,6 +18,7 @@ import {
   STOP_TIMEOUT_S,
   thermalPath,
 } from './profile-lists.ts'
+import { isUser, userText } from './users.ts'
 
 export type Runtime = 'runc' | 'runsc'
 
@@ -31,6 +31,8 @@ export interface SessionFacts {
   generation: number
   /** `sha256:...`, never a tag (T50). */
   imageId: string
+  /** Its own user and group (users.ts). */
+  user: number
   /** The session's socket folder on the host. */
   socketDir: string
   /** Wall epoch milliseconds: the deadline for people, tokens and containers that do not run. */
@@ -72,6 +74,7 @@ function assertFacts(facts: SessionFacts, host: HostFacts): void {
   if (!/^[A-Za-z0-9-]{1,63}$/.test(facts.expiresBoot.bootId)) throw bad('expiresBoot')
   const counts = [facts.generation, facts.expiresAtMs, facts.expiresBoot.bootMs, ...host.cpusWithThermalThrottle]
   if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) throw bad('count')
+  if (!isUser(facts.user)) throw bad('user')
   if (!host.seccomp.startsWith('{') || Buffer.byteLength(host.seccomp) > 32_768) throw bad('seccomp profile')
 }
 
@@ -85,10 +88,10 @@ function sizeText(count: number, unit: number, suffix: string): string {
 }
 
 /** Options of a tmpfs. uid and gid are needed: with a mode alone the image's own mode won and writes failed. */
-function tmpfsOptions(bytes: number, inodesPerMib: number, inodesMax: number): string {
+function tmpfsOptions(user: number, bytes: number, inodesPerMib: number, inodesMax: number): string {
   const inodes = Math.min(inodesMax, Math.max(inodesPerMib, Math.floor((bytes / MIB) * inodesPerMib)))
   const size = `size=${sizeText(bytes, MIB, 'm')},nr_inodes=${sizeText(inodes, 1024, 'k')}`
-  return `rw,noexec,nosuid,nodev,${size},uid=65532,gid=65532,mode=0700`
+  return `rw,noexec,nosuid,nodev,${size},uid=${user},gid=${user},mode=0700`
 }
 
 /**
@@ -102,7 +105,7 @@ export function buildContainer(facts: SessionFacts, limits: SessionLimits, host:
     Image: facts.imageId,
     Hostname: '',
     Domainname: '',
-    User: CONTAINER_USER,
+    User: userText(facts.user),
     Env: [
       `HUB_SOCKET=${SOCKET_FOLDER}/hub.sock`,
       `HUB_SESSION=${facts.session}`,
@@ -146,8 +149,8 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     NetworkMode: 'none',
     ReadonlyRootfs: true,
     Tmpfs: {
-      '/tmp': tmpfsOptions(limits.tmpBytes, 64, 16_384),
-      '/workspace': tmpfsOptions(limits.workspaceBytes, 128, 262_144),
+      '/tmp': tmpfsOptions(facts.user, limits.tmpBytes, 64, 16_384),
+      '/workspace': tmpfsOptions(facts.user, limits.workspaceBytes, 128, 262_144),
     },
     Mounts: [
       {

@@ -68,6 +68,7 @@ test('S1-58: the container profile as the hub makes it passes, and with a bind m
       agent: 'echo',
       generation: 1,
       imageId: `sha256:${'a'.repeat(64)}`,
+      user: 60_928,
       socketDir: '/home/hub/run/s/sabcdefghijklmno',
       expiresAtMs: 1,
       expiresBoot: { bootId: 'boot', bootMs: 1 },

@@ -49,6 +49,19 @@ it('is heard of once when it differs, at its start or later, and not while it is
   expect(heard).toHaveLength(2)
 })
 
+it('fault F21: taken over, it is compared with what it was made from, by whatever floors that was', async () => {
+  const watch = make()
+  // Made by a hub whose profile did not mask so much.
+  const older = { ...sent, HostConfig: { ...sent.HostConfig, MaskedPaths: ['/proc/kcore'] } }
+  answer = () => shown((host) => Object.assign(host, { MaskedPaths: ['/proc/kcore'] }))
+  watch.tookOver('s1', id, older)
+  await settled()
+  expect(heard).toEqual([])
+  answer = () => shown((host) => Object.assign(host, { MaskedPaths: ['/proc/kcore'], PidsLimit: 999 }))
+  await watch.round()
+  expect(heard).toEqual([expect.stringMatching(/^s1 limits: HostConfig.PidsLimit is 999/)])
+})
+
 it('is left alone while the engine does not answer, when it is gone, and once its session has ended', async () => {
   const watch = make()
   answer = () => {

@@ -216,7 +216,10 @@ test.each<[string, object]>([
 
 test.each<[string, object]>([
   ['Image', { Image: 'hub/agent:latest' }],
-  ['User', { User: '0:0' }],
+  ...['0:0', '1000:1000', '60927:60927', '61184:61184', '60928:60929', '60928', '060928:060928'].map(
+    (User): [string, object] => ['ser', { User }],
+  ),
+  ['its writable folders belong to another user', { User: '60929:60929' }],
   ['Entrypoint', { Entrypoint: ['/bin/sh'] }],
   ['Cmd', { Cmd: ['x'] }],
   ['Volumes', { Volumes: { '/x': {} } }],
@@ -238,4 +241,12 @@ test('fault D15: the filter is written apart: it imports nothing of the profile,
   expect(imported.sort()).toEqual(['../../base/engine-api.ts', '../../protocol/agent.ts', 'zod'])
   for (const list of [MASKED_PATHS, READONLY_PATHS, LABEL_KEYS])
     for (const line of list) expect(source, line).toContain(`'${line}'`)
+})
+
+test('fault F14: each hub has its own range of users, and creates for none of another', () => {
+  const call = { method: 'POST', path: CREATE, body: text }
+  expect(judgeEngineCall(call)).toBeUndefined()
+  expect(judgeEngineCall(call, 60_700)).toBeUndefined()
+  expect(judgeEngineCall(call, 60_929)).toMatch(/^its user 60928:60928 is none of the sessions' \(60929 to 61184\)$/)
+  expect(judgeEngineCall(call, 2000)).toMatch(/none of the sessions' \(2000 to 2255\)/)
 })

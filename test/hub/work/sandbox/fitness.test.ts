@@ -19,6 +19,7 @@ function facts(name: Recorded, more: More = {}): CanaryFacts {
     machine: { kernel: info.kernel, swapBytes: 0, memoryCgroup: true, appArmor: false, ...more.machine },
     runtime: 'runc',
     folder: '/home/user/.hub/run/s',
+    firstUser: 60_928,
     ...(more.failure === undefined
       ? {}
       : { failure: { step: 'create', said: 'the engine said no', differences: [], log: '', ...more.failure } }),
@@ -174,6 +175,30 @@ test.each<[string, string, More, RegExp]>([
       },
     },
     /snap remove docker/,
+  ],
+  [
+    'users that the engine does not map (fault F14)',
+    'users_unmapped',
+    {
+      info: withOption('name=userns'),
+      failure: {
+        step: 'start',
+        said: 'OCI runtime create failed: setup user: cannot set uid to unmapped user in user namespace',
+      },
+    },
+    /none for the users of sessions \(60928 to 61183\).*\/etc\/subuid/,
+  ],
+  [
+    'the same at the mount of a tmpfs, in the words of an engine with 50000 ids (measured)',
+    'users_unmapped',
+    {
+      info: { ...withOption('name=rootless'), memoryLimit: true, pidsLimit: true, cpuQuota: true },
+      failure: {
+        step: 'start',
+        said: 'error mounting "tmpfs" to rootfs at "/workspace": mount tmpfs:/workspace (via /proc/self/fd/11), flags: 0xe, data: size=256m,nr_inodes=32k,uid=60928,gid=60928,mode=0700: invalid argument',
+      },
+    },
+    /engine.firstUser in hub.yaml/,
   ],
   ['userns-remap', 'userns_remap', { info: withOption('name=userns'), failure: joinFailed }, /userns-remap out of/],
   ['SELinux', 'selinux', { info: withOption('name=selinux'), failure: joinFailed }, /selinux-enabled/],

@@ -35,7 +35,7 @@ const sent = buildContainer(FACTS, DEFAULT_LIMITS, HOST)
 test('S1-51: a container as the profile makes it passes every check', () => {
   const { pass, checks } = judgeHardening(sent, answerTo(sent), id)
   expect(checks.map(({ name }) => name)).toEqual([
-    'not root',
+    'a user of its own, not root',
     'network none',
     'read-only root',
     'no capabilities',
@@ -70,7 +70,9 @@ const config = (name: string, value: unknown) => (answer: Answer) =>
 
 describe('S1-51: one field that the engine shows otherwise fails the check that names it, and only that', () => {
   test.each<[string, (answer: Answer) => void, string[]]>([
-    ['another user', config('User', '0'), ['not root']],
+    ['another user', config('User', '0'), ['a user of its own, not root']],
+    ['one user and another group', config('User', '60928:60929'), ['a user of its own, not root']],
+    ['the user of another session', config('User', '60929:60929'), ['a user of its own, not root']],
     ['a network', host('NetworkMode', 'bridge'), ['network none']],
     ['a second network', (a) => Object.assign(a.NetworkSettings.Networks as Row, { bridge: {} }), ['network none']],
     ['a writable root', host('ReadonlyRootfs', false), ['read-only root']],
@@ -102,7 +104,11 @@ describe('S1-51: one field that the engine shows otherwise fails the check that 
     ['an image by name', config('Image', 'hub/agent:latest'), ['image by id']],
     ['an unknown field', host('NewThing', 1), ['nothing else']],
     ['another environment', config('Env', ['TOKEN=x']), ['nothing else']],
-    ['no answer worth the name', (a) => void Object.assign(a, { HostConfig: null, Config: null }), ['not root']],
+    [
+      'no answer worth the name',
+      (a) => void Object.assign(a, { HostConfig: null, Config: null }),
+      ['a user of its own, not root'],
+    ],
   ])('%s', (_what, alter, names) => {
     const answer = answerTo(sent)
     alter(answer)

@@ -86,6 +86,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
           "Type": "json-file",
         },
         "MaskedPaths": [
+          "/dev/mqueue",
           "/proc/acpi",
           "/proc/asound",
           "/proc/interrupts",
@@ -152,8 +153,8 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         "StorageOpt": {},
         "Sysctls": {},
         "Tmpfs": {
-          "/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=65532,gid=65532,mode=0700",
-          "/workspace": "rw,noexec,nosuid,nodev,size=256m,nr_inodes=32k,uid=65532,gid=65532,mode=0700",
+          "/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=60928,gid=60928,mode=0700",
+          "/workspace": "rw,noexec,nosuid,nodev,size=256m,nr_inodes=32k,uid=60928,gid=60928,mode=0700",
         },
         "UTSMode": "",
         "Ulimits": [
@@ -198,7 +199,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
       "StopSignal": "SIGTERM",
       "StopTimeout": 5,
       "Tty": false,
-      "User": "65532:65532",
+      "User": "60928:60928",
       "Volumes": {},
       "WorkingDir": "/workspace",
     }

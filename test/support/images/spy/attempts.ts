@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { userInfo } from 'node:os'
 
 export type Attempt = [id: string, got: string]
 /** What the test outside knows and the spy looks for. */
@@ -155,12 +156,14 @@ function standing(): Attempt[] {
   const limits = readFileSync('/proc/self/limits', 'utf8')
   const limit = (name: string) => new RegExp(`^Max ${name}\\s+(\\d+)\\s+(\\d+)`, 'm').exec(limits)?.slice(1).join(' ')
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n')
-  const writable = mounts
-    .map((line) => line.split(' '))
-    .filter((each) => each[5]?.startsWith('rw'))
-    .map((each) => String(each[4]))
+  // Of two at one place the later one hides the other.
+  const top = new Map(mounts.map((line) => line.split(' ')).map((each) => [String(each[4]), String(each[5])]))
+  const writable = [...top].filter(([, options]) => options.startsWith('rw')).map(([path]) => path)
+  const own = () => [userInfo().username, userInfo().uid, userInfo().gid].join(' ')
   return [
     ...status,
+    ['T51.own_user', found(own)],
+    ['T51.list_mqueue', entriesOf('/dev/mqueue')],
     ['T51.open_files', limit('open files') ?? 'none'],
     ['T51.core_size', limit('core file size') ?? 'none'],
     // Those of the kernel are tried by name above: how many there are is the host's affair.

@@ -1,0 +1,57 @@
+/**
+ * What of an environment hub and watchdog are given (fault F20): a list, and not whatever stood in the shell of who typed `hub up`. One variable
+ * of Node's switches off the check of every certificate, another opens a debugger. Pure.
+ */
+
+/** For programs and paths, for words and times, and what a service manager tells its own. */
+const KEPT: ReadonlySet<string> = new Set([
+  ...['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR'],
+  ...['LANG', 'LANGUAGE', 'TZ'],
+  ...['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'],
+  'NODE_COMPILE_CACHE',
+])
+const KEPT_PREFIX = /^(?:HUB_|LC_)/
+
+/** What Node itself reads, and the TLS library in it. `NODE_ENV` is a word among programs and means nothing to Node. */
+const READ_BY_NODE = /^(?:NODE_(?!(?:COMPILE_CACHE|ENV)$)|OPENSSL_|SSL_CERT_)/
+/** What the loader of programs and the C library read, and by which way connections go. */
+const READ_BELOW = /^(?:LD_|GLIBC_TUNABLES$|GCONV_PATH$|LOCPATH$|(?:https?|all|no)_proxy$)/i
+
+/** Names of variables that were not passed on and would have changed how the process works, for doctor to tell. */
+export const DROPPED = 'HUB_NOT_PASSED_ON'
+const NAMES_MAX = 20
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/
+
+/** Whether a variable changes how Node, its libraries or its connections work, whatever program runs. */
+export const isWeakening = (name: string): boolean => READ_BY_NODE.test(name) || READ_BELOW.test(name)
+/** Of these a process can only be rid by starting anew. */
+export const isReadByNode = (name: string): boolean => READ_BY_NODE.test(name)
+
+/** Names of variables that a configuration asks for: each text in it that is nothing but such a name. */
+export const namedIn = (text: string): ReadonlySet<string> =>
+  new Set([...text.matchAll(/"([A-Z][A-Z0-9_]*)"/g)].map(([, name = '']) => name).filter((name) => !isWeakening(name)))
+
+/** The environment of hub or watchdog, and its word of what was left out. */
+export function passedOn(env: NodeJS.ProcessEnv, named: ReadonlySet<string> = new Set()): NodeJS.ProcessEnv {
+  const isKept = (name: string) => KEPT.has(name) || KEPT_PREFIX.test(name) || named.has(name)
+  const entries = Object.entries(env).filter(([name]) => isKept(name) && name !== DROPPED)
+  return withWord(Object.fromEntries(entries), [...droppedOf(env), ...Object.keys(env).filter(isWeakening)])
+}
+
+/** The environment without these variables, and with the word that they were left out. */
+export function withoutNames(env: NodeJS.ProcessEnv, names: readonly string[]): NodeJS.ProcessEnv {
+  const entries = Object.entries(env).filter(([name]) => !names.includes(name) && name !== DROPPED)
+  return withWord(Object.fromEntries(entries), [...droppedOf(env), ...names])
+}
+
+function withWord(env: NodeJS.ProcessEnv, names: readonly string[]): NodeJS.ProcessEnv {
+  const told = [...new Set(names.filter((name) => NAME.test(name) && name !== 'NODE_COMPILE_CACHE'))].sort()
+  return told.length === 0 ? env : { ...env, [DROPPED]: told.slice(0, NAMES_MAX).join(',') }
+}
+
+/** What was left out of this environment, by its own word. */
+export const droppedOf = (env: NodeJS.ProcessEnv): string[] =>
+  (env[DROPPED] ?? '')
+    .split(',')
+    .filter((name) => NAME.test(name))
+    .slice(0, NAMES_MAX)
