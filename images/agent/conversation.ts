@@ -5,6 +5,8 @@
  * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate` and `ask` are answered again under the same id,
  *    when their answer comes: with `reply`, or with `error` if none will.
  * 3. The first result counts. Nothing a program prints makes this throw.
+ * 4. A result that is too long for a line becomes an artifact; one that cannot be read is remembered, so that the task fails with that reason
+ *    and not as if there had been none (faults C27, C34).
  */
 import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
 import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
@@ -24,6 +26,8 @@ export interface Conversation {
   /** A message to be handed on, remembered where it is a request, so that it can be answered. */
   hear(message: Message): object
   result(): Result | undefined
+  /** Why what was meant as the result could not be taken; undefined where nothing was. */
+  spoiled(): string | undefined
 }
 
 export interface ConversationOptions {
@@ -35,14 +39,20 @@ export interface ConversationOptions {
   /** Hands an event of a topic to the program. */
   hand: (message: Message) => void
   warn: (text: string) => void
+  /** Stores a value that no result can hold, and answers what stands in its place. */
+  keepLarge: (value: unknown) => Promise<unknown>
 }
+
+/** Whether whoever wrote the line meant it as its result, however it is broken. */
+const meansResult = ({ bytes }: Line): boolean => /"op"\s*:\s*"result"/.test(bytes.toString('latin1'))
 
 const OPEN_REQUESTS_MAX = 1024
 const SENT_KINDS: readonly MessageKind[] = ['request', 'event', 'broadcast']
 
-export function createConversation({ hub, verbs, say, hand, warn }: ConversationOptions): Conversation {
+export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: ConversationOptions): Conversation {
   const openRequests = new Map<string, Message>()
   let result: Result | undefined
+  let spoiled: string | undefined
 
   const refuse = (id: Id | undefined, error: HubError) => {
     const { code, message, facts } = error
@@ -120,21 +130,35 @@ export function createConversation({ hub, verbs, say, hand, warn }: Conversation
     return { op: 'message', ...envelope, kind: messageKind }
   }
 
+  /** The operation of the line; of a result that is too long its value is stored, and stands in it by name. */
+  async function readLine(line: Line): Promise<ReturnType<typeof readVerb>> {
+    const large = line.whole === undefined || !meansResult(line) ? undefined : readVerb({ bytes: line.whole })
+    if (large === undefined || result !== undefined) return readVerb(line)
+    if ('error' in large || large.op !== 'result' || large.fields.value === undefined) return large
+    return { ...large, fields: { ...large.fields, value: await keepLarge(large.fields.value) } }
+  }
+
   return {
     async take(line) {
-      const read = readVerb(line)
-      if ('error' in read) return await refuse(read.id, read.error)
+      const read = await readLine(line)
+      if ('error' in read) {
+        if (meansResult(line)) spoiled ??= read.error.message
+        return await refuse(read.id, read.error)
+      }
       try {
         if (!verbs.includes(read.op)) {
           throw new HubError('unknown_operation', `this driver offers ${verbs.join(' ')}; json-lines offers the others`)
         }
         await carryOut(read)
       } catch (thrown) {
-        return await refuse(read.id, toHubError(thrown))
+        const error = toHubError(thrown)
+        if (read.op === 'result' && error.code !== 'already_resolved') spoiled ??= error.message
+        return await refuse(read.id, error)
       }
       if (read.id !== undefined) await say({ op: 'ok', id: read.id }, true)
     },
     hear,
     result: () => result,
+    spoiled: () => spoiled,
   }
 }

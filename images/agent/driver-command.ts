@@ -2,10 +2,23 @@
 import { createReadStream } from 'node:fs'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
 import { type Child, startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
-import { type DriverOptions, type Ending, exitText, failed, GRACE, onStop, readLog } from './ending.ts'
-import { createLineSplitter, type Line } from './lines.ts'
+import {
+  type DriverOptions,
+  type Ending,
+  exitText,
+  FAREWELL_MS,
+  failed,
+  GRACE,
+  keepLarge,
+  onStop,
+  RESULT_BYTES_MAX,
+  readLog,
+  resultEnding,
+} from './ending.ts'
+import { createLineSplitter, LINE_BYTES_MAX, type Line } from './lines.ts'
 import { readVerb, type VerbName } from './verbs.ts'
 
 export interface CommandOptions extends DriverOptions {
@@ -31,27 +44,34 @@ export async function driveCommand({ hub, argv, env, workspace, log, inputFile }
     // A command is told nothing: its input is the task's.
     say: async () => {},
     hand: () => {},
+    keepLarge: (value) => keepLarge(workspace, value),
   })
-  const lines = createLineSplitter()
+  const lines = createLineSplitter(LINE_BYTES_MAX, RESULT_BYTES_MAX)
   const tail = createTail()
   const take = async (line: Line) => {
-    const verb = line.bytes[0] === 0x7b && line.tooLong === undefined ? readVerb(line) : undefined
+    const whole = line.whole === undefined ? line : { bytes: line.whole }
+    const verb = line.bytes[0] === 0x7b ? readVerb(whole) : undefined
     if (verb !== undefined && 'op' in verb && VERBS.includes(verb.op)) await conversation.take(line)
     else log.add(line.tooLong === undefined ? line.bytes.toString() : `${line.bytes}... (${line.tooLong} bytes)`)
   }
+  let parting = false
   const output = child.read('stdout', async (chunk) => {
     tail.add(chunk)
     for (const line of lines.push(chunk)) await take(line)
+    if (conversation.result() === undefined || parting) return
+    // It gave what it was started for; whatever it still does is not waited for until the deadline (fault C27).
+    parting = true
+    child.stop({ termAfterMs: FAREWELL_MS, killAfterMs: FAREWELL_MS + STOP_GRACE_MS })
   })
   const [exit] = await Promise.all([child.exit, output, readLog(child, 'stderr', log), feed(child, inputFile)])
   for (const line of lines.end()) await take(line)
 
-  const given = conversation.result()
-  if (given !== undefined) return { kind: 'result', result: given }
+  const given = resultEnding(conversation)
+  if (given !== undefined) return given
   if (exit.kind === 'not_started') return failed(`the command could not be started: ${exit.why}`)
   if (exit.kind === 'killed') return { kind: 'crash', why: `the command was ended by ${exit.signal}` }
   if (exit.code === TRY_AGAIN) return { kind: 'crash', why: 'the command asks to be started again (exit code 75)' }
-  const value = { exitCode: exit.code, stdout: await fitting(tail.text(), workspace) }
+  const value = { exitCode: exit.code, stdout: await fitting(tail, workspace) }
   if (exit.code !== 0) return failed(`the command failed with ${exitText(exit)}`, value)
   return { kind: 'result', result: { outcome: 'succeeded', value } }
 }
@@ -71,25 +91,33 @@ async function feed(child: Child, file: string | undefined): Promise<void> {
 function createTail() {
   let kept: Buffer[] = []
   let bytes = 0
+  let total = 0
   const join = () => Buffer.concat(kept).subarray(-TAIL_BYTES)
   return {
     add(chunk: Buffer): void {
       kept.push(Buffer.from(chunk))
       bytes += chunk.length
+      total += chunk.length
       if (bytes < 4 * TAIL_BYTES) return
       kept = [Buffer.from(join())]
       bytes = TAIL_BYTES
     },
     text: () => join().toString(),
+    total: () => total,
   }
 }
 
-/** As much of the end as a result holds. Where that is not all, all of it becomes the artifact `stdout.txt`, unless the command made one. */
-async function fitting(text: string, workspace: string): Promise<string> {
+/**
+ * As much of the end as a result holds. Where that is not all, what was kept becomes an artifact: `stdout.txt`, or a name that says how much
+ * of how much it is (fault C35), unless the command made one.
+ */
+async function fitting(tail: ReturnType<typeof createTail>, workspace: string): Promise<string> {
+  const text = tail.text()
   let end = text
   while (Buffer.byteLength(JSON.stringify(end)) > VALUE_BYTES) end = end.slice(Math.ceil(end.length / 8)).toWellFormed()
-  const file = join(workspace, 'out', 'stdout.txt')
+  const name = tail.total() > TAIL_BYTES ? `stdout-last-${TAIL_BYTES}-of-${tail.total()}-bytes.txt` : 'stdout.txt'
+  const file = join(workspace, 'out', name)
   const isThere = (await stat(file).catch(() => undefined)) !== undefined
-  if (end.length < text.length && !isThere) await writeFile(file, text, { flag: 'wx' })
+  if ((end.length < text.length || tail.total() > TAIL_BYTES) && !isThere) await writeFile(file, text, { flag: 'wx' })
   return end
 }

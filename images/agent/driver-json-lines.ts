@@ -3,12 +3,22 @@ import type { Message } from '../../hub/client/agent.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
 import { startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
-import { type DriverOptions, type Ending, exitText, failed, GRACE, onStop, readLog } from './ending.ts'
-import { createLineSplitter, lineOf } from './lines.ts'
+import {
+  type DriverOptions,
+  type Ending,
+  exitText,
+  FAREWELL_MS,
+  failed,
+  GRACE,
+  keepLarge,
+  onStop,
+  RESULT_BYTES_MAX,
+  readLog,
+  resultEnding,
+} from './ending.ts'
+import { createLineSplitter, LINE_BYTES_MAX, lineOf } from './lines.ts'
 import { VERB_NAMES } from './verbs.ts'
 
-/** After its result a program has this long to end by itself, then SIGTERM, then SIGKILL. */
-const FAREWELL_MS = 1_000
 export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverOptions): Promise<Ending> {
   const { task, deadlineMs } = hub.joined
   const child = startChild(argv, { env, cwd: workspace })
@@ -17,6 +27,7 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
     verbs: VERB_NAMES,
     warn: (text) => log.add(text, 'warn'),
     hand,
+    keepLarge: (value) => keepLarge(workspace, value),
     async say(answer, mustArrive) {
       if (mustArrive) await child.drained()
       child.write(lineOf(answer))
@@ -40,7 +51,7 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
   }
   onStop(hub, (graceMs) => part(graceMs * GRACE.term, graceMs * GRACE.kill))
 
-  const lines = createLineSplitter()
+  const lines = createLineSplitter(LINE_BYTES_MAX, RESULT_BYTES_MAX)
   let parting = false
   const output = child.read('stdout', async (chunk) => {
     for (const line of lines.push(chunk)) await conversation.take(line)
@@ -51,8 +62,8 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
   const [exit] = await Promise.all([child.exit, output, readLog(child, 'stderr', log)])
   for (const line of lines.end()) await conversation.take(line)
 
-  const result = conversation.result()
-  if (result !== undefined) return { kind: 'result', result }
+  const given = resultEnding(conversation)
+  if (given !== undefined) return given
   if (exit.kind === 'not_started') return failed(`the program could not be started: ${exit.why}`)
   return { kind: 'crash', why: `the program ended without a result (${exitText(exit)})` }
 }

@@ -1,8 +1,10 @@
 /** What both drivers share: how a program's run ends, how it is stopped, how its log is read. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
 import type { Child } from './child.ts'
-import type { Result } from './conversation.ts'
+import type { Conversation, Result } from './conversation.ts'
 import { createLineSplitter, type Line } from './lines.ts'
 import type { LogLines } from './log-lines.ts'
 
@@ -24,6 +26,34 @@ export const failed = (error: string, value?: unknown): Ending => ({
   kind: 'result',
   result: { outcome: 'failed', error, ...(value === undefined ? {} : { value }) },
 })
+
+/** Above this even a result that becomes an artifact is refused; it is kept in memory until then. */
+export const RESULT_BYTES_MAX = 4 * 1024 ** 2
+/** After its result a program has this long to end by itself, then SIGTERM, then SIGKILL. */
+export const FAREWELL_MS = 1_000
+
+/** What stands for a value that no result can hold: it becomes an artifact, which the shim stores before the result. */
+export async function keepLarge(workspace: string, value: unknown): Promise<unknown> {
+  const text = JSON.stringify(value)
+  for (const name of ['result.json', 'result-value.json']) {
+    try {
+      await writeFile(join(workspace, 'out', name), text, { flag: 'wx' })
+      return { artifact: name, bytes: Buffer.byteLength(text) }
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
+    }
+  }
+  throw new Error('the result is too long for a line, and out/result.json is there already')
+}
+
+/** Of a program that ended: its result, or why what was meant as one is none; undefined where it gave neither. */
+export function resultEnding(conversation: Pick<Conversation, 'result' | 'spoiled'>): Ending | undefined {
+  const result = conversation.result()
+  if (result !== undefined) return { kind: 'result', result }
+  const why = conversation.spoiled()
+  // It ran to its end: once more it would print the same.
+  return why === undefined ? undefined : failed(`its result could not be read: ${why}`)
+}
 
 export const exitText = (exit: { kind: 'exited'; code: number } | { kind: 'killed'; signal: string }): string =>
   exit.kind === 'exited' ? `exit code ${exit.code}` : exit.signal

@@ -8,6 +8,8 @@ export interface Line {
   bytes: Buffer
   /** Bytes of the whole line, where it was longer than the limit. */
   tooLong?: number
+  /** All of such a line, where the splitter keeps that much. */
+  whole?: Buffer
 }
 
 export interface LineSplitter {
@@ -21,19 +23,25 @@ export const LINE_BYTES_MAX = 64 * 1024
 const HEAD_BYTES = 200
 const LINE_FEED = 10
 
-export function createLineSplitter(bytesMax = LINE_BYTES_MAX): LineSplitter {
+/** `wholeMax`: up to here a line that is too long for an operation is kept whole beside its beginning. */
+export function createLineSplitter(bytesMax = LINE_BYTES_MAX, wholeMax = 0): LineSplitter {
   let parts: Buffer[] = []
   let length = 0
 
   function keep(bytes: Buffer): void {
-    const room = bytesMax - length
+    const room = Math.max(bytesMax, wholeMax) - length
     // A copy: a slice would keep the whole chunk alive.
     if (room > 0 && bytes.length > 0) parts.push(Buffer.from(bytes.subarray(0, room)))
     length += bytes.length
   }
   function take(): Line {
     const bytes = Buffer.concat(parts)
-    const line = length > bytesMax ? { bytes: bytes.subarray(0, HEAD_BYTES), tooLong: length } : { bytes }
+    const long = {
+      bytes: bytes.subarray(0, HEAD_BYTES),
+      tooLong: length,
+      ...(length <= wholeMax ? { whole: bytes } : {}),
+    }
+    const line = length > bytesMax ? long : { bytes }
     parts = []
     length = 0
     return line

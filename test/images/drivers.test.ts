@@ -161,6 +161,35 @@ say(op="result", id=1, outcome="failed", error="not today", value={"half": 1})`)
     expect(await ran.exit).toBe(0)
   })
 
+  test.each([
+    ['a number that is none', `out(b'{"op":"result","value":NaN}')`, 'not a JSON text'],
+    ['a whole number that no double holds', `out(b'{"op":"result","value":9007199254740993}')`, /integer|number/],
+    ['a forbidden key', `out(b'{"op":"result","value":{"__proto__":1}}')`, /__proto__|key/],
+    ['a byte order mark', `out(b'\\xef\\xbb\\xbf{"op":"result","value":1}')`, 'byte order mark'],
+    ['Latin-1', `out(b'{"op":"result","value":"\\xe9"}')`, 'not valid UTF-8'],
+    ['an outcome that is none', `out(b'{"op":"result","outcome":"done"}')`, 'succeeded or failed'],
+    ['half a surrogate', `out(b'{"op":"result","value":"\\\\ud800"}')`, /./],
+    [
+      'more than is kept of a line',
+      `out(b'{"op":"result","value":"' + b'x' * (5 * 1024 ** 2) + b'"}')`,
+      'a line of 5242906 bytes',
+    ],
+  ])('a result with %s fails the task with that reason, in one run (fault C34)', async (_, text, why) => {
+    const ran = await jsonLines(
+      `out = lambda raw: (sys.stdout.buffer.write(raw + b"\\n"), sys.stdout.flush())\nhear()\n${text}`,
+    )
+    const { outcome, error } = await ran.session.result
+    expect([outcome, await ran.exit]).toEqual(['failed', 0])
+    expect(error).toMatch(why)
+  })
+
+  test('a result that is longer than a line becomes an artifact, and the task succeeds (fault C27)', async () => {
+    const ran = await jsonLines('hear()\nsay(op="result", value={"rows": ["x" * 100] * 2000})')
+    const bytes = JSON.stringify({ rows: Array(2000).fill('x'.repeat(100)) }).length
+    expect(await value(ran)).toEqual({ artifact: 'result.json', bytes })
+    expect(JSON.parse(ran.artifact('result.json') ?? '')).toEqual({ rows: Array(2000).fill('x'.repeat(100)) })
+  })
+
   test('an exit without a result is a crash: code 1, no result, and the log says why', async () => {
     const ran = await jsonLines('hear(); print("bye", file=sys.stderr); sys.exit(4)')
     expect(await ran.exit).toBe(1)
@@ -399,8 +428,25 @@ describe('command', () => {
     const { stdout } = await value(ran)
     expect(String(stdout).endsWith('line 19999\n')).toBe(true)
     expect(Buffer.byteLength(JSON.stringify(stdout))).toBeLessThanOrEqual(48 * 1024)
-    expect(ran.artifact('stdout.txt')).toHaveLength(64 * 1024)
-    expect(ran.artifact('stdout.txt')?.endsWith(String(stdout))).toBe(true)
+    // What is not all says so in its name (fault C35).
+    const printed = 'line 0\n'.length * 10 + 8 * 90 + 9 * 900 + 10 * 9000 + 11 * 10_000
+    const name = `stdout-last-65536-of-${printed}-bytes.txt`
+    expect(ran.artifact(name)).toHaveLength(64 * 1024)
+    expect(ran.artifact(name)?.endsWith(String(stdout))).toBe(true)
+  })
+
+  test('an output between what a result holds and what is kept is whole under its own name', async () => {
+    const ran = await command(bench.shell('i=0; while [ $i -lt 6000 ]; do echo "line $i"; i=$((i+1)); done'))
+    const { stdout } = await value(ran)
+    const all = [...Array(6000).keys()].map((nth) => `line ${nth}\n`).join('')
+    expect(String(stdout).length).toBeLessThan(all.length)
+    expect(ran.artifact('stdout.txt')).toBe(all)
+  })
+
+  test('one that gave its result and stays is not waited for until its deadline (fault C27)', async () => {
+    const ran = await command(bench.shell('echo \'{"op":"result","value":{"n":1}}\'; exec sleep 600'))
+    expect(await value(ran)).toEqual({ n: 1 })
+    expect(await ran.exit).toBe(0)
   })
 
   test('JSON lines of its own report and give the result, but do not act: what a command prints may come from its input', async () => {
