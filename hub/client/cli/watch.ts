@@ -10,7 +10,7 @@ import { questionLines } from './approvals.ts'
 import { type Context, type Run, spanOption } from './context.ts'
 import { wholeId } from './ids.ts'
 import { sleep } from './processes.ts'
-import { failureLine, isTerminal, outcomeCode, progressText, taskText } from './tasks.ts'
+import { failureLine, isTerminal, outcomeCode, progressText, reasonText, taskText } from './tasks.ts'
 import { clean } from './text.ts'
 
 const POLL_MS = 5_000
@@ -150,7 +150,8 @@ export async function showOutcome(context: Context, task: TaskView): Promise<num
   const code = outcomeCode(task)
   // Where the outcome is read by a program, the person still sees the reason.
   const isSeen = !json && terminal.paint.width !== undefined
-  if (code !== EXIT.done && !isSeen) terminal.note(`hub: task ${task.id} ${failureLine(task)}`)
+  // Of one that succeeded, what was lost of it (fault C29).
+  if (reasonText(task) !== '' && !isSeen) terminal.note(`hub: task ${task.id} ${failureLine(task)}`)
   if (json) terminal.json(task)
   else terminal.out(taskText(task, Date.now(), terminal.paint))
   if (code !== EXIT.done) terminal.note(`next: ${nextAfter(task, await hasLogged(context, task.id))}`)

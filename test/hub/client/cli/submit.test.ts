@@ -284,6 +284,14 @@ describe('hub submit --wait', () => {
     },
   )
 
+  it('of a task that succeeded and lost an output it says so first, and exits with 0 (fault C29)', async () => {
+    const error = 'not stored as outputs: "link" is a link'
+    ends({ state: 'succeeded', outcome: { outcome: 'succeeded', value: 1, error } })
+    const { code, stdout, stderr } = await runHub(home, ['submit', 'echo', '--wait'])
+    expect([code, stdout.split('\n')[0]]).toEqual([0, `succeeded: ${error}`])
+    expect(stderr).toContain(error)
+  })
+
   it('says what the task and those below it ask, once, with the words that answer it (fault C1)', async () => {
     const other = TASK_ID.replace(/1$/, '9')
     const asked = (id: string, task: string, root: string, question: string) => ({
