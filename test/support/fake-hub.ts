@@ -180,7 +180,8 @@ const CLI = fileURLToPath(new URL('../../hub/client/cli.ts', import.meta.url))
 export function runHub(
   home: string,
   args: readonly string[],
-  options: { stdin?: string; cwd?: string; env?: Record<string, string> } = {},
+  /** `endAfter`: of a command that goes on, what it has to say before it is ended. */
+  options: { stdin?: string; cwd?: string; env?: Record<string, string>; endAfter?: RegExp } = {},
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const env = {
@@ -196,6 +197,7 @@ export function runHub(
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text
+      if (options.endAfter?.test(stdout)) child.kill('SIGKILL')
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text

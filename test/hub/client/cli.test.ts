@@ -571,6 +571,39 @@ describe('every read', () => {
     expect([doctor.code, doctor.stdout]).toEqual([1, 'FAIL  zone  bad\n      mend it\n'])
   })
 
+  it('follows events over a restart of the hub, and says so (fault C38)', async () => {
+    const event = (sequence: number) => ({
+      sequence,
+      time: `2026-01-01T00:00:0${sequence}Z`,
+      type: 'hub.task.queued.v1',
+      subject: 'task/1',
+      data: {},
+    })
+    let asked = 0
+    hub.on('GET /v1/health', () => ({ body: {} }))
+    hub.on('GET /v1/events', () => ({
+      raw(response) {
+        asked += 1
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.write(`id: ${asked}\ndata: ${JSON.stringify(event(asked))}\n\n`, () => {
+          // The line is cut in the middle, as when a process ends.
+          if (asked === 1) response.destroy()
+        })
+      },
+    }))
+    const child = runHub(home, ['events', '--follow'], { endAfter: /00:00:02Z/ })
+    const { stdout, stderr } = await child
+    expect(stdout).toContain('2026-01-01T00:00:01Z 1 task.queued')
+    expect(stdout).toContain('2026-01-01T00:00:02Z 2 task.queued')
+    expect(stderr).toContain('the hub has ended; waiting for it')
+    expect(stderr).toContain('the hub is there again')
+    expect(stderr).not.toMatch(/bug|aborted/)
+    await hub.close()
+    const none = await runHub(home, ['events', '--follow'])
+    expect([none.code, none.stderr]).toEqual([4, expect.stringContaining('does not answer')])
+    hub = await openFakeDoor(hubSocketOf(home))
+  })
+
   it('shows what the hub remembers of events, as lines or as a list, and ends', async () => {
     const event = { sequence: 4, time: '2026-01-01T00:00:00Z', type: 'hub.task.queued.v1', subject: 'task/1', data: {} }
     hub.on('GET /v1/events', () => eventFeed([event]))
