@@ -277,8 +277,12 @@ describe('the channels of a hub', () => {
       expect(said, line).toMatch(/hub\.yaml line 4, column \d+:/)
       expect(said).not.toContain('hunter2')
     }
-    expect(refusal('alerts:\n  zone: Mars/Olympus\n')).toMatch(/line 2, column \d+: alerts.zone: must be an IANA time zone/)
-    expect(refusal('alerts:\n  quiet: { from: "25:00", to: "07:00" }\n')).toMatch(/line 2, column \d+: alerts.quiet.from/)
+    expect(refusal('alerts:\n  zone: Mars/Olympus\n')).toMatch(
+      /line 2, column \d+: alerts.zone: must be an IANA time zone/,
+    )
+    expect(refusal('alerts:\n  quiet: { from: "25:00", to: "07:00" }\n')).toMatch(
+      /line 2, column \d+: alerts.quiet.from/,
+    )
     expect(refusal('alerts:\n  channels: []\n')).toMatch(/one channel at least/)
     rmSync(home, { recursive: true })
   })
