@@ -92,11 +92,13 @@ async function sendInput({ hub, terminal, home }: Context, input: string): Promi
   }
 }
 
-async function writeOut({ hub, terminal }: Context, task: TaskView, dir: string): Promise<void> {
+/** Answers whether everything could be written. */
+async function writeOut({ hub, terminal }: Context, task: TaskView, dir: string): Promise<boolean> {
   const { written, left } = await unpackArtifacts(dir, task.artifacts, (sha256) => hub.fetch(sha256))
   for (const name of written) terminal.note(`wrote ${path.join(dir, name)}`)
   for (const { name, why } of left) terminal.note(`not written: artifact ${JSON.stringify(name)}, ${why}`)
   if (written.length + left.length === 0) terminal.note('the task left no artifacts')
+  return left.length === 0
 }
 
 /** What stands on the command line, as the hub's request; judged before anything is packed. @throws Problem usage */
@@ -141,6 +143,7 @@ export const submit: Run = async (context, [agent], options) => {
   process.once('SIGINT', leave)
   const ended = await watchTask(context, task.id)
   process.removeListener('SIGINT', leave)
-  if (out !== undefined) await writeOut(context, ended, out)
-  return showOutcome(context, ended)
+  const isWhole = out === undefined || (await writeOut(context, ended, out))
+  const code = await showOutcome(context, ended)
+  return code === EXIT.done && !isWhole ? EXIT.refused : code
 }

@@ -334,10 +334,19 @@ describe('hub submit --wait', () => {
 
   it('writes nothing outside --out, whatever an artifact is called (T69)', async () => {
     store.set(sha256('x'), Buffer.from('x'))
-    ends({ state: 'succeeded', artifacts: [{ name: '../evil', sha256: sha256('x'), size: 1 }] })
-    const { code, stderr } = await runHub(home, ['submit', 'echo', '--out', 'out'])
+    ends({
+      state: 'succeeded',
+      artifacts: [
+        { name: '../evil', sha256: sha256('x'), size: 1 },
+        { name: 'good', sha256: sha256('x'), size: 1 },
+      ],
+    })
+    const { code, stdout, stderr } = await runHub(home, ['submit', 'echo', '--out', 'out'])
     expect(code).toBe(3)
-    expect(stderr).toContain('"../evil"')
+    expect(stderr).toContain('not written: artifact "../evil"')
+    // The rest is there, and so is the outcome (fault F17).
+    expect(stderr).toMatch(/wrote .*good/)
+    expect(stdout).toContain('succeeded')
   })
 })
 
