@@ -257,6 +257,11 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
           await agent.say({ kind: 'ask', body: { text: 'Shall I delete the old reports?' } })
           await enter(s, w.page)
           await heading(w.page, /^Waiting for you/).waitFor()
+          // Before everything else, and told there alone (fault C1).
+          expect(await w.page.evaluate("document.querySelector('main section').getAttribute('aria-labelledby')")).toBe(
+            'approvals',
+          )
+          expect(await w.page.evaluate("document.body.textContent.includes('question:')")).toBe(false)
           await picture(w.page, 'console-phone')
           expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
           const focused = () => w.page.evaluate('document.activeElement.textContent || document.activeElement.name')
@@ -267,12 +272,11 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
             if (walked.at(-1) === 'Heartbeat') await w.page.keyboard.press('Space')
             if (walked.at(-1) === 'text') await w.page.keyboard.type('yes')
           }
-          expect(walked).toEqual(['Stop everything', 'Heartbeat', 'text', 'Approve', 'Reject', 'Leave'])
+          expect(walked).toEqual(['Stop everything', 'text', 'Approve', 'Reject', 'Heartbeat', 'Leave'])
           await w.page.getByText('Accepted.').waitFor()
           // A look redraws the page; who types or walks meanwhile stays where they are.
           expect(await w.page.getByLabel('Answer').inputValue()).toBe('yes')
-          await w.page.keyboard.press('Shift+Tab')
-          await w.page.keyboard.press('Shift+Tab')
+          for (let step = 0; step < 3; step += 1) await w.page.keyboard.press('Shift+Tab')
           await w.page.keyboard.press('Enter')
           await heading(w.page, /^Waiting for you/).waitFor({ state: 'detached' })
           expect(s.h.hub.guard.approvals.list(true)).toMatchObject([{ state: 'approved', answer: 'yes' }])
