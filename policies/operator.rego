@@ -39,7 +39,7 @@ allowed if {
 
 allowed if {
 	input.principal.kind == "watchdog"
-	input.operation in {"checkpoint.witness", "health.show", "lease.renew", "session.list", "session.reap"}
+	input.operation in {"health.show", "lease.renew", "session.list", "session.reap"}
 }
 
 # The hub's own loops write down what the engine or a clock has already done, and take away what is left.
@@ -72,7 +72,6 @@ owner_only := {
 	"device.revoke",
 	"hub.drill",
 	"hub.shutdown",
-	"keys.renew",
 	"keys.rotate",
 	"mode.resume",
 	"mode.safe",
@@ -82,7 +81,6 @@ owner_only := {
 	"policy.reload",
 	"retention.prune",
 	"session.revoke",
-	"task.release",
 	"token.create",
 	"token.revoke",
 }
@@ -94,17 +92,11 @@ reading := {
 	"approval.list",
 	"artifact.get",
 	"artifact.list",
-	"budget.show",
 	"event.stream",
-	"flag.list",
 	"health.show",
-	"message.list",
 	"mode.show",
 	"operator.show",
-	"policy.explain",
-	"policy.simulate",
 	"policy.status",
-	"report.show",
 	"session.list",
 	"session.logs",
 	"session.show",
@@ -117,14 +109,9 @@ acting := {
 	"alert.test",
 	"artifact.put",
 	"backup.run",
-	"budget.pause",
-	"budget.raise",
-	"event.publish",
-	"flag.set",
 	"session.quarantine",
 	"session.stop",
 	"task.cancel",
-	"task.retry",
 }
 
 # Reading that shows how the hub is guarded.
@@ -132,8 +119,6 @@ inspecting := {
 	"audit.export",
 	"audit.list",
 	"audit.verify",
-	"config.check",
-	"config.show",
 	"device.list",
 	"doctor.run",
 	"keys.list",

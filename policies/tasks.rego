@@ -8,7 +8,7 @@ import data.hub.admit
 
 default answer := {"allow": false, "reason": "no rule lets this principal do this", "rule": "hub.tasks.default"}
 
-answer := submit if input.operation == "task.submit"
+answer := asked if input.operation in {"task.release", "task.retry", "task.submit"}
 
 answer := dispatch if input.operation == "task.dispatch"
 
@@ -22,48 +22,138 @@ answer := secret if input.operation == "secret.get"
 
 answer := own if input.operation in own_verbs
 
-# --- task.submit
+# --- Whose session may begin, and for whom: asked wherever one does, whatever way the task came (faults F3, F4)
 
-submit := admit.yes("hub.tasks.submit") if {
-	submitter
-	submittable
-} else := admit.no("hub.tasks.submit", ["this principal may not submit tasks"]) if {
-	not submitter
-} else := admit.no("hub.tasks.submit", ["agent ", name, " is not in the policy: add agents.", name, " to policy/data.json"]) if {
+# `resource.origin` says who asked for the task (`by`: people, agent or services) and which agent handed it on (`parent`, or null).
+permits(name) if {
+	asked_for(data.agents[name])
+	handed_on(name)
+}
+
+asked_for(row) if {
+	input.resource.origin.by == "people"
+	row.submit == true
+}
+
+asked_for(row) if {
+	input.resource.origin.by == "services"
+	row.service == true
+}
+
+# Whoever was asked by an agent is on that agent's list.
+asked_for(_) if {
+	input.resource.origin.by == "agent"
+	is_string(input.resource.origin.parent)
+}
+
+handed_on(_) if input.resource.origin.parent == null
+
+handed_on(name) if name in data.agents[input.resource.origin.parent].delegate
+
+# Shipped to prove things with: started by name alone.
+canaries := {"drill"}
+
+# Whom the hub may choose where only capabilities are named.
+capable contains name if {
+	some name, row in data.agents
+	not name in canaries
+	row.suspended == false
+	permits(name)
+	count(input.resource.needs) > 0
+	every need in input.resource.needs {
+		need in row.capabilities
+	}
+}
+
+chosen := object.union(admit.yes(rule), {"narrow": {"agents": sort(capable)}}) if {
+	input.resource.agent == null
+	count(capable) > 0
+}
+
+rule := concat(".", ["hub.tasks", split(input.operation, ".")[1]])
+
+# The line to change, for an agent that `permits` refuses.
+refusal := admit.no(rule, ["agent ", name, " is not in the policy: add agents.", name, " to policy/data.json"]) if {
 	name := input.resource.agent
 	not data.agents[name]
-} else := admit.no("hub.tasks.submit", ["agent ", name, " takes no submitted tasks: set agents.", name, ".submit to true in policy/data.json"]) if {
+} else := admit.no(rule, ["agent ", name, " takes no submitted tasks: set agents.", name, ".submit to true in policy/data.json"]) if {
 	name := input.resource.agent
+	input.resource.origin.by == "people"
+	not asked_for(data.agents[name])
+} else := admit.no(rule, ["agent ", name, " may not run as a service: set agents.", name, ".service to true in policy/data.json"]) if {
+	name := input.resource.agent
+	input.resource.origin.by == "services"
+	not asked_for(data.agents[name])
+} else := admit.no(rule, ["agent ", from, " may not delegate to ", name, ": add \"", name, "\" to agents.", from, ".delegate in policy/data.json"]) if {
+	name := input.resource.agent
+	from := input.resource.origin.parent
+	not handed_on(name)
+} else := admit.no(rule, [
+	"no_capable_agent: no agent that may take this task has ", concat(", ", input.resource.needs),
+	": see agents.*.capabilities and agents.*.submit in policy/data.json",
+]) if {
+	input.resource.agent == null
 }
 
-submitter if input.principal.kind == "operator"
+# --- task.submit, and what starts one again: decided alike, so that no way gives more than submitting does
 
-submitter if {
+asked := admit.yes(rule) if {
+	asker
+	inputs_readable
+	permits(input.resource.agent)
+} else := chosen if {
+	asker
+	inputs_readable
+} else := admit.no(rule, ["this principal may not submit tasks"]) if {
+	not asker
+} else := admit.no(rule, ["the inputs are not yours to read: put them yourself, or take a token with artifact.get"]) if {
+	not inputs_readable
+} else := refusal
+
+asker if input.principal.kind == "operator"
+
+# Trying again is submitting again: a token needs both.
+asker if {
 	input.principal.kind == "automation"
-	"task.submit" in input.principal.actions
+	input.operation in {"task.retry", "task.submit"}
+	every action in {"task.submit", input.operation} {
+		action in input.principal.actions
+	}
 }
 
-submittable if input.resource.agent == null
+# Whether the task has inputs, and whose bytes they are: `own` were put by this very principal.
+inputs_readable if input.resource.inputs in {"none", "own"}
 
-submittable if data.agents[input.resource.agent].submit == true
+inputs_readable if input.principal.kind == "operator"
+
+inputs_readable if {
+	input.principal.kind == "automation"
+	"artifact.get" in input.principal.actions
+}
 
 # --- task.dispatch: who may run, and with how much of what was wanted (S1-6)
 
-dispatch := object.union(admit.yes("hub.tasks.dispatch"), {"narrow": {
+dispatch := object.union(admit.yes(rule), {"narrow": {
 	"capabilities": dispatch_capabilities,
 	"ttlMs": dispatch_ttl,
 }}) if {
-	input.principal.kind == "hub"
-	input.principal.id == "dispatcher"
+	dispatcher
 	data.agents[input.resource.agent].suspended == false
+	permits(input.resource.agent)
 	dispatch_ttl > 0
-} else := admit.no("hub.tasks.dispatch", ["agent ", name, " is not in the policy: add agents.", name, " to policy/data.json"]) if {
-	name := input.resource.agent
-	not data.agents[name]
-} else := admit.no("hub.tasks.dispatch", ["agent ", name, " is suspended: set agents.", name, ".suspended to false in policy/data.json"]) if {
+} else := chosen if {
+	dispatcher
+} else := admit.no(rule, ["only the hub's dispatcher may dispatch"]) if {
+	not dispatcher
+} else := admit.no(rule, ["agent ", name, " is suspended: set agents.", name, ".suspended to false in policy/data.json"]) if {
 	name := input.resource.agent
 	data.agents[name].suspended == true
-} else := admit.no("hub.tasks.dispatch", ["only the hub's dispatcher may dispatch, with a time to live"])
+} else := refusal
+
+dispatcher if {
+	input.principal.kind == "hub"
+	input.principal.id == "dispatcher"
+}
 
 dispatch_capabilities := sort({capability |
 	some capability in input.resource.wanted.capabilities
@@ -86,13 +176,14 @@ to_span(value) := value if is_number(value)
 
 # --- service.start: a session that always runs is a right of its own (S0-1)
 
-service := admit.yes("hub.tasks.service") if {
+service := admit.yes(rule) if {
 	input.principal.kind == "hub"
 	input.principal.id == "services"
-	data.agents[input.resource.agent].service == true
-} else := admit.no("hub.tasks.service", ["agent ", name, " may not run as a service: set agents.", name, ".service to true in policy/data.json"]) if {
-	name := input.resource.agent
-} else := admit.no("hub.tasks.service", ["a service is started by its name"])
+	input.resource.origin.by == "services"
+	permits(input.resource.agent)
+} else := admit.no(rule, ["only the hub starts a service"]) if {
+	not input.principal.id == "services"
+} else := refusal
 
 # --- task.delegate: authority and policy, never one of them alone (T40-T45)
 
@@ -147,6 +238,7 @@ may_delegate contains agent if {
 # Whom the hub may choose when only capabilities are named.
 able contains agent if {
 	some agent in may_delegate
+	not agent in canaries
 	not agent in input.resource.chain
 	count(input.resource.needs) > 0
 	every need in input.resource.needs {

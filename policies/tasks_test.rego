@@ -15,18 +15,26 @@ answer(document) := result if {
 	result := tasks.answer with input as document with data.agents as agents
 }
 
-# --- task.submit
-
-submit(principal, agent) := answer({
-	"operation": "task.submit", "principal": principal,
-	"resource": {"agent": agent, "needs": ["read"]},
-})
+# --- task.submit, and what starts one again
 
 operator := {"kind": "operator", "id": "me"}
 
-test_the_operator_submits_to_listed_agents_and_by_capability if {
-	submit(operator, "lead") == {"allow": true, "reason": "allowed", "rule": "hub.tasks.submit"}
-	submit(operator, null).allow == true
+people := {"by": "people", "parent": null}
+
+ask(operation, principal, change) := answer({
+	"operation": operation, "principal": principal,
+	"resource": object.union({"agent": "lead", "needs": ["read"], "origin": people, "inputs": "none"}, change),
+})
+
+submit(principal, agent) := ask("task.submit", principal, {"agent": agent})
+
+ways := ["task.submit", "task.retry", "task.release"]
+
+test_the_operator_submits_retries_and_releases_for_listed_agents if {
+	every way in ways {
+		ask(way, operator, {}) == {"allow": true, "reason": "allowed", "rule": concat(".", ["hub.tasks", substring(way, 5, -1)])}
+		ask(way, operator, {"agent": "reader"}).allow == false
+	}
 }
 
 test_submit_names_the_line_to_change if {
@@ -47,24 +55,118 @@ test_a_token_submits_only_when_it_lists_that if {
 	submit({"kind": "automation", "actions": ["task.submit"]}, "reader").allow == false
 }
 
+test_a_token_tries_again_what_it_may_submit_and_releases_nothing if {
+	both := {"kind": "automation", "actions": ["task.retry", "task.submit", "task.release"]}
+	ask("task.retry", both, {}).allow == true
+	ask("task.retry", both, {"agent": "reader"}).allow == false
+	ask("task.release", both, {}).reason == "this principal may not submit tasks"
+	every action in ["task.retry", "task.submit"] {
+		ask("task.retry", {"kind": "automation", "actions": [action]}, {}).reason == "this principal may not submit tasks"
+	}
+}
+
 test_nobody_else_submits if {
 	every kind in ["agent", "contact", "device", "hub", "watchdog", "stranger"] {
+		every way in ways {
+			ask(way, {"kind": kind, "session": "s1", "actions": ways}, {"agent": null}).allow == false
+		}
 		submit({"kind": kind, "session": "s1", "actions": ["task.submit"]}, null) == {"allow": false, "reason": "this principal may not submit tasks", "rule": "hub.tasks.submit"}
 	}
 }
 
-test_submit_without_an_agent_field_is_refused if {
+test_by_capability_people_get_only_whom_they_may_name if {
+	submit(operator, null) == {
+		"allow": true, "reason": "allowed", "rule": "hub.tasks.submit",
+		"narrow": {"agents": ["lead"]},
+	}
+	ask("task.submit", operator, {"agent": null, "needs": ["lead", "read"]}).narrow.agents == ["lead"]
+	ask("task.submit", operator, {"agent": null, "needs": ["lead", "fly"]}) == {
+		"allow": false, "rule": "hub.tasks.submit",
+		"reason": "no_capable_agent: no agent that may take this task has lead, fly: see agents.*.capabilities and agents.*.submit in policy/data.json",
+	}
+}
+
+test_by_capability_nobody_suspended_is_chosen_and_nobody_for_nothing if {
+	ask("task.submit", operator, {"agent": null, "needs": ["write"]}).allow == false
+	ask("task.submit", operator, {"agent": null, "needs": []}).allow == false
+	ask("task.submit", operator, {"agent": false, "needs": ["read"]}).allow == false
+}
+
+test_a_canary_is_started_by_name_alone if {
+	with_drill := object.union(agents, {"drill": object.union(agents.lead, {"delegate": []})})
+	by_name := tasks.answer with data.agents as with_drill with input as {
+		"operation": "task.submit", "principal": operator,
+		"resource": {"agent": "drill", "needs": [], "origin": people, "inputs": "none"},
+	}
+	by_name.allow == true
+	by_need := tasks.answer with data.agents as with_drill with input as {
+		"operation": "task.submit", "principal": operator,
+		"resource": {"agent": null, "needs": ["read"], "origin": people, "inputs": "none"},
+	}
+	by_need.narrow.agents == ["lead"]
+	listing := object.union(with_drill, {"lead": object.union(agents.lead, {"delegate": ["drill", "reader"]})})
+	handing_on := tasks.answer with data.agents as listing with input as {
+		"operation": "task.delegate",
+		"principal": object.union(lead, {"authority": object.union(authority, {"delegate": ["drill", "reader"]})}),
+		"resource": object.union(resource, {"agent": null, "needs": ["read"], "chain": []}),
+	}
+	handing_on.narrow.agents == ["reader"]
+}
+
+test_a_child_is_tried_again_only_where_both_people_and_its_parent_may_start_it if {
+	child := {"by": "people", "parent": "lead"}
+	ask("task.retry", operator, {"agent": "reader", "origin": child}).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
+	ask("task.retry", operator, {"agent": "writer", "origin": child}).allow == true
+	ask("task.retry", operator, {"agent": "writer", "origin": {"by": "people", "parent": "reader"}}) == {
+		"allow": false, "rule": "hub.tasks.retry",
+		"reason": "agent reader may not delegate to writer: add \"writer\" to agents.reader.delegate in policy/data.json",
+	}
+	ask("task.retry", operator, {"agent": "writer", "origin": {"by": "people", "parent": "gone"}}).allow == false
+}
+
+test_inputs_are_those_the_asker_may_read if {
+	plain := {"kind": "automation", "actions": ["task.submit"]}
+	reads := {"kind": "automation", "actions": ["task.submit", "artifact.get"]}
+	every inputs in ["none", "own"] {
+		ask("task.submit", plain, {"inputs": inputs}).allow == true
+	}
+	every inputs in ["others", null, true] {
+		every agent in ["lead", null] {
+			ask("task.submit", plain, {"agent": agent, "inputs": inputs}) == {
+				"allow": false, "rule": "hub.tasks.submit",
+				"reason": "the inputs are not yours to read: put them yourself, or take a token with artifact.get",
+			}
+		}
+	}
+	ask("task.submit", reads, {"inputs": "others"}).allow == true
+	ask("task.submit", operator, {"inputs": "others"}).allow == true
+	ask("task.submit", {"kind": "device", "actions": ["artifact.get"]}, {"inputs": "others"}).allow == false
+}
+
+test_without_its_facts_nothing_is_asked_for if {
+	every way in ways {
+		answer({"operation": way, "principal": operator, "resource": {}}).allow == false
+		answer({"operation": way, "principal": operator, "resource": {"agent": "lead", "inputs": "none"}}).allow == false
+		answer({"operation": way, "principal": operator, "resource": {"agent": "lead", "inputs": "none", "origin": {"by": "people"}}}).allow == false
+		ask(way, operator, {"origin": {"by": "somebody", "parent": null}}).allow == false
+	}
+	token := {"kind": "automation", "actions": ["task.submit"]}
+	answer({"operation": "task.submit", "principal": token, "resource": {"agent": "lead", "origin": people}}).allow == false
 	answer({"operation": "task.submit", "principal": operator, "resource": {}}).rule == "hub.tasks.default"
-	answer({"operation": "task.submit", "principal": operator, "resource": {}}).allow == false
 }
 
 # --- task.dispatch
 
 dispatcher := {"kind": "hub", "id": "dispatcher"}
 
-dispatch(principal, agent, wanted, ceiling) := answer({
+dispatch(principal, agent, wanted, ceiling) := dispatch_from(principal, agent, wanted, ceiling, people)
+
+dispatch_from(principal, agent, wanted, ceiling, origin) := answer({
 	"operation": "task.dispatch", "principal": principal,
-	"resource": {"agent": agent, "task": "t", "depth": 0, "wanted": wanted, "ceiling": ceiling},
+	"resource": {
+		"agent": agent, "needs": ["read"], "task": "t", "depth": 0, "wanted": wanted, "ceiling": ceiling,
+		"origin": origin,
+	},
 })
 
 free := {"capabilities": null, "ttlMs": 9000}
@@ -96,12 +198,11 @@ test_dispatch_gives_the_shortest_of_the_three_spans if {
 
 test_only_the_dispatcher_dispatches if {
 	wanted := {"capabilities": [], "ttlMs": 60}
-	refusal := {
-		"allow": false, "rule": "hub.tasks.dispatch",
-		"reason": "only the hub's dispatcher may dispatch, with a time to live",
+	refusal := {"allow": false, "rule": "hub.tasks.dispatch", "reason": "only the hub's dispatcher may dispatch"}
+	every agent in ["lead", null] {
+		dispatch({"kind": "hub", "id": "reaper"}, agent, wanted, free) == refusal
+		dispatch({"kind": "operator", "id": "dispatcher"}, agent, wanted, free) == refusal
 	}
-	dispatch({"kind": "hub", "id": "reaper"}, "lead", wanted, free) == refusal
-	dispatch({"kind": "operator", "id": "dispatcher"}, "lead", wanted, free) == refusal
 }
 
 test_dispatch_refuses_unknown_and_suspended_agents_by_name if {
@@ -116,25 +217,55 @@ test_dispatch_refuses_unknown_and_suspended_agents_by_name if {
 	}
 }
 
+from(agent, origin) := dispatch_from(dispatcher, agent, {"capabilities": [], "ttlMs": 60}, free, origin)
+
+test_dispatch_asks_once_more_whether_this_task_may_have_this_agent if {
+	from("reader", people).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
+	from("reader", {"by": "agent", "parent": "lead"}).allow == true
+	from("reader", {"by": "agent", "parent": "writer"}).reason == "agent writer may not delegate to reader: add \"reader\" to agents.writer.delegate in policy/data.json"
+	from("reader", {"by": "agent", "parent": null}).allow == false
+	from("lead", {"by": "agent", "parent": null}).allow == false
+	from("lead", {"by": "services", "parent": null}).allow == true
+	from("reader", {"by": "services", "parent": null}).reason == "agent reader may not run as a service: set agents.reader.service to true in policy/data.json"
+	from("reader", {"by": "people", "parent": "lead"}).allow == false
+}
+
+test_dispatch_by_capability_says_among_whom if {
+	dispatch(dispatcher, null, {}, {}) == {
+		"allow": true, "reason": "allowed", "rule": "hub.tasks.dispatch",
+		"narrow": {"agents": ["lead"]},
+	}
+	dispatch_from(dispatcher, null, {}, {}, {"by": "agent", "parent": "lead"}).narrow.agents == ["reader"]
+	dispatch_from(dispatcher, null, {}, {}, {"by": "agent", "parent": "reader"}) == {
+		"allow": false, "rule": "hub.tasks.dispatch",
+		"reason": "no_capable_agent: no agent that may take this task has read: see agents.*.capabilities and agents.*.submit in policy/data.json",
+	}
+}
+
 # --- service.start
 
-start(principal, resource) := answer({"operation": "service.start", "principal": principal, "resource": resource})
+start(principal, resource) := answer({
+	"operation": "service.start", "principal": principal,
+	"resource": object.union({"origin": {"by": "services", "parent": null}}, resource),
+})
+
+services := {"kind": "hub", "id": "services"}
 
 test_the_hub_starts_a_service_that_may_be_one if {
-	start({"kind": "hub", "id": "services"}, {"agent": "lead"}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.service"}
+	start(services, {"agent": "lead"}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.start"}
+	start(services, {"agent": "lead", "origin": people}).allow == false
 }
 
 test_a_service_without_the_right_is_refused_by_name if {
-	refusal := {
-		"allow": false, "rule": "hub.tasks.service",
+	start(services, {"agent": "reader"}) == {
+		"allow": false, "rule": "hub.tasks.start",
 		"reason": "agent reader may not run as a service: set agents.reader.service to true in policy/data.json",
 	}
-	start({"kind": "hub", "id": "services"}, {"agent": "reader"}) == refusal
-	start({"kind": "hub", "id": "services"}, {}) == {"allow": false, "rule": "hub.tasks.service", "reason": "a service is started by its name"}
+	start(services, {}).allow == false
 }
 
 test_nobody_else_starts_a_service if {
-	start({"kind": "hub", "id": "dispatcher"}, {"agent": "lead"}).allow == false
+	start({"kind": "hub", "id": "dispatcher"}, {"agent": "lead"}).reason == "only the hub starts a service"
 	start({"kind": "operator", "id": "services"}, {"agent": "lead"}).allow == false
 	start({"kind": "agent", "id": "services"}, {"agent": "lead"}).allow == false
 }

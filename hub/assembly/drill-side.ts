@@ -29,7 +29,7 @@ export function createDrillSide(outer: {
 }) {
   const { clock, log, engine, guard, work, alertDelivery, say } = outer
   const { gate, modes, meta, alerts } = guard
-  const { tasks, registry, dispatcher, reaper } = work
+  const { tasks, registry, asking, reaper } = work
   const theirs = async (body: object) =>
     ((await say('/v1/alert-test', body)) as Theirs).channels.map(({ who, channel, ok, why }) => {
       return { channel: `watchdog ${who} ${channel}`, ok, why }
@@ -43,7 +43,7 @@ export function createDrillSide(outer: {
     meta,
     tasks,
     registry,
-    dispatcher,
+    asking,
     reaper,
     engine,
     outer: {

@@ -118,7 +118,7 @@ export function createEntrances(
     handlers: {
       ...taskHandlers({
         ...views,
-        dispatcher: work.dispatcher,
+        asking: work.asking,
         containerLogs: work.containerLogs,
         hardening: work.hardening,
         denyList: guard.denyList,
@@ -143,6 +143,7 @@ export function createEntrances(
         rules: guard.footing.rules,
         changes: guard.policyChanges,
         onChanged: () => guard.decisions.forget(),
+        decideAgain: work.decideAgain,
       }),
       ...approvalHandlers({ approvals: guard.approvals, tasks, mailboxes, clock, random: outer.random }),
       ...auditHandlers({

@@ -204,10 +204,6 @@ export function createSupervision(
       registry,
       launch: launcher.launch,
       runtimeFault: runtime.fault,
-      grantedTtlMs(agent) {
-        const rows = parts.guard.policy.active().data?.agents ?? {}
-        return Object.hasOwn(rows, agent) ? rows[agent]?.ttlMs : undefined
-      },
       hold: runtime.hold,
     },
   )

@@ -8,6 +8,7 @@ import type { Config } from '../config.ts'
 import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
+import { createAsking } from '../work/dispatch/asking.ts'
 import type { Canary } from '../work/dispatch/canary.ts'
 import { lastOf } from '../work/dispatch/expiry.ts'
 import { holdTasks } from '../work/dispatch/holding.ts'
@@ -16,6 +17,7 @@ import type { SessionRow } from '../work/dispatch/rows.ts'
 import { createTasks } from '../work/dispatch/tasks.ts'
 import { createUnwrittenStops } from '../work/dispatch/unwritten-stops.ts'
 import { createJournal } from '../work/journal.ts'
+import { createDecideAgain } from '../work/messages/decided-again.ts'
 import { createDelegation } from '../work/messages/delegation.ts'
 import { createDelivered } from '../work/messages/delivered.ts'
 import { createMailboxes } from '../work/messages/mailboxes.ts'
@@ -143,6 +145,8 @@ export function createWork(
     handBack: (grant, sender, detail) => supervision.losses.stopped(grant, sender, detail),
   })
 
+  const decideAgain = createDecideAgain({ gate, rows: tasks, mailboxes, topics, targets, log })
+
   function factsOf(session: SessionRow) {
     const agent = registry.find(session.agent)
     if (agent === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
@@ -190,6 +194,16 @@ export function createWork(
     },
   )
   const { launcher, reaper, dispatcher, vitals } = supervision
+  const asking = createAsking(
+    { tasksPerTreeMax: limits.tasksPerTree },
+    {
+      ...{ clock, tasks, registry, artifacts, runtimeFault: supervision.runtime.fault },
+      grantedTtlMs(agent) {
+        const rows = guard.policy.active().data?.agents ?? {}
+        return Object.hasOwn(rows, agent) ? rows[agent]?.ttlMs : undefined
+      },
+    },
+  )
 
   return {
     registry,
@@ -207,9 +221,11 @@ export function createWork(
     delegation,
     targets,
     router,
+    decideAgain,
     launcher,
     reaper,
     dispatcher,
+    asking,
     vitals,
     runtime: supervision.runtime,
     beforeDispatch: supervision.beforeDispatch,

@@ -8,6 +8,8 @@ export interface BoundedQueue<Item> {
   peekAll(): readonly Item[]
   /** Removes from the front while `test` holds; answers how many. */
   dropWhile(test: (item: Item) => boolean): number
+  /** Takes away, wherever they stand, the items that `test` does not hold for; answers them. */
+  keepOnly(test: (item: Item) => boolean): Item[]
   clear(): void
 }
 
@@ -30,6 +32,11 @@ export function createBoundedQueue<Item>(limit: number): BoundedQueue<Item> {
       const dropped = keep === -1 ? items.length : keep
       items = items.slice(dropped)
       return dropped
+    },
+    keepOnly(test) {
+      const gone: Item[] = []
+      items = items.filter((item) => test(item) || gone.push(item) === 0)
+      return gone
     },
     clear() {
       items = []

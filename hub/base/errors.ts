@@ -49,7 +49,7 @@ export const ERRORS = {
   no_capable_agent: row(
     'refused',
     409,
-    'No registered agent has all the capabilities asked for; see `hub agent list`.',
+    'No registered agent that may take the task has all the capabilities asked for; see `hub agent list`.',
   ),
   agent_unhealthy: row('refused', 409, 'Look at its log, mend it, then `hub agent reset NAME`.'),
   inbox_closed: row('refused', 409, 'The recipient has ended; choose another.'),

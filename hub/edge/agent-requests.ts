@@ -16,6 +16,7 @@ import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 import { HEADER_TOKEN } from '../protocol/signing.ts'
+import { principalOfSession } from '../work/dispatch/authority.ts'
 import { lastAtMs } from '../work/dispatch/expiry.ts'
 import type { SessionRow, TaskRows } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
@@ -57,11 +58,10 @@ export const sessionFacts = (row: SessionRow): SessionFacts => ({
 
 /** Who a session's row says it is, checked once more inside the gate's transaction. */
 export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'standing'>): AgentCaller {
-  const { id, agent, generation, authority } = session
+  const { id, generation } = session
   return {
     session,
-    // Frozen: the same object then stands for the same authority, and decisions are remembered by it.
-    principal: Object.freeze({ kind: 'agent', id: agent, agent, session: id, generation, authority }),
+    principal: principalOfSession(session),
     proof: {
       recheck: () => {
         const now = rows.standing(id)

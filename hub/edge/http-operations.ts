@@ -11,7 +11,7 @@ import type { Gate } from '../guard/gate.ts'
 import type { Principal } from '../guard/principal.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
-import { type Artifacts, UPLOADS } from '../work/artifacts.ts'
+import { type Artifacts, uploadsOf } from '../work/artifacts.ts'
 import { streamArtifact } from './agent-artifacts.ts'
 import { readRange, requireContentType } from './http-answers.ts'
 import { type ListenerParts, UPLOAD_PATH } from './listener.ts'
@@ -111,7 +111,14 @@ function streamedRoutes(
     heard(request)
     try {
       const view = gate.admit(call, (grant) =>
-        artifacts.put(grant, UPLOADS, `${sha256}/${name ?? 'upload'}`, arrived, null, Number.MAX_SAFE_INTEGER),
+        artifacts.put(
+          grant,
+          uploadsOf(principal),
+          `${sha256}/${name ?? 'upload'}`,
+          arrived,
+          null,
+          Number.MAX_SAFE_INTEGER,
+        ),
       )
       return reply.send({ ...view, name: name ?? sha256 })
     } finally {

@@ -12,7 +12,7 @@ import { parseShape } from '../protocol/parse.ts'
 /** What an operation does once admitted. `effect` runs in the gate's transaction; `after` may await and shapes the answer. */
 export interface Handler {
   resource?: (request: never) => string
-  facts?: (request: never) => Record<string, unknown>
+  facts?: (request: never, principal: Principal) => Record<string, unknown>
   /** Whether this request only restricts (call.ts). */
   restricts?: (request: never) => boolean
   effect: (grant: never, request: never, context: RequestContext) => unknown
@@ -32,7 +32,7 @@ export type Handlers = Partial<Record<OperationName, Handler>>
 /** Types a handler by its request, and checks nothing away: shapes are parsed before it is called. */
 export const handler = <Request, Result>(parts: {
   resource?: (request: Request) => string
-  facts?: (request: Request) => Record<string, unknown>
+  facts?: (request: Request, principal: Principal) => Record<string, unknown>
   restricts?: (request: Request) => boolean
   effect: (grant: Grant, request: Request, context: RequestContext) => Result
   after?: (result: Result, request: Request, grant: Grant) => unknown
@@ -73,7 +73,7 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
       if (row === undefined || found === undefined)
         throw new HubError('unknown_operation', `${operation} is not served here`)
       request = parseShape(row.request, raw) as never
-      const facts = found.facts?.(request)
+      const facts = found.facts?.(request, context.principal)
       call = {
         ...base,
         resource: found.resource?.(request) ?? operation.split('.')[0] ?? '',

@@ -29,6 +29,7 @@ const NARROWER_CODES = [
   'delegation_wider',
   'limit_exceeded',
   'policy_unavailable',
+  'no_capable_agent',
 ] as const
 /** The code of a denial: the rules begin the reason with it where it is a narrower one than `policy_denied`. */
 export const codeOfDenial = (reason: string) =>

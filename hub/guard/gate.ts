@@ -36,8 +36,11 @@ export type { Call } from './call.ts'
 export interface Gate {
   /** Admits the call and runs its effect; throws the HubError that refused it. Not for stopping operations. */
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
-  /** Refuses and records what `admit` would refuse now, before anything is spent on it. Allows nothing: the effect takes its own `admit`. */
-  foresee(call: Call): void
+  /**
+   * Refuses and records what `admit` would refuse now, before anything is spent on it; else says to what the rules would narrow it. Allows
+   * nothing: the effect takes its own `admit`.
+   */
+  foresee(call: Call): Grant['narrow']
   /**
    * Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails; its grant then
    * says where the wish waits.
@@ -270,7 +273,7 @@ export function createGate(parts: GateParts): Gate {
     onCarryOut(hears) {
       carryOut = hears
     },
-    foresee: (call) => void inTransaction(call, () => judge(call)),
+    foresee: (call) => inTransaction(call, () => judge(call)).narrow ?? {},
     isStoreFailing: () => store.failure() !== undefined,
 
     unstored(work) {

@@ -34,6 +34,19 @@ export function principalText(principal: Principal): string {
   return principal.id === principal.kind ? principal.kind : `${principal.kind}:${principal.id}`
 }
 
-/** The built-in rule of stopping for those who bring a bearer: a device with that right, a token that lists the very operation. */
+/** What the right to stop is: to end what runs. Keeping evidence of it and withholding its work is more (`session.quarantine`, fault F17). */
+const DEVICE_STOPS: ReadonlySet<OperationName> = new Set([
+  'hub.shutdown',
+  'mode.safe',
+  'session.revoke',
+  'session.stop',
+  'task.cancel',
+])
+
+/**
+ * The built-in rule of stopping for those who bring a bearer: a device with that right, a token that lists the very operation. It says what
+ * policies/operator.rego says of them, which is not asked (I6).
+ */
 export const mayStop = ({ kind, rights = [], actions = [] }: Principal, operation: OperationName): boolean =>
-  (kind !== 'device' || rights.includes('stop')) && (kind !== 'automation' || actions.includes(operation))
+  (kind !== 'device' || (rights.includes('stop') && DEVICE_STOPS.has(operation))) &&
+  (kind !== 'automation' || actions.includes(operation))

@@ -68,15 +68,20 @@ const hub = ['hub'] as const
 const present = ['operator', 'device'] as const
 const stoppers = ['operator', 'device', 'contact', 'watchdog'] as const
 
-export const submitShape = z.strictObject({
-  agent: nameShape.optional(),
-  needs: z.array(nameShape).max(16).default([]),
-  params: z.record(z.string().max(64), z.unknown()).default({}),
-  inputs: folderRefShape.nullish(),
-  ttlMs: z.int().positive().optional(),
-  priority: z.int().min(0).max(9).default(5),
-  hold: z.boolean().default(false),
-})
+export const submitShape = z
+  .strictObject({
+    agent: nameShape.optional(),
+    needs: z.array(nameShape).max(16).default([]),
+    params: z.record(z.string().max(64), z.unknown()).default({}),
+    inputs: folderRefShape.nullish(),
+    ttlMs: z.int().positive().optional(),
+    priority: z.int().min(0).max(9).default(5),
+    hold: z.boolean().default(false),
+  })
+  .refine(
+    ({ agent, needs }) => agent !== undefined || needs.length > 0,
+    'agent: name the agent, or say in needs what it must be able to do',
+  )
 export type SubmitRequest = z.output<typeof submitShape>
 
 const taskListShape = z.strictObject({
@@ -201,7 +206,13 @@ export const OPERATIONS = {
   'session.show': op('session.shown', 'read', people, sessionShowShape, get('/v1/sessions/:id')),
   'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
   'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
-  'session.quarantine': op('session.quarantined', 'stop', people, sessionRef, post('/v1/sessions/:id/quarantine')),
+  'session.quarantine': op(
+    'session.quarantined',
+    'stop',
+    ['operator', 'automation'],
+    sessionRef,
+    post('/v1/sessions/:id/quarantine'),
+  ),
   'session.revoke': op('session.revoked', 'stop', present, revokeShape, post('/v1/sessions/:id/revoke')),
   'agent.list': op('agent.listed', 'read', people, none, get('/v1/agents')),
   'agent.show': op('agent.shown', 'read', people, agentRef, get('/v1/agents/:name')),

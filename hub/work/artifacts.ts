@@ -15,6 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
+import { OPERATOR, type Principal, principalText } from '../guard/principal.ts'
 import { judgeArtifactName } from '../protocol/folder.ts'
 import type { Store } from '../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
@@ -35,8 +36,10 @@ export interface Arrived {
   sha256: string
   size: number
 }
-/** Where the operator's inputs stand until a task names them. */
-export const UPLOADS = 'operator'
+/** Whose rows the inputs of a person or token are: proof that these very bytes came from there. */
+export const uploadsOf = (principal: Principal): string => principalText(principal)
+/** Of the rest a task is the owner, whose id holds no colon. */
+const NO_UPLOAD = `(task <> '${uploadsOf(OPERATOR)}' and instr(task, ':') = 0)`
 
 export interface Artifacts {
   /** Streams into a temporary file. Throws `too_large` at the cap, `schema_invalid` when the digest is another. */
@@ -57,6 +60,8 @@ export interface Artifacts {
   recent(query: { limit: number; offset: number; quarantined: boolean; part?: string }): WithheldArtifact[]
   /** Withheld everywhere means not found, unless `quarantined`. */
   find(sha256: string, quarantined?: boolean): ArtifactView | undefined
+  /** Whether it is a row of this owner, and not withheld. */
+  owns(owner: string, sha256: string): boolean
   /** Why a task may read this digest: its own, one of its inputs or its children's, or not at all. */
   access(task: TaskRow, sha256: string): 'own' | 'inherited' | 'none'
   /** Before `read`: throws `artifact_corrupt` unless the whole file is what its name says; nothing for one that is not known. */
@@ -168,13 +173,14 @@ export function createArtifacts(
     recent: ({ limit, offset, quarantined, part }) =>
       store
         .prepare(
-          `select name, sha256, size, task from artifact where task <> '${UPLOADS}' and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
+          `select name, sha256, size, task from artifact where ${NO_UPLOAD} and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
            ${part === undefined ? '' : `and sha256 in (select sha256 from artifact where ${beginsOrEnds('sha256')})`}
            order by created_at_ms desc, task, name limit ? offset ?`,
         )
         .all(...(part === undefined ? [] : valuesOf(part)), limit, offset) as WithheldArtifact[],
     find: (sha256, quarantined = false) => (quarantined ? findAny : find).get(sha256) as ArtifactView | undefined,
 
+    owns: (owner, sha256) => owns.get(owner, sha256) !== undefined,
     access(task, sha256) {
       if (owns.get(task.id, sha256) !== undefined) return 'own'
       const isInput = task.inputs !== null && (task.inputs.manifest === sha256 || task.inputs.pack === sha256)

@@ -119,16 +119,14 @@ test('fault D11: three hundred queued tasks of a busy agent hide no task of anot
   })
   const { gate } = h.hub.guard
   const wish = { needs: [], params: {}, priority: 9, hold: false }
-  const put = (more: Partial<SubmitRequest>) =>
-    gate.admit(
-      {
-        principal: OPERATOR,
-        operation: 'task.submit',
-        resource: 'agent:busy',
-        facts: { agent: 'busy', needs: [], priority: 9 },
-      },
-      (grant) => h.hub.work.dispatcher.submit(grant, { ...wish, ...more }, undefined),
+  const { asking } = h.hub.work
+  const put = (more: Partial<SubmitRequest>) => {
+    const request = { ...wish, ...more }
+    const facts = asking.submitFacts(OPERATOR, request)
+    return gate.admit({ principal: OPERATOR, operation: 'task.submit', resource: 'agent:busy', facts }, (grant) =>
+      asking.submit(grant, request, undefined),
     )
+  }
   for (let nth = 0; nth < 300; nth += 1) put(nth % 2 === 0 ? { agent: 'busy' } : { needs: ['dig'] })
   // The same wish in other words is no queue of its own.
   for (let nth = 0; nth < 40; nth += 1) expect(put({ needs: Array(1 + (nth % 16)).fill('dig') }).needs).toEqual(['dig'])

@@ -15,6 +15,14 @@ import { createFakeClock } from './fake-clock.ts'
 
 export const shippedPolicies = fileURLToPath(new URL('../../policies', import.meta.url))
 
+/** What the rules see of a task that a person asks for, of this agent. */
+export const askedFor = (agent: string | null, needs: string[] = []) => ({
+  agent,
+  needs,
+  origin: { by: 'people', parent: null },
+  inputs: 'none',
+})
+
 export interface PolicyFolder {
   bundleDir: string
   dataPath: string

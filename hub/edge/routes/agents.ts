@@ -18,8 +18,10 @@ export function agentHandlers(parts: {
   rules: PolicyHealth
   changes: PolicyChanges
   onChanged: () => void
+  /** What waits was let through by rules that are no more. */
+  decideAgain: () => void
 }): Handlers {
-  const { registry, tasks, policy, rules, changes, onChanged } = parts
+  const { registry, tasks, policy, rules, changes, onChanged, decideAgain } = parts
   const find = (name: string): Agent => {
     const agent = registry.find(name)
     if (agent === undefined) throw new HubError('unknown_agent', `no agent is named ${name}; see \`hub agent list\``)
@@ -74,6 +76,7 @@ export function agentHandlers(parts: {
       },
       after: ({ changed }: { changed: string }) => {
         onChanged()
+        decideAgain()
         return { ...policyView(), changed }
       },
     }),

@@ -3,8 +3,8 @@ import { HubError } from '../../base/errors.ts'
 import type { DenyList } from '../../guard/identity/deny-list.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
-import type { Dispatcher } from '../../work/dispatch/dispatcher.ts'
-import { SERVICES, type SessionRow, unreadableError } from '../../work/dispatch/rows.ts'
+import type { Asking } from '../../work/dispatch/asking.ts'
+import type { SessionRow } from '../../work/dispatch/rows.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
@@ -17,7 +17,7 @@ type Ref = { id: string }
 
 export function taskHandlers(
   parts: ViewParts & {
-    dispatcher: Dispatcher
+    asking: Asking
     artifacts: Artifacts
     containerLogs: (session: string) => Promise<string>
     /** Throws `conflict` when nothing runs for it. */
@@ -27,7 +27,7 @@ export function taskHandlers(
     cutFrames: (session: string) => void
   },
 ): Handlers {
-  const { tasks, dispatcher, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
+  const { tasks, asking, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
   const view = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
@@ -49,13 +49,9 @@ export function taskHandlers(
     'task.submit': handler({
       resource: (request: SubmitRequest) =>
         request.agent === undefined ? `needs:${request.needs.join(',')}` : `agent:${request.agent}`,
-      facts: ({ agent, needs, priority }: SubmitRequest) => ({ agent: agent ?? null, needs, priority }),
+      facts: (request: SubmitRequest, principal) => asking.submitFacts(principal, request),
       effect: (grant, request: SubmitRequest, { idempotencyKey }) => {
-        for (const digest of request.inputs ? [request.inputs.manifest, request.inputs.pack] : []) {
-          if (artifacts.find(digest) === undefined)
-            throw new HubError('unknown_artifact', `inputs: ${digest} has not been put yet`)
-        }
-        const task = dispatcher.submit(grant, request, idempotencyKey)
+        const task = asking.submit(grant, request, idempotencyKey)
         return { task: taskView(task, parts), auditEffect: `task:${task.id}` }
       },
       after: ({ task }) => ({ task }),
@@ -106,31 +102,17 @@ export function taskHandlers(
     }),
     'task.release': handler({
       resource: taskResource,
+      facts: ({ id }: Ref) => asking.releaseFacts(id),
       effect: (grant, { id }: Ref) => ({ task: taskView(tasks.released(grant, id), parts) }),
     }),
     'task.retry': handler({
       resource: taskResource,
-      effect: (grant, { id }: Ref) => {
-        const { state, agent, needs, params, priority, requestedBy, error, unreadable } = view(id)
-        if (error?.code === 'unreadable') throw new HubError('unreadable', error.detail)
-        if (unreadable !== null) throw new HubError('unreadable', unreadableError(unreadable).detail)
-        if (!['failed', 'cancelled', 'timed_out'].includes(state))
-          throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
-        if (requestedBy === SERVICES)
-          throw new HubError('unsupported_mode', `agent ${agent} is a service; the hub begins it again by itself`)
-        const { inputs, ttlMs } = tasks.task(id) ?? { inputs: null, ttlMs: null }
-        const wish = {
-          agent: agent ?? undefined,
-          needs,
-          params,
-          inputs,
-          priority,
-          hold: false,
-          ttlMs: ttlMs ?? undefined,
-          requestedBy: grant.principal.id,
-        }
-        return { task: taskView(tasks.insert(grant, wish), parts) }
+      facts: ({ id }: Ref, principal) => asking.retryFacts(principal, id),
+      effect: (grant, { id }: Ref, { idempotencyKey }) => {
+        const task = asking.retry(grant, id, idempotencyKey)
+        return { task: taskView(task, parts), auditEffect: `task:${task.id}` }
       },
+      after: ({ task }) => ({ task }),
     }),
     'session.list': handler({
       effect: (_grant, { limit, cursor, all, part }: Page & { all: boolean; part?: string }) => {

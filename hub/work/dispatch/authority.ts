@@ -1,10 +1,16 @@
 /** What a session may do, and how a chain of delegations only ever narrows it (protocol.md section 5, T42, T45). Pure. */
+import type { Principal } from '../../guard/principal.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
 import type { Authority } from '../../protocol/task.ts'
+import type { SessionRow } from './rows.ts'
 
 export const DELEGATION_DEPTH_MAX = 3
 
 const both = (one: readonly string[], other: readonly string[]) => one.filter((item) => other.includes(item))
+
+/** As whom a session asks the gate. Frozen: the same object then stands for the same authority, and decisions are remembered by it. */
+export const principalOfSession = ({ id, agent, generation, authority }: SessionRow): Principal =>
+  Object.freeze({ kind: 'agent', id: agent, agent, session: id, generation, authority })
 
 /** What the operator's own task starts from: everything the card wishes, for `ttlMs`. Policy narrows it afterwards. */
 export function rootAuthority(card: AgentCard, ttlMs: number, depthLeft: number, tasksLeft: number): Authority {

@@ -5,24 +5,24 @@
  * D2. Authority is the intersection of card, chain and policy, fixed here for the life of the session (T42).
  * D3. A task waits while a session of an earlier attempt has not been confirmed gone: it never runs twice at once (I3).
  * D4. Each session has a user that no other session holds, until its container is confirmed gone (fault F14).
+ * D5. Which agent may have a task is asked when a session of it begins, whatever way the task came and whatever was asked before: rules may
+ *     have changed since (T23). What was handed on begins below the session that did, or not at all.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
-import type { Grant } from '../../guard/grant.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { nextUser } from '../sandbox/users.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
+import { originOf } from './origin.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
-import { type AgentSlot, canServe, planNext } from './slots.ts'
-import { requireSpan } from './span-check.ts'
+import { type AgentSlot, planNext } from './slots.ts'
 import type { Tasks } from './tasks.ts'
 
 const DISPATCHER = hubPrincipal('dispatcher')
@@ -40,8 +40,6 @@ export interface DispatcherOptions {
 }
 
 export interface Dispatcher {
-  /** The effect of `task.submit`. Throws `unknown_agent`, `no_capable_agent`, `agent_unhealthy`, `image_missing` at once. */
-  submit(grant: Grant, request: SubmitRequest, key: string | undefined): TaskRow
   /** Tasks of people and agents that could start if there were room: what the watchdog's throughput check is about. */
   waiting(): number
   /** One round: starts all that may start now. */
@@ -61,45 +59,11 @@ export function createDispatcher(
     launch: (session: SessionRow) => void
     /** Why nothing may be started under the configured runtime. */
     runtimeFault: () => string | undefined
-    /** The longest session that the rules' data gives an agent; undefined where it has no row, which the rules refuse. */
-    grantedTtlMs: (agent: string) => number | undefined
     /** Why what is queued has to wait for the engine. */
     hold: () => string | undefined
   },
 ): Dispatcher {
   const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeFault, hold } = parts
-
-  function requireServable(request: SubmitRequest): void {
-    if (request.agent !== undefined) {
-      const agent = registry.find(request.agent)
-      if (agent === undefined)
-        throw new HubError('unknown_agent', `no agent is named ${request.agent}; see \`hub agent list\``)
-      requireReady(agent)
-      if (agent.card.mode === 'service')
-        throw new HubError(
-          'unsupported_mode',
-          `agent ${request.agent} is a service: the hub keeps one session of it running; it takes messages, no tasks`,
-        )
-    }
-    const capable = registry
-      .list()
-      .filter(({ card }) => canServe(request, { ...card, isService: card.mode === 'service' }))
-    requireSpan(
-      request,
-      capable.map(({ card, limits }) => Math.min(limits.ttlMs, parts.grantedTtlMs(card.name) ?? limits.ttlMs)),
-    )
-    if (capable.length === 0)
-      throw new HubError('no_capable_agent', `no agent has ${request.needs.join(', ') || 'been registered'}`)
-  }
-
-  function requireReady({ card, state, reason, imageId }: Agent): void {
-    const fault = runtimeFault()
-    if (fault !== undefined) throw new HubError('unsupported_mode', fault)
-    if (state !== 'registered')
-      throw new HubError('agent_unhealthy', `agent ${card.name} is ${state}${reason === '' ? '' : `: ${reason}`}`)
-    if (imageId === undefined)
-      throw new HubError(reason.endsWith('is missing') ? 'image_missing' : 'image_refused', reason)
-  }
 
   const slotOf =
     (open: readonly SessionRow[]) =>
@@ -126,6 +90,7 @@ export function createDispatcher(
     const authority = task.ceiling === null ? wish : narrowAuthority(wish, { ...task.ceiling, ttlMs: aboveMs })
     const facts = {
       agent: card.name,
+      origin: originOf(task),
       depth: task.depth,
       wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
       ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
@@ -160,36 +125,24 @@ export function createDispatcher(
   }
 
   return {
-    submit(grant, request, key) {
-      const known = key === undefined ? undefined : tasks.taskByKey(key)
-      if (known !== undefined) return known
-      requireServable(request)
-      const { agent, needs, params, priority, hold, ttlMs } = request
-      return tasks.insert(grant, {
-        agent,
-        needs,
-        params,
-        inputs: request.inputs ?? null,
-        priority,
-        hold,
-        ttlMs,
-        requestedBy: grant.principal.id,
-        ...(key === undefined ? {} : { idempotencyKey: key }),
-      })
-    },
-
     waiting() {
       const isReady = (name: string | null) => name === null || registry.find(name)?.state === 'registered'
       return tasks.queued(clock.wallMs()).filter(({ agent, requestedBy }) => requestedBy !== SERVICES && isReady(agent))
         .length
     },
     round() {
-      const queued: TaskRow[] = []
+      const mayStartAny = () => permits(modes.current(), 'new_work') && hold() === undefined
+      const queued: (TaskRow & { among?: readonly string[] })[] = []
+      const asked = createAsked()
       for (const task of tasks.queued(clock.wallMs())) {
-        if (task.unreadable === null) queued.push(task)
-        else fail(task, unreadableError(task.unreadable))
+        try {
+          requireStartable(task)
+          queued.push(task.agent === null && mayStartAny() ? { ...task, among: asked(task) } : task)
+        } catch (thrown) {
+          if (!failed(task, thrown)) return
+        }
       }
-      while (queued.length > 0 && permits(modes.current(), 'new_work') && hold() === undefined) {
+      while (queued.length > 0 && mayStartAny()) {
         const open = tasks.sessionsOpen()
         // D3: until the container of the attempt before is gone, nothing says that it no longer works.
         const mayStart = queued.filter(({ id }) => !open.some(({ task }) => task === id))
@@ -206,12 +159,38 @@ export function createDispatcher(
         try {
           dispatch(task, agent)
         } catch (thrown) {
-          const error = toHubError(thrown)
-          if (error.code.startsWith('mode_') || error.code === 'conflict' || error.code === 'store_unavailable') return
-          fail(task, { code: error.code, detail: error.message })
+          if (!failed(task, thrown)) return
         }
       }
     },
+  }
+
+  function requireStartable({ unreadable, parent, parentSession }: TaskRow): void {
+    if (unreadable !== null) throw new HubError('unreadable', unreadableError(unreadable).detail)
+    if (parent === null && parentSession === null) return
+    if (parentSession === null || tasks.peers({ id: parentSession }).length === 0)
+      throw new HubError('cancelled', "its parent's session has ended")
+  }
+
+  /** Asks the rules among whom the hub may choose where no agent is named, once a round for tasks of one kind. Throws their refusal. */
+  function createAsked() {
+    const known = new Map<string, readonly string[]>()
+    return (task: TaskRow): readonly string[] => {
+      const facts = { agent: null, needs: task.needs, origin: originOf(task) }
+      const key = JSON.stringify(facts)
+      const call = { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts } as const
+      const among = known.get(key) ?? gate.foresee(call).agents ?? []
+      known.set(key, among)
+      return among
+    }
+  }
+
+  /** Ends the task with what kept it from its start; false where nothing can start now, and it waits. */
+  function failed(task: TaskRow, thrown: unknown): boolean {
+    const { code, message } = toHubError(thrown)
+    if (code.startsWith('mode_') || code === 'conflict' || code === 'store_unavailable') return false
+    fail(task, { code, detail: message })
+    return true
   }
 
   function fail(task: TaskRow, error: { code: string; detail: string }): void {

@@ -13,7 +13,7 @@ import type { Meta } from '../../store/meta.ts'
 import { isObject, readText } from '../../store/reading.ts'
 import type { Registry } from '../registry.ts'
 import type { Engine } from '../sandbox/engine.ts'
-import type { Dispatcher } from './dispatcher.ts'
+import type { Asking } from './asking.ts'
 import type { Reaper } from './reaper.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -69,12 +69,12 @@ export function createDrill(parts: {
   meta: Meta
   tasks: Tasks
   registry: Registry
-  dispatcher: Dispatcher
+  asking: Asking
   reaper: Reaper
   engine: Pick<Engine, 'inspect'>
   outer: DrillOuter
 }): Drill {
-  const { clock, log, gate, modes, meta, tasks, registry, dispatcher, reaper, engine, outer } = parts
+  const { clock, log, gate, modes, meta, tasks, registry, asking, reaper, engine, outer } = parts
   let running: Promise<DrillResult> | undefined
   try {
     if (meta.get('drill_since_ms') === undefined) meta.set('drill_since_ms', String(clock.wallMs()))
@@ -103,8 +103,8 @@ export function createDrill(parts: {
     }
     const request = { agent: CANARY, needs: [], params: {}, inputs: null, priority: 9, hold: false, ttlMs: 2 * STEP_MS }
     const call = { principal, operation: 'task.submit', resource: `agent:${CANARY}` } as const
-    const facts = { agent: CANARY, needs: request.needs, priority: request.priority }
-    const { id } = gate.admit({ ...call, facts }, (grant) => dispatcher.submit(grant, request, undefined))
+    const facts = asking.submitFacts(principal, request)
+    const { id } = gate.admit({ ...call, facts }, (grant) => asking.submit(grant, request, undefined))
     const mine = () => tasks.sessionOfTask(id)
     try {
       await until('the start of the canary', () => {

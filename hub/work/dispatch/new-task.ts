@@ -12,8 +12,10 @@ export interface NewTask {
   hold: boolean
   ttlMs: number | undefined
   requestedBy: string
-  idempotencyKey?: string
-  parent?: { task: TaskRow; session: SessionRow; delegateId: string; ceiling: Authority }
+  /** The key it was asked for with, of one principal, and the digest of that request. */
+  once?: { key: string; digest: string }
+  /** Without `delegateId` nobody waits for its outcome. */
+  parent?: { task: TaskRow; session: SessionRow; delegateId: string | null; ceiling: Authority } | undefined
 }
 
 export interface Assignment {

@@ -52,6 +52,8 @@ export interface TaskRow extends Readable {
   outcome: TaskOutcome | null
   error: { code: string; detail: string } | null
   requestedBy: string
+  /** Of the request that its key stands for; null without a key. */
+  requestDigest: string | null
   createdAtMs: number
   startedAtMs: number | null
   endedAtMs: number | null
@@ -181,6 +183,7 @@ export type Peer = Pick<SessionRow, 'id' | 'agent' | 'task'>
 
 export interface TaskRows {
   task(id: string): TaskRow | undefined
+  /** By key and principal together, as `asking.ts` joins them. */
   taskByKey(idempotencyKey: string): TaskRow | undefined
   taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
   /** Newest first; `before` is the id of the last one seen. */

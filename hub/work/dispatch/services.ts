@@ -14,6 +14,7 @@ import type { Gate } from '../../guard/gate.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Agent, Registry } from '../registry.ts'
+import { FROM_SERVICES } from './origin.ts'
 import { SERVICES, type TaskRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -68,7 +69,12 @@ export function createServices(parts: {
 
   function begin(name: string): void {
     gate.admit(
-      { principal: PRINCIPAL, operation: 'service.start', resource: `agent:${name}`, facts: { agent: name } },
+      {
+        principal: PRINCIPAL,
+        operation: 'service.start',
+        resource: `agent:${name}`,
+        facts: { agent: name, origin: FROM_SERVICES },
+      },
       (grant) => {
         const task = tasks.insert(grant, {
           agent: name,

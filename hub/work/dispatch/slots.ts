@@ -9,6 +9,8 @@ export interface QueuedTask {
   /** The one agent asked for, or undefined when any with `needs` will do. */
   agent: string | undefined
   needs: readonly string[]
+  /** Whom the rules let the hub choose, where no agent was asked for. */
+  among?: readonly string[] | undefined
   depth: number
   priority: number
   createdAtMs: number
@@ -56,10 +58,11 @@ function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | u
   return free.sort((a, b) => a.sessions - b.sessions || (a.name < b.name ? -1 : 1))[0]?.name
 }
 
-/** Whether the agent is the one asked for and has every capability asked for. */
+/** Whether the agent is the one asked for, or one that may be chosen, and has every capability asked for. */
 export const canServe = (
-  task: { agent?: string | undefined; needs: readonly string[] },
+  task: { agent?: string | undefined; needs: readonly string[]; among?: readonly string[] | undefined },
   agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService'>,
 ): boolean =>
-  (task.agent === undefined ? agent.isService !== true : task.agent === agent.name) &&
-  task.needs.every((need) => agent.capabilities.includes(need))
+  (task.agent === undefined
+    ? agent.isService !== true && task.among?.includes(agent.name) === true
+    : task.agent === agent.name) && task.needs.every((need) => agent.capabilities.includes(need))

@@ -83,16 +83,17 @@ export function createTasks(parts: {
     insert(grant, wish) {
       assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
       const parent = wish.parent
-      // A child is one of the few its tree may have, and ends with its parent: it waits in the queue for room (fault D5).
-      if (parent === undefined) requireRoom()
+      // A child is one of the few its tree may have, and ends with its parent: it waits in the queue for room (fault D5). One that a person
+      // tries again is asked for like any other.
+      if (typeof parent?.delegateId !== 'string') requireRoom()
       const id = newUuid(random, clock.wallMs())
       const depth = parent === undefined ? 0 : parent.task.depth + 1
       const chain = parent === undefined ? [] : [...parent.task.chain, parent.session.agent]
       store
         .prepare(
           `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, parent, parent_session, delegate_id, chain,
-             ceiling, ttl_ms, requested_by, idempotency_key, created_at_ms)
-           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+             ceiling, ttl_ms, requested_by, idempotency_key, request_digest, created_at_ms)
+           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           id,
@@ -111,7 +112,8 @@ export function createTasks(parts: {
           jsonOrNull(parent?.ceiling),
           wish.ttlMs ?? null,
           wish.requestedBy,
-          wish.idempotencyKey ?? null,
+          wish.once?.key ?? null,
+          wish.once?.digest ?? null,
           clock.wallMs(),
         )
       seal('task', id)

@@ -10,6 +10,7 @@ import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
 import { leftMs } from '../dispatch/expiry.ts'
+import { askedByAgent } from '../dispatch/origin.ts'
 import type { SessionRow, TaskRow } from '../dispatch/rows.ts'
 import { canServe } from '../dispatch/slots.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
@@ -39,20 +40,17 @@ export function createDelegation(
   const { store, clock, random, tasks, registry, mailboxes, artifacts } = parts
 
   /** The one asked for, or of the permitted ones the first that is capable and healthy. */
-  function chooseAgent(body: DelegateBody, permitted: readonly string[] | undefined): string {
+  function chooseAgent({ agent, needs }: DelegateBody, among: readonly string[] = []): string {
     const capable = registry
       .list()
-      .filter(({ card }) => permitted === undefined || permitted.includes(card.name))
-      .filter(({ card }) =>
-        canServe({ agent: body.agent, needs: body.needs }, { ...card, isService: card.mode === 'service' }),
-      )
+      .filter(({ card }) => canServe({ agent, needs, among }, { ...card, isService: card.mode === 'service' }))
     const [first] = capable
     if (first?.card.mode === 'service')
       throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
     if (first !== undefined) return first.card.name
-    if (body.agent !== undefined && registry.find(body.agent) === undefined)
-      throw new HubError('unknown_agent', `no agent is named ${body.agent}`)
-    throw new HubError('no_capable_agent', `no agent has ${body.needs.join(', ')}`)
+    if (agent !== undefined && registry.find(agent) === undefined)
+      throw new HubError('unknown_agent', `no agent is named ${agent}`)
+    throw new HubError('no_capable_agent', `no agent has ${needs.join(', ')}`)
   }
 
   function answer(child: TaskRow): void {
@@ -129,7 +127,7 @@ export function createDelegation(
         priority: body.priority,
         hold: false,
         ttlMs: Math.max(1, Math.min(body.ttlMs ?? senderMs, senderMs)),
-        requestedBy: `agent:${sender.agent}/${sender.id}`,
+        requestedBy: askedByAgent(sender),
         parent: {
           task,
           session: sender,

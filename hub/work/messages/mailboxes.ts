@@ -44,6 +44,8 @@ export interface Mailboxes {
   /** Takes nothing more from others; what waits in it can still be read, and the hub's own words still come (safety.md section 5). */
   seal(session: string): void
   isOpen(session: string): boolean
+  /** Takes away what waits and is not to be delivered any more; answers how much that was. */
+  keepOnly(test: (session: string, about: About) => boolean): number
   depth(session: string): number
   /** Bytes of memory that all waiting mail takes, at most. */
   bytes(): number
@@ -61,7 +63,10 @@ export interface Mailboxes {
   waitForMail(session: string, after: number, signal: AbortSignal): Promise<void>
 }
 
+/** What the rules look at of a delivery that waits. */
+export type About = Pick<Content, 'from' | 'messageKind' | 'type' | 'topic'>
 interface Waiting extends Mail {
+  about: About
   bytes: number
   /** Undefined for the hub itself. */
   sender: string | undefined
@@ -142,9 +147,11 @@ export function createMailboxes(options: {
       throw new HubError('mailbox_full', `all mail that nobody has read yet holds ${mib(MAIL_BYTES_MAX)}`)
   }
 
-  /** `text` is the content without its number. */
-  function keep(session: string, sender: string | undefined, text: string): Place {
+  function keep(session: string, sender: string | undefined, content: Content): Place {
     const box = boxOf(session)
+    const text = JSON.stringify(content)
+    const { from, messageKind, type, topic } = content
+    const about = { from, messageKind, type, topic } as About
     const places = sender === undefined ? limit + ownMax : limit
     if (box.queue.size + box.reserved >= places)
       throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
@@ -161,7 +168,7 @@ export function createMailboxes(options: {
       put() {
         if (boxes.get(session) !== box) return letGo()
         box.reserved -= 1
-        const mail = { number: box.next, text: `{"number":${box.next},${text.slice(1)}`, bytes, sender }
+        const mail = { number: box.next, text: `{"number":${box.next},${text.slice(1)}`, about, bytes, sender }
         box.next += 1
         box.queue.push(mail)
         box.listener?.(mail)
@@ -195,13 +202,22 @@ export function createMailboxes(options: {
       if (box !== undefined) box.sealed = true
     },
     isOpen: (session) => boxes.has(session),
+    keepOnly(test) {
+      let taken = 0
+      for (const [session, box] of boxes) {
+        const gone = box.queue.keepOnly(({ about }) => test(session, about))
+        for (const { sender, bytes } of gone) count(box, sender, -bytes)
+        taken += gone.length
+      }
+      return taken
+    },
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
     bytes: () => sent + own,
     reserve(session, sender, content) {
       if (boxOf(session).sealed) throw new HubError('inbox_closed', `session ${session} was told to finish`)
-      return keep(session, sender, JSON.stringify(content))
+      return keep(session, sender, content)
     },
-    put: (session, content) => keep(session, undefined, JSON.stringify(content)).put(),
+    put: (session, content) => keep(session, undefined, content).put(),
     listen(session, listener) {
       const box = boxes.get(session)
       if (box !== undefined) box.listener = listener

@@ -4,7 +4,7 @@ import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
 import type { Registry } from '../registry.ts'
 import type { Delivered } from './delivered.ts'
-import type { Mailboxes } from './mailboxes.ts'
+import type { About, Mailboxes } from './mailboxes.ts'
 
 export type Target =
   | { kind: 'session'; recipient: { id: string; agent: string } | undefined; redelivered: boolean }
@@ -21,6 +21,8 @@ export interface Addressed {
 export interface Targets {
   /** One target, or for a broadcast one for every other live session, each to be admitted by itself (S1-36). Throws `schema_invalid`. */
   resolve(sender: SessionRow, envelope: Envelope): Addressed[]
+  /** What the rules see of a delivery that still waits for this session, as `resolve` had it. */
+  waiting(sender: SessionRow, recipient: Peer, about: About): Omit<Addressed, 'target'>
 }
 
 export function createTargets(parts: {
@@ -40,6 +42,11 @@ export function createTargets(parts: {
 
   const live = (of: Parameters<TaskRows['peers']>[0]) =>
     rows.peers(of).filter((session) => mailboxes.isOpen(session.id))
+
+  const topicFacts = (kind: unknown, type: unknown, topic: string) => ({
+    resource: `topic:${topic}`,
+    facts: { kind, type, to: { topic }, relation: 'none' },
+  })
 
   function addressed(
     sender: SessionRow,
@@ -81,6 +88,12 @@ export function createTargets(parts: {
   const wrong = (expected: string) => new HubError('schema_invalid', `to: this kind goes to ${expected}`)
 
   return {
+    waiting(sender, recipient, { messageKind = 'request', type = '', topic }) {
+      if (topic !== undefined) return topicFacts(messageKind, type, topic)
+      const to = { agent: recipient.agent, session: recipient.id }
+      const facts = { kind: messageKind, type, to, relation: relation(sender, recipient) }
+      return { resource: `session:${recipient.id}`, facts }
+    },
     resolve(sender, envelope) {
       const address = parseAddress(envelope.to)
       if (address === undefined)
@@ -99,13 +112,7 @@ export function createTargets(parts: {
       if (kind === 'event') {
         if (address.kind !== 'topic') throw wrong('a topic')
         const { topic } = address
-        return [
-          {
-            target: { kind: 'topic', topic },
-            resource: `topic:${topic}`,
-            facts: { kind, type, to: { topic }, relation: 'none' },
-          },
-        ]
+        return [{ target: { kind: 'topic', topic }, ...topicFacts(kind, type, topic) }]
       }
       if (kind === 'broadcast') {
         if (address.kind !== 'all') throw wrong('all')

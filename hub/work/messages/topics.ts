@@ -1,4 +1,7 @@
-/** Who subscribed to what, per session, in memory; subscribing was decided by policy before it comes here. */
+/**
+ * Who subscribed to what, per session, in memory; subscribing was decided by policy before it comes here,
+ * and is again when the rules change (decided-again.ts).
+ */
 import { HubError } from '../../base/errors.ts'
 
 const TOPICS_PER_SESSION_MAX = 64
@@ -6,6 +9,9 @@ const TOPICS_PER_SESSION_MAX = 64
 export interface Topics {
   subscribe(session: string, topic: string): void
   subscribers(topic: string): string[]
+  isSubscribed(session: string, topic: string): boolean
+  /** Ends subscriptions that `test` does not hold for. */
+  keepOnly(test: (session: string, topic: string) => boolean): void
   forget(session: string): void
 }
 
@@ -20,6 +26,11 @@ export function createTopics(): Topics {
       bySession.set(session, topics.add(topic))
     },
     subscribers: (topic) => [...bySession].filter(([, topics]) => topics.has(topic)).map(([session]) => session),
+    isSubscribed: (session, topic) => bySession.get(session)?.has(topic) === true,
+    keepOnly(test) {
+      for (const [session, topics] of bySession)
+        for (const topic of topics) if (!test(session, topic)) topics.delete(topic)
+    },
     forget: (session) => void bySession.delete(session),
   }
 }

@@ -7,7 +7,7 @@ import type { ConditionName } from '../../../hub/guard/modes.ts'
 import { OPERATOR, WATCHDOG } from '../../../hub/guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../../../hub/protocol/operations.ts'
 import { fillDisk, type GuardHome, openGuardHome, recordEach } from '../../support/guard-home.ts'
-import { agentPrincipal } from '../../support/policy-fixture.ts'
+import { agentPrincipal, askedFor } from '../../support/policy-fixture.ts'
 import { createSeededRandom } from '../../support/seeded-random.ts'
 
 let home: GuardHome
@@ -25,7 +25,7 @@ const submit = (change: Partial<Call> = {}): Call => ({
   principal: OPERATOR,
   operation: 'task.submit',
   resource: 'task',
-  facts: { agent: 'echo', needs: [], ttlMs: null, priority: 5 },
+  facts: askedFor('echo'),
   ...change,
 })
 const own = (change: Partial<Call> = {}): Call => ({
@@ -355,7 +355,7 @@ describe('a store that fails in the middle', () => {
     const makeRoom = fillDisk(home.guard)
     const rows = [count('audit_record'), count('decision')]
     const big = () => home.guard.store.prepare('insert into ballast values (zeroblob(100000))').run()
-    const call = submit({ facts: { agent: 'echo', needs: [], ttlMs: 1, priority: 1 } })
+    const call = submit({ facts: askedFor('echo') })
     expect(refusalOf(() => gate.admit(call, big)).code).toBe('mode_degraded')
     expect(home.guard.modes.active().map(({ name }) => name)).toEqual(['store_failing'])
     expect(home.guard.store.failure()?.reason).toContain('SQLITE_FULL')
@@ -463,7 +463,7 @@ describe('over a long run of random calls (I1, T22)', () => {
       device,
     ]
     const conditions = ['disk_low', 'operator_request', 'lease_lapsed'] as const
-    const bag = [{ agent: 'echo', needs: [], ttlMs: 1, priority: 5 }, { agent: 'nobody' }, {}, { agent: '__proto__' }]
+    const bag = [askedFor('echo'), { agent: 'nobody' }, {}, { agent: '__proto__' }]
     const effects = new Map<number, { operation: OperationName; auditSeq: number }>()
     // Each refusal by itself: that those beyond the first of a minute are summed is shown in refusals.test.ts.
     recordEach(home.guard)

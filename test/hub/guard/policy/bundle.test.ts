@@ -7,11 +7,11 @@ import { createSystemClock } from '../../../../hub/base/clock.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { compileModule } from '../../../../hub/guard/policy/module.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
-import { agentPrincipal, ask, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
+import { agentPrincipal, ask, askedFor, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
 
 const long = process.env.HUB_TEST_LONG === '1'
 const unavailable = expect.objectContaining({ code: 'policy_unavailable' })
-const submit = JSON.stringify(ask('task.submit', { kind: 'operator', id: 'operator' }, { agent: 'echo', needs: [] }))
+const submit = JSON.stringify(ask('task.submit', { kind: 'operator', id: 'operator' }, askedFor('echo')))
 
 /** What is wrong, in the error's own words. */
 function refusal(act: () => unknown): string {

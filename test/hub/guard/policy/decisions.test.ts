@@ -4,6 +4,7 @@ import type { PolicyInput } from '../../../../hub/guard/policy/engine.ts'
 import {
   agentPrincipal,
   ask,
+  askedFor,
   decisionTable,
   openDecisions,
   openPolicy,
@@ -11,8 +12,7 @@ import {
 } from '../../../support/policy-fixture.ts'
 
 const operator = { kind: 'operator', id: 'operator' } as const
-const submit = (agent: string | null): PolicyInput =>
-  ask('task.submit', operator, { agent, needs: [], ttlMs: 1, priority: 5 })
+const submit = (agent: string | null): PolicyInput => ask('task.submit', operator, askedFor(agent))
 
 function opened() {
   const folder = policyFolder()

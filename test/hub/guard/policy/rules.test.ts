@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import type { Principal } from '../../../../hub/guard/principal.ts'
+import { mayStop, type Principal } from '../../../../hub/guard/principal.ts'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { OPERATIONS, type OperationName, operationOf, type PrincipalKind } from '../../../../hub/protocol/operations.ts'
 import { buildContainer } from '../../../../hub/work/sandbox/profile.ts'
-import { agentPrincipal, ask, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
+import { agentPrincipal, ask, askedFor, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 const operations = Object.keys(OPERATIONS) as OperationName[]
@@ -33,13 +33,13 @@ test('T20: an unknown kind of principal is denied every operation, whatever else
     actions: operations,
     rights: ['view', 'stop'],
   }
-  const resource = { agent: null, needs: ['x'], own: true, kind: 'request', relation: 'parent' }
+  const resource = { ...askedFor('echo'), own: true, kind: 'request', relation: 'parent' }
   expect(operations.filter((operation) => effectOf(operation, stranger, resource) !== 'deny')).toEqual([])
 })
 
 test('the rules know every operation people may reach, and give them none of the others', () => {
   const operator = { kind: 'operator', id: 'operator' }
-  const allowed = operations.filter((operation) => effectOf(operation, operator, { agent: null }) === 'allow')
+  const allowed = operations.filter((operation) => effectOf(operation, operator, askedFor('echo')) === 'allow')
   expect(allowed).toEqual(operations.filter((operation) => operationOf(operation)?.reach.includes('operator')))
 })
 
@@ -51,11 +51,40 @@ test.for<[PrincipalKind, Record<string, unknown>]>([
   ['hub', { id: 'dispatcher' }],
 ])('the rules never let a %s do what the operations table does not', ([kind, more]) => {
   const allowed = operations.filter(
-    (operation) => effectOf(operation, { kind, id: kind, ...more }, { agent: null }) === 'allow',
+    (operation) => effectOf(operation, { kind, id: kind, ...more }, askedFor('echo')) === 'allow',
   )
   expect(allowed.filter((operation) => operationOf(operation)?.reach.includes(kind) !== true)).toEqual([])
   // An entrance that is open to no avail would be a mistake too.
   expect(allowed.length).toBeGreaterThan(0)
+})
+
+test('fault D15: the rules of people name no operation that does not exist', () => {
+  const text = readFileSync(join(root, 'policies/operator.rego'), 'utf8')
+  const operationsNamed = [...text.matchAll(/"([a-z]+\.[a-z]+)"/g)].map(([, name = '']) => name)
+  expect(operationsNamed.length).toBeGreaterThan(50)
+  expect(operationsNamed.filter((name) => name !== 'hub.operator' && operationOf(name) === undefined)).toEqual([])
+})
+
+test('fault F17: who may stop beside the rules is who may by the rules, for every stop, right and action', () => {
+  const stops = operations.filter((operation) => operationOf(operation)?.standing === 'stop')
+  const bearers: Principal[] = [
+    ...['view', 'heartbeat', 'approve', 'stop', 'resume'].map((right) => ({
+      kind: 'device' as const,
+      id: 'phone',
+      rights: [right],
+    })),
+    { kind: 'device', id: 'none', rights: [] },
+    ...operations.map((action) => ({ kind: 'automation' as const, id: 'ci', actions: [action] })),
+  ]
+  const pairs = bearers.flatMap((principal) => stops.map((operation) => ({ principal, operation })))
+  const reached = ({ principal, operation }: (typeof pairs)[number]) =>
+    operationOf(operation)?.reach.includes(principal.kind) === true && mayStop(principal, operation)
+  const ruled = ({ principal, operation }: (typeof pairs)[number]) => effectOf(operation, principal) === 'allow'
+  expect(pairs.filter(reached)).toEqual(pairs.filter(ruled))
+  // For a device the two say the same, whoever else may reach the operation.
+  const ofDevices = pairs.filter(({ principal }) => principal.kind === 'device')
+  expect(ofDevices.filter(({ principal, operation }) => mayStop(principal, operation))).toEqual(ofDevices.filter(ruled))
+  expect(pairs.filter(reached).length).toBeGreaterThan(5)
 })
 
 test('S1-58: the container profile as the hub makes it passes, and with a bind mount it does not', () => {

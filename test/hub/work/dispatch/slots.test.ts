@@ -6,6 +6,7 @@ const queued = (change: Partial<QueuedTask> = {}): QueuedTask => ({
   id: 't1',
   agent: undefined,
   needs: [],
+  among: ['a', 'b', 'c'],
   depth: 0,
   priority: 5,
   createdAtMs: 1000,
@@ -75,6 +76,8 @@ test('an agent that is not ready, lacks a capability or was not asked for gets n
   expect(next([queued({ needs: ['read', 'write'] })])).toBeUndefined()
   expect(next([queued({ agent: 'b' })])).toBeUndefined()
   expect(next([])).toBeUndefined()
-  expect(canServe({ needs: ['read'] }, slot())).toBe(true)
+  expect(canServe({ needs: ['read'], among: ['a'] }, slot())).toBe(true)
+  // Nobody is chosen whom the rules did not name (fault F3).
+  for (const among of [undefined, [], ['b']]) expect(canServe({ needs: ['read'], among }, slot())).toBe(false)
   expect(canServe({ agent: 'b', needs: [] }, slot())).toBe(false)
 })

@@ -1,0 +1,82 @@
+/**
+ * What was admitted and still waits is decided once more when the rules have changed (T23, fault F10): subscriptions, and mail that nobody has
+ * taken yet. At once, in the turn of the change: nothing is delivered between the two.
+ *
+ * G1. The same question is asked as at first, of the sender's session as its row is, and each no is a refusal like any other.
+ * G2. Where nothing can be decided, because the store cannot be written, nothing of it is delivered.
+ * G3. Replies answer a request that was let through, and the hub's own words are nobody's to send: both stay.
+ */
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Gate } from '../../guard/gate.ts'
+import { principalOfSession } from '../dispatch/authority.ts'
+import type { TaskRows } from '../dispatch/rows.ts'
+import type { About, Mailboxes } from './mailboxes.ts'
+import type { Targets } from './targets.ts'
+import type { Topics } from './topics.ts'
+
+/** To be called right after the rules have changed. Never throws. */
+export type DecideAgain = () => void
+
+const SENT: ReadonlySet<unknown> = new Set(['request', 'event', 'broadcast'])
+
+export function createDecideAgain(parts: {
+  gate: Pick<Gate, 'foresee' | 'group'>
+  rows: Pick<TaskRows, 'session'>
+  mailboxes: Mailboxes
+  topics: Topics
+  targets: Pick<Targets, 'waiting'>
+  log: Log
+}): DecideAgain {
+  const { gate, rows, mailboxes, topics, targets, log } = parts
+
+  function isAllowed(call: Parameters<Gate['foresee']>[0]): boolean {
+    try {
+      gate.foresee(call)
+      return true
+    } catch (thrown) {
+      if (toHubError(thrown).code === 'store_unavailable') throw thrown
+      return false
+    }
+  }
+
+  function mayListen(session: string, topic: string): boolean {
+    const row = rows.session(session)
+    if (row === undefined) return false
+    const principal = principalOfSession(row)
+    return isAllowed({ principal, operation: 'message.subscribe', resource: `session:${session}`, facts: { topic } })
+  }
+
+  /** One question for all that waits from one sender for one recipient, of one kind; each no is its own. */
+  function createMayCome() {
+    const allowed = new Set<string>()
+    return (session: string, about: About): boolean => {
+      const { from, messageKind, type, topic } = about
+      if (from === undefined || !SENT.has(messageKind)) return true
+      if (topic !== undefined && !topics.isSubscribed(session, topic)) return false
+      const key = JSON.stringify([from.session, session, messageKind, type, topic])
+      if (allowed.has(key)) return true
+      const [sender, recipient] = [rows.session(from.session), rows.session(session)]
+      if (sender === undefined || recipient === undefined) return false
+      const asked = targets.waiting(sender, recipient, about)
+      if (!isAllowed({ principal: principalOfSession(sender), operation: 'message.send', ...asked })) return false
+      allowed.add(key)
+      return true
+    }
+  }
+
+  return () => {
+    try {
+      gate.group(() => {
+        topics.keepOnly(mayListen)
+        const gone = mailboxes.keepOnly(createMayCome())
+        if (gone > 0)
+          log.warn({ gone }, 'messages that waited are not delivered: the rules that let them through have changed')
+      })
+    } catch (thrown) {
+      log.error({ reason: toHubError(thrown).reason }, 'what waits could not be decided again, and is not delivered')
+      topics.keepOnly(() => false)
+      mailboxes.keepOnly((_session, { from, messageKind }) => from === undefined || !SENT.has(messageKind))
+    }
+  }
+}
