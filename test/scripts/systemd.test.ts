@@ -38,6 +38,11 @@ describe('scripts/systemd/install', () => {
       'hub.service',
     ])
     for (const name of readdirSync(units)) expect(unit(name), name).not.toMatch(/@[A-Z]+@/)
+    // Faults F15, F19: no core dump, no debugger, from the first moment on.
+    for (const name of readdirSync(units).filter((each) => each.endsWith('.service'))) {
+      expect(unit(name), name).toContain('LimitCORE=0\n')
+      expect(unit(name), name).toMatch(/^ExecStart=\S+ --disable-sigusr1 \S+\.ts /m)
+    }
     for (const name of ['hub.service', 'hub-watchdog.service'])
       expect(unit(name), name).toMatch(/^After=docker\.service time-sync\.target/m)
     expect(unit('hub.service')).toContain(`hub/main.ts serve --home ${home}\n`)
