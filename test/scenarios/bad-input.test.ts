@@ -86,7 +86,7 @@ test('each is refused by name and line; the other cards load, and nothing of it 
 
 test.each([
   ['limits: { ttl: 25h }', 'limits.ttl', 'ceiling'],
-  ['limits: { memory: 16MiB }', 'limits.memory', 'at least 33554432'],
+  ['limits: { memory: 16MiB }', 'limits.memory', 'at least 32MiB'],
   ['privileged: true', 'privileged', ''],
 ])('%s says which key, and what would do', async (line, key, what) => {
   await using h = await createHarness({ agents: { good: { script: worker(() => 1) } } })

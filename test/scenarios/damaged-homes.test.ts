@@ -151,22 +151,19 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
     /write it back: echo/,
   ],
   ['instance is a folder', (h) => asFolder(`${h}/instance`), /cannot be read/, /write it back: echo/],
-  ['hub.yaml does not parse', (h) => writeFileSync(`${h}/hub.yaml`, 'a: ['), /hub\.yaml line \d/, /correct that line$/],
+  [
+    'hub.yaml does not parse',
+    (h) => writeFileSync(`${h}/hub.yaml`, 'a: ['),
+    /hub\.yaml line \d/,
+    /correct it \(hub config check shows all of it\)$/,
+  ],
   [
     'hub.yaml has an unknown key',
     (h) => writeFileSync(`${h}/hub.yaml`, 'bogus: 1'),
-    /line 1.*bogus/,
-    /correct that line$/,
+    /line 1, column 1: bogus: there is no such key/,
+    /correct it \(hub config check shows all of it\)$/,
   ],
   ['hub.yaml is a folder', (h) => asFolder(`${h}/hub.yaml`), /hub\.yaml/, /move the folder away/],
-  [
-    'data.json does not parse',
-    (h) => writeFileSync(`${h}/policy/data.json`, '{'),
-    /data\.json: not a JSON text/,
-    /git -C \S+policy checkout data\.json/,
-  ],
-  ['data.json is missing', (h) => remove(`${h}/policy/data.json`), /data\.json cannot be read/, /put it back/],
-  ['policy/ is missing', (h) => remove(`${h}/policy`), /data\.json cannot be read/, /put it back/],
   ...['artifacts', 'run', 'logs', 'keys', 'policy', 'evidence'].map((name): (typeof DAMAGES)[number] => [
     `${name} is a file`,
     (h) => asFile(`${h}/${name}`),
@@ -246,6 +243,32 @@ describe('a home that does not start ends with reason and remedy in one last lin
     } finally {
       disk()
     }
+  })
+})
+
+describe('a home without rules starts all the same, degraded, and says what mends it (S1-16, fault D4)', {
+  timeout: 60_000,
+}, () => {
+  test.each<[string, (home: string) => void, RegExp]>([
+    [
+      'data.json does not parse',
+      (h) => writeFileSync(`${h}/policy/data.json`, '{'),
+      /line 1, column 2: .*hub policy check/,
+    ],
+    [
+      'data.json is missing',
+      (h) => remove(`${h}/policy/data.json`),
+      /data\.json cannot be read: it is not there; put it back/,
+    ],
+    ['policy/ is missing', (h) => remove(`${h}/policy`), /data\.json cannot be read: it is not there; put it back/],
+  ])('%s', async (_name, damage, remedy) => {
+    const home = fresh()
+    damage(home)
+    const { isUp, log } = await startProcess(home)
+    expect(isUp, log).toBe(true)
+    const line = log.split('\n').find((each) => each.includes('no rules could be loaded'))
+    expect(line).toMatch(remedy)
+    expect(log).toContain('"mode":"degraded"')
   })
 })
 
