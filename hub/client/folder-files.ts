@@ -1,36 +1,49 @@
 /** Which files of a directory are meant: those git would know in a work tree, else all that no .gitignore excludes. */
 import { execFile } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { lstat, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import ignore, { type Ignore } from 'ignore'
 import { HubError } from '../base/errors.ts'
 import { judgePath } from '../protocol/folder.ts'
+import type { LeftOut } from './left-out.ts'
 
 export interface FolderFiles {
   /** Relative paths, each a valid one (protocol/folder.ts), in no certain order; not yet known to be regular files. */
   paths: string[]
-  notes: string[]
+  /** Those of them that git keeps already; where there is no work tree none is known. */
+  tracked: ReadonlySet<string>
+  left: LeftOut[]
 }
 
 const GIT_BYTES_MAX = 64 * 1024 ** 2
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Lists a directory. Names that are not valid UTF-8, or hold control characters, are left out with a note. */
-export async function listFolder(dir: string): Promise<FolderFiles> {
-  const names = await listGit(dir)
+/**
+ * Lists a directory. What cannot be sent by its name, nested repositories and `.git` are in `left`, and with `ignored` also what a .gitignore
+ * excludes.
+ */
+export async function listFolder(dir: string, ignored = false): Promise<FolderFiles> {
+  const names = await listGit(dir, ['-t', '--cached', '--others', '--exclude-standard'])
   // A directory that git itself ignores lists as empty, and was named on purpose.
-  return names === undefined || names.length === 0 ? await walk(dir) : sift(names)
+  if (names === undefined || names.length === 0) return walk(dir, ignored)
+  const listed = sift(names)
+  if (await lstat(join(dir, '.git')).catch(() => undefined)) listed.left.unshift({ path: '.git', why: 'history' })
+  if (!ignored) return listed
+  const excluded = (await listGit(dir, ['--others', '--ignored', '--exclude-standard', '--directory'])) ?? []
+  return {
+    ...listed,
+    left: [...listed.left, ...excluded.map((name) => ({ path: shown(name), why: 'ignored' as const }))],
+  }
 }
 
-/** Raw names by git, or undefined where there is no git, no work tree, or git refuses to trust it. */
-function listGit(dir: string): Promise<Buffer[] | undefined> {
+/** Raw lines of `git ls-files`, or undefined where there is no git, no work tree, or git refuses to trust it. */
+function listGit(dir: string, flags: readonly string[]): Promise<Buffer[] | undefined> {
   // A hostile checkout may name programs in its own configuration; none of them is run for a listing.
   const quiet = ['-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null', '-c', 'core.untrackedCache=false']
-  const list = ['ls-files', '-z', '--cached', '--others', '--exclude-standard']
   const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('GIT_')))
   return new Promise((resolve) => {
     const options = { encoding: 'buffer', maxBuffer: GIT_BYTES_MAX, env, timeout: 60_000 } as const
-    execFile('git', [...quiet, '-C', dir, ...list], options, (thrown, stdout) => {
+    execFile('git', [...quiet, '-C', dir, 'ls-files', '-z', ...flags], options, (thrown, stdout) => {
       resolve(thrown === null ? splitNul(stdout) : undefined)
     })
   })
@@ -46,26 +59,53 @@ function splitNul(bytes: Buffer): Buffer[] {
   return names
 }
 
-function sift(names: Buffer[]): FolderFiles {
+const SLASH = 0x2f
+/** What `-t` writes before a path that is not in the index. */
+const UNTRACKED = '?'
+
+/** Lines of `-t`: a letter, a blank, the path. */
+function sift(lines: readonly Buffer[]): FolderFiles {
   const paths = new Set<string>()
-  const notes: string[] = []
-  for (const name of names) {
-    const { path, note } = readName(name)
-    if (path !== undefined) paths.add(path)
-    else notes.push(note)
+  const tracked = new Set<string>()
+  const left: LeftOut[] = []
+  for (const line of lines) {
+    const name = line.subarray(2)
+    // An untracked folder is named as a whole where it is a repository.
+    if (name.at(-1) === SLASH) {
+      left.push({ path: shown(name), why: 'repository' })
+      continue
+    }
+    const { path, fault } = readName(name)
+    if (path === undefined) {
+      left.push(fault)
+      continue
+    }
+    paths.add(path)
+    if (String.fromCharCode(line[0] ?? 0) !== UNTRACKED) tracked.add(path)
   }
-  return { paths: [...paths], notes }
+  return { paths: [...paths], tracked, left }
 }
 
-function readName(name: Buffer): { path: string; note?: never } | { path?: never; note: string } {
-  let path: string
+function decoded(name: Buffer): string | undefined {
   try {
-    path = utf8.decode(name)
+    return utf8.decode(name)
   } catch {
-    return { note: `${JSON.stringify(name.toString('latin1'))}: left out, its name is not valid UTF-8` }
+    return undefined
   }
-  const fault = judgePath(path)
-  return fault === undefined ? { path } : { note: `${JSON.stringify(path)}: left out, its name ${fault}` }
+}
+
+/** A name for a person: in quotation marks where it is no valid path. */
+function shown(name: Buffer): string {
+  const path = decoded(name)
+  if (path === undefined) return JSON.stringify(name.toString('latin1'))
+  return judgePath(path.replace(/\/$/, '')) === undefined ? path : JSON.stringify(path)
+}
+
+function readName(name: Buffer): { path: string; fault?: never } | { path?: never; fault: LeftOut } {
+  const path = decoded(name)
+  const detail = path === undefined ? 'is not valid UTF-8' : judgePath(path)
+  if (path !== undefined && detail === undefined) return { path }
+  return { fault: { path: shown(name), why: 'name', detail: detail ?? 'cannot be read' } }
 }
 
 /** The rules of one .gitignore, and the directory they count from. */
@@ -74,9 +114,9 @@ interface Rules {
   rules: Ignore
 }
 
-async function walk(dir: string): Promise<FolderFiles> {
+async function walk(dir: string, ignored: boolean): Promise<FolderFiles> {
   const paths: string[] = []
-  const notes: string[] = []
+  const left: LeftOut[] = []
 
   async function visit(base: string, above: readonly Rules[]): Promise<void> {
     const entries = await readdir(join(dir, base), { withFileTypes: true, encoding: 'buffer' }).catch((thrown) => {
@@ -90,19 +130,26 @@ async function walk(dir: string): Promise<FolderFiles> {
     const text = own ? await readFile(join(dir, base, '.gitignore'), 'utf8') : ''
     const rules = own ? [{ base, rules: ignore().add(text) }, ...above] : above
     for (const entry of entries) {
-      const { path, note } = readName(Buffer.concat([Buffer.from(base), entry.name]))
+      const { path, fault } = readName(Buffer.concat([Buffer.from(base), entry.name]))
       if (path === undefined) {
-        notes.push(note)
+        left.push(fault)
         continue
       }
-      if (path === '.git' || path.endsWith('/.git')) continue
-      if (isIgnored(entry.isDirectory() ? `${path}/` : path, rules)) continue
+      if (path === '.git' || path.endsWith('/.git')) {
+        left.push({ path, why: 'history' })
+        continue
+      }
+      const named = entry.isDirectory() ? `${path}/` : path
+      if (isIgnored(named, rules)) {
+        if (ignored) left.push({ path: named, why: 'ignored' })
+        continue
+      }
       if (entry.isDirectory()) await visit(`${path}/`, rules)
       else paths.push(path)
     }
   }
   await visit('', [])
-  return { paths, notes }
+  return { paths, tracked: new Set(), left }
 }
 
 /** The nearest .gitignore that says anything decides, as in git. */

@@ -28,7 +28,8 @@ async function submitTask(context: Context, dev: string, options: Options): Prom
     task = value as TaskView
   }
   const terminal = { ...context.terminal, json }
-  await submit({ ...context, json: true, terminal }, [dev], { input: options.input, param: options.param })
+  const { input, param, withSecrets } = options
+  await submit({ ...context, json: true, terminal }, [dev], { input, param, withSecrets })
   if (task === undefined) throw new Error('the task was not submitted')
   return task
 }

@@ -3,6 +3,7 @@ import { type Command, type Flag, paging, yes } from './row.ts'
 
 const handed: readonly Flag[] = [
   ['--input <path>', 'a folder, a file, or - for stdin'],
+  ['--with-secrets', 'send files that look like secrets too'],
   ['--param <k=v>', 'a parameter, as often as needed; k:=JSON for anything but text', 'many'],
 ]
 const where: Flag = ['--dir <dir>', 'where (./NAME)']
@@ -20,6 +21,7 @@ export const WORK_COMMANDS: readonly Command[] = [
       ['--hold', 'queue it, but do not start it'],
       ['--wait', 'show its progress and end with its outcome'],
       ['--out <dir>', 'wait, and write its artifacts there'],
+      ['--dry-run', 'list what --input would send and what not; nothing is sent'],
     ],
     load: async () => (await import('./submit.ts')).submit,
   },

@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { leftOutLines } from '../../../hub/client/left-out.ts'
+import { secretLook } from '../../../hub/client/secret-files.ts'
 import { type NamedArtifact, unpackArtifacts } from '../../../hub/client/unpack.ts'
 import { checkManifest } from '../../../hub/protocol/folder.ts'
 import { packFolder } from '../../support/packed-file.ts'
@@ -134,16 +136,78 @@ describe('packFolder', () => {
     const packed = await packFolder(dir, limits)
     await packed.remove()
     expect(packed.manifest.files.map(({ path }) => path)).toEqual(['a.ts'])
-    const notes = packed.notes.join('\n')
-    for (const text of [
-      'link: left out, it is a symbolic link',
-      'linked: left out',
-      'pipe: left out, it is no regular file',
-    ]) {
+    const notes = leftOutLines(packed.left).join('\n')
+    for (const text of ['link, linked: left out, they are symbolic links', 'pipe: left out, it is no regular file']) {
       expect(notes).toContain(text)
     }
     expect(notes).toContain('"new\\nline": left out, its name holds a control character')
     expect(notes).toContain('not valid UTF-8')
+  })
+
+  test('fault C19: says of .git, nested repositories, submodules and what a .gitignore excludes that they are left out, and why', async () => {
+    git('init', '-q')
+    write('.gitignore', 'out/\n*.log\n')
+    for (const each of ['a.ts', 'out/b.js', 'c.log', 'nested/x.ts', 'module/y.ts']) write(each)
+    const inner = (at: string, ...args: string[]) => execFileSync('git', ['-C', join(dir, at), ...args])
+    const author = ['-c', 'user.name=n', '-c', 'user.email=n@x', 'commit', '-qm', 'm', '--allow-empty']
+    inner('nested', 'init', '-q')
+    inner('module', 'init', '-q')
+    inner('module', ...author)
+    git('add', 'a.ts', 'module')
+    git('update-index', '--add', '--cacheinfo', `160000,${inner('module', 'rev-parse', 'HEAD').toString().trim()},bare`)
+    mkdirSync(join(dir, 'bare'))
+    const packed = await packFolder(dir, { ...limits, ignored: true })
+    await packed.remove()
+    expect(packed.manifest.files.map(({ path }) => path)).toEqual(['.gitignore', 'a.ts'])
+    expect(leftOutLines(packed.left)).toEqual([
+      '.git: left out, its history stays here: an agent is given files',
+      'nested/, module: left out, they are git repositories of their own (submodules or nested ones); to send one, submit it by itself',
+      'c.log, out/: left out, a .gitignore excludes them',
+      'bare: left out, it is a submodule that is not checked out here; `git submodule update --init` fetches it',
+    ])
+    rmSync(join(dir, '.git'), { recursive: true })
+    rmSync(join(dir, 'module'), { recursive: true })
+    const walked = await packFolder(dir, { ...limits, ignored: true })
+    await walked.remove()
+    expect(leftOutLines(walked.left).sort()).toEqual([
+      'c.log, out/: left out, a .gitignore excludes them',
+      'nested/.git: left out, its history stays here: an agent is given files',
+    ])
+  })
+
+  test('fault C19: five thousand files that a sparse checkout lacks are one line', async () => {
+    git('init', '-q')
+    write('a.ts')
+    const blob = execFileSync('git', ['-C', dir, 'hash-object', '-w', 'a.ts'], { encoding: 'utf8' }).trim()
+    const input = Array.from({ length: 5000 }, (_, at) => `100644 ${blob}\tdeep/f${at}\n`).join('')
+    execFileSync('git', ['-C', dir, 'update-index', '--index-info'], { input })
+    const packed = await packFolder(dir, { ...limits, filesMax: 10_000 })
+    await packed.remove()
+    expect(packed.left).toHaveLength(5001)
+    expect(leftOutLines(packed.left).slice(1)).toEqual([
+      'deep/f0, deep/f1, deep/f10 and 4997 more: left out, git knows them and they are not here (a sparse checkout, or deleted)',
+    ])
+  })
+
+  test('fault C19: names what looks like a secret, and whether git keeps it', async () => {
+    git('init', '-q')
+    const key = '-----BEGIN OPENSSH PRIVATE KEY-----\nx\n'
+    const all = {
+      '.env': 'A=1',
+      '.env.example': 'A=',
+      'kept/.env': 'A=1',
+      'deploy.txt': key,
+      'source.ts': `const k = '${key}'`,
+    }
+    for (const [at, content] of Object.entries(all)) write(at, content)
+    git('add', 'kept/.env')
+    const packed = await packFolder(dir, limits)
+    await packed.remove()
+    expect(packed.secrets).toEqual([
+      { path: '.env', why: 'by its name', tracked: false },
+      { path: 'deploy.txt', why: 'it holds a private key', tracked: false },
+      { path: 'kept/.env', why: 'by its name', tracked: true },
+    ])
   })
 
   test('refuses what is missing, no directory, empty, or over a limit, by name, and leaves nothing behind', async () => {
@@ -178,6 +242,43 @@ describe('packFolder', () => {
     const packed = await packFolder(dir, limits)
     await packed.remove()
     expect(packed.manifest.files[0]?.mode).toBe(0o4755)
+  })
+})
+
+describe('secretLook', () => {
+  const none = Buffer.alloc(0)
+  test.each([
+    ['.env', true],
+    ['a/.env.local', true],
+    ['prod.ENV', true],
+    ['.env.example', false],
+    ['.environment', false],
+    ['.ssh/id_ed25519', true],
+    ['.ssh/id_ed25519.pub', false],
+    ['tls/server.key', true],
+    ['keyboard.ts', false],
+    ['.docker/config.json', true],
+    ['src/config.json', false],
+    ['credentials.json', true],
+    ['credentials.ts', false],
+    ['.npmrc', false],
+    ['terraform.tfstate', true],
+    ['secrets.yaml', true],
+    ['secrets.md', false],
+    ['.git-credentials', true],
+  ])('fault C19: %s by its name: %s', (name, isSecret) => {
+    expect(secretLook(name, none) !== undefined).toBe(isSecret)
+  })
+
+  test.each([
+    ['cert.pem', '-----BEGIN CERTIFICATE-----\n', undefined],
+    ['cert.pem', 'subject=x\n-----BEGIN RSA PRIVATE KEY-----\n', 'it holds a private key'],
+    ['notes', ' \n-----BEGIN PRIVATE KEY-----\n', 'it holds a private key'],
+    ['notes', 'a key begins with -----BEGIN PRIVATE KEY-----', undefined],
+    ['.npmrc', '//r/:_authToken=abc', 'it holds a token'],
+    ['.npmrc', 'fund=false', undefined],
+  ])('fault C19: %s with %j: %s', (name, start, why) => {
+    expect(secretLook(name, Buffer.from(start))).toBe(why)
   })
 })
 

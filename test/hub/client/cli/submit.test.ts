@@ -151,6 +151,65 @@ describe('hub submit', () => {
     expect(readdirSync(path.join(home, 'run')).filter((name) => name.startsWith('input-'))).toEqual([])
   })
 
+  describe('fault C19: an input that holds what should stay here', () => {
+    const input = () => path.join(home, 'input')
+    beforeEach(() => {
+      mkdirSync(path.join(input(), '.git'), { recursive: true })
+      for (const [name, text] of [
+        ['a.txt', 'alpha'],
+        ['.env', 'TOKEN=1'],
+        ['.gitignore', '*.log\n'],
+        ['x.log', 'x'],
+      ] as const)
+        writeFileSync(path.join(input(), name), text)
+    })
+
+    it('--dry-run lists it, without the hub, and sends nothing', async () => {
+      await hub.close()
+      const { code, stdout, stderr } = await runHub(home, ['submit', 'echo', '--input', input(), '--dry-run'])
+      expect([code, stderr]).toEqual([0, 'packing the input\n'])
+      expect(stdout).toBe(
+        `${[
+          '       7 B  .env',
+          '       6 B  .gitignore',
+          '       5 B  a.txt',
+          '3 files, 18 B would be sent; nothing was',
+          '.git: left out, its history stays here: an agent is given files',
+          'x.log: left out, a .gitignore excludes it',
+          'looks secret, refused without --with-secrets: .env (by its name)',
+        ].join('\n')}\n`,
+      )
+      const json = await runHub(home, ['submit', 'echo', '--input', input(), '--dry-run', '--json'])
+      expect(JSON.parse(json.stdout)).toMatchObject({ bytes: 18, secrets: [{ path: '.env', tracked: false }] })
+    })
+
+    it('refuses to send it, by name; with --with-secrets it goes and is told', async () => {
+      const refused = await runHub(home, ['submit', 'echo', '--input', input()])
+      expect([refused.code, hub.asked.filter(({ method }) => method === 'PUT'), submitted()]).toEqual([
+        2,
+        [],
+        undefined,
+      ])
+      expect(refused.stderr).toContain(
+        '.env (by its name) looks like a secret, and git does not keep it; nothing was sent',
+      )
+      expect(refused.stderr).toContain('--with-secrets')
+      const sent = await runHub(home, ['submit', 'echo', '--input', input(), '--with-secrets'])
+      expect([sent.code, sent.stdout]).toEqual([0, `${TASK_ID} queued\n`])
+      expect(sent.stderr).toContain('input: .env (by its name): sent, although it looks secret')
+      expect(store.get(inputsSent().pack)?.toString()).toContain('TOKEN=1')
+    })
+
+    it('a file that is named is meant', async () => {
+      expect((await runHub(home, ['submit', 'echo', '--input', path.join(input(), '.env')])).code).toBe(0)
+    })
+
+    it('--dry-run without an input says so', async () => {
+      const { code, stderr } = await runHub(home, ['submit', 'echo', '--dry-run'])
+      expect([code, stderr]).toEqual([2, expect.stringContaining('there is none')])
+    })
+  })
+
   it('fault B6: a file that changes while it is sent is named, and nothing is submitted', async () => {
     const file = path.join(home, 'one.txt')
     writeFileSync(file, 'before')
