@@ -184,7 +184,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     engineDisk.tick()
   }
   const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
-    createLoop({ name, everyMs, run, onFault, onRecovered: loopWatch.recovered }, clock)
+    createLoop({ name, everyMs, run, onFault, onWell: loopWatch.well }, clock)
   const ending = new AbortController()
   const calendar = createCalendar({
     ...{ guard, log, clock, signal: ending.signal },

@@ -19,8 +19,8 @@ export interface LoopOptions {
   backoffMaxMs?: number
   run: () => Promise<void> | void
   onFault: (name: string, thrown: unknown, faultsInARow: number) => void
-  /** It ended well again after a fault. */
-  onRecovered?: (name: string) => void
+  /** It ended well: for the first time, or again after a fault. */
+  onWell?: (name: string) => void
 }
 
 export function createLoop(options: LoopOptions, clock: Clock): Loop {
@@ -38,7 +38,7 @@ export function createLoop(options: LoopOptions, clock: Clock): Loop {
       nudged = false
       try {
         await run()
-        if (faults > 0) options.onRecovered?.(name)
+        if (faults > 0 || lastSuccess === undefined) options.onWell?.(name)
         faults = 0
         lastSuccess = clock.monotonicMs()
       } catch (thrown) {

@@ -60,7 +60,7 @@ export function nextOf({ code, message, next }: Problem, words = ''): string {
   if (!isGeneral) return next
   const own = mendingOf(message)
   if (own !== undefined) return `${own}, then \`hub policy reload\``
-  return /`hub [a-z]/.test(message) ? '' : next
+  return /`hub [a-z]|, then try again$/.test(message) ? '' : next
 }
 
 const isKind = (value: unknown): value is ErrorKind =>

@@ -27,7 +27,11 @@ const condition = (mode: ConditionRow['mode'], sticky: boolean, endsBy: string):
 
 export const CONDITIONS = {
   store_failing: condition('degraded', false, 'room on the disk; after an I/O error a sound disk and `hub restart`'),
-  disk_low: condition('degraded', false, 'room on the disk of the home'),
+  disk_low: condition(
+    'degraded',
+    false,
+    'room on the disk of the home: free some; `hub prune --dry-run` shows what the hub can give back',
+  ),
   engine_disk_low: condition(
     'degraded',
     false,

@@ -278,8 +278,8 @@ test('two loops that fail are one condition, which ends with the last of them', 
     alerts: { raise: () => undefined, resolve: () => undefined } as never,
   })
   for (const loop of ['a', 'b']) for (const times of [1, 2, 3, 4]) watch.failed(loop, 'x', times)
-  watch.recovered('a')
+  watch.well('a')
   expect(said).toEqual(['raise loop_failing', 'raise loop_failing'])
-  watch.recovered('b')
+  watch.well('b')
   expect(said.at(-1)).toBe('clear loop_failing')
 })

@@ -1,8 +1,9 @@
 /** The two processes of a home: are they there, start one and wait until it is ready, wait until one is gone. */
 import { spawn } from 'node:child_process'
-import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
+import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { diskWords } from '../../base/disk-words.ts'
 import { namedIn, passedOn } from '../../base/passed-on.ts'
 import { NO_DEBUGGER, WITHOUT_CORES } from '../../base/start-clean.ts'
 import { Problem } from '../problem.ts'
@@ -211,5 +212,24 @@ export async function startProcess(
   for (const line of lines) if (line !== '') options.note(`  ${line}`)
   if (word !== undefined)
     throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${word}`, '')
-  throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${ran}`, `see ${wanted.log}`)
+  // Nor may the log be where it is looked for: on a full disk its last word went nowhere (fault G10).
+  const full = logFault(wanted.log, `the ${wanted.name} did not start: ${ran}`)
+  const [why, next] = full === undefined ? [ran, `see ${wanted.log}`] : [full, '']
+  throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${why}`, next)
+}
+
+/** Writes one more line into a log; answers why it takes none, undefined where it does. */
+function logFault(log: string, line: string): string | undefined {
+  const bytes = Buffer.from(`${line}\n`)
+  try {
+    const fd = openSync(log, 'a', 0o600)
+    try {
+      if (writeSync(fd, bytes) < bytes.length) throw Object.assign(new Error('cut'), { code: 'ENOSPC' })
+    } finally {
+      closeSync(fd)
+    }
+    return undefined
+  } catch (error) {
+    return diskWords(error, log) ?? `${log} cannot be written: ${(error as Error).message}`
+  }
 }

@@ -104,9 +104,10 @@ export function createDiskWatch(
       const { level, detail } = verdict
       if (level === 'degraded') modes.raise('disk_low', detail)
       else modes.clear('disk_low')
-      if (level === before) return verdict
+      // Also at the first look: the alert may be of an earlier run, and the room was made while the hub was down (fault B1).
       if (level === 'fine') alerts.resolve('disk_low')
-      else alerts.raise('disk_low', 'warning', `The disk of the hub's home is filling up: ${detail}.`)
+      else if (level !== before)
+        alerts.raise('disk_low', 'warning', `The disk of the hub's home is filling up: ${detail}.`)
       return verdict
     },
     last: () => verdict,

@@ -49,9 +49,10 @@ export function createEngineDisk(
       const level = verdict?.level ?? 'fine'
       if (verdict !== undefined && level === 'degraded') modes.raise('engine_disk_low', verdict.detail)
       else modes.clear('engine_disk_low')
-      if (level === before) return verdict
-      if (level === 'fine') alerts.resolve('engine_disk_low')
-      else {
+      // Also where nothing changed: the alert may be of an earlier run. Before the engine has said where its data lies nothing is known.
+      if (level === 'fine') {
+        if (root !== undefined || before !== 'fine') alerts.resolve('engine_disk_low')
+      } else if (level !== before) {
         const text = `The disk of the container engine (${root}) is filling up: ${verdict?.detail}. See: docker system df`
         alerts.raise('engine_disk_low', 'warning', text)
       }

@@ -6,7 +6,8 @@ export const FAULTS_IN_A_ROW = 3
 
 export interface LoopWatch {
   failed(loop: string, reason: string, faultsInARow: number): void
-  recovered(loop: string): void
+  /** It ended well: for the first time in this run, or again after a fault. */
+  well(loop: string): void
 }
 
 export function createLoopWatch(parts: {
@@ -23,10 +24,10 @@ export function createLoopWatch(parts: {
       const text = `The loop ${loop} of the hub fails again and again: ${reason}. Nothing new starts until it works; see logs/hub.log, then run: hub doctor`
       alerts.raise(`loop_failing:${loop}`, 'warning', text)
     },
-    recovered(loop) {
-      if (!failing.delete(loop)) return
+    well(loop) {
+      // Whatever is remembered: the alert may be of an earlier run.
       alerts.resolve(`loop_failing:${loop}`)
-      if (failing.size === 0) modes.clear('loop_failing')
+      if (failing.delete(loop) && failing.size === 0) modes.clear('loop_failing')
     },
   }
 }

@@ -6,6 +6,7 @@ function counted(everyMs: number, options: { failing?: () => boolean; work?: () 
   const clock = createFakeClock()
   const runsAt: number[] = []
   const faults: [string, number][] = []
+  const well: string[] = []
   let inside = 0
   let insideMost = 0
   const beganAt = clock.monotonicMs()
@@ -23,20 +24,22 @@ function counted(everyMs: number, options: { failing?: () => boolean; work?: () 
         if (options.failing?.()) throw new Error('broken')
       },
       onFault: (name, _thrown, inARow) => faults.push([name, inARow]),
+      onWell: (name) => well.push(name),
     },
     clock,
   )
-  return { clock, loop, runsAt, faults, most: () => insideMost }
+  return { clock, loop, runsAt, faults, well, most: () => insideMost }
 }
 
 describe('a loop', () => {
   it('runs at once and then every span, and knows its last success', async () => {
-    const { clock, loop, runsAt } = counted(100)
+    const { clock, loop, runsAt, well } = counted(100)
     expect(loop.lastSuccessAt()).toBeUndefined()
     loop.start()
     loop.start()
     await clock.advance(350)
     expect(runsAt).toEqual([0, 100, 200, 300])
+    expect(well, 'told of the first alone').toEqual(['sweep'])
     expect(loop.lastSuccessAt()).toBe(clock.monotonicMs() - 50)
     await loop.stop()
     await clock.advance(1000)

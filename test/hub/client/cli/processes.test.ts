@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -137,6 +137,19 @@ describe('hub up', () => {
     expect(notes).toContain('  hub: port 7300 is in use; choose another')
     expect(pids()).toEqual({ hub: undefined, watchdog: undefined })
   })
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'fault G10: says that the disk is full where the log could not take the reason either',
+    async () => {
+      const log = pathsOf(home).hubLog
+      mkdirSync(path.dirname(log), { recursive: true })
+      symlinkSync('/dev/full', log)
+      await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toMatchObject({
+        message: `the hub did not start: ${log}: the disk is full; free some room, then try again`,
+        next: '',
+      })
+    },
+  )
 
   it('gives up on one that is never ready and leaves nothing half started', async () => {
     const wanted = programs({ hub: 'never' }).hub

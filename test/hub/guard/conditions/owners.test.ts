@@ -8,6 +8,7 @@ import { HubError } from '../../../../hub/base/errors.ts'
 import { systemRandom } from '../../../../hub/base/random.ts'
 import { createDiskWatch, type DiskFacts } from '../../../../hub/guard/conditions/disk.ts'
 import { createEngineDisk } from '../../../../hub/guard/conditions/engine-disk.ts'
+import { createLoopWatch } from '../../../../hub/guard/conditions/loop-watch.ts'
 import { createPace } from '../../../../hub/guard/conditions/pace.ts'
 import { createPolicyHealth } from '../../../../hub/guard/conditions/policy-health.ts'
 import { createSteadyClock } from '../../../../hub/guard/conditions/steady-clock.ts'
@@ -23,6 +24,17 @@ const modes = {
   raise: (name: string, reason: string) => void raised.set(name, reason),
   clear: (name: string) => void raised.delete(name),
   has: (name: string) => raised.has(name),
+}
+/** As the real ones: what is not open is not resolved. */
+const toldBy = (told: string[], ...open: string[]) => {
+  const causes = new Set(open)
+  return {
+    raise(cause: string, severity: string, text: string) {
+      causes.add(cause)
+      told.push(`${cause} ${severity} ${text}`)
+    },
+    resolve: (cause: string) => void (causes.delete(cause) && told.push(`resolved ${cause}`)),
+  }
 }
 const note = (what: string, text: string) => void noted.push(`${what}: ${text}`)
 beforeEach(() => {
@@ -43,10 +55,7 @@ describe('the disk watch', () => {
         return facts
       },
       modes,
-      alerts: {
-        raise: (cause, severity, text) => void told.push(`${cause} ${severity} ${text}`),
-        resolve: (cause) => void told.push(`resolved ${cause}`),
-      },
+      alerts: toldBy(told),
     })
     const steps: [free: number, room: boolean, low: boolean, told: number][] = [
       [500, true, false, 0],
@@ -72,6 +81,34 @@ describe('the disk watch', () => {
   })
 })
 
+describe('fault B1: an alert of an earlier run', () => {
+  const roomy: DiskFacts = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 0, ffree: 0 }
+
+  it('ends with the first look where room was made while the hub was down', () => {
+    const told: string[] = []
+    createDiskWatch(DISK_MARKS, { statfs: () => roomy, modes, alerts: toldBy(told, 'disk_low') }).tick()
+    expect(told).toEqual(['resolved disk_low'])
+  })
+
+  it('ends for the disk of the engine once it is known where that is, and not before', () => {
+    const told: string[] = []
+    const alerts = toldBy(told, 'engine_disk_low')
+    const deviceOf = (path: string) => path.length
+    const watch = createEngineDisk(DISK_MARKS, { statfs: () => roomy, deviceOf, home: '/home/hub', modes, alerts })
+    watch.tick()
+    expect(told).toEqual([])
+    watch.at('/var/lib/docker')
+    watch.tick()
+    expect(told).toEqual(['resolved engine_disk_low'])
+  })
+
+  it('ends for a loop with its first good round', () => {
+    const told: string[] = []
+    createLoopWatch({ modes, alerts: toldBy(told, 'loop_failing:dispatch') }).well('dispatch')
+    expect(told).toEqual(['resolved loop_failing:dispatch'])
+  })
+})
+
 describe('fault A7: the disk of the engine', () => {
   const make = (devices: Record<string, number>) => {
     let facts: DiskFacts | undefined = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 1000, ffree: 500 }
@@ -84,10 +121,7 @@ describe('fault A7: the disk of the engine', () => {
       deviceOf: (path) => devices[path] ?? 0,
       home: '/home/hub',
       modes,
-      alerts: {
-        raise: (cause, severity, text) => void told.push(`${cause} ${severity} ${text}`),
-        resolve: (cause) => void told.push(`resolved ${cause}`),
-      },
+      alerts: toldBy(told),
     })
     return { watch, told, set: (next: DiskFacts | undefined) => (facts = next), now: () => facts as DiskFacts }
   }
@@ -156,7 +190,7 @@ describe('the ballast', () => {
     ballast.keep()
     expect(statSync(path).size).toBe(8 * 1024 ** 2)
     const nowhere = createBallast({ path: join(folder, 'no', 'ballast'), database: path }, systemRandom)
-    expect(nowhere.keep()).toContain('ENOENT')
+    expect(nowhere.keep()).toContain('it is not there')
   })
 })
 
