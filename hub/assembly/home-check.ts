@@ -80,6 +80,11 @@ function requireFolder(home: string): void {
   }
 }
 
+/** Never a new id in the place of one that was lost: this home's containers bear the old one (fault G9). Throws `config_invalid`. */
+export function requireInstance(home: string, used = signOfUse(home)): void {
+  if (used !== undefined) readInstance(home)
+}
+
 /** The id in `instance`; where the ledger knows another one, that one is named, since it is how this home's containers are labelled. */
 function readInstance(home: string): string {
   const path = join(home, 'instance')

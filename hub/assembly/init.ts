@@ -14,7 +14,7 @@ import { makeStopWishes } from '../guard/operator/stop-wishes.ts'
 import { openStore } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
-import { requireDatabase, signOfUse } from './home-check.ts'
+import { requireDatabase, requireInstance, signOfUse } from './home-check.ts'
 
 export interface InitReport {
   home: string
@@ -70,6 +70,7 @@ export function initHome(
   makeFolder(home)
   const used = signOfUse(home)
   requireDatabase(home, used)
+  requireInstance(home, used)
   for (const name of FOLDERS) makeFolder(join(home, name))
   for (const name of ['.', 'keys', 'policy', 'agents'])
     if (existsSync(join(home, name))) removeHalfMade(join(home, name))

@@ -273,6 +273,16 @@ describe('a home without rules starts all the same, degraded, and says what mend
 })
 
 describe('the remedies that are one command', { timeout: 120_000 }, () => {
+  test('hub init gives no new id to a home that has lost its own, and says what it was (fault G9)', () => {
+    const home = fresh()
+    const file = join(home, 'instance')
+    const id = readFileSync(file, 'utf8').trim()
+    remove(file)
+    const { code, err } = runVerb('init', home)
+    expect([code, err]).toEqual([2, expect.stringContaining(`write it back: echo ${id} > ${file}`)])
+    expect(existsSync(file)).toBe(false)
+  })
+
   test('hub keys renew: nothing but open tokens is lost, and it is on record (fault G4)', async () => {
     for (const damage of [
       (h: string) => remove(join(h, 'keys', 'token.key')),

@@ -36,17 +36,24 @@ export const watchdogDoor = (home: string): Door => ({
   start: 'start it: `hub up`',
 })
 
+const absent = (home: string): Problem =>
+  new Problem('no_home', 'unavailable', `no hub at ${home}: run \`hub init\``, `hub init --home ${home}`)
+
+/** Each alone shows that a hub was made here. The one that is gone is named by the start, and a hub that runs is stopped without it (fault G9). */
+const SIGNS = ['instance', 'hub.db', 'ledger.json', 'keys']
+
 /** A home that exists, is ours and private; anything else stops the command. @throws Problem `no_home`, `not_private` */
 export function requireHome(home: string): void {
   let found: ReturnType<typeof statSync>
   try {
     found = statSync(home)
-    statSync(pathsOf(home).instance)
+    if (!SIGNS.some((name) => statSync(path.join(home, name), { throwIfNoEntry: false }) !== undefined))
+      throw absent(home)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') {
       throw new Problem('not_private', 'refused', `the home ${home} may not be read by this user`, 'run as its owner')
     }
-    throw new Problem('no_home', 'unavailable', `no hub at ${home}: run \`hub init\``, `hub init --home ${home}`)
+    throw absent(home)
   }
   const mine = process.getuid?.() ?? 0
   if (!found.isDirectory() || found.uid !== mine) {

@@ -18,7 +18,7 @@ import {
 } from '../../../../hub/client/cli/text.ts'
 import { routeOf } from '../../../../hub/client/connection.ts'
 import { readEvents } from '../../../../hub/client/event-stream.ts'
-import { exitCodeOf, Problem, problemFrom, toProblem } from '../../../../hub/client/problem.ts'
+import { exitCodeOf, nextOf, Problem, problemFrom, toProblem } from '../../../../hub/client/problem.ts'
 import type { HubEvent } from '../../../../hub/protocol/events.ts'
 import { modeView, TASK_ID, taskView, watchdogView } from '../../../support/fake-hub.ts'
 
@@ -292,6 +292,12 @@ describe('exit codes as a table', () => {
       of({ state: 'timed_out' }),
       of({ state: 'failed', error: { code: 'policy_denied', detail: '' } }),
     ]).toEqual([0, 5, 5, 6, 3])
+  })
+
+  it('what a full disk says of itself is not followed by a second remedy (fault G2)', () => {
+    const next = (detail: string) => nextOf(problemFrom(503, { code: 'store_unavailable', detail }))
+    expect(next('keys/token.next.key: the disk is full; free some room, then try again')).toBe('')
+    expect(next('the database cannot be written')).toContain('hub doctor')
   })
 
   it('half an answer still has kind, detail and next', () => {
