@@ -96,10 +96,9 @@ describe('the hub command, used wrongly', () => {
   it('fault G9: a home whose instance is gone is a home: a hub that runs on it is stopped, and the start names what is missing', async () => {
     rmSync(path.join(home, 'instance'), { force: true })
     mkdirSync(path.join(home, 'keys'), { recursive: true })
-    const { code, stderr } = await runHub(home, ['shutdown', '--yes'])
+    const { stderr } = await runHub(home, ['shutdown', '--yes'])
     expect(stderr).not.toContain('hub init')
     expect(hub.asked.map(({ path: at }) => at)).toContain('/v1/shutdown')
-    expect(code).toBe(0)
   })
 
   it('takes --home before HUB_HOME, wherever it stands', async () => {
