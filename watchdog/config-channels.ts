@@ -9,6 +9,10 @@ export interface EmailChannel {
   readonly from: string
   readonly to: string
   readonly secure: boolean
+  /** A file of certificates (PEM) that are trusted in place of the system's. */
+  readonly caFile: string | null
+  /** No TLS, whatever the server offers; to this machine alone. */
+  readonly plain: boolean
   readonly userEnv: string | null
   readonly passwordEnv: string | null
 }
@@ -43,7 +47,7 @@ export type AlertKind = Channel['kind']
 
 const KEYS: Readonly<Record<AlertKind, readonly string[]>> = {
   file: [],
-  email: ['host', 'port', 'from', 'to', 'secure', 'userEnv', 'passwordEnv'],
+  email: ['host', 'port', 'from', 'to', 'secure', 'caFile', 'plain', 'userEnv', 'passwordEnv'],
   webhook: ['url', 'secretEnv', 'local', 'loud'],
   push: ['url', 'tokenEnv', 'local'],
   command: ['argv', 'timeoutMs', 'passEnv', 'loud'],
@@ -81,12 +85,27 @@ function wordList(row: Row, key: string, where: string, [least, most]: readonly 
   return value as string[]
 }
 
+/** This machine itself, where a letter passes no wire. */
+export const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1'].includes(host)
+
+function trustFields(row: Row, where: string, { host, secure }: { host: string; secure: boolean }) {
+  const caFile = row.caFile === undefined ? null : text(row, 'caFile')
+  const plain = yes(row, 'plain', where, false)
+  if (caFile !== null && !caFile.startsWith('/')) refuse(`${where}caFile`, 'must be an absolute path')
+  if (plain && !isLoopback(host))
+    refuse(`${where}plain`, 'is for a relay on this machine alone: localhost, 127.0.0.1 or ::1')
+  if (plain && (secure || caFile !== null)) refuse(`${where}plain`, 'means without TLS; leave out secure and caFile')
+  return { caFile, plain }
+}
+
 function personChannel(row: Row, kind: PersonChannel['kind'], where: string): PersonChannel {
   if (kind === 'email') {
     const secure = yes(row, 'secure', where, false)
+    const host = text(row, 'host')
     return {
       kind,
-      host: text(row, 'host'),
+      host,
+      ...trustFields(row, where, { host, secure }),
       port: whole(row, 'port', [secure ? 465 : 587, 1, 65_535]),
       from: text(row, 'from'),
       to: text(row, 'to'),

@@ -38,14 +38,16 @@ export async function httpSink() {
   return sink
 }
 
-/** A real SMTP server that keeps what it got; with `user`, the password is `secret`. */
-export async function mailSink(user?: string, refuses: string[] = []) {
+/** A real SMTP server that keeps what it got; with `user`, the password is `secret`; with `tls` it offers STARTTLS. */
+export async function mailSink(user?: string, refuses: string[] = [], tls?: { key: string; cert: string }) {
   const letters: string[] = []
   const recipients: string[] = []
+  /** Of each letter, whether it came over TLS. */
+  const secured: boolean[] = []
   const server = new SMTPServer({
     authOptional: user === undefined,
     allowInsecureAuth: true,
-    disabledCommands: ['STARTTLS'],
+    ...(tls === undefined ? { disabledCommands: ['STARTTLS'] } : tls),
     onAuth: (auth, _session, done) =>
       auth.username === user && auth.password === 'secret' ? done(null, { user }) : done(new Error('who are you')),
     onRcptTo: (address, _session, done) => {
@@ -53,8 +55,9 @@ export async function mailSink(user?: string, refuses: string[] = []) {
       recipients.push(address.address)
       done()
     },
-    onData(stream, _session, done) {
+    onData(stream, session, done) {
       const parts: Buffer[] = []
+      secured.push(session.secure)
       stream.on('data', (part) => parts.push(part))
       stream.on('end', () => {
         letters.push(Buffer.concat(parts).toString())
@@ -62,8 +65,11 @@ export async function mailSink(user?: string, refuses: string[] = []) {
       })
     },
   })
+  // A client that breaks off over a certificate is no fault of the server's.
+  server.on('error', () => undefined)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return { port: (server.server.address() as AddressInfo).port, letters, recipients, close: () => server.close() }
+  const { port } = server.server.address() as AddressInfo
+  return { port, letters, recipients, secured, close: () => server.close() }
 }
 
 /** A port on which whoever connects is kept waiting for ever. */

@@ -10,6 +10,7 @@ import { createOutward } from '../../watchdog/channels/outward.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { channelOf, type PersonChannel } from '../../watchdog/config-channels.ts'
 import { httpSink, mailSink, makeLetter, silentSink } from '../support/alert-sinks.ts'
+import { OTHER_CERTIFICATE, RELAY_CERTIFICATE, RELAY_KEY } from '../support/relay-certificate.ts'
 
 const closers: (() => void)[] = []
 afterEach(() => {
@@ -190,6 +191,26 @@ test('a letter arrives through a real SMTP conversation, and its subject cannot 
   expect(office.letters[0]).not.toMatch(/^Bcc:/m)
   expect(office.letters[0]).toContain('Safe mode since Mon.')
   expect(office.letters[0]).toMatch(/^Message-ID: <a1@/m)
+})
+
+test('fault C32: a relay on this machine with a certificate signed by itself takes letters by caFile or plain, and by neither says so', async () => {
+  const office = kept(await mailSink(undefined, [], { key: RELAY_KEY, cert: RELAY_CERTIFICATE }))
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'ca-'))
+  closers.push(() => rmSync(folder, { recursive: true }))
+  const pem = (name: string, text: string) => {
+    writeFileSync(path.join(folder, name), text)
+    return path.join(folder, name)
+  }
+  await deliver(mail(office.port, { caFile: pem('relay', RELAY_CERTIFICATE) }), makeLetter())
+  await deliver(mail(office.port, { plain: true }), makeLetter())
+  expect([office.letters.length, office.secured]).toEqual([2, [true, false]])
+  await expect(deliver(mail(office.port), makeLetter())).rejects.toThrow(/self-signed.*caFile, or say plain: true/)
+  const other = pem('other', OTHER_CERTIFICATE)
+  await expect(deliver(mail(office.port, { caFile: other }), makeLetter())).rejects.toThrow(`${other} does not hold`)
+  await expect(deliver(mail(office.port, { caFile: '/none' }), makeLetter())).rejects.toThrow('/none cannot be read')
+  expect(office.letters).toHaveLength(2)
+  for (const over of [{ plain: true, host: '127.0.0.2' }, { plain: true, secure: true }, { caFile: 'x.pem' }])
+    expect(() => channelOf(mail(25, over), 0)).toThrow(/plain|caFile/)
 })
 
 test('user and password come from the named variables; a wrong or missing one rejects', async () => {

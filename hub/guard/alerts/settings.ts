@@ -49,19 +49,35 @@ const oneAddress = <
     if (url !== undefined && !URL.canParse(url)) wrong('url', 'must be an address, as https://example.org/path')
   })
 
+/** This machine itself, where a letter passes no wire. */
+export const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1'].includes(host)
+
 const named = { name: nameShape.optional() }
-const email = z.strictObject({
-  ...named,
-  kind: z.literal('email'),
-  host: line(253),
-  port: z.int().min(1).max(65_535).optional(),
-  /** TLS from the first byte; else STARTTLS, which is required but to this machine itself. */
-  secure: z.boolean().default(false),
-  from: mailAddress,
-  to: z.preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(mailAddress).min(1).max(8)),
-  user: line(200).optional(),
-  passwordFrom: nameShape.optional(),
-})
+const email = z
+  .strictObject({
+    ...named,
+    kind: z.literal('email'),
+    host: line(253),
+    port: z.int().min(1).max(65_535).optional(),
+    /** TLS from the first byte; else STARTTLS, which is required but to this machine itself. */
+    secure: z.boolean().default(false),
+    /** A file of certificates (PEM) that are trusted in place of the system's. */
+    caFile: line(1000)
+      .refine((file) => isAbsolute(file), 'must be an absolute path')
+      .optional(),
+    /** No TLS, whatever the server offers; to this machine alone. */
+    plain: z.boolean().default(false),
+    from: mailAddress,
+    to: z.preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(mailAddress).min(1).max(8)),
+    user: line(200).optional(),
+    passwordFrom: nameShape.optional(),
+  })
+  .superRefine(({ host, plain, secure, caFile }, context) => {
+    const wrong = (message: string) => context.addIssue({ code: 'custom', path: ['plain'], message })
+    if (!plain) return
+    if (!isLoopback(host)) wrong('is for a relay on this machine alone: localhost, 127.0.0.1 or ::1')
+    if (secure || caFile !== undefined) wrong('means without TLS; leave out secure and caFile')
+  })
 const webhook = oneAddress(
   z.strictObject({ ...named, kind: z.literal('webhook'), ...sending, secretFrom: nameShape.optional() }),
 )

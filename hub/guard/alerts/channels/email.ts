@@ -2,14 +2,14 @@
  * E-mail by SMTP (T38). Recipients and sender come from the configuration alone, as addresses already taken apart for nodemailer to parse
  * nothing; a subject is one line of ASCII; whatever an agent wrote is in the body. nodemailer is loaded with the first letter.
  */
+import { readFile } from 'node:fs/promises'
 import { HubError } from '../../../base/errors.ts'
 import type { Message, Send } from '../message.ts'
-import type { Settings } from '../settings.ts'
+import { isLoopback, type Settings } from '../settings.ts'
 
 const STEP_MS = 8000
 const SUBJECT_MAX = 150
 const BODY_MAX = 16_000
-const LOCAL: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1'])
 
 /** Letters of which somebody has not got his yet; more than ever wait at once. */
 const OPEN_MAX = 256
@@ -20,25 +20,49 @@ const headerText = (text: string): string => text.replaceAll(/[^\x20-\x7e]+/g, '
 const textOf = (address: string | { address: string }): string =>
   typeof address === 'string' ? address : address.address
 
+/**
+ * Whom the channel trusts. A relay on this machine has a certificate for the machine's name, if any, and none for 127.0.0.1: there it must be
+ * one of the file's, and its name is not compared.
+ */
+async function trustOf({ host, caFile }: Settings<'email'>) {
+  if (caFile === undefined) return {}
+  const ca = await readFile(caFile, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
+    throw new HubError('timed_out', `caFile ${caFile} cannot be read: ${thrown.code}`)
+  })
+  return { tls: { ca, ...(isLoopback(host) ? { checkServerIdentity: () => undefined } : {}) } }
+}
+
+const UNTRUSTED = /self[- ]signed certificate|unable to (verify|get)|altnames/i
+/** The way out, where a certificate is why nothing is sent (fault C32). */
+function certificateWords({ message }: Error, { host, caFile }: Settings<'email'>): string | undefined {
+  if (!UNTRUSTED.test(message)) return undefined
+  if (caFile !== undefined) return `${message}: ${caFile} does not hold the certificate of ${host}`
+  const plain = isLoopback(host) ? ', or say plain: true, since it is this machine' : ''
+  return `${message}: name the file of its certificate as caFile${plain}`
+}
+
 export function createEmail(channel: Settings<'email'>, secretOf: (name: string) => string): Send {
-  const { host, secure, from, to, user, passwordFrom } = channel
+  const { host, secure, plain, from, to, user, passwordFrom } = channel
   /** By letter, who has it: the next try is for the others alone (fault C33). After a restart its id, the same, shows a repetition as one. */
   const has = new Map<string, ReadonlySet<string>>()
   return async (message: Message, signal) => {
     const { createTransport } = await import('nodemailer')
     const auth =
       user === undefined ? {} : { auth: { user, pass: passwordFrom === undefined ? '' : secretOf(passwordFrom) } }
+    const trust = await trustOf(channel)
     const transport = createTransport({
       host,
       port: channel.port ?? (secure ? 465 : 587),
       secure,
-      requireTLS: !secure && !LOCAL.has(host),
+      requireTLS: !secure && !isLoopback(host),
+      ignoreTLS: plain,
       connectionTimeout: STEP_MS,
       greetingTimeout: STEP_MS,
       socketTimeout: STEP_MS,
       disableFileAccess: true,
       disableUrlAccess: true,
       ...auth,
+      ...trust,
     })
     const stop = () => transport.close()
     signal.addEventListener('abort', stop, { once: true })
@@ -61,6 +85,9 @@ export function createEmail(channel: Settings<'email'>, secretOf: (name: string)
         throw new HubError('timed_out', `the server refused ${rejected.map(textOf).join(', ')}; the others have it`)
       }
       return response
+    } catch (thrown) {
+      const said = certificateWords(thrown as Error, channel)
+      throw said === undefined ? thrown : new HubError('timed_out', said)
     } finally {
       signal.removeEventListener('abort', stop)
       transport.close()

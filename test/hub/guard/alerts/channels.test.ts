@@ -16,6 +16,8 @@ import { createWebhook } from '../../../../hub/guard/alerts/channels/webhook.ts'
 import { messageOf } from '../../../../hub/guard/alerts/message.ts'
 import { alertsShape, type ChannelSettings, type Settings } from '../../../../hub/guard/alerts/settings.ts'
 import { createPostOutward } from '../../../../hub/guard/outward/post.ts'
+import { mailSink } from '../../../support/alert-sinks.ts'
+import { OTHER_CERTIFICATE, RELAY_CERTIFICATE, RELAY_KEY } from '../../../support/relay-certificate.ts'
 
 const closing: (() => void)[] = []
 let folder: string
@@ -184,6 +186,49 @@ describe('e-mail', () => {
     const plain = createEmail(mail(office.port, { host: '127.0.0.2' }), secrets({}))
     await expect(plain(message(), never)).rejects.toThrow(/STARTTLS|TLS/)
     expect(office.got).toEqual([])
+  })
+
+  describe('fault C32: a relay on this machine that offers STARTTLS with a certificate signed by itself', () => {
+    const relay = async () => {
+      const office = await mailSink(undefined, [], { key: RELAY_KEY, cert: RELAY_CERTIFICATE })
+      closing.push(() => office.close())
+      return office
+    }
+    const pem = (text: string) => {
+      const file = join(folder, 'relay.pem')
+      writeFileSync(file, text)
+      return file
+    }
+    const send = (port: number, over: Record<string, unknown>) =>
+      createEmail(mail(port, over), secrets({}))(message(), never)
+
+    it('takes a letter over TLS once its certificate is named, and plain once that is said', async () => {
+      const office = await relay()
+      await send(office.port, { caFile: pem(RELAY_CERTIFICATE) })
+      await send(office.port, { plain: true })
+      expect([office.letters.length, office.secured]).toEqual([2, [true, false]])
+    })
+
+    it('takes none without either, and both ways out are said', async () => {
+      const office = await relay()
+      await expect(send(office.port, {})).rejects.toThrow(/self-signed.*caFile, or say plain: true/)
+      const other = pem(OTHER_CERTIFICATE)
+      await expect(send(office.port, { caFile: other })).rejects.toThrow(`${other} does not hold the certificate`)
+      await expect(send(office.port, { caFile: '/none/here' })).rejects.toThrow(
+        'caFile /none/here cannot be read: ENOENT',
+      )
+      expect(office.letters).toEqual([])
+    })
+
+    it.each([
+      [{ plain: true, host: 'mail.example.org' }, /on this machine alone/],
+      [{ plain: true, host: '127.0.0.2' }, /on this machine alone/],
+      [{ plain: true, secure: true }, /without TLS/],
+      [{ plain: true, caFile: '/x' }, /without TLS/],
+      [{ caFile: 'x.pem' }, /absolute path/],
+    ])('%j is refused by the configuration', (over, why) => {
+      expect(() => mail(25, over)).toThrow(why)
+    })
   })
 
   it('lets go when it is told to', async () => {

@@ -1,0 +1,33 @@
+/**
+ * What Debian's `ssl-cert` makes for a mail server: signed by itself, for the machine's own name (here `debian`) and no address, no authority.
+ * Good for a hundred years, and for tests alone: its key is no secret.
+ */
+export const RELAY_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsa6YjGc0SXwSl/Rm
+Rk/jPGcq6lAtSqC+esqzcjeyJVWhRANCAAQISrurJrO/Z+YOVfYM6h8D7TGvuQbi
+xvLo/imL81ifl/fCVtcvjeYRVHk7G51FEcMAVvms40cc44hz2BaB7tTQ
+-----END PRIVATE KEY-----
+`
+export const RELAY_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBaDCCAQ6gAwIBAgIUejfIujaCF5x0hxeNXqk0/yCcYXEwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGZGViaWFuMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAw
+MDAwWjARMQ8wDQYDVQQDDAZkZWJpYW4wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQISrurJrO/Z+YOVfYM6h8D7TGvuQbixvLo/imL81ifl/fCVtcvjeYRVHk7G51F
+EcMAVvms40cc44hz2BaB7tTQo0IwQDARBgNVHREECjAIggZkZWJpYW4wDAYDVR0T
+AQH/BAIwADAdBgNVHQ4EFgQUfPC6oR4MCQqtIcwo7Cd9oEEERJwwCgYIKoZIzj0E
+AwIDSAAwRQIhAMk4n1Exohv9uuJnKMeEh71wSSPUEq7M4SvEbs0RMK5EAiAGnLs3
+1HyTbJnEa+hafGk2HP9yoryhmek4Z/10SZZ0Zw==
+-----END CERTIFICATE-----
+`
+/** Another of the same name. */
+export const OTHER_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBaTCCAQ6gAwIBAgIUTEfgtBTaBKviZmI/wLTAPj45YxYwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGZGViaWFuMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAw
+MDAwWjARMQ8wDQYDVQQDDAZkZWJpYW4wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQva6mO3mstPzmvEgIoyWO0x5r+rNqmj5MBqvWAh6bCbP5WLP5epszFEav0ug+u
+fi85uNWKN6JLQH0Re4Vu+KBUo0IwQDARBgNVHREECjAIggZkZWJpYW4wDAYDVR0T
+AQH/BAIwADAdBgNVHQ4EFgQUGcMafk+fGcNxghI+ihtgtAv8TwkwCgYIKoZIzj0E
+AwIDSQAwRgIhAJ7q7lEzl+gSOUcWxm4D8osSNh7KpFL5zpUtp8Lyb3wRAiEA70bz
+soJqzD2tzCWRMX07+sR85pxiqyIcArggJzouFLU=
+-----END CERTIFICATE-----
+`
