@@ -30,6 +30,8 @@ export interface Tested {
 
 /** The whole test is over by then, whatever a channel does. */
 export const TEST_MS_MAX = 12_000
+/** Of why a channel did not take it. */
+const WHY_MAX = 600
 const DAY_FROM_MINUTE = 9 * 60
 const DAY_TO_MINUTE = 20 * 60
 
@@ -90,7 +92,7 @@ export function createAlertTest(
       const cancel = clock.after(limitMs, () => say(false, `it took longer than ${limitMs} ms`))
       deliver(letter).then(
         () => say(true, ''),
-        (error: Error) => say(false, error.message.slice(0, 200)),
+        (error: Error) => say(false, error.message.slice(0, WHY_MAX)),
       )
     })
   }

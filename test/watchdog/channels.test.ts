@@ -1,4 +1,5 @@
 /** S1-34: each channel against a real receiver: taken, refused, redirected, hanging, flooding; and that no secret and no header leaks. */
+import { execFileSync } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -155,6 +156,22 @@ test('a command gets its words without a shell, the text on standard input, name
   await expect(deliver({ kind: 'command', argv: [hangs] }, makeLetter(), env, hasty)).rejects.toThrow(/was killed/)
   await new Promise((resolve) => setTimeout(resolve, 1200))
   expect(existsSync(mark), 'its child died with it').toBe(false)
+})
+
+test('fault C24: under a unit without new privileges it is said why a command fails', async () => {
+  const argv = ['/bin/sh', '-c', 'grep NoNewPrivs /proc/self/status >&2; exit 4']
+  const of = (file: string) => JSON.stringify(new URL(`../../watchdog/${file}`, import.meta.url).href)
+  const source = `import { createCommand } from ${of('channels/command.ts')}
+    import { createSystemClock } from ${of('clock.ts')}
+    const channel = { kind: 'command', argv: ${JSON.stringify(argv)}, timeoutMs: 9000, passEnv: [], loud: false }
+    await createCommand(channel, { clock: createSystemClock(), env: {} }).deliver(${JSON.stringify(makeLetter())}).catch((e) => console.log(e.message))`
+  const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
+  expect(said.toString()).toMatch(
+    /^it ended with 4: NoNewPrivs: 1; this process may gain no privileges \(NoNewPrivileges of its unit\)/,
+  )
+  await expect(deliver({ kind: 'command', argv }, makeLetter())).rejects.toThrow(
+    /^it ended with 4: NoNewPrivs: (0 ?$|1 ?; this process)/,
+  )
 })
 
 const mail = (port: number, over: object = {}) => ({

@@ -1,13 +1,27 @@
 /**
  * A program of the operator's own: argv without a shell, the text on its standard input, killed with all its children at the
- * deadline. It gets the variables that are named for it and no others; subject, severity and id come as HUB_ALERT_*.
+ * deadline. It gets the variables that are named for it and no others; subject, severity and id come as HUB_ALERT_*. The beginning of its
+ * standard error is told where it fails.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { CommandChannel } from '../config-channels.ts'
 import { headerText, type Post } from './letter.ts'
 
-const SAID_CHARS_MAX = 200
+const SAID_CHARS_MAX = 300
+/** What it wrote is read to its end, unless something that it started holds the pipe open. */
+const LAST_WORDS_MS = 200
+const PRIVILEGES =
+  'this process may gain no privileges (NoNewPrivileges of its unit), so sudo, ping and a sendmail that change their user fail here, though not in a shell'
+
+/** What explains a program that fails under the unit and works by hand (fault C24); empty where nothing does. */
+async function unitWords(): Promise<string> {
+  const status = await readFile('/proc/self/status', 'utf8').catch(() => '')
+  return /^NoNewPrivs:\s*1$/m.test(status) ? `; ${PRIVILEGES}` : ''
+}
 
 export function createCommand(
   channel: CommandChannel,
@@ -54,12 +68,14 @@ export function createCommand(
           reject(new Error(`it could not be started: ${error.message}`))
         })
         // A child of it may hold the pipe open for ever: its own end is what counts.
-        child.on('exit', (code, signal) => {
+        child.on('exit', async (code, signal) => {
           cancel()
           killAll()
+          await Promise.race([once(child.stderr, 'close'), sleep(LAST_WORDS_MS)])
           child.stderr.destroy()
-          if (code === 0) resolve()
-          else reject(new Error(`it ended with ${signal ?? code}: ${headerText(said).slice(0, SAID_CHARS_MAX)}`))
+          if (code === 0) return resolve()
+          const words = headerText(said).slice(0, SAID_CHARS_MAX)
+          reject(new Error(`it ended with ${signal ?? code}: ${words}${await unitWords()}`))
         })
         child.stdin.on('error', () => {})
         child.stdin.end(letter.text)

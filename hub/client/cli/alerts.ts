@@ -80,6 +80,10 @@ export const alertTest: Run = async ({ hub, json, terminal }, _, { channel }) =>
   else {
     const rows = [...view.hub.map((row) => rowOf('hub', row)), ...theirs.map((row) => rowOf('watchdog', row))]
     terminal.out(columns(['WHOSE', 'CHANNEL', 'RESULT', 'TOOK', 'ANSWER'], rows, terminal.paint))
+    // The table is cut to the terminal, and what a channel that failed says is what is asked for.
+    const whys = [...view.hub, ...theirs].filter(({ ok, answer }) => ok !== true && (answer ?? '') !== '')
+    for (const { channel, kind, answer } of whys)
+      terminal.out(`${clean(channel ?? kind ?? '')}: ${clean(answer ?? '')}`)
     if (view.watchdog !== null && theirs.length === 0)
       terminal.out(facts([['watchdog', 'has no channel of its own but the file watchdog/alerts.log']], terminal.paint))
     if (view.watchdogProblem !== null)

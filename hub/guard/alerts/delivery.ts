@@ -21,6 +21,8 @@ import { type AlertSettings, type ChannelSettings, channelsOf } from './settings
 const FAILING_AFTER = 3
 const FIRST_PAUSE_MS = 5000
 const PAUSE_FACTOR = 4
+/** Of what a channel answered to a test. */
+const ANSWER_MAX = 600
 const PAUSE_MAX_MS = 600_000
 const DEADLINE_MS = { email: 20_000, webhook: 6000, push: 6000, command: 10_000, file: 5000 } as const
 const FULL_LASTS_MS = 3_600_000
@@ -212,9 +214,9 @@ export function createDelivery(
           try {
             const answer = await send(channel, testMessage(newUuid(random, clock.wallMs()), facts()))
             if (!ending.signal.aborted) worked(channel)
-            return { channel: name, kind, ok: true, answer: answer.slice(0, 200), tookMs: tookMs() }
+            return { channel: name, kind, ok: true, answer: answer.slice(0, ANSWER_MAX), tookMs: tookMs() }
           } catch (thrown) {
-            const answer = toHubError(thrown).reason.slice(0, 200)
+            const answer = toHubError(thrown).reason.slice(0, ANSWER_MAX)
             return { channel: name, kind, ok: false, answer, tookMs: tookMs() }
           }
         }),

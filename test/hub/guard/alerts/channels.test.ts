@@ -1,9 +1,11 @@
 /** Each channel against the real thing: an SMTP server, HTTP sinks, a program, a file (S1-34, T37, T38). */
+import { execFileSync } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { SMTPServer } from 'smtp-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
@@ -387,6 +389,32 @@ describe('a command', () => {
     expect(await createCommand(deaf)(message({ text: 'x'.repeat(200_000) }), never)).toBe('exit code 0')
     const absent = settings({ kind: 'command', run: ['/nowhere/at-all'] })
     await expect(createCommand(absent)(message(), never)).rejects.toThrow(/ENOENT/)
+  })
+
+  it('fault C24: what it writes to its standard error is kept, bounded and in one line, of one that works too', async () => {
+    const send = (text: string) => createCommand(settings({ kind: 'command', run: [script(text)] }))(message(), never)
+    await expect(send('printf "no\\033[31m such\\nuser" >&2; exit 3')).rejects.toThrow(
+      'exit code 3, it said: no [31m such user',
+    )
+    const long = await send('head -c 3000000 /dev/zero | tr "\\0" x >&2')
+    expect(long).toBe(`exit code 0, it said: ${'x'.repeat(300)}`)
+    // What it has started may hold the pipe: its own end is what counts.
+    expect(await send('sleep 300 & echo begun >&2')).toBe('exit code 0, it said: begun')
+  })
+
+  it('fault C24: under a unit without new privileges it is said why it fails', async () => {
+    const run = [script('grep NoNewPrivs /proc/self/status >&2; exit 4')]
+    // Unless the tests themselves run so.
+    if (/^NoNewPrivs:\s*0$/m.test(readFileSync('/proc/self/status', 'utf8')))
+      await expect(createCommand(settings({ kind: 'command', run }))(message(), never)).rejects.not.toThrow(
+        /NoNewPrivileges/,
+      )
+    const source = `import { createCommand } from ${JSON.stringify(fileURLToPath(new URL('../../../../hub/guard/alerts/channels/command.ts', import.meta.url)))}
+      await createCommand({ kind: 'command', name: 'x', run: ${JSON.stringify(run)} })({ body: '' }, new AbortController().signal).catch((e) => console.log(e.message))`
+    const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
+    expect(said.toString()).toMatch(
+      /^exit code 4, it said: NoNewPrivs: 1; this process may gain no privileges \(NoNewPrivileges of its unit\)/,
+    )
   })
 
   it('that does not end is ended at its deadline, with all that it started', async () => {
