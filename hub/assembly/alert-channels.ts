@@ -25,7 +25,7 @@ export function createAlertDelivery(
     if (channel.kind === 'email') return createEmail(channel, secretOf)
     if (channel.kind === 'webhook') return createWebhook(channel, sending)
     if (channel.kind === 'push') return createPush(channel, sending)
-    return channel.kind === 'command' ? createCommand(channel) : createFile(channel, home)
+    return channel.kind === 'command' ? createCommand(channel, { clock }) : createFile(channel, home)
   }
   const sends = new Map(channelsOf(settings).map((channel) => [channel.name, sendOf(channel)]))
   const facts = () => ({

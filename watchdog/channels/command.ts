@@ -6,7 +6,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { CommandChannel } from '../config-channels.ts'
 import { headerText, type Post } from './letter.ts'
@@ -71,7 +70,8 @@ export function createCommand(
         child.on('exit', async (code, signal) => {
           cancel()
           killAll()
-          await Promise.race([once(child.stderr, 'close'), sleep(LAST_WORDS_MS)])
+          const over = new Promise<void>((resume) => parts.clock.after(LAST_WORDS_MS, resume))
+          await Promise.race([once(child.stderr, 'close'), over])
           child.stderr.destroy()
           if (code === 0) return resolve()
           const words = headerText(said).slice(0, SAID_CHARS_MAX)

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../../../base/clock.ts'
 import { HubError } from '../../../base/errors.ts'
 import type { Send } from '../message.ts'
 import type { Settings } from '../settings.ts'
@@ -30,7 +30,7 @@ const lineOf = (text: string): string =>
     .trim()
     .slice(0, SAID_MAX)
 
-export function createCommand({ run }: Settings<'command'>): Send {
+export function createCommand({ run }: Settings<'command'>, { clock }: { clock: Clock }): Send {
   const [program = '', ...words] = run
   return (message, signal) =>
     new Promise((resolve, reject) => {
@@ -66,7 +66,7 @@ export function createCommand({ run }: Settings<'command'>): Send {
       child.stdin.on('error', () => undefined)
       child.on('exit', async (code, by) => {
         signal.removeEventListener('abort', end)
-        await Promise.race([once(child.stderr, 'close'), sleep(LAST_WORDS_MS)])
+        await Promise.race([once(child.stderr, 'close'), clock.sleep(LAST_WORDS_MS)])
         child.stderr.destroy()
         const words = lineOf(said)
         const told = words === '' ? '' : `, it said: ${words}`

@@ -5,7 +5,6 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { SMTPServer } from 'smtp-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
@@ -374,7 +373,7 @@ describe('a command', () => {
 
   it('gets its words as they are, the letter on its input, and nothing of the environment', async () => {
     const run = [script(`{ echo "$#:$1"; env; cat; } > ${out()}`), '$(touch /tmp/never); `id` "']
-    expect(await createCommand(settings({ kind: 'command', run }))(message(), never)).toBe('exit code 0')
+    expect(await createCommand(settings({ kind: 'command', run }), { clock })(message(), never)).toBe('exit code 0')
     const said = readFileSync(out(), 'utf8')
     expect(said.split('\n')[0]).toBe('1:$(touch /tmp/never); `id` "')
     expect(said).toContain('HUB_ALERT_SEVERITY=warning')
@@ -384,15 +383,16 @@ describe('a command', () => {
 
   it('that fails says how, and one that does not read its input has still done its work', async () => {
     const failing = settings({ kind: 'command', run: [script('exit 3')] })
-    await expect(createCommand(failing)(message(), never)).rejects.toThrow('exit code 3')
+    await expect(createCommand(failing, { clock })(message(), never)).rejects.toThrow('exit code 3')
     const deaf = settings({ kind: 'command', run: ['/bin/true'] })
-    expect(await createCommand(deaf)(message({ text: 'x'.repeat(200_000) }), never)).toBe('exit code 0')
+    expect(await createCommand(deaf, { clock })(message({ text: 'x'.repeat(200_000) }), never)).toBe('exit code 0')
     const absent = settings({ kind: 'command', run: ['/nowhere/at-all'] })
-    await expect(createCommand(absent)(message(), never)).rejects.toThrow(/ENOENT/)
+    await expect(createCommand(absent, { clock })(message(), never)).rejects.toThrow(/ENOENT/)
   })
 
   it('fault C24: what it writes to its standard error is kept, bounded and in one line, of one that works too', async () => {
-    const send = (text: string) => createCommand(settings({ kind: 'command', run: [script(text)] }))(message(), never)
+    const send = (text: string) =>
+      createCommand(settings({ kind: 'command', run: [script(text)] }), { clock })(message(), never)
     await expect(send('printf "no\\033[31m such\\nuser" >&2; exit 3')).rejects.toThrow(
       'exit code 3, it said: no [31m such user',
     )
@@ -406,11 +406,13 @@ describe('a command', () => {
     const run = [script('grep NoNewPrivs /proc/self/status >&2; exit 4')]
     // Unless the tests themselves run so.
     if (/^NoNewPrivs:\s*0$/m.test(readFileSync('/proc/self/status', 'utf8')))
-      await expect(createCommand(settings({ kind: 'command', run }))(message(), never)).rejects.not.toThrow(
+      await expect(createCommand(settings({ kind: 'command', run }), { clock })(message(), never)).rejects.not.toThrow(
         /NoNewPrivileges/,
       )
-    const source = `import { createCommand } from ${JSON.stringify(fileURLToPath(new URL('../../../../hub/guard/alerts/channels/command.ts', import.meta.url)))}
-      await createCommand({ kind: 'command', name: 'x', run: ${JSON.stringify(run)} })({ body: '' }, new AbortController().signal).catch((e) => console.log(e.message))`
+    const of = (file: string) => JSON.stringify(new URL(`../../../../hub/${file}`, import.meta.url).href)
+    const source = `import { createCommand } from ${of('guard/alerts/channels/command.ts')}
+      import { createSystemClock } from ${of('base/clock.ts')}
+      await createCommand({ kind: 'command', name: 'x', run: ${JSON.stringify(run)} }, { clock: createSystemClock() })({ body: '' }, new AbortController().signal).catch((e) => console.log(e.message))`
     const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
     expect(said.toString()).toMatch(
       /^exit code 4, it said: NoNewPrivs: 1; this process may gain no privileges \(NoNewPrivileges of its unit\)/,
@@ -420,7 +422,7 @@ describe('a command', () => {
   it('that does not end is ended at its deadline, with all that it started', async () => {
     const ending = new AbortController()
     const run = [script(`sleep 300 & echo $! > ${out()}; sleep 300`)]
-    const sending = createCommand(settings({ kind: 'command', run }))(message(), ending.signal)
+    const sending = createCommand(settings({ kind: 'command', run }), { clock })(message(), ending.signal)
     sending.catch(() => undefined)
     let child = ''
     while (child === '') {
