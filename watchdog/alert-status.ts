@@ -14,15 +14,15 @@ export interface Lack {
 export function lacksOf(config: Pick<Config, 'channels' | 'contact' | 'outside'>): readonly Lack[] {
   const lacks: Lack[] = []
   if (config.channels.every(({ kind }) => kind === 'file')) {
-    const text = 'Alerts of the watchdog go to alerts.log alone: nobody is told. Set channels in watchdog/config.json'
+    const text = 'Alerts of the watchdog go to alerts.log alone: nobody is told. `hub setup` sets channels'
     lacks.push({ name: 'no_channel', ok: false, text })
   }
   if (config.contact.channels.length === 0) {
-    const text = 'No backup contact is told when the operator is absent. Set contact in watchdog/config.json'
+    const text = 'No backup contact is told when the operator is absent. `hub setup` sets one'
     lacks.push({ name: 'no_contact', ok: null, text })
   }
   if (config.outside === null) {
-    const text = 'Nobody outside would notice that this machine is gone. Set outside.url in watchdog/config.json'
+    const text = 'Nobody outside would notice that this machine is gone. `hub setup` sets a ping'
     lacks.push({ name: 'no_outside', ok: null, text })
   }
   return lacks

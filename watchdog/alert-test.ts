@@ -101,7 +101,7 @@ export function createAlertTest(
     const { who, kind } = request
     const { wallMs } = clock.read()
     if (running) return 'a test is under way; wait for its answer'
-    if (who !== 'operator' && parts.contact.length === 0) return 'no contact is set up: contact in watchdog/config.json'
+    if (who !== 'operator' && parts.contact.length === 0) return 'no contact is set up: `hub setup`'
     if (who !== 'operator' && kind === 'rehearsal' && !isDay(wallMs, config.contact))
       return `it is not day for ${config.contact.name}: a rehearsal comes between 9 and 20 o'clock, outside quiet hours`
     running = true

@@ -8,6 +8,7 @@ import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
 import { openOutbox } from './outbox.ts'
 import { createOutside } from './outside.ts'
+import { createSecretOf } from './secrets.ts'
 
 export interface Alerting {
   readonly alerts: Alerts
@@ -19,7 +20,7 @@ export interface Alerting {
 }
 
 export function createAlerting(
-  options: { alerts: string; outbox: string; instance: string; config: Config },
+  options: { alerts: string; outbox: string; secrets: string; instance: string; config: Config },
   parts: {
     clock: Clock
     resolve: Resolve
@@ -30,7 +31,7 @@ export function createAlerting(
   const { config, instance } = options
   const { clock, env, log } = parts
   const outward = createOutward({ clock, resolve: parts.resolve })
-  const openPost = createOpenPost({ clock, outward, env })
+  const openPost = createOpenPost({ clock, outward, env, secretOf: createSecretOf(options.secrets, env) })
   const outbox = openOutbox<AnyParcel>(options.outbox, clock.read().wallMs)
   const plain = createAlerts({ file: options.alerts, instance, config }, { clock, outbox, openPost })
   const outside = createOutside(config.outside, { clock, outward })

@@ -1,41 +1,48 @@
-/** The alert channels of the configuration: their shapes and their strict reading. Secrets stand here by the name of a variable only. */
+/** The alert channels of the configuration: their shapes and their strict reading, word for word as `alerts.channels` of hub.yaml. */
 import { readTarget } from './channels/address.ts'
-import { isRow, onlyKeys, type Row, refuse, text, whole } from './config-fields.ts'
+import { isRow, onlyKeys, type Row, refuse, span, text, whole, yes } from './config-fields.ts'
+import type { Secret } from './secrets.ts'
 
+/** Where a sending channel leads: an address that is written down, or a secret one and the hosts it may name. */
+export interface Target {
+  readonly url: string | null
+  readonly urlSecret: Secret | null
+  readonly hosts: readonly string[]
+  /** Of those, what is on this machine or in a private network. */
+  readonly local: readonly string[]
+}
 export interface EmailChannel {
   readonly kind: 'email'
+  readonly name: string
   readonly host: string
   readonly port: number
   readonly from: string
-  readonly to: string
+  readonly to: readonly string[]
   readonly secure: boolean
   /** A file of certificates (PEM) that are trusted in place of the system's. */
   readonly caFile: string | null
   /** No TLS, whatever the server offers; to this machine alone. */
   readonly plain: boolean
-  readonly userEnv: string | null
-  readonly passwordEnv: string | null
+  readonly user: string | Secret | null
+  readonly password: Secret | null
 }
-export interface WebhookChannel {
+export interface WebhookChannel extends Target {
   readonly kind: 'webhook'
-  readonly url: string
-  /** Variable of the secret that signs each body. */
-  readonly secretEnv: string
-  /** The target is inside this machine or network on purpose. */
-  readonly local: boolean
+  readonly name: string
+  /** What signs each body; null: it is not signed. */
+  readonly secret: Secret | null
   readonly loud: boolean
 }
-export interface PushChannel {
+export interface PushChannel extends Target {
   readonly kind: 'push'
-  /** The topic's URL. */
-  readonly url: string
-  readonly tokenEnv: string | null
-  readonly local: boolean
+  readonly name: string
+  readonly token: Secret | null
 }
 export interface CommandChannel {
   readonly kind: 'command'
+  readonly name: string
   /** Program (absolute path) and its words; no shell. */
-  readonly argv: readonly string[]
+  readonly run: readonly string[]
   readonly timeoutMs: number
   /** Variables the program may see. */
   readonly passEnv: readonly string[]
@@ -45,36 +52,69 @@ export type PersonChannel = EmailChannel | WebhookChannel | PushChannel | Comman
 export type Channel = { readonly kind: 'file' } | PersonChannel
 export type AlertKind = Channel['kind']
 
+const SENDING = ['url', 'urlFrom', 'hosts', 'local']
 const KEYS: Readonly<Record<AlertKind, readonly string[]>> = {
   file: [],
-  email: ['host', 'port', 'from', 'to', 'secure', 'caFile', 'plain', 'userEnv', 'passwordEnv'],
-  webhook: ['url', 'secretEnv', 'local', 'loud'],
-  push: ['url', 'tokenEnv', 'local'],
-  command: ['argv', 'timeoutMs', 'passEnv', 'loud'],
+  email: ['host', 'port', 'from', 'to', 'secure', 'caFile', 'plain', 'user', 'passwordFrom'],
+  webhook: [...SENDING, 'secretFrom', 'loud'],
+  push: [...SENDING, 'tokenFrom'],
+  command: ['run', 'timeout', 'passEnv', 'loud'],
 }
 
-function yes(row: Row, key: string, where: string, normal: boolean): boolean {
-  const value = row[key] === undefined ? normal : row[key]
-  if (typeof value !== 'boolean') refuse(`${where}${key}`, 'must be true or false')
-  return value
-}
-
-function variable(value: unknown, where: string): string {
-  if (typeof value !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(value)) {
-    refuse(where, 'must be the name of an environment variable')
+/** A variable of the environment, where the earlier form names one (config-old.ts). No text of a file can be one. */
+export class FromEnv {
+  readonly env: string
+  constructor(env: string) {
+    this.env = env
   }
-  return value
 }
-const maybeVariable = (row: Row, key: string, where: string): string | null =>
-  row[key] === undefined ? null : variable(row[key], `${where}${key}`)
+const NAME = /^[a-z][a-z0-9-]{0,63}$/
 
-/** A URL that an outgoing request may use (threats.md T37). @throws StartError */
+function secretField(row: Row, key: string, where: string): Secret | null {
+  const value = row[key]
+  if (value === undefined) return null
+  if (value instanceof FromEnv) return { env: value.env }
+  if (typeof value !== 'string' || !NAME.test(value))
+    refuse(`${where}${key}`, 'must be the name of a secret, a file in the folder secrets of the home, as mail-password')
+  return { file: value }
+}
+
+/** One text may stand alone, without a list around it. */
+function textsField(row: Row, key: string, where: string, isGood: (one: string) => boolean, wanted: string): string[] {
+  const value = row[key] === undefined ? [] : row[key]
+  const list: readonly unknown[] = typeof value === 'string' ? [value] : Array.isArray(value) ? value : [undefined]
+  if (list.length > 8 || !list.every((one) => typeof one === 'string' && isGood(one))) refuse(`${where}${key}`, wanted)
+  return list as string[]
+}
+
+const HOST_PORT = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\]):\d{1,5}$/
+const hostPorts = (row: Row, key: string, where: string): string[] =>
+  textsField(row, key, where, (one) => HOST_PORT.test(one), 'must list up to 8 host:port, as 127.0.0.1:9093')
+
+/** `host:port` of an address, the usual port where it names none. */
+export const hostPortOf = (url: URL): string =>
+  `${url.hostname}:${url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port}`
+
+/** A URL that an outgoing request may use, and whether it leads inside on purpose (threats.md T37). @throws KeyFault */
 export function urlField(row: Row, where: string): { url: string; local: boolean } {
-  const local = yes(row, 'local', where, false)
-  const url = readTarget(text(row, 'url'), local)
+  const given = text(row, 'url', undefined, where)
+  const listed = hostPorts(row, 'local', where)
+  const local = URL.canParse(given) && listed.includes(hostPortOf(new URL(given)))
+  const url = readTarget(given, local)
   if (typeof url === 'string') refuse(`${where}url`, url)
   return { url: url.href, local }
 }
+
+function targetField(row: Row, where: string): Target {
+  const [hosts, local] = [hostPorts(row, 'hosts', where), hostPorts(row, 'local', where)]
+  const urlSecret = secretField(row, 'urlFrom', where)
+  if ((row.url === undefined) === (urlSecret === null)) refuse(`${where}url`, 'give either url or urlFrom')
+  if (urlSecret === null) return { url: urlField(row, where).url, urlSecret, hosts, local }
+  if (hosts.length === 0) refuse(`${where}hosts`, 'with urlFrom, list the host:port it may lead to')
+  return { url: null, urlSecret, hosts, local }
+}
+
+const variable = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(name)
 
 function wordList(row: Row, key: string, where: string, [least, most]: readonly [number, number]): readonly string[] {
   const value = row[key] === undefined ? [] : row[key]
@@ -89,7 +129,7 @@ function wordList(row: Row, key: string, where: string, [least, most]: readonly 
 export const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1'].includes(host)
 
 function trustFields(row: Row, where: string, { host, secure }: { host: string; secure: boolean }) {
-  const caFile = row.caFile === undefined ? null : text(row, 'caFile')
+  const caFile = row.caFile === undefined ? null : text(row, 'caFile', undefined, where)
   const plain = yes(row, 'plain', where, false)
   if (caFile !== null && !caFile.startsWith('/')) refuse(`${where}caFile`, 'must be an absolute path')
   if (plain && !isLoopback(host))
@@ -98,44 +138,86 @@ function trustFields(row: Row, where: string, { host, secure }: { host: string; 
   return { caFile, plain }
 }
 
+/** One plain address: no display name, no second one, so that no two parsers read it differently (T38). */
+const isAddress = (one: string): boolean => /^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,189}$/.test(one)
+
+function emailField(row: Row, where: string): EmailChannel {
+  const secure = yes(row, 'secure', where, false)
+  const host = text(row, 'host', undefined, where)
+  const from = text(row, 'from', undefined, where)
+  if (!isAddress(from)) refuse(`${where}from`, 'must be one plain address, as me@example.org')
+  const to = textsField(row, 'to', where, isAddress, 'must be one plain address, as me@example.org, or list up to 8')
+  if (to.length === 0) refuse(`${where}to`, 'must be one plain address, as me@example.org, or list up to 8')
+  return {
+    kind: 'email',
+    name: '',
+    host,
+    ...trustFields(row, where, { host, secure }),
+    port: whole(row, 'port', [secure ? 465 : 587, 1, 65_535], where),
+    from,
+    to,
+    secure,
+    user:
+      row.user instanceof FromEnv
+        ? { env: row.user.env }
+        : row.user === undefined
+          ? null
+          : text(row, 'user', undefined, where),
+    password: secretField(row, 'passwordFrom', where),
+  }
+}
+
 function personChannel(row: Row, kind: PersonChannel['kind'], where: string): PersonChannel {
-  if (kind === 'email') {
-    const secure = yes(row, 'secure', where, false)
-    const host = text(row, 'host')
+  const name = ''
+  if (kind === 'email') return emailField(row, where)
+  if (kind === 'webhook')
     return {
       kind,
-      host,
-      ...trustFields(row, where, { host, secure }),
-      port: whole(row, 'port', [secure ? 465 : 587, 1, 65_535]),
-      from: text(row, 'from'),
-      to: text(row, 'to'),
-      secure,
-      userEnv: maybeVariable(row, 'userEnv', where),
-      passwordEnv: maybeVariable(row, 'passwordEnv', where),
+      name,
+      ...targetField(row, where),
+      secret: secretField(row, 'secretFrom', where),
+      loud: yes(row, 'loud', where, false),
     }
-  }
-  if (kind === 'webhook') {
-    const secretEnv = variable(row.secretEnv, `${where}secretEnv`)
-    return { kind, ...urlField(row, where), secretEnv, loud: yes(row, 'loud', where, false) }
-  }
-  if (kind === 'push') return { kind, ...urlField(row, where), tokenEnv: maybeVariable(row, 'tokenEnv', where) }
-  const argv = wordList(row, 'argv', where, [1, 16])
-  if (!argv[0]?.startsWith('/')) refuse(`${where}argv`, 'must begin with the absolute path of a program')
+  if (kind === 'push') return { kind, name, ...targetField(row, where), token: secretField(row, 'tokenFrom', where) }
+  const run = wordList(row, 'run', where, [1, 16])
+  if (!run[0]?.startsWith('/')) refuse(`${where}run`, 'must begin with the absolute path of a program')
+  const passEnv = wordList(row, 'passEnv', where, [0, 16])
+  if (!passEnv.every(variable)) refuse(`${where}passEnv`, 'must list names of environment variables')
   return {
     kind,
-    argv,
-    timeoutMs: whole(row, 'timeoutMs', [10_000, 100, 60_000]),
-    passEnv: wordList(row, 'passEnv', where, [0, 16]).map((name) => variable(name, `${where}passEnv`)),
+    name,
+    run,
+    timeoutMs: span(row, 'timeout', [10_000, 100, 60_000], where),
+    passEnv,
     loud: yes(row, 'loud', where, true),
   }
 }
 
-/** One entry of a list of channels; `list` is the key of the list. @throws StartError */
-export function channelOf(value: unknown, index: number, list = 'channels'): Channel {
+/** One entry of a list of channels; `list` is the key of the list. @throws KeyFault */
+export function channelOf(value: unknown, index: number, list = 'alerts.channels'): Channel {
   const where = `${list}[${index}].`
   if (!isRow(value)) refuse(`${list}[${index}]`, 'must be an object with a kind')
   const kind = (Object.keys(KEYS) as AlertKind[]).find((one) => one === value.kind)
   if (kind === undefined) refuse(`${where}kind`, `must be one of ${Object.keys(KEYS).join(', ')}`)
-  onlyKeys(value, ['kind', ...KEYS[kind]], where)
-  return kind === 'file' ? { kind } : personChannel(value, kind, where)
+  onlyKeys(value, ['kind', 'name', ...KEYS[kind]], where)
+  const name = text(value, 'name', '', where)
+  if (name !== '' && !NAME.test(name)) refuse(`${where}name`, 'must be lower-case letters, digits and dashes')
+  return kind === 'file' ? { kind } : { ...personChannel(value, kind, where), name }
 }
+
+/** Where a message goes now. @throws Error where a secret address leads elsewhere than it may */
+export function destinationOf(
+  { url, urlSecret, hosts, local }: Target,
+  secretOf: (secret: Secret) => string,
+): { url: string; local: boolean } {
+  if (url !== null) return { url, local: local.includes(hostPortOf(new URL(url))) }
+  const said = urlSecret === null ? '' : secretOf(urlSecret)
+  // What stands in a secret is repeated nowhere.
+  if (!URL.canParse(said)) throw new Error('the secret address is not a URL')
+  const leads = hostPortOf(new URL(said))
+  if (!hosts.includes(leads)) throw new Error('the secret address leads to none of its hosts')
+  return { url: said, local: local.includes(leads) }
+}
+
+/** Names where it leads to a person, without a secret. */
+export const hostOf = ({ url, hosts }: Target): string => (url === null ? (hosts[0] ?? '') : new URL(url).host)

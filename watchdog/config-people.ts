@@ -1,6 +1,6 @@
 /** The two people of the configuration and their times: zone, quiet hours, and when a heartbeat is due. */
 import { channelOf, type PersonChannel } from './config-channels.ts'
-import { isRow, onlyKeys, type Row, refuse, text, zoneOf } from './config-fields.ts'
+import { isRow, mapOf, onlyKeys, type Row, refuse, text, zoneOf } from './config-fields.ts'
 import type { PersonTimes, QuietHours } from './quiet.ts'
 
 /** `rolling`: `missedMs` after the last heartbeat. `daily`: the first of these local times at least 8 h after it, in the operator's zone. */
@@ -16,11 +16,13 @@ const minuteOf = (word: string): number =>
 
 function quietOf(value: unknown, key: string): QuietHours | null {
   if (value === undefined) return null
-  const [from, to, more] = typeof value === 'string' ? value.split('-').map(minuteOf) : []
-  const minutes = from === undefined || to === undefined ? Number.NaN : (to - from + 1440) % 1440
+  if (isRow(value)) onlyKeys(value, ['from', 'to'], `${key}.`)
+  const times = isRow(value) ? [value.from, value.to] : []
+  const [from = Number.NaN, to = Number.NaN] = times.map((time) => minuteOf(String(time)))
+  const minutes = (to - from + 1440) % 1440
   // Longer ones would switch the loud channels off (T96).
-  if (from === undefined || to === undefined || more !== undefined || !(minutes > 0 && minutes <= QUIET_MINUTES_MAX))
-    refuse(key, 'must be two local times such as 22:00-07:00, at most 12 h apart')
+  if (!(minutes > 0 && minutes <= QUIET_MINUTES_MAX))
+    refuse(key, 'must be two local times, from and to, such as from: "22:00" and to: "07:00", at most 12 h apart')
   return { fromMinute: from, toMinute: to }
 }
 
@@ -44,20 +46,21 @@ const timesOf = (row: Row, key: string, zone: string): PersonTimes => ({
   quiet: quietOf(row.quiet, `${key}.quiet`),
 })
 
-/** `operator`: `{name, phone, zone, quiet}`. `zone` is the file's own, for who names none. @throws StartError */
-export function operatorOf(value: unknown, zone: string): Operator {
-  if (value === undefined) return { zone, quiet: null, name: '', phone: '' }
-  if (!isRow(value)) refuse('operator', 'must be an object')
-  onlyKeys(value, ['name', 'phone', 'zone', 'quiet'], 'operator.')
-  return { ...timesOf(value, 'operator', zone), name: text(value, 'name', ''), phone: text(value, 'phone', '') }
+/** `operator`: `{name, phone, zone}`; their quiet hours are those of `alerts`. `zone` is the file's own, for who names none. @throws KeyFault */
+export function operatorOf(file: Row, alerts: Row, zone: string): Operator {
+  const row = mapOf(file, 'operator', ['name', 'phone', 'zone'])
+  return {
+    zone: row.zone === undefined ? zone : zoneOf(row, 'operator.'),
+    quiet: quietOf(alerts.quiet, 'alerts.quiet'),
+    name: text(row, 'name', '', 'operator.'),
+    phone: text(row, 'phone', '', 'operator.'),
+  }
 }
 
-/** `contact`: `{name, channels, language, lastResort, zone, quiet}`; whom to tell needs a name and a way. @throws StartError */
-export function contactOf(value: unknown, zone: string): Contact {
-  if (value === undefined) return { zone, quiet: null, name: '', language: 'en', lastResort: '', channels: [] }
-  if (!isRow(value)) refuse('contact', 'must be an object')
-  onlyKeys(value, ['name', 'channels', 'language', 'lastResort', 'zone', 'quiet'], 'contact.')
-  const name = text(value, 'name', '')
+/** `contact`: `{name, channels, language, lastResort, zone, quiet}`; whom to tell needs a name and a way. @throws KeyFault */
+export function contactOf(file: Row, zone: string): Contact {
+  const value = mapOf(file, 'contact', ['name', 'channels', 'language', 'lastResort', 'zone', 'quiet'])
+  const name = text(value, 'name', '', 'contact.')
   const rows = value.channels === undefined && name === '' ? [] : value.channels
   if (!Array.isArray(rows) || rows.length > CHANNELS_MAX || (rows.length === 0) !== (name === ''))
     refuse('contact.channels', `must list 1 to ${CHANNELS_MAX}, together with contact.name`)
@@ -68,15 +71,19 @@ export function contactOf(value: unknown, zone: string): Contact {
   })
   const language = value.language === undefined ? 'en' : value.language
   if (language !== 'en' && language !== 'de') refuse('contact.language', 'must be en or de')
-  return { ...timesOf(value, 'contact', zone), name, language, lastResort: text(value, 'lastResort', ''), channels }
+  return {
+    ...timesOf(value, 'contact', zone),
+    name,
+    language,
+    lastResort: text(value, 'lastResort', '', 'contact.'),
+    channels,
+  }
 }
 
-/** `heartbeat`: `{due}`, `rolling` or `daily at HH:MM[, HH:MM ...]`. @throws StartError */
-export function dueOf(value: unknown): Due {
-  if (value === undefined) return { kind: 'rolling' }
-  if (!isRow(value)) refuse('heartbeat', 'must be an object')
-  onlyKeys(value, ['due'], 'heartbeat.')
-  const due = text(value, 'due', 'rolling')
+/** `heartbeat`: `{due}`, `rolling` or `daily at HH:MM[, HH:MM ...]`. @throws KeyFault */
+export function dueOf(file: Row): Due {
+  const value = mapOf(file, 'heartbeat', ['due'])
+  const due = text(value, 'due', 'rolling', 'heartbeat.')
   if (due === 'rolling') return { kind: 'rolling' }
   const minutes = due.startsWith('daily at ') ? due.slice(9).split(/, */).map(minuteOf) : []
   if (minutes.length < 1 || minutes.length > TIMES_MAX || minutes.some(Number.isNaN))

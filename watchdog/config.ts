@@ -1,10 +1,22 @@
 /**
- * The watchdog's own strict configuration, `<home>/watchdog/config.json` (optional; every key has a default).
- * Every span has a floor and a ceiling in code, so that no configuration can switch the watch off (T96).
+ * The watchdog's own strict configuration (optional; every key has a default), in the dialect of hub.yaml. `config-file.ts` finds and reads
+ * the file. Every span has a floor and a ceiling in code, so that no configuration can switch the watch off (T96).
  */
-import { readFileSync } from 'node:fs'
 import { type Channel, channelOf, urlField } from './config-channels.ts'
-import { isRow, onlyKeys, type Row, refuse, StartError, text, whole, zoneOf } from './config-fields.ts'
+import {
+  isRow,
+  KeyFault,
+  mapOf,
+  onlyKeys,
+  type Row,
+  refuse,
+  span,
+  spanWritten,
+  text,
+  whole,
+  zoneOf,
+} from './config-fields.ts'
+import { fromOld, oldKeyOf } from './config-old.ts'
 import { type Contact, contactOf, type Due, dueOf, type Operator, operatorOf } from './config-people.ts'
 import { type Reach, reachOf } from './reach.ts'
 
@@ -54,19 +66,9 @@ export interface Config extends Spans {
   readonly outside: { readonly url: string; readonly local: boolean } | null
 }
 
-/** `away`: `{workMaxMs}`, with a ceiling of 72 h in code: nobody watches what works then. */
-function workMaxOf(value: unknown): number {
-  if (value === undefined) return 0
-  if (!isRow(value)) refuse('away', 'must be an object')
-  onlyKeys(value, ['workMaxMs'], 'away.')
-  return whole(value, 'workMaxMs', [0, 0, 72 * HOUR])
-}
-
-function outsideOf(value: unknown): Config['outside'] {
-  if (value === undefined) return null
-  if (!isRow(value)) refuse('outside', 'must be an object with a url')
-  onlyKeys(value, ['url', 'local'], 'outside.')
-  return urlField(value, 'outside.')
+function outsideOf(file: Row): Config['outside'] {
+  if (file.outside === undefined) return null
+  return urlField(mapOf(file, 'outside', ['url', 'local']), 'outside.')
 }
 
 /** A lease is good for so many intervals (the hub counts them). */
@@ -76,87 +78,110 @@ const LEASE_INTERVALS = 3
 export const staleMsOf = ({ intervalMs, engineTimeoutMs }: Pick<Spans, 'intervalMs' | 'engineTimeoutMs'>): number =>
   3 * intervalMs + 2 * engineTimeoutMs
 
+/** `interval` for `intervalMs`. */
+const keyOfSpan = (name: string): string => name.replace(/Ms$/, '')
+
 /** Spans one by one, and then the pairs that cannot work together, by name. */
-function spansOf(value: Row): Spans {
-  const spans = Object.fromEntries(Object.entries(SPANS).map(([key, row]) => [key, whole(value, key, row)])) as Spans
+function spansOf(file: Row, engine: Row): Spans {
+  const spans = Object.fromEntries(
+    Object.entries(SPANS).map(([name, limits]) => [
+      name,
+      name === 'engineTimeoutMs' ? span(engine, 'callTimeout', limits, 'engine.') : span(file, keyOfSpan(name), limits),
+    ]),
+  ) as Spans
   const { intervalMs } = spans
   // Not named: what a short interval allows, but never so short that a busy machine is taken for a dead hub.
   const leaseTimeoutMs =
-    value.leaseTimeoutMs === undefined
+    file.leaseTimeout === undefined
       ? Math.min(SPANS.leaseTimeoutMs[0], Math.max(1000, 2 * intervalMs))
       : spans.leaseTimeoutMs
-  if (value.leaseTimeoutMs !== undefined && leaseTimeoutMs >= LEASE_INTERVALS * intervalMs) {
+  if (file.leaseTimeout !== undefined && leaseTimeoutMs >= LEASE_INTERVALS * intervalMs) {
     refuse(
-      'leaseTimeoutMs',
-      `must be below ${LEASE_INTERVALS} times intervalMs (${LEASE_INTERVALS * intervalMs}): the lease would lapse while one answer is awaited`,
+      'leaseTimeout',
+      `must be below ${LEASE_INTERVALS} times interval (${spanWritten(LEASE_INTERVALS * intervalMs)}): the lease would lapse while one answer is awaited`,
     )
   }
   if (!(spans.remindFirstMs < spans.remindLastMs && spans.remindLastMs < spans.missedMs)) {
-    refuse('remindFirstMs, remindLastMs, missedMs', 'must rise in this order')
+    refuse('remindFirst', 'must rise in this order: remindFirst, remindLast, missed')
   }
   if (!(spans.safeRemindFirstMs < spans.safeRemindLastMs && spans.safeRemindLastMs < spans.unattendedMs)) {
-    refuse('safeRemindFirstMs, safeRemindLastMs, unattendedMs', 'must rise in this order')
+    refuse('safeRemindFirst', 'must rise in this order: safeRemindFirst, safeRemindLast, unattended')
   }
   return { ...spans, leaseTimeoutMs }
 }
 
-/** Reads one parsed configuration strictly. @throws StartError naming the key. */
-export function parseConfig(value: unknown): Config {
-  if (!isRow(value)) throw new StartError('watchdog/config.json: must hold one JSON object')
-  const own = [
-    'port',
-    'reach',
-    'engineSocket',
-    'missesMax',
-    'unattendedFrom',
-    'zone',
-    'channels',
-    'heartbeat',
-    'operator',
-    'contact',
-    'away',
-    'outside',
-  ]
-  onlyKeys(value, [...own, ...Object.keys(SPANS)], '')
-  const spans = spansOf(value)
-  const from = value.unattendedFrom === undefined ? 'safe_mode' : value.unattendedFrom
-  if (from !== 'safe_mode' && from !== 'last_heartbeat') {
-    refuse('unattendedFrom', 'must be safe_mode or last_heartbeat')
-  }
-  const channels = value.channels === undefined ? [{ kind: 'file' }] : value.channels
-  if (!Array.isArray(channels) || channels.length < 1 || channels.length > 8) refuse('channels', 'must list 1 to 8')
-  const zone = zoneOf(value)
-  return {
-    ...spans,
-    port: whole(value, 'port', [7301, 0, 65_535]),
-    reach: reachOf(value.reach),
-    engineSocket: text(value, 'engineSocket', '/var/run/docker.sock'),
-    missesMax: whole(value, 'missesMax', [3, 1, 10]),
-    unattendedFrom: from,
-    zone,
-    due: dueOf(value.heartbeat),
-    operator: operatorOf(value.operator, zone),
-    contact: contactOf(value.contact, zone),
-    awayWorkMaxMs: workMaxOf(value.away),
-    channels: channels.map((one, index) => channelOf(one, index)),
-    outside: outsideOf(value.outside),
-  }
+const KEYS = [
+  ...['alerts', 'http', 'reach', 'engine', 'missesMax', 'unattendedFrom'],
+  ...['heartbeat', 'operator', 'contact', 'away', 'outside'],
+  ...Object.keys(SPANS)
+    .filter((name) => name !== 'engineTimeoutMs')
+    .map(keyOfSpan),
+]
+
+function channelsOf(alerts: Row): readonly Channel[] {
+  const channels = alerts.channels === undefined ? [{ kind: 'file' }] : alerts.channels
+  if (!Array.isArray(channels) || channels.length < 1 || channels.length > 8)
+    refuse('alerts.channels', 'must list 1 to 8')
+  return channels.map((one, index) => channelOf(one, index))
 }
 
-/** The configuration of a home; a missing file means the defaults, a broken one stops the start. */
-export function loadConfig(path: string): Config {
-  let raw: string
-  try {
-    raw = readFileSync(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return parseConfig({})
-    throw new StartError(`watchdog/config.json cannot be read (${(error as Error).message}); repair its mode or owner`)
+/** Each key, or group of keys that are judged together, by itself: so that a judge can name the faults of all. */
+function partsOf(file: Row): (() => Partial<Config>)[] {
+  const alerts = () => mapOf(file, 'alerts', ['channels', 'zone', 'quiet'])
+  const engine = () => mapOf(file, 'engine', ['socket', 'callTimeout'])
+  const zone = () => zoneOf(alerts(), 'alerts.')
+  return [
+    () => {
+      onlyKeys(file, KEYS, '')
+      return {}
+    },
+    () => spansOf(file, engine()),
+    () => ({ engineSocket: text(engine(), 'socket', '/var/run/docker.sock', 'engine.') }),
+    () => ({ port: whole(mapOf(file, 'http', ['port']), 'port', [7301, 0, 65_535], 'http.') }),
+    () => ({ reach: reachOf(file.reach) }),
+    () => ({ missesMax: whole(file, 'missesMax', [3, 1, 10]) }),
+    () => {
+      const from = file.unattendedFrom === undefined ? 'safe_mode' : file.unattendedFrom
+      if (from !== 'safe_mode' && from !== 'last_heartbeat')
+        refuse('unattendedFrom', 'must be safe_mode or last_heartbeat')
+      return { unattendedFrom: from }
+    },
+    () => ({ zone: zone() }),
+    () => ({ channels: channelsOf(alerts()) }),
+    () => ({ due: dueOf(file) }),
+    () => ({ operator: operatorOf(file, alerts(), zone()) }),
+    () => ({ contact: contactOf(file, zone()) }),
+    // Nobody watches what works then.
+    () => ({ awayWorkMaxMs: span(mapOf(file, 'away', ['workMax']), 'workMax', [0, 0, 72 * HOUR], 'away.') }),
+    () => ({ outside: outsideOf(file) }),
+  ]
+}
+
+/** Every fault of a configuration in the dialect of hub.yaml, each key once; and what it means where there is none. */
+export function judgeConfig(value: unknown): { config: Config | undefined; faults: readonly KeyFault[] } {
+  if (!isRow(value)) return { config: undefined, faults: [new KeyFault('', 'must be a map of keys')] }
+  const faults = new Map<string, KeyFault>()
+  let config: Partial<Config> = {}
+  for (const part of partsOf(value)) {
+    try {
+      config = { ...config, ...part() }
+    } catch (error) {
+      if (!(error instanceof KeyFault)) throw error
+      if (!faults.has(error.key)) faults.set(error.key, error)
+    }
   }
-  let value: unknown
-  try {
-    value = JSON.parse(raw)
-  } catch {
-    throw new StartError('watchdog/config.json is not JSON; correct it or remove it to run on the defaults')
-  }
-  return parseConfig(value)
+  return { config: faults.size === 0 ? (config as Config) : undefined, faults: [...faults.values()] }
+}
+
+/** Likewise for the earlier form, `config.json`; its faults have the keys that stand there. */
+export function judgeOldConfig(value: unknown): ReturnType<typeof judgeConfig> {
+  const { config, faults } = judgeConfig(fromOld(value))
+  return { config, faults: faults.map(({ key, reason }) => new KeyFault(oldKeyOf(key), reason)) }
+}
+
+/** What a value of the earlier form means. @throws KeyFault */
+export function parseConfig(value: unknown): Config {
+  const { config, faults } = judgeOldConfig(value)
+  if (config === undefined) throw faults[0]
+  return config
 }

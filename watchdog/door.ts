@@ -136,7 +136,7 @@ export async function openDoors(
     await listening(
       health,
       { host: '127.0.0.1', port: options.port },
-      `127.0.0.1:${options.port} (port in watchdog/config.json)`,
+      `127.0.0.1:${options.port} (http.port in watchdog/config.yaml)`,
     )
   }
   return {

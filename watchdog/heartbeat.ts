@@ -85,9 +85,9 @@ export function decideAway(
   if (!(untilInMs > 0)) return 'until must be later than now'
   if (untilInMs > AWAY_MAX_MS) return 'until is too far: an absence lasts at most 21 days'
   if (keepWorking && config.awayWorkMaxMs === 0)
-    return 'keepWorking is off: away.workMaxMs in watchdog/config.json is 0; without it nothing new starts while you are away'
+    return 'keepWorking is off: away.workMax in watchdog/config.yaml is 0; without it nothing new starts while you are away'
   if (keepWorking && untilInMs > config.awayWorkMaxMs)
-    return `until is too far for keepWorking: away.workMaxMs in watchdog/config.json allows ${hours(config.awayWorkMaxMs)}`
+    return `until is too far for keepWorking: away.workMax in watchdog/config.yaml allows ${hours(config.awayWorkMaxMs)}`
   if (Buffer.byteLength(JSON.stringify(note)) > NOTE_BYTES_MAX)
     return `note must have at most ${NOTE_BYTES_MAX - 2} bytes`
   const away = { sinceMs: p.nowMs, untilMs: p.nowMs + untilInMs, keepWorking, note }

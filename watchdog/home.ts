@@ -9,7 +9,7 @@ export function pathsOf(home: string) {
   return {
     own,
     log: path.join(home, 'logs', 'watchdog.log'),
-    config: path.join(own, 'config.json'),
+    secrets: path.join(home, 'secrets'),
     state: path.join(own, 'state'),
     run: path.join(own, 'run'),
     socket: path.join(own, 'run', 'watchdog.sock'),

@@ -10,7 +10,8 @@ import type { Server } from 'node:http'
 import path from 'node:path'
 import { createActs } from './act.ts'
 import type { Clock } from './clock.ts'
-import { type Config, loadConfig, parseConfig } from './config.ts'
+import { type Config, parseConfig } from './config.ts'
+import { loadConfig } from './config-file.ts'
 import { openContact } from './contact.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, readInstance } from './home.ts'
@@ -39,9 +40,9 @@ export interface LastStopLog {
   warn(fields: object, text: string): void
 }
 
-function configOf(paths: Paths, log: LastStopLog): Config {
+async function configOf(paths: Paths, log: LastStopLog): Promise<Config> {
   try {
-    return loadConfig(paths.config)
+    return (await loadConfig(paths.own)).config
   } catch (error) {
     log.warn({ reason: (error as Error).message }, 'the configuration cannot be read; the usual one is taken')
     return parseConfig({})
@@ -87,13 +88,13 @@ async function stopByWatchdog({ socket }: Paths, reason: string, clock: Clock): 
 }
 
 /** Builds the server; who starts it says where it listens. `onIdle` is called when nobody has asked for a minute. @throws StartError */
-export function createLastStop(
+export async function createLastStop(
   options: { home: string; port: number },
   parts: { clock: Clock; log: LastStopLog; random: RandomBytes; onIdle: () => void },
-): Server {
+): Promise<Server> {
   const { clock, log, random } = parts
   const paths = pathsOf(options.home)
-  const config = configOf(paths, log)
+  const config = await configOf(paths, log)
   const instance = readInstance(paths.instance)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
   const hub = hubBySocket(path.join(options.home, 'run', 'operator.sock'), clock)

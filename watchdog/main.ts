@@ -12,8 +12,9 @@ import { escapeOdd } from './alert-file.ts'
 import { createAlerting } from './alerting.ts'
 import { resolveHost } from './channels/outward.ts'
 import { type Clock, createSystemClock } from './clock.ts'
-import { loadConfig, staleMsOf } from './config.ts'
+import { staleMsOf } from './config.ts'
 import { StartError } from './config-fields.ts'
+import { loadConfig } from './config-file.ts'
 import { openContactSide } from './contact-side.ts'
 import { openDoors } from './door.ts'
 import { createEngine } from './engine.ts'
@@ -81,7 +82,7 @@ function openLog(paths: Paths, instance: string, clock: Clock): { log: pino.Logg
 }
 
 async function run(paths: Paths, clock: Clock): Promise<void> {
-  const config = loadConfig(paths.config)
+  const { config, note } = await loadConfig(paths.own, clock.read().wallMs)
   const instance = readInstance(paths.instance)
   const key = readKey(paths.key)
   const file = openState(paths.state, clock.read().wallMs)
@@ -100,6 +101,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const leftOut = leftOutOf(process.env)
   if (leftOut.length > 0)
     log.warn({ variables: leftOut }, 'variables that would weaken this process were left out of its environment')
+  if (note !== undefined) log.warn({}, note)
   if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
@@ -118,7 +120,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   }
   const acts = createActs(config, { clock, engine, hub, onWork })
   const alerting = createAlerting(
-    { alerts: paths.alerts, outbox: paths.outbox, instance, config },
+    { alerts: paths.alerts, outbox: paths.outbox, secrets: paths.secrets, instance, config },
     { clock, resolve: resolveHost, env: process.env, log },
   )
   const { alerts, alertTest, judgedWell } = alerting

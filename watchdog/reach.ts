@@ -20,10 +20,10 @@ function publicUrlOf(value: string): string {
   return url.origin
 }
 
-/** @throws StartError naming the key */
+/** @throws KeyFault */
 export function reachOf(value: unknown): Reach {
   if (value === undefined) return { publicUrl: null, hosts: [], trustedProxy: false }
-  if (!isRow(value)) refuse('reach', 'must be an object')
+  if (!isRow(value)) refuse('reach', 'must be a map of keys')
   onlyKeys(value, ['publicUrl', 'hosts', 'trustedProxy'], 'reach.')
   const hosts = value.hosts === undefined ? [] : value.hosts
   if (
@@ -35,7 +35,7 @@ export function reachOf(value: unknown): Reach {
   const trustedProxy = value.trustedProxy === undefined ? false : value.trustedProxy
   if (typeof trustedProxy !== 'boolean') refuse('reach.trustedProxy', 'must be true or false')
   return {
-    publicUrl: value.publicUrl === undefined ? null : publicUrlOf(text(value, 'publicUrl')),
+    publicUrl: value.publicUrl === undefined ? null : publicUrlOf(text(value, 'publicUrl', undefined, 'reach.')),
     hosts,
     trustedProxy,
   }

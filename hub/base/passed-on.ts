@@ -27,9 +27,14 @@ export const isWeakening = (name: string): boolean => READ_BY_NODE.test(name) ||
 /** Of these a process can only be rid by starting anew. */
 export const isReadByNode = (name: string): boolean => READ_BY_NODE.test(name)
 
-/** Names of variables that a configuration asks for: each text in it that is nothing but such a name. */
-export const namedIn = (text: string): ReadonlySet<string> =>
-  new Set([...text.matchAll(/"([A-Z][A-Z0-9_]*)"/g)].map(([, name = '']) => name).filter((name) => !isWeakening(name)))
+/** Names of variables that a configuration asks for: in `config.json` each text that is nothing but such a name, else what `passEnv` lists. */
+export function namedIn(text: string): ReadonlySet<string> {
+  const lists = [...text.matchAll(/passEnv["']?\s*:\s*(\[[^\]]*\]|(?:\s*\n\s*-[^\n]*)+)/g)]
+    .map(([, list = '']) => list)
+    .join()
+  const names = [...text.matchAll(/"([A-Z][A-Z0-9_]*)"/g), ...lists.matchAll(/\b([A-Z][A-Z0-9_]*)\b/g)]
+  return new Set(names.map(([, name = '']) => name).filter((name) => !isWeakening(name)))
+}
 
 /** The environment of hub or watchdog, and its word of what was left out. */
 export function passedOn(env: NodeJS.ProcessEnv, named: ReadonlySet<string> = new Set()): NodeJS.ProcessEnv {

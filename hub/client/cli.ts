@@ -33,7 +33,7 @@ let used = ''
 
 async function run(row: Row, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number> {
   const home = homeOf(options.home as string | undefined, process.env)
-  if ('alone' in row) return (await row.alone())(home, args, options.json === true)
+  if ('alone' in row) return (await row.alone())(home, args, options.json === true, options)
   // Whoever holds the card needs no home of their own.
   if (row.words === 'shutdown' && typeof options.card === 'string')
     return (await import('./cli/card-stop.ts')).stopByCard(options.card)

@@ -66,7 +66,7 @@ function reachCheck(card: Card, watchdog: Told, publicUrl: string | undefined, n
       name,
       ok: false,
       detail,
-      mend: 'set reach.publicUrl in hub.yaml or watchdog/config.json (watchdog/README.md)',
+      mend: 'set reach.publicUrl in hub.yaml or watchdog/config.yaml (watchdog/README.md)',
     }
   }
   const atMs = Math.max(card.reachedAtMs ?? 0, watchdog.reachedAtMs ?? 0)

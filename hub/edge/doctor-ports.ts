@@ -1,7 +1,6 @@
 /** Doctor's rows of the loopback ports of hub and watchdog: whether each is held by whom it belongs to, or free for them. */
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { watchdogWord } from '../base/watchdog-words.ts'
 import type { Check } from './doctor.ts'
 
 export type PortState = 'free' | 'taken' | 'denied'
@@ -45,7 +44,7 @@ export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState
           ...row,
           ok: false,
           detail: `nothing listens on ${where}`,
-          mend: `${name === 'watchdog' ? 'hub down, then hub up' : 'hub restart'} (${key})`,
+          mend: `${name === 'watchdog' ? 'hub restart --watchdog' : 'hub restart'} (${key})`,
         }
   return state === 'free'
     ? { ...row, ok: true, detail: `${where} is free for it`, mend: '' }
@@ -59,12 +58,8 @@ export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState
 
 /** The port of the watchdog's configuration in this home; its default where nothing is said. */
 export function watchdogPortOf(home: string): number {
-  try {
-    const said = JSON.parse(readFileSync(join(home, 'watchdog', 'config.json'), 'utf8')) as { port?: unknown }
-    return typeof said.port === 'number' ? said.port : WATCHDOG_PORT
-  } catch {
-    return WATCHDOG_PORT
-  }
+  const said = watchdogWord(home, 'http.port') ?? ''
+  return /^\d{1,5}$/.test(said) ? Number(said) : WATCHDOG_PORT
 }
 
 /** Both owners, the watchdog as it answers now. */
@@ -81,7 +76,7 @@ export const portOwners = async (
       () => true,
       () => false,
     ),
-    key: 'port in watchdog/config.json',
+    key: 'http.port in watchdog/config.yaml',
   },
 ]
 

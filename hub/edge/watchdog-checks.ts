@@ -9,12 +9,9 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value.sl
 
 /** What a lack of the configuration is called here, and what mends it. */
 const LACKS: Readonly<Record<string, { name: string; mend: string }>> = {
-  no_channel: {
-    name: 'watchdog channels',
-    mend: 'set channels in watchdog/config.json, restart, then hub alert test',
-  },
-  no_contact: { name: 'contact channels', mend: 'set contact in watchdog/config.json, then hub contact test' },
-  no_outside: { name: 'outside ping', mend: 'set outside.url in watchdog/config.json to a check that expects a ping' },
+  no_channel: { name: 'watchdog channels', mend: 'hub setup' },
+  no_contact: { name: 'contact channels', mend: 'hub setup, then hub contact test' },
+  no_outside: { name: 'outside ping', mend: 'hub setup --ping URL, of a check that expects a ping' },
 }
 
 function channelChecks(channels: readonly Row[], who: string, { name, mend }: { name: string; mend: string }): Check {

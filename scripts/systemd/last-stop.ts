@@ -32,7 +32,7 @@ try {
   const { home, port } = readArguments(process.argv.slice(2))
   const log = { warn: (fields: object, text: string) => sink.write(line(fields, text)) }
   const onIdle = () => process.exit(0)
-  const server = createLastStop({ home, port }, { clock, log, random: randomBytes, onIdle })
+  const server = await createLastStop({ home, port }, { clock, log, random: randomBytes, onIdle })
   // Somebody else's port, or one of the same kind that was quicker: `hub-stop` believes neither without its proof.
   server.on('error', (error) => {
     sink.write(line({ reason: error.message }, 'it cannot listen'))

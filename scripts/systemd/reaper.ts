@@ -132,15 +132,23 @@ async function remove(socketPath: string, { id }: Container): Promise<boolean> {
   return false
 }
 
-function engineOf(home: string): string {
+const readOrNothing = (file: string): string => {
   try {
-    const text = readFileSync(path.join(home, 'watchdog', 'config.json'), 'utf8')
-    const { engineSocket } = JSON.parse(text) as { engineSocket?: unknown }
-    if (typeof engineSocket === 'string') return engineSocket
+    return readFileSync(file, 'utf8')
   } catch {
-    // No configuration of its own: the usual place.
+    return ''
   }
-  return '/var/run/docker.sock'
+}
+
+/** The watchdog's engine, of its file in either form; without one the usual place. Read without a parser: nothing is loaded here. */
+function engineOf(home: string): string {
+  const now = readOrNothing(path.join(home, 'watchdog', 'config.yaml')).replace(/^[ \t]*#.*\n?/gm, '')
+  const before = now === '' ? readOrNothing(path.join(home, 'watchdog', 'config.json')) : ''
+  const inside =
+    /(?:^|[{,]\s*)["']?engine["']?\s*:\s*(\{[^}]*\}|(?:#[^\n]*)?\n(?:[ \t]+[^\n]*\n?)*)/m.exec(now)?.[1] ?? ''
+  const found =
+    /(?:^|[\s{,])["']?socket["']?\s*:\s*["']?([^\s"',}]+)/.exec(inside) ?? /"engineSocket"\s*:\s*"([^"]+)"/.exec(before)
+  return found?.[1] ?? '/var/run/docker.sock'
 }
 
 /** On a full disk, or where the reader has gone, what it says is lost and what it does is not. */

@@ -51,7 +51,10 @@ export async function createBenchHub(
     join(home, 'hub.yaml'),
     `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: warn\n${limits}\n`,
   )
-  writeFileSync(paths.watchdogConfig, JSON.stringify({ port: 0, intervalMs: INTERVAL_MS, engineSocket: ENGINE_SOCKET }))
+  writeFileSync(
+    `${paths.home}/watchdog/config.json`,
+    JSON.stringify({ port: 0, intervalMs: INTERVAL_MS, engineSocket: ENGINE_SOCKET }),
+  )
   const rules = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
   const enrol = (folder: string, name: string) => {
@@ -103,7 +106,7 @@ export async function createBenchHub(
     async restartWatchdog(config) {
       if (!(await waitGone(dog.pid, home, 0))) process.kill(dog.pid, 'SIGTERM')
       await waitGone(dog.pid, home, 20_000)
-      writeFileSync(paths.watchdogConfig, JSON.stringify(config))
+      writeFileSync(`${paths.home}/watchdog/config.json`, JSON.stringify(config))
       dog = await startDog()
     },
     health,

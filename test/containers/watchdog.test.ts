@@ -71,7 +71,7 @@ beforeAll(() => {
   const paths = pathsOf(home.home)
   writeFileSync(paths.instance, `${instance}\n`)
   writeFileSync(
-    paths.config,
+    path.join(paths.own, 'config.json'),
     JSON.stringify({
       port: 0,
       engineSocket: ENGINE_SOCKET,

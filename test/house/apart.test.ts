@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { readTree } from './source.ts'
 
-test('X8: no source of the watchdog knows a database, and each opens only node, pino, nodemailer and its own files', () => {
+test('X8: no source of the watchdog knows a database, and each opens only node, pino, nodemailer, the parser of its file and its own files', () => {
   const sources = [...readTree(['watchdog'], ['.ts'])]
   expect(sources.length).toBeGreaterThan(40)
   for (const [path, text] of sources) {
@@ -10,6 +10,6 @@ test('X8: no source of the watchdog knows a database, and each opens only node, 
     const imported = [...text.matchAll(/\bfrom '([^']+)'|\bimport\('([^']+)'\)|\bimport '([^']+)'/g)].map(
       ([, from, later, bare]) => from ?? later ?? bare ?? '',
     )
-    for (const name of imported) expect(name, path).toMatch(/^(node:|\.{1,2}\/|pino$|nodemailer)/)
+    for (const name of imported) expect(name, path).toMatch(/^(node:|\.{1,2}\/|pino$|yaml$|nodemailer)/)
   }
 })

@@ -60,11 +60,11 @@ describe('operator.away and operator.back', () => {
   })
 
   test('what the watchdog refuses is refused with its own word, and stands in the log beside what was asked', async () => {
-    watchdog.refusals['/v1/away'] = 'keepWorking is off: away.workMaxMs in watchdog/config.json is 0'
+    watchdog.refusals['/v1/away'] = 'keepWorking is off: away.workMax in watchdog/config.yaml is 0'
     const answer = await away({ untilMs: inMs(DAY), keepWorking: true })
     expect(answer).toMatchObject({
       status: 409,
-      body: { code: 'conflict', detail: expect.stringContaining('workMaxMs') },
+      body: { code: 'conflict', detail: expect.stringContaining('away.workMax') },
     })
     expect(answer.body.detail).not.toContain('{')
     expect(records('operator.away_asked')).toEqual(['operator ok', 'operator refused'])

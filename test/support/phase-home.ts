@@ -102,7 +102,10 @@ export async function openPhaseHome(): Promise<PhaseHome> {
   async function watchdogWith(wanted: Readonly<Record<string, number>>): Promise<void> {
     if (wanted === spans && trial.isUp('watchdog')) return
     spans = wanted
-    writeFileSync(paths.watchdogConfig, JSON.stringify({ ...WATCHDOG, engineSocket: own.socket, ...wanted }))
+    writeFileSync(
+      `${paths.home}/watchdog/config.json`,
+      JSON.stringify({ ...WATCHDOG, engineSocket: own.socket, ...wanted }),
+    )
     await trial.kill('watchdog')
     await trial.start('watchdog')
   }

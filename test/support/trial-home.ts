@@ -107,7 +107,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     `http: { port: 0 }\n${engineYaml}\n${options.hubYaml ?? 'limits: { questionWait: 0 }'}\n`,
   )
   const watchdogConfig = { port: 0, intervalMs: 1000, engineSocket: proxy.socket, ...options.watchdog }
-  writeFileSync(paths.watchdogConfig, JSON.stringify(watchdogConfig))
+  writeFileSync(`${paths.home}/watchdog/config.json`, JSON.stringify(watchdogConfig))
   const rules = join(home, 'policy', 'data.json')
   const data = JSON.parse(readFileSync(rules, 'utf8')) as { agents: Record<string, object> }
   const card = readFileSync(join(root, FOLDER, 'agent.yaml'), 'utf8')

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createActs } from '../../watchdog/act.ts'
 import { type Alerts, type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
 import type { Letter } from '../../watchdog/channels/letter.ts'
-import { loadConfig } from '../../watchdog/config.ts'
+import { parseConfig } from '../../watchdog/config.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import type { Confirmed, Heard, HubLine, Session } from '../../watchdog/lease.ts'
 import { createObserve } from '../../watchdog/observe.ts'
@@ -43,7 +43,7 @@ export function watchScene(config: object = {}) {
     shutdown: async () => hub.stop(),
   }
   initState(paths.state, firstState(clock.read(), INSTANCE))
-  const settings = loadConfig(paths.config)
+  const settings = parseConfig(config ?? {})
   /** `dies`: from now on a round ends as kill -9 would end it after telling and before the state is written. */
   const start = (dies: { now: boolean } = { now: false }) => {
     const file = openState(paths.state, clock.read().wallMs)

@@ -132,7 +132,7 @@ describe('hub away is refused by name', () => {
     [{ untilInMs: -DAY }, /until must be later than now/],
     [{ untilInMs: Number.NaN }, /until must be later than now/],
     [{ untilInMs: AWAY_MAX_MS + 1 }, /at most 21 days/],
-    [{ keepWorking: true }, /away\.workMaxMs in watchdog\/config\.json is 0/],
+    [{ keepWorking: true }, /away\.workMax in watchdog\/config\.yaml is 0/],
     [{ note: 'x'.repeat(199) }, /note must have at most 198 bytes/],
     [{ note: '\u0000'.repeat(40) }, /note must have at most/],
   ])('refused by name: %j', (request, why) => {

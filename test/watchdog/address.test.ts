@@ -172,7 +172,7 @@ test('T37: local names a target inside on purpose, yet never a metadata service;
   expect(readTarget('http://127.0.0.1:8080/x', true)).toBeInstanceOf(URL)
   expect(readTarget('http://ntfy.example.org/x', false)).toMatch(/must be https/)
   expect(readTarget('http://169.254.169.254/x', true)).toMatch(/never reached/)
-  expect(readTarget('https://10.0.0.1/x', false)).toMatch(/"local": true allows it/)
+  expect(readTarget('https://10.0.0.1/x', false)).toMatch(/list it under local to allow it/)
   expect(readTarget('https://ntfy.example.org/topic', false)).toBeInstanceOf(URL)
 })
 

@@ -51,7 +51,10 @@ async function scene(
   const engineSocket = path.join(home.home, 'engine.sock')
   const engine = createEmptyEngine()
   await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))
-  writeFileSync(paths.config, JSON.stringify({ port: 0, engineSocket, intervalMs: 60, startGraceMs: 0, ...config }))
+  writeFileSync(
+    path.join(paths.own, 'config.json'),
+    JSON.stringify({ port: 0, engineSocket, intervalMs: 60, startGraceMs: 0, ...config }),
+  )
   const children: ChildProcess[] = []
   closers.push(() => {
     for (const child of children) child.kill('SIGKILL')

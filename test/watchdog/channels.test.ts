@@ -10,6 +10,8 @@ import { createOpenPost } from '../../watchdog/channels/open.ts'
 import { createOutward } from '../../watchdog/channels/outward.ts'
 import { createSystemClock } from '../../watchdog/clock.ts'
 import { channelOf, type PersonChannel } from '../../watchdog/config-channels.ts'
+import { fromOldChannel } from '../../watchdog/config-old.ts'
+import { createSecretOf } from '../../watchdog/secrets.ts'
 import { httpSink, mailSink, makeLetter, silentSink } from '../support/alert-sinks.ts'
 import { OTHER_CERTIFICATE, RELAY_CERTIFICATE, RELAY_KEY } from '../support/relay-certificate.ts'
 
@@ -27,7 +29,9 @@ const hasty = { ...clock, after: (_ms: number, fn: () => void) => clock.after(30
 
 function deliver(row: object, letter: Letter, env: Record<string, string> = {}, time = clock): Promise<void> {
   const outward = createOutward({ clock: time, resolve: async () => [] })
-  return createOpenPost({ clock: time, outward, env })(channelOf(row, 0) as PersonChannel).deliver(letter)
+  const secretOf = createSecretOf('/none', env)
+  const channel = channelOf(fromOldChannel(row), 0) as PersonChannel
+  return createOpenPost({ clock: time, outward, env, secretOf })(channel).deliver(letter)
 }
 
 test('the webhook carries the shape of Alertmanager 4 and a signature over time and body', async () => {
@@ -187,8 +191,8 @@ test('of whom the server refuses is told, and tried again for him alone (fault C
   const refuses = ['b@example.org']
   const office = kept(await mailSink(undefined, refuses))
   const outward = createOutward({ clock, resolve: async () => [] })
-  const row = channelOf(mail(office.port, { to: 'a@example.org, b@example.org' }), 0) as PersonChannel
-  const post = createOpenPost({ clock, outward, env: {} })(row)
+  const row = channelOf(mail(office.port, { to: ['a@example.org', 'b@example.org'] }), 0) as PersonChannel
+  const post = createOpenPost({ clock, outward, env: {}, secretOf: () => '' })(row)
   await expect(post.deliver(makeLetter())).rejects.toThrow('the server refused b@example.org; the others have it')
   await expect(post.deliver(makeLetter())).rejects.toThrow('no such mailbox')
   refuses.length = 0

@@ -52,7 +52,10 @@ function tear(slot: 0 | 1): void {
 }
 
 test('T89: twenty kills and torn slots later it still knows who stopped everything and when the operator was last there', async () => {
-  writeFileSync(paths.config, JSON.stringify({ port: 0, intervalMs: 50, engineSocket: path.join(home.home, 'none') }))
+  writeFileSync(
+    path.join(paths.own, 'config.json'),
+    JSON.stringify({ port: 0, intervalMs: 50, engineSocket: path.join(home.home, 'none') }),
+  )
   expect(spawnSync(process.execPath, [MAIN, '--home', home.home, '--init']).status).toBe(0)
   const first = await start()
   const body = JSON.stringify({ reason: 'smoke', by: 'contact' })

@@ -1,7 +1,7 @@
 /** X4: what a predecessor left, a month old, gets nobody shot: signs of life are compared with the start of this process. */
 import { writeFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
-import { loadConfig } from '../../watchdog/config.ts'
+import { parseConfig } from '../../watchdog/config.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import { firstMemory, judge, planAdvance } from '../../watchdog/judge.ts'
 import { readLedger } from '../../watchdog/ledger.ts'
@@ -25,7 +25,7 @@ test('X4: with a state and a ledger of a month ago neither a fresh container is 
   const home = makeHome()
   homes.push(home)
   const paths = pathsOf(home.home)
-  const config = loadConfig(paths.config)
+  const config = parseConfig({})
   const clock = createSteerableClock()
   const old = firstState(clock.read(), INSTANCE)
   writeFileSync(paths.ledger, ledgerText([sessionOf(makeContainer(clock.read()))]))

@@ -49,7 +49,10 @@ async function scene(spans: object) {
   const home = makeHome()
   const paths = pathsOf(home.home)
   const engineSocket = path.join(home.home, 'engine.sock')
-  writeFileSync(paths.config, JSON.stringify({ port, engineSocket, intervalMs: 60, startGraceMs: 0, ...spans }))
+  writeFileSync(
+    path.join(paths.own, 'config.json'),
+    JSON.stringify({ port, engineSocket, intervalMs: 60, startGraceMs: 0, ...spans }),
+  )
   const leases: Leased[] = []
   const engine = createEmptyEngine()
   await new Promise<void>((resolve) => engine.listen(engineSocket, resolve))

@@ -4,7 +4,7 @@ import { afterEach, expect, test } from 'vitest'
 import { createActs } from '../../watchdog/act.ts'
 import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
 import type { Letter } from '../../watchdog/channels/letter.ts'
-import { loadConfig } from '../../watchdog/config.ts'
+import { parseConfig } from '../../watchdog/config.ts'
 import { pathsOf } from '../../watchdog/home.ts'
 import type { Confirmed, Heard, HubLine, Lease, Session } from '../../watchdog/lease.ts'
 import { createObserve } from '../../watchdog/observe.ts'
@@ -59,7 +59,7 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
     },
   }
   initState(paths.state, firstState(clock.read(), INSTANCE))
-  const settings = loadConfig(paths.config)
+  const settings = parseConfig(config ?? {})
   const start = () => {
     const file = openState(paths.state, clock.read().wallMs)
     if (file.found === null) throw new Error('no state')

@@ -1,7 +1,7 @@
 /**
  * Which addresses an outgoing request may reach (threats.md T37). Pure: what a name resolves to is handed in as text.
  * A1 `never` is refused whatever the configuration says: link-local and so every metadata service, multicast, reserved, unspecified.
- * A2 `local` (this machine, private networks) needs `local: true` by the one who wrote the URL. A3 an IPv4 address is judged as
+ * A2 `local` (this machine, private networks) needs `local` by the one who wrote the URL. A3 an IPv4 address is judged as
  * itself in every IPv6 dress (mapped, compatible, NAT64, 6to4), so that none is a way around.
  */
 import net from 'node:net'
@@ -89,7 +89,7 @@ export function readTarget(text: string, local: boolean): URL | string {
     return 'is not a URL'
   }
   if (url.protocol !== 'https:' && !(local && url.protocol === 'http:')) {
-    return 'must be https, or http together with "local": true'
+    return 'must be https, or http to what is listed under local'
   }
   if (url.username !== '' || url.password !== '') return 'must not hold a user or a password'
   if (url.hash !== '') return 'must not hold a fragment'
@@ -106,6 +106,7 @@ export function readTarget(text: string, local: boolean): URL | string {
 export function refusal(address: string, local: boolean): string | null {
   const reach = reachOf(address)
   if (reach === 'never') return `leads to ${address}, which is never reached from here`
-  if (reach === 'local' && !local) return `leads to ${address}, inside this machine or network; "local": true allows it`
+  if (reach === 'local' && !local)
+    return `leads to ${address}, inside this machine or network; list it under local to allow it`
   return null
 }

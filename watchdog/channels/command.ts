@@ -26,7 +26,7 @@ export function createCommand(
   channel: CommandChannel,
   parts: { clock: Clock; env: Readonly<Record<string, string | undefined>> },
 ): Post {
-  const [program = '', ...words] = channel.argv
+  const [program = '', ...words] = channel.run
   const given = Object.fromEntries(
     ['PATH', 'HOME', 'LANG', 'TZ', ...channel.passEnv].flatMap((name) => {
       const value = parts.env[name]
@@ -34,7 +34,7 @@ export function createCommand(
     }),
   )
   return {
-    label: `command ${program}`,
+    label: channel.name === '' ? `command ${program}` : channel.name,
     kind: 'command',
     loud: channel.loud,
     deadlineMs: channel.timeoutMs,

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import { type EmailChannel, isLoopback } from '../config-channels.ts'
-import { headerText, type Post, secretOf } from './letter.ts'
+import type { SecretOf } from '../secrets.ts'
+import { headerText, type Post } from './letter.ts'
 
 const TIMEOUT_MS = 10_000
 const DEADLINE_MS = 20_000
@@ -34,22 +35,20 @@ function certificateWords({ message }: Error, { host, caFile }: EmailChannel): s
   return `${message}: name the file of its certificate as caFile${plain}`
 }
 
-/** A sender that takes user and password from the named variables of `env`. */
-export function createEmail(
-  channel: EmailChannel,
-  parts: { clock: Clock; env: Readonly<Record<string, string | undefined>> },
-): Post {
+/** A sender that reads its password when a letter goes. */
+export function createEmail(channel: EmailChannel, parts: { clock: Clock; secretOf: SecretOf }): Post {
   /** By letter, whom the server refused: the next try is for them alone (fault C33). */
   const left = new Map<string, string[]>()
   return {
-    label: `email through ${channel.host}`,
+    label: channel.name === '' ? `email through ${channel.host}` : channel.name,
     kind: 'email',
     loud: false,
     deadlineMs: DEADLINE_MS,
     async deliver(letter) {
       const { createTransport } = await import('nodemailer')
-      const user = channel.userEnv === null ? null : secretOf(parts.env, channel.userEnv)
-      const pass = channel.passwordEnv === null ? '' : secretOf(parts.env, channel.passwordEnv)
+      const { user: named, password } = channel
+      const user = named === null || typeof named === 'string' ? named : parts.secretOf(named)
+      const pass = password === null ? '' : parts.secretOf(password)
       const trust = await trustOf(channel)
       const transport = createTransport({
         host: channel.host,
@@ -75,7 +74,7 @@ export function createEmail(
         const { rejected } = await transport.sendMail({
           ...(due === undefined ? {} : { envelope: { from: channel.from, to: due } }),
           from: channel.from,
-          to: channel.to,
+          to: [...channel.to],
           subject: headerText(letter.subject),
           text: letter.text,
           signal: whole.signal,

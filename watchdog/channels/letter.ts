@@ -38,10 +38,3 @@ export interface Post {
 
 /** Control characters, line ends of Unicode too, out of everything that becomes a header. */
 export const headerText = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').trim()
-
-/** Secrets by the name of their variable. @throws if it is not set or is empty. */
-export function secretOf(env: Readonly<Record<string, string | undefined>>, name: string): string {
-  const value = env[name]
-  if (value === undefined || value === '') throw new Error(`the variable ${name} is not set`)
-  return value
-}

@@ -1,6 +1,7 @@
 /** Builds the channels of the configuration. */
 import type { Clock } from '../clock.ts'
 import type { PersonChannel } from '../config-channels.ts'
+import type { SecretOf } from '../secrets.ts'
 import { createCommand } from './command.ts'
 import { createEmail } from './email.ts'
 import type { Post } from './letter.ts'
@@ -11,7 +12,9 @@ import { createWebhook } from './webhook.ts'
 export interface PostParts {
   readonly clock: Clock
   readonly outward: Outward
+  /** For commands, which see the variables that are named for them. */
   readonly env: Readonly<Record<string, string | undefined>>
+  readonly secretOf: SecretOf
 }
 
 export type OpenPost = (channel: PersonChannel) => Post

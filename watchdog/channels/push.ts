@@ -1,6 +1,7 @@
 /** A push in the manner of ntfy: the text is the body; title, priority and tags are headers. */
-import type { PushChannel } from '../config-channels.ts'
-import { headerText, type Letter, type Post, secretOf } from './letter.ts'
+import { destinationOf, hostOf, type PushChannel } from '../config-channels.ts'
+import type { SecretOf } from '../secrets.ts'
+import { headerText, type Letter, type Post } from './letter.ts'
 import type { Outward } from './outward.ts'
 
 const DEADLINE_MS = 5_000
@@ -29,22 +30,18 @@ export function pushOf(letter: Letter): { headers: Record<string, string>; body:
   return { headers, body: letter.text.slice(0, TEXT_CHARS_MAX) }
 }
 
-export function createPush(
-  channel: PushChannel,
-  parts: { outward: Outward; env: Readonly<Record<string, string | undefined>> },
-): Post {
+export function createPush(channel: PushChannel, parts: { outward: Outward; secretOf: SecretOf }): Post {
   return {
-    label: `push to ${new URL(channel.url).host}`,
+    label: channel.name === '' ? `push to ${hostOf(channel)}` : channel.name,
     kind: 'push',
     loud: true,
     deadlineMs: DEADLINE_MS,
     async deliver(letter) {
       const { headers, body } = pushOf(letter)
-      const token = channel.tokenEnv === null ? null : secretOf(parts.env, channel.tokenEnv)
+      const token = channel.token === null ? null : parts.secretOf(channel.token)
       const bearer: Record<string, string> = token === null ? {} : { authorization: `Bearer ${headerText(token)}` }
       await parts.outward({
-        url: channel.url,
-        local: channel.local,
+        ...destinationOf(channel, parts.secretOf),
         method: 'POST',
         headers: { ...headers, ...bearer },
         body,

@@ -4,8 +4,9 @@
  */
 import { createHmac } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { WebhookChannel } from '../config-channels.ts'
-import { headerText, type Letter, type Post, secretOf } from './letter.ts'
+import { destinationOf, hostOf, type WebhookChannel } from '../config-channels.ts'
+import type { SecretOf } from '../secrets.ts'
+import { headerText, type Letter, type Post } from './letter.ts'
 import type { Outward } from './outward.ts'
 
 const DEADLINE_MS = 5_000
@@ -53,11 +54,11 @@ export const signatureOf = (secret: string, id: string, seconds: number, body: s
 
 export function createWebhook(
   channel: WebhookChannel,
-  parts: { clock: Clock; outward: Outward; env: Readonly<Record<string, string | undefined>> },
+  parts: { clock: Clock; outward: Outward; secretOf: SecretOf },
 ): Post {
-  const { host } = new URL(channel.url)
+  const host = hostOf(channel)
   return {
-    label: `webhook to ${host}`,
+    label: channel.name === '' ? `webhook to ${host}` : channel.name,
     kind: 'webhook',
     loud: channel.loud,
     deadlineMs: DEADLINE_MS,
@@ -70,10 +71,12 @@ export function createWebhook(
         'user-agent': 'hub-watchdog',
         'webhook-id': id,
         'webhook-timestamp': String(seconds),
-        'webhook-signature': signatureOf(secretOf(parts.env, channel.secretEnv), id, seconds, body),
+        ...(channel.secret === null
+          ? {}
+          : { 'webhook-signature': signatureOf(parts.secretOf(channel.secret), id, seconds, body) }),
       }
-      const { url, local } = channel
-      await parts.outward({ url, local, method: 'POST', headers, body, deadlineMs: DEADLINE_MS })
+      const destination = destinationOf(channel, parts.secretOf)
+      await parts.outward({ ...destination, method: 'POST', headers, body, deadlineMs: DEADLINE_MS })
     },
   }
 }

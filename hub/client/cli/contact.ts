@@ -104,9 +104,9 @@ export const card: Run = async (context, _, options) => {
   const knows = await watchdogKnows(context)
   const name = textOf(options.name, knows.people?.contact)
   const operator = textOf(options.operatorName, knows.people?.operator)
-  if (name === '') throw usage('who is the card for? --name NAME, or contact.name in watchdog/config.json')
+  if (name === '') throw usage('who is the card for? --name NAME, or contact.name in watchdog/config.yaml')
   if (operator === '')
-    throw usage('whom shall they call? --operator-name NAME, or operator.name in watchdog/config.json')
+    throw usage('whom shall they call? --operator-name NAME, or operator.name in watchdog/config.yaml')
   const out = typeof options.out === 'string' ? path.resolve(options.out) : undefined
   if (out !== undefined && existsSync(out)) throw usage(`${out} is there already`, 'choose another --out')
   if (knows.card) {
@@ -126,7 +126,7 @@ export const card: Run = async (context, _, options) => {
   if (out !== undefined) terminal.note(`written to ${out} (0600): print it, then delete it`)
   if (facts.address === null)
     terminal.note(
-      'no address leads here from outside: set reach.publicUrl in watchdog/config.json, restart it, and make the card anew',
+      'no address leads here from outside: set reach.publicUrl in watchdog/config.yaml, `hub restart --watchdog`, and make the card anew',
     )
   if (!existsSync(HUB_STOP))
     terminal.note(`${facts.command} on the card is not there for every account yet: sudo scripts/systemd/install`)
@@ -196,9 +196,7 @@ export const test: Run = async ({ hub, terminal, json }) => {
   terminal.out(
     `no channel took it. Call them, say ${said.code}, let them say it back, then: hub contact confirm ${said.code}`,
   )
-  terminal.note(
-    'that shows that you reach them, not that the watchdog does: set contact.channels in watchdog/config.json',
-  )
+  terminal.note('that shows that you reach them, not that the watchdog does: `hub setup` sets contact.channels')
   return EXIT.done
 }
 

@@ -1,16 +1,25 @@
 /** `hub down`, `hub restart`: the two processes ended, or the hub alone, each step said and each confirmed. */
-import { keepDown } from '../../base/stay-down.ts'
+import { keepDown, mayStart } from '../../base/stay-down.ts'
 import type { StopView } from '../answers.ts'
 import { EXIT, Problem, toProblem } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { listContainers } from './engine.ts'
 import { pathsOf } from './home.ts'
-import { configText, handOn, judge, requireConfig } from './judge.ts'
-import { processOf, waitGone } from './processes.ts'
-import { bringUp, hubAnswers, type Programs, programsOf, sayUp, watchdogAnswers } from './start.ts'
+import {
+  configText,
+  type Fault,
+  handOn,
+  judge,
+  judgeWatchdogFile,
+  requireConfig,
+  requireWatchdogConfig,
+} from './judge.ts'
+import { processOf, sleep, startProcess, waitGone } from './processes.ts'
+import { bringUp, hubAnswers, type Programs, programsOf, sayUp, type UpView, watchdogAnswers } from './start.ts'
 import { announce, stopCode, stopText } from './stop.ts'
 import { stopEverything } from './stop-paths.ts'
 import { clean } from './text.ts'
+import { startUnit, unitsOf } from './units.ts'
 
 /** The hub has answered by then; what is left is its last write. */
 const EXIT_MS = 20_000
@@ -68,13 +77,17 @@ export async function takeDown(context: Context, exitMs = EXIT_MS): Promise<Down
 }
 
 /** A stop is never refused; that the way back is barred is said before it begins. */
-async function sayWayBack({ home, terminal }: Context): Promise<void> {
-  const { faults } = await judge('config', home, configText(home)).catch(() => ({ faults: [] }))
-  const [first] = faults
-  if (first !== undefined)
+async function sayWayBack(context: Context): Promise<void> {
+  const { home, terminal } = context
+  const said = (file: string, { line, column, key, message }: Fault) =>
     terminal.note(
-      `hub.yaml line ${first.line}, column ${first.column}: ${clean(`${first.key}: ${first.message}`)}; \`hub up\` will refuse until it is corrected`,
+      `${file} line ${line}, column ${column}: ${clean(`${key}: ${message}`)}; \`hub up\` will refuse until it is corrected`,
     )
+  const [own] = (await judge('config', home, configText(home)).catch(() => ({ faults: [] }))).faults
+  if (own !== undefined) said('hub.yaml', own)
+  const theirs = await judgeWatchdogFile(home).catch(() => undefined)
+  const [fault] = theirs?.verdict.faults ?? []
+  if (theirs !== undefined && fault !== undefined) said(`watchdog/${theirs.form}`, fault)
 }
 
 export const down: Run = async (context) => {
@@ -112,7 +125,43 @@ export async function restartHub(context: Context, programs: Programs, exitMs = 
   })
 }
 
-export const restart: Run = async (context) => {
-  sayUp(context.terminal, context.json, await restartHub(context, programsOf(pathsOf(context.home))))
+/** systemd starts by itself what has ended; so long it is waited for before it is asked. */
+const UNIT_MS = 15_000
+
+/**
+ * The watchdog anew, with what its file says now. Hub and agents go on: the lease outlives the moment. The file is judged before anything is
+ * touched, and the text that was judged is what the new process takes. @throws Problem; the watchdog that ran runs on where a file is refused
+ */
+export async function restartWatchdog(context: Context, programs: Programs, units = unitsOf(context.home)) {
+  const { home, watchdog, terminal } = context
+  const paths = pathsOf(home)
+  const text = await requireWatchdogConfig(context, 'nothing was restarted')
+  mayStart(home, 'watchdog')
+  const start = async (): Promise<UpView['watchdog']> => {
+    const pid = processOf(paths.watchdogPid, home)
+    if (await watchdogAnswers(context)) await watchdog.send('POST', '/v1/exit', {}, { deadlineMs: 5_000 })
+    await endProcess(context, 'watchdog', pid, EXIT_MS)
+    if (units === undefined) {
+      const options = { home, cache: paths.cache, note: (note: string) => terminal.note(note) }
+      return { started: true, ...(await startProcess(programs.watchdog, options)) }
+    }
+    for (const endAtMs = Date.now() + UNIT_MS; Date.now() < endAtMs; await sleep(200))
+      if (await watchdogAnswers(context)) break
+    if (!(await watchdogAnswers(context))) await startUnit(units.watchdog)
+    return { started: true, pid: processOf(paths.watchdogPid, home) ?? null, ready: null }
+  }
+  return text === undefined ? start() : handOn(home, text, start, 'watchdog/run')
+}
+
+export const restart: Run = async (context, _, options) => {
+  const { terminal, json, home } = context
+  const programs = programsOf(pathsOf(home))
+  if (options.watchdog !== true) {
+    sayUp(terminal, json, await restartHub(context, programs))
+    return EXIT.done
+  }
+  const view = await restartWatchdog(context, programs)
+  if (json) terminal.json({ watchdog: view })
+  else terminal.out(`watchdog: up${view.pid === null ? '' : ` (process ${view.pid})`}; hub and agents went on`)
   return EXIT.done
 }

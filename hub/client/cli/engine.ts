@@ -2,10 +2,12 @@
  * The command's last resort: this home's containers, by label, straight over the engine's socket; used when hub and watchdog are dead.
  * Only containers labelled `hub.instance=<home>/instance` are listed or touched; gone means that the engine says so.
  */
+
 import { readFileSync } from 'node:fs'
 import { judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
 import { agreeApi, isApiRefused } from '../../base/engine-api.ts'
 import { http } from '../../base/node-http.ts'
+import { watchdogWord } from '../../base/watchdog-words.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
 import { Problem } from '../problem.ts'
 import type { Paths } from './home.ts'
@@ -79,13 +81,8 @@ function send(socketPath: string, method: string, path: string, deadlineMs: numb
 }
 
 /** Where this home's engine listens: the watchdog's configuration names it, else the usual place. */
-export function engineSocketOf(paths: Paths): string {
-  try {
-    const named = (JSON.parse(readFileSync(paths.watchdogConfig, 'utf8')) as { engineSocket?: unknown }).engineSocket
-    return typeof named === 'string' ? named : '/var/run/docker.sock'
-  } catch {
-    return '/var/run/docker.sock'
-  }
+export function engineSocketOf({ home }: Paths): string {
+  return watchdogWord(home, 'engine.socket') ?? '/var/run/docker.sock'
 }
 
 const instanceOf = (paths: Paths): string => {

@@ -19,7 +19,7 @@ export function pathsOf(home: string) {
     hubLog: path.join(home, 'logs', 'hub.log'),
     watchdogPid: path.join(home, 'watchdog', 'watchdog.pid'),
     watchdogLog: path.join(home, 'logs', 'watchdog.log'),
-    watchdogConfig: path.join(home, 'watchdog', 'config.json'),
+    watchdogConfig: path.join(home, 'watchdog', 'config.yaml'),
     cache: path.join(home, 'cache'),
   }
 }

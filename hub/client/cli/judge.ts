@@ -6,13 +6,14 @@ import { spawn } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { watchdogFileOf } from '../../base/watchdog-words.ts'
 import { EXIT, Problem, usage } from '../problem.ts'
 import type { Context } from './context.ts'
 import { writeWhole } from './home-files.ts'
 import type { Alone } from './row.ts'
 import { clean } from './text.ts'
 
-interface Fault {
+export interface Fault {
   line: number
   column: number
   key: string
@@ -22,9 +23,15 @@ export interface Verdict {
   faults: Fault[]
   warnings: string[]
 }
-export type Judged = 'config' | 'policy'
+/** `watchdog`: its file in the form of today; `watchdog-old`: its `config.json`. */
+export type Judged = 'config' | 'policy' | 'watchdog' | 'watchdog-old'
 
-const JUDGE = fileURLToPath(new URL('../../judge.ts', import.meta.url))
+const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
+/** Each of the two judges its own file by its own code: they share none. */
+const judgeArgv = (what: Judged, home: string): string[] =>
+  what === 'config' || what === 'policy'
+    ? [program('hub/judge.ts'), what, '--home', home]
+    : [program('watchdog/config-check.ts'), what === 'watchdog' ? 'new' : 'old']
 const JUDGE_MS = 60_000
 
 export const configFileOf = (home: string): string => path.join(home, 'hub.yaml')
@@ -33,7 +40,7 @@ const policyFileOf = (home: string): string => path.join(home, 'policy', 'data.j
 /** The verdict on a text, read once by whoever asks. @throws Problem where it cannot be judged at all */
 export function judge(what: Judged, home: string, text: Uint8Array): Promise<Verdict> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [JUDGE, what, '--home', home], { timeout: JUDGE_MS })
+    const child = spawn(process.execPath, judgeArgv(what, home), { timeout: JUDGE_MS })
     const said = { out: '', err: '' }
     child.stdout.on('data', (piece: Buffer) => {
       said.out += piece
@@ -87,9 +94,40 @@ export async function requireConfig({ home, terminal }: Context, kept: string): 
   throw new Problem('config_invalid', 'refused', said, 'correct it; `hub config check` shows all of it', { faults })
 }
 
-/** Leaves the judged text for the hub that `start` starts, and takes it back when it was not needed. */
-export async function handOn<Result>(home: string, text: Buffer, start: () => Promise<Result>): Promise<Result> {
-  const file = path.join(home, 'run', 'judged.yaml')
+/** Which form a file of the watchdog's has, by its name. */
+const formOf = (file: string): Judged => (file.endsWith('.json') ? 'watchdog-old' : 'watchdog')
+
+/** The watchdog's file as it stands, judged; undefined where there is none. */
+export async function judgeWatchdogFile(home: string) {
+  const found = watchdogFileOf(home)
+  if (found === undefined) return undefined
+  return { ...found, verdict: await judge(formOf(found.path), home, Buffer.from(found.text)) }
+}
+
+/**
+ * The text of the watchdog's file, judged; undefined where it goes by its defaults, or still has `config.json`. `kept`: what goes on as it is.
+ * @throws Problem config_invalid with line, column and key
+ */
+export async function requireWatchdogConfig({ home, terminal }: Context, kept: string): Promise<Buffer | undefined> {
+  const found = await judgeWatchdogFile(home)
+  if (found === undefined) return undefined
+  const { faults, warnings } = found.verdict
+  for (const warning of warnings) terminal.note(`note: ${clean(warning)}`)
+  if (faults.length > 0) {
+    const said = `${faultsText(found.path, faults)}; ${kept}`
+    throw new Problem('config_invalid', 'refused', said, 'correct it; `hub config check` shows all of it', { faults })
+  }
+  return found.form === 'config.yaml' ? Buffer.from(found.text) : undefined
+}
+
+/** Leaves the judged text for the process that `start` starts (`own`: the folder of it), and takes it back when it was not needed. */
+export async function handOn<Result>(
+  home: string,
+  text: Buffer,
+  start: () => Promise<Result>,
+  own: 'run' | 'watchdog/run' = 'run',
+): Promise<Result> {
+  const file = path.join(home, own, 'judged.yaml')
   writeWhole(file, text)
   try {
     return await start()
@@ -106,31 +144,62 @@ export async function requirePolicy(home: string, text: string): Promise<void> {
   throw new Problem('policy_unavailable', 'refused', said, 'correct it', { faults })
 }
 
-const check =
-  (what: Judged, fileOf: (home: string) => string): Alone =>
-  async (home, [named], json) => {
-    const file = named === undefined ? fileOf(home) : path.resolve(named)
-    let text: Buffer
-    try {
-      text = readFileSync(file)
-    } catch (error) {
-      throw usage(
-        `${file} cannot be read (${(error as NodeJS.ErrnoException).code})`,
-        `name the file: hub ${what} check FILE`,
-      )
-    }
-    const verdict = await judge(what, home, text)
-    const isFine = verdict.faults.length === 0
-    const lines = [
-      ...verdict.faults.map((fault) => faultLine(file, fault)),
-      ...verdict.warnings.map((warning) => clean(`note: ${warning}`)),
-      ...(isFine
-        ? [`${file} is in order; \`${what === 'config' ? 'hub restart' : 'hub policy reload'}\` takes it over`]
-        : []),
-    ]
-    process.stdout.write(json ? `${JSON.stringify({ file, ok: isFine, ...verdict })}\n` : `${lines.join('\n')}\n`)
-    return isFine ? EXIT.done : EXIT.refused
-  }
+interface Checked extends Verdict {
+  file: string
+  ok: boolean
+}
 
-export const configCheck: Alone = check('config', configFileOf)
-export const policyCheck: Alone = check('policy', policyFileOf)
+async function checkFile(what: Judged, home: string, file: string): Promise<Checked> {
+  let text: Buffer
+  try {
+    text = readFileSync(file)
+  } catch (error) {
+    const word = what === 'policy' ? 'policy' : 'config'
+    throw usage(
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code})`,
+      `name the file: hub ${word} check FILE`,
+    )
+  }
+  const verdict = await judge(what, home, text)
+  return { file, ok: verdict.faults.length === 0, ...verdict }
+}
+
+const TAKEN_OVER: Readonly<Record<Judged, string>> = {
+  config: 'hub restart',
+  policy: 'hub policy reload',
+  watchdog: 'hub restart --watchdog',
+  'watchdog-old': 'hub restart --watchdog',
+}
+const checkedLines = (what: Judged, { file, ok, faults, warnings }: Checked): string[] => [
+  ...faults.map((fault) => faultLine(file, fault)),
+  ...warnings.map((warning) => clean(`note: ${warning}`)),
+  ...(ok ? [`${file} is in order; \`${TAKEN_OVER[what]}\` takes it over`] : []),
+]
+
+/** Without a file named: both, hub.yaml and the watchdog's. One that is named is the watchdog's with `--watchdog`. */
+export const configCheck: Alone = async (home, [named], json, options) => {
+  const isTheirs = options.watchdog === true
+  const own = watchdogFileOf(home)
+  const theirs = named === undefined ? own?.path : isTheirs ? path.resolve(named) : undefined
+  const ours = named === undefined ? configFileOf(home) : path.resolve(named)
+  const hub = isTheirs ? undefined : await checkFile('config', home, ours)
+  const watchdog = theirs === undefined ? undefined : await checkFile(formOf(theirs), home, theirs)
+  if (json) {
+    const both = watchdog === undefined ? {} : { watchdog }
+    process.stdout.write(`${JSON.stringify({ ...(hub ?? {}), ...both })}\n`)
+  } else {
+    const lines = [
+      ...(hub === undefined ? [] : checkedLines('config', hub)),
+      ...(watchdog === undefined ? [] : checkedLines(formOf(watchdog.file), watchdog)),
+    ]
+    const none = 'the watchdog has no file of its own and goes by its defaults'
+    process.stdout.write(`${(lines.length === 0 ? [none] : lines).join('\n')}\n`)
+  }
+  return hub?.ok === false || watchdog?.ok === false ? EXIT.refused : EXIT.done
+}
+
+export const policyCheck: Alone = async (home, [named], json) => {
+  const checked = await checkFile('policy', home, named === undefined ? policyFileOf(home) : path.resolve(named))
+  process.stdout.write(json ? `${JSON.stringify(checked)}\n` : `${checkedLines('policy', checked).join('\n')}\n`)
+  return checked.ok ? EXIT.done : EXIT.refused
+}

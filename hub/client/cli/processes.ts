@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { diskWords } from '../../base/disk-words.ts'
 import { namedIn, passedOn } from '../../base/passed-on.ts'
 import { NO_DEBUGGER, WITHOUT_CORES } from '../../base/start-clean.ts'
+import { watchdogFileOf } from '../../base/watchdog-words.ts'
 import { Problem } from '../problem.ts'
 import { clean } from './text.ts'
 
@@ -128,16 +129,7 @@ export const cleanArgv = (argv: readonly string[]): string[] => [
 export function environmentOf(name: string, home: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   if (name === 'hub') return passedOn(env)
   const own = Object.fromEntries(Object.entries(env).filter(([key]) => !key.startsWith('HUB_SECRET_')))
-  return passedOn(own, namedIn(textOf(path.join(home, 'watchdog', 'config.json'))))
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    // Without a configuration nothing is named in it; one that cannot be read is the watchdog's to tell.
-    return ''
-  }
+  return passedOn(own, namedIn(watchdogFileOf(home)?.text ?? ''))
 }
 
 /** The compile cache is this account's alone, also where an earlier version made it readable (fault F17). It can be done without. */

@@ -5,7 +5,12 @@ import type { Run } from './context.ts'
 export type Flag = readonly [flags: string, text: string, many?: 'many']
 export type Command = Row & ({ load: () => Promise<Run> } | { alone: () => Promise<Alone> })
 /** What makes a home, and so has none to be judged yet. */
-export type Alone = (home: string, args: readonly string[], json: boolean) => Promise<number>
+export type Alone = (
+  home: string,
+  args: readonly string[],
+  json: boolean,
+  options: Readonly<Record<string, unknown>>,
+) => Promise<number>
 interface Row {
   /** `task list`: at most two words. */
   words: string

@@ -5,7 +5,7 @@ import { mayStart } from '../../base/stay-down.ts'
 import { EXIT, toProblem, usage } from '../problem.ts'
 import type { Context, Run } from './context.ts'
 import { type Paths, pathsOf } from './home.ts'
-import { requireConfig } from './judge.ts'
+import { requireConfig, requireWatchdogConfig } from './judge.ts'
 import {
   cleanArgv,
   environmentOf,
@@ -219,6 +219,7 @@ export const up: Run = async (context) => {
   // A hub that runs goes on by what it has; one that is to start is not begun with a file that it would refuse.
   if (!(await hubAnswers(context))) await requireConfig(context, 'nothing was started')
   else await requireConfig(context, '').catch((error) => sayBadFile(context, toProblem(error)))
+  if (!(await watchdogAnswers(context))) await requireWatchdogConfig(context, 'nothing was started')
   sayUp(context.terminal, context.json, await bringUp(context, programsOf(pathsOf(context.home))))
   await sayToWatchdog(context)
   return EXIT.done

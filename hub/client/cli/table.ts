@@ -30,12 +30,18 @@ export const COMMANDS: readonly Command[] = [
   },
   { words: 'up', text: 'start the hub and its watchdog', load: async () => (await import('./start.ts')).up },
   { words: 'down', text: 'end agents, hub and watchdog', load: async () => (await import('./down.ts')).down },
-  { words: 'restart', text: 'the hub anew; agents go on', load: async () => (await import('./down.ts')).restart },
+  {
+    words: 'restart',
+    text: 'the hub anew; agents go on',
+    flags: [['--watchdog', 'the watchdog instead; hub and agents go on']],
+    load: async () => (await import('./down.ts')).restart,
+  },
   { words: 'serve', text: 'be the hub, in the foreground', load: async () => (await import('./start.ts')).serve },
   {
     words: 'config check',
     args: '[file]',
-    text: 'judge hub.yaml, or a file meant for it; changes nothing',
+    text: "judge hub.yaml and the watchdog's file, or one meant for it; changes nothing",
+    flags: [['--watchdog', "the watchdog's alone"]],
     alone: async () => (await import('./judge.ts')).configCheck,
   },
   {

@@ -69,7 +69,7 @@ const REFUSED: readonly Row[] = [
     return find(
       'podman',
       `this is Podman ${version}, which is not supported: it does not make the sealed container as it is told (4.3 refuses it for its shared memory)`,
-      `${DOCKER}, and name its socket as engine.socket in hub.yaml and engineSocket in watchdog/config.json`,
+      `${DOCKER}, and name its socket as engine.socket in hub.yaml and in watchdog/config.yaml`,
     )
   },
   ({ info }) =>

@@ -1,9 +1,11 @@
 /** The ports of hub and watchdog (S0-26): held by whom they belong to, free for them, or taken by another. */
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { watchdogWord } from '../../../hub/base/watchdog-words.ts'
 import { createPortChecks, judgePort, type PortState, portOwners } from '../../../hub/edge/doctor-ports.ts'
 
 const hub = { name: 'hub', port: 7300, key: 'http.port in hub.yaml' } as const
@@ -50,5 +52,21 @@ test('a real port that another program holds is named, and the watchdog is asked
   } finally {
     other.close()
     rmSync(home, { recursive: true, force: true })
+  }
+})
+
+test.each([
+  ['http:\n  # of mine\n  port: 7311\nengine:\n  socket: /run/e.sock\n', '7311', '/run/e.sock'],
+  ['engine: { callTimeout: 2s, socket: "/run/e.sock" }\nhttp: {port: 7311}\n', '7311', '/run/e.sock'],
+  ['{"http":{"port":7311},"engine":{"socket":"/run/e.sock"}}', '7311', '/run/e.sock'],
+  ['# engine:\n#   socket: /other\noperator: { name: port }\n', undefined, undefined],
+])('fault C6: the two words that others must know of the file of today are found in %j', (text, port, socket) => {
+  const home = mkdtempSync(join(tmpdir(), 'ww-'))
+  try {
+    mkdirSync(join(home, 'watchdog'))
+    writeFileSync(join(home, 'watchdog', 'config.yaml'), text)
+    expect([watchdogWord(home, 'http.port'), watchdogWord(home, 'engine.socket')]).toEqual([port, socket])
+  } finally {
+    rmSync(home, { recursive: true })
   }
 })
