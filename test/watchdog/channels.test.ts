@@ -167,7 +167,7 @@ test('fault C24: under a unit without new privileges it is said why a command fa
   const of = (file: string) => JSON.stringify(new URL(`../../watchdog/${file}`, import.meta.url).href)
   const source = `import { createCommand } from ${of('channels/command.ts')}
     import { createSystemClock } from ${of('clock.ts')}
-    const channel = { kind: 'command', argv: ${JSON.stringify(argv)}, timeoutMs: 9000, passEnv: [], loud: false }
+    const channel = { kind: 'command', name: '', run: ${JSON.stringify(argv)}, timeoutMs: 9000, passEnv: [], loud: false }
     await createCommand(channel, { clock: createSystemClock(), env: {} }).deliver(${JSON.stringify(makeLetter())}).catch((e) => console.log(e.message))`
   const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
   expect(said.toString()).toMatch(
