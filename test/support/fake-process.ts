@@ -13,7 +13,9 @@ const pidFile = role === 'hub' ? path.join(home, 'run', 'hub.pid') : path.join(h
 
 process.stdout.write(`{"level":"info","text":"${role} begins"}\n`)
 if (how === 'crash') {
-  process.stderr.write('hub: port 7300 is in use; choose another\n')
+  process.stderr.write(
+    'hub begins\n{"level":40,"msg":"no alert channel is configured"}\nhub: port 7300 is in use; choose another\n',
+  )
   process.exit(4)
 }
 const end = () => {

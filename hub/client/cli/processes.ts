@@ -201,7 +201,9 @@ export async function startProcess(
   const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
   // Its own last word says more than its exit code: reason and remedy, in one line that is the last.
   const word = lines.findLast((line) => line.startsWith(`${wanted.name}: `))?.slice(wanted.name.length + 2)
-  for (const line of lines) if (line !== '') options.note(`  ${line}`)
+  // Where it has said why, its log's own lines only stand before that.
+  for (const line of lines)
+    if (line !== '' && (word === undefined || !(line.startsWith('{') || line.endsWith(word)))) options.note(`  ${line}`)
   if (word !== undefined)
     throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${word}`, '')
   // Nor may the log be where it is looked for: on a full disk its last word went nowhere (fault G10).

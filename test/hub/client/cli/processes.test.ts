@@ -130,11 +130,11 @@ describe('hub up', () => {
     },
   )
 
-  it('shows the last lines of a hub that does not start, and starts no watchdog alone', async () => {
+  it('says why a hub does not start, once and after what it printed besides its log, and starts no watchdog alone (fault G9)', async () => {
     await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow(
       'the hub did not start: port 7300 is in use; choose another',
     )
-    expect(notes).toContain('  hub: port 7300 is in use; choose another')
+    expect(notes).toEqual(['  hub begins'])
     expect(pids()).toEqual({ hub: undefined, watchdog: undefined })
   })
 
