@@ -78,7 +78,7 @@ describe('a fault in hub.yaml (fault C14)', () => {
     ['limits:\n  agents:\n    echo: { memory: 9GiB }', /^line 3, column 21: .*memory: is 9GiB; its ceiling is 8GiB$/],
     ['limits: { memory: 16MiB }', /limits\.memory: is 16MiB; it must be at least 32MiB$/],
     ['limits: { ttl: 600 }', /limits\.ttl: must be a whole number above 0 with a unit \(ms, s, m, h, d\), as 10m$/],
-    ['limits: { sessions: 300 }', /limits\.sessions: must be at most 256, and is 300$/],
+    ['limits: { sessions: 300 }', /limits\.sessions: must be at most 255, and is 300$/],
     ['limits: { sessions: 3 }', /limits\.sessions: is 3, and limits\.delegationDepth is 3: at least 4 are needed/],
     ['limits: { sessions: "12" }', /limits\.sessions: must be a number, and is a text$/],
     ['logLevel: wran', /^line 1, column 11: logLevel: must be one of .*silent; did you mean warn\?$/],

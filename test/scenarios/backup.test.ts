@@ -78,7 +78,9 @@ describe('fault B8: symbolic links in a home', () => {
 
   test('policy/, artifacts/ and hub.yaml are followed, so what is put back starts and reads as what was copied', async () => {
     await using h = await createHarness({ agents })
-    writeFileSync(join(h.home, 'hub.yaml'), 'logLevel: warn\n')
+    // A port of its own: the second hub reads this file.
+    const settings = 'logLevel: warn\nhttp: { port: 0 }\n'
+    writeFileSync(join(h.home, 'hub.yaml'), settings)
     const bytes = 'what it left'
     const sha256 = createHash('sha256').update(bytes).digest('hex')
     mkdirSync(join(h.home, 'artifacts', sha256.slice(0, 2)), { recursive: true })
@@ -92,7 +94,7 @@ describe('fault B8: symbolic links in a home', () => {
     const { home, instance } = await put(String(body.path))
     for (const name of ['policy', 'artifacts', 'hub.yaml'])
       expect(lstatSync(join(home, name)).isSymbolicLink(), name).toBe(false)
-    expect(readFileSync(join(home, 'hub.yaml'), 'utf8')).toBe('logLevel: warn\n')
+    expect(readFileSync(join(home, 'hub.yaml'), 'utf8')).toBe(settings)
     await using again = await createHarness({ agents, home, instance })
     await again.hub.work.artifacts.verify(sha256)
     expect(again.hub.guard.alerts.isOpen(`artifact_corrupt:${sha256}`)).toBe(false)

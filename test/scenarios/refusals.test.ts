@@ -6,9 +6,10 @@ import { EXCESS_PER_WINDOW, EXCESS_WINDOWS, OWN_PER_KIND_MAX, WINDOW_MS } from '
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
 const agents = { one: { script: puppet, card: { limits: { ttl: '2h' } } }, two: { script: puppet } }
+const config = { limits: { ttl: '2h' } }
 
 test('fault F2: what an agent is refused beyond the first few stands in the log as one record and its count, and what it may do as ever', async () => {
-  await using h = await createHarness({ agents })
+  await using h = await createHarness({ agents, config })
   const [one] = await h.bring('one')
   const before = h.audit().length
   for (let nth = 0; nth < 40; nth += 1) {
@@ -62,7 +63,7 @@ test('fault F2: beyond its budget of records what a session says of itself is on
 })
 
 test('fault F2, T47: refused some hundred times a minute for minutes on end its session is stopped, the operator warned, and the mode stays', async () => {
-  await using h = await createHarness({ agents })
+  await using h = await createHarness({ agents, config })
   const [one] = await h.bring('one')
   const { gate } = h.hub.guard
   const principal = { kind: 'agent', id: 'one', agent: 'one', session: one.session } as const

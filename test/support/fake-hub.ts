@@ -60,7 +60,8 @@ export async function openFakeDoor(socketPath: string): Promise<FakeDoor> {
       query: url.searchParams,
       headers: request.headers,
       bytes,
-      body: isJson ? JSON.parse(bytes.toString('utf8')) : undefined,
+      // Whoever breaks off half-way sent none.
+      body: isJson && bytes.length > 0 ? JSON.parse(bytes.toString('utf8')) : undefined,
     }
     asked.push(one)
     const found = [...routes].reverse().find(([pattern]) => matches(pattern, one.method, one.path))
