@@ -64,11 +64,18 @@ function run(words: string[], typed = '', path = '/usr/bin:/bin'): Promise<Ended
     child.on('close', (code) => resolve({ code: code ?? -1, out, err }))
   })
 }
-/** A program of somebody else's on a port; answers the port. */
+/** A program of somebody else's on a port, which hears whole requests; answers the port. */
 async function open(onRequest: (text: string, socket: Socket) => void): Promise<string> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined)
-    socket.once('data', (part) => onRequest(part.toString(), socket))
+    // Bash writes a request line by line.
+    let text = ''
+    socket.on('data', (part) => {
+      text += part.toString()
+      const [head, body] = text.split('\r\n\r\n')
+      const length = Number(/^content-length: (\d+)/im.exec(head ?? '')?.[1] ?? 0)
+      if (body !== undefined && body.length >= length) onRequest(text, socket)
+    })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   closers.push(() => server.close())
