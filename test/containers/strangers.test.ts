@@ -86,6 +86,9 @@ describe('T50: an image is used by its id, and only if it carries nothing of its
     expect(await one.engine.inspect(session.containerId)).toMatchObject({ Image: pinnedId })
     await one.hub('session', 'stop', session.id)
     expect((await agent(PINNED)).imageId).toBe(pinnedId)
+    // Below a session that is under way no other image is taken.
+    const atWork = () => one.json<{ agent: string }[]>('session', 'list')
+    await expect.poll(atWork, { timeout: 20_000 }).toEqual([])
     await one.hub('agent', 'reload')
     expect((await agent(PINNED)).imageId).toBe(second?.id)
   })
