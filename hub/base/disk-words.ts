@@ -19,9 +19,23 @@ const WORDS: Readonly<Record<string, string>> = {
   ENFILE: 'the machine has too many files open; end what holds them, then try again',
 }
 
+/** What Node's `rmSync` says in place of a code (Node 24: `code` is empty and `errno` -4094): the C library's own words. */
+const SYSTEM_WORDS: Readonly<Record<string, string>> = {
+  'Read-only file system': 'EROFS',
+  'Input/output error': 'EIO',
+  'Permission denied': 'EACCES',
+  'Operation not permitted': 'EPERM',
+  'No space left on device': 'ENOSPC',
+  'Disk quota exceeded': 'EDQUOT',
+}
+const codeOf = ({ code, message }: NodeJS.ErrnoException): string | undefined =>
+  code !== '' ? code : SYSTEM_WORDS[/Unknown error: ([^']+?) '/.exec(message)?.[1] ?? '']
+
 /** One line for what the file system threw, with the path and the remedy; undefined where it is no word of a file system. Pure. */
 export function diskWords(thrown: unknown, path?: string): string | undefined {
-  const { code, path: named, dest } = (thrown ?? {}) as NodeJS.ErrnoException & { dest?: string }
+  const error = (thrown ?? {}) as NodeJS.ErrnoException & { dest?: string }
+  const { path: named, dest } = error
+  const code = codeOf(error)
   const words = typeof code === 'string' && Object.hasOwn(WORDS, code) ? WORDS[code] : undefined
   if (words === undefined) return undefined
   const place = path ?? dest ?? named

@@ -300,6 +300,13 @@ describe('exit codes as a table', () => {
     expect(next('the database cannot be written')).toContain('hub doctor')
   })
 
+  it('what rmSync says without a code is no bug of the command (fault G9)', () => {
+    const met = new Error(", Unknown error: Read-only file system '/h/stay-down/hub'")
+    const problem = toProblem(Object.assign(met, { code: '', errno: -4094, path: '/h/stay-down/hub' }))
+    expect(problem.message).toMatch(/^\/h\/stay-down\/hub: its file system is mounted read-only; mount it writable/)
+    expect(exitCodeOf(problem)).toBe(4)
+  })
+
   it('half an answer still has kind, detail and next', () => {
     expect(problemFrom(503, {})).toMatchObject({ kind: 'fault', code: 'internal' })
     expect(problemFrom(409, { code: 'nonce_used' })).toMatchObject({ kind: 'refused', code: 'nonce_used' })
