@@ -1,7 +1,7 @@
 /**
- * Every promise of the safety rules has a test that proves it by name, and that test exists and is not put aside. That it asserts is vitest's
- * to see (`requireAssertions`); that it ran and passed is shown after the run (proofs.ts, a step of the gate). That it turns red when the
- * code breaks, nothing here shows: it is shown once, by hand, when a promise is made.
+ * Every promise of the safety rules has a test that proves it by name, and that test exists and is not put aside. That it ran and
+ * passed is shown after the run (proofs.ts, a step of the gate). That it asserts, and turns red when the code breaks, nothing here shows: it is
+ * shown once, by hand, when a promise is made.
  */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
