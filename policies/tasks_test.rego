@@ -196,6 +196,20 @@ test_dispatch_gives_the_shortest_of_the_three_spans if {
 	dispatch(dispatcher, "lead", {}, free).allow == false
 }
 
+# A reason is given only where it is the one that refuses; where none is, the words of the default stand.
+test_a_refusal_names_no_line_that_would_change_nothing if {
+	default_reason := "no rule lets this principal do this"
+	ask("task.submit", operator, {"agent": "reader", "origin": {"by": "agent", "parent": null}}).reason == default_reason
+	ask("task.submit", operator, {"agent": "lead", "origin": {"by": "services", "parent": "reader"}}).reason == "agent reader may not delegate to lead: add \"lead\" to agents.reader.delegate in policy/data.json"
+	dispatch_from(dispatcher, "reader", {"capabilities": [], "ttlMs": "x"}, free, {"by": "agent", "parent": "lead"}).reason == default_reason
+}
+
+test_only_a_token_reads_inputs_by_its_actions if {
+	actions := ["artifact.get", "task.submit"]
+	tasks.inputs_readable with input as {"principal": {"kind": "automation", "actions": actions}, "resource": {"inputs": "others"}}
+	not tasks.inputs_readable with input as {"principal": {"kind": "device", "actions": actions}, "resource": {"inputs": "others"}}
+}
+
 test_only_the_dispatcher_dispatches if {
 	wanted := {"capabilities": [], "ttlMs": 60}
 	refusal := {"allow": false, "rule": "hub.tasks.dispatch", "reason": "only the hub's dispatcher may dispatch"}
