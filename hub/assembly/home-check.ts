@@ -3,7 +3,16 @@
  *
  * What is missing although a hub has run here was lost, and nothing empty takes its place (T81).
  */
-import { accessSync, constants, existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { diskWords } from '../base/disk-words.ts'
 import { HubError } from '../base/errors.ts'
@@ -54,6 +63,7 @@ export function judgeHome(home: string): HomeFacts {
     if (found !== undefined && !found.isDirectory())
       throw refused(`${path} has to be a folder and is none; move away what stands there`)
   }
+  requireNoDeadLinks(home)
   const used = signOfUse(home)
   if (used === undefined) throw refused(`${home} is no whole home yet; run: hub init --home ${home}`)
   requireDatabase(home, used)
@@ -66,6 +76,25 @@ export function judgeHome(home: string): HomeFacts {
       `${config} is missing: every setting has its default, and no alert leaves this machine; put it back from a backup, or run hub init for an empty one`,
     )
   return { instance, notes }
+}
+
+/** Without rules the hub starts degraded and says so itself; every other link that leads nowhere is named before anything is made in its place. */
+function requireNoDeadLinks(home: string): void {
+  for (const name of [...FOLDERS.filter((each) => each !== 'policy'), 'hub.yaml', 'hub.db']) {
+    const path = join(home, name)
+    if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) continue
+    let leads: boolean
+    try {
+      leads = statSync(path, { throwIfNoEntry: false }) !== undefined
+    } catch {
+      // A circle, or a folder that may not be entered: said where it is opened.
+      leads = true
+    }
+    if (!leads)
+      throw refused(
+        `${path} is a link to ${readlinkSync(path)}, and nothing is there; bring that back, or remove the link`,
+      )
+  }
 }
 
 function requireFolder(home: string): void {

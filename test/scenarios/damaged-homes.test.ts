@@ -182,6 +182,15 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
   ['the home is open to others', (h) => chmodSync(h, 0o755), /open to others/, /run: chmod 700/],
   ['the home is a file', (h) => asFile(h), /is no folder/, /choose another --home/],
   ['the home is not there', remove, /there is no hub at/, /hub init --home/],
+  ...['hub.yaml', 'artifacts', 'hub.db'].map((name): (typeof DAMAGES)[number] => [
+    `${name} is a link to nothing`,
+    (h) => {
+      remove(`${h}/${name}`)
+      symlinkSync('/elsewhere/unplugged', `${h}/${name}`)
+    },
+    new RegExp(`${name} is a link to /elsewhere/unplugged, and nothing is there`),
+    /bring that back, or remove the link$/,
+  ]),
   [
     'a link leads in a circle',
     (h) => {
