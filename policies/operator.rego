@@ -25,6 +25,15 @@ allowed if {
 	input.operation in by_right[right]
 }
 
+# An absence moves the deadlines as a strong heartbeat does, and takes what one takes.
+allowed if {
+	input.principal.kind == "device"
+	every right in {"heartbeat", "resume"} {
+		right in input.principal.rights
+	}
+	input.operation in {"operator.away", "operator.back"}
+}
+
 # A bearer token does what it lists, and never what shows a person's presence or until when they may be away, widens anybody's rights or governs the hub.
 allowed if {
 	input.principal.kind == "automation"

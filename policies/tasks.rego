@@ -121,6 +121,13 @@ asker if {
 	}
 }
 
+# Whoever may end safe mode lets held tasks start, one by one; to ask for new ones takes more.
+asker if {
+	input.principal.kind == "device"
+	input.operation == "task.release"
+	"resume" in input.principal.rights
+}
+
 # Whether the task has inputs, and whose bytes they are: `own` were put by this very principal.
 inputs_readable if input.resource.inputs in {"none", "own"}
 

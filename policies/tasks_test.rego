@@ -74,6 +74,26 @@ test_nobody_else_submits if {
 	}
 }
 
+test_an_origin_without_anybody_behind_it_is_refused_without_a_line_to_change if {
+	nobody := {"by": "agent", "parent": null}
+	ask("task.submit", operator, {"origin": nobody}) == {
+		"allow": false, "reason": "no rule lets this principal do this",
+		"rule": "hub.tasks.default",
+	}
+}
+
+test_a_device_that_may_resume_releases_what_may_be_submitted_and_starts_nothing_else if {
+	phone := {"kind": "device", "id": "phone", "rights": ["view", "resume"]}
+	ask("task.release", phone, {}).allow == true
+	ask("task.release", phone, {"agent": "reader"}).allow == false
+	ask("task.release", phone, {"agent": "reader", "origin": {"by": "agent", "parent": "writer"}}).allow == false
+	every way in ["task.submit", "task.retry"] {
+		ask(way, phone, {}).reason == "this principal may not submit tasks"
+	}
+	ask("task.release", {"kind": "device", "rights": ["view", "heartbeat", "approve", "stop"]}, {}).allow == false
+	ask("task.release", {"kind": "contact", "rights": ["view", "resume"]}, {}).allow == false
+}
+
 test_by_capability_people_get_only_whom_they_may_name if {
 	submit(operator, null) == {
 		"allow": true, "reason": "allowed", "rule": "hub.tasks.submit",

@@ -25,9 +25,19 @@ const PAGE = 'hub/client/console'
 const FILES = [
   ['/console', `${PAGE}/index.html`],
   ['/console/console.css', `${PAGE}/console.css`],
-  ...['console', 'html', 'line', 'model', 'pieces', 'view', 'view-presence', 'view-stop', 'view-work', 'words'].map(
-    (name) => [`/console/${name}.js`, `${PAGE}/${name}.js`] as const,
-  ),
+  ...[
+    'console',
+    'html',
+    'line',
+    'model',
+    'pieces',
+    'view',
+    'view-presence',
+    'view-stop',
+    'view-task',
+    'view-work',
+    'words',
+  ].map((name) => [`/console/${name}.js`, `${PAGE}/${name}.js`] as const),
   ['/console/preact.js', 'node_modules/preact/dist/preact.mjs'],
   ['/console/htm.js', 'node_modules/htm/dist/htm.mjs'],
 ] as const

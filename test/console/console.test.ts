@@ -266,21 +266,130 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
           expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
           const focused = () => w.page.evaluate('document.activeElement.textContent || document.activeElement.name')
           const walked: unknown[] = []
-          for (let step = 0; step < 6; step += 1) {
+          for (let step = 0; step < 8; step += 1) {
             await w.page.keyboard.press('Tab')
             walked.push(await focused())
             if (walked.at(-1) === 'Heartbeat') await w.page.keyboard.press('Space')
             if (walked.at(-1) === 'text') await w.page.keyboard.type('yes')
           }
-          expect(walked).toEqual(['Stop everything', 'text', 'Approve', 'Reject', 'Heartbeat', 'Leave'])
+          expect(walked.slice(0, 4)).toEqual(['Stop everything', 'text', 'Approve', 'Reject'])
+          expect(walked.slice(4, 6)).toEqual(['Going away?', 'Heartbeat'])
+          expect(walked[6]).toMatch(/^running/)
+          expect(walked[7]).toBe('Leave')
           await w.page.getByText('Accepted.').waitFor()
           // A look redraws the page; who types or walks meanwhile stays where they are.
           expect(await w.page.getByLabel('Answer').inputValue()).toBe('yes')
-          for (let step = 0; step < 3; step += 1) await w.page.keyboard.press('Shift+Tab')
+          for (let step = 0; step < 5; step += 1) await w.page.keyboard.press('Shift+Tab')
           await w.page.keyboard.press('Enter')
           await heading(w.page, /^Waiting for you/).waitFor({ state: 'detached' })
           expect(s.h.hub.guard.approvals.list(true)).toMatchObject([{ state: 'approved', answer: 'yes' }])
           expect(w.complaints).toEqual([])
+        },
+        { look: { width: 360, height: 740 } },
+      ),
+    60_000,
+  )
+
+  it(
+    'fault C21: a task is opened: its reason first, then result, artifacts by name and the end of its log; whatever is in them runs nothing',
+    () =>
+      shown(
+        async (s, w) => {
+          const evil = '<img src=x onerror="globalThis.owned=1">\u202e'
+          const [failing, working] = await s.h.bring('reader', 'reader')
+          for (let line = 0; line < 250; line += 1)
+            await failing.say({ kind: 'log', body: { level: 'info', text: `line ${line}` } })
+          await failing.say({ kind: 'log', body: { level: 'error', text: `the last ${evil}` } })
+          await failing.resultBody({ outcome: 'failed', error: `no such table: sales ${evil}` })
+          await working.put('report.md', 'twelve rows')
+          await working.resultBody({ outcome: 'succeeded', value: { rows: 12, html: evil } })
+          await enter(s, w.page)
+          const row = (name: RegExp) => w.page.locator('#tasks ~ ul').getByRole('button', { name })
+          await row(/^failed/).click()
+          await w.page.getByRole('heading', { name: /^Log, the last 200 of / }).waitFor()
+          const opened = w.page.locator('.opened')
+          expect((await opened.locator('> *').first().textContent()) ?? '').toMatch(/^no such table: sales <img/)
+          const log = (await opened.locator('pre').textContent()) ?? ''
+          expect(log).toMatch(/error the last <img src=x onerror="globalThis.owned=1">\\u202e$/)
+          expect(log).not.toContain('line 10\n')
+          expect(await row(/^failed/).getAttribute('aria-expanded')).toBe('true')
+          await picture(w.page, 'console-task-failed')
+          await row(/^succeeded/).click()
+          await heading(w.page, 'Artifacts').waitFor()
+          expect(await opened.count()).toBe(1)
+          const text = (await opened.textContent()) ?? ''
+          for (const part of ['"rows": 12', 'report.md', '11 B', 'It logged nothing.']) expect(text).toContain(part)
+          await picture(w.page, 'console-task-succeeded')
+          expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
+          expect(await w.page.evaluate('globalThis.owned')).toBeUndefined()
+          // Each look at a log is a record, so it is asked for once and not at every look of the page.
+          expect(recorded(s, 'device:console').filter((line) => line.startsWith('task.logs_read')).length).toBeLessThan(
+            3,
+          )
+          await row(/^succeeded/).click()
+          await opened.waitFor({ state: 'detached' })
+          expect(w.complaints).toEqual([])
+        },
+        { look: { width: 360, height: 740 } },
+      ),
+    60_000,
+  )
+
+  it(
+    'fault C21: resume, release, away and back, each by the operation of the command, with the rights of this console',
+    () =>
+      shown(async (s, w) => {
+        const held = await s.h.submit('reader', {}, { hold: true })
+        await enter(s, w.page)
+        await button(w.page, 'Let it start').click()
+        await button(w.page, 'Let it start').waitFor({ state: 'detached' })
+        expect(s.h.task(held).held).toBe(false)
+        await s.h.operator('POST', '/v1/mode/safe', { reason: 'a look' })
+        await button(w.page, 'Resume').click()
+        await heading(w.page, 'Normal').waitFor()
+
+        await w.page.getByText('Going away?').click()
+        const until = new Date(Math.floor(Date.now() / 60_000) * 60_000 + 30 * HOUR)
+        const field = new Date(until.getTime() - until.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+        await w.page.getByLabel('Back on').fill(field)
+        await w.page.getByLabel('Note').fill('hills')
+        await button(w.page, 'Away until then').click()
+        await w.page.getByText('You are away until').waitFor()
+        expect(s.watch.status().heartbeat).toMatchObject({ away: { note: 'hills' } })
+        await picture(w.page, 'console-away')
+        await button(w.page, 'I am back').click()
+        await w.page.getByText('Going away?').waitFor()
+        const acts = recorded(s, 'device:console').filter((line) => /released|resumed|away|back/.test(line))
+        expect(acts.map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual([
+          'task.released ok',
+          'mode.resumed ok',
+          'operator.away_asked ok',
+          'operator.back_asked ok',
+        ])
+        expect(w.complaints).toEqual([])
+      }),
+    60_000,
+  )
+
+  it(
+    'fault C21: a long question stands above the fold of a phone and can be read to its end',
+    () =>
+      shown(
+        async (s, w) => {
+          const [agent] = await s.h.bring('reader')
+          await agent.say({ kind: 'ask', body: { text: `${'Shall I? '.repeat(440)}THE END` } })
+          await enter(s, w.page)
+          const title = await heading(w.page, /^Waiting for you/).boundingBox()
+          expect((title?.y ?? 999) + (title?.height ?? 0)).toBeLessThan(740 / 3)
+          const box = w.page.locator('blockquote')
+          expect((await box.boundingBox())?.y).toBeLessThan(740 / 2)
+          expect(await box.textContent()).toMatch(/THE END$/)
+          await box.focus()
+          await w.page.keyboard.press('End')
+          const isAtEnd =
+            '(() => { const b = document.querySelector("blockquote"); return b.scrollTop + b.clientHeight >= b.scrollHeight - 2 })()'
+          await expect.poll(() => w.page.evaluate(isAtEnd), { timeout: 5000 }).toBe(true)
+          await picture(w.page, 'console-long-question')
         },
         { look: { width: 360, height: 740 } },
       ),
@@ -314,9 +423,12 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
     () =>
       shown(
         async (s, w) => {
+          await s.h.submit('reader', {}, { hold: true })
           await enter(s, w.page, { rights: ['view'] })
           expect(await button(w.page, 'Heartbeat').isDisabled()).toBe(true)
           expect(await button(w.page, 'Stop everything').isDisabled()).toBe(true)
+          expect(await button(w.page, 'Let it start').isDisabled()).toBe(true)
+          expect(await w.page.getByText('Going away?').count()).toBe(0)
           await w.page.getByText('This console may not give heartbeats.').waitFor()
           await picture(w.page, 'console-dark')
         },

@@ -45,6 +45,10 @@ export function createModel(draw) {
     beat: { isBusy: false, answer: undefined, problem: '' },
     /** Approvals that are being answered, and what came of it. */
     answers: {},
+    /** What a button asked for, by its name: { isBusy, problem }. */
+    acts: {},
+    /** The task that is looked at: { id, isBusy, problem, task, lines }. */
+    open: undefined,
     /** undefined, or { stage: 'ask' | 'stopping' | 'ended', ... }. */
     stop: undefined,
   }
@@ -71,6 +75,8 @@ export function createModel(draw) {
       isGone: false,
       isLive: false,
       stop: undefined,
+      acts: {},
+      open: undefined,
     })
   }
   /** Whether it was a refusal of the bearer itself. */
@@ -111,6 +117,32 @@ export function createModel(draw) {
       // A hub that had stopped, answers and is not stopping has been started again.
       stop: hasStopped() && !isGone && seen.health?.stopping === null ? undefined : state.stop,
     })
+    followOpened()
+  }
+
+  /** The opened task; asked for when it is opened and when its state has changed, since each look at a log is a record. */
+  async function lookAtTask() {
+    const { id } = state.open
+    const mine = (patch) => state.open?.id === id && change({ open: { ...state.open, isBusy: false, ...patch } })
+    change({ open: { ...state.open, isBusy: true } })
+    try {
+      const path = `/v1/tasks/${encodeURIComponent(id)}`
+      const [{ task }, { lines }] = await Promise.all([
+        read(state.session.secret, path),
+        read(state.session.secret, `${path}/logs`),
+      ])
+      mine({ task, lines, problem: '' })
+    } catch (thrown) {
+      if (!isOver(thrown)) mine({ problem: reasonOf(thrown) })
+    }
+  }
+  /** The list knows of a change of the opened task first. */
+  function followOpened() {
+    const { open, seen } = state
+    if (open?.task === undefined || open.isBusy) return
+    const all = [...(seen.running?.tasks ?? []), ...(seen.tasks?.tasks ?? [])]
+    const now = all.find(({ id }) => id === open.id)
+    if (now !== undefined && (now.state !== open.task.state || now.held !== open.task.held)) lookAtTask()
   }
 
   async function looking() {
@@ -216,6 +248,27 @@ export function createModel(draw) {
       }
       wake()
     },
+    /** The same operation as the command's, by this console's rights. */
+    async act(name, path, body) {
+      const say = (one) => change({ acts: { ...state.acts, [name]: one } })
+      if (state.acts[name]?.isBusy) return
+      say({ isBusy: true, problem: '' })
+      try {
+        await tell(state.session.secret, path, body)
+        say({ isBusy: false, problem: '' })
+      } catch (thrown) {
+        if (isOver(thrown)) return
+        say({ isBusy: false, problem: reasonOf(thrown) })
+      }
+      wake()
+    },
+    /** Opens it, or closes it where it is open. */
+    openTask(id) {
+      const isOpen = state.open?.id === id
+      change({ open: isOpen ? undefined : { id, isBusy: false, problem: '', task: undefined, lines: [] } })
+      if (!isOpen) lookAtTask()
+    },
+    lookAtTask,
     askStop: () => change({ stop: { stage: 'ask' } }),
     keepRunning: () => change({ stop: undefined }),
     async stopEverything() {

@@ -14,3 +14,14 @@ export const Section = ({ id, title, count, children }) => html`
   </section>`
 
 export const Pill = ({ tone, children }) => html`<span class=${`pill ${tone}`}>${children}</span>`
+
+/** A button that gives one word to the hub, and what came of it where it was refused. `name` keeps one apart from the others. */
+export function Act({ model, name, right, path, body, children }) {
+  const { isBusy = false, problem = '' } = model.state.acts[name] ?? {}
+  const may = model.can(right)
+  return html`
+    <div class="act">
+      <button type="button" disabled=${!may || isBusy} title=${may ? undefined : `This console has no right to ${right}`} onClick=${() => model.act(name, path, body)}>${children}</button>
+      ${problem !== '' && html`<p class="bad" role="alert">${problem}</p>`}
+    </div>`
+}

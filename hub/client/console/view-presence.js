@@ -1,6 +1,6 @@
 /** The mode in words, and the operator's presence: when the next heartbeat is due, what happens without it, and the button that gives it. */
 import { html } from './html.js'
-import { Said } from './pieces.js'
+import { Act, Said } from './pieces.js'
 import { CONDITIONS, clean, dateText, distance, MODES, shortDate, spanWords } from './words.js'
 
 const TONES = { normal: 'good', degraded: 'warn', safe: 'bad', draining: 'warn' }
@@ -15,6 +15,9 @@ function Condition({ one, nowMs, zone }) {
     </li>`
 }
 
+/** What a plain `hub resume` ends; a critical alert has a button of its own, and a head of the log is never accepted by habit. */
+const RESUMABLE = new Set(['operator_request', 'emergency_stop', 'clock_fault'])
+
 export function ModeBanner({ model }) {
   const { health, presence } = model.state.seen
   const zone = presence?.presence?.zone
@@ -27,6 +30,7 @@ export function ModeBanner({ model }) {
       <p class="unseen" role="status">The hub is in this mode: ${title}</p>
       <p>${meaning}</p>
       ${conditions.length > 0 && html`<ul class="conditions">${conditions.map((one) => html`<${Condition} key=${one.name} one=${one} nowMs=${nowMs} zone=${zone} />`)}</ul>`}
+      ${conditions.some(({ name }) => RESUMABLE.has(name)) && html`<${Act} model=${model} name="resume" right="resume" path="/v1/mode/resume" body=${{}}>Resume<//>`}
       <dl class="counts">
         <div><dt>running</dt><dd>${running}</dd></div>
         <div><dt>queued</dt><dd>${queued - (held ?? 0)}</dd></div>
@@ -74,6 +78,33 @@ function Deadlines({ presence, atMs, nowMs }) {
     ${presence.quiet && html`<p class="soft">Quiet hours: reminders wait for their end.</p>`}`
 }
 
+/** As a field for date and time holds it: this browser's own time, without a zone. */
+const fieldText = (atMs) => new Date(atMs - new Date(atMs).getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+const DAY_MS = 86_400_000
+
+/** Plans an absence, or ends it. It moves the deadlines, so it takes what a strong heartbeat takes. */
+function Away({ model, away, nowMs }) {
+  if (!model.can('heartbeat') || !model.can('resume')) return null
+  if (away) return html`<${Act} model=${model} name="back" right="resume" path="/v1/back" body=${{}}>I am back<//>`
+  const { isBusy = false, problem = '' } = model.state.acts.away ?? {}
+  const submit = (event) => {
+    event.preventDefault()
+    const { until, note } = event.currentTarget.elements
+    model.act('away', '/v1/away', { untilMs: new Date(until.value).getTime(), note: note.value })
+  }
+  return html`
+    <details class="away">
+      <summary>Going away?</summary>
+      <p class="soft">Nothing new starts until you are back, what runs ends by itself, and nobody is reminded.</p>
+      <form onSubmit=${submit}>
+        <label>Back on <input type="datetime-local" name="until" required min=${fieldText(nowMs)} max=${fieldText(nowMs + 21 * DAY_MS)} disabled=${isBusy} /></label>
+        <label>Note <input name="note" maxlength="198" autocomplete="off" disabled=${isBusy} /></label>
+        <div class="buttons"><button type="submit" disabled=${isBusy}>Away until then</button></div>
+      </form>
+      ${problem !== '' && html`<p class="bad" role="alert">${problem}</p>`}
+    </details>`
+}
+
 export function Presence({ model }) {
   const { seen, beat } = model.state
   const { presence = null, problem = '', atMs } = seen.presence ?? {}
@@ -88,6 +119,7 @@ export function Presence({ model }) {
             ? html`<${Deadlines} presence=${presence} atMs=${atMs} nowMs=${nowMs} />`
             : html`<p class="notice"><b>The deadlines are not known.</b> <${Said} text=${problem} /></p>`
         }
+        ${presence && !presence.stopped && html`<${Away} model=${model} away=${presence.away} nowMs=${nowMs} />`}
       </div>
       <div class="beat">
         <button type="button" class="heartbeat" disabled=${!may || beat.isBusy} onClick=${model.heartbeat}>

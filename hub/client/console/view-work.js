@@ -1,6 +1,7 @@
 /** What agents ask, what is not well, and what runs. All text of agents is cleaned and kept within its box. */
 import { html } from './html.js'
-import { Pill, Section } from './pieces.js'
+import { Act, Pill, Section } from './pieces.js'
+import { OpenTask, reasonOf } from './view-task.js'
 import { brief, clean, cleanLines, distance, shortDate, spanWords } from './words.js'
 
 const TASK_TONES = {
@@ -15,6 +16,10 @@ const SESSION_WORDS = { provisioning: 'starting', input_required: 'asks you', re
 const SEVERITIES = ['critical', 'warning', 'info']
 const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
 
+/** The hub takes no longer one, so each can be read whole; a long one is scrolled in its box, by keys too. */
+const QUESTION_MAX = 4096
+const QUESTION_SHORT = 300
+
 function Approval({ one, model }) {
   const { isBusy = false, problem = '' } = model.state.answers[one.id] ?? {}
   const isOff = isBusy || !model.can('approve')
@@ -26,7 +31,7 @@ function Approval({ one, model }) {
   return html`
     <li>
       <p><b>${clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}, task <span class="mono">${brief(one.task)}</span></span></p>
-      <blockquote class="said">${cleanLines(one.question)}</blockquote>
+      <blockquote class="said" tabindex=${one.question.length > QUESTION_SHORT ? '0' : undefined}>${cleanLines(one.question, QUESTION_MAX)}</blockquote>
       <form onSubmit=${submit}>
         <label>Answer <input name="text" maxlength="4096" autocomplete="off" disabled=${isOff} /></label>
         <div class="buttons">
@@ -64,7 +69,12 @@ export function Alerts({ model }) {
             <li key=${one.id}>
               <p><${Pill} tone=${ALERT_TONES[one.severity] ?? 'bad'}>${clean(one.severity, 20)}<//><b>${clean(one.cause, 80)}</b> <span class="soft">${distance(one.raisedAtMs, model.nowMs())}</span></p>
               <p class="said">${cleanLines(one.text)}</p>
-              ${one.holds && html`<p class="soft">It holds the hub safe; once dealt with: <code>hub resume --alert ${clean(one.id, 40)}</code></p>`}
+              ${
+                one.holds &&
+                html`
+                  <p class="soft">It holds the hub safe; once dealt with: <code>hub resume --alert ${clean(one.id, 40)}</code></p>
+                  <${Act} model=${model} name=${`alert:${one.id}`} right="resume" path="/v1/mode/resume" body=${{ alert: one.id }}>It is dealt with<//>`
+              }
             </li>`,
         )}
       </ul>
@@ -105,9 +115,12 @@ export function Sessions({ model }) {
     <//>`
 }
 
-function Task({ task, nowMs }) {
-  const { id, state, agent, held, error, outcome, endedAtMs, startedAtMs, createdAtMs } = task
-  const why = error ? `${clean(error.code, 40)}: ${clean(error.detail, 300)}` : clean(outcome?.error, 300)
+function Task({ task, model }) {
+  const { id, state, agent, endedAtMs, startedAtMs, createdAtMs } = task
+  const nowMs = model.nowMs()
+  const isOpen = model.state.open?.id === id
+  const isHeld = task.held && state === 'queued'
+  const why = reasonOf(task)
   const when =
     endedAtMs !== null
       ? `ended ${distance(endedAtMs, nowMs)}`
@@ -116,10 +129,12 @@ function Task({ task, nowMs }) {
         : `waits for ${spanWords(nowMs - createdAtMs)}`
   return html`
     <li title=${shortDate(createdAtMs)}>
-      <p>
-        <${Pill} tone=${TASK_TONES[state] ?? 'soft'}>${held && state === 'queued' ? 'held' : clean(state, 20).replace('_', ' ')}<//><b>${clean(agent ?? 'any agent', 63)}</b> <span class="mono soft">${brief(id)}</span> <span class="soft">${when}</span>
-      </p>
-      ${why !== '' && html`<p class="said bad">${why}</p>`}
+      <button type="button" class="row" aria-expanded=${isOpen ? 'true' : 'false'} onClick=${() => model.openTask(id)}>
+        <${Pill} tone=${TASK_TONES[state] ?? 'soft'}>${isHeld ? 'held' : clean(state, 20).replace('_', ' ')}<//><b>${clean(agent ?? 'any agent', 63)}</b> <span class="mono soft">${brief(id)}</span> <span class="soft">${when}</span>
+      </button>
+      ${why !== '' && !isOpen && html`<p class=${state === 'succeeded' ? 'said warn' : 'said bad'}>${why}</p>`}
+      ${isHeld && html`<${Act} model=${model} name=${`task:${id}`} right="resume" path=${`/v1/tasks/${encodeURIComponent(id)}/release`} body=${{}}>Let it start<//>`}
+      ${isOpen && html`<${OpenTask} model=${model} id=${id} />`}
     </li>`
 }
 
@@ -130,6 +145,6 @@ export function Tasks({ model }) {
     <${Section} id="tasks" title="Tasks">
       ${tasks === undefined && html`<p class="soft">Not known yet.</p>`}
       ${tasks !== undefined && all.size === 0 && html`<p class="soft">None yet. The first: <code>hub submit AGENT</code></p>`}
-      <ul class="list tight">${[...all.values()].map((task) => html`<${Task} key=${task.id} task=${task} nowMs=${model.nowMs()} />`)}</ul>
+      <ul class="list tight">${[...all.values()].map((task) => html`<${Task} key=${task.id} task=${task} model=${model} />`)}</ul>
     <//>`
 }

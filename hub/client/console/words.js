@@ -20,16 +20,24 @@ export function clean(text, most = TEXT_MAX) {
   )
 }
 
-/** The beginning of an id. */
-export const brief = (id, most = 8) => clean(String(id ?? '').slice(0, most))
+/** The end of an id, which is random where its beginning is a time (fault C9). */
+export const brief = (id, most = 8) => clean(String(id ?? '').slice(-most))
 
 /** The same as `clean` with its line breaks kept. */
-export const cleanLines = (text) =>
+export const cleanLines = (text, most = TEXT_MAX) =>
   clean(
     String(text ?? '')
       .split(/\r?\n/)
       .join('\n'),
+    most,
   ).replaceAll('\\u000a', '\n')
+
+/** `14 B`, `4.8 MiB`. */
+export function sizeWords(bytes) {
+  const units = ['B', 'KiB', 'MiB', 'GiB']
+  const power = Math.min(3, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10))
+  return `${power === 0 ? bytes : (bytes / 1024 ** power).toFixed(1)} ${units[power]}`
+}
 
 /** `23 h 58 m`, `4 m 10 s`: the two largest units, rounded down. */
 export function spanWords(ms) {
