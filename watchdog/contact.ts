@@ -5,7 +5,7 @@
  * C1 of the words only a digest is kept. C2 a revoked card is remembered and cannot be set again. C3 an unreadable file accepts nothing and
  * is kept aside, and says so as a finding.
  */
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, statSync } from 'node:fs'
 import { sameHex, sha256Hex } from './digest.ts'
 import { replaceFile } from './whole-file.ts'
 
@@ -167,6 +167,48 @@ export function openContact(file: string, wallMs: number): ContactFile {
     },
     get damaged() {
       return damaged
+    },
+  }
+}
+
+function identityOf(file: string): string {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
+    return [dev, ino, size, mtimeNs, ctimeNs].join(':')
+  } catch {
+    return 'none'
+  }
+}
+
+/**
+ * The same of a file that another process keeps: each look and each change is of what stands there now. A card that was revoked or replaced
+ * meanwhile counts for nothing here, and is never written back.
+ */
+export function followContact(file: string, wallMs: () => number): ContactFile {
+  let seen = ''
+  let opened: ContactFile | undefined
+  function now(): ContactFile {
+    const identity = identityOf(file)
+    // Read again only where it has changed: a damaged one is copied aside each time that it is opened.
+    if (opened === undefined || identity !== seen) opened = openContact(file, wallMs())
+    seen = identity
+    return opened
+  }
+  return {
+    card: () => now().card(),
+    set: (card) => now().set(card),
+    revoke: () => now().revoke(),
+    judge: (words, nowMs) => now().judge(words, nowMs),
+    noteUsed: (nowMs) => now().noteUsed(nowMs),
+    noteReached: (nowMs) => now().noteReached(nowMs),
+    get usedAtMs() {
+      return now().usedAtMs
+    },
+    get reachedAtMs() {
+      return now().reachedAtMs
+    },
+    get damaged() {
+      return now().damaged
     },
   }
 }

@@ -5,6 +5,8 @@
  * L1. What is still alive is told first: the watchdog's socket, then the hub's. Only then it stops by label itself.
  * L2. An order is left in the home before anything is stopped: whatever starts later obeys it.
  * L3. A configuration that cannot be read keeps nobody from stopping: then the engine's usual socket is taken.
+ * L4. Whoever connects keeps it alive, so it trusts nothing it has read before: the card is the one in the file now, and what it has stopped
+ *     is past after two and a half minutes, longer than anybody follows a stop. Then the order in the home alone says what holds.
  */
 import type { Server } from 'node:http'
 import path from 'node:path'
@@ -12,7 +14,7 @@ import { createActs } from './act.ts'
 import type { Clock } from './clock.ts'
 import { type Config, parseConfig } from './config.ts'
 import { loadConfig } from './config-file.ts'
-import { openContact } from './contact.ts'
+import { followContact } from './contact.ts'
 import { createEngine } from './engine.ts'
 import { type Paths, pathsOf, readInstance } from './home.ts'
 import type { HubLine, Lease } from './lease.ts'
@@ -28,6 +30,8 @@ import { exchange } from './wire.ts'
 const IDLE_MS = 60_000
 const ANSWER_MS = 3_000
 const STOP_MS = 90_000
+/** For so long its own word counts beside the order in the home, which a watchdog that starts takes over. */
+const HELD_MS = 150_000
 const CONNECTIONS_MAX = 64
 const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 }
 /** The hub is asked as the account that it belongs to, which needs no lease. */
@@ -99,10 +103,11 @@ export async function createLastStop(
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
   const hub = hubBySocket(path.join(options.home, 'run', 'operator.sock'), clock)
   const acts = createActs(config, { clock, engine, hub })
-  let isStopped = false
+  let stoppedMs = Number.NEGATIVE_INFINITY
+  const nowMs = () => clock.read().monotonicMs
 
   async function stop(reason: string): Promise<void> {
-    isStopped = true
+    stoppedMs = nowMs()
     try {
       leaveStopOrder(paths.stopOrder, { by: 'contact', reason })
     } catch (error) {
@@ -111,13 +116,14 @@ export async function createLastStop(
     const isTold = await stopByWatchdog(paths, reason, clock)
     // Also where the watchdog says that it is done: what the engine shows decides.
     const stopped = await acts.stopEverything(NO_LEASE, { by: 'contact', reason })
+    stoppedMs = nowMs()
     log.warn({ isTold, ...stopped }, 'stopped by the card')
   }
 
-  const contact = openContact(paths.contact, clock.read().wallMs)
+  const contact = followContact(paths.contact, () => clock.read().wallMs)
   const desk = createStopDesk({
     ...{ instance, random, contact, clock, log, stop },
-    isHeld: () => isStopped || readStopOrder(paths.stopOrder) !== null,
+    isHeld: () => nowMs() - stoppedMs < HELD_MS || readStopOrder(paths.stopOrder) !== null,
     count: async () => (await engine.list()).length,
   })
 
@@ -130,7 +136,8 @@ export async function createLastStop(
       open -= 1
       if (open === 0) cancel = clock.after(IDLE_MS, () => (acts.progress() === null ? parts.onIdle() : undefined))
     })
-    if (isStopPath(request.url ?? ''))
+    const isSpoken = request.httpVersion === '1.1' || request.httpVersion === '1.0'
+    if (isSpoken && isStopPath(request.url ?? ''))
       return void serveStop(request, response, options.port, { desk, contact, reach: parseConfig({}).reach, clock })
     response.writeHead(404, { connection: 'close' }).end()
   })

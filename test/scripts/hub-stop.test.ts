@@ -1,12 +1,15 @@
 /** `hub-stop` as anybody at the machine runs it: another account, a copy of the script, nothing but bash (S1-32). */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type CardFacts, cardPage, cardText } from '../../hub/client/cli/card.ts'
+import { createSystemClock } from '../../watchdog/clock.ts'
 import { openContact } from '../../watchdog/contact.ts'
+import { createLastStop } from '../../watchdog/last-stop.ts'
 import { repositoryRoot } from '../house/source.ts'
 import { createListEngine } from '../support/empty-engine.ts'
 import { freePort } from '../support/free-port.ts'
@@ -86,6 +89,36 @@ async function scene() {
   closers.push(opened.close)
   await opened.contact({ action: 'set', ...cardOf(WORDS) })
   return { ...opened, nobody: String(await freePort()) }
+}
+
+/** The last stop as systemd starts it, in a home with two containers and the card of `WORDS`. */
+async function lastStop() {
+  const home = makeHome()
+  const containers = new Set(['a'.repeat(64), 'b'.repeat(64)])
+  const engine = createListEngine(containers, HOME_INSTANCE)
+  const socket = join(home.home, 'engine.sock')
+  await new Promise<void>((resolve) => engine.listen(socket, resolve))
+  const config = { engineSocket: socket, stopGraceMs: 0 }
+  writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify(config))
+  openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
+  const held = createServer()
+  await new Promise<void>((resolve) => held.listen(0, '127.0.0.1', resolve))
+  const port = String((held.address() as { port: number }).port)
+  // As systemd does it: the socket it listens on is descriptor 3 of whom it starts.
+  const fd = (held as unknown as { _handle: { fd: number } })._handle.fd
+  const started = spawn(
+    process.execPath,
+    [join(repositoryRoot, 'scripts/systemd/last-stop.ts'), '--home', home.home, '--port', port],
+    { stdio: ['ignore', 'ignore', 'ignore', fd], env: { LISTEN_FDS: '1' } },
+  )
+  held.close()
+  closers.push(
+    () => started.kill(),
+    () => engine.close(),
+    () => home.remove(),
+  )
+  const contactFile = join(home.home, 'watchdog', 'contact.json')
+  return { home, containers, port, contactFile }
 }
 
 describe('hub-stop', () => {
@@ -219,30 +252,7 @@ describe('hub-stop', () => {
   }, 60_000)
 
   it('fault F12: with hub and watchdog dead the words alone stop, by a port that systemd holds: the process it starts has the right, an order stays for both, wrong words do nothing', async () => {
-    const home = makeHome()
-    const containers = new Set(['a'.repeat(64), 'b'.repeat(64)])
-    const engine = createListEngine(containers, HOME_INSTANCE)
-    const socket = join(home.home, 'engine.sock')
-    await new Promise<void>((resolve) => engine.listen(socket, resolve))
-    const config = { engineSocket: socket, stopGraceMs: 0 }
-    writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify(config))
-    openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
-    const held = createServer()
-    await new Promise<void>((resolve) => held.listen(0, '127.0.0.1', resolve))
-    const port = String((held.address() as { port: number }).port)
-    // As systemd does it: the socket it listens on is descriptor 3 of whom it starts.
-    const fd = (held as unknown as { _handle: { fd: number } })._handle.fd
-    const started = spawn(
-      process.execPath,
-      [join(repositoryRoot, 'scripts/systemd/last-stop.ts'), '--home', home.home, '--port', port],
-      { stdio: ['ignore', 'ignore', 'ignore', fd], env: { LISTEN_FDS: '1' } },
-    )
-    held.close()
-    closers.push(
-      () => started.kill(),
-      () => engine.close(),
-      () => home.remove(),
-    )
+    const { home, containers, port } = await lastStop()
     const order = () => readFileSync(join(home.home, 'stop-order'), 'utf8').replaceAll('\0', '')
     const dead = [String(await freePort()), String(await freePort())]
     expect((await run([...dead, port], `${OTHER}\n`)).code).toBe(3)
@@ -252,6 +262,47 @@ describe('hub-stop', () => {
     expect(containers.size).toBe(0)
     expect(JSON.parse(order())).toMatchObject({ by: 'contact' })
     expect((await run([...dead, port], `${WORDS}\n`)).out).toContain('already stopped')
+  }, 60_000)
+
+  it('fault F12: whoever keeps the last stop alive keeps no card alive: one that was replaced meanwhile is refused and does not come back', async () => {
+    const { containers, port, contactFile } = await lastStop()
+    const dead = [String(await freePort()), String(await freePort())]
+    // It has been started, and has read the card that is in force.
+    expect((await run([...dead, port], `${OTHER}\n`)).code).toBe(3)
+    const third = WORDS.replace('able', 'zeal')
+    expect(openContact(contactFile, 1).set(cardOf(third))).toBe(true)
+    expect((await run([...dead, port], `${WORDS}\n`)).code).toBe(3)
+    expect(containers.size).toBe(2)
+    expect((await run([...dead, port], `${third}\n`)).code).toBe(0)
+    expect(containers.size).toBe(0)
+    const kept = openContact(contactFile, 1)
+    expect(kept.judge(third, 2).kind).toBe('accepted')
+    expect(kept.judge(WORDS, 2).kind).toBe('refused')
+    expect(kept.usedAtMs).not.toBeNull()
+  }, 60_000)
+
+  it('fault F12: a stop that the operator has ended since is no answer to the next one, however long the process has lived', async () => {
+    const { home, containers } = await lastStop()
+    const real = createSystemClock()
+    let aheadMs = 0
+    const read = () => ({ ...real.read(), monotonicMs: real.read().monotonicMs + aheadMs })
+    const own = await freePort()
+    const log = { warn: () => undefined }
+    const server = await createLastStop(
+      { home: home.home, port: own },
+      { clock: { ...real, read }, log, random: randomBytes, onIdle: () => undefined },
+    )
+    await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve))
+    closers.push(() => server.close())
+    const file = join(home.home, 'stop-order')
+    expect((await run([String(own)], `${WORDS}\n`)).code).toBe(0)
+    expect(containers.size).toBe(0)
+    // `hub resume` ends the order; nothing runs yet when the words are used again.
+    writeFileSync(file, Buffer.alloc(512))
+    aheadMs = 151_000
+    const { code, out } = await run([String(own)], `${WORDS}\n`)
+    expect([code, out]).toEqual([0, 'Everything has stopped. Nothing was deleted.\n'])
+    expect(readFileSync(file, 'utf8')).toContain('contact')
   }, 60_000)
 
   it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right', async () => {
