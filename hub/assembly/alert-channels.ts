@@ -13,13 +13,12 @@ import { type AlertSettings, type ChannelSettings, channelsOf } from '../guard/a
 import { createPostOutward } from '../guard/outward/post.ts'
 import type { Guard } from './guard.ts'
 
-/** The channels of the settings; `secretOf` reads a secret by its name when a message is sent, and throws where there is none. */
-export function createAlertDelivery(
-  options: { settings: AlertSettings; home: string; instance: string },
-  parts: { guard: Guard; clock: Clock; random: Random; log: Log; secretOf: (name: string) => string },
-) {
-  const { settings, home, instance } = options
-  const { guard, clock, random, log, secretOf } = parts
+/** What sends by each channel of the settings, by name. */
+export function createSends(
+  settings: AlertSettings,
+  parts: { home: string; clock: Clock; secretOf: (name: string) => string },
+): Map<string, Send> {
+  const { home, clock, secretOf } = parts
   const sending = { post: createPostOutward({ clock }), secretOf, wallMs: clock.wallMs }
   const sendOf = (channel: ChannelSettings): Send => {
     if (channel.kind === 'email') return createEmail(channel, secretOf)
@@ -27,7 +26,17 @@ export function createAlertDelivery(
     if (channel.kind === 'push') return createPush(channel, sending)
     return channel.kind === 'command' ? createCommand(channel, { clock }) : createFile(channel, home)
   }
-  const sends = new Map(channelsOf(settings).map((channel) => [channel.name, sendOf(channel)]))
+  return new Map(channelsOf(settings).map((channel) => [channel.name, sendOf(channel)]))
+}
+
+/** The channels of the settings; `secretOf` reads a secret by its name when a message is sent, and throws where there is none. */
+export function createAlertDelivery(
+  options: { settings: AlertSettings; home: string; instance: string },
+  parts: { guard: Guard; clock: Clock; random: Random; log: Log; secretOf: (name: string) => string },
+) {
+  const { settings, home, instance } = options
+  const { guard, clock, random, log, secretOf } = parts
+  const sends = createSends(settings, { home, clock, secretOf })
   const facts = () => ({
     nowMs: clock.wallMs(),
     zone: settings.zone,

@@ -1,5 +1,6 @@
 /** Builds the edge ring: every way in, over the same operations. */
 import { release } from 'node:os'
+import { readArrivals } from '../base/arrivals.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
@@ -189,7 +190,8 @@ export function createEntrances(
             createWatchdogChecks(watchdog.status),
             contactSide.checks,
             async () => [roomCheck(upkeep.room.view())],
-            async () => channelChecks(config.alerts, alertDelivery.states(), guard.alertRows, clock.wallMs()),
+            async () =>
+              channelChecks(config.alerts, alertDelivery.states(), guard.alertRows, clock.wallMs(), readArrivals(home)),
           ],
         }),
       }),

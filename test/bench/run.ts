@@ -27,6 +27,7 @@ const BENCHES: Readonly<
   flood: async () => (await import('./flood.ts')).benchFlood,
   history: async () => (await import('./history.ts')).benchHistory,
   safety: async () => (await import('./safety.ts')).benchSafety,
+  operator: async () => (await import('./operator.ts')).benchOperator,
 }
 
 /** One row for each figure: key, value, unit, meaning. */

@@ -1,19 +1,27 @@
 /** `hub restart --watchdog` and `hub setup` over real processes, a real SMTP server and a real receiver; the engine has nothing (fault C6). */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { createContext } from '../../hub/client/cli/context.ts'
+import { type Ask, runSetup } from '../../hub/client/cli/setup.ts'
+import type { Terminal } from '../../hub/client/cli/terminal.ts'
+import { judgeConfig } from '../../hub/config.ts'
+import { judgeText } from '../../watchdog/config-file.ts'
+import { httpSink, mailSink } from '../support/alert-sinks.ts'
 import { openBareHome } from '../support/bare-home.ts'
 import { newHome } from '../support/home-process.ts'
 
 const CLI = resolve(import.meta.dirname, '../../hub/client/cli.ts')
+// Real processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 /** Short: sockets lie below it. */
 let base: string
 beforeAll(() => {
   base = mkdtempSync('/tmp/su-')
   newHome(join(base, 'template'))
 })
-afterAll(() => rmSync(base, { recursive: true, force: true }))
+afterAll(() => rmSync(base, { recursive: true, force: true, maxRetries: 5 }))
 
 interface Said {
   code: number | null
@@ -57,10 +65,12 @@ async function openHome() {
     pidOf,
     run: (words: readonly string[], typed = '') => hub(bare.home, words, typed),
     [Symbol.dispose]() {
-      try {
-        process.kill(Number(pidOf('watchdog/watchdog.pid')), 'SIGKILL')
-      } catch {
-        // It has ended.
+      for (const part of ['watchdog/watchdog.pid', 'run/hub.pid'] as const) {
+        try {
+          process.kill(Number(pidOf(part)), 'SIGKILL')
+        } catch {
+          // It has ended.
+        }
       }
       bare.close()
     },
@@ -93,5 +103,197 @@ describe('fault C6: hub restart --watchdog', () => {
     // The lease of the old one outlives the moment: nothing was stopped and nothing waits.
     expect(JSON.stringify((await home.askHub('GET', '/v1/mode')).body)).toMatch(/^."mode":"normal","conditions":\[\]/)
     expect(existsSync(join(home.home, 'watchdog', 'run', 'judged.yaml'))).toBe(false)
+  })
+})
+
+interface Row {
+  name: string
+  ok: boolean | null
+  detail: string
+}
+const rowsOf = async (home: { run: (words: readonly string[]) => Promise<Said> }): Promise<Row[]> =>
+  JSON.parse((await home.run(['doctor', '--json'])).out) as Row[]
+
+describe('hub setup by flags', () => {
+  test('both processes tell by mail and webhook at once, secrets are files of the home, and what nobody saw arrive stays amber', async () => {
+    using home = await openHome()
+    const [mail, sink] = [await mailSink('me'), await httpSink()]
+    try {
+      const [password, secret] = [join(home.home, 'pw'), join(home.home, 'ws')]
+      writeFileSync(password, 'secret\n')
+      writeFileSync(secret, 'between us\n')
+      const channels = [
+        ...['--mail', 'me@example.org', '--mail-server', `127.0.0.1:${mail.port}`, '--mail-user', 'me'],
+        ...['--mail-password-file', password, '--webhook', `${sink.url}/in`, '--webhook-secret-file', secret],
+      ]
+      const others = [
+        '--zone',
+        'Europe/Berlin',
+        '--heartbeat',
+        'daily at 09:00',
+        '--operator',
+        'Ada',
+        '--ping',
+        `${sink.url}/ping`,
+      ]
+      const contact = ['--contact', 'Bo', '--contact-mail', 'bo@example.org']
+      const done = await home.run(['setup', ...channels, ...others, ...contact, '--json'])
+      expect(done).toMatchObject({ code: 0 })
+      const view = JSON.parse(done.out) as {
+        tried: { whose: string; channel: string; ok: boolean }[]
+        restarted: string[]
+      }
+      expect(view.restarted).toEqual(['watchdog', 'hub'])
+      expect(view.tried.every(({ ok }) => ok)).toBe(true)
+      // The code of both before a word was written, and both as they run now.
+      expect(mail.letters.filter((letter) => /^Subject: .*test: nothing/m.test(letter))).toHaveLength(4)
+      expect(new Set(mail.recipients)).toEqual(new Set(['me@example.org']))
+      const signed = sink.received.filter(({ url }) => url === '/in')
+      expect(new Set(signed.map(({ headers }) => headers['user-agent']))).toEqual(new Set(['hub', 'hub-watchdog']))
+      for (const { headers } of signed) expect(headers['webhook-signature']).toMatch(/^v1,/)
+      for (const name of ['alert-mail', 'alert-webhook'])
+        expect(statSync(join(home.home, 'secrets', name)).mode & 0o777).toBe(0o600)
+      for (const file of ['hub.yaml', 'watchdog/config.yaml']) {
+        const text = readFileSync(join(home.home, file), 'utf8')
+        expect(text).not.toMatch(/between us|: secret$/m)
+        expect(text).toContain('passwordFrom: alert-mail')
+      }
+      const email = (rows: Row[]) => rows.find(({ name }) => name === 'alerts email')
+      expect(email(await rowsOf(home))).toMatchObject({ ok: null, detail: expect.stringMatching(/nobody has said/) })
+
+      const again = await home.run(['setup', '--arrived', '--json'])
+      expect(again.code).toBe(0)
+      expect(JSON.parse(again.out)).toMatchObject({
+        written: [],
+        tried: [],
+        restarted: [],
+        arrived: { email: true, webhook: true },
+      })
+      expect(email(await rowsOf(home))).toMatchObject({ ok: true })
+    } finally {
+      mail.close()
+      sink.close()
+    }
+  })
+
+  test('a channel that takes no test and an answer that is refused leave both files and the secrets as they were', async () => {
+    using home = await openHome()
+    const before = ['hub.yaml', 'watchdog/config.yaml'].map((file) => readFileSync(join(home.home, file), 'utf8'))
+    const password = join(home.home, 'pw')
+    writeFileSync(password, 'wrong')
+    const mail = await mailSink('me')
+    try {
+      for (const words of [
+        [
+          '--mail',
+          'me@example.org',
+          '--mail-server',
+          `127.0.0.1:${mail.port}`,
+          '--mail-user',
+          'me',
+          '--mail-password-file',
+          password,
+        ],
+        ['--webhook', 'http://127.0.0.1:1/x'],
+        ['--zone', 'Mars/Town'],
+        ['--heartbeat', 'never'],
+      ]) {
+        const said = await home.run(['setup', ...words])
+        expect(said.code, words.join(' ')).not.toBe(0)
+        expect(said.err).toContain('nothing was written')
+      }
+      expect(['hub.yaml', 'watchdog/config.yaml'].map((file) => readFileSync(join(home.home, file), 'utf8'))).toEqual(
+        before,
+      )
+      expect(existsSync(join(home.home, 'secrets', 'alert-mail'))).toBe(false)
+    } finally {
+      mail.close()
+    }
+  })
+
+  test('a config.json of before becomes config.yaml, with the secret of its variable in a file', async () => {
+    using home = await openHome()
+    rmSync(home.file)
+    const sink = await httpSink()
+    try {
+      const old = {
+        port: home.ports.watchdog,
+        intervalMs: 10_000,
+        engineSocket: join(home.home, 'engine.sock'),
+        channels: [{ kind: 'push', url: `${sink.url}/topic`, local: true, tokenEnv: 'MY_TOKEN' }],
+      }
+      writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify(old))
+      const without = await home.run(['setup', '--zone', 'Europe/Berlin'])
+      expect(without.err).toContain('MY_TOKEN, which is not set here')
+      process.env.MY_TOKEN = 'tk-1'
+      expect(await home.run(['setup', '--zone', 'Europe/Berlin'])).toMatchObject({ code: 0 })
+      expect(readFileSync(join(home.home, 'secrets', 'my-token'), 'utf8')).toBe('tk-1')
+      const text = readFileSync(home.file, 'utf8')
+      expect(text).toContain('tokenFrom: my-token')
+      expect(text).toContain('zone: Europe/Berlin')
+      expect(existsSync(join(home.home, 'watchdog', 'config.json'))).toBe(false)
+    } finally {
+      delete process.env.MY_TOKEN
+      sink.close()
+    }
+  })
+})
+
+describe('hub setup by questions', () => {
+  test('ended at each question in turn and run again it goes on: never half a file, and what was answered is the default', async () => {
+    using home = await openHome()
+    const mail = await mailSink()
+    const notes: string[] = []
+    const terminal = { ...{ out: () => undefined, json: () => undefined, note: (text: string) => notes.push(text) } }
+    const context = createContext(home.home, false, { ...terminal, interactive: true } as unknown as Terminal)
+    const typed: Record<string, string> = {
+      'Your time zone': 'Europe/Berlin',
+      'Tell you by mail: your address': 'me@example.org',
+      '  through which server (host:port)': `127.0.0.1:${mail.port}`,
+      'When a heartbeat is due: rolling, or daily at HH:MM': 'daily at 09:00',
+      'Your name, as your backup contact knows you': 'Ada',
+      'Your backup contact, who may stop everything: their name': 'Bo',
+      '  their mail address': 'bo@example.org',
+      'Did the tests by email arrive? (y/n)': 'y',
+    }
+    /** Answers until the question of that number, at which the person leaves. */
+    const person = (leaves: number) => {
+      const asked: [string, string | undefined][] = []
+      const ask: Ask = async (question, standing) => {
+        asked.push([question, standing])
+        if (asked.length > leaves) throw new Error('the person has left')
+        return typed[question] ?? standing ?? ''
+      }
+      return { ask, asked }
+    }
+    try {
+      let questions = 0
+      for (let leaves = 0; ; leaves += 1) {
+        const { ask, asked } = person(leaves)
+        const code = await runSetup(context, {}, ask).catch((error: Error) => error.message)
+        const [ours, theirs] = ['hub.yaml', 'watchdog/config.yaml'].map((file) =>
+          readFileSync(join(home.home, file), 'utf8'),
+        )
+        expect(judgeConfig(ours ?? '').faults, `after ${leaves} answers`).toEqual([])
+        expect((await judgeText(theirs ?? '')).faults, `after ${leaves} answers`).toEqual([])
+        questions = asked.length
+        if (code !== 'the person has left') break
+      }
+      expect(questions).toBeGreaterThan(10)
+      expect(notes.filter((note) => /nothing was written/.test(note))).toEqual([])
+      const { ask, asked } = person(100)
+      expect(await runSetup(context, {}, ask)).toBe(0)
+      const defaults = Object.fromEntries(asked)
+      expect(defaults).toMatchObject({
+        'Tell you by mail: your address': 'me@example.org',
+        'When a heartbeat is due: rolling, or daily at HH:MM': 'daily at 09:00',
+        'Your backup contact, who may stop everything: their name': 'Bo',
+      })
+      expect(asked.map(([question]) => question)).not.toContain('Did the tests by email arrive? (y/n)')
+      const { body } = await home.askWatchdog('POST', '/v1/contact', { action: 'show' })
+      expect(body).toMatchObject({ people: { operator: 'Ada', contact: 'Bo' } })
+    } finally {
+      mail.close()
+    }
   })
 })

@@ -26,7 +26,7 @@ export interface Verdict {
 /** `watchdog`: its file in the form of today; `watchdog-old`: its `config.json`. */
 export type Judged = 'config' | 'policy' | 'watchdog' | 'watchdog-old'
 
-const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
+export const program = (script: string): string => fileURLToPath(new URL(`../../../${script}`, import.meta.url))
 /** Each of the two judges its own file by its own code: they share none. */
 const judgeArgv = (what: Judged, home: string): string[] =>
   what === 'config' || what === 'policy'
@@ -37,10 +37,10 @@ const JUDGE_MS = 60_000
 export const configFileOf = (home: string): string => path.join(home, 'hub.yaml')
 const policyFileOf = (home: string): string => path.join(home, 'policy', 'data.json')
 
-/** The verdict on a text, read once by whoever asks. @throws Problem where it cannot be judged at all */
-export function judge(what: Judged, home: string, text: Uint8Array): Promise<Verdict> {
+/** Runs a program of this checkout that reads one text and answers one line of JSON. @throws Problem where it does not */
+export function askProgram<Answer>(argv: readonly string[], text: Uint8Array | string): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, judgeArgv(what, home), { timeout: JUDGE_MS })
+    const child = spawn(process.execPath, argv, { timeout: JUDGE_MS })
     const said = { out: '', err: '' }
     child.stdout.on('data', (piece: Buffer) => {
       said.out += piece
@@ -51,7 +51,7 @@ export function judge(what: Judged, home: string, text: Uint8Array): Promise<Ver
     child.on('error', reject)
     child.on('close', () => {
       try {
-        resolve(JSON.parse(said.out) as Verdict)
+        resolve(JSON.parse(said.out) as Answer)
       } catch {
         const why = clean(said.err.trim().split('\n').at(-1) ?? '')
         reject(new Problem('internal', 'fault', `the file could not be judged: ${why}`, 'see `hub doctor`'))
@@ -62,11 +62,15 @@ export function judge(what: Judged, home: string, text: Uint8Array): Promise<Ver
   })
 }
 
+/** The verdict on a text, read once by whoever asks. @throws Problem where it cannot be judged at all */
+export const judge = (what: Judged, home: string, text: Uint8Array | string): Promise<Verdict> =>
+  askProgram(judgeArgv(what, home), text)
+
 const faultLine = (file: string, { line, column, key, message }: Fault): string =>
   clean(`${file} line ${line}, column ${column}: ${key === '' ? '' : `${key}: `}${message}`)
 
 /** Every fault in one line. */
-const faultsText = (file: string, faults: readonly Fault[]): string => {
+export const faultsText = (file: string, faults: readonly Fault[]): string => {
   const [first = '', ...others] = faults.map((fault) => faultLine(file, fault))
   return others.length === 0 ? first : `${first} (and ${others.length} more)`
 }
