@@ -82,6 +82,10 @@ test_an_origin_without_anybody_behind_it_is_refused_without_a_line_to_change if 
 	}
 }
 
+test_a_service_that_is_handed_on_to_nobody_names_that_line if {
+	ask("task.dispatch", {"kind": "hub", "id": "dispatcher"}, {"origin": {"by": "services", "parent": "reader"}}).reason == "agent reader may not delegate to lead: add \"lead\" to agents.reader.delegate in policy/data.json"
+}
+
 test_a_device_that_may_resume_releases_what_may_be_submitted_and_starts_nothing_else if {
 	phone := {"kind": "device", "id": "phone", "rights": ["view", "resume"]}
 	ask("task.release", phone, {}).allow == true

@@ -34,7 +34,7 @@ export function judgeContact(
 function hubStopCheck(hasHubStop: boolean): Check {
   const detail = hasHubStop
     ? `${HUB_STOP} is there for every account`
-    : 'step 4 of the card names it, and it is not there for every account'
+    : 'the card names it, and it is not there for every account'
   return { name: 'hub-stop', ok: hasHubStop ? true : null, detail, mend: 'sudo scripts/systemd/install' }
 }
 

@@ -145,7 +145,6 @@ describe.skipIf(BROWSER === undefined)(
         const words = WORDS.split('-')
         const facts = { operator: 'Ada Lovelace', contact: 'Bea', phone: '+49 30 1234567', lastResort: '', words }
         const rest = {
-          stopsAt: 'Thursday, 26 November 2026, 11:00 CET',
           stopsAfter: '2 days 2 hours',
           id: '0123456789ab',
         }

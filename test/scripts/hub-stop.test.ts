@@ -27,7 +27,6 @@ const CARD: CardFacts = {
   operator: 'Ada',
   phone: '',
   lastResort: '',
-  stopsAt: null,
   stopsAfter: null,
   command: 'hub-stop',
   id: '0123456789ab',

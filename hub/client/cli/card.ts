@@ -15,9 +15,10 @@ export interface CardFacts {
   phone: string
   /** What else may be done at the machine; '' = the usual sentence. */
   lastResort: string
-  /** When it all stops by itself, should the operator not be seen again; null while the watchdog does not say. */
-  stopsAt: string | null
-  /** The same as a span after the operator was last there: "2 days 2 hours". */
+  /**
+   * How long after the operator was last there it all stops by itself: "2 days 2 hours"; null while the watchdog does not say. A span and
+   * no day: a card lies in a drawer for months, and each heartbeat moves the day (fault C18).
+   */
   stopsAfter: string | null
   /** `hub-stop`, with ports where they are not the usual ones. */
   command: string
@@ -28,18 +29,28 @@ export interface CardFacts {
 export const urlOf = ({ address, words }: CardFacts): string | null =>
   address === null ? null : `${address}/stop/${words.join('-')}`
 
+/** For whoever has never seen a terminal. */
+const atTheMachine = (command: string): string =>
+  `open a terminal (Ctrl, Alt and T together, or “Terminal” among the programs), type ${command}, press Enter, then type the 12 words.`
+
 /** The five steps. `strong` begins each. */
 export function cardSteps(facts: CardFacts): { strong: string; text: string }[] {
-  const { operator, phone, stopsAt, stopsAfter, command, lastResort } = facts
+  const { operator, phone, address, stopsAfter, command, lastResort } = facts
   const by =
-    stopsAt === null
+    stopsAfter === null
       ? 'it stops by itself when nobody looks after it.'
-      : `it stops by itself by ${stopsAt}, or ${stopsAfter} after ${operator} was last there, whichever is later. A message to you names the day.`
+      : `it stops by itself ${stopsAfter} after ${operator} was last there. A message to you names the day.`
   const stop =
-    facts.address === null
-      ? 'go to the machine and do what step 4 says. Wait for “everything has stopped”.'
-      : `scan the code, press the red button, and wait for “everything has stopped”. Without a camera: open ${facts.address}/stop and type the 12 words.`
-  const last = lastResort === '' ? 'Or switch it off: that is allowed and harms nothing.' : lastResort
+    address === null
+      ? `go to the machine. ${sentence(atTheMachine(command))} Wait for “everything has stopped”.`
+      : `scan the code, press the red button, and wait for “everything has stopped”. Without a camera: open ${address}/stop and type the 12 words.`
+  const off = 'switch it off (hold its power button down for ten seconds): that is allowed and harms nothing.'
+  const last =
+    address === null
+      ? lastResort === ''
+        ? sentence(off)
+        : lastResort
+      : `at the machine ${atTheMachine(command)} ${lastResort === '' ? `Or ${off}` : lastResort}`
   return [
     { strong: 'You need not hurry.', text: `Nothing new starts, and ${by}` },
     {
@@ -47,10 +58,15 @@ export function cardSteps(facts: CardFacts): { strong: string; text: string }[] 
       text: `Ask ${operator} to check in; then nothing else is needed.`,
     },
     { strong: 'To stop now:', text: stop },
-    { strong: 'No answer within 2 minutes:', text: `at the machine run ${command} (it asks for the words). ${last}` },
+    {
+      strong: address === null ? 'If that does not work within 2 minutes:' : 'No answer within 2 minutes:',
+      text: last,
+    },
     { strong: 'Do not switch it on again.', text: `${operator} does that.` },
   ]
 }
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
 /** For the terminal; the code of the page can be scanned from it too. */
 export function cardText(facts: CardFacts): string {

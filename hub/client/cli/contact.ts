@@ -12,7 +12,6 @@ interface WatchdogSide {
   reason?: string
   publicUrl?: string | null
   port?: number
-  stopAtMs?: number | null
   stopSpanMs?: number | null
 }
 interface People {
@@ -80,7 +79,7 @@ function factsOf(made: Made, given: { phone: string; lastResort: string }, zone?
   const { card, watchdog, hub } = made
   const ports = [watchdog.port ?? WATCHDOG_PORT, hub.port]
   const isUsual = ports[0] === WATCHDOG_PORT && ports[1] === HUB_PORT
-  const { stopAtMs = null, stopSpanMs = null } = watchdog
+  const { stopSpanMs = null } = watchdog
   return {
     words: made.words.split('-'),
     // The watchdog's address works with the hub dead too.
@@ -88,7 +87,6 @@ function factsOf(made: Made, given: { phone: string; lastResort: string }, zone?
     contact: card.name,
     operator: card.operator,
     ...given,
-    stopsAt: stopAtMs === null ? null : dateWords(stopAtMs, zone),
     stopsAfter: stopSpanMs === null ? null : spanInWords(stopSpanMs),
     command: isUsual ? 'hub-stop' : `hub-stop ${ports.filter((port) => port !== 0).join(' ')}`,
     id: card.id,

@@ -201,7 +201,7 @@ export const rows: readonly Row[] = [
     proofs: [['hub/edge/doctor-contact.test.ts', 'S1-31: the contact in doctor: %s']],
   },
   {
-    rule: 'the card, first: you need not hurry, nothing new starts, it stops by itself by a date',
+    rule: 'the card, first: you need not hurry, nothing new starts, it stops by itself so long after the operator was last there; the day comes with a message, since a printed one is stale at the next heartbeat (fault C18)',
     proofs: [[CARD, 'S1-32: says its five steps in this order']],
   },
   {

@@ -11,7 +11,6 @@ const FACTS: CardFacts = {
   operator: 'Ada',
   phone: '+49 30 1234',
   lastResort: '',
-  stopsAt: 'Thursday, 26 November 2026, 11:00 CET',
   stopsAfter: '2 days 2 hours',
   command: 'hub-stop',
   id: '0123456789ab',
@@ -27,10 +26,10 @@ describe('the card', () => {
   it('S1-32: says its five steps in this order, in plain words, on the terminal and on paper', () => {
     const steps = cardSteps(FACTS).map(({ strong, text }) => `${strong} ${text}`)
     expect(steps).toEqual([
-      'You need not hurry. Nothing new starts, and it stops by itself by Thursday, 26 November 2026, 11:00 CET, or 2 days 2 hours after Ada was last there, whichever is later. A message to you names the day.',
+      'You need not hurry. Nothing new starts, and it stops by itself 2 days 2 hours after Ada was last there. A message to you names the day.',
       'Call Ada, +49 30 1234. Ask Ada to check in; then nothing else is needed.',
       'To stop now: scan the code, press the red button, and wait for “everything has stopped”. Without a camera: open https://stop.example.net/stop and type the 12 words.',
-      'No answer within 2 minutes: at the machine run hub-stop (it asks for the words). Or switch it off: that is allowed and harms nothing.',
+      'No answer within 2 minutes: at the machine open a terminal (Ctrl, Alt and T together, or “Terminal” among the programs), type hub-stop, press Enter, then type the 12 words. Or switch it off (hold its power button down for ten seconds): that is allowed and harms nothing.',
       'Do not switch it on again. Ada does that.',
     ])
     const [text, page] = [cardText(FACTS), textOf(cardPage(FACTS))]
@@ -50,7 +49,6 @@ describe('the card', () => {
       ...FACTS,
       address: null,
       phone: '',
-      stopsAt: null,
       stopsAfter: null,
       lastResort: 'Or pull the plug behind the door.',
       command: 'hub-stop 7411 7410',
@@ -58,9 +56,20 @@ describe('the card', () => {
     const steps = cardSteps(bare).map(({ strong, text }) => `${strong} ${text}`)
     expect(steps[0]).toBe('You need not hurry. Nothing new starts, and it stops by itself when nobody looks after it.')
     expect(steps[1]).toMatch(/^Call Ada\. /)
-    expect(steps[2]).toContain('go to the machine')
-    expect(steps[3]).toContain('run hub-stop 7411 7410 (it asks for the words). Or pull the plug behind the door.')
+    expect(steps[2]).toBe(
+      'To stop now: go to the machine. Open a terminal (Ctrl, Alt and T together, or “Terminal” among the programs), type hub-stop 7411 7410, press Enter, then type the 12 words. Wait for “everything has stopped”.',
+    )
+    expect(steps[3]).toBe('If that does not work within 2 minutes: Or pull the plug behind the door.')
+    expect(cardSteps({ ...bare, lastResort: '' })[3]?.text).toBe(
+      'Switch it off (hold its power button down for ten seconds): that is allowed and harms nothing.',
+    )
     expect(cardPage(bare)).not.toContain('<svg')
+  })
+
+  it('fault C18: holds no day but the one on which it was made, which no heartbeat moves', () => {
+    const days = /\b(mon|tues|wednes|thurs|fri|satur|sun)day\b|\b20\d\d\b/gi
+    for (const shown of [cardText(FACTS), textOf(cardPage(FACTS))])
+      expect(shown.replace(FACTS.madeAt, '').match(days), shown).toBeNull()
   })
 
   it('its code is read by other means than it was made, as printed and as shown on a terminal', () => {
