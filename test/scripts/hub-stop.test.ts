@@ -49,9 +49,9 @@ interface Ended {
   err: string
 }
 /** Runs it with an empty environment, as another account where this one may become one. */
-function run(words: string[], typed = '', path = '/usr/bin:/bin'): Promise<Ended> {
+function run(words: string[], typed = '', path = '/usr/bin:/bin', program = script): Promise<Ended> {
   const other = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
-  const child: ChildProcess = spawn(script, words, { cwd: '/', env: { PATH: path }, ...other })
+  const child: ChildProcess = spawn(program, words, { cwd: '/', env: { PATH: path }, ...other })
   child.stdin?.on('error', () => undefined)
   child.stdin?.end(typed)
   let [out, err] = ['', '']
@@ -118,6 +118,28 @@ async function lastStop() {
   )
   const contactFile = join(home.home, 'watchdog', 'contact.json')
   return { home, containers, port, contactFile }
+}
+
+/** A home with one container and the card, and nobody who answers for it: for `hub-stop` in its owner's account. */
+async function deadHome() {
+  const home = makeHome()
+  const containers = new Set(['a'.repeat(64)])
+  const engine = createListEngine(containers, HOME_INSTANCE)
+  const socket = join(home.home, 'engine.sock')
+  await new Promise<void>((resolve) => engine.listen(socket, resolve))
+  closers.push(
+    () => engine.close(),
+    () => home.remove(),
+  )
+  writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
+  openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
+  async function byOwner(ports: string[]): Promise<unknown> {
+    const env = { PATH: process.env.PATH ?? '', HUB_HOME: home.home }
+    const own = spawn(join(repositoryRoot, 'scripts/hub-stop'), ports, { env, stdio: ['pipe', 'ignore', 'ignore'] })
+    own.stdin?.end(WORDS)
+    return new Promise((resolve) => own.on('close', resolve))
+  }
+  return { containers, byOwner }
 }
 
 describe('hub-stop', () => {
@@ -305,27 +327,41 @@ describe('hub-stop', () => {
   }, 60_000)
 
   it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right', async () => {
-    const home = makeHome()
-    const containers = new Set(['a'.repeat(64)])
-    const engine = createListEngine(containers, HOME_INSTANCE)
-    const socket = join(home.home, 'engine.sock')
-    await new Promise<void>((resolve) => engine.listen(socket, resolve))
-    closers.push(
-      () => engine.close(),
-      () => home.remove(),
-    )
-    writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
-    openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
+    const { containers, byOwner } = await deadHome()
     const ports = [String(await freePort()), String(await freePort()), String(await freePort())]
     const other = await run(ports, `${WORDS}\n`)
     expect([other.code, containers.size]).toEqual([4, 1])
     expect(other.err).toContain('sudo scripts/systemd/install')
-    const env = { PATH: process.env.PATH ?? '', HUB_HOME: home.home }
-    const own = spawn(join(repositoryRoot, 'scripts/hub-stop'), ports, { env, stdio: ['pipe', 'pipe', 'ignore'] })
-    own.stdin?.end(WORDS)
-    const code = await new Promise((resolve) => own.on('close', resolve))
-    expect([code, containers.size]).toEqual([0, 0])
+    expect([await byOwner(ports), containers.size]).toEqual([0, 0])
   }, 60_000)
+
+  it('fault F13: a stranger who says that the words are wrong, which nobody can prove, keeps the owner from nothing', async () => {
+    const { containers, byOwner } = await deadHome()
+    const stranger = await open((_text, socket) => socket.end('HTTP/1.1 403 no\r\nHub-Stop: refused\r\n\r\n'))
+    const ports = [stranger, String(await freePort()), String(await freePort())]
+    expect([await byOwner(ports), containers.size]).toEqual([0, 0])
+  }, 60_000)
+
+  it('fault F13: a stranger who never ends its answer, a line at a time or a thousand, holds nobody up: the hub is asked', async () => {
+    const s = await scene()
+    const quick = join(folder, 'hub-stop-quick')
+    writeFileSync(quick, readFileSync(script, 'utf8').replace('\nanswer_seconds_max=20\n', '\nanswer_seconds_max=2\n'))
+    chmodSync(quick, 0o755)
+    const endless = (everyMs: number, line: string) =>
+      open((_text, socket) => {
+        const timer = setInterval(() => socket.write(line), everyMs)
+        socket.on('close', () => clearInterval(timer))
+        closers.push(() => socket.destroy())
+      })
+    const slow = await endless(500, 'x: y\r\n')
+    const fast = await endless(1, 'x: y\r\n'.repeat(1000))
+    const long = await endless(1, 'x'.repeat(1000))
+    s.engine.present.clear()
+    const ending = run([slow, fast, long, String(s.port)], `${WORDS}\n`, '/usr/bin:/bin', quick)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    s.finish()
+    expect((await ending).code).toBe(0)
+  }, 30_000)
 
   it.each([
     [['--card', '/nowhere/card.html'], ''],
