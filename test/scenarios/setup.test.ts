@@ -137,7 +137,8 @@ describe('hub setup by flags', () => {
         `${sink.url}/ping`,
       ]
       const contact = ['--contact', 'Bo', '--contact-mail', 'bo@example.org']
-      const done = await home.run(['setup', ...channels, ...others, ...contact, '--json'])
+      const card = ['--card', join(home.home, 'card.html')]
+      const done = await home.run(['setup', ...channels, ...others, ...contact, ...card, '--json'])
       expect(done).toMatchObject({ code: 0 })
       const view = JSON.parse(done.out) as {
         tried: { whose: string; channel: string; ok: boolean }[]
@@ -161,7 +162,13 @@ describe('hub setup by flags', () => {
       const email = (rows: Row[]) => rows.find(({ name }) => name === 'alerts email')
       expect(email(await rowsOf(home))).toMatchObject({ ok: null, detail: expect.stringMatching(/nobody has said/) })
 
-      const again = await home.run(['setup', '--arrived', '--json'])
+      const made = readFileSync(join(home.home, 'card.html'), 'utf8')
+      expect(made).toContain('for Bo, from Ada')
+      expect(done.out + done.err, 'its words stand on the page alone').not.toContain(
+        /data-words="([^"]+)"/.exec(made)?.[1],
+      )
+      const again = await home.run(['setup', ...card, '--arrived', '--json'])
+      expect(readFileSync(join(home.home, 'card.html'), 'utf8'), 'a second run ends no card').toBe(made)
       expect(again.code).toBe(0)
       expect(JSON.parse(again.out)).toMatchObject({
         written: [],

@@ -115,11 +115,26 @@ async function testAll({ hub }: Context, view: View): Promise<void> {
   )
 }
 
-const quiet = (context: Context): Context => ({
+/** For a command within this one: its results are told here, and what it asks is asked here. */
+const within = (context: Context, ask: Ask | undefined): Context => ({
   ...context,
   json: false,
-  terminal: { ...context.terminal, out: () => undefined, json: () => undefined },
+  terminal: {
+    ...context.terminal,
+    out: () => undefined,
+    json: () => undefined,
+    confirm: async (question) => ask === undefined || /^y(es)?$/i.test(await ask(`${question} (y/n)`, undefined)),
+  },
 })
+
+/** One that lies there from an earlier run is in force: a new one would end it. */
+async function makeCard(context: Context, out: string, ask: Ask | undefined): Promise<string | null> {
+  const file = path.resolve(out)
+  if (existsSync(file)) return file
+  const { card } = await import('./contact.ts')
+  await card(within(context, ask), [], { out: file })
+  return existsSync(file) ? file : null
+}
 
 function installUnits(home: string): string {
   const words = [program('scripts/systemd/install'), '--home', home]
@@ -152,11 +167,7 @@ async function finish(context: Context, desk: Desk, o: Options, ask: Ask | undef
     !existsSync(path.join(context.home, 'card.html'))
       ? await ask('Make the card of your contact, a page to print: which file (empty: not now)', undefined)
       : '')
-  if (out !== '') {
-    const { card } = await import('./contact.ts')
-    await card(quiet(context), [], { out, yes: true })
-    view.card = path.resolve(out)
-  }
+  if (out !== '') view.card = await makeCard(context, out, ask)
   const wantsUnits =
     o.systemd === true ||
     (ask !== undefined &&
@@ -168,7 +179,7 @@ async function finish(context: Context, desk: Desk, o: Options, ask: Ask | undef
     (ask !== undefined && /^y/i.test(await ask('Rehearse the stop now, on a canary? (y/n)', undefined)))
   if (wantsDrill) {
     const { drill } = await import('./drill.ts')
-    const code = await drill(quiet(context), [], {}).catch((error: unknown) => toProblem(error).message)
+    const code = await drill(within(context, ask), [], {}).catch((error: unknown) => toProblem(error).message)
     view.rehearsal = code === EXIT.done ? 'good' : typeof code === 'string' ? clean(code) : 'not good: hub drill'
   }
   const lacks: [boolean, string][] = [
