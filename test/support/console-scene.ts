@@ -30,7 +30,11 @@ export async function openConsoleScene(
 ): Promise<ConsoleScene> {
   const port = await freePort()
   const h = await createHarness({ agents, config: { http: { port }, ...config }, startWallMs: Date.now() })
-  const scene = watchScene({ operator: { zone: 'Europe/Berlin' } })
+  const identity = {
+    instance: h.instance,
+    checkpointKey: join(h.home, 'keys', 'checkpoint.pub'),
+  }
+  const scene = watchScene({ operator: { zone: 'Europe/Berlin' } }, identity)
   scene.clock.stepWall(Date.now() - scene.clock.read().wallMs)
   const { watch } = scene.start()
   await watch.round()

@@ -17,10 +17,14 @@ export interface Got {
   readonly letter: Letter
 }
 
-/** `refuses`: labels of channels that take nothing. */
-export function watchScene(config: object = {}) {
+/** `refuses`: labels of channels that take nothing. `of`: the hub whose log it witnesses, where there is one. */
+export function watchScene(config: object = {}, of: { instance?: string; checkpointKey?: string } = {}) {
   const home = makeHome(config)
-  const paths = pathsOf(home.home)
+  const { instance = INSTANCE } = of
+  const paths = {
+    ...pathsOf(home.home),
+    ...(of.checkpointKey === undefined ? {} : { checkpointKey: of.checkpointKey }),
+  }
   const clock = createSteerableClock()
   const engine = createFakeEngine()
   const got: Got[] = []
@@ -42,7 +46,7 @@ export function watchScene(config: object = {}) {
     },
     shutdown: async () => hub.stop(),
   }
-  initState(paths.state, firstState(clock.read(), INSTANCE))
+  initState(paths.state, firstState(clock.read(), instance))
   const settings = parseConfig(config ?? {})
   /** `dies`: from now on a round ends as kill -9 would end it after telling and before the state is written. */
   const start = (dies: { now: boolean } = { now: false }) => {
@@ -50,12 +54,12 @@ export function watchScene(config: object = {}) {
     if (file.found === null) throw new Error('no state')
     const woken = { ...file.found, epoch: file.found.epoch + 1 }
     const observe = createObserve(
-      { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance: INSTANCE },
+      { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key: KEY, instance },
       { clock, engine, hub: line },
     )
     let opened = 0
     const alerts = createAlerts(
-      { file: paths.alerts, instance: INSTANCE, config: settings },
+      { file: paths.alerts, instance, config: settings },
       {
         clock,
         outbox: openOutbox<AnyParcel>(paths.outbox, clock.read().wallMs),
