@@ -50,3 +50,10 @@ const DEVICE_STOPS: ReadonlySet<OperationName> = new Set([
 export const mayStop = ({ kind, rights = [], actions = [] }: Principal, operation: OperationName): boolean =>
   (kind !== 'device' || (rights.includes('stop') && DEVICE_STOPS.has(operation))) &&
   (kind !== 'automation' || actions.includes(operation))
+
+/**
+ * Whether this bearer may read the work of others, as policies/operator.rego has it of `task.show`. What somebody does to a task answers with
+ * the task; it must not show more than looking at it would (fault F7).
+ */
+export const mayReadTasks = ({ kind, rights = [], actions = [] }: Principal): boolean =>
+  (kind !== 'device' || rights.includes('view')) && (kind !== 'automation' || actions.includes('task.show'))

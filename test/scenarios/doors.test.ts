@@ -248,6 +248,36 @@ test('a service whose right was taken away is not begun again after its fall', a
 })
 
 describe('fault F7: a key stands for one request of one principal', () => {
+  test('what somebody does to a task of another shows them no more of it than looking at it would', async () => {
+    await using doors = await openDoors({ agents: { a: agent() } })
+    const { h, operator, token, device } = doors
+    const ci = await token('ci', ['task.submit', 'task.retry', 'task.cancel'])
+    const reader = await token('reader', ['task.submit', 'task.retry', 'task.show'])
+    const stopper = await device('phone', ['stop'])
+    const viewer = await device('tablet', ['stop', 'view'])
+    const body = { agent: 'a', params: { key: 'MARK' }, hold: true }
+    const given = async (by: Caller, verb: 'retry' | 'release' | 'cancel', of: string) => {
+      const { id, code, body: said } = await act(by, of, verb)
+      expect([verb, code, h.task(id).id]).toEqual([verb, 'ok', id])
+      return { id, isShown: JSON.stringify(said).includes('MARK') }
+    }
+    const held = async () => (await submit(operator, body)).id
+    const ended = await held()
+    expect((await given(stopper, 'cancel', ended)).isShown).toBe(false)
+    expect((await given(viewer, 'cancel', await held())).isShown).toBe(true)
+    expect((await given(ci, 'cancel', await held())).isShown).toBe(false)
+    expect((await given(operator, 'release', await held())).isShown).toBe(true)
+    const again = await given(ci, 'retry', ended)
+    expect(again.isShown).toBe(false)
+    // Its own by name now, and another's by what it was given.
+    expect((await given(ci, 'cancel', again.id)).isShown).toBe(false)
+    expect(h.task(again.id).params).toEqual({ key: 'MARK' })
+    expect((await given(reader, 'retry', ended)).isShown).toBe(true)
+    expect((await given(operator, 'retry', ended)).isShown).toBe(true)
+    // What it gave itself it is told.
+    expect(JSON.stringify((await submit(ci, body)).body)).toContain('MARK')
+  })
+
   const agents = { echo: { script: worker(() => 'done') }, patient: agent() }
 
   test('whoever brings the key of another gets a task of their own, and nothing of the other', async () => {

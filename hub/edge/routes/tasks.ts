@@ -1,10 +1,11 @@
 /** Operations on tasks and sessions. */
 import { HubError } from '../../base/errors.ts'
 import type { DenyList } from '../../guard/identity/deny-list.ts'
+import { mayReadTasks, type Principal } from '../../guard/principal.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Asking } from '../../work/dispatch/asking.ts'
-import type { SessionRow } from '../../work/dispatch/rows.ts'
+import type { SessionRow, TaskRow } from '../../work/dispatch/rows.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
@@ -28,10 +29,17 @@ export function taskHandlers(
   },
 ): Handlers {
   const { tasks, asking, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
-  const view = (id: string) => {
+  const theTask = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
-    return taskView(task, parts)
+    return task
+  }
+  const view = (id: string) => taskView(theTask(id), parts)
+  /** A task as whoever did something to it is answered: what it was given and what came of it is for those alone who may read it. */
+  const answered = (principal: Principal, task: TaskRow) => {
+    const whole = taskView(task, parts)
+    if (mayReadTasks(principal)) return whole
+    return { ...whole, params: {}, outcome: null, error: null, artifacts: [], progress: null }
   }
   const theSession = (id: string) => {
     const session = tasks.session(id)
@@ -98,19 +106,19 @@ export function taskHandlers(
           { state: 'cancelled', error: { code: 'cancelled', detail: 'cancelled by the operator' } },
           'cancelled',
         ),
-      after: (_result, { id }) => ({ task: view(id) }),
+      after: (_result, { id }, { principal }) => ({ task: answered(principal, theTask(id)) }),
     }),
     'task.release': handler({
       resource: taskResource,
       facts: ({ id }: Ref) => asking.releaseFacts(id),
-      effect: (grant, { id }: Ref) => ({ task: taskView(tasks.released(grant, id), parts) }),
+      effect: (grant, { id }: Ref) => ({ task: answered(grant.principal, tasks.released(grant, id)) }),
     }),
     'task.retry': handler({
       resource: taskResource,
       facts: ({ id }: Ref, principal) => asking.retryFacts(principal, id),
       effect: (grant, { id }: Ref, { idempotencyKey }) => {
         const task = asking.retry(grant, id, idempotencyKey)
-        return { task: taskView(task, parts), auditEffect: `task:${task.id}` }
+        return { task: answered(grant.principal, task), auditEffect: `task:${task.id}` }
       },
       after: ({ task }) => ({ task }),
     }),
