@@ -3,9 +3,9 @@
  * much as its quota lets it, hour after hour, must not fill the disk with it. Pure bookkeeping in memory; gate.ts writes.
  *
  * B1. A session has its budget of an hour at once, and it comes back evenly. What is admitted within it is a record each time.
- * B2. Beyond it what changes nothing but memory (a line, progress, a look for mail, a subscription) goes on, and one record a minute says how
- *     many there were; a summed record is the record of each of them.
- * B3. Beyond it what reaches others or the disk is refused as `rate_limited`, with when to come back. What a session needs to live and to end
+ * B2. Beyond it what is about itself alone (a line, progress, a look for mail) goes on, and one record a minute says how many there were; a
+ *     summed record is the record of each of them.
+ * B3. Beyond it what reaches others or the disk, and what it hears of others by (a sum of subscriptions names no topic), is refused as `rate_limited`, with when to come back. What a session needs to live and to end
  *     (join, renewal, opening of a line, result) never is: it is bounded by itself.
  * B4. Only sessions of agents have a budget: people, the hub's own steps and the watchdog are recorded each time.
  */
@@ -16,12 +16,7 @@ import { type Principal, principalText } from './principal.ts'
 
 const HOUR_MS = 3_600_000
 export const SUM_EVERY_MS = 60_000
-const SUMMED: ReadonlySet<OperationName> = new Set([
-  'task.log',
-  'task.progress',
-  'message.receive',
-  'message.subscribe',
-])
+const SUMMED: ReadonlySet<OperationName> = new Set(['task.log', 'task.progress', 'message.receive'])
 const UPKEEP: ReadonlySet<OperationName> = new Set(['session.join', 'session.renew', 'session.open', 'task.result'])
 
 /** What was admitted and counted, for the record that tells of it. */

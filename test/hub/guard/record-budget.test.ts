@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { HubError } from '../../../hub/base/errors.ts'
 import { OPERATOR } from '../../../hub/guard/principal.ts'
 import { createRecordBudget, SUM_EVERY_MS } from '../../../hub/guard/record-budget.ts'
+import { OPERATIONS, type OperationName } from '../../../hub/protocol/operations.ts'
 import { agentPrincipal } from '../../support/policy-fixture.ts'
 
 const agent = agentPrincipal('echo')
@@ -83,4 +84,21 @@ it('what a session needs to live and to end is never refused, and people have no
   expect(budget.take(agent, 'task.result').isOwn).toBe(true)
   expect(() => budget.take(agent, 'message.send')).toThrow(HubError)
   for (let nth = 0; nth < 500; nth += 1) expect(budget.take(OPERATOR, 'task.submit').isOwn).toBe(true)
+})
+
+it('fault F2: no session spends its budget on lines to do unseen what others are concerned in', () => {
+  const { budget } = started(100)
+  for (let nth = 0; nth < 200; nth += 1) budget.take(agent, 'task.log')
+  const own: OperationName[] = ['task.log', 'task.progress', 'message.receive']
+  const upkeep: OperationName[] = ['session.join', 'session.renew', 'session.open', 'task.result']
+  const unseen = Object.keys(OPERATIONS).filter((name) => {
+    try {
+      return !budget.take(agent, name as OperationName).isOwn
+    } catch {
+      return false
+    }
+  })
+  expect(unseen.sort()).toEqual(own.sort())
+  for (const name of upkeep) expect(budget.take(agent, name).isOwn).toBe(true)
+  expect(() => budget.take(agent, 'message.subscribe')).toThrow(/records an hour/)
 })
