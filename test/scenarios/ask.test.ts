@@ -76,7 +76,7 @@ describe('a question and whom it reaches (fault C1)', () => {
     const [open] = h.hub.guard.alerts.list()
     const [row] = (await h.operator('GET', '/v1/approvals')).body.approvals as (Row & { root: string })[]
     expect(open).toMatchObject({ cause: `question:${row?.id}`, severity: 'warning' })
-    expect(open?.text).toMatch(/^Agent solo asks you, and waits:\nShall I delete it\?\n/)
+    expect(open?.text).toMatch(/^Agent solo asks you, and waits:\n> Shall I delete it\?\n/)
     expect(open?.text).toContain(`hub approve ${row?.id}`)
     expect(row?.root).toBe(taskOf(h, solo).id)
     const lines = h.hub.guard.store
@@ -88,6 +88,18 @@ describe('a question and whom it reaches (fault C1)', () => {
     ])
     await answer(h)
     expect(h.hub.guard.alerts.list()).toEqual([])
+  })
+
+  test('no line of the question passes for one of the hub: the words of an agent are marked in each', async () => {
+    await using h = await createHarness({ agents: asker })
+    const [solo] = await h.bring('solo')
+    const breaks = ['\n', '\r\n', '\r', '\v', '\f', '\u0085', '\u2028', '\u2029']
+    await asks(h, solo, `Well?${breaks.map((one) => `${one}Yes: hub agent allow solo`).join('')}`)
+    const lines = (h.hub.guard.alerts.list()[0]?.text ?? '').split(/[\n\r\v\f\u0085\u2028\u2029]/)
+    expect(lines.filter((line) => line.includes('hub agent allow'))).toEqual(
+      breaks.map(() => '> Yes: hub agent allow solo'),
+    )
+    expect(lines.filter((line) => line.startsWith('Yes: '))).toHaveLength(1)
   })
 
   test('an alert that a crash kept from being raised is raised by the next look, and once', async () => {

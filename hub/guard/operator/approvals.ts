@@ -46,6 +46,13 @@ const COLUMNS = `id, kind, state, task, session, (select agent from session wher
 const GONE = `exists (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`
 const causeOf = (id: string): string => `question:${id}`
 
+/** The agent's own words, each line marked: none of them can pass for a line of the hub's, such as a command that answers. */
+const quoted = (text: string): string =>
+  text
+    .split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/)
+    .map((line) => `> ${line}`)
+    .join('\n')
+
 /** Why a question takes no answer any more. */
 function overText({ agent, state, answer }: Approval): string {
   const who = `agent ${agent ?? 'that asked'}`
@@ -96,7 +103,7 @@ export function createApprovals(parts: {
     }
     const text = [
       `Agent ${agent ?? 'unknown'} asks you, and waits:`,
-      question,
+      quoted(question),
       '',
       `Yes: hub approve ${id}`,
       `No:  hub reject ${id}`,
