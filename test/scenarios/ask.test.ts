@@ -134,7 +134,7 @@ describe('ten at once, one answered twice, one after its agent has gone (fault C
     const [solo] = await h.bring('solo')
     for (let nth = 0; nth < 10; nth += 1) await asks(h, solo, `Number ${nth}?`)
     expect(h.hub.guard.alerts.list().map(({ text }) => text.split('\n')[1])).toEqual(
-      [...Array(10).keys()].map((nth) => `Number ${nth}?`),
+      [...Array(10).keys()].map((nth) => `> Number ${nth}?`),
     )
     const rows = ((await h.operator('GET', '/v1/approvals')).body.approvals as Row[]).reverse()
     const tell = async (nth: number, text = '') =>
