@@ -8,8 +8,8 @@
  * B3. Only refusals are summed, and only those of agents, devices and tokens: what was admitted, and what the operator is refused, is a record
  *     each time.
  * B4. An agent's session that is refused 300 times and more in each of five minutes on end goes on for its own sake: it is told of, once.
- * B5. So is one that is denied what it has no right to 1 000 times within a minute, or at 32 recipients: who works tries nothing like that, and
- *     who spreads does (fault F16, T47). What is only too fast or too much does not count here.
+ * B5. So is one that is denied what it has no right to 1 000 times within a minute, or at 32 recipients within an hour, however slowly: who
+ *     works tries nothing like that, and who spreads does (fault F16, T47). What is only too fast or too much does not count here.
  * B6. After the first minute of 300 refusals it is named, while it may still go on.
  */
 import type { HubError } from '../base/errors.ts'
@@ -25,6 +25,8 @@ export const EXCESS_PER_WINDOW = 300
 export const EXCESS_WINDOWS = 5
 export const DENIALS_PER_WINDOW = 1000
 export const RECIPIENTS_DENIED_MAX = 32
+/** For so long they are remembered, from the first on. */
+export const RECIPIENTS_FOR_MS = 3_600_000
 /** Refusals of what the caller has no right to. */
 const DENIALS: ReadonlySet<HubError['code']> = new Set([
   'policy_denied',
@@ -83,6 +85,8 @@ interface Account {
   /** In this minute (B5). */
   denials: number
   denied: Set<string>
+  /** When the first of `denied` was. */
+  deniedFromMs: number
   /** Of the last whole minute, until it is told (B6). */
   noise: number
   isNamed: boolean
@@ -130,6 +134,7 @@ export function createRefusals(nowMs: () => number): Refusals {
       isTold: false,
       denials: 0,
       denied: new Set(),
+      deniedFromMs: nowMs(),
       noise: 0,
       isNamed: false,
     }
@@ -146,12 +151,16 @@ export function createRefusals(nowMs: () => number): Refusals {
     if (goesOn) account.noise = account.total
     Object.assign(account, { fromMs: nowMs(), own: 0, total: 0, ownOf: new Map(), counted: new Map() })
     // What has to be stopped is told of even where the minute has ended since.
-    if (reasonOf(account) === undefined) Object.assign(account, { denials: 0, denied: new Set() })
+    if (reasonOf(account) !== undefined) return
+    account.denials = 0
+    if (!remembers(account)) account.denied = new Set()
   }
+
+  const remembers = ({ denied, deniedFromMs }: Account) => denied.size > 0 && nowMs() - deniedFromMs < RECIPIENTS_FOR_MS
 
   function reasonOf({ minutesInARow, denials, denied }: Account): string | undefined {
     if (denied.size >= RECIPIENTS_DENIED_MAX)
-      return `it tried ${denied.size} recipients within a minute that it may not write to`
+      return `it tried ${denied.size} recipients within an hour that it may not write to`
     if (denials >= DENIALS_PER_WINDOW) return `it was denied ${denials} times within a minute what it has no right to`
     return minutesInARow >= EXCESS_WINDOWS
       ? `${EXCESS_PER_WINDOW} refusals and more a minute, for ${EXCESS_WINDOWS} minutes on end`
@@ -172,8 +181,10 @@ export function createRefusals(nowMs: () => number): Refusals {
         add(isOwn ? ownOf : counted, kind, by)
         if (DENIALS.has(code)) account.denials += by
       }
-      if (DENIALS.has(code) && recipient !== undefined && account.denied.size < RECIPIENTS_DENIED_MAX)
+      if (DENIALS.has(code) && recipient !== undefined && account.denied.size < RECIPIENTS_DENIED_MAX) {
+        if (account.denied.size === 0) account.deniedFromMs = nowMs()
         account.denied.add(recipient)
+      }
       tally(1)
       // A later minute has counts of its own, and what has ended is not counted down.
       return { isOwn, undo: () => void (account.ownOf === ownOf && tally(-1)) }
@@ -195,8 +206,8 @@ export function createRefusals(nowMs: () => number): Refusals {
             for (const [kind, count] of account.counted) add(account.waiting, kind, count)
             account.counted = new Map()
           }
-          // Whoever was not refused for a whole minute begins anew.
-          if (isIdle && account.waiting.size === 0) accounts.delete(key)
+          // Whoever was not refused for a whole minute begins anew, but for whom it may not write to.
+          if (isIdle && account.waiting.size === 0 && !remembers(account)) accounts.delete(key)
         }
         if (account.waiting.size === 0) continue
         const reason = sumText(account.waiting)

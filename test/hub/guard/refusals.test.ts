@@ -13,6 +13,7 @@ import {
   OWN_MAX,
   OWN_PER_KIND_MAX,
   RECIPIENTS_DENIED_MAX,
+  RECIPIENTS_FOR_MS,
   sumText,
   WINDOW_MS,
 } from '../../../hub/guard/refusals.ts'
@@ -139,6 +140,31 @@ describe('the accounts', () => {
     for (let nth = 0; nth < 200; nth += 1) refusals.take(worm, 'message.send', denied)
     expect(refusals.excessive()).toEqual([])
     tries(RECIPIENTS_DENIED_MAX)
+    expect(refusals.excessive()).toMatchObject([{ session: 's-worm', why: expect.stringContaining('32 recipients') }])
+  })
+
+  it('fault F16, T47: who tries one recipient after the other, slowly and with rests, is ended all the same; an hour later it is forgotten', () => {
+    const worm = agentPrincipal('worm')
+    let nth = 0
+    const tries = () => {
+      nth += 1
+      refusals.take(worm, 'message.send', denied, `agent:a${nth}`)
+    }
+    const rests = (ms: number) => {
+      for (let passed = 0; passed < ms; passed += WINDOW_MS / 2) {
+        now += WINDOW_MS / 2
+        for (const sum of refusals.due()) refusals.written(sum)
+      }
+    }
+    while (nth < RECIPIENTS_DENIED_MAX - 1) tries()
+    rests(RECIPIENTS_FOR_MS)
+    while (nth < 2 * (RECIPIENTS_DENIED_MAX - 1)) {
+      tries()
+      if (nth % 10 === 0) rests(5 * WINDOW_MS)
+    }
+    expect(refusals.excessive()).toEqual([])
+    rests(20 * WINDOW_MS)
+    tries()
     expect(refusals.excessive()).toMatchObject([{ session: 's-worm', why: expect.stringContaining('32 recipients') }])
   })
 
