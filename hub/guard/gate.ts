@@ -101,9 +101,15 @@ const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'p
 const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
 
-/** Of a message to one recipient, that one: a broadcast goes to everybody by its nature. */
-const recipientOf = ({ operation, resource, facts }: Call): string | undefined =>
-  operation === 'message.send' && facts !== undefined && facts.kind !== 'broadcast' ? resource : undefined
+/**
+ * Of a message to one recipient, that one: a broadcast goes to everybody by its nature. By its agent, so that whoever tries the one agent it may
+ * not write to, in session after session, has tried one.
+ */
+function recipientOf({ operation, resource, facts }: Call): string | undefined {
+  if (operation !== 'message.send' || facts === undefined || facts.kind === 'broadcast') return undefined
+  const { agent } = (facts.to ?? {}) as { agent?: string }
+  return agent === undefined ? resource : `agent:${agent}`
+}
 
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])

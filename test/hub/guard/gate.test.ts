@@ -101,6 +101,26 @@ describe('the order of checks', () => {
     expect(count('decision')).toBe(1)
   })
 
+  it('fault F16: a recipient that is denied is an agent, in however many sessions, and 32 of them end who tries', () => {
+    const tries = (from: string, to: object, nth: number) =>
+      refusalOf(() =>
+        gate.admit(
+          {
+            principal: agentPrincipal(from),
+            operation: 'message.send',
+            resource: `session:s${nth}`,
+            facts: { kind: 'request', type: 'x', to, relation: 'none' },
+          },
+          effect,
+        ),
+      ).code
+    for (let nth = 0; nth < 40; nth += 1) {
+      expect(tries('echo', { agent: 'other', session: `s${nth}` }, nth)).toBe('policy_denied')
+      expect(tries('worm', { agent: `a${nth}`, session: `s${nth}` }, nth)).toBe('policy_denied')
+    }
+    expect(home.guard.refusals.excessive()).toMatchObject([{ session: 's-worm' }])
+  })
+
   it('has the effect before the record, and both in one transaction', () => {
     const seen = gate.admit(submit(), (grant) => {
       effect()
