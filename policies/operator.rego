@@ -25,9 +25,10 @@ allowed if {
 	input.operation in by_right[right]
 }
 
-# An absence moves the deadlines as a strong heartbeat does, and takes what one takes.
+# An absence moves the deadlines as a strong heartbeat does, and takes what one takes: the console on this machine, no device that is carried about.
 allowed if {
 	input.principal.kind == "device"
+	input.principal.via == "console"
 	every right in {"heartbeat", "resume"} {
 		right in input.principal.rights
 	}

@@ -65,7 +65,8 @@ test_a_device_has_the_rights_it_was_given if {
 	granted({"kind": "device", "rights": ["approve"]}) == {"approval.answer"}
 	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}
 	granted({"kind": "device", "rights": ["resume"]}) == {"mode.resume"}
-	granted({"kind": "device", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.away", "operator.back", "operator.heartbeat"}
+	granted({"kind": "device", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.heartbeat"}
+	granted({"kind": "device", "via": "console", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.away", "operator.back", "operator.heartbeat"}
 	granted({"kind": "device", "rights": ["everything"]}) == set()
 	granted({"kind": "device"}) == set()
 }
@@ -84,7 +85,7 @@ test_the_hub_records_and_reaps if {
 
 test_other_kinds_have_nothing if {
 	every kind in ["agent", "stranger", "", null] {
-		granted({"kind": kind, "actions": every_operation, "rights": ["view", "heartbeat", "approve", "stop", "resume"], "session": "s1"}) == set()
+		granted({"kind": kind, "via": "console", "actions": every_operation, "rights": ["view", "heartbeat", "approve", "stop", "resume"], "session": "s1"}) == set()
 	}
 	granted({}) == set()
 }

@@ -121,9 +121,10 @@ asker if {
 	}
 }
 
-# Whoever may end safe mode lets held tasks start, one by one; to ask for new ones takes more.
+# The console that may end safe mode lets held tasks start, one by one; to ask for new ones takes more.
 asker if {
 	input.principal.kind == "device"
+	input.principal.via == "console"
 	input.operation == "task.release"
 	"resume" in input.principal.rights
 }

@@ -86,16 +86,17 @@ test_a_service_that_is_handed_on_to_nobody_names_that_line if {
 	ask("task.dispatch", {"kind": "hub", "id": "dispatcher"}, {"origin": {"by": "services", "parent": "reader"}}).reason == "agent reader may not delegate to lead: add \"lead\" to agents.reader.delegate in policy/data.json"
 }
 
-test_a_device_that_may_resume_releases_what_may_be_submitted_and_starts_nothing_else if {
-	phone := {"kind": "device", "id": "phone", "rights": ["view", "resume"]}
+test_a_console_that_may_resume_releases_what_may_be_submitted_and_starts_nothing_else if {
+	phone := {"kind": "device", "id": "phone", "via": "console", "rights": ["view", "resume"]}
+	ask("task.release", object.remove(phone, ["via"]), {}).allow == false
 	ask("task.release", phone, {}).allow == true
 	ask("task.release", phone, {"agent": "reader"}).allow == false
 	ask("task.release", phone, {"agent": "reader", "origin": {"by": "agent", "parent": "writer"}}).allow == false
 	every way in ["task.submit", "task.retry"] {
 		ask(way, phone, {}).reason == "this principal may not submit tasks"
 	}
-	ask("task.release", {"kind": "device", "rights": ["view", "heartbeat", "approve", "stop"]}, {}).allow == false
-	ask("task.release", {"kind": "contact", "rights": ["view", "resume"]}, {}).allow == false
+	ask("task.release", {"kind": "device", "via": "console", "rights": ["view", "heartbeat", "approve", "stop"]}, {}).allow == false
+	ask("task.release", {"kind": "contact", "via": "console", "rights": ["view", "resume"]}, {}).allow == false
 }
 
 test_by_capability_people_get_only_whom_they_may_name if {
