@@ -80,6 +80,19 @@ describe('fault F3: by what an agent can do', () => {
     expect(h.started.map((each) => each.agent)).toEqual(['open', 'open', 'open'])
   })
 
+  test('a held task is not let go to wait for nobody: whom the rules of now leave it must be able to serve it', async () => {
+    const other = agent({ capabilities: [] }, { capabilities: ['read'] })
+    await using doors = await openDoors({ agents: { open: agent({ capabilities: ['read'] }), other } })
+    const { h, operator, rules } = doors
+    const held = await submit(operator, { needs: ['read'], hold: true })
+    await rules((rows) => Object.assign(rows.open ?? {}, { submit: false }))
+    expect((await act(operator, held.id, 'release')).code).toBe('no_capable_agent')
+    expect(h.task(held.id)).toMatchObject({ state: 'queued', held: true })
+    await rules((rows) => Object.assign(rows.open ?? {}, { submit: true }))
+    expect((await act(operator, held.id, 'release')).code).toBe('ok')
+    expect((await begun(h, held.id)).agent).toBe('open')
+  })
+
   test('fault F8: neither an agent nor a need starts nothing, and the canary is started by its name alone', async () => {
     await using doors = await openDoors({ agents })
     const { h, operator, token } = doors

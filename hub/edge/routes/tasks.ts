@@ -111,7 +111,7 @@ export function taskHandlers(
     'task.release': handler({
       resource: taskResource,
       facts: ({ id }: Ref) => asking.releaseFacts(id),
-      effect: (grant, { id }: Ref) => ({ task: answered(grant.principal, tasks.released(grant, id)) }),
+      effect: (grant, { id }: Ref) => ({ task: answered(grant.principal, asking.release(grant, id)) }),
     }),
     'task.retry': handler({
       resource: taskResource,

@@ -43,6 +43,8 @@ export interface Asking {
    * `conflict` for a key that stands for another request.
    */
   submit(grant: Grant, request: SubmitRequest, key: string | undefined): TaskRow
+  /** The effect of `task.release`. Throws `no_capable_agent` where nobody it may have by now can serve it: it stays held, and waits for nobody. */
+  release(grant: Grant, id: string): TaskRow
   /** The effect of `task.retry`. Throws `conflict` for one that cannot be tried again, and says why. */
   retry(grant: Grant, id: string, key: string | undefined): TaskRow
 }
@@ -101,16 +103,20 @@ export function createAsking(
           `agent ${request.agent} is a service: the hub keeps one session of it running; it takes messages, no tasks`,
         )
     }
-    const wish = { ...request, among: among ?? [] }
-    const capable = registry
-      .list()
-      .filter(({ card }) => canServe(wish, { ...card, isService: card.mode === 'service' }))
+    const capable = requireCapable(request, among)
     requireSpan(
       request,
       capable.map(({ card, limits }) => Math.min(limits.ttlMs, grantedTtlMs(card.name) ?? limits.ttlMs)),
     )
+  }
+
+  function requireCapable(request: Pick<SubmitRequest, 'agent' | 'needs'>, among: readonly string[] = []): Agent[] {
+    const capable = registry
+      .list()
+      .filter(({ card }) => canServe({ ...request, among }, { ...card, isService: card.mode === 'service' }))
     if (capable.length === 0)
       throw new HubError('no_capable_agent', `no agent that may take this task has ${request.needs.join(', ')}`)
+    return capable
   }
 
   function requireReady({ card, state, reason, imageId }: Agent): void {
@@ -196,6 +202,13 @@ export function createAsking(
           ...more,
         })
       })
+    },
+
+    release(grant, id) {
+      assertGrant(grant, 'task.release')
+      const { agent, needs, state } = theTask(id)
+      if (state === 'queued' && agent === null) requireCapable({ needs }, grant.narrow.agents)
+      return tasks.released(grant, id)
     },
 
     retry(grant, id, key) {
