@@ -33,8 +33,12 @@ async function openOnDisk() {
   }
   /** Not one byte more: the file system is made as small as what is in it, then the rest of it is written. */
   const fill = () => {
-    const { blocks, bfree, bsize } = statfsSync(disk.folder)
-    expect(resize((blocks - bfree) * bsize).status).toBe(0)
+    // What writes meanwhile may need a page more than was just counted.
+    const shrink = () => {
+      const { blocks, bfree, bsize } = statfsSync(disk.folder)
+      return resize((blocks - bfree) * bsize).status
+    }
+    expect([1, 2, 3, 4, 5].some(() => shrink() === 0)).toBe(true)
     for (const size of [4096, 1]) {
       try {
         for (;;) appendFileSync(join(disk.folder, 'filler'), Buffer.alloc(size))

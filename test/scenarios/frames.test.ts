@@ -192,7 +192,9 @@ describe('every frame is proven before it is read (T10)', () => {
 })
 
 describe('a token opens one session (T9)', () => {
-  test('of a hundred openings with one token exactly one succeeds, and none after, restarts included', async () => {
+  test('of a hundred openings with one token exactly one succeeds, and none after, restarts included', {
+    timeout: 90_000,
+  }, async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
     await h.pumped(one.renew())

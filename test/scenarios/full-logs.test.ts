@@ -18,8 +18,12 @@ const root = resolve(import.meta.dirname, '../..')
 const DISK_BYTES = 256 * 1024 ** 2
 
 function fill(folder: string, logs: readonly string[]): void {
-  const { blocks, bfree, bsize } = statfsSync(folder)
-  expect(spawnSync('mount', ['-o', `remount,size=${(blocks - bfree) * bsize}`, folder]).status).toBe(0)
+  // What writes meanwhile may need a page more than was just counted.
+  const shrink = () => {
+    const { blocks, bfree, bsize } = statfsSync(folder)
+    return spawnSync('mount', ['-o', `remount,size=${(blocks - bfree) * bsize}`, folder]).status
+  }
+  expect([1, 2, 3, 4, 5].some(() => shrink() === 0)).toBe(true)
   for (const file of [join(folder, 'filler'), ...logs]) {
     for (const size of [4096, 1]) {
       try {

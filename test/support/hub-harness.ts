@@ -184,7 +184,8 @@ const PROVEN: Canary = {
   run: async () => ({ findings: [], tookMs: 0, atMs: 0, engine: 'fake' }),
 }
 const never = () => new Promise<never>(() => undefined)
-const REAL_MS_MAX = 15_000
+/** Of the machine, not of the product: a test that needs longer on a busy one sets a limit of its own. */
+const REAL_MS_MAX = 60_000
 const BUNDLE = fileURLToPath(new URL('../../policies', import.meta.url))
 
 /** The engine as one run of the hub sees it: when that run is dead, nothing is answered any more. */

@@ -176,8 +176,16 @@ export function openDisk(bytes: number) {
     folder,
     close: disk,
     fill(files: readonly string[]) {
-      const { blocks, bfree, bsize } = statfsSync(folder)
-      resize((blocks - bfree) * bsize)
+      // What writes meanwhile may need a page more than was just counted.
+      for (let tries = 5; ; tries -= 1) {
+        const { blocks, bfree, bsize } = statfsSync(folder)
+        try {
+          resize((blocks - bfree) * bsize)
+          break
+        } catch (thrown) {
+          if (tries === 0) throw thrown
+        }
+      }
       for (const file of [join(folder, 'filler'), ...files]) {
         if (file !== join(folder, 'filler') && !existsSync(file)) mkdirSync(join(file, '..'), { recursive: true })
         for (const size of [4096, 1]) {
