@@ -10,6 +10,7 @@ import type { Guard } from './guard.ts'
 import type { Work } from './work.ts'
 
 const MEND = 'hub drill'
+const NONE = 'there was no good one yet'
 const CAUSE = 'drill_overdue'
 const CONTACT_CAUSE = 'contact_drill_overdue'
 
@@ -79,13 +80,12 @@ export function createDrillSide(outer: {
                 .map(({ name, detail }) => `${name}: ${detail}`)
                 .join('; ')
             }`
-      const word = (count: number | null) =>
-        count === null ? 'there was no good one yet' : `last good one ${count} days ago`
+      const word = (count: number | null) => (count === null ? NONE : `last good one ${count} days ago`)
       return [
         {
           name: 'drill',
           ok: overdue || failed !== '' ? null : true,
-          detail: `${word(days)}, with the contact: ${word(contactDays)}${failed}`,
+          detail: `${days === null && contactDays === null ? `${NONE}, with or without the contact` : `${word(days)}, with the contact: ${word(contactDays)}`}${failed}`,
           mend: contactOverdue && !overdue ? `${MEND} --with-contact, every ${CONTACT_DRILL_DAYS} days` : MEND,
         },
       ]

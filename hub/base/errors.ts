@@ -24,7 +24,11 @@ export const ERRORS = {
   ),
   policy_unavailable: row('unavailable', 503, 'Run `hub policy status`; mend the bundle or data and reload.'),
   needs_approval: row('refused', 403, 'The rules want a person to agree first; ask the operator.'),
-  mode_degraded: row('unavailable', 503, 'Wait until the named condition is cured; `hub status` shows it.'),
+  mode_degraded: row(
+    'unavailable',
+    503,
+    '`hub status` says what is the matter and what ends it; do that, then try again.',
+  ),
   mode_safe: row(
     'unavailable',
     503,

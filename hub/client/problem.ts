@@ -49,6 +49,13 @@ export const usage = (detail: string, next = SEE_HELP): Problem => new Problem('
 const MENDING = /: ((?:add|set) .+)$/
 /** The line to change, as the reason itself names it. */
 export const mendingOf = (detail: string): string | undefined => MENDING.exec(detail)?.[1]
+/** An agent that has no row at all: one command writes the row that its card wishes, and takes it over. */
+const NO_ROW = /^add agents\.([a-z\d-]+) to policy\/data\.json$/
+/** The first thing to do about what `mendingOf` has found. */
+export function mendStep(mending: string): string {
+  const name = NO_ROW.exec(mending)?.[1]
+  return name === undefined ? `${mending}, then \`hub policy reload\`` : `\`hub agent allow ${name}\``
+}
 
 /**
  * What to do about it. What the detail itself names goes before the table's general word for its code, which could only repeat or contradict
@@ -59,7 +66,7 @@ export function nextOf({ code, message, next }: Problem, words = ''): string {
   const isGeneral = Object.hasOwn(ERRORS, code) && next === ERRORS[code as keyof typeof ERRORS].next
   if (!isGeneral) return next
   const own = mendingOf(message)
-  if (own !== undefined) return `${own}, then \`hub policy reload\``
+  if (own !== undefined) return mendStep(own)
   return /`hub [a-z]|, then try again$/.test(message) ? '' : next
 }
 

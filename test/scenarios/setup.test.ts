@@ -106,6 +106,30 @@ describe('fault C6: hub restart --watchdog', () => {
   })
 })
 
+test('hub restart judges the rules too: a fault in data.json, or none there, leaves the hub that runs and the rules it has', async () => {
+  using home = await openHome()
+  const before = home.pidOf('run/hub.pid')
+  const file = join(home.home, 'policy', 'data.json')
+  const good = readFileSync(file, 'utf8')
+  for (const [change, said] of [
+    [
+      () => writeFileSync(file, good.replace('{', '{,')),
+      'data.json line 1, column 2: "," where a key in double quotes',
+    ],
+    [() => rmSync(file), 'data.json cannot be read (ENOENT); nothing was restarted'],
+  ] as const) {
+    change()
+    const refused = await home.run(['restart'])
+    expect(refused.code).toBe(3)
+    expect(refused.err).toContain(said)
+    expect(home.pidOf('run/hub.pid')).toBe(before)
+    expect((await home.askHub('GET', '/v1/mode')).body).toMatchObject({ mode: 'normal' })
+  }
+  writeFileSync(file, good)
+  expect(await home.run(['restart'])).toMatchObject({ code: 0 })
+  expect(home.pidOf('run/hub.pid')).not.toBe(before)
+})
+
 interface Row {
   name: string
   ok: boolean | null
@@ -263,13 +287,26 @@ describe('hub setup by questions', () => {
       '  their mail address': 'bo@example.org',
       'Did the tests by email arrive? (y/n)': 'y',
     }
+    // Mistyped once: what is wrong with it is said, and the same question comes again.
+    const wrong = {
+      'Your time zone': 'Europe/Berlim',
+      'When a heartbeat is due: rolling, or daily at HH:MM': 'daily at 9',
+    }
+    const slips = new Map<string, string>(Object.entries(wrong))
+    const followed: [string, string][] = []
+    let slipped: string | undefined
     /** Answers until the question of that number, at which the person leaves. */
     const person = (leaves: number) => {
       const asked: [string, string | undefined][] = []
       const ask: Ask = async (question, standing) => {
         asked.push([question, standing])
+        if (slipped !== undefined) followed.push([slipped, question])
+        slipped = undefined
         if (asked.length > leaves) throw new Error('the person has left')
-        return typed[question] ?? standing ?? ''
+        const slip = leaves === 100 ? undefined : slips.get(question)
+        slips.delete(question)
+        if (slip !== undefined) slipped = question
+        return slip ?? typed[question] ?? standing ?? ''
       }
       return { ask, asked }
     }
@@ -287,7 +324,12 @@ describe('hub setup by questions', () => {
         if (code !== 'the person has left') break
       }
       expect(questions).toBeGreaterThan(10)
-      expect(notes.filter((note) => /nothing was written/.test(note))).toEqual([])
+      const refused = notes.filter((note) => /nothing was written/.test(note))
+      expect(refused.map((note) => /(alerts\.zone|heartbeat[.\w]*): must be/.exec(note)?.[1])).toEqual([
+        'alerts.zone',
+        'heartbeat.due',
+      ])
+      expect(followed).toEqual(Object.keys(wrong).map((question) => [question, question]))
       const { ask, asked } = person(100)
       expect(await runSetup(context, {}, ask)).toBe(0)
       const defaults = Object.fromEntries(asked)

@@ -12,6 +12,7 @@ import {
   judge,
   judgeWatchdogFile,
   requireConfig,
+  requireStandingPolicy,
   requireWatchdogConfig,
 } from './judge.ts'
 import { processOf, sleep, startProcess, waitGone } from './processes.ts'
@@ -114,9 +115,11 @@ export const down: Run = async (context) => {
 export async function restartHub(context: Context, programs: Programs, exitMs = EXIT_MS) {
   const { home, hub } = context
   const text = await requireConfig(context, 'nothing was restarted')
+  const answers = await hubAnswers(context)
+  if (answers) await requireStandingPolicy(home, 'nothing was restarted')
   return handOn(home, text, async () => {
     const pid = processOf(pathsOf(home).hubPid, home)
-    if (await hubAnswers(context)) {
+    if (answers) {
       await announce(context, 'restart')
       await hub.call('hub.shutdown', { exit: 'restart', reason: 'hub restart' }, { deadlineMs: 30_000 })
     }

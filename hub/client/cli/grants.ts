@@ -3,6 +3,7 @@ import { parseStrictJson } from '../../base/strict-json.ts'
 import { type AgentCard, DEFAULT_LIMITS } from '../../protocol/agent.ts'
 import { spanText } from '../../protocol/spans.ts'
 import { usage } from '../problem.ts'
+import { sizeText } from './text.ts'
 
 export type Entry = Readonly<Record<string, unknown>>
 export interface PolicyFile {
@@ -24,6 +25,9 @@ export interface GrantPlan {
   /** What stays as it is and is worth a word. */
   notes: string[]
 }
+
+/** Limits of a card that are counted in bytes. */
+const SIZES: ReadonlySet<string> = new Set(['memory', 'tmp', 'workspace'])
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -76,7 +80,12 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
   })
   const { ttl: _, ...others } = card.limits
   for (const [limit, wish] of Object.entries(others)) {
-    rows.push({ right: limit, wish: String(wish), grant: 'by hub.yaml', change: '' })
+    rows.push({
+      right: limit,
+      wish: SIZES.has(limit) ? sizeText(Number(wish)) : String(wish),
+      grant: 'by hub.yaml',
+      change: '',
+    })
   }
   if (card.shell) rows.push({ right: 'shell', wish: 'in its image', grant: 'recorded and shown', change: '' })
   const submit = entry === undefined ? card.mode !== 'service' : entry.submit === true

@@ -50,17 +50,21 @@ async function found(call: Connection['call'], kind: Kind, part: string): Promis
   return ids.map(({ id }) => id).filter((id) => id.startsWith(part) || id.endsWith(part))
 }
 
-/** The whole id. What cannot be a part of one is left for the hub's own check to name. @throws Problem where none or several have it */
+/** The whole id. @throws Problem where it can be no part of one, or none or several have it */
 export async function wholeId(call: Connection['call'], kind: Kind, text: string): Promise<string> {
   const { whole, part } = FORMS[kind]
-  if (whole.test(text) || !part.test(text)) return text
+  if (whole.test(text)) return text
+  const next = `\`hub ${kind === 'question' ? 'approval' : kind} list\` shows them`
+  if (!part.test(text))
+    throw usage(
+      `${JSON.stringify(text)} is not the id of a${kind.startsWith('a') ? 'n' : ''} ${kind}, nor 4 or more characters of one`,
+      next,
+    )
   const ids = await found(call, kind, text)
   const [only] = ids
   if (ids.length === 1 && only !== undefined) return only
   if (ids.length === 0) {
     const code = kind === 'question' || kind === 'alert' ? 'conflict' : `unknown_${kind}`
-    const list = kind === 'question' ? 'approval' : kind
-    const next = `\`hub ${list} list\` shows them`
     throw new Problem(code, 'refused', `no ${kind} has an id that begins or ends with ${text}`, next)
   }
   const some = ids.slice(0, ENOUGH).join(', ')

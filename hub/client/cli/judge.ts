@@ -148,6 +148,25 @@ export async function requirePolicy(home: string, text: string): Promise<void> {
   throw new Problem('policy_unavailable', 'refused', said, 'correct it', { faults })
 }
 
+/**
+ * The rules of a hub that answers are in force. A new one would come up without any where the file has a fault, so it is judged first.
+ * `kept`: what goes on as it is. @throws Problem policy_unavailable with line, column and key
+ */
+export async function requireStandingPolicy(home: string, kept: string): Promise<void> {
+  const file = policyFileOf(home)
+  let text: Buffer
+  try {
+    text = readFileSync(file)
+  } catch (error) {
+    const said = `${file} cannot be read (${(error as NodeJS.ErrnoException).code}); ${kept}`
+    throw new Problem('policy_unavailable', 'refused', said, `\`git -C ${path.dirname(file)} checkout data.json\``)
+  }
+  const { faults } = await judge('policy', home, text)
+  if (faults.length === 0) return
+  const said = `${faultsText(file, faults)}; ${kept}`
+  throw new Problem('policy_unavailable', 'refused', said, 'correct it; `hub policy check` shows all of it', { faults })
+}
+
 interface Checked extends Verdict {
   file: string
   ok: boolean

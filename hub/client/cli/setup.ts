@@ -23,18 +23,29 @@ import { clean } from './text.ts'
 /** Asks a person; an empty answer is the default. Rejects where they leave. */
 export type Ask = (question: string, standing: string | undefined) => Promise<string>
 
-/** The questions, one step after the other; what is refused is said, and the next step follows. */
+/**
+ * The questions, one step after the other. What is refused is said, and one that takes a single answer is asked again, until one is taken
+ * or Enter keeps what stands; after the others the next step follows.
+ */
 async function askAll(desk: Desk, ask: Ask, note: (text: string) => void): Promise<void> {
-  const commit = async (given: () => Given) => {
+  const commit = async (given: () => Given): Promise<boolean> => {
     try {
       await desk.commit(given())
+      return true
     } catch (error) {
       note(toProblem(error).message)
+      return false
+    }
+  }
+  const one = async (question: string, standing: string | undefined, given: (answer: string) => Given['answers']) => {
+    for (;;) {
+      const answer = await ask(question, standing)
+      if (answer === '' || (await commit(() => ({ answers: given(answer), secrets: {} }))) || answer === standing)
+        return
     }
   }
   const own = Intl.DateTimeFormat().resolvedOptions().timeZone
-  const zone = await ask('Your time zone', desk.standing().zone ?? own)
-  if (zone !== '') await commit(() => ({ answers: { zone }, secrets: {} }))
+  await one('Your time zone', desk.standing().zone ?? own, (zone) => ({ zone }))
 
   const before = desk.standing().channel('email')
   const to = await ask('Tell you by mail: your address', textOf(Array.isArray(before?.to) ? before.to[0] : before?.to))
@@ -62,13 +73,9 @@ async function askAll(desk: Desk, ask: Ask, note: (text: string) => void): Promi
     )
     await commit(() => postOf(kind, url, secretFile === '' ? undefined : readSecret(kind, secretFile), was))
   }
-  const heartbeat = await ask(
-    'When a heartbeat is due: rolling, or daily at HH:MM',
-    desk.standing().heartbeat ?? 'rolling',
-  )
-  if (heartbeat !== '') await commit(() => ({ answers: { heartbeat }, secrets: {} }))
-  const operator = await ask('Your name, as your backup contact knows you', desk.standing().operator)
-  if (operator !== '') await commit(() => ({ answers: { operator }, secrets: {} }))
+  const due = 'When a heartbeat is due: rolling, or daily at HH:MM'
+  await one(due, desk.standing().heartbeat ?? 'rolling', (heartbeat) => ({ heartbeat }))
+  await one('Your name, as your backup contact knows you', desk.standing().operator, (operator) => ({ operator }))
   const contact = await ask('Your backup contact, who may stop everything: their name', desk.standing().contact)
   if (contact !== '') {
     const address = await ask('  their mail address', undefined)
@@ -77,8 +84,8 @@ async function askAll(desk: Desk, ask: Ask, note: (text: string) => void): Promi
       await commit(() => ({ answers: contactOf(contact, address, through), secrets: {} }))
     else if (address !== '') note('the contact is told through your mail server, and there is none yet')
   }
-  const ping = await ask('A watch outside that expects a ping: its address', desk.standing().ping)
-  if (ping !== '') await commit(() => ({ answers: { ping: { url: ping, ...localOf(ping) } }, secrets: {} }))
+  const watch = 'A watch outside that expects a ping: its address'
+  await one(watch, desk.standing().ping, (url) => ({ ping: { url, ...localOf(url) } }))
 }
 
 const changedAtMs = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
@@ -206,8 +213,11 @@ function say({ terminal, json }: Context, view: View): void {
     terminal.json(view)
     return
   }
-  for (const { whose, channel, ok, answer } of view.tried)
-    terminal.out(clean(`${whose}, ${channel}: ${ok ? 'taken' : `FAILED: ${answer}`}`))
+  // Tried before it was written, and once more by the processes that run: what both say is said once.
+  const tried = view.tried.map(
+    ({ whose, channel, ok, answer }) => `${whose}, ${channel}: ${ok ? 'taken' : `FAILED: ${answer}`}`,
+  )
+  for (const line of new Set(tried)) terminal.out(clean(line))
   const written = [...new Set(view.written)]
   terminal.out(written.length === 0 ? 'nothing was changed' : `written: ${written.join(', ')}`)
   if (view.card !== null) terminal.out(`the card: ${clean(view.card)} (print it, then delete it)`)

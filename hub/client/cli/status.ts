@@ -112,7 +112,13 @@ function roomCell({ parts, bytes, growthPerDayBytes: growth, daysToFull: days }:
 
 function watchdogCell(view: StatusView): Cell {
   const dog = view.watchdog
-  if (dog === null) return { text: `does not answer: ${view.watchdogProblem}`, style: 'red' }
+  if (dog === null) {
+    const why = view.watchdogProblem ?? ''
+    return {
+      text: why.startsWith('the watchdog ') ? why.slice('the watchdog '.length) : `does not answer: ${why}`,
+      style: 'red',
+    }
+  }
   // A planned absence is told to people and has its own row; it is nothing that is wrong.
   const wrong = dog.alerts.map(({ finding }) => finding).filter((finding) => finding !== 'away')
   if (wrong.length > 0) return { text: `${countOf(wrong.length, 'alert')}: ${wrong.join(', ')}`, style: 'red' }

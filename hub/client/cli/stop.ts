@@ -29,7 +29,9 @@ export async function announce({ watchdog, terminal }: Context, kind: Ending, by
 export function stopText(view: StopView, paint: Paint): string {
   const failed = failedOf(view)
   const gone = view.containers.length - failed.length
-  const lines = [`by the ${clean(view.path)}: ${view.requested} containers told to stop, ${gone} confirmed gone`]
+  const lines = [
+    `by the ${clean(view.path)}: ${countOf(view.requested, 'container')} told to stop, ${gone} confirmed gone`,
+  ]
   for (const { container, reason = 'no reason given', remains } of failed) {
     lines.push(paint('red', `still there: ${clean(container)}: ${clean(reason)}`))
     if (remains !== undefined) lines.push(`  ${clean(wayOut(container, reason, remains))}`)

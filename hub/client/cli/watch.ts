@@ -5,7 +5,7 @@
 import { ERRORS } from '../../base/errors.ts'
 import type { HubEvent } from '../../protocol/events.ts'
 import type { ApprovalView, TaskView } from '../answers.ts'
-import { EXIT, mendingOf, Problem, toProblem, usage } from '../problem.ts'
+import { EXIT, mendingOf, mendStep, Problem, toProblem, usage } from '../problem.ts'
 import { questionLines } from './approvals.ts'
 import { type Context, type Run, spanOption } from './context.ts'
 import { wholeId } from './ids.ts'
@@ -126,7 +126,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
 /** What to do about a task that did not succeed; the reason's own advice goes before any general one (fault C8). Pure. */
 export function nextAfter(task: TaskView, hasLogged: boolean): string {
   const own = task.error === null ? undefined : mendingOf(task.error.detail)
-  if (own !== undefined) return `${own}, then \`hub policy reload\` and \`hub task retry ${task.id}\``
+  if (own !== undefined) return `${mendStep(own)}, then \`hub task retry ${task.id}\``
   if (outcomeCode(task) === EXIT.refused) return '`hub audit list --outcome refused` has the decision'
   if (hasLogged) return `\`hub task logs ${task.id}\``
   const code = task.error?.code ?? ''

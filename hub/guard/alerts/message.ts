@@ -37,6 +37,8 @@ export interface MessageFacts {
 function causeWords(cause: string): string {
   const kind = kindOf(cause)
   const subject = cause.slice(kind.length + 1)
+  // Its id says nothing to whom it is told; the text does.
+  if (kind === 'question') return 'question of an agent'
   const words = /^[a-z\d_]{1,60}$/.test(kind) ? kind.replaceAll('_', ' ') : 'something'
   return /^[\w.@-]{1,64}$/.test(subject) ? `${words} ${subject}` : words
 }

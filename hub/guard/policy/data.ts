@@ -74,7 +74,7 @@ export function readPolicyData(bytes: Buffer, path: string): { data: PolicyData;
   if (data !== undefined) return { data, digest: sha256Hex(bytes) }
   throw new HubError(
     'policy_unavailable',
-    `${path} ${firstOf(faults)}; correct it (hub policy check), or take back the last change (git -C ${dirname(path)} checkout data.json)`,
+    `${path} ${firstOf(faults)}; correct it (\`hub policy check\`), or take back the last change (\`git -C ${dirname(path)} checkout data.json\`)`,
     { facts: { broken: 'data' } },
   )
 }

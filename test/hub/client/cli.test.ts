@@ -66,7 +66,8 @@ describe('the hub command, used wrongly', () => {
     [['nothing-such'], "unknown command 'nothing-such'"],
     [['status', '--bogus'], "unknown option '--bogus'"],
     [['task', 'show'], "missing required argument 'task'"],
-    [['task', 'show', 'not-an-id'], 'id: an id is a lower-case UUID'],
+    [['task', 'show', 'not-an-id'], '"not-an-id" is not the id of a task, nor 4 or more characters of one'],
+    [['approve', 'abc'], '"abc" is not the id of a question, nor 4 or more characters of one'],
     [['task', 'list', '--state', 'asleep'], 'state: '],
     [['task', 'list', '--limit', '101'], '--limit: a whole number from 1 to 100'],
     [['submit'], 'name an agent'],
@@ -864,5 +865,7 @@ describe('heartbeat and status', () => {
     expect(code).toBe(4)
     expect(JSON.parse(stdout)).toMatchObject({ hub: null, watchdog: { demand: 'normal' }, running: [] })
     expect((await runHub(home, ['status'])).stdout).toMatch(/^heartbeat +due /m)
+    await watchdog.close()
+    expect((await runHub(home, ['status'])).stdout).toMatch(/^watchdog +does not answer \(/m)
   })
 })

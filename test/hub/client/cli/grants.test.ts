@@ -56,7 +56,11 @@ describe('what a card wishes and what it is granted', () => {
   test('shows limits that data.json does not grant, and a shell in the image', () => {
     const { rows } = planGrant(cardOf({ shell: true, limits: { memory: '256MiB' } }), undefined)
     expect(rows.find(({ right }) => right === 'ttlMs')).toMatchObject({ wish: '1h (the default)' })
-    expect(rows.find(({ right }) => right === 'memory')).toMatchObject({ grant: 'by hub.yaml', change: '' })
+    expect(rows.find(({ right }) => right === 'memory')).toMatchObject({
+      wish: '256.0 MiB',
+      grant: 'by hub.yaml',
+      change: '',
+    })
     expect(rows.find(({ right }) => right === 'shell')).toMatchObject({ wish: 'in its image' })
   })
 })

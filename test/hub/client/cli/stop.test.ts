@@ -74,7 +74,7 @@ describe('hub shutdown', () => {
     const sessions = [{ expiresAtMs: Date.now() + 7_190_000 }, { expiresAtMs: Date.now() + 60_000 }]
     hub.on('GET /v1/sessions', () => ({ body: { sessions, next: null } }))
     const { code, stdout, stderr } = await runHub(home, ['shutdown', '--yes', '--drain'])
-    expect([code, stdout]).toEqual([0, 'by the hub: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the hub: 1 container told to stop, 1 confirmed gone\n'])
     expect(stderr).toMatch(
       /^what runs may work on until .+\(in 1 h 59 m\) at the latest; `hub shutdown` stops it sooner\n$/,
     )
@@ -93,7 +93,7 @@ describe('hub shutdown', () => {
     await prepare()
     watchdog.on('POST /v1/shutdown', () => stopped('watchdog'))
     const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 container told to stop, 1 confirmed gone\n'])
   })
 
   it('names what is still there and ends with 1: told to stop is not stopped', async () => {
@@ -101,7 +101,7 @@ describe('hub shutdown', () => {
     const { code, stdout } = await runHub(home, ['shutdown', '--yes'])
     expect([code, stdout]).toEqual([
       1,
-      'by the hub: 1 containers told to stop, 0 confirmed gone\nstill there: hub-x: paused\n',
+      'by the hub: 1 container told to stop, 0 confirmed gone\nstill there: hub-x: paused\n',
     ])
   })
 
@@ -143,7 +143,7 @@ describe('hub shutdown', () => {
       return stopped('watchdog')
     })
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 container told to stop, 1 confirmed gone\n'])
   })
 
   it('I6: nor is one without an engine of its own, where this command has none either', async () => {
@@ -152,7 +152,7 @@ describe('hub shutdown', () => {
     watchdog.on('POST /v1/shutdown', () => stopped('watchdog'))
     await engine.close()
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 container told to stop, 1 confirmed gone\n'])
   })
 
   it('without --emergency touches no container itself, and says how', async () => {
@@ -200,7 +200,7 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
     containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
     await hung.close()
-    expect([code, stdout]).toEqual([0, 'by the command: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the command: 1 container told to stop, 1 confirmed gone\n'])
   })
 
   it('fault A10: what the engine refused at once is looked at once and not waited for; what it hangs on or is removing is', async () => {
@@ -236,7 +236,7 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
     await using odd = await openVersionedEngine(path.join(home, 'engine.sock'), oldest, newest, tells)
     odd.containers.set('aaaaaaaaaaaa', ours)
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the command: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the command: 1 container told to stop, 1 confirmed gone\n'])
     expect(odd.containers.size).toBe(0)
     expect(odd.calls).toContain(`DELETE ${prefix}/containers/aaaaaaaaaaaa`)
   })
@@ -283,6 +283,6 @@ describe('hub shutdown --emergency, hub alive', () => {
     hub.on('POST /v1/shutdown', () => stopped('hub', 'failed'))
     watchdog.on('POST /v1/shutdown', () => stopped('watchdog', 'gone'))
     const { code, stdout } = await runHub(home, ['shutdown', '--emergency', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 containers told to stop, 1 confirmed gone\n'])
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 container told to stop, 1 confirmed gone\n'])
   })
 })

@@ -324,7 +324,13 @@ describe('hub submit --wait', () => {
       'policy_denied',
       'not yours: add "x" to agents.a.message',
       [],
-      'add "x" to agents.a.message, then `hub policy reload` and `hub task retry',
+      'add "x" to agents.a.message, then `hub policy reload`, then `hub task retry',
+    ],
+    [
+      'policy_denied',
+      'agent a is not in the policy: add agents.a to policy/data.json',
+      [],
+      '`hub agent allow a`, then `hub task retry',
     ],
     ['image_missing', 'no image', [], 'Assemble the images'],
   ])(

@@ -19,6 +19,7 @@ import {
 import { routeOf } from '../../../../hub/client/connection.ts'
 import { readEvents } from '../../../../hub/client/event-stream.ts'
 import { exitCodeOf, nextOf, Problem, problemFrom, toProblem } from '../../../../hub/client/problem.ts'
+import { readPolicyData } from '../../../../hub/guard/policy/data.ts'
 import type { HubEvent } from '../../../../hub/protocol/events.ts'
 import { modeView, TASK_ID, taskView, watchdogView } from '../../../support/fake-hub.ts'
 
@@ -298,6 +299,24 @@ describe('exit codes as a table', () => {
     const next = (detail: string) => nextOf(problemFrom(503, { code: 'store_unavailable', detail }))
     expect(next('keys/token.next.key: the disk is full; free some room, then try again')).toBe('')
     expect(next('the database cannot be written')).toContain('hub doctor')
+  })
+
+  it('an agent without a row is let in by one command, and what names its own way to mend is not followed by another', () => {
+    const next = (code: string, detail: string) => nextOf(problemFrom(503, { code, detail }))
+    expect(next('policy_denied', 'agent a-1 is not in the policy: add agents.a-1 to policy/data.json')).toBe(
+      '`hub agent allow a-1`',
+    )
+    expect(next('policy_denied', 'no: add "x" to agents.a.message in policy/data.json')).toBe(
+      'add "x" to agents.a.message in policy/data.json, then `hub policy reload`',
+    )
+    let detail = ''
+    try {
+      readPolicyData(Buffer.from('{,'), '/h/policy/data.json')
+    } catch (error) {
+      detail = (error as Error).message
+    }
+    expect(detail).toContain('`git -C /h/policy checkout data.json`')
+    expect(next('policy_unavailable', detail)).toBe('')
   })
 
   it('what rmSync says without a code is no bug of the command (fault G9)', () => {

@@ -111,6 +111,11 @@ const mail = (port: number, over: Record<string, unknown> = {}) =>
   settings({ kind: 'email', host: '127.0.0.1', port, from: 'hub@example.org', to: 'o@example.org', ...over })
 
 describe('e-mail', () => {
+  it('its subject says what it is about in words: the id of a question is no word', () => {
+    expect(message({ cause: `question:${alert.id}` }).subject).toBe('[hub] warning: question of an agent')
+    expect(message().subject).toBe('[hub] warning: agent breaker reader')
+  })
+
   it('of whom the server refuses is told, and tried again for him alone (fault C33)', async () => {
     const refuses = ['b@example.org']
     const office = await postOffice({ refuses })
