@@ -103,6 +103,12 @@ export function makeHome(): { home: string; remove: () => void } {
   return { home, remove: () => rmSync(home, { recursive: true, force: true }) }
 }
 
+/** The rules of such a home, as a running hub has them: in order, and granting nobody anything. */
+export function writeRules(home: string): void {
+  mkdirSync(path.join(home, 'policy'))
+  writeFileSync(path.join(home, 'policy', 'data.json'), '{ "agents": {} }\n')
+}
+
 /** Server-sent events, and the stream left open unless `end`. */
 export const eventFeed = (events: readonly unknown[], end = false): Said => ({
   raw(response) {

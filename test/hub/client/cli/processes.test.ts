@@ -10,7 +10,7 @@ import { isAlive, processOf, startProcess } from '../../../../hub/client/cli/pro
 import { bringUp, type Programs, sayUp } from '../../../../hub/client/cli/start.ts'
 import { plain } from '../../../../hub/client/cli/text.ts'
 import { startUnit, unitsOf } from '../../../../hub/client/cli/units.ts'
-import { makeHome, runHub } from '../../../support/fake-hub.ts'
+import { makeHome, runHub, writeRules } from '../../../support/fake-hub.ts'
 
 const SCRIPT = fileURLToPath(new URL('../../../support/fake-process.ts', import.meta.url))
 
@@ -37,6 +37,7 @@ const pids = () => {
 
 beforeEach(() => {
   ;({ home, remove } = makeHome())
+  writeRules(home)
   // No engine listens there: what is left over cannot be asked, and that is no finding.
   writeFileSync(
     path.join(home, 'watchdog', 'config.json'),

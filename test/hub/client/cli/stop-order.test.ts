@@ -3,7 +3,14 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createContext } from '../../../../hub/client/cli/context.ts'
 import { restartHub, takeDown } from '../../../../hub/client/cli/down.ts'
 import { plain } from '../../../../hub/client/cli/text.ts'
-import { type FakeDoor, hubSocketOf, makeHome, openFakeDoor, watchdogSocketOf } from '../../../support/fake-hub.ts'
+import {
+  type FakeDoor,
+  hubSocketOf,
+  makeHome,
+  openFakeDoor,
+  watchdogSocketOf,
+  writeRules,
+} from '../../../support/fake-hub.ts'
 
 let home: string
 let remove: () => void
@@ -12,6 +19,7 @@ let watchdog: FakeDoor
 let said: string[]
 beforeEach(async () => {
   ;({ home, remove } = makeHome())
+  writeRules(home)
   hub = await openFakeDoor(hubSocketOf(home))
   watchdog = await openFakeDoor(watchdogSocketOf(home))
   said = []
