@@ -11,18 +11,22 @@ export const NO_DEBUGGER = '--disable-sigusr1'
 const SHELL = '/bin/sh'
 /** `sh -c` of this runs what follows it without core dumps, now and for whatever that starts. */
 export const WITHOUT_CORES = 'ulimit -c 0 && exec "$0" "$@"'
-/** Says that this has been done once: a limit that cannot be lowered must not let a process start for ever. */
+/**
+ * Says that this process has done so once: a limit that cannot be lowered must not let it start for ever. Its value is the process id, which
+ * stays and which nobody knows beforehand.
+ */
 const MARK = 'HUB_STARTED_CLEAN'
 
 /** What makes it worth starting again: variables that Node has read, and a limit that lets memory be written to a file. Pure. */
 export function faultsOfStart(
   env: NodeJS.ProcessEnv,
   limits: string,
+  processId: number,
 ): { names: readonly string[]; dumpsCore: boolean } | undefined {
   const names = Object.keys(env).filter(isReadByNode)
   const core = /^Max core file size\s+(\S+)/m.exec(limits)?.[1]
   const dumpsCore = core !== undefined && core !== '0'
-  return env[MARK] === undefined && (names.length > 0 || dumpsCore) ? { names, dumpsCore } : undefined
+  return env[MARK] !== String(processId) && (names.length > 0 || dumpsCore) ? { names, dumpsCore } : undefined
 }
 
 /** Nothing of this process's memory, nor of its children's, goes into a core dump, also where one is piped to a program. */
@@ -39,12 +43,12 @@ export function startClean(env: NodeJS.ProcessEnv): void {
   keepMemoryIn()
   // With a listener there is no debugger on this signal; with Node's own switch there is none before this line either.
   if (!process.execArgv.includes(NO_DEBUGGER)) process.on('SIGUSR1', () => undefined)
-  const faults = faultsOfStart(env, readOrNothing('/proc/self/limits'))
+  const faults = faultsOfStart(env, readOrNothing('/proc/self/limits'), process.pid)
   delete env[MARK]
   if (faults === undefined) return
   const switches = [NO_DEBUGGER, ...process.execArgv.filter((word) => word !== NO_DEBUGGER)]
   const argv = [process.execPath, ...switches, ...process.argv.slice(1)]
-  const clean = { ...withoutNames(env, faults.names), [MARK]: '1' }
+  const clean = { ...withoutNames(env, faults.names), [MARK]: String(process.pid) }
   if (faults.dumpsCore && isThere(SHELL)) process.execve?.(SHELL, [SHELL, '-c', WITHOUT_CORES, ...argv], clean)
   process.execve?.(process.execPath, argv, clean)
 }

@@ -56,9 +56,12 @@ test.each([
 ])('%s is judged alike for hub and watchdog', (_, env, core, expected) => {
   const text = core === undefined ? '' : limits(core)
   for (const { faultsOfStart } of [ofHub, ofWatchdog]) {
-    if (expected === undefined) expect(faultsOfStart(env, text)).toBeUndefined()
-    else expect(faultsOfStart(env, text)).toMatchObject(expected)
-    const marked = { ...env, HUB_STARTED_CLEAN: '1', HUB_WATCHDOG_STARTED_CLEAN: '1' }
-    expect(faultsOfStart(marked, text), 'a second time').toBeUndefined()
+    if (expected === undefined) expect(faultsOfStart(env, text, 7)).toBeUndefined()
+    else expect(faultsOfStart(env, text, 7)).toMatchObject(expected)
+    const marked = (by: string) => ({ ...env, HUB_STARTED_CLEAN: by, HUB_WATCHDOG_STARTED_CLEAN: by })
+    expect(faultsOfStart(marked('7'), text, 7), 'a second time').toBeUndefined()
+    // Whoever sets the mark beforehand does not know the process id.
+    for (const by of ['1', '70', ''])
+      expect(faultsOfStart(marked(by), text, 7) === undefined, `marked by ${by}`).toBe(expected === undefined)
   }
 })
