@@ -175,7 +175,7 @@ export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
 }
 
 /** Empty where there is no file; a link that leads nowhere is no absence, since who made it meant something. */
-export function readConfigText(path: string): string {
+function readConfigText(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (thrown) {

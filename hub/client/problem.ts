@@ -41,7 +41,7 @@ export class Problem extends Error {
 }
 
 /** What a usage says to do where it names nothing better; the command that was used puts its own help in its place. */
-export const SEE_HELP = 'see `hub --help`'
+const SEE_HELP = 'see `hub --help`'
 /** Wrong use of the command itself: exit 2, nothing was sent. */
 export const usage = (detail: string, next = SEE_HELP): Problem => new Problem('usage', 'refused', detail, next)
 

@@ -5,8 +5,9 @@
  * B1. A session has its budget of an hour at once, and it comes back evenly. What is admitted within it is a record each time.
  * B2. Beyond it what is about itself alone (a line, progress, a look for mail) goes on, and one record a minute says how many there were; a
  *     summed record is the record of each of them.
- * B3. Beyond it what reaches others or the disk, and what it hears of others by (a sum of subscriptions names no topic), is refused as `rate_limited`, with when to come back. What a session needs to live and to end
- *     (join, renewal, opening of a line, result) never is: it is bounded by itself.
+ * B3. Beyond it what reaches others or the disk, and what it hears of others by (a sum of subscriptions names no topic), is refused as
+ *     `rate_limited`, with when to come back. What a session needs to live and to end (join, renewal, opening of a line, result) never is: it
+ *     is bounded by itself.
  * B4. Only sessions of agents have a budget: people, the hub's own steps and the watchdog are recorded each time.
  */
 import { HubError } from '../base/errors.ts'

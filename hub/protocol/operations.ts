@@ -68,7 +68,7 @@ const hub = ['hub'] as const
 const present = ['operator', 'device'] as const
 const stoppers = ['operator', 'device', 'contact', 'watchdog'] as const
 
-export const submitShape = z
+const submitShape = z
   .strictObject({
     agent: nameShape.optional(),
     needs: z.array(nameShape).max(16).default([]),

@@ -105,27 +105,10 @@ async function trial(drawn: World, count: (way: string, isGiven: boolean) => voi
     return status === 200 ? (said.task as { id: string }).id : undefined
   }
 
-  /** Whether the rules name somebody for it, and no card of theirs has what it needs. */
-  const waitsForCard = (needs: readonly string[]) => {
-    const has = (those: { capabilities: readonly string[] }) => needs.every((need) => those.capabilities.includes(need))
-    const named = ALL.filter((name) => {
-      const row = drawn.rows[name]
-      return name !== 'drill' && row.submit && !row.suspended && has(row)
-    })
-    return named.length > 0 && !named.some((name) => name !== 'keeper' && has(drawn.cards[name]))
-  }
-
   /** The session the task gets, or undefined where it ends without one. */
   async function gotOf(task: string): Promise<(Got & { session: string }) | undefined> {
     const session = () => tasks.sessionOfTask(task)
     const isOver = () => !['queued', 'running'].includes(h.task(task).state)
-    const { agent, needs } = h.task(task)
-    if (agent === null && waitsForCard(needs)) {
-      await h.clock.advance(20_000)
-      expect([h.task(task).state, session()], 'nobody has what it needs').toEqual(['queued', undefined])
-      await cancel(task)
-      return undefined
-    }
     await h.until(() => isOver() || fetched.has(session()?.id ?? ''), `task ${task} begins or ends`)
     const row = session()
     return row && { session: row.id, agent: row.agent, authority: row.authority, secrets: fetched.get(row.id) ?? [] }

@@ -138,7 +138,7 @@ async function keepFormer(context: Context, name: string, image: string) {
 }
 
 /** The time to live of its sessions, and whether its card says it (S1-48). */
-export const ttlText = ({ limits }: AgentCard): string =>
+const ttlText = ({ limits }: AgentCard): string =>
   limits.ttl === undefined ? `${spanText(DEFAULT_LIMITS.ttlMs)}, the default` : spanText(limits.ttl)
 
 export const build: Run = async (context, [named = '']) => {

@@ -40,7 +40,7 @@ const OTHER_ACTIONS = [
 ]
 
 /** The word of the records for an action, which may be given as its operation too: `task.submit` is `task.submitted`. @throws Problem usage */
-export function actionOf(text: string): string {
+function actionOf(text: string): string {
   const operation = operationOf(text)
   if (operation !== undefined) return operation.audit
   const known = [...Object.values(OPERATIONS).map(({ audit }) => audit), ...OTHER_ACTIONS]

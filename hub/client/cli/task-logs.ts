@@ -22,7 +22,7 @@ const logLine = (line: Line): string =>
   `${stampText(line.atMs)} ${cleanLines(`${line.level.padEnd(5)} ${line.text}`).replaceAll('\n', '\n    ')}`
 
 /** Which of the lines that come as events were in the first answer already; each is told once. */
-export function createFresh(told: readonly Line[]) {
+function createFresh(told: readonly Line[]) {
   const left = new Map<string, number>()
   for (const line of told) left.set(nameOf(line), (left.get(nameOf(line)) ?? 0) + 1)
   const since = told.at(-1)?.atMs ?? 0

@@ -124,7 +124,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
 }
 
 /** What to do about a task that did not succeed; the reason's own advice goes before any general one (fault C8). Pure. */
-export function nextAfter(task: TaskView, hasLogged: boolean): string {
+function nextAfter(task: TaskView, hasLogged: boolean): string {
   const own = task.error === null ? undefined : mendingOf(task.error.detail)
   if (own !== undefined) return `${mendStep(own)}, then \`hub task retry ${task.id}\``
   if (outcomeCode(task) === EXIT.refused) return '`hub audit list --outcome refused` has the decision'

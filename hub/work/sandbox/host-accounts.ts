@@ -22,7 +22,7 @@ const read = (path: string): string => {
 }
 
 /** Every source of names this system has (nsswitch), by `getent`; the files alone where there is none. */
-export const SYSTEM_ACCOUNTS: AccountSource = {
+const SYSTEM_ACCOUNTS: AccountSource = {
   named(kind, ids) {
     const asked = spawnSync('getent', [kind, ...ids.map(String)], { encoding: 'utf8', timeout: ASK_MS })
     // 0 and 2 are answers: all were found, or not all.

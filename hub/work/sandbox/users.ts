@@ -15,7 +15,7 @@ export const SESSION_USERS = USERS - 1
 export const FIRST_USER = 60_928
 /** Below, a system keeps its own accounts. */
 export const FIRST_USER_MIN = 1000
-export const FIRST_USER_MAX = 2 ** 31 - USERS
+const FIRST_USER_MAX = 2 ** 31 - USERS
 /** `nobody`, and minus one in 16 bits. */
 const NEVER = [65_534, 65_535]
 
