@@ -3,7 +3,7 @@
  * in plain words, and the key or value that was probably meant. No value that stands in the file is ever repeated, since it may be a
  * secret in the wrong place (S0-24); numbers are, with the figure they miss.
  */
-import { LineCounter, type ParsedNode, parseDocument } from 'yaml'
+import { isMap, isScalar, isSeq, LineCounter, type ParsedNode, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { didYouMean } from '../base/nearest.ts'
 
@@ -133,13 +133,12 @@ function keysOf(shape: z.ZodType): string[] {
 }
 
 function childOf(node: ParsedNode | null, step: PropertyKey) {
-  if (node === null || !('items' in node)) return undefined
-  if (typeof step === 'number') {
-    const item = node.items[step] as ParsedNode | undefined
-    return item === undefined ? undefined : { value: item }
+  if (isSeq(node)) {
+    const item = node.items[Number(step)]
+    return item === undefined ? undefined : { value: item as ParsedNode }
   }
-  const pairs = node.items as unknown as { key: ParsedNode & { value?: unknown }; value: ParsedNode | null }[]
-  return pairs.find((pair) => String(pair.key?.value) === String(step))
+  if (!isMap(node)) return undefined
+  return node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
 }
 
 const BETWEEN = '\u0000'

@@ -32,9 +32,9 @@ function putChannel(document: Document, channel: Channel): void {
 }
 
 function edited(text: string, edit: (document: Document) => void): string {
-  const document = parseDocument(text)
-  edit(document as unknown as Document)
-  return write(document as unknown as Document)
+  const document: Document = parseDocument(text)
+  edit(document)
+  return write(document)
 }
 
 /** Both texts with the answers in them. */
