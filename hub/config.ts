@@ -1,11 +1,11 @@
-/** `hub.yaml`: one strict file; every key has a stated default, an unknown or bad one stops the start naming its line (house rule 3). */
+/** `hub.yaml`: one strict file. Every key has a stated default; an unknown or bad key stops the start, and the error names its line (house rule 3). */
 import { lstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
-import { reachShape } from './edge/reach.ts'
+import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
 import {
   type AgentCard,
@@ -14,8 +14,8 @@ import {
   type SessionLimits,
   sessionLimitShapes,
 } from './protocol/agent.ts'
+import { nameShape } from './protocol/ids.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
-import { nameShape } from './protocol/names.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
@@ -24,7 +24,7 @@ import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './wo
 
 const port = z.int().min(0).max(65_535)
 
-/** sandbox.md section 5. */
+/** docs/sandbox.md 5. */
 const JOIN_WINDOW_MS_MAX = 120_000
 
 /** Both deadline labels of a container are its time to live and this (fault C1). */
@@ -36,107 +36,197 @@ const RECORDS_PER_MESSAGE_A_SECOND = 750
 const percent = z.number().min(0).max(50)
 const diskShape = z
   .strictObject({
-    warnPercent: percent.default(10),
-    noNewTasksPercent: percent.default(5),
-    degradedPercent: percent.default(2),
-    degradedBytes: sizeShape.default(200 * 1000 ** 2),
+    warnPercent: percent
+      .default(10)
+      .describe("free room of the home's file system, in bytes or inodes, below which an alert is raised"),
+    noNewTasksPercent: percent.default(5).describe('below which no new task is taken'),
+    degradedPercent: percent.default(2).describe('below which the hub is degraded'),
+    degradedBytes: sizeShape
+      .default(200 * 1000 ** 2)
+      .describe('degraded below this too, but never above `noNewTasksPercent` of a small disk'),
   })
   .refine(
     ({ warnPercent, noNewTasksPercent, degradedPercent }) =>
       warnPercent >= noNewTasksPercent && noNewTasksPercent >= degradedPercent,
-    'the marks come in their order: warnPercent, noNewTasksPercent, degradedPercent',
+    'the marks must fall in this order: warnPercent, noNewTasksPercent, degradedPercent',
   )
 
-/** It exists, and is refused by name (sandbox.md section 2). */
+/** kata exists, and is refused by name (docs/sandbox.md 2). */
 function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
   if (runtime !== 'kata') return runtime
   throw new HubError(
     'unsupported_mode',
-    'engine.runtime: kata carries no socket of the host into its guest, so no agent could join; use runc or runsc',
+    'engine.runtime: kata passes no socket of the host to its guest, so no agent could join; use runc or runsc',
   )
 }
 
-const configShape = z.strictObject({
-  logLevel: z.enum(LOG_LEVELS).default('info'),
+export const configShape = z.strictObject({
+  logLevel: z.enum(LOG_LEVELS).default('info').describe('how much goes into `logs/hub.log`'),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
-  http: z.strictObject({ port: port.default(7300) }).prefault({}),
-  /** Under which names loopback is reached from outside. */
-  reach: reachShape.prefault({}),
+  http: z
+    .strictObject({ port: port.default(7300).describe('its port; 0 switches it off') })
+    .prefault({})
+    .describe('the listener on loopback: console, API, `/healthz`'),
+  /** The names under which loopback is reached from outside. */
+  reach: reachShape.prefault({}).describe('the names under which that listener is reached from outside'),
   engine: z
     .strictObject({
-      socket: z.string().max(107).default('/var/run/docker.sock'),
-      runtime: z.enum(['runc', 'runsc', 'kata']).default('runc').transform(supported),
-      callTimeout: spanShape.default(20_000),
+      socket: z.string().max(107).default('/var/run/docker.sock').describe('its socket'),
+      runtime: z
+        .enum(['runc', 'runsc', 'kata'])
+        .default('runc')
+        .transform(supported)
+        .describe(
+          '`runc`, or `runsc`, which is used only after a container has joined under it; `kata` is refused by name',
+        ),
+      callTimeout: spanShape.default(20_000).describe('deadline of each call to it'),
       /** Where the range of sessions' users begins (work/sandbox/users.ts). */
       firstUser: z
         .int()
         .refine(
           mayBegin,
-          `sessions take ${USERS} user ids from here on: it is at least ${FIRST_USER_MIN}, and 65534 and 65535 are not among them`,
+          `sessions take ${USERS} user ids from here on: it must be at least ${FIRST_USER_MIN}, and the range must not include 65534 or 65535`,
         )
-        .default(FIRST_USER),
+        .default(FIRST_USER)
+        .describe(
+          'each live session runs as a user of its own: this id and the 255 after it, which must belong to nobody on this machine. After a change build the images again: `node scripts/build-images.ts --home HOME`',
+        ),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('the container engine'),
   /** Signs of life of running sessions (S1-49). */
   health: z
     .strictObject({
-      interval: spanShape.refine((ms) => ms >= 1000, 'it is at least 1s').default(30_000),
-      timeout: spanShape.default(5_000),
-      failures: z.int().min(1).max(100).default(3),
+      interval: spanShape
+        .refine((ms) => ms >= 1000, 'it must be at least 1s')
+        .default(30_000)
+        .describe('how often a session owes one; at least 1s'),
+      timeout: spanShape.default(5_000).describe('how late one may be'),
+      failures: z.int().min(1).max(100).default(3).describe('how many it may owe in a row before it is recycled'),
     })
     .prefault({})
     .transform(({ interval, timeout, failures }) => ({
       intervalMs: interval,
       timeoutMs: timeout,
       failuresMax: failures,
-    })),
+    }))
+    .describe('signs of life of running sessions'),
   limits: z
     .strictObject({
       ...sessionLimitShapes,
-      sessions: z.int().positive().max(SESSION_USERS).default(12),
-      sessionsPerAgent: z.int().positive().max(256).default(12),
-      delegationDepth: z.int().positive().max(8).default(DELEGATION_DEPTH_MAX),
-      tasksPerTree: z.int().positive().max(10_000).default(64),
+      sessions: z
+        .int()
+        .positive()
+        .max(SESSION_USERS)
+        .default(12)
+        .describe('containers at once; some are kept for children, so that parents never starve them'),
+      sessionsPerAgent: z.int().positive().max(256).default(12).describe('of one agent, where its card says nothing'),
+      delegationDepth: z
+        .int()
+        .positive()
+        .max(8)
+        .default(DELEGATION_DEPTH_MAX)
+        .describe('levels of children below a submitted task'),
+      tasksPerTree: z.int().positive().max(10_000).default(64).describe('tasks that one submitted task may grow into'),
       /** Of one agent within 10 min, before it is halted. */
-      recycles: z.int().positive().max(10).default(3),
-      joinWindow: spanShape.refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s').default(30_000),
+      recycles: z
+        .int()
+        .positive()
+        .max(10)
+        .default(3)
+        .describe(
+          'sessions of one agent that may crash, hang or be quarantined within 10 min; one more halts it until `hub agent reset`',
+        ),
+      joinWindow: spanShape
+        .refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s')
+        .default(30_000)
+        .describe('how long a started container may take to join; at most 120s'),
       /** How long the questions of one session may stop its clock in all; 0 switches that off. */
       questionWait: z
         .literal(0)
         .or(spanShape)
         .refine((ms) => ms <= QUESTION_WAIT_MS_MAX, 'its ceiling is 30m')
-        .default(QUESTION_WAIT_MS_MAX),
-      inputBytes: sizeShape.default(512 * 1024 ** 2),
-      artifactBytes: sizeShape.default(64 * 1024 ** 2),
+        .default(QUESTION_WAIT_MS_MAX)
+        .meta({
+          unit: 'span',
+          description: 'how long the questions of one session may stop its clock in all, at most 30m; 0: they do not',
+        }),
+      inputBytes: sizeShape.default(512 * 1024 ** 2).describe('one uploaded input'),
+      artifactBytes: sizeShape.default(64 * 1024 ** 2).describe('one artifact of an agent'),
       messages: z
         .strictObject({
-          perSecond: z.int().positive().max(50_000).default(200),
+          perSecond: z
+            .int()
+            .positive()
+            .max(50_000)
+            .default(200)
+            .describe('messages of one session, and of all sessions of one agent together'),
           /** Own records of one session; 750 for each message a second without it. */
-          recordsPerHour: z.int().min(100).optional(),
+          recordsPerHour: z
+            .int()
+            .min(100)
+            .optional()
+            .describe(
+              'records of one session in the audit log; without it, 750 for each message a second. Beyond it log lines, progress and looks for mail are only counted, and other messages are refused',
+            ),
         })
         .prefault({})
         .transform(({ perSecond, recordsPerHour }) => ({
           perSecond,
           recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
-        })),
-      agents: z.record(nameShape, z.strictObject(sessionLimitShapes)).default({}),
+        }))
+        .describe('quotas of messages'),
+      agents: z
+        .record(nameShape, z.strictObject(sessionLimitShapes))
+        .default({})
+        .describe('`limits.ttl` to `limits.openFiles` for one agent, by its name'),
     })
     .superRefine(({ sessions, delegationDepth }, context) => {
       if (sessions > delegationDepth) return
-      const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: at least ${delegationDepth + 1} are needed, or parents would lock out their children`
+      const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: it must be at least ${delegationDepth + 1}, or parents would lock out their children`
       context.addIssue({ code: 'custom', path: ['sessions'], message })
     })
-    .prefault({}),
-  alerts: alertsShape.prefault({}),
+    .prefault({})
+    .describe('what sessions, agents and messages may take'),
+  alerts: alertsShape.prefault({}).describe('who is told'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
-  disk: diskShape.prefault({}),
+  disk: diskShape.prefault({}).describe("marks of the home's disk"),
   /** How long what is done is kept. */
-  retention: retentionShape.prefault({}),
-  shutdownTimeout: spanShape.default(15_000),
-  /** After a longer rest the backlog is held. */
-  staleAfter: spanShape.default(12 * 3_600_000),
+  retention: retentionShape.prefault({}).describe('how long what is done is kept'),
+  shutdownTimeout: spanShape.default(15_000).describe('how long agents may work on when told to finish'),
+  /** After a longer time safe or stopped the backlog is held. */
+  staleAfter: spanShape
+    .default(12 * 3_600_000)
+    .describe('after a longer time safe or stopped, what was queued comes back held'),
 })
 export type Config = z.output<typeof configShape>
+
+/** What each ring gets of it, under the ring's own names. */
+export const ringsOf = (config: Config) => {
+  const { alerts, disk, engine, health, limits, reach } = config
+  const { firstUser, runtime } = engine
+  const { sessions, sessionsPerAgent, delegationDepth, tasksPerTree } = limits
+  return {
+    guard: { alerts, disk, recordsPerHour: limits.messages.recordsPerHour },
+    work: {
+      ...{ runtime, firstUser, health, sessions, sessionsPerAgent, delegationDepth, tasksPerTree },
+      recyclesMax: limits.recycles,
+      joinWindowMs: limits.joinWindow,
+      questionWaitMs: limits.questionWait,
+      messagesPerSecond: limits.messages.perSecond,
+      staleAfterMs: config.staleAfter,
+      retention: config.retention,
+      limitsOf: (card: AgentCard) => limitsOfCard(config, card),
+    },
+    edge: {
+      ...{ alerts, firstUser, health, reach },
+      httpPort: config.http.port,
+      artifactBytesMax: limits.artifactBytes,
+      inputBytesMax: limits.inputBytes,
+      shutdownMs: config.shutdownTimeout,
+    },
+  }
+}
 
 type Raised = { [Key in keyof typeof sessionLimitShapes]?: z.output<(typeof sessionLimitShapes)[Key]> }
 
@@ -151,7 +241,7 @@ const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
 })
 
 /**
- * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` naming key and both figures where the
+ * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` with the key and both figures if the
  * card asks for more.
  */
 export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
@@ -174,7 +264,7 @@ export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
   return limitsFor(card.limits, configured, LIMIT_CEILINGS, card.name)
 }
 
-/** Empty where there is no file; a link that leads nowhere is no absence, since who made it meant something. */
+/** Empty if there is no file. A link that leads nowhere does not count as no file: somebody made it on purpose. */
 function readConfigText(path: string): string {
   try {
     return readFileSync(path, 'utf8')
@@ -184,7 +274,7 @@ function readConfigText(path: string): string {
   }
 }
 
-/** Every fault of a text, with line, column and key; the configuration where there is none. Throws `unsupported_mode` alone. */
+/** Every fault of a text, with line, column and key; the configuration if there is none. Throws only `unsupported_mode`. */
 export function judgeConfig(text: string): { config: Config | undefined; faults: Fault[] } {
   const { value, faults } = judgeYaml(text, configShape)
   return { config: value, faults }
@@ -200,12 +290,12 @@ export function configOf(text: string, path: string): Config {
 /** Reads the file; absent means every default. Throws as `configOf`. */
 export const readConfig = (path: string): Config => configOf(readConfigText(path), path)
 
-/** How long a text that `hub restart` has judged waits for the hub that is to take it; then the file counts again. */
+/** How long a text that `hub restart` has judged waits for the new hub; after that the file counts again. */
 const JUDGED_MS = 300_000
 
 /**
- * What a start reads: the text that `hub restart` has just judged, where it left one (`run/judged.yaml`), else `hub.yaml`. A file that was
- * written meanwhile is named, and taken by the next restart: what runs is what was judged (fault C3). Throws as `configOf`.
+ * What a start reads: the text that `hub restart` has just judged, if it left one (`run/judged.yaml`), else `hub.yaml`. If the file was
+ * changed meanwhile, a note says so, and the next restart takes it: what runs is what was judged (fault C3). Throws as `configOf`.
  */
 export function takeConfig(home: string, nowMs: number): { config: Config; note: string | undefined } {
   const [path, handed] = [join(home, 'hub.yaml'), join(home, 'run', 'judged.yaml')]
@@ -216,6 +306,6 @@ export function takeConfig(home: string, nowMs: number): { config: Config; note:
   if (Math.abs(nowMs - left.mtimeMs) > JUDGED_MS) return { config: readConfig(path), note: undefined }
   const isSame = readConfigText(path) === text
   const note =
-    'hub.yaml was changed after `hub restart` had judged it; what was judged is in force, `hub restart` takes the rest'
+    'hub.yaml was changed after `hub restart` had judged it; the judged text is in force, and the next `hub restart` takes the change'
   return { config: configOf(text, path), note: isSame ? undefined : note }
 }

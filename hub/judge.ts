@@ -1,7 +1,7 @@
 /**
- * Judges a file before anybody relies on it: `node hub/judge.ts config|policy --home DIR`, its text on stdin. A process of its own, so that
- * the command need not load what the hub is made of, and so that the code of this checkout judges which the next hub will run. It opens no
- * database and changes nothing. Its answer is one line of JSON: what is wrong, each with its place, and what is worth a word.
+ * Judges a file before it is used: `node hub/judge.ts config|policy --home DIR`, its text on stdin. A process of its own, so that the command
+ * need not load the hub's code, and so that the judge is the code that the next hub will run. It opens no database and changes nothing.
+ * Its answer is one line of JSON: faults, each with its place, and warnings.
  */
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -29,7 +29,7 @@ function cardsOf(home: string): Map<string, AgentCard> {
   try {
     files = readdirSync(join(home, 'agents')).filter((name) => name.endsWith('.yaml'))
   } catch {
-    // A home without cards, or none at all: the file is judged by itself.
+    // A home without cards, or no home: the file is judged by itself.
   }
   for (const file of files.sort()) {
     try {
@@ -55,7 +55,7 @@ function judgeConfigText(home: string, text: string): Verdict {
     }
     return { faults: [], warnings }
   } catch (thrown) {
-    // What exists and is not supported is refused by name while it is read.
+    // A known but unsupported value throws while it is read.
     if (thrown instanceof HubError) return { faults: [fault(thrown.message)], warnings: [] }
     throw thrown
   }

@@ -5,20 +5,10 @@ import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ADOPTED_AS, type AdoptedAs, adoptHome } from './assembly/adopt.ts'
-import { cronSchedule } from './assembly/calendar.ts'
-import { judgeHome } from './assembly/home-check.ts'
-import { requireFileSystem } from './assembly/home-file-system.ts'
-import { commitOfFile, initHome } from './assembly/init.ts'
-import { forgetLastEnd, keepLastEnd, lastEnd } from './assembly/last-end.ts'
-import { requirePlace, watchPlace } from './assembly/place.ts'
-import { renewKeys } from './assembly/renew-keys.ts'
-import { restoreHome } from './assembly/restore.ts'
-import { scrubStartEnvironment, takeSecrets } from './assembly/secret-environment.ts'
-import { undoUpdate } from './assembly/undo-update.ts'
-import { openUpToDate, type Progress } from './assembly/upgrade.ts'
 import { type Clock, createSystemClock } from './base/clock.ts'
+import { keepMemoryIn } from './base/core-dumps.ts'
 import { diskProblem } from './base/disk-words.ts'
+import { deniedLine, judgeDoor } from './base/engine-door.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLogSink, isSamePlace } from './base/log-sink.ts'
 import { createLoop } from './base/loop.ts'
@@ -26,12 +16,24 @@ import { createNotifier, type Notifier } from './base/notify.ts'
 import { droppedOf } from './base/passed-on.ts'
 import { systemRandom } from './base/random.ts'
 import { startAgainOnce } from './base/start-again.ts'
-import { keepMemoryIn, startClean } from './base/start-clean.ts'
+import { startClean } from './base/start-clean.ts'
 import { keepDown } from './base/stay-down.ts'
 import { createLog, type Log, type LogLevel } from './base/telemetry.ts'
-import { takeConfig } from './config.ts'
+import { readConfig, takeConfig } from './config.ts'
+import { cronSchedule } from './guard/audit/nightly-look.ts'
 import { readKeys } from './guard/identity/keys.ts'
+import { ADOPTED_AS, type AdoptedAs, adoptHome } from './home/adopt.ts'
+import { requireFileSystem } from './home/file-system.ts'
+import { judgeHome } from './home/home-check.ts'
+import { commitOfFile, initHome } from './home/init.ts'
+import { forgetLastEnd, keepLastEnd, lastEnd } from './home/last-end.ts'
+import { requirePlace, watchPlace } from './home/place.ts'
+import { renewKeys } from './home/renew-keys.ts'
+import { restoreHome } from './home/restore.ts'
+import { scrubStartEnvironment, takeSecrets } from './home/secret-environment.ts'
+import { undoUpdate } from './home/undo-update.ts'
 import { createHub, type Hub } from './hub.ts'
+import { openUpToDate, type Progress } from './store/upgrade.ts'
 import { createEngine } from './work/sandbox/engine.ts'
 import { readHostFacts } from './work/sandbox/host.ts'
 import { requireFreeUsers } from './work/sandbox/host-accounts.ts'
@@ -79,10 +81,9 @@ function initWatchdog(home: string): void {
 }
 
 /**
- * A signal is as `hub restart`, since an upgrade sends the same: containers are left to whatever starts the hub again, and nothing keeps it
- * from being started. Stopping agents is `hub shutdown`, and one that is under way is not cut by a first signal; by a second it is.
+ * A signal acts like `hub restart`, because an upgrade sends the same signal: containers go on, and the next hub takes them over. To stop
+ * agents there is `hub shutdown`; a first signal does not cut a stop that is under way, a second one does. Answers which signal came last.
  */
-/** Answers which signal was heard, for who is told how the hub ended. */
 function onSignals(hub: Hub, log: Log, ended: (how: string) => void): () => string | undefined {
   let count = 0
   let last: string | undefined
@@ -109,8 +110,8 @@ const EXTEND_MS = 180_000
 const LOOK_AROUND_MS = 10_000
 
 /**
- * The log of this process, on what it was given as standard error; whatever becomes of that, nothing of the hub waits for it or fails by it.
- * Also what else would be written there by Node itself, which may wait for a reader, and the hang-up, which opens a log file anew.
+ * The log of this process, on its standard error; the hub never waits for it and never fails by it. It also takes Node's own warnings and
+ * errors, whose writing may wait for a reader, and opens the log file again at a hang-up.
  */
 function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: (line: string) => void } {
   const tellLost = (lost: number, why: string) =>
@@ -121,19 +122,19 @@ function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: 
   const log = createLog(level, sink)
   process.on('SIGHUP', () => {
     for (const each of [sink, out]) each.reopen()
-    log.info('SIGHUP: the log goes on, in a file opened anew where it is one')
+    log.info('SIGHUP: the log file was opened again')
   })
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => log.warn({ name, reason: message }, 'a warning of Node'))
   process.on('uncaughtException', (thrown) => {
-    log.fatal({ reason: toHubError(thrown).reason, stack: thrown.stack }, 'an error nobody caught; the hub ends')
+    log.fatal({ reason: toHubError(thrown).reason, stack: thrown.stack }, 'an uncaught error; the hub ends')
     process.exit(1)
   })
   process.on('exit', sink.flush)
   return { log, say: out.write }
 }
 
-/** A start that takes long says so, once a second to `hub up` and to a service manager: each word gives it as long again (fault B2). */
+/** A long start reports its progress once a second to `hub up` and to the service manager: each report extends the time allowed (fault B2). */
 function tellProgress(clock: Clock, say: (line: string) => void, notifier: Notifier): (progress: Progress) => void {
   let saidMs = Number.NEGATIVE_INFINITY
   return ({ what, done, of }) => {
@@ -153,6 +154,8 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   const { config, note } = takeConfig(home, clock.wallMs())
   if (note !== undefined) notes.push(note)
   const { log, say } = openLog(home, config.logLevel, clock)
+  const denied = judgeDoor(config.engine.socket)
+  if (denied !== undefined) notes.push(deniedLine(denied))
   for (const note of notes) log.warn(note)
   const leftOut = droppedOf(process.env)
   if (leftOut.length > 0)
@@ -202,7 +205,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   forgetLastEnd(home)
   say(`${JSON.stringify({ ready: true, ...opened, notes })}\n`)
   log.info({ home, version, ...opened }, 'the hub is up')
-  // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
+  // Written now and not at exit, which a kill would skip: the next start then need not compile.
   flushCompileCache()
   notifier.say(['READY=1'], true)
   const feed = createLoop(
@@ -216,7 +219,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   function sayStill(_name: string, thrown: unknown): void {
     log.error(
       { reason: toHubError(thrown).reason, unsaid: notifier.failures() },
-      'the service manager is not told that all is well',
+      'the service manager was not told that all is well',
     )
   }
   feed.start()
@@ -230,7 +233,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
         if (gone !== undefined) ended('misplaced')
       },
       onFault: (_name, thrown) =>
-        log.error({ reason: toHubError(thrown).reason }, 'the place of the home is not known'),
+        log.error({ reason: toHubError(thrown).reason }, 'could not check whether the home is still in its place'),
     },
     clock,
   )
@@ -239,13 +242,13 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
   await around.stop()
   log.info({ how }, 'the hub ends')
   notifier.say(['STOPPING=1'], true)
-  // What was asked to stay down stays down; a signal, a restart and an emergency leave that to the service manager.
+  // After shutdown and down the hub stays down; after a signal, a restart or an emergency stop the service manager decides.
   if ((how === 'shutdown' || how === 'down') && !keepDown(home, 'hub'))
-    log.warn('the disk did not take it that the hub shall stay down: a service manager may start it at the next boot')
+    log.warn('could not record that the hub should stay down: a service manager may start it at the next boot')
   await feed.stop()
   const last = lastEnd(how === 'restart' ? (signalled() ?? how) : how, hub.guard.audit, clock.wallMs())
   await hub.stop()
-  // What stands in its place now is not this hub's to touch. Agents go on to their time to live, as after any end of a hub.
+  // Whatever is there now is not this hub's to touch. Agents go on to their time to live, as after any end of a hub.
   if (gone !== undefined)
     throw new HubError(
       'config_invalid',
@@ -258,13 +261,13 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
 
 function tellRevokeAnew(what: string, { revokeAnew }: { revokeAnew: readonly string[] }): void {
   const commands = revokeAnew.map((words) => `\`${words}\``).join(', ')
-  process.stderr.write(`hub: ${what} is in force again; look through and revoke anew: ${commands}\n`)
+  process.stderr.write(`hub: ${what} is in force again; look through it and revoke it again: ${commands}\n`)
 }
 
-/** Ends that a service manager must not undo at once: at the next boot, or by `hub up`, the hub answers reads and starts nothing. */
+/** Ends that a service manager must not undo at once. After the next boot, or `hub up`, the hub answers reads and starts nothing. */
 const EXIT_CODES: Readonly<Record<string, number>> = { unattended_stop: 10, emergency_stop: 11 }
 
-/** Exit codes of protocol.md section 7: 1 fault, 2 usage or configuration, 4 unavailable. */
+/** Exit codes of docs/protocol.md 7: 1 fault, 2 usage or configuration, 4 unavailable. */
 const exitCodeOf = (error: HubError): number =>
   ({
     config_invalid: 2,
@@ -282,7 +285,7 @@ try {
     startClean(process.env)
     startAgainOnce(process.env)
   } else keepMemoryIn()
-  // Before anything else, so that no process this one starts inherits them.
+  // Before anything else, so that no child process inherits them.
   const secrets = takeSecrets(process.env)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
   let exitCode = 0
@@ -310,8 +313,8 @@ try {
     if (report.revokeAnew.length > 0)
       tellRevokeAnew('what was revoked since and cannot be read in the newer database', report)
   } else if (command === 'doctor') {
-    const { doctorAlone } = await import('./assembly/doctor-alone.ts')
-    const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock })
+    const { doctorAlone } = await import('./edge/doctor/alone.ts')
+    const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock, readConfig })
     process.stdout.write(`${JSON.stringify({ checks })}\n`)
   } else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
@@ -321,7 +324,7 @@ try {
   process.exit(exitCode)
 } catch (thrown) {
   const error = toHubError(diskProblem(thrown))
-  // One line, whatever was thrown: it is what `hub up` and a service manager show as the reason.
+  // One line, whatever was thrown: `hub up` and a service manager show it as the reason.
   const said = error.code === 'internal' ? error.reason : error.message
   process.stderr.write(`hub: ${said.replaceAll(/\s*\n\s*/g, '; ')}\n`)
   process.exit(exitCodeOf(error))

@@ -1,13 +1,13 @@
 /**
- * Tries alert channels before they are written down: `node hub/try-alerts.ts --home DIR`, on stdin one JSON text `{text, secrets, names}`: a
- * hub.yaml, secrets that are not in the home yet, and which channels. Sends a test by each and writes nothing. Its answer is one line of JSON.
+ * Tries alert channels before they are saved: `node hub/try-alerts.ts --home DIR`, on stdin one JSON text `{text, secrets, names}`: a
+ * hub.yaml, secrets that are not in the home yet, and which channels. Sends a test through each and writes nothing. Answers one line of JSON.
  */
 import { join, resolve } from 'node:path'
-import { createSends } from './assembly/alert-channels.ts'
 import { createSystemClock } from './base/clock.ts'
 import { toHubError } from './base/errors.ts'
 import { newUuid, systemRandom } from './base/random.ts'
 import { judgeConfig } from './config.ts'
+import { createSends } from './guard/alerts/channels/channels.ts'
 import { type Send, testMessage } from './guard/alerts/message.ts'
 import { createSecrets } from './work/sandbox/secrets.ts'
 

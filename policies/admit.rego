@@ -2,14 +2,15 @@
 # title: The one entry point of the hub's policy
 # description: >-
 #   The verb and the kind of principal choose the package that answers. Every package answers with a value for every
-#   input, by positive conditions only: a fact that is missing makes a condition undefined, and what is undefined is
-#   refused. Nothing here allows; `hub/guard/policy/engine.ts` refuses whatever is not exactly this document.
+#   input, by positive conditions only: a missing fact makes a condition undefined, and what is undefined is
+#   refused. This package allows nothing itself; `hub/guard/policy/engine.ts` refuses every answer of another form.
 package hub.admit
 
 default decision := {
 	"version": 1,
 	"allow": false,
 	"ask": false,
+	"code": "policy_denied",
 	"reason": "the policy has no answer for this",
 	"rule": "hub.admit.default",
 }
@@ -29,7 +30,10 @@ answer := data.hub.sandbox.answer if {
 	input.operation in {"service.start", "task.dispatch", "task.release", "task.retry", "task.submit"}
 } else := data.hub.operator.answer
 
-# The two shapes of an answer. A refusal's reason names the line to change, where a line would change it.
+# The shapes of an answer. A refusal's reason names the line to change, where a line would change it; its code is one of RULE_CODES
+# in hub/base/errors.ts.
 yes(rule) := {"allow": true, "reason": "allowed", "rule": rule}
 
-no(rule, words) := {"allow": false, "reason": concat("", words), "rule": rule}
+no(rule, words) := no_as("policy_denied", rule, words)
+
+no_as(code, rule, words) := {"allow": false, "code": code, "reason": concat("", words), "rule": rule}

@@ -23,7 +23,7 @@ test_without_input_nothing_is_allowed if {
 test_a_package_without_an_answer_means_no if {
 	answer := admit.decision with data.hub.operator.answer as "yes" with input as {"operation": "mode.show"}
 	answer == {
-		"version": 1, "allow": false, "ask": false,
+		"version": 1, "allow": false, "ask": false, "code": "policy_denied",
 		"reason": "the policy has no answer for this", "rule": "hub.admit.default",
 	}
 }

@@ -9,6 +9,7 @@ import data.hub.admit
 
 default answer := {
 	"allow": false,
+	"code": "policy_denied",
 	"reason": "no rule lets this principal send or receive this",
 	"rule": "hub.messages.default",
 }
@@ -23,7 +24,7 @@ answer := topic if {
 	input.operation == "message.subscribe"
 }
 
-# A reply must match an open request; the router sees to that. Receiving is reading one's own mailbox.
+# The router checks that a reply matches an open request. Receiving means reading one's own mailbox.
 answer := admit.yes("hub.messages.own") if {
 	in_session
 	input.operation in {"message.receive", "message.reply"}

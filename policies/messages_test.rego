@@ -24,7 +24,7 @@ broadcast(to) := {"kind": "broadcast", "type": "x", "to": {"agent": to}, "relati
 
 event(topic) := {"kind": "event", "type": "x", "to": {"topic": topic}, "relation": "none"}
 
-refusal(rule, reason) := {"allow": false, "rule": rule, "reason": reason}
+refusal(rule, reason) := {"allow": false, "code": "policy_denied", "rule": rule, "reason": reason}
 
 narrow(principal) := object.union(principal, {"authority": {"message": [], "topics": []}})
 
@@ -99,7 +99,7 @@ test_reading_ones_mail_and_answering_is_always_allowed if {
 }
 
 test_without_a_session_nothing_is_sent_or_received if {
-	refused := {"allow": false, "reason": "no rule lets this principal send or receive this", "rule": "hub.messages.default"}
+	refused := {"allow": false, "code": "policy_denied", "reason": "no rule lets this principal send or receive this", "rule": "hub.messages.default"}
 	resource := object.union(request("b", "parent"), {"topic": "t"})
 	every operation in ["message.send", "message.reply", "message.receive", "message.subscribe"] {
 		answer({"operation": operation, "principal": object.union(session("a"), {"kind": "hub"}), "resource": resource}) == refused

@@ -8,6 +8,7 @@ import data.hub.admit
 
 default answer := {
 	"allow": false,
+	"code": "policy_denied",
 	"reason": "this kind of principal may not use this operation",
 	"rule": "hub.operator.default",
 }
@@ -25,7 +26,7 @@ allowed if {
 	input.operation in by_right[right]
 }
 
-# An absence moves the deadlines as a strong heartbeat does, and takes what one takes: the console on this machine, no device that is carried about.
+# An absence moves the deadlines like a strong heartbeat, so it needs the same: the console on this machine, not a device that is carried about.
 allowed if {
 	input.principal.kind == "device"
 	input.principal.via == "console"
@@ -35,7 +36,7 @@ allowed if {
 	input.operation in {"operator.away", "operator.back"}
 }
 
-# A bearer token does what it lists, and never what shows a person's presence or until when they may be away, widens anybody's rights or governs the hub.
+# A bearer token may do what it lists. It can never see the operator's presence or deadlines, widen anybody's rights or govern the hub.
 allowed if {
 	input.principal.kind == "automation"
 	input.operation in input.principal.actions
@@ -52,7 +53,7 @@ allowed if {
 	input.operation in {"health.show", "lease.renew", "session.list", "session.reap"}
 }
 
-# The hub's own loops write down what the engine or a clock has already done, and take away what is left.
+# The hub's own loops record what the engine or a clock has already done, and remove what is left.
 allowed if {
 	input.principal.kind == "hub"
 	input.operation in {"session.observe", "session.reap", "task.settle"}
@@ -63,7 +64,7 @@ by_right := {
 	"heartbeat": {"operator.heartbeat"},
 	"resume": {"mode.resume"},
 	"stop": {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"},
-	# A console joins by a link of the operator's, which always gives this right.
+	# A console joins by a link from the operator, which always gives this right.
 	"view": reading | {"console.join"},
 }
 

@@ -95,7 +95,7 @@ test_the_answer_names_its_rule if {
 	yes == {"allow": true, "reason": "allowed", "rule": "hub.operator.operator"}
 	no := operator.answer with input as {"operation": "mode.show", "principal": {"kind": "contact"}}
 	no == {
-		"allow": false, "rule": "hub.operator.default",
+		"allow": false, "code": "policy_denied", "rule": "hub.operator.default",
 		"reason": "this kind of principal may not use this operation",
 	}
 }

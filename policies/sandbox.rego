@@ -1,14 +1,15 @@
 # METADATA
-# title: The container, as it will be asked of the engine (sandbox.md section 2)
+# title: The container, as it will be asked of the engine (docs/sandbox.md 2)
 # description: >-
-#   Sees the final create body and can refuse it; it cannot loosen it. Each rule that holds puts its name into `holds`;
-#   a rule that is missing there is named in the refusal.
+#   Sees the final create body and can refuse it; it cannot loosen it. Each rule that holds puts its name into `holds`.
+#   The refusal names the rules that are missing there.
 package hub.sandbox
 
 import data.hub.admit
 
 default answer := {
 	"allow": false,
+	"code": "policy_denied",
 	"reason": "only the hub may provision a session",
 	"rule": "hub.sandbox.default",
 }
@@ -64,7 +65,7 @@ holds contains "image" if {
 	count(body.Image) == 71
 }
 
-# Its own user and group, of no account that a system keeps for itself: not below 1000, not nobody, not minus one in 16 bits.
+# Its own user and group, not an account that a system keeps for itself: not below 1000, not nobody, not minus one in 16 bits.
 user := id if {
 	[id, group] := split(body.User, ":")
 	id == group
@@ -156,7 +157,11 @@ known_option("apparmor=docker-default")
 known_option(option) if startswith(option, "seccomp={")
 
 holds contains "masked-paths" if {
-	every path in ["/dev/mqueue", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
+	every path in [
+		"/dev/mqueue", "/dev/pts", "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore",
+		"/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+		"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+	] {
 		path in host.MaskedPaths
 	}
 }

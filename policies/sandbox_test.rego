@@ -11,7 +11,11 @@ host := {
 	}],
 	"PidMode": "", "UTSMode": "", "UsernsMode": "", "CgroupParent": "", "IpcMode": "none", "CgroupnsMode": "private",
 	"SecurityOpt": ["no-new-privileges=true", "seccomp={}", "apparmor=docker-default"],
-	"MaskedPaths": ["/dev/mqueue", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
+	"MaskedPaths": [
+		"/dev/mqueue", "/dev/pts", "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore",
+		"/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+		"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+	],
 	"ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
 	"Tmpfs": {
 		"/tmp": "rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=60928,gid=60928,mode=0700",
@@ -45,7 +49,7 @@ answer(document) := answer_as("hub", document)
 # Exactly these rules break, and the refusal says so.
 breaks(document, names) if {
 	answer(document) == {
-		"allow": false, "rule": "hub.sandbox.profile",
+		"allow": false, "code": "policy_denied", "rule": "hub.sandbox.profile",
 		"reason": concat("", [
 			"the container body breaks the profile: ", concat(", ", names),
 			"; the profile is fixed in hub/work/sandbox/profile.ts",
@@ -71,7 +75,7 @@ test_the_profile_as_it_is_meant_passes if {
 
 test_nobody_else_provisions if {
 	every kind in ["operator", "agent", "automation", "watchdog"] {
-		answer_as(kind, body) == {"allow": false, "reason": "only the hub may provision a session", "rule": "hub.sandbox.default"}
+		answer_as(kind, body) == {"allow": false, "code": "policy_denied", "reason": "only the hub may provision a session", "rule": "hub.sandbox.default"}
 		answer_as(kind, {}).rule == "hub.sandbox.default"
 	}
 }
@@ -179,7 +183,8 @@ test_security_options_are_all_there_and_all_known if {
 }
 
 test_each_masked_and_readonly_path_is_needed if {
-	every path in ["/dev/mqueue", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] {
+	count(host.MaskedPaths) == 14
+	every path in host.MaskedPaths {
 		breaks(host_with("MaskedPaths", [kept | some kept in host.MaskedPaths; kept != path]), ["masked-paths"])
 	}
 	every path in host.ReadonlyPaths {

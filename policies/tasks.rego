@@ -6,7 +6,12 @@ package hub.tasks
 
 import data.hub.admit
 
-default answer := {"allow": false, "reason": "no rule lets this principal do this", "rule": "hub.tasks.default"}
+default answer := {
+	"allow": false,
+	"code": "policy_denied",
+	"reason": "no rule lets this principal do this",
+	"rule": "hub.tasks.default",
+}
 
 answer := asked if input.operation in {"task.release", "task.retry", "task.submit"}
 
@@ -22,9 +27,9 @@ answer := secret if input.operation == "secret.get"
 
 answer := own if input.operation in own_verbs
 
-# --- Whose session may begin, and for whom: asked wherever one does, whatever way the task came (faults F3, F4)
+# --- Which agent's session may begin, and for whom: asked wherever one begins, however the task came (faults F3, F4)
 
-# `resource.origin` says who asked for the task (`by`: people, agent or services) and which agent handed it on (`parent`, or null).
+# `resource.origin` says who asked for the task (`by`: people, agent or services) and which agent delegated it (`parent`, or null).
 permits(name) if {
 	asked_for(data.agents[name])
 	handed_on(name)
@@ -40,7 +45,7 @@ asked_for(row) if {
 	row.service == true
 }
 
-# Whoever was asked by an agent is on that agent's list.
+# An agent that another agent asks must be on that agent's list.
 asked_for(_) if {
 	input.resource.origin.by == "agent"
 	is_string(input.resource.origin.parent)
@@ -50,10 +55,10 @@ handed_on(_) if input.resource.origin.parent == null
 
 handed_on(name) if name in data.agents[input.resource.origin.parent].delegate
 
-# Shipped to prove things with: started by name alone.
+# Shipped for drills and proofs: started only by its name.
 canaries := {"drill"}
 
-# Whom the hub may choose where only capabilities are named.
+# Which agents the hub may choose if only capabilities are named.
 capable contains name if {
 	some name, row in data.agents
 	not name in canaries
@@ -88,14 +93,14 @@ refusal := admit.no(rule, ["agent ", name, " is not in the policy: add agents.",
 	name := input.resource.agent
 	from := input.resource.origin.parent
 	not handed_on(name)
-} else := admit.no(rule, [
-	"no_capable_agent: no agent that may take this task has ", concat(", ", input.resource.needs),
+} else := admit.no_as("no_capable_agent", rule, [
+	"no agent that may take this task has ", concat(", ", input.resource.needs),
 	": see agents.*.capabilities and agents.*.submit in policy/data.json",
 ]) if {
 	input.resource.agent == null
 }
 
-# --- task.submit, and what starts one again: decided alike, so that no way gives more than submitting does
+# --- task.submit, retry and release: decided alike, so that none gives more than submitting does
 
 asked := admit.yes(rule) if {
 	asker
@@ -106,13 +111,13 @@ asked := admit.yes(rule) if {
 	inputs_readable
 } else := admit.no(rule, ["this principal may not submit tasks"]) if {
 	not asker
-} else := admit.no(rule, ["the inputs are not yours to read: put them yourself, or take a token with artifact.get"]) if {
+} else := admit.no(rule, ["you may not read these inputs: upload them yourself, or use a token with artifact.get"]) if {
 	not inputs_readable
 } else := refusal
 
 asker if input.principal.kind == "operator"
 
-# Trying again is submitting again: a token needs both.
+# A retry is a submission: a token needs both actions.
 asker if {
 	input.principal.kind == "automation"
 	input.operation in {"task.retry", "task.submit"}
@@ -121,7 +126,7 @@ asker if {
 	}
 }
 
-# The console that may end safe mode lets held tasks start, one by one; to ask for new ones takes more.
+# A console that may end safe mode may release held tasks, one by one. It may not submit new ones.
 asker if {
 	input.principal.kind == "device"
 	input.principal.via == "console"
@@ -129,7 +134,7 @@ asker if {
 	"resume" in input.principal.rights
 }
 
-# Whether the task has inputs, and whose bytes they are: `own` were put by this very principal.
+# Whether the task has inputs, and whose bytes they are: this very principal uploaded `own`.
 inputs_readable if input.resource.inputs in {"none", "own"}
 
 inputs_readable if input.principal.kind == "operator"
@@ -139,7 +144,7 @@ inputs_readable if {
 	"artifact.get" in input.principal.actions
 }
 
-# --- task.dispatch: who may run, and with how much of what was wanted (S1-6)
+# --- task.dispatch: who may run, and with how much of what was asked for (S1-6)
 
 dispatch := object.union(admit.yes(rule), {"narrow": {
 	"capabilities": dispatch_capabilities,
@@ -203,27 +208,27 @@ delegate := admit.yes("hub.tasks.delegate") if {
 	delegation_is_sound
 	input.resource.agent == null
 	count(able) > 0
-} else := admit.no("hub.tasks.delegate", ["delegation_depth: this chain may go no deeper"]) if {
+} else := admit.no_as("delegation_depth", "hub.tasks.delegate", ["this chain may go no deeper"]) if {
 	not depth_left
-} else := admit.no("hub.tasks.delegate", ["limit_exceeded: the tree this task belongs to may create no more tasks"]) if {
+} else := admit.no_as("limit_exceeded", "hub.tasks.delegate", ["the tree this task belongs to may create no more tasks"]) if {
 	not tasks_left
-} else := admit.no("hub.tasks.delegate", ["delegation_cycle: agent ", input.resource.agent, " already stands in this chain"]) if {
+} else := admit.no_as("delegation_cycle", "hub.tasks.delegate", ["agent ", input.resource.agent, " is already in this chain"]) if {
 	input.resource.agent in input.resource.chain
-} else := admit.no("hub.tasks.delegate", ["delegation_wider: ", concat(", ", sort(wider)), " is more than the delegating session holds"]) if {
+} else := admit.no_as("delegation_wider", "hub.tasks.delegate", [concat(", ", sort(wider)), " is more than the delegating session holds"]) if {
 	count(wider) > 0
 } else := admit.no("hub.tasks.delegate", [
-	"not_allowed: agent ", from, " may not delegate to ", to, ": add \"", to, "\" to agents.", from,
+	"agent ", from, " may not delegate to ", to, ": add \"", to, "\" to agents.", from,
 	".delegate in policy/data.json",
 ]) if {
 	from := input.principal.agent
 	to := input.resource.agent
 	not to in data.agents[from].delegate
 } else := admit.no("hub.tasks.delegate", [
-	"not_allowed: this session's authority does not include delegating to ", to,
+	"this session's authority does not include delegating to ", to,
 	": add it to may.delegate of the card of agent ", input.principal.agent, " and of those above it in the chain",
 ]) if {
 	to := input.resource.agent
-} else := admit.no("hub.tasks.delegate", ["not_allowed: no agent this session may delegate to has what is needed"])
+} else := admit.no("hub.tasks.delegate", ["no agent this session may delegate to has what is needed"])
 
 delegation_is_sound if {
 	input.principal.kind == "agent"
@@ -243,7 +248,7 @@ may_delegate contains agent if {
 	agent in data.agents[input.principal.agent].delegate
 }
 
-# Whom the hub may choose when only capabilities are named.
+# Which agents the hub may choose if only capabilities are named.
 able contains agent if {
 	some agent in may_delegate
 	not agent in canaries
@@ -254,7 +259,7 @@ able contains agent if {
 	}
 }
 
-# What is wanted for the child and not held by its parent, list by list.
+# What the child would have and its parent does not, list by list.
 wider contains item if {
 	some list, items in input.resource.wanted
 	some item in items

@@ -39,11 +39,11 @@ test_the_operator_submits_retries_and_releases_for_listed_agents if {
 
 test_submit_names_the_line_to_change if {
 	submit(operator, "reader") == {
-		"allow": false, "rule": "hub.tasks.submit",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.submit",
 		"reason": "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json",
 	}
 	submit(operator, "nobody") == {
-		"allow": false, "rule": "hub.tasks.submit",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.submit",
 		"reason": "agent nobody is not in the policy: add agents.nobody to policy/data.json",
 	}
 }
@@ -70,14 +70,14 @@ test_nobody_else_submits if {
 		every way in ways {
 			ask(way, {"kind": kind, "session": "s1", "actions": ways}, {"agent": null}).allow == false
 		}
-		submit({"kind": kind, "session": "s1", "actions": ["task.submit"]}, null) == {"allow": false, "reason": "this principal may not submit tasks", "rule": "hub.tasks.submit"}
+		submit({"kind": kind, "session": "s1", "actions": ["task.submit"]}, null) == {"allow": false, "code": "policy_denied", "reason": "this principal may not submit tasks", "rule": "hub.tasks.submit"}
 	}
 }
 
 test_an_origin_without_anybody_behind_it_is_refused_without_a_line_to_change if {
 	nobody := {"by": "agent", "parent": null}
 	ask("task.submit", operator, {"origin": nobody}) == {
-		"allow": false, "reason": "no rule lets this principal do this",
+		"allow": false, "code": "policy_denied", "reason": "no rule lets this principal do this",
 		"rule": "hub.tasks.default",
 	}
 }
@@ -106,8 +106,8 @@ test_by_capability_people_get_only_whom_they_may_name if {
 	}
 	ask("task.submit", operator, {"agent": null, "needs": ["lead", "read"]}).narrow.agents == ["lead"]
 	ask("task.submit", operator, {"agent": null, "needs": ["lead", "fly"]}) == {
-		"allow": false, "rule": "hub.tasks.submit",
-		"reason": "no_capable_agent: no agent that may take this task has lead, fly: see agents.*.capabilities and agents.*.submit in policy/data.json",
+		"allow": false, "code": "no_capable_agent", "rule": "hub.tasks.submit",
+		"reason": "no agent that may take this task has lead, fly: see agents.*.capabilities and agents.*.submit in policy/data.json",
 	}
 }
 
@@ -143,7 +143,7 @@ test_a_child_is_tried_again_only_where_both_people_and_its_parent_may_start_it i
 	ask("task.retry", operator, {"agent": "reader", "origin": child}).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
 	ask("task.retry", operator, {"agent": "writer", "origin": child}).allow == true
 	ask("task.retry", operator, {"agent": "writer", "origin": {"by": "people", "parent": "reader"}}) == {
-		"allow": false, "rule": "hub.tasks.retry",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.retry",
 		"reason": "agent reader may not delegate to writer: add \"writer\" to agents.reader.delegate in policy/data.json",
 	}
 	ask("task.retry", operator, {"agent": "writer", "origin": {"by": "people", "parent": "gone"}}).allow == false
@@ -158,8 +158,8 @@ test_inputs_are_those_the_asker_may_read if {
 	every inputs in ["others", null, true] {
 		every agent in ["lead", null] {
 			ask("task.submit", plain, {"agent": agent, "inputs": inputs}) == {
-				"allow": false, "rule": "hub.tasks.submit",
-				"reason": "the inputs are not yours to read: put them yourself, or take a token with artifact.get",
+				"allow": false, "code": "policy_denied", "rule": "hub.tasks.submit",
+				"reason": "you may not read these inputs: upload them yourself, or use a token with artifact.get",
 			}
 		}
 	}
@@ -237,7 +237,7 @@ test_only_a_token_reads_inputs_by_its_actions if {
 
 test_only_the_dispatcher_dispatches if {
 	wanted := {"capabilities": [], "ttlMs": 60}
-	refusal := {"allow": false, "rule": "hub.tasks.dispatch", "reason": "only the hub's dispatcher may dispatch"}
+	refusal := {"allow": false, "code": "policy_denied", "rule": "hub.tasks.dispatch", "reason": "only the hub's dispatcher may dispatch"}
 	every agent in ["lead", null] {
 		dispatch({"kind": "hub", "id": "reaper"}, agent, wanted, free) == refusal
 		dispatch({"kind": "operator", "id": "dispatcher"}, agent, wanted, free) == refusal
@@ -247,11 +247,11 @@ test_only_the_dispatcher_dispatches if {
 test_dispatch_refuses_unknown_and_suspended_agents_by_name if {
 	wanted := {"capabilities": [], "ttlMs": 60}
 	dispatch(dispatcher, "nobody", wanted, free) == {
-		"allow": false, "rule": "hub.tasks.dispatch",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.dispatch",
 		"reason": "agent nobody is not in the policy: add agents.nobody to policy/data.json",
 	}
 	dispatch(dispatcher, "writer", wanted, free) == {
-		"allow": false, "rule": "hub.tasks.dispatch",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.dispatch",
 		"reason": "agent writer is suspended: set agents.writer.suspended to false in policy/data.json",
 	}
 }
@@ -276,8 +276,8 @@ test_dispatch_by_capability_says_among_whom if {
 	}
 	dispatch_from(dispatcher, null, {}, {}, {"by": "agent", "parent": "lead"}).narrow.agents == ["reader"]
 	dispatch_from(dispatcher, null, {}, {}, {"by": "agent", "parent": "reader"}) == {
-		"allow": false, "rule": "hub.tasks.dispatch",
-		"reason": "no_capable_agent: no agent that may take this task has read: see agents.*.capabilities and agents.*.submit in policy/data.json",
+		"allow": false, "code": "no_capable_agent", "rule": "hub.tasks.dispatch",
+		"reason": "no agent that may take this task has read: see agents.*.capabilities and agents.*.submit in policy/data.json",
 	}
 }
 
@@ -297,7 +297,7 @@ test_the_hub_starts_a_service_that_may_be_one if {
 
 test_a_service_without_the_right_is_refused_by_name if {
 	start(services, {"agent": "reader"}) == {
-		"allow": false, "rule": "hub.tasks.start",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.start",
 		"reason": "agent reader may not run as a service: set agents.reader.service to true in policy/data.json",
 	}
 	start(services, {}).allow == false
@@ -330,7 +330,7 @@ delegate_as(principal, change) := answer({
 	"resource": object.union(resource, change),
 })
 
-delegation_refusal(reason) := {"allow": false, "rule": "hub.tasks.delegate", "reason": reason}
+delegation_refusal(code, reason) := {"allow": false, "code": code, "rule": "hub.tasks.delegate", "reason": reason}
 
 test_a_lead_delegates_to_whom_authority_and_policy_both_name if {
 	delegate({}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.delegate"}
@@ -338,29 +338,29 @@ test_a_lead_delegates_to_whom_authority_and_policy_both_name if {
 }
 
 test_delegation_ends_at_the_depth if {
-	reason := "delegation_depth: this chain may go no deeper"
-	delegate({"depthLeft": 0}) == delegation_refusal(reason)
-	delegate({"depthLeft": "1"}) == delegation_refusal(reason)
+	refused := delegation_refusal("delegation_depth", "this chain may go no deeper")
+	delegate({"depthLeft": 0}) == refused
+	delegate({"depthLeft": "1"}) == refused
 	delegate({"depthLeft": null}).allow == false
 }
 
 test_delegation_ends_with_the_tasks_of_the_tree if {
-	reason := "limit_exceeded: the tree this task belongs to may create no more tasks"
-	delegate({"tasksLeft": 0}) == delegation_refusal(reason)
-	delegate({"tasksLeft": "1"}) == delegation_refusal(reason)
+	refused := delegation_refusal("limit_exceeded", "the tree this task belongs to may create no more tasks")
+	delegate({"tasksLeft": 0}) == refused
+	delegate({"tasksLeft": "1"}) == refused
 }
 
 test_no_agent_stands_twice_in_a_chain if {
-	delegate({"chain": ["lead", "reader"]}) == delegation_refusal("delegation_cycle: agent reader already stands in this chain")
+	delegate({"chain": ["lead", "reader"]}) == delegation_refusal("delegation_cycle", "agent reader is already in this chain")
 	itself := object.union(lead, {"agent": "writer"})
-	delegate_as(itself, {"agent": "lead"}).reason == "delegation_cycle: agent lead already stands in this chain"
+	delegate_as(itself, {"agent": "lead"}).reason == "agent lead is already in this chain"
 	delegate({"chain": null}).allow == false
 }
 
 test_a_child_never_holds_more_than_its_parent if {
-	delegate({"wanted": {"capabilities": ["write", "read", "act"]}}) == delegation_refusal("delegation_wider: act, write is more than the delegating session holds")
+	delegate({"wanted": {"capabilities": ["write", "read", "act"]}}) == delegation_refusal("delegation_wider", "act, write is more than the delegating session holds")
 	every list in ["message", "delegate", "topics", "secrets", "egress"] {
-		delegate({"wanted": {list: ["x"]}}) == delegation_refusal("delegation_wider: x is more than the delegating session holds")
+		delegate({"wanted": {list: ["x"]}}) == delegation_refusal("delegation_wider", "x is more than the delegating session holds")
 	}
 	delegate_as(object.remove(lead, ["authority"]), {}).allow == false
 	delegate({"wanted": null}).allow == false
@@ -368,8 +368,8 @@ test_a_child_never_holds_more_than_its_parent if {
 
 test_delegation_names_the_line_to_change if {
 	reader := object.union(lead, {"agent": "reader"})
-	delegate_as(reader, {"agent": "writer"}) == delegation_refusal("not_allowed: agent reader may not delegate to writer: add \"writer\" to agents.reader.delegate in policy/data.json")
-	delegate({"agent": "other"}) == delegation_refusal("not_allowed: this session's authority does not include delegating to other: add it to may.delegate of the card of agent lead and of those above it in the chain")
+	delegate_as(reader, {"agent": "writer"}) == delegation_refusal("policy_denied", "agent reader may not delegate to writer: add \"writer\" to agents.reader.delegate in policy/data.json")
+	delegate({"agent": "other"}) == delegation_refusal("policy_denied", "this session's authority does not include delegating to other: add it to may.delegate of the card of agent lead and of those above it in the chain")
 	delegate({"agent": 5, "chain": []}).allow == false
 }
 
@@ -378,7 +378,7 @@ test_by_capability_the_hub_may_choose_only_among_the_allowed if {
 		"allow": true, "reason": "allowed", "rule": "hub.tasks.delegate",
 		"narrow": {"agents": ["reader"]},
 	}
-	none := delegation_refusal("not_allowed: no agent this session may delegate to has what is needed")
+	none := delegation_refusal("policy_denied", "no agent this session may delegate to has what is needed")
 	delegate({"agent": null, "needs": ["fly"]}) == none
 	delegate({"agent": null, "needs": []}) == none
 	delegate({"agent": null, "needs": ["read"], "chain": ["lead", "reader"]}) == none
@@ -413,7 +413,7 @@ test_a_verb_is_answered_by_its_own_rule_alone if {
 
 test_an_agent_has_no_other_verbs if {
 	every operation in ["task.cancel", "mode.show", "hub.shutdown", "session.list", "task.settle", ""] {
-		answer({"operation": operation, "principal": lead}) == {"allow": false, "reason": "no rule lets this principal do this", "rule": "hub.tasks.default"}
+		answer({"operation": operation, "principal": lead}) == {"allow": false, "code": "policy_denied", "reason": "no rule lets this principal do this", "rule": "hub.tasks.default"}
 	}
 }
 
@@ -422,7 +422,7 @@ test_an_artifact_is_read_by_its_task_and_by_children if {
 		answer({"operation": operation, "principal": lead, "resource": {"own": true, "inherited": false}}).allow == true
 		answer({"operation": operation, "principal": lead, "resource": {"own": false, "inherited": true}}).allow == true
 		answer({"operation": operation, "principal": lead, "resource": {"own": false, "inherited": false}}) == {
-			"allow": false, "rule": "hub.tasks.artifact",
+			"allow": false, "code": "policy_denied", "rule": "hub.tasks.artifact",
 			"reason": "this artifact belongs neither to this task nor to the one it was delegated from",
 		}
 		answer({"operation": operation, "principal": {"kind": "hub"}, "resource": {"own": true}}).allow == false
@@ -438,7 +438,7 @@ test_a_secret_needs_both_authority_and_policy if {
 	secret(object.union(lead, {"kind": "operator"}), "s").allow == false
 	reader := object.union(lead, {"agent": "reader"})
 	secret(reader, "s") == {
-		"allow": false, "rule": "hub.tasks.secret",
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.secret",
 		"reason": "agent reader may not have secret s: add \"s\" to agents.reader.secrets in policy/data.json and to may.secrets of its card",
 	}
 }

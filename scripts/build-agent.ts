@@ -3,9 +3,9 @@
  *
  *   node scripts/build-agent.ts DIR --name NAME [--image hub/NAME] [--json] [--socket PATH] [--home DIR]
  *
- * The folder stands at `/app/agents/NAME` in the image (a shipped one, below `images/`, at `/app/images/NAME`). It is laid beside this
- * checkout's own folders in a tree of its own, which is what scripts/images/assembly.ts reads; what it imports from this checkout, by
- * whatever way, becomes an import of the one copy that the image holds.
+ * In the image the folder is `/app/agents/NAME` (a shipped one, below `images/`, is `/app/images/NAME`). It is copied into a separate tree
+ * beside links to this checkout's folders, and scripts/images/assembly.ts reads that tree. Every import from this checkout becomes an
+ * import of the one copy in the image.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'

@@ -1,5 +1,5 @@
 /**
- * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (sandbox.md section 8).
+ * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (docs/sandbox.md 8).
  *
  *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]   (HUB_ENGINE_SOCKET names the engine as well)
  *   node scripts/build-images.ts --home DIR   names the users of that home's sessions in the images (engine.firstUser of its hub.yaml)

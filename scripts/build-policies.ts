@@ -5,7 +5,7 @@
  *   node scripts/build-policies.ts --check   the same without writing: what is committed must be byte for byte what comes out
  *
  * The output of one opa version is the same byte for byte, whatever the folder and the time (opa dates its archive 1970), so bytes
- * are compared. Where no opa is to be had, `--check` compares digests only and says so in one line; that is no failure.
+ * are compared. Without opa `--check` compares digests only and says so in one line; that is no failure.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -31,7 +31,7 @@ const isTest = (name: string): boolean => name.endsWith('_test.rego')
 const digests = (names: string[]): Record<string, string> =>
   Object.fromEntries(names.map((name) => [name, sha256Hex(read(name))]))
 
-/** Where the pinned opa is, or undefined where there is none. */
+/** The path of the pinned opa, or undefined. */
 function findOpa(): string | undefined {
   const found = spawnSync(join(root, 'scripts/opa'), ['--path'], {
     encoding: 'utf8',
@@ -58,11 +58,13 @@ function lint(opa: string): void {
     )
   run(opa, 'check', '--strict', ...rules())
   // Without coverage first: that output names the failing tests.
-  const tested = run(opa, 'test', ...rules())
+  // Five seconds a test, opa's own bound, are not enough on a machine that does other work.
+  const patient = ['--timeout', '2m']
+  const tested = run(opa, 'test', ...patient, ...rules())
     .trim()
     .split('\n')
     .at(-1)
-  const report = JSON.parse(run(opa, 'test', '--coverage', ...rules())) as {
+  const report = JSON.parse(run(opa, 'test', '--coverage', ...patient, ...rules())) as {
     coverage: number
     files: Record<string, { not_covered?: { start: { row: number } }[] }>
   }
@@ -94,7 +96,7 @@ function committed(): Bundle | undefined {
   }
 }
 
-/** What bundle.json must say of the files as they are and of this module. */
+/** What bundle.json must say about the present files and this module. */
 function describe(wasm: Buffer, opaVersion: string, old: Bundle | undefined): Bundle {
   const sources = digests(rules().filter((name) => !isTest(name)))
   const revision = sourcesRevision(sources)

@@ -1,16 +1,18 @@
 /**
  * The one gate. Runs every check, goes on after a failing one, shows the whole output of what failed, and ends with
- * `N passed, N failed` alone on a line (`, N skipped` where something was): every test counts as one, every other
- * step as one. Exit 1 as soon as anything failed.
+ * `N passed, N failed` alone on a line (`, N skipped` if something was skipped). Every test counts as one, and so does
+ * every other step. Exit 1 if anything failed.
  *
  *   npm run check                      everything but the images
  *   npm run check -- --images          build the agent images first (scripts/test does)
  *   npm run check -- --only house      one step; may be given several times
+ *   npm run check -- --quick           format, lint, types, rules, house, and the tests near to what was changed
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
+import { testsOf } from './changed.ts'
 import { addCounts, type Counts, countVitest, formatCounts } from './counts.ts'
 
 const root = dirname(import.meta.dirname)
@@ -19,7 +21,7 @@ const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
 
 type Step = {
   name: string
-  /** Program and arguments; a first word ending in .ts or .mjs is run by this very Node. */
+  /** Program and arguments; this Node runs a program that ends in .ts or .mjs. */
   command: string[]
   /** Where vitest leaves its report; without it the step counts as one. */
   report?: string
@@ -76,7 +78,7 @@ async function skipWithoutEngine(): Promise<string | undefined> {
   return code === 0 ? undefined : `${output.trim()}; scripts/engine up starts one`
 }
 
-/** Built here where it is not yet: the first time takes minutes, which are no test's. */
+/** Builds it if it is missing: the first build takes minutes, which should not count as a test's time. */
 async function skipWithoutEngine29(): Promise<string | undefined> {
   const { code, output } = await run(['scripts/engine-build', '29'])
   return code === 0 ? undefined : `Docker 29: ${output.trim().split('\n').at(-1)}`
@@ -93,16 +95,17 @@ function planSteps(): Step[] {
       skip: async () => (await skipWithout('scripts/build-images.ts')) ?? (await skipWithoutEngine()),
     },
     { name: 'biome', command: ['node_modules/.bin/biome', 'ci', '--colors=off', '--diagnostic-level=warn', '.'] },
-    { name: 'types', command: ['node_modules/.bin/tsc', '--noEmit'] },
+    { name: 'types', command: ['npm', 'run', '--silent', 'types'] },
     {
       name: 'policies',
       command: ['scripts/build-policies.ts', '--check'],
       skip: () => skipWithout('scripts/build-policies.ts'),
     },
+    { name: 'reference', command: ['scripts/build-docs.ts', '--check'] },
     vitest('house', ['--project=fast', 'test/house/']),
     vitest('hub', ['--project=fast', ...fast.map((entry) => `test/${entry}`)]),
     { ...vitest('containers', ['--project=containers', '--project=alone']), skip: skipWithoutEngine },
-    // What ran is all it may count: without the containers their proofs would look as if they had vanished.
+    // It counts only what ran: without the containers their proofs would seem to be missing.
     {
       name: 'proofs',
       command: ['test/house/proofs.ts', ...PROVING.map(reportOf)],
@@ -113,6 +116,29 @@ function planSteps(): Step[] {
     },
     { ...vitest('matrix', ['--project=matrix']), skip: skipWithoutEngine29 },
   ]
+}
+
+/** The files changed since the last commit, or if there are none, by that commit. */
+function changedFiles(): string[] {
+  const git = (...words: string[]) =>
+    execFileSync('git', words, { cwd: root, encoding: 'utf8' }).split('\n').filter(Boolean)
+  const open = [...git('diff', '--name-only', 'HEAD'), ...git('ls-files', '--others', '--exclude-standard')]
+  return open.length > 0 ? open : git('diff', '--name-only', 'HEAD~1', 'HEAD')
+}
+
+/** All steps at once: one alone leaves a core idle. */
+async function quick(): Promise<Counts> {
+  const texts = new Map(
+    readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.test.ts'))
+      .map((path) => [`test/${path}`, readFileSync(join(root, 'test', path), 'utf8')]),
+  )
+  const { tests, more } = testsOf(changedFiles(), texts)
+  if (more > 0) console.log(`note: ${more} more tests import what was changed; npm run check -- --only hub runs them`)
+  const near = tests.length === 0 ? [] : [vitest('near', ['--project=fast', ...tests])]
+  const fast = planSteps().filter(({ name }) => ['biome', 'types', 'policies', 'reference', 'house'].includes(name))
+  const counts = await Promise.all([...fast, ...near].map(take))
+  return counts.reduce(addCounts, nothing)
 }
 
 function readReport(path: string): unknown {
@@ -136,24 +162,28 @@ async function take(step: Step): Promise<Counts> {
     : { ...nothing, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 }
   const word = counts.failed === 0 ? styleText('green', 'ok  ') : styleText('red', 'FAIL')
   const seconds = `${((performance.now() - startedAt) / 1000).toFixed(1)} s`
-  // A passing step may have one thing to say, such as that opa was not at hand.
+  // A passing step may have one note, such as that there is no opa.
   const note = step.report ? formatCounts(counts) : code === 0 ? (/^note: (.*)$/m.exec(output)?.[1] ?? '') : ''
   console.log(`${word}  ${step.name.padEnd(10)} ${seconds.padStart(8)}  ${note}`.trimEnd())
   if (counts.failed > 0) console.log(`\n${output.trimEnd()}\n`)
   return counts
 }
 
-const { values } = parseArgs({ options: { only: { type: 'string', multiple: true }, images: { type: 'boolean' } } })
+const { values } = parseArgs({
+  options: { only: { type: 'string', multiple: true }, images: { type: 'boolean' }, quick: { type: 'boolean' } },
+})
 const steps = planSteps()
-const unknown = values.only?.find((name) => !steps.some((step) => step.name === name))
-if (unknown !== undefined) {
-  console.error(`no step is named ${unknown}; there are ${steps.map((step) => step.name).join(', ')}`)
+const unknownStep = values.only?.find((name) => !steps.some((step) => step.name === name))
+if (unknownStep !== undefined) {
+  console.error(`no step is named ${unknownStep}; there are ${steps.map((step) => step.name).join(', ')}`)
   process.exit(2)
 }
 rmSync(reports, { recursive: true, force: true })
 mkdirSync(reports, { recursive: true })
-let total = nothing
-for (const step of steps) {
+// What tests compiled of sources that have changed since is of no use (vitest.config.ts).
+if (!values.quick && !values.only) rmSync(join(root, '.cache/node'), { recursive: true, force: true })
+let total = values.quick ? await quick() : nothing
+for (const step of values.quick ? [] : steps) {
   const wanted = values.only?.includes(step.name) ?? (step.name !== 'images' || values.images === true)
   if (wanted) total = addCounts(total, await take(step))
 }

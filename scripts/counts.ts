@@ -1,4 +1,4 @@
-/** What a run of checks came to. Units: tests, or steps that are not tests. */
+/** The result of a run of checks, in tests, or in steps that are not tests. */
 export type Counts = { passed: number; failed: number; skipped: number }
 
 /** The sum of two counts. */

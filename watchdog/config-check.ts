@@ -1,11 +1,11 @@
 /**
  * Judges a configuration before the watchdog is started with it: `node watchdog/config-check.ts new|old`, its text on stdin. It opens no file
- * and no socket. Its answer is one line of JSON: what is wrong, each with its place, and what is worth a word. `convert` answers what a text of
- * the earlier form says in the words of today: `{value}`, in which `{variable}` stands for what a variable of the environment holds.
+ * and no socket. Its answer is one line of JSON: faults, each with its place, and warnings. `convert` answers a text of
+ * the earlier form in today's form: `{value}`, in which `{variable}` stands for the value of an environment variable.
  */
-import { FromEnv } from './config-channels.ts'
-import { judgeText, OLD_NOTE } from './config-file.ts'
-import { fromOld } from './config-old.ts'
+import { FromEnv } from './config/channels.ts'
+import { fromOld } from './config/earlier-form.ts'
+import { judgeText, OLD_NOTE } from './config/file.ts'
 
 const [form] = process.argv.slice(2)
 if (form !== 'new' && form !== 'old' && form !== 'convert') {

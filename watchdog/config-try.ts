@@ -1,15 +1,15 @@
 /**
- * Tries the operator's channels of a configuration before it is written down: `node watchdog/config-try.ts --home DIR`, on stdin one JSON text
- * `{text, secrets}`: the file, and secrets that are not in the home yet. Sends a test by each and writes nothing. Its answer is one line of JSON.
+ * Tries the operator's channels of a configuration before it is saved: `node watchdog/config-try.ts --home DIR`, on stdin one JSON text
+ * `{text, secrets}`: the file, and secrets that are not in the home yet. Sends a test through each and writes nothing. Answers one line of JSON.
  */
 import path from 'node:path'
-import { createAlertTest } from './alert-test.ts'
-import { createOpenPost } from './channels/open.ts'
-import { createOutward, resolveHost } from './channels/outward.ts'
-import { createSystemClock } from './clock.ts'
-import type { PersonChannel } from './config-channels.ts'
-import { judgeText } from './config-file.ts'
-import { createSecretOf, type SecretOf } from './secrets.ts'
+import { createSystemClock } from './base/clock.ts'
+import type { PersonChannel } from './config/channels.ts'
+import { judgeText } from './config/file.ts'
+import { createSecretOf, type SecretOf } from './config/secrets.ts'
+import { createAlertTest } from './tell/alert-test.ts'
+import { createOpenPost } from './tell/channels/open.ts'
+import { createOutward, resolveHost } from './tell/channels/outward.ts'
 
 const [flag, home = ''] = process.argv.slice(2)
 if (flag !== '--home') {
@@ -20,7 +20,7 @@ if (flag !== '--home') {
   for await (const piece of process.stdin) pieces.push(piece as Buffer)
   const given = JSON.parse(Buffer.concat(pieces).toString('utf8')) as { text: string; secrets: Record<string, string> }
   const { config } = await judgeText(given.text)
-  if (config === undefined) throw new Error('the file is not in order')
+  if (config === undefined) throw new Error('the file has a fault; run: hub config check')
   const clock = createSystemClock()
   const stored = createSecretOf(path.join(path.resolve(home), 'secrets'), {})
   const secretOf: SecretOf = (secret) =>

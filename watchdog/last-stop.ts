@@ -1,40 +1,41 @@
 /**
  * The backup contact's stop with hub and watchdog both dead (fault F12): a process of its own, started by systemd when somebody connects to
- * its port, by sudo, or by the operator's own account. It keeps no card: it reads the watchdog's, judges by the same desk, and goes again.
+ * its port, by sudo, or by the operator's own account. It keeps no card: it reads the watchdog's, judges it by the same code, and ends again.
  *
- * L1. What is still alive is told first: the watchdog's socket, then the hub's. Only then it stops by label itself.
- * L2. An order is left in the home before anything is stopped: whatever starts later obeys it.
- * L3. A configuration that cannot be read keeps nobody from stopping: then the engine's usual socket is taken.
- * L4. Whoever connects keeps it alive, so it trusts nothing it has read before: the card is the one in the file now, and what it has stopped
- *     is past after two and a half minutes, longer than anybody follows a stop. Then the order in the home alone says what holds.
+ * L1. It first tells whatever is still alive: the watchdog's socket, then the hub's. Only then it stops by label itself.
+ * L2. It leaves an order in the home before anything is stopped: whatever starts later obeys it.
+ * L3. A configuration that cannot be read does not prevent a stop: then the engine's usual socket is used.
+ * L4. Connections can keep it alive, so it trusts nothing that it read before: the card is the one in the file now, and its own stop
+ *     counts for two and a half minutes, longer than anybody follows a stop. After that only the order in the home counts.
  */
 import type { Server } from 'node:http'
 import path from 'node:path'
-import { createActs } from './act.ts'
-import type { Clock } from './clock.ts'
-import { type Config, parseConfig } from './config.ts'
-import { loadConfig } from './config-file.ts'
-import { followContact } from './contact.ts'
-import { createEngine } from './engine.ts'
-import { type Paths, pathsOf, readInstance } from './home.ts'
-import type { HubLine, Lease } from './lease.ts'
-import { http } from './node-http.ts'
-import { keepPlaces } from './places.ts'
-import { createStopDesk } from './stop-desk.ts'
-import { isStopPath, serveStop } from './stop-door.ts'
-import type { RandomBytes } from './stop-proof.ts'
-import { leaveStopOrder, readStopOrder } from './stops.ts'
-import { exchange } from './wire.ts'
+import { createActs } from './act/act.ts'
+import { leaveStopOrder, readStopOrder } from './act/stop-order.ts'
+import type { Clock } from './base/clock.ts'
+import { type Paths, pathsOf, readInstance } from './base/home.ts'
+import { http } from './base/node-http.ts'
+import { exchange } from './base/wire.ts'
+import { type Config, parseConfig } from './config/config.ts'
+import { loadConfig } from './config/file.ts'
+import { keepPlaces } from './door/connections.ts'
+import { followContact } from './door/contact-card.ts'
+import { createContactStop } from './door/contact-stop.ts'
+import { isStopPath, serveStop } from './door/stop-door.ts'
+import type { RandomBytes } from './door/stop-proof.ts'
+import type { Lease } from './judge/lease.ts'
+import { createEngine } from './observe/engine.ts'
+import type { HubLine } from './observe/hub-line.ts'
 
-/** Without a request for so long it ends; the next connection begins it anew. */
+/** Without a request for this long it ends; the next connection starts it again. */
 const IDLE_MS = 60_000
 const ANSWER_MS = 3_000
 const STOP_MS = 90_000
-/** For so long its own word counts beside the order in the home, which a watchdog that starts takes over. */
+/** How long its own stop counts besides the order in the home, which a starting watchdog takes over. */
 const HELD_MS = 150_000
 const CONNECTIONS_MAX = 64
 const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 }
-/** The hub is asked as the account that it belongs to, which needs no lease. */
+/** It asks the hub as the owner of the home, which needs no lease. */
 const NO_LEASE: Lease = {
   ...{ epoch: 0, bootId: '', intervalMs: 0, heartbeatAgeMs: 0, deadlineInMs: 0, demand: 'safe', conditions: [] },
   ...{ witnessSize: 0, witnessHead: '', ask: [], awayInMs: null, stopId: 0 },
@@ -48,7 +49,7 @@ async function configOf(paths: Paths, log: LastStopLog): Promise<Config> {
   try {
     return (await loadConfig(paths.own)).config
   } catch (error) {
-    log.warn({ reason: (error as Error).message }, 'the configuration cannot be read; the usual one is taken')
+    log.warn({ reason: (error as Error).message }, 'the configuration cannot be read; the defaults are used')
     return parseConfig({})
   }
 }
@@ -72,13 +73,13 @@ function hubBySocket(socketPath: string, clock: Clock): HubLine {
     async shutdown(_epoch, { reason }, deadlineMs) {
       const body = { exit: 'shutdown', drain: false, emergency: true, reason }
       const { status } = await ask('POST', '/v1/shutdown', body, deadlineMs)
-      // What it came to is for the engine to say.
+      // The engine says what came of it.
       return status === 200 ? [] : null
     },
   }
 }
 
-/** The watchdog by its socket; true where it has done it. */
+/** Asks the watchdog by its socket; true if it did it. */
 async function stopByWatchdog({ socket }: Paths, reason: string, clock: Clock): Promise<boolean> {
   const call = { socketPath: socket, bytesMax: 4e6 }
   try {
@@ -91,7 +92,7 @@ async function stopByWatchdog({ socket }: Paths, reason: string, clock: Clock): 
   }
 }
 
-/** Builds the server; who starts it says where it listens. `onIdle` is called when nobody has asked for a minute. @throws StartError */
+/** Builds the server; the caller says where it listens. `onIdle` is called when nobody has asked for a minute. @throws StartError */
 export async function createLastStop(
   options: { home: string; port: number },
   parts: { clock: Clock; log: LastStopLog; random: RandomBytes; onIdle: () => void },
@@ -111,17 +112,17 @@ export async function createLastStop(
     try {
       leaveStopOrder(paths.stopOrder, { by: 'contact', reason })
     } catch (error) {
-      log.warn({ reason: (error as Error).message }, 'the order to stay stopped could not be left in the home')
+      log.warn({ reason: (error as Error).message }, 'could not record in the home that everything should stay stopped')
     }
     const isTold = await stopByWatchdog(paths, reason, clock)
-    // Also where the watchdog says that it is done: what the engine shows decides.
+    // Even if the watchdog says that it is done: what the engine shows decides.
     const stopped = await acts.stopEverything(NO_LEASE, { by: 'contact', reason })
     stoppedMs = nowMs()
     log.warn({ isTold, ...stopped }, 'stopped by the card')
   }
 
   const contact = followContact(paths.contact, () => clock.read().wallMs)
-  const desk = createStopDesk({
+  const contactStop = createContactStop({
     ...{ instance, random, contact, clock, log, stop },
     isHeld: () => nowMs() - stoppedMs < HELD_MS || readStopOrder(paths.stopOrder) !== null,
     count: async () => (await engine.list()).length,
@@ -138,7 +139,12 @@ export async function createLastStop(
     })
     const isSpoken = request.httpVersion === '1.1' || request.httpVersion === '1.0'
     if (isSpoken && isStopPath(request.url ?? ''))
-      return void serveStop(request, response, options.port, { desk, contact, reach: parseConfig({}).reach, clock })
+      return void serveStop(request, response, options.port, {
+        contactStop,
+        contact,
+        reach: parseConfig({}).reach,
+        clock,
+      })
     response.writeHead(404, { connection: 'close' }).end()
   })
   keepPlaces(server, CONNECTIONS_MAX)

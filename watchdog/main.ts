@@ -7,31 +7,28 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import path from 'node:path'
 import pino from 'pino'
-import { createActs } from './act.ts'
-import { escapeOdd } from './alert-file.ts'
-import { createAlerting } from './alerting.ts'
-import { resolveHost } from './channels/outward.ts'
-import { type Clock, createSystemClock } from './clock.ts'
-import { staleMsOf } from './config.ts'
-import { StartError } from './config-fields.ts'
-import { loadConfig } from './config-file.ts'
-import { openContactSide } from './contact-side.ts'
-import { openDoors } from './door.ts'
-import { createEngine } from './engine.ts'
-import { type Paths, pathsOf, privateFolder, readInstance, readKey } from './home.ts'
-import { createHubLine } from './lease.ts'
-import { keepLine, startLeaseLoop } from './lease-loop.ts'
-import { createLogSink, isSamePlace } from './log-sink.ts'
-import { createNotifier } from './notify.ts'
-import { createObserve } from './observe.ts'
-import { openOutbox } from './outbox.ts'
-import { requirePlace } from './place.ts'
-import { createWatch } from './round.ts'
-import { startAgainOnce } from './start-again.ts'
-import { leftOutOf, startClean } from './start-clean.ts'
-import { firstState, initState, openState, type State } from './state.ts'
-import { planStop, readStopOrder } from './stops.ts'
-import { lostPresence } from './timeline.ts'
+import { createActs } from './act/act.ts'
+import { openState, type StateFile } from './act/state-file.ts'
+import { type Clock, createSystemClock } from './base/clock.ts'
+import { type Paths, pathsOf, privateFolder, readInstance, readKey, StartError } from './base/home.ts'
+import { requirePlace } from './base/home-place.ts'
+import { createLogSink, isSamePlace } from './base/log-sink.ts'
+import { createNotifier } from './base/notify.ts'
+import { startAgainOnce } from './base/start-again.ts'
+import { leftOutOf, startClean } from './base/start-clean.ts'
+import { staleMsOf } from './config/config.ts'
+import { loadConfig } from './config/file.ts'
+import { openContactEntrance } from './door/contact.ts'
+import { openDoors } from './door/door.ts'
+import { createEngine } from './observe/engine.ts'
+import { createHubLine } from './observe/hub-line.ts'
+import { createObserve } from './observe/observe.ts'
+import { escapeOdd } from './tell/alert-file.ts'
+import { resolveHost } from './tell/channels/outward.ts'
+import { createAlerting } from './tell/tell.ts'
+import { initHome, stateAtStart } from './watch/first-state.ts'
+import { keepLine, startLeaseLoop } from './watch/lease-loop.ts'
+import { createWatch } from './watch/watch.ts'
 
 function readArguments(words: readonly string[], env: NodeJS.ProcessEnv): { home: string; init: boolean } {
   let home = env.HUB_HOME ?? ''
@@ -45,18 +42,9 @@ function readArguments(words: readonly string[], env: NodeJS.ProcessEnv): { home
   return { home: path.resolve(home), init }
 }
 
-function init(paths: Paths, clock: Clock): void {
-  const instance = readInstance(paths.instance)
-  privateFolder(paths.own)
-  privateFolder(paths.run)
-  initState(paths.state, firstState(clock.read(), instance))
-  openOutbox(paths.outbox, clock.read().wallMs).close()
-  process.stdout.write(`${JSON.stringify({ initialised: true, instance })}\n`)
-}
-
 /**
- * The log, on what was given as standard error; whatever becomes of that, nothing of the watch waits for it or fails by it. Also what Node
- * itself would write there, which may wait for a reader, and the hang-up, which opens a log file anew.
+ * The log, on standard error; the watch never waits for it and never fails by it. It also takes what Node
+ * itself would write there, which may wait for a reader, and opens the log file again at a hang-up.
  */
 function openLog(paths: Paths, instance: string, clock: Clock): { log: pino.Logger; say: (line: string) => void } {
   const base = { part: 'watchdog', instance }
@@ -67,18 +55,61 @@ function openLog(paths: Paths, instance: string, clock: Clock): { log: pino.Logg
   const log = pino({ base }, { write: (line: string) => sink.write(escapeOdd(line)) })
   process.on('SIGHUP', () => {
     for (const each of [sink, out]) each.reopen()
-    log.info({}, 'SIGHUP: the log goes on, in a file opened anew where it is one')
+    log.info({}, 'SIGHUP: if the log is a file, it was opened again')
   })
   process.on('uncaughtException', (error) =>
-    log.error({ reason: error.stack }, 'an error nobody caught; the watch goes on'),
+    log.error({ reason: error.stack }, 'uncaught error; the watchdog keeps running'),
   )
   process.on('unhandledRejection', (error) =>
-    log.error({ reason: String(error) }, 'a promise nobody caught; the watch goes on'),
+    log.error({ reason: String(error) }, 'unhandled rejection; the watchdog keeps running'),
   )
   process.removeAllListeners('warning')
-  process.on('warning', ({ name, message }) => log.warn({ name, reason: message }, 'a warning of Node'))
+  process.on('warning', ({ name, message }) => log.warn({ name, reason: message }, 'a warning from Node'))
   process.on('exit', sink.flush)
   return { log, say: out.write }
+}
+
+/** Logs what people should know about this start. */
+function tellStart(log: pino.Logger, note: string | undefined, file: StateFile): void {
+  const leftOut = leftOutOf(process.env)
+  if (leftOut.length > 0)
+    log.warn({ variables: leftOut }, 'variables that would weaken this process were left out of its environment')
+  if (note !== undefined) log.warn({}, note)
+  if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
+}
+
+/** Repeats the round after an interval, or at once if the round says so or somebody wakes it, until the exit. */
+function createRhythm(intervalMs: number, clock: Clock) {
+  let ending = false
+  let again = false
+  let wakeUp = () => {}
+  return {
+    exit() {
+      ending = true
+      wakeUp()
+    },
+    wake() {
+      again = true
+      wakeUp()
+    },
+    async repeat(round: () => Promise<boolean>): Promise<void> {
+      while (!ending) {
+        again = false
+        const startedBootMs = clock.read().bootMs
+        const follow = await round()
+        if (ending || follow || again) continue
+        const restMs = intervalMs - (clock.read().bootMs - startedBootMs)
+        await new Promise<void>((resolve) => {
+          const cancel = clock.after(Math.max(10, restMs), resolve)
+          wakeUp = () => {
+            cancel()
+            resolve()
+          }
+        })
+        wakeUp = () => {}
+      }
+    },
+  }
 }
 
 async function run(paths: Paths, clock: Clock): Promise<void> {
@@ -86,23 +117,11 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   const instance = readInstance(paths.instance)
   const key = readKey(paths.key)
   const file = openState(paths.state, clock.read().wallMs)
-  const lost = { ...firstState(clock.read(), instance), presence: lostPresence(), lost: true }
-  const found = file.found ?? lost
-  if (found.instance !== instance)
-    throw new StartError(
-      `${paths.state} belongs to instance ${found.instance}, but ${paths.instance} says ${instance}; write it back: echo ${found.instance} > ${paths.instance}`,
-    )
-  const order = readStopOrder(paths.stopOrder)
-  const woken: State = { ...found, epoch: found.epoch + 1 }
-  const ordered = order === null || woken.emergency !== null ? woken : planStop(woken, order.by, order.reason)
+  const ordered = stateAtStart(paths, file.found, instance, clock)
   privateFolder(paths.run)
 
   const { log, say } = openLog(paths, instance, clock)
-  const leftOut = leftOutOf(process.env)
-  if (leftOut.length > 0)
-    log.warn({ variables: leftOut }, 'variables that would weaken this process were left out of its environment')
-  if (note !== undefined) log.warn({}, note)
-  if (file.found === null) log.warn({ kept: file.quarantined }, 'the state was unreadable; starting in safe mode')
+  tellStart(log, note, file)
   const notifier = createNotifier({ enabled: process.env.NOTIFY_SOCKET !== undefined }, clock)
   const engine = createEngine({ socketPath: config.engineSocket, instance, timeoutMs: config.engineTimeoutMs }, clock)
   const hub = keepLine(
@@ -125,8 +144,8 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   )
   const { alerts, alertTest, judgedWell } = alerting
   const first = alerts.recover(ordered)
-  // The contact's side needs the watch, which tells what that side has found.
-  let foundAtContact: ReturnType<typeof openContactSide>['own'] = () => []
+  // The contact's side needs the watch, and the watch tells what that side has found.
+  let foundAtContact: ReturnType<typeof openContactEntrance>['own'] = () => []
   const own = () => [...alerts.own(), ...foundAtContact()]
   const watch = createWatch(
     { config, evidence: paths.evidence, checkpointKey: paths.checkpointKey, first },
@@ -134,18 +153,8 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   )
   const shown = { ...watch, status: () => ({ ...watch.status(), alerting: alerting.status() }) }
 
-  let ending = false
-  let wakeUp = () => {}
-  const exit = () => {
-    ending = true
-    wakeUp()
-  }
-  let again = false
-  const wake = () => {
-    again = true
-    wakeUp()
-  }
-  const contact = openContactSide({ paths, config, instance }, { clock, engine, watch, log, random: randomBytes })
+  const { exit, wake, repeat } = createRhythm(config.intervalMs, clock)
+  const contact = openContactEntrance({ paths, config, instance }, { clock, engine, watch, log, random: randomBytes })
   foundAtContact = contact.own
   const staleMs = staleMsOf(config)
   const doors = await openDoors(
@@ -163,7 +172,7 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
   process.on('SIGTERM', exit)
   process.on('SIGINT', exit)
   say(`${JSON.stringify({ ready: true, socket: paths.socket, port: doors.port })}\n`)
-  // Written now and not at the exit, which a kill would skip: what is in the cache the next start need not compile.
+  // Written now and not at exit, which a kill would skip: the next start then need not compile.
   flushCompileCache()
   notifier.ready()
   const endLeases = startLeaseLoop(
@@ -176,27 +185,16 @@ async function run(paths: Paths, clock: Clock): Promise<void> {
     },
   )
 
-  while (!ending) {
-    again = false
-    const startedBootMs = clock.read().bootMs
+  await repeat(async () => {
     const follow = await watch.round()
     notifier.alive()
-    if (ending || follow || again) continue
-    const restMs = config.intervalMs - (clock.read().bootMs - startedBootMs)
-    await new Promise<void>((resolve) => {
-      const cancel = clock.after(Math.max(10, restMs), resolve)
-      wakeUp = () => {
-        cancel()
-        resolve()
-      }
-    })
-    wakeUp = () => {}
-  }
+    return follow
+  })
   notifier.stopping()
   endLeases()
   // A last look: only here can `hub down` be seen to have left nothing behind, which is what pauses the presence clock.
   await watch.round()
-  log.info({}, 'the watch ends')
+  log.info({}, 'the watchdog ends')
   doors.close()
   rmSync(paths.pid, { force: true })
   file.close()
@@ -212,7 +210,7 @@ try {
     startClean(process.env)
     startAgainOnce(process.env)
   }
-  if (wanted.init) init(paths, clock)
+  if (wanted.init) process.stdout.write(`${JSON.stringify({ initialised: true, instance: initHome(paths, clock) })}\n`)
   else {
     requirePlace(wanted.home, clock.read().bootId)
     await run(paths, clock)

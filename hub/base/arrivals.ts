@@ -1,6 +1,6 @@
 /**
- * `HOME/arrivals.json`: of which alert channel somebody has said that what is sent by it arrives. `hub setup` writes it, doctor reads it. What
- * a server has taken may still get lost, and only a person can tell. Channels that are not named were set up by hand and are nobody's question.
+ * `HOME/arrivals.json`: for each alert channel, whether a person confirmed that its messages arrive. `hub setup` writes it, doctor reads it.
+ * A server may accept a message and still lose it, so only a person can tell. A channel that is not named here was set up by hand.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ export type Arrivals = Readonly<Record<string, boolean>>
 
 export const arrivalsFile = (home: string): string => join(home, 'arrivals.json')
 
-/** Empty where there is no such file; one that cannot be read confirms nothing. */
+/** Empty if there is no such file or it cannot be read. */
 export function readArrivals(home: string): Arrivals {
   try {
     const said: unknown = JSON.parse(readFileSync(arrivalsFile(home), 'utf8'))

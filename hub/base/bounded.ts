@@ -1,4 +1,4 @@
-/** A queue with a limit. What happens at the limit is the caller's word: `push` answers false and nothing is dropped silently (S0-3, T66). */
+/** A queue with a limit. At the limit `push` answers false and the caller decides; nothing is dropped silently (S0-3, T66). */
 export interface BoundedQueue<Item> {
   readonly size: number
   readonly limit: number
@@ -8,7 +8,7 @@ export interface BoundedQueue<Item> {
   peekAll(): readonly Item[]
   /** Removes from the front while `test` holds; answers how many. */
   dropWhile(test: (item: Item) => boolean): number
-  /** Takes away, wherever they stand, the items that `test` does not hold for; answers them. */
+  /** Removes every item that fails `test`, wherever it is in the queue; answers the removed items. */
   keepOnly(test: (item: Item) => boolean): Item[]
   clear(): void
 }

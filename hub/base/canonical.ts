@@ -1,4 +1,4 @@
-/** One way to turn a value into bytes (RFC 8785), and its digest under a label, so that a digest of one kind never stands for another. */
+/** One way to turn a value into bytes (RFC 8785), and its digest under a label, so that a digest of one kind is never taken for another. */
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { HubError } from './errors.ts'
@@ -11,8 +11,7 @@ export function canonicalText(value: unknown): string {
   } catch (thrown) {
     throw new HubError('internal', '', { reason: `a value that JSON cannot hold: ${thrown}`, cause: thrown })
   }
-  if (text === undefined)
-    throw new HubError('internal', '', { reason: 'a value that JSON cannot hold was to be digested' })
+  if (text === undefined) throw new HubError('internal', '', { reason: 'cannot digest a value that JSON cannot hold' })
   return text
 }
 

@@ -1,5 +1,5 @@
 /**
- * Time, and waiting for it (threats.md section 7). Three readings that must not be mixed:
+ * Time, and waiting for it (docs/safety.md 9). Three readings that must not be mixed:
  * wall (tokens, people), boot (TTL, lease, heartbeat; counts suspend, starts over at reboot), monotonic (latency; stops in suspend).
  * This file is the one place that may read the system's clocks or start a timer.
  */
@@ -49,12 +49,12 @@ export function createSystemClock(): Clock {
     sleep(delayMs, signal) {
       return new Promise((resolve) => {
         if (signal?.aborted) return resolve()
-        const done = () => {
+        const timer = setTimeout(done, Math.min(delayMs, 2 ** 31 - 1))
+        function done() {
           clearTimeout(timer)
           signal?.removeEventListener('abort', done)
           resolve()
         }
-        const timer = setTimeout(done, Math.min(delayMs, 2 ** 31 - 1))
         signal?.addEventListener('abort', done, { once: true })
       })
     },

@@ -1,4 +1,4 @@
-/** What a file system said, in words that say what to do: a full disk is no bug of ours (fault G2, fault G9). */
+/** A file system's error in words that say what to do: a full disk is not a bug of ours (fault G2, fault G9). */
 import { HubError } from './errors.ts'
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -6,20 +6,20 @@ const WORDS: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota of this account is used up; free some room, then try again',
   EFBIG: 'this account may not write so large a file (see ulimit -f); raise the limit, then try again',
   EROFS: 'its file system is mounted read-only; mount it writable (dmesg says why it is not), then try again',
-  EIO: 'the disk answers with an I/O error (see dmesg); put the home on a good disk: hub restore BACKUP --home NEW',
+  EIO: 'the disk reports an I/O error (see dmesg); put the home on a good disk: hub restore BACKUP --home NEW',
   EACCES: 'this account may not do that; look at owner and mode with ls -ld, and run as the owner of the home',
   EPERM: 'this account may not do that; look at owner, mode and attributes with ls -ld and lsattr -d',
   ENOENT: 'it is not there; put it back from a backup, or let hub init make what is missing',
-  EEXIST: 'something of that name is there already; move it away',
-  ENOTDIR: 'a folder is expected where a file is; move the file away',
-  EISDIR: 'a file is expected where a folder is; move the folder away',
+  EEXIST: 'something with that name is already there; move it away',
+  ENOTDIR: 'there is a file where a folder should be; move the file away',
+  EISDIR: 'there is a folder where a file should be; move the folder away',
   ELOOP: 'its symbolic links lead in a circle; put the file itself there',
   ENAMETOOLONG: 'the path is too long; choose a shorter one',
   EMFILE: 'this process has too many files open (see ulimit -n); raise the limit, then try again',
   ENFILE: 'the machine has too many files open; end what holds them, then try again',
 }
 
-/** What Node's `rmSync` says in place of a code (Node 24: `code` is empty and `errno` -4094): the C library's own words. */
+/** What Node's `rmSync` gives instead of a code (Node 24: `code` is empty and `errno` -4094): the C library's own words. */
 const SYSTEM_WORDS: Readonly<Record<string, string>> = {
   'Read-only file system': 'EROFS',
   'Input/output error': 'EIO',
@@ -31,7 +31,7 @@ const SYSTEM_WORDS: Readonly<Record<string, string>> = {
 const codeOf = ({ code, message }: NodeJS.ErrnoException): string | undefined =>
   code !== '' ? code : SYSTEM_WORDS[/Unknown error: ([^']+?) '/.exec(message)?.[1] ?? '']
 
-/** One line for what the file system threw, with the path and the remedy; undefined where it is no word of a file system. Pure. */
+/** One line for a file system's error, with the path and the remedy; undefined for any other error. Pure. */
 export function diskWords(thrown: unknown, path?: string): string | undefined {
   const error = (thrown ?? {}) as NodeJS.ErrnoException & { dest?: string }
   const { path: named, dest } = error
@@ -42,7 +42,7 @@ export function diskWords(thrown: unknown, path?: string): string | undefined {
   return place === undefined ? words : `${place}: ${words}`
 }
 
-/** What was thrown, as `store_unavailable` with these words; what no file system says is given back as it is. */
+/** A file system's error as `store_unavailable` with these words; any other error is returned as it is. */
 export function diskProblem(thrown: unknown, path?: string): unknown {
   const words = diskWords(thrown, path)
   return words === undefined || thrown instanceof HubError

@@ -1,7 +1,7 @@
 /**
- * The one error of the hub and the one table of its codes (protocol.md section 11). Each code says whose it is
- * (`refused`: do not retry as it is; `unavailable`: retry later; `fault`: our bug), its HTTP status and what to do next.
- * A test compares this table with the README's.
+ * The one error of the hub and the one table of its codes (docs/protocol.md 11). Each code says whose it is
+ * (`refused`: do not retry as it is; `unavailable`: retry later; `fault`: our bug), its HTTP status, what it means and what to do next.
+ * The page docs/reference/errors.md is made from this table.
  */
 
 export type ErrorKind = 'refused' | 'unavailable' | 'fault'
@@ -9,100 +9,273 @@ export type ErrorKind = 'refused' | 'unavailable' | 'fault'
 interface ErrorRow {
   kind: ErrorKind
   status: number
+  means: string
   next: string
 }
 
-const row = (kind: ErrorKind, status: number, next: string): ErrorRow => ({ kind, status, next })
+const row = (kind: ErrorKind, status: number, means: string, next: string): ErrorRow => ({ kind, status, means, next })
 
 export const ERRORS = {
-  unauthenticated: row('refused', 401, 'Join again on your own socket; the reason is in the audit log only.'),
-  forbidden: row('refused', 403, 'This principal or entrance may not use the operation; use one that may.'),
+  unauthenticated: row(
+    'refused',
+    401,
+    'The request does not prove who sends it.',
+    'Join again on your own socket; the reason is in the audit log only.',
+  ),
+  forbidden: row(
+    'refused',
+    403,
+    'The hub knows who asks, and that caller may never do this here.',
+    'This caller or entrance may not use the operation; use one that may.',
+  ),
   policy_denied: row(
     'refused',
     403,
+    'The rules do not allow it.',
     'Read the decision with `hub audit list --json` and change policy/data.json if it should be allowed.',
   ),
-  policy_unavailable: row('unavailable', 503, 'Run `hub policy status`; mend the bundle or data and reload.'),
-  needs_approval: row('refused', 403, 'The rules want a person to agree first; ask the operator.'),
+  policy_unavailable: row(
+    'unavailable',
+    503,
+    'The rules could not be asked, so nothing is allowed.',
+    'Run `hub policy status`; fix the bundle or the data, then `hub policy reload`.',
+  ),
+  needs_approval: row(
+    'refused',
+    403,
+    'The rules say that a person has to agree first.',
+    'The rules want a person to agree first; ask the operator.',
+  ),
   mode_degraded: row(
     'unavailable',
     503,
-    '`hub status` says what is the matter and what ends it; do that, then try again.',
+    'Something the hub depends on does not work, so nothing new starts.',
+    '`hub status` says what is wrong and what ends it; do that, then try again.',
   ),
   mode_safe: row(
     'unavailable',
     503,
+    'The hub is in safe mode, so nothing new starts.',
     'The hub starts nothing now; `hub status` names the condition and who can end it.',
   ),
-  mode_draining: row('unavailable', 503, 'The hub is stopping; start it again with `hub up`.'),
-  nonce_used: row('refused', 409, 'Send the request again with a fresh nonce and timestamp.'),
-  sequence_broken: row('refused', 409, 'Open a new session; the frame sequence must rise by exactly one.'),
-  token_revoked: row('refused', 401, 'The session has ended; nothing more can be sent with this token.'),
-  schema_invalid: row('refused', 400, 'Correct the field named in the detail.'),
-  too_large: row('refused', 413, 'Send less at once; the limit is named in the detail.'),
-  unknown_operation: row('refused', 404, 'Use an operation of the operations table.'),
-  unknown_agent: row('refused', 404, 'See `hub agent list`; a new card needs `hub agent reload`.'),
-  unknown_session: row('refused', 404, 'See `hub session list`; the session may have ended.'),
-  unknown_task: row('refused', 404, 'See `hub task list`.'),
-  unknown_artifact: row('refused', 404, 'See `hub artifact list`; an artifact is named by its SHA-256.'),
+  mode_draining: row('unavailable', 503, 'The hub is stopping.', 'The hub is stopping; start it again with `hub up`.'),
+  nonce_used: row(
+    'refused',
+    409,
+    'This signed request has arrived before.',
+    'Send the request again with a fresh nonce and timestamp.',
+  ),
+  sequence_broken: row(
+    'refused',
+    409,
+    'A frame of a fast line is missing, or came twice.',
+    'Open a new session; the frame sequence must rise by exactly one.',
+  ),
+  token_revoked: row(
+    'refused',
+    401,
+    'The token was revoked.',
+    'The session has ended; nothing more can be sent with this token.',
+  ),
+  schema_invalid: row(
+    'refused',
+    400,
+    'A field is missing, unknown or has the wrong form.',
+    'Correct the field named in the detail.',
+  ),
+  too_large: row('refused', 413, 'It is larger than its limit.', 'Send less at once; the detail names the limit.'),
+  unknown_operation: row(
+    'refused',
+    404,
+    'This entrance has no such operation.',
+    'Use an operation of the operations table.',
+  ),
+  unknown_agent: row(
+    'refused',
+    404,
+    'No agent has this name.',
+    'See `hub agent list`; a new card needs `hub agent reload`.',
+  ),
+  unknown_session: row(
+    'refused',
+    404,
+    'No session has this id.',
+    'See `hub session list`; the session may have ended.',
+  ),
+  unknown_task: row('refused', 404, 'No task has this id.', 'See `hub task list`.'),
+  unknown_artifact: row(
+    'refused',
+    404,
+    'No artifact that you may read has this digest.',
+    'See `hub artifact list`; an artifact is named by its SHA-256.',
+  ),
   artifact_corrupt: row(
     'fault',
     500,
-    'Its file in artifacts/ is damaged and is never served; put the same bytes again, or restore a backup.',
+    'The bytes on the disk do not match the digest.',
+    'Its file in artifacts/ is damaged, and the hub never serves it; upload the same bytes again, or restore a backup.',
   ),
   no_capable_agent: row(
     'refused',
     409,
+    'No agent has what `needs` asks for.',
     'No registered agent that may take the task has all the capabilities asked for; see `hub agent list`.',
   ),
-  agent_unhealthy: row('refused', 409, 'Look at its log, mend it, then `hub agent reset NAME`.'),
-  inbox_closed: row('refused', 409, 'The recipient has ended; choose another.'),
-  mailbox_full: row('unavailable', 429, 'The recipient has not read its mail; try again later.'),
-  rate_limited: row('unavailable', 429, 'Wait for retryAfterMs, then try again.'),
-  delegation_depth: row('refused', 403, 'This chain of delegations may not go deeper; do the work yourself.'),
-  delegation_cycle: row('refused', 403, 'An agent may not stand twice in one chain; choose another.'),
-  delegation_wider: row('refused', 403, 'A child may never hold more than its parent; ask for less.'),
+  agent_unhealthy: row(
+    'refused',
+    409,
+    'The agent gets no work: it crashed too often, was suspended, or has no image.',
+    'Look at its log, fix it, then `hub agent reset NAME`.',
+  ),
+  not_repeatable: row(
+    'refused',
+    409,
+    'The task was cut short, and the card of its agent does not say that it may run twice.',
+    'It may have done part of its work: check that, then `hub task retry ID`. If running twice does no harm, say `repeatable: true` in the card.',
+  ),
+  inbox_closed: row('refused', 409, 'The recipient takes no more mail.', 'The recipient has ended; choose another.'),
+  mailbox_full: row(
+    'unavailable',
+    429,
+    'Too much unread mail waits for the recipient.',
+    'The recipient has not read its mail; try again later.',
+  ),
+  rate_limited: row(
+    'unavailable',
+    429,
+    'There were too many messages, tries or questions at once.',
+    'Wait for retryAfterMs, then try again.',
+  ),
+  delegation_depth: row(
+    'refused',
+    403,
+    'The chain of delegations is as long as it may be.',
+    'This chain of delegations may not get longer; do the work yourself.',
+  ),
+  delegation_cycle: row(
+    'refused',
+    403,
+    'The agent is already in this chain of delegations.',
+    'An agent may be in a chain only once; choose another.',
+  ),
+  delegation_wider: row(
+    'refused',
+    403,
+    'A child task asked for more than its parent holds.',
+    'A child may never hold more than its parent; ask for less.',
+  ),
   limit_exceeded: row(
     'refused',
     400,
+    'The request asks for more than a limit allows.',
     'Stay within the limit named in the detail, or raise it in hub.yaml up to its ceiling.',
   ),
-  unsupported_mode: row('refused', 400, 'This value exists but is not supported; the detail names what is.'),
-  image_missing: row('refused', 409, 'Assemble the images: `node scripts/build-images.ts`, then `hub agent reload`.'),
-  image_refused: row('refused', 409, 'The image breaks the rule named in the detail; build it again without that.'),
-  engine_unavailable: row('unavailable', 503, 'Start the container engine (`scripts/engine up`), then `hub doctor`.'),
+  unsupported_mode: row(
+    'refused',
+    400,
+    'The value is known, but this version does not support it.',
+    'This value exists but is not supported; the detail names what is.',
+  ),
+  image_missing: row(
+    'refused',
+    409,
+    'The image of the agent is not on this machine.',
+    'Assemble the images: `node scripts/build-images.ts`, then `hub agent reload`.',
+  ),
+  image_refused: row(
+    'refused',
+    409,
+    'The image has something that no image may have.',
+    'The image breaks the rule named in the detail; build it again without that.',
+  ),
+  engine_unavailable: row(
+    'unavailable',
+    503,
+    'The container engine does not answer.',
+    'Start the container engine (`scripts/engine up`), then `hub doctor`.',
+  ),
   engine_refused: row(
     'refused',
     409,
-    'The container engine is there and does not do it; mend what its words in the detail name (`hub doctor`), then `hub task retry ID`.',
+    'The container engine refused to do it.',
+    'The container engine answers, but refuses this; fix what the detail names (see `hub doctor`), then `hub task retry ID`.',
   ),
   profile_mismatch: row(
     'fault',
     500,
+    'A container is not what the hub asked for.',
     'The engine changed a hardened setting; the container was removed. Look at `hub doctor`.',
   ),
   ttl_expired: row(
     'refused',
     408,
-    'The session reached its time to live; submit again with a longer --ttl if it is allowed.',
+    'The session used up its time to live.',
+    'Submit again with a longer --ttl, if that is allowed.',
   ),
-  budget_exceeded: row('refused', 403, 'The budget is spent; `hub budget show`.'),
-  already_resolved: row('refused', 409, 'It is already settled; nothing to do.'),
-  conflict: row('refused', 409, 'Something else came first; look at the present state and try again.'),
+  budget_exceeded: row(
+    'refused',
+    403,
+    'The task would cost more than it may. No part of the hub answers this yet.',
+    'There are no budgets yet: see what is missing in docs/using.md.',
+  ),
+  already_resolved: row(
+    'refused',
+    409,
+    'It has already ended, or was already answered.',
+    'It is already settled; nothing to do.',
+  ),
+  conflict: row(
+    'refused',
+    409,
+    'It does not fit the current state.',
+    'Something else came first; look at the current state and try again.',
+  ),
   store_unavailable: row(
     'unavailable',
     503,
+    'The database cannot be written.',
     'The database cannot be written; see `hub doctor`, free space or restart the hub.',
   ),
-  audit_unavailable: row('unavailable', 503, 'Nothing is accepted that cannot be audited; see `hub doctor`.'),
-  config_invalid: row('refused', 400, 'Correct the key named in the detail.'),
-  timed_out: row('unavailable', 504, 'Nothing answered in time; try again or give it longer.'),
-  unreadable: row('fault', 500, 'Its row in the database is damaged; submit it again, and look at `hub doctor`.'),
-  cancelled: row('refused', 409, 'It was cancelled.'),
-  internal: row('fault', 500, 'This is a bug in the hub; the log has the detail under this id.'),
+  audit_unavailable: row(
+    'unavailable',
+    503,
+    'The audit log cannot be written.',
+    'Nothing is accepted that cannot be audited; see `hub doctor`.',
+  ),
+  config_invalid: row('refused', 400, 'A configuration file has a fault.', 'Correct the key named in the detail.'),
+  timed_out: row(
+    'unavailable',
+    504,
+    'No answer came in time.',
+    'Nothing answered in time; try again or give it longer.',
+  ),
+  unreadable: row(
+    'fault',
+    500,
+    'A row of the database is damaged.',
+    'Its row in the database is damaged; submit it again, and look at `hub doctor`.',
+  ),
+  cancelled: row('refused', 409, 'Somebody ended it.', 'It was cancelled.'),
+  internal: row(
+    'fault',
+    500,
+    'The hub itself has a fault.',
+    'This is a bug in the hub; the log has the detail under this id.',
+  ),
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS
+
+/** What the rules may give as the code of a no. A no without a code is `policy_denied`; with any other it is no exact answer. */
+export const RULE_CODES = [
+  'policy_denied',
+  'delegation_depth',
+  'delegation_cycle',
+  'delegation_wider',
+  'limit_exceeded',
+  'no_capable_agent',
+] as const satisfies readonly ErrorCode[]
+export type RuleCode = (typeof RULE_CODES)[number]
 
 /** A refusal, an outage or a fault with a stable code. `detail` is safe to show to the caller; `reason` goes to the audit log only. */
 export class HubError extends Error {
@@ -123,7 +296,7 @@ export class HubError extends Error {
   }
 }
 
-/** Any thrown value as a HubError: what is not one already is our bug and becomes `internal`, its text kept for the log only. */
+/** Any thrown value as a HubError. What is not one already is our bug: it becomes `internal`, and its text goes to the log only. */
 export function toHubError(thrown: unknown): HubError {
   if (thrown instanceof HubError) return thrown
   const text = thrown instanceof Error ? thrown.message : String(thrown)

@@ -7,7 +7,7 @@ export interface JsonFault {
 
 const DEPTH_MAX = 64
 
-/** The first fault of the text, or undefined where it is JSON (RFC 8259). Pure; deeper than 64 counts as a fault. */
+/** The first fault of the text, or undefined if it is JSON (RFC 8259). Pure; deeper than 64 counts as a fault. */
 export function findJsonFault(text: string): JsonFault | undefined {
   let at = 0
   const fail = (what: string, offset = at): never => {
@@ -60,7 +60,7 @@ export function findJsonFault(text: string): JsonFault | undefined {
     const sign = text[at]
     if (sign === '{')
       listOf('}', 'the object', () => {
-        if (text[at] === "'") fail('keys stand in double quotes')
+        if (text[at] === "'") fail('a key must be in double quotes')
         if (text[at] !== '"') fail(`${shown()} where a key in double quotes belongs`)
         string()
         skip()

@@ -2,13 +2,13 @@
  * Where a process writes its lines: a file, a pipe, a terminal or a socket that it was given. Never throws and never blocks (fault B1).
  *
  * L1. A line that cannot be written now waits, 64 KiB of them at most; beyond that lines are dropped and counted, and the count is a line of
- *     its own as soon as one can be written again. So with a full disk, a pipe that nobody reads, a reader that has gone, a limit of size.
- * L2. A line has at most 16 KiB; of a longer one its beginning stands in a line that says so. A line is written whole or goes on later where
+ *     its own as soon as one can be written again. This covers a full disk, a pipe that nobody reads, a reader that is gone, a size limit.
+ * L2. A line has at most 16 KiB; a longer one is cut, and says so. A line is written whole, or continues later where
  *     it was cut, so that every line of the file can be parsed (T30).
- * L3. What is written to is opened anew, so that not to wait is this process's own choice: the flag of the descriptor that was handed over is
- *     shared with whoever else holds it.
+ * L3. The target is opened again here, so that this process alone decides not to wait: the flag of the descriptor that was handed over is
+ *     shared with every other process that holds it.
  * L4. A file that is this process's own is bounded: at 16 MiB it becomes FILE.1, and the one before FILE.2, up to FILE.5.
- *     On `reopen` (SIGHUP) a file is opened by its name again, for who turns it over by other means.
+ *     On `reopen` (SIGHUP) a file is opened by its name again, for programs such as logrotate.
  */
 import { closeSync, constants, fstatSync, openSync, readlinkSync, renameSync, statSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -19,7 +19,7 @@ export interface LogSink {
   write(text: string): void
   /** Opens a file by its name again. */
   reopen(): void
-  /** Tries once more what waits; for the end of the process. */
+  /** Tries the waiting lines once more; for the end of the process. */
   flush(): void
   /** Lines lost so far, and lines that wait. */
   state(): { lost: number; waiting: number }
@@ -29,7 +29,7 @@ export const LINE_BYTES_MAX = 16 * 1024
 export const WAITING_BYTES_MAX = 64 * 1024
 export const FILE_BYTES_MAX = 16 * 1024 ** 2
 export const FILES_KEPT = 5
-/** Of a line that is too long; each character takes three bytes at most. */
+/** Kept of a line that is too long; each character takes three bytes at most. */
 const CUT_CHARS = 4096
 const RETRY_MS_MIN = 20
 const RETRY_MS_MAX = 1000
@@ -44,18 +44,18 @@ export function cutLine(line: string): string {
     const shortMsg = typeof msg === 'string' ? { msg: msg.slice(0, 200) } : {}
     Object.assign(kept, { level, time }, part === undefined ? {} : { part }, shortMsg)
   } catch {
-    // Not one of ours: its beginning is all there is.
+    // Not one of our lines: only its beginning is kept.
   }
   return `${JSON.stringify({ ...kept, cutFromBytes: bytes, begins: line.slice(0, CUT_CHARS).toWellFormed() })}\n`
 }
 
 interface Outlet {
-  /** How many bytes were taken. Throws where none is. */
+  /** How many bytes were written. Throws if none was. */
   put(bytes: Uint8Array): number
   close(): void
 }
 
-/** A socket cannot be opened anew: it is written to by the event loop, up to what may wait. */
+/** A socket cannot be opened again: the event loop writes to it, up to what may wait. */
 function socketOutlet(fd: number): Outlet {
   const socket = new Socket({ fd, readable: false, writable: true })
   socket.on('error', () => undefined)
@@ -94,7 +94,7 @@ export function createLogSink(
   const name = kind.isFile() ? nameOf(fd) : undefined
   const isOwn = own !== undefined && kind.isFile() && isFile(own, kind)
   let size = kind.isFile() ? kind.size : 0
-  /** Where the file is next turned over; later where that just failed. */
+  /** The size at which the file is rotated next; larger if rotating just failed. */
   let turnAt = fileBytesMax
   let outlet: Outlet | undefined
   /** Whole lines, in order; `lines` is what is lost with the entry. */
@@ -115,7 +115,7 @@ export function createLogSink(
     },
   })
 
-  /** Throws where a pipe has no reader. */
+  /** Throws if a pipe has no reader. */
   function open(): Outlet {
     if (kind.isSocket()) return socketOutlet(fd)
     try {
@@ -146,7 +146,7 @@ export function createLogSink(
   function turnOver(path: string): void {
     let opened: number | undefined
     try {
-      // The new one first: where the disk takes no file, everything stays as it is.
+      // The new one first: if the disk takes no file, everything stays as it is.
       opened = openFile(`${path}.new`, constants.O_TRUNC)
       for (let at = FILES_KEPT - 1; at >= 0; at -= 1)
         renameIfThere(at === 0 ? path : `${path}.${at}`, `${path}.${at + 1}`)
@@ -202,7 +202,7 @@ export function createLogSink(
     } catch (thrown) {
       const { code, message } = thrown as NodeJS.ErrnoException
       why = code ?? message
-      // A limit of size is the file's: a new one has room.
+      // A size limit applies to one file: a new file has room.
       if (code === 'EFBIG') turnAt = 0
       retryLater()
     }
@@ -243,7 +243,7 @@ function nameOf(fd: number): string | undefined {
   }
 }
 
-/** Whether two descriptors lead to one place, as where both outputs go to one file. */
+/** Whether two descriptors lead to one place, such as both outputs to one file. */
 export function isSamePlace(one: number, other: number): boolean {
   const [a, b] = [fstatSync(one), fstatSync(other)]
   return a.dev === b.dev && a.ino === b.ino

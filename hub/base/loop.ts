@@ -57,7 +57,7 @@ export function createLoop(options: LoopOptions, clock: Clock): Loop {
       if (!turning.stopped) return
       const mine = { stopped: false }
       turning = mine
-      // Started again while the last run is still ending: after it, never beside it.
+      // Started again while the last run is still ending: the new run waits for it.
       const next = running === undefined ? turn(mine) : running.then(() => turn(mine))
       running = next
       void next.finally(() => {

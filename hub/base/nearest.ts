@@ -24,7 +24,7 @@ function distance(from: string, to: string): number {
 
 const WORD_MAX = 64
 
-/** The nearest of the known words, or undefined where none is near enough to be meant; upper and lower case do not count. */
+/** The nearest of the known words, or undefined if none is near enough to be meant; upper and lower case do not count. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > WORD_MAX) return undefined
   const lower = word.toLowerCase()

@@ -1,13 +1,13 @@
 /**
- * Tells a service manager how this process stands (sd_notify). Node has no datagram sockets of the Unix kind, so `systemd-notify` says it:
- * a fork beside the work, one at a time. N1 a word that cannot be said is counted and otherwise ignored: it must never stop the work.
+ * Tells a service manager the state of this process (sd_notify). Node has no Unix datagram sockets, so the program `systemd-notify` does it,
+ * one at a time. N1. A message that cannot be sent is counted and otherwise ignored: it must never stop the work.
  */
 import { execFile } from 'node:child_process'
 
 export interface Notifier {
-  /** Such as `READY=1`, `WATCHDOG=1`, `STOPPING=1`. Passed over while the last one is still being said, unless it is urgent. */
+  /** Such as `READY=1`, `WATCHDOG=1`, `STOPPING=1`. Skipped while the last one is still being sent, unless it is urgent. */
   say(words: readonly string[], urgent?: boolean): void
-  /** How many words could not be said. */
+  /** How many messages could not be sent. */
   failures(): number
 }
 
@@ -18,7 +18,7 @@ function runNotify(words: readonly string[], done: (failed: boolean) => void): v
   execFile('systemd-notify', [...words], { timeout: SAY_MS }, (error) => done(error !== null))
 }
 
-/** `enabled`: whether a service manager listens (NOTIFY_SOCKET is set); without one nothing is said. */
+/** `enabled`: whether a service manager listens (NOTIFY_SOCKET is set); without one nothing is sent. */
 export function createNotifier(options: { enabled: boolean }, run = runNotify): Notifier {
   let under = 0
   let failures = 0

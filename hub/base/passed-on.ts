@@ -1,9 +1,9 @@
 /**
- * What of an environment hub and watchdog are given (fault F20): a list, and not whatever stood in the shell of who typed `hub up`. One variable
- * of Node's switches off the check of every certificate, another opens a debugger. Pure.
+ * Which environment variables hub and watchdog are given (fault F20): a fixed list, not whatever the shell that ran `hub up` had set. One of
+ * Node's variables switches off the check of every certificate, another opens a debugger. Pure.
  */
 
-/** For programs and paths, for words and times, and what a service manager tells its own. */
+/** For programs and paths, for language and time zone, and from the service manager. */
 const KEPT: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR'],
   ...['LANG', 'LANGUAGE', 'TZ'],
@@ -12,19 +12,19 @@ const KEPT: ReadonlySet<string> = new Set([
 ])
 const KEPT_PREFIX = /^(?:HUB_|LC_)/
 
-/** What Node itself reads, and the TLS library in it. `NODE_ENV` is a word among programs and means nothing to Node. */
+/** What Node and its TLS library read. `NODE_ENV` is a convention among programs; Node ignores it. */
 const READ_BY_NODE = /^(?:NODE_(?!(?:COMPILE_CACHE|ENV)$)|OPENSSL_|SSL_CERT_)/
-/** What the loader of programs and the C library read, and by which way connections go. */
+/** What the program loader and the C library read, and the proxies of connections. */
 const READ_BELOW = /^(?:LD_|GLIBC_TUNABLES$|GCONV_PATH$|LOCPATH$|(?:https?|all|no)_proxy$)/i
 
-/** Names of variables that were not passed on and would have changed how the process works, for doctor to tell. */
-export const DROPPED = 'HUB_NOT_PASSED_ON'
+/** Lists the variables that were left out and would have changed how the process works; doctor shows them. */
+const DROPPED = 'HUB_NOT_PASSED_ON'
 const NAMES_MAX = 20
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/
 
 /** Whether a variable changes how Node, its libraries or its connections work, whatever program runs. */
 export const isWeakening = (name: string): boolean => READ_BY_NODE.test(name) || READ_BELOW.test(name)
-/** Of these a process can only be rid by starting anew. */
+/** A process can get rid of these only by starting again. */
 export const isReadByNode = (name: string): boolean => READ_BY_NODE.test(name)
 
 /** Names of variables that a configuration asks for: in `config.json` each text that is nothing but such a name, else what `passEnv` lists. */
@@ -36,14 +36,14 @@ export function namedIn(text: string): ReadonlySet<string> {
   return new Set(names.map(([, name = '']) => name).filter((name) => !isWeakening(name)))
 }
 
-/** The environment of hub or watchdog, and its word of what was left out. */
+/** The environment for hub or watchdog; `DROPPED` in it lists what was left out. */
 export function passedOn(env: NodeJS.ProcessEnv, named: ReadonlySet<string> = new Set()): NodeJS.ProcessEnv {
   const isKept = (name: string) => KEPT.has(name) || KEPT_PREFIX.test(name) || named.has(name)
   const entries = Object.entries(env).filter(([name]) => isKept(name) && name !== DROPPED)
   return withWord(Object.fromEntries(entries), [...droppedOf(env), ...Object.keys(env).filter(isWeakening)])
 }
 
-/** The environment without these variables, and with the word that they were left out. */
+/** The environment without these variables; `DROPPED` in it lists them. */
 export function withoutNames(env: NodeJS.ProcessEnv, names: readonly string[]): NodeJS.ProcessEnv {
   const entries = Object.entries(env).filter(([name]) => !names.includes(name) && name !== DROPPED)
   return withWord(Object.fromEntries(entries), [...droppedOf(env), ...names])
@@ -54,9 +54,10 @@ function withWord(env: NodeJS.ProcessEnv, names: readonly string[]): NodeJS.Proc
   return told.length === 0 ? env : { ...env, [DROPPED]: told.slice(0, NAMES_MAX).join(',') }
 }
 
-/** What was left out of this environment, by its own word. */
-export const droppedOf = (env: NodeJS.ProcessEnv): string[] =>
-  (env[DROPPED] ?? '')
+/** What was left out of this environment, as `DROPPED` in it says. */
+export function droppedOf(env: NodeJS.ProcessEnv): string[] {
+  return (env[DROPPED] ?? '')
     .split(',')
     .filter((name) => NAME.test(name))
     .slice(0, NAMES_MAX)
+}

@@ -16,7 +16,7 @@ export function base32(random: Random, count: number): string {
   return text
 }
 
-/** A session id: `s` and 15 base32 characters (75 bits), short because a socket path holds 107 bytes (sandbox.md section 2). */
+/** A session id: `s` and 15 base32 characters (75 bits), short because a socket path holds 107 bytes (docs/sandbox.md 2). */
 export const newSessionId = (random: Random): string => `s${base32(random, 15)}`
 
 /** 128 random bits as base64url: a token id or a nonce (RFC 8725). */

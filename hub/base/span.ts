@@ -1,4 +1,4 @@
-/** How much time has passed since a persisted instant (safety.md section 9). Pure but for the clock that is handed in. */
+/** How much time has passed since a persisted instant (docs/safety.md 9). Pure but for the clock that is handed in. */
 import type { Clock } from './clock.ts'
 
 /** An instant as it is kept: by both clocks, with the boot it was read in. */
@@ -14,6 +14,6 @@ export const markOf = (clock: Clock): Mark => ({
   wallMs: clock.wallMs(),
 })
 
-/** Within one boot by boot time, which no step moves and suspend counts; over a boot by the wall, and never below nothing. */
+/** Within one boot: by boot time, which counts suspend and never steps. Across a reboot: by the wall clock, never below zero. */
 export const elapsedMs = (mark: Mark, clock: Clock): number =>
   Math.max(0, mark.bootId === clock.bootId ? clock.bootMs() - mark.bootMs : clock.wallMs() - mark.wallMs)

@@ -1,16 +1,16 @@
 /**
- * A process that had to strip types from a source itself carries the compiler for that, 30 MiB, for as long as it lives. With what it
- * compiled written into the compile cache it starts again at once, in its own place: same process id, same files, same arguments. So the
- * first start, and the first after an update, are as small as every other. Whoever serves calls this before anything is opened.
+ * A process that had to strip types from a source file itself keeps the compiler, 30 MiB, for as long as it lives. So it writes what it
+ * compiled into the compile cache and starts again at once, in its own place: same process id, same files, same arguments. That makes the
+ * first start, and the first after an update, as small as every other. Called before anything is opened.
  */
 import { flushCompileCache, getCompileCacheDir } from 'node:module'
 
-/** Says in the environment that this has been done: a cache that takes nothing must not let a process start for ever. */
+/** Says in the environment that this has been done: a cache that cannot be written must not make a process start again forever. */
 const MARK = 'HUB_STARTED_AGAIN'
 /** Node's own module that holds the compiler. */
 const COMPILER = 'NativeModule internal/deps/amaro/dist/index'
 
-/** What Node keeps of the modules of its own that it has loaded; undocumented, so its absence only means that nothing is gained. */
+/** Node's list of its own loaded modules. It is undocumented; if it is missing, the process just stays large. */
 const loadedByNode = (): readonly string[] =>
   (process as unknown as { moduleLoadList?: readonly string[] }).moduleLoadList ?? []
 
@@ -18,7 +18,7 @@ const loadedByNode = (): readonly string[] =>
 export const isWorthIt = (env: NodeJS.ProcessEnv, cache: string | undefined, loaded: readonly string[]): boolean =>
   env[MARK] === undefined && cache !== undefined && loaded.includes(COMPILER)
 
-/** Does not return where it starts again. Removes its mark from `env`, so that no child inherits it. */
+/** Does not return if it starts again. Removes its mark from `env`, so that no child inherits it. */
 export function startAgainOnce(env: NodeJS.ProcessEnv): void {
   const again = isWorthIt(env, getCompileCacheDir(), loadedByNode())
   delete env[MARK]

@@ -1,23 +1,24 @@
 /**
- * How a process that holds keys begins, whoever started it: no core dump holds its memory (fault F15), no signal opens Node's debugger (fault
- * F19), and Node has read nothing of its environment that weakens it (fault F20). `hub up` and the units start it so; started otherwise it
- * puts right what it can, and starts itself again where only that helps: same process id, same files, same arguments.
+ * How a process that holds keys starts, whoever started it: no core dump holds its memory (fault F15), no signal opens Node's debugger (fault
+ * F19), and Node has read nothing from its environment that weakens it (fault F20). `hub up` and the units start it that way. Started in any
+ * other way, it fixes what it can, and starts itself again if only that helps: same process id, same files, same arguments.
  */
-import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { keepMemoryIn } from './core-dumps.ts'
 import { isReadByNode, withoutNames } from './passed-on.ts'
 
-/** Node's own switch against the debugger that SIGUSR1 opens. */
+/** Node's own option that keeps SIGUSR1 from opening a debugger. */
 export const NO_DEBUGGER = '--disable-sigusr1'
 const SHELL = '/bin/sh'
 /** `sh -c` of this runs what follows it without core dumps, now and for whatever that starts. */
 export const WITHOUT_CORES = 'ulimit -c 0 && exec "$0" "$@"'
 /**
- * Says that this process has done so once: a limit that cannot be lowered must not let it start for ever. Its value is the process id, which
- * stays and which nobody knows beforehand.
+ * Says that this process has already started again: a limit that cannot be lowered must not make it do so forever. The value is the process
+ * id: it stays the same, and nobody can know it beforehand.
  */
 const MARK = 'HUB_STARTED_CLEAN'
 
-/** What makes it worth starting again: variables that Node has read, and a limit that lets memory be written to a file. Pure. */
+/** Reasons to start again: variables that Node has read, and a limit that allows core dumps. Pure. */
 export function faultsOfStart(
   env: NodeJS.ProcessEnv,
   limits: string,
@@ -29,19 +30,10 @@ export function faultsOfStart(
   return env[MARK] !== String(processId) && (names.length > 0 || dumpsCore) ? { names, dumpsCore } : undefined
 }
 
-/** Nothing of this process's memory, nor of its children's, goes into a core dump, also where one is piped to a program. */
-export function keepMemoryIn(): void {
-  try {
-    writeFileSync('/proc/self/coredump_filter', '0x0')
-  } catch {
-    // A kernel without core dumps has no such file.
-  }
-}
-
-/** Does not return where it starts again. Removes its mark from `env`, so that no child inherits it. */
+/** Does not return if it starts again. Removes its mark from `env`, so that no child inherits it. */
 export function startClean(env: NodeJS.ProcessEnv): void {
   keepMemoryIn()
-  // With a listener there is no debugger on this signal; with Node's own switch there is none before this line either.
+  // With a listener this signal opens no debugger; Node's own option also covers the time before this line.
   if (!process.execArgv.includes(NO_DEBUGGER)) process.on('SIGUSR1', () => undefined)
   const faults = faultsOfStart(env, readOrNothing('/proc/self/limits'), process.pid)
   delete env[MARK]
@@ -61,7 +53,7 @@ function readOrNothing(path: string): string {
   }
 }
 
-/** A call to start what is not there would end this process. */
+/** Executing a file that is not there would end this process. */
 function isThere(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)

@@ -1,6 +1,6 @@
 /**
  * `<home>/stay-down/{hub,watchdog}`: after `hub shutdown` and `hub down` a service manager must not start what was stopped, over reboots too
- * (safety.md section 5). The units ask for these files; `hub up` takes them away. Who starts without a service manager never looks.
+ * (docs/safety.md 5). The units check for these files; `hub up` removes them. A start without a service manager ignores them.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ export type Part = 'hub' | 'watchdog'
 
 const pathOf = (home: string, part: Part): string => join(home, 'stay-down', part)
 
-/** False where the disk did not take it; the stop goes on all the same. */
+/** False if this could not be recorded; the stop goes on anyway. */
 export function keepDown(home: string, part: Part): boolean {
   try {
     mkdirSync(join(home, 'stay-down'), { recursive: true, mode: 0o700 })

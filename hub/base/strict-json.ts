@@ -9,7 +9,7 @@ const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype', 'hasOwn
 const KEYS_MAX = 4096
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** `at`: the offset of the fault, where it is known, as a fact of the error. */
+/** `at`: the offset of the fault, if it is known, as a fact of the error. */
 const invalid = (detail: string, at?: number) =>
   new HubError('schema_invalid', detail, at === undefined ? {} : { facts: { at } })
 
@@ -93,7 +93,7 @@ function isKey(text: string, end: number): boolean {
 function addKey(scope: Set<string> | undefined, key: string, keys: number, at: number): void {
   if (keys > KEYS_MAX) throw invalid(`more than ${KEYS_MAX} keys`, at)
   if (FORBIDDEN_KEYS.has(key)) throw invalid('a key that names an object prototype', at)
-  if (scope?.has(key)) throw invalid('a key stands twice in one object', at)
+  if (scope?.has(key)) throw invalid('a key is there twice in one object', at)
   scope?.add(key)
 }
 

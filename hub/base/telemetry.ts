@@ -29,4 +29,5 @@ export function createLog(level: LogLevel, destination: DestinationStream): Log 
   )
 }
 
+/** For tests. */
 export const silentLog = (): Log => pino({ level: 'silent' })

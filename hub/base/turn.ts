@@ -1,2 +1,2 @@
-/** Lets everything that waits have its turn of the event loop first. No time: what waits for a clock is `Clock.sleep`. */
+/** Lets everything else that waits in the event loop run first. To wait for a time, use `Clock.sleep`. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,6 +1,6 @@
 /**
- * The two words of the watchdog's own configuration that hub and command have to know: where its engine is and which port it takes. Read
- * without a parser, since the last resort of a stop asks for it and waits for nothing; what is wrong with the file the watchdog says itself.
+ * The two settings of the watchdog that hub and command have to know: where its engine is and which port it takes. Read without a parser,
+ * because the last resort of a stop needs them and may wait for nothing. The watchdog itself says what is wrong with the file.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const PLACES = {
   'http.port': { group: 'http', key: 'port', before: 'port' },
 } as const
 
-/** The file that the watchdog of this home reads, and its text; undefined where it goes by its defaults. */
+/** The file that the watchdog of this home reads, and its text; undefined if it uses its defaults. */
 export function watchdogFileOf(home: string): { form: WatchdogForm; path: string; text: string } | undefined {
   for (const form of FORMS) {
     const path = join(home, 'watchdog', form)
@@ -27,7 +27,7 @@ export function watchdogFileOf(home: string): { form: WatchdogForm; path: string
 }
 
 /** The value of a key within a group, of YAML in blocks or in braces. Pure. */
-function wordOf(text: string, group: string, key: string): string | undefined {
+export function wordOf(text: string, group: string, key: string): string | undefined {
   const plain = text.replace(/^[ \t]*#.*\n?/gm, '')
   const [, inside = ''] =
     new RegExp(
@@ -37,7 +37,7 @@ function wordOf(text: string, group: string, key: string): string | undefined {
   return new RegExp(`(?:^|[\\s{,])["']?${key}["']?\\s*:\\s*["']?([^\\s"',}]+)`).exec(inside)?.[1]
 }
 
-/** What the watchdog's configuration says there; undefined where it says nothing. */
+/** What the watchdog's configuration says there; undefined if it says nothing. */
 export function watchdogWord(home: string, place: keyof typeof PLACES): string | undefined {
   const found = watchdogFileOf(home)
   const { group, key, before } = PLACES[place]
@@ -49,4 +49,11 @@ export function watchdogWord(home: string, place: keyof typeof PLACES): string |
   } catch {
     return undefined
   }
+}
+
+const WATCHDOG_PORT = 7301
+/** The port in the watchdog's configuration of this home, or its default. */
+export function watchdogPortOf(home: string): number {
+  const said = watchdogWord(home, 'http.port') ?? ''
+  return /^\d{1,5}$/.test(said) ? Number(said) : WATCHDOG_PORT
 }

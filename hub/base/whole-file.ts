@@ -1,12 +1,12 @@
 /**
  * The one rule by which a file of the home is made or replaced (T77, fault G2): written beside its name, synced, renamed, its folder synced.
- * So whoever reads sees the old text or the new one, and after a crash or on a full disk the name never stands for half a file.
+ * So a reader sees the old text or the new one, and after a crash or on a full disk the name never leads to half a file.
  */
 import { closeSync, fsyncSync, linkSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { diskProblem } from './disk-words.ts'
 
-/** As a file is called while it is written: its name, the process that writes it, and this ending. */
+/** The name of a file while it is written: its own name, the id of the process that writes it, and this ending. */
 const HALF_MADE = /\.(\d{1,10})\.new$/
 const halfMadeOf = (path: string): string => `${path}.${process.pid}.new`
 
@@ -20,7 +20,7 @@ export function syncFile(path: string): void {
   }
 }
 
-/** What was done in the folder is on disk when this returns: a rename is there after a crash only if its folder is. */
+/** What was done in the folder is on disk when this returns: a rename survives a crash only if its folder was synced. */
 export const syncFolder = (folder: string): void => syncFile(folder)
 
 type Parts = Iterable<Uint8Array>
@@ -52,15 +52,15 @@ export const replaceFile = (path: string, text: string | Uint8Array, mode = 0o60
   replace(path, halfMadeOf(path), [Buffer.from(text)], mode)
 
 /**
- * The same for a file that one process alone ever writes, while it holds the home's database: what a killed one left half made has one name,
- * and the next write goes over it. So nothing piles up, however large the file is and however often that happens.
+ * The same for a file that only one process ever writes, while it holds the home's database. A killed process leaves its half-written copy
+ * under one fixed name, and the next write replaces it. So nothing piles up, however large the file is and however often that happens.
  */
 export const replaceOwn = (path: string, parts: Parts, mode = 0o600): void => replace(path, `${path}.new`, parts, mode)
 
 /** Makes the file unless it is there; answers whether it did. On disk when it returns. Throws as `replaceFile`. */
 export function createFile(path: string, text: string | Uint8Array, mode = 0o600): boolean {
   try {
-    // A link, unlike a rename, never goes over what somebody else made meanwhile.
+    // A link, unlike a rename, never replaces what somebody else made meanwhile.
     linkSync(writeBeside(halfMadeOf(path), [Buffer.from(text)], mode), path)
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw diskProblem(thrown, path)
@@ -72,7 +72,7 @@ export function createFile(path: string, text: string | Uint8Array, mode = 0o600
   return true
 }
 
-/** Removes what writers that are no more left half made in this folder, and answers the names. It may hold keys. */
+/** Removes half-written files of dead processes from this folder, and answers their names. They may hold keys. */
 export function removeHalfMade(folder: string): string[] {
   const left = readdirSync(folder).filter((name) => {
     const pid = HALF_MADE.exec(name)?.[1]

@@ -20,7 +20,7 @@
 import { HubError } from '../base/errors.ts'
 import { newUuid, systemRandom } from '../base/random.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
-import { STOP_GRACE_MS } from '../protocol/task.ts'
+import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
@@ -54,12 +54,12 @@ export interface Delegation {
 
 export interface WaitOptions {
   timeoutMs?: number | undefined
-  /** Called once the hub has taken the message; the answer to it comes later. */
+  /** Called once the hub has accepted the message; the answer comes later. */
   onAccepted?: (() => void) | undefined
 }
 
 export interface HubAgent {
-  /** What the hub said at the join: session, agent, task, program, deadline. */
+  /** The hub's answer to the join: session, agent, task, program, deadline. */
   readonly joined: JoinAnswer
   /** Aborted on cancel, drain, SIGTERM and shortly before the deadline; its reason says which, and `facts.graceMs` how long is left. */
   readonly signal: AbortSignal
@@ -67,7 +67,7 @@ export interface HubAgent {
   onTask(handler: TaskHandler): void
   /** A handler's return value answers a `request`; a throw answers it with `{error}`. `hub.onMessage('ping', () => ({ ok: true }))` */
   onMessage(type: string, handler: MessageHandler): void
-  /** Every message that has no handler of its own. Answers nothing by itself: a request is answered with `reply`. For drivers. */
+  /** Gets every message without a handler for its type. It answers nothing by itself: use `reply` for a request. For drivers. */
   onAny(handler: (message: Message) => void): void
   /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
   subscribe(topic: string, handler: MessageHandler): Promise<void>
@@ -80,25 +80,25 @@ export interface HubAgent {
   publish(topic: string, type: string, body?: Body): Promise<void>
   broadcast(type: string, body?: Body): Promise<void>
   /**
-   * Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. While the hub
-   * is degraded or safe it waits, and its time to live goes on.
+   * Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. While the hub is in
+   * the mode degraded or safe, this waits, and the time to live of this session goes on.
    */
   delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
-  /** Asks the operator; answers when the operator does. The time to live stands still meanwhile, for 30 min in all. */
+  /** Asks the operator and waits for the answer. Meanwhile the time to live stands still, for 30 min in all. */
   ask(text: string, options?: WaitOptions): Promise<Body>
   readonly artifact: Artifacts
-  /** A secret by its name, fetched anew; the shim has left the same bytes in `/tmp/secrets/<name>`. Throws `policy_denied`, `config_invalid`. */
+  /** A secret by its name, fetched again; the shim has left the same bytes in `/tmp/secrets/<name>`. Throws `policy_denied`, `config_invalid`. */
   secret(name: string): Promise<Buffer>
   /** A folder handed in as manifest and pack: `for await (const { entry, chunks } of hub.folder(task.inputs).files()) ...` */
   folder(inputs: FolderRef): Folder
-  /** Shown live to whoever waits; only the latest of the last quarter second is sent. */
+  /** Shown live to a person who waits; only the latest of each quarter second is sent. */
   progress(progress: Progress): void
   log(text: string, level?: 'debug' | 'info' | 'warn' | 'error'): Promise<void>
-  /** The value to report should the task be stopped before its handler returns. */
+  /** The value to report if the task is stopped before its handler returns. */
   partial(value: unknown): void
   /** Runs the task and posts its result; for the shim, or for a program started by itself, after its handlers are registered. */
   run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
-  /** Ends the line to the hub. `run` does it by itself. */
+  /** Closes the connection to the hub. `run` does this itself. */
   close(): void
 }
 
@@ -108,7 +108,7 @@ const asBuffer = (value: unknown) => Buffer.from(JSON.stringify(value))
 
 let connection: Promise<HubAgent> | undefined
 
-/** Joins the hub, once per process: one process is one session, so every later call answers the same agent. */
+/** Joins the hub, once per process: one process is one session, so every later call returns the same agent. */
 export function connect(options: ConnectOptions = {}): Promise<HubAgent> {
   connection ??= open(options)
   return connection
@@ -146,6 +146,15 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
         ? {}
         : { untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS) }),
     })
+  const run = createTaskRun({
+    task: joined.task,
+    ttlMs: joined.deadlineMs - joined.nowMs,
+    waitMs: joined.waitLeftMs ?? 0,
+    async post(body, withinMs) {
+      await flushProgress()
+      await post({ id: newId(), kind: 'result', body }, { patient: true, withinMs })
+    },
+  })
   const inbox = createInbox({
     transport,
     pending,
@@ -158,11 +167,11 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   })
   transport.onRestored(() => pending.repeatAll())
 
-  /** Sends and waits for the reply: both under one id, whichever fails first ends it. */
+  /** Sends and waits for the reply, both under one id; whichever fails first ends it. */
   async function exchange(envelope: Body & { id: string }, what: string, options: WaitOptions = {}): Promise<Body> {
     const { timeoutMs, onAccepted } = options
     inbox.start()
-    // A delegation waits as long as the session lives: the mode of the hub is no fault of the program (S1-17).
+    // A delegation waits as long as the session lives: the program cannot help the mode of the hub (S1-17).
     const held = envelope.kind === 'delegate'
     const withinMs = timeoutMs ?? SEND_PATIENCE_MS
     const say = () => post(envelope, held ? { held, withinMs: timeoutMs ?? Number.POSITIVE_INFINITY } : { withinMs })
@@ -182,18 +191,9 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     progressTimer = undefined
     const body = latestProgress
     latestProgress = undefined
-    // At most once: what is lost here is overtaken by the next.
+    // Sent at most once: if it is lost, the next one replaces it.
     if (body !== undefined) await post({ id: newId(), kind: 'progress', body }, { withinMs: 2_000 }).catch(() => {})
   }
-  const run = createTaskRun({
-    task: joined.task,
-    ttlMs: joined.deadlineMs - joined.nowMs,
-    waitMs: joined.waitLeftMs ?? 0,
-    async post(body, withinMs) {
-      await flushProgress()
-      await post({ id: newId(), kind: 'result', body }, { patient: true, withinMs })
-    },
-  })
   const artifact = createArtifacts(transport)
 
   return {
@@ -230,7 +230,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     async ask(text, options = {}) {
       let goOn = () => {}
       let isAnswered = false
-      // From when the hub has taken it, as the hub counts.
+      // Counts from when the hub accepted it, as the hub does.
       const onAccepted = () => {
         if (!isAnswered) goOn = run.waiting()
         options.onAccepted?.()

@@ -1,231 +1,92 @@
-/** What the hub and the watchdog answer, as far as the command shows it. Types only. */
-import type { Remains } from '../base/container-processes.ts'
+/**
+ * What the hub and the watchdog answer, as the command reads it. Types only, and no second copy of a shape: each is the one of
+ * `protocol/views.ts` or `protocol/views-guard.ts`. `Since` marks keys that an earlier hub, which may run until the next `hub restart`, does not send.
+ */
+import type { Answer, AnsweredName } from '../protocol/answers.ts'
+import type { ServedName } from '../protocol/routes.ts'
+import type * as views from '../protocol/views.ts'
+import type * as guard from '../protocol/views-guard.ts'
 
-export interface TaskView {
-  id: string
-  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
-  agent: string | null
-  needs: string[]
-  params: Record<string, unknown>
-  priority: number
-  held: boolean
-  depth: number
-  parent: string | null
-  attempts: number
-  restarts: number
-  outcome: { outcome: string; value?: unknown; error?: unknown } | null
-  error: { code: string; detail: string } | null
-  createdAtMs: number
-  startedAtMs: number | null
-  endedAtMs: number | null
-  requestedBy: string
-  artifacts: { name: string; sha256: string; size: number }[]
-  progress: { text?: string; done?: number; total?: number; atMs: number } | null
-  session: string | null
-  children: number
-}
-export interface AttemptView {
-  attempt: number
-  state: string
-  session: string | null
-  startedAtMs: number | null
-  endedAtMs: number | null
-  exit: string | null
-  exitCode: number | null
-}
-export interface SessionView {
-  id: string
-  agent: string
-  task: string | null
-  attempt: number | null
-  state: string
-  generation: number
-  containerId: string | null
-  exit: string | null
-  createdAtMs: number
-  expiresAtMs: number
-  mailbox: number
-  /** It does nothing, and nothing is known that it waits for. */
-  stalledSinceMs?: number | null
-}
-export interface AgentView {
-  name: string
-  description: string
-  image: string
-  imageId: string | null
-  /** Its image's name means another image by now, which was not taken. Absent in the answer of an earlier version. */
-  imageNote?: string | null
-  state: 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
-  reason: string | null
-  capabilities: string[]
-  driver: string
-  /** Its image holds a shell. */
-  shell?: boolean
-  mode: string
-  sessions: number
-  restarts: number
-  limits?: { ttlMs: number }
-  ttlIsDefault?: boolean
-}
-export interface AgentListing {
-  agents: AgentView[]
-  problems: { file: string; line: number | null; column?: number; message: string }[]
-}
-export interface ModeView {
-  mode: string
-  conditions: { name: string; mode: string; sinceMs: number; reason: string; sticky: boolean; endsBy: string }[]
-  since: number
-  dispatched: number
-  queued: number
-  /** Of the queued, those that wait for the operator's word. */
-  held?: number
-  running: number
-  sessions: number
-  auditHead: string
-  auditSize: number
-  /** Absent in the answer of an earlier version. */
-  drill?: { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
-  /** The last canary session on this engine; absent in the answer of an earlier version. */
-  canary?: { state: 'waiting' | 'passed' | 'failed'; tookMs: number | null; atMs: number | null; findings: string[] }
-  /** How large the home is; null before it was counted, absent in the answer of an earlier version. */
-  room?: {
-    parts: Record<string, number>
-    bytes: number
-    leftBytes: number | null
-    growthPerDayBytes: number | null
-    daysToFull: number | null
-    sampledAtMs: number
-  } | null
-  /** Containers that do not go. Absent in the answer of an earlier version. */
-  stuck?: { container: string; reason: string; remains: Remains; forMs: number }[]
-  lease: { remainingMs: number; heartbeatAgeMs: number; deadlineInMs: number } | null
-  instance: string
-  version: string
-  uptimeMs: number
-}
-export interface HeartbeatView {
-  acceptedAtMs: number
-  dueAtMs: number
-  safeAtMs: number
-  stopAtMs: number
-  /** The operator's zone; absent: this machine's. */
-  zone?: string
-  /** What holds at the watchdog in spite of it. */
-  conditions?: string[]
-  /** Tasks that wait for `hub task release`; absent when the watchdog answered itself. */
-  held?: number
-  /** What agents ask and wait for; absent when the watchdog answered itself, and of an earlier version. */
-  questions?: Pick<ApprovalView, 'id' | 'agent' | 'question'>[]
-}
-export interface StoppedContainer {
-  container: string
-  session: string | null
-  outcome: 'gone' | 'already_gone' | 'failed'
-  reason?: string
-  /** Of one that failed: what of it runs, where that was looked for. */
-  remains?: Remains
-}
-export interface StopView {
-  path: string
-  requested: number
-  containers: StoppedContainer[]
-  /** Why the engine could not say that nothing is left; absent where it did. */
-  unproven?: string
-}
-export interface AuditRecord {
-  seq: number
-  atMs: number
-  principal: string
-  action: string
-  resource: string
-  outcome: string
-  reason: string | null
-  decisionId: string | null
-  payloadHash: string | null
-  hash: string
-}
-/** Of a look through the whole log that is still under way. */
-export interface AuditProgress {
-  ok: null
-  running: { size: number; of: number }
-}
-export interface AuditVerdict {
-  ok: boolean
-  size: number
-  head: string
-  firstBad: { seq: number; reason: string } | null
-  checkpoints: number
-  /** What the watchdog says to it; null from a hub of before that was asked. */
-  witness: { asked: boolean; size: number | null; reason: string | null } | null
-}
-export interface KeyView {
-  kid: string
-  state: 'active' | 'previous'
-  untilMs: number | null
-}
-export interface CheckView {
-  name: string
-  ok: boolean | null
-  detail: string
-  mend: string | null
-}
-export interface ArtifactView {
-  sha256: string
-  size: number
-  name: string
-  task: string | null
-}
+/** These keys may be absent: an earlier version does not send them. */
+type Since<View, Keys extends keyof View> = Omit<View, Keys> & Partial<Pick<View, Keys>>
 
-export interface ApprovalView {
-  id: string
-  state: 'asked' | 'approved' | 'refused' | 'expired'
-  agent: string | null
-  task: string
-  /** The task at the top of its tree; absent in the answer of an earlier version. */
-  root?: string | null
-  session: string
-  question: string
-  answer: string
-  askedAtMs: number
-  endedAtMs: number | null
-}
+/** A part of an answer, as any hub that may run now gives it. */
+type Taken<Part> = Part extends views.TaskView
+  ? Since<Part, 'unreadable' | 'waitsFor'>
+  : Part extends views.AttemptView
+    ? Since<Part, 'unreadable' | 'oomKilled'>
+    : Part extends views.SessionView
+      ? Since<Part, 'leftBehind' | 'unreadable' | 'stalledSinceMs' | 'waitLeftMs' | 'authority'>
+      : Part extends views.AgentView
+        ? Since<Part, 'imageNote' | 'shell' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'>
+        : Part extends views.ApprovalView
+          ? Since<Part, 'root'>
+          : Part extends guard.AlertView
+            ? Since<Part, 'lastsMs'>
+            : Part extends guard.ModeView
+              ? Since<Part, 'held' | 'drill' | 'canary' | 'room' | 'stuck' | 'auditWaiting' | 'stopping' | 'components'>
+              : Part extends readonly (infer Each)[]
+                ? Taken<Each>[]
+                : Part extends object
+                  ? { [Key in keyof Part]: Taken<Part[Key]> }
+                  : Part
 
+export type TaskView = Taken<views.TaskView>
+export type AttemptView = Taken<views.AttemptView>
+export type SessionView = Taken<views.SessionView>
+export type AgentView = Taken<views.AgentView>
+export type AgentListing = Answered<'agent.list'>
+export type ModeView = Taken<guard.ModeView>
+/** From the hub, or from the watchdog alone, which knows neither tasks nor questions. */
+export type HeartbeatView = Since<
+  Answer<'operator.heartbeat'>,
+  'dueInMs' | 'text' | 'zone' | 'conditions' | 'held' | 'questions'
+>
+/** What the watchdog says about the operator's presence; an older version says less. */
+export type PresenceView = Since<
+  NonNullable<Answer<'operator.show'>['presence']>,
+  'zone' | 'weakAgeMs' | 'weakMostInMs' | 'quiet' | 'away' | 'stopped' | 'strongAgeMs' | 'due' | 'stopReport'
+>
+export type StoppedContainer = guard.StoppedContainer
+/** `path`: who stopped everything. */
+export type StopView = Omit<guard.StopView, 'path'> & { path: string }
+export type AuditRecord = Answer<'audit.list'>['records'][number]
+/** Of a check of the whole log that still runs. */
+export type AuditProgress = Extract<Answer<'audit.verify'>, { ok: null }>
+export type AuditVerdict = Omit<Exclude<Answer<'audit.verify'>, { ok: null }>, 'witness'> & {
+  /** Null from an earlier hub, which did not ask the watchdog. */
+  witness: Exclude<Answer<'audit.verify'>, { ok: null }>['witness'] | null
+}
+export type KeyView = Answer<'keys.list'>['keys'][number]
+/** From the hub, or from the command if the hub is dead. */
+export type CheckView = Omit<guard.DoctorCheck, 'mend'> & { mend: string | null }
+export type ArtifactView = Answer<'artifact.list'>['artifacts'][number]
+export type ApprovalView = Taken<views.ApprovalView>
 /** A device or a token. */
-export interface DeviceView {
-  name: string
-  kind: 'webhook' | 'app' | 'console' | 'token'
-  /** Rights of a device, actions of a token. */
-  scope: string[]
-  createdAtMs: number
-  expiresAtMs: number | null
-  usedAtMs: number | null
-  revokedAtMs: number | null
-}
+export type DeviceView = guard.CredentialView
+/** `whose`: `watchdog` for the watchdog's own alerts, which have no id. */
+export type AlertView = Taken<guard.AlertView> & { whose?: string }
+export type AlertTestView = Answer<'alert.test'>
+/** The watchdog sends fewer keys. */
+export type ChannelTestView = Partial<AlertTestView['hub'][number]> & { ok: boolean }
+export type HardeningView = NonNullable<Answer<'session.show'>['hardening']>
+export type DrillView = Answer<'hub.drill'>
+export type Pruned = Omit<Answer<'retention.show'>, 'atLeast'>
+export type Quarantined = Answer<'session.quarantine'>
+export type OpenedConsole = Answer<'console.open'>
+export type CardMade = Answer<'contact.card'>
+/** What the watchdog knows about the contact. */
+export type ContactAtWatchdog = CardMade['watchdog']
 
-export interface AlertView {
-  id: string
-  cause: string
-  severity: 'info' | 'warning' | 'critical'
-  state: 'raised' | 'sent' | 'given_up'
-  text: string
-  holds: boolean
-  raisedAtMs: number
-  resolvedAtMs: number | null
-  /** Of the watchdog's own, which have no id: `watchdog`. */
-  whose?: string
+/** What the command can ask the hub for. */
+export type Asked = ServedName & AnsweredName
+interface Less {
+  'operator.heartbeat': HeartbeatView
+  'operator.away': HeartbeatView
+  'operator.back': HeartbeatView
+  'audit.verify': AuditProgress | AuditVerdict
+  /** Of before its cleaning was known by name, and without what was left out. */
+  'backup.run': Since<Answer<'backup.run'>, 'leftOut'>
 }
-export interface ChannelTestView {
-  channel?: string
-  kind?: string
-  ok: boolean
-  answer?: string
-  tookMs?: number
-}
-export interface AlertTestView {
-  hub: ChannelTestView[]
-  /** The watchdog's own answer, or null where it gave none. */
-  watchdog: unknown
-  watchdogProblem: string | null
-  /** It did not answer at all. */
-  watchdogAway: boolean
-}
+/** What an operation answers, as any hub that may run now does. */
+export type Answered<Name extends Asked> = Name extends keyof Less ? Less[Name] : Taken<Answer<Name>>

@@ -1,13 +1,14 @@
 /** One request to the hub (or the watchdog) over its Unix socket, by the operations table; refusals come back as `Problem`. */
 import type { Readable } from 'node:stream'
+import type { z } from 'zod'
 import type { HubEvent } from '../protocol/events.ts'
-import { judgeValue } from '../protocol/judging.ts'
-import { type OperationName, operationOf } from '../protocol/operations.ts'
-import { readEvents } from './event-stream.ts'
+import type { OPERATIONS, OperationName } from '../protocol/operations.ts'
+import { ROUTES } from '../protocol/routes.ts'
+import type { Answered, Asked } from './answers.ts'
 import { Problem, problemFrom, usage } from './problem.ts'
 import { type Door, open, readBody } from './wire.ts'
 
-/** What an answer says of a stop that is accepted and not written yet; undefined of any other answer. */
+/** What an answer says about a stop that is accepted but not recorded yet; undefined for any other answer. */
 export function unwrittenOf(answer: unknown): string | undefined {
   const detail = (answer as { unwritten?: { detail?: unknown } } | null)?.unwritten?.detail
   return typeof detail === 'string' ? detail : undefined
@@ -16,39 +17,65 @@ export function unwrittenOf(answer: unknown): string | undefined {
 export interface CallOptions {
   deadlineMs?: number
   headers?: Readonly<Record<string, string>>
+  /** The request holds nothing that a person typed except whole ids, so it is not checked: that would take longer than the answer. */
+  own?: boolean
 }
+/** What an operation takes, before defaults are filled in. */
+export type Request<Name extends Asked> = z.input<(typeof OPERATIONS)[Name]['request']>
+type Rest<Name extends Asked> =
+  Record<never, never> extends Request<Name>
+    ? [request?: Request<Name>, options?: CallOptions]
+    : [request: Request<Name>, options?: CallOptions]
+
 export interface Connection {
   /** One operation of the table. The request is checked here first, so a bad id never leaves the machine (exit 2). @throws Problem */
-  call(operation: OperationName, request?: Record<string, unknown>, options?: CallOptions): Promise<unknown>
+  call<Name extends Asked>(operation: Name, ...rest: Rest<Name>): Promise<Answered<Name>>
   /** A route outside the table: the watchdog's, `/healthz`. A 503 that carries an ordinary answer is an answer. @throws Problem */
   send(method: 'GET' | 'POST', path: string, body?: unknown, options?: CallOptions): Promise<unknown>
   has(sha256: string): Promise<boolean>
   upload(artifact: { sha256: string; name: string; size: number; content: Readable }): Promise<void>
   /** The bytes of one artifact as they come; the caller checks their digest. */
   fetch(sha256: string, quarantined?: boolean): Promise<AsyncIterable<Buffer>>
-  /** Events from `since` on, until the hub or the signal ends them; `onLost` hears where some of them are gone. */
-  events(from: { since?: number; task?: string }, signal: AbortSignal, onLost?: () => void): AsyncGenerator<HubEvent>
+  /** Events from `since` on, until the hub or the signal ends them. */
+  events(from: { since?: number; task?: string }, signal: AbortSignal, on?: EventWords): AsyncGenerator<HubEvent>
+}
+
+/** `opened`: the hub has begun to answer. `lost`: events before the next one are gone. */
+export interface EventWords {
+  opened?: () => void
+  lost?: () => void
 }
 
 const ANSWER_MS = 30_000
 const TRANSFER_MS = 600_000
 
+/** Checks what a person typed by the shape of the operation. The shapes are loaded only if there is something to check. @throws Problem usage */
+export async function judgeRequest(operation: OperationName, request: Record<string, unknown>): Promise<void> {
+  const route = ROUTES[operation]
+  // A request that only reads and names nothing needs no check.
+  if (route?.method === 'GET' && !route.path.includes(':') && Object.keys(request).length === 0) return
+  const [{ judgeValue }, { OPERATIONS }] = await Promise.all([
+    import('../protocol/judging.ts'),
+    import('../protocol/operations.ts'),
+  ])
+  const [fault] = judgeValue(request, OPERATIONS[operation].request, () => ({ line: 1, column: 1 })).faults
+  if (fault !== undefined) throw usage(`${fault.key === '' ? operation : fault.key}: ${fault.message}`)
+}
+
 /** Method, path and body of an operation: `:id` filled from the request, the rest as query (GET) or JSON (POST). */
 export function routeOf(operation: OperationName, request: Record<string, unknown>) {
-  const row = operationOf(operation)
-  if (row?.http === undefined) throw usage(`${operation} has no route of the operator's`)
-  const [fault] = judgeValue(request, row.request, () => ({ line: 1, column: 1 })).faults
-  if (fault !== undefined) throw usage(`${fault.key === '' ? operation : fault.key}: ${fault.message}`)
+  const route = ROUTES[operation]
+  if (route === undefined) throw usage(`${operation} has no route for the operator`)
   const rest = { ...request }
-  const path = row.http.path.replace(/:(\w+)/g, (_, key: string) => {
+  const path = route.path.replace(/:(\w+)/g, (_, key: string) => {
     const value = String(rest[key])
     delete rest[key]
     return encodeURIComponent(value)
   })
-  if (row.http.method !== 'GET') return { method: row.http.method, path, body: rest }
+  if (route.method !== 'GET') return { method: route.method, path, body: rest }
   const query = new URLSearchParams()
   for (const [key, value] of Object.entries(rest)) if (value !== undefined) query.set(key, String(value))
-  return { method: row.http.method, path: query.size === 0 ? path : `${path}?${query}`, body: undefined }
+  return { method: route.method, path: query.size === 0 ? path : `${path}?${query}`, body: undefined }
 }
 
 function parseAnswer(door: Door, status: number, body: Buffer): unknown {
@@ -86,18 +113,23 @@ export function createConnection(door: Door): Connection {
   }
 
   /** The answer to a fetch of one artifact, its body not yet read. */
-  const fetchArtifact = (sha256: string, headers: Record<string, string>, quarantined = false) =>
-    open(door, {
+  const fetchArtifact = async (sha256: string, headers: Record<string, string>, quarantined = false) => {
+    await judgeRequest('artifact.get', { sha256 })
+    return await open(door, {
       method: 'GET',
       path: `${routeOf('artifact.get', { sha256 }).path.split('?')[0]}${quarantined ? '?quarantined=true' : ''}`,
       deadlineMs: TRANSFER_MS,
       headers: { accept: 'application/octet-stream', ...headers },
     })
+  }
 
   return {
-    call(operation, request = {}, options = {}) {
+    async call<Name extends Asked>(operation: Name, ...rest: Rest<Name>) {
+      const [request = {}, options = {}]: readonly [Record<string, unknown>?, CallOptions?] = rest
+      if (options.own !== true) await judgeRequest(operation, request)
       const { method, path, body } = routeOf(operation, request)
-      return ask(method, path, body, options)
+      // What answers is a hub of this or an earlier version, held to these shapes by its own tests; nothing is parsed twice.
+      return (await ask(method, path, body, options)) as Answered<Name>
     },
     send: (method, path, body, options) => ask(method, path, method === 'POST' ? (body ?? {}) : undefined, options),
     async has(sha256) {
@@ -108,6 +140,7 @@ export function createConnection(door: Door): Connection {
       return status === 200 || status === 206 || status === 416
     },
     async upload({ sha256, name, size, content }) {
+      await judgeRequest('artifact.put', { sha256, name })
       const response = await open(door, {
         method: 'PUT',
         path: `${routeOf('artifact.put', { sha256, name }).path}?name=${encodeURIComponent(name)}`,
@@ -125,22 +158,69 @@ export function createConnection(door: Door): Connection {
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
       return response
     },
-    async *events(from, signal, onLost) {
+    async *events(from, signal, on = {}) {
+      await judgeRequest('event.stream', { ...from })
       const { path } = routeOf('event.stream', { ...from })
       const headers = { accept: 'text/event-stream' }
       const response = await open(door, { method: 'GET', path, deadlineMs: 2 ** 31 - 1, headers, signal })
       const status = response.statusCode ?? 0
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
+      on.opened?.()
       try {
-        yield* readEvents(response, onLost)
+        yield* readEvents(response, on.lost)
       } catch (error) {
         if (signal.aborted) return
         if (error instanceof Problem) throw error
-        // The line was cut in the middle, as when the hub ends (fault C38).
-        throw new Problem('unreachable', 'unavailable', `the ${door.name} ended the line`, door.start)
+        // The connection broke in the middle, as when the hub ends (fault C38).
+        throw new Problem('unreachable', 'unavailable', `the ${door.name} closed the connection`, door.start)
       } finally {
         response.destroy()
       }
     },
+  }
+}
+
+/** No event is larger than the largest message type allows, with room for its frame. */
+const EVENT_CHARACTERS_MAX = 2 * 1024 * 1024
+
+/**
+ * Turns server-sent events into hub events: `data:` lines up to an empty one; comments are skipped. Yields each event as soon as it is
+ * complete; calls `onLost` if events before the next one are gone.
+ * @throws Problem if an event is not JSON or has no end.
+ */
+export async function* readEvents(
+  source: AsyncIterable<Buffer | string>,
+  onLost: () => void = () => undefined,
+): AsyncGenerator<HubEvent> {
+  const decoder = new TextDecoder('utf-8')
+  let rest = ''
+  let data: string[] = []
+  let isLoss = false
+  for await (const part of source) {
+    rest += typeof part === 'string' ? part : decoder.decode(part, { stream: true })
+    if (rest.length > EVENT_CHARACTERS_MAX) {
+      throw new Problem('internal', 'fault', 'the hub sent an event without an end', 'see `hub doctor`')
+    }
+    const lines = rest.split(/\r?\n/)
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      if (line === 'event: lost') isLoss = true
+      else if (line.startsWith('data:')) data.push(line.slice(line.startsWith('data: ') ? 6 : 5))
+      else if (line === '' && data.length > 0) {
+        const text = data.join('\n')
+        data = []
+        if (isLoss) onLost()
+        else yield parseEvent(text)
+        isLoss = false
+      }
+    }
+  }
+}
+
+function parseEvent(text: string): HubEvent {
+  try {
+    return JSON.parse(text) as HubEvent
+  } catch {
+    throw new Problem('internal', 'fault', 'the hub sent an event that is not JSON', 'see `hub doctor`')
   }
 }

@@ -1,16 +1,16 @@
-/** Which files of a directory are meant: those git would know in a work tree, else all that no .gitignore excludes. */
+/** Which files of a directory are sent: in a work tree those that git tracks or would track, else all that no .gitignore excludes. */
 import { execFile } from 'node:child_process'
 import { lstat, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import ignore, { type Ignore } from 'ignore'
 import { HubError } from '../base/errors.ts'
-import { judgePath } from '../protocol/folder.ts'
+import { judgePath } from '../protocol/paths.ts'
 import type { LeftOut } from './left-out.ts'
 
 export interface FolderFiles {
   /** Relative paths, each a valid one (protocol/folder.ts), in no certain order; not yet known to be regular files. */
   paths: string[]
-  /** Those of them that git keeps already; where there is no work tree none is known. */
+  /** Those of them that git tracks; empty if there is no work tree. */
   tracked: ReadonlySet<string>
   left: LeftOut[]
 }
@@ -19,8 +19,8 @@ const GIT_BYTES_MAX = 64 * 1024 ** 2
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Lists a directory. What cannot be sent by its name, nested repositories and `.git` are in `left`, and with `ignored` also what a .gitignore
- * excludes.
+ * Lists a directory. Files whose name cannot be sent, nested repositories and `.git` are in `left`; with `ignored` also files that a
+ * .gitignore excludes.
  */
 export async function listFolder(dir: string, ignored = false): Promise<FolderFiles> {
   const names = await listGit(dir, ['-t', '--cached', '--others', '--exclude-standard'])
@@ -36,7 +36,7 @@ export async function listFolder(dir: string, ignored = false): Promise<FolderFi
   }
 }
 
-/** Raw lines of `git ls-files`, or undefined where there is no git, no work tree, or git refuses to trust it. */
+/** Raw lines of `git ls-files`, or undefined if there is no git or no work tree, or if git does not trust it. */
 function listGit(dir: string, flags: readonly string[]): Promise<Buffer[] | undefined> {
   // A hostile checkout may name programs in its own configuration; none of them is run for a listing.
   const quiet = ['-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null', '-c', 'core.untrackedCache=false']
@@ -70,7 +70,7 @@ function sift(lines: readonly Buffer[]): FolderFiles {
   const left: LeftOut[] = []
   for (const line of lines) {
     const name = line.subarray(2)
-    // An untracked folder is named as a whole where it is a repository.
+    // git names an untracked folder as a whole if it is a repository.
     if (name.at(-1) === SLASH) {
       left.push({ path: shown(name), why: 'repository' })
       continue
@@ -94,7 +94,7 @@ function decoded(name: Buffer): string | undefined {
   }
 }
 
-/** A name for a person: in quotation marks where it is no valid path. */
+/** A name for a person: in quotation marks if it is not a valid path. */
 function shown(name: Buffer): string {
   const path = decoded(name)
   if (path === undefined) return JSON.stringify(name.toString('latin1'))

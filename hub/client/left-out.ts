@@ -1,27 +1,27 @@
-/** What of an input is left out, and why, in words that a person understands; of five thousand of a kind one line (fault C19). */
+/** What of an input is left out, and why, in words for a person; one line even for five thousand files of a kind (fault C19). */
 
-/** `one` goes on from "left out, ", `many` where there are several. */
+/** Each text follows "left out, ": `one` for one file, `many` for several. */
 const WHYS = {
   history: {
-    one: 'its history stays here: an agent is given files',
-    many: 'histories stay here: an agent is given files',
+    one: 'its history stays here: an agent gets only files',
+    many: 'histories stay here: an agent gets only files',
   },
   repository: {
-    one: 'it is a git repository of its own (a submodule or a nested one); to send it, submit it by itself',
-    many: 'they are git repositories of their own (submodules or nested ones); to send one, submit it by itself',
+    one: 'it is a separate git repository (a submodule or a nested one); to send it, submit it separately',
+    many: 'they are separate git repositories (submodules or nested ones); to send one, submit it separately',
   },
   empty: {
     one: 'it is a submodule that is not checked out here; `git submodule update --init` fetches it',
     many: 'they are submodules that are not checked out here; `git submodule update --init` fetches them',
   },
   absent: {
-    one: 'git knows it and it is not here (a sparse checkout, or deleted)',
-    many: 'git knows them and they are not here (a sparse checkout, or deleted)',
+    one: 'git tracks it, but it is not here (a sparse checkout, or deleted)',
+    many: 'git tracks them, but they are not here (a sparse checkout, or deleted)',
   },
   gone: { one: 'it no longer exists', many: 'they no longer exist' },
   link: { one: 'it is a symbolic link', many: 'they are symbolic links' },
-  folder: { one: 'it is a folder where git knows a file', many: 'they are folders where git knows files' },
-  special: { one: 'it is no regular file', many: 'they are no regular files' },
+  folder: { one: 'it is a folder, but git tracks a file there', many: 'they are folders, but git tracks files there' },
+  special: { one: 'it is not a regular file', many: 'they are not regular files' },
   name: { one: 'its name cannot be sent', many: 'their names cannot be sent' },
   ignored: { one: 'a .gitignore excludes it', many: 'a .gitignore excludes them' },
 } as const
@@ -29,7 +29,7 @@ const WHYS = {
 export type Why = keyof typeof WHYS
 
 export interface LeftOut {
-  /** As it may be shown: what is no valid path stands in quotation marks. */
+  /** Safe to show: in quotation marks if it is not a valid path. */
   path: string
   why: Why
   /** What is wrong with the name, as "holds a control character". */

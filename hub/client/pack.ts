@@ -1,26 +1,28 @@
 /**
  * Packs a directory for `hub submit --input DIR`: every file's bytes one after the other, and the manifest that names them
- * (protocol/folder.ts). Nothing is written anywhere (fault B6): the files are read once for their digests, which the hub has to be told first,
- * and once more while they are sent. Symbolic links are not followed; what is left out stands in `left`, what looks like a secret in `secrets`.
+ * (protocol/folder.ts). Nothing is written anywhere (fault B6): the files are read once for their digests, which the hub must know first, and
+ * again while they are sent. Symbolic links are not followed; `left` names what is left out, `secrets` what looks like a secret.
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { HubError } from '../base/errors.ts'
-import { comparePaths, type FolderEntry, type FolderManifest, MANIFEST_FILES_MAX } from '../protocol/folder.ts'
+import { type FolderEntry, type FolderManifest, MANIFEST_FILES_MAX } from '../protocol/folder.ts'
+import { comparePaths } from '../protocol/paths.ts'
 import { type FolderFiles, listFolder } from './folder-files.ts'
 import type { LeftOut } from './left-out.ts'
-import { secretLook } from './secret-files.ts'
 
 export interface PackLimits {
   bytesMax: number
   filesMax: number
-  /** Whether `left` names what a .gitignore excludes, too. */
+  /** Whether `left` also names files that a .gitignore excludes. */
   ignored?: boolean
+  /** Called with how many files have been read, of how many. */
+  onFile?: (done: number, of: number) => void
 }
 
-/** A file that looks like a secret, and why. `tracked`: git keeps it already. */
+/** A file that looks like a secret, and why. `tracked`: git tracks it. */
 export interface SecretFile {
   path: string
   why: string
@@ -32,10 +34,10 @@ export interface PackedFolder {
   /** The bytes of `manifest.json`, and their digest: the artifact's name. */
   manifestBytes: Buffer
   manifestSha256: string
-  /** `content` reads the files again; throws `conflict` naming one that is not what it was. */
+  /** `content` reads the files again; throws `conflict` naming a file that has changed. */
   pack: { size: number; sha256: string; content: () => AsyncGenerator<Buffer> }
   left: LeftOut[]
-  /** None of a single file: what was named is meant. */
+  /** Empty for a single file, because the person named it. */
   secrets: SecretFile[]
 }
 
@@ -43,42 +45,48 @@ export interface PackedFolder {
  * Throws `schema_invalid` for a directory that is missing, empty or holds a file that cannot be read, naming it,
  * and `limit_exceeded` naming the limit.
  */
-export async function packFolder(dir: string, { bytesMax, filesMax, ignored }: PackLimits): Promise<PackedFolder> {
+export async function packFolder(dir: string, limits: PackLimits): Promise<PackedFolder> {
   const stat = await lstat(join(dir, '.')).catch((thrown: NodeJS.ErrnoException) => {
     throw new HubError('schema_invalid', `cannot read ${dir}: ${thrown.code}; name a directory that exists`)
   })
   if (!stat.isDirectory()) throw new HubError('schema_invalid', `${dir} is not a directory`)
-  const found = await listFolder(dir, ignored)
+  const found = await listFolder(dir, limits.ignored)
   const { paths } = found
-  const filesLimit = Math.min(filesMax, MANIFEST_FILES_MAX)
+  const filesLimit = Math.min(limits.filesMax, MANIFEST_FILES_MAX)
   if (paths.length > filesLimit) {
-    throw new HubError('limit_exceeded', `${dir} holds ${paths.length} files, and at most ${filesLimit} may be sent`)
+    throw new HubError('limit_exceeded', `${dir} holds ${paths.length} files; at most ${filesLimit} can be sent`)
   }
-  const packed = await packPaths(dir, found, bytesMax)
-  if (packed.manifest.files.length === 0)
-    throw new HubError('schema_invalid', `${dir} holds no files that could be sent`)
+  const packed = await packPaths(dir, found, limits)
+  if (packed.manifest.files.length === 0) throw new HubError('schema_invalid', `${dir} holds no files that can be sent`)
   return packed
 }
 
-/** The same of one file, under this name, wherever it lies. */
+/** The same for one file, under this name. */
 export async function packFile(file: string, bytesMax: number, name = basename(file)): Promise<PackedFolder> {
   const only = { paths: [basename(file)], tracked: new Set<string>(), left: [] }
-  return { ...(await packPaths(dirname(file), only, bytesMax, name)), secrets: [] }
+  return { ...(await packPaths(dirname(file), only, { bytesMax, name })), secrets: [] }
 }
 
-/** `name`: what the only file is called in the pack. */
+interface Packing extends Pick<PackLimits, 'bytesMax' | 'onFile'> {
+  /** What the only file is called in the pack. */
+  name?: string
+}
+
+const chunksOf = (handle: FileHandle) =>
+  handle.createReadStream({ autoClose: false, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>
+
 async function packPaths(
   dir: string,
   { paths, tracked, left }: FolderFiles,
-  bytesMax: number,
-  name?: string,
+  { bytesMax, onFile, name }: Packing,
 ): Promise<PackedFolder> {
   const packHash = createHash('sha256')
   const files: FolderEntry[] = []
   const secrets: SecretFile[] = []
   const places: string[] = []
   let offset = 0
-  for (const path of [...paths].sort(comparePaths)) {
+  for (const [at, path] of [...paths].sort(comparePaths).entries()) {
+    onFile?.(at, paths.length)
     await using source = await openRegular(dir, path, tracked.has(path))
     if (!('handle' in source)) {
       left.push(source.left)
@@ -112,10 +120,7 @@ async function packPaths(
   return { manifest, manifestBytes, manifestSha256, pack, left, secrets }
 }
 
-const chunksOf = (handle: FileHandle) =>
-  handle.createReadStream({ autoClose: false, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>
-
-/** The bytes of the pack, file after file. A file that changed since it was hashed is never sent as what it was. */
+/** The bytes of the pack, file after file. Throws if a file has changed since it was hashed. */
 async function* contentOf(
   dir: string,
   places: readonly string[],
@@ -123,12 +128,12 @@ async function* contentOf(
 ): AsyncGenerator<Buffer> {
   for (const [at, { path, size, sha256 }] of files.entries()) {
     const changed = () =>
-      new HubError('conflict', `${path} changed while it was sent; try again when nothing writes it`)
+      new HubError('conflict', `${path} changed while it was sent; try again when nothing writes to it`)
     await using source = await openRegular(dir, places[at] ?? path, false)
     if (!('handle' in source)) throw changed()
     const hash = createHash('sha256')
     let left = size
-    // Each file's last piece goes only once the whole is known to be right: else the hub, which has all bytes, may refuse their digest first.
+    // The last chunk of a file is sent only after its digest is checked. Else the hub would have all bytes and might refuse them first.
     let last: Buffer | undefined
     for await (const chunk of chunksOf(source.handle)) {
       left -= chunk.length
@@ -156,19 +161,22 @@ const noSource = (path: string, why: LeftOut['why']): NoSource => ({
   [Symbol.asyncDispose]: async () => undefined,
 })
 
-/** What a folder is where a file was expected: git lists a submodule so. */
+/** What a folder is where a file was expected: git lists submodules as files. */
 async function folderKind(full: string): Promise<'repository' | 'empty' | 'folder'> {
   const names = await readdir(full).catch((): string[] => ['?'])
   if (names.includes('.git')) return 'repository'
   return names.length === 0 ? 'empty' : 'folder'
 }
 
-/** Opens without following a link and without waiting on a pipe; else says what is in the place of a regular file. */
+const unreadable = (path: string, thrown: NodeJS.ErrnoException) =>
+  new HubError('schema_invalid', `cannot read ${path}: ${thrown.code}; make it readable, or have git ignore it`)
+
+/** Opens a regular file without following a link or waiting on a pipe; else says what is there instead. */
 async function openRegular(dir: string, path: string, tracked: boolean): Promise<Source | NoSource> {
   const full = join(dir, path)
   const stat = await lstat(full).catch((thrown: NodeJS.ErrnoException) => thrown)
   if (stat instanceof Error) {
-    // A folder on the way that is a file by now is no folder that holds it.
+    // ENOTDIR: a folder above it has become a file.
     if (stat.code !== 'ENOENT' && stat.code !== 'ENOTDIR') throw unreadable(path, stat)
     return noSource(path, tracked ? 'absent' : 'gone')
   }
@@ -182,5 +190,36 @@ async function openRegular(dir: string, path: string, tracked: boolean): Promise
   return { handle, mode: opened.mode & 0o7777, [Symbol.asyncDispose]: () => handle.close() }
 }
 
-const unreadable = (path: string, thrown: NodeJS.ErrnoException) =>
-  new HubError('schema_invalid', `cannot read ${path}: ${thrown.code}; make it readable, or have git ignore it`)
+/** Names of files that usually hold secrets, in lower case; each pattern is for the last part of a path. */
+const NAMES: readonly RegExp[] = [
+  /^\.env$|^\.envrc$|\.env$/,
+  /^\.env\.(?!(example|sample|template|dist|defaults|schema)$)/,
+  /^id_(rsa|dsa|ecdsa|ed25519)(_sk)?$/,
+  /\.(key|p12|pfx|jks|keystore|kdbx|ppk|tfstate)$/,
+  /^[._]netrc$|^\.pgpass$|^\.my\.cnf$|^\.pypirc$|^\.git-credentials$|^\.htpasswd$|^\.dockercfg$|^\.vault-token$/,
+  /^kubeconfig$|^credentials(\.json)?$|^client_secrets?.*\.json$|^service[-_]account.*\.json$/,
+  /^secrets?\.(ya?ml|json|toml|ini)$/,
+]
+/** Files that hold a secret although their name does not say so. */
+const PLACES: readonly RegExp[] = [/(^|\/)\.docker\/config\.json$/, /(^|\/)\.kube\/config$/, /(^|\/)\.gnupg\//]
+const PRIVATE_KEY = /-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----/
+/** How much of a file is searched for a key. */
+const START_BYTES = 4096
+
+/**
+ * Why this file looks like a secret (fault C19), by its name or by how it begins; or undefined. This proves nothing: it catches files sent
+ * by mistake, and does not find a secret in a file of any other name. `start` is its first bytes: source code that only mentions keys has
+ * none there. A public key is no secret.
+ */
+export function secretLook(path: string, start: Uint8Array): string | undefined {
+  const lower = path.toLowerCase()
+  const name = lower.slice(lower.lastIndexOf('/') + 1)
+  if (NAMES.some((each) => each.test(name)) || PLACES.some((each) => each.test(lower))) return 'by its name'
+  const text = Buffer.from(start.subarray(0, START_BYTES)).toString('latin1')
+  const found = PRIVATE_KEY.exec(text)
+  // A file often holds certificates and keys together, with lines of text before them.
+  if (found !== null && (/\.(pem|crt|cer)$/.test(name) || text.slice(0, found.index).trim() === ''))
+    return 'it holds a private key'
+  if (name === '.npmrc' && /_(authtoken|password|auth)\s*=/i.test(text)) return 'it holds a token'
+  return undefined
+}

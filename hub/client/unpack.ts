@@ -1,9 +1,8 @@
 /**
  * Writes artifacts by name below a directory, for `hub submit --out DIR`. Their names were chosen inside a container, so:
  *
- * 1. Only a path that `judgePath` lets pass is written (T69). One that it does not is left out by name, and keeps none of the others from
- *    being written (fault F17).
- * 2. No symbolic link below the directory is followed, neither in the way nor at the end.
+ * 1. Only a path that `judgePath` accepts is written (T69). Any other is left out and named; the rest are still written (fault F17).
+ * 2. No symbolic link below the directory is followed, in the middle of a path or at its end.
  * 3. A file appears whole and with the digest it was asked for, or not at all.
  */
 import { createHash } from 'node:crypto'
@@ -11,7 +10,7 @@ import { lstat, mkdir, open, realpath, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { HubError } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
-import { judgePath } from '../protocol/folder.ts'
+import { judgePath } from '../protocol/paths.ts'
 
 export interface NamedArtifact {
   name: string
@@ -23,12 +22,15 @@ export interface NamedArtifact {
 export type Fetch = (sha256: string) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
 
 /**
- * Answers the paths written, and what was left out with its reason. Of one name given twice the last counts. Throws `conflict` for a link or directory in its place, or for bytes that are not what their digest says.
+ * Returns the paths written, and what was left out with its reason. If a name is given twice, the last counts. Throws `conflict` if a link or
+ * directory is in the way, or if the bytes do not match their digest.
  */
 export async function unpackArtifacts(
   dir: string,
   artifacts: readonly NamedArtifact[],
   fetch: Fetch,
+  /** Called with how many have been written, of how many. */
+  onFile?: (done: number, of: number) => void,
 ): Promise<{ written: string[]; left: { name: string; why: string }[] }> {
   const byName = new Map(artifacts.map((artifact) => [artifact.name, artifact]))
   const left: { name: string; why: string }[] = []
@@ -40,7 +42,10 @@ export async function unpackArtifacts(
   }
   await mkdir(dir, { recursive: true })
   const root = await realpath(dir)
-  for (const artifact of byName.values()) await writeOne(root, artifact, await fetch(artifact.sha256))
+  for (const [at, artifact] of [...byName.values()].entries()) {
+    onFile?.(at, byName.size)
+    await writeOne(root, artifact, await fetch(artifact.sha256))
+  }
   return { written: [...byName.keys()], left }
 }
 
@@ -63,9 +68,9 @@ async function writeOne(root: string, { name, sha256, size }: NamedArtifact, chu
       }
     }
     if (bytes !== size || hash.digest('hex') !== sha256) {
-      throw new HubError('conflict', `artifact ${name}: its bytes are not what its digest says; fetch it again`)
+      throw new HubError('conflict', `artifact ${name}: its bytes do not match its digest; fetch it again`)
     }
-    // Takes the place of a file or a link; a link is replaced, never followed.
+    // Replaces a file or a link; a link is never followed.
     await rename(draft, target)
   } finally {
     await rm(draft, { force: true })
@@ -84,7 +89,7 @@ async function makeParents(root: string, name: string): Promise<void> {
   }
 }
 
-/** What stands at a path itself, links not followed. */
+/** What is at a path; links are not followed. */
 async function kindOf(path: string): Promise<'directory' | 'other' | 'nothing'> {
   const stat = await lstat(path).catch(() => undefined)
   if (stat === undefined) return 'nothing'

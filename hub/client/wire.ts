@@ -10,7 +10,7 @@ import { http } from '../base/node-http.ts'
 import { Problem, toProblem } from './problem.ts'
 
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024
-/** A Unix socket path ends at 107 bytes (protocol.md section 1). */
+/** A Unix socket path has at most 107 bytes (docs/protocol.md 1). */
 const SOCKET_BYTES_MAX = 107
 
 export interface Exchange {
@@ -19,22 +19,22 @@ export interface Exchange {
   headers?: Readonly<Record<string, string>>
   body?: string | Readable
   deadlineMs: number
-  /** Ends the exchange from outside; used where an answer may be waited for long. */
+  /** Ends the exchange from outside; for an answer that may take long. */
   signal?: AbortSignal
 }
 export interface Door {
   socketPath: string
   /** Who should answer, in messages: `hub` or `watchdog`. */
   name: string
-  /** What starts it. */
+  /** The advice that says how to start it. */
   start: string
 }
 
 const unreachable = (door: Door, why: string): Problem =>
   new Problem('unreachable', 'unavailable', `the ${door.name} does not answer (${why})`, door.start)
 
-/** Refuses a socket that somebody else could have put there (W1). @throws Problem `unreachable` where there is none, `not_private` otherwise. */
-export function judgeSocket(door: Door): void {
+/** Refuses a socket that another account could have made (W1). @throws Problem `unreachable` if there is none, else `not_private`. */
+function judgeSocket(door: Door): void {
   if (Buffer.byteLength(door.socketPath) > SOCKET_BYTES_MAX) {
     const text = `the path of its socket is longer than ${SOCKET_BYTES_MAX} bytes: ${door.socketPath}`
     throw new Problem('unreachable', 'unavailable', text, 'choose a home with a shorter path')
@@ -62,7 +62,7 @@ export function judgeSocket(door: Door): void {
     refuse(`${door.socketPath} is not our socket`, `remove it and run \`hub up\``)
 }
 
-/** Sends the request and hands back the answer as it begins; the caller reads its body. @throws Problem `unreachable` */
+/** Sends the request and returns the answer as soon as it begins; the caller reads its body. @throws Problem `unreachable` */
 export function open(door: Door, call: Exchange): Promise<IncomingMessage> {
   judgeSocket(door)
   return new Promise((resolve, reject) => {
@@ -90,14 +90,14 @@ export function open(door: Door, call: Exchange): Promise<IncomingMessage> {
     if (call.signal?.aborted) abort()
     if (call.body === undefined || typeof call.body === 'string') request.end(call.body)
     else {
-      // What is wrong with our own body is no silence of the other side.
+      // An error of our own body does not mean that the other side is silent.
       call.body.on('error', (error) => request.destroy(toProblem(error)))
       call.body.pipe(request)
     }
   })
 }
 
-/** Reads the whole body, at most 16 MiB. @throws Problem where it is cut off or larger. */
+/** Reads the whole body, at most 16 MiB. @throws Problem if it is cut off or larger. */
 export async function readBody(door: Door, response: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = []
   let bytes = 0

@@ -40,15 +40,18 @@ export function sendProblem(response: ServerResponse, error: HubError): void {
   response.end(text)
 }
 
-/** Throws `schema_invalid` for a request line of another version than 1.0 and 1.1: the parser takes 0.9 and 2.0 too, which say other things (fault F18). */
+/**
+ * Throws `schema_invalid` for a request line of another version than 1.0 and 1.1. The parser also takes 0.9 and 2.0, which mean other
+ * things (fault F18).
+ */
 export function requireVersion({ httpVersion }: Pick<IncomingMessage, 'httpVersion'>): void {
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') throw new HubError('schema_invalid', 'HTTP/1.1 is spoken here')
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') throw new HubError('schema_invalid', 'use HTTP/1.1')
 }
 
-/** The whole body, at most `bytesMax`; throws `too_large`. */
+/** The whole body, at most `bytesMax`. Throws `too_large`. */
 export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0)
-  const tooLarge = () => new HubError('too_large', `a body here holds at most ${bytesMax} bytes`)
+  const tooLarge = () => new HubError('too_large', `the body may have at most ${bytesMax} bytes`)
   if (announced > bytesMax) throw tooLarge()
   const chunks: Buffer[] = []
   let size = 0
@@ -64,7 +67,7 @@ export async function readBody(request: IncomingMessage, bytesMax: number): Prom
   return Buffer.concat(chunks)
 }
 
-/** A header that stands exactly once. Node keeps the first of some that stand twice, and another reader may keep the last. */
+/** A header that occurs exactly once. If some occur twice, Node keeps the first, and another reader may keep the last. */
 export function singleHeader(request: IncomingMessage, name: string): string | undefined {
   const all = request.headersDistinct[name]
   return all?.length === 1 ? all[0] : undefined
@@ -77,13 +80,13 @@ export function requireContentType(request: IncomingMessage, expected: string): 
   }
 }
 
-/** `bytes=a-b` of a body of `size` bytes, or undefined for the whole; throws `schema_invalid` for anything else. */
+/** `bytes=a-b` of a body of `size` bytes, or undefined for the whole. Throws `schema_invalid` for anything else. */
 export function readRange(header: string | undefined, size: number): { start: number; end: number } | undefined {
   if (header === undefined) return undefined
   const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header)
   const start = Number(match?.[1])
   const end = Math.min(match?.[2] === undefined ? size - 1 : Number(match[2]), size - 1)
   if (match === null || start > end)
-    throw new HubError('schema_invalid', `range: bytes=<first>-<last> within ${size} bytes`)
+    throw new HubError('schema_invalid', `range: must be bytes=<first>-<last> within ${size} bytes`)
   return { start, end }
 }

@@ -1,16 +1,16 @@
 /**
- * Requests of one connection are served one at a time, and whoever floods is read no further (fault F11, T65). Node parses all requests that one
- * read of a socket brings, 64 KiB of them, and would serve them side by side.
+ * Requests of one connection are served one at a time, and a flooder is not read any further (fault F11, T65). Node parses all requests
+ * that one read of a socket brings, 64 KiB of them, and would serve them side by side.
  *
- * H1. What comes while a request of its connection is under way waits its turn, and the socket is not read meanwhile: so what waits of one
- *     connection is what one read brought.
- * H2. All connections of one session are one peer: 64 refusals for its rate cost all of them a rest (frame-brake.ts).
- * H3. A connection may have a pace of its own: over it its requests wait, and are refused by nobody.
+ * H1. A request that comes while another of its connection is under way waits its turn. The socket is not read meanwhile, so what waits of
+ *     one connection is what one read brought.
+ * H2. All connections of one session are one peer: 64 refusals for its rate cost all of them a rest (brake.ts).
+ * H3. A connection may have a pace of its own. Faster requests wait; nobody refuses them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../base/clock.ts'
-import { createBrake } from './frame-brake.ts'
+import { createBrake } from './brake.ts'
 
 export interface Turns {
   /** Calls `serve` when everything before it on its connection has been answered. */
@@ -34,7 +34,7 @@ interface Line {
   socket: Duplex
   isBusy: boolean
   waiting: { response: ServerResponse; serve: () => void }[]
-  /** How many may still begin at once. */
+  /** How many may begin at once now. */
   level: number
   atMs: number
   timer: Timer | undefined
@@ -42,7 +42,7 @@ interface Line {
 
 export function createTurns(clock: Clock, pace?: Pace): Turns {
   const lines = new WeakMap<Duplex, Line>()
-  /** Those of which something waits. */
+  /** Those with something that waits. */
   const held = new Set<Line>()
   let isResting = false
   let isOver = false
@@ -71,7 +71,7 @@ export function createTurns(clock: Clock, pace?: Pace): Turns {
       timer: undefined,
     }
     lines.set(socket, made)
-    // Node reads on after each request that it has parsed, whoever has paused the socket meanwhile.
+    // After each request that it parsed, Node reads on, even if somebody paused the socket meanwhile.
     socket.on('resume', () => {
       if (made.waiting.length > 0) socket.pause()
     })
@@ -83,7 +83,7 @@ export function createTurns(clock: Clock, pace?: Pace): Turns {
     return made
   }
 
-  /** How long the connection has to wait before its next request; 0 where it may begin. */
+  /** How long the connection must wait before its next request; 0 if it may begin. */
   function waitMs(line: Line): number {
     if (pace === undefined) return 0
     const nowMs = clock.monotonicMs()
@@ -126,7 +126,7 @@ export function createTurns(clock: Clock, pace?: Pace): Turns {
       line.waiting.push({ response, serve })
       held.add(line)
       advance(line)
-      // Not before it is known that it waits: a lone request must not stop the reading of its own body.
+      // Only once it is known that it waits: a lone request must not stop the reading of its own body.
       if (line.waiting.length > 0) socket.pause()
     },
     isBusy(socket) {

@@ -1,10 +1,10 @@
 /**
- * Places at a listener (T32, I6): nobody who merely holds connections may keep out who wants to stop everything.
+ * Places at a listener (T32, I6): nobody who merely holds connections may keep out somebody who wants to stop everything.
  *
- * P1. Over `most` the connection goes that has been longest without a whole request: half-open, slow, idle.
- *     Then one that asks faster than its pace: it waits by its own doing (fault F11).
- * P2. Where there is none, the one goes whose answer has been under way longest: an event stream, a reader that does not read.
- * P3. A request whose answer has not begun is never cut. Only where nothing but such are held is the newcomer sent away.
+ * P1. Above `most`, the connection goes that has been longest without a whole request: half-open, slow or idle. Next comes one that asks
+ *     faster than its pace: its wait is its own doing (fault F11).
+ * P2. If there is none, the one goes whose answer has been under way longest: an event stream, a reader that does not read.
+ * P3. A request whose answer has not begun is never cut. Only if all connections are such requests is the newcomer sent away.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -14,9 +14,9 @@ const hasBody = ({ headers }: IncomingMessage): boolean =>
 
 /** Keeps at most `most` connections at this server, in the order P1 to P3. */
 export function keepPlaces(server: Server, most: number, isOverPace: (socket: Socket) => boolean = () => false): void {
-  /** Without a whole request; who has been so longest stands first. */
+  /** Without a whole request; the longest comes first. */
   const asking = new Set<Socket>()
-  /** Under answer, oldest first. */
+  /** Being answered, oldest first. */
   const answering = new Map<Socket, Set<ServerResponse>>()
 
   function leave(socket: Socket): void {

@@ -9,15 +9,15 @@ import type { Principal } from '../guard/principal.ts'
 import { type OperationName, operationOf } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 
-/** What an operation does once admitted. `effect` runs in the gate's transaction; `after` may await and shapes the answer. */
+/** What an operation does once admitted. `effect` runs in the gate's transaction. `after` may await, and shapes the answer. */
 export interface Handler {
   resource?: (request: never) => string
   facts?: (request: never, principal: Principal) => Record<string, unknown>
-  /** Whether this request only restricts (call.ts). */
+  /** Whether this request only restricts (guard/checks.ts). */
   restricts?: (request: never) => boolean
   effect: (grant: never, request: never, context: RequestContext) => unknown
   after?: (result: never, request: never, grant: never) => unknown
-  /** Of a stop: what is still to be done once the store can be written, where that is not the effect once more (stop-wishes.ts). */
+  /** For a stop: what is still to do once the store can be written, if that is not `effect` again (stop-wishes.ts). */
   later?: (grant: never, request: never, context: RequestContext) => unknown
 }
 
@@ -29,7 +29,7 @@ export interface RequestContext {
 /** Handlers by operation; made by the files in `routes/`. */
 export type Handlers = Partial<Record<OperationName, Handler>>
 
-/** Types a handler by its request, and checks nothing away: shapes are parsed before it is called. */
+/** Types a handler by its request. It checks nothing: the shape was parsed before. */
 export const handler = <Request, Result>(parts: {
   resource?: (request: Request) => string
   facts?: (request: Request, principal: Principal) => Record<string, unknown>
@@ -46,7 +46,7 @@ export const stopHandler = <Request, Result>(parts: {
   later?: (grant: StopGrant, request: Request, context: RequestContext) => unknown
 }): Handler => parts
 
-/** What a stop that was accepted and is not written yet is answered with, beside its own answer. */
+/** Added to the answer of a stop that was accepted but is not recorded yet. */
 const UNWRITTEN: Record<Kept, string> = {
   file: 'stopping, not written yet: the database cannot be written; the stop is kept in HOME/stop-wishes and written first, also after a restart',
   memory:

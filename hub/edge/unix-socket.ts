@@ -1,16 +1,16 @@
-/** Unix sockets of the hub: taken over only from nobody, and only what is ours. */
+/** Unix sockets of the hub. A socket file is replaced only if it is ours and nobody listens on it. */
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { HubError } from '../base/errors.ts'
 
-/** Listens on a path; rejects with what the system says. */
+/** Listens on a path. Rejects with what the system says. */
 export const listenOn = (server: Server, path: string): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(path, () => resolve())
   })
 
-/** Removes a socket file that nobody listens on; refuses anything else that stands there. */
+/** Removes a socket file that nobody listens on. Refuses anything else in its place. */
 export async function freeSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return

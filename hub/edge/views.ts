@@ -1,7 +1,10 @@
 /** What the entrances show of rows: the stable fields that `--json`, the console and scripts rely on. */
 
 import type { Clock } from '../base/clock.ts'
+import { cardNote, restartsOf } from '../protocol/agent.ts'
+import type { AgentView, SessionView, TaskView } from '../protocol/views.ts'
 import type { Artifacts } from '../work/artifacts.ts'
+import type { Dispatcher } from '../work/dispatch/dispatcher.ts'
 import { endsAtMs } from '../work/dispatch/expiry.ts'
 import type { SessionRow, TaskRow } from '../work/dispatch/rows.ts'
 import type { Tasks } from '../work/dispatch/tasks.ts'
@@ -16,10 +19,11 @@ export interface ViewParts {
   journal: Journal
   mailboxes: Mailboxes
   vitals: Pick<Vitals, 'stalledSinceMs'>
+  dispatcher: Pick<Dispatcher, 'whyWaits'>
   clock: Pick<Clock, 'bootMs'>
 }
 
-export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts) {
+export function taskView(task: TaskRow, { tasks, artifacts, journal, dispatcher }: ViewParts): TaskView {
   const { id, state, agent, needs, params, priority, held, depth, parent, attempts, crashes, outcome, error } = task
   return {
     id,
@@ -36,6 +40,8 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
     outcome,
     error,
     unreadable: task.unreadable,
+    /** Why it cannot start even if others end: no agent offers what it needs, or those that do may not start. */
+    waitsFor: dispatcher.whyWaits(task) || null,
     createdAtMs: task.createdAtMs,
     startedAtMs: task.startedAtMs,
     endedAtMs: task.endedAtMs,
@@ -47,7 +53,10 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal }: ViewParts
   }
 }
 
-export function sessionView(session: SessionRow, parts: Pick<ViewParts, 'mailboxes' | 'vitals' | 'clock'>) {
+export function sessionView(
+  session: SessionRow,
+  parts: Pick<ViewParts, 'mailboxes' | 'vitals' | 'clock'>,
+): SessionView {
   const { mailboxes, vitals, clock } = parts
   const { id, agent, task, attempt, state, generation, containerName, containerId, imageId, createdAtMs, endedAtMs } =
     session
@@ -63,20 +72,24 @@ export function sessionView(session: SessionRow, parts: Pick<ViewParts, 'mailbox
     imageId,
     createdAtMs,
     endedAtMs,
-    // Of its working time; while it waits for a person that end moves on (expiry.ts).
+    // The end of its working time. While it waits for a person, that end moves on (expiry.ts).
     expiresAtMs: endsAtMs(session, clock),
     waitLeftMs: session.waitLeftMs ?? 0,
     authority: session.authority,
     exit: session.exitReason,
     detail: session.detail,
+    leftBehind: session.leftBehind,
     unreadable: session.unreadable,
     mailbox: mailboxes.depth(id),
     stalledSinceMs: vitals.stalledSinceMs(id),
   }
 }
 
-export function agentView({ card, imageId, imageNote, limits, state, reason, crashes }: Agent, sessions: number) {
-  const { name, description, image, driver, shell, mode, capabilities, restarts, may } = card
+export function agentView(
+  { card, imageId, imageNote, limits, state, reason, crashes }: Agent,
+  sessions: number,
+): AgentView {
+  const { name, description, image, driver, shell, mode, capabilities, repeatable, may } = card
   return {
     name,
     description,
@@ -87,10 +100,13 @@ export function agentView({ card, imageId, imageNote, limits, state, reason, cra
     shell,
     mode,
     capabilities,
-    restarts,
+    restarts: restartsOf(card),
+    repeatable,
+    /** What its card asks for and does not get. */
+    cardNote: cardNote(card) || null,
     may,
     limits,
-    /** Its card says nothing of it (S1-48). */
+    /** What its card is silent about (S1-48). */
     ttlIsDefault: card.limits.ttl === undefined,
     state,
     reason,

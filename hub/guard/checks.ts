@@ -1,13 +1,55 @@
-/** The steps of the gate that come before an effect, in their order: reach, nonce, generation and socket, mode, policy. For the gate alone. */
+/**
+ * What a call to the gate is, the checks before its effect in their order (reach, nonce, generation and socket, mode, policy), and what a
+ * denial by the rules becomes.
+ */
 import { HubError } from '../base/errors.ts'
-import type { Operation } from '../protocol/operations.ts'
-import type { Call } from './call.ts'
-import { BUILT_IN, codeOfDenial, Denial } from './denial.ts'
+import type { Operation, OperationName } from '../protocol/operations.ts'
 import type { Nonces } from './identity/nonces.ts'
-import { type Modes, permits, refusalOf } from './modes.ts'
+import { type ConditionName, type Modes, permits, refusalOf } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
-import { mayStop, principalText } from './principal.ts'
+import { mayStop, type Principal, principalText } from './principal.ts'
+
+export interface Call {
+  readonly principal: Principal
+  readonly operation: OperationName
+  /** What it is about, for the record: `task:…`, `agent:reader`. */
+  readonly resource: string
+  /** What the rules may look at. No time and nothing random, because decisions are memoised by it. */
+  readonly facts?: Readonly<Record<string, unknown>>
+  readonly payloadHash?: string
+  /** This request only restricts (a question answered with no), although its operation may widen: every mode permits it, like a repair. */
+  readonly restricts?: boolean
+  /** For a stop that must hold while the store cannot be written: the request, as the operation's handler takes it (stop-wishes.ts). */
+  readonly wish?: unknown
+  /** The condition that this call may end by what it proves; only that condition does not hold it back. */
+  readonly mends?: ConditionName
+  /** A signed request's nonce or a session's token id, burned in this transaction. */
+  readonly burn?: { scope: string; value: string; expiresAtMs: number }
+  /** Checks generation and socket once more, now that nothing can come in between. */
+  readonly recheck?: () => HubError | undefined
+}
+
+/** Thrown inside the gate's transaction, so that the refusal's record names the decision. */
+export class Denial extends Error {
+  readonly decision: PolicyDecision
+  readonly error: HubError
+  constructor(decision: PolicyDecision, error: HubError) {
+    super(decision.reason)
+    this.decision = decision
+    this.error = error
+  }
+}
+
+/** For what the hub records after the fact: the rules are not asked about what has already happened. */
+const BUILT_IN: PolicyDecision = Object.freeze({
+  id: 'built-in',
+  effect: 'allow',
+  reason: 'the hub writes down what has happened',
+  rule: 'built-in',
+  revision: 'built-in',
+  memoised: true,
+})
 
 export interface Checks {
   requireReach(call: Call, row: Operation): void
@@ -24,7 +66,7 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
     if (!row.reach.includes(call.principal.kind)) {
       throw new HubError('forbidden', `${call.principal.kind} may not use ${call.operation}`)
     }
-    // The rules are not asked about stopping (I6), so what a bearer was given is looked at here.
+    // The rules are not asked about stopping (I6), so the rights of a bearer are checked here.
     if (row.standing === 'stop' && !mayStop(call.principal, call.operation))
       throw new HubError('forbidden', `${principalText(call.principal)} was not given ${call.operation}`)
   }
@@ -44,10 +86,10 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
   function decide(call: Call, row: Operation, ask: Decisions['decide'] = decisions.decide): PolicyDecision {
     if (row.standing === 'record') return BUILT_IN
     const { operation, principal } = call
-    // The row of a no follows with its record, where it gets one of its own.
+    // The row of a denial follows with its record, if it gets a record of its own.
     const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
     if (decision.effect === 'allow') return decision
-    const code = decision.effect === 'ask' ? 'needs_approval' : codeOfDenial(decision.reason)
+    const code = decision.effect === 'ask' ? 'needs_approval' : (decision.code ?? 'policy_denied')
     throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))
   }
 

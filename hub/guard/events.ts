@@ -2,20 +2,20 @@
  * The feed of facts: numbered, kept in a bounded ring so that a late subscriber may resume from a sequence (S0-7). Nothing can be changed
  * through it.
  *
- * 1. Numbers rise over every start of the hub: each run has a range of its own, by its epoch. So a number of before is never taken for one of now.
- * 2. Everybody hears every event in the order of its number, also where a listener publishes another one.
+ * 1. Numbers rise over every start of the hub: each run has a range of its own, by its epoch. So an old number is never taken for a new one.
+ * 2. Every listener hears every event in the order of its number, even if a listener publishes another one.
  * 3. A listener that throws misses that event and hears the next.
  */
 import type { Clock } from '../base/clock.ts'
-import type { EventType, HubEvent } from '../protocol/events.ts'
+import type { EventData, EventType, HubEvent } from '../protocol/events.ts'
 
 const RING_MAX = 4096
-/** Of the ring (fault F6): beyond it a late subscriber hears that it lost some. */
+/** The ring's limit (fault F6): beyond it a late subscriber hears that it lost some. */
 export const RING_BYTES_MAX = 16 * 1024 ** 2
 /** What an event costs beside the texts in it. */
 const OVERHEAD_BYTES = 512
 
-/** Two bytes for each character of a text, as where one of them needs them. */
+/** Two bytes for each character: a text that has one wide character takes that for all. */
 const bytesOf = ({ data, subject }: HubEvent): number =>
   Object.values(data).reduce<number>(
     (sum, value) => sum + (typeof value === 'string' ? 2 * value.length : 0),
@@ -24,14 +24,14 @@ const bytesOf = ({ data, subject }: HubEvent): number =>
 
 /** More than a run can publish; nine million runs fit into a whole number of JSON. Decimal, so that a person reads run and ordinal from it. */
 const NUMBERS_OF_A_RUN = 1_000_000_000
-/** As `since`: only what is to come. */
+/** As `since`: only events from now on. */
 export const FROM_NOW = Number.MAX_SAFE_INTEGER
 
 export interface Events {
-  publish(type: EventType, subject: string, data: Record<string, unknown>): void
+  publish<Type extends EventType>(type: Type, subject: string, data: EventData<Type>): void
   /**
-   * Events after `sequence`, oldest first; `lost` when the ring no longer reaches back that far, or the number is none of this run: of one
-   * before, or of a database from before a restore.
+   * Events after `sequence`, oldest first. `lost`: the ring does not reach back that far, or the number is not of this run, such as one of
+   * an earlier run or of a database from before a restore.
    */
   since(sequence: number): { events: HubEvent[]; lost: boolean }
   /** Hears every event from now on; the answer ends it. */

@@ -5,9 +5,9 @@
  *     mode, policy, decision, effect under a savepoint, audit record] -> answer. No await in between.
  * G2. The effect runs only with a grant, and commits only together with its audit record (I1). If it throws, it alone is undone
  *     and the refusal commits.
- * G3. A refusal is recorded too, with the true reason; the nonce stays burned. Whoever is refused again and again has the rest of them
- *     counted, and the counts recorded (refusals.ts): a summed record is the record of each of them. So it is with what a session is admitted
- *     beyond its budget and that changes nothing but memory (record-budget.ts).
+ * G3. A refusal is recorded too, with the true reason; the nonce stays burned. If a caller is refused again and again, further refusals are
+ *     counted, and the counts are recorded (refusals.ts): a summed record is the record of each of them. The same goes for what a session
+ *     is admitted beyond its budget, if it changes nothing but memory (record-budget.ts).
  * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
  *     waits in the audit buffer if it must.
  * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
@@ -18,9 +18,8 @@ import { OPERATIONS, type Operation, type OperationName } from '../protocol/oper
 import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
-import type { Call } from './call.ts'
-import { createChecks } from './checks.ts'
-import { Denial } from './denial.ts'
+import type { Call } from './checks.ts'
+import { createChecks, Denial } from './checks.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { Modes } from './modes.ts'
@@ -31,14 +30,14 @@ import type { RecordBudget } from './record-budget.ts'
 import type { RefusalSum, Refusals } from './refusals.ts'
 import { type CarryOut, createUnstored, isUnrecordable } from './unstored.ts'
 
-export type { Call } from './call.ts'
+export type { Call } from './checks.ts'
 
 export interface Gate {
   /** Admits the call and runs its effect; throws the HubError that refused it. Not for stopping operations. */
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
   /**
-   * Refuses and records what `admit` would refuse now, before anything is spent on it; else says to what the rules would narrow it. Allows
-   * nothing: the effect takes its own `admit`.
+   * Refuses and records what `admit` would refuse now, before any work is done; else says what the rules would narrow it to. It allows
+   * nothing: the effect needs its own `admit`.
    */
   foresee(call: Call): Grant['narrow']
   /**
@@ -47,27 +46,27 @@ export interface Gate {
    */
   admitStop<Result>(call: Call, effect: (grant: StopGrant) => Result): Result
   /**
-   * Runs many `admit` calls in one transaction, each still under its own savepoint: one commit for all (group commit, threats.md section 8).
+   * Runs many `admit` calls in one transaction, each still under its own savepoint: one commit for all (group commit, docs/threats.md 7).
    * Only a store error fails the group; `work` must let it through.
    */
   group(work: () => void): void
-  /** Whether the store is the cause why messages are not durable now. */
+  /** Whether messages are not durable now because the store fails. */
   isStoreFailing(): boolean
-  /** Runs `admit` calls of `work` beside the failing store, each by itself: the record stands in the audit buffer before the effect is told (D3). */
+  /** Runs `admit` calls of `work` while the store fails, each by itself: its record is in the audit buffer before anybody is told of the effect (S1-18). */
   unstored(work: () => void): void
   /** Writes what waited while the store failed, stops among it. Throws `store_unavailable` while it still does. */
   flush(): void
-  /** Stops again what was stopped before a restart, where it still cannot be written. */
+  /** Repeats stops from before a restart that still cannot be written. */
   stopAgain(): void
-  /** How a stop that waited is carried out; one hears. */
+  /** Sets how a stop that waited is carried out. */
   onCarryOut(carryOut: CarryOut): void
   /** Records a refusal that happened before a call could be formed (bad signature, schema). Throws nothing but, in a group, a store error. */
   refuse(call: Call, error: HubError): void
-  /** Counts a refusal that is worth no transaction: one of a flood. */
+  /** Only counts a refusal, without a transaction: for a flood. */
   countRefused(call: Call, error: HubError): void
-  /** Records what was counted in minutes that have ended, in the present one too where `all`; what cannot be recorded yet stays counted. */
+  /** Records what was counted in past minutes, and with `all` in the current one. What cannot be recorded yet stays counted. */
   sumRefusals(all?: boolean): void
-  /** Records what was admitted beyond the budgets of sessions, likewise. */
+  /** Records in the same way what was admitted beyond the budgets of sessions. */
   sumAdmitted(all?: boolean): void
 }
 
@@ -77,9 +76,9 @@ export interface GateParts {
   modes: Modes
   decisions: Decisions
   nonces: Nonces
-  /** Before anything is admitted: whether the machine slept since (P1 of conditions/pace.ts). */
+  /** Before anything is admitted: whether the machine slept since (pace.ts P1). */
   look?: () => void
-  /** The disk is full and this is a stop: gives it room, once; false when there is none to give. */
+  /** Gives room to a stop on a full disk, once; false if there is none to give. */
   makeRoom?: (call: Call) => boolean
   /** Stops that wait for the store; without it none survives a restart. */
   wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
@@ -102,8 +101,8 @@ const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number)
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
 
 /**
- * Of a message to one recipient, that one: a broadcast goes to everybody by its nature. By its agent, so that whoever tries the one agent it may
- * not write to, in session after session, has tried one.
+ * The recipient of a message to one; none for a broadcast. Named by its agent, so that tries at many sessions of one agent count as one
+ * recipient.
  */
 function recipientOf({ operation, resource, facts }: Call): string | undefined {
   if (operation !== 'message.send' || facts === undefined || facts.kind === 'broadcast') return undefined
@@ -164,7 +163,7 @@ export function createGate(parts: GateParts): Gate {
       } catch (thrown) {
         const denied = thrown instanceof Denial ? thrown : undefined
         const fault = judgeStoreFault(thrown)
-        // Never a refusal to be recorded: after it SQLite may have ended the transaction, and the store has to latch (S3).
+        // Not a refusal to record: SQLite may have ended the transaction, and the store has to latch (database.ts S3).
         if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
         refusal = denied?.error ?? toHubError(thrown)
         if (isUnrecordable(refusal)) throw refusal
@@ -212,7 +211,7 @@ export function createGate(parts: GateParts): Gate {
       const row: Operation = OPERATIONS[call.operation]
       const isRecorded = row.standing !== 'read' || DISCLOSING.has(call.operation)
       if (row.standing === 'stop')
-        throw new HubError('internal', '', { reason: `${call.operation} stops; it takes admitStop` })
+        throw new HubError('internal', '', { reason: `${call.operation} is a stop; call admitStop` })
       if (aside) return beside.admit(call, row, effect)
       if (!grouping) look()
       const admitted = () =>
@@ -240,7 +239,7 @@ export function createGate(parts: GateParts): Gate {
       try {
         return admitted()
       } catch (thrown) {
-        // A store that cannot be written does not blind the operator: reading changes nothing (safety.md section 1).
+        // The operator can read even if the store cannot be written: reading changes nothing (docs/safety.md 1).
         if (!isUnrecordable(toHubError(thrown)) || call.principal.kind !== 'operator') throw thrown
         requireReach(call, row)
         return effect(mintGrant({ ...proofOf(call), decisionId: 'built-in', narrow: {}, auditSeq: 0 }))
@@ -250,7 +249,7 @@ export function createGate(parts: GateParts): Gate {
     admitStop(call, effect) {
       const row: Operation = OPERATIONS[call.operation]
       if (row.standing !== 'stop')
-        throw new HubError('internal', '', { reason: `${call.operation} does not stop; it takes admit` })
+        throw new HubError('internal', '', { reason: `${call.operation} is no stop; call admit` })
       const grant = mintStopGrant(proofOf(call))
       const stored = () =>
         inTransaction(call, () => {
@@ -307,13 +306,13 @@ export function createGate(parts: GateParts): Gate {
       if (aside) return beside.keep(call, error)
       try {
         inTransaction(call, () => {
-          // A faulty body of an authenticated caller burns its nonce too (architecture.md section 4.2).
+          // A faulty body of an authenticated caller burns its nonce too.
           if (call.burn !== undefined) nonces.burn(call.burn)
           throw error
         })
       } catch (thrown) {
-        // A store that failed may have ended the group's transaction: the whole group hears of it. Alone, the refusal is what the caller
-        // gets in any case, and without a store its record waits in the buffer.
+        // A store that failed may have ended the group's transaction, so the whole group must hear of it. Outside a group the caller gets the
+        // refusal in any case, and its record waits in the buffer.
         if (grouping && isUnrecordable(toHubError(thrown))) throw thrown
       }
     },

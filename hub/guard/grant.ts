@@ -1,8 +1,8 @@
 /**
- * Proof that one caller was admitted to one action on one resource. Whatever changes anything in `work/` takes one.
+ * Proof that one caller was admitted to one action on one resource. Everything that changes something in `work/` needs one.
  *
  * G1. Only the gate mints (a house test reads the imports).
- * G2. Types are erased at run time, so the minted objects are remembered and look-alikes refused.
+ * G2. Types are erased at run time, so the minted objects are remembered, and look-alikes are refused.
  * G3. A `StopGrant` permits stopping and nothing else; the policy was not asked for it (I6).
  */
 import { HubError } from '../base/errors.ts'
@@ -19,7 +19,7 @@ interface Proof {
 export interface Grant extends Proof {
   readonly kind: 'grant'
   readonly decisionId: string
-  /** What the policy narrowed the request to, where it did. */
+  /** What the policy narrowed the request to, if it did. */
   readonly narrow: {
     readonly capabilities?: readonly string[]
     readonly ttlMs?: number
@@ -31,7 +31,7 @@ export interface Grant extends Proof {
 
 export interface StopGrant extends Proof {
   readonly kind: 'stop'
-  /** The store cannot be written, and where the wish waits instead; absent in a transaction. */
+  /** Where the wish waits while the store cannot be written; absent in a transaction. */
   readonly unwritten?: Kept
 }
 

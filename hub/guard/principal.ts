@@ -5,6 +5,8 @@ import type { Authority } from '../protocol/task.ts'
 export interface Principal {
   readonly kind: PrincipalKind
   readonly id: string
+  /** The id of a device or token: its name may be used again for another. */
+  readonly credential?: string
   readonly agent?: string
   readonly session?: string
   readonly generation?: number
@@ -24,7 +26,7 @@ export const WATCHDOG: Principal = Object.freeze({ kind: 'watchdog', id: 'watchd
 /** Whoever holds the backup contact's card; `unproven` while the words are not the card's. */
 export const CONTACT: Principal = Object.freeze({ kind: 'contact', id: 'contact' })
 export const NO_CONTACT: Principal = Object.freeze({ kind: 'contact', id: 'unproven', proven: false })
-/** A loop of the hub itself; for work it carries a task on with, the task's own narrowed authority is in the facts. */
+/** A loop of the hub itself. When it works for a task, the facts hold the task's own narrowed authority. */
 export const hubPrincipal = (loop: string): Principal => Object.freeze({ kind: 'hub', id: loop })
 
 /** One line for audit and logs: `operator`, `agent:reader/s…`, `hub:dispatcher`. */
@@ -34,7 +36,11 @@ export function principalText(principal: Principal): string {
   return principal.id === principal.kind ? principal.kind : `${principal.kind}:${principal.id}`
 }
 
-/** What the right to stop is: to end what runs. Keeping evidence of it and withholding its work is more (`session.quarantine`, fault F17). */
+/** The owner of inputs and idempotency keys: as `principalText`, plus the id of the credential. No name contains a #. */
+export const ownerText = (principal: Principal): string =>
+  principal.credential === undefined ? principalText(principal) : `${principalText(principal)}#${principal.credential}`
+
+/** The right to stop covers ending what runs. It does not cover keeping evidence and withholding work (`session.quarantine`, fault F17). */
 const DEVICE_STOPS: ReadonlySet<OperationName> = new Set([
   'hub.shutdown',
   'mode.safe',
@@ -44,16 +50,16 @@ const DEVICE_STOPS: ReadonlySet<OperationName> = new Set([
 ])
 
 /**
- * The built-in rule of stopping for those who bring a bearer: a device with that right, a token that lists the very operation. It says what
- * policies/operator.rego says of them, which is not asked (I6).
+ * The built-in rule for a stop by a bearer: a device needs that right, a token must list the operation. It repeats policies/operator.rego,
+ * because the rules are not asked about a stop (I6).
  */
 export const mayStop = ({ kind, rights = [], actions = [] }: Principal, operation: OperationName): boolean =>
   (kind !== 'device' || (rights.includes('stop') && DEVICE_STOPS.has(operation))) &&
   (kind !== 'automation' || actions.includes(operation))
 
 /**
- * Whether this bearer may read the work of others, as policies/operator.rego has it of `task.show`. What somebody does to a task answers with
- * the task; it must not show more than looking at it would (fault F7).
+ * Whether this bearer may read the work of others, as policies/operator.rego says of `task.show`. An operation on a task answers with the
+ * task, and must not show more than `task.show` would (fault F7).
  */
 export const mayReadTasks = ({ kind, rights = [], actions = [] }: Principal): boolean =>
   (kind !== 'device' || rights.includes('view')) && (kind !== 'automation' || actions.includes('task.show'))

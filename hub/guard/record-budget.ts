@@ -1,13 +1,13 @@
 /**
- * How many records of its own an agent's session gets for what it is admitted (fault F2: log and audit have a budget per session): whoever says as
- * much as its quota lets it, hour after hour, must not fill the disk with it. Pure bookkeeping in memory; gate.ts writes.
+ * How many audit records a session gets for what it is admitted to (fault F2). A session that uses its whole message quota, hour after hour,
+ * must not fill the disk. Pure bookkeeping in memory; gate.ts writes.
  *
- * B1. A session has its budget of an hour at once, and it comes back evenly. What is admitted within it is a record each time.
- * B2. Beyond it what is about itself alone (a line, progress, a look for mail) goes on, and one record a minute says how many there were; a
- *     summed record is the record of each of them.
- * B3. Beyond it what reaches others or the disk, and what it hears of others by (a sum of subscriptions names no topic), is refused as
- *     `rate_limited`, with when to come back. What a session needs to live and to end (join, renewal, opening of a line, result) never is: it
- *     is bounded by itself.
+ * B1. A session has the budget of an hour at once, and it refills evenly. Within it, everything admitted is a record each time.
+ * B2. Beyond it, what concerns only the session itself (a log line, progress, a look for mail) goes on, and one record a minute says how
+ *     many there were; a summed record is the record of each of them.
+ * B3. Beyond it, what reaches others or the disk, and subscriptions (a sum would not name the topics), is refused as `rate_limited`, with
+ *     the time to come back. What a session needs to live and to end (join, renewal, opening a line, result) is never refused: there are
+ *     few of these.
  * B4. Only sessions of agents have a budget: people, the hub's own steps and the watchdog are recorded each time.
  */
 import { HubError } from '../base/errors.ts'
@@ -20,7 +20,7 @@ export const SUM_EVERY_MS = 60_000
 const SUMMED: ReadonlySet<OperationName> = new Set(['task.log', 'task.progress', 'message.receive'])
 const UPKEEP: ReadonlySet<OperationName> = new Set(['session.join', 'session.renew', 'session.open', 'task.result'])
 
-/** What was admitted and counted, for the record that tells of it. */
+/** What was admitted and counted, for its summed record. */
 export interface AdmittedSum {
   readonly key: string
   readonly entry: AuditEntry
@@ -29,13 +29,13 @@ export interface AdmittedSum {
 
 export interface RecordBudget {
   /**
-   * Takes one. True where it is a record of its own, false where it is counted. `undo` takes it back, for a transaction that did not commit.
+   * Takes one. True if it gets a record of its own, false if it is counted. `undo` takes it back, for a transaction that did not commit.
    * Throws `rate_limited` with `retryAfterMs` (B3).
    */
   take(principal: Principal, operation: OperationName): { isOwn: boolean; undo: () => void }
-  /** What is counted and not written yet, once a minute; all of it where `all`. */
+  /** What is counted and not written yet, once a minute; with `all`, all of it. */
   due(all?: boolean): AdmittedSum[]
-  /** It stands in the log. */
+  /** The sum is in the log. */
   written(sum: AdmittedSum): void
 }
 
@@ -114,7 +114,7 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
         const count = sumOf(account.counted)
         if (count === 0) {
           fill(account)
-          // A session that has ended, or has said little for long, begins anew.
+          // A session that has ended, or was quiet for long, begins again.
           if (account.level >= perHour) accounts.delete(key)
         } else if (all || nowMs() - account.toldMs >= SUM_EVERY_MS)
           sums.push({ key, count, entry: entryOf(account, count) })
@@ -123,7 +123,7 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
     },
     written({ key, count }) {
       const account = accounts.get(key)
-      // Nothing is counted in between: the sum is asked for and written in one turn.
+      // Nothing is counted in between, because the sum is taken and written in one turn.
       if (account === undefined || sumOf(account.counted) !== count) return
       account.counted = new Map()
       account.toldMs = nowMs()
@@ -131,14 +131,16 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
   }
 }
 
-const entryOf = ({ principal, session, counted }: Account, count: number): AuditEntry => ({
-  principal,
-  action: 'gate.admitted',
-  resource: `session:${session}`,
-  decisionId: null,
-  policyRevision: null,
-  payloadHash: null,
-  outcome: 'ok',
-  reason: `summed: ${count} more admitted: ${[...counted].map(([operation, many]) => `${many} ${operation}`).join(', ')}`,
-  effect: '',
-})
+function entryOf({ principal, session, counted }: Account, count: number): AuditEntry {
+  return {
+    principal,
+    action: 'gate.admitted',
+    resource: `session:${session}`,
+    decisionId: null,
+    policyRevision: null,
+    payloadHash: null,
+    outcome: 'ok',
+    reason: `summed: ${count} more admitted: ${[...counted].map(([operation, many]) => `${many} ${operation}`).join(', ')}`,
+    effect: '',
+  }
+}

@@ -1,20 +1,23 @@
 /**
- * How many refusals of one principal are records of their own (fault F2, T47, T65): whoever is refused as fast as it can must not fill the
- * disk with it. Pure bookkeeping in memory; gate.ts writes the records, assembly/guard.ts the lines of the log.
+ * How many refusals of one principal get a record of their own (fault F2, T47, T65): a caller that is refused as fast as it can ask must not
+ * fill the disk. Pure bookkeeping in memory; gate.ts writes the records.
  *
- * B1. Of each kind, an operation with a code, the first 10 within a minute are records, of all kinds together 30; but the first of each kind
- *     always is, of 100 kinds, so that a flood of one hides no other.
- * B2. What is beyond is counted by kind, and at the minute's end one record says how many; nothing is lost from the counts but by a kill.
- * B3. Only refusals are summed, and only those of agents, devices and tokens: what was admitted, and what the operator is refused, is a record
- *     each time.
- * B4. An agent's session that is refused 300 times and more in each of five minutes on end goes on for its own sake: it is told of, once.
- * B5. So is one that is denied what it has no right to 1 000 times within a minute, or at 32 recipients within an hour, however slowly: who
- *     works tries nothing like that, and who spreads does (fault F16, T47). What is only too fast or too much does not count here.
+ * B1. A kind is an operation with a code. Within a minute the first 10 of each kind get a record, and 30 of all kinds together. The first
+ *     of each kind always gets one, for up to 100 kinds, so that a flood of one kind hides no other.
+ * B2. Further ones are counted by kind, and at the end of the minute one record says how many. Only a kill loses counts.
+ * B3. Only refusals are summed, and only those of agents, devices and tokens. What is admitted, and what the operator is refused, gets a
+ *     record each time.
+ * B4. An agent's session that is refused 300 times or more in each of five minutes in a row does so on purpose: it is reported, once.
+ * B5. So is one that is denied, for lack of a right, 1 000 times within a minute or at 32 recipients within an hour: a working agent never
+ *     does that, a spreading one does (fault F16, T47). Refusals because it is too fast or too much do not count here.
  * B6. After the first minute of 300 refusals it is named, while it may still go on.
  */
 import type { HubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
 import type { AuditEntry } from '../protocol/audit-chain.ts'
-import type { OperationName } from '../protocol/operations.ts'
+import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
+import type { Call } from './checks.ts'
+import type { Events } from './events.ts'
 import { type Principal, principalText } from './principal.ts'
 
 export const WINDOW_MS = 60_000
@@ -25,9 +28,9 @@ export const EXCESS_PER_WINDOW = 300
 export const EXCESS_WINDOWS = 5
 export const DENIALS_PER_WINDOW = 1000
 export const RECIPIENTS_DENIED_MAX = 32
-/** For so long they are remembered, from the first on. */
+/** How long they are remembered, counted from the first. */
 export const RECIPIENTS_FOR_MS = 3_600_000
-/** Refusals of what the caller has no right to. */
+/** Refusals for lack of a right. */
 const DENIALS: ReadonlySet<HubError['code']> = new Set([
   'policy_denied',
   'forbidden',
@@ -36,12 +39,12 @@ const DENIALS: ReadonlySet<HubError['code']> = new Set([
   'delegation_wider',
   'delegation_cycle',
 ])
-/** A sum names so many kinds, the rarest of these first, then the most frequent; the rest together. */
+/** A sum names this many kinds: first the rarest of `NAMED_FIRST`, then the most frequent; the rest together. */
 const KINDS_NAMED_MAX = 12
 const NAMED_FIRST = /^(secret\.get|artifact\.[a-z]+|session\.[a-z]+) /
 const SUMMED: ReadonlySet<Principal['kind']> = new Set(['agent', 'device', 'automation'])
 
-/** Refusals that were counted, for the record that tells of them. */
+/** Refusals that were counted, for their summed record. */
 export interface RefusalSum {
   readonly key: string
   readonly entry: AuditEntry
@@ -49,19 +52,19 @@ export interface RefusalSum {
 }
 
 export interface Refusals {
-  /** Counts one. True where it is to be a record of its own. `undo` takes it back, for a transaction that did not commit. */
+  /** Counts one. True if it gets a record of its own. `undo` takes it back, for a transaction that did not commit. */
   take(
     principal: Principal,
     operation: OperationName,
     error: Pick<HubError, 'code'>,
-    /** Of a message to one recipient: who that was to be. */
+    /** The recipient of a message to one. */
     recipient?: string,
   ): { isOwn: boolean; undo: () => void }
-  /** Counts one that is no record of its own in any case. */
+  /** Counts one that never gets a record of its own. */
   count(principal: Principal, operation: OperationName, error: Pick<HubError, 'code'>): void
-  /** What is counted and not written yet, of minutes that have ended; of the present one too where `all`. */
+  /** What is counted and not written yet, of past minutes; with `all`, of the current one too. */
   due(all?: boolean): RefusalSum[]
-  /** It stands in the log, or in the buffer before it. */
+  /** The sum is in the log, or in the buffer before it. */
   written(sum: RefusalSum): void
   /** Sessions of agents that have to be stopped (B4, B5), each once, and what they did. */
   excessive(): { session: string; why: string }[]
@@ -150,20 +153,22 @@ export function createRefusals(nowMs: () => number): Refusals {
     account.minutesInARow = goesOn ? (isNext ? account.minutesInARow : 0) + 1 : 0
     if (goesOn) account.noise = account.total
     Object.assign(account, { fromMs: nowMs(), own: 0, total: 0, ownOf: new Map(), counted: new Map() })
-    // What has to be stopped is told of even where the minute has ended since.
+    // A session that must be stopped is reported even if the minute has ended since.
     if (reasonOf(account) !== undefined) return
     account.denials = 0
     if (!remembers(account)) account.denied = new Set()
   }
 
-  const remembers = ({ denied, deniedFromMs }: Account) => denied.size > 0 && nowMs() - deniedFromMs < RECIPIENTS_FOR_MS
+  function remembers({ denied, deniedFromMs }: Account) {
+    return denied.size > 0 && nowMs() - deniedFromMs < RECIPIENTS_FOR_MS
+  }
 
   function reasonOf({ minutesInARow, denials, denied }: Account): string | undefined {
     if (denied.size >= RECIPIENTS_DENIED_MAX)
       return `it tried ${denied.size} recipients within an hour that it may not write to`
-    if (denials >= DENIALS_PER_WINDOW) return `it was denied ${denials} times within a minute what it has no right to`
+    if (denials >= DENIALS_PER_WINDOW) return `it was denied ${denials} times within a minute for lack of a right`
     return minutesInARow >= EXCESS_WINDOWS
-      ? `${EXCESS_PER_WINDOW} refusals and more a minute, for ${EXCESS_WINDOWS} minutes on end`
+      ? `${EXCESS_PER_WINDOW} refusals or more a minute, for ${EXCESS_WINDOWS} minutes in a row`
       : undefined
   }
 
@@ -186,7 +191,7 @@ export function createRefusals(nowMs: () => number): Refusals {
         account.denied.add(recipient)
       }
       tally(1)
-      // A later minute has counts of its own, and what has ended is not counted down.
+      // A later minute has its own counts, and past minutes are not counted down.
       return { isOwn, undo: () => void (account.ownOf === ownOf && tally(-1)) }
     },
     count(principal, operation, { code }) {
@@ -206,7 +211,7 @@ export function createRefusals(nowMs: () => number): Refusals {
             for (const [kind, count] of account.counted) add(account.waiting, kind, count)
             account.counted = new Map()
           }
-          // Whoever was not refused for a whole minute begins anew, but for whom it may not write to.
+          // A caller without a refusal for a whole minute begins again, except for its denied recipients.
           if (isIdle && account.waiting.size === 0 && !remembers(account)) accounts.delete(key)
         }
         if (account.waiting.size === 0) continue
@@ -217,7 +222,7 @@ export function createRefusals(nowMs: () => number): Refusals {
     },
     written({ key, count }) {
       const account = accounts.get(key)
-      // Nothing is counted in between: the sum is asked for and written in one turn.
+      // Nothing is counted in between, because the sum is taken and written in one turn.
       if (account !== undefined && sumOf(account.waiting) === count) account.waiting = new Map()
     },
     excessive() {
@@ -244,14 +249,31 @@ export function createRefusals(nowMs: () => number): Refusals {
   }
 }
 
-const sumEntry = ({ principal, session }: Account, reason: string): AuditEntry => ({
-  principal,
-  action: 'gate.refused',
-  resource: session === undefined ? '' : `session:${session}`,
-  decisionId: null,
-  policyRevision: null,
-  payloadHash: null,
-  outcome: 'refused',
-  reason,
-  effect: '',
-})
+function sumEntry({ principal, session }: Account, reason: string): AuditEntry {
+  return {
+    principal,
+    action: 'gate.refused',
+    resource: session === undefined ? '' : `session:${session}`,
+    decisionId: null,
+    policyRevision: null,
+    payloadHash: null,
+    outcome: 'refused',
+    reason,
+    effect: '',
+  }
+}
+
+/** The line of the log, and the event for who watches the agent, of each refusal that is a record of its own. */
+export function tellRefused(call: Call, error: HubError, { log, events }: { log: Log; events: Events }): void {
+  const { principal, resource, operation } = call
+  const { code, reason } = error
+  const action = OPERATIONS[operation].audit
+  log.warn({ principal: principalText(principal), action, resource, code, reason }, 'refused')
+  if (principal.kind === 'agent')
+    events.publish('hub.message.refused.v1', `session:${principal.session}`, {
+      operation,
+      resource,
+      code,
+      detail: error.message,
+    })
+}

@@ -1,22 +1,22 @@
 /**
- * What the gate does while the store cannot be written (D3, S1-18). For gate.ts alone.
+ * What the gate does while the store cannot be written (S1-18). Only for gate.ts.
  *
- * U1. Only routing between sessions that are already open goes on, and what a session says of its own task: nothing of it needs a row.
- *     A signed request needs one for its nonce, which forgotten would be a replay, so it is refused; frames have their sequence instead.
+ * U1. Only routing between open sessions goes on, and what a session says about its own task: none of that needs a row.
+ *     A signed request needs a row for its nonce, since a forgotten nonce allows a replay, so it is refused; frames have their sequence instead.
  * U2. The order is the gate's: generation, mode, policy, effect in memory, record into the bounded buffer, and only then is anybody told.
  *     No room in the buffer undoes the effect (I1).
- * U3. Refusals are kept as well, the true one where it is known.
- * U4. Stopping: principal and entrance decide, whether it can be recorded does not (I6). What has to hold is kept in the home before it is
- *     done (stop-wishes.ts), and is the first thing written when the store takes writes again, also after a restart: all that could start
- *     the stopped thing again comes through the gate, and finds it stopped.
+ * U3. Refusals are kept as well, with the true reason if it is known.
+ * U4. Principal and entrance decide about a stop, whether or not it can be recorded (I6). A stop that must hold is kept in the home before it
+ *     is carried out (stop-wishes.ts). It is the first thing written once the store works again, also after a restart: everything that could
+ *     start the stopped thing again comes through the gate, and finds it stopped.
  */
 import { ERRORS, type ErrorCode, HubError, toHubError } from '../base/errors.ts'
 import type { Operation, OperationName } from '../protocol/operations.ts'
 import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
-import type { Call } from './call.ts'
-import { Denial } from './denial.ts'
+import type { Call } from './checks.ts'
+import { Denial } from './checks.ts'
 import type { Grant, StopGrant } from './grant.ts'
 import type { Modes } from './modes.ts'
 import type { Kept, StopWish, StopWishes } from './operator/stop-wishes.ts'
@@ -34,13 +34,13 @@ export interface Unstored {
   hasWishes(): boolean
   /** Within the transaction that writes what waited: carries the wishes out. */
   writeWishes(): void
-  /** At a start whose store takes nothing either: what was stopped is stopped again. */
+  /** At a start whose store cannot be written either: repeats the stops. */
   stopAgain(): void
-  /** What a call that failed with the store is refused with; kept in the buffer. `known` is what had refused it before the store did. */
+  /** The refusal of a call that failed with the store; kept in the buffer. `known`: an earlier reason to refuse it. */
   refused(call: Call, row: Operation, thrown: unknown, known: HubError | undefined): unknown
   /** Keeps a refusal, if there is room. */
   keep(call: Call, error: HubError, decision?: PolicyDecision): void
-  /** Keeps what was counted; false where there is no room, and it stays counted. */
+  /** Keeps what was counted; false if there is no room, and it stays counted. */
   keepSum(sum: RefusalSum): boolean
 }
 
@@ -49,13 +49,13 @@ export const isUnrecordable = ({ code }: HubError): boolean =>
 
 const STOPPED = 'stopped while the store could not be written'
 
-/** How a wish is carried out; handed in by who holds the handlers. */
+/** Carries out a wish; handed in by the owner of the handlers. */
 export type CarryOut = (grant: StopGrant, wish: Pick<StopWish, 'operation' | 'principal' | 'request'>) => unknown
 
 /** A wish that has come true by itself, or has nothing left to stop. */
 const COME_TRUE: ReadonlySet<ErrorCode> = new Set(['already_resolved', 'unknown_task', 'unknown_session', 'conflict'])
 const STOPPER = hubPrincipal('stop-wishes')
-/** What is stopped where not every wish could be kept. */
+/** What is stopped if not every wish could be kept. */
 const EVERYTHING = {
   principal: STOPPER,
   operation: 'hub.shutdown',
@@ -111,7 +111,7 @@ export function createUnstored(parts: {
       if (decision !== undefined) parts.writeDenied(decision)
       audit.buffer({ ...entryOf(call, decision), outcome, reason, effect: '' }, 'refusal')
     } catch {
-      // No room: five thousand refusals already say it.
+      // No room: the five thousand refusals in the buffer are enough.
     }
     onRefused?.(call, error)
   }
@@ -122,7 +122,7 @@ export function createUnstored(parts: {
     return thrown instanceof Denial ? thrown.error : toHubError(thrown)
   }
 
-  /** Whether it would have been refused with the store whole, as far as that can be told without a row. */
+  /** Whether it would be refused with a working store too, as far as that can be told without a row. */
   function firstRefusal(call: Call, row: Operation): HubError | undefined {
     try {
       checkFirst(call, row)
@@ -138,11 +138,11 @@ export function createUnstored(parts: {
     const { kind, id } = principal
     const hash = payloadHash === undefined ? {} : { payloadHash }
     const kept = wishes.keep({ atMs: nowMs(), principal: { kind, id }, operation, resource, request, ...hash })
-    if (wishes.allHeld) modes.raise('operator_request', 'more was stopped than could be kept while the store fails')
+    if (wishes.allHeld) modes.raise('operator_request', 'more stops than could be kept while the store fails')
     return kept
   }
 
-  /** One that fails for a reason nobody foresaw leaves its record, and nothing new starts until somebody has looked. */
+  /** A wish that fails for an unforeseen reason leaves a record, and nothing new starts until somebody has looked. */
   function carryOutOne(wish: Pick<StopWish, 'operation' | 'principal' | 'resource' | 'request'>): void {
     try {
       store.savepoint(() => carryOut()?.(mintStop(wish), wish))
@@ -156,7 +156,7 @@ export function createUnstored(parts: {
     }
   }
 
-  // What was stopped before the restart leaves its record with the instant at which it was.
+  // A stop from before the restart gets its record, with the time of the stop.
   for (const wish of wishes?.waiting() ?? [])
     audit.buffer({ ...entryOf(wish, undefined), outcome: 'ok', reason: STOPPED, effect: '' }, 'stop', wish.atMs)
 
@@ -206,7 +206,7 @@ export function createUnstored(parts: {
         return result
       } catch (thrown) {
         const error = toHubError(thrown)
-        // Refused for a reason of its own; where the store cannot even be read, the wish waits all the same.
+        // Refused for its own sake. If the store cannot even be read, the wish still waits.
         if (kept?.isNew && ERRORS[error.code].kind === 'refused') wishes?.drop(kept.serial)
         note(error.code === 'forbidden' ? 'refused' : 'failed', `${error.code}: ${error.reason}`, '')
         throw error
@@ -218,10 +218,7 @@ export function createUnstored(parts: {
       if (wishes === undefined) return
       for (const wish of wishes.waiting()) carryOutOne(wish)
       if (wishes.allHeld) {
-        modes.raise(
-          'operator_request',
-          'more was stopped than could be kept while the store failed; everything is held',
-        )
+        modes.raise('operator_request', 'more stops than could be kept while the store failed; everything is held')
         carryOutOne(EVERYTHING)
       }
       if (wishes.lostRecords > 0) {
@@ -236,7 +233,7 @@ export function createUnstored(parts: {
         try {
           carryOut()?.(mintStop(wish, 'file'), wish)
         } catch {
-          // It has come true meanwhile, or cannot be read: the wish waits.
+          // It has happened meanwhile, or cannot be read: the wish waits.
         }
       }
     },
@@ -244,7 +241,7 @@ export function createUnstored(parts: {
     refused(call, row, thrown, known) {
       const error = errorOf(thrown)
       if (!isUnrecordable(error) || row.standing === 'stop') return thrown
-      // A signed request would be repeatable: its nonce is not burned. It hears of the store, whatever else stood against it.
+      // A signed request can be repeated, because its nonce is not burned. It is told about the store, whatever else is wrong with it.
       const told = call.burn === undefined ? (known ?? firstRefusal(call, row) ?? error) : error
       if (row.standing !== 'read' || !isUnrecordable(told)) keep(call, told)
       return told

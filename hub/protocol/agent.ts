@@ -1,9 +1,9 @@
-/** Agent card: what an agent is, can do, and may ask for (protocol.md section 10). What a card asks for is a wish; policy grants or narrows it. */
+/** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
-import { nameShape, typeShape } from './names.ts'
+import { nameShape, typeShape } from './ids.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
-/** Limits of one session, in the units the engine wants. Every one is finite (sandbox.md section 5). */
+/** Limits of one session, in the units the engine wants. Every one is finite (docs/sandbox.md 5). */
 export interface SessionLimits {
   ttlMs: number
   memoryBytes: number
@@ -35,7 +35,7 @@ export const LIMIT_CEILINGS: SessionLimits = {
   openFiles: 4096,
 }
 
-/** Below 24 MiB the shim does not get as far as its join (measured): it lives, hangs, and says nothing. */
+/** Below 24 MiB the shim never reaches its join (measured): it hangs and says nothing. */
 export const MEMORY_BYTES_MIN = 32 * 1024 ** 2
 
 /** Each limit as a person writes it: its key in a card and in hub.yaml, and its value in the unit of that key. */
@@ -59,26 +59,41 @@ const limit = <Shape extends z.ZodType<number>>(shape: Shape, name: keyof Sessio
     .refine((value) => value >= least, {
       error: ({ input }) => `is ${written(input as number)}; it must be at least ${written(least)}`,
     })
+    .meta({
+      most: written(LIMIT_CEILINGS[name]),
+      usual: written(DEFAULT_LIMITS[name]),
+      ...(least > 0 ? { least: written(least) } : {}),
+    })
     .optional()
 }
 
 /** The limits of one session, in a card and in hub.yaml alike. */
 export const sessionLimitShapes = {
-  ttl: limit(spanShape, 'ttlMs'),
-  memory: limit(sizeShape, 'memoryBytes', MEMORY_BYTES_MIN),
-  cpus: limit(z.number().positive(), 'cpus'),
-  pids: limit(z.int().positive(), 'pids'),
-  tmp: limit(sizeShape, 'tmpBytes'),
-  workspace: limit(sizeShape, 'workspaceBytes'),
-  openFiles: limit(z.int().positive(), 'openFiles'),
+  ttl: limit(spanShape, 'ttlMs').describe('how long one session may work'),
+  memory: limit(sizeShape, 'memoryBytes', MEMORY_BYTES_MIN).describe('memory of one session'),
+  cpus: limit(z.number().positive(), 'cpus').describe('processors of one session'),
+  pids: limit(z.int().positive(), 'pids').describe('processes and threads of one session'),
+  tmp: limit(sizeShape, 'tmpBytes').describe('room in `/tmp`'),
+  workspace: limit(sizeShape, 'workspaceBytes').describe('room in `/workspace`'),
+  openFiles: limit(z.int().positive(), 'openFiles').describe('open files of each process'),
 }
 
 const limitsShape = z.strictObject({
   ...sessionLimitShapes,
   /** Sessions of this agent at once. */
-  sessions: z.int().positive().max(256).optional(),
+  sessions: z
+    .int()
+    .positive()
+    .max(256)
+    .optional()
+    .describe('sessions of this agent at once, where that is less than hub.yaml says'),
   /** Of one session and of all of them together; only lowers what is configured. */
-  messagesPerSecond: z.int().positive().max(50_000).optional(),
+  messagesPerSecond: z
+    .int()
+    .positive()
+    .max(50_000)
+    .optional()
+    .describe('of one session, and of all its sessions together; only lowers what hub.yaml says'),
 })
 
 const schemaPath = z
@@ -87,26 +102,26 @@ const schemaPath = z
   .regex(/^[A-Za-z0-9_./-]+\.json$/, 'a schema is a path of a .json file beside the card')
 const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 
-/** The agent of canary sessions, in label and ledger. What bears it is no session and is ended by each canary, so no card may. */
+/** The agent of canary sessions, in label and ledger. Each canary removes containers of this name, so no card may use it. */
 export const CANARY_AGENT = 'runtime-probe'
 
-/** Of a card and of an agent's row in policy/data.json. Nothing outside can be reached, so whoever asks for it is told at once. */
+/** In a card and in an agent's row of policy/data.json. Nothing outside can be reached, so asking for it is refused at once. */
 export const noEgress = z
   .array(z.string().max(253))
   .max(64)
   .refine(
     (hosts) => hosts.length === 0,
-    'there is no egress yet: no agent reaches anything outside; take these hosts out',
+    'there is no egress yet: no agent reaches anything outside; remove these hosts',
   )
   .default([])
 
 /** What `hub agent try` adds to a name for its own card, image and grant. */
 export const TRIAL_SUFFIX = '--dev'
 
-/** Words that mean something to the language itself: as a key of an object they are there before anybody writes them. */
+/** Keys that every object of the programming language already has. */
 const LANGUAGE_WORDS = new Set([...Object.getOwnPropertyNames(Object.prototype), 'prototype'])
 
-/** Why no agent may bear this name, or undefined. */
+/** Why no agent may have this name, or undefined. */
 export function nameProblem(name: string): string | undefined {
   if (LANGUAGE_WORDS.has(name)) return `${name} is a word of the programming language; choose another name`
   if (name === CANARY_AGENT) return `${CANARY_AGENT} is the hub's own name for its canary sessions; choose another`
@@ -120,17 +135,29 @@ export const agentNameShape = z.string().superRefine((name, context) => {
   if (message !== undefined) context.addIssue({ code: 'custom', message })
 })
 
+const DEFAULT_RESTARTS = 3
+
 export const agentCardShape = z.strictObject({
-  name: agentNameShape,
-  description: z.string().min(1).max(500),
+  name: agentNameShape.describe('the name of the agent everywhere'),
+  description: z.string().min(1).max(500).describe('what it does, for people'),
   image: z
     .string()
     .max(200)
-    .regex(/^[a-z0-9][a-z0-9._/-]*(:[A-Za-z0-9._-]+)?$/, 'an image is a local name, such as hub/reader'),
-  driver: z.enum(['sdk', 'json-lines', 'command']).default('sdk'),
-  /** The image holds a shell: recorded and shown; it widens nothing (sandbox.md section 8). */
-  shell: z.boolean().default(false),
-  run: z.array(z.string().min(1).max(4096)).min(1).max(64),
+    .regex(/^[a-z0-9][a-z0-9._/-]*(:[A-Za-z0-9._-]+)?$/, 'an image is a local name, such as hub/reader')
+    .describe('the local image it runs from; the hub pins its id'),
+  driver: z
+    .enum(['sdk', 'json-lines', 'command'])
+    .default('sdk')
+    .describe(
+      'how the program is run: `sdk` in the process of the shim, `json-lines` by lines on standard input and output, `command` as an ordinary program',
+    ),
+  /** The image holds a shell: recorded and shown; it widens nothing (docs/sandbox.md 8). */
+  shell: z.boolean().default(false).describe('the image holds a shell: recorded and shown; it widens nothing'),
+  run: z
+    .array(z.string().min(1).max(4096))
+    .min(1)
+    .max(64)
+    .describe('the program and its arguments; no shell reads them'),
   env: z
     .record(
       z
@@ -142,45 +169,76 @@ export const agentCardShape = z.strictObject({
     .default({})
     .refine(
       (env) => !Object.keys(env).some((key) => looksSecret.test(key)),
-      'env looks secret; name it under may.secrets instead',
-    ),
-  repeatable: z.boolean().default(false),
-  stallAfter: spanShape.default(600_000),
-  onStall: z.enum(['alert', 'recycle']).default('alert'),
-  capabilities: z.array(nameShape).max(64).default([]),
+      'a name in env looks like a secret; list it under may.secrets instead',
+    )
+    .describe('variables of the program; nothing secret'),
+  /** Running a task of it again does no harm, so the hub may do that by itself. What is not repeatable never runs twice unasked (fault C34). */
+  repeatable: z
+    .boolean()
+    .default(false)
+    .describe('its tasks may run twice: after a crash the hub tries again by itself'),
+  stallAfter: spanShape.default(600_000).describe('after this long without a sign of progress it counts as stalled'),
+  onStall: z
+    .enum(['alert', 'recycle'])
+    .default('alert')
+    .describe('what happens then: an alert, or the end of the session'),
+  capabilities: z
+    .array(nameShape)
+    .max(64)
+    .default([])
+    .describe('what it can do, for tasks that name needs and no agent'),
   mode: z
     .enum(['task', 'service'], {
       error: ({ input }) =>
-        input === 'chat' ? 'chat is not there yet; use task, or service for a session that always runs' : undefined,
+        input === 'chat' ? 'chat is not supported yet; use task, or service for a session that always runs' : undefined,
     })
-    .default('task'),
-  limits: limitsShape.default({}),
-  restarts: z.int().min(0).max(10).default(3),
+    .default('task')
+    .describe('`task`: a session for each task; `service`: one session that always runs'),
+  limits: limitsShape.default({}).describe('what one session may take; never above what hub.yaml allows'),
+  /** Only if the card says it; the value in force is `restartsOf`. */
+  restarts: z
+    .int()
+    .min(0)
+    .max(10)
+    .optional()
+    .meta({
+      usual: String(DEFAULT_RESTARTS),
+      description:
+        'how often a session that crashed is started again; once a program has its task, only if `repeatable` is true',
+    }),
   /** Not there yet, and refused by name: nothing that a card asks for is accepted and then ignored (fault C4). */
   relax: z
     .never({
       error:
-        'exceptions (exec, shm) are not there yet; the workspace is not executable and has no /dev/shm: take the key out',
+        'there are no exceptions (exec, shm) yet; the workspace is not executable and there is no /dev/shm: remove this key',
     })
-    .optional(),
-  shellException: z
-    .never({ error: 'there is no such exception; say shell: true where the image holds a shell' })
     .optional(),
   messages: z
     .strictObject({
-      sends: z.record(typeShape, schemaPath.nullable()).default({}),
-      receives: z.record(typeShape, schemaPath.nullable()).default({}),
+      sends: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),
+      receives: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),
     })
-    .default({ sends: {}, receives: {} }),
+    .default({ sends: {}, receives: {} })
+    .describe('types of messages it sends and receives, each with a JSON schema beside the card or null'),
   may: z
     .strictObject({
-      message: z.array(nameShape).max(64).default([]),
-      delegate: z.array(nameShape).max(64).default([]),
-      topics: z.array(nameShape).max(64).default([]),
-      egress: noEgress,
-      secrets: z.array(nameShape).max(64).default([]),
+      message: z.array(nameShape).max(64).default([]).describe('agents it wants to send messages to'),
+      delegate: z.array(nameShape).max(64).default([]).describe('agents it wants to give tasks to'),
+      topics: z.array(nameShape).max(64).default([]).describe('topics it wants to write to or hear'),
+      egress: noEgress.describe('hosts; must be empty, there is no egress yet'),
+      secrets: z.array(nameShape).max(64).default([]).describe('names of the secrets it wants to fetch'),
     })
-    .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] }),
+    .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] })
+    .describe('what it asks for; the rules decide'),
 })
 
 export type AgentCard = z.output<typeof agentCardShape>
+
+/** How many crashes an agent may have on one task before it counts as unhealthy (S0-4). */
+export const restartsOf = (card: Pick<AgentCard, 'restarts'>): number => card.restarts ?? DEFAULT_RESTARTS
+
+/** What a card asks for and does not get, in words; empty if there is nothing of the kind. */
+export const cardNote = ({ mode, repeatable, restarts = 0 }: AgentCard): string =>
+  mode === 'task' && !repeatable && restarts > 0
+    ? `restarts: ${restarts} counts only until the program has its task, since the card does not say \`repeatable: true\`; add it if running a task twice does no harm`
+    : ''

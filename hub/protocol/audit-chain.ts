@@ -1,4 +1,4 @@
-/** The audit chain, purely: what a record's hash covers and how a run of records is judged; for the log and for whoever reads an export (safety.md section 8). */
+/** The audit chain, purely: what a record's hash covers and how a run of records is judged; for the log and for readers of an export (docs/safety.md 8). */
 
 import { sha256Hex } from '../base/canonical.ts'
 import { hideWords } from '../base/redaction.ts'
@@ -28,8 +28,8 @@ export const GENESIS = '0'.repeat(64)
 const kept = (text: string): string => hideWords(text.toWellFormed())
 
 /**
- * Half a surrogate pair would come back from the database as another character, and fail every later verify. And what a caller sent may be
- * named in a record, but never the words of the contact's card.
+ * Half a surrogate pair would come back from the database as another character, and every later verify would fail. A record may name what
+ * a caller sent, but never the words of the contact's card.
  */
 export const wellFormed = <Entry extends AuditEntry>(entry: Entry): Entry => ({
   ...entry,

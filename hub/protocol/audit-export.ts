@@ -1,14 +1,14 @@
 /**
- * An export of the audit log: JSON lines, a header first, then every record in order and behind each record that was signed its checkpoint.
- * Whoever has the file and the public key judges it without a hub, line by line, in constant memory (safety.md section 8, X14).
+ * An export of the audit log: JSON lines, first a header, then every record in order. A signed record is followed by its checkpoint.
+ * Anyone with the file and the public key can judge it without a hub, line by line, in constant memory (docs/safety.md 8, X14).
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { canonicalText } from '../base/canonical.ts'
 import { type AuditRecord, GENESIS, judgeRecords } from './audit-chain.ts'
 import { type Checkpoint, checkpointDigest, judgeCheckpoint } from './checkpoint.ts'
 
-export const EXPORT_FORMAT = 'hub-audit-export-v1'
-/** No line of an honest export is longer; more is not parsed. */
+const EXPORT_FORMAT = 'hub-audit-export-v1'
+/** No line of an honest export is longer; a longer one is not parsed. */
 export const LINE_CHARACTERS_MAX = 262_144
 
 /** Those that `hashRecord` covers, and the hash. */
@@ -17,7 +17,7 @@ export const RECORD_FIELDS = 14
 export interface ExportHeader {
   format: typeof EXPORT_FORMAT
   instance: string
-  /** PEM, of the key that signed the checkpoints. Said by the file itself: proof only where it is known from elsewhere. */
+  /** PEM, of the key that signed the checkpoints. The file's own claim: it proves something only if the key is known from elsewhere. */
   publicKey: string
   /** How many records follow, and the hash of the last one. */
   size: number
@@ -37,7 +37,7 @@ export const recordLine = (record: AuditRecord): string => {
 }
 
 export interface ExportVerdict {
-  /** What was read and found whole; up to the fault where there is one. */
+  /** What was read and found whole, up to the fault if there is one. */
   size: number
   head: string
   checkpoints: number
@@ -56,7 +56,7 @@ export interface ExportJudge {
 
 /**
  * @param expected.publicKey PEM known from elsewhere, such as `keys/checkpoint.pub` of the home; without it the one in the file is believed
- * @param expected.head A head kept elsewhere, or at least 16 characters of it: it has to stand in the file
+ * @param expected.head A head kept elsewhere, or at least 16 characters of it: the file must contain it
  */
 export function createExportJudge(expected: { publicKey?: string; head?: string }): ExportJudge {
   const walk = { size: 0, head: GENESIS }
@@ -71,7 +71,7 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
     if (parsed.format !== EXPORT_FORMAT) return `it does not begin as an ${EXPORT_FORMAT}`
     if (text !== headerLine(parsed)) return 'its header is not as it was written'
     if (expected.publicKey !== undefined && expected.publicKey !== parsed.publicKey)
-      return 'it is signed with another key than the one it is checked by'
+      return 'it was signed with another key than the one it is checked with'
     header = parsed
     key = createPublicKey(parsed.publicKey)
     return undefined
@@ -80,7 +80,7 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
   function takeRecord(record: AuditRecord, text: string): string | undefined {
     const found = judgeRecords([record], walk)
     if (found !== undefined) return `at record ${found.seq}: ${found.reason}`
-    // What the hash does not cover, such as a field beside the known ones, would be believed else.
+    // The hash covers known fields only; without this check an extra field would be believed.
     if (text !== recordLine(record) || Object.keys(record).length !== RECORD_FIELDS)
       return `record ${record.seq} is not as it was written`
     seen ||= expected.head !== undefined && record.hash.startsWith(expected.head)
@@ -92,7 +92,7 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
     if (wrong !== undefined) return wrong
     if (text !== canonicalText(checkpoint)) return `checkpoint at ${checkpoint.size} is not as it was written`
     if (checkpoint.size !== walk.size || checkpoint.head !== walk.head)
-      return `checkpoint at ${checkpoint.size} does not stand behind the record it signs`
+      return `checkpoint at ${checkpoint.size} does not follow the record it signs`
     signed = { size: checkpoint.size, previous: checkpointDigest(text), count: signed.count + 1 }
     return undefined
   }
@@ -119,8 +119,8 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
     if (header === undefined) return 'it is empty'
     if (walk.size < header.size) return `it ends after record ${walk.size}; its header says ${header.size}`
     if (walk.size > header.size || walk.head !== header.head) return 'its end is not the one its header names'
-    if (signed.size !== walk.size) return `what follows record ${signed.size} is signed by no checkpoint`
-    if (expected.head !== undefined && !seen) return `the head ${expected.head} does not stand in it`
+    if (signed.size !== walk.size) return `no checkpoint signs what follows record ${signed.size}`
+    if (expected.head !== undefined && !seen) return `it does not contain the head ${expected.head}`
     return undefined
   }
 
@@ -145,7 +145,7 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
   }
 }
 
-/** The lines of a text that comes in parts. One that does not end is handed on when it is longer than any may be: the judge refuses it, and no more of it is read. */
+/** The lines of a text that comes in parts. A line that is too long is handed on before it ends: the judge refuses it, and reading stops. */
 export async function* linesOf(input: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = ''
   for await (const part of input) {

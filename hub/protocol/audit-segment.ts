@@ -1,7 +1,7 @@
 /**
- * A sealed month of the audit log, purely: JSON lines, a header first, then every record in order, behind each record that was signed its
- * checkpoint, then the decisions last named in it, and the seal, signed by the checkpoint key over all lines before it. Kept as gzip, so
- * that `zcat` shows it. Months follow each other: each header names the hash before its first record.
+ * A sealed month of the audit log, purely: JSON lines, first a header, then every record in order. A signed record is followed by its
+ * checkpoint. Then come the decisions last named in this month, and the seal: a signature by the checkpoint key over all lines before it.
+ * Kept as gzip, so that `zcat` shows it. Months follow each other: each header names the hash before its first record.
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
 import { canonicalText } from '../base/canonical.ts'
@@ -9,14 +9,14 @@ import { type AuditRecord, GENESIS, judgeRecords } from './audit-chain.ts'
 import { LINE_CHARACTERS_MAX, RECORD_FIELDS, recordLine } from './audit-export.ts'
 import { type Checkpoint, checkpointDigest, judgeCheckpoint } from './checkpoint.ts'
 
-export const SEGMENT_FORMAT = 'hub-audit-segment-v1'
+const SEGMENT_FORMAT = 'hub-audit-segment-v1'
 
 export interface SegmentHeader {
   format: typeof SEGMENT_FORMAT
   instance: string
   /** The month by UTC, with a number behind it where a month came twice. */
   name: string
-  /** PEM, of the key that signed checkpoints and seal. Said by the file itself: proof only where it is known from elsewhere. */
+  /** PEM, of the key that signed checkpoints and seal. The file's own claim: it proves something only if the key is known from elsewhere. */
   publicKey: string
   first: number
   /** The hash of the record before the first. */
@@ -88,7 +88,7 @@ export function createSegmentJudge(expected: { publicKey?: string }): SegmentJud
     if (text !== segmentHeaderLine(rest) || !Number.isSafeInteger(parsed.first))
       return 'its header is not as it was written'
     if (expected.publicKey !== undefined && expected.publicKey !== parsed.publicKey)
-      return 'it is signed with another key than the one it is checked by'
+      return 'it was signed with another key than the one it is checked with'
     key = createPublicKey(parsed.publicKey)
     header = parsed
     walk.size = parsed.first - 1
@@ -100,7 +100,7 @@ export function createSegmentJudge(expected: { publicKey?: string }): SegmentJud
   function takeRecord(record: AuditRecord, text: string): string | undefined {
     const found = judgeRecords([record], walk)
     if (found !== undefined) return `at record ${found.seq}: ${found.reason}`
-    // What the hash does not cover, such as a field beside the known ones, would be believed else.
+    // The hash covers known fields only; without this check an extra field would be believed.
     if (text !== recordLine(record) || Object.keys(record).length !== RECORD_FIELDS)
       return `record ${record.seq} is not as it was written`
     return undefined
@@ -110,7 +110,7 @@ export function createSegmentJudge(expected: { publicKey?: string }): SegmentJud
     const wrong = judgeCheckpoint(checkpoint, { previous: signed.digest, publicKey })
     if (wrong !== undefined) return wrong
     if (checkpoint.size !== walk.size || checkpoint.head !== walk.head)
-      return `checkpoint at ${checkpoint.size} does not stand behind the record it signs`
+      return `checkpoint at ${checkpoint.size} does not follow the record it signs`
     signed = { size: checkpoint.size, digest: checkpointDigest(text), count: signed.count + 1 }
     return undefined
   }
@@ -126,7 +126,7 @@ export function createSegmentJudge(expected: { publicKey?: string }): SegmentJud
       seal.head === walk.head &&
       seal.checkpoints === signed.count &&
       seal.decisions === decisions
-    if (!isSame) return 'it is not what its seal was made over'
+    if (!isSame) return 'it is not what its seal covers'
     sealed = true
     return undefined
   }

@@ -1,4 +1,4 @@
-/** A signed head of the audit log, purely: what is signed, how each is linked to the one before, and how one is judged (safety.md section 8). */
+/** A signed head of the audit log, purely: what is signed, how each is linked to the one before, and how one is judged (docs/safety.md 8). */
 import { type KeyObject, verify } from 'node:crypto'
 import { canonicalText, sha256Hex } from '../base/canonical.ts'
 
@@ -20,7 +20,7 @@ export const signedBytes = (unsigned: Omit<Checkpoint, 'signature'>): Buffer =>
 /** What the next checkpoint names as the one before it. */
 export const checkpointDigest = (document: string): string => sha256Hex(document)
 
-/** Why this one does not follow from the one before it, or is signed by nobody; undefined if neither. */
+/** Why this one does not follow the one before it, or that its signature is wrong; undefined if it is right. */
 export function judgeCheckpoint(
   checkpoint: Checkpoint,
   { previous, publicKey }: { previous: string; publicKey: KeyObject },

@@ -1,6 +1,6 @@
-/** The message: its shape, kinds and limits (protocol.md section 4). The sender is never a field: it is whose session it came in on. */
+/** The message: its shape, kinds and limits (docs/protocol.md 4). The sender is never a field: it is the session that the message came in on. */
 import { z } from 'zod'
-import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './names.ts'
+import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
 
 export const MESSAGE_KINDS = [
   'request',
@@ -15,8 +15,8 @@ export const MESSAGE_KINDS = [
 ] as const
 export type MessageKind = (typeof MESSAGE_KINDS)[number]
 
+/** What a message's body may count on (what is refused is the whole envelope: `ENVELOPE_BYTES_MAX` in frame.ts). */
 export const BODY_BYTES_MAX = 64 * 1024
-export const BODY_DEPTH_MAX = 32
 export const MAILBOX_MAX = 512
 export const REQUEST_TIMEOUT_MS_MAX = 3_600_000
 
@@ -49,7 +49,7 @@ export const envelopeShape = z.strictObject({
   correlationId: uuidShape.optional(),
   traceparent: traceparentShape.optional(),
   timeoutMs: z.int().positive().max(REQUEST_TIMEOUT_MS_MAX).optional(),
-  /** Said before under this id, and not known to have been heard. */
+  /** Sent before under this id; the sender does not know whether it arrived. */
   repeated: z.literal(true).optional(),
   body: bodyShape.default({}),
 })
@@ -77,7 +77,7 @@ export const resultBodyShape = z.strictObject({
   /** Small structured result; larger things are artifacts. */
   value: z.unknown().optional(),
   error: z.string().max(4096).optional(),
-  /** Of a failed one: the program was told to stop before it was done, by the hub, the engine or a hand. No failure of its own. */
+  /** Of a failure: the program was told to stop before it was done, by the hub, the engine or a person. It did not fail by itself. */
   stopped: z.literal(true).optional(),
 })
 export type ResultBody = z.output<typeof resultBodyShape>

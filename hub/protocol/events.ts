@@ -1,24 +1,129 @@
 /** Every event the hub publishes: immutable facts, CloudEvents attribute names, with numbers that rise over every start of the hub. */
 
-export const EVENT_TYPES = [
-  'hub.task.queued.v1',
-  'hub.task.running.v1',
-  'hub.task.progress.v1',
-  'hub.task.log.v1',
-  'hub.task.asked.v1',
-  'hub.task.completed.v1',
-  'hub.session.started.v1',
-  'hub.session.ended.v1',
-  'hub.message.refused.v1',
-  'hub.agent.crashed.v1',
-  'hub.agent.halted.v1',
-  'hub.agent.image_changed.v1',
-  'hub.artifact.quarantined.v1',
-  'hub.mode.changed.v1',
-  'hub.alert.raised.v1',
-  'hub.alert.resolved.v1',
-] as const
-export type EventType = (typeof EVENT_TYPES)[number]
+/** When each is published, what it is about, and its data: each field with its meaning. A page of the reference is made from this. */
+export const EVENTS = {
+  'hub.task.queued.v1': {
+    when: 'a task was submitted, released, or waits for another try',
+    subject: 'task:ID',
+    data: {
+      task: 'its id',
+      state: 'its state',
+      agent: 'its agent, or null',
+      parent: 'the task above it, or null',
+      attempts: 'how many there were',
+      error: 'why it failed, or null',
+    },
+  },
+  'hub.task.running.v1': {
+    when: 'a session was started for a task',
+    subject: 'task:ID',
+    data: {
+      task: 'its id',
+      state: 'its state',
+      agent: 'its agent',
+      parent: 'the task above it, or null',
+      attempts: 'how many there were',
+      error: 'why it failed, or null',
+    },
+  },
+  'hub.task.progress.v1': {
+    when: 'an agent said how far it is',
+    subject: 'task:ID',
+    data: {
+      agent: 'who says it',
+      session: 'its session',
+      text: 'in words; may be absent',
+      done: 'how much; may be absent',
+      total: 'of how much; may be absent',
+    },
+  },
+  'hub.task.log.v1': {
+    when: 'an agent wrote a line of its log, or the hub wrote one about it',
+    subject: 'task:ID',
+    data: { agent: 'whose it is', session: 'its session', level: 'debug, info, warn or error', text: 'the line' },
+  },
+  'hub.task.asked.v1': {
+    when: 'an agent asks the operator',
+    subject: 'task:ID',
+    data: { agent: 'who asks', approval: 'the id for `hub approve` and `hub reject`', text: 'the question' },
+  },
+  'hub.task.completed.v1': {
+    when: 'a task has ended, well or not',
+    subject: 'task:ID',
+    data: {
+      task: 'its id',
+      state: 'how it ended',
+      agent: 'its agent, or null',
+      parent: 'the task above it, or null',
+      attempts: 'how many there were',
+      error: 'why it failed, or null',
+    },
+  },
+  'hub.session.started.v1': {
+    when: 'the container of a session was started',
+    subject: 'session:ID',
+    data: { agent: 'its agent', task: 'its task' },
+  },
+  'hub.session.ended.v1': {
+    when: 'a session has ended and its container is gone',
+    subject: 'session:ID',
+    data: { agent: 'its agent', task: 'its task', exit: 'why' },
+  },
+  'hub.message.refused.v1': {
+    when: 'a message of an agent was refused, or could not be delivered',
+    subject: 'session:ID',
+    data: {
+      operation: 'what was asked; absent where a mailbox was full',
+      resource: 'of what; absent where a mailbox was full',
+      code: 'why, as in the table of errors',
+      detail: 'in words; absent where a mailbox was full',
+      topic: 'of a mailbox that was full',
+    },
+  },
+  'hub.agent.crashed.v1': {
+    when: 'a session of an agent crashed and is not tried again',
+    subject: 'agent:NAME',
+    data: { task: 'what it worked for', how: 'what happened' },
+  },
+  'hub.agent.halted.v1': {
+    when: 'too many sessions of an agent ended badly, so it gets no new work',
+    subject: 'agent:NAME',
+    data: { agent: 'its name', reason: 'in words' },
+  },
+  'hub.agent.image_changed.v1': {
+    when: "the name of an agent's image points to another image now",
+    subject: 'agent:NAME',
+    data: { image: 'the name', imageId: 'the image that is used', former: 'the one before' },
+  },
+  'hub.artifact.quarantined.v1': {
+    when: 'a task has read what a quarantined session left',
+    subject: 'task:ID',
+    data: {
+      task: 'who read',
+      session: 'the session that read',
+      from: 'the quarantined one',
+      artifacts: 'what was read',
+    },
+  },
+  'hub.mode.changed.v1': {
+    when: 'the mode of the hub changed',
+    subject: 'hub',
+    data: { mode: 'the new one', conditions: 'names of those that hold' },
+  },
+  'hub.alert.raised.v1': {
+    when: 'an alert began, or became louder',
+    subject: 'alert:ID',
+    data: { id: 'its id', cause: 'kind and subject', severity: 'how bad', event: 'raised or louder', text: 'in words' },
+  },
+  'hub.alert.resolved.v1': {
+    when: 'an alert is over',
+    subject: 'alert:ID',
+    data: { id: 'its id', cause: 'kind and subject', severity: 'how bad', event: 'resolved', text: 'in words' },
+  },
+} as const
+export type EventType = keyof typeof EVENTS
+/** What an event of this type may carry: no field that the table does not know. */
+export type EventData<Type extends EventType> = { [Key in keyof (typeof EVENTS)[Type]['data']]?: unknown }
 
 export interface HubEvent {
   specversion: '1.0'

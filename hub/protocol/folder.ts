@@ -1,11 +1,12 @@
 /**
- * A folder as two blobs (S1-68, protocol.md section 4): `manifest.json` names every file, `pack` is their contents one after the other,
+ * A folder as two blobs (S1-68, docs/protocol.md 4): `manifest.json` names every file, `pack` is their contents one after the other,
  * so a part of the folder is one contiguous byte range. Free of packages, because it also runs inside agents' containers.
  *
  * 1. Paths are relative, plain and sorted strictly by their UTF-8 bytes: no duplicates, no file that is also a directory (T69).
  * 2. Offsets are contiguous from 0: every byte of the pack belongs to exactly one file.
  */
 import { HubError } from '../base/errors.ts'
+import { comparePaths, judgePath } from './paths.ts'
 
 export interface FolderEntry {
   path: string
@@ -24,33 +25,6 @@ export interface FolderManifest {
 
 export const MANIFEST_FILES_MAX = 100_000
 export const MANIFEST_BYTES_MAX = 64 * 1024 ** 2
-export const PATH_BYTES_MAX = 1024
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
-
-/** Why a relative path may not be used, or undefined when it may. The one check before anything is written by name (T69). */
-export function judgePath(path: string): string | undefined {
-  if (path === '') return 'is empty'
-  if (Buffer.byteLength(path) > PATH_BYTES_MAX) return `is longer than ${PATH_BYTES_MAX} bytes`
-  if (!path.isWellFormed()) return 'is not valid UTF-8'
-  if (CONTROL.test(path)) return 'holds a control character'
-  if (path.startsWith('/')) return 'is absolute'
-  for (const part of path.split('/')) {
-    if (part === '') return 'has an empty part'
-    if (part === '.' || part === '..') return `has a part "${part}"`
-    if (Buffer.byteLength(part) > 255) return 'has a part longer than 255 bytes'
-  }
-  return undefined
-}
-
-/** Why an artifact may not have this name, or undefined when it may: what holds for paths, and no backslash, which other systems take for a path. */
-export const judgeArtifactName = (name: string): string | undefined =>
-  judgePath(name) ?? (name.includes('\\') ? 'holds a backslash' : undefined)
-
-/** Order of paths: by their UTF-8 bytes. */
-export const comparePaths = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
-
 const invalid = (detail: string) => new HubError('schema_invalid', `manifest: ${detail}`)
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
@@ -67,7 +41,7 @@ export function checkManifest(value: unknown): FolderManifest {
     const entry = checkEntry(file)
     const name = JSON.stringify(entry.path)
     if (last !== undefined && comparePaths(last, entry.path) >= 0)
-      throw invalid(`${name} is out of order or stands twice`)
+      throw invalid(`${name} is out of order or listed twice`)
     if (entry.offset !== end) throw invalid(`${name} does not begin where the file before it ends`)
     if (parentsOf(entry.path).some((parent) => seen.has(parent))) throw invalid(`${name} lies below a file`)
     seen.add(entry.path)

@@ -1,18 +1,18 @@
 /**
- * The session frame and the bytes that are authenticated (protocol.md section 3). Read by the hub and by every client; no zod here.
+ * The session frame and the bytes that are authenticated (docs/protocol.md 3). Read by the hub and by every client; no zod here.
  *
  * `version u8 | type u8 | sequence u64 BE | HMAC-SHA256 tag 32 B | body`. The tag covers a label, the direction and everything but itself.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 
-export const FRAME_VERSION = 1
-export const HEADER_BYTES = 10
-export const TAG_BYTES = 32
+const FRAME_VERSION = 1
+const HEADER_BYTES = 10
+const TAG_BYTES = 32
 export const FRAME_OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
-/** Of one envelope as text, in a frame or a request: a body of 64 KiB and what is around it. A longer frame is refused by its length. */
+/** The largest message: one envelope as text, in a frame or a request. It leaves room for a body of 64 KiB. A longer one is refused by its length. */
 export const ENVELOPE_BYTES_MAX = 64 * 1024 + 4096
 export const FRAMES_PER_SESSION_MAX = 2 ** 20
-export const SESSION_LIFE_MS = 15 * 60_000
+export const LINE_LIFE_MS = 15 * 60_000
 
 export const FRAME_TYPES = {
   /** Agent to hub: one envelope. */

@@ -1,6 +1,6 @@
 /** Requests about what people hold: the contact's card, devices, bearer tokens. */
 import { z } from 'zod'
-import { nameShape } from './names.ts'
+import { nameShape } from './ids.ts'
 
 /** Of people: printed on paper and shown on pages, so no control characters. */
 const personShape = z
@@ -14,7 +14,8 @@ export const cardShape = z.strictObject({
   expiresAtMs: z.int().positive().optional(),
 })
 export const codeShape = z.strictObject({ code: z.string().regex(/^\d{6}$/, 'six digits') })
-const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
+export const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
+export type Right = (typeof DEVICE_RIGHTS)[number]
 const YEAR_MS = 366 * 86_400_000
 /** A webhook has the one right to give a weak heartbeat; an app those that are named. */
 export const deviceAddShape = z
@@ -26,10 +27,10 @@ export const deviceAddShape = z
   })
   .refine(
     ({ kind, rights }) => (kind === 'app') === rights.length > 0,
-    'rights: an app has one at least, a webhook none',
+    'rights: an app needs at least one, a webhook takes none',
   )
 const CONSOLE_LIFE_MAX_MS = 7 * 86_400_000
-/** A console looks, so it may view; its heartbeat is strong, so who may give one may also resume (safety.md section 2). */
+/** A console always has view. Its heartbeat is strong, so heartbeat needs resume (docs/safety.md 2). */
 export const consoleOpenShape = z
   .strictObject({
     name: nameShape.optional(),
@@ -43,13 +44,13 @@ export const consoleOpenShape = z
       .max(CONSOLE_LIFE_MAX_MS)
       .default(12 * 3_600_000),
   })
-  .refine(({ rights }) => rights.includes('view'), 'rights: a console has view at least')
+  .refine(({ rights }) => rights.includes('view'), 'rights: a console needs view')
   .refine(
     ({ rights }) => !rights.includes('heartbeat') || rights.includes('resume'),
     'rights: heartbeat from a console is strong and can end safe mode, so it goes with resume',
   )
 export const consoleJoinShape = z.strictObject({ code: z.string().max(64) })
-/** What a token can never be given stands in the rules: presence, resuming, approving, contact, devices (protocol.md section 6). */
+/** The rules name what a token can never be given: presence, resuming, approving, contact, devices (docs/protocol.md 6). */
 export const tokenCreateShape = z.strictObject({
   name: nameShape,
   actions: z

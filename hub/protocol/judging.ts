@@ -1,6 +1,6 @@
 /**
  * A file that a person writes (hub.yaml, a card, policy/data.json), judged whole: each fault with line, column and the person's own key,
- * in plain words, and the key or value that was probably meant. No value that stands in the file is ever repeated, since it may be a
+ * in plain words, and the key or value that was probably meant. No value from the file is ever repeated, since it may be a
  * secret in the wrong place (S0-24); numbers are, with the figure they miss.
  */
 import { isMap, isScalar, isSeq, LineCounter, type ParsedNode, parseDocument } from 'yaml'
@@ -19,6 +19,9 @@ export interface Fault {
 /** Faults that are shown of one file. */
 const FAULTS_MAX = 20
 
+const BETWEEN = '\u0000'
+const NO_KEY = 'there is no such key'
+
 /** `line 3, column 5: limits.ttl: ...`. */
 export const faultText = ({ line, column, key, message }: Fault): string =>
   `line ${line}, column ${column}: ${key === '' ? '' : `${key}: `}${message}`
@@ -33,10 +36,10 @@ export function firstOf(faults: readonly Fault[]): string {
 type Places = (path: readonly PropertyKey[], of: 'key' | 'value') => Pick<Fault, 'line' | 'column'>
 
 export interface Judged<Value> {
-  /** Undefined where there are faults. */
+  /** Undefined if there are faults. */
   value: Value | undefined
   faults: Fault[]
-  /** Where a key or its value stands, or what stands nearest around it. */
+  /** The place of a key or its value, or of what is nearest around it. */
   placeOf: Places
 }
 
@@ -62,13 +65,13 @@ export function judgeYaml<Shape extends z.ZodType>(
   try {
     given = document.toJS({ maxAliasCount: 0 }) ?? empty ?? {}
   } catch {
-    const fault = { line: 1, column: 1, key: '', message: 'an alias (*name) is not taken; write the value itself' }
+    const fault = { line: 1, column: 1, key: '', message: 'an alias (*name) is not accepted; write the value itself' }
     return { value: undefined, faults: [fault], placeOf }
   }
   return { ...judgeValue(given, shape, placeOf), placeOf }
 }
 
-/** Where keys and values of a JSON text stand, which is YAML too. */
+/** The places of keys and values in a JSON text, which is YAML too. */
 export function placesOf(text: string): Places {
   const lines = new LineCounter()
   const { contents } = parseDocument(text, { lineCounter: lines })
@@ -119,8 +122,11 @@ export function judgeValue<Shape extends z.ZodType>(
 }
 
 /** `alerts.channels[0].kind`. */
-const keyOf = (path: readonly PropertyKey[]): string =>
-  path.map((step, at) => (typeof step === 'number' ? `[${step}]` : `${at === 0 ? '' : '.'}${String(step)}`)).join('')
+function keyOf(path: readonly PropertyKey[]): string {
+  return path
+    .map((step, at) => (typeof step === 'number' ? `[${step}]` : `${at === 0 ? '' : '.'}${String(step)}`))
+    .join('')
+}
 
 /** Every key that the shape knows below its top, in full: `limits.sessions`. */
 function keysOf(shape: z.ZodType): string[] {
@@ -140,9 +146,6 @@ function childOf(node: ParsedNode | null, step: PropertyKey) {
   if (!isMap(node)) return undefined
   return node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
 }
-
-const BETWEEN = '\u0000'
-const NO_KEY = 'there is no such key'
 
 /** The part of a raw issue that words are made from (zod 4). */
 interface RawIssue {
@@ -192,7 +195,7 @@ function sizeWords({ origin, inclusive = true, input }: RawIssue, limit: number,
   return `must be ${bound}${typeof input === 'number' ? `, and is ${input}` : ''}`
 }
 
-/** An issue in plain words; undefined leaves the shape's own. */
+/** An issue in plain words; undefined keeps the shape's own words. */
 function wordsOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
@@ -206,7 +209,7 @@ function wordsOf(issue: RawIssue): string | undefined {
     case 'invalid_value':
       return issue.input === undefined ? 'is missing' : oneOf(issue.values ?? [], issue.input)
     case 'invalid_union': {
-      if (issue.options === undefined) return 'is of no form that is taken here'
+      if (issue.options === undefined) return 'has no form that is accepted here'
       const given = (issue.input as Record<string, unknown> | undefined)?.[issue.discriminator ?? '']
       return oneOf(issue.options, given)
     }
@@ -215,29 +218,30 @@ function wordsOf(issue: RawIssue): string | undefined {
       return (issue.keys ?? []).map((key) => `${NO_KEY}${didYouMean(key, known)}`).join(BETWEEN)
     }
     case 'invalid_key':
-      return issue.issues?.[0]?.message ?? 'is no name that is taken here'
+      return issue.issues?.[0]?.message ?? 'is not a name that is accepted here'
     case 'invalid_format':
-      return 'has a form that is not taken here'
+      return 'has a form that is not accepted here'
     default:
       return undefined
   }
 }
 
 const YAML_WORDS: Readonly<Record<string, string>> = {
-  DUPLICATE_KEY: 'this key stands twice',
+  DUPLICATE_KEY: 'this key is there twice',
   TAB_AS_INDENT: 'a tab cannot indent; use spaces',
-  BAD_INDENT: 'a line that is indented otherwise than those it belongs to, or a bracket that is not closed',
-  BAD_ALIAS: 'an alias (*name) is not taken; write the value itself',
+  BAD_INDENT: 'this line is not indented like the lines it belongs to, or a bracket is not closed',
+  BAD_ALIAS: 'an alias (*name) is not accepted; write the value itself',
   MULTIPLE_DOCS: 'a second document begins here (---); one file holds one',
-  MULTILINE_IMPLICIT_KEY: 'a key stands on one line; a colon is missing here or too much',
-  MISSING_CHAR: 'a sign is missing here: a quote, a comma or a closing bracket',
-  UNEXPECTED_TOKEN: 'this sign belongs nowhere here',
+  MULTILINE_IMPLICIT_KEY: 'a key must be on one line; a colon is missing here, or there is one too many',
+  MISSING_CHAR: 'a character is missing here: a quote, a comma or a closing bracket',
+  UNEXPECTED_TOKEN: 'this character does not belong here',
   BLOCK_AS_IMPLICIT_KEY: 'a map cannot begin on this line; put it on the next one, indented',
-  BLOCK_IN_FLOW: 'within brackets everything stands in brackets',
+  BLOCK_IN_FLOW: 'inside brackets, maps and lists need brackets too',
   KEY_OVER_1024_CHARS: 'a key is too long',
-  BAD_SCALAR_START: 'a text that begins with this sign stands in quotes',
+  BAD_SCALAR_START: 'a text that begins with this character must be in quotes',
   BAD_DQ_ESCAPE: 'a backslash that means nothing; write \\\\ for one, or use single quotes',
 }
-/** The parser's own first line where there are no better words, without its place, which is said anyhow. */
-const yamlWords = (code: string, message: string): string =>
-  YAML_WORDS[code] ?? (message.split('\n')[0] ?? '').replace(/ at line .*$/, '')
+/** Our words, or else the first line of the parser's, without the place, which is added anyway. */
+function yamlWords(code: string, message: string): string {
+  return YAML_WORDS[code] ?? (message.split('\n')[0] ?? '').replace(/ at line .*$/, '')
+}

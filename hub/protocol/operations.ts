@@ -1,5 +1,5 @@
 /**
- * Every operation of the hub: the one vocabulary of API, policy, audit and CLI (protocol.md section 6).
+ * Every operation of the hub: the one vocabulary of API, policy, audit and CLI (docs/protocol.md 6).
  * What is not listed here is refused. `standing` decides in which modes it is permitted (`guard/modes.ts`);
  * `reach` says which kinds of principal may try at all, before the policy is asked.
  */
@@ -23,7 +23,7 @@ import {
   tokenIdShape,
   uuidPartShape,
   uuidShape,
-} from './names.ts'
+} from './ids.ts'
 
 export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
@@ -50,8 +50,6 @@ export interface Operation {
   standing: Standing
   reach: readonly PrincipalKind[]
   request: z.ZodType
-  /** Where the operator's entrance serves it; absent for operations of agents, the watchdog and the hub itself. */
-  http?: { method: 'GET' | 'POST' | 'PUT'; path: string }
 }
 
 const none = z.strictObject({})
@@ -98,7 +96,7 @@ const sessionListShape = z.strictObject({
   all: z.stringbool().default(false),
   part: sessionPartShape.optional(),
 })
-/** `quarantined`: what a session that is not to be trusted left, which nobody gets by accident. */
+/** `quarantined`: what an untrusted session left; nobody gets that by accident. */
 const artifactRef = z.strictObject({ sha256: sha256Shape, quarantined: z.stringbool().default(false) })
 const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
 /** All of one task, or the newest of every task by pages: the cursor counts those seen. */
@@ -115,7 +113,7 @@ const artifactListShape = z.strictObject({
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
 const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional(), alert: uuidShape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
-/** `untilMs`: an instant in milliseconds since 1970. The note stands in the watchdog's state, which is small. */
+/** `untilMs`: an instant in milliseconds since 1970. The note goes into the watchdog's state, which is small. */
 const awayShape = z.strictObject({
   untilMs: z.int().positive(),
   keepWorking: z.boolean().default(false),
@@ -142,7 +140,7 @@ const auditListShape = z.strictObject({
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
 })
-/** Answers after at most so long how far it is, where it is not done; without it, once it is. */
+/** With `waitMs` it answers after at most that long, done or not; without it, only once it is done. */
 const auditVerifyShape = z.strictObject({ waitMs: z.coerce.number().int().min(0).max(25_000).optional() })
 /** `upTo`: the size the first page named, so that all pages are of one log. */
 const auditExportShape = z.strictObject({
@@ -173,81 +171,71 @@ const receiveShape = z.strictObject({
 const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
 const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 
-/** `olderThanMs` stands for the spans of tasks, artifacts and alerts; a day at least, since a zero would delete everything. */
+/** `olderThanMs` replaces the spans of tasks, artifacts and alerts; at least a day, because zero would delete everything. */
 const olderThan = z.coerce.number().int().min(86_400_000).optional()
 const retentionShowShape = z.strictObject({ olderThanMs: olderThan })
-/** One turn; whoever prunes goes on until there is no more. */
+/** One turn; the caller repeats it until nothing is left. */
 const retentionPruneShape = z.strictObject({ olderThanMs: olderThan, isFirst: z.boolean().default(true) })
 export type PruneRequest = z.output<typeof retentionPruneShape>
 
-/** One row: audit kind, standing, who may try, request shape, and where the operator's entrance serves it. */
+/** One row: audit kind, standing, who may try, and request shape. `routes.ts` says where the operator's entrance serves it. */
 function op<Request extends z.ZodType>(
   audit: string,
   standing: Standing,
   reach: readonly PrincipalKind[],
   request: Request,
-  http?: Operation['http'],
 ) {
-  return { audit, standing, reach, request, ...(http === undefined ? {} : { http }) }
+  return { audit, standing, reach, request }
 }
-const get = (path: string) => ({ method: 'GET', path }) as const
-const post = (path: string) => ({ method: 'POST', path }) as const
-const put = (path: string) => ({ method: 'PUT', path }) as const
 
 export const OPERATIONS = {
-  'task.submit': op('task.submitted', 'new_work', people, submitShape, post('/v1/tasks')),
-  'task.list': op('task.listed', 'read', people, taskListShape, get('/v1/tasks')),
-  'task.show': op('task.shown', 'read', people, taskRef, get('/v1/tasks/:id')),
-  'task.cancel': op('task.cancelled', 'stop', people, taskRef, post('/v1/tasks/:id/cancel')),
-  'task.retry': op('task.retried', 'new_work', people, taskRef, post('/v1/tasks/:id/retry')),
-  'task.release': op('task.released', 'new_work', present, taskRef, post('/v1/tasks/:id/release')),
-  'task.logs': op('task.logs_read', 'read', people, taskRef, get('/v1/tasks/:id/logs')),
-  'session.list': op('session.listed', 'read', [...people, 'watchdog'], sessionListShape, get('/v1/sessions')),
-  'session.show': op('session.shown', 'read', people, sessionShowShape, get('/v1/sessions/:id')),
-  'session.logs': op('session.logs_read', 'read', people, sessionRef, get('/v1/sessions/:id/logs')),
-  'session.stop': op('session.stopped', 'stop', people, sessionRef, post('/v1/sessions/:id/stop')),
-  'session.quarantine': op(
-    'session.quarantined',
-    'stop',
-    ['operator', 'automation'],
-    sessionRef,
-    post('/v1/sessions/:id/quarantine'),
-  ),
-  'session.revoke': op('session.revoked', 'stop', present, revokeShape, post('/v1/sessions/:id/revoke')),
-  'agent.list': op('agent.listed', 'read', people, none, get('/v1/agents')),
-  'agent.show': op('agent.shown', 'read', people, agentRef, get('/v1/agents/:name')),
-  'agent.reload': op('agent.reloaded', 'mending', owner, none, post('/v1/agents/reload')),
-  'agent.reset': op('agent.was_reset', 'mending', owner, agentRef, post('/v1/agents/:name/reset')),
-  'agent.suspend': op('agent.suspended', 'mending', owner, agentRef, post('/v1/agents/:name/suspend')),
-  'artifact.put': op('artifact.stored', 'own', [...people, 'agent'], artifactPutShape, put('/v1/artifacts/:sha256')),
-  'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef, get('/v1/artifacts/:sha256')),
-  'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape, get('/v1/artifacts')),
-  'policy.status': op('policy.shown', 'read', people, none, get('/v1/policy')),
-  'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape, post('/v1/policy/reload')),
-  'keys.list': op('keys.listed', 'read', owner, none, get('/v1/keys')),
-  'keys.rotate': op('keys.rotated', 'mending', owner, none, post('/v1/keys/rotate')),
-  'mode.show': op('mode.shown', 'read', people, none, get('/v1/mode')),
-  'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape, post('/v1/mode/safe')),
-  'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], resumeShape, post('/v1/mode/resume')),
-  'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape, post('/v1/heartbeat')),
-  'operator.show': op('operator.shown', 'read', present, none, get('/v1/presence')),
-  'operator.away': op('operator.away_asked', 'mending', present, awayShape, post('/v1/away')),
-  'operator.back': op('operator.back_asked', 'presence', present, backShape, post('/v1/back')),
-  'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape, post('/v1/shutdown')),
-  'contact.card': op('contact.card_made', 'mending', owner, cardShape, post('/v1/contact/card')),
-  'contact.revoke': op('contact.card_revoked', 'stop', [...owner, ...hub], none, post('/v1/contact/revoke')),
-  'contact.test': op('contact.test_sent', 'mending', owner, none, post('/v1/contact/test')),
-  'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape, post('/v1/contact/confirm')),
-  'hub.drill': op('hub.drilled', 'mending', owner, drillShape, post('/v1/drill')),
-  'audit.list': op('audit.listed', 'read', owner, auditListShape, get('/v1/audit')),
-  'audit.verify': op('audit.verified', 'read', owner, auditVerifyShape, get('/v1/audit/verify')),
-  'audit.export': op('audit.exported', 'read', owner, auditExportShape, get('/v1/audit/export')),
-  'event.stream': op('event.streamed', 'read', people, eventStreamShape, get('/v1/events')),
-  'health.show': op('health.shown', 'read', [...people, 'watchdog'], none, get('/v1/health')),
-  'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none, post('/v1/backup')),
-  'retention.show': op('retention.shown', 'read', owner, retentionShowShape, get('/v1/retention')),
-  'retention.prune': op('retention.pruned', 'mending', owner, retentionPruneShape, post('/v1/retention/prune')),
-  'doctor.run': op('doctor.ran', 'read', owner, none, get('/v1/doctor')),
+  'task.submit': op('task.submitted', 'new_work', people, submitShape),
+  'task.list': op('task.listed', 'read', people, taskListShape),
+  'task.show': op('task.shown', 'read', people, taskRef),
+  'task.cancel': op('task.cancelled', 'stop', people, taskRef),
+  'task.retry': op('task.retried', 'new_work', people, taskRef),
+  'task.release': op('task.released', 'new_work', present, taskRef),
+  'task.logs': op('task.logs_read', 'read', people, taskRef),
+  'session.list': op('session.listed', 'read', [...people, 'watchdog'], sessionListShape),
+  'session.show': op('session.shown', 'read', people, sessionShowShape),
+  'session.logs': op('session.logs_read', 'read', people, sessionRef),
+  'session.stop': op('session.stopped', 'stop', people, sessionRef),
+  'session.quarantine': op('session.quarantined', 'stop', ['operator', 'automation'], sessionRef),
+  'session.revoke': op('session.revoked', 'stop', present, revokeShape),
+  'agent.list': op('agent.listed', 'read', people, none),
+  'agent.show': op('agent.shown', 'read', people, agentRef),
+  'agent.reload': op('agent.reloaded', 'mending', owner, none),
+  'agent.reset': op('agent.was_reset', 'mending', owner, agentRef),
+  'agent.suspend': op('agent.suspended', 'mending', owner, agentRef),
+  'artifact.put': op('artifact.stored', 'own', [...people, 'agent'], artifactPutShape),
+  'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef),
+  'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape),
+  'policy.status': op('policy.shown', 'read', people, none),
+  'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape),
+  'keys.list': op('keys.listed', 'read', owner, none),
+  'keys.rotate': op('keys.rotated', 'mending', owner, none),
+  'mode.show': op('mode.shown', 'read', people, none),
+  'mode.safe': op('mode.made_safe', 'stop', ['operator', 'device'], reasonShape),
+  'mode.resume': op('mode.resumed', 'mending', ['operator', 'device'], resumeShape),
+  'operator.heartbeat': op('operator.heartbeat_given', 'presence', present, noteShape),
+  'operator.show': op('operator.shown', 'read', present, none),
+  'operator.away': op('operator.away_asked', 'mending', present, awayShape),
+  'operator.back': op('operator.back_asked', 'presence', present, backShape),
+  'hub.shutdown': op('hub.shutdown_asked', 'stop', stoppers, shutdownShape),
+  'contact.card': op('contact.card_made', 'mending', owner, cardShape),
+  'contact.revoke': op('contact.card_revoked', 'stop', [...owner, ...hub], none),
+  'contact.test': op('contact.test_sent', 'mending', owner, none),
+  'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape),
+  'hub.drill': op('hub.drilled', 'mending', owner, drillShape),
+  'audit.list': op('audit.listed', 'read', owner, auditListShape),
+  'audit.verify': op('audit.verified', 'read', owner, auditVerifyShape),
+  'audit.export': op('audit.exported', 'read', owner, auditExportShape),
+  'event.stream': op('event.streamed', 'read', people, eventStreamShape),
+  'health.show': op('health.shown', 'read', [...people, 'watchdog'], none),
+  'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none),
+  'retention.show': op('retention.shown', 'read', owner, retentionShowShape),
+  'retention.prune': op('retention.pruned', 'mending', owner, retentionPruneShape),
+  'doctor.run': op('doctor.ran', 'read', owner, none),
   'session.join': op('session.joined', 'own', agent, joinShape),
   'session.renew': op('session.renewed', 'own', agent, none),
   'session.open': op('session.opened', 'own', agent, none),
@@ -261,18 +249,18 @@ export const OPERATIONS = {
   'task.log': op('task.logged', 'own', agent, envelopeShape),
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
-  'alert.list': op('alert.listed', 'read', people, alertListShape, get('/v1/alerts')),
-  'alert.test': op('alert.tested', 'mending', people, alertTestShape, post('/v1/alerts/test')),
-  'device.add': op('device.added', 'approve', owner, deviceAddShape, post('/v1/devices')),
-  'console.open': op('console.opened', 'mending', owner, consoleOpenShape, post('/v1/console')),
+  'alert.list': op('alert.listed', 'read', people, alertListShape),
+  'alert.test': op('alert.tested', 'mending', people, alertTestShape),
+  'device.add': op('device.added', 'approve', owner, deviceAddShape),
+  'console.open': op('console.opened', 'mending', owner, consoleOpenShape),
   'console.join': op('console.joined', 'mending', ['device'], consoleJoinShape),
-  'token.create': op('token.created', 'approve', owner, tokenCreateShape, post('/v1/tokens')),
-  'token.list': op('token.listed', 'read', owner, none, get('/v1/tokens')),
-  'token.revoke': op('token.revoked', 'stop', owner, deviceRef, post('/v1/tokens/:name/revoke')),
-  'device.list': op('device.listed', 'read', owner, none, get('/v1/devices')),
-  'device.revoke': op('device.revoked', 'stop', owner, deviceRef, post('/v1/devices/:name/revoke')),
-  'approval.list': op('approval.listed', 'read', people, approvalListShape, get('/v1/approvals')),
-  'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape, post('/v1/approvals/:id/answer')),
+  'token.create': op('token.created', 'approve', owner, tokenCreateShape),
+  'token.list': op('token.listed', 'read', owner, none),
+  'token.revoke': op('token.revoked', 'stop', owner, deviceRef),
+  'device.list': op('device.listed', 'read', owner, none),
+  'device.revoke': op('device.revoked', 'stop', owner, deviceRef),
+  'approval.list': op('approval.listed', 'read', people, approvalListShape),
+  'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape),
   'approval.expire': op('approval.expired', 'record', hub, z.unknown()),
   'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),
   'session.reap': op('session.reaped', 'stop', ['watchdog', 'hub'], z.unknown()),

@@ -1,8 +1,8 @@
-/** Parses a value by a shape, or refuses it naming the field. */
+/** Parses a value by a shape, or refuses it and names the field. */
 import type { z } from 'zod'
 import { HubError } from '../base/errors.ts'
 
-/** Throws `schema_invalid`; `where` stands before the field's path. */
+/** Throws `schema_invalid`; `where` is put before the field's path. */
 export function parseShape<Shape extends z.ZodType>(shape: Shape, value: unknown, where = ''): z.output<Shape> {
   const parsed = shape.safeParse(value)
   if (parsed.success) return parsed.data

@@ -1,4 +1,4 @@
-/** The bytes a signed request signs, and its headers: one place, read by the hub and by every client (protocol.md section 3). */
+/** The bytes a signed request signs, and its headers: one place, read by the hub and by every client (docs/protocol.md 3). */
 
 export const HEADER_TOKEN = 'hub-token'
 export const HEADER_TIMESTAMP = 'hub-timestamp'
@@ -7,11 +7,11 @@ export const HEADER_SIGNATURE = 'hub-signature'
 
 export interface SignedParts {
   method: string
-  /** Path with its query, as it stands in the request line. */
+  /** Path with its query, as in the request line. */
   path: string
   timestampMs: string
   nonce: string
-  /** SHA-256 of the raw body, hex; of the empty body where there is none. */
+  /** SHA-256 of the raw body, hex; of the empty body if there is none. */
   bodySha256: string
 }
 

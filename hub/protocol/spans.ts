@@ -33,9 +33,9 @@ const withUnits = (units: Readonly<Record<string, number>>, example: string) =>
   })
 
 /** `10m` to milliseconds. Zero and bare numbers are refused: a span without unit is a guess. */
-export const spanShape = withUnits(SPAN_MS, '10m')
+export const spanShape = withUnits(SPAN_MS, '10m').meta({ unit: 'span' })
 /** `256MiB` or `200MB` to bytes. */
-export const sizeShape = withUnits(SIZE_BYTES, '64MiB')
+export const sizeShape = withUnits(SIZE_BYTES, '64MiB').meta({ unit: 'size' })
 
 const written = (value: number, units: readonly (readonly [string, number])[]): string => {
   const [unit, one] = units.find(([, each]) => value >= each && value % each === 0) ?? ['', 1]

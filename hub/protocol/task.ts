@@ -1,8 +1,5 @@
-/** Task, attempt and session: their states, tables and shapes (architecture.md section 6). Moved only by work/dispatch/tasks.ts. */
+/** Task, attempt and session: their states, tables and shapes. Moved only by work/dispatch/tasks.ts. */
 import { createMachine } from '../base/machine.ts'
-
-/** Between SIGTERM and SIGKILL, and what a program is given to end (sandbox.md section 2). The one place; the watchdog's own is tied to it by a test. */
-export const STOP_GRACE_MS = 5_000
 
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
 export type AttemptState = 'assigned' | 'starting' | 'running' | 'settled' | 'lost' | 'stopped'
@@ -57,7 +54,7 @@ export const sessionMachine = createMachine<SessionState>('session', {
   recycled: [],
 })
 
-/** What a session may do: the intersection along its whole chain, never wider, never longer (protocol.md section 5). */
+/** What a session may do: the intersection along its whole chain, never wider, never longer (docs/protocol.md 5). */
 export interface Authority {
   capabilities: string[]
   /** Agents it may message. */

@@ -1,8 +1,8 @@
 /**
  * A file of real blocks in the home, given back to a full disk so that a stop and its record can still be written (T80).
  *
- * B1. At least four times the largest write-ahead log: a checkpoint needs room too (measured, threats.md section 8).
- * B2. Random bytes: zeros would be no blocks at all on a file system that compresses.
+ * B1. At least four times the largest write-ahead log: a checkpoint needs room too (measured, docs/threats.md 7).
+ * B2. Random bytes: a file system that compresses would store zeros in no blocks at all.
  * B3. Made by the rule of whole-file.ts, so a file of that name is whole.
  */
 import { rmSync, statSync } from 'node:fs'
@@ -22,14 +22,14 @@ const BYTES_MAX = 64 * 1024 ** 2
 const WAL_TIMES = 4
 const CHUNK_BYTES = 256 * 1024
 
-/** Pure: how large it has to be beside a log that has reached so many bytes. */
+/** Pure: how large it has to be for a log of this many bytes. */
 export const ballastBytes = (walBytes: number): number =>
   Math.min(BYTES_MAX, Math.max(BYTES_MIN, Math.ceil((WAL_TIMES * walBytes) / CHUNK_BYTES) * CHUNK_BYTES))
 
 export function createBallast(options: { path: string; database: string }, random: Random): Ballast {
   const { path, database } = options
   const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0
-  /** A log never shrinks while it is open: what it is now is what it was at most. */
+  /** An open log never shrinks, so its size now is its largest so far. */
   const wanted = () => ballastBytes(sizeOf(`${database}-wal`))
   const isWhole = () => sizeOf(path) >= wanted()
 

@@ -1,5 +1,5 @@
 /**
- * The one database. Owns the only connection (D13, X8).
+ * The one database. Owns the only connection (X8).
  *
  * S1. One synchronous transaction at a time; none is ever open across an await.
  * S2. The pragmas are read back after setting: WAL, synchronous=FULL, foreign keys. `NORMAL` may forget a commit, and a forgotten nonce is a replay.
@@ -13,6 +13,8 @@ import { openFile } from './open-file.ts'
 export type Statement = Database.Statement
 
 export interface StoreFault {
+  /** SQLite's own. */
+  code: string
   reason: string
   latched: boolean
 }
@@ -22,7 +24,7 @@ export interface Store {
   prepare(sql: string): Statement
   /** Runs `fn` in one IMMEDIATE transaction: committed when it returns, rolled back when it throws. Nested use is our bug. */
   transaction<Result>(fn: () => Result): Result
-  /** Runs `fn` under a savepoint of the open transaction: undone alone when it throws. */
+  /** Runs `fn` under a savepoint of the open transaction: if it throws, only its own changes are undone. */
   savepoint<Result>(fn: () => Result): Result
   /** Runs `fn` once the open transaction has committed; forgotten if it, or the savepoint it was asked in, is undone. */
   afterCommit(fn: () => void): void
@@ -30,8 +32,8 @@ export interface Store {
   onRollback(fn: () => void): void
   readonly inTransaction: boolean
   /**
-   * Runs `fn` without any transaction, nothing in it able to write: what it asked for after the commit runs when it returns, what it asked
-   * for at a rollback when it throws. For what may go on while the store cannot be written (D3).
+   * Runs `fn` without a transaction, and nothing in it can write. What it asked for after the commit runs when it returns, what it asked
+   * for at a rollback when it throws. For what may go on while the store cannot be written (S1-18).
    */
   unwritten<Result>(fn: () => Result): Result
   /** The latched I/O error, or why the last write failed; undefined while writing works. */
@@ -40,7 +42,7 @@ export interface Store {
   heard(thrown: unknown): boolean
   /** Hears each failure as it happens, once the transaction is undone; one listener. */
   onFailure(listener: (fault: StoreFault) => void): void
-  /** One consistent copy in a new file, some pages a turn. Never by copying the file itself: to close it drops SQLite's lock (X8). */
+  /** One consistent copy in a new file, some pages a turn. Never by copying the file itself: closing a second handle to it drops SQLite's lock (X8). */
   copy(path: string, onPages?: (done: number, of: number) => void): Promise<void>
   /**
    * Empties the write-ahead log into the database file; `passive`: copies what it holds and lets it be. SQLite's own automatic copying
@@ -50,7 +52,7 @@ export interface Store {
   close(): void
 }
 
-/** One that throws does not keep the others from running; the first fault is thrown at the end. */
+/** All run, even if one throws; the first fault is thrown at the end. */
 function runAll(callbacks: readonly (() => void)[]): void {
   const faults: unknown[] = []
   for (const callback of callbacks) {
@@ -63,7 +65,7 @@ function runAll(callbacks: readonly (() => void)[]): void {
   if (faults.length > 0) throw faults[0]
 }
 
-/** SQLite result codes after which nothing written by this process can be trusted. */
+/** SQLite result codes after which nothing that this process writes can be trusted. */
 const LATCHING = /^SQLITE_(IOERR|CORRUPT|NOTADB)/
 const FAILING = /^SQLITE_(FULL|READONLY|CANTOPEN|BUSY)/
 const CAUSES_MAX = 8
@@ -76,7 +78,7 @@ export function judgeStoreFault(thrown: unknown): StoreFault | undefined {
   for (let depth = 0; depth < CAUSES_MAX && typeof error === 'object' && error !== null; depth += 1) {
     const { code, message } = error
     if (typeof code === 'string' && (LATCHING.test(code) || FAILING.test(code)))
-      return { reason: `${code}: ${message}`, latched: LATCHING.test(code) }
+      return { code, reason: `${code}: ${message}`, latched: LATCHING.test(code) }
     error = error.cause as typeof error
   }
   return undefined
@@ -142,7 +144,10 @@ export function openStore(path: string): Store {
     transaction(fn) {
       if (database.inTransaction)
         throw new HubError('internal', '', { reason: 'a transaction was opened inside another' })
-      if (aside) throw new HubError('store_unavailable', '', { reason: 'a row was to be written beside the store' })
+      if (aside)
+        throw new HubError('store_unavailable', '', {
+          reason: 'tried to write a row in work that runs without a transaction',
+        })
       afterwards = []
       undoing = []
       let result: ReturnType<typeof fn>
@@ -188,7 +193,7 @@ export function openStore(path: string): Store {
     },
     unwritten(fn) {
       if (database.inTransaction || aside)
-        throw new HubError('internal', '', { reason: 'work beside the store was begun inside other work' })
+        throw new HubError('internal', '', { reason: 'work without a transaction was begun inside other work' })
       const before = database.pragma('query_only', { simple: true })
       afterwards = []
       undoing = []
@@ -236,7 +241,7 @@ export function openStore(path: string): Store {
       try {
         const before = failure
         guarded(() => database.pragma(`wal_checkpoint(${how})`))
-        // That the log could be copied does not say that it can grow.
+        // A log that could be copied may still be unable to grow.
         failure = before
       } catch (thrown) {
         if (failure !== undefined) listener(failure)

@@ -60,7 +60,7 @@ async function lookAtTable(store: Store, table: string, turn: () => Promise<void
   const next = store.prepare(
     `select ${keys}, * from ${table} where (${names}) > (${marks}) order by ${names} limit ${ROWS_A_TURN}`,
   )
-  // By its key too, which every entry ends with: else the first of many alike would stand for all.
+  // By its key too, which ends every entry: otherwise the first of many equal rows would answer for all.
   const finders = indices.map(({ name, columns }) => ({
     name,
     columns,

@@ -1,6 +1,6 @@
 /**
  * Applies the numbered SQL steps beside it, in order, each once, after a copy of a database that already had steps (T85). All that are due are
- * one transaction: an update that breaks off leaves the database of before, never one between two versions.
+ * one transaction: an update that breaks off leaves the old database, never one between two versions.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { HubError } from '../base/errors.ts'

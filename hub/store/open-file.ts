@@ -1,4 +1,4 @@
-/** Opens the database file as it must be: version, pragmas read back (S2), integrity; or says why not. Never an empty one in its place (T81). */
+/** Opens the database file as it must be: version, pragmas read back (database.ts S2), integrity; or says why not. Never an empty one in its place (T81). */
 import { rmSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
@@ -6,8 +6,8 @@ import { HubError } from '../base/errors.ts'
 
 type Value = string | number | bigint | Buffer | null
 const SQLITE_FLOOR = [3, 51, 3] as const
-/** How many pages the write-ahead log holds before it is emptied into the file; what the ballast is measured by. */
-export const WAL_PAGES_MAX = 128
+/** How many pages the write-ahead log holds before it is emptied into the file; the ballast's size follows from it. */
+const WAL_PAGES_MAX = 128
 
 /** Throws `store_unavailable` below the floor. */
 export function assertVersion(version: string): void {
@@ -50,12 +50,12 @@ const GROWING = new Set(
 export const isAuditTable = (table: string): boolean => /^audit_(record|dropped)/.test(table)
 export const growsWithHistory = (table: string): boolean => GROWING.has(table) || isAuditTable(table)
 
-/** What one row holds: who reads it finds that out too, and then it harms itself alone (fault G3). */
+/** Faults of one row's values: reading the row finds them too, and they harm only that row (fault G3). */
 const OF_ONE_ROW = /^(?:CHECK constraint failed|NULL value|(?:non-)?[A-Z]+ value) in (\w+)/
 /** More findings than a file that is looked through whole can have. */
 const FINDINGS_MAX = 1_000_000
 
-/** The first damage, or `ok`, in time that does not grow with history. A value that no row of a table of history may hold is none. */
+/** The first damage, or `ok`, in time that does not grow with history. A bad value in one row of a history table does not count. */
 function quickCheck(database: Database.Database, bytes: number): unknown {
   if (bytes <= WHOLE_BYTES_MAX) {
     const all = database.pragma(`quick_check(${FINDINGS_MAX})`) as { quick_check: string }[]
@@ -72,20 +72,21 @@ function quickCheck(database: Database.Database, bytes: number): unknown {
   return found.find((each) => each !== 'ok') ?? 'ok'
 }
 
-/** What a database that cannot be used leaves to do; the newest backups lie in the home. */
-export const FROM_BACKUP = 'make a home of a backup: hub restore BACKUP --home NEW (see HOME/backups)'
+/** What to do about a database that cannot be used; the newest backups are in the home. */
+const FROM_BACKUP = 'make a new home from a backup: hub restore BACKUP --home NEW (see HOME/backups)'
 
 /** The remedy for what SQLite threw at opening. On a full disk it may speak of an I/O error: its index of the log finds no room. */
 function remedyOf(thrown: unknown, path: string): string {
   const code = String((thrown as { code?: unknown }).code)
   if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && !hasRoom(dirname(path))))
     return 'the disk is full; free some room, then try again'
-  if (code.startsWith('SQLITE_READONLY')) return 'it may not be written; look at mode, owner and mount (ls -l, mount)'
+  if (code.startsWith('SQLITE_READONLY'))
+    return 'it is read-only for this account; look at mode, owner and mount (ls -l, mount)'
   if (code.startsWith('SQLITE_CANTOPEN'))
-    return 'look at what stands there, its owner and mode (ls -ld); a folder of that name has to go'
+    return 'look at what is there, its owner and mode (ls -ld); move away a folder of that name'
   if (code.startsWith('SQLITE_IOERR'))
-    return `the disk does not take it (full, over a limit, or broken: see dmesg and ulimit -f); free room or ${FROM_BACKUP}`
-  return `keep it and its -wal aside, then ${FROM_BACKUP}`
+    return `the disk cannot write it (full, over a limit, or broken: see dmesg and ulimit -f); free some room, or ${FROM_BACKUP}`
+  return `move it and its -wal aside, then ${FROM_BACKUP}`
 }
 
 const ROOM_BYTES = 256 * 1024
@@ -103,9 +104,9 @@ export function openFile(path: string): Database.Database {
   let database: Database.Database | undefined
   const sizeOf = () => statSync(path, { throwIfNoEntry: false })?.size
   const isNew = sizeOf() === undefined
-  if (sizeOf() === 0) throw new HubError('store_unavailable', `${path} is empty: keep it aside, then ${FROM_BACKUP}`)
+  if (sizeOf() === 0) throw new HubError('store_unavailable', `${path} is empty: move it aside, then ${FROM_BACKUP}`)
   try {
-    // No waiting for a lock: whoever holds it is another hub, and keeps it.
+    // No waiting for a lock: another hub holds it, and keeps it.
     database = new Database(path, { timeout: 0 })
     assertVersion(String(database.prepare('select sqlite_version() as v').pluck().get()))
     for (const [name, value, readBack] of PRAGMAS) {
@@ -118,12 +119,12 @@ export function openFile(path: string): Database.Database {
     if (integrity !== 'ok')
       throw new HubError(
         'store_unavailable',
-        `${path} is damaged (${integrity}): keep it and its -wal aside, then ${FROM_BACKUP}`,
+        `${path} is damaged (${integrity}): move it and its -wal aside, then ${FROM_BACKUP}`,
       )
     return database
   } catch (thrown) {
     database?.close()
-    // Nothing half made: what this very call began and could not write is not there.
+    // Nothing half-made: remove what this call began and could not write.
     if (isNew && sizeOf() === 0) for (const file of [path, `${path}-wal`]) rmSync(file, { force: true })
     if (thrown instanceof HubError) throw thrown
     if (String((thrown as { code?: unknown }).code).startsWith('SQLITE_BUSY')) {

@@ -1,14 +1,14 @@
 /**
- * One rule for reading what stands in a row: what cannot be read harms itself alone (fault G3).
+ * One rule for reading a row: a damaged row harms only itself (fault G3).
  *
- * R1. Text of a column that is not what it must be is shown as `instead`, which allows nothing, and the row says which column it was.
- *     Nobody who lists or looks at others fails on it; who would act on it sees that it is unreadable, and ends it.
- * R2. Rows of work carry a check over all that stands in them; one flipped bit is seen. A row of before the check is taken as it is.
+ * R1. A column whose text is wrong is shown as `instead`, which allows nothing, and the row names the column.
+ *     Lists do not fail on it. Code that would act on the row sees that it is unreadable, and ends it.
+ * R2. Rows of work carry a check over all their columns, so one flipped bit is seen. A row older than the check is taken as it is.
  */
 import { sha256Hex } from '../base/canonical.ts'
 
-export const CHECK_COLUMN = 'check_sum'
-/** What a column's text says, or undefined where it cannot be read. */
+const CHECK_COLUMN = 'check_sum'
+/** What a column's text says, or undefined if it cannot be read. */
 export interface Column {
   read: (value: unknown) => { value: unknown } | undefined
   instead: unknown
@@ -33,19 +33,19 @@ export const json = (is: (value: unknown) => boolean, instead: unknown): Column 
   },
 })
 
-/** One of some words, or null where that is allowed. */
+/** One of some words, or null if that is allowed. */
 export const oneOf = (words: readonly string[], instead: unknown): Column => ({
   instead,
   read: (value) => (value === null || words.includes(value as string) ? { value } : undefined),
 })
 
-/** JSON text that stands alone, as in `meta`; `instead` where it cannot be read. */
+/** A single JSON text, as in `meta`; `instead` if it cannot be read. */
 export function readText<Value>(text: string | undefined, is: (value: unknown) => boolean, instead: Value): Value {
   if (text === undefined) return instead
   return (json(is, instead).read(text) ?? { value: instead }).value as Value
 }
 
-/** Over names and values of all that is not null: a column that is added later, and is null, changes no check. */
+/** Over the names and values of all columns that are not null, so a column that is added later as null changes no check. */
 export const checkOf = (raw: Record<string, unknown>): string =>
   sha256Hex(JSON.stringify(Object.entries(raw).filter(([name, value]) => value !== null && name !== CHECK_COLUMN)))
 

@@ -1,28 +1,30 @@
 /**
- * That a stored file still is what its name says (S1-69): before it is read, and in turn while nobody reads it.
+ * Checks that a stored file still is what its name says (S1-69): before each read, and file by file in the background.
  *
- * C1. No byte is served of a file whose whole content has not been hashed since it last changed: an answer that has begun cannot be taken
- *     back. What was hashed is remembered by inode, size and times, so that many ranges of one pack cost one pass.
- * C2. What is opened is compared with what was hashed; another file in its place is refused.
- * C3. The scan reads at most `bytesPerRound` a round, and at least one file; it takes no memory of an earlier pass for an answer.
+ * C1. A file is served only if its whole content was hashed since it last changed: an answer that has begun cannot be taken back. The hash
+ *     is remembered by inode, size and times, so many ranges of one pack cost one pass.
+ * C2. The opened file is compared with the hashed one. If another file is in its place, it is refused.
+ * C3. The scan reads at most `bytesPerRound` a round, and at least one file. It never reuses the result of an earlier pass.
  */
+
 import { createHash } from 'node:crypto'
 import { closeSync, createReadStream, fstatSync, openSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { HubError } from '../base/errors.ts'
+import type { Alerts } from '../guard/alerts/alerts.ts'
 
 export interface ArtifactChecks {
   pathOf(sha256: string): string
-  /** It was just written and hashed. */
+  /** The file was just written and hashed. */
   written(sha256: string): void
-  /** Whether the file in its place is known to be right; the content is not read. */
+  /** Whether the file is known to be right. Does not read the content. */
   isRight(sha256: string): boolean
-  /** Reads and hashes it unless it was. Throws `artifact_corrupt`. */
+  /** Reads and hashes the file unless that was done already. Throws `artifact_corrupt`. */
   verify(sha256: string): Promise<void>
-  /** Opens what was verified. Throws `artifact_corrupt`. */
+  /** Opens a verified file. Throws `artifact_corrupt`. */
   open(sha256: string, range?: { start: number; end: number }): { stream: Readable; size: number }
-  /** One round of the scan over the digests after the last one looked at. Answers those that are damaged or missing. */
+  /** One round of the scan. It goes on after the last digest looked at, and answers the digests that are damaged or missing. */
   scan(): Promise<string[]>
 }
 
@@ -34,11 +36,11 @@ const identityOf = ({ ino, size, mtimeMs, ctimeMs }: Stats): string => `${ino}:$
 export function createArtifactChecks(
   options: { folder: string; bytesPerRound: number },
   parts: {
-    /** Digests in their order, after this one. */
+    /** The next digests in order, after this one. */
     digestsAfter: (sha256: string, limit: number) => string[]
-    /** Told of every file that was read whole: right or not. */
+    /** Called for every file that was read whole, with the result. */
     judged: (sha256: string, isRight: boolean) => void
-    /** Told when the scan has come round: every file has been looked at since the last time. */
+    /** Called when the scan has looked at every file once more. */
     passed?: () => void
   },
 ): ArtifactChecks {
@@ -63,7 +65,7 @@ export function createArtifactChecks(
     return stats !== undefined && right.get(sha256) === identityOf(stats)
   }
 
-  /** Hashes the file; remembers and tells the outcome. */
+  /** Hashes the file, remembers the result and reports it. */
   async function read(sha256: string): Promise<boolean> {
     const before = found(sha256)
     let isWhole = false
@@ -73,7 +75,7 @@ export function createArtifactChecks(
         for await (const chunk of createReadStream(pathOf(sha256))) hash.update(chunk as Buffer)
         isWhole = hash.digest('hex') === sha256
       } catch {
-        // Unreadable is as good as damaged: nothing of it can be served.
+        // An unreadable file counts as damaged: nothing of it can be served.
       }
     }
     if (isWhole && before !== undefined) remember(sha256, before)
@@ -123,6 +125,44 @@ export function createArtifactChecks(
         if (bytes >= bytesPerRound) break
       }
       return damaged
+    },
+  }
+}
+
+/** More damaged files than this means that the folder is at fault, not each file (fault G10). */
+const TOLD_MAX = 5
+const MANY = 'artifacts_damaged'
+
+/**
+ * Raises the alerts for damaged files: one for each file, and one for all of them beyond a few. It hears of every file that was read whole,
+ * and of the end of each full pass.
+ */
+export function createDamageAlerts(folder: string, alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>) {
+  const damaged = new Set<string>()
+  return {
+    judged(sha256: string, isRight: boolean): void {
+      const cause = `artifact_corrupt:${sha256}`
+      if (isRight) {
+        damaged.delete(sha256)
+        if (alerts.isOpen(cause)) alerts.resolve(cause)
+        return
+      }
+      damaged.add(sha256)
+      if (damaged.size <= TOLD_MAX || alerts.isOpen(cause))
+        alerts.raise(
+          cause,
+          'warning',
+          `artifact ${sha256} is damaged on disk and is not served: look at the disk (dmesg), then store the same bytes again or put the file back from a backup`,
+        )
+      else
+        alerts.raise(
+          MANY,
+          'warning',
+          `more than ${TOLD_MAX} artifacts are damaged or missing and are not served: put ${folder} back from a backup (backups/*/artifacts)`,
+        )
+    },
+    passed(): void {
+      if (damaged.size <= TOLD_MAX && alerts.isOpen(MANY)) alerts.resolve(MANY)
     },
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Durable outputs and inputs: files named by their SHA-256, rows that say whose they are (S1-68, S1-69).
+ * Durable inputs and outputs: files named by their SHA-256, and rows that say whose they are (S1-68, S1-69).
  *
- * A1. A file is written beside its place, synced and renamed; a digest that does not match never gets a row.
- * A2. Reading follows one rule: a task's own, its inputs, and its children's.
+ * A1. A file is written beside its place, synced and renamed. A file with the wrong digest never gets a row.
+ * A2. A task may read its own artifacts, its inputs, and those of its children.
  * A3. What is read is what was hashed (artifact-checks.ts).
- * A4. What a quarantined or revoked session left is withheld: from lists, from agents, from new tasks. People fetch it by saying so (S1-70).
+ * A4. What a quarantined or revoked session stored is withheld from lists, from agents and from new tasks. People can still fetch it by
+ *     asking for quarantined artifacts (S1-70).
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
@@ -14,12 +15,13 @@ import type { Readable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
+import type { Alerts } from '../guard/alerts/alerts.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
-import { OPERATOR, type Principal, principalText } from '../guard/principal.ts'
-import { judgeArtifactName } from '../protocol/folder.ts'
+import { OPERATOR, ownerText, type Principal } from '../guard/principal.ts'
+import { judgeArtifactName } from '../protocol/paths.ts'
 import type { Store } from '../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
-import { type ArtifactChecks, createArtifactChecks } from './artifact-checks.ts'
+import { type ArtifactChecks, createArtifactChecks, createDamageAlerts } from './artifact-checks.ts'
 import type { TaskRow } from './dispatch/rows.ts'
 
 export interface ArtifactView {
@@ -30,22 +32,22 @@ export interface ArtifactView {
 export interface WithheldArtifact extends ArtifactView {
   task: string
 }
-/** A file that has arrived whole but is nobody's yet. */
+/** A file that has arrived whole and belongs to nobody yet. */
 export interface Arrived {
   path: string
   sha256: string
   size: number
 }
-/** Whose rows the inputs of a person or token are: proof that these very bytes came from there. */
-export const uploadsOf = (principal: Principal): string => principalText(principal)
-/** Of the rest a task is the owner, whose id holds no colon. */
+/** The owner of the rows for what a person or token uploaded: proof that these very bytes came from them. */
+export const uploadsOf = (principal: Principal): string => ownerText(principal)
+/** All other rows belong to a task; a task id holds no colon. */
 const NO_UPLOAD = `(task <> '${uploadsOf(OPERATOR)}' and instr(task, ':') = 0)`
 
 export interface Artifacts {
-  /** Streams into a temporary file. Throws `too_large` at the cap, `schema_invalid` when the digest is another. */
+  /** Streams into a temporary file. Throws `too_large` at the cap, and `schema_invalid` if the digest differs. */
   receive(source: Readable, sha256: string, bytesMax: number): Promise<Arrived>
   discard(arrived: Arrived): void
-  /** Makes it an artifact of the owner under this name. Throws `too_large` past the owner's total. */
+  /** Makes the file an artifact of this owner under this name. Throws `too_large` above the owner's total. */
   put(
     grant: Grant,
     owner: string,
@@ -54,45 +56,44 @@ export interface Artifacts {
     session: string | null,
     totalBytesMax: number,
   ): ArtifactView
-  /** Without what is withheld, unless `quarantined`: then that alone. */
+  /** Leaves out what is withheld. With `quarantined`: lists only that. */
   list(owner: string, quarantined?: boolean): ArtifactView[]
-  /** Of every task, the newest first, by the same rule; `part`: only digests that begin or end so. */
+  /** Of every task, newest first, by the same rule. `part`: only digests that begin or end with it. */
   recent(query: { limit: number; offset: number; quarantined: boolean; part?: string }): WithheldArtifact[]
-  /** Withheld everywhere means not found, unless `quarantined`. */
+  /** Does not find what is withheld, unless `quarantined`. */
   find(sha256: string, quarantined?: boolean): ArtifactView | undefined
-  /** Whether it is a row of this owner, and not withheld. */
+  /** Whether this owner has a row for it that is not withheld. */
   owns(owner: string, sha256: string): boolean
-  /** Why a task may read this digest: its own, one of its inputs or its children's, or not at all. */
+  /** Why a task may read this digest: it is its own, it is inherited (an input, or a child's), or it may not. */
   access(task: TaskRow, sha256: string): 'own' | 'inherited' | 'none'
-  /** Before `read`: throws `artifact_corrupt` unless the whole file is what its name says; nothing for one that is not known. */
+  /** Call before `read`. Throws `artifact_corrupt` if the file is not what its name says. Does nothing for an unknown digest. */
   verify(sha256: string): Promise<void>
-  /** Opens the bytes from `start` to `end` inclusive. Throws `unknown_artifact`, or `artifact_corrupt` without a `verify` before. */
+  /** Opens the bytes from `start` to `end` inclusive. Throws `unknown_artifact`, and `artifact_corrupt` if `verify` was not called before. */
   read(
     sha256: string,
     range?: { start: number; end: number },
     quarantined?: boolean,
   ): { stream: Readable; size: number }
-  /** Withholds all that the session stored; answers what that was: nothing while the store cannot be written. */
+  /** Withholds all that the session stored and answers what that was. Nothing is withheld while the store cannot be written. */
   withhold(grant: StopGrant, session: string): WithheldArtifact[]
-  /** One round over the stored files. */
+  /** One round of the scan of stored files. */
   scan(): Promise<string[]>
 }
 
-/** Of one round of the scan. */
+/** Bytes read in one round of the scan. */
 const SCAN_BYTES = 64 * 1024 ** 2
 
 export function createArtifacts(
   options: { folder: string },
   parts: {
     store: Store
-    /** The steady one: retention tells ages by what it stamps. */
+    /** The steady clock: retention judges ages by these times. */
     clock: Pick<Clock, 'wallMs'>
     random: Random
-    judged: (sha256: string, isRight: boolean) => void
-    passed?: () => void
+    alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
   },
 ): Artifacts {
-  const { store, clock, random, judged, passed } = parts
+  const { store, clock, random, alerts } = parts
   const arriving = join(options.folder, 'arriving')
   rmSync(arriving, { recursive: true, force: true })
   mkdirSync(arriving, { recursive: true, mode: 0o700 })
@@ -103,8 +104,7 @@ export function createArtifacts(
     { folder: options.folder, bytesPerRound: SCAN_BYTES },
     {
       digestsAfter: (sha256, limit) => digests.all(sha256, limit) as string[],
-      judged,
-      ...(passed === undefined ? {} : { passed }),
+      ...createDamageAlerts(options.folder, alerts),
     },
   )
   const findAny = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
@@ -128,7 +128,8 @@ export function createArtifacts(
       try {
         for await (const chunk of source as AsyncIterable<Buffer>) {
           size += chunk.length
-          if (size > bytesMax) throw new HubError('too_large', `an artifact here holds at most ${bytesMax} bytes`)
+          if (size > bytesMax)
+            throw new HubError('too_large', `the artifact is larger than ${bytesMax} bytes, the most this hub takes`)
           hash.update(chunk)
           await file.write(chunk)
         }
@@ -149,11 +150,14 @@ export function createArtifacts(
       assertGrant(grant, 'artifact.put')
       requireName(name)
       const { sha256, size } = arrived
-      // What is withheld still takes its room.
+      // What is withheld still counts.
       const total = sizes.get(owner, name) as number
       if (total + size > totalBytesMax)
-        throw new HubError('too_large', `the artifacts of one task hold at most ${totalBytesMax} bytes`)
-      // A file that is not known to be right is replaced by the one that was just hashed.
+        throw new HubError(
+          'too_large',
+          `with this one, the artifacts of the task would take more than ${totalBytesMax} bytes`,
+        )
+      // If the stored file is not known to be right, the one that was just hashed replaces it.
       if (checks.isRight(sha256)) rmSync(arrived.path, { force: true })
       else {
         mkdirSync(join(options.folder, sha256.slice(0, 2)), { recursive: true, mode: 0o700 })
@@ -200,7 +204,7 @@ export function createArtifacts(
     },
     withhold(grant, session) {
       assertStopGrant(grant, 'session.quarantine', 'session.revoke')
-      // Outside a transaction the store is failing; that it cannot be withheld must not keep anybody from stopping the session (I6).
+      // Outside a transaction the store is failing. A session must be stoppable even if its artifacts cannot be withheld (I6).
       if (!store.inTransaction) return []
       const left = `session = ? and ${some}`
       const rows = store.prepare(`select task, name, sha256, size from artifact where ${left}`).all(session)
@@ -211,7 +215,7 @@ export function createArtifacts(
   }
 }
 
-/** A relative path of ordinary segments (T69): whoever unpacks checks again. Throws `schema_invalid`. */
+/** The name must be a relative path of ordinary segments (T69); whoever unpacks it checks again. Throws `schema_invalid`. */
 export function requireName(name: string): void {
   const fault = judgeArtifactName(name)
   if (fault !== undefined) throw new HubError('schema_invalid', `name: it ${fault}`)

@@ -1,11 +1,12 @@
 /**
  * What is kept of a session before it is destroyed for security (S1-66): `evidence/<session>-<instant>/`, folder 0700, files 0600.
  *
- * E1. The container is paused first: what is looked at does not change meanwhile, and does nothing more.
- * E2. Each part is taken by itself and capped; one that fails is named in the manifest, and never keeps the session from being destroyed.
- * E3. No secret: the folder of secrets is never looked at, and values this session could have, or whoever read them, are masked in every
- *     spelling that is known for them (`masker`).
- * E4. The manifest is written last and names every file with its size and SHA-256; without one a bundle is not whole.
+ * E1. The container is paused first, so it does not change while it is examined, and does nothing more.
+ * E2. Each part is taken by itself and capped. A part that fails is named in the manifest, and never keeps the session from being
+ *     destroyed.
+ * E3. No secret is kept. The folder of secrets is never examined. The values that this session, or its readers, could have had are masked
+ *     in every known spelling (`masker`).
+ * E4. The manifest is written last and names every file with its size and SHA-256. A bundle without one is not whole.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,10 +28,10 @@ export interface EvidenceFile {
   cut: boolean
 }
 export interface EvidenceReport {
-  /** Its folder, or null where not even that could be made. */
+  /** Its folder; null if not even that could be made. */
   folder: string | null
   files: EvidenceFile[]
-  /** What could not be had, and why. */
+  /** What could not be captured, and why. */
   faults: { part: string; reason: string }[]
 }
 
@@ -48,13 +49,13 @@ const jsonLines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.string
 export function createEvidence(
   options: { folder: string },
   parts: {
-    /** The steady one: retention tells ages by the names. */
+    /** The steady clock: retention judges ages by the names. */
     clock: Pick<Clock, 'wallMs'>
     engine: Pick<Engine, 'pause' | 'top' | 'inspect' | 'logs'>
     audit: AuditSearch
     journal: Journal
     mailboxes: Mailboxes
-    /** A copy of the secret, or undefined where it cannot be had. */
+    /** A copy of the secret; undefined if it cannot be read. */
     secretOf: (name: string) => Buffer | undefined
   },
 ): Evidence {
@@ -125,7 +126,10 @@ export function createEvidence(
   }
 }
 
-/** Masks values as they are, and as JSON, base64, hex or a URL would write them; too short a value would mask half the text. */
+/**
+ * Masks values as they are, and as JSON, base64, hex or a URL would write them. A value that is too short would mask half the text, so it
+ * is left.
+ */
 export function masker(values: readonly Buffer[]): (text: string) => string {
   const spellings = values
     .filter((value) => value.length >= 4)

@@ -1,8 +1,8 @@
 /**
- * What tasks said of themselves: newest progress and the last log lines, in memory and bounded, published as events.
+ * What tasks report of themselves: the newest progress and the last log lines, in memory, published as events.
  *
- * Bounded in lines and in bytes, of each task and of all (fault F6): the oldest lines of a task go first, and beyond the whole all of the
- * task that was silent longest.
+ * It is bounded in lines and in bytes, for each task and in all (fault F6). The oldest lines of a task go first. Above the total, all lines
+ * of the task that was silent longest go.
  */
 import type { Clock } from '../base/clock.ts'
 
@@ -38,7 +38,7 @@ interface Entry {
   bytes: number
 }
 
-/** Two bytes for each character, as where one of them needs them. */
+/** Two bytes for each character, as if one of them needed two. */
 const bytesOf = ({ text }: LogLine) => OVERHEAD_BYTES + 2 * text.length
 
 export function createJournal(clock: Clock): Journal {
@@ -47,7 +47,7 @@ export function createJournal(clock: Clock): Journal {
 
   function entryOf(task: string): Entry {
     const entry = entries.get(task) ?? { progress: undefined, lines: [], bytes: 0 }
-    // Whoever spoke last stands last.
+    // The task that spoke last is the last in the map.
     entries.delete(task)
     entries.set(task, entry)
     if (entries.size > TASKS_MAX) forgetSilent()

@@ -1,11 +1,11 @@
 /**
- * Which image an agent runs from: the local id that was taken when its card was first read, kept over restarts and outages of the engine
- * (S1-3, S1-56). A name in the engine may come to mean another image at any time; only `hub agent reload`, or a card that names another
- * image, takes it.
+ * Which image an agent runs from: the local id that was taken when its card was first read. It is kept across restarts and engine outages
+ * (S1-3, S1-56). In the engine, a name may mean another image at any time. The new one is taken only by `hub agent reload`, or if the card
+ * names another image.
  *
- * P1. A change is an event and a record: the new id stands in the store together with its record, or it is not taken.
- * P2. It is refused while a session of that agent is under way: two images would work under one name.
- * P3. A pinned image that is gone is not replaced by its namesake. Its agent starts nothing until the operator says so.
+ * P1. A change is an event and a record: the new id is in the store together with its record, or it is not taken.
+ * P2. A change is refused while a session of that agent is under way: two images would work under one name.
+ * P3. A pinned image that is gone is not replaced by another of the same name. Its agent starts nothing until the operator says so.
  */
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Events } from '../guard/events.ts'
@@ -20,11 +20,13 @@ const REGISTRY = hubPrincipal('registry')
 export type ResolveImage = (nameOrId: string) => Promise<{ id: string } | { refused: string } | undefined>
 
 export interface AgentImage {
-  /** Undefined where nothing may be started from it. */
+  /** Undefined if nothing may be started from it. */
   id: string | undefined
-  /** Why not; empty where there is nothing to say. */
+  /** Why not; empty if there is nothing to say. */
   problem: string
-  /** Its name means another image by now, which was not taken, and how it is. */
+  /** Of the refusal that follows from the problem. */
+  code?: 'image_missing' | 'image_refused'
+  /** Set if its name now means another image that was not taken; says how to take it. */
   note: string
 }
 
@@ -48,7 +50,7 @@ export function createPinnedImages(parts: {
     `insert into agent_image values (?, ?, ?) on conflict (agent) do update set image = excluded.image, image_id = excluded.image_id`,
   )
 
-  /** Of an agent that had none there is nothing to be told but where the store fails: then it is asked again with the next look. */
+  /** If the agent had none before, there is nothing to tell. If the store fails, the next look asks again. */
   function pin(agent: string, image: string, id: string): void {
     try {
       store.transaction(() => put.run(agent, image, id))
@@ -76,8 +78,9 @@ export function createPinnedImages(parts: {
   return {
     async of(agent, image, takesNew) {
       const found = await resolve(image)
-      if (found === undefined) return { id: undefined, problem: `image ${image} is missing`, note: '' }
-      if ('refused' in found) return { id: undefined, problem: found.refused, note: '' }
+      if (found === undefined)
+        return { id: undefined, code: 'image_missing', problem: `image ${image} is missing`, note: '' }
+      if ('refused' in found) return { id: undefined, code: 'image_refused', problem: found.refused, note: '' }
       const { id } = found
       const pinned = find.get(agent) as { image: string; id: string } | undefined
       if (pinned === undefined) {
@@ -85,7 +88,7 @@ export function createPinnedImages(parts: {
         return { id, problem: '', note: '' }
       }
       if (pinned.image === image && pinned.id === id) return { id, problem: '', note: '' }
-      let why = 'it is taken by `hub agent reload` alone'
+      let why = 'only `hub agent reload` takes it'
       if (takesNew || pinned.image !== image) {
         try {
           change(agent, pinned, { image, id })
@@ -94,15 +97,15 @@ export function createPinnedImages(parts: {
           const { code, message } = toHubError(thrown)
           why =
             code === 'conflict'
-              ? 'it is not taken while a session of the agent is under way: `hub agent reload` once it has ended'
-              : `it is not taken: ${message}; \`hub agent reload\` when that is mended`
+              ? 'it cannot be taken while a session of the agent runs: `hub agent reload` once that has ended'
+              : `it could not be taken: ${message}; \`hub agent reload\` when that is fixed`
         }
       }
-      const note = `${image} is another image by now (${short(id)}) than the one it runs from (${short(pinned.id)}); ${why}`
+      const note = `${image} now names another image (${short(id)}) than the one that the agent runs from (${short(pinned.id)}); ${why}`
       const kept = await resolve(pinned.id)
       if (kept !== undefined && 'id' in kept) return { id: kept.id, problem: '', note }
-      const problem = `image ${image} is not the one that was taken (${short(pinned.id)}), and that one is gone; ${why}`
-      return { id: undefined, problem, note: '' }
+      const problem = `image ${image} is not the image that was taken (${short(pinned.id)}), and that one is gone; ${why}`
+      return { id: undefined, code: 'image_refused', problem, note: '' }
     },
   }
 }

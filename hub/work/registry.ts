@@ -1,6 +1,6 @@
 /**
- * Known agents: cards from the home's `agents/*.yaml`, images resolved to local ids, health kept in a table (S1-3, S1-11).
- * Files win over the table. A broken card is named with its line and left out; the other cards load.
+ * Known agents: cards from the home's `agents/*.yaml`, images resolved to local ids, health kept in a table (S1-3, S1-11). Files win over
+ * the table. A broken card is named with its line and left out; the other cards load.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
@@ -14,13 +14,15 @@ import { type Fault, judgeYaml } from '../protocol/judging.ts'
 import type { Store } from '../store/database.ts'
 import type { PinnedImages } from './pinned-images.ts'
 
-export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended' | 'retired'
+export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended'
 
 export interface Agent {
   card: AgentCard
-  /** Local image id, or undefined while the image is missing. */
+  /** Local image id; undefined while the image is missing. */
   imageId: string | undefined
-  /** Its image's name means another image by now, and how that is taken; empty where it does not. */
+  /** Of an image that may not be used: what it is refused with. */
+  imageCode?: 'image_missing' | 'image_refused'
+  /** Set if its image's name now means another image; says how to take it. Empty otherwise. */
   imageNote: string
   limits: SessionLimits
   state: AgentState
@@ -28,7 +30,7 @@ export interface Agent {
   crashes: number
 }
 
-/** Why a card was not loaded: where it stands in the file, both counted from one. */
+/** Why a card was not loaded, and the place in the file; line and column count from one. */
 export interface CardProblem {
   file: string
   line: number
@@ -41,8 +43,8 @@ export interface Registry {
   list(): Agent[]
   problems(): CardProblem[]
   /**
-   * Reads the cards again and looks their images up, which is the only await. `takesNew`: the operator asked for it, so a name that means
-   * another image by now is followed (pinned-images.ts).
+   * Reads the cards again and looks their images up, which is the only await. `takesNew`: the operator asked for it, so a name that now
+   * means another image is followed (pinned-images.ts).
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
@@ -56,16 +58,19 @@ interface Loaded {
   limits: SessionLimits
   imageId: string | undefined
   imageProblem: string
+  imageCode?: 'image_missing' | 'image_refused'
   imageNote: string
   schemas: Map<string, ValidateFunction>
 }
+
+const problem = (place: Place, message: string) => new CardError(place, message)
 
 export function createRegistry(
   options: { folder: string; limitsOf: (card: AgentCard) => SessionLimits },
   parts: {
     store: Store
     images: PinnedImages
-    /** Who is halted for having been recycled too often; see work/dispatch/breaker.ts. */
+    /** Who is halted for losing too many sessions; see work/dispatch/breaker.ts. */
     breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
   },
 ): Registry {
@@ -85,6 +90,7 @@ export function createRegistry(
     return {
       card: loaded.card,
       imageId: loaded.imageId,
+      ...(loaded.imageCode === undefined ? {} : { imageCode: loaded.imageCode }),
       imageNote: loaded.imageNote,
       limits: loaded.limits,
       ...row,
@@ -105,7 +111,7 @@ export function createRegistry(
     if (!agents.has(name)) throw new HubError('unknown_agent', `no agent is named ${name}`)
   }
 
-  /** Throws at the line of the limit that is asked for and not allowed. */
+  /** Throws with the line of the limit that is above what is allowed. */
   function limitsOf({ card, placeOf }: ReadCard): SessionLimits {
     try {
       return options.limitsOf(card)
@@ -117,9 +123,9 @@ export function createRegistry(
   async function imageOf(
     { name, image }: AgentCard,
     takesNew: boolean,
-  ): Promise<Pick<Loaded, 'imageId' | 'imageProblem' | 'imageNote'>> {
-    const { id, problem: imageProblem, note } = await images.of(name, image, takesNew)
-    return { imageId: id, imageProblem, imageNote: note }
+  ): Promise<Pick<Loaded, 'imageId' | 'imageCode' | 'imageProblem' | 'imageNote'>> {
+    const { id, code, problem: imageProblem, note } = await images.of(name, image, takesNew)
+    return { imageId: id, ...(code === undefined ? {} : { imageCode: code }), imageProblem, imageNote: note }
   }
 
   return {
@@ -151,7 +157,7 @@ export function createRegistry(
         for (const { file, read } of same) {
           const { card, schemas, placeOf } = read
           try {
-            // Which of them is meant is nobody's to guess: a copied card would take over the other's grants (fault C13).
+            // The hub cannot guess which of them is meant: a copied card would take over the other's grants (fault C13).
             const other = same.find((each) => each.file !== file)
             if (other !== undefined)
               throw problem(
@@ -174,7 +180,7 @@ export function createRegistry(
       if (loaded === undefined || !Object.hasOwn(loaded.card.messages[direction], type)) {
         throw new HubError(
           'schema_invalid',
-          `agent ${name} ${direction} no messages of type ${type}; its card lists those it does`,
+          `agent ${name} ${direction} no messages of type ${type}; its card lists the types that it does`,
         )
       }
       const validate = loaded.schemas.get(`${direction} ${type}`)
@@ -209,7 +215,6 @@ class CardError extends Error {
     this.column = column
   }
 }
-const problem = (place: Place, message: string) => new CardError(place, message)
 
 function cardFiles(folder: string): string[] {
   try {
@@ -227,7 +232,7 @@ export interface ReadCard {
   placeOf: ReturnType<typeof judgeYaml>['placeOf']
 }
 
-/** Strict YAML (unique keys, no aliases), then the card's shape; an error names line, column and key. */
+/** Strict YAML (unique keys, no aliases), then the card's shape. An error names line, column and key. */
 export function readCard(path: string): ReadCard {
   const text = readFileSync(path, 'utf8')
   if (text.length > 65_536) throw problem({ line: 1, column: 1 }, 'a card is at most 64 KiB')
@@ -252,17 +257,17 @@ function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf
       try {
         text = readFileSync(path, 'utf8')
       } catch {
-        throw wrong(`there is no readable file ${file} beside the card`)
+        throw wrong(`it names ${file}, which is not a readable file beside the card`)
       }
       const fault = findJsonFault(text)
       if (fault !== undefined) {
         const { line, column } = placeInText(text, fault.offset)
-        throw wrong(`${file} is no JSON: line ${line}, column ${column}: ${fault.what}`)
+        throw wrong(`${file} is not JSON: line ${line}, column ${column}: ${fault.what}`)
       }
       try {
         schemas.set(`${direction} ${type}`, ajv.compile(JSON.parse(text) as object))
       } catch (thrown) {
-        throw wrong(`${file} is no JSON schema that can be used (${(thrown as Error).message})`)
+        throw wrong(`${file} is not a usable JSON schema (${(thrown as Error).message})`)
       }
     }
   }

@@ -1,11 +1,11 @@
-/** `{input}` and `{param:name}` in a command's argv. Pure: each stays inside the one element it stands in, and no shell reads it. */
+/** `{input}` and `{param:name}` in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
 import { HubError } from '../../hub/base/errors.ts'
 
 const PLACE = /\{(?:input|param:([A-Za-z0-9_-]{1,64}))\}/g
 
 export interface Expanded {
   argv: string[]
-  /** Whether `{input}` stood anywhere; else the input goes to the command's standard input. */
+  /** Whether `{input}` occurs; else the input goes to the command's standard input. */
   namesInput: boolean
 }
 

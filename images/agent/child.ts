@@ -1,10 +1,10 @@
 /**
  * The agent's own program as a child process.
  *
- * 1. An argv and an environment built from nothing; no shell, nothing of the shim's own environment.
- * 2. It leads a process group of its own. When it has ended, or the shim ends, the group is killed: no child outlives the shim.
- *    What leaves the group dies with the container.
- * 3. Its output is read as fast as it is used, so a program that writes faster waits. After its end no more is read than was under way.
+ * 1. It gets an argv and a new environment; no shell, and nothing of the shim's own environment.
+ * 2. It leads its own process group. When it has ended, or the shim ends, the group is killed: no child outlives the shim.
+ *    A process that leaves the group dies with the container.
+ * 3. Its output is read as fast as it is used, so a program that writes faster waits. After its end only what is still in the pipes is read.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,9 +18,9 @@ export type Exit =
 
 export interface Child {
   readonly exit: Promise<Exit>
-  /** Hands every chunk to `take`, the next one only after it has returned. Resolves when there is no more. */
+  /** Passes every chunk to `take`, the next one only after it has returned. Resolves when there is no more. */
   read(from: 'stdout' | 'stderr', take: (chunk: Buffer) => unknown): Promise<void>
-  /** False where it is refused: the program has not read the last MiB, or reads no more. */
+  /** False if it is refused: the program has not read the last MiB, or reads no more. */
   write(text: string | Buffer): boolean
   /** Resolves when the program has read what was written, or never will. */
   drained(): Promise<void>
@@ -30,10 +30,10 @@ export interface Child {
 }
 
 const INPUT_BYTES_MAX = 1024 ** 2
-/** What may still come out of pipes once the program has ended: their content, but no stream that someone else keeps open. */
+/** How much is still read from the pipes after the program has ended: their content, but no stream that another process keeps open. */
 const AFTER_EXIT = { bytesMax: 1024 ** 2, waitMs: 1_000, everyMs: 100 }
 
-/** The whole environment of the program; the card's values stand above the defaults, the deadline above all. */
+/** The whole environment of the program; the card's values override the defaults, the deadline overrides all. */
 export function environmentOf({ joined }: Pick<HubAgent, 'joined'>, home: string): Record<string, string> {
   const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
   const given = { HOME: home, PATH: path, LANG: 'C.UTF-8', TMPDIR: '/tmp', ...joined.program.env }

@@ -1,7 +1,7 @@
 /**
- * Carries out what a program prints as JSON lines, and answers it (protocol.md section 10).
+ * Carries out what a program prints as JSON lines, and answers it (docs/protocol.md 10).
  *
- * 1. One at a time and in order: the next line is read when the hub has taken the one before. That is the back-pressure.
+ * 1. One at a time and in order: the next line is read when the hub has accepted the one before. This slows down a fast program.
  * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate` and `ask` are answered again under the same id,
  *    when their answer comes: with `reply`, or with `error` if none will.
  * 3. The first result counts. Nothing a program prints makes this throw.
@@ -23,10 +23,10 @@ export interface Result {
 
 export interface Conversation {
   take(line: Line): Promise<void>
-  /** A message to be handed on, remembered where it is a request, so that it can be answered. */
+  /** The line for a message; a request is remembered, so that it can be answered. */
   hear(message: Message): object
   result(): Result | undefined
-  /** Why what was meant as the result could not be taken; undefined where nothing was. */
+  /** Why a line that was meant as the result could not be accepted; else undefined. */
   spoiled(): string | undefined
 }
 
@@ -39,11 +39,11 @@ export interface ConversationOptions {
   /** Hands an event of a topic to the program. */
   hand: (message: Message) => void
   warn: (text: string) => void
-  /** Stores a value that no result can hold, and answers what stands in its place. */
+  /** Stores a value that no result can hold, and returns its replacement. */
   keepLarge: (value: unknown) => Promise<unknown>
 }
 
-/** Whether whoever wrote the line meant it as its result, however it is broken. */
+/** Whether the line was meant as the result, even if it is broken. */
 const meansResult = ({ bytes }: Line): boolean => /"op"\s*:\s*"result"/.test(bytes.toString('latin1'))
 
 const OPEN_REQUESTS_MAX = 1024
@@ -61,7 +61,7 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
     return say({ op: 'error', id: id ?? null, code, hint }, id !== undefined)
   }
 
-  /** Resolves once it is accepted; its answer is said whenever it comes. */
+  /** Resolves once it is accepted; its answer is passed on when it comes. */
   function wait(id: Id | undefined, begin: (options: { onAccepted: () => void }) => Promise<unknown>): Promise<void> {
     return new Promise((resolve, reject) => {
       let accepted = false
@@ -78,7 +78,7 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
   }
 
   async function carryOut({ op, id, fields }: Verb): Promise<void> {
-    // The kinds of the fields were checked with the line; what they mean is for the hub to judge.
+    // The types of the fields were checked with the line; the hub checks their meaning.
     const { to, type, topic, body, text, timeoutMs } = fields as {
       [key in 'to' | 'type' | 'topic' | 'text']: string
     } & { body?: Record<string, unknown>; timeoutMs?: number }
@@ -103,7 +103,7 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
 
   async function reply(correlationId: string, body?: Record<string, unknown>): Promise<void> {
     const message = openRequests.get(correlationId)
-    if (message === undefined) throw new HubError('already_resolved', 'no request of that id waits for your reply')
+    if (message === undefined) throw new HubError('already_resolved', 'no request with that id waits for your reply')
     await hub.reply(message, body)
     openRequests.delete(correlationId)
   }
@@ -130,7 +130,7 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
     return { op: 'message', ...envelope, kind: messageKind }
   }
 
-  /** The operation of the line; of a result that is too long its value is stored, and stands in it by name. */
+  /** The operation of the line; the value of a result that is too long is stored, and the result names it. */
   async function readLine(line: Line): Promise<ReturnType<typeof readVerb>> {
     const large = line.whole === undefined || !meansResult(line) ? undefined : readVerb({ bytes: line.whole })
     if (large === undefined || result !== undefined) return readVerb(line)

@@ -1,8 +1,8 @@
-/** The driver `command`: an ordinary program; its exit code says how it went (protocol.md section 10). */
+/** The driver `command`: an ordinary program; its exit code says how it went (docs/protocol.md 10). */
 import { createReadStream } from 'node:fs'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import { type Child, startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
 import {
@@ -59,7 +59,7 @@ export async function driveCommand({ hub, argv, env, workspace, log, inputFile }
     tail.add(chunk)
     for (const line of lines.push(chunk)) await take(line)
     if (conversation.result() === undefined || parting) return
-    // It gave what it was started for; whatever it still does is not waited for until the deadline (fault C27).
+    // It has given its result; what it still does must not last until the deadline (fault C27).
     parting = true
     child.stop({ termAfterMs: FAREWELL_MS, killAfterMs: FAREWELL_MS + STOP_GRACE_MS })
   })
@@ -108,8 +108,8 @@ function createTail() {
 }
 
 /**
- * As much of the end as a result holds. Where that is not all, what was kept becomes an artifact: `stdout.txt`, or a name that says how much
- * of how much it is (fault C35), unless the command made one.
+ * As much of the end as a result can hold. If that is not all, the kept output becomes an artifact: `stdout.txt`, or a name that says how much
+ * of the output it is (fault C35), unless the command made such a file.
  */
 async function fitting(tail: ReturnType<typeof createTail>, workspace: string): Promise<string> {
   const text = tail.text()

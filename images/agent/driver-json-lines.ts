@@ -1,6 +1,6 @@
-/** The driver `json-lines`: one JSON object per line on the program's standard input and output (protocol.md section 10). */
+/** The driver `json-lines`: one JSON object per line on the program's standard input and output (docs/protocol.md 10). */
 import type { Message } from '../../hub/client/agent.ts'
-import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import { startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
 import {
@@ -39,8 +39,8 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
 
   function hand(message: Message): void {
     if (child.write(lineOf(conversation.hear(message)))) return
-    log.add(`a message of type ${message.type} was not taken: the program does not read its input`, 'warn')
-    // A reply that cannot be sent any more has nobody waiting for it.
+    log.add(`a message of type ${message.type} was not delivered: the program does not read its input`, 'warn')
+    // If the reply cannot be sent any more, nobody waits for it.
     if (message.messageKind === 'request')
       hub.reply(message, { error: 'it does not read its messages' }).catch(() => {})
   }

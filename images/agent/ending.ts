@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
-import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { Child } from './child.ts'
 import type { Conversation, Result } from './conversation.ts'
 import { createLineSplitter, type Line } from './lines.ts'
@@ -19,7 +19,7 @@ export interface DriverOptions {
   log: LogLines
 }
 
-/** Of a grace that the hub gives: half to end by itself, a quarter after SIGTERM; the rest is for what there is to be stored. */
+/** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */
 export const GRACE = { ms: STOP_GRACE_MS, term: 0.5, kill: 0.75 }
 
 export const failed = (error: string, value?: unknown): Ending => ({
@@ -27,12 +27,12 @@ export const failed = (error: string, value?: unknown): Ending => ({
   result: { outcome: 'failed', error, ...(value === undefined ? {} : { value }) },
 })
 
-/** Above this even a result that becomes an artifact is refused; it is kept in memory until then. */
+/** Above this even a result that becomes an artifact is refused; a result is kept in memory until it is stored. */
 export const RESULT_BYTES_MAX = 4 * 1024 ** 2
 /** After its result a program has this long to end by itself, then SIGTERM, then SIGKILL. */
 export const FAREWELL_MS = 1_000
 
-/** What stands for a value that no result can hold: it becomes an artifact, which the shim stores before the result. */
+/** The value that replaces one too large for a result: the large one becomes an artifact, which the shim stores before the result. */
 export async function keepLarge(workspace: string, value: unknown): Promise<unknown> {
   const text = JSON.stringify(value)
   for (const name of ['result.json', 'result-value.json']) {
@@ -46,7 +46,7 @@ export async function keepLarge(workspace: string, value: unknown): Promise<unkn
   throw new Error('the result is too long for a line, and out/result.json is there already')
 }
 
-/** Of a program that ended: its result, or why what was meant as one is none; undefined where it gave neither. */
+/** The result of a program that ended, or why its result could not be read; undefined if it gave none. */
 export function resultEnding(conversation: Pick<Conversation, 'result' | 'spoiled'>): Ending | undefined {
   const result = conversation.result()
   if (result !== undefined) return { kind: 'result', result }

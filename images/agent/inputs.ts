@@ -1,12 +1,12 @@
-/** A task's folder, written below a directory of ours for programs that read files (protocol.md section 10). */
+/** Writes a task's folder into a directory of ours, for programs that read files (docs/protocol.md 10). */
 import { mkdir, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Folder } from '../../hub/client/agent.ts'
 
 /**
- * Writes every file and answers the input's path: the file itself where there is exactly one, else `dir`. `dir` must be empty and ours.
- * Paths were judged with the manifest (T69): relative, plain, no file below a file; so nothing is followed and nothing replaced.
- * Throws `conflict` where the bytes are not what the manifest says, or the file system's own error (`ENOSPC`).
+ * Writes every file and returns the input's path: the file itself if there is exactly one, else `dir`. `dir` must be empty and ours.
+ * Paths were checked with the manifest (T69): relative, plain, no file below a file; so nothing is followed and nothing replaced.
+ * Throws `conflict` if the bytes do not match the manifest, or the file system's own error (`ENOSPC`).
  */
 export async function unpackInputs(folder: Pick<Folder, 'manifest' | 'files'>, dir: string): Promise<string> {
   const { files } = await folder.manifest()

@@ -14,12 +14,12 @@ export interface Line {
 
 export interface LineSplitter {
   push(chunk: Buffer): Line[]
-  /** What stood behind the last line feed. */
+  /** What came after the last line feed. */
   end(): Line[]
 }
 
 export const LINE_BYTES_MAX = 64 * 1024
-/** Of a line that was too long this much is kept, to show what it was. */
+/** How much of a line that was too long is kept, to show what it was. */
 const HEAD_BYTES = 200
 const LINE_FEED = 10
 

@@ -1,13 +1,13 @@
 /**
  * A program's log on its way to the hub: line by line, bounded, at a bounded rate, in order.
  *
- * 1. Nothing here ever holds up the program: what does not fit is left out, oldest first, and the number of lines left out is said.
- * 2. The end is what is kept: it says why a program failed.
+ * 1. Nothing here ever delays the program: lines that do not fit are left out, oldest first, and their number is reported.
+ * 2. The last lines are kept: they say why a program failed.
  */
 
 export interface LogLines {
   add(text: string, level?: LogLevel): void
-  /** Sends what waits without regard to the rate; resolves when all is said or the span is over. */
+  /** Sends the waiting lines at once, without the rate limit; resolves when all are sent or the time is over. */
   flush(withinMs: number): Promise<void>
 }
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'

@@ -1,11 +1,11 @@
-/** The agent's secrets as files: fetched by name after the join, before the program starts, into memory only (S1-53, F4, F5). */
+/** The agent's secrets as files: fetched by name after the join, before the program starts, into memory only (S1-53). */
 import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
 
 /**
- * Writes each secret to `folder/<name>`, 0400 in 0700. Answers why one could not be had: the task then fails without its program having run.
- * `folder` must not exist yet: what somebody else has put there is not trusted.
+ * Writes each secret to `folder/<name>`, 0400 in 0700. Returns why one could not be fetched: the task then fails before its program runs.
+ * `folder` must not exist yet: files that another program put there are not trusted.
  */
 export async function writeSecrets(
   hub: Pick<HubAgent, 'joined' | 'secret'>,
@@ -21,7 +21,7 @@ export async function writeSecrets(
       await file.writeFile(value)
       value.fill(0)
     } catch (thrown) {
-      return `the secret ${name} could not be had: ${(thrown as Error).message}`
+      return `the secret ${name} could not be fetched: ${(thrown as Error).message}`
     }
   }
   return undefined

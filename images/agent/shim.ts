@@ -9,9 +9,10 @@ import type { Dirent } from 'node:fs'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import { connect, type HubAgent } from '../../hub/client/agent.ts'
-import { judgeArtifactName } from '../../hub/protocol/folder.ts'
+import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -28,22 +29,22 @@ async function prepare({ joined }: HubAgent): Promise<void> {
   ])
 }
 
-/** So many at once: a session has four connections, and its line of mail is one. */
+/** How many at once: a session has four connections, and its mail uses one. */
 const AT_ONCE = 2
 const NAMED_MAX = 20
 
-/** What a directory entry is that is no file, in words; undefined for files and directories. */
+/** What a directory entry is, in words; undefined for files and directories. */
 const oddKind = (entry: Dirent): string | undefined => {
   if (entry.isFile() || entry.isDirectory()) return undefined
-  return entry.isSymbolicLink() ? 'is a link' : entry.isSocket() ? 'is a socket' : 'is no regular file'
+  return entry.isSymbolicLink() ? 'is a link' : entry.isSocket() ? 'is a socket' : 'is not a regular file'
 }
 
-/** Refused for this one output: the next may pass. */
+/** These codes refuse one output only: the next may be stored. */
 const ITS_OWN = new Set(['schema_invalid', 'too_large', 'limit_exceeded'])
 
 /**
- * Stores every regular file below `out`. What cannot be an artifact fails by itself and is named in what this answers (fault C29): an odd name, a
- * link, a socket, a file that cannot be read. Throws where nothing more can be stored.
+ * Stores every regular file below `out`. Returns a text that names each file that cannot be an artifact (fault C29): an odd name, a link, a
+ * socket, a file that cannot be read. Throws if nothing more can be stored.
  */
 async function storeOutputs(hub: HubAgent): Promise<string | undefined> {
   const out = join(workspace, 'out')
@@ -75,7 +76,7 @@ async function storeOutputs(hub: HubAgent): Promise<string | undefined> {
   return `not stored as outputs: ${left.slice(0, NAMED_MAX).join(', ')}${more}`
 }
 
-/** Driver `sdk`: loads the program into this process, where it registers its handlers; answers why it could not. */
+/** Driver `sdk`: loads the program into this process, where it registers its handlers; returns why it could not. */
 async function load({ run }: HubAgent['joined']['program']): Promise<string | undefined> {
   const [command, file, ...rest] = run
   if (command !== 'node' || file === undefined) return 'run must be [node, FILE, ...] for the driver sdk'
@@ -89,6 +90,8 @@ async function load({ run }: HubAgent['joined']['program']): Promise<string | un
   }
 }
 
+// Before there is a key. The limit of the profile prevents core files, but not core dumps that the host pipes to a program.
+keepMemoryIn()
 const hub = await connect()
 await prepare(hub)
 // Loaded only where it is needed: loading is part of every task's start.

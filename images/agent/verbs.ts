@@ -1,4 +1,4 @@
-/** What a program may print as JSON lines, and the strict reading of it (protocol.md section 10, "Drivers"). Pure. */
+/** What a program may print as JSON lines, and the strict reading of it (docs/protocol.md 10). Pure. */
 import { HubError, toHubError } from '../../hub/base/errors.ts'
 import { parseStrictJson } from '../../hub/base/strict-json.ts'
 import type { Line } from './lines.ts'
@@ -7,7 +7,7 @@ type Kind = 'string' | 'number' | 'object' | 'list' | 'any'
 type Fields = Readonly<Record<string, Kind | `${Kind}?`>>
 
 /** Every operation with its fields; `?` marks what may be left out. */
-const VERBS = {
+export const VERBS = {
   progress: { text: 'string?', done: 'number?', total: 'number?' },
   log: { text: 'string', level: 'string?' },
   send: { kind: 'string?', to: 'string?', type: 'string', body: 'object?' },
@@ -30,8 +30,52 @@ const VERBS = {
 
 export type VerbName = keyof typeof VERBS
 export const VERB_NAMES = Object.keys(VERBS) as VerbName[]
-/** Answered once when they are taken and again, later, with a `reply`: only an id can tie the two together. */
-const ID_NEEDED: readonly VerbName[] = ['request', 'delegate', 'ask']
+/** What each line asks for: the verb, and its fields. For the reference page; a test holds it complete. */
+export const VERB_WORDS: {
+  readonly [Name in VerbName]: readonly [does: string, fields: Readonly<Record<string, string>>]
+} = {
+  progress: ['reports progress', { text: 'in words', done: 'how much', total: 'of how much' }],
+  log: ['writes a line of the log of the task', { text: 'the line', level: 'debug, info, warn or error; else info' }],
+  send: [
+    'sends a message and waits for no answer',
+    {
+      kind: 'request, event or broadcast; else request',
+      to: '`agent:NAME`, `session:ID`, `topic:NAME` or `all`; else `all`',
+      type: 'type of the message',
+      body: 'its body',
+    },
+  ],
+  request: [
+    'sends a message whose answer comes later as a line `reply`',
+    { to: 'as above', type: 'type of the message', body: 'its body', timeoutMs: 'how long the answer may take' },
+  ],
+  reply: ['answers a request', { correlationId: 'the `id` of the message that asked', body: 'the answer' }],
+  publish: ['sends an event to a topic', { topic: 'its name', type: 'type of the event', body: 'its body' }],
+  subscribe: ['subscribes to a topic', { topic: 'its name' }],
+  delegate: [
+    'gives another agent a task, whose outcome comes later as a line `reply`',
+    {
+      agent: 'its name; else `needs` chooses',
+      needs: 'capabilities it must have',
+      params: 'parameters of the task',
+      inputs: 'a folder as two artifacts, `{manifest, pack}`',
+      capabilities: 'what the child may hold; never more than the parent',
+      ttlMs: 'how long it may work',
+      priority: '0 to 9; else 5',
+    },
+  ],
+  ask: [
+    'asks the operator, whose answer comes later as a line `reply`',
+    { text: 'the question', timeoutMs: 'how long the answer may take' },
+  ],
+  result: [
+    'gives the result; the first one counts, and the program is told to end',
+    { outcome: 'succeeded or failed; else succeeded', value: 'the result', error: 'why it failed' },
+  ],
+}
+
+/** Answered once when they are accepted, and again later with a `reply`: only an id ties the two together. */
+export const ID_NEEDED: readonly VerbName[] = ['request', 'delegate', 'ask']
 
 export type Id = string | number
 export interface Verb {
@@ -39,7 +83,7 @@ export interface Verb {
   id: Id | undefined
   fields: Readonly<Record<string, unknown>>
 }
-/** Why a line is no operation; with its id where that much could be read. */
+/** Why a line is not an operation; with its id if that could be read. */
 export interface Fault {
   error: HubError
   id: Id | undefined
@@ -57,7 +101,7 @@ function isOf(kind: string, value: unknown): boolean {
   return kind === 'object' ? isObject(value) : typeof value === kind
 }
 
-/** Reads one line. Never throws: what it is not is a fault with a code and a text. */
+/** Reads one line. Never throws: a bad line gives a fault with a code and a text. */
 export function readVerb(line: Line): Verb | Fault {
   let id: Id | undefined
   try {
@@ -88,6 +132,7 @@ function checkVerb(op: unknown, id: Id | undefined, fields: Record<string, unkno
       if (!kind.endsWith('?')) throw invalid(`${key}: ${name} needs it`)
     } else if (!isOf(kind.replace('?', ''), value)) throw invalid(`${key}: a ${kind.replace('?', '')} is expected`)
   }
-  if (id === undefined && ID_NEEDED.includes(name)) throw invalid(`id: ${name} needs one, its reply comes under it`)
+  if (id === undefined && ID_NEEDED.includes(name))
+    throw invalid(`id: ${name} needs one, because its reply comes under it`)
   return name
 }

@@ -7,7 +7,7 @@ import { emptyFindings, joinReport, type PartReport, reportText } from './report
 const READER = 'survey-reader'
 const [READERS_MIN, READERS_MAX, READERS_DEFAULT] = [2, 4, 3]
 
-/** What one reader session said of its part. A reader that was started again is another session, and begins anew. */
+/** What one reader session reported about its part. A reader that was started again is another session, and begins from the start. */
 interface Heard {
   session: string
   messages: number

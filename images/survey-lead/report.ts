@@ -72,7 +72,7 @@ function joinLanguages(rows: readonly LanguageRow[]): LanguageRow[] {
 }
 
 /** Files with the same content; empty files say nothing and are left out. */
-export function findRepeated(files: readonly FolderEntry[]): Report['repeated'] {
+function findRepeated(files: readonly FolderEntry[]): Report['repeated'] {
   const bySha = new Map<string, FolderEntry[]>()
   for (const file of files) {
     if (file.size > 0) bySha.set(file.sha256, [...(bySha.get(file.sha256) ?? []), file])
@@ -106,7 +106,7 @@ export function reportText(report: Report): string {
   const place = ({ path, line }: { path: string; line: number }) => code(`${path}:${line}`)
   return `${[
     '# Survey',
-    `${totals.files} files, ${totals.lines} lines, ${totals.bytes} bytes, read by ${readers.length} readers in containers of their own.`,
+    `${totals.files} files, ${totals.lines} lines, ${totals.bytes} bytes, read by ${readers.length} readers in separate containers.`,
     `${totals.secrets} strings look like secrets, ${totals.notes} notes to do, ${totals.modes} risky file modes.`,
     ...faults.map(({ part, fault }) => `**Incomplete**: part ${part}: ${fault}.`),
     `Lines are newline bytes, as \`wc -l\` counts them, in every file. ${totals.binaryFiles} binary files (a NUL in the first 8000 bytes) have their own row and are not searched.`,
@@ -150,7 +150,7 @@ export function reportText(report: Report): string {
     )}`,
     ...refusals.map(
       ({ to, type, code: why }) =>
-        `A reader tried to send ${type} to ${to}; the hub answered ${why}, and the audit has the reason.`,
+        `A reader tried to send ${type} to ${to}; the hub answered ${why}, and the audit log has the reason.`,
     ),
   ].join('\n\n')}\n`
 }

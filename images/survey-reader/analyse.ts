@@ -2,7 +2,7 @@
  * The analysis of a part of a tree, file by file and chunk by chunk, in bounded memory. Pure: bytes in, findings out.
  *
  * 1. A line is a newline byte, exactly as `wc -l` counts, in every file. Binary files (a NUL in the first 8 000 bytes, as git has it)
- *    have a row of their own and are counted the same way, but not searched.
+ *    have their own row and are counted the same way, but not searched.
  * 2. Of each line the first 16 KiB are searched; longer ones are counted.
  * 3. No secret leaves whole: not as a finding, and not inside the text of a note.
  */
@@ -33,7 +33,7 @@ const LARGEST = 10
 /** The hub takes at most 4 096 keys in one message. */
 const CHUNK_ROWS_MAX = 500
 const HEAD_BYTES = 8_000
-/** Decoded at once: small, so that the lines of a large chunk do not all stand in memory together. */
+/** How much is decoded at once: small, so that the lines of a large chunk are not all in memory together. */
 const SLICE_BYTES = 64 * 1024
 const NOTE = /\b(TODO|FIXME)\b(.{0,200})/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it removes, from text that will reach a terminal
@@ -103,12 +103,12 @@ export function createAnalysis(): Analysis {
       let bytes = 0
       let lines = 0
       let isBinary: boolean | undefined
-      // Held back until the head is whole: a NUL may come in its second chunk.
+      // Kept until the head is complete: a NUL may come in its second chunk.
       let waiting: Uint8Array[] = []
 
       function search(chunk: Uint8Array): void {
         const parts = decoder.decode(chunk, { stream: true }).split('\n')
-        // The line under way needs no more than what will be searched of it.
+        // Of an unfinished line only what will be searched is kept.
         const rest = parts.pop() ?? ''
         for (const part of parts) {
           lines += 1

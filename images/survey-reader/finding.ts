@@ -60,7 +60,7 @@ export interface FindingBody {
   items: unknown[]
 }
 
-/** What a reader returns; the lead holds it against what arrived. */
+/** What a reader returns; the lead compares it with what arrived. */
 export interface ReaderResult {
   part: number
   messages: number

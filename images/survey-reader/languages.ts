@@ -1,4 +1,4 @@
-/** The language of a file by its name, or by its `#!` line where the name says nothing. */
+/** The language of a file by its name, or by its `#!` line if the name does not tell. */
 
 const BY_EXTENSION: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
   ...rows('TypeScript', 'ts mts cts tsx'),

@@ -1,4 +1,4 @@
-/** Reads its part of the folder, nothing else of it; reports to whoever delegated it by message, then returns. */
+/** Reads only its part of the folder; reports by messages to the session that delegated it, then returns. */
 import { connect } from '../../hub/client/agent.ts'
 import { chunkFindings, createAnalysis } from './analyse.ts'
 import type { FindingBody, ReaderResult } from './finding.ts'
@@ -40,7 +40,7 @@ hub.onTask(async (task, signal): Promise<ReaderResult> => {
     if (performance.now() - toldAt < PROGRESS_EVERY_MS && done < total) continue
     toldAt = performance.now()
     hub.progress({ text: `${done} of ${total} files`, done, total })
-    // The lead's picture of us; should one get lost the next carries the same.
+    // Progress for the lead; if one gets lost, the next one replaces it.
     hub.request(lead, 'survey.progress', { part, done, total }).catch(() => {})
   }
 

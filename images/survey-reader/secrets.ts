@@ -1,6 +1,6 @@
 /**
  * Strings that look like leaked secrets: by known shape, by the name they are assigned to, or by entropy alone. Pure.
- * It errs towards silence on what is plainly a placeholder or a digest, and never answers a whole value.
+ * It leaves out obvious placeholders and digests, and never returns a whole value.
  */
 
 export interface Suspect {
@@ -39,7 +39,7 @@ const ASSIGNED_BITS_MIN = 3
 const BARE_BITS_MIN = 4.5
 
 /** Shannon entropy in bits per character. */
-export function entropyOf(text: string): number {
+function entropyOf(text: string): number {
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
   let bits = 0

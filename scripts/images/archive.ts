@@ -1,7 +1,7 @@
 /**
- * Our own image archive (sandbox.md section 8). What an image is stands in its config, whose SHA-256 some engines take for its id, so nothing may enter the
- * config that differs between two runs over the same inputs: created is 1970, history is ours, labels and environment are empty
- * (the Engine would merge both into every container, where the hub compares them field by field).
+ * Our own image archive (docs/sandbox.md 8). Some engines use the SHA-256 of an image's config as its id, so two runs over the same inputs must
+ * give the same config: created is 1970, history is ours, labels and environment are empty (the engine would merge both into every
+ * container, where the hub compares them field by field).
  */
 import { createHash } from 'node:crypto'
 import { ARCHES, type Arch } from './machine.ts'
@@ -22,7 +22,7 @@ export interface Image {
   configDigest: string
   config: Buffer
   layers: readonly Layer[]
-  /** What a person should know of it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
+  /** What a person should know about it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
   note: string
 }
 
@@ -59,7 +59,7 @@ export function imageOf(reference: string, layers: readonly Layer[], arch: Arch,
   return { reference, configDigest: `sha256:${sha256Of([config])}`, config, layers, note }
 }
 
-/** One archive of several images for the Engine's `load`; a layer that they share stands in it once. */
+/** One archive of several images for the engine's `load`; it holds a shared layer once. */
 export function archiveOf(images: readonly Image[]): Buffer[] {
   const layerPath = (layer: Layer) => `${layer.diffId.slice(7)}.tar`
   const configPath = (image: Image) => `${image.configDigest.slice(7)}.json`

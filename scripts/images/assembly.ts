@@ -1,4 +1,4 @@
-/** Assembles the images of a repository: base layers, one with shim and SDK, one for each agent; loads what is absent. */
+/** Assembles the images of a repository: base layers, a layer with shim and SDK, a layer for each agent. Loads those that are missing. */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
@@ -19,17 +19,17 @@ export interface AssemblyOptions {
   folders: readonly string[]
   /** What the images' names begin with: `hub/`. */
   prefix: string
-  /** What they stand on, and for which machine; without it, this one's. */
+  /** Node and its libraries, and for which machine; default: this machine's. */
   parts?: Parts
-  /** Where the range of sessions' users begins, which the images name; as shipped without it. */
+  /** The first of the users of sessions, which the images name; default: as shipped. */
   firstUser?: number
-  /** Told of each folder that is left out because the host lacks its base, and why. */
+  /** Called for each folder that is left out because this machine lacks its base, with the reason. */
   say?: (line: string) => void
 }
 
 export interface Built {
   name: string
-  /** As this engine says. */
+  /** The engine's own id. */
   id: string
   state: 'built' | 'present'
   note: string
@@ -44,9 +44,11 @@ export function shippedFolders(root: string): string[] {
   return folders.filter((folder) => folder !== AGENT && isImage(join(root, folder))).sort()
 }
 
-const isImage = (path: string) => ['agent.yaml', 'image.yaml'].some((name) => existsSync(join(path, name)))
+function isImage(path: string) {
+  return ['agent.yaml', 'image.yaml'].some((name) => existsSync(join(path, name)))
+}
 
-/** The images themselves, without an engine: pure of time and machine but for the parts they stand on. */
+/** Makes the images without an engine. They depend on the sources and on the parts, never on time. */
 export function assembleImages(options: AssemblyOptions): Image[] {
   const { root, prefix, parts = ownParts() } = options
   if (!existsSync(join(root, AGENT, 'shim.ts')))
@@ -79,13 +81,13 @@ export function assembleImages(options: AssemblyOptions): Image[] {
       images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note))
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown
-      options.say?.(`left out ${folder}: no base ${recipe.base} on this machine: ${thrown.message}`)
+      options.say?.(`left out ${folder}: this machine has no base ${recipe.base}: ${thrown.message}`)
     }
   }
   return images
 }
 
-/** What stands between Node and the shim; made once each, and only where an image asks for it. */
+/** The layers between Node and the shim; each is made once, and only if an image needs it. */
 function createBases({ own, arch }: Parts): (recipe: Recipe) => Layer[] {
   const made = new Map<string, Layer>()
   const once = (name: string, make: () => Layer): Layer[] => {
@@ -95,12 +97,13 @@ function createBases({ own, arch }: Parts): (recipe: Recipe) => Layer[] {
   }
   return ({ base }) => {
     if (base === 'node') return []
-    if (!own) throw new BaseMissing(`a ${base} is taken from the machine that assembles, which is not ${arch}`)
+    if (!own)
+      throw new BaseMissing(`${base} is copied from the machine that assembles, and this machine is not ${arch}`)
     return once(base, base === 'shell' ? shellLayer : () => pythonLayer())
   }
 }
 
-/** Loads the images whose name does not already stand for them, all in one archive, and has each shown afterwards. */
+/** Loads the images that the engine does not have yet, all in one archive, and inspects each afterwards. */
 export async function loadImages(
   images: readonly Image[],
   engine: ImageEngine,
@@ -119,10 +122,11 @@ export async function loadImages(
   }
   for (const image of absent) {
     const shown = await engine.inspect(image.reference)
-    if (shown === undefined) throw new Error(`the engine took the archive and has no ${image.reference}; see its log`)
+    if (shown === undefined)
+      throw new Error(`the engine accepted the archive but has no ${image.reference}; see its log`)
     const difference = differenceOf(image, shown)
     if (difference !== undefined)
-      throw new Error(`the engine shows ${image.reference} otherwise than it was assembled: ${difference}; see its log`)
+      throw new Error(`the engine shows ${image.reference}, but not as it was assembled: ${difference}; see its log`)
     ids.set(image, idOf(shown))
   }
   return images.map((image) => ({

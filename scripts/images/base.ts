@@ -1,4 +1,4 @@
-/** The base layer: a Node binary, for agents of this machine the one that runs this, the shared libraries it needs, the names of users, empty mount points. No shell. */
+/** The base layer: a Node binary (by default the one that runs this), its shared libraries, the names of users, empty mount points. No shell. */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,12 +8,12 @@ import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { ownParts, type Parts } from './machine.ts'
 import type { TarEntry } from './tar.ts'
 
-/** Where the binary stands in the image: on the Engine's default PATH, so that a card may say `node`. */
-export const NODE_PATH = 'usr/local/bin/node'
+/** Where the binary is in the image: on the engine's default PATH, so that a card may say `node`. */
+const NODE_PATH = 'usr/local/bin/node'
 
 /**
- * passwd(5) and group(5): root, the user of the image itself, and every user that a session may have (fault F14). Each has a name and a home,
- * or git, `os.userInfo()` and whatever else asks who it is would fail.
+ * passwd(5) and group(5): root, the user of the image itself, and every user that a session may have (fault F14). Each has a name and a home;
+ * without them git, `os.userInfo()` and other programs fail.
  */
 export function accountsOf(firstUser: number): { passwd: string; group: string } {
   const range = Array.from({ length: USERS }, (_, at) => ({ name: `agent${at}`, id: firstUser + at }))
@@ -37,7 +37,7 @@ function entriesOf({ node, libraries }: Parts, { passwd, group }: ReturnType<typ
   ]
 }
 
-/** The least major version, from the one place that says which Node is enough: `engines` of package.json (`scripts/node` reads it too). */
+/** The lowest major version that is enough, from `engines` of package.json (`scripts/node` reads it too). */
 export function leastNode(packagePath: string = join(import.meta.dirname, '..', '..', 'package.json')): number {
   const { engines } = JSON.parse(readFileSync(packagePath, 'utf8')) as { engines?: { node?: string } }
   const least = /^>=(\d+)$/.exec(engines?.node ?? '')?.[1]
@@ -45,14 +45,14 @@ export function leastNode(packagePath: string = join(import.meta.dirname, '..', 
   return Number(least)
 }
 
-/** Why images cannot be assembled from this Node, or undefined where they can. */
+/** Why images cannot be assembled from this Node, or undefined if they can. */
 export function unfitNode(version: string, platform: string, least: number = leastNode()): string | undefined {
   const major = Number(/^v(\d+)\./.exec(version)?.[1])
   if (platform === 'linux' && major >= least) return undefined
   return `images are assembled from Node ${least} or later on Linux, this is ${version} on ${platform}; \`. scripts/node\` puts one on PATH`
 }
 
-/** The base layer, from the cache where nothing it is made of has changed. */
+/** The base layer; from the cache if none of its parts has changed. */
 export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser: number = FIRST_USER): Layer {
   const unfit = unfitNode(process.version, process.platform)
   if (unfit !== undefined) throw new Error(unfit)
@@ -67,7 +67,7 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser
   const title = `hub: node ${parts.own ? process.version : `for ${parts.arch}`} and its libraries`
   const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
   mkdirSync(cacheDir, { recursive: true })
-  // A base is some 100 MB, and two builds of a fresh checkout may run side by side: only those of processes that are no more.
+  // A base has about 100 MB. Two builds may run side by side, so only half-made files of ended processes are removed.
   removeHalfMade(cacheDir)
   try {
     const pieces = [readFileSync(cached)]

@@ -1,4 +1,4 @@
-/** What a program or library for Linux says of itself (ELF, 64 bits, little end first): its machine, its loader, what it needs. Pure. */
+/** Reads a program or library for Linux (ELF, 64 bits, little-endian): its machine, its loader, the libraries it needs. Pure. */
 
 export interface Elf {
   /** Of the machine: 62 is x86-64, 183 is AArch64. */
@@ -20,18 +20,18 @@ interface Segment {
   size: number
 }
 
-/** Throws where it is no such file; `path` is for the message alone. */
+/** Throws if it is no such file; `path` is only for the message. */
 export function readElf(data: Buffer, path: string): Elf {
   try {
     return read(data)
   } catch (thrown) {
-    throw new Error(`${path} is no program or library for Linux: ${(thrown as Error).message}`)
+    throw new Error(`${path} is not a program or library for Linux: ${(thrown as Error).message}`)
   }
 }
 
 function read(data: Buffer): Elf {
   if (data.subarray(0, 4).toString('latin1') !== '\x7fELF') throw new Error('it does not begin as one')
-  if (data[4] !== 2 || data[5] !== 1) throw new Error('it is not of 64 bits with the little end first')
+  if (data[4] !== 2 || data[5] !== 1) throw new Error('it is not 64-bit and little-endian')
   if (data.length < HEADER_BYTES) throw new Error('it is cut off')
   const segments = segmentsOf(data)
   const text = (at: number) => {
@@ -75,11 +75,11 @@ function entriesOf(data: Buffer, segments: readonly Segment[]): [bigint, bigint]
   return entries
 }
 
-/** Where in the file stands what is loaded at this address. */
+/** The place in the file of what is loaded at this address. */
 function offsetOf(segments: readonly Segment[], address: number): number {
   const holder = segments.find(
     (each) => each.type === SEGMENT.load && each.address <= address && address < each.address + each.size,
   )
-  if (holder === undefined) throw new Error('its names lie outside of it')
+  if (holder === undefined) throw new Error('its names are outside the file')
   return address - holder.address + holder.offset
 }

@@ -4,7 +4,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { FIRST_USER } from '../../hub/work/sandbox/users.ts'
 
-/** `engine.firstUser` of the home's hub.yaml, as shipped where there is no such file. Throws what the hub would say of that file. */
+/** `engine.firstUser` of the home's hub.yaml; as shipped if there is no such file. Throws what the hub would say about the file. */
 export async function firstUserOf(home: string | undefined): Promise<number> {
   const file = join(resolve(home ?? process.env.HUB_HOME ?? join(homedir(), '.hub')), 'hub.yaml')
   if (!existsSync(file)) return FIRST_USER

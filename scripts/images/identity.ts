@@ -1,8 +1,8 @@
 /**
- * Whether what an engine holds under a name is the image that was assembled (fault A1). Pure.
+ * Whether the image that an engine has under a name is the one that was assembled (fault A1). Pure.
  *
- * An image's id is no proof: one store of the engine names it by its configuration, the other by a manifest that the engine makes itself.
- * Its layers' digests and its configuration are the same in both, and are all that a container is made of.
+ * An image's id proves nothing: one store of the engine makes it from the configuration, the other from a manifest that the engine writes
+ * itself. The digests of its layers and its configuration are the same in both, and a container is made of nothing else.
  */
 import type { Image } from './archive.ts'
 
@@ -25,7 +25,7 @@ function differingKey(wanted: Row, shown: Row): string | undefined {
   )
 }
 
-/** What of the engine's answer to inspect is not as the image was assembled; undefined where it is that image. */
+/** What differs between the engine's answer to inspect and the assembled image; undefined if nothing does. */
 export function differenceOf(image: Image, shown: unknown): string | undefined {
   if (!isRow(shown)) return 'the answer'
   const made = JSON.parse(image.config.toString('utf8')) as {

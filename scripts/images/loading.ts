@@ -1,6 +1,7 @@
-/** The two engine calls that assembly makes by the operator's own access: what stands behind a name, and load. */
+/** The two engine calls of the assembly, made with the operator's own access: inspect a name, and load. */
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
-import { agreeApi } from '../../hub/base/engine-api.ts'
+import { deniedLine, deniedWords, isDenied } from '../../hub/base/engine-door.ts'
+import { agreeApi } from '../../hub/base/engine-versions.ts'
 
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -35,6 +36,7 @@ export function createImageEngine(options: {
         },
       )
       asked.on('error', (error) => {
+        if (isDenied(error)) return reject(new Error(deniedLine(deniedWords(options.socketPath))))
         const why = signal.aborted ? `no answer within ${deadlineMs} ms` : error.message
         reject(new Error(`the container engine at ${options.socketPath}: ${why}; start it with scripts/engine up`))
       })
@@ -62,7 +64,7 @@ export function createImageEngine(options: {
     },
     async load(archive) {
       const { status, text } = await spoken('POST', '/images/load?quiet=1', archive, options.loadDeadlineMs)
-      // Load answers 200 before it has read the archive; a fault comes as a line of its own.
+      // Load answers 200 before it has read the archive; an error comes later as a separate line.
       if (status !== 200 || text.includes('"error"')) {
         throw new Error(`the engine refused the archive (${status}): ${text.slice(0, 500)}`)
       }

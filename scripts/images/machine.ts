@@ -1,4 +1,4 @@
-/** For which machine an image is, and what of it comes from where: this machine itself, or a tree of another one's files. */
+/** For which machine an image is, and where its parts come from: this machine, or a tree with another machine's files. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -22,13 +22,13 @@ export const ARCHES: Readonly<Record<Arch, Facts>> = {
   arm64: { oci: 'arm64', elf: 183, folders: ['/lib/aarch64-linux-gnu', '/usr/lib/aarch64-linux-gnu', ...PLAIN] },
 }
 
-/** A kind of machine by its name, without one this machine: the only place that asks. Everything else is handed an `Arch`. */
+/** A kind of machine by its name; default: this machine. Only this function asks; everything else is given an `Arch`. */
 export function archOf(arch: string = process.arch): Arch {
   if (Object.hasOwn(ARCHES, arch)) return arch as Arch
   throw new Error(`images are assembled for ${Object.keys(ARCHES).join(' and ')} only, this is ${arch}`)
 }
 
-/** One file of the base: its path in the image, and where it stands here. */
+/** One file of the base: its path in the image, and its path here. */
 export interface Part {
   path: string
   from: string
@@ -37,10 +37,10 @@ export interface Part {
 /** Node and every shared library it needs, the loader among them, for one kind of machine. */
 export interface Parts {
   arch: Arch
-  /** Where the Node binary stands here. */
+  /** The path of the Node binary here. */
   node: string
   libraries: readonly Part[]
-  /** Of this very machine; else the bases that take its shell or Python are left out. */
+  /** True for this machine; else the bases with a shell or Python are left out. */
   own: boolean
 }
 
@@ -60,8 +60,8 @@ export function ownParts(node: string = process.execPath): Parts {
 }
 
 /**
- * Of another machine's Node, which cannot run here: its libraries are found below `sysroot`, a tree of that machine's files, by what each
- * says that it needs. Throws naming what is missing there, or is for some other machine.
+ * The parts of another machine's Node, which cannot run here. Its libraries are found below `sysroot`, a tree with that machine's files; each
+ * names those that it needs. Throws naming a file that is missing or is for some other machine.
  */
 export function foreignParts(options: { arch: Arch; node: string; sysroot: string }): Parts {
   const { arch, node, sysroot } = options

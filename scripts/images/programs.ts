@@ -7,7 +7,7 @@ import { stripTypeScriptTypes } from 'node:module'
 import { join, posix } from 'node:path'
 import type { TarEntry } from './tar.ts'
 
-/** Packages that images may carry (stack.md). */
+/** Packages that images may carry. */
 const PACKAGES = ['ws']
 const SKIPPED = /(?:^|\/)(?:node_modules|Dockerfile|agent\.yaml|README\.md|.*\.test\.ts)$|\.d\.ts$/
 const KEPT = /\.(?:ts|js|mjs|json|sh|py)$/
@@ -68,10 +68,10 @@ function judgeImport(root: string, from: string, specifier: string): Found {
   if (specifier.startsWith('node:')) return { kind: 'builtin' }
   if (!specifier.startsWith('.')) {
     if (PACKAGES.includes(specifier)) return { kind: 'package', name: specifier }
-    throw new Error(`${from} imports ${specifier}, and images carry no package but ${PACKAGES.join(', ')}`)
+    throw new Error(`${from} imports ${specifier}, and images carry no package except ${PACKAGES.join(', ')}`)
   }
   const path = posix.join(posix.dirname(from), specifier)
-  if (path.startsWith('..')) throw new Error(`${from} imports ${specifier}, which lies outside the repository`)
+  if (path.startsWith('..')) throw new Error(`${from} imports ${specifier}, which is outside the repository`)
   if (!existsSync(join(root, path))) throw new Error(`${from} imports ${specifier}, which does not exist`)
   return { kind: 'file', path }
 }

@@ -1,4 +1,4 @@
-/** Copies an agent's folder into a tree laid out like this repository, its imports of the SDK turned into that tree's. */
+/** Copies an agent's folder into a tree laid out like this repository, and points its imports of the SDK to that tree. */
 import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join, posix, relative, sep } from 'node:path'
 
@@ -6,7 +6,7 @@ export interface StageOptions {
   /** The repository whose SDK the folder imports. */
   root: string
   folder: string
-  /** The tree, and where in it the folder is to stand: `agents/NAME`. */
+  /** The tree, and the folder's place in it: `agents/NAME`. */
   stage: string
   place: string
 }
@@ -55,7 +55,7 @@ function restate({ root, folder, place }: StageOptions, path: string): string {
     // The assembly names an import that leads nowhere.
     if (real === undefined || !relative(realpathSync(folder), real).startsWith('..')) return whole
     const shared = relative(realpathSync(root), realOf(real) ?? real)
-    if (shared.startsWith('..')) throw new Error(`${path} imports ${to}, which lies outside the folder`)
+    if (shared.startsWith('..')) throw new Error(`${path} imports ${to}, which is outside the folder`)
     return `${lead}${quote}${posix.relative(from, shared.split(sep).join('/'))}${quote}`
   }
   return readFileSync(join(folder, path), 'utf8').replaceAll(SPECIFIER, rewrite)

@@ -46,7 +46,7 @@ function headerOf(entry: TarEntry): Buffer {
 export function tarOf(entries: readonly TarEntry[]): Buffer[] {
   const byPath = new Map<string, TarEntry>()
   for (const entry of entries) {
-    if (byPath.has(entry.path)) throw new Error(`${entry.path} stands twice in one archive`)
+    if (byPath.has(entry.path)) throw new Error(`${entry.path} is in the archive twice`)
     if (entry.path.startsWith('/') || entry.path.split('/').includes('..')) {
       throw new Error(`${entry.path} leaves the archive`)
     }

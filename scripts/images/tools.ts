@@ -1,4 +1,4 @@
-/** What of the host goes into the bases `shell` and `python`: a shell with a few tools, or Python with its standard library. No registry. */
+/** What the bases `shell` and `python` take from this machine: a shell with a few tools, or Python with its standard library. No registry. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,10 +6,10 @@ import { type Layer, layerOf } from './archive.ts'
 import { librariesOf } from './machine.ts'
 import type { TarEntry } from './tar.ts'
 
-/** The host lacks what a base is made of: the images on it are left out, the others are built. */
+/** This machine lacks what a base is made of: its images are left out, the others are built. */
 export class BaseMissing extends Error {}
 
-/** Fixed, and not PATH: what a person has put in front there is not what belongs into an image. */
+/** Fixed folders, not PATH: what a person has put there first does not belong in an image. */
 const TOOL_FOLDERS = ['/usr/bin', '/bin', '/usr/local/bin']
 const TOOLS = [
   ...[
@@ -31,7 +31,7 @@ const TOOLS = [
   ],
   ...['rm', 'sed', 'sha256sum', 'sleep', 'sort', 'tail', 'tee', 'tr', 'uniq', 'wc'],
 ]
-/** Of the standard library: what needs a screen, a network or a compiler, what installs, and what tests itself. */
+/** Left out of the standard library: what needs a screen, a network or a compiler, installers, and its own tests. */
 const LIBRARY_SKIPPED =
   /(?:^|\/)(?:__pycache__|tests?|idlelib|tkinter|turtledemo|turtle\.py|ensurepip|lib2to3|distutils|pydoc_data|venv|config-[^/]+|(?:site|dist)-packages|sitecustomize\.py|(?:_tkinter|_curses(?:_panel)?|readline|_test\w*|_ctypes_test|_xx\w*|xx\w*|nis|_dbm|_gdbm|_ssl|ossaudiodev)\.[^/]*)(?:\/|$)/
 const LIBRARY_KEPT = /\.(?:py|so)$/

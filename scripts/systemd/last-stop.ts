@@ -1,12 +1,12 @@
 /**
  * Starts the stop that works with hub and watchdog both dead (watchdog/last-stop.ts): `node scripts/systemd/last-stop.ts --home DIR [--port N]`.
- * systemd hands it the socket of hub-stop.socket; without one it listens on 127.0.0.1:N itself. It ends when nobody has asked for a minute.
+ * systemd passes it the socket of hub-stop.socket; without one it listens on 127.0.0.1:N itself. It ends after a minute without a request.
  */
 import { randomBytes } from 'node:crypto'
 import path from 'node:path'
-import { createSystemClock } from '../../watchdog/clock.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { createLogSink } from '../../watchdog/base/log-sink.ts'
 import { createLastStop } from '../../watchdog/last-stop.ts'
-import { createLogSink } from '../../watchdog/log-sink.ts'
 
 const PORT = 7302
 /** The first descriptor that systemd hands over (sd_listen_fds(3)). */
@@ -33,7 +33,7 @@ try {
   const log = { warn: (fields: object, text: string) => sink.write(line(fields, text)) }
   const onIdle = () => process.exit(0)
   const server = await createLastStop({ home, port }, { clock, log, random: randomBytes, onIdle })
-  // Somebody else's port, or one of the same kind that was quicker: `hub-stop` believes neither without its proof.
+  // Another program has the port, or another last-stop was quicker. `hub-stop` believes either only with its proof.
   server.on('error', (error) => {
     sink.write(line({ reason: error.message }, 'it cannot listen'))
     process.exit(1)

@@ -1,6 +1,6 @@
 /**
- * The last line, for a host timer (safety.md section 5, T90): removes the containers of one home that are past the deadline in their label.
- * It stands alone: it asks neither hub nor watchdog, imports nothing of theirs, and works with both dead. Foreign containers are never seen.
+ * The last line, for a host timer (docs/safety.md 5, T90): removes the containers of one home that are past the deadline in their label.
+ * It works alone: it asks neither hub nor watchdog, imports none of their code, and works if both are dead. It never sees other containers.
  *
  * `node scripts/systemd/reaper.ts --home DIR [--grace-ms N]`. Exit 0: nothing overdue is left; 1: something is; 2: usage; 4: no engine.
  */
@@ -11,7 +11,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-/** Shim, hub and watchdog come first; what is still there after this long none of them has ended. */
+/** Shim, hub and watchdog have this long to end a container first. */
 const GRACE_MS = 60_000
 const CALL_MS = 30_000
 const VERSION_MS = 3_000
@@ -37,8 +37,8 @@ export interface Now {
 }
 
 /**
- * Whether the deadline passed. What runs is judged by boot time alone, so that a stepped wall clock neither kills nor spares it; what does
- * not run by the wall. Without a readable deadline it was not made by the hub, and nothing of ours runs without one. Pure.
+ * Whether the deadline passed. A running container is judged by boot time alone, so that a stepped wall clock neither kills nor spares it;
+ * one that does not run is judged by the wall clock. A container without a readable deadline was not made by the hub and is overdue. Pure.
  */
 export function isOverdue({ state, labels }: Container, now: Now, graceMs: number): boolean {
   if (!LIVE.has(state)) {
@@ -54,8 +54,8 @@ interface Answered {
   text: string
 }
 
-/** What each path begins with: the newest API version that both know. Without one every engine takes a call as its own newest. Pure. */
-export function prefixOf(version: string): string {
+/** The prefix of each path: the newest API version that both know. Without one the engine uses its own newest. Pure. */
+function prefixOf(version: string): string {
   const minor = (name: string) => Number(new RegExp(`"${name}"\\s*:\\s*"1\\.(\\d{1,3})"`).exec(version)?.[1])
   const newest = Math.min(minor('ApiVersion'), KNOWN.newest)
   return newest >= KNOWN.oldest && !(minor('MinAPIVersion') > newest) ? `/v1.${newest}` : ''
@@ -63,7 +63,7 @@ export function prefixOf(version: string): string {
 
 let prefix: string | undefined
 
-/** What removes must go through: a version that the engine refuses is left out. */
+/** A removal must go through, so a version that the engine refuses is left out. */
 async function ask(socketPath: string, method: string, route: string): Promise<Answered> {
   prefix ??= await send(socketPath, 'GET', '/version', VERSION_MS).then(
     ({ text }) => prefixOf(text),
@@ -112,7 +112,7 @@ async function list(socketPath: string, instance: string): Promise<Container[]> 
     }))
 }
 
-/** Stopped, killed, removed; answers whether the engine says that it is gone. */
+/** Stops, kills and removes it; returns whether the engine says that it is gone. */
 async function remove(socketPath: string, { id }: Container): Promise<boolean> {
   const steps = [
     ['POST', `/containers/${id}/stop?t=${STOP_SECONDS}`],
@@ -120,7 +120,7 @@ async function remove(socketPath: string, { id }: Container): Promise<boolean> {
     ['DELETE', `/containers/${id}?force=1&v=1`],
   ] as const
   for (const [method, route] of steps) await ask(socketPath, method, route).catch(() => undefined)
-  // A removal may be under way by another hand: the engine then shows it a moment longer.
+  // Another program may be removing it: the engine then shows it a moment longer.
   for (let look = 1; look <= LOOKS_MAX; look += 1) {
     if (look > 1) await sleep(LOOK_MS)
     const gone = await ask(socketPath, 'GET', `/containers/${id}/json`).then(
@@ -140,7 +140,7 @@ const readOrNothing = (file: string): string => {
   }
 }
 
-/** The watchdog's engine, of its file in either form; without one the usual place. Read without a parser: nothing is loaded here. */
+/** The engine's socket, from the watchdog's file in either form; else the usual path. Read without a YAML parser: nothing is loaded here. */
 function engineOf(home: string): string {
   const now = readOrNothing(path.join(home, 'watchdog', 'config.yaml')).replace(/^[ \t]*#.*\n?/gm, '')
   const before = now === '' ? readOrNothing(path.join(home, 'watchdog', 'config.json')) : ''
@@ -151,7 +151,7 @@ function engineOf(home: string): string {
   return found?.[1] ?? '/var/run/docker.sock'
 }
 
-/** On a full disk, or where the reader has gone, what it says is lost and what it does is not. */
+/** On a full disk, or without a reader, the output is lost and the work goes on. */
 function outlet(): (text: string) => void {
   process.stdout.on('error', () => undefined)
   return (text) => void process.stdout.write(`hub-reaper: ${text}\n`)

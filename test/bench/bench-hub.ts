@@ -82,7 +82,7 @@ export async function createBenchHub(
       await sleep(10)
     }
   }
-  const health = async () => (await hub.call('health.show')) as ModeView
+  const health = async () => await hub.call('health.show')
 
   const start = async () => {
     pid = (await startProcess({ name: 'hub', argv: hubArgv(home, 'serve'), log: paths.hubLog }, options)).pid
@@ -113,10 +113,10 @@ export async function createBenchHub(
     until,
     untilNormal: () => until('normal mode', health, ({ mode }) => mode === 'normal'),
     async submit(agent, params = {}, ttlMs) {
-      return ((await hub.call('task.submit', { agent, params, ttlMs })) as { task: TaskView }).task
+      return (await hub.call('task.submit', { agent, params, ttlMs })).task
     },
     async sessions() {
-      return ((await hub.call('session.list', { limit: 100 })) as { sessions: SessionView[] }).sessions
+      return (await hub.call('session.list', { limit: 100 })).sessions
     },
     async shutdown() {
       await watchdog.send('POST', '/v1/announce', { kind: 'restart', forMs: 300_000 })

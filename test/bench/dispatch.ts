@@ -4,11 +4,10 @@
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { AuditRecord } from '../../hub/client/answers.ts'
 import { sleep } from '../../hub/client/cli/processes.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { type BareRun, createBareEngine } from './bare-engine.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
@@ -75,9 +74,7 @@ async function dispatchOne(bench: BenchHub, ended: (task: string) => Promise<num
   const startedWallMs = performance.timeOrigin + startedAt
   const task = await bench.submit('echo', { hello: 1 })
   const resultMs = (await ended(task.id)) - startedAt
-  const page = (await bench.hub.call('audit.list', { action: 'session.joined', limit: 1 })) as {
-    records: AuditRecord[]
-  }
+  const page = await bench.hub.call('audit.list', { action: 'session.joined', limit: 1 })
   const joinMs = (page.records[0]?.atMs ?? Number.NaN) - startedWallMs
   if (!(joinMs > 0 && joinMs <= resultMs + 1))
     throw new Error(`a join ${joinMs} ms after the submit is none of this task`)

@@ -37,9 +37,7 @@ async function openSessions(home: string, count: number): Promise<string[]> {
   for (let nth = 0; nth < count; nth += 1) await hub.call('task.submit', { agent: 'bench' })
   for (const _ of FLOODS) await hub.call('task.submit', { agent: 'flooder' })
   for (;;) {
-    const { sessions } = (await hub.call('session.list', { limit: 100 })) as {
-      sessions: { id: string; agent: string; state: string }[]
-    }
+    const { sessions } = await hub.call('session.list', { limit: 100 })
     const open = sessions.filter(({ state }) => state === 'starting')
     open.sort((a, b) => a.agent.localeCompare(b.agent))
     if (open.length === count + FLOODS.length) return open.map(({ id }) => join(home, 'run', 's', id, 'hub.sock'))

@@ -169,11 +169,11 @@ async function spanOf(call: () => unknown): Promise<number> {
 async function dispatchMs({ child, hub }: Running): Promise<number> {
   const started = heard(child)
   const at = performance.now()
-  const { task } = (await hub.call('task.submit', { agent: 'bench' })) as { task: { id: string } }
+  const { task } = await hub.call('task.submit', { agent: 'bench' })
   await started
   const span = performance.now() - at
   await hub.call('task.cancel', { id: task.id })
-  while (((await hub.call('session.list', {})) as { sessions: unknown[] }).sessions.length > 0) await sleep(10)
+  while ((await hub.call('session.list', {})).sessions.length > 0) await sleep(10)
   return span
 }
 
@@ -220,7 +220,7 @@ async function measure(emptyHome: string, home: string, say: (line: string) => v
     }
   })
   const walkMs = await spanOf(async () => {
-    const verdict = (await full.hub.call('audit.verify', {}, { deadlineMs: 3_600_000 })) as { ok: boolean }
+    const verdict = await full.hub.call('audit.verify', {}, { deadlineMs: 3_600_000 })
     if (!verdict.ok) throw new Error(`the log that was made is broken: ${JSON.stringify(verdict)}`)
   })
   const both = (times: number, ask: (running: Running) => Promise<number>) =>
@@ -264,9 +264,7 @@ async function beside(home: string, say: (line: string) => void): Promise<{ alon
   for (let nth = 0; nth < AGENTS; nth += 1) await hub.call('task.submit', { agent: 'bench' })
   let ids: string[] = []
   for (; ids.length < AGENTS; await sleep(50)) {
-    const { sessions } = (await hub.call('session.list', { limit: 100 })) as {
-      sessions: { id: string; state: string }[]
-    }
+    const { sessions } = await hub.call('session.list', { limit: 100 })
     ids = sessions.filter(({ state }) => state === 'starting').map(({ id }) => id)
   }
   const clients: FrameClient[] = []

@@ -167,7 +167,7 @@ async function openHub(
   let ids: string[] = []
   for (let tries = 0; ids.length < SESSIONS && tries < 100; tries += 1) {
     await sleep(50)
-    const { sessions } = (await hub.call('session.list', {})) as { sessions: { id: string; state: string }[] }
+    const { sessions } = await hub.call('session.list', {})
     ids = sessions.filter((session) => session.state === 'starting').map((session) => session.id)
   }
   const clients: FrameClient[] = []

@@ -1,12 +1,12 @@
 /**
- * How fast the system comes to rest (safety.md), and what the watchdog costs while nothing is wrong. Stops are those of the `hub` command, its own
+ * How fast the system comes to rest (docs/safety.md), and what the watchdog costs while nothing is wrong. Stops are those of the `hub` command, its own
  * start included; beside them stands what the bare engine takes to stop and remove as many containers.
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { sleep } from '../../hub/client/cli/processes.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
 import { measureLoad, raised, topicsOf } from './load.ts'

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { BROWSER, openBrowser } from '../support/browser.ts'
 import { type ConsoleScene, openConsoleScene, openWindow } from '../support/console-scene.ts'
 import { puppet } from '../support/hub-harness.ts'
@@ -76,7 +76,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         await other.goto(`http://127.0.0.1:${s.port}/console`)
         await heading(other, 'Open the console').waitFor()
         await other.goto(link)
-        await other.getByText('This link does not count').waitFor()
+        await other.getByText('This link is not valid').waitFor()
         await picture(other, 'console-sign-in')
         expect(await other.locator('main').textContent()).toContain('hub console')
         expect(recorded(s, 'device:unknown')).toEqual(['console.joined refused'])
@@ -88,7 +88,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
   )
 
   it(
-    'S1-25: the heartbeat is strong, recorded with its source, ends the safe mode of a missed one and names the next deadline',
+    'S1-25: the heartbeat is strong, recorded with its source, ends the safe mode of a missed one and names the next deadline [presence-11]',
     () =>
       shown(async (s, w) => {
         s.pass(27 * HOUR)
@@ -139,7 +139,8 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
           await picture(w.page, 'console-stopped')
           expect(s.h.engine.containers.size).toBe(0)
           expect(recorded(s, 'device:console')).toContain('hub.shutdown_asked ok')
-          expect(s.h.exits).toEqual(['shutdown'])
+          // The page hears that all is gone before the hub has closed its doors.
+          await vi.waitFor(() => expect(s.h.exits).toEqual(['shutdown']), { timeout: 10_000 })
           await s.h.kill()
           await s.h.start()
           await heading(w.page, 'Everything has stopped').waitFor({ state: 'detached' })
@@ -408,7 +409,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         await picture(w.page, 'console-gone')
         expect(await w.page.getByRole('alert').textContent()).toMatch(/hub status.*hub up/s)
         await button(w.page, 'Heartbeat').click()
-        await w.page.getByText('Not given.').waitFor()
+        await w.page.getByText('Not accepted.').waitFor()
         await s.h.start()
         await heading(w.page, 'The hub does not answer').waitFor({ state: 'detached' })
         await w.page.getByText('live', { exact: true }).waitFor()

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { cardPage } from '../../hub/client/cli/card.ts'
+import { cardPage } from '../../hub/client/cli/stopping/card.ts'
 import { BROWSER, openBrowser, openPhone } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
@@ -30,7 +30,7 @@ const headline = (page: Page) => page.locator('h1').textContent()
 describe.skipIf(BROWSER === undefined)(
   'the stop page on a phone without JavaScript (needs chromium: scripts/browser up)',
   () => {
-    it('S1-32: with the hub dead, at the watchdog: a button, how far it is, everything has stopped, already stopped', async () => {
+    it('S1-32: with the hub dead, at the watchdog: a button, how far it is, everything has stopped, already stopped [contact-11, contact-12]', async () => {
       const s = await openScene()
       await s.contact({ action: 'set', ...cardOf(WORDS) })
       const phone = await openPhone(browser)
@@ -72,7 +72,7 @@ describe.skipIf(BROWSER === undefined)(
       }
     }, 60_000)
 
-    it('S1-32: with the hub up, at the hub: the words are typed, the button pressed, and it follows to the end', async () => {
+    it('S1-32: with the hub up, at the hub: the words are typed, the button pressed, and it follows to the end [contact-12]', async () => {
       const port = await freePort()
       await using h = await createHarness({
         agents: { a: { script: puppet, stubborn: true } },
@@ -138,7 +138,7 @@ describe.skipIf(BROWSER === undefined)(
       }
     }, 60_000)
 
-    it('S1-32: the card fits on one sheet of paper, its code and its words large', async () => {
+    it('S1-32: the card fits on one sheet of paper, its code and its words large [contact-33]', async () => {
       const context = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 900, height: 1200 } })
       try {
         const page = await context.newPage()

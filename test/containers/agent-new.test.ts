@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { LANGUAGES } from '../../hub/client/cli/agent-new.ts'
+import { LANGUAGES } from '../../hub/client/cli/agents/new.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
@@ -127,7 +127,7 @@ export function register(hub: HubAgent): void {
     const { code, stderr } = await hub('agent', 'try', name)
     expect(stderr).toContain('info  about to tell')
     expect(stderr).toContain(`policy_denied: agent ${name} may not message echo`)
-    expect(stderr).toContain(`mend: add "echo" to agents.${name}.message in policy/data.json`)
+    expect(stderr).toContain(`fix: add "echo" to agents.${name}.message in policy/data.json`)
     expect([code, leftOf(name)]).toEqual([5, NOTHING])
   })
 
@@ -144,11 +144,11 @@ export function register(hub: HubAgent): void {
       stream.setEncoding('utf8').on('data', (part: string) => (said += part))
     const until = (text: string) => vi.waitFor(() => expect(said).toContain(text), { timeout: 30_000, interval: 100 })
     await until('Hello, world!')
-    await until('Ctrl-C ends it')
+    await until('Ctrl-C ends this')
     said = ''
     appendFileSync(join(work, name, 'main.ts'), "import './missing.ts'\n")
     await until('missing.ts')
-    await until('Ctrl-C ends it')
+    await until('Ctrl-C ends this')
     said = ''
     writeFileSync(
       join(work, name, 'main.ts'),

@@ -53,7 +53,7 @@ async function until(is: (now: { mode: string; conditions: string[] }) => boolea
   while (!is(await mode())) await sleep(200)
 }
 
-test('S1-32: the card by the command; with the hub killed hub-stop stops every container by the watchdog; the stop holds until resume; with the hub up its own page stops', async () => {
+test('S1-32: the card by the command; with the hub killed hub-stop stops every container by the watchdog; the stop holds until resume; with the hub up its own page stops [contact-4]', async () => {
   const card = join(home.home, 'card.html')
   const made = await home.json<{ words: string; watchdog: { told: boolean } }>(
     'contact',

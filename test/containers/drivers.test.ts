@@ -24,7 +24,10 @@ const inspect = (image: string) =>
 const [shell, python] = await Promise.all([inspect('hub/shell:latest'), inspect('hub/python:latest')])
 
 /** What the shipped examples do not show: a plain command, and programs that put the sandbox to the test. */
-const CARDS: Record<string, { run: string[]; driver: string; image: string; restarts?: number; limits?: object }> = {
+const CARDS: Record<
+  string,
+  { run: string[]; driver: string; image: string; restarts?: number; repeatable?: boolean; limits?: object }
+> = {
   asker: {
     driver: 'json-lines',
     image: 'hub/shell',
@@ -36,7 +39,8 @@ const CARDS: Record<string, { run: string[]; driver: string; image: string; rest
     ],
   },
   'plain-command': { driver: 'command', image: 'hub/shell', run: ['sort', '-r', '{input}'] },
-  'try-again': { driver: 'command', image: 'hub/shell', restarts: 1, run: ['sh', '-c', 'exit 75'] },
+  'try-again': { driver: 'command', image: 'hub/shell', restarts: 1, repeatable: true, run: ['sh', '-c', 'exit 75'] },
+  'try-once': { driver: 'command', image: 'hub/shell', restarts: 1, run: ['sh', '-c', 'exit 75'] },
   'run-away': {
     driver: 'json-lines',
     image: 'hub/python',
@@ -134,6 +138,11 @@ describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
     expect(task).toMatchObject({ state: 'failed', attempts: 2, restarts: 1 })
   })
 
+  test('exit 75 of what is not repeatable runs once, whatever it asks for (fault C34)', async () => {
+    const { task } = await submit('try-once')
+    expect(task).toMatchObject({ state: 'failed', attempts: 1, error: { code: 'not_repeatable' } })
+  })
+
   test('one that asks a person lives on past its time to live while it waits, and its labels say until when at most (fault C1)', async () => {
     const { stdout } = await runHub(home, ['submit', 'asker', '--json'])
     const { id } = JSON.parse(stdout) as { id: string }
@@ -162,7 +171,7 @@ describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
     const { stdout } = await runHub(home, ['agent', 'list', '--json'])
     const agents = JSON.parse(stdout) as { name: string; shell: boolean }[]
     expect(agents.flatMap((each) => (each.shell ? [each.name] : [])).sort()).toEqual([
-      ...['asker', 'plain-command', 'shell-wordcount', 'try-again'],
+      ...['asker', 'plain-command', 'shell-wordcount', 'try-again', 'try-once'],
     ])
   })
 })

@@ -42,7 +42,7 @@ describe('T93: one route of a start fails', () => {
 
   test('whichever, before or after the engine did it: the task is done once, by a later attempt, and nothing is left', async () => {
     await using trial = await openTrialHome({
-      callTimeout: '2s',
+      callTimeout: '4s',
       watchdog: { orphanAgeMs: 3_000, engineTimeoutMs: 1_000 },
     })
     const waiting = [...cases]
@@ -67,7 +67,7 @@ describe('T93: one route of a start fails', () => {
         return seen
       },
       (seen) => seen.every(({ state }) => state === 'succeeded' || state === 'failed'),
-      60_000,
+      240_000,
     )
     expect(ended.filter(({ state }) => state !== 'succeeded').map(({ error }) => error)).toEqual([])
     expect(waiting).toEqual([])
@@ -85,7 +85,7 @@ describe('T93: the whole engine is in trouble while agents work', () => {
   test.each(ways.filter(([, , always]) => always))(
     'it %s: degraded, nothing new starts, what runs is served, a stop is tried until it is done, and all goes on by itself',
     async (_, spoil) => {
-      await using trial = await openTrialHome({ callTimeout: '3s', watchdog: { engineTimeoutMs: 1_000 } })
+      await using trial = await openTrialHome({ callTimeout: '8s', watchdog: { engineTimeoutMs: 1_000 } })
       const worker = await trial.submit('trial', { what: 'talk', ms: 6_000 })
       const sleepers = [await trial.submit('trial', { what: 'sleep' }), await trial.submit('trial', { what: 'hang' })]
       const open = await trial.working(3)
@@ -120,34 +120,42 @@ describe('T93: the whole engine is in trouble while agents work', () => {
 describe('T12: the death of a container is noticed', () => {
   let trial: TrialHome
   beforeAll(async () => {
-    trial = await openTrialHome()
+    // What stalls in these tests does so for longer than they last.
+    trial = await openTrialHome({ callTimeout: '5m' })
   })
   afterAll(() => trial?.[Symbol.asyncDispose]())
 
+  // What noticed it is told by what is kept from the hub. How soon is held by `test/scenarios/identity.test.ts`, where no machine is measured.
   test.each([
-    // A second, and what a busy machine takes; less than the reconcile's five.
-    ['at once, as nothing is lost', 'trial', [], 4_500],
-    ['by the wait, where the events are lost', 'trial-child', ['events'], 4_500],
-    ['by the event, where the waits hang', 'trial', ['wait'], 4_500],
-    ['by the reconcile, where both are lost', 'trial-once', ['events', 'wait'], 10_000],
-  ] as const)('%s', async (_, agent, lost: readonly EngineVerb[], withinMs) => {
+    ['as nothing is lost but the reconcile', 'trial', ['list']],
+    ['by the wait, where the events and the reconcile are lost', 'trial-child', ['events', 'list']],
+    ['by the event, where the waits and the reconcile hang', 'trial', ['wait', 'list']],
+    ['by the reconcile, where both are lost', 'trial-once', ['events', 'wait']],
+  ] as const)('%s', async (_, agent, lost: readonly EngineVerb[]) => {
+    await trial.untilNormal()
     await trial.submit(agent, { what: 'sleep' })
     const [session] = await trial.working(1)
-    for (const verb of lost)
-      trial.proxy.spoil(verb, verb === 'events' ? { kind: 'silent' } : { kind: 'stall', when: 'before' })
-    for (const verb of lost) trial.proxy.closeStreams(verb)
-    // The hub has to have asked anew, and to know nothing of what comes.
-    await sleep(1_500)
-    await trial.engine.kill(String(session?.containerId))
-    const diedAt = performance.now()
-    await trial.until(
-      'the end of the session',
-      async () => (await trial.sessions()).find(({ id }) => id === session?.id)?.state,
-      (state) => state !== 'working',
-      20_000,
-    )
-    expect(performance.now() - diedAt).toBeLessThan(withinMs)
-    trial.proxy.heal()
+    try {
+      for (const verb of lost)
+        trial.proxy.spoil(verb, verb === 'events' ? { kind: 'silent' } : { kind: 'stall', when: 'before' })
+      for (const verb of lost) trial.proxy.closeStreams(verb)
+      // The hub has to have asked anew, and to know nothing of what comes.
+      await sleep(1_500)
+      const before = trial.proxy.calls.length
+      await trial.engine.kill(String(session?.containerId))
+      await trial.until(
+        'the end of the session',
+        async () => (await trial.sessions()).find(({ id }) => id === session?.id)?.state,
+        (state) => state !== 'working',
+      )
+      // A silent stream of events has a head, whenever it is asked for, and then tells nothing.
+      const told = trial.proxy.calls
+        .slice(before)
+        .filter(({ verb, status }) => verb !== 'events' && status !== undefined)
+      expect(told.filter(({ verb }) => lost.includes(verb))).toEqual([])
+    } finally {
+      trial.proxy.heal()
+    }
     // Its task comes back; whoever takes it now is not awaited.
     for (const id of trial.acknowledged) await trial.hub.call('task.cancel', { id }).catch(() => undefined)
     await trial.empty()

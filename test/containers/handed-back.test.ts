@@ -4,7 +4,7 @@ import { loadTrialImage, openTrialHome } from '../support/trial-home.ts'
 
 beforeAll(() => loadTrialImage())
 
-test('who is stopped from outside gives the task back: repeated where the card allows it, else held', async () => {
+test('who is stopped from outside gives the task back: repeated where the card allows it, else held [away-18]', async () => {
   await using trial = await openTrialHome({})
   const again = await trial.submit('trial', { what: 'work', ms: 6_000 })
   const once = await trial.submit('trial-once', { what: 'work', ms: 6_000 })

@@ -162,7 +162,7 @@ describe.skipIf(!here)('a secret on its way', () => {
     tmpfs: true,
   }
 
-  test("F4, F5, S1-53: the agent's own user reads it, 0400 in 0700 on tmpfs; a later session has it anew", async () => {
+  test("S1-53: the agent's own user reads it, 0400 in 0700 on tmpfs; a later session has it anew", async () => {
     for (const _ of [1, 2]) {
       const task = await json('submit', name, '--wait')
       expect(task).toMatchObject({ state: 'succeeded', outcome: { value: EXPECTED } })
@@ -235,14 +235,14 @@ describe.skipIf(!here)('a secret on its way', () => {
     const { code, stdout } = await hub('submit', name, '--wait', '--json')
     expect(code).toBe(5)
     const task = JSON.parse(stdout) as { id: string; state: string }
-    expect(JSON.stringify(task)).toContain('the secret of-a-file could not be had: the secret of-a-file is missing')
+    expect(JSON.stringify(task)).toContain('the secret of-a-file could not be fetched: the secret of-a-file is missing')
     const doctor = await hub('doctor')
     expect(doctor.stdout).toContain('secret of-a-file')
     expect(doctor.stdout).toContain(`cat > ${join(home, 'secrets', 'of-a-file')}`)
     expect(doctor.stdout).not.toContain('secret of-environment')
   })
 
-  test('once the hub has ended nothing of it is left in the home, log and database included', async () => {
+  test('once the hub has ended nothing of it is left in the home, log and database included [stop-41]', async () => {
     await done('down')
     expect(readFileSync(join(home, 'logs', 'hub.log'), 'utf8').length).toBeGreaterThan(0)
     expect(filesWith(home)).toEqual([])

@@ -2,14 +2,17 @@
  * The spy: an agent like any other, on a real hub and the real engine, that tries every door from inside (T51, T52, T56, T58, T59, T64).
  * The tables are the whole of what may come back. Words in a cell stand for hosts: a file that one kernel refuses another does not have.
  */
-import { request } from 'node:http'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ContainerHome, openContainerHome, resultOf, type Session } from '../support/container-home.ts'
-import { ENGINE_SOCKET } from '../support/engine-socket.ts'
+import { updateContainer } from '../support/engine-socket.ts'
 import { canCallRaw, load, spyImage } from '../support/spy-image.ts'
 
 const CANARY = ['canary-of-the-host-', '7f3a91'] as const
+/** Below the home: the log and its checkpoints, what signs them, and the witness. */
+const PAST = ['hub.db', 'hub.db-wal', 'keys/checkpoint.key', 'keys/token.key', 'keys/watchdog.key', 'watchdog/state']
 
 /** Every id of a list with the same answer. */
 const all = (answer: string, prefix: string, names: string): Record<string, string> =>
@@ -26,7 +29,7 @@ const DOORS: Record<string, string> = {
   'T51.Seccomp': '2',
   'T51.open_files': '256 256',
   'T51.core_size': '0 0',
-  'T51.writable_mounts': '/dev /dev/pts /tmp /workspace',
+  'T51.writable_mounts': '/dev /tmp /workspace',
   'T51.processes': '2',
 
   ...all('EROFS', 'T51.write_', 'root app passwd node shim run'),
@@ -43,6 +46,9 @@ const DOORS: Record<string, string> = {
   // An empty folder stands before it, read-only (fault F18).
   'T51.exec_dev_mqueue': 'EROFS',
   'T51.list_mqueue': 'empty',
+  // The same: a pseudo-terminal that one session holds no other container of this machine can have (fault F14).
+  'T51.list_pts': 'empty',
+  'T56.terminal': 'ENOENT',
   'T51.exec_run_hub': 'EROFS',
   'T51.exec_by_loader': 'status 127',
   'T51.load_module': 'ERR_DLOPEN_FAILED',
@@ -64,7 +70,16 @@ const DOORS: Record<string, string> = {
   ...all('ENOENT', 'T59.', 'home home_by_root home_by_cwd shadow engine_home'),
   'T59.parent_of_socket': '/run',
 
+  // Its past is the hub's alone (fault F5).
+  ...all('ENOENT', 'T22.', PAST.join(' ')),
+  ...all('ENOENT', 'T22.', 'by_the_socket by_the_root'),
+  ...all('404', 'T22.', 'audit.list audit.verify audit.export backup.run retention.prune keys.rotate'),
+
   'T64.canary': 'absent',
+  // Its own memory goes nowhere: no file, and nothing to a program that the host pipes core dumps to (fault F15).
+  'T64.crash': 'SIGABRT',
+  'T64.crash_leaves': 'nothing',
+  ...all('00000000', 'T64.', 'dumped dumped_of_child'),
   'T64.environment': 'HOME HOSTNAME HUB_DEADLINE HUB_SESSION HUB_SOCKET LANG PATH TMPDIR TZ',
 }
 
@@ -88,6 +103,7 @@ const CALLS: Record<string, string> = {
   ...all('EPERM', 'T51.', 'name_to_handle_at open_by_handle_at lookup_dcookie vhangup personality set_mempolicy'),
   ...all('EPERM', 'T51.', 'setuid_root setgid_root setgroups mknod_device chown_root rlimit_raise core_raise'),
   ...all('died|EPERM', 'T51.old_', 'mount unshare bpf keyctl'),
+  'T64.dumpable_by_root': 'EINVAL',
 
   ...all('EPERM', 'T52.', 'io_uring_setup io_uring_enter io_uring_register'),
   ...all('EPERM', 'T52.', 'packet_socket raw_socket socketpair_inet'),
@@ -106,11 +122,34 @@ const CALLS: Record<string, string> = {
   'T56.old_mq_open': 'died|EPERM',
 }
 
+/** A crash makes an agent unhealthy: the one that falls has a name of its own. */
+const fallen = {
+  name: 'spy-fallen',
+  description: 'Falls with a secret in its memory',
+  image: 'hub-test/spy',
+  run: ['node', '/app/test/support/images/spy/main.js'],
+  restarts: 0,
+  limits: { ttl: '1m', memory: '256MiB', pids: 64 },
+}
+
 let home: ContainerHome
 let other: Session
 let beside: Server
 let seen: Record<string, string> = {}
 let logged = ''
+
+const filesOf = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
+    entry.isFile() ? [join(entry.parentPath, entry.name)] : [],
+  )
+/** Empty once it is gone: what a hub at work writes beside and renames. */
+function bytesOf(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch {
+    return Buffer.alloc(0)
+  }
+}
 
 /** What came back and may not, and what did not come back. */
 function wrongIn(table: Record<string, string>): string[] {
@@ -124,13 +163,13 @@ function wrongIn(table: Record<string, string>): string[] {
 beforeAll(async () => {
   await load([spyImage()])
   home = await openContainerHome({
-    cards: ['test/support/images/spy/agent.yaml'],
+    cards: ['test/support/images/spy/agent.yaml', fallen],
     env: { HUB_SECRET_CANARY: CANARY.join('') },
   })
   other = await home.place('spy', { what: 'stay' })
   const abstractSocket = `hub-spy-${home.instance}`
   beside = createServer().listen(`\0${abstractSocket}`)
-  const outside = { home: home.home, otherSession: other.id, abstractSocket, canary: CANARY }
+  const outside = { home: home.home, otherSession: other.id, abstractSocket, canary: CANARY, pastFiles: PAST }
   const task = await home.run('spy', { what: 'doors', outside })
   seen = resultOf(task)
   logged = (await home.hub('task', 'logs', task.id)).stdout
@@ -157,6 +196,31 @@ describe('from inside, as the agent', () => {
   })
 })
 
+test('fault F5: what it looked for is there, the log is whole after all that, and says what was asked for on its socket', async () => {
+  expect(PAST.filter((file) => !existsSync(join(home.home, file)))).toEqual([])
+  expect(await home.json('audit', 'verify')).toMatchObject({ ok: true })
+  const refused = await home.json<{ principal: string; reason: string }[]>('audit', 'list', '--outcome', 'refused')
+  const asked = refused.filter(({ reason }) => reason === 'unknown_operation: no such path on an agent socket')
+  expect(asked).toHaveLength(6)
+  for (const { principal } of asked) expect(principal).toMatch(/^agent:spy\/s[a-z2-7]{15} \(unproven\)$/)
+})
+
+test('fault F15: one that falls with a secret in its memory leaves it in no file of the hub', async () => {
+  const task = await home.run('spy-fallen', { what: 'fall', outside: { canary: CANARY } })
+  const { attempts } = await home.json<{ attempts: Record<string, unknown>[] }>('task', 'show', task.id)
+  // By SIGABRT, which is one of those that dump.
+  expect(attempts).toMatchObject([{ exit: 'crashed', exitCode: 134 }])
+  const files = filesOf(home.home)
+  const holding = (text: string) => files.filter((file) => bytesOf(file).includes(text))
+  // What it was handed is on record, in its two pieces.
+  expect(holding(CANARY[0])).not.toEqual([])
+  expect(holding(CANARY.join(''))).toEqual([])
+})
+
+test('a task that is refused says so to whoever places it', async () => {
+  await expect(home.place('nobody', {})).rejects.toThrow(/hub submit nobody: .*no agent is named nobody/)
+})
+
 test('T64: the canary of the hub stands nowhere in what the engine shows of a session', async () => {
   const inspect = JSON.stringify(await home.engine.inspect(other.containerId))
   expect(inspect).toContain(other.id)
@@ -174,23 +238,8 @@ test('S1-51: `hub session show --hardening` passes a session check by check, and
   const untouched = await grade()
   expect(untouched).toMatchObject({ code: 0, pass: true, failed: [] })
   expect(untouched.checks).toHaveLength(19)
-  await update(other.containerId, { PidsLimit: 1000 })
+  await updateContainer(other.containerId, { PidsLimit: 1000 })
   expect(await grade()).toMatchObject({ code: 1, pass: false, failed: ['limits'] })
   const { stdout } = await home.hub('session', 'show', other.id, '--hardening')
   expect(stdout).toMatch(/FAIL +limits +HostConfig\.PidsLimit is 1000, the profile says 64/)
 })
-
-/** Past the hub, as someone with the engine's socket could. */
-function update(container: string, change: object): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const path = `/containers/${container}/update`
-    const headers = { 'content-type': 'application/json' }
-    request({ socketPath: ENGINE_SOCKET, method: 'POST', path, headers }, (answer) => {
-      answer
-        .resume()
-        .on('end', () => (answer.statusCode === 200 ? resolve() : reject(new Error(`${answer.statusCode}`))))
-    })
-      .on('error', reject)
-      .end(JSON.stringify(change))
-  })
-}

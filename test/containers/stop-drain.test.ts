@@ -1,4 +1,4 @@
-/** `hub shutdown --drain` on the real engine (safety.md section 5): what runs may end by itself, to its TTL; what waits is held. */
+/** `hub shutdown --drain` on the real engine (docs/safety.md 5): what runs may end by itself, to its TTL; what waits is held. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { openStopHome, type StopHome, until } from '../support/stop-home.ts'
@@ -7,7 +7,7 @@ let home: StopHome
 afterEach(() => home?.close())
 const taskOf = async (id: string) => (await home.json<{ task: Record<string, unknown> }>('task', 'show', id)).task
 
-test('S0-15: --drain waits to the TTL of what runs, says until when and how far it is, starts nothing more, holds the rest, and a second shutdown cuts it short', async () => {
+test('S0-15: --drain waits to the TTL of what runs, says until when and how far it is, starts nothing more, holds the rest, and a second shutdown cuts it short [stop-16, stop-17]', async () => {
   home = await openStopHome({ card: { limits: { ttl: '5m', memory: '128MiB', sessions: 2 } } })
   const short = await home.place('wedge', '--ttl', '6s')
   const long = await home.place('wedge')
@@ -32,7 +32,7 @@ test('S0-15: --drain waits to the TTL of what runs, says until when and how far 
     expect(view).toMatchObject({ path: 'hub', requested: 2, code: 0 })
     expect(view.containers.map(({ outcome }) => outcome)).toEqual(['gone', 'gone'])
   }
-  expect(drained.stderr).toMatch(/what runs may work on until .+ `hub shutdown` stops it sooner/)
+  expect(drained.stderr).toMatch(/running sessions may work until .+ `hub shutdown` stops it sooner/)
   expect(drained.stderr).toContain('stopping: 1 of 2 confirmed')
   expect(await home.left()).toBe(0)
   await home.startHub()

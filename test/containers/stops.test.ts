@@ -1,6 +1,6 @@
 /**
  * Every way to stop everything, on a real hub, a real watchdog and the real engine: with each of them up, hung, dead or cut off. After each
- * the engine is asked, not the answer: nothing of ours may be left (X1, I4, I6), and what was at work comes back held (safety.md section 5).
+ * the engine is asked, not the answer: nothing of ours may be left (X1, I4, I6), and what was at work comes back held (docs/safety.md 5).
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
@@ -92,7 +92,7 @@ async function heldAgain(...tasks: string[]) {
 }
 
 describe('hub shutdown', () => {
-  test('S0-15: by the hub: all confirmed, nobody alarmed, it stays down, and its log is emptied into the database', async () => {
+  test('S0-15: by the hub: all confirmed, nobody alarmed, it stays down, and its log is emptied into the database [stop-18, stop-19]', async () => {
     await open()
     await two()
     const view = await shutdown()
@@ -110,7 +110,7 @@ describe('hub shutdown', () => {
     expect(told()).toEqual([])
   })
 
-  test('T88: with the hub hung it is not waited for; the watchdog stops everything by label, and the hung process is ended', async () => {
+  test('T88: with the hub hung it is not waited for; the watchdog stops everything by label, and the hung process is ended [mode-16, stop-44]', async () => {
     await open()
     const [one, other] = await two()
     signal('SIGSTOP', home.hubPid)
@@ -124,7 +124,7 @@ describe('hub shutdown', () => {
     await heldAgain(one.task, other.task)
   })
 
-  test('T87: with the hub dead the watchdog does it, a container that is paused included', async () => {
+  test('T87: with the hub dead the watchdog does it, a container that is paused included [stop-45, stop-49]', async () => {
     await open()
     const [one, other] = await two()
     await home.engineCall('POST', `/containers/${one.containerId}/pause`)
@@ -140,7 +140,7 @@ describe('hub shutdown', () => {
     ['hung', 'SIGSTOP'],
     ['dead', 'SIGKILL'],
   ] as const)(
-    'T89: with the watchdog %s the hub does it, and waits for it no longer than it must',
+    'T89: with the watchdog %s the hub does it, and waits for it no longer than it must [stop-46]',
     async (_how, how) => {
       await open()
       const [one, other] = await two()
@@ -161,7 +161,7 @@ describe('hub shutdown', () => {
     },
   )
 
-  test('T97: with both dead --emergency does it from the command, leaves the order, and both obey it when they start, until `hub resume`', async () => {
+  test('T97: with both dead --emergency does it from the command, leaves the order, and both obey it when they start, until `hub resume` [stop-47]', async () => {
     await open()
     const [one, other] = await two()
     signal('SIGKILL', home.hubPid, home.watchdogPid)
@@ -187,7 +187,7 @@ describe('hub shutdown', () => {
     expect([await conditions(), (await dog()).watchdog.conditions]).toEqual([[], []])
   })
 
-  test('by the hub with --emergency: the process ends with a code of its own, and hub and watchdog both hold it', async () => {
+  test('by the hub with --emergency: the process ends with a code of its own, and hub and watchdog both hold it [stop-25]', async () => {
     await open()
     const [one] = await two()
     const code = home.ended('hub')
@@ -199,7 +199,7 @@ describe('hub shutdown', () => {
     expect(await conditions()).toEqual(['emergency_stop'])
   })
 
-  test('hub down: both ended, nothing left, nobody alarmed, and neither is started again by a service manager', async () => {
+  test('hub down: both ended, nothing left, nobody alarmed, and neither is started again by a service manager [stop-11, stop-15]', async () => {
     await open()
     await two()
     expect((await home.hub('down')).code).toBe(0)
@@ -210,7 +210,7 @@ describe('hub shutdown', () => {
   })
 })
 
-test('hub drill stops one canary by the hub and one by the watchdog, and no other container', async () => {
+test('hub drill stops one canary by the hub and one by the watchdog, and no other container [stop-54]', async () => {
   await open()
   const other = await home.place('deaf', { what: 'idle' })
   const { code, stdout } = await home.hub('drill', '--json')
@@ -240,7 +240,7 @@ test('T90: with both dead the host timer removes what is past its deadline, by t
 })
 
 describe('hub and watchdog, each hung, dead or cut off', () => {
-  test('T88, T91: a hub that hangs is an alert, one that comes back is an all-clear; a socket that is cut makes the hub safe by itself until it heals (I5)', async () => {
+  test('T88, T91: a hub that hangs is an alert, one that comes back is an all-clear; a socket that is cut makes the hub safe by itself until it heals (I5) [presence-6, watch-31]', async () => {
     await open()
     const [one] = await two()
     signal('SIGSTOP', home.hubPid)

@@ -127,7 +127,7 @@ test('kill -9 of the hub while a task runs: the hub that comes after takes the c
   }
 })
 
-test('the audit chain fails when one byte of one record is changed', async () => {
+test('the audit chain fails when one byte of one record is changed [audit-19]', async () => {
   const database = new Database(join(home.home, 'hub.db'))
   database.exec('drop trigger audit_record_is_append_only_update')
   database.prepare(`update audit_record set reason = reason || '.' where seq = 5`).run()

@@ -36,7 +36,7 @@ const WHO = (
 
 describe('kill -9 with twelve agents at work', () => {
   test.each(WHO)(
-    'of %s: what ended meanwhile is collected, what lives goes on in its own session, what is overdue is timed out',
+    'of %s: what ended meanwhile is collected, what lives goes on in its own session, what is overdue is timed out [stop-31, stop-32]',
     async (_, who) => {
       await using trial = await openTrialHome({
         hubYaml: 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, questionWait: 0 }',
@@ -63,7 +63,7 @@ describe('kill -9 with twelve agents at work', () => {
       console.log(`back at work after ${Math.round(performance.now() - diedAt)} ms`)
       expect(openOf(await trial.sessions(), live).map(({ id }) => id)).toEqual(openOf(before, live).map(({ id }) => id))
       // Under their old tokens, on their old sockets, they hear what they asked for before the hub died.
-      const { approvals } = (await trial.hub.call('approval.list')) as { approvals: { id: string }[] }
+      const { approvals } = await trial.hub.call('approval.list')
       expect(approvals).toHaveLength(live.length)
       // A yes is taken in normal mode alone, and that waits for the first lease.
       await trial.untilNormal()
@@ -119,7 +119,7 @@ describe.concurrent('T60, T90: the three lines that end a session at its time, e
     return Date.now() - expiresAtMs
   }
 
-  test('the shim: hub and watchdog are dead, a cooperative agent ends by itself at its time', async () => {
+  test('the shim: hub and watchdog are dead, a cooperative agent ends by itself at its time [stop-31]', async () => {
     await using trial = await openTrialHome()
     const late = await lateness(trial, ['sleep', 'sleep'], async () => {
       await trial.kill('hub')
@@ -131,7 +131,7 @@ describe.concurrent('T60, T90: the three lines that end a session at its time, e
     expect((await trial.task(trial.acknowledged[0] ?? '')).state).toBe('timed_out')
   })
 
-  test('the hub: the watchdog is dead, and one that hears no SIGTERM and one that is frozen are gone within 15 s', async () => {
+  test('the hub: the watchdog is dead, and one that hears no SIGTERM and one that is frozen are gone within 15 s [presence-6]', async () => {
     await using trial = await openTrialHome()
     const late = await lateness(trial, ['sleep', 'hang', 'frozen'], () => trial.kill('watchdog'))
     expect(late).toBeLessThan(15_000)
@@ -141,7 +141,7 @@ describe.concurrent('T60, T90: the three lines that end a session at its time, e
     await trial.empty()
   })
 
-  test('the watchdog: the hub is dead, and the same are gone within its grace, as is one that was never started', async () => {
+  test('the watchdog: the hub is dead, and the same are gone within its grace, as is one that was never started [presence-7, watch-46]', async () => {
     await using trial = await openTrialHome({ watchdog: { ttlGraceMs: 2_000, stopGraceMs: 1_000 } })
     const late = await lateness(trial, ['sleep', 'hang', 'frozen'], async () => {
       // The next one is created, and its start never comes.

@@ -4,10 +4,10 @@ import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { canonicalText, macHex } from '../../watchdog/digest.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { canonicalText, macHex } from '../../watchdog/base/digest.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { KEY, makeHome } from '../support/watchdog-home.ts'
 
@@ -90,7 +90,7 @@ afterAll(async () => {
 })
 
 test.skipIf(image === null)(
-  'T90, T94: with the hub dead an orphan in state created and a running one past its boot deadline are removed; live, foreign and unlabelled ones are not',
+  'T90, T94: with the hub dead an orphan in state created and a running one past its boot deadline are removed; live, foreign and unlabelled ones are not [watch-40, watch-44]',
   async () => {
     const now = clock.read()
     const labels = (session: string, bootMs: number) => ({

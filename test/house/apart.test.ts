@@ -1,8 +1,8 @@
-/** What the watchdog must not know, read from its sources: beside the layer check, which looks at imports alone. */
+/** What the watchdog must not know, read from its sources. The layer check looks only at imports. */
 import { expect, test } from 'vitest'
 import { readTree } from './source.ts'
 
-test('X8: no source of the watchdog knows a database, and each opens only node, pino, nodemailer, the parser of its file and its own files', () => {
+test('X8: no source of the watchdog knows a database, and each opens only node, pino, nodemailer, the parser of its file and its own files [watch-25]', () => {
   const sources = [...readTree(['watchdog'], ['.ts'])]
   expect(sources.length).toBeGreaterThan(40)
   for (const [path, text] of sources) {

@@ -10,7 +10,7 @@ function judge(files: Record<string, string>): string[] {
 }
 
 describe('the layers of this repository', () => {
-  it('point inward only, without a circle', () => {
+  it('point inward only, without a circle [watch-24]', () => {
     expect([...project.keys()].filter((path) => path.startsWith('hub/')).length).toBeGreaterThan(0)
     expect(judgeLayers(project)).toEqual([])
   })
@@ -21,30 +21,30 @@ describe('the layer check', () => {
     expect(
       judge({
         'hub/base/clock.ts': "import { hrtime } from 'node:process'",
-        'hub/protocol/names.ts': "import { z } from 'zod'\nimport '../base/clock.ts'",
-        'hub/store/database.ts': "import type { Name } from '../protocol/names.ts'",
+        'hub/protocol/ids.ts': "import { z } from 'zod'\nimport '../base/clock.ts'",
+        'hub/store/database.ts': "import type { Name } from '../protocol/ids.ts'",
         'hub/guard/gate.ts': "export { open } from '../store/database.ts'",
         'hub/guard/policy/engine.ts': "import { gate } from '../gate.ts'",
         'hub/work/registry.ts': "const gate = await import('../guard/gate.ts')",
         'hub/edge/serve.ts': "import '../work/registry.ts'",
-        'hub/client/agent.ts': "import type { Name } from '../protocol/names.ts'\nimport WebSocket from 'ws'",
+        'hub/client/agent.ts': "import type { Name } from '../protocol/ids.ts'\nimport WebSocket from 'ws'",
         'hub/client/cli.ts': "import './agent.ts'",
         'hub/hub.ts': "import './edge/serve.ts'",
         'images/echo/main.ts': "import { join } from '../../hub/client/agent.ts'",
-        'watchdog/judge.ts': '',
-        'watchdog/main.ts': "import './judge.ts'",
+        'watchdog/judge/judge.ts': '',
+        'watchdog/main.ts': "import './judge/judge.ts'",
       }),
     ).toEqual([])
   })
 
   const outward: [string, string, string][] = [
-    ['base', 'hub/base/loop.ts', 'hub/protocol/names.ts'],
+    ['base', 'hub/base/loop.ts', 'hub/protocol/ids.ts'],
     ['protocol', 'hub/protocol/task.ts', 'hub/store/database.ts'],
     ['store', 'hub/store/database.ts', 'hub/guard/gate.ts'],
     ['guard', 'hub/guard/gate.ts', 'hub/work/registry.ts'],
     ['work', 'hub/work/registry.ts', 'hub/edge/serve.ts'],
     ['edge', 'hub/edge/serve.ts', 'hub/hub.ts'],
-    ['edge', 'hub/edge/http.ts', 'hub/client/connection.ts'],
+    ['edge', 'hub/edge/people/http.ts', 'hub/client/connection.ts'],
     ['client', 'hub/client/cli.ts', 'hub/store/database.ts'],
     ['agent', 'hub/client/agent.ts', 'hub/client/cli.ts'],
     ['watchdog', 'watchdog/main.ts', 'hub/base/clock.ts'],
@@ -55,7 +55,7 @@ describe('the layer check', () => {
     ['assembly', 'hub/main.ts', 'scripts/check.ts'],
     ['base', 'hub/base/loop.ts', 'test/support/clock.ts'],
   ]
-  it.each(outward)('refuses that %s imports outward: %s -> %s', (ring, from, to) => {
+  it.each(outward)('refuses that %s imports outward: %s -> %s [watch-24]', (ring, from, to) => {
     const up = '../'.repeat(from.split('/').length - 1)
     expect(judge({ [from]: `import x from '${up}${to}'`, [to]: '' })).toEqual([
       expect.stringMatching(new RegExp(`^${from}:1 imports ${to}: ${ring} may not import `)),
@@ -156,8 +156,24 @@ describe('the layer check', () => {
     expect(judged('hub/base/x.ts', 'process.getBuiltinModule(name)')).toEqual([expect.stringContaining('run time')])
   })
 
-  it('finds a package the watchdog does without', () => {
-    expect(judge({ 'watchdog/engine.ts': "import Docker from 'dockerode'" })).toEqual([
+  it('keeps the rooms of the watchdog in their order, and the judge to judging', () => {
+    const judged = (from: string, to: string) =>
+      judge({ [from]: `import type { X } from '../${to.replace('watchdog/', '')}'`, [to]: '' })
+    expect(judged('watchdog/judge/judge.ts', 'watchdog/base/clock.ts')).toEqual([])
+    expect(judged('watchdog/door/door.ts', 'watchdog/judge/state.ts')).toEqual([])
+    for (const to of ['observe/engine.ts', 'act/act.ts', 'tell/alerts.ts', 'watch/watch.ts', 'door/door.ts', 'main.ts'])
+      expect(judged('watchdog/judge/judge.ts', `watchdog/${to}`), to).toHaveLength(1)
+    for (const from of ['base/home.ts', 'config/config.ts', 'observe/engine.ts', 'act/act.ts', 'tell/alerts.ts'])
+      expect(judged(`watchdog/${from}`, 'watchdog/watch/watch.ts'), from).toHaveLength(1)
+    expect(judged('watchdog/elsewhere/x.ts', 'watchdog/door/door.ts')).toEqual([])
+    expect(judged('watchdog/door/door.ts', 'watchdog/elsewhere/x.ts')).toHaveLength(1)
+    for (const from of ['node:fs', 'node:child_process', 'pino'])
+      expect(judge({ 'watchdog/judge/judge.ts': `import { x } from '${from}'` }), from).toHaveLength(1)
+    expect(judge({ 'watchdog/judge/witness.ts': "import { verify } from 'node:crypto'" })).toEqual([])
+  })
+
+  it('finds a package the watchdog does without [watch-25]', () => {
+    expect(judge({ 'watchdog/observe/engine.ts': "import Docker from 'dockerode'" })).toEqual([
       expect.stringContaining('does without'),
     ])
   })

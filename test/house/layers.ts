@@ -1,5 +1,5 @@
 /**
- * Judges who imports whom: a pure function of a tree of source texts, so that it can be shown to fail.
+ * Checks which file imports which: a pure function of a tree of source texts, so that it can be shown to fail.
  *
  * 1. Every import counts: static, dynamic, export-from, side effect, and types too.
  * 2. An import that cannot be read (dynamic with a computed name, `createRequire`, a computed `getBuiltinModule`) is a finding, not a gap.
@@ -8,7 +8,12 @@
 import { posix } from 'node:path'
 import { lineOf, scan, type Tree } from './source.ts'
 
-const rings = ['base', 'protocol', 'store', 'guard', 'work', 'edge']
+const rings = ['base', 'protocol', 'store', 'guard', 'work', 'home', 'edge']
+
+/** The watchdog's rooms, from the inside out. Files directly in its folder are outside of all of them (watchdog/README.md). */
+const watchdogRooms = ['base', 'config', 'judge', 'observe', 'act', 'tell', 'watch', 'door']
+/** All that the judge may import beside our own files: it opens, sends and starts nothing. */
+const judgeModules = ['node:crypto']
 
 /** Packages the watchdog does without, so that one fault cannot blind both and its resident set stays small. */
 const watchdogPackagesBanned = ['dockerode', 'zod', 'fastify', 'better-sqlite3']
@@ -18,7 +23,7 @@ const imagePackages = ['ws']
 /** Files whose work it is to load what only their configuration names. */
 const loaders = ['images/agent/shim.ts'] // starts the agent's own program
 
-/** Packages that the page is served as files of its own (hub/edge/console-room.ts). */
+/** Packages that the page is served as files of its own (hub/edge/people/console-page.ts). */
 const pageFiles = ['hub/client/console/preact.js', 'hub/client/console/htm.js']
 
 type Import = { from: string; line: number; specifier: string; typeOnly: boolean }
@@ -53,7 +58,7 @@ function target(found: Import): string | undefined {
   return found.specifier.startsWith('.') ? posix.join(posix.dirname(found.from), found.specifier) : undefined
 }
 
-/** Where a file stands: a ring, or one of assembly, client, agent, page, watchdog, images, scripts, test, outside. */
+/** Where a file belongs: a ring, assembly (directly in hub/), or one of client, agent, page, watchdog, images, scripts, test, outside. */
 function placeOf(path: string): string {
   const [top = '', second = ''] = path.split('/')
   if (top !== 'hub') return ['watchdog', 'images', 'scripts', 'test'].includes(top) ? top : 'outside'
@@ -111,6 +116,9 @@ function judgeImport(found: Import, tree: Tree): string[] {
     if (from === 'watchdog' && watchdogPackagesBanned.includes(found.specifier)) {
       return [`${at} imports ${found.specifier}, which the watchdog does without (watchdog/README.md)`]
     }
+    if (roomOf(found.from) === 'judge' && !judgeModules.includes(found.specifier)) {
+      return [`${at} imports ${found.specifier}: the judge only judges; let observe or act do it`]
+    }
     if (found.specifier === 'node:http' && !found.typeOnly && from !== 'images') {
       return [
         `${at} imports node:http, and with it all of undici (8 MiB); take it from node-http.ts, and only types from here`,
@@ -120,7 +128,21 @@ function judgeImport(found: Import, tree: Tree): string[] {
   }
   const goes = placeOf(to)
   if (!mayImport(from, goes)) return [`${at} imports ${to}: ${from} may not import ${goes}`]
+  if (from === 'watchdog' && rankOf(to) > rankOf(found.from))
+    return [`${at} imports ${to}: ${roomOf(found.from)} may not import ${roomOf(to) || 'what starts the watchdog'}`]
   return tree.has(to) || pageFiles.includes(to) ? [] : [`${at} imports ${to}, which does not exist`]
+}
+
+/** The room of a file of the watchdog; '' for what lies directly in its folder. */
+function roomOf(path: string): string {
+  const [top, room = '', ...rest] = path.split('/')
+  return top === 'watchdog' && rest.length > 0 ? room : ''
+}
+
+/** How far out a file of the watchdog stands; a room that is not on the list is as far out as can be. */
+function rankOf(path: string): number {
+  const at = watchdogRooms.indexOf(roomOf(path))
+  return at === -1 ? watchdogRooms.length : at
 }
 
 /** Two levels inside hub/, `hub/work/dispatch`; '' for files that lie directly in their ring or elsewhere. */

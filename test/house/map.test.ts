@@ -12,7 +12,9 @@ const documents = [
   'watchdog/README.md',
   'policies/README.md',
   'images/README.md',
+  'test/support/README.md',
   'CHANGELOG.md',
+  ...listFiles('docs').filter((path) => path.endsWith('.md')),
 ]
 /** Documents that have to be there. */
 const required: string[] = []

@@ -9,100 +9,76 @@ import { ERRORS } from '../../hub/base/errors.ts'
 import type { ArtifactRow } from '../../hub/client/agent/contract.ts'
 import type { ArtifactView, TaskView } from '../../hub/client/answers.ts'
 import type { taskView } from '../../hub/edge/views.ts'
-import { EVENT_TYPES } from '../../hub/protocol/events.ts'
+import { EVENTS } from '../../hub/protocol/events.ts'
 import { OPERATIONS, type Operation, operationOf } from '../../hub/protocol/operations.ts'
-import { STOP_GRACE_MS } from '../../hub/protocol/task.ts'
+import { ROUTES } from '../../hub/protocol/routes.ts'
+import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { ArtifactView as HubArtifact } from '../../hub/work/artifacts.ts'
 import { LABEL_KEYS, STOP_TIMEOUT_S } from '../../hub/work/sandbox/profile-lists.ts'
 import { GRACE } from '../../images/agent/ending.ts'
-import { parseConfig } from '../../watchdog/config.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
 import { readTree, repositoryRoot, scan, type Tree } from './source.ts'
 
-/** Operation, audit kind, standing, who may try, and where the operator's entrance serves it. */
-const OPERATION_PINS: [string, string, string, string, string][] = [
-  ['task.submit', 'task.submitted', 'new_work', 'operator device automation', 'POST /v1/tasks'],
-  ['task.list', 'task.listed', 'read', 'operator device automation', 'GET /v1/tasks'],
-  ['task.show', 'task.shown', 'read', 'operator device automation', 'GET /v1/tasks/:id'],
-  ['task.cancel', 'task.cancelled', 'stop', 'operator device automation', 'POST /v1/tasks/:id/cancel'],
-  ['task.retry', 'task.retried', 'new_work', 'operator device automation', 'POST /v1/tasks/:id/retry'],
-  ['task.release', 'task.released', 'new_work', 'operator device', 'POST /v1/tasks/:id/release'],
-  ['task.logs', 'task.logs_read', 'read', 'operator device automation', 'GET /v1/tasks/:id/logs'],
-  ['session.list', 'session.listed', 'read', 'operator device automation watchdog', 'GET /v1/sessions'],
-  ['session.show', 'session.shown', 'read', 'operator device automation', 'GET /v1/sessions/:id'],
-  ['session.logs', 'session.logs_read', 'read', 'operator device automation', 'GET /v1/sessions/:id/logs'],
-  ['session.stop', 'session.stopped', 'stop', 'operator device automation', 'POST /v1/sessions/:id/stop'],
-  ['session.quarantine', 'session.quarantined', 'stop', 'operator automation', 'POST /v1/sessions/:id/quarantine'],
-  ['session.revoke', 'session.revoked', 'stop', 'operator device', 'POST /v1/sessions/:id/revoke'],
-  ['agent.list', 'agent.listed', 'read', 'operator device automation', 'GET /v1/agents'],
-  ['agent.show', 'agent.shown', 'read', 'operator device automation', 'GET /v1/agents/:name'],
-  ['agent.reload', 'agent.reloaded', 'mending', 'operator', 'POST /v1/agents/reload'],
-  ['agent.reset', 'agent.was_reset', 'mending', 'operator', 'POST /v1/agents/:name/reset'],
-  ['agent.suspend', 'agent.suspended', 'mending', 'operator', 'POST /v1/agents/:name/suspend'],
-  ['artifact.put', 'artifact.stored', 'own', 'operator device automation agent', 'PUT /v1/artifacts/:sha256'],
-  ['artifact.get', 'artifact.fetched', 'read', 'operator device automation agent', 'GET /v1/artifacts/:sha256'],
-  ['artifact.list', 'artifact.listed', 'read', 'operator device automation agent', 'GET /v1/artifacts'],
-  ['policy.status', 'policy.shown', 'read', 'operator device automation', 'GET /v1/policy'],
-  ['policy.reload', 'policy.reloaded', 'mending', 'operator', 'POST /v1/policy/reload'],
-  ['keys.list', 'keys.listed', 'read', 'operator', 'GET /v1/keys'],
-  ['keys.rotate', 'keys.rotated', 'mending', 'operator', 'POST /v1/keys/rotate'],
-  ['mode.show', 'mode.shown', 'read', 'operator device automation', 'GET /v1/mode'],
-  ['mode.safe', 'mode.made_safe', 'stop', 'operator device', 'POST /v1/mode/safe'],
-  ['mode.resume', 'mode.resumed', 'mending', 'operator device', 'POST /v1/mode/resume'],
-  ['operator.heartbeat', 'operator.heartbeat_given', 'presence', 'operator device', 'POST /v1/heartbeat'],
-  ['operator.show', 'operator.shown', 'read', 'operator device', 'GET /v1/presence'],
-  ['operator.away', 'operator.away_asked', 'mending', 'operator device', 'POST /v1/away'],
-  ['operator.back', 'operator.back_asked', 'presence', 'operator device', 'POST /v1/back'],
-  ['hub.shutdown', 'hub.shutdown_asked', 'stop', 'operator device contact watchdog', 'POST /v1/shutdown'],
-  ['contact.card', 'contact.card_made', 'mending', 'operator', 'POST /v1/contact/card'],
-  ['contact.revoke', 'contact.card_revoked', 'stop', 'operator hub', 'POST /v1/contact/revoke'],
-  ['contact.test', 'contact.test_sent', 'mending', 'operator', 'POST /v1/contact/test'],
-  ['contact.confirm', 'contact.confirmed', 'mending', 'operator', 'POST /v1/contact/confirm'],
-  ['hub.drill', 'hub.drilled', 'mending', 'operator', 'POST /v1/drill'],
-  ['audit.list', 'audit.listed', 'read', 'operator', 'GET /v1/audit'],
-  ['audit.verify', 'audit.verified', 'read', 'operator', 'GET /v1/audit/verify'],
-  ['audit.export', 'audit.exported', 'read', 'operator', 'GET /v1/audit/export'],
-  ['event.stream', 'event.streamed', 'read', 'operator device automation', 'GET /v1/events'],
-  ['health.show', 'health.shown', 'read', 'operator device automation watchdog', 'GET /v1/health'],
-  ['backup.run', 'backup.made', 'mending', 'operator automation', 'POST /v1/backup'],
-  ['retention.show', 'retention.shown', 'read', 'operator', 'GET /v1/retention'],
-  ['retention.prune', 'retention.pruned', 'mending', 'operator', 'POST /v1/retention/prune'],
-  ['doctor.run', 'doctor.ran', 'read', 'operator', 'GET /v1/doctor'],
-  ['session.join', 'session.joined', 'own', 'agent', ''],
-  ['session.renew', 'session.renewed', 'own', 'agent', ''],
-  ['session.open', 'session.opened', 'own', 'agent', ''],
-  ['message.send', 'message.sent', 'own', 'agent', ''],
-  ['message.reply', 'message.replied', 'own', 'agent', ''],
-  ['message.receive', 'message.received', 'own', 'agent', ''],
-  ['message.subscribe', 'message.subscribed', 'own', 'agent', ''],
-  ['task.delegate', 'task.delegated', 'child_work', 'agent', ''],
-  ['task.result', 'task.result_given', 'own', 'agent', ''],
-  ['task.progress', 'task.progressed', 'own', 'agent', ''],
-  ['task.log', 'task.logged', 'own', 'agent', ''],
-  ['task.ask', 'task.asked', 'own', 'agent', ''],
-  ['secret.get', 'secret.fetched', 'own', 'agent', ''],
-  ['alert.list', 'alert.listed', 'read', 'operator device automation', 'GET /v1/alerts'],
-  ['alert.test', 'alert.tested', 'mending', 'operator device automation', 'POST /v1/alerts/test'],
-  ['device.add', 'device.added', 'approve', 'operator', 'POST /v1/devices'],
-  ['console.open', 'console.opened', 'mending', 'operator', 'POST /v1/console'],
-  ['console.join', 'console.joined', 'mending', 'device', ''],
-  ['token.create', 'token.created', 'approve', 'operator', 'POST /v1/tokens'],
-  ['token.list', 'token.listed', 'read', 'operator', 'GET /v1/tokens'],
-  ['token.revoke', 'token.revoked', 'stop', 'operator', 'POST /v1/tokens/:name/revoke'],
-  ['device.list', 'device.listed', 'read', 'operator', 'GET /v1/devices'],
-  ['device.revoke', 'device.revoked', 'stop', 'operator', 'POST /v1/devices/:name/revoke'],
-  ['approval.list', 'approval.listed', 'read', 'operator device automation', 'GET /v1/approvals'],
-  ['approval.answer', 'approval.answered', 'approve', 'operator device', 'POST /v1/approvals/:id/answer'],
-  ['approval.expire', 'approval.expired', 'record', 'hub', ''],
-  ['lease.renew', 'lease.renewed', 'presence', 'watchdog', ''],
-  ['session.reap', 'session.reaped', 'stop', 'watchdog hub', ''],
-  ['task.dispatch', 'task.dispatched', 'new_work', 'hub', ''],
-  ['backlog.hold', 'backlog.held', 'record', 'hub', ''],
-  ['service.start', 'service.started', 'new_work', 'hub', ''],
-  ['session.provision', 'session.provisioned', 'new_work', 'hub', ''],
-  ['hub.observe', 'hub.observed', 'record', 'hub', ''],
-  ['session.observe', 'session.observed', 'record', 'hub', ''],
-  ['retention.turn', 'retention.turned', 'record', 'hub', ''],
-  ['task.settle', 'task.settled', 'record', 'hub', ''],
+/** Where the operator's entrance serves an operation, and under which name rules, tokens and the audit log know it. */
+const PATH_PINS: [string, string][] = [
+  ['task.submit', 'POST /v1/tasks'],
+  ['task.list', 'GET /v1/tasks'],
+  ['task.show', 'GET /v1/tasks/:id'],
+  ['task.cancel', 'POST /v1/tasks/:id/cancel'],
+  ['task.retry', 'POST /v1/tasks/:id/retry'],
+  ['task.release', 'POST /v1/tasks/:id/release'],
+  ['task.logs', 'GET /v1/tasks/:id/logs'],
+  ['session.list', 'GET /v1/sessions'],
+  ['session.show', 'GET /v1/sessions/:id'],
+  ['session.logs', 'GET /v1/sessions/:id/logs'],
+  ['session.stop', 'POST /v1/sessions/:id/stop'],
+  ['session.quarantine', 'POST /v1/sessions/:id/quarantine'],
+  ['session.revoke', 'POST /v1/sessions/:id/revoke'],
+  ['agent.list', 'GET /v1/agents'],
+  ['agent.show', 'GET /v1/agents/:name'],
+  ['agent.reload', 'POST /v1/agents/reload'],
+  ['agent.reset', 'POST /v1/agents/:name/reset'],
+  ['agent.suspend', 'POST /v1/agents/:name/suspend'],
+  ['artifact.put', 'PUT /v1/artifacts/:sha256'],
+  ['artifact.get', 'GET /v1/artifacts/:sha256'],
+  ['artifact.list', 'GET /v1/artifacts'],
+  ['policy.status', 'GET /v1/policy'],
+  ['policy.reload', 'POST /v1/policy/reload'],
+  ['keys.list', 'GET /v1/keys'],
+  ['keys.rotate', 'POST /v1/keys/rotate'],
+  ['mode.show', 'GET /v1/mode'],
+  ['mode.safe', 'POST /v1/mode/safe'],
+  ['mode.resume', 'POST /v1/mode/resume'],
+  ['operator.heartbeat', 'POST /v1/heartbeat'],
+  ['operator.show', 'GET /v1/presence'],
+  ['operator.away', 'POST /v1/away'],
+  ['operator.back', 'POST /v1/back'],
+  ['hub.shutdown', 'POST /v1/shutdown'],
+  ['contact.card', 'POST /v1/contact/card'],
+  ['contact.revoke', 'POST /v1/contact/revoke'],
+  ['contact.test', 'POST /v1/contact/test'],
+  ['contact.confirm', 'POST /v1/contact/confirm'],
+  ['hub.drill', 'POST /v1/drill'],
+  ['audit.list', 'GET /v1/audit'],
+  ['audit.verify', 'GET /v1/audit/verify'],
+  ['audit.export', 'GET /v1/audit/export'],
+  ['event.stream', 'GET /v1/events'],
+  ['health.show', 'GET /v1/health'],
+  ['backup.run', 'POST /v1/backup'],
+  ['retention.show', 'GET /v1/retention'],
+  ['retention.prune', 'POST /v1/retention/prune'],
+  ['doctor.run', 'GET /v1/doctor'],
+  ['alert.list', 'GET /v1/alerts'],
+  ['alert.test', 'POST /v1/alerts/test'],
+  ['device.add', 'POST /v1/devices'],
+  ['console.open', 'POST /v1/console'],
+  ['token.create', 'POST /v1/tokens'],
+  ['token.list', 'GET /v1/tokens'],
+  ['token.revoke', 'POST /v1/tokens/:name/revoke'],
+  ['device.list', 'GET /v1/devices'],
+  ['device.revoke', 'POST /v1/devices/:name/revoke'],
+  ['approval.list', 'GET /v1/approvals'],
+  ['approval.answer', 'POST /v1/approvals/:id/answer'],
 ]
 
 /** Code, whose it is, HTTP status. */
@@ -128,6 +104,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['artifact_corrupt', 'fault', 500],
   ['no_capable_agent', 'refused', 409],
   ['agent_unhealthy', 'refused', 409],
+  ['not_repeatable', 'refused', 409],
   ['inbox_closed', 'refused', 409],
   ['mailbox_full', 'unavailable', 429],
   ['rate_limited', 'unavailable', 429],
@@ -155,23 +132,17 @@ const ERROR_PINS: [string, string, number][] = [
 ]
 
 describe('pinned names', () => {
-  it('of every operation, with audit kind, standing, reach and path', () => {
-    const rows = Object.entries<Operation>(OPERATIONS).map(([name, { audit, standing, reach, http }]) => [
-      name,
-      audit,
-      standing,
-      reach.join(' '),
-      http === undefined ? '' : `${http.method} ${http.path}`,
-    ])
-    expect(rows).toEqual(OPERATION_PINS)
+  it('of every path, with its operation', () => {
+    const rows = Object.entries(ROUTES).map(([name, { method, path }]) => [name, `${method} ${path}`])
+    expect(rows.sort()).toEqual(PATH_PINS.sort())
   })
 
   it('of operations are their own keys only, and audit kinds and paths are used once', () => {
     for (const name of ['constructor', '__proto__', 'toString', 'task', '', 'task.submit '])
       expect(operationOf(name)).toBeUndefined()
-    const audits = OPERATION_PINS.map(([, audit]) => audit)
+    const audits = Object.values<Operation>(OPERATIONS).map(({ audit }) => audit)
     expect(new Set(audits).size).toBe(audits.length)
-    const paths = OPERATION_PINS.map(([, , , , path]) => path).filter((path) => path !== '')
+    const paths = PATH_PINS.map(([, path]) => path)
     expect(new Set(paths).size).toBe(paths.length)
   })
 
@@ -193,7 +164,7 @@ describe('pinned names', () => {
   })
 
   it('of events', () => {
-    expect([...EVENT_TYPES]).toEqual([
+    expect(Object.keys(EVENTS)).toEqual([
       'hub.task.queued.v1',
       'hub.task.running.v1',
       'hub.task.progress.v1',
@@ -214,16 +185,18 @@ describe('pinned names', () => {
   })
 })
 
-describe("the README's table of errors", () => {
-  const lines = readFileSync(join(repositoryRoot, 'README.md'), 'utf8').split('\n')
-  const start = lines.indexOf('| Code | Whose | What to do |')
+describe("the reference's table of errors", () => {
+  const lines = readFileSync(join(repositoryRoot, 'docs/reference/errors.md'), 'utf8').split('\n')
+  const start = lines.indexOf('| Code | Kind | HTTP | Exit | Meaning | What to do |')
   const end = lines.findIndex((line, at) => at > start && !line.startsWith('|'))
 
   it('is there', () => expect(start).toBeGreaterThan(0))
 
   it('has every code with whose it is and what to do, and none besides', () => {
-    const table = lines.slice(start + 2, end === -1 ? undefined : end)
-    expect(table).toEqual(Object.entries(ERRORS).map(([code, { kind, next }]) => `| \`${code}\` | ${kind} | ${next} |`))
+    const table = lines.slice(start + 2, end === -1 ? undefined : end).map((line) => line.split(' | '))
+    expect(table.map(([code, kind, , , , next]) => [code, kind, next])).toEqual(
+      Object.entries(ERRORS).map(([code, { kind, next }]) => [`| \`${code}\``, kind, `${next} |`]),
+    )
   })
 })
 
@@ -313,7 +286,7 @@ describe('what is written in more than one place says the same (fault D16)', () 
         ([found]) => `${path}: ${found}`,
       ),
     )
-    expect(copies).toEqual(['hub/protocol/task.ts: STOP_GRACE_MS = 5_000'])
+    expect(copies).toEqual(['hub/protocol/stop-grace.ts: STOP_GRACE_MS = 5_000'])
   })
 
   it('the shapes of tasks and artifacts, as the hub answers and as the command reads them', () => {

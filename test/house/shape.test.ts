@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { fileLinesMax, judgeShape } from './shape.ts'
+import { findFunctions } from './functions.ts'
+import {
+  fanOutFree,
+  fanOutMax,
+  fileLinesMax,
+  functionLinesMax,
+  judgeFanOut,
+  judgeNeighbours,
+  judgeShape,
+  longFunctionsLeft,
+  neighboursMax,
+  neighboursOf,
+} from './shape.ts'
 import { readTree, scan } from './source.ts'
 
 const project = readTree(['hub', 'watchdog', 'images', 'scripts', 'test'], ['.ts', '.js'])
@@ -9,7 +21,17 @@ const judge = (path: string, text: string) => judgeShape(new Map([[path, text]])
 describe('the shape of this repository', () => {
   it('holds in every source file', () => {
     expect([...project.keys()].filter((path) => path.startsWith('hub/')).length).toBeGreaterThan(0)
-    expect(judgeShape(project)).toEqual([])
+    expect(judgeShape(project, longFunctionsLeft)).toEqual([])
+    expect(longFunctionsLeft.filter((path) => !project.has(path))).toEqual([])
+  })
+
+  it('lets no file of hub and watchdog load more others than can be read at once', () => {
+    expect(judgeFanOut(readTree(['hub', 'watchdog'], ['.ts']), fanOutFree)).toEqual([])
+    expect(fanOutFree.filter((path) => !project.has(path))).toEqual([])
+  })
+
+  it('has few files of hub and watchdog that only one file of their folder loads', () => {
+    expect(judgeNeighbours(readTree(['hub', 'watchdog'], ['.ts']))).toEqual([])
   })
 })
 
@@ -27,6 +49,78 @@ describe('the shape check', () => {
     expect(judge('hub/base/loop.ts', 'x\n'.repeat(fileLinesMax + 1))).toEqual([
       expect.stringContaining(`${fileLinesMax + 1} lines`),
     ])
+  })
+
+  it('counts what a file loads of its own process: no types, nothing of base, each file once', () => {
+    const imports = (count: number) =>
+      Array.from({ length: count }, (_, at) => `import { a } from './a${at}.ts'\n`).join('')
+    const free =
+      "import type { T } from './t.ts'\nimport { clock } from '../base/clock.ts'\nimport { b } from './a0.ts'\n"
+    const path = 'hub/guard/guard.ts'
+    const judged = (text: string, list: string[] = []) => judgeFanOut(new Map([[path, text]]), list)
+    expect(judged(imports(fanOutMax) + free)).toEqual([])
+    expect(judged(imports(fanOutMax + 1))).toEqual([expect.stringContaining('loads 16 files')])
+    expect(judged(imports(fanOutMax + 1), [path])).toEqual([])
+    expect(judged(imports(1), [path])).toEqual([expect.stringContaining('take it off the list')])
+  })
+
+  it('counts as neighbours the files that one file loads, and that in their own folder', () => {
+    const tree = new Map([
+      [
+        'hub/work/a.ts',
+        "import type { B } from './b.ts'\nimport { c } from './c.ts'\nimport { d } from '../base/d.ts'\n",
+      ],
+      ['hub/work/b.ts', "import { c } from './c.ts'\n"],
+      ['hub/work/c.ts', ''],
+      ['hub/base/d.ts', ''],
+    ])
+    expect(neighboursOf(tree)).toEqual(['hub/work/b.ts'])
+    const many = (count: number) =>
+      new Map(
+        [...Array(count).keys()].flatMap((at) => [
+          [`hub/a${at}/a.ts`, "import './b.ts'"],
+          [`hub/a${at}/b.ts`, ''],
+        ]),
+      )
+    expect(judgeNeighbours(many(neighboursMax))).toEqual([])
+    expect(judgeNeighbours(many(neighboursMax + 1))).toEqual([
+      expect.stringMatching(/^51 files are loaded by one file/),
+    ])
+  })
+
+  it('refuses a function that is too long by its own lines, and accepts one that only holds others', () => {
+    const lines = (count: number) => '  x()\n'.repeat(count)
+    const long = `function f() {\n${lines(functionLinesMax - 1)}}`
+    const path = 'hub/base/loop.ts'
+    expect(judge(path, `function f() {\n${lines(functionLinesMax - 2)}}`)).toEqual([])
+    expect(judge(path, long)).toEqual([expect.stringMatching(/^hub\/base\/loop\.ts:1: a function of 81 lines/)])
+    expect(judge(path, `function f() {\n${lines(40)}  function g() {\n${lines(50)}  }\n}`)).toEqual([])
+    expect(judgeShape(new Map([[path, long]]), [path])).toEqual([])
+    expect(judgeShape(new Map([[path, 'x']]), [path])).toEqual([expect.stringContaining('take it off the list')])
+  })
+
+  it.each([
+    ['function f(): void {\n}'],
+    ['async function f<T>(a: { b: T }): Promise<{ c: T }> {\n}'],
+    ['function f(a: string): { b: string; c: () => void } {\n}'],
+    ['function f(a: unknown): a is { b: 1 } | { b: 2 } {\n}'],
+    ['const f = (a: string): string[] => {\n}'],
+    ['const f = async (a) => {\n}'],
+    ['const o = {\n  async f(a) {\n  },\n}'],
+  ])('sees the one function in %j', (text) => {
+    expect(findFunctions(text)).toHaveLength(1)
+  })
+
+  it.each([
+    'if (a) {\n}',
+    'for (const a of b(c)) {\n}',
+    'const a = b ? c(d) : { e: 1 }',
+    'interface A {\n  b(): { c: 1 }\n}',
+    'const a = { b: c(d) }',
+    'do {\n} while (a())',
+    "const s = 'function f() {}'",
+  ])('sees no function in %j', (text) => {
+    expect(findFunctions(text)).toEqual([])
   })
 
   it.each([
@@ -68,7 +162,7 @@ describe('the shape check', () => {
     "const s = 'it\\'s'; Date.now()",
   ])('refuses %s', (text) => {
     expect(judge('hub/work/registry.ts', text).length).toBeGreaterThan(0)
-    expect(judge('watchdog/act.ts', text).length).toBeGreaterThan(0)
+    expect(judge('watchdog/act/act.ts', text).length).toBeGreaterThan(0)
   })
 
   it.each([
@@ -95,13 +189,13 @@ describe('the shape check', () => {
     ])
   })
 
-  it('allows each banned call in its one place, and only there', () => {
+  it('allows each banned call in its one place, and only there [clock-1]', () => {
     const allowed: [string, string][] = [
       ['hub/base/clock.ts', 'Date.now(); setTimeout(f, 1); performance.now()'],
       ['hub/base/random.ts', 'Math.random(); randomBytes(8)'],
       ['hub/main.ts', 'process.env.HOME; Date.now(); console.error(x)'],
-      ['hub/client/cli/status.ts', 'process.env.HOME; console.log(x); setInterval(f, 1)'],
-      ['watchdog/clock.ts', "import { setTimeout } from 'node:timers/promises'"],
+      ['hub/client/cli/looking/status.ts', 'process.env.HOME; console.log(x); setInterval(f, 1)'],
+      ['watchdog/base/clock.ts', "import { setTimeout } from 'node:timers/promises'"],
       ['images/echo/main.ts', 'export default console.log(Date.now())'],
       ['scripts/check.ts', 'console.log(process.env.HOME)'],
       ['test/hub/loop.test.ts', 'Date.now(); setTimeout(f, 1); process.env.HOME'],
@@ -111,7 +205,7 @@ describe('the shape check', () => {
     expect(judge('hub/base/random.ts', 'Date.now()')).toHaveLength(1)
     expect(judge('hub/client/connection.ts', 'console.log(x)')).toHaveLength(1)
     expect(judge('hub/main-loop.ts', 'Date.now()')).toHaveLength(1)
-    expect(judge('watchdog/clock.ts', 'process.env.HOME')).toHaveLength(1)
+    expect(judge('watchdog/base/clock.ts', 'process.env.HOME')).toHaveLength(1)
   })
 
   it('binds tests to words, types and running every test', () => {

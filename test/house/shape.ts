@@ -1,15 +1,28 @@
 /** Judges the shape of source files: length, names, banned calls and words. Pure, so that it can be shown to fail. */
+import { posix } from 'node:path'
+import { findFunctions } from './functions.ts'
+import { readImports } from './layers.ts'
 import { lineOf, scan, type Tree } from './source.ts'
 
 /** Lines of one source file. */
 export const fileLinesMax = 400
+/** Lines of one function, without those of the functions inside it. */
+export const functionLinesMax = 80
+
+/** Files that still hold a longer function. The list only shrinks: a file that no longer needs to be on it is a finding. */
+export const longFunctionsLeft = ['hub/main.ts', 'hub/work/dispatch/rows.ts']
+
+/** How many files of its own process, `base` aside, one file may load. */
+export const fanOutMax = 15
+/** Not builders: the table of commands loads each file when its command runs, and the process has a file for each of its words. */
+export const fanOutFree = ['hub/client/cli/table.ts', 'hub/main.ts']
 
 type Ban = {
   /** Searched in code only: neither comments nor the contents of strings match. */
   pattern: RegExp
-  /** What the code has to do in its place. */
+  /** What the code must do instead. */
   instead: string
-  /** Where it is right; a path, or a folder ending in `/`. */
+  /** Where it is allowed: a path, or a folder ending in `/`. */
   allowed: readonly string[]
 }
 
@@ -21,9 +34,9 @@ const outsideTheHub = [
   'images/', // agents' own programs
   'scripts/', // tools
 ]
-const time = ['hub/base/clock.ts', 'watchdog/clock.ts', ...outsideTheHub]
+const time = ['hub/base/clock.ts', 'watchdog/base/clock.ts', ...outsideTheHub]
 const chance = ['hub/base/random.ts', ...outsideTheHub]
-const clock = 'take the time from the clock you are handed (hub/base/clock.ts; watchdog/clock.ts in the watchdog)'
+const clock = 'take the time from the clock you are handed (hub/base/clock.ts; watchdog/base/clock.ts in the watchdog)'
 const waiting = 'wait with the clock you are handed, or make it a loop (hub/base/loop.ts)'
 const random = 'take it from the random source you are handed (hub/base/random.ts)'
 const configuration = 'take it from the options; only main.ts and the client read the environment'
@@ -58,7 +71,7 @@ export const bans: readonly Ban[] = [
   {
     pattern: /\bexport\s+default\b|\bas\s+default\b/g,
     instead: 'export it by name',
-    allowed: ['images/', 'vitest.config.ts'],
+    allowed: ['images/', 'vitest.config.ts', 'hub/client/console-types/htm.d.ts'],
   },
 ]
 
@@ -101,15 +114,75 @@ const isIn = (path: string, places: readonly string[]) =>
 const isPage = (path: string) => path.startsWith('hub/client/console/')
 
 /** The findings of a tree, one line each: path, line, what was found, what to do in its place. */
-export function judgeShape(tree: Tree): string[] {
-  return [...tree].flatMap(([path, text]) => [...judgeName(path), ...judgeText(path, text)])
+export function judgeShape(tree: Tree, longLeft: readonly string[] = []): string[] {
+  return [...tree].flatMap(([path, text]) => [
+    ...judgeName(path),
+    ...judgeText(path, text),
+    ...judgeFunctions(path, text, longLeft.includes(path)),
+  ])
+}
+
+/** What a file loads at run time of its own process, `base` aside. */
+export function fanOutOf(path: string, text: string): number {
+  const loaded = readImports(path, text)
+    .filter(({ specifier, typeOnly }) => specifier.startsWith('.') && !typeOnly)
+    .map(({ specifier }) => posix.join(posix.dirname(path), specifier))
+  return new Set(loaded.filter((to) => !/^(?:hub|watchdog)\/base\//.test(to))).size
+}
+
+/** Every file of hub and watchdog that loads too many others to be read at once: its part needs builders of its own. */
+export function judgeFanOut(tree: Tree, free: readonly string[] = []): string[] {
+  return [...tree].flatMap(([path, text]) => {
+    const count = fanOutOf(path, text)
+    if (free.includes(path)) return count > fanOutMax ? [] : [`${path}: loads ${count} files; take it off the list`]
+    return count > fanOutMax
+      ? [`${path}: loads ${count} files, more than ${fanOutMax}; give a part of it a builder of its own`]
+      : []
+  })
+}
+
+/** How many neighbours hub and watchdog may have together. */
+export const neighboursMax = 50
+
+/** The files with exactly one importer, which stands in the same folder: a reader of one must open the other too. */
+export function neighboursOf(tree: Tree): string[] {
+  const importers = new Map<string, Set<string>>()
+  for (const [path, text] of tree)
+    for (const { specifier } of readImports(path, text)) {
+      if (!specifier.startsWith('.')) continue
+      const to = posix.join(posix.dirname(path), specifier)
+      importers.set(to, (importers.get(to) ?? new Set()).add(path))
+    }
+  return [...tree.keys()].filter((path) => {
+    const [by = '', ...more] = importers.get(path) ?? []
+    return more.length === 0 && posix.dirname(by) === posix.dirname(path)
+  })
+}
+
+/** Too many neighbours: subjects were cut smaller than a reader wants them. */
+export function judgeNeighbours(tree: Tree): string[] {
+  const found = neighboursOf(tree)
+  return found.length <= neighboursMax
+    ? []
+    : [
+        `${found.length} files are loaded by one file of their folder only, at most ${neighboursMax}; join some: ${found.join(' ')}`,
+      ]
+}
+
+function judgeFunctions(path: string, text: string, mayBeLong: boolean): string[] {
+  if (path.startsWith('test/')) return []
+  const long = findFunctions(text).filter(({ ownLines }) => ownLines > functionLinesMax)
+  if (mayBeLong) return long.length > 0 ? [] : [`${path}: no longer holds a long function; take it off the list`]
+  return long.map(
+    ({ line, ownLines }) => `${path}:${line}: a function of ${ownLines} lines, at most ${functionLinesMax}; split it`,
+  )
 }
 
 function judgeName(path: string): string[] {
   const name = path.split('/').at(-1) ?? ''
   const stem = name.slice(0, name.indexOf('.'))
   const findings: string[] = []
-  // A browser strips no types (style.md).
+  // A browser strips no types.
   const ending = isPage(path) ? /\.js$/ : /\.ts$/
   if (!/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z]+)*$/.test(name) || !ending.test(name))
     findings.push(`${path}: name files in kebab-case`)

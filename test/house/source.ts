@@ -51,7 +51,7 @@ export function scan(text: string): Scan {
     const part = text.slice(at, at + length)
     code.push(kind === 'code' ? part : blank(part))
     comments.push(kind === 'comment' ? part : blank(part))
-    if (kind === 'code') line = (line + part).slice(-40)
+    if (kind === 'code') line = (line + part.slice(-40)).slice(-40)
     at += length
   }
   const braces: number[] = [] // open braces inside each `${` we are in
@@ -66,26 +66,30 @@ export function scan(text: string): Scan {
       take(text[at] === '\\' ? 2 : 1, 'blank')
     }
   }
+  /** How much of the text from here on matches; the pattern is sticky, so that nothing is copied to look. */
+  const length = (pattern: RegExp): number => {
+    pattern.lastIndex = at
+    return pattern.exec(text)?.[0].length ?? 0
+  }
   const quoted = (end: RegExp) => {
     take(1, 'code')
-    const body = end.exec(text.slice(at))?.[0].length ?? 0
-    take(body, 'blank')
+    take(length(end), 'blank')
     if (at < text.length && text[at] !== '\n') take(1, 'code')
   }
   while (at < text.length) {
     const here = text[at]
     const rest = text.startsWith('//', at)
-      ? /^[^\n]*/
+      ? /[^\n]*/y
       : text.startsWith('/*', at)
-        ? /^\/\*[\s\S]*?(?:\*\/|$)/
+        ? /\/\*[\s\S]*?(?:\*\/|$)/y
         : undefined
-    if (rest) take(rest.exec(text.slice(at))?.[0].length ?? 2, 'comment')
-    else if (here === "'") quoted(/^(?:\\.|[^'\\\n])*/)
-    else if (here === '"') quoted(/^(?:\\.|[^"\\\n])*/)
+    if (rest) take(length(rest) || 2, 'comment')
+    else if (here === "'") quoted(/(?:\\.|[^'\\\n])*/y)
+    else if (here === '"') quoted(/(?:\\.|[^"\\\n])*/y)
     else if (here === '`') {
       take(1, 'code')
       template()
-    } else if (here === '/' && regexMayFollow.test(line)) quoted(/^(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])*/)
+    } else if (here === '/' && regexMayFollow.test(line)) quoted(/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])*/y)
     else if (here === '{' || here === '}') {
       const depth = braces.at(-1)
       take(1, 'code')
@@ -94,7 +98,7 @@ export function scan(text: string): Scan {
         braces.pop()
         template()
       } else braces[braces.length - 1] = depth + (here === '{' ? 1 : -1)
-    } else take(1, 'code')
+    } else take(Math.max(1, length(/[^'"`/{}]+/y)), 'code')
   }
   return { code: code.join(''), comments: comments.join('') }
 }

@@ -14,7 +14,7 @@ const folderOf = (session: string) => join(bench.dir, `s-${session}`)
 const program = (run: string[]) => ({ driver: 'json-lines' as const, run })
 
 describe("an agent's secrets", () => {
-  test('F4, F5, S1-53: are 0400 in 0700 before the program starts, byte for byte, and in no environment', async () => {
+  test('S1-53: are 0400 in 0700 before the program starts, byte for byte, and in no environment', async () => {
     const secrets = { 'api-key': 'canary-one\n', 'db-password': 'canary-two' }
     const run = bench.python(`
 hear()
@@ -47,11 +47,11 @@ say(op="result", value={"environ": open("/proc/self/environ").read(), "shim": op
       const { session, exit, stderr } = await bench.start({ secrets, program: { driver, run } })
       expect(await session.result).toEqual({
         outcome: 'failed',
-        error: 'the secret missing could not be had: policy_denied of the stand-in',
+        error: 'the secret missing could not be fetched: policy_denied of the stand-in',
       })
       expect(await exit).toBe(0)
       expect(existsSync(mark)).toBe(false)
-      expect(stderr()).toContain('the secret missing could not be had')
+      expect(stderr()).toContain('the secret missing could not be fetched')
       expect(stderr()).not.toContain('canary')
     },
   )

@@ -40,10 +40,11 @@ async function start(options: SessionOptions) {
   const session = await entrance.addSession(options)
   const workspace = join(dir, `w-${session.session}`)
   mkdirSync(workspace)
-  const { PATH } = process.env
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(process.execPath, [join(root, 'images/agent/shim.ts')], {
     env: {
       PATH,
+      NODE_COMPILE_CACHE,
       HUB_SOCKET: session.socketPath,
       HUB_SESSION: session.session,
       HUB_DEADLINE: String(Date.now() + 60_000),

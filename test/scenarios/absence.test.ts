@@ -1,4 +1,4 @@
-/** `hub away` and `hub back` at the hub: admitted, recorded, passed on, refused by name; and the mode that the watchdog's word brings. */
+/** `hub away` and `hub back` at the hub: admitted, recorded, passed on, refused by name; and the mode that the watchdog asks for. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type FakeWatchdog, openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { createHarness, type Harness, puppet } from '../support/hub-harness.ts'
@@ -25,7 +25,7 @@ const records = (action: string) =>
     .map(({ outcome, principal }) => `${principal} ${outcome}`)
 
 describe('operator.away and operator.back', () => {
-  test('from normal it is recorded and passed on as it was asked, and the watchdog answers with its deadlines', async () => {
+  test('from normal it is recorded and passed on as it was asked, and the watchdog answers with its deadlines [away-5]', async () => {
     watchdog.answers['/v1/away'] = { dueAtMs: 5, conditions: ['away'] }
     const untilMs = inMs(3 * DAY)
     expect(await away({ untilMs, note: 'at sea' })).toMatchObject({ status: 200, body: { dueAtMs: 5 } })
@@ -42,24 +42,24 @@ describe('operator.away and operator.back', () => {
     [{}, 'schema_invalid', /untilMs/],
     [{ untilMs: '3d' }, 'schema_invalid', /untilMs/],
     [{ untilMs: 5, for: 'ever' }, 'schema_invalid', /for/],
-  ])('%j is refused by name, recorded, and goes nowhere', async (body, code, detail) => {
+  ])('%j is refused by name, recorded, and goes nowhere [away-10]', async (body, code, detail) => {
     const answer = await away(body)
     expect(answer.body).toMatchObject({ code, detail: expect.stringMatching(detail) })
     expect(records('operator.away_asked')).toEqual(['operator refused'])
     expect(watchdog.heard.filter(({ path }) => path === '/v1/away')).toEqual([])
   })
 
-  test('from anything but normal it is refused, naming what holds and how it ends', async () => {
+  test('in any mode but normal it is refused, with the open conditions and what ends them [away-6]', async () => {
     await h.operator('POST', '/v1/mode/safe', { reason: 'going out' })
     const answer = await away({ untilMs: inMs(DAY) })
     expect(answer.body).toMatchObject({
       code: 'conflict',
-      detail: expect.stringMatching(/only from normal; now there is operator_request \(ends by `hub resume`\)/),
+      detail: expect.stringMatching(/only in normal mode; now there is operator_request \(ends by `hub resume`\)/),
     })
     expect(told('/v1/away')).toEqual([])
   })
 
-  test('what the watchdog refuses is refused with its own word, and stands in the log beside what was asked', async () => {
+  test('what the watchdog refuses is refused with its reason, and is recorded beside the request [away-12]', async () => {
     watchdog.refusals['/v1/away'] = 'keepWorking is off: away.workMax in watchdog/config.yaml is 0'
     const answer = await away({ untilMs: inMs(DAY), keepWorking: true })
     expect(answer).toMatchObject({
@@ -70,7 +70,7 @@ describe('operator.away and operator.back', () => {
     expect(records('operator.away_asked')).toEqual(['operator ok', 'operator refused'])
   })
 
-  test('while the watchdog demands it nothing new starts, sessions work on, and `hub safe-mode` meanwhile is not ended by coming back', async () => {
+  test('while the watchdog demands it nothing new starts, sessions work on, and `hub safe-mode` meanwhile is not ended by coming back [away-7, away-13]', async () => {
     await h.submit('one')
     await h.working(1)
     await h.lease({ demand: 'safe', conditions: ['away'], awayInMs: 3 * DAY })

@@ -1,15 +1,15 @@
-/** Going on after a witness mismatch, agents at work meanwhile: the real watch over a hub's real answers (T82, X14). */
+/** Going on after a witness mismatch, while agents work: the real watch over a hub's real answers (T82, X14). */
 import { expect, test } from 'vitest'
 import { createHarness, worker } from '../support/hub-harness.ts'
 import { openRealWatch } from '../support/real-watch.ts'
 
-test('the very head that was shown is accepted although the log went on; no hash of another record is, and the watch begins anew from there', async () => {
+test('the head that was shown is accepted although the log went on; the hash of another record is not, and the watch starts again from there [cond-22]', async () => {
   await using h = await createHarness({ agents: { echo: { script: worker(() => 'done') } } })
   const w = await openRealWatch(h)
   try {
     h.hub.guard.checkpoints.take()
     expect(await w.round()).toEqual([])
-    // What the watchdog is shown next does not follow: as after a database that was put back.
+    // What the watchdog is shown next does not follow, as after a restored database.
     const { audit, modes } = h.hub.guard
     w.watch.witness({ auditSize: 0, auditHead: '', checkpoints: [] })
     expect(await w.round()).toContain('witness_mismatch')
@@ -18,7 +18,7 @@ test('the very head that was shown is accepted although the log went on; no hash
     const { body } = await h.operator('GET', '/v1/audit/verify')
     expect(body).toMatchObject({ ok: false, witness: { asked: true } })
     const shown = String(body.head)
-    // Every refusal is a record of its own: what was the head is one no longer.
+    // Every refusal is a record of its own, so the earlier head is no longer the head.
     for (const hash of ['f'.repeat(64), String(audit.hashAt(1)), String(audit.hashAt(audit.head().size - 1))])
       if (hash !== shown) expect((await resume(hash)).body.code, hash).toBe('conflict')
     const latest = audit.head().head
@@ -39,7 +39,7 @@ test('the very head that was shown is accepted although the log went on; no hash
   }
 })
 
-test('a witness that begins anew is shown the newest checkpoint, and is up to date within one round', async () => {
+test('a witness that starts again is shown the newest checkpoint, and is up to date within one round [watch-49]', async () => {
   await using h = await createHarness({ agents: { echo: { script: worker(() => 'done') } } })
   const { audit, checkpoints } = h.hub.guard
   for (let n = 0; n < 70; n += 1) {

@@ -1,4 +1,4 @@
-/** What of an agent outlives a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
+/** What is kept of an agent across a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -23,7 +23,7 @@ async function scene(more: Record<string, object> = {}) {
   return h
 }
 const reload = (h: Harness) => h.operator('POST', '/v1/agents/reload', {})
-const imageOf = (h: Harness) => h.hub.work.registry.find('echo')?.imageId
+const imageOf = (h: Harness) => h.hub.work.catalogue.registry.find('echo')?.imageId
 /** The engine gives the name to another image; the former one stays, without a name, or goes. */
 function rebuild(h: Harness, digit: number, keeps = true): void {
   const former = h.engine.images.get('hub/echo')
@@ -43,7 +43,7 @@ async function ranFrom(h: Harness): Promise<string | undefined> {
   return session?.imageId
 }
 
-test('fault D2: the image that was taken outlives a restart and an outage of the engine, whatever its name means by then', async () => {
+test('fault D2: the image that was taken outlives a restart and an outage of the engine, whatever its name means then', async () => {
   await using h = await scene()
   rebuild(h, 3)
   await h.stop()
@@ -63,7 +63,7 @@ test('fault D2: the image that was taken outlives a restart and an outage of the
   const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string }[] }
   expect(checks.find(({ name }) => name === 'agent echo')).toMatchObject({
     ok: null,
-    detail: `hub/echo is another image by now (333333333333) than the one it runs from (222222222222); it is taken by \`hub agent reload\` alone`,
+    detail: `hub/echo now names another image (333333333333) than the one that the agent runs from (222222222222); only \`hub agent reload\` takes it`,
     mend: 'hub agent reload',
   })
 })
@@ -92,7 +92,7 @@ test('it is refused while a session of that agent is under way, and taken by the
   const { body } = await reload(h)
   expect((body.agents as { name: string }[]).find(({ name }) => name === 'echo')).toMatchObject({
     imageId: idOf(2),
-    imageNote: expect.stringContaining('not taken while a session of the agent is under way'),
+    imageNote: expect.stringContaining('it cannot be taken while a session of the agent runs'),
     state: 'registered',
   })
   const behind = await h.submit('echo')
@@ -106,14 +106,14 @@ test('it is refused while a session of that agent is under way, and taken by the
   expect([changes(h).length, imageOf(h)]).toEqual([1, idOf(3)])
 })
 
-test('where the image that was taken is gone its namesake is not run in its place, until the operator says so', async () => {
+test('if the image that was taken is gone, another of its name is not run in its place until the operator says so', async () => {
   await using h = await scene()
   rebuild(h, 3, false)
   await h.stop()
   await h.start()
   expect(imageOf(h)).toBeUndefined()
   await expect(h.submit('echo')).rejects.toThrow(
-    'image_refused: image hub/echo is not the one that was taken (222222222222), and that one is gone; it is taken by `hub agent reload` alone',
+    'image_refused: image hub/echo is not the image that was taken (222222222222), and that one is gone; only `hub agent reload` takes it',
   )
   await reload(h)
   expect(await ranFrom(h)).toBe(idOf(3))
@@ -132,13 +132,13 @@ test('a card that names another image is followed at once, with a record; what c
   h.hub.guard.store
     .prepare("create trigger broken before insert on audit_record begin select raise(abort, 'broken'); end")
     .run()
-  await h.hub.work.registry.read(true)
-  expect([imageOf(h), h.hub.work.registry.find('echo')?.imageNote]).toEqual([
+  await h.hub.work.catalogue.registry.read(true)
+  expect([imageOf(h), h.hub.work.catalogue.registry.find('echo')?.imageNote]).toEqual([
     idOf(4),
-    expect.stringContaining('it is not taken: '),
+    expect.stringContaining('it could not be taken: '),
   ])
   h.hub.guard.store.prepare('drop trigger broken').run()
-  await h.hub.work.registry.read(true)
+  await h.hub.work.catalogue.registry.read(true)
   expect([imageOf(h), changes(h).map(([outcome]) => outcome)]).toEqual([idOf(5), ['ok', 'refused', 'ok']])
 })
 
@@ -146,7 +146,8 @@ test('unhealthy and suspended outlive a restart; without its row the agent is th
   await using h = await scene()
   await h.ended(await h.submit('crash'))
   await h.operator('POST', '/v1/agents/echo/suspend', {})
-  const states = () => h.hub.work.registry.list().map(({ card, state, crashes }) => [card.name, state, crashes])
+  const states = () =>
+    h.hub.work.catalogue.registry.list().map(({ card, state, crashes }) => [card.name, state, crashes])
   for (const how of ['stop', 'kill'] as const) {
     await h.quiet()
     await h[how]()

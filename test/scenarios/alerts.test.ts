@@ -53,7 +53,7 @@ async function sink(answer: (nth: number, response: ServerResponse) => void) {
 }
 
 describe('a critical alert', () => {
-  test('a forged lease makes the hub safe until the operator ends that alert by its id; what runs goes on (T92, S1-67)', async () => {
+  test('a forged lease makes the hub safe until the operator ends that alert by its id; what runs goes on (T92, S1-67) [cond-21, alert-15]', async () => {
     await using h = await createHarness({ agents: one })
     const [running] = await h.bring('one')
     expect((await forge(h)).status).toBe(401)
@@ -79,7 +79,7 @@ describe('a critical alert', () => {
     expect(record).toMatchObject({ outcome: 'ok', resource: `alert:${id}`, principal: 'operator' })
   })
 
-  test('holds over a restart', async () => {
+  test('holds over a restart [cond-21]', async () => {
     await using h = await createHarness({ agents: one })
     await forge(h)
     await h.kill()
@@ -94,7 +94,7 @@ describe('a critical alert', () => {
     expect([mode(h), await causes(h)]).toEqual(['normal', ['warning lease_refused']])
   })
 
-  test('a record that was changed is found by `audit verify`, which raises it', async () => {
+  test('a record that was changed is found by `audit verify`, which raises it [alert-11]', async () => {
     await using h = await createHarness({ agents: one })
     await h.submit('one')
     const { store } = h.hub.guard
@@ -104,7 +104,7 @@ describe('a critical alert', () => {
     expect([mode(h), await causes(h)]).toEqual(['safe', ['critical audit_chain_broken']])
   })
 
-  test('a container that is changed while it runs ends its session, at once or within a minute (S1-51)', async () => {
+  test('a container that is changed while it runs ends its session, at once or within a minute (S1-51) [alert-13]', async () => {
     await using h = await createHarness({ agents: { ...one, two: { script: puppet, card: { restarts: 0 } } } })
     const [changed] = await h.bring('one')
     h.engine.alterInspect = (answer) => {
@@ -113,12 +113,17 @@ describe('a critical alert', () => {
     }
     await h.until(() => changed.ended.aborted, 'it is stopped', 500)
     expect(h.task(changed.joined?.task.task ?? '')).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
+    const { body } = await h.operator('GET', `/v1/sessions/${changed.session}`)
+    expect(body.session).toMatchObject({
+      exit: 'security',
+      detail: expect.stringContaining('no longer as it was made: '),
+    })
     expect([mode(h), (await causes(h))[0]]).toEqual(['safe', `critical profile_mismatch:${changed.session}`])
   })
 })
 
 describe('what an agent can provoke (S1-67)', () => {
-  test('a second key on its socket is contained and a warning, however often; the mode stays', async () => {
+  test('a second key on its socket is contained and a warning, however often; the mode stays [alert-17]', async () => {
     await using h = await createHarness({ agents: one })
     for (let round = 0; round < 3; round += 1) {
       const [victim] = await h.bring('one')
@@ -139,7 +144,7 @@ describe('what an agent can provoke (S1-67)', () => {
     expect(h.clock.wallMs() - begunMs).toBeGreaterThan(3_500_000)
   })
 
-  test('bad tokens, a flood and refusals are contained: no alert is more than a warning, and the mode stays', async () => {
+  test('bad tokens, a flood and refusals are contained: no alert is more than a warning, and the mode stays [alert-17]', async () => {
     const talker = { script: puppet, card: { may: { message: [] }, messages: { sends: { t: null } } } }
     await using h = await createHarness({ agents: { talker }, config: { limits: { messages: { perSecond: 20 } } } })
     const [agent] = await h.bring('talker')
@@ -159,7 +164,7 @@ describe('what an agent can provoke (S1-67)', () => {
     expect(mode(h)).toBe('normal')
   })
 
-  test('ending without a result as often as its card allows is a warning, over when it is reset', async () => {
+  test('ending without a result as often as its card allows is a warning, over when it is reset [alert-17]', async () => {
     await using h = await createHarness({
       agents: { bad: { script: worker(() => Promise.reject(new Error('no'))), card: { restarts: 0 } } },
     })
@@ -171,7 +176,7 @@ describe('what an agent can provoke (S1-67)', () => {
 })
 
 describe('the channels of a hub', () => {
-  test('`alert test` says of each what it answered; one that hangs, fails or redirects delays none (T98)', async () => {
+  test('`alert test` says of each what it answered; one that hangs, fails or redirects delays none (T98) [alert-25]', async () => {
     const good = await sink((_nth, response) => response.writeHead(200).end())
     const bad = await sink((_nth, response) => response.writeHead(500).end())
     const moved = await sink((_nth, response) => response.writeHead(302, { location: good.url }).end())
@@ -223,7 +228,7 @@ describe('the channels of a hub', () => {
     for (const each of [good, bad, moved, silent]) each.close()
   })
 
-  test('nothing configured is said at the start and by the doctor; with a channel each has its row', async () => {
+  test('nothing configured is said at the start and by the doctor; with a channel each has its row [alert-24]', async () => {
     await using h = await createHarness({ agents: one })
     expect(h.complaints.filter(({ msg }) => msg.startsWith('no alert channel is configured'))).toHaveLength(1)
     const rows = async (home: Harness) =>
@@ -283,12 +288,12 @@ describe('the channels of a hub', () => {
     expect(refusal('alerts:\n  quiet: { from: "25:00", to: "07:00" }\n')).toMatch(
       /line 2, column \d+: alerts.quiet.from/,
     )
-    expect(refusal('alerts:\n  channels: []\n')).toMatch(/one channel at least/)
+    expect(refusal('alerts:\n  channels: []\n')).toMatch(/at least one channel/)
     rmSync(home, { recursive: true })
   })
 })
 
-test('a hub killed between the row and the delivery tells it after its restart, under the same id (T98)', async () => {
+test('a hub killed between the row and the delivery tells it after its restart, under the same id (T98) [alert-1]', async () => {
   let answering = false
   const told = await sink((_nth, response) => void (answering && response.writeHead(200).end()))
   const folder = mkdtempSync(join(tmpdir(), 'ha-'))

@@ -29,7 +29,7 @@ const filesOf = (h: Harness) =>
     .map(({ name }) => name)
 
 describe('bytes', () => {
-  test('what is put is got again, whole and in ranges, and listed under its name', async () => {
+  test('what was stored can be read, whole and in ranges, and is listed under its name', async () => {
     await using h = await createHarness({ agents })
     const [lead] = await h.bring('lead')
     const digest = sha256('hello world')
@@ -139,7 +139,7 @@ describe('who may read', () => {
     expect(code(await get(h, kid, inputs.manifest))).toBe('ok')
     const denied = await get(h, kid, sha256('my own notes'))
     expect(code(denied)).toBe('403 policy_denied')
-    // Neither does a digest nobody has look any different.
+    // A digest that nobody has looks the same.
     expect((await get(h, kid, sha256('nothing'))).body.code).toBe('policy_denied')
 
     await put(h, kid, 'found', 'by the child')
@@ -150,19 +150,19 @@ describe('who may read', () => {
     expect(reads.map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'refused', 'refused', 'ok', 'refused', 'refused'])
   })
 
-  test('inputs that the parent could not read itself cannot be handed on', async () => {
+  test('inputs that the parent could not read itself cannot be passed on', async () => {
     await using h = await createHarness({ agents })
     const [lead, other] = await h.bring('lead', 'other')
     await put(h, other, 'secret', 'of another')
     await put(h, lead, 'mine', 'mine')
     const inputs = { manifest: sha256('mine'), pack: sha256('of another') }
     expect(code(await h.pumped(lead.send({ kind: 'delegate', body: { agent: 'kid', inputs } })))).toBe('403 forbidden')
-    // To put the same bytes shows that one has them; then they are one's own.
+    // Whoever stores the same bytes shows that they have them, so they own them too.
     await put(h, lead, 'copied', 'of another')
     expect(code(await h.pumped(lead.send({ kind: 'delegate', body: { agent: 'kid', inputs } })))).toBe('ok')
   })
 
-  test('inputs of a submitted task must have been put before', async () => {
+  test('inputs of a submitted task must have been uploaded before', async () => {
     await using h = await createHarness({ agents })
     const inputs = { manifest: sha256('m'), pack: sha256('p') }
     await expect(h.submit('kid', {}, { inputs })).rejects.toThrow('unknown_artifact')
@@ -174,7 +174,7 @@ describe('S1-69: a file that is no longer what its name says', () => {
     writeFileSync(join(h.home, 'artifacts', digest.slice(0, 2), digest), text)
   const isOpen = (h: Harness, digest: string) => h.hub.guard.alerts.isOpen(`artifact_corrupt:${digest}`)
 
-  test('is refused by name before its first byte, to agents and to people, whole and in ranges, alerted and on record; the right bytes mend it', async () => {
+  test('is refused by name before its first byte, to agents and to people, whole and in ranges, with an alert and a record; the right bytes fix it', async () => {
     await using h = await createHarness({ agents })
     const [lead] = await h.bring('lead')
     const digest = sha256('as it was')
@@ -204,10 +204,10 @@ describe('S1-69: a file that is no longer what its name says', () => {
     await h.until(() => isOpen(h, sha256('two')) && isOpen(h, sha256('six')), 'the scan', 5000)
     expect(isOpen(h, sha256('one'))).toBe(false)
     damage(h, sha256('two'), 'two')
-    await h.until(() => !isOpen(h, sha256('two')), 'the scan sees it mended', 5000)
+    await h.until(() => !isOpen(h, sha256('two')), 'the scan sees it fixed', 5000)
   })
 
-  test('of a folder that is gone is one alert and not one for each artifact, and it ends with the folder put back (fault G10)', async () => {
+  test('a missing folder is one alert and not one for each artifact, and it ends when the folder is back (fault G10)', async () => {
     await using h = await createHarness({ agents })
     const [lead] = await h.bring('lead')
     const texts = Array.from({ length: 12 }, (_, at) => `text ${at}`)

@@ -41,7 +41,7 @@ test.each([
   ['safe', 'operator_request'],
   ['draining', 'draining'],
 ] as const)(
-  'a yes widens what runs and is refused while the hub is %s; a no is taken, and its session goes on',
+  'a yes widens what runs and is refused while the hub is %s; a no is taken, and its session goes on [mode-10]',
   async (mode, condition) => {
     await using h = await createHarness({ agents: asker })
     const [solo] = await h.bring('solo')
@@ -68,7 +68,7 @@ async function answer(h: Harness, approve = true, at = 0) {
 }
 
 describe('a question and whom it reaches (fault C1)', () => {
-  test('it is an alert with its text and the words that answer it on every channel, and over with the answer', async () => {
+  test('it is an alert on every channel, with its text and the commands that answer it, and ends with the answer', async () => {
     const channels = [{ kind: 'file' }, { kind: 'command', run: ['/bin/true'], name: 'own' }]
     await using h = await createHarness({ agents: asker, config: { alerts: { channels } } })
     const [solo] = await h.bring('solo')
@@ -90,7 +90,7 @@ describe('a question and whom it reaches (fault C1)', () => {
     expect(h.hub.guard.alerts.list()).toEqual([])
   })
 
-  test('no line of the question passes for one of the hub: the words of an agent are marked in each', async () => {
+  test('no line of the question looks like one of the hub: the words of an agent are marked in each', async () => {
     await using h = await createHarness({ agents: asker })
     const [solo] = await h.bring('solo')
     const breaks = ['\n', '\r\n', '\r', '\v', '\f', '\u0085', '\u2028', '\u2029']
@@ -114,7 +114,7 @@ describe('a question and whom it reaches (fault C1)', () => {
   })
 })
 
-test('of more questions than a person reads the rest is one alert, and each is told once there is room (fault C1)', async () => {
+test('if there are more questions than a person reads, the rest is one alert; each is told once there is room (fault C1)', async () => {
   await using h = await createHarness({ agents: asker })
   const agents = await h.bring('solo', 'solo', 'solo', 'solo')
   for (const agent of agents) for (let nth = 0; nth < 13; nth += 1) await asks(h, agent)
@@ -129,7 +129,7 @@ test('of more questions than a person reads the rest is one alert, and each is t
 })
 
 describe('ten at once, one answered twice, one after its agent has gone (fault C1)', () => {
-  test('each says by name what became of it', async () => {
+  test('each refusal says what became of the question', async () => {
     await using h = await createHarness({ agents: asker })
     const [solo] = await h.bring('solo')
     for (let nth = 0; nth < 10; nth += 1) await asks(h, solo, `Number ${nth}?`)
@@ -137,19 +137,19 @@ describe('ten at once, one answered twice, one after its agent has gone (fault C
       [...Array(10).keys()].map((nth) => `> Number ${nth}?`),
     )
     const rows = (await h.operator('GET', '/v1/approvals')).body.approvals as Row[]
-    // Asked in one millisecond, they stand in no order.
+    // Asked in one millisecond, they have no order.
     const idOf = (nth: number) => rows.find(({ question }) => question === `Number ${nth}?`)?.id
     const tell = async (nth: number, text = '') =>
       (await h.operator('POST', `/v1/approvals/${idOf(nth)}/answer`, { approve: true, text })).body
     expect((await tell(3, 'do')).approval).toMatchObject({ agent: 'solo', question: 'Number 3?', state: 'approved' })
     expect(await tell(3)).toMatchObject({
       code: 'already_resolved',
-      detail: 'the question of agent solo was approved already, with "do"; the first answer counts',
+      detail: 'the question of agent solo was already approved, with "do"; the first answer counts',
     })
     expect(stateOf(h, solo)).toBe('input_required')
     // Before the loop that ends questions has looked, and after it.
     await h.operator('POST', `/v1/tasks/${taskOf(h, solo).id}/cancel`, {})
-    const gone = 'agent solo has gone; nobody waits for this answer any more'
+    const gone = 'agent solo has ended; nobody waits for this answer any more'
     expect(await tell(4)).toMatchObject({ code: 'already_resolved', detail: gone })
     await h.until(() => h.hub.guard.alerts.list().length === 0, 'the alerts end', 1000)
     expect(await tell(5)).toMatchObject({ code: 'already_resolved', detail: gone })
@@ -175,10 +175,12 @@ describe('the clock of the one who asks (fault C1)', () => {
     expect(taskOf(h, solo).state).toBe('running')
     await h.clock.advance(4_000)
     expect(taskOf(h, solo)).toMatchObject({ state: 'timed_out', error: { code: 'ttl_expired' } })
-    expect(h.hub.work.ledger.list().every(({ expiresBoot }) => expiresBoot === Labels['hub.expires-boot'])).toBe(true)
+    expect(
+      h.hub.work.containment.ledger.list().every(({ expiresBoot }) => expiresBoot === Labels['hub.expires-boot']),
+    ).toBe(true)
   })
 
-  test('in all no longer than its questions may wait, however many they are', async () => {
+  test('stands still no longer in all than its questions may wait, however many there are', async () => {
     await using h = await createHarness(short)
     const [solo] = await h.bring('solo')
     for (const waitMs of [30_000, 25_000]) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { hubPrincipal } from '../../hub/guard/principal.ts'
-import { isAlarming, retryWaitMs } from '../../hub/work/dispatch/stubborn.ts'
+import { isAlarming, retryWaitMs } from '../../hub/work/dispatch/reaper.ts'
 import { createHarness, type Harness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
 
 const alertsOf = (h: Harness) =>
@@ -20,7 +20,7 @@ describe('a start whose answer is lost (T93)', () => {
     }
   }
 
-  test('an agent that had begun is not begun again without a word: its task comes back held', async () => {
+  test('an agent that had begun is not started again without a word: its task comes back held', async () => {
     await using h = await createHarness({ agents: { careful: { script: puppet } } })
     loseStarts(h)
     const id = await h.submit('careful')
@@ -63,7 +63,7 @@ describe('a start whose answer is lost (T93)', () => {
   })
 })
 
-test('I3: no attempt begins while the container of the one before may still work', async () => {
+test('I3: no attempt begins while the container of the earlier one may still work', async () => {
   const alive = new Set<string>()
   let tries = 0
   await using h = await createHarness({
@@ -85,7 +85,7 @@ test('I3: no attempt begins while the container of the one before may still work
   await h.working(1)
   const [first] = h.sessionsOf(id)
   for (const verb of ['remove', 'kill', 'stop'] as const) h.engine.fault(verb, 'fail', 3)
-  // As whoever finds a session unfit while its container runs on.
+  // As if a session were found unfit while its container runs on.
   const call = {
     principal: hubPrincipal('test'),
     operation: 'session.observe',
@@ -125,7 +125,7 @@ describe('a container that does not go (T93)', () => {
       expect(tries).toBeLessThan(12)
       for (const verb of verbs) h.engine.fault(verb, 'fail', 0)
       await h.quiet()
-      // One that holds the hub safe is ended by the operator alone.
+      // Only the operator ends an alert that keeps the hub safe.
       expect(mine() === undefined).toBe(severity === 'warning')
     },
   )
@@ -146,6 +146,7 @@ test('the program is told which attempt it is, counted from one', async () => {
           if (told.length < 3) throw new Error('again')
           return 'done'
         }),
+        card: { repeatable: true },
       },
     },
   })

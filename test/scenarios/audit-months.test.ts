@@ -5,7 +5,7 @@ import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { createHarness } from '../support/hub-harness.ts'
 
-test('a month that ended longer ago than retention.audit leaves the database with a record, and never while an export is under way', async () => {
+test('a month that ended longer ago than retention.audit leaves the database with a record, and never while an export is under way [audit-16]', async () => {
   await using h = await createHarness({ agents: {} })
   for (let n = 0; n < 5; n += 1) await h.operator('POST', '/v1/policy/reload', {})
   const size = h.hub.guard.audit.head().size
@@ -20,7 +20,8 @@ test('a month that ended longer ago than retention.audit leaves the database wit
   await beside("update audit_month set name = '2001-01'")
   await h.operator('POST', '/v1/policy/reload', {})
   await beside("update audit_month set ended_at_ms = 1 where state = 'ended'")
-  const { guard, upkeep } = h.hub
+  const { guard, work } = h.hub
+  const { upkeep } = work
   await guard.sealing.round()
   expect(existsSync(join(h.home, 'audit', '2001-01.jsonl.gz'))).toBe(true)
   upkeep.pauses.piece('an audit export', false)

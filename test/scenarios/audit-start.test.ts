@@ -1,4 +1,4 @@
-/** Fault B2: what a start finds at once and what right after it; either makes the hub safe, with an alert, and it starts all the same (T83, X14). */
+/** Fault B2: what a start finds at once and what right after it; either makes the hub safe, with an alert, and it still starts (T83, X14). */
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
@@ -25,7 +25,7 @@ const isSafe = (h: Harness) => [
   h.hub.guard.alerts.isOpen('database_damaged'),
 ]
 
-test('a tail that was cut below the newest signed head is found before anything begins', async () => {
+test('a tail that was cut below the newest signed head is found before anything begins [audit-18]', async () => {
   await using h = await tampered('delete from audit_record where seq > 3')
   expect(isSafe(h)).toEqual([true, true, false])
   expect((await h.operator('GET', '/v1/health')).status).toBe(200)
@@ -56,7 +56,7 @@ test('fault F5: so is a record that was changed long ago, in a small log always,
   expect([guard.alerts.isOpen('audit_chain_broken'), guard.modes.has('critical_alert')]).toEqual([true, true])
 })
 
-test('fault C28: a machine that sleeps through each night looks through the whole log when it wakes, once the last look is 36 hours old', async () => {
+test('fault C28: a machine that sleeps through each night looks through the whole log when it wakes, once the last look is 36 hours old [audit-12]', async () => {
   await using h = await createHarness({ agents: {} })
   await h.pumped(h.hub.looked())
   const { store, alerts, lookedAtMs } = h.hub.guard
@@ -75,7 +75,7 @@ test('fault C28: a machine that sleeps through each night looks through the whol
   expect(lookedAtMs(), 'and not again a minute later').toBe(second)
 })
 
-test('a record changed long ago is found right after the start, without anybody asking', async () => {
+test('a record changed long ago is found right after the start, without anybody asking [audit-18]', async () => {
   await using h = await tampered("update audit_record set reason = 'other' where seq = 2")
   await h.pumped(h.hub.looked())
   expect(isSafe(h)).toEqual([true, true, false])

@@ -1,4 +1,4 @@
-/** What is queued comes back held after a long rest, and waits for the operator's word (safety.md section 3, S1-12). */
+/** What is queued comes back held after a long rest, and waits for the operator's word (docs/safety.md 3, S1-12). */
 import { describe, expect, test } from 'vitest'
 import { createHarness, forever, type Harness, worker } from '../support/hub-harness.ts'
 
@@ -33,7 +33,7 @@ const resume = async (h: Harness) => {
 }
 
 describe('after more than staleAfter (12 h) safe', () => {
-  test('what was queued is held: none starts, health and status say how many, and one word lets it go', async () => {
+  test('what was queued is held: nothing starts, health and status say how many, and one command releases it [away-14, away-17]', async () => {
     const { h, running, queued } = await withQueued()
     await using _ = h
     await h.operator('POST', '/v1/mode/safe', {})
@@ -58,16 +58,17 @@ describe('after more than staleAfter (12 h) safe', () => {
     await h.until(() => h.started.length === 3, 'it starts')
   })
 
-  test('a rest of just under that holds nothing', async () => {
+  test('a rest of just under that holds nothing [away-14]', async () => {
     const { h, queued } = await withQueued()
     await using _ = h
     await h.operator('POST', '/v1/mode/safe', {})
     await rest(h, 12 * HOUR_MS - 120_000)
     await resume(h)
     await h.until(() => h.task(queued).state === 'running', 'it starts')
+    expect(held(h, [queued])).toEqual([false])
   })
 
-  test('the span is configuration', async () => {
+  test('the span is configuration [away-14]', async () => {
     const { h, queued } = await withQueued({ staleAfter: '1h' })
     await using _ = h
     await h.operator('POST', '/v1/mode/safe', {})
@@ -82,7 +83,7 @@ describe('after more than staleAfter stopped', () => {
   test.each([
     ['killed, what was queued and what was interrupted comes back held, though its card lets it be repeated', 13, true],
     ['killed for less, both go on', 11, false],
-  ])('%s (interrupted)', async (_name, hours, isHeld) => {
+  ])('%s (interrupted) [away-15]', async (_name, hours, isHeld) => {
     // Longer than the rest: what is past its time comes back timed out, and not at all.
     const { h, running, queued } = await withQueued({ limits: { ttl: '24h' } }, '24h')
     await using _ = h
@@ -101,24 +102,27 @@ describe('after more than staleAfter stopped', () => {
   test.each([
     ['forward', 30 * 24 * HOUR_MS],
     ['back', -30 * 24 * HOUR_MS],
-  ])('a wall clock stepped %s within one boot neither makes nor ends a long rest (T71)', async (_name, stepMs) => {
-    const { h, queued } = await withQueued()
-    await using _ = h
-    await h.stop()
-    h.clock.stepWall(stepMs)
-    await h.clock.advance(HOUR_MS)
-    await h.start()
-    await h.clock.advance(5000)
-    expect(held(h, [queued])).toEqual([false])
-    await h.stop()
-    h.clock.stepWall(-stepMs)
-    await h.clock.advance(13 * HOUR_MS)
-    await h.start(false)
-    await h.clock.advance(5000)
-    expect(held(h, [queued])).toEqual([h.task(queued).state === 'queued'])
-  })
+  ])(
+    'a wall clock stepped %s within one boot neither makes nor ends a long rest (T71) [clock-7]',
+    async (_name, stepMs) => {
+      const { h, queued } = await withQueued()
+      await using _ = h
+      await h.stop()
+      h.clock.stepWall(stepMs)
+      await h.clock.advance(HOUR_MS)
+      await h.start()
+      await h.clock.advance(5000)
+      expect(held(h, [queued])).toEqual([false])
+      await h.stop()
+      h.clock.stepWall(-stepMs)
+      await h.clock.advance(13 * HOUR_MS)
+      await h.start(false)
+      await h.clock.advance(5000)
+      expect(held(h, [queued])).toEqual([h.task(queued).state === 'queued'])
+    },
+  )
 
-  test('a machine that slept so long has rested', async () => {
+  test('a machine that slept so long has rested [away-14]', async () => {
     const { h, queued } = await withQueued()
     await using _ = h
     h.clock.suspend(13 * HOUR_MS)

@@ -1,4 +1,4 @@
-/** A backup of a hub that runs, and what becomes of it when it is put back (T86, X8), on real files and the real database. */
+/** A backup of a running hub, and what becomes of it when it is restored (T86, X8), on real files and the real database. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -19,14 +19,15 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import { afterEach, describe, expect, test } from 'vitest'
-import { backupHome } from '../../hub/assembly/backup.ts'
-import { checkCopy } from '../../hub/assembly/copy-check.ts'
-import { type RestoreReport, restoreHome } from '../../hub/assembly/restore.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { backupHandlers } from '../../hub/edge/routes/backup.ts'
+import { backupHome } from '../../hub/home/backup.ts'
+import { checkCopy } from '../../hub/home/copy-check.ts'
+import { type RestoreReport, restoreHome } from '../../hub/home/restore.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
+const CLI = fileURLToPath(new URL('../../hub/client/cli.ts', import.meta.url))
 const MAIN = fileURLToPath(new URL('../../hub/main.ts', import.meta.url))
 const folders: string[] = []
 const scratch = () => {
@@ -96,7 +97,7 @@ describe('fault B8: symbolic links in a home', () => {
       expect(lstatSync(join(home, name)).isSymbolicLink(), name).toBe(false)
     expect(readFileSync(join(home, 'hub.yaml'), 'utf8')).toBe(settings)
     await using again = await createHarness({ agents, home, instance })
-    await again.hub.work.artifacts.verify(sha256)
+    await again.hub.work.catalogue.artifacts.verify(sha256)
     expect(again.hub.guard.alerts.isOpen(`artifact_corrupt:${sha256}`)).toBe(false)
   })
 
@@ -116,7 +117,7 @@ describe('fault B8: symbolic links in a home', () => {
     const said = (body.leftOut as { path: string; why: string }[]).map(({ path, why }) => `${path}: ${why}`)
     expect(said).toEqual([
       'secrets/api-key: a link: the hub reads no secret through one',
-      'policy/far/round: a link that leads back to a folder it is in',
+      'policy/far/round: a link that leads back to a folder that contains it',
       'policy/rules.rego: a link that leads nowhere (ENOENT)',
       'policy/up: a link to a folder of the home itself, or around it',
       `artifacts/ab/${gone}: missing in the home`,
@@ -124,7 +125,7 @@ describe('fault B8: symbolic links in a home', () => {
   })
 })
 
-describe('fault B8: a backup that could not be put back is none', () => {
+describe('fault B8: a backup that could not be restored is not kept', () => {
   const judged = async (verdict: object) => {
     const home = scratch()
     writeFileSync(join(home, 'instance'), 'i')
@@ -232,7 +233,7 @@ describe('T86: a backup that is put back', () => {
       ['policy/data.json is not the file', () => writeFileSync(join(path, 'policy/data.json'), '{}')],
       ['policy/data.json is missing', () => rmSync(join(path, 'policy/data.json'))],
       [
-        'is no path of a home',
+        'is not a path of a home',
         () => writeFileSync(join(path, 'backup.json'), manifest.replace('"policy/data.json"', '"../data.json"')),
       ],
       ['another version', () => writeFileSync(join(path, 'backup.json'), '{"version":2}')],
@@ -243,6 +244,36 @@ describe('T86: a backup that is put back', () => {
       await expect(put(path, home), words).rejects.toThrow(words)
       expect([existsSync(home), existsSync(`${home}.restoring`)], words).toEqual([false, false])
     }
+  })
+
+  test('fault C20: the command says in words what it made, and the same as JSON only when it is asked to', async () => {
+    await using h = await createHarness({ agents })
+    const path = await backedUp(h)
+    const restore = (home: string, ...more: string[]) => {
+      const argv = [CLI, 'restore', path, '--home', home, ...more]
+      return spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, TZ: 'Europe/Berlin' } })
+    }
+    const [home, other] = [join(scratch(), 'home'), join(scratch(), 'home')]
+    const json = JSON.parse(restore(other, '--json').stdout) as RestoreReport
+    const words = restore(home)
+    expect(words.status, words.stderr).toBe(0)
+    const lines = words.stdout.trimEnd().split('\n')
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^\S+\/home is the backup of \w{3} .+ CES?T \(.+\), as another hub \(instance [0-9a-f-]{36}\)\.$/,
+      ),
+      expect.stringMatching(
+        /^Audit log: \d+ records?, head [0-9a-f]{16}\. Tasks held: \d+\. It starts in safe mode\.$/,
+      ),
+      `This hub does not own the containers of the earlier instance ${json.formerInstance}. Next: hub --home ${home} up`,
+    ])
+    expect(json).toMatchObject({
+      formerInstance: expect.any(String),
+      madeAtMs: expect.any(Number),
+      held: expect.any(Number),
+    })
+    const again = restore(home)
+    expect([again.status === 0, again.stdout]).toEqual([false, ''])
   })
 
   test('starts, verifies, starts nothing before `hub resume`, and refuses what was signed for the former instance', async () => {

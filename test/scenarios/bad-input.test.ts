@@ -1,4 +1,4 @@
-/** Cards that ask for what nobody gets, in any spelling: named with file and line, nothing half made, the other cards load (sandbox.md section 6). */
+/** Cards that ask for what nobody gets, in any spelling: named with file and line, nothing half made, the other cards load (docs/sandbox.md 6). */
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

@@ -1,10 +1,11 @@
-/** Apps and tokens at the loopback listener of a whole hub: each does what it was given, and not a verb more (S1-72, T16, T17, T33). */
+/** Apps and tokens at the loopback listener of a whole hub: each may do what it was given, and nothing more (S1-72, T16, T17, T33). */
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createPort } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
+import { ROUTES } from '../../hub/protocol/routes.ts'
+import { PRESENCE } from '../support/fake-watchdog.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
 import { talk } from '../support/raw-wire.ts'
@@ -28,7 +29,7 @@ async function opened() {
     let text = ''
     for await (const part of request) text += part
     if (request.url === '/v1/heartbeat') heard.push(JSON.parse(text) as Record<string, unknown>)
-    response.setHeader('content-type', 'application/json').end('{"dueAtMs":1}')
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(PRESENCE))
   })
   mkdirSync(join(h.home, 'watchdog', 'run'), { recursive: true })
   await new Promise<void>((resolve) => watchdog.listen(join(h.home, 'watchdog', 'run', 'watchdog.sock'), resolve))
@@ -72,7 +73,7 @@ const enrolled = async (h: Harness, path: string, wish: object): Promise<string>
 }
 
 describe('an app', () => {
-  test('does what its rights say: view reads, heartbeat with resume is strong, without it weak', async () => {
+  test('does what its rights say: view reads, heartbeat with resume is strong, without it weak [cond-26, presence-10, presence-17]', async () => {
     await using all = await opened()
     const { h, port, heard } = all
     const strong = caller(
@@ -96,7 +97,7 @@ describe('an app', () => {
     ).toHaveLength(2)
   })
 
-  test('hears nothing of what agents ask where it may only say that somebody is there; the operator does (fault C1)', async () => {
+  test('an app that may only give heartbeats is not told what agents ask; the operator is (fault C1)', async () => {
     await using all = await opened()
     const { h, port } = all
     const [patient] = await h.bring('patient')
@@ -123,7 +124,7 @@ describe('an app', () => {
   })
 })
 
-test('I6: an app that may stop is heard on its first word while the store cannot be written', async () => {
+test('I6: the first stop of an app that may stop counts while the store cannot be written [audit-13]', async () => {
   await using all = await opened()
   const { h, port } = all
   const app = caller(h, port, await enrolled(h, '/v1/devices', { name: 'phone', kind: 'app', rights: ['stop'] }))
@@ -133,7 +134,7 @@ test('I6: an app that may stop is heard on its first word while the store cannot
 })
 
 describe('a token', () => {
-  test('does what it lists and nothing else, over every operation there is (S1-72)', async () => {
+  test('does what it lists and nothing else, over every operation there is (S1-72) [presence-20]', async () => {
     await using all = await opened()
     const { h, port } = all
     const id = await h.submit('echo')
@@ -143,9 +144,7 @@ describe('a token', () => {
       port,
       await enrolled(h, '/v1/tokens', { name: 'ci', actions: ['task.submit', 'task.show'], expiresInMs: 3_600_000 }),
     )
-    const served = (Object.entries(OPERATIONS) as [OperationName, Operation][]).flatMap(([name, { http }]) =>
-      http === undefined ? [] : [{ name, ...http }],
-    )
+    const served = Object.entries(ROUTES).map(([name, route]) => ({ name, ...route }))
     const open: string[] = []
     for (const { name, method, path } of served) {
       const at = path.replace(':sha256', 'a'.repeat(64)).replace(':id', id).replace(/:\w+/, 'echo')
@@ -183,7 +182,7 @@ describe('a token', () => {
     expect(refused().map(({ action }) => action)).toEqual(['artifact.stored', 'artifact.fetched'])
   })
 
-  test('can be given nothing of presence, approval, rights or the contact', async () => {
+  test('can be given nothing of presence, approval, rights or the contact [presence-20]', async () => {
     await using all = await opened()
     const { h } = all
     for (const action of [
@@ -212,7 +211,7 @@ describe('a token', () => {
 })
 
 describe('a bearer that is not in force', () => {
-  test('wrong, missing, revoked, expired, or of a webhook: one answer, and no clue which (T16)', async () => {
+  test('wrong, missing, revoked, expired, or of a webhook: the same answer, with no clue which (T16)', async () => {
     await using all = await opened()
     const { h, port } = all
     const gone = await enrolled(h, '/v1/devices', { name: 'old', kind: 'app', rights: ['view'] })

@@ -8,7 +8,7 @@ const crash = async (agent: TestAgent) => {
 }
 const stateOf = async (h: Harness, name: string) =>
   ((await h.operator('GET', `/v1/agents/${name}`)).body.agent as { state: string; reason: string }) ?? {}
-const crashing = { script: crash, card: { restarts: 10 } }
+const crashing = { script: crash, card: { repeatable: true, restarts: 10 } }
 const fallen = (h: Harness, task: string) =>
   h.sessionsOf(task).filter(({ exitReason }) => exitReason === 'crashed').length
 
@@ -19,7 +19,7 @@ describe('S1-65: provoke 4', () => {
     })
     const id = await h.submit('crash')
     const waiting = await h.submit('crash')
-    await h.until(() => h.hub.work.registry.find('crash')?.state === 'halted', 'it is halted')
+    await h.until(() => h.hub.work.catalogue.registry.find('crash')?.state === 'halted', 'it is halted')
     await h.quiet()
     const starts = h.started.length
     await h.clock.advance(3_600_000)
@@ -43,29 +43,31 @@ describe('S1-65: provoke 4', () => {
     expect((await h.operator('POST', '/v1/agents/crash/reset')).status).toBe(200)
     expect(h.hub.guard.alerts.isOpen('agent_breaker:crash')).toBe(false)
     await h.until(() => h.started.length > starts + 1, 'it starts again')
-    await h.until(() => h.hub.work.registry.find('crash')?.state === 'halted', 'it is halted again')
+    await h.until(() => h.hub.work.catalogue.registry.find('crash')?.state === 'halted', 'it is halted again')
     expect(h.events('hub.agent.halted.v1')).toHaveLength(2)
   })
 
-  test('count and halt stand over restarts of the hub, and over the clock', async () => {
+  test('count and halt survive restarts of the hub and changes of the clock', async () => {
     await using h = await createHarness({ agents: { crash: crashing } })
     const id = await h.submit('crash')
     await h.until(() => fallen(h, id) === 2, 'two fell')
     await h.kill()
     await h.start()
-    await h.until(() => h.hub.work.registry.find('crash')?.state === 'halted', 'it is halted')
+    await h.until(() => h.hub.work.catalogue.registry.find('crash')?.state === 'halted', 'it is halted')
     expect(fallen(h, id)).toBe(4)
     await h.stop()
     await h.clock.advance(86_400_000)
     await h.start()
     await h.clock.advance(10_000)
-    expect(h.hub.work.registry.find('crash')?.state).toBe('halted')
+    expect(h.hub.work.catalogue.registry.find('crash')?.state).toBe('halted')
     expect(h.task(id).state).toBe('queued')
     expect(fallen(h, id)).toBe(4)
   })
 
-  test('what fell more than ten minutes ago does not count, whichever way the wall clock was stepped', async () => {
-    await using h = await createHarness({ agents: { crash: { script: puppet, card: { restarts: 10 } } } })
+  test('what was lost more than ten minutes ago does not count, whichever way the wall clock was set', async () => {
+    await using h = await createHarness({
+      agents: { crash: { script: puppet, card: { repeatable: true, restarts: 10 } } },
+    })
     for (let fell = 0; fell < 6; fell += 1) {
       const [agent] = await h.bring('crash')
       agent.container.exit(1)
@@ -79,22 +81,22 @@ describe('S1-65: provoke 4', () => {
       if (h.hub.guard.modes.has('clock_fault')) await h.operator('POST', '/v1/mode/resume', {})
       await h.lease()
     }
-    expect(h.hub.work.registry.find('crash')?.state).toBe('registered')
+    expect(h.hub.work.catalogue.registry.find('crash')?.state).toBe('registered')
   })
 
-  test('twelve that fall together fall once; each quarantine or revocation counts', async () => {
+  test('twelve that are lost together count once; each quarantine or revocation counts', async () => {
     await using h = await createHarness({
-      agents: { many: { script: puppet, card: { restarts: 10 } } },
+      agents: { many: { script: puppet, card: { repeatable: true, restarts: 10 } } },
       config: { limits: { sessions: 15 } },
     })
     const brought = await h.bring('many', 'many', 'many', 'many', 'many')
     for (const { container } of brought) container.exit(1)
     await h.until(() => brought.every((agent) => fallen(h, agent.joined?.task.task ?? '') === 1))
-    expect(h.hub.work.registry.find('many')?.state).toBe('registered')
+    expect(h.hub.work.catalogue.registry.find('many')?.state).toBe('registered')
     await h.until(() => h.hub.work.tasks.sessionsOpen().filter(({ state }) => state === 'working').length === 5)
     for (const { id } of h.hub.work.tasks.sessionsOpen().slice(0, 3))
       expect((await h.operator('POST', `/v1/sessions/${id}/revoke`, {})).status).toBe(200)
-    expect(h.hub.work.registry.find('many')?.state).toBe('halted')
+    expect(h.hub.work.catalogue.registry.find('many')?.state).toBe('halted')
     // What runs goes on; nothing new of it starts.
     expect(h.hub.work.tasks.sessionsOpen().filter(({ state }) => state === 'working')).toHaveLength(2)
   })
@@ -109,7 +111,7 @@ describe('S1-65: provoke 4', () => {
       await h.until(() => late.ended.aborted, 'its time is over', 1000)
       await h.quiet()
     }
-    expect(h.hub.work.registry.find('busy')).toMatchObject({ state: 'registered' })
+    expect(h.hub.work.catalogue.registry.find('busy')).toMatchObject({ state: 'registered' })
     expect(h.hub.guard.store.prepare('select count(*) from recycle').pluck().get()).toBe(0)
   })
 })

@@ -1,4 +1,4 @@
-/** While the store fails the witness still hears of what happens: how much waits, and its head (D3); what is lost then is told (fault D1). */
+/** While the store fails the witness still hears of what happens: how much waits, and its head (S1-18); what is lost then is told (fault D1). */
 import { expect, test } from 'vitest'
 import { fillDisk } from '../support/guard-home.ts'
 import { createHarness, type Harness, puppet } from '../support/hub-harness.ts'
@@ -16,7 +16,7 @@ async function wait(h: Harness, [path, body]: typeof STOP | typeof REFUSED): Pro
   return audit.bufferState().size
 }
 
-test('D3: while the store fails the watchdog remembers what waits, and forgets it without a word once it stands in the log as it was told', async () => {
+test('S1-18: while the store fails the watchdog remembers what waits, and forgets it silently once it is in the log as it was told [audit-10]', async () => {
   await using h = await createHarness({ agents: { one: { script: puppet } } })
   await h.bring('one')
   const w = await openRealWatch(h)
@@ -46,7 +46,7 @@ test('D3: while the store fails the watchdog remembers what waits, and forgets i
   }
 })
 
-test('S1-18, fault D1: what waited and was lost with a hub that was killed is an alert of the watchdog, until a heartbeat', async () => {
+test('S1-18, fault D1: what waited and was lost with a hub that was killed is an alert of the watchdog, until a heartbeat [watch-48, audit-11]', async () => {
   await using h = await createHarness({ agents: { one: { script: puppet } } })
   await h.bring('one')
   const w = await openRealWatch(h)

@@ -1,4 +1,4 @@
-/** Whose image a canary session is made of: one that is missing, broken or not trusted speaks of its agent, and holds up no other. */
+/** Which image a canary session uses: a missing, broken or untrusted one is its agent's fault, and holds up no other agent. */
 import { expect, test } from 'vitest'
 import { CANARY_AGENT } from '../../hub/protocol/agent.ts'
 import { playCanary } from '../support/canary-shim.ts'
@@ -14,7 +14,7 @@ async function scene(images: Record<string, string>, broken: readonly string[] =
   const h = await createHarness({ agents, canary: true, lease: false })
   const names = [...new Set(Object.values(images))]
   for (const [at, image] of names.entries()) h.engine.images.set(image, fakeImage(idOf(at + 2)))
-  await h.hub.work.registry.read()
+  await h.hub.work.catalogue.registry.read()
   const isBroken = (id: string) => broken.some((image) => id === idOf(names.indexOf(image) + 2))
   const { seen, tried } = play(h, isBroken)
   return { h, seen, tried, [Symbol.asyncDispose]: () => h[Symbol.asyncDispose]() }
@@ -37,7 +37,7 @@ function play(h: Harness, isBroken: (id: string) => boolean) {
 const judged = (h: Harness) => h.until(() => h.hub.work.runtime.view().state !== 'waiting', 'it is judged', 200)
 const creates = (h: Harness) => h.engine.calls.filter((call) => call.startsWith('create')).length
 
-test('an image that ends before it has joined holds up no other agent: the next is tried, and the doctor names the first', async () => {
+test('an image that ends before it has joined holds up no other agent: the next is tried, and the doctor names the first [cond-11]', async () => {
   await using own = await scene({ broken: 'hub/broken', good: 'hub/good' }, ['hub/broken'])
   const { h, tried } = own
   await h.lease()
@@ -46,7 +46,11 @@ test('an image that ends before it has joined holds up no other agent: the next 
     [idOf(2), idOf(3)],
     { state: 'passed', findings: ['agent_image'] },
   ])
-  expect([h.engine.containers.size, h.hub.work.ledger.list(), h.hub.work.sockets.list()]).toEqual([0, [], []])
+  expect([
+    h.engine.containers.size,
+    h.hub.work.containment.ledger.list(),
+    h.hub.work.containment.sockets.list(),
+  ]).toEqual([0, [], []])
   const { body } = await h.operator('GET', '/v1/doctor')
   const row = (body as { checks: { name: string }[] }).checks.find(({ name }) => name === 'engine agent_image')
   expect(row).toMatchObject({
@@ -70,29 +74,29 @@ test('one that does not join in time holds up no other either', async () => {
   expect([tried, h.hub.work.runtime.view().state]).toEqual([[idOf(2), idOf(3)], 'passed'])
 })
 
-test('an image that was removed since the cards were read is looked for again, and its agent alone is without one', async () => {
+test('an image that was removed since the cards were read is looked for again, and only its agent is without one', async () => {
   await using own = await scene({ gone: 'hub/gone', good: 'hub/good' })
   const { h, tried } = own
   h.engine.images.delete('hub/gone')
   await h.lease()
   await judged(h)
   expect([tried, h.hub.work.runtime.view()]).toMatchObject([[idOf(3)], { state: 'passed', findings: [] }])
-  expect(h.hub.work.registry.find('gone')?.imageId).toBeUndefined()
+  expect(h.hub.work.catalogue.registry.find('gone')?.imageId).toBeUndefined()
   await expect(h.submit('gone')).rejects.toThrow('image_missing')
   await h.ended(await h.submit('good'))
 })
 
-test('the image of an agent that was suspended is never run', async () => {
+test('the image of an agent that was suspended is never run [cond-11]', async () => {
   await using own = await scene({ bad: 'hub/bad', good: 'hub/good' })
   const { h, tried } = own
   await h.operator('POST', '/v1/agents/bad/suspend', {})
-  expect(h.hub.work.registry.find('bad')?.state).toBe('suspended')
+  expect(h.hub.work.catalogue.registry.find('bad')?.state).toBe('suspended')
   await h.lease()
   await judged(h)
   expect([tried, h.hub.work.runtime.view().state]).toEqual([[idOf(3)], 'passed'])
 })
 
-test('a second image that fails in the same way is held against the engine, and no third is tried', async () => {
+test('if a second image fails in the same way the engine is blamed, and no third is tried [cond-11]', async () => {
   await using own = await scene({ a: 'hub/a', b: 'hub/b', c: 'hub/c' }, ['hub/a', 'hub/b', 'hub/c'])
   const { h, tried } = own
   await h.lease()
@@ -112,7 +116,7 @@ test('agents that share the one broken image are no second image', async () => {
   expect([tried.length, h.hub.work.runtime.view().state]).toEqual([1, 'failed'])
 })
 
-test('what the engine itself refuses is held against it at once', async () => {
+test('what the engine itself refuses is blamed on it at once', async () => {
   await using own = await scene({ a: 'hub/a', b: 'hub/b' })
   const { h } = own
   h.engine.fault('create', 'refuse', 100)
@@ -121,7 +125,7 @@ test('what the engine itself refuses is held against it at once', async () => {
   expect([creates(h), h.hub.work.runtime.view()]).toMatchObject([1, { state: 'failed', findings: ['canary_failed'] }])
 })
 
-test('a container that cannot be removed is held against the engine, whatever its image did', async () => {
+test('if a container cannot be removed the engine is blamed, whatever its image did', async () => {
   await using own = await scene({ a: 'hub/a', b: 'hub/b' }, ['hub/a'])
   const { h, tried } = own
   h.engine.fault('remove', 'fail', 100)
@@ -141,7 +145,7 @@ test('an image that is shipped is tried before others', async () => {
 
 test('no card may bear the name of canary sessions, whose containers each canary ends', async () => {
   await using own = await scene({ [CANARY_AGENT]: 'hub/a', good: 'hub/good' })
-  const { registry } = own.h.hub.work
+  const { registry } = own.h.hub.work.catalogue
   expect(registry.list().map(({ card }) => card.name)).toEqual(['good'])
   expect(registry.problems()).toMatchObject([
     { file: `${CANARY_AGENT}.yaml`, message: expect.stringContaining('choose another') },

@@ -1,6 +1,6 @@
 /**
- * The canary session over a whole hub and an engine that differs (faults A5, A9): it is gone the whole way of a session before anything is
- * dispatched, names what is wrong and what mends it, and is gone again after a change of the engine.
+ * The canary session over a whole hub and an engine that differs (faults A5, A9): it goes the whole way of a session before anything is
+ * dispatched, names what is wrong and what fixes it, and goes that way again after a change of the engine.
  */
 import { expect, test } from 'vitest'
 import { playCanary } from '../support/canary-shim.ts'
@@ -28,7 +28,7 @@ function addUlimits(h: Harness): { on: boolean } {
   return own
 }
 
-test('the whole way of a session is gone once the first lease has come, and leaves nothing', async () => {
+test('it goes the whole way of a session once the first lease has come, and leaves nothing', async () => {
   await using h = await scene()
   const seen = playCanary(h)
   await h.clock.advance(5000)
@@ -40,7 +40,11 @@ test('the whole way of a session is gone once the first lease has come, and leav
   const verbs = calls.map((call) => call.split(' ')[0])
   expect(verbs.slice(0, 7)).toEqual(['create', 'inspect', 'waitNextExit', 'start', 'inspect', 'stop', 'inspect'])
   expect(verbs.slice(7)).toContain('remove')
-  expect([h.engine.containers.size, h.hub.work.ledger.list(), h.hub.work.sockets.list()]).toEqual([0, [], []])
+  expect([
+    h.engine.containers.size,
+    h.hub.work.containment.ledger.list(),
+    h.hub.work.containment.sockets.list(),
+  ]).toEqual([0, [], []])
   expect(canary?.body.HostConfig.Memory).toBe(96 * 1024 * 1024)
   expect(h.audit().map(({ action, effect }) => `${action} ${effect}`)).toEqual(
     expect.arrayContaining([expect.stringMatching(/^hub\.observed canary passed in \d+ ms$/)]),
@@ -52,14 +56,16 @@ test('the whole way of a session is gone once the first lease has come, and leav
   expect(h.task(id).outcome?.value).toBe(7)
 })
 
-test('fault A5: while it fails nothing is dispatched, and condition, alert and doctor say why and what mends it', async () => {
+test('fault A5: while it fails nothing is dispatched, and condition, alert and doctor say why and what fixes it [cond-11]', async () => {
   await using h = await scene()
   playCanary(h)
   const own = addUlimits(h)
   await h.lease()
   await h.until(() => conditionOf(h), 'it is judged')
   await expect(h.submit('echo')).rejects.toThrow(/mode_degraded: .*engine_unfit/)
-  expect(conditionOf(h)?.reason).toMatch(/limits of its own .*\(nproc\).*take default-ulimits out of .*daemon\.json/)
+  expect(conditionOf(h)?.reason).toMatch(
+    /adds its own default-ulimits .*\(nproc\).*take default-ulimits out of .*daemon\.json/,
+  )
   expect([isTold(h), h.started, h.engine.containers.size]).toEqual([true, [], 0])
   const { row } = await doctor(h)
   expect(row('canary')?.ok).toBe(false)
@@ -74,7 +80,7 @@ test('fault A5: while it fails nothing is dispatched, and condition, alert and d
   await h.ended(id)
 })
 
-test('fault A5: a changed engine is proven before the next dispatch, and what runs is kept', async () => {
+test('fault A5: a changed engine is proven before the next dispatch, and what runs is kept [cond-11]', async () => {
   await using h = await createHarness({
     agents: { ...agents, long: { script: () => new Promise(() => undefined) } },
     canary: true,
@@ -130,7 +136,7 @@ test('a container that is made otherwise than told sends a canary before the nex
   expect([seen.started.length, h.task(second).state]).toEqual([2, 'succeeded'])
 })
 
-test('an engine that is away is no finding: what is queued waits, and it is tried when it answers', async () => {
+test('an engine that does not answer is no finding: what is queued waits, and the engine is tried when it answers', async () => {
   await using h = await scene()
   const seen = playCanary(h)
   h.engine.fault('ping', 'fail', 5)
@@ -193,7 +199,11 @@ test('T77: a hub that is killed in the middle of one takes away what was left be
   expect(h.engine.containers.size).toBe(1)
   await h.start()
   await passes(h)
-  expect([h.engine.containers.size, h.hub.work.ledger.list(), h.hub.work.sockets.list()]).toEqual([0, [], []])
+  expect([
+    h.engine.containers.size,
+    h.hub.work.containment.ledger.list(),
+    h.hub.work.containment.sockets.list(),
+  ]).toEqual([0, [], []])
 })
 
 /** The engine takes its time over the next create. */

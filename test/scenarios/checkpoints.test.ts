@@ -7,7 +7,7 @@ import { createHarness, type Harness } from '../support/hub-harness.ts'
 
 const signed = (h: Harness) => h.hub.guard.checkpoints.newest()?.size ?? 0
 
-test('two seconds of activity are signed, two of rest are not', async () => {
+test('two seconds of activity are signed, two of rest are not [audit-20]', async () => {
   await using h = await createHarness({ agents: {} })
   const { audit, checkpoints } = h.hub.guard
   await h.clock.advance(5000)
@@ -23,7 +23,7 @@ test('two seconds of activity are signed, two of rest are not', async () => {
   }
 })
 
-test('the key of the signed heads signs no token, and is not rotated with theirs', async () => {
+test('the key of the signed heads signs no token, and is not rotated with theirs [audit-22]', async () => {
   await using h = await createHarness({ agents: {} })
   const file = (name: string) => readFileSync(join(h.home, 'keys', name), 'utf8')
   expect(file('checkpoint.pub')).not.toBe(file('token.pub'))

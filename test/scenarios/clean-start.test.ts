@@ -1,6 +1,6 @@
 /**
  * The two real processes, as `hub up` starts them and as somebody starts them by hand with core dumps, a debugger and a weakened TLS in the
- * environment: nothing writes their memory to a file (fault F15), SIGUSR1 opens no debugger (F19), and the environment is a list (F20).
+ * environment: nothing writes their memory to a file (fault F15), SIGUSR1 opens no debugger (fault F19), and the environment is a list (fault F20).
  */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
@@ -107,10 +107,10 @@ describe.skipIf(process.platform !== 'linux')('faults F15, F19, F20: hub and wat
       }
       await judge(at, pids)
       const rows = await rowsOf(at)
-      expect(rows['core dumps']).toMatchObject({ ok: true, detail: 'none of hub and watchdog can be written' })
+      expect(rows['core dumps']).toMatchObject({ ok: true, detail: 'hub and watchdog cannot write one' })
       expect(rows.environment).toMatchObject({
         ok: null,
-        detail: 'left out of hub and watchdog: NODE_TLS_REJECT_UNAUTHORIZED, SSL_CERT_FILE',
+        detail: 'these were kept out of hub and watchdog: NODE_TLS_REJECT_UNAUTHORIZED, SSL_CERT_FILE',
       })
     } finally {
       for (const file of [join(at.home, 'run', 'hub.pid'), at.paths.pid]) {
@@ -137,7 +137,7 @@ describe.skipIf(process.platform !== 'linux')('faults F15, F19, F20: hub and wat
       const [hub = 0, watchdog = 0] = children.map(({ pid }) => pid)
       await judge(at, { hub, watchdog })
       expect((await rowsOf(at)).environment?.detail).toBe(
-        'left out of hub and watchdog: NODE_OPTIONS, NODE_TLS_REJECT_UNAUTHORIZED, SSL_CERT_FILE',
+        'these were kept out of hub and watchdog: NODE_OPTIONS, NODE_TLS_REJECT_UNAUTHORIZED, SSL_CERT_FILE',
       )
     } finally {
       for (const child of children) child.kill('SIGKILL')

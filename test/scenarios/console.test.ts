@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../../hub/base/telemetry.ts'
-import { readConsoleFiles } from '../../hub/edge/console-room.ts'
+import { readConsoleFiles } from '../../hub/edge/people/console-page.ts'
 import { freeName } from '../../hub/edge/routes/console.ts'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { freePort } from '../support/free-port.ts'
@@ -243,7 +243,7 @@ describe('a one-time link', () => {
 })
 
 describe('a console', () => {
-  test('S1-25: its heartbeat is strong, of the source console at the watchdog and in the record; without the right it is refused by name', async () => {
+  test('S1-25: its heartbeat is strong, of the source console at the watchdog and in the record; without the right it is refused by name [presence-11]', async () => {
     await using s = await opened()
     s.watchdog.answers['/v1/heartbeat'] = { dueAtMs: 1 }
     const whole = await said(s, 'POST', '/v1/heartbeat', {}, by(await joined(s)))
@@ -260,13 +260,14 @@ describe('a console', () => {
   test('sees the deadlines as the watchdog has them, and is told where that does not answer; a token is not', async () => {
     await using s = await opened()
     const secret = await joined(s)
-    s.watchdog.answers['/v1/status'] = { heartbeat: { dueInMs: 5, zone: 'Europe/Berlin' }, alerts: ['not this'] }
+    const presence = {
+      ...{ strongAgeMs: 1, weakAgeMs: null, dueInMs: 5, safeInMs: 6, stopInMs: 7, weakMostInMs: 8 },
+      ...{ due: 'rolling', zone: 'Europe/Berlin', paused: false, quiet: false, away: null },
+      ...{ stopped: false, stopReport: null },
+    }
+    s.watchdog.answers['/v1/status'] = { heartbeat: presence, alerts: ['not this'] }
     const { json } = await said(s, 'GET', '/v1/presence', undefined, by(secret))
-    expect(json()).toEqual({
-      presence: { dueInMs: 5, zone: 'Europe/Berlin' },
-      problem: null,
-      atMs: expect.any(Number),
-    })
+    expect(json()).toEqual({ presence, problem: null, atMs: expect.any(Number) })
     const wish = { name: 'ci', actions: ['operator.show'], expiresInMs: HOUR }
     expect((await s.h.operator('POST', '/v1/tokens', wish)).body).toMatchObject({ code: 'schema_invalid' })
     await s.watchdog.close()

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CONTACT } from '../../hub/guard/principal.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { ROUTES } from '../../watchdog/routes.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { ROUTES } from '../../hub/protocol/routes.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
+import { ROUTES as WATCHDOG_ROUTES } from '../../watchdog/door/routes.ts'
 import { freePort } from '../support/free-port.ts'
 import { openGuardHome } from '../support/guard-home.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
@@ -23,7 +24,7 @@ interface Try {
   body?: string
 }
 const rows = Object.entries(OPERATIONS) as [OperationName, Operation][]
-const paths = rows.flatMap(([, { http }]) => (http === undefined ? [] : [http.path]))
+const paths = Object.values(ROUTES).map(({ path }) => path)
 const OTHERS = [
   '/',
   '/healthz',
@@ -169,7 +170,7 @@ const refusedAs = (thrown: () => unknown): string => {
 }
 
 describe('the card and the rules (T18)', () => {
-  test('of every operation the built-in rule and the policy each refuse the contact all but one', () => {
+  test('of every operation the built-in rule and the policy each refuse the contact all but one [contact-19]', () => {
     using home = openGuardHome()
     const { gate, decisions, modes } = home.guard
     const facts = { principal: CONTACT, resource: 'x' } as const
@@ -190,7 +191,7 @@ describe('the card and the rules (T18)', () => {
 })
 
 describe('the card at the hub (T18)', () => {
-  test('over loopback exactly one route takes it, whatever the mode; as a bearer it is 403 everywhere', async () => {
+  test('over loopback exactly one route takes it, whatever the mode; as a bearer it is 403 everywhere [contact-19]', async () => {
     const port = await freePort()
     await using h = await createHarness({ agents: { a: { script: puppet } }, config: { http: { port } } })
     await h.bring('a')
@@ -243,7 +244,7 @@ describe('the card at the hub (T18)', () => {
     expect(done().filter(({ effect }) => !effect.includes('already'))).toHaveLength(1)
   }, 120_000)
 
-  test('the sockets are closed to every other account, and to the card as well', async () => {
+  test('the sockets are closed to every other account, and to the card as well [contact-19]', async () => {
     await using h = await createHarness({ agents: { a: { script: puppet } } })
     const { body } = await h.operator('POST', '/v1/contact/card', { name: 'Bea', operator: 'Ada' })
     const words = String(body.words)
@@ -277,18 +278,18 @@ describe('the card at the hub (T18)', () => {
 })
 
 describe('the card at the watchdog (T18)', () => {
-  test('over loopback exactly one route takes it, over the socket none', async () => {
+  test('over loopback exactly one route takes it, over the socket none [contact-20]', async () => {
     const s = await openScene()
     try {
       await s.contact({ action: 'set', ...cardOf(WORDS) })
       const { ask, again } = armed((one: Try) => send(s.port, { ...one, headers: one.headers ?? {} }))
-      const routes = Object.keys(ROUTES).map((route) => route.split(' ')[1] ?? '')
+      const routes = Object.keys(WATCHDOG_ROUTES).map((route) => route.split(' ')[1] ?? '')
       const tries = [
         ...[...routes, ...OTHERS].flatMap((path) => METHODS.flatMap((method) => carriers(method, path, WORDS))),
         ...spellings(WORDS),
       ]
       expect(await walk(tries, ask)).toEqual([])
-      for (const route of Object.keys(ROUTES)) {
+      for (const route of Object.keys(WATCHDOG_ROUTES)) {
         const [method = '', path = ''] = route.split(' ')
         const call = {
           socketPath: s.paths.socket,

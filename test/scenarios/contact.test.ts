@@ -1,4 +1,4 @@
-/** The backup contact at the hub: one card, one verb (safety.md section 6, S1-31, T16-T19). */
+/** The backup contact at the hub: one card, one verb (docs/safety.md 6, S1-31, T16-T19). */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
@@ -38,7 +38,7 @@ async function card(h: Harness, more = {}): Promise<string> {
 }
 const stops = (h: Harness) => h.audit().filter(({ action }) => action === 'hub.shutdown_asked')
 
-test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetches change nothing, pressing again says so (T19)', async () => {
+test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetches change nothing, pressing again says so (T19) [contact-7, contact-8, contact-17]', async () => {
   await using s = await scene()
   const { h, ask } = s
   await h.bring('a', 'a')
@@ -85,7 +85,7 @@ test('S1-31: the card stops everything by POST and once; GET, HEAD and prefetche
   expect(h.exits).toHaveLength(1)
 })
 
-test("fault C30: a program that posts to the address, of a hidden origin too, stops nothing; only the page's own one-time field does", async () => {
+test("fault C30: a program that posts to the address, of a hidden origin too, stops nothing; only the page's own one-time field does [contact-9]", async () => {
   await using s = await scene()
   const { h, ask } = s
   await h.bring('a')
@@ -102,7 +102,7 @@ test("fault C30: a program that posts to the address, of a hidden origin too, st
   expect((await s.settled(path)).headers['hub-stop']).toBe('stopped 1 1')
 })
 
-test('the hub waits with its end until the last page was seen, and no longer than a minute', async () => {
+test('the hub waits with its end until the last page was seen, and no longer than a minute [contact-16]', async () => {
   await using s = await scene()
   const { h } = s
   await h.bring('a')
@@ -114,7 +114,7 @@ test('the hub waits with its end until the last page was seen, and no longer tha
   await h.until(() => h.exits.length > 0, 'the hub ends', 1000)
 })
 
-test('S1-31: the stop holds over a restart, answers reads, and ends by resume alone; then the card stops again', async () => {
+test('S1-31: the stop holds over a restart, answers reads, and ends by resume alone; then the card stops again [stop-25, contact-23]', async () => {
   await using s = await scene()
   const { h, ask } = s
   const words = await card(h)
@@ -137,7 +137,7 @@ test('S1-31: the stop holds over a restart, answers reads, and ends by resume al
   expect((await ask('GET', `/stop/${words}`)).headers['hub-stop']).toBe('ask')
 })
 
-test('T16, S1-31: altered, revoked, expired and unknown words are refused with one constant page, each recorded with its reason', async () => {
+test('T16, S1-31: altered, revoked, expired and unknown words are refused with one constant page, each recorded with its reason [contact-21]', async () => {
   await using s = await scene()
   const { h, ask } = s
   const old = await card(h)
@@ -172,7 +172,7 @@ test('T16, S1-31: altered, revoked, expired and unknown words are refused with o
   expect(reasons.at(-1)).toMatch(/card [0-9a-f]{12} has expired; \d+ others before it/)
 })
 
-test('I6: pressed again with rows that cannot be read, it stops again and says no error', async () => {
+test('I6: pressed again with rows that cannot be read, it stops again and says no error [contact-18]', async () => {
   await using s = await scene()
   const { h } = s
   const words = await card(h)
@@ -186,7 +186,7 @@ test('I6: pressed again with rows that cannot be read, it stops again and says n
   expect(h.engine.containers.size).toBe(0)
 })
 
-test('the words stand nowhere: not in the log, the audit log, the alerts, the database or any other file of the home', async () => {
+test('the words stand nowhere: not in the log, the audit log, the alerts, the database or any other file of the home [contact-3, contact-6, audit-6]', async () => {
   await using s = await scene()
   const { h, ask, port } = s
   const words = await card(h)
@@ -214,7 +214,7 @@ test('the words stand nowhere: not in the log, the audit log, the alerts, the da
   expect(port).toBeGreaterThan(0)
 })
 
-test('S1-31: a test code is six digits, five wrong ones end it, and the right one sets the contact up', async () => {
+test('S1-31: a test code is six digits, five wrong ones end it, and the right one sets the contact up [contact-26]', async () => {
   await using s = await scene()
   const { h } = s
   const say = (path: string, body = {}) => h.operator('POST', `/v1/contact/${path}`, body)
@@ -233,7 +233,7 @@ test('S1-31: a test code is six digits, five wrong ones end it, and the right on
   expect(checks.filter(({ name }) => name === 'contact')).toMatchObject([{ ok: true }])
 })
 
-test('what the watchdog could not be told it is told later; a card revoked there while the hub was away is revoked here too', async () => {
+test('what the watchdog could not be told it is told later; a card revoked there while the hub was away is revoked here too [mode-9, contact-5]', async () => {
   await using s = await scene()
   const { h, ask } = s
   const { body } = await h.operator('POST', '/v1/contact/card', { name: 'Bea', operator: 'Ada' })
@@ -268,7 +268,7 @@ test('what the watchdog could not be told it is told later; a card revoked there
   }
 })
 
-test('S1-31: the card does not come back to life with a wall clock that goes back (T71)', async () => {
+test('S1-31: the card does not come back to life with a wall clock that goes back (T71) [clock-12]', async () => {
   await using s = await scene()
   const { h, ask } = s
   const words = await card(h, { expiresAtMs: h.clock.wallMs() + 60_000 })
@@ -280,7 +280,7 @@ test('S1-31: the card does not come back to life with a wall clock that goes bac
   expect(h.hub.guard.modes.has('emergency_stop')).toBe(false)
 })
 
-test("T32, I6: who holds two hundred connections of the page, and of the operator's socket, keeps out neither the press nor the operator", async () => {
+test("T32, I6: who holds two hundred connections of the page, and of the operator's socket, keeps out neither the press nor the operator [contact-22]", async () => {
   await using s = await scene()
   await s.h.bring('a')
   const words = await card(s.h)

@@ -125,7 +125,7 @@ describe('revocation by the operator (S1-45)', () => {
 })
 
 describe('renewal (S1-44)', () => {
-  test('without renewal a token is good for 5 min and 30 s more, and then refused', async () => {
+  test('without renewal a token is good for 5 min and 30 s more, and then refused [clock-2]', async () => {
     await using h = await createHarness({ agents })
     const [one] = await h.bring('one')
     const answer = await h.pumped(one.ask(RENEW))
@@ -186,11 +186,11 @@ describe('the death of a container ends its tokens (T12)', () => {
   }
   /** The session's socket may be gone before the answer. */
   async function gone(h: Awaited<ReturnType<typeof createHarness>>, session: string): Promise<string> {
-    while (h.hub.work.mailboxes.isOpen(session)) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (h.hub.work.messaging.mailboxes.isOpen(session)) await new Promise((resolve) => setTimeout(resolve, 5))
     return 'gone'
   }
 
-  test('within a second by the event alone, the wait on it being cut', async () => {
+  test('within a second by the event alone, the wait on it being cut [stop-41]', async () => {
     await using h = await createHarness({ agents })
     h.engine.cutWaits()
     expect(await refusedAfterMs(h)).toBeLessThan(1000)

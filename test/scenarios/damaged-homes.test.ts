@@ -1,5 +1,5 @@
 /**
- * Homes that cannot be started on (fault G2, fault G4, fault G5, fault G7 to fault G10): whatever is missing, damaged or of somebody else, the
+ * Homes that cannot be started on (fault G2, fault G4, fault G5, fault G7 to fault G10): whatever is missing, damaged or somebody else's, the
  * process ends with one last line that names the reason and the remedy, and the remedies that are one command are tried.
  */
 import { spawnSync } from 'node:child_process'
@@ -126,7 +126,7 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
     'hub.db is a folder',
     (h) => asFolder(`${h}/hub.db`),
     /unable to open database file/,
-    /a folder of that name has to go/,
+    /move away a folder of that name/,
   ],
   [
     'hub.db is of a newer hub',
@@ -169,7 +169,7 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
   ...['artifacts', 'run', 'logs', 'keys', 'policy', 'evidence'].map((name): (typeof DAMAGES)[number] => [
     `${name} is a file`,
     (h) => asFile(`${h}/${name}`),
-    /has to be a folder/,
+    /must be a folder/,
     /move away/,
   ]),
   [
@@ -180,7 +180,7 @@ const DAMAGES: [name: string, damage: (home: string) => void, reason: RegExp, re
   ],
   ['the ledger is a folder', (h) => asFolder(`${h}/ledger.json`), /ledger .* is damaged/, /mv \S+ledger\.json/],
   ['the home is open to others', (h) => chmodSync(h, 0o755), /open to others/, /run: chmod 700/],
-  ['the home is a file', (h) => asFile(h), /is no folder/, /choose another --home/],
+  ['the home is a file', (h) => asFile(h), /is not a folder/, /choose another --home/],
   ['the home is not there', remove, /there is no hub at/, /hub init --home/],
   ...['hub.yaml', 'artifacts', 'hub.db'].map((name): (typeof DAMAGES)[number] => [
     `${name} is a link to nothing`,
@@ -260,7 +260,7 @@ describe('a home that does not start ends with reason and remedy in one last lin
   })
 })
 
-describe('a home without rules starts all the same, degraded, and says what mends it (S1-16, fault D4)', {
+describe('a home without rules still starts, degraded, and says what fixes it (S1-16, fault D4)', {
   timeout: 60_000,
 }, () => {
   test.each<[string, (home: string) => void, RegExp]>([
@@ -287,7 +287,7 @@ describe('a home without rules starts all the same, degraded, and says what mend
 })
 
 describe('the remedies that are one command', { timeout: 120_000 }, () => {
-  test('hub init gives no new id to a home that has lost its own, and says what it was (fault G9)', () => {
+  test('hub init gives no new id to a home that has lost its own, and says what the old one was (fault G9)', () => {
     const home = fresh()
     const file = join(home, 'instance')
     const id = readFileSync(file, 'utf8').trim()
@@ -321,7 +321,7 @@ describe('the remedies that are one command', { timeout: 120_000 }, () => {
     }
   })
 
-  test('hub keys renew: keys that the database says nothing readable of, or that nothing was ever said of, are made anew (fault G4)', async () => {
+  test('hub keys renew: keys of which the database has no readable row, or no row at all, are made again (fault G4)', async () => {
     const home = fresh()
     record(home, "update meta set value = replace(value, 'active', 'bctive') where key = 'token_keys'")
     expect((await startProcess(home)).isUp).toBe(false)
@@ -342,14 +342,14 @@ describe('the remedies that are one command', { timeout: 120_000 }, () => {
     expect(existsSync(join(home, 'keys', 'watchdog.key'))).toBe(false)
   })
 
-  test('what mends a home speaks in words to a person, and in JSON where that is asked for', () => {
+  test('the commands that repair a home answer in words, and in JSON if asked', () => {
     const home = fresh()
     const at = (place: string, ...words: string[]) =>
       spawnSync(process.execPath, ['hub/client/cli.ts', '--home', place, ...words], { cwd: root, encoding: 'utf8' })
     const hub = (...words: string[]) => at(home, ...words)
-    expect(hub('keys', 'renew').stdout).toBe('Every key is whole; nothing was changed.\n')
+    expect(hub('keys', 'renew').stdout).toBe('Every key is valid; nothing was changed.\n')
     remove(join(home, 'keys', 'token.key'))
-    expect(hub('keys', 'renew').stdout).toBe('New: keys/token.key. Open tokens have ended. Next: hub up\n')
+    expect(hub('keys', 'renew').stdout).toBe('New: keys/token.key. Open tokens are no longer valid. Next: hub up\n')
     expect(JSON.parse(hub('keys', 'renew', '--json').stdout)).toEqual({ home, renewed: [] })
     // A home that is in its place is not made another one by a word that was meant for another.
     const placed = newHome(join(folder, 'placed'))

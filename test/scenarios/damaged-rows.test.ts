@@ -1,14 +1,14 @@
-/** A row that cannot be read harms itself alone (fault G3): others are dispatched, listed and stopped as if it were not there. */
+/** A row that cannot be read harms only itself (fault G3): others are dispatched, listed and stopped as if it were not there. */
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
-import { settleDatabase } from '../../hub/assembly/restore.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createLoopWatch } from '../../hub/guard/conditions/loop-watch.ts'
+import { settleDatabase } from '../../hub/home/restore.ts'
 import { openStore } from '../../hub/store/database.ts'
-import { holdTasks } from '../../hub/work/dispatch/holding.ts'
 import { holdRows } from '../../hub/work/dispatch/row-checks.ts'
 import { createTaskRows } from '../../hub/work/dispatch/rows.ts'
+import { holdTasks } from '../../hub/work/dispatch/shutdown.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const agents = {
@@ -76,7 +76,7 @@ describe('fault G3: one queued task whose row cannot be read', () => {
   })
 })
 
-describe('fault G3: a step over many rows vouches for none that is damaged', () => {
+describe('fault G3: a step that moves many rows vouches for no damaged one', () => {
   const BIT = `params = replace(params, 'b', 'c')`
 
   test('a hold of all holds the damaged task too, which is refused when it is let go, fails at dispatch, and is not tried again', async () => {
@@ -190,7 +190,7 @@ test('fault G3: an ended row of the kind is listed, its result is not believed, 
   expect(h.task(old)).toMatchObject({ state: 'succeeded', error: null, unreadable: null })
 })
 
-test('fault G3: values that no row may hold, in a small database: the hub starts, each row harms itself alone, and its neighbours work', async () => {
+test('fault G3: values that no row may hold, in a small database: the hub starts, each row harms only itself, and its neighbours work', async () => {
   await using h = await create()
   const [state, kind, good] = [
     await h.submit('echo', {}, { hold: true }),
@@ -253,11 +253,11 @@ test('fault G3: flipped text beside the work: a start takes it in its strictest 
   for (const path of [...lists, '/healthz', '/v1/health']) await body(h, path)
 })
 
-test('fault G3: three failures of a loop in a row are a condition with its reason and an alert, and end with its next success', async () => {
+test('fault G3: three failures of a loop in a row are a condition with its reason and an alert, and end with its next success [cond-10]', async () => {
   await using h = await create()
   const { modes, alerts } = h.hub.guard
-  const { round } = h.hub.work.dispatcher
-  h.hub.work.dispatcher.round = () => {
+  const { round } = h.hub.work.supervision.dispatcher
+  h.hub.work.supervision.dispatcher.round = () => {
     throw new Error('a row nobody foresaw')
   }
   await h.until(() => modes.has('loop_failing'), 'it is seen')
@@ -266,7 +266,7 @@ test('fault G3: three failures of a loop in a row are a condition with its reaso
   ])
   expect(alerts.isOpen('loop_failing:dispatch')).toBe(true)
   expect(await h.lease(), 'the lease stands apart from it').toBe(200)
-  h.hub.work.dispatcher.round = round
+  h.hub.work.supervision.dispatcher.round = round
   await h.until(() => modes.current() === 'normal', 'it works again')
   expect(alerts.isOpen('loop_failing:dispatch')).toBe(false)
 })

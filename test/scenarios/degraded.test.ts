@@ -1,4 +1,4 @@
-/** The whole hub while something it stands on is not well: what goes on, what waits, and how each ends (S1-16 to S1-18, T71-T76, T79, T80). */
+/** The whole hub while something that it depends on does not work: what goes on, what waits, and how each ends (S1-16 to S1-18, T71-T76, T79, T80). */
 import { describe, expect, test } from 'vitest'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import type { ConditionName } from '../../hub/guard/modes.ts'
@@ -47,8 +47,8 @@ function fill(h: Harness): () => void {
 }
 const bodies = (on: Line) => on.deliveries.map(({ body }) => (body as { n: number }).n)
 
-describe('a full disk (D3, S1-18, T80)', () => {
-  test('two open sessions keep talking, nothing new starts, stop works; with room again all is recorded in order', async () => {
+describe('a full disk (S1-18, T80)', () => {
+  test('two open sessions keep talking, nothing new starts, stop works; with room again all is recorded in order [cond-4, mode-6, audit-8]', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')
     const [a, b] = [await line(h, one), await line(h, two)]
@@ -110,7 +110,7 @@ describe('a full disk (D3, S1-18, T80)', () => {
     expect((await h.operator('POST', '/v1/shutdown', {})).body).toMatchObject({ requested: 2 })
   })
 
-  test('when the buffer is full too, messages are refused and a stop is not', async () => {
+  test('when the buffer is full too, messages are refused and a stop is not [stop-50, audit-9]', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')
     const a = await line(h, one)
@@ -154,7 +154,7 @@ describe('a full disk (D3, S1-18, T80)', () => {
     await h.until(() => h.task(brief.joined?.task.task ?? '').state === 'timed_out', 'its end is written down', 2000)
   })
 
-  test('an I/O error ends writing for good: the mode says so at once, talking goes on, and a stop stops', async () => {
+  test('an I/O error ends writing for good: the mode says so at once, talking goes on, and a stop stops [cond-4, watch-22]', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')
     const [a, b] = [await line(h, one), await line(h, two)]
@@ -179,15 +179,15 @@ describe('a full disk (D3, S1-18, T80)', () => {
   })
 })
 
-describe('what waits goes on by itself (S1-17, D5)', () => {
+describe('what waits goes on by itself (S1-17)', () => {
   const shaky = (): Record<string, AgentSpec> => ({
     ...agents,
-    shaky: { script: puppet, card: { restarts: 3, may: { delegate: ['echo'] } } },
+    shaky: { script: puppet, card: { repeatable: true, restarts: 3, may: { delegate: ['echo'] } } },
     lead: { script: puppet, card: { stallAfter: '2h', may: { delegate: ['echo'] } } },
     two: { script: puppet, card: { stallAfter: '2h', restarts: 0, limits: { sessions: 1 } } },
   })
 
-  test('a crash restart, a queued task and a delegation wait while degraded, and start when it is over', async () => {
+  test('a crash restart, a queued task and a delegation wait while degraded, and start when it is over [mode-2, mode-3]', async () => {
     let disk: DiskFacts = { blocks: 100_000, bavail: 50_000, bsize: 1024 ** 2, files: 0, ffree: 0 }
     await using h = await createHarness({ agents: shaky(), disk: () => disk })
     const [one, lead] = await h.bring('shaky', 'lead')
@@ -242,7 +242,7 @@ describe('what waits goes on by itself (S1-17, D5)', () => {
 })
 
 describe('room on the disk (T80, T84)', () => {
-  test('warns at ten percent, takes no new task at five, starts nothing at two, and goes on by itself', async () => {
+  test('warns at ten percent, takes no new task at five, starts nothing at two, and goes on by itself [cond-6]', async () => {
     let disk: DiskFacts = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 1000, ffree: 500 }
     await using h = await harness({ disk: () => disk })
     const low = async (bavail: number) => {
@@ -266,7 +266,7 @@ describe('room on the disk (T80, T84)', () => {
 })
 
 describe('clocks', () => {
-  test('after a sleep what ended is ended, and a passed deadline is safe mode, before any message; then the lease is awaited (T73)', async () => {
+  test('after a sleep what ended is ended, and a passed deadline is safe mode, before any message; then the lease is awaited (T73) [away-1, clock-11]', async () => {
     await using h = await harness()
     const [one, two] = await h.bring('one', 'two')
     const a = await line(h, one)
@@ -288,7 +288,7 @@ describe('clocks', () => {
     await h.ended(await h.submit('echo'))
   })
 
-  test('a signed request that is the first to come after a sleep finds its session ended, though its token is young (T73)', async () => {
+  test('a signed request that is the first to come after a sleep finds its session ended, though its token is young (T73) [away-1, clock-11]', async () => {
     await using h = await createHarness({
       agents: { brief: { script: puppet, card: { limits: { ttl: '60s' } } } },
     })
@@ -307,7 +307,7 @@ describe('clocks', () => {
     expect(h.audit().filter(({ action, outcome }) => action === 'task.logged' && outcome === 'ok')).toEqual([])
   })
 
-  test('a minute of sleep ends nobody and holds new work until the next lease, which is not taken for an old one (T73)', async () => {
+  test('a minute of sleep ends nobody and holds new work until the next lease, which is not taken for an old one (T73) [cond-14]', async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
     h.clock.suspend(60_000)
@@ -321,7 +321,7 @@ describe('clocks', () => {
     expect(h.task(one.joined?.task.task ?? '').state).toBe('succeeded')
   })
 
-  test('a clock stepped back an hour revives no token and prolongs no container; new work waits until it is right (T71)', async () => {
+  test('a clock set back an hour revives no token and extends no container; new work waits until it is right (T71) [clock-12]', async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
     const bornAt = h.clock.bootMs()
@@ -351,7 +351,7 @@ describe('clocks', () => {
     expect(conditions(h)).toEqual([])
   })
 
-  test('a clock ten years ahead kills nobody and renews nothing until it returns or the operator takes it (T72)', async () => {
+  test('a clock ten years ahead kills nobody and renews nothing until it returns or the operator takes it (T72) [clock-13]', async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
     const years = 87_600 * 3_600_000
@@ -371,7 +371,7 @@ describe('clocks', () => {
     expect(conditions(h)).toEqual([])
   })
 
-  test('a start with the clock below the mark takes no work until the clock passes it (T74)', async () => {
+  test('a start with the clock below the mark takes no work until the clock passes it (T74) [cond-13, clock-9]', async () => {
     await using h = await harness()
     await h.clock.advance(6000)
     await h.stop()
@@ -386,7 +386,7 @@ describe('clocks', () => {
 })
 
 describe('doctor and health (S0-10, S0-26, S1-16)', () => {
-  test('name each fault and what mends it; rules that are not there, and an audit log that takes nothing, stop new work', async () => {
+  test('name each fault and what fixes it; rules that are not there, and an audit log that takes nothing, stop new work [cond-7, cond-8]', async () => {
     await using h = await harness()
     await h.clock.advance(6000)
     const row = async (name: string) => {
@@ -397,7 +397,7 @@ describe('doctor and health (S0-10, S0-26, S1-16)', () => {
       expect(await row(name), name).toMatchObject({ ok: true })
 
     // As after a reload of shipped rules that are damaged on disk.
-    h.hub.guard.footing.rules.unloaded('a test')
+    h.hub.guard.rules.unloaded('a test')
     expect(conditions(h)).toEqual(['policy_unavailable'])
     expect(await row('policy')).toMatchObject({ ok: false, detail: 'no rules are in force: a test' })
     expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.code).toBe('mode_degraded')

@@ -51,13 +51,13 @@ describe('depth and cycles', () => {
     expect(code(await delegate(h, b, { agent: 'a' }))).toBe('delegation_cycle')
     const c = await child(h, b, { agent: 'c' })
     for (const agent of all) expect(code(await delegate(h, c, { agent }))).toBe('delegation_cycle')
-    // Asked for by capability only, nobody is left to choose.
+    // Asked for only by capability, nobody is left to choose.
     expect(code(await delegate(h, c, { needs: ['read'] }))).toBe('policy_denied')
   })
 })
 
 describe('a child holds no more than its parent', () => {
-  test('what the parent lacks is not lent by a child that has it of its own (T45)', async () => {
+  test('a child that has what its parent lacks does not lend it to the parent (T45)', async () => {
     await using h = await createHarness({
       agents: {
         weak: member(['strong'], ['read']),

@@ -1,4 +1,4 @@
-/** X11: who asks may go away at any moment; what was begun is settled once, and one event says so. */
+/** X11: a client may go away at any moment; what was begun is settled once, and one event says so. */
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'

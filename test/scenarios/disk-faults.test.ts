@@ -75,7 +75,7 @@ describe('a call that fails', () => {
         { call: 'write', nth: 2, errno: EROFS, armed: true },
       ]
   test.for(faults)(
-    '$call $nth with errno $errno, armed $armed: nothing is written any more, the mode says so, a stop works, a restart is whole (T79, T84)',
+    '$call $nth with errno $errno, armed $armed: nothing is written any more, the mode says so, a stop works, a restart is whole (T79, T84) [audit-7]',
     { timeout: 120_000 },
     async (fault, { skip }) => {
       const library = compileShim(folder)
@@ -148,7 +148,7 @@ describe('a small file system', () => {
     return filler
   }
 
-  test('that is full: degraded, recovers by itself; full again, the shutdown and its record are written from the ballast (T80)', {
+  test('that is full: degraded, recovers by itself; full again, the shutdown and its record are written from the ballast (T80) [mode-16, stop-50]', {
     timeout: 120_000,
   }, async ({ skip }) => {
     const disk = mountSmall('size=24m')

@@ -3,8 +3,9 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { doctorAlone } from '../../hub/assembly/doctor-alone.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
+import { readConfig } from '../../hub/config.ts'
+import { doctorAlone } from '../../hub/edge/doctor/alone.ts'
 import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
 
 const bundleFolder = fileURLToPath(new URL('../../policies', import.meta.url))
@@ -14,7 +15,7 @@ const scene = () =>
     config: { engine: { socket: '/nowhere/engine.sock' } },
   })
 const alone = async (h: Harness) => {
-  const rows = await doctorAlone({ home: h.home, bundleFolder }, { clock: createSystemClock() })
+  const rows = await doctorAlone({ home: h.home, bundleFolder }, { clock: createSystemClock(), readConfig })
   return { rows, row: (name: string) => rows.find((each) => each.name === name) }
 }
 
@@ -33,7 +34,7 @@ test('with the hub dead every row of the living table is there, and each that is
   for (const name of ['configuration', 'keys', 'store', 'policy', 'kernel', 'node'])
     expect(row(name), name).toMatchObject({ ok: true })
   for (const name of ['canary', 'mode', 'audit'])
-    expect(row(name)).toMatchObject({ ok: null, detail: 'known when the hub runs' })
+    expect(row(name)).toMatchObject({ ok: null, detail: 'known only while the hub runs' })
   expect(row('engine')).toMatchObject({ ok: false, mend: 'scripts/engine up' })
   expect(row('watchdog')).toMatchObject({ ok: false, mend: 'hub up' })
 })
@@ -56,5 +57,5 @@ test('what keeps it from starting is red in its own row, with its place', async 
   writeFileSync(join(h.home, 'logs', 'hub.log'), '{"level":30}\nhub: port 7300 is in use; set http.port\n')
   const { row } = await alone(h)
   expect([row('store')?.ok, row('keys')?.ok]).toEqual([false, false])
-  expect(row('hub')?.detail).toBe('it does not run; its last word: port 7300 is in use; set http.port')
+  expect(row('hub')?.detail).toBe('it does not run; its last message: port 7300 is in use; set http.port')
 })

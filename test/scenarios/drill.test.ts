@@ -1,7 +1,6 @@
-/** The drill: the kill path on a canary, by the hub and by the watchdog, and every channel (safety.md section 5). */
+/** The drill: the kill path on a canary, by the hub and by the watchdog, and every channel (docs/safety.md 5). */
 import { expect, test } from 'vitest'
-import type { DrillResult } from '../../hub/work/dispatch/drill.ts'
-import { judgeDrill } from '../../hub/work/dispatch/drill-due.ts'
+import { type DrillResult, judgeDrill } from '../../hub/work/dispatch/drill.ts'
 import { type FakeWatchdog, openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { createHarness, type Harness, puppet } from '../support/hub-harness.ts'
 
@@ -34,7 +33,7 @@ async function withWatchdog(h: Harness, run: (dog: FakeWatchdog) => Promise<void
 const drill = async (h: Harness, body: object = {}) =>
   (await h.operator('POST', '/v1/drill', body)).body as unknown as DrillResult
 
-test('a good drill stops one canary by each path, tries every channel, touches nothing else, and counts', async () => {
+test('a good drill stops one canary by each path, tries every channel, touches nothing else, and counts [stop-54, stop-60]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   await withWatchdog(h, async (dog) => {
     const [deaf] = await h.bring('deaf')
@@ -54,7 +53,7 @@ test('a good drill stops one canary by each path, tries every channel, touches n
       mode: 'normal',
       drill: { daysSinceGood: 0, overdue: false, lastOk: true },
     })
-    expect(h.hub.work.registry.find('drill')?.crashes, 'a canary that is removed is no crash').toBe(0)
+    expect(h.hub.work.catalogue.registry.find('drill')?.crashes, 'a canary that is removed is no crash').toBe(0)
     expect(h.audit().some(({ action }) => action === 'hub.drilled')).toBe(true)
     // With the contact it is the watchdog that sends the rehearsal.
     await drill(h, { withContact: true })
@@ -65,7 +64,7 @@ test('a good drill stops one canary by each path, tries every channel, touches n
   })
 })
 
-test('it is skipped with the reason unless the hub is normal, and changes no mode', async () => {
+test('it is skipped with the reason unless the hub is normal, and changes no mode [stop-59]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   await h.operator('POST', '/v1/mode/safe', {})
   expect(await drill(h)).toMatchObject({ ok: false, skipped: 'the hub is safe: operator_request', steps: [] })
@@ -73,7 +72,7 @@ test('it is skipped with the reason unless the hub is normal, and changes no mod
   expect(h.started).toEqual([])
 })
 
-test('a deaf watchdog, a deaf channel and a missing canary each fail their own step by name; nothing is left behind', async () => {
+test('a deaf watchdog, a deaf channel and a missing canary each fail their own step by name; nothing is left behind [stop-55]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   await withWatchdog(h, async (dog) => {
     dog.onAsk = () => undefined
@@ -91,7 +90,7 @@ test('a deaf watchdog, a deaf channel and a missing canary each fail their own s
   expect(steps[0]?.detail).toContain('there is no agent drill')
 })
 
-test('one is due after a month, with the contact after a quarter, counted from the last good one or from the beginning', () => {
+test('one is due after a month, with the contact after a quarter, counted from the last good one or from the beginning [time-20, stop-56]', () => {
   const DAY = 86_400_000
   const state = { last: null, goodAtMs: null, contactAtMs: null, sinceMs: 0 }
   const judge = (more: object, days: number, contactSinceMs: number | null = 0) =>
@@ -108,18 +107,18 @@ test('one is due after a month, with the contact after a quarter, counted from t
   expect(judge({ goodAtMs: 100 * DAY }, 50), 'a clock that went back').toMatchObject({ days: 0 })
 })
 
-test('an overdue drill is an alert, and a good one ends it', async () => {
+test('an overdue drill is an alert, and a good one ends it [stop-56]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   await withWatchdog(h, async () => {
     h.hub.guard.meta.set('drill_since_ms', String(h.clock.wallMs() - 40 * 86_400_000))
     await h.until(() => h.hub.guard.alerts.isOpen('drill_overdue'), undefined, 1000)
     await h.lease()
-    await drill(h)
+    expect(await drill(h)).toMatchObject({ ok: true })
     await h.until(() => !h.hub.guard.alerts.isOpen('drill_overdue'), undefined, 1000)
   })
 })
 
-test('a drill with the contact that is overdue is an alert of its own, which a good one with them ends, and no card no alert', async () => {
+test('a drill with the contact that is overdue is an alert of its own, which a good one with them ends, and no card no alert [stop-57]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   await withWatchdog(h, async (dog) => {
     const { meta, alerts } = h.hub.guard
@@ -144,14 +143,14 @@ test('a drill with the contact that is overdue is an alert of its own, which a g
   })
 })
 
-test('the days since the last good one stand in status and doctor, and that there was none', async () => {
+test('the days since the last good one stand in status and doctor, and that there was none [stop-60]', async () => {
   await using h = await createHarness({ agents: AGENTS })
   const shown = async () => {
     const { drill: status } = (await h.operator('GET', '/v1/mode')).body as { drill: { daysSinceGood: number | null } }
     const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string; detail: string }[] }
     return [status.daysSinceGood, checks.find(({ name }) => name === 'drill')?.detail]
   }
-  const none = 'there was no good one yet'
+  const none = 'there has been no good one yet'
   expect(await shown()).toEqual([null, `${none}, with or without the contact`])
   h.hub.guard.meta.set('drill_good_ms', String(h.clock.wallMs() - 9 * 86_400_000))
   h.hub.guard.meta.set('drill_contact_ms', String(h.clock.wallMs() - 40 * 86_400_000))

@@ -85,7 +85,7 @@ describe('time to live', () => {
   test.each([
     ['forward a year', 365 * 86_400_000],
     ['back an hour', -3_600_000],
-  ])('a wall clock stepped %s neither ends nor prolongs a session (T71)', async (_name, stepMs) => {
+  ])('a wall clock set %s neither ends nor extends a session (T71) [clock-3]', async (_name, stepMs) => {
     await using h = await createHarness({ agents: { slow: { script: slow, card } } })
     const id = await h.submit('slow')
     await h.until(() => isWorking(h, id))
@@ -100,7 +100,7 @@ describe('time to live', () => {
     ['forward a year', 365 * 86_400_000],
     ['back an hour', -3_600_000],
   ])(
-    'a wall clock stepped %s takes nothing from a child that waits for its start and holds up no restart (T71)',
+    'a wall clock set %s takes nothing from a child that waits for its start, and holds up no restart (T71)',
     async (_name, stepMs) => {
       let tries = 0
       await using h = await createHarness({
@@ -117,6 +117,7 @@ describe('time to live', () => {
               await h.clock.sleep(5000)
               await agent.result('done')
             },
+            card: { repeatable: true },
           },
         },
       })
@@ -136,7 +137,7 @@ describe('time to live', () => {
     },
   )
 
-  test('a suspended machine finds the time used up when it wakes', async () => {
+  test('a suspended machine finds the time used up when it wakes [clock-3]', async () => {
     await using h = await createHarness({ agents: { slow: { script: slow, card } } })
     const id = await h.submit('slow')
     await h.until(() => isWorking(h, id))
@@ -180,7 +181,7 @@ describe('time to live', () => {
 })
 
 describe('crashes', () => {
-  test('an agent that crashes is started three times more, then its task fails, it is unhealthy, and one event says so (S0-4)', async () => {
+  test('a repeatable agent that crashes is started three times more, then its task fails, it is unhealthy, and one event says so (S0-4)', async () => {
     await using h = await createHarness({
       agents: {
         crash: {
@@ -188,7 +189,7 @@ describe('crashes', () => {
             await agent.join()
             throw new Error('as always')
           },
-          card: { restarts: 3 },
+          card: { repeatable: true, restarts: 3 },
         },
       },
     })
@@ -201,13 +202,68 @@ describe('crashes', () => {
     expect(new Set(h.started.map(({ session }) => session)).size).toBe(4)
     expect(h.events('hub.agent.crashed.v1')).toHaveLength(1)
 
-    expect(h.hub.work.registry.find('crash')).toMatchObject({ state: 'unhealthy', crashes: 4 })
+    expect(h.hub.work.catalogue.registry.find('crash')).toMatchObject({ state: 'unhealthy', crashes: 4 })
     await expect(h.submit('crash')).rejects.toThrow('agent_unhealthy')
     expect((await h.operator('POST', '/v1/agents/crash/reset')).status).toBe(200)
     const again = await h.submit('crash')
     await h.ended(again)
     expect(h.task(again)).toMatchObject({ state: 'failed', attempts: 4 })
     expect(h.events('hub.agent.crashed.v1')).toHaveLength(2)
+    await h.quiet()
+  })
+
+  test('what is not repeatable runs once: it fails at its first crash, says how it is run again, and its agent goes on (fault C34)', async () => {
+    let runs = 0
+    await using h = await createHarness({
+      agents: {
+        once: {
+          script: async (agent) => {
+            await agent.join()
+            runs += 1
+            if (runs === 1) throw new Error('after half of its work')
+            await agent.result('done')
+          },
+          card: { restarts: 3 },
+        },
+      },
+    })
+    const id = await h.submit('once')
+    await h.ended(id)
+    await h.clock.advance(60_000)
+    expect([runs, h.started.length]).toEqual([1, 1])
+    expect(h.task(id)).toMatchObject({ state: 'failed', attempts: 1, error: { code: 'not_repeatable' } })
+    const detail = h.task(id).error?.detail ?? ''
+    expect(detail).toMatch(/^agent once ended without a result: exit code 1\. /)
+    expect(detail).toContain(`\`hub task retry ${id}\` runs it again`)
+    expect(detail).toContain('`repeatable: true`')
+    expect(h.hub.work.catalogue.registry.find('once')).toMatchObject({ state: 'registered', crashes: 1 })
+    expect(h.events('hub.agent.crashed.v1')).toEqual([])
+
+    const { status, body } = await h.operator('POST', `/v1/tasks/${id}/retry`)
+    expect(status).toBe(200)
+    const again = (body.task as { id: string }).id
+    await h.ended(again)
+    expect(h.task(again)).toMatchObject({ state: 'succeeded' })
+    await h.quiet()
+  })
+
+  test('what is not repeatable may be restarted while its program never had the task (fault C34)', async () => {
+    let starts = 0
+    await using h = await createHarness({
+      agents: {
+        late: {
+          script: async (agent) => {
+            starts += 1
+            if (starts < 3) throw new Error('before it joined')
+            await agent.join()
+            await agent.result('done')
+          },
+        },
+      },
+    })
+    const id = await h.submit('late')
+    await h.ended(id)
+    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 3, crashes: 2 })
     await h.quiet()
   })
 
@@ -222,7 +278,7 @@ describe('crashes', () => {
             if (at.length < 3) throw new Error('not yet')
             await agent.result('done')
           },
-          card: { restarts: 2 },
+          card: { repeatable: true, restarts: 2 },
         },
       },
     })
@@ -273,7 +329,7 @@ describe('crashes', () => {
             await agent.outcome(id)
             await agent.result()
           },
-          card: { may: { delegate: ['slow', 'quick'] } },
+          card: { repeatable: true, may: { delegate: ['slow', 'quick'] } },
         },
         slow: { script: slow },
         quick: { script: worker(() => 1) },

@@ -10,16 +10,19 @@ describe('the engine is in trouble', () => {
   test.each([
     ['list', 'fail'],
     ['list', 'stall'],
-  ] as const)('%s that does %s makes the hub degraded until it answers again, by itself', async (verb, how) => {
-    await using h = await createHarness({ agents })
-    h.engine.fault(verb, how, 2)
-    await h.until(() => isAway(h))
-    await expect(h.submit('echo')).rejects.toThrow('mode_degraded')
-    await h.until(() => !isAway(h), 'it recovers')
-    const id = await h.submit('echo')
-    await h.ended(id)
-    expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1 })
-  })
+  ] as const)(
+    '%s that does %s makes the hub degraded until it answers again, by itself [cond-9]',
+    async (verb, how) => {
+      await using h = await createHarness({ agents })
+      h.engine.fault(verb, how, 2)
+      await h.until(() => isAway(h))
+      await expect(h.submit('echo')).rejects.toThrow('mode_degraded')
+      await h.until(() => !isAway(h), 'it recovers')
+      const id = await h.submit('echo')
+      await h.ended(id)
+      expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1 })
+    },
+  )
 
   test.each([
     ['create', 'fail'],
@@ -40,7 +43,7 @@ describe('the engine is in trouble', () => {
     expect(modes).toEqual([])
     expect(h.started).toHaveLength(1)
     await h.quiet()
-    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
   })
 
   test.each(['stop', 'remove'] as const)('%s that fails is tried again until the container is gone', async (verb) => {
@@ -50,10 +53,10 @@ describe('the engine is in trouble', () => {
     await h.operator('POST', `/v1/sessions/${slow.session}/stop`)
     await h.quiet()
     expect(h.hub.work.tasks.session(slow.session)?.state).toBe('recycled')
-    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
   })
 
-  test('while it is away, what runs is served and hands in its result', async () => {
+  test('while it is away, what runs is served and hands in its result [mode-4]', async () => {
     await using h = await createHarness({ agents })
     const [slow] = await h.bring('slow')
     for (const verb of ['list', 'stop', 'kill', 'remove', 'inspect'] as const) h.engine.fault(verb, 'fail', 4)
@@ -92,9 +95,9 @@ describe('fault A4: an engine that answers is not away', () => {
       expect(h.task(id).error?.detail).toBe(`${FAKE_REFUSAL} (tried 3 times)`)
       expect(h.clock.monotonicMs() - submittedAt).toBeGreaterThanOrEqual(12_000)
       expect(modes).toEqual([])
-      expect(h.hub.work.registry.find('echo')?.state).toBe('registered')
+      expect(h.hub.work.catalogue.registry.find('echo')?.state).toBe('registered')
       await h.quiet()
-      expect(h.hub.work.ledger.list()).toEqual([])
+      expect(h.hub.work.containment.ledger.list()).toEqual([])
     },
   )
 
@@ -118,7 +121,7 @@ describe('fault A4: an engine that answers is not away', () => {
     await h.quiet()
   })
 
-  test('one that answers 500 to everything is unwell: degraded, and the task waits for it instead of failing', async () => {
+  test('one that answers 500 to everything is unwell: degraded, and the task waits for it instead of failing [cond-9]', async () => {
     await using h = await createHarness({ agents })
     for (const verb of ['create', 'inspect', 'start', 'list', 'remove'] as const) h.engine.fault(verb, 'refuse', 1000)
     const id = await h.submit('echo')
@@ -133,7 +136,7 @@ describe('fault A4: an engine that answers is not away', () => {
 })
 
 describe('fault A11: two bad looks raise, two good ones clear', () => {
-  test('a list that fails every second time changes no mode in ten minutes', async () => {
+  test('a list that fails every second time changes no mode in ten minutes [cond-9]', async () => {
     await using h = await createHarness({ agents })
     const modes: string[] = []
     h.hub.guard.events.subscribe(({ type, data }) => type === 'hub.mode.changed.v1' && modes.push(String(data.mode)))
@@ -169,7 +172,7 @@ describe('fault A11: two bad looks raise, two good ones clear', () => {
   })
 })
 
-test('fault A3: an engine with which no API version can be agreed is a critical alert that says so, ended by the first that can', async () => {
+test('fault A3: an engine with which no API version can be agreed is a critical alert that says so, ended by the first that can [watch-6]', async () => {
   await using h = await createHarness({ agents })
   const { alerts } = h.hub.guard
   const [slow] = await h.bring('slow')
@@ -200,16 +203,19 @@ describe('fault A6: a container that the engine cannot remove', () => {
     h.engine.fault('remove', 'refuse', 1000)
     await h.operator('POST', `/v1/sessions/${slow.session}/stop`)
     await h.until(() => h.hub.work.tasks.session(slow.session)?.state === 'recycled')
-    expect(h.hub.work.tasks.session(slow.session)?.detail).toContain('nothing of it runs')
-    expect(h.hub.work.ledger.list()).toEqual([])
+    const { detail, leftBehind } = h.hub.work.tasks.session(slow.session) ?? {}
+    expect([detail, leftBehind]).toEqual(['its session was stopped by the operator', expect.stringMatching(/./)])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
     await h.clock.advance(300_000)
     expect(stuck(h)).toMatchObject([{ severity: 'warning' }])
     expect(h.hub.guard.modes.current()).toBe('normal')
-    expect(h.hub.work.reaper.stuck()).toMatchObject([{ container: slow.container.name, remains: { kind: 'nothing' } }])
+    expect(h.hub.work.supervision.reaper.stuck()).toMatchObject([
+      { container: slow.container.name, remains: { kind: 'nothing' } },
+    ])
     h.engine.fault('remove', 'refuse', 0)
     await h.until(() => h.engine.byName(slow.container.name) === undefined)
     await h.clock.advance(1000)
-    expect(h.hub.work.reaper.stuck()).toEqual([])
+    expect(h.hub.work.supervision.reaper.stuck()).toEqual([])
   })
 
   test('that runs on although it was told to stop: critical, safe mode, and shown until it is gone', async () => {
@@ -221,10 +227,10 @@ describe('fault A6: a container that the engine cannot remove', () => {
     expect(h.hub.work.tasks.session(slow.session)?.state).toBe('recycling')
     expect(stuck(h)).toMatchObject([{ severity: 'critical' }])
     expect(h.hub.guard.modes.has('critical_alert')).toBe(true)
-    expect(h.hub.work.reaper.stuck()).toMatchObject([{ container: slow.container.name }])
+    expect(h.hub.work.supervision.reaper.stuck()).toMatchObject([{ container: slow.container.name }])
     for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'refuse', 0)
     await h.quiet()
-    expect(h.hub.work.reaper.stuck()).toEqual([])
+    expect(h.hub.work.supervision.reaper.stuck()).toEqual([])
   })
 })
 
@@ -254,7 +260,7 @@ describe('a task is cancelled while its container is being made', () => {
       return before(...words)
     }) as never
     const id = await h.submit('slow')
-    await h.until(() => h.sessionsOf(id).length === 1 && h.hub.work.ledger.list().length === 1)
+    await h.until(() => h.sessionsOf(id).length === 1 && h.hub.work.containment.ledger.list().length === 1)
     await h.clock.advance(500)
     expect((await h.operator('POST', `/v1/tasks/${id}/cancel`)).status).toBe(200)
     await h.clock.advance(3000)
@@ -263,7 +269,7 @@ describe('a task is cancelled while its container is being made', () => {
     expect(h.task(id)).toMatchObject({ state: 'cancelled', attempts: 1 })
     expect(h.started.every(({ token }) => token === '')).toBe(true)
     expect(h.started.length).toBe(verb === 'start' ? 1 : 0)
-    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
   })
 })
 
@@ -286,7 +292,7 @@ describe('the container is not what was asked for', () => {
       await h.quiet()
       expect(h.started).toEqual([])
       expect(h.engine.calls.filter((call) => call.startsWith('start '))).toEqual([])
-      expect(h.hub.work.ledger.list()).toEqual([])
+      expect(h.hub.work.containment.ledger.list()).toEqual([])
       const [session] = h.sessionsOf(id)
       expect(session?.detail).toContain('profile_mismatch')
       const record = h.audit().findLast(({ action }) => action === 'session.observed')

@@ -2,7 +2,7 @@
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readEvents } from '../../hub/client/event-stream.ts'
+import { readEvents } from '../../hub/client/connection.ts'
 import { FROM_NOW } from '../../hub/guard/events.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
@@ -111,13 +111,29 @@ test('a reader that comes back too late is told that events are gone, and gets a
   await using h = await createHarness({ agents })
   const { events } = h.hub.guard
   const first = h.events()[0]?.sequence ?? 0
-  for (let nth = 0; nth < RING_MAX; nth += 1) events.publish('hub.task.log.v1', 'task:x', { nth })
+  for (let nth = 0; nth < RING_MAX; nth += 1) events.publish('hub.task.log.v1', 'task:x', { text: nth })
   const reader = await opened(h, `?since=${first}`)
   await h.until(() => reader.events.length === RING_MAX)
-  expect([reader.lost, reader.events.at(-1)?.data]).toEqual([1, { nth: RING_MAX - 1 }])
+  expect([reader.lost, reader.events.at(-1)?.data]).toEqual([1, { text: RING_MAX - 1 }])
   const there = await opened(h, `?since=${h.events()[0]?.sequence}`)
   await h.until(() => there.events.length === RING_MAX - 1)
   expect(there.lost).toBe(0)
+})
+
+test('a history larger than what a reader may leave waiting is written in pieces, and nothing that happens meanwhile is lost', async () => {
+  await using h = await createHarness({ agents })
+  const { events } = h.hub.guard
+  const first = h.events()[0]?.sequence ?? 0
+  const filler = 'x'.repeat(2000)
+  const numberOf = (event: HubEvent | undefined) => Number.parseInt(String(event?.data.text), 10)
+  for (let nth = 0; nth < 2000; nth += 1) events.publish('hub.task.log.v1', 'task:x', { text: `${nth} ${filler}` })
+  const reader = listen(h, `?since=${first}`)
+  await h.until(() => reader.isOpen, 'the stream is open')
+  events.publish('hub.task.log.v1', 'task:x', { text: '2000' })
+  await h.until(() => numberOf(reader.events.at(-1)) === 2000 || reader.isOver, 'all of it')
+  expect([reader.isOver, reader.lost]).toEqual([false, 0])
+  const told = reader.events.filter(({ type }) => type === 'hub.task.log.v1')
+  expect(told.map(numberOf)).toEqual([...Array(2001).keys()])
 })
 
 test('a listener that throws misses one event and no more, and the log says so once', async () => {
@@ -125,13 +141,13 @@ test('a listener that throws misses one event and no more, and the log says so o
   const { events } = h.hub.guard
   const seen: unknown[] = []
   const end = events.subscribe(({ data }) => {
-    if (data.nth === 1 || data.nth === 2) throw new Error('a bad moment')
-    seen.push(data.nth)
+    if (data.text === 1 || data.text === 2) throw new Error('a bad moment')
+    seen.push(data.text)
   })
   const reader = await opened(h, `?since=${FROM_NOW}`)
-  for (const nth of [0, 1, 2, 3]) events.publish('hub.task.log.v1', 'task:x', { nth })
+  for (const nth of [0, 1, 2, 3]) events.publish('hub.task.log.v1', 'task:x', { text: nth })
   end()
-  events.publish('hub.task.log.v1', 'task:x', { nth: 4 })
+  events.publish('hub.task.log.v1', 'task:x', { text: 4 })
   expect(seen).toEqual([0, 3])
   await h.until(() => reader.events.length === 5)
   expect(h.complaints.filter(({ msg }) => msg.includes('listener of the event feed'))).toMatchObject([

@@ -35,7 +35,7 @@ const envelope = (agent: TestAgent, n: number) => ({
 })
 const log = (agent: TestAgent, text: string) => ({ id: agent.newId(), kind: 'log', body: { text } })
 const lines = (h: Harness, agent: TestAgent) =>
-  h.hub.work.journal.linesOf(agent.joined?.task.task ?? '').map(({ text }) => text)
+  h.hub.work.catalogue.journal.linesOf(agent.joined?.task.task ?? '').map(({ text }) => text)
 const broken = (h: Harness) => h.audit().filter(({ reason }) => reason.startsWith('sequence_broken'))
 const sent = (h: Harness) => h.audit().filter(({ action, outcome }) => action === 'message.sent' && outcome === 'ok')
 
@@ -335,7 +335,7 @@ describe('what a session may take up (T67, T68)', () => {
     expect(from.acks.flatMap(({ refused }) => refused ?? [])).toEqual([])
     expect((process.memoryUsage().rss - rssBefore) / 2 ** 20).toBeLessThan(100)
     await h.clock.advance(7000)
-    expect(h.complaints.map(({ msg }) => msg)).toContain('a session does not drain and is cut')
+    expect(h.complaints.map(({ msg }) => msg)).toContain('a session does not read what it is sent; its line is cut')
     to.ws.resume()
     expect(await h.pumped(to.closed)).toBe(1006)
     expect(to.deliveries.length).toBeLessThan(30)
@@ -434,7 +434,7 @@ describe('acknowledged means committed', () => {
     expect(orphans.pluck().get('built-in')).toBe(0)
   }
 
-  test('the store fails at the first of five frames: all are passed on once, not durable, and recorded in order on recovery (D3, S1-18)', () =>
+  test('the store fails at the first of five frames: all are passed on once, not durable, and recorded in order on recovery (S1-18) [audit-8]', () =>
     failsAt(1))
   test.each([3, 5])('the same where it fails at the %d. of five frames', failsAt)
 })

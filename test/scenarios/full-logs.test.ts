@@ -12,7 +12,7 @@ import { mountSmall } from '../support/fault-home.ts'
 import { press, send } from '../support/plain-http.ts'
 import { hasEnded } from '../support/stop-home.ts'
 
-// Real processes, started anew after each stop, on a machine that may be busy.
+// Real processes, started again after each stop, on a machine that may be busy.
 vi.setConfig({ testTimeout: 600_000 })
 const root = resolve(import.meta.dirname, '../..')
 const DISK_BYTES = 256 * 1024 ** 2
@@ -41,7 +41,7 @@ function room(folder: string): void {
   spawnSync('mount', ['-o', `remount,size=${DISK_BYTES}`, folder])
 }
 
-test('faults B1, F1: on a home full to the last byte, its logs too, every way to stop stops, both processes live on where they should, and the logs go on with room', async ({
+test('faults B1, F1: on a home full to the last byte, its logs too, every way to stop stops, both processes live on where they should, and the logs go on with room [stop-52]', async ({
   skip,
 }) => {
   const disk = mountSmall(`size=${DISK_BYTES},mode=700`)

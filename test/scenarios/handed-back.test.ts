@@ -1,4 +1,4 @@
-/** A program that was told to stop gives its task back: no failure of its own, so the task is not lost (safety.md section 5, T93, S1-12). */
+/** A program that was told to stop gives its task back: no failure of its own, so the task is not lost (docs/safety.md 5, T93, S1-12). */
 import { describe, expect, test } from 'vitest'
 import { createHarness, forever, type TestAgent } from '../support/hub-harness.ts'
 
@@ -16,8 +16,8 @@ const cutOnce = () => {
   }
 }
 
-describe('a task whose program was stopped by the engine or a hand', () => {
-  test('is begun again if its card says repeatable, and then succeeds', async () => {
+describe('a task whose program was stopped by the engine or a person', () => {
+  test('is started again if its card says repeatable, and then succeeds', async () => {
     await using h = await createHarness({ agents: { again: { script: cutOnce(), card: { repeatable: true } } } })
     const id = await h.submit('again')
     await h.ended(id)
@@ -25,7 +25,7 @@ describe('a task whose program was stopped by the engine or a hand', () => {
     expect(h.sessionsOf(id)[0]).toMatchObject({ exitReason: 'orphan', detail: cut.error })
   })
 
-  test('waits for a word if not', async () => {
+  test('waits for the operator if not', async () => {
     await using h = await createHarness({ agents: { careful: { script: cutOnce() } } })
     const id = await h.submit('careful')
     await h.quiet()
@@ -35,7 +35,7 @@ describe('a task whose program was stopped by the engine or a hand', () => {
     expect(h.task(id).state).toBe('succeeded')
   })
 
-  test('is not begun for ever on the word of its program: past its restarts it is held', async () => {
+  test('is not restarted for ever because its program asks for it: after its restarts it is held', async () => {
     const script = async (agent: TestAgent) => {
       await agent.join()
       await handBack(agent)
@@ -63,7 +63,7 @@ describe('a task whose program was stopped by the engine or a hand', () => {
     expect(h.task(agent.joined?.task.task ?? '')).toMatchObject({ state: 'queued', held: true, crashes: 0 })
   })
 
-  test('a success that says it was stopped is a success all the same', async () => {
+  test('a success that says it was stopped is still a success', async () => {
     const script = async (agent: TestAgent) => {
       await agent.join()
       await agent.resultBody({ outcome: 'succeeded', value: 1, stopped: true })

@@ -33,7 +33,7 @@ test('one that has ended, and one that nobody knows, are refused by name', async
   await h.quiet()
   expect(await h.operator('GET', `/v1/sessions/${agent.session}?hardening=true`)).toMatchObject({
     status: 409,
-    body: { code: 'conflict', detail: expect.stringContaining('no container of it is there') },
+    body: { code: 'conflict', detail: expect.stringContaining('it has no container to grade') },
   })
   const unknown = await h.operator('GET', '/v1/sessions/saaaaaaaaaaaaaaa?hardening=true')
   expect(unknown.body).toMatchObject({ code: 'unknown_session' })

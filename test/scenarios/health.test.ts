@@ -1,12 +1,12 @@
-/** `/healthz` says what the work loops did, not that a listener answers (T88, safety.md section 4). */
+/** `/healthz` says what the work loops did, not that a listener answers (T88, docs/safety.md 4). */
 import { expect, test, vi } from 'vitest'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
-test('T88: 503 once no round of the work has ended for 15 s, by either loop; reads and the stop go on; 200 after the next round', async () => {
+test('T88: 503 once no round of the work has ended for 15 s, by either loop; reads and the stop go on; 200 after the next round [watch-22]', async () => {
   await using h = await createHarness({ agents: { a: { script: puppet } } })
   await h.bring('a')
   const health = async () => (await h.operator('GET', '/healthz')).status
-  const { dispatcher, reaper } = h.hub.work
+  const { dispatcher, reaper } = h.hub.work.supervision
   for (const part of [dispatcher, reaper]) {
     await h.clock.advance(2000)
     expect(await health()).toBe(200)

@@ -127,7 +127,7 @@ test('hooks that throw or hang change nothing: messages pass, on record, a hangi
   expect(h.complaints.filter(({ msg }) => msg.includes('hook')).length).toBeGreaterThan(0)
 })
 
-test('a session that sends on and on while its hooks hold it back is cut, and others are not (T66)', async () => {
+test('a session that keeps sending while its hooks delay it is cut off, and others are not (T66)', async () => {
   await using h = await createHarness({
     agents,
     hooks: [delaying('slow', 10_000)],

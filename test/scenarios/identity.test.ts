@@ -31,7 +31,7 @@ describe('a nonce is good once', () => {
       },
     ] as Ask[]
     for (const ask of captured) expect(code(await h.pumped(one.ask(ask)))).toBe('ok')
-    const lines = () => h.hub.work.journal.linesOf(one.joined?.task.task ?? '')
+    const lines = () => h.hub.work.catalogue.journal.linesOf(one.joined?.task.task ?? '')
     for (const how of ['at once', 'stop', 'kill'] as const) {
       if (how !== 'at once') {
         await h[how]()
@@ -59,7 +59,7 @@ describe('a nonce is good once', () => {
     const answers = await h.pumped(Promise.all(Array.from({ length: 50 }, () => one.ask(ask).then(code))))
     expect(answers.filter((answer) => answer === 'ok').length).toBe(1)
     expect(new Set(answers)).toEqual(new Set(['ok', '409 nonce_used']))
-    expect(h.hub.work.journal.linesOf(one.joined?.task.task ?? '')).toHaveLength(1)
+    expect(h.hub.work.catalogue.journal.linesOf(one.joined?.task.task ?? '')).toHaveLength(1)
   })
 
   test('a replayed empty receive is refused', async () => {
@@ -203,7 +203,7 @@ describe('after the end', () => {
     await h.quiet()
     outside.abort()
     expect(['401 unauthenticated', 'no socket']).toContain(await late)
-    expect(h.hub.work.journal.linesOf(one.joined?.task.task ?? '')).toHaveLength(1)
+    expect(h.hub.work.catalogue.journal.linesOf(one.joined?.task.task ?? '')).toHaveLength(1)
   })
 
   test('an exit that no event told of is seen by the reconcile within five seconds (T12)', async () => {

@@ -81,7 +81,7 @@ const OUTPUTS: Readonly<Record<string, () => number>> = {
 const both = (fd: number): StdioOptions => ['ignore', fd, fd]
 
 describe.each(Object.keys(OUTPUTS))('both with %s as their log', (name) => {
-  test('faults B1, F1: they start, say what they see, stop everything by the hub and by the watchdog, and end when told to', async () => {
+  test('faults B1, F1: they start, say what they see, stop everything by the hub and by the watchdog, and end when told to [stop-52]', async () => {
     const fd = OUTPUTS[name]?.() ?? 2
     const hub = at.startHub(both(fd))
     await at.hubUp()
@@ -105,7 +105,7 @@ describe.each(Object.keys(OUTPUTS))('both with %s as their log', (name) => {
   })
 })
 
-test('fault B1: a hub that cannot start says why to nobody and ends with its code all the same', async () => {
+test('fault B1: a hub that cannot start and whose words nobody reads still ends with its code', async () => {
   writeFileSync(join(at.home, 'hub.yaml'), '{')
   for (const name of Object.keys(OUTPUTS)) {
     const child = at.startHub(both(OUTPUTS[name]?.() ?? 2))
@@ -128,7 +128,7 @@ test('fault B1: what the command cannot print changes no stop; elsewhere it is a
   expect(await over).toBe(0)
 })
 
-test('fault C31: a hang-up ends neither, says so, and opens a log that was moved away anew', async () => {
+test('fault C31: a hang-up ends neither process, is logged, and makes both open a log again that was moved away [stop-52]', async () => {
   const hub = at.startHub(both(keep(openSync(at.logs.hub, 'a', 0o600))))
   await at.hubUp()
   const watchdog = at.startWatchdog(both(keep(openSync(at.logs.watchdog, 'a', 0o600))))

@@ -155,7 +155,7 @@ describe('mailboxes', () => {
     for (; answer.status === 200 && sent < 512; sent += 1) answer = await send()
     expect([answer.status, answer.body.code]).toEqual([429, 'mailbox_full'])
     expect(answer.body.detail).toContain('your mail that nobody has read yet')
-    const { mailboxes } = h.hub.work
+    const { mailboxes } = h.hub.work.messaging
     expect(mailboxes.bytes()).toBeLessThanOrEqual(SENDER_BYTES_MAX)
     // One answer is bounded too.
     expect((await h.pumped(bob.receive(0))).length).toBeLessThanOrEqual(18)

@@ -9,7 +9,7 @@ const modeOf = async (h: Harness) => (await h.operator('GET', '/v1/mode')).body.
 const shortLease = { intervalMs: 10_000 }
 
 describe('the lease', () => {
-  test('without one nothing is taken and nothing is started; with the first the hub goes on by itself (X13)', async () => {
+  test('without one nothing is taken and nothing is started; with the first the hub goes on by itself (X13) [watch-34]', async () => {
     await using h = await createHarness({ agents, lease: false })
     expect(await modeOf(h)).toBe('degraded')
     const refused = await h.operator('POST', '/v1/tasks', { agent: 'echo' })
@@ -24,7 +24,7 @@ describe('the lease', () => {
     await h.ended(await h.submit('echo'))
   })
 
-  test('when it lapses: submitting is refused, queued stays queued, running completes, and the next one lets it go on (X13)', async () => {
+  test('when it lapses: submitting is refused, queued stays queued, running completes, and the next one lets it go on (X13) [mode-3, presence-6]', async () => {
     await using h = await createHarness({ agents })
     await h.lease(shortLease)
     const [slow] = await h.bring('slow')
@@ -59,7 +59,7 @@ describe('the lease', () => {
     ).toEqual(['safe', 'normal'])
   })
 
-  test('while it is lapsed a crashed agent is not restarted, but a task can be cancelled and the hub shut down', async () => {
+  test('while it is lapsed a crashed agent is not restarted, but a task can be cancelled and the hub shut down [mode-3]', async () => {
     let tries = 0
     await using h = await createHarness({
       agents: {
@@ -70,6 +70,7 @@ describe('the lease', () => {
             tries += 1
             await agent.next()
           },
+          card: { repeatable: true },
         },
       },
     })
@@ -88,7 +89,7 @@ describe('the lease', () => {
     expect(stopped.body).toMatchObject({ requested: 1, containers: [{ session: slow.session, outcome: 'gone' }] })
   })
 
-  test('a lease that is old, of another hub, or signed by nobody is refused and changes nothing (T92)', async () => {
+  test('a lease that is old, of another hub, or signed by nobody is refused and changes nothing (T92) [presence-3]', async () => {
     await using h = await createHarness({ agents, lease: false })
     for (const word of [{ instance: 'another' }, { epoch: 0 }, { surprise: 1 }])
       expect(await h.lease(word), JSON.stringify(word)).toBeGreaterThanOrEqual(400)
@@ -103,7 +104,7 @@ describe('the lease', () => {
     expect(await modeOf(h)).toBe('normal')
   })
 
-  test('what the watchdog demands is obeyed over a restart until it demands otherwise', async () => {
+  test('what the watchdog demands is obeyed over a restart until it demands otherwise [cond-27, cond-28]', async () => {
     await using h = await createHarness({ agents })
     expect(await h.lease({ demand: 'safe', conditions: ['heartbeat_missed'] })).toBe(200)
     expect(await modeOf(h)).toBe('safe')
@@ -121,7 +122,7 @@ describe('the lease', () => {
 })
 
 describe('the operator', () => {
-  test('safe mode asked for survives a restart and leases, and ends by resume alone', async () => {
+  test('safe mode asked for survives a restart and leases, and ends by resume alone [cond-20]', async () => {
     await using h = await createHarness({ agents })
     expect((await h.operator('POST', '/v1/mode/safe', { reason: 'holiday' })).body.mode).toBe('safe')
     await expect(h.submit('echo')).rejects.toThrow('mode_safe')

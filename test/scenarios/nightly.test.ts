@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { validate } from 'node-cron'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { cronSchedule } from '../../hub/assembly/calendar.ts'
 import { HubError } from '../../hub/base/errors.ts'
+import { cronSchedule } from '../../hub/guard/audit/nightly-look.ts'
 import { createHarness } from '../support/hub-harness.ts'
 
 async function calendar() {
@@ -21,7 +21,7 @@ async function calendar() {
 }
 
 describe('once a night', () => {
-  test('more than a thousand records are looked through a page a turn, and a whole log raises nothing', async () => {
+  test('more than a thousand records are looked through a page a turn, and a whole log raises nothing [audit-29]', async () => {
     const { h, jobs, night } = await calendar()
     await using _ = h
     expect([...jobs.keys()].map((expression) => validate(expression))).toEqual([true])
@@ -39,21 +39,24 @@ describe('once a night', () => {
   test.each([
     ['a changed record', "update audit_record set reason = 'other' where seq = 2"],
     ['a cut tail', 'delete from audit_record where seq > 2'],
-  ])('%s is found, told as critical, and the hub is safe until the operator ends it', async (_what, sql) => {
-    const { h, night } = await calendar()
-    await using _ = h
-    for (let n = 0; n < 4; n += 1) await h.operator('POST', '/v1/policy/reload', {})
-    h.hub.guard.checkpoints.take()
-    await h.stop()
-    const file = new Database(join(h.home, 'hub.db'))
-    for (const verb of ['update', 'delete']) file.exec(`drop trigger audit_record_is_append_only_${verb}`)
-    file.exec(sql)
-    file.close()
-    await h.start()
-    await night()
-    expect(h.hub.guard.alerts.isOpen('audit_chain_broken')).toBe(true)
-    expect(h.hub.guard.modes.has('critical_alert')).toBe(true)
-  })
+  ])(
+    '%s is found, told as critical, and the hub is safe until the operator ends it [alert-11, audit-29]',
+    async (_what, sql) => {
+      const { h, night } = await calendar()
+      await using _ = h
+      for (let n = 0; n < 4; n += 1) await h.operator('POST', '/v1/policy/reload', {})
+      h.hub.guard.checkpoints.take()
+      await h.stop()
+      const file = new Database(join(h.home, 'hub.db'))
+      for (const verb of ['update', 'delete']) file.exec(`drop trigger audit_record_is_append_only_${verb}`)
+      file.exec(sql)
+      file.close()
+      await h.start()
+      await night()
+      expect(h.hub.guard.alerts.isOpen('audit_chain_broken')).toBe(true)
+      expect(h.hub.guard.modes.has('critical_alert')).toBe(true)
+    },
+  )
 })
 
 describe('the calendar', () => {
@@ -72,7 +75,7 @@ describe('the calendar', () => {
     vi.useRealTimers()
   })
 
-  test('ticks in UTC whatever the zone of the machine, and can be ended', async () => {
+  test('ticks in UTC whatever the zone of the machine, and can be ended [time-20]', async () => {
     const end = cronSchedule('17 3 * * *', job)
     await vi.advanceTimersByTimeAsync(20_000)
     expect(ran).toBe(0)
@@ -85,7 +88,7 @@ describe('the calendar', () => {
     expect(ran).toBe(2)
   })
 
-  test('an hour that passed while the hub was down or the machine slept is skipped, and the next one is kept', async () => {
+  test('an hour that passed while the hub was down or the machine slept is skipped, and the next one is kept [time-20]', async () => {
     vi.setSystemTime(Date.UTC(2026, 6, 5, 3, 18))
     const end = cronSchedule('17 3 * * *', job)
     await vi.advanceTimersByTimeAsync(3_600_000)
@@ -94,7 +97,7 @@ describe('the calendar', () => {
     vi.setSystemTime(Date.UTC(2026, 6, 6, 9))
     await vi.advanceTimersByTimeAsync(3_600_000)
     expect(ran, 'asleep').toBe(0)
-    // The timer fires as late as the machine slept; what it was for is not made up for, and it is set anew.
+    // The timer fires as late as the machine slept; the missed job is skipped, and the timer is set again.
     await vi.advanceTimersByTimeAsync(23 * 3_600_000)
     expect(ran, 'late').toBe(0)
     await vi.advanceTimersByTimeAsync(24 * 3_600_000)

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { judgePlace, type Place, placeOf, requirePlace, watchPlace } from '../../hub/assembly/place.ts'
-import { misplaced } from '../../watchdog/place.ts'
+import { judgePlace, type Place, placeOf, requirePlace, watchPlace } from '../../hub/home/place.ts'
+import { misplaced } from '../../watchdog/base/home-place.ts'
 
 const MAIN = fileURLToPath(new URL('../../hub/main.ts', import.meta.url))
 const WATCHDOG = fileURLToPath(new URL('../../watchdog/main.ts', import.meta.url))
@@ -44,7 +44,7 @@ describe('fault B4: how a home is elsewhere than it says', () => {
     ['another machine', { machine: 'b' }, /another machine/],
     ['no machine id any more', { machine: null }, undefined],
     ['another path', { path: '/i' }, /made at \/h/],
-    ['another folder at this path', { inode: '8' }, /another folder/],
+    ['another folder at this path', { inode: '8' }, /not the folder that was made here/],
     ['another file system in one boot', { device: '2' }, /another file system/],
     ['another number of the file system after a reboot', { device: '2', bootId: 'c' }, undefined],
   ])('%s', (_name, change, words) => {

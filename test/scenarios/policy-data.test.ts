@@ -12,7 +12,7 @@ const reload = (h: Harness) => h.operator('POST', '/v1/policy/reload', {})
 const conditions = (h: Harness) => h.hub.guard.modes.active().map(({ name }) => name)
 const openAlert = (h: Harness) => h.hub.guard.alerts.list().find(({ cause }) => cause === 'policy_refused')
 
-test('fault C12: refused data names line, column and key; work goes on by the rules before it, an alert says so until it is mended', async () => {
+test('fault C12: refused data names line, column and key; work goes on by the rules before it, an alert says so until it is fixed', async () => {
   await using h = await createHarness({ agents })
   const good = readFileSync(fileOf(h), 'utf8')
   write(h, { agents: { ...read(h).agents, echo: { submti: true, ttlMs: 60_000 } } })
@@ -22,7 +22,7 @@ test('fault C12: refused data names line, column and key; work goes on by the ru
     /data\.json line 4, column 7: agents\.echo\.submti: there is no such key; did you mean submit\?/,
   )
   expect(conditions(h)).toEqual([])
-  expect(openAlert(h)?.text).toMatch(/line 4, column 7: .*The rules before it are in force/)
+  expect(openAlert(h)?.text).toMatch(/line 4, column 7: .*The earlier rules stay in force/)
   await h.ended(await h.submit('echo'))
   expect((await h.operator('GET', '/v1/policy')).body.refused).toMatch(/line 4/)
 
@@ -66,7 +66,7 @@ test('fault C12: a change by hand is a record that names the difference, also wh
   expect(h.audit().filter(({ resource }) => resource === 'policy:data')).toHaveLength(1)
 })
 
-test('fault C12: names that nobody bears are warned of, with the one that was probably meant', async () => {
+test('fault C12: names that no agent has get a warning, with the one that was probably meant', async () => {
   await using h = await createHarness({ agents })
   const data = read(h)
   data.agents.echo.message = ['othre']
@@ -82,7 +82,7 @@ test.each([
   ['missing', (file: string) => rmSync(file), /it is not there/],
   ['half written', (file: string) => writeFileSync(file, '{"agents":'), /line 1, column 11: the end of the file/],
 ])(
-  'S1-16: data that is %s at the start is a degraded hub that answers reads and mends, never an ended process',
+  'S1-16: data that is %s at the start gives a degraded hub that answers reads and repairs, never an ended process',
   async (_, spoil, why) => {
     await using h = await createHarness({ agents })
     await h.stop()
@@ -94,7 +94,7 @@ test.each([
     expect(health).toMatchObject({ mode: 'degraded', components: { policy: false } })
     const [condition] = h.hub.guard.modes.active()
     expect(condition?.reason).toMatch(why)
-    expect(condition?.reason).not.toMatch(/are in force: the rules|rules before it are in force/)
+    expect(condition?.reason).not.toMatch(/are in force: the rules|earlier rules stay in force/)
     for (const path of ['/v1/tasks', '/v1/agents', '/v1/audit', '/v1/policy', '/v1/alerts', '/v1/health'])
       expect((await h.operator('GET', path)).status, path).toBe(200)
     // The mode refuses what is new; what is left besides is refused for want of rules, and recorded.
@@ -126,12 +126,12 @@ test('fault C14: a time to live that the agent may not have is refused with both
   expect(await ask('echo', 99 * 3_600_000)).toMatchObject({
     code: 'limit_exceeded',
     detail: expect.stringMatching(
-      /^ttl is 99h; echo may have 1h at most: ask for less, or raise limits\.ttl of its card/,
+      /^ttl is 99h, but echo may have 1h at most: ask for less, or raise limits\.ttl of its card/,
     ),
   })
   // By the rules' data, and by the card.
-  expect((await ask('other', 301_000)).detail).toMatch(/^ttl is 301s; other may have 5m at most/)
-  expect((await ask('short', 121_000)).detail).toMatch(/^ttl is 121s; short may have 2m at most/)
+  expect((await ask('other', 301_000)).detail).toMatch(/^ttl is 301s, but other may have 5m at most/)
+  expect((await ask('short', 121_000)).detail).toMatch(/^ttl is 121s, but short may have 2m at most/)
   const { task } = (await ask('short', 120_000)) as { task: { id: string } }
   await h.until(() => h.sessionsOf(task.id).length === 1)
   expect(h.sessionsOf(task.id)[0]?.authority.ttlMs).toBe(120_000)

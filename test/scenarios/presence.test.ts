@@ -1,9 +1,9 @@
-/** The operator's word at the hub: recorded with who said it, passed on with its source, answered with what comes next and what waits. */
+/** A heartbeat at the hub: recorded with who gave it, passed on with its source, answered with what comes next and what waits. */
 import { expect, test } from 'vitest'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
-test('S1-25: a heartbeat on the operator’s socket is recorded, passed on as strong, and answered with the deadlines and how many tasks are held', async () => {
+test('S1-25: a heartbeat on the operator’s socket is recorded, passed on as strong, and answered with the deadlines and how many tasks are held [presence-8, presence-17, away-16]', async () => {
   await using h = await createHarness({ agents: { one: { script: puppet } } })
   const watchdog = await openFakeWatchdog(h.home)
   try {

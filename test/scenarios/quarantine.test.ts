@@ -117,7 +117,7 @@ describe('hub session quarantine', () => {
     const [kid] = await h.bring('kid')
     await h.pumped(kid.put('x', 'y'))
     await h.operator('POST', `/v1/sessions/${kid.session}/revoke`, {})
-    expect(h.hub.work.artifacts.list(kid.joined?.task.task ?? '')).toEqual([])
+    expect(h.hub.work.catalogue.artifacts.list(kid.joined?.task.task ?? '')).toEqual([])
   })
 
   test.each(['pause', 'top', 'inspect'] as const)(
@@ -154,7 +154,7 @@ describe('hub session quarantine', () => {
     expect(again.body.code).toBe('already_resolved')
   })
 
-  test('while the database cannot be written it is captured and destroyed all the same, and the answer says what is missing', async () => {
+  test('while the database cannot be written it is still captured and destroyed, and the answer says what is missing', async () => {
     await using h = await createHarness({ agents })
     const [kid] = await h.bring('kid')
     h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' }))

@@ -25,7 +25,7 @@ describe('fault G6: requests to an agent of two sessions, and kill -9 of the hub
     const before = [idsOf(await mail(h, a)), idsOf(await mail(h, b))]
     expect(before.map(({ length }) => length).sort()).toEqual([4, 4])
     await again(h)
-    // The last is said first: chosen anew it would go to the other one.
+    // The last is sent first: chosen again it would go to the other one.
     for (const id of [...ids].reverse()) await ask(h, one, id, { repeated: true })
     const after = [await mail(h, a), await mail(h, b)]
     expect(after.map(idsOf)).toEqual(before)

@@ -8,7 +8,7 @@ import { createHarness, puppet } from '../support/hub-harness.ts'
 const agents = { one: { script: puppet, card: { limits: { ttl: '2h' } } }, two: { script: puppet } }
 const config = { limits: { ttl: '2h' } }
 
-test('fault F2: what an agent is refused beyond the first few stands in the log as one record and its count, and what it may do as ever', async () => {
+test('fault F2: what an agent is refused beyond the first few stands in the log as one record and its count, and what it may do as ever [audit-2]', async () => {
   await using h = await createHarness({ agents, config })
   const [one] = await h.bring('one')
   const before = h.audit().length
@@ -62,7 +62,7 @@ test('fault F2: beyond its budget of records what a session says of itself is on
   expect(h.task(one.joined?.task.task ?? '').state).toBe('succeeded')
 })
 
-test('fault F2, T47: refused some hundred times a minute for minutes on end its session is stopped, the operator warned, and the mode stays', async () => {
+test('fault F2, T47: refused some hundred times a minute for minutes on end its session is stopped, the operator warned, and the mode stays [audit-3]', async () => {
   await using h = await createHarness({ agents, config })
   const [one] = await h.bring('one')
   const { gate } = h.hub.guard

@@ -15,8 +15,8 @@ function gate() {
 const runsOf = (h: Harness, task: string) =>
   h.sessionsOf(task).filter(({ id }) => h.started.some((one) => one.session === id))
 
-describe.each(['stop', 'kill'] as const)('the hub is made anew after a %s', (how) => {
-  test('what runs is taken over on its socket and finishes, what ended meanwhile is settled, nothing runs twice (S1-12)', async () => {
+describe.each(['stop', 'kill'] as const)('the hub is built again after a %s', (how) => {
+  test('what runs is taken over on its socket and finishes, what ended meanwhile is settled, nothing runs twice (S1-12) [stop-2]', async () => {
     const late = gate()
     await using h = await createHarness({
       agents: {
@@ -58,7 +58,7 @@ describe.each(['stop', 'kill'] as const)('the hub is made anew after a %s', (how
     await h.ended(held)
     expect(h.started.map(({ agent }) => agent)).toEqual(['patient', 'crash', 'waiting'])
     await h.quiet()
-    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 
@@ -188,7 +188,7 @@ describe('the hub is killed in the middle of a launch', () => {
       const hadStarted = left.some((state) => state !== 'created')
       expect(h.task(task?.id ?? '').attempts).toBe(hadStarted ? 1 : 2)
       await h.quiet()
-      expect(h.hub.work.ledger.list()).toEqual([])
+      expect(h.hub.work.containment.ledger.list()).toEqual([])
       for (const { id } of h.sessionsOf(task?.id ?? '')) expect(existsSync(join(h.home, 'run', 's', id))).toBe(false)
       expect(runsOf(h, task?.id ?? '')).toHaveLength(1)
     },
@@ -235,7 +235,7 @@ describe('the hub is killed at any other call of the engine (T77)', () => {
     expect(all().find((task) => task.id === id)?.state).toBe('cancelled')
     expect(worked).toBeLessThanOrEqual(1)
     expect(all().filter(({ agent, state }) => agent === 'echo' && state !== 'succeeded')).toEqual([])
-    expect(h.hub.work.ledger.list()).toEqual([])
+    expect(h.hub.work.containment.ledger.list()).toEqual([])
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 })
@@ -288,7 +288,7 @@ describe('the engine is away when the hub starts', () => {
   })
 })
 
-test('after a reboot what ran is interrupted, not crashed: repeated at once if its card lets it, else held for a word', async () => {
+test('after a reboot what ran is interrupted, not crashed: repeated at once if its card lets it, else held for a word [away-18, stop-32]', async () => {
   let tries = 0
   const script = worker(async (agent) => {
     tries += 1

@@ -77,7 +77,7 @@ describe('fault B3: an ended task that is old enough', () => {
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 
-  test('its key is honoured while it stands, and is new once it is gone', async () => {
+  test('its key counts while the task is kept, and is new once the task is gone', async () => {
     await using h = await createHarness({ agents })
     const headers = { 'idempotency-key': randomUUID() }
     const submit = async () =>
@@ -258,7 +258,7 @@ test('fault B3: a decision that no kept record names goes at the age of a month 
   const before = young.get()
   expect(before).toBeGreaterThan(0)
   const olds = () => store.prepare("select decision_id from decision where decision_id < '01' order by 1").pluck().all()
-  await h.hub.upkeep.forgetDecisions()
+  await h.hub.work.upkeep.forgetDecisions()
   expect(olds(), 'a start has other things to do').toHaveLength(1203)
   await h.until(() => olds().length === 2, 'they are forgotten', 200)
   expect([olds(), young.get()]).toEqual([[named, newest], expect.any(Number)])
@@ -266,7 +266,7 @@ test('fault B3: a decision that no kept record names goes at the age of a month 
   const turns = h.audit().filter(({ effect }) => effect.startsWith('decisions '))
   expect(turns.map(({ effect }) => Number(effect.slice(10))).reduce((sum, count) => sum + count, 0)).toBe(1201)
   expect(turns.every(({ effect }) => Number(effect.slice(10)) <= 500)).toBe(true)
-  // Nothing is left in memory that names one of them, and what is asked again is written anew.
+  // Nothing is left in memory that names one of them, and what is asked again is written again.
   expect((await h.operator('GET', '/v1/tasks')).status).toBe(200)
   expect(marks.unnamed(old + 1, '').ids).toEqual([])
 })
@@ -283,8 +283,8 @@ describe('fault B3: nothing is pruned, by name', () => {
     age(h, task, 31)
     for (const [name, word] of [
       ['draining', '503 mode_draining: nothing is pruned now: the hub is stopping'],
-      ['emergency_stop', '503 mode_safe: nothing is pruned now: an emergency stop holds'],
-      ['unattended_stop', '503 mode_safe: nothing is pruned now: an unattended stop holds'],
+      ['emergency_stop', '503 mode_safe: nothing is pruned now: an emergency stop is in force'],
+      ['unattended_stop', '503 mode_safe: nothing is pruned now: an unattended stop is in force'],
       ['clock_fault', '503 mode_degraded: nothing is pruned now: the clock is wrong'],
     ] as const) {
       h.hub.guard.modes.raise(name, 'test')
@@ -299,10 +299,10 @@ describe('fault B3: nothing is pruned, by name', () => {
     await using h = await createHarness({ agents })
     const task = await left(h, 'one')
     age(h, task, 31)
-    const { pauses } = h.hub.upkeep
+    const { pauses } = h.hub.work.upkeep
     const release = pauses.hold('a backup')
     expect(await refusal(h)).toBe(
-      '409 conflict: nothing is pruned now: a backup is under way; prune again when it is done',
+      '409 conflict: nothing is pruned now: a backup is under way; try again when it is done',
     )
     release()
     pauses.piece('an audit export', false)
@@ -328,7 +328,7 @@ describe('fault B3: nothing is pruned, by name', () => {
 
   test('by itself after a start far ahead of the last run, until a strong heartbeat or the operator asks for it', async () => {
     await using h = await createHarness({ agents })
-    const { pauses } = h.hub.upkeep
+    const { pauses } = h.hub.work.upkeep
     const steady = createSteadyClock({
       clock: { ...h.clock, bootId: 'another', wallMs: () => h.clock.wallMs() + 8 * DAY_MS },
       meta: h.hub.guard.meta,
@@ -336,11 +336,11 @@ describe('fault B3: nothing is pruned, by name', () => {
       note: () => undefined,
     })
     const own = createPauses({ modes: h.hub.guard.modes, clock: h.clock, steady })
-    expect(() => own.require(true)).toThrow('by its clock this hub did not run for more than a week')
+    expect(() => own.require(true)).toThrow('by its clock it did not run for more than a week')
     expect(() => own.require(false)).not.toThrow()
     expect(() => own.require(true)).not.toThrow()
     // And so it is in the hub.
-    const there = h.hub.guard.footing.steady
+    const there = h.hub.guard.host.steady
     vi.spyOn(there, 'isUnproven').mockReturnValue(true)
     expect(() => pauses.require(true)).toThrow('by its clock')
     const proved = vi.spyOn(there, 'prove')

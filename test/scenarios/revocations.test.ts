@@ -1,9 +1,9 @@
-/** Mending while the store cannot be written: what is revoked counts at once, in memory, and for good once it can be written down. */
+/** Repairs while the store cannot be written: a revocation counts at once, in memory, and is recorded once the store can be written. */
 import { expect, test } from 'vitest'
 import { openFrameLine } from '../support/frame-line.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
-test('I6, S1-45: a session is revoked while the store cannot be written: its line is cut, its token refused, its container goes', async () => {
+test('I6, S1-45: a session is revoked while the store cannot be written: its line is cut, its token refused, its container goes [mode-8]', async () => {
   await using h = await createHarness({ agents: { one: { script: puppet } } })
   const [one] = await h.bring('one')
   const line = await h.pumped(openFrameLine(one))

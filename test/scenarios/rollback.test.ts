@@ -6,8 +6,9 @@ import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { COLUMNS } from '../../hub/guard/audit/reader.ts'
 import { type AuditRecord, hashRecord } from '../../hub/protocol/audit-chain.ts'
-import { canonicalText, sha256Hex } from '../../watchdog/digest.ts'
-import { judgeWitness, readCheckpointKey, type Witness } from '../../watchdog/witness.ts'
+import { canonicalText, sha256Hex } from '../../watchdog/base/digest.ts'
+import { judgeWitness, type Witness } from '../../watchdog/judge/witness.ts'
+import { readCheckpointKey } from '../../watchdog/observe/observe.ts'
 import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
 import { openRealWatch } from '../support/real-watch.ts'
 
@@ -33,7 +34,7 @@ async function worked(h: Harness): Promise<Witness> {
 const database = (h: Harness) => join(h.home, 'hub.db')
 
 describe('T82: a database rolled back to an older copy', () => {
-  test('is called by the witness, though the copy verifies by itself, and though it has grown since', async () => {
+  test('is found by the witness, although the copy verifies by itself and has grown since', async () => {
     await using h = await createHarness({ agents })
     await worked(h)
     await h.stop()
@@ -87,7 +88,7 @@ describe('X14: a bare chain verifies clean after its tail was cut', () => {
   })
 })
 
-/** Changes one record and works out the whole chain behind it anew, as who can write the database would. */
+/** Changes one record and computes the whole chain after it again, as somebody who can write the database would. */
 function rewrite(h: Harness, more: (file: Database.Database) => void = () => undefined): void {
   const file = new Database(database(h))
   for (const verb of ['update', 'delete']) file.exec(`drop trigger audit_record_is_append_only_${verb}`)
@@ -103,7 +104,7 @@ function rewrite(h: Harness, more: (file: Database.Database) => void = () => und
   more(file)
   file.close()
 }
-/** Signs every checkpoint anew, with the hub's own key: only who was shown another log before can tell. */
+/** Signs every checkpoint again with the hub's own key: only somebody who saw the earlier log can tell. */
 function signAgain(h: Harness, file: Database.Database): void {
   const key = createPrivateKey(readFileSync(join(h.home, 'keys', 'checkpoint.key')))
   let previous = '0'.repeat(64)
@@ -125,7 +126,7 @@ function signAgain(h: Harness, file: Database.Database): void {
 }
 
 describe('fault F5: a rewritten past', () => {
-  test('the whole log rewritten with its checkpoints left in place: the start sees it, and so does the watchdog, before anything is dispatched', async () => {
+  test('the whole log rewritten with its checkpoints left in place: the start sees it, and so does the watchdog, before anything is dispatched [audit-12]', async () => {
     await using h = await createHarness({ agents })
     await worked(h)
     const w = await openRealWatch(h)
@@ -147,7 +148,7 @@ describe('fault F5: a rewritten past', () => {
     }
   })
 
-  test('signed anew with the key of the hub it is whole by itself: the first lease makes the hub safe, `audit verify` and the look after a start say so', async () => {
+  test('signed again with the key of the hub it is whole by itself: the first lease makes the hub safe, `audit verify` and the look after a start say so [audit-12]', async () => {
     await using h = await createHarness({ agents })
     await worked(h)
     const w = await openRealWatch(h)

@@ -1,4 +1,4 @@
-/** The runtime of sessions: recorded, and another one than runc only after a container has joined under it (sandbox.md section 2). */
+/** The runtime of sessions: recorded, and another one than runc only after a container has joined under it (docs/sandbox.md 2). */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -42,7 +42,7 @@ test('runsc is enabled once a container has joined under it, leaves nothing of t
   await h.until(() => !isFaulty(h), 'it is proven')
   expect(seen.started).toEqual(['runsc'])
   await h.until(() => h.engine.containers.size === 0, 'the probe is gone')
-  expect([h.hub.work.ledger.list(), h.hub.work.sockets.list()]).toEqual([[], []])
+  expect([h.hub.work.containment.ledger.list(), h.hub.work.containment.sockets.list()]).toEqual([[], []])
   const id = await h.submit('echo', { at: 7 })
   await h.ended(id)
   expect(h.task(id).outcome?.value).toBe(7)
@@ -70,7 +70,7 @@ test('where none joins everything is refused by name and nothing falls back to r
   joins = false
   h.hub.work.runtime.engineChanged()
   expect(isFaulty(h)).toBe(true)
-  await h.until(() => seen.started.length === 3, 'it is proven anew')
+  await h.until(() => seen.started.length === 3, 'it is proven again')
 })
 
 test('an engine that knows no such runtime makes it a fault by name', async () => {

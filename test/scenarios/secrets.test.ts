@@ -48,7 +48,7 @@ describe('secret.get', () => {
       'content-length': '14',
       'cache-control': 'no-store',
     })
-    // Read anew: what is changed is had at once, and what was sent was a copy.
+    // Read again: a change counts at once, and what was sent was a copy.
     writeFileSync(file, 'second')
     expect((await get(h, holder, 'api-key')).bytes.toString()).toBe('second')
     const rows = h.audit().filter(({ action }) => action === 'secret.fetched')
@@ -135,7 +135,7 @@ describe('secret.get', () => {
   })
 })
 
-test('hub doctor shows the secret that a card asks for and nobody has given, with the line that mends it', async () => {
+test('hub doctor shows the secret that a card asks for and nobody has given, with the line that fixes it', async () => {
   await using h = await createHarness({ agents })
   const checks = async () => {
     const { body } = await h.operator('GET', '/v1/doctor')

@@ -133,10 +133,10 @@ describe('S1-50: a service is provisioned again', () => {
     await h.start()
     await runs(h)
     expect(open(h)).toHaveLength(1)
-    expect(h.hub.work.tasks.serviceTasks('keeper', 10)[1]?.error?.detail).toContain('begun anew')
+    expect(h.hub.work.tasks.serviceTasks('keeper', 10)[1]?.error?.detail).toContain('is started with a new task')
   })
 
-  test('not while the hub is safe; as soon as it is normal', async () => {
+  test('not while the hub is safe; as soon as it is normal [mode-3]', async () => {
     await using h = await create()
     await runs(h)
     await h.operator('POST', '/v1/mode/safe', {})
@@ -169,7 +169,7 @@ describe('S1-50: a service is provisioned again', () => {
       throw new Error('as always')
     }
     await using h = await createHarness({ agents: { keeper: { script: crash, ...service } } })
-    await h.until(() => h.hub.work.registry.find('keeper')?.state === 'halted', 'it is halted')
+    await h.until(() => h.hub.work.catalogue.registry.find('keeper')?.state === 'halted', 'it is halted')
     await h.clock.advance(120_000)
     expect(h.started).toHaveLength(4)
     expect(h.events('hub.agent.crashed.v1')).toEqual([])

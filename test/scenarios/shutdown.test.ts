@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { lastEnd } from '../../hub/assembly/last-end.ts'
+import { lastEnd } from '../../hub/home/last-end.ts'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { type AgentSpec, createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
 
@@ -16,7 +16,7 @@ const cooperative: AgentSpec = {
 }
 
 describe('shutdown', () => {
-  test('who finishes in time succeeds, who does not is stopped, who will not is killed; every container is confirmed', async () => {
+  test('who finishes in time succeeds, who does not is stopped, who will not is killed; every container is confirmed [cond-23, mode-5]', async () => {
     await using h = await createHarness({
       agents: { cooperative, deaf: { script: puppet }, stubborn: { script: puppet, stubborn: true } },
       config: { shutdownTimeout: '10s' },
@@ -67,6 +67,27 @@ describe('shutdown', () => {
     expect(taskOf(deaf)).toMatchObject({ state: 'running', attempts: 2 })
   })
 
+  test('a stop of which the disk takes only a part leaves no running task without a session: the next start holds it (T80)', async () => {
+    await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '1s' } })
+    const [deaf] = await h.bring('deaf')
+    const id = deaf.joined?.task.task ?? ''
+    // As of a disk that was filled by the rows before: only this one fails, and what was written stays.
+    const { store } = h.hub.guard
+    store
+      .prepare(
+        "create trigger full before update of state on task when new.state = 'queued' begin select raise(fail, 'full'); end",
+      )
+      .run()
+    expect((await h.operator('POST', '/v1/shutdown', {})).body).toMatchObject({ requested: 1 })
+    expect(h.engine.containers.size).toBe(0)
+    store.prepare('drop trigger full').run()
+    await h.until(() => h.exits.length > 0)
+    await h.stop()
+    await h.start()
+    await h.until(() => h.task(id).state !== 'running')
+    expect(h.task(id)).toMatchObject({ state: 'queued', held: true })
+  })
+
   test('who leaves without a result when told to finish comes back held: no crash, and no next boot starts it by itself', async () => {
     const leaver: AgentSpec = {
       script: async (agent) => {
@@ -80,7 +101,7 @@ describe('shutdown', () => {
     const [agent] = await h.bring('leaver')
     await h.operator('POST', '/v1/shutdown', { reason: 'test' })
     expect(h.task(agent.joined?.task.task ?? '')).toMatchObject({ state: 'queued', held: true, crashes: 0 })
-    expect(h.hub.work.registry.find('leaver')?.crashes).toBe(0)
+    expect(h.hub.work.catalogue.registry.find('leaver')?.crashes).toBe(0)
   })
 
   test('with nothing running it is over at once', async () => {
@@ -111,17 +132,17 @@ describe('shutdown', () => {
     expect(h.hub.work.tasks.children(id)).toMatchObject([{ state: 'cancelled' }])
   })
 
-  test('X2: a container that the engine does not remove is reported as failed, with why', async () => {
+  test('X2: a container that the engine does not remove is reported as failed, with why [stop-43]', async () => {
     await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '1s' } })
     const [deaf] = await h.bring('deaf')
     for (const verb of ['stop', 'kill', 'remove'] as const) h.engine.fault(verb, 'fail', 1000)
     const { body } = await h.operator('POST', '/v1/shutdown', {})
     expect(body).toMatchObject({ requested: 1, containers: [{ session: deaf.session, outcome: 'failed' }] })
     expect((body.containers as { reason: string }[])[0]?.reason).toMatch(/remove|still shows/)
-    expect(h.hub.work.ledger.list()).toMatchObject([{ session: deaf.session }])
+    expect(h.hub.work.containment.ledger.list()).toMatchObject([{ session: deaf.session }])
   })
 
-  test('restart leaves the containers: they are asked for nothing and are taken over by the next hub', async () => {
+  test('restart leaves the containers: they are asked for nothing and are taken over by the next hub [stop-1, stop-2]', async () => {
     await using h = await createHarness({ agents: { cooperative } })
     const [agent] = await h.bring('cooperative')
     const { body } = await h.operator('POST', '/v1/shutdown', { exit: 'restart' })
@@ -137,7 +158,7 @@ describe('shutdown', () => {
     expect(h.started).toHaveLength(1)
   })
 
-  test('S0-15: a signal is as `hub restart`: the watchdog is told, containers are kept, nothing is held, and the next hub takes them over', async () => {
+  test('S0-15: a signal is as `hub restart`: the watchdog is told, containers are kept, nothing is held, and the next hub takes them over [stop-6, stop-7, stop-8]', async () => {
     await using h = await createHarness({
       agents: { cooperative: { ...cooperative, card: { limits: { sessions: 1 } } } },
     })
@@ -163,7 +184,7 @@ describe('shutdown', () => {
     expect(h.started).toHaveLength(1)
   })
 
-  test('S0-15: a signal does not cut a stop that is under way, and after it the process ends as the stop said', async () => {
+  test('S0-15: a signal does not cut a stop that is under way, and after it the process ends as the stop said [stop-51]', async () => {
     await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '10s' } })
     await h.bring('deaf')
     const stopping = h.operator('POST', '/v1/shutdown', { exit: 'down' })

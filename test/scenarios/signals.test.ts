@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { openState } from '../../watchdog/state.ts'
+import { openState } from '../../watchdog/act/state-file.ts'
 import { exitOf, openBareHome, seen } from '../support/bare-home.ts'
 
 // Real processes, on a machine that may be busy.
@@ -24,7 +24,7 @@ interface Status {
   heartbeat: { paused: boolean }
 }
 
-test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told and silent, the clock runs, and nothing keeps the next start away', async () => {
+test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told and silent, the clock runs, and nothing keeps the next start away [stop-8, stop-9, stop-10]', async () => {
   const at = await openBareHome(base, template)
   try {
     const hub = at.startHub('ignore')
@@ -55,7 +55,7 @@ test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told
   }
 })
 
-test('S0-15, S1-30: SIGTERM to the watchdog ends it with 0; its clock runs on, and nothing keeps the next start away', async () => {
+test('S0-15, S1-30: SIGTERM to the watchdog ends it with 0; its clock runs on, and nothing keeps the next start away [stop-8, stop-9, stop-10]', async () => {
   const at = await openBareHome(base, template)
   try {
     at.startHub('ignore')

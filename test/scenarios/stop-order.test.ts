@@ -6,7 +6,7 @@ import { createHarness, type Harness, puppet, worker } from '../support/hub-harn
 
 const kept = (h: Harness) => h.hub.guard.store.prepare('select name from condition').pluck().all()
 
-test('S0-15: told to the watchdog, told to finish, waited for, SIGTERM with five seconds, gone, the head to the watchdog, the end', async () => {
+test('S0-15: told to the watchdog, told to finish, waited for, SIGTERM with five seconds, gone, the head to the watchdog, the end [stop-38]', async () => {
   const steps: string[] = []
   let startedAtMs = 0
   await using h = await createHarness({
@@ -65,7 +65,7 @@ test('S0-15: told to the watchdog, told to finish, waited for, SIGTERM with five
   }
 })
 
-test('T97: the condition of an emergency is in the store before the watchdog is told and before any container is touched', async () => {
+test('T97: the condition of an emergency is in the store before the watchdog is told and before any container is touched [stop-37]', async () => {
   await using h = await createHarness({ agents: { deaf: { script: puppet, stubborn: true } } })
   const dog = await openFakeWatchdog(h.home)
   try {

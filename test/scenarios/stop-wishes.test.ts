@@ -1,6 +1,6 @@
 /**
  * A stop that was acknowledged while the store could not be written stays one, whatever comes next: a killed hub, a restart, a second
- * try, more stops than there is room for (I6, D3, fault G1).
+ * try, more stops than there is room for (I6, S1-18, fault G1).
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -27,7 +27,7 @@ const service: AgentSpec = {
   card: { mode: 'service', stallAfter: '2h' },
   policy: { service: true, submit: false },
 }
-/** The disk failed: nothing is written any more by this process (S3). */
+/** The disk failed: nothing is written any more by this process (database.ts S3). */
 const breakStore = (h: Harness) =>
   h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_WRITE' }))
 const held = (h: Harness, id: string) => h.submit(id, {}, { hold: true })
@@ -40,7 +40,7 @@ const again = async (h: Harness) => {
 }
 
 describe('fault G1: with a store that takes nothing any more, and kill -9 right after the answer', () => {
-  test('a queued task, a running one and the child it delegated are cancelled after the restart and never run; each stop is recorded once', async () => {
+  test('a queued task, a running one and the child it delegated are cancelled after the restart and never run; each stop is recorded once [audit-13]', async () => {
     await using h = await createHarness({ agents })
     const queued = await held(h, 'echo')
     const [one] = await h.bring('one')
@@ -90,7 +90,7 @@ describe('fault G1: with a store that takes nothing any more, and kill -9 right 
     await h.quiet()
   })
 
-  test('a service that is stopped ends in the rows too, and is begun anew as after any stop', async () => {
+  test('a service that is stopped ends in the rows too, and is started again as after any stop', async () => {
     await using h = await createHarness({ agents: { service } })
     const open = () => h.hub.work.tasks.sessionsOpen().filter(({ state }) => state === 'working')
     await h.until(() => open().length === 1, 'it runs', 200)
@@ -162,7 +162,7 @@ test('fault G1: on a full disk the stop is the first thing written when there is
   expect((await h.operator('GET', '/v1/audit/verify')).body).toMatchObject({ ok: true })
 })
 
-test('fault G1: more stops than there is room for hold everything, also after the restart, and what found no room is counted', async () => {
+test('fault G1: more stops than there is room for hold everything, also after the restart, and what found no room is counted [stop-50]', async () => {
   await using h = await createHarness({ agents })
   const tasks: string[] = []
   for (let nth = 0; nth <= WISHES_MAX + 1; nth += 1) tasks.push(await held(h, 'echo'))
@@ -209,7 +209,7 @@ describe('a real hub process', () => {
     ['a file system filled to the last byte', 'full'],
   ] as const
   test.for(ways)(
-    'fault G1: under %s `hub task cancel` ends with 8 and keeps its word over kill -9',
+    'fault G1: under %s `hub task cancel` ends with 8 and still counts after kill -9 [stop-50]',
     { timeout: 120_000 },
     async ([, way], { skip }) => {
       const disk = way === 'full' ? mountSmall('size=24m') : undefined

@@ -1,4 +1,4 @@
-/** The ways to stop and what each leaves behind for the next start (safety.md section 5). */
+/** The ways to stop and what each leaves behind for the next start (docs/safety.md 5). */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
@@ -26,7 +26,7 @@ const withWatchdog = async (h: Harness, run: (dog: FakeWatchdog) => Promise<void
 }
 
 describe('emergency', () => {
-  test('T97: a stop by --emergency waits for no result, holds every task, repeatable or not, and stays until `hub resume` ends it at both', async () => {
+  test('T97: a stop by --emergency waits for no result, holds every task, repeatable or not, and stays until `hub resume` ends it at both [stop-21, stop-22]', async () => {
     await using h = await createHarness({ agents: { deaf: REPEATABLE }, config: { shutdownTimeout: '10m' } })
     await withWatchdog(h, async (dog) => {
       dog.answers['/v1/resume'] = { ended: true, stopId: 5 }
@@ -70,7 +70,7 @@ describe('emergency', () => {
     expect(await conditions(h)).toEqual(['emergency_stop'])
   })
 
-  test('a plain stop that is under way is hastened by an emergency, once, with one answer for both', async () => {
+  test('an emergency speeds up a plain stop that is under way, once, with one answer for both [stop-48]', async () => {
     await using h = await createHarness({ agents: { deaf: REPEATABLE }, config: { shutdownTimeout: '20m' } })
     await h.bring('deaf')
     const before = h.clock.monotonicMs()
@@ -96,7 +96,7 @@ describe('emergency', () => {
     expect(h.exits).toEqual(['emergency_stop'])
   })
 
-  test('I6: a database whose sessions cannot be read keeps no container: what carries the label is stopped and confirmed', async () => {
+  test('I6: a database whose sessions cannot be read keeps no container: what carries the label is stopped and confirmed [stop-50]', async () => {
     await using h = await createHarness({ agents: { deaf: REPEATABLE } })
     const [agent] = await h.bring('deaf')
     vi.spyOn(h.hub.work.tasks, 'sessionsOpen').mockImplementation(() => {
@@ -142,7 +142,7 @@ describe('stopped by the watchdog while the hub was dead', () => {
     ['the contact', { demand: 'safe', conditions: ['emergency_stop'] }, 'safe'],
     ['the ceiling', { demand: 'safe', conditions: ['unattended_stop', 'heartbeat_missed'] }, 'safe'],
   ])(
-    '%s: what was at work and what waited comes back held, repeatable or not, before anything starts',
+    '%s: what was at work and what waited comes back held, repeatable or not, before anything starts [stop-27]',
     async (_by, word, mode) => {
       await using h = await createHarness({ agents: { deaf: REPEATABLE } })
       const [agent] = await h.bring('deaf')
@@ -186,7 +186,7 @@ describe('stopped by the watchdog while the hub was dead', () => {
 
 describe('a plain stop', () => {
   test.each(['shutdown', 'down'])(
-    '(%s) holds what only waited too, tells the watchdog, and is no emergency at the next start',
+    '(%s) holds what only waited too, tells the watchdog, and is no emergency at the next start [stop-12, stop-17]',
     async (exit) => {
       await using h = await createHarness({
         agents: { one: { script: puppet, card: { limits: { sessions: 1 } } } },
@@ -206,7 +206,7 @@ describe('a plain stop', () => {
     },
   )
 
-  test('the signed head reaches the watchdog before the hub is gone, however it ends (T100)', async () => {
+  test('the signed head reaches the watchdog before the hub is gone, however it ends (T100) [stop-42, audit-21]', async () => {
     await using h = await createHarness({ agents: { one: { script: puppet } } })
     await withWatchdog(h, async (dog) => {
       await h.bring('one')
@@ -227,7 +227,7 @@ describe('a plain stop', () => {
     })
   })
 
-  test('restart holds nothing: what waits goes on, and what runs is taken over', async () => {
+  test('restart holds nothing: what waits goes on, and what runs is taken over [stop-2]', async () => {
     await using h = await createHarness({ agents: { one: { script: puppet, card: { limits: { sessions: 1 } } } } })
     await h.bring('one')
     const waiting = await h.submit('one')
@@ -235,7 +235,7 @@ describe('a plain stop', () => {
     expect(h.task(waiting)).toMatchObject({ state: 'queued', held: false })
   })
 
-  test('inboxes are closed once everybody was told to finish: neighbours write no more, the hub still does', async () => {
+  test('inboxes are closed once everybody was told to finish: neighbours write no more, the hub still does [mode-6, stop-39]', async () => {
     const told: string[] = []
     await using h = await createHarness({
       agents: {
@@ -273,7 +273,7 @@ describe('a plain stop', () => {
   })
 })
 
-test('S1-30: a hub that starts after the unattended stop answers reads, starts nothing and holds, until a lease comes without it', async () => {
+test('S1-30: a hub that starts after the unattended stop answers reads, starts nothing and holds, until a lease comes without it [stop-30]', async () => {
   await using h = await createHarness({ agents: { deaf: REPEATABLE } })
   await h.lease({ demand: 'safe', conditions: ['unattended_stop'] })
   await again(h, undefined)

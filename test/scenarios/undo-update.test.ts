@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { undoUpdate } from '../../hub/assembly/undo-update.ts'
+import { undoUpdate } from '../../hub/home/undo-update.ts'
 import { openStore } from '../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../hub/store/migrations.ts'
 import { openFile } from '../../hub/store/open-file.ts'
@@ -27,17 +27,19 @@ vi.mock('node:fs', async (original) => {
 
 const MAIN = fileURLToPath(new URL('../../hub/main.ts', import.meta.url))
 const BEFORE = `
-  insert into credential values ('phone', 'app', '[]', 'h1', 1, null, null, null), ('ci', 'token', '[]', 'h2', 1, null, null, null),
+  insert into credential (name, kind, scope, secret_hash, created_at_ms, expires_at_ms, used_at_ms, revoked_at_ms)
+    values ('phone', 'app', '[]', 'h1', 1, null, null, null), ('ci', 'token', '[]', 'h2', 1, null, null, null),
     ('pad', 'app', '[]', 'h3', 1, null, null, null), ('kept', 'app', '[]', 'h4', 1, null, null, null);
   insert into contact_card (digest, name, operator, made_at_ms) values ('c1', 'n', 'o', 1);
   insert into agent values ('bad', 'registered', '', 0), ('good', 'registered', '', 0), ('ill', 'suspended', 'before', 0);
   insert into artifact values ('t', 'one', 's1', 1, 's', 1, null), ('t', 'two', 's2', 1, 's', 1, null)`
 const SINCE = `
   update credential set revoked_at_ms = 7 where name in ('phone', 'ci');
-  insert or replace into credential values ('pad', 'app', '["view"]', 'h5', 2, null, null, null);
+  insert or replace into credential (name, kind, scope, secret_hash, created_at_ms, expires_at_ms, used_at_ms, revoked_at_ms)
+    values ('pad', 'app', '["view"]', 'h5', 2, null, null, null);
   update contact_card set revoked_at_ms = 8;
   insert into contact_card (digest, name, operator, made_at_ms) values ('c2', 'n', 'o', 1);
-  insert or replace into agent values ('bad', 'suspended', 'it lied', 0), ('ill', 'registered', '', 0), ('new', 'retired', 'x', 0);
+  insert or replace into agent values ('bad', 'suspended', 'it lied', 0), ('ill', 'registered', '', 0), ('new', 'suspended', 'x', 0);
   insert into halted_agent values ('good', 9, 'too often');
   update artifact set quarantined_at_ms = 10 where name = 'one';
   insert into denied_token values ('j', 11);
@@ -90,7 +92,7 @@ describe('hub undo-update', () => {
       ['bad', 'suspended', 'it lied'],
       ['good', 'registered', ''],
       ['ill', 'suspended', 'before'],
-      ['new', 'retired', 'x'],
+      ['new', 'suspended', 'x'],
     ])
     expect(rows('select agent from halted_agent')).toEqual([['good']])
     expect(rows('select name, quarantined_at_ms from artifact order by name')).toEqual([
@@ -120,7 +122,9 @@ describe('hub undo-update', () => {
       revokeAnew: ['hub device list', 'hub token list', 'hub contact card'],
       carried: { agents: 2 },
     })
-    expect(stderr).toContain('look through and revoke anew: `hub device list`, `hub token list`, `hub contact card`')
+    expect(stderr).toContain(
+      'look through it and revoke it again: `hub device list`, `hub token list`, `hub contact card`',
+    )
   })
 
   test('keeps everybody out until the older database stands in its place, and leaves no log of the other there', () => {

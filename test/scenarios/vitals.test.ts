@@ -7,7 +7,7 @@ const sessions = async (h: Harness) =>
   (await h.operator('GET', '/v1/sessions')).body.sessions as { state: string; stalledSinceMs: number | null }[]
 const exits = (h: Harness, task: string) => h.sessionsOf(task).map(({ exitReason }) => exitReason)
 
-/** Asks for mail once and then hangs: its connection stays, its loop does not turn. */
+/** Asks for mail once and then hangs: its connection stays, its loop does not run. */
 const wedge = async (agent: TestAgent) => {
   await agent.join()
   void agent.receive().catch(() => undefined)
@@ -16,7 +16,9 @@ const wedge = async (agent: TestAgent) => {
 
 describe('S1-49: a session that shows no life', () => {
   test('`wedge`: recycled as unhealthy after the third failure, its task by the ladder, its agent unhealthy at the end', async () => {
-    await using h = await createHarness({ agents: { wedge: { script: wedge, card: { restarts: 1 } } } })
+    await using h = await createHarness({
+      agents: { wedge: { script: wedge, card: { repeatable: true, restarts: 1 } } },
+    })
     const id = await h.submit('wedge')
     await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
     const said = async () =>
@@ -27,7 +29,7 @@ describe('S1-49: a session that shows no life', () => {
     await h.clock.advance(10_000)
     expect(await said()).toEqual([
       expect.stringMatching(
-        /^no sign of life for (?:3[5-9]|40) s: its event loop does not turn\. At 95 s it is taken for hung/,
+        /^no sign of life for (?:3[5-9]|40) s: its event loop does not run\. After 95 s the hub ends it as hung/,
       ),
     ])
     expect(h.events('hub.task.log.v1')).toMatchObject([
@@ -41,16 +43,27 @@ describe('S1-49: a session that shows no life', () => {
     expect(exits(h, id)).toEqual(['unhealthy', 'unhealthy'])
     expect(h.task(id)).toMatchObject({ attempts: 2, error: { code: 'agent_unhealthy' } })
     expect(h.sessionsOf(id)[0]?.detail).toMatch(
-      /^no sign of life for .*its event loop did not turn; a program that computes/,
+      /^no sign of life for .*its event loop did not run; let the event loop run/,
     )
-    expect(h.hub.work.registry.find('wedge')?.state).toBe('unhealthy')
+    expect(h.hub.work.catalogue.registry.find('wedge')?.state).toBe('unhealthy')
     expect(h.events('hub.agent.crashed.v1')).toHaveLength(1)
     const observed = h.audit().filter(({ action, effect }) => action === 'session.observed' && effect !== '')
     expect(observed.filter(({ effect }) => effect.startsWith('unhealthy: no sign of life'))).toHaveLength(2)
     await h.quiet()
   })
 
-  test('one that asks for its mail lives for as long as it likes', async () => {
+  test('what is not repeatable and hangs is recycled and not begun again: its task fails with the reason (fault C34)', async () => {
+    await using h = await createHarness({ agents: { wedge: { script: wedge } } })
+    const id = await h.submit('wedge')
+    await h.until(() => h.task(id).state === 'failed', 'its end', 1000)
+    expect(exits(h, id)).toEqual(['unhealthy'])
+    expect(h.task(id)).toMatchObject({ attempts: 1, error: { code: 'not_repeatable' } })
+    expect(h.task(id).error?.detail).toContain('no sign of life')
+    expect(h.hub.work.catalogue.registry.find('wedge')?.state).toBe('registered')
+    await h.quiet()
+  })
+
+  test('one that asks for its mail may live on', async () => {
     const patient = worker(async (agent) => {
       for (let polls = 0; polls < 12; polls += 1) await agent.receive()
       return 'done'
@@ -141,17 +154,17 @@ describe('S1-49: a session that does nothing', () => {
     }
   }
 
-  test('is shown as stalled and warned of, and no more when it gets on', async () => {
+  test('is shown as stalled, with a warning, until it makes progress', async () => {
     await using h = await createHarness({ agents: { idle: { script: idle, card: { stallAfter: '5m' } } } })
     const id = await h.submit('idle')
     await h.until(() => h.sessionsOf(id)[0]?.state === 'working')
     const session = h.sessionsOf(id)[0]?.id
     expect((await sessions(h))[0]?.stalledSinceMs).toBeNull()
-    await h.until(() => h.hub.work.vitals.stalledSinceMs(session ?? '') !== null, 'it stalls', 1000)
+    await h.until(() => h.hub.work.supervision.vitals.stalledSinceMs(session ?? '') !== null, 'it stalls', 1000)
     expect((await sessions(h))[0]?.stalledSinceMs).toBeGreaterThan(0)
     expect(h.hub.guard.alerts.isOpen(`session_stalled:${session}`)).toBe(true)
     expect(h.task(id).state).toBe('running')
-    await h.until(() => h.hub.work.vitals.stalledSinceMs(session ?? '') === null, 'it goes on', 1000)
+    await h.until(() => h.hub.work.supervision.vitals.stalledSinceMs(session ?? '') === null, 'it goes on', 1000)
     expect(h.hub.guard.alerts.isOpen(`session_stalled:${session}`)).toBe(false)
     await h.operator('POST', `/v1/tasks/${id}/cancel`)
     await h.quiet()

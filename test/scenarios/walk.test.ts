@@ -19,8 +19,8 @@ test('one task walks from submit to recycled, and leaves records but no containe
   expect(others).toEqual([])
   expect(session).toMatchObject({ state: 'recycled', exitReason: 'done', generation: 2 })
   expect(existsSync(join(h.home, 'run', 's', session?.id ?? ''))).toBe(false)
-  expect(h.hub.work.ledger.list()).toEqual([])
-  expect(h.hub.work.mailboxes.isOpen(session?.id ?? '')).toBe(false)
+  expect(h.hub.work.containment.ledger.list()).toEqual([])
+  expect(h.hub.work.messaging.mailboxes.isOpen(session?.id ?? '')).toBe(false)
 
   const mine = h.audit().filter(({ action }) => !action.startsWith('lease'))
   const steps = mine.map(({ action, outcome }) => `${action} ${outcome}`)
@@ -113,7 +113,7 @@ test('the line of the SDK joins, talks, lives through a killed hub, renews and h
     )
   }
   await h.pumped(send('progress', { text: 'begun' }), 1)
-  expect(h.hub.work.journal.progressOf(id)).toMatchObject({ text: 'begun' })
+  expect(h.hub.work.catalogue.journal.progressOf(id)).toMatchObject({ text: 'begun' })
   let restored = 0
   line?.onRestored(() => {
     restored += 1

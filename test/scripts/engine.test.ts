@@ -5,7 +5,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { API_RANGE } from '../../hub/base/engine-api.ts'
+import { API_RANGE } from '../../hub/base/engine-versions.ts'
 
 const scripts = resolve(import.meta.dirname, '../../scripts')
 const isRoot = process.getuid?.() === 0
@@ -51,7 +51,7 @@ describe('fault A3: an engine that answers is judged by the versions that it spe
     const ours = [API_RANGE.oldest, API_RANGE.newest].map((version) => version.replace('1.', ''))
     expect(known('scripts/engine', /^api_oldest=(\d+)\napi_newest=(\d+)$/m)).toEqual(ours)
     expect(known('scripts/systemd/reaper.ts', /KNOWN = \{ oldest: (\d+), newest: (\d+) \}/)).toEqual(ours)
-    expect(known('watchdog/engine-api.ts', /OLDEST = (\d+)\nconst NEWEST = (\d+)/)).toEqual(ours)
+    expect(known('watchdog/observe/engine.ts', /OLDEST = (\d+)\nconst NEWEST = (\d+)/)).toEqual(ours)
   })
 })
 

@@ -6,9 +6,9 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type CardFacts, cardPage, cardText } from '../../hub/client/cli/card.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { openContact } from '../../watchdog/contact.ts'
+import { type CardFacts, cardPage, cardText } from '../../hub/client/cli/stopping/card.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { openContact } from '../../watchdog/door/contact-card.ts'
 import { createLastStop } from '../../watchdog/last-stop.ts'
 import { repositoryRoot } from '../house/source.ts'
 import { createListEngine } from '../support/empty-engine.ts'
@@ -108,7 +108,10 @@ async function lastStop() {
   const started = spawn(
     process.execPath,
     [join(repositoryRoot, 'scripts/systemd/last-stop.ts'), '--home', home.home, '--port', port],
-    { stdio: ['ignore', 'ignore', 'ignore', fd], env: { LISTEN_FDS: '1' } },
+    {
+      stdio: ['ignore', 'ignore', 'ignore', fd],
+      env: { LISTEN_FDS: '1', NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
+    },
   )
   held.close()
   closers.push(
@@ -134,7 +137,8 @@ async function deadHome() {
   writeFileSync(join(home.home, 'watchdog', 'config.json'), JSON.stringify({ engineSocket: socket }))
   openContact(join(home.home, 'watchdog', 'contact.json'), 1).set(cardOf(WORDS))
   async function byOwner(ports: string[]): Promise<unknown> {
-    const env = { PATH: process.env.PATH ?? '', HUB_HOME: home.home }
+    const { PATH, NODE_COMPILE_CACHE } = process.env
+    const env = { PATH, NODE_COMPILE_CACHE, HUB_HOME: home.home }
     const own = spawn(join(repositoryRoot, 'scripts/hub-stop'), ports, { env, stdio: ['pipe', 'ignore', 'ignore'] })
     own.stdin?.end(WORDS)
     return new Promise((resolve) => own.on('close', resolve))
@@ -143,7 +147,7 @@ async function deadHome() {
 }
 
 describe('hub-stop', () => {
-  it('S1-32: asks for the words, stops by the watchdog, shows how far it is, and ends when everything has stopped', async () => {
+  it('S1-32: asks for the words, stops by the watchdog, shows how far it is, and ends when everything has stopped [contact-31]', async () => {
     const s = await scene()
     const ending = run(
       [String(s.port), s.nobody],
@@ -185,7 +189,7 @@ describe('hub-stop', () => {
     expect(h.hub.guard.modes.has('emergency_stop')).toBe(true)
   })
 
-  it('says honestly what it could not do, and that the machine may be switched off: wrong words, nobody there, something left', async () => {
+  it('says honestly what it could not do, and that the machine may be switched off: wrong words, nobody there, something left [contact-31]', async () => {
     const s = await scene()
     const wrong = await run([String(s.port), s.nobody], `${OTHER}\n`)
     expect([wrong.code, s.stops]).toEqual([3, []])
@@ -224,7 +228,7 @@ describe('hub-stop', () => {
     }
   })
 
-  it('fault F13: a stranger on the port who says that all has stopped, or repeats a proven answer, is not believed and hears no word; the hub is asked', async () => {
+  it('fault F13: a stranger on the port who says that all has stopped, or repeats a proven answer, is not believed and hears no word; the hub is asked [contact-10]', async () => {
     const s = await scene()
     const heard: string[] = []
     /** What it got of a real one, word for word, for whoever asks next. */
@@ -257,7 +261,50 @@ describe('hub-stop', () => {
     expect((await run([stranger, String(s.port)], `${WORDS}\n`)).code).toBe(0)
   }, 60_000)
 
-  it('fault F13: what the engine shows to this account counts for more than any answer', async () => {
+  it('fault F13: who passes the look on and keeps the stop has two minutes: later it stops nothing, as long as the process may live', async () => {
+    const s = await scene()
+    const passed = (text: string, own: string) =>
+      new Promise<string>((resolve) => {
+        let said = ''
+        const real = connect(s.port, '127.0.0.1', () => real.end(text.replaceAll(own, String(s.port))))
+        real.on('data', (part) => {
+          said += part.toString()
+        })
+        real.on('close', () => resolve(said))
+      })
+    const kept: string[] = []
+    const keeper = await open((text, socket) => {
+      if (!text.includes('act=stop')) return void passed(text, keeper).then((said) => socket.end(said))
+      kept.push(text)
+      socket.destroy()
+    })
+    expect((await run([keeper, s.nobody], `${WORDS}\n`)).code).toBe(1)
+    s.clock.move(120_001)
+    expect(await passed(kept.at(-1) ?? '', keeper)).toContain('hub-stop: ask')
+    expect(s.stops).toEqual([])
+    // It is the age alone: one that is passed on at once does stop.
+    await run([keeper, s.nobody], `${WORDS}\n`)
+    expect(await passed(kept.at(-1) ?? '', keeper)).toContain('hub-stop: stopping')
+    expect(s.stops).toHaveLength(1)
+  }, 60_000)
+
+  it('fault F13: a stop that comes too late after its look, as over a suspend, is not lost: it presses again by itself', async () => {
+    const s = await scene()
+    let presses = 0
+    const slow = await open((text, socket) => {
+      const isStop = text.includes('act=stop')
+      if (isStop) presses += 1
+      if (isStop && presses < 3) s.clock.move(120_001)
+      const real = connect(s.port, '127.0.0.1', () => real.end(text.replaceAll(slow, String(s.port))))
+      real.pipe(socket)
+    })
+    const ending = run([slow], `${WORDS}\n`)
+    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    s.finish()
+    expect([(await ending).code, presses]).toEqual([0, 3])
+  }, 60_000)
+
+  it('fault F13: what the engine shows to this account counts for more than any answer [contact-10]', async () => {
     const s = await scene()
     const tools = join(folder, 'tools')
     mkdirSync(tools)
@@ -269,10 +316,10 @@ describe('hub-stop', () => {
     s.finish()
     const { code, out, err } = await ending
     expect([code, out]).toEqual([1, ''])
-    expect(err).toContain('the engine still shows 2 of its containers')
+    expect(err).toContain('the container engine still shows 2 of its containers')
   }, 60_000)
 
-  it('fault F12: with hub and watchdog dead the words alone stop, by a port that systemd holds: the process it starts has the right, an order stays for both, wrong words do nothing', async () => {
+  it('fault F12: with hub and watchdog dead the words alone stop, by a port that systemd holds: the process it starts has the right, an order stays for both, wrong words do nothing [contact-10]', async () => {
     const { home, containers, port } = await lastStop()
     const order = () => readFileSync(join(home.home, 'stop-order'), 'utf8').replaceAll('\0', '')
     const dead = [String(await freePort()), String(await freePort())]
@@ -326,7 +373,7 @@ describe('hub-stop', () => {
     expect(readFileSync(file, 'utf8')).toContain('contact')
   }, 60_000)
 
-  it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right', async () => {
+  it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right [contact-10]', async () => {
     const { containers, byOwner } = await deadHome()
     const ports = [String(await freePort()), String(await freePort()), String(await freePort())]
     const other = await run(ports, `${WORDS}\n`)

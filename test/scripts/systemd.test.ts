@@ -1,11 +1,11 @@
 /** The units as `scripts/systemd/install` writes them, and the last line's judgement of one container. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Container, isOverdue } from '../../scripts/systemd/reaper.ts'
 import { repositoryRoot } from '../house/source.ts'
+import { openFakeSystemd } from '../support/fake-systemd.ts'
 import { ODD_ENGINES, openVersionedEngine } from '../support/versioned-engine.ts'
 
 const INSTALL = join(repositoryRoot, 'scripts', 'systemd', 'install')
@@ -13,7 +13,7 @@ let folder: string
 let home: string
 let units: string
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'un-'))
+  folder = mkdtempSync('/tmp/un-')
   home = join(folder, 'home')
   units = join(folder, 'units')
   for (const each of [home, units]) mkdirSync(each, { mode: 0o700 })
@@ -25,7 +25,7 @@ const install = (...words: string[]) => spawnSync(INSTALL, words, { encoding: 'u
 const unit = (name: string) => readFileSync(join(units, name), 'utf8')
 
 describe('scripts/systemd/install', () => {
-  it('writes the units of this checkout and home, after Docker and time sync, with nothing left to fill in, and systemd accepts them', () => {
+  it('writes the units of this checkout and home, after Docker and time sync, with nothing left to fill in, and systemd accepts them [clock-10]', () => {
     const { status, stderr, stdout } = install('--home', home, '--to', units)
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toContain('not enabled')
@@ -48,7 +48,7 @@ describe('scripts/systemd/install', () => {
     expect(unit('hub.service')).toContain(`hub/main.ts serve --home ${home}\n`)
   })
 
-  it('X13, S1-30: the watchdog is enabled on its own and never given up; a stop that sticks is not undone by starting it again', () => {
+  it('X13, S1-30: the watchdog is enabled on its own and never given up; a stop that sticks is not undone by starting it again [watch-18, stop-33]', () => {
     const [hub, dog] = [unit('hub.service'), unit('hub-watchdog.service')]
     for (const text of [hub, dog]) {
       for (const line of ['Type=notify', 'NotifyAccess=all', 'WatchdogSec=90', 'WantedBy=multi-user.target'])
@@ -77,7 +77,7 @@ describe('scripts/systemd/install', () => {
     expect(unit('hub-stop.socket')).toContain(
       'ListenStream=127.0.0.1:8302\nTriggerLimitIntervalSec=0\n'.replace(
         '\n',
-        '\n# Who connects often must not switch it off.\n',
+        '\n# Many connections must not switch it off.\n',
       ),
     )
     expect(unit('hub-stop.service')).toMatch(new RegExp(`last-stop\\.ts --home ${home} --port 8302$`, 'm'))
@@ -87,6 +87,34 @@ describe('scripts/systemd/install', () => {
     expect(install('--home', home, '--to', units, '--bin', bin, '--remove').status).toBe(0)
     expect([...readdirSync(bin), ...readdirSync(units)]).toEqual([])
     expect(install('--home', home, '--to', units, '--ports', '8301').status).toBe(2)
+  })
+
+  it('with --root keeps to what is below it: asks the systemctl there and no other, and takes everything back', async () => {
+    const [own, other] = [openFakeSystemd(), openFakeSystemd()]
+    const places = ['etc/systemd/system', 'usr/local/bin']
+    const below = () => places.flatMap((place) => readdirSync(join(own.root, place)))
+    try {
+      // A stand-in as well, but of another root.
+      const refused = await other.within(home, () => install('--home', home, '--root', own.root))
+      expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining('would reach another systemd')])
+      expect([below(), other.calls(), own.calls()]).toEqual([[], [], []])
+
+      const done = await own.within(home, () => install('--home', home, '--root', own.root))
+      expect([done.status, done.stderr, done.stdout]).toEqual([0, '', expect.stringMatching(/^enabled; /)])
+      expect([below().length, own.calls()[0]]).toEqual([7, 'daemon-reload'])
+      expect((await own.within(home, () => install('--home', home, '--root', own.root, '--remove'))).status).toBe(0)
+      expect(own.calls().slice(-2)).toEqual([expect.stringMatching(/^disable hub\.service /), 'daemon-reload'])
+      expect([below(), existsSync(join(home, 'units.json'))]).toEqual([[], false])
+
+      // No systemd runs below this one: the files, and nothing more.
+      rmSync(join(own.root, 'run'), { recursive: true })
+      const asked = own.calls()
+      const written = await own.within(home, () => install('--home', home, '--root', own.root))
+      expect(written.stdout).toContain('not enabled: systemd does not run this machine')
+      expect([below().length, own.calls()]).toEqual([7, asked])
+    } finally {
+      for (const each of [own, other]) each.remove()
+    }
   })
 
   it('takes back what it wrote', () => {
@@ -99,6 +127,8 @@ describe('scripts/systemd/install', () => {
     [() => ['--home', join(folder, 'none'), '--to', units], 4, /there is no hub at/],
     [() => ['--home', home, '--user', 'nobody-of-that-name', '--to', units], 2, /no user/],
     [() => ['--home', home, '--user', 'nobody', '--to', units], 2, /does not belong to nobody/],
+    [() => ['--home', home, '--to', units, '--root', folder], 2, /--root and --to name two places/],
+    [() => ['--home', home, '--root', join(folder, 'none')], 2, /there is no folder/],
     [() => ['--all'], 2, /unknown argument --all/],
   ] as const)('refuses with what to do: case %#', (words, code, text) => {
     const { status, stderr } = install(...words())

@@ -3,7 +3,7 @@
  * the storm has to end in a calm in which the invariants hold.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AgentView, TaskView } from '../../hub/client/answers.ts'
+import type { Answered, TaskView } from '../../hub/client/answers.ts'
 import { judgeInvariants } from '../support/invariants.ts'
 import { openTrialHome, type TrialHome } from '../support/trial-home.ts'
 import { type Act, planStorm } from './plan.ts'
@@ -79,9 +79,7 @@ async function submit(trial: TrialHome, { agent, params, ttlMs }: Extract<Act, {
   const request = { agent, params, ...(ttlMs === undefined ? {} : { ttlMs }) }
   for (let tries = 0; tries < 20; tries += 1) {
     try {
-      const { task } = (await trial.hub.call('task.submit', request, { headers, deadlineMs: 5_000 })) as {
-        task: TaskView
-      }
+      const { task } = await trial.hub.call('task.submit', request, { headers, deadlineMs: 5_000 })
       trial.acknowledged.push(task.id)
       return
     } catch {
@@ -124,13 +122,13 @@ async function perform(trial: TrialHome, act: Act): Promise<void> {
       return void (await hub.call('mode.resume', {}))
     case 'cancel': {
       const open = (await allTasks(trial)).filter(({ state }) => !ENDED.includes(state))
-      return void (await hub.call('task.cancel', { id: at(open, act.pick)?.id }))
+      return void (await hub.call('task.cancel', { id: at(open, act.pick)?.id ?? '' }))
     }
     case 'stop_session':
-      return void (await hub.call('session.stop', { id: at(await trial.sessions(), act.pick)?.id }))
+      return void (await hub.call('session.stop', { id: at(await trial.sessions(), act.pick)?.id ?? '' }))
     case 'release': {
       const held = (await allTasks(trial)).filter(({ held }) => held)
-      return void (await hub.call('task.release', { id: at(held, act.pick)?.id }))
+      return void (await hub.call('task.release', { id: at(held, act.pick)?.id ?? '' }))
     }
     case 'rotate_keys':
       return void (await hub.call('keys.rotate', {}))
@@ -152,10 +150,10 @@ async function revive(trial: TrialHome, who: 'hub' | 'watchdog'): Promise<void> 
 async function allTasks(trial: TrialHome): Promise<TaskView[]> {
   const found: TaskView[] = []
   for (let cursor: string | null = null; ; ) {
-    const page = (await trial.hub.call('task.list', { limit: 100, ...(cursor === null ? {} : { cursor }) })) as {
-      tasks: TaskView[]
-      next?: string | null
-    }
+    const page: Answered<'task.list'> = await trial.hub.call('task.list', {
+      limit: 100,
+      ...(cursor === null ? {} : { cursor }),
+    })
     found.push(...page.tasks)
     cursor = page.next ?? null
     if (cursor === null) return found
@@ -180,7 +178,7 @@ async function calm(trial: TrialHome, say: (line: string) => void): Promise<stri
     }
     await sleep(300)
   }
-  const { conditions } = (await hub.call('mode.show')) as { conditions: { name: string; reason: string }[] }
+  const { conditions } = await hub.call('mode.show')
   return conditions.map(({ name, reason }) => `the calm is not normal: ${name} (${reason})`)
 }
 
@@ -188,7 +186,7 @@ async function calm(trial: TrialHome, say: (line: string) => void): Promise<stri
 async function settle(trial: TrialHome): Promise<string[]> {
   const { hub } = trial
   await hub.call('mode.resume', {}).catch(whatever)
-  const { agents } = (await hub.call('agent.list')) as { agents: AgentView[] }
+  const { agents } = await hub.call('agent.list')
   for (const { name, state } of agents) if (state !== 'registered') await hub.call('agent.reset', { name })
   const [tasks, sessions, left] = await Promise.all([
     allTasks(trial),

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createAlerting } from '../../hub/assembly/alerting.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
+import { createAlerting } from '../../hub/guard/alerts/build.ts'
 import { createDelivery } from '../../hub/guard/alerts/delivery.ts'
 import type { Message, Send } from '../../hub/guard/alerts/message.ts'
 import { alertsShape } from '../../hub/guard/alerts/settings.ts'
@@ -37,13 +37,13 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     const read = alertsShape.parse(given)
     const store = openStore(join(folder, 'hub.db'))
     migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
-    let alerting: ReturnType<typeof createAlerting> | undefined
-    const modes = createModes({ store, clock, onChange: () => alerting?.watch.modeChanged() })
+    const modes = createModes({ store, clock })
     const events = createEvents('test', clock)
-    alerting = createAlerting(
+    const alerting = createAlerting(
       { settings: read },
       { store, modes, events, clock, steadyMs: clock.wallMs, meta: createMeta(store), random, log: silentLog() },
     )
+    modes.onChange(alerting.alertWatch.modeChanged)
     const sends = new Map(
       (read.channels ?? []).map(({ name }): [string, Send] => [
         name,
@@ -65,7 +65,7 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
       mode: modes.current(),
       audit: { size: 7, head: 'a'.repeat(64) },
     })
-    const { alerts, outbox, watch, rows } = alerting
+    const { alerts, outbox, alertWatch: watch, alertRows: rows } = alerting
     const delivery = createDelivery(
       { settings: read },
       { alerts, outbox, sends, facts, clock, random, log: silentLog() },

@@ -2,7 +2,7 @@
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { SMTPServer } from 'smtp-server'
-import type { Letter } from '../../watchdog/channels/letter.ts'
+import type { Letter } from '../../watchdog/tell/channels/letter.ts'
 
 export interface Received {
   readonly headers: http.IncomingHttpHeaders

@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { pathsOf } from '../../watchdog/home.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
 import { createListEngine } from './empty-engine.ts'
 import { freePort } from './free-port.ts'
 import { ask } from './hub-harness.ts'
@@ -46,8 +46,8 @@ export async function openBareHome(base: string, template: string, watchdog: Rec
   writeFileSync(join(home, 'watchdog', 'config.json'), JSON.stringify(spans))
 
   const children: ChildProcess[] = []
-  // Shared by all of a file: to strip the types of a hundred sources takes seconds.
-  const env = { ...process.env, NODE_COMPILE_CACHE: join(base, 'cache') }
+  // Outside of vitest shared by all homes of this base: to strip the types of a hundred sources takes seconds.
+  const env = { NODE_COMPILE_CACHE: join(base, 'cache'), ...process.env }
   const spawned = (stdio: StdioOptions, ...words: string[]): ChildProcess => {
     const child = spawn(process.execPath, [...words, '--home', home], { stdio, env })
     children.push(child)

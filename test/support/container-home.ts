@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSystemClock } from '../../hub/base/clock.ts'
-import type { ModeView } from '../../hub/client/answers.ts'
 import { hubDoor } from '../../hub/client/cli/home.ts'
 import { createConnection } from '../../hub/client/connection.ts'
+import { EXIT } from '../../hub/client/problem.ts'
 import { createEngine } from '../../hub/work/sandbox/engine.ts'
-import { createSystemClock as createWatchdogClock } from '../../watchdog/clock.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock as createWatchdogClock } from '../../watchdog/base/clock.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { ENGINE_SOCKET } from './engine-socket.ts'
 import { runHub } from './fake-hub.ts'
 
@@ -33,12 +33,13 @@ export function hasEnded(pid: number): boolean {
   }
 }
 
+const NOTHING_DONE: readonly (number | null)[] = [EXIT.usage, EXIT.refused, EXIT.unreachable]
 const PROVEN_MS = 60_000
 /** Waits until the hub's canary session has gone, so that no container but those of the test is there; one that fails is the test's to see. */
 async function proven(home: string): Promise<void> {
   const hub = createConnection(hubDoor(home))
   for (const endAt = performance.now() + PROVEN_MS; performance.now() < endAt; await sleep(50)) {
-    const { canary } = (await hub.call('health.show')) as ModeView
+    const { canary } = await hub.call('health.show')
     if (canary?.state !== 'waiting') return
   }
 }
@@ -106,9 +107,12 @@ export async function openContainerHome(options: {
   }
   const hub = (...args: string[]) => runHub(home, args)
   const json = async <Answer>(...args: string[]): Promise<Answer> => {
-    const { stdout, stderr } = await hub(...args, '--json')
-    if (stdout === '') throw new Error(`hub ${args.join(' ')}: ${stderr}`)
-    return JSON.parse(stdout) as Answer
+    const { code, stdout, stderr } = await hub(...args, '--json')
+    const answer = (stdout === '' ? {} : JSON.parse(stdout)) as Answer & { kind?: unknown }
+    // A refusal is a document too, and none that was asked for. What `hub status` says of a hub that is down is an answer.
+    if (stdout === '' || (NOTHING_DONE.includes(code) && answer.kind !== undefined))
+      throw new Error(`hub ${args.join(' ')}: ${stderr}${stdout}`)
+    return answer
   }
   const wordsOf = (params: Record<string, unknown>) =>
     Object.entries(params).flatMap(([name, value]) => ['--param', `${name}:=${JSON.stringify(value)}`])

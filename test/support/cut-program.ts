@@ -4,14 +4,14 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createBackup } from '../../hub/assembly/backup.ts'
-import { checkCopy } from '../../hub/assembly/copy-check.ts'
-import { createGuard } from '../../hub/assembly/guard.ts'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
+import { createGuard } from '../../hub/guard/guard.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { OPERATOR } from '../../hub/guard/principal.ts'
+import { createBackup } from '../../hub/home/backup.ts'
+import { checkCopy } from '../../hub/home/copy-check.ts'
 import { shippedPolicies } from './policy-fixture.ts'
 import { loadSmallImage } from './small-image.ts'
 

@@ -46,7 +46,7 @@ export interface EngineProxy {
   spoil(verb: EngineVerb | 'all', fault: EngineFault, times?: number): void
   /** Asked for every call that no rule spoils. */
   judge: ((call: EngineCall) => EngineFault | undefined) | undefined
-  /** Lifts every fault; what is stalled is cut. */
+  /** Lifts every fault; what is stalled or silent is cut, so that the caller asks anew. */
   heal(): void
   /** Closes what is open of this verb: the stream of events, or all waits. */
   closeStreams(verb: EngineVerb): void
@@ -151,7 +151,7 @@ export async function openEngineProxy(upstream = ENGINE_SOCKET): Promise<EngineP
     }
     answer.writeHead(said.statusCode ?? 500, said.headers)
     answer.flushHeaders()
-    if (fault?.kind === 'silent') return
+    if (fault?.kind === 'silent') return void stalled.add(answer)
     said.on('error', () => answer.destroy())
     said.pipe(answer)
   }

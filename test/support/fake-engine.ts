@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { release } from 'node:os'
 import type { Clock } from '../../hub/base/clock.ts'
-import { API_RANGE } from '../../hub/base/engine-api.ts'
+import { API_RANGE } from '../../hub/base/engine-versions.ts'
 import { HubError, toHubError } from '../../hub/base/errors.ts'
 import {
   type ContainerFact,
@@ -68,7 +68,7 @@ export interface FakeEngine extends Engine {
   cutWaits(): void
   /** As if done behind the hub's back: pause, restart loop, a container of another making. */
   setState(idOrName: string, state: FakeState): void
-  addForeign(name: string, labels: Record<string, string>, state?: FakeState): FakeContainer
+  addForeign(name: string, labels: Record<string, string>, state?: FakeState, user?: string): FakeContainer
   byName(name: string): FakeContainer | undefined
 }
 
@@ -188,8 +188,9 @@ export function createFakeEngine({ clock, firstUser }: { clock: Clock; firstUser
       if (container === undefined) throw new Error(`no container ${idOrName}`)
       container.state = state
     },
-    addForeign(name, labels, state = 'running') {
-      const body = { Labels: labels, HostConfig: { Mounts: [] } } as unknown as CreateBody
+    addForeign(name, labels, state = 'running', user = '') {
+      // A stranger gave it no more than this, and that is what is to be tried: a body of ours would be another thing.
+      const body = { User: user, Labels: labels, HostConfig: { Mounts: [] } } as unknown as CreateBody
       const container = keep(name, body)
       container.state = state
       return container
@@ -303,6 +304,13 @@ export function createFakeEngine({ clock, firstUser }: { clock: Clock; firstUser
       await enter('list', '')
       const ours = [...containers.values()].filter(({ body }) => body.Labels['hub.instance'] === instance)
       return ours.map(factOf)
+    },
+    async listOthers(instance) {
+      await enter('listOthers', '')
+      return [...containers.values()].flatMap((container) => {
+        const { 'hub.instance': its, 'hub.session': session } = { ...container.body.Labels }
+        return its === undefined || its === instance || session === undefined ? [] : [factOf(container)]
+      })
     },
     async events(instance, onEvent, signal) {
       await enter('events', '')

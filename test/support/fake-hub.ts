@@ -6,6 +6,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ErrorCode, HubError, problemOf } from '../../hub/base/errors.ts'
+import type { ModeView, TaskView } from '../../hub/client/answers.ts'
 
 export const TASK_ID = '018f0000-0000-7000-8000-000000000001'
 export const SESSION_ID = 'saaaaaaaaaaaaaaa'
@@ -121,7 +122,7 @@ export const eventFeed = (events: readonly unknown[], end = false): Said => ({
   },
 })
 
-export const taskView = (change: Record<string, unknown> = {}) => ({
+export const taskView = (change: Partial<TaskView> = {}): TaskView => ({
   id: TASK_ID,
   state: 'queued',
   agent: 'echo',
@@ -146,7 +147,7 @@ export const taskView = (change: Record<string, unknown> = {}) => ({
   ...change,
 })
 
-export const modeView = (change: Record<string, unknown> = {}) => ({
+export const modeView = (change: Partial<ModeView> = {}): ModeView => ({
   mode: 'normal',
   conditions: [],
   since: 1_700_000_000_000,
@@ -196,7 +197,7 @@ export function runHub(
       HOME: home,
       HUB_HOME: home,
       TZ: 'Europe/Berlin',
-      NODE_COMPILE_CACHE: path.join(os.tmpdir(), 'hub-test-cache'),
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? path.join(os.tmpdir(), 'hub-test-cache'),
       ...options.env,
     }
     const child = spawn(process.execPath, [CLI, ...args], { env, cwd: options.cwd ?? home })

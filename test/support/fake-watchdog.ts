@@ -2,10 +2,11 @@
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
+import type { PresenceAnswer } from '../../watchdog/watch/status.ts'
 
 export interface FakeWatchdog {
   readonly heard: { path: string; body: Record<string, unknown> }[]
-  /** By path; `{}` where nothing is said. */
+  /** By path; what is not said is as at the real one for a word of the operator's, and else `{}`. */
   readonly answers: Record<string, object>
   /** By path: refused with 409 and this word. */
   readonly refusals: Record<string, string>
@@ -13,6 +14,19 @@ export interface FakeWatchdog {
   onAsk: (asked: { path: string; body: Record<string, unknown> }) => object | undefined
   close(): Promise<void>
 }
+
+/** The next deadlines, as whoever may say that somebody is there hears them. */
+export const PRESENCE: PresenceAnswer = {
+  acceptedAtMs: 1,
+  dueAtMs: 2,
+  dueInMs: 1,
+  safeAtMs: 3,
+  stopAtMs: 4,
+  zone: 'UTC',
+  conditions: [],
+  text: '',
+}
+const WORDS = new Set(['/v1/heartbeat', '/v1/away', '/v1/back'])
 
 export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
   const heard: FakeWatchdog['heard'] = []
@@ -30,7 +44,13 @@ export async function openFakeWatchdog(home: string): Promise<FakeWatchdog> {
       response.setHeader('content-type', 'application/json')
       const error = refusals[path]
       if (error !== undefined) response.statusCode = 409
-      response.end(JSON.stringify(error === undefined ? (fake.onAsk(asked) ?? answers[path] ?? {}) : { error }))
+      response.end(
+        JSON.stringify(
+          error === undefined
+            ? (fake.onAsk(asked) ?? { ...(WORDS.has(path) ? PRESENCE : {}), ...answers[path] })
+            : { error },
+        ),
+      )
     })
   })
   const folder = join(home, 'watchdog', 'run')

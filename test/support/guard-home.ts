@@ -2,9 +2,9 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createGuard, type Guard } from '../../hub/assembly/guard.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createGate, type GateParts } from '../../hub/guard/gate.ts'
+import { createGuard, type Guard } from '../../hub/guard/guard.ts'
 import { createKeyFiles, type HubKeys, readKeys } from '../../hub/guard/identity/keys.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { shippedPolicies } from './policy-fixture.ts'
@@ -38,11 +38,15 @@ export function openGuardHome(): GuardHome {
   cpSync(join(shippedPolicies, 'data.json'), join(folder, 'policy', 'data.json'))
   createKeyFiles(join(folder, 'keys'), random)
   const keys = readKeys(join(folder, 'keys'))
-  const open = () =>
-    createGuard(
+  const open = () => {
+    const opened = createGuard(
       { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies },
       { clock, random, log: silentLog() },
     )
+    // As in hub-harness.ts: nothing here takes the power away.
+    opened.store.prepare('pragma synchronous = off').run()
+    return opened
+  }
   let guard = open()
   return {
     folder,

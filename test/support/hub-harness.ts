@@ -11,10 +11,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Schedule } from '../../hub/assembly/calendar.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createLog } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
+import type { Schedule } from '../../hub/guard/audit/nightly-look.ts'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
 import { macOf } from '../../hub/guard/operator/lease.ts'
@@ -138,7 +138,7 @@ export interface Harness {
   lease(word?: Record<string, unknown>): Promise<number>
   /** What the hub said to the last of them. */
   leaseAnswer(): Record<string, unknown>
-  audit(): AuditRow[]
+  audit(since?: number): AuditRow[]
   events(type?: string): HubEvent[]
   /** Moves time in small steps until the check holds; throws after fifteen real seconds. */
   until(check: () => unknown, what?: string, stepMs?: number): Promise<void>
@@ -226,6 +226,7 @@ function engineOfRun(engine: FakeEngine) {
     top: (id) => gated('top', () => engine.top(id)),
     remove: (id) => gated('remove', () => engine.remove(id)),
     list: (instance, withinMs) => gated('list', () => engine.list(instance, withinMs)),
+    listOthers: (instance) => engine.listOthers(instance),
     events: (instance, hear, signal) => engine.events(instance, (event) => run.dead || hear(event), signal),
     logs: (id, bytesMax) => gated('logs', () => engine.logs(id, bytesMax)),
   }
@@ -347,7 +348,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       return status
     },
     leaseAnswer: () => leaseAnswer,
-    audit: () => theHub().guard.store.prepare('select * from audit_record order by seq').all() as AuditRow[],
+    audit: (since = 0) =>
+      theHub().guard.store.prepare('select * from audit_record where seq > ? order by seq').all(since) as AuditRow[],
     events: (type) =>
       theHub()
         .guard.events.since(0)
@@ -405,7 +407,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       }
       // A killed process holds no socket any more: who speaks to it finds nobody, and not a hub without its store.
       // A canary's door is not waited for: it hangs with the engine for ever, and nobody speaks there once its container is dead.
-      const canaries = dying.work.ledger.list().filter(({ agent }) => agent === CANARY_AGENT)
+      const canaries = dying.work.containment.ledger.list().filter(({ agent }) => agent === CANARY_AGENT)
       const sessions = sessionFolders(home).filter((each) => !canaries.some(({ session }) => session === each))
       for (const session of sessions)
         while (await isListening(join(home, 'run', 's', session, 'hub.sock'))) await tick()
@@ -446,6 +448,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           onExit: (how) => void exits.push(how),
         },
       )
+      // No test here takes the power away, and what a killed process wrote stays: not to wait for the disk loses nothing.
+      hub.guard.store.prepare('pragma synchronous = off').run()
       await harness.pumped(hub.start())
       if (lease) await harness.lease()
     },

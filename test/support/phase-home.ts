@@ -6,10 +6,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AgentView, AlertView, StopView } from '../../hub/client/answers.ts'
+import type { StopView } from '../../hub/client/answers.ts'
 import { pathsOf } from '../../hub/client/cli/home.ts'
 import { waitGone } from '../../hub/client/cli/processes.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
 import { watchStrictness } from '../storm/promises.ts'
 import { type AgentLine, relayAgentLine } from './agent-line.ts'
 import { type EngineProxy, openEngineProxy } from './engine-proxy.ts'
@@ -177,7 +177,7 @@ export async function openPhaseHome(): Promise<PhaseHome> {
       ...trial.witness.overlaps().map((text) => `I3: ${text}`),
     ],
     async hubAlerts() {
-      const { alerts } = (await trial.hub.call('alert.list', { all: 'true' })) as { alerts: AlertView[] }
+      const { alerts } = await trial.hub.call('alert.list', { all: 'true' })
       return alerts.filter(({ raisedAtMs }) => raisedAtMs >= fromMs).map(({ cause }) => cause)
     },
     async backToNormal() {
@@ -211,7 +211,7 @@ export async function openPhaseHome(): Promise<PhaseHome> {
       await trial.hub.call('operator.heartbeat', {})
       await trial.hub.call('mode.resume', {})
       await trial.untilNormal()
-      const { agents } = (await trial.hub.call('agent.list')) as { agents: AgentView[] }
+      const { agents } = await trial.hub.call('agent.list')
       for (const { name, state } of agents) if (state !== 'registered') await trial.hub.call('agent.reset', { name })
       for (const id of trial.acknowledged) {
         const { state } = await trial.task(id)

@@ -1,12 +1,13 @@
 /** The judged state walked by hand through time, without a disk, a hub or an engine: for the whole timeline in milliseconds. */
-import { type ConditionName, conditionsOf } from '../../watchdog/conditions.ts'
-import { type Config, parseConfig } from '../../watchdog/config.ts'
-import type { Facts, Memory } from '../../watchdog/facts.ts'
-import { type AwayRequest, decideAway, planBack, planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
-import { firstMemory, judge, planAdvance, planLease, planWaking } from '../../watchdog/judge.ts'
-import { planNotices } from '../../watchdog/notices/plan.ts'
-import { firstState, type State } from '../../watchdog/state.ts'
-import { elapsedBetween, type Presence } from '../../watchdog/timeline.ts'
+
+import { type Config, parseConfig } from '../../watchdog/config/config.ts'
+import { type ConditionName, conditionsOf } from '../../watchdog/judge/conditions.ts'
+import type { Facts, Memory } from '../../watchdog/judge/facts.ts'
+import { type AwayRequest, decideAway, planBack, planHeartbeat, planUp } from '../../watchdog/judge/heartbeat.ts'
+import { firstMemory, judge, planAdvance, planLease, planWaking } from '../../watchdog/judge/judge.ts'
+import { firstState, type State } from '../../watchdog/judge/state.ts'
+import { elapsedBetween, type Presence } from '../../watchdog/judge/timeline.ts'
+import { planNotices } from '../../watchdog/tell/notices/plan.ts'
 import { createSteerableClock, HOUR, INSTANCE, makeAnswer } from './watchdog-home.ts'
 
 const MINUTE = 60_000

@@ -9,7 +9,9 @@ export interface Heard {
   closed: boolean
 }
 
-/** Writes the pieces, then listens until the other side ends or says nothing for `quietMs`. */
+const FIRST_BYTE_MS = 10_000
+
+/** Writes the pieces, then listens until the other side ends, or, once it has begun to answer, says nothing for `quietMs`. */
 export function talk(
   where: NetConnectOpts,
   pieces: string | Buffer | readonly (string | Buffer)[],
@@ -24,7 +26,8 @@ export function talk(
       const text = Buffer.concat(chunks).toString('latin1')
       resolve({ text, statuses: [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => Number(match[1])), closed })
     }
-    let timer = setTimeout(() => settle(false), quietMs)
+    // A busy machine may take seconds to the first byte; the quiet counts from there.
+    let timer = setTimeout(() => settle(false), Math.max(quietMs, FIRST_BYTE_MS))
     const again = () => {
       clearTimeout(timer)
       timer = setTimeout(() => settle(false), quietMs)

@@ -41,6 +41,7 @@ export function createShimBench() {
     const child = spawn(process.execPath, [SHIM], {
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         HUB_SOCKET: session.socketPath,
         HUB_SESSION: session.session,
         HUB_DEADLINE: String(Date.now() + 60_000),

@@ -1,14 +1,14 @@
 /** The watchdog's own doors with the backup contact's side behind them: a fake engine with twelve containers, and a watch whose stop ends on word. */
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { digestOfWords } from '../../watchdog/contact.ts'
-import { openContactSide } from '../../watchdog/contact-side.ts'
-import { openDoors } from '../../watchdog/door.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import type { Watch } from '../../watchdog/round.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { openContactEntrance } from '../../watchdog/door/contact.ts'
+import { digestOfWords } from '../../watchdog/door/contact-card.ts'
+import { openDoors } from '../../watchdog/door/door.ts'
+import type { Watch } from '../../watchdog/watch/watch.ts'
 import { freePort } from './free-port.ts'
 import { pressWith, send } from './plain-http.ts'
 import { createFakeEngine, createSteerableClock, makeContainer, makeHome } from './watchdog-home.ts'
@@ -54,7 +54,7 @@ export async function scene(config: object = {}, kept?: string) {
     info: () => {},
     warn: (fields: object, text: string) => void logged.push(JSON.stringify([fields, text])),
   }
-  const { side, stop, own } = openContactSide(
+  const { side, stop, own } = openContactEntrance(
     { paths, config: settings, instance: INSTANCE },
     { clock, engine, watch, log, random: randomBytes },
   )

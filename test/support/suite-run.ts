@@ -6,6 +6,8 @@ import { join, relative, resolve } from 'node:path'
 const root = resolve(import.meta.dirname, '../..')
 const VITEST = join(root, 'node_modules/vitest/vitest.mjs')
 const WORDS_MAX = 600
+/** Less than vitest.config.ts has: several suites run side by side, and some of their tests hold a time. */
+const WORKERS = 2
 
 export interface FileOutcome {
   passed: number
@@ -26,7 +28,7 @@ interface Report {
 /** By file. A file that vitest did not report is not in it. */
 export async function runSuite(files: readonly string[], socket: string): Promise<Map<string, FileOutcome>> {
   const out = `/tmp/hub-suite-${process.pid}-${performance.now()}.json`
-  const argv = ['run', ...files, '--reporter=json', `--outputFile=${out}`]
+  const argv = ['run', ...files, `--maxWorkers=${WORKERS}`, '--reporter=json', `--outputFile=${out}`]
   // Whatever this vitest has told its own workers is not for another one.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(VITEST|TEST|TINYPOOL)/.test(name)))
   const child = spawn(process.execPath, [VITEST, ...argv], {

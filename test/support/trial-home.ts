@@ -117,7 +117,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     run: ['node', `/app/${FOLDER}/main.js`],
     restarts: 2,
     messages: { sends: TYPES, receives: TYPES },
-    limits: { ttl: '2m', memory: '256MiB', pids: 64 },
+    limits: { ttl: '10m', memory: '256MiB', pids: 64 },
     ...options.card,
   }
   for (const [name, own] of Object.entries(AGENTS)) {
@@ -147,7 +147,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     watchdog: { argv: watchdogArgv(home), log: paths.watchdogLog },
   }
 
-  const until: TrialHome['until'] = async (what, ask, good, withinMs = 60_000) => {
+  const until: TrialHome['until'] = async (what, ask, good, withinMs = 120_000) => {
     const endAt = performance.now() + withinMs
     let last: unknown
     for (;;) {
@@ -179,7 +179,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
     async start(name) {
       const started = await startProcess(
         { name, ...program[name] },
-        { home, cache: paths.cache, note: () => undefined, readyMs: 60_000 },
+        { home, cache: process.env.NODE_COMPILE_CACHE ?? paths.cache, note: () => undefined, readyMs: 60_000 },
       )
       pids[name] = started.pid
     },
@@ -192,7 +192,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
       if (!(await waitGone(pids.hub, home, 60_000))) throw new Error('the hub does not end')
     },
     isUp: (name) => isAlive(pids[name], home),
-    mode: async () => (await hub.call('mode.show')) as ModeView,
+    mode: async () => await hub.call('mode.show'),
     // The canary has gone before, so that what is told to fail or counted is the trial's own.
     untilNormal: async () =>
       void (await until(
@@ -201,13 +201,13 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
         ({ mode, canary }) => mode === 'normal' && canary?.state === 'passed',
       )),
     async submit(agent, params, more = {}) {
-      const { task } = (await hub.call('task.submit', { agent, params, ...more })) as { task: TaskView }
+      const { task } = await hub.call('task.submit', { agent, params, ...more })
       acknowledged.push(task.id)
       return task.id
     },
-    task: async (id) => ((await hub.call('task.show', { id })) as { task: TaskView }).task,
-    attempts: async (id) => ((await hub.call('task.show', { id })) as { attempts: AttemptView[] }).attempts,
-    sessions: async () => ((await hub.call('session.list', { limit: 100 })) as { sessions: SessionView[] }).sessions,
+    task: async (id) => (await hub.call('task.show', { id })).task,
+    attempts: async (id) => (await hub.call('task.show', { id })).attempts,
+    sessions: async () => (await hub.call('session.list', { limit: 100 })).sessions,
     working: (count) =>
       until(
         `${count} agents at work`,
@@ -219,7 +219,6 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
         `the end of ${ids.length} tasks`,
         () => Promise.all(ids.map(trial.task)),
         (tasks) => tasks.every(({ state }) => ENDED.includes(state)),
-        120_000,
       ),
     until,
     empty: async (withinMs) =>

@@ -1,14 +1,14 @@
 /** T95, S1-26: planned absence, from `hub away` to `hub back` or to nobody's coming back. */
 import { describe, expect, test } from 'vitest'
-import { AWAY_MAX_MS } from '../../watchdog/heartbeat.ts'
-import { planLease } from '../../watchdog/judge.ts'
+import { AWAY_MAX_MS } from '../../watchdog/judge/heartbeat.ts'
+import { planLease } from '../../watchdog/judge/judge.ts'
 import { presenceWalk } from '../support/presence-walk.ts'
 import { HOUR, makeAnswer, makeContainer, sessionOf } from '../support/watchdog-home.ts'
 
 const DAY = 24 * HOUR
 
 describe('hub away', () => {
-  test('is quiet: one note, nothing new starts, no reminder, no stop; what runs ends at its own deadline', () => {
+  test('is quiet: one note, nothing new starts, no reminder, no stop; what runs ends at its own deadline [away-7, away-8, watch-3]', () => {
     const w = presenceWalk()
     w.live(3)
     expect(w.away({ untilInMs: 10 * DAY, note: 'at sea' })).toBeUndefined()
@@ -32,7 +32,7 @@ describe('hub away', () => {
     ])
   })
 
-  test('nobody back at its end and the grace: safe mode takes over without a gap, the ceiling counts from there', () => {
+  test('nobody back at its end and the grace: safe mode takes over without a gap, the ceiling counts from there [away-9]', () => {
     const w = presenceWalk()
     w.away({ untilInMs: 5 * DAY })
     w.look()
@@ -60,7 +60,7 @@ describe('hub away', () => {
     expect(w.conditions()).toEqual(['heartbeat_missed', 'unattended_stop'])
   })
 
-  test('a strong heartbeat from the road does not end it, at its end it does; hub back ends it at once and is a heartbeat', () => {
+  test('a strong heartbeat from the road does not end it, at its end it does; hub back ends it at once and is a heartbeat [cond-18, away-13]', () => {
     const w = presenceWalk()
     w.away({ untilInMs: 2 * DAY })
     w.live(10)
@@ -83,7 +83,7 @@ describe('hub away', () => {
     expect(v.story.at(-1)).toEqual([266, 'heartbeat_missed'])
   })
 
-  test('a webhook ends nothing of it and moves nothing in it', () => {
+  test('a webhook ends nothing of it and moves nothing in it [away-9]', () => {
     const w = presenceWalk()
     w.away({ untilInMs: DAY })
     w.live(26, w.weak)
@@ -114,7 +114,7 @@ describe('hub away', () => {
     expect(w.story.at(-1)?.[1]).toBe('heartbeat_missed 2 and the contact')
   })
 
-  test('--keep-working: dispatch goes on until its end and not into the grace', () => {
+  test('--keep-working: dispatch goes on until its end and not into the grace [away-11]', () => {
     const w = presenceWalk({ away: { workMaxMs: 72 * HOUR } })
     expect(w.away({ untilInMs: 72 * HOUR, keepWorking: true })).toBeUndefined()
     w.live(72 - 1 / 6)
@@ -135,23 +135,23 @@ describe('hub away is refused by name', () => {
     [{ keepWorking: true }, /away\.workMax in watchdog\/config\.yaml is 0/],
     [{ note: 'x'.repeat(199) }, /note must have at most 198 bytes/],
     [{ note: '\u0000'.repeat(40) }, /note must have at most/],
-  ])('refused by name: %j', (request, why) => {
+  ])('refused by name: %j [away-12]', (request, why) => {
     const w = presenceWalk()
     expect(w.away(request)).toMatch(why)
     expect(w.presence.away).toBeNull()
   })
 
-  test('21 days to the millisecond, and a --keep-working above its own limit', () => {
+  test('21 days to the millisecond, and a --keep-working above its own limit [away-10, away-12]', () => {
     expect(presenceWalk().away({ untilInMs: AWAY_MAX_MS })).toBeUndefined()
     const w = presenceWalk({ away: { workMaxMs: 48 * HOUR } })
     expect(w.away({ untilInMs: 48 * HOUR + 1, keepWorking: true })).toMatch(/allows 48 h/)
     expect(w.away({ untilInMs: 48 * HOUR, keepWorking: true })).toBeUndefined()
   })
 
-  test('from anything but normal: missed, stopped, mismatch, emergency, and a second absence', () => {
+  test('from anything but normal: missed, stopped, mismatch, emergency, and a second absence [away-6]', () => {
     const missed = presenceWalk()
     missed.live(27)
-    expect(missed.away({})).toMatch(/only from normal; now there is heartbeat_missed/)
+    expect(missed.away({})).toMatch(/only in normal mode; now there is heartbeat_missed/)
     missed.live(30)
     expect(missed.away({})).toMatch(/unattended_stop/)
     const twice = presenceWalk()

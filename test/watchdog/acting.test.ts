@@ -1,7 +1,7 @@
 /** X5: for every finding that has an action, the action is disabled in turn; after three rounds an alarm says that nothing acted. */
 import { afterEach, expect, test } from 'vitest'
-import { ACTIONS } from '../../watchdog/acting.ts'
-import type { Heard } from '../../watchdog/lease.ts'
+import type { Heard } from '../../watchdog/judge/lease.ts'
+import { ACTIONS } from '../../watchdog/judge/undone.ts'
 import { type WatchScene, watchScene } from '../support/watch-scene.ts'
 import { HOUR, makeAnswer, makeContainer } from '../support/watchdog-home.ts'
 
@@ -101,7 +101,7 @@ const CASES: readonly (readonly [string, (at: WatchScene, watch: Watch) => void 
 ]
 
 test.each(CASES)(
-  'X5: %s: two rounds say nothing of it, the third is an alarm, told once',
+  'X5: %s: two rounds say nothing of it, the third is an alarm, told once [watch-2, watch-54, watch-55]',
   async (_name, disable, alarm) => {
     const at = watchScene({ startGraceMs: 0 })
     homes.push(at)
@@ -125,11 +125,11 @@ test.each(CASES)(
   },
 )
 
-test('X5: the table is walked whole', () => {
+test('X5: the table is walked whole [watch-54]', () => {
   for (const name of Object.keys(ACTIONS)) expect(CASES.map(([, , alarm]) => alarm.replace(/ \d$/, ''))).toContain(name)
 })
 
-test('X5: once the action happens the alarm is resolved; a hub that does not answer neither raises nor resolves it; a restart keeps it', async () => {
+test('X5: once the action happens the alarm is resolved; a hub that does not answer neither raises nor resolves it; a restart keeps it [watch-55]', async () => {
   const at = watchScene({ startGraceMs: 0 })
   homes.push(at)
   let { watch, file } = at.start()
@@ -160,7 +160,7 @@ test('X5: once the action happens the alarm is resolved; a hub that does not ans
   file.close()
 })
 
-test('X5: a hub that obeys, also while it drains, raises nothing', async () => {
+test('X5: a hub that obeys, also while it drains, raises nothing [watch-55]', async () => {
   const at = watchScene({ startGraceMs: 0 })
   homes.push(at)
   const { watch, file } = at.start()
@@ -174,7 +174,7 @@ test('X5: a hub that obeys, also while it drains, raises nothing', async () => {
   file.close()
 })
 
-test('safety.md 7: an orphan is a warning, five at once too; one that comes back twice within the hour is critical, and after a quiet hour it is over', async () => {
+test('docs/safety.md 7: an orphan is a warning, five at once too; one that comes back twice within the hour is critical, and after a quiet hour it is over [watch-5, alert-16]', async () => {
   const at = watchScene({ startGraceMs: 0 })
   homes.push(at)
   const { watch, file } = at.start()

@@ -2,9 +2,9 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { reachOf, readTarget } from '../../watchdog/channels/address.ts'
-import { createOutward } from '../../watchdog/channels/outward.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
+import { reachOf, readTarget } from '../../watchdog/base/address.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { createOutward } from '../../watchdog/tell/channels/outward.ts'
 
 let port = 0
 let hits = 0
@@ -146,7 +146,7 @@ const RESOLVED: Record<string, string[]> = {
   'metadata.example': ['169.254.169.254'],
 }
 
-test.each(FORMS)('T37: %s reaches nothing', async (form) => {
+test.each(FORMS)('T37: %s reaches nothing [alert-20]', async (form) => {
   const outward = createOutward({ clock: createSystemClock(), resolve: async (host) => RESOLVED[host] ?? [] })
   const url = form.replace('PORT', String(port))
   const call = { url, local: false, method: 'POST' as const, headers: {}, body: 'x', deadlineMs: 2000 }
@@ -154,7 +154,7 @@ test.each(FORMS)('T37: %s reaches nothing', async (form) => {
   expect(hits).toBe(0)
 })
 
-test('T37: the name is resolved once and the connection goes to the address that was judged', async () => {
+test('T37: the name is resolved once and the connection goes to the address that was judged [alert-20]', async () => {
   const asked: string[] = []
   const outward = createOutward({
     clock: createSystemClock(),

@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createAlertFile } from '../../watchdog/alert-file.ts'
+import { createAlertFile } from '../../watchdog/tell/alert-file.ts'
 import { HOSTILE, MOVES_TERMINAL } from '../support/hostile-text.ts'
 
 let folder: string
@@ -14,7 +14,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-test('the alert file is moved aside at its size, over the older one, and never grows past twice that', () => {
+test('the alert file is moved aside at its size, over the older one, and never grows past twice that [alert-23]', () => {
   const filler = 'x'.repeat(1024 * 1024)
   const alerts = createAlertFile(file)
   for (let n = 0; n < 20; n += 1) {

@@ -14,9 +14,9 @@ import {
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { httpSink, mailSink, silentSink } from '../support/alert-sinks.ts'
 import { createEmptyEngine } from '../support/empty-engine.ts'
 import { makeHome } from '../support/watchdog-home.ts'
@@ -120,7 +120,7 @@ async function scene(
   return { paths, start, ask, told, lines, engineGoes, engineComes }
 }
 
-test('S1-34, X5: an alert raised while its channel refuses survives kill -9, is told once in the file and delivered by the next process', async () => {
+test('S1-34, X5: an alert raised while its channel refuses survives kill -9, is told once in the file and delivered by the next process [alert-26]', async () => {
   const sink = kept(await httpSink())
   sink.status = 503
   const { start, told } = await scene({ channels: [{ kind: 'push', url: `${sink.url}/t`, local: true }] })
@@ -186,7 +186,7 @@ test('S1-34, X5: the file alone over kill -9: each alert stands in it once, what
   expect(new Set(told.map(({ id }) => id)).size, 'no line stands twice').toBe(told.length)
 }, 90_000)
 
-test('T98: with a mail server that hangs, rounds go on, the other channel delivers, a shutdown answers at once, and the silence is told', async () => {
+test('T98: with a mail server that hangs, rounds go on, the other channel delivers, a shutdown answers at once, and the silence is told [alert-30]', async () => {
   const silent = kept(await silentSink())
   const sink = kept(await httpSink())
   const mail = { kind: 'email', host: '127.0.0.1', port: silent.port, from: 'a@example.org', to: 'b@example.org' }
@@ -214,7 +214,7 @@ test('T98: with a mail server that hangs, rounds go on, the other channel delive
   expect(performance.now() - left, 'nor does a channel delay the end').toBeLessThan(5_000)
 })
 
-test('alert-test proves mail, webhook, push and command of a real process, and names the one that does not work', async () => {
+test('alert-test proves mail, webhook, push and command of a real process, and names the one that does not work [watch-23, alert-25]', async () => {
   const sink = kept(await httpSink())
   const office = kept(await mailSink('me'))
   const mail = { kind: 'email', host: '127.0.0.1', port: office.port, from: 'a@example.org', to: 'b@example.org' }
@@ -253,7 +253,7 @@ test('alert-test proves mail, webhook, push and command of a real process, and n
   expect(one.log.join('')).not.toContain('no_channel')
 })
 
-test('a damaged outbox costs what was damaged: the process starts, keeps a copy, tells it, and delivers the rest', async () => {
+test('a damaged outbox costs what was damaged: the process starts, keeps a copy, tells it, and delivers the rest [watch-16]', async () => {
   const sink = kept(await httpSink())
   sink.status = 503
   const { paths, start } = await scene({ channels: [{ kind: 'push', url: `${sink.url}/t`, local: true }] })
@@ -321,7 +321,7 @@ test.skipIf(!mayMount())(
   },
 )
 
-test('with no channel but the file the start says so loudly, and the status keeps saying it', async () => {
+test('with no channel but the file the start says so loudly, and the status keeps saying it [alert-24]', async () => {
   const { start, ask } = await scene({})
   const { log } = await start()
   await until('the warning', () => log.join('').includes('nobody is told'))

@@ -1,14 +1,13 @@
 /** S1-34: the test of every channel, the ping to the outside, what the status says of alerting, and the metrics. */
 import { afterEach, expect, test } from 'vitest'
-import { alertStatus, lacksOf } from '../../watchdog/alert-status.ts'
-import { createAlertTest, isDay } from '../../watchdog/alert-test.ts'
-import type { Letter } from '../../watchdog/channels/letter.ts'
-import { createOutward } from '../../watchdog/channels/outward.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import type { Route } from '../../watchdog/delivery.ts'
-import { metricsText } from '../../watchdog/metrics.ts'
-import { createOutside } from '../../watchdog/outside.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { metricsText } from '../../watchdog/door/door.ts'
+import { createAlertTest, isDay } from '../../watchdog/tell/alert-test.ts'
+import type { Letter } from '../../watchdog/tell/channels/letter.ts'
+import { createOutward } from '../../watchdog/tell/channels/outward.ts'
+import type { Route } from '../../watchdog/tell/delivery.ts'
+import { alertStatus, createOutside, lacksOf } from '../../watchdog/tell/tell.ts'
 import { createTimerClock, httpSink } from '../support/alert-sinks.ts'
 
 const closers: (() => void)[] = []
@@ -71,7 +70,7 @@ test('S1-34, T98: every channel is tried beside the others, and each answers by 
   expect(letters[0]).toMatchObject({ severity: 'info', subject: 'hub watchdog, test: nothing is wrong' })
 })
 
-test('the contact gets a test with a code to read out, or a rehearsal that says so first, and that by day only', async () => {
+test('the contact gets a test with a code to read out, or a rehearsal that says so first, and that by day only [stop-58]', async () => {
   const { clock, run, letters } = scene({ operator: [take], contact: [take] })
   const both = run({ who: 'both', kind: 'test', code: '4711' })
   expect((await both) as object).toMatchObject({ channels: [{ who: 'operator' }, { who: 'contact' }] })
@@ -89,7 +88,7 @@ test.each([
   [18, true],
   [19, false],
   [3, false],
-])('at %i o’clock it is day for Carl: %s', (hour, day) => {
+])('at %i o’clock it is day for Carl: %s [stop-58]', (hour, day) => {
   expect(isDay(Date.UTC(2026, 0, 5, hour - 1), config.contact)).toBe(day)
 })
 
@@ -113,7 +112,7 @@ test('what is not set up is said: no channel is broken, no contact and no outsid
   expect(lacksOf(full)).toEqual([])
 })
 
-test('the outside is pinged after rounds, not for each of a burst; three failures are a finding, one success ends it', async () => {
+test('the outside is pinged after rounds, not for each of a burst; three failures are a finding, one success ends it [watch-56, watch-57]', async () => {
   const sink = await httpSink()
   closers.push(() => sink.close())
   const real = createSystemClock()

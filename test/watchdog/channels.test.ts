@@ -5,13 +5,13 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import type { Letter } from '../../watchdog/channels/letter.ts'
-import { createOpenPost } from '../../watchdog/channels/open.ts'
-import { createOutward } from '../../watchdog/channels/outward.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { channelOf, type PersonChannel } from '../../watchdog/config-channels.ts'
-import { fromOldChannel } from '../../watchdog/config-old.ts'
-import { createSecretOf } from '../../watchdog/secrets.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { channelOf, type PersonChannel } from '../../watchdog/config/channels.ts'
+import { fromOldChannel } from '../../watchdog/config/earlier-form.ts'
+import { createSecretOf } from '../../watchdog/config/secrets.ts'
+import type { Letter } from '../../watchdog/tell/channels/letter.ts'
+import { createOpenPost } from '../../watchdog/tell/channels/open.ts'
+import { createOutward } from '../../watchdog/tell/channels/outward.ts'
 import { httpSink, mailSink, makeLetter, silentSink } from '../support/alert-sinks.ts'
 import { OTHER_CERTIFICATE, RELAY_CERTIFICATE, RELAY_KEY } from '../support/relay-certificate.ts'
 
@@ -34,7 +34,7 @@ function deliver(row: object, letter: Letter, env: Record<string, string> = {}, 
   return createOpenPost({ clock: time, outward, env, secretOf })(channel).deliver(letter)
 }
 
-test('the webhook carries the shape of Alertmanager 4 and a signature over time and body', async () => {
+test('the webhook carries the shape of Alertmanager 4 and a signature over time and body [alert-19]', async () => {
   const sink = kept(await httpSink())
   const row = { kind: 'webhook', url: `${sink.url}/in`, local: true, secretEnv: 'HOOK_SECRET' }
   await deliver(row, makeLetter({ id: 'a1\r\nevil: 1' }), { HOOK_SECRET: 'between us' })
@@ -117,7 +117,7 @@ test('T98: a resolver that hangs is cut off by the same deadline, and what it sa
   expect(sink.received).toEqual([])
 })
 
-test('a push has title, priority and tags as ntfy reads them; a subject cannot add a header, and the token comes from its variable', async () => {
+test('a push has title, priority and tags as ntfy reads them; a subject cannot add a header, and the token comes from its variable [alert-21, alert-27]', async () => {
   const sink = kept(await httpSink())
   const row = { kind: 'push', url: `${sink.url}/topic`, local: true, tokenEnv: 'PUSH_TOKEN' }
   await deliver(row, makeLetter({ subject: 'stop\r\nX-Evil: 1\u2028now', severity: 'critical' }), { PUSH_TOKEN: 'tk' })
@@ -132,7 +132,7 @@ test('a push has title, priority and tags as ntfy reads them; a subject cannot a
   expect(Buffer.from(coded.replace(/^=\?UTF-8\?B\?|\?=$/g, ''), 'base64').toString()).toBe('Gerät steht')
 })
 
-test('a command gets its words without a shell, the text on standard input, named variables only, and is killed with its children', async () => {
+test('a command gets its words without a shell, the text on standard input, named variables only, and is killed with its children [alert-22]', async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'wd-cmd-'))
   closers.push(() => rmSync(folder, { recursive: true, force: true }))
   const program = (name: string, body: string) => {
@@ -165,13 +165,13 @@ test('a command gets its words without a shell, the text on standard input, name
 test('fault C24: under a unit without new privileges it is said why a command fails', async () => {
   const argv = ['/bin/sh', '-c', 'grep NoNewPrivs /proc/self/status >&2; exit 4']
   const of = (file: string) => JSON.stringify(new URL(`../../watchdog/${file}`, import.meta.url).href)
-  const source = `import { createCommand } from ${of('channels/command.ts')}
-    import { createSystemClock } from ${of('clock.ts')}
+  const source = `import { createCommand } from ${of('tell/channels/command.ts')}
+    import { createSystemClock } from ${of('base/clock.ts')}
     const channel = { kind: 'command', name: '', run: ${JSON.stringify(argv)}, timeoutMs: 9000, passEnv: [], loud: false }
     await createCommand(channel, { clock: createSystemClock(), env: {} }).deliver(${JSON.stringify(makeLetter())}).catch((e) => console.log(e.message))`
   const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
   expect(said.toString()).toMatch(
-    /^it ended with 4: NoNewPrivs: 1; this process may gain no privileges \(NoNewPrivileges of its unit\)/,
+    /^it ended with 4: NoNewPrivs: 1; this process cannot gain privileges \(NoNewPrivileges of its unit\)/,
   )
   await expect(deliver({ kind: 'command', argv }, makeLetter())).rejects.toThrow(
     /^it ended with 4: NoNewPrivs: (0 ?$|1 ?; this process)/,
@@ -201,7 +201,7 @@ test('of whom the server refuses is told, and tried again for him alone (fault C
   expect(office.letters).toHaveLength(2)
 })
 
-test('a letter arrives through a real SMTP conversation, and its subject cannot add a header or a recipient', async () => {
+test('a letter arrives through a real SMTP conversation, and its subject cannot add a header or a recipient [alert-18, alert-27]', async () => {
   const office = kept(await mailSink())
   await deliver(
     mail(office.port),
@@ -225,7 +225,7 @@ test('fault C32: a relay on this machine with a certificate signed by itself tak
   await deliver(mail(office.port, { caFile: pem('relay', RELAY_CERTIFICATE) }), makeLetter())
   await deliver(mail(office.port, { plain: true }), makeLetter())
   expect([office.letters.length, office.secured]).toEqual([2, [true, false]])
-  await expect(deliver(mail(office.port), makeLetter())).rejects.toThrow(/self-signed.*caFile, or say plain: true/)
+  await expect(deliver(mail(office.port), makeLetter())).rejects.toThrow(/self-signed.*caFile.*, or set plain: true/)
   const other = pem('other', OTHER_CERTIFICATE)
   await expect(deliver(mail(office.port, { caFile: other }), makeLetter())).rejects.toThrow(`${other} does not hold`)
   await expect(deliver(mail(office.port, { caFile: '/none' }), makeLetter())).rejects.toThrow('/none cannot be read')

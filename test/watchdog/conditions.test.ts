@@ -1,9 +1,10 @@
 /** T97: every condition of the watchdog against every word, credential, restart and crash; what ends it is what the table says, and nothing else. */
 import { afterEach, describe, expect, test } from 'vitest'
-import { CONDITIONS, type ConditionName, conditionsOf } from '../../watchdog/conditions.ts'
-import type { Watch } from '../../watchdog/round.ts'
-import { openState, type State } from '../../watchdog/state.ts'
-import { planStop } from '../../watchdog/stops.ts'
+import { openState } from '../../watchdog/act/state-file.ts'
+import { CONDITIONS, type ConditionName, conditionsOf } from '../../watchdog/judge/conditions.ts'
+import type { State } from '../../watchdog/judge/state.ts'
+import { planStop } from '../../watchdog/judge/stops.ts'
+import type { Watch } from '../../watchdog/watch/watch.ts'
 import { type WatchScene, watchScene } from '../support/watch-scene.ts'
 import { HOUR, makeAnswer, makeContainer } from '../support/watchdog-home.ts'
 
@@ -80,7 +81,7 @@ const WORDS: Readonly<Record<string, (stage: Stage) => unknown>> = {
   },
 }
 const STRONG = ['cli', 'api', 'console', 'device'].map((source) => `a heartbeat by ${source}`)
-/** Written out from safety.md section 1, against the code. */
+/** Written out from docs/safety.md 1, against the code. */
 const ENDED_BY: Readonly<Record<ConditionName, readonly string[]>> = {
   heartbeat_missed: [...STRONG, 'hub back', 'hub up, then a heartbeat by cli'],
   unattended_stop: ['hub up, then a heartbeat by cli'],
@@ -91,7 +92,7 @@ const ENDED_BY: Readonly<Record<ConditionName, readonly string[]>> = {
 
 describe('what sticks and what ends it', () => {
   test.each(NAMES.flatMap((name) => Object.keys(WORDS).map((word) => [name, word] as const)))(
-    'T97: %s and %s',
+    'T97: %s and %s [cond-25, cond-26, cond-32]',
     async (name, word) => {
       const at = holding(name)
       const leases: (readonly string[])[] = []
@@ -124,7 +125,7 @@ describe('what sticks and what ends it', () => {
     },
   )
 
-  test('T97: all five at once: each ends by its own word and takes no other with it (I5)', async () => {
+  test('T97: all five at once: each ends by its own word and takes no other with it (I5) [cond-1]', async () => {
     const at = holding('heartbeat_missed', 'unattended_stop', 'witness_mismatch', 'emergency_stop')
     const { watch, file } = at.start()
     await watch.round()
@@ -150,7 +151,7 @@ describe('what sticks and what ends it', () => {
 })
 
 describe('a crash at each step', () => {
-  test('T97: a condition is on the disk before the lease that carries it and before the stop that follows from it', async () => {
+  test('T97: a condition is on the disk before the lease that carries it and before the stop that follows from it [cond-24, stop-37]', async () => {
     const at = watchScene()
     homes.push(at)
     const { watch, file } = at.start()
@@ -176,7 +177,7 @@ describe('a crash at each step', () => {
     file.close()
   })
 
-  test('S1-30, T97: killed in the midst of the stop it is made again, and done once it is not made a third time, whoever restarts what', async () => {
+  test('S1-30, T97: killed in the midst of the stop it is made again, and done once it is not made a third time, whoever restarts what [time-9, time-10, stop-30]', async () => {
     const at = watchScene()
     homes.push(at)
     const first = at.start()
@@ -225,7 +226,7 @@ describe('a crash at each step', () => {
     again.file.close()
   })
 
-  test('a heartbeat the disk did not take ends nothing, and says so', async () => {
+  test('a heartbeat the disk did not take ends nothing, and says so [cond-25]', async () => {
     const at = holding('heartbeat_missed')
     const { watch, file } = at.start()
     await watch.round()

@@ -2,10 +2,10 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync 
 import path from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { judgeConfig as judgeHubConfig } from '../../hub/config.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { judgeText, loadConfig } from '../../watchdog/config-file.ts'
-import { pathsOf, readInstance, readKey } from '../../watchdog/home.ts'
-import { createSecretOf } from '../../watchdog/secrets.ts'
+import { pathsOf, readInstance, readKey } from '../../watchdog/base/home.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { judgeText, loadConfig } from '../../watchdog/config/file.ts'
+import { createSecretOf } from '../../watchdog/config/secrets.ts'
 import { HOUR, KEY, makeHome } from '../support/watchdog-home.ts'
 
 const homes: { remove(): void }[] = []
@@ -18,7 +18,7 @@ const home = (config?: object) => {
   return pathsOf(made.home)
 }
 
-test('without a file the spans are those of safety.md', async () => {
+test('without a file the spans are those of docs/safety.md [watch-29]', async () => {
   expect((await loadConfig(home().own)).config).toMatchObject({
     port: 7301,
     intervalMs: 30_000,
@@ -55,7 +55,7 @@ test.each([
   (intervalMs, leaseTimeoutMs) => expect(parseConfig({ intervalMs })).toMatchObject({ leaseTimeoutMs }),
 )
 
-test('the whole way takes fifty hours, and the README says each of its hours', () => {
+test('the whole way takes fifty hours, and the README says each of its hours [time-12]', () => {
   const { missedMs, missedGraceMs, unattendedMs, remindFirstMs, remindLastMs, ...spans } = parseConfig({})
   const safeMs = missedMs + missedGraceMs
   const hours = (...ms: number[]) => ms.map((one) => `${one / HOUR} h`).join(', ')
@@ -71,7 +71,7 @@ test('the whole way takes fifty hours, and the README says each of its hours', (
   expect(safeMs + unattendedMs).toBe(50 * HOUR)
 })
 
-test('due times, zones and quiet hours of the two people are read as written', () => {
+test('due times, zones and quiet hours of the two people are read as written [time-1, time-14]', () => {
   const people = parseConfig({
     zone: 'Europe/Berlin',
     heartbeat: { due: 'daily at 20:00, 08:30' },
@@ -119,7 +119,7 @@ test.each([
     /channels\[0\].to must be one plain address/,
   ],
   [{ channels: [{ kind: 'webhook', url: 'http://h.example/x', secretEnv: 'S' }] }, /url must be https/],
-  [{ channels: [{ kind: 'webhook', url: 'https://u:p@h.example/x', secretEnv: 'S' }] }, /must not hold a user/],
+  [{ channels: [{ kind: 'webhook', url: 'https://u:p@h.example/x', secretEnv: 'S' }] }, /must not contain a user/],
   [{ channels: [{ kind: 'webhook', url: 'https://10.0.0.1/x', secretEnv: 'S' }] }, /list it under local/],
   [{ channels: [{ kind: 'webhook', url: 'https://h.example/x', secretEnv: 'tok en' }] }, /secretEnv must be the name/],
   [{ channels: [{ kind: 'push', url: 'https://h.example/x', token: 'x' }] }, /token is not a known key/],
@@ -132,7 +132,7 @@ test.each([
   [{ contact: { name: 'C', channels: [{ kind: 'pigeon' }] } }, /contact.channels\[0\].kind must be one of/],
   [{ contact: { name: 'C', channels: [{ kind: 'push', url: 'https://h.example/x' }], language: 'fr' } }, /en or de/],
   [{ outside: { url: 'https://169.254.169.254/x', local: true } }, /never reached/],
-])('T96: %j is refused by name', (value, message) => {
+])('T96: %j is refused by name [time-1, away-12]', (value, message) => {
   expect(() => parseConfig(JSON.parse(JSON.stringify(value)))).toThrow(message)
 })
 
@@ -234,7 +234,7 @@ alerts:
       [2 + 1, 3, 'http.port'],
       [5, 3, 'heartbeat.due'],
     ])
-    expect(faults[0]?.message).toBe('is called interval here, with a unit, as interval: 30s')
+    expect(faults[0]?.message).toBe('is called interval here, with a unit, such as interval: 30s')
     expect((await judgeText('a: 1\na: 2\n')).faults[0]).toMatchObject({ line: 2, column: 1 })
   })
 
@@ -270,8 +270,8 @@ describe('secrets of channels', () => {
 
   test.each([
     ['is missing', (folder: string) => rmSync(path.join(folder, 'pw'))],
-    ['others may read it; chmod 600', (folder: string) => chmodSync(path.join(folder, 'pw'), 0o640)],
-    ['is not private; chmod 700', (folder: string) => chmodSync(folder, 0o750)],
+    ['others may read it; run: chmod 600', (folder: string) => chmodSync(path.join(folder, 'pw'), 0o640)],
+    ['is not private; run: chmod 700', (folder: string) => chmodSync(folder, 0o750)],
     ['is empty', (folder: string) => writeFileSync(path.join(folder, 'pw'), '\n')],
     [
       'cannot be opened (ELOOP)',

@@ -1,8 +1,8 @@
-/** safety.md section 6: every message to the backup contact, word for word, in both languages, and free of the system's own words. */
+/** docs/safety.md 6: every message to the backup contact, word for word, in both languages, and free of the system's own words. */
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../watchdog/config.ts'
-import { noticeLetter } from '../../watchdog/notices/letter.ts'
-import type { Notice } from '../../watchdog/notices/plan.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { noticeLetter } from '../../watchdog/tell/notices/letter.ts'
+import type { Notice } from '../../watchdog/tell/notices/plan.ts'
 
 const NOW = Date.UTC(2026, 2, 28, 22)
 const HOUR = 3_600_000
@@ -46,7 +46,7 @@ const ALL: readonly Notice[] = [
   notice('rehearsal', { lastSeenAtMs: null, nextAtMs: null }),
 ]
 
-test.each(['en', 'de'] as const)('the messages in %s, word for word', async (language) => {
+test.each(['en', 'de'] as const)('the messages in %s, word for word [cond-20, contact-34]', async (language) => {
   const text = ALL.map((one) => write(language, one))
     .map(({ subject, text }) => `# ${subject}\n\n${text}`)
     .join('\n----\n\n')
@@ -57,7 +57,7 @@ const JARGON =
   /\b(hub|containers?|lease[ds]?|heartbeats?|tokens?|watchdog|docker|daemon|agents?|agenten|sessions?|process(es)?|prozess|sockets?|servers?|api|cli|safe.?mode|modus|instance|instanz|orphans?|unattended|deadline|kill(ed)?|recycle|undefined|null|NaN)\b/i
 
 test.each(ALL.flatMap((one) => [['en', one] as const, ['de', one] as const]))(
-  'no jargon, no link, no gap in %s %o',
+  'no jargon, no link, no gap in %s %o [contact-36]',
   (language, one) => {
     for (const over of [{}, { operator: {} }]) {
       const { subject, text } = write(language, one, over)
@@ -68,7 +68,7 @@ test.each(ALL.flatMap((one) => [['en', one] as const, ['de', one] as const]))(
   },
 )
 
-test('what asks for something says why it came, what has happened, what comes when, that doing nothing is safe, and whom to call', () => {
+test('what asks for something says why it came, what has happened, what comes when, that doing nothing is safe, and whom to call [contact-35, alert-29]', () => {
   for (const kind of ['missed', 'reminder'] as const) {
     const { text } = write('en', notice(kind))
     expect(text).toMatch(/Why you get this: /)
@@ -80,7 +80,7 @@ test('what asks for something says why it came, what has happened, what comes wh
   }
 })
 
-test('the distance is that of the moment of sending, not of raising', () => {
+test('the distance is that of the moment of sending, not of raising [contact-35]', () => {
   expect(write('en', notice('missed'), {}, NOW + 4 * HOUR).text).toContain('(in 20 h)')
   expect(write('de', notice('missed'), {}, NOW + 4 * HOUR).text).toContain('(in 20 Std.)')
 })

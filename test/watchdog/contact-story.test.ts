@@ -1,6 +1,6 @@
-/** S1-29, safety.md sections 1, 3 and 6: what the backup contact hears in the whole story, over restarts, and what never. */
+/** S1-29, docs/safety.md 1, 3 and 6: what the backup contact hears in the whole story, over restarts, and what never. */
 import { afterEach, expect, test } from 'vitest'
-import type { Watch } from '../../watchdog/round.ts'
+import type { Watch } from '../../watchdog/watch/watch.ts'
 import { type WatchScene, watchScene } from '../support/watch-scene.ts'
 import { HOUR, makeAnswer, makeContainer } from '../support/watchdog-home.ts'
 
@@ -44,7 +44,7 @@ async function live(at: WatchScene, from: number, hours: number, during?: (minut
   return { heard, ...one }
 }
 
-test('S1-29: fifty hours of absence: entry, two reminders and the final report by mail at once and by push after quiet hours, each once; then silence, and one all-clear', async () => {
+test('S1-29: fifty hours of absence: entry, two reminders and the final report by mail at once and by push after quiet hours, each once; then silence, and one all-clear [time-16]', async () => {
   const at = scene()
   const { heard, watch, alerts } = await live(at, 0, 80)
   expect(heard).toEqual([
@@ -68,7 +68,7 @@ test('S1-29: fifty hours of absence: entry, two reminders and the final report b
   expect(at.came('C')).toEqual([])
 })
 
-test('S1-29: an operator who comes back before Carl wakes up: the push that waited says nothing at all, the mail says all clear', async () => {
+test('S1-29: an operator who comes back before Carl wakes up: the push that waited says nothing at all, the mail says all clear [time-19, contact-37]', async () => {
   // 26 h after 21:30 is 23:30.
   const at = scene()
   at.clock.move(12.5 * HOUR)
@@ -86,7 +86,7 @@ test('S1-29: an operator who comes back before Carl wakes up: the push that wait
   expect(later).toEqual([])
 })
 
-test('a sign of life in safe mode is told to Carl once per step, however often an automation sends it', async () => {
+test('a sign of life in safe mode is told to Carl once per step, however often an automation sends it [presence-16]', async () => {
   const at = scene({ contact: { name: 'Carl', channels: [MAIL] } })
   const { heard } = await live(at, 0, 60, (minute, watch) => {
     if (minute >= 28 * 60 && minute % 60 === 0) watch.heartbeat(false, { note: '', source: 'webhook' })
@@ -97,7 +97,7 @@ test('a sign of life in safe mode is told to Carl once per step, however often a
   ])
 })
 
-test('T98: while no channel of Carl takes the message, Olga is told so, and Carl gets it once one does', async () => {
+test('T98: while no channel of Carl takes the message, Olga is told so, and Carl gets it once one does [watch-14]', async () => {
   const at = scene()
   at.refuses.add('C email').add('C push')
   const { heard, watch, alerts } = await live(at, 0, 29)
@@ -112,7 +112,7 @@ test('T98: while no channel of Carl takes the message, Olga is told so, and Carl
   expect(at.told().slice(-2)).toEqual(['resolved channel_failing 1', 'resolved contact_unreachable 1'])
 })
 
-test('a planned absence is one short note; coming back from it in time is none, staying away too long is the usual path', async () => {
+test('a planned absence is one short note; coming back from it in time is none, staying away too long is the usual path [away-8]', async () => {
   const at = scene({ contact: { name: 'Carl', channels: [MAIL] } })
   const first = at.start()
   await first.watch.round()
@@ -130,7 +130,7 @@ test('a planned absence is one short note; coming back from it in time is none, 
   expect(at.came('C')).toEqual(['C email: All clear: Olga is back'])
 })
 
-test('what an agent or a fault of the machine causes never reaches Carl; a critical alert does, at once and by night', async () => {
+test('what an agent or a fault of the machine causes never reaches Carl; a critical alert does, at once and by night [time-17, alert-9, alert-17]', async () => {
   const at = scene({ startGraceMs: 0 })
   at.clock.move(14 * HOUR)
   const { watch, alerts } = at.start()
@@ -162,7 +162,7 @@ test('what an agent or a fault of the machine causes never reaches Carl; a criti
   expect(at.came('C'), 'the same cause again within six hours').toEqual([])
 })
 
-test('a critical alert by which the hub holds safe mode is told to Carl through the watchdog', async () => {
+test('a critical alert by which the hub holds safe mode is told to Carl through the watchdog [alert-9]', async () => {
   const at = scene()
   const { watch, alerts } = at.start()
   at.hub.answer = () => ({ kind: 'answer', answer: makeAnswer({ mode: 'safe', conditions: ['critical_alert'] }) })

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type ConditionName, CONDITIONS as OF_HUB } from '../../hub/guard/modes.ts'
-import { CONDITIONS, type ConditionName as HeldName } from '../../watchdog/conditions.ts'
+import { CONDITIONS, type ConditionName as HeldName } from '../../watchdog/judge/conditions.ts'
 import { type WatchScene, watchScene } from '../support/watch-scene.ts'
 import { HOUR, makeAnswer, makeCheckpoint } from '../support/watchdog-home.ts'
 
@@ -39,7 +39,7 @@ const TOLD_OF_HUB: Partial<Record<ConditionName, string>> = {
 const own = Object.keys(OF_HUB).filter((name) => !Object.hasOwn(CONDITIONS, name)) as ConditionName[]
 
 describe('a condition that the hub holds', () => {
-  test.each(own)('%s: the contact is told once, as the table says, or never', async (name) => {
+  test.each(own)('%s: the contact is told once, as the table says, or never [cond-31]', async (name) => {
     const { at, rounds } = await scene()
     answering(at, name)
     const subject = TOLD_OF_HUB[name]
@@ -61,17 +61,20 @@ describe('a condition that the watchdog holds', () => {
       watch.away({ untilMs: at.clock.read().wallMs + 30 * HOUR, keepWorking: false }, { source: 'cli', note: '' }),
     emergency_stop: ({ watch }) => watch.shutdown('', 'contact'),
   }
-  test.each(Object.keys(CONDITIONS) as HeldName[])('%s: the contact is told, or not, as its row says', async (name) => {
-    const given = await scene()
-    expect(await given.rounds(2)).toEqual([])
-    await MADE[name](given)
-    const heard = await given.rounds(3)
-    expect(given.watch.status().conditions).toContain(name)
-    expect(heard.length > 0, heard.join()).toBe(CONDITIONS[name].contactIsTold)
-  })
+  test.each(Object.keys(CONDITIONS) as HeldName[])(
+    '%s: the contact is told, or not, as its row says [cond-31]',
+    async (name) => {
+      const given = await scene()
+      expect(await given.rounds(2)).toEqual([])
+      await MADE[name](given)
+      const heard = await given.rounds(3)
+      expect(given.watch.status().conditions).toContain(name)
+      expect(heard.length > 0, heard.join()).toBe(CONDITIONS[name].contactIsTold)
+    },
+  )
 })
 
-test('a rest by the operator’s hand is one note in six hours, without an all-clear, and none beside an absence that was told', async () => {
+test('a rest by the operator’s hand is one note in six hours, without an all-clear, and none beside an absence that was told [cond-20]', async () => {
   const { at, rounds, watch } = await scene()
   const subject = TOLD_OF_HUB.operator_request
   answering(at, 'operator_request')

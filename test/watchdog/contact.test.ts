@@ -1,4 +1,4 @@
-/** The backup contact at the watchdog, which accepts the card by itself: the kept card, the desk, and the page over a real port. */
+/** The backup contact at the watchdog, which accepts the card by itself: the kept card, the stop, and its page over a real port. */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
@@ -6,9 +6,9 @@ import {
   digestOfWords as hubDigestOf,
   typedWords as hubTypedWords,
 } from '../../hub/protocol/card-words.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { cardIdOf, digestOfWords, openContact, typedWords } from '../../watchdog/contact.ts'
-import { pathsOf } from '../../watchdog/home.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { cardIdOf, digestOfWords, openContact, typedWords } from '../../watchdog/door/contact-card.ts'
 import { cardOf, OTHER, WORDS } from '../support/stop-scene.ts'
 import { makeHome } from '../support/watchdog-home.ts'
 
@@ -22,7 +22,7 @@ function homeOf() {
   return pathsOf(home.home)
 }
 
-it('reads and digests the words exactly as the hub does, which shares no code with it', () => {
+it('reads and digests the words exactly as the hub does, which shares no code with it [contact-1]', () => {
   for (const text of [
     WORDS,
     ` 1. ${WORDS.toUpperCase().replaceAll('-', '\n 2) ')}!`,
@@ -38,10 +38,10 @@ it('reads and digests the words exactly as the hub does, which shares no code wi
 })
 
 describe('the kept card', () => {
-  it('S1-31: only its digest is in the file, which is private and survives a restart', () => {
+  it('S1-31: only its digest is in the file, which is private and survives a restart [contact-3]', () => {
     const paths = homeOf()
     const file = openContact(paths.contact, 1)
-    expect(file.judge(WORDS, 5)).toEqual({ kind: 'refused', reason: 'words of no card' })
+    expect(file.judge(WORDS, 5)).toEqual({ kind: 'refused', reason: 'these words belong to no card' })
     file.set(cardOf(WORDS))
     expect(statSync(paths.contact).mode & 0o777).toBe(0o600)
     expect(readFileSync(paths.contact, 'utf8')).not.toContain('bacon')
@@ -49,7 +49,7 @@ describe('the kept card', () => {
     expect(readdirSync(paths.own).filter((name) => name.includes('new'))).toEqual([])
   })
 
-  it('another card ends the one before; what was revoked here is never taken again; an expired one is refused', () => {
+  it('another card ends the one before; what was revoked here is never taken again; an expired one is refused [contact-5, contact-25]', () => {
     const paths = homeOf()
     const file = openContact(paths.contact, 1)
     file.set(cardOf(WORDS))

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import type { Letter, Post } from '../../watchdog/channels/letter.ts'
-import { createDelivery, type Parcel } from '../../watchdog/delivery.ts'
-import { failingFindings } from '../../watchdog/failing.ts'
-import { OUTBOX_SLOTS, openOutbox } from '../../watchdog/outbox.ts'
+import { failingFindings } from '../../watchdog/tell/alerts.ts'
+import type { Letter, Post } from '../../watchdog/tell/channels/letter.ts'
+import { createDelivery, type Parcel } from '../../watchdog/tell/delivery.ts'
+import { OUTBOX_SLOTS, openOutbox } from '../../watchdog/tell/outbox.ts'
 import { createTimerClock, makeLetter } from '../support/alert-sinks.ts'
 
 const folders: string[] = []
@@ -49,7 +49,7 @@ const refuse = async () => {
 }
 const take = async () => {}
 
-test('T98: a channel that hangs for ever delays neither the caller nor another channel, and is tried again after its deadline', async () => {
+test('T98: a channel that hangs for ever delays neither the caller nor another channel, and is tried again after its deadline [alert-30]', async () => {
   let asked = 0
   const { clock, delivery, add, got, state } = scene({
     hangs: () => {
@@ -72,7 +72,7 @@ test('T98: a channel that hangs for ever delays neither the caller nor another c
   expect(got).toEqual(['works a', 'works b', 'works c'])
 })
 
-test('T98: a refusing channel is asked after 5, 20, 80 s and then every 5 min; what it takes at last is taken once and in order', async () => {
+test('T98: a refusing channel is asked after 5, 20, 80 s and then every 5 min; what it takes at last is taken once and in order [alert-4]', async () => {
   let open = false
   const asked: number[] = []
   const { clock, delivery, add, got, state } = scene({
@@ -128,7 +128,7 @@ test('what is older than a day, critical three days, is given up and counted; so
   expect(state('other')).toMatchObject({ waiting: 0, givenUp: 0 })
 })
 
-test('T98: a loss is a finding until that channel takes a letter, and the one that follows it at once does not hide it', async () => {
+test('T98: a loss is a finding until that channel takes a letter, and the one that follows it at once does not hide it [watch-13, alert-5]', async () => {
   const FACTS = { outboxFault: null, outboxDamage: null, contact: 'C', noticesWait: false }
   let open = false
   const { clock, delivery, add, got, state } = scene({
@@ -166,7 +166,7 @@ test('a parcel to a channel that the configuration no longer has is dropped, not
   expect(outbox.list()).toEqual([])
 })
 
-test('what waits for quiet hours goes at their end, critical at once; only what was never tried can be taken back', async () => {
+test('what waits for quiet hours goes at their end, critical at once; only what was never tried can be taken back [alert-8]', async () => {
   let quiet = true
   const { clock, delivery, add, got } = scene({ push: take }, () => quiet)
   add('push', 'w1')
@@ -186,7 +186,7 @@ test('what waits for quiet hours goes at their end, critical at once; only what 
   expect(got).toEqual(['push c', 'push w2'])
 })
 
-test('kill -9 between raising and delivering: the next process delivers what stood in the outbox, and only that', async () => {
+test('kill -9 between raising and delivering: the next process delivers what stood in the outbox, and only that [alert-1]', async () => {
   const { clock, outbox, delivery, add, got } = scene({ mail: take })
   add('mail', 'a')
   delivery.turn(0)

@@ -3,15 +3,15 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import type { AlertTest } from '../../watchdog/alert-test.ts'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { openContactSide } from '../../watchdog/contact-side.ts'
-import { answerHealth, freeSocket, openDoors } from '../../watchdog/door.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import type { Watch } from '../../watchdog/round.ts'
-import { ROUTES } from '../../watchdog/routes.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { openContactEntrance } from '../../watchdog/door/contact.ts'
+import { answerHealth, freeSocket, openDoors } from '../../watchdog/door/door.ts'
+import { ROUTES } from '../../watchdog/door/routes.ts'
+import type { AlertTest } from '../../watchdog/tell/alert-test.ts'
+import type { Watch } from '../../watchdog/watch/watch.ts'
 import { createFakeEngine, makeHome } from '../support/watchdog-home.ts'
 
 const closers: (() => void)[] = []
@@ -79,7 +79,7 @@ async function doors(over: Partial<Watch> = {}) {
     roundAgeMs: () => 0,
     ...over,
   }
-  const { side, stop } = openContactSide(
+  const { side, stop } = openContactEntrance(
     { paths: pathsOf(home.home), config: parseConfig({ port: 0 }), instance: 'i' },
     {
       clock: createSystemClock(),
@@ -143,7 +143,7 @@ test('T92: the socket is 0600', async () => {
   expect(statSync(socket).mode & 0o777).toBe(0o600)
 })
 
-test('a heartbeat is strong from cli, api, console and device, weak from a webhook, and wakes the next round', async () => {
+test('a heartbeat is strong from cli, api, console and device, weak from a webhook, and wakes the next round [presence-8, time-19]', async () => {
   const { ask, heard } = await doors()
   expect(await ask('POST', '/v1/heartbeat')).toEqual({
     status: 200,
@@ -162,7 +162,7 @@ test('a heartbeat is strong from cli, api, console and device, weak from a webho
   expect(heard).toContain('wake')
 })
 
-test('a heartbeat the disk did not take is answered 503 and not as accepted', async () => {
+test('a heartbeat the disk did not take is answered 503 and not as accepted [presence-19, watch-12]', async () => {
   const { ask } = await doors({
     heartbeat() {
       throw new Error('EIO')
@@ -171,7 +171,7 @@ test('a heartbeat the disk did not take is answered 503 and not as accepted', as
   expect(await ask('POST', '/v1/heartbeat')).toEqual({ status: 503, body: { error: 'not accepted: EIO' } })
 })
 
-test('away and back are strong words with their source; a refusal is 409 and says why; a webhook may say neither', async () => {
+test('away and back are strong words with their source; a refusal is 409 and says why; a webhook may say neither [presence-13, away-5]', async () => {
   const { ask, heard } = await doors()
   expect(await ask('POST', '/v1/away', { untilMs: 5, note: 'sea', source: 'console' })).toEqual({
     status: 200,
@@ -304,7 +304,7 @@ test('GET never acts, and what is not in the table is 404', async () => {
   expect(heard).toEqual([])
 })
 
-test('health is 200 while rounds end in time, else 503, and answers only to loopback names', () => {
+test('health is 200 while rounds end in time, else 503, and answers only to loopback names [watch-21]', () => {
   const at = (ageMs: number | null, request: object = {}) =>
     answerHealth(
       { method: 'GET', url: '/healthz', host: '127.0.0.1:7301', ...request },

@@ -1,11 +1,11 @@
 /** The engine client against a real server on a real socket that plays the engine, badly when asked. */
 import http from 'node:http'
 import { afterEach, expect, test } from 'vitest'
-import { createActs } from '../../watchdog/act.ts'
-import { type Clock, createSystemClock } from '../../watchdog/clock.ts'
-import { createEngine } from '../../watchdog/engine.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import type { HubLine } from '../../watchdog/lease.ts'
+import { createActs } from '../../watchdog/act/act.ts'
+import { type Clock, createSystemClock } from '../../watchdog/base/clock.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { createEngine } from '../../watchdog/observe/engine.ts'
+import type { HubLine } from '../../watchdog/observe/hub-line.ts'
 import { INSTANCE, makeContainer, makeHome } from '../support/watchdog-home.ts'
 
 const closers: (() => void)[] = []
@@ -43,7 +43,7 @@ async function engineThat(
   return { calls, engine: createEngine({ socketPath, instance: INSTANCE, timeoutMs: 200 }, createSystemClock()) }
 }
 
-test('the list asks for our label only, in every state, and refuses a container that is not ours', async () => {
+test('the list asks for our label only, in every state, and refuses a container that is not ours [watch-44]', async () => {
   const row = { Id: ID, Names: ['/hub-x'], State: 'created', Created: 5, Labels: { 'hub.instance': INSTANCE } }
   let rows = [row]
   const { calls, engine } = await engineThat(() => ({ status: 200, body: rows }))
@@ -57,7 +57,7 @@ test('the list asks for our label only, in every state, and refuses a container 
   await expect(engine.list()).rejects.toThrow(/not ours/)
 })
 
-test('a call that is not on the closed list is refused before a byte is sent', async () => {
+test('a call that is not on the closed list is refused before a byte is sent [watch-26]', async () => {
   const { calls, engine } = await engineThat(() => ({ status: 200 }))
   for (const id of ['../../images', `${ID}/exec`, 'name', '', `${ID}?x=1`]) {
     for (const call of [
@@ -88,7 +88,7 @@ test('304 on stop and 404 are done and gone; a 500 and a hang are errors within 
   await expect(engine.list()).rejects.toThrow(/no answer within 200 ms/)
 })
 
-test('T93: recycling a container whose stop hangs still kills and removes it, and gone is said only when inspect says so', async () => {
+test('T93: recycling a container whose stop hangs still kills and removes it, and gone is said only when inspect says so [stop-49]', async () => {
   let there = true
   const { calls, engine } = await engineThat((call) => {
     if (call.includes('/stop')) return null
@@ -197,7 +197,7 @@ test.each<[string, () => unknown, RegExp | null]>([
   ['too little', () => ({ ApiVersion: '1.40', MinAPIVersion: '1.12' }), /up to 1\.40/],
   ['a version that it refuses', () => ({ ApiVersion: '1.56', MinAPIVersion: '1.12' }), null],
   ['nothing', () => null, null],
-])('fault A3: an engine that tells %s is still listed and stopped', async (_what, tells, why) => {
+])('fault A3: an engine that tells %s is still listed and stopped [watch-6]', async (_what, tells, why) => {
   const one = speaking(60, 70)
   const { engine } = await engineThat(one.say, tells)
   expect(await engine.list()).toEqual([])

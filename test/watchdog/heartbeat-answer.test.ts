@@ -1,8 +1,8 @@
 /** What the operator is answered, and what stands in the log: the next deadlines in the operator's own zone, and who said it. */
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../watchdog/config.ts'
-import { createOperatorWords } from '../../watchdog/operator-words.ts'
-import { firstState, type State } from '../../watchdog/state.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { firstState, type State } from '../../watchdog/judge/state.ts'
+import { createOperatorWords } from '../../watchdog/watch/operator-words.ts'
 import { createSteerableClock, HOUR, INSTANCE } from '../support/watchdog-home.ts'
 
 /** Monday 5 January 2026, 09:00 UTC. */
@@ -20,7 +20,7 @@ function scene(settings: object = {}) {
   return { words, logged, now: () => state }
 }
 
-test('S1-25: each word names the next due, safe mode and the stop, in the zone of the operator and as instants fifty hours long', () => {
+test('S1-25: each word names the next due, safe mode and the stop, in the zone of the operator and as instants fifty hours long [presence-18, time-12]', () => {
   const { words, now } = scene({ operator: { zone: 'Asia/Tokyo' }, zone: 'Europe/Berlin' })
   const answer = words.heartbeat(true, { source: 'cli', note: '' })
   const at = now().mark.wallMs
@@ -36,7 +36,7 @@ test('S1-25: each word names the next due, safe mode and the stop, in the zone o
   )
 })
 
-test('each heartbeat, weak or strong, and each word about an absence stands in the log with its source', () => {
+test('each heartbeat, weak or strong, and each word about an absence stands in the log with its source [presence-17]', () => {
   const { words, logged } = scene()
   words.heartbeat(true, { source: 'console', note: 'a' })
   words.heartbeat(false, { source: 'webhook', note: '' })

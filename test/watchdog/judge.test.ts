@@ -1,15 +1,15 @@
 import { createPublicKey } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { Reading } from '../../watchdog/clock.ts'
-import { conditionsOf } from '../../watchdog/conditions.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { judgeDeadline } from '../../watchdog/containers.ts'
-import type { Facts, Memory } from '../../watchdog/facts.ts'
-import { containerFindings, engineIsAway } from '../../watchdog/findings.ts'
-import { planHeartbeat, planUp } from '../../watchdog/heartbeat.ts'
-import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge.ts'
-import type { Heard } from '../../watchdog/lease.ts'
-import { firstState, type State } from '../../watchdog/state.ts'
+import type { Reading } from '../../watchdog/base/clock.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { conditionsOf } from '../../watchdog/judge/conditions.ts'
+import { judgeDeadline } from '../../watchdog/judge/containers.ts'
+import type { Facts, Memory } from '../../watchdog/judge/facts.ts'
+import { containerFindings, engineIsAway } from '../../watchdog/judge/findings.ts'
+import { planHeartbeat, planUp } from '../../watchdog/judge/heartbeat.ts'
+import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge/judge.ts'
+import type { Heard } from '../../watchdog/judge/lease.ts'
+import { firstState, type State } from '../../watchdog/judge/state.ts'
 
 import {
   createSteerableClock,
@@ -68,7 +68,7 @@ function walk() {
 }
 
 describe('hub health', () => {
-  test('S1-22: two misses are none, the third is a finding, the fourth the same one, an answer ends it', () => {
+  test('S1-22: two misses are none, the third is a finding, the fourth the same one, an answer ends it [presence-7, watch-27, watch-28]', () => {
     const w = walk()
     expect(w.step(30_000, { heard: silent }).ids).toEqual([])
     expect(w.step(30_000, { heard: silent }).ids).toEqual([])
@@ -78,7 +78,7 @@ describe('hub health', () => {
     expect(w.step(30_000, { heard: silent }).ids).toEqual([])
   })
 
-  test('fault A3: an engine without a version in common is critical, and over with the first that is understood', () => {
+  test('fault A3: an engine without a version in common is critical, and over with the first that is understood [watch-6]', () => {
     const w = walk()
     const judged = w.step(30_000, { disagreement: 'it speaks only API 1.60 and later' })
     expect(judged.findings).toMatchObject([{ id: 'engine_unsupported', severity: 'critical' }])
@@ -86,14 +86,14 @@ describe('hub health', () => {
     expect(w.step(30_000).ids).toEqual([])
   })
 
-  test('T92: a forged answer is a miss and a critical finding at once, and its sessions are not believed', () => {
+  test('T92: a forged answer is a miss and a critical finding at once, and its sessions are not believed [watch-35, alert-15]', () => {
     const w = walk()
     const judged = w.step(30_000, { heard: { kind: 'forged', reason: 'its MAC is wrong' } })
     expect(judged.findings).toMatchObject([{ id: 'hub_forged', severity: 'critical' }])
     expect(judged.memory.misses).toBe(1)
   })
 
-  test('T92: a proven answer that is not understood is a miss and a warning, louder at the third in a row, and wakes nobody', () => {
+  test('T92: a proven answer that is not understood is a miss and a warning, louder at the third in a row, and wakes nobody [watch-36]', () => {
     const w = walk()
     const heard: Heard = { kind: 'unreadable', reason: 'its version is unknown' }
     for (const [index, level] of [1, 1, 2, 2].entries()) {
@@ -106,7 +106,7 @@ describe('hub health', () => {
     expect(w.step(30_000, { heard }).level('hub_unreadable')).toBe(1)
   })
 
-  test('the start-up grace counts no miss before the first answer, and ends after 60 s', () => {
+  test('the start-up grace counts no miss before the first answer, and ends after 60 s [watch-32]', () => {
     const clock = createSteerableClock()
     const first = firstState(clock.read(), INSTANCE)
     for (const [afterMs, misses] of [
@@ -118,7 +118,7 @@ describe('hub health', () => {
     }
   })
 
-  test('an announced restart is silent for 5 min and then a finding; an announced stop is silent until it is called off', () => {
+  test('an announced restart is silent for 5 min and then a finding; an announced stop is silent until it is called off [watch-33, stop-3]', () => {
     const w = walk()
     w.change((state) => ({ ...state, announced: announcedNow('restart', state.lineMs, 9e9, config) }))
     for (let at = 0; at < 10; at += 1) expect(w.step(30_000, { heard: silent }).ids).toEqual([])
@@ -156,11 +156,11 @@ describe('deadline labels', () => {
     ['removing is judged by wall', 'removing', { 'hub.expires-at': String(now.wallMs - 15_000) }, 'ttl_passed'],
     ['one in a state of a later engine at +15 s', 'hibernating', boot(now.bootMs - 15_000), 'ttl_passed'],
     ['exited from another boot keeps to the wall', 'exited', { 'hub.expires-boot': 'boot-z:1' }, null],
-  ])('T94: %s', (_name, state, labels, fault) => {
+  ])('T94: %s [watch-46, watch-47]', (_name, state, labels, fault) => {
     expect(judgeDeadline(makeContainer(now, { state }, labels as Record<string, string>), now, 15_000)).toBe(fault)
   })
 
-  test('T71, T72: a wall step of ten years either way neither kills nor prolongs a running container', () => {
+  test('T71, T72: a wall step of ten years either way neither kills nor prolongs a running container [watch-10, clock-3]', () => {
     const w = walk()
     const one = makeContainer(w.clock.read())
     const over = {
@@ -174,7 +174,7 @@ describe('deadline labels', () => {
     expect(w.step(HOUR + 15_000, over).recycle).toMatchObject([{ fault: 'ttl_passed' }])
   })
 
-  test('T73: a suspend counts for the time to live', () => {
+  test('T73: a suspend counts for the time to live [away-1, clock-3]', () => {
     const w = walk()
     const one = makeContainer(w.clock.read())
     w.clock.sleep(2 * HOUR)
@@ -187,7 +187,7 @@ describe('deadline labels', () => {
 describe('orphans', () => {
   const listed = (list: ReturnType<typeof makeContainer>[]) => ({ containers: { kind: 'listed' as const, list } })
   test.each(['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'])(
-    'T94, X9: a container in state %s without a session is an orphan at 60 s, not before',
+    'T94, X9: a container in state %s without a session is an orphan at 60 s, not before [watch-40]',
     (state) => {
       const w = walk()
       const one = makeContainer(w.clock.read(), { state })
@@ -196,7 +196,7 @@ describe('orphans', () => {
     },
   )
 
-  test('a live session keeps its container, and only the container it names', () => {
+  test('a live session keeps its container, and only the container it names [watch-41]', () => {
     const w = walk()
     const one = makeContainer(w.clock.read())
     const two = makeContainer(w.clock.read(), {}, { 'hub.session': one.labels['hub.session'] ?? '' })
@@ -204,7 +204,7 @@ describe('orphans', () => {
     expect(judged.recycle.map((verdict) => verdict.container.id)).toEqual([two.id])
   })
 
-  test('S1-24: with the hub dead the ledger decides; missing or damaged it kills nothing as an orphan, deadlines still count', () => {
+  test('S1-24: with the hub dead the ledger decides; missing or damaged it kills nothing as an orphan, deadlines still count [presence-7, watch-42, watch-45]', () => {
     const w = walk()
     const live = makeContainer(w.clock.read())
     const orphan = makeContainer(w.clock.read())
@@ -223,7 +223,7 @@ describe('orphans', () => {
     expect(w.step(30_000, { ...over, ledger: { kind: 'missing' } }).ids).toContain('ledger')
   })
 
-  test('a finding acted on in vain is louder at the third round after, and critical', () => {
+  test('a finding acted on in vain is louder at the third round after, and critical [watch-54, alert-14]', () => {
     const w = walk()
     const one = makeContainer(w.clock.read())
     expect(w.step(60_000, listed([one])).level('orphan')).toBe(1)
@@ -238,21 +238,21 @@ describe('orphans', () => {
     const verdicts = [{ container: one, fault: 'orphan' as const, actedRounds: 5 }]
     const told = (remains: Memory['remains']) => containerFindings(verdicts, remains)[0]
     expect(told({ [one.name]: [] })).toMatchObject({ level: 1, severity: 'warning' })
-    expect(told({ [one.name]: [] })?.text).toContain('Nothing of them runs any more')
+    expect(told({ [one.name]: [] })?.text).toContain('None of their processes runs any more')
     expect(told({ [one.name]: [31] })).toMatchObject({ level: 2, severity: 'critical' })
     expect(told({ [one.name]: [31] })?.text).toContain('sudo kill -9 31')
     for (const remains of [{}, { [one.name]: 'unknown' as const }])
       expect(told(remains)).toMatchObject({ level: 2, severity: 'critical' })
   })
 
-  test('an engine that does not answer is a finding at the second round and nothing is judged', () => {
+  test('an engine that does not answer is a finding at the second round and nothing is judged [watch-7]', () => {
     const w = walk()
     const down = { containers: { kind: 'failed' as const, reason: 'hangs' } }
     expect(w.step(30_000, down).ids).toEqual([])
     expect(w.step(30_000, down)).toMatchObject({ findings: [{ id: 'engine_unavailable' }], recycle: [] })
   })
 
-  test('fault A11: an engine that fails every second round is no finding; one that is told ends with two good rounds in a row', () => {
+  test('fault A11: an engine that fails every second round is no finding; one that is told ends with two good rounds in a row [watch-7]', () => {
     const w = walk()
     const down = { containers: { kind: 'failed' as const, reason: 'hangs' } }
     for (let turn = 0; turn < 20; turn += 1) expect(w.step(30_000, turn % 2 === 0 ? down : {}).ids).toEqual([])
@@ -270,7 +270,7 @@ describe('orphans', () => {
 })
 
 describe('throughput', () => {
-  test('S1-23: six hours of waiting without one dispatch is a finding; a dispatch, an empty queue, safe mode, draining and silence are not', () => {
+  test('S1-23: six hours of waiting without one dispatch is a finding; a dispatch, an empty queue, safe mode, draining and silence are not [watch-37, watch-38]', () => {
     const waiting = { heard: answered({ queued: 1, dispatched: 4 }) }
     const w = walk()
     w.step(0, waiting)
@@ -294,7 +294,7 @@ describe('throughput', () => {
 
 describe('presence', () => {
   const quiet = { heard: answered() }
-  test('T95: reminders at 18 h and 22 h, missed at 24 h, safe at 26 h, stop 24 h later, each to the millisecond', () => {
+  test('T95: reminders at 18 h and 22 h, missed at 24 h, safe at 26 h, stop 24 h later, each to the millisecond [time-3, time-4, time-8]', () => {
     const table: [number, string, number][] = [
       [18, 'heartbeat_due', 1],
       [22, 'heartbeat_due', 2],
@@ -321,11 +321,11 @@ describe('presence', () => {
     w.change((state) => ({ ...state, presence: { ...state.presence, stopReport: { gone: 6, failed: 1 } } }))
     expect(w.step(1, quiet).findings.find((one) => one.id === 'unattended_stop')).toMatchObject({
       level: 1,
-      text: expect.stringMatching(/6 containers confirmed gone\. 1 could not be confirmed gone/),
+      text: expect.stringMatching(/6 containers confirmed gone\. 1 could not be confirmed as gone/),
     })
   })
 
-  test('T95: reboots every hour and wall steps neither shorten nor reset it', () => {
+  test('T95: reboots every hour and wall steps neither shorten nor reset it [stop-34, clock-5]', () => {
     const w = walk()
     for (let hour = 0; hour < 25; hour += 1) {
       w.clock.stepWall(hour % 2 === 0 ? 400 * HOUR : -400 * HOUR)
@@ -336,7 +336,7 @@ describe('presence', () => {
     expect(w.step(2 * HOUR, quiet).state.presence).toMatchObject({ nowMs: 27 * HOUR, safeSinceMs: 26 * HOUR })
   })
 
-  test('T74: a reboot with a clock of 1970 counts what this boot has lasted and no more, and says so', () => {
+  test('T74: a reboot with a clock of 1970 counts what this boot has lasted and no more, and says so [watch-10, clock-8, clock-9]', () => {
     const w = walk()
     w.step(HOUR, quiet)
     w.clock.reboot(-50 * 365 * 24 * HOUR)
@@ -346,7 +346,7 @@ describe('presence', () => {
     })
   })
 
-  test('T73: a deadline that passed asleep is safe mode at once; the contact and the stop wait 2 h, once per period', () => {
+  test('T73: a deadline that passed asleep is safe mode at once; the contact and the stop wait 2 h, once per period [away-1, away-3]', () => {
     const w = walk()
     w.clock.sleep(30 * HOUR)
     const woken = w.step(0, quiet)
@@ -361,7 +361,7 @@ describe('presence', () => {
     expect(w.step(0, quiet).conditions, 'the grace of this period is used up').toContain('unattended_stop')
   })
 
-  test('T73: a ceiling that passed asleep waits for the grace as well', () => {
+  test('T73: a ceiling that passed asleep waits for the grace as well [away-2]', () => {
     const w = walk()
     w.step(26 * HOUR, quiet)
     w.clock.sleep(60 * HOUR)
@@ -398,7 +398,7 @@ describe('presence', () => {
     expect(planLease(w.state, config)).toMatchObject({ demand: 'normal', heartbeatAgeMs: 0, deadlineInMs: 26 * HOUR })
   })
 
-  test('after an announced stop the clock stands only once the engine confirms that nothing is left, and runs again with the hub', () => {
+  test('after an announced stop the clock stands only once the engine confirms that nothing is left, and runs again with the hub [stop-36]', () => {
     const w = walk()
     w.change((state) => ({ ...state, announced: announcedNow('down', state.lineMs, 0, config) }))
     const one = makeContainer(w.clock.read())
@@ -412,7 +412,7 @@ describe('presence', () => {
 })
 
 describe('the witness', () => {
-  test('T100: a linked, longer row is remembered; overlap is fine; a smaller log, another head, a broken link or signature is a sticky mismatch', () => {
+  test('T100: a linked, longer row is remembered; overlap is fine; a smaller log, another head, a broken link or signature is a sticky mismatch [watch-53]', () => {
     const { checkpointKey, remove } = makeHome()
     remove()
     const publicKey = createPublicKey(checkpointKey)

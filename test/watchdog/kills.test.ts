@@ -5,11 +5,11 @@ import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, expect, test } from 'vitest'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { SLOT_BYTES } from '../../watchdog/slot.ts'
-import { openState } from '../../watchdog/state.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { openState } from '../../watchdog/act/state-file.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { SLOT_BYTES } from '../../watchdog/base/slot.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { makeHome } from '../support/watchdog-home.ts'
 
 const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
@@ -24,8 +24,7 @@ afterAll(() => {
 })
 
 async function start(): Promise<ChildProcess> {
-  const env = { ...process.env, NODE_COMPILE_CACHE: path.join(home.home, 'cache') }
-  const child = spawn(process.execPath, [MAIN, '--home', home.home], { stdio: ['ignore', 'pipe', 'inherit'], env })
+  const child = spawn(process.execPath, [MAIN, '--home', home.home], { stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   await new Promise((resolve, reject) => {
     child.stdout.once('data', resolve)

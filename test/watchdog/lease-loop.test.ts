@@ -1,8 +1,9 @@
 /** The lease's own loop, with a clock that is moved by hand. */
 import { describe, expect, test } from 'vitest'
-import type { Clock } from '../../watchdog/clock.ts'
-import type { Heard, HubLine, Lease } from '../../watchdog/lease.ts'
-import { keepLine, leaseDueInMs, startLeaseLoop } from '../../watchdog/lease-loop.ts'
+import type { Clock } from '../../watchdog/base/clock.ts'
+import type { Heard, Lease } from '../../watchdog/judge/lease.ts'
+import type { HubLine } from '../../watchdog/observe/hub-line.ts'
+import { keepLine, leaseDueInMs, startLeaseLoop } from '../../watchdog/watch/lease-loop.ts'
 
 const INTERVAL_MS = 3000
 const STUCK_MS = 58_000
@@ -74,7 +75,7 @@ function scene(answer: (lease: Lease) => Promise<Heard> = async () => silent) {
 }
 
 describe('fault A11: the lease has a loop of its own', () => {
-  test('fault A11: while a round waits for the engine leases go on, none further from the last than two intervals', async () => {
+  test('fault A11: while a round waits for the engine leases go on, none further from the last than two intervals [watch-8]', async () => {
     const { move, kept, sent, end } = scene()
     await kept.lease(lease)
     // No round for a minute: the engine stalls, or containers are being removed.
@@ -85,7 +86,7 @@ describe('fault A11: the lease has a loop of its own', () => {
     end()
   })
 
-  test('a round that stands still for ever sends no lease: they end once it is stuck, and begin again with work', async () => {
+  test('a round that stands still for ever sends no lease: they end once it is stuck, and begin again with work [watch-9]', async () => {
     const { move, sent, work, nowMs, waiting, end } = scene()
     const began = nowMs()
     work.lastMs = began

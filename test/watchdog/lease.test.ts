@@ -2,11 +2,12 @@
 import { rmSync } from 'node:fs'
 import http from 'node:http'
 import { afterEach, expect, test } from 'vitest'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { macHex } from '../../watchdog/digest.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { createHubLine, type Lease } from '../../watchdog/lease.ts'
-import { parseLedger } from '../../watchdog/ledger.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { macHex } from '../../watchdog/base/digest.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import type { Lease } from '../../watchdog/judge/lease.ts'
+import { createHubLine } from '../../watchdog/observe/hub-line.ts'
+import { parseLedger } from '../../watchdog/observe/observe.ts'
 import { INSTANCE, KEY, ledgerText, makeContainer, makeHome, sessionOf, ZEROS } from '../support/watchdog-home.ts'
 
 const lease: Lease = {
@@ -73,7 +74,6 @@ const honest = (body: Record<string, unknown>, over: object = {}) =>
     conditions: [],
     dispatched: 3,
     queued: 1,
-    heldSince: null,
     auditSize: 0,
     auditHead: ZEROS,
     bufferSize: 0,
@@ -84,7 +84,7 @@ const honest = (body: Record<string, unknown>, over: object = {}) =>
     ...over,
   })
 
-test('an honest hub is heard; the lease is the document of the contract, its MAC is over the raw bytes, its counter rises', async () => {
+test('an honest hub is heard; the lease is the document of the contract, its MAC is over the raw bytes, its counter rises [presence-2, clock-15]', async () => {
   const { line, asked } = await hubThat(({ body }) => ({ body: honest(body) }))
   expect(await line.lease(lease)).toMatchObject({ kind: 'answer', answer: { dispatched: 3, mode: 'normal' } })
   await line.lease({ ...lease, demand: 'safe', conditions: ['heartbeat_missed'] })
@@ -93,7 +93,7 @@ test('an honest hub is heard; the lease is the document of the contract, its MAC
   for (const one of asked) expect(one.mac).toBe(macHex(KEY, 'hub-lease-v1', one.text))
 })
 
-test('T92: a wrong MAC, a wrong key, a replayed answer, another instance and another epoch are forged, not heard', async () => {
+test('T92: a wrong MAC, a wrong key, a replayed answer, another instance and another epoch are forged, not heard [presence-4, watch-35]', async () => {
   let replay = ''
   const cases: Say[] = [
     ({ body }) => ({ body: honest(body), mac: '00' }),
@@ -134,7 +134,7 @@ test('T92: an answer that its MAC proves, of another version or shape, is not be
   for (const [index] of cases.entries()) expect((await line.lease(lease)).kind, `case ${index}`).toBe('unreadable')
 })
 
-test('a hub that refuses, hangs, says too much or is gone is a miss within the deadline', async () => {
+test('a hub that refuses, hangs, says too much or is gone is a miss within the deadline [watch-30]', async () => {
   let turn = 0
   const { line, hubSocket } = await hubThat(({ body }) => {
     turn += 1
@@ -168,7 +168,7 @@ test('a shutdown is believed only with its MAC', async () => {
   expect(await line.shutdown(7, { by: 'operator', reason: 'test' }, 300)).toBeNull()
 })
 
-test('D14: a ledger counts only whole, with its MAC and of this instance', () => {
+test('S1-24: a ledger counts only whole, with its MAC and of this instance [watch-42]', () => {
   const session = sessionOf(makeContainer(createSystemClock().read()))
   const good = ledgerText([session])
   expect(parseLedger(good, KEY, INSTANCE)).toEqual({ kind: 'read', sessions: [session] })

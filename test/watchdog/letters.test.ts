@@ -1,10 +1,10 @@
 /** Letters to the operator: every one says when, in the operator's zone, and how far away what it speaks of is. */
 import { expect, test } from 'vitest'
-import type { AlertEvent } from '../../watchdog/alert-plan.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { operatorLetter, packEvents } from '../../watchdog/operator-letter.ts'
-import { presenceFindings } from '../../watchdog/presence-findings.ts'
-import { firstState } from '../../watchdog/state.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { presenceFindings } from '../../watchdog/judge/findings.ts'
+import { firstState } from '../../watchdog/judge/state.ts'
+import { operatorLetter, packEvents } from '../../watchdog/tell/operator-letter.ts'
+import type { AlertEvent } from '../../watchdog/tell/plan.ts'
 import { createSteerableClock, HOUR, INSTANCE } from '../support/watchdog-home.ts'
 
 const AT = Date.UTC(2026, 10, 24, 17, 30)
@@ -19,7 +19,7 @@ const event = (over: Partial<AlertEvent> = {}): AlertEvent => ({
   ...over,
 })
 
-test('a letter to the operator names weekday, date, local time with zone, whatever zone that is', () => {
+test('a letter to the operator names weekday, date, local time with zone, whatever zone that is [alert-29]', () => {
   const [parcel] = packEvents([event()], { to: 'o', id: 'p1', lineMs: 0, wallMs: AT } as never)
   if (parcel === undefined) throw new Error('no parcel')
   const text = (zone: string) => operatorLetter(parcel, { instance: INSTANCE, zone }).text

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { instantOf, localDay, nextLocalTime } from '../../watchdog/local-time.ts'
+import { instantOf, localDay, nextLocalTime } from '../../watchdog/base/local-time.ts'
 
 const at = (text: string) => Date.parse(text)
 const day = (text: string) => Math.floor(at(`${text}T00:00:00Z`) / 86_400_000)
@@ -29,7 +29,7 @@ describe('local times over the changes of the clock', () => {
     expect(new Date(instantOf(day(date), minute(time), zone)).toISOString()).toBe(instant.replace('Z', '.000Z'))
   })
 
-  test('the next of several times is the first at or after the instant, today, tomorrow or over a change', () => {
+  test('the next of several times is the first at or after the instant, today, tomorrow or over a change [time-5]', () => {
     const next = (from: string, times: string[], zone = 'Europe/Berlin') =>
       new Date(nextLocalTime(at(from), times.map(minute), zone)).toISOString()
     expect(next('2026-01-05T07:59:59Z', ['09:00', '18:00'])).toBe('2026-01-05T08:00:00.000Z')

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { createNotifier } from '../../watchdog/notify.ts'
+import { createNotifier } from '../../watchdog/base/notify.ts'
 import { createSteerableClock } from '../support/watchdog-home.ts'
 
-test('the service manager hears ready, alive at most every 20 s and never two at a time, and stopping; a failure is counted', () => {
+test('the service manager hears ready, alive at most every 20 s and never two at a time, and stopping; a failure is counted [watch-20]', () => {
   const clock = createSteerableClock()
   const said: string[] = []
   const open: ((failed: boolean) => void)[] = []

@@ -1,11 +1,11 @@
 /** What a round sees where the world moves on while it looks (T94). */
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { parseConfig } from '../../watchdog/config.ts'
-import { planLease } from '../../watchdog/judge.ts'
-import type { HubLine } from '../../watchdog/lease.ts'
-import { createObserve } from '../../watchdog/observe.ts'
-import { firstState } from '../../watchdog/state.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { planLease } from '../../watchdog/judge/judge.ts'
+import { firstState } from '../../watchdog/judge/state.ts'
+import type { HubLine } from '../../watchdog/observe/hub-line.ts'
+import { createObserve } from '../../watchdog/observe/observe.ts'
 import {
   createFakeEngine,
   createSteerableClock,

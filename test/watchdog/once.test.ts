@@ -12,7 +12,7 @@ afterEach(() => {
 const MAIL = { kind: 'email', host: 'mail.example.org', from: 'o@example.org', to: 'o@example.org' }
 
 test.each([1, 2, 3, 4, 5])(
-  'X5: faults that come and go for 120 rounds, killed at random between telling and remembering (seed %i)',
+  'X5: faults that come and go for 120 rounds, killed at random between telling and remembering (seed %i) [watch-31, alert-2, alert-6]',
   async (seed) => {
     const random = createSeededRandom(seed)
     const at = watchScene({ startGraceMs: 0, channels: [{ kind: 'file' }, MAIL] })

@@ -12,8 +12,8 @@ import {
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { OUTBOX_SLOTS, openOutbox } from '../../watchdog/outbox.ts'
-import { SLOT_BYTES } from '../../watchdog/slot.ts'
+import { SLOT_BYTES } from '../../watchdog/base/slot.ts'
+import { OUTBOX_SLOTS, openOutbox } from '../../watchdog/tell/outbox.ts'
 
 const folders: string[] = []
 afterEach(() => {
@@ -83,7 +83,7 @@ test.each([
   expect(texts(openOutbox<string>(file, 43))).toEqual(size === 0 ? ['d'] : ['a', 'd'])
 })
 
-test('a disk that takes nothing keeps messages in memory and says so; once it takes them they are on it', () => {
+test('a disk that takes nothing keeps messages in memory and says so; once it takes them they are on it [watch-16]', () => {
   const file = path.join(place(), 'not-there', 'outbox')
   const box = openOutbox<string>(file, 1)
   expect(box.put('a')).toBe(true)

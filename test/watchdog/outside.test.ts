@@ -1,6 +1,6 @@
 /** When the outside is pinged, and what is said of the watchdog's own files where they fail (T98). */
 import { afterEach, expect, test } from 'vitest'
-import { failingFindings } from '../../watchdog/failing.ts'
+import { failingFindings } from '../../watchdog/tell/alerts.ts'
 import { watchScene } from '../support/watch-scene.ts'
 
 const homes: { remove(): void }[] = []
@@ -8,7 +8,7 @@ afterEach(() => {
   for (const home of homes.splice(0)) home.remove()
 })
 
-test('a round that was judged and is on disk pings; one whose state the disk did not take, or that broke off, does not and says so', async () => {
+test('a round that was judged and is on disk pings; one whose state the disk did not take, or that broke off, does not and says so [watch-12, watch-56]', async () => {
   const at = watchScene()
   homes.push(at)
   const dies = { now: false }
@@ -31,7 +31,7 @@ test('a round that was judged and is on disk pings; one whose state the disk did
   file.close()
 })
 
-test('an outbox that cannot be written, or was damaged, is a finding', () => {
+test('an outbox that cannot be written, or was damaged, is a finding [watch-16]', () => {
   const found = (over: object) =>
     failingFindings([], { outboxFault: null, outboxDamage: null, contact: 'Carl', noticesWait: false, ...over })
   expect(found({})).toEqual([])

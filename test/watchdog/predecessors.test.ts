@@ -1,11 +1,11 @@
 /** X4: what a predecessor left, a month old, gets nobody shot: signs of life are compared with the start of this process. */
 import { writeFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
-import { parseConfig } from '../../watchdog/config.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { firstMemory, judge, planAdvance } from '../../watchdog/judge.ts'
-import { readLedger } from '../../watchdog/ledger.ts'
-import { firstState } from '../../watchdog/state.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import { firstMemory, judge, planAdvance } from '../../watchdog/judge/judge.ts'
+import { firstState } from '../../watchdog/judge/state.ts'
+import { readLedger } from '../../watchdog/observe/observe.ts'
 import {
   createSteerableClock,
   INSTANCE,

@@ -45,22 +45,25 @@ const WAYS: readonly (readonly [string, (at: Scene, watch: Watch) => unknown, bo
   ['a crash', (at) => silent(at), false],
 ]
 
-test.each(WAYS)('S1-30: after %s the clock of presence is as the table says', async (_way, stop, stands) => {
-  const at = watchScene({ startGraceMs: 0 })
-  homes.push(at)
-  const { watch, file } = at.start()
-  await watch.round()
-  await stop(at, watch)
-  await watch.round()
-  const age = () => presence(watch).strongAgeMs
-  const before = age()
-  at.clock.move(10 * HOUR)
-  await watch.round()
-  expect([presence(watch).paused, age() - before]).toEqual([stands, stands ? 0 : 10 * HOUR])
-  file.close()
-})
+test.each(WAYS)(
+  'S1-30: after %s the clock of presence is as the table says [stop-4, stop-24]',
+  async (_way, stop, stands) => {
+    const at = watchScene({ startGraceMs: 0 })
+    homes.push(at)
+    const { watch, file } = at.start()
+    await watch.round()
+    await stop(at, watch)
+    await watch.round()
+    const age = () => presence(watch).strongAgeMs
+    const before = age()
+    at.clock.move(10 * HOUR)
+    await watch.round()
+    expect([presence(watch).paused, age() - before]).toEqual([stands, stands ? 0 : 10 * HOUR])
+    file.close()
+  },
+)
 
-test('S1-30: after the unattended stop no deadline runs, and orphans and times to live are still judged', async () => {
+test('S1-30: after the unattended stop no deadline runs, and orphans and times to live are still judged [stop-28]', async () => {
   const at = watchScene({ startGraceMs: 0 })
   homes.push(at)
   const { watch, file } = at.start()
@@ -82,7 +85,7 @@ test('S1-30: after the unattended stop no deadline runs, and orphans and times t
   file.close()
 })
 
-test('a paused clock runs again where the engine still shows a container of ours', async () => {
+test('a paused clock runs again where the engine still shows a container of ours [stop-36]', async () => {
   const at = watchScene({ startGraceMs: 0 })
   homes.push(at)
   const { watch, file } = at.start()

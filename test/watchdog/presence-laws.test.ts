@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { planDeadlines } from '../../watchdog/timeline.ts'
+import { planDeadlines } from '../../watchdog/judge/timeline.ts'
 import { type PresenceWalk, presenceWalk } from '../support/presence-walk.ts'
 import { HOUR } from '../support/watchdog-home.ts'
 
@@ -72,7 +72,7 @@ const CONFIGS: readonly (readonly [string, object])[] = [
 const DUE_MOST_MS = 33 * HOUR
 
 test.each(CONFIGS)(
-  '%s: no order of events moves safe mode or the stop out of their bounds, and neither is ever taken back',
+  '%s: no order of events moves safe mode or the stop out of their bounds, and neither is ever taken back [time-2, clock-5]',
   (_name, settings) => {
     fc.assert(
       fc.property(acts, (story) => {
@@ -131,7 +131,7 @@ test.each(CONFIGS)(
   },
 )
 
-test('an absence is never longer than its end and the grace, and never shorter, whatever happens meanwhile', () => {
+test('an absence is never longer than its end and the grace, and never shorter, whatever happens meanwhile [away-9]', () => {
   fc.assert(
     fc.property(acts, span(21 * 24 * 60 - 1), (story, minutes) => {
       const w = presenceWalk()

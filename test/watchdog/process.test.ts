@@ -5,11 +5,12 @@ import http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { createSystemClock } from '../../watchdog/clock.ts'
-import { macHex } from '../../watchdog/digest.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import { openState } from '../../watchdog/state.ts'
-import { exchange } from '../../watchdog/wire.ts'
+import { deadlinesShape } from '../../hub/protocol/views-guard.ts'
+import { openState } from '../../watchdog/act/state-file.ts'
+import { createSystemClock } from '../../watchdog/base/clock.ts'
+import { macHex } from '../../watchdog/base/digest.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { exchange } from '../../watchdog/base/wire.ts'
 import { createEmptyEngine } from '../support/empty-engine.ts'
 import { INSTANCE, KEY, makeHome, ZEROS } from '../support/watchdog-home.ts'
 
@@ -71,7 +72,6 @@ async function scene(spans: object) {
           conditions: [],
           dispatched: 0,
           queued: 0,
-          heldSince: null,
           auditSize: 0,
           auditHead: ZEROS,
           bufferSize: 0,
@@ -130,7 +130,7 @@ async function scene(spans: object) {
 const ended = (child: ChildProcess) =>
   new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
 
-test('from init to exit: refuses without a state, leases with the first heartbeat, one alert for a dead hub over its own kill -9, ends with 0', async () => {
+test('from init to exit: refuses without a state, leases with the first heartbeat, one alert for a dead hub over its own kill -9, ends with 0 [cond-29, presence-1]', async () => {
   const { paths, port, leases, openHub, run, start, ask, told } = await scene({})
   expect(await run()).toMatchObject({ code: 1, err: expect.stringContaining('hub init') })
   expect((await run('--init')).code).toBe(0)
@@ -148,7 +148,10 @@ test('from init to exit: refuses without a state, leases with the first heartbea
   await until('health', async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).status === 200)
   expect((await fetch(`http://127.0.0.1:${port}/v1/shutdown`, { method: 'POST' })).status).toBe(404)
   expect(await run()).toMatchObject({ code: 1, err: expect.stringContaining('already running') })
-  expect(await ask('GET', '/v1/status')).toMatchObject({ hub: { answering: true }, engine: 'ok', demand: 'normal' })
+  const status = await ask('GET', '/v1/status')
+  expect(status).toMatchObject({ hub: { answering: true }, engine: 'ok', demand: 'normal' })
+  // The hub passes this part on as its own answer, in the shape that its clients read it by.
+  expect(deadlinesShape.safeParse(status.heartbeat).error?.issues).toBeUndefined()
 
   await closeHub()
   await until('the alert', () => told().includes('raised hub_health'))
@@ -171,7 +174,7 @@ test('from init to exit: refuses without a state, leases with the first heartbea
   expect([existsSync(paths.pid), existsSync(paths.socket)]).toEqual([false, false])
 })
 
-test('T95, T97: a passed deadline demands safe within a round, sticks over kill -9, and one heartbeat at the door ends it', async () => {
+test('T95, T97: a passed deadline demands safe within a round, sticks over kill -9, and one heartbeat at the door ends it [cond-28, presence-9, time-7]', async () => {
   const { leases, openHub, run, start, ask } = await scene({
     remindFirstMs: 300,
     remindLastMs: 400,
@@ -200,7 +203,7 @@ test('T95, T97: a passed deadline demands safe within a round, sticks over kill 
   await until('normal again', () => leases.at(-1)?.demand === 'normal')
 })
 
-test('a state corrupt in both slots starts safe, says so, and keeps a copy', async () => {
+test('a state corrupt in both slots starts safe, says so, and keeps a copy [watch-11]', async () => {
   const { paths, leases, openHub, run, start, ask, told } = await scene({})
   await run('--init')
   writeFileSync(paths.state, Buffer.alloc(8192, 1))
@@ -214,7 +217,7 @@ test('a state corrupt in both slots starts safe, says so, and keeps a copy', asy
   await until('the all-clear', () => told().includes('resolved state_lost'))
 })
 
-test('`hub down`: announced, hub gone, exit: the last look pauses the presence clock, and days later nobody is alarmed', async () => {
+test('`hub down`: announced, hub gone, exit: the last look pauses the presence clock, and days later nobody is alarmed [stop-14]', async () => {
   const { paths, run, start, ask, told, leases, openHub } = await scene({ intervalMs: 60_000 })
   await run('--init')
   const closeHub = await openHub()
@@ -231,7 +234,7 @@ test('`hub down`: announced, hub gone, exit: the last look pauses the presence c
   expect(told()).toEqual([])
 })
 
-test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mode, the stop, and only `hub up` and then a heartbeat end it', async () => {
+test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mode, the stop, and only `hub up` and then a heartbeat end it [cond-17, away-9, stop-26]', async () => {
   const { leases, openHub, run, start, ask, told } = await scene({
     missedGraceMs: 300,
     safeRemindFirstMs: 100,

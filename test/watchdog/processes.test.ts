@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createActs } from '../../watchdog/act.ts'
-import { judgeRemains, openProcesses } from '../../watchdog/processes.ts'
+import { createActs } from '../../watchdog/act/act.ts'
+import { judgeRemains, openProcesses } from '../../watchdog/observe/processes.ts'
 import { createFakeEngine, createSteerableClock, makeContainer } from '../support/watchdog-home.ts'
 
 const ID = 'c3'.repeat(32)

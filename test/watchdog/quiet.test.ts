@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseConfig } from '../../watchdog/config.ts'
-import { planLoudAt, planReminderAt, quietSpanAt } from '../../watchdog/quiet.ts'
+import { planLoudAt, planReminderAt, quietSpanAt } from '../../watchdog/base/quiet-hours.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
 
 const HOUR = 3_600_000
 const at = (text: string) => Date.parse(`${text}:00Z`)
@@ -20,7 +20,7 @@ describe('quiet hours', () => {
     // Nine hours on the dial are eight when the clock is put forward and ten when it is put back.
     ['2026-03-29T00:00', ['2026-03-28T21:00', '2026-03-29T05:00']],
     ['2026-10-25T00:00', ['2026-10-24T20:00', '2026-10-25T06:00']],
-  ])('at %s they are %j', (instant, span) => {
+  ])('at %s they are %j [time-14]', (instant, span) => {
     const found = quietSpanAt(at(instant), night)
     expect(found && [text(found.fromMs), text(found.toMs)]).toEqual(span)
   })
@@ -34,7 +34,7 @@ describe('quiet hours', () => {
     expect(quietSpanAt(at('2026-01-05T14:00'), noon)).toBeNull()
   })
 
-  test('a reminder in them moves to their end if that is an hour before the deadline, else to 30 min before their start', () => {
+  test('a reminder in them moves to their end if that is an hour before the deadline, else to 30 min before their start [time-15]', () => {
     const since = '2026-01-05T09:00'
     const plan = (reminder: string, deadline: string, sinceText = since) =>
       text(planReminderAt(at(reminder), { sinceMs: at(sinceText), deadlineMs: at(deadline) }, night))
@@ -48,14 +48,14 @@ describe('quiet hours', () => {
     expect(plan('2026-01-06T03:00', '2026-01-06T05:00', '2026-01-05T20:45'), 'no place left').toBeNull()
   })
 
-  test('loud channels wait for their end, never for what is critical', () => {
+  test('loud channels wait for their end, never for what is critical [time-17, alert-9]', () => {
     expect(text(planLoudAt(at('2026-01-06T03:00'), 'warning', night))).toBe('2026-01-06T06:00')
     expect(text(planLoudAt(at('2026-01-06T03:00'), 'critical', night))).toBe('2026-01-06T03:00')
     expect(text(planLoudAt(at('2026-01-06T06:00'), 'warning', night))).toBe('2026-01-06T06:00')
     expect(text(planLoudAt(at('2026-01-06T03:00'), 'warning', never))).toBe('2026-01-06T03:00')
   })
 
-  test('wherever a reminder falls it is told outside them, before its deadline and after its start, or not at all', () => {
+  test('wherever a reminder falls it is told outside them, before its deadline and after its start, or not at all [time-15]', () => {
     const start = at('2026-03-20T00:00')
     const hours = fc.integer({ min: 0, max: 400 * 60 })
     fc.assert(

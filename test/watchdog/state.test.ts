@@ -1,10 +1,11 @@
 import { linkSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { planAlerts } from '../../watchdog/alert-plan.ts'
-import { isCutOff } from '../../watchdog/alert-recovery.ts'
-import { SLOT_BYTES } from '../../watchdog/slot.ts'
-import { firstState, initState, openState, type State } from '../../watchdog/state.ts'
+import { initState, openState } from '../../watchdog/act/state-file.ts'
+import { SLOT_BYTES } from '../../watchdog/base/slot.ts'
+import { firstState, type State } from '../../watchdog/judge/state.ts'
+import { planAlerts } from '../../watchdog/tell/plan.ts'
+import { isCutOff } from '../../watchdog/tell/recovery.ts'
 import { createSteerableClock, INSTANCE, makeHome } from '../support/watchdog-home.ts'
 
 const homes: { remove(): void }[] = []
@@ -25,7 +26,7 @@ const read = (file: string): State | null => {
   return opened.found
 }
 
-test('T89: a write torn at any byte of either slot leaves the older or the newer state, never a third', () => {
+test('T89: a write torn at any byte of either slot leaves the older or the newer state, never a third [watch-11]', () => {
   const { file, first } = fresh()
   const states = [1, 2].map((lineMs) => ({ ...first, lineMs }))
   const opened = openState(file, 1)
@@ -123,6 +124,9 @@ test('the fullest state fits its slot', () => {
     alerts: Object.fromEntries(ids.map((id) => [id, { level: 4, sinceMs: Number.MAX_SAFE_INTEGER }])),
   })
   opened.close()
+  const again = openState(file, 1)
+  again.close()
+  expect(again.found).toMatchObject({ auditLost: far, presence: { away: { note: 'x'.repeat(198) } } })
 })
 
 test('a state of an earlier version, without the fields that came later, is read with their defaults', () => {
@@ -176,7 +180,7 @@ test('fault G8: a state that is lost is told with one advice, and it is the one 
   expect(advice()).toMatch(/; run: hub init --home \S+$/)
   writeFileSync(path.join(home.home, 'ledger.json'), '')
   const said = advice()
-  expect(said).toMatch(/no backup holds it\. Begin a new witness: node \S+main\.ts --home \S+ --init$/)
+  expect(said).toMatch(/no backup has it\. To begin again without it run: node \S+main\.ts --home \S+ --init$/)
   expect(said).not.toContain('hub init')
 })
 

@@ -1,6 +1,6 @@
 /** The stop page at the watchdog, over a real port and its socket. */
 import { afterEach, describe, expect, it } from 'vitest'
-import { cardIdOf, digestOfWords } from '../../watchdog/contact.ts'
+import { cardIdOf, digestOfWords } from '../../watchdog/door/contact-card.ts'
 import { FORM, onceOf } from '../support/plain-http.ts'
 import { cardOf, OTHER, scene as openScene, WORDS } from '../support/stop-scene.ts'
 
@@ -16,7 +16,7 @@ const scene: typeof openScene = async (config, kept) => {
 const word = (page: { headers: Record<string, unknown> }) => String(page.headers['hub-stop'])
 
 describe('the page', () => {
-  it('S1-31: stops by POST alone and once, shows how far it is, and works again once the operator has resumed (T19)', async () => {
+  it('S1-31: stops by POST alone and once, shows how far it is, and works again once the operator has resumed (T19) [contact-8, contact-17]', async () => {
     const s = await scene()
     await s.contact({ action: 'set', ...cardOf(WORDS) })
     const path = `/stop/${WORDS}`
@@ -41,7 +41,7 @@ describe('the page', () => {
     expect(s.logged.join()).not.toContain('bacon')
   })
 
-  it('S1-32: it says that everything has stopped only when the engine shows nothing, and pressing again tries again', async () => {
+  it('S1-32: it says that everything has stopped only when the engine shows nothing, and pressing again tries again [contact-15, contact-18]', async () => {
     const s = await scene()
     await s.contact({ action: 'set', ...cardOf(WORDS) })
     const [stuck = ''] = s.engine.present.keys()
@@ -66,7 +66,7 @@ describe('the page', () => {
     expect(s.stops).toHaveLength(2)
   })
 
-  it('T16, T17: wrong words get one constant page, five hundred of them are counted and not listed, and the right ones stop', async () => {
+  it('T16, T17: wrong words get one constant page, five hundred of them are counted and not listed, and the right ones stop [watch-15, contact-21]', async () => {
     const s = await scene()
     await s.contact({ action: 'set', ...cardOf(OTHER) })
     await s.contact({ action: 'set', ...cardOf(WORDS) })
@@ -98,7 +98,7 @@ describe('the page', () => {
     expect(s.stops).toHaveLength(1)
   })
 
-  it("fault C30: a program that posts to the address stops nothing, whatever it sends; only the page's own one-time field does, and once", async () => {
+  it("fault C30: a program that posts to the address stops nothing, whatever it sends; only the page's own one-time field does, and once [contact-9]", async () => {
     const s = await scene()
     await s.contact({ action: 'set', ...cardOf(WORDS) })
     const path = `/stop/${WORDS}`
@@ -135,7 +135,7 @@ describe('the page', () => {
     expect(s.stops).toHaveLength(1)
   })
 
-  it('a card that could not be read is told to the operator until there is one again', async () => {
+  it('a card that could not be read is told to the operator until there is one again [watch-15]', async () => {
     const s = await scene({}, '{"version":2}')
     expect(s.own().map(([id]) => id)).toEqual(['contact_damaged'])
     await s.contact({ action: 'set', ...cardOf(WORDS) })

@@ -18,7 +18,7 @@ const KINDS = {
 const SECONDS_MAX = 5
 
 test.each(Object.entries(KINDS).flatMap(([kind, text]) => [64, 200].map((count) => [count, kind, text] as const)))(
-  'S1-32: %i %s from outside, and more as soon as one is closed: the press and hub-stop work within seconds',
+  'S1-32: %i %s from outside, and more as soon as one is closed: the press and hub-stop work within seconds [contact-22]',
   async (count, _kind, text) => {
     const s = await scene()
     closers.push(s.close)

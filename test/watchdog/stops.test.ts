@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { firstState } from '../../watchdog/state.ts'
-import { planStop, readStopOrder } from '../../watchdog/stops.ts'
+import { readStopOrder } from '../../watchdog/act/stop-order.ts'
+import { firstState } from '../../watchdog/judge/state.ts'
+import { planStop } from '../../watchdog/judge/stops.ts'
 import { createSteerableClock, INSTANCE } from '../support/watchdog-home.ts'
 
 test('an emergency stands as it began: a second stop changes its id, not who and why; ids rise though the wall clock goes back', () => {

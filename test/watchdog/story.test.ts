@@ -1,16 +1,18 @@
 /** The whole watch with a fake clock, a fake engine and a fake hub, but its real state and alert files. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
-import { createActs } from '../../watchdog/act.ts'
-import { type AnyParcel, createAlerts } from '../../watchdog/alerts.ts'
-import type { Letter } from '../../watchdog/channels/letter.ts'
-import { parseConfig } from '../../watchdog/config.ts'
-import { pathsOf } from '../../watchdog/home.ts'
-import type { Confirmed, Heard, HubLine, Lease, Session } from '../../watchdog/lease.ts'
-import { createObserve } from '../../watchdog/observe.ts'
-import { openOutbox } from '../../watchdog/outbox.ts'
-import { createWatch } from '../../watchdog/round.ts'
-import { firstState, initState, openState } from '../../watchdog/state.ts'
+import { createActs } from '../../watchdog/act/act.ts'
+import { initState, openState } from '../../watchdog/act/state-file.ts'
+import { pathsOf } from '../../watchdog/base/home.ts'
+import { parseConfig } from '../../watchdog/config/config.ts'
+import type { Heard, Lease, Session } from '../../watchdog/judge/lease.ts'
+import { firstState } from '../../watchdog/judge/state.ts'
+import type { Confirmed, HubLine } from '../../watchdog/observe/hub-line.ts'
+import { createObserve } from '../../watchdog/observe/observe.ts'
+import { type AnyParcel, createAlerts } from '../../watchdog/tell/alerts.ts'
+import type { Letter } from '../../watchdog/tell/channels/letter.ts'
+import { openOutbox } from '../../watchdog/tell/outbox.ts'
+import { createWatch } from '../../watchdog/watch/watch.ts'
 import { watchScene } from '../support/watch-scene.ts'
 import {
   createFakeEngine,
@@ -111,7 +113,7 @@ function scene(config?: object, send: (letter: Letter) => Promise<void> = async 
   }
 }
 
-test('T95: fifty hours without the operator, restarted every hour, end with every container gone and each step told once', async () => {
+test('T95: fifty hours without the operator, restarted every hour, end with every container gone and each step told once [watch-1]', async () => {
   const { clock, engine, hub, start, short } = scene()
   let { watch, file } = start()
   const at = new Map<string, number>()
@@ -169,7 +171,7 @@ test('T95: fifty hours without the operator, restarted every hour, end with ever
   file.close()
 })
 
-test('T95: with the hub dead from the first hour the timeline runs all the same, and at the ceiling every container is stopped by its label', async () => {
+test('T95: with the hub dead from the first hour the timeline runs all the same, and at the ceiling every container is stopped by its label [presence-7, time-9]', async () => {
   const { clock, engine, hub, start, short, told } = scene({ startGraceMs: 0 })
   const { watch, file } = start()
   await watch.round()
@@ -197,7 +199,7 @@ test('T95: with the hub dead from the first hour the timeline runs all the same,
   file.close()
 })
 
-test('with the engine silent at the ceiling nobody is told that everything has stopped', async () => {
+test('with the engine silent at the ceiling nobody is told that everything has stopped [time-11]', async () => {
   const { clock, engine, hub, start, told } = scene()
   const { watch, file } = start()
   await watch.round()
@@ -206,11 +208,11 @@ test('with the engine silent at the ceiling nobody is told that everything has s
   clock.move(51 * HOUR)
   while (await watch.round());
   const report = told().find(({ finding }) => finding === 'unattended_stop')
-  expect(report?.text).toContain('1 could not be confirmed gone')
+  expect(report?.text).toContain('1 could not be confirmed as gone')
   file.close()
 })
 
-test('T89: a heartbeat survives kill -9 right after its answer, and one that comes during a round is not lost', async () => {
+test('T89: a heartbeat survives kill -9 right after its answer, and one that comes during a round is not lost [presence-19]', async () => {
   const { clock, hub, start } = scene()
   const one = start()
   await one.watch.round()
@@ -252,7 +254,7 @@ test('a deadline that passes is in the lease of the round that sees it', async (
   file.close()
 })
 
-test('shutdown says by which path: the hub, the watchdog for what the hub left or when it is dead; a stubborn container is failed, not gone', async () => {
+test('shutdown says by which path: the hub, the watchdog for what the hub left or when it is dead; a stubborn container is failed, not gone [stop-45, stop-48]', async () => {
   const { clock, engine, hub, start } = scene()
   const { watch, file } = start()
   const add = () => {
@@ -308,7 +310,7 @@ test('fault A11: a lease goes out while the round waits for the engine, and carr
   await round
 })
 
-test('T93, T98: a dead engine and a dead mail channel end no round; the mail that fails is told in the file', async () => {
+test('T93, T98: a dead engine and a dead mail channel end no round; the mail that fails is told in the file [watch-13, watch-27]', async () => {
   const letters: string[] = []
   let refuse = true
   const { clock, engine, hub, start, short } = scene(
@@ -351,7 +353,7 @@ test('T93, T98: a dead engine and a dead mail channel end no round; the mail tha
   file.close()
 })
 
-test('T97: what the contact or --emergency stopped is in every lease, over restarts and heartbeats, until the operator resumes', async () => {
+test('T97: what the contact or --emergency stopped is in every lease, over restarts and heartbeats, until the operator resumes [watch-4, stop-23]', async () => {
   const { clock, engine, hub, start, short } = scene()
   const one = start()
   await one.watch.round()
@@ -413,7 +415,7 @@ test('every stop has an id of its own, a plain one leaves no condition, and an a
   file.close()
 })
 
-test('a hub that takes no lease is not waited for, one that does gets the condition with it before it is told to stop (T88)', async () => {
+test('a hub that takes no lease is not waited for, one that does gets the condition with it before it is told to stop (T88) [stop-44]', async () => {
   const { clock, engine, hub, start } = scene()
   const { watch, file } = start()
   const one = makeContainer(clock.read())
@@ -457,7 +459,7 @@ test('what a stop has confirmed so far can be asked for while it goes on, and no
   file.close()
 })
 
-test('the last head of a hub that ends is witnessed; one that does not fit is a mismatch, with its evidence kept (T100)', async () => {
+test('the last head of a hub that ends is witnessed; one that does not fit is a mismatch, with its evidence kept (T100) [watch-51, watch-52]', async () => {
   const { start, checkpointKey, paths } = scene()
   const { watch, file } = start()
   const first = makeCheckpoint(checkpointKey, 10, 'a'.repeat(64), null)

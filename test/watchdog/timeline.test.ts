@@ -1,6 +1,6 @@
 /** T95, T73, T74: the dead-man timeline in all its variants, each in a few milliseconds. */
 import { describe, expect, test } from 'vitest'
-import { planDeadlines } from '../../watchdog/timeline.ts'
+import { planDeadlines } from '../../watchdog/judge/timeline.ts'
 import { type PresenceWalk, presenceWalk } from '../support/presence-walk.ts'
 import { HOUR, makeAnswer } from '../support/watchdog-home.ts'
 
@@ -20,7 +20,7 @@ const WHOLE = [
 const dueIn = (w: PresenceWalk) => (planDeadlines(w.presence, w.config).dueAtMs - w.presence.nowMs) / HOUR
 
 describe('fifty hours', () => {
-  test('S1-26, S1-30, T95: reminders, missed, safe mode, reminders to both, stop and report, each at its hour; then silence for a month', () => {
+  test('S1-26, S1-30, T95: reminders, missed, safe mode, reminders to both, stop and report, each at its hour; then silence for a month [time-3, time-8, time-9]', () => {
     const w = presenceWalk()
     w.live(60)
     expect(w.story).toEqual(WHOLE)
@@ -28,7 +28,7 @@ describe('fifty hours', () => {
     expect(w.story).toHaveLength(WHOLE.length)
   })
 
-  test('S1-30, T97: after the stop a heartbeat alone ends the missed one and no more: no deadline runs again until `hub up` and a heartbeat', () => {
+  test('S1-30, T97: after the stop a heartbeat alone ends the missed one and no more: no deadline runs again until `hub up` and a heartbeat [time-10, stop-29]', () => {
     const w = presenceWalk()
     w.live(51)
     w.strong()
@@ -52,7 +52,7 @@ describe('fifty hours', () => {
     expect(w.story.map(([, what]) => what)).toEqual(WHOLE.map(([, what]) => what))
   })
 
-  test('T95: the same over a restart each hour, a reboot each hour, and both clocks stepping', () => {
+  test('T95: the same over a restart each hour, a reboot each hour, and both clocks stepping [time-2, clock-5]', () => {
     const w = presenceWalk()
     let minutes = 0
     w.live(50.2, () => {
@@ -73,7 +73,7 @@ describe('fifty hours', () => {
     for (const [at, [hour]] of own.entries()) expect(Math.abs(hour - Number(WHOLE[at]?.[0]))).toBeLessThanOrEqual(0.35)
   })
 
-  test('a grace of zero: missed and safe mode fall together', () => {
+  test('a grace of zero: missed and safe mode fall together [time-6]', () => {
     const w = presenceWalk({ missedGraceMs: 0 })
     w.live(48)
     expect(w.story.filter(([, what]) => what === 'heartbeat_missed' || what.includes('unattended'))).toEqual([
@@ -82,7 +82,7 @@ describe('fifty hours', () => {
     ])
   })
 
-  test('unattendedFrom last_heartbeat: the ceiling counts from the last sign, and where it falls before safe mode, that is entered first', () => {
+  test('unattendedFrom last_heartbeat: the ceiling counts from the last sign, and where it falls before safe mode, that is entered first [time-13]', () => {
     const late = presenceWalk({ unattendedFrom: 'last_heartbeat', unattendedMs: 48 * HOUR })
     late.live(60)
     expect(late.story.map(([hour, what]) => `${hour} ${what}`)).toEqual([
@@ -100,7 +100,7 @@ describe('fifty hours', () => {
     expect(early.conditions()).toEqual(['heartbeat_missed', 'unattended_stop'])
   })
 
-  test('S1-25: a strong heartbeat at any step before the stop begins it anew', () => {
+  test('S1-25: a strong heartbeat at any step before the stop begins it anew [presence-12]', () => {
     for (const hour of [1, 19, 25, 27, 49]) {
       const w = presenceWalk()
       w.live(hour)
@@ -115,7 +115,7 @@ describe('fifty hours', () => {
 })
 
 describe('weak heartbeats', () => {
-  test('S1-25, T95: alone they carry for 7 days: missed then, safe mode after the grace, stop a day later', () => {
+  test('S1-25, T95: alone they carry for 7 days: missed then, safe mode after the grace, stop a day later [presence-14]', () => {
     const w = presenceWalk()
     w.live(9 * 24, w.weak)
     const steps = w.story.filter(([, what]) => ['heartbeat_due 3', 'heartbeat_missed'].includes(what))
@@ -130,7 +130,7 @@ describe('weak heartbeats', () => {
     ).toHaveLength(1)
   })
 
-  test('in safe mode one restarts the ceiling and its reminders, resumes nothing, and nothing goes past the 7 days and a day', () => {
+  test('in safe mode one restarts the ceiling and its reminders, resumes nothing, and nothing goes past the 7 days and a day [presence-15]', () => {
     const w = presenceWalk()
     w.live(30)
     w.weak()
@@ -203,14 +203,14 @@ describe('due at times of day', () => {
       19.5,
       'the first that is far enough',
     ],
-  ])('%j at %s is due %s: in %d h (%s)', (settings, given, due, hours) => {
+  ])('%j at %s is due %s: in %d h (%s) [time-5, clock-2]', (settings, given, due, hours) => {
     const w = presenceWalk(settings, given)
     w.strong()
     expect(w.dueAt(planDeadlines(w.presence, w.config).dueAtMs)).toBe(due)
     expect(dueIn(w)).toBeCloseTo(hours, 1)
   })
 
-  test('T95: the whole path from there: reminders 6 h and 2 h before, missed, safe mode 2 h later, stop a day after that', () => {
+  test('T95: the whole path from there: reminders 6 h and 2 h before, missed, safe mode 2 h later, stop a day after that [time-5]', () => {
     const w = presenceWalk(berlin, '2026-03-28T12:00')
     w.strong()
     w.live(50)
@@ -227,7 +227,7 @@ describe('due at times of day', () => {
     ])
   })
 
-  test('the instant once fixed is neither lengthened nor shortened by a restart, a reboot, a step of the wall or another configuration', () => {
+  test('the instant once fixed is neither lengthened nor shortened by a restart, a reboot, a step of the wall or another configuration [time-5]', () => {
     const w = presenceWalk(berlin, '2026-03-28T12:00')
     w.strong()
     for (const wallMs of [HOUR, -HOUR, 90_000 * HOUR, -90_000 * HOUR]) {
@@ -243,7 +243,7 @@ describe('due at times of day', () => {
     expect(planDeadlines(w.presence, rolling.config).dueAtMs - w.presence.nowMs).toBe(15 * HOUR)
   })
 
-  test('a weak heartbeat moves it to a later day, never to an earlier hour, and never past the 7 days', () => {
+  test('a weak heartbeat moves it to a later day, never to an earlier hour, and never past the 7 days [presence-14]', () => {
     const w = presenceWalk(berlin, '2026-01-05T12:00')
     w.strong()
     w.live(2)
@@ -271,7 +271,7 @@ describe('due at times of day', () => {
 })
 
 describe('quiet hours of the operator', () => {
-  test('reminders move to their end where an hour is left, else to half an hour before they begin; deadlines do not move', () => {
+  test('reminders move to their end where an hour is left, else to half an hour before they begin; deadlines do not move [time-15]', () => {
     // The heartbeat is at 09:00 UTC: reminders fall on 03:00 and 07:00, the deadline on 09:00.
     const early = presenceWalk({ operator: { zone: 'UTC', quiet: '22:00-06:30' } })
     early.live(26)
@@ -293,7 +293,7 @@ describe('quiet hours of the operator', () => {
     ])
   })
 
-  test('safe mode and the stop never wait, though they fall into them; the reminders between do', () => {
+  test('safe mode and the stop never wait, though they fall into them; the reminders between do [time-18]', () => {
     // Safe mode at 11:00, the reminders at 23:00 and 09:00, the stop at 11:00 of the third day.
     const w = presenceWalk({ operator: { zone: 'UTC', quiet: '22:00-09:30' } })
     w.live(51)
@@ -322,7 +322,7 @@ describe('quiet hours of the operator', () => {
 })
 
 describe('waking', () => {
-  test('T73: a deadline that passed asleep is safe mode with the first look; the contact hears after 2 h, the ceiling counts from the waking', () => {
+  test('T73: a deadline that passed asleep is safe mode with the first look; the contact hears after 2 h, the ceiling counts from the waking [away-2, away-4]', () => {
     const w = presenceWalk()
     w.live(20)
     w.clock.sleep(30 * HOUR)
@@ -342,7 +342,7 @@ describe('waking', () => {
     ])
   })
 
-  test('T73: the operator who wakes the machine within the grace alarms nobody', () => {
+  test('T73: the operator who wakes the machine within the grace alarms nobody [away-2]', () => {
     const w = presenceWalk()
     w.clock.sleep(30 * HOUR)
     w.look()
@@ -353,7 +353,7 @@ describe('waking', () => {
     expect(w.conditions()).toEqual([])
   })
 
-  test('T73: one grace per period: a second sleep over the ceiling does not bring another', () => {
+  test('T73: one grace per period: a second sleep over the ceiling does not bring another [away-3]', () => {
     const w = presenceWalk()
     w.clock.sleep(30 * HOUR)
     w.look()
@@ -363,7 +363,7 @@ describe('waking', () => {
     expect(w.conditions()).toEqual(['heartbeat_missed', 'unattended_stop'])
   })
 
-  test('T73: a sleep of a minute or of eight hours before any deadline is nothing', () => {
+  test('T73: a sleep of a minute or of eight hours before any deadline is nothing [away-4]', () => {
     const w = presenceWalk()
     for (const ms of [60_000, 8 * HOUR]) {
       w.clock.sleep(ms)
@@ -372,7 +372,7 @@ describe('waking', () => {
     expect(w.story).toEqual([])
   })
 
-  test('T73: what both processes missed asleep is no alarm: hub health, throughput, announced silence; a hub that stays away still is one', () => {
+  test('T73: what both processes missed asleep is no alarm: hub health, throughput, announced silence; a hub that stays away still is one [away-4]', () => {
     const w = presenceWalk()
     const waiting = { heard: { kind: 'answer' as const, answer: { ...WAITING } } }
     const silent = { heard: { kind: 'silent' as const, reason: 'gone' } }
@@ -394,7 +394,7 @@ describe('waking', () => {
     expect(w.story.map(([, what]) => what)).toEqual(['hub_health 1', 'ledger 1'])
   })
 
-  test('T74: a new boot ten years ahead is safe mode at once, and no stop before the wake grace and the ceiling', () => {
+  test('T74: a new boot ten years ahead is safe mode at once, and no stop before the wake grace and the ceiling [clock-8]', () => {
     const w = presenceWalk()
     w.live(1)
     w.clock.reboot(10 * 8760 * HOUR)
@@ -416,7 +416,7 @@ describe('waking', () => {
     expect(v.conditions()).toContain('unattended_stop')
   })
 
-  test('T74: boots with a clock of 1970 neither reset nor stretch it by more than the time the machine was off', () => {
+  test('T74: boots with a clock of 1970 neither reset nor stretch it by more than the time the machine was off [clock-8]', () => {
     const w = presenceWalk()
     let awake = 0
     while (w.conditions().length === 0 && awake < 40) {

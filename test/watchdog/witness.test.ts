@@ -20,7 +20,7 @@ function scene() {
   return { at, one, two, shows }
 }
 
-test('X14: what was witnessed is remembered before it is answered, and a watchdog killed right after knows a log that was cut', async () => {
+test('X14: what was witnessed is remembered before it is answered, and a watchdog killed right after knows a log that was cut [watch-51]', async () => {
   const { at, one, two, shows } = scene()
   const first = at.start()
   expect(first.watch.witness({ auditSize: 20, auditHead: head('b'), checkpoints: [one, two] })).toBe('accepted')
@@ -46,7 +46,7 @@ test('X14: where the disk does not take it, nothing is called witnessed', () => 
   again.file.close()
 })
 
-test('T100: cut by one, by ten or whole, the log that comes back is a mismatch beside the witness', async () => {
+test('T100: cut by one, by ten or whole, the log that comes back is a mismatch beside the witness [audit-23]', async () => {
   for (const left of [19, 10, 0]) {
     const { at, one, two, shows } = scene()
     const { watch, file } = at.start()

@@ -5,11 +5,11 @@ import { expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const PROGRAM = `
-import { parseConfig } from './watchdog/config.ts'
-import { nextLocalTime } from './watchdog/local-time.ts'
-import { quietSpanAt } from './watchdog/quiet.ts'
-import { instantText } from './watchdog/wording.ts'
-import { parseWhen } from './hub/client/cli/when.ts'
+import { parseConfig } from './watchdog/config/config.ts'
+import { nextLocalTime } from './watchdog/base/local-time.ts'
+import { quietSpanAt } from './watchdog/base/quiet-hours.ts'
+import { instantText } from './watchdog/base/time-text.ts'
+import { parseWhen } from './hub/client/cli/presence/presence.ts'
 const now = Date.UTC(2026, 2, 28, 22, 30)
 const zone = 'Europe/Berlin'
 const config = parseConfig({ zone, heartbeat: { due: 'daily at 08:30' }, operator: { quiet: '22:00-07:00' } })

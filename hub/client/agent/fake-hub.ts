@@ -11,15 +11,17 @@
  * permitted or forbidden here unless `refuse` says so: what policy grants is seen by `hub agent try`. A full example that the tests
  * run is `test/hub/client/examples/unit-test.ts`.
  */
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import { newSessionId, newUuid, systemRandom } from '../../base/random.ts'
-import type { MessageKind, ResultBody } from '../../protocol/envelope.ts'
-import { STOP_GRACE_MS } from '../../protocol/task.ts'
+import type { FolderRef, MessageKind, ResultBody } from '../../protocol/envelope.ts'
+import { comparePaths, judgePath } from '../../protocol/paths.ts'
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { Delegation, HubAgent, Progress } from '../agent.ts'
-import { createFolder } from './artifacts.ts'
-import type { Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
-import { type Content, createFakeArtifacts } from './fake-artifacts.ts'
-import { answerOf, createFakeInbox, type DeliverOptions } from './fake-inbox.ts'
+import { type Artifacts, createFolder } from './artifacts.ts'
+import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, Message, TaskFacts } from './contract.ts'
+import type { MessageHandler } from './inbox.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
 /** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
@@ -29,6 +31,11 @@ export interface SentMessage {
   type: string
   body: Body
 }
+
+type Content = Uint8Array | string
+
+/** Of a delivered message what a test may want to say; the rest is made up. */
+type DeliverOptions = Partial<Pick<Message, 'from' | 'messageKind' | 'topic'>>
 
 export interface FakeHubOptions {
   /** The agent's own name. */
@@ -70,6 +77,7 @@ export interface FakeHub extends HubAgent {
 /** The hub's limit of a body; envelope.ts, which names it, loads a package that no image carries. */
 const BODY_BYTES_MAX = 64 * 1024
 
+/** For the unit tests of an agent. */
 export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   const { agent = 'under-test', ttlMs = 60_000, refuse } = options
   const sent: SentMessage[] = []
@@ -216,5 +224,140 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     close() {
       closed = true
     },
+  }
+}
+
+interface FakeArtifacts {
+  readonly artifacts: Artifacts
+  /** What was put, by name. */
+  contents(): ReadonlyMap<string, Buffer>
+  /** Stores the files as manifest and pack, as `hub submit --input` does. */
+  folder(files: Readonly<Record<string, Content>>): FolderRef
+}
+
+const GET_BYTES_MAX = 16 * 1024 ** 2
+const sha256 = (bytes: Content) => createHash('sha256').update(bytes).digest('hex')
+
+/**
+ * Named bytes in memory, and a folder of inputs made from a table of files. `onPut` is called with each name before it is stored; a throw
+ * refuses it.
+ */
+function createFakeArtifacts(onPut: (name: string) => void): FakeArtifacts {
+  const blobs = new Map<string, Buffer>()
+  const rows = new Map<string, ArtifactRow>()
+
+  const store = (content: Content) => {
+    const bytes = Buffer.from(content)
+    const digest = sha256(bytes)
+    blobs.set(digest, bytes)
+    return { sha256: digest, size: bytes.length }
+  }
+  return {
+    artifacts: {
+      async put(name, content) {
+        const fault = judgePath(name)
+        if (fault !== undefined) throw new HubError('schema_invalid', `name: ${JSON.stringify(name)} ${fault}`)
+        const bytes = typeof content === 'object' && 'file' in content ? await readFile(content.file) : content
+        onPut(name)
+        const row = { name, ...store(bytes) }
+        rows.set(name, row)
+        return row
+      },
+      async get(digest, { start = 0, end, bytesMax = GET_BYTES_MAX } = {}) {
+        const bytes = blobs.get(digest)?.subarray(start, end)
+        if (bytes === undefined) throw new HubError('unknown_artifact')
+        if (bytes.length > bytesMax) throw new HubError('too_large', `the answer is over ${bytesMax} bytes`)
+        return Buffer.from(bytes)
+      },
+      list: async () => [...rows.values()],
+    },
+    contents: () => new Map([...rows].map(([name, row]) => [name, blobs.get(row.sha256) ?? Buffer.alloc(0)])),
+    folder(inputs) {
+      const files: { path: string; mode: number; size: number; offset: number; sha256: string }[] = []
+      const contents: Buffer[] = []
+      let offset = 0
+      for (const [path, content] of Object.entries(inputs).sort(([a], [b]) => comparePaths(a, b))) {
+        const bytes = Buffer.from(content)
+        files.push({ path, mode: 0o644, size: bytes.length, offset, sha256: sha256(bytes) })
+        contents.push(bytes)
+        offset += bytes.length
+      }
+      return {
+        manifest: store(JSON.stringify({ version: 1, files })).sha256,
+        pack: store(Buffer.concat(contents)).sha256,
+      }
+    },
+  }
+}
+
+/** What comes to an agent from the fake hub: each message to its handler, answered as the SDK's inbox answers (inbox.ts). */
+interface FakeInbox {
+  onType(type: string, handler: MessageHandler): void
+  onTopic(topic: string, handler: MessageHandler): void
+  onAny(handler: (message: Message) => void): void
+  /** The task begins: messages without a handler are answered from now on. */
+  begin(): void
+  /** The agent answered a message by itself. */
+  replied(message: Message, body: Body): void
+  /** The reply to a request; nothing for any other kind. */
+  deliver(type: string, body: Body, options: DeliverOptions): Promise<Body | undefined>
+}
+
+function createFakeInbox(): FakeInbox {
+  const byType = new Map<string, MessageHandler>()
+  const byTopic = new Map<string, MessageHandler>()
+  const awaiting = new Map<string, (body: Body) => void>()
+  const begun = Promise.withResolvers<void>()
+  let anyHandler: ((message: Message) => void) | undefined
+
+  const handlerOf = (type: string, topic: string | undefined) =>
+    (topic === undefined ? undefined : byTopic.get(topic)) ?? byType.get(type)
+
+  return {
+    onType: (type, handler) => void byType.set(type, handler),
+    onTopic: (topic, handler) => void byTopic.set(topic, handler),
+    onAny(handler) {
+      anyHandler = handler
+    },
+    begin: () => begun.resolve(),
+    replied: (message, body) => awaiting.get(message.id)?.(body),
+    async deliver(type, body, { from, messageKind = 'request', topic }) {
+      if (handlerOf(type, topic) === undefined) await begun.promise
+      const handler = handlerOf(type, topic)
+      const message: Message = {
+        number: 1,
+        kind: 'message',
+        id: newUuid(systemRandom, Date.now()),
+        from: from ?? { agent: 'another', session: newSessionId(systemRandom) },
+        messageKind,
+        type,
+        ...(topic === undefined ? {} : { topic }),
+        sentAtMs: Date.now(),
+        body,
+      }
+      if (handler === undefined && anyHandler !== undefined) {
+        const { promise, resolve } = Promise.withResolvers<Body | undefined>()
+        if (messageKind === 'request') awaiting.set(message.id, resolve)
+        else resolve(undefined)
+        anyHandler(message)
+        return await promise
+      }
+      const answer = await answerOf(async () => {
+        if (handler === undefined) throw new Error(`no handler for ${type}`)
+        return (await handler(body, message)) ?? {}
+      })
+      return messageKind === 'request' ? answer : undefined
+    },
+  }
+}
+
+/** An object as it is, anything else as `{value}`, a throw as `{error}`; undefined stays what it is: no answer. */
+async function answerOf(answer: () => unknown): Promise<Body | undefined> {
+  try {
+    const value = await answer()
+    if (value === undefined) return undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Body) : { value }
+  } catch (thrown) {
+    return { error: thrown instanceof Error ? thrown.message : String(thrown) }
   }
 }

@@ -1,24 +1,25 @@
 /**
- * Whether messages go by frames now, and when a fast line is opened (protocol.md section 3).
+ * Whether messages go by frames now, and when a fast line is opened (docs/protocol.md 3).
  *
  * 1. Nobody waits for an opening: until it succeeds, and when it fails, messages go as signed requests.
- * 2. A line that the hub wants opened anew (4001) is, at once, and what was under way stays in its order; any other end is a lost link.
- * 3. A delivery counts as held once the program took it; a new line is offered everything after that.
+ * 2. If the hub asks for a new line (4001), it is opened at once, and messages keep their order; any other end is a lost link.
+ * 3. A delivery counts as held once the program has taken it; a new line offers everything after that.
  */
+import { HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
-import { CLOSE_CODES } from '../../protocol/frame.ts'
-import type { FastLine, FastLineOptions } from './fast-line.ts'
-import { createFastQueue } from './fast-queue.ts'
+import { CLOSE_CODES, ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
+import type { Ack, FastLine, FastLineOptions } from './fast-line.ts'
+import { UNCONFIRMED_MAX } from './pending.ts'
 import { LinkLost } from './wire.ts'
 
 /**
- * `auto`: a fast session is opened when more than 20 messages were sent within a second. `always`: before `connect` answers, so that even
- * what is sent without waiting keeps its order. Both do without when it cannot be opened. `never`: signed requests only.
+ * `auto`: opens a fast session when more than 20 messages were sent within a second. `always`: opens it before `connect` returns, so that even
+ * messages sent without waiting keep their order. Both use signed requests if it cannot be opened. `never`: signed requests only.
  */
 export type SessionMode = 'auto' | 'never' | 'always'
 
 export interface FastLane {
-  /** Whether messages are taken: there is a line, or it is being opened anew. */
+  /** Whether messages are taken: there is a line, or it is being opened again. */
   isOpen(): boolean
   /** Says that a message is about to go; opens a line when that is due. */
   note(): void
@@ -29,7 +30,7 @@ export interface FastLane {
   settled(): Promise<void>
   /** Waits for pushed deliveries; none when the line has ended. */
   receive(): Promise<Delivery[]>
-  /** Everything up to this number came another way. */
+  /** Everything up to this number came by signed request. */
   holds(number: number): void
   close(reason: unknown): void
 }
@@ -40,7 +41,7 @@ export type OpenLine = (
 
 /** More sends than this within a second are worth a line. */
 const SENDS_A_SECOND = 20
-const VAIN_MAX = 3
+const REOPENED_MAX = 3
 const RETRY_MIN_MS = 2_000
 const RETRY_MAX_MS = 60_000
 
@@ -49,7 +50,7 @@ export function createFastLane(
   parts: {
     openLine: OpenLine
     errorOf: (problem: Record<string, unknown>) => unknown
-    /** An open line was lost: the hub may be another one by now, though no request noticed. */
+    /** An open line was lost: the hub may have restarted, although no request noticed. */
     onLost: () => void
   },
 ): FastLane {
@@ -57,9 +58,9 @@ export function createFastLane(
   const sends: number[] = []
   let line: FastLine | undefined
   let opening: Promise<void> | undefined
-  let isAnew = false
-  /** Openings in a row that were taken back before anything was acknowledged. */
-  let vain = 0
+  let isReopening = false
+  /** Reopenings in a row before anything was acknowledged. */
+  let reopened = 0
   let closed = false
   let retryAt = 0
   let failures = 0
@@ -67,7 +68,7 @@ export function createFastLane(
   let pushed: Delivery[] = []
   let wake = () => {}
 
-  const isOpen = () => line !== undefined || isAnew
+  const isOpen = () => line !== undefined || isReopening
 
   async function connect(): Promise<void> {
     let mine: FastLine | undefined
@@ -77,7 +78,7 @@ export function createFastLane(
       mine = await parts.openLine({
         after: held,
         onAck(ack) {
-          vain = 0
+          reopened = 0
           queue.take(ack)
         },
         onDelivery(delivery) {
@@ -98,10 +99,10 @@ export function createFastLane(
       pushed = []
       retryAt = performance.now() + Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS)
       failures += 1
-      isAnew = false
+      isReopening = false
       queue.failAll(new LinkLost('the fast line could not be opened', { cause: thrown }))
     }
-    isAnew = false
+    isReopening = false
     wake()
   }
 
@@ -115,9 +116,9 @@ export function createFastLane(
   function end(code: number): void {
     line = undefined
     pushed = []
-    if (code === CLOSE_CODES.rekey && vain < VAIN_MAX && !closed) {
-      vain += 1
-      isAnew = true
+    if (code === CLOSE_CODES.rekey && reopened < REOPENED_MAX && !closed) {
+      reopened += 1
+      isReopening = true
       queue.attach(undefined)
       void begin()
     } else {
@@ -166,5 +167,99 @@ export function createFastLane(
       line?.close()
       wake()
     },
+  }
+}
+
+/**
+ * Envelopes on the fast line, in their order: at most 1 024 unconfirmed, each settled by the hub's ack.
+ *
+ * 1. What was sent on one line and not confirmed goes out first on the next, in the same order, under the same ids.
+ * 2. A refusal settles its own envelope only.
+ */
+interface FastQueue {
+  /** Resolves when it is committed. Rejects with the hub's refusal, or with LinkLost: then send it again. */
+  send(envelope: Buffer): Promise<void>
+  take(ack: Ack): void
+  /** The line to send on from now; none while one is opened again. */
+  attach(line: FastLine | undefined): void
+  failAll(thrown: unknown): void
+  /** Resolves when nothing waits. */
+  settled(): Promise<void>
+}
+
+interface Waiting {
+  envelope: Buffer
+  sequence: number
+  resolve: () => void
+  reject: (thrown: unknown) => void
+}
+
+/** As long as a signed request would wait for its answer. */
+const ACK_MS_MAX = 60_000
+
+export function createFastQueue(errorOf: (problem: Record<string, unknown>) => unknown): FastQueue {
+  let line: FastLine | undefined
+  let unconfirmed: Waiting[] = []
+  let backlog: Waiting[] = []
+  const idle: (() => void)[] = []
+  let late: NodeJS.Timeout | undefined
+
+  function pump(): void {
+    const room = UNCONFIRMED_MAX - unconfirmed.length
+    if (line === undefined || room <= 0 || backlog.length === 0) return
+    for (const waiting of backlog.splice(0, room)) {
+      waiting.sequence = line.say(waiting.envelope)
+      unconfirmed.push(waiting)
+    }
+    late ??= setTimeout(() => line?.close(), ACK_MS_MAX).unref()
+  }
+  function rest(): void {
+    clearTimeout(late)
+    late = undefined
+    if (unconfirmed.length + backlog.length > 0) return
+    for (const done of idle.splice(0)) done()
+  }
+
+  return {
+    async send(envelope) {
+      // The hub would end the line for its length, before it knows whose message it is.
+      if (envelope.length > ENVELOPE_BYTES_MAX)
+        throw new HubError(
+          'too_large',
+          `a message holds at most ${ENVELOPE_BYTES_MAX} bytes, this one has ${envelope.length}`,
+        )
+      await new Promise<void>((resolve, reject) => {
+        backlog.push({ envelope, sequence: 0, resolve, reject })
+        pump()
+      })
+    },
+    take({ upTo, refused }) {
+      const open = unconfirmed.findIndex(({ sequence }) => sequence > upTo)
+      const settled = unconfirmed.splice(0, open === -1 ? unconfirmed.length : open)
+      if (settled.length > 0) rest()
+      for (const { sequence, resolve, reject } of settled) {
+        const problem = refused.get(sequence)
+        if (problem === undefined) resolve()
+        else reject(errorOf(problem))
+      }
+      pump()
+    },
+    attach(next) {
+      line = next
+      backlog = unconfirmed.concat(backlog)
+      unconfirmed = []
+      rest()
+      pump()
+    },
+    failAll(thrown) {
+      const lost = unconfirmed.concat(backlog)
+      line = undefined
+      unconfirmed = []
+      backlog = []
+      rest()
+      for (const { reject } of lost) reject(thrown)
+    },
+    settled: () =>
+      unconfirmed.length + backlog.length === 0 ? Promise.resolve() : new Promise((resolve) => void idle.push(resolve)),
   }
 }

@@ -1,8 +1,8 @@
 /**
- * One open fast session of this agent: WebSocket `/v1/session` on its socket (protocol.md section 3). Knows frames, not what is repeated.
+ * One open fast session of this agent: WebSocket `/v1/session` on its socket (docs/protocol.md 3). Knows frames, not what is repeated.
  *
- * 1. Nothing of the hub is believed before its tag and its exact sequence hold; a fault closes, and counts as a lost link.
- * 2. `seen` says what is in the program's hands, every 64 deliveries or 20 ms.
+ * 1. Nothing from the hub is used before its tag and its exact sequence are checked; a fault closes the line and counts as a lost link.
+ * 2. `seen` tells the hub what the program holds, every 64 deliveries or 20 ms.
  * 3. `ws` is loaded when the first line opens: a task that sends little never pays for it.
  */
 import type { WebSocket } from 'ws'
@@ -33,7 +33,7 @@ export interface FastLineOptions {
 export interface FastLine {
   /** Sends one envelope and answers its sequence; its ack comes later. */
   say(envelope: Buffer): number
-  /** Everything up to `after`, `count` more than before, is in the program's hands. */
+  /** The program holds everything up to `after`, `count` more than before. */
   seen(after: number, count: number): void
   /** Ends it at once; `onClosed` follows. */
   close(): void
@@ -44,7 +44,7 @@ const FRAME_BYTES_MAX = 2 * 1024 ** 2
 const SEEN_EVERY = 64
 const SEEN_WITHIN_MS = 20
 
-/** Opens and greets. Throws LinkLost, or what loading `ws` throws where there is none. */
+/** Opens the line and greets. Throws LinkLost, or the error of loading `ws`. */
 export async function openFastLine(options: FastLineOptions): Promise<FastLine> {
   const { WebSocket } = await import('ws')
   const ws = new WebSocket(`ws+unix:${options.socketPath}:/v1/session`, {
@@ -58,12 +58,12 @@ export async function openFastLine(options: FastLineOptions): Promise<FastLine> 
 function greet(ws: WebSocket, options: FastLineOptions): Promise<FastLine> {
   const { token, sign, after } = options
   return new Promise((resolve, reject) => {
-    const fail = (why: string) => {
+    const late = setTimeout(() => fail('no welcome in time'), OPEN_MS_MAX).unref()
+    function fail(why: string): void {
       clearTimeout(late)
       reject(new LinkLost(why))
       ws.terminate()
     }
-    const late = setTimeout(() => fail('no welcome in time'), OPEN_MS_MAX).unref()
     ws.on('error', (thrown) => fail(thrown.message))
     ws.once('close', (code) => fail(`closed with ${code} before the welcome`))
     ws.once('open', () => {
@@ -76,7 +76,7 @@ function greet(ws: WebSocket, options: FastLineOptions): Promise<FastLine> {
         if (isBinary) throw new Error('a frame came before the welcome')
         const secret = Buffer.from(String((JSON.parse(data.toString()) as { welcome?: unknown }).welcome), 'base64url')
         if (secret.length !== 32) throw new Error('the welcome holds no key')
-        // Before this turn ends: the next frame may stand in the same chunk.
+        // Before this turn of the event loop ends: the next frame may be in the same chunk.
         resolve(createFastLine(ws, secret, options))
       } catch (thrown) {
         fail((thrown as Error).message)

@@ -1,10 +1,10 @@
 /**
  * What comes from the hub: one waiting receive, repeats dropped, each message to its handler.
  *
- * 1. `after` passes a delivery only once it is in our hands; a handler never holds up the next receive.
+ * 1. `after` passes a delivery only once we hold it; a handler never delays the next receive.
  * 2. A message id of one sender is handled once, across reconnects and hub restarts (the last 4 096 of each sender).
  * 3. A request that is offered again after it was answered gets the same answer again: the first may have died with the hub (T13).
- * 4. After a restored link reading begins at 0 again: a restarted hub counts anew, and what is offered twice falls to 2.
+ * 4. After a restored link reading begins at 0 again, because a restarted hub counts from 0 again; rule 2 drops what is offered twice.
  */
 import { HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
@@ -76,7 +76,7 @@ export function createInbox(options: InboxOptions): Inbox {
     else if (delivery.from !== undefined) void handle(delivery as Message)
   }
 
-  /** A reply that cannot be sent any more has nobody waiting for it, or is asked for again. */
+  /** If a reply cannot be sent any more, nobody waits for it, or it is asked for again. */
   const say = (message: Message, body: Body) => void reply(message, body).catch(() => {})
 
   function answerAgain(message: Message): void {

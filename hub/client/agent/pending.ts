@@ -1,4 +1,4 @@
-/** Replies still owed to this session: each with its time-out, repeated until it comes (protocol.md section 3). */
+/** Replies still owed to this session: each with its time-out, repeated until it comes (docs/protocol.md 3). */
 import { HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
 import type { Body } from './contract.ts'
@@ -6,15 +6,15 @@ import type { Body } from './contract.ts'
 export interface PendingReplies {
   /** Waits for the reply whose correlation id is `id`. `repeat` says the same thing again, under the same id. Rejects with `timed_out`. */
   open(id: string, options: { what: string; timeoutMs?: number; repeat: () => Promise<unknown> }): Promise<Body>
-  /** Hands a `reply` or `refused` delivery to whoever waits; nobody means it came twice or too late. */
+  /** Passes a `reply` or `refused` delivery to its waiter. If there is none, it came twice or too late. */
   settle(delivery: Delivery): void
   fail(id: string, thrown: unknown): void
-  /** Says everything again that is still unanswered: after a restored link. */
+  /** Repeats everything that is still unanswered, after a restored link. */
   repeatAll(): void
   failAll(thrown: unknown): void
 }
 
-/** Protocol.md section 3: an SDK has at most this many unconfirmed messages. */
+/** docs/protocol.md 3: an SDK has at most this many unconfirmed messages. */
 export const UNCONFIRMED_MAX = 1024
 const REPEAT_MS = 15_000
 

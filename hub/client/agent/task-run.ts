@@ -2,15 +2,15 @@
  * One task from its handler's start to its posted result.
  *
  * 1. A result is posted exactly once, whatever ends the handler: return, throw, cancel, drain, SIGTERM or the deadline.
- * 2. Stopped before it was done means `failed` with the reason; what the handler still returned, or last marked as partial, is its value.
- *    Told by the hub to finish, what it returns within the grace is its result. Any other stop but the deadline says `stopped`: the hub
- *    then knows that the task was cut and has not failed.
+ * 2. A task that is stopped before it is done is `failed` with the reason; its value is what the handler still returned, or last marked as
+ *    partial. If the hub told it to finish, what it returns within the grace is its result. Any other stop except the deadline says
+ *    `stopped`, so that the hub knows that the task was interrupted and did not fail.
  * 3. The abort comes early enough that a partial result arrives before the deadline.
  * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
  */
 import { HubError } from '../../base/errors.ts'
 import type { ResultBody } from '../../protocol/envelope.ts'
-import { STOP_GRACE_MS } from '../../protocol/task.ts'
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { TaskFacts } from './contract.ts'
 
 export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
@@ -18,7 +18,7 @@ export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
 export interface RunOptions {
   /**
    * Runs after the handler and before the result is posted: the shim stores `/workspace/out` here.
-   * What it answers is said beside the result: what could not be kept, although the task went well.
+   * What it returns is added to the result: outputs that could not be stored although the task succeeded.
    */
   beforeResult?: () => Promise<string | undefined>
   /** Why there is nothing to run: the task fails with this text. */
@@ -40,12 +40,25 @@ export interface TaskRun {
   /** Why the task stops early, and how long it still has, in ms. The shortest time wins. */
   stop(reason: HubError, graceMs: number): void
   partial(value: unknown): void
-  /** Stops the clock until what it answers is called; of several that wait the last one lets it go on. */
+  /** Stops the clock until the returned function is called; if several wait, until the last one is. */
   waiting(): () => void
   run(handler: TaskHandler | undefined, options?: RunOptions): Promise<ResultBody>
 }
 
 const ERROR_CHARS_MAX = 4_000
+
+/** A value JSON cannot hold, or that the hub finds too large: the program's fault, to be said in its result. */
+const isValueRefused = (thrown: unknown) =>
+  thrown instanceof TypeError ||
+  (thrown instanceof HubError && ['too_large', 'schema_invalid', 'limit_exceeded'].includes(thrown.code))
+
+const whenStopped = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
+const failed = (error: string): ResultBody => ({ outcome: 'failed', error: error.slice(0, ERROR_CHARS_MAX) })
 
 export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions): TaskRun {
   const abort = new AbortController()
@@ -66,13 +79,13 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     endAt = Math.min(endAt, performance.now() + graceMs)
     clearTimeout(handlerEnd)
     const leftMs = Math.max(0, endAt - performance.now())
-    // A fifth of the grace belongs to storing and posting what there is; of a drain's hours no more than seconds.
+    // A fifth of the grace is kept for storing and posting; of the hours of a drain only seconds.
     handlerEnd = setTimeout(giveUp, leftMs - Math.min(leftMs / 5, STOP_GRACE_MS))
     abort.abort(new HubError(reason.code, reason.message, { facts: { ...reason.facts, graceMs } }))
   }
   const graceMs = Math.min(STOP_GRACE_MS, ttlMs / 5)
   let deadline: NodeJS.Timeout
-  /** What may still be waited is added: a question that stands now uses it up before the span goes on. */
+  /** Adds the waiting time that is left: an open question uses it up before the span goes on. */
   function arm(waitingMs: number): void {
     clearTimeout(deadline)
     const late = () => stop(new HubError('ttl_expired', 'the session reached its time to live'), graceMs)
@@ -86,6 +99,8 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     waitLeftMs -= waited
     endAt += waited
   }
+  let hasEnded = false
+  const isOver = () => hasEnded || abort.signal.aborted
   function waiting(): () => void {
     countWait()
     if (asked === 0) askedAt = performance.now()
@@ -100,8 +115,6 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
       if (!isOver()) arm(asked === 0 ? 0 : waitLeftMs)
     }
   }
-  let hasEnded = false
-  const isOver = () => hasEnded || abort.signal.aborted
   arm(0)
 
   async function outcomeOf(handler: TaskHandler | undefined): Promise<ResultBody> {
@@ -167,16 +180,3 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     run,
   }
 }
-
-/** A value JSON cannot hold, or that the hub finds too large: the program's fault, to be said in its result. */
-const isValueRefused = (thrown: unknown) =>
-  thrown instanceof TypeError ||
-  (thrown instanceof HubError && ['too_large', 'schema_invalid', 'limit_exceeded'].includes(thrown.code))
-
-const whenStopped = (signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
-const failed = (error: string): ResultBody => ({ outcome: 'failed', error: error.slice(0, ERROR_CHARS_MAX) })

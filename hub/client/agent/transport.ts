@@ -1,14 +1,14 @@
 /**
- * The session's line to the hub: joins, keeps the token young, repeats what got lost. Everything above it speaks only through
+ * The session's line to the hub: joins, renews the token, repeats what got lost. Everything above it speaks only through
  * `Transport`, and does not know whether a message goes as a frame of a fast session or as a signed request.
  *
- * 1. Whatever is repeated keeps its envelope and its id, is marked as repeated where the first try may have arrived, and takes a new nonce
- *    and timestamp.
+ * 1. A repeat keeps its envelope and its id, is marked as repeated if the first try may have arrived, and takes a new nonce and timestamp.
  * 2. After a lost link the first thing that succeeds is a renewal; then `onRestored` listeners run; then the lost calls repeat.
  * 3. Nothing is repeated past the session's deadline, or past the call's own `untilAt`.
  */
 import { ERRORS, type ErrorCode, HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
+import { ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
 import type { JoinAnswer, TokenAnswer } from './contract.ts'
 import { createFastLane, type SessionMode } from './fast-lane.ts'
 import { openFastLine } from './fast-line.ts'
@@ -28,7 +28,7 @@ export interface Call extends Omit<Exchange, 'path' | 'token'> {
   path: string | (() => string)
   /** Also wait for a hub that answers "unavailable": for what must not be lost, such as a result. Never sent as a frame. */
   patient?: boolean
-  /** Also wait while the hub takes no new work or cannot write it down: for a delegation, which its program cannot help. */
+  /** Also wait while the hub accepts no new work or cannot record it: for a delegation, since its program cannot change that. */
   held?: boolean
   /** Monotonic instant after which no further try is made. */
   untilAt?: number
@@ -42,13 +42,11 @@ export interface Transport {
   close(): void
 }
 
-/** What the hub takes as one envelope; more gets its refusal by signed request. */
-const FRAME_BYTES_MAX = 64 * 1024
 const FRAMES_SETTLE_MS = 2_000
 const EMPTY = Buffer.alloc(0)
 const BACKOFF_MIN_MS = 100
 const BACKOFF_MAX_MS = 2_000
-/** Each try of what is held is a refusal that the hub records. */
+/** The hub records a refusal for each try while it holds. */
 const HELD_BACKOFF_MS = 5_000
 const HOLDING: ReadonlySet<ErrorCode> = new Set([
   'mode_degraded',
@@ -60,8 +58,8 @@ const HOLDING: ReadonlySet<ErrorCode> = new Set([
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 const backoffMs = (failures: number) => Math.min(BACKOFF_MIN_MS * 2 ** failures, BACKOFF_MAX_MS)
 
-/** The hub's problem document as the error it stands for; a code this SDK does not know yet keeps its text under `internal`. */
-export function errorOf(answer: Answer): HubError {
+/** The hub's problem document as an error; a code that this SDK does not know keeps its text under `internal`. */
+function errorOf(answer: Answer): HubError {
   let problem: Record<string, unknown> = {}
   try {
     problem = JSON.parse(answer.body.toString()) as Record<string, unknown>
@@ -75,7 +73,9 @@ function errorOfProblem(problem: Record<string, unknown>): HubError {
   return new HubError(code, String(problem.detail), { facts: { ...problem, next } })
 }
 
-/** Joins over the wire, repeating a lost join until `joinUntilAt`, and answers the line with what the hub said. */
+const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
+
+/** Joins over the wire, repeating a lost join until `joinUntilAt`; returns the transport and the hub's answer. */
 export async function join(
   wire: Wire,
   joinUntilAt: number,
@@ -96,8 +96,6 @@ export async function join(
   }
 }
 
-const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
-
 async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionMode): Promise<Transport> {
   const deadlineAt = performance.now() + (joined.deadlineMs - joined.nowMs) + (joined.waitLeftMs ?? 0)
   const restored: (() => void)[] = []
@@ -115,7 +113,7 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
 
   function renewIn(ms: number, againMs: number): void {
     clearTimeout(timer)
-    // The token is good for as long again; the first call that is refused tries it too.
+    // The token stays valid for as long again, and the first refused call renews it too.
     timer = setTimeout(() => void renew().catch(() => closed || renewIn(againMs, againMs)), ms).unref()
   }
 
@@ -166,8 +164,8 @@ async function createTransport(wire: Wire, joined: JoinAnswer, session: SessionM
   /** The answer of a message that went as a frame; undefined where it has to be a signed request. */
   async function sayFast({ patient, body, path }: Call): Promise<Buffer | undefined> {
     if (path !== '/v1/send') return undefined
-    if (patient || !(body instanceof Buffer) || body.length > FRAME_BYTES_MAX) {
-      // A result ends the session: what was said before it comes before it.
+    if (patient || !(body instanceof Buffer) || body.length > ENVELOPE_BYTES_MAX) {
+      // A result ends the session, so messages sent before it must arrive first.
       await Promise.race([lane.settled(), sleep(FRAMES_SETTLE_MS)])
       return undefined
     }

@@ -1,4 +1,4 @@
-/** One signed HTTP exchange over the session's Unix socket (protocol.md section 3). Knows keys and bytes, not tokens' lives or retries. */
+/** One signed HTTP exchange over the session's Unix socket (docs/protocol.md 3). Knows keys and bytes, not tokens' lives or retries. */
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import type { ClientRequest } from 'node:http'

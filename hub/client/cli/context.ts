@@ -1,4 +1,4 @@
-/** What every command is handed: its home, its connections and its terminal. */
+/** What every command gets: its home, its connections and its terminal. */
 import { type Connection, createConnection, unwrittenOf } from '../connection.ts'
 import { usage } from '../problem.ts'
 import { hubDoor, requireHome, watchdogDoor } from './home.ts'
@@ -11,11 +11,11 @@ export interface Context {
   terminal: Terminal
   hub: Connection
   watchdog: Connection
-  /** What the answers so far said of stops that are not written yet. */
+  /** What the answers so far said about stops that are not recorded yet. */
   readonly unwritten: ReadonlySet<string>
 }
 
-/** Values of options as commander hands them over; a room reads the ones of its own row in table.ts. */
+/** Option values as commander passes them; a command reads those of its own row in table.ts. */
 export type Options = Readonly<Record<string, unknown>>
 /** Runs one command; the number is the exit code, nothing means 0. */
 export type Run = (context: Context, args: readonly string[], options: Options) => Promise<number | undefined>
@@ -24,17 +24,17 @@ export function createContext(home: string, json: boolean, terminal: Terminal): 
   requireHome(home)
   const hub = withParts(createConnection(hubDoor(home)))
   const unwritten = new Set<string>()
-  const call: Connection['call'] = async (operation, request, options) => {
-    const answer = await hub.call(operation, request, options)
+  const call: Connection['call'] = async (operation, ...rest) => {
+    const answer = await hub.call(operation, ...rest)
     const detail = unwrittenOf(answer)
-    // What becomes of everything is confirmed by the engine, and says so itself (stop-paths.ts).
+    // A shutdown asks the engine what is left and reports it itself (stop-paths.ts).
     if (detail !== undefined && operation !== 'hub.shutdown') unwritten.add(detail)
     return answer
   }
   return { home, json, terminal, hub: { ...hub, call }, watchdog: createConnection(watchdogDoor(home)), unwritten }
 }
 
-/** What came of a stop: `word`, unless the hub could not write it down yet. */
+/** What came of a stop: `word`, unless the hub could not record it yet. */
 export const stopped = (answer: unknown, word: string): string =>
   unwrittenOf(answer) === undefined ? word : 'stopping, not written yet'
 
@@ -45,7 +45,7 @@ export function spanOption(name: string, text: unknown): number | undefined {
   if (text === undefined) return undefined
   const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(String(text))
   const ms = match === null ? 0 : Number(match[1]) * (UNIT_MS[match[2] ?? ''] ?? 0)
-  if (ms <= 0) throw usage(`${name}: ${JSON.stringify(text)} is not a span; write 30s, 10m or 2h`)
+  if (ms <= 0) throw usage(`${name}: ${JSON.stringify(text)} is not a span of time; write 30s, 10m or 2h`)
   return ms
 }
 
@@ -53,19 +53,26 @@ export function spanOption(name: string, text: unknown): number | undefined {
 export function wholeOption(name: string, text: unknown, least: number, most: number): number | undefined {
   if (text === undefined) return undefined
   const value = /^\d{1,15}$/.test(String(text)) ? Number(text) : Number.NaN
-  if (!(value >= least && value <= most)) throw usage(`${name}: a whole number from ${least} to ${most} is needed`)
+  if (!(value >= least && value <= most)) throw usage(`${name} must be a whole number from ${least} to ${most}`)
   return value
 }
 
-/** Only the keys that were given: the hub refuses unknown ones, and its defaults stand for the rest. */
-export const given = (request: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
+/** Only the keys that were given: the hub has defaults for the others. */
+export const given = <Given extends object>(request: Given): Given =>
+  Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined)) as Given
+
+/**
+ * What was typed after an option, as the request takes it. Whether it is one of the words that the operation knows is judged by the operation's
+ * own shape before anything is sent (connection.ts), so not here as well.
+ */
+export const typed = <Text extends string>(value: unknown): Text | undefined =>
+  value === undefined ? undefined : (String(value) as Text)
 
 /** Paging of a list command: its `--limit` and `--cursor`. */
-export const pageOf = (options: Options): Record<string, unknown> =>
-  given({ limit: wholeOption('--limit', options.limit, 1, 100), cursor: options.cursor })
+export const pageOf = (options: Options): { limit?: number | undefined; cursor?: string | undefined } =>
+  given({ limit: wholeOption('--limit', options.limit, 1, 100), cursor: typed(options.cursor) })
 
-/** Prints a list: a bare array with `--json` (empty: `[]`), else its table or one line that it is empty; where it goes on, on stderr. */
+/** Prints a list: with `--json` a bare array (empty: `[]`), else a table or one line that says it is empty. stderr names the next page. */
 export function showList<Row>(
   { json, terminal }: Context,
   rows: readonly Row[],

@@ -1,11 +1,12 @@
 /**
- * The command's last resort: this home's containers, by label, straight over the engine's socket; used when hub and watchdog are dead.
- * Only containers labelled `hub.instance=<home>/instance` are listed or touched; gone means that the engine says so.
+ * The command's last resort if hub and watchdog are dead: it stops this home's containers itself, over the engine's socket.
+ * Only containers with the label `hub.instance=<home>/instance` are listed or touched. A container is gone when the engine says so.
  */
 
 import { readFileSync } from 'node:fs'
 import { judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
-import { agreeApi, isApiRefused } from '../../base/engine-api.ts'
+import { deniedLine, deniedWords, isDenied } from '../../base/engine-door.ts'
+import { agreeApi, isApiRefused } from '../../base/engine-versions.ts'
 import { http } from '../../base/node-http.ts'
 import { watchdogWord } from '../../base/watchdog-words.ts'
 import type { StoppedContainer, StopView } from '../answers.ts'
@@ -21,10 +22,10 @@ export interface Found {
   session: string | null
 }
 
-/** What each path begins with, once this process has asked; without a version every engine takes a call as its own newest. */
+/** The prefix of each path, once the engine was asked. Without a version the engine uses its own newest. */
 let spoken: string | undefined
 const VERSION_MS = 2_000
-/** Of one container at most four times this passes: nobody waits for minutes for one that the engine hangs on. */
+/** One container takes at most four calls, so an engine that hangs on it costs less than a minute. */
 const CALL_MS = 10_000
 const GRACE_SECONDS = 5
 /** Looks at one container after its removal was asked for. */
@@ -36,7 +37,7 @@ interface Answered {
   body: string
 }
 
-/** In the newest API version that both know; where there is none, or the engine refuses it, without one: what stops must go through. */
+/** Uses the newest API version that both know. If there is none or the engine refuses it, uses none: a stop must go through. */
 async function request(socketPath: string, method: string, path: string, deadlineMs: number): Promise<Answered> {
   spoken ??= await send(socketPath, 'GET', '/version', VERSION_MS).then(
     ({ body }) => {
@@ -80,7 +81,7 @@ function send(socketPath: string, method: string, path: string, deadlineMs: numb
   })
 }
 
-/** Where this home's engine listens: the watchdog's configuration names it, else the usual place. */
+/** The socket of this home's engine: from the watchdog's configuration, else the usual path. */
 export function engineSocketOf({ home }: Paths): string {
   return watchdogWord(home, 'engine.socket') ?? '/var/run/docker.sock'
 }
@@ -99,10 +100,10 @@ const instanceOf = (paths: Paths): string => {
   return text
 }
 
-/** The engine's own no. */
+/** The engine answered, and refused. */
 class Refusal extends Error {}
 
-/** What of a container runs, by the engine's word of its state and by the processes of this machine (fault A6). */
+/** What of a container still runs, by the engine's state of it and by the processes of this machine (fault A6). */
 export async function remainsOf(paths: Paths, { id, state }: Pick<Found, 'id' | 'state'>): Promise<Remains> {
   const found = processesOf(id)
   if (found === undefined || found.length > 0) return judgeRemains(state, found)
@@ -116,7 +117,7 @@ export async function remainsOf(paths: Paths, { id, state }: Pick<Found, 'id' | 
   }
 }
 
-/** The containers of this home, in any state. @throws Problem where the engine does not answer */
+/** The containers of this home, in any state. @throws Problem if the engine does not answer */
 export async function listContainers(paths: Paths): Promise<Found[]> {
   const socket = engineSocketOf(paths)
   const filters = encodeURIComponent(JSON.stringify({ label: [`hub.instance=${instanceOf(paths)}`] }))
@@ -132,20 +133,24 @@ export async function listContainers(paths: Paths): Promise<Found[]> {
     }))
   } catch (error) {
     const said = (error as Error).message
-    // One that answers is not away (fault A4): to start it would mend nothing.
+    // An engine that answers is running, so starting it would fix nothing (fault A4).
     if (error instanceof Refusal)
       throw new Problem(
         'engine_refused',
         'refused',
         `the container engine at ${socket} answered ${said}`,
-        'look into its log: journalctl -u docker',
+        'see its log: journalctl -u docker',
       )
+    if (isDenied(error)) {
+      const { why, mend } = deniedWords(socket)
+      throw new Problem('engine_unavailable', 'unavailable', why, mend)
+    }
     const text = `the container engine at ${socket} does not answer (${said})`
     throw new Problem('engine_unavailable', 'unavailable', text, 'switching the machine off stops everything too')
   }
 }
 
-/** Takes one image of ours away by its local name. Answers why it is still there, or undefined. */
+/** Removes one of our images by its local name. Returns why it could not, or undefined. */
 export async function removeImage(paths: Paths, name: string): Promise<string | undefined> {
   try {
     const { status, body } = await request(engineSocketOf(paths), 'DELETE', `/images/${name}:latest`, CALL_MS)
@@ -153,17 +158,18 @@ export async function removeImage(paths: Paths, name: string): Promise<string | 
     const said = (jsonOf(body) as { message?: unknown } | undefined)?.message
     return typeof said === 'string' ? said : `the engine answered ${status}`
   } catch (error) {
+    if (isDenied(error)) return deniedLine(deniedWords(engineSocketOf(paths)))
     return `the container engine does not answer (${(error as Error).message})`
   }
 }
 
-/** Gives a local name to an image again. Answers whether the engine took it. */
+/** Gives a local name back to an image. Returns whether the engine accepted it. */
 export async function nameImage(paths: Paths, id: string, name: string): Promise<boolean> {
   const path = `/images/${encodeURIComponent(id)}/tag?repo=${encodeURIComponent(name)}&tag=latest`
   return (await request(engineSocketOf(paths), 'POST', path, CALL_MS).catch(() => ({ status: 0 }))).status === 201
 }
 
-/** The id behind a local name, or undefined where there is none. */
+/** The id behind a local name, or undefined. */
 export async function imageIdOf(paths: Paths, name: string): Promise<string | undefined> {
   try {
     const { status, body } = await request(engineSocketOf(paths), 'GET', `/images/${name}:latest/json`, CALL_MS)
@@ -186,7 +192,7 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
   for (const [method, path, deadlineMs] of steps) {
     try {
       const { status, body } = await request(socket, method, path, deadlineMs)
-      // Killing what has stopped is a conflict and no matter.
+      // 409: it has stopped already, which is fine.
       isDenied = status >= 400 && status !== 404 && status !== 409
       if (isDenied) said = `${status} ${body.slice(0, 200)}`
     } catch (error) {
@@ -198,8 +204,8 @@ async function stopOne(socket: string, found: Found): Promise<StoppedContainer> 
     for (let look = 1; ; look += 1) {
       const { status } = await request(socket, 'GET', `/containers/${found.id}/json`, CALL_MS)
       if (status === 404) return { ...base, outcome: 'gone' }
-      // A removal may be under way by another hand: the engine then answers 409 and shows it a moment longer.
-      // What was refused at once is not under way (fault A10).
+      // Another program may be removing it: the engine then answers 409 and shows it a moment longer.
+      // If the removal was denied, nothing is under way (fault A10).
       if (look === LOOKS_MAX || isDenied)
         return { ...base, outcome: 'failed', reason: said || 'the engine still shows it' }
       await sleep(LOOK_MS)

@@ -1,4 +1,4 @@
-/** Which home a command means, and what stands where in it (protocol.md section 1). */
+/** Which home a command means, and where its files are (docs/protocol.md 1). */
 import { statSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -39,7 +39,7 @@ export const watchdogDoor = (home: string): Door => ({
 const absent = (home: string): Problem =>
   new Problem('no_home', 'unavailable', `no hub at ${home}: run \`hub init\``, `hub init --home ${home}`)
 
-/** Each alone shows that a hub was made here. The one that is gone is named by the start, and a hub that runs is stopped without it (fault G9). */
+/** Each of these shows that a hub was made here. If another is missing, the start names it, and a running hub can still be stopped (fault G9). */
 const SIGNS = ['instance', 'hub.db', 'ledger.json', 'keys']
 
 /** A home that exists, is ours and private; anything else stops the command. @throws Problem `no_home`, `not_private` */
@@ -51,7 +51,7 @@ export function requireHome(home: string): void {
       throw absent(home)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') {
-      throw new Problem('not_private', 'refused', `the home ${home} may not be read by this user`, 'run as its owner')
+      throw new Problem('not_private', 'refused', `this user may not read the home ${home}`, 'run as its owner')
     }
     throw absent(home)
   }

@@ -1,9 +1,8 @@
 /**
- * Ids as a person types and reads them (fault C9): the last characters, which are random, where the first are only the time. Whoever types a
- * beginning or an end that only one has means that one.
+ * Ids as a person types and reads them (fault C9). The last characters are shown, because they are random; the first are only the time.
+ * A beginning or an end is enough if only one id has it.
  */
 import type { OperationName } from '../../protocol/operations.ts'
-import type { AlertView, ApprovalView, ArtifactView, SessionView, TaskView } from '../answers.ts'
 import type { Connection } from '../connection.ts'
 import { Problem, usage } from '../problem.ts'
 
@@ -12,11 +11,11 @@ export type Kind = 'task' | 'session' | 'question' | 'alert' | 'artifact'
 const SHOWN = 8
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
 
-/** The end of a long id, by which it is told from others. */
+/** The end of a long id, which is enough to tell it from others. */
 export const shortId = (id: string): string => (id.length > 20 ? id.slice(-SHOWN) : id)
-/** The beginning of a digest; every character of it is as good. */
+/** The beginning of a digest; all its characters are equally random. */
 export const shortDigest = (sha256: string): string => sha256.slice(0, 12)
-/** Every long id in a text by its end. */
+/** Shortens every long id in a text. */
 export const withShortIds = (text: string): string => text.replace(UUID, shortId)
 
 const LONG = { whole: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, part: /^[0-9a-f-]{4,35}$/ }
@@ -31,26 +30,25 @@ const ENOUGH = 3
 
 async function found(call: Connection['call'], kind: Kind, part: string): Promise<string[]> {
   const page = { part, limit: ENOUGH }
-  if (kind === 'task') return ((await call('task.list', page)) as { tasks: TaskView[] }).tasks.map(({ id }) => id)
+  // Its form has been checked already.
+  const own = { own: true }
+  if (kind === 'task') return (await call('task.list', page, own)).tasks.map(({ id }) => id)
   if (kind === 'session')
-    return ((await call('session.list', { ...page, all: 'true' })) as { sessions: SessionView[] }).sessions.map(
-      ({ id }) => id,
-    )
+    return (await call('session.list', { ...page, all: 'true' }, own)).sessions.map(({ id }) => id)
   if (kind === 'artifact') {
-    const of = async (quarantined: string) =>
-      ((await call('artifact.list', { ...page, quarantined })) as { artifacts: ArtifactView[] }).artifacts
+    const of = async (quarantined: string) => (await call('artifact.list', { ...page, quarantined }, own)).artifacts
     const all = [...(await of('false')), ...(await of('true'))]
     return [...new Set(all.map(({ sha256 }) => sha256))]
   }
   // Few of these are open at a time, and all of them are in one answer.
   const ids =
     kind === 'alert'
-      ? ((await call('alert.list', { all: 'true' })) as { alerts: AlertView[] }).alerts
-      : ((await call('approval.list', { all: 'true' })) as { approvals: ApprovalView[] }).approvals
+      ? (await call('alert.list', { all: 'true' }, own)).alerts
+      : (await call('approval.list', { all: 'true' }, own)).approvals
   return ids.map(({ id }) => id).filter((id) => id.startsWith(part) || id.endsWith(part))
 }
 
-/** The whole id. @throws Problem where it can be no part of one, or none or several have it */
+/** The whole id. @throws Problem if the text cannot be part of an id, or if none or several ids have it */
 export async function wholeId(call: Connection['call'], kind: Kind, text: string): Promise<string> {
   const { whole, part } = FORMS[kind]
   if (whole.test(text)) return text
@@ -68,10 +66,10 @@ export async function wholeId(call: Connection['call'], kind: Kind, text: string
     throw new Problem(code, 'refused', `no ${kind} has an id that begins or ends with ${text}`, next)
   }
   const some = ids.slice(0, ENOUGH).join(', ')
-  throw usage(`${text} begins or ends the id of more than one ${kind}: ${some}`, 'write more of it')
+  throw usage(`more than one ${kind} has an id that begins or ends with ${text}: ${some}`, 'type more characters of it')
 }
 
-/** Where ids of other things stand in a request, by its operation or for all. */
+/** Which field of a request holds an id, and of what kind. */
 function kindOf(operation: OperationName, key: string): Kind | undefined {
   if (key === 'task' || key === 'parent') return 'task'
   if (key === 'alert') return 'alert'
@@ -81,24 +79,26 @@ function kindOf(operation: OperationName, key: string): Kind | undefined {
   return operation === 'approval.answer' ? 'question' : undefined
 }
 
-/** The same connection for a person: parts of ids are made whole before anything is asked. */
+/** The same connection, but parts of ids are completed before the request is sent. */
 export function withParts(hub: Connection): Connection {
   const { call } = hub
   const whole = (kind: Kind, text: string) => wholeId(call, kind, text)
   return {
     ...hub,
-    async call(operation, request = {}, options) {
-      const made = { ...request }
-      for (const [key, value] of Object.entries(request)) {
+    async call(operation, ...rest) {
+      const made: Record<string, unknown> = { ...rest[0] }
+      for (const [key, value] of Object.entries(made)) {
         const kind = kindOf(operation, key)
         if (kind !== undefined && typeof value === 'string') made[key] = await whole(kind, value)
       }
-      return await call(operation, made, options)
+      // The same request with other ids in it.
+      if (rest[0] !== undefined) Object.assign(rest, { 0: made })
+      return await call(operation, ...rest)
     },
     fetch: async (sha256, quarantined) => await hub.fetch(await whole('artifact', sha256), quarantined),
-    async *events({ task, ...from }, signal, onLost) {
+    async *events({ task, ...from }, signal, on) {
       const of = task === undefined ? from : { ...from, task: await whole('task', task) }
-      yield* hub.events(of, signal, onLost)
+      yield* hub.events(of, signal, on)
     },
   }
 }

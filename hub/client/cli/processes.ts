@@ -1,4 +1,4 @@
-/** The two processes of a home: are they there, start one and wait until it is ready, wait until one is gone. */
+/** The two processes of a home: finds them, starts one and waits until it is ready, waits until one is gone. */
 import { spawn } from 'node:child_process'
 import { chmodSync, closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import path from 'node:path'
@@ -22,7 +22,7 @@ export interface Started {
   ready: Readonly<Record<string, unknown>>
 }
 
-export const READY_MS = 30_000
+const READY_MS = 30_000
 const LINES_SHOWN = 10
 const LOG_BYTES_MAX = 256 * 1024
 
@@ -35,7 +35,7 @@ export const watchdogArgv = (home: string): string[] => [program('watchdog/main.
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** The process of a pid file, or undefined where there is none any more: a number alone may long be somebody else's. */
+/** The process of a pid file, or undefined if it is gone: another process may have the same number by now. */
 export function processOf(pidFile: string, home: string): number | undefined {
   let pid: number
   try {
@@ -57,7 +57,7 @@ export function isAlive(pid: number, home: string): boolean {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(home)
   } catch {
-    // Without /proc the number is all there is; one that was there a moment ago and is not now is gone.
+    // On Linux the process has just ended. Without /proc the number is all there is.
     return process.platform !== 'linux'
   }
 }
@@ -77,7 +77,7 @@ function readFrom(file: string, from: number): string {
   const fd = openSync(file, 'r')
   try {
     const end = fstatSync(fd).size
-    // A log that is full is turned over by the process that owns it: the new one begins anew.
+    // Its process rotates a full log; the new file starts at 0.
     const start = Math.max(end < from ? 0 : from, end - LOG_BYTES_MAX)
     const buffer = Buffer.alloc(Math.max(0, end - start))
     readSync(fd, buffer, 0, buffer.length, start)
@@ -87,7 +87,7 @@ function readFrom(file: string, from: number): string {
   }
 }
 
-/** The last word of a start that takes long: `{"starting": what, "done": n, "of": m}`. */
+/** The last progress line of a slow start: `{"starting": what, "done": n, "of": m}`. */
 function progressLine(text: string): string | undefined {
   return text.split('\n').findLast((line) => line.startsWith('{"starting":') && line.endsWith('}'))
 }
@@ -115,7 +115,7 @@ function readyLine(text: string): Started['ready'] | undefined {
   return undefined
 }
 
-/** What a process is started by: without core dumps, without a debugger, whatever it runs (faults F15, F19). */
+/** Every process is started through this shell: without core dumps, without a debugger (faults F15, F19). */
 export const SHELL = '/bin/sh'
 export const cleanArgv = (argv: readonly string[]): string[] => [
   '-c',
@@ -125,26 +125,26 @@ export const cleanArgv = (argv: readonly string[]): string[] => [
   ...argv,
 ]
 
-/** A listed environment (fault F20). Agents' secrets are the hub's alone to know; what the watchdog's configuration names is the watchdog's. */
+/** Only listed variables are passed on (fault F20): agents' secrets to the hub alone, variables that the watchdog's configuration names to the watchdog. */
 export function environmentOf(name: string, home: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   if (name === 'hub') return passedOn(env)
   const own = Object.fromEntries(Object.entries(env).filter(([key]) => !key.startsWith('HUB_SECRET_')))
   return passedOn(own, namedIn(watchdogFileOf(home)?.text ?? ''))
 }
 
-/** The compile cache is this account's alone, also where an earlier version made it readable (fault F17). It can be done without. */
+/** Makes the compile cache private to this account, even if an earlier version made it readable (fault F17). Node can do without it. */
 function keepCachePrivate(cache: string): void {
   try {
     mkdirSync(cache, { recursive: true, mode: 0o700 })
     chmodSync(cache, 0o700)
   } catch {
-    // A full disk or a foreign folder: Node goes on without a cache.
+    // A full disk, or a folder of another account.
   }
 }
 
 /**
- * Starts a process of its own that outlives the command, its output in its log, and waits for its ready line.
- * One that is not ready in time is ended again: nothing half started stays. @throws Problem with its last lines
+ * Starts a process that outlives the command, with its output in its log, and waits for its ready line. A process that is not ready in
+ * time is ended, so that nothing half started stays. @throws Problem with its last lines
  */
 export async function startProcess(
   wanted: Program,
@@ -168,11 +168,11 @@ export async function startProcess(
     ended = error.message
   })
   child.on('exit', (code, signal) => {
-    ended = signal === null ? `it ended with exit code ${code}` : `it ended by ${signal}`
+    ended = signal === null ? `it ended with exit code ${code}` : `${signal} ended it`
   })
   const startedAtMs = Date.now()
   const readyMs = options.readyMs ?? READY_MS
-  // From the last word of progress, not from the first: what takes long and goes on is not ended.
+  // Counts from the last progress line: a slow start that makes progress is not ended.
   let progress: string | undefined
   let progressAtMs = startedAtMs
   for (let said = 0; ; ) {
@@ -199,20 +199,20 @@ export async function startProcess(
   if (ended === undefined) child.kill('SIGTERM')
   child.unref()
   const lines = readFrom(wanted.log, from).trimEnd().split('\n').slice(-LINES_SHOWN)
-  // Its own last word says more than its exit code: reason and remedy, in one line that is the last.
+  // Its own last line gives reason and remedy, which says more than its exit code.
   const word = lines.findLast((line) => line.startsWith(`${wanted.name}: `))?.slice(wanted.name.length + 2)
-  // Where it has said why, its log's own lines only stand before that.
+  // If it gave a reason, its log lines before that are left out.
   for (const line of lines)
     if (line !== '' && (word === undefined || !(line.startsWith('{') || line.endsWith(word)))) options.note(`  ${line}`)
   if (word !== undefined)
     throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${word}`, '')
-  // Nor may the log be where it is looked for: on a full disk its last word went nowhere (fault G10).
+  // On a full disk its last line never reached the log (fault G10).
   const full = logFault(wanted.log, `the ${wanted.name} did not start: ${ran}`)
   const [why, next] = full === undefined ? [ran, `see ${wanted.log}`] : [full, '']
   throw new Problem('unreachable', 'unavailable', `the ${wanted.name} did not start: ${why}`, next)
 }
 
-/** Writes one more line into a log; answers why it takes none, undefined where it does. */
+/** Adds a line to a log; returns why that failed, or undefined. */
 function logFault(log: string, line: string): string | undefined {
   const bytes = Buffer.from(`${line}\n`)
   try {

@@ -1,9 +1,41 @@
-/** Every command: its words, arguments and options, and where it lives. Rooms are loaded only when their command runs. */
+/** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
+import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
 
-import { ALERT_COMMANDS, DEVICE_COMMANDS } from './alert-commands.ts'
-import { CONTACT_COMMANDS } from './contact-commands.ts'
-import { type Command, paging, yes } from './row.ts'
-import { WORK_COMMANDS } from './work-commands.ts'
+const grant = lazy(() => import('./agents/allow.ts'))
+const image = lazy(() => import('./agents/build.ts'))
+const catalogue = lazy(() => import('./agents/catalogue.ts'))
+const newAgent = lazy(() => import('./agents/new.ts'))
+const removal = lazy(() => import('./agents/remove.ts'))
+const tryAgent = lazy(() => import('./agents/try.ts'))
+const alerts = lazy(() => import('./looking/alerts.ts'))
+const auditFile = lazy(() => import('./looking/audit-file.ts'))
+const page = lazy(() => import('./looking/console.ts'))
+const audit = lazy(() => import('./looking/audit.ts'))
+const diagnosis = lazy(() => import('./looking/doctor.ts'))
+const eventFeed = lazy(() => import('./looking/events.ts'))
+const status = lazy(() => import('./looking/status.ts'))
+const approvals = lazy(() => import('./presence/approvals.ts'))
+const presence = lazy(() => import('./presence/presence.ts'))
+const backup = lazy(() => import('./setup/backup.ts'))
+const devices = lazy(() => import('./setup/devices.ts'))
+const down = lazy(() => import('./setup/down.ts'))
+const judge = lazy(() => import('./setup/judge.ts'))
+const keys = lazy(() => import('./setup/keys.ts'))
+const policy = lazy(() => import('./setup/policy.ts'))
+const prune = lazy(() => import('./setup/prune.ts'))
+const setup = lazy(() => import('./setup/setup.ts'))
+const start = lazy(() => import('./setup/start.ts'))
+const cardStop = lazy(() => import('./stopping/card-stop.ts'))
+const contact = lazy(() => import('./stopping/contact.ts'))
+const drill = lazy(() => import('./stopping/drill.ts'))
+const safeMode = lazy(() => import('./stopping/safe-mode.ts'))
+const sessions = lazy(() => import('./stopping/sessions.ts'))
+const shutdown = lazy(() => import('./stopping/shutdown.ts'))
+const artifacts = lazy(() => import('./work/artifacts.ts'))
+const submit = lazy(() => import('./work/submit.ts'))
+const taskLogs = lazy(() => import('./work/task-logs.ts'))
+const tasks = lazy(() => import('./work/tasks.ts'))
+const watch = lazy(() => import('./work/watch.ts'))
 
 /** Names of groups, for their help. */
 export const GROUPS: Readonly<Record<string, string>> = {
@@ -11,267 +43,266 @@ export const GROUPS: Readonly<Record<string, string>> = {
   session: 'sessions: what runs now, one container each',
   agent: 'agents: the catalogue',
   audit: 'the audit log',
-  contact: 'the second person, who can stop everything and do nothing else',
-  alert: 'what is not well, and who is told',
+  contact: 'the backup contact, who can stop everything and do nothing else',
+  alert: 'alerts: what is wrong, and who is told',
   keys: "the keys of agents' tokens",
   device: 'your own devices: webhooks and apps',
-  token: 'tokens of automation',
+  token: 'tokens for automation',
   policy: 'the rules',
   config: 'the configuration',
   approval: 'questions of agents that wait for you',
-  artifact: 'what tasks left',
+  artifact: 'artifacts: what tasks made',
 }
 
 export const COMMANDS: readonly Command[] = [
-  {
-    words: 'init',
-    text: 'make a home: keys, database, first heartbeat',
-    alone: async () => (await import('./start.ts')).init,
-  },
-  { words: 'up', text: 'start the hub and its watchdog', load: async () => (await import('./start.ts')).up },
-  { words: 'down', text: 'end agents, hub and watchdog', load: async () => (await import('./down.ts')).down },
-  {
-    words: 'restart',
-    text: 'the hub anew; agents go on',
-    flags: [['--watchdog', 'the watchdog instead; hub and agents go on']],
-    load: async () => (await import('./down.ts')).restart,
-  },
-  { words: 'serve', text: 'be the hub, in the foreground', load: async () => (await import('./start.ts')).serve },
-  {
-    words: 'setup',
-    text: 'who is told and how, until when you may be away, who else may stop; asks, or by these answers',
-    flags: [
-      ['--zone <name>', 'your time zone, as Europe/Berlin'],
+  alone('init', 'make a home: keys, database, first heartbeat', start('init')),
+  command('up', 'start the hub and its watchdog', start('up')),
+  stop('down', 'stop agents, hub and watchdog', down('down')),
+  command('restart', 'restart the hub; agents keep running', down('restart'), [
+    ['--watchdog', 'restart the watchdog instead; hub and agents keep running'],
+  ]),
+  command('serve', 'run the hub in the foreground', start('serve')),
+  command(
+    'setup',
+    'set up alerts, your heartbeat and your backup contact; asks questions, or takes these options',
+    setup('setup'),
+    [
+      ['--zone <name>', 'your time zone, for example Europe/Berlin'],
       ['--mail <address>', 'tell me by mail'],
-      ['--mail-server <host:port>', 'through this server'],
-      ['--mail-from <address>', 'as whom (the address itself)'],
-      ['--mail-user <name>', 'the account there'],
-      ['--mail-password-file <file>', 'its password; a copy goes to the secrets of the home'],
-      ['--push <url>', 'tell me by push, a topic as ntfy has it'],
-      ['--push-token-file <file>', 'its token'],
-      ['--webhook <url>', 'tell a program of mine'],
-      ['--webhook-secret-file <file>', 'what signs it'],
-      ['--heartbeat <due>', 'rolling, or "daily at 09:00"'],
-      ['--operator <name>', 'you, as the contact knows you'],
-      ['--contact <name>', 'the person who is told when you are away'],
-      ['--contact-mail <address>', 'their address, through the same server'],
-      ['--card <file>', "make the contact's card, a page to print"],
-      ['--ping <url>', 'a watch outside that expects a ping'],
-      ['--systemd', 'install the units (as root)'],
-      ['--rehearse', 'hold a drill at the end'],
-      ['--arrived', 'what was sent has arrived: tests need no further word'],
+      ['--mail-server <host:port>', 'the mail server to use'],
+      ['--mail-from <address>', 'the sender (default: your address)'],
+      ['--mail-user <name>', 'your account on that server'],
+      ['--mail-password-file <file>', "its password, - for stdin; copied into the home's secrets"],
+      ['--push <url>', 'tell me by push: the address of an ntfy topic'],
+      ['--push-token-file <file>', 'the token of that topic, - for stdin'],
+      ['--webhook <url>', 'tell my own program'],
+      ['--webhook-secret-file <file>', 'the secret that signs each call, - for stdin'],
+      ['--heartbeat <due>', 'when it is due: rolling (24 h after the last one), or "daily at 09:00"'],
+      ['--operator <name>', 'your name, as the contact knows you'],
+      ['--contact <name>', 'the person who is told when you do not answer'],
+      ['--contact-mail <address>', 'their mail address; the same server sends it'],
+      ['--card <file>', "write the contact's card to this file, to print"],
+      ['--ping <url>', 'an outside service that expects regular pings'],
+      ['--systemd', 'install the systemd units (as root)'],
+      ['--rehearse', 'run a drill at the end'],
+      ['--arrived', 'the test messages have arrived; do not ask'],
     ],
-    load: async () => (await import('./setup.ts')).setup,
-  },
-  {
-    words: 'config check',
-    args: '[file]',
-    text: "judge hub.yaml and the watchdog's file, or one meant for it; changes nothing",
-    flags: [['--watchdog', "the watchdog's alone"]],
-    alone: async () => (await import('./judge.ts')).configCheck,
-  },
-  {
-    words: 'status',
-    text: 'one screen: is it well, what to do, until when',
-    load: async () => (await import('./status.ts')).status,
-  },
-  ...WORK_COMMANDS,
-  {
-    words: 'heartbeat',
-    text: 'say that you are there; works with the hub dead',
-    flags: [['--note <text>', 'goes into the audit log']],
-    load: async () => (await import('./presence.ts')).heartbeat,
-  },
-  {
-    words: 'away',
-    text: 'plan an absence: quiet until then, nothing new starts',
-    flags: [
-      ['--until <when>', 'back then: 3d, 2026-12-01, "fri 18:00"; at most 21 days'],
-      ['--note <text>', 'for you and your contact'],
-      ['--keep-working', 'let agents go on; bounded by away.workMaxMs of the watchdog'],
-    ],
-    load: async () => (await import('./absence.ts')).away,
-  },
-  {
-    words: 'back',
-    text: 'end a planned absence; counts as a heartbeat',
-    flags: [['--note <text>', 'goes into the log']],
-    load: async () => (await import('./absence.ts')).back,
-  },
-  {
-    words: 'safe-mode',
-    text: 'let nothing new start',
-    flags: [['--reason <text>', 'goes into the audit log']],
-    load: async () => (await import('./presence.ts')).safeMode,
-  },
-  {
-    words: 'resume',
-    text: 'end what you asked to be safe',
-    flags: [
-      ['--alert <id>', 'after a critical alert: that you have dealt with this one'],
-      ['--accept-head <hash>', 'after a witness mismatch: the audit head you accept'],
-    ],
-    load: async () => (await import('./presence.ts')).resume,
-  },
-  {
-    words: 'shutdown',
-    text: 'stop every agent and end the hub; the watchdog stays',
-    flags: [
-      ['--drain', 'let sessions work to their end first'],
+  ),
+  alone(
+    'config check [file]',
+    "check hub.yaml and the watchdog's file, or a new version of one; changes nothing",
+    judge('configCheck'),
+    [['--watchdog', "only the watchdog's file"]],
+  ),
+  command('status', 'one screen: is all well, what must I do, and by when', status('status')),
+  command('submit [agent]', 'give a task to an agent', submit('submit'), [
+    ['--needs <cap...>', 'instead of an agent: what the agent must be able to do'],
+    ...handed,
+    ['--ttl <span>', 'how long it may take, as in 10m'],
+    ['--priority <n>', '0 to 9 (default: 5)'],
+    ['--hold', 'queue it, but do not start it'],
+    ['--wait', 'show its progress and end with its outcome'],
+    ['--out <dir>', 'wait, and write its artifacts to this folder'],
+    ['--dry-run', 'list what --input would send and would leave out; send nothing'],
+  ]),
+  command('wait [task]', 'wait until a task ends (default: the last one submitted)', watch('wait'), [
+    ['--for <what>', 'what to wait for: task=done, which is any end (default)'],
+    ['--timeout <span>', 'give up after this long, as in 10m (exit 6)'],
+  ]),
+  command('task list', 'list tasks', tasks('list'), [
+    ['--state <state>', 'queued, running, succeeded, failed, cancelled, timed_out'],
+    ['--parent <task>', 'children of this task'],
+    ...paging,
+  ]),
+  command('task show <task>', 'one task in full', tasks('show')),
+  stop('task cancel [task]', 'stop it for good', tasks('cancel'), [['--held', 'all held tasks'], yes]),
+  command('task retry <task>', 'submit it again', tasks('retry')),
+  command('task release [task]', 'let a held task start', tasks('release'), [['--all', 'all held tasks'], yes]),
+  command('task logs <task>', 'what it logged', taskLogs('logs'), [['--follow', 'keep printing until it ends']]),
+  command('session list', 'list sessions', sessions('list'), [['--all', 'ended ones too'], ...paging]),
+  command('session show <session>', 'one session in full', sessions('show'), [
+    ['--hardening', 'show how its container is hardened, check by check'],
+  ]),
+  stop('session stop [session...]', 'stop sessions; the hub stays', sessions('stop'), [
+    ['--all', 'all of them'],
+    ['--agent <name>', 'all of this agent'],
+    yes,
+  ]),
+  command('session logs <session>', "the container's own output", sessions('logs')),
+  command(
+    'session quarantine <session>',
+    'keep evidence, then end it; its task fails and its artifacts are withheld',
+    sessions('quarantine'),
+  ),
+  command('session revoke <session>', 'end it at once because it is not trusted; its task fails', sessions('revoke'), [
+    ['--token <token>', 'only refuse this one token (the token or its id)'],
+  ]),
+  command('agent list', 'list agents', catalogue('list')),
+  command('agent show <name>', 'one agent in full', catalogue('show')),
+  command('agent reload', 'read the cards and look up their images again', catalogue('reload')),
+  command('agent reset <name>', 'let a suspended or failing agent start again', catalogue('reset')),
+  command('agent suspend <name>', 'start no new sessions of it', catalogue('suspend')),
+  command('agent new <name>', 'make a folder with a card and a program that runs at once', newAgent('create'), [
+    ['--lang <lang>', 'ts, python, shell or cli'],
+    ['--dir <dir>', 'the folder to make (default: ./NAME)'],
+  ]),
+  command('agent build <folder>', 'build the image of a folder and register its card', image('build')),
+  command(
+    'agent allow <name>',
+    'show what its card asks for and what is granted; grant the difference',
+    grant('allow'),
+    [['--dry-run', 'only show it'], yes],
+  ),
+  command('agent remove <name>', 'remove its grant, card and image; its tasks and records stay', removal('remove'), [
+    yes,
+  ]),
+  command('agent try <folder>', 'run it once in the sandbox, under a separate name', tryAgent('tryOut'), [
+    ...handed,
+    ['--watch', 'build and run again when a file changes'],
+  ]),
+  command('heartbeat', 'say that you are there; works without the hub', presence('heartbeat'), [
+    ['--note <text>', 'goes into the audit log'],
+  ]),
+  command('away', 'plan an absence: no alarms until then, and nothing new starts', presence('away'), [
+    ['--until <when>', 'when you will be back: 3d, 2026-12-01, "fri 18:00"; at most 21 days'],
+    ['--note <text>', 'for you and your contact'],
+    ['--keep-working', "let agents keep working; at most away.workMax of the watchdog's file"],
+  ]),
+  command('back', 'end a planned absence; counts as a heartbeat', presence('back'), [
+    ['--note <text>', 'goes into the audit log'],
+  ]),
+  stop('safe-mode', 'safe mode: nothing new starts', safeMode('safeMode'), [
+    ['--reason <text>', 'goes into the audit log'],
+  ]),
+  command('resume', 'end the safe mode that you asked for', safeMode('resume'), [
+    ['--alert <id>', 'after a critical alert: you have dealt with this one'],
+    ['--accept-head <hash>', 'after a witness mismatch: the audit head you accept'],
+  ]),
+  stop(
+    'shutdown',
+    'stop every agent and end the hub; the watchdog stays',
+    shutdown('shutdown'),
+    [
+      ['--drain', 'let sessions finish their work first'],
       ['--emergency', 'if hub and watchdog are dead, stop the containers from here'],
-      ['--card <file>', "by the backup contact's card; any account may"],
+      ['--card <file>', "stop with the backup contact's card; any account may do this"],
       ['--dry-run', 'only say what would stop'],
       yes,
     ],
-    load: async () => (await import('./stop.ts')).shutdown,
-  },
-  ...CONTACT_COMMANDS,
-  {
-    words: 'drill',
-    text: 'prove on a canary that everything can be stopped, and that alerts arrive',
-    flags: [['--with-contact', 'send the backup contact a rehearsal too, by day']],
-    load: async () => (await import('./drill.ts')).drill,
-  },
-  {
-    words: 'audit list',
-    text: 'list records',
-    flags: [
-      ['--action <name>', 'as task.submitted, or the operation: task.submit'],
-      ['--outcome <what>', 'ok, refused, failed'],
-      ...paging,
+    { card: cardStop('stopByCard') },
+  ),
+  command(
+    'contact card',
+    'make the card of the person who may stop everything; the old card stops working',
+    contact('card'),
+    [
+      ['--name <name>', "who gets it (default: contact.name of the watchdog's file)"],
+      ['--operator-name <name>', 'whom they call: your name (default: operator.name)'],
+      ['--operator-phone <number>', 'your number (default: operator.phone)'],
+      ['--last-resort <text>', 'what they may do at the machine if all else fails (default: contact.lastResort)'],
+      ['--expires <span>', 'when it ends, as in 365d (default: when you revoke it)'],
+      ['--out <file>', 'write it to this file, as an HTML page to print'],
+      yes,
     ],
-    load: async () => (await import('./records.ts')).auditList,
-  },
-  {
-    words: 'audit verify',
-    text: 'check the whole chain, or an export of it without the hub',
-    flags: [
-      ['--file <file>', 'an export, or a sealed month (.gz); no hub and no home needed'],
+  ),
+  command('contact revoke', 'end the card at once; works without the hub', contact('revoke'), [yes]),
+  command('contact test', 'send the contact a code, which they read out to you', contact('test')),
+  command('contact confirm <code>', 'enter the code that the contact read out', contact('confirm')),
+  command('drill', 'prove with a test agent that everything can be stopped and that alerts arrive', drill('drill'), [
+    ['--with-contact', 'send the backup contact a rehearsal too, in daytime only'],
+  ]),
+  command('audit list', 'list records', audit('auditList'), [
+    ['--action <name>', 'for example task.submitted, or the operation task.submit'],
+    ['--outcome <what>', 'ok, refused, failed'],
+    ...paging,
+  ]),
+  command(
+    'audit verify',
+    'check the whole chain, or an export of it without the hub',
+    audit('auditVerify'),
+    [
+      ['--file <file>', 'an export, or a sealed month (.gz); needs no hub and no home'],
       ['--key <file>', "the checkpoints' public key (keys/checkpoint.pub of the home)"],
-      ['--head <hash>', 'a head kept elsewhere, which has to stand in the export'],
+      ['--head <hash>', 'a head that you kept elsewhere; the export must contain it'],
     ],
-    load: async () => (await import('./records.ts')).auditVerify,
-  },
-  {
-    words: 'audit export',
-    text: 'every record with the signed heads, as JSON lines',
-    flags: [['--out <file>', 'write it there (stdout)']],
-    load: async () => (await import('./audit-file.ts')).auditExport,
-  },
-  {
-    words: 'approval list',
-    text: 'questions that wait for you',
-    flags: [['--all', 'answered and expired ones too']],
-    load: async () => (await import('./approvals.ts')).approvalList,
-  },
-  {
-    words: 'approve',
-    args: '<id>',
-    text: 'say yes to a question',
-    flags: [['--text <text>', 'what to tell the agent']],
-    load: async () => (await import('./approvals.ts')).approve,
-  },
-  {
-    words: 'reject',
-    args: '<id>',
-    text: 'say no to a question',
-    flags: [['--text <text>', 'what to tell the agent']],
-    load: async () => (await import('./approvals.ts')).reject,
-  },
-  {
-    words: 'policy status',
-    text: 'which rules are in force',
-    load: async () => (await import('./records.ts')).policyStatus,
-  },
-  {
-    words: 'policy check',
-    args: '[file]',
-    text: 'judge policy/data.json, or a file meant for it; changes nothing',
-    alone: async () => (await import('./judge.ts')).policyCheck,
-  },
-  {
-    words: 'policy reload',
-    text: "read the home's policy/data.json again",
-    load: async () => (await import('./records.ts')).policyReload,
-  },
-  {
-    words: 'keys list',
-    text: "which keys sign and verify agents' tokens",
-    load: async () => (await import('./keys.ts')).list,
-  },
-  {
-    words: 'keys rotate',
-    text: 'sign with a new key; the one before verifies for 5 min 30 s',
-    load: async () => (await import('./keys.ts')).rotate,
-  },
-  {
-    words: 'keys renew',
-    text: 'replace lost or damaged keys while the hub is down; open tokens end',
-    alone: async () => (await import('./start.ts')).renewKeys,
-  },
-  ...ALERT_COMMANDS,
-  ...DEVICE_COMMANDS,
-  {
-    words: 'backup',
-    text: 'a whole copy of the home, while the hub runs',
-    flags: [['--out <dir>', 'put it there (HOME/backups)']],
-    load: async () => (await import('./backup.ts')).backup,
-  },
-  {
-    words: 'restore',
-    args: '<backup>',
-    text: 'make a home of a backup: another instance, safe, every task held',
-    alone: async () => (await import('./start.ts')).restore,
-  },
-  {
-    words: 'adopt',
-    args: '<moved|copy>',
-    text: 'a home that is elsewhere than it says: it was moved, or it is a copy and becomes another hub',
-    alone: async () => (await import('./start.ts')).adopt,
-  },
-  {
-    words: 'prune',
-    text: 'delete what is finished and older than `retention` in hub.yaml allows',
-    flags: [
-      ['--dry-run', 'only say how much would go'],
-      ['--older-than <span>', 'tasks, artifacts and alerts older than this, as in 7d; at least 1d'],
-    ],
-    load: async () => (await import('./prune.ts')).prune,
-  },
-  {
-    words: 'undo-update',
-    text: 'put back the database from before the last update, while the hub is down; it comes up safe, every task held',
-    alone: async () => (await import('./start.ts')).undoUpdate,
-  },
-  {
-    words: 'doctor',
-    text: 'what is not in order, and what mends it',
-    load: async () => (await import('./records.ts')).doctor,
-  },
-  {
-    words: 'artifact list',
-    text: 'list artifacts',
-    flags: [['--task <task>', 'of this task (the newest of all)'], ['--quarantined', 'what is withheld'], ...paging],
-    load: async () => (await import('./outputs.ts')).artifactList,
-  },
-  {
-    words: 'artifact get',
-    args: '<sha256>',
-    text: 'its bytes, to stdout or a file',
-    flags: [
-      ['--out <file>', 'write it there'],
-      ['--quarantined', 'although it is withheld'],
-    ],
-    load: async () => (await import('./outputs.ts')).artifactGet,
-  },
-  {
-    words: 'events',
-    text: 'what happened since the hub started',
-    flags: [
-      ['--follow', 'go on until Ctrl-C'],
-      ['--since <sequence>', 'only later ones'],
-      ['--task <task>', 'only of this task'],
-    ],
-    load: async () => (await import('./outputs.ts')).events,
-  },
+    { file: auditFile('auditVerifyFile') },
+  ),
+  command('audit export', 'every record with the signed heads, as JSON lines', auditFile('auditExport'), [
+    ['--out <file>', 'write to this file (default: stdout)'],
+  ]),
+  command('approval list', 'questions that wait for you', approvals('approvalList'), [
+    ['--all', 'answered and expired ones too'],
+  ]),
+  command('approve <id>', 'say yes to a question', approvals('approve'), [['--text <text>', 'what to tell the agent']]),
+  command('reject <id>', 'say no to a question', approvals('reject'), [['--text <text>', 'what to tell the agent']]),
+  command('policy status', 'which rules are in force', policy('policyStatus')),
+  alone('policy check [file]', 'check policy/data.json, or a new version of it; changes nothing', judge('policyCheck')),
+  command('policy reload', "read the home's policy/data.json again", policy('policyReload')),
+  command('keys list', "which keys sign and verify agents' tokens", keys('list')),
+  command('keys rotate', 'sign with a new key; the old one is accepted for 5 min 30 s more', keys('rotate')),
+  alone(
+    'keys renew',
+    'replace lost or damaged keys while the hub is down; open tokens become invalid',
+    start('renewKeys'),
+  ),
+  command('alert list', 'list alerts', alerts('alertList'), [['--all', 'resolved ones too']]),
+  command('alert test', 'send a test through every channel of hub and watchdog', alerts('alertTest'), [
+    ['--channel <name>', 'only this channel of the hub'],
+  ]),
+  command('console', "print a one-time link to this hub's page", page('openConsole'), [
+    ['--rights <list>', 'some of view, heartbeat, approve, stop, resume (default: all)'],
+    ['--expires <span>', 'how long the page works, at most 7d (default: 12h)'],
+    ['--name <name>', 'its name in `hub device list`'],
+    ['--open', 'open it in the browser of this machine'],
+  ]),
+  command('device add <name>', 'give your phone or program its own secret for calling the hub', devices('deviceAdd'), [
+    ['--webhook', 'make an address; a POST to it counts as a weak heartbeat'],
+    ['--rights <list>', 'some of view, heartbeat, approve, stop, resume'],
+    ['--expires <span>', 'when it ends, as in 90d (default: when you revoke it)'],
+  ]),
+  command('device list', 'list devices, and when each was last used', devices('deviceList')),
+  command('device revoke <name>', 'end it at once', devices('deviceRevoke')),
+  command('token create <name>', 'make a bearer token for automation', devices('tokenCreate'), [
+    ['--actions <list>', 'what it may do, for example task.submit,task.show'],
+    ['--expires <span>', 'when it ends (default: 30d)'],
+  ]),
+  command('token list', 'list tokens', devices('tokenList')),
+  command('token revoke <name>', 'end it at once', devices('tokenRevoke')),
+  command('backup', 'copy the whole home, while the hub runs', backup('backup'), [
+    ['--out <dir>', 'where to put it (default: HOME/backups)'],
+  ]),
+  alone(
+    'restore <backup>',
+    'make a home from a backup: a new instance, in safe mode, every task held',
+    start('restore'),
+  ),
+  alone(
+    'adopt <moved|copy>',
+    'accept a home that is not where it was made: it was moved, or it is a copy and becomes another hub',
+    start('adopt'),
+  ),
+  command('prune', 'delete what is finished and older than `retention` in hub.yaml', prune('prune'), [
+    ['--dry-run', 'only say how much would be deleted'],
+    ['--older-than <span>', 'tasks, artifacts and alerts older than this, as in 7d; at least 1d'],
+  ]),
+  alone(
+    'undo-update',
+    'while the hub is down, put back the database from before the last update; the hub then starts in safe mode, every task held',
+    start('undoUpdate'),
+  ),
+  command('doctor', 'check everything: what is wrong, and how to fix it', diagnosis('doctor')),
+  command('artifact list', 'list artifacts', artifacts('artifactList'), [
+    ['--task <task>', 'only of this task (default: all tasks, newest first)'],
+    ['--quarantined', 'only withheld ones'],
+    ...paging,
+  ]),
+  command('artifact get <sha256>', 'write its bytes to stdout or a file', artifacts('artifactGet'), [
+    ['--out <file>', 'write to this file'],
+    ['--quarantined', 'even if it is withheld'],
+  ]),
+  command('events', 'list what happened since the hub started', eventFeed('events'), [
+    ['--follow', 'keep printing until Ctrl-C'],
+    ['--since <sequence>', 'only later ones'],
+    ['--task <task>', 'only of this task'],
+  ]),
 ]

@@ -9,30 +9,32 @@ export interface Terminal {
   /** Text that is already safe: built by the functions of text.ts. */
   out(text: string): void
   json(value: unknown): void
-  /** Bytes as they are, waiting for who reads them; false once nobody does any more (`| head`, a full disk). */
+  /** Writes bytes as they are and waits for the reader; false once nobody reads any more (`| head`, a full disk). */
   bytes(part: Uint8Array | string): Promise<boolean>
   note(text: string): void
   /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
   live(text: string): void
+  /** Whether `live` replaces its line. */
+  readonly renews?: boolean
   /** Its width is undefined where results go to a file or a program. */
   paint: Paint
-  /** Whether both ends are a person's. */
+  /** Whether a person is at both ends, input and output. */
   readonly interactive: boolean
-  /** Why results could not be written; undefined while all of them were. A reader that has gone wanted no more. */
+  /** Why results could not be written; undefined if all were. A closed pipe is no fault. */
   outputFault?(): string | undefined
   /** Asks once; without a person to ask, `--yes` is needed. @throws Problem usage */
   confirm(question: string, yes: boolean): Promise<boolean>
 }
 
-export function createTerminal(
-  stdin: NodeJS.ReadStream,
-  stdout: NodeJS.WriteStream,
-  stderr: NodeJS.WriteStream,
-): Terminal {
+/** One end of a process: a terminal, a pipe or a file. */
+type In = NodeJS.ReadableStream & { isTTY?: boolean }
+type Out = NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
+
+export function createTerminal(stdin: In, stdout: Out, stderr: Out): Terminal {
   let shown = ''
   let fault: string | undefined
   let isGone = false
-  // Whatever becomes of what is said, a stop that is under way goes on. `| head` closes the pipe, and that is no fault at all.
+  // An output that fails must not end a stop that is under way. `| head` closes the pipe, which is no fault.
   stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
     isGone = true
     if (code !== 'EPIPE') fault ??= code ?? message
@@ -44,6 +46,7 @@ export function createTerminal(
   }
   return {
     interactive: Boolean(stdin.isTTY && stderr.isTTY),
+    renews: Boolean(stderr.isTTY),
     outputFault: () => fault,
     paint: Object.assign((style: Style, text: string) => styleText(style, text, { stream: stdout }), {
       width: stdout.isTTY ? stdout.columns : undefined,
@@ -78,8 +81,7 @@ export function createTerminal(
     },
     async confirm(question, yes) {
       if (yes) return true
-      if (!stdin.isTTY || !stderr.isTTY)
-        throw usage('this asks before it acts, and nobody can be asked here', 'add --yes')
+      if (!stdin.isTTY || !stderr.isTTY) throw usage('confirmation needed, but this is not a terminal', 'add --yes')
       const asked = createInterface({ input: stdin, output: stderr })
       try {
         return /^y(es)?$/i.test((await asked.question(`${question} [y/N] `)).trim())

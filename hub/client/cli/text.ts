@@ -17,6 +17,9 @@ export const clean = (text: unknown): string =>
     escaped,
   )
 
+/** Joins the lines of a text, for a place that has room for one. */
+export const inOneLine = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ').trim()
+
 /** Many lines, each cleaned; tabs stay. */
 export const cleanLines = (text: string): string =>
   text
@@ -52,8 +55,14 @@ export function spanWords(ms: number): string {
   return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
 }
 
-/** `Sat 09:00 CET`, with the date from the sixth day on. `zone` is an IANA name; absent: this machine's. */
-export function instantText(atMs: number, nowMs: number, zone?: string): string {
+/** The zone of this process, for texts that name none; `showIn` sets it once at the start. */
+let shown: string | undefined
+export const showIn = (zone: string | undefined): void => {
+  shown = zone
+}
+
+/** `Sat 09:00 CET`, with the date from the sixth day on. `zone` is an IANA name; absent: that of `showIn`, else this machine's. */
+export function instantText(atMs: number, nowMs: number, zone = shown): string {
   const far = Math.abs(atMs - nowMs) > 6 * 86_400_000
   const format = new Intl.DateTimeFormat('en-GB', {
     weekday: 'short',
@@ -70,7 +79,7 @@ export function instantText(atMs: number, nowMs: number, zone?: string): string 
 }
 
 /** `2026-11-28 09:00:12 CET`: an instant in a log, in the same zone as everything else a person reads (fault C22). */
-export function stampText(atMs: number, zone?: string): string {
+export function stampText(atMs: number, zone = shown): string {
   const format = new Intl.DateTimeFormat('en-GB', {
     year: 'numeric',
     month: '2-digit',
@@ -89,7 +98,7 @@ export function stampText(atMs: number, zone?: string): string {
 }
 
 /** `Sat 09:00 CET (in 23 h 58 m)`, or `(4 m 10 s ago)`. */
-export function whenText(atMs: number, nowMs: number, zone?: string): string {
+export function whenText(atMs: number, nowMs: number, zone = shown): string {
   const distance = atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`
   return `${instantText(atMs, nowMs, zone)} (${distance})`
 }
@@ -105,11 +114,12 @@ export function sizeText(bytes: number): string {
 }
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
-/** How the terminal shows text: in styles, and in so many columns; without `width` in as many as there are. */
+/** Puts text in a style of the terminal. `width` is its number of columns; undefined: no limit. */
 export interface Paint {
   (style: Style, text: string): string
   readonly width?: number | undefined
 }
+/** Without any style, for tests. */
 export const plain: Paint = (_, text) => text
 
 export type Cell = string | { text: string; style: Style }
@@ -117,11 +127,11 @@ export type Cell = string | { text: string; style: Style }
 const widthOf = (text: string): number => [...text].length
 
 const GAP = 2
-/** The end of an id. */
+/** A short id has 8 characters. */
 const CELL_MIN = 8
 const LAST_MIN = 4
 
-/** Widths that fit: the last column gives way first, then whichever is widest; no id is cut. */
+/** Widths that fit: the last column shrinks first, then the widest one; no id is cut. */
 function fitted(wished: readonly number[], most: number | undefined): number[] {
   const widths = [...wished]
   const least = (at: number) => Math.min(wished[at] ?? 0, at === wished.length - 1 ? LAST_MIN : CELL_MIN)

@@ -3,7 +3,7 @@ import { html, render } from './html.js'
 import { createModel } from './model.js'
 import { Page } from './view.js'
 
-const root = document.getElementById('page')
+const root = /** @type {HTMLElement} */ (document.getElementById('page'))
 let isDue = false
 
 function draw() {

@@ -1,10 +1,16 @@
 /** The line to the hub: its public API with this console's bearer, which is kept for this tab alone and goes nowhere else (T33). */
 
+/** @import { Problem, Session } from '../console-types/state.ts' */
+
 const KEPT = 'hub-console'
 const READ_MS = 10_000
 
 /** The hub said no; `problem` is its RFC 9457 document. */
 export class Refused extends Error {
+  /**
+   * @param {number} status
+   * @param {Problem} problem
+   */
   constructor(status, problem) {
     super(`refused with ${status}`)
     this.status = status
@@ -14,6 +20,12 @@ export class Refused extends Error {
 /** Nobody answered. */
 export class Gone extends Error {}
 
+/**
+ * @param {'GET' | 'POST'} method
+ * @param {string} path
+ * @param {{ secret?: string | undefined, body?: unknown, signal?: AbortSignal }} more
+ * @returns {Promise<unknown>}
+ */
 async function ask(method, path, { secret, body, signal } = {}) {
   let status
   let text
@@ -43,20 +55,28 @@ async function ask(method, path, { secret, body, signal } = {}) {
   } catch {
     throw new Gone('another program answers here')
   }
-  if (status >= 400) throw new Refused(status, said)
+  if (status >= 400) throw new Refused(status, /** @type {Problem} */ (said))
   return said
 }
 
+/** @type {(secret: string | undefined, path: string) => Promise<unknown>} */
 export const read = (secret, path) => ask('GET', path, { secret, signal: AbortSignal.timeout(READ_MS) })
-/** Without a time limit: a stop takes as long as it takes. */
+/**
+ * Without a time limit: a stop takes as long as it takes.
+ * @type {(secret: string | undefined, path: string, body: unknown) => Promise<unknown>}
+ */
 export const tell = (secret, path, body) => ask('POST', path, { secret, body })
 
-/** Exchanges the code of a one-time link for a session of this tab. */
+/**
+ * Exchanges the code of a one-time link for a session of this tab.
+ * @param {string} code
+ */
 export async function join(code) {
-  const session = await ask('POST', '/console/session', { body: { code } })
+  const session = /** @type {Session} */ (await ask('POST', '/console/session', { body: { code } }))
   sessionStorage.setItem(KEPT, JSON.stringify(session))
   return session
 }
+/** @returns {Session | null} */
 export function kept() {
   try {
     const session = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null')
@@ -67,7 +87,7 @@ export function kept() {
 }
 export const forget = () => sessionStorage.removeItem(KEPT)
 
-/** Takes the code out of the address, and with it out of the history; undefined where there is none. */
+/** Takes the code out of the address and so out of the history; undefined if there is none. */
 export function codeInAddress() {
   const code = location.hash.slice(1)
   if (code === '') return undefined
@@ -75,10 +95,15 @@ export function codeInAddress() {
   return code
 }
 
-/** Only what is to come: past events change nothing that a look does not show. */
+/** Only new events: a look shows everything that past ones changed. */
 const FROM_NOW = Number.MAX_SAFE_INTEGER
 
-/** Calls `onEvent` whenever something happened, until the stream ends; events are a nudge to look, so what they hold is not read. */
+/**
+ * Calls `onEvent` whenever something happened, until the stream ends; events are a nudge to look, so what they hold is not read.
+ * @param {string | undefined} secret
+ * @param {() => void} onEvent
+ * @param {() => void} onOpen
+ */
 export async function follow(secret, onEvent, onOpen) {
   const answer = await fetch(`/v1/events?since=${FROM_NOW}`, {
     headers: { accept: 'text/event-stream', authorization: `Bearer ${secret}` },

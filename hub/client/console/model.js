@@ -1,12 +1,15 @@
 /**
  * What the page knows and does: one state, changed here alone, drawn by the views.
  *
- * M1. Every look asks everything; what could not be had stays as it was, and the page says since when (an old screen must not look new).
- * M2. A bearer that is no longer in force leads to the sign-in screen, whatever else is going on.
- * M3. A stop that was begun is followed to its end, also when the hub ends before it has answered.
+ * M1. Each look asks for everything. What was not answered stays as it was, and the page says how old it is (an old screen must not look new).
+ * M2. A credential that is no longer valid leads to the sign-in screen, whatever else is going on.
+ * M3. A stop is followed to its end, even if the hub ends before it has answered.
  */
 import { codeInAddress, follow, forget, Gone, join, kept, Refused, read, tell } from './line.js'
 import { problemText } from './words.js'
+
+/** @import { Act, Answer, Opened, Seen, State } from '../console-types/state.ts' */
+/** @typedef {ReturnType<typeof createModel>} Model */
 
 const LOOK_MS = 10_000
 const RETRY_MS = 2000
@@ -14,6 +17,7 @@ const STOPPING_MS = 400
 /** Events come in bursts. */
 const NUDGE_MS = 300
 
+/** @type {Readonly<Record<keyof Seen, string>>} */
 const READS = {
   health: '/v1/health',
   presence: '/v1/presence',
@@ -24,46 +28,45 @@ const READS = {
   alerts: '/v1/alerts',
 }
 
+/** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+/** @param {unknown} thrown */
 const reasonOf = (thrown) => (thrown instanceof Refused ? problemText(thrown.problem) : 'the hub does not answer')
 
+/** @param {() => void} draw */
 export function createModel(draw) {
+  /** @type {State} */
   const state = {
     session: kept(),
-    /** Why there is no session: '', or a sentence. */
     signedOut: '',
     isJoining: false,
-    /** The hub's clock, as far as this one is off. */
     offsetMs: 0,
-    /** When everything was last seen; undefined before the first look. */
     seenAtMs: undefined,
     isGone: false,
     isLive: false,
-    /** What the last look could not have, in words. */
     problem: '',
     seen: {},
     beat: { isBusy: false, answer: undefined, problem: '' },
-    /** Approvals that are being answered, and what came of it. */
     answers: {},
-    /** What a button asked for, by its name: { isBusy, problem }. */
     acts: {},
-    /** The task that is looked at: { id, isBusy, problem, task, lines }. */
     open: undefined,
-    /** undefined, or { stage: 'ask' | 'stopping' | 'ended', ... }. */
     stop: undefined,
   }
-  let wake = () => undefined
+  let wake = () => {}
   let run = 0
 
+  /** @param {Partial<State>} patch */
   const change = (patch) => {
     Object.assign(state, patch)
     draw()
   }
   const nowMs = () => Date.now() + state.offsetMs
-  /** As far as this page's own stop came: to an end, not to a refusal. */
+  /** Whether this page's own stop came to an end and was not refused. */
   const hasStopped = () => state.stop?.stage === 'ended' && state.stop.isRefused !== true
+  /** @param {string} right */
   const can = (right) => state.session?.rights.includes(right) === true
 
+  /** @param {string} why */
   function signOut(why) {
     forget()
     run += 1
@@ -79,58 +82,61 @@ export function createModel(draw) {
       open: undefined,
     })
   }
-  /** Whether it was a refusal of the bearer itself. */
+  /**
+   * Whether the credential itself was refused.
+   * @param {unknown} thrown
+   */
   function isOver(thrown) {
     if (!(thrown instanceof Refused) || thrown.status !== 401) return false
-    signOut('This console has ended: its time is over, or it was taken back.')
+    signOut('This console has ended: its time is over, or it was revoked.')
     return true
   }
 
-  /** Whoever does not answer is asked one thing and not seven. */
-  const isBack = (secret) =>
-    read(secret, READS.health).then(
+  const secret = () => state.session?.secret
+  /** A hub that does not answer is asked one question, not seven. */
+  const isBack = () =>
+    read(secret(), READS.health).then(
       () => true,
       (thrown) => !(thrown instanceof Gone),
     )
 
   async function look() {
-    const { secret } = state.session
     const mine = run
-    if (state.isGone && !(await isBack(secret))) return
+    if (state.isGone && !(await isBack())) return
     const asked = Object.entries(READS)
-    const said = await Promise.allSettled(asked.map(([, path]) => read(secret, path)))
+    const said = await Promise.allSettled(asked.map(([, path]) => read(secret(), path)))
     if (mine !== run) return
-    const failed = said.filter(({ status }) => status === 'rejected').map(({ reason }) => reason)
+    const failed = said.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
     if (failed.some(isOver)) return
     const isGone = failed.length === said.length && failed.every((reason) => reason instanceof Gone)
-    const seen = { ...state.seen }
-    said.forEach(({ value }, at) => {
-      if (value !== undefined) seen[asked[at][0]] = value
-    })
-    const { presence } = seen
+    /** @type {Seen} */
+    const fresh = Object.fromEntries(
+      said.flatMap((one, at) => (one.status === 'fulfilled' ? [[asked[at]?.[0], one.value]] : [])),
+    )
+    const seen = { ...state.seen, ...fresh }
     change({
       seen,
       isGone,
       problem: isGone || failed.length === 0 ? '' : reasonOf(failed[0]),
       seenAtMs: failed.length === 0 ? Date.now() : state.seenAtMs,
-      offsetMs: said[1].value === undefined ? state.offsetMs : presence.atMs - Date.now(),
-      // A hub that had stopped, answers and is not stopping has been started again.
+      offsetMs: fresh.presence === undefined ? state.offsetMs : fresh.presence.atMs - Date.now(),
+      // A stopped hub that answers and is not stopping has been started again.
       stop: hasStopped() && !isGone && seen.health?.stopping === null ? undefined : state.stop,
     })
     followOpened()
   }
 
-  /** The opened task; asked for when it is opened and when its state has changed, since each look at a log is a record. */
+  /** Reads the opened task: when it is opened and when its state has changed, because each look at a log adds an audit record. */
   async function lookAtTask() {
+    if (state.open === undefined) return
     const { id } = state.open
+    /** @param {Partial<Opened>} patch */
     const mine = (patch) => state.open?.id === id && change({ open: { ...state.open, isBusy: false, ...patch } })
     change({ open: { ...state.open, isBusy: true } })
     try {
       const path = `/v1/tasks/${encodeURIComponent(id)}`
-      const [{ task }, { lines }] = await Promise.all([
-        read(state.session.secret, path),
-        read(state.session.secret, `${path}/logs`),
-      ])
+      const said = await Promise.all([read(secret(), path), read(secret(), `${path}/logs`)])
+      const [{ task }, { lines }] = /** @type {[Answer<'task.show'>, Answer<'task.logs'>]} */ (said)
       mine({ task, lines, problem: '' })
     } catch (thrown) {
       if (!isOver(thrown)) mine({ problem: reasonOf(thrown) })
@@ -150,7 +156,7 @@ export function createModel(draw) {
     while (mine === run) {
       await look()
       const restMs = state.isGone || state.seen.health?.stopping ? RETRY_MS : LOOK_MS
-      await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))])
+      await Promise.race([pause(restMs), /** @type {Promise<void>} */ (new Promise((resolve) => (wake = resolve)))])
       if (mine === run && !state.isGone) await pause(NUDGE_MS)
     }
   }
@@ -159,7 +165,7 @@ export function createModel(draw) {
     while (mine === run) {
       try {
         await follow(
-          state.session.secret,
+          secret(),
           () => mine === run && wake(),
           () => mine === run && change({ isLive: true }),
         )
@@ -176,6 +182,7 @@ export function createModel(draw) {
     following()
   }
 
+  /** @param {string} code */
   async function enter(code) {
     run += 1
     change({ session: null, isJoining: true, signedOut: '', seen: {}, seenAtMs: undefined })
@@ -186,9 +193,9 @@ export function createModel(draw) {
       const why =
         thrown instanceof Gone
           ? 'The hub does not answer. Start it with `hub up`, then make a new link.'
-          : thrown.status === 429
+          : thrown instanceof Refused && thrown.status === 429
             ? 'Too many wrong links were tried. Wait a minute, then make a new one.'
-            : 'This link does not count: each works once, for five minutes, and none outlives a restart of the hub.'
+            : 'This link is not valid: each works once, for five minutes, and not after a restart of the hub.'
       change({ isJoining: false, signedOut: why })
     }
   }
@@ -196,7 +203,7 @@ export function createModel(draw) {
   async function followStop() {
     while (state.stop?.stage === 'stopping') {
       try {
-        const health = await read(state.session.secret, READS.health)
+        const health = /** @type {Answer<'health.show'>} */ (await read(secret(), READS.health))
         if (health.stopping !== null && state.stop?.stage === 'stopping')
           change({ stop: { ...state.stop, ...health.stopping } })
       } catch {}
@@ -221,12 +228,12 @@ export function createModel(draw) {
       if (code !== undefined) enter(code)
     },
     retry: () => wake(),
-    leave: () => signOut('You have left. The console ends by itself; `hub device revoke` ends it at once.'),
+    leave: () => signOut('You have left. This console ends by itself; `hub device revoke` ends it at once.'),
     async heartbeat() {
       if (state.beat.isBusy) return
       change({ beat: { isBusy: true, answer: undefined, problem: '' } })
       try {
-        const answer = await tell(state.session.secret, '/v1/heartbeat', {})
+        const answer = /** @type {Answer<'operator.heartbeat'>} */ (await tell(secret(), '/v1/heartbeat', {}))
         change({ beat: { isBusy: false, answer, problem: '' } })
       } catch (thrown) {
         if (isOver(thrown)) return
@@ -236,10 +243,15 @@ export function createModel(draw) {
       }
       wake()
     },
+    /**
+     * @param {string} id
+     * @param {boolean} approve
+     * @param {string} text
+     */
     async answer(id, approve, text) {
       change({ answers: { ...state.answers, [id]: { isBusy: true, problem: '' } } })
       try {
-        await tell(state.session.secret, `/v1/approvals/${encodeURIComponent(id)}/answer`, { approve, text })
+        await tell(secret(), `/v1/approvals/${encodeURIComponent(id)}/answer`, { approve, text })
         const left = (state.seen.approvals?.approvals ?? []).filter((one) => one.id !== id)
         change({ seen: { ...state.seen, approvals: { approvals: left } } })
       } catch (thrown) {
@@ -248,13 +260,19 @@ export function createModel(draw) {
       }
       wake()
     },
-    /** The same operation as the command's, by this console's rights. */
+    /**
+     * The same operation as the command's, by this console's rights.
+     * @param {string} name
+     * @param {string} path
+     * @param {object} body
+     */
     async act(name, path, body) {
+      /** @param {Act} one */
       const say = (one) => change({ acts: { ...state.acts, [name]: one } })
       if (state.acts[name]?.isBusy) return
       say({ isBusy: true, problem: '' })
       try {
-        await tell(state.session.secret, path, body)
+        await tell(secret(), path, body)
         say({ isBusy: false, problem: '' })
       } catch (thrown) {
         if (isOver(thrown)) return
@@ -262,7 +280,10 @@ export function createModel(draw) {
       }
       wake()
     },
-    /** Opens it, or closes it where it is open. */
+    /**
+     * Opens the task, or closes it if it is open.
+     * @param {string} id
+     */
     openTask(id) {
       const isOpen = state.open?.id === id
       change({ open: isOpen ? undefined : { id, isBusy: false, problem: '', task: undefined, lines: [] } })
@@ -275,7 +296,8 @@ export function createModel(draw) {
       change({ stop: { stage: 'stopping', requested: 0, confirmed: 0 } })
       followStop()
       try {
-        const report = await tell(state.session.secret, '/v1/shutdown', { reason: 'asked for at the console' })
+        const said = await tell(secret(), '/v1/shutdown', { reason: 'asked for at the console' })
+        const report = /** @type {Answer<'hub.shutdown'>} */ (said)
         change({ stop: { ...state.stop, stage: 'ended', report } })
       } catch (thrown) {
         if (isOver(thrown)) return

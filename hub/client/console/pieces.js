@@ -2,20 +2,32 @@
 import { html } from './html.js'
 import { parts } from './words.js'
 
-/** Text with its commands set as such. */
+/** @import { Model } from './model.js' */
+
+/**
+ * Text with its commands set as such.
+ * @param {{ text: string }} props
+ */
 export const Said = ({ text }) =>
   parts(text).map(([part, isCommand]) => (isCommand ? html`<code>${part}</code>` : part))
 
-/** A section with its heading; `count` stands beside it. */
+/**
+ * A section with its heading and, beside it, `count`.
+ * @param {{ id: string, title: string, count?: number, children?: unknown }} props
+ */
 export const Section = ({ id, title, count, children }) => html`
   <section class="card" aria-labelledby=${id}>
     <h2 id=${id}>${title}${count === undefined ? null : html` <span class="count">${count}</span>`}</h2>
     ${children}
   </section>`
 
+/** @param {{ tone: string, children?: unknown }} props */
 export const Pill = ({ tone, children }) => html`<span class=${`pill ${tone}`}>${children}</span>`
 
-/** A button that gives one word to the hub, and what came of it where it was refused. `name` keeps one apart from the others. */
+/**
+ * A button that asks the hub for one operation, and shows why it was refused. `name` tells it from the others.
+ * @param {{ model: Model, name: string, right: string, path: string, body: object, children?: unknown }} props
+ */
 export function Act({ model, name, right, path, body, children }) {
   const { isBusy = false, problem = '' } = model.state.acts[name] ?? {}
   const may = model.can(right)

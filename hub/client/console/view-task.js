@@ -1,12 +1,18 @@
-/** One task, opened: its reason first, then its result, its artifacts by name and the end of its log. All of it is an agent's word. */
+/** One task, opened: its reason first, then its result, its artifacts by name and the end of its log. All of it is text of an agent. */
 import { html } from './html.js'
 import { clean, cleanLines, distance, shortDate, sizeWords, spanWords } from './words.js'
+
+/** @import { LogLine, Task } from '../console-types/state.ts' */
+/** @import { Model } from './model.js' */
 
 /** More of a log is for a terminal. */
 const LINES_MAX = 200
 const VALUE_MAX = 20_000
 
-/** Why it is as it is: of one that failed the reason, of one that succeeded what was lost of it; '' where there is nothing to say. */
+/**
+ * Why a task failed, or what was lost of one that succeeded; else ''.
+ * @param {Task} task
+ */
 export function reasonOf({ state, error, outcome }) {
   if (error) return `${cleanLines(error.detail, 4000)} (${clean(error.code, 40)})`
   const said = typeof outcome?.error === 'string' ? outcome.error : ''
@@ -14,8 +20,10 @@ export function reasonOf({ state, error, outcome }) {
   return state === 'failed' ? 'its agent gave no reason' : ''
 }
 
+/** @param {{ name: string, children?: unknown }} props */
 const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`
 
+/** @param {{ outcome: Task['outcome'] }} props */
 function Result({ outcome }) {
   const value = outcome?.value
   if (value === undefined || value === null) return null
@@ -23,14 +31,16 @@ function Result({ outcome }) {
   return html`<h3>Result</h3><pre class="said log" tabindex="0">${cleanLines(text, VALUE_MAX)}</pre>`
 }
 
+/** @param {{ task: Task }} props */
 function Artifacts({ task }) {
   if (task.artifacts.length === 0) return null
   return html`
     <h3>Artifacts</h3>
     <ul class="files">${task.artifacts.map((one) => html`<li key=${one.name}><span class="said">${clean(one.name, 300)}</span> <span class="soft">${sizeWords(one.size)}</span></li>`)}</ul>
-    <p class="soft">To have them: <code>hub artifact list --task ${clean(task.id, 36)}</code> in a terminal.</p>`
+    <p class="soft">To see them: <code>hub artifact list --task ${clean(task.id, 36)}</code> in a terminal.</p>`
 }
 
+/** @param {{ lines: LogLine[], zone?: string }} props */
 function Log({ lines, zone }) {
   if (lines.length === 0) return html`<p class="soft">It logged nothing.</p>`
   const shown = lines.slice(-LINES_MAX)
@@ -39,8 +49,10 @@ function Log({ lines, zone }) {
   return html`<h3>Log${more}</h3><pre class="said log" tabindex="0">${cleanLines(text, 40_000)}</pre>`
 }
 
+/** @param {{ model: Model, id: string }} props */
 export function OpenTask({ model, id }) {
   const { open, seen } = model.state
+  if (open === undefined) return null
   const { isBusy, problem, task, lines } = open
   const zone = seen.presence?.presence?.zone
   if (problem !== '') return html`<p class="bad" role="alert">${problem}</p>`

@@ -1,8 +1,11 @@
-/** What agents ask, what is not well, and what runs. All text of agents is cleaned and kept within its box. */
+/** What agents ask, what is wrong, and what runs. All text of agents is cleaned and kept within its box. */
 import { html } from './html.js'
 import { Act, Pill, Section } from './pieces.js'
 import { OpenTask, reasonOf } from './view-task.js'
 import { brief, clean, cleanLines, distance, shortDate, spanWords } from './words.js'
+
+/** @import { Approval, Task } from '../console-types/state.ts' */
+/** @import { Model } from './model.js' */
 
 const TASK_TONES = {
   running: 'live',
@@ -12,17 +15,20 @@ const TASK_TONES = {
   timed_out: 'bad',
   cancelled: 'soft',
 }
+/** @type {Readonly<Record<string, string>>} */
 const SESSION_WORDS = { provisioning: 'starting', input_required: 'asks you', recycling: 'ending' }
 const SEVERITIES = ['critical', 'warning', 'info']
 const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
 
-/** The hub takes no longer one, so each can be read whole; a long one is scrolled in its box, by keys too. */
+/** The hub accepts no longer question, so each can be read whole; a long one scrolls in its box, by keys too. */
 const QUESTION_MAX = 4096
 const QUESTION_SHORT = 300
 
+/** @param {{ one: Approval, model: Model }} props */
 function Approval({ one, model }) {
   const { isBusy = false, problem = '' } = model.state.answers[one.id] ?? {}
   const isOff = isBusy || !model.can('approve')
+  /** @param {any} event of the form */
   const submit = (event) => {
     event.preventDefault()
     const form = event.currentTarget
@@ -43,6 +49,7 @@ function Approval({ one, model }) {
     </li>`
 }
 
+/** @param {{ model: Model }} props */
 export function Approvals({ model }) {
   const open = model.state.seen.approvals?.approvals ?? []
   if (open.length === 0) return null
@@ -53,9 +60,10 @@ export function Approvals({ model }) {
     <//>`
 }
 
+/** @param {{ model: Model }} props */
 export function Alerts({ model }) {
   const { alerts } = model.state.seen
-  // A question stands first on the page, where it can be answered.
+  // Questions are first on the page, where they can be answered.
   const open = (alerts?.alerts ?? [])
     .filter(({ cause }) => !cause.startsWith('question:'))
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
@@ -72,8 +80,8 @@ export function Alerts({ model }) {
               ${
                 one.holds &&
                 html`
-                  <p class="soft">It holds the hub safe; once dealt with: <code>hub resume --alert ${clean(one.id, 40)}</code></p>
-                  <${Act} model=${model} name=${`alert:${one.id}`} right="resume" path="/v1/mode/resume" body=${{ alert: one.id }}>It is dealt with<//>`
+                  <p class="soft">It keeps the hub in safe mode. Once you have dealt with it: <code>hub resume --alert ${clean(one.id, 40)}</code></p>
+                  <${Act} model=${model} name=${`alert:${one.id}`} right="resume" path="/v1/mode/resume" body=${{ alert: one.id }}>I have dealt with it<//>`
               }
             </li>`,
         )}
@@ -81,6 +89,7 @@ export function Alerts({ model }) {
     <//>`
 }
 
+/** @param {{ progress: Task['progress'] | undefined }} props */
 function Progress({ progress }) {
   if (!progress) return null
   const { text, done, total } = progress
@@ -90,6 +99,7 @@ function Progress({ progress }) {
     ${hasBar && html`<progress max=${total} value=${Math.min(done, total)} aria-label="how far it is"></progress>`}`
 }
 
+/** @param {{ model: Model }} props */
 export function Sessions({ model }) {
   const { sessions, running } = model.state.seen
   const open = sessions?.sessions ?? []
@@ -115,6 +125,7 @@ export function Sessions({ model }) {
     <//>`
 }
 
+/** @param {{ task: Task, model: Model }} props */
 function Task({ task, model }) {
   const { id, state, agent, endedAtMs, startedAtMs, createdAtMs } = task
   const nowMs = model.nowMs()
@@ -133,11 +144,13 @@ function Task({ task, model }) {
         <${Pill} tone=${TASK_TONES[state] ?? 'soft'}>${isHeld ? 'held' : clean(state, 20).replace('_', ' ')}<//><b>${clean(agent ?? 'any agent', 63)}</b> <span class="mono soft">${brief(id)}</span> <span class="soft">${when}</span>
       </button>
       ${why !== '' && !isOpen && html`<p class=${state === 'succeeded' ? 'said warn' : 'said bad'}>${why}</p>`}
+      ${task.waitsFor && html`<p class="said warn">${clean(task.waitsFor, 1000)}</p>`}
       ${isHeld && html`<${Act} model=${model} name=${`task:${id}`} right="resume" path=${`/v1/tasks/${encodeURIComponent(id)}/release`} body=${{}}>Let it start<//>`}
       ${isOpen && html`<${OpenTask} model=${model} id=${id} />`}
     </li>`
 }
 
+/** @param {{ model: Model }} props */
 export function Tasks({ model }) {
   const { running, tasks } = model.state.seen
   const all = new Map([...(running?.tasks ?? []), ...(tasks?.tasks ?? [])].map((task) => [task.id, task]))

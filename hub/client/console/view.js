@@ -6,6 +6,9 @@ import { StopDialog, StopProgress } from './view-stop.js'
 import { Alerts, Approvals, Sessions, Tasks } from './view-work.js'
 import { brief, clean, distance } from './words.js'
 
+/** @import { Model } from './model.js' */
+
+/** @param {{ model: Model }} props */
 function Bar({ model }) {
   const { session, isGone, isLive, stop } = model.state
   const [tone, word] = isGone ? ['bad', 'no answer'] : isLive ? ['good', 'live'] : ['soft', 'connecting']
@@ -21,6 +24,7 @@ function Bar({ model }) {
     </header>`
 }
 
+/** @param {{ model: Model }} props */
 const SignIn = ({ model: { state } }) => html`
   <main class="alone card">
     <h1>${state.isJoining ? 'Opening the console' : 'Open the console'}</h1>
@@ -33,9 +37,10 @@ const SignIn = ({ model: { state } }) => html`
     }
   </main>`
 
+/** @param {{ model: Model }} props */
 function Gone({ model }) {
   const { seenAtMs } = model.state
-  const since = seenAtMs === undefined ? '' : ` What you see is of ${distance(seenAtMs, Date.now())}.`
+  const since = seenAtMs === undefined ? '' : ` What you see is from ${distance(seenAtMs, Date.now())}.`
   return html`
     <div class="gone card" role="alert">
       <h2>The hub does not answer</h2>
@@ -46,8 +51,10 @@ function Gone({ model }) {
     </div>`
 }
 
+/** @param {{ model: Model }} props */
 const Foot = ({ model }) => {
   const { session, seen } = model.state
+  if (session === null) return null
   return html`
     <footer>
       <span>Console <b>${clean(session.name, 63)}</b>, may ${session.rights.join(', ')}; ends ${distance(session.expiresAtMs, model.nowMs())}</span>
@@ -56,6 +63,7 @@ const Foot = ({ model }) => {
     </footer>`
 }
 
+/** @param {{ model: Model }} props */
 export function Page({ model }) {
   const { session, seen, isGone, problem, stop } = model.state
   if (session === null) return html`<${Bar} model=${model} /><${SignIn} model=${model} />`

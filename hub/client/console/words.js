@@ -1,17 +1,23 @@
-/** Words for people, pure: text of agents made harmless, spans and instants, what modes and conditions mean. */
+/** Words for people, pure: makes text of agents harmless, writes spans and times, says what modes and conditions mean. */
+
+/** @import { Problem } from '../console-types/state.ts' */
 
 /** Control, format, separator and surrogate code points; joiners stay, since scripts and emoji need them and they move nothing. */
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200C\u200D])\p{Cf}/gu
-/** More marks on one letter than any script needs: a tower that would cover its neighbours. */
+/** More marks on one letter than any script needs: they would cover the neighbouring lines. */
 const TOWER = /(\p{M}{4})\p{M}+/gu
 const TEXT_MAX = 2000
 
+/** @param {string} character */
 const escaped = (character) => {
   const hex = (character.codePointAt(0) ?? 0).toString(16)
   return hex.length <= 4 ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`
 }
 
-/** One line in which every character that hides, reorders or moves something is shown as its number (T30); of a long one the beginning. */
+/**
+ * One line in which every character that hides, reorders or moves something is shown as its number (T30); of a long one the beginning.
+ * @param {unknown} text
+ */
 export function clean(text, most = TEXT_MAX) {
   const whole = typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text)
   const points = [...whole.slice(0, 2 * most + 2)]
@@ -20,10 +26,16 @@ export function clean(text, most = TEXT_MAX) {
   )
 }
 
-/** The end of an id, which is random where its beginning is a time (fault C9). */
+/**
+ * The end of an id, which is random where its beginning is a time (fault C9).
+ * @param {string | null | undefined} id
+ */
 export const brief = (id, most = 8) => clean(String(id ?? '').slice(-most))
 
-/** The same as `clean` with its line breaks kept. */
+/**
+ * The same as `clean` with its line breaks kept.
+ * @param {unknown} text
+ */
 export const cleanLines = (text, most = TEXT_MAX) =>
   clean(
     String(text ?? '')
@@ -32,16 +44,23 @@ export const cleanLines = (text, most = TEXT_MAX) =>
     most,
   ).replaceAll('\\u000a', '\n')
 
-/** `14 B`, `4.8 MiB`. */
+/**
+ * `14 B`, `4.8 MiB`.
+ * @param {number} bytes
+ */
 export function sizeWords(bytes) {
   const units = ['B', 'KiB', 'MiB', 'GiB']
   const power = Math.min(3, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10))
   return `${power === 0 ? bytes : (bytes / 1024 ** power).toFixed(1)} ${units[power]}`
 }
 
-/** `23 h 58 m`, `4 m 10 s`: the two largest units, rounded down. */
+/**
+ * `23 h 58 m`, `4 m 10 s`: the two largest units, rounded down.
+ * @param {number} ms
+ */
 export function spanWords(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000))
+  /** @type {[count: number, unit: string][]} */
   const units = [
     [Math.floor(seconds / 86_400), 'd'],
     [Math.floor(seconds / 3600) % 24, 'h'],
@@ -57,6 +76,7 @@ export function spanWords(ms) {
     .join(' ')
 }
 
+/** @type {(atMs: number, zone: string | undefined, fields: Intl.DateTimeFormatOptions) => string} */
 const format = (atMs, zone, fields) =>
   new Intl.DateTimeFormat('en-GB', {
     ...fields,
@@ -67,6 +87,7 @@ const format = (atMs, zone, fields) =>
     ...(zone === undefined ? {} : { timeZone: zone }),
   }).format(atMs)
 
+/** @type {typeof format} */
 const inZone = (atMs, zone, fields) => {
   try {
     return format(atMs, zone, fields)
@@ -74,33 +95,46 @@ const inZone = (atMs, zone, fields) => {
     return format(atMs, undefined, fields)
   }
 }
-/** `Wednesday 25 Nov, 11:00 CET`. `zone` is an IANA name; absent, or one that this browser does not know: the browser's own. */
+/**
+ * `Wednesday 25 Nov, 11:00 CET`. `zone` is an IANA name; absent, or one that this browser does not know: the browser's own.
+ * @type {(atMs: number, zone?: string) => string}
+ */
 export const dateText = (atMs, zone) => inZone(atMs, zone, { weekday: 'long', day: 'numeric', month: 'short' })
-/** `Wed 25 Nov, 11:00 CET`. */
+/**
+ * `Wed 25 Nov, 11:00 CET`.
+ * @type {(atMs: number, zone?: string) => string}
+ */
 export const shortDate = (atMs, zone) => inZone(atMs, zone, { weekday: 'short', day: 'numeric', month: 'short' })
 
-/** `in 3 h`, `3 h ago`. */
+/**
+ * `in 3 h`, `3 h ago`.
+ * @type {(atMs: number, nowMs: number) => string}
+ */
 export const distance = (atMs, nowMs) =>
   atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`
 
+/** @type {Readonly<Record<string, [title: string, meaning: string]>>} */
 export const MODES = {
   normal: ['Normal', 'Agents may start and work.'],
-  degraded: ['Degraded', 'Nothing new starts until the cause is cured. What runs goes on.'],
-  safe: ['Safe mode', 'Nothing new starts. What runs goes on to its end.'],
+  degraded: ['Degraded', 'Nothing new starts until the cause is fixed. Running tasks go on.'],
+  safe: ['Safe mode', 'Nothing new starts. Running tasks may finish.'],
   draining: ['Stopping', 'Sessions are told to finish, then they are stopped.'],
 }
 
-/** What a condition means for its reader; what ends it says the hub. */
+/**
+ * What a condition means for its reader; the hub says what ends it.
+ * @type {Readonly<Record<string, string>>}
+ */
 export const CONDITIONS = {
   store_failing: 'The database cannot be written.',
   disk_low: 'The disk is nearly full.',
   engine_disk_low: 'The disk of the container engine is nearly full.',
   audit_failing: 'The audit log cannot be written.',
-  policy_unavailable: 'The rules cannot be asked.',
+  policy_unavailable: 'The rules cannot be used.',
   engine_unavailable: 'The container engine does not answer.',
   loop_failing: 'A part of the hub fails again and again.',
-  loop_lagging: 'The hub is held up by its own work.',
-  clock_fault: "This machine's clock is not plausible.",
+  loop_lagging: 'The hub is too busy to keep up.',
+  clock_fault: "This machine's clock looks wrong.",
   lease_pending: 'The watchdog has not yet said that you are there.',
   lease_lapsed: 'The watchdog is silent.',
   heartbeat_missed: 'Your heartbeat was missed.',
@@ -108,19 +142,25 @@ export const CONDITIONS = {
   away: 'You are away as planned.',
   emergency_stop: 'Everything was stopped in an emergency.',
   operator_request: 'You asked for safe mode.',
-  critical_alert: 'A critical alert waits for your word.',
-  witness_mismatch: 'The audit log does not match what its witness saw.',
+  critical_alert: 'A critical alert waits for you.',
+  witness_mismatch: 'The audit log does not match what the watchdog saw.',
   draining: 'The hub is stopping.',
 }
 
-/** Text with `commands` in backticks, cut into its parts: [text, isCommand]. */
+/**
+ * Text with `commands` in backticks, cut into its parts: [text, isCommand].
+ * @type {(text: string) => [text: string, isCommand: boolean][]}
+ */
 export const parts = (text) =>
   clean(text)
     .split('`')
-    .map((part, at) => [part, at % 2 === 1])
+    .map((part, at) => /** @type {[text: string, isCommand: boolean]} */ ([part, at % 2 === 1]))
     .filter(([part]) => part !== '')
 
-/** What the operator sees of a refusal. */
+/**
+ * What the operator sees of a refusal.
+ * @param {Problem} problem
+ */
 export function problemText(problem) {
   const { code = '', detail = '', next = '' } = problem ?? {}
   const said = clean(detail === '' ? next : detail, 300)

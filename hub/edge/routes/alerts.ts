@@ -7,7 +7,7 @@ import { type Handlers, handler } from '../serve.ts'
 export function alertHandlers(parts: {
   alerts: Alerts
   delivery: Pick<Delivery, 'test' | 'states'>
-  /** Has the watchdog try its own channels; rejects where it is away or knows no such word. */
+  /** Has the watchdog try its own channels. Rejects if it does not answer or does not know this request. */
   testAtWatchdog: () => Promise<unknown>
 }): Handlers {
   const { alerts, delivery, testAtWatchdog } = parts

@@ -16,7 +16,7 @@ export function approvalHandlers(parts: {
   random: Random
 }): Handlers {
   const { approvals, tasks, mailboxes, clock, random } = parts
-  // Of which tree it is: whoever waits for the task at the top is asked by every task below it.
+  // The tree it belongs to: whoever waits for the task at the top is asked by every task below it.
   const view = (approval: Approval) => ({
     ...approval,
     root: tasks.task(approval.task) === undefined ? null : tasks.tree(approval.task).root,
@@ -36,7 +36,7 @@ export function approvalHandlers(parts: {
       after: (approval) => {
         const { session, askId, answer, state } = approval
         const body = { approved: state === 'approved', text: answer }
-        // A session that has ended meanwhile has nobody who waits.
+        // In a session that has ended meanwhile, nobody waits.
         if (mailboxes.isOpen(session)) {
           mailboxes.put(session, {
             kind: 'reply',

@@ -1,4 +1,4 @@
-/** What tasks left, as people list it; agents see their own by agent-artifacts.ts. */
+/** What tasks left, as people list it; agents see their own through agents/artifacts.ts. */
 import type { Artifacts } from '../../work/artifacts.ts'
 import { type Handlers, handler } from '../serve.ts'
 

@@ -24,7 +24,7 @@ export function auditHandlers(parts: {
   const { audit, checkpoints, verifier, onShown, onExported } = parts
   return {
     'audit.list': handler({
-      // As far as one look back goes: with a filter the page may be short, or empty, and there is more all the same.
+      // As far as one look back reaches. With a filter the page may be short or empty although there is more.
       effect: (_grant, { limit, cursor, action, outcome }: Query) => {
         const before = cursor === undefined ? {} : { before: Number(cursor) }
         const { records, searchedTo } = audit.search({
@@ -37,7 +37,7 @@ export function auditHandlers(parts: {
       },
     }),
     'audit.export': handler({
-      // Up to the newest signed head, so that everything exported is covered; what came after it follows with the next one.
+      // Up to the newest signed head, so that everything exported is covered. Later records follow with the next one.
       effect: (_grant, { after, upTo }: { after: number; upTo?: number }) => {
         const newest = checkpoints.newest()
         const size = Math.min(upTo ?? Number.MAX_SAFE_INTEGER, newest?.size ?? 0)
@@ -56,7 +56,7 @@ export function auditHandlers(parts: {
     }),
     'audit.verify': handler({
       effect: () => undefined,
-      // Outside of any transaction, in turns: with `waitMs` it answers how far it is, and goes on.
+      // Outside of any transaction, in turns. With `waitMs` it answers how far it is, and goes on.
       after: async (_nothing, { waitMs }: { waitMs?: number }) => {
         const found = waitMs === undefined ? await verifier.verify() : await verifier.verifyWithin(waitMs)
         if (!('firstBad' in found)) return { ok: null, running: found }

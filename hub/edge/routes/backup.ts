@@ -1,4 +1,4 @@
-/** `backup.run`: one at a time, and nothing is pruned meanwhile; the copying itself is handed in. */
+/** `backup.run`: one at a time, and nothing is pruned meanwhile. The copying itself is handed in. */
 import { HubError } from '../../base/errors.ts'
 import type { Pauses } from '../../work/retention/pauses.ts'
 import { type Handlers, handler } from '../serve.ts'
@@ -9,13 +9,13 @@ export interface BackupMade {
   bytes: number
   auditSize: number
   auditHead: string
-  /** What is not in it although it stands in the home, and why. */
-  leftOut: { path: string; why: string }[]
+  /** What is in the home but not in the backup, and why. */
+  leftOut: { path: string; why: string; damaged?: true }[]
 }
 
 export function backupHandlers(parts: {
   makeBackup: () => Promise<BackupMade>
-  /** A row of the copied database must find the file it names when that is copied after it. */
+  /** The database is copied first; the files that its rows name must still be there when they are copied after it. */
   pauses?: Pick<Pauses, 'hold'>
 }): Handlers {
   const { makeBackup, pauses } = parts
@@ -26,7 +26,7 @@ export function backupHandlers(parts: {
       effect: () => {
         if (underWay) throw new HubError('conflict', 'a backup is being made; wait for it')
       },
-      // Only now: one whose record was not committed is not made, and would keep every later one from being made.
+      // Only now: a backup whose record was not committed is not made, and would block every later one.
       after: () => {
         underWay = true
         const release = pauses?.hold('a backup')

@@ -10,7 +10,7 @@ interface Wish {
   expiresInMs: number
 }
 
-/** `console`, else `console-2` and so on: names are used again, so the list of devices stays short. Pure. */
+/** `console`, else `console-2` and so on. Names are used again, so the list of devices stays short. Pure. */
 export function freeName(taken: ReadonlySet<string>): string {
   for (let count = 1; ; count += 1) {
     const name = count === 1 ? 'console' : `console-${count}`
@@ -18,7 +18,7 @@ export function freeName(taken: ReadonlySet<string>): string {
   }
 }
 
-/** `base`: where the loopback listener is reached from this machine, or null while it is off. */
+/** `base`: where the loopback listener is reached from this machine; null while it is off. */
 export function consoleHandlers(parts: {
   links: ConsoleLinks
   credentials: Pick<Credentials, 'namesInForce'>
@@ -34,12 +34,12 @@ export function consoleHandlers(parts: {
           throw new HubError('conflict', 'the loopback listener is off; set http.port in hub.yaml and `hub restart`')
         const taken = new Set([...credentials.namesInForce(), ...links.names()])
         if (wanted !== undefined && taken.has(wanted))
-          throw new HubError('conflict', `there is a device or a link named ${wanted}; choose another --name`)
+          throw new HubError('conflict', `there is already a device or a link named ${wanted}; choose another --name`)
         const name = wanted ?? freeName(taken)
         const { code, expiresAtMs } = links.make(grant, { name, rights, expiresInMs })
         return { name, rights, expiresInMs, origin, code, linkExpiresAtMs: expiresAtMs, auditEffect: `device:${name}` }
       },
-      // Behind the sign #, which no browser sends to a server or writes into a Referer.
+      // After the sign #: no browser sends that part to a server or writes it into a Referer.
       after: ({ name, rights, expiresInMs, origin, code, linkExpiresAtMs }) => ({
         name,
         rights,

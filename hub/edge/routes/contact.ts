@@ -1,6 +1,6 @@
 /**
- * The operator's word about the backup contact: a card, its end, a code to read out (safety.md section 6). Each is told to the watchdog,
- * which accepts the card by itself; what it could not be told it is told later (`createContactNews`), and the answer says so.
+ * What the operator does about the backup contact: make a card, revoke it, send a code to read out (docs/safety.md 6). Each is told to the
+ * watchdog, which accepts the card by itself. If it cannot be told now, it is told later (`createContactNews`), and the answer says so.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -11,7 +11,7 @@ import type { Contact } from '../../guard/operator/contact.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 
-/** Asks the watchdog's door. @throws HubError when nobody answers */
+/** Asks the watchdog's door. @throws HubError if nobody answers */
 type Ask = (path: '/v1/contact' | '/v1/alert-test', body: object) => Promise<unknown>
 interface Tried {
   channel: string
@@ -19,7 +19,7 @@ interface Tried {
   why: string
 }
 /** What the watchdog says of its own side. */
-export interface WatchdogSide {
+export interface WatchdogContact {
   revoked?: boolean
   card?: { id: string } | null
   reachedAtMs?: number | null
@@ -27,7 +27,7 @@ export interface WatchdogSide {
   port?: number
   stopAtMs?: number | null
 }
-export interface Told extends WatchdogSide {
+export interface Told extends WatchdogContact {
   told: boolean
   /** Why not. */
   reason?: string
@@ -41,8 +41,9 @@ export function createContactNews(parts: { contact: Contact; gate: Gate; ask: As
     try {
       const body =
         news === undefined ? { action: 'show' } : news === 'none' ? { action: 'revoke' } : { action: 'set', ...news }
-      const side = (await ask('/v1/contact', body)) as WatchdogSide
-      // Made anew or revoked while the answer was on its way: that is news of its own, and this answer is about an earlier card.
+      const side = (await ask('/v1/contact', body)) as WatchdogContact
+      // The card was made again or revoked while the answer was on its way. This answer is about an earlier card; the new one is told
+      // separately.
       const isStill = isDeepStrictEqual(contact.untold(), news)
       if (side.revoked === true && isStill) {
         // Revoked at the watchdog while the hub was away: a revocation wins.
@@ -102,7 +103,7 @@ export function contactHandlers(parts: {
           }
           const failed = channels.filter(({ ok }) => !ok).map(({ channel, why }) => `${channel}: ${why}`)
           const sent = channels.length - failed.length
-          // Where no channel leads to the contact the operator has to say it; where one does, only the contact knows it.
+          // If no channel reaches the contact, the operator must read it to them. If one does, only the contact knows it.
           return sent > 0 ? { sent, failed } : { sent, failed, code }
         } catch (thrown) {
           return { sent: 0, failed: [toHubError(thrown).message], code }

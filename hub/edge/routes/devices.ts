@@ -1,4 +1,4 @@
-/** Devices and tokens of the operator: made, shown, taken back. */
+/** Devices and tokens of the operator: made, shown, revoked. */
 
 import { HubError } from '../../base/errors.ts'
 import {
@@ -23,7 +23,7 @@ interface TokenWish {
   expiresInMs: number
 }
 
-/** `base`: where the loopback listener is reached, or null while it is off. */
+/** `base`: where the loopback listener is reached; null while it is off. */
 export function deviceHandlers(parts: {
   credentials: Credentials
   nowMs: () => number

@@ -1,4 +1,4 @@
-/** The drill: asked for by the operator, held on a canary, kept whatever came of it. */
+/** The drill: the operator asks for it, it runs on a canary, and its result is kept, good or bad. */
 import type { Principal } from '../../guard/principal.ts'
 import type { Drill } from '../../work/dispatch/drill.ts'
 import { type Handlers, handler } from '../serve.ts'

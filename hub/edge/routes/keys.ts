@@ -1,4 +1,4 @@
-/** Operations on the hub's token keys; private parts never leave the ring. */
+/** Operations on the hub's token keys. Private parts never leave the guard ring. */
 import type { Grant } from '../../guard/grant.ts'
 import type { KeyRing } from '../../guard/identity/key-ring.ts'
 import { type Handlers, handler } from '../serve.ts'

@@ -7,11 +7,11 @@ import { type HeartbeatSource, heartbeatSourceOf } from '../../guard/identity/cr
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
 import type { Meta } from '../../store/meta.ts'
+import type { Stuck } from '../../work/dispatch/reaper.ts'
 import type { RuntimeGate } from '../../work/dispatch/runtime.ts'
 import type { Shutdown } from '../../work/dispatch/shutdown.ts'
-import type { Stuck } from '../../work/dispatch/stubborn.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
-import type { RoomView } from '../../work/retention/room.ts'
+import type { HomeSize } from '../../work/retention/home-size.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 
 export interface HealthParts {
@@ -34,10 +34,10 @@ export interface HealthParts {
   /** Days since the last good drill, and whether one is due. */
   drill: () => { daysSinceGood: number | null; overdue: boolean; lastOk: boolean | null }
   /** How large the home is and how fast it grows. */
-  room: () => RoomView | null
+  homeSize: () => HomeSize | null
 }
 
-/** What the hub stands on, and the condition that says it is not well. */
+/** Each part that the hub depends on, and the condition that says it is not well. */
 const COMPONENTS = [
   ['store', 'store_failing'],
   ['disk', 'disk_low'],
@@ -50,9 +50,11 @@ const COMPONENTS = [
   ['clock', 'clock_fault'],
 ] as const satisfies readonly (readonly [string, ConditionName])[]
 
-/** What health, mode and `/healthz` show; all of it public to whoever reaches the entrance, so nothing of anyone's work. */
+export type Health = ReturnType<typeof createHealth>
+
+/** What health, mode and `/healthz` show. All of it is public to whoever reaches the entrance, so it shows nobody's work. */
 export function createHealth(parts: HealthParts) {
-  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, canary, drill, room, stuck } = parts
+  const { instance, version, clock, modes, tasks, audit, lease, meta, stopping, canary, drill, homeSize, stuck } = parts
   const startedAtMs = clock.monotonicMs()
   function counted() {
     const states = tasks.countByState()
@@ -68,7 +70,7 @@ export function createHealth(parts: HealthParts) {
     }
   }
   let last = counted()
-  /** As they were last, where the database cannot be read: health is told in every mode (S0-10). */
+  /** The last known values if the database cannot be read: health is told in every mode (S0-10). */
   function counts(): typeof last {
     try {
       last = counted()
@@ -89,7 +91,7 @@ export function createHealth(parts: HealthParts) {
       stopping: stopping() ?? null,
       stuck: stuck(),
       drill: drill(),
-      room: room(),
+      room: homeSize(),
       canary: canary(),
       instance,
       version,
@@ -98,27 +100,27 @@ export function createHealth(parts: HealthParts) {
   }
 }
 
-/** Of the questions that wait, this many stand in the answer to a heartbeat. */
+/** How many of the open questions the answer to a heartbeat holds. */
 const QUESTIONS_TOLD_MAX = 20
 
-/** What the operator has asked for, or the contact has done, ends by the operator's plain word. */
+/** Conditions that the operator asked for, or the contact caused: the operator ends them by a plain resume. */
 const BY_HAND = ['operator_request', 'emergency_stop'] as const
 
 export function operatorHandlers(parts: {
   health: ReturnType<typeof createHealth>
   modes: Modes
-  /** Whether this head was shown to somebody, and is one of this log. */
+  /** Whether this head was shown to somebody and belongs to this log. */
   isAcceptable: (head: string) => boolean
   watchdog: {
     heartbeat: (note: string | undefined, source: HeartbeatSource) => Promise<unknown>
     acceptHead: () => Promise<unknown>
     endEmergency: () => Promise<void>
   }
-  /** Takes the wall clock as it is. Throws `conflict` where that could make an old token valid. */
+  /** Accepts the wall clock as it is. Throws `conflict` if that could make an old token valid. */
   acceptClock: () => void
   /** A strong heartbeat: somebody sees the date. */
   proveClock: () => void
-  /** Ends one critical alert and, with the last one, the safe mode it brought. */
+  /** Ends one critical alert and, with the last one, the safe mode that it caused. */
   releaseAlert: (grant: Grant, id: string) => void
   doctor: () => Promise<unknown>
   /** Questions that wait for a person. */
@@ -139,17 +141,17 @@ export function operatorHandlers(parts: {
       resource: ({ alert }: { alert?: string }) => (alert === undefined ? 'hub' : `alert:${alert}`),
       effect: (grant, { acceptHead, alert }: { acceptHead?: string; alert?: string }) => {
         if (alert !== undefined) releaseAlert(grant, alert)
-        // A mismatch of the witness ends only by naming the head that is accepted: nobody should do that by habit. Agents at work move
-        // it on while the operator types, so one that has become an earlier record of this same log is as good, if it was shown as head.
+        // A witness mismatch ends only if the operator names the accepted head, so nobody ends it by habit. Agents at work move the head
+        // while the operator types. So an earlier record of this same log will do, if it was shown as head.
         if (acceptHead !== undefined && !isAcceptable(acceptHead))
-          throw new HubError('conflict', 'that is no head of the audit log that was shown; see `hub audit verify`')
-        // A word about one alert ends that one and nothing else.
+          throw new HubError('conflict', 'no such head of the audit log was shown; see `hub audit verify`')
+        // A resume of one alert ends that alert and nothing else.
         const endable = [
           ...(alert === undefined ? BY_HAND : []),
           ...(acceptHead === undefined ? [] : (['witness_mismatch'] as const)),
         ]
         const ended: ConditionName[] = endable.filter((name) => modes.has(name))
-        // The clock is taken as it is only by a resume that has nothing else to end.
+        // A resume accepts the clock as it is only if there is nothing else to end.
         if (ended.length === 0 && alert === undefined && modes.has('clock_fault')) {
           acceptClock()
           return ['clock_fault']
@@ -175,7 +177,7 @@ export function operatorHandlers(parts: {
       resource: () => 'operator',
       effect: (_grant, { note }: { note?: string }, { principal }) => {
         const source = heartbeatSourceOf(principal)
-        // What agents ask is for the operator; a device that may only say "I am here" hears nothing of it.
+        // Agents' questions are for the operator. A device that may only say "I am here" gets none of them.
         const asked = principal.kind === 'operator' ? questions().slice(0, QUESTIONS_TOLD_MAX) : []
         return { note, source, asked, auditEffect: `source:${source}` }
       },

@@ -1,7 +1,7 @@
 /**
- * `operator.away`, `operator.back`: planned absence (safety.md section 3). The watchdog owns the clock and the condition; here it is
- * checked that the hub is normal, recorded, and passed on. What the watchdog refuses is recorded as a refusal beside what was asked.
- * `operator.show`: the deadlines as the watchdog has them, for whoever cannot ask it on its own socket.
+ * `operator.away`, `operator.back`: planned absence (docs/safety.md 3). The watchdog owns the clock and the condition. The hub checks that
+ * it is normal, records the request and passes it on. If the watchdog refuses, the refusal is recorded beside the request. `operator.show`:
+ * the deadlines as the watchdog has them, for callers that cannot ask it on its own socket.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -12,7 +12,7 @@ import type { Principal } from '../../guard/principal.ts'
 import type { AwayRequest, OperationName } from '../../protocol/operations.ts'
 import { type Handlers, handler } from '../serve.ts'
 
-/** The same number stands in the watchdog (`heartbeat.ts` there), which has the last word. */
+/** The watchdog has the same number (`heartbeat.ts` there) and the last word. */
 const AWAY_DAYS_MAX = 21
 const DAY_MS = 86_400_000
 
@@ -22,7 +22,7 @@ export function presenceHandlers(parts: {
   gate: Gate
   askWatchdog: (path: string, body: Record<string, unknown>) => Promise<unknown>
   watchdogStatus: () => Promise<unknown>
-  /** Tasks that wait to be let go. */
+  /** Tasks that wait to be released. */
   countHeld: () => number
 }): Handlers {
   const { modes, clock, gate, askWatchdog, watchdogStatus, countHeld } = parts
@@ -41,7 +41,7 @@ export function presenceHandlers(parts: {
   return {
     'operator.show': handler({
       effect: () => undefined,
-      // A watchdog that is away is part of the answer, not a fault of the question.
+      // If the watchdog does not answer, that is part of the answer and no error.
       after: () =>
         watchdogStatus().then(
           (status) => ({
@@ -57,7 +57,7 @@ export function presenceHandlers(parts: {
       effect: (_grant, { untilMs }: AwayRequest, { principal }) => {
         const holding = modes.active().map(({ name, endsBy }) => `${name} (ends by ${endsBy})`)
         if (holding.length > 0)
-          throw new HubError('conflict', `an absence begins only from normal; now there is ${holding.join(', ')}`)
+          throw new HubError('conflict', `an absence can begin only in normal mode; now there is ${holding.join(', ')}`)
         const inMs = untilMs - clock.wallMs()
         if (inMs <= 0) throw new HubError('schema_invalid', 'untilMs must be later than now')
         if (inMs > AWAY_DAYS_MAX * DAY_MS)

@@ -1,6 +1,6 @@
 /**
- * `session.quarantine` (S1-66, S1-70): the session is shut off at once, evidence of it is kept, then it is destroyed; its task fails, and
- * what it stored is withheld. Those that read of it are named, and told by an event.
+ * `session.quarantine` (S1-66, S1-70): the session is shut off at once, evidence of it is kept, then it is destroyed. Its task fails, and
+ * what it stored is withheld. The sessions that read of it are named, and told by an event.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -26,7 +26,7 @@ const END = {
 
 interface Shut {
   session: SessionRow
-  /** Undefined while the store cannot be written: the container is destroyed all the same. */
+  /** Undefined while the store cannot be written: the container is destroyed anyway. */
   withheld: ReturnType<Artifacts['withhold']> | undefined
   letGo: () => void
   auditEffect: string
@@ -49,11 +49,11 @@ export function quarantineHandlers(parts: {
 
   function shutOff(grant: StopGrant, id: string): Shut {
     const session = tasks.session(id)
-    if (session === undefined) throw new HubError('unknown_session', `no session has the id ${id}`)
+    if (session === undefined) throw new HubError('unknown_session', `there is no session with the id ${id}`)
     if (session.state === 'recycled') throw new HubError('already_resolved', 'the session has ended')
     const letGo = reaper.hold(id, CAPTURE_MS_MAX)
-    // Outside of a transaction: the store cannot be written. Then nothing of it can be moved, and it is destroyed below.
-    if (!store.inTransaction) return { session, withheld: undefined, letGo, auditEffect: 'not written down' }
+    // Outside of a transaction: the store cannot be written. Nothing of it can be moved then; it is destroyed below.
+    if (!store.inTransaction) return { session, withheld: undefined, letGo, auditEffect: 'not recorded' }
     try {
       if (session.state !== 'recycling') tasks.stop(grant, session.task, END, 'security')
       const withheld = artifacts.withhold(grant, id)
@@ -64,7 +64,7 @@ export function quarantineHandlers(parts: {
     }
   }
 
-  /** Of one that was destroyed while nothing could be written. */
+  /** For a session that was destroyed while nothing could be written. */
   function shutOffLater(grant: StopGrant, id: string): void {
     const session = tasks.session(id)
     if (session === undefined) return
@@ -76,12 +76,12 @@ export function quarantineHandlers(parts: {
     const late: EvidenceReport = {
       folder: null,
       files: [],
-      faults: [{ part: 'all', reason: `it took over ${CAPTURE_MS_MAX / 1000} s; what there is stands in evidence/` }],
+      faults: [{ part: 'all', reason: `it took over ${CAPTURE_MS_MAX / 1000} s; what was captured is in evidence/` }],
     }
     return Promise.race([evidence.capture(grant, session), clock.sleep(CAPTURE_MS_MAX).then(() => late)])
   }
 
-  /** Who read what it left: each run hears by an event, and the operator by name. */
+  /** Who read what it left: each such task hears by an event, and the operator by name. */
   async function tellConsumers(id: string, withheld: { sha256: string }[], sinceMs: number) {
     const fetchers = await audit.fetchersOf(
       withheld.map(({ sha256 }) => sha256),

@@ -1,4 +1,4 @@
-/** What would be pruned, and pruning: one turn a request, so that whoever asks sees how far it is and can stop between. */
+/** What would be pruned, and pruning. Each request is one turn, so the caller sees how far it is and can stop in between. */
 import type { PruneRequest } from '../../protocol/operations.ts'
 import type { Retention } from '../../work/retention/retention.ts'
 import { type Handlers, handler } from '../serve.ts'

@@ -1,4 +1,4 @@
-/** Stopping the hub: for the operator and devices as asked for, for the backup contact in the one way there is. */
+/** Stopping the hub: for the operator and devices as they ask, for the backup contact in one fixed way. */
 
 import type { Modes } from '../../guard/modes.ts'
 import type { Principal } from '../../guard/principal.ts'
@@ -14,7 +14,7 @@ interface Asked {
 }
 
 /** What the contact asks for is always the same, whatever the request says. Pure. */
-export function stopRequestOf({ drain, emergency, reason, exit }: Asked, kind: Principal['kind']): StopRequest {
+function stopRequestOf({ drain, emergency, reason, exit }: Asked, kind: Principal['kind']): StopRequest {
   if (kind === 'contact')
     return { drain: false, reason: 'the backup contact stopped everything', exit: 'shutdown', by: 'contact' }
   if (emergency) return { drain: false, reason, exit: 'shutdown', by: 'emergency' }
@@ -32,7 +32,7 @@ export function stoppingHandlers(parts: { modes: Modes; tasks: Pick<Tasks, 'hold
         return request
       },
       after: (request, _asked, grant) => shutdown(grant, request),
-      // The sessions were stopped then. What must outlive it: the condition, and that no task starts again by itself.
+      // The sessions were stopped then. This records what must outlive the stop: the condition, and that no task starts again by itself.
       later: (grant, asked: Asked, { principal }) => {
         const request = stopRequestOf(asked, principal.kind)
         keepStop(modes, request)

@@ -21,21 +21,21 @@ export function taskHandlers(
     asking: Asking
     artifacts: Artifacts
     containerLogs: (session: string) => Promise<string>
-    /** Throws `conflict` when nothing runs for it. */
+    /** Throws `conflict` if nothing runs for it. */
     hardening: (session: SessionRow) => Promise<Hardening>
     denyList: DenyList
-    /** Ends its fast session, which was opened by a token; the socket stays until the container is gone. */
+    /** Ends its fast session, which a token opened. The socket stays until the container is gone. */
     cutFrames: (session: string) => void
   },
 ): Handlers {
   const { tasks, asking, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
   const theTask = (id: string) => {
     const task = tasks.task(id)
-    if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
+    if (task === undefined) throw new HubError('unknown_task', `there is no task with the id ${id}`)
     return task
   }
   const view = (id: string) => taskView(theTask(id), parts)
-  /** A task as whoever did something to it is answered: what it was given and what came of it is for those alone who may read it. */
+  /** A task as those see it who changed it. Its input and result are only for those who may read it. */
   const answered = (principal: Principal, task: TaskRow) => {
     const whole = taskView(task, parts)
     if (mayReadTasks(principal)) return whole
@@ -43,7 +43,7 @@ export function taskHandlers(
   }
   const theSession = (id: string) => {
     const session = tasks.session(id)
-    if (session === undefined) throw new HubError('unknown_session', `no session has the id ${id}`)
+    if (session === undefined) throw new HubError('unknown_session', `there is no session with the id ${id}`)
     return session
   }
   const nextOf = <Row>(rows: Row[], limit: number, cursor: (row: Row) => string | number) => {
@@ -170,7 +170,7 @@ export function taskHandlers(
           state: 'failed',
           error: { code: 'forbidden', detail: 'its session was revoked by the operator' },
         } as const
-        // The generation rises with it: every token of this session ends here, whatever is still on its way.
+        // The generation rises with it, so every token of this session ends here, whatever is still on its way.
         if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'security')
         artifacts.withhold(grant, id)
         return { auditEffect: 'every token of the session' }

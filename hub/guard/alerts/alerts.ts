@@ -1,10 +1,10 @@
 /**
- * Alerts: what the operator has to know, once per cause (safety.md section 7). A row first, delivery later.
+ * Alerts: what the operator has to know, once per cause (docs/safety.md 7). A row first, delivery later.
  *
- * A1. Raised once while open; a rise in severity is told again, and what is repeated on purpose (a mode that lasts, S1-19), but no second
- *     raise; a "resolved" always follows, once.
- * A2. While the store fails it is kept in memory and told all the same; it is written when the store works again.
- * A3. Critical is a closed list (`alert.ts`): what is not on it becomes a warning. A critical alert keeps the hub safe until the operator
+ * A1. Raised once while open. It is told again if the severity rises, or if it is repeated on purpose (a mode that lasts, S1-19).
+ *     A "resolved" always follows, once.
+ * A2. While the store fails an alert is kept in memory and still told; it is written when the store works again.
+ * A3. Critical is a closed list (`kinds.ts`): what is not on it becomes a warning. A critical alert keeps the hub safe until the operator
  *     ends that one by its id.
  * A4. Only this file moves the state of an alert: raised, then sent with the first channel that took it, or given_up with the last that did not.
  */
@@ -15,6 +15,7 @@ import type { Log } from '../../base/telemetry.ts'
 import type { Events } from '../events.ts'
 import { assertGrant, type Grant } from '../grant.ts'
 import type { Modes } from '../modes.ts'
+import { causeText, redacted } from './alert-text.ts'
 import {
   type Alert,
   type AlertEvent,
@@ -24,8 +25,7 @@ import {
   isLouder,
   mayBeCritical,
   type Severity,
-} from './alert.ts'
-import { causeText, redacted } from './redaction.ts'
+} from './kinds.ts'
 import type { AlertOrDelivery, AlertRows } from './rows.ts'
 
 const OPEN_MAX = 1000
@@ -41,9 +41,9 @@ export interface Telling {
 
 export interface Alerts {
   /**
-   * Opens an alert of this cause (`kind` or `kind:subject`), or makes the open one louder. `lastsMs`: of an event without an end of its own,
-   * after how long without another it counts as over. Inside or outside of transactions; an alert raised in one that is undone still stands.
-   * Throws only inside a transaction whose store fails, as any other write there.
+   * Opens an alert of this cause (`kind` or `kind:subject`), or makes the open one louder. `lastsMs`: an event without an end of its own
+   * is over once it was not raised again for this long. Works inside and outside of transactions; an alert raised in a transaction that is
+   * undone stays. Throws only inside a transaction whose store fails, like any other write there.
    */
   raise(cause: string, severity: Severity, text: string, lastsMs?: number): void
   /** Tells an open alert once more, with what is to be said of it now; without an open one nothing happens. */
@@ -67,7 +67,7 @@ export function createAlerts(parts: {
   modes: Modes
   events: Events
   clock: Clock
-  /** Epoch ms by the steady clock: retention tells ages by the end. */
+  /** Epoch ms by the steady clock: retention measures age from the end of an alert. */
   steadyMs: () => number
   random: Random
   log: Log
@@ -79,7 +79,7 @@ export function createAlerts(parts: {
   const open = new Map(rows.open().map((alert) => [alert.cause, alert]))
   /** Monotonic instant an event was last seen; after a restart, now. */
   const seenAt = new Map([...open.keys()].map((cause) => [cause, clock.monotonicMs()]))
-  // What holds the hub safe does so also where the condition itself was not saved: stricter wins (I5).
+  // An open alert that holds the hub safe does so even if its condition was not saved: stricter wins (I5).
   for (const { id, cause, holds } of open.values()) if (holds) holdSafe(id, cause)
 
   function holdSafe(id: string, cause: string): void {
@@ -103,7 +103,7 @@ export function createAlerts(parts: {
 
   function judged(cause: string, severity: Severity): Severity {
     if (severity !== 'critical' || mayBeCritical(cause)) return severity
-    log.error({ cause }, 'only what is on the closed list is critical; this is told as a warning')
+    log.error({ cause }, 'only the kinds on the closed list may be critical; this one is told as a warning')
     return 'warning'
   }
 
@@ -122,7 +122,7 @@ export function createAlerts(parts: {
     }
     if (open.size >= OPEN_MAX && cause !== FULL && severity !== 'critical') {
       log.error({ cause, severity, reason: text }, 'no room for another open alert')
-      raise(FULL, 'warning', `${OPEN_MAX} alerts are open; what comes besides stands in the hub's log alone.`)
+      raise(FULL, 'warning', `${OPEN_MAX} alerts are open; further ones are only in the hub's log.`)
       return
     }
     const raisedAtMs = clock.wallMs()
@@ -137,7 +137,7 @@ export function createAlerts(parts: {
     if (known === undefined) return
     seenAt.delete(cause)
     const text = how === undefined ? `Over: ${known.text}` : redacted(how)
-    // What holds the hub safe goes on to until the operator ends it, whatever becomes of its cause (A3).
+    // An alert that holds the hub safe stays open until the operator ends it, whatever becomes of its cause (A3).
     if (known.holds) return
     change('resolved', { ...known, resolvedAtMs: steadyMs() }, text)
     if (open.size < OPEN_MAX - 1 && cause !== FULL) resolve(FULL)

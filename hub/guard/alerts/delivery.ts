@@ -1,18 +1,18 @@
 /**
  * Carries the outbox to the channels (T98).
  *
- * D1. Each channel by itself: one message at a time, a deadline for every try, growing pauses after a failure. One that hangs or is dead
+ * D1. Each channel by itself: one message at a time, a deadline for every try, growing pauses after a failure. A channel that hangs or is dead
  *     delays neither another nor the hub's end: nobody waits for a try.
  * D2. After `FAILING_AFTER` failures in a row the other channels say that this one fails, until it takes something again. What it did not
- *     take stays until it is too old (O3 of the outbox); giving up is said the same way.
- * D3. A line is settled in its row after the channel took it: a crash in between tells it twice, never not at all.
+ *     take stays until it is too old (outbox.ts O3); giving up is said the same way.
+ * D3. A line is settled in its row after the channel took it: after a crash in between it is told twice, and never lost.
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
-import { kindOf } from './alert.ts'
 import type { Alerts } from './alerts.ts'
+import { kindOf } from './kinds.ts'
 import { type Message, type MessageFacts, messageOf, type Send, testMessage } from './message.ts'
 import type { Line, Outbox } from './outbox.ts'
 import { CHANNEL_FAILING, isQuiet, OUTBOX_FULL } from './routing.ts'
@@ -52,7 +52,7 @@ export interface Delivery {
   /** Sends a test through one channel, or each at the same time. Throws nothing: failures are in the answer. */
   test(channel?: string): Promise<TestResult[]>
   states(): ChannelState[]
-  /** Begins nothing more and lets go of what is under way; it is told again by the next run. */
+  /** Starts nothing more and abandons what is under way; the next run tells it again. */
   stop(): void
 }
 
@@ -95,7 +95,7 @@ export function createDelivery(
     }
   })
 
-  // Of a channel that is not configured any more nothing can be said that ends by itself (fault C37).
+  // An alert about a channel that is no longer configured would never end by itself (fault C37).
   for (const { cause } of alerts.list()) {
     const kind = kindOf(cause)
     const name = cause.slice(kind.length + 1)
@@ -103,7 +103,7 @@ export function createDelivery(
       (kind === CHANNEL_FAILING || kind === OUTBOX_FULL) &&
       !channels.some(({ settings: each }) => each.name === name)
     )
-      alerts.resolve(cause, `The channel ${name} is not configured any more.`)
+      alerts.resolve(cause, `The channel ${name} is no longer configured.`)
   }
 
   /** One try, which ends by its deadline whatever the channel does. */
@@ -113,7 +113,7 @@ export function createDelivery(
     ending.signal.addEventListener('abort', cut, { once: true })
     const deadlineMs = DEADLINE_MS[channel.settings.kind]
     const over = clock.sleep(deadlineMs, trying.signal).then(() => {
-      throw new Error(ending.signal.aborted ? 'the hub ends' : `no answer within ${deadlineMs / 1000} s`)
+      throw new Error(ending.signal.aborted ? 'the hub is stopping' : `no answer within ${deadlineMs / 1000} s`)
     })
     over.catch(() => undefined)
     try {
@@ -163,7 +163,10 @@ export function createDelivery(
     if (gone.length === 0) return
     for (const { alert } of gone) if (!outbox.isWaiting(alert)) alerts.settle(alert, 'given_up')
     const why = gone.at(-1)?.detail
-    sayFailing(channel, `${gone.length} were given up, they stand in \`hub alert list --all\`; the last with: ${why}.`)
+    sayFailing(
+      channel,
+      `${gone.length} were given up; \`hub alert list --all\` shows them. The last failed with: ${why}.`,
+    )
   }
 
   async function attempt(channel: Channel, line: Line): Promise<void> {
@@ -199,7 +202,7 @@ export function createDelivery(
   return {
     round() {
       for (const [name, count] of outbox.takeDropped()) {
-        const text = `${count} alerts had no room in the outbox of the channel ${name} and stand in \`hub alert list\` alone.`
+        const text = `${count} alerts had no room in the outbox of the channel ${name}; only \`hub alert list\` shows them.`
         alerts.raise(`${OUTBOX_FULL}:${name}`, 'warning', text, FULL_LASTS_MS)
       }
       for (const channel of channels) begin(channel)

@@ -1,6 +1,6 @@
 /** What a channel is handed, and how it reads: one alert, one event, every instant with weekday, date, zone and distance. Pure. */
-import type { Alert, Delivery, Severity } from './alert.ts'
-import { kindOf } from './alert.ts'
+import type { Alert, Delivery, Severity } from './kinds.ts'
+import { kindOf } from './kinds.ts'
 import { dateText, instantText } from './wording.ts'
 
 export interface Message {
@@ -33,11 +33,11 @@ export interface MessageFacts {
   audit: { size: number; head: string }
 }
 
-/** What of a cause may stand in a subject: its kind, and a subject that cannot be anybody's sentence. */
+/** The part of a cause that may be in a subject line: its kind, and a subject that cannot be somebody's sentence. */
 function causeWords(cause: string): string {
   const kind = kindOf(cause)
   const subject = cause.slice(kind.length + 1)
-  // Its id says nothing to whom it is told; the text does.
+  // The id means nothing to the reader; the text does.
   if (kind === 'question') return 'question of an agent'
   const words = /^[a-z\d_]{1,60}$/.test(kind) ? kind.replaceAll('_', ' ') : 'something'
   return /^[\w.@-]{1,64}$/.test(subject) ? `${words} ${subject}` : words
@@ -63,7 +63,7 @@ export function messageOf(
     `cause: ${alert.cause}`,
     `mode of the hub now: ${facts.mode}`,
     ...(alert.holds && event !== 'resolved'
-      ? [`It keeps the hub safe until you have looked: hub resume --alert ${alert.id}`]
+      ? [`It keeps the hub in safe mode until you run: hub resume --alert ${alert.id}`]
       : []),
     'More: hub alert list, hub status',
     '',

@@ -1,19 +1,19 @@
 /**
- * When a change of the mode becomes an alert (safety.md section 1, S1-19). Pure.
+ * When a change of the mode becomes an alert (docs/safety.md 1, S1-19). Pure.
  *
- * M1. Entering any mode but normal is told once, leaving it once; a mode has to stand for `HOLD_MS` before it is told.
+ * M1. Entering any mode but normal is told once, leaving it once; a mode has to last for `HOLD_MS` before it is told.
  * M2. More than `CHANGES_MAX` changes within an hour become one alert, and single ones are not told until it is calm again.
- * M3. What has alerts of its own after a time of its own (waiting for a lease, a lapsed one) is no entry here.
+ * M3. Conditions that have their own alert, after their own delay, do not count here (waiting for a lease, a lapsed lease).
  */
 import type { ConditionName, Mode } from '../modes.ts'
 
-export const HOLD_MS = 60_000
-export const CHANGES_MAX = 3
+const HOLD_MS = 60_000
+const CHANGES_MAX = 3
 const HOUR_MS = 3_600_000
 
 /** Told by themselves, later. */
 const OWN_ALERT: ReadonlySet<ConditionName> = new Set(['lease_pending', 'lease_lapsed'])
-/** What the operator does by hand is no flapping, however often. */
+/** What the operator does by hand does not count as flapping, however often it happens. */
 const BY_HAND: ReadonlySet<ConditionName> = new Set(['operator_request', 'draining'])
 
 export interface ModeWatch {

@@ -2,18 +2,18 @@
  * The outbox: what each channel has still to tell. Lines are rows, written together with their alert, so a crash loses none; what a crash
  * interrupts is told again under the same id (at least once).
  *
- * O1. At most `WAITING_MAX` lines wait for one channel. Beyond that a warning is not kept for it and is counted; a critical one takes the
- *     place of the oldest that is not. Either way the alert itself stands in the list, and the channel is said to be full.
- * O2. Critical first, then in the order they came; of one alert never a later event before an earlier. An alert of which a line failed
- *     `TRIES_IN_FRONT` times goes behind the others, there the least tried first: what a receiver refuses for itself stops nothing else.
- * O3. Given up by age alone, `GIVE_UP_MS` of the hub's own running time: a night without internet loses nothing, a wrong clock neither. A
- *     restart begins the count anew, which only delays.
+ * O1. At most `WAITING_MAX` lines wait for one channel. Beyond that a warning is dropped for this channel and counted; a critical line
+ *     replaces the oldest that is not critical. Either way the alert itself is in the list, and an alert says that the channel is full.
+ * O2. Critical first, then in the order they came; events of one alert stay in their order. An alert whose line failed `TRIES_IN_FRONT`
+ *     times goes behind the others, the least tried first: a message that a receiver refuses does not hold up the rest.
+ * O3. Given up only by age, after `GIVE_UP_MS` of the hub's own running time: a night without internet loses nothing, and neither does a
+ *     wrong clock. A restart begins the count again, which only delays.
  */
 import type { Clock } from '../../base/clock.ts'
 import { newUuid, type Random } from '../../base/random.ts'
-import type { Alert, Delivery } from './alert.ts'
-import { deliveryMachine } from './alert.ts'
 import type { Telling } from './alerts.ts'
+import type { Alert, Delivery } from './kinds.ts'
+import { deliveryMachine } from './kinds.ts'
 import { channelsFor, mayGo } from './routing.ts'
 import type { AlertRows } from './rows.ts'
 import type { ChannelSettings } from './settings.ts'
@@ -36,13 +36,13 @@ export type Outcome =
   | { state: 'raised'; detail: string }
 
 export interface Outbox {
-  /** The lines of one event, to be written together with its alert. */
+  /** The lines of one event; the caller writes them together with the alert. */
   divide(telling: Telling): readonly Delivery[]
   /** What this channel should be tried with now. */
   next(channel: ChannelSettings, quiet: boolean): Line | undefined
-  /** Writes down how a try went; answers the line as it stands, or undefined when it is not waiting any more. */
+  /** Records how a try went; answers the line as it is now, or undefined if it no longer waits. */
   settle(id: string, outcome: Outcome): Delivery | undefined
-  /** Gives up what waits too long for this channel (O3); answers some of it, the rest at the next call. */
+  /** Gives up what has waited too long for this channel (O3); answers some of it, the rest at the next call. */
   giveUpOld(channel: string): readonly Delivery[]
   waitingFor(channel: string): number
   /** Whether other channels still have to tell of this alert. */
@@ -68,7 +68,7 @@ export function createOutbox(
     for (const delivery of rows.waiting()) {
       const alert = rows.find(delivery.alert)
       if (alert === undefined || !names.has(delivery.channel))
-        gone.push(ended(delivery, 'given_up', 'the channel is not configured any more'))
+        gone.push(ended(delivery, 'given_up', 'the channel is no longer configured'))
       else waiting.set(delivery.id, { delivery, alert, sinceMs: clock.monotonicMs() })
     }
     if (gone.length > 0) rows.keep(gone)
@@ -105,7 +105,7 @@ export function createOutbox(
   return {
     divide({ alert, event, text }) {
       const changed: Delivery[] = []
-      // What already waits of this alert goes with it: it must not come after what is said now.
+      // Lines of this alert that already wait are dropped too: they must not come after this one.
       for (const line of [...waiting.values()]) {
         const { delivery } = line
         if (delivery.alert !== alert.id) continue

@@ -1,14 +1,14 @@
-/** Which channel is told what, and when (safety.md section 7). Pure. */
+/** Which channel is told what, and when (docs/safety.md 7). Pure. */
 import { TRIAL_SUFFIX } from '../../protocol/agent.ts'
-import type { AlertEvent, Severity } from './alert.ts'
-import { kindOf } from './alert.ts'
+import type { AlertEvent, Severity } from './kinds.ts'
+import { kindOf } from './kinds.ts'
 import type { AlertSettings, ChannelSettings } from './settings.ts'
 
 /** Alerts about one channel, which that channel cannot tell. */
 export const CHANNEL_FAILING = 'channel_failing'
 export const OUTBOX_FULL = 'outbox_full'
 
-/** The channels that tell of an alert: `info` stands in the report alone, and so does what a trial does, whose operator looks on (fault C11). */
+/** The channels that tell of an alert: `info` goes to none, and neither does an alert about a trial, because its operator is watching (fault C11). */
 export function channelsFor(
   channels: readonly ChannelSettings[],
   alert: { cause: string; severity: Severity },
@@ -40,6 +40,6 @@ export function isQuiet({ quiet, zone }: AlertSettings, nowMs: number): boolean 
   return from <= to ? now >= from && now < to : now >= from || now < to
 }
 
-/** Whether this line may go now: only a push waits, and not for what is critical. A resolved one wakes nobody. */
+/** Whether this line may go now. Only a push waits, and only if it is not critical. A "resolved" wakes nobody. */
 export const mayGo = (kind: ChannelSettings['kind'], severity: Severity, event: AlertEvent, quiet: boolean): boolean =>
   kind !== 'push' || !quiet || (severity === 'critical' && event !== 'resolved')

@@ -1,12 +1,12 @@
 /**
- * Rows of alerts and of their outbox. Owns the tables `alert` and `alert_delivery`; states are moved in `alerts.ts` alone.
+ * Rows of alerts and of their outbox. Owns the tables `alert` and `alert_delivery`; states are moved only in `alerts.ts`.
  *
- * W1. A row is written in the caller's transaction where there is one. If that is undone, or the store fails, the row is kept here and
+ * W1. A row is written in the caller's transaction if there is one. If that is undone, or the store fails, the row is kept here and
  *     written as soon as the store works again: what was seen stays seen.
  */
 import { toHubError } from '../../base/errors.ts'
 import type { Store } from '../../store/database.ts'
-import type { Alert, Delivery } from './alert.ts'
+import type { Alert, Delivery } from './kinds.ts'
 
 const ALERT = `id, cause, severity, text, state, holds, lasts_ms as lastsMs, raised_at_ms as raisedAtMs, resolved_at_ms as resolvedAtMs`
 const DELIVERY = `id, alert, channel, event, severity, text, state, tries, created_at_ms as createdAtMs,
@@ -20,17 +20,17 @@ export interface AlertRows {
   recent(limit: number): Alert[]
   /** Oldest first. */
   waiting(): Delivery[]
-  /** Also one that is in memory alone. */
+  /** Finds one that is only in memory too. */
   find(id: string): Alert | undefined
   /** The last end of a delivery through this channel in that state. */
   lastEnd(channel: string, state: 'sent' | 'given_up'): Delivery | undefined
   /** Writes now, or later (W1). Throws only inside a transaction whose store fails: that transaction has to be undone. */
   keep(rows: readonly AlertOrDelivery[]): void
-  /** Writes now or throws; for what must not outlive an undone transaction. */
+  /** Writes now or throws; for rows that must not outlive an undone transaction. */
   write(row: Alert): void
-  /** Writes what is still unwritten; quiet while the store fails. Outside of transactions only. */
+  /** Writes what is still unwritten; does nothing while the store fails. Outside of transactions only. */
   saveAgain(): void
-  /** How many rows are in memory alone. */
+  /** How many rows are only in memory. */
   unsavedCount(): number
   /** How many resolved alerts before this instant have been told, at most so many. */
   countOld(beforeMs: number, most: number): number
@@ -38,7 +38,7 @@ export interface AlertRows {
   prune(beforeMs: number, most: number): number
 }
 
-/** `onFault` hears of a row the database will not take for another reason than that it fails: our bug, and not to be tried for ever. */
+/** `onFault` hears of a row that a working database refuses: that is our bug, and the row is not tried forever. */
 export function createAlertRows(store: Store, onFault: (reason: string) => void): AlertRows {
   const putAlert = store.prepare(
     `insert into alert values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do update

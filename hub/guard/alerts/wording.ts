@@ -1,4 +1,4 @@
-/** Instants and spans as a person reads them in a message: weekday, date, local time with zone, and how far away (safety.md section 7). Pure. */
+/** Instants and spans as a person reads them in a message: weekday, date, local time with zone, and how far away (docs/safety.md 7). Pure. */
 
 /** `3 min`, `5 h 20 min`, `2 d 3 h`. */
 export function spanWords(spanMs: number): string {

@@ -1,8 +1,8 @@
 /**
- * Records that wait until the store can be written again, chained like the log, so that their head can be told before (D3, S1-18).
+ * Records that wait until the store can be written again, chained like the log, so that their head can be told before (S1-18).
  *
  * B1. At most 10 000 records or 8 MiB, whichever comes first; then nothing more is routed.
- * B2. Refusals take at most half of that: whoever is refused again and again must not keep the others from being recorded.
+ * B2. Refusals take at most half of that: a caller that is refused again and again must not keep others from being recorded.
  * B3. Stops have 256 places and 256 KiB of their own behind it (I6).
  */
 import { HubError } from '../../base/errors.ts'
@@ -14,24 +14,24 @@ export type WaitingRecord = AuditEntry & { atMs: number }
 export interface AuditBuffer {
   readonly size: number
   readonly bytes: number
-  /** Whether nothing more that has an effect is taken. */
+  /** Whether records of effects no longer fit. */
   readonly isFull: boolean
   /** Throws `audit_unavailable` when there is no room for this kind. */
   push(entry: AuditEntry, kind: WaitingKind, atMs?: number): void
   /** In order, oldest first. */
   all(): readonly WaitingRecord[]
-  /** The hash that the waiting record of this number in the log will have; undefined where none has it, or the log's head cannot be read. */
+  /** The hash that the waiting record of this number in the log will have; undefined if none has it, or the log's head cannot be read. */
   hashAt(seq: number): string | undefined
   /** How many wait and the hash of the last as it will be written; null while the log's own head cannot be read. */
   state(): { size: number; head: string | null }
   clear(): void
 }
 
-export const BUFFER_RECORDS_MAX = 10_000
-export const BUFFER_BYTES_MAX = 8 * 1024 ** 2
+const BUFFER_RECORDS_MAX = 10_000
+const BUFFER_BYTES_MAX = 8 * 1024 ** 2
 const STOP_RECORDS = 256
 const STOP_BYTES = 256 * 1024
-/** The numbers, ids and hashes of a record that are not in its texts. */
+/** For the numbers, ids and hashes of a record, besides its texts. */
 const FIXED_BYTES = 400
 
 const LIMITS: Record<WaitingKind, { records: number; bytes: number }> = {
@@ -43,7 +43,7 @@ const LIMITS: Record<WaitingKind, { records: number; bytes: number }> = {
 const bytesOf = ({ principal, action, resource, reason, effect }: AuditEntry): number =>
   FIXED_BYTES + [principal, action, resource, reason, effect].reduce((sum, text) => sum + Buffer.byteLength(text), 0)
 
-/** `headOf` answers the log's own head, or throws where it cannot be read now. */
+/** `headOf` answers the log's own head, or throws if it cannot be read now. */
 export function createAuditBuffer(parts: {
   bootId: string
   wallMs: () => number
@@ -55,7 +55,7 @@ export function createAuditBuffer(parts: {
   /** How far the chain is worked out: the number and hash of the record before the first that waits, and those of the waiting. */
   let chained: { seq: number; head: string; hashes: string[] } | undefined
 
-  /** Throws where the log's own head cannot be read now. */
+  /** Throws if the log's own head cannot be read now. */
   function worked(): NonNullable<typeof chained> {
     if (chained === undefined) {
       const { size, head } = headOf()

@@ -8,6 +8,9 @@ import { type Checkpoint, checkpointDigest, judgeCheckpoint, signedBytes } from 
 import type { Store } from '../../store/database.ts'
 import type { AuditLog } from './log.ts'
 
+/** A head is signed at most this often, in ms [audit-20]. */
+export const CHECKPOINT_EVERY_MS = 2000
+
 const checkpointOf = (document: string) => JSON.parse(document) as Checkpoint
 
 export interface Checkpoints {
@@ -17,11 +20,11 @@ export interface Checkpoints {
   take(): boolean
   /** Up to 64 checkpoints of logs longer than `size`, oldest first. */
   since(size: number): Checkpoint[]
-  /** What a witness of `size` is shown; one that knows nothing begins with the newest, or it would be days behind a long log. */
+  /** What a witness of `size` is shown. One that knows nothing begins with the newest; otherwise it would be days behind a long log. */
   forWitness(size: number): Checkpoint[]
   /** Those over records after `after` and up to `upTo`, oldest first, each as the text that was signed and linked. */
   between(after: number, upTo: number, limit?: number): string[]
-  /** Why this one does not follow from the one of the digest, or is not the head of that record; or what the next one follows. */
+  /** Why this one does not follow the one of this digest, or is not the head of that record; or the digest that the next one follows. */
   judge(
     document: string,
     previous: string,
@@ -29,7 +32,7 @@ export interface Checkpoints {
   ): string | { size: number; digest: string }
   /** The signed last line of a sealed month. */
   seal(unsigned: Omit<Seal, 'signature'>): string
-  /** Deletes up to 500 that stand in the file of a dropped month too and that the witness has seen; answers how many. */
+  /** Deletes up to 500 that are also in the file of a dropped month and that the witness has seen; answers how many. */
   purge(upTo: number): number
   /** The newest of all, whatever instance signed it. */
   newest(): Checkpoint | undefined
@@ -55,7 +58,7 @@ export function createCheckpoints(parts: {
     `delete from checkpoint where size in (select size from checkpoint where size <= ? and size < (select max(size) from checkpoint)
        order by size limit 500)`,
   )
-  /** How far the witness has seen, as it said last; what it has not seen it must still be shown. */
+  /** How far the witness has seen, by its last word. It must still be shown the rest. */
   let witnessed = 0
   const insert = store.prepare('insert into checkpoint values (?, ?, ?, ?)')
   const digest = (document: string | undefined) => (document === undefined ? GENESIS : checkpointDigest(document))
@@ -82,7 +85,7 @@ export function createCheckpoints(parts: {
       store.transaction(() => void insert.run(size, head, unsigned.previous, document))
       return true
     },
-    // Those that a restored home brought along are of its former instance: no witness of this one can know them.
+    // Checkpoints that came with a restored home are of its former instance: no witness of this one can know them.
     since: (size) => (after.all(size, instance) as string[]).map(checkpointOf),
     forWitness: (size) => {
       witnessed = size

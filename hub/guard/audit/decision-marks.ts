@@ -1,9 +1,9 @@
 /**
  * Which record was the last to name each decision: with the sealed month of that record a decision goes. Owns `audit_decision`.
  *
- * K1. Worked out from the records themselves, in order and each once, never beside an append: a message must not pay for it.
- * K2. Nothing is forgotten unless every record there is was looked through, in the same turn.
- * K3. A decision that no record names, as that of a plain read, goes by its age: nothing will ever ask for it.
+ * K1. Worked out from the records, in order, each once, and never during an append: a message must not pay for it.
+ * K2. Nothing is forgotten unless every record was looked through in the same turn.
+ * K3. A decision that no record names, such as that of a plain read, goes by its age: nothing will ever ask for it.
  */
 import type { Store } from '../../store/database.ts'
 import { createMeta } from '../../store/meta.ts'
@@ -14,11 +14,11 @@ export interface DecisionMarks {
   advance(upTo: number, turn: () => Promise<void>): Promise<void>
   /** Up to 500 decisions last named by a record of these, after the one of this id, as they are kept. */
   lastNamedIn(first: number, last: number, after: string): Record<string, unknown>[]
-  /** Forgets up to 500 decisions that no record after `upTo` names; answers how many. They stand in the files of their months. */
+  /** Forgets up to 500 decisions that no record after `upTo` names; answers how many. They are in the files of their months. */
   forget(upTo: number): number
   /**
-   * Among the next 500 decisions after the one of this id those made before this instant that no record names, and the id to go on from;
-   * `last` is undefined where none is left that is old enough.
+   * Looks at the next 500 decisions after this id. Answers those that were made before this instant and that no record names, and the id to
+   * go on from; `last` is undefined once none is left that is old enough.
    */
   unnamed(beforeMs: number, after: string): { ids: string[]; last: string | undefined }
   /** Forgets these, in the open transaction, right after they were found: in the same turn. */
@@ -31,7 +31,7 @@ const PAGE = 500
 export function createDecisionMarks(parts: {
   store: Store
   audit: Pick<AuditLog, 'head' | 'months' | 'bufferState'>
-  /** What is remembered in memory would be named again. */
+  /** Clears the memory of decisions, which would name them again. */
   forgetMemory: () => void
 }): DecisionMarks {
   const { store, audit, forgetMemory } = parts
@@ -64,7 +64,7 @@ export function createDecisionMarks(parts: {
   /** Whether every record there is was looked through now. */
   function isAllMarked(): boolean {
     const { size } = audit.head()
-    // Those that wait for the store are no rows yet; they may name any.
+    // Records that wait for the store are not rows yet; they may name any decision.
     if (audit.bufferState().size > 0) return false
     for (let left = 4; marked() < size && left > 0; left -= 1) step(size)
     return marked() >= size

@@ -3,8 +3,8 @@
  *
  * A1. The head in memory is the head of the open transaction; after a rollback it is read again.
  * A2. Months have tables of their own (months.ts); what reads them is in reader.ts.
- * A3. While the store cannot be written, the records of what may go on all the same (stopping, routing between open sessions) wait in a
- *     bounded buffer (buffer.ts) and are written in order before anything else once it can (safety.md section 8).
+ * A3. While the store cannot be written, stopping and routing between open sessions go on. Their records wait in a bounded buffer
+ *     (buffer.ts), and are written in order, before anything else, once the store works again (docs/safety.md 8).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -24,11 +24,11 @@ import { type AuditFilter, type AuditReader, createAuditReader, type Found } fro
 
 /** What is judged in one go: some two milliseconds. */
 const PAGE = 250
-/** So far back a head is looked for that is to be accepted: some 10 ms. */
+/** How far back to look for a head that the operator accepts: some 10 ms. */
 const LATELY_RECORDS = 20_000
-/** Of an export: an answer of so many records stays far below what a client reads of one. */
+/** Records in one page of an export: far below what a client accepts as one answer. */
 const EXPORT_PAGE = 250
-/** Never kept. */
+/** A record that is only tried, and never kept. */
 const TRIAL: AuditEntry = {
   principal: 'hub',
   action: 'audit.tried',
@@ -40,7 +40,7 @@ const TRIAL: AuditEntry = {
   reason: '',
   effect: '',
 }
-/** A buffer of more than so many records is tried again at most four times a second: each try writes them all. */
+/** A larger buffer than this is tried at most four times a second, because each try writes all of it. */
 const EAGER_RECORDS_MAX = 100
 const RETRY_MS = 250
 
@@ -50,14 +50,14 @@ export interface AuditLog {
   /** Keeps a record until the store can be written. Throws `audit_unavailable` when the buffer is full for this kind. */
   buffer(entry: AuditEntry, kind: WaitingKind, atMs?: number): void
   /**
-   * Writes the buffered records, `before` them what they refer to and `after` them what they promised, in one transaction; call before
+   * Writes the buffered records in one transaction: `before` writes what they refer to, `after` what they promised. Call it before
    * anything else once the store works again.
    */
   flush(before?: () => void, after?: () => void): void
   bufferState(): { size: number; head: string | null }
   /** Whether nothing more that has an effect can be kept. */
   bufferIsFull(): boolean
-  /** Why nothing can be recorded though the store works, tried anew; undefined while it can. Not for an open transaction. */
+  /** Why nothing can be recorded although the store works (tried again here); undefined if it can. Not in an open transaction. */
   fault(): string | undefined
   /** To be called after any rollback. */
   reload(): void
@@ -66,14 +66,14 @@ export interface AuditLog {
   includes(hash: string): boolean
   /** Newest first, as many as one look back finds (`search`). */
   list(query: { limit: number; before?: number; action?: string; outcome?: string }): AuditRecord[]
-  /** The same, and how far back was looked. */
+  /** The same, and how far back it looked. */
   search(query: { limit: number; before?: number } & AuditFilter): Found
-  /** The records after `after` and up to `upTo`, in order, 250 at most, with their checkpoints where their month is in its file alone. */
+  /** The records after `after` and up to `upTo`, in order, 250 at most; with their checkpoints if their month is only in its file. */
   page(after: number, upTo: number): ReturnType<AuditReader['withSigned']>
   hashAt(seq: number): string | undefined
   /**
-   * The hash of this record worked out from what it holds now, also of one that waits for the store; null where there is none. Throws where
-   * the store cannot be read.
+   * The hash of this record, worked out from what it holds now; also for one that waits for the store. Null if there is no such record.
+   * Throws if the store cannot be read.
    */
   provenHash(seq: number): string | null
   /** When a record was made. */
@@ -85,7 +85,7 @@ export interface AuditLog {
   readonly months: AuditMonths
 }
 
-/** `home`: where the files of sealed months are; a log that has none needs none. */
+/** `home`: where the files of sealed months are; not needed without sealed months. */
 export function createAuditLog(parts: { store: Store; clock: Clock; home?: string }): AuditLog {
   const { store, clock } = parts
   const months = createAuditMonths(store)
@@ -122,7 +122,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
     } catch (thrown) {
       const fault = judgeStoreFault(thrown)
       if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
-      // A rule of the table itself, or a row that stands in the place: the log's fault, not the store's.
+      // A rule of the table, or a row that is already there: the log's fault, not the store's.
       broken = (thrown as Error).message
       throw new HubError('audit_unavailable', '', { reason: broken, cause: thrown })
     }
@@ -166,7 +166,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
   const search: AuditLog['search'] = ({ limit, before, ...filter }) =>
     reader.search({ limit, before: Math.min(before ?? Number.MAX_SAFE_INTEGER, now().size + 1), filter })
 
-  /** Appends and takes it back. */
+  /** Appends a record and rolls it back. */
   function tryAppend(): void {
     const undo = new Error('only tried')
     try {
@@ -190,7 +190,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
     flush(before, after) {
       if (waiting.size === 0 && before === undefined && after === undefined) return
       if (waiting.size > EAGER_RECORDS_MAX && clock.monotonicMs() - triedAt < RETRY_MS)
-        throw new HubError('store_unavailable', '', { reason: 'what waits for the store was just tried in vain' })
+        throw new HubError('store_unavailable', '', {
+          reason: 'the waiting records were just tried, and could not be written',
+        })
       triedAt = clock.monotonicMs()
       try {
         store.transaction(() => {

@@ -3,18 +3,18 @@
  *
  * M1. `audit_record` holds the open month. The first record of another month renames it to `audit_record_2026_11`, whole and as it is, and
  *     makes a new one, both in that record's own transaction: no row is moved, changed or deleted, and the chain goes on.
- * M2. A month ends, is sealed in a signed file, and then, when retention says so, its whole table is dropped (sealing.ts): from one commit on
- *     it is called `audit_dropped_2026_11` and counts no more; then it is emptied some rows a turn, as nobody waits for the pages of a month,
- *     and goes. No row of a table that counts is ever deleted or changed. What is left of one that does not count is found by its name.
- * M3. A wall clock that is set back by less than a day goes on in the open month; one that leaps makes the months it names, the second of
- *     a name with a number behind it.
+ * M2. A month ends, is sealed in a signed file, and is dropped when retention says so (sealing.ts). One commit renames its table to
+ *     `audit_dropped_2026_11`, and from then on it is no part of the log. Then it is emptied, some rows a turn, and removed. No row of a
+ *     table that is part of the log is ever deleted or changed. What is left of a dropped table is found by its name.
+ * M3. A wall clock that is set back by less than a day goes on in the open month. One that leaps makes the months that it names; a name
+ *     that comes a second time gets a number.
  */
 import { HubError } from '../../base/errors.ts'
 import { GENESIS } from '../../protocol/audit-chain.ts'
 import type { Store } from '../../store/database.ts'
 
 export interface AuditMonth {
-  /** `2026-11` by UTC; `2026-11-2` where it came twice. */
+  /** `2026-11` by UTC; `2026-11-2` if it came a second time. */
   readonly name: string
   readonly state: 'open' | 'ended' | 'sealed' | 'dropped'
   readonly first: number
@@ -24,7 +24,7 @@ export interface AuditMonth {
   readonly last: number | null
   readonly head: string | null
   readonly endedAtMs: number | null
-  /** Of the sealed file: the digest of its last checkpoint, how many it holds, its length. */
+  /** Of the sealed file: the digest of its last checkpoint, how many checkpoints it holds, its length. */
   readonly signed: string | null
   readonly checkpoints: number | null
   readonly bytes: number | null
@@ -42,20 +42,20 @@ export interface AuditMonths {
   keepPlace(atMs: number, seq: number, previous: string): void
   /** Where each block of the sealed file begins. */
   blocksOf(month: AuditMonth): Buffer
-  /** Writes down that the file of an ended month stands whole. */
+  /** Records that the file of an ended month is whole. */
   sealed(month: AuditMonth, file: { signed: string; checkpoints: number; bytes: number; blocks: Buffer }): void
-  /** Writes down that the file of a sealed month is not whole: its table is, so it can be sealed anew. */
+  /** Records that the file of a sealed month is not whole. Its table is, so the month can be sealed again. */
   unsealed(month: AuditMonth): void
-  /** Takes the table of a sealed month out of the log, in the open transaction if there is one; `emptyDropped` takes its rows away. */
+  /** Takes the table of a sealed month out of the log, in the open transaction if there is one; `emptyDropped` removes its rows. */
   drop(month: AuditMonth): void
-  /** Takes away up to 500 rows of tables that were dropped, and the table with its last row; answers whether there are more. */
+  /** Removes up to 500 rows of dropped tables, and a table with its last row; answers whether there are more. */
   emptyDropped(): boolean
 }
 
 const DAY_MS = 86_400_000
 const NAME = /^\d{4}-\d{2}(-\d{1,6})?$/
 const TABLE = 'audit_record'
-/** Of tables that count no more; the rest of the name is the month's. */
+/** Begins the name of a dropped table; the rest is the month. */
 const DROPPED = 'audit_dropped'
 /** Some 2 ms, the commit included. */
 const ROWS_A_TURN = 500
@@ -91,7 +91,7 @@ end`
 const monthOf = (atMs: number): string => new Date(atMs).toISOString().slice(0, 7)
 
 /** Pure: whether a record of this instant goes on in the month of this name (M3). */
-export function staysIn(name: string, atMs: number): boolean {
+function staysIn(name: string, atMs: number): boolean {
   const [year = 0, month = 1] = name.split('-').map(Number)
   const [startMs, endMs] = [Date.UTC(year, month - 1), Date.UTC(year, month)]
   return atMs >= startMs - DAY_MS && atMs < endMs
@@ -121,7 +121,7 @@ export function createAuditMonths(store: Store): AuditMonths {
   function all(): readonly AuditMonth[] {
     if (known === undefined) {
       const rows = select.all() as AuditMonth[]
-      // Before its first record a home has no month; what a home of before had is in the one table.
+      // Before its first record a home has no month. A home older than months has all its records in the one table.
       known = rows.length === 0 ? [VIRTUAL] : rows
     }
     return known

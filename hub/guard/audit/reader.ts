@@ -1,8 +1,8 @@
 /**
  * Reads records wherever they are: in the table of their month, or in its sealed file once the table is dropped.
  *
- * R1. Every read is bounded, however long the log: who wants more asks again, with turns between.
- * R2. A page never reaches over the end of a month; it is empty only where a record is missing or the log ends.
+ * R1. Every read is bounded, however long the log is: a caller that wants more asks again, with turns between.
+ * R2. A page never crosses the end of a month; it is empty only if a record is missing or the log ends.
  */
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
 import type { Store } from '../../store/database.ts'
@@ -55,7 +55,7 @@ export function createAuditReader(parts: { store: Store; months: AuditMonths; ho
     | { month: string; block: number; records: AuditRecord[]; checkpoints: { size: number; text: string }[] }
     | undefined
 
-  /** The block of a dropped month this record is in. Throws where the file is not what was sealed. */
+  /** The block of a dropped month this record is in. Throws if the file is not what was sealed. */
   function blockOf(month: AuditMonth, seq: number): NonNullable<typeof last> {
     const block = Math.floor((seq - month.first) / BLOCK_RECORDS)
     if (last?.month === month.name && last.block === block) return last

@@ -1,15 +1,15 @@
 /**
  * A month that has ended becomes a signed file, and later, when retention says so, its table goes.
  *
- * L1. In order: the file is written, synced and read back whole before it has its name and the month counts as sealed; it is read back whole
- *     again before its table is dropped, which takes it out of the log in one commit with its record (months.ts). No row is ever deleted or
- *     changed while its table counts; what is emptied afterwards, some rows a turn, nobody reads any more.
- * L2. A process that dies in between leaves a month that is still `ended` (the file is made again), or `sealed`, or `dropped`, with rows that
- *     count no more, decisions and checkpoints that stand in the file too (they go at the next round). Nothing else can be found at a start.
- *     A `sealed` one whose file is lost or not whole while its table stands is `ended` again, and so sealed anew.
- * L3. One at a time, oldest first, with turns between: the agents' lines do not wait for it, and a hub that ends does not either. What fails
- *     again and again is tried in ever fewer rounds: it costs a whole month of records each time.
- * L4. A file of this name with other records, or one that is damaged, is never written over: it is kept as `NAME.jsonl.gz.before-<ms>`.
+ * L1. In order: the file is written, synced and read back whole; then it gets its name and the month counts as sealed. It is read back whole
+ *     again before its table is dropped, in one commit with the record of that (months.ts). No row is ever deleted or changed while its
+ *     table is part of the log. A dropped table is emptied some rows a turn; nobody reads it any more.
+ * L2. A process that dies in between leaves the month `ended` (the file is made again), `sealed` or `dropped`. Rows of dropped tables, and
+ *     decisions and checkpoints that the file holds too, go at the next round. Nothing else can be found at a start.
+ *     A `sealed` month whose file is lost or not whole, and whose table is still there, is `ended` again, and so sealed again.
+ * L3. One at a time, oldest first, with turns between: neither the agents' lines nor the end of the hub wait for it. A month that fails
+ *     again and again is tried in ever fewer rounds, because each try reads a whole month of records.
+ * L4. A file of this name with other records, or a damaged one, is never overwritten: it is kept as `NAME.jsonl.gz.before-<ms>`.
  */
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
@@ -28,18 +28,17 @@ import { BLOCK_RECORDS, judgeSegment, keepAside, segmentBytes, segmentPath, writ
 export interface AuditSealing {
   /** Oldest first; the open month is the last. */
   months(): readonly AuditMonth[]
-  /** Seals every month that has ended, and takes away what dropped ones left. Never twice at once; ends early, and quietly, with the signal. */
+  /** Seals every month that has ended, and removes what dropped ones left. Never twice at once; ends early, and quietly, with the signal. */
   round(signal?: AbortSignal): Promise<void>
   /**
-   * Drops the table of a sealed month, its file read back first. Throws `conflict` for a month there is none of, one that is
-   * not sealed, or after one whose table is still there, or whose file is not whole: then everything stays, and that file
-   * is made again by the next round. `within`: the transaction that records it; where it does not call, the table stays. Ends early, and
-   * quietly, with the signal.
+   * Drops the table of a sealed month, after reading its file back. Throws `conflict` if there is no such month, if it is not sealed, if the
+   * table of an earlier one is still there, or if its file is not whole. Then everything stays, and the next round makes the file again.
+   * `within`: the transaction that records it; if that does not call back, the table stays. Ends early, and quietly, with the signal.
    */
   drop(name: string, within?: (drop: () => void) => void, signal?: AbortSignal): Promise<void>
 }
 
-/** So many rounds pass without a try after a month failed again and again. */
+/** At most this many rounds pass without a try after a month failed again and again. */
 const ROUNDS_SKIPPED_MAX = 59
 
 export function createSealing(parts: {
@@ -68,7 +67,7 @@ export function createSealing(parts: {
     ending?.throwIfAborted()
   }
 
-  /** One after the other, whoever asks. */
+  /** Runs one after the other, whoever asks. */
   function alone(signal: AbortSignal | undefined, run: () => Promise<void>): Promise<void> {
     const mine = busy.then(async () => {
       ending = signal
@@ -134,19 +133,24 @@ export function createSealing(parts: {
   }
 
   /**
-   * After a way back to an older database a month is sealed again, with other records than those the file of its name holds; and that file may
-   * be all that is left of them. One whole file of the same records alone, as a hub that was killed leaves it, is written over.
+   * After `hub undo-update` a month may be sealed again with other records than its file holds, and that file may be all that is left of
+   * them. So only a whole file with the same records, as a killed hub leaves it, is overwritten.
    */
   async function keepOther(month: AuditMonth): Promise<void> {
     const path = fileOf(month)
     if (segmentBytes(path) === undefined || (await faultOnDisk(month)) === undefined) return
     const kept = keepAside(path, clock.wallMs())
-    log.warn({ month: month.name, kept }, 'another file of this audit month was there; it was kept beside')
+    log.warn({ month: month.name, kept }, 'there was another file of this audit month; it was kept under another name')
   }
 
-  const faultOf = (month: AuditMonth, { fault, size, head, header }: SegmentVerdict): string | undefined =>
-    fault?.reason ??
-    (size === month.last && head === month.head && header?.first === month.first ? undefined : 'it is of other records')
+  function faultOf(month: AuditMonth, { fault, size, head, header }: SegmentVerdict): string | undefined {
+    return (
+      fault?.reason ??
+      (size === month.last && head === month.head && header?.first === month.first
+        ? undefined
+        : 'it holds other records')
+    )
+  }
 
   /** Why the file under its name is not whole, whatever keeps it from being read. */
   async function faultOnDisk(month: AuditMonth): Promise<string | undefined> {
@@ -160,10 +164,10 @@ export function createSealing(parts: {
     }
   }
 
-  function sealAnew(month: AuditMonth, reason: string): void {
+  function sealAgain(month: AuditMonth, reason: string): void {
     log.warn(
       { month: month.name, reason },
-      'the file of a sealed month is not whole; its table is, and it is sealed anew',
+      'the file of a sealed month is damaged; its table is whole, so the month is sealed again',
     )
     months.unsealed(month)
   }
@@ -199,7 +203,7 @@ export function createSealing(parts: {
         await emptyDropped()
         for (const month of months.all())
           if (month.state === 'sealed' && segmentBytes(fileOf(month)) !== month.bytes)
-            sealAnew(month, 'it is gone, or of another length')
+            sealAgain(month, 'it is gone, or has another length')
         for (const month of months.all()) {
           if (month.state !== 'ended') continue
           if (failed.first === month.first && failed.skip > 0) {
@@ -210,7 +214,7 @@ export function createSealing(parts: {
             await seal(month)
           } catch (thrown) {
             ending?.throwIfAborted()
-            // The rows stay where they are; a later round begins anew. No fault of the store's.
+            // The rows stay where they are; a later round tries again. The store is not at fault.
             failedAgain(month)
             onUnsealed(`${month.name}: ${toHubError(thrown).reason}`)
             return
@@ -226,9 +230,9 @@ export function createSealing(parts: {
         if (month.state === 'dropped') return
         if (month.state !== 'sealed') throw new HubError('conflict', `the audit month ${name} is not sealed yet`)
         if (before(month) !== undefined && before(month)?.state !== 'dropped')
-          throw new HubError('conflict', `the audit month before ${name} is dropped first`)
+          throw new HubError('conflict', `the audit month before ${name} must be dropped first`)
         const fault = await faultOnDisk(month)
-        if (fault !== undefined) sealAnew(month, fault)
+        if (fault !== undefined) sealAgain(month, fault)
         requireWhole(month, fault)
         within(() => months.drop(month))
         if (months.find(name)?.state !== 'dropped') return

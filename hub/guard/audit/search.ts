@@ -1,4 +1,4 @@
-/** Questions to the audit log that are asked seldom, each looking back a page a turn, in tables and sealed files alike. */
+/** Rare questions to the audit log. Each looks back a page a turn, in tables and sealed files alike. */
 
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
 import type { AuditLog } from './log.ts'
@@ -13,7 +13,7 @@ export interface AuditSearch {
 
 const FETCHES_MAX = 10_000
 const PAGE = 500
-/** So far the wall clock may have been set back meanwhile. */
+/** The wall clock may have been set back by this much meanwhile. */
 const DAY_MS = 86_400_000
 
 export function createAuditSearch(audit: Pick<AuditLog, 'search' | 'atMsOf'>, turn: () => Promise<void>): AuditSearch {

@@ -1,8 +1,8 @@
 /**
- * The file of a sealed month: gzip members one behind the other, the first of the header alone, then one for each 250 records, the last of
- * decisions and seal. Where each begins is kept in the database, so that any record is found by one short read; `zcat` reads the whole.
+ * The file of a sealed month: gzip members in a row. The first holds the header, then one for each 250 records, the last one decisions and
+ * seal. The database keeps where each begins, so that any record is found by one short read; `zcat` reads the whole.
  *
- * F1. Made beside its name, written, synced, judged, renamed, its folder synced: a file of that name is whole (what is named `.part` is
+ * F1. Written beside its name, synced, judged, renamed, its folder synced: a file of that name is whole (a file named `.part` is
  *     removed).
  */
 import { closeSync, createReadStream, existsSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { linesOf } from '../../protocol/audit-export.ts'
 import { createSegmentJudge, type SegmentVerdict } from '../../protocol/audit-segment.ts'
 
 export const BLOCK_RECORDS = 250
-/** A block of the longest lines stays far below. */
+/** Even a block of the longest lines stays far below this. */
 const BLOCK_BYTES_MAX = 256 * 1024 ** 2
 const OFFSET_BYTES = 8
 const zip = promisify(gzip)
@@ -27,7 +27,7 @@ export const segmentPath = (home: string, name: string): string => join(home, 'a
 export async function writeSegment<Found>(
   path: string,
   blocks: AsyncIterable<readonly string[]>,
-  /** Reads the draft back; throws where it may not have its name. */
+  /** Reads the draft back; throws if it may not have its name. */
   judge: (draft: string) => Promise<Found>,
 ): Promise<{ bytes: number; blocks: Buffer; found: Found }> {
   const draft = `${path}.part`
@@ -60,7 +60,7 @@ export async function writeSegment<Found>(
   }
 }
 
-/** Reads the whole file back and judges it, other work between its parts. Throws what the file system or gzip throws. */
+/** Reads the whole file back and judges it, with turns for other work. Throws what the file system or gzip throws. */
 export async function judgeSegment(
   path: string,
   expected: { publicKey: string },
@@ -119,5 +119,5 @@ export function keepAside(path: string, nowMs: number): string {
   return aside
 }
 
-/** Its length, or undefined where there is none. */
+/** Its length, or undefined if there is none. */
 export const segmentBytes = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size

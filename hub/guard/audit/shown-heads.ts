@@ -1,13 +1,13 @@
 /**
- * The heads that were shown to somebody since the start: only such a one is accepted after a mismatch of the witness. The hash of any old
- * record is in the true log and in a false one, and would say nothing of which of them the operator has looked at.
+ * The heads that were shown to somebody since the start: after a mismatch of the witness only one of these is accepted. The hash of an old
+ * record can be in the true log and in a false one, so it would not show which of the two the operator has looked at.
  */
 export interface ShownHeads {
   note(head: string): void
   has(head: string): boolean
 }
 
-/** The oldest is forgotten: each stands for a look at a log that has moved since. */
+/** Beyond this the oldest is forgotten: it was shown when the log was shorter. */
 const KEPT_MAX = 4096
 
 export function createShownHeads(): ShownHeads {

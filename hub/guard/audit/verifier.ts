@@ -1,9 +1,9 @@
 /**
  * Who walks through the whole audit log, and when: never two walks of people at once, however many ask.
  *
- * V1. An answer is about the log as it was when it was asked for, or later: who asks while a walk is under way hears of the next one.
- * V2. Who names a span hears within it how far the walk is, and asks again for the same one. What was found waits some seconds for those who
- *     ask again, and no longer: whoever went away meanwhile leaves no old answer to the next one.
+ * V1. An answer is about the log as it was when the question came, or later: a question during a walk is answered by the next walk.
+ * V2. A caller that names a span hears within it how far the walk is, and asks again for the same walk. The verdict is kept for some seconds
+ *     for such callers, and no longer: the next person gets no old answer.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { AuditLog } from './log.ts'
@@ -24,16 +24,16 @@ export interface AuditVerifier {
   verify(): Promise<AuditVerdict>
   /** Resolves with how far it is when that takes longer than `waitMs`. */
   verifyWithin(waitMs: number): Promise<AuditVerdict | WalkProgress>
-  /** The hub's own look, at its own pace; its verdict is heard like any. Ends with the signal. */
+  /** The hub's own look, at its own pace; its verdict counts like any other. Ends with the signal. */
   look(turn: () => Promise<void>, signal?: AbortSignal): Promise<void>
   /** Whether a walk is under way, of the hub's own or for somebody. */
   isWalking(): boolean
 }
 
-/** Who is told how far it is asks again at once. */
+/** A caller that hears how far the walk is asks again at once. */
 const KEPT_MS = 10_000
 
-/** The walk that who names a span asks after. */
+/** The walk that callers with a span ask about. */
 interface Asked {
   verdict: Promise<AuditVerdict>
   endedAtMs: number

@@ -1,7 +1,7 @@
 /**
- * The whole audit log looked through, a page a turn, so that nothing waits for it: when a person asks, right after a start and once a night
- * (safety.md sections 3 and 8, S1-64). Tables and sealed files as one chain, and every signed head on the way, so that a cut tail is seen
- * too (X14). A month whose table is dropped while this goes on is read on in its file.
+ * Looks through the whole audit log, a page a turn, so that nothing waits for it: when a person asks, right after a start, and once a night
+ * (docs/safety.md 3 and 8, S1-64). It reads tables and sealed files as one chain, and checks every signed head on the way, so a cut tail is
+ * seen too (X14). If the table of a month is dropped meanwhile, it goes on in the file.
  */
 import { canonicalText } from '../../base/canonical.ts'
 import { type ChainFault, GENESIS, judgeRecords } from '../../protocol/audit-chain.ts'
@@ -30,20 +30,20 @@ export interface WalkParts {
 
 /** Between two turns: each costs as much as some thirty records. */
 const SIGNATURES_A_TURN = 10
-/** A head is signed every two seconds: what follows the newest one is less. What is more is looked at right after the start. */
+/** A head is signed every two seconds, so little follows the newest one. The rest is looked at right after the start. */
 const TAIL_PAGES = 80
-/** Of the past a start looks at so many pages, each at another place every time (fault F5). */
+/** How many pages of the past a start looks at, each time at other places (fault F5). */
 const SAMPLES = 8
 const SAMPLE_RECORDS = 250
 
-/** One walk; rejects only where it is told to end, or the store fails. */
+/** One walk; rejects only if it is told to end, or the store fails. */
 export async function walkAudit(parts: WalkParts): Promise<WalkVerdict> {
   const { home, audit, checkpoints, turn, onProgress, signal } = parts
   const walk = { size: 0, head: GENESIS }
   const signed = { digest: GENESIS, count: 0 }
   const verdict = (firstBad: ChainFault | null): WalkVerdict => ({ ...walk, checkpoints: signed.count, firstBad })
 
-  /** A month that is in its file alone; answers a fault, or nothing. */
+  /** Looks at a month that is only in its file; answers a fault, or nothing. */
   async function lookAtFile(month: AuditMonth): Promise<ChainFault | undefined> {
     const at = (reason: string, seq = walk.size + 1) => ({ seq, reason: `audit/${month.name}.jsonl.gz: ${reason}` })
     const base = signed.count
@@ -70,7 +70,7 @@ export async function walkAudit(parts: WalkParts): Promise<WalkVerdict> {
     }
   }
 
-  /** Those of the records after `from`; where the table is gone meanwhile they are in the file with them. */
+  /** Checkpoints of the records after `from`; if the table is gone meanwhile, both are in the file. */
   const signedAfter = (from: number, upTo: number): string[] =>
     (audit.months.holding(from + 1).state === 'dropped' ? audit.page(from, upTo).checkpoints : undefined) ??
     checkpoints.between(from, upTo, SIGNATURES_A_TURN)
@@ -106,15 +106,14 @@ export async function walkAudit(parts: WalkParts): Promise<WalkVerdict> {
     if (found === undefined) break
     await turn()
   }
-  // A head that was signed beyond the end.
+  // Finds a head that was signed beyond the end.
   const fault = await lookAtSigned(walk.size, Number.MAX_SAFE_INTEGER)
   return verdict(fault ?? null)
 }
 
 /**
- * What a start needs to know of the log, in time that does not grow with it: the newest signed head against its record, every record since,
- * that the files of dropped months are there, and a sample of the past with the heads that were signed over it. The rest is looked through
- * right after.
+ * What a start needs to know of the log, in time that does not grow with it. It checks the newest signed head against its record, every
+ * record since, that the files of dropped months are there, and a sample of the past with its signed heads. The rest follows right after.
  */
 export function checkStart(parts: {
   audit: Pick<AuditLog, 'look' | 'head' | 'hashAt' | 'months' | 'page'>
@@ -126,7 +125,7 @@ export function checkStart(parts: {
   return checkTail(parts) ?? checkSample(parts)
 }
 
-/** One page in each eighth of the log, at a place that nobody can know before: its links, its hashes, and the heads signed over it. */
+/** One page in each eighth of the log, at a place that nobody can predict: its links, its hashes, and the heads signed over it. */
 function checkSample({ audit, checkpoints, pick }: Parameters<typeof checkStart>[0]): ChainFault | null {
   const { size } = audit.head()
   const part = size / SAMPLES

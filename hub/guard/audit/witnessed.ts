@@ -1,6 +1,6 @@
 /**
- * What the watchdog has witnessed, held against the log (fault F5): a log that was cut, rolled back, rewritten or signed anew is whole by
- * itself, and only who has seen it before can say that it is another. Pure.
+ * Compares the log with what the watchdog has witnessed (fault F5). A log that was cut, rolled back, rewritten or signed again can be whole in
+ * itself; only a witness that saw it before can tell that it is another one. Pure.
  */
 
 /** As the watchdog says it; `away`: it could not be asked. */
@@ -16,13 +16,13 @@ export type WitnessSaid =
 
 export interface WitnessVerdict {
   asked: boolean
-  /** Records of the newest head it has seen; null where it was not asked, or has seen none. */
+  /** Records of the newest head it has seen; null if it was not asked, or has seen none. */
   size: number | null
-  /** Why the log is not the one it has seen, or why it could not be asked; null where it agrees. */
+  /** Why the log is not the one it has seen, or why it could not be asked; null if it agrees. */
   reason: string | null
 }
 
-/** `hashOf`: of a record, by what it holds now; null where there is none. */
+/** `hashOf`: of a record, by what it holds now; null if there is none. */
 export function judgeWitnessed(said: WitnessSaid, hashOf: (seq: number) => string | null): WitnessVerdict {
   if (said.kind === 'away') return { asked: false, size: null, reason: said.reason }
   const size = said.heads[0]?.size ?? null

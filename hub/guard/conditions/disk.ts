@@ -1,10 +1,10 @@
 /**
- * Room on the home's file system, in bytes and in inodes (threats.md section 8, T80, T84).
+ * Room on the home's file system, in bytes and in inodes (docs/threats.md 7, T80, T84).
  *
- * D1. Marks: an alert, then no new task, then degraded. A level is left only a quarter above its mark, so that nothing flickers at one.
- * D2. The byte mark of `degraded` never stands above the mark at which no new task is taken: 200 MB are 2 % of ten gigabytes, and on a disk
- *     of one gigabyte or of fifty megabytes they would degrade a hub whose disk is nearly empty, with no warning before it.
- * D3. A file system that cannot be asked counts as full. One that counts no inodes (zero in all) is judged by bytes alone.
+ * D1. Marks: an alert, then no new task, then degraded. A level is left only a quarter above its mark, so that it does not flicker.
+ * D2. The byte mark of `degraded` is never above the mark at which no new task is taken. 200 MB are 2 % of ten gigabytes; on a disk of one
+ *     gigabyte or fifty megabytes they would degrade a hub whose disk is nearly empty, without a warning.
+ * D3. A file system that cannot be asked counts as full. One that counts no inodes (zero in all) is judged only by bytes.
  */
 import { HubError } from '../../base/errors.ts'
 import type { Alerts } from '../alerts/alerts.ts'
@@ -25,11 +25,11 @@ export interface DiskMarks {
   warnPercent: number
   noNewTasksPercent: number
   degradedPercent: number
-  /** The last one in bytes too, whichever comes first. */
+  /** The last one in bytes too; the first to be reached counts. */
   degradedBytes: number
 }
 
-export const DISK_LEVELS = ['fine', 'warn', 'no_new_tasks', 'degraded'] as const
+const DISK_LEVELS = ['fine', 'warn', 'no_new_tasks', 'degraded'] as const
 export type DiskLevel = (typeof DISK_LEVELS)[number]
 
 export interface DiskVerdict {
@@ -62,7 +62,7 @@ export function judgeDisk(facts: DiskFacts | undefined, marks: DiskMarks, last: 
   return { level, detail: inodes < share ? `${room}, ${facts.ffree} inodes (${inodes.toFixed(1)} %)` : room }
 }
 
-/** Pure: how many bytes may still be taken before the hub is degraded; below nothing where it is. */
+/** Pure: how many bytes may still be used before the hub is degraded; negative if it is. */
 export function bytesLeft({ blocks, bavail, bsize }: DiskFacts, marks: DiskMarks): number {
   const all = blocks * bsize
   const byBytes = Math.min(marks.degradedBytes, (all * marks.noNewTasksPercent) / 100)
@@ -73,7 +73,7 @@ export interface DiskWatch {
   /** Looks, and raises or clears `disk_low` and the alert. */
   tick(): DiskVerdict
   last(): DiskVerdict
-  /** See `bytesLeft`; null where the file system cannot be asked. */
+  /** See `bytesLeft`; null if the file system cannot be asked. */
   leftBytes(): number | null
   /** Whether a new task may be taken. */
   hasRoom(): boolean
@@ -104,7 +104,7 @@ export function createDiskWatch(
       const { level, detail } = verdict
       if (level === 'degraded') modes.raise('disk_low', detail)
       else modes.clear('disk_low')
-      // Also at the first look: the alert may be of an earlier run, and the room was made while the hub was down (fault B1).
+      // Also at the first look: the alert may be from an earlier run, and space may have been freed while the hub was down (fault B1).
       if (level === 'fine') alerts.resolve('disk_low')
       else if (level !== before)
         alerts.raise('disk_low', 'warning', `The disk of the hub's home is filling up: ${detail}.`)

@@ -1,15 +1,15 @@
 /**
- * Room where the engine keeps its data (fault A7): full, it starts nothing and may not even note what it stopped. Watched by the marks of the
- * home's disk, where its data root can be seen from here and is another file system. Owner of the condition `engine_disk_low`.
+ * Room where the engine keeps its data (fault A7): with a full disk the engine starts nothing and may not even record what it stopped. The
+ * marks are those of the home's disk. Watched only if the data is visible from here and on another file system. Owner of `engine_disk_low`.
  */
 import type { Alerts } from '../alerts/alerts.ts'
 import type { Modes } from '../modes.ts'
 import { type DiskFacts, type DiskMarks, type DiskVerdict, judgeDisk } from './disk.ts'
 
 export interface EngineDisk {
-  /** Where the engine keeps its data; undefined where that is not this machine, or not known. */
+  /** Where the engine keeps its data; undefined if that is not this machine, or not known. */
   at(root: string | undefined): void
-  /** Looks, and raises or clears; undefined where there is nothing to watch. */
+  /** Looks, and raises or clears; undefined if there is nothing to watch. */
   tick(): DiskVerdict | undefined
   last(): DiskVerdict | undefined
 }
@@ -32,7 +32,7 @@ export function createEngineDisk(
   function facts(): DiskFacts | undefined {
     if (root === undefined) return undefined
     try {
-      // On the home's own file system the other watch sees it all.
+      // On the home's own file system the other watch already covers it.
       return deviceOf(root) === deviceOf(home) ? undefined : statfs(root)
     } catch {
       return undefined
@@ -49,7 +49,7 @@ export function createEngineDisk(
       const level = verdict?.level ?? 'fine'
       if (verdict !== undefined && level === 'degraded') modes.raise('engine_disk_low', verdict.detail)
       else modes.clear('engine_disk_low')
-      // Also where nothing changed: the alert may be of an earlier run. Before the engine has said where its data lies nothing is known.
+      // Even if nothing changed: the alert may be from an earlier run. Until the engine has said where its data is, nothing is known.
       if (level === 'fine') {
         if (root !== undefined || before !== 'fine') alerts.resolve('engine_disk_low')
       } else if (level !== before) {

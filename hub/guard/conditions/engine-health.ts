@@ -1,20 +1,20 @@
 /**
  * Whether the container engine answers: owner of the condition `engine_unavailable`.
  *
- * H1. It is judged by looks alone (the list of our containers), never by a single create or start: an engine that lists its containers is
- *     there, whatever else it refuses. A look that is refused, late or not understood is a bad one: an engine that answers 500 to
- *     everything is as good as none.
- * H2. Two bad looks in a row raise it, two good ones in a row clear it, so that one that fails every second time changes nothing.
+ * H1. Judged only by looks (the list of our containers), never by a single create or start: an engine that lists its containers is there,
+ *     whatever else it refuses. A look that is refused, late or not understood is a bad one: an engine that answers 500 to everything is
+ *     no use.
+ * H2. Two bad looks in a row raise it, two good ones in a row clear it, so an engine that fails every second time changes nothing.
  *     Before the first good look one bad one is enough: nobody has seen this engine answer.
  */
 import type { Modes } from '../modes.ts'
 
 /** In a row. */
-export const LOOKS_TO_CHANGE = 2
+const LOOKS_TO_CHANGE = 2
 
 export interface EngineHealth {
   readonly isAway: boolean
-  /** Looks in a row that say otherwise than `isAway`. */
+  /** Looks in a row that contradict `isAway`. */
   readonly against: number
 }
 
@@ -31,7 +31,7 @@ export interface EngineWatch {
   good(): void
   bad(reason: string): void
   isAway(): boolean
-  /** The last look said otherwise than the one before: worth another soon. */
+  /** The last look contradicted the state, so another look soon is worth it. */
   isUnsure(): boolean
 }
 

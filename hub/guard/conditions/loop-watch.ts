@@ -1,8 +1,8 @@
-/** Owner of `loop_failing`: a loop of the hub that failed three times in a row does not do its work, whatever else goes on (fault G3). */
+/** Owner of `loop_failing`: a loop of the hub that failed three times in a row does not do its work, even if the rest goes on (fault G3). */
 import type { Alerts } from '../alerts/alerts.ts'
 import type { Modes } from '../modes.ts'
 
-export const FAULTS_IN_A_ROW = 3
+const FAULTS_IN_A_ROW = 3
 
 export interface LoopWatch {
   failed(loop: string, reason: string, faultsInARow: number): void
@@ -25,7 +25,7 @@ export function createLoopWatch(parts: {
       alerts.raise(`loop_failing:${loop}`, 'warning', text)
     },
     well(loop) {
-      // Whatever is remembered: the alert may be of an earlier run.
+      // Always, because the alert may be from an earlier run.
       alerts.resolve(`loop_failing:${loop}`)
       if (failing.delete(loop) && failing.size === 0) modes.clear('loop_failing')
     },

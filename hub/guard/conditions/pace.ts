@@ -1,13 +1,16 @@
 /**
- * Whether this process kept pace with the clocks: a sleep of the machine, and a loop that stood still (threats.md section 7; T73, T75).
+ * Whether this process kept pace with the clocks: a sleep of the machine, and a loop that stood still (docs/safety.md 9; T73, T75).
  *
- * P1. Asleep is what boot time counted and monotonic time did not. It is looked for before anything is admitted, not only at the next
- *     tick: after a resume the timer may still be a second away, and what ended while asleep ends before any message is taken.
- * P2. A stall is a tick that came more than five seconds late. What arrived meanwhile could not be read: until the next tick its deadlines
- *     are judged as of when it may have come (`heldBackMs`, at most the skew a signed request is forgiven, so that no nonce is outlived).
+ * P1. Sleep is the time that boot time counted and monotonic time did not. It is looked for before anything is admitted, not only at the
+ *     next tick: after a resume the timer may still be a second away, and what ran out in sleep must end before any message is taken.
+ * P2. A stall is a tick that came more than five seconds late. What arrived meanwhile could not be read. Until the next tick its deadlines
+ *     are judged by the earliest time it may have come (`heldBackMs`, at most the clock skew allowed to a signed request, so that its nonce
+ *     is still remembered).
  * P3. Owner of `loop_lagging`: raised at a stall, cleared after ten ticks in time.
  */
 import type { Clock } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
 import type { Modes } from '../modes.ts'
 
 export const TICK_MS = 1000
@@ -34,19 +37,21 @@ export interface Pace {
   look(): void
   /** Every `TICK_MS`. */
   tick(): void
-  /** By how much what is handled now may have come earlier. */
+  /** How much earlier than now the work at hand may have arrived. */
   heldBackMs(): number
+  /** Called with how long the machine slept, before any traffic, to end what is past its time. In the order of registration. */
+  onResume(listener: (asleepMs: number) => void): void
 }
 
 export function createPace(parts: {
   clock: Clock
+  log: Log
   modes: Pick<Modes, 'raise' | 'clear' | 'has'>
-  /** The machine slept so long: expires what is past its time, before any traffic. Must not throw. */
-  onResume: (asleepMs: number) => void
-  /** Puts it down in the audit log. */
+  /** Records it in the audit log. */
   note: (what: string, text: string) => void
 }): Pace {
-  const { clock, modes, onResume, note } = parts
+  const { clock, log, modes, note } = parts
+  const listeners: ((asleepMs: number) => void)[] = []
   let last: Instant | undefined
   let heldBack = 0
   let calm = 0
@@ -56,9 +61,15 @@ export function createPace(parts: {
     if (last === undefined) return
     const { asleepMs } = judgeGap(last, read(), TICK_MS)
     if (asleepMs === 0) return
-    // Before anything else: what follows may come here again.
+    // Before anything else, because what follows may call this function again.
     last = { ...last, bootMs: last.bootMs + asleepMs }
-    onResume(asleepMs)
+    for (const listener of listeners) {
+      try {
+        listener(asleepMs)
+      } catch (thrown) {
+        log.error({ reason: toHubError(thrown).reason }, 'a step after the machine slept failed')
+      }
+    }
     note('suspend', `the machine slept for ${Math.round(asleepMs / 1000)} s`)
   }
 
@@ -81,5 +92,6 @@ export function createPace(parts: {
       if (calm >= CALM_TICKS && modes.has('loop_lagging')) modes.clear('loop_lagging')
     },
     heldBackMs: () => heldBack,
+    onResume: (listener) => void listeners.push(listener),
   }
 }

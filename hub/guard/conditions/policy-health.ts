@@ -1,10 +1,10 @@
 /**
  * Whether the rules can be asked (T20, T21). Owner of `policy_unavailable` and of the alert `policy_refused`; never a reason to allow.
  *
- * P1. Data of the operator's that is refused at a reload changes nothing: the rules before it are in force, work goes on by them, and an
- *     alert says where the fault is until a reload succeeds (fault C12). A shipped bundle that cannot be loaded again stops new work.
- * P2. A question without an exact answer is a no for that caller alone. Only when a question that always has an answer has none either are
- *     the rules themselves broken: an agent that finds an input they trip over must not be able to stop the hub.
+ * P1. If the operator's data is refused at a reload, nothing changes: the earlier rules stay in force, work goes on, and an alert says where
+ *     the fault is until a reload succeeds (fault C12). A shipped bundle that cannot be loaded again stops new work.
+ * P2. A question without an exact answer is a denial for that caller only. The rules count as broken only if a question that always has an
+ *     answer gets none either: an agent that finds an input they fail on must not be able to stop the hub.
  * P3. Without any rules at the start the hub answers reads and starts nothing until a reload succeeds (S1-16).
  */
 import { type HubError, toHubError } from '../../base/errors.ts'
@@ -58,10 +58,10 @@ export function createPolicyHealth(parts: {
       alerts.raise(
         REFUSED,
         'warning',
-        `policy/data.json was not taken over: ${error.message}. The rules before it are in force.`,
+        `policy/data.json was not accepted: ${error.message}. The earlier rules stay in force.`,
       )
     } else
-      broken = `the shipped rules cannot be loaded again, and nothing new starts by those of before: ${error.message}`
+      broken = `the shipped rules cannot be loaded again, and nothing new starts by the earlier ones: ${error.message}`
     tell()
   }
   return {

@@ -1,14 +1,14 @@
 /**
- * The wall clock as far as it may be trusted: what tokens and keys are judged by (safety.md section 9; T71, T72, T74).
+ * The wall clock as far as it may be trusted: what tokens and keys are judged by (docs/safety.md 9; T71, T72, T74).
  *
- * C1. Never earlier than what was seen: the mark is persisted every few seconds, over restarts.
+ * C1. It is never earlier than the latest time it has seen: this mark is persisted every few seconds, and survives restarts.
  * C2. More than five seconds behind the mark, or more than five minutes ahead of what boot time says, is a fault: then this clock goes on
  *     by boot time alone. So no step back makes an expired token valid again, and no jump ahead ends one early or spoils the mark.
- * C3. In another boot only a wall clock behind the mark can be told to be wrong.
- *     One that is more than a week ahead of it may be right, or not: until somebody who was there says so, it is unproven, over restarts
- *     too, and nothing is thrown away for its age.
- * C4. Owner of `clock_fault`: ends when the wall clock is back, or when the operator takes it as it is. Taking one that is behind needs
- *     that no session is open: with none, no token of before can be valid again.
+ * C3. After a reboot only a wall clock behind the mark is known to be wrong.
+ *     One that is more than a week ahead of it may be right or wrong. Until a person confirms it, it is unproven, over restarts too, and
+ *     nothing is deleted for its age.
+ * C4. Owner of `clock_fault`: ends when the wall clock is right again, or when the operator accepts it as it is. A clock that is behind is
+ *     accepted only while no session is open: then no earlier token can become valid again.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -40,7 +40,7 @@ export interface SteadyClock {
   isAhead(): boolean
   /** Whether nobody has said yet that a wall clock far ahead of the last run is right (C3). */
   isUnproven(): boolean
-  /** Somebody who sees the date was there: a strong heartbeat, the operator's word. */
+  /** A person who sees the date was there: a strong heartbeat, or the operator's word. */
   prove(): void
   /** Raises or clears `clock_fault`, and persists the mark when that is due. */
   tick(): void
@@ -86,7 +86,7 @@ export function createSteadyClock(parts: {
     try {
       meta.set('wall_unproven', '')
     } catch (thrown) {
-      // Unproven again after the next start; whoever says it is not refused for that.
+      // It is unproven again after the next start; the caller is not refused for that.
       if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
     }
   }
@@ -103,12 +103,15 @@ export function createSteadyClock(parts: {
     if (unproven && !isTold) {
       isTold = true
       const byMs = Number(meta.get('wall_unproven') ?? 0)
-      note('clock', `it is ${spanText(byMs)} since this hub last ran; nothing is pruned until somebody was there`)
+      note(
+        'clock',
+        `it is ${spanText(byMs)} since this hub last ran; nothing is pruned until you confirm the date with hub heartbeat`,
+      )
     }
     if (fault === undefined) {
       if (!modes.has('clock_fault')) return
       modes.clear('clock_fault')
-      note('clock', 'the wall clock is back')
+      note('clock', 'the wall clock is right again')
     } else if (!modes.has('clock_fault')) {
       const { kind, byMs } = fault
       const text =

@@ -1,7 +1,7 @@
 /**
  * One-time links to the console: the operator makes one on the socket, the page exchanges its code for a bearer (T33).
  *
- * C1. A code counts once and for five minutes of boot time; it is kept as a hash, in memory alone, so a restart ends every link.
+ * C1. A code counts once and for five minutes of boot time; it is kept as a hash, only in memory, so a restart ends every link.
  * C2. Codes are compared in constant time, all of them, and a right one never waits for wrong ones (T17).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
@@ -13,7 +13,7 @@ import { assertGrant, type Grant } from '../grant.ts'
 export interface ConsoleWish {
   name: string
   rights: string[]
-  /** From the exchange on. */
+  /** Counted from the exchange. */
   expiresInMs: number
 }
 export interface ConsoleLinks {
@@ -26,7 +26,7 @@ export interface ConsoleLinks {
   names(): string[]
 }
 
-export const LINK_LIFE_MS = 5 * 60_000
+const LINK_LIFE_MS = 5 * 60_000
 const LINKS_MAX = 8
 const CODE_BYTES = 32
 

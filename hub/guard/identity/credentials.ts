@@ -1,15 +1,16 @@
 /**
- * What of the operator's may speak to the hub beside the socket. A *webhook* is an address that gives a weak heartbeat, an *app* a device
- * with rights of its own (safety.md section 2), a *console* such a device in a browser of this machine, a *token* is automation with listed
+ * What may speak to the hub for the operator, besides the socket. A *webhook* is an address that gives a weak heartbeat. An *app* is a device
+ * with its own rights (docs/safety.md 2). A *console* is such a device in a browser of this machine. A *token* is automation with listed
  * actions and an end. Owns the table `credential`.
  *
  * V1. A secret is shown once; only its hash is kept, and hashes are compared in constant time, all of them.
- * V2. A right secret is never made to wait for wrong ones (T17): what slows down guessing is 256 bits, what bounds the log is the caller.
- * V3. Revoked counts in memory at once, also while the store cannot be written.
+ * V2. A right secret never waits for wrong ones (T17): 256 bits make guessing hopeless, and the caller bounds the log.
+ * V3. A revocation counts in memory at once, even while the store cannot be written.
+ * V4. Inputs and keys belong to the credential, not to its name: a new credential under an old name owns nothing of the old one (fault F9).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { HubError } from '../../base/errors.ts'
-import type { Random } from '../../base/random.ts'
+import { base32, type Random } from '../../base/random.ts'
 import type { Store } from '../../store/database.ts'
 import { isTexts, readText } from '../../store/reading.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../grant.ts'
@@ -18,6 +19,8 @@ import type { Principal } from '../principal.ts'
 export type CredentialKind = 'webhook' | 'app' | 'console' | 'token'
 export interface Credential {
   name: string
+  /** A later credential of the same name has another id. Null for one made before ids existed. */
+  id: string | null
   kind: CredentialKind
   /** Rights of a device, actions of a token. */
   scope: string[]
@@ -31,19 +34,20 @@ export type NewCredential = Pick<Credential, 'name' | 'kind' | 'scope' | 'expire
 
 const IN_FORCE_MAX = 64
 const SECRET_BYTES = 32
-/** A use is written down at most so often: an app that polls would else write at every look. */
+const ID_LENGTH = 16
+/** A use is recorded at most this often; otherwise an app that polls would write at every look. */
 const USED_EVERY_MS = 60_000
 
 export interface Credentials {
   /** The effect of `device.add`, `console.join` and `token.create`; the secret is in the answer and nowhere else. Throws `conflict`, `limit_exceeded`. */
   add(grant: Grant, wanted: NewCredential): { secret: string }
-  /** The effect of `device.revoke` and `token.revoke`. Throws `conflict` when none of that name and family is in force. */
+  /** The effect of `device.revoke` and `token.revoke`. Throws `conflict` if none of that name and family is in force. */
   revoke(grant: StopGrant, name: string, kinds: readonly CredentialKind[]): void
   list(kinds: readonly CredentialKind[]): Credential[]
   namesInForce(): string[]
-  /** The one of this secret and of one of these kinds, or undefined; revoked and expired ones have none. */
+  /** The credential with this secret and one of these kinds; undefined if there is none in force. */
   find(secret: string, kinds: readonly CredentialKind[]): Credential | undefined
-  /** Whether this very one is in force still: for who goes on listening with it. */
+  /** Whether this one is still in force: for connections that stay open. */
   holds(credential: Credential): boolean
   /** Remembers when it was last used, to the minute; outside of a transaction never throws for a store that fails. */
   used(name: string): void
@@ -52,19 +56,27 @@ export interface Credentials {
 }
 
 export const DEVICE_KINDS = ['webhook', 'app', 'console'] as const
-/** Who brings a bearer to the API. */
+/** The kinds that bring a bearer to the API. */
 export const BEARER_KINDS = ['app', 'console', 'token'] as const
 export const TOKEN_KINDS = ['token'] as const
 
-/** As whom its holder asks the gate: with what the rules look at. */
-export const principalOf = ({ name, kind, scope }: Pick<Credential, 'name' | 'kind' | 'scope'>): Principal =>
-  kind === 'token'
+/** The principal of its holder, with what the rules look at. */
+export const principalOf = ({
+  name,
+  id,
+  kind,
+  scope,
+}: Pick<Credential, 'name' | 'id' | 'kind' | 'scope'>): Principal => ({
+  // Always there: without it, what it owns would belong to the name (V4).
+  ...(id === null ? {} : { credential: id }),
+  ...(kind === 'token'
     ? { kind: 'automation', id: name, actions: scope }
-    : { kind: 'device', id: name, rights: scope, ...(kind === 'console' ? { via: 'console' } : {}) }
+    : { kind: 'device', id: name, rights: scope, ...(kind === 'console' ? { via: 'console' } : {}) }),
+})
 
 /** As the watchdog knows them. */
 export type HeartbeatSource = 'cli' | 'console' | 'device' | 'webhook'
-/** A heartbeat of a device that may resume is strong, any other weak: it prolongs and ends nothing (safety.md section 2). */
+/** A heartbeat of a device that may resume is strong. Any other is weak: it extends the deadline and ends nothing (docs/safety.md 2). */
 export const heartbeatSourceOf = ({ kind, rights, via }: Principal): HeartbeatSource => {
   if (kind === 'operator') return 'cli'
   return rights?.includes('resume') === true ? (via ?? 'device') : 'webhook'
@@ -76,14 +88,14 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
   const { store, nowMs, random } = parts
   const rows = store
     .prepare(
-      `select name, kind, scope, secret_hash as hash, created_at_ms as createdAtMs, expires_at_ms as expiresAtMs,
+      `select name, id, kind, scope, secret_hash as hash, created_at_ms as createdAtMs, expires_at_ms as expiresAtMs,
          used_at_ms as usedAtMs, revoked_at_ms as revokedAtMs from credential order by created_at_ms`,
     )
     .all() as (Omit<Credential, 'scope'> & { hash: string; scope: string })[]
   const known = new Map<string, { credential: Credential; hash: Buffer }>(
     rows.map(({ hash, scope, ...row }) => [
       row.name,
-      // One whose rights cannot be read has none; it is listed, and can be revoked.
+      // A credential whose rights cannot be read has none; it is listed, and can be revoked.
       { credential: { ...row, scope: readText<string[]>(scope, isTexts, []) }, hash: Buffer.from(hash, 'hex') },
     ]),
   )
@@ -107,11 +119,15 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
         throw new HubError('limit_exceeded', `${IN_FORCE_MAX} devices and tokens are in force`)
       const secret = random.bytes(SECRET_BYTES).toString('base64url')
       const hash = hashOf(secret)
-      const credential = { ...wanted, createdAtMs: nowMs(), usedAtMs: null, revokedAtMs: null }
+      const id = base32(random, ID_LENGTH)
+      const credential = { ...wanted, id, createdAtMs: nowMs(), usedAtMs: null, revokedAtMs: null }
       const { name, kind, scope, createdAtMs, expiresAtMs } = credential
       store
-        .prepare('insert or replace into credential values (?, ?, ?, ?, ?, ?, null, null)')
-        .run(name, kind, JSON.stringify(scope), hash.toString('hex'), createdAtMs, expiresAtMs)
+        .prepare(
+          `insert or replace into credential (name, id, kind, scope, secret_hash, created_at_ms, expires_at_ms)
+           values (?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(name, id, kind, JSON.stringify(scope), hash.toString('hex'), createdAtMs, expiresAtMs)
       store.afterCommit(() => known.set(name, { credential, hash }))
       return { secret }
     },
@@ -144,9 +160,9 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
       }
       return match
     },
-    holds({ name, createdAtMs }) {
+    holds({ name, id, createdAtMs }) {
       const found = known.get(name)?.credential
-      return found !== undefined && found.createdAtMs === createdAtMs && isInForce(found)
+      return found !== undefined && found.id === id && found.createdAtMs === createdAtMs && isInForce(found)
     },
     used(name) {
       const found = known.get(name)
@@ -158,7 +174,7 @@ export function createCredentials(parts: { store: Store; nowMs: () => number; ra
       try {
         store.transaction(save)
       } catch (thrown) {
-        // A date is worth no refusal: who may stop must be able to while the store fails (I6).
+        // A date that cannot be written refuses nothing: a stop must work while the store fails (I6).
         if (!(thrown instanceof HubError) || thrown.code !== 'store_unavailable') throw thrown
       }
     },

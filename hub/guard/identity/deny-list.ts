@@ -1,15 +1,15 @@
 /**
- * Single tokens that are refused before their time, while their session goes on (S1-45). A session's own end needs no list: its
+ * Single tokens that are refused before they expire, while their session goes on (S1-45). A session's own end needs no list: its
  * generation ends all of its tokens at once.
  *
- * D1. In memory it holds at once, also while the table cannot be written; every verification asks the memory.
+ * D1. An entry counts in memory at once, even while the table cannot be written; every verification asks the memory.
  * D2. An entry goes only when its time is over by the wall clock and by elapsed time: no step of the wall clock revives a token (T71).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Store } from '../../store/database.ts'
 import { assertStopGrant, type StopGrant } from '../grant.ts'
-import { CLOCK_SKEW_MS } from './nonces.ts'
+import { CLOCK_SKEW_MS } from './clock-skew.ts'
 import { TOKEN_LIFE_MS } from './tokens.ts'
 
 /** No token verifies longer than this from now on. */

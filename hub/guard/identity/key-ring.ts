@@ -1,10 +1,10 @@
 /**
  * The token keys: one that signs, and those before it, which verify until the last token they signed has ended (T14).
  *
- * K1. Which key is active, and what may still verify, is said by the database, in the transaction that records the rotation. The key
- *     file follows the commit: until it is in place the new key stands beside it as `token.next.key`, and start-up finishes the move.
- * K2. A key file the database does not name stops the start: an old one that was put back would verify tokens of long ago.
- * K3. Of a key that was rotated out only the public part is kept; nothing can be signed with it again.
+ * K1. The database says which key is active and which may still verify, in the transaction that records the rotation. The key file follows
+ *     the commit: until it is in place, the new key is beside it as `token.next.key`, and the next start finishes the move.
+ * K2. A key file that the database does not name stops the start: an old key that was put back would verify old tokens.
+ * K3. Only the public part of a rotated key is kept; nothing can be signed with it again.
  */
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { existsSync, renameSync, rmSync } from 'node:fs'
@@ -16,11 +16,11 @@ import { replaceFile, syncFolder } from '../../base/whole-file.ts'
 import type { Store } from '../../store/database.ts'
 import type { Meta } from '../../store/meta.ts'
 import { assertGrant, type Grant } from '../grant.ts'
+import { CLOCK_SKEW_MS } from './clock-skew.ts'
 import { keepPublicFile, kidOf, pem, readSigningKey, remedyOf, type SigningKey } from './keys.ts'
-import { CLOCK_SKEW_MS } from './nonces.ts'
 import { TOKEN_LIFE_MS } from './tokens.ts'
 
-/** How long a key verifies after it has stopped signing: the longest token, and the skew it is forgiven. */
+/** How long a key verifies after it has stopped signing: the longest token life plus the allowed clock skew. */
 export const OVERLAP_MS = TOKEN_LIFE_MS + CLOCK_SKEW_MS
 /** More rotations than this within one overlap are refused. */
 export const PREVIOUS_MAX = 128
@@ -56,7 +56,7 @@ export function createKeyRing(
     store: Store
     meta: Meta
     clock: Pick<Clock, 'wallMs'>
-    /** Hears of what a rotation left half done, and what became of it. */
+    /** Called with what a rotation left half-done, and what became of it. */
     onDropped?: (what: string) => void
   },
 ): KeyRing {
@@ -86,7 +86,7 @@ export function createKeyRing(
     const said = meta.get('token_keys')
     const known = said === undefined ? undefined : readStand(said, activePath)
     if (existsSync(nextPath)) {
-      // A rotation was cut: after its commit the new key takes its place now, before it the old one goes on.
+      // A rotation was cut short. If it had committed, the new key takes its place now; else the old key goes on.
       const next = readableKey(nextPath)
       if (next !== undefined && known?.active === next.kid) renameSync(nextPath, activePath)
       else {
@@ -128,7 +128,7 @@ export function createKeyRing(
       const key = { kid: kidOf(publicKey), privateKey, publicKey }
       const last = { kid: signing.kid, untilMs: clock.wallMs() + OVERLAP_MS, publicKey: pem(signing.publicKey) }
       const next: Stand = { active: key.kid, previous: [...previous, last] }
-      // Not taken back where the transaction fails: whether a commit that failed is on disk after all, only start-up can tell.
+      // Not removed if the transaction fails: only the next start can tell whether a failed commit is on disk after all.
       replaceFile(nextPath, pem(privateKey))
       meta.set('token_keys', JSON.stringify(next))
       store.afterCommit(() => {
@@ -138,8 +138,8 @@ export function createKeyRing(
         try {
           keepPublicFile(folder, 'token')
         } catch (thrown) {
-          // The rotation stands all the same, and the next start puts the public half right.
-          onDropped(`token.pub is still of the key before: ${(thrown as Error).message}`)
+          // The rotation counts anyway, and the next start repairs the public half.
+          onDropped(`token.pub still belongs to the key before: ${(thrown as Error).message}`)
         }
       })
       return view(next)
@@ -166,13 +166,13 @@ function readableKey(path: string): SigningKey | undefined {
 }
 
 /**
- * A new active key in place of one that is lost (fault G4), before any ring is built. Every token of before ends; nothing else does.
+ * A new active key in place of a lost one (fault G4), before any ring is built. Every earlier token ends; nothing else does.
  * In a transaction; the key file is in place when this returns. Answers its id.
  */
 export function renewTokenKey(options: { folder: string }, { meta }: { meta: Meta }): string {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   rmSync(join(options.folder, 'token.next.key'), { force: true })
-  // The file first: a start that finds the database behind it names the same remedy again.
+  // The file first: if the database was not updated, the next start names the same remedy again.
   replaceFile(join(options.folder, 'token.key'), pem(privateKey))
   keepPublicFile(options.folder, 'token')
   const kid = kidOf(publicKey)

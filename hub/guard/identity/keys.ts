@@ -7,7 +7,10 @@ import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { createFile, replaceFile } from '../../base/whole-file.ts'
 
-export const KEY_FILES = ['token.key', 'checkpoint.key', 'watchdog.key'] as const
+const KEY_FILES = ['token.key', 'checkpoint.key', 'watchdog.key'] as const
+
+const FROM_BACKUP =
+  'put it back from a backup (backups/*/keys), or make a new home from a backup: hub restore BACKUP --home NEW'
 
 export interface SigningKey {
   /** First 16 hex characters of the digest of the public key. */
@@ -29,8 +32,8 @@ export const pem = (key: KeyObject): string =>
 export const kidOf = (publicKey: KeyObject): string => digestOf('hub-key-v1', pem(publicKey)).slice(0, 16)
 
 /**
- * Makes the keys that are missing in `folder` and answers their names; keys that exist are left as they are. With `isUsed` none is made:
- * a new key in a home that has a past would end tokens, or break the proof of its log, without a word (fault G4). Throws `config_invalid`.
+ * Makes the keys that are missing in `folder` and answers their names; existing keys stay as they are. With `isUsed` none is made: in a
+ * home that was used, a new key would silently end tokens or break the proof of the log (fault G4). Throws `config_invalid`.
  */
 export function createKeyFiles(folder: string, random: Random, isUsed = false): string[] {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -48,9 +51,11 @@ export function createKeyFiles(folder: string, random: Random, isUsed = false): 
 }
 
 /** The text of a new `watchdog.key`: 32 random bytes in hex. */
-export const newSharedKey = (random: Random): string => `${random.bytes(32).toString('hex')}\n`
+export function newSharedKey(random: Random): string {
+  return `${random.bytes(32).toString('hex')}\n`
+}
 
-/** Puts the public half beside a key where it is missing or of another key; answers whether it did. */
+/** Writes the public half beside a key if it is missing or belongs to another key; answers whether it did. */
 export function keepPublicFile(folder: string, name: string): boolean {
   const path = join(folder, `${name}.pub`)
   const text = pem(readSigningKey(join(folder, `${name}.key`)).publicKey)
@@ -59,7 +64,7 @@ export function keepPublicFile(folder: string, name: string): boolean {
   return true
 }
 
-/** Reads all keys. Throws `config_invalid` naming the file that is missing, unreadable or too widely readable, and the mending command. */
+/** Reads all keys. Throws `config_invalid` naming the file that is missing, unreadable or too widely readable, and the command that fixes it. */
 export function readKeys(folder: string): HubKeys {
   if (!existsSync(folder)) throw new HubError('config_invalid', `${folder} is missing: ${FROM_BACKUP}`)
   requirePrivate(folder)
@@ -87,14 +92,12 @@ export function readSigningKey(path: string): SigningKey {
   }
 }
 
-const FROM_BACKUP =
-  'put it back from a backup (backups/*/keys), or make a home of a backup: hub restore BACKUP --home NEW'
-
-/** What to do about a key that is lost or unreadable. The one that signs the log is never replaced: who holds a new one proves nothing of before. */
-export const remedyOf = (path: string): string =>
-  path.endsWith('checkpoint.key')
+/** What to do about a key that is lost or unreadable. The key that signs the log is never replaced: a new one proves nothing about the past. */
+export function remedyOf(path: string): string {
+  return path.endsWith('checkpoint.key')
     ? FROM_BACKUP
-    : 'put it back from a backup (backups/*/keys), or make a new one, by which open tokens end and nothing is lost: hub keys renew'
+    : 'put it back from a backup (backups/*/keys), or make a new one, which ends open tokens and loses nothing: hub keys renew'
+}
 
 function readPrivate(path: string): string {
   if (statSync(path, { throwIfNoEntry: false }) === undefined)

@@ -1,9 +1,9 @@
 /**
  * Single use, across restarts (T9, T15, S1-14). A row per nonce of a signed request and per token id of a session opening.
  *
- * N1. A full table refuses; a live nonce is never evicted (X3).
+ * N1. A full table refuses new nonces; a live one is never evicted (X3).
  * N2. Rows are kept and purged by a persisted clock of their own, the horizon, which advances by elapsed boot time and stands still
- *     while the hub is down. No step of the wall clock, however often it is looked at, brings a purge forward (T71, T72).
+ *     while the hub is down. No step of the wall clock brings a purge forward (T71, T72).
  * N3. A reserved nonce can be burned only by the request that reserved it.
  */
 import type { Clock } from '../../base/clock.ts'
@@ -11,14 +11,13 @@ import { HubError } from '../../base/errors.ts'
 import type { Store } from '../../store/database.ts'
 import type { Meta } from '../../store/meta.ts'
 
-export const CLOCK_SKEW_MS = 30_000
-/** A nonce outlives its request's window by this. */
+/** A nonce is kept this much longer than its request's window. */
 export const NONCE_KEEP_MS = 60_000
 
 export interface Nonce {
   scope: string
   value: string
-  /** By the wall clock; what counts is how far away it is when the nonce is burned. */
+  /** By the wall clock; only the time left when the nonce is burned counts. */
   expiresAtMs: number
 }
 
@@ -58,7 +57,7 @@ export function createNonces(options: { rowsMax: number }, parts: { store: Store
       rows += 1
     },
     reserve(nonce) {
-      // Only from the front: what stands behind one that lives a little longer waits for it, and a flood costs no scan.
+      // Only from the front, so that a flood costs no scan: an entry behind one that lives a little longer waits for it.
       for (const [key, { untilMs }] of reserved) {
         if (untilMs >= horizonMs()) break
         reserved.delete(key)

@@ -1,5 +1,5 @@
 /**
- * The open end of one fast session: its keys and exact sequence numbers, in memory only (protocol.md section 3, T10).
+ * The hub's end of one fast session: its keys and exact sequence numbers, only in memory (docs/protocol.md 3, T10).
  *
  * F1. A frame is opened by MAC first, then by the exact next sequence; nothing is parsed before both hold.
  * F2. A fault ends this session for good; the client opens a new one with a new token.
@@ -13,8 +13,8 @@ import {
   directionKey,
   FRAMES_PER_SESSION_MAX,
   type FrameType,
+  LINE_LIFE_MS,
   openFrame,
-  SESSION_LIFE_MS,
   sealFrame,
 } from '../../protocol/frame.ts'
 
@@ -25,7 +25,7 @@ export interface OpenedSession {
   open(frame: Buffer): { type: number; body: Buffer; sequence: number }
   /** Seals the next frame of the hub. */
   seal(type: FrameType, text: string): Buffer
-  /** Whether it has to be opened anew: too old or too many frames. */
+  /** Whether it has to be opened again: too old, or too many frames. */
   isSpent(): boolean
 }
 
@@ -35,7 +35,7 @@ export function createOpenedSession(parts: {
   framesMax?: number
   lifeMs?: number
 }): OpenedSession {
-  const { random, clock, framesMax = FRAMES_PER_SESSION_MAX, lifeMs = SESSION_LIFE_MS } = parts
+  const { random, clock, framesMax = FRAMES_PER_SESSION_MAX, lifeMs = LINE_LIFE_MS } = parts
   const bytes = random.bytes(32)
   const secret = bytes.toString('base64url')
   const incoming: KeyObject = directionKey(bytes, 'agent-to-hub')

@@ -1,10 +1,11 @@
-/** Signed requests: Ed25519 by the joined key over method, path, timestamp, nonce and body digest (protocol.md section 3). */
+/** Signed requests: Ed25519 by the joined key over method, path, timestamp, nonce and body digest (docs/protocol.md 3). */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Clock } from '../../base/clock.ts'
 import { HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIMESTAMP, signedText } from '../../protocol/signing.ts'
 import { decodeCanonical } from './base64url.ts'
-import { CLOCK_SKEW_MS, NONCE_KEEP_MS } from './nonces.ts'
+import { CLOCK_SKEW_MS } from './clock-skew.ts'
+import { NONCE_KEEP_MS } from './nonces.ts'
 import { unauthenticated } from './tokens.ts'
 
 export interface SignedRequest {

@@ -1,5 +1,5 @@
 /**
- * Identity tokens: compact JWS, EdDSA, `agent+jwt` (protocol.md section 2, RFC 8725). The hub is the only issuer.
+ * Identity tokens: compact JWS, EdDSA, `agent+jwt` (docs/protocol.md 2, RFC 8725). The hub is the only issuer.
  * Every refusal is one constant `unauthenticated`; the true reason goes to the audit log only.
  */
 import { createHash, type KeyObject } from 'node:crypto'
@@ -9,10 +9,10 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { newNonce, type Random } from '../../base/random.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
-import { nameShape, sessionIdShape, tokenIdShape, uuidShape } from '../../protocol/names.ts'
+import { nameShape, sessionIdShape, tokenIdShape, uuidShape } from '../../protocol/ids.ts'
 import { decodeCanonical } from './base64url.ts'
+import { CLOCK_SKEW_MS } from './clock-skew.ts'
 import type { SigningKey } from './keys.ts'
-import { CLOCK_SKEW_MS } from './nonces.ts'
 
 export const TOKEN_LIFE_MS = 300_000
 export const TOKEN_BYTES_MAX = 4096
@@ -55,7 +55,7 @@ export interface SessionFacts {
 export interface Tokens {
   /** `nowMs` is the clock `expiresAtMs` is of. */
   mint(facts: SessionFacts): Promise<{ token: string; expiresAtMs: number; nowMs: number }>
-  /** Verifies in the order of protocol.md section 2.3 and answers the claims. Throws `unauthenticated`. */
+  /** Verifies in the order of docs/protocol.md 2 and answers the claims. Throws `unauthenticated`. */
   verify(token: string, socketSession: string, factsOf: (session: string) => SessionFacts | undefined): Promise<Claims>
 }
 
@@ -63,12 +63,12 @@ export interface Tokens {
 export const thumbprint = (publicKey: string): string =>
   createHash('sha256').update(`{"crv":"Ed25519","kty":"OKP","x":"${publicKey}"}`).digest('base64url')
 
-export const subjectOf = (instance: string, agent: string, session: string): string =>
+const subjectOf = (instance: string, agent: string, session: string): string =>
   `spiffe://${instance}/agent/${agent}/${session}`
 
 export const unauthenticated = (reason: string): HubError => new HubError('unauthenticated', '', { reason })
 
-/** Signed by this hub, for another session, container or key than it came in with: never an accident (T8). Nothing of it is in the answer. */
+/** Marks a token of this hub that came in for another session, container or key: never an accident (T8). The answer does not show it. */
 const FOREIGN = Symbol('foreign token')
 export const isForeignToken = ({ cause }: HubError): boolean => cause === FOREIGN
 const foreign = ({ reason }: HubError): HubError => new HubError('unauthenticated', '', { reason, cause: FOREIGN })
@@ -79,7 +79,7 @@ export function createTokens(parts: {
   keys: { active(): SigningKey; find(kid: string): KeyObject | undefined }
   /** The steady one: no step of the wall clock revives a token (T71). */
   clock: Pick<Clock, 'wallMs'>
-  /** By how much what is verified now may have come earlier. */
+  /** How much earlier than now the token may have arrived. */
   heldBackMs?: () => number
   random: Random
   denied: (jti: string) => boolean
@@ -107,7 +107,7 @@ export function createTokens(parts: {
         dlg: facts.depthLeft,
         cnf: { jkt: thumbprint(facts.publicKey) },
       }
-      // Taken once: a rotation while this is signed must not put one key's id beside the other's signature.
+      // Taken once: a rotation meanwhile must not combine one key's id with the other's signature.
       const { kid, privateKey } = keys.active()
       const token = await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', typ: TYPE, kid }).sign(privateKey)
       return { token, expiresAtMs: exp * 1000, nowMs }
@@ -127,7 +127,7 @@ export function createTokens(parts: {
         judgeClaims(claims, instance, clock.wallMs(), heldBackMs())
         judgeSession(claims, instance, socketSession, factsOf(claims.sid))
       } catch (thrown) {
-        // Whatever is wrong with it first, old or ended: here it never belonged.
+        // Even if it is also old or ended: it never belonged here.
         throw claims.sid === socketSession ? thrown : foreign(toHubError(thrown))
       }
       if (denied(claims.jti)) throw unauthenticated('the token is on the deny list')
@@ -148,10 +148,10 @@ function readHeader(token: string): { kid: string } {
   if (signature?.length !== 64) throw unauthenticated('the signature is not of 64 bytes')
   const header = strictJson(head, 'header')
   if (typeof header !== 'object' || header === null || Array.isArray(header))
-    throw unauthenticated('the token header is no object')
+    throw unauthenticated('the token header is not an object')
   const { alg, typ, kid, ...rest } = header as Record<string, unknown>
   if (alg !== 'EdDSA' || typ !== TYPE || typeof kid !== 'string' || Object.keys(rest).length > 0) {
-    throw unauthenticated('the token header is not exactly alg, typ and kid of ours')
+    throw unauthenticated('the token header is not exactly alg, typ and kid as the hub writes them')
   }
   return { kid }
 }
@@ -159,7 +159,7 @@ function readHeader(token: string): { kid: string } {
 function readClaims(payload: Uint8Array): Claims {
   const parsed = claimsShape.safeParse(strictJson(payload, 'payload'))
   if (!parsed.success)
-    throw unauthenticated(`a claim is missing or of the wrong type: ${parsed.error.issues[0]?.path.join('.') ?? ''}`)
+    throw unauthenticated(`a claim is missing or has the wrong type: ${parsed.error.issues[0]?.path.join('.') ?? ''}`)
   return parsed.data
 }
 

@@ -1,11 +1,11 @@
 /**
- * Questions that wait for a person (requirements.md section 2, X10). Owns the table `approval` and moves its states.
+ * Questions that wait for a person (X10). Owns the table `approval` and moves its states.
  *
  * Q1. Silence never answers: a question ends with the session that asked it, as expired.
- * Q2. Each question is an alert of its own, with its text and the words that answer it, until it is answered or expired (fault C1). It is
- *     raised once the question is committed; what a crash kept from being told is told by the next look.
- *     Of more than `TOLD_MAX` that wait at once the rest is one alert together: whoever asks without end is no flood of letters.
- * Q3. Whoever answers one that is over hears by name whose it was and how it ended.
+ * Q2. Each question is an alert of its own, with its text and the commands that answer it, until it is answered or expired (fault C1). It is
+ *     raised once the question is committed; if a crash comes in between, the next look tells it.
+ *     If more than `TOLD_MAX` wait at once, the rest share one alert: an agent that asks without end causes no flood of messages.
+ * Q3. An answer to a question that is over says whose question it was and how it ended.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -16,7 +16,7 @@ import type { Alerts } from '../alerts/alerts.ts'
 import { assertGrant, type Grant } from '../grant.ts'
 
 export type ApprovalState = 'asked' | 'approved' | 'refused' | 'expired'
-export const approvalMachine = createMachine<ApprovalState>('approval', {
+const approvalMachine = createMachine<ApprovalState>('approval', {
   asked: ['approved', 'refused', 'expired'],
   approved: [],
   refused: [],
@@ -46,28 +46,28 @@ const COLUMNS = `id, kind, state, task, session, (select agent from session wher
 const GONE = `exists (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`
 const causeOf = (id: string): string => `question:${id}`
 
-/** The agent's own words, each line marked: none of them can pass for a line of the hub's, such as a command that answers. */
+/** The agent's own words, each line marked, so that none looks like a line of the hub, such as a command that answers. */
 const quoted = (text: string): string =>
   text
     .split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/)
     .map((line) => `> ${line}`)
     .join('\n')
 
-/** Why a question takes no answer any more. */
+/** Why a question no longer takes an answer. */
 function overText({ agent, state, answer }: Approval): string {
   const who = `agent ${agent ?? 'that asked'}`
-  if (state === 'expired') return `${who} has gone; nobody waits for this answer any more`
+  if (state === 'expired') return `${who} has ended; nobody waits for this answer any more`
   const said = answer === '' ? '' : `, with ${JSON.stringify(answer.slice(0, 200))}`
-  return `the question of ${who} was ${state} already${said}; the first answer counts`
+  return `the question of ${who} was already ${state}${said}; the first answer counts`
 }
 
 export interface Approvals {
-  /** Writes the question down; a repeat of the same ask answers what stands, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
+  /** Writes the question down. A repeat of the same ask answers the existing row, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
   ask(
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string },
   ): Approval & { isNew: boolean }
-  /** Throws `already_resolved`, saying why, unless it still waits and its agent is still there. */
+  /** Throws `already_resolved`, with the reason, unless the question still waits and its agent is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
   /** Ends the open questions of sessions that have ended; answers how many. */
   expire(grant: Grant): number
@@ -91,7 +91,6 @@ export function createApprovals(parts: {
   const openOf = (session: string) => open.get(session) as number
   const isWaiting = store.prepare(`select 1 from approval where id = ? and state = 'asked'`)
   const waiting = store.prepare(`select ${COLUMNS} from approval where state = 'asked' order by asked_at_ms`)
-
   const waitingCount = store.prepare(`select count(*) from approval where state = 'asked'`).pluck()
 
   function tellOf({ id, agent, task, question }: Approval): void {
@@ -119,7 +118,7 @@ export function createApprovals(parts: {
       const known = byAsk.get(session, askId) as Approval | undefined
       if (known !== undefined) return { ...known, isNew: false }
       if (openOf(session) >= OPEN_PER_SESSION_MAX)
-        throw new HubError('rate_limited', `${OPEN_PER_SESSION_MAX} questions of this session wait already`)
+        throw new HubError('rate_limited', `${OPEN_PER_SESSION_MAX} questions of this session are already waiting`)
       const id = newUuid(random, clock.wallMs())
       store
         .prepare(
@@ -127,7 +126,7 @@ export function createApprovals(parts: {
         )
         .run(id, task, session, askId, text, clock.wallMs())
       const asked = byId.get(id) as Approval
-      // Answered within the same transaction it is no news any more.
+      // If it was answered in the same transaction, there is nothing to tell.
       store.afterCommit(() => isWaiting.get(id) !== undefined && tellOf(asked))
       return { ...asked, isNew: true }
     },
@@ -154,7 +153,7 @@ export function createApprovals(parts: {
       )
       for (const { id, agent } of due) {
         end.run(clock.wallMs(), id)
-        over(id, `Agent ${agent} has gone without an answer; there is nothing to answer any more.`)
+        over(id, `Agent ${agent} has ended without an answer; there is nothing left to answer.`)
       }
       return due.length
     },
@@ -164,7 +163,7 @@ export function createApprovals(parts: {
         .all(all ? 1 : 0) as Approval[],
     tell() {
       const all = waiting.all() as Approval[]
-      if (all.length <= TOLD_MAX) alerts.resolve(MANY, `No more than ${TOLD_MAX} questions wait any more.`)
+      if (all.length <= TOLD_MAX) alerts.resolve(MANY, `${TOLD_MAX} questions or fewer wait now.`)
       for (const one of all) tellOf(one)
     },
     openOf,

@@ -1,9 +1,9 @@
 /**
- * The backup contact's card: made, revoked, tested, and told from every other text (safety.md section 6). Owns the table `contact_card`.
+ * The backup contact's card: made, revoked, tested, and recognised (docs/safety.md 6). Owns the table `contact_card`.
  *
  * C1. Of the words only a digest is kept; they leave this file once, in the answer that makes them.
  * C2. The card in force is in memory too: it stops the hub while the store fails, and a revocation counts before it can be written.
- * C3. Digests are compared in constant time (T16), and who asks is not told why a text is refused.
+ * C3. Digests are compared in constant time (T16), and the caller is not told why a text is refused.
  * C4. One card at a time: making one ends the one before it in the same transaction.
  */
 import { timingSafeEqual } from 'node:crypto'
@@ -20,9 +20,9 @@ import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../gra
 const CREDENTIAL_BYTES = 16
 const CODE_LIFE_MS = 7 * 24 * 3_600_000
 const CODE_TRIES_MAX = 5
-/** Earlier cards that are remembered, so that the use of one is known for what it is. */
+/** Earlier cards that are remembered, so that the use of one is recognised. */
 const REVOKED_KEPT_MAX = 64
-/** The page may be opened often; that it was reached is written this often at most. */
+/** The page may be opened often; that is recorded at most this often. */
 const REACHED_EVERY_MS = 3_600_000
 
 interface Row {
@@ -53,15 +53,15 @@ export interface Contact {
     grant: Grant,
     card: { name: string; operator: string; expiresAtMs: number | null },
   ): { words: string; card: Card }
-  /** Ends the card in force, also while the store fails; undefined where there is none. */
+  /** Ends the card in force, even while the store fails; undefined if there is none. */
   revoke(grant: StopGrant): Card | undefined
   /** A code of six digits for the contact to read out. Throws `conflict` without a card. */
   startTest(grant: Grant): string
-  /** Answers whether it was the code; the fifth wrong one ends it. Throws `conflict` where none waits. */
+  /** Answers whether it was the code; the fifth wrong one ends it. Throws `conflict` if no code waits. */
   confirm(grant: Grant, code: string): boolean
   /** Whether this is the card in force. `words` as `exactWords` spells them, or undefined for anything else. */
   judge(words: string | undefined): Judged
-  /** The card in force, and the key by which its holder and who keeps its digest know each other; undefined where there is none. */
+  /** The card in force, and the key by which `hub-stop` and the hub prove themselves to each other; undefined if there is no card. */
   provable(): { card: Card; key: string } | undefined
   noteUsed(): void
   /** The stop page was opened through its public name. */
@@ -128,7 +128,7 @@ export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'
       const digest = digestOfWords(words)
       const nowMs = clock.wallMs()
       revokeAll.run(nowMs)
-      // That the address was reached is true of the next card too; that the contact was, is not: the paper is another.
+      // A new card keeps that the address was reached. It does not keep that the contact was: they need the new paper.
       store
         .prepare(
           'insert into contact_card (digest, name, operator, made_at_ms, expires_at_ms, reached_at_ms) values (?, ?, ?, ?, ?, ?)',
@@ -144,10 +144,10 @@ export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'
     revoke(grant) {
       assertStopGrant(grant, 'contact.revoke')
       const ended = current
-      // Also where only the memory knows of it: revoked while the store could not be written.
+      // Also if only the memory knows of it, because it was revoked while the store could not be written.
       if (store.inTransaction) revokeAll.run(clock.wallMs())
       if (ended === undefined) return undefined
-      // At once where there is no transaction, because the store fails (C2).
+      // At once if there is no transaction, because the store fails (C2).
       store.afterCommit(() => {
         current = undefined
         revoked = [ended.digest, ...revoked]
@@ -193,7 +193,7 @@ export function createContact(parts: { store: Store; clock: Pick<Clock, 'wallMs'
       }
       if (words !== undefined && revoked.some((one) => isSame(one, digest)))
         return { kind: 'refused', reason: `card ${cardIdOf(digest)} was revoked` }
-      return { kind: 'refused', reason: words === undefined ? 'not twelve words' : 'words of no card' }
+      return { kind: 'refused', reason: words === undefined ? 'not twelve words' : 'these words belong to no card' }
     },
     provable() {
       if (current === undefined || clock.wallMs() >= (current.expiresAtMs ?? Number.POSITIVE_INFINITY)) return undefined

@@ -1,5 +1,5 @@
 /**
- * The watchdog's word that the operator is there (safety.md section 2). Without a lease younger than three intervals nothing is dispatched.
+ * The watchdog's word that the operator is there (docs/safety.md 2). Without a lease younger than three intervals nothing is dispatched.
  *
  * L1. A lease is authenticated by the shared key over its raw bytes; epoch and counter only rise, across restarts too (T92).
  * L2. Its age is measured on this process's own boot clock: only spans pass between processes (T76).
@@ -35,11 +35,11 @@ const leaseShape = z.strictObject({
   witnessSize: z.int().nonnegative().default(0),
   /** The head it saw there; '' is none. */
   witnessHead: z.string().max(64).default(''),
-  /** Records whose hash it wants to hear: what it has seen of the past, and what waited for a failing store. */
+  /** Records whose hash it asks for: some that it has seen, and some that waited for a failing store. */
   ask: z.array(z.int().positive()).max(8).default([]),
   /** What is left of a planned absence. */
   awayInMs: z.int().nonnegative().nullable().default(null),
-  /** Names the last stop of everything the watchdog knows of; 0 is none. */
+  /** Names the last stop of everything that the watchdog knows of; 0 is none. */
   stopId: z.int().nonnegative().default(0),
 })
 export type LeaseWord = z.output<typeof leaseShape>
@@ -69,13 +69,13 @@ export interface Lease {
   accept(body: Buffer, mac: string): LeaseWord
   /** Checks a shutdown asked for by the watchdog by the same rules; throws `unauthenticated`. */
   acceptStop(body: Buffer, mac: string): { by: 'operator' | 'contact' | 'emergency' | 'unattended'; reason: string }
-  /** A stop this hub slept through: until its tasks are held (`stopHeld`) nothing is dispatched. */
+  /** A stop that this hub missed: nothing is dispatched until its tasks are held (`stopHeld`). */
   unheldStop(): number | undefined
   /** Every unfinished task is held for that stop; inside the transaction that held them. */
   stopHeld(stopId: number): void
   /** The operator ended `emergency_stop` at the watchdog too: a lease that was under way meanwhile no longer brings it back. */
   resumed(stopId: number): void
-  /** Answers what stands of it now, or undefined before the first. */
+  /** What is left of the lease now, or undefined before the first. */
   state(): LeaseState | undefined
   /** Size of the newest checkpoint the watchdog said it holds; 0 before the first lease. */
   witnessSize(): number
@@ -85,9 +85,12 @@ export interface Lease {
   tick(): void
 }
 
-const WRONG_MAC = "the watchdog's word has a wrong MAC"
-/** Whether a word was refused because its key did not make it: that is no accident. */
-export const isForged = (error: HubError): boolean => error.code === 'unauthenticated' && error.reason === WRONG_MAC
+/** A word that the shared key did not sign: that is no accident. */
+export class ForgedWord extends HubError {
+  constructor() {
+    super('unauthenticated', '', { reason: "the watchdog's word has a wrong MAC" })
+  }
+}
 
 /** HMAC-SHA256, hex, over a label line and the raw bytes. */
 export const macOf = (key: Buffer, label: string, body: Buffer | string): string =>
@@ -105,7 +108,7 @@ export function createLease(parts: {
   modes: Modes
   meta: Meta
   clock: Clock
-  /** Whether the machine slept since: before a lease is taken, so that a fresh one is not thrown away as one of before. */
+  /** Looks whether the machine slept, before a lease is taken, so that a fresh one is not thrown away as old. */
   look?: () => void
 }): Lease {
   const { key, instance, modes, meta, clock, look = () => undefined } = parts
@@ -115,7 +118,7 @@ export function createLease(parts: {
   let unheld: number | undefined
   let resumedStop: number | undefined
 
-  // What cannot be read was perhaps strict; the first lease says what holds.
+  // A demand that cannot be read may have been strict; the first lease says what holds.
   obey(readText<readonly string[]>(meta.get('lease_demand') ?? '[]', isTexts, ['heartbeat_missed']), null)
   modes.raise('lease_pending', 'the hub has just started; the watchdog has not spoken yet')
 
@@ -142,7 +145,7 @@ export function createLease(parts: {
     mac: string,
   ): Word {
     const refused = (reason: string) => new HubError('unauthenticated', '', { reason })
-    if (!macMatches(key, label, body, mac)) throw refused(WRONG_MAC)
+    if (!macMatches(key, label, body, mac)) throw new ForgedWord()
     const word: Word = parseShape(shape, parseStrictJson(body, 4), 'watchdog')
     if (word.instance !== instance) throw refused("the watchdog's word is for another instance")
     const newer = word.epoch > position.epoch || (word.epoch === position.epoch && word.counter > position.counter)
@@ -151,7 +154,7 @@ export function createLease(parts: {
     return word
   }
 
-  /** Persisted before it takes effect, and never a reason to refuse: stricter or not, an unwritable store has its own condition. */
+  /** Persisted before it takes effect. A failed write refuses nothing: a store that cannot be written has its own condition. */
   function keep(key: 'lease_position' | 'lease_demand', value: string): void {
     try {
       meta.set(key, value)
@@ -221,7 +224,7 @@ export function createLease(parts: {
       const passed = clock.bootMs() - last.atBootMs >= deadlineInMs
       last = undefined
       modes.raise('lease_pending', 'the machine slept; the watchdog has not spoken since')
-      // The watchdog says the same, or otherwise, with its next lease.
+      // The next lease of the watchdog confirms this or ends it.
       if (passed) modes.raise('heartbeat_missed', 'the deadline passed while the machine slept')
     },
     tick() {

@@ -1,11 +1,11 @@
 /**
- * `<home>/stop-order`: how `hub shutdown --emergency` reaches a hub and a watchdog that are both dead (safety.md section 5). Both read it
- * when they start. It has its size from the beginning and is written in place, so that a full disk does not keep an order from being left.
+ * `<home>/stop-order`: how `hub shutdown --emergency` reaches a hub and a watchdog that are both dead (docs/safety.md 5). Both read it
+ * when they start. It has its full size from the beginning and is written in place, so that a full disk does not stop an order.
  */
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const STOP_ORDER_BYTES = 512
+const STOP_ORDER_BYTES = 512
 const REASON_MAX = 200
 const pathOf = (home: string): string => join(home, 'stop-order')
 

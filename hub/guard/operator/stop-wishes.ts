@@ -1,12 +1,12 @@
 /**
  * `<home>/stop-wishes`: what was to be stopped while the store could not be written, so that it stays stopped (I6).
  *
- * W1. The file has its blocks from the beginning and is written in place and synced, a slot for each wish: a full disk, a limit on the size
- *     of files or a database that takes nothing any more does not keep a wish from being kept, and a crash right after does not lose it.
- * W2. Each slot has a checksum and a number that only rises. The number up to which wishes were carried out stands in the database, in the
+ * W1. The file has its blocks from the beginning; it is written in place and synced, one slot for each wish. So a wish is kept even with a
+ *     full disk, a limit on file sizes or a failing database, and a crash right after does not lose it.
+ * W2. Each slot has a checksum and a number that only rises. The database keeps the number up to which wishes were carried out, in the
  *     transaction that did so: none is carried out twice, however a slot is cleared.
- * W3. The last slot says that not every wish found room, or that a slot is damaged: then everything is held. It counts the stops whose
- *     records were lost with that.
+ * W3. The last slot says that not every wish found room, or that a slot is damaged: then everything is held. It also counts the stops
+ *     whose records were lost that way.
  */
 import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,9 +37,9 @@ export interface StopWish {
 export type Kept = 'file' | 'memory' | 'all_held'
 
 export interface StopWishes {
-  /** On disk when it returns, where the disk takes it. The same wish again takes no second place; then it is not `isNew`. */
+  /** On disk when it returns, if the disk takes it. The same wish again takes no second slot; then it is not `isNew`. */
   keep(wish: Omit<StopWish, 'serial'>): { kept: Kept; serial: number; isNew: boolean }
-  /** Takes a wish back that could not be carried out for a reason of its own. */
+  /** Withdraws a wish that was refused for its own sake. */
   drop(serial: number): void
   /** What waits, in the order in which it was wished. */
   waiting(): readonly StopWish[]
@@ -47,14 +47,14 @@ export interface StopWishes {
   readonly allHeld: boolean
   /** How many stops were accepted whose records did not survive the last restart. */
   readonly lostRecords: number
-  /** The number to be written down with what was carried out. */
+  /** The number to record with what was carried out. */
   lastSerial(): number
   /** What waited is carried out and committed. */
   clear(): void
   close(): void
 }
 
-/** The bytes of one slot: checksum, then JSON, then zeros; undefined where it does not fit. */
+/** The bytes of one slot: checksum, then JSON, then zeros; undefined if it does not fit. */
 export function encodeSlot(value: object): Buffer | undefined {
   const text = JSON.stringify(value)
   const slot = Buffer.alloc(WISH_BYTES)
@@ -64,8 +64,8 @@ export function encodeSlot(value: object): Buffer | undefined {
   return slot
 }
 
-/** What a slot says: undefined where it is empty, `damaged` where it says something that cannot be understood. */
-export function decodeSlot(slot: Buffer): Record<string, unknown> | 'damaged' | undefined {
+/** What a slot says; undefined if it is empty, `damaged` if it cannot be understood. */
+function decodeSlot(slot: Buffer): Record<string, unknown> | 'damaged' | undefined {
   if (slot.every((byte) => byte === 0)) return undefined
   const text = slot.toString('utf8').replace(/\0+$/, '')
   const body = text.slice(CHECK_LENGTH)
@@ -75,7 +75,7 @@ export function decodeSlot(slot: Buffer): Record<string, unknown> | 'damaged' | 
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
-/** What keeps its place without being one, such as a slot of a newer hub, is damaged: then everything is held (W3). */
+/** A slot that holds no valid wish, such as one of a newer hub, counts as damaged: then everything is held (W3). */
 function isWish(value: object): value is StopWish {
   const { serial, atMs, principal, operation, resource, payloadHash } = value as Record<keyof StopWish, unknown>
   return (
@@ -91,7 +91,7 @@ function isWish(value: object): value is StopWish {
   )
 }
 
-/** What a wish is about; a reason makes no other wish of it. */
+/** What a wish is about. Another reason does not make it another wish. */
 const aimOf = ({ operation, resource, request }: Omit<StopWish, 'serial'>): string =>
   JSON.stringify([operation, resource, { ...(request as object), reason: undefined }])
 
@@ -101,14 +101,14 @@ function shortened<Wish extends { request: unknown }>(wish: Wish): Wish {
   return { ...wish, request: { ...(wish.request as object), reason: reason.slice(0, REASON_MAX) } }
 }
 
-/** The file, grown to its full size; undefined where it cannot be had, and then what is wished waits in memory. */
+/** The file, grown to its full size; undefined if that fails, and then wishes wait in memory. */
 function openSlots(home: string): number | undefined {
   let fd: number | undefined
   try {
     fd = openSync(join(home, 'stop-wishes'), constants.O_RDWR | constants.O_CREAT, 0o600)
     const { size } = fstatSync(fd)
     if (size < FILE_BYTES) {
-      // What stands in it already is kept: a start may have been cut here.
+      // Its content is kept: an earlier start may have been cut short here.
       writeSync(fd, Buffer.alloc(FILE_BYTES - size), 0, FILE_BYTES - size, size)
       fdatasyncSync(fd)
     }
@@ -125,7 +125,7 @@ export function makeStopWishes(home: string): void {
   if (fd !== undefined) closeSync(fd)
 }
 
-/** Reads what waits since before the start. `doneUpTo`: the number up to which all has been carried out. */
+/** Reads what has waited since before the start. `doneUpTo`: everything up to this number was carried out. */
 export function createStopWishes(parts: { home: string; doneUpTo: number }): StopWishes {
   const fd = openSlots(parts.home)
   const wishes: { wish: StopWish; slot: number | undefined }[] = []

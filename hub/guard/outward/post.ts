@@ -20,7 +20,7 @@ export interface OutwardAnswer {
   status: number
   text: string
 }
-/** Resolves with any answer but a redirect; throws `forbidden` where nothing may go, `timed_out` for what did not come about in time. */
+/** Resolves with any answer but a redirect. Throws `forbidden` if nothing may go there, `timed_out` if it failed or took too long. */
 export type PostOutward = (posting: Posting, signal: AbortSignal) => Promise<OutwardAnswer>
 
 const systemResolve: Resolve = async (host) =>
@@ -29,7 +29,7 @@ const systemResolve: Resolve = async (host) =>
 export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): PostOutward {
   const { clock, resolve = systemResolve } = parts
 
-  /** The next address only where none was connected to: what was sent may have been taken. */
+  /** Tries the next address only if there was no connection: a message that was sent may have been taken. */
   async function inTurn({ url, addresses }: Target, headers: Posting['headers'], body: string, signal: AbortSignal) {
     for (const [at, address] of addresses.entries()) {
       const isLast = at === addresses.length - 1
@@ -55,7 +55,7 @@ export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): P
     const end = () => ending.abort()
     signal.addEventListener('abort', end, { once: true })
     const timer = clock.after(OUTWARD_MS, end)
-    // A resolver cannot be interrupted: it is left alone when the time is up.
+    // A resolver cannot be interrupted, so it is abandoned when the time is up.
     const over = new Promise<never>((_, reject) =>
       ending.signal.addEventListener('abort', () => reject(new HubError('timed_out', 'it took too long')), {
         once: true,
@@ -84,7 +84,7 @@ function exchange(
   signal: AbortSignal,
   onConnected: () => void,
 ): Promise<OutwardAnswer> {
-  // The name was resolved and judged already; asked again it could point elsewhere.
+  // The name was already resolved and judged; a second lookup could point elsewhere.
   const pinned: RequestOptions['lookup'] = (_host, { all }, done) =>
     all ? done(null, [{ address, family }]) : done(null, address, family)
   return new Promise((resolve, reject) => {

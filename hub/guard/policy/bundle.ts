@@ -1,25 +1,24 @@
 /**
- * The compiled policy and its data: found, checked, tried, and swapped whole (D11, T21).
+ * The compiled policy and its data: found, checked, tried, and swapped whole (S1-4, T21).
  *
  * B1. Every shipped file is the one `bundle.json` names by digest: module, rules, samples, shipped data.
  * B2. The module imports no built-in outside the allow-list, which is empty: nothing leaves its memory.
- * B3. Before it rules it answers every sample as written, each within 5 ms: with the shipped data, and those marked `any` (what must
- *     hold whatever the operator writes) with the operator's data too. With that data all are timed.
+ * B3. Before it is in force it must answer every sample as written, each within 5 ms, with the shipped data. Samples marked `any` (which
+ *     must hold whatever the operator writes) must hold with the operator's data too. With that data all samples are timed.
  * B4. A reload replaces module, data, engine and memo together, or throws and nothing changes. An older version is refused.
- * B5. Where nothing could be loaded at the start, the hub answers reads and its mending by no-rules.ts, and nothing else.
+ * B5. If nothing could be loaded at the start, the hub answers only reads and repairs, by `noRules` in engine.ts.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { digestOf, sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
-import { sha256Shape } from '../../protocol/names.ts'
+import { HubError, RULE_CODES } from '../../base/errors.ts'
+import { sha256Shape } from '../../protocol/ids.ts'
 import { type PolicyData, readPolicyData } from './data.ts'
-import { createEngine, type Engine, type PolicyDecision } from './engine.ts'
+import { createEngine, type Engine, noRules, type PolicyDecision } from './engine.ts'
 import { createMemo, type Memo } from './memo.ts'
 import { compileModule, type PolicyModule } from './module.ts'
-import { noRules } from './no-rules.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SAMPLE_MS_MAX = 5
@@ -27,12 +26,12 @@ const SAMPLE_TRIES = 20
 const MEMO_GENERATION_MAX = 2048
 const MEMO_KEY_CHARS_MAX = 4096
 /** Imported built-ins a module may call in this process. None: what the rules need is compiled into them. */
-export const BUILTINS_ALLOWED: readonly string[] = []
+const BUILTINS_ALLOWED: readonly string[] = []
 
 const digests = z.record(z.string().regex(/^[a-z0-9_-]+\.(rego|json)$/), sha256Shape)
 
 export const bundleShape = z.strictObject({
-  /** Rises by one whenever the rules change; a hub that has decided by one version refuses an older one. */
+  /** Rises by one whenever the rules change; a hub that has used one version refuses an older one. */
   version: z.int().positive(),
   /** SHA-256 over names and digests of the rules. */
   revision: sha256Shape,
@@ -51,7 +50,11 @@ const samplesShape = z
       name: z.string().min(1).max(200),
       data: z.enum(['shipped', 'any']).default('shipped'),
       input: z.record(z.string(), z.unknown()),
-      expect: z.strictObject({ allow: z.boolean(), reason: z.string().optional() }),
+      expect: z.strictObject({
+        allow: z.boolean(),
+        code: z.enum(RULE_CODES).optional(),
+        reason: z.string().optional(),
+      }),
     }),
   )
   .min(10)
@@ -60,7 +63,7 @@ type Sample = z.output<typeof samplesShape>[number]
 /** Identifies the rules: what `revision` in bundle.json must be. */
 export const sourcesRevision = (sources: Record<string, string>): string => digestOf('hub.policy.sources', sources)
 
-const AGAIN = 'put it back as it was, then `hub policy reload`, or `hub up` where the hub is down'
+const AGAIN = 'put it back as it was, then `hub policy reload`, or `hub up` if the hub is down'
 
 /** `broken`: whether the operator's data is at fault, or what was shipped; the first leaves the rules in force as they are. */
 const refuse = (why: string, cause?: unknown, broken: 'bundle' | 'data' = 'bundle') =>
@@ -70,7 +73,7 @@ export interface ActivePolicy {
   readonly bundle: Bundle
   readonly engine: Engine
   readonly memo: Memo<PolicyDecision>
-  /** Undefined where no rules are in force. */
+  /** Undefined if no rules are in force. */
   readonly data?: PolicyData
   readonly dataDigest: string
   /** Of bundle and data together. */
@@ -95,37 +98,40 @@ export interface Policy {
   status(): PolicyStatus
   /** Swaps whole, or throws `policy_unavailable` and keeps the old one. */
   reload(): void
+  /** Why nothing could be loaded at the start (B5); undefined if rules were loaded. */
+  unloaded(): HubError | undefined
+  /** One listener hears every question that the module gave no exact answer to. */
+  onFault(listener: (reason: string) => void): void
 }
 
 export interface PolicyParts {
   clock: Clock
-  /** The commit of the operator's data, where it stands in a repository; may throw HubError, for example for a dirty tree (S1-13). */
+  /** The commit of the operator's data, if it is in a repository; may throw HubError, for example for a dirty tree (S1-13). */
   commitOf?: (dataPath: string) => string | undefined
-  /** Hears of every question the module gave no exact answer to; the gate turns it into a condition. */
-  onFault?: (reason: string) => void
-  /** Hears why nothing could be loaded at the start, which then goes on without rules (B5); without it that throws. */
-  onUnloaded?: (error: HubError) => void
-  /** For tests: stands between the compiled module and its instances. */
+  /** For tests: comes between the compiled module and its instances. */
   compile?: (wasm: Buffer) => PolicyModule
 }
 
 /**
  * Loads at once; throws `policy_unavailable` with the file and what is wrong with it.
- * `bundleDir` holds the shipped, digest-bound files, `dataPath` the operator's data; `versionMin` is the newest version decided by so far.
+ * `bundleDir` holds the shipped files with their digests, `dataPath` the operator's data; `versionMin` is the newest version used so far.
+ * With `goesWithoutRules` it does not throw, and `unloaded` says why there are no rules (B5).
  */
 export function createPolicy(
-  options: { bundleDir: string; dataPath: string; versionMin?: number },
+  options: { bundleDir: string; dataPath: string; versionMin?: number; goesWithoutRules?: boolean },
   parts: PolicyParts,
 ): Policy {
   const oldest = options.versionMin ?? 0
+  let unloaded: HubError | undefined
+  let tellFault: (reason: string) => void = () => undefined
   let active = first()
 
   function first(): ActivePolicy {
     try {
       return load(oldest)
     } catch (thrown) {
-      if (!(thrown instanceof HubError) || parts.onUnloaded === undefined) throw thrown
-      parts.onUnloaded(thrown)
+      if (!(thrown instanceof HubError) || !options.goesWithoutRules) throw thrown
+      unloaded = thrown
       return withoutRules(thrown.message, parts.clock.wallMs())
     }
   }
@@ -145,7 +151,10 @@ export function createPolicy(
     return {
       bundle,
       data,
-      engine: createEngine(() => module.instantiate(data), parts.onFault ?? (() => {})),
+      engine: createEngine(
+        () => module.instantiate(data),
+        (reason) => tellFault(reason),
+      ),
       memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
       dataDigest: digest,
       revision: digestOf('hub.policy.revision', { bundle: bundle.revision, data: digest }),
@@ -169,6 +178,10 @@ export function createPolicy(
     reload() {
       active = load(Math.max(oldest, active.bundle.version))
     },
+    unloaded: () => unloaded,
+    onFault(listener) {
+      tellFault = listener
+    },
   }
 }
 
@@ -187,7 +200,9 @@ function compiled(wasm: Buffer, bundle: Bundle, compile = compileModule): Policy
 }
 
 /** Samples that must hold whatever the operator's data says. */
-const ofAny = (sample: Sample): Sample | undefined => (sample.data === 'any' ? sample : undefined)
+function ofAny(sample: Sample): Sample | undefined {
+  return sample.data === 'any' ? sample : undefined
+}
 
 /** Tries data on the shipped rules without putting it in force, for `hub policy check`. Throws `policy_unavailable`. */
 export function tryPolicyData(bundleDir: string, data: PolicyData, clock: Clock): void {
@@ -195,15 +210,17 @@ export function tryPolicyData(bundleDir: string, data: PolicyData, clock: Clock)
   trySamples(compiled(wasm, bundle), samples, data, clock, ofAny, 'data')
 }
 
-/** Names nothing that could be taken for a version or a digest. */
-const withoutRules = (why: string, nowMs: number): ActivePolicy => ({
-  bundle: { version: 0, revision: 'none', opaVersion: '', wasmSha256: 'none', sources: {}, trials: {}, builtins: [] },
-  engine: noRules(why),
-  memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
-  dataDigest: 'none',
-  revision: 'none',
-  loadedAtMs: nowMs,
-})
+/** Its values cannot be taken for a version or a digest. */
+function withoutRules(why: string, nowMs: number): ActivePolicy {
+  return {
+    bundle: { version: 0, revision: 'none', opaVersion: '', wasmSha256: 'none', sources: {}, trials: {}, builtins: [] },
+    engine: noRules(why),
+    memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
+    dataDigest: 'none',
+    revision: 'none',
+    loadedAtMs: nowMs,
+  }
+}
 
 function readBounded(path: string, broken: 'bundle' | 'data' = 'bundle'): Buffer {
   try {
@@ -220,7 +237,7 @@ function readShape<Shape extends z.ZodType>(shape: Shape, bytes: Buffer, name: s
   try {
     return shape.parse(JSON.parse(bytes.toString('utf8')))
   } catch (thrown) {
-    throw refuse(`${name} is not as it must be`, thrown)
+    throw refuse(`${name} has the wrong form`, thrown)
   }
 }
 
@@ -235,13 +252,13 @@ function readBundle(dir: string): { bundle: Bundle; wasm: Buffer; samples: Sampl
   const wasm = checked('policy.wasm', bundle.wasmSha256)
   for (const [name, digest] of Object.entries(bundle.sources)) checked(name, digest)
   if (sourcesRevision(bundle.sources) !== bundle.revision)
-    throw refuse('bundle.json names a revision that is not that of its rules')
+    throw refuse('the revision in bundle.json is not that of its rules')
   const samples = readShape(samplesShape, checked('samples.json', bundle.trials['samples.json']), 'samples.json')
   const shipped = readPolicyData(checked('data.json', bundle.trials['data.json']), 'policies/data.json').data
   return { bundle, wasm, samples, shipped }
 }
 
-/** Asks each sample up to twenty times and takes the quickest: on a machine that is busy for seconds three were all paused, and the hub did not start. */
+/** Asks each sample up to twenty times and takes the quickest: on a busy machine three tries were all paused, and the hub did not start. */
 function trySamples(
   module: PolicyModule,
   samples: readonly Sample[],
@@ -266,9 +283,11 @@ function trySamples(
       const verdict = engine.evaluate(text)
       bestMs = Math.min(bestMs, clock.monotonicMs() - startedAt)
       if (failed !== '') throw fail(`sample "${sample.name}": ${failed}`)
-      const { allow, reason } = answerDue(sample)?.expect ?? {}
+      const { allow, code, reason } = answerDue(sample)?.expect ?? {}
       if (allow !== undefined && (verdict.effect === 'allow') !== allow)
         throw fail(`sample "${sample.name}" must be ${allow ? 'allowed' : 'denied'}, the answer is: ${verdict.reason}`)
+      if (code !== undefined && verdict.code !== code)
+        throw fail(`sample "${sample.name}" must give the code ${code}, not ${verdict.code ?? 'none'}`)
       if (reason !== undefined && verdict.reason !== reason)
         throw fail(`sample "${sample.name}" must give the reason "${reason}", not "${verdict.reason}"`)
     }

@@ -1,4 +1,4 @@
-/** To what the rules apply: the operator's `policy/data.json`. The rules say how, this says to what; what is not in it is refused. */
+/** The operator's `policy/data.json`: what the rules apply to. What is not in it is refused. */
 import { dirname } from 'node:path'
 import { z } from 'zod'
 import { sha256Hex } from '../../base/canonical.ts'
@@ -7,21 +7,21 @@ import { findJsonFault, placeOf } from '../../base/json-fault.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import { agentNameShape, LIMIT_CEILINGS, noEgress } from '../../protocol/agent.ts'
+import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
-import { nameShape } from '../../protocol/names.ts'
 
 const names = z
   .array(nameShape)
   .max(256)
   .default([])
-  .refine((list) => new Set(list).size === list.length, 'a name stands twice')
+  .refine((list) => new Set(list).size === list.length, 'a name is there twice')
 
 const agentShape = z.strictObject({
   /** People may submit tasks to it. */
   submit: z.boolean().default(false),
-  /** The hub may keep one session of it running, if its card is of mode service. */
+  /** The hub may keep one session of it running, if its card has mode service. */
   service: z.boolean().default(false),
-  /** Nothing of it is dispatched. */
+  /** No task of it is dispatched. */
   suspended: z.boolean().default(false),
   capabilities: names,
   /** The longest session it may have. */
@@ -45,9 +45,9 @@ export const policyDataShape = z.strictObject({
 })
 export type PolicyData = z.output<typeof policyDataShape>
 
-export const DATA_BYTES_MAX = 1024 * 1024
+const DATA_BYTES_MAX = 1024 * 1024
 
-/** Every fault of the bytes of a data.json, with line and column; the data where there is none. */
+/** Every fault of the bytes of a data.json, with line and column; the data if there is none. */
 export function judgePolicyData(bytes: Buffer): { data: PolicyData | undefined; faults: Fault[] } {
   const whole = (message: string, place = { line: 1, column: 1 }) => ({
     data: undefined,
@@ -79,7 +79,7 @@ export function readPolicyData(bytes: Buffer, path: string): { data: PolicyData;
   )
 }
 
-/** Names in the data that nobody bears, each with where it stands. `agents`: the names of all cards. Pure. */
+/** Names in the data that nothing has, each with its place. `agents`: the names of all cards. Pure. */
 export function strangersIn(data: PolicyData, agents: readonly string[]): string[] {
   const known = new Set([...agents, ...Object.keys(data.agents)])
   const found: string[] = []
@@ -105,8 +105,9 @@ export function differenceOf(before: PolicyData, after: PolicyData): string[] {
 }
 
 type Row = PolicyData['agents'][string]
-const rowOf = ({ agents }: PolicyData, name: string): Row | undefined =>
-  Object.hasOwn(agents, name) ? agents[name] : undefined
+function rowOf({ agents }: PolicyData, name: string): Row | undefined {
+  return Object.hasOwn(agents, name) ? agents[name] : undefined
+}
 
 function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Row]): string[] {
   if (Array.isArray(is)) {

@@ -4,13 +4,13 @@
  * D1. The memo's key is the very text the rules see, so whatever could change the answer is in it (T23); its entries belong to one loaded
  *     bundle and data, and fall with them at a reload.
  * D2. Runs inside the caller's open transaction and outside the effect's savepoint: a refusal's row stays though its effect does not.
- *     When that transaction did not commit, its rows are gone: the caller says `forget()`, and they are asked and written again.
- *     In front of it stands a shorter one for principals that are frozen: the same object is the same text, and not writing out its whole
- *     authority again for every message is a tenth of a message's cost.
+ *     If that transaction did not commit, its rows are gone: the caller calls `forget()`, and they are asked and written again.
+ *     A second, shorter memo comes first, for frozen principals: the same object is the same text. Not writing out the whole authority again
+ *     saves a tenth of a message's cost.
  * D3. A verdict that is a fault is never remembered; neither is an input too long to be worth it.
  * D4. Only the digest of a long input is stored, its resource erased (container bodies, lists).
  * D5. While the store cannot be written a new decision's row waits in memory, bounded, and is written before the records that name it.
- * D6. Asked for `late`, the row of any answer but yes is written by `writeDenied` alone: whoever is refused again and again must not fill the
+ * D6. With `late`, only `writeDenied` writes the row of a denial: a caller that is refused again and again must not fill the
  *     disk with it (refusals.ts).
  */
 import { sha256Hex } from '../../base/canonical.ts'
@@ -73,7 +73,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
 
   function rowOf(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): Values {
     const { bundle, dataDigest, revision } = policy.active()
-    const { effect, reason, rule, narrow } = verdict
+    const { effect, code, reason, rule, narrow } = verdict
     const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
     const { principal, operation, mode } = input
     const brief = JSON.stringify({ operation, mode, principal: { kind: principal.kind, id: principal.id } })
@@ -84,7 +84,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       long ? brief.slice(0, STORED_INPUT_BYTES_MAX) : inputText,
       sha256Hex(inputText),
       long ? '["/principal","/resource"]' : '[]',
-      JSON.stringify({ effect, reason, rule, narrow }),
+      JSON.stringify({ effect, code, reason, rule, narrow }),
       labels,
       JSON.stringify({ hub: { revision: bundle.revision }, data: { revision: dataDigest } }),
       revision,
@@ -140,14 +140,20 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     const inputText = JSON.stringify(input)
     const seen = memo.get(inputText)
     if (seen !== undefined) return seen
-    const { effect, reason, rule, narrow, fault } = engine.evaluate(inputText)
+    const { effect, code, reason, rule, narrow, fault } = engine.evaluate(inputText)
     const atMs = clock.wallMs()
     const id = newUuid(random, atMs)
-    const verdict = { effect, reason, rule, fault, ...(narrow === undefined ? {} : { narrow }) }
-    const values = rowOf(id, atMs, input, inputText, verdict)
+    const answer = {
+      effect,
+      reason,
+      rule,
+      ...(code === undefined ? {} : { code }),
+      ...(narrow === undefined ? {} : { narrow }),
+    }
+    const values = rowOf(id, atMs, input, inputText, { ...answer, fault })
     const isLate = late && effect !== 'allow'
     if (!isLate) keep(values)
-    const decision = { id, effect, reason, rule, revision, ...(narrow === undefined ? {} : { narrow }) }
+    const decision = { id, ...answer, revision }
     const known = Object.freeze({ ...decision, memoised: true })
     const fresh = Object.freeze({ ...decision, memoised: false })
     if (isLate) for (const each of [known, fresh]) denied.set(each, values)

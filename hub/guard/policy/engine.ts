@@ -2,10 +2,14 @@
  * Asks the policy module, and believes only an exact answer (T20).
  *
  * E1. Only the literal `allow: true` in a document of the known version allows. Undefined, an empty set, another type, another version: deny.
+ *     A code that is not in RULE_CODES is a denial too, and so is any code on a yes: the caller gets `policy_denied`, and the module is at fault.
  * E2. An input over 64 KiB never reaches the module.
- * E3. After any throw the instance is thrown away; the next question gets a new one. If none can be made, every answer is a deny.
+ * E3. After any throw the instance is discarded; the next question gets a new one. If none can be made, every answer is a denial.
  * E4. Synchronous, so that it can run inside the store's transaction. A running rule cannot be interrupted; bundle.ts refuses slow ones.
  */
+
+import { RULE_CODES, type RuleCode } from '../../base/errors.ts'
+import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import type { Principal } from '../principal.ts'
 
 /** What the rules see. Never an instant or a random value in it: each would be a question of its own for the memo. */
@@ -23,8 +27,13 @@ export interface Narrowing {
   agents?: string[]
 }
 
+/** Why it is a no: the code of the refusal that follows. The rules' own, or that there are none. */
+export type DenialCode = RuleCode | 'policy_unavailable'
+
 export interface Verdict {
   effect: 'allow' | 'deny' | 'ask'
+  /** Of a deny; none is `policy_denied`. */
+  code?: DenialCode
   reason: string
   rule: string
   narrow?: Narrowing
@@ -36,6 +45,8 @@ export interface PolicyDecision {
   /** UUIDv7; the row of the table `decision` and what audit records and refusals name. */
   id: string
   effect: 'allow' | 'deny' | 'ask'
+  /** Of a deny; none is `policy_denied`. */
+  code?: DenialCode
   reason: string
   rule: string
   /** Of the bundle and the data it was decided with. */
@@ -58,7 +69,7 @@ export const INPUT_BYTES_MAX = 64 * 1024
 const RESULT_VERSION = 1
 const TEXT_MAX = 2000
 
-/** `makeInstance` is called for the first question and after each throw; `onFault` hears of every answer that was none. */
+/** `makeInstance` is called for the first question and after each throw; `onFault` hears of every answer that was not exact. */
 export function createEngine(makeInstance: () => PolicyInstance, onFault: (reason: string) => void): Engine {
   let instance: PolicyInstance | undefined
 
@@ -84,20 +95,22 @@ export function createEngine(makeInstance: () => PolicyInstance, onFault: (reaso
   }
 }
 
-/** Pure: a result set of the module as a verdict, or the reason why it is none. */
+/** Pure: a result set of the module as a verdict, or the reason why it is not one. */
 export function judgeResult(resultSet: unknown): Verdict | string {
   if (!Array.isArray(resultSet) || resultSet.length !== 1) return 'the policy answered with no single result'
   const result = (resultSet[0] as { result?: unknown } | null)?.result
-  if (!isRecord(result)) return 'the policy answered with something else than a document'
-  const { version, allow, ask, reason, rule, narrow } = result
+  if (!isRecord(result)) return 'the policy answered with something other than a document'
+  const { version, allow, ask, code, reason, rule, narrow } = result
   if (version !== RESULT_VERSION) return 'the policy answered in an unknown version'
   if (typeof allow !== 'boolean' || typeof ask !== 'boolean') return 'the policy answered neither yes nor no'
   if (!isText(reason) || !isText(rule)) return 'the policy answered without rule or reason'
   const effect = allow === true ? (ask === true ? 'ask' : 'allow') : 'deny'
-  const verdict: Verdict = { effect, reason, rule, fault: false }
+  if (code !== undefined && (effect !== 'deny' || !isRuleCode(code)))
+    return 'the policy gave a code that does not belong to its answer'
+  const verdict: Verdict = { effect, ...(code === undefined ? {} : { code }), reason, rule, fault: false }
   if (narrow === undefined || effect === 'deny') return verdict
   const narrowing = narrowingOf(narrow)
-  return narrowing === undefined ? 'the policy narrowed in a way nobody knows' : { ...verdict, narrow: narrowing }
+  return narrowing === undefined ? 'the policy narrowed in an unknown way' : { ...verdict, narrow: narrowing }
 }
 
 function narrowingOf(value: unknown): Narrowing | undefined {
@@ -111,7 +124,47 @@ function narrowingOf(value: unknown): Narrowing | undefined {
   return narrowing
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= TEXT_MAX
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-const textOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, 200)
+function isRuleCode(value: unknown): value is RuleCode {
+  return (RULE_CODES as readonly unknown[]).includes(value)
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= TEXT_MAX
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function textOf(thrown: unknown): string {
+  return (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, 200)
+}
+
+/** What the operator may do without rules besides reading: load the rules again, and let less happen until then. */
+const WITHOUT_RULES: ReadonlySet<string> = new Set(['policy.reload', 'agent.reload', 'agent.suspend', 'mode.resume'])
+const NO_RULES = 'hub.guard.no_rules'
+
+/**
+ * The answers while no rules could be loaded at a start (S1-16, S1-60). The operator may read, say that they are present, and repair. The
+ * watchdog may speak. What the hub only writes down needs no rules, and neither does a stop (I6). Everything else is refused.
+ * `why`: what keeps the rules from being loaded.
+ */
+export const noRules = (why: string): Engine => ({
+  evaluate(inputText): Verdict {
+    const { operation, principal } = JSON.parse(inputText) as { operation: string; principal: { kind: string } }
+    const standing = Object.hasOwn(OPERATIONS, operation) ? OPERATIONS[operation as OperationName].standing : undefined
+    const isPlain = standing === 'read' || standing === 'presence'
+    const isAllowed =
+      (principal.kind === 'operator' && (isPlain || WITHOUT_RULES.has(operation))) ||
+      (principal.kind === 'watchdog' && isPlain)
+    return isAllowed
+      ? { effect: 'allow', reason: 'no rules are in force; this is always permitted', rule: NO_RULES, fault: false }
+      : {
+          effect: 'deny',
+          code: 'policy_unavailable',
+          reason: `no rules are in force: ${why}`,
+          rule: NO_RULES,
+          fault: false,
+        }
+  },
+})

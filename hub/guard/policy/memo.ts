@@ -1,4 +1,4 @@
-/** What was asked before and its answer, bounded: two generations, the older forgotten whole, so that what is in use stays (T66). */
+/** A bounded memo of questions and answers: two generations, of which the older is forgotten as a whole, so that what is in use stays (T66). */
 export interface Memo<Value> {
   get(key: string): Value | undefined
   set(key: string, value: Value): void

@@ -3,7 +3,7 @@ import * as published from '@open-policy-agent/opa-wasm'
 import type { PolicyData } from './data.ts'
 import type { PolicyInstance } from './engine.ts'
 
-/** 64 MiB in pages of 64 KiB. With a maximum an input that does not fit throws and the next call works; without one the heap stays grown. */
+/** 64 MiB in pages of 64 KiB. With a maximum, an input that does not fit throws, and the next call works; without one the memory stays grown. */
 const MEMORY_PAGES_MAX = 1024
 const MEMORY_PAGES_INITIAL = 16
 const ENTRY_POINT = 'hub/admit/decision'

@@ -1,5 +1,5 @@
 -- owner: hub/guard/identity/credentials.ts
--- What of the operator's may speak to the hub beside the socket: webhooks and apps (devices), tokens (automation). Of a secret only its
+-- What may speak to the hub for the operator, besides the socket: webhooks and apps (devices), tokens (automation). Of a secret only its
 -- hash is kept. `scope`: the rights of a device, the actions of a token.
 create table credential (
   name text primary key,

@@ -1,6 +1,6 @@
 -- owner: hub/guard/audit/months.ts
 -- Where the records of each month are: `open` in audit_record; `ended` and `sealed` in a table of their own, made by renaming that one; sealed
--- ones in a signed file too; `dropped` in the file alone. A home that had records before keeps them where they are, as its first month.
+-- ones in a signed file too; `dropped` only in the file. A home that already had records keeps them where they are, as its first month.
 create table audit_month (
   first_seq integer primary key,
   name text not null unique,

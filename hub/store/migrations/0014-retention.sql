@@ -1,6 +1,6 @@
--- What is taken away again is found by its age, and each row that goes asks its neighbours: without an index each of these questions
--- reads a whole table. An index over JSON holds only rows whose JSON can be read: one damaged row stops neither this step nor its own going.
--- Owners of the tables stay what they are.
+-- Old rows are found by their age, and each deleted row looks up its neighbours: without an index each of these questions
+-- reads a whole table. An index over JSON holds only rows whose JSON can be read: a damaged row stops neither this step nor its own deletion.
+-- The owners of the tables do not change.
 create index task_root_by_end on task (ended_at_ms, id) where parent is null and ended_at_ms is not null;
 
 create index task_by_manifest on task (json_extract(inputs, '$.manifest')) where json_valid(inputs);

@@ -1,5 +1,5 @@
 -- owner: hub/work/dispatch/tasks.ts
--- Over all that stands in the row, written with each step; null in rows of before. A later column that is not null empties it.
+-- A check over all columns of the row, written with each step; null in older rows. A later column that is not null must empty it.
 alter table task add column check_sum text;
 
 alter table attempt add column check_sum text;

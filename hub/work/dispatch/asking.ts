@@ -1,51 +1,70 @@
 /**
- * What people ask for: a new task, or one tried again (S1-2). One room for both, so that no way gives more than submitting does.
+ * What people ask for: a new task, or another try of an old one (S1-2). Both are in one file, so no way gives more than submitting does.
  *
- * A1. Before the gate: what its rules look at. Which agent would run, who asks and through whom (origin.ts), and whose the inputs are.
- * A2. A task tried again is a new one, of whoever asks now, for the same agent. What a session handed on stays in its chain (fault F4): below
- *     that very session, under the same ceiling, counted in the same tree. Where the session has ended there is nothing to stay in.
- * A3. A key stands for one request of one principal, and makes one task (fault F7).
+ * A1. Before the gate: the facts that its rules look at. Which agent would run, who asks and through whom (origin.ts), and whose the inputs
+ *     are.
+ * A2. A retry is a new task of the caller, for the same agent. A retry of a delegated task stays in its chain (fault F4): below the same
+ *     session, under the same ceiling, counted in the same tree. If that session has ended, the retry is refused.
+ * A3. A key belongs to one request of one principal, and makes one task (fault F7).
  */
+
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
-import { type Principal, principalText } from '../../guard/principal.ts'
+import { ownerText, type Principal, principalText } from '../../guard/principal.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
+import { spanWritten } from '../../protocol/spans.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { leftMs } from './expiry.ts'
-import type { NewTask } from './new-task.ts'
 import { FROM_PEOPLE, type Origin, originOf } from './origin.ts'
 import { SERVICES, type TaskRow, unreadableError } from './rows.ts'
 import { canServe } from './slots.ts'
-import { requireSpan } from './span-check.ts'
-import type { Tasks } from './tasks.ts'
+import type { NewTask, Tasks } from './tasks.ts'
 
-/** What the rules see of a task that is asked for. */
+/**
+ * A time that is too long is refused with both figures; it is never shortened without a word (fault C14). `mostMs`: the longest session of
+ * each agent that could do the task. Pure.
+ */
+function requireSpan(
+  { agent, ttlMs }: { agent?: string | undefined; ttlMs?: number | undefined },
+  mostMs: readonly number[],
+): void {
+  const most = Math.max(0, ...mostMs)
+  if (ttlMs === undefined || most === 0 || ttlMs <= most) return
+  const way =
+    agent === undefined
+      ? ''
+      : `, or raise limits.ttl of its card and agents.${agent}.ttlMs in policy/data.json (in milliseconds)`
+  const detail = `ttl is ${spanWritten(ttlMs)}, but ${agent ?? 'an agent that can do this'} may have ${spanWritten(most)} at most: ask for less${way}`
+  throw new HubError('limit_exceeded', detail, { facts: { key: 'ttl', value: ttlMs, ceiling: most } })
+}
+
+/** The facts that the rules see of a task that is asked for. */
 export interface AskedFacts extends Record<string, unknown> {
   agent: string | null
   needs: readonly string[]
   origin: Origin
-  /** `own`: this very principal put them. */
+  /** `own`: this very principal uploaded them. */
   inputs: 'none' | 'own' | 'others'
 }
 
 export interface Asking {
   submitFacts(principal: Principal, request: SubmitRequest): AskedFacts
-  /** Of trying it again. Throws `unknown_task`, or `unreadable` for a row nobody can read. */
+  /** The same for a retry. Throws `unknown_task`, or `unreadable` for a damaged row. */
   retryFacts(principal: Principal, id: string): AskedFacts
-  /** Of letting a held one go on: it stays whose it was. Throws as `retryFacts`. */
+  /** The same for the release of a held task, which stays its owner's. Throws as `retryFacts` does. */
   releaseFacts(id: string): AskedFacts
   /**
-   * The effect of `task.submit`. Throws `unknown_agent`, `no_capable_agent`, `agent_unhealthy`, `image_missing`, `unknown_artifact` at once, and
-   * `conflict` for a key that stands for another request.
+   * The effect of `task.submit`. Throws `unknown_agent`, `no_capable_agent`, `agent_unhealthy`, `image_missing` or `unknown_artifact` at
+   * once, and `conflict` for a key that belongs to another request.
    */
   submit(grant: Grant, request: SubmitRequest, key: string | undefined): TaskRow
-  /** The effect of `task.release`. Throws `no_capable_agent` where nobody it may have by now can serve it: it stays held, and waits for nobody. */
+  /** The effect of `task.release`. Throws `no_capable_agent` if no agent that the task may have can serve it now; the task stays held. */
   release(grant: Grant, id: string): TaskRow
-  /** The effect of `task.retry`. Throws `conflict` for one that cannot be tried again, and says why. */
+  /** The effect of `task.retry`. Throws `conflict` with the reason if the task cannot be tried again. */
   retry(grant: Grant, id: string, key: string | undefined): TaskRow
 }
 
@@ -60,7 +79,7 @@ export function createAsking(
     artifacts: Artifacts
     /** Why nothing may be started under the configured runtime. */
     runtimeFault: () => string | undefined
-    /** The longest session that the rules' data gives an agent; undefined where it has no row, which the rules refuse. */
+    /** The longest session that the rules' data gives an agent. Undefined if it has no row there; the rules then refuse it. */
     grantedTtlMs: (agent: string) => number | undefined
   },
 ): Asking {
@@ -68,7 +87,7 @@ export function createAsking(
 
   function theTask(id: string): TaskRow {
     const task = tasks.task(id)
-    if (task === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
+    if (task === undefined) throw new HubError('unknown_task', `there is no task with the id ${id}`)
     if (task.error?.code === 'unreadable') throw new HubError('unreadable', task.error.detail)
     if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
     return task
@@ -83,11 +102,11 @@ export function createAsking(
   function requireInputs(inputs: FolderRef | null | undefined): void {
     for (const digest of inputs ? [inputs.manifest, inputs.pack] : []) {
       if (artifacts.find(digest) === undefined)
-        throw new HubError('unknown_artifact', `inputs: ${digest} has not been put yet`)
+        throw new HubError('unknown_artifact', `inputs: ${digest} is not stored here; upload it first`)
     }
   }
 
-  /** `among`: whom the rules let the hub choose, where no agent is named. */
+  /** `among`: the agents that the rules let the hub choose from, if the task names none. */
   function requireServable(
     request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'>,
     among: readonly string[] | undefined,
@@ -100,7 +119,7 @@ export function createAsking(
       if (agent.card.mode === 'service')
         throw new HubError(
           'unsupported_mode',
-          `agent ${request.agent} is a service: the hub keeps one session of it running; it takes messages, no tasks`,
+          `agent ${request.agent} is a service, which takes messages and no tasks; the hub keeps one session of it running`,
         )
     }
     const capable = requireCapable(request, among)
@@ -115,20 +134,22 @@ export function createAsking(
       .list()
       .filter(({ card }) => canServe({ ...request, among }, { ...card, isService: card.mode === 'service' }))
     if (capable.length === 0)
-      throw new HubError('no_capable_agent', `no agent that may take this task has ${request.needs.join(', ')}`)
+      throw new HubError(
+        'no_capable_agent',
+        `no agent that may take this task has ${request.needs.join(', ')}; see \`hub agent list\``,
+      )
     return capable
   }
 
-  function requireReady({ card, state, reason, imageId }: Agent): void {
+  function requireReady({ card, state, reason, imageId, imageCode = 'image_missing' }: Agent): void {
     const fault = runtimeFault()
     if (fault !== undefined) throw new HubError('unsupported_mode', fault)
     if (state !== 'registered')
       throw new HubError('agent_unhealthy', `agent ${card.name} is ${state}${reason === '' ? '' : `: ${reason}`}`)
-    if (imageId === undefined)
-      throw new HubError(reason.endsWith('is missing') ? 'image_missing' : 'image_refused', reason)
+    if (imageId === undefined) throw new HubError(imageCode, reason)
   }
 
-  /** Where a task that a session handed on goes on: nowhere but below it. */
+  /** Where the retry of a delegated task runs: only below the session that delegated it. */
   function chainOf(task: TaskRow): NewTask['parent'] {
     const { parent, parentSession, chain, ceiling } = task
     if (parent === null && parentSession === null && chain.length === 0 && ceiling === null) return undefined
@@ -142,16 +163,16 @@ export function createAsking(
     )
       throw new HubError(
         'conflict',
-        `agent ${chain.at(-1) ?? 'unknown'} handed this task on, and its session has ended; try its task again: hub task retry ${parent}`,
+        `agent ${chain.at(-1) ?? 'unknown'} delegated this task, and its session has ended; retry the parent task instead: hub task retry ${parent}`,
       )
     const { root, size } = tasks.tree(above.id)
     if (size >= options.tasksPerTreeMax)
-      throw new HubError('limit_exceeded', `the tree of task ${root} holds ${size} tasks, as many as it may`)
+      throw new HubError('limit_exceeded', `the tree of task ${root} already holds ${size} tasks, which is its limit`)
     const left = leftMs(session, clock)
     return { task: above, session, delegateId: null, ceiling: { ...ceiling, ttlMs: Math.min(ceiling.ttlMs, left) } }
   }
 
-  /** The task this key of this principal already made, or what `make` makes. */
+  /** The task that this key of this principal already made, or else what `make` makes. */
   function once(
     { principal, operation }: Pick<Grant, 'principal' | 'operation'>,
     key: string | undefined,
@@ -160,12 +181,12 @@ export function createAsking(
   ): TaskRow {
     const requestedBy = principalText(principal)
     if (key === undefined) return make({ requestedBy })
-    // A key has no spaces, and so stands for this principal alone.
-    const asked = { key: `${requestedBy} ${key}`, digest: sha256Hex(JSON.stringify([operation, request])) }
+    // A key has no spaces, so the joined text belongs to this very credential, whoever bears its name later.
+    const asked = { key: `${ownerText(principal)} ${key}`, digest: sha256Hex(JSON.stringify([operation, request])) }
     const known = tasks.taskByKey(asked.key)
     if (known === undefined) return make({ requestedBy, once: asked })
     if (known.requestDigest !== asked.digest)
-      throw new HubError('conflict', 'idempotency-key: it stands for another request already; take a new key')
+      throw new HubError('conflict', 'idempotency-key: this key was already used for another request; use a new key')
     return known
   }
 
@@ -217,9 +238,9 @@ export function createAsking(
       return once(grant, key, { id }, (more) => {
         const { state, needs, params, inputs, priority } = task
         if (!AGAIN.has(state))
-          throw new HubError('conflict', `the task is ${state}; only an ended one that did not succeed is tried again`)
+          throw new HubError('conflict', `the task is ${state}; only a task that ended without success can be retried`)
         if (task.requestedBy === SERVICES)
-          throw new HubError('unsupported_mode', `agent ${task.agent} is a service; the hub begins it again by itself`)
+          throw new HubError('unsupported_mode', `agent ${task.agent} is a service; the hub restarts it by itself`)
         const parent = chainOf(task)
         const agent = task.agent ?? undefined
         requireInputs(inputs)

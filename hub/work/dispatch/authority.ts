@@ -1,4 +1,4 @@
-/** What a session may do, and how a chain of delegations only ever narrows it (protocol.md section 5, T42, T45). Pure. */
+/** What a session may do. A chain of delegations can only narrow it (docs/protocol.md 5, T42, T45). Pure. */
 import type { Principal } from '../../guard/principal.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
 import type { Authority } from '../../protocol/task.ts'
@@ -8,17 +8,17 @@ export const DELEGATION_DEPTH_MAX = 3
 
 const both = (one: readonly string[], other: readonly string[]) => one.filter((item) => other.includes(item))
 
-/** As whom a session asks the gate. Frozen: the same object then stands for the same authority, and decisions are remembered by it. */
+/** The principal under which a session asks the gate. It is frozen, because decisions are remembered by this object. */
 export const principalOfSession = ({ id, agent, generation, authority }: SessionRow): Principal =>
   Object.freeze({ kind: 'agent', id: agent, agent, session: id, generation, authority })
 
-/** What the operator's own task starts from: everything the card wishes, for `ttlMs`. Policy narrows it afterwards. */
+/** The authority of the operator's own task: everything its card asks for, for `ttlMs`. Policy narrows it afterwards. */
 export function rootAuthority(card: AgentCard, ttlMs: number, depthLeft: number, tasksLeft: number): Authority {
   const { message, delegate, topics, secrets, egress } = card.may
   return { capabilities: card.capabilities, message, delegate, topics, secrets, egress, ttlMs, depthLeft, tasksLeft }
 }
 
-/** The intersection of what a card wishes and what the chain above it holds: never wider, never longer, one level less deep. */
+/** The intersection of what the card asks for and what the chain above holds: never wider, never longer, one level less deep. */
 export function narrowAuthority(wish: Authority, ceiling: Authority): Authority {
   return {
     capabilities: both(wish.capabilities, ceiling.capabilities),
@@ -33,7 +33,7 @@ export function narrowAuthority(wish: Authority, ceiling: Authority): Authority 
   }
 }
 
-/** Applies what the policy narrowed; a policy can only take away. */
+/** Applies what the policy narrowed. A policy can only take away. */
 export function applyNarrowing(
   authority: Authority,
   narrow: { capabilities?: readonly string[]; ttlMs?: number },

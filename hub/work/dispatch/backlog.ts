@@ -1,10 +1,10 @@
 /**
- * The backlog after a long rest (safety.md section 3, S1-12): what was queued before the hub was safe or stopped for more than `staleAfter`
- * comes back held, and waits for the operator's word. Nobody shall find work of last week begun because a heartbeat was given.
+ * The backlog after a long rest (docs/safety.md 3, S1-12). If the hub was safe or stopped for more than `staleAfter`, tasks queued before
+ * that come back held and wait for the operator's word. A heartbeat alone must not start last week's work.
  *
- * B1. The rest is measured from the last moment at which the hub might have dispatched. That moment is persisted, at most a minute late, so
- *     that a rest is never taken for shorter than it was; by boot time within one boot, by the wall over a boot (base/span.ts).
- * B2. Asked before each round of the dispatcher: no task of before starts in between.
+ * B1. The rest is measured from the last moment at which the hub might have dispatched. That moment is saved at most a minute late, so a
+ *     rest is never measured too short. Within one boot it is measured by boot time, across boots by the wall clock (base/span.ts).
+ * B2. This runs before each round of the dispatcher, so no old task starts in between.
  */
 import type { Clock } from '../../base/clock.ts'
 import { elapsedMs, type Mark, markOf } from '../../base/span.ts'
@@ -47,11 +47,11 @@ export function createBacklog(
 
   return {
     round() {
-      // Nothing can be written down, and nothing starts either.
+      // If nothing can be written, nothing starts either.
       if (modes.has('store_failing')) return
       const restMs = mark === undefined ? 0 : elapsedMs(mark, clock)
       const isStale = restMs > staleAfterMs
-      // Held while the rest goes on, too: a heartbeat that ends it says how many there are.
+      // They are held during the rest too: the heartbeat that ends it says how many there are.
       if (isStale && tasks.hasUnheld()) hold(restMs)
       if (rests()) return
       mark = markOf(clock)

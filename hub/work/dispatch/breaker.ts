@@ -1,19 +1,21 @@
 /**
- * The breaker of automatic recycling (S1-65): an agent whose sessions are taken away once too often within ten minutes is halted.
+ * The breaker (S1-65): an agent that loses too many sessions within ten minutes is halted.
  *
- * R1. What counts is decided purely (`countsFor`): what an agent answers for, not what people, a TTL or a shutdown did.
- * R2. Count and halt stand in the store, written in the transaction that recycles the session; a restart forgets neither.
- * R3. A halt ends by `hub agent reset` alone, never by the clock.
+ * R1. What counts is decided purely (`countsFor`): what the agent is responsible for, not what people, a TTL or a shutdown did.
+ * R2. Count and halt are in the store, written in the transaction that recycles the session. They survive a restart.
+ * R3. Only `hub agent reset` ends a halt, never the clock.
  */
 import type { Clock } from '../../base/clock.ts'
 import { elapsedMs, type Mark, markOf } from '../../base/span.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
+import type { Events } from '../../guard/events.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { ExitReason } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import { readExpiry } from './expiry.ts'
 import type { SessionRow } from './rows.ts'
 
-export const BREAKER_WINDOW_MS = 600_000
+const BREAKER_WINDOW_MS = 600_000
 const TOGETHER_MS = 5000
 
 export interface Breaker {
@@ -25,14 +27,14 @@ export interface Breaker {
 }
 
 /**
- * Whether a recycle counts against its agent, purely. An orphan counts only where it had been at work in this boot: a machine or a hub that
- * went down says nothing of an agent. Sessions that were up together and fall within 5 s of one another fall for one reason, and count once.
+ * Whether a recycled session counts against its agent. Pure. An orphan counts only if it worked in this boot: a machine or hub that went
+ * down says nothing about an agent. Sessions that ran together and end within 5 s of each other have one reason, and count once.
  */
 export function countsFor(facts: {
   reason: ExitReason
   hadJoined: boolean
   ofThisBoot: boolean
-  /** The last one counted: how long ago, and whether this session was up already then. */
+  /** The last one that counted: how long ago it was, and whether this session already ran then. */
   last: { agoMs: number; wasUp: boolean } | undefined
 }): boolean {
   const { reason, hadJoined, ofThisBoot, last } = facts
@@ -45,10 +47,10 @@ type Counted = Mark & { seq: number }
 
 export function createBreaker(
   options: { recyclesMax: number },
-  parts: { store: Store; clock: Clock; tripped: (agent: string, text: string) => void; ended: (agent: string) => void },
+  parts: { store: Store; clock: Clock; alerts: Pick<Alerts, 'raise' | 'resolve'>; events: Pick<Events, 'publish'> },
 ): Breaker {
   const { recyclesMax } = options
-  const { store, clock, tripped, ended } = parts
+  const { store, clock, alerts, events } = parts
   const rowsOf = store.prepare(
     'select seq, boot_id as bootId, boot_ms as bootMs, wall_ms as wallMs from recycle where agent = ? order by seq',
   )
@@ -59,6 +61,11 @@ export function createBreaker(
   const halt = store.prepare('insert or ignore into halted_agent values (?, ?, ?)')
   const found = store.prepare('select since_ms as sinceMs, reason from halted_agent where agent = ?')
   const all = store.prepare('select agent, reason from halted_agent order by agent')
+
+  function tell(agent: string, text: string): void {
+    alerts.raise(`agent_breaker:${agent}`, 'warning', `agent ${agent} is halted: ${text}`)
+    events.publish('hub.agent.halted.v1', `agent:${agent}`, { agent, reason: text })
+  }
 
   return {
     count({ id, agent, state, expiresBoot, createdAtMs }, reason) {
@@ -78,9 +85,9 @@ export function createBreaker(
       if (old !== undefined) forget.run(agent, old.seq)
       if (recent.length < recyclesMax || found.get(agent) !== undefined) return
       const minutes = BREAKER_WINDOW_MS / 60_000
-      const text = `${recent.length + 1} sessions had to be recycled within ${minutes} min, the last as ${reason}; look at their logs, then \`hub agent reset ${agent}\``
+      const text = `${recent.length + 1} sessions had to be ended within ${minutes} min, the last one for ${reason}; look at their logs, then \`hub agent reset ${agent}\``
       halt.run(agent, wallMs, text)
-      store.afterCommit(() => tripped(agent, text))
+      store.afterCommit(() => tell(agent, text))
     },
     haltOf: (agent) => found.get(agent) as { sinceMs: number; reason: string } | undefined,
     halted: () => all.all() as { agent: string; reason: string }[],
@@ -88,7 +95,7 @@ export function createBreaker(
       assertGrant(grant, 'agent.reset')
       store.prepare('delete from recycle where agent = ?').run(agent)
       store.prepare('delete from halted_agent where agent = ?').run(agent)
-      store.afterCommit(() => ended(agent))
+      store.afterCommit(() => alerts.resolve(`agent_breaker:${agent}`))
     },
   }
 }

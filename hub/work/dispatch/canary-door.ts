@@ -1,6 +1,6 @@
 /**
- * The socket of a canary session: answers its join with a program that takes more memory than it may, and hears what became of it. Its last
- * word is not answered: the container is stopped while it waits. Any other request is refused. Its token is good for nothing.
+ * The socket of a canary session. It answers the join with a program that takes more memory than it may, and hears what became of it. The
+ * canary's last message gets no answer: its container is stopped while it waits. Every other request is refused. Its token is worthless.
  */
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../base/clock.ts'
@@ -12,10 +12,13 @@ export const CANARY_MEMORY_BYTES = 96 * 1024 ** 2
 const PIECE_BYTES = 4 * 1024 ** 2
 const PIECES = (2 * CANARY_MEMORY_BYTES) / PIECE_BYTES
 const BODY_BYTES_MAX = 64 * 1024
-/** A shim needs two; what an image holds may try for more. */
+/** A shim needs two connections; what an image holds may try for more. */
 const CONNECTIONS_MAX = 8
 
-/** Offers itself to the kernel first, so that the shim outlives it; then takes twice what it may. No braces: they would name inputs. */
+/**
+ * It offers itself to the kernel first, so that the shim outlives it, and then takes twice its memory. It has no braces, because they would
+ * name inputs.
+ */
 const HUNGRY = [
   `try_ = require('node:fs').writeFileSync('/proc/self/oom_score_adj', '1000')`,
   `kept = Array.from(Array(${PIECES}), () => Buffer.alloc(${PIECE_BYTES}, 1))`,
@@ -24,7 +27,7 @@ const HUNGRY = [
 export interface CanaryDoor {
   /** Resolves when somebody asks to join over the socket. */
   joined: Promise<void>
-  /** What the shim says of the hungry program. */
+  /** What the shim reports of the hungry program. */
   hungry: Promise<'killed' | 'survived' | 'not seen'>
   close(): void
 }
@@ -33,7 +36,7 @@ export async function openCanaryDoor(facts: SessionFacts, sockets: Sockets, cloc
   const joined = Promise.withResolvers<void>()
   const hungry = Promise.withResolvers<'killed' | 'survived' | 'not seen'>()
   const server = http.createServer({ requestTimeout: 5000 }, (request, response) => {
-    // The shim waits for mail while its program runs; there is none, and a refusal would end the program before its time.
+    // The shim waits for mail while its program runs. There is none, and a refusal would end the program too early.
     if (request.method === 'GET' && request.url?.startsWith('/v1/receive?')) return
     if (request.method !== 'POST' || (request.url !== '/v1/join' && request.url !== '/v1/send')) {
       response.writeHead(404, { connection: 'close' }).end(() => request.destroy())
@@ -99,14 +102,14 @@ function answerJoin(response: ServerResponse, facts: SessionFacts, nowMs: number
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
 }
 
-/** The shim logs that its program was ended by a signal, or posts its result. */
+/** The shim logs that a signal ended its program, or posts its result. */
 function judgeWord(text: string): 'killed' | 'survived' | 'not seen' | undefined {
   try {
     const { kind, body } = JSON.parse(text) as { kind?: unknown; body?: Record<string, unknown> }
     if (kind === 'log') return /SIGKILL/.test(String(body?.text)) ? 'killed' : undefined
     if (kind === 'result') return body?.outcome === 'succeeded' ? 'survived' : 'not seen'
   } catch {
-    // What cannot be read says nothing.
+    // A message that cannot be read says nothing.
   }
   return undefined
 }

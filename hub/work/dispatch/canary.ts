@@ -1,14 +1,14 @@
 /**
- * The canary session: one container of the usual profile, with an image of the catalogue, that goes the whole way of a session in about two
+ * The canary session: one container of the usual profile, with an image from the catalogue. It goes the whole way of a session in about two
  * seconds: create, compare, start, join over its socket, compare again, run out of memory, stop, remove (faults A5, A9). It names what this
- * engine or host cannot do before the first task fails of it (sandbox/fitness.ts).
+ * engine or host cannot do before the first task fails because of it (sandbox/fitness.ts).
  *
- * Y1. It is no session: it has no row, its key and token are good for nothing, and what it says decides nothing but its own judgement.
- * Y2. It stands in the ledger before it is created and leaves it when the engine no longer knows it, as any session.
- * Y3. An engine that is away is no finding: it throws `engine_unavailable`, and whoever asked tries again.
- * Y4. Only images of agents that may be started are run. One that is missing or broken speaks of its agent, not of the engine: the next one
- *     is tried, and only a second that fails in the same way, or the lack of another, is held against the engine.
- * Y5. A stop comes first: nothing is started, and nothing judged, once new work is no longer permitted.
+ * Y1. It is no session: it has no row, its key and token are worthless, and what it says affects only its own result.
+ * Y2. It is in the ledger before it is created, and leaves it when the engine no longer knows it, like any session.
+ * Y3. An engine that does not answer is no finding: this throws `engine_unavailable`, and the caller tries again.
+ * Y4. Only images of agents that may start are run. A missing or broken image is its agent's fault, so the next one is tried. The engine is
+ *     blamed only if a second image fails in the same way, or if there is no other.
+ * Y5. A stop comes first: nothing is started or judged once new work is not permitted.
  */
 import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
@@ -33,25 +33,25 @@ import { expiryAfter, readExpiry } from './expiry.ts'
 
 export interface CanaryReport {
   findings: Finding[]
-  /** From the first question to the confirmed removal. */
+  /** From the first call to the confirmed removal. */
   tookMs: number
-  /** Wall epoch milliseconds of its end. */
+  /** When it ended, in epoch milliseconds. */
   atMs: number
-  /** Which engine it was: another text is another engine. */
+  /** Which engine it was: another text means another engine. */
   engine: string
 }
 
 export interface Canary {
   /** Whether there is an image to try with. */
   hasImage(): boolean
-  /** Which engine answers now, and why it is refused by name where it is. Throws `engine_unavailable`. */
+  /** Which engine answers now, and why it is refused if it is one that is never supported. Throws `engine_unavailable`. */
   ask(): Promise<{ engine: string; components: Readonly<Record<string, string>>; refused: Finding[] }>
-  /** Throws `engine_unavailable` where the engine is away, `mode_...` where nothing may be started. */
+  /** Throws `engine_unavailable` if the engine does not answer, `mode_...` if nothing may be started. */
   run(): Promise<CanaryReport>
 }
 
 const CANARY = hubPrincipal('canary')
-/** Tried before others: what they do is known. */
+/** Tried before others, because what they do is known. */
 const SHIPPED: ReadonlySet<string> = new Set(['hub/drill', 'hub/echo'])
 const TTL_MS = 60_000
 const MEMORY_WAIT_MS = 10_000
@@ -69,7 +69,7 @@ interface CanaryParts {
   machine: () => Machine
 }
 
-/** A step that broke off, with the code of the engine's answer where it was one. */
+/** A step that failed, with the code of the engine's answer if there was one. */
 class Broken extends Error {
   readonly step: CanaryStep
   readonly differences: readonly Difference[]
@@ -85,7 +85,7 @@ class Broken extends Error {
 const noImage = () =>
   new HubError('image_missing', 'no agent that may be started has an image to prove the engine with')
 
-/** Whether the image may be the cause: it is not there, its program cannot be started, or that does not join. */
+/** Whether the image may be the cause: it is missing, its program cannot be started, or its program does not join. */
 const isOfImage = ({ step, code }: Broken): boolean =>
   step === 'join' || (step === 'create' && code === 'image_missing') || (step === 'start' && code === 'engine_refused')
 
@@ -94,7 +94,7 @@ interface Image {
   imageId: string
 }
 type Tried = Pick<CanaryFacts, 'failure' | 'memory' | 'passedOver'>
-/** What came of one image; `mayBeImage`: another may fare better. */
+/** What came of one image. `mayBeImage`: another one may do better. */
 type TriedOne = Omit<Tried, 'passedOver'> & { mayBeImage?: boolean }
 
 export function createCanary(
@@ -115,7 +115,7 @@ export function createCanary(
     const [told, info] = [await engine.ping(), await engine.info()]
     return { engine: told, info }
   }
-  /** Whatever of it changes makes it another engine. */
+  /** If any of this changes, it is another engine. */
   const textOf = ({ engine: { engineVersion, components }, info }: Pick<CanaryFacts, 'engine' | 'info'>): string =>
     JSON.stringify([engineVersion, components, { ...info, warnings: [] }])
 
@@ -145,21 +145,21 @@ export function createCanary(
     }
   }
 
-  /** What it said of the step, told apart from an engine that is away. */
+  /** What the engine said at this step, told apart from an engine that does not answer. */
   async function at<Result>(step: CanaryStep, work: Promise<Result>): Promise<Result> {
     try {
       return await work
     } catch (thrown) {
       const error = toHubError(thrown)
       if (error.code.startsWith('mode_') || error.code === 'store_unavailable') throw error
-      // One that answers is not away, whatever it answered; of one that does not answer nothing is said.
+      // An engine that answers is there, whatever it answered. If it does not answer, there is nothing to report.
       if (error.code === 'engine_unavailable') await engine.ping()
       const { differences } = error.facts as { differences?: Difference[] }
       throw new Broken(step, error.message, (differences ?? []).map(asSeen), error.code)
     }
   }
 
-  /** A difference as an error carries it has its values as text. */
+  /** An error carries the values of a difference as text. */
   function asSeen({ field, expected, found }: Difference): Difference {
     const read = (text: unknown) => {
       try {
@@ -200,11 +200,11 @@ export function createCanary(
         ({ exitCode, oomKilled }) => ({ exitCode, oomKilled }),
         () => ({ exitCode: -1, oomKilled: false }),
       )
-      // The engine may have taken long, and a stop may have come meanwhile: it has seen nothing of this container (Y5).
+      // The engine may have taken long, and a stop may have come meanwhile. That stop has not seen this container (Y5).
       gate.foresee(call)
       await at('start', placed.start())
       const late = clock.sleep(joinWindowMs).then(() => `it did not join within ${joinWindowMs / 1000} s`)
-      const fell = ended.then(({ exitCode }) => `it ended with exit code ${exitCode} before it had joined`)
+      const fell = ended.then(({ exitCode }) => `it ended with exit code ${exitCode} before it joined`)
       const why = await Promise.race([door.joined.then(() => undefined), late, fell])
       if (why !== undefined) throw new Broken('join', `a container under ${runtime} ${why.slice(3)}`)
       await compareAgain(placed, body)
@@ -224,7 +224,7 @@ export function createCanary(
     }
   }
 
-  /** Takes it away whatever came of it; what is not gone stays in the ledger, for whoever removes it. */
+  /** Removes it whatever came of it. What is not gone stays in the ledger for the next who removes it. */
   async function clear(session: string): Promise<void> {
     const container = containerNameOf(instance, session)
     const reap = { principal: CANARY, operation: 'session.reap', resource: `container:${container}` } as const
@@ -235,7 +235,7 @@ export function createCanary(
     ledger.drop(session)
   }
 
-  /** Of a run that was cut: its container, folder and entry stand there still. */
+  /** From a run that was cut off: container, folder and ledger entry are still there. */
   async function clearLeft(): Promise<void> {
     const left = ledger.list().filter(({ agent }) => agent === CANARY_AGENT)
     for (const { session } of left) await clear(session).catch(() => undefined)
@@ -266,7 +266,7 @@ export function createCanary(
       .then((memory): TriedOne => (memory === undefined ? {} : { memory }))
       .catch(async (thrown) => {
         log = await engine.logs(container, 4096).catch(() => '')
-        // What a stop ended has failed of nothing (Y5).
+        // If a stop ended it, it did not fail (Y5).
         gate.foresee(callOf(facts, body))
         return broke(thrown)
       })
@@ -275,12 +275,12 @@ export function createCanary(
         throw thrown
       })
     const cleared = await clear(session).then((): TriedOne => ({}), broke)
-    // One that cannot be removed is the engine's failure, whatever the image did before.
+    // If it cannot be removed, the engine failed, whatever the image did before.
     if (walked.failure === undefined) return { ...walked, ...cleared }
     return cleared.failure === undefined ? walked : { ...walked, mayBeImage: false }
   }
 
-  /** Image after image, until one goes the whole way, the engine itself fails, two fail alike, or there is no other (Y4). */
+  /** Tries image after image until one goes the whole way, the engine itself fails, two fail alike, or there is no other (Y4). */
   async function tryImages(): Promise<Tried> {
     const seen = new Set<string>()
     const failed: NonNullable<Tried['passedOver']> = []
@@ -292,7 +292,7 @@ export function createCanary(
       const { failure } = tried
       if (failure === undefined || mayBeImage !== true) return { ...tried, passedOver: failed }
       if (failure.step === 'create') {
-        // Removed or assembled anew since the cards were read; then its agent is without an image, and says so itself.
+        // The image was removed or built again since the cards were read. Its agent then reports that itself.
         await registry.read()
         if (!images().some(({ imageId }) => imageId === next.imageId)) continue
       }

@@ -1,12 +1,12 @@
 /**
- * The dispatch loop: pick task and agent, ask the gate (which may narrow), write attempt and session, hand over to the launcher.
+ * The dispatch loop: pick task and agent, ask the gate (which may narrow), write attempt and session, call the launcher.
  *
- * D1. A row first: the session stands in the store before anything is created, so a crash in between loses nothing.
- * D2. Authority is the intersection of card, chain and policy, fixed here for the life of the session (T42).
- * D3. A task waits while a session of an earlier attempt has not been confirmed gone: it never runs twice at once (I3).
+ * D1. The row comes first: the session is in the store before anything is created, so a crash in between loses nothing.
+ * D2. Authority is the intersection of card, chain and policy. It is fixed here for the life of the session (T42).
+ * D3. A task waits until the session of its earlier attempt is confirmed gone: it never runs twice at once (I3).
  * D4. Each session has a user that no other session holds, until its container is confirmed gone (fault F14).
- * D5. Which agent may have a task is asked when a session of it begins, whatever way the task came and whatever was asked before: rules may
- *     have changed since (T23). What was handed on begins below the session that did, or not at all.
+ * D5. The rules are asked which agent may have a task each time a session of it begins, however the task came and whatever was asked
+ *     before: they may have changed (T23). A delegated task begins below the session that delegated it, or not at all.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -22,29 +22,35 @@ import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { originOf } from './origin.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
-import { type AgentSlot, planNext } from './slots.ts'
+import type { RuntimeGate } from './runtime.ts'
+import { type AgentSlot, planNext, whyWaits } from './slots.ts'
 import type { Tasks } from './tasks.ts'
 
 const DISPATCHER = hubPrincipal('dispatcher')
 
 export interface DispatcherOptions {
   instance: string
-  /** Where the range of sessions' users begins. */
+  /** The first id of the range of sessions' users. */
   firstUser: number
   sessionsMax: number
   depthMax: number
   tasksPerTreeMax: number
   sessionsPerAgentMax: number
-  /** How long questions of a session may stop its clock in all. */
+  /** How long questions may stop a session's clock in all. */
   questionWaitMs: number
 }
 
 export interface Dispatcher {
-  /** Tasks of people and agents that could start if there were room: what the watchdog's throughput check is about. */
+  /** Tasks of people and agents that could start if there were room. The watchdog's throughput check looks at this. */
   waiting(): number
   /** One round: starts all that may start now. */
   round(): void
+  /** Why this queued task cannot start even if others end (slots.ts). Empty if it only waits for room or for a word. */
+  whyWaits(task: TaskRow): string
 }
+
+/** In whole seconds, so the rules see few values and decisions can be remembered. Always rounded down. */
+const quantised = (ms: number) => Math.max(1000, Math.floor(ms / 1000) * 1000)
 
 export function createDispatcher(
   options: DispatcherOptions,
@@ -57,20 +63,20 @@ export function createDispatcher(
     tasks: Tasks
     registry: Registry
     launch: (session: SessionRow) => void
-    /** Why nothing may be started under the configured runtime. */
-    runtimeFault: () => string | undefined
-    /** Why what is queued has to wait for the engine. */
-    hold: () => string | undefined
+    runtimeGate: Pick<RuntimeGate, 'fault' | 'hold'>
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeFault, hold } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeGate } = parts
+
+  /** The agents that the rules let the hub choose for tasks that name none, as last asked. */
+  let lastAmong = new Map<string, readonly string[]>()
 
   const slotOf =
     (open: readonly SessionRow[]) =>
     (agent: Agent): AgentSlot => ({
       name: agent.card.name,
       capabilities: agent.card.capabilities,
-      ready: agent.state === 'registered' && agent.imageId !== undefined && runtimeFault() === undefined,
+      ready: agent.state === 'registered' && agent.imageId !== undefined && runtimeGate.fault() === undefined,
       isService: agent.card.mode === 'service',
       sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgentMax,
       sessions: open.filter((session) => session.agent === agent.card.name).length,
@@ -101,8 +107,8 @@ export function createDispatcher(
         const id = newSessionId(random)
         const narrowed = applyNarrowing(authority, grant.narrow)
         const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
-        // As with every slot taken: it waits.
-        if (uid === undefined) throw new HubError('conflict', 'every user of sessions is held')
+        // Like all slots being taken: the task waits.
+        if (uid === undefined) throw new HubError('conflict', 'all users for sessions are taken')
         meta.set('dispatched_total', String(Number(meta.get('dispatched_total') ?? 0) + 1))
         return tasks.assign(grant, task.id, {
           session: id,
@@ -131,20 +137,25 @@ export function createDispatcher(
         .length
     },
     round() {
-      const mayStartAny = () => permits(modes.current(), 'new_work') && hold() === undefined
+      const mayStartAny = () => permits(modes.current(), 'new_work') && runtimeGate.hold() === undefined
       const queued: (TaskRow & { among?: readonly string[] })[] = []
       const asked = createAsked()
+      const among = new Map<string, readonly string[]>()
       for (const task of tasks.queued(clock.wallMs())) {
         try {
           requireStartable(task)
-          queued.push(task.agent === null && mayStartAny() ? { ...task, among: asked(task) } : task)
+          if (task.agent === null && mayStartAny()) {
+            among.set(task.id, asked(task))
+            queued.push({ ...task, among: among.get(task.id) ?? [] })
+          } else queued.push(task)
         } catch (thrown) {
           if (!failed(task, thrown)) return
         }
       }
+      if (mayStartAny()) lastAmong = among
       while (queued.length > 0 && mayStartAny()) {
         const open = tasks.sessionsOpen()
-        // D3: until the container of the attempt before is gone, nothing says that it no longer works.
+        // D3: until the container of the earlier attempt is gone, it may still work.
         const mayStart = queued.filter(({ id }) => !open.some(({ task }) => task === id))
         const plan = planNext(
           mayStart.map((task) => ({ ...task, agent: task.agent ?? undefined })),
@@ -163,6 +174,8 @@ export function createDispatcher(
         }
       }
     },
+    whyWaits: (task) =>
+      task.state === 'queued' && !task.held ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : '',
   }
 
   function requireStartable({ unreadable, parent, parentSession }: TaskRow): void {
@@ -172,7 +185,7 @@ export function createDispatcher(
       throw new HubError('cancelled', "its parent's session has ended")
   }
 
-  /** Asks the rules among whom the hub may choose where no agent is named, once a round for tasks of one kind. Throws their refusal. */
+  /** Asks the rules which agents the hub may choose if a task names none: once a round for tasks of one kind. Throws their refusal. */
   function createAsked() {
     const known = new Map<string, readonly string[]>()
     return (task: TaskRow): readonly string[] => {
@@ -185,7 +198,7 @@ export function createDispatcher(
     }
   }
 
-  /** Ends the task with what kept it from its start; false where nothing can start now, and it waits. */
+  /** Ends the task with the reason why it could not start. False if nothing can start now; then it waits. */
   function failed(task: TaskRow, thrown: unknown): boolean {
     const { code, message } = toHubError(thrown)
     if (code.startsWith('mode_') || code === 'conflict' || code === 'store_unavailable') return false
@@ -199,6 +212,3 @@ export function createDispatcher(
     )
   }
 }
-
-/** Seconds, so that the rules see few values and decisions can be remembered; only ever rounded down. */
-const quantised = (ms: number) => Math.max(1000, Math.floor(ms / 1000) * 1000)

@@ -1,7 +1,7 @@
 /**
- * The drill (safety.md section 5): the kill path walked for real on a canary session, once by the hub and once by the watchdog, and every
- * alert channel tried. E1 it never changes the mode and is skipped, with the reason, unless the hub is normal. E2 it touches the canary alone.
- * E3 what came of it is kept, good or not; only a drill of which every step was good counts as one.
+ * The drill (docs/safety.md 5) stops a real canary session twice, once through the hub and once through the watchdog, and tries every alert
+ * channel. E1 It never changes the mode. If the hub is not normal, it is skipped and says why. E2 It touches only the canary. E3 Its result
+ * is kept, good or bad. It counts only if every step was good.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -18,6 +18,32 @@ import type { Reaper } from './reaper.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
+const DAY_MS = 86_400_000
+export const DRILL_DAYS = 31
+export const CONTACT_DRILL_DAYS = 92
+
+/** When a drill is due: monthly with the operator, quarterly with the contact. */
+export interface DrillDue {
+  /** Whole days since the last good one, or since this hub can be drilled; null: there was none yet. */
+  days: number | null
+  contactDays: number | null
+  overdue: boolean
+  contactOverdue: boolean
+}
+
+/** Pure. @param contactSinceMs since when there is a contact to drill with. Null: there is none, and no drill with one is due. */
+export function judgeDrill(state: DrillState, wallMs: number, contactSinceMs: number | null): DrillDue {
+  const days = (atMs: number | null) => (atMs === null ? null : Math.max(0, Math.floor((wallMs - atMs) / DAY_MS)))
+  const isOver = (atMs: number | null, most: number) => (days(atMs ?? state.sinceMs) ?? 0) > most
+  const theirs = contactSinceMs === null ? null : (state.contactAtMs ?? Math.max(contactSinceMs, state.sinceMs))
+  return {
+    days: days(state.goodAtMs),
+    contactDays: days(state.contactAtMs),
+    overdue: isOver(state.goodAtMs, DRILL_DAYS),
+    contactOverdue: theirs !== null && isOver(theirs, CONTACT_DRILL_DAYS),
+  }
+}
+
 export interface DrillStep {
   name: string
   ok: boolean
@@ -27,17 +53,17 @@ export interface DrillStep {
 export interface DrillResult {
   atMs: number
   ok: boolean
-  /** Why nothing was done; null where it was. */
+  /** Why nothing was done; null if it was done. */
   skipped: string | null
   withContact: boolean
   steps: DrillStep[]
 }
 export interface DrillState {
   last: DrillResult | null
-  /** Wall instants of the last good ones. */
+  /** Instants of the last good ones. */
   goodAtMs: number | null
   contactAtMs: number | null
-  /** Since when there is anything to count from. */
+  /** Since when drills are counted. */
   sinceMs: number
 }
 
@@ -46,12 +72,12 @@ export interface Drill {
   state(): DrillState
 }
 
-export const CANARY = 'drill'
+const CANARY = 'drill'
 const STEP_MS = 60_000
 const POLL_MS = 50
 const DRILLER = hubPrincipal('drill')
 
-/** What others do of it: each answers what it found, and may reject. */
+/** What other parts do in a drill. Each answers what it found, and may reject. */
 export interface DrillOuter {
   /** Has the watchdog remove the containers of this one session. */
   removeByWatchdog(session: string): Promise<{ containers: { container: string; outcome: string; reason?: string }[] }>
@@ -81,7 +107,7 @@ export function createDrill(parts: {
   } catch (thrown) {
     log.warn(
       { reason: toHubError(thrown).reason },
-      'since when drills are due could not be kept; it is counted from later',
+      'could not save the start of the drill schedule; it will start later',
     )
   }
 
@@ -98,7 +124,7 @@ export function createDrill(parts: {
   async function placeCanary(principal: Principal): Promise<SessionRow> {
     if (registry.find(CANARY) === undefined) {
       const mend =
-        'put the shipped images/drill/agent.yaml into agents/drill.yaml, then `hub agent reload` and `hub agent allow drill`'
+        'copy the shipped images/drill/agent.yaml to agents/drill.yaml, then `hub agent reload` and `hub agent allow drill`'
       throw new HubError('unknown_agent', `there is no agent ${CANARY}: ${mend}`)
     }
     const request = { agent: CANARY, needs: [], params: {}, inputs: null, priority: 9, hold: false, ttlMs: 2 * STEP_MS }
@@ -128,7 +154,7 @@ export function createDrill(parts: {
     gate.admitStop(call, (grant) => tasks.stop(grant, id, end, 'operator'))
   }
 
-  /** Gone is what the engine says, asked again by this. */
+  /** Gone means that the engine says so when asked again. */
   const isGone = async ({ containerId }: SessionRow) =>
     containerId !== null && (await engine.inspect(containerId)) === undefined
 
@@ -146,7 +172,7 @@ export function createDrill(parts: {
   async function byWatchdog(principal: Principal): Promise<string> {
     const canary = await placeCanary(principal)
     try {
-      // Held while it runs, its end is no crash of the agent and starts nothing again.
+      // It is held while it runs, so its end counts as no crash of the agent and restarts nothing.
       gate.admitStop({ principal: DRILLER, operation: 'session.reap', resource: `task:${canary.task}` }, (grant) => ({
         auditEffect: `${tasks.holdAll(grant, canary.task)} canary is held`,
       }))
@@ -155,7 +181,7 @@ export function createDrill(parts: {
       if (only === undefined || more.length > 0)
         throw new HubError(
           'conflict',
-          `the watchdog removed ${containers.length} containers, not the one of the canary`,
+          `the watchdog removed ${containers.length} containers instead of only the canary's`,
         )
       if (only.container !== canary.containerName || only.outcome === 'failed')
         throw new HubError('conflict', `${only.container}: ${only.outcome} ${only.reason ?? ''}`.trim())
@@ -169,7 +195,8 @@ export function createDrill(parts: {
   async function channels(ask: () => Promise<{ channel: string; ok: boolean; why: string }[]>): Promise<string> {
     const tested = await ask()
     const deaf = tested.filter(({ ok }) => !ok)
-    if (tested.length === 0) throw new HubError('conflict', 'no channel is configured: nobody would hear of anything')
+    if (tested.length === 0)
+      throw new HubError('conflict', 'no channel is configured, so nobody would hear of an alert; run `hub setup`')
     if (deaf.length > 0) throw new HubError('conflict', deaf.map(({ channel, why }) => `${channel}: ${why}`).join('; '))
     return tested.map(({ channel }) => channel).join(', ')
   }

@@ -1,9 +1,9 @@
 /**
- * Carries a session from its row to a running container, and watches for its end (S1-47).
+ * Takes a session from its row to a running container, and watches for its end (S1-47).
  *
- * L1. Order: entrance open, ledger, create, compare, row, start. Each phase that fails leaves nothing behind.
- * L2. One exit is observed once: whoever hears of it first (wait, reconcile, recovery) moves the row, the others find it moved.
- * L3. While a launch is under way the reaper keeps its hands off that session.
+ * L1. The order: entrance open, ledger, create, compare, row, start. A phase that fails leaves nothing behind.
+ * L2. One exit is observed once: the first to hear of it (wait, reconcile, recovery) moves the row; the others find it moved.
+ * L3. While a launch is under way, the reaper does not touch that session.
  */
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
@@ -12,6 +12,7 @@ import type { Gate } from '../../guard/gate.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
 import type { Containers, Exit } from '../sandbox/containers.ts'
+import type { EngineLooks } from '../sandbox/engine-looks.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
 import type { CreateBody, SessionFacts } from '../sandbox/profile.ts'
 import { expiryText, lastOf } from './expiry.ts'
@@ -23,14 +24,14 @@ import type { Tasks } from './tasks.ts'
 const LAUNCHER = hubPrincipal('launcher')
 
 export interface Launcher {
-  /** Starts the session's container; failures settle the attempt. Never throws. */
+  /** Starts the session's container. A failure settles the attempt. Never throws. */
   launch(session: SessionRow): void
-  /** Takes over a container that a former run of the hub started. */
+  /** Takes over a container that an earlier run of the hub started. */
   adopt(session: SessionRow): Promise<void>
   isLaunching(session: string): boolean
-  /** Reads the exit of a container that ended unseen, and moves the row by it. */
+  /** Reads the exit of a container that ended unseen, and moves the row accordingly. */
   collect(session: string, containerId: string): void
-  /** Resolves when the container of the session has ended, if this process watches it. */
+  /** Resolves when the session's container has ended, if this process watches it. */
   exitOf(session: string): Promise<unknown> | undefined
   settled(): Promise<void>
 }
@@ -41,18 +42,17 @@ export interface LauncherParts {
   events: Events
   tasks: Tasks
   losses: Losses
-  /** The container runs, made from this body. */
+  /** The container runs; it was made from this body. */
   began: (session: string, containerId: string, body: CreateBody) => void
-  /** Likewise, and an earlier run of the hub has started it. */
+  /** The same for one that an earlier run of the hub started. */
   tookOver: (session: string, containerId: string, body: CreateBody) => void
-  /** Looks whether the engine answers at all; the engine's health is judged by it. */
-  engineAnswers: () => Promise<boolean>
-  /** Of the record: name and version of the runtime. */
+  looks: Pick<EngineLooks, 'answers'>
+  /** For the record: name and version of the runtime. */
   runtimeText: () => string
   containers: Containers
   ledger: Ledger
   made: Made
-  /** Opens the session's mailbox and socket and answers once it listens. */
+  /** Opens the session's mailbox and socket, and answers once the socket listens. */
   openEntrance: (session: string) => Promise<void>
   factsOf: (session: SessionRow) => { facts: SessionFacts; limits: SessionLimits }
 }
@@ -69,7 +69,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     agent: session.agent,
     generation: session.generation,
     attempt: tasks.attempts(session.task).find((attempt) => attempt.id === session.attempt)?.ordinal ?? 0,
-    // The watchdog knows the last instant alone, as the labels say it.
+    // The watchdog knows only the last instant, as in the labels.
     expiresAtMs: lastOf(session).expiresAtMs,
     expiresBoot: expiryText(lastOf(session).expiresBoot),
   })
@@ -102,7 +102,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     events.publish('hub.session.started.v1', `session:${session.id}`, { agent: session.agent, task: session.task })
   }
 
-  /** Cancelled while it was created: the reaper finds it by its id in the ledger's entry and row. */
+  /** It was cancelled while it was created. The reaper finds it by its id in the ledger and the row. */
   async function drop(containerId: string, session: SessionRow): Promise<void> {
     const grant = gate.admitStop(
       { principal: LAUNCHER, operation: 'session.reap', resource: `session:${session.id}` },
@@ -117,17 +117,17 @@ export function createLauncher(parts: LauncherParts): Launcher {
       .catch((thrown) =>
         log.warn(
           { session: id, reason: toHubError(thrown).reason },
-          'the end of a container was not heard or could not be written down; the reconcile will see it',
+          'the end of a container was missed or could not be recorded; the reconcile will see it',
         ),
       )
     exits.set(id, seen)
     void seen.finally(() => exits.delete(id))
   }
 
-  /** What a failed call means for this start: with an engine that answers nothing else either it is the engine, else it is this start. */
+  /** What a failed call means for this start. If the engine answers nothing else either, the engine is the cause; otherwise it is this start. */
   async function weighed(error: HubError): Promise<HubError> {
     if (error.code !== 'engine_unavailable' && error.code !== 'engine_refused') return error
-    const code = (await parts.engineAnswers()) ? 'engine_refused' : 'engine_unavailable'
+    const code = (await parts.looks.answers()) ? 'engine_refused' : 'engine_unavailable'
     return code === error.code
       ? error
       : new HubError(code, error.message, { reason: error.reason, facts: error.facts, cause: error })
@@ -138,10 +138,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
       const work = start(session)
         .catch(async (thrown) => losses.startFailed(session, await weighed(toHubError(thrown))))
         .catch((thrown) =>
-          log.error(
-            { session: session.id, reason: toHubError(thrown).reason },
-            'a failed start could not be written down',
-          ),
+          log.error({ session: session.id, reason: toHubError(thrown).reason }, 'a failed start could not be recorded'),
         )
         .finally(() => launching.delete(session.id))
       launching.set(session.id, work)
@@ -154,7 +151,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
       const body = made.of(session.id)
       if (body !== undefined) parts.tookOver(session.id, session.containerId, body)
       else
-        log.warn({ session: session.id }, 'it is not known what this container was made from: it is not compared again')
+        log.warn({ session: session.id }, 'what this container was made from is not known, so it is not compared again')
     },
     isLaunching: (session) => launching.has(session),
     collect: (session, containerId) => watch(session, containers.adopt(containerId)),

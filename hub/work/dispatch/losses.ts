@@ -1,24 +1,118 @@
 /**
- * What is written down when a session is lost, by whoever hears of it first (S0-4, S1-12): its end, what becomes of its task, what its agent
- * answers for. The deciding is in supervisor.ts.
+ * A session is lost (S0-4, S1-12, X6). The upper half decides purely what becomes of its task. The lower half writes that down for whoever
+ * hears of the loss first.
  */
+
 import type { Clock } from '../../base/clock.ts'
 import type { HubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
 import type { Events } from '../../guard/events.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import { restartsOf } from '../../protocol/agent.ts'
 import type { Registry } from '../registry.ts'
 import type { Exit } from '../sandbox/containers.ts'
 import type { LossFacts } from './moves.ts'
 import type { SessionRow } from './rows.ts'
-import { decideAfterCrash, decideAfterInterruption, decideAfterStartFailure, decideAfterStopped } from './supervisor.ts'
+import type { RuntimeGate } from './runtime.ts'
 import type { AfterLoss, Tasks } from './tasks.ts'
+
+const BACKOFF_MS = 1000
+const BACKOFF_MAX_MS = 30_000
+
+const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS)
+
+/**
+ * A crash: the program ended without a result. It is restarted `restarts` times; then the task fails and the agent is unhealthy. A program
+ * that has its task and may not run twice is not restarted: the task fails, and the agent goes on (fault C34). While the hub is stopping it
+ * is no crash: the program was told to finish, and its task waits for the operator's word (docs/safety.md 5).
+ */
+function decideAfterCrash(facts: {
+  crashes: number
+  restarts: number
+  /** Its card says `repeatable: true`, or its program never had the task. */
+  mayRepeat: boolean
+  task: string
+  agent: string
+  how: string
+  stopping: boolean
+  nowMs: number
+}): { next: AfterLoss; giveUp: boolean } {
+  const { crashes, restarts, mayRepeat, task, agent, how, stopping, nowMs } = facts
+  if (stopping) return { giveUp: false, next: { again: { crashed: false, held: true, notBeforeMs: nowMs } } }
+  if (crashes < restarts && !mayRepeat) {
+    const detail = `agent ${agent} ended without a result: ${how}. \`hub task retry ${task}\` runs it again. The hub does that by itself only if the card says \`repeatable: true\``
+    return { giveUp: false, next: { end: { state: 'failed', error: { code: 'not_repeatable', detail } } } }
+  }
+  if (crashes < restarts)
+    return { giveUp: false, next: { again: { crashed: true, held: false, notBeforeMs: nowMs + backoffMs(crashes) } } }
+  const detail = `agent ${agent} ended without a result ${crashes + 1} times; last: ${how}`
+  return { giveUp: true, next: { end: { state: 'failed', error: { code: 'agent_unhealthy', detail } } } }
+}
+
+/** An interruption: hub, engine or machine took the session away. The task is repeated by itself only if the card says so (docs/safety.md 3). */
+const decideAfterInterruption = (facts: {
+  repeatable: boolean
+  started: boolean
+  stopping: boolean
+  nowMs: number
+}): AfterLoss => ({
+  again: { crashed: false, held: facts.stopping || (facts.started && !facts.repeatable), notBeforeMs: facts.nowMs },
+})
+
+/**
+ * The program says that it was told to stop before it was done. If the hub is stopping, the hub told it, and the task waits for a word.
+ * Otherwise the engine or a person did: an interruption. As this is only the program's own word, it counts against its restarts; after
+ * those the task is held.
+ */
+const decideAfterStopped = (facts: {
+  crashes: number
+  restarts: number
+  repeatable: boolean
+  stopping: boolean
+  nowMs: number
+}): AfterLoss => {
+  const { crashes, restarts, repeatable, stopping, nowMs } = facts
+  if (stopping) return { again: { crashed: false, held: true, notBeforeMs: nowMs } }
+  const held = !repeatable || crashes >= restarts
+  return { again: { crashed: true, held, notBeforeMs: nowMs + backoffMs(crashes) } }
+}
+
+/** How often a start is tried if the engine refuses it, and if the engine gives no clear answer to it although it answers otherwise. */
+const REFUSED_TRIES_MAX = 3
+const UNCLEAR_TRIES_MAX = 6
+const REFUSED_WAIT_MS = 2000
+
+/**
+ * A session that never started. If the engine does not answer, the task waits. If the engine answers but does not do it (fault A4), it may
+ * only be busy: a few tries, 2 s, 10 s and then 30 s apart; then the task fails with the engine's words. Any other cause ends the task.
+ * `refusals`: how often the engine has refused to start this task.
+ */
+function decideAfterStartFailure(
+  error: HubError,
+  facts: { attempts: number; refusals: number; nowMs: number },
+): AfterLoss {
+  const { attempts, refusals, nowMs } = facts
+  const again = (waitMs: number): AfterLoss => ({
+    again: { crashed: false, held: false, notBeforeMs: nowMs + waitMs },
+  })
+  if (error.code === 'engine_unavailable') return again(backoffMs(Math.min(attempts, 5)))
+  if (error.code !== 'engine_refused')
+    return { end: { state: 'failed', error: { code: error.code, detail: error.message } } }
+  const most = error.facts.engineStatus === undefined ? UNCLEAR_TRIES_MAX : REFUSED_TRIES_MAX
+  if (refusals + 1 < most) return again(Math.min(REFUSED_WAIT_MS * 5 ** refusals, BACKOFF_MAX_MS))
+  const detail = `${error.message} (tried ${refusals + 1} times)`
+  return { end: { state: 'failed', error: { code: error.code, detail } } }
+}
 
 const LAUNCHER = hubPrincipal('launcher')
 const AUDIT_EFFECT_MAX = 500
+
+/** Its program has joined, and may have its task. */
+const hasStarted = ({ state }: SessionRow): boolean => state !== 'provisioning' && state !== 'starting'
 
 export interface Losses {
   isLive(session: string): boolean
@@ -27,11 +121,11 @@ export interface Losses {
   startFailed(session: SessionRow, error: HubError): void
   /** Its program ended without a result. */
   ended(session: string, exit: Exit): void
-  /** It runs, but does not live: recycled, its task by the same ladder as after a crash (S1-49). */
+  /** It runs but shows no life. It is recycled, and its task is treated as after a crash (S1-49). */
   unhealthy(session: string, detail: string): void
   /** Its container is gone without an exit of its own. */
   interrupted(session: string, detail: string): void
-  /** Its program gives back a task that it was told to stop; within the transaction of that result. */
+  /** Its program gives back a task because it was told to stop. Called within the transaction of that result. */
   stopped(grant: Grant, session: SessionRow, detail: string): void
 }
 
@@ -41,12 +135,13 @@ export function createLosses(parts: {
   gate: Gate
   modes: Modes
   events: Events
+  alerts: Pick<Alerts, 'raise'>
   tasks: Tasks
   registry: Registry
-  /** The engine made a container otherwise than it was told. */
-  doubtEngine: () => void
+  /** Told if an engine made a container otherwise than it was told. */
+  runtimeGate: Pick<RuntimeGate, 'doubt'>
 }): Losses {
-  const { clock, log, gate, modes, events, tasks, registry } = parts
+  const { clock, log, gate, modes, events, alerts, tasks, registry } = parts
 
   const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }): void =>
     void gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
@@ -66,19 +161,31 @@ export function createLosses(parts: {
     })
   }
 
-  /** The fault of its agent: counted, repeated as often as its card allows, then given up. */
+  function tellGivenUp({ agent, task }: SessionRow, how: string): void {
+    events.publish('hub.agent.crashed.v1', `agent:${agent}`, { task, how })
+    alerts.raise(
+      `agent_unhealthy:${agent}`,
+      'warning',
+      `Agent ${agent} ended without a result as often as its card allows (last: ${how}), and task ${task} failed. The agent does not start again until \`hub agent reset ${agent}\`.`,
+    )
+  }
+
+  /** The agent's fault: counted, repeated as often as its card allows, then given up. */
   function fell(id: string, reason: 'crashed' | 'unhealthy', exit: Omit<LossFacts, 'reason' | 'detail'>, how: string) {
     const session = tasks.session(id)
     if (session === undefined || !isLive(id)) return
     const task = tasks.task(session.task)
     const card = registry.find(session.agent)?.card
-    // A service is given up by the breaker, not by a count over its whole life.
-    const restarts = card?.mode === 'service' ? Number.POSITIVE_INFINITY : (card?.restarts ?? 0)
-    // Held while it ran: everything was stopped, by the watchdog perhaps, and that is no fault of the program.
+    // A service is given up by the breaker, not by a count over its whole life. It has no task that could be done twice.
+    const isService = card?.mode === 'service'
+    const restarts = isService ? Number.POSITIVE_INFINITY : card === undefined ? 0 : restartsOf(card)
+    // It was held while it ran: everything was stopped, perhaps by the watchdog. That is no fault of the program.
     const stopping = modes.has('draining') || task?.held === true
     const { next, giveUp } = decideAfterCrash({
       crashes: task?.crashes ?? 0,
       restarts,
+      mayRepeat: isService || card?.repeatable === true || !hasStarted(session),
+      task: session.task,
       agent: session.agent,
       how,
       stopping,
@@ -87,7 +194,7 @@ export function createLosses(parts: {
     lose(id, { reason: stopping ? 'shutdown' : reason, ...exit, detail: how }, next, (grant) => {
       if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
     })
-    if (giveUp) events.publish('hub.agent.crashed.v1', `agent:${session.agent}`, { task: session.task, how })
+    if (giveUp) tellGivenUp(session, how)
   }
 
   const losses: Losses = {
@@ -95,9 +202,9 @@ export function createLosses(parts: {
     observe,
     startFailed(session, error) {
       log.error({ session: session.id, code: error.code, reason: error.reason }, 'a session did not start')
-      if (error.code === 'profile_mismatch') parts.doubtEngine()
+      if (error.code === 'profile_mismatch') parts.runtimeGate.doubt()
       if (!isLive(session.id)) return
-      // The engine's answer was lost, and its program has begun: no failed start any more, but work that was cut.
+      // The engine's answer was lost, but its program has begun. So this is no failed start but interrupted work.
       if (tasks.session(session.id)?.publicKey !== null) return losses.interrupted(session.id, error.message)
       const next = decideAfterStartFailure(error, {
         attempts: tasks.task(session.task)?.attempts ?? 0,
@@ -105,7 +212,7 @@ export function createLosses(parts: {
         nowMs: clock.wallMs(),
       })
       const detail = `${error.code}: ${error.message}`
-      lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail }, next)
+      lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail, code: error.code }, next)
     },
     ended: (id, exit) => fell(id, 'crashed', exit, exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`),
     unhealthy(id, detail) {
@@ -116,10 +223,9 @@ export function createLosses(parts: {
       const session = tasks.session(id)
       if (session === undefined || !isLive(id)) return
       const repeatable = registry.find(session.agent)?.card.repeatable ?? false
-      const started = session.state !== 'provisioning' && session.state !== 'starting'
       const next = decideAfterInterruption({
         repeatable,
-        started,
+        started: hasStarted(session),
         stopping: modes.has('draining') || tasks.task(session.task)?.held === true,
         nowMs: clock.wallMs(),
       })
@@ -131,7 +237,7 @@ export function createLosses(parts: {
       const stopping = modes.has('draining') || row?.held === true
       const next = decideAfterStopped({
         crashes: row?.crashes ?? 0,
-        restarts: card?.restarts ?? 0,
+        restarts: card === undefined ? 0 : restartsOf(card),
         repeatable: card?.repeatable ?? false,
         stopping,
         nowMs: clock.wallMs(),

@@ -1,8 +1,9 @@
 /**
- * What each container was made from, kept over a restart of the hub: a container that is taken over is compared with it as any other (fault F21).
+ * What each container was made from, kept across restarts of the hub. So a container that is taken over is compared like any other (fault
+ * F21).
  *
- * M1. Written in the step that writes down that the container is there, removed in the one that writes down that it is gone.
- * M2. A body that cannot be read is no body: nothing is compared with it, and whoever asks says so.
+ * M1. Written in the step that records that the container exists; removed in the step that records that it is gone.
+ * M2. A body that cannot be read counts as none: nothing is compared with it, and the caller reports that.
  */
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
 import type { Store } from '../../store/database.ts'

@@ -1,6 +1,6 @@
-/** The single steps that tasks.ts is made of: one table, one conditional update, told after the commit. For tasks.ts alone. */
+/** The single steps that tasks.ts is made of: one table, one conditional update, listeners told after the commit. Only for tasks.ts. */
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
+import { type ErrorCode, HubError } from '../../base/errors.ts'
 import type { Machine } from '../../base/machine.ts'
 import {
   type AttemptState,
@@ -22,10 +22,10 @@ export type TaskEnd = {
 }
 
 export interface TaskListener {
-  taskChanged(task: TaskRow): void
-  sessionChanged(session: SessionRow): void
-  /** Within the transaction, before the step: why it is taken away. */
-  recycling(session: SessionRow, reason: ExitReason): void
+  taskChanged?(task: TaskRow): void
+  sessionChanged?(session: SessionRow): void
+  /** Called within the transaction, before the step, with the reason. */
+  recycling?(session: SessionRow, reason: ExitReason): void
 }
 
 export interface LossFacts {
@@ -33,6 +33,8 @@ export interface LossFacts {
   exitCode: number | null
   oomKilled: boolean
   detail: string
+  /** Of a start that failed. */
+  code?: ErrorCode
 }
 /** The operations that may end a task by force. */
 export const STOPS = [
@@ -49,12 +51,13 @@ export const jsonOrNull = (value: unknown): string | null =>
 
 export function createMoves(parts: {
   store: Store
-  /** The steady one: retention tells ages by what it stamps. */
+  /** The steady clock: retention judges ages by these times. */
   steady: Pick<Clock, 'wallMs'>
   rows: TaskRows
-  listener: TaskListener
+  /** They hear in this order. */
+  listeners: readonly TaskListener[]
 }) {
-  const { store, steady, rows, listener } = parts
+  const { store, steady, rows, listeners } = parts
 
   function need<Row>(row: Row | undefined, code: 'unknown_task' | 'unknown_session', id: string): Row {
     if (row === undefined)
@@ -64,7 +67,9 @@ export function createMoves(parts: {
   const theTask = (id: string) => need(rows.task(id), 'unknown_task', id)
   const theSession = (id: string) => need(rows.session(id), 'unknown_session', id)
 
-  /** One conditional update; `set` are further columns. */
+  const seal = (table: Table, id: string) => sealRow(store, table, id)
+
+  /** One conditional update. `set`: further columns. */
   function move<State extends string>(
     table: Table,
     machine: Machine<State>,
@@ -72,7 +77,7 @@ export function createMoves(parts: {
     to: State,
     set: Record<string, unknown> = {},
   ) {
-    // Of a damaged row nobody knows the state; it is only ever moved to its end.
+    // The state of a damaged row is not known. It is only ever moved to its end.
     const isWhole = row.unreadable === null
     if (isWhole) machine.require(row.state, to)
     const columns = Object.keys(set).map((column) => `, ${column} = ?`)
@@ -80,14 +85,20 @@ export function createMoves(parts: {
     const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ?${known}`)
     const { changes } = statement.run(to, ...Object.values(set), row.id, ...(isWhole ? [row.state] : []))
     if (changes !== 1) throw new HubError('conflict', `the ${machine.name} ${row.id} is no longer ${row.state}`)
-    // A session ends in two steps, each of which is its own; of the others the damaged row stays known as such (row-checks.ts).
+    // A session ends in two separate steps. Other damaged rows stay marked as damaged (row-checks.ts).
     if (isWhole || table === 'session') seal(table, row.id)
   }
 
-  const seal = (table: Table, id: string) => sealRow(store, table, id)
-
-  const tellTask = (id: string) => store.afterCommit(() => listener.taskChanged(theTask(id)))
-  const tellSession = (id: string) => store.afterCommit(() => listener.sessionChanged(theSession(id)))
+  const tellTask = (id: string) =>
+    store.afterCommit(() => {
+      const task = theTask(id)
+      for (const listener of listeners) listener.taskChanged?.(task)
+    })
+  const tellSession = (id: string) =>
+    store.afterCommit(() => {
+      const session = theSession(id)
+      for (const listener of listeners) listener.sessionChanged?.(session)
+    })
 
   function moveSession(session: SessionRow, to: SessionState, set: Record<string, unknown> = {}): void {
     move('session', sessionMachine, session, to, set)
@@ -96,7 +107,7 @@ export function createMoves(parts: {
 
   const attemptOf = (session: SessionRow) => rows.attempts(session.task).find((row) => row.id === session.attempt)
 
-  /** A damaged attempt, or one that is elsewhere, is left as it is. */
+  /** A damaged attempt, or one in another state, is left as it is. */
   function stepAttempt(session: SessionRow, from: AttemptState, to: AttemptState): void {
     const attempt = attemptOf(session)
     if (attempt?.unreadable === null && attempt.state === from) move('attempt', attemptMachine, attempt, to)
@@ -112,11 +123,12 @@ export function createMoves(parts: {
     move('attempt', attemptMachine, attempt, to, { ended_at_ms: steady.wallMs(), ...exit })
   }
 
-  /** Recycling bumps the generation: every token of the session dies with it. */
-  function beginRecycling(session: SessionRow, reason: ExitReason, detail = ''): void {
+  /** Recycling raises the generation, so every token of the session becomes invalid. */
+  function beginRecycling(session: SessionRow, reason: ExitReason, detail = '', code?: ErrorCode): void {
     if (session.state === 'recycling' || session.state === 'recycled') return
-    listener.recycling(session, reason)
-    moveSession(session, 'recycling', { exit_reason: reason, detail, generation: session.generation + 1 })
+    for (const listener of listeners) listener.recycling?.(session, reason)
+    const why = { exit_reason: reason, detail, error_code: code ?? null }
+    moveSession(session, 'recycling', { ...why, generation: session.generation + 1 })
   }
 
   function endTask(task: TaskRow, end: TaskEnd): void {
@@ -142,7 +154,7 @@ export function createMoves(parts: {
     const session = rows.sessionOfTask(task.id)
     if (session !== undefined) {
       closeAttempt(session, 'stopped')
-      beginRecycling(session, reason)
+      beginRecycling(session, reason, end.error?.detail)
     }
     endTask(task, end)
   }
@@ -153,13 +165,13 @@ export function createMoves(parts: {
     return ids.length
   }
 
-  /** The next attempt delegates anew; children of the lost one would answer nobody (T44). */
+  /** The next attempt delegates again; children of the lost one would have nobody to answer (T44). */
   function requeue(task: TaskRow, set: Record<string, unknown>): void {
     if (task.unreadable !== null) {
       endTask(task, { state: 'failed', error: unreadableError(task.unreadable) })
       return
     }
-    // Held while it ran: everything was stopped, and that outweighs what is known of this one.
+    // It was held while it ran: everything was stopped, and that outweighs what is known of this one.
     move('task', taskMachine, task, 'queued', task.held ? { ...set, held: 1 } : set)
     tellTask(task.id)
     endChildren(task, "its parent's session ended")

@@ -1,16 +1,16 @@
-/** Who asked for a task, and through whom: what the rules are asked wherever a session of it may begin (policies/tasks.rego). Pure. */
+/** Who asked for a task, and through whom. The rules are asked this wherever a session of the task may begin (policies/tasks.rego). Pure. */
 import { SERVICES, type TaskRow } from './rows.ts'
 
 export interface Origin {
-  /** A person or their token; another agent; the hub itself for a service. */
+  /** A person or their token; another agent; or the hub itself, for a service. */
   readonly by: 'people' | 'agent' | 'services'
-  /** The agent whose session handed it on, or null. */
+  /** The agent whose session delegated it, or null. */
   readonly parent: string | null
 }
 
 export const FROM_PEOPLE: Origin = Object.freeze({ by: 'people', parent: null })
 export const FROM_SERVICES: Origin = Object.freeze({ by: 'services', parent: null })
-/** As `requestedBy` of what a session handed on; no name of a person's credential holds a colon. */
+/** The `requestedBy` of what a session delegated. No name of a person's credential holds a colon. */
 export const askedByAgent = (session: { agent: string; id: string }): string => `agent:${session.agent}/${session.id}`
 
 export function originOf({ requestedBy, chain }: Pick<TaskRow, 'requestedBy' | 'chain'>): Origin {

@@ -1,8 +1,10 @@
 /**
- * Removes what is over: sessions past their TTL, sessions to be recycled, containers of ours that belong to nobody (T60, T61, T94).
- * Line two of the three TTL lines (sandbox.md section 4). Takes nothing but stop grants, so it works in every mode.
+ * Removes what is over: sessions past their TTL, sessions to be recycled, containers of ours that belong to nobody (T60, T61, T94). It is
+ * line two of the three TTL lines (docs/sandbox.md 4). It takes only stop grants, so it works in every mode.
  */
+
 import type { Clock } from '../../base/clock.ts'
+import { type Remains, wayOut } from '../../base/container-processes.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
@@ -10,73 +12,176 @@ import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { STOP_GRACE_MS, taskMachine } from '../../protocol/task.ts'
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
+import { taskMachine } from '../../protocol/task.ts'
 import type { Containers } from '../sandbox/containers.ts'
-import type { ContainerFact, Engine, Removal } from '../sandbox/engine.ts'
+import type { ContainerFact, Removal } from '../sandbox/engine.ts'
+import type { EngineLooks } from '../sandbox/engine-looks.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import type { Made } from './made.ts'
 import { decideRecovery, nowOf } from './recovery.ts'
-import { createRemovals } from './removals.ts'
 import { type SessionRow, unreadableError } from './rows.ts'
-import { createStubborn, type Stuck } from './stubborn.ts'
 import type { Tasks } from './tasks.ts'
 
+/** A host that denies a stop denies it again (fault A10). Once or twice may be a bad moment of its engine. */
+const DENIED_TRIES = 3
+
+/** Counted in sessions. */
+export const REMOVALS_MAX = 1024
+
+/**
+ * How the removal of sessions' containers went, for those who wait for it: a stop and a drill. Only the newest `REMOVALS_MAX` sessions are
+ * kept. That is more than can be open at once (`limits.sessions` is at most 255), and nothing new starts during a stop, so none that a stop
+ * waits for is forgotten.
+ */
+export function createRemovals() {
+  const bySession = new Map<string, { removal: Removal; denied: number }>()
+  return {
+    note(session: string, removal: Removal): void {
+      const isDenied = removal.outcome === 'failed' && removal.isRefused === true
+      const denied = isDenied ? (bySession.get(session)?.denied ?? 0) + 1 : 0
+      bySession.delete(session)
+      bySession.set(session, { removal, denied })
+      const [oldest] = bySession.keys()
+      if (bySession.size > REMOVALS_MAX && oldest !== undefined) bySession.delete(oldest)
+    },
+    of: (session: string): Removal | undefined => bySession.get(session)?.removal,
+    /** Stop, kill and removal were each refused at once, three times in a row: another try will not differ. */
+    isBarred: (session: string): boolean => (bySession.get(session)?.denied ?? 0) >= DENIED_TRIES,
+  }
+}
+
+const FIRST_WAIT_MS = 1000
+const WAIT_MS_MAX = 15_000
+/** A restart of the engine is over by then. */
+const ALARM_AFTER_MS = 60_000
+const TRIES_MIN = 3
+
+/** Milliseconds until the next try, after this many failed ones. Pure. */
+export const retryWaitMs = (failures: number): number =>
+  Math.min(FIRST_WAIT_MS * 2 ** Math.max(0, failures - 1), WAIT_MS_MAX)
+
+/** A kill that nobody confirms is an alarm. An engine that does not answer for a moment is not. Pure. */
+export const isAlarming = (failures: number, sinceMs: number): boolean =>
+  failures >= TRIES_MIN && sinceMs >= ALARM_AFTER_MS
+
+export interface Stubborn {
+  /** Whether it is time for another try. */
+  mayTry(container: string): boolean
+  /** Another try failed. */
+  failed(container: string, reason: string, facts: { isEngineAway: boolean; remains?: Remains }): void
+  gone(container: string): void
+  /** All containers that did not go at the last try, oldest first. */
+  list(): Stuck[]
+}
+
+/** A container that does not go, as `hub status` shows it until it is gone. */
+export interface Stuck {
+  container: string
+  reason: string
+  remains: Remains
+  forMs: number
+}
+
+/**
+ * A kill that nobody confirms is critical. If the engine does not answer, nothing can be confirmed, and that ends by itself. A container
+ * without any process can do no harm. Pure.
+ */
+const stuckSeverity = (isEngineAway: boolean, remains: Remains): 'warning' | 'critical' =>
+  isEngineAway || remains.kind === 'nothing' ? 'warning' : 'critical'
+
+/**
+ * Containers that do not go (T93) are tried again with back-off. After a minute of failures an alarm says how to end them on the host. This
+ * is kept in memory: after a restart the count starts again, and the open alarm stays until the container is gone.
+ */
+export function createStubborn(parts: { clock: Clock; alerts: Pick<Alerts, 'raise' | 'resolve'> }): Stubborn {
+  const { clock, alerts } = parts
+  const known = new Map<
+    string,
+    { failures: number; firstAt: number; againAt: number; reason: string; remains: Remains }
+  >()
+  const causeOf = (container: string) => `kill_unconfirmed:${container}`
+  return {
+    mayTry: (container) => clock.monotonicMs() >= (known.get(container)?.againAt ?? 0),
+    failed(container, reason, { isEngineAway, remains = { kind: 'unknown' } }) {
+      const now = clock.monotonicMs()
+      const { failures, firstAt } = known.get(container) ?? { failures: 0, firstAt: now }
+      known.set(container, {
+        failures: failures + 1,
+        firstAt,
+        againAt: now + retryWaitMs(failures + 1),
+        reason,
+        remains,
+      })
+      if (!isAlarming(failures + 1, now - firstAt)) return
+      const text = `Container ${container} does not go away (${reason}). ${wayOut(container, reason, remains)}`
+      alerts.raise(causeOf(container), stuckSeverity(isEngineAway, remains), text)
+    },
+    list: () =>
+      [...known].map(([container, { reason, remains, firstAt }]) => ({
+        container,
+        reason,
+        remains,
+        forMs: Math.round(clock.monotonicMs() - firstAt),
+      })),
+    gone(container) {
+      known.delete(container)
+      alerts.resolve(causeOf(container), 'the container is gone')
+    },
+  }
+}
+
 const REAPER = hubPrincipal('reaper')
-/** An agent that gave its result may end by itself for this long before it is stopped. */
+/** An agent that gave its result has this long to end by itself before it is stopped. */
 const FAREWELL_MS = 2000
 const ORPHAN_AGE_MS = 60_000
-/** An end that could not be written down is tried again after so long: each try leaves a record in the bounded audit buffer. */
+/** An end that could not be recorded is tried again after this time: each try leaves a record in the bounded audit buffer. */
 const UNWRITTEN_AGAIN_MS = 30_000
 
-/** A frozen engine is noticed after 5 s between two looks, twice this and `LOOK_AGAIN_MS` (fault A11). */
-const LOOK_MS = 5000
-/** After a look that says otherwise than the one before. */
+/** Wait after a look that differs from the one before. */
 const LOOK_AGAIN_MS = 1000
 
 export interface Reaper {
-  /** Expires what is past its TTL and begins to recycle what is due. */
+  /** Expires what is past its TTL, and begins to recycle what is due. */
   round(): void
   /** Compares rows with the engine's containers: ends what the engine ended, removes what belongs to nobody. */
   reconcile(): Promise<void>
-  /** The engine says that the container of this session has ended: looked at now, not at the next reconcile (T12). */
+  /** The engine says that this session's container has ended. It is looked at now, not at the next reconcile (T12). */
   look(session: string): void
-  /** Looks whether the engine answers; its health is judged by it. */
-  answers(): Promise<boolean>
   /** Resolves when nothing is being recycled. */
   idle(): Promise<void>
-  /** Keeps its hands off a session that is looked at first, for so long at most; answers what ends that earlier. */
+  /** Leaves a session alone while it is examined, for at most this long. Answers a function that ends this earlier. */
   hold(session: string, forMs: number): () => void
-  /** How each session's container went, for the newest sessions recycled by this process (removals.ts). */
+  /** How the removal went for each of the newest sessions that this process recycled. */
   outcomeOf(session: string): Removal | undefined
-  /** The host denied its stop so often that another try says nothing new (removals.ts). */
+  /** The host denied its stop so often that another try will not differ. */
   isBarred(session: string): boolean
-  /** Containers that did not go when they were last tried. */
+  /** Containers that did not go at the last try. */
   stuck(): Stuck[]
 }
 
-export function createReaper(
-  options: { instance: string },
-  parts: {
-    clock: Clock
-    log: Log
-    gate: Gate
-    alerts: Pick<Alerts, 'raise' | 'resolve'>
-    modes: Modes
-    tasks: Tasks
-    launcher: Launcher
-    losses: Losses
-    engine: Engine
-    engineWatch: EngineWatch
-    containers: Containers
-    ledger: Ledger
-    made: Pick<Made, 'drop'>
-    /** Lets go of everything the session had: mailbox, entrance, subscriptions, socket folder. */
-    release: (session: string) => void
-  },
-): Reaper {
+export interface ReaperParts {
+  clock: Clock
+  log: Log
+  gate: Gate
+  alerts: Pick<Alerts, 'raise' | 'resolve'>
+  modes: Modes
+  tasks: Tasks
+  launcher: Launcher
+  losses: Losses
+  looks: EngineLooks
+  engineWatch: EngineWatch
+  containers: Containers
+  ledger: Ledger
+  made: Pick<Made, 'drop'>
+  /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
+  release: (session: string) => void
+}
+
+export function createReaper(parts: ReaperParts): Reaper {
   const {
     clock,
     log,
@@ -86,7 +191,7 @@ export function createReaper(
     tasks,
     launcher,
     losses,
-    engine,
+    looks,
     engineWatch,
     containers,
     ledger,
@@ -96,7 +201,7 @@ export function createReaper(
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
   const held = new Set<string>()
-  /** Sessions past their TTL whose end the store did not take: when to try again, monotonic. */
+  /** Sessions past their TTL whose end could not be stored: when to try again, on the monotonic clock. */
   const unwritten = new Map<string, number>()
   const removals = createRemovals()
   const resourceOf = (session: string) => ({
@@ -113,10 +218,10 @@ export function createReaper(
     gate.admitStop(resourceOf(session.id), (grant) => tasks.stop(grant, session.task, end, 'ttl'))
   }
 
-  /** What it may do is not known any more: its task fails, and it is taken away like any other. */
+  /** Its authority is not known any more: its task fails, and it is ended like any other. */
   function endUnreadable(session: SessionRow, why: string): void {
     if (busy.has(session.id)) return
-    log.error({ session: session.id, why }, 'the row of a session cannot be read; it is ended')
+    log.error({ session: session.id, why }, 'the row of a session cannot be read; the session is ended')
     const end = { state: 'failed', error: unreadableError(why) } as const
     try {
       gate.admitStop(resourceOf(session.id), (grant) => {
@@ -125,12 +230,12 @@ export function createReaper(
         else tasks.stop(grant, task.id, end, 'security')
       })
     } catch (thrown) {
-      // The others are not to wait for it; its container falls to the look for orphans, its time to live or the operator.
-      log.error({ session: session.id, reason: toHubError(thrown).reason }, 'it could not be written down')
+      // The other sessions must not wait for it. Orphan look, TTL or operator will end its container.
+      log.error({ session: session.id, reason: toHubError(thrown).reason }, 'it could not be recorded')
     }
   }
 
-  /** A store that cannot write must not keep a session past its TTL: its container is stopped all the same (I4, I6). */
+  /** A store that cannot write must not keep a session past its TTL: its container is stopped anyway (I4, I6). */
   function expireOrStop(session: SessionRow): void {
     unwritten.set(session.id, clock.monotonicMs() + UNWRITTEN_AGAIN_MS)
     try {
@@ -139,7 +244,7 @@ export function createReaper(
     } catch (thrown) {
       log.error(
         { session: session.id, reason: toHubError(thrown).reason },
-        'an expired session could not be written down; its container is stopped',
+        'the end of an expired session could not be recorded; its container is stopped',
       )
       const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
       const work = containers.recycle(grant, session.containerId ?? session.containerName, { graceMs: STOP_GRACE_MS })
@@ -163,10 +268,9 @@ export function createReaper(
     if (outcome.outcome === 'failed' && outcome.remains?.kind !== 'nothing')
       throw toHubError(new Error(`container ${session.containerName} is not gone: ${outcome.reason}`))
     // Nothing of it runs: its slot is free, and what the engine still shows is removed as an orphan (fault A6).
-    const isLeft = outcome.outcome === 'failed' && session.detail === ''
-    const detail = isLeft ? `nothing of it runs; the engine still shows it: ${outcome.reason}`.slice(0, 500) : ''
+    const left = outcome.outcome === 'failed' ? outcome.reason.slice(0, 500) : undefined
     gate.admitStop(resourceOf(session.id), (proof) => {
-      tasks.recycled(proof, session.id, detail)
+      tasks.recycled(proof, session.id, left)
       made.drop(proof, session.id)
     })
     ledger.drop(session.id)
@@ -191,18 +295,18 @@ export function createReaper(
       .catch((thrown) =>
         log.error(
           { session: session.id, reason: toHubError(thrown).reason },
-          'a container could not be recycled; it will be tried again',
+          'a container could not be removed; the hub will try again',
         ),
       )
       .finally(() => busy.delete(session.id))
     busy.set(session.id, work)
   }
 
-  /** By the same table as at start: with the engine away then, a launch that was cut is judged here. */
+  /** By the same table as at start: if the engine did not answer then, a launch that was cut off is judged here. */
   function judgeOpen(session: SessionRow, found: ContainerFact | undefined): void {
     const step = decideRecovery(session, found, nowOf(clock))
     if (step === 'interrupted')
-      losses.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut')
+      losses.interrupted(session.id, found === undefined ? 'its container is gone' : 'its start was cut off')
     else if (step === 'ended' && found !== undefined) launcher.collect(session.id, found.id)
   }
 
@@ -218,18 +322,6 @@ export function createReaper(
       log.error({ container: container.name, reason: outcome.reason }, 'an orphan container is not gone')
   }
 
-  /** One look at the engine, by which its health is judged. */
-  async function listed(): Promise<ContainerFact[] | undefined> {
-    try {
-      const found = await engine.list(options.instance, LOOK_MS)
-      engineWatch.good()
-      return found
-    } catch (thrown) {
-      engineWatch.bad(toHubError(thrown).message)
-      return undefined
-    }
-  }
-
   return {
     round() {
       for (const session of tasks.sessionsOpen()) {
@@ -241,16 +333,16 @@ export function createReaper(
       }
     },
     async reconcile() {
-      // One that is being launched while the engine is asked may be older in its answer than in its row.
+      // A session that was being launched while the engine was asked may be newer than the engine's answer shows.
       const before = tasks.sessionsOpen().filter((session) => !launcher.isLaunching(session.id))
-      let found = await listed()
+      let found = await looks.list()
       if (engineWatch.isUnsure()) {
         await clock.sleep(LOOK_AGAIN_MS)
-        found = await listed()
+        found = await looks.list()
       }
       if (found === undefined) return
       const byName = new Map(found.map((container) => [container.name, container]))
-      // Only sessions that stood before the engine was asked: a younger one may simply not have been in its answer.
+      // Only sessions that existed before the engine was asked: a younger one may simply not be in its answer.
       for (const session of before) {
         const now = tasks.session(session.id)
         if (now !== undefined && now.state !== 'recycled') judgeOpen(now, byName.get(now.containerName))
@@ -267,7 +359,6 @@ export function createReaper(
       if (session === undefined || session.containerId === null || launcher.isLaunching(id)) return
       if (session.state !== 'recycling' && session.state !== 'recycled') launcher.collect(id, session.containerId)
     },
-    answers: async () => (await listed()) !== undefined,
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())
     },

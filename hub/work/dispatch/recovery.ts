@@ -1,6 +1,6 @@
 /**
- * The pass at start, before the entrances open (S1-12, X6): every open session is judged against the engine's word.
- * Running containers are taken over on their sockets, ended ones are settled, what never started goes back to the queue.
+ * The pass at start, before the entrances open (S1-12, X6): every open session is judged by what the engine says. Running containers are
+ * taken over on their sockets, ended ones are settled, and what never started goes back to the queue.
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
@@ -15,7 +15,7 @@ import type { Tasks } from './tasks.ts'
 
 export type RecoveryStep = 'adopt' | 'ended' | 'interrupted' | 'leave'
 
-/** What to do with one open session, purely. Queued is never lost; the engine's word beats the row. */
+/** What to do with one open session. Pure. Queued tasks are never lost; the engine's word beats the row. */
 export function decideRecovery(
   session: Pick<SessionRow, 'state'> & Expiry,
   found: Pick<ContainerFact, 'state'> | undefined,
@@ -23,20 +23,23 @@ export function decideRecovery(
 ): RecoveryStep {
   if (session.state === 'recycling') return 'leave'
   const expiry = readExpiry(session.expiresBoot)
-  // The machine took it away, whatever its exit looks like: no crash, and repeated only if its card lets it.
+  // The machine took it away, whatever its exit looks like. So it is no crash, and it is repeated only if its card allows that.
   if (expiry.bootId !== now.bootId) return 'interrupted'
-  // Its time was up while nobody watched, and shim or watchdog ended it for that: the reaper writes it down as what it is.
+  // Its time ran out while nobody watched, and shim or watchdog ended it. The reaper records it as that.
   if (endsBootMs(session, { bootMs: () => now.bootMs }) <= now.bootMs) return 'leave'
   if (found === undefined || found.state === 'created' || found.state === 'removing') return 'interrupted'
   if (found.state === 'exited' || found.state === 'dead') return 'ended'
-  // Running, but the crash came before the row knew its container: nothing joined yet, so it is begun anew.
+  // It runs, but the crash came before the row knew its container. Nothing has joined, so it is started again.
   return session.state === 'provisioning' ? 'interrupted' : 'adopt'
 }
 
-/** As `decideRecovery` takes it. */
+/** The facts that `decideRecovery` takes. */
 export const nowOf = (clock: Clock) => ({ bootId: clock.bootId, bootMs: clock.bootMs() })
 
-/** Judges all open sessions; answers how many took which step. With the engine away nothing is judged: the reconcile does it later. */
+/**
+ * Judges all open sessions, and answers how many took which step. If the engine does not answer, nothing is judged; the reconcile does it
+ * later.
+ */
 export async function recover(
   instance: string,
   parts: {
@@ -47,7 +50,7 @@ export async function recover(
     losses: Losses
     engineWatch: EngineWatch
     log: Log
-    /** Puts the results of children that ended meanwhile into the adopted session's mailbox. */
+    /** Puts the results of children that ended meanwhile into the mailbox of the session that was taken over. */
     redeliver: (child: TaskRow) => void
   },
 ): Promise<Record<RecoveryStep, number>> {
@@ -77,8 +80,8 @@ export async function recover(
     counts[step] += 1
     if (step === 'adopt') await adopt(session)
     else if (step === 'ended') launcher.collect(session.id, container?.id ?? '')
-    else if (step === 'interrupted') losses.interrupted(session.id, 'the hub was restarted while it started')
+    else if (step === 'interrupted') losses.interrupted(session.id, 'the hub restarted during its start')
   }
-  if (open.length > 0) log.info({ ...counts }, 'open sessions were reconciled with the engine')
+  if (open.length > 0) log.info({ ...counts }, 'open sessions were compared with the engine')
   return counts
 }

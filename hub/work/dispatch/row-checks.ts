@@ -1,8 +1,8 @@
 /**
- * Who writes the check of a row of work (store/reading.ts), and the one step that takes many rows at once.
+ * Writes the check of a task, attempt or session row (store/reading.ts), and makes the one step that moves many rows at once.
  *
- * K1. A check vouches for what was read and found whole, or was just inserted. A row that is damaged keeps the check it had, so that it stays
- *     damaged for everybody who reads it later.
+ * K1. A check vouches for a row that was read whole or was just inserted. A damaged row keeps its old check, so everybody who reads it
+ *     later sees the damage.
  */
 import type { Store } from '../../store/database.ts'
 import { checkOf } from '../../store/reading.ts'
@@ -14,7 +14,7 @@ export function sealRow(store: Store, table: 'task' | 'attempt' | 'session', id:
   if (raw !== undefined) store.prepare(`update ${table} set check_sum = ? where id = ?`).run(checkOf(raw), id)
 }
 
-/** Holds the tasks of these states that are not held yet, or that one of them. Within a transaction. Answers which they were. */
+/** Holds the tasks in these states that are not held yet, or only the given one. Runs within a transaction, and answers which tasks it held. */
 export function holdRows(
   store: Store,
   states: "'queued'" | "'queued', 'running'",

@@ -1,4 +1,4 @@
-/** Task, attempt and session rows as the program sees them, and the queries that only read. Rows are moved by tasks.ts alone. */
+/** Task, attempt and session rows as the program sees them, and the queries that only read. Only tasks.ts moves rows. */
 
 import type { FolderRef } from '../../protocol/envelope.ts'
 import {
@@ -22,7 +22,7 @@ export interface TaskOutcome {
   error?: string
 }
 
-/** Why a row cannot be read; what it shows then allows nothing (store/reading.ts). */
+/** Why a row cannot be read. The values it then shows allow nothing (store/reading.ts). */
 interface Readable {
   unreadable: string | null
 }
@@ -52,7 +52,7 @@ export interface TaskRow extends Readable {
   outcome: TaskOutcome | null
   error: { code: string; detail: string } | null
   requestedBy: string
-  /** Of the request that its key stands for; null without a key. */
+  /** The digest of the request that its key belongs to; null without a key. */
   requestDigest: string | null
   createdAtMs: number
   startedAtMs: number | null
@@ -81,38 +81,43 @@ export interface SessionRow extends Readable {
   containerName: string
   containerId: string | null
   imageId: string
-  /** User of its container; null for a session of before sessions had one each. */
+  /** User of its container; null for a session from before sessions had one each. */
   uid: number | null
   authority: Authority
   publicKey: string | null
   expiresAtMs: number
   /** `<boot id>:<boot ms>` */
   expiresBoot: string
-  /** How long its questions may still stop its clock; null in rows of an earlier hub, which is nothing. */
+  /** How long its questions may still stop its clock. Null in rows of an earlier hub, which means none. */
   waitLeftMs: number | null
-  /** Since when it waits for a person, `<boot id>:<boot ms>`. */
+  /** Since when it has waited for a person, `<boot id>:<boot ms>`. */
   waitingSince: string | null
   exitReason: ExitReason | null
+  /** Why it ended, for people. */
   detail: string
+  /** Of a start that failed: the error's code. */
+  errorCode: string | null
+  /** What the engine still shows of it although nothing of it runs. */
+  leftBehind: string | null
   createdAtMs: number
   endedAtMs: number | null
 }
 
-/** Of one agent, or of those that ask for the same capabilities: so many are looked at, and of all so many. */
+/** How many queued tasks are looked at: for one agent or one set of capabilities, and in all. */
 const QUEUE_SHARE = 32
 const QUEUE_MAX = 512
 
-/** Who asks for the tasks of services: the hub itself. */
+/** The hub itself asks for the tasks of services. */
 export const SERVICES = 'hub:services'
 
-/** Everything that may still have a container, also where its state was damaged (fault G3); `session_not_ended` is the index of just this. */
+/** Everything that may still have a container, also if its state is damaged (fault G3). The index `session_not_ended` covers exactly this. */
 const NOT_ENDED = `state <> 'recycled'`
-/** After every id. */
+/** Sorts after every id. */
 const ID_MAX = '~'
-export const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
+const LIVE_STATES = `('provisioning', 'starting', 'ready', 'working', 'input_required')`
 
 const fields = new Map<string, string>()
-/** snake_case to camelCase, worked out once per column: the expression alone was a tenth of a message's cost. */
+/** snake_case to camelCase, worked out once per column: the expression alone took a tenth of a message's time. */
 function fieldOf(column: string): string {
   const known = fields.get(column)
   if (known !== undefined) return known
@@ -121,7 +126,7 @@ function fieldOf(column: string): string {
   return made
 }
 
-/** Column to field, each read by its rule. */
+/** Column to field; each is read by its rule. */
 function toRow<Row>(raw: unknown, columns: Readonly<Record<string, Column>>): Row {
   const { unreadable, values } = readRow(raw as Record<string, unknown>, columns)
   const row: Record<string, unknown> = { unreadable }
@@ -144,7 +149,7 @@ const isAuthority = (value: unknown): boolean =>
   Object.entries(NOTHING).every(([key, like]) =>
     Array.isArray(like) ? isTexts(value[key]) : Number.isFinite(value[key] as number),
   )
-// A state that is none counts as one that is under way: whoever ends what runs ends it too.
+// An unknown state counts as still running, so whoever ends what runs ends this too.
 const TASK: Readonly<Record<string, Column>> = {
   state: oneOf(taskMachine.states, 'running'),
   needs: json(isTexts, []),
@@ -154,6 +159,7 @@ const TASK: Readonly<Record<string, Column>> = {
   ceiling: json(isAuthority, NOTHING),
   outcome: json(isObject, null),
   error: json(isObject, null),
+  priority: { read: (value) => (Number.isInteger(value) ? { value } : undefined), instead: 0 },
 }
 /** `<boot id>:<boot ms>` */
 const isInstant = (value: unknown): boolean => /^.+:\d+(\.\d+)?$/.test(String(value))
@@ -165,7 +171,7 @@ const SESSION: Readonly<Record<string, Column>> = {
   expires_boot: { read: (value) => (isInstant(value) ? { value } : undefined), instead: ':0' },
   waiting_since: { read: (value) => (value === null || isInstant(value) ? { value } : undefined), instead: null },
 }
-/** What a task that cannot be read ends with. */
+/** The error with which a task that cannot be read ends. */
 export const unreadableError = (why: string): { code: string; detail: string } => ({
   code: 'unreadable',
   detail: `its row in the database cannot be read: ${why}; submit it again`,
@@ -178,7 +184,7 @@ const taskRow = (raw: unknown): TaskRow => {
 }
 const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw, SESSION)
 
-/** What routing asks of a live session: three columns, since it asks for every message. */
+/** What routing needs of a live session: three columns, since it is read for every message. */
 export type Peer = Pick<SessionRow, 'id' | 'agent' | 'task'>
 
 export interface TaskRows {
@@ -186,38 +192,38 @@ export interface TaskRows {
   /** By key and principal together, as `asking.ts` joins them. */
   taskByKey(idempotencyKey: string): TaskRow | undefined
   taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
-  /** Newest first; `before` is the id of the last one seen. */
+  /** Newest first. `before` is the id of the last one seen. */
   tasks(query: { limit: number; before?: string; state?: string; parent?: string; part?: string }): TaskRow[]
   children(parent: string): TaskRow[]
-  /** Without reading one of them. */
+  /** Reads none of the tasks themselves. */
   countChildren(parent: string): number
   hasUnfinishedChildren(parent: string): boolean
-  /** The root above a task and how many tasks its whole tree holds, the root included. */
+  /** The root above a task, and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
   /**
-   * What may start, the first of each agent before the second of any: a thousand tasks of one that is busy hide no other's (fault D11). A wait
-   * that began later than now is of a wall clock that was stepped back since, and holds nothing up (T71).
+   * What may start: the first task of each agent before the second of any. So a thousand tasks of one busy agent hide no other's (fault
+   * D11). A wait that began in the future comes from a wall clock that was set back since; it holds nothing up (T71).
    */
   queued(nowMs: number): TaskRow[]
-  /** Those that are queued or run, without the hub's own, the tasks of services. */
+  /** Those that are queued or running, without the hub's own tasks of services. */
   countByState(): Record<string, number>
   /** Queued and waiting for the operator's word. */
   countHeld(): number
-  /** Whether any queued task of people or agents waits for no word. */
+  /** Whether any queued task of people or agents may start without a word. */
   hasUnheld(): boolean
   /** The unfinished task of a service, and its latest ones, newest first. */
   openServiceTask(agent: string): TaskRow | undefined
   serviceTasks(agent: string, limit: number): TaskRow[]
   attempts(task: string): AttemptRow[]
   session(id: string): SessionRow | undefined
-  /** The two columns every message asks for, without the rest of the row. */
+  /** The two columns that every message needs, without the rest of the row. */
   standing(id: string): Pick<SessionRow, 'state' | 'generation'> | undefined
-  /** Live sessions: that one, those of an agent, or all. */
+  /** Live sessions: one, those of an agent, or all. */
   peers(of: { id: string } | { agent: string } | 'all'): Peer[]
   /** The session that delegated this task. */
   parentSessionOf(task: string): string | null
   sessionOfTask(task: string): SessionRow | undefined
-  /** How many starts of this task the engine refused (losses.ts wrote their detail). */
+  /** How often the engine refused to start this task (losses.ts wrote the code). */
   startsRefused(task: string): number
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
@@ -250,7 +256,7 @@ export function createTaskRows(store: Store): TaskRows {
       one(taskRow, 'select * from task where parent_session = ? and delegate_id = ?', session, id),
     tasks: ({ limit, before, state, parent, part }) =>
       all(
-        // Only what was asked for stands in the text, so that its index is taken: a page costs a page, however many tasks there were.
+        // The text holds only the conditions asked for, so that the right index is used: a page costs a page, however many tasks there are.
         `select * from task where ${[
           'id < ?',
           ...(state === undefined ? [] : ['state = ?']),
@@ -338,9 +344,7 @@ export function createTaskRows(store: Store): TaskRows {
     startsRefused: (task) =>
       Number(
         store
-          .prepare(
-            `select count(*) from session where task = ? and exit_reason = 'failed' and detail like 'engine_refused: %'`,
-          )
+          .prepare(`select count(*) from session where task = ? and error_code = 'engine_refused'`)
           .pluck()
           .get(task),
       ),

@@ -1,10 +1,11 @@
 /**
- * Persistent agents (S0-1, S1-50): of each card with `mode: service` one session runs, while the mode is normal.
+ * Persistent agents (S0-1, S1-50): of each card with `mode: service` one session runs while the mode is normal.
  *
- * V1. Its task is a row like any other, made by the hub itself through the gate: the rules are asked (`agents.NAME.service`), the dispatcher
- *     narrows, caps and slots hold. It is nobody's queue: people neither submit to a service nor release it.
- * V2. A session that falls is begun anew with back-off, as long as the breaker lets it; one that ended, or was held, gets a new task.
- * V3. `hub agent suspend` stops the starting, `hub agent reset` begins it again; what runs goes on to its time to live.
+ * V1. Its task is a row like any other. The hub makes it through the gate: the rules are asked (`agents.NAME.service`), the dispatcher
+ *     narrows it, and caps and slots hold. It is nobody's queue: people neither submit to a service nor release it.
+ * V2. A session that ends early is started again with back-off, as long as the breaker permits. If its task ended or was held, it gets a
+ *     new one.
+ * V3. `hub agent suspend` ends the starting and `hub agent reset` resumes it. A running session goes on to its time to live.
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
@@ -27,14 +28,14 @@ const PRIORITY = 5
 const RECENT = 10
 
 export interface Services {
-  /** Sees that each service has its task. Called before every round of the dispatcher. */
+  /** Makes sure that each service has its task. Called before every round of the dispatcher. */
   round(): void
 }
 
 type Ended = Pick<TaskRow, 'startedAtMs' | 'endedAtMs'>
 
 /**
- * How long after its last end a service waits to be begun again, purely: twice as long for each of its latest tasks that was short.
+ * How long a service waits after its last end before it starts again. Pure. The wait doubles for each of its latest tasks that was short.
  * `recent` is newest first.
  */
 export function waitAfterEndMs(recent: readonly Ended[]): number {
@@ -55,7 +56,7 @@ export function createServices(parts: {
   registry: Registry
 }): Services {
   const { clock, log, gate, modes, alerts, tasks, registry } = parts
-  /** Of those that were refused: how often in a row, and until when they are not tried. By monotonic time. */
+  /** Refused services: how often in a row, and until when they are not tried. Monotonic time. */
   const refused = new Map<string, { times: number; untilMs: number }>()
 
   function isDue(name: string): boolean {
@@ -63,7 +64,7 @@ export function createServices(parts: {
     const recent = tasks.serviceTasks(name, RECENT)
     const endedAtMs = recent[0]?.endedAtMs ?? null
     const now = clock.wallMs()
-    // An end in the future is of a wall clock that was stepped back since, and holds nothing up.
+    // An end in the future comes from a wall clock that was set back since. It holds nothing up.
     return endedAtMs === null || now < endedAtMs || now >= endedAtMs + waitAfterEndMs(recent)
   }
 
@@ -96,8 +97,8 @@ export function createServices(parts: {
   function keep({ card, state, imageId }: Agent): void {
     const open = tasks.openServiceTask(card.name)
     if (open !== undefined && open.state === 'queued' && open.held) {
-      // Held by a stop or an interruption. There is nothing in it to be taken up again: the service is begun anew.
-      const error = { code: 'cancelled', detail: 'a service is begun anew, not taken up again' }
+      // A stop or an interruption held it. It has nothing to continue, so the service is started again with a new task.
+      const error = { code: 'cancelled', detail: 'a service is started with a new task; its old one is not continued' }
       gate.admit({ principal: PRINCIPAL, operation: 'task.settle', resource: `task:${open.id}` }, (grant) =>
         tasks.failed(grant, open.id, error),
       )

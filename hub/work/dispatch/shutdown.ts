@@ -1,25 +1,27 @@
 /**
- * Stopping the hub's sessions, with requested and confirmed per container (safety.md section 5, S0-15, X2).
+ * Stops the hub's sessions, with requested and confirmed per container (docs/safety.md 5, S0-15, X2).
  *
- * W1. The order: condition persisted -> watchdog told -> sessions told to finish -> inboxes closed -> wait -> SIGTERM, 5 s, SIGKILL ->
- *     recycled -> exit. What the contact or `--emergency` asks for does not wait for results.
- * W2. Once only: a second request hastens the first one where it waits less, and is given the same answer. A restart stops nothing, so a
- *     stop that comes while one is under way is a stop of its own, and the restart does not happen.
- * W3. Nothing stops the stop: no full disk, no deaf watchdog, no slow engine. What could not be done stands in the answer.
+ * W1. The order: condition saved -> watchdog told -> sessions told to finish -> inboxes closed -> wait -> SIGTERM, 5 s, SIGKILL -> recycled
+ *     -> exit. What the contact or `--emergency` asks for does not wait for results.
+ * W2. It runs once. A second request speeds up the first if it waits less, and gets the same answer. A restart stops nothing, so a stop
+ *     during a restart is a stop of its own, and the restart does not happen.
+ * W3. Nothing stops the stop: no full disk, no deaf watchdog, no slow engine. The answer says what could not be done.
  */
+
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
-import { STOP_GRACE_MS } from '../../protocol/task.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
+import type { Store } from '../../store/database.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { Removal } from '../sandbox/engine.ts'
-import { holdTasks } from './holding.ts'
 import type { Launcher } from './launcher.ts'
 import type { Reaper } from './reaper.ts'
-import type { SessionRow } from './rows.ts'
+import type { SessionRow, TaskRows } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -28,17 +30,17 @@ export interface StopReport {
   path: 'hub'
   requested: number
   containers: StopOutcome[]
-  /** Why the engine could not be asked at the end whether anything is left; absent where it said that nothing is. */
+  /** Why the engine could not say at the end whether anything is left. Absent if it said that nothing is. */
   unproven?: string
 }
 
-/** `unattended`: the watchdog's ceiling. Contact and emergency leave `emergency_stop` behind. */
+/** `unattended`: the watchdog's ceiling. Contact and emergency leave the condition `emergency_stop`. */
 export type StopBy = 'operator' | 'contact' | 'emergency' | 'unattended'
 export interface StopRequest {
   /** Wait until the sessions end by themselves, to their TTL at most. */
   drain: boolean
   reason: string
-  /** `restart` leaves the containers to the hub that comes after. */
+  /** `restart` leaves the containers to the next hub. */
   exit: 'shutdown' | 'down' | 'restart'
   by: StopBy
 }
@@ -53,6 +55,7 @@ interface Swept {
 export interface StopParts {
   clock: Clock
   log: Log
+  store: Pick<Store, 'transaction'>
   gate: Gate
   modes: Modes
   tasks: Tasks
@@ -63,16 +66,16 @@ export interface StopParts {
   tellFinish: (session: string, graceMs: number) => void
   /** Closes the session's inbox to everybody but the hub. */
   sealInbox: (session: string) => void
-  /** Tells the watchdog, `by` where it has to remember the stop as well. */
+  /** Tells the watchdog. `by` is given if the watchdog must remember the stop as well. */
   announce: (exit: StopRequest['exit'], by?: 'operator' | 'contact' | 'emergency') => Promise<unknown>
   onExit: (how: Ending) => void
 }
 
 export interface Shutdown {
   (grant: StopGrant, request: StopRequest): Promise<StopReport>
-  /** What is under way, for who waits for the end; undefined while nothing is. */
+  /** The stop under way, for those who wait for its end; undefined if there is none. */
   progress(): { exit: StopRequest['exit']; requested: number; confirmed: number } | undefined
-  /** How the process will end once what was asked for is done; `not_yet` until then, undefined where nothing was asked for. */
+  /** How the process will end once the request is done. `not_yet` until then; undefined if nothing was asked for. */
   ending(): Ending | 'not_yet' | undefined
 }
 
@@ -81,11 +84,11 @@ const POLL_MS = 50
 const CONFIRM_MS = 20_000
 const DRAIN_MAX_MS = 24 * 3_600_000
 const ANNOUNCE_WAIT_MS = 2000
-/** For the answer to leave before the process does. */
+/** Time for the answer to leave before the process does. */
 const FAREWELL_MS = 100
 
 const STILL_MAKING =
-  'the engine has not answered yet whether it made the container of a canary session; it would not be started'
+  'the engine has not said yet whether it made the container of a canary session; that container would not be started'
 
 const isEmergency = (by: StopBy): by is 'contact' | 'emergency' => by === 'contact' || by === 'emergency'
 
@@ -94,29 +97,29 @@ export function keepStop(modes: Modes, { by, reason }: Pick<StopRequest, 'by' | 
   if (isEmergency(by)) modes.raise('emergency_stop', reason === '' ? `asked for by ${by}` : reason)
 }
 
-/** In the transaction that records who asked: what outlives the stop, and that nothing new starts. */
+/** In the transaction that records who asked: sets the condition that outlives the stop, so nothing new starts. */
 export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 'by' | 'exit' | 'reason'>): void {
   keepStop(modes, { by, reason })
   modes.raise('draining', reason === '' ? exit : reason)
 }
 
-/** The one way the hub stops itself (W1-W3). */
+/** The only way in which the hub stops itself (W1-W3). */
 export function createShutdown(options: { waitMs: number }, parts: StopParts): Shutdown {
-  const { clock, log, modes, tasks, launcher, runtime, reaper, onExit } = parts
+  const { clock, log, store, modes, tasks, launcher, runtime, reaper, onExit } = parts
   let stopping: Promise<StopReport> | undefined
   let waitUntilMs = Number.POSITIVE_INFINITY
   let asked: readonly SessionRow[] = []
   let exit: StopRequest['exit'] = 'shutdown'
   let worst: StopBy = 'operator'
   let over: Ending | undefined
-  /** Rises where a stop takes the place of a restart, which then no longer ends the process. */
+  /** Counts up when a stop takes the place of a restart. That restart then no longer ends the process. */
   let turn = 0
   /** Containers that were stopped although their row could not be moved. */
   const forced = new Map<string, Removal>()
 
   const outcomeOf = (session: SessionRow): Removal | undefined => forced.get(session.id) ?? reaper.outcomeOf(session.id)
   const isGone = (session: SessionRow) => (outcomeOf(session)?.outcome ?? 'failed') !== 'failed'
-  /** Gone, or nothing of it runs any more, or the host denies it each time: not worth waiting for. */
+  /** Gone, or nothing of it runs any more, or the host denies its stop each time: not worth waiting for. */
   const isOver = (session: SessionRow) => {
     const seen = outcomeOf(session)
     return (
@@ -126,9 +129,14 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
 
   async function interrupt(grant: StopGrant, session: SessionRow): Promise<void> {
     try {
-      tasks.interrupt(grant, session.id, 'shutdown')
+      // Attempt, session and task move together or not at all: a disk that fills up between two of the rows would leave a running task
+      // without a session.
+      store.transaction(() => tasks.interrupt(grant, session.id, 'shutdown'))
     } catch (thrown) {
-      log.error({ session: session.id, reason: toHubError(thrown).reason }, 'stopped without a word in the store')
+      log.error(
+        { session: session.id, reason: toHubError(thrown).reason },
+        'a session was stopped, but the store could not record it',
+      )
       const name = session.containerId ?? session.containerName
       forced.set(session.id, await parts.containers.recycle(grant, name, { graceMs: STOP_GRACE_MS }))
     }
@@ -141,7 +149,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     }
   }
 
-  /** All of ours that the engine shows, and of what it is still making (X1). A canary has no row: one that runs is ended by the first look. */
+  /** All our containers that the engine shows or is still making (X1). A canary has no row; the first look ends one that runs. */
   async function sweep(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
     const isMaking = runtime.isLooking()
     const first = await sweepOnce(grant, known)
@@ -155,7 +163,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     return { more, ...(unproven === undefined ? {} : { unproven }) }
   }
 
-  /** What the engine shows of ours now, sessions or not. */
+  /** Our containers that the engine shows now, with or without a session. */
   async function sweepOnce(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
     const stuck = new Set(known.filter((session) => !isGone(session)).map((session) => session.containerName))
     try {
@@ -193,21 +201,21 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     await Promise.race([Promise.all(interrupted), clock.sleep(Math.max(0, confirmBy - clock.monotonicMs()))])
     const { more, unproven } = await sweep(grant, asked)
     const containers = asked.map((session) => {
-      const seen = outcomeOf(session) ?? { outcome: 'failed' as const, reason: 'it was not confirmed in time' }
+      const seen = outcomeOf(session) ?? { outcome: 'failed' as const, reason: 'its removal was not confirmed in time' }
       return { container: session.containerName, session: session.id, ...seen }
     })
     const all = [...containers, ...more]
     return { path: 'hub', requested: all.length, containers: all, ...(unproven === undefined ? {} : { unproven }) }
   }
 
-  /** Where the rows cannot even be read, what the engine shows by label is stopped all the same (W3). */
+  /** If even the rows cannot be read, what the engine shows by label is still stopped (W3). */
   async function stopAll(grant: StopGrant): Promise<StopReport> {
     try {
       return await stopSessions(grant)
     } catch (thrown) {
       log.error(
         { reason: toHubError(thrown).reason },
-        'the sessions could not be read; every container of ours is stopped',
+        'the sessions could not be read; every container of this hub is stopped',
       )
       const { more, unproven } = await sweep(grant, [])
       const rest = unproven === undefined ? {} : { unproven }
@@ -222,7 +230,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     const restarts = exit === 'restart'
     // Before anything is interrupted: whatever happens from here on, no task starts again by itself.
     const held = restarts || holdTasks(parts)
-    // The watchdog that asked for it knows already; it is told again only what it cannot know.
+    // If the watchdog asked for the stop, it knows already. It is told only what it cannot know.
     const told = parts
       .announce(exit, isEmergency(request.by) ? request.by : held ? undefined : 'operator')
       .catch((thrown) => log.warn({ reason: toHubError(thrown).message }, 'the watchdog was not told of the stop'))
@@ -257,4 +265,73 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
       stopping === undefined ? undefined : { exit, requested: asked.length, confirmed: asked.filter(isGone).length },
     ending: () => (stopping === undefined ? undefined : (over ?? 'not_yet')),
   })
+}
+
+const STOPPER = hubPrincipal('shutdown')
+
+/**
+ * Holds every unfinished task, with a record: none starts again before the operator says so. False if the store could not record it; then
+ * another part must remember.
+ */
+export function holdTasks(parts: { gate: Gate; tasks: Tasks; log: Log }): boolean {
+  const { gate, tasks, log } = parts
+  try {
+    gate.admitStop({ principal: STOPPER, operation: 'session.reap', resource: 'tasks' }, (grant) => ({
+      auditEffect: `${tasks.holdAll(grant)} tasks were not held before`,
+    }))
+    return true
+  } catch (thrown) {
+    log.error({ reason: toHubError(thrown).reason }, 'the unfinished tasks could not be held')
+    return false
+  }
+}
+
+/**
+ * Stops while the store cannot be written (I6, T79). The containers of a task and its children are stopped, and their sessions can do
+ * nothing any more. No row records it. Once the store works again, the reconcile finds the containers gone, and their work comes back as
+ * after any interruption.
+ */
+export interface UnwrittenStops {
+  /** Begins to stop what runs of this task. A second call for the same session does nothing. */
+  stop(grant: StopGrant, task: string): void
+}
+
+export function createUnwrittenStops(parts: {
+  rows: Pick<TaskRows, 'children' | 'sessionOfTask' | 'sessionsOpen'>
+  containers: Pick<Containers, 'recycle'>
+  /** Releases everything that the session had: mailbox, entrance, subscriptions. */
+  release: (session: string) => void
+  log: Log
+}): UnwrittenStops {
+  const { rows, containers, release, log } = parts
+  /** Holds open sessions only: nobody asks about a recycled one. */
+  const stopping = new Set<string>()
+
+  const running = (task: string): SessionRow[] => {
+    const own = rows.sessionOfTask(task)
+    return [...(own === undefined ? [] : [own]), ...rows.children(task).flatMap(({ id }) => running(id))]
+  }
+
+  function stopOne(grant: StopGrant, session: SessionRow): void {
+    if (stopping.has(session.id)) return
+    stopping.add(session.id)
+    log.error({ session: session.id }, 'a session is stopped, but the store cannot record it')
+    release(session.id)
+    containers
+      .recycle(grant, session.containerId ?? session.containerName, { graceMs: STOP_GRACE_MS })
+      .catch((thrown) => ({ outcome: 'failed', reason: toHubError(thrown).reason }) as const)
+      .then((outcome) => {
+        if (outcome.outcome !== 'failed') return
+        // Whoever asks next tries it again: the operator, or its time to live.
+        stopping.delete(session.id)
+        log.error({ session: session.id, reason: outcome.reason }, 'its container is not gone')
+      })
+  }
+  return {
+    stop(grant, task) {
+      const open = new Set(rows.sessionsOpen().map(({ id }) => id))
+      for (const id of stopping) if (!open.has(id)) stopping.delete(id)
+      for (const session of running(task)) stopOne(grant, session)
+    },
+  }
 }

@@ -1,15 +1,18 @@
 /**
- * Which task starts next, purely (architecture.md section 4.4, D4).
+ * Which task starts next (S0-16). Pure.
  *
- * A task of delegation depth d starts only while fewer than cap - (maxDepth - d) sessions exist, and its agent has fewer than its
- * own cap + d. Deeper first, then priority, then age: leads that wait for children never hold the slots those children need.
+ * A task of delegation depth d starts only while fewer than cap - (maxDepth - d) sessions exist, and while its agent has fewer than its own
+ * cap + d. Deeper tasks come first, then priority, then age. So leads that wait for children never hold the slots that those children need.
+ * `whyWaits` says in words why a task cannot start even if others end: no agent offers what it needs, or those that do may not start.
  */
+import type { Agent } from '../registry.ts'
+
 export interface QueuedTask {
   id: string
-  /** The one agent asked for, or undefined when any with `needs` will do. */
+  /** The one agent asked for; undefined if any with `needs` will do. */
   agent: string | undefined
   needs: readonly string[]
-  /** Whom the rules let the hub choose, where no agent was asked for. */
+  /** The agents that the rules let the hub choose from, if no agent was asked for. */
   among?: readonly string[] | undefined
   depth: number
   priority: number
@@ -21,7 +24,7 @@ export interface AgentSlot {
   capabilities: readonly string[]
   /** Healthy and with an image. */
   ready: boolean
-  /** Takes only the task the hub makes for it. */
+  /** Takes only the task that the hub makes for it. */
   isService?: boolean
   sessionsMax: number
   sessions: number
@@ -35,7 +38,7 @@ export interface SlotLimits {
 const order = (a: QueuedTask, b: QueuedTask) =>
   b.depth - a.depth || b.priority - a.priority || a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)
 
-/** The next pair to start, or undefined when nothing may start now. */
+/** The next pair to start, or undefined if nothing may start now. */
 export function planNext(
   queued: readonly QueuedTask[],
   agents: readonly AgentSlot[],
@@ -50,15 +53,7 @@ export function planNext(
   return undefined
 }
 
-/** The asked-for agent, or the least busy capable one; ties go to the first name. Only agents with a free slot. */
-function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | undefined {
-  const free = agents.filter(
-    (agent) => agent.ready && agent.sessions < agent.sessionsMax + task.depth && canServe(task, agent),
-  )
-  return free.sort((a, b) => a.sessions - b.sessions || (a.name < b.name ? -1 : 1))[0]?.name
-}
-
-/** Whether the agent is the one asked for, or one that may be chosen, and has every capability asked for. */
+/** Whether the agent is the one asked for, or may be chosen, and has every capability asked for. */
 export const canServe = (
   task: { agent?: string | undefined; needs: readonly string[]; among?: readonly string[] | undefined },
   agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService'>,
@@ -66,3 +61,45 @@ export const canServe = (
   (task.agent === undefined
     ? agent.isService !== true && task.among?.includes(agent.name) === true
     : task.agent === agent.name) && task.needs.every((need) => agent.capabilities.includes(need))
+
+/** The agent asked for, or the least busy capable one; the first name wins a tie. Only agents with a free slot. */
+function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | undefined {
+  const free = agents.filter(
+    (agent) => agent.ready && agent.sessions < agent.sessionsMax + task.depth && canServe(task, agent),
+  )
+  return free.sort((a, b) => a.sessions - b.sessions || (a.name < b.name ? -1 : 1))[0]?.name
+}
+
+type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'reason'>
+
+/** `among`: the agents that the rules let the hub choose from, if none is named; undefined if they were not asked yet. Empty: it may start. */
+export function whyWaits(
+  task: { id: string; agent: string | null; needs: readonly string[] },
+  agents: readonly Facts[],
+  among: readonly string[] | undefined,
+): string {
+  const otherwise = `or \`hub task cancel ${task.id}\``
+  const asked = {
+    agent: task.agent ?? undefined,
+    needs: task.needs,
+    among: among ?? agents.map(({ card }) => card.name),
+  }
+  const fitting = agents.filter(({ card }) => canServe(asked, { ...card, isService: card.mode === 'service' }))
+  if (fitting.length > 0) {
+    const waiting = fitting.map(whatKeeps)
+    return waiting.includes('') ? '' : `${waiting.join('; ')}; ${otherwise.slice(3)} ends it`
+  }
+  const named = agents.find(({ card }) => card.name === task.agent)
+  if (task.agent !== null && named === undefined)
+    return `no agent is named ${task.agent} now: put its card into agents/, then \`hub agent reload\`, ${otherwise}`
+  const who = task.agent === null ? 'no agent that may take it offers' : `agent ${task.agent} does not offer`
+  const card = task.agent === null ? 'a card' : 'its card'
+  return `${who} ${task.needs.join(', ')} now: add that to \`capabilities\` of ${card}, then \`hub agent reload\`, ${otherwise}`
+}
+
+/** Why no session of this agent starts now; empty if it may. */
+function whatKeeps({ card: { name }, state, imageId, reason }: Facts): string {
+  if (state !== 'registered')
+    return `agent ${name} is ${state}: \`hub agent show ${name}\`, then \`hub agent reset ${name}\``
+  return imageId === undefined ? `agent ${name} has no image (${reason}): build it, then \`hub agent reload\`` : ''
+}

@@ -1,23 +1,22 @@
 /**
- * The only mover of task, attempt and session rows (architecture.md section 6).
+ * The only mover of task, attempt and session rows.
  *
- * T1. Every step is in its transition table, is one update that names the old state, and changed exactly one row or did not happen.
- * T2. Every step takes a grant, so it stands in a transaction with its audit record.
+ * T1. Every step is in its transition table. It is one update that names the old state, and it changes exactly one row or does not happen.
+ * T2. Every step takes a grant, so it runs in one transaction with its audit record.
  * T3. Terminal states are final. A task that ends takes its unfinished children with it, in the same transaction (T44).
- * T5. A row that cannot be read is moved to its end and nowhere else. Each step of a whole row renews its check (row-checks.ts).
- * T4. What others must hear of is told after the commit (`Store.afterCommit`), never before.
+ * T4. Others are told after the commit (`Store.afterCommit`), never before.
+ * T5. A row that cannot be read is moved only to its end. Each step of a whole row renews its check (row-checks.ts).
  */
 
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
-import type { ExitReason } from '../../protocol/task.ts'
-import { taskMachine } from '../../protocol/task.ts'
+import type { FolderRef } from '../../protocol/envelope.ts'
+import { type Authority, type ExitReason, taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import { afterWait, expiryAfter } from './expiry.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
-import type { Assignment, NewTask } from './new-task.ts'
 import {
   createTaskRows,
   type SessionRow,
@@ -26,6 +25,37 @@ import {
   type TaskRows,
   unreadableError,
 } from './rows.ts'
+
+/** What a new task is made of. */
+export interface NewTask {
+  agent: string | undefined
+  needs: readonly string[]
+  params: Record<string, unknown>
+  inputs: FolderRef | null
+  priority: number
+  hold: boolean
+  ttlMs: number | undefined
+  requestedBy: string
+  /** The key it was asked for with, which belongs to one principal, and the digest of that request. */
+  once?: { key: string; digest: string }
+  /** Without `delegateId` nobody waits for its outcome. */
+  parent?: { task: TaskRow; session: SessionRow; delegateId: string | null; ceiling: Authority } | undefined
+}
+
+/** What a new session of a task is made of. */
+export interface Assignment {
+  session: string
+  agent: string
+  containerName: string
+  imageId: string
+  /** User and group of its container. */
+  uid: number
+  authority: Authority
+  expiresAtMs: number
+  expiresBoot: string
+  /** How long its questions may wait. */
+  waitLeftMs: number
+}
 
 export interface Tasks extends TaskRows {
   insert(grant: Grant, task: NewTask): TaskRow
@@ -37,23 +67,34 @@ export interface Tasks extends TaskRows {
   joined(grant: Grant, session: string, publicKey: string): void
   /** The agent's own result: the attempt settles, the task ends, the session is to be recycled. */
   settled(grant: Grant, session: string, outcome: TaskOutcome): void
-  /** It waits for a person: working -> input_required, and back; meanwhile its clock stands still (expiry.ts). No step if it is there already. */
+  /**
+   * It waits for a person: working -> input_required, and back. Meanwhile its clock stands still (expiry.ts). Does nothing if it is there
+   * already.
+   */
   waiting(grant: Grant, session: string): void
   resumed(grant: Grant, session: string): void
-  /** The attempt is lost; `next` says what becomes of the task. */
+  /** The attempt is lost. `next` says what becomes of the task. */
   lost(grant: Grant, session: string, facts: LossFacts, next: AfterLoss): void
   /** A queued task that can never start. */
   failed(grant: Grant, task: string, error: { code: string; detail: string }): void
   released(grant: Grant, task: string): TaskRow
-  /** Every unfinished task waits for the operator's word: running ones once they come back, but after a rest only those queued. Answers how many. */
+  /**
+   * Every unfinished task now waits for the operator's word; a running one does so once it comes back. After a rest: only queued ones.
+   * Answers how many.
+   */
   holdAll(grant: Grant | StopGrant, only?: string): number
-  /** Ends the task and stops what runs of it, children included. */
+  /** Ends the task and stops what runs of it, its children included. */
   stop(grant: StopGrant, task: string, end: TaskEnd, reason: ExitReason): void
-  /** Stops the attempt alone; the task goes back to the queue, held. */
+  /** Stops only the attempt. The task goes back to the queue, held. */
   interrupt(grant: StopGrant, session: string, reason: ExitReason): void
-  /** Removal is confirmed: recycling -> recycled. */
-  recycled(grant: StopGrant, session: string, detail: string): void
+  /** Its removal is confirmed: recycling -> recycled. */
+  recycled(grant: StopGrant, session: string, leftBehind?: string): void
+  /** The listener hears every step from now on, after the earlier listeners. */
+  listen(listener: TaskListener): void
+  /** How running sessions of a task are stopped although nothing can be written. It has one listener. */
+  onStopUnwritten(stop: StopUnwritten): void
 }
+type StopUnwritten = (grant: StopGrant, task: string) => void
 
 /** Back to the queue (a crash counts, an interruption does not), or the end. */
 export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs: number } } | { end: TaskEnd }
@@ -61,19 +102,18 @@ export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs:
 export function createTasks(parts: {
   store: Store
   clock: Clock
-  /** Stamps ends, by which retention tells ages: never by a wall clock that was set back. */
+  /** Stamps ends, by which retention judges ages: never by a wall clock that was set back. */
   steady: Pick<Clock, 'wallMs'>
   random: Random
-  listener: TaskListener
-  /** Throws `mode_degraded` where a new task would not fit on the disk. */
+  /** Throws `mode_degraded` if a new task would not fit on the disk. */
   requireRoom: () => void
-  /** Stops what runs of the task though nothing can be written. */
-  stopUnwritten: (grant: StopGrant, task: string) => void
 }): Tasks {
-  const { store, clock, steady, random, listener, requireRoom, stopUnwritten } = parts
+  const { store, clock, steady, random, requireRoom } = parts
   const rows = createTaskRows(store)
 
-  const moves = createMoves({ store, steady, rows, listener })
+  const listeners: TaskListener[] = []
+  let stopUnwritten: StopUnwritten = () => undefined
+  const moves = createMoves({ store, steady, rows, listeners })
   const { theTask, theSession, move, moveSession, stepAttempt, closeAttempt, seal } = moves
   const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 
@@ -83,8 +123,8 @@ export function createTasks(parts: {
     insert(grant, wish) {
       assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
       const parent = wish.parent
-      // A child is one of the few its tree may have, and ends with its parent: it waits in the queue for room (fault D5). One that a person
-      // tries again is asked for like any other.
+      // A child is one of the few that its tree may have, and ends with its parent. So it waits in the queue for room (fault D5). One that
+      // a person retries is asked for like any other.
       if (typeof parent?.delegateId !== 'string') requireRoom()
       const id = newUuid(random, clock.wallMs())
       const depth = parent === undefined ? 0 : parent.task.depth + 1
@@ -98,7 +138,7 @@ export function createTasks(parts: {
         .run(
           id,
           wish.agent ?? null,
-          // In one order and once each: what asks for the same is one share of the queue.
+          // Sorted and without repeats: tasks that ask for the same things share one part of the queue.
           JSON.stringify([...new Set(wish.needs)].sort()),
           JSON.stringify(wish.params),
           jsonOrNull(wish.inputs),
@@ -206,7 +246,7 @@ export function createTasks(parts: {
       const session = theSession(id)
       const task = theTask(session.task)
       closeAttempt(session, 'lost', facts)
-      beginRecycling(session, facts.reason, facts.detail)
+      beginRecycling(session, facts.reason, facts.detail, facts.code)
       if (taskMachine.isTerminal(task.state)) return
       if ('end' in next) return endTask(task, next.end)
       const { crashed, held, notBeforeMs } = next.again
@@ -257,10 +297,14 @@ export function createTasks(parts: {
       if (task.state === 'running') requeue(task, { held: 1 })
     },
 
-    recycled(grant, id, detail) {
+    recycled(grant, id, leftBehind) {
       assertStopGrant(grant, 'session.reap', 'hub.shutdown')
       const session = theSession(id)
-      moveSession(session, 'recycled', { ended_at_ms: steady.wallMs(), ...(detail === '' ? {} : { detail }) })
+      moveSession(session, 'recycled', { ended_at_ms: steady.wallMs(), left_behind: leftBehind ?? null })
+    },
+    listen: (listener) => void listeners.push(listener),
+    onStopUnwritten(stop) {
+      stopUnwritten = stop
     },
   }
 }

@@ -1,10 +1,12 @@
 /**
  * Signs of life of running sessions (S1-49): what each last said, and for how long it has said nothing.
  *
- * V1. A sign is something only a turning event loop gives: a signed request (a renewal, the next poll), a frame, the pong of a fast line.
- *     That a connection stands open is none: the kernel keeps it for a program that hangs.
- * V2. Silence counts only while this process listened: a hub that was stopped or held up heard nobody, and that is not their fault.
- * V3. In memory alone; after a restart of the hub everybody has the whole time again.
+ * V1. Only a running event loop can give a sign: a signed request (a renewal, the next poll), a frame, the pong of a fast line. An open
+ *     connection is no sign: the kernel keeps it for a program that hangs.
+ * V2. Silence counts only while this process listened. A hub that was stopped or held up heard nobody, and that is not the sessions' fault.
+ * V3. All this is in memory. After a restart of the hub every session has the whole time again.
+ *
+ * The upper half judges purely whether a session lives and makes progress (docs/sandbox.md 5).
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
@@ -13,25 +15,107 @@ import type { Registry } from '../registry.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
-import { decideVitals, type HealthSpans, warningOf } from './vitals-rule.ts'
+
+/** How often a session owes a sign, how late it may be, and how many it may miss in a row. */
+export interface HealthSpans {
+  intervalMs: number
+  timeoutMs: number
+  failuresMax: number
+}
+/** How long a poll is left unanswered, and how often a quiet fast line is pinged. Both are well within the interval. */
+export const pollMsOf = ({ intervalMs }: HealthSpans): number => Math.floor((intervalMs * 5) / 6)
+export const pingMsOf = ({ intervalMs }: HealthSpans): number => Math.floor((intervalMs * 2) / 3)
+
+export interface VitalFacts {
+  hasJoined: boolean
+  /** It polls or holds a fast line. It is answered or pinged within each interval, and then owes the next sign. */
+  isListening: boolean
+  sinceStartMs: number
+  silentMs: number
+  /** Since when it has made no progress with its task. */
+  idleMs: number
+  /** It waits for a person, for its children, or, by its nature, for messages: it may do nothing then. */
+  mayWait: boolean
+  joinWindowMs: number
+  spans: HealthSpans
+  stallAfterMs: number
+  onStall: 'alert' | 'recycle'
+}
+
+export type VitalVerdict = { kind: 'well' } | { kind: 'stalled'; why: string } | { kind: 'unhealthy'; why: string }
+
+/** A program that never asks for mail owes only its renewal, due at half of a token's 5 min. */
+const SILENT_MS_MAX = 330_000
+
+const seconds = (ms: number) => `${Math.round(ms / 1000)} s`
+
+const LET_IT_TURN = 'let the event loop run in between, or compute in a worker thread or a child process'
+
+/** How many intervals in a row have passed without a sign. A sign starts the count again. */
+export const failuresOf = (silentMs: number, { intervalMs, timeoutMs }: HealthSpans): number =>
+  Math.max(0, Math.floor((silentMs - timeoutMs) / intervalMs))
+
+/**
+ * What is said of a listening session that owes its first sign, or undefined. A program that computes in its event loop looks like one that
+ * hangs, and its author can help while there is time (fault C25).
+ */
+function warningOf({
+  hasJoined,
+  isListening,
+  silentMs,
+  spans,
+}: Pick<VitalFacts, 'hasJoined' | 'isListening' | 'silentMs' | 'spans'>): string | undefined {
+  if (!hasJoined || !isListening || failuresOf(silentMs, spans) < 1) return undefined
+  const endMs = spans.failuresMax * spans.intervalMs + spans.timeoutMs
+  return `no sign of life for ${seconds(silentMs)}: its event loop does not run. After ${seconds(endMs)} the hub ends it as hung; ${LET_IT_TURN}`
+}
+
+export function decideVitals(facts: VitalFacts): VitalVerdict {
+  const {
+    hasJoined,
+    isListening,
+    sinceStartMs,
+    silentMs,
+    idleMs,
+    mayWait,
+    joinWindowMs,
+    spans,
+    stallAfterMs,
+    onStall,
+  } = facts
+  if (!hasJoined) {
+    if (sinceStartMs < joinWindowMs) return { kind: 'well' }
+    return { kind: 'unhealthy', why: `it did not join within ${seconds(joinWindowMs)} of its start` }
+  }
+  const failures = failuresOf(silentMs, spans)
+  if (isListening ? failures >= spans.failuresMax : silentMs >= SILENT_MS_MAX) {
+    const missed = isListening
+      ? `, ${failures} intervals of ${seconds(spans.intervalMs)}: its event loop did not run; ${LET_IT_TURN}`
+      : ' and did not renew its token'
+    return { kind: 'unhealthy', why: `no sign of life for ${seconds(silentMs)}${missed}` }
+  }
+  if (mayWait || idleMs < stallAfterMs) return { kind: 'well' }
+  const why = `no message, progress or output for ${seconds(idleMs)} (stallAfter of its card)`
+  return { kind: onStall === 'recycle' ? 'unhealthy' : 'stalled', why }
+}
 
 export interface Vitals {
-  /** Its container runs: from now on it has to join. */
+  /** Its container runs; from now on it must join. */
   began(session: string): void
-  /** It proved itself just now; `isListening` when it asked for mail, and so will again. */
+  /** It proved itself just now. `isListening`: it asked for mail, and so will ask again. */
   heard(session: string, isListening?: boolean): void
-  /** It got on with its task: a message, progress, a log line, a result that was admitted. */
+  /** It made progress: a message, progress, a log line, a result that was admitted. */
   acted(session: string): void
   forget(session: string): void
-  /** Since when it does nothing, or null where it works or may wait. */
+  /** Since when it does nothing; null if it works or may wait. */
   stalledSinceMs(session: string): number | null
   /** Judges every running session. */
   round(): void
 }
 
-/** Who hears of a session that stalls, and when it goes on. */
+/** Hears of a session that stalls, and of one that goes on. */
 export interface StallListener {
-  /** It owes its first sign; told once for each silence, while there is time. */
+  /** It owes its first sign. Called once for each silence, while there is time. */
   silent(session: SessionRow, text: string): void
   stalled(session: SessionRow, text: string): void
   goesOn(session: string): void
@@ -43,14 +127,14 @@ interface Signs {
   heardAt: number
   actedAt: number
   isListening: boolean
-  /** Of this silence it was told. */
+  /** It was told of this silence. */
   isWarned: boolean
   stalledSinceMs: number | null
 }
 
-/** Between two rounds. */
+/** Time between two rounds. */
 export const vitalsEveryMs = ({ intervalMs }: HealthSpans): number => Math.min(5000, intervalMs / 2)
-/** More than this between two rounds is taken for the hub having been held up: less than any session may be silent, however short the spans. */
+/** More than this between two rounds means that the hub was held up. It is less than any session may be silent, however short the spans. */
 const heldUpMs = (spans: HealthSpans): number => 2 * vitalsEveryMs(spans)
 
 export function createVitals(
@@ -61,7 +145,7 @@ export function createVitals(
   const signs = new Map<string, Signs>()
   let listenedMs = 0
   let lastRoundAt = clock.monotonicMs()
-  /** Monotonic while this process turns; what it slept through does not count (V2). */
+  /** Runs only while this process does; what it slept through does not count (V2). */
   const now = () => listenedMs + Math.min(clock.monotonicMs() - lastRoundAt, heldUpMs(options.health))
 
   function signsOf(session: string): Signs {
@@ -81,13 +165,13 @@ export function createVitals(
 
   function judge(session: SessionRow): void {
     const card = registry.find(session.agent)?.card
-    // Being made: the launcher watches over it. Without a card nothing says what to expect; its TTL holds.
+    // It is being made, so the launcher watches it. Without a card nothing says what to expect, and only its TTL holds.
     if (session.state === 'provisioning' || session.state === 'recycling' || card === undefined) return
     const sign = signsOf(session.id)
     const at = now()
     const mayWait =
       card.mode !== 'task' || session.state === 'input_required' || tasks.hasUnfinishedChildren(session.task)
-    // What it waited for rightly is not held against it when the waiting ends.
+    // A wait that was allowed does not count against it afterwards.
     if (mayWait) sign.actedAt = at
     const owed = {
       hasJoined: session.state !== 'starting',
@@ -125,7 +209,7 @@ export function createVitals(
     },
     heard(session, isListening = false) {
       const sign = signsOf(session)
-      // Joining is progress too: what it does afterwards is counted from there.
+      // Joining is progress too; what follows is counted from there.
       if (sign.heardAt === sign.beganAt) sign.actedAt = now()
       sign.heardAt = now()
       sign.isListening ||= isListening

@@ -1,10 +1,10 @@
 /**
- * What was admitted and still waits is decided once more when the rules have changed (T23, fault F10): subscriptions, and mail that nobody has
- * taken yet. At once, in the turn of the change: nothing is delivered between the two.
+ * When the rules change, what was admitted and still waits is decided again (T23, fault F10): subscriptions, and mail that nobody has
+ * taken. This happens in the turn of the change, so nothing is delivered in between.
  *
- * G1. The same question is asked as at first, of the sender's session as its row is, and each no is a refusal like any other.
- * G2. Where nothing can be decided, because the store cannot be written, nothing of it is delivered.
- * G3. Replies answer a request that was let through, and the hub's own words are nobody's to send: both stay.
+ * G1. The question is the same as the first time, asked about the sender's session as its row is now. Each no is a refusal like any other.
+ * G2. If nothing can be decided because the store cannot be written, none of it is delivered.
+ * G3. Replies answer a request that was let through, and the hub's own words come from no sender: both stay.
  */
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
@@ -15,7 +15,7 @@ import type { About, Mailboxes } from './mailboxes.ts'
 import type { Targets } from './targets.ts'
 import type { Topics } from './topics.ts'
 
-/** To be called right after the rules have changed. Never throws. */
+/** Call this right after the rules have changed. Never throws. */
 export type DecideAgain = () => void
 
 const SENT: ReadonlySet<unknown> = new Set(['request', 'event', 'broadcast'])
@@ -47,7 +47,7 @@ export function createDecideAgain(parts: {
     return isAllowed({ principal, operation: 'message.subscribe', resource: `session:${session}`, facts: { topic } })
   }
 
-  /** One question for all that waits from one sender for one recipient, of one kind; each no is its own. */
+  /** Asks one question for all that waits from one sender for one recipient, of one kind. Each no is recorded for itself. */
   function createMayCome() {
     const allowed = new Set<string>()
     return (session: string, about: About): boolean => {
@@ -70,11 +70,13 @@ export function createDecideAgain(parts: {
       gate.group(() => {
         topics.keepOnly(mayListen)
         const gone = mailboxes.keepOnly(createMayCome())
-        if (gone > 0)
-          log.warn({ gone }, 'messages that waited are not delivered: the rules that let them through have changed')
+        if (gone > 0) log.warn({ gone }, 'waiting messages are not delivered: the changed rules no longer allow them')
       })
     } catch (thrown) {
-      log.error({ reason: toHubError(thrown).reason }, 'what waits could not be decided again, and is not delivered')
+      log.error(
+        { reason: toHubError(thrown).reason },
+        'waiting messages could not be decided again, so they are not delivered',
+      )
       topics.keepOnly(() => false)
       mailboxes.keepOnly((_session, { from, messageKind }) => from === undefined || !SENT.has(messageKind))
     }

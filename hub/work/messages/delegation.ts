@@ -1,4 +1,4 @@
-/** Delegation: a child task with narrower authority, unique by (session, id), answered with its result (T40-T45, S1-39). */
+/** Delegation: a child task with narrower authority, unique by (session, id). Its result is the answer (T40-T45, S1-39). */
 
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -18,10 +18,10 @@ import type { Registry } from '../registry.ts'
 import type { Mailboxes } from './mailboxes.ts'
 
 export interface Delegation {
-  /** What the rules see of a delegation: read-only, before the gate. */
+  /** What the rules see of a delegation. Read-only, before the gate. */
   facts(sender: SessionRow, envelope: Envelope): Record<string, unknown>
   delegate(grant: Grant, sender: SessionRow, envelope: Envelope): void
-  /** Puts the child's result into its parent's mailbox, if the parent is still there; repeats are dropped by its SDK. */
+  /** Puts the child's result into its parent's mailbox, if the parent is still there. Its SDK drops repeats. */
   answer(child: TaskRow): void
 }
 
@@ -39,7 +39,7 @@ export function createDelegation(
 ): Delegation {
   const { store, clock, random, tasks, registry, mailboxes, artifacts } = parts
 
-  /** The one asked for, or of the permitted ones the first that is capable and healthy. */
+  /** The agent asked for, or the first permitted one that is capable and healthy. */
   function chooseAgent({ agent, needs }: DelegateBody, among: readonly string[] = []): string {
     const capable = registry
       .list()
@@ -50,7 +50,7 @@ export function createDelegation(
     if (first !== undefined) return first.card.name
     if (agent !== undefined && registry.find(agent) === undefined)
       throw new HubError('unknown_agent', `no agent is named ${agent}`)
-    throw new HubError('no_capable_agent', `no agent has ${needs.join(', ')}`)
+    throw new HubError('no_capable_agent', `no agent that you may delegate to has ${needs.join(', ')}`)
   }
 
   function answer(child: TaskRow): void {
@@ -112,12 +112,12 @@ export function createDelegation(
       const inputs = body.inputs === undefined ? task.inputs : body.inputs
       for (const digest of inputs === null ? [] : [inputs.manifest, inputs.pack]) {
         if (artifacts.access(task, digest) === 'none')
-          throw new HubError('forbidden', `artifact ${digest} is not yours to hand on`)
+          throw new HubError('forbidden', `artifact ${digest} is not yours, so you cannot pass it on`)
       }
       const senderMs = leftMs(sender, clock)
       const wanted = body.capabilities ?? sender.authority.capabilities
       if (wanted.some((capability) => !sender.authority.capabilities.includes(capability))) {
-        throw new HubError('delegation_wider', 'capabilities: a child may not have what its parent has not')
+        throw new HubError('delegation_wider', 'capabilities: a child may only have what its parent has')
       }
       tasks.insert(grant, {
         agent: chooseAgent(body, grant.narrow.agents),

@@ -1,26 +1,27 @@
 /**
- * Who was first handed which request, from the audit log: after a restart a repeat goes to the same session again (fault G6).
+ * Which session was first given which request, from the audit log: after a restart, a repeat goes to the same session again (fault G6).
  *
- * F1. While the hub lives, a repeat is answered with its first outcome (outcomes.ts) and goes to nobody. What is asked here is of before.
- * F2. Read once, at the start, and only where a sender of before is still at work: the newest records alone, and no older than a request
- *     may wait. Nothing is written for it beyond the id of the message in the record that is written anyway.
+ * F1. While the hub lives, a repeat gets its first outcome (outcomes.ts) and goes to nobody. This file is only asked about requests from
+ *     before the start.
+ * F2. The log is read once, at the start, and only if a sender from before is still at work: the newest records only, no older than a
+ *     request may wait. Nothing extra is written for this but the message id in the usual record.
  */
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
 import { REQUEST_TIMEOUT_MS_MAX } from '../../protocol/envelope.ts'
 
-/** Each looks through 8 192 records at most, in some 5 ms (audit/reader.ts). */
-export const LOOKS_MAX = 3
+/** Each search looks through 8 192 records at most, in some 5 ms (audit/reader.ts). */
+const LOOKS_MAX = 3
 const FOUND_MAX = 8192
 
-/** What the record of a request says, so that its first recipient can be found again. */
+/** What the record of a request holds, so that its first recipient can be found again. */
 export const effectOfRequest = (id: string): string => `message:${id}`
 
 export interface Delivered {
-  /** Reads what was delivered before this start; `senders` are the sessions that go on. */
+  /** Reads what was delivered before this start. `senders`: the sessions that go on. */
   recall(senders: ReadonlySet<string>): void
-  /** The session that was first handed this request; undefined where nobody is known. */
+  /** The session that was first given this request; undefined if it is not known. */
   firstOf(sender: string, id: string): string | undefined
 }
 
@@ -29,7 +30,7 @@ export function createDelivered(parts: { audit: Pick<AuditLog, 'search'>; nowMs:
   const recipients = new Map<string, string>()
   const keyOf = (sender: string, id: string) => `${sender} ${id}`
 
-  /** Answers from where to look on. */
+  /** Answers where to go on looking. */
   function look(before: number | undefined, senders: ReadonlySet<string>): number | undefined {
     const from = before === undefined ? {} : { before }
     const { records, searchedTo } = audit.search({ limit: FOUND_MAX, action: 'message.sent', outcome: 'ok', ...from })
@@ -37,7 +38,7 @@ export function createDelivered(parts: { audit: Pick<AuditLog, 'search'>; nowMs:
       const sender = principal.slice(principal.lastIndexOf('/') + 1)
       if (!effect.startsWith('message:') || !resource.startsWith('session:') || !senders.has(sender)) continue
       const key = keyOf(sender, effect.slice('message:'.length))
-      // Newest first: whoever had it last may be at work on it.
+      // Newest first: the last session that had it may be working on it.
       if (!recipients.has(key)) recipients.set(key, resource.slice('session:'.length))
     }
     const isOld = (records.at(-1)?.atMs ?? nowMs()) < nowMs() - REQUEST_TIMEOUT_MS_MAX
@@ -54,7 +55,7 @@ export function createDelivered(parts: { audit: Pick<AuditLog, 'search'>; nowMs:
           if (before === undefined) return
         }
       } catch (thrown) {
-        // What cannot be looked up is chosen anew, and marked all the same.
+        // If it cannot be looked up, a recipient is chosen again and the repeat is still marked.
         log.warn({ reason: toHubError(thrown).reason }, 'who was sent which request before cannot be looked up')
       }
     },

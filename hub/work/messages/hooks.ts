@@ -1,10 +1,11 @@
 /**
  * What a program that embeds the hub may do around each message: trace it, slow it down, refuse it (S0-21).
  *
- * H1. Outside the gate: hooks are asked before admission and told afterwards. They can neither skip the rules nor the audit record, and
- *     see who sends what kind and size to whom, frozen; never the body.
- * H2. A hook that throws, answers nonsense or takes longer than a second is counted and passed over: it is no gate, and the gate stands.
- * H3. A hook slows down the session it delays and nobody else.
+ * H1. Hooks are outside the gate: asked before admission, told afterwards. They can skip neither the rules nor the audit record. They see
+ *     who sends what kind and size to whom, frozen, and never the body.
+ * H2. A hook that throws, gives a senseless answer or takes longer than a second is counted and skipped. It is no gate, and the gate still
+ *     decides.
+ * H3. A hook slows down only the session that it delays.
  */
 import type { Clock } from '../../base/clock.ts'
 import { type ErrorCode, HubError, toHubError } from '../../base/errors.ts'
@@ -23,7 +24,7 @@ export interface SendFacts {
   readonly traceparent: string | undefined
 }
 export type SendOutcome = { readonly ok: true } | { readonly ok: false; readonly code: ErrorCode }
-/** `delayMs` is at most 10 s. A refusal is `forbidden`, or with `retryAfterMs` `rate_limited`; its reason is shown to the agent. */
+/** `delayMs` is at most 10 s. A refusal is `forbidden`, or `rate_limited` if it has `retryAfterMs`. Its reason is shown to the agent. */
 export type Verdict = { delayMs: number } | { refuse: string; retryAfterMs?: number } | undefined
 
 export interface Hook {
@@ -33,13 +34,13 @@ export interface Hook {
 }
 
 export interface Hooks {
-  /** Asks each hook in its order, and waits as long as they say; answers the first refusal. Never throws. */
+  /** Asks each hook in its order, and waits as long as they say. Answers the first refusal. Never throws. */
   before(facts: SendFacts): Promise<HubError | undefined>
-  /** Tells each hook; waits for none and never throws. */
+  /** Tells each hook. Waits for none and never throws. */
   after(facts: SendFacts, outcome: SendOutcome): void
-  /** Both around one send, which takes the refusal and records it. Throws what `send` throws. */
+  /** Does both around one send, which records the refusal. Throws what `send` throws. */
   around<Result>(facts: SendFacts, send: (refusal: HubError | undefined) => Result): Promise<Result>
-  /** By name of the hook: how often it threw, answered nonsense or was late. */
+  /** By name of the hook: how often it threw, gave a senseless answer or was late. */
   faults(): Readonly<Record<string, number>>
 }
 
@@ -65,7 +66,9 @@ export const sendFacts = (
     traceparent,
   })
 
-/** Undefined where there are no hooks: then nothing is awaited and nothing is made for them. */
+const isSpan = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0
+
+/** Undefined if there are no hooks: then nothing is awaited and nothing is built for them. */
 export function createHooks(hooks: readonly Hook[], parts: { clock: Clock; log: Log }): Hooks | undefined {
   const { clock, log } = parts
   const counts = new Map<string, number>()
@@ -74,7 +77,7 @@ export function createHooks(hooks: readonly Hook[], parts: { clock: Clock; log: 
   function fault(hook: Hook, reason: string): undefined {
     const count = (counts.get(hook.name) ?? 0) + 1
     counts.set(hook.name, count)
-    if (count % LOG_EVERY === 1) log.warn({ hook: hook.name, count, reason }, 'a hook failed; it is passed over')
+    if (count % LOG_EVERY === 1) log.warn({ hook: hook.name, count, reason }, 'a hook failed; it was skipped')
   }
 
   /** What the hook answered within its second. */
@@ -135,5 +138,3 @@ export function createHooks(hooks: readonly Hook[], parts: { clock: Clock; log: 
   }
   return made
 }
-
-const isSpan = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0

@@ -1,26 +1,27 @@
 /**
- * One bounded mailbox per session, in memory (S0-2, S0-3, T66). Deliveries are numbered and offered again until passed.
+ * One bounded mailbox per session, in memory (S0-2, S0-3, T66). Deliveries are numbered, and offered again until the reader acknowledges
+ * them.
  *
- * B1. The 513th waiting message is refused, never dropped. The hub's own words (a child's outcome, `finish`) have further places, so that
- *     no sender can keep them from a session by filling its mailbox.
+ * B1. The 513th waiting message is refused, never dropped. The hub's own words (a child's outcome, `finish`) have extra places, so no
+ *     sender can block them by filling the mailbox.
  * B2. Numbers rise across restarts of the hub (they begin at epoch * 2^32), so a client's `after` never hides new mail.
- * B3. Bytes are bounded too (fault F6): of one mailbox, of one sender in all mailboxes, and of all together. A sender's share is so small that
- *     those who may be at work at once cannot take the whole from another.
- * B4. A delivery waits as the text that will be sent, made once: as an object its body may take twenty times the bytes of its text.
+ * B3. Bytes are bounded too (fault F6): for one mailbox, for one sender in all mailboxes, and in all. A sender's share is so small that the
+ *     sessions at work at once cannot fill the whole.
+ * B4. A delivery waits as the text that will be sent, made once. As an object, its body may take twenty times as many bytes.
  */
 import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
 import { HubError } from '../../base/errors.ts'
 import { BODY_BYTES_MAX, type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
 
 const OFFER_MAX = 64
-/** Of one offer, beyond its first delivery. */
+/** The most in one offer, beyond its first delivery. */
 const OFFER_BYTES_MAX = 1024 ** 2
 
 export const MAIL_BYTES_MAX = 64 * 1024 ** 2
 export const BOX_BYTES_MAX = 8 * 1024 ** 2
 export const SENDER_BYTES_MAX = 4 * 1024 ** 2
 const SENDER_BYTES_MIN = 1024 ** 2
-/** Of the hub's own words, in each mailbox beside what others may send. */
+/** Places for the hub's own words, in each mailbox beside what others may send. */
 const OWN_BYTES_EACH = BODY_BYTES_MAX + 4096
 /** What each delivery costs beside its text. */
 const OVERHEAD_BYTES = 256
@@ -31,7 +32,7 @@ export interface Mail {
   readonly number: number
   readonly text: string
 }
-/** A place that is kept for one delivery. One of the two is called, once. */
+/** A place that is kept for one delivery. Call exactly one of the two, once. */
 export interface Place {
   /** A mailbox that closed meanwhile takes nothing: its session is over. */
   put(): void
@@ -41,29 +42,29 @@ export interface Place {
 export interface Mailboxes {
   open(session: string): void
   close(session: string): void
-  /** Takes nothing more from others; what waits in it can still be read, and the hub's own words still come (safety.md section 5). */
+  /** Takes nothing more from others. What waits can still be read, and the hub's own words still come (docs/safety.md 5). */
   seal(session: string): void
   isOpen(session: string): boolean
-  /** Takes away what waits and is not to be delivered any more; answers how much that was. */
+  /** Removes waiting mail that must not be delivered any more. Answers how much that was. */
   keepOnly(test: (session: string, about: About) => boolean): number
   depth(session: string): number
-  /** Bytes of memory that all waiting mail takes, at most. */
+  /** The most memory that all waiting mail takes, in bytes. */
   bytes(): number
-  /** Keeps a place and its bytes for what `sender`, a session, says. Throws `inbox_closed` or `mailbox_full`. */
+  /** Keeps a place and its bytes for a message of `sender`, a session. Throws `inbox_closed` or `mailbox_full`. */
   reserve(session: string, sender: string, content: Content): Place
-  /** Of the hub itself: also into a mailbox that is full for others. Throws `inbox_closed`, or `mailbox_full` past the hub's own places. */
+  /** For the hub's own words, also if the mailbox is full for others. Throws `inbox_closed`, or `mailbox_full` above the hub's own places. */
   put(session: string, content: Content): void
-  /** Hears every delivery as it is put, instead of waiting for it; undefined ends that. */
+  /** The listener hears every delivery as it is put, instead of waiting for it. Undefined ends that. */
   listen(session: string, listener: ((mail: Mail) => void) | undefined): void
   /** Forgets deliveries up to `after`. */
   pass(session: string, after: number): void
-  /** Forgets deliveries up to `after` and answers the next ones, at most 64 and 1 MiB. */
+  /** Forgets deliveries up to `after`, and answers the next ones: at most 64 and 1 MiB. */
   take(session: string, after: number): Mail[]
-  /** Resolves when the mailbox holds something beyond `after`, closes, or the signal aborts. */
+  /** Resolves when the mailbox holds something beyond `after`, when it closes, or when the signal aborts. */
   waitForMail(session: string, after: number, signal: AbortSignal): Promise<void>
 }
 
-/** What the rules look at of a delivery that waits. */
+/** What the rules look at in a waiting delivery. */
 export type About = Pick<Content, 'from' | 'messageKind' | 'type' | 'topic'>
 interface Waiting extends Mail {
   about: About
@@ -75,18 +76,18 @@ interface Box {
   queue: BoundedQueue<Waiting>
   next: number
   reserved: number
-  /** Of what waits and of kept places. */
+  /** Bytes of waiting mail and kept places. */
   bytes: number
   sealed: boolean
   listener: ((mail: Mail) => void) | undefined
   waiters: Set<() => void>
 }
 
-/** The most that one string takes in memory: two bytes for each character where one of them needs them. */
+/** The most memory that one string takes: two bytes for each character if one of them needs two. */
 const bytesOf = (text: string): number =>
   OVERHEAD_BYTES + (Buffer.byteLength(text) === text.length ? text.length : 2 * text.length)
 
-/** How much of one sender may wait where so many sessions work at once. Pure. */
+/** How much mail of one sender may wait if this many sessions work at once. Pure. */
 export const senderBytesMax = (sessions: number): number =>
   Math.min(SENDER_BYTES_MAX, Math.max(SENDER_BYTES_MIN, Math.floor(MAIL_BYTES_MAX / sessions)))
 
@@ -96,7 +97,7 @@ export function createMailboxes(options: {
   epoch: number
   limit?: number
   ownMax?: number
-  /** So many sessions at once, as configured. */
+  /** How many sessions may work at once, as configured. */
   sessions?: number
 }): Mailboxes {
   const { limit = MAILBOX_MAX, ownMax = 64, sessions = 12 } = options
@@ -104,7 +105,7 @@ export function createMailboxes(options: {
   const ownBytesMax = ownMax * OWN_BYTES_EACH
   const boxes = new Map<string, Box>()
   const bySender = new Map<string, number>()
-  /** Of senders; the hub's own words are bounded by each mailbox. */
+  /** From senders; each mailbox bounds the hub's own words itself. */
   let sent = 0
   let own = 0
 

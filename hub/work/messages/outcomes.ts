@@ -1,4 +1,4 @@
-/** The last 4 096 message ids of each sender with their outcome: a repeat is answered with what was answered first (protocol.md section 3). */
+/** The last 4 096 message ids of each sender with their outcome. A repeat gets the first answer again (docs/protocol.md 3). */
 import { HubError } from '../../base/errors.ts'
 import type { Store } from '../../store/database.ts'
 
@@ -6,7 +6,7 @@ export const REMEMBERED_IDS_MAX = 4096
 
 export type Outcome = { ok: true } | { ok: false; error: HubError }
 
-/** What is kept of a refusal: an error as it was thrown holds its stack, its cause and what the cause held (fault F6). */
+/** What is kept of a refusal. The thrown error itself holds its stack, its cause and all that the cause holds (fault F6). */
 type Kept = { ok: true } | { ok: false; code: HubError['code']; detail: string; facts: HubError['facts'] }
 const DETAIL_CHARS_MAX = 500
 const ACCEPTED: Kept = { ok: true }
@@ -23,7 +23,7 @@ export interface Outcomes {
   forget(session: string): void
 }
 
-/** What a transaction that did not commit would have answered is forgotten with it: its repeat is a first try again. */
+/** If the transaction did not commit, its answer is forgotten, and a repeat is a first try again. */
 export function createOutcomes(store: Pick<Store, 'onRollback'>): Outcomes {
   const bySession = new Map<string, Map<string, Kept>>()
   return {

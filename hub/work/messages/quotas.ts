@@ -1,8 +1,8 @@
 /**
- * A token bucket per session and per agent (S1-41, T65): so many messages a second, with a burst of twice that. A card only lowers.
+ * A token bucket per session and per agent (S1-41, T65): so many messages a second, with a burst of twice that. A card can only lower it.
  *
- * What a session needs to live (join, renewal, opening of a line) has a small bucket of its own: an agent that says as much as it may would
- * else never find a place for its renewal, and die when its token expires.
+ * What a session needs to live (join, renewal, opening of a line) has a small bucket of its own. Otherwise an agent that uses its whole
+ * quota would find no place for its renewal, and would die when its token expires.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -10,16 +10,16 @@ import { HubError } from '../../base/errors.ts'
 export interface Quotas {
   /** Takes one message from both buckets. Throws `rate_limited` with `retryAfterMs`. */
   take(session: string, agent: string): void
-  /** Takes one of the session's own upkeep. Throws like `take`. */
+  /** Takes one from the session's own bucket. Throws like `take`. */
   takeUpkeep(session: string): void
   forget(session: string): void
 }
 
-/** A renewal is due every few minutes, an opening rarely; a restart of the hub brings a few at once. */
+/** A renewal is due every few minutes, an opening rarely. A restart of the hub brings a few at once. */
 const UPKEEP_PER_SECOND = 2
 const UPKEEP_BURST = 20
 
-/** What sums of fractions lose: who waits as long as told must find a whole message there. */
+/** Rounding error of fractions: who waits as long as told must find a whole message there. */
 const GRAIN = 1e-6
 
 interface Bucket {
@@ -47,7 +47,7 @@ export function createQuotas(
     const retryAfterMs = Math.max(1, Math.ceil(((1 - level) / perSecond) * 1000 - GRAIN))
     throw new HubError('rate_limited', `more than ${perSecond} ${what} a second`, { facts: { retryAfterMs } })
   }
-  /** What the agent's card says counts from its next session on. */
+  /** A changed card counts from the agent's next session on. */
   function begin(session: string, agent: string, nowMs: number): Bucket {
     const perSecond = Math.min(options.perSecond, options.perSecondOf?.(agent) ?? Number.POSITIVE_INFINITY)
     const made = () => ({ perSecond, burst: perSecond * 2, level: perSecond * 2, atMs: nowMs })

@@ -1,8 +1,8 @@
-/** Open requests: a reply must match one, from the session it was put to, once and before its deadline (T46). In memory. */
+/** Open requests. A reply must match one, from the session that got it, once and before its deadline (T46). In memory. */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 
-export const OPEN_REQUESTS_MAX = 1024
+const OPEN_REQUESTS_MAX = 1024
 const DEFAULT_TIMEOUT_MS = 30_000
 
 export interface OpenRequest {
@@ -12,19 +12,22 @@ export interface OpenRequest {
 }
 
 export interface Replies {
-  /** Remembers that `requester` waits for `responder`. A repeat of the same id keeps the first deadline and answers false. Throws `rate_limited` at 1 024 open ones. */
+  /**
+   * Remembers that `requester` waits for `responder`. A repeat of the same id keeps the first deadline and answers false. Throws
+   * `rate_limited` at 1 024 open ones.
+   */
   expect(request: { id: string; requester: string; responder: string; timeoutMs: number | undefined }): boolean
-  /** Takes away the one request this reply answers. Throws `already_resolved` when nothing is open under that id for this responder. */
+  /** Removes the one request that this reply answers. Throws `already_resolved` if no request under that id is open for this responder. */
   settle(id: string, responder: string): OpenRequest
-  /** Undoes `settle`, and `expect`. */
+  /** Undoes `settle` or `expect`. */
   reopen(id: string, responder: string, request: OpenRequest): void
   withdraw(id: string, responder: string): void
   forget(session: string): void
-  /** Removes what is past its deadline; answers how many. */
+  /** Removes what is past its deadline. Answers how many. */
   expire(): number
 }
 
-/** `heldBackMs`: by how much what is settled now may have come earlier (T75). */
+/** `heldBackMs`: by how much a reply that is settled now may have come earlier (T75). */
 export function createReplies(clock: Clock, heldBackMs: () => number = () => 0): Replies {
   const open = new Map<string, OpenRequest>()
   const keyOf = (id: string, responder: string) => `${responder} ${id}`
@@ -46,7 +49,11 @@ export function createReplies(clock: Clock, heldBackMs: () => number = () => 0):
       const key = keyOf(id, responder)
       if (open.has(key)) return false
       const count = counts.get(requester) ?? 0
-      if (count >= OPEN_REQUESTS_MAX) throw new HubError('rate_limited', `${count} requests wait for their replies`)
+      if (count >= OPEN_REQUESTS_MAX)
+        throw new HubError(
+          'rate_limited',
+          `${count} of your requests still wait for their replies; wait for some of them first`,
+        )
       add(key, { requester, responder, untilMs: clock.monotonicMs() + (timeoutMs ?? DEFAULT_TIMEOUT_MS) })
       return true
     },
@@ -55,7 +62,7 @@ export function createReplies(clock: Clock, heldBackMs: () => number = () => 0):
       const entry = open.get(key)
       if (entry === undefined || entry.untilMs + heldBackMs() <= clock.monotonicMs()) {
         remove(key)
-        throw new HubError('already_resolved', 'no request of that id waits for your reply')
+        throw new HubError('already_resolved', 'no request with that id waits for your reply')
       }
       remove(key)
       return entry

@@ -1,10 +1,10 @@
 /**
- * Routing: from an admitted envelope to mailboxes, replies, the sender's own task or a child task (architecture.md section 5).
+ * Routing: from an admitted envelope to mailboxes, replies, the sender's own task or a child task.
  *
- * R1. The sender is the session's; no field of the envelope names it (T11).
- * R2. Mail is put into mailboxes after the commit only; room is reserved by check before it, and nothing runs in between.
- * R3. A reply goes to the one open request it matches, once (T46). A repeat of a message id is answered with its first outcome.
- * R4. Bodies live in memory only; their hash is in the audit record.
+ * R1. The session is the sender; no field of the envelope names it (T11).
+ * R2. Mail is put into mailboxes only after the commit. The room for it is checked and reserved before, and nothing runs in between.
+ * R3. A reply goes to the one open request that it matches, once (T46). A repeat of a message id gets the first outcome.
+ * R4. Bodies are only in memory; their hash is in the audit record.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -23,6 +23,7 @@ import {
 import type { OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Store } from '../../store/database.ts'
+import type { Losses } from '../dispatch/losses.ts'
 import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
 import type { Journal } from '../journal.ts'
@@ -70,11 +71,10 @@ export function createRouter(parts: {
   events: Events
   approvals: Approvals
   /** What becomes of a task whose program was stopped before it was done. */
-  handBack: (grant: Grant, sender: SessionRow, detail: string) => void
+  losses: Pick<Losses, 'stopped'>
 }): Router {
   const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events, approvals } =
     parts
-  const { handBack } = parts
 
   const deliveryOf = (sender: SessionRow, envelope: Envelope, kind: 'message' | 'reply', topic?: string): Content => ({
     kind,
@@ -109,7 +109,8 @@ export function createRouter(parts: {
     envelope: Envelope,
     { recipient, redelivered }: Target & { kind: 'session' },
   ): Routed | undefined {
-    if (recipient === undefined) throw new HubError('inbox_closed', `nobody is there under ${envelope.to}`)
+    if (recipient === undefined)
+      throw new HubError('inbox_closed', `${envelope.to.replace(':', ' ')} has no running session`)
     registry.checkBody(recipient.agent, 'receives', envelope.type, envelope.body)
     if (envelope.kind === 'request') {
       const { id, timeoutMs } = envelope
@@ -124,14 +125,14 @@ export function createRouter(parts: {
 
   function reply(sender: SessionRow, envelope: Envelope): void {
     if (envelope.correlationId === undefined)
-      throw new HubError('schema_invalid', 'correlationId: a reply names the request it answers')
+      throw new HubError('schema_invalid', 'correlationId: a reply must name the request that it answers')
     const { correlationId } = envelope
     const open = replies.settle(correlationId, sender.id)
     store.onRollback(() => replies.reopen(correlationId, sender.id, open))
     deliver(open.requester, sender, deliveryOf(sender, envelope, 'reply'))
   }
 
-  /** A subscriber whose mailbox is full misses the event, and is told so by the counter of its mailbox; the others get it. */
+  /** A subscriber whose mailbox is full misses the event, and the counter of its mailbox tells it so. The others get it. */
   function publish(sender: SessionRow, envelope: Envelope, topic: string): void {
     const subscribers = topics
       .subscribers(topic)
@@ -152,7 +153,8 @@ export function createRouter(parts: {
     const subject = `task:${sender.task}`
     if (envelope.kind === 'result') {
       const { outcome, value, error, stopped } = parseShape(resultBodyShape, envelope.body, 'body')
-      if (stopped === true && outcome === 'failed') handBack(grant, sender, error ?? 'stopped before it was done')
+      if (stopped === true && outcome === 'failed')
+        parts.losses.stopped(grant, sender, error ?? 'stopped before it was done')
       else
         tasks.settled(grant, sender.id, {
           outcome,
@@ -180,7 +182,7 @@ export function createRouter(parts: {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')
       const question = { task: sender.task, session: sender.id, askId: envelope.id, text }
       const { id, state, answer, isNew } = approvals.ask(grant, question)
-      // A repeat: the answer may have died with a hub, so it is told again, as a child's is.
+      // A repeat: the answer may have been lost with an earlier hub, so it is told again, as a child's is.
       if (state === 'approved' || state === 'refused') deliver(sender.id, sender, answerOf(envelope.id, state, answer))
       if (!isNew || state !== 'asked') return
       tasks.waiting(grant, sender.id)

@@ -1,4 +1,4 @@
-/** To whom an envelope goes, and the facts the rules see of that: read-only, before the gate (S1-8). */
+/** Who an envelope goes to, and the facts that the rules see of that. Read-only, before the gate (S1-8). */
 import { HubError } from '../../base/errors.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
@@ -19,7 +19,7 @@ export interface Addressed {
 }
 
 export interface Targets {
-  /** One target, or for a broadcast one for every other live session, each to be admitted by itself (S1-36). Throws `schema_invalid`. */
+  /** One target, or for a broadcast one for every other live session; each is admitted by itself (S1-36). Throws `schema_invalid`. */
   resolve(sender: SessionRow, envelope: Envelope): Addressed[]
   /** What the rules see of a delivery that still waits for this session, as `resolve` had it. */
   waiting(sender: SessionRow, recipient: Peer, about: About): Omit<Addressed, 'target'>
@@ -33,7 +33,7 @@ export function createTargets(parts: {
 }): Targets {
   const { rows, registry, mailboxes, delivered } = parts
 
-  /** parent: the session that delegated the sender's task; child: a session that works on a task the sender delegated. */
+  /** parent: the session that delegated the sender's task. child: a session that works on a task the sender delegated. */
   function relation(sender: SessionRow, recipient: Peer | undefined): 'parent' | 'child' | 'none' {
     if (recipient === undefined) return 'none'
     if (rows.parentSessionOf(sender.task) === recipient.id) return 'parent'
@@ -70,8 +70,8 @@ export function createTargets(parts: {
   }
 
   /**
-   * Whoever was handed it before a restart, as long as that session lives: it drops what it has seen. Else least loaded first; a recipient
-   * that stands in relation to the sender comes before strangers.
+   * The session that was given it before a restart comes first, as long as it lives: it drops what it has seen. Otherwise the least loaded
+   * session; the sender's parent and children come before strangers.
    */
   function sessionOfAgent(sender: SessionRow, agent: string, id: string): Peer | undefined {
     const first = delivered.firstOf(sender.id, id)
@@ -97,7 +97,7 @@ export function createTargets(parts: {
     resolve(sender, envelope) {
       const address = parseAddress(envelope.to)
       if (address === undefined)
-        throw new HubError('schema_invalid', 'to: agent:<name>, session:<id>, topic:<name>, all or hub')
+        throw new HubError('schema_invalid', 'to: must be agent:<name>, session:<id>, topic:<name>, all or hub')
       const { kind, type } = envelope
       if (kind === 'request' || kind === 'event' || kind === 'broadcast')
         registry.checkBody(sender.agent, 'sends', type, envelope.body)

@@ -1,6 +1,6 @@
 /**
- * Who subscribed to what, per session, in memory; subscribing was decided by policy before it comes here,
- * and is again when the rules change (decided-again.ts).
+ * Who subscribed to what, per session, in memory. Policy decided before it comes here, and decides again when the rules change
+ * (decided-again.ts).
  */
 import { HubError } from '../../base/errors.ts'
 
@@ -10,7 +10,7 @@ export interface Topics {
   subscribe(session: string, topic: string): void
   subscribers(topic: string): string[]
   isSubscribed(session: string, topic: string): boolean
-  /** Ends subscriptions that `test` does not hold for. */
+  /** Ends the subscriptions for which `test` is false. */
   keepOnly(test: (session: string, topic: string) => boolean): void
   forget(session: string): void
 }

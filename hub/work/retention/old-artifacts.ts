@@ -1,10 +1,10 @@
 /**
- * Artifacts that nobody needs any more: their rows, then the files that no row names.
+ * Artifacts that nobody needs any more: first their rows, then the files that no row names.
  *
- * P1. A row stays while its task is unfinished or has ended lately, while any task that stands names its digest as input, and, where it is
- *     withheld, as long as evidence is kept. A task's own end and its artifact's are two spans: either may come first.
- * P2. A file goes with the last row that names it, after the commit. A process that ends between leaves a file without a row, as does a
- *     stored artifact whose transaction was undone: `strays` finds those, a folder at a time.
+ * P1. A row stays while its task is unfinished or ended lately, and while any kept task names its digest as input. A withheld one stays as
+ *     long as evidence is kept. Tasks and artifacts have separate spans; either may end first.
+ * P2. A file goes with the last row that names it, after the commit. If the process ends in between, or if the transaction that stored an
+ *     artifact was undone, a file is left without a row. `strays` finds those, one folder at a time.
  */
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,14 +24,14 @@ export interface Cutoffs {
 }
 
 export interface OldArtifacts {
-  /** The next of them. `isGone`: of a task that only would go, for a look that takes nothing away. */
+  /** The next of them. `isGone`: treats this task as already gone, for a look that removes nothing. */
   next(
     cutoffs: Cutoffs,
     rowsMax: number,
     isGone?: (task: string) => boolean,
   ): { artifacts: OldArtifact[]; isOver: boolean }
   again(): void
-  /** Takes the rows away, and the files once that is committed. Answers the bytes of the files that go. */
+  /** Deletes the rows, and the files once that is committed. Answers the bytes of the files that go. */
   remove(grant: Grant, artifacts: readonly OldArtifact[]): number
   /** Files of the next folder that no row names and that are older than an hour. */
   strays(nowMs: number): { path: string; bytes: number }[]

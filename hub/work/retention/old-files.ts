@@ -1,5 +1,5 @@
 /**
- * Files of the home that are old enough to go: evidence by its age, logs by their size together, and what was kept beside when something else
+ * Files of the home that are old enough to go: evidence by its age, logs by their total size, and what was set aside when something else
  * took its place.
  */
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
@@ -10,13 +10,13 @@ export interface OldFile {
   bytes: number
 }
 
-/** `evidence/<session>-<instant>`, as work/evidence.ts names it. What else lies there is somebody's own, and stays. */
+/** `evidence/<session>-<instant>`, as work/evidence.ts names it. What else is in there belongs to somebody, and stays. */
 const EVIDENCE = /-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z$/
-/** `hub.log.3`: what its writer has put aside. One without a number is being written. */
+/** `hub.log.3`: put aside by its writer. One without a number is being written. */
 const PUT_ASIDE = /\.(?:log|jsonl)\.\d{1,6}$/
-/** Copies of the database from before an update: the way back, so the newest stays (`hub undo-update`). */
+/** Copies of the database from before an update. They are the way back, so the newest stays (`hub undo-update`). */
 const BEFORE_UPDATE = /^hub\.db\.before-(\d{13})$/
-/** What else was in force and was kept for whoever has to look: the database that was left by a way back, months and ledgers of another line. */
+/** What else was in force before and was kept for a later look: the database that an undone update left, months and ledgers of another line. */
 const KEPT_ASIDE: readonly (readonly [folder: string, name: RegExp])[] = [
   ['.', /^hub\.db\.after-(\d{13})$/],
   ['.', /^ledger\.json\.before-(\d{13})$/],
@@ -31,8 +31,8 @@ const namesIn = (folder: string): string[] => {
   }
 }
 
-/** A link counts as what it is, never as what it leads to. */
-export function bytesBelow(path: string): number {
+/** A link counts as a link, never as what it points to. */
+function bytesBelow(path: string): number {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return 0
   if (!found.isDirectory()) return found.size
@@ -48,7 +48,7 @@ export function oldEvidence(home: string, beforeMs: number): OldFile[] {
   })
 }
 
-/** The oldest that were put aside, until all of them together hold at most so much. */
+/** The oldest files that were put aside, until all together hold at most this much. */
 export function oldLogs(home: string, bytesMax: number): OldFile[] {
   const folder = join(home, 'logs')
   const all = namesIn(folder).flatMap((name) => {
@@ -65,14 +65,14 @@ export function oldLogs(home: string, bytesMax: number): OldFile[] {
   return going
 }
 
-/** Names that tell their own instant, oldest first. */
+/** Names that hold their own instant, oldest first. */
 const dated = (folder: string, pattern: RegExp) =>
   namesIn(folder)
     .map((name) => ({ path: join(folder, name), atMs: Number(pattern.exec(name)?.[1]) }))
     .filter(({ atMs }) => Number.isFinite(atMs))
     .sort((a, b) => a.atMs - b.atMs)
 
-/** Copies from before an update that are older than `beforeMs`, but the newest of all; and what was kept aside before `asideBeforeMs`. */
+/** Copies from before an update that are older than `beforeMs`, except the newest; and what was set aside before `asideBeforeMs`. */
 export function oldCopies(home: string, beforeMs: number, asideBeforeMs: number): OldFile[] {
   const updates = dated(home, BEFORE_UPDATE)
     .slice(0, -1)

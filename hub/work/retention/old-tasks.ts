@@ -1,10 +1,10 @@
 /**
  * Ended tasks that are old enough to go, and their rows out of the tables of tasks, attempts, sessions and questions.
  *
- * O1. A tree of tasks goes as one or not at all: every task of it has ended, and ended long enough ago; no session of it is still being
- *     cleared away, no question of it is open, and no unfinished task outside uses what it left as its input.
+ * O1. A tree of tasks goes as a whole or not at all. Every task of it must have ended long enough ago. No session of it is still being
+ *     cleared away, no question of it is open, and no unfinished task outside uses what it left as input.
  * O2. The deepest go first, so a tree that is larger than one turn stays a tree until its root goes.
- * O3. A look reads a bounded number of roots; where it ended is remembered in memory, and it begins again at the oldest.
+ * O3. A look reads a bounded number of roots. The place where it ended is kept in memory, and after the last it begins again at the oldest.
  */
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Store } from '../../store/database.ts'
@@ -15,17 +15,17 @@ export interface RemovedTasks {
 }
 
 export interface OldTasks {
-  /** The next of them, deepest first, at most so many tasks. `isOver`: the oldest are looked at again by the next call. */
+  /** The next of them, deepest first, at most so many tasks. `isOver`: the next call begins again at the oldest. */
   next(beforeMs: number, tasksMax: number): { tasks: string[]; isOver: boolean }
   /** Begins again at the oldest. */
   again(): void
-  /** Takes their rows away; answers how many of what. */
+  /** Deletes their rows. Answers how many of what. */
   remove(grant: Grant, tasks: readonly string[]): RemovedTasks
 }
 
 const ROOTS_AT_ONCE = 200
 
-/** Joined in this very order: the planner takes a recursive table for a large one, and would read all tasks for each tree. */
+/** Joined in exactly this order: the planner takes a recursive table for a large one, and would read all tasks for each tree. */
 const TREE = `with recursive tree(id, depth) as (
   select id, depth from task where id = ?
   union all select task.id, task.depth from tree cross join task on task.parent = tree.id)`
@@ -71,7 +71,7 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
           const some = members.all(root.id, tasksMax - tasks.length + 1) as string[]
           const fits = some.length <= tasksMax - tasks.length
           tasks.push(...(fits ? some : some.slice(0, -1)))
-          // The rest of this tree is the next turn's.
+          // The rest of this tree comes in the next turn.
           if (!fits) return { tasks, isOver: false }
         }
         after = root

@@ -1,25 +1,25 @@
-/** What keeps the hub from taking anything away now, told by name: a stop, a store or clock that is not to be trusted, a copy under way. */
+/** What keeps the hub from deleting anything now, by name: a stop, a store or clock that cannot be trusted, a copy under way. */
 import type { Clock } from '../../base/clock.ts'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import type { SteadyClock } from '../../guard/conditions/steady-clock.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 
 export interface Pauses {
-  /** Until the answer is called. */
+  /** Lasts until the answer is called. */
   hold(what: string): () => void
-  /** For what comes in pieces: until its last, or until no piece has come for a minute. */
+  /** For what comes in pieces: lasts until the last one, or until no piece has come for a minute. */
   piece(what: string, isLast: boolean): void
-  /** Throws by the name of what stands against it. `byItself`: nobody asked. */
+  /** Throws with the name of what stands against it. `byItself`: nobody asked for it. */
   require(byItself: boolean): void
 }
 
 const PIECE_MS = 60_000
 
-/** While one of these holds nobody takes anything away: it could not be recorded, or the ages are not to be believed, or a stop is on. */
+/** While one of these holds, nobody may delete anything: it could not be recorded, the ages cannot be believed, or a stop is on. */
 const NEVER: readonly [ConditionName, ErrorCode, string][] = [
   ['draining', 'mode_draining', 'the hub is stopping; try again after `hub up`'],
-  ['emergency_stop', 'mode_safe', 'an emergency stop holds; look first, then `hub resume`'],
-  ['unattended_stop', 'mode_safe', 'an unattended stop holds; `hub up`, then `hub heartbeat`'],
+  ['emergency_stop', 'mode_safe', 'an emergency stop is in force; look at the reason first, then `hub resume`'],
+  ['unattended_stop', 'mode_safe', 'an unattended stop is in force; `hub up`, then `hub heartbeat`'],
   [
     'store_failing',
     'store_unavailable',
@@ -30,12 +30,12 @@ const NEVER: readonly [ConditionName, ErrorCode, string][] = [
     'audit_unavailable',
     'the audit log cannot be written, so nothing could be recorded; see `hub doctor`',
   ],
-  ['clock_fault', 'mode_degraded', 'the clock is wrong, and so is every age; timedatectl set-ntp true'],
+  ['clock_fault', 'mode_degraded', 'the clock is wrong, so every age is wrong too; timedatectl set-ntp true'],
 ]
-/** While one of these holds only the operator's own word does: what happened has still to be looked at. */
+/** While one of these holds, only the operator may start it: somebody must still look at what happened. */
 const NOT_BY_ITSELF: readonly ConditionName[] = ['critical_alert', 'witness_mismatch']
 const UNPROVEN =
-  'nothing is pruned by itself: by its clock this hub did not run for more than a week; if the date is right, `hub heartbeat` or `hub prune` says so'
+  'the hub prunes nothing by itself: by its clock it did not run for more than a week. If the date is right, confirm that with `hub heartbeat` or `hub prune`'
 
 export function createPauses(parts: {
   modes: Pick<Modes, 'has'>
@@ -69,11 +69,11 @@ export function createPauses(parts: {
           throw new HubError(code, `nothing is pruned now: ${why}`, { facts: { conditions: [name] } })
       const what = copying()
       if (what !== undefined)
-        throw new HubError('conflict', `nothing is pruned now: ${what} is under way; prune again when it is done`)
+        throw new HubError('conflict', `nothing is pruned now: ${what} is under way; try again when it is done`)
       const open = byItself ? NOT_BY_ITSELF.find((name) => modes.has(name)) : undefined
-      if (open !== undefined) throw new HubError('conflict', `nothing is pruned by itself while ${open} holds`)
+      if (open !== undefined) throw new HubError('conflict', `the hub prunes nothing by itself while ${open} is open`)
       if (byItself && steady.isUnproven()) throw new HubError('conflict', UNPROVEN)
-      // The operator asked for it: they have seen the date.
+      // The operator asked for it, so they have seen the date.
       if (!byItself) steady.prove()
     },
   }

@@ -1,11 +1,11 @@
 /**
- * What is done and old is taken away, so that a home stays small: by itself and by `hub prune`.
+ * Removes what is done and old, so that a home stays small: by itself and by `hub prune`.
  *
- * R1. In turns, each one transaction with one audit record that says how much of what went: nothing goes without a record. A turn is
- *     bounded in rows and files, so that the lines of agents wait for it no longer than for a commit.
- * R2. A look takes nothing away and needs no grant; a turn does what its own look found, in the same transaction.
- * R3. Files go after the commit. What could not be removed is found again by the next look.
- * R4. The age of everything is told by the steady clock, and while that is in doubt nothing goes (pauses.ts).
+ * R1. It works in turns. Each is one transaction with one audit record of how much of what went; nothing goes without a record. A turn is
+ *     bounded in rows and files, so agents' lines wait no longer for it than for a commit.
+ * R2. A look deletes nothing and needs no grant. A turn does what its own look found, in the same transaction.
+ * R3. Files go after the commit. The next look finds again what could not be removed.
+ * R4. All ages are measured by the steady clock. While that is in doubt, nothing goes (pauses.ts).
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
@@ -21,7 +21,7 @@ import { createOldTasks, type OldTasks } from './old-tasks.ts'
 import type { Pauses } from './pauses.ts'
 import type { RetentionSettings } from './settings.ts'
 
-/** How much of what; bytes are those of files. */
+/** How much of what. Bytes are those of files. */
 export interface Pruned {
   tasks: number
   sessions: number
@@ -41,30 +41,30 @@ interface Took extends Pruned {
   auditEffect: string
 }
 export interface Turn extends Took {
-  /** There is more to take away. */
+  /** There is more to remove. */
   more: boolean
 }
 
 export interface Retention {
-  /** One round of the loop: a turn if one is due and nothing stands against it. */
+  /** One round of the loop: a turn, if one is due and nothing stands against it. */
   round(): void
   /**
-   * A turn by the operator's word. `olderThanMs` stands for the spans of tasks, artifacts and alerts; what is kept of an incident keeps its
-   * own.
+   * A turn that the operator asked for. `olderThanMs` replaces the spans of tasks, artifacts and alerts. What is kept of an incident keeps
+   * its own span.
    */
   turn(grant: Grant, how: { olderThanMs: number | undefined; isFirst: boolean }): Turn
-  /** What would go; `atLeast`: there is more than was counted. */
+  /** What would go. `atLeast`: there is more than was counted. */
   foresee(olderThanMs?: number): Promise<Pruned & { atLeast: boolean }>
 }
 
-/** Of one turn. Fifty tasks, each with an attempt and a session, take some 5 ms of the processor (measured). */
+/** The most in one turn. Fifty tasks, each with an attempt and a session, take some 5 ms of the processor (measured). */
 const TASKS_PER_TURN = 50
 const ARTIFACTS_PER_TURN = 50
 const ALERTS_PER_TURN = 100
 const FILES_PER_TURN = 8
 const STRAY_FOLDERS_PER_LOOK = 16
 const LOOK_EVERY_MS = 600_000
-/** A look ahead counts no further: the names of what would go are held in memory. */
+/** A preview counts no further: the names of what would go are held in memory. */
 const COUNTED_MAX = 200_000
 
 const nothing = (): Pruned => ({
@@ -123,7 +123,7 @@ export function createRetention(
   const [own, operators] = [looks(), looks()]
   let lookAtMs = clock.monotonicMs() + LOOK_EVERY_MS
 
-  /** Before which instant what is of no more use. */
+  /** What ended before this instant is of no more use. */
   function cutoffs(olderThanMs?: number) {
     const now = nowMs()
     const before = (spanMs: number) => now - spanMs

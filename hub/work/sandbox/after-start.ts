@@ -1,6 +1,6 @@
 /**
- * Looks again at containers that run (S1-51): what the engine shows of each must be what it was told at the start, right after it and from
- * then on every minute, also one that was taken over from an earlier run of the hub (fault F21).
+ * Looks again at running containers (S1-51). What the engine shows of each must be what it was told: right after the start, and then every
+ * minute. This includes containers taken over from an earlier run of the hub (fault F21).
  */
 import type { Beside } from './floors.ts'
 import { type HardeningCheck, judgeHardening, NOT_HELD } from './hardening.ts'
@@ -9,10 +9,13 @@ import type { CreateBody } from './profile.ts'
 export interface AfterStart {
   /** Its container has just been started from this body. */
   began(session: string, containerId: string, sent: CreateBody): void
-  /** Likewise by an earlier run of the hub, whose floors may have been lower ones: only what has changed since counts. */
+  /**
+   * The same for a container that an earlier run of the hub started. That run's floors may have been lower, so only what has changed since
+   * then counts.
+   */
   tookOver(session: string, containerId: string, sent: CreateBody): void
   ended(session: string): void
-  /** Looks at all of them, one after the other; what the engine does not answer is left to the next round. */
+  /** Looks at all of them, one after the other. If the engine does not answer for one, the next round looks again. */
   round(): Promise<void>
 }
 
@@ -22,10 +25,16 @@ interface Watched {
   isTakenOver: boolean
 }
 
+const wordsOf = (failed: readonly HardeningCheck[]): string =>
+  failed
+    .map(({ name, found }) => `${name}: ${found}`)
+    .join('; ')
+    .slice(0, 1000)
+
 export function createAfterStart(parts: {
   inspect: (id: string) => Promise<unknown>
   beside: Beside
-  /** Hears once of a session whose container is not as it was made. */
+  /** Hears once of each session whose container is not as it was made. */
   differs: (session: string, found: string) => void
 }): AfterStart {
   const { inspect, beside, differs } = parts
@@ -33,7 +42,7 @@ export function createAfterStart(parts: {
 
   async function look(session: string, { containerId, sent, isTakenOver }: Watched) {
     const found = await inspect(containerId).catch(() => undefined)
-    // Gone, or no answer: others see to that. Ended meanwhile: it is not watched any more.
+    // Gone, or no answer: other parts handle that. Ended meanwhile: it is not watched any more.
     if (found === undefined || !watched.has(session)) return
     const { checks } = judgeHardening(sent, found, containerId, beside)
     const failed = checks.filter((check) => !check.pass && !(isTakenOver && check.found === NOT_HELD))
@@ -56,9 +65,3 @@ export function createAfterStart(parts: {
     },
   }
 }
-
-const wordsOf = (failed: readonly HardeningCheck[]): string =>
-  failed
-    .map(({ name, found }) => `${name}: ${found}`)
-    .join('; ')
-    .slice(0, 1000)

@@ -1,9 +1,9 @@
 /**
- * Compares what the engine says it made with what was sent, after exactly the normalisation of sandbox.md section 2 (T49).
+ * Compares what the engine says it made with what was sent, after exactly the normalisation of docs/sandbox.md 2 (T49).
  *
- * C1. Nothing is looser than that table: a field that was not sent must be empty, but for what SHOWN_LATER names.
+ * C1. Nothing is looser than that table: a field that was not sent must be empty, except for those that SHOWN_LATER names.
  * C2. `null`, absent, `[]`, `{}` and `""` are one value, except in the four exact fields.
- * C3. Pure; it never throws, whatever the engine answered: what cannot be read is a difference.
+ * C3. Pure. It never throws, whatever the engine answered: what cannot be read is a difference.
  */
 import { type CreateBody, containerNameOf } from './profile.ts'
 
@@ -19,7 +19,7 @@ type Row = Readonly<Record<string, unknown>>
 /** Present, not empty, every entry byte for byte: an empty list in one of these undoes the protection. */
 const EXACT = ['MaskedPaths', 'ReadonlyPaths', 'CapDrop', 'SecurityOpt']
 
-/** What some engine leaves out of its answer where it stands at this value: one that does not know the field, or writes no empty ones. */
+/** Fields that some engines leave out of their answer when they have this value: the engine does not know the field, or writes no empty ones. */
 const LEFT_OUT: Row = {
   ArgsEscaped: false,
   // Also null, on cgroup v2.
@@ -41,7 +41,7 @@ const LEFT_OUT: Row = {
   OomScoreAdj: 0,
 }
 
-/** The same of a bind's options; all but the first are unknown to API 1.41. */
+/** The same for the options of a bind; API 1.41 knows only the first. */
 const BIND_LEFT_OUT: Row = {
   NonRecursive: false,
   CreateMountpoint: false,
@@ -76,7 +76,7 @@ function isEmpty(value: unknown): boolean {
   return isRow(value) && Object.keys(value).length === 0
 }
 
-/** Equal after normalisation: empties are one value, keys of objects have no order, entries of lists have one. */
+/** Equal after normalisation: empty values are one value, the order of keys does not matter, the order of entries does. */
 function isSame(expected: unknown, found: unknown): boolean {
   if (isEmpty(expected) || isEmpty(found)) return isEmpty(expected) && isEmpty(found)
   if (Array.isArray(expected) && Array.isArray(found)) {
@@ -101,7 +101,7 @@ function isSameField(name: string, expected: unknown, found: unknown): boolean {
   return isSame(expected, found)
 }
 
-/** Mounts with every option of a bind that was left out. */
+/** Mounts, with every option of a bind that was left out. */
 function mountsWhole(mounts: unknown): unknown {
   if (!Array.isArray(mounts)) return mounts
   return mounts.map((mount) =>
@@ -111,9 +111,21 @@ function mountsWhole(mounts: unknown): unknown {
   )
 }
 
+const DESCRIPTOR_KEYS = ['mediaType', 'digest', 'size', 'annotations', 'platform']
+
+const MANIFEST_TYPES = [
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+]
+
+const isOnly = (value: unknown, key: string, inside: (value: unknown) => boolean): boolean =>
+  isRow(value) && Object.keys(value).length === 1 && inside(value[key])
+
+const isText = (value: unknown): boolean => typeof value === 'string'
+
 /**
- * What later versions show besides, as measured with containerd's image store on Engine 29, in this shape only: which manifest and which
- * snapshots the container stands on. Neither says anything of what it may do.
+ * What later versions show as well, in exactly this shape: which manifest and which snapshots the container uses. Measured with
+ * containerd's image store on Engine 29. Neither says anything of what it may do.
  */
 const SHOWN_LATER: Readonly<Record<string, (found: unknown) => boolean>> = {
   // Since API 1.48.
@@ -125,16 +137,8 @@ const SHOWN_LATER: Readonly<Record<string, (found: unknown) => boolean>> = {
   // Since API 1.52, in the place of GraphDriver.
   Storage: (found) => isOnly(found, 'RootFS', (root) => isOnly(root, 'Snapshot', (one) => isOnly(one, 'Name', isText))),
 }
-const DESCRIPTOR_KEYS = ['mediaType', 'digest', 'size', 'annotations', 'platform']
-const MANIFEST_TYPES = [
-  'application/vnd.docker.distribution.manifest.v2+json',
-  'application/vnd.oci.image.manifest.v1+json',
-]
-const isText = (value: unknown): boolean => typeof value === 'string'
-const isOnly = (value: unknown, key: string, inside: (value: unknown) => boolean): boolean =>
-  isRow(value) && Object.keys(value).length === 1 && inside(value[key])
 
-/** Every difference between the body that was sent and the answer to inspect of container `id`; none means: it may be started. */
+/** Every difference between the body that was sent and the answer to inspect of container `id`. If there is none, it may be started. */
 export function compareInspect(sent: CreateBody, inspect: unknown, id: string): Difference[] {
   if (!isRow(inspect)) return [{ field: '', expected: 'an object', found: inspect }]
   const differences: Difference[] = []

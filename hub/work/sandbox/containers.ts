@@ -1,12 +1,12 @@
 /**
- * The life of one container: create -> inspect -> compare -> wait opened -> start (sandbox.md section 1), and its end.
- * The caller has written the session into the ledger and made its socket folder before.
+ * The life of one container: create -> inspect -> compare -> wait opened -> start (docs/sandbox.md 1), and its end. The caller has written
+ * the session into the ledger and made its socket folder before.
  *
- * K1. Nothing is started that differs from what was sent; a warning in the answer to create is a difference.
- * K2. Whatever fails up to and with start leaves no container behind; if that cannot be confirmed the error says so
+ * K1. Nothing is started that differs from what was sent. A warning in the answer to create is a difference.
+ * K2. If a step up to and including start fails, no container is left behind. If that cannot be confirmed, the error says so
  *     (`leftBehind`), and the session stays in the ledger.
- * K3. Gone means that the engine, asked by inspect, no longer knows it; an answer to remove alone is not enough. What is not gone is looked
- *     at: whether anything of it runs is another matter.
+ * K3. Gone means that the engine no longer knows it when asked by inspect; an answer to remove is not enough. If it is not gone, its
+ *     processes are looked at: whether anything of it runs is a separate question.
  */
 import type { Clock } from '../../base/clock.ts'
 import { type EngineMachine, judgeRemains, processesOf, type Remains, seesAll } from '../../base/container-processes.ts'
@@ -26,10 +26,10 @@ export interface Exit {
 
 export interface Provisioned {
   containerId: string
-  /** Wall epoch milliseconds of the inspect that showed no difference. */
+  /** When inspect showed no difference, in epoch milliseconds. */
   inspectedAt: number
   start(): Promise<void>
-  /** Settles when the container has ended; rejects when it is gone without a word. */
+  /** Settles when the container has ended. Rejects if it is gone and nobody knows how it ended. */
   exited: Promise<Exit>
 }
 
@@ -40,13 +40,13 @@ export interface Containers {
   provision(grant: Grant, facts: SessionFacts, limits: SessionLimits): Promise<Provisioned>
   /** Listens again for the exit of a container that an earlier run of the hub started. */
   adopt(containerId: string): Promise<Exit>
-  /** Stops it and leaves it there, so that how it ended can be read. Throws what the engine says. */
+  /** Stops it and leaves it there, so that its exit can be read. Throws what the engine says. */
   stop(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<void>
-  /** Stop, kill, remove, and confirm. Never throws for the engine's sake: the outcome says what is known. */
+  /** Stops, kills, removes and confirms. Does not throw because of the engine: the outcome says what is known. */
   recycle(grant: StopGrant, idOrName: string, options: { graceMs: number }): Promise<RecycleOutcome>
   /** Every container of this instance, in any state. Throws `engine_unavailable` or `engine_refused`. */
   list(): Promise<ContainerFact[]>
-  /** Nobody waits for an engine that is away any more. */
+  /** Nobody waits any more for an engine that does not answer. */
   close(): void
 }
 
@@ -55,7 +55,7 @@ export type RecycleOutcome = Removal
 export interface ContainersOptions {
   instance: string
   host: HostFacts
-  /** Whether this machine has swap; it has, where nobody says. */
+  /** Whether this machine has swap. Without this it counts as having some. */
   hasSwap?: () => boolean
   /** Between two looks at a container whose end is awaited. */
   lookAgainMs?: number
@@ -72,7 +72,7 @@ const CONFIRM_LOOKS = 5
 /** Exit code after SIGKILL, whoever sent it. */
 const KILLED = 137
 const OOM_LATE_MS = 100
-/** An engine that is away, however long: its container is asked for again at most so late once it is back (fault A7). */
+/** However long the engine was away, its container is asked about again at most this late once it is back (fault A7). */
 const WAIT_AGAIN_MS_MAX = 5000
 
 interface State {
@@ -98,29 +98,30 @@ export function createContainers(
 
   async function exitOf(id: string): Promise<Exit | undefined> {
     const state = await stateOf(id)
-    if (state === undefined) throw new HubError('unknown_session', 'the container is gone and left no exit code')
+    if (state === undefined)
+      throw new HubError('unknown_session', 'the container is gone, and its exit code is not known')
     if (state.Status !== 'exited' && state.Status !== 'dead') return undefined
     return { exitCode: Number(state.ExitCode), oomKilled: state.OOMKilled === true }
   }
 
-  /** As far as the engine tells; rejects only where the container is gone without a word. */
+  /** As far as the engine tells. Rejects only if the container is gone and nobody knows how it ended. */
   const exitIfKnown = (id: string): Promise<Exit | undefined> =>
     exitOf(id).catch((error: unknown) => {
       if (toHubError(error).code === 'unknown_session') throw error
       return undefined
     })
 
-  /** Waits for the exit, whatever the connection does meanwhile; the state shown by inspect is the truth. */
+  /** Waits for the exit, whatever happens to the connection. The state that inspect shows is the truth. */
   async function awaitExit(id: string, first: NextExit): Promise<Exit> {
     let wait = first
     for (let faults = 0; ; ) {
       if (closed.signal.aborted) throw new HubError('engine_unavailable', 'nobody waits for it any more')
       try {
         const { statusCode } = await wait.exit
-        // Only inspect knows of the memory kill; where it is gone already the code is still true.
+        // Only inspect knows of a kill for memory. If the container is gone already, the code is still true.
         const exit = await exitOf(id).catch(() => undefined)
         if (exit?.exitCode !== KILLED || exit.oomKilled) return exit ?? { exitCode: statusCode, oomKilled: false }
-        // The engine hears of a memory kill beside the exit, and may show it a moment later (seen on a busy machine, T54).
+        // The engine hears of a kill for memory beside the exit, and may show it a moment later (seen on a busy machine, T54).
         await clock.sleep(OOM_LATE_MS)
         return (await exitOf(id).catch(() => undefined)) ?? exit
       } catch (error) {
@@ -129,7 +130,7 @@ export function createContainers(
         faults += 1
       }
       wait = engine.waitNextExit(id)
-      // Opened before the look: an exit in between is seen by one of the two.
+      // Opened before the look, so an exit in between is seen by one of the two.
       const isOpen = await wait.opened.then(
         () => true,
         () => false,
@@ -150,13 +151,13 @@ export function createContainers(
     return false
   }
 
-  /** Removes by force and confirms; answers what is known. */
+  /** Removes by force and confirms. Answers what is known. */
   async function removeWhole(idOrName: string): Promise<Removal> {
     const removal = await engine.remove(idOrName)
     let reason = removal.outcome === 'failed' ? removal.reason : 'the engine still shows it'
     const denied = removal.outcome === 'failed' && removal.isRefused ? ({ isRefused: true } as const) : {}
     try {
-      // What was refused is not under way.
+      // A refused removal is not under way.
       if (await confirmGone(idOrName, denied.isRefused ? 1 : CONFIRM_LOOKS))
         return removal.outcome === 'failed' ? { outcome: 'gone' } : removal
     } catch (error) {
@@ -165,7 +166,7 @@ export function createContainers(
     return { outcome: 'failed', reason, remains: await remainsOf(idOrName), ...denied }
   }
 
-  /** What runs of a container that does not go: by the engine's word of its state, and by the processes of this machine (fault A6). */
+  /** What runs of a container that does not go: by the state that the engine shows, and by the processes of this machine (fault A6). */
   async function remainsOf(idOrName: string): Promise<Remains> {
     try {
       const shown = (await engine.inspect(idOrName)) as { Id?: unknown; State?: State } | undefined
@@ -210,7 +211,7 @@ export function createContainers(
       const body = buildContainer(facts, limits, options.host)
       const name = containerNameOf(facts.instance, facts.session)
       const created = await engine.create(name, body).catch((error: unknown) => {
-        // A name that was taken is not ours to remove; after any other fault the engine may have made it all the same.
+        // If the name was taken, that container is not ours to remove. After any other fault, the engine may still have made ours.
         if (toHubError(error).code === 'conflict') throw error
         return rollBack(name, error)
       })
@@ -232,7 +233,7 @@ export function createContainers(
     },
 
     async adopt(containerId) {
-      // Looked at first: of what has ended already no wait has to be answered.
+      // Looked at first: if it has ended already, no wait for it will be answered.
       const ended = await exitIfKnown(containerId)
       if (ended !== undefined) return ended
       const wait = engine.waitNextExit(containerId)
@@ -262,9 +263,9 @@ export function createContainers(
         })
       }
       const { isRefused, ...removal } = { isRefused: undefined, ...(await removeWhole(idOrName)) }
-      // Why it could not be killed says more than why it could not be removed, which is that it runs.
+      // Why it could not be killed says more than why it could not be removed: it still runs.
       if (removal.outcome !== 'failed') return removal
-      // Stop, kill and removal each: then nothing of it is under way (fault A10).
+      // Stop, kill and removal were all refused, so none of them is under way (fault A10).
       const denied = isKillDenied && isRefused ? ({ isRefused } as const) : {}
       const isSaid = refusal === '' || removal.reason.includes(refusal)
       return { ...removal, reason: isSaid ? removal.reason : `${refusal}; ${removal.reason}`, ...denied }
@@ -275,7 +276,7 @@ export function createContainers(
   }
 }
 
-/** A difference as an audit record and a log can carry it. */
+/** A difference in the form that an audit record and a log can hold. */
 function shortened({ field, expected, found }: Difference): Difference {
   const short = (value: unknown) => (JSON.stringify(value) ?? 'absent').slice(0, 200)
   return { field, expected: short(expected), found: short(found) }

@@ -1,4 +1,4 @@
-/** What the engine answers, turned into facts: pure, and strict enough that a broken engine is noticed. */
+/** Turns the engine's answers into facts. Pure, and strict enough to notice a broken engine. */
 import type { IncomingMessage } from 'node:http'
 import { HubError } from '../../base/errors.ts'
 
@@ -20,11 +20,11 @@ export interface ContainerFact {
   state: string
   imageId: string
   labels: Record<string, string>
-  /** What its label says; a container that is not ours to the last label may lack it. */
+  /** What its label says. A container that is not fully ours may lack it. */
   session: string | undefined
   /** Of one that has ended. */
   exitCode: number | undefined
-  /** Wall epoch milliseconds, by the engine. */
+  /** Epoch milliseconds, by the engine. */
   createdAtMs: number
 }
 
@@ -33,7 +33,7 @@ export interface EngineEvent {
   action: string
   id: string
   labels: Record<string, string>
-  /** Only of `die`. */
+  /** Only for `die`. */
   exitCode: number | undefined
 }
 
@@ -59,12 +59,18 @@ export function imageOf(value: unknown): ImageFact {
   }
 }
 
-/** One row of a list. The filter ran in the engine; a second look costs nothing and holds against a broken one (T61). */
+/** Which hub's container a row of a list is. */
+export function instanceOf(value: unknown): string | undefined {
+  const its = (value as { Labels?: Record<string, unknown> | null }).Labels?.['hub.instance']
+  return typeof its === 'string' ? its : undefined
+}
+
+/** One row of a list. The engine has filtered already; checking again costs nothing and holds if the engine is broken (T61). */
 export function factOf(value: unknown, instance: string): ContainerFact {
   const row = value as Record<string, unknown>
   const labels = (row.Labels ?? {}) as Record<string, string>
   const { Id: id, State: state, Created: created } = row
-  if (labels['hub.instance'] !== instance) throw broken('a container that is not ours')
+  if (labels['hub.instance'] !== instance) throw broken('a container that does not belong to this hub')
   if (
     typeof id !== 'string' ||
     !/^[0-9a-f]{64}$/.test(id) ||
@@ -115,7 +121,7 @@ function eventOf(value: unknown): EngineEvent {
   }
 }
 
-/** The last `bytesMax` bytes of a log that comes in frames of 8 bytes head (stream, length) and payload. */
+/** The last `bytesMax` bytes of a log that comes in frames: a head of 8 bytes (stream, length), then the payload. */
 export function plainLog(framed: Buffer, bytesMax: number): string {
   const pieces: Buffer[] = []
   for (let at = 0; at + 8 <= framed.length; ) {
@@ -138,25 +144,25 @@ export function processesOf(value: unknown): ProcessTable {
   return { titles: list(said.Titles), processes: said.Processes.map(list) }
 }
 
-/** What the engine says of itself and its host; of what it leaves out the value is empty, never a guess. */
+/** What the engine says of itself and its host. What it leaves out is empty here, never a guess. */
 export interface EngineInfo {
-  /** Made once per data root; another one is another engine. */
+  /** Made once per data root; another one means another engine. */
   id: string
-  /** As `uname -r` says where its containers run. */
+  /** As `uname -r` prints it where its containers run. */
   kernel: string
-  /** Of its machine, in bytes; 0 where it does not say. */
+  /** Memory of its machine, in bytes; 0 if it does not say. */
   memoryBytes: number
-  /** What it starts first in a container: `docker-init`; '' where it has none. */
+  /** The program that it starts first in a container: `docker-init`; '' if it has none. */
   initBinary: string
   runtimes: string[]
-  /** Where it keeps images, containers and their logs, as a path of its own mount namespace; '' where it does not say. */
+  /** Where it keeps images, containers and their logs, as a path in its own mount namespace; '' if it does not say. */
   dataRoot: string
   /** `overlay2`, `overlayfs`, `vfs`. */
   storageDriver: string
   /** '1' or '2'. */
   cgroupVersion: string
   cgroupDriver: string
-  /** Which limits its host's control groups can hold. */
+  /** Which limits the control groups of its host can hold. */
   memoryLimit: boolean
   swapLimit: boolean
   pidsLimit: boolean
@@ -166,13 +172,13 @@ export interface EngineInfo {
   operatingSystem: string
   /** `x86_64`, `aarch64`. */
   architecture: string
-  /** Of live-restore: containers outlive the engine. */
+  /** Live-restore: containers outlive the engine. */
   liveRestore: boolean
   warnings: string[]
 }
 
 export function infoOf(value: unknown): EngineInfo {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw broken('no word of itself')
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw broken('nothing about itself')
   const said = value as Record<string, unknown>
   const word = (key: string) => (typeof said[key] === 'string' ? (said[key] as string).slice(0, 4096) : '')
   return {
@@ -197,7 +203,7 @@ export function infoOf(value: unknown): EngineInfo {
   }
 }
 
-/** Name to version of what the engine is made of, as it tells them: `runc`, `containerd`. */
+/** The parts of the engine, name to version: `runc`, `containerd`. */
 export function componentsOf(value: unknown): Record<string, string> {
   const rows = Array.isArray(value) ? (value as { Name?: unknown; Version?: unknown }[]) : []
   return Object.fromEntries(rows.map(({ Name, Version }) => [String(Name), String(Version).slice(0, 64)]))

@@ -1,27 +1,29 @@
 /**
- * The closed list of engine calls (sandbox.md section 7, T62, T63, T70). Judged before a byte is sent; what is not listed is refused.
+ * The closed list of engine calls (docs/sandbox.md 7, T62, T63, T70). Each call is judged before a byte is sent. What is not listed is
+ * refused.
  *
- * F1. Method, whole path with query, and body must all match one row, in a version of the API that the hub knows; only the question for
- *     the versions themselves has none. F2. A body is empty except in create.
- * F3. The body of create has its own schema with every fixed value literal, written apart from the profile on purpose:
- *     a mistake in one of them does not get past the other.
+ * F1. Method, whole path with query, and body must all match one row, in an API version that the hub knows. Only the question for the
+ *     versions has no version in its path.
+ * F2. A body is empty except in create.
+ * F3. The body of create has its own schema, with every fixed value written literally. It is written apart from the profile on purpose: a
+ *     mistake in one does not get past the other.
  */
 import { z } from 'zod'
-import { API_PATTERN } from '../../base/engine-api.ts'
+import { API_PATTERN } from '../../base/engine-versions.ts'
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
 
 export interface EngineCall {
   method: string
-  /** With the version it is made in and the query. */
+  /** With the version it is made in, and the query. */
   path: string
   body: unknown
 }
 
-export const BODY_BYTES_MAX = 65_536
+const BODY_BYTES_MAX = 65_536
 
-/** Written a second time on purpose, see F3: nothing of the profile is imported here (fault D15). */
+/** Written a second time on purpose, see F3: nothing is imported from the profile (fault D15). */
 const MASKED = [
-  '/dev/mqueue',
+  ...['/dev/mqueue', '/dev/pts'],
   ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
   ...['/proc/sched_debug', '/proc/scsi', '/proc/timer_list', '/proc/timer_stats'],
   ...['/sys/devices/virtual/powercap', '/sys/firmware'],
@@ -32,14 +34,14 @@ const LABELS = [
   ...['hub.expires-at', 'hub.expires-boot'],
 ]
 
-/** Users of sessions: where their range begins as shipped, and how many there are. */
+/** Users of sessions: where their range begins by default, and how many there are. */
 const FIRST_USER = 60_928
 const USERS = 256
 
 const ID = '[0-9a-f]{64}'
 const NAME = 'hub-[a-z0-9-]{1,8}-s[a-z2-7]{15}'
 const EITHER = `(?:${ID}|${NAME})`
-/** Percent-encoded JSON, checked by what is inside of it. */
+/** Percent-encoded JSON, checked by its content. */
 const FILTERS = "filters=([A-Za-z0-9%._~!*()'-]{1,600})"
 
 const none = z.array(z.never()).length(0)
@@ -191,7 +193,7 @@ const createShape = z.strictObject({
 
 type Inside = (part: string) => boolean
 
-/** Filters must hold exactly the keys named and always our instance label, so that foreign containers are never even seen. */
+/** Filters must hold exactly the keys named here and our instance label, so that foreign containers are not even seen. */
 const filtersHold =
   (...keys: string[]): Inside =>
   (part) => {
@@ -207,6 +209,14 @@ const filtersHold =
       return false
     }
   }
+/** The one exception: a look at the sessions of all hubs, to see whether another hub gives them users of our range (fault F14). */
+const allSessions: Inside = (part) => {
+  try {
+    return decodeURIComponent(part) === '{"label":["hub.session"]}'
+  } catch {
+    return false
+  }
+}
 const anything: Inside = () => true
 
 const route = (method: string, path: string, inside: Inside = anything) => ({
@@ -234,16 +244,16 @@ const ROUTES = [
   route('POST', `/containers/${EITHER}/stop\\?t=(?:\\d|1[0-5])`),
   route('POST', `/containers/${EITHER}/kill`),
   route('DELETE', `/containers/${EITHER}\\?force=1&v=1`),
-  route('GET', `/containers/json\\?all=1&${FILTERS}`, filtersHold('label')),
+  route('GET', `/containers/json\\?all=1&${FILTERS}`, (part) => filtersHold('label')(part) || allSessions(part)),
   route('GET', `/events\\?${FILTERS}`, filtersHold('label', 'type')),
   route('GET', `/containers/${EITHER}/logs\\?stdout=1&stderr=1&tail=\\d{1,5}`),
-  // Quarantine only (S1-66).
+  // Only for quarantine (S1-66).
   route('POST', `/containers/${EITHER}/pause`),
   route('POST', `/containers/${EITHER}/unpause`),
   route('GET', `/containers/${EITHER}/top`),
 ]
 
-/** Why a call may not leave this process, or undefined if it may; `firstUser`: where the range of sessions' users begins. Pure. */
+/** Why a call may not leave this process, or undefined if it may. `firstUser`: where the range of sessions' users begins. Pure. */
 export function judgeEngineCall(call: EngineCall, firstUser = FIRST_USER): string | undefined {
   const found = ROUTES.find((each) => each.method === call.method && each.path.test(call.path))
   const inside = found?.path.exec(call.path)?.[1]
@@ -266,18 +276,18 @@ function judgeCreateBody(text: string, firstUser: number): string | undefined {
     const issue = parsed.error.issues[0]
     return `its body breaks the profile at ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`
   }
-  // Duplicate keys, of which engine and parser might take different ones, and odd spellings do not survive this.
+  // Duplicate keys (engine and parser might take different ones) and odd spellings do not survive this.
   if (JSON.stringify(body) !== text) return 'its body is not the plain JSON this program writes'
   const { Memory, MemorySwap, Tmpfs } = parsed.data.HostConfig
-  if (Memory !== MemorySwap) return 'its swap is not nothing'
+  if (Memory !== MemorySwap) return 'it would allow swap'
   return judgeUser(parsed.data.User, Object.values(Tmpfs), firstUser)
 }
 
-/** One user of the range, as user, as group and as owner of what it may write. */
+/** One user of the range: as user, as group, and as owner of what it may write. */
 function judgeUser(user: string, mounts: readonly string[], firstUser: number): string | undefined {
   const [id = '', group] = user.split(':')
   if (id !== group || Number(id) < firstUser || Number(id) >= firstUser + USERS)
-    return `its user ${user} is none of the sessions' (${firstUser} to ${firstUser + USERS - 1})`
+    return `its user ${user} is not in the range of sessions' users (${firstUser} to ${firstUser + USERS - 1})`
   const isOwner = (options: string) => options.includes(`,uid=${id},gid=${id},`)
   return mounts.every(isOwner) ? undefined : 'its writable folders belong to another user'
 }

@@ -1,24 +1,109 @@
 /**
- * One exchange with the engine through dockerode's transport, behind the filter: whatever dockerode is asked to send passes
- * `buildRequest`, which is replaced here, so there is no way around the judge. Every exchange has a deadline and a byte limit.
+ * One exchange with the engine through dockerode's transport, behind the filter. Whatever dockerode is asked to send passes `buildRequest`,
+ * which is replaced here, so nothing gets past the filter. Every exchange has a deadline and a byte limit.
  */
+
 import type { Agent, IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import Docker from 'dockerode'
 import type { Clock } from '../../base/clock.ts'
-import { isApiRefused } from '../../base/engine-api.ts'
+import { deniedLine, deniedWords, isDenied } from '../../base/engine-door.ts'
+import { agreeApi, isApiRefused } from '../../base/engine-versions.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
-import { type ApiAgreement, createApiAgreement } from './engine-agreement.ts'
 import { judgeEngineCall } from './engine-filter.ts'
+
+/**
+ * The one place of this process that knows which API version is spoken. It is asked before each call. The version is agreed at the first
+ * question, and again once it was forgotten: after a call that broke, that the engine refused for its version, or that another engine than
+ * before answered.
+ */
+
+export interface Told {
+  /** The answer to `GET /version`, parsed; undefined if it is not JSON. */
+  said: unknown
+  /** The engine's newest version, as the head of each of its answers names it. */
+  head: string | undefined
+}
+
+export interface ApiAgreement {
+  /** The version to speak, such as `1.44`. Throws `engine_unavailable` if none can be agreed. */
+  api(): Promise<string>
+  /** Asks the engine again, and answers all that it said. */
+  again(): Promise<{ api: string; said: Record<string, unknown> }>
+  /** The next call asks again. */
+  forget(): void
+  /** Looks at the head of an answer. If another engine gave it than the one that was asked for its versions, that one is asked. */
+  heard(head: string | undefined): 'same' | 'another'
+  /** The engine does not speak what it says that it speaks. It is asked again before the next call. Answers what to throw. */
+  refused(why: string, mend: string): HubError
+  /** Why no version can be agreed with an engine that does answer, and what to do; undefined otherwise. */
+  disagreement(): string | undefined
+}
+
+/** The engine answers but cannot be spoken with. Unlike for a dead one, starting it changes nothing. */
+function disagreed(why: string, mend: string): HubError {
+  return new HubError(
+    'engine_unavailable',
+    `the container engine and the hub agree on no API version: ${why}; ${mend}`,
+    {
+      facts: { mend },
+    },
+  )
+}
+
+function createApiAgreement(ask: () => Promise<Told>): ApiAgreement {
+  let agreed: { api: string; said: Record<string, unknown> } | undefined
+  let head: string | undefined
+  let asking: Promise<{ api: string; said: Record<string, unknown> }> | undefined
+  let disagreement: string | undefined
+
+  function refused(why: string, mend: string): HubError {
+    const error = disagreed(why, mend)
+    disagreement = error.message
+    agreed = undefined
+    return error
+  }
+
+  async function agree() {
+    const told = await ask()
+    const found = agreeApi(told.said)
+    if ('why' in found) throw refused(found.why, found.mend)
+    disagreement = undefined
+    head = told.head
+    agreed = { api: found.api, said: told.said as Record<string, unknown> }
+    return agreed
+  }
+  const again = () => {
+    asking ??= agree().finally(() => {
+      asking = undefined
+    })
+    return asking
+  }
+  const forget = () => {
+    agreed = undefined
+  }
+  return {
+    api: async () => (agreed ?? (await again())).api,
+    again,
+    forget,
+    heard(found) {
+      if (found === undefined || head === undefined || found === head) return 'same'
+      forget()
+      return 'another'
+    },
+    refused,
+    disagreement: () => disagreement,
+  }
+}
 
 export interface Exchange {
   method: 'GET' | 'POST' | 'DELETE'
-  /** Without the version of the API, with its query. */
+  /** Without the API version, with its query. */
   path: string
   body?: object
-  /** Until the answer is read; for a stream until its head has come. */
+  /** Until the answer is read; for a stream, until its head has come. */
   deadlineMs: number
   signal?: AbortSignal
 }
@@ -29,7 +114,7 @@ export interface Answer {
 }
 
 export interface Wire {
-  /** The whole answer; a longer one than `bytesMax` is a fault. */
+  /** The whole answer. A longer one than `bytesMax` is a fault. */
   ask(exchange: Exchange, bytesMax?: number): Promise<Answer>
   /** The answer as it comes, after its head. The caller ends it through `signal`. */
   stream(exchange: Exchange): Promise<IncomingMessage>
@@ -51,7 +136,7 @@ interface Sent {
 
 const ALL_STATUSES = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [at + 100, true]))
 
-/** No answer: its socket is not there, nobody listens, it was late or cut the connection. */
+/** No answer: its socket is missing, nobody listens, it was late or cut the connection. */
 export const unavailable = (what: string, why: string, cause?: unknown): HubError =>
   new HubError(
     'engine_unavailable',
@@ -59,20 +144,26 @@ export const unavailable = (what: string, why: string, cause?: unknown): HubErro
     cause === undefined ? {} : { cause },
   )
 
-/** An answer that says no, in the engine's own words: an engine that answers is not away (fault A4). */
+/** Its socket is there, but not for this account (fault C22): starting the engine would fix nothing. */
+function denied(socketPath: string, cause: unknown): HubError {
+  const words = deniedWords(socketPath)
+  return new HubError('engine_unavailable', deniedLine(words), { cause, facts: { mend: words.mend } })
+}
+
+/** An answer that says no, in the engine's own words. An engine that answers is not away (fault A4). */
 export const refusal = (what: string, answer: Answer): HubError =>
   new HubError('engine_refused', `the container engine did not ${what}: it answered ${wordsOf(answer)}`, {
     facts: { engineStatus: answer.status },
   })
 
-/** Its status and what it says of it. */
-export function wordsOf({ status, bytes }: Answer): string {
+/** Its status, and what it says of it. */
+function wordsOf({ status, bytes }: Answer): string {
   const said = bytes.toString('utf8', 0, 2000).replaceAll(/\s+/g, ' ').trim()
   const words = /^\{"message":"(.*)"\}$/.exec(said)?.[1] ?? said
   return `${status}: ${words.slice(0, 400)}`
 }
 
-/** An answer that makes no sense: whoever speaks on its socket cannot be relied on, and counts as no engine. */
+/** An answer that makes no sense. Whatever listens on the socket cannot be relied on, and counts as no engine. */
 export const nonsense = (what: string, why: string): HubError =>
   new HubError(
     'engine_unavailable',
@@ -80,18 +171,26 @@ export const nonsense = (what: string, why: string): HubError =>
   )
 
 /**
- * A connection for each exchange, without the exchange's signal: Node would hand that on to the connection, and an abort between two of its
- * states is then an error that nobody hears, which ends the process; kept alive, it would end whatever exchange has the connection next.
+ * A new connection for each exchange, without the exchange's signal. Node would hand the signal on to the connection. An abort between two
+ * of its states is then an error that nobody hears, which ends the process. A kept connection would end whatever exchange has it next.
  */
 function connectionEach(socketPath: string): Agent {
   const agent = new http.Agent({ keepAlive: false })
   agent.createConnection = () => connect(socketPath).on('error', () => undefined)
-  // The transport writes out its options at every call, whether or not anybody reads it: with all open connections in them that took
+  // The transport writes out its options at every call, whether anybody reads them or not. With all open connections in them, that took
   // three quarters of the hub's time while twelve sessions started (measured).
   return Object.assign(agent, { [inspect.custom]: () => 'a connection for each exchange' })
 }
 
-/** `callMs`: the deadline of the question for the engine's versions; `firstUser`: where the range of sessions' users begins. */
+const headOf = ({ headers }: IncomingMessage): string | undefined => {
+  const head = headers['api-version']
+  return typeof head === 'string' ? head : undefined
+}
+
+const refusedVersion = (answer: Answer): VersionRefused | undefined =>
+  isApiRefused(answer.status, wordsOf(answer)) ? new VersionRefused(wordsOf(answer)) : undefined
+
+/** `callMs`: the deadline of the question for the engine's versions. `firstUser`: where the range of sessions' users begins. */
 export function createWire(socketPath: string, callMs: number, clock: Clock, firstUser?: number): Wire {
   // An empty host keeps DOCKER_HOST from sending this client elsewhere.
   const where = { socketPath, host: '', protocol: 'http' as const, agent: connectionEach(socketPath) }
@@ -111,7 +210,7 @@ export function createWire(socketPath: string, callMs: number, clock: Clock, fir
       const options = {
         method,
         path,
-        // An empty query, or the transport would cut the last character of the path.
+        // An empty query; without it the transport would cut the last character of the path.
         options: { _query: {}, _body: body ?? {} },
         isStream: true,
         statusCodes: ALL_STATUSES,
@@ -122,25 +221,6 @@ export function createWire(socketPath: string, callMs: number, clock: Clock, fir
         else reject(error ?? new Error('no answer'))
       })
     })
-  }
-
-  /** Runs `work` under the deadline; its signal also ends with the exchange's own. */
-  async function bounded<T>(exchange: Exchange, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const late = new AbortController()
-    const timer = clock.after(exchange.deadlineMs, () => late.abort())
-    const what = `answer ${exchange.method} ${exchange.path.split('?')[0]}`
-    try {
-      const signals = exchange.signal === undefined ? [late.signal] : [late.signal, exchange.signal]
-      return await work(AbortSignal.any(signals))
-    } catch (error) {
-      if (error instanceof HubError) throw error
-      // Who answers next may be another engine.
-      agreement.forget()
-      const why = late.signal.aborted ? `nothing within ${exchange.deadlineMs} ms` : (error as Error).message
-      throw unavailable(what, why, error)
-    } finally {
-      timer.cancel()
-    }
   }
 
   const agreement = createApiAgreement(async () => {
@@ -154,16 +234,40 @@ export function createWire(socketPath: string, callMs: number, clock: Clock, fir
     }
   })
 
-  const whole = (exchange: Exchange, bytesMax: number) =>
-    bounded(exchange, async (signal) => {
+  /** Runs `work` under the deadline. Its signal also ends with the exchange's own. */
+  async function bounded<T>(exchange: Exchange, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController()
+    const timer = clock.after(exchange.deadlineMs, () => late.abort())
+    const what = `answer ${exchange.method} ${exchange.path.split('?')[0]}`
+    try {
+      const signals = exchange.signal === undefined ? [late.signal] : [late.signal, exchange.signal]
+      return await work(AbortSignal.any(signals))
+    } catch (error) {
+      if (error instanceof HubError) throw error
+      // The next answer may come from another engine.
+      agreement.forget()
+      if (isDenied(error)) throw denied(socketPath, error)
+      const why = late.signal.aborted ? `nothing within ${exchange.deadlineMs} ms` : (error as Error).message
+      throw unavailable(what, why, error)
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  function whole(exchange: Exchange, bytesMax: number) {
+    return bounded(exchange, async (signal) => {
       const answer = await dial(exchange, signal)
       return {
         head: headOf(answer),
         answer: { status: answer.statusCode ?? 0, bytes: await bytesOf(answer, bytesMax) },
       }
     })
+  }
 
-  /** Speaks in the agreed version, and once more in a newly agreed one where the engine refuses it: it has not looked at the call then. */
+  /**
+   * Speaks in the agreed version. If the engine refuses that, it agrees again and repeats the call once: the engine has not looked at it
+   * then.
+   */
   async function agreed<T>(exchange: Exchange, call: (versioned: Exchange) => Promise<T | VersionRefused>): Promise<T> {
     const first = await agreement.api()
     const found = await call({ ...exchange, path: `/v${first}${exchange.path}` })
@@ -173,7 +277,7 @@ export function createWire(socketPath: string, callMs: number, clock: Clock, fir
     const again = next === first ? found : await call({ ...exchange, path: `/v${next}${exchange.path}` })
     if (!(again instanceof VersionRefused)) return again
     const why = `it names API ${next} as one of its own and refuses it (${again.said})`
-    throw agreement.refused(why, 'look at what listens at its socket: a proxy that answers for it?')
+    throw agreement.refused(why, 'look at what listens on its socket; it may be a proxy')
   }
 
   return {
@@ -184,9 +288,9 @@ export function createWire(socketPath: string, callMs: number, clock: Clock, fir
         const refused = refusedVersion(answer)
         const by = agreement.heard(head)
         if (refused !== undefined) return refused
-        // What a later engine makes of a body in the version of an earlier one is not what was asked for (fault A2).
+        // A later engine may read a body of an earlier version differently than it was meant (fault A2).
         if (by === 'another' && exchange.body !== undefined)
-          throw unavailable('take a container to make', 'it became another engine meanwhile')
+          throw unavailable('take a container to make', 'another engine answered meanwhile')
         return answer
       }),
     stream: (exchange) =>
@@ -210,13 +314,6 @@ class VersionRefused {
   constructor(said: string) {
     this.said = said
   }
-}
-
-const refusedVersion = (answer: Answer): VersionRefused | undefined =>
-  isApiRefused(answer.status, wordsOf(answer)) ? new VersionRefused(wordsOf(answer)) : undefined
-const headOf = ({ headers }: IncomingMessage): string | undefined => {
-  const head = headers['api-version']
-  return typeof head === 'string' ? head : undefined
 }
 
 async function bytesOf(answer: IncomingMessage, bytesMax: number): Promise<Buffer> {

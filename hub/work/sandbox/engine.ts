@@ -1,6 +1,6 @@
 /**
- * The hub's few engine verbs (sandbox.md section 7). What may leave this process is decided in engine-filter.ts, how it leaves in
- * engine-wire.ts; here answers become facts. 304 on stop and 404 on removal mean done, not failed.
+ * The hub's few engine verbs (docs/sandbox.md 7). engine-filter.ts decides what may leave this process, engine-wire.ts sends it, and here
+ * answers become facts. 304 on stop and 404 on removal mean done, not failed.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Remains } from '../../base/container-processes.ts'
@@ -14,6 +14,7 @@ import {
   type ImageFact,
   imageOf,
   infoOf,
+  instanceOf,
   type ProcessTable,
   plainLog,
   processesOf,
@@ -24,54 +25,56 @@ import type { CreateBody } from './profile.ts'
 
 export type { ContainerFact, EngineEvent, EngineInfo, ImageFact, ProcessTable } from './engine-answers.ts'
 
-/** `remains`: what of it runs, where that was looked for. `isRefused`: the engine answered at once that it may not, and will say so again. */
+/** `remains`: what of it runs, if that was looked for. `isRefused`: the engine answered at once that it may not, and will say so again. */
 export type Removal =
   | { outcome: 'gone' | 'already_gone' }
   | { outcome: 'failed'; reason: string; remains?: Remains; isRefused?: true }
 
-/** 409 says that another hand is at it, or what state it is in: that changes. */
+/** 409 means that something else is removing it, or that its state forbids this for now: that changes. */
 export const isDenied = ({ code, facts }: HubError): boolean => code === 'engine_refused' && facts.engineStatus !== 409
 
-/** `opened` resolves once the engine is listening for the exit; only then may the container be started. */
+/** `opened` resolves once the engine listens for the exit. Only then may the container be started. */
 export interface NextExit {
   opened: Promise<void>
   exit: Promise<{ statusCode: number }>
-  /** Gives up listening; `exit` then rejects. */
+  /** Stops listening; `exit` then rejects. */
   cancel(): void
 }
 
 /**
- * Containers are named by their id or by our name, `hub-<instance8>-<session>`. Every call throws `engine_unavailable` where there is no
- * answer or one that makes no sense, and `engine_refused` where the engine says no.
+ * Containers are named by their id or by our name, `hub-<instance8>-<session>`. Every call throws `engine_unavailable` if there is no
+ * answer or a senseless one, and `engine_refused` if the engine says no.
  */
 export interface Engine {
-  /** Agrees anew on the API version, and answers it. Throws `engine_unavailable` also for an engine with which none can be agreed. */
+  /** Agrees again on the API version, and answers it. Throws `engine_unavailable` also if none can be agreed. */
   ping(): Promise<{ apiVersion: string; engineVersion: string; components: Record<string, string> }>
-  /** Why no API version can be agreed with an engine that answers, and what to do; undefined otherwise, and until it was asked. */
+  /** Why no API version can be agreed with an engine that answers, and what to do. Undefined otherwise, and until it was asked. */
   disagreement(): string | undefined
   /** What it says of itself and its host. */
   info(): Promise<EngineInfo>
   inspectImage(nameOrId: string): Promise<ImageFact | undefined>
-  /** Throws `image_missing`, or `conflict` when the name is taken. */
+  /** Throws `image_missing`, or `conflict` if the name is taken. */
   create(name: string, body: CreateBody): Promise<{ id: string; warnings: string[] }>
-  /** The engine's whole answer, or undefined when there is no such container. */
+  /** The engine's whole answer, or undefined if there is no such container. */
   inspect(id: string): Promise<unknown>
   start(id: string): Promise<void>
   waitNextExit(id: string): NextExit
-  /** SIGTERM, after `graceSeconds` (15 at most) SIGKILL. */
+  /** SIGTERM, and after `graceSeconds` (15 at most) SIGKILL. */
   stop(id: string, graceSeconds: number): Promise<'done' | 'gone'>
   kill(id: string): Promise<'done' | 'gone'>
-  /** Stops it from running, as it stands. Only for quarantine (S1-66). */
+  /** Freezes it as it is. Only for quarantine (S1-66). */
   pause(id: string): Promise<'done' | 'gone'>
-  /** Its processes as the host's `ps -ef` shows them, or undefined when there is none. Only for quarantine. */
+  /** Its processes as the host's `ps -ef` shows them; undefined if there are none. Only for quarantine. */
   top(id: string): Promise<ProcessTable | undefined>
-  /** Forced. Never throws: the answer says what came of it. */
+  /** By force. Never throws: the answer says what came of it. */
   remove(idOrName: string): Promise<Removal>
-  /** Every container of the instance, in any state. `withinMs`: a shorter deadline, for a look at whether it answers at all. */
+  /** Every container of the instance, in any state. `withinMs`: a shorter deadline, for a look at whether the engine answers at all. */
   list(instance: string, withinMs?: number): Promise<ContainerFact[]>
+  /** Every session's container of all other hubs on this engine, in any state. Only to see which users they have (shared-users.ts). */
+  listOthers(instance: string): Promise<ContainerFact[]>
   /** Resolves when the signal aborts, rejects when the stream breaks. */
   events(instance: string, onEvent: (event: EngineEvent) => void, signal: AbortSignal): Promise<void>
-  /** The end of the log, at most `bytesMax` bytes, as text of untrusted origin. */
+  /** The end of the log as text, at most `bytesMax` bytes. Its origin is untrusted. */
   logs(id: string, bytesMax: number): Promise<string>
 }
 
@@ -79,7 +82,7 @@ export interface EngineOptions {
   socketPath: string
   /** Deadline of each call; stop gets its grace on top. */
   callMs: number
-  /** Where the range of sessions' users begins; as shipped without it. */
+  /** Where the range of sessions' users begins; without it, the default. */
   firstUser?: number
 }
 
@@ -87,7 +90,7 @@ const LOG_BYTES_MAX = 16 * 1024 ** 2
 
 const filtersOf = (filters: Record<string, string[]>) => `filters=${encodeURIComponent(JSON.stringify(filters))}`
 
-/** What an answer other than the one hoped for means: a no, or nothing that makes sense. */
+/** What an unexpected answer means: a no, or nothing that makes sense. */
 const refused = (what: string, answer: Answer): HubError =>
   answer.status >= 400 ? refusal(what, answer) : nonsense(what, `its answer ${answer.status} makes no sense`)
 
@@ -172,7 +175,7 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
       const opened = head.then((answer) => {
         if (answer.statusCode !== 200) throw refused('wait for the container', wholeOf(answer.statusCode, ''))
       })
-      // Both are the caller's to await; one that is not must not end the process.
+      // The caller awaits both. If it does not, the process must not end for that.
       exit.catch(() => {})
       opened.catch(() => {})
       return { opened, exit, cancel: () => stopped.abort() }
@@ -213,6 +216,16 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
       const rows = json('list containers', answer)
       if (!Array.isArray(rows)) throw refused('list containers', answer)
       return rows.map((row) => factOf(row, instance))
+    },
+    async listOthers(instance) {
+      const answer = await ask('GET', `/containers/json?all=1&${filtersOf({ label: ['hub.session'] })}`)
+      if (answer.status !== 200) throw refused('list containers', answer)
+      const rows = json('list containers', answer)
+      if (!Array.isArray(rows)) throw refused('list containers', answer)
+      return rows.flatMap((row) => {
+        const its = instanceOf(row)
+        return its === undefined || its === instance ? [] : [factOf(row, its)]
+      })
     },
     async events(instance, onEvent, signal) {
       const filters = filtersOf({ label: [`hub.instance=${instance}`], type: ['container'] })

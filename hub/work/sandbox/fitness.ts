@@ -1,9 +1,9 @@
 /**
- * What an engine or its host cannot do, recognised from what was seen, and how to put it right (fault A5). Pure: facts in, findings out.
+ * What an engine or its host cannot do, recognised from what was seen, and how to fix it (fault A5). Pure: facts in, findings out.
  *
- * J1. Each row looks at evidence: a field of /info, a difference, a state of the kernel, the words of the engine at the step that failed.
+ * J1. Each row looks at evidence: a field of /info, a difference, a state of the kernel, the engine's words at the step that failed.
  * J2. A failure that no row explains is shown as it is: the step, the engine's own words, the first fields that differ. Nothing is guessed.
- * J3. What `blocks` keeps every session from being started (fail closed); the rest is worth a look.
+ * J3. A finding that `blocks` keeps every session from starting (fail closed). The others are only worth a look.
  */
 import type { Difference } from './compare.ts'
 import type { EngineInfo } from './engine-answers.ts'
@@ -23,16 +23,16 @@ export interface CanaryFacts {
   engine: { engineVersion: string; components: Readonly<Record<string, string>> }
   info: EngineInfo
   machine: Machine
-  /** The runtime of sessions, and where their socket folders stand. */
+  /** The runtime of sessions, and where their socket folders are. */
   runtime: string
   folder: string
   /** Where the range of sessions' users begins. */
   firstUser: number
-  /** Where it broke off: the engine's words, the fields that differ, the end of the container's log. */
+  /** Where it failed: the engine's words, the fields that differ, the end of the container's log. */
   failure?: CanaryFailure
   /** Agents whose image failed before another was tried. */
   passedOver?: { agent: string; failure: CanaryFailure }[]
-  /** What became of the program that took more memory than its limit; undefined where it did not come to that. */
+  /** What became of the program that took more memory than its limit; undefined if it did not get that far. */
   memory?: 'killed' | 'killed, unsaid' | 'survived' | 'not seen'
 }
 
@@ -47,7 +47,7 @@ const RESTART = 'sudo systemctl restart docker'
 const DAEMON = '/etc/docker/daemon.json'
 const DOCKER = 'install Docker Engine 20.10 or later (Debian, Ubuntu: sudo apt-get install docker.io)'
 
-/** Looks a finding up in the facts; undefined: it does not apply. */
+/** Looks for a finding in the facts. Undefined: it does not apply. */
 type Row = (facts: CanaryFacts) => Finding | undefined
 
 const find = (id: string, words: string, mend: string, blocks = true): Finding => ({ id, words, mend, blocks })
@@ -56,19 +56,19 @@ const option = ({ info }: Pick<CanaryFacts, 'info'>, name: string): boolean =>
 const said = ({ failure }: CanaryFacts, pattern: RegExp): boolean => failure !== undefined && pattern.test(failure.said)
 const differs = ({ failure }: CanaryFacts, field: string): Difference | undefined =>
   failure?.differences.find((each) => each.field === field)
-/** Text of a warning at create, which is a difference without a field of the container. */
+/** Text of a warning at create: a difference without a field of the container. */
 const warned = ({ failure, info }: CanaryFacts, pattern: RegExp): boolean =>
   info.warnings.some((text) => pattern.test(text)) ||
   (failure?.differences.some(({ field, found }) => field === 'Warnings' && pattern.test(String(found))) ?? false)
 
-/** Engines that are not supported, by name; judged before anything is created on them. */
+/** Engines that are not supported, by name. Judged before anything is created on them. */
 const REFUSED: readonly Row[] = [
   ({ engine: { components } }) => {
     const version = components['Podman Engine']
     if (version === undefined) return undefined
     return find(
       'podman',
-      `this is Podman ${version}, which is not supported: it does not make the sealed container as it is told (4.3 refuses it for its shared memory)`,
+      `this is Podman ${version}, which is not supported: it does not make the container as the hub describes it (4.3 refuses its shared memory)`,
       `${DOCKER}, and name its socket as engine.socket in hub.yaml and in watchdog/config.yaml`,
     )
   },
@@ -76,7 +76,7 @@ const REFUSED: readonly Row[] = [
     /docker desktop/i.test(info.operatingSystem)
       ? find(
           'docker_desktop',
-          'this is Docker Desktop, which is not supported: its containers run in a virtual machine, and a socket of this machine does not reach into it',
+          'this is Docker Desktop, which is not supported: its containers run in a virtual machine, which a socket of this machine cannot reach',
           `run the hub where the containers run: on Linux, ${DOCKER}`,
         )
       : undefined,
@@ -84,7 +84,7 @@ const REFUSED: readonly Row[] = [
     info.kernel !== '' && info.kernel !== machine.kernel
       ? find(
           'other_kernel',
-          `the engine runs its containers on another kernel (${info.kernel}) than the hub (${machine.kernel}): a virtual machine or another host, into which no socket of this machine reaches`,
+          `the engine runs its containers on another kernel (${info.kernel}) than the hub (${machine.kernel}): a virtual machine or another host, which a socket of this machine cannot reach`,
           `run the hub where the containers run, or ${DOCKER} on this machine`,
         )
       : undefined,
@@ -92,27 +92,27 @@ const REFUSED: readonly Row[] = [
     option(facts, 'rootless') && (!facts.info.memoryLimit || !facts.info.pidsLimit || !facts.info.cpuQuota)
       ? find(
           'rootless_unlimited',
-          `this engine runs rootless and may not limit memory, processes or CPU (cgroup version ${facts.info.cgroupVersion || 'unknown'}, driver ${facts.info.cgroupDriver || 'none'}), so no session would be bounded`,
+          `this engine runs rootless and cannot limit memory, processes or CPU (cgroup version ${facts.info.cgroupVersion || 'unknown'}, driver ${facts.info.cgroupDriver || 'none'}), so no session would be bounded`,
           'use a rootful engine, or a host with cgroup version 2 and systemd whose controllers are delegated (docs.docker.com/engine/security/rootless, "Limiting resources")',
         )
       : undefined,
 ]
 
-/** What keeps sessions from being what they must be, whether or not the canary failed of it. */
+/** What keeps sessions from being what they must be, even if the canary did not fail because of it. */
 const LACKING: readonly Row[] = [
   (facts) =>
     option(facts, 'seccomp')
       ? undefined
       : find(
           'no_seccomp',
-          'the engine has no seccomp, so the list of system calls would not hold',
+          'the engine has no seccomp, so system calls would not be restricted',
           'use a kernel with CONFIG_SECCOMP_FILTER and an engine built with seccomp',
         ),
   (facts) =>
     facts.machine.appArmor && !option(facts, 'apparmor')
       ? find(
           'apparmor_unused',
-          'the kernel has AppArmor, the engine does not use it: its tools are missing, so agents would run unconfined while the engine shows a profile',
+          'the kernel has AppArmor, but the engine does not use it because its tools are missing. Agents would run unconfined although the engine shows a profile',
           `sudo apt-get install apparmor, then ${RESTART}`,
         )
       : undefined,
@@ -153,7 +153,14 @@ const LACKING: readonly Row[] = [
         ),
 ]
 
-/** Why the canary failed, where it is one of the known ways; the first that applies, the more particular before the more general. */
+const isOfFolder = (facts: CanaryFacts): boolean =>
+  facts.failure?.step === 'join' || said(facts, /mount|bind source|permission denied|no such file/i)
+
+/** What runc says of a user, a group or a tmpfs owner that the user namespace does not have. */
+const isUnmapped = (facts: CanaryFacts): boolean =>
+  said(facts, /unmapped|(?:set[ug]id|chown|mount|setgroups)[^;]*invalid argument/i)
+
+/** Why the canary failed, if it is one of the known ways. The first match counts, so the more specific ones come first. */
 const CAUSES: readonly Row[] = [
   (facts) => {
     const ulimits = differs(facts, 'HostConfig.Ulimits')
@@ -164,7 +171,7 @@ const CAUSES: readonly Row[] = [
     if (more.length === 0) return undefined
     return find(
       'default_ulimits',
-      `the engine adds limits of its own to every container (${more.join(', ')}): default-ulimits`,
+      `the engine adds its own default-ulimits to every container (${more.join(', ')})`,
       `take default-ulimits out of ${DAEMON}, or --default-ulimit out of dockerd's command line, then ${RESTART}`,
     )
   },
@@ -172,7 +179,7 @@ const CAUSES: readonly Row[] = [
     said(facts, /docker-init|init binary|tini/i)
       ? find(
           'no_init',
-          'the engine has no docker-init, the small program that comes first in every container',
+          'the engine has no docker-init, the small program that starts first in every container',
           `install it (Debian, Ubuntu: sudo apt-get install tini, then "init-path": "/usr/bin/tini-static" in ${DAEMON}), then ${RESTART}`,
         )
       : undefined,
@@ -196,7 +203,7 @@ const CAUSES: readonly Row[] = [
     facts.info.dataRoot.startsWith('/var/snap/') && isOfFolder(facts)
       ? find(
           'snap',
-          `Docker from the snap sees nothing of hidden folders or outside of HOME, so not the sockets of sessions (${facts.folder})`,
+          `Docker from the snap cannot see hidden folders or anything outside HOME, so it cannot see the sockets of sessions (${facts.folder})`,
           `move the home to a folder it sees: hub down; mv HOME ~/hub; hub --home ~/hub adopt moved; or replace the snap, which deletes its containers and volumes: sudo snap remove docker, then ${DOCKER}`,
         )
       : undefined,
@@ -204,7 +211,7 @@ const CAUSES: readonly Row[] = [
     (option(facts, 'userns') || option(facts, 'rootless')) && facts.failure?.step === 'start' && isUnmapped(facts)
       ? find(
           'users_unmapped',
-          `the engine maps the users of containers to others and has none for the users of sessions (${rangeText(facts.firstUser)}): ${wordsOf(facts)}`,
+          `the engine maps the users of containers, and has no mapping for the users of sessions (${rangeText(facts.firstUser)}): ${wordsOf(facts)}`,
           `give the engine's account at least 65536 ids in /etc/subuid and /etc/subgid and restart the engine, or set engine.firstUser in hub.yaml to an id that is mapped, with the ${USERS - 1} after it`,
         )
       : undefined,
@@ -212,7 +219,7 @@ const CAUSES: readonly Row[] = [
     option(facts, 'userns') && isOfFolder(facts)
       ? find(
           'userns_remap',
-          `the engine maps the users of containers to others (userns-remap), which may not enter the folders of sessions' sockets (${facts.folder})`,
+          `the engine maps the users of containers (userns-remap) to users that may not enter the folders of sessions' sockets (${facts.folder})`,
           `take userns-remap out of ${DAEMON}, then ${RESTART}; sessions run without capabilities anyway, each as a user that no account has`,
         )
       : undefined,
@@ -228,8 +235,8 @@ const CAUSES: readonly Row[] = [
     option(facts, 'selinux') && facts.failure?.step === 'join'
       ? find(
           'selinux',
-          'the engine confines containers by SELinux, which keeps them from the sockets of the hub',
-          `take selinux-enabled out of ${DAEMON}, then ${RESTART}; a policy that lets container_t connect to the hub serves too`,
+          'the engine confines containers by SELinux, which blocks the sockets of the hub',
+          `take selinux-enabled out of ${DAEMON}, then ${RESTART}; a policy that lets container_t connect to the hub also works`,
         )
       : undefined,
   (facts) =>
@@ -237,14 +244,14 @@ const CAUSES: readonly Row[] = [
       ? find(
           'socket_folder',
           `a container cannot connect through the folder of its socket (${facts.folder}): ${wordsOf(facts)}`,
-          'keep the home on a plain local file system that the engine sees under the same path (engine and hub in one mount namespace, both outside of containers and snaps)',
+          'keep the home on a plain local file system that the engine sees under the same path (engine and hub in the same mount namespace, neither in a container or a snap)',
         )
       : undefined,
   (facts) =>
     said(facts, /permission denied/i) && (facts.failure?.step === 'stop' || facts.failure?.step === 'remove')
       ? find(
           'stop_denied',
-          `the host keeps the engine from ending a container: ${wordsOf(facts)}`,
+          `the host does not let the engine end a container: ${wordsOf(facts)}`,
           `sudo aa-remove-unknown, then ${RESTART} (profiles that another Docker left behind, often a snap's)`,
         )
       : undefined,
@@ -252,23 +259,23 @@ const CAUSES: readonly Row[] = [
     memory === 'survived'
       ? find(
           'memory_unbounded',
-          'a program took twice its memory limit and was not stopped: the limit does not hold',
+          'a program took twice its memory limit and was not stopped: the limit has no effect',
           'look at the memory control group of the host (docker info, dmesg), and restart the engine',
         )
       : undefined,
 ]
 
-/** Nothing fails of these; who runs the hub should know. */
+/** Nothing fails because of these, but the operator should know. */
 const NOTED: readonly Row[] = [
   ({ failure, passedOver = [] }) => {
-    // Where the engine fails as well, that comes first: an image says little then.
+    // If the engine fails too, that comes first: then an image says little.
     if (failure !== undefined || passedOver.length === 0) return undefined
     const each = passedOver.map((one) => `the image of agent ${one.agent} did not ${one.failure.step}: ${wordsOf(one)}`)
     const [first] = passedOver
     return find(
       'agent_image',
-      `${each.join('; ')}. Another image went the whole way, so it is not the engine`,
-      `mend and assemble the image, then hub agent reload; until then: hub agent suspend ${first?.agent}`,
+      `${each.join('; ')}. Another image passed, so the engine is not at fault`,
+      `fix the image and build it again, then hub agent reload; until then: hub agent suspend ${first?.agent}`,
       false,
     )
   },
@@ -276,7 +283,7 @@ const NOTED: readonly Row[] = [
     memory === 'killed, unsaid'
       ? find(
           'oom_unreported',
-          'the kernel killed a program that used too much memory, and the engine did not report it: the hub will call such an end a crash (exit code 137)',
+          'the kernel killed a program that used too much memory, and the engine did not report it: the hub will report such an end as a crash (exit code 137)',
           'update containerd and runc, and restart the engine',
           false,
         )
@@ -285,24 +292,17 @@ const NOTED: readonly Row[] = [
     memory === 'not seen'
       ? find(
           'oom_not_seen',
-          'whether a program is stopped at its memory limit was not seen in time',
-          'hub doctor, when the machine has less to do',
+          'could not see in time whether a program is stopped at its memory limit',
+          'run hub doctor again when the machine is less busy',
           false,
         )
       : undefined,
 ]
 
-/** The words of runc for a user, a group or an owner of a tmpfs that the user namespace does not have. */
-const isUnmapped = (facts: CanaryFacts): boolean =>
-  said(facts, /unmapped|(?:set[ug]id|chown|mount|setgroups)[^;]*invalid argument/i)
-
-const isOfFolder = (facts: CanaryFacts): boolean =>
-  facts.failure?.step === 'join' || said(facts, /mount|bind source|permission denied|no such file/i)
-
 const shown = (value: unknown): string => (JSON.stringify(value) ?? 'absent').slice(0, 120)
 const FIELDS_SHOWN = 3
 
-/** The engine's own words, or the last word of the container's log, and the first fields that differ. */
+/** The engine's own words or the last line of the container's log, and the first fields that differ. */
 function wordsOf({ failure }: Pick<CanaryFacts, 'failure'>): string {
   if (failure === undefined) return ''
   const fields = failure.differences
@@ -318,16 +318,16 @@ const matches = (rows: readonly Row[], facts: CanaryFacts): Finding[] =>
     return found === undefined ? [] : [found]
   })
 
-/** Why nothing may be created on this engine at all; empty: it may be tried. */
+/** Why nothing may be created on this engine at all. Empty: it may be tried. */
 export const judgeEngine = (facts: CanaryFacts): Finding[] => matches(REFUSED, facts)
 
-/** All that is wrong with the engine and its host, what blocks first; empty: sessions are what they must be. */
+/** All that is wrong with the engine and its host; what blocks comes first. Empty: sessions are what they must be. */
 export function judgeFitness(facts: CanaryFacts): Finding[] {
   const refused = judgeEngine(facts)
   if (refused.length > 0) return refused
   const known = [...matches(LACKING, facts), ...matches(CAUSES, facts).slice(0, 1)]
   if (facts.failure !== undefined && !known.some(({ blocks }) => blocks)) {
-    const mend = "look at the engine's own log (journalctl -u docker -n 50), mend it, then hub doctor"
+    const mend = "look at the engine's own log (journalctl -u docker -n 50), fix the cause, then hub doctor"
     known.push(
       find('canary_failed', `the canary session failed at the step "${facts.failure.step}": ${wordsOf(facts)}`, mend),
     )
@@ -337,4 +337,4 @@ export function judgeFitness(facts: CanaryFacts): Finding[] {
 
 /** One line for a condition, an alert, a log. */
 export const fitnessText = (findings: readonly Finding[]): string =>
-  findings.map(({ words, mend }) => `${words}. To mend it: ${mend}`).join('; ')
+  findings.map(({ words, mend }) => `${words}. To fix it: ${mend}`).join('; ')

@@ -1,4 +1,4 @@
-/** The floors of every session, one by one, as they must stand in the engine's own answer (S1-51, sandbox.md section 2). Pure. */
+/** The floors of every session, each as it must appear in the engine's own answer (S1-51, docs/sandbox.md 2). Pure. */
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
 import { SHIM, SOCKET_FOLDER } from './profile-lists.ts'
 import { userOf } from './users.ts'
@@ -8,13 +8,13 @@ export interface Beside {
   hasSwap: () => boolean
   confinementOf: (pid: number) => string | undefined
 }
-/** Looks up a path such as `HostConfig.Memory`; undefined where there is no such thing. */
+/** Looks up a path such as `HostConfig.Memory`. Undefined if it does not exist. */
 export type See = (path: string) => unknown
 export interface Floor {
   name: string
   /** Fields of the comparison that belong to it. */
   fields: readonly string[]
-  /** Whether it holds; a text says why not. */
+  /** Whether it holds. A text says why not. */
   holds: (see: See, beside: Beside) => boolean | string
 }
 
@@ -32,6 +32,15 @@ const options = (see: See): string[] => listOf(see('HostConfig.SecurityOpt')).ma
 
 /** Asynchronous IO of the kernel, System V IPC, message queues, segments of the processor. */
 const SHARED_CALLS = /"(?:io_(?:setup|submit|uring_setup)|(?:shm|sem|msg)get|ipc|mq_open|modify_ldt)"/
+
+/** Written a second time on purpose: a path that the profile loses fails here (fault D15). */
+const MASKED = [
+  ...['/dev/mqueue', '/dev/pts'],
+  ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
+  ...['/proc/sched_debug', '/proc/scsi', '/proc/timer_list', '/proc/timer_stats'],
+  ...['/sys/devices/virtual/powercap', '/sys/firmware'],
+]
+const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
 
 export const FLOORS: readonly Floor[] = [
   {
@@ -71,7 +80,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: 'own seccomp profile',
     fields: host('SecurityOpt'),
-    // What takes objects of the kernel that all sessions share must stand nowhere in it (faults F14, F18).
+    // No call may be allowed that takes kernel objects shared by all sessions (faults F14, F18).
     holds: (see) =>
       options(see).some(
         (option) => /^seccomp=\{.*"defaultAction":"SCMP_ACT_ERRNO"/.test(option) && !SHARED_CALLS.test(option),
@@ -80,7 +89,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: 'AppArmor where the host has it',
     fields: ['AppArmorProfile'],
-    // The engine shows the profile it was told of even where it does not use it (fault A5); the kernel knows.
+    // The engine shows the profile that it was told, even if it does not use it (fault A5). The kernel knows.
     holds: (see, { confinementOf }) => {
       if (!options(see).includes('apparmor=docker-default')) return true
       const found = confinementOf(Number(see('State.Pid')))
@@ -119,7 +128,7 @@ export const FLOORS: readonly Floor[] = [
     fields: host('Tmpfs', 'ShmSize'),
     holds: (see) => {
       const mounts = Object.values((see('HostConfig.Tmpfs') ?? {}) as object).map(String)
-      // One owner, whoever it is: that it is the session's own user says the comparison.
+      // One owner, whoever it is. The comparison says that it is the session's own user.
       const own = /noexec,nosuid,nodev,size=\d.*,uid=([1-9]\d{3,9}),gid=\1,mode=0700$/
       return mounts.length === 2 && mounts.every((each) => own.test(each))
     },
@@ -133,8 +142,8 @@ export const FLOORS: readonly Floor[] = [
     name: 'kernel files masked and read-only',
     fields: host('MaskedPaths', 'ReadonlyPaths'),
     holds: (see) =>
-      ['/proc/kcore', '/dev/mqueue'].every((path) => listOf(see('HostConfig.MaskedPaths')).includes(path)) &&
-      listOf(see('HostConfig.ReadonlyPaths')).includes('/proc/sys'),
+      MASKED.every((path) => listOf(see('HostConfig.MaskedPaths')).includes(path)) &&
+      READ_ONLY.every((path) => listOf(see('HostConfig.ReadonlyPaths')).includes(path)),
   },
   {
     name: 'limits',

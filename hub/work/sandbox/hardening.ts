@@ -1,10 +1,10 @@
 /**
- * Grades a running session (S1-51): what the engine shows of its container, against the profile and against each floor by itself.
+ * Grades a running session (S1-51): what the engine shows of its container, against the profile and against each floor.
  *
- * G1. A check passes only if its floor holds in the engine's answer and nothing in its fields differs from the profile: the first stands
- *     against a wrong profile, the second against an engine or a hand that changed the container.
- * G2. Every difference fails a check; what no check names fails `nothing else`.
- * G3. The judging is pure; it never throws, whatever the engine answered. What only this machine knows is handed in.
+ * G1. A check passes only if its floor holds in the engine's answer and none of its fields differs from the profile. The first catches a
+ *     wrong profile. The second catches an engine or a person that changed the container.
+ * G2. Every difference fails a check. A difference that no check names fails `nothing else`.
+ * G3. Judging is pure and never throws, whatever the engine answered. What only this machine knows is handed in.
  */
 import { HubError } from '../../base/errors.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
@@ -28,7 +28,7 @@ export interface Hardening {
 }
 
 const FOUND_MAX = 300
-/** Said of a floor that does not hold though nothing differs from the body: that body was made by other rules than today's. */
+/** Used if a floor does not hold although nothing differs from the body: the body was made by other rules than today's. */
 export const NOT_HELD = 'the floor does not hold'
 /** Nothing is known beside the engine's answer: the strictest reading. */
 const NOTHING_KNOWN: Beside = { hasSwap: () => true, confinementOf: () => undefined }
@@ -40,7 +40,7 @@ function seeIn(inspect: unknown): See {
     path.split('.').reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], inspect)
 }
 
-/** Grades the answer to inspect of container `id` of a session, given the body that the profile makes for it. */
+/** Grades the engine's answer about container `id` of a session, given the body that the profile makes for it. */
 export function judgeHardening(
   sent: CreateBody,
   inspect: unknown,
@@ -69,7 +69,7 @@ interface Graded {
   containerId: string | null
 }
 
-/** Grades the container of a session against the profile that its card asks for now. Throws `conflict` when there is none. */
+/** Grades a session's container against the profile that its card asks for now. Throws `conflict` if there is none. */
 export function createGrading<Session extends Graded>(parts: {
   engine: Pick<Engine, 'inspect'>
   containers: Pick<Containers, 'plan'>
@@ -80,13 +80,13 @@ export function createGrading<Session extends Graded>(parts: {
     const { containerId, state } = session
     const inspect = containerId === null ? undefined : await parts.engine.inspect(containerId)
     if (containerId === null || inspect === undefined)
-      throw new HubError('conflict', `the session is ${state}: no container of it is there to be graded`)
+      throw new HubError('conflict', `the session is ${state}: it has no container to grade`)
     const { facts, limits } = parts.factsOf(session)
     return judgeHardening(parts.containers.plan(facts, limits), inspect, containerId, parts.beside)
   }
 }
 
-/** A shape nobody foresaw is a floor that does not hold. */
+/** An unexpected shape counts as a floor that does not hold. */
 function safely(holds: Floor['holds'], see: See, beside: Beside): boolean | string {
   try {
     return holds(see, beside)
@@ -95,6 +95,8 @@ function safely(holds: Floor['holds'], see: See, beside: Beside): boolean | stri
   }
 }
 
+const wordOf = (value: unknown): string => (JSON.stringify(value) ?? 'absent').slice(0, 80)
+
 function checkOf(name: string, differences: Difference[], holds: boolean | string): HardeningCheck {
   const text = ({ field, expected, found }: Difference) =>
     `${field} is ${wordOf(found)}, the profile says ${wordOf(expected)}`
@@ -102,4 +104,3 @@ function checkOf(name: string, differences: Difference[], holds: boolean | strin
   const said = differences.length > 0 ? differences.map(text).join('; ') : unheld
   return { name, pass: holds === true && differences.length === 0, found: said.slice(0, FOUND_MAX) }
 }
-const wordOf = (value: unknown): string => (JSON.stringify(value) ?? 'absent').slice(0, 80)

@@ -1,4 +1,4 @@
-/** Whether this machine has accounts in the range of sessions' users: their processes and files would be a session's too (fault F14). */
+/** Whether this machine has accounts in the range of sessions' users. A session could then touch their processes and files (fault F14). */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { HubError } from '../../base/errors.ts'
@@ -7,7 +7,7 @@ import { FIRST_USER, rangeText, USERS } from './users.ts'
 const ASK_MS = 5000
 const SHOWN = 3
 
-/** What the system knows of accounts: lines as in passwd(5) or group(5) for these ids, lines as in subuid(5). */
+/** What the system knows of accounts: for these ids, lines as in passwd(5) or group(5), and lines as in subuid(5). */
 export interface AccountSource {
   named(kind: 'passwd' | 'group', ids: readonly number[]): string
   subordinate(kind: 'subuid' | 'subgid'): string
@@ -21,7 +21,7 @@ const read = (path: string): string => {
   }
 }
 
-/** Every source of names this system has (nsswitch), by `getent`; the files alone where there is none. */
+/** Every source of names that this system has (nsswitch), through `getent`; only the files if there is no `getent`. */
 const SYSTEM_ACCOUNTS: AccountSource = {
   named(kind, ids) {
     const asked = spawnSync('getent', [kind, ...ids.map(String)], { encoding: 'utf8', timeout: ASK_MS })
@@ -32,7 +32,7 @@ const SYSTEM_ACCOUNTS: AccountSource = {
   subordinate: (kind) => read(`/etc/${kind}`),
 }
 
-/** Who holds ids of the range that begins at `first`, in words; empty: nobody. */
+/** Who has ids of the range that begins at `first`, in words. Empty: nobody. */
 export function holdersOf(first: number, source: AccountSource = SYSTEM_ACCOUNTS): string[] {
   const ids = Array.from({ length: USERS }, (_, at) => first + at)
   const rows = (text: string) => text.split('\n').map((line) => line.split(':'))
@@ -52,7 +52,7 @@ export function holdersOf(first: number, source: AccountSource = SYSTEM_ACCOUNTS
   return [...new Set([...own, ...lent])]
 }
 
-/** Throws `config_invalid` naming who holds ids of the range. */
+/** Throws `config_invalid` and names who has ids of the range. */
 export function requireFreeUsers(first: number, source: AccountSource = SYSTEM_ACCOUNTS): void {
   const holders = holdersOf(first, source)
   if (holders.length === 0) return
@@ -60,6 +60,6 @@ export function requireFreeUsers(first: number, source: AccountSource = SYSTEM_A
   const other = first === FIRST_USER ? 'another number' : `another number, such as ${FIRST_USER}`
   throw new HubError(
     'config_invalid',
-    `the users of sessions (${rangeText(first)}) belong to others on this machine: ${holders.slice(0, SHOWN).join(', ')}${more}; set engine.firstUser in hub.yaml to ${other}, whose ${USERS} ids nobody has`,
+    `the users of sessions (${rangeText(first)}) are taken on this machine: ${holders.slice(0, SHOWN).join(', ')}${more}; set engine.firstUser in hub.yaml to ${other}, whose ${USERS} ids are free`,
   )
 }

@@ -1,10 +1,10 @@
-/** What the profile needs to know of the host, read once at start. */
+/** What the profile must know of the host, read once at start. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../../base/errors.ts'
 import type { HostFacts } from './profile.ts'
 
-/** Reads the host's facts. Throws `config_invalid` when the seccomp profile is missing, no JSON, or does not deny by default. */
+/** Reads the host's facts. Throws `config_invalid` if the seccomp profile is missing, is not JSON, or does not deny by default. */
 export function readHostFacts(seccompPath: string, sysPath = '/sys'): HostFacts {
   let profile: { defaultAction?: unknown }
   try {
@@ -26,7 +26,7 @@ export function readHostFacts(seccompPath: string, sysPath = '/sys'): HostFacts 
   return {
     cpusWithThermalThrottle: numbers.sort((a, b) => a - b),
     appArmor: readFlag(join(sysPath, 'module/apparmor/parameters/enabled')) === 'Y',
-    // One line: the engine keeps and echoes the text as it was sent.
+    // One line: the engine keeps and shows the text as it was sent.
     seccomp: JSON.stringify(profile),
   }
 }

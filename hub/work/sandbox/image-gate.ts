@@ -1,4 +1,4 @@
-/** Which images may be registered (T50): by local id, and none whose own settings the engine would merge into a container. */
+/** Which images may be registered (T50): by local id, and none with settings of its own that the engine would merge into a container. */
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Engine } from './engine.ts'
 import type { ImageFact } from './engine-answers.ts'
@@ -6,11 +6,11 @@ import type { ImageFact } from './engine-answers.ts'
 /** An image that names no user is root's too. */
 const ROOT = /^(?:0+|root)?(?::|$)/
 
-/** Throws `image_refused`, naming what stands in the way. Entrypoint, command and workdir are set by the hub and do not matter. */
+/** Throws `image_refused` with what stands in the way. The hub sets entrypoint, command and workdir itself, so those do not matter. */
 export function assertImage(name: string, image: ImageFact): void {
   const found = [
     ['VOLUME', image.volumes],
-    // The hub sets its own user all the same: a root image was not made for this.
+    // The hub sets its own user anyway, but a root image was not made for this.
     ['USER', ROOT.test(image.user) ? [image.user || 'root'] : []],
     ['ENV', image.env],
     ['LABEL', Object.keys(image.labels)],
@@ -22,7 +22,10 @@ export function assertImage(name: string, image: ImageFact): void {
   throw new HubError('image_refused', `${name} carries ${what}; build it from scratch without them (images/README.md)`)
 }
 
-/** From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears of a silent engine. */
+/**
+ * From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears if the engine does not
+ * answer.
+ */
 export function createResolveImage(engine: Engine, onAway: (thrown: unknown) => void) {
   return async (name: string): Promise<{ id: string } | { refused: string } | undefined> => {
     const image = await engine.inspectImage(name).catch((thrown: unknown) => {

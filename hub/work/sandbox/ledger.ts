@@ -1,8 +1,9 @@
 /**
- * The list of sessions that may have a container, for a watchdog whose hub is dead (sandbox.md section 1, safety.md section 4).
+ * The list of sessions that may have a container, for a watchdog whose hub is dead (docs/sandbox.md 1, docs/safety.md 4).
  *
- * L1. A session stands in it before its container is made and leaves it after the removal is confirmed: an old one is a superset.
- * L2. The file is whole or the one before it (whole-file.ts).
+ * L1. A session is in it before its container is made, and leaves it after the removal is confirmed. So an old ledger holds too many
+ *     sessions, never too few.
+ * L2. The file is whole, or the one before it is (whole-file.ts).
  * L3. Only the hub and its watchdog can write one: HMAC-SHA256 over the canonical text of everything but `mac`.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
@@ -26,7 +27,7 @@ export interface LedgerEntry {
 }
 
 export interface Ledger {
-  /** Adds or replaces; on disk when it returns. Throws `store_unavailable`. */
+  /** Adds or replaces. On disk when it returns. Throws `store_unavailable`. */
   put(entry: LedgerEntry): void
   /** On disk when it returns. */
   drop(session: string): void
@@ -35,17 +36,17 @@ export interface Ledger {
   write(mode: string): void
 }
 
-/** The file calls it makes, handed in so that a test can fail each of them. */
+/** The file calls that it makes, handed in so that a test can fail each of them. */
 export interface LedgerFiles {
   read(path: string): string
-  /** On disk when it returns; whole whenever it throws. */
+  /** On disk when it returns. The file is whole whenever it throws. */
   replace(path: string, text: string): void
 }
 
 export interface LedgerOptions {
   path: string
   instance: string
-  /** Start of this hub process, counted up. */
+  /** Counts the starts of the hub. */
   epoch: number
   /** Key of the hub-watchdog traffic. */
   key: Buffer
@@ -61,7 +62,7 @@ export const ledgerFiles: LedgerFiles = {
 
 const macOf = (key: Buffer, document: object) => createHmac('sha256', key).update(canonicalText(document)).digest('hex')
 
-/** Reads what an earlier run left: its sessions, or none when there is no file. Throws `config_invalid` for a damaged one. */
+/** Reads what an earlier run left: its sessions, or none if there is no file. Throws `config_invalid` if it is damaged. */
 export function readLedger(
   options: Pick<LedgerOptions, 'path' | 'instance' | 'key'>,
   files = ledgerFiles,
@@ -82,7 +83,8 @@ export function readLedger(
     }
     const [right, given] = [Buffer.from(macOf(options.key, document)), Buffer.from(String(mac))]
     if (right.length !== given.length || !timingSafeEqual(right, given)) throw new Error('its MAC is wrong')
-    if (document.version !== VERSION || document.instance !== options.instance) throw new Error('it is of another hub')
+    if (document.version !== VERSION || document.instance !== options.instance)
+      throw new Error('it belongs to another hub')
     return document.sessions
   } catch (error) {
     throw damaged(options.path, (error as Error).message, error)
@@ -90,11 +92,11 @@ export function readLedger(
 }
 
 function damaged(path: string, why: string, cause: unknown): HubError {
-  const detail = `the ledger ${path} is damaged (${why}); make sure that none of its containers runs (docker ps --filter label=hub.instance=ID, the ID of HOME/instance), then move it away: mv ${path} ${path}.damaged`
+  const detail = `the ledger ${path} is damaged (${why}); make sure that none of its containers runs (docker ps --filter label=hub.instance=ID, with the ID in HOME/instance), then move it away: mv ${path} ${path}.damaged`
   return new HubError('config_invalid', detail, { cause })
 }
 
-/** A ledger that begins with `entries`, which the caller has reconciled with the database. Nothing is written before the first change. */
+/** A ledger that begins with `entries`, which the caller has compared with the database. Nothing is written before the first change. */
 export function createLedger(
   options: LedgerOptions,
   { clock, files = ledgerFiles, entries = [] }: { clock: Clock; files?: LedgerFiles; entries?: readonly LedgerEntry[] },
@@ -116,13 +118,13 @@ export function createLedger(
     } catch (error) {
       throw new HubError(
         'store_unavailable',
-        `the ledger ${options.path} cannot be written; free space or mend the disk`,
+        `the ledger ${options.path} cannot be written; free space or repair the disk`,
         {
           cause: error,
         },
       )
     }
-    // Only what is on disk is true.
+    // Only what is on disk counts.
     sessions = next
     mode = nextMode
   }

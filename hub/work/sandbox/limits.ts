@@ -1,4 +1,4 @@
-/** Limits of one session: ceiling in code >= configuration >= card (sandbox.md section 5). A card only lowers, zero is an error. */
+/** Limits of one session: ceiling in code >= configuration >= card (docs/sandbox.md 5). A card can only lower them; zero is an error. */
 import { HubError } from '../../base/errors.ts'
 import { type AgentCard, LIMIT_KEYS, MEMORY_BYTES_MIN, type SessionLimits } from '../../protocol/agent.ts'
 
@@ -13,7 +13,7 @@ function refuse(name: keyof SessionLimits, value: unknown, words: string, most: 
   })
 }
 
-/** Throws `limit_exceeded`, naming key, value and ceiling, unless every limit is finite, above zero and below its ceiling (T96). */
+/** Throws `limit_exceeded` with key, value and ceiling, unless every limit is finite, above zero and at most its ceiling (T96). */
 export function assertLimits(limits: SessionLimits, ceilings: SessionLimits): void {
   for (const name of NAMES) {
     const value: unknown = limits[name]
@@ -37,9 +37,8 @@ export function assertLimits(limits: SessionLimits, ceilings: SessionLimits): vo
 }
 
 /**
- * The limits one agent's sessions get: what is configured for it, lowered by its card.
- * Throws `limit_exceeded` with both figures for a configured value above its ceiling and for a card that asks for more than is
- * configured: nothing is lowered without a word (S1-52).
+ * The limits of one agent's sessions: what is configured for it, lowered by its card. Throws `limit_exceeded` with both figures if a
+ * configured value is above its ceiling, or if a card asks for more than is configured. Nothing is lowered without a word (S1-52).
  */
 export function limitsFor(
   card: AgentCard['limits'],

@@ -1,16 +1,16 @@
-/** What this machine's kernel says of itself, as far as it decides whether an engine on it can hold a session. Read anew each time. */
+/** What this machine's kernel says of itself, as far as it decides whether an engine on it can hold a session. Read again each time. */
 import { readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
 
 export interface Machine {
-  /** As `uname -r` says. */
+  /** As `uname -r` prints it. */
   kernel: string
-  /** Of all swap that is switched on; 0: there is none, so nothing can be swapped out. */
+  /** The size of all active swap. 0: there is none, so nothing can be swapped out. */
   swapBytes: number
-  /** Whether the kernel has the control group of memory; undefined where it cannot be seen. */
+  /** Whether the kernel has the control group for memory; undefined if that cannot be seen. */
   memoryCgroup: boolean | undefined
-  /** Whether AppArmor is switched on in the kernel; whether an engine uses it is another matter. */
+  /** Whether AppArmor is active in the kernel. Whether an engine uses it is a separate question. */
   appArmor: boolean
 }
 
@@ -22,12 +22,12 @@ function read(path: string): string | undefined {
   }
 }
 
-/** The size of all swap, in bytes. Where it cannot be read there may be some: infinitely much. */
+/** The size of all swap, in bytes. If it cannot be read there may be some, so it counts as infinite. */
 export function swapBytesOf(procPath = '/proc'): number {
   const text = read(join(procPath, 'swaps'))
   if (text === undefined) return Number.POSITIVE_INFINITY
   const rows = text.trim().split('\n').slice(1)
-  // Name, type, size in KiB; a name may hold blanks only as \040.
+  // Name, type, size in KiB. A name may hold blanks only as \040.
   const sizes = rows.map((row) => Number(row.split(/\s+/)[2]) * 1024)
   return sizes.every((size) => size >= 0) ? sizes.reduce((sum, size) => sum + size, 0) : Number.POSITIVE_INFINITY
 }
@@ -50,7 +50,7 @@ export function readMachine({ procPath = '/proc', sysPath = '/sys' } = {}): Mach
   }
 }
 
-/** The AppArmor profile that a process really runs under, `unconfined` for none; undefined where the kernel does not say. */
+/** The AppArmor profile that a process really runs under, `unconfined` for none; undefined if the kernel does not say. */
 export function confinementOf(pid: number, procPath = '/proc'): string | undefined {
   if (!Number.isSafeInteger(pid) || pid <= 0) return undefined
   const folder = join(procPath, String(pid), 'attr')

@@ -1,10 +1,15 @@
-/** The literal lists and constants of the hardened profile (sandbox.md section 2). Literal on purpose: defaults differ by engine version. */
-import { STOP_GRACE_MS } from '../../protocol/task.ts'
+/**
+ * The literal lists and constants of the hardened profile (docs/sandbox.md 2). They are literal on purpose: defaults differ by engine
+ * version.
+ */
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 
-/** Never empty, never absent: an empty list is accepted by the engine, echoed as sent and unmasks everything. */
+/** Never empty, never absent: the engine accepts an empty list, shows it as it was sent, and unmasks everything. */
 export const MASKED_PATHS: readonly string[] = [
-  // Message queues are files there, counted by user over the whole machine (fault F18).
+  // Message queues are files there, counted by user for the whole machine (fault F18).
   '/dev/mqueue',
+  // The kernel counts pseudo-terminals over all containers of the machine: one session could take those of all others (fault F14).
+  '/dev/pts',
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
@@ -31,12 +36,12 @@ export const READONLY_PATHS: readonly string[] = [
 export const thermalPath = (cpu: number): string => `/sys/devices/system/cpu/cpu${cpu}/thermal_throttle`
 
 export const SHIM: readonly string[] = ['/usr/local/bin/node', '/app/images/agent/shim.js']
-/** Where the session's socket folder stands in the container. */
+/** Where the session's socket folder is in the container. */
 export const SOCKET_FOLDER = '/run/hub'
 export const STOP_TIMEOUT_S = STOP_GRACE_MS / 1000
 export const SHM_BYTES = 67_108_864
 
-/** The labels every container of ours carries, and no other. */
+/** The labels that every container of ours carries, and no other container; tests hold the profile and its reference to it. */
 export const LABEL_KEYS = [
   'hub.instance',
   'hub.session',

@@ -1,10 +1,9 @@
 /**
- * The one place where a container's settings are made (sandbox.md section 2, T48): a pure function of session facts, limits
- * and host facts.
+ * The one place where a container's settings are made (docs/sandbox.md 2, T48): a pure function of session facts, limits and host facts.
  *
- * P1. Built from nothing: no part of an argument is spread or merged into the body; each value is checked by its own pattern.
- * P2. Every field is emitted, also the empty ones, so that inspect can be compared field by field.
- * P3. Nothing of section 6 can be expressed: there is no argument for it.
+ * P1. Built from nothing: no part of an argument is spread or merged into the body. Each value is checked by its own pattern.
+ * P2. Every field is written, also the empty ones, so that inspect can be compared field by field.
+ * P3. Nothing of docs/sandbox.md 6 can be expressed: there is no argument for it.
  */
 import { HubError } from '../../base/errors.ts'
 import { LIMIT_CEILINGS, type SessionLimits } from '../../protocol/agent.ts'
@@ -35,9 +34,9 @@ export interface SessionFacts {
   user: number
   /** The session's socket folder on the host. */
   socketDir: string
-  /** Wall epoch milliseconds: the deadline for people, tokens and containers that do not run. */
+  /** The deadline in epoch milliseconds, for people, tokens and containers that do not run. */
   expiresAtMs: number
-  /** The same deadline by boot time: what a running container is judged by. */
+  /** The same deadline by boot time, for running containers. */
   expiresBoot: { bootId: string; bootMs: number }
   runtime: Runtime
 }
@@ -45,7 +44,7 @@ export interface SessionFacts {
 export interface HostFacts {
   cpusWithThermalThrottle: readonly number[]
   appArmor: boolean
-  /** The profile as JSON text; the engine echoes it byte for byte. */
+  /** The profile as JSON text. The engine shows it byte for byte. */
   seccomp: string
 }
 
@@ -68,7 +67,7 @@ function assertFacts(facts: SessionFacts, host: HostFacts): void {
     const value = facts[key as keyof typeof FACT_PATTERNS]
     if (typeof value !== 'string' || !pattern.test(value)) throw bad(key)
   }
-  // The one bind there is must be the folder of this very session.
+  // The only bind must be the folder of this very session.
   const parts = facts.socketDir.split('/')
   if (parts.at(-1) !== facts.session || parts.some((part) => part === '.' || part === '..')) throw bad('socketDir')
   if (!/^[A-Za-z0-9-]{1,63}$/.test(facts.expiresBoot.bootId)) throw bad('expiresBoot')
@@ -87,7 +86,7 @@ function sizeText(count: number, unit: number, suffix: string): string {
   return count % unit === 0 ? `${count / unit}${suffix}` : `${count}`
 }
 
-/** Options of a tmpfs. uid and gid are needed: with a mode alone the image's own mode won and writes failed. */
+/** Options of a tmpfs. uid and gid are needed: with only a mode, the image's own mode won and writes failed. */
 function tmpfsOptions(user: number, bytes: number, inodesPerMib: number, inodesMax: number): string {
   const inodes = Math.min(inodesMax, Math.max(inodesPerMib, Math.floor((bytes / MIB) * inodesPerMib)))
   const size = `size=${sizeText(bytes, MIB, 'm')},nr_inodes=${sizeText(inodes, 1024, 'k')}`
@@ -95,8 +94,8 @@ function tmpfsOptions(user: number, bytes: number, inodesPerMib: number, inodesM
 }
 
 /**
- * The whole body of the create call. Throws `limit_exceeded` for a limit that is not positive or above its ceiling,
- * `unsupported_mode` for the shell exception, `internal` for a fact that does not match its pattern.
+ * The whole body of the create call. Throws `limit_exceeded` for a limit that is not positive or above its ceiling, `unsupported_mode` for
+ * the shell exception, and `internal` for a fact that does not match its pattern.
  */
 export function buildContainer(facts: SessionFacts, limits: SessionLimits, host: HostFacts) {
   assertFacts(facts, host)
@@ -163,7 +162,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
           Propagation: 'rprivate',
           NonRecursive: false,
           CreateMountpoint: false,
-          // A client that does not name these two is given by some engines what older ones did (fault A2).
+          // If these two are not named, some engines fill in what older clients used (fault A2).
           ReadOnlyNonRecursive: false,
           ReadOnlyForceRecursive: false,
         },
@@ -194,7 +193,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     MemorySwap: limits.memoryBytes,
     NanoCpus: Math.round(limits.cpus * 1e9),
     CpuShares: 512,
-    // No nproc: the kernel counts it per uid over the whole host; PidsLimit does that work.
+    // No nproc: the kernel counts it per uid over the whole host. PidsLimit does that work.
     Ulimits: [
       { Name: 'nofile', Soft: limits.openFiles, Hard: limits.openFiles },
       { Name: 'core', Soft: 0, Hard: 0 },
@@ -210,7 +209,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
   }
 }
 
-/** Every list by which something else could get in: empty. */
+/** Every list through which something else could get in: empty. */
 function nothingElse() {
   const none: string[] = []
   return {
@@ -235,7 +234,7 @@ function nothingElse() {
   }
 }
 
-/** Every number that an engine would fill in by itself: at the value that changes nothing. A version that does not know one drops it. */
+/** Every number that an engine would fill in by itself, at the value that changes nothing. A version that does not know one drops it. */
 function nothingMoved() {
   return {
     ConsoleSize: [0, 0],

@@ -1,9 +1,11 @@
 /**
- * The operator's secrets, handed to agents by name (S0-24, S1-53, sandbox.md section 3). Owns the folder `secrets` of the home.
+ * The operator's secrets, given to agents by name (S0-24, S1-53, docs/sandbox.md 3). Owns the folder `secrets` of the home.
  *
- * 1. A value leaves only for a grant of exactly its name. It is read when it is asked for and kept nowhere else: no cache, no log, no error.
- * 2. A file counts only where nobody else could have read it: a plain file of ours, 0600 or less, in a folder of ours, 0700 or less; links are not followed.
- * 3. A file wins over the environment. One that is refused is refused; the environment does not stand in for it.
+ * 1. A value leaves only for a grant of exactly its name. It is read when it is asked for and kept nowhere else: no cache, no log, no
+ *     error.
+ * 2. A file counts only if nobody else could have read it: a plain file of ours, 0600 or less, in a folder of ours, 0700 or less. Links are
+ *     not followed.
+ * 3. A file wins over the environment. If the file is refused, the environment does not replace it.
  * 4. What an agent is told of a refusal names no path of this machine.
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
@@ -15,23 +17,23 @@ import { assertGrant, type Grant } from '../../guard/grant.ts'
 export const SECRET_BYTES_MAX = 64 * 1024
 export const SECRET_PREFIX = 'HUB_SECRET_'
 
-/** What the environment calls a secret: `api-key` is `HUB_SECRET_API_KEY`. */
+/** The name of a secret in the environment: `api-key` is `HUB_SECRET_API_KEY`. */
 export const variableOf = (name: string): string => `${SECRET_PREFIX}${name.toUpperCase().replaceAll('-', '_')}`
 
-/** Why a secret cannot be handed out, and the command that mends it (names paths: for the operator). */
+/** Why a secret cannot be given out, and the command that fixes it (it names paths: for the operator). */
 export interface SecretFault {
   why: string
   mend: string
 }
 
 export interface Secrets {
-  /** A copy of the value, for the caller to scrub. Throws `config_invalid` naming a secret that is missing or refused. */
+  /** A copy of the value, for the caller to scrub. Throws `config_invalid` with the name of a secret that is missing or refused. */
   get(grant: Grant, name: string): Buffer
-  /** The same for the hub's own use, such as an alert channel that the configuration gives this name: no agent sees it. */
+  /** The same for the hub's own use, such as an alert channel that the configuration gives this name. No agent sees it. */
   ofHub(name: string): Buffer
-  /** Undefined where the secret could be handed out; reads no value. */
+  /** Undefined if the secret can be given out. Reads no value. */
   faultOf(name: string): SecretFault | undefined
-  /** Overwrites what came from the environment; those are gone from then on. */
+  /** Overwrites what came from the environment. Those secrets are gone from then on. */
   scrub(): void
 }
 
@@ -59,7 +61,7 @@ export function createSecrets(options: {
     if (fault !== undefined) return { fault }
     let fd: number
     try {
-      // Not blocking: a pipe in its place must not hold the hub.
+      // Not blocking: a pipe in its place must not hold up the hub.
       fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     } catch (thrown) {
       const { code } = thrown as NodeJS.ErrnoException

@@ -1,19 +1,19 @@
 /**
- * The folders of the sessions' sockets (sandbox.md section 2): parent `run/s` 0700, one leaf per session 0711, in it only `hub.sock`
- * 0666, set explicitly, because the container's uid must connect. Nobody else can traverse the parent; a container sees its leaf only.
+ * The folders of the sessions' sockets (docs/sandbox.md 2): parent `run/s` 0700, one leaf per session 0711, in it only `hub.sock` 0666. The
+ * modes are set explicitly, because the container's uid must connect. Nobody else can get past the parent; a container sees only its leaf.
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../../base/errors.ts'
 
-/** A socket path holds 107 bytes; `/run/s/<16>/hub.sock` takes 32 of them, and some stay free for the home's own sockets. */
+/** A socket path holds 107 bytes; `/run/s/<16>/hub.sock` takes 32 of them. A few stay free for the home's own sockets. */
 export const HOME_BYTES_MAX = 70
 
 export interface Sockets {
-  /** Folder of a session: the source of its one bind. */
+  /** Folder of a session: the source of its only bind. */
   socketDirOf(session: string): string
   socketPathOf(session: string): string
-  /** Makes the leaf, empty; a socket that an earlier run of the hub left there is removed. Throws `conflict` for what is not ours. */
+  /** Makes the leaf, empty. Removes a socket that an earlier run of the hub left there. Throws `conflict` for what is not ours. */
   make(session: string): string
   /** After listen: lets the container's uid connect. */
   open(session: string): void
@@ -26,9 +26,9 @@ export interface Sockets {
 const SESSION = /^s[a-z2-7]{15}$/
 
 const notOurs = (path: string, what: string) =>
-  new HubError('conflict', `${path} ${what}; look at it and move it away, the hub removes only what it made`)
+  new HubError('conflict', `${path} ${what}; look at it and move it away; the hub removes only what it made`)
 
-/** Throws `config_invalid` when the home's path is too long or `run/s` is not a folder of this user. */
+/** Throws `config_invalid` if the home's path is too long or `run/s` is not a folder of this user. */
 export function createSockets(options: { home: string; uid: number }): Sockets {
   const { home, uid } = options
   if (Buffer.byteLength(home) > HOME_BYTES_MAX) {
@@ -52,7 +52,7 @@ export function createSockets(options: { home: string; uid: number }): Sockets {
   }
   const socketPathOf = (session: string) => join(socketDirOf(session), 'hub.sock')
 
-  /** The leaf as it stands, or undefined; throws when it is not a plain folder of ours. */
+  /** The leaf, or undefined. Throws if it is not a plain folder of ours. */
   function leafOf(session: string): string | undefined {
     const path = socketDirOf(session)
     const leaf = lstatSync(path, { throwIfNoEntry: false })

@@ -69,7 +69,7 @@ describe('canonical text (RFC 8785)', () => {
 })
 
 describe('a digest', () => {
-  it('covers its label, so that one kind never stands for another', () => {
+  it('covers its label, so that one kind never stands for another [audit-14]', () => {
     expect(digestOf('a', 1)).toBe(createHash('sha256').update('a\x001').digest('hex'))
     expect(digestOf('a', 1)).not.toBe(digestOf('b', 1))
     expect(sha256Hex('')).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')

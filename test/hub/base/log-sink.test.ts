@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as ofHub from '../../../hub/base/log-sink.ts'
-import * as ofWatchdog from '../../../watchdog/log-sink.ts'
+import * as ofWatchdog from '../../../watchdog/base/log-sink.ts'
 
 const { O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 let folder: string
@@ -60,7 +60,7 @@ describe.each([
   ['hub', ofHub],
   ['watchdog', ofWatchdog],
 ] as const)('the log of the %s', (_name, { createLogSink, cutLine, FILES_KEPT, LINE_BYTES_MAX, WAITING_BYTES_MAX }) => {
-  it('fault B1: a disk without room throws nothing; what waits is bounded, the rest is counted, and both are written once there is room', () => {
+  it('fault B1: a disk without room throws nothing; what waits is bounded, the rest is counted, and both are written once there is room [stop-52]', () => {
     const file = join(folder, 'a.log')
     let room = 250
     const write = (fd: number, bytes: Uint8Array) => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { createMachine } from '../../../hub/base/machine.ts'
 import { attemptMachine, sessionMachine, taskMachine } from '../../../hub/protocol/task.ts'
 
-// Written out from architecture.md section 6, not imported: a step that comes or goes is seen here.
+// Written out, not imported: a step that comes or goes is seen here.
 const TASK = {
   queued: ['running', 'cancelled', 'timed_out', 'failed'],
   running: ['queued', 'succeeded', 'failed', 'cancelled', 'timed_out'],

@@ -3,7 +3,7 @@ import { describe, expect, it, test } from 'vitest'
 import { droppedOf, namedIn, passedOn } from '../../../hub/base/passed-on.ts'
 import * as ofHub from '../../../hub/base/start-clean.ts'
 import { environmentOf } from '../../../hub/client/cli/processes.ts'
-import * as ofWatchdog from '../../../watchdog/start-clean.ts'
+import * as ofWatchdog from '../../../watchdog/base/start-clean.ts'
 
 const GIVEN = {
   ...{ PATH: '/bin', HOME: '/root', LANG: 'C', LC_ALL: 'C', TZ: 'UTC', HUB_HOME: '/h', NODE_COMPILE_CACHE: '/c' },

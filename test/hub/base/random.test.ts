@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { base32, newNonce, newSessionId, newUuid, scrub, systemRandom } from '../../../hub/base/random.ts'
-import { sessionIdShape, uuidShape } from '../../../hub/protocol/names.ts'
+import { sessionIdShape, uuidShape } from '../../../hub/protocol/ids.ts'
 import { createSeededRandom } from '../../support/seeded-random.ts'
 
 describe('ids and nonces', () => {

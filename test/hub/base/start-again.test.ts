@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import * as ofHub from '../../../hub/base/start-again.ts'
-import * as ofWatchdog from '../../../watchdog/start-again.ts'
+import * as ofWatchdog from '../../../watchdog/base/start-again.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = mkdtempSync('/tmp/hub-again-')
@@ -21,7 +21,7 @@ interface Said {
 }
 const parts = [
   { part: 'hub/base', judge: ofHub.isWorthIt },
-  { part: 'watchdog', judge: ofWatchdog.isWorthIt },
+  { part: 'watchdog/base', judge: ofWatchdog.isWorthIt },
 ]
 
 describe.each(parts)('a process of $part that stripped types itself', ({ part, judge }) => {

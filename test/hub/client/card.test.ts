@@ -1,8 +1,8 @@
 /** The backup contact's card: the five steps in their order, a code that other means can read, and nothing fetched from anywhere. */
 import jsQR from 'jsqr'
 import { describe, expect, it } from 'vitest'
-import { type CardFacts, cardPage, cardSteps, cardText, urlOf } from '../../../hub/client/cli/card.ts'
-import { dateWords, spanInWords } from '../../../hub/client/cli/contact.ts'
+import { type CardFacts, cardPage, cardSteps, cardText, urlOf } from '../../../hub/client/cli/stopping/card.ts'
+import { dateWords, spanInWords } from '../../../hub/client/cli/stopping/contact.ts'
 
 const FACTS: CardFacts = {
   words: 'able bacon cabin dad eager fabric gain habit icon jar keen label'.split(' '),
@@ -23,7 +23,7 @@ const textOf = (html: string) =>
     .replace(/\s+/g, ' ')
 
 describe('the card', () => {
-  it('S1-32: says its five steps in this order, in plain words, on the terminal and on paper', () => {
+  it('S1-32: says its five steps in this order, in plain words, on the terminal and on paper [contact-28, contact-32]', () => {
     const steps = cardSteps(FACTS).map(({ strong, text }) => `${strong} ${text}`)
     expect(steps).toEqual([
       'You need not hurry. Nothing new starts, and it stops by itself 2 days 2 hours after Ada was last there. A message to you names the day.',
@@ -44,7 +44,7 @@ describe('the card', () => {
     for (const [at, word] of FACTS.words.entries()) expect(page).toContain(`${at + 1} ${word}`)
   })
 
-  it('without an address, a number, a date or a sentence of their own it still says what to do', () => {
+  it('without an address, a number, a date or a sentence of their own it still says what to do [contact-29, contact-31]', () => {
     const bare = {
       ...FACTS,
       address: null,
@@ -72,7 +72,7 @@ describe('the card', () => {
       expect(shown.replace(FACTS.madeAt, '').match(days), shown).toBeNull()
   })
 
-  it('its code is read by other means than it was made, as printed and as shown on a terminal', () => {
+  it('its code is read by other means than it was made, as printed and as shown on a terminal [contact-2, contact-30]', () => {
     const url = urlOf(FACTS)
     expect(url).toBe(`https://stop.example.net/stop/${FACTS.words.join('-')}`)
     const page = cardPage(FACTS)

@@ -4,9 +4,7 @@ import { expect, test } from 'vitest'
 import { testLead, testLeadThatIsRefused, testReader } from './examples/unit-test.ts'
 
 test('the documented unit tests of agents hold', async () => {
-  await testReader()
-  await testLead()
-  await testLeadThatIsRefused()
+  for (const each of [testReader, testLead, testLeadThatIsRefused]) await expect(each()).resolves.toBeUndefined()
 })
 
 test('every example is used by a documented unit test', () => {

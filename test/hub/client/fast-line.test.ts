@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { createFastLane } from '../../../hub/client/agent/fast-lane.ts'
-import { createFastQueue } from '../../../hub/client/agent/fast-queue.ts'
+import { createFastLane, createFastQueue } from '../../../hub/client/agent/fast-lane.ts'
 import type { ConnectOptions, HubAgent } from '../../../hub/client/agent.ts'
 import { createAgentEntrance } from '../../support/agent-entrance.ts'
 import { type AgentSpec, createHarness, forever, type Harness } from '../../support/hub-harness.ts'
@@ -85,7 +84,7 @@ describe('messages on the fast line', () => {
     const one = await sdk(h, 'one')
     const said = count(3000).map((n) => one.log(String(n)))
     await Promise.all(said)
-    const lines = h.hub.work.journal.linesOf(one.joined.task.task).map(({ text }) => Number(text))
+    const lines = h.hub.work.catalogue.journal.linesOf(one.joined.task.task).map(({ text }) => Number(text))
     expect(lines.length).toBeGreaterThan(100)
     expect(lines).toEqual(count(lines.length, 3000 - lines.length))
   })

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { leftOutLines } from '../../../hub/client/left-out.ts'
-import { secretLook } from '../../../hub/client/secret-files.ts'
+import { secretLook } from '../../../hub/client/pack.ts'
 import { type NamedArtifact, unpackArtifacts } from '../../../hub/client/unpack.ts'
 import { checkManifest } from '../../../hub/protocol/folder.ts'
 import { packFolder } from '../../support/packed-file.ts'
@@ -46,6 +46,17 @@ const bytesOf = async function* (bytes: Buffer) {
 }
 
 describe('packFolder', () => {
+  test('says of each file how many it has read, of how many (fault C22)', async () => {
+    for (const name of ['a', 'b', 'c']) write(name)
+    const heard: [number, number][] = []
+    await (await packFolder(dir, { ...limits, onFile: (...at) => heard.push(at) })).remove()
+    expect(heard).toEqual([
+      [0, 3],
+      [1, 3],
+      [2, 3],
+    ])
+  })
+
   test('gives every file back byte for byte, in order of bytes, for any tree (property)', async () => {
     const name = fc.string({
       unit: fc.constantFrom('a', 'B', '-', '.', 'é', '😀', ' ', '|'),
@@ -137,7 +148,10 @@ describe('packFolder', () => {
     await packed.remove()
     expect(packed.manifest.files.map(({ path }) => path)).toEqual(['a.ts'])
     const notes = leftOutLines(packed.left).join('\n')
-    for (const text of ['link, linked: left out, they are symbolic links', 'pipe: left out, it is no regular file']) {
+    for (const text of [
+      'link, linked: left out, they are symbolic links',
+      'pipe: left out, it is not a regular file',
+    ]) {
       expect(notes).toContain(text)
     }
     expect(notes).toContain('"new\\nline": left out, its name holds a control character')
@@ -160,8 +174,8 @@ describe('packFolder', () => {
     await packed.remove()
     expect(packed.manifest.files.map(({ path }) => path)).toEqual(['.gitignore', 'a.ts'])
     expect(leftOutLines(packed.left)).toEqual([
-      '.git: left out, its history stays here: an agent is given files',
-      'nested/, module: left out, they are git repositories of their own (submodules or nested ones); to send one, submit it by itself',
+      '.git: left out, its history stays here: an agent gets only files',
+      'nested/, module: left out, they are separate git repositories (submodules or nested ones); to send one, submit it separately',
       'c.log, out/: left out, a .gitignore excludes them',
       'bare: left out, it is a submodule that is not checked out here; `git submodule update --init` fetches it',
     ])
@@ -171,7 +185,7 @@ describe('packFolder', () => {
     await walked.remove()
     expect(leftOutLines(walked.left).sort()).toEqual([
       'c.log, out/: left out, a .gitignore excludes them',
-      'nested/.git: left out, its history stays here: an agent is given files',
+      'nested/.git: left out, its history stays here: an agent gets only files',
     ])
   })
 
@@ -185,7 +199,7 @@ describe('packFolder', () => {
     await packed.remove()
     expect(packed.left).toHaveLength(5001)
     expect(leftOutLines(packed.left).slice(1)).toEqual([
-      'deep/f0, deep/f1, deep/f10 and 4997 more: left out, git knows them and they are not here (a sparse checkout, or deleted)',
+      'deep/f0, deep/f1, deep/f10 and 4997 more: left out, git tracks them, but they are not here (a sparse checkout, or deleted)',
     ])
   })
 
@@ -288,9 +302,15 @@ describe('unpackArtifacts', () => {
 
   test('writes each artifact by its name, whole', async () => {
     const out = join(room, 'out')
-    expect((await unpackArtifacts(out, [of('report.md'), of('deep/er/x.json')], fetch)).written).toEqual([
+    const heard: [number, number][] = []
+    const hears = (...at: [number, number]) => heard.push(at)
+    expect((await unpackArtifacts(out, [of('report.md'), of('deep/er/x.json')], fetch, hears)).written).toEqual([
       'report.md',
       'deep/er/x.json',
+    ])
+    expect(heard).toEqual([
+      [0, 2],
+      [1, 2],
     ])
     expect(readFileSync(join(out, 'deep/er/x.json'), 'utf8')).toBe('hello')
     await unpackArtifacts(out, [of('report.md')], fetch)

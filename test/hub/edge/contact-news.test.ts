@@ -30,7 +30,7 @@ function slow() {
 }
 
 describe('news of the card', () => {
-  it('T17: a revocation that comes while the card before it is being told is still to be told', async () => {
+  it('T17: a revocation that comes while the card before it is being told is still to be told [contact-24]', async () => {
     const { news, answer } = slow()
     card()
     const telling = news()

@@ -93,7 +93,7 @@ function keyTexts(home: string): string[] {
   return [pem('token'), pem('checkpoint'), readFileSync(join(home, 'keys', 'watchdog.key'), 'utf8').trim()]
 }
 
-test('after a run with sessions, messages and artifacts: modes hold, tokens, keys and message bodies stand nowhere', async () => {
+test('after a run with sessions, messages and artifacts: modes hold, tokens, keys and message bodies stand nowhere [audit-6]', async () => {
   const umask = process.umask(0o077)
   try {
     const messages = { sends: { work: null }, receives: { work: null } }

@@ -2,7 +2,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { FLOODED_FRAMES_MAX, REST_MS } from '../../../hub/edge/frame-brake.ts'
+import { FLOODED_FRAMES_MAX, REST_MS } from '../../../hub/edge/brake.ts'
 import { createTurns, type Pace } from '../../../hub/edge/http-turns.ts'
 import { keepPlaces } from '../../../hub/edge/places.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'

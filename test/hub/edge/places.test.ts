@@ -3,7 +3,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { keepPlaces as ofTheHub } from '../../../hub/edge/places.ts'
-import { keepPlaces as ofTheWatchdog } from '../../../watchdog/places.ts'
+import { keepPlaces as ofTheWatchdog } from '../../../watchdog/door/connections.ts'
 import { hold, talk } from '../../support/raw-wire.ts'
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
@@ -53,7 +53,7 @@ describe.each([
   }
   const isOpen = (all: ReturnType<typeof hold>[]) => all.map(({ socket }) => !socket.destroyed)
 
-  test('P1: half-open, slow headers, a slow body and an idle one go, the oldest first; who asks is answered', async () => {
+  test('places.ts P1: half-open, slow headers, a slow body and an idle one go, the oldest first; who asks is answered', async () => {
     const { where, take } = await open(4)
     const all = await take('', 'GET / HT', post(9, '{'), get('/'))
     for (let gone = 1; gone <= 4; gone += 1) {
@@ -65,7 +65,7 @@ describe.each([
     await expect.poll(() => isOpen(all)).toEqual([false, false, false, false])
   })
 
-  test('P2, P3: a request that waits for its answer is never cut; of answers that do not end the oldest goes; else the newcomer', async () => {
+  test('places.ts P2, P3: a request that waits for its answer is never cut; of answers that do not end the oldest goes; else the newcomer', async () => {
     const { where, take } = await open(3)
     const all = await take(get('/stream'), get('/never'), get('/never'))
     expect(await talk(where, get('/'), 100)).toMatchObject(OK)

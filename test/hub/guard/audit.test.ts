@@ -83,19 +83,19 @@ function rehash(from: number): void {
 describe('a tampered log (T83)', () => {
   beforeEach(tampered)
 
-  it('names the record that was edited', () => {
+  it('names the record that was edited [audit-19]', () => {
     run("update audit_record set reason = 'another' where seq = 7")
     expect(faults().chain).toEqual({ seq: 7, reason: 'its content does not match its hash' })
   })
 
-  it('names the record that was deleted', () => {
+  it('names the record that was deleted [audit-19]', () => {
     run('delete from audit_record where seq = 7')
     expect(faults().chain?.seq).toBe(7)
     run('update audit_record set seq = seq - 1 where seq > 7')
     expect(faults().chain?.seq).toBe(7)
   })
 
-  it('names the record that was inserted', () => {
+  it('names the record that was inserted [audit-19]', () => {
     for (let seq = 20; seq > 7; seq -= 1) run('update audit_record set seq = seq + 1 where seq = ?', seq)
     const seventh = rows()[6] as AuditRecord
     const forged = { ...seventh, seq: 8, previous: seventh.hash }
@@ -107,20 +107,20 @@ describe('a tampered log (T83)', () => {
     expect(faults().chain).toEqual({ seq: 9, reason: 'it does not name the hash of the record before it' })
   })
 
-  it('names the first of two that were swapped', () => {
+  it('names the first of two that were swapped [audit-19]', () => {
     run('update audit_record set seq = 100 where seq = 7')
     run('update audit_record set seq = 7 where seq = 9')
     run('update audit_record set seq = 9 where seq = 100')
     expect(faults().chain?.seq).toBe(7)
   })
 
-  it('whose tail was cut below a signed head fails the checkpoints, though its chain holds', () => {
+  it('whose tail was cut below a signed head fails the checkpoints, though its chain holds [audit-23]', () => {
     run('delete from audit_record where seq > 15')
     open()
     expect(faults()).toEqual({ chain: undefined, signed: 'record 20 is gone' })
   })
 
-  it('that was rewritten with valid hashes fails the checkpoints, though its chain holds', () => {
+  it('that was rewritten with valid hashes fails the checkpoints, though its chain holds [audit-23]', () => {
     run("update audit_record set reason = 'another' where seq = 3")
     rehash(3)
     expect(faults()).toEqual({ chain: undefined, signed: 'record 10 is not the one that was signed' })
@@ -149,14 +149,14 @@ describe('a tampered log (T83)', () => {
     ['outcome', 'failed'],
     ['effect', ' '],
     ['decision_id', null],
-  ])('with another %s fails at that record', (column, value) => {
+  ])('with another %s fails at that record [audit-5]', (column, value) => {
     run(`update audit_record set ${column} = ? where seq = 12`, value)
     expect(faults().chain?.seq).toBe(12)
   })
 })
 
 describe('the audit log', () => {
-  it('refuses to update or delete a record, and goes on', () => {
+  it('refuses to update or delete a record, and goes on [audit-15]', () => {
     append(1)
     expect(() => run("update audit_record set reason = '' where seq = 1")).toThrow('append-only')
     expect(() => run('delete from audit_record')).toThrow('append-only')
@@ -169,7 +169,7 @@ describe('the audit log', () => {
     expect(() => audit.append(entry(1))).toThrow(expect.objectContaining({ code: 'internal' }))
   })
 
-  it('begins at zeros, links each record to the one before and goes on after a restart', () => {
+  it('begins at zeros, links each record to the one before and goes on after a restart [audit-5]', () => {
     append(1)
     append(2)
     open()
@@ -214,7 +214,7 @@ describe('the audit log', () => {
     },
   )
 
-  it('writes buffered records in order and in one piece, chained like the rest, and says their head before', () => {
+  it('writes buffered records in order and in one piece, chained like the rest, and says their head before [audit-8]', () => {
     append(1)
     for (let number = 2; number <= 4; number += 1) {
       audit.buffer(entry(number), 'stop')
@@ -242,7 +242,7 @@ describe('the audit log', () => {
   })
 
   const full = expect.objectContaining({ code: 'audit_unavailable' })
-  it('keeps half of the buffer from refusals, refuses the 10 001st record, and has places for stops behind them (D3, I6)', () => {
+  it('keeps half of the buffer from refusals, refuses the 10 001st record, and has places for stops behind them (S1-18, I6) [audit-9]', () => {
     for (let number = 1; number <= 5000; number += 1) audit.buffer(entry(number), 'refusal')
     expect(() => audit.buffer(entry(5001), 'refusal')).toThrow(full)
     expect(audit.bufferIsFull()).toBe(false)
@@ -256,7 +256,7 @@ describe('the audit log', () => {
     expect([audit.verify().fault, audit.head().size, audit.bufferIsFull()]).toEqual([undefined, 10_256, false])
   })
 
-  it('is full at 8 MiB too, however few records that is', () => {
+  it('is full at 8 MiB too, however few records that is [audit-9]', () => {
     const long = { ...entry(1), resource: 'x'.repeat(1024 ** 2) }
     for (let number = 1; number <= 7; number += 1) audit.buffer(long, 'effect')
     expect(() => audit.buffer(long, 'effect')).toThrow(full)
@@ -292,7 +292,7 @@ describe('the audit log', () => {
 })
 
 describe('checkpoints', () => {
-  it('are taken only when the head moved, link to each other and verify', () => {
+  it('are taken only when the head moved, link to each other and verify [watch-50, audit-20]', () => {
     expect(checkpoints.take()).toBe(false)
     for (let number = 1; number <= 3; number += 1) {
       append(number)
@@ -308,7 +308,7 @@ describe('checkpoints', () => {
   })
 
   it.each(['size', 'head', 'previous', 'instance', 'wallMs', 'bootId', 'signature'] as const)(
-    'with another %s fail their verification',
+    'with another %s fail their verification [watch-50]',
     (field) => {
       append(1)
       checkpoints.take()
@@ -332,7 +332,7 @@ describe('checkpoints', () => {
     expect(checkpoints.verify(hashAt)).toContain('does not follow')
   })
 
-  it('signed by another key are refused', () => {
+  it('signed by another key are refused [audit-22]', () => {
     append(1)
     const other = generateKeyPairSync('ed25519')
     createCheckpoints({ store, audit, clock, instance: 'test-hub', ...other }).take()

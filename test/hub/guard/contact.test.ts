@@ -4,7 +4,7 @@ import { wordlist } from '@scure/bip39/wordlists/english.js'
 import { expect, it } from 'vitest'
 import { createHarness } from '../../support/hub-harness.ts'
 
-it('S1-31: 128 random bits become twelve words, other ones for each card', async () => {
+it('S1-31: 128 random bits become twelve words, other ones for each card [contact-1]', async () => {
   await using h = await createHarness({ agents: {} })
   const made = new Set<string>()
   for (let card = 0; card < 20; card += 1) {

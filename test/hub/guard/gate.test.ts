@@ -4,6 +4,8 @@ import { HubError } from '../../../hub/base/errors.ts'
 import type { Call, Gate } from '../../../hub/guard/gate.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../../hub/guard/grant.ts'
 import type { ConditionName } from '../../../hub/guard/modes.ts'
+import { createDecisions } from '../../../hub/guard/policy/decisions.ts'
+import { createEngine } from '../../../hub/guard/policy/engine.ts'
 import { OPERATOR, WATCHDOG } from '../../../hub/guard/principal.ts'
 import { OPERATIONS, type OperationName } from '../../../hub/protocol/operations.ts'
 import { fillDisk, type GuardHome, openGuardHome, recordEach } from '../../support/guard-home.ts'
@@ -58,7 +60,7 @@ function refusalOf(run: () => unknown): HubError {
 const ended = () => new HubError('unauthenticated', '', { reason: 'the session has ended meanwhile' })
 
 describe('the order of checks', () => {
-  it('asks reach first: a wrong kind of principal burns no nonce and is not looked at further', () => {
+  it('asks reach first: a wrong kind of principal burns no nonce and is not looked at further [cond-26]', () => {
     home.guard.modes.raise('operator_request', '')
     const call = submit({ principal: agent, burn: nonce('a'), recheck: ended })
     expect(refusalOf(() => gate.admit(call, effect)).code).toBe('forbidden')
@@ -101,6 +103,31 @@ describe('the order of checks', () => {
     expect(count('decision')).toBe(1)
   })
 
+  const answers: [what: string, change: object, code: string][] = [
+    ['the code that the rules give', { code: 'delegation_depth' }, 'delegation_depth'],
+    ['policy_denied where they give none', {}, 'policy_denied'],
+    ['no code that the sentence begins with', { reason: 'delegation_depth: too deep' }, 'policy_denied'],
+    ['policy_denied for a code that nobody knows', { code: 'not_allowed' }, 'policy_denied'],
+    ['policy_denied for a code of the hub that is none of the rules', { code: 'internal' }, 'policy_denied'],
+  ]
+  it.each(answers)('T20: a no of the rules carries %s, and is a record', (_, change, code) => {
+    const result = { version: 1, allow: false, ask: false, reason: 'no', rule: 'r', ...change }
+    const engine = createEngine(
+      () => ({ evaluate: () => [{ result }] }),
+      () => undefined,
+    )
+    const { policy } = home.guard
+    const answering = { ...policy, active: () => ({ ...policy.active(), engine }) }
+    const decisions = createDecisions(
+      { labels: {} },
+      { policy: answering, database: home.guard.store, clock: home.clock, random: createSeededRandom('codes') },
+    )
+    expect(refusalOf(() => home.gateWith({ decisions }).admit(submit(), effect)).code).toBe(code)
+    expect(count('effect')).toBe(0)
+    expect(lastRecord()).toMatchObject({ outcome: 'refused', action: 'task.submitted' })
+    expect(lastRecord()?.reason).toMatch(new RegExp(`^${code}: `))
+  })
+
   it('fault F16: a recipient that is denied is an agent, in however many sessions, and 32 of them end who tries', () => {
     const tries = (from: string, to: object, nth: number) =>
       refusalOf(() =>
@@ -121,7 +148,7 @@ describe('the order of checks', () => {
     expect(home.guard.refusals.excessive()).toMatchObject([{ session: 's-worm' }])
   })
 
-  it('has the effect before the record, and both in one transaction', () => {
+  it('has the effect before the record, and both in one transaction [audit-1]', () => {
     const seen = gate.admit(submit(), (grant) => {
       effect()
       expect(home.guard.store.inTransaction).toBe(true)
@@ -146,7 +173,7 @@ describe('what was refused', () => {
     ],
   ]
   it.each(refusals)(
-    'as %s leaves exactly one record with the true reason, and no effect',
+    'as %s leaves exactly one record with the true reason, and no effect [audit-1]',
     (code, reason, call, condition) => {
       if (condition) home.guard.modes.raise(condition, '')
       const heard: string[] = []
@@ -205,7 +232,7 @@ describe('what was refused', () => {
 })
 
 describe('reading', () => {
-  it('leaves no record, unless it discloses the content of work', () => {
+  it('leaves no record, unless it discloses the content of work [audit-4]', () => {
     for (const operation of ['task.list', 'audit.list', 'health.show'] as const)
       gate.admit({ principal: OPERATOR, operation, resource: '' }, () => undefined)
     expect(records()).toEqual([])
@@ -214,7 +241,7 @@ describe('reading', () => {
     expect(records().map(({ action }) => action)).toEqual(['task.logs_read', 'session.logs_read', 'artifact.fetched'])
   })
 
-  it('that is refused does', () => {
+  it('that is refused does [audit-4]', () => {
     expect(refusalOf(() => gate.admit({ principal: agent, operation: 'audit.list', resource: '' }, effect)).code).toBe(
       'forbidden',
     )
@@ -222,7 +249,7 @@ describe('reading', () => {
   })
 })
 
-describe('a grant (G2)', () => {
+describe('a grant (grant.ts G2)', () => {
   const look = (): { grant: Grant; stopGrant: StopGrant } => ({
     grant: gate.admit(submit(), (given) => given),
     stopGrant: gate.admitStop(stop(), (given) => given),
@@ -260,7 +287,7 @@ describe('a grant (G2)', () => {
     expect(() => Object.assign(grant, { operation: 'hub.shutdown' })).toThrow(TypeError)
   })
 
-  it('is no stop grant, and a stop grant is no grant (G3)', () => {
+  it('is no stop grant, and a stop grant is no grant (grant.ts G3)', () => {
     const { grant, stopGrant } = look()
     expect(() => assertStopGrant(grant as unknown as StopGrant)).toThrow(bug)
     expect(() => assertGrant(stopGrant as unknown as Grant)).toThrow(bug)
@@ -274,7 +301,7 @@ describe('a grant (G2)', () => {
 })
 
 describe('stopping (I6)', () => {
-  it('is permitted in every mode and asks no policy', () => {
+  it('is permitted in every mode and asks no policy [mode-11, mode-16]', () => {
     for (const condition of ['disk_low', 'operator_request', 'draining'] as const) {
       home.guard.modes.raise(condition, '')
       gate.admitStop(stop(), effect)
@@ -284,7 +311,7 @@ describe('stopping (I6)', () => {
     expect(records().map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
   })
 
-  it('goes on while the disk is full; its records wait and are written first and in order afterwards, the chain intact', () => {
+  it('goes on while the disk is full; its records wait and are written first and in order afterwards, the chain intact [mode-16, audit-13]', () => {
     gate.admit(submit(), effect)
     const before = records().length
     const makeRoom = fillDisk(home.guard)
@@ -322,7 +349,7 @@ describe('stopping (I6)', () => {
     expect(home.reopen().modes.has('operator_request')).toBe(true)
   })
 
-  it('goes on when the buffer is full too', () => {
+  it('goes on when the buffer is full too [mode-16, audit-13]', () => {
     home.guard.store.prepare('pragma query_only = 1').run()
     let stopped = 0
     for (let times = 0; times < 10_300; times += 1) {
@@ -370,7 +397,7 @@ describe('stopping (I6)', () => {
 })
 
 describe('a store that fails in the middle', () => {
-  it('is never recorded as a refusal: nothing is committed, head and memo are read again', () => {
+  it('is never recorded as a refusal: nothing is committed, head and memo are read again [audit-7]', () => {
     gate.admit(submit(), effect)
     const makeRoom = fillDisk(home.guard)
     const rows = [count('audit_record'), count('decision')]
@@ -444,7 +471,7 @@ describe('a group', () => {
     expect(home.guard.audit.verify().fault).toBeUndefined()
   })
 
-  it('is nothing at all after a store error, and the chain goes on', () => {
+  it('is nothing at all after a store error, and the chain goes on [audit-7]', () => {
     const makeRoom = fillDisk(home.guard)
     const rows = count('audit_record')
     const big = () => void home.guard.store.prepare('insert into ballast values (zeroblob(100000))').run()
@@ -464,7 +491,7 @@ describe('a group', () => {
 })
 
 describe('over a long run of random calls (I1, T22)', () => {
-  it('every effect has exactly one record, and its decision stands', () => {
+  it('every effect has exactly one record, and its decision stands [audit-1]', () => {
     const seed = 'gate-fuzz-1'
     const random = createSeededRandom(seed)
     const operations = Object.keys(OPERATIONS) as OperationName[]

@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createModes, type Modes } from '../../../hub/guard/modes.ts'
 import { createLease, type Lease, macMatches, macOf } from '../../../hub/guard/operator/lease.ts'
 import { createMeta } from '../../../hub/store/meta.ts'
-import { conditionsOf } from '../../../watchdog/conditions.ts'
-import { parseConfig } from '../../../watchdog/config.ts'
-import { planLease } from '../../../watchdog/judge.ts'
-import { firstState } from '../../../watchdog/state.ts'
+import { parseConfig } from '../../../watchdog/config/config.ts'
+import { conditionsOf } from '../../../watchdog/judge/conditions.ts'
+import { planLease } from '../../../watchdog/judge/judge.ts'
+import { firstState } from '../../../watchdog/judge/state.ts'
 import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
 import { createSteerableClock } from '../../support/watchdog-home.ts'
 
@@ -16,7 +16,7 @@ let lease: Lease
 /** What a restart makes anew over the same store. */
 function start(): void {
   const { store } = home.guard
-  modes = createModes({ store, clock: home.clock, onChange: () => undefined })
+  modes = createModes({ store, clock: home.clock })
   lease = createLease({
     key: home.keys.watchdog,
     instance: 'test-hub',
@@ -54,13 +54,13 @@ const refused = (reason: string) =>
   expect.objectContaining({ code: 'unauthenticated', reason: expect.stringContaining(reason) })
 
 describe('a lease', () => {
-  it('is what the hub waits for after its start', () => {
+  it('is what the hub waits for after its start [cond-14, stop-35]', () => {
     expect(names()).toEqual(['lease_pending'])
     give()
     expect(modes.current()).toBe('normal')
   })
 
-  it('that is forged is refused: another key, label, body, or a MAC of any other shape (T92)', () => {
+  it('that is forged is refused: another key, label, body, or a MAC of any other shape (T92) [presence-3]', () => {
     const body = bytes()
     const good = macOf(home.keys.watchdog, 'hub-lease-v1', body)
     const forged = [
@@ -86,7 +86,7 @@ describe('a lease', () => {
     lease.accept(body, good)
   })
 
-  it('that is replayed, older in epoch or counter, or another instance its own, is refused, across a restart too (T92)', () => {
+  it('that is replayed, older in epoch or counter, or another instance its own, is refused, across a restart too (T92) [presence-3]', () => {
     give({ epoch: 2, counter: 5 })
     const stale = [
       { epoch: 2, counter: 5 },
@@ -112,12 +112,12 @@ describe('a lease', () => {
     { heartbeatAgeMs: -1 },
     { extra: 1 },
     { conditions: ['x'.repeat(65)] },
-  ])('with a good MAC but a faulty word is refused by name: %j', (change) => {
+  ])('with a good MAC but a faulty word is refused by name: %j [presence-2]', (change) => {
     expect(() => give(change)).toThrow(expect.objectContaining({ code: 'schema_invalid' }))
     expect(names()).toEqual(['lease_pending'])
   })
 
-  it('lapses after three intervals by the boot clock, suspend included, and the next one ends that (T76)', async () => {
+  it('lapses after three intervals by the boot clock, suspend included, and the next one ends that (T76) [presence-5]', async () => {
     give()
     await home.clock.advance(89_000)
     lease.tick()
@@ -130,7 +130,7 @@ describe('a lease', () => {
     expect(modes.current()).toBe('normal')
   })
 
-  it('neither lapses nor lives longer by steps of the wall clock', async () => {
+  it('neither lapses nor lives longer by steps of the wall clock [clock-4, clock-15]', async () => {
     give()
     home.clock.stepWall(365 * 86_400_000)
     lease.tick()
@@ -154,7 +154,7 @@ describe('a lease', () => {
 
 describe('what a lease demands', () => {
   it.each(['heartbeat_missed', 'unattended_stop'] as const)(
-    '(%s) is kept and obeyed after a restart, until a newer lease says otherwise',
+    '(%s) is kept and obeyed after a restart, until a newer lease says otherwise [cond-16, cond-17, cond-27]',
     (name) => {
       give({ demand: 'safe', conditions: [name] })
       expect(names()).toEqual([name])
@@ -168,7 +168,7 @@ describe('what a lease demands', () => {
     },
   )
 
-  it('(witness_mismatch) is sticky here: a later lease without it does not end it', () => {
+  it('(witness_mismatch) is sticky here: a later lease without it does not end it [cond-22]', () => {
     give({ demand: 'safe', conditions: ['witness_mismatch'] })
     give({ counter: 2 })
     expect(names()).toEqual(['witness_mismatch'])
@@ -176,7 +176,7 @@ describe('what a lease demands', () => {
     expect(modes.has('witness_mismatch')).toBe(true)
   })
 
-  it("(away) names the end of the absence by this process's own clock, survives a restart, and ends with the next lease without it", () => {
+  it("(away) names the end of the absence by this process's own clock, survives a restart, and ends with the next lease without it [cond-18, clock-15]", () => {
     give({ demand: 'safe', conditions: ['away'], awayInMs: 3 * 3_600_000 })
     const until = new Date(home.clock.wallMs() + 3 * 3_600_000).toISOString().slice(0, 16)
     expect(modes.active()).toMatchObject([{ name: 'away', mode: 'safe', reason: `planned absence until ${until}Z` }])
@@ -188,7 +188,7 @@ describe('what a lease demands', () => {
     expect(modes.current(), 'with --keep-working nothing is demanded').toBe('normal')
   })
 
-  it('is understood as the watchdog itself writes it, with every condition it has', () => {
+  it('is understood as the watchdog itself writes it, with every condition it has [cond-27, presence-2]', () => {
     const config = parseConfig({})
     const clock = createSteerableClock()
     const first = firstState(clock.read(), 'test-hub')
@@ -206,7 +206,7 @@ describe('what a lease demands', () => {
     expect(names().sort()).toEqual(['away', 'heartbeat_missed', 'unattended_stop', 'witness_mismatch'])
   })
 
-  it('(emergency_stop) is sticky here: no lease without it, no heartbeat and no restart ends it (T97)', () => {
+  it('(emergency_stop) is sticky here: no lease without it, no heartbeat and no restart ends it (T97) [cond-19]', () => {
     give({ demand: 'safe', conditions: ['emergency_stop'], stopId: 9 })
     lease.stopHeld(9)
     give({ counter: 2, heartbeatAgeMs: 0, stopId: 9 })
@@ -241,12 +241,12 @@ describe('what a lease demands', () => {
     expect([lease.unheldStop(), names()]).toEqual([undefined, []])
   })
 
-  it('safe without a reason this hub knows is safe all the same', () => {
+  it('safe without a reason this hub knows is safe all the same [cond-15]', () => {
     give({ demand: 'safe', conditions: ['of_a_later_watchdog'] })
     expect(modes.current()).toBe('safe')
   })
 
-  it('raises nothing but what is its own: other conditions pass neither in nor out (I5)', () => {
+  it('raises nothing but what is its own: other conditions pass neither in nor out (I5) [cond-2]', () => {
     modes.raise('operator_request', '')
     modes.raise('disk_low', '')
     give({ conditions: ['draining', 'constructor', 'store_failing'] })

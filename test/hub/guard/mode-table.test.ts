@@ -67,26 +67,26 @@ describe.each(MODES)('in %s', (mode, condition) => {
     if (condition !== undefined) home.guard.modes.raise(condition, 'test')
   })
 
-  it.each(Object.entries(ONLY_NORMAL))('%s, only in normal', (_class, names) => {
+  it.each(Object.entries(ONLY_NORMAL))('%s, only in normal [mode-1, mode-10]', (_class, names) => {
     const refused = mode === 'normal' ? undefined : `mode_${mode}`
     for (const name of verbs(names)) expect(refusedByMode(name), name).toBe(refused)
   })
 
-  it.each(Object.entries(NOT_DRAINING))('%s, but not while draining', (_class, names) => {
+  it.each(Object.entries(NOT_DRAINING))('%s, but not while draining [mode-2]', (_class, names) => {
     const refused = mode === 'draining' ? 'mode_draining' : undefined
     for (const name of verbs(names)) expect(refusedByMode(name), name).toBe(refused)
   })
 
-  it.each(Object.entries(EVERY_MODE))('%s, in every mode', (_class, names) => {
+  it.each(Object.entries(EVERY_MODE))('%s, in every mode [mode-12]', (_class, names) => {
     for (const name of verbs(names)) expect(refusedByMode(name), name).toBeUndefined()
   })
 
-  it('a request that only restricts, in every mode, whatever its operation may else do', () => {
+  it('a request that only restricts, in every mode, whatever its operation may else do [mode-10]', () => {
     expect(refusedByMode('approval.answer', true)).toBeUndefined()
   })
 })
 
-it('no operation stands in the table twice, and of those that it does not name none starts or widens anything', () => {
+it('no operation stands in the table twice, and of those that it does not name none starts or widens anything [mode-13]', () => {
   const named = Object.values({ ...ONLY_NORMAL, ...NOT_DRAINING, ...EVERY_MODE }).flatMap(verbs)
   expect(new Set(named).size).toBe(named.length)
   const widening = (Object.keys(OPERATIONS) as OperationName[]).filter((name) =>

@@ -14,12 +14,11 @@ let modes: Modes
 let changes: string[]
 const clock = createFakeClock()
 
-const make = () =>
-  createModes({
-    store,
-    clock,
-    onChange: (mode, conditions) => changes.push(`${mode}:${conditions.map(({ name }) => name)}`),
-  })
+function make(): Modes {
+  const made = createModes({ store, clock })
+  made.onChange((mode, conditions) => changes.push(`${mode}:${conditions.map(({ name }) => name)}`))
+  return made
+}
 const kept = () => store.prepare('select name from condition order by name').pluck().all()
 
 beforeEach(() => {
@@ -34,7 +33,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true })
 })
 
-// safety.md section 1, written out.
+// docs/safety.md 1, written out.
 const MODE_OF: Record<ConditionName, { mode: Mode; sticky: boolean }> = {
   store_failing: { mode: 'degraded', sticky: false },
   disk_low: { mode: 'degraded', sticky: false },
@@ -96,11 +95,13 @@ describe('the table of what each mode permits', () => {
     ['record', 'safe', true],
     ['record', 'draining', true],
   ]
-  it.each(TABLE)('%s in %s: %s', (standing, mode, permitted) => expect(permits(mode, standing)).toBe(permitted))
+  it.each(TABLE)('%s in %s: %s [mode-1, mode-7, stop-50]', (standing, mode, permitted) =>
+    expect(permits(mode, standing)).toBe(permitted),
+  )
 })
 
 describe('the mode', () => {
-  it.each(NAMES)('under %s alone is the written one', (name) => {
+  it.each(NAMES)('under %s alone is the written one [cond-30]', (name) => {
     modes.raise(name, 'test')
     expect(modes.current()).toBe(MODE_OF[name].mode)
     expect(modes.active()).toMatchObject([
@@ -113,7 +114,7 @@ describe('the mode', () => {
   })
 
   it.each(NAMES.flatMap((one) => NAMES.map((other) => [one, other] as const)).filter(([one, other]) => one !== other))(
-    'under %s and %s is the stricter of both, and leaving one never clears the other (I5)',
+    'under %s and %s is the stricter of both, and leaving one never clears the other (I5) [cond-1]',
     (one, other) => {
       modes.raise(one, '')
       modes.raise(other, '')
@@ -125,7 +126,7 @@ describe('the mode', () => {
     },
   )
 
-  it('keeps since when it stands and says what is the matter now, and tells each change of the mode once', () => {
+  it('keeps since when it stands and says what is the matter now, and tells each change of the mode once [cond-3]', () => {
     modes.raise('disk_low', 'first')
     const since = modes.active()[0]?.sinceMs
     clock.stepWall(1000)
@@ -144,9 +145,10 @@ describe('the mode', () => {
 })
 
 describe('a sticky condition', () => {
-  it('is in the store before it takes effect, and read back by the next start', () => {
+  it('is in the store before it takes effect, and read back by the next start [cond-24]', () => {
     const seen: unknown[] = []
-    const watched = createModes({ store, clock, onChange: () => seen.push(kept()) })
+    const watched = createModes({ store, clock })
+    watched.onChange(() => seen.push(kept()))
     watched.raise('emergency_stop', 'pressed')
     expect(seen).toEqual([['emergency_stop']])
     const again = make()
@@ -156,7 +158,7 @@ describe('a sticky condition', () => {
     expect(make().current()).toBe('normal')
   })
 
-  it('takes effect though the store cannot be written, and is kept once it can', () => {
+  it('takes effect though the store cannot be written, and is kept once it can [cond-24]', () => {
     store.prepare('pragma query_only = 1').run()
     modes.raise('operator_request', 'disk full')
     modes.raise('store_failing', '')
@@ -181,7 +183,7 @@ describe('a sticky condition', () => {
     expect(kept()).toEqual(['operator_request'])
   })
 
-  it('ends only when its end is committed', () => {
+  it('ends only when its end is committed [cond-25]', () => {
     modes.raise('operator_request', '')
     expect(() =>
       store.transaction(() => {
@@ -197,7 +199,7 @@ describe('a sticky condition', () => {
     expect(kept()).toEqual([])
   })
 
-  it('that cannot be ended in the store does not end', () => {
+  it('that cannot be ended in the store does not end [cond-25]', () => {
     modes.raise('operator_request', '')
     store.prepare('pragma query_only = 1').run()
     expect(() => modes.clear('operator_request')).toThrow(expect.objectContaining({ code: 'store_unavailable' }))

@@ -3,9 +3,15 @@ import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../hub/base/clock.ts'
-import { kindOfAddress } from '../../../hub/guard/outward/address.ts'
 import { createPostOutward, OUTWARD_MS } from '../../../hub/guard/outward/post.ts'
-import { type Address, hostPortOf, inTurn, judgeUrl, type Rules } from '../../../hub/guard/outward/target.ts'
+import {
+  type Address,
+  hostPortOf,
+  inTurn,
+  judgeUrl,
+  kindOfAddress,
+  type Rules,
+} from '../../../hub/guard/outward/target.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'
 
 let server: Server
@@ -134,7 +140,7 @@ const RESOLVES = names({
 })
 
 describe('an address that leads inside (T37)', () => {
-  it.each(FORMS)('%j is refused, on the allow-list or not, and nothing is heard', async (form) => {
+  it.each(FORMS)('%j is refused, on the allow-list or not, and nothing is heard [alert-20]', async (form) => {
     const url = form.replace('P', String(port))
     await expect(post(url, {}, RESOLVES)).rejects.toMatchObject({ code: 'forbidden' })
     const listed = URL.canParse(url) ? [hostPortOf(new URL(url))] : []
@@ -183,7 +189,7 @@ describe('a host that the operator lists as local', () => {
 describe('a name', () => {
   const local = (host: string) => ({ allow: new Set([`${host}:${port}`]), local: new Set([`${host}:${port}`]) })
 
-  it('is resolved once: what it means a moment later is not asked (rebinding)', async () => {
+  it('is resolved once: what it means a moment later is not asked (rebinding) [alert-20]', async () => {
     const asked: string[] = []
     const rebinding = async (host: string): Promise<Address[]> => {
       asked.push(host)

@@ -68,7 +68,7 @@ describe('the accounts', () => {
     expect(refusals.due(true)[0]?.count).toBe(800 - OWN_MAX - 5)
   })
 
-  it('T65: the first of a kind is a record of its own behind any flood of others, and once in a minute of so many kinds', () => {
+  it('T65: the first of a kind is a record of its own behind any flood of others, and once in a minute of so many kinds [audit-2]', () => {
     for (let nth = 0; nth < 5000; nth += 1)
       for (const code of ['policy_denied', 'rate_limited', 'conflict', 'forbidden'] as const)
         refusals.take(agent, 'message.send', new HubError(code, 'no'))
@@ -90,7 +90,7 @@ describe('the accounts', () => {
     expect(take(11)).toBe(OWN_PER_KIND_MAX)
   })
 
-  it('what the operator is refused is a record each time', () => {
+  it('what the operator is refused is a record each time [audit-2]', () => {
     const own = Array.from({ length: 100 }, () => refusals.take(OPERATOR, 'task.submit', denied).isOwn)
     expect(own.every(Boolean)).toBe(true)
   })
@@ -114,7 +114,9 @@ describe('the accounts', () => {
       now += WINDOW_MS
       refusals.due()
     }
-    expect(refusals.excessive()).toMatchObject([{ session: 's-echo', why: expect.stringContaining('minutes on end') }])
+    expect(refusals.excessive()).toMatchObject([
+      { session: 's-echo', why: expect.stringContaining('minutes in a row') },
+    ])
     expect(refusals.excessive()).toEqual([])
   })
 
@@ -180,7 +182,7 @@ describe('the accounts', () => {
     expect(refusals.noisy()).toEqual([])
   })
 
-  it('T65: a sum names what reaches for secrets, artifacts and sessions first, the rarest before all', () => {
+  it('T65: a sum names what reaches for secrets, artifacts and sessions first, the rarest before all [audit-2]', () => {
     const many = new Map<string, number>(
       Array.from({ length: 500 }, (_, at) => [`operation.${at} code`, at + 1000] as const),
     )
@@ -228,7 +230,7 @@ describe('at the gate', () => {
   const rows = (table: string) => home.guard.store.prepare(`select count(*) from ${table}`).pluck().get() as number
   const refused = () => home.records().filter(({ outcome }) => outcome === 'refused')
 
-  it('fault F2: denials beyond the first of a minute write neither record nor decision, and one record sums them', async () => {
+  it('fault F2: denials beyond the first of a minute write neither record nor decision, and one record sums them [audit-2]', async () => {
     for (let nth = 0; nth < 500; nth += 1) expect(ask(nth).code).toBe('policy_denied')
     expect([refused().length, rows('decision')]).toEqual([OWN_PER_KIND_MAX, OWN_PER_KIND_MAX])
     for (const { decision_id } of refused())
@@ -259,7 +261,7 @@ describe('at the gate', () => {
     )
   })
 
-  it('fault F2: an hour of refusals as fast as they come stays below 20 MiB, counted all', async () => {
+  it('fault F2: an hour of refusals as fast as they come stays below 20 MiB, counted all [audit-2]', async () => {
     const path = join(home.folder, 'hub.db')
     home.guard.store.checkpoint()
     const before = statSync(path).size
@@ -287,7 +289,7 @@ describe('at the gate', () => {
     expect(() => store.prepare('select 1').get()).toThrow(/not open/)
   })
 
-  it('what is admitted is a record each time, however much was refused before', () => {
+  it('what is admitted is a record each time, however much was refused before [audit-2]', () => {
     for (let nth = 0; nth < 100; nth += 1) ask(nth)
     const before = home.records().length
     for (let nth = 0; nth < 50; nth += 1)

@@ -19,7 +19,7 @@ const RECORD: Omit<AuditRecord, 'hash'> = {
   effect: '',
 }
 
-it('a record has this hash, byte for byte: a label, a zero byte, and its thirteen fields in their order as JSON', () => {
+it('a record has this hash, byte for byte: a label, a zero byte, and its thirteen fields in their order as JSON [audit-14]', () => {
   const text = `["7"]`.replace(
     '"7"',
     `7,"${'a'.repeat(64)}",1764000000000,"boot-a","operator","task.submitted","task:\\"1\\"","d-1",null,"${'b'.repeat(64)}","ok","ü\u2028",""`,

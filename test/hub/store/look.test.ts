@@ -45,7 +45,7 @@ const bend = (page: number, at: number) => {
 }
 
 describe('fault B2: after a start', () => {
-  it('every row that grows with history is looked at, a hundred a turn, and found by its indices', async () => {
+  it('every row that grows with history is looked at, a hundred a turn, and found by its indices [audit-18]', async () => {
     alerts(950)
     decide(0, 450, 10)
     expect(await look()).toEqual({ found: undefined, turns: 15 })
@@ -73,7 +73,7 @@ describe('fault B2: after a start', () => {
     expect((await look()).found).toBe('a row of alert is missing from its index alert_by_raised')
   })
 
-  it('a start of a large file looks at what is bounded alone; a page of history that is damaged is found by the look', async () => {
+  it('a start of a large file looks at what is bounded alone; a page of history that is damaged is found by the look [audit-18]', async () => {
     decide(0, 50_000, 300)
     store.checkpoint()
     store.close()

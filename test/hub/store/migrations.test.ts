@@ -82,13 +82,19 @@ describe('migrations', () => {
     const before = all.filter(({ name }) => name < '0010-console.sql')
     migrate(store, before, 1, never)
     const add = (name: string, kind: string) =>
-      store.prepare("insert into credential values (?, ?, '[]', ?, 1, 2, 3, null)").run(name, kind, `hash of ${name}`)
+      store
+        .prepare(
+          `insert into credential (name, kind, scope, secret_hash, created_at_ms, expires_at_ms, used_at_ms)
+           values (?, ?, '[]', ?, 1, 2, 3)`,
+        )
+        .run(name, kind, `hash of ${name}`)
     add('phone', 'webhook')
     add('ci', 'token')
     const rows = () => store.prepare('select * from credential order by name').all()
-    const kept = rows()
+    const kept = rows() as object[]
     migrate(store, all, 2, () => undefined)
-    expect(rows()).toEqual(kept)
+    // Of before each had an id of its own, which none of a later one can be.
+    expect(rows()).toEqual(kept.map((row) => ({ ...row, id: null })))
     add('console', 'console')
     expect(() => add('other', 'other')).toThrow('CHECK')
   })
@@ -145,7 +151,7 @@ describe('migrations', () => {
     owners.set('migration', 'hub/store/migrations.ts')
     expect([...owners.keys()].sort()).toEqual(tables.map(({ name }) => name).sort())
     // What stands on a database that no hub has open (undo, restore) is nobody's neighbour.
-    const sources = [...readTree(['hub'], ['.ts'])].filter(([path]) => !path.startsWith('hub/assembly/'))
+    const sources = [...readTree(['hub'], ['.ts'])].filter(([path]) => !path.startsWith('hub/home/'))
     for (const [table, owner] of owners) {
       expect(existsSync(join(repositoryRoot, owner)), `${table} is owned by ${owner}, which stands`).toBe(true)
       const writes = new RegExp(`\\b(?:insert (?:or \\w+ )?into|delete from|update) ${table}\\b`)

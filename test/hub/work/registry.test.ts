@@ -75,25 +75,20 @@ describe('a card', () => {
   it.each([
     ['limits:\n  memory: 1GiB\n', 6, 11, 'limits.memory is 1GiB; hub.yaml allows 512MiB'],
     ['limits:\n  ttl: 48h\n', 6, 8, 'limits.ttl: is 48h; its ceiling is 24h'],
-    ['mode: chat\n', 5, 7, 'mode: chat is not there yet; use task, or service for a session that always runs'],
+    ['mode: chat\n', 5, 7, 'mode: chat is not supported yet; use task, or service for a session that always runs'],
     [
       'may:\n  egress:\n    - example.org\n',
       7,
       5,
-      'may.egress: there is no egress yet: no agent reaches anything outside; take these hosts out',
+      'may.egress: there is no egress yet: no agent reaches anything outside; remove these hosts',
     ],
     [
       'relax: [exec]\n',
       5,
       8,
-      'relax: exceptions (exec, shm) are not there yet; the workspace is not executable and has no /dev/shm: take the key out',
+      'relax: there are no exceptions (exec, shm) yet; the workspace is not executable and there is no /dev/shm: remove this key',
     ],
-    [
-      'shellException: true\n',
-      5,
-      17,
-      'shellException: there is no such exception; say shell: true where the image holds a shell',
-    ],
+    ['shellException: true\n', 5, 1, 'shellException: there is no such key'],
     ['restart: 1\n', 5, 1, 'restart: there is no such key; did you mean restarts?'],
     ['ttl: 5m\n', 5, 1, 'ttl: there is no such key here; did you mean limits.ttl?'],
     ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command'],
@@ -101,7 +96,7 @@ describe('a card', () => {
       'messages: { sends: { told: schemas/gone.json } }\n',
       5,
       28,
-      'messages.sends.told: there is no readable file schemas/gone.json beside the card',
+      'messages.sends.told: it names schemas/gone.json, which is not a readable file beside the card',
     ],
     [
       'messages: { sends: { told: ../out.json } }\n',
@@ -119,7 +114,7 @@ describe('a card', () => {
     put('schemas/told.json', '{\n  "type": "object",\n}\n')
     put('a.yaml', card('a', 'messages: { sends: { told: schemas/told.json } }\n'))
     expect((await problemsOf())[0]?.message).toBe(
-      'messages.sends.told: schemas/told.json is no JSON: line 3, column 1: a comma before }; take it out',
+      'messages.sends.told: schemas/told.json is not JSON: line 3, column 1: a comma before }; take it out',
     )
   })
 })

@@ -128,6 +128,7 @@ it('a task is shown without reading one of its children (fault D12)', () => {
     tasks: { ...rows, children: unread },
     artifacts: { list: () => [] },
     journal: { progressOf: () => undefined },
+    dispatcher: { whyWaits: () => '' },
   }
   expect(taskView(task, parts as never).children).toBe(3)
 })

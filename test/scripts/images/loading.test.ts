@@ -98,11 +98,11 @@ describe('fault A1: loadImages', () => {
   test('says what is not as it was assembled', async () => {
     const { engine } = engineThat(() => ({ ...shown29(image), RootFS: { Layers: [] } }))
     await expect(loadImages([image], engine, () => {})).rejects.toThrow(
-      /shows hub\/x:latest otherwise than it was assembled: its layers/,
+      /shows hub\/x:latest, but not as it was assembled: its layers/,
     )
     const none = engineThat(() => undefined)
     await expect(loadImages([image], none.engine, () => {})).rejects.toThrow(
-      /took the archive and has no hub\/x:latest/,
+      /accepted the archive but has no hub\/x:latest/,
     )
     const nameless = engineThat(() => ({ ...shown29(image), Id: '' }))
     await expect(loadImages([image], nameless.engine, () => {})).rejects.toThrow(/an image without an id/)

@@ -101,8 +101,8 @@ describe('an archive for arm64', () => {
     expectWhole(images, readFileSync(options.node))
     expect(foreignParts(options).libraries.map(({ path }) => path)).toEqual(LIBRARIES)
     expect(said).toEqual([
-      expect.stringMatching(/images\/shell: no base shell .* which is not arm64$/),
-      expect.stringMatching(/images\/python: no base python .* which is not arm64$/),
+      expect.stringMatching(/images\/shell: this machine has no base shell: .* is not arm64$/),
+      expect.stringMatching(/images\/python: this machine has no base python: .* is not arm64$/),
     ])
   })
 
@@ -127,8 +127,8 @@ describe('an archive for arm64', () => {
       /libm\.so\.6 is not for arm64: its machine is 62/,
     ],
     ['Node is of this machine', () => put('node', readFileSync('/bin/true')), /node is not for arm64/],
-    ['Node is a script', () => put('node', Buffer.from('#!/bin/sh\n')), /node is no program or library for Linux/],
-    ['Node is cut off', () => put('node', readFileSync(join(folder, 'node')).subarray(0, 90)), /node is no program/],
+    ['Node is a script', () => put('node', Buffer.from('#!/bin/sh\n')), /node is not a program or library for Linux/],
+    ['Node is cut off', () => put('node', readFileSync(join(folder, 'node')).subarray(0, 90)), /node is not a program/],
     ['Node is linked statically', () => put('node', smallElf({ machine: AARCH64 })), /names no loader/],
   ])('is not made where %s', (_, spoil, why) => {
     const options = tree()

@@ -50,7 +50,7 @@ describe('an agent folder in the tree of the images', () => {
   test('refuses an import that leads out of the folder to anything but this repository, and a folder that is no program', () => {
     writeFileSync(join(dir, 'other.ts'), '')
     put('main.ts', "import '../other.ts'\n")
-    expect(stage).toThrow('main.ts imports ../other.ts, which lies outside the folder')
+    expect(stage).toThrow('main.ts imports ../other.ts, which is outside the folder')
     put('main.ts', '')
     put('large.json', Buffer.alloc(65 * 1024 * 1024).toString())
     expect(stage).toThrow("give data as a task's input")

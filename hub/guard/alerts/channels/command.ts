@@ -1,6 +1,6 @@
 /**
- * A program of the operator's: arguments as configured, no shell, the letter on its standard input, nothing of the hub's environment. The
- * beginning of its standard error is kept and told, of one that did its work too.
+ * A program of the operator's: arguments as configured, no shell, the message on its standard input, none of the hub's environment.
+ * The beginning of its standard error is kept and told, even after a success.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,9 +15,9 @@ const SAID_MAX = 300
 /** What it wrote is read to its end, unless something that it started holds the pipe open. */
 const LAST_WORDS_MS = 200
 const PRIVILEGES =
-  'this process may gain no privileges (NoNewPrivileges of its unit), so sudo, ping and a sendmail that change their user fail here, though not in a shell'
+  'this process cannot gain privileges (NoNewPrivileges of its unit), so programs that change their user, such as sudo, ping and some sendmail, fail here but work in a shell'
 
-/** What explains a program that fails under the unit and works by hand (fault C24); empty where nothing does. */
+/** Explains a program that fails under the unit and works by hand (fault C24); empty if that is not the reason. */
 async function unitWords(): Promise<string> {
   const status = await readFile('/proc/self/status', 'utf8').catch(() => '')
   return /^NoNewPrivs:\s*1$/m.test(status) ? `; ${PRIVILEGES}` : ''
@@ -55,10 +55,10 @@ export function createCommand({ run }: Settings<'command'>, { clock }: { clock: 
           try {
             process.kill(-child.pid, 'SIGKILL')
           } catch {
-            // It has ended in this moment.
+            // It has just ended by itself.
           }
         }
-        failed('it took too long and was ended')
+        failed('it took too long and was stopped')
       }
       signal.addEventListener('abort', end, { once: true })
       child.on('error', (thrown) => failed(thrown.message))

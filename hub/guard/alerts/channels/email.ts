@@ -1,6 +1,6 @@
 /**
- * E-mail by SMTP (T38). Recipients and sender come from the configuration alone, as addresses already taken apart for nodemailer to parse
- * nothing; a subject is one line of ASCII; whatever an agent wrote is in the body. nodemailer is loaded with the first letter.
+ * E-mail by SMTP (T38). Recipients and sender come only from the configuration, already taken apart, so that nodemailer parses nothing.
+ * A subject is one line of ASCII; text of an agent is only in the body. nodemailer is loaded with the first message.
  */
 import { readFile } from 'node:fs/promises'
 import { HubError } from '../../../base/errors.ts'
@@ -11,7 +11,7 @@ const STEP_MS = 8000
 const SUBJECT_MAX = 150
 const BODY_MAX = 16_000
 
-/** Letters of which somebody has not got his yet; more than ever wait at once. */
+/** Messages that some recipient does not have yet; more than can wait at once. */
 const OPEN_MAX = 256
 
 /** No control character, nothing but ASCII, capped. */
@@ -21,8 +21,8 @@ const textOf = (address: string | { address: string }): string =>
   typeof address === 'string' ? address : address.address
 
 /**
- * Whom the channel trusts. A relay on this machine has a certificate for the machine's name, if any, and none for 127.0.0.1: there it must be
- * one of the file's, and its name is not compared.
+ * Whom the channel trusts. A relay on this machine has no certificate for 127.0.0.1, at most one for the machine's name. There it must be
+ * one from the file, and its name is not compared.
  */
 async function trustOf({ host, caFile }: Settings<'email'>) {
   if (caFile === undefined) return {}
@@ -33,17 +33,17 @@ async function trustOf({ host, caFile }: Settings<'email'>) {
 }
 
 const UNTRUSTED = /self[- ]signed certificate|unable to (verify|get)|altnames/i
-/** The way out, where a certificate is why nothing is sent (fault C32). */
+/** What to do if a certificate is the reason why nothing is sent (fault C32). */
 function certificateWords({ message }: Error, { host, caFile }: Settings<'email'>): string | undefined {
   if (!UNTRUSTED.test(message)) return undefined
   if (caFile !== undefined) return `${message}: ${caFile} does not hold the certificate of ${host}`
-  const plain = isLoopback(host) ? ', or say plain: true, since it is this machine' : ''
-  return `${message}: name the file of its certificate as caFile${plain}`
+  const plain = isLoopback(host) ? ', or set plain: true, since it is this machine' : ''
+  return `${message}: set caFile to the file of its certificate${plain}`
 }
 
 export function createEmail(channel: Settings<'email'>, secretOf: (name: string) => string): Send {
   const { host, secure, plain, from, to, user, passwordFrom } = channel
-  /** By letter, who has it: the next try is for the others alone (fault C33). After a restart its id, the same, shows a repetition as one. */
+  /** By message, who has it: the next try is only for the others (fault C33). After a restart a repeat is known by its unchanged id. */
   const has = new Map<string, ReadonlySet<string>>()
   return async (message: Message, signal) => {
     const { createTransport } = await import('nodemailer')

@@ -1,4 +1,4 @@
-/** Lines of JSON in a file, each on the disk before it counts as told; at its size the file is put aside, three of them at most. */
+/** Lines of JSON in a file, each on the disk before it counts as told; at its size limit the file is put aside; three old ones are kept. */
 import {
   closeSync,
   constants,
@@ -40,7 +40,7 @@ function syncFolder(path: string): void {
   }
 }
 
-/** The file as it stands, or a new one where this line would pass the limit. */
+/** The present file, or a new one if this line would pass the limit. */
 function openFor(path: string, bytes: number, sizeMax: number): number {
   const fd = openSync(path, FLAGS, 0o600)
   const found = fstatSync(fd)

@@ -25,7 +25,7 @@ export function destinationOf(
   return { url: text, rules: { allow, local: new Set(local) } }
 }
 
-/** What it answered, or a throw when that is not a yes. What a stranger wrote is not repeated, only its number. */
+/** The status it answered; throws unless that is a success. Text from outside is not repeated, only the number. */
 export function requireTaken({ status }: OutwardAnswer): string {
   if (status < 200 || status > 299) throw new HubError('timed_out', `it answered ${status}`)
   return `HTTP ${status}`
@@ -36,14 +36,14 @@ const keyOf = (secret: string): Buffer =>
   secret.startsWith(SIGNED) ? Buffer.from(secret.slice(SIGNED.length), 'base64') : Buffer.from(secret)
 
 /** `v1,` and the signature in base64. */
-export const signatureOf = (secret: string, id: string, seconds: number, body: string): string =>
+const signatureOf = (secret: string, id: string, seconds: number, body: string): string =>
   `v1,${createHmac('sha256', keyOf(secret)).update(`${id}.${seconds}.${body}`).digest('base64')}`
 
 const NEVER = '0001-01-01T00:00:00Z'
 const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** The body, Alertmanager's shape. */
-export function webhookBody(message: Message, receiver: string): string {
+function webhookBody(message: Message, receiver: string): string {
   const resolved = message.event === 'resolved'
   const status = resolved ? 'resolved' : 'firing'
   const alertname = message.cause.split(':', 1)[0] ?? ''

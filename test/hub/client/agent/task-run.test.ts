@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { createTaskRun } from '../../../../hub/client/agent/task-run.ts'
 import type { ResultBody } from '../../../../hub/protocol/envelope.ts'
-import { STOP_GRACE_MS } from '../../../../hub/protocol/task.ts'
+import { STOP_GRACE_MS } from '../../../../hub/protocol/stop-grace.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -132,4 +132,20 @@ test('told to stop while it waits, it has the whole grace, however long it has w
   await vi.advanceTimersByTimeAsync(5_000)
   await done
   expect(posted[0]).toMatchObject({ outcome: 'succeeded', value: 'whole' })
+})
+
+test('a handler that ignores its signal: what it marked as partial is posted before the deadline', async () => {
+  const posted: [ResultBody, atMs: number][] = []
+  const free = { params: {}, inputs: null, capabilities: [], parent: null, depthLeft: 0, tasksLeft: 0 }
+  const beganAt = performance.now()
+  const run = createTaskRun({
+    task: { task: 't', attempt: 1, ...free },
+    ttlMs: 700,
+    post: async (body) => void posted.push([body, performance.now() - beganAt]),
+  })
+  run.partial('half')
+  void run.run(() => new Promise(() => {}))
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(posted).toEqual([[{ outcome: 'failed', value: 'half', error: expect.any(String) }, expect.any(Number)]])
+  expect(posted[0]?.[1]).toBeLessThan(700)
 })

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { keepDown } from '../../../../hub/base/stay-down.ts'
 import { type Context, createContext } from '../../../../hub/client/cli/context.ts'
-import { restartHub, takeDown } from '../../../../hub/client/cli/down.ts'
 import { pathsOf } from '../../../../hub/client/cli/home.ts'
 import { isAlive, processOf, startProcess } from '../../../../hub/client/cli/processes.ts'
-import { bringUp, type Programs, sayUp } from '../../../../hub/client/cli/start.ts'
+import { restartHub, takeDown } from '../../../../hub/client/cli/setup/down.ts'
+import { bringUp, type Programs, sayUp } from '../../../../hub/client/cli/setup/start.ts'
+import { startUnit, unitsOf } from '../../../../hub/client/cli/setup/units.ts'
 import { plain } from '../../../../hub/client/cli/text.ts'
-import { startUnit, unitsOf } from '../../../../hub/client/cli/units.ts'
 import { makeHome, runHub, writeRules } from '../../../support/fake-hub.ts'
 
 const SCRIPT = fileURLToPath(new URL('../../../support/fake-process.ts', import.meta.url))
@@ -62,7 +62,7 @@ afterEach(() => {
 })
 
 describe('hub up, where a service manager has units of this home', () => {
-  it('starts the units and no process beside them, takes away what kept them down, and says nothing of `nothing restarts these`', async () => {
+  it('starts the units and no process beside them, takes away what kept them down, and says nothing of `nothing restarts these` [watch-19, stop-20]', async () => {
     for (const part of ['hub', 'watchdog'] as const) keepDown(home, part)
     const asked: string[] = []
     const start = async (unit: string) => {
@@ -92,7 +92,7 @@ describe('hub up, where a service manager has units of this home', () => {
 })
 
 describe('hub up', () => {
-  it('starts both, waits for their ready lines, and run twice changes nothing', async () => {
+  it('starts both, waits for their ready lines, and run twice changes nothing [watch-19]', async () => {
     const first = await bringUp(context, programs())
     expect(first).toMatchObject({ hub: { started: true, ready: { ready: true } }, watchdog: { started: true } })
     expect(pids()).toEqual({ hub: first.hub.pid, watchdog: first.watchdog.pid })
@@ -109,7 +109,9 @@ describe('hub up', () => {
     const terminal = { ...context.terminal, out: (text: string) => void said.push(text) }
     const one = { started: true, pid: 7, ready: null }
     sayUp(terminal, false, { hub: one, watchdog: one })
-    expect(said.at(-1)).toMatch(/^Nothing restarts these two: after a crash or a reboot run `hub up` again/)
+    expect(said.at(-1)).toMatch(
+      /^Nothing restarts these two automatically: after a crash or a reboot run `hub up` again/,
+    )
     said.length = 0
     sayUp(terminal, false, { hub: one, watchdog: one, units: { hub: 'hub.service', watchdog: 'hub-watchdog.service' } })
     expect(said.join()).not.toContain('Nothing restarts')
@@ -206,7 +208,7 @@ describe('hub down', () => {
     const { hub } = await bringUp(context, programs({ hub: 'stubborn' }))
     expect(await takeDown(context, 200)).toMatchObject({ hub: 'ended', watchdog: 'ended' })
     expect(isAlive(hub.pid ?? 0, home)).toBe(false)
-    expect(notes.join()).toContain('does not end by itself: SIGTERM')
+    expect(notes.join()).toContain('did not end by itself; sending SIGTERM')
   })
 
   it('never takes a number in an old pid file for its own process', () => {
@@ -220,7 +222,7 @@ describe('hub down', () => {
 })
 
 describe('hub restart', () => {
-  it('makes the hub anew and leaves the watchdog as it is', async () => {
+  it('makes the hub anew and leaves the watchdog as it is [stop-3, stop-5]', async () => {
     const first = await bringUp(context, programs())
     const second = await restartHub(context, programs())
     expect(second.hub).toMatchObject({ started: true })
@@ -244,7 +246,7 @@ describe('hub restart', () => {
     const { code, stderr } = await runHub(home, ['up'])
     expect([code, stderr]).toEqual([
       0,
-      expect.stringMatching(/line 2, column 3: limits\.sesions: .*the hub goes on by what it was started with/),
+      expect.stringMatching(/line 2, column 3: limits\.sesions: .*the hub keeps the configuration it was started with/),
     ])
     expect(pids()).toEqual(before)
   }, 60_000)
@@ -274,6 +276,9 @@ describe('hub restart', () => {
     const up = await runHub(home, ['up'])
     expect([up.code, up.stderr]).toEqual([3, expect.stringMatching(/logLevel: must be one of .*did you mean warn\?/)])
     const down = await runHub(home, ['down'])
-    expect([down.code, down.stderr]).toEqual([0, expect.stringMatching(/`hub up` will refuse until it is corrected/)])
+    expect([down.code, down.stderr]).toEqual([
+      0,
+      expect.stringMatching(/`hub up` will refuse to start until you fix it/),
+    ])
   }, 60_000)
 })

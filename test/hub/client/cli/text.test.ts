@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { TaskView } from '../../../../hub/client/answers.ts'
-import { awayText } from '../../../../hub/client/cli/absence.ts'
-import { heartbeatText } from '../../../../hub/client/cli/presence.ts'
-import { presenceRows } from '../../../../hub/client/cli/presence-rows.ts'
-import { decideNext, type LeftView, type StatusView, statusText } from '../../../../hub/client/cli/status.ts'
-import { nextAfterStop, stopText } from '../../../../hub/client/cli/stop.ts'
-import { outcomeCode, progressText } from '../../../../hub/client/cli/tasks.ts'
+import {
+  decideNext,
+  type LeftView,
+  presenceRows,
+  type StatusView,
+  statusText,
+} from '../../../../hub/client/cli/looking/status.ts'
+import { awayText, heartbeatText } from '../../../../hub/client/cli/presence/presence.ts'
+import { nextAfterStop, stopText } from '../../../../hub/client/cli/stopping/shutdown.ts'
 import {
   clean,
   columns,
@@ -16,8 +19,8 @@ import {
   spanWords,
   whenText,
 } from '../../../../hub/client/cli/text.ts'
-import { routeOf } from '../../../../hub/client/connection.ts'
-import { readEvents } from '../../../../hub/client/event-stream.ts'
+import { outcomeCode, progressText } from '../../../../hub/client/cli/work/tasks.ts'
+import { judgeRequest, readEvents, routeOf } from '../../../../hub/client/connection.ts'
 import { exitCodeOf, nextOf, Problem, problemFrom, toProblem } from '../../../../hub/client/problem.ts'
 import { readPolicyData } from '../../../../hub/guard/policy/data.ts'
 import type { HubEvent } from '../../../../hub/protocol/events.ts'
@@ -59,7 +62,7 @@ describe('text for people', () => {
     expect(instantText(Date.UTC(2026, 6, 3, 22, 30), nowMs, 'Europe/Berlin')).toBe('Sat 4 Jul 2026 00:30 CEST')
   })
 
-  it('answers a heartbeat as stack.md says, with what happens without the next one', () => {
+  it('answers a heartbeat with the next deadline and what happens without it [presence-18, time-12]', () => {
     const nowMs = Date.UTC(2026, 0, 2, 8, 2)
     const at = (hours: number) => Date.UTC(2026, 0, 3, 8, 0) + hours * 3_600_000
     const view = { acceptedAtMs: nowMs, dueAtMs: at(0), safeAtMs: at(2), stopAtMs: at(26) }
@@ -68,7 +71,7 @@ describe('text for people', () => {
     )
   })
 
-  it('says how many tasks are held, and the two words for them', () => {
+  it('says how many tasks are held, and the two words for them [away-16]', () => {
     const nowMs = Date.UTC(2026, 0, 2, 8, 2)
     const view = { acceptedAtMs: nowMs, dueAtMs: nowMs, safeAtMs: nowMs, stopAtMs: nowMs }
     expect(heartbeatText({ ...view, held: 3 }, nowMs, 'UTC')).toMatch(
@@ -86,17 +89,17 @@ describe('text for people', () => {
       'accepted; the unattended stop holds until `hub up` and then `hub heartbeat`',
     )
     expect(heartbeatText({ ...view, conditions: ['away'] }, nowMs)).toBe(
-      'accepted; you are away until Sat 09:00 CET (in 23 h 58 m), back earlier: `hub back`',
+      'accepted; you are away until Sat 09:00 CET (in 23 h 58 m); if you are back earlier: `hub back`',
     )
     expect(heartbeatText({ ...view, conditions: ['witness_mismatch'] }, nowMs)).toMatch(
-      /\nstill in the way: witness_mismatch \(`hub status`\)$/,
+      /\nstill blocks new starts: witness_mismatch \(`hub status`\)$/,
     )
     expect(awayText(view, nowMs, false).split('\n')).toEqual([
-      'away until Sat 09:00 CET (in 23 h 58 m): nothing new starts; what runs ends by itself, and nobody is reminded',
-      'not back by Sat 11:00 CET: your contact hears of it; everything stops Sun 11:00 CET',
-      'back earlier: `hub back`',
+      'away until Sat 09:00 CET (in 23 h 58 m): nothing new starts; running tasks finish, and no reminders are sent',
+      'not back by Sat 11:00 CET: your contact is told; everything stops Sun 11:00 CET',
+      'if you are back earlier: `hub back`',
     ])
-    expect(awayText(view, nowMs, true)).toContain('agents go on working until then')
+    expect(awayText(view, nowMs, true)).toContain('agents keep working until then')
   })
 
   it('lines columns up by characters, one line a row whatever a cell holds', () => {
@@ -156,7 +159,7 @@ describe('status', () => {
   })
   const condition = {
     name: 'heartbeat_missed',
-    mode: 'safe',
+    mode: 'safe' as const,
     sinceMs: 0,
     reason: 'nobody there',
     sticky: true,
@@ -171,8 +174,8 @@ describe('status', () => {
     ]
     const text = statusText(view({ hub: null, hubProblem: 'it is down', left }), 0, plain)
     expect(text).toContain('hub-x-s1 (running): process 12, 13 runs')
-    expect(text).toContain('hub-x-s2 (dead): nothing of it runs')
-    expect(text).toContain('hub-x-s3 (running): what runs of it cannot be seen from here')
+    expect(text).toContain('hub-x-s2 (dead): none of its processes runs')
+    expect(text).toContain('hub-x-s3 (running): its processes cannot be seen from here')
     expect(statusText(view(), 0, plain)).not.toContain('still there')
   })
 
@@ -221,7 +224,7 @@ describe('status', () => {
     expect(lines[first + 5]?.trim()).toBe('1 more: `hub alert list`')
   })
 
-  it('shows presence in the zone of the operator: due, the path without it, weak words, quiet hours, absence, stop', () => {
+  it('shows presence in the zone of the operator: due, the path without it, weak words, quiet hours, absence, stop [time-12]', () => {
     const nowMs = Date.UTC(2026, 0, 2, 8, 0)
     const hour = 3_600_000
     const beat = {
@@ -234,22 +237,28 @@ describe('status', () => {
     const rows = (change: object) => presenceRows({ ...beat, ...change }, null, nowMs)
     expect(rows({})).toEqual([
       ['heartbeat', 'due Sat 03:00 GMT-5 (in 1 d)'],
-      ['', 'without it nothing starts after Sat 05:00 GMT-5 (in 1 d 2 h), all stops Sun 05:00 GMT-5 (in 2 d 2 h)'],
+      [
+        '',
+        'without it nothing starts after Sat 05:00 GMT-5 (in 1 d 2 h), everything stops Sun 05:00 GMT-5 (in 2 d 2 h)',
+      ],
     ])
     expect(rows({ dueInMs: -3 * hour, safeInMs: -hour, stopInMs: 23 * hour })).toEqual([
       ['heartbeat', { text: 'was due Fri 00:00 GMT-5 (3 h ago)', style: 'red' }],
-      ['', 'without it nothing starts now, all stops Sat 02:00 GMT-5 (in 23 h)'],
+      ['', 'without it nothing starts now, everything stops Sat 02:00 GMT-5 (in 23 h)'],
     ])
     expect(rows({ weakAgeMs: hour, weakMostInMs: 48 * hour, quiet: true }).slice(2)).toEqual([
-      ['', 'a webhook spoke 1 h ago; alone it carries until Sun 03:00 GMT-5 (in 2 d) at most'],
-      ['', 'quiet hours: reminders wait for their end'],
+      ['', 'last webhook heartbeat 1 h ago; webhooks alone extend the deadline to Sun 03:00 GMT-5 (in 2 d) at most'],
+      ['', 'quiet hours: reminders wait until they end'],
     ])
     expect(rows({ away: { untilInMs: 24 * hour, keepWorking: false, note: 'sea' } })).toEqual([
       ['away', { text: 'until Sat 03:00 GMT-5 (in 1 d): nothing new starts (sea)', style: 'yellow' }],
-      ['', 'not back by Sat 05:00 GMT-5 (in 1 d 2 h): the contact hears, all stops Sun 05:00 GMT-5 (in 2 d 2 h)'],
+      [
+        '',
+        'not back by Sat 05:00 GMT-5 (in 1 d 2 h): your contact is told; everything stops Sun 05:00 GMT-5 (in 2 d 2 h)',
+      ],
     ])
     expect(rows({ stopped: true })[0]?.[1]).toMatchObject({ style: 'red' })
-    expect(rows({ paused: true })).toEqual([['heartbeat', 'paused: nothing of this hub runs']])
+    expect(rows({ paused: true })).toEqual([['heartbeat', 'paused: this hub runs nothing']])
     expect(presenceRows(undefined, null, nowMs)).toEqual([])
   })
 
@@ -257,7 +266,7 @@ describe('status', () => {
     const alerts = ['away', 'ledger'].map((finding) => ({ finding, level: 1, forMs: 5 }))
     expect(statusText(view({ watchdog: watchdogView({ alerts }) }), 0, plain)).toContain('1 alert: ledger')
     expect(statusText(view({ watchdog: watchdogView({ alerts: alerts.slice(0, 1) }) }), 0, plain)).toMatch(
-      /watchdog +well,/,
+      /watchdog +ok, last/,
     )
   })
 
@@ -349,10 +358,10 @@ describe('requests', () => {
     expect(routeOf('mode.safe', { reason: 'x' }).body).toEqual({ reason: 'x' })
   })
 
-  it('of agents and of nobody have no way out here', () => {
+  it('of agents and of nobody have no way out here', async () => {
     expect(() => routeOf('session.join', {})).toThrow('has no route')
-    expect(() => routeOf('task.show', { id: '../../etc' })).toThrow('id: ')
-    expect(() => routeOf('task.show', { id: TASK_ID, extra: 1 })).toThrow('extra')
+    await expect(judgeRequest('task.show', { id: '../../etc' })).rejects.toThrow('id: ')
+    await expect(judgeRequest('task.show', { id: TASK_ID, extra: 1 })).rejects.toThrow('extra')
   })
 })
 

@@ -16,7 +16,7 @@ const told = () =>
     .map(({ type, data }) => `${type.split('.')[2]} ${data.event} ${data.cause}`)
 
 describe('an alert', () => {
-  it('is raised once while it is open, and resolved once (S1-34)', () => {
+  it('is raised once while it is open, and resolved once (S1-34) [alert-2]', () => {
     const { alerts } = home.guard
     alerts.raise('disk', 'warning', 'The disk is full.')
     alerts.raise('disk', 'warning', 'The disk is full.')
@@ -30,7 +30,7 @@ describe('an alert', () => {
     ])
   })
 
-  it('is told again when its severity rises, and not when it falls', () => {
+  it('is told again when its severity rises, and not when it falls [alert-3]', () => {
     const { alerts } = home.guard
     alerts.raise('x', 'info', 'low')
     alerts.raise('x', 'warning', 'high')
@@ -89,7 +89,7 @@ describe('an alert', () => {
     expect(rows()).toHaveLength(2)
   })
 
-  it('holds no secret, no control character and not more than 4 000 characters (T38)', () => {
+  it('holds no secret, no control character and not more than 4 000 characters (T38) [alert-28]', () => {
     const { alerts } = home.guard
     alerts.raise(
       `odd:\r\nBcc: evil`,
@@ -110,7 +110,7 @@ describe('an alert', () => {
     expect(alerts.list()).toHaveLength(1002)
     expect(alerts.isOpen('alerts_full')).toBe(true)
     // Under systemd there is no logs/hub.log.
-    expect(alerts.list().find(({ cause }) => cause === 'alerts_full')?.text).toContain("stands in the hub's log alone")
+    expect(alerts.list().find(({ cause }) => cause === 'alerts_full')?.text).toContain("only in the hub's log")
     alerts.resolve('n:1')
     alerts.resolve('n:2')
     alerts.resolve('n:3')
@@ -143,7 +143,7 @@ describe('a critical alert', () => {
     expect(told().slice(-2)).toEqual(['resolved resolved audit_chain_broken', 'resolved resolved lease_forged'])
   })
 
-  it('is one of a closed list: what an agent can provoke is a warning at most (S1-67)', () => {
+  it('is one of a closed list: what an agent can provoke is a warning at most (S1-67) [alert-10]', () => {
     const { alerts, modes } = home.guard
     modes.clear('lease_pending')
     for (const cause of ['agent_breaker:reader', 'session_stopped:reader', 'flood:s1', 'constructor'])

@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { SMTPServer } from 'smtp-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
-import type { Alert, Delivery } from '../../../../hub/guard/alerts/alert.ts'
 import { createCommand } from '../../../../hub/guard/alerts/channels/command.ts'
 import { createEmail } from '../../../../hub/guard/alerts/channels/email.ts'
 import { createFile } from '../../../../hub/guard/alerts/channels/file.ts'
 import { createPush } from '../../../../hub/guard/alerts/channels/push.ts'
 import { createWebhook } from '../../../../hub/guard/alerts/channels/webhook.ts'
+import type { Alert, Delivery } from '../../../../hub/guard/alerts/kinds.ts'
 import { messageOf } from '../../../../hub/guard/alerts/message.ts'
 import { alertsShape, type ChannelSettings, type Settings } from '../../../../hub/guard/alerts/settings.ts'
 import { createPostOutward } from '../../../../hub/guard/outward/post.ts'
@@ -135,7 +135,7 @@ describe('e-mail', () => {
     expect(office.got[2]?.to).toHaveLength(3)
   })
 
-  it('arrives through a real SMTP conversation, with the head of the audit log in it', async () => {
+  it('arrives through a real SMTP conversation, with the head of the audit log in it [alert-18, audit-24]', async () => {
     const office = await postOffice()
     const answer = await createEmail(mail(office.port), secrets({}))(message(), never)
     expect(answer).toMatch(/^250 /)
@@ -155,7 +155,7 @@ describe('e-mail', () => {
     'x\u2028Bcc: evil@example.org',
     'x\0\x0bBcc: evil@example.org',
     'y'.repeat(1_000_000),
-  ])('takes nothing of a cause or text into envelope or headers (T38): %#', async (hostile) => {
+  ])('takes nothing of a cause or text into envelope or headers (T38): %# [alert-27, alert-28]', async (hostile) => {
     const office = await postOffice()
     const evil = message({ cause: `kind:${hostile}`, text: hostile, id: '019c0000-0000-7000-8000-000000000003' })
     await createEmail(mail(office.port), secrets({}))(evil, never)
@@ -174,7 +174,7 @@ describe('e-mail', () => {
     ['O <o@example.org>'],
     ['o@example.org\r\nBcc: evil@example.org'],
     ['(c)o@example.org'],
-  ])('has recipients that are one plain address each, from the configuration alone (T38): %j', (to) => {
+  ])('has recipients that are one plain address each, from the configuration alone (T38): %j [alert-27]', (to) => {
     expect(() => mail(25, { to })).toThrow()
   })
 
@@ -217,7 +217,7 @@ describe('e-mail', () => {
 
     it('takes none without either, and both ways out are said', async () => {
       const office = await relay()
-      await expect(send(office.port, {})).rejects.toThrow(/self-signed.*caFile, or say plain: true/)
+      await expect(send(office.port, {})).rejects.toThrow(/self-signed.*caFile.*, or set plain: true/)
       const other = pem(OTHER_CERTIFICATE)
       await expect(send(office.port, { caFile: other })).rejects.toThrow(`${other} does not hold the certificate`)
       await expect(send(office.port, { caFile: '/none/here' })).rejects.toThrow(
@@ -227,8 +227,8 @@ describe('e-mail', () => {
     })
 
     it.each([
-      [{ plain: true, host: 'mail.example.org' }, /on this machine alone/],
-      [{ plain: true, host: '127.0.0.2' }, /on this machine alone/],
+      [{ plain: true, host: 'mail.example.org' }, /relay on this machine/],
+      [{ plain: true, host: '127.0.0.2' }, /relay on this machine/],
       [{ plain: true, secure: true }, /without TLS/],
       [{ plain: true, caFile: '/x' }, /without TLS/],
       [{ caFile: 'x.pem' }, /absolute path/],
@@ -282,7 +282,7 @@ const parts = (values: Record<string, string> = {}, nowMs = facts.nowMs) => ({
 })
 
 describe('a webhook', () => {
-  it("brings Alertmanager's shape under CloudEvents headers, signed over id, time and body", async () => {
+  it("brings Alertmanager's shape under CloudEvents headers, signed over id, time and body [alert-19]", async () => {
     const { heard, url, local } = await sink(status(202))
     const send = createWebhook(settings({ kind: 'webhook', url, local, secretFrom: 'hook' }), parts({ hook: 'key' }))
     expect(await send(message(), never)).toBe('HTTP 202')
@@ -343,7 +343,7 @@ describe('a webhook', () => {
     expect(heard).toHaveLength(1)
   })
 
-  it('to this machine is refused unless that host and port are listed as local (T37)', async () => {
+  it('to this machine is refused unless that host and port are listed as local (T37) [alert-20]', async () => {
     const { heard, url } = await sink(status(200))
     await expect(createWebhook(settings({ kind: 'webhook', url }), parts())(message(), never)).rejects.toMatchObject({
       code: 'forbidden',
@@ -353,7 +353,7 @@ describe('a webhook', () => {
 })
 
 describe('a push', () => {
-  it('is what ntfy takes: text, title, priority by severity, a token of that name', async () => {
+  it('is what ntfy takes: text, title, priority by severity, a token of that name [alert-21]', async () => {
     const { heard, url, local } = await sink(status(200))
     const send = createPush(settings({ kind: 'push', url, local, tokenFrom: 'ntfy' }), parts({ ntfy: 'tk_1\n' }))
     await send(message({ severity: 'critical', text: 'ä'.repeat(9000) }), never)
@@ -376,7 +376,7 @@ describe('a command', () => {
   }
   const out = () => join(folder, 'out')
 
-  it('gets its words as they are, the letter on its input, and nothing of the environment', async () => {
+  it('gets its words as they are, the letter on its input, and nothing of the environment [alert-22]', async () => {
     const run = [script(`{ echo "$#:$1"; env; cat; } > ${out()}`), '$(touch /tmp/never); `id` "']
     expect(await createCommand(settings({ kind: 'command', run }), { clock })(message(), never)).toBe('exit code 0')
     const said = readFileSync(out(), 'utf8')
@@ -420,11 +420,11 @@ describe('a command', () => {
       await createCommand({ kind: 'command', name: 'x', run: ${JSON.stringify(run)} }, { clock: createSystemClock() })({ body: '' }, new AbortController().signal).catch((e) => console.log(e.message))`
     const said = execFileSync('setpriv', ['--no-new-privs', process.execPath, '--input-type=module', '-e', source])
     expect(said.toString()).toMatch(
-      /^exit code 4, it said: NoNewPrivs: 1; this process may gain no privileges \(NoNewPrivileges of its unit\)/,
+      /^exit code 4, it said: NoNewPrivs: 1; this process cannot gain privileges \(NoNewPrivileges of its unit\)/,
     )
   })
 
-  it('that does not end is ended at its deadline, with all that it started', async () => {
+  it('that does not end is ended at its deadline, with all that it started [alert-22]', async () => {
     const ending = new AbortController()
     const run = [script(`sleep 300 & echo $! > ${out()}; sleep 300`)]
     const sending = createCommand(settings({ kind: 'command', run }), { clock })(message(), ending.signal)
@@ -454,7 +454,7 @@ describe('a file', () => {
       .split('\n')
       .map((line) => JSON.parse(line))
 
-  it('gets a line of JSON for each event, and is put aside at its size, three at most', async () => {
+  it('gets a line of JSON for each event, and is put aside at its size, three at most [alert-23]', async () => {
     const send = createFile(settings({ kind: 'file', sizeMax: '2KiB' }), folder)
     for (let n = 0; n < 40; n += 1) await send(message({ text: `number ${n}` }), never)
     expect(readdirSync(join(folder, 'logs')).sort()).toEqual([

@@ -17,7 +17,7 @@ afterEach(() => home[Symbol.dispose]())
 const told = (name: string) => home.channel(name).got.map(({ event, cause }) => `${event} ${cause}`)
 
 describe('an alert', () => {
-  it('reaches every channel once, under an id of its own, and its end follows once (S1-34)', async () => {
+  it('reaches every channel once, under an id of its own, and its end follows once (S1-34) [alert-6]', async () => {
     home = openAlertHome(both)
     home.parts.alerts.raise('disk_low', 'warning', 'The disk is filling up.')
     await home.run(10_000)
@@ -44,7 +44,7 @@ describe('an alert', () => {
     expect(told('two')).toEqual(['raised kill_unconfirmed:x', 'raised other', 'louder kill_unconfirmed:x'])
   })
 
-  it('of severity info is told nobody, and stands in the list', async () => {
+  it('of severity info is told nobody, and stands in the list [alert-7]', async () => {
     home = openAlertHome(both)
     home.parts.alerts.raise('note', 'info', 'text')
     await home.run(5000)
@@ -52,7 +52,7 @@ describe('an alert', () => {
     expect(home.parts.alerts.list()).toMatchObject([{ cause: 'note' }])
   })
 
-  it('names weekday, date, local time with zone and distance, and the head of the audit log', async () => {
+  it('names weekday, date, local time with zone and distance, and the head of the audit log [alert-29, audit-24]', async () => {
     home = openAlertHome(both, Date.UTC(2026, 10, 21, 13))
     home.parts.alerts.raise('disk_low', 'warning', 'The disk is filling up.')
     await home.run(3_600_000, 60_000)
@@ -79,7 +79,7 @@ describe('an alert', () => {
 })
 
 describe('a channel that fails', () => {
-  it('is tried with growing pauses; after three failures the other says so, and its return is told too (T98)', async () => {
+  it('is tried with growing pauses; after three failures the other says so, and its return is told too (T98) [alert-4, alert-5]', async () => {
     home = openAlertHome(both)
     const one = home.channel('one')
     one.behave = { fails: 'connection refused' }
@@ -101,7 +101,7 @@ describe('a channel that fails', () => {
     expect(told('two')).toEqual(['raised x', 'raised channel_failing:one', 'raised y', 'resolved channel_failing:one'])
   })
 
-  it('for a night loses nothing: a warning waits 24 h, a critical one 72 h; then they are given up and stand in the list (T98)', async () => {
+  it('for a night loses nothing: a warning waits 24 h, a critical one 72 h; then they are given up and stand in the list (T98) [alert-5]', async () => {
     home = openAlertHome({ channels: [{ ...COMMAND, name: 'one' }] })
     const one = home.channel('one')
     one.behave = { fails: 'no internet' }
@@ -187,7 +187,7 @@ describe('a channel that fails', () => {
     expect(home.parts.alerts.isOpen('channel_failing:one')).toBe(false)
   })
 
-  it('that hangs delays neither another channel nor the end of the hub (T98)', async () => {
+  it('that hangs delays neither another channel nor the end of the hub (T98) [alert-30]', async () => {
     home = openAlertHome(both)
     home.channel('one').behave = 'hangs'
     for (let n = 0; n < 5; n += 1) home.parts.alerts.raise(`x:${n}`, 'warning', 'text')
@@ -223,7 +223,7 @@ describe('a channel that fails', () => {
 })
 
 describe('the outbox', () => {
-  it('survives a restart: what was not told is told then, what was told is not told again', async () => {
+  it('survives a restart: what was not told is told then, what was told is not told again [alert-26]', async () => {
     home = openAlertHome(both)
     home.channel('two').behave = { fails: 'no' }
     home.parts.alerts.raise('x', 'warning', 'text')
@@ -288,7 +288,7 @@ describe('the outbox', () => {
     const { store } = home.reopen({ channels: [both.channels[0]] })
     expect(store.prepare("select state, detail from alert_delivery where channel = 'two'").get()).toEqual({
       state: 'given_up',
-      detail: 'the channel is not configured any more',
+      detail: 'the channel is no longer configured',
     })
   })
 })
@@ -298,7 +298,7 @@ describe('quiet hours', () => {
   const MAIL = { ...COMMAND, name: 'mail' }
   const quiet = { zone: 'Europe/Berlin', quiet: { from: '22:00', to: '07:00' }, channels: [PUSH, MAIL] }
 
-  it('let a warning by push wait for their end and nothing else, in the zone they are meant in', async () => {
+  it('let a warning by push wait for their end and nothing else, in the zone they are meant in [alert-8, alert-9]', async () => {
     // 23:30 in Berlin.
     home = openAlertHome(quiet, Date.UTC(2026, 10, 21, 22, 30))
     home.parts.alerts.raise('w', 'warning', 'text')

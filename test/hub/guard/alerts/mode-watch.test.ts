@@ -45,7 +45,7 @@ describe('a mode that lasts (S1-19)', () => {
     expect(home.channel('one').got.at(-1)?.text).toContain('still away')
     home.parts.modes.clear('engine_unavailable')
     await home.run(30 * HOUR, 60_000)
-    expect(told(home).slice(3)).toEqual(['resolved: The hub is not degraded any more; it is normal'])
+    expect(told(home).slice(3)).toEqual(['resolved: The hub is no longer degraded; it is normal'])
   })
 
   it('is quiet in a planned absence, which everybody was told the end of', async () => {
@@ -120,9 +120,9 @@ describe('a change of the mode', () => {
       8000,
       ['40 raise flapping', '3620 resolve flapping', '3620 raise mode'],
     ],
-  ])('%s (S1-19)', (_text, moments, until, expected) => expect(walk(moments, until)).toEqual(expected))
+  ])('%s (S1-19) [mode-15]', (_text, moments, until, expected) => expect(walk(moments, until)).toEqual(expected))
 
-  it('by hand is told, and is no flapping', () => {
+  it('by hand is told, and is no flapping [mode-15]', () => {
     const moments = [10, 100, 200, 300, 400, 500, 600, 700].map((at, n): [number, Mode] => [
       at,
       n % 2 ? 'normal' : 'safe',
@@ -139,7 +139,7 @@ describe('the guard', () => {
   const channels = [{ kind: 'command', name: 'one', run: ['/bin/true'] }]
   const told = () => home.channel('one').got.map(({ event, cause }) => `${event} ${cause}`)
 
-  it('tells of degraded and of normal again, once each (S1-19)', async () => {
+  it('tells of degraded and of normal again, once each (S1-19) [mode-14]', async () => {
     home = openAlertHome({ channels })
     home.parts.modes.raise('engine_unavailable', 'it does not answer')
     await home.run(300_000, 10_000)
@@ -149,7 +149,7 @@ describe('the guard', () => {
     expect(home.channel('one').got[0]?.text).toContain('engine_unavailable: it does not answer; ends by ')
   })
 
-  it('hears changes between two looks', async () => {
+  it('hears changes between two looks [mode-15]', async () => {
     home = openAlertHome({ channels })
     for (let n = 0; n < 4; n += 1) {
       home.parts.modes.raise('engine_unavailable', 'x')
@@ -159,7 +159,7 @@ describe('the guard', () => {
     expect(told()).toEqual(['raised mode_flapping'])
   })
 
-  it('does not tell the same mode again after a restart, and tells its end', async () => {
+  it('does not tell the same mode again after a restart, and tells its end [mode-14]', async () => {
     home = openAlertHome({ channels })
     home.parts.modes.raise('operator_request', 'test')
     await home.run(100_000, 10_000)
@@ -171,7 +171,7 @@ describe('the guard', () => {
     expect(told()).toEqual(['raised mode_safe', 'resolved mode_safe'])
   })
 
-  it('waits five minutes for the first lease and ten for a lapsed one before it says so', async () => {
+  it('waits five minutes for the first lease and ten for a lapsed one before it says so [cond-14, cond-15, watch-17]', async () => {
     home = openAlertHome({ channels })
     home.parts.modes.raise('lease_pending', 'x')
     await home.run(290_000, 10_000)
@@ -198,7 +198,7 @@ describe('the guard', () => {
     expect(told()).toEqual([])
   })
 
-  it('tells of a forged lease, a broken chain and a mismatch of the witness as critical, of a repeated lease as a warning (S1-67)', async () => {
+  it('tells of a forged lease, a broken chain and a mismatch of the witness as critical, of a repeated lease as a warning (S1-67) [alert-11, alert-12]', async () => {
     home = openAlertHome({ channels })
     home.parts.watch.leaseRefused('not newer', false)
     home.parts.watch.leaseRefused('a wrong MAC', true)

@@ -24,7 +24,7 @@ describe('fault A11: the health of the engine by looks', () => {
     ['-++', false],
   ])('after %s it is away: %s', (looks, isAway) => expect(following(looks).isAway).toBe(isAway))
 
-  it('changes only after two looks in a row that say the other', () => {
+  it('changes only after two looks in a row that say the other [cond-9]', () => {
     fc.assert(
       fc.property(fc.array(fc.boolean(), { maxLength: 40 }), (looks) => {
         let health = following('+')

@@ -1,9 +1,9 @@
-/** The pure judges of the hub's own footing, by table: room on the disk, the wall clock, the gap between two ticks. */
+/** The pure judges of what the hub stands on, by table: room on the disk, the wall clock, the gap between two ticks. */
 import { describe, expect, it } from 'vitest'
-import { DISK_MARKS } from '../../../../hub/assembly/footing.ts'
 import { type DiskFacts, type DiskLevel, judgeDisk } from '../../../../hub/guard/conditions/disk.ts'
 import { judgeGap } from '../../../../hub/guard/conditions/pace.ts'
 import { judgeWall } from '../../../../hub/guard/conditions/steady-clock.ts'
+import { DISK_MARKS } from '../../../../hub/guard/host.ts'
 
 const MB = 1000 ** 2
 const GB = 1000 ** 3
@@ -67,7 +67,7 @@ describe('the wall clock', () => {
     ['an hour ahead after an hour asleep is right (T73)', HOUR, HOUR, HOUR, undefined],
     ['in another boot ahead is taken', 48 * HOUR, null, 48 * HOUR, undefined],
     ['in another boot behind is a fault (T74)', -MARK, null, 0, `behind ${MARK}`],
-  ])('%s (a wall clock)', (_why, wall, elapsed, now, fault) => {
+  ])('%s (a wall clock) [clock-2, clock-8]', (_why, wall, elapsed, now, fault) => {
     const verdict = judgeWall(MARK + wall, MARK, elapsed)
     expect(verdict.nowMs - MARK).toBe(now)
     expect(verdict.fault && `${verdict.fault.kind} ${verdict.fault.byMs}`).toBe(fault)
@@ -83,7 +83,7 @@ describe('the gap between two ticks', () => {
     ['a minute asleep (T73)', 61_000, 1000, 60_000, 0],
     ['asleep and then stalled', 61_000, 21_000, 40_000, 20_000],
     ['boot time that went back', 0, 1000, 0, 0],
-  ])('%s (between two ticks)', (_why, bootMs, monotonicMs, asleepMs, stalledMs) => {
+  ])('%s (between two ticks) [clock-6]', (_why, bootMs, monotonicMs, asleepMs, stalledMs) => {
     expect(judgeGap({ bootMs: 0, monotonicMs: 0 }, { bootMs, monotonicMs }, 1000)).toEqual({ asleepMs, stalledMs })
   })
 })

@@ -3,15 +3,16 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { DISK_MARKS } from '../../../../hub/assembly/footing.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { systemRandom } from '../../../../hub/base/random.ts'
+import { silentLog } from '../../../../hub/base/telemetry.ts'
 import { createDiskWatch, type DiskFacts } from '../../../../hub/guard/conditions/disk.ts'
 import { createEngineDisk } from '../../../../hub/guard/conditions/engine-disk.ts'
 import { createLoopWatch } from '../../../../hub/guard/conditions/loop-watch.ts'
 import { createPace } from '../../../../hub/guard/conditions/pace.ts'
 import { createPolicyHealth } from '../../../../hub/guard/conditions/policy-health.ts'
 import { createSteadyClock } from '../../../../hub/guard/conditions/steady-clock.ts'
+import { DISK_MARKS } from '../../../../hub/guard/host.ts'
 import { ballastBytes, createBallast } from '../../../../hub/store/ballast.ts'
 import type { MetaKey } from '../../../../hub/store/meta.ts'
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts'
@@ -44,7 +45,7 @@ beforeEach(() => {
 })
 
 describe('the disk watch', () => {
-  it('alerts once for each level, raises and clears disk_low, and takes no new task below five percent', () => {
+  it('alerts once for each level, raises and clears disk_low, and takes no new task below five percent [cond-6]', () => {
     let facts: DiskFacts = { blocks: 1000, bavail: 500, bsize: 1024 ** 2, files: 0, ffree: 0 }
     let asked = 0
     const told: string[] = []
@@ -126,7 +127,7 @@ describe('fault A7: the disk of the engine', () => {
     return { watch, told, set: (next: DiskFacts | undefined) => (facts = next), now: () => facts as DiskFacts }
   }
 
-  it('is told of by the marks of the home, in bytes and in inodes, and degrades the hub below the last', () => {
+  it('is told of by the marks of the home, in bytes and in inodes, and degrades the hub below the last [cond-5]', () => {
     const { watch, told, set, now } = make({ '/var/lib/docker': 1, '/home/hub': 2 })
     watch.at('/var/lib/docker')
     const steps: [bytes: number, inodes: number, low: boolean, told: number][] = [
@@ -195,12 +196,13 @@ describe('the ballast', () => {
 })
 
 describe('pace', () => {
-  const made = (slept: number[] = []) => ({
-    slept,
-    pace: createPace({ clock, modes, note, onResume: (ms) => void slept.push(ms) }),
-  })
+  function made(slept: number[] = []) {
+    const pace = createPace({ clock, log: silentLog(), modes, note })
+    pace.onResume((ms) => void slept.push(ms))
+    return { slept, pace }
+  }
 
-  it('a stall of thirty seconds is detected, recorded, forgiven until the next tick, and over after ten ticks (T75)', async () => {
+  it('a stall of thirty seconds is detected, recorded, forgiven until the next tick, and over after ten ticks (T75) [cond-12, clock-6]', async () => {
     const { pace, slept } = made()
     pace.tick()
     await clock.advance(31_000)
@@ -225,7 +227,7 @@ describe('pace', () => {
     expect(pace.heldBackMs()).toBe(30_000)
   })
 
-  it('a sleep is noticed at the first look, once, and is no stall (T73)', async () => {
+  it('a sleep is noticed at the first look, once, and is no stall (T73) [clock-6]', async () => {
     const { pace, slept } = made()
     pace.look()
     pace.tick()
@@ -246,7 +248,7 @@ describe('the steady clock', () => {
   const made = (by = clock) => createSteadyClock({ clock: by, meta, modes, note })
   const HOUR = 3_600_000
 
-  it('never goes back: a step of an hour raises clock_fault and it runs on; the clock that returns ends it (T71)', async () => {
+  it('never goes back: a step of an hour raises clock_fault and it runs on; the clock that returns ends it (T71) [cond-13, clock-9, clock-12]', async () => {
     const steady = made()
     steady.tick()
     const before = steady.wallMs()
@@ -277,7 +279,7 @@ describe('the steady clock', () => {
     expect([steady.isUnproven(), inBoot('b', 8).isUnproven()]).toEqual([false, false])
   })
 
-  it('a jump of ten years ahead is not followed, over a restart neither, and leaves no mark behind (T72)', async () => {
+  it('a jump of ten years ahead is not followed, over a restart neither, and leaves no mark behind (T72) [clock-13]', async () => {
     const steady = made()
     steady.tick()
     const before = steady.wallMs()
@@ -292,7 +294,7 @@ describe('the steady clock', () => {
     expect([again.wallMs(), again.isAhead(), raised.size]).toEqual([before + 6000, false, 0])
   })
 
-  it('in another boot with the clock of 1970 nothing is trusted until it passes the mark (T74)', async () => {
+  it('in another boot with the clock of 1970 nothing is trusted until it passes the mark (T74) [clock-9]', async () => {
     made().tick()
     const mark = clock.wallMs()
     const rebooted = createFakeClock(1000, 'boot-b')
@@ -306,7 +308,7 @@ describe('the steady clock', () => {
     expect(raised.has('clock_fault')).toBe(false)
   })
 
-  it('is taken as it is by the operator: ahead at any time, behind only with no session open (T71, T74)', () => {
+  it('is taken as it is by the operator: ahead at any time, behind only with no session open (T71, T74) [cond-13]', () => {
     const steady = made()
     steady.tick()
     clock.stepWall(HOUR)
@@ -329,7 +331,7 @@ describe('the rules', () => {
     raise: (cause: string, _severity: string, text: string) => void told.set(cause, text),
     resolve: (cause: string) => void told.delete(cause),
   }
-  it('an answer that was none stops nobody else; a known question without an answer, and a bundle that is damaged, do (T20, T21)', () => {
+  it('an answer that was none stops nobody else; a known question without an answer, and a bundle that is damaged, do (T20, T21) [cond-8]', () => {
     let fault = false
     let bad: 'bundle' | 'data' | undefined = 'bundle'
     const verdict = () => ({ effect: 'allow', reason: '', rule: '', fault }) as const
@@ -358,7 +360,7 @@ describe('the rules', () => {
     expect(raised.size).toBe(0)
     expect(() => rules.reload()).toThrow('wrong bundle')
     rules.tick()
-    expect(raised.get('policy_unavailable')).toMatch(/nothing new starts by those of before: wrong bundle/)
+    expect(raised.get('policy_unavailable')).toMatch(/nothing new starts by the earlier ones: wrong bundle/)
     expect(told.size).toBe(0)
     bad = undefined
     rules.reload()
@@ -368,7 +370,7 @@ describe('the rules', () => {
     rules.tick()
     expect(raised.size).toBe(0)
     expect(rules.refused()).toBe('wrong data')
-    expect(told.get('policy_refused')).toMatch(/wrong data\. The rules before it are in force/)
+    expect(told.get('policy_refused')).toMatch(/wrong data\. The earlier rules stay in force/)
     bad = undefined
     rules.reload()
     expect([told.size, rules.refused()]).toEqual([0, undefined])

@@ -27,7 +27,7 @@ describe('a denied token id (S1-45)', () => {
     expect([home.guard.denyList.has('a'), rows(home)]).toEqual([false, []])
   })
 
-  it('outlives a step of the wall clock either way (T71)', async () => {
+  it('outlives a step of the wall clock either way (T71) [clock-12, clock-14]', async () => {
     using home = openGuardHome()
     deny(home, 'a')
     home.clock.stepWall(3_600_000)
@@ -39,7 +39,7 @@ describe('a denied token id (S1-45)', () => {
     expect(home.guard.denyList.has('a')).toBe(true)
   })
 
-  it('is denied also while the database cannot be written (I6)', () => {
+  it('is denied also while the database cannot be written (I6) [mode-8]', () => {
     using home = openGuardHome()
     deny(home, 'a', fullDiskGate(home))
     expect(home.guard.denyList.has('a')).toBe(true)

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { CLOCK_SKEW_MS, createNonces, NONCE_KEEP_MS, type Nonces } from '../../../../hub/guard/identity/nonces.ts'
+import { CLOCK_SKEW_MS } from '../../../../hub/guard/identity/clock-skew.ts'
+import { createNonces, NONCE_KEEP_MS, type Nonces } from '../../../../hub/guard/identity/nonces.ts'
 import { createMeta } from '../../../../hub/store/meta.ts'
 import { type GuardHome, openGuardHome } from '../../../support/guard-home.ts'
 
@@ -85,7 +86,7 @@ describe('a nonce', () => {
 })
 
 describe('purging', () => {
-  it('takes nothing early though the wall clock jumps ten years and back, looked at a hundred times (T72)', async () => {
+  it('takes nothing early though the wall clock jumps ten years and back, looked at a hundred times (T72) [clock-14]', async () => {
     burn(nonce('a'))
     home.clock.stepWall(10 * 365 * 86_400_000)
     for (let round = 0; round < 100; round += 1) expect(nonces.purge()).toBe(0)
@@ -97,7 +98,7 @@ describe('purging', () => {
     expect(() => burn(nonce('a'))).toThrow(used)
   })
 
-  it('takes nothing early because of a restart after a jump, and no time passes while the hub is down (T72)', async () => {
+  it('takes nothing early because of a restart after a jump, and no time passes while the hub is down (T72) [clock-7, clock-14]', async () => {
     burn(nonce('a'))
     home.clock.stepWall(86_400_000)
     home.reopen()

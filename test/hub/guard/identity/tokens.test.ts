@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ERRORS, HubError } from '../../../../hub/base/errors.ts'
 import { createTokens, type SessionFacts, TOKEN_BYTES_MAX, thumbprint } from '../../../../hub/guard/identity/tokens.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
+import { fastestMs } from '../../../support/fastest.ts'
 import { createSeededRandom } from '../../../support/seeded-random.ts'
 
 const clock = createFakeClock()
@@ -352,9 +353,12 @@ describe('a claim (T5, T6)', () => {
   })
 
   it('set is taken at the very ends of its window', async () => {
-    await verify(withClaims({ iat: NOW + 30, nbf: NOW + 30, exp: NOW + 330 }))
-    await verify(withClaims({ iat: NOW - 329, nbf: NOW - 329, exp: NOW - 29 }))
-    await verify(withClaims({ exp: NOW + 1 }))
+    for (const claims of [
+      { iat: NOW + 30, nbf: NOW + 30, exp: NOW + 330 },
+      { iat: NOW - 329, nbf: NOW - 329, exp: NOW - 29 },
+      { exp: NOW + 1 },
+    ])
+      await expect(verify(withClaims(claims))).resolves.toBeDefined()
   })
 
   it.each([
@@ -375,10 +379,8 @@ describe('a claim (T5, T6)', () => {
 describe('a token that is much too long (T7)', () => {
   it('is refused by its length, 1 MiB of it in under 5 ms', async () => {
     for (const token of ['a'.repeat(1024 ** 2), `${'.'.repeat(1024 ** 2)}`, `${GOOD}${'A'.repeat(1024 ** 2)}`]) {
-      const began = performance.now()
-      const reason = await reasonOf(token)
-      expect(performance.now() - began).toBeLessThan(5)
-      expect(reason).toBe('the token is too long')
+      const refused = async () => expect(await reasonOf(token)).toBe('the token is too long')
+      expect(await fastestMs(5, refused)).toBeLessThan(5)
     }
   })
 
@@ -391,10 +393,11 @@ describe('a token that is much too long (T7)', () => {
   })
 
   it('with a header of a hundred thousand brackets costs nothing', async () => {
-    const began = performance.now()
-    expect(await reasonOf(`${encode('['.repeat(100_000))}.${BODY}.${SIGNATURE}`)).toBe('the token is too long')
-    expect(await reasonOf(`${encode('['.repeat(2000))}.${BODY}.${SIGNATURE}`)).toContain('nested')
-    expect(performance.now() - began).toBeLessThan(20)
+    const refused = async () => {
+      expect(await reasonOf(`${encode('['.repeat(100_000))}.${BODY}.${SIGNATURE}`)).toBe('the token is too long')
+      expect(await reasonOf(`${encode('['.repeat(2000))}.${BODY}.${SIGNATURE}`)).toContain('nested')
+    }
+    expect(await fastestMs(20, refused)).toBeLessThan(20)
   })
 })
 

@@ -1,4 +1,4 @@
-/** What stands in `stop-wishes` and is no wish is never dropped in silence: everything is held instead (W3, fault G1). */
+/** What stands in `stop-wishes` and is no wish is never dropped in silence: everything is held instead (stop-wishes.ts W3, fault G1). */
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { expect, test } from 'vitest'
-import { commitOfFile } from '../../../../hub/assembly/init.ts'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { compileModule } from '../../../../hub/guard/policy/module.ts'
+import { commitOfFile } from '../../../../hub/home/init.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
 import { agentPrincipal, ask, askedFor, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
 
@@ -166,6 +166,20 @@ test('T21: a module that allows everything does not answer the samples', () => {
   expect(refusal(() => openPolicy(folder, { compile: broken }))).toContain('no single result')
 })
 
+test('T20: a module that gives a no another code than the samples say never rules', () => {
+  using folder = policyFolder()
+  const compile = (wasm: Buffer) => {
+    const module = compileModule(wasm)
+    const plain = (text: string) => text.replaceAll('delegation_depth', 'policy_denied')
+    const instantiate: typeof module.instantiate = (data) => {
+      const { evaluate } = module.instantiate(data)
+      return { evaluate: (input) => JSON.parse(plain(JSON.stringify(evaluate(input)))) }
+    }
+    return { ...module, instantiate }
+  }
+  expect(refusal(() => openPolicy(folder, { compile }))).toContain('must give the code delegation_depth')
+})
+
 test('T20: a module with a built-in outside the allow-list never rules', () => {
   using folder = policyFolder()
   const compile = (wasm: Buffer) => ({ ...compileModule(wasm), builtins: ['http.send'] })
@@ -197,7 +211,9 @@ test('S1-13: the commit that is named is the one the data is of; of data that is
 test('T20: the real module takes an input of 64 KiB, refuses more, and answers the next one', () => {
   using folder = policyFolder()
   const faults: string[] = []
-  const { engine } = openPolicy(folder, { onFault: (reason) => faults.push(reason) }).active()
+  const policy = openPolicy(folder)
+  policy.onFault((reason) => faults.push(reason))
+  const { engine } = policy.active()
   const sized = (bytes: number) => JSON.stringify(ask('task.log', agentPrincipal('echo'), { pad: 'x'.repeat(bytes) }))
   expect(engine.evaluate(sized(65_000)).effect).toBe('allow')
   expect(engine.evaluate(sized(65_600)).rule).toBe('hub.guard.input_bytes')

@@ -86,6 +86,16 @@ test.for<[string, PolicyInput]>([
   expect(it.rows()).toHaveLength(2)
 })
 
+test('the code of a no is part of the decision, of its memo and of its row', () => {
+  using it = opened()
+  const unserved = ask('task.submit', { kind: 'operator', id: 'operator' }, askedFor(null, ['fly']))
+  const denied = it.decisions.decide(unserved)
+  expect(denied).toMatchObject({ effect: 'deny', code: 'no_capable_agent' })
+  expect(denied.reason).toMatch(/^no agent that may take this task has fly/)
+  expect(it.decisions.decide(unserved)).toEqual({ ...denied, memoised: true })
+  expect(it.rows().map(({ result }) => JSON.parse(String(result)).code)).toEqual(['no_capable_agent'])
+})
+
 test('T23: a reload drops what is remembered, and the new data decides', () => {
   using it = opened()
   const before = it.decisions.decide(submit('echo'))

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { RULE_CODES } from '../../../../hub/base/errors.ts'
 import { createEngine, INPUT_BYTES_MAX, judgeResult } from '../../../../hub/guard/policy/engine.ts'
 
 const good = { version: 1, allow: true, ask: false, reason: 'allowed', rule: 'r' }
@@ -12,6 +13,13 @@ test('T20: the exact document allows, asks or denies', () => {
   expect(judgeResult(set({ narrow: { capabilities: ['a'], ttlMs: 5, agents: [] } }))).toMatchObject({
     narrow: { capabilities: ['a'], ttlMs: 5, agents: [] },
   })
+})
+
+test('T20: a no carries a code of the list, or none; its sentence is never read for one', () => {
+  for (const code of RULE_CODES)
+    expect(judgeResult(set({ allow: false, code }))).toMatchObject({ effect: 'deny', code })
+  const reason = 'delegation_depth: this chain may go no deeper'
+  expect(judgeResult(set({ allow: false, reason }))).toEqual({ effect: 'deny', reason, rule: 'r', fault: false })
 })
 
 const outcomes: [name: string, outcome: unknown][] = [
@@ -41,6 +49,11 @@ const outcomes: [name: string, outcome: unknown][] = [
   ['a null narrowing', set({ narrow: null })],
   ['a span that is no number', set({ narrow: { ttlMs: '5' } })],
   ['a span of nothing', set({ narrow: { ttlMs: 0 } })],
+  ['a no with an unknown code', set({ allow: false, code: 'not_allowed' })],
+  ['a no with a code that the rules may not give', set({ allow: false, code: 'policy_unavailable' })],
+  ['a no with a code that is no text', set({ allow: false, code: 5 })],
+  ['a no with the code null', set({ allow: false, code: null })],
+  ['a yes with a code', set({ code: 'policy_denied' })],
   ['capabilities that are no texts', set({ narrow: { capabilities: [1] } })],
 ]
 

@@ -120,14 +120,15 @@ test('T45: a session whose chain lacks a right does not gain it by what its agen
   const resource = { agent: 'survey-reader', needs: [], depthLeft: 1, tasksLeft: 1, chain: ['survey-lead'] }
   expect(evaluate('task.delegate', lead, { ...resource, wanted: { capabilities: ['read-source'] } })).toMatchObject({
     effect: 'deny',
-    reason: 'delegation_wider: read-source is more than the delegating session holds',
+    code: 'delegation_wider',
+    reason: 'read-source is more than the delegating session holds',
   })
   expect(evaluate('task.delegate', lead, { ...resource, wanted: { capabilities: ['survey-lead'] } }).effect).toBe(
     'allow',
   )
 })
 
-test('F1: a capability is spelled one way in the policy and in the shipped cards', () => {
+test('a capability is spelled one way in the policy and in the shipped cards', () => {
   const data = JSON.parse(readFileSync(join(root, 'policies/data.json'), 'utf8')) as {
     agents: Record<string, { capabilities: string[] }>
   }

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest'
 import { silentLog } from '../../../../hub/base/telemetry.ts'
 import { mintStopGrant } from '../../../../hub/guard/grant.ts'
 import { OPERATOR } from '../../../../hub/guard/principal.ts'
-import { createRemovals, REMOVALS_MAX } from '../../../../hub/work/dispatch/removals.ts'
+import { createRemovals, REMOVALS_MAX } from '../../../../hub/work/dispatch/reaper.ts'
 import type { SessionRow } from '../../../../hub/work/dispatch/rows.ts'
-import { createUnwrittenStops } from '../../../../hub/work/dispatch/unwritten-stops.ts'
+import { createUnwrittenStops } from '../../../../hub/work/dispatch/shutdown.ts'
 
 test('how a container went is known of the newest sessions, and forgotten of those before', () => {
   const removals = createRemovals()

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Remains } from '../../../../hub/base/container-processes.ts'
-import { createStubborn } from '../../../../hub/work/dispatch/stubborn.ts'
+import { createStubborn } from '../../../../hub/work/dispatch/reaper.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
 
-describe('S1-67: a container that does not go', () => {
+describe('S1-67: a container that does not go [alert-14]', () => {
   let said: string[]
   let clock: ReturnType<typeof createFakeClock>
   const make = () =>
@@ -66,10 +66,12 @@ describe('S1-67: a container that does not go', () => {
       }
       return texts.splice(0).at(-1)
     }
-    expect(await tryAll({ kind: 'nothing' })).toMatch(/^warning: .*Nothing of it runs any more.*docker rm -f c1/)
+    expect(await tryAll({ kind: 'nothing' })).toMatch(
+      /^warning: .*None of its processes runs any more.*docker rm -f c1/,
+    )
     expect(stubborn.list()).toMatchObject([{ container: 'c1', remains: { kind: 'nothing' } }])
     expect(await tryAll({ kind: 'processes', pids: [17, 19] })).toMatch(
-      /^critical: .*Still running: process 17, 19; end it with: sudo kill -9 17 19\. The engine has lost it: restart/,
+      /^critical: .*Still running: process 17, 19; end it with: sudo kill -9 17 19\. The engine has lost track of it: restart/,
     )
     expect(await tryAll({ kind: 'unknown' })).toMatch(/^critical: /)
     stubborn.gone('c1')

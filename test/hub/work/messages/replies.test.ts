@@ -13,6 +13,6 @@ it('a reply that came while the hub stood still is in time, and one that came la
   expect(replies.expire()).toBe(0)
   expect(replies.settle('one', 'b').requester).toBe('a')
   heldBackMs = 0
-  expect(() => replies.settle('two', 'b')).toThrow('no request of that id')
+  expect(() => replies.settle('two', 'b')).toThrow('no request with that id')
   expect(replies.expire()).toBe(1)
 })

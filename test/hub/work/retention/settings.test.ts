@@ -42,19 +42,19 @@ describe('fault B3: retention', () => {
     'refuses %s: it would delete everything',
     (value) => {
       expect(() => read(`retention:\n  tasks: ${value}`)).toThrow(
-        /line 2, column \d+: retention\.tasks: .* would delete everything at once; say a span of at least 1d, or forever/,
+        /line 2, column \d+: retention\.tasks: .* would delete everything at once; give a span of at least 1d, or forever/,
       )
     },
   )
 
   it.each([
-    ['tasks: 30', /30 is no span; say a span of at least 1d, or forever/],
-    ['tasks: 23h', /23h is too little; say a span of at least 1d, or forever/],
-    ['tasks: never', /"never" is no span/],
-    ['tasks: null', /null is no span/],
-    ['logs: 0B', /0B would delete everything at once; say a size of at least 1MiB, or forever/],
+    ['tasks: 30', /30 is not a span; give a span of at least 1d, or forever/],
+    ['tasks: 23h', /23h is too little; give a span of at least 1d, or forever/],
+    ['tasks: never', /"never" is not a span/],
+    ['tasks: null', /null is not a span/],
+    ['logs: 0B', /0B would delete everything at once; give a size of at least 1MiB, or forever/],
     ['logs: 10KiB', /10KiB is too little/],
-    ['logs: 30d', /"30d" is no size/],
+    ['logs: 30d', /"30d" is not a size/],
     ['task: 30d', /retention\.task: there is no such key; did you mean tasks\?/],
     ['messages: 30d', /retention\.messages: there is no such key;? /],
   ])('refuses %s, naming line and key', (line, words) => {

@@ -1,4 +1,4 @@
-/** Each line of the normalisation table of sandbox.md section 2: a case that must pass, and one that must not (T49). */
+/** Each line of the normalisation table of docs/sandbox.md 2: a case that must pass, and one that must not (T49). */
 import { describe, expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { compareInspect } from '../../../../hub/work/sandbox/compare.ts'

@@ -202,7 +202,7 @@ describe('recycle', () => {
     }
   })
 
-  test('T60: gives a stubborn one its grace, then kills it', async () => {
+  test('T60: gives a stubborn one its grace, then kills it [stop-40]', async () => {
     const { clock, containers, engine, id, terms } = await running(true)
     const recycled = containers.recycle(stop, id, { graceMs: 5000 })
     await clock.advance(4999)
@@ -222,7 +222,7 @@ describe('recycle', () => {
     },
   )
 
-  test('one that is gone already is done, not failed', async () => {
+  test('one that is gone already is done, not failed [stop-43]', async () => {
     const { containers } = open()
     expect(await containers.recycle(stop, 'a'.repeat(64), { graceMs: 0 })).toEqual({ outcome: 'already_gone' })
   })
@@ -235,7 +235,7 @@ describe('recycle', () => {
     expect(engine.calls).toContain(`kill ${id}`)
   })
 
-  test('never says gone while the engine still shows it', async () => {
+  test('never says gone while the engine still shows it [stop-49]', async () => {
     const { clock, engine, containers, id } = await running()
     engine.remove = async () => ({ outcome: 'gone' })
     const result = await settle(clock, containers.recycle(stop, id, { graceMs: 0 }))

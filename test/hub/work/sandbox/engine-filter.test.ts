@@ -33,6 +33,8 @@ test.each([
   ['DELETE', `/containers/${ID}?force=1&v=1`],
   ['DELETE', `/containers/${NAME}?force=1&v=1`],
   ['GET', `/containers/json?all=1&${OURS}`],
+  // Sessions of all hubs, to see whose users they have (fault F14).
+  ['GET', `/containers/json?all=1&${filters({ label: ['hub.session'] })}`],
   ['GET', `/events?${EVENTS}`],
   ['GET', `/containers/${ID}/logs?stdout=1&stderr=1&tail=100`],
   ['POST', `/containers/${ID}/pause`],
@@ -97,6 +99,9 @@ test.each([
   ['GET', '/containers/json?all=1'],
   ['GET', `/containers/json?all=1&${filters({})}`],
   ['GET', `/containers/json?all=1&${filters({ label: ['hub.instance'] })}`],
+  ['GET', `/containers/json?all=1&${filters({ label: ['hub.session', 'hub.instance=x'] })}`],
+  ['GET', `/containers/json?all=1&${filters({ label: ['hub.session=x'] })}`],
+  ['GET', `/events?${filters({ label: ['hub.session'], type: ['container'] })}`],
   ['GET', `/containers/json?all=1&${filters({ label: ['a=b'] })}`],
   ['GET', `/containers/json?all=1&${filters({ label: ['hub.instance=x'], name: ['y'] })}`],
   ['GET', '/events'],
@@ -110,7 +115,7 @@ test.each([
   ['GET', `/containers/${ID}%2f..%2f/json`],
   ['get', '/_ping'],
   ['GET', '/_PING'],
-])('%s %s is refused', (method, path) => {
+])('T62, T70: %s %s is refused', (method, path) => {
   for (const given of [undefined, '{}', text]) {
     expect(judgeEngineCall({ method, path: `/v1.41${path}`, body: given })).toMatch(/closed list/)
   }
@@ -238,7 +243,7 @@ test.each<[string, object]>([
 test('fault D15: the filter is written apart: it imports nothing of the profile, and would see a line that is missing there', () => {
   const source = readFileSync(join(repositoryRoot, 'hub/work/sandbox/engine-filter.ts'), 'utf8')
   const imported = [...source.matchAll(/from '([^']+)'/g)].map(([, from]) => from)
-  expect(imported.sort()).toEqual(['../../base/engine-api.ts', '../../protocol/agent.ts', 'zod'])
+  expect(imported.sort()).toEqual(['../../base/engine-versions.ts', '../../protocol/agent.ts', 'zod'])
   for (const list of [MASKED_PATHS, READONLY_PATHS, LABEL_KEYS])
     for (const line of list) expect(source, line).toContain(`'${line}'`)
 })
@@ -247,6 +252,8 @@ test('fault F14: each hub has its own range of users, and creates for none of an
   const call = { method: 'POST', path: CREATE, body: text }
   expect(judgeEngineCall(call)).toBeUndefined()
   expect(judgeEngineCall(call, 60_700)).toBeUndefined()
-  expect(judgeEngineCall(call, 60_929)).toMatch(/^its user 60928:60928 is none of the sessions' \(60929 to 61184\)$/)
-  expect(judgeEngineCall(call, 2000)).toMatch(/none of the sessions' \(2000 to 2255\)/)
+  expect(judgeEngineCall(call, 60_929)).toMatch(
+    /^its user 60928:60928 is not in the range of sessions' users \(60929 to 61184\)$/,
+  )
+  expect(judgeEngineCall(call, 2000)).toMatch(/not in the range of sessions' users \(2000 to 2255\)/)
 })

@@ -142,7 +142,7 @@ test('fault A2: a container that another engine made, in the version of the one 
   const create = () => engine.create(name, buildContainer(FACTS, DEFAULT_LIMITS, HOST))
   await engine.list('hub-test')
   speaks = { oldest: 24, newest: 56 }
-  await expect(create()).rejects.toThrow(/became another engine meanwhile/)
+  await expect(create()).rejects.toThrow(/another engine answered meanwhile/)
   expect(await create()).toEqual({ id: ID, warnings: [] })
   expect(calls.filter((call) => call.endsWith('/create'))).toEqual([
     'POST /v1.41/containers/create',

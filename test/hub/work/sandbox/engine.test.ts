@@ -89,7 +89,7 @@ test('what an engine says of itself is read; what it leaves out is empty, and no
   })
   expect(asked).toEqual(['GET /v1.41/info'])
   says(200, 'null')
-  await expect(engine.info()).rejects.toThrow(/no word of itself/)
+  await expect(engine.info()).rejects.toThrow(/nothing about itself/)
 })
 
 test('no engine at all is an error that says what to do', async () => {
@@ -222,6 +222,7 @@ test('fault A4: no answer, a no and nonsense are three things, at every call', a
     ['pause', () => engine.pause(ID)],
     ['top', () => engine.top(ID)],
     ['list', () => engine.list('hub-test')],
+    ['list of others', () => engine.listOthers('hub-test')],
     ['info', () => engine.info()],
     ['logs', () => engine.logs(ID, 100)],
     ['wait', () => engine.waitNextExit(ID).opened],
@@ -246,12 +247,26 @@ test('fault A4: no answer, a no and nonsense are three things, at every call', a
 test('T61: a container that is not ours in the list is a fault, not a row', async () => {
   const row = { Id: ID, Names: ['/x'], State: 'running', Created: 1, ImageID: '', Labels: { 'hub.instance': 'other' } }
   says(200, [row])
-  await expect(engine.list('hub-test')).rejects.toThrow(/not ours/)
+  await expect(engine.list('hub-test')).rejects.toThrow(/does not belong to this hub/)
   const ours = { ...row, Labels: { 'hub.instance': 'hub-test' }, State: 'exited', Status: 'Exited (137) 1 second ago' }
   says(200, [ours])
   expect(await engine.list('hub-test')).toMatchObject([
     { name: 'x', state: 'exited', exitCode: 137, createdAtMs: 1000 },
   ])
+})
+
+test('fault F14: sessions of other hubs are listed apart, without ours and without what belongs to no hub', async () => {
+  const row = (labels: object | null) => ({
+    Id: ID,
+    Names: ['/x'],
+    State: 'running',
+    Created: 1,
+    ImageID: '',
+    Labels: labels,
+  })
+  const ours = row({ 'hub.instance': 'hub-test', 'hub.session': 's1' })
+  says(200, [ours, row({ 'hub.instance': 'other', 'hub.session': 's2' }), row({ 'hub.session': 's3' }), row(null)])
+  expect(await engine.listOthers('hub-test')).toMatchObject([{ labels: { 'hub.instance': 'other' }, session: 's2' }])
 })
 
 test('events come one by one, whatever the pieces; a stream that ends is an error, an abort is not', async () => {

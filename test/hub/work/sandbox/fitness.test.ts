@@ -47,7 +47,7 @@ describe('fault A5: a refusal says which engine was found, why, and what to inst
   })
   test('rootless without limits', () => {
     expect(textOf('rootless-20.10')).toMatch(
-      /runs rootless and may not limit memory, processes or CPU .*cgroup version 1, driver none.*use a rootful engine/,
+      /runs rootless and cannot limit memory, processes or CPU .*cgroup version 1, driver none.*use a rootful engine/,
     )
   })
   test('Docker Desktop', () => {
@@ -186,7 +186,7 @@ test.each<[string, string, More, RegExp]>([
         said: 'OCI runtime create failed: setup user: cannot set uid to unmapped user in user namespace',
       },
     },
-    /none for the users of sessions \(60928 to 61183\).*\/etc\/subuid/,
+    /no mapping for the users of sessions \(60928 to 61183\).*\/etc\/subuid/,
   ],
   [
     'the same at the mount of a tmpfs, in the words of an engine with 50000 ids (measured)',

@@ -1,9 +1,9 @@
-/** The ledger: always a whole document that the watchdog can prove, whatever fails while it is written (T92, D14). */
+/** The ledger: always a whole document that the watchdog can prove, whatever fails while it is written (T92, S1-24). */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createLedger, type LedgerEntry, ledgerFiles, readLedger } from '../../../../hub/work/sandbox/ledger.ts'
-import { parseLedger } from '../../../../watchdog/ledger.ts'
+import { parseLedger } from '../../../../watchdog/observe/observe.ts'
 import { createFakeClock } from '../../../support/fake-clock.ts'
 
 const clock = createFakeClock()
@@ -30,7 +30,7 @@ const entry = (session: string, containerId: string | null = null): LedgerEntry 
 const sessionsOf = (text: string) =>
   (JSON.parse(text) as { sessions: LedgerEntry[] }).sessions.map(({ session }) => session)
 
-test('what is put is on disk at once, and what is dropped is gone at once', () => {
+test('what is put is on disk at once, and what is dropped is gone at once [watch-43]', () => {
   const ledger = createLedger(options(), { clock })
   ledger.put(entry('a'))
   ledger.put(entry('b'))
@@ -64,7 +64,7 @@ test.each([
   ['before its rename', () => undefined],
   ['after it, as the folder was synced', ledgerFiles.replace],
 ] as const)(
-  'a fault %s is said, leaves a whole document on disk, and the list does not run ahead of it',
+  'a fault %s is said, leaves a whole document on disk, and the list does not run ahead of it [watch-43]',
   (_when, first) => {
     let broken = false
     const files = {
@@ -90,7 +90,7 @@ test.each([
   },
 )
 
-test('what a kill left half made beside it is no ledger, and the next write takes its place', () => {
+test('what a kill left half made beside it is no ledger, and the next write takes its place [watch-43]', () => {
   const ledger = createLedger(options(), { clock })
   ledger.put(entry('a'))
   writeFileSync(`${path}.new`, readFileSync(path, 'utf8').slice(0, 40))

@@ -1,4 +1,4 @@
-/** Limits: a card only lowers, nothing passes its ceiling, nothing is unlimited (T96, sandbox.md section 5). */
+/** Limits: a card only lowers, nothing passes its ceiling, nothing is unlimited (T96, docs/sandbox.md 5). */
 import { expect, test } from 'vitest'
 import { DEFAULT_LIMITS, LIMIT_CEILINGS } from '../../../../hub/protocol/agent.ts'
 import { limitsFor } from '../../../../hub/work/sandbox/limits.ts'

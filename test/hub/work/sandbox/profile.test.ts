@@ -1,4 +1,4 @@
-/** The pure builder of the create body: what it always says, and what no input can make it say (T48, T50, sandbox.md section 6). */
+/** The pure builder of the create body: what it always says, and what no input can make it say (T48, T50, docs/sandbox.md 6). */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from '../../../../hub/protocol/agent.ts'
@@ -6,7 +6,7 @@ import { judgeEngineCall } from '../../../../hub/work/sandbox/engine-filter.ts'
 import { buildContainer, type SessionFacts } from '../../../../hub/work/sandbox/profile.ts'
 import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
-test('the whole emitted body is the one of the table in sandbox.md', () => {
+test('the whole emitted body is the one of the table in docs/sandbox.md', () => {
   expect(buildContainer(FACTS, DEFAULT_LIMITS, HOST)).toMatchInlineSnapshot(`
     {
       "ArgsEscaped": false,
@@ -87,6 +87,7 @@ test('the whole emitted body is the one of the table in sandbox.md', () => {
         },
         "MaskedPaths": [
           "/dev/mqueue",
+          "/dev/pts",
           "/proc/acpi",
           "/proc/asound",
           "/proc/interrupts",

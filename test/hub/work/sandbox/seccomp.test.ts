@@ -43,7 +43,7 @@ test('T52: one entry of the processor: for the 32-bit one the filter library its
   expect(profile.archMap.flatMap(({ subArchitectures }) => subArchitectures)).toEqual([])
 })
 
-test('what the design takes away stands in no rule, whatever the capability; what sessions would share neither (faults F14, F18)', () => {
+test('what the profile takes away stands in no rule, whatever the capability; what sessions would share neither (faults F14, F18)', () => {
   const gone =
     /^(?:socketcall|io_uring_.*|bpf|userfaultfd|keyctl|add_key|request_key|perf_event_open|mq_.*|memfd_.*|io_(?!prio).*|ipc|(?:msg|sem|shm)(?:ctl|get|op|timedop|rcv|snd|at|dt).*|modify_ldt)$/
   expect(profile.syscalls.flatMap((rule) => rule.names).filter((name) => gone.test(name))).toEqual([])

@@ -1,4 +1,4 @@
-/** The folders of the sessions' sockets: modes, length, and what is not ours (T58, sandbox.md section 2). */
+/** The folders of the sessions' sockets: modes, length, and what is not ours (T58, docs/sandbox.md 2). */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'

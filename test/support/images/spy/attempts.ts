@@ -19,8 +19,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { userInfo } from 'node:os'
+import { ROUTES } from '../../../../hub/protocol/routes.ts'
 
 export type Attempt = [id: string, got: string]
 /** What the test outside knows and the spy looks for. */
@@ -29,7 +31,9 @@ export interface Outside {
   otherSession: string
   abstractSocket: string
   /** In two pieces: the whole must stand nowhere in here. */
-  canary: [string, string]
+  canary: readonly [string, string]
+  /** Below `home`, where the log and what holds it together lie. */
+  pastFiles: readonly string[]
 }
 
 const SOCKET = '/run/hub/hub.sock'
@@ -164,6 +168,8 @@ function standing(): Attempt[] {
     ...status,
     ['T51.own_user', found(own)],
     ['T51.list_mqueue', entriesOf('/dev/mqueue')],
+    ['T51.list_pts', entriesOf('/dev/pts')],
+    ['T56.terminal', attempt(() => openSync('/dev/ptmx', 'r+'))],
     ['T51.open_files', limit('open files') ?? 'none'],
     ['T51.core_size', limit('core file size') ?? 'none'],
     // Those of the kernel are tried by name above: how many there are is the host's affair.
@@ -244,6 +250,59 @@ function secrets({ canary }: Outside): Attempt[] {
   ]
 }
 
+/** A program of its own falls, where it may write: what it leaves there, and what the kernel would put into a core dump of it. */
+function crashes(): Attempt[] {
+  const places = ['/workspace', '/tmp', '/app', '/']
+  const names = () => places.flatMap((place) => readdirSync(place).map((name) => `${place}/${name}`))
+  const node = (script: string) => spawnSync(process.execPath, ['-e', script], { cwd: '/workspace', encoding: 'utf8' })
+  const before = new Set(names())
+  const { signal } = node('process.abort()')
+  return [
+    ['T64.crash', String(signal)],
+    ['T64.crash_leaves', names().find((name) => !before.has(name)) ?? 'nothing'],
+    ['T64.dumped', found(() => readFileSync('/proc/self/coredump_filter', 'utf8').trim())],
+    [
+      'T64.dumped_of_child',
+      node(`console.log(fs.readFileSync('/proc/self/coredump_filter', 'utf8').trim())`).stdout.trim(),
+    ],
+  ]
+}
+
+/** Falls itself, with the whole of the canary in its memory. */
+export function fall({ canary }: Pick<Outside, 'canary'>): never {
+  const held = Buffer.from(canary.join('').repeat(1000))
+  process.chdir('/workspace')
+  process.title = `holds ${held.length}`
+  process.abort()
+}
+
+/** What the hub has written down: its files by their paths on the host, and what people ask about it, asked here. */
+async function past({ home, pastFiles }: Outside): Promise<Attempt[]> {
+  const asked = ['audit.list', 'audit.verify', 'audit.export', 'backup.run', 'retention.prune', 'keys.rotate'] as const
+  const answers: Attempt[] = []
+  for (const name of asked) {
+    const route = ROUTES[name]
+    if (route !== undefined) answers.push([`T22.${name}`, await ask(route.method, route.path)])
+  }
+  return [
+    ...pastFiles.map((file): Attempt => [`T22.${file}`, attempt(() => statSync(`${home}/${file}`))]),
+    ['T22.by_the_socket', attempt(() => statSync('/run/hub/../../../hub.db'))],
+    ['T22.by_the_root', attempt(() => statSync(`/proc/1/root/${home}/hub.db`))],
+    ...answers,
+  ]
+}
+
+/** The status of an answer on its own socket. */
+const ask = (method: string, path: string) =>
+  new Promise<string>((resolve) => {
+    const headers = { 'content-type': 'application/json' }
+    request({ socketPath: SOCKET, method, path, headers }, (answer) => {
+      answer.resume().on('end', () => resolve(String(answer.statusCode)))
+    })
+      .on('error', (thrown) => resolve(codeOf(thrown)))
+      .end(method === 'GET' ? undefined : '{}')
+  })
+
 export async function tryDoors(outside: Outside): Promise<Attempt[]> {
   return [
     ...standing(),
@@ -255,5 +314,7 @@ export async function tryDoors(outside: Outside): Promise<Attempt[]> {
     ...(await network(outside)),
     ...(await hostPaths(outside)),
     ...secrets(outside),
+    ...crashes(),
+    ...(await past(outside)),
   ]
 }

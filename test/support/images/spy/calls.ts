@@ -99,6 +99,8 @@ const callsOf = (self: number): Record<string, [number, ...Argument[]]> => ({
   'T51.chown_root': [92, '/tmp', 0, 0],
   'T51.rlimit_raise': [302, 0, 7, new Uint8Array(new BigUint64Array([65_536n, 65_536n]).buffer), 0],
   'T51.core_raise': [302, 0, 4, new Uint8Array(new BigUint64Array([1_000_000n, 1_000_000n]).buffer), 0],
+  // A dump of it would be the host's: as a program that changes its user.
+  'T64.dumpable_by_root': [157, 4, 2],
   'T52.io_uring_setup': [425, 8, zeros(120)],
   'T52.io_uring_enter': [426, 0, 0, 0, 0, 0],
   'T52.io_uring_register': [427, 0, 0, 0, 0],

@@ -1,0 +1,141 @@
+/** `hub agent ...`: the catalogue of cards, and what is wrong in it. */
+import { spanText } from '../../../protocol/spans.ts'
+import type { AgentListing, AgentView } from '../../answers.ts'
+import { EXIT } from '../../problem.ts'
+import { type Context, type Run, showList } from '../context.ts'
+import { type Cell, clean, columns, countOf, facts, type Paint, type Style, sizeText, spanWords } from '../text.ts'
+import { named } from './names.ts'
+
+const STYLES: Readonly<Record<AgentView['state'], Style>> = {
+  registered: 'green',
+  unhealthy: 'red',
+  halted: 'red',
+  suspended: 'yellow',
+}
+const stateCell = (agent: Pick<AgentView, 'state'>): Cell => ({
+  text: agent.state,
+  style: STYLES[agent.state] ?? 'bold',
+})
+
+const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
+  columns(
+    ['AGENT', 'STATE', 'DRIVER', 'SESSIONS', 'RESTARTS', 'CAPABILITIES', 'WHAT'],
+    agents.map((each) => [
+      each.name,
+      stateCell(each),
+      each.shell ? `${each.driver} (shell)` : each.driver,
+      String(each.sessions),
+      // A service has no task that could be done twice.
+      each.repeatable === false && each.mode !== 'service' ? 'no' : String(each.restarts),
+      each.capabilities.join(','),
+      each.reason || each.description,
+    ]),
+    paint,
+  )
+
+/** Broken cards go to stderr, so that a list on stdout stays a list. */
+function sayProblems({ terminal }: Context, listing: Partial<AgentListing>): number {
+  const problems = listing.problems ?? []
+  for (const { file, line, column, message } of problems) {
+    const place = line ? ` line ${line}${column ? `, column ${column}` : ''}` : ''
+    terminal.note(clean(`not loaded: ${file}${place}: ${message}`))
+  }
+  return problems.length
+}
+
+/** Names the agents whose cards set no time to live, so that the default applies (S1-48). */
+function sayDefaults({ terminal }: Context, agents: readonly AgentView[]): void {
+  const byDefault = agents.filter(({ ttlIsDefault }) => ttlIsDefault === true)
+  const [first] = byDefault
+  if (first?.limits === undefined) return
+  const names = byDefault.map(({ name }) => name).join(', ')
+  terminal.note(
+    clean(`these cards set no limits.ttl, so a session lives ${spanText(first.limits.ttlMs)} (the default): ${names}`),
+  )
+}
+
+export const list: Run = async (context) => {
+  const listing = await context.hub.call('agent.list')
+  sayProblems(context, listing)
+  const empty = "no agents: put a card into the home's agents/ and run `hub agent reload`"
+  showList(context, listing.agents, { empty, table: (rows) => agentTable(rows, context.terminal.paint) })
+  return EXIT.done
+}
+
+const LIMIT_WORDS: Readonly<Record<string, (value: number) => string>> = {
+  ttlMs: (ms) => `lives ${spanWords(ms)}`,
+  memoryBytes: (bytes) => `${sizeText(bytes)} memory`,
+  cpus: (count) => countOf(count, 'CPU'),
+  pids: (count) => countOf(count, 'process', 'processes'),
+  tmpBytes: (bytes) => `${sizeText(bytes)} /tmp`,
+  workspaceBytes: (bytes) => `${sizeText(bytes)} workspace`,
+  openFiles: (count) => `${count} open files`,
+}
+
+function afterCrash({ mode, repeatable, restarts }: AgentView): string {
+  if (mode === 'service') return 'started again'
+  if (restarts === 0) return 'not tried again'
+  const times = `tried again ${countOf(restarts, 'time')}`
+  return repeatable === false ? `${times} until it has its task; then never, because it is not repeatable` : times
+}
+
+/** One row for each fact that applies, in words (fault C22). */
+function agentRows(agent: AgentView): [string, Cell][] {
+  const asked = Object.entries(agent.may ?? {}).filter(([, what]) => Array.isArray(what) && what.length > 0)
+  const limits = Object.entries(agent.limits ?? {}).map(
+    ([name, value]) => LIMIT_WORDS[name]?.(value) ?? `${name} ${value}`,
+  )
+  const rows: [string, Cell][] = [
+    ['agent', agent.name],
+    ['state', stateCell(agent)],
+    ['why', agent.reason ?? ''],
+    ['what', agent.description],
+    ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
+    ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
+    ['mode', agent.mode],
+    ['capabilities', agent.capabilities.join(', ')],
+    ['sessions', String(agent.sessions)],
+    ['after a crash', afterCrash(agent)],
+    ['note', agent.cardNote ?? ''],
+    ['crashes', agent.crashes ? String(agent.crashes) : ''],
+    ...asked.map(([name, what]): [string, Cell] => [`asks for ${name}`, (what as string[]).join(', ')]),
+    ['limits', limits.join(', ')],
+  ]
+  return rows.filter(([, value]) => value !== '')
+}
+
+export const show: Run = async ({ hub, json, terminal }, [name = '']) => {
+  const answer = await named(hub, name, hub.call('agent.show', { name }))
+  if (json) terminal.json(answer)
+  else terminal.out(facts(agentRows(answer.agent), terminal.paint))
+  return EXIT.done
+}
+
+/** Loads the cards again. A card that does not load means exit 3; the others are loaded all the same. */
+export const reload: Run = async (context) => {
+  const listing = await context.hub.call('agent.reload')
+  if (context.json) context.terminal.json(listing)
+  else context.terminal.out(agentTable(listing.agents ?? [], context.terminal.paint))
+  const kept = (listing.agents ?? []).filter(({ imageNote }) => typeof imageNote === 'string')
+  for (const { name, imageNote } of kept) context.terminal.note(`image not accepted: ${name}: ${imageNote}`)
+  for (const { name, cardNote } of listing.agents ?? []) {
+    if (typeof cardNote === 'string') context.terminal.note(clean(`note: ${name}: ${cardNote}`))
+  }
+  sayDefaults(context, listing.agents ?? [])
+  return sayProblems(context, listing) + kept.length > 0 ? EXIT.refused : EXIT.done
+}
+
+async function changed({ hub, json, terminal }: Context, operation: 'agent.reset' | 'agent.suspend', name: string) {
+  const answer = await named(hub, name, hub.call(operation, { name }))
+  if (json) terminal.json(answer)
+  else if (operation === 'agent.reset') terminal.out(`${name} may start again`)
+  else {
+    terminal.out(`${name} is suspended: it gets no new sessions; \`hub agent reset ${name}\` allows them again`)
+    const running = answer.agent.sessions
+    if (running > 0)
+      terminal.out(`${running} of its sessions may finish; \`hub session stop --agent ${name}\` stops them now`)
+  }
+  return EXIT.done
+}
+export const reset: Run = (context, [name = '']) => changed(context, 'agent.reset', name)
+export const suspend: Run = (context, [name = '']) => changed(context, 'agent.suspend', name)

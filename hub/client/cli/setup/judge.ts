@@ -1,0 +1,229 @@
+/**
+ * `hub config check`, `hub policy check`, and the same check before a command changes anything: a file with a fault never ends a running hub
+ * (fault C3) and never replaces rules that are in force (fault C12). A separate process does the check (hub/judge.ts).
+ */
+import { spawn } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { watchdogFileOf } from '../../../base/watchdog-words.ts'
+import { EXIT, Problem, usage } from '../../problem.ts'
+import type { Alone } from '../command.ts'
+import type { Context } from '../context.ts'
+import { writeWhole } from '../home-files.ts'
+import { clean } from '../text.ts'
+
+export interface Fault {
+  line: number
+  column: number
+  key: string
+  message: string
+}
+export interface Verdict {
+  faults: Fault[]
+  warnings: string[]
+}
+/** `watchdog`: its file in the present form; `watchdog-old`: its `config.json`. */
+export type Judged = 'config' | 'policy' | 'watchdog' | 'watchdog-old'
+
+export const program = (script: string): string => fileURLToPath(new URL(`../../../../${script}`, import.meta.url))
+/** Hub and watchdog each check their own file with their own code: they share none. */
+const judgeArgv = (what: Judged, home: string): string[] =>
+  what === 'config' || what === 'policy'
+    ? [program('hub/judge.ts'), what, '--home', home]
+    : [program('watchdog/config-check.ts'), what === 'watchdog' ? 'new' : 'old']
+const JUDGE_MS = 60_000
+
+export const configFileOf = (home: string): string => path.join(home, 'hub.yaml')
+const policyFileOf = (home: string): string => path.join(home, 'policy', 'data.json')
+
+/** Runs a program of this checkout that reads one text and answers one line of JSON. @throws Problem if it does not */
+export function askProgram<Answer>(argv: readonly string[], text: Uint8Array | string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, argv, { timeout: JUDGE_MS })
+    const said = { out: '', err: '' }
+    child.stdout.on('data', (piece: Buffer) => {
+      said.out += piece
+    })
+    child.stderr.on('data', (piece: Buffer) => {
+      said.err += piece
+    })
+    child.on('error', reject)
+    child.on('close', () => {
+      try {
+        resolve(JSON.parse(said.out) as Answer)
+      } catch {
+        const why = clean(said.err.trim().split('\n').at(-1) ?? '')
+        reject(new Problem('internal', 'fault', `the file could not be checked: ${why}`, 'see `hub doctor`'))
+      }
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(text)
+  })
+}
+
+/** The verdict on a text that the caller has read. @throws Problem if it cannot be checked at all */
+export const judge = (what: Judged, home: string, text: Uint8Array | string): Promise<Verdict> =>
+  askProgram(judgeArgv(what, home), text)
+
+const faultLine = (file: string, { line, column, key, message }: Fault): string =>
+  clean(`${file} line ${line}, column ${column}: ${key === '' ? '' : `${key}: `}${message}`)
+
+/** Every fault in one line. */
+export const faultsText = (file: string, faults: readonly Fault[]): string => {
+  const [first = '', ...others] = faults.map((fault) => faultLine(file, fault))
+  return others.length === 0 ? first : `${first} (and ${others.length} more)`
+}
+
+/** Empty if there is no file: every key has a default. */
+export function configText(home: string): Buffer {
+  try {
+    return readFileSync(configFileOf(home))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0)
+    throw error
+  }
+}
+
+/**
+ * The text of hub.yaml, checked. A hub is started with exactly this text (`handOn`). `kept`: what stays as it is, for the message.
+ * @throws Problem config_invalid with line, column and key
+ */
+export async function requireConfig({ home, terminal }: Context, kept: string): Promise<Buffer> {
+  const text = configText(home)
+  const { faults, warnings } = await judge('config', home, text)
+  for (const warning of warnings) terminal.note(`note: ${clean(warning)}`)
+  if (faults.length === 0) return text
+  const said = `${faultsText(configFileOf(home), faults)}; ${kept}`
+  throw new Problem('config_invalid', 'refused', said, 'correct it; `hub config check` shows all of it', { faults })
+}
+
+/** The form of the watchdog's file, by its name. */
+const formOf = (file: string): Judged => (file.endsWith('.json') ? 'watchdog-old' : 'watchdog')
+
+/** The watchdog's present file, checked; undefined if there is none. */
+export async function judgeWatchdogFile(home: string) {
+  const found = watchdogFileOf(home)
+  if (found === undefined) return undefined
+  return { ...found, verdict: await judge(formOf(found.path), home, Buffer.from(found.text)) }
+}
+
+/**
+ * The text of the watchdog's file, checked; undefined if it uses its defaults or still has `config.json`. `kept`: as above.
+ * @throws Problem config_invalid with line, column and key
+ */
+export async function requireWatchdogConfig({ home, terminal }: Context, kept: string): Promise<Buffer | undefined> {
+  const found = await judgeWatchdogFile(home)
+  if (found === undefined) return undefined
+  const { faults, warnings } = found.verdict
+  for (const warning of warnings) terminal.note(`note: ${clean(warning)}`)
+  if (faults.length > 0) {
+    const said = `${faultsText(found.path, faults)}; ${kept}`
+    throw new Problem('config_invalid', 'refused', said, 'correct it; `hub config check` shows all of it', { faults })
+  }
+  return found.form === 'config.yaml' ? Buffer.from(found.text) : undefined
+}
+
+/** Leaves the checked text for the process that `start` starts (`own`: its folder), and removes it afterwards. */
+export async function handOn<Result>(
+  home: string,
+  text: Buffer,
+  start: () => Promise<Result>,
+  own: 'run' | 'watchdog/run' = 'run',
+): Promise<Result> {
+  const file = path.join(home, own, 'judged.yaml')
+  writeWhole(file, text)
+  try {
+    return await start()
+  } finally {
+    rmSync(file, { force: true })
+  }
+}
+
+/** @throws Problem policy_unavailable with line, column and key */
+export async function requirePolicy(home: string, text: string): Promise<void> {
+  const { faults } = await judge('policy', home, Buffer.from(text))
+  if (faults.length === 0) return
+  const said = `${faultsText('policy/data.json', faults)}; nothing was written`
+  throw new Problem('policy_unavailable', 'refused', said, 'correct it', { faults })
+}
+
+/**
+ * A running hub has its rules in force. If the file has a fault, a new hub would start without any, so the file is checked first.
+ * `kept`: as above. @throws Problem policy_unavailable with line, column and key
+ */
+export async function requireStandingPolicy(home: string, kept: string): Promise<void> {
+  const file = policyFileOf(home)
+  let text: Buffer
+  try {
+    text = readFileSync(file)
+  } catch (error) {
+    const said = `${file} cannot be read (${(error as NodeJS.ErrnoException).code}); ${kept}`
+    throw new Problem('policy_unavailable', 'refused', said, `\`git -C ${path.dirname(file)} checkout data.json\``)
+  }
+  const { faults } = await judge('policy', home, text)
+  if (faults.length === 0) return
+  const said = `${faultsText(file, faults)}; ${kept}`
+  throw new Problem('policy_unavailable', 'refused', said, 'correct it; `hub policy check` shows all of it', { faults })
+}
+
+interface Checked extends Verdict {
+  file: string
+  ok: boolean
+}
+
+async function checkFile(what: Judged, home: string, file: string): Promise<Checked> {
+  let text: Buffer
+  try {
+    text = readFileSync(file)
+  } catch (error) {
+    const word = what === 'policy' ? 'policy' : 'config'
+    throw usage(
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code})`,
+      `name the file: hub ${word} check FILE`,
+    )
+  }
+  const verdict = await judge(what, home, text)
+  return { file, ok: verdict.faults.length === 0, ...verdict }
+}
+
+const TAKEN_OVER: Readonly<Record<Judged, string>> = {
+  config: 'hub restart',
+  policy: 'hub policy reload',
+  watchdog: 'hub restart --watchdog',
+  'watchdog-old': 'hub restart --watchdog',
+}
+const checkedLines = (what: Judged, { file, ok, faults, warnings }: Checked): string[] => [
+  ...faults.map((fault) => faultLine(file, fault)),
+  ...warnings.map((warning) => clean(`note: ${warning}`)),
+  ...(ok ? [`${file} is valid; apply it with \`${TAKEN_OVER[what]}\``] : []),
+]
+
+/** Without a file: checks hub.yaml and the watchdog's file. With `--watchdog` the named file is the watchdog's. */
+export const configCheck: Alone = async ({ home, json, terminal }, [named], options) => {
+  const isTheirs = options.watchdog === true
+  const own = watchdogFileOf(home)
+  const theirs = named === undefined ? own?.path : isTheirs ? path.resolve(named) : undefined
+  const ours = named === undefined ? configFileOf(home) : path.resolve(named)
+  const hub = isTheirs ? undefined : await checkFile('config', home, ours)
+  const watchdog = theirs === undefined ? undefined : await checkFile(formOf(theirs), home, theirs)
+  if (json) {
+    const both = watchdog === undefined ? {} : { watchdog }
+    terminal.out(JSON.stringify({ ...(hub ?? {}), ...both }))
+  } else {
+    const lines = [
+      ...(hub === undefined ? [] : checkedLines('config', hub)),
+      ...(watchdog === undefined ? [] : checkedLines(formOf(watchdog.file), watchdog)),
+    ]
+    const none = 'the watchdog has no configuration file and uses its defaults'
+    terminal.out((lines.length === 0 ? [none] : lines).join('\n'))
+  }
+  return hub?.ok === false || watchdog?.ok === false ? EXIT.refused : EXIT.done
+}
+
+export const policyCheck: Alone = async ({ home, json, terminal }, [named]) => {
+  const checked = await checkFile('policy', home, named === undefined ? policyFileOf(home) : path.resolve(named))
+  if (json) terminal.out(JSON.stringify(checked))
+  else terminal.out(checkedLines('policy', checked).join('\n'))
+  return checked.ok ? EXIT.done : EXIT.refused
+}

@@ -1,0 +1,120 @@
+/** An agent's envelopes: admitted one by one, routed, answered. A repeat gets its first outcome again. */
+import { sha256Hex } from '../../base/canonical.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Envelope } from '../../protocol/envelope.ts'
+import type { Delegation } from '../../work/messages/delegation.ts'
+import type { Outcomes } from '../../work/messages/outcomes.ts'
+import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
+import type { Addressed, Targets } from '../../work/messages/targets.ts'
+import type { AgentCaller } from './requests.ts'
+
+export interface Sent {
+  id: string
+  outcome: 'accepted'
+  /** Of a broadcast: how many recipients got it, and for how many it was refused. */
+  delivered?: number
+  refused?: number
+}
+/** `refusal`: what a hook said of it. It is recorded and thrown like any other. */
+export type Send = (caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal?: HubError) => Sent
+
+/** Refusals that no repeat of the same envelope can change. */
+const FINAL = new Set([
+  'policy_denied',
+  'schema_invalid',
+  'delegation_depth',
+  'delegation_cycle',
+  'delegation_wider',
+  'forbidden',
+])
+/** A fault of the caller's proof or of the store ends a broadcast. A refusal for one recipient does not. */
+const ENDS_BROADCAST = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
+
+export function createSend(parts: {
+  gate: Gate
+  router: Router
+  targets: Targets
+  delegation: Delegation
+  outcomes: Outcomes
+  /** The session made progress: a message of it was admitted for the first time. */
+  acted: (session: string) => void
+}): Send {
+  const { gate, router, targets, delegation, outcomes, acted } = parts
+
+  function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
+    const addressed = targets.resolve(session, envelope)
+    if (envelope.kind !== 'delegate') return addressed
+    const facts = delegation.facts(session, envelope)
+    return addressed.map((only) => ({ ...only, facts }))
+  }
+
+  function admit(
+    caller: AgentCaller,
+    envelope: Envelope,
+    payloadHash: string,
+    addressed: readonly Addressed[],
+  ): Partial<Sent> {
+    const { session, principal, proof } = caller
+    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], payloadHash }
+    const [only] = addressed
+    if (envelope.kind !== 'broadcast' && only !== undefined) {
+      const { resource, facts, target } = only
+      gate.admit({ ...call, ...proof, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+      return {}
+    }
+    // Each recipient is admitted by itself (S1-36). The nonce is burned with the first.
+    let delivered = 0
+    for (const [place, { resource, facts, target }] of addressed.entries()) {
+      const { burn, ...rest } = proof
+      try {
+        const own = place === 0 ? proof : rest
+        gate.admit({ ...call, ...own, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+        delivered += 1
+      } catch (thrown) {
+        if (ENDS_BROADCAST.has(toHubError(thrown).code)) throw thrown
+      }
+    }
+    return { delivered, refused: addressed.length - delivered }
+  }
+
+  return (caller, envelope, raw, refusal) => {
+    const { session, principal, proof } = caller
+    const payloadHash = sha256Hex(raw)
+    const refuse = (error: HubError) => {
+      gate.refuse(
+        { principal, operation: OPERATION_OF_KIND[envelope.kind], resource: envelope.to, payloadHash, ...proof },
+        error,
+      )
+      return error
+    }
+    if (refusal !== undefined) throw refuse(refusal)
+    const known = outcomes.recall(session.id, envelope.id)
+    // A repeated delegation or question goes through: its row makes it unique, and its answer may have to be sent again.
+    if (known !== undefined && envelope.kind !== 'delegate' && envelope.kind !== 'ask') {
+      refuse(new HubError('already_resolved', 'a repeat of a message that was already answered'))
+      if (!known.ok) throw known.error
+      return { id: envelope.id, outcome: 'accepted' }
+    }
+    try {
+      const addressed = prepareOrRefuse()
+      if (addressed.length === 0) throw refuse(new HubError('inbox_closed', 'no other session is running'))
+      const counts = admit(caller, envelope, payloadHash, addressed)
+      outcomes.remember(session.id, envelope.id, { ok: true })
+      if (counts.delivered !== 0 && known === undefined) acted(session.id)
+      return { id: envelope.id, outcome: 'accepted', ...counts }
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      if (FINAL.has(error.code)) outcomes.remember(session.id, envelope.id, { ok: false, error })
+      throw error
+    }
+
+    function prepareOrRefuse(): Addressed[] {
+      try {
+        return prepare(caller, envelope)
+      } catch (thrown) {
+        throw refuse(toHubError(thrown))
+      }
+    }
+  }
+}

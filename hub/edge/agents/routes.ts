@@ -1,0 +1,274 @@
+/** The paths of an agent's socket, and what each does once the bytes are in. */
+import { sha256Hex } from '../../base/canonical.ts'
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { scrub } from '../../base/random.ts'
+import { parseStrictJson } from '../../base/strict-json.ts'
+import type { Call, Gate } from '../../guard/gate.ts'
+import type { Nonces } from '../../guard/identity/nonces.ts'
+import type { Tokens } from '../../guard/identity/tokens.ts'
+import { envelopeShape } from '../../protocol/envelope.ts'
+import { ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
+import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
+import { parseShape } from '../../protocol/parse.ts'
+import { AGENT_ROUTES, type AgentRouteName } from '../../protocol/routes.ts'
+import type { Artifacts } from '../../work/artifacts.ts'
+import { leftMs } from '../../work/dispatch/expiry.ts'
+import type { Tasks } from '../../work/dispatch/tasks.ts'
+import { type Hooks, sendFacts } from '../../work/messages/hooks.ts'
+import type { Mailboxes } from '../../work/messages/mailboxes.ts'
+import type { Topics } from '../../work/messages/topics.ts'
+import type { Registry } from '../../work/registry.ts'
+import type { Secrets } from '../../work/sandbox/secrets.ts'
+import { readBody, requireContentType, sendJson, sendText } from '../http-answers.ts'
+import { agentArtifacts } from './artifacts.ts'
+import type { Send } from './messages.ts'
+import { type AgentAuth, type AgentCaller, type AgentExchange, reserveNonce, sessionFacts } from './requests.ts'
+
+/** What a request without a body signs. */
+const EMPTY_SHA256 = sha256Hex('')
+
+/**
+ * One secret over the agent's own socket. Each fetch is decided and recorded by name. Nothing is cached, and the bytes are scrubbed once
+ * sent (S1-53).
+ */
+function agentSecrets(
+  { gate, secrets }: { gate: Gate; secrets: Secrets },
+  byToken: (exchange: AgentExchange, bodySha256: string) => Promise<AgentCaller>,
+  own: (
+    exchange: AgentExchange,
+    operation: OperationName,
+    caller: AgentCaller,
+    facts?: Record<string, unknown>,
+  ) => Call,
+) {
+  return async (exchange: AgentExchange): Promise<void> => {
+    const caller = await byToken(exchange, EMPTY_SHA256)
+    const { name } = parseShape(OPERATIONS['secret.get'].request, { name: exchange.url.pathname.split('/').pop() })
+    const call = { ...own(exchange, 'secret.get', caller, { name }), resource: `secret:${name}` }
+    const value = gate.admit(call, (grant) => secrets.get(grant, name))
+    const { response } = exchange
+    response.once('close', () => scrub(value))
+    response.writeHead(200, {
+      'content-type': 'application/octet-stream',
+      'content-length': value.length,
+      'cache-control': 'no-store',
+    })
+    response.end(value)
+  }
+}
+
+export interface AgentRoute {
+  operation: OperationName
+  serve(exchange: AgentExchange): Promise<void>
+}
+export interface AgentRoutes {
+  find(method: string, url: string): { route: AgentRoute; url: URL } | undefined
+}
+
+/** What stands in a path for a name in it. */
+const PARTS: Readonly<Record<string, string>> = { ':sha256': '[0-9a-f]{64}', ':name': '[a-z0-9-]{1,63}' }
+/** One function for each route of the table but the upgrade, which `socket.ts` takes. */
+type Serves = Readonly<Record<Exclude<AgentRouteName, 'session.open'>, AgentRoute['serve']>>
+
+function tableOf(serves: Serves): { method: string; pattern: RegExp; route: AgentRoute }[] {
+  return (Object.keys(serves) as (keyof Serves)[]).map((operation) => {
+    const { method, path } = AGENT_ROUTES[operation]
+    const pattern = new RegExp(`^${path.replace(/:\w+/, (part) => PARTS[part] ?? part)}$`)
+    return { method, pattern, route: { operation, serve: serves[operation] } }
+  })
+}
+
+export interface AgentRouteParts {
+  gate: Gate
+  auth: AgentAuth
+  tokens: Tokens
+  nonces: Nonces
+  clock: Clock
+  tasks: Tasks
+  registry: Registry
+  mailboxes: Mailboxes
+  topics: Topics
+  artifacts: Artifacts
+  secrets: Secrets
+  send: Send
+  hooks: Hooks | undefined
+  instance: string
+  artifactBytesMax: number
+  /** No poll waits longer, because the next one is a sign of life. */
+  pollMs: number
+  /** It asked for mail, and so will ask again. */
+  listens: (session: string) => void
+  /** The wall clock has jumped ahead, and nobody has confirmed it (T72). */
+  isClockAhead: () => boolean
+  /** A second key on one socket: raises an alarm and ends the session. */
+  onSecondKey: (session: string) => void
+}
+
+export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
+  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send, hooks } = parts
+
+  const jsonBody = async ({ request }: AgentExchange) => {
+    requireContentType(request, 'application/json')
+    return readBody(request, ENVELOPE_BYTES_MAX)
+  }
+  async function byToken(exchange: AgentExchange, bodySha256: string): Promise<AgentCaller> {
+    const caller = await auth.byToken(exchange.session, exchange.request, bodySha256)
+    exchange.proven(caller)
+    return caller
+  }
+  const own = (
+    exchange: AgentExchange,
+    operation: OperationName,
+    caller: AgentCaller,
+    facts: Record<string, unknown> = {},
+  ) => {
+    exchange.admitted()
+    return { principal: caller.principal, operation, resource: `session:${caller.session.id}`, facts, ...caller.proof }
+  }
+
+  async function join(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const { publicKey, ...caller } = auth.byPresented(exchange.session, exchange.request, body)
+    const { session } = caller
+    if (session.publicKey !== null && session.publicKey !== publicKey) {
+      parts.onSecondKey(session.id)
+      throw new HubError('unauthenticated', '', {
+        reason: 'a second key tried to join on this socket; the session is ended',
+      })
+    }
+    exchange.proven(caller)
+    gate.admit(own(exchange, 'session.join', caller), (grant) => {
+      if (session.publicKey === null) tasks.joined(grant, session.id, publicKey)
+    })
+    await answerWithToken(exchange, session.id, (row, token) => joinAnswer(row.id, token))
+  }
+
+  async function renew(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = auth.byKey(exchange.session, exchange.request, sha256Hex(body))
+    exchange.proven(caller)
+    if (parts.isClockAhead())
+      throw new HubError(
+        'mode_degraded',
+        'the wall clock has jumped ahead; no token is renewed until the time is confirmed',
+        {
+          facts: { conditions: ['clock_fault'] },
+        },
+      )
+    gate.admit(own(exchange, 'session.renew', caller), () => undefined)
+    await answerWithToken(exchange, caller.session.id, (_row, token) => token)
+  }
+
+  type TokenAnswer = { token: string; tokenExpiresAtMs: number; nowMs: number }
+  async function answerWithToken(
+    exchange: AgentExchange,
+    id: string,
+    shape: (row: { id: string }, token: TokenAnswer) => unknown,
+  ): Promise<void> {
+    const row = tasks.session(id)
+    if (row === undefined) throw new HubError('unknown_session')
+    const { token, expiresAtMs, nowMs } = await tokens.mint(sessionFacts(row))
+    sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs }))
+  }
+
+  function joinAnswer(id: string, token: TokenAnswer) {
+    const session = tasks.session(id)
+    const task = session && tasks.task(session.task)
+    const card = session && registry.find(session.agent)?.card
+    if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
+    const attempt = tasks.attempts(task.id).find(({ id }) => id === session.attempt)?.ordinal ?? 1
+    const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
+    const { params, inputs } = task
+    const { capabilities, depthLeft, tasksLeft } = session.authority
+    return {
+      session: id,
+      agent: session.agent,
+      instance: parts.instance,
+      ...token,
+      // By boot time, beside the wall time that the agent is told: what is left counts, not what a changed wall clock says (T71).
+      deadlineMs: token.nowMs + leftMs(session, clock),
+      waitLeftMs: session.waitLeftMs ?? 0,
+      program: { driver: card.driver, run: card.run, env: card.env },
+      secrets: session.authority.secrets,
+      task: {
+        task: task.id,
+        attempt,
+        params,
+        inputs,
+        capabilities,
+        parent: parent === undefined ? null : { agent: parent.agent, session: parent.id },
+        depthLeft,
+        tasksLeft,
+      },
+    }
+  }
+
+  async function sendEnvelope(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = await byToken(exchange, sha256Hex(body))
+    const envelope = parseShape(envelopeShape, parseStrictJson(body))
+    // A repeated message is answered without an effect. The same signed request twice is still refused (T9).
+    reserveNonce(nonces, caller)
+    exchange.admitted()
+    const sent =
+      hooks === undefined
+        ? send(caller, envelope, body)
+        : await hooks.around(sendFacts(caller.session, envelope, body.length), (refusal) =>
+            send(caller, envelope, body, refusal),
+          )
+    sendJson(exchange.response, 200, sent)
+  }
+
+  async function subscribe(exchange: AgentExchange): Promise<void> {
+    const body = await jsonBody(exchange)
+    const caller = await byToken(exchange, sha256Hex(body))
+    const { topic } = parseShape(OPERATIONS['message.subscribe'].request, parseStrictJson(body, 2))
+    gate.admit(own(exchange, 'message.subscribe', caller, { topic }), () => topics.subscribe(caller.session.id, topic))
+    sendJson(exchange.response, 200, { topic })
+  }
+
+  async function receive(exchange: AgentExchange): Promise<void> {
+    const caller = await byToken(exchange, EMPTY_SHA256)
+    const { after, waitMs } = parseShape(
+      OPERATIONS['message.receive'].request,
+      Object.fromEntries(exchange.url.searchParams),
+    )
+    const { id } = caller.session
+    reserveNonce(nonces, caller)
+    parts.listens(id)
+    const gone = new AbortController()
+    exchange.response.once('close', () => gone.abort())
+    const timer = clock.after(Math.min(waitMs, parts.pollMs), () => gone.abort())
+    await mailboxes.waitForMail(id, after, gone.signal)
+    timer.cancel()
+    if (exchange.response.destroyed) return exchange.admitted()
+    const waiting = mailboxes.isOpen(id) ? mailboxes.take(id, after) : []
+    if (waiting.length > 0) gate.admit(own(exchange, 'message.receive', caller), () => undefined)
+    exchange.admitted()
+    sendText(exchange.response, 200, `{"deliveries":[${waiting.map(({ text }) => text).join(',')}]}`)
+  }
+
+  const stored = agentArtifacts(parts, byToken, own)
+
+  const table = tableOf({
+    'session.join': join,
+    'session.renew': renew,
+    'message.send': sendEnvelope,
+    'message.subscribe': subscribe,
+    'message.receive': receive,
+    'artifact.put': stored.put,
+    'artifact.get': stored.get,
+    'artifact.list': stored.list,
+    'secret.get': agentSecrets(parts, byToken, own),
+  })
+  return {
+    find(method, text) {
+      const url = text.length > 4096 || !URL.canParse(text, 'http://hub') ? undefined : new URL(text, 'http://hub')
+      // The path as it was sent. A URL parser would make another route of `..`, `//name` or an escape (T22).
+      const [path = ''] = text.split('?', 1)
+      const row = url && table.find((each) => each.method === method && each.pattern.test(path))
+      return row === undefined || url === undefined ? undefined : { route: row.route, url }
+    },
+  }
+}

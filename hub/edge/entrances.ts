@@ -1,0 +1,115 @@
+/** The edge ring: every way in, over the same operations. Built in the order in which the parts need each other. */
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { AlertSettings } from '../guard/alerts/settings.ts'
+import type { Guard } from '../guard/guard.ts'
+import { createConsoleLinks } from '../guard/identity/console-links.ts'
+import type { Ending } from '../work/dispatch/shutdown.ts'
+import type { HealthSpans } from '../work/dispatch/vitals.ts'
+import type { Hook } from '../work/messages/hooks.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
+import type { Work } from '../work/work.ts'
+import { createAgentEntrance } from './agents/entrance.ts'
+import { createHubDrill } from './drill.ts'
+import { createHubDoctor } from './hub-doctor.ts'
+import { hubHandlers } from './hub-handlers.ts'
+import { keepingHandlers } from './keeping-handlers.ts'
+import { createContactEntrance } from './people/contact.ts'
+import { createDoors } from './people/doors.ts'
+import { createAddress, type Reach } from './people/reach.ts'
+import { createHealth } from './routes/operator.ts'
+import { createServe } from './serve.ts'
+import { createWatchdogLink } from './watchdog/link.ts'
+import { workHandlers } from './work-handlers.ts'
+
+export interface EntranceOptions {
+  home: string
+  instance: string
+  version: string
+  /** Of the loopback listener; 0 switches it off. */
+  httpPort: number
+  /** The names under which loopback is reached from outside. */
+  reach: Reach
+  alerts: AlertSettings
+  health: HealthSpans
+  artifactBytesMax: number
+  inputBytesMax: number
+  /** How long sessions may go on when told to finish. */
+  shutdownMs: number
+  /** Where the range of sessions' users begins. */
+  firstUser: number
+  watchdogKey: Buffer
+  hooks: readonly Hook[]
+  environment: NodeJS.ProcessEnv
+  isWorking: () => boolean
+}
+
+export interface EntranceOuter {
+  clock: Clock
+  random: Random
+  log: Log
+  engine: Engine
+  guard: Guard
+  work: Work
+  secrets: Secrets
+  onExit: (how: Ending) => void
+}
+
+export function createEntrances(options: EntranceOptions, outer: EntranceOuter) {
+  const { home, instance, version, reach, watchdogKey, shutdownMs } = options
+  const { clock, random, log, guard, work } = outer
+  const { gate, modes, audit, lease, meta } = guard
+  const { tasks, upkeep } = work
+
+  const address = createAddress(options.httpPort)
+  const { agents, frames, sumRefusals } = createAgentEntrance(options, outer)
+  const watchdog = createWatchdogLink({ home, instance, watchdogKey, shutdownMs }, outer)
+  const { shutdown, say } = watchdog
+  const contact = createContactEntrance(
+    { reach, port: address.port, instance },
+    { clock, random, log, guard, tasks, shutdown, ask: say },
+  )
+  watchdog.onExit(contact.contactStop.seen)
+  const drill = createHubDrill({ ...outer, say })
+  const health = createHealth({
+    ...{ instance, version, clock, modes, tasks, audit, lease, meta },
+    onShown: guard.shownHeads.note,
+    stopping: shutdown.progress,
+    drill: drill.view,
+    homeSize: upkeep.size.view,
+    stuck: work.supervision.reaper.stuck,
+    canary: work.runtime.view,
+  })
+  const links = createConsoleLinks({ clock, random })
+  const parts = { ...outer, address, watchdog, contact, drill, health, links, cutFrames: frames.close }
+  const doctor = createHubDoctor(options, parts)
+  const serve = createServe({
+    gate,
+    handlers: {
+      ...workHandlers({ home }, parts),
+      ...keepingHandlers({ home, publicUrl: reach.publicUrl }, parts),
+      ...hubHandlers({ ...parts, doctor }),
+    },
+  })
+  const doors = createDoors(options, { ...parts, serve })
+
+  return {
+    agents,
+    open: doors.open,
+    knock: watchdog.knock,
+    sumRefusals,
+    remindOfDrill: drill.remind,
+    farewell: watchdog.farewell,
+    leave: watchdog.leave,
+    /** Tells the watchdog what it does not know of the contact's card. */
+    tellContact: () => void (guard.contact.untold() !== undefined && contact.news()),
+    async close() {
+      agents.closeAll()
+      await doors.close()
+    },
+  }
+}
+
+export type Entrances = ReturnType<typeof createEntrances>

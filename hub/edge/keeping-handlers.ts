@@ -1,0 +1,53 @@
+/** A handler for each operation on what the hub keeps: keys, devices, links to the console, alerts, the audit log, backups, old files. */
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import type { ConsoleLinks } from '../guard/identity/console-links.ts'
+import { createBackup } from '../home/backup.ts'
+import { checkCopy } from '../home/copy-check.ts'
+import type { Work } from '../work/work.ts'
+import type { Address } from './people/reach.ts'
+import { alertHandlers } from './routes/alerts.ts'
+import { auditHandlers } from './routes/audit.ts'
+import { backupHandlers } from './routes/backup.ts'
+import { consoleHandlers } from './routes/console.ts'
+import { deviceHandlers } from './routes/devices.ts'
+import { keyHandlers } from './routes/keys.ts'
+import { retentionHandlers } from './routes/retention.ts'
+import type { Handlers } from './serve.ts'
+import type { WatchdogLink } from './watchdog/link.ts'
+
+export interface KeepingHandlerParts {
+  clock: Clock
+  log: Log
+  guard: Guard
+  work: Pick<Work, 'upkeep'>
+  address: Address
+  links: ConsoleLinks
+  watchdog: WatchdogLink
+}
+
+/** `publicUrl`: what links begin with if the hub is reached from outside. */
+export function keepingHandlers(
+  { home, publicUrl }: { home: string; publicUrl: string | undefined },
+  parts: KeepingHandlerParts,
+): Handlers {
+  const { clock, log, guard, work, address, links, watchdog } = parts
+  const { store, audit, checkpoints, verifier, shownHeads, credentials, alerts, host } = guard
+  const { pauses, retention } = work.upkeep
+  return {
+    ...keyHandlers({ keyRing: guard.keyRing }),
+    ...deviceHandlers({ credentials, nowMs: host.steady.wallMs, base: () => publicUrl ?? address.base() }),
+    ...consoleHandlers({ links, credentials, base: address.base }),
+    ...backupHandlers({
+      makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy, checkCopy }),
+      pauses,
+    }),
+    ...retentionHandlers({ retention }),
+    ...auditHandlers({
+      ...{ audit, checkpoints, verifier, onShown: shownHeads.note },
+      onExported: (isLast) => pauses.piece('an audit export', isLast),
+    }),
+    ...alertHandlers({ alerts, delivery: guard.alertDelivery, testAtWatchdog: watchdog.testAlerts }),
+  }
+}

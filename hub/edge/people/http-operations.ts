@@ -1,0 +1,234 @@
+/**
+ * Every operation with a path in the operations table, for whoever `principalOf` finds behind a request (T24, T32). Used twice: on the
+ * operator's socket, and on loopback for devices and tokens.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { HubError, toHubError } from '../../base/errors.ts'
+import type { Call } from '../../guard/checks.ts'
+import type { Events } from '../../guard/events.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Principal } from '../../guard/principal.ts'
+import type { HubEvent } from '../../protocol/events.ts'
+import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
+import { parseShape } from '../../protocol/parse.ts'
+import { ROUTES, type Route } from '../../protocol/routes.ts'
+import { type Artifacts, uploadsOf } from '../../work/artifacts.ts'
+import { streamArtifact } from '../agents/artifacts.ts'
+import { readRange, requireContentType } from '../http-answers.ts'
+import type { Serve } from '../serve.ts'
+import { type ListenerParts, UPLOAD_PATH } from './listener.ts'
+
+const KEY_LENGTH_MAX = 128
+
+export interface HttpParts extends ListenerParts {
+  serve: Serve
+  gate: Gate
+  artifacts: Artifacts
+  events: Events
+  inputBytesMax: number
+}
+/** Who asks. `heard` is called when a request has reached the gate, which records its own refusals (T22). */
+export interface Caller {
+  /** Throws the refusal of a request that proves nobody. */
+  principalOf: (request: FastifyRequest) => Principal
+  heard: (request: FastifyRequest) => void
+  /** Whether the request's credential is still valid; absent if it cannot be revoked. */
+  holds?: (request: FastifyRequest) => boolean
+}
+
+const STREAMED: ReadonlySet<OperationName> = new Set(['artifact.put', 'artifact.get', 'event.stream'])
+
+export function mountOperations(app: FastifyInstance, parts: HttpParts, caller: Caller): void {
+  for (const [name, { method, path }] of Object.entries(ROUTES) as [OperationName, Route][]) {
+    if (STREAMED.has(name)) continue
+    app.route({
+      method,
+      url: path,
+      handler: async (request, reply) => {
+        const principal = caller.principalOf(request)
+        const raw = {
+          ...(method === 'GET' ? (request.query as object) : bodyOf(request)),
+          ...(request.params as object),
+        }
+        const context = { principal, idempotencyKey: keyOf(request) }
+        caller.heard(request)
+        return reply.send(await parts.serve(name, raw, context))
+      },
+    })
+  }
+  streamedRoutes(app, parts, caller)
+}
+
+/** The operation of the request's route. A path without one is recorded as a look at the hub's health. */
+export function operationAt({ method, routeOptions }: FastifyRequest): OperationName {
+  const rows = Object.entries(ROUTES) as [OperationName, Route][]
+  return rows.find(([, route]) => route.method === method && route.path === routeOptions?.url)?.[0] ?? 'health.show'
+}
+
+function bodyOf(request: FastifyRequest): object {
+  const { body } = request
+  if (body === undefined) return {}
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new HubError('schema_invalid', 'the body must be an object')
+  return body
+}
+
+function keyOf(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key) || key.length > KEY_LENGTH_MAX) {
+    throw new HubError('schema_invalid', `idempotency-key: 1 to ${KEY_LENGTH_MAX} visible ASCII characters`)
+  }
+  return key
+}
+
+function streamedRoutes(
+  app: FastifyInstance,
+  { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
+  { principalOf, heard, holds = () => true }: Caller,
+): void {
+  /** The gate is asked first, and again when the bytes are in. So the hub receives and hashes nothing for those who may not. */
+  function foresee(request: FastifyRequest, call: Call): void {
+    try {
+      gate.foresee(call)
+    } catch (thrown) {
+      heard(request)
+      throw thrown
+    }
+  }
+
+  app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
+    requireContentType(request.raw, 'application/octet-stream')
+    const { sha256, name } = parseShape(OPERATIONS['artifact.put'].request, {
+      ...(request.query as object),
+      ...(request.params as object),
+    })
+    const principal = principalOf(request)
+    const call = { principal, operation: 'artifact.put', resource: `artifact:${sha256}` } as const
+    foresee(request, call)
+    const arrived = await artifacts.receive(request.body as Readable, sha256, inputBytesMax)
+    heard(request)
+    try {
+      const view = gate.admit(call, (grant) =>
+        artifacts.put(
+          grant,
+          uploadsOf(principal),
+          `${sha256}/${name ?? 'upload'}`,
+          arrived,
+          null,
+          Number.MAX_SAFE_INTEGER,
+        ),
+      )
+      return reply.send({ ...view, name: name ?? sha256 })
+    } finally {
+      artifacts.discard(arrived)
+    }
+  })
+
+  app.get(UPLOAD_PATH, async (request, reply) => {
+    const { sha256, quarantined } = parseShape(OPERATIONS['artifact.get'].request, {
+      ...(request.query as object),
+      ...(request.params as object),
+    })
+    const principal = principalOf(request)
+    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}` } as const
+    foresee(request, call)
+    const range = readRange(request.headers.range, artifacts.find(sha256, quarantined)?.size ?? 0)
+    heard(request)
+    await artifacts.verify(sha256).catch((thrown: unknown) => {
+      gate.refuse(call, toHubError(thrown))
+      throw thrown
+    })
+    const opened = gate.admit(call, () => artifacts.read(sha256, range, quarantined))
+    reply.hijack()
+    streamArtifact(reply.raw, opened.stream, opened.size, range)
+  })
+
+  app.get('/v1/events', async (request, reply) => {
+    const principal = principalOf(request)
+    heard(request)
+    // A browser comes back to the same address, and says in this header what it already has (HTML, server-sent events).
+    const had = request.headers['last-event-id']
+    const asked = had === undefined ? request.query : { ...(request.query as object), since: had }
+    await serve('event.stream', asked, { principal, idempotencyKey: undefined })
+    const query = parseShape(OPERATIONS['event.stream'].request, asked)
+    reply.hijack()
+    const subject = query.task === undefined ? undefined : `task:${query.task}`
+    streamEvents(
+      reply.raw,
+      {
+        since: query.since,
+        holds: () => holds(request),
+        wanted: (event) => subject === undefined || event.subject === subject || event.data.task === query.task,
+      },
+      { events, after: clock.after },
+    )
+  })
+}
+
+const BUFFERED_BYTES_MAX = 1024 * 1024
+/** Past events are written in pieces of about this size: all at once would be more than a reader may leave waiting. */
+const PIECE_BYTES = 256 * 1024
+const KEEPALIVE_MS = 15_000
+
+/**
+ * The event feed as server-sent events. It can be resumed from a sequence. Streams until the reader goes away or may not read any more
+ * (`holds`); one that does not drain is cut off (T67). `wanted` filters.
+ */
+function streamEvents(
+  response: ServerResponse,
+  query: { since: number; wanted: (event: HubEvent) => boolean; holds?: () => boolean },
+  parts: { events: Events; after: (delayMs: number, fn: () => void) => { cancel(): void } },
+): void {
+  const { events, after } = parts
+  const { holds = () => true } = query
+  // A reader that left while the stream was being admitted has nothing to close.
+  if (response.closed || response.destroyed) return
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    connection: 'keep-alive',
+  })
+  const write = (text: string) => {
+    if (response.destroyed) return
+    if (!holds() || response.writableLength > BUFFERED_BYTES_MAX) response.destroy()
+    else response.write(text)
+  }
+  const send = (event: HubEvent) => {
+    if (query.wanted(event)) write(`id: ${event.sequence}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+  }
+  let from = query.since
+  let end: (() => void) | undefined
+  /** Since the last beat, while past events are still being written. */
+  let hasRead = true
+
+  function catchUp(): void {
+    if (response.destroyed) return
+    hasRead = true
+    const { events: past, lost } = events.since(from)
+    if (lost) write('event: lost\ndata: {"detail":"older events are gone"}\n\n')
+    for (const event of past) {
+      if (response.writableLength > PIECE_BYTES) return void response.once('drain', catchUp)
+      send(event)
+      from = event.sequence
+    }
+    end = events.subscribe(send)
+  }
+  let timer = after(KEEPALIVE_MS, beat)
+  function beat(): void {
+    // A reader that reads no past event for this long is cut off.
+    if (end === undefined && !hasRead) response.destroy()
+    hasRead = false
+    write(': still here\n\n')
+    timer = after(KEEPALIVE_MS, beat)
+  }
+  write(': here\n\n')
+  catchUp()
+  response.on('close', () => {
+    end?.()
+    timer.cancel()
+  })
+  response.on('error', () => response.destroy())
+}

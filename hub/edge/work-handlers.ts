@@ -1,0 +1,75 @@
+/** A handler for each operation on work: tasks, sessions, agents, artifacts, questions. */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import { nextTurn } from '../base/turn.ts'
+import { createAuditSearch } from '../guard/audit/search.ts'
+import type { Guard } from '../guard/guard.ts'
+import { createEvidence } from '../work/evidence.ts'
+import type { Engine } from '../work/sandbox/engine.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
+import type { Work } from '../work/work.ts'
+import { agentHandlers } from './routes/agents.ts'
+import { approvalHandlers } from './routes/approvals.ts'
+import { artifactHandlers } from './routes/artifacts.ts'
+import { policyHandlers } from './routes/policy.ts'
+import { quarantineHandlers } from './routes/quarantine.ts'
+import { taskHandlers } from './routes/tasks.ts'
+import type { Handlers } from './serve.ts'
+
+export interface WorkHandlerParts {
+  clock: Clock
+  random: Random
+  engine: Engine
+  guard: Guard
+  work: Work
+  secrets: Secrets
+  /** Ends the fast session of one session at once. */
+  cutFrames: (session: string) => void
+}
+
+export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts): Handlers {
+  const { clock, random, guard, work, cutFrames } = parts
+  const { approvals, denyList, policy, rules, policyChanges, decisions, store, events } = guard
+  const { tasks, asking } = work
+  const { registry, artifacts, journal } = work.catalogue
+  const { mailboxes } = work.messaging
+  const { vitals, dispatcher, reaper, hardening } = work.supervision
+  return {
+    ...taskHandlers({
+      ...{ tasks, artifacts, journal, mailboxes, vitals, dispatcher, clock, asking, hardening, denyList, cutFrames },
+      containerLogs: work.containerLogs,
+    }),
+    ...agentHandlers({ registry, tasks, onChanged: decisions.forget }),
+    ...policyHandlers({
+      ...{ registry, policy, rules, changes: policyChanges, decideAgain: work.messaging.decideAgain },
+      onChanged: decisions.forget,
+    }),
+    ...approvalHandlers({ approvals, tasks, mailboxes, clock, random }),
+    ...artifactHandlers({ artifacts }),
+    ...quarantineHandlers({
+      ...{ clock, store, tasks, artifacts, events, cutFrames, reaper, containers: work.containment.containers },
+      ...evidenceOf(home, parts),
+    }),
+  }
+}
+
+/** What is kept of a session that is quarantined. */
+function evidenceOf(home: string, { engine, guard, work, secrets }: WorkHandlerParts) {
+  const { journal } = work.catalogue
+  const { mailboxes } = work.messaging
+  const audit = createAuditSearch(guard.audit, nextTurn)
+  function secretOf(name: string): Buffer | undefined {
+    try {
+      return secrets.ofHub(name)
+    } catch {
+      // A secret that is gone cannot be masked, but it cannot have been given out either.
+      return undefined
+    }
+  }
+  const evidence = createEvidence(
+    { folder: join(home, 'evidence') },
+    { clock: guard.host.steady, engine, audit, journal, mailboxes, secretOf },
+  )
+  return { audit, evidence }
+}

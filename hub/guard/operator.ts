@@ -1,0 +1,43 @@
+/** Builds what concerns the operator: the watchdog's lease, open questions, the contact's card, and stops that wait. */
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Store } from '../store/database.ts'
+import type { Meta } from '../store/meta.ts'
+import type { Alerts } from './alerts/alerts.ts'
+import type { Times } from './host.ts'
+import type { Modes } from './modes.ts'
+import { createApprovals } from './operator/approvals.ts'
+import { createContact } from './operator/contact.ts'
+import { createLease } from './operator/lease.ts'
+import { createStopWishes } from './operator/stop-wishes.ts'
+
+const WISHES_DONE = 'stop_wishes_done'
+
+interface OperatorParts {
+  clock: Clock
+  times: Times
+  random: Random
+  store: Store
+  meta: Meta
+  modes: Modes
+  alerts: Alerts
+}
+
+export function createOperator(options: { home: string; instance: string; watchdogKey: Buffer }, parts: OperatorParts) {
+  const { home, instance, watchdogKey } = options
+  const { clock, times, random, store, meta, modes, alerts } = parts
+  const lease = createLease({ key: watchdogKey, instance, modes, meta, clock, look: times.pace.look })
+  times.pace.onResume(lease.slept)
+  const kept = createStopWishes({ home, doneUpTo: Number(meta.get(WISHES_DONE) ?? 0) })
+  return {
+    lease,
+    approvals: createApprovals({ store, clock, random, alerts }),
+    contact: createContact({ store, clock: times.steady, random }),
+    /** For the gate: stops that wait for a store that can be written. */
+    wishes: {
+      kept,
+      nowMs: clock.wallMs,
+      done: (serial: number) => meta.set(WISHES_DONE, String(serial)),
+    },
+  }
+}

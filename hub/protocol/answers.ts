@@ -1,0 +1,328 @@
+/**
+ * What each operation does and what it answers, one row for each row of the operations table that anybody from outside can ask for. Like
+ * `views.ts` this is loaded by tests and by the script that makes the reference pages, and by no process of the hub.
+ */
+import { z } from 'zod'
+import { MESSAGE_KINDS } from './envelope.ts'
+import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+import type { OperationName } from './operations.ts'
+import {
+  agentShape,
+  approvalShape,
+  artifactShape,
+  attemptShape,
+  cardProblemShape,
+  hardeningShape,
+  logLineShape,
+  ownedArtifactShape,
+  sessionShape,
+  taskShape,
+} from './views.ts'
+import {
+  alertShape,
+  auditProgressShape,
+  auditRecordShape,
+  auditVerdictShape,
+  cardShape,
+  channelShape,
+  channelTestShape,
+  contactCardShape,
+  credentialShape,
+  deadlinesShape,
+  doctorCheckShape,
+  drillShape,
+  evidenceShape,
+  keyShape,
+  modeShape,
+  newCredentialShape,
+  policyShape,
+  presenceShape,
+  prunableShape,
+  prunedTurnShape,
+  stopShape,
+  toldShape,
+} from './views-guard.ts'
+
+interface Row {
+  /** One sentence for the reference: what it does. */
+  does: string
+  /** The answer of a success. Null: a stream, not JSON. */
+  answer: z.ZodType | null
+}
+const row = <Answer extends z.ZodType | null>(does: string, answer: Answer) => ({ does, answer })
+
+/** A stop that is accepted, and not written down yet. */
+export const unwrittenShape = z.strictObject({ kept: z.enum(['file', 'memory', 'all_held']), detail: z.string() })
+const stop = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject({
+    ...shape,
+    unwritten: unwrittenShape.optional().describe('the stop is under way and not written down yet'),
+  })
+
+const next = z.string().nullable().describe('the cursor of the next page; null at the end')
+const task = z.strictObject({ task: taskShape })
+const session = stop({ session: sessionShape })
+const agent = z.strictObject({ agent: agentShape })
+const agents = z.strictObject({
+  agents: z.array(agentShape),
+  problems: z.array(cardProblemShape).describe('cards that were not loaded'),
+})
+const revoked = stop({ name: nameShape, revoked: z.literal(true) })
+const instant = z.int().describe('milliseconds since 1970')
+const token = {
+  token: z.string().describe('a JWT (EdDSA), valid for five minutes'),
+  tokenExpiresAtMs: instant,
+  nowMs: instant,
+}
+const sent = z.strictObject({
+  id: uuidShape,
+  outcome: z.literal('accepted'),
+  delivered: z.int().optional().describe('of a broadcast: how many have it'),
+  refused: z.int().optional().describe('of a broadcast: for how many it was refused'),
+})
+export const deliveryShape = z.strictObject({
+  number: z.int().describe('offered again until `after` passes it'),
+  kind: z.enum(['message', 'reply', 'refused', 'cancel', 'finish']),
+  id: z.string(),
+  from: z.strictObject({ agent: z.string(), session: z.string() }).optional().describe('absent for the hub itself'),
+  messageKind: z.enum(MESSAGE_KINDS).optional(),
+  type: z.string().optional(),
+  topic: z.string().optional(),
+  correlationId: z.string().optional(),
+  traceparent: z.string().optional(),
+  sentAtMs: instant,
+  redelivered: z.literal(true).optional().describe('it may have been delivered before'),
+  body: z.record(z.string(), z.unknown()),
+})
+
+export const ANSWERS = {
+  'task.submit': row('Gives an agent something to do.', task),
+  'task.list': row('Tasks, newest first.', z.strictObject({ tasks: z.array(taskShape), next })),
+  'task.show': row(
+    'One task, with every attempt at it.',
+    z.strictObject({ task: taskShape, attempts: z.array(attemptShape) }),
+  ),
+  'task.cancel': row('Ends a task and its session.', stop({ task: taskShape })),
+  'task.retry': row('Submits an ended task again, as a new one.', task),
+  'task.release': row('Lets a held task start.', task),
+  'task.logs': row(
+    'What the agent said about its work: the last 500 lines.',
+    z.strictObject({ lines: z.array(logLineShape) }),
+  ),
+  'session.list': row('Sessions, newest first.', z.strictObject({ sessions: z.array(sessionShape), next })),
+  'session.show': row(
+    'One session; with `hardening`, its container graded against the profile.',
+    z.strictObject({ session: sessionShape, hardening: hardeningShape.optional() }),
+  ),
+  'session.logs': row("The end of its container's output.", z.strictObject({ text: z.string() })),
+  'session.stop': row('Ends a session; its task is cancelled.', session),
+  'session.quarantine': row(
+    'Freezes a session that you do not trust, keeps evidence, destroys it, and names who used what it left.',
+    stop({
+      session: sessionIdShape,
+      task: uuidShape,
+      evidence: evidenceShape,
+      withheld: z.array(ownedArtifactShape).nullable().describe('null while nothing can be written'),
+      consumers: z.array(
+        z.strictObject({
+          session: z.string(),
+          agent: z.string().nullable(),
+          task: z.string().nullable(),
+          artifacts: z.array(z.string()),
+        }),
+      ),
+    }),
+  ),
+  'session.revoke': row("Takes a session's tokens back and ends it; with `jti`, that one token alone.", session),
+  'agent.list': row('Agents, and cards that were not loaded.', agents),
+  'agent.show': row('One agent.', agent),
+  'agent.reload': row('Reads the cards again and takes new images.', agents),
+  'agent.reset': row('Lets a halted, unhealthy or suspended agent work again.', agent),
+  'agent.suspend': row('Stops giving an agent new work.', agent),
+  'artifact.put': row('Stores bytes under their SHA-256.', artifactShape),
+  'artifact.get': row('The bytes of an artifact; `Range` is understood.', null),
+  'artifact.list': row(
+    'Artifacts of one task, or the newest of all.',
+    z.strictObject({ artifacts: z.array(ownedArtifactShape), next: next.optional() }),
+  ),
+  'policy.status': row('The rules in force.', policyShape),
+  'policy.reload': row(
+    'Reads policy/data.json again.',
+    policyShape.extend({ changed: z.string().describe('what is different, one line each') }),
+  ),
+  'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
+  'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),
+  'mode.show': row('Mode, conditions and counts.', modeShape),
+  'mode.safe': row('Safe mode: nothing new starts.', stop(modeShape.shape)),
+  'mode.resume': row('Ends the conditions that only the operator may end.', modeShape),
+  'operator.heartbeat': row(
+    'Says that the operator is there.',
+    presenceShape.extend({
+      held: z.int().describe('tasks that wait for `hub task release`'),
+      questions: z
+        .array(z.strictObject({ id: uuidShape, agent: z.string().nullable(), question: z.string() }))
+        .describe('of agents that wait; told to the operator alone'),
+    }),
+  ),
+  'operator.show': row(
+    'The deadlines, as the watchdog has them.',
+    z.strictObject({
+      presence: deadlinesShape.nullable().describe('null if the watchdog did not answer'),
+      problem: z.string().nullable(),
+      atMs: instant,
+    }),
+  ),
+  'operator.away': row('Plans an absence.', presenceShape),
+  'operator.back': row('Ends a planned absence.', presenceShape.extend({ held: z.int() })),
+  'hub.shutdown': row('Stops every session, and the hub.', stop(stopShape.shape)),
+  'contact.card': row(
+    'Makes a new card for the backup contact; the old one stops working.',
+    z.strictObject({
+      words: z.string().describe('twelve words, shown once'),
+      card: contactCardShape,
+      watchdog: toldShape,
+      hub: z.strictObject({ publicUrl: z.string().nullable(), port: z.int() }),
+    }),
+  ),
+  'contact.revoke': row('Takes the card back.', stop({ card: cardShape, watchdog: toldShape })),
+  'contact.test': row(
+    'Sends the contact a code to read out.',
+    z.strictObject({
+      sent: z.int(),
+      failed: z.array(z.string()),
+      code: z.string().optional().describe('only if no channel took it: the operator then tells them'),
+    }),
+  ),
+  'contact.confirm': row('Takes the code that the contact read out.', z.strictObject({ card: cardShape })),
+  'hub.drill': row('Tries every way of stopping on one canary session.', drillShape),
+  'audit.list': row(
+    'Records, newest first; with a filter a page may be short although there is more.',
+    z.strictObject({
+      records: z.array(auditRecordShape),
+      next,
+      searchedTo: z.int(),
+      searchedToMs: instant.nullable(),
+    }),
+  ),
+  'audit.verify': row(
+    'Checks every hash, link and signature, and asks the watchdog.',
+    z.union([auditVerdictShape, auditProgressShape]),
+  ),
+  'audit.export': row(
+    'A page of the log with its signed heads, for `hub audit verify FILE`.',
+    z.strictObject({
+      instance: z.string(),
+      publicKey: z.string(),
+      size: z.int(),
+      head: z.string(),
+      records: z.array(auditRecordShape),
+      checkpoints: z.array(z.string()),
+      next: z.int().nullable(),
+    }),
+  ),
+  'event.stream': row('Events as they happen, as server-sent events.', null),
+  'health.show': row('The same as `mode.show`.', modeShape),
+  'backup.run': row(
+    'Makes a copy of the home.',
+    z.strictObject({
+      path: z.string(),
+      files: z.int(),
+      bytes: z.int(),
+      auditSize: z.int(),
+      auditHead: z.string(),
+      leftOut: z.array(
+        z.strictObject({
+          path: z.string(),
+          why: z.string(),
+          damaged: z.literal(true).optional().describe('it is in the copy, as damaged as in the home'),
+        }),
+      ),
+    }),
+  ),
+  'retention.show': row('What pruning would remove.', prunableShape),
+  'retention.prune': row('Removes one batch of it.', prunedTurnShape),
+  'doctor.run': row(
+    'Checks everything that the hub depends on.',
+    z.strictObject({ checks: z.array(doctorCheckShape) }),
+  ),
+  'session.join': row(
+    "An agent's first word: brings its public key, gets its token and task.",
+    z.strictObject({
+      session: sessionIdShape,
+      agent: z.string(),
+      instance: z.string(),
+      ...token,
+      deadlineMs: instant.describe('when its working time ends; it stands still while a question waits'),
+      waitLeftMs: z.number(),
+      program: z.strictObject({
+        driver: z.enum(['sdk', 'json-lines', 'command']),
+        run: z.array(z.string()),
+        env: z.record(z.string(), z.string()),
+      }),
+      secrets: z.array(z.string()),
+      task: z.strictObject({
+        task: uuidShape,
+        attempt: z.int().describe('1 for the first try'),
+        params: z.record(z.string(), z.unknown()),
+        inputs: z.strictObject({ manifest: sha256Shape, pack: sha256Shape }).nullable(),
+        capabilities: z.array(z.string()),
+        parent: z.strictObject({ agent: z.string(), session: z.string() }).nullable(),
+        depthLeft: z.int(),
+        tasksLeft: z.int(),
+      }),
+    }),
+  ),
+  'session.renew': row('A new token, by the joined key.', z.strictObject(token)),
+  'session.open': row('Opens a fast line: frames with a MAC instead of signed requests.', null),
+  'message.send': row('Sends an envelope: to an agent, a session, a topic, all, or the hub.', sent),
+  'message.reply': row('Answers a request; sent as `message.send`.', sent),
+  'message.receive': row('Waits for mail.', z.strictObject({ deliveries: z.array(deliveryShape) })),
+  'message.subscribe': row('Listens to a topic.', z.strictObject({ topic: nameShape })),
+  'task.delegate': row('Gives another agent a task; sent as `message.send`.', sent),
+  'task.result': row('Hands in the result; sent as `message.send`.', sent),
+  'task.progress': row('Says how far it is; sent as `message.send`.', sent),
+  'task.log': row('A line of the log; sent as `message.send`.', sent),
+  'task.ask': row('Asks the operator; sent as `message.send`.', sent),
+  'secret.get': row('The bytes of a secret that its card names and the rules allow.', null),
+  'alert.list': row(
+    'Open alerts, and the state of the channels.',
+    z.strictObject({ alerts: z.array(alertShape), channels: z.array(channelShape) }),
+  ),
+  'alert.test': row(
+    'Sends a test through every channel.',
+    z.strictObject({
+      hub: z.array(channelTestShape),
+      watchdog: z.unknown().describe("the watchdog's own answer, or null where it gave none"),
+      watchdogProblem: z.string().nullable(),
+      watchdogAway: z.boolean().describe('it did not answer at all'),
+    }),
+  ),
+  'device.add': row('Gives a device a secret of its own.', newCredentialShape),
+  'console.open': row(
+    'A link to the console, good once.',
+    z.strictObject({
+      name: nameShape,
+      rights: z.array(z.string()),
+      expiresInMs: z.int(),
+      linkExpiresAtMs: instant,
+      url: z.string(),
+    }),
+  ),
+  'console.join': row(
+    'Turns such a link into the secret of that console.',
+    z.strictObject({ name: nameShape, rights: z.array(z.string()), expiresAtMs: instant, secret: z.string() }),
+  ),
+  'token.create': row('Makes a bearer token for named actions.', newCredentialShape),
+  'token.list': row('Bearer tokens.', z.strictObject({ tokens: z.array(credentialShape) })),
+  'token.revoke': row('Takes a token back.', revoked),
+  'device.list': row('Devices.', z.strictObject({ devices: z.array(credentialShape) })),
+  'device.revoke': row('Takes a device back.', revoked),
+  'approval.list': row('Questions of agents.', z.strictObject({ approvals: z.array(approvalShape) })),
+  'approval.answer': row("Answers an agent's question.", z.strictObject({ approval: approvalShape })),
+} as const satisfies Partial<Record<OperationName, Row>>
+
+export type AnsweredName = keyof typeof ANSWERS
+/** What an operation answers. */
+export type Answer<Name extends AnsweredName> = (typeof ANSWERS)[Name]['answer'] extends z.ZodType
+  ? z.output<NonNullable<(typeof ANSWERS)[Name]['answer']>>
+  : never

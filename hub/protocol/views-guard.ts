@@ -1,0 +1,293 @@
+/** Like `views.ts`: what is shown of the hub itself, of its people, and of what watches over them. */
+import { z } from 'zod'
+import { nameShape, sha256Shape, uuidShape } from './ids.ts'
+import { bytes, count, instant, kept, span } from './views.ts'
+
+export const policyShape = z.strictObject({
+  version: z.int(),
+  revision: z.string(),
+  wasmSha256: z.string(),
+  dataDigest: z.string(),
+  dataCommit: z.string().optional().describe('where policy/ stands in a repository'),
+  loadedAtMs: instant,
+  builtins: z.array(z.string()),
+  memoSize: count.describe('remembered decisions'),
+  refused: kept(z.string()).describe('why the last reload was refused, while the rules before it are in force'),
+  warnings: z.array(z.string()).describe('names in policy/data.json that nothing has'),
+})
+
+export const keyShape = z.strictObject({
+  kid: z.string(),
+  state: z.enum(['active', 'previous']),
+  untilMs: kept(instant).describe('until when it verifies; null for the one that signs'),
+})
+
+const modeNames = z.enum(['normal', 'degraded', 'safe', 'draining'])
+const conditionShape = z.strictObject({
+  name: z.string().describe('one of the table of conditions'),
+  mode: modeNames,
+  sinceMs: instant,
+  reason: z.string(),
+  sticky: z.boolean().describe('outlives a restart'),
+  endsBy: z.string(),
+})
+const remainsShape = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('nothing') }),
+  z.strictObject({ kind: z.literal('processes'), pids: z.array(z.int()) }),
+  z.strictObject({ kind: z.literal('unknown') }),
+])
+const roomShape = z.strictObject({
+  parts: z.strictObject({
+    database: bytes,
+    artifacts: bytes,
+    evidence: bytes,
+    logs: bytes,
+    audit: bytes,
+    backups: bytes,
+    other: bytes,
+  }),
+  bytes,
+  leftBytes: kept(z.int()).describe("until the disk's mark for degraded; null where the file system cannot be asked"),
+  growthPerDayBytes: kept(z.number()).describe('null: counted for less than six hours'),
+  daysToFull: kept(z.number()).describe('null: it does not grow, or that is not known yet'),
+  sampledAtMs: instant,
+})
+export const modeShape = z.strictObject({
+  mode: modeNames,
+  conditions: z.array(conditionShape),
+  components: z.record(z.string(), z.boolean()).describe('what the hub stands on, and whether it is well'),
+  since: instant.describe('since when this mode holds'),
+  dispatched: count.describe('tasks that were started, ever'),
+  queued: count,
+  held: count.describe("of the queued, those that wait for the operator's word"),
+  running: count,
+  sessions: count,
+  auditHead: z.string().describe('hash of the newest record'),
+  auditSize: count,
+  auditWaiting: count.describe('records that are not written yet'),
+  lease: kept(z.strictObject({ remainingMs: span, heartbeatAgeMs: span, deadlineInMs: span })),
+  stopping: kept(
+    z.strictObject({ exit: z.enum(['shutdown', 'down', 'restart']), requested: count, confirmed: count }),
+  ).describe('a stop that is under way'),
+  stuck: z
+    .array(z.strictObject({ container: z.string(), reason: z.string(), remains: remainsShape, forMs: span }))
+    .describe('containers that do not go'),
+  drill: z.strictObject({ daysSinceGood: kept(count), overdue: z.boolean(), lastOk: kept(z.boolean()) }),
+  room: kept(roomShape).describe('how large the home is; null before it was counted'),
+  canary: z
+    .strictObject({
+      state: z.enum(['waiting', 'passed', 'failed']),
+      tookMs: kept(span),
+      atMs: kept(instant),
+      findings: z.array(z.string()),
+    })
+    .describe('the last trial session on this engine'),
+  instance: z.string(),
+  version: z.string(),
+  uptimeMs: span,
+})
+
+/** The watchdog's word, passed on: the next deadlines. */
+export const presenceShape = z.strictObject({
+  acceptedAtMs: instant,
+  dueAtMs: instant.describe('when the next heartbeat is due'),
+  dueInMs: span,
+  safeAtMs: instant.describe('without a heartbeat nothing starts from then on'),
+  stopAtMs: instant.describe('without a heartbeat everything stops then'),
+  zone: z.string().describe("the operator's zone, by its IANA name"),
+  conditions: z.array(z.string()).describe('what still holds at the watchdog'),
+  text: z.string(),
+})
+
+/** The watchdog's word, passed on as it is: all deadlines, as spans from now. */
+export const deadlinesShape = z.strictObject({
+  strongAgeMs: span.describe('since the last heartbeat of the operator in person'),
+  weakAgeMs: kept(span).describe('since the last one by a webhook'),
+  dueInMs: span.describe('until the next heartbeat is due'),
+  safeInMs: span.describe('until nothing new starts'),
+  stopInMs: span.describe('until everything stops'),
+  paused: z.boolean().describe('the hub runs nothing, so no deadline counts'),
+  due: z.enum(['rolling', 'daily']),
+  zone: z.string().describe("the operator's zone, by its IANA name"),
+  weakMostInMs: span.describe('how far webhooks alone extend the deadline'),
+  quiet: z.boolean().describe('reminders wait for the end of the quiet hours'),
+  away: kept(z.strictObject({ untilInMs: span, keepWorking: z.boolean(), note: z.string() })).describe(
+    'a planned absence',
+  ),
+  stopped: z.boolean().describe('the unattended stop is in force'),
+  stopReport: kept(z.strictObject({ gone: count, failed: count })).describe('what it stopped'),
+})
+
+const stoppedContainerShape = z.strictObject({
+  container: z.string(),
+  session: kept(z.string()),
+  outcome: z.enum(['gone', 'already_gone', 'failed']),
+  reason: z.string().optional().describe('of one that failed'),
+  remains: remainsShape.optional().describe('of one that failed: what of it still runs, where that was looked for'),
+  isRefused: z.literal(true).optional().describe('the engine refused it, and will again'),
+})
+export const stopShape = z.strictObject({
+  path: z.literal('hub'),
+  requested: count,
+  containers: z.array(stoppedContainerShape),
+  unproven: z.string().optional().describe('why the engine could not say that nothing is left; absent if it did'),
+})
+
+export const contactCardShape = z.strictObject({
+  id: z.string().describe('the beginning of its digest'),
+  name: z.string(),
+  operator: z.string(),
+  madeAtMs: instant,
+  expiresAtMs: kept(instant),
+  testedAtMs: kept(instant),
+  confirmedAtMs: kept(instant),
+  usedAtMs: kept(instant),
+  reachedAtMs: kept(instant),
+})
+export const cardShape = kept(contactCardShape).describe('the card in force; null if there is none')
+/** What the watchdog knows of the contact; of one that could not be told, why. */
+export const toldShape = z.strictObject({
+  told: z.boolean(),
+  reason: z.string().optional(),
+  revoked: z.boolean().optional(),
+  card: kept(
+    z.strictObject({ id: z.string(), name: z.string(), madeAtMs: instant, expiresAtMs: kept(instant) }),
+  ).optional(),
+  usedAtMs: kept(instant).optional(),
+  reachedAtMs: kept(instant).optional(),
+  publicUrl: kept(z.string()).optional(),
+  port: z.int().optional(),
+  people: z
+    .strictObject({ contact: z.string(), operator: z.string(), phone: z.string(), lastResort: z.string() })
+    .optional(),
+  stopAtMs: kept(instant).optional(),
+  stopSpanMs: kept(span).optional(),
+})
+
+export const drillShape = z.strictObject({
+  atMs: instant,
+  ok: z.boolean(),
+  skipped: kept(z.string()).describe('why nothing was done; null if it was'),
+  withContact: z.boolean(),
+  steps: z.array(z.strictObject({ name: z.string(), ok: z.boolean(), detail: z.string(), ms: span })),
+})
+
+export const auditRecordShape = z.strictObject({
+  seq: z.int(),
+  previous: z.string(),
+  hash: z.string(),
+  atMs: instant,
+  bootId: z.string(),
+  principal: z.string(),
+  action: z.string(),
+  resource: z.string(),
+  decisionId: kept(z.string()),
+  policyRevision: kept(z.string()),
+  payloadHash: kept(z.string()).describe('SHA-256 of what was sent, never what was sent'),
+  outcome: z.enum(['ok', 'refused', 'failed']),
+  reason: z.string(),
+  effect: z.string(),
+})
+export const auditVerdictShape = z.strictObject({
+  ok: z.boolean(),
+  size: count,
+  head: z.string(),
+  checkpoints: count,
+  firstBad: kept(z.strictObject({ seq: z.int(), reason: z.string() })),
+  witness: z.strictObject({
+    asked: z.boolean(),
+    size: kept(count).describe('records of the newest head that the watchdog has seen'),
+    reason: kept(z.string()).describe('why the log is not the one it has seen; null if it agrees'),
+  }),
+})
+export const auditProgressShape = z.strictObject({
+  ok: z.null(),
+  running: z.strictObject({ size: count, of: count }),
+})
+
+export const doctorCheckShape = z.strictObject({
+  name: z.string(),
+  ok: kept(z.boolean()).describe('null: worth a look, nothing is broken'),
+  detail: z.string(),
+  mend: z.string().describe('what to do'),
+})
+
+const prunedShape = z.strictObject({
+  tasks: count,
+  sessions: count,
+  alerts: count,
+  artifacts: count,
+  artifactBytes: bytes,
+  evidence: count,
+  evidenceBytes: bytes,
+  logs: count,
+  logBytes: bytes,
+  copies: count,
+  copyBytes: bytes,
+})
+export const prunableShape = prunedShape.extend({ atLeast: z.boolean().describe('there is more than was counted') })
+export const prunedTurnShape = prunedShape.extend({
+  auditEffect: z.string(),
+  more: z.boolean().describe('there is more to remove: ask again'),
+})
+
+export const alertShape = z.strictObject({
+  id: uuidShape,
+  cause: z.string().describe('`kind` or `kind:subject`'),
+  severity: z.enum(['info', 'warning', 'critical']),
+  text: z.string(),
+  state: z.enum(['raised', 'sent', 'given_up']),
+  holds: z.boolean().describe('keeps the hub safe until `hub resume --alert ID`'),
+  lastsMs: kept(span).describe('of an event: it is over once it was not raised again for this long'),
+  raisedAtMs: instant,
+  resolvedAtMs: kept(instant),
+})
+const channelKinds = z.enum(['email', 'webhook', 'push', 'command', 'file'])
+export const channelShape = z.strictObject({
+  channel: z.string(),
+  kind: channelKinds,
+  waiting: count,
+  failedInARow: count.describe('in this run of the hub'),
+  lastError: z.string(),
+  takenAtMs: kept(instant).describe('when something was last taken in this run'),
+})
+export const channelTestShape = z.strictObject({
+  channel: z.string(),
+  kind: channelKinds,
+  ok: z.boolean(),
+  answer: z.string().describe('what the other side said, or why it did not take it'),
+  tookMs: span,
+})
+
+export const credentialShape = z.strictObject({
+  id: kept(z.string()).describe('of this one alone: a later one of the same name has another id'),
+  name: nameShape,
+  kind: z.enum(['webhook', 'app', 'console', 'token']),
+  scope: z.array(z.string()).describe('rights of a device, actions of a token'),
+  createdAtMs: instant,
+  expiresAtMs: kept(instant),
+  usedAtMs: kept(instant),
+  revokedAtMs: kept(instant),
+})
+export const newCredentialShape = credentialShape
+  .pick({ name: true, kind: true, scope: true, expiresAtMs: true })
+  .extend({
+    path: z.string(),
+    url: kept(z.string()).describe('null while the loopback listener is off'),
+    secret: z.string().optional().describe('shown once; of a webhook it stands in the path'),
+  })
+
+export const evidenceShape = z.strictObject({
+  folder: kept(z.string()),
+  files: z.array(
+    z.strictObject({ name: z.string(), bytes, sha256: sha256Shape, cut: z.boolean().describe('there was more') }),
+  ),
+  faults: z.array(z.strictObject({ part: z.string(), reason: z.string() })).describe('what could not be kept, and why'),
+})
+
+export type ModeView = z.output<typeof modeShape>
+export type AlertView = z.output<typeof alertShape>
+export type CredentialView = z.output<typeof credentialShape>
+export type DoctorCheck = z.output<typeof doctorCheckShape>
+export type StopView = z.output<typeof stopShape>
+export type StoppedContainer = z.output<typeof stoppedContainerShape>

@@ -1,0 +1,208 @@
+/**
+ * What the entrances show: one definition each of task, session, agent, artifact, alert and the rest. Routes, command and console are held to
+ * these by their types, the tests parse every answer by them, and the reference of the API is made from them. No process loads this file while
+ * it runs: everybody imports types from it, so a description costs nothing.
+ */
+import { z } from 'zod'
+import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+
+export const instant = z.int().describe('milliseconds since 1970')
+export const span = z.number().describe('milliseconds')
+export const bytes = z.int().nonnegative().describe('bytes')
+export const count = z.int().nonnegative()
+export const kept = <Shape extends z.ZodType>(shape: Shape) => shape.nullable()
+
+export const artifactShape = z.strictObject({
+  name: z.string().describe('its path among the results of the task'),
+  sha256: sha256Shape,
+  size: bytes,
+})
+export const ownedArtifactShape = artifactShape.extend({
+  task: z.string().nullable().describe('the task that left it; null for an uploaded input'),
+})
+
+export const progressShape = z.strictObject({
+  text: z.string().optional(),
+  done: z.number().optional(),
+  total: z.number().optional(),
+  atMs: instant,
+})
+export const logLineShape = z.strictObject({ atMs: instant, level: z.string(), text: z.string() })
+
+export const TASK_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out'] as const
+export const taskShape = z.strictObject({
+  id: uuidShape,
+  state: z.enum(TASK_STATES),
+  agent: kept(nameShape).describe('null while none is chosen'),
+  needs: z.array(z.string()).describe('capabilities, where no agent was named'),
+  params: z.record(z.string(), z.unknown()),
+  priority: z.int(),
+  held: z.boolean().describe('waits for `hub task release`'),
+  depth: count.describe('levels of delegation above it'),
+  parent: kept(uuidShape),
+  attempts: count.describe('sessions that were started for it'),
+  restarts: count.describe('of them, those that followed a crash'),
+  outcome: kept(
+    z.strictObject({
+      outcome: z.enum(['succeeded', 'failed']),
+      value: z.unknown().optional(),
+      error: z.string().optional(),
+    }),
+  ).describe('what the agent handed in'),
+  error: kept(z.strictObject({ code: z.string(), detail: z.string() })).describe('why the hub ended it'),
+  waitsFor: kept(z.string()).describe('why it cannot start, even when other tasks end'),
+  unreadable: kept(z.string()).describe('why its row in the database cannot be read; null for a sound one'),
+  createdAtMs: instant,
+  startedAtMs: kept(instant),
+  endedAtMs: kept(instant),
+  requestedBy: z.string(),
+  artifacts: z.array(artifactShape),
+  progress: kept(progressShape).describe('what the agent said last'),
+  session: kept(sessionIdShape).describe('the session that works for it now'),
+  children: count,
+})
+
+export const attemptShape = z.strictObject({
+  attempt: uuidShape,
+  state: z.enum(['assigned', 'starting', 'running', 'settled', 'lost', 'stopped']),
+  session: kept(sessionIdShape),
+  startedAtMs: kept(instant),
+  endedAtMs: kept(instant),
+  exit: kept(z.string()).describe('why its session ended'),
+  exitCode: kept(z.int()).describe("of the container's program"),
+  oomKilled: z.boolean().describe('it needed more memory than its limit'),
+  unreadable: kept(z.string()),
+})
+
+const authorityShape = z.strictObject({
+  capabilities: z.array(z.string()),
+  message: z.array(z.string()).describe('agents it may send messages to'),
+  delegate: z.array(z.string()).describe('agents it may give tasks to'),
+  topics: z.array(z.string()),
+  secrets: z.array(z.string()).describe('names, never values'),
+  egress: z.array(z.string()).describe('always empty: there is no egress yet'),
+  ttlMs: span,
+  depthLeft: z.int().describe('levels of delegation left below it'),
+  tasksLeft: z.int().describe('tasks that the tree below it may still create'),
+})
+
+export const sessionShape = z.strictObject({
+  id: sessionIdShape,
+  agent: z.string(),
+  task: uuidShape,
+  attempt: uuidShape,
+  state: z.enum(['provisioning', 'starting', 'ready', 'working', 'input_required', 'recycling', 'recycled']),
+  generation: z.int().describe('rises when the session ends; a token of an earlier one is worth nothing'),
+  containerName: z.string(),
+  containerId: kept(z.string()),
+  imageId: z.string(),
+  createdAtMs: instant,
+  endedAtMs: kept(instant),
+  expiresAtMs: instant.describe('end of its working time, which stands still while a question of it waits'),
+  waitLeftMs: span.describe('how long its questions may still stop that clock'),
+  authority: authorityShape,
+  exit: kept(z.string()).describe('why it ended'),
+  detail: z.string().describe('why, in words'),
+  leftBehind: kept(z.string()).describe('nothing of it runs, but its container could not be removed: why'),
+  unreadable: kept(z.string()),
+  mailbox: count.describe('messages that it has not read'),
+  stalledSinceMs: kept(instant).describe('it makes no progress, and does not wait for anything that is known'),
+})
+
+const checkShape = (found: string) =>
+  z.strictObject({ name: z.string(), pass: z.boolean(), found: z.string().describe(found) })
+export const hardeningShape = z.strictObject({
+  pass: z.boolean(),
+  checks: z.array(checkShape('what is not as it should be; empty for a check that passes')),
+})
+
+const limitsShape = z.strictObject({
+  ttlMs: span,
+  memoryBytes: bytes,
+  cpus: z.number(),
+  pids: z.int(),
+  tmpBytes: bytes,
+  workspaceBytes: bytes,
+  openFiles: z.int(),
+})
+export const agentShape = z.strictObject({
+  name: z.string(),
+  description: z.string(),
+  image: z.string(),
+  imageId: kept(z.string()).describe('null while the image is missing'),
+  imageNote: kept(z.string()).describe(
+    "set if its image's name points to another image by now, which the agent does not use",
+  ),
+  driver: z.enum(['sdk', 'json-lines', 'command']),
+  shell: z.boolean().describe('its image holds a shell'),
+  mode: z.enum(['task', 'service']),
+  capabilities: z.array(z.string()),
+  restarts: count.describe('how often a crashed task is tried again'),
+  repeatable: z.boolean().describe('a task of it may run twice'),
+  cardNote: kept(z.string()).describe('what its card asks for and does not get'),
+  may: z
+    .strictObject({
+      message: z.array(z.string()),
+      delegate: z.array(z.string()),
+      topics: z.array(z.string()),
+      egress: z.array(z.string()),
+      secrets: z.array(z.string()),
+    })
+    .describe('what its card asks for; the rules decide'),
+  limits: limitsShape,
+  ttlIsDefault: z.boolean().describe('its card says nothing of its time to live'),
+  state: z.enum(['registered', 'unhealthy', 'halted', 'suspended']),
+  reason: kept(z.string()),
+  crashes: count,
+  sessions: count.describe('how many of it run now'),
+})
+export const cardProblemShape = z.strictObject({
+  file: z.string(),
+  line: z.int(),
+  column: z.int(),
+  message: z.string(),
+})
+
+export const approvalShape = z.strictObject({
+  id: uuidShape,
+  kind: z.literal('ask_user'),
+  state: z.enum(['asked', 'approved', 'refused', 'expired']),
+  task: uuidShape,
+  session: sessionIdShape,
+  agent: kept(z.string()),
+  askId: uuidShape.describe('the message that asked'),
+  question: z.string(),
+  answer: z.string(),
+  askedAtMs: instant,
+  endedAtMs: kept(instant),
+  root: kept(uuidShape).describe('the task at the top of its tree'),
+})
+
+/** A refusal, an outage or a fault (RFC 9457); their table says what the codes mean. */
+export const problemShape = z.strictObject({
+  type: z.string().describe('`urn:hub:error:` and the code'),
+  title: z.string(),
+  status: z.int(),
+  code: z.string().describe('stable; what programs go by'),
+  kind: z.enum(['refused', 'unavailable', 'fault']),
+  detail: z.string().describe('for people; it may change'),
+  next: z.string().describe('what to do'),
+  retryAfterMs: span.optional(),
+  conditions: z.array(z.string()).optional().describe('of a mode that refuses: the conditions that hold'),
+  decisionId: z.string().optional().describe('of a refusal by the rules: its record'),
+  key: z.string().optional().describe('of a limit: which'),
+  value: z.number().optional().describe('of a limit: what was asked for'),
+  ceiling: z.number().optional().describe('of a limit: what is allowed'),
+  at: z.int().optional().describe('of faulty JSON: the byte'),
+  sha256: sha256Shape.optional(),
+  broken: z.string().optional().describe('of rules that do not load: bundle or data'),
+  image: z.string().optional(),
+  engineStatus: z.int().optional().describe("the container engine's own answer"),
+  mend: z.string().optional(),
+})
+
+export type TaskView = z.output<typeof taskShape>
+export type AttemptView = z.output<typeof attemptShape>
+export type SessionView = z.output<typeof sessionShape>
+export type AgentView = z.output<typeof agentShape>
+export type ApprovalView = z.output<typeof approvalShape>

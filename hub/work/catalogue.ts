@@ -1,0 +1,54 @@
+/** Builds what is known of agents and their work: cards, images, halted agents, stored files, and the journal of tasks. */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { toHubError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
+import { createArtifacts } from './artifacts.ts'
+import type { Containment } from './containment.ts'
+import { createBreaker } from './dispatch/breaker.ts'
+import type { Tasks } from './dispatch/tasks.ts'
+import { createJournal } from './journal.ts'
+import { createPinnedImages } from './pinned-images.ts'
+import { createRegistry } from './registry.ts'
+import { createResolveImage } from './sandbox/image-gate.ts'
+
+export interface CatalogueOptions {
+  home: string
+  /** Sessions of one agent that may be lost within 10 min before the agent is halted. */
+  recyclesMax: number
+  limitsOf: (card: AgentCard) => SessionLimits
+}
+
+export function createCatalogue(
+  options: CatalogueOptions,
+  parts: { clock: Clock; random: Random; log: Log; guard: Guard; containment: Containment; tasks: Tasks },
+) {
+  const { home, recyclesMax, limitsOf } = options
+  const { clock, random, log, guard, containment, tasks } = parts
+  const { store, gate, events, alerts, host } = guard
+  /** An image could not be looked up. Its agent is looked up again as soon as the engine answers. */
+  let unresolved = false
+  const resolve = createResolveImage(containment.engine, (thrown) => {
+    unresolved = true
+    log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
+  })
+  const images = createPinnedImages({ store, gate, events, resolve, sessions: tasks })
+  const breaker = createBreaker({ recyclesMax }, { store, clock, alerts, events })
+  tasks.listen({ recycling: breaker.count })
+  const registry = createRegistry({ folder: join(home, 'agents'), limitsOf }, { store, images, breaker })
+  return {
+    registry,
+    artifacts: createArtifacts({ folder: join(home, 'artifacts') }, { store, clock: host.steady, random, alerts }),
+    journal: createJournal(clock),
+    /** Reads the catalogue again if images could not be looked up. */
+    async lookUpAgain() {
+      if (!unresolved || containment.engineWatch.isAway()) return
+      unresolved = false
+      await registry.read()
+    },
+  }
+}
+export type Catalogue = ReturnType<typeof createCatalogue>

@@ -1,0 +1,56 @@
+/** Builds what is between hub and engine: the looks at the engine, its disk and users, the containers, the ledger, the sockets of sessions. */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/telemetry.ts'
+import { createEngineWatch } from '../guard/conditions/engine-health.ts'
+import type { Guard } from '../guard/guard.ts'
+import { createContainers } from './sandbox/containers.ts'
+import type { Engine } from './sandbox/engine.ts'
+import { createEngineDiskLook } from './sandbox/engine-following.ts'
+import { createEngineLooks } from './sandbox/engine-looks.ts'
+import { createLedger, readLedger } from './sandbox/ledger.ts'
+import type { HostFacts } from './sandbox/profile.ts'
+import { createUsersWatch } from './sandbox/shared-users.ts'
+import { createSockets } from './sandbox/sockets.ts'
+import { hasSwap } from './sandbox/swap.ts'
+
+export interface ContainmentOptions {
+  home: string
+  instance: string
+  uid: number
+  /** Where the range of sessions' users begins. */
+  firstUser: number
+  host: HostFacts
+  watchdogKey: Buffer
+}
+
+export function createContainment(
+  options: ContainmentOptions,
+  parts: { clock: Clock; log: Log; engine: Engine; guard: Guard },
+) {
+  const { home, instance, uid, firstUser, host, watchdogKey } = options
+  const { clock, log, engine, guard } = parts
+  const { modes, alerts, epoch } = guard
+  const engineWatch = createEngineWatch({ modes })
+  const ledgerOptions = {
+    path: join(home, 'ledger.json'),
+    instance,
+    epoch,
+    key: watchdogKey,
+    mode: modes.current(),
+  }
+  return {
+    engine,
+    engineWatch,
+    looks: createEngineLooks({ instance }, { engine, engineWatch, alerts }),
+    usersWatch: createUsersWatch({ instance, firstUser }, { engine, alerts, clock, log }),
+    lookAtEngineDisk: createEngineDiskLook({
+      ...{ engine, clock, engineDisk: guard.host.engineDisk },
+      isAway: () => modes.has('engine_unavailable'),
+    }),
+    sockets: createSockets({ home, uid }),
+    ledger: createLedger(ledgerOptions, { clock, entries: readLedger(ledgerOptions) }),
+    containers: createContainers({ host, instance, hasSwap }, { engine, log, clock }),
+  }
+}
+export type Containment = ReturnType<typeof createContainment>

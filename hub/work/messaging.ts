@@ -1,0 +1,104 @@
+/** Builds what carries messages between sessions, and the delegation of tasks from one to the next. */
+import type { Clock } from '../base/clock.ts'
+import { newUuid, type Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import { hubPrincipal } from '../guard/principal.ts'
+import { taskMachine } from '../protocol/task.ts'
+import type { Catalogue } from './catalogue.ts'
+import type { Losses } from './dispatch/losses.ts'
+import type { Tasks } from './dispatch/tasks.ts'
+import { createDecideAgain } from './messages/decided-again.ts'
+import { createDelegation } from './messages/delegation.ts'
+import { createDelivered } from './messages/delivered.ts'
+import { createMailboxes } from './messages/mailboxes.ts'
+import { createOutcomes } from './messages/outcomes.ts'
+import { createQuotas } from './messages/quotas.ts'
+import { createReplies } from './messages/replies.ts'
+import { createRouter } from './messages/router.ts'
+import { createTargets } from './messages/targets.ts'
+import { createTopics } from './messages/topics.ts'
+
+export interface MessagingOptions {
+  /** Sessions at once. */
+  sessions: number
+  tasksPerTree: number
+  messagesPerSecond: number
+}
+
+export function createMessaging(
+  options: MessagingOptions,
+  parts: {
+    clock: Clock
+    random: Random
+    log: Log
+    guard: Guard
+    catalogue: Catalogue
+    tasks: Tasks
+    losses: Pick<Losses, 'stopped'>
+  },
+) {
+  const { sessions, tasksPerTree, messagesPerSecond } = options
+  const { clock, random, log, guard, catalogue, tasks, losses } = parts
+  const { store, gate, events, approvals, audit, epoch, host } = guard
+  const { registry, artifacts, journal } = catalogue
+  const mailboxes = createMailboxes({ epoch, ownMax: tasksPerTree + 1, sessions })
+  const replies = createReplies(clock, host.pace.heldBackMs)
+  const topics = createTopics()
+  const outcomes = createOutcomes(store)
+  const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
+  const quotas = createQuotas({ perSecond: messagesPerSecond, perSecondOf }, clock)
+  const delegation = createDelegation(
+    { tasksPerTreeMax: tasksPerTree },
+    { store, clock, random, tasks, registry, mailboxes, artifacts },
+  )
+  tasks.listen({
+    taskChanged(task) {
+      if (taskMachine.isTerminal(task.state)) delegation.answer(task)
+    },
+  })
+  const delivered = createDelivered({ audit, nowMs: clock.wallMs, log })
+  const targets = createTargets({ rows: tasks, registry, mailboxes, delivered })
+  const router = createRouter({
+    ...{ store, clock, random, tasks, registry, mailboxes, replies, topics },
+    ...{ delegation, journal, events, approvals, losses },
+  })
+
+  return {
+    mailboxes,
+    replies,
+    topics,
+    outcomes,
+    quotas,
+    delegation,
+    delivered,
+    targets,
+    router,
+    decideAgain: createDecideAgain({ gate, rows: tasks, mailboxes, topics, targets, log }),
+    /** Releases everything that the session had here. */
+    close(session: string) {
+      mailboxes.close(session)
+      for (const part of [replies, topics, outcomes, quotas]) part.forget(session)
+    },
+    tellFinish(session: string, graceMs: number) {
+      const sentAtMs = clock.wallMs()
+      try {
+        mailboxes.put(session, { kind: 'finish', id: newUuid(random, sentAtMs), sentAtMs, body: { graceMs } })
+      } catch {
+        // Without a mailbox, or with a full one, the SIGTERM that follows says the same.
+      }
+    },
+    /** Questions end with the session that asked them; whoever waits is told. */
+    expireQuestions() {
+      const call = {
+        principal: hubPrincipal('approvals'),
+        operation: 'approval.expire',
+        resource: 'approvals',
+      } as const
+      if (approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
+        gate.admit(call, (grant) => approvals.expire(grant))
+      approvals.tell()
+    },
+  }
+}
+export type Messaging = ReturnType<typeof createMessaging>

@@ -1,0 +1,200 @@
+/** Builds what starts sessions, watches over them and removes them. */
+import type { Clock } from '../base/clock.ts'
+import { HubError, toHubError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import type { Catalogue } from './catalogue.ts'
+import type { Containment } from './containment.ts'
+import { createBacklog } from './dispatch/backlog.ts'
+import { createDispatcher } from './dispatch/dispatcher.ts'
+import { lastOf } from './dispatch/expiry.ts'
+import { createLauncher } from './dispatch/launcher.ts'
+import type { Losses } from './dispatch/losses.ts'
+import { createMade } from './dispatch/made.ts'
+import { createReaper } from './dispatch/reaper.ts'
+import type { SessionRow } from './dispatch/rows.ts'
+import type { RuntimeGate } from './dispatch/runtime.ts'
+import { stopForSecurity } from './dispatch/security-stop.ts'
+import { createServices } from './dispatch/services.ts'
+import { createUnwrittenStops } from './dispatch/shutdown.ts'
+import type { Tasks } from './dispatch/tasks.ts'
+import { createVitals, type HealthSpans, type StallListener } from './dispatch/vitals.ts'
+import type { Messaging } from './messaging.ts'
+import { type AfterStart, createAfterStart } from './sandbox/after-start.ts'
+import { createGrading, THIS_MACHINE } from './sandbox/hardening.ts'
+import type { Runtime } from './sandbox/profile.ts'
+
+export interface SupervisionOptions {
+  instance: string
+  runtime: Runtime
+  /** Where the range of sessions' users begins. */
+  firstUser: number
+  health: HealthSpans
+  /** After a longer rest the backlog is held. */
+  staleAfterMs: number
+  /** Sessions at once: of all agents, and of one. */
+  sessions: number
+  sessionsPerAgent: number
+  delegationDepth: number
+  tasksPerTree: number
+  joinWindowMs: number
+  questionWaitMs: number
+}
+
+/** How a session is let in, and shut out. It is handed in once the edge is built, since an inner ring never imports an outer one. */
+export interface Entrance {
+  open(session: string): Promise<void>
+  close(session: string): void
+}
+
+export interface SupervisionParts {
+  clock: Clock
+  random: Random
+  log: Log
+  guard: Guard
+  containment: Containment
+  catalogue: Catalogue
+  messaging: Messaging
+  tasks: Tasks
+  losses: Losses
+  runtimeGate: RuntimeGate
+}
+
+export function createSupervision(options: SupervisionOptions, parts: SupervisionParts) {
+  const { instance, firstUser, joinWindowMs, questionWaitMs } = options
+  const { clock, random, log, guard, containment, catalogue, messaging, tasks, losses, runtimeGate } = parts
+  const { store, alerts, gate, modes, events, meta } = guard
+  const { engine, engineWatch, looks, containers, ledger, sockets } = containment
+  const { registry } = catalogue
+  let entrance: Entrance | undefined
+
+  const made = createMade(store)
+  const vitals = createVitals(
+    { joinWindowMs, health: options.health },
+    { clock, log, tasks, registry, losses, listener: stallTeller(parts) },
+  )
+  const afterStart = createAfterStart({
+    inspect: engine.inspect,
+    beside: THIS_MACHINE,
+    differs: (session, found) => stopChanged(parts, session, found),
+  })
+  tasks.listen({
+    sessionChanged({ id, state }) {
+      if (state !== 'recycled') return
+      afterStart.ended(id)
+      alerts.resolve(`session_stalled:${id}`, 'The session has ended.')
+    },
+  })
+
+  function factsOf(session: SessionRow) {
+    const agent = registry.find(session.agent)
+    if (agent === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
+    const { id, task, attempt, generation, imageId } = session
+    // A session from before sessions had their own users is graded as it should be now.
+    const own = { instance, session: id, task, attempt, agent: session.agent, user: session.uid ?? firstUser }
+    const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime }
+    return { facts: { ...own, ...more, ...lastOf(session) }, limits: agent.limits }
+  }
+  async function openEntrance(session: string): Promise<void> {
+    if (entrance === undefined)
+      throw new HubError('internal', '', { reason: 'a session was started before the entrance was built' })
+    messaging.mailboxes.open(session)
+    await entrance.open(session)
+  }
+  function release(session: string): void {
+    entrance?.close(session)
+    messaging.close(session)
+    vitals.forget(session)
+    sockets.remove(session)
+  }
+
+  tasks.onStopUnwritten(createUnwrittenStops({ rows: tasks, containers, release, log }).stop)
+  const launcher = createLauncher({
+    ...{ log, gate, events, tasks, containers, ledger, losses, looks, made, openEntrance, factsOf },
+    runtimeText: runtimeGate.text,
+    began(session, containerId, body) {
+      vitals.began(session)
+      afterStart.began(session, containerId, body)
+    },
+    tookOver: afterStart.tookOver,
+  })
+  const reaper = createReaper({
+    ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, looks, engineWatch },
+    ...{ containers, ledger, made, release },
+  })
+  const dispatcher = createDispatcher(
+    {
+      ...{ instance, firstUser, questionWaitMs, sessionsMax: options.sessions, depthMax: options.delegationDepth },
+      ...{ tasksPerTreeMax: options.tasksPerTree, sessionsPerAgentMax: options.sessionsPerAgent },
+    },
+    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeGate },
+  )
+  const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
+  const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })
+  return {
+    vitals,
+    launcher,
+    reaper,
+    dispatcher,
+    /** How the container of a session is hardened, check by check. */
+    hardening: createGrading({ engine, containers, factsOf, beside: THIS_MACHINE }),
+    setEntrance(made: Entrance) {
+      entrance = made
+    },
+    /** Before every round of the dispatcher: what must wait, and which services must run. */
+    beforeDispatch() {
+      backlog.round()
+      runtimeGate.round()
+      services.round()
+    },
+    /** Every minute: looks at containers again, and ends the alerts of agents that may start again or that nobody starts any more. */
+    everyMinute: () => lookAround(parts, afterStart),
+  }
+}
+
+function stallTeller({ guard, catalogue, log }: SupervisionParts): StallListener {
+  const { alerts, events } = guard
+  return {
+    stalled: ({ id, agent, task }, why) =>
+      alerts.raise(
+        `session_stalled:${id}`,
+        'warning',
+        `agent ${agent} makes no progress in session ${id}, task ${task}: ${why}`,
+      ),
+    // This goes where the agent's author looks: beside what the agent says, live and in `hub task logs`.
+    silent({ id, agent, task }, text) {
+      log.warn({ session: id, agent, task }, text)
+      catalogue.journal.log(task, { level: 'warn', text })
+      events.publish('hub.task.log.v1', `task:${task}`, { agent, session: id, level: 'warn', text })
+    },
+    goesOn: (session) => alerts.resolve(`session_stalled:${session}`),
+  }
+}
+
+function stopChanged({ guard, tasks, log }: SupervisionParts, session: string, found: string): void {
+  const text = `The container of session ${session} is no longer as the hub made it: ${found}. The session was stopped. Whoever changed it has control of the engine.`
+  guard.alerts.raise(`profile_mismatch:${session}`, 'critical', text)
+  try {
+    stopForSecurity({ guard, tasks }, session, `its container is no longer as it was made: ${found}`)
+  } catch (thrown) {
+    log.error({ session, reason: toHubError(thrown).reason }, 'could not stop a session whose container was changed')
+  }
+}
+
+async function lookAround({ guard, catalogue }: SupervisionParts, afterStart: AfterStart): Promise<void> {
+  const { alerts } = guard
+  const { registry } = catalogue
+  const mayServe = (name: string) => {
+    const agent = registry.find(name)
+    return agent?.card.mode === 'service' && agent.state === 'registered'
+  }
+  for (const { cause } of alerts.list()) {
+    const [kind, name = ''] = cause.split(':')
+    if (kind === 'agent_unhealthy' && registry.find(name)?.state !== 'unhealthy')
+      alerts.resolve(cause, `Agent ${name} may start again.`)
+    if (kind === 'service_refused' && !mayServe(name))
+      alerts.resolve(cause, `Agent ${name} is not a service that may start now.`)
+  }
+  await afterStart.round()
+}

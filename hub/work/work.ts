@@ -1,0 +1,123 @@
+/** The work ring: agents, tasks, messages, containers. Built in the order in which the parts need each other. */
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import { type CatalogueOptions, createCatalogue } from './catalogue.ts'
+import { type ContainmentOptions, createContainment } from './containment.ts'
+import { createAsking } from './dispatch/asking.ts'
+import { type Canary, createCanary } from './dispatch/canary.ts'
+import { createLosses } from './dispatch/losses.ts'
+import { recover } from './dispatch/recovery.ts'
+import { createRuntimeGate } from './dispatch/runtime.ts'
+import { holdTasks } from './dispatch/shutdown.ts'
+import { taskFeed } from './dispatch/task-feed.ts'
+import { createTasks } from './dispatch/tasks.ts'
+import { createMessaging, type MessagingOptions } from './messaging.ts'
+import type { RetentionSettings } from './retention/settings.ts'
+import { createUpkeep } from './retention/upkeep.ts'
+import type { Engine } from './sandbox/engine.ts'
+import { followEngine } from './sandbox/engine-following.ts'
+import { readMachine } from './sandbox/machine.ts'
+import { createSupervision, type SupervisionOptions } from './supervision.ts'
+
+const LOG_BYTES = 64 * 1024
+
+export type WorkOptions = ContainmentOptions &
+  CatalogueOptions &
+  MessagingOptions &
+  SupervisionOptions & { retention: RetentionSettings }
+
+export interface WorkOuter {
+  clock: Clock
+  random: Random
+  log: Log
+  engine: Engine
+  guard: Guard
+  /** What tries the engine. Without it: a real canary session. */
+  canary?: Canary
+}
+
+export type Work = ReturnType<typeof createWork>
+
+export function createWork(options: WorkOptions, outer: WorkOuter) {
+  const { instance, runtime, firstUser, joinWindowMs } = options
+  const { clock, random, log, engine, guard } = outer
+  const { store, gate, modes, events, alerts, host } = guard
+  /** Called when a task or session may need a loop's attention now. */
+  let due: () => void = () => undefined
+
+  const containment = createContainment(options, outer)
+  const { containers, ledger, sockets, looks, engineWatch } = containment
+  const tasks = createTasks({ store, clock, random, steady: host.steady, requireRoom: host.disk.requireRoom })
+  tasks.listen(taskFeed(events))
+  const catalogue = createCatalogue(options, { ...outer, containment, tasks })
+  const { registry, artifacts } = catalogue
+  const canary =
+    outer.canary ??
+    createCanary(
+      { instance, runtime, firstUser, joinWindowMs },
+      { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine },
+    )
+  const runtimeGate = createRuntimeGate({ runtime }, { clock, log, modes, alerts, canary, wake: () => due() })
+  const losses = createLosses({ clock, log, gate, modes, events, alerts, tasks, registry, runtimeGate })
+  const messaging = createMessaging(options, { ...outer, catalogue, tasks, losses })
+  const supervision = createSupervision(options, {
+    ...{ ...outer, containment, catalogue, messaging, tasks, losses, runtimeGate },
+  })
+  const { launcher } = supervision
+  tasks.listen({
+    taskChanged: () => due(),
+    sessionChanged({ state }) {
+      if (state === 'recycling' || state === 'recycled') due()
+    },
+  })
+  const asking = createAsking(
+    { tasksPerTreeMax: options.tasksPerTree },
+    {
+      ...{ clock, tasks, registry, artifacts, runtimeFault: runtimeGate.fault },
+      grantedTtlMs(agent) {
+        const rows = guard.policy.active().data?.agents ?? {}
+        return Object.hasOwn(rows, agent) ? rows[agent]?.ttlMs : undefined
+      },
+    },
+  )
+
+  /** Readers take the group that they need, by the name of its builder. */
+  return {
+    containment,
+    catalogue,
+    messaging,
+    supervision,
+    tasks,
+    asking,
+    runtime: runtimeGate,
+    upkeep: createUpkeep({ home: options.home, settings: options.retention }, { clock, log, guard }),
+    /** Sets the one listener for a task or session that may need a loop's attention now. */
+    onDue(listener: () => void) {
+      due = listener
+    },
+    /** Runs until the signal ends it. */
+    followEngine: (signal: AbortSignal) =>
+      followEngine(
+        { instance, signal },
+        { engine, clock, began: runtimeGate.engineChanged, died: supervision.reaper.look },
+      ),
+    async reconcile() {
+      await supervision.reaper.reconcile()
+      looks.judgeAgreement()
+      await catalogue.lookUpAgain()
+    },
+    async everyMinute() {
+      await supervision.everyMinute()
+      await containment.usersWatch.round()
+    },
+    holdTasks: () => holdTasks({ gate, tasks, log }),
+    recover() {
+      messaging.delivered.recall(new Set(tasks.sessionsOpen().map(({ id }) => id)))
+      const redeliver = messaging.delegation.answer
+      return recover(instance, { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver })
+    },
+    containerLogs: (container: string) => engine.logs(container, LOG_BYTES),
+  }
+}

@@ -1,0 +1,101 @@
+/** The pages about files that people write: the card, and the configuration of both processes. */
+import { z } from 'zod'
+import { configShape } from '../../hub/config.ts'
+import { channelShape } from '../../hub/guard/alerts/settings.ts'
+import { agentCardShape } from '../../hub/protocol/agent.ts'
+import { spanWritten } from '../../hub/protocol/spans.ts'
+import { keyOfSpan, SPANS } from '../../watchdog/config/config.ts'
+import { KEY_WORDS, SPAN_WORDS } from '../../watchdog/config/keys.ts'
+import { type Field, fieldsOf } from './fields.ts'
+import { block, code, page, table } from './markdown.ts'
+
+const HEAD = ['Key', 'Type', 'Default', 'Limit', 'Meaning']
+const rowOf = ({ path, type, usual, limit, means }: Field) => [code(path), type, usual, limit, means]
+const UNITS =
+  'A *span* is a whole number with a unit: `ms`, `s`, `m`, `h`, `d`. A *size* is one with `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`. A number without a unit is refused.'
+
+/** A test loads this card. */
+export const CARD_EXAMPLE = `name: reader
+description: Reads texts and says what is in them
+image: hub/reader
+driver: sdk
+run: [node, /app/main.js]
+capabilities: [reading]
+limits: { ttl: 10m, memory: 256MiB }
+may: { message: [lead], secrets: [api-key] }`
+
+export function cardPage(): string {
+  const { fields, refused } = fieldsOf(agentCardShape)
+  return page(
+    'The card of an agent',
+    '`hub/protocol/agent.ts`',
+    'A card is a file `HOME/agents/NAME.yaml`. It says what an agent is and what it asks for. It gets only what `policy/data.json` grants. `hub agent reload` reads the cards again; a card with a fault is named with line and column, and the others load.',
+    block('yaml', CARD_EXAMPLE),
+    `${UNITS} An unknown key is refused by name.`,
+    table(HEAD, fields.map(rowOf)),
+    'A limit above the one that `hub.yaml` allows is refused with both figures. It is never lowered silently.',
+    '## Keys that are refused by name',
+    'These keys have a meaning, but the hub cannot do what they ask for. So it refuses them instead of ignoring them.',
+    table(
+      ['Key', 'Answer'],
+      [
+        ...refused.map(({ path, means }) => [code(path), means]),
+        ['`may.egress` with a host in it', refusalOf({ may: { egress: ['example.org'] } })],
+        ['`mode: chat`', refusalOf({ mode: 'chat' })],
+      ],
+    ),
+  )
+}
+/** The hub's answer to a card that is right except for this. */
+function refusalOf(change: object): string {
+  const card = { name: 'a', description: 'b', image: 'c', run: ['d'], ...change }
+  const parsed = agentCardShape.safeParse(card)
+  if (parsed.success) throw new Error(`a card with ${JSON.stringify(change)} is not refused any more`)
+  return parsed.error.issues[0]?.message ?? ''
+}
+
+/** A test loads these files. */
+export const HUB_EXAMPLE = `limits: { sessions: 8, ttl: 30m }
+disk: { warnPercent: 15 }
+alerts:
+  zone: Europe/Berlin
+  channels:
+    - { kind: email, host: mail.example.org, from: hub@example.org, to: me@example.org, user: hub, passwordFrom: smtp }`
+export const WATCHDOG_EXAMPLE = `heartbeat: { due: "daily at 08:30, 20:00" }
+operator: { name: Kim, phone: "+49 30 123456", zone: Europe/Berlin }
+away: { workMax: 24h }`
+
+function channelTables(): string[] {
+  return channelShape.options.flatMap((option) => {
+    const kind = z.toJSONSchema(option, { io: 'input', unrepresentable: 'any' }).properties?.kind
+    const name = typeof kind === 'object' && typeof kind.const === 'string' ? kind.const : ''
+    const fields = fieldsOf(option).fields.filter(({ path }) => path !== 'kind')
+    return [`### A channel of the kind \`${name}\``, table(HEAD, fields.map(rowOf))]
+  })
+}
+
+export function configurationPage(): string {
+  const spans = Object.entries(SPANS).map(([name, [usual, least, most]]) => {
+    const key = name === 'engineTimeoutMs' ? 'engine.callTimeout' : keyOfSpan(name)
+    const limit = `${least === 0 ? '0s' : spanWritten(least)} to ${spanWritten(most)}`
+    return [code(key), 'span', code(spanWritten(usual)), limit, Reflect.get(SPAN_WORDS, name)]
+  })
+  const others = Object.entries(KEY_WORDS).map(([key, [usual, limit, means]]) => [code(key), usual, limit, means])
+  return page(
+    'Configuration',
+    '`hub/config.ts`, `hub/guard/alerts/settings.ts` and `watchdog/config/`',
+    'Each of the two processes has one file in the home. Both may be absent: every key has a default. `hub config check` checks both and changes nothing. An unknown key is refused by name, with line and column.',
+    UNITS,
+    '## `HOME/hub.yaml`',
+    'The hub reads it when it starts. After a change: `hub restart`, which checks the file first. Running agents go on.',
+    block('yaml', HUB_EXAMPLE),
+    table(HEAD, fieldsOf(configShape).fields.map(rowOf)),
+    'Passwords and tokens never belong in it. A key that ends in `From` names a file `HOME/secrets/NAME` (mode 0600) or a variable `HUB_SECRET_NAME`.',
+    ...channelTables(),
+    '## `HOME/watchdog/config.yaml`',
+    'The watchdog reads it when it starts. After a change: `hub restart --watchdog`; the hub and its agents go on.',
+    block('yaml', WATCHDOG_EXAMPLE),
+    table(['Key', 'Type', 'Default', 'Limit', 'Meaning'], spans),
+    table(['Key', 'Default', 'Limit', 'Meaning'], others),
+  )
+}

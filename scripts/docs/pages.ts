@@ -1,0 +1,25 @@
+/** Every page of `docs/reference/`, by its name. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { apiPage, openApi } from './api.ts'
+import { commandsPage } from './commands.ts'
+import { cardPage, configurationPage } from './files.ts'
+import { linesPage } from './lines.ts'
+import { actionsPage, conditionsPage, errorsPage, eventsPage } from './tables.ts'
+
+/** `root`: the checkout. Throws if something has no description. */
+export function makePages(root: string): ReadonlyMap<string, string> {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  return new Map([
+    ['card.md', cardPage()],
+    ['json-lines.md', linesPage()],
+    ['api.md', apiPage()],
+    ['openapi.json', `${JSON.stringify(openApi(version), null, 1)}\n`],
+    ['actions.md', actionsPage(root)],
+    ['conditions.md', conditionsPage()],
+    ['errors.md', errorsPage()],
+    ['configuration.md', configurationPage()],
+    ['commands.md', commandsPage()],
+    ['events.md', eventsPage()],
+  ])
+}

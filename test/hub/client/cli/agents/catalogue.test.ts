@@ -1,0 +1,40 @@
+/** `hub agent list`, `show` and `reload`. */
+import { expect, it } from 'vitest'
+import { agentRow, commandHome } from '../../../../support/command-home.ts'
+
+const at = commandHome()
+
+it('agent reload names the cards that did not load and ends with 3', async () => {
+  const problems = [{ file: 'agents/bad.yaml', line: 3, message: 'unknown key' }]
+  at.hub.on('POST /v1/agents/reload', () => ({ body: { agents: [agentRow], problems } }))
+  const { code, stderr } = await at.run(['agent', 'reload'])
+  expect([code, stderr]).toEqual([3, 'not loaded: agents/bad.yaml line 3: unknown key\n'])
+})
+
+it('agent reload says what a card asks for and does not get, and takes the card all the same (fault C34)', async () => {
+  const cardNote = 'restarts: 3 counts only until the program has its task'
+  at.hub.on('POST /v1/agents/reload', () => ({ body: { agents: [{ ...agentRow, cardNote }], problems: [] } }))
+  const { code, stderr } = await at.run(['agent', 'reload'])
+  expect([code, stderr]).toEqual([0, `note: echo: ${cardNote}\n`])
+})
+
+it.each([
+  [{ restarts: 3, repeatable: true }, '3', 'tried again 3 times'],
+  [
+    { restarts: 3, repeatable: false },
+    'no',
+    'tried again 3 times until it has its task; then never, because it is not repeatable',
+  ],
+  [{ restarts: 3, repeatable: false, mode: 'service' }, '3', 'started again'],
+  [{ restarts: 0, repeatable: true }, '0', 'not tried again'],
+  [{ restarts: 2 }, '2', 'tried again 2 times'],
+])('agent list and show say what becomes of a crash under %j (fault C34)', async (change, listed, shown) => {
+  at.hub.on('GET /v1/agents', () => ({ body: { agents: [{ ...agentRow, ...change }], problems: [] } }))
+  at.hub.on('GET /v1/agents/:name', () => ({ body: { agent: { ...agentRow, ...change } } }))
+  expect((await at.run(['agent', 'list'])).stdout).toMatch(
+    new RegExp(`^AGENT +STATE +DRIVER +SESSIONS +RESTARTS .*\\necho +registered +sdk +0 +${listed} `),
+  )
+  expect((await at.run(['agent', 'show', 'echo'])).stdout).toMatch(
+    new RegExp(`^after a crash +${shown.replace(/[()]/g, '\\$&')}$`, 'm'),
+  )
+})

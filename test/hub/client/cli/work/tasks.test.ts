@@ -1,0 +1,64 @@
+/** Lists and logs of tasks and of what they made. */
+import { expect, it } from 'vitest'
+import { commandHome } from '../../../../support/command-home.ts'
+import { eventFeed, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
+
+const at = commandHome()
+
+it('artifacts of every task are listed where none is named', async () => {
+  const sha256 = 'ab'.repeat(32)
+  at.hub.on('GET /v1/artifacts', () => ({
+    body: { artifacts: [{ sha256, size: 3, name: 'x', task: TASK_ID }], next: '25' },
+  }))
+  const { stdout, stderr } = await at.run(['artifact', 'list', '--limit', '25'])
+  expect(stdout).toMatch(/\nabababababab {2}3 B +00000001 +x\n/)
+  expect(stderr).toBe('there is more: --cursor 25\n')
+})
+
+it('a task that logged nothing says so, and whether more may come', async () => {
+  at.hub.on('GET /v1/tasks/:id/logs', () => ({ body: { lines: [] } }))
+  at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'running' }), attempts: [] } }))
+  const { stdout, stderr } = await at.run(['task', 'logs', TASK_ID])
+  expect([stdout, stderr]).toEqual([
+    '',
+    `task ${TASK_ID} has logged nothing so far (it is running; --follow waits for more)\n`,
+  ])
+})
+
+it('task logs --follow goes on with what is new, each line once, until the task has ended', async () => {
+  let ended = false
+  at.hub.on('GET /v1/tasks/:id/logs', () => ({ body: { lines: [{ atMs: 1000, level: 'info', text: 'first' }] } }))
+  at.hub.on('GET /v1/tasks/:id', () => ({
+    body: { task: taskView({ state: ended ? 'succeeded' : 'running' }), attempts: [] },
+  }))
+  const event = (sequence: number, type: string, data: object) => ({
+    sequence,
+    type,
+    subject: `task:${TASK_ID}`,
+    time: new Date(1000 + sequence).toISOString(),
+    data,
+  })
+  at.hub.on('GET /v1/events', () => {
+    ended = true
+    return eventFeed([
+      event(1, 'hub.task.log.v1', { level: 'info', text: 'first' }),
+      event(2, 'hub.task.log.v1', { level: 'warn', text: 'second' }),
+      event(3, 'hub.task.completed.v1', {}),
+    ])
+  })
+  const { code, stdout } = await at.run(['task', 'logs', TASK_ID, '--follow'])
+  expect([code, stdout.split('\n').map((line) => line.replace(/^\d{4}-01-01 01:00:01 CET /, ''))]).toEqual([
+    0,
+    ['info  first', 'warn  second', ''],
+  ])
+})
+
+it('task show and the list say why a queued task cannot start', async () => {
+  const task = taskView({ agent: null, needs: ['read'], waitsFor: 'no agent that may take it offers read now' })
+  at.hub.on('GET /v1/tasks/:id', () => ({ body: { task, attempts: [] } }))
+  at.hub.on('GET /v1/tasks', () => ({ body: { tasks: [task], next: null } }))
+  expect((await at.run(['task', 'show', TASK_ID])).stdout).toMatch(
+    /^waits +no agent that may take it offers read now$/m,
+  )
+  expect((await at.run(['task', 'list'])).stdout).toMatch(/queued +read .* no agent that may take it offers read now$/m)
+})
