@@ -1,24 +1,16 @@
 /** Apps and tokens at the loopback listener of a whole hub: each may do what it was given, and nothing more (S1-72, T16, T17, T33). */
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createServer as createPort } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ROUTES } from '../../hub/protocol/routes.ts'
 import { PRESENCE } from '../support/fake-watchdog.ts'
+import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
 import { talk } from '../support/raw-wire.ts'
 
 const agents = { echo: { script: worker(() => 'done') }, patient: { script: puppet } }
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createPort().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 /** A hub with its loopback listener, and a watchdog that notes the heartbeats it is given. */
 async function opened() {
