@@ -6,6 +6,7 @@ import { type Clock, createSystemClock } from '../../watchdog/base/clock.ts'
 import { pathsOf } from '../../watchdog/base/home.ts'
 import { createEngine } from '../../watchdog/observe/engine.ts'
 import type { HubLine } from '../../watchdog/observe/hub-line.ts'
+import { createHandDeadlines } from '../support/hand-deadlines.ts'
 import { INSTANCE, makeContainer, makeHome } from '../support/watchdog-home.ts'
 
 const closers: (() => void)[] = []
@@ -14,7 +15,7 @@ afterEach(() => {
 })
 const ID = 'a'.repeat(64)
 
-/** `versions`: its answer to the question for its versions, which `calls` leaves out; null: none ever comes. */
+/** A call that it leaves without an answer has its deadline pass at once. `versions`: its answer to the question for its versions, which `calls` leaves out; null: none ever comes. */
 async function engineThat(
   say: (call: string) => { status: number; body?: unknown } | null,
   versions: () => unknown = () => ({ ApiVersion: '1.41', MinAPIVersion: '1.12' }),
@@ -22,15 +23,17 @@ async function engineThat(
   const home = makeHome()
   const socketPath = pathsOf(home.home).hubSocket
   const calls: string[] = []
+  const { clock, pass } = createHandDeadlines()
   const server = http.createServer((request, response) => {
     if (request.url === '/version') {
       const told = versions()
-      if (told !== null) response.writeHead(200).end(typeof told === 'string' ? told : JSON.stringify(told))
+      if (told === null) pass()
+      else response.writeHead(200).end(typeof told === 'string' ? told : JSON.stringify(told))
       return
     }
     calls.push(`${request.method} ${request.url}`)
     const said = say(`${request.method} ${request.url}`)
-    if (said === null) return
+    if (said === null) return pass()
     response.writeHead(said.status)
     response.end(said.body === undefined ? '' : JSON.stringify(said.body))
   })
@@ -40,7 +43,7 @@ async function engineThat(
     server.close()
     home.remove()
   })
-  return { calls, engine: createEngine({ socketPath, instance: INSTANCE, timeoutMs: 200 }, createSystemClock()) }
+  return { calls, engine: createEngine({ socketPath, instance: INSTANCE, timeoutMs: 200 }, clock) }
 }
 
 test('the list asks for our label only, in every state, and refuses a container that is not ours [watch-44]', async () => {
