@@ -15,14 +15,41 @@ const KINDS = {
   'slow headers': 'GET /stop HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Slow: ',
   'slow bodies': 'POST /stop HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 4000\r\n\r\nwords=',
 }
+/** Within seconds, or within so many times what it takes this machine now with nobody in the way. */
 const SECONDS_MAX = 5
+const TIMES_MAX = 40
+
+async function opened() {
+  const s = await scene()
+  closers.push(s.close)
+  await s.contact({ action: 'set', ...cardOf(WORDS) })
+  return s
+}
+type Scene = Awaited<ReturnType<typeof scene>>
+
+/** The press and then `hub-stop`, both of which must get through; answers how long they took. */
+async function stopped(s: Scene): Promise<number> {
+  const before = performance.now()
+  const page = await s.press(`/stop/${WORDS}`)
+  expect(page.headers['hub-stop']).toBe('stopping 0 12')
+  s.finish()
+  const child = spawn(HUB_STOP, ['--card', '-', String(s.port)], { stdio: ['pipe', 'pipe', 'ignore'] })
+  let said = ''
+  child.stdout.on('data', (part: Buffer) => {
+    said += part
+  })
+  child.stdin.end(WORDS)
+  const code = await new Promise((done) => child.once('close', done))
+  expect([code, said]).toEqual([0, expect.stringContaining('has stopped')])
+  expect(s.stops).toHaveLength(1)
+  return performance.now() - before
+}
 
 test.each(Object.entries(KINDS).flatMap(([kind, text]) => [64, 200].map((count) => [count, kind, text] as const)))(
   'S1-32: %i %s from outside, and more as soon as one is closed: the press and hub-stop work within seconds [contact-22]',
   async (count, _kind, text) => {
-    const s = await scene()
-    closers.push(s.close)
-    await s.contact({ action: 'set', ...cardOf(WORDS) })
+    const alone = await stopped(await opened())
+    const s = await opened()
     let isOver = false
     const where = { host: '127.0.0.1', port: s.port }
     /** One that is sent away comes again. */
@@ -38,21 +65,7 @@ test.each(Object.entries(KINDS).flatMap(([kind, text]) => [64, 200].map((count) 
     })
     for (let nth = 0; nth < count; nth += 1) keep()
     await new Promise((done) => setTimeout(done, 100))
-
-    const before = performance.now()
-    const page = await s.press(`/stop/${WORDS}`)
-    expect(page.headers['hub-stop']).toBe('stopping 0 12')
-    s.finish()
-    const child = spawn(HUB_STOP, ['--card', '-', String(s.port)], { stdio: ['pipe', 'pipe', 'ignore'] })
-    let said = ''
-    child.stdout.on('data', (part: Buffer) => {
-      said += part
-    })
-    child.stdin.end(WORDS)
-    const code = await new Promise((done) => child.once('close', done))
-    expect([code, said]).toEqual([0, expect.stringContaining('has stopped')])
-    expect(performance.now() - before).toBeLessThan(SECONDS_MAX * 1000)
-    expect(s.stops).toHaveLength(1)
+    expect(await stopped(s)).toBeLessThan(Math.max(SECONDS_MAX * 1000, TIMES_MAX * alone))
   },
 )
 
