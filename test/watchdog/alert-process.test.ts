@@ -30,8 +30,10 @@ const kept = <T extends { close(): void }>(sink: T): T => {
   closers.push(() => sink.close())
   return sink
 }
+/** For a busy machine; nothing waits so long that goes well. */
+const UNTIL_MS_MAX = 120_000
 async function until<T>(what: string, look: () => T | Promise<T> | undefined | false | null): Promise<T> {
-  for (let turn = 0; turn < 1500; turn += 1) {
+  for (const giveUpAt = performance.now() + UNTIL_MS_MAX; performance.now() < giveUpAt; ) {
     const seen = await look()
     if (seen) return seen
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -85,7 +87,7 @@ async function scene(
       method,
       path: route,
       ...(body ? { body: JSON.stringify(body) } : {}),
-      deadlineMs: 15_000,
+      deadlineMs: 60_000,
       bytesMax: 1e6,
     })
     return JSON.parse(reply.body.toString()) as Record<string, unknown>
@@ -184,7 +186,10 @@ test('S1-34, X5: the file alone over kill -9: each alert stands in it once, what
   expect(said).toEqual(said.map((_, index) => `${index % 2 === 0 ? 'raised' : 'resolved'} ${ENGINE}`))
   expect(told.filter((one) => one.said === 'raised hub_health')).toHaveLength(1)
   expect(new Set(told.map(({ id }) => id)).size, 'no line stands twice').toBe(told.length)
-}, 90_000)
+})
+
+/** Less than the ten seconds after which the silence of the mail server is over. */
+const AT_ONCE_MS = 9_000
 
 test('T98: with a mail server that hangs, rounds go on, the other channel delivers, a shutdown answers at once, and the silence is told [alert-30]', async () => {
   const silent = kept(await silentSink())
@@ -199,7 +204,7 @@ test('T98: with a mail server that hangs, rounds go on, the other channel delive
   await until('more rounds', async () => Number((await ask('GET', '/v1/status')).rounds) > Number(rounds) + 5)
   const asked = performance.now()
   expect(await ask('POST', '/v1/shutdown', { reason: 'test' })).toMatchObject({ path: 'watchdog', requested: 0 })
-  expect(performance.now() - asked).toBeLessThan(5_000)
+  expect(performance.now() - asked).toBeLessThan(AT_ONCE_MS)
   await until('its silence', () => sink.received.some(({ body }) => body.includes('Alerts do not arrive: command')))
   const status = (await ask('GET', '/v1/status')) as { alerting: { channels: object[] } }
   expect(status.alerting.channels).toMatchObject([
@@ -211,7 +216,7 @@ test('T98: with a mail server that hangs, rounds go on, the other channel delive
   const left = performance.now()
   one.child.kill('SIGTERM')
   await gone
-  expect(performance.now() - left, 'nor does a channel delay the end').toBeLessThan(5_000)
+  expect(performance.now() - left, 'nor does a channel delay the end').toBeLessThan(AT_ONCE_MS)
 })
 
 test('alert-test proves mail, webhook, push and command of a real process, and names the one that does not work [watch-23, alert-25]', async () => {

@@ -111,7 +111,7 @@ async function doors(over: Partial<Watch> = {}) {
       method,
       path,
       ...text,
-      deadlineMs: 5000,
+      deadlineMs: 60_000,
       bytesMax: 1e6,
     })
     return { status: reply.status, body: JSON.parse(reply.body.toString()) as Record<string, unknown> }

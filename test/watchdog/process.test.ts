@@ -2,7 +2,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
-import net from 'node:net'
 import path from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { deadlinesShape } from '../../hub/protocol/views-guard.ts'
@@ -12,6 +11,7 @@ import { macHex } from '../../watchdog/base/digest.ts'
 import { pathsOf } from '../../watchdog/base/home.ts'
 import { exchange } from '../../watchdog/base/wire.ts'
 import { createEmptyEngine } from '../support/empty-engine.ts'
+import { freePort } from '../support/free-port.ts'
 import { INSTANCE, KEY, makeHome, ZEROS } from '../support/watchdog-home.ts'
 
 const MAIN = path.join(import.meta.dirname, '../../watchdog/main.ts')
@@ -20,15 +20,10 @@ afterEach(() => {
   for (const close of closers.splice(0).reverse()) close()
 })
 
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
+/** For a busy machine; nothing waits so long that goes well. */
+const UNTIL_MS_MAX = 120_000
 async function until<T>(what: string, look: () => T | Promise<T> | undefined | false | null): Promise<T> {
-  for (let turn = 0; turn < 500; turn += 1) {
+  for (const giveUpAt = performance.now() + UNTIL_MS_MAX; performance.now() < giveUpAt; ) {
     const seen = await look()
     if (seen) return seen
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -95,7 +90,7 @@ async function scene(spans: object) {
   })
   const run = (...words: string[]) =>
     new Promise<{ code: number; err: string }>((resolve) => {
-      execFile(process.execPath, [MAIN, '--home', home.home, ...words], { timeout: 10_000 }, (error, _out, err) =>
+      execFile(process.execPath, [MAIN, '--home', home.home, ...words], { timeout: 120_000 }, (error, _out, err) =>
         resolve({ code: Number(error?.code ?? 0), err }),
       )
     })
@@ -112,7 +107,7 @@ async function scene(spans: object) {
       method,
       path: route,
       ...(body ? { body: JSON.stringify(body) } : {}),
-      deadlineMs: 5000,
+      deadlineMs: 60_000,
       bytesMax: 1e6,
     })
     return JSON.parse(reply.body.toString()) as Record<string, unknown>
@@ -176,18 +171,21 @@ test('from init to exit: refuses without a state, leases with the first heartbea
 
 test('T95, T97: a passed deadline demands safe within a round, sticks over kill -9, and one heartbeat at the door ends it [cond-28, presence-9, time-7]', async () => {
   const { leases, openHub, run, start, ask } = await scene({
-    remindFirstMs: 300,
-    remindLastMs: 400,
-    missedMs: 600,
-    missedGraceMs: 200,
+    remindFirstMs: 1_500,
+    remindLastMs: 2_000,
+    missedMs: 3_000,
+    missedGraceMs: 1_000,
   })
   await run('--init')
   await ask('GET', '/v1/status').catch(() => {})
   const close = await openHub()
   closers.push(() => void close())
   const first = await start()
+  // Normal for four seconds: whoever looks late still finds it among the leases.
+  const isNormalSince = (from: number) => leases.slice(from).some(({ demand }) => demand === 'normal')
+  const begun = leases.length
   await ask('POST', '/v1/heartbeat', { source: 'cli' })
-  await until('a normal lease', () => leases.at(-1)?.demand === 'normal')
+  await until('a normal lease', () => isNormalSince(begun))
   await until('safe mode', () => leases.at(-1)?.demand === 'safe')
   first.kill('SIGKILL')
   await ended(first)
@@ -199,8 +197,9 @@ test('T95, T97: a passed deadline demands safe within a round, sticks over kill 
   const count = leases.length
   await until('leases after the weak one', () => leases.length > count + 2)
   expect(leases.at(-1)?.demand).toBe('safe')
-  expect(await ask('POST', '/v1/heartbeat', { source: 'cli' })).toMatchObject({ dueInMs: 600 })
-  await until('normal again', () => leases.at(-1)?.demand === 'normal')
+  const missed = leases.length
+  expect(await ask('POST', '/v1/heartbeat', { source: 'cli' })).toMatchObject({ dueInMs: 3_000 })
+  await until('normal again', () => isNormalSince(missed))
 })
 
 test('a state corrupt in both slots starts safe, says so, and keeps a copy [watch-11]', async () => {
@@ -256,7 +255,7 @@ test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mod
   await until('a normal lease', () => leases.at(-1)?.demand === 'normal')
   const far = Date.now() + 22 * 86_400_000
   expect(await ask('POST', '/v1/away', { untilMs: far })).toMatchObject({ error: expect.stringContaining('21 days') })
-  expect(await ask('POST', '/v1/away', { untilMs: Date.now() + 3_000 })).toMatchObject({ conditions: ['away'] })
+  expect(await ask('POST', '/v1/away', { untilMs: Date.now() + 8_000 })).toMatchObject({ conditions: ['away'] })
   // On a slow machine its end may pass while nobody runs.
   expect(['away', 'heartbeat_missed']).toContain((await killed()).conditions[0])
   await until('safe mode', () => leases.at(-1)?.conditions.includes('heartbeat_missed'))
@@ -266,6 +265,10 @@ test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mod
   ).toBe(true)
   await until('the stop', () => leases.at(-1)?.conditions.includes('unattended_stop'))
   await until('its report', () => told().includes('raised unattended_stop'))
+  // The round that told of it also remembers it, at its end: killed in between, it would rightly tell again.
+  const rounds = async () => (await ask('GET', '/v1/status')).rounds as number
+  const then = await rounds()
+  await until('the round to be over', async () => (await rounds()) > then + 1)
   expect((await killed()).conditions).toEqual(['heartbeat_missed', 'unattended_stop'])
 
   expect(await ask('POST', '/v1/heartbeat')).toMatchObject({
@@ -284,4 +287,4 @@ test('T95, T97: an absence that nobody ends, over kill -9 at each step: safe mod
     'raised unattended_stop',
     'resolved unattended_stop',
   ])
-}, 30_000)
+})
