@@ -31,7 +31,14 @@ describe('rotation of the token keys', () => {
     const talk = async () => {
       while (working) {
         const id = one.newId()
-        const answer = await one.send({ id, kind: 'request', to: 'agent:two', type: 'a.b', timeoutMs: 1000, body: {} })
+        const answer = await one.send({
+          id,
+          kind: 'request',
+          to: 'agent:two',
+          type: 'a.b',
+          timeoutMs: 600_000,
+          body: {},
+        })
         if (answer.status === 200) accepted.push(id)
         else refused.push(code(answer))
         // Its clock stands still, so the quota of renewals does not fill again: a burst of them is 20.
@@ -48,6 +55,7 @@ describe('rotation of the token keys', () => {
     }
     const load = Promise.all([talk(), talk(), talk(), listen()])
     for (let nth = 0; nth < 100; nth += 1) expect((await h.operator('POST', '/v1/keys/rotate', {})).status).toBe(200)
+    await h.until(() => accepted.length > 100 && renewals === 15, 'they have talked enough')
     working = false
     await h.pumped(load)
     expect(refused).toEqual([])

@@ -82,8 +82,8 @@ describe('S1-49: a session that shows no life', () => {
     const line = await h.pumped(openRawSession(agent))
     for (let minutes = 0; minutes < 3; minutes += 0.25) {
       await h.clock.advance(15_000)
-      // Its pong is of real time.
-      await new Promise((resolve) => setTimeout(resolve, 15))
+      // Its pong is of real time: by then sockets were looked at this often.
+      for (let looks = 0; looks < 15; looks += 1) await new Promise((resolve) => setTimeout(resolve, 1))
     }
     const task = agent.joined?.task.task ?? ''
     expect(h.task(task).state).toBe('running')

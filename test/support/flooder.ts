@@ -1,10 +1,16 @@
-/** A thread of its own that floods one fast session: as many frames as the socket takes, from when it is told to until it is told to stop. */
+/** A thread of its own that floods one fast session: as many frames as the socket takes, from when it is told to until it is told to stop, and a few at least. */
 import { createPrivateKey } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
 import { newUuid, systemRandom } from '../../hub/base/random.ts'
 import { openFrameLine } from './frame-line.ts'
 
-const { socketPath, token, privateKey } = workerData as { socketPath: string; token: string; privateKey: string }
+const { socketPath, token, privateKey, atLeast } = workerData as {
+  socketPath: string
+  token: string
+  privateKey: string
+  /** It sends so many, however late it is heard on a busy machine. */
+  atLeast: number
+}
 const line = await openFrameLine({
   socketPath,
   token,
@@ -20,7 +26,7 @@ void told().then(() => {
   flooding = false
 })
 let sent = 0
-while (flooding) {
+while (flooding || sent < atLeast) {
   if (line.bufferedBytes < 256 * 1024) for (let nth = 0; nth < 100; nth += 1) sent = line.send(FRAME)
   await new Promise<void>((resolve) => setImmediate(resolve))
 }
