@@ -34,7 +34,7 @@ export async function stopAtTheEnd(trial: TrialHome): Promise<string[]> {
   for (let n = 0; n < 2; n += 1) await trial.hub.call('task.submit', { agent: 'trial', params: { what: 'sleep' } })
   await trial.working(2)
   trial.proxy.spoil('stop', { kind: 'answer', status: 500 }, 1)
-  const answer = await trial.hub.call('hub.shutdown', { reason: 'the storm is over' }, { deadlineMs: 60_000 })
+  const answer = await trial.hub.call('hub.shutdown', { reason: 'the storm is over' }, { deadlineMs: 120_000 })
   trial.proxy.heal()
   const left = await trial.engine.list(trial.instance)
   return [

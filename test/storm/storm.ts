@@ -23,6 +23,8 @@ export interface StormReport {
 }
 
 const CALM_MS = 240_000
+/** Of what the plan gives no time of its own; what is to be stopped at the end has longer, so that none of it ends before on a slow machine. */
+const TTL_MS = 45_000
 const ENDED: readonly string[] = ['succeeded', 'failed', 'cancelled', 'timed_out']
 /** Killed by the storm, refused by a mode, not there: what an act may meet. The calm is what has to be right. */
 const whatever = () => undefined
@@ -36,7 +38,7 @@ export async function runStorm(options: {
   say(`storm: seed ${seed}, ${seconds} s; again: npm run storm -- --seconds ${seconds} --seed ${seed}`)
   await using trial = await openTrialHome({
     callTimeout: '4s',
-    card: { limits: { ttl: '45s', memory: '256MiB', pids: 64 } },
+    card: { limits: { ttl: '10m', memory: '256MiB', pids: 64 } },
     watchdog: { engineTimeoutMs: 2_000, orphanAgeMs: 20_000 },
   })
   const strictness = watchStrictness(trial)
@@ -76,7 +78,7 @@ let keys = 0
 async function submit(trial: TrialHome, { agent, params, ttlMs }: Extract<Act, { kind: 'submit' }>): Promise<void> {
   keys += 1
   const headers = { 'idempotency-key': `storm-${trial.instance}-${keys}` }
-  const request = { agent, params, ...(ttlMs === undefined ? {} : { ttlMs }) }
+  const request = { agent, params, ttlMs: ttlMs ?? TTL_MS }
   for (let tries = 0; tries < 20; tries += 1) {
     try {
       const { task } = await trial.hub.call('task.submit', request, { headers, deadlineMs: 5_000 })
