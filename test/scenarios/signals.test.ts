@@ -3,12 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openState } from '../../watchdog/act/state-file.ts'
 import { exitOf, openBareHome, seen } from '../support/bare-home.ts'
 
-// Real processes, on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 const root = resolve(import.meta.dirname, '../..')
 let base: string
 let template: string
@@ -25,7 +23,8 @@ interface Status {
 }
 
 test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told and silent, the clock runs, and nothing keeps the next start away [stop-8, stop-9, stop-10]', async () => {
-  const at = await openBareHome(base, template)
+  // A hub that lives but is late on a busy machine is not missed for ten seconds; one that is gone is, after ten rounds.
+  const at = await openBareHome(base, template, { missesMax: 10 })
   try {
     const hub = at.startHub('ignore')
     await at.hubUp()
@@ -36,10 +35,10 @@ test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told
     const over = exitOf(hub)
     hub.kill('SIGTERM')
     expect(await over).toBe(0)
-    // Long enough that an unannounced silence would be a finding: two misses are, at ten rounds a second.
+    // Long enough that an unannounced silence would be a finding.
     const rounds = async () => (await at.askWatchdog('GET', '/v1/status')).body.rounds as number
     const then = await rounds()
-    await seen('ten rounds without it', async () => (await rounds()) > then + 10)
+    await seen('more rounds without it than may be missed', async () => (await rounds()) > then + 12)
     expect(await status()).toMatchObject({ hub: { announced: 'restart' }, heartbeat: { paused: false } })
     expect(existsSync(at.paths.alerts) ? readFileSync(at.paths.alerts, 'utf8') : '').not.toContain('hub_health')
     for (const part of ['hub', 'watchdog']) expect(existsSync(join(at.home, 'stay-down', part)), part).toBe(false)
