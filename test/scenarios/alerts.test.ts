@@ -313,9 +313,7 @@ test('a hub killed between the row and the delivery tells it after its restart, 
     })
     return { hub, ended: new Promise((resolve) => hub.once('exit', resolve)) }
   }
-  const until = async (check: () => boolean) => {
-    while (!check()) await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+  const until = (check: () => boolean) => expect.poll(check, { timeout: 120_000 }).toBe(true)
   try {
     const first = await serve()
     await ask(join(home, 'run', 'watchdog.sock'), 'POST', '/v1/lease', { version: 1 }, { 'hub-mac': 'f'.repeat(64) })
@@ -335,4 +333,4 @@ test('a hub killed between the row and the delivery tells it after its restart, 
     told.close()
     rmSync(folder, { recursive: true, force: true })
   }
-}, 60_000)
+})

@@ -42,7 +42,7 @@ beforeAll(async () => {
   expect(piped.stdout.split('\n').length).toBeGreaterThanOrEqual(size)
   key = join(place, 'checkpoint.pub')
   writeFileSync(key, readFileSync(join(h.home, 'keys', 'checkpoint.pub')))
-}, 60_000)
+})
 afterAll(() => rmSync(place, { recursive: true }))
 
 const lines = () => readFileSync(file, 'utf8').trimEnd().split('\n')

@@ -8,11 +8,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isWeakening } from '../../hub/base/passed-on.ts'
 import { type BareHome, openBareHome, seen } from '../support/bare-home.ts'
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 const root = resolve(import.meta.dirname, '../..')
 let base: string
 let template: string

@@ -22,9 +22,11 @@ async function scene(options: Partial<HarnessOptions> = {}) {
       pressWith(ask, path, headers, fields),
     /** Reloads as the page does until it is no longer stopping. */
     async settled(path: string) {
-      for (;;) {
+      for (let turn = 0, said = ''; ; turn += 1) {
         const page = await ask('GET', path)
-        if (!String(page.headers['hub-stop']).startsWith('stopping')) return page
+        said = String(page.headers['hub-stop'])
+        if (!said.startsWith('stopping')) return page
+        if (turn > 500) throw new Error(`it is not over after ${turn} looks: ${said}`)
         await h.clock.advance(2000)
       }
     },

@@ -26,7 +26,7 @@ beforeAll(() => {
   shim = compileCutShim(folder)
   template = join(folder, 'template')
   run('init', template)
-}, 120_000)
+})
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const run = (verb: string, home: string, ...more: string[]) =>

@@ -76,7 +76,6 @@ describe('a call that fails', () => {
       ]
   test.for(faults)(
     '$call $nth with errno $errno, armed $armed: nothing is written any more, the mode says so, a stop works, a restart is whole (T79, T84) [audit-7]',
-    { timeout: 120_000 },
     async (fault, { skip }) => {
       const library = compileShim(folder)
       if (library === undefined) return skip('there is no C compiler to make the failing calls with')
@@ -115,9 +114,7 @@ describe('a call that fails', () => {
     },
   )
 
-  test('a write without room is a full disk: the same process goes on when there is room', {
-    timeout: 120_000,
-  }, async ({ skip }) => {
+  test('a write without room is a full disk: the same process goes on when there is room', async ({ skip }) => {
     const library = compileShim(folder)
     if (library === undefined) return skip('there is no C compiler to make the failing calls with')
     const h = openFaultHome(mkdtempSync(join(folder, 'h-')), template)
@@ -148,9 +145,9 @@ describe('a small file system', () => {
     return filler
   }
 
-  test('that is full: degraded, recovers by itself; full again, the shutdown and its record are written from the ballast (T80) [mode-16, stop-50]', {
-    timeout: 120_000,
-  }, async ({ skip }) => {
+  test('that is full: degraded, recovers by itself; full again, the shutdown and its record are written from the ballast (T80) [mode-16, stop-50]', async ({
+    skip,
+  }) => {
     const disk = mountSmall('size=24m')
     if (disk === undefined) return skip('no small file system can be mounted: not root, or not permitted')
     const home = join(disk.folder, 'home')
@@ -196,9 +193,9 @@ describe('a small file system', () => {
     }
   })
 
-  test('without inodes: degraded, a stop works; read-only: the start refuses by name and makes nothing (T84)', {
-    timeout: 120_000,
-  }, async ({ skip }) => {
+  test('without inodes: degraded, a stop works; read-only: the start refuses by name and makes nothing (T84)', async ({
+    skip,
+  }) => {
     const disk = mountSmall('size=32m,nr_inodes=160')
     if (disk === undefined) return skip('no small file system can be mounted: not root, or not permitted')
     const home = join(disk.folder, 'home')

@@ -299,7 +299,7 @@ test('no way to a session gives anybody more than the plain way does', async () 
       [given.get(way)?.yes ?? 0, given.get(way)?.no ?? 0].every((n) => n > 0),
       `${way} ${JSON.stringify([...given])}`,
     ).toBe(true)
-}, 120_000)
+})
 
 const card = { capabilities: ['read'], secrets: ['s-one'], ttl: '4m' }
 const wide = { capabilities: SKILLS, secrets: SECRETS, ttl: '30m' }

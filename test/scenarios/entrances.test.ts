@@ -1,7 +1,6 @@
 /** What the entrances refuse, each from the operations table or a list of hostile input, on a whole hub (T17, T22, T25-T30, T33-T36). */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -11,6 +10,7 @@ import { clean, columns, jsonText, plain } from '../../hub/client/cli/text.ts'
 import { readConfig } from '../../hub/config.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../../hub/protocol/operations.ts'
 import { ROUTES } from '../../hub/protocol/routes.ts'
+import { freePort } from '../support/free-port.ts'
 import { recordEach } from '../support/guard-home.ts'
 import { BAD_BODIES, BAD_VALUES, HOSTILE, MOVES_TERMINAL, ODD_VALUES } from '../support/hostile-text.ts'
 import {
@@ -133,7 +133,7 @@ describe('every operation, every kind of call', () => {
     expect(await verified(h)).toMatchObject({ ok: true })
     if (shutdown !== undefined) expect((await lawful(h, shutdown, {})).status).toBe(200)
     expect(h.complaints.filter(({ level }) => level >= 50)).toEqual([])
-  }, 60_000)
+  })
 
   test('T22: the same for an agent, on every path of its socket', async () => {
     await using h = await createHarness({ agents, config })
@@ -248,7 +248,7 @@ describe('every operation, every kind of call', () => {
       else if (record !== undefined) expect(record.reason, what).toMatch(/^[a-z_]+: ?/)
     }
     expect(await verified(h)).toMatchObject({ ok: true })
-  }, 60_000)
+  })
 })
 
 describe('documents', () => {
@@ -285,7 +285,7 @@ describe('documents', () => {
     expect(builtIns()).toBe(before)
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
     expect(await verified(h)).toMatchObject({ ok: true })
-  }, 60_000)
+  })
 })
 
 describe('hostile text in every field (T28, T29, T30)', () => {
@@ -306,6 +306,8 @@ describe('hostile text in every field (T28, T29, T30)', () => {
       }
       if (row.name === 'mode.safe') expect((await h.operator('POST', '/v1/mode/resume', {})).status).toBe(200)
     }
+    // However long that took by the clock: its token lives for minutes.
+    await h.pumped(one.renew())
     const send = async (more: Record<string, unknown>) =>
       (await h.pumped(one.ask({ method: 'POST', path: '/v1/send', body: { id: one.newId(), ...more } }))).status
     for (const text of HOSTILE) {
@@ -360,7 +362,7 @@ describe('hostile text in every field (T28, T29, T30)', () => {
     const tables = h.hub.guard.store.prepare("select count(*) from sqlite_master where type = 'table'").pluck().get()
     expect(tables).toBeGreaterThan(8)
     expect(builtIns()).toBe(before)
-  }, 90_000)
+  })
 
   test('a log entry is one line of JSON, whatever it says (T30)', () => {
     const lines: string[] = []
@@ -375,14 +377,6 @@ describe('hostile text in every field (T28, T29, T30)', () => {
     }
   })
 })
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 describe('the loopback port', () => {
   const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY']
@@ -419,7 +413,7 @@ describe('the loopback port', () => {
     // The console's page holds nothing of this hub until its link is exchanged. The stop page without words is a form; every word of the contact's is walked in contact-walk.test.ts (T18).
     expect(open).toEqual(['GET /healthz', 'GET /console', 'HEAD /console', 'GET /stop', 'HEAD /stop'])
     expect(recordsOf(h, /^operator/, before)).toEqual([])
-  }, 60_000)
+  })
 
   test('T33: another Host, any Origin, a doubled Host, an absolute target, an upgrade: refused on health and everywhere', async () => {
     const port = await freePort()
@@ -465,7 +459,7 @@ describe('the loopback port', () => {
     }
     expect(await get(good, `http://evil.example/healthz`)).toEqual([400])
     expect(await get('')).toEqual([400])
-  }, 60_000)
+  })
 
   test('T36: it listens on loopback alone, and no key of the configuration says otherwise', async () => {
     const port = await freePort()
@@ -525,5 +519,5 @@ describe('guessing (T17)', () => {
     expect(await h.lease()).toBe(200)
     expect((await h.pumped(one.ask({ method: 'GET', path: '/v1/artifacts' }))).status).toBe(200)
     expect((await h.operator('POST', '/v1/shutdown', {})).status).toBe(200)
-  }, 300_000)
+  })
 })

@@ -123,7 +123,7 @@ describe('every frame is proven before it is read (T10)', () => {
       for (const agent of [one, two]) await h.pumped(agent.result())
       await h.quiet()
     }
-  }, 60_000)
+  })
 
   test('a frame captured on one session is worth nothing on the next of the same agent', async () => {
     await using h = await harness()
@@ -192,9 +192,7 @@ describe('every frame is proven before it is read (T10)', () => {
 })
 
 describe('a token opens one session (T9)', () => {
-  test('of a hundred openings with one token exactly one succeeds, and none after, restarts included', {
-    timeout: 90_000,
-  }, async () => {
+  test('of a hundred openings with one token exactly one succeeds, and none after, restarts included', async () => {
     await using h = await harness()
     const [one] = await h.bring('one')
     await h.pumped(one.renew())

@@ -17,11 +17,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type BareHome, exitOf, openBareHome, seen } from '../support/bare-home.ts'
 
-// Real processes, on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 const root = resolve(import.meta.dirname, '../..')
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants
 let base: string

@@ -1,7 +1,7 @@
 /** `hub setup` from its first question to its last: interrupted at each, refused at each; and what follows them, `--systemd` and `--rehearse`. */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createContext } from '../../hub/client/cli/context.ts'
 import { type Machine, runSetup } from '../../hub/client/cli/setup/setup.ts'
 import type { Ask } from '../../hub/client/cli/setup/setup-questions.ts'
@@ -13,7 +13,6 @@ import { fakeContext, fakeTerminal } from '../support/fake-terminal.ts'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
-vi.setConfig({ testTimeout: 120_000 })
 let base: string
 beforeAll(() => {
   base = mkdtempSync('/tmp/ss-')

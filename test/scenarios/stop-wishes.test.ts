@@ -210,7 +210,6 @@ describe('a real hub process', () => {
   ] as const
   test.for(ways)(
     'fault G1: under %s `hub task cancel` ends with 8 and still counts after kill -9 [stop-50]',
-    { timeout: 120_000 },
     async ([, way], { skip }) => {
       const disk = way === 'full' ? mountSmall('size=24m') : undefined
       if (way === 'full' && disk === undefined) return skip('no small file system can be mounted')

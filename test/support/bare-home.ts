@@ -10,7 +10,7 @@ import { ask } from './hub-harness.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 /** For a busy machine; nothing waits so long that goes well. */
-const UNTIL_MS_MAX = 40_000
+const UNTIL_MS_MAX = 120_000
 
 /** Waits for a condition, never for a time. */
 export async function seen<Answer>(
@@ -79,4 +79,7 @@ export async function openBareHome(base: string, template: string, watchdog: Rec
 export type BareHome = Awaited<ReturnType<typeof openBareHome>>
 
 export const exitOf = (child: ChildProcess): Promise<number | null> =>
-  new Promise((done) => child.once('exit', (code) => done(code)))
+  new Promise((done) => {
+    if (child.exitCode !== null || child.signalCode !== null) done(child.exitCode)
+    else child.once('exit', (code) => done(code))
+  })

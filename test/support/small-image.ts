@@ -18,7 +18,7 @@ export async function loadSmallImage(home: string): Promise<void> {
     { path: 'app/main.js', kind: 'file', mode: 0o444, data: Buffer.alloc(300_000, 'x') },
   ])
   const base = baseLayer(smallCache(home), { arch: 'x64', node, libraries: [], own: false })
-  const engine = createImageEngine({ socketPath: smallSocket(home), deadlineMs: 10_000, loadDeadlineMs: 10_000 })
+  const engine = createImageEngine({ socketPath: smallSocket(home), deadlineMs: 120_000, loadDeadlineMs: 120_000 })
   await loadImages([imageOf('hub/small:latest', [base, program], 'x64')], engine, () => undefined)
 }
 

@@ -77,7 +77,7 @@ export async function scene(config: object = {}, kept?: string) {
       method: 'POST',
       path: '/v1/contact',
       body: JSON.stringify(body),
-      deadlineMs: 5000,
+      deadlineMs: 60_000,
       bytesMax: 1e5,
     })
     const said: Record<string, unknown> = JSON.parse(reply.body.toString())
