@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { HubError } from '../../hub/base/errors.ts'
 import { lastEnd } from '../../hub/home/last-end.ts'
 import { openFakeWatchdog } from '../support/fake-watchdog.ts'
 import { type AgentSpec, createHarness, forever, puppet, worker } from '../support/hub-harness.ts'
@@ -140,6 +141,32 @@ describe('shutdown', () => {
     expect(body).toMatchObject({ requested: 1, containers: [{ session: deaf.session, outcome: 'failed' }] })
     expect((body.containers as { reason: string }[])[0]?.reason).toMatch(/remove|still shows/)
     expect(h.hub.work.containment.ledger.list()).toMatchObject([{ session: deaf.session }])
+  })
+
+  test('what somebody else has removed while a start ended is counted with the rest [stop-43]', async () => {
+    await using h = await createHarness({ agents: { deaf: { script: puppet } }, config: { shutdownTimeout: '10m' } })
+    const [deaf] = await h.bring('deaf')
+    let began = false
+    const held = Promise.withResolvers<never>()
+    h.engine.create = () => {
+      began = true
+      return held.promise
+    }
+    await h.submit('deaf')
+    await h.until(() => began, 'a second one is being started')
+    const stop = h.operator('POST', '/v1/shutdown', { emergency: true, reason: 'test' })
+    await h.until(() => h.hub.guard.modes.has('draining'))
+    // As the watchdog does, which has been told by now.
+    const container = h.hub.work.tasks.session(deaf.session)?.containerId ?? ''
+    await h.engine.stop(container, 0)
+    await h.until(() => h.hub.work.tasks.session(deaf.session)?.state === 'recycled')
+    held.reject(new HubError('engine_refused', 'it was not made'))
+    const { body } = await stop
+    expect(body).toMatchObject({ requested: 2, containers: [{ session: deaf.session }, {}] })
+    expect((body.containers as { outcome: string }[]).map(({ outcome }) => outcome)).toEqual([
+      expect.stringMatching(/gone$/),
+      'already_gone',
+    ])
   })
 
   test('restart leaves the containers: they are asked for nothing and are taken over by the next hub [stop-1, stop-2]', async () => {

@@ -180,9 +180,15 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
   }
 
   async function stopSessions(grant: StopGrant): Promise<StopReport> {
+    const before = tasks.sessionsOpen()
+    asked = before
     await Promise.race([launcher.settled(), clock.sleep(options.waitMs)])
-    asked = tasks.sessionsOpen()
-    for (const session of asked) {
+    const open = tasks.sessionsOpen()
+    const isOpen = new Set(open.map(({ id }) => id))
+    // The watchdog knows of the stop by now and may have removed some while a start ended: they are counted all the same. One whose removal
+    // nobody saw had no container.
+    asked = [...before.filter((session) => !isOpen.has(session.id) && outcomeOf(session) !== undefined), ...open]
+    for (const session of open) {
       if (session.state === 'recycling') continue
       parts.tellFinish(session.id, Math.max(0, waitUntilMs - clock.monotonicMs()))
       parts.sealInbox(session.id)

@@ -4,7 +4,7 @@ import type { StopView } from '../../answers.ts'
 import { EXIT, toProblem } from '../../problem.ts'
 import type { Context, Run } from '../context.ts'
 import { clean, countOf, type Paint, whenText } from '../text.ts'
-import { type Ending, failedOf, stopEverything } from './stop-paths.ts'
+import { type Ending, failedOf, firstLook, stopEverything } from './stop-paths.ts'
 
 /** How long the watchdog raises no alarm about what was announced. */
 const ANNOUNCE_MS = 300_000
@@ -92,6 +92,8 @@ export const shutdown: Run = async (context, _, options) => {
   if (options.dryRun === true) return dryRun(context)
   const question = 'Stop every agent and end the hub? Nothing is deleted; unfinished tasks are held.'
   if (!(await context.terminal.confirm(question, options.yes === true))) return EXIT.refused
+  // Told of an emergency, the watchdog removes what it sees, and may be done before the hub is asked: the answer counts that too.
+  const before = emergency ? await firstLook(context) : []
   await announce(context, 'shutdown', emergency ? 'emergency' : undefined)
   if (options.drain === true && !emergency) await sayUntilWhen(context)
   const view = await stopEverything(context, {
@@ -99,6 +101,7 @@ export const shutdown: Run = async (context, _, options) => {
     drain: options.drain === true,
     emergency,
     reason: emergency ? 'emergency stop by the operator' : 'shutdown by the operator',
+    before,
   })
   if (context.json) context.terminal.json(view)
   else context.terminal.out(stopText(view, context.terminal.paint))

@@ -10,7 +10,7 @@ import { keepDown } from '../../../base/stay-down.ts'
 import type { StoppedContainer, StopView } from '../../answers.ts'
 import { Problem, toProblem } from '../../problem.ts'
 import type { Context } from '../context.ts'
-import { listContainers, remainsOf, stopContainers } from '../engine.ts'
+import { type Found, listContainers, remainsOf, stopContainers } from '../engine.ts'
 import { pathsOf } from '../home.ts'
 import { processOf, sleep, waitGone } from '../processes.ts'
 import { hubAnswers, watchdogAnswers } from '../setup/start.ts'
@@ -39,6 +39,8 @@ export interface StopOrder {
   drain: boolean
   emergency: boolean
   reason: string
+  /** What the engine showed before anybody was told of the stop. Whoever was told first may have removed some of it before the path that answers looks. */
+  before?: readonly Found[]
 }
 export interface StopTimes {
   /** The hub's own wait, SIGTERM, SIGKILL and removal, with room for a slow engine. */
@@ -51,9 +53,14 @@ export interface StopTimes {
 }
 const STOP_TIMES: StopTimes = { hubMs: 45_000, drainMs: 25 * 3_600_000, watchdogMs: 90_000, goneMs: 5_000 }
 const LOOK_MS = 500
+const FIRST_LOOK_MS = 2_000
 
 export const failedOf = (view: StopView): StoppedContainer[] =>
   view.containers.filter(({ outcome }) => outcome === 'failed')
+
+/** What the engine shows now; nothing if it does not say so soon, because a stop waits for no count. */
+export const firstLook = ({ home }: Context): Promise<readonly Found[]> =>
+  Promise.race([listContainers(pathsOf(home)).catch(() => []), sleep(FIRST_LOOK_MS).then(() => [])])
 
 /** Shows progress on stderr, by what the engine still shows. An engine that does not answer is not asked again. */
 async function withProgress<Result>({ home, terminal }: Context, work: Promise<Result>): Promise<Result> {
@@ -80,9 +87,14 @@ async function withProgress<Result>({ home, terminal }: Context, work: Promise<R
 
 /**
  * Checks an answer against the engine: a container that the engine still shows counts as failed. This also settles an answer whose author
- * could not ask the engine at the end. If the engine cannot be asked from here, the answer stays as it is.
+ * could not ask the engine at the end. What was there before the stop and is not named counts too. If the engine cannot be asked from here,
+ * the answer stays as it is.
  */
-async function proven(context: Context, { unproven, ...view }: StopView): Promise<StopView> {
+async function proven(
+  context: Context,
+  { unproven, ...view }: StopView,
+  before: readonly Found[] = [],
+): Promise<StopView> {
   const paths = pathsOf(context.home)
   const known = new Map(failedOf(view).map((one) => [one.container, one]))
   try {
@@ -98,7 +110,11 @@ async function proven(context: Context, { unproven, ...view }: StopView): Promis
     })
     const names = new Set(left.map(({ name }) => name))
     const others = view.containers.filter(({ container }) => !names.has(container))
-    const containers = [...others, ...(await Promise.all(still))]
+    const named = new Set([...names, ...others.map(({ container }) => container)])
+    const earlier = before
+      .filter(({ name }) => !named.has(name))
+      .map(({ name, session }): StoppedContainer => ({ container: name, session, outcome: 'gone' }))
+    const containers = [...others, ...earlier, ...(await Promise.all(still))]
     return { ...view, requested: Math.max(view.requested, containers.length), containers }
   } catch {
     return unproven === undefined ? view : { ...view, unproven }
@@ -156,7 +172,7 @@ export async function stopEverything(
     try {
       const view = (await withProgress(context, act())) as StopView
       last = { ...view, path: view.path ?? name, containers: view.containers ?? [] }
-      if (exit !== 'restart') last = await proven(context, last)
+      if (exit !== 'restart') last = await proven(context, last, order.before)
       const failed = failedOf(last).length
       if (failed === 0 && last.unproven === undefined) return last
       terminal.note(

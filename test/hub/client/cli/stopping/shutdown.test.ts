@@ -133,7 +133,8 @@ describe('hub shutdown', () => {
       return stopped('watchdog')
     })
     const { code, stdout } = await at.run(['shutdown', '--emergency', '--yes'])
-    expect([code, stdout]).toEqual([0, 'by the watchdog: 1 container told to stop, 1 confirmed gone\n'])
+    // Its own, and the one that was there before and that nobody named.
+    expect([code, stdout]).toEqual([0, 'by the watchdog: 2 containers told to stop, 2 confirmed gone\n'])
   })
 
   it('I6: nor is one without an engine of its own, where this command has none either', async () => {
@@ -267,6 +268,40 @@ describe('hub shutdown --emergency, hub alive', () => {
     await at.runAsProcess(['shutdown', '--emergency', '--yes'])
     expect(at.hub.asked.find(({ path: asked }) => asked === '/v1/shutdown')?.body).toMatchObject({ emergency: true })
     expect(at.watchdog.asked[0]?.body).toEqual({ kind: 'shutdown', forMs: 300_000, by: 'emergency' })
+  })
+
+  it('counts what the watchdog removed between its being told and the hub being asked [stop-43]', async () => {
+    const ours = { 'hub.instance': INSTANCE, 'hub.session': SESSION_ID }
+    containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
+    containers.set('bbbbbbbbbbbb', { goes: true, labels: ours })
+    at.watchdog.on('POST /v1/announce', () => {
+      containers.delete('aaaaaaaaaaaa')
+      return { body: { announced: 'shutdown' } }
+    })
+    at.hub.on('POST /v1/shutdown', () => {
+      containers.clear()
+      const gone = { container: 'hub-bbbbbbbbbbbb', session: SESSION_ID, outcome: 'gone' }
+      return { body: { path: 'hub', requested: 1, containers: [gone] } }
+    })
+    const { code, stdout } = await at.run(['shutdown', '--emergency', '--yes', '--json'])
+    const view = JSON.parse(stdout) as { requested: number; containers: { container: string; outcome: string }[] }
+    expect([code, view.requested]).toEqual([0, 2])
+    expect(view.containers.map(({ container, outcome }) => [container, outcome])).toEqual([
+      ['hub-bbbbbbbbbbbb', 'gone'],
+      ['hub-aaaaaaaaaaaa', 'gone'],
+    ])
+  })
+
+  it('the count does not wait for an engine that hangs', async () => {
+    engine.on('GET /v1.41/containers/json', () => ({ raw: () => undefined }))
+    at.watchdog.on('POST /v1/announce', async () => {
+      // It answers from now on: what was asked before is still open.
+      engine.on('GET /v1.41/containers/json', () => ({ body: [] }))
+      return { body: { announced: 'shutdown' } }
+    })
+    at.hub.on('POST /v1/shutdown', () => stopped('hub'))
+    const { code, stdout } = await at.run(['shutdown', '--emergency', '--yes'])
+    expect([code, stdout]).toEqual([0, 'by the hub: 1 container told to stop, 1 confirmed gone\n'])
   })
 
   it('goes on to the next path for what the hub could not confirm', async () => {
