@@ -17,8 +17,8 @@ import { submit } from '../work/submit.ts'
 import { listen, showOutcome, watchTask } from '../work/watch.ts'
 import { createDevCopy, type DevCopy, openSubject } from './dev-copy.ts'
 
-/** For events that are still on their way when the task has ended. */
-const TRAILING_MS = 1_000
+/** For events that are still on their way when the task has ended; the last of them ends the wait. */
+const TRAILING_MS = 5_000
 const SETTLED_MS = 200
 const INTERRUPTED = 130
 
