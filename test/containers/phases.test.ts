@@ -41,7 +41,7 @@ test('the table has every act in every phase, or says why it cannot be; the shor
 describe.concurrent('I1 to I6 hold', () => {
   test.each(cells)(
     '$act.victim: $act.act ($act.how) while $phase.name ($phase.how)',
-    { timeout: 240_000 },
+    { timeout: 900_000 },
     async (cell) => {
       const home = idle.pop() ?? (await openPhaseHome())
       const startedAt = performance.now()

@@ -19,15 +19,15 @@ import { judgeInvariants } from './invariants.ts'
 import { openTrialHome, type TrialHome } from './trial-home.ts'
 
 const HUB_YAML = `shutdownTimeout: 1s
-health: { interval: 2s, timeout: 1s, failures: 3 }
-limits: { sessions: 3, sessionsPerAgent: 2, delegationDepth: 1, joinWindow: 10s, recycles: 10, questionWait: 0 }`
+health: { interval: 4s, timeout: 4s, failures: 3 }
+limits: { sessions: 3, sessionsPerAgent: 2, delegationDepth: 1, joinWindow: 30s, recycles: 10, questionWait: 0 }`
 const WATCHDOG = {
   port: 0,
-  intervalMs: 500,
+  intervalMs: 1_000,
   missesMax: 3,
-  leaseTimeoutMs: 1_400,
+  leaseTimeoutMs: 2_500,
   engineTimeoutMs: 5_000,
-  startGraceMs: 3_000,
+  startGraceMs: 10_000,
   orphanAgeMs: 5_000,
   ttlGraceMs: 1_000,
   stopGraceMs: 1_000,
@@ -191,10 +191,12 @@ export async function openPhaseHome(): Promise<PhaseHome> {
       const had =
         ((await trial.watchdog.send('GET', '/v1/status').catch(() => ({}))) as { conditions?: string[] }).conditions ??
         []
-      await waitGone(trial.pids.hub, trial.home, 10_000)
+      await waitGone(trial.pids.hub, trial.home, 120_000)
       await trial.start('hub')
       await watchdogWith(NORMAL)
       const holds = async (when: string, names: readonly string[]) => {
+        // A lease at least has come by then.
+        await trial.until('a lease', conditions, (names) => !names.includes('lease_pending'))
         await sleep(600)
         const now = await conditions()
         for (const name of names)

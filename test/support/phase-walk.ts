@@ -29,9 +29,9 @@ export interface Phase {
   condition?: 'heartbeat_missed' | 'lease_lapsed' | 'unattended_stop' | 'emergency_stop'
 }
 
-const SHORT_MS = 6_000
+const SHORT_MS = 15_000
 /** Where a phase has to be entered first, which takes a busy machine a while. */
-const LATER_MS = 8_000
+const LATER_MS = 20_000
 const runsOf = ({ witness }: TrialHome, task: string) => witness.runs.filter((run) => run.task === task)
 const paramsOf = ({ act }: Act, ms: number) => (act === 'burn' ? { what: 'spin', threads: 4, ms } : { what: 'sleep' })
 
@@ -87,7 +87,7 @@ async function stopped(home: PhaseHome, act: Act, name: 'unattended_stop' | 'eme
   await trial.until('a first lease', home.conditions, (names) => !names.includes('lease_pending'))
   if (act.victim !== 'agent') return { target: { container: '', session: '' } }
   // Time for the act, before the watchdog sees it.
-  home.lines.watchdog.spoil('list', { kind: 'slow', ms: 1_000 }, 2)
+  home.lines.watchdog.spoil('list', { kind: 'slow', ms: 2_500 }, 2)
   return { target: { container: await home.stray(), session: '' } }
 }
 
@@ -100,9 +100,11 @@ export const PHASES: readonly Phase[] = [
       const { trial, lines } = home
       const scene = await place(home, act)
       const isOnAgent = act.victim === 'agent' || act.victim === 'agent-hub'
-      if (!isOnAgent) lines.hub.spoil('create', { kind: 'slow', ms: 2_500 }, 1)
+      if (!isOnAgent) lines.hub.spoil('create', { kind: 'slow', ms: 4_000 }, 1)
       const from = lines.hub.calls.length
-      const third = await trial.submit('trial', act.act === 'burn' ? paramsOf(act, 3_000) : { what: 'work', ms: 500 })
+      // What an act is done to is still there when it is.
+      const work = { what: 'work', ms: isOnAgent ? 10_000 : 500, laterMs: 500 }
+      const third = await trial.submit('trial', act.act === 'burn' ? paramsOf(act, 3_000) : work)
       if (!isOnAgent) {
         const creating = async () =>
           lines.hub.calls.slice(from).some(({ verb, status }) => verb === 'create' && status === undefined)
@@ -155,7 +157,7 @@ export const PHASES: readonly Phase[] = [
       const { trial } = home
       const scene = await place(home, act, 'deaf')
       void trial.hub
-        .call('hub.shutdown', { reason: 'the test stops it' }, { deadlineMs: 60_000 })
+        .call('hub.shutdown', { reason: 'the test stops it' }, { deadlineMs: 120_000 })
         .catch(() => undefined)
       await holding(home, 'draining')
       return { target: scene.target }
