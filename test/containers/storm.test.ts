@@ -10,7 +10,7 @@ const seed = Number(process.env.HUB_STORM_SEED ?? randomInt(2 ** 31))
 beforeAll(() => loadTrialImage())
 
 test(`the storm of seed ${seed} ends in a calm in which every invariant holds`, {
-  timeout: (SECONDS + 300) * 1000,
+  timeout: (SECONDS + 900) * 1000,
 }, async () => {
   const report = await runStorm({ seed, seconds: SECONDS, say: (line) => console.log(line) })
   console.log(JSON.stringify(report))

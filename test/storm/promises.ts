@@ -31,7 +31,7 @@ export function watchStrictness(trial: TrialHome): () => Promise<string[]> {
 
 /** I6: what the storm left standing still stops, although the engine refuses its first words, and all of it is confirmed. */
 export async function stopAtTheEnd(trial: TrialHome): Promise<string[]> {
-  for (let n = 0; n < 2; n += 1) await trial.hub.call('task.submit', { agent: 'trial', params: { what: 'sleep' } })
+  for (let n = 0; n < 2; n += 1) await trial.submit('trial', { what: 'sleep' })
   await trial.working(2)
   trial.proxy.spoil('stop', { kind: 'answer', status: 500 }, 1)
   const answer = await trial.hub.call('hub.shutdown', { reason: 'the storm is over' }, { deadlineMs: 120_000 })
