@@ -61,7 +61,9 @@ const INFORMATIVE = [
   ...['MountLabel', 'ProcessLabel', 'GraphDriver', 'NetworkSettings', 'Config', 'HostConfig'],
 ]
 
-test('T49: whichever field is altered, added or emptied, and with any warning: not one of them is started, and each is removed', async () => {
+test('T49: whichever field is altered, added or emptied, and with any warning: not one of them is started, and each is removed', {
+  timeout: 900_000,
+}, async () => {
   const alter = (verb: 'inspect' | 'create', change: Change) => ({
     verb,
     fault: { kind: 'alter', change } as EngineFault,

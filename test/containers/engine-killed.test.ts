@@ -35,12 +35,15 @@ afterAll(() => {
 
 test.skipIf(!canRun)(
   'kill -9 of the engine: degraded until it is back, then every task has ended or is held, nothing is left, every invariant holds',
+  { timeout: 900_000 },
   async () => {
     await using trial = await openTrialHome({ engineSocket: socket })
     const tasks = [
-      ...(await Promise.all(Array.from({ length: 3 }, () => trial.submit('trial', { what: 'work', ms: 8_000 })))),
-      await trial.submit('trial-once', { what: 'work', ms: 8_000 }),
-      await trial.submit('trial-once', { what: 'hang' }, { ttlMs: 40_000 }),
+      ...(await Promise.all(
+        Array.from({ length: 3 }, () => trial.submit('trial', { what: 'work', ms: 30_000, laterMs: 0 })),
+      )),
+      await trial.submit('trial-once', { what: 'work', ms: 30_000 }),
+      await trial.submit('trial-once', { what: 'hang' }, { ttlMs: 90_000 }),
     ]
     await trial.working(tasks.length)
     process.kill(Number(readFileSync(join(folder, 'run', 'dockerd.pid'), 'utf8')), 'SIGKILL')
@@ -55,6 +58,7 @@ test.skipIf(!canRun)(
       'all ended or held',
       () => Promise.all(tasks.map(trial.task)),
       (seen) => seen.every(({ state, held }) => held || (state !== 'queued' && state !== 'running')),
+      240_000,
     )
     // Told to stop by an engine that comes back, no program has failed for that: what may be repeated is, the rest waits for a word.
     const seen = await Promise.all(tasks.map(trial.task))

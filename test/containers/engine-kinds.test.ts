@@ -24,7 +24,7 @@ async function refusalOn(socket: string, home: string): Promise<string> {
   const hub = spawn(process.execPath, hubArgv(home, 'serve'), { cwd: root, stdio: 'ignore' })
   try {
     const line = createConnection(hubDoor(home))
-    for (const endAt = performance.now() + 60_000; performance.now() < endAt; await sleep(100)) {
+    for (const endAt = performance.now() + 120_000; performance.now() < endAt; await sleep(100)) {
       const view = (await line.call('health.show').catch(() => undefined)) as ModeView | undefined
       const found = view?.conditions.find(({ name }) => name === 'engine_unfit')
       if (found !== undefined) return found.reason
@@ -42,7 +42,7 @@ test.skipIf(!hasPodman)('fault A5: Podman is refused by name, before anything is
   let podman: ChildProcess | undefined
   try {
     podman = spawn('podman', [...own, 'system', 'service', '--time=0', `unix://${socket}`], { stdio: 'ignore' })
-    for (let look = 0; !existsSync(socket) && look < 300; look += 1) await sleep(100)
+    for (let look = 0; !existsSync(socket) && look < 1200; look += 1) await sleep(100)
     const reason = await refusalOn(socket, join(folder, 'h'))
     expect(reason).toMatch(/^this is Podman \d.*not supported.*install Docker Engine 20\.10/)
     expect(execFileSync('podman', [...own, 'ps', '-aq']).toString()).toBe('')

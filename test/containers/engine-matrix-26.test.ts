@@ -62,7 +62,7 @@ const isOlder = Number(/version (\d+)\./.exec(older)?.[1] ?? 99) < 29
 
 test.skipIf(no29 || !isOlder)(
   'fault A3: the machine’s engine is upgraded to 29, which refuses the API of before, below twelve agents at work: all go on in their sessions, and all can be stopped',
-  { timeout: 300_000 },
+  { timeout: 900_000 },
   async () => {
     const engine = createOwnEngine('29-classic')
     try {
@@ -111,12 +111,12 @@ describe.skipIf(no29)('an engine of a test leaves nothing behind', () => {
       engine.close()
     } else {
       holder.kill('SIGKILL')
-      for (let at = 0; existsSync(folder) && at < 600; at += 1) await sleep(100)
+      for (let at = 0; existsSync(folder) && at < 1200; at += 1) await sleep(100)
     }
     holder.kill('SIGKILL')
     expect(existsSync(folder)).toBe(false)
     // Who watches over the engine looks once a second, sees that the folder is gone, and ends.
-    for (let at = 0; leftOf(folder).length > 0 && at < 100; at += 1) await sleep(100)
+    for (let at = 0; leftOf(folder).length > 0 && at < 1200; at += 1) await sleep(100)
     expect(leftOf(folder)).toEqual([])
     expect(processesOf(name)).toEqual([])
   })

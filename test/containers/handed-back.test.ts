@@ -6,8 +6,8 @@ beforeAll(() => loadTrialImage())
 
 test('who is stopped from outside gives the task back: repeated where the card allows it, else held [away-18]', async () => {
   await using trial = await openTrialHome({})
-  const again = await trial.submit('trial', { what: 'work', ms: 6_000 })
-  const once = await trial.submit('trial-once', { what: 'work', ms: 6_000 })
+  const again = await trial.submit('trial', { what: 'work', ms: 240_000, laterMs: 0 })
+  const once = await trial.submit('trial-once', { what: 'work', ms: 240_000 })
   await trial.working(2)
   const open = await trial.sessions()
   await Promise.all(open.map(({ containerId }) => trial.engine.stop(containerId ?? '', 5)))

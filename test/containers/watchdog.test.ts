@@ -127,7 +127,7 @@ test.skipIf(image === null)(
 
     execFileSync(process.execPath, [MAIN, '--home', home.home, '--init'])
     child = spawn(process.execPath, [MAIN, '--home', home.home], { stdio: 'ignore' })
-    const deadlineMs = clock.read().bootMs + 60_000
+    const deadlineMs = clock.read().bootMs + 120_000
     while (
       clock.read().bootMs < deadlineMs &&
       ((await stateOf(orphan)) !== 'gone' || (await stateOf(late)) !== 'gone')
@@ -149,7 +149,7 @@ test.skipIf(image === null)(
       method: 'POST',
       path: '/v1/shutdown',
       body: '{"reason":"test"}',
-      deadlineMs: 30_000,
+      deadlineMs: 120_000,
       bytesMax: 1e6,
     })
     expect(JSON.parse(reply.body.toString())).toMatchObject({

@@ -161,8 +161,8 @@ function testFilesOn(name: EngineName, engine: () => OwnEngine): void {
 function testRestarts(engine: () => OwnEngine): void {
   test('restarted without live-restore, its agents are told to stop: what may be repeated is, the rest is held, nothing is left', async () => {
     await using trial = await openOn(engine())
-    const again = await trial.submit('trial', { what: 'work', ms: 8_000 })
-    const once = await trial.submit('trial-once', { what: 'work', ms: 8_000 })
+    const again = await trial.submit('trial', { what: 'work', ms: 120_000, laterMs: 0 })
+    const once = await trial.submit('trial-once', { what: 'work', ms: 120_000 })
     await trial.working(2)
     await engine().end()
     await away(trial)
@@ -181,8 +181,13 @@ function testRestarts(engine: () => OwnEngine): void {
     engine().up({ args: '--live-restore' })
     await using trial = await openOn(engine())
     const live = await Promise.all(Array.from({ length: 3 }, () => trial.submit('trial-once', { what: 'ask' })))
-    const short = await trial.submit('trial-once', { what: 'work', ms: 1_500 })
     const before = await asking(trial, live)
+    const short = await trial.submit('trial-once', { what: 'work', ms: 5_000 })
+    // From here on it needs no engine. It is done while there is none, or a moment earlier on a machine that is slow to end one.
+    const isAtWork = async () =>
+      (await trial.sessions()).some(({ task, state }) => task === short && state === 'working') ||
+      (await trial.task(short)).state === 'succeeded'
+    await trial.until('it is at work', isAtWork, Boolean)
     await engine().end()
     await away(trial)
     await trial.ended(short)

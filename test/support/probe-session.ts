@@ -40,7 +40,7 @@ export async function loadProbe(): Promise<string> {
     folders: [],
     prefix: 'hub-test/probe-',
   })
-  const engine = createImageEngine({ socketPath: ENGINE_SOCKET, deadlineMs: 10_000, loadDeadlineMs: 100_000 })
+  const engine = createImageEngine({ socketPath: ENGINE_SOCKET, deadlineMs: 60_000, loadDeadlineMs: 300_000 })
   const [built] = await loadImages(images, engine, () => {})
   return built?.id ?? ''
 }
@@ -50,7 +50,7 @@ export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
   const clock = createSystemClock()
   const home = mkdtempSync('/tmp/hub-probe-')
   const instance = `probe-${newSessionId(systemRandom)}`
-  const engine = createEngine({ socketPath, callMs: 20_000 }, { clock })
+  const engine = createEngine({ socketPath, callMs: 120_000 }, { clock })
   const host = readHostFacts(`${root}images/agent/seccomp.json`)
   const containers = createContainers({ instance, host }, { engine, log: silentLog(), clock })
   const sockets = createSockets({ home, uid: process.getuid?.() ?? 0 })

@@ -11,8 +11,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export const imageEngine = createImageEngine({
   socketPath: ENGINE_SOCKET,
-  deadlineMs: 10_000,
-  loadDeadlineMs: 100_000,
+  deadlineMs: 60_000,
+  loadDeadlineMs: 300_000,
 })
 export const canCallRaw = archOf() === 'x64'
 

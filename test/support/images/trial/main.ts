@@ -1,8 +1,9 @@
 /**
  * Does what `params.what` says; everything it answers names the session and the attempt it ran in.
  *
- * work: waits `ms` and answers. ask: waits for the operator's answer. crash: ends without a result, in the first `crashes` attempts. hang: blocks its one thread for ever and
- * hears no SIGTERM. delegate: has `children` done and answers with them. talk: asks its fellows until `ms` have passed. spin: burns a
+ * work: waits `ms` and answers, in a later attempt `laterMs` if that is given. ask: waits for the operator's answer. crash: ends without a result, in the first `crashes` attempts. hang: blocks its one thread for ever and
+ * hears no SIGTERM. delegate: has `children` done and answers with them. talk: asks its fellows until `ms` have passed and
+ * `least` have answered. spin: burns a
  * core on `threads` threads for `ms`. flood: sends as fast as it can for `ms`. sleep: until it is told to stop.
  */
 import { Worker } from 'node:worker_threads'
@@ -14,8 +15,8 @@ const BURN =
   'const { workerData } = require("node:worker_threads"); const end = Date.now() + workerData; while (Date.now() < end);'
 
 const acts: Record<string, (task: TaskFacts, signal: AbortSignal) => unknown> = {
-  work: async ({ params }) => wait(Number(params.ms ?? 0)),
-  ask: async () => void (await hub.ask('may it go on?', { timeoutMs: 110_000 })),
+  work: async ({ params, attempt }) => wait(Number((attempt > 1 ? params.laterMs : undefined) ?? params.ms ?? 0)),
+  ask: async () => void (await hub.ask('may it go on?', { timeoutMs: 540_000 })),
   crash: async ({ params, attempt }) => {
     await wait(Number(params.ms ?? 0))
     if (attempt <= Number(params.crashes ?? 1)) process.kill(process.pid, 'SIGKILL')
@@ -35,10 +36,10 @@ const acts: Record<string, (task: TaskFacts, signal: AbortSignal) => unknown> = 
   },
   talk: async ({ params }) => {
     const [endAt, took] = [performance.now() + Number(params.ms ?? 1000), [] as number[]]
-    while (performance.now() < endAt) {
+    while (performance.now() < endAt || took.length < Number(params.least ?? 0)) {
       const askedAt = performance.now()
       // Nobody may be there, or the hub may be away: both are part of the trial.
-      const heard = await hub.request('agent:trial', 'trial.ping', {}, { timeoutMs: 5_000 }).catch(() => undefined)
+      const heard = await hub.request('agent:trial', 'trial.ping', {}, { timeoutMs: 20_000 }).catch(() => undefined)
       if (heard !== undefined) took.push(performance.now() - askedAt)
       await wait(Number(params.everyMs ?? 200))
     }
