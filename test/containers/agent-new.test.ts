@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { LANGUAGES } from '../../hub/client/cli/agents/new.ts'
+import { inNormalMode } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
@@ -45,7 +46,7 @@ function start(...argv: string[]): Promise<void> {
   })
 }
 /** The command, in the folder where the agents' folders are. */
-const hub = (...args: string[]) => runHub(home, args, { cwd: work })
+const hub = (...args: string[]) => inNormalMode(() => runHub(home, args, { cwd: work }))
 async function done(...args: string[]) {
   const outcome = await hub(...args)
   expect(outcome.code, `hub ${args.join(' ')}: ${outcome.stdout}${outcome.stderr}`).toBe(0)
@@ -68,10 +69,13 @@ beforeAll(async () => {
   writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`)
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
-    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+    JSON.stringify({ port: 0, intervalMs: 1000, engineSocket: ENGINE_SOCKET }),
   )
   await start('hub/main.ts', 'serve')
   await start('watchdog/main.ts')
+  // The first lease has come: what is watched is begun once, by a command that is not asked again.
+  const mode = async () => JSON.parse((await runHub(home, ['status', '--json'])).stdout).hub.mode as string
+  await vi.waitFor(async () => expect(await mode()).toBe('normal'), { timeout: 120_000, interval: 200 })
 })
 afterAll(async () => {
   if (!here) return
@@ -116,7 +120,7 @@ describe.skipIf(!here)('from a file to a running agent', () => {
 export function register(hub: HubAgent): void {
   hub.onTask(async () => {
     await hub.log('about to tell')
-    await hub.request('agent:echo', 'told', {}, { timeoutMs: 2_000 })
+    await hub.request('agent:echo', 'told', {}, { timeoutMs: 60_000 })
   })
 }
 `,
@@ -142,7 +146,7 @@ export function register(hub: HubAgent): void {
     let said = ''
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (part: string) => (said += part))
-    const until = (text: string) => vi.waitFor(() => expect(said).toContain(text), { timeout: 30_000, interval: 100 })
+    const until = (text: string) => vi.waitFor(() => expect(said).toContain(text), { timeout: 120_000, interval: 100 })
     await until('Hello, world!')
     await until('Ctrl-C ends this')
     said = ''

@@ -5,7 +5,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, until } from '../support/container-home.ts'
 import { freePort } from '../support/free-port.ts'
 import { press, send } from '../support/plain-http.ts'
 import { load, spyImage } from '../support/spy-image.ts'
@@ -43,14 +43,9 @@ const hubStop = (card: string) =>
     child.on('error', fail)
     child.on('close', (code) => done({ code, said }))
   })
-/** Until the hub answers and has its lease. */
 async function mode(): Promise<{ mode: string; conditions: string[] }> {
   const { hub } = await home.json<{ hub: { mode: string; conditions: { name: string }[] } }>('status')
   return { mode: hub.mode, conditions: hub.conditions.map(({ name }) => name) }
-}
-/** Until the hub's mode and conditions are as awaited. */
-async function until(is: (now: { mode: string; conditions: string[] }) => boolean) {
-  while (!is(await mode())) await sleep(200)
 }
 
 test('S1-32: the card by the command; with the hub killed hub-stop stops every container by the watchdog; the stop holds until resume; with the hub up its own page stops [contact-4]', async () => {
@@ -78,12 +73,12 @@ test('S1-32: the card by the command; with the hub killed hub-stop stops every c
   expect(await left()).toBe(0)
 
   expect((await home.hub('up')).code).toBe(0)
-  await until(({ mode, conditions }) => mode === 'safe' && conditions.includes('emergency_stop'))
+  await until('the stop holds', mode, (now) => now.mode === 'safe' && now.conditions.includes('emergency_stop'))
   expect((await send(ports.hub, { path: `/stop/${made.words}` })).headers['hub-stop']).toBe('stopped 0 0')
   await home.hub('heartbeat')
   expect((await mode()).conditions).toContain('emergency_stop')
   expect((await home.hub('resume')).code).toBe(0)
-  await until(({ mode }) => mode === 'normal')
+  await until('normal mode', mode, (now) => now.mode === 'normal')
 
   await home.place('idle', { what: 'idle' })
   const said2 = await press(ports.hub, `/stop/${made.words}`)
@@ -94,8 +89,8 @@ test('S1-32: the card by the command; with the hub killed hub-stop stops every c
   }
   expect(await left()).toBe(0)
   // The watchdog knows, and says so by itself once the hub has gone.
-  for (let word = ''; !word.startsWith('stopped'); await sleep(300))
-    word = String((await send(ports.watchdog, { path: `/stop/${made.words}` })).headers['hub-stop'])
+  const word = async () => String((await send(ports.watchdog, { path: `/stop/${made.words}` })).headers['hub-stop'])
+  await until('the watchdog says so', word, (said3) => said3.startsWith('stopped'))
   const again = await hubStop(card)
   expect([again.code, again.said]).toEqual([0, expect.stringContaining('already stopped')])
 })

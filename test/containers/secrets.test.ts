@@ -4,11 +4,12 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { inNormalMode, until } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
 
@@ -63,7 +64,7 @@ hub.onTask(async ({ params }, signal) => {
 let home = ''
 let work = ''
 
-const hub = (...args: string[]) => runHub(home, args, { cwd: work })
+const hub = (...args: string[]) => inNormalMode(() => runHub(home, args, { cwd: work }))
 async function done(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await hub(...args)
   expect(code, `hub ${args.join(' ')}: ${stdout}${stderr}`).toBe(0)
@@ -80,7 +81,7 @@ beforeAll(async () => {
   writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: trace\n`)
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
-    JSON.stringify({ port: 0, intervalMs: 500, engineSocket: ENGINE_SOCKET }),
+    JSON.stringify({ port: 0, intervalMs: 1000, engineSocket: ENGINE_SOCKET }),
   )
   writeFileSync(join(home, 'secrets', 'of-a-file'), fromFile, { mode: 0o600 })
   const folder = join(work, name)
@@ -91,7 +92,7 @@ beforeAll(async () => {
     description: 'holds two secrets',
     image: `hub/${name}`,
     run: ['node', `/app/agents/${name}/main.js`],
-    limits: { ttl: '2m', memory: '256MiB' },
+    limits: { ttl: '10m', memory: '256MiB' },
     may: { secrets: ['of-a-file', 'of-environment'] },
   }
   writeFileSync(join(folder, 'agent.yaml'), JSON.stringify(card))
@@ -115,7 +116,14 @@ function filesWith(folder: string, except = ''): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.parentPath !== except)
     .map((entry) => join(entry.parentPath, entry.name))
-    .filter((file) => existsSync(file) && found(readFileSync(file)).length > 0)
+    .filter((file) => found(bytesOf(file)).length > 0)
+}
+function bytesOf(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch {
+    return Buffer.alloc(0)
+  }
 }
 /** What the kernel shows of a process and its children. */
 const shownBy = (pid: number) =>
@@ -124,6 +132,23 @@ const shownBy = (pid: number) =>
 const layerOf = (pid: number) =>
   /^\d+ \d+ \S+ \/ \/ .*[, ]upperdir=([^, ]+)/m.exec(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))?.[1] ?? ''
 const pidIn = (file: string) => Number(readFileSync(join(home, file), 'utf8'))
+
+type Open = { id: string; task: string; containerId: string }
+/** The session of this task, once it has its secrets and stays. */
+async function looked(id: string): Promise<Open> {
+  await until(
+    'it is ready to be looked at',
+    async () => (await hub('task', 'logs', id)).stdout,
+    (text) => text.includes('ready to be looked at'),
+  )
+  return (await json('session', 'list')).find(({ task }: Open) => task === id)
+}
+const gone = (container: string) =>
+  until(
+    'the container is gone',
+    async () => (await engine('GET', `/containers/${container}/json`)).status,
+    (status) => status === 404,
+  )
 
 /** All that the operator can read of a task and its session, in the order of the command's table. */
 async function told(task: string, session: string): Promise<string> {
@@ -171,11 +196,7 @@ describe.skipIf(!here)('a secret on its way', () => {
 
   test('T35, T64: while it is in use neither engine, host, home, processes nor anything the operator is told shows it', async () => {
     const { id } = await json('submit', name, '--param', 'stay:=true')
-    let session: { id: string; containerId: string } | undefined
-    while (session === undefined || !(await hub('task', 'logs', id)).stdout.includes('ready to be looked at')) {
-      session = (await json('session', 'list')).find((each: { task: string }) => each.task === id)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    const session = await looked(id)
     const container = session.containerId
     const inspected = await engine('GET', `/containers/${container}/json`)
     expect(inspected.status).toBe(200)
@@ -200,8 +221,7 @@ describe.skipIf(!here)('a secret on its way', () => {
     expect(found(everything)).toEqual([])
 
     await done('session', 'stop', session.id, '--yes')
-    while ((await engine('GET', `/containers/${container}/json`)).status === 200)
-      await new Promise((resolve) => setTimeout(resolve, 100))
+    await gone(container)
     expect(found(await told(id, session.id))).toEqual([])
     expect(filesWith(home, join(home, 'secrets'))).toEqual([])
     // The search itself sees what is there: the one place that holds one.
@@ -211,9 +231,7 @@ describe.skipIf(!here)('a secret on its way', () => {
 
   test('S1-66: quarantined, it leaves a hashed bundle of the real engine, without a secret, and its container is gone', async () => {
     const { id } = await json('submit', name, '--param', 'stay:=true')
-    while (!(await hub('task', 'logs', id)).stdout.includes('ready to be looked at'))
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    const session = (await json('session', 'list')).find((each: { task: string }) => each.task === id)
+    const session = await looked(id)
     const { evidence, withheld } = await json('session', 'quarantine', session.id)
     expect([evidence.faults, withheld]).toEqual([[], []])
     const read = (file: string) => readFileSync(join(evidence.folder, file))
@@ -225,8 +243,7 @@ describe.skipIf(!here)('a secret on its way', () => {
     expect(read('audit.jsonl').toString()).toContain('secret.fetched')
     expect(read('transcript.jsonl').toString()).toContain('ready to be looked at')
     expect(filesWith(evidence.folder)).toEqual([])
-    while ((await engine('GET', `/containers/${session.containerId}/json`)).status === 200)
-      await new Promise((resolve) => setTimeout(resolve, 100))
+    await gone(session.containerId)
     expect((await json('task', 'show', id)).task).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
   })
 

@@ -9,8 +9,9 @@ const taskOf = async (id: string) => (await home.json<{ task: Record<string, unk
 
 test('S0-15: --drain waits to the TTL of what runs, says until when and how far it is, starts nothing more, holds the rest, and a second shutdown cuts it short [stop-16, stop-17]', async () => {
   home = await openStopHome({ card: { limits: { ttl: '5m', memory: '128MiB', sessions: 2 } } })
-  const short = await home.place('wedge', '--ttl', '6s')
   const long = await home.place('wedge')
+  // Last, and with time enough for what has to be said before it has passed.
+  const short = await home.place('wedge', '--ttl', '30s')
   const waiting = await home.json<{ id: string }>('submit', 'deaf')
   let isOver = false
   const draining = home.shutdown('--drain').finally(() => {
@@ -21,7 +22,7 @@ test('S0-15: --drain waits to the TTL of what runs, says until when and how far 
   await until('the first has come to its TTL', home.left, (left) => left === 1)
   expect(Date.now(), 'and not before').toBeGreaterThanOrEqual(short.expiresAtMs)
   // Far longer than the second that a stop without --drain waits.
-  await sleep(2500)
+  await sleep(4000)
   expect([isOver, await home.left()], 'it still waits for the other').toEqual([false, 1])
   expect(await taskOf(short.task)).toMatchObject({ state: 'timed_out' })
   expect(await taskOf(waiting.id)).toMatchObject({ state: 'queued', held: true })

@@ -8,7 +8,7 @@ import { expect, test, vi } from 'vitest'
 import { asUnits, byHubUp, logOf, openDisk, type Part, type StartedAs } from '../support/started-as.ts'
 import { hasEnded, openStopHome, type StopHome, until } from '../support/stop-home.ts'
 
-vi.setConfig({ testTimeout: 600_000 })
+vi.setConfig({ testTimeout: 1_200_000 })
 /** Above what the hub calls a low disk; what is not written costs nothing. */
 const DISK_BYTES = 400 * 1024 ** 2
 const PARTS: readonly Part[] = ['hub', 'watchdog']

@@ -18,7 +18,7 @@ const FEW = 8
 const MANY = 1024
 const mayStarve = () => spawnSync('prlimit', ['--version']).status === 0
 
-test('T88: no descriptor is left to it: `hub shutdown` goes by the watchdog', { timeout: 300_000 }, async ({
+test('T88: no descriptor is left to it: `hub shutdown` goes by the watchdog', { timeout: 600_000 }, async ({
   skip,
 }) => {
   if (!mayStarve()) return skip('there is no prlimit here')
@@ -36,7 +36,7 @@ test('T88: no descriptor is left to it: `hub shutdown` goes by the watchdog', { 
 })
 
 test('T88: no descriptor is left to it: `hub-stop` says that everything has stopped, and so does the page once there are some again', {
-  timeout: 300_000,
+  timeout: 600_000,
 }, async ({ skip }) => {
   if (!mayStarve()) return skip('there is no prlimit here')
   home = await openStopHome()
@@ -53,7 +53,7 @@ test('T88: no descriptor is left to it: `hub-stop` says that everything has stop
 })
 
 test('fault F12: hub and watchdog dead, the words alone stop real containers, through a port as systemd holds it; the engine shows nothing, and both obey the order when they start', {
-  timeout: 300_000,
+  timeout: 600_000,
 }, async () => {
   home = await openStopHome()
   const words = await home.newCard()

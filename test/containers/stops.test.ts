@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { StopView } from '../../hub/client/answers.ts'
-import { type ContainerHome, openContainerHome, type Task } from '../support/container-home.ts'
+import { type ContainerHome, hasEnded, openContainerHome, type Task, until } from '../support/container-home.ts'
 import { ask } from '../support/hub-harness.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
@@ -28,8 +28,8 @@ afterEach(() => home?.close())
 const open = async (env: Record<string, string> = {}) => {
   home = await openContainerHome({
     cards: [card],
-    config: { shutdownTimeout: '1s' },
-    watchdog: { leaseTimeoutMs: 500, startGraceMs: 0, stopGraceMs: 1000, missesMax: 2 },
+    config: { shutdownTimeout: '3s' },
+    watchdog: { startGraceMs: 0, stopGraceMs: 1000 },
     env,
   })
 }
@@ -42,32 +42,21 @@ const mode = async () => {
   const { body } = await asked.catch(() => ({ body: {} }))
   return body as { mode?: string; conditions?: { name: string }[] }
 }
-const conditions = async () => ((await mode()).conditions ?? []).map(({ name }) => name)
+/** Of a hub that answers; one that starts does so in a moment. */
+const conditions = async () => {
+  const { conditions: all = [] } = await until('the hub answers', mode, (answer) => answer.mode !== undefined)
+  return all.map(({ name }) => name)
+}
+/** It holds now, and nothing else does but for a moment: a busy machine is late now and then. */
+async function stays(name: string, why = name) {
+  expect(await conditions(), why).toContain(name)
+  await until(`${why}: it alone`, conditions, (names) => names.join() === name)
+}
 const normal = () => until('normal mode', mode, (answer) => answer.mode === 'normal')
 const signal = (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT', ...pids: number[]) => {
   for (const pid of pids) process.kill(pid, name)
 }
-async function until<Answer>(what: string, look: () => Promise<Answer> | Answer, good: (answer: Answer) => boolean) {
-  for (let turn = 0; turn < 300; turn += 1) {
-    const answer = await look()
-    if (good(answer)) return answer
-    await sleep(100)
-  }
-  throw new Error(`it never came to this: ${what}`)
-}
-const ended = (pid: number) =>
-  until(
-    'the process is gone',
-    () => existsSync(`/proc/${pid}`) && !isZombie(pid),
-    (there) => !there,
-  )
-const isZombie = (pid: number) => {
-  try {
-    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return true
-  }
-}
+const ended = (pid: number) => until('the process is gone', () => hasEnded(pid), Boolean)
 const told = () => {
   const file = join(home.home, 'watchdog', 'alerts.log')
   return existsSync(file)
@@ -175,16 +164,19 @@ describe('hub shutdown', () => {
     expect(await conditions()).toContain('emergency_stop')
     await home.startWatchdog()
     await heldAgain(one.task, other.task)
-    expect(await conditions()).toEqual(['emergency_stop'])
+    await stays('emergency_stop')
     const dog = () => home.json<{ watchdog: { conditions: string[] } }>('status')
     expect((await dog()).watchdog.conditions).toEqual(['emergency_stop'])
     expect((await home.hub('heartbeat')).code).toBe(0)
-    expect(await conditions(), 'a heartbeat alone does not end it').toEqual(['emergency_stop'])
+    await stays('emergency_stop', 'a heartbeat alone does not end it')
     expect((await home.hub('submit', 'deaf')).code).toBe(3)
     expect((await home.hub('resume')).code).toBe(0)
     await normal()
+    // A lease that was on its way does not bring it back.
     await sleep(1500)
-    expect([await conditions(), (await dog()).watchdog.conditions]).toEqual([[], []])
+    expect([...(await conditions()), ...(await dog()).watchdog.conditions]).not.toContain('emergency_stop')
+    await until('nothing holds', conditions, (names) => names.length === 0)
+    expect((await dog()).watchdog.conditions).toEqual([])
   })
 
   test('by the hub with --emergency: the process ends with a code of its own, and hub and watchdog both hold it [stop-25]', async () => {
@@ -196,7 +188,7 @@ describe('hub shutdown', () => {
     expect(existsSync(join(home.home, 'stay-down', 'hub')), 'the next boot answers reads and holds').toBe(false)
     await home.startHub()
     await heldAgain(one.task)
-    expect(await conditions()).toEqual(['emergency_stop'])
+    await stays('emergency_stop')
   })
 
   test('hub down: both ended, nothing left, nobody alarmed, and neither is started again by a service manager [stop-11, stop-15]', async () => {
@@ -213,19 +205,27 @@ describe('hub shutdown', () => {
 test('hub drill stops one canary by the hub and one by the watchdog, and no other container [stop-54]', async () => {
   await open()
   const other = await home.place('deaf', { what: 'idle' })
-  const { code, stdout } = await home.hub('drill', '--json')
-  const view = JSON.parse(stdout) as { ok: boolean; steps: { name: string; ok: boolean; detail: string }[] }
+  type View = { ok: boolean; skipped: string | null; steps: { name: string; ok: boolean; detail: string }[] }
+  // A machine that is busy enough degrades the hub for a moment, and then no drill is run.
+  const drill = async () => {
+    await normal()
+    const { code, stdout } = await home.hub('drill', '--json')
+    return { code, view: JSON.parse(stdout) as View }
+  }
+  const { code, view } = await until('a drill is run', drill, ({ view: { skipped } }) => skipped === null)
   expect(view.steps.filter(({ ok }) => !ok)).toEqual([])
   expect([code, view.ok]).toEqual([0, true])
   expect((await home.engine.list(home.instance)).map(({ id }) => id)).toEqual([other.containerId])
-  expect((await mode()).mode).toBe('normal')
+  await normal()
 })
 
 test('T90: with both dead the host timer removes what is past its deadline, by the labels alone, and leaves the others', async () => {
   await open()
-  // Its one thread stands still: not even its own shim ends it.
-  const late = await home.place('deaf', { what: 'wedge' }, '--ttl', '8s')
   const live = await home.place('deaf', { what: 'idle' })
+  const late = await home.place('deaf', { what: 'wedge' }, '--ttl', '25s')
+  // Its one thread stands still: not even its own shim ends it.
+  const said = async () => (await home.hub('task', 'logs', late.task)).stdout
+  await until('it is at work', said, (text) => text.includes('about to try: wedge'))
   signal('SIGKILL', home.hubPid, home.watchdogPid)
   const reap = () => {
     const script = join(import.meta.dirname, '../../scripts/systemd/reaper.ts')

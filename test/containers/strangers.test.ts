@@ -88,7 +88,7 @@ describe('T50: an image is used by its id, and only if it carries nothing of its
     expect((await agent(PINNED)).imageId).toBe(pinnedId)
     // Below a session that is under way no other image is taken.
     const atWork = () => one.json<{ agent: string }[]>('session', 'list')
-    await expect.poll(atWork, { timeout: 20_000 }).toEqual([])
+    await expect.poll(atWork, { timeout: 120_000 }).toEqual([])
     await one.hub('agent', 'reload')
     expect((await agent(PINNED)).imageId).toBe(second?.id)
   })

@@ -1,8 +1,10 @@
-/** Containers that run and do not live, on a real hub and the real engine (S1-49). Shorter spans than the shipped ones, the same rule. */
+/**
+ * Containers that run and do not live, on a real hub and the real engine (S1-49). Shorter spans than the shipped ones, the same rule; and
+ * long enough for a healthy program on a machine that has other things to do. They run out side by side.
+ */
 import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome, type Session, type Task } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, type Session, type Task, until } from '../support/container-home.ts'
 import { loadProbe } from '../support/probe-session.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
@@ -15,7 +17,12 @@ const card = (name: string) => ({
   limits: { ttl: '5m', memory: '128MiB' },
 })
 
+const JOIN_S = 30
 let home: ContainerHome
+let [wedged, mute] = [
+  { task: '', containerId: '' },
+  { task: '', containerId: '' },
+]
 beforeAll(async () => {
   await Promise.all([load([spyImage()]), loadProbe()])
   home = await openContainerHome({
@@ -26,8 +33,10 @@ beforeAll(async () => {
       { ...card('keeper'), mode: 'service', run: [...card('keeper').run, 'idle'] },
       'images/echo/agent.yaml',
     ],
-    config: { health: { interval: '2s', timeout: '1s', failures: 3 }, limits: { joinWindow: '5s' } },
+    config: { health: { interval: '4s', timeout: '4s', failures: 3 }, limits: { joinWindow: `${JOIN_S}s` } },
   })
+  wedged = await home.place('wedge', { what: 'wedge' })
+  mute = await home.place('mute', {})
 })
 afterAll(() => home?.close())
 
@@ -35,17 +44,17 @@ const shown = async (id: string) => home.json<{ task: Task; attempts: { exit: st
 
 /** Until the task has ended and its container is gone. */
 async function gone(session: { task: string; containerId: string }) {
-  for (;;) {
-    const { task, attempts } = await shown(session.task)
-    const left = await home.engine.inspect(session.containerId)
-    if (task.state !== 'running' && left === undefined) return { task, exit: attempts[0]?.exit }
-    await sleep(200)
-  }
+  const look = async () => ({
+    ...(await shown(session.task)),
+    isLeft: (await home.engine.inspect(session.containerId)) !== undefined,
+  })
+  const isOver = ({ task, isLeft }: Awaited<ReturnType<typeof look>>) => task.state !== 'running' && !isLeft
+  const { task, attempts } = await until(`the end of ${session.task}`, look, isOver)
+  return { task, exit: attempts[0]?.exit }
 }
 
 test('S1-49 `wedge`: an event loop that stands still stops asking for mail; the session is recycled as unhealthy long before its time to live', async () => {
-  const session = await home.place('wedge', { what: 'wedge' })
-  const { task, exit } = await gone(session)
+  const { task, exit } = await gone(wedged)
   expect(exit).toBe('unhealthy')
   expect(task).toMatchObject({ state: 'failed', error: { code: 'agent_unhealthy' } })
   expect(JSON.stringify(task.error)).toContain('no sign of life for')
@@ -53,11 +62,14 @@ test('S1-49 `wedge`: an event loop that stands still stops asking for mail; the 
 
 test('S1-49: a frozen process, whose socket the kernel keeps open, is found in the same way; a healthy agent beside it is not touched', async () => {
   const session = await home.place('frozen', { what: 'idle' })
-  for (;;) {
-    const { state } = await home.session(session.id)
-    if (state === 'working') break
-    await sleep(100)
-  }
+  await until(
+    'it is at work',
+    () => home.session(session.id),
+    ({ state, exit }) => {
+      if (exit) throw new Error(`it ended before it was at work: ${String(exit)}`)
+      return state === 'working'
+    },
+  )
   const { State } = (await home.engine.inspect(session.containerId)) as { State: { Pid: number } }
   // The engine's init is the container's first process; the shim is its child.
   const child = readFileSync(`/proc/${State.Pid}/task/${State.Pid}/children`, 'utf8').trim()
@@ -69,10 +81,9 @@ test('S1-49: a frozen process, whose socket the kernel keeps open, is found in t
 })
 
 test('S1-49: a container that runs and never joins is recycled when the join window is over', async () => {
-  const session = await home.place('mute', {})
-  const { task, exit } = await gone(session)
+  const { task, exit } = await gone(mute)
   expect(exit).toBe('unhealthy')
-  expect(JSON.stringify(task.error)).toContain('did not join within 5 s')
+  expect(JSON.stringify(task.error)).toContain(`did not join within ${JOIN_S} s`)
 })
 
 test('S0-1, S1-50: a service runs unasked; its container is killed and another session of it is there', async () => {
@@ -80,18 +91,13 @@ test('S0-1, S1-50: a service runs unasked; its container is killed and another s
     (await home.json<Session[]>('session', 'list')).find(
       (each) => each.agent === 'keeper' && each.state === 'working' && each.containerId !== null,
     )
-  const until = async (fits: (session: Session) => boolean): Promise<Session> => {
-    for (;;) {
-      const session = await found()
-      if (session !== undefined && fits(session)) return session
-      await sleep(200)
-    }
-  }
-  const first = await until(() => true)
+  const keeper = async (fits: (session: Session) => boolean): Promise<Session> =>
+    (await until('a session of the service at work', found, (each) => each !== undefined && fits(each))) as Session
+  const first = await keeper(() => true)
   await home.engine.kill(first.containerId)
-  const second = await until(({ id }) => id !== first.id)
+  const second = await keeper(({ id }) => id !== first.id)
   expect(second.task).toBe(first.task)
   const stopped = await home.hub('session', 'stop', second.id)
   expect(stopped.code).toBe(0)
-  expect((await until(({ id }) => id !== second.id)).task).not.toBe(first.task)
+  expect((await keeper(({ id }) => id !== second.id)).task).not.toBe(first.task)
 })

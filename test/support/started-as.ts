@@ -26,7 +26,7 @@ import { ask } from './hub-harness.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const { O_NONBLOCK, O_RDWR, O_WRONLY } = constants
-const START_MS_MAX = 60_000
+const START_MS_MAX = 120_000
 const SOCKETS = {
   hub: ['run/operator.sock', '/healthz'],
   watchdog: ['watchdog/run/watchdog.sock', '/v1/status'],

@@ -1,16 +1,14 @@
 /** A container home for tests of stopping: agents that never end by themselves, and the words of whoever stops or looks on. */
 import { spawn } from 'node:child_process'
 import { join, resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { StopView } from '../../hub/client/answers.ts'
-import { hasEnded, openContainerHome } from './container-home.ts'
+import { hasEnded, openContainerHome, until } from './container-home.ts'
 import { freePort } from './free-port.ts'
 import { ask } from './hub-harness.ts'
 import { press, send } from './plain-http.ts'
 import { load, spyImage } from './spy-image.ts'
 
 const HUB_STOP = resolve(import.meta.dirname, '../../scripts/hub-stop')
-const UNTIL_MS_MAX = 60_000
 const deaf = {
   name: 'deaf',
   description: 'Never ends by itself',
@@ -20,25 +18,9 @@ const deaf = {
   limits: { ttl: '5m', memory: '128MiB' },
 }
 
-export { hasEnded }
+export { hasEnded, until }
 
 export type Stopped = StopView & { code: number | null; stderr: string }
-
-/** Waits for a condition, never for a time. */
-export async function until<Answer>(
-  what: string,
-  look: () => Promise<Answer> | Answer,
-  good: (answer: Answer) => boolean,
-): Promise<Answer> {
-  const giveUpAt = performance.now() + UNTIL_MS_MAX
-  for (;;) {
-    const answer = await look()
-    if (good(answer)) return answer
-    if (performance.now() > giveUpAt)
-      throw new Error(`it never came to this: ${what}; last ${JSON.stringify(answer)?.slice(0, 500)}`)
-    await sleep(100)
-  }
-}
 
 export async function openStopHome(
   options: Omit<Parameters<typeof openContainerHome>[0], 'cards'> & { card?: Record<string, unknown> } = {},
@@ -51,10 +33,8 @@ export async function openStopHome(
     config: { shutdownTimeout: '1s', http: { port: ports.hub }, ...options.config },
     watchdog: {
       port: ports.watchdog,
-      leaseTimeoutMs: 500,
       startGraceMs: 0,
       stopGraceMs: 1000,
-      missesMax: 2,
       ...options.watchdog,
     },
   })

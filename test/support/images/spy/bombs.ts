@@ -81,7 +81,7 @@ export async function disk() {
   const folders = ['/tmp', '/workspace', '/app', '/dev', '/dev/shm', '/dev/mqueue', '/run/hub']
   const room = Object.fromEntries(folders.map((folder) => [folder, fill(folder)]))
   const mounts = writableMounts()
-  await sleep(2_000)
+  await sleep(4_000)
   for (const folder of folders.slice(0, 2)) rmSync(`${folder}/fill`)
   return { files, room, mounts }
 }
@@ -98,11 +98,14 @@ export async function log() {
       await sleep(1)
     }
   }
-  await sleep(1_500)
+  await sleep(4_000)
   return { mib: Math.floor(bytes / MIB) }
 }
 
-/** 1,000 connections, 150 at a time, none of which says anything: how many stay open. */
+/** How long a hub that is busy may take to hang up. */
+const HANG_UP_MS = 30_000
+
+/** 1,000 connections, 150 at a time, none of which says anything: how many stay open once the hub had its time to hang up on the others. */
 export async function connects() {
   let most = 0
   let opened = 0
@@ -114,8 +117,12 @@ export async function connects() {
       socket.on('error', () => undefined).resume()
       return socket
     })
-    await sleep(300)
-    most = Math.max(most, sockets.filter((socket) => socket.readyState === 'open').length)
+    const open = () => sockets.filter(({ readyState }) => readyState === 'open').length
+    const made = () => sockets.every(({ readyState }) => readyState !== 'opening')
+    for (const endAt = Date.now() + HANG_UP_MS; Date.now() < endAt && !(made() && open() <= 4); ) await sleep(50)
+    // Nor does it take one more later.
+    await sleep(250)
+    most = Math.max(most, open())
     for (const socket of sockets) socket.destroy()
   }
   return { most, tried: opened > 0 }

@@ -158,6 +158,8 @@ const held: Buffer[] = []
 const socket = connect(process.env.HUB_SOCKET ?? '')
 let text = ''
 socket.setEncoding('utf8')
+// It never joins, and does not end for that: the other end may hang up on one that says nothing.
+socket.on('error', () => undefined).on('close', () => setInterval(() => undefined, 60_000))
 socket.on('data', async (piece: string) => {
   text += piece
   const lines = text.split('\n')
