@@ -11,7 +11,7 @@ const alone = ['load', 'phases', 'spy-bombs', 'storm'].map((name) => `test/conta
 /** They run many of the others once more, each on an engine of its own. */
 const matrix = 'test/containers/engine-matrix*.test.ts'
 /** Only what hangs for good meets these limits, on the slowest machine too. */
-const slow = { testTimeout: 300_000, hookTimeout: 300_000 }
+const slow = { testTimeout: 900_000, hookTimeout: 900_000 }
 
 export default defineConfig({
   test: {
