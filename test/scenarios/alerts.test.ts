@@ -245,7 +245,8 @@ describe('the channels of a hub', () => {
       ['alerts command', null],
       ['alerts file', true],
     ])
-    await other.operator('POST', '/v1/alerts/test', {})
+    // A process of its own, that is: its time by the clock is not to pass before it has a core.
+    await other.pumped(ask(join(other.home, 'run', 'operator.sock'), 'POST', '/v1/alerts/test', {}, {}), 1)
     expect(await rows(other)).toContainEqual(['alerts command', true])
     await using alone = await createHarness({ agents: one, config: { alerts: { channels: [{ kind: 'file' }] } } })
     expect(await rows(alone)).toContainEqual(['alerts', null])

@@ -35,7 +35,7 @@ export async function openRealWatch(h: Harness): Promise<RealWatch> {
   if (file.found === null) throw new Error('no state')
   const key = readKey(paths.key)
   const engine = createFakeEngine()
-  const hub = createHubLine({ socketPath: paths.hubSocket, key, instance, timeoutMs: 10_000 }, createSystemClock())
+  const hub = createHubLine({ socketPath: paths.hubSocket, key, instance, timeoutMs: 120_000 }, createSystemClock())
   const observe = createObserve(
     { ledger: paths.ledger, checkpointKey: paths.checkpointKey, key, instance },
     { clock, engine, hub },
