@@ -15,7 +15,7 @@ let browser: Browser
 beforeAll(async () => {
   if (PICTURES !== undefined) mkdirSync(PICTURES, { recursive: true })
   if (BROWSER !== undefined) browser = await openBrowser()
-}, 90_000)
+})
 afterAll(() => browser?.close())
 
 const picture = async (page: Page, name: string) => {
@@ -70,7 +70,7 @@ describe.skipIf(BROWSER === undefined)(
         await phone.close()
         s.close()
       }
-    }, 60_000)
+    })
 
     it('S1-32: with the hub up, at the hub: the words are typed, the button pressed, and it follows to the end [contact-12]', async () => {
       const port = await freePort()
@@ -115,7 +115,7 @@ describe.skipIf(BROWSER === undefined)(
         await time
         await phone.close()
       }
-    }, 60_000)
+    })
 
     it('where something is left the page says so, and what may be done', async () => {
       const s = await openScene()
@@ -136,7 +136,7 @@ describe.skipIf(BROWSER === undefined)(
         await phone.close()
         s.close()
       }
-    }, 60_000)
+    })
 
     it('S1-32: the card fits on one sheet of paper, its code and its words large [contact-33]', async () => {
       const context = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 900, height: 1200 } })
@@ -161,6 +161,6 @@ describe.skipIf(BROWSER === undefined)(
       } finally {
         await context.close()
       }
-    }, 60_000)
+    })
   },
 )

@@ -18,8 +18,6 @@ import { cardOf, INSTANCE, OTHER, scene as openScene, WORDS } from '../support/s
 import { INSTANCE as HOME_INSTANCE, makeHome } from '../support/watchdog-home.ts'
 
 const NOBODY = 65534
-/** It starts some twenty small programs before it stops: seconds, on a busy machine. */
-const PATIENT = { timeout: 20_000 }
 const CARD: CardFacts = {
   words: WORDS.split('-'),
   address: 'https://stop.example.net',
@@ -153,7 +151,7 @@ describe('hub-stop', () => {
       [String(s.port), s.nobody],
       ` 1 Able 2 bacon 3 CABIN dad\neager fabric gain habit\n icon, jar keen label.\n`,
     )
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     for (const id of [...s.engine.present.keys()].slice(0, 7)) s.engine.present.delete(id)
     setTimeout(s.finish, 1500)
     const { code, out, err } = await ending
@@ -199,7 +197,7 @@ describe('hub-stop', () => {
     const [stuck = ''] = s.engine.present.keys()
     s.engine.stubborn.add(stuck)
     const ending = run([String(s.port)], `${WORDS}\n`)
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
     await expect.poll(() => s.engine.present.size).toBe(1)
     await new Promise((resolve) => setImmediate(resolve))
@@ -248,7 +246,7 @@ describe('hub-stop', () => {
     })
     // Through one that passes everything on it works, and what was passed on is of no use to the next one.
     const ending = run([relay], `${WORDS}\n`)
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
     expect((await ending).code).toBe(0)
     expect(recorded).toContain('hub-stop: stopped 12 12')
@@ -259,7 +257,7 @@ describe('hub-stop', () => {
     expect(heard.join()).toContain('act=look')
     // Beside it the real one is heard.
     expect((await run([stranger, String(s.port)], `${WORDS}\n`)).code).toBe(0)
-  }, 60_000)
+  })
 
   it('fault F13: who passes the look on and keeps the stop has two minutes: later it stops nothing, as long as the process may live', async () => {
     const s = await scene()
@@ -286,7 +284,7 @@ describe('hub-stop', () => {
     await run([keeper, s.nobody], `${WORDS}\n`)
     expect(await passed(kept.at(-1) ?? '', keeper)).toContain('hub-stop: stopping')
     expect(s.stops).toHaveLength(1)
-  }, 60_000)
+  })
 
   it('fault F13: a stop that comes too late after its look, as over a suspend, is not lost: it presses again by itself', async () => {
     const s = await scene()
@@ -299,10 +297,10 @@ describe('hub-stop', () => {
       real.pipe(socket)
     })
     const ending = run([slow], `${WORDS}\n`)
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
     expect([(await ending).code, presses]).toEqual([0, 3])
-  }, 60_000)
+  })
 
   it('fault F13: what the engine shows to this account counts for more than any answer [contact-10]', async () => {
     const s = await scene()
@@ -312,12 +310,12 @@ describe('hub-stop', () => {
     writeFileSync(docker, `#!/bin/sh\n[ "$5" = label=hub.instance=${INSTANCE} ] && printf 'a\\nb\\n'\n`)
     chmodSync(docker, 0o755)
     const ending = run([String(s.port)], `${WORDS}\n`, `${tools}:/usr/bin:/bin`)
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
     const { code, out, err } = await ending
     expect([code, out]).toEqual([1, ''])
     expect(err).toContain('the container engine still shows 2 of its containers')
-  }, 60_000)
+  })
 
   it('fault F12: with hub and watchdog dead the words alone stop, by a port that systemd holds: the process it starts has the right, an order stays for both, wrong words do nothing [contact-10]', async () => {
     const { home, containers, port } = await lastStop()
@@ -330,7 +328,7 @@ describe('hub-stop', () => {
     expect(containers.size).toBe(0)
     expect(JSON.parse(order())).toMatchObject({ by: 'contact' })
     expect((await run([...dead, port], `${WORDS}\n`)).out).toContain('already stopped')
-  }, 60_000)
+  })
 
   it('fault F12: whoever keeps the last stop alive keeps no card alive: one that was replaced meanwhile is refused and does not come back', async () => {
     const { containers, port, contactFile } = await lastStop()
@@ -347,7 +345,7 @@ describe('hub-stop', () => {
     expect(kept.judge(third, 2).kind).toBe('accepted')
     expect(kept.judge(WORDS, 2).kind).toBe('refused')
     expect(kept.usedAtMs).not.toBeNull()
-  }, 60_000)
+  })
 
   it('fault F12: a stop that the operator has ended since is no answer to the next one, however long the process has lived', async () => {
     const { home, containers } = await lastStop()
@@ -371,7 +369,7 @@ describe('hub-stop', () => {
     const { code, out } = await run([String(own)], `${WORDS}\n`)
     expect([code, out]).toEqual([0, 'Everything has stopped. Nothing was deleted.\n'])
     expect(readFileSync(file, 'utf8')).toContain('contact')
-  }, 60_000)
+  })
 
   it('fault F12: the account that the home belongs to starts that process itself; another account is told who gives it the right [contact-10]', async () => {
     const { containers, byOwner } = await deadHome()
@@ -380,14 +378,14 @@ describe('hub-stop', () => {
     expect([other.code, containers.size]).toEqual([4, 1])
     expect(other.err).toContain('sudo scripts/systemd/install')
     expect([await byOwner(ports), containers.size]).toEqual([0, 0])
-  }, 60_000)
+  })
 
   it('fault F13: a stranger who says that the words are wrong, which nobody can prove, keeps the owner from nothing', async () => {
     const { containers, byOwner } = await deadHome()
     const stranger = await open((_text, socket) => socket.end('HTTP/1.1 403 no\r\nHub-Stop: refused\r\n\r\n'))
     const ports = [stranger, String(await freePort()), String(await freePort())]
     expect([await byOwner(ports), containers.size]).toEqual([0, 0])
-  }, 60_000)
+  })
 
   it('fault F13: a stranger who never ends its answer, a line at a time or a thousand, holds nobody up: the hub is asked', async () => {
     const s = await scene()
@@ -405,10 +403,10 @@ describe('hub-stop', () => {
     const long = await endless(1, 'x'.repeat(1000))
     s.engine.present.clear()
     const ending = run([slow, fast, long, String(s.port)], `${WORDS}\n`, '/usr/bin:/bin', quick)
-    await expect.poll(() => s.stops.length, PATIENT).toBe(1)
+    await expect.poll(() => s.stops.length).toBe(1)
     s.finish()
     expect((await ending).code).toBe(0)
-  }, 30_000)
+  })
 
   it.each([
     [['--card', '/nowhere/card.html'], ''],

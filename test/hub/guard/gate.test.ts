@@ -598,5 +598,5 @@ describe('over a long run of random calls (I1, T22)', () => {
     ])
     expect(home.guard.audit.verify().fault).toBeUndefined()
     // Three thousand commits: seconds, but on a disk that others use too.
-  }, 60_000)
+  })
 })

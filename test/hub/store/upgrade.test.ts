@@ -88,9 +88,9 @@ it('`hub up` counts from the last word of progress: what goes on is waited for, 
   const { pid } = await started
   process.kill(pid, 'SIGKILL')
   expect(notes.join('\n')).toMatch(/starting the hub \.\.\. \d+ s: copying, \d+ %/)
-}, 30_000)
+})
 
 it('and what does not go on is ended', async () => {
   const { started } = start(`say({ starting: 'copying', done: 1, of: 10 }); setTimeout(() => {}, 60_000)`)
   await expect(started).rejects.toThrow('it was not ready within 2.5 s')
-}, 30_000)
+})

@@ -249,7 +249,7 @@ describe('hub restart', () => {
       expect.stringMatching(/line 2, column 3: limits\.sesions: .*the hub keeps the configuration it was started with/),
     ])
     expect(pids()).toEqual(before)
-  }, 60_000)
+  })
 
   it('fault C3: of a file that is half written at the restart the judged half is what the new hub is given', async () => {
     await bringUp(context, programs())
@@ -269,7 +269,7 @@ describe('hub restart', () => {
     await restartHub(context, { ...given, hub })
     expect(seen[0]).toBe('limits:\n  sessions: 5\n')
     expect(existsSync(path.join(home, 'run', 'judged.yaml'))).toBe(false)
-  }, 60_000)
+  })
 
   it('fault C3: nothing is started on a file with a fault in it; a stop is never refused and says that the way back is barred', async () => {
     writeFileSync(path.join(home, 'hub.yaml'), 'logLevel: wran\n')
@@ -280,5 +280,5 @@ describe('hub restart', () => {
       0,
       expect.stringMatching(/`hub up` will refuse to start until you fix it/),
     ])
-  }, 60_000)
+  })
 })

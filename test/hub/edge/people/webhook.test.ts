@@ -152,7 +152,7 @@ describe('a wrong address', () => {
     expect(refused.at(-1)).toMatch(/\d+ others before it were not recorded one by one/)
     expect((await send(port, { method: 'POST', path })).status).toBe(200)
     expect(beats).toEqual(['phone'])
-  }, 120_000)
+  })
 
   it('names nothing of the right one, neither do the database or the records hold it', async () => {
     const path = await added()

@@ -58,7 +58,7 @@ it('T33: hands a browser a file of the private home and never the link: other ac
   chmodSync(join(at.home, 'xdg-open'), 0o700)
   const env = { DISPLAY: ':9', PATH: `${at.home}:${process.env.PATH}` }
   expect((await at.runAsProcess(['console', '--open'], { env })).code).toBe(0)
-  await expect.poll(() => existsSync(noted), { timeout: 10_000 }).toBe(true)
+  await expect.poll(() => existsSync(noted)).toBe(true)
   const file = join(at.home, 'run', 'console.html')
   expect(readFileSync(noted, 'utf8')).toBe(`file://${file}\n`)
   expect(statSync(file).mode & 0o777).toBe(0o600)

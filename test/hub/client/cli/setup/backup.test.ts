@@ -107,7 +107,6 @@ function startBackup(...words: string[]) {
 
 test.skipIf(!isRoot)(
   'a signal while it is copied to another disk: nothing half made stays there, and the whole one of the hub is named',
-  { timeout: 60_000 },
   async (context) => {
     const disk = smallDisk(400_000)
     if (disk === undefined) return context.skip()

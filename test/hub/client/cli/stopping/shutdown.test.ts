@@ -203,7 +203,7 @@ describe('hub shutdown --emergency, hub and watchdog dead', () => {
     engine.on('DELETE /v1.41/containers/:id', () => ({ status: 409, body: { message: 'removal is in progress' } }))
     expect((await at.runAsProcess(['shutdown', '--yes', '--emergency'])).code).toBe(1)
     expect(looks()).toBe(1 + 8)
-  }, 30_000)
+  })
 
   it('names the one that stays, with what the engine said, exit 1', async () => {
     containers.set('aaaaaaaaaaaa', { goes: true, labels: ours })
