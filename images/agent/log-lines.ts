@@ -7,7 +7,10 @@
 
 export interface LogLines {
   add(text: string, level?: LogLevel): void
-  /** Sends the waiting lines at once, without the rate limit; resolves when all are sent or the time is over. */
+  /**
+   * Sends the waiting lines at once, without the rate limit; resolves when all are sent or the time is over. If half of it is over, only
+   * the last few are still sent.
+   */
   flush(withinMs: number): Promise<void>
 }
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -19,6 +22,8 @@ export interface LogLinesOptions {
   everyMs?: number
 }
 
+/** So many lines are still sent when a flush takes long: otherwise a slow hub would get the first of them and never the last. */
+const LAST_LINES = 10
 /** Half of what the hub takes as one entry. */
 const CHARS_MAX = 4096
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
@@ -64,7 +69,11 @@ export function createLogLines(options: LogLinesOptions): LogLines {
     },
     async flush(withinMs) {
       hurry = true
+      const cut = setTimeout(() => {
+        leftOut += waiting.splice(0, Math.max(0, waiting.length - LAST_LINES)).length
+      }, withinMs / 2)
       await Promise.race([sending, sleep(withinMs)])
+      clearTimeout(cut)
     },
   }
 }

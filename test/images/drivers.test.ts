@@ -2,6 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
+import { GRACE } from '../../images/agent/ending.ts'
 import { createShimBench, isAlive } from '../support/shim-process.ts'
 
 let bench: ReturnType<typeof createShimBench>
@@ -20,8 +22,12 @@ const value = async ({ session }: Awaited<ReturnType<typeof command>>) => {
   expect(outcome).toBe('succeeded')
   return value as Record<string, unknown>
 }
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20))
+const until = (holds: () => boolean) => expect.poll(holds, { interval: 20 }).toBe(true)
+/** What is logged at most, however much is written: what may go at once, one each 50 ms, and the lines that are kept to the end. */
+async function logsMost(run: () => Promise<unknown>): Promise<number> {
+  const begunAt = performance.now()
+  await run()
+  return 50 + (performance.now() - begunAt) / 50 + 200 + 10
 }
 
 describe('json-lines', () => {
@@ -238,8 +244,8 @@ sys.stdout.write("x" * 20_000_000 + "\\n")
 for _ in range(20000): sys.stdout.write('{"op":"nothing"}\\n')
 sys.stdout.flush()
 say(op="result", value="done")`)
-    expect(await value(ran)).toBe('done')
-    expect(ran.envelopes('log').length).toBeLessThan(400)
+    const most = await logsMost(async () => expect(await value(ran)).toBe('done'))
+    expect(ran.envelopes('log').length).toBeLessThan(most)
     expect(await ran.exit).toBe(0)
   })
 
@@ -293,12 +299,13 @@ open("out/answers", "w").write(sys.stdin.read())`)
     const ran = await jsonLines(`
 hear()
 pid = os.fork()
-if pid == 0: time.sleep(60); os._exit(0)
+if pid == 0: time.sleep(600); os._exit(0)
 say(op="result", value=pid)
 os._exit(0)`)
     const startedAt = performance.now()
     const pid = (await value(ran)) as unknown as number
-    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    // Far less than the child would hold it for, and far more than a busy machine needs.
+    expect(performance.now() - startedAt).toBeLessThan(120_000)
     expect(await ran.exit).toBe(0)
     // It was killed; the system may take a moment to bury it, and here nobody waits for that.
     await expect.poll(() => isAlive(pid)).toBe(false)
@@ -323,18 +330,21 @@ os._exit(0)`)
     const ran = await jsonLines(`
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 hear()
-child = subprocess.Popen([sys.executable, "-c", "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"])
+child = subprocess.Popen([sys.executable, "-c", "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
 say(op="log", text=f"{os.getpid()} {child.pid}")
-time.sleep(60)`)
+time.sleep(600)`)
     await until(() => ran.envelopes('log').length > 0)
     const pids = (ran.logs()[0] ?? '').split(' ').map(Number)
     expect(pids.map(isAlive)).toEqual([true, true])
     const askedAt = performance.now()
     ran.child.kill('SIGTERM')
     expect(await ran.exit).toBe(0)
-    expect(performance.now() - askedAt).toBeLessThan(5_000)
+    // The timers leave a quarter of the grace; how long a machine takes for the rest is no matter of the shim.
+    expect(GRACE.ms * GRACE.kill).toBeLessThanOrEqual(0.75 * STOP_GRACE_MS)
+    expect(performance.now() - askedAt).toBeLessThan(3 * STOP_GRACE_MS)
     expect((await ran.session.result).outcome).toBe('failed')
-    expect(pids.map(isAlive)).toEqual([false, false])
+    // They were killed; the system may take a moment to bury them.
+    await expect.poll(() => pids.map(isAlive)).toEqual([false, false])
   })
 
   test('T57: floods stderr: the log is bounded, keeps its end, and says what is missing', async () => {
@@ -343,8 +353,8 @@ hear()
 for n in range(50000): print("noise", n, file=sys.stderr)
 sys.stderr.flush()
 say(op="result", value="done")`)
-    expect(await value(ran)).toBe('done')
-    expect(ran.logs().length).toBeLessThan(400)
+    const most = await logsMost(async () => expect(await value(ran)).toBe('done'))
+    expect(ran.logs().length).toBeLessThan(most)
     expect(ran.logs().at(-1)).toBe('noise 49999')
     expect(ran.logs().some((line) => /\d+ lines left out/.test(line))).toBe(true)
   })
@@ -483,12 +493,16 @@ describe('command', () => {
   })
 
   test('SIGTERM reaches the command at once', async () => {
-    const ran = await command(bench.shell('trap "echo asked; exit 0" TERM; echo ready; while :; do sleep 0.05; done'))
+    const ran = await command(
+      bench.shell('trap "date +%s%3N >asked; exit 0" TERM; echo ready; while :; do sleep 0.05; done'),
+    )
     await until(() => ran.logs().includes('ready'))
-    const askedAt = performance.now()
+    const askedMs = Date.now()
     ran.child.kill('SIGTERM')
     expect(await ran.exit).toBe(0)
-    expect(performance.now() - askedAt).toBeLessThan(2_000)
+    // By the command's own watch, and long before a program that is asked to stop by a line would get the signal.
+    const heardMs = Number(readFileSync(join(ran.workspace, 'asked'), 'utf8'))
+    expect(heardMs - askedMs).toBeLessThan(STOP_GRACE_MS * GRACE.term)
     expect(await ran.session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining('stopped') })
   })
 })

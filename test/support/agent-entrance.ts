@@ -18,6 +18,7 @@ export interface SessionOptions {
   program?: Partial<JoinAnswer['program']>
   /** By name; an empty one is refused. */
   secrets?: Readonly<Record<string, string>>
+  /** From the first join on, so that a process has all of it, however long it takes to start. */
   ttlMs?: number
   tokenMs?: number
 }
@@ -90,8 +91,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
   const folder = join(world.dir, id)
   mkdirSync(folder)
   const socketPath = join(folder, 'hub.sock')
-  const startedMs = Date.now()
-  const { ttlMs = 60_000, tokenMs = 300_000 } = options
+  const { ttlMs = 600_000, tokenMs = 300_000 } = options
   let renewalsRefused = 0
   const task: TaskFacts = {
     task: randomUUID(),
@@ -114,6 +114,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
   let number = 0
   let server: Server | undefined
   let joinedAt: number | undefined
+  let joinedMs: number | undefined
   let lostPath: string | undefined
   let resolveResult: (body: ResultBody) => void = () => {}
   const result = new Promise<ResultBody>((resolve) => {
@@ -218,8 +219,9 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     self.seen.push(entry)
     if (path === '/v1/join') {
       joinedAt ??= performance.now()
+      joinedMs ??= Date.now()
       const program = { driver: 'sdk' as const, run: [], env: {}, ...options.program }
-      const deadlineMs = startedMs + ttlMs
+      const deadlineMs = joinedMs + ttlMs
       const secrets = Object.keys(options.secrets ?? {})
       const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, task }
       return answer(200, { ...facts, ...newToken() })

@@ -44,7 +44,7 @@ export function createShimBench() {
         NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         HUB_SOCKET: session.socketPath,
         HUB_SESSION: session.session,
-        HUB_DEADLINE: String(Date.now() + 60_000),
+        HUB_DEADLINE: String(Date.now() + 600_000),
         HUB_WORKSPACE: workspace,
         HUB_AGENT_HOME: join(workspace, 'home'),
         HUB_AGENT_SECRETS: join(dir, `s-${session.session}`),
