@@ -9,7 +9,7 @@ export interface Heard {
   closed: boolean
 }
 
-const FIRST_BYTE_MS = 10_000
+const FIRST_BYTE_MS = 60_000
 
 /** Writes the pieces, then listens until the other side ends, or, once it has begun to answer, says nothing for `quietMs`. */
 export function talk(
@@ -21,16 +21,25 @@ export function talk(
     const chunks: Buffer[] = []
     const socket = connect(where)
     const settle = (closed: boolean) => {
+      heard += 1
       clearTimeout(timer)
       socket.destroy()
       const text = Buffer.concat(chunks).toString('latin1')
       resolve({ text, statuses: [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => Number(match[1])), closed })
     }
+    let heard = 0
+    /** Where this very process stood still, what was said meanwhile is read first. */
+    const settleQuiet = async () => {
+      const before = heard
+      for (let turn = 0; turn < 20 && heard === before; turn += 1) await new Promise((done) => setImmediate(done))
+      if (heard === before) settle(false)
+    }
     // A busy machine may take seconds to the first byte; the quiet counts from there.
-    let timer = setTimeout(() => settle(false), Math.max(quietMs, FIRST_BYTE_MS))
+    let timer = setTimeout(settleQuiet, Math.max(quietMs, FIRST_BYTE_MS))
     const again = () => {
+      heard += 1
       clearTimeout(timer)
-      timer = setTimeout(() => settle(false), quietMs)
+      timer = setTimeout(settleQuiet, quietMs)
     }
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk)

@@ -28,9 +28,15 @@ describe.each([
       if (url === '/stream') return void response.write('begun')
       response.end('done')
     }
+    /** Requests whose head is there, and those that are whole. */
+    let [heads, whole] = [0, 0]
     server = createServer((request, response) => {
+      heads += 1
       if (request.url === '/early') return void response.writeHead(413).end()
-      request.resume().on('end', () => serve(request, response))
+      request.resume().on('end', () => {
+        whole += 1
+        serve(request, response)
+      })
     })
     keepPlaces(server, most)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -39,12 +45,14 @@ describe.each([
     server.on('connection', () => {
       seen += 1
     })
-    /** Held in the order given, each known to the server. */
+    /** Held in the order given, each known to the server with all that it has sent. */
     const take = async (...texts: string[]) => {
       for (const text of texts) {
-        const before = seen
+        const before = [seen, heads, whole]
         held.push(hold(where, text))
-        await expect.poll(() => seen).toBe(before + 1)
+        const isHead = text.includes('\r\n\r\n')
+        const due = [1, isHead ? 1 : 0, isHead && text.startsWith('GET') ? 1 : 0]
+        await expect.poll(() => [seen, heads, whole]).toEqual(due.map((more, at) => (before[at] ?? 0) + more))
       }
       await new Promise((resolve) => setTimeout(resolve, 30))
       return held.slice(-texts.length)
