@@ -35,6 +35,9 @@ const pids = () => {
   return { hub: processOf(paths.hubPid, home), watchdog: processOf(paths.watchdogPid, home) }
 }
 
+/** What is said of a process that takes seconds to start, as on a slow machine. */
+const isSlow = (note: string) => /^starting the (hub|watchdog) \.\.\. \d+ s/.test(note)
+
 beforeEach(() => {
   ;({ home, remove } = makeHome())
   writeRules(home)
@@ -137,7 +140,7 @@ describe('hub up', () => {
     await expect(bringUp(context, programs({ hub: 'crash' }))).rejects.toThrow(
       'the hub did not start: port 7300 is in use; choose another',
     )
-    expect(notes).toEqual(['  hub begins'])
+    expect(notes.filter((note) => !isSlow(note))).toEqual(['  hub begins'])
     expect(pids()).toEqual({ hub: undefined, watchdog: undefined })
   })
 
@@ -156,9 +159,14 @@ describe('hub up', () => {
 
   it('gives up on one that is never ready and leaves nothing half started', async () => {
     const wanted = programs({ hub: 'never' }).hub
-    const options = { home, cache: pathsOf(home).cache, readyMs: 800, note: (text: string) => void notes.push(text) }
-    await expect(startProcess(wanted, options)).rejects.toThrow('it was not ready within 0.8 s and was ended')
-    expect(notes.join()).toContain('hub begins')
+    // On a slow machine it has said nothing by then: that is another start, with more time.
+    for (let readyMs = 800; !notes.join().includes('hub begins'); readyMs *= 2) {
+      expect(readyMs).toBeLessThan(60_000)
+      const options = { home, cache: pathsOf(home).cache, readyMs, note: (text: string) => void notes.push(text) }
+      await expect(startProcess(wanted, options)).rejects.toThrow(
+        `it was not ready within ${readyMs / 1000} s and was ended`,
+      )
+    }
   })
 
   it('fault F17: the compile cache is nobody else’s to read, also where an earlier start left it open', async () => {
@@ -189,7 +197,7 @@ describe('hub down', () => {
       left: [],
     })
     for (const pid of Object.values(before)) expect(isAlive(pid ?? 0, home)).toBe(false)
-    expect(notes).toEqual([])
+    expect(notes.filter((note) => !isSlow(note))).toEqual([])
   })
 
   it('works where both are gone already', async () => {

@@ -97,8 +97,10 @@ describe('hub shutdown', () => {
 
   it('X1: asks the engine itself at the end, and does not call stopped what it still shows; how far it is goes to stderr', async () => {
     containers.set('aaaaaaaaaaaa', { goes: true, labels: { 'hub.instance': INSTANCE, 'hub.session': SESSION_ID } })
+    // It answers when the command has looked at the engine a third time: after the second look it has said how far it is.
+    const looks = () => engine.asked.filter(({ path: asked }) => asked.endsWith('/containers/json')).length
     at.hub.on('POST /v1/shutdown', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 700))
+      await expect.poll(looks).toBeGreaterThan(2)
       return stopped('hub')
     })
     const { code, stdout, stderr } = await at.run(['shutdown', '--yes'])

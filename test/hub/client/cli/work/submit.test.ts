@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { parseParams } from '../../../../../hub/client/cli/work/submit.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 import { eventFeed, refusal, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
@@ -214,7 +214,7 @@ describe('hub submit', () => {
     })
     const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
     child.stdin.write('a part of it')
-    await vi.waitFor(() => expect(existsSync(path.join(run, `input-${child.pid}`, 'stdin'))).toBe(true), 15_000)
+    await expect.poll(() => existsSync(path.join(run, `input-${child.pid}`, 'stdin'))).toBe(true)
     expect(existsSync(stale)).toBe(false)
     child.kill('SIGINT')
     expect(await ended).toBe(130)
@@ -250,15 +250,15 @@ describe('hub submit --wait', () => {
     }))
     at.hub.on('GET /v1/events', ({ query }) => {
       expect(query.get('task')).toBe(TASK_ID)
-      setTimeout(() => {
-        done = true
-      }, 50)
       return {
         raw(response) {
           response.writeHead(200, { 'content-type': 'text/event-stream' })
           const say = (one: object) => response.write(`data: ${JSON.stringify(one)}\n\n`)
           say(event(1, 'hub.task.progress.v1', { text: 'reading', done: 1, total: 2 }))
-          setTimeout(() => say(event(2, 'hub.task.completed.v1')), 100)
+          setTimeout(() => {
+            done = true
+            say(event(2, 'hub.task.completed.v1'))
+          }, 100)
         },
       }
     })
@@ -427,8 +427,7 @@ describe('hub wait', () => {
     at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'running' }), attempts: [] } }))
     at.hub.on('GET /v1/events', () => eventFeed([]))
     const waiting = at.run(['wait', TASK_ID])
-    while (!at.hub.asked.some((each) => each.path === '/v1/events'))
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await expect.poll(() => at.hub.asked.some((each) => each.path === '/v1/events')).toBe(true)
     await at.closeHub()
     await new Promise((resolve) => setTimeout(resolve, 700))
     await at.openHub()
