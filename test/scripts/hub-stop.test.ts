@@ -46,8 +46,14 @@ interface Ended {
   out: string
   err: string
 }
-/** Runs it with an empty environment, as another account where this one may become one. */
-function run(words: string[], typed = '', path = '/usr/bin:/bin', program = script): Promise<Ended> {
+/** Runs it with an empty environment, as another account where this one may become one. `hear` is told what it has said so far. */
+function run(
+  words: string[],
+  typed = '',
+  path = '/usr/bin:/bin',
+  program = script,
+  hear: (err: string) => void = () => undefined,
+): Promise<Ended> {
   const other = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
   const child: ChildProcess = spawn(program, words, { cwd: '/', env: { PATH: path }, ...other })
   child.stdin?.on('error', () => undefined)
@@ -58,6 +64,7 @@ function run(words: string[], typed = '', path = '/usr/bin:/bin', program = scri
   })
   child.stderr?.on('data', (part) => {
     err += part
+    hear(err)
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
@@ -147,13 +154,15 @@ async function deadHome() {
 describe('hub-stop', () => {
   it('S1-32: asks for the words, stops by the watchdog, shows how far it is, and ends when everything has stopped [contact-31]', async () => {
     const s = await scene()
-    const ending = run(
-      [String(s.port), s.nobody],
-      ` 1 Able 2 bacon 3 CABIN dad\neager fabric gain habit\n icon, jar keen label.\n`,
-    )
+    let said = ''
+    const typed = ` 1 Able 2 bacon 3 CABIN dad\neager fabric gain habit\n icon, jar keen label.\n`
+    const ending = run([String(s.port), s.nobody], typed, undefined, undefined, (err) => {
+      said = err
+    })
     await expect.poll(() => s.stops.length).toBe(1)
     for (const id of [...s.engine.present.keys()].slice(0, 7)) s.engine.present.delete(id)
-    setTimeout(s.finish, 1500)
+    await expect.poll(() => said).toContain('Stopping: 7 of 12 confirmed')
+    s.finish()
     const { code, out, err } = await ending
     expect([code, out]).toEqual([0, 'Everything has stopped. Nothing was deleted.\n'])
     expect(err).toContain('4 words so far; go on:')
@@ -390,7 +399,7 @@ describe('hub-stop', () => {
   it('fault F13: a stranger who never ends its answer, a line at a time or a thousand, holds nobody up: the hub is asked', async () => {
     const s = await scene()
     const quick = join(folder, 'hub-stop-quick')
-    writeFileSync(quick, readFileSync(script, 'utf8').replace('\nanswer_seconds_max=20\n', '\nanswer_seconds_max=2\n'))
+    writeFileSync(quick, readFileSync(script, 'utf8').replace('\nanswer_seconds_max=20\n', '\nanswer_seconds_max=5\n'))
     chmodSync(quick, 0o755)
     const endless = (everyMs: number, line: string) =>
       open((_text, socket) => {
