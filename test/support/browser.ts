@@ -43,6 +43,6 @@ export async function openPhone(browser: Browser, colorScheme: 'light' | 'dark' 
     return route.abort()
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
+  page.setDefaultTimeout(60_000)
   return { page, elsewhere, close: () => context.close() }
 }
