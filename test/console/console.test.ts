@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BROWSER, openBrowser } from '../support/browser.ts'
 import { type ConsoleScene, openConsoleScene, openWindow } from '../support/console-scene.ts'
 import { puppet } from '../support/hub-harness.ts'
@@ -121,16 +121,19 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         expect(s.h.engine.containers.size).toBe(3)
 
         await button(w.page, 'Stop everything').click()
+        // Less than the grace of the stubborn ones, so that the page has time to show it.
+        const goOn = s.hold(1000)
         await button(w.page, 'Stop everything now').click()
         await heading(w.page, /^Stopping: [012] of 3 confirmed/).waitFor()
         await picture(w.page, 'console-stopping')
+        goOn()
         await heading(w.page, 'Everything has stopped').waitFor()
         await w.page.getByText('3 of 3 confirmed gone. Nothing was deleted.').waitFor()
         await picture(w.page, 'console-stopped')
         expect(s.h.engine.containers.size).toBe(0)
         expect(recorded(s, 'device:console')).toContain('hub.shutdown_asked ok')
         // The page hears that all is gone before the hub has closed its doors.
-        await vi.waitFor(() => expect(s.h.exits).toEqual(['shutdown']), { timeout: 10_000 })
+        await expect.poll(() => s.h.exits).toEqual(['shutdown'])
         await s.h.kill()
         await s.h.start()
         await heading(w.page, 'Everything has stopped').waitFor({ state: 'detached' })
@@ -189,7 +192,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         }))`)
         expect(await w.page.evaluate('globalThis.owned')).toBeUndefined()
         expect(await w.page.getByText('put in').count()).toBe(0)
-        expect(w.complaints.join(' ')).toContain('The action has been blocked')
+        await expect.poll(() => w.complaints.join(' ')).toContain('The action has been blocked')
 
         await w.page.getByLabel('Answer').fill('no, keep it')
         await button(w.page, 'Reject').click()
@@ -209,7 +212,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
       await enter(s, w.page)
       expect(await w.page.locator('head script:not([src])').count()).toBe(1)
       expect(await w.page.evaluate('globalThis.owned')).toBeUndefined()
-      expect(w.complaints.filter((line) => line.includes('Content Security Policy'))).toHaveLength(2)
+      await expect.poll(() => w.complaints.filter((line) => line.includes('Content Security Policy'))).toHaveLength(2)
     }))
 
   it('T33: what was taken back leads to the sign-in screen, which says how to get a new link', () =>
@@ -349,7 +352,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         await w.page.keyboard.press('End')
         const isAtEnd =
           '(() => { const b = document.querySelector("blockquote"); return b.scrollTop + b.clientHeight >= b.scrollHeight - 2 })()'
-        await expect.poll(() => w.page.evaluate(isAtEnd), { timeout: 5000 }).toBe(true)
+        await expect.poll(() => w.page.evaluate(isAtEnd)).toBe(true)
         await picture(w.page, 'console-long-question')
       },
       { look: { width: 360, height: 740 } },

@@ -63,7 +63,7 @@ describe.skipIf(BROWSER === undefined)(
         await page.goto(`http://127.0.0.1:${s.port}/stop`)
         await page.getByRole('textbox').fill(WORDS.toUpperCase().replaceAll('-', ' '))
         await page.getByRole('button').tap()
-        expect(await headline(page)).toBe('It was already stopped')
+        await expect.poll(() => headline(page)).toBe('It was already stopped')
         expect(s.stops).toHaveLength(1)
         expect(phone.elsewhere).toEqual([])
       } finally {
@@ -83,11 +83,13 @@ describe.skipIf(BROWSER === undefined)(
       const words = String(body.words)
       const phone = await openPhone(browser, 'dark')
       const { page } = phone
-      // Time goes on as long as the browser works.
+      // Time goes on as long as the browser works; `leftMs` ends it for a while.
       let works = true
+      let leftMs = Number.POSITIVE_INFINITY
       const time = (async () => {
         while (works) {
-          await h.clock.advance(20)
+          if (leftMs > 0) await h.clock.advance(20)
+          leftMs -= 20
           await new Promise((resolve) => setTimeout(resolve, 10))
         }
       })()
@@ -96,15 +98,18 @@ describe.skipIf(BROWSER === undefined)(
         await picture(page, 'type-dark')
         await page.getByRole('textbox').fill(OTHER)
         await page.getByRole('button').tap()
-        expect(await headline(page)).toBe('These are not the words of the card')
+        await expect.poll(() => headline(page)).toBe('These are not the words of the card')
         await picture(page, 'refused-dark')
         await page.getByRole('link').tap()
         await page.getByRole('textbox').fill(words.replaceAll('-', '\n'))
+        // Less than the grace of the stubborn ones, so that the page has time to show it.
+        leftMs = 1000
         await page.getByRole('button').tap()
         await page
           .getByText(/^Stopping/)
           .first()
           .waitFor()
+        leftMs = Number.POSITIVE_INFINITY
         await page.getByText('Everything has stopped').waitFor()
         await picture(page, 'stopped-dark')
         expect(h.engine.containers.size).toBe(0)

@@ -25,7 +25,7 @@ const FLAGS = [
 ]
 
 export const openBrowser = (): Promise<Browser> =>
-  chromium.launch({ executablePath: BROWSER ?? '', args: FLAGS, timeout: 60_000 })
+  chromium.launch({ executablePath: BROWSER ?? '', args: FLAGS, timeout: 240_000 })
 
 /** A small phone; requests to anywhere but loopback are counted and cut off. */
 export async function openPhone(browser: Browser, colorScheme: 'light' | 'dark' = 'light') {
@@ -43,6 +43,6 @@ export async function openPhone(browser: Browser, colorScheme: 'light' | 'dark' 
     return route.abort()
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(60_000)
+  page.setDefaultTimeout(120_000)
   return { page, elsewhere, close: () => context.close() }
 }

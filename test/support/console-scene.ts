@@ -19,6 +19,8 @@ export interface ConsoleScene {
   pass(ms: number): void
   /** A one-time link as `hub console` prints it. */
   link(wish?: object): Promise<string>
+  /** Lets the hub's time go on for so long and no longer, until the returned function is called: for what a page shows only meanwhile. */
+  hold(ms: number): () => void
   /** Runs while the hub's time goes on. */
   during<Result>(work: () => Promise<Result>): Promise<Result>
   [Symbol.asyncDispose](): Promise<void>
@@ -41,6 +43,7 @@ export async function openConsoleScene(
   const folder = join(h.home, 'watchdog', 'run')
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const nothing = undefined as never
+  let leftMs = Number.POSITIVE_INFINITY
   const doors = await openDoors(
     { socket: join(folder, 'watchdog.sock'), port: 0, staleMs: 1000 },
     {
@@ -62,11 +65,18 @@ export async function openConsoleScene(
       if (status !== 200) throw new Error(JSON.stringify(body))
       return String(body.url)
     },
+    hold(ms) {
+      leftMs = ms
+      return () => {
+        leftMs = Number.POSITIVE_INFINITY
+      }
+    },
     async during(work) {
       let works = true
       const time = (async () => {
         while (works) {
-          await h.clock.advance(20)
+          if (leftMs > 0) await h.clock.advance(20)
+          leftMs -= 20
           await new Promise((resolve) => setTimeout(resolve, 5))
         }
       })()
@@ -105,7 +115,7 @@ export async function openWindow(
     return route.abort()
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(60_000)
+  page.setDefaultTimeout(120_000)
   page.on('pageerror', (error) => complaints.push(error.message))
   page.on('console', (line) => {
     if (line.type() === 'error' || line.type() === 'warning') complaints.push(line.text())
