@@ -56,7 +56,7 @@ async function start(options: SessionOptions) {
   children.push(child)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  const exit = new Promise<number | null>((done) => child.on('exit', (code) => done(code)))
+  const exit = new Promise<number | null>((done) => child.on('close', (code) => done(code)))
   return { session, child, exit, workspace, output: () => output }
 }
 

@@ -40,7 +40,7 @@ describe('fault A3: an engine that answers is judged by the versions that it spe
     const up = spawn(join(scripts, 'engine'), ['up'], { env })
     let said = ''
     for (const stream of [up.stdout, up.stderr]) stream.on('data', (part: Buffer) => (said += part))
-    const code = await new Promise((done) => up.on('exit', done))
+    const code = await new Promise((done) => up.on('close', done))
     server.close()
     expect([code, said]).toEqual([status, expect.stringMatching(says)])
   })

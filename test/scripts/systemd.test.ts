@@ -176,7 +176,7 @@ describe('the last line (T90)', () => {
     const reaper = spawn(process.execPath, [join(repositoryRoot, 'scripts/systemd/reaper.ts'), '--home', home])
     const said: Buffer[] = []
     reaper.stdout.on('data', (part: Buffer) => said.push(part))
-    const code = await new Promise((resolve) => reaper.on('exit', resolve))
+    const code = await new Promise((resolve) => reaper.on('close', resolve))
     expect([code, Buffer.concat(said).toString()]).toEqual([0, 'hub-reaper: removed hub-aaaa (created)\n'])
     expect([...engine.containers.keys()]).toEqual(['bbbbbbbbbbbb'])
     expect(engine.calls).toContain(`DELETE ${prefix}/containers/aaaaaaaaaaaa`)

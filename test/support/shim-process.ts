@@ -57,7 +57,7 @@ export function createShimBench() {
     child.stderr.on('data', (chunk) => {
       stderr += chunk
     })
-    const exit = new Promise<number | null>((done) => child.on('exit', (code) => done(code)))
+    const exit = new Promise<number | null>((done) => child.on('close', (code) => done(code)))
     const envelopes = (kind: Envelope['kind']) =>
       session.seen.flatMap(({ envelope }) => (envelope?.kind === kind ? [envelope] : []))
     return {

@@ -57,7 +57,7 @@ test('after `init` and while the process serves, whatever umask it was started u
     hub.stderr.on('data', (chunk: Buffer) => {
       said += chunk.toString()
     })
-    const ended = new Promise((resolve) => hub.once('exit', resolve))
+    const ended = new Promise((resolve) => hub.once('close', resolve))
     await new Promise<void>((resolve, reject) => {
       hub.stdout.once('data', () => resolve())
       hub.once('exit', () => reject(new Error(said)))

@@ -13,7 +13,7 @@ const HOME = '/nowhere/a-home'
 /** Starts a shell that says the number of a child it never waits for. */
 function zombie(): Promise<number> {
   // The shell becomes `sleep`, which reaps nobody.
-  const shell = spawn('/bin/sh', ['-c', `${process.execPath} -e 0 ${HOME} & echo $!; exec sleep 60`], {
+  const shell = spawn('/bin/sh', ['-c', `${process.execPath} -e 0 ${HOME} & echo $!; exec sleep 600`], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   children.push(shell)
