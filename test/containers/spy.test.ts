@@ -129,7 +129,7 @@ const fallen = {
   image: 'hub-test/spy',
   run: ['node', '/app/test/support/images/spy/main.js'],
   restarts: 0,
-  limits: { ttl: '1m', memory: '256MiB', pids: 64 },
+  limits: { ttl: '10m', memory: '256MiB', pids: 64 },
 }
 
 let home: ContainerHome

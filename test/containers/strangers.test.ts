@@ -27,7 +27,7 @@ const cardOf = (name: string, image = `hub-test/${name}`) => ({
   image,
   run: ['node', '/app/test/support/images/spy/main.js'],
   restarts: 0,
-  limits: { ttl: '2m', memory: '256MiB' },
+  limits: { ttl: '10m', memory: '256MiB' },
 })
 const REFUSED: Record<string, [settings: object, says: RegExp]> = {
   'with-volume': [{ Volumes: { '/data': {} } }, /VOLUME \(\/data\)/],

@@ -229,7 +229,7 @@ export const ACTS: readonly Act[] = [
       if (line === undefined) throw new Error(`session ${session} is not relayed: ${[...home.agentLines.keys()]}`)
       home.lines.hub.judge = undefined
       // One that has not asked for mail yet owes the hub no sign but its renewal, minutes later.
-      await line.listens(2_000)
+      await line.listens(60_000)
       line.cut()
       return () => undefined
     },

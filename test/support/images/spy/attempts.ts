@@ -187,7 +187,7 @@ function standing(): Attempt[] {
 const reach = (path: string) =>
   new Promise<string>((resolve) => {
     const socket = connect({ path }, () => resolve('ok')).on('error', (thrown) => resolve(codeOf(thrown)))
-    setTimeout(() => resolve('silent'), 2_000).unref()
+    setTimeout(() => resolve('silent'), 30_000).unref()
     socket.unref()
   })
 
