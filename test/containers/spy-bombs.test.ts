@@ -91,7 +91,7 @@ test.skipIf(!canCallRaw)(
 )
 
 test('T54: one that fills its memory is killed alone; session, attempt and audit say 137 and out of memory', async () => {
-  const neighbour = await home.place('spy', { what: 'stay' })
+  const neighbour = await home.place('spy', { what: 'idle' })
   const task = await home.run('spy-glutton', { what: 'memory' })
   expect(task).toMatchObject({ state: 'failed', error: { detail: expect.stringContaining('out of memory') } })
   const { attempts } = await home.json<{ attempts: Record<string, unknown>[] }>('task', 'show', task.id)

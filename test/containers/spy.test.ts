@@ -166,7 +166,8 @@ beforeAll(async () => {
     cards: ['test/support/images/spy/agent.yaml', fallen],
     env: { HUB_SECRET_CANARY: CANARY.join('') },
   })
-  other = await home.place('spy', { what: 'stay' })
+  // It shows signs of life, so that it is there to the end, however long that takes.
+  other = await home.place('spy', { what: 'idle' })
   const abstractSocket = `hub-spy-${home.instance}`
   beside = createServer().listen(`\0${abstractSocket}`)
   const outside = { home: home.home, otherSession: other.id, abstractSocket, canary: CANARY, pastFiles: PAST }

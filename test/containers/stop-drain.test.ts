@@ -8,7 +8,11 @@ afterEach(() => home?.close())
 const taskOf = async (id: string) => (await home.json<{ task: Record<string, unknown> }>('task', 'show', id)).task
 
 test('S0-15: --drain waits to the TTL of what runs, says until when and how far it is, starts nothing more, holds the rest, and a second shutdown cuts it short [stop-16, stop-17]', async () => {
-  home = await openStopHome({ card: { limits: { ttl: '5m', memory: '128MiB', sessions: 2 } } })
+  home = await openStopHome({
+    card: { limits: { ttl: '15m', memory: '128MiB', sessions: 2 } },
+    // What stands still gives no sign of life: it is to end by its time or by the stop, however long this takes.
+    config: { health: { interval: '15m' } },
+  })
   const long = await home.place('wedge')
   // Last, and with time enough for what has to be said before it has passed.
   const short = await home.place('wedge', '--ttl', '30s')

@@ -82,7 +82,7 @@ describe('T50: an image is used by its id, and only if it carries nothing of its
   test('a name that moves on to another image changes nothing: the agent stays with the id it was registered with', async () => {
     expect((await agent(PINNED)).imageId).toBe(pinnedId)
     const [second] = await load([imageWith(PINNED, { WorkingDir: '/tmp' })])
-    const session = await one.place(PINNED, { what: 'stay' })
+    const session = await one.place(PINNED, { what: 'idle' })
     expect(await one.engine.inspect(session.containerId)).toMatchObject({ Image: pinnedId })
     await one.hub('session', 'stop', session.id)
     expect((await agent(PINNED)).imageId).toBe(pinnedId)
@@ -95,8 +95,8 @@ describe('T50: an image is used by its id, and only if it carries nothing of its
 })
 
 test('T61: two hubs on one engine: neither lists, shows, stops or sweeps away what is the other one’s', async () => {
-  const theirs = await two.place('spy', { what: 'stay' })
-  const ours = await one.place('spy', { what: 'stay' })
+  const theirs = await two.place('spy', { what: 'idle' })
+  const ours = await one.place('spy', { what: 'idle' })
   const listed = (await one.json<{ id: string }[]>('session', 'list')).map(({ id }) => id)
   expect([listed.includes(ours.id), listed.includes(theirs.id)]).toEqual([true, false])
   for (const verb of ['show', 'logs', 'stop']) {

@@ -170,9 +170,10 @@ export const ACTS: readonly Act[] = [
   {
     victim: 'engine',
     act: 'starve',
-    how: 'each answer takes 6 s',
+    how: 'each answer takes 14 s',
     ...ENGINE_GONE,
-    begin: spoilt({ kind: 'slow', ms: 6_000 }, bothLines),
+    // More than hub and watchdog wait for one.
+    begin: spoilt({ kind: 'slow', ms: 14_000 }, bothLines),
   },
   {
     victim: 'engine',

@@ -19,14 +19,14 @@ import { judgeInvariants } from './invariants.ts'
 import { openTrialHome, type TrialHome } from './trial-home.ts'
 
 const HUB_YAML = `shutdownTimeout: 1s
-health: { interval: 4s, timeout: 4s, failures: 3 }
+health: { interval: 8s, timeout: 8s, failures: 3 }
 limits: { sessions: 3, sessionsPerAgent: 2, delegationDepth: 1, joinWindow: 30s, recycles: 10, questionWait: 0 }`
 const WATCHDOG = {
   port: 0,
   intervalMs: 1_000,
   missesMax: 3,
   leaseTimeoutMs: 2_500,
-  engineTimeoutMs: 5_000,
+  engineTimeoutMs: 10_000,
   startGraceMs: 10_000,
   orphanAgeMs: 5_000,
   ttlGraceMs: 1_000,
@@ -69,7 +69,7 @@ export interface PhaseHome extends AsyncDisposable {
 export async function openPhaseHome(): Promise<PhaseHome> {
   const own = await openEngineProxy()
   const trial = await openTrialHome({
-    callTimeout: '8s',
+    callTimeout: '12s',
     hubYaml: HUB_YAML,
     watchdog: { ...WATCHDOG, engineSocket: own.socket },
   }).catch(async (thrown) => {
