@@ -124,7 +124,7 @@ describe('fault A3: the image loader', () => {
     })
     const socketPath = join(folder, 'e.sock')
     await new Promise<void>((resolve) => server.listen(socketPath, resolve))
-    const engine = createImageEngine({ socketPath, deadlineMs: 5_000, loadDeadlineMs: 5_000 })
+    const engine = createImageEngine({ socketPath, deadlineMs: 60_000, loadDeadlineMs: 60_000 })
     const done = await Promise.all([engine.inspect('hub/x:latest'), engine.inspect('hub/y:latest')]).catch(
       (error: Error) => error.message,
     )
