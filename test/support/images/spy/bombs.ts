@@ -102,8 +102,8 @@ export async function log() {
   return { mib: Math.floor(bytes / MIB) }
 }
 
-/** How long a hub that is busy may take to hang up. */
-const HANG_UP_MS = 30_000
+/** How long a hub that is busy may take to hang up on those beyond its limit. After ten seconds it hangs up on all that say nothing. */
+const HANG_UP_MS = 6_000
 
 /** 1,000 connections, 150 at a time, none of which says anything: how many stay open once the hub had its time to hang up on the others. */
 export async function connects() {
