@@ -54,8 +54,8 @@ describe('kill -9 with twelve agents at work', () => {
         (open) => open.filter(({ state }) => state === 'working').length === 2 && openOf(open, live).every(isAsking),
       )
       // Last, so that their time has not passed before all are at work.
-      const deaf = await twelve({ what: 'hang' }, { ttlMs: 40_000 })
-      const idle = await twelve({ what: 'sleep' }, { ttlMs: 40_000 })
+      const deaf = await twelve({ what: 'hang' }, { ttlMs: 60_000 })
+      const idle = await twelve({ what: 'sleep' }, { ttlMs: 60_000 })
       const before = await trial.until(
         'twelve agents at work, eight of which have asked',
         trial.sessions,
@@ -106,8 +106,8 @@ const engineCall = (path: string) =>
 
 // Side by side: each waits for the same time to pass.
 describe.concurrent('T60, T90: the three lines that end a session at its time, each with the other two dead', () => {
-  /** Enough for all of them to be at work on a busy machine. */
-  const TTL_MS = 30_000
+  /** Enough for all of them to be at work on a busy machine, and for the frozen one to be frozen before its shim would end it. */
+  const TTL_MS = 60_000
   /** Cooperative, deaf, frozen: each placed, and its line alone left alive; answers how late each was gone, ms. */
   async function lateness(
     trial: TrialHome,
