@@ -58,9 +58,15 @@ const FIRST_LOOK_MS = 2_000
 export const failedOf = (view: StopView): StoppedContainer[] =>
   view.containers.filter(({ outcome }) => outcome === 'failed')
 
-/** What the engine shows now; nothing if it does not say so soon, because a stop waits for no count. */
-export const firstLook = ({ home }: Context): Promise<readonly Found[]> =>
-  Promise.race([listContainers(pathsOf(home)).catch(() => []), sleep(FIRST_LOOK_MS).then(() => [])])
+/** What the engine shows now; nothing if it does not say so within two seconds, because a stop waits no longer for a count. */
+export async function firstLook({ home }: Context): Promise<readonly Found[]> {
+  const late = Promise.withResolvers<readonly Found[]>()
+  // Cleared, because a timer that is left keeps a command from ending that has said all.
+  const timer = setTimeout(() => late.resolve([]), FIRST_LOOK_MS)
+  const found = await Promise.race([listContainers(pathsOf(home)).catch(() => []), late.promise])
+  clearTimeout(timer)
+  return found
+}
 
 /** Shows progress on stderr, by what the engine still shows. An engine that does not answer is not asked again. */
 async function withProgress<Result>({ home, terminal }: Context, work: Promise<Result>): Promise<Result> {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commandHome } from '../../../../support/command-home.ts'
 import {
   type FakeDoor,
@@ -304,6 +304,17 @@ describe('hub shutdown --emergency, hub alive', () => {
     at.hub.on('POST /v1/shutdown', () => stopped('hub'))
     const { code, stdout } = await at.run(['shutdown', '--emergency', '--yes'])
     expect([code, stdout]).toEqual([0, 'by the hub: 1 container told to stop, 1 confirmed gone\n'])
+  })
+
+  it('once the count has come, nothing of it keeps the command from ending', async () => {
+    at.hub.on('POST /v1/shutdown', () => stopped('hub'))
+    const begun = vi.spyOn(globalThis, 'setTimeout')
+    const cleared = vi.spyOn(globalThis, 'clearTimeout')
+    await at.run(['shutdown', '--emergency', '--yes'])
+    const limits = begun.mock.results.filter((_, nth) => begun.mock.calls[nth]?.[1] === 2_000)
+    expect(limits).toHaveLength(1)
+    expect(cleared).toHaveBeenCalledWith(limits[0]?.value)
+    vi.restoreAllMocks()
   })
 
   it('goes on to the next path for what the hub could not confirm', async () => {
