@@ -1,26 +1,20 @@
 /** Artifacts over an agent's socket: streamed in and out, never held whole in memory (S1-68). */
 import type { ServerResponse } from 'node:http'
 import { sha256Hex } from '../../base/canonical.ts'
-import type { Call, Gate } from '../../guard/gate.ts'
+import type { Gate } from '../../guard/gate.ts'
 import { sha256Shape } from '../../protocol/ids.ts'
-import type { OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { readRange, requireContentType, sendJson } from '../http-answers.ts'
-import type { AgentCaller, AgentExchange } from './requests.ts'
+import type { AgentExchange, ByToken, OwnCall } from './requests.ts'
 
 const EMPTY_SHA256 = sha256Hex('')
 
 export function agentArtifacts(
   parts: { gate: Gate; artifacts: Artifacts; tasks: Tasks; artifactBytesMax: number },
-  byToken: (exchange: AgentExchange, bodySha256: string) => Promise<AgentCaller>,
-  own: (
-    exchange: AgentExchange,
-    operation: OperationName,
-    caller: AgentCaller,
-    facts?: Record<string, unknown>,
-  ) => Call,
+  byToken: ByToken,
+  own: OwnCall,
 ) {
   const { gate, artifacts, tasks } = parts
 

@@ -40,6 +40,15 @@ export interface AgentExchange {
   /** The request has reached the gate, which records its own refusals. */
   admitted(): void
 }
+/** Who asked, by the token of the request; throws where it does not prove its session. */
+export type ByToken = (exchange: AgentExchange, bodySha256: string) => Promise<AgentCaller>
+/** A call of the gate that an agent makes for itself. */
+export type OwnCall = (
+  exchange: AgentExchange,
+  operation: OperationName,
+  caller: AgentCaller,
+  facts?: Record<string, unknown>,
+) => Call
 const LIVE = new Set(['starting', 'ready', 'working', 'input_required'])
 
 export const sessionFacts = (row: SessionRow): SessionFacts => ({

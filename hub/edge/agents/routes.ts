@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { scrub } from '../../base/random.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
-import type { Call, Gate } from '../../guard/gate.ts'
+import type { Gate } from '../../guard/gate.ts'
 import type { Nonces } from '../../guard/identity/nonces.ts'
 import type { Tokens } from '../../guard/identity/tokens.ts'
 import { envelopeShape } from '../../protocol/envelope.ts'
@@ -23,7 +23,15 @@ import type { Secrets } from '../../work/sandbox/secrets.ts'
 import { readBody, requireContentType, sendJson, sendText } from '../http-answers.ts'
 import { agentArtifacts } from './artifacts.ts'
 import type { Send } from './messages.ts'
-import { type AgentAuth, type AgentCaller, type AgentExchange, reserveNonce, sessionFacts } from './requests.ts'
+import {
+  type AgentAuth,
+  type AgentCaller,
+  type AgentExchange,
+  type ByToken,
+  type OwnCall,
+  reserveNonce,
+  sessionFacts,
+} from './requests.ts'
 
 /** What a request without a body signs. */
 const EMPTY_SHA256 = sha256Hex('')
@@ -32,16 +40,7 @@ const EMPTY_SHA256 = sha256Hex('')
  * One secret over the agent's own socket. Each fetch is decided and recorded by name. Nothing is cached, and the bytes are scrubbed once
  * sent (S1-53).
  */
-function agentSecrets(
-  { gate, secrets }: { gate: Gate; secrets: Secrets },
-  byToken: (exchange: AgentExchange, bodySha256: string) => Promise<AgentCaller>,
-  own: (
-    exchange: AgentExchange,
-    operation: OperationName,
-    caller: AgentCaller,
-    facts?: Record<string, unknown>,
-  ) => Call,
-) {
+function agentSecrets({ gate, secrets }: { gate: Gate; secrets: Secrets }, byToken: ByToken, own: OwnCall) {
   return async (exchange: AgentExchange): Promise<void> => {
     const caller = await byToken(exchange, EMPTY_SHA256)
     const { name } = parseShape(OPERATIONS['secret.get'].request, { name: exchange.url.pathname.split('/').pop() })
@@ -117,12 +116,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     exchange.proven(caller)
     return caller
   }
-  const own = (
-    exchange: AgentExchange,
-    operation: OperationName,
-    caller: AgentCaller,
-    facts: Record<string, unknown> = {},
-  ) => {
+  const own: OwnCall = (exchange, operation, caller, facts = {}) => {
     exchange.admitted()
     return { principal: caller.principal, operation, resource: `session:${caller.session.id}`, facts, ...caller.proof }
   }
