@@ -11,7 +11,7 @@ import type { Meta } from '../store/meta.ts'
 import type { GuardWatch } from './alerts/guard-alerts.ts'
 import { createCheckpoints } from './audit/checkpoint.ts'
 import { createDecisionMarks } from './audit/decision-marks.ts'
-import { createAuditLog } from './audit/log.ts'
+import { createAuditLog, SIGNED_RECORDS } from './audit/log.ts'
 import { createSealing } from './audit/sealing.ts'
 import { segmentBytes, segmentPath } from './audit/segment-file.ts'
 import { createShownHeads } from './audit/shown-heads.ts'
@@ -44,6 +44,7 @@ export function createRecord(options: { home: string; instance: string; keys: Hu
   const { privateKey, publicKey } = keys.checkpoint
   const audit = createAuditLog({ store, clock, home })
   const checkpoints = createCheckpoints({ store, audit, clock, instance, privateKey, publicKey })
+  audit.onEvery(SIGNED_RECORDS, checkpoints.take)
   const marks = createDecisionMarks({ store, audit, forgetMemory: decisions.forget })
   const onUnsealed = alertWatch.sealingJudged
   const sealing = createSealing({ home, audit, checkpoints, marks, clock, log, turn: nextTurn, onUnsealed })

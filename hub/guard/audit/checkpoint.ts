@@ -8,7 +8,7 @@ import { type Checkpoint, checkpointDigest, judgeCheckpoint, signedBytes } from 
 import type { Store } from '../../store/database.ts'
 import type { AuditLog } from './log.ts'
 
-/** A head is signed at most this often, in ms [audit-20]. */
+/** A head is signed once in so many ms while records are added [audit-20]; sooner after as many records as log.ts says. */
 export const CHECKPOINT_EVERY_MS = 2000
 
 const checkpointOf = (document: string) => JSON.parse(document) as Checkpoint
@@ -16,7 +16,7 @@ const checkpointOf = (document: string) => JSON.parse(document) as Checkpoint
 export interface Checkpoints {
   /** Who signs, and the public key as PEM. */
   readonly signer: { instance: string; publicKey: string }
-  /** Signs the present head if it moved since the last checkpoint; answers whether it did. */
+  /** Signs the present head, in the open transaction if there is one, if it moved since the last checkpoint; answers whether it did. */
   take(): boolean
   /** Up to 64 checkpoints of logs longer than `size`, oldest first. */
   since(size: number): Checkpoint[]
@@ -82,7 +82,9 @@ export function createCheckpoints(parts: {
       const unsigned = { size, head, previous: digest(newest), instance, wallMs: clock.wallMs(), bootId: clock.bootId }
       const signature = sign(null, signedBytes(unsigned), privateKey).toString('base64url')
       const document = canonicalText({ ...unsigned, signature })
-      store.transaction(() => void insert.run(size, head, unsigned.previous, document))
+      const save = () => void insert.run(size, head, unsigned.previous, document)
+      if (store.inTransaction) save()
+      else store.transaction(save)
       return true
     },
     // Checkpoints that came with a restored home are of its former instance: no witness of this one can know them.

@@ -44,6 +44,9 @@ const TRIAL: AuditEntry = {
 const EAGER_RECORDS_MAX = 100
 const RETRY_MS = 250
 
+/** So many records are signed at once, however soon they come, so that no more than these are unsigned [audit-20]. */
+export const SIGNED_RECORDS = 65_536
+
 export interface AuditLog {
   /** Appends one record; needs an open transaction. Answers its sequence number. */
   append(entry: AuditEntry): number
@@ -59,6 +62,11 @@ export interface AuditLog {
   bufferIsFull(): boolean
   /** Why nothing can be recorded although the store works (tried again here); undefined if it can. Not in an open transaction. */
   fault(): string | undefined
+  /**
+   * Hears of each record whose number is a multiple of `every`, in the transaction that writes it: what it writes commits, or is undone,
+   * with that record.
+   */
+  onEvery(every: number, hears: () => void): void
   /** To be called after any rollback. */
   reload(): void
   head(): { size: number; head: string }
@@ -103,6 +111,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
   /** Why the last append could not be made; tried again by `fault`. */
   let broken: string | undefined
   let triedAt = Number.NEGATIVE_INFINITY
+  let mark = { every: Number.POSITIVE_INFINITY, hears: () => {} }
 
   function read(): { size: number; head: string } {
     const row = last.get() as { seq: number; hash: string } | undefined
@@ -127,6 +136,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
       throw new HubError('audit_unavailable', '', { reason: broken, cause: thrown })
     }
     known = { size: seq, head: hash }
+    if (seq % mark.every === 0) mark.hears()
     return seq
   }
 
@@ -218,6 +228,9 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
         // `broken` says why, or the store itself fails now.
       }
       return broken
+    },
+    onEvery(every, hears) {
+      mark = { every, hears }
     },
     reload() {
       known = undefined
