@@ -19,6 +19,7 @@
  */
 import { HubError } from '../base/errors.ts'
 import { newUuid, systemRandom } from '../base/random.ts'
+import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
@@ -52,7 +53,12 @@ export interface Delegation {
   priority?: number
 }
 
-export interface WaitOptions {
+export interface SendOptions {
+  /** How far the body may be passed on; the rules see it, and so does the recipient. */
+  dataClass?: DataClass | undefined
+}
+
+export interface WaitOptions extends SendOptions {
   timeoutMs?: number | undefined
   /** Called once the hub has accepted the message; the answer comes later. */
   onAccepted?: (() => void) | undefined
@@ -72,13 +78,13 @@ export interface HubAgent {
   /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
   subscribe(topic: string, handler: MessageHandler): Promise<void>
   /** One message, accepted (audited and queued) when it resolves. */
-  send(kind: MessageKind, to: string, type: string, body?: Body): Promise<void>
+  send(kind: MessageKind, to: string, type: string, body?: Body, options?: SendOptions): Promise<void>
   /** Asks `agent:<name>` or `session:<id>` and waits for the reply's body; repeated until then. Throws `timed_out` (30 s by default). */
   request(to: string, type: string, body?: Body, options?: WaitOptions): Promise<Body>
   /** Answers a request later than its handler returns; a handler's own return value needs no call. */
-  reply(message: Message, body?: Body): Promise<void>
-  publish(topic: string, type: string, body?: Body): Promise<void>
-  broadcast(type: string, body?: Body): Promise<void>
+  reply(message: Message, body?: Body, options?: SendOptions): Promise<void>
+  publish(topic: string, type: string, body?: Body, options?: SendOptions): Promise<void>
+  broadcast(type: string, body?: Body, options?: SendOptions): Promise<void>
   /**
    * Starts a child task and waits for its end. A failed child is an outcome, not a throw; a refused delegation throws. While the hub is in
    * the mode degraded or safe, this waits, and the time to live of this session goes on.
@@ -180,11 +186,13 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     say().then(onAccepted, (thrown) => pending.fail(envelope.id, thrown))
     return await answer
   }
-  async function send(kind: MessageKind, to: string, type: string, body: Body = {}): Promise<void> {
-    await post({ id: newId(), kind, to, type, body })
+  const classed = ({ dataClass }: SendOptions) => (dataClass === undefined ? {} : { dataClass })
+  async function send(kind: MessageKind, to: string, type: string, body: Body = {}, options: SendOptions = {}) {
+    await post({ id: newId(), kind, to, type, ...classed(options), body })
   }
-  async function reply(message: Message, body: Body = {}): Promise<void> {
-    await post({ id: newId(), kind: 'reply', to: `session:${message.from.session}`, correlationId: message.id, body })
+  async function reply(message: Message, body: Body = {}, options: SendOptions = {}): Promise<void> {
+    const about = { to: `session:${message.from.session}`, correlationId: message.id, ...classed(options) }
+    await post({ id: newId(), kind: 'reply', ...about, body })
   }
   async function flushProgress(): Promise<void> {
     clearTimeout(progressTimer)
@@ -211,14 +219,14 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       await transport.call({ method: 'POST', path: '/v1/subscribe', body: asBuffer({ topic }) })
     },
     send,
-    request: (to, type, body = {}, { timeoutMs = 30_000, onAccepted } = {}) =>
-      exchange({ id: newId(), kind: 'request', to, type, timeoutMs, body }, `${type} from ${to}`, {
+    request: (to, type, body = {}, { timeoutMs = 30_000, onAccepted, ...more } = {}) =>
+      exchange({ id: newId(), kind: 'request', to, type, timeoutMs, ...classed(more), body }, `${type} from ${to}`, {
         timeoutMs,
         onAccepted,
       }),
     reply,
-    publish: (topic, type, body) => send('event', `topic:${topic}`, type, body),
-    broadcast: (type, body) => send('broadcast', 'all', type, body),
+    publish: (topic, type, body, options) => send('event', `topic:${topic}`, type, body, options),
+    broadcast: (type, body, options) => send('broadcast', 'all', type, body, options),
     async delegate(delegation, options) {
       const answer = await exchange(
         { id: newId(), kind: 'delegate', to: 'hub', body: { ...delegation } },

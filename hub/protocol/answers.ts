@@ -3,6 +3,7 @@
  * `views.ts` this is loaded by tests and by the script that makes the reference pages, and by no process of the hub.
  */
 import { z } from 'zod'
+import { dataClassShape } from './data-class.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import type { OperationName } from './operations.ts'
@@ -90,6 +91,7 @@ export const deliveryShape = z.strictObject({
   topic: z.string().optional(),
   correlationId: z.string().optional(),
   traceparent: z.string().optional(),
+  dataClass: dataClassShape.optional(),
   sentAtMs: instant,
   redelivered: z.literal(true).optional().describe('it may have been delivered before'),
   body: z.record(z.string(), z.unknown()),

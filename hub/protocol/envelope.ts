@@ -1,5 +1,6 @@
 /** The message: its shape, kinds and limits (docs/protocol.md 4). The sender is never a field: it is the session that the message came in on. */
 import { z } from 'zod'
+import { type DataClass, dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
 
 export const MESSAGE_KINDS = [
@@ -49,6 +50,8 @@ export const envelopeShape = z.strictObject({
   correlationId: uuidShape.optional(),
   traceparent: traceparentShape.optional(),
   timeoutMs: z.int().positive().max(REQUEST_TIMEOUT_MS_MAX).optional(),
+  /** How far its body may be passed on; the rules see it. Without one it has none, and nothing follows from it. */
+  dataClass: dataClassShape.optional(),
   /** Sent before under this id; the sender does not know whether it arrived. */
   repeated: z.literal(true).optional(),
   body: bodyShape.default({}),
@@ -106,6 +109,7 @@ export interface Delivery {
   topic?: string
   correlationId?: string
   traceparent?: string
+  dataClass?: DataClass
   sentAtMs: number
   /**
    * It may have been delivered before, to this session or to one that has ended: a hub was killed, or an answer got lost. At least once,

@@ -41,6 +41,25 @@ describe('requests and replies', () => {
     expect(lastAudit(h, 'message.sent')?.payload_hash).toMatch(/^[0-9a-f]{64}$/)
   })
 
+  test('S1-63: a class of data reaches the rules and the recipient; a message without one is judged as ever', async () => {
+    await using h = await createHarness({ agents: trio() })
+    const [alice, bob] = await h.bring('alice', 'bob')
+    const say = { kind: 'request', to: 'agent:bob', type: 'say' } as const
+    await h.pumped(alice.say({ ...say, dataClass: 'restricted' }))
+    const got = await h.pumped(bob.next())
+    expect(got).toMatchObject({ type: 'say', dataClass: 'restricted' })
+    await h.pumped(alice.say(say))
+    expect(await h.pumped(bob.next())).not.toHaveProperty('dataClass')
+    expect(code(await h.pumped(bob.send({ kind: 'reply', correlationId: got.id, dataClass: 'internal' })))).toBe('ok')
+    expect((await h.pumped(alice.receive(0)))[0]).toMatchObject({ kind: 'reply', dataClass: 'internal' })
+    expect(code(await h.pumped(alice.send({ ...say, dataClass: 'secret' })))).toBe('schema_invalid')
+    const seen = h.hub.guard.store
+      .prepare("select json_extract(input, '$.resource.dataClass') from decision where input like '%\"message.%'")
+      .pluck()
+      .all()
+    expect(seen.filter((each) => each !== null).sort()).toEqual(['internal', 'restricted'])
+  })
+
   test('an unsolicited reply, a second one, and one from the wrong session are refused (T46)', async () => {
     await using h = await createHarness({ agents: trio() })
     const [alice, bob, carol] = await h.bring('alice', 'bob', 'carol')

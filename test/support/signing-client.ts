@@ -45,6 +45,7 @@ export interface Envelope {
   type: string
   correlationId: string
   timeoutMs: number
+  dataClass: string
   body: Record<string, unknown>
 }
 

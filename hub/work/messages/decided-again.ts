@@ -51,10 +51,10 @@ export function createDecideAgain(parts: {
   function createMayCome() {
     const allowed = new Set<string>()
     return (session: string, about: About): boolean => {
-      const { from, messageKind, type, topic } = about
+      const { from, messageKind, type, topic, dataClass } = about
       if (from === undefined || !SENT.has(messageKind)) return true
       if (topic !== undefined && !topics.isSubscribed(session, topic)) return false
-      const key = JSON.stringify([from.session, session, messageKind, type, topic])
+      const key = JSON.stringify([from.session, session, messageKind, type, topic, dataClass])
       if (allowed.has(key)) return true
       const [sender, recipient] = [rows.session(from.session), rows.session(session)]
       if (sender === undefined || recipient === undefined) return false

@@ -65,7 +65,7 @@ export interface Mailboxes {
 }
 
 /** What the rules look at in a waiting delivery. */
-export type About = Pick<Content, 'from' | 'messageKind' | 'type' | 'topic'>
+export type About = Pick<Content, 'from' | 'messageKind' | 'type' | 'topic' | 'dataClass'>
 interface Waiting extends Mail {
   about: About
   bytes: number
@@ -151,8 +151,8 @@ export function createMailboxes(options: {
   function keep(session: string, sender: string | undefined, content: Content): Place {
     const box = boxOf(session)
     const text = JSON.stringify(content)
-    const { from, messageKind, type, topic } = content
-    const about = { from, messageKind, type, topic } as About
+    const { from, messageKind, type, topic, dataClass } = content
+    const about = { from, messageKind, type, topic, dataClass } as About
     const places = sender === undefined ? limit + ownMax : limit
     if (box.queue.size + box.reserved >= places)
       throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)

@@ -85,6 +85,7 @@ export function createRouter(parts: {
     ...(topic === undefined ? {} : { topic }),
     ...(envelope.correlationId === undefined ? {} : { correlationId: envelope.correlationId }),
     ...(envelope.traceparent === undefined ? {} : { traceparent: envelope.traceparent }),
+    ...(envelope.dataClass === undefined ? {} : { dataClass: envelope.dataClass }),
     ...(envelope.repeated === true ? { redelivered: true } : {}),
     sentAtMs: clock.wallMs(),
     body: envelope.body,

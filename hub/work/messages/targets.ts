@@ -1,5 +1,6 @@
 /** Who an envelope goes to, and the facts that the rules see of that. Read-only, before the gate (S1-8). */
 import { HubError } from '../../base/errors.ts'
+import type { DataClass } from '../../protocol/data-class.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
 import type { Registry } from '../registry.ts'
@@ -43,9 +44,12 @@ export function createTargets(parts: {
   const live = (of: Parameters<TaskRows['peers']>[0]) =>
     rows.peers(of).filter((session) => mailboxes.isOpen(session.id))
 
-  const topicFacts = (kind: unknown, type: unknown, topic: string) => ({
+  /** A message without a class is judged as it always was. */
+  const classFact = (dataClass: DataClass | undefined) => (dataClass === undefined ? {} : { dataClass })
+
+  const topicFacts = (kind: unknown, type: unknown, topic: string, dataClass: DataClass | undefined) => ({
     resource: `topic:${topic}`,
-    facts: { kind, type, to: { topic }, relation: 'none' },
+    facts: { kind, type, to: { topic }, relation: 'none', ...classFact(dataClass) },
   })
 
   function addressed(
@@ -65,7 +69,10 @@ export function createTargets(parts: {
         redelivered: envelope.repeated === true || delivered.firstOf(sender.id, envelope.id) !== undefined,
       },
       resource: recipient === undefined ? envelope.to : `session:${recipient.id}`,
-      facts: { kind: envelope.kind, type: envelope.type, to, relation: relation(sender, recipient) },
+      facts: {
+        ...{ kind: envelope.kind, type: envelope.type, to, relation: relation(sender, recipient) },
+        ...classFact(envelope.dataClass),
+      },
     }
   }
 
@@ -88,10 +95,10 @@ export function createTargets(parts: {
   const wrong = (expected: string) => new HubError('schema_invalid', `to: this kind goes to ${expected}`)
 
   return {
-    waiting(sender, recipient, { messageKind = 'request', type = '', topic }) {
-      if (topic !== undefined) return topicFacts(messageKind, type, topic)
+    waiting(sender, recipient, { messageKind = 'request', type = '', topic, dataClass }) {
+      if (topic !== undefined) return topicFacts(messageKind, type, topic, dataClass)
       const to = { agent: recipient.agent, session: recipient.id }
-      const facts = { kind: messageKind, type, to, relation: relation(sender, recipient) }
+      const facts = { kind: messageKind, type, to, relation: relation(sender, recipient), ...classFact(dataClass) }
       return { resource: `session:${recipient.id}`, facts }
     },
     resolve(sender, envelope) {
@@ -112,7 +119,7 @@ export function createTargets(parts: {
       if (kind === 'event') {
         if (address.kind !== 'topic') throw wrong('a topic')
         const { topic } = address
-        return [{ target: { kind: 'topic', topic }, ...topicFacts(kind, type, topic) }]
+        return [{ target: { kind: 'topic', topic }, ...topicFacts(kind, type, topic, envelope.dataClass) }]
       }
       if (kind === 'broadcast') {
         if (address.kind !== 'all') throw wrong('all')
@@ -121,9 +128,15 @@ export function createTargets(parts: {
           .map((session) => addressed(sender, envelope, session, session.agent))
       }
       if (kind === 'reply')
-        return [{ target: { kind: 'reply' }, resource: `message:${envelope.correlationId ?? ''}`, facts: {} }]
+        return [
+          {
+            target: { kind: 'reply' },
+            resource: `message:${envelope.correlationId ?? ''}`,
+            facts: classFact(envelope.dataClass),
+          },
+        ]
       if (address.kind !== 'hub') throw wrong('hub')
-      return [{ target: { kind: 'hub' }, resource: `task:${sender.task}`, facts: {} }]
+      return [{ target: { kind: 'hub' }, resource: `task:${sender.task}`, facts: classFact(envelope.dataClass) }]
     },
   }
 }
