@@ -129,6 +129,7 @@ acting := {
 inspecting := {
 	"audit.export",
 	"audit.list",
+	"audit.show",
 	"audit.verify",
 	"device.list",
 	"doctor.run",

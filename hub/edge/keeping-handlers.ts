@@ -21,7 +21,7 @@ export interface KeepingHandlerParts {
   clock: Clock
   log: Log
   guard: Guard
-  work: Pick<Work, 'upkeep'>
+  work: Pick<Work, 'upkeep' | 'tasks'>
   address: Address
   links: ConsoleLinks
   watchdog: WatchdogLink
@@ -45,7 +45,8 @@ export function keepingHandlers(
     }),
     ...retentionHandlers({ retention }),
     ...auditHandlers({
-      ...{ audit, checkpoints, verifier, onShown: shownHeads.note },
+      ...{ audit, checkpoints, verifier, show: guard.auditShow.show, onShown: shownHeads.note },
+      sessionsOf: (task) => work.tasks.attempts(task).flatMap(({ session }) => session ?? []),
       onExported: (isLast) => pauses.piece('an audit export', isLast),
     }),
     ...alertHandlers({ alerts, delivery: guard.alertDelivery, testAtWatchdog: watchdog.testAlerts }),

@@ -14,6 +14,7 @@ import { createDecisionMarks } from './audit/decision-marks.ts'
 import { createAuditLog, SIGNED_RECORDS } from './audit/log.ts'
 import { createSealing } from './audit/sealing.ts'
 import { segmentBytes, segmentPath } from './audit/segment-file.ts'
+import { createAuditShow } from './audit/show.ts'
 import { createShownHeads } from './audit/shown-heads.ts'
 import { createAuditVerifier } from './audit/verifier.ts'
 import { checkStart } from './audit/walk.ts'
@@ -70,6 +71,7 @@ export function createRecord(options: { home: string; instance: string; keys: Hu
   return {
     audit,
     checkpoints,
+    auditShow: createAuditShow({ home, audit, checkpoints, marks, turn: nextTurn }),
     marks,
     sealing,
     verifier,

@@ -23,6 +23,7 @@ import {
   alertShape,
   auditProgressShape,
   auditRecordShape,
+  auditShownShape,
   auditVerdictShape,
   cardShape,
   channelShape,
@@ -205,6 +206,10 @@ export const ANSWERS = {
       searchedTo: z.int(),
       searchedToMs: instant.nullable(),
     }),
+  ),
+  'audit.show': row(
+    'One record with its decision, its neighbours that name the same ids, and the signed head it is bound to.',
+    auditShownShape,
   ),
   'audit.verify': row(
     'Checks every hash, link and signature, and asks the watchdog.',

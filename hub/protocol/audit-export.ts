@@ -1,5 +1,7 @@
 /**
- * An export of the audit log: JSON lines, first a header, then every record in order. A signed record is followed by its checkpoint.
+ * An export of the audit log: JSON lines, first a header, then every record in order. A signed record is followed by its checkpoint. Each
+ * line after the header is a CloudEvent (specification 1.0, JSON form) whose `data` is the record or the checkpoint, as it was hashed or
+ * signed. An export of an earlier version holds them bare, and is judged as well. What the hub forwards are the same lines.
  * Anyone with the file and the public key can judge it without a hub, line by line, in constant memory (docs/safety.md 8, X14).
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
@@ -7,7 +9,10 @@ import { canonicalText } from '../base/canonical.ts'
 import { type AuditRecord, GENESIS, judgeRecords } from './audit-chain.ts'
 import { type Checkpoint, checkpointDigest, judgeCheckpoint } from './checkpoint.ts'
 
-const EXPORT_FORMAT = 'hub-audit-export-v1'
+/** The first form has no CloudEvents around its records. */
+const FORMATS = ['hub-audit-export-v1', 'hub-audit-export-v2'] as const
+type ExportFormat = (typeof FORMATS)[number]
+const [BARE, EVENTS] = FORMATS
 /** No line of an honest export is longer; a longer one is not parsed. */
 export const LINE_CHARACTERS_MAX = 262_144
 
@@ -15,7 +20,7 @@ export const LINE_CHARACTERS_MAX = 262_144
 export const RECORD_FIELDS = 14
 
 export interface ExportHeader {
-  format: typeof EXPORT_FORMAT
+  format: ExportFormat
   instance: string
   /** PEM, of the key that signed the checkpoints. The file's own claim: it proves something only if the key is known from elsewhere. */
   publicKey: string
@@ -24,8 +29,10 @@ export interface ExportHeader {
   head: string
 }
 
-export const headerLine = ({ instance, publicKey, size, head }: Omit<ExportHeader, 'format'>): string =>
-  canonicalText({ format: EXPORT_FORMAT, instance, publicKey, size, head })
+export const headerLine = (
+  { instance, publicKey, size, head }: Omit<ExportHeader, 'format'>,
+  format: ExportFormat = EVENTS,
+): string => canonicalText({ format, instance, publicKey, size, head })
 /** Its fields by name, as RFC 8785 orders them: `JSON.stringify` of this object is canonical by construction, and far cheaper. */
 export const recordLine = (record: AuditRecord): string => {
   const { action, atMs, bootId, decisionId, effect, hash, outcome } = record
@@ -34,6 +41,48 @@ export const recordLine = (record: AuditRecord): string => {
     ...{ action, atMs, bootId, decisionId, effect, hash, outcome },
     ...{ payloadHash, policyRevision, previous, principal, reason, resource, seq },
   })
+}
+
+/** A CloudEvent around a text that is canonical already; the whole is canonical too. */
+function eventLine(data: string, event: { id: string; instance: string; subject: string; atMs: number; type: string }) {
+  const { id, instance, subject, atMs, type } = event
+  const rest = JSON.stringify({
+    ...{ id, source: `/hub/${instance}`, specversion: '1.0' },
+    // CloudEvents has no empty subject.
+    ...(subject === '' ? {} : { subject }),
+    ...{ time: new Date(atMs).toISOString(), type },
+  })
+  return `{"data":${data},${rest.slice(1)}`
+}
+
+/** A record as a CloudEvent. Its id is the record's hash, so what comes twice is known as the same. */
+const recordEventLine = (instance: string, record: AuditRecord): string =>
+  eventLine(recordLine(record), {
+    ...{ id: record.hash, instance, subject: record.resource, atMs: record.atMs },
+    type: `hub.audit.${record.action}.v1`,
+  })
+
+/** A signed head as a CloudEvent, from the text that was signed. */
+function checkpointEventLine(instance: string, text: string): string {
+  const { size, wallMs } = JSON.parse(text) as Checkpoint
+  return eventLine(text, {
+    ...{ id: checkpointDigest(text), instance, subject: `record:${size}`, atMs: wallMs },
+    type: 'hub.audit.signed.v1',
+  })
+}
+
+/** The lines of some records in order, each signed one followed by its checkpoint. */
+export function* eventLines(
+  instance: string,
+  records: readonly AuditRecord[],
+  checkpoints: readonly string[],
+): Generator<string> {
+  const signed = checkpoints.map((text) => ({ text, size: (JSON.parse(text) as Checkpoint).size }))
+  for (const record of records) {
+    yield recordEventLine(instance, record)
+    while (signed[0] !== undefined && signed[0].size <= record.seq)
+      yield checkpointEventLine(instance, signed.shift()?.text ?? '')
+  }
 }
 
 export interface ExportVerdict {
@@ -68,8 +117,8 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
   let seen = false
 
   function takeHeader(parsed: ExportHeader, text: string): string | undefined {
-    if (parsed.format !== EXPORT_FORMAT) return `it does not begin as an ${EXPORT_FORMAT}`
-    if (text !== headerLine(parsed)) return 'its header is not as it was written'
+    if (!FORMATS.includes(parsed.format)) return `it does not begin as an ${EVENTS} or an ${BARE}`
+    if (text !== headerLine(parsed, parsed.format)) return 'its header is not as it was written'
     if (expected.publicKey !== undefined && expected.publicKey !== parsed.publicKey)
       return 'it was signed with another key than the one it is checked with'
     header = parsed
@@ -77,20 +126,28 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
     return undefined
   }
 
-  function takeRecord(record: AuditRecord, text: string): string | undefined {
+  function takeRecord(record: AuditRecord, text: string, { format, instance }: ExportHeader): string | undefined {
     const found = judgeRecords([record], walk)
     if (found !== undefined) return `at record ${found.seq}: ${found.reason}`
-    // The hash covers known fields only; without this check an extra field would be believed.
-    if (text !== recordLine(record) || Object.keys(record).length !== RECORD_FIELDS)
+    // The hash covers known fields only; without this check an extra field, or an attribute of another record, would be believed.
+    const written = format === BARE ? recordLine(record) : recordEventLine(instance, record)
+    if (text !== written || Object.keys(record).length !== RECORD_FIELDS)
       return `record ${record.seq} is not as it was written`
     seen ||= expected.head !== undefined && record.hash.startsWith(expected.head)
     return undefined
   }
 
-  function takeCheckpoint(checkpoint: Checkpoint, text: string, publicKey: KeyObject): string | undefined {
+  function takeCheckpoint(
+    checkpoint: Checkpoint,
+    line: string,
+    publicKey: KeyObject,
+    { format, instance }: ExportHeader,
+  ): string | undefined {
+    const text = canonicalText(checkpoint)
     const wrong = judgeCheckpoint(checkpoint, { previous: signed.previous, publicKey })
     if (wrong !== undefined) return wrong
-    if (text !== canonicalText(checkpoint)) return `checkpoint at ${checkpoint.size} is not as it was written`
+    if (line !== (format === BARE ? text : checkpointEventLine(instance, text)))
+      return `checkpoint at ${checkpoint.size} is not as it was written`
     if (checkpoint.size !== walk.size || checkpoint.head !== walk.head)
       return `checkpoint at ${checkpoint.size} does not follow the record it signs`
     signed = { size: checkpoint.size, previous: checkpointDigest(text), count: signed.count + 1 }
@@ -107,9 +164,11 @@ export function createExportJudge(expected: { publicKey?: string; head?: string 
     }
     if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return 'it is not an object'
     try {
-      if (key === undefined) return takeHeader(parsed as ExportHeader, text)
-      if ('seq' in parsed) return takeRecord(parsed as AuditRecord, text)
-      return takeCheckpoint(parsed as Checkpoint, text, key)
+      if (key === undefined || header === undefined) return takeHeader(parsed as ExportHeader, text)
+      const data = header.format === BARE ? parsed : (parsed as { data?: object }).data
+      if (typeof data !== 'object' || data === null) return 'it cannot be judged (it has no data)'
+      if ('seq' in data) return takeRecord(data as AuditRecord, text, header)
+      return takeCheckpoint(data as Checkpoint, text, key, header)
     } catch (thrown) {
       return `it cannot be judged (${(thrown as Error).message})`
     }

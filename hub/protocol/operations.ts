@@ -139,7 +139,16 @@ const auditListShape = z.strictObject({
     .optional(),
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
+  task: uuidShape.optional(),
+  session: sessionIdShape.optional(),
+  agent: nameShape.optional(),
+  decision: uuidShape.optional(),
+  /** From this instant on, and until before that one; epoch ms. */
+  fromMs: z.coerce.number().int().nonnegative().optional(),
+  untilMs: z.coerce.number().int().nonnegative().optional(),
 })
+export type AuditListRequest = z.output<typeof auditListShape>
+const auditShowShape = z.strictObject({ seq: z.coerce.number().int().positive().max(Number.MAX_SAFE_INTEGER) })
 /** With `waitMs` it answers after at most that long, done or not; without it, only once it is done. */
 const auditVerifyShape = z.strictObject({ waitMs: z.coerce.number().int().min(0).max(25_000).optional() })
 /** `upTo`: the size the first page named, so that all pages are of one log. */
@@ -228,6 +237,7 @@ export const OPERATIONS = {
   'contact.confirm': op('contact.confirmed', 'mending', owner, codeShape),
   'hub.drill': op('hub.drilled', 'mending', owner, drillShape),
   'audit.list': op('audit.listed', 'read', owner, auditListShape),
+  'audit.show': op('audit.shown', 'read', owner, auditShowShape),
   'audit.verify': op('audit.verified', 'read', owner, auditVerifyShape),
   'audit.export': op('audit.exported', 'read', owner, auditExportShape),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape),

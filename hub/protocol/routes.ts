@@ -53,6 +53,7 @@ const SERVED = {
   'contact.confirm': post('/v1/contact/confirm'),
   'hub.drill': post('/v1/drill'),
   'audit.list': get('/v1/audit'),
+  'audit.show': get('/v1/audit/records/:seq'),
   'audit.verify': get('/v1/audit/verify'),
   'audit.export': get('/v1/audit/export'),
   'event.stream': get('/v1/events'),

@@ -188,6 +188,43 @@ export const auditRecordShape = z.strictObject({
   reason: z.string(),
   effect: z.string(),
 })
+export const auditShownShape = z.strictObject({
+  record: auditRecordShape,
+  decision: kept(
+    z.strictObject({
+      id: uuidShape,
+      atMs: instant,
+      effect: z.string().describe('allow, ask or deny'),
+      code: kept(z.string()),
+      reason: z.string(),
+      rule: kept(z.string()),
+      narrow: z.unknown().describe('what the rules narrowed it to'),
+      input: z.unknown().describe('what the rules saw, as it is stored'),
+      inputDigest: sha256Shape.describe('over the whole input'),
+      erased: z.array(z.string()).describe('what of the input was too long to store'),
+      revision: z.string(),
+      bundleVersion: z.int(),
+      bundles: z.unknown(),
+      labels: z.unknown(),
+    }),
+  ).describe('null if it names none, or it is not kept any more'),
+  decisionNote: kept(z.string()).describe('why a decision that it names is not here'),
+  ids: z.array(z.string()).describe('the ids in it, by which neighbours are found'),
+  before: z.array(auditRecordShape).describe('the nearest earlier ones, oldest first'),
+  after: z.array(auditRecordShape).describe('the nearest later ones, oldest first'),
+  searchedFrom: z.int().describe('from this record to the next one was looked through'),
+  searchedTo: z.int(),
+  signed: kept(
+    z.strictObject({
+      size: count.describe('the record that it signs'),
+      head: sha256Shape,
+      wallMs: instant,
+      fault: kept(z.string()).describe(
+        'why the record is not bound to it; null: every hash in between was worked out again',
+      ),
+    }),
+  ).describe('the first signed head over it; null for up to two seconds'),
+})
 export const auditVerdictShape = z.strictObject({
   ok: z.boolean(),
   size: count,

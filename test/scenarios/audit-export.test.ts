@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { HubError } from '../../hub/base/errors.ts'
-import { createExportJudge } from '../../hub/protocol/audit-export.ts'
+import type { AuditRecord } from '../../hub/protocol/audit-chain.ts'
+import { createExportJudge, headerLine } from '../../hub/protocol/audit-export.ts'
 import { runHub } from '../support/fake-hub.ts'
 import { createHarness } from '../support/hub-harness.ts'
 
@@ -94,7 +95,7 @@ test('X14: a tail that was cut is found, with a header that was changed along by
   const signed = signedAt()
   const short = lines().slice(0, signed + 1)
   expect(judge(short)).toMatch(/it ends after record/)
-  const last = JSON.parse(short[signed] ?? '') as { size: number; head: string }
+  const { data: last } = JSON.parse(short[signed] ?? '') as { data: { size: number; head: string } }
   const header = canonicalText({ ...JSON.parse(short[0] ?? ''), size: last.size, head: last.head })
   expect(judge(short.with(0, header))).toBeUndefined()
   expect(judge(short.with(0, header), { head })).toMatch(/does not contain the head/)
@@ -113,6 +114,60 @@ test('a signed head that was changed, taken out, moved or made with another key 
   expect(judge(lines(), { publicKey: other })).toMatch(/signed with another key/)
   const theirs = canonicalText({ ...JSON.parse(lines()[0] ?? ''), publicKey: other })
   expect(judge(lines().with(0, theirs))).toMatch(/signed with another key/)
+})
+
+/** As an earlier version wrote it: records and signed heads without CloudEvents around them. */
+const bare = () => {
+  const { instance, publicKey } = JSON.parse(lines()[0] ?? '') as { instance: string; publicKey: string }
+  const inner = lines()
+    .slice(1)
+    .map((line) => canonicalText((JSON.parse(line) as { data: object }).data))
+  return [headerLine({ instance, publicKey, size, head }, 'hub-audit-export-v1'), ...inner]
+}
+
+test('each line is a CloudEvent whose id is the hash of its record, and its attributes are judged with it (S1-64) [audit-26, audit-27]', () => {
+  const { instance } = JSON.parse(lines()[0] ?? '') as { instance: string }
+  const events = lines()
+    .slice(1)
+    .map((line) => JSON.parse(line) as Record<string, string> & { data: AuditRecord })
+  for (const { data, ...attributes } of events) {
+    expect(attributes).toMatchObject({ specversion: '1.0', source: `/hub/${instance}` })
+    if (!('seq' in data)) expect(attributes).toMatchObject({ type: 'hub.audit.signed.v1' })
+    else {
+      const time = new Date(data.atMs).toISOString()
+      expect(attributes).toMatchObject({ id: data.hash, type: `hub.audit.${data.action}.v1`, time })
+      expect(attributes.subject).toBe(data.resource === '' ? undefined : data.resource)
+    }
+  }
+  expect(new Set(events.map(({ id }) => id)).size).toBe(events.length)
+  const tenth = at((line) => /"seq":10[,}]/.test(line))
+  for (const change of [
+    (line: string) => line.replace('"subject":"', '"subject":"x'),
+    (line: string) => line.replace('"specversion":"1.0"', '"specversion":"1.1"'),
+    (line: string) => line.replace(`/hub/${instance}`, '/hub/other'),
+    (line: string) => line.replace('"id":"', '"id":"0'),
+    (line: string) => `${line.slice(0, -1)},"more":1}`,
+  ])
+    expect(judge(changed(tenth, change))).toMatch(/record 10 is not as it was written/)
+  expect(judge(changed(signedAt(), (line) => line.replace('"subject":"record:', '"subject":"record:9')))).toMatch(
+    /is not as it was written/,
+  )
+})
+
+test('an export of an earlier version is whole as it was, and every change in it is found as before [audit-27]', async () => {
+  const old = bare()
+  expect(judge(old, { head })).toBeUndefined()
+  const tenth = old.findIndex((line) => /"seq":10[,}]/.test(line))
+  expect(judge(old.with(tenth, old[tenth]?.replace('refused', 'ok') ?? ''))).toMatch(/at record 10: its content/)
+  expect(judge(old.toSpliced(tenth, 1))).toMatch(/record 10 is missing/)
+  expect(judge(old.slice(0, -1))).toMatch(/no checkpoint signs|it ends after/)
+  // Neither form holds lines of the other.
+  expect(judge(old.with(tenth, lines()[tenth] ?? ''))).toMatch(/cannot be judged|not as it was written|does not follow/)
+  expect(judge(lines().with(tenth, old[tenth] ?? ''))).toMatch(/it has no data/)
+  const kept = join(place, 'earlier.jsonl')
+  writeFileSync(kept, `${old.join('\n')}\n`)
+  const found = await runHub(place, ['audit', 'verify', '--file', kept, '--key', key])
+  expect([found.code, found.stdout]).toEqual([0, expect.stringContaining(`whole: ${size} records`)])
 })
 
 test('what is no export is refused by name and never believed: empty, text, a line without an end [audit-27]', async () => {

@@ -214,8 +214,15 @@ export const COMMANDS: readonly Command[] = [
   command('audit list', 'list records', audit('auditList'), [
     ['--action <name>', 'for example task.submitted, or the operation task.submit'],
     ['--outcome <what>', 'ok, refused, failed'],
+    ['--task <task>', 'about a task, and by and about its sessions'],
+    ['--session <session>', 'by and about a session'],
+    ['--agent <name>', 'by the sessions of an agent, and about it'],
+    ['--decision <id>', 'that name this decision of the rules'],
+    ['--since <when>', 'from then on: a span back from now, as in 2h, or an instant, as in 2026-11-30T08:00Z'],
+    ['--until <when>', 'before then'],
     ...paging,
   ]),
+  command('audit show <seq>', 'one record in full: its decision, its neighbours, its signed head', audit('auditShow')),
   command(
     'audit verify',
     'check the whole chain, or an export of it without the hub',

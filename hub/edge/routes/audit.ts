@@ -1,39 +1,54 @@
 /** Reading, verifying and exporting the audit log. */
+import { HubError } from '../../base/errors.ts'
 import type { Checkpoints } from '../../guard/audit/checkpoint.ts'
+import type { AuditFilter } from '../../guard/audit/filter.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import type { AuditShow } from '../../guard/audit/show.ts'
 import type { AuditVerifier } from '../../guard/audit/verifier.ts'
 import { GENESIS } from '../../protocol/audit-chain.ts'
+import type { AuditListRequest } from '../../protocol/operations.ts'
 import { type Handlers, handler } from '../serve.ts'
 
-interface Query {
-  limit: number
-  cursor?: string
-  action?: string
-  outcome?: string
-}
+/** The wall clock may have been set back by this much meanwhile, so the search for an instant goes on for as long. */
+const DAY_MS = 86_400_000
 
 export function auditHandlers(parts: {
   audit: AuditLog
   checkpoints: Checkpoints
   verifier: AuditVerifier
+  show: AuditShow['show']
+  /** The sessions that a task had, as far as their rows are kept. */
+  sessionsOf: (task: string) => readonly string[]
   /** Hears of each head that is shown. */
   onShown: (head: string) => void
   /** Hears of each page of an export that was handed out. */
   onExported?: (isLast: boolean) => void
 }): Handlers {
-  const { audit, checkpoints, verifier, onShown, onExported } = parts
+  const { audit, checkpoints, verifier, show, sessionsOf, onShown, onExported } = parts
   return {
     'audit.list': handler({
       // As far as one look back reaches. With a filter the page may be short or empty although there is more.
-      effect: (_grant, { limit, cursor, action, outcome }: Query) => {
-        const before = cursor === undefined ? {} : { before: Number(cursor) }
+      effect: (_grant, { limit, cursor, task, ...filter }: AuditListRequest) => {
         const { records, searchedTo } = audit.search({
-          ...{ limit, ...before },
-          ...(action && { action }),
-          ...(outcome && { outcome }),
+          limit,
+          ...(cursor === undefined ? {} : { before: Number(cursor) }),
+          ...(filter as AuditFilter),
+          ...(task === undefined ? {} : { task: { id: task, sessions: sessionsOf(task) } }),
         })
         const searchedToMs = audit.atMsOf(searchedTo) ?? null
-        return { records, next: searchedTo > 1 ? String(searchedTo) : null, searchedTo, searchedToMs }
+        const isBefore = filter.fromMs !== undefined && searchedToMs !== null && searchedToMs < filter.fromMs - DAY_MS
+        const next = searchedTo > 1 && !isBefore ? String(searchedTo) : null
+        return { records, next, searchedTo, searchedToMs }
+      },
+    }),
+    'audit.show': handler({
+      resource: ({ seq }: { seq: number }) => `record:${seq}`,
+      effect: () => undefined,
+      // Outside of any transaction, in turns.
+      after: async (_nothing, { seq }: { seq: number }) => {
+        const found = await show(seq)
+        if (found === undefined) throw new HubError('unknown_record', `the audit log has no record ${seq}`)
+        return found
       },
     }),
     'audit.export': handler({

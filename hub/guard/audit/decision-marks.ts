@@ -12,6 +12,8 @@ import type { AuditLog } from './log.ts'
 export interface DecisionMarks {
   /** Looks on through the records up to `upTo`, with turns between. */
   advance(upTo: number, turn: () => Promise<void>): Promise<void>
+  /** The decision of this id, as it is kept; undefined if it is in no table. */
+  find(id: string): Record<string, unknown> | undefined
   /** Up to 500 decisions last named by a record of these, after the one of this id, as they are kept. */
   lastNamedIn(first: number, last: number, after: string): Record<string, unknown>[]
   /** Forgets up to 500 decisions that no record after `upTo` names; answers how many. They are in the files of their months. */
@@ -88,7 +90,10 @@ export function createDecisionMarks(parts: {
     })
   }
 
+  const one = store.prepare('select * from decision where decision_id = ?')
+
   return {
+    find: (id) => one.get(id) as Record<string, unknown> | undefined,
     async advance(upTo, turn) {
       while (marked() < upTo) {
         step(upTo)

@@ -19,8 +19,9 @@ import {
 } from '../../protocol/audit-chain.ts'
 import { judgeStoreFault, type Store } from '../../store/database.ts'
 import { createAuditBuffer, type WaitingKind } from './buffer.ts'
+import type { AuditFilter } from './filter.ts'
 import { type AuditMonths, createAuditMonths } from './months.ts'
-import { type AuditFilter, type AuditReader, createAuditReader, type Found } from './reader.ts'
+import { type AuditReader, createAuditReader, type Found } from './reader.ts'
 
 /** What is judged in one go: some two milliseconds. */
 const PAGE = 250

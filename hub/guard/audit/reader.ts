@@ -6,18 +6,12 @@
  */
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
 import type { Store } from '../../store/database.ts'
+import { type AuditFilter, conditionOf, matcherOf } from './filter.ts'
 import type { AuditMonth, AuditMonths } from './months.ts'
 import { BLOCK_RECORDS, readBlock, segmentPath } from './segment-file.ts'
 
 /** What a search may look through in one go: some 5 ms. */
 export const SEARCH_RECORDS = 8192
-
-export interface AuditFilter {
-  action?: string
-  outcome?: string
-  /** Records by and about this session. */
-  session?: string
-}
 
 export interface Found {
   /** Newest first. */
@@ -40,13 +34,6 @@ export const COLUMNS = `seq, previous, hash, at_ms as atMs, boot_id as bootId, p
   policy_revision as policyRevision, payload_hash as payloadHash, outcome, reason, effect`
 
 const isRecord = (line: string) => line.includes('"seq":')
-
-function matches({ action, outcome, session }: AuditFilter, record: AuditRecord): boolean {
-  if (action !== undefined && record.action !== action) return false
-  if (outcome !== undefined && record.outcome !== outcome) return false
-  if (session === undefined || record.resource === `session:${session}`) return true
-  return record.principal.startsWith('agent:') && record.principal.includes(`/${session}`)
-}
 
 export function createAuditReader(parts: { store: Store; months: AuditMonths; home: string }): AuditReader {
   const { store, months, home } = parts
@@ -90,24 +77,11 @@ export function createAuditReader(parts: { store: Store; months: AuditMonths; ho
   }
 
   function searchTable(month: AuditMonth, from: number, before: number, limit: number, filter: AuditFilter) {
-    const { action = null, outcome = null, session } = filter
-    const about = session === undefined ? [null, null] : [`session:${session}`, `agent:%/${session}%`]
+    const { sql, values } = conditionOf(filter)
     const rows = store.prepare(
-      `select ${COLUMNS} from ${months.tableOf(month)} where seq >= ? and seq < ? and (? is null or action = ?)
-         and (? is null or outcome = ?) and (? is null or resource = ? or principal like ?) order by seq desc limit ?`,
+      `select ${COLUMNS} from ${months.tableOf(month)} where seq >= ? and seq < ? ${sql} order by seq desc limit ?`,
     )
-    return rows.all(
-      from,
-      before,
-      action,
-      action,
-      outcome,
-      outcome,
-      about[0],
-      about[0],
-      about[1],
-      limit,
-    ) as AuditRecord[]
+    return rows.all(from, before, ...values, limit) as AuditRecord[]
   }
 
   return {
@@ -124,6 +98,7 @@ export function createAuditReader(parts: { store: Store; months: AuditMonths; ho
     },
     search({ before, limit, filter }) {
       const records: AuditRecord[] = []
+      const matches = matcherOf(filter)
       let left = SEARCH_RECORDS
       let at = before
       while (at > 1 && left > 0 && records.length < limit) {
@@ -136,7 +111,7 @@ export function createAuditReader(parts: { store: Store; months: AuditMonths; ho
         const wanted = limit - records.length
         const found = isFile
           ? blockOf(month, from)
-              .records.filter((record) => record.seq < at && matches(filter, record))
+              .records.filter((record) => record.seq < at && matches(record))
               .reverse()
               .slice(0, wanted)
           : searchTable(month, from, at, wanted, filter)

@@ -1,8 +1,8 @@
 /** Rare questions to the audit log. Each looks back a page a turn, in tables and sealed files alike. */
 
 import type { AuditRecord } from '../../protocol/audit-chain.ts'
+import type { AuditFilter } from './filter.ts'
 import type { AuditLog } from './log.ts'
-import type { AuditFilter } from './reader.ts'
 
 export interface AuditSearch {
   /** The newest records by and about a session that began then, oldest first. */

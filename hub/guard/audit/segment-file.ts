@@ -90,10 +90,8 @@ export async function judgeSegment(
   return judge.end()
 }
 
-/** The lines of the block this record is in: records, and behind each that was signed its checkpoint. */
-export function readBlock(path: string, first: number, blocks: Buffer, seq: number): string[] {
-  // The first member is the header, the last one decisions and seal.
-  const at = 1 + Math.floor((seq - first) / BLOCK_RECORDS)
+/** The lines of one gzip member. Not of the last one, the seal. */
+function readMember(path: string, blocks: Buffer, at: number): string[] {
   const offset = (index: number) => blocks.readDoubleLE(index * OFFSET_BYTES)
   const [from, to] = [offset(at), offset(at + 1)]
   const packed = Buffer.alloc(to - from)
@@ -108,6 +106,32 @@ export function readBlock(path: string, first: number, blocks: Buffer, seq: numb
     closeSync(file)
   }
   return gunzipSync(packed, { maxOutputLength: BLOCK_BYTES_MAX }).toString('utf8').trimEnd().split('\n')
+}
+
+/** The lines of the block this record is in: records, and behind each that was signed its checkpoint. */
+export const readBlock = (path: string, first: number, blocks: Buffer, seq: number): string[] =>
+  // The first member is the header.
+  readMember(path, blocks, 1 + Math.floor((seq - first) / BLOCK_RECORDS))
+
+/** The decision of this id, as the file keeps it; undefined if it is not among those last named in that month. They are in the order of their ids. */
+export function readDecision(
+  path: string,
+  { first, last, blocks }: { first: number; last: number; blocks: Buffer },
+  id: string,
+): Record<string, unknown> | undefined {
+  // Behind the header and the records, before the seal.
+  let from = 1 + Math.ceil((last - first + 1) / BLOCK_RECORDS)
+  let to = blocks.length / OFFSET_BYTES - 1
+  while (from < to) {
+    const middle = Math.floor((from + to) / 2)
+    const found = readMember(path, blocks, middle).map(
+      (line) => (JSON.parse(line) as { decision: Record<string, unknown> }).decision,
+    )
+    if (String(found.at(-1)?.decision_id) < id) from = middle + 1
+    else if (String(found[0]?.decision_id) > id) to = middle
+    else return found.find(({ decision_id }) => decision_id === id)
+  }
+  return undefined
 }
 
 /** Moves the file to a name beside it that nothing has yet, and answers that; on disk when it returns. */

@@ -8,9 +8,9 @@ import { createGunzip } from 'node:zlib'
 import {
   createExportJudge,
   type ExportVerdict,
+  eventLines,
   headerLine,
   linesOf,
-  recordLine,
 } from '../../../protocol/audit-export.ts'
 import { createSegmentJudge } from '../../../protocol/audit-segment.ts'
 import type { Answered } from '../../answers.ts'
@@ -30,11 +30,7 @@ async function* exportLines({ hub }: Context): AsyncGenerator<string> {
     const page: Answered<'audit.export'> = await hub.call('audit.export', request, { deadlineMs: PAGE_MS })
     if (upTo === undefined) yield headerLine(page)
     upTo = page.size
-    const signed = page.checkpoints.map((text) => ({ text, size: (JSON.parse(text) as { size: number }).size }))
-    for (const record of page.records) {
-      yield recordLine(record)
-      while (signed[0] !== undefined && signed[0].size <= record.seq) yield signed.shift()?.text ?? ''
-    }
+    yield* eventLines(page.instance, page.records, page.checkpoints)
     after = page.next
   }
 }

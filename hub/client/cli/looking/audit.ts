@@ -3,9 +3,9 @@ import { OPERATIONS, operationOf } from '../../../protocol/operations.ts'
 import type { Answered, AuditProgress, AuditRecord, AuditVerdict } from '../../answers.ts'
 import type { Request } from '../../connection.ts'
 import { EXIT, usage } from '../../problem.ts'
-import { given, pageOf, type Run, showList, typed } from '../context.ts'
+import { given, pageOf, type Run, showList, spanOption, typed, wholeOption } from '../context.ts'
 import { withShortIds } from '../ids.ts'
-import { clean, columns, type Paint, stampText } from '../text.ts'
+import { type Cell, clean, columns, facts, jsonText, type Paint, stampText } from '../text.ts'
 
 const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
   columns(
@@ -47,6 +47,21 @@ function actionOf(text: string): string {
 }
 const OUTCOMES = ['ok', 'refused', 'failed']
 
+/** An instant, epoch ms: a span back from now, or a date with or without a time, in UTC where it names no zone. @throws Problem usage */
+function whenOption(name: string, value: unknown, nowMs: number): number | undefined {
+  if (value === undefined) return undefined
+  const text = String(value)
+  if (/^\d+(ms|s|m|h|d)$/.test(text)) return nowMs - (spanOption(name, text) ?? 0)
+  const isZoned = /(Z|[+-]\d\d:\d\d)$/.test(text) || !text.includes('T')
+  const atMs = /^\d{4}-\d\d-\d\d(T\d\d:\d\d|$)/.test(text) ? Date.parse(isZoned ? text : `${text}Z`) : Number.NaN
+  if (!(atMs >= 0))
+    throw usage(
+      `${name}: ${JSON.stringify(text)} is neither a span, such as 2h, nor an instant`,
+      'write 2h, 2026-11-30 or 2026-11-30T08:00Z',
+    )
+  return atMs
+}
+
 type RecordPage = Answered<'audit.list'>
 /** The hub's own default. */
 const LIMIT = 25
@@ -59,7 +74,14 @@ export const auditList: Run = async (context, _, options) => {
   if (options.outcome !== undefined && !OUTCOMES.includes(String(options.outcome)))
     throw usage(`--outcome must be one of ${OUTCOMES.join(', ')}`)
   const action = typeof options.action === 'string' ? actionOf(options.action) : undefined
-  const request: Request<'audit.list'> = given({ ...pageOf(options), action, outcome: typed(options.outcome) })
+  const nowMs = Date.now()
+  const request: Request<'audit.list'> = given({
+    ...{ ...pageOf(options), action, outcome: typed(options.outcome) },
+    ...{ task: typed(options.task), session: typed(options.session), agent: typed(options.agent) },
+    decision: typed(options.decision),
+    fromMs: whenOption('--since', options.since, nowMs),
+    untilMs: whenOption('--until', options.until, nowMs),
+  })
   const records: AuditRecord[] = []
   let answer: RecordPage
   // The hub searches only so far back in one request, so a rare record takes several.
@@ -77,6 +99,65 @@ export const auditList: Run = async (context, _, options) => {
   const table = (rows: readonly AuditRecord[]) => recordTable(rows, terminal.paint)
   showList(context, records, { next: answer.next, empty: 'no records', table })
   return EXIT.done
+}
+
+type Shown = Answered<'audit.show'>
+
+function decisionRows({ decision, decisionNote, record }: Shown): [string, Cell][] {
+  if (record.decisionId === null) return [['decision', 'none: no rule was asked']]
+  if (decision === null) return [['decision', `${record.decisionId}: ${decisionNote ?? 'not kept'}`]]
+  const { effect, code, rule, reason } = decision
+  return [
+    ['decision', decision.id],
+    ['answer', [effect, code, reason].filter(Boolean).join(': ')],
+    ['rule', rule ?? 'none'],
+    ['rules', `revision ${decision.revision}, bundle ${decision.bundleVersion}`],
+    ['narrowed to', jsonText(decision.narrow ?? {}).replaceAll(/\n\s*/g, ' ')],
+    ['input', JSON.stringify(decision.input)],
+    ...(decision.erased.length === 0 ? [] : [['left out', decision.erased.join(', ')] as [string, Cell]]),
+  ]
+}
+
+function signedCell({ signed }: Shown): Cell {
+  if (signed === null) return { text: 'not yet: the next head is signed within two seconds', style: 'yellow' }
+  if (signed.fault !== null) return { text: `BROKEN: ${signed.fault}`, style: 'red' }
+  return { text: `head ${signed.head} of record ${signed.size}, ${stampText(signed.wallMs)}`, style: 'green' }
+}
+
+/** One record in full. Exit 1 if it is not bound to the head that was signed over it. */
+export const auditShow: Run = async ({ hub, json, terminal }, [text]) => {
+  const seq = wholeOption('the number of the record', text, 1, Number.MAX_SAFE_INTEGER) ?? 0
+  const shown = await hub.call('audit.show', { seq })
+  const { record, before, after, searchedFrom, searchedTo, signed } = shown
+  if (json) terminal.json(shown)
+  else {
+    const rows: [string, Cell][] = [
+      ['record', String(record.seq)],
+      ['at', stampText(record.atMs)],
+      ['who', record.principal],
+      ['action', record.action],
+      ['resource', record.resource],
+      ['outcome', { text: record.outcome, style: record.outcome === 'ok' ? 'green' : 'red' }],
+      ['reason', record.reason],
+      ['effect', record.effect],
+      ['payload', record.payloadHash ?? 'none'],
+      ['hash', record.hash],
+      ['signed', signedCell(shown)],
+      ...decisionRows(shown),
+    ]
+    terminal.out(
+      facts(
+        rows.filter(([, cell]) => cell !== ''),
+        terminal.paint,
+      ),
+    )
+    const near = [...before, record, ...after]
+    if (near.length > 1) terminal.out(`\nwith the same ids:\n${recordTable(near, terminal.paint)}`)
+    terminal.note(
+      `neighbours were looked for from record ${searchedFrom} to ${searchedTo}; \`hub audit list --task\` or \`--session\` looks further`,
+    )
+  }
+  return signed?.fault ? EXIT.fault : EXIT.done
 }
 const ANSWER_MS = 1000
 
