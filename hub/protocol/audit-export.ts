@@ -44,13 +44,16 @@ export const recordLine = (record: AuditRecord): string => {
 }
 
 /** A CloudEvent around a text that is canonical already; the whole is canonical too. */
-function eventLine(data: string, event: { id: string; instance: string; subject: string; atMs: number; type: string }) {
-  const { id, instance, subject, atMs, type } = event
+function eventLine(
+  data: string,
+  event: { id: string; instance: string; subject: string; atMs: number; action: string },
+) {
+  const { id, instance, subject, atMs, action } = event
   const rest = JSON.stringify({
     ...{ id, source: `/hub/${instance}`, specversion: '1.0' },
     // CloudEvents has no empty subject.
     ...(subject === '' ? {} : { subject }),
-    ...{ time: new Date(atMs).toISOString(), type },
+    ...{ time: new Date(atMs).toISOString(), type: `hub.audit.${action}.v1` },
   })
   return `{"data":${data},${rest.slice(1)}`
 }
@@ -59,7 +62,7 @@ function eventLine(data: string, event: { id: string; instance: string; subject:
 const recordEventLine = (instance: string, record: AuditRecord): string =>
   eventLine(recordLine(record), {
     ...{ id: record.hash, instance, subject: record.resource, atMs: record.atMs },
-    type: `hub.audit.${record.action}.v1`,
+    action: record.action,
   })
 
 /** A signed head as a CloudEvent, from the text that was signed. */
@@ -67,7 +70,7 @@ function checkpointEventLine(instance: string, text: string): string {
   const { size, wallMs } = JSON.parse(text) as Checkpoint
   return eventLine(text, {
     ...{ id: checkpointDigest(text), instance, subject: `record:${size}`, atMs: wallMs },
-    type: 'hub.audit.signed.v1',
+    action: 'signed',
   })
 }
 
