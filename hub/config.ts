@@ -14,6 +14,7 @@ import {
   type SessionLimits,
   sessionLimitShapes,
 } from './protocol/agent.ts'
+import { PROFILES, type Profile } from './protocol/flags.ts'
 import { nameShape } from './protocol/ids.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
@@ -60,7 +61,25 @@ function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
   )
 }
 
+/** What a profile demands and this hub cannot give yet: the profile is refused by name, never half in force. */
+const notThereYet: Readonly<Partial<Record<Profile, string>>> = {
+  production:
+    'is not supported yet: it demands that rules from a changed, uncommitted folder are refused, which this hub does not do; use standard',
+  strict:
+    'is not supported yet: it demands signed rules and images of known origin, which this hub does not check; use standard',
+}
+
 export const configShape = z.strictObject({
+  profile: z
+    .enum(PROFILES)
+    .default('standard')
+    .superRefine((profile, context) => {
+      const message = notThereYet[profile]
+      if (message !== undefined) context.addIssue({ code: 'custom', message })
+    })
+    .describe(
+      '`development`, `standard`, `production` or `strict`: what feature flags begin with, which of them are held, and how they may be changed (docs/safety.md 10)',
+    ),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('how much goes into `logs/hub.log`'),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
   http: z
@@ -203,11 +222,11 @@ export type Config = z.output<typeof configShape>
 
 /** What each ring gets of it, under the ring's own names. */
 export const ringsOf = (config: Config) => {
-  const { alerts, disk, engine, health, limits, reach } = config
+  const { alerts, disk, engine, health, limits, profile, reach } = config
   const { firstUser, runtime } = engine
   const { sessions, sessionsPerAgent, delegationDepth, tasksPerTree } = limits
   return {
-    guard: { alerts, disk, recordsPerHour: limits.messages.recordsPerHour },
+    guard: { alerts, disk, profile, recordsPerHour: limits.messages.recordsPerHour },
     work: {
       ...{ runtime, firstUser, health, sessions, sessionsPerAgent, delegationDepth, tasksPerTree },
       recyclesMax: limits.recycles,

@@ -140,6 +140,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       guard.host.tick()
       guard.checkStart()
       guard.recordRules()
+      guard.flags.recordProfile(guard.gate)
       await work.catalogue.registry.read()
       guard.writeStops()
       await work.recover()
@@ -239,6 +240,7 @@ function createLoops(config: Config, parts: LoopParts) {
       guard.credentials.saveAgain()
       work.messaging.replies.expire()
       entrances.tellContact()
+      guard.flags.settle(guard.gate)
       work.messaging.expireQuestions()
     }),
   }

@@ -15,13 +15,13 @@ acting := [
 ]
 
 owner_only := [
-	"agent.reload", "agent.reset", "agent.suspend", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "session.revoke",
+	"agent.reload", "agent.reset", "agent.suspend", "flag.set", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "session.revoke",
 	"approval.answer", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "device.list", "doctor.run", "keys.list", "retention.show", "token.list"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "device.list", "doctor.run", "flag.list", "keys.list", "retention.show", "token.list"]
 
 others := [
 	"artifact.delete", "budget.raise", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

@@ -96,6 +96,19 @@ export const ERRORS = {
     'No agent has this name.',
     'See `hub agent list`; a new card needs `hub agent reload`.',
   ),
+  unknown_flag: row('refused', 404, 'No flag has this name.', 'See `hub flag list`.'),
+  flag_locked: row(
+    'refused',
+    403,
+    'It is mandatory, or the profile in force does not let it be changed so.',
+    '`hub flag list` says what holds it; under some profiles it takes `--emergency REASON --for SPAN`.',
+  ),
+  flag_off: row(
+    'refused',
+    409,
+    'A feature flag switches this off.',
+    'The detail names the flag: `hub flag set NAME on`, if it should be allowed.',
+  ),
   unknown_session: row(
     'refused',
     404,

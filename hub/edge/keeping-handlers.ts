@@ -12,6 +12,7 @@ import { auditHandlers } from './routes/audit.ts'
 import { backupHandlers } from './routes/backup.ts'
 import { consoleHandlers } from './routes/console.ts'
 import { deviceHandlers } from './routes/devices.ts'
+import { flagHandlers } from './routes/flags.ts'
 import { keyHandlers } from './routes/keys.ts'
 import { retentionHandlers } from './routes/retention.ts'
 import type { Handlers } from './serve.ts'
@@ -37,6 +38,7 @@ export function keepingHandlers(
   const { pauses, retention } = work.upkeep
   return {
     ...keyHandlers({ keyRing: guard.keyRing }),
+    ...flagHandlers({ flags: guard.flags }),
     ...deviceHandlers({ credentials, nowMs: host.steady.wallMs, base: () => publicUrl ?? address.base() }),
     ...consoleHandlers({ links, credentials, base: address.base }),
     ...backupHandlers({

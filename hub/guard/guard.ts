@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import type { Profile } from '../protocol/flags.ts'
 import type { Ballast } from '../store/ballast.ts'
 import type { Store } from '../store/database.ts'
 import { beginRun } from '../store/upgrade.ts'
@@ -41,6 +42,8 @@ export interface GuardOptions {
   recordsPerHour?: number
   /** Marks of the home's disk; stated defaults without. */
   disk?: DiskMarks
+  /** How strict this installation is; `standard` without. */
+  profile?: Profile
 }
 
 export interface GuardOuter {
@@ -105,8 +108,8 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   )
   const identities = createIdentities({ home, instance }, { clock, times, random, log, store, meta })
   const operator = createOperator(
-    { home, instance, watchdogKey: keys.watchdog },
-    { clock, times, random, store, meta, modes, alerts },
+    { home, instance, watchdogKey: keys.watchdog, profile: options.profile ?? 'standard' },
+    { clock, times, random, log, store, meta, modes, alerts, events },
   )
   const refusals = createRefusals(clock.monotonicMs)
   const gate = createGate({

@@ -1,13 +1,17 @@
-/** Builds what concerns the operator: the watchdog's lease, open questions, the contact's card, and stops that wait. */
+/** Builds what concerns the operator: the watchdog's lease, open questions, feature flags, the contact's card, and stops that wait. */
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Profile } from '../protocol/flags.ts'
 import type { Store } from '../store/database.ts'
 import type { Meta } from '../store/meta.ts'
 import type { Alerts } from './alerts/alerts.ts'
+import type { Events } from './events.ts'
 import type { Times } from './host.ts'
 import type { Modes } from './modes.ts'
 import { createApprovals } from './operator/approvals.ts'
 import { createContact } from './operator/contact.ts'
+import { createFlags } from './operator/flags.ts'
 import { createLease } from './operator/lease.ts'
 import { createStopWishes } from './operator/stop-wishes.ts'
 
@@ -17,21 +21,27 @@ interface OperatorParts {
   clock: Clock
   times: Times
   random: Random
+  log: Log
   store: Store
   meta: Meta
   modes: Modes
   alerts: Alerts
+  events: Events
 }
 
-export function createOperator(options: { home: string; instance: string; watchdogKey: Buffer }, parts: OperatorParts) {
-  const { home, instance, watchdogKey } = options
-  const { clock, times, random, store, meta, modes, alerts } = parts
+export function createOperator(
+  options: { home: string; instance: string; watchdogKey: Buffer; profile: Profile },
+  parts: OperatorParts,
+) {
+  const { home, instance, watchdogKey, profile } = options
+  const { clock, times, random, log, store, meta, modes, alerts, events } = parts
   const lease = createLease({ key: watchdogKey, instance, modes, meta, clock, look: times.pace.look })
   times.pace.onResume(lease.slept)
   const kept = createStopWishes({ home, doneUpTo: Number(meta.get(WISHES_DONE) ?? 0) })
   return {
     lease,
     approvals: createApprovals({ store, clock, random, alerts }),
+    flags: createFlags({ profile }, { store, meta, clock, log, steadyMs: times.steady.wallMs, alerts, events }),
     contact: createContact({ store, clock: times.steady, random }),
     /** For the gate: stops that wait for a store that can be written. */
     wishes: {

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { dataClassShape } from './data-class.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
+import { PROFILES } from './flags.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import type { OperationName } from './operations.ts'
 import {
@@ -34,6 +35,7 @@ import {
   doctorCheckShape,
   drillShape,
   evidenceShape,
+  flagShape,
   keyShape,
   modeShape,
   newCredentialShape,
@@ -152,6 +154,18 @@ export const ANSWERS = {
   'policy.reload': row(
     'Reads policy/data.json again.',
     policyShape.extend({ changed: z.string().describe('what is different, one line each') }),
+  ),
+  'flag.list': row(
+    'Feature flags, the profile in force, and what nobody may switch.',
+    z.strictObject({
+      profile: z.enum(PROFILES),
+      flags: z.array(flagShape),
+      mandatory: z.array(z.strictObject({ name: nameShape, means: z.string() })),
+    }),
+  ),
+  'flag.set': row(
+    'Switches a flag; under some profiles only by an emergency entry.',
+    z.strictObject({ flag: flagShape }),
   ),
   'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),

@@ -105,6 +105,16 @@ export const EVENTS = {
       artifacts: 'what was read',
     },
   },
+  'hub.flag.changed.v1': {
+    when: 'a feature flag was switched, or an emergency entry has ended',
+    subject: 'flag:NAME',
+    data: {
+      flag: 'its name',
+      on: 'whether it is on now',
+      by: 'what made it so: held, emergency, set or profile',
+      leftMs: 'how long an emergency entry still holds, or null',
+    },
+  },
   'hub.mode.changed.v1': {
     when: 'the mode of the hub changed',
     subject: 'hub',

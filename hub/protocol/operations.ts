@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { envelopeShape, folderRefShape } from './envelope.ts'
+import { EMERGENCY_MS_MAX, EMERGENCY_MS_MIN } from './flags.ts'
 import {
   cardShape,
   codeShape,
@@ -177,6 +178,24 @@ const receiveShape = z.strictObject({
   waitMs: z.coerce.number().int().min(0).max(25_000).default(25_000),
 })
 
+/** `value` null: back to what the profile begins with. An emergency entry needs its reason and how long it holds. */
+const flagSetShape = z
+  .strictObject({
+    name: nameShape,
+    value: z.boolean().nullable(),
+    emergency: z.string().trim().min(3).max(300).optional(),
+    forMs: z.int().min(EMERGENCY_MS_MIN).max(EMERGENCY_MS_MAX).optional(),
+  })
+  .refine(
+    ({ emergency, forMs }) => (emergency === undefined) === (forMs === undefined),
+    'emergency: an emergency entry needs both a reason (emergency) and how long it holds (forMs)',
+  )
+  .refine(
+    ({ value, emergency }) => emergency === undefined || value !== null,
+    'value: an emergency entry says on or off',
+  )
+export type FlagSetRequest = z.output<typeof flagSetShape>
+
 const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
 const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 
@@ -221,6 +240,9 @@ export const OPERATIONS = {
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape),
   'policy.status': op('policy.shown', 'read', people, none),
   'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape),
+  'flag.list': op('flag.listed', 'read', owner, none),
+  'flag.set': op('flag.changed', 'approve', owner, flagSetShape),
+  'flag.expire': op('flag.expired', 'record', hub, z.unknown()),
   'keys.list': op('keys.listed', 'read', owner, none),
   'keys.rotate': op('keys.rotated', 'mending', owner, none),
   'mode.show': op('mode.shown', 'read', people, none),

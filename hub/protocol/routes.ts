@@ -37,6 +37,8 @@ const SERVED = {
   'artifact.list': get('/v1/artifacts'),
   'policy.status': get('/v1/policy'),
   'policy.reload': post('/v1/policy/reload'),
+  'flag.list': get('/v1/flags'),
+  'flag.set': post('/v1/flags/:name'),
   'keys.list': get('/v1/keys'),
   'keys.rotate': post('/v1/keys/rotate'),
   'mode.show': get('/v1/mode'),

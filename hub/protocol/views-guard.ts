@@ -1,5 +1,6 @@
 /** Like `views.ts`: what is shown of the hub itself, of its people, and of what watches over them. */
 import { z } from 'zod'
+import { FLAG_NAMES, PROFILES } from './flags.ts'
 import { nameShape, sha256Shape, uuidShape } from './ids.ts'
 import { bytes, count, instant, kept, span } from './views.ts'
 
@@ -14,6 +15,24 @@ export const policyShape = z.strictObject({
   memoSize: count.describe('remembered decisions'),
   refused: kept(z.string()).describe('why the last reload was refused, while the rules before it are in force'),
   warnings: z.array(z.string()).describe('names in policy/data.json that nothing has'),
+})
+
+export const flagShape = z.strictObject({
+  name: z.enum(FLAG_NAMES),
+  isOn: z.boolean(),
+  by: z
+    .enum(['held', 'emergency', 'set', 'profile'])
+    .describe(
+      'what made it so: a profile that holds it, an emergency entry, `flag.set`, or what the profile begins with',
+    ),
+  means: z.string().describe('what is so while it is on'),
+  off: z.string().describe('what is so while it is off'),
+  usual: z.boolean().describe('the value with which the profile in force begins'),
+  heldBy: z.array(z.enum(PROFILES)).describe('profiles under which nothing changes it'),
+  setAtMs: kept(instant),
+  emergency: kept(z.strictObject({ reason: z.string(), leftMs: span, isOn: z.boolean() })).describe(
+    'an entry that ends by itself; null if there is none',
+  ),
 })
 
 export const keyShape = z.strictObject({

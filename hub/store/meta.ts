@@ -26,6 +26,7 @@ export type MetaKey =
   | 'audit_marked'
   | 'audit_looked_at'
   | 'policy_data'
+  | 'profile'
   | 'mode_repeated'
 
 export function createMeta(store: Store): Meta {

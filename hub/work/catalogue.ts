@@ -5,7 +5,8 @@ import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
-import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
+import type { Flags } from '../guard/operator/flags.ts'
+import { type AgentCard, type SessionLimits, TRIAL_SUFFIX } from '../protocol/agent.ts'
 import { createArtifacts } from './artifacts.ts'
 import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
@@ -28,7 +29,7 @@ export function createCatalogue(
 ) {
   const { home, recyclesMax, limitsOf } = options
   const { clock, random, log, guard, containment, tasks } = parts
-  const { store, gate, events, alerts, host } = guard
+  const { store, gate, events, alerts, host, flags } = guard
   /** An image could not be looked up. Its agent is looked up again as soon as the engine answers. */
   let unresolved = false
   const resolve = createResolveImage(containment.engine, (thrown) => {
@@ -38,7 +39,10 @@ export function createCatalogue(
   const images = createPinnedImages({ store, gate, events, resolve, sessions: tasks })
   const breaker = createBreaker({ recyclesMax }, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })
-  const registry = createRegistry({ folder: join(home, 'agents'), limitsOf }, { store, images, breaker })
+  const registry = createRegistry(
+    { folder: join(home, 'agents'), limitsOf },
+    { store, images, breaker, barredBy: (card) => barredBy(flags, card) },
+  )
   return {
     registry,
     artifacts: createArtifacts({ folder: join(home, 'artifacts') }, { store, clock: host.steady, random, alerts }),
@@ -51,4 +55,13 @@ export function createCatalogue(
     },
   }
 }
+
+/** Which feature flag keeps an agent from starting, in words; empty if none does. Flags are asked only about cards that they concern. */
+function barredBy(flags: Pick<Flags, 'whyOff'>, { name, shell }: Pick<AgentCard, 'name' | 'shell'>): string {
+  const shells = shell ? flags.whyOff('shells') : ''
+  if (shells !== '') return `its image holds a shell, and ${shells}`
+  const trials = name.endsWith(TRIAL_SUFFIX) ? flags.whyOff('trials') : ''
+  return trials === '' ? '' : `it is a trial copy, and ${trials}`
+}
+
 export type Catalogue = ReturnType<typeof createCatalogue>

@@ -40,7 +40,7 @@ export function createMessaging(
 ) {
   const { sessions, tasksPerTree, messagesPerSecond } = options
   const { clock, random, log, guard, catalogue, tasks, losses } = parts
-  const { store, gate, events, approvals, audit, epoch, host } = guard
+  const { store, gate, events, approvals, audit, epoch, host, flags } = guard
   const { registry, artifacts, journal } = catalogue
   const mailboxes = createMailboxes({ epoch, ownMax: tasksPerTree + 1, sessions })
   const replies = createReplies(clock, host.pace.heldBackMs)
@@ -50,7 +50,7 @@ export function createMessaging(
   const quotas = createQuotas({ perSecond: messagesPerSecond, perSecondOf }, clock)
   const delegation = createDelegation(
     { tasksPerTreeMax: tasksPerTree },
-    { store, clock, random, tasks, registry, mailboxes, artifacts },
+    { store, clock, random, tasks, registry, mailboxes, artifacts, flags },
   )
   tasks.listen({
     taskChanged(task) {

@@ -24,6 +24,8 @@ export interface Agent {
   imageCode?: 'image_missing' | 'image_refused'
   /** Set if its image's name now means another image; says how to take it. Empty otherwise. */
   imageNote: string
+  /** Why no session of it begins although it is fit: a feature flag. Empty if none keeps it. */
+  barred: string
   limits: SessionLimits
   state: AgentState
   reason: string
@@ -70,11 +72,13 @@ export function createRegistry(
   parts: {
     store: Store
     images: PinnedImages
+    /** Which feature flag keeps an agent with this card from starting, in words; empty if none does. */
+    barredBy: (card: AgentCard) => string
     /** Who is halted for losing too many sessions; see work/dispatch/breaker.ts. */
     breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
   },
 ): Registry {
-  const { store, images, breaker } = parts
+  const { store, images, barredBy, breaker } = parts
   let agents = new Map<string, Loaded>()
   let problems: CardProblem[] = []
 
@@ -87,14 +91,16 @@ export function createRegistry(
     const kept = stateOf(name)
     const halt = kept.state === 'registered' ? breaker.haltOf(name) : undefined
     const row = halt === undefined ? kept : { ...kept, state: 'halted' as const, reason: halt.reason }
+    const barred = barredBy(loaded.card)
     return {
       card: loaded.card,
+      barred,
       imageId: loaded.imageId,
       ...(loaded.imageCode === undefined ? {} : { imageCode: loaded.imageCode }),
       imageNote: loaded.imageNote,
       limits: loaded.limits,
       ...row,
-      reason: row.reason || loaded.imageProblem || loaded.imageNote,
+      reason: row.reason || loaded.imageProblem || barred || loaded.imageNote,
     }
   }
 

@@ -64,7 +64,7 @@ export interface SupervisionParts {
 export function createSupervision(options: SupervisionOptions, parts: SupervisionParts) {
   const { instance, firstUser, joinWindowMs, questionWaitMs } = options
   const { clock, random, log, guard, containment, catalogue, messaging, tasks, losses, runtimeGate } = parts
-  const { store, alerts, gate, modes, events, meta } = guard
+  const { store, alerts, gate, modes, events, meta, flags } = guard
   const { engine, engineWatch, looks, containers, ledger, sockets } = containment
   const { registry } = catalogue
   let entrance: Entrance | undefined
@@ -128,7 +128,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
       ...{ instance, firstUser, questionWaitMs, sessionsMax: options.sessions, depthMax: options.delegationDepth },
       ...{ tasksPerTreeMax: options.tasksPerTree, sessionsPerAgentMax: options.sessionsPerAgent },
     },
-    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeGate },
+    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeGate, flags },
   )
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
   const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })

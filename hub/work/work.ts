@@ -43,7 +43,7 @@ export type Work = ReturnType<typeof createWork>
 export function createWork(options: WorkOptions, outer: WorkOuter) {
   const { instance, runtime, firstUser, joinWindowMs } = options
   const { clock, random, log, engine, guard } = outer
-  const { store, gate, modes, events, alerts, host } = guard
+  const { store, gate, modes, events, alerts, host, flags } = guard
   /** Called when a task or session may need a loop's attention now. */
   let due: () => void = () => undefined
 
@@ -60,7 +60,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
       { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine },
     )
   const runtimeGate = createRuntimeGate({ runtime }, { clock, log, modes, alerts, canary, wake: () => due() })
-  const losses = createLosses({ clock, log, gate, modes, events, alerts, tasks, registry, runtimeGate })
+  const losses = createLosses({ clock, log, gate, modes, events, alerts, tasks, registry, runtimeGate, flags })
   const messaging = createMessaging(options, { ...outer, catalogue, tasks, losses })
   const supervision = createSupervision(options, {
     ...{ ...outer, containment, catalogue, messaging, tasks, losses, runtimeGate },

@@ -18,7 +18,7 @@ const HOMES: readonly (readonly [form: RegExp, home: string])[] = [
   [/\bS[0-4]-\d+\b/g, 'docs/requirements.md'],
   [/(?<![\w-])[TX]\d{1,3}\b(?!-)/g, 'docs/threats.md'],
   [/(?<![\w-])I[1-9]\b(?![-.])/g, 'docs/threats.md'],
-  [/\b(?:cond|mode|presence|time|away|watch|stop|contact|alert|audit|clock)-\d+\b/g, RULES],
+  [/\b(?:cond|mode|presence|time|away|watch|stop|contact|alert|audit|clock|flag)-\d+\b/g, RULES],
 ]
 /** A document by a name in small letters, or by one of the capital ones that a repository has. */
 const DOCUMENT = /(?<![\w./<>'-])((?:[\w-]+\/)*[\w-]+\.md)`?(?:((?:,? (?:and |to )?\d+)+)(?![\w:%-]))?/g

@@ -230,3 +230,16 @@ describe('the pages that people read', () => {
 it('kata is refused by name, as what is not supported', () => {
   expect(() => read('engine: { runtime: kata }')).toThrow(HubError)
 })
+
+it('a profile that demands what this hub cannot give is refused by name, with its place; unknown ones too [flag-9]', () => {
+  expect(read('').profile).toBe('standard')
+  expect(read('profile: development').profile).toBe('development')
+  for (const [profile, demand] of [
+    ['production', 'uncommitted'],
+    ['strict', 'signed rules'],
+  ] as const) {
+    const { faults } = judgeConfig(`logLevel: info\nprofile: ${profile}\n`)
+    expect(faults).toMatchObject([{ line: 2, key: 'profile', message: expect.stringContaining(demand) }])
+  }
+  expect(judgeConfig('profile: paranoid').faults).toHaveLength(1)
+})

@@ -6,6 +6,7 @@ import { silentLog } from '../../hub/base/telemetry.ts'
 import { createGate, type GateParts } from '../../hub/guard/gate.ts'
 import { createGuard, type Guard } from '../../hub/guard/guard.ts'
 import { createKeyFiles, type HubKeys, readKeys } from '../../hub/guard/identity/keys.ts'
+import type { Profile } from '../../hub/protocol/flags.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { shippedPolicies } from './policy-fixture.ts'
 import { createSeededRandom } from './seeded-random.ts'
@@ -15,8 +16,8 @@ export interface GuardHome {
   readonly clock: FakeClock
   readonly keys: HubKeys
   readonly guard: Guard
-  /** Closes and opens the same home again, as a restart does. */
-  reopen(): Guard
+  /** Closes and opens the same home again, as a restart does; with another profile if one is given. */
+  reopen(profile?: Profile): Guard
   /** A gate over the same store with parts in the place of its own. */
   gateWith(parts: Partial<GateParts>): ReturnType<typeof createGate>
   records(): {
@@ -30,7 +31,8 @@ export interface GuardHome {
   [Symbol.dispose](): void
 }
 
-export function openGuardHome(): GuardHome {
+export function openGuardHome(options: { profile?: Profile } = {}): GuardHome {
+  let { profile = 'standard' } = options
   const folder = mkdtempSync(join(tmpdir(), 'hub-guard-'))
   const clock = createFakeClock()
   const random = createSeededRandom(folder)
@@ -40,7 +42,7 @@ export function openGuardHome(): GuardHome {
   const keys = readKeys(join(folder, 'keys'))
   const open = () => {
     const opened = createGuard(
-      { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies },
+      { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies, profile },
       { clock, random, log: silentLog() },
     )
     // As in hub-harness.ts: nothing here takes the power away.
@@ -55,8 +57,9 @@ export function openGuardHome(): GuardHome {
     get guard() {
       return guard
     },
-    reopen() {
+    reopen(other) {
       guard.store.close()
+      profile = other ?? profile
       guard = open()
       return guard
     },

@@ -19,6 +19,7 @@ const presence = lazy(() => import('./presence/presence.ts'))
 const backup = lazy(() => import('./setup/backup.ts'))
 const devices = lazy(() => import('./setup/devices.ts'))
 const down = lazy(() => import('./setup/down.ts'))
+const flags = lazy(() => import('./setup/flags.ts'))
 const judge = lazy(() => import('./setup/judge.ts'))
 const keys = lazy(() => import('./setup/keys.ts'))
 const policy = lazy(() => import('./setup/policy.ts'))
@@ -49,6 +50,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   device: 'your own devices: webhooks and apps',
   token: 'tokens for automation',
   policy: 'the rules',
+  flag: 'feature flags: what is switched on and off while the hub runs',
   config: 'the configuration',
   approval: 'questions of agents that wait for you',
   artifact: 'artifacts: what tasks made',
@@ -245,6 +247,11 @@ export const COMMANDS: readonly Command[] = [
   command('policy status', 'which rules are in force', policy('policyStatus')),
   alone('policy check [file]', 'check policy/data.json, or a new version of it; changes nothing', judge('policyCheck')),
   command('policy reload', "read the home's policy/data.json again", policy('policyReload')),
+  command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),
+  command('flag set <name> <value>', 'switch a flag: on, off, or default', flags('set'), [
+    ['--emergency <reason>', 'only for a time, with this reason; needed under the profiles production and strict'],
+    ['--for <span>', 'how long the emergency holds, 1m to 24h'],
+  ]),
   command('keys list', "which keys sign and verify agents' tokens", keys('list')),
   command('keys rotate', 'sign with a new key; the old one is accepted for 5 min 30 s more', keys('rotate')),
   alone(

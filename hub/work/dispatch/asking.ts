@@ -141,12 +141,13 @@ export function createAsking(
     return capable
   }
 
-  function requireReady({ card, state, reason, imageId, imageCode = 'image_missing' }: Agent): void {
+  function requireReady({ card, state, reason, imageId, imageCode = 'image_missing', barred }: Agent): void {
     const fault = runtimeFault()
     if (fault !== undefined) throw new HubError('unsupported_mode', fault)
     if (state !== 'registered')
       throw new HubError('agent_unhealthy', `agent ${card.name} is ${state}${reason === '' ? '' : `: ${reason}`}`)
     if (imageId === undefined) throw new HubError(imageCode, reason)
+    if (barred !== '') throw new HubError('flag_off', `agent ${card.name} does not start: ${barred}`)
   }
 
   /** Where the retry of a delegated task runs: only below the session that delegated it. */

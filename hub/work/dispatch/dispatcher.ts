@@ -13,6 +13,7 @@ import { HubError, toHubError } from '../../base/errors.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
+import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
@@ -64,9 +65,10 @@ export function createDispatcher(
     registry: Registry
     launch: (session: SessionRow) => void
     runtimeGate: Pick<RuntimeGate, 'fault' | 'hold'>
+    flags: Pick<Flags, 'isOn' | 'whyOff'>
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeGate } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeGate, flags } = parts
 
   /** The agents that the rules let the hub choose for tasks that name none, as last asked. */
   let lastAmong = new Map<string, readonly string[]>()
@@ -76,7 +78,11 @@ export function createDispatcher(
     (agent: Agent): AgentSlot => ({
       name: agent.card.name,
       capabilities: agent.card.capabilities,
-      ready: agent.state === 'registered' && agent.imageId !== undefined && runtimeGate.fault() === undefined,
+      ready:
+        agent.state === 'registered' &&
+        agent.imageId !== undefined &&
+        agent.barred === '' &&
+        runtimeGate.fault() === undefined,
       isService: agent.card.mode === 'service',
       sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgentMax,
       sessions: open.filter((session) => session.agent === agent.card.name).length,
@@ -137,7 +143,8 @@ export function createDispatcher(
         .length
     },
     round() {
-      const mayStartAny = () => permits(modes.current(), 'new_work') && runtimeGate.hold() === undefined
+      const mayStartAny = () =>
+        permits(modes.current(), 'new_work') && runtimeGate.hold() === undefined && flags.isOn('dispatch')
       const queued: (TaskRow & { among?: readonly string[] })[] = []
       const asked = createAsked()
       const among = new Map<string, readonly string[]>()
@@ -174,8 +181,11 @@ export function createDispatcher(
         }
       }
     },
-    whyWaits: (task) =>
-      task.state === 'queued' && !task.held ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : '',
+    whyWaits(task) {
+      if (task.state !== 'queued' || task.held) return ''
+      const paused = flags.whyOff('dispatch')
+      return paused === '' ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : `nothing starts: ${paused}`
+    },
   }
 
   function requireStartable({ unreadable, parent, parentSession }: TaskRow): void {

@@ -11,6 +11,7 @@ import type { Events } from '../../guard/events.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
+import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { restartsOf } from '../../protocol/agent.ts'
 import type { Registry } from '../registry.ts'
@@ -27,28 +28,33 @@ const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BAC
 
 /**
  * A crash: the program ended without a result. It is restarted `restarts` times; then the task fails and the agent is unhealthy. A program
- * that has its task and may not run twice is not restarted: the task fails, and the agent goes on (fault C34). While the hub is stopping it
- * is no crash: the program was told to finish, and its task waits for the operator's word (docs/safety.md 5).
+ * that has its task and may not run twice is not restarted: the task fails, and the agent goes on (fault C34). With the flag `restarts` off, what
+ * would be restarted is held until somebody releases it. While the hub is stopping it is no crash: the program was told to finish, and its task waits for the operator's word (docs/safety.md 5).
  */
 function decideAfterCrash(facts: {
   crashes: number
   restarts: number
   /** Its card says `repeatable: true`, or its program never had the task. */
   mayRepeat: boolean
+  /** The flag `restarts` is on, or it is a service. */
+  restartsItself: boolean
   task: string
   agent: string
   how: string
   stopping: boolean
   nowMs: number
 }): { next: AfterLoss; giveUp: boolean } {
-  const { crashes, restarts, mayRepeat, task, agent, how, stopping, nowMs } = facts
+  const { crashes, restarts, mayRepeat, restartsItself, task, agent, how, stopping, nowMs } = facts
   if (stopping) return { giveUp: false, next: { again: { crashed: false, held: true, notBeforeMs: nowMs } } }
   if (crashes < restarts && !mayRepeat) {
     const detail = `agent ${agent} ended without a result: ${how}. \`hub task retry ${task}\` runs it again. The hub does that by itself only if the card says \`repeatable: true\``
     return { giveUp: false, next: { end: { state: 'failed', error: { code: 'not_repeatable', detail } } } }
   }
   if (crashes < restarts)
-    return { giveUp: false, next: { again: { crashed: true, held: false, notBeforeMs: nowMs + backoffMs(crashes) } } }
+    return {
+      giveUp: false,
+      next: { again: { crashed: true, held: !restartsItself, notBeforeMs: nowMs + backoffMs(crashes) } },
+    }
   const detail = `agent ${agent} ended without a result ${crashes + 1} times; last: ${how}`
   return { giveUp: true, next: { end: { state: 'failed', error: { code: 'agent_unhealthy', detail } } } }
 }
@@ -138,10 +144,11 @@ export function createLosses(parts: {
   alerts: Pick<Alerts, 'raise'>
   tasks: Tasks
   registry: Registry
+  flags: Pick<Flags, 'isOn'>
   /** Told if an engine made a container otherwise than it was told. */
   runtimeGate: Pick<RuntimeGate, 'doubt'>
 }): Losses {
-  const { clock, log, gate, modes, events, alerts, tasks, registry } = parts
+  const { clock, log, gate, modes, events, alerts, tasks, registry, flags } = parts
 
   const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }): void =>
     void gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
@@ -185,6 +192,7 @@ export function createLosses(parts: {
       crashes: task?.crashes ?? 0,
       restarts,
       mayRepeat: isService || card?.repeatable === true || !hasStarted(session),
+      restartsItself: isService || flags.isOn('restarts'),
       task: session.task,
       agent: session.agent,
       how,

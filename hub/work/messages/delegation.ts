@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
+import type { Flags } from '../../guard/operator/flags.ts'
 import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { taskMachine } from '../../protocol/task.ts'
@@ -35,9 +36,10 @@ export function createDelegation(
     registry: Registry
     mailboxes: Mailboxes
     artifacts: Artifacts
+    flags: Pick<Flags, 'whyOff'>
   },
 ): Delegation {
-  const { store, clock, random, tasks, registry, mailboxes, artifacts } = parts
+  const { store, clock, random, tasks, registry, mailboxes, artifacts, flags } = parts
 
   /** The agent asked for, or the first permitted one that is capable and healthy. */
   function chooseAgent({ agent, needs }: DelegateBody, among: readonly string[] = []): string {
@@ -106,6 +108,8 @@ export function createDelegation(
       assertGrant(grant, 'task.delegate')
       const known = tasks.taskByDelegate(sender.id, envelope.id)
       if (known !== undefined) return store.afterCommit(() => answer(known))
+      const off = flags.whyOff('delegation')
+      if (off !== '') throw new HubError('flag_off', `no agent may delegate now: ${off}`)
       const body = parseShape(delegateBodyShape, envelope.body, 'body')
       const task = tasks.task(sender.task)
       if (task === undefined) throw new HubError('unknown_task')

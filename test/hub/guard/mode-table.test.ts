@@ -9,7 +9,7 @@ import { agentPrincipal } from '../../support/policy-fixture.ts'
 
 const ONLY_NORMAL = {
   'new work': 'task.submit task.retry task.release task.dispatch service.start session.provision',
-  'what widens': 'approval.answer device.add token.create',
+  'what widens': 'approval.answer device.add flag.set token.create',
 }
 const NOT_DRAINING = { 'what a running task wants started': 'task.delegate' }
 const EVERY_MODE = {
@@ -21,9 +21,9 @@ const EVERY_MODE = {
   stopping:
     'task.cancel session.stop session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
   reads:
-    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status keys.list mode.show audit.list audit.show audit.verify event.stream health.show doctor.run alert.list token.list device.list approval.list retention.show',
+    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status flag.list keys.list mode.show audit.list audit.show audit.verify event.stream health.show doctor.run alert.list token.list device.list approval.list retention.show',
   'what is written down after the fact':
-    'approval.expire backlog.hold hub.observe session.observe retention.turn task.settle',
+    'approval.expire flag.expire backlog.hold hub.observe session.observe retention.turn task.settle',
 }
 const verbs = (names: string) => names.split(' ') as OperationName[]
 

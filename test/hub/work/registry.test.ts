@@ -39,6 +39,7 @@ const registry = () =>
     {
       store,
       images: { of: async () => ({ id: 'sha256:x', problem: '', note: undefined }) } as unknown as PinnedImages,
+      barredBy: () => '',
       breaker: { haltOf: () => undefined, reset: () => {} },
     },
   )
