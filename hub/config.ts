@@ -7,6 +7,7 @@ import { HubError } from './base/errors.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
+import { auditShape } from './guard/forward/settings.ts'
 import {
   type AgentCard,
   DEFAULT_LIMITS,
@@ -208,6 +209,7 @@ export const configShape = z.strictObject({
     .prefault({})
     .describe('what sessions, agents and messages may take'),
   alerts: alertsShape.prefault({}).describe('who is told'),
+  audit: auditShape.prefault({}).describe('where the audit log goes as well'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: diskShape.prefault({}).describe("marks of the home's disk"),
   /** How long what is done is kept. */
@@ -222,11 +224,11 @@ export type Config = z.output<typeof configShape>
 
 /** What each ring gets of it, under the ring's own names. */
 export const ringsOf = (config: Config) => {
-  const { alerts, disk, engine, health, limits, profile, reach } = config
+  const { alerts, audit, disk, engine, health, limits, profile, reach } = config
   const { firstUser, runtime } = engine
   const { sessions, sessionsPerAgent, delegationDepth, tasksPerTree } = limits
   return {
-    guard: { alerts, disk, profile, recordsPerHour: limits.messages.recordsPerHour },
+    guard: { alerts, forward: audit.forward, disk, profile, recordsPerHour: limits.messages.recordsPerHour },
     work: {
       ...{ runtime, firstUser, health, sessions, sessionsPerAgent, delegationDepth, tasksPerTree },
       recyclesMax: limits.recycles,

@@ -171,6 +171,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       stopCalendar()
       work.containment.containers.close()
       guard.alertDelivery.stop()
+      guard.forwarder.stop()
       await Promise.all(Object.values(loops).map((each) => each.stop()))
       await entrances.close()
       await looking
@@ -223,6 +224,7 @@ function createLoops(config: Config, parts: LoopParts) {
     lease: loop('lease', 1000, () => guard.lease.tick()),
     checkpoint: loop('checkpoint', CHECKPOINT_EVERY_MS, () => void guard.checkpoints.take()),
     alerts: loop('alerts', 1000, () => guard.alertDelivery.round()),
+    forward: loop('forward', 1000, () => guard.forwarder.round()),
     retention: loop('retention', 1000, work.upkeep.retention.round),
     room: loop('room', SAMPLE_EVERY_MS, work.upkeep.size.sample),
     sealing: loop('sealing', SEALING_MS, async () => {

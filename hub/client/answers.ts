@@ -24,7 +24,18 @@ type Taken<Part> = Part extends views.TaskView
           : Part extends guard.AlertView
             ? Since<Part, 'lastsMs'>
             : Part extends guard.ModeView
-              ? Since<Part, 'held' | 'drill' | 'canary' | 'room' | 'stuck' | 'auditWaiting' | 'stopping' | 'components'>
+              ? Since<
+                  Part,
+                  | 'held'
+                  | 'drill'
+                  | 'canary'
+                  | 'room'
+                  | 'stuck'
+                  | 'auditWaiting'
+                  | 'forwarding'
+                  | 'stopping'
+                  | 'components'
+                >
               : Part extends readonly (infer Each)[]
                 ? Taken<Each>[]
                 : Part extends object

@@ -76,6 +76,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   const health = createHealth({
     ...{ instance, version, clock, modes, tasks, audit, lease, meta },
     onShown: guard.shownHeads.note,
+    forwarding: guard.forwarder.states,
     stopping: shutdown.progress,
     drill: drill.view,
     homeSize: upkeep.size.view,

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import { nextTurn } from '../base/turn.ts'
 import type { Profile } from '../protocol/flags.ts'
 import type { Ballast } from '../store/ballast.ts'
 import type { Store } from '../store/database.ts'
@@ -15,6 +16,8 @@ import { createAlertDelivery, createAlerting } from './alerts/build.ts'
 import type { AlertSettings } from './alerts/settings.ts'
 import type { DiskFacts, DiskMarks } from './conditions/disk.ts'
 import { createEvents } from './events.ts'
+import { createForwarding } from './forward/build.ts'
+import type { TargetSettings } from './forward/settings.ts'
 import { createGate } from './gate.ts'
 import { createHost, createTimes } from './host.ts'
 import { createIdentities } from './identities.ts'
@@ -38,6 +41,8 @@ export interface GuardOptions {
   bundleFolder: string
   /** Absent: every default, which is only the file. */
   alerts?: AlertSettings
+  /** Where the audit log is sent as well. */
+  forward?: readonly TargetSettings[]
   /** Own records of one session in the audit log; the shipped number without. */
   recordsPerHour?: number
   /** Marks of the home's disk; stated defaults without. */
@@ -102,6 +107,10 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     { settings, home, instance },
     { alerting, modes, audit, clock, random, log, secretOf: outer.secretOf ?? noSecret },
   )
+  const forwarder = createForwarding(
+    { targets: options.forward ?? [], home },
+    { ...record, ...{ meta, alerts, clock, log, turn: nextTurn, secretOf: outer.secretOf ?? noSecret } },
+  )
   const host = createHost(
     { home, marks: options.disk },
     { ...outer, times, store, modes, alerts, audit, rules: ruling.rules },
@@ -125,7 +134,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   times.observations.recordBy(gate)
 
   const all = {
-    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery },
+    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder },
     ...{ ...alerting, ...ruling, ...record, ...identities, ...operator },
   }
   return {

@@ -84,6 +84,18 @@ export const modeShape = z.strictObject({
   auditHead: z.string().describe('hash of the newest record'),
   auditSize: count,
   auditWaiting: count.describe('records that are not written yet'),
+  forwarding: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        kind: z.enum(['file', 'syslog', 'webhook']),
+        sentTo: z.int().describe('the last record that it took'),
+        waiting: count.describe('signed records that it has not taken'),
+        isBehind: z.boolean().describe('it has an alert'),
+        isFailing: z.boolean().describe('whether the last try failed; its alert says why'),
+      }),
+    )
+    .describe('where the audit log is sent as well'),
   lease: kept(z.strictObject({ remainingMs: span, heartbeatAgeMs: span, deadlineInMs: span })),
   stopping: kept(
     z.strictObject({ exit: z.enum(['shutdown', 'down', 'restart']), requested: count, confirmed: count }),

@@ -24,6 +24,7 @@ export type MetaKey =
   | 'rest_mark'
   | 'stop_wishes_done'
   | 'audit_marked'
+  | 'audit_forwarded'
   | 'audit_looked_at'
   | 'policy_data'
   | 'profile'

@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
+import type { ForwardState } from '../../guard/forward/forwarder.ts'
 import type { Grant } from '../../guard/grant.ts'
 import { type HeartbeatSource, heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
@@ -27,6 +28,8 @@ export interface HealthParts {
   meta: Meta
   /** The stop that is under way. */
   stopping: Shutdown['progress']
+  /** Where the audit log is sent as well, and how far each is. */
+  forwarding: () => readonly ForwardState[]
   /** Containers that do not go. */
   stuck: () => Stuck[]
   /** What the last canary session found, and how long it took. */
@@ -87,6 +90,8 @@ export function createHealth(parts: HealthParts) {
       since: conditions.reduce((oldest, { sinceMs }) => Math.min(oldest, sinceMs), clock.wallMs()),
       ...counts(),
       auditWaiting: audit.bufferState().size,
+      // Why a try failed names addresses and paths; that is in the alert.
+      forwarding: parts.forwarding().map(({ fault, ...state }) => ({ ...state, isFailing: fault !== null })),
       lease: lease.state() ?? null,
       stopping: stopping() ?? null,
       stuck: stuck(),

@@ -5,7 +5,8 @@ import { nameShape } from '../../protocol/ids.ts'
 import { sizeShape } from '../../protocol/spans.ts'
 
 const MIB = 1024 ** 2
-const line = (max: number) =>
+/** One line of text, without control characters. */
+export const line = (max: number) =>
   z
     .string()
     .min(1)
@@ -29,7 +30,8 @@ const hostPorts = z
   .preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(hostPort).max(8))
   .default([])
 
-const sending = {
+/** Where something is posted to. */
+export const sending = {
   url: line(2000).optional().describe('where it goes'),
   /** A secret that holds the whole address; `hosts` then says where it may lead. */
   urlFrom: nameShape.optional().describe('a secret that holds the whole address'),
@@ -37,7 +39,8 @@ const sending = {
   /** Of those, what is on this machine or in a private network. */
   local: hostPorts.describe('of those, what is on this machine or in a private network'),
 }
-const oneAddress = <
+/** Requires one of the two forms of an address. */
+export const oneAddress = <
   Shape extends z.ZodType<{ url?: string | undefined; urlFrom?: string | undefined; hosts: string[] }>,
 >(
   shape: Shape,

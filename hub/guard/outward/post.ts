@@ -23,7 +23,8 @@ export interface OutwardAnswer {
 /** Resolves with any answer but a redirect. Throws `forbidden` if nothing may go there, `timed_out` if it failed or took too long. */
 export type PostOutward = (posting: Posting, signal: AbortSignal) => Promise<OutwardAnswer>
 
-const systemResolve: Resolve = async (host) =>
+/** The machine's own resolver. */
+export const systemResolve: Resolve = async (host) =>
   (await lookup(host, { all: true, verbatim: true })) as { address: string; family: 4 | 6 }[]
 
 export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): PostOutward {

@@ -125,6 +125,11 @@ function hubRows(hub: ModeView, nowMs: number): [string, Cell][] {
     hub.lease === null ? { text: 'none', style: 'yellow' } : `${spanWords(hub.lease.remainingMs)} left`,
   ])
   rows.push(['audit', `${hub.auditSize} records, head ${hub.auditHead.slice(0, 16)}`])
+  for (const { name, sentTo, waiting, isBehind, isFailing } of hub.forwarding ?? []) {
+    const how = waiting === 0 ? `up to record ${sentTo}` : `${waiting} records wait`
+    const text = `to ${name}: ${how}${isFailing ? '; the last try failed: `hub alert list` says why once it lasts a minute' : ''}`
+    rows.push(['forward', isBehind || isFailing ? { text, style: 'yellow' } : text])
+  }
   if (hub.drill !== undefined) {
     const { daysSinceGood, overdue } = hub.drill
     const text = daysSinceGood === null ? 'no good one yet: `hub drill`' : `last good one ${daysSinceGood} days ago`

@@ -36,7 +36,7 @@ const keyOf = (secret: string): Buffer =>
   secret.startsWith(SIGNED) ? Buffer.from(secret.slice(SIGNED.length), 'base64') : Buffer.from(secret)
 
 /** `v1,` and the signature in base64. */
-const signatureOf = (secret: string, id: string, seconds: number, body: string): string =>
+export const signatureOf = (secret: string, id: string, seconds: number, body: string): string =>
   `v1,${createHmac('sha256', keyOf(secret)).update(`${id}.${seconds}.${body}`).digest('base64')}`
 
 const NEVER = '0001-01-01T00:00:00Z'
