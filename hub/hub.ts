@@ -9,6 +9,7 @@ import type { Clock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
+import { createRedaction, type Redaction } from './base/redaction.ts'
 import type { Log } from './base/telemetry.ts'
 import { type Config, ringsOf } from './config.ts'
 import { createEntrances, type Entrances } from './edge/entrances.ts'
@@ -52,6 +53,8 @@ export interface HubOuter {
   clock: Clock
   random: Random
   log: Log
+  /** The one that `log` masks by; one that knows what this hub learns, if there is none. */
+  redaction?: Redaction
   engine: Engine
   /** The home's database, opened and up to date; opened by the hub without it. */
   store?: Store
@@ -95,16 +98,17 @@ const SEALING_MS = 60_000
 
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { home, instance, version, config, keys, bundleFolder, host, uid, environment = {} } = options
-  const { clock, log, engine, hooks = [] } = outer
+  const { clock, log, engine, hooks = [], redaction = createRedaction() } = outer
   for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
   const fromEnvironment = options.secretsFromEnvironment ?? new Map()
-  const secrets = createSecrets({ folder: join(home, 'secrets'), uid, fromEnvironment })
+  const secrets = createSecrets({ folder: join(home, 'secrets'), uid, fromEnvironment, know: redaction.know })
+  learnSecrets()
   const secretOf = (name: string) => secrets.ofHub(name).toString('utf8').trim()
   const rings = ringsOf(config)
   const watchdogKey = keys.watchdog
 
-  const guard = createGuard({ home, instance, keys, bundleFolder, ...rings.guard }, { ...outer, secretOf })
+  const guard = createGuard({ home, instance, keys, bundleFolder, ...rings.guard }, { ...outer, secretOf, redaction })
   const work = createWork({ home, instance, uid, host, watchdogKey, ...rings.work }, { ...outer, guard })
   const entrances = createEntrances(
     { home, instance, version, watchdogKey, hooks, environment, isWorking, ...rings.edge },
@@ -112,7 +116,10 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   )
   work.supervision.setEntrance(entrances.agents)
   const ending = new AbortController()
-  const { loops, calendar } = createLoops(config, { ...outer, guard, work, entrances, signal: ending.signal })
+  const { loops, calendar } = createLoops(config, {
+    ...{ ...outer, guard, work, entrances, learnSecrets },
+    signal: ending.signal,
+  })
   guard.host.pace.onResume(() => {
     work.supervision.reaper.round()
     entrances.knock()
@@ -121,6 +128,15 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     loops.dispatch.nudge()
     loops.reaper.nudge()
   })
+
+  function learnSecrets(): void {
+    const weak = secrets.learn()
+    if (weak.length > 0)
+      log.warn(
+        { secrets: weak },
+        'these secrets are short or ordinary words: they are masked nowhere; take values of 16 odd characters or more',
+      )
+  }
 
   /** The work loops' last success: health is what they did, not that a listener answers (T88). */
   function isWorking(): boolean {
@@ -188,12 +204,13 @@ interface LoopParts extends HubOuter {
   guard: Guard
   work: Work
   entrances: Entrances
+  learnSecrets: () => void
   signal: AbortSignal
 }
 
 /** Every loop of the hub, and the calendar. None runs yet. */
 function createLoops(config: Config, parts: LoopParts) {
-  const { clock, log, guard, work, entrances, signal, schedule = () => () => undefined } = parts
+  const { clock, log, guard, work, entrances, learnSecrets, signal, schedule = () => () => undefined } = parts
   const health = createLoopWatch({ modes: guard.modes, alerts: guard.alerts })
   function onFault(loop: string, thrown: unknown, faultsInARow: number): void {
     const error = toHubError(thrown)
@@ -235,6 +252,7 @@ function createLoops(config: Config, parts: LoopParts) {
     auditLook: loop('auditLook', 60_000, calendar.catchUp),
     workWatch: loop('workWatch', 60_000, work.everyMinute),
     housekeeping: loop('housekeeping', 15_000, () => {
+      learnSecrets()
       entrances.sumRefusals()
       entrances.remindOfDrill()
       guard.nonces.purge()

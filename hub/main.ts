@@ -15,6 +15,7 @@ import { createLoop } from './base/loop.ts'
 import { createNotifier, type Notifier } from './base/notify.ts'
 import { droppedOf } from './base/passed-on.ts'
 import { systemRandom } from './base/random.ts'
+import { createRedaction, type Redaction } from './base/redaction.ts'
 import { startAgainOnce } from './base/start-again.ts'
 import { startClean } from './base/start-clean.ts'
 import { keepDown } from './base/stay-down.ts'
@@ -113,13 +114,18 @@ const LOOK_AROUND_MS = 10_000
  * The log of this process, on its standard error; the hub never waits for it and never fails by it. It also takes Node's own warnings and
  * errors, whose writing may wait for a reader, and opens the log file again at a hang-up.
  */
-function openLog(home: string, level: LogLevel, clock: Clock): { log: Log; say: (line: string) => void } {
+function openLog(
+  home: string,
+  level: LogLevel,
+  clock: Clock,
+  { text }: Redaction,
+): { log: Log; say: (line: string) => void } {
   const tellLost = (lost: number, why: string) =>
     `${JSON.stringify({ level: 40, time: new Date(clock.wallMs()).toISOString(), lost, why, msg: 'lines of this log could not be written and are lost' })}\n`
   const own = join(home, 'logs', 'hub.log')
   const sink = createLogSink({ fd: 2, own, tellLost }, { clock })
   const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
-  const log = createLog(level, sink)
+  const log = createLog(level, sink, text)
   process.on('SIGHUP', () => {
     for (const each of [sink, out]) each.reopen()
     log.info('SIGHUP: the log file was opened again')
@@ -146,14 +152,18 @@ function tellProgress(clock: Clock, say: (line: string) => void, notifier: Notif
 }
 
 /** Runs the hub until it is told to end; answers how it ended. */
-async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, isScrubbed: boolean): Promise<string> {
+async function serve(
+  home: string,
+  secretsFromEnvironment: Map<string, Buffer>,
+  { isScrubbed, redaction }: { isScrubbed: boolean; redaction: Redaction },
+): Promise<string> {
   if (existsSync(home)) await requireFileSystem(home)
   const { instance, notes } = judgeHome(home)
   const clock = createSystemClock()
   requirePlace(home, clock.bootId)
   const { config, note } = takeConfig(home, clock.wallMs())
   if (note !== undefined) notes.push(note)
-  const { log, say } = openLog(home, config.logLevel, clock)
+  const { log, say } = openLog(home, config.logLevel, clock, redaction)
   const denied = judgeDoor(config.engine.socket)
   if (denied !== undefined) notes.push(deniedLine(denied))
   for (const note of notes) log.warn(note)
@@ -190,6 +200,7 @@ async function serve(home: string, secretsFromEnvironment: Map<string, Buffer>, 
       clock,
       random: systemRandom,
       log,
+      redaction,
       store,
       engine,
       commitOf: commitOfFile,
@@ -279,6 +290,8 @@ const exitCodeOf = (error: HubError): number =>
     policy_unavailable: 4,
   })[error.code as string] ?? 1
 
+/** Known before anything is said: this process may end with what somebody wrote in a file. */
+const redaction = createRedaction()
 process.umask(0o077)
 try {
   if (process.argv[2] === 'serve') {
@@ -287,6 +300,7 @@ try {
   } else keepMemoryIn()
   // Before anything else, so that no child process inherits them.
   const secrets = takeSecrets(process.env)
+  for (const [name, value] of secrets) redaction.know(name, value)
   const isScrubbed = secrets.size === 0 || scrubStartEnvironment()
   let exitCode = 0
   const { command, home, from, as } = readArguments(process.argv.slice(2))
@@ -320,12 +334,12 @@ try {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)
     tellRevokeAnew('what was revoked after the backup', report)
-  } else exitCode = EXIT_CODES[await serve(home, secrets, isScrubbed)] ?? 0
+  } else exitCode = EXIT_CODES[await serve(home, secrets, { isScrubbed, redaction })] ?? 0
   process.exit(exitCode)
 } catch (thrown) {
   const error = toHubError(diskProblem(thrown))
   // One line, whatever was thrown: `hub up` and a service manager show it as the reason.
   const said = error.code === 'internal' ? error.reason : error.message
-  process.stderr.write(`hub: ${said.replaceAll(/\s*\n\s*/g, '; ')}\n`)
+  process.stderr.write(`hub: ${redaction.text(said).replaceAll(/\s*\n\s*/g, '; ')}\n`)
   process.exit(exitCodeOf(error))
 }

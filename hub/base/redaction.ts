@@ -1,15 +1,25 @@
 /**
- * What no written line may contain: a card's twelve words, wherever they turn up (docs/safety.md 6), and characters that control a
- * terminal or turn the direction of a text (T30, fault F17).
+ * The one choke point of what is written down, shown and told (S1-62): a card's twelve words (docs/safety.md 6), values of known secrets
+ * (`known-values.ts`), what looks like a key (`SHAPES`). Every sink takes its texts through `text`, `piece` or `value`: log,
+ * events, audit log, alerts, journal, rows of tasks, answers, evidence. And characters that control a terminal or turn the direction of a
+ * text (T30, fault F17).
+ *
+ * R1. It cannot be switched off, and what it masked cannot be had back.
+ * R2. It keeps the values of secrets in memory, as it must; it writes them nowhere and names only their names.
+ * R3. The newest `SECRETS_MAX` values are known, so that one that was replaced is still masked.
  */
+import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
 const WORDS = /[a-z]{3,8}(?:(?:-|%20|%2d|\+)[a-z]{3,8}){11}/gi
 
 /** Twelve words of three letters, and what joins them. */
 const LENGTH_MIN = 47
+const MASK = '[redacted]'
+const SECRETS_MAX = 256
+const DEPTH_MAX = 64
 
 /** The text with every run of twelve joined words masked. */
-export const hideWords = (text: string): string => (text.length < LENGTH_MIN ? text : text.replace(WORDS, '[redacted]'))
+const hideWords = (text: string): string => (text.length < LENGTH_MIN ? text : text.replace(WORDS, MASK))
 
 /** DEL, C1, line and paragraph separators, marks of direction and of width: JSON allows them unescaped. */
 const ODD = /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g
@@ -17,3 +27,133 @@ const ODD = /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u20
 /** A JSON text with each of those as its escape: the same value. */
 export const escapeOdd = (json: string): string =>
   json.replace(ODD, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+/** Of what follows a word such as `bearer`: a token, not the next word of a sentence. */
+const TOKEN = String.raw`(?=[\w.~+/-]{0,400}[\d=])[\w.~+/=-]{8,}`
+
+const SERVICE_KEYS = [
+  String.raw`sk-(?=[\w-]{0,200}\d)[\w-]{16,}`,
+  String.raw`[sr]k_(?:live|test)_\w{10,}`,
+  String.raw`gh[pousr]_\w{20,}`,
+  String.raw`github_pat_\w{22,}`,
+  String.raw`gl(?:pat|dt|rt|cbt|ptt)-[\w-]{16,}`,
+  String.raw`xox[abeoprs]-[\w-]{10,}`,
+  String.raw`(?:AKIA|ASIA|ABIA|ACCA)[A-Z\d]{16}(?![\w-])`,
+  String.raw`AIza[\w-]{35}`,
+  String.raw`ya29\.[\w-]{20,}`,
+  String.raw`npm_[A-Za-z\d]{36}`,
+  String.raw`pypi-[\w-]{50,}`,
+  String.raw`hf_[A-Za-z\d]{30,}`,
+  String.raw`SG\.[\w-]{16,64}\.[\w-]{16,}`,
+  String.raw`do[opr]_v1_[a-f\d]{64}`,
+  String.raw`hv[sbr]\.[\w-]{20,}`,
+  String.raw`\d{8,10}:AA[\w-]{33}`,
+  String.raw`AGE-SECRET-KEY-1[A-Z\d]{50,}`,
+  String.raw`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?`,
+]
+
+/**
+ * What looks like a key wherever it is: keys of well-known services, private keys, signed tokens, headers and addresses that carry a
+ * credential. Digests of 64 hex digits are no secrets, and people need them. Each pattern begins at a place that few texts have, and what
+ * it takes is taken once: no text makes it walk twice over the same part (T26).
+ */
+const SHAPES: readonly [RegExp, string][] = [
+  [
+    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\w\s\\+/=:,.-])*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g,
+    MASK,
+  ],
+  [new RegExp(String.raw`(?<![\w-])(?:${SERVICE_KEYS.join('|')})`, 'g'), MASK],
+  [new RegExp(String.raw`\b(bearer|basic)(\s{1,8})${TOKEN}`, 'gi'), `$1$2${MASK}`],
+  [
+    /\b((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)(\\?["']?\s{0,8}[=:]\s{0,8}\\?["']?(?:(?:bearer|basic|token|digest|apikey)\s{1,8})?)(?!\[redacted\]|bearer\s|basic\s)[^\s"',;\\]{4,}/gi,
+    `$1$2${MASK}`,
+  ],
+  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>:]{0,200}:[^\s/@"'<>]{1,200}@/gi, `$1${MASK}@`],
+]
+
+/** One of the beginnings that the patterns have; most texts have none. */
+const MAY_HAVE =
+  /PRIVATE KEY-----|:\/\/|bearer|basic|authorization|x-api-key|cookie|[sr]k[-_]|gh[pousr]_|github_pat_|gl[a-z]{2,3}-|xox|A[KSBC][IC]A|AIza|ya29\.|npm_|pypi-|hf_|SG\.|do[opr]_v1_|hv[sbr]\.|:AA|AGE-SECRET|eyJ/i
+const SHAPE_LENGTH_MIN = 12
+
+/** The text with all of this masked. Pure. */
+function hideShapes(text: string): string {
+  if (text.length < SHAPE_LENGTH_MIN || !MAY_HAVE.test(text)) return text
+  return SHAPES.reduce((left, [pattern, kept]) => left.replaceAll(pattern, kept), text)
+}
+
+/** A text as it may be written down. */
+export type Hide = (text: string) => string
+
+export interface Redaction {
+  readonly text: Hide
+  /** For a piece that was cut out of a stream: what is left of a value at its edges is masked too. */
+  readonly piece: Hide
+  /** Each text within a value of JSON, keys included; the same object if nothing in it had to be masked. */
+  value<Value>(value: Value): Value
+  /** The name of a known secret that a text within the value holds whole; undefined if none does. */
+  secretIn(value: unknown): string | undefined
+  /** From now on this value is masked. Answers false if it is too short or too common to be. */
+  know(name: string, value: Buffer): boolean
+}
+
+/** What a part takes that was built without a hub: it knows no secret. */
+export const hideUnknown = (): Redaction => createRedaction()
+
+export function createRedaction(): Redaction {
+  /** By their spellings, oldest first. */
+  const known = new Map<string, readonly Spelling[]>()
+  let made: ValueFinder | undefined
+  const finder = (): ValueFinder => {
+    made ??= createValueFinder([...known.values()].flat())
+    return made
+  }
+
+  const rest = (text: string): string => hideShapes(hideWords(text))
+  const text: Hide = (given) => rest(finder().masked(given, MASK))
+
+  function value<Value>(given: Value, depth = 0): Value {
+    if (typeof given === 'string') return text(given) as Value
+    if (typeof given !== 'object' || given === null || Buffer.isBuffer(given)) return given
+    if (depth > DEPTH_MAX) return MASK as Value
+    if (Array.isArray(given)) {
+      const items = given.map((each) => value(each, depth + 1))
+      return items.every((each, at) => each === given[at]) ? given : (items as Value)
+    }
+    const entries = Object.entries(given)
+    const kept = entries.map(([key, each]) => [text(key), value(each, depth + 1)] as const)
+    const isSame = kept.every(([key, each], at) => key === entries[at]?.[0] && each === entries[at]?.[1])
+    return isSame ? given : (Object.fromEntries(kept) as Value)
+  }
+
+  function secretIn(given: unknown, depth = 0): string | undefined {
+    if (typeof given === 'string') return finder().holds(given)
+    if (typeof given !== 'object' || given === null || depth > DEPTH_MAX) return undefined
+    for (const [key, each] of Object.entries(given)) {
+      const name = finder().holds(key) ?? secretIn(each, depth + 1)
+      if (name !== undefined) return name
+    }
+    return undefined
+  }
+
+  return {
+    text,
+    piece: (given) => rest(finder().maskedPiece(given, MASK)),
+    value: (given) => value(given),
+    secretIn: (given) => secretIn(given),
+    know(name, bytes) {
+      const spellings = spellingsOf(bytes)
+      const [key] = spellings
+      if (key === undefined) return false
+      if (known.has(key)) return true
+      known.set(
+        key,
+        spellings.map((each) => ({ text: each, name })),
+      )
+      const [oldest] = known.keys()
+      if (known.size > SECRETS_MAX && oldest !== undefined) known.delete(oldest)
+      made = undefined
+      return true
+    },
+  }
+}

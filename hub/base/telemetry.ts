@@ -1,6 +1,6 @@
 /** The logger, with redaction that cannot be switched off (S1-62), and the names of every log key that may carry a secret. */
 import { type DestinationStream, type Logger, pino } from 'pino'
-import { escapeOdd, hideWords } from './redaction.ts'
+import { escapeOdd, type Hide, hideUnknown } from './redaction.ts'
 
 export type Log = Logger
 
@@ -20,12 +20,12 @@ const SECRET_KEYS = [
   'body',
 ]
 
-/** One JSON line per entry (T30: pino escapes control characters, `escapeOdd` the rest); secret keys are masked at two depths, a card's words anywhere. */
-export function createLog(level: LogLevel, destination: DestinationStream): Log {
+/** One JSON line per entry (T30: pino escapes control characters, `escapeOdd` the rest); secret keys are masked at two depths, `hide` masks anywhere. */
+export function createLog(level: LogLevel, destination: DestinationStream, hide: Hide = hideUnknown().text): Log {
   const paths = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`])
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths, censor: '[redacted]' } },
-    { write: (line) => destination.write(escapeOdd(hideWords(line))) },
+    { write: (line) => destination.write(escapeOdd(hide(line))) },
   )
 }
 

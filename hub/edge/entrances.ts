@@ -88,6 +88,8 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   const doctor = createHubDoctor(options, parts)
   const serve = createServe({
     gate,
+    redaction: guard.redaction,
+    learnSecrets: () => void outer.secrets.learn(),
     handlers: {
       ...workHandlers({ home }, parts),
       ...keepingHandlers({ home, publicUrl: reach.publicUrl }, parts),

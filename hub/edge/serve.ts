@@ -2,11 +2,12 @@
 
 import { sha256Hex } from '../base/canonical.ts'
 import { HubError, toHubError } from '../base/errors.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { Call, Gate } from '../guard/gate.ts'
 import type { Grant, StopGrant } from '../guard/grant.ts'
 import type { Kept } from '../guard/operator/stop-wishes.ts'
 import type { Principal } from '../guard/principal.ts'
-import { type OperationName, operationOf } from '../protocol/operations.ts'
+import { type Operation, type OperationName, operationOf, type Standing } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
 
 /** What an operation does once admitted. `effect` runs in the gate's transaction. `after` may await, and shapes the answer. */
@@ -56,23 +57,58 @@ const UNWRITTEN: Record<Kept, string> = {
 
 export type Serve = (operation: OperationName, raw: unknown, context: RequestContext) => Promise<unknown>
 
-export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
-  const { gate, handlers } = parts
+/**
+ * Their answers hold a secret, or words to join with, for the one who asks; or records whose hashes cover every letter, and which were
+ * masked when they were written.
+ */
+const SHOWN_WHOLE: ReadonlySet<OperationName> = new Set([
+  'token.create',
+  'device.add',
+  'console.open',
+  'console.join',
+  'contact.card',
+  'audit.export',
+])
+/** Never refused for what is in their words. */
+const NEVER_REFUSED: ReadonlySet<Standing> = new Set(['stop', 'presence'])
+
+export function createServe(parts: {
+  gate: Gate
+  handlers: Handlers
+  redaction: Redaction
+  /** Makes known what was put into the folder of secrets since. */
+  learnSecrets: () => void
+}): Serve {
+  const { gate, handlers, redaction, learnSecrets } = parts
+
+  /** What people write is stored and shown, so the value of a secret in it is refused; a stop goes on without it. */
+  function withoutSecret(row: Operation | undefined, given: unknown, key: string | undefined): unknown {
+    if (row === undefined || row.standing === 'read') return given
+    learnSecrets()
+    const name = redaction.secretIn([given, key])
+    if (name === undefined) return given
+    if (NEVER_REFUSED.has(row.standing)) return redaction.value(given)
+    throw new HubError(
+      'schema_invalid',
+      `the request holds the value of the secret ${name}, and would be stored and shown; name the secret instead, such as in the card of an agent (may.secrets)`,
+    )
+  }
+
   gate.onCarryOut((grant, { operation, principal, request }) => {
     const found = handlers[operation]
     const act = found?.later ?? found?.effect
     return act?.(grant as never, request as never, { principal, idempotencyKey: undefined })
   })
-  return async (operation, raw, context) => {
+  return async (operation, given, context) => {
     const row = operationOf(operation)
     const found = handlers[operation]
-    const base = { principal: context.principal, operation, payloadHash: sha256Hex(JSON.stringify(raw ?? null)) }
+    const base = { principal: context.principal, operation, payloadHash: sha256Hex(JSON.stringify(given ?? null)) }
     let request: never
     let call: Call
     try {
       if (row === undefined || found === undefined)
         throw new HubError('unknown_operation', `${operation} is not served here`)
-      request = parseShape(row.request, raw) as never
+      request = parseShape(row.request, withoutSecret(row, given, context.idempotencyKey)) as never
       const facts = found.facts?.(request, context.principal)
       call = {
         ...base,
@@ -92,7 +128,8 @@ export function createServe(parts: { gate: Gate; handlers: Handlers }): Serve {
       return found.effect(grant as never, request, context)
     }
     const result = row.standing === 'stop' ? gate.admitStop(call, run) : gate.admit(call, run)
-    const answer = found.after === undefined ? result : await found.after(result as never, request, granted as never)
+    const whole = found.after === undefined ? result : await found.after(result as never, request, granted as never)
+    const answer = SHOWN_WHOLE.has(operation) ? whole : redaction.value(whole)
     const kept = granted?.kind === 'stop' ? granted.unwritten : undefined
     if (kept === undefined) return answer
     return { ...(answer as object), unwritten: { kept, detail: UNWRITTEN[kept] } }

@@ -7,7 +7,6 @@ import { createAuditSearch } from '../guard/audit/search.ts'
 import type { Guard } from '../guard/guard.ts'
 import { createEvidence } from '../work/evidence.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
-import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { agentHandlers } from './routes/agents.ts'
 import { approvalHandlers } from './routes/approvals.ts'
@@ -23,7 +22,6 @@ export interface WorkHandlerParts {
   engine: Engine
   guard: Guard
   work: Work
-  secrets: Secrets
   /** Ends the fast session of one session at once. */
   cutFrames: (session: string) => void
 }
@@ -55,21 +53,13 @@ export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts
 }
 
 /** What is kept of a session that is quarantined. */
-function evidenceOf(home: string, { engine, guard, work, secrets }: WorkHandlerParts) {
+function evidenceOf(home: string, { engine, guard, work }: WorkHandlerParts) {
   const { journal } = work.catalogue
   const { mailboxes } = work.messaging
   const audit = createAuditSearch(guard.audit, nextTurn)
-  function secretOf(name: string): Buffer | undefined {
-    try {
-      return secrets.ofHub(name)
-    } catch {
-      // A secret that is gone cannot be masked, but it cannot have been given out either.
-      return undefined
-    }
-  }
   const evidence = createEvidence(
     { folder: join(home, 'evidence') },
-    { clock: guard.host.steady, engine, audit, journal, mailboxes, secretOf },
+    { clock: guard.host.steady, engine, audit, journal, mailboxes, redaction: guard.redaction },
   )
   return { audit, evidence }
 }

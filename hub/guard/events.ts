@@ -5,8 +5,10 @@
  * 1. Numbers rise over every start of the hub: each run has a range of its own, by its epoch. So an old number is never taken for a new one.
  * 2. Every listener hears every event in the order of its number, even if a listener publishes another one.
  * 3. A listener that throws misses that event and hears the next.
+ * 4. No event holds a secret: `publish` masks (S1-62).
  */
 import type { Clock } from '../base/clock.ts'
+import { hideUnknown, type Redaction } from '../base/redaction.ts'
 import type { EventData, EventType, HubEvent } from '../protocol/events.ts'
 
 const RING_MAX = 4096
@@ -42,7 +44,11 @@ export interface Events {
 export function createEvents(
   instance: string,
   clock: Clock,
-  { run = 0, onFault = () => undefined }: { run?: number; onFault?: (thrown: unknown) => void } = {},
+  {
+    run = 0,
+    onFault = () => undefined,
+    redaction = hideUnknown(),
+  }: { run?: number; onFault?: (thrown: unknown) => void; redaction?: Redaction } = {},
 ): Events {
   const ring: HubEvent[] = []
   const listeners = new Set<(event: HubEvent) => void>()
@@ -71,9 +77,9 @@ export function createEvents(
         sequence,
         source: `/hub/${instance}`,
         type,
-        subject,
+        subject: redaction.text(subject),
         time: new Date(clock.wallMs()).toISOString(),
-        data,
+        data: redaction.value(data),
       }
       ring.push(event)
       bytes += bytesOf(event)

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import { HubError, toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { Profile } from '../protocol/flags.ts'
@@ -55,6 +56,8 @@ export interface GuardOuter {
   clock: Clock
   random: Random
   log: Log
+  /** Every text that is written down or shown goes through it. */
+  redaction: Redaction
   store?: Store
   commitOf?: (path: string) => string | undefined
   statfs?: (path: string) => DiskFacts
@@ -67,22 +70,23 @@ export type Guard = ReturnType<typeof createGuard>
 
 export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { home, instance, keys, bundleFolder } = options
-  const { clock, random, log } = outer
+  const { clock, random, log, redaction } = outer
   mkdirSync(home, { recursive: true, mode: 0o700 })
   makeStopOrder(home)
   const { store, meta, epoch } = beginRun({ home, store: outer.store }, { clock, log })
   const events = createEvents(instance, clock, {
     run: epoch,
+    redaction,
     onFault: (thrown) =>
       log.error({ reason: toHubError(thrown).reason }, 'a listener of the event feed failed; it missed an event'),
   })
-  const modes = createModes({ store, clock })
+  const modes = createModes({ store, clock, hide: redaction.text })
   const times = createTimes({ clock, log, store, meta, modes })
   const { steady } = times
   const settings = options.alerts ?? NO_ALERTS
   const alerting = createAlerting(
     { settings },
-    { store, modes, events, clock, steadyMs: steady.wallMs, meta, random, log },
+    { store, modes, events, clock, steadyMs: steady.wallMs, meta, random, log, redaction },
   )
   const { alerts, alertWatch } = alerting
   modes.onChange((mode, conditions) => {
@@ -100,7 +104,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const { decisions } = ruling
   const record = createRecord(
     { home, instance, keys },
-    { clock, steady, random, log, store, meta, modes, alertWatch, decisions },
+    { clock, steady, random, log, store, meta, modes, alertWatch, decisions, redaction },
   )
   const { audit } = record
   const alertDelivery = createAlertDelivery(
@@ -118,7 +122,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const identities = createIdentities({ home, instance }, { clock, times, random, log, store, meta })
   const operator = createOperator(
     { home, instance, watchdogKey: keys.watchdog, profile: options.profile ?? 'standard' },
-    { clock, times, random, log, store, meta, modes, alerts, events },
+    { clock, times, random, log, store, meta, modes, alerts, events, redaction },
   )
   const refusals = createRefusals(clock.monotonicMs)
   const gate = createGate({
@@ -134,7 +138,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   times.observations.recordBy(gate)
 
   const all = {
-    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder },
+    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder, redaction },
     ...{ ...alerting, ...ruling, ...record, ...identities, ...operator },
   }
   return {

@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { type ErrorCode, HubError } from '../base/errors.ts'
+import { type Hide, hideUnknown } from '../base/redaction.ts'
 import type { Standing } from '../protocol/operations.ts'
 import type { Store } from '../store/database.ts'
 
@@ -174,8 +175,8 @@ export interface Modes {
 type ModeListener = (mode: Mode, conditions: ActiveCondition[]) => void
 
 /** Sticky conditions are read back from the store. */
-export function createModes(parts: { store: Store; clock: Clock }): Modes {
-  const { store, clock } = parts
+export function createModes(parts: { store: Store; clock: Clock; hide?: Hide }): Modes {
+  const { store, clock, hide = hideUnknown().text } = parts
   let tell: ModeListener = () => undefined
   const conditions = new Map<ConditionName, { sinceMs: number; reason: string }>()
   const rows = store.prepare('select name, since_ms as sinceMs, reason from condition').all() as {
@@ -227,7 +228,8 @@ export function createModes(parts: { store: Store; clock: Clock }): Modes {
     without: (name) => judgeMode([...conditions.keys()].filter((each) => each !== name)),
     active,
     has: (name) => conditions.has(name),
-    raise(name, reason) {
+    raise(name, given) {
+      const reason = hide(given)
       const known = conditions.get(name)
       if (known !== undefined) {
         // The reason of now, not the first one (fault C12); a sticky condition keeps the reason it was saved with.

@@ -1,6 +1,7 @@
 /** Builds what concerns the operator: the watchdog's lease, open questions, feature flags, the contact's card, and stops that wait. */
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Profile } from '../protocol/flags.ts'
 import type { Store } from '../store/database.ts'
@@ -27,6 +28,7 @@ interface OperatorParts {
   modes: Modes
   alerts: Alerts
   events: Events
+  redaction: Redaction
 }
 
 export function createOperator(
@@ -40,7 +42,7 @@ export function createOperator(
   const kept = createStopWishes({ home, doneUpTo: Number(meta.get(WISHES_DONE) ?? 0) })
   return {
     lease,
-    approvals: createApprovals({ store, clock, random, alerts }),
+    approvals: createApprovals({ store, clock, random, alerts, hide: parts.redaction.text }),
     flags: createFlags({ profile }, { store, meta, clock, log, steadyMs: times.steady.wallMs, alerts, events }),
     contact: createContact({ store, clock: times.steady, random }),
     /** For the gate: stops that wait for a store that can be written. */

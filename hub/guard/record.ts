@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
 import { askWatchdog } from '../base/watchdog-client.ts'
@@ -37,13 +38,14 @@ export interface RecordParts {
   /** Turns findings into alerts. */
   alertWatch: GuardWatch
   decisions: Decisions
+  redaction: Redaction
 }
 
 export function createRecord(options: { home: string; instance: string; keys: HubKeys }, parts: RecordParts) {
   const { home, instance, keys } = options
   const { clock, steady, random, log, store, meta, modes, alertWatch, decisions } = parts
   const { privateKey, publicKey } = keys.checkpoint
-  const audit = createAuditLog({ store, clock, home })
+  const audit = createAuditLog({ store, clock, home, hide: parts.redaction.text })
   const checkpoints = createCheckpoints({ store, audit, clock, instance, privateKey, publicKey })
   audit.onEvery(SIGNED_RECORDS, checkpoints.take)
   const marks = createDecisionMarks({ store, audit, forgetMemory: decisions.forget })

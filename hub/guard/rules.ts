@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Store } from '../store/database.ts'
 import type { Meta } from '../store/meta.ts'
@@ -23,6 +24,7 @@ export interface RulesParts {
   meta: Meta
   modes: Modes
   alerts: Alerts
+  redaction: Redaction
   commitOf?: (path: string) => string | undefined
 }
 
@@ -53,7 +55,10 @@ export function createRules(options: { home: string; instance: string; bundleFol
     policy,
     rules,
     policyChanges: createPolicyChanges({ policy, meta }),
-    decisions: createDecisions({ labels: { instance } }, { policy, database: store, clock, random }),
+    decisions: createDecisions(
+      { labels: { instance } },
+      { policy, database: store, clock, random, hide: parts.redaction.text },
+    ),
   }
 }
 

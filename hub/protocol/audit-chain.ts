@@ -1,7 +1,7 @@
 /** The audit chain, purely: what a record's hash covers and how a run of records is judged; for the log and for readers of an export (docs/safety.md 8). */
 
 import { sha256Hex } from '../base/canonical.ts'
-import { hideWords } from '../base/redaction.ts'
+import type { Hide } from '../base/redaction.ts'
 
 export interface AuditEntry {
   principal: string
@@ -25,17 +25,15 @@ export interface AuditRecord extends AuditEntry {
 
 export const GENESIS = '0'.repeat(64)
 
-const kept = (text: string): string => hideWords(text.toWellFormed())
-
 /**
  * Half a surrogate pair would come back from the database as another character, and every later verify would fail. A record may name what
- * a caller sent, but never the words of the contact's card.
+ * a caller sent, but never a secret.
  */
-export const wellFormed = <Entry extends AuditEntry>(entry: Entry): Entry => ({
+export const wellFormed = <Entry extends AuditEntry>(entry: Entry, hide: Hide): Entry => ({
   ...entry,
-  resource: kept(entry.resource),
-  reason: kept(entry.reason),
-  effect: kept(entry.effect),
+  resource: hide(entry.resource.toWellFormed()),
+  reason: hide(entry.reason.toWellFormed()),
+  effect: hide(entry.effect.toWellFormed()),
 })
 
 /** A fixed order of primitives: `JSON.stringify` of this array is canonical by construction, and five times cheaper than RFC 8785. */

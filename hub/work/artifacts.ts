@@ -15,6 +15,7 @@ import type { Readable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { base32, type Random } from '../base/random.ts'
+import { hideUnknown, type Redaction } from '../base/redaction.ts'
 import type { Alerts } from '../guard/alerts/alerts.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
 import { OPERATOR, ownerText, type Principal } from '../guard/principal.ts'
@@ -91,9 +92,10 @@ export function createArtifacts(
     clock: Pick<Clock, 'wallMs'>
     random: Random
     alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
+    redaction?: Redaction
   },
 ): Artifacts {
-  const { store, clock, random, alerts } = parts
+  const { store, clock, random, alerts, redaction = hideUnknown() } = parts
   const arriving = join(options.folder, 'arriving')
   rmSync(arriving, { recursive: true, force: true })
   mkdirSync(arriving, { recursive: true, mode: 0o700 })
@@ -149,6 +151,8 @@ export function createArtifacts(
     put(grant, owner, name, arrived, session, totalBytesMax) {
       assertGrant(grant, 'artifact.put')
       requireName(name)
+      if (redaction.secretIn(name) !== undefined)
+        throw new HubError('schema_invalid', 'name: it holds the value of a secret; choose another name')
       const { sha256, size } = arrived
       // What is withheld still counts.
       const total = sizes.get(owner, name) as number

@@ -45,8 +45,11 @@ export function createCatalogue(
   )
   return {
     registry,
-    artifacts: createArtifacts({ folder: join(home, 'artifacts') }, { store, clock: host.steady, random, alerts }),
-    journal: createJournal(clock),
+    artifacts: createArtifacts(
+      { folder: join(home, 'artifacts') },
+      { store, clock: host.steady, random, alerts, redaction: guard.redaction },
+    ),
+    journal: createJournal(clock, guard.redaction),
     /** Reads the catalogue again if images could not be looked up. */
     async lookUpAgain() {
       if (!unresolved || containment.engineWatch.isAway()) return

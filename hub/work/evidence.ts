@@ -4,8 +4,7 @@
  * E1. The container is paused first, so it does not change while it is examined, and does nothing more.
  * E2. Each part is taken by itself and capped. A part that fails is named in the manifest, and never keeps the session from being
  *     destroyed.
- * E3. No secret is kept. The folder of secrets is never examined. The values that this session, or its readers, could have had are masked
- *     in every known spelling (`masker`).
+ * E3. No secret is kept. The folder of secrets is never examined, and every part goes through the choke point (base/redaction.ts).
  * E4. The manifest is written last and names every file with its size and SHA-256. A bundle without one is not whole.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -13,6 +12,7 @@ import { join } from 'node:path'
 import { sha256Hex } from '../base/canonical.ts'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
+import type { Redaction } from '../base/redaction.ts'
 import type { AuditSearch } from '../guard/audit/search.ts'
 import { assertStopGrant, type StopGrant } from '../guard/grant.ts'
 import type { SessionRow } from './dispatch/rows.ts'
@@ -55,11 +55,10 @@ export function createEvidence(
     audit: AuditSearch
     journal: Journal
     mailboxes: Mailboxes
-    /** A copy of the secret; undefined if it cannot be read. */
-    secretOf: (name: string) => Buffer | undefined
+    redaction: Redaction
   },
 ): Evidence {
-  const { clock, engine, audit, journal, mailboxes, secretOf } = parts
+  const { clock, engine, audit, journal, mailboxes, redaction } = parts
 
   async function taken(part: string, faults: EvidenceReport['faults'], work: () => unknown): Promise<unknown> {
     try {
@@ -89,10 +88,9 @@ export function createEvidence(
       const files: EvidenceFile[] = []
       const name = `${session.id}-${new Date(clock.wallMs()).toISOString().replaceAll(/[:.]/g, '')}`
       const folder = join(options.folder, name)
-      const mask = masker(session.authority.secrets.flatMap((each) => secretOf(each) ?? []))
 
       function keep(file: string, text: string): void {
-        const whole = Buffer.from(mask(text))
+        const whole = Buffer.from(redaction.piece(text))
         const bytes = whole.subarray(0, PART_BYTES_MAX)
         writeFileSync(join(folder, file), bytes, { flag: 'wx', mode: 0o600 })
         files.push({ name: file, bytes: bytes.length, sha256: sha256Hex(bytes), cut: bytes.length < whole.length })
@@ -124,26 +122,4 @@ export function createEvidence(
       return { folder, files, faults }
     },
   }
-}
-
-/**
- * Masks values as they are, and as JSON, base64, hex or a URL would write them. A value that is too short would mask half the text, so it
- * is left.
- */
-export function masker(values: readonly Buffer[]): (text: string) => string {
-  const spellings = values
-    .filter((value) => value.length >= 4)
-    .flatMap((value) => {
-      const text = value.toString('utf8')
-      const plain = [text, text.trim()].filter((each) => each.length >= 4)
-      const coded = [value, Buffer.from(text.trim())].flatMap((each) =>
-        (['base64', 'base64url', 'hex'] as const).map((how) => each.toString(how).replace(/=+$/, '')),
-      )
-      return [
-        ...plain.flatMap((each) => [each, JSON.stringify(each).slice(1, -1), encodeURIComponent(each.toWellFormed())]),
-        ...coded,
-      ]
-    })
-  const wanted = [...new Set(spellings)].sort((a, b) => b.length - a.length)
-  return (text) => wanted.reduce((left, each) => left.replaceAll(each, '[secret]'), text)
 }

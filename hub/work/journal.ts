@@ -2,9 +2,10 @@
  * What tasks report of themselves: the newest progress and the last log lines, in memory, published as events.
  *
  * It is bounded in lines and in bytes, for each task and in all (fault F6). The oldest lines of a task go first. Above the total, all lines
- * of the task that was silent longest go.
+ * of the task that was silent longest go. No text of it holds a secret (S1-62).
  */
 import type { Clock } from '../base/clock.ts'
+import { hideUnknown, type Redaction } from '../base/redaction.ts'
 
 const LINES_PER_TASK_MAX = 500
 const TASKS_MAX = 1000
@@ -26,8 +27,9 @@ export interface LogLine {
 }
 
 export interface Journal {
-  progress(task: string, progress: Omit<Progress, 'atMs'>): void
-  log(task: string, line: Omit<LogLine, 'atMs'>): void
+  /** Answers what was kept, with its secrets masked: that may be told to others. */
+  progress(task: string, progress: Omit<Progress, 'atMs'>): Progress
+  log(task: string, line: Omit<LogLine, 'atMs'>): LogLine
   progressOf(task: string): Progress | undefined
   linesOf(task: string): LogLine[]
 }
@@ -41,7 +43,13 @@ interface Entry {
 /** Two bytes for each character, as if one of them needed two. */
 const bytesOf = ({ text }: LogLine) => OVERHEAD_BYTES + 2 * text.length
 
-export function createJournal(clock: Clock): Journal {
+/** What the shim puts where it cut a line (`images/agent/log-lines.ts`): a value may be cut there too. */
+const CUT = '...'
+
+export function createJournal(clock: Clock, redaction: Redaction = hideUnknown()): Journal {
+  const hideLine = (text: string) =>
+    text.endsWith(CUT) ? `${redaction.piece(text.slice(0, -CUT.length))}${CUT}` : redaction.text(text)
+
   const entries = new Map<string, Entry>()
   let bytes = 0
 
@@ -62,11 +70,13 @@ export function createJournal(clock: Clock): Journal {
 
   return {
     progress(task, progress) {
-      entryOf(task).progress = { ...progress, atMs: clock.wallMs() }
+      const said = { ...redaction.value(progress), atMs: clock.wallMs() }
+      entryOf(task).progress = said
+      return said
     },
     log(task, line) {
       const entry = entryOf(task)
-      const said = { ...line, atMs: clock.wallMs() }
+      const said = { ...line, text: hideLine(line.text), atMs: clock.wallMs() }
       entry.lines.push(said)
       entry.bytes += bytesOf(said)
       bytes += bytesOf(said)
@@ -77,6 +87,7 @@ export function createJournal(clock: Clock): Journal {
         bytes -= bytesOf(gone)
       }
       while (bytes > JOURNAL_BYTES_MAX) forgetSilent()
+      return said
     },
     progressOf: (task) => entries.get(task)?.progress,
     linesOf: (task) => entries.get(task)?.lines ?? [],

@@ -50,7 +50,7 @@ export function createMessaging(
   const quotas = createQuotas({ perSecond: messagesPerSecond, perSecondOf }, clock)
   const delegation = createDelegation(
     { tasksPerTreeMax: tasksPerTree },
-    { store, clock, random, tasks, registry, mailboxes, artifacts, flags },
+    { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction: guard.redaction },
   )
   tasks.listen({
     taskChanged(task) {

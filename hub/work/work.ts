@@ -43,13 +43,20 @@ export type Work = ReturnType<typeof createWork>
 export function createWork(options: WorkOptions, outer: WorkOuter) {
   const { instance, runtime, firstUser, joinWindowMs } = options
   const { clock, random, log, engine, guard } = outer
-  const { store, gate, modes, events, alerts, host, flags } = guard
+  const { store, gate, modes, events, alerts, host, flags, redaction } = guard
   /** Called when a task or session may need a loop's attention now. */
   let due: () => void = () => undefined
 
   const containment = createContainment(options, outer)
   const { containers, ledger, sockets, looks, engineWatch } = containment
-  const tasks = createTasks({ store, clock, random, steady: host.steady, requireRoom: host.disk.requireRoom })
+  const tasks = createTasks({
+    store,
+    clock,
+    random,
+    steady: host.steady,
+    requireRoom: host.disk.requireRoom,
+    redaction,
+  })
   tasks.listen(taskFeed(events))
   const catalogue = createCatalogue(options, { ...outer, containment, tasks })
   const { registry, artifacts } = catalogue
@@ -118,6 +125,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
       const redeliver = messaging.delegation.answer
       return recover(instance, { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver })
     },
-    containerLogs: (container: string) => engine.logs(container, LOG_BYTES),
+    /** The end of what its container printed; it may begin within a line. */
+    containerLogs: async (container: string) => redaction.piece(await engine.logs(container, LOG_BYTES)),
   }
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { masker, PART_BYTES_MAX } from '../../hub/work/evidence.ts'
+import { PART_BYTES_MAX } from '../../hub/work/evidence.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 
 const CANARY = 'canary-5f2b"9c\\71 value'
@@ -71,9 +71,9 @@ describe('hub session quarantine', () => {
       .join('')
     for (const spelling of [CANARY, JSON.stringify(CANARY).slice(1, -1), Buffer.from(CANARY).toString('base64')])
       expect(whole.includes(spelling), spelling).toBe(false)
-    expect(whole).toContain('[secret]')
+    expect(whole).toContain('[redacted]')
     expect(readFileSync(join(folder, 'audit.jsonl'), 'utf8')).toContain('session.joined')
-    expect(readFileSync(join(folder, 'transcript.jsonl'), 'utf8')).toContain('it says [secret]')
+    expect(readFileSync(join(folder, 'transcript.jsonl'), 'utf8')).toContain('it says [redacted]')
     expect((JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Answer['evidence']).files).toEqual(
       evidence.files,
     )
@@ -175,14 +175,4 @@ describe('hub session quarantine', () => {
     })
     await h.quiet()
   })
-})
-
-test('a masker knows a value in every spelling, masks the longest first, and leaves what is too short', () => {
-  const value = Buffer.from('top secret "value"')
-  const mask = masker([value, Buffer.from('abc')])
-  const spellings = ['utf8', 'base64', 'base64url', 'hex'] as const
-  for (const how of spellings)
-    expect(mask(`a ${value.toString(how)} b`)).not.toContain(value.toString(how).replace(/=+$/, ''))
-  expect(mask(JSON.stringify({ v: value.toString() }))).toBe('{"v":"[secret]"}')
-  expect(mask('abc')).toBe('abc')
 })

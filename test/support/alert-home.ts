@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createRedaction } from '../../hub/base/redaction.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createAlerting } from '../../hub/guard/alerts/build.ts'
 import { createDelivery } from '../../hub/guard/alerts/delivery.ts'
@@ -41,7 +42,17 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     const events = createEvents('test', clock)
     const alerting = createAlerting(
       { settings: read },
-      { store, modes, events, clock, steadyMs: clock.wallMs, meta: createMeta(store), random, log: silentLog() },
+      {
+        store,
+        modes,
+        events,
+        clock,
+        steadyMs: clock.wallMs,
+        meta: createMeta(store),
+        random,
+        log: silentLog(),
+        redaction: createRedaction(),
+      },
     )
     modes.onChange(alerting.alertWatch.modeChanged)
     const sends = new Map(

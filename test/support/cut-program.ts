@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
+import { createRedaction } from '../../hub/base/redaction.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createGuard } from '../../hub/guard/guard.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
@@ -33,7 +34,7 @@ const guard = createGuard(
     keys: readKeys(join(home, 'keys')),
     bundleFolder: shippedPolicies,
   },
-  { clock, random: systemRandom, log },
+  { clock, random: systemRandom, log, redaction: createRedaction() },
 )
 const { audit, checkpoints, gate, keyRing, sealing, store, verifier } = guard
 const backup = createBackup({ home, clock, log, audit, copyDatabase: store.copy, checkCopy })

@@ -2,6 +2,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createRedaction } from '../../hub/base/redaction.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createGate, type GateParts } from '../../hub/guard/gate.ts'
 import { createGuard, type Guard } from '../../hub/guard/guard.ts'
@@ -43,7 +44,7 @@ export function openGuardHome(options: { profile?: Profile } = {}): GuardHome {
   const open = () => {
     const opened = createGuard(
       { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies, profile },
-      { clock, random, log: silentLog() },
+      { clock, random, log: silentLog(), redaction: createRedaction() },
     )
     // As in hub-harness.ts: nothing here takes the power away.
     opened.store.prepare('pragma synchronous = off').run()

@@ -13,7 +13,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { systemRandom } from '../../hub/base/random.ts'
-import { createLog } from '../../hub/base/telemetry.ts'
+import { createRedaction } from '../../hub/base/redaction.ts'
+import { createLog, type LogLevel } from '../../hub/base/telemetry.ts'
 import { readConfig } from '../../hub/config.ts'
 import type { Schedule } from '../../hub/guard/audit/nightly-look.ts'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
@@ -94,6 +95,8 @@ export interface HarnessOptions {
   /** JSON schemas beside the cards, by file name. */
   schemas?: Record<string, unknown>
   config?: Record<string, unknown>
+  /** Of `complaints`; warn without it. */
+  logLevel?: LogLevel
   /** Without a lease the hub starts nothing. */
   lease?: boolean
   hooks?: readonly Hook[]
@@ -255,7 +258,12 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
   const exits: string[] = []
   if (options.home === undefined) writeHome(home, options)
   const keys = readKeys(join(home, 'keys'))
-  const log = createLog('warn', { write: (line) => void complaints.push(JSON.parse(line)) })
+  const redaction = createRedaction()
+  const log = createLog(
+    options.logLevel ?? 'warn',
+    { write: (line) => void complaints.push(JSON.parse(line)) },
+    redaction.text,
+  )
 
   engine.onStart = (container) => {
     const agent = container.body.Labels['hub.agent'] ?? ''
@@ -450,6 +458,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           clock,
           random: systemRandom,
           log,
+          redaction,
           engine: made.seen,
           hooks: options.hooks ?? [],
           statfs: options.disk ?? (() => ROOMY),

@@ -11,11 +11,11 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Events } from '../events.ts'
 import { assertGrant, type Grant } from '../grant.ts'
 import type { Modes } from '../modes.ts'
-import { causeText, redacted } from './alert-text.ts'
 import {
   type Alert,
   type AlertEvent,
@@ -27,6 +27,7 @@ import {
   type Severity,
 } from './kinds.ts'
 import type { AlertOrDelivery, AlertRows } from './rows.ts'
+import { alertText, causeText as judgedCause } from './wording.ts'
 
 const OPEN_MAX = 1000
 const FULL = 'alerts_full'
@@ -74,8 +75,12 @@ export function createAlerts(parts: {
   /** Divides it among channels and answers the outbox lines, to be written together with the alert. */
   tell: (telling: Telling) => readonly AlertOrDelivery[]
   afterCommit: (fn: () => void) => void
+  hide?: Hide
 }): Alerts {
   const { rows, modes, events, clock, steadyMs, random, log, tell, afterCommit } = parts
+  const { hide = hideUnknown().text } = parts
+  const causeText = (cause: string) => judgedCause(cause, hide)
+  const redacted = (text: string) => alertText(text, hide)
   const open = new Map(rows.open().map((alert) => [alert.cause, alert]))
   /** Monotonic instant an event was last seen; after a restart, now. */
   const seenAt = new Map([...open.keys()].map((cause) => [cause, clock.monotonicMs()]))

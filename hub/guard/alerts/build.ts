@@ -1,6 +1,7 @@
 /** Builds the alerts of the guard ring: rows, outbox, who watches the guard, and what carries them to people. */
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
+import type { Redaction } from '../../base/redaction.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Store } from '../../store/database.ts'
 import type { Meta } from '../../store/meta.ts'
@@ -27,6 +28,7 @@ export function createAlerting(
     meta: Meta
     random: Random
     log: Log
+    redaction: Redaction
   },
 ) {
   const { store, modes, events, clock, steadyMs, meta, random, log } = parts
@@ -35,6 +37,7 @@ export function createAlerting(
   const { afterCommit } = store
   const alerts = createAlerts({
     ...{ rows: alertRows, modes, events, clock, steadyMs, random, log, tell: outbox.divide, afterCommit },
+    hide: parts.redaction.text,
   })
   return { alerts, alertRows, outbox, alertWatch: createGuardWatch({ alerts, modes, clock, steadyMs, meta }) }
 }

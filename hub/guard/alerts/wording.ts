@@ -1,4 +1,8 @@
-/** Instants and spans as a person reads them in a message: weekday, date, local time with zone, and how far away (docs/safety.md 7). Pure. */
+/**
+ * Words of a message (docs/safety.md 7). Instants and spans as a person reads them: weekday, date, local time with zone, and how far away.
+ * And what is removed from an alert's text before it is stored or told: control characters, secrets, and what is too long (T38). Pure.
+ */
+import type { Hide } from '../../base/redaction.ts'
 
 /** `3 min`, `5 h 20 min`, `2 d 3 h`. */
 export function spanWords(spanMs: number): string {
@@ -34,4 +38,36 @@ export function instantText(atMs: number, nowMs: number, zone: string): string {
   const away = atMs - nowMs
   const distance = Math.abs(away) < 1000 ? 'now' : away > 0 ? `in ${spanWords(away)}` : `${spanWords(away)} ago`
   return `${dateText(atMs, zone)} (${distance})`
+}
+
+const CAUSE_LENGTH_MAX = 200
+const TEXT_LENGTH_MAX = 4000
+const MASK = '[redacted]'
+
+/** What only an alert leaves out beside all that no text may hold: parts of an address that open a door, and what is named as a secret. */
+const NAMED: readonly [RegExp, string][] = [
+  [/\b(bearer|basic)\s{1,8}(?!\[redacted\])[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
+  [/(\/(?:stop|hook)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
+  [
+    /((?<![\w-])[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|credential)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})["']?(?!\[redacted\])[^\s"',;]+/gi,
+    `$1${MASK}`,
+  ],
+]
+
+/** One line of a cause: no controls, capped. */
+export const causeText = (cause: string, hide: Hide): string =>
+  hide(cause)
+    .slice(0, CAUSE_LENGTH_MAX * 2)
+    .replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
+    .toWellFormed()
+    .slice(0, CAUSE_LENGTH_MAX)
+
+/** Text of several lines: other controls out, secrets masked, capped. */
+export function alertText(text: string, hide: Hide): string {
+  // Secrets first: one that is cut in two would not be known any more. Then cut, so that no other pattern walks over megabytes.
+  let kept = hide(text)
+    .slice(0, TEXT_LENGTH_MAX * 2)
+    .replaceAll(/[^\P{Cc}\n]|\p{Cf}/gu, ' ')
+  for (const [pattern, left] of NAMED) kept = kept.replaceAll(pattern, left)
+  return kept.slice(0, TEXT_LENGTH_MAX).toWellFormed()
 }

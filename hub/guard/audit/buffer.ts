@@ -6,6 +6,7 @@
  * B3. Stops have 256 places and 256 KiB of their own behind it (I6).
  */
 import { HubError } from '../../base/errors.ts'
+import type { Hide } from '../../base/redaction.ts'
 import { type AuditEntry, hashRecord, wellFormed } from '../../protocol/audit-chain.ts'
 
 export type WaitingKind = 'effect' | 'refusal' | 'stop'
@@ -48,8 +49,9 @@ export function createAuditBuffer(parts: {
   bootId: string
   wallMs: () => number
   headOf: () => { size: number; head: string }
+  hide: Hide
 }): AuditBuffer {
-  const { bootId, wallMs, headOf } = parts
+  const { bootId, wallMs, headOf, hide } = parts
   let waiting: WaitingRecord[] = []
   let bytes = 0
   /** How far the chain is worked out: the number and hash of the record before the first that waits, and those of the waiting. */
@@ -80,7 +82,7 @@ export function createAuditBuffer(parts: {
       return waiting.length >= LIMITS.effect.records || bytes >= LIMITS.effect.bytes
     },
     push(given, kind, atMs = wallMs()) {
-      const entry = wellFormed(given)
+      const entry = wellFormed(given, hide)
       const added = bytesOf(entry)
       const limit = LIMITS[kind]
       if (waiting.length >= limit.records || bytes + added > limit.bytes)

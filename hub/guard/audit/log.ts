@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import {
   type AuditEntry,
   type AuditRecord,
@@ -95,8 +96,8 @@ export interface AuditLog {
 }
 
 /** `home`: where the files of sealed months are; not needed without sealed months. */
-export function createAuditLog(parts: { store: Store; clock: Clock; home?: string }): AuditLog {
-  const { store, clock } = parts
+export function createAuditLog(parts: { store: Store; clock: Clock; home?: string; hide?: Hide }): AuditLog {
+  const { store, clock, hide = hideUnknown().text } = parts
   const months = createAuditMonths(store)
   const reader = createAuditReader({ store, months, home: parts.home ?? '' })
   const insert = store.prepare('insert into audit_record values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
@@ -108,7 +109,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
     return known
   }
 
-  const waiting = createAuditBuffer({ bootId: clock.bootId, wallMs: clock.wallMs, headOf: () => now() })
+  const waiting = createAuditBuffer({ bootId: clock.bootId, wallMs: clock.wallMs, headOf: () => now(), hide })
   /** Why the last append could not be made; tried again by `fault`. */
   let broken: string | undefined
   let triedAt = Number.NEGATIVE_INFINITY
@@ -122,7 +123,7 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
   }
 
   function write(given: AuditEntry, atMs: number): number {
-    const entry = wellFormed(given)
+    const entry = wellFormed(given, hide)
     const seq = now().size + 1
     const previous = now().head
     const hash = hashRecord({ ...entry, seq, previous, atMs, bootId: clock.bootId })

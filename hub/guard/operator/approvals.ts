@@ -11,6 +11,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { createMachine } from '../../base/machine.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import type { Store } from '../../store/database.ts'
 import type { Alerts } from '../alerts/alerts.ts'
 import { assertGrant, type Grant } from '../grant.ts'
@@ -82,8 +83,9 @@ export function createApprovals(parts: {
   clock: Clock
   random: Random
   alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
+  hide?: Hide
 }): Approvals {
-  const { store, clock, random, alerts } = parts
+  const { store, clock, random, alerts, hide = hideUnknown().text } = parts
   const byId = store.prepare(`select ${COLUMNS} from approval where id = ?`)
   const byAsk = store.prepare(`select ${COLUMNS} from approval where session = ? and ask_id = ?`)
   const open = store.prepare(`select count(*) from approval where session = ? and state = 'asked'`).pluck()
@@ -124,7 +126,7 @@ export function createApprovals(parts: {
         .prepare(
           `insert into approval (id, kind, state, task, session, ask_id, question, asked_at_ms) values (?, 'ask_user', 'asked', ?, ?, ?, ?, ?)`,
         )
-        .run(id, task, session, askId, text, clock.wallMs())
+        .run(id, task, session, askId, hide(text), clock.wallMs())
       const asked = byId.get(id) as Approval
       // If it was answered in the same transaction, there is nothing to tell.
       store.afterCommit(() => isWaiting.get(id) !== undefined && tellOf(asked))

@@ -17,6 +17,7 @@ import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import type { Policy } from './bundle.ts'
 import type { PolicyDecision, PolicyInput, Verdict } from './engine.ts'
 
@@ -28,6 +29,7 @@ export interface DecisionParts {
   database: { prepare(sql: string): { run(...values: (string | number | null)[]): unknown } }
   clock: Clock
   random: Random
+  hide?: Hide
 }
 
 export interface Decisions {
@@ -55,7 +57,7 @@ const INSERT = `insert into decision (decision_id, timestamp_ms, path, input, in
 
 /** `labels` go into every row: the instance and whatever else tells hubs apart. */
 export function createDecisions(options: { labels: Record<string, string> }, parts: DecisionParts): Decisions {
-  const { policy, database, clock, random } = parts
+  const { policy, database, clock, random, hide = hideUnknown().text } = parts
   const insert = database.prepare(INSERT)
   const labels = JSON.stringify(options.labels)
   let bySender = new WeakMap<object, Map<string, PolicyDecision>>()
@@ -81,10 +83,10 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       id,
       atMs,
       PATH,
-      long ? brief.slice(0, STORED_INPUT_BYTES_MAX) : inputText,
+      hide(long ? brief.slice(0, STORED_INPUT_BYTES_MAX) : inputText),
       sha256Hex(inputText),
       long ? '["/principal","/resource"]' : '[]',
-      JSON.stringify({ effect, code, reason, rule, narrow }),
+      hide(JSON.stringify({ effect, code, reason, rule, narrow })),
       labels,
       JSON.stringify({ hub: { revision: bundle.revision }, data: { revision: dataDigest } }),
       revision,

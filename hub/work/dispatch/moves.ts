@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import type { Machine } from '../../base/machine.ts'
+import type { Redaction } from '../../base/redaction.ts'
 import {
   type AttemptState,
   attemptMachine,
@@ -56,8 +57,9 @@ export function createMoves(parts: {
   rows: TaskRows
   /** They hear in this order. */
   listeners: readonly TaskListener[]
+  redaction: Redaction
 }) {
-  const { store, steady, rows, listeners } = parts
+  const { store, steady, rows, listeners, redaction } = parts
 
   function need<Row>(row: Row | undefined, code: 'unknown_task' | 'unknown_session', id: string): Row {
     if (row === undefined)
@@ -127,7 +129,7 @@ export function createMoves(parts: {
   function beginRecycling(session: SessionRow, reason: ExitReason, detail = '', code?: ErrorCode): void {
     if (session.state === 'recycling' || session.state === 'recycled') return
     for (const listener of listeners) listener.recycling?.(session, reason)
-    const why = { exit_reason: reason, detail, error_code: code ?? null }
+    const why = { exit_reason: reason, detail: redaction.text(detail), error_code: code ?? null }
     moveSession(session, 'recycling', { ...why, generation: session.generation + 1 })
   }
 
@@ -136,7 +138,12 @@ export function createMoves(parts: {
       task.unreadable !== null && end.state === 'succeeded'
         ? ({ state: 'failed', error: unreadableError(task.unreadable) } as TaskEnd)
         : end
-    const set = { outcome: jsonOrNull(outcome), error: jsonOrNull(error), ended_at_ms: steady.wallMs(), held: 0 }
+    const set = {
+      outcome: jsonOrNull(redaction.value(outcome)),
+      error: jsonOrNull(redaction.value(error)),
+      ended_at_ms: steady.wallMs(),
+      held: 0,
+    }
     move('task', taskMachine, task, state, set)
     tellTask(task.id)
     endChildren(task, 'its parent ended')

@@ -5,12 +5,14 @@
  * T2. Every step takes a grant, so it runs in one transaction with its audit record.
  * T3. Terminal states are final. A task that ends takes its unfinished children with it, in the same transaction (T44).
  * T4. Others are told after the commit (`Store.afterCommit`), never before.
- * T5. A row that cannot be read is moved only to its end. Each step of a whole row renews its check (row-checks.ts).
+ * T5. What a task leaves behind holds no secret: its result, its error and the reason of an end are masked before they are stored (S1-62).
+ * T6. A row that cannot be read is moved only to its end. Each step of a whole row renews its check (row-checks.ts).
  */
 
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import { hideUnknown, type Redaction } from '../../base/redaction.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import { type Authority, type ExitReason, taskMachine } from '../../protocol/task.ts'
@@ -107,13 +109,14 @@ export function createTasks(parts: {
   random: Random
   /** Throws `mode_degraded` if a new task would not fit on the disk. */
   requireRoom: () => void
+  redaction?: Redaction
 }): Tasks {
-  const { store, clock, steady, random, requireRoom } = parts
+  const { store, clock, steady, random, requireRoom, redaction = hideUnknown() } = parts
   const rows = createTaskRows(store)
 
   const listeners: TaskListener[] = []
   let stopUnwritten: StopUnwritten = () => undefined
-  const moves = createMoves({ store, steady, rows, listeners })
+  const moves = createMoves({ store, steady, rows, listeners, redaction })
   const { theTask, theSession, move, moveSession, stepAttempt, closeAttempt, seal } = moves
   const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
 

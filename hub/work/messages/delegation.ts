@@ -3,6 +3,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import type { Redaction } from '../../base/redaction.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
@@ -37,9 +38,10 @@ export function createDelegation(
     mailboxes: Mailboxes
     artifacts: Artifacts
     flags: Pick<Flags, 'whyOff'>
+    redaction: Redaction
   },
 ): Delegation {
-  const { store, clock, random, tasks, registry, mailboxes, artifacts, flags } = parts
+  const { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction } = parts
 
   /** The agent asked for, or the first permitted one that is capable and healthy. */
   function chooseAgent({ agent, needs }: DelegateBody, among: readonly string[] = []): string {
@@ -111,6 +113,12 @@ export function createDelegation(
       const off = flags.whyOff('delegation')
       if (off !== '') throw new HubError('flag_off', `no agent may delegate now: ${off}`)
       const body = parseShape(delegateBodyShape, envelope.body, 'body')
+      // A child's parameters are stored and shown.
+      if (redaction.secretIn(body.params) !== undefined)
+        throw new HubError(
+          'schema_invalid',
+          'params: they hold the value of a secret; give it to the child by its name',
+        )
       const task = tasks.task(sender.task)
       if (task === undefined) throw new HubError('unknown_task')
       const inputs = body.inputs === undefined ? task.inputs : body.inputs

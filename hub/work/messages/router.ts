@@ -170,14 +170,14 @@ export function createRouter(parts: {
         ...(total === undefined ? {} : { total }),
       }
       store.afterCommit(() => {
-        journal.progress(sender.task, progress)
-        events.publish('hub.task.progress.v1', subject, { agent: sender.agent, session: sender.id, ...progress })
+        const { atMs: _, ...said } = journal.progress(sender.task, progress)
+        events.publish('hub.task.progress.v1', subject, { agent: sender.agent, session: sender.id, ...said })
       })
     } else if (envelope.kind === 'log') {
       const line = parseShape(logBodyShape, envelope.body, 'body')
       store.afterCommit(() => {
-        journal.log(sender.task, line)
-        events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, ...line })
+        const { level, text } = journal.log(sender.task, line)
+        events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, level, text })
       })
     } else {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')

@@ -1,20 +1,23 @@
 /**
  * The operator's secrets, given to agents by name (S0-24, S1-53, docs/sandbox.md 3). Owns the folder `secrets` of the home.
  *
- * 1. A value leaves only for a grant of exactly its name. It is read when it is asked for and kept nowhere else: no cache, no log, no
- *     error.
+ * 1. A value leaves only for a grant of exactly its name. It is read when it is asked for. Only what masks it everywhere (base/redaction.ts)
+ *     keeps it beside that: no cache, no log, no error.
  * 2. A file counts only if nobody else could have read it: a plain file of ours, 0600 or less, in a folder of ours, 0700 or less. Links are
  *     not followed.
  * 3. A file wins over the environment. If the file is refused, the environment does not replace it.
- * 4. What an agent is told of a refusal names no path of this machine.
+ * 4. The values that are there are made known to that one when the hub starts and whenever a file changes (`learn`), and each when it is read.
+ * 5. What an agent is told of a refusal names no path of this machine.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../../base/errors.ts'
 import { scrub } from '../../base/random.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 
 export const SECRET_BYTES_MAX = 64 * 1024
+/** As many files as are looked at; more secrets than that are masked once they are read. */
+const FILES_MAX = 1000
 export const SECRET_PREFIX = 'HUB_SECRET_'
 
 /** The name of a secret in the environment: `api-key` is `HUB_SECRET_API_KEY`. */
@@ -33,6 +36,11 @@ export interface Secrets {
   ofHub(name: string): Buffer
   /** Undefined if the secret can be given out. Reads no value. */
   faultOf(name: string): SecretFault | undefined
+  /**
+   * Makes known every value that is there and was not known yet. Answers the names of those that cannot be masked, because they are too
+   * short or too common; each once. Never throws.
+   */
+  learn(): string[]
   /** Overwrites what came from the environment. Those secrets are gone from then on. */
   scrub(): void
 }
@@ -43,9 +51,12 @@ export function createSecrets(options: {
   folder: string
   uid: number
   fromEnvironment: ReadonlyMap<string, Buffer>
+  /** Hears each value; false if it cannot be masked. */
+  know?: (name: string, value: Buffer) => boolean
 }): Secrets {
-  const { folder, uid } = options
+  const { folder, uid, know = () => true } = options
   const environment = new Map(options.fromEnvironment)
+  const learnt = new Map<string, string>()
 
   function folderFault(): SecretFault | undefined {
     const found = lstatSync(folder, { throwIfNoEntry: false })
@@ -84,15 +95,34 @@ export function createSecrets(options: {
   function read(name: string): Buffer {
     const found = look(name)
     if ('fault' in found) throw new HubError('config_invalid', `the secret ${name} ${found.fault.why}`)
-    if ('value' in found) return Buffer.from(found.value)
+    if ('value' in found) {
+      know(name, found.value)
+      return Buffer.from(found.value)
+    }
     try {
       const value = Buffer.alloc(found.size)
       if (readSync(found.fd, value) !== found.size)
         throw new HubError('conflict', `the secret ${name} changed while it was read`)
+      know(name, value)
       return value
     } finally {
       closeSync(found.fd)
     }
+  }
+
+  /** By name, what shows that a value has changed. */
+  function marks(): Map<string, string> {
+    const all = new Map([...environment.keys()].map((name) => [name, '']))
+    if (folderFault() !== undefined) return all
+    try {
+      for (const name of readdirSync(folder, { encoding: 'utf8' }).slice(0, FILES_MAX)) {
+        const found = lstatSync(join(folder, name), { throwIfNoEntry: false })
+        if (found?.isFile()) all.set(name, `${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}`)
+      }
+    } catch {
+      // No such folder, or not one that can be read now: nothing is given out of it either.
+    }
+    return all
   }
 
   return {
@@ -108,6 +138,21 @@ export function createSecrets(options: {
       if ('fault' in found) return found.fault
       if ('fd' in found) closeSync(found.fd)
       return undefined
+    },
+    learn() {
+      const weak: string[] = []
+      for (const [name, mark] of marks()) {
+        if (learnt.get(name) === mark) continue
+        learnt.set(name, mark)
+        try {
+          const value = read(name)
+          if (!know(name, value)) weak.push(name)
+          scrub(value)
+        } catch {
+          // Not readable now, so it is not given out either; looked at again when it changes.
+        }
+      }
+      return weak
     },
     scrub() {
       for (const value of environment.values()) scrub(value)

@@ -2,10 +2,11 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
 import type { z } from 'zod'
+import { createRedaction } from '../../../hub/base/redaction.ts'
 import { parseStrictJson } from '../../../hub/base/strict-json.ts'
 import { clean } from '../../../hub/client/cli/text.ts'
 import { readRange, requireContentType } from '../../../hub/edge/http-answers.ts'
-import { causeText, redacted } from '../../../hub/guard/alerts/alert-text.ts'
+import { alertText, causeText } from '../../../hub/guard/alerts/wording.ts'
 import { publicKeyOf } from '../../../hub/guard/identity/signed-requests.ts'
 import { agentCardShape } from '../../../hub/protocol/agent.ts'
 import { delegateBodyShape, envelopeShape, parseAddress } from '../../../hub/protocol/envelope.ts'
@@ -64,6 +65,15 @@ const ADVERSARIAL: readonly Text[] = [
   of('-eyJaaaaaaaaa'),
   of('token-'),
   of('a://a:'),
+  of('a1-_'),
+  of('token-1 '),
+  of('f0f0f0f0 '),
+  of('-----BEGIN PRIVATE KEY-----'),
+  of('bearer '),
+  of('Authorization: Bearer '),
+  of('sk-'),
+  of('eyJaaaaaaaa.'),
+  of('eyJaaaaaaaa'),
 ]
 
 const tolerant = (check: (text: string) => unknown) => (text: string) => {
@@ -81,6 +91,11 @@ const fieldChecks = (Object.entries(OPERATIONS) as [OperationName, Operation][])
     (field) => [`${name} ${field}`, byShape(request, (text) => ({ [field]: text }))] as const,
   ),
 )
+/** Of values that the texts below hold the beginnings of, again and again. */
+const redaction = createRedaction()
+for (const [at, value] of [`${'a1-_'.repeat(2000)}!`, `${'token-1 '.repeat(9)}end`, 'f0f0f0f0 f0f0f0g'].entries())
+  redaction.know(`secret-${at}`, Buffer.from(value))
+
 const CHECKS: (readonly [string, (text: string) => unknown])[] = [
   ...Object.entries(names).map(([name, shape]) => [name, byShape(shape)] as const),
   ...Object.keys(envelopeShape.shape).map(
@@ -105,8 +120,12 @@ const CHECKS: (readonly [string, (text: string) => unknown])[] = [
     ),
   ],
   ['artifact name', tolerant(requireName)],
-  ['alert text', tolerant(redacted)],
-  ['alert cause', tolerant(causeText)],
+  ['alert text', tolerant((text) => alertText(text, redaction.text))],
+  ['alert cause', tolerant((text) => causeText(text, redaction.text))],
+  ['redacted text', redaction.text],
+  ['redacted piece', redaction.piece],
+  ['redacted value', (text) => redaction.value({ [text]: text })],
+  ['secret in a text', redaction.secretIn],
   ['public key', tolerant(publicKeyOf)],
   ['json text', tolerant((text) => parseStrictJson(text))],
   ['json string', tolerant((text) => parseStrictJson(JSON.stringify(part(text, 1))))],

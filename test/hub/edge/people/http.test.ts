@@ -39,7 +39,7 @@ function parts(limits: Partial<HttpLimits> = {}, handlers: Handlers = {}): HttpP
   const nothing = handler({ effect: () => ({}) })
   const all = { 'operator.heartbeat': nothing, 'task.list': nothing, 'event.stream': nothing, ...handlers }
   return {
-    serve: createServe({ gate, handlers: all }),
+    serve: createServe({ gate, handlers: all, redaction: home.guard.redaction, learnSecrets: () => undefined }),
     gate,
     artifacts: createArtifacts(
       { folder },

@@ -51,6 +51,8 @@ afterEach(async () => {
 const call = (operation: 'device.add' | 'device.list' | 'device.revoke', request: object) =>
   createServe({
     gate: home.guard.gate,
+    redaction: home.guard.redaction,
+    learnSecrets: () => undefined,
     handlers: deviceHandlers({
       credentials: home.guard.credentials,
       nowMs: home.clock.wallMs,
