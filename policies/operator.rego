@@ -43,6 +43,13 @@ allowed if {
 	input.operation in ((reading | acting) - {"operator.show"})
 }
 
+# A runtime monitor's token lists ending sessions and nothing else. With any further action a token reports nothing.
+allowed if {
+	input.principal.kind == "automation"
+	input.operation == "monitor.alert"
+	input.principal.actions == ["session.stop"]
+}
+
 allowed if {
 	input.principal.kind == "contact"
 	input.operation == "hub.shutdown"

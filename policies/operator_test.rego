@@ -25,7 +25,7 @@ inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "devi
 
 others := [
 	"artifact.delete", "budget.raise", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
-	"message.subscribe", "secret.get", "session.join", "session.observe", "session.open", "session.provision",
+	"message.subscribe", "monitor.alert", "secret.get", "session.join", "session.observe", "session.open", "session.provision",
 	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
 	"task.settle", "", "no.such",
 ]
@@ -57,6 +57,13 @@ test_a_token_does_what_it_lists_and_nothing_of_presence_or_rights if {
 	granted(listing_all) == (as_set(reading) | as_set(acting)) - {"operator.show"}
 	granted({"kind": "automation", "actions": ["task.list"]}) == {"task.list"}
 	granted({"kind": "automation"}) == set()
+}
+
+test_only_a_token_that_ends_sessions_and_nothing_else_reports_for_a_monitor if {
+	granted({"kind": "automation", "actions": ["session.stop"]}) == {"monitor.alert", "session.stop"}
+	granted({"kind": "automation", "actions": ["session.stop", "task.list"]}) == {"session.stop", "task.list"}
+	granted({"kind": "automation", "actions": ["monitor.alert"]}) == set()
+	granted({"kind": "device", "rights": ["stop"], "actions": ["session.stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}
 }
 
 test_a_device_has_the_rights_it_was_given if {

@@ -11,6 +11,7 @@ import type { Work } from '../work/work.ts'
 import { agentHandlers } from './routes/agents.ts'
 import { approvalHandlers } from './routes/approvals.ts'
 import { artifactHandlers } from './routes/artifacts.ts'
+import { monitorHandlers } from './routes/monitor.ts'
 import { policyHandlers } from './routes/policy.ts'
 import { quarantineHandlers } from './routes/quarantine.ts'
 import { taskHandlers } from './routes/tasks.ts'
@@ -29,7 +30,7 @@ export interface WorkHandlerParts {
 export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts): Handlers {
   const { clock, random, guard, work, cutFrames } = parts
   const { approvals, denyList, policy, rules, policyChanges, decisions, store, events } = guard
-  const { tasks, asking } = work
+  const { tasks, asking, losses } = work
   const { registry, artifacts, journal } = work.catalogue
   const { mailboxes } = work.messaging
   const { vitals, dispatcher, reaper, hardening } = work.supervision
@@ -45,6 +46,7 @@ export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts
     }),
     ...approvalHandlers({ approvals, tasks, mailboxes, clock, random }),
     ...artifactHandlers({ artifacts }),
+    ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, cutFrames }),
     ...quarantineHandlers({
       ...{ clock, store, tasks, artifacts, events, cutFrames, reaper, containers: work.containment.containers },
       ...evidenceOf(home, parts),

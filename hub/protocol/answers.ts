@@ -7,6 +7,7 @@ import { dataClassShape } from './data-class.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { PROFILES } from './flags.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+import { MONITOR_OUTCOMES } from './monitor.ts'
 import type { OperationName } from './operations.ts'
 import {
   agentShape,
@@ -316,6 +317,18 @@ export const ANSWERS = {
       watchdog: z.unknown().describe("the watchdog's own answer, or null where it gave none"),
       watchdogProblem: z.string().nullable(),
       watchdogAway: z.boolean().describe('it did not answer at all'),
+    }),
+  ),
+  'monitor.alert': row(
+    "Takes alerts of a runtime monitor in Alertmanager's form. One that fires, is critical and names a session recycles it; the others are written down.",
+    z.strictObject({
+      results: z.array(
+        z.strictObject({
+          alert: z.string().describe('its label `alertname`, as far as it is plain text'),
+          session: sessionIdShape.nullable(),
+          outcome: z.enum(MONITOR_OUTCOMES),
+        }),
+      ),
     }),
   ),
   'device.add': row('Gives a device a secret of its own.', newCredentialShape),

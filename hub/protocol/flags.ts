@@ -52,6 +52,11 @@ export const FLAGS = {
     true,
     { usualIn: { production: false }, heldIn: { strict: false } },
   ),
+  monitor: flag(
+    'a critical alert of a runtime monitor recycles the session that it names',
+    'what a runtime monitor posts is refused',
+    false,
+  ),
 } as const satisfies Record<string, FlagRow>
 export type FlagName = keyof typeof FLAGS
 export const FLAG_NAMES = Object.keys(FLAGS) as FlagName[]

@@ -196,6 +196,20 @@ const flagSetShape = z
   )
 export type FlagSetRequest = z.output<typeof flagSetShape>
 
+const labels = z
+  .record(z.string().max(256), z.string().max(8192))
+  .refine((each) => Object.keys(each).length <= 64, 'at most 64 labels')
+/** What Alertmanager posts to a webhook (version 4). Keys that are not looked at are left out, so that a newer one can post too. */
+const monitorShape = z.object({
+  version: z.literal('4'),
+  status: z.enum(['firing', 'resolved']),
+  alerts: z
+    .array(z.object({ status: z.enum(['firing', 'resolved']), labels }))
+    .min(1)
+    .max(64),
+})
+export type MonitorPost = z.output<typeof monitorShape>
+
 const alertListShape = z.strictObject({ all: z.stringbool().default(false) })
 const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 
@@ -283,6 +297,7 @@ export const OPERATIONS = {
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
   'alert.list': op('alert.listed', 'read', people, alertListShape),
   'alert.test': op('alert.tested', 'mending', people, alertTestShape),
+  'monitor.alert': op('monitor.alerted', 'mending', ['automation'], monitorShape),
   'device.add': op('device.added', 'approve', owner, deviceAddShape),
   'console.open': op('console.opened', 'mending', owner, consoleOpenShape),
   'console.join': op('console.joined', 'mending', ['device'], consoleJoinShape),

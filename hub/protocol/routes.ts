@@ -66,6 +66,7 @@ const SERVED = {
   'doctor.run': get('/v1/doctor'),
   'alert.list': get('/v1/alerts'),
   'alert.test': post('/v1/alerts/test'),
+  'monitor.alert': post('/v1/monitor/alerts'),
   'device.add': post('/v1/devices'),
   'console.open': post('/v1/console'),
   'token.create': post('/v1/tokens'),

@@ -97,6 +97,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     messaging,
     supervision,
     tasks,
+    losses,
     asking,
     runtime: runtimeGate,
     upkeep: createUpkeep({ home: options.home, settings: options.retention }, { clock, log, guard }),

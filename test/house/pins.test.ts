@@ -73,6 +73,7 @@ const PATH_PINS: [string, string][] = [
   ['doctor.run', 'GET /v1/doctor'],
   ['alert.list', 'GET /v1/alerts'],
   ['alert.test', 'POST /v1/alerts/test'],
+  ['monitor.alert', 'POST /v1/monitor/alerts'],
   ['device.add', 'POST /v1/devices'],
   ['console.open', 'POST /v1/console'],
   ['token.create', 'POST /v1/tokens'],

@@ -129,6 +129,8 @@ export interface Losses {
   ended(session: string, exit: Exit): void
   /** It runs but shows no life. It is recycled, and its task is treated as after a crash (S1-49). */
   unhealthy(session: string, detail: string): void
+  /** Somebody outside who watches programs says that it misbehaves. It is recycled like one that shows no life (S1-77). */
+  reported(session: string, detail: string): void
   /** Its container is gone without an exit of its own. */
   interrupted(session: string, detail: string): void
   /** Its program gives back a task because it was told to stop. Called within the transaction of that result. */
@@ -225,6 +227,10 @@ export function createLosses(parts: {
     ended: (id, exit) => fell(id, 'crashed', exit, exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`),
     unhealthy(id, detail) {
       log.warn({ session: id, detail }, 'a session shows no life and is recycled')
+      fell(id, 'unhealthy', { exitCode: null, oomKilled: false }, detail)
+    },
+    reported(id, detail) {
+      log.warn({ session: id, detail }, 'a session was reported and is recycled')
       fell(id, 'unhealthy', { exitCode: null, oomKilled: false }, detail)
     },
     interrupted(id, detail) {

@@ -16,7 +16,7 @@ const EVERY_MODE = {
   "sessions' own verbs":
     'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask secret.get',
   mending:
-    'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test backup.run retention.prune',
+    'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test monitor.alert backup.run retention.prune',
   'heartbeat and lease': 'operator.heartbeat operator.back lease.renew',
   stopping:
     'task.cancel session.stop session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
@@ -38,6 +38,7 @@ const BY_KIND: Record<string, Principal> = {
   operator: OPERATOR,
   agent: agentPrincipal('echo'),
   watchdog: WATCHDOG,
+  automation: { kind: 'automation', id: 'monitor', actions: ['session.stop'] },
   hub: hubPrincipal('test'),
 }
 /** What keeps it out, as a code; undefined: neither reach nor the mode does. What the rules say of it is no matter here. */
