@@ -70,7 +70,7 @@ const notThereYet: Readonly<Partial<Record<Profile, string>>> = {
     'is not supported yet: it demands signed rules and images of known origin, which this hub does not check; use standard',
 }
 
-export const configShape = z.strictObject({
+const keysShape = z.strictObject({
   profile: z
     .enum(PROFILES)
     .default('standard')
@@ -87,6 +87,11 @@ export const configShape = z.strictObject({
     .strictObject({ port: port.default(7300).describe('its port; 0 switches it off') })
     .prefault({})
     .describe('the listener on loopback: console, API, `/healthz`'),
+  /** Numbers for Prometheus. */
+  metrics: z
+    .strictObject({ port: port.default(9134).describe('its port; 0 switches it off') })
+    .prefault({})
+    .describe('the metrics listener on loopback, `/metrics` for Prometheus'),
   /** The names under which loopback is reached from outside. */
   reach: reachShape.prefault({}).describe('the names under which that listener is reached from outside'),
   engine: z
@@ -220,6 +225,13 @@ export const configShape = z.strictObject({
     .default(12 * 3_600_000)
     .describe('after a longer time safe or stopped, what was queued comes back held'),
 })
+
+export const configShape = keysShape.superRefine(({ http, metrics }, context) => {
+  if (metrics.port === 0 || metrics.port !== http.port) return
+  const message = `is ${metrics.port}, and so is http.port: each needs a port of its own, or 0`
+  context.addIssue({ code: 'custom', path: ['metrics', 'port'], message })
+})
+
 export type Config = z.output<typeof configShape>
 
 /** What each ring gets of it, under the ring's own names. */

@@ -21,6 +21,8 @@ import { TICK_MS } from './guard/conditions/pace.ts'
 import { createGuard, type Guard } from './guard/guard.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import { lookThroughHome } from './guard/look-through.ts'
+import { createMetricsDoor, type MetricsDoor } from './observe/door.ts'
+import { createMetrics } from './observe/metrics.ts'
 import type { Ballast } from './store/ballast.ts'
 import type { Store } from './store/database.ts'
 import type { Canary } from './work/dispatch/canary.ts'
@@ -110,14 +112,18 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
 
   const guard = createGuard({ home, instance, keys, bundleFolder, ...rings.guard }, { ...outer, secretOf, redaction })
   const work = createWork({ home, instance, uid, host, watchdogKey, ...rings.work }, { ...outer, guard })
-  const entrances = createEntrances(
+  const metrics = createMetricsDoor(config.metrics, {
+    ...{ clock, log, healthz },
+    text: createMetrics({ version, clock, guard, work }),
+  })
+  const entrances: Entrances = createEntrances(
     { home, instance, version, watchdogKey, hooks, environment, isWorking, ...rings.edge },
-    { ...outer, guard, work, secrets },
+    { ...outer, guard, work, secrets, metrics },
   )
   work.supervision.setEntrance(entrances.agents)
   const ending = new AbortController()
   const { loops, calendar } = createLoops(config, {
-    ...{ ...outer, guard, work, entrances, learnSecrets },
+    ...{ ...outer, guard, work, entrances, metrics, learnSecrets },
     signal: ending.signal,
   })
   guard.host.pace.onResume(() => {
@@ -136,6 +142,11 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
         { secrets: weak },
         'these secrets are short or ordinary words: they are masked nowhere; take values of 16 odd characters or more',
       )
+  }
+
+  /** Asked once the hub is built. */
+  function healthz() {
+    return entrances.healthz()
   }
 
   /** The work loops' last success: health is what they did, not that a listener answers (T88). */
@@ -164,6 +175,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       if (guard.modes.has('emergency_stop') || guard.modes.has('unattended_stop')) work.holdTasks()
       work.containment.ledger.write(guard.modes.current())
       const opened = await entrances.open()
+      await metrics.open()
       entrances.knock()
       for (const each of Object.values(loops)) each.start()
       stopCalendar = calendar.start()
@@ -189,7 +201,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       guard.alertDelivery.stop()
       guard.forwarder.stop()
       await Promise.all(Object.values(loops).map((each) => each.stop()))
-      await entrances.close()
+      await Promise.all([entrances.close(), metrics.close()])
       await looking
       await work.supervision.launcher.settled()
       await work.runtime.settled()
@@ -205,12 +217,13 @@ interface LoopParts extends HubOuter {
   work: Work
   entrances: Entrances
   learnSecrets: () => void
+  metrics: MetricsDoor
   signal: AbortSignal
 }
 
 /** Every loop of the hub, and the calendar. None runs yet. */
 function createLoops(config: Config, parts: LoopParts) {
-  const { clock, log, guard, work, entrances, learnSecrets, signal, schedule = () => () => undefined } = parts
+  const { clock, log, guard, work, entrances, metrics, learnSecrets, signal, schedule = () => () => undefined } = parts
   const health = createLoopWatch({ modes: guard.modes, alerts: guard.alerts })
   function onFault(loop: string, thrown: unknown, faultsInARow: number): void {
     const error = toHubError(thrown)
@@ -251,7 +264,7 @@ function createLoops(config: Config, parts: LoopParts) {
     }),
     auditLook: loop('auditLook', 60_000, calendar.catchUp),
     workWatch: loop('workWatch', 60_000, work.everyMinute),
-    housekeeping: loop('housekeeping', 15_000, () => {
+    housekeeping: loop('housekeeping', 15_000, async () => {
       learnSecrets()
       entrances.sumRefusals()
       entrances.remindOfDrill()
@@ -262,6 +275,7 @@ function createLoops(config: Config, parts: LoopParts) {
       entrances.tellContact()
       guard.flags.settle(guard.gate)
       work.messaging.expireQuestions()
+      await metrics.open()
     }),
   }
   return { loops, calendar }

@@ -12,6 +12,7 @@ import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { createAgentEntrance } from './agents/entrance.ts'
+import type { MetricsPort } from './doctor/ports.ts'
 import { createHubDrill } from './drill.ts'
 import { createHubDoctor } from './hub-doctor.ts'
 import { hubHandlers } from './hub-handlers.ts'
@@ -55,6 +56,7 @@ export interface EntranceOuter {
   work: Work
   secrets: Secrets
   onExit: (how: Ending) => void
+  metrics: MetricsPort
 }
 
 export function createEntrances(options: EntranceOptions, outer: EntranceOuter) {
@@ -102,6 +104,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     agents,
     open: doors.open,
     knock: watchdog.knock,
+    healthz: doors.healthz,
     sumRefusals,
     remindOfDrill: drill.remind,
     farewell: watchdog.farewell,

@@ -11,7 +11,7 @@ import { channelChecks, createWatchdogChecks } from './doctor/channels.ts'
 import { createDoctor } from './doctor/doctor.ts'
 import { createEngineChecks, createRuntimeCheck, createUsersCheck } from './doctor/engine.ts'
 import { createHostChecks, growthCheck } from './doctor/host.ts'
-import { createPortChecks, portOwners } from './doctor/ports.ts'
+import { createPortChecks, type MetricsPort, portOwners } from './doctor/ports.ts'
 import { createProcessCheck, createUnitsCheck } from './doctor/process.ts'
 import type { HubDrill } from './drill.ts'
 import type { ContactEntrance } from './people/contact.ts'
@@ -39,10 +39,11 @@ export function createHubDoctor(
     watchdog: WatchdogLink
     contact: ContactEntrance
     drill: HubDrill
+    metrics: MetricsPort
   },
 ) {
   const { home, alerts, firstUser, environment } = options
-  const { clock, engine, guard, work, secrets, address, watchdog, contact, drill } = parts
+  const { clock, engine, guard, work, secrets, address, watchdog, contact, drill, metrics } = parts
   const { store, audit, policy, modes, lease, host, alertDelivery, alertRows } = guard
   return createDoctor({
     ...{ registry: work.catalogue.registry, modes, lease, secrets },
@@ -51,7 +52,7 @@ export function createHubDoctor(
     more: [
       createRuntimeCheck(work.runtime),
       createUsersCheck(firstUser, work.containment.usersWatch.look),
-      createPortChecks(() => portOwners(home, { port: address.port(), isUp: true }, watchdog.status)),
+      createPortChecks(() => portOwners(home, { port: address.port(), isUp: true, metrics }, watchdog.status)),
       createUnitsCheck({ home }),
       createProcessCheck({ home, env: environment }),
       drill.checks,

@@ -5,6 +5,7 @@
 import { HubError } from '../base/errors.ts'
 import type { Operation, OperationName } from '../protocol/operations.ts'
 import type { Nonces } from './identity/nonces.ts'
+import type { GuardMeters } from './meters.ts'
 import { type ConditionName, type Modes, permits, refusalOf } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
@@ -59,8 +60,13 @@ export interface Checks {
   decide(call: Call, row: Operation, ask?: Decisions['decide']): PolicyDecision
 }
 
-export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces: Nonces }): Checks {
-  const { modes, decisions, nonces } = parts
+export function createChecks(parts: {
+  modes: Modes
+  decisions: Decisions
+  nonces: Nonces
+  meters: Pick<GuardMeters, 'decisions'> | undefined
+}): Checks {
+  const { modes, decisions, nonces, meters } = parts
 
   function requireReach(call: Call, row: Operation): void {
     if (!row.reach.includes(call.principal.kind)) {
@@ -88,6 +94,7 @@ export function createChecks(parts: { modes: Modes; decisions: Decisions; nonces
     const { operation, principal } = call
     // The row of a denial follows with its record, if it gets a record of its own.
     const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
+    meters?.decisions.add(operation, decision.effect)
     if (decision.effect === 'allow') return decision
     const code = decision.effect === 'ask' ? 'needs_approval' : (decision.code ?? 'policy_denied')
     throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))

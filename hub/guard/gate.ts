@@ -22,6 +22,7 @@ import type { Call } from './checks.ts'
 import { createChecks, Denial } from './checks.ts'
 import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
+import type { GuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
 import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
@@ -83,6 +84,7 @@ export interface GateParts {
   /** Stops that wait for the store; without it none survives a restart. */
   wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
   refusals: Refusals
+  meters?: Pick<GuardMeters, 'decisions'>
   /** How many records a session gets; without it each is recorded. */
   budget?: RecordBudget
   /** Hears every refusal that is a record of its own, after it was recorded, for log and events. */
@@ -117,7 +119,7 @@ export function createGate(parts: GateParts): Gate {
   const { store, audit, modes, decisions, nonces, refusals, budget, onRefused, onSummed } = parts
   const { look = () => undefined, makeRoom = () => false } = parts
 
-  const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces })
+  const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces, meters: parts.meters })
   let grouping = false
   let aside = false
   let carryOut: CarryOut | undefined

@@ -82,7 +82,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   })
   const modes = createModes({ store, clock, hide: redaction.text })
   const times = createTimes({ clock, log, store, meta, modes })
-  const { steady } = times
+  const { steady, meters } = times
   const settings = options.alerts ?? NO_ALERTS
   const alerting = createAlerting(
     { settings },
@@ -100,11 +100,11 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
 
-  const ruling = createRules({ home, instance, bundleFolder }, { ...outer, store, meta, modes, alerts })
+  const ruling = createRules({ home, instance, bundleFolder }, { ...outer, store, meta, modes, alerts, meters })
   const { decisions } = ruling
   const record = createRecord(
     { home, instance, keys },
-    { clock, steady, random, log, store, meta, modes, alertWatch, decisions, redaction },
+    { clock, steady, random, log, store, meta, modes, alertWatch, decisions, redaction, meters },
   )
   const { audit } = record
   const alertDelivery = createAlertDelivery(
@@ -124,9 +124,9 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     { home, instance, watchdogKey: keys.watchdog, profile: options.profile ?? 'standard' },
     { clock, times, random, log, store, meta, modes, alerts, events, redaction },
   )
-  const refusals = createRefusals(clock.monotonicMs)
+  const refusals = createRefusals(clock.monotonicMs, meters.refusals)
   const gate = createGate({
-    ...{ store, audit, modes, decisions, refusals },
+    ...{ store, audit, modes, decisions, refusals, meters },
     nonces: identities.nonces,
     look: times.pace.look,
     makeRoom: host.makeRoom,
@@ -138,7 +138,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   times.observations.recordBy(gate)
 
   const all = {
-    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder, redaction },
+    ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder, redaction, meters },
     ...{ ...alerting, ...ruling, ...record, ...identities, ...operator },
   }
   return {

@@ -17,6 +17,7 @@ import { createPace } from './conditions/pace.ts'
 import type { PolicyHealth } from './conditions/policy-health.ts'
 import { createSteadyClock } from './conditions/steady-clock.ts'
 import { createWatch } from './conditions/watch.ts'
+import { createGuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
 
 export const DISK_MARKS: DiskMarks = {
@@ -26,15 +27,18 @@ export const DISK_MARKS: DiskMarks = {
   degradedBytes: 200 * 1000 ** 2,
 }
 
-/** The two clocks of the host, and what is recorded about them. Built first, because the rest is judged by them. */
+/** The two clocks of the host, what is recorded about them, and what is timed by them. Built first, because the rest is judged by them. */
 export function createTimes(parts: { clock: Clock; log: Log; store: Store; meta: Meta; modes: Modes }) {
   const { clock, log, store, meta, modes } = parts
   const observations = createObservations({ store, log })
   const { note } = observations
+  const meters = createGuardMeters()
+  store.timeCommits(clock.monotonicMs, meters.commitSeconds)
   return {
+    meters,
     observations,
     steady: createSteadyClock({ clock, meta, modes, note }),
-    pace: createPace({ clock, log, modes, note }),
+    pace: createPace({ clock, log, modes, note, lag: meters.lagSeconds }),
   }
 }
 export type Times = ReturnType<typeof createTimes>

@@ -22,6 +22,7 @@ import { checkStart } from './audit/walk.ts'
 import { witnessIn } from './audit/witnessed.ts'
 import type { SteadyClock } from './conditions/steady-clock.ts'
 import type { HubKeys } from './identity/keys.ts'
+import type { GuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
 import type { Decisions } from './policy/decisions.ts'
 
@@ -39,13 +40,14 @@ export interface RecordParts {
   alertWatch: GuardWatch
   decisions: Decisions
   redaction: Redaction
+  meters: Pick<GuardMeters, 'recordSeconds'>
 }
 
 export function createRecord(options: { home: string; instance: string; keys: HubKeys }, parts: RecordParts) {
   const { home, instance, keys } = options
   const { clock, steady, random, log, store, meta, modes, alertWatch, decisions } = parts
   const { privateKey, publicKey } = keys.checkpoint
-  const audit = createAuditLog({ store, clock, home, hide: parts.redaction.text })
+  const audit = createAuditLog({ store, clock, home, hide: parts.redaction.text, spread: parts.meters.recordSeconds })
   const checkpoints = createCheckpoints({ store, audit, clock, instance, privateKey, publicKey })
   audit.onEvery(SIGNED_RECORDS, checkpoints.take)
   const marks = createDecisionMarks({ store, audit, forgetMemory: decisions.forget })

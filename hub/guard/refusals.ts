@@ -13,6 +13,7 @@
  * B6. After the first minute of 300 refusals it is named, while it may still go on.
  */
 import type { HubError } from '../base/errors.ts'
+import type { Tally } from '../base/meters.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { AuditEntry } from '../protocol/audit-chain.ts'
 import { OPERATIONS, type OperationName } from '../protocol/operations.ts'
@@ -113,7 +114,8 @@ export function sumText(counts: ReadonlyMap<string, number>): string {
   return `summed: ${sumOf(counts)} more refusals: ${words.join(', ')}`
 }
 
-export function createRefusals(nowMs: () => number): Refusals {
+/** `tally` counts each refusal by its code, whoever was refused. */
+export function createRefusals(nowMs: () => number, tally?: Tally<HubError['code']>): Refusals {
   const accounts = new Map<string, Account>()
 
   function accountOf(principal: Principal): Account {
@@ -174,13 +176,14 @@ export function createRefusals(nowMs: () => number): Refusals {
 
   return {
     take(principal, operation, { code }, recipient) {
+      tally?.add(code)
       if (!SUMMED.has(principal.kind)) return { isOwn: true, undo: () => undefined }
       const account = accountOf(principal)
       const kind = `${operation} ${code}`
       const { ownOf, counted } = account
       const before = ownOf.get(kind) ?? 0
       const isOwn = before === 0 ? ownOf.size < KINDS_OWN_MAX : account.own < OWN_MAX && before < OWN_PER_KIND_MAX
-      const tally = (by: 1 | -1) => {
+      const step = (by: 1 | -1) => {
         account.total += by
         if (isOwn) account.own += by
         add(isOwn ? ownOf : counted, kind, by)
@@ -190,11 +193,12 @@ export function createRefusals(nowMs: () => number): Refusals {
         if (account.denied.size === 0) account.deniedFromMs = nowMs()
         account.denied.add(recipient)
       }
-      tally(1)
+      step(1)
       // A later minute has its own counts, and past minutes are not counted down.
-      return { isOwn, undo: () => void (account.ownOf === ownOf && tally(-1)) }
+      return { isOwn, undo: () => void (account.ownOf === ownOf && step(-1)) }
     },
     count(principal, operation, { code }) {
+      tally?.add(code)
       if (!SUMMED.has(principal.kind)) return
       const account = accountOf(principal)
       account.total += 1

@@ -10,6 +10,7 @@ import type { Meta } from '../store/meta.ts'
 import type { Alerts } from './alerts/alerts.ts'
 import { createPolicyHealth } from './conditions/policy-health.ts'
 import type { Gate } from './gate.ts'
+import type { GuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
 import { createPolicy } from './policy/bundle.ts'
 import { createPolicyChanges, type PolicyChanges } from './policy/data-difference.ts'
@@ -25,6 +26,7 @@ export interface RulesParts {
   modes: Modes
   alerts: Alerts
   redaction: Redaction
+  meters: Pick<GuardMeters, 'ruleSeconds'>
   commitOf?: (path: string) => string | undefined
 }
 
@@ -57,7 +59,11 @@ export function createRules(options: { home: string; instance: string; bundleFol
     policyChanges: createPolicyChanges({ policy, meta }),
     decisions: createDecisions(
       { labels: { instance } },
-      { policy, database: store, clock, random, hide: parts.redaction.text },
+      {
+        ...{ policy, database: store, clock, random },
+        hide: parts.redaction.text,
+        spread: parts.meters.ruleSeconds,
+      },
     ),
   }
 }

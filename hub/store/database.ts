@@ -8,6 +8,7 @@
  */
 import type Database from 'better-sqlite3'
 import { HubError } from '../base/errors.ts'
+import type { Spread } from '../base/meters.ts'
 import { openFile } from './open-file.ts'
 
 export type Statement = Database.Statement
@@ -40,6 +41,8 @@ export interface Store {
   failure(): StoreFault | undefined
   /** Notes a fault that a statement outside a transaction threw; answers whether it was one of the store. */
   heard(thrown: unknown): boolean
+  /** Times every commit from now on: `nowMs` is a clock that never steps. One listener. */
+  timeCommits(nowMs: () => number, spread: Spread): void
   /** Hears each failure as it happens, once the transaction is undone; one listener. */
   onFailure(listener: (fault: StoreFault) => void): void
   /** One consistent copy in a new file, some pages a turn. Never by copying the file itself: closing a second handle to it drops SQLite's lock (X8). */
@@ -92,6 +95,7 @@ export function openStore(path: string): Store {
   let undoing: (() => void)[] = []
   let failure: StoreFault | undefined
   let listener: (fault: StoreFault) => void = () => undefined
+  let timed: { nowMs: () => number; spread: Spread } | undefined
   /** Within `unwritten`. */
   let aside = false
 
@@ -155,7 +159,9 @@ export function openStore(path: string): Store {
         result = guarded(() => {
           begin.run()
           const done = fn()
+          const from = timed?.nowMs() ?? 0
           commit.run()
+          timed?.spread.add((timed.nowMs() - from) / 1000)
           return done
         })
       } catch (thrown) {
@@ -222,6 +228,9 @@ export function openStore(path: string): Store {
       note(fault)
       listener(fault)
       return true
+    },
+    timeCommits(nowMs, spread) {
+      timed = { nowMs, spread }
     },
     onFailure(hears) {
       listener = hears

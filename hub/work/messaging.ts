@@ -18,6 +18,7 @@ import { createReplies } from './messages/replies.ts'
 import { createRouter } from './messages/router.ts'
 import { createTargets } from './messages/targets.ts'
 import { createTopics } from './messages/topics.ts'
+import { createMessageMeters } from './meters.ts'
 
 export interface MessagingOptions {
   /** Sessions at once. */
@@ -42,7 +43,11 @@ export function createMessaging(
   const { clock, random, log, guard, catalogue, tasks, losses } = parts
   const { store, gate, events, approvals, audit, epoch, host, flags } = guard
   const { registry, artifacts, journal } = catalogue
-  const mailboxes = createMailboxes({ epoch, ownMax: tasksPerTree + 1, sessions })
+  const meters = createMessageMeters()
+  const mailboxes = createMailboxes({
+    ...{ epoch, ownMax: tasksPerTree + 1, sessions, nowMs: clock.monotonicMs },
+    waited: meters.deliverySeconds,
+  })
   const replies = createReplies(clock, host.pace.heldBackMs)
   const topics = createTopics()
   const outcomes = createOutcomes(store)
@@ -65,6 +70,7 @@ export function createMessaging(
   })
 
   return {
+    meters,
     mailboxes,
     replies,
     topics,

@@ -21,6 +21,7 @@ import { createUnwrittenStops } from './dispatch/shutdown.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { createVitals, type HealthSpans, type StallListener } from './dispatch/vitals.ts'
 import type { Messaging } from './messaging.ts'
+import { createTaskMeters, taskTimes } from './meters.ts'
 import { type AfterStart, createAfterStart } from './sandbox/after-start.ts'
 import { createGrading, THIS_MACHINE } from './sandbox/hardening.ts'
 import type { Runtime } from './sandbox/profile.ts'
@@ -69,6 +70,8 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const { registry } = catalogue
   let entrance: Entrance | undefined
 
+  const meters = createTaskMeters()
+  tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task }))
   const made = createMade(store)
   const vitals = createVitals(
     { joinWindowMs, health: options.health },
@@ -133,6 +136,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
   const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })
   return {
+    meters,
     vitals,
     launcher,
     reaper,

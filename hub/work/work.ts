@@ -98,6 +98,8 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     supervision,
     tasks,
     losses,
+    /** What was counted and timed. */
+    meters: { ...messaging.meters, ...supervision.meters },
     asking,
     runtime: runtimeGate,
     upkeep: createUpkeep({ home: options.home, settings: options.retention }, { clock, log, guard }),

@@ -5,7 +5,7 @@ import { apiPage, openApi } from './api.ts'
 import { commandsPage } from './commands.ts'
 import { cardPage, configurationPage } from './files.ts'
 import { linesPage } from './lines.ts'
-import { actionsPage, conditionsPage, errorsPage, eventsPage } from './tables.ts'
+import { actionsPage, conditionsPage, errorsPage, eventsPage, metricsPage } from './tables.ts'
 
 /** `root`: the checkout. Throws if something has no description. */
 export function makePages(root: string): ReadonlyMap<string, string> {
@@ -21,5 +21,6 @@ export function makePages(root: string): ReadonlyMap<string, string> {
     ['configuration.md', configurationPage()],
     ['commands.md', commandsPage()],
     ['events.md', eventsPage()],
+    ['metrics.md', metricsPage()],
   ])
 }

@@ -7,6 +7,7 @@ import { CONDITIONS, MODES, permits } from '../../hub/guard/modes.ts'
 import { judgePolicyData } from '../../hub/guard/policy/data.ts'
 import { createEngine } from '../../hub/guard/policy/engine.ts'
 import { compileModule } from '../../hub/guard/policy/module.ts'
+import { type Definition, METRICS } from '../../hub/observe/metrics.ts'
 import { ANSWERS } from '../../hub/protocol/answers.ts'
 import { EVENTS } from '../../hub/protocol/events.ts'
 import { DEVICE_RIGHTS } from '../../hub/protocol/holders.ts'
@@ -90,6 +91,35 @@ export const conditionsPage = (): string =>
       ]),
     ),
     'What to do is under *Ended by*. `heartbeat_missed`, `unattended_stop`, `away`, `emergency_stop` and `witness_mismatch` are kept by the watchdog too, so they outlive a restart of the hub all the same.',
+  )
+
+const TYPES = {
+  gauge: 'what is now',
+  counter: 'only rises, from 0 at each start of the hub unless its meaning says otherwise',
+  histogram: 'how many were within each bound, with `_bucket`, `_sum` and `_count`; in seconds',
+} as const
+
+export const metricsPage = (): string =>
+  page(
+    'Metrics',
+    '`hub/observe/metrics.ts`',
+    'Numbers for Prometheus: `GET /metrics` on `127.0.0.1`, port `metrics.port` of `hub.yaml` (9134; 0 switches it off). Every account of this machine can read them; they hold names of agents and channels, and no content. They are made at most once a second, however often somebody asks. Units are in the names. What cannot be read, such as tasks while the database fails, is left out.',
+    table(
+      ['Type', 'Meaning'],
+      Object.entries(TYPES).map(([name, means]) => [name, means]),
+    ),
+    table(
+      ['Metric', 'Type', 'Meaning', 'Labels'],
+      Object.entries<Definition>(METRICS).map(([name, { type, help, labels = {} }]) => [
+        code(name),
+        type,
+        help,
+        Object.entries(labels)
+          .map(([label, means]) => `${code(label)}: ${means}`)
+          .join('; '),
+      ]),
+    ),
+    'An agent has a row of `hub_mailbox_depth` and `hub_mailbox_oldest_seconds` only while a session of it may still have a container, so there are never more rows than places for sessions. `scripts/observe/` has a dashboard for Grafana, alert rules, and how Prometheus asks.',
   )
 
 export const eventsPage = (): string =>

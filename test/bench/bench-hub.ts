@@ -49,7 +49,7 @@ export async function createBenchHub(
   const limits = 'limits: { sessions: 13, sessionsPerAgent: 13, delegationDepth: 1, ttl: 3h }'
   writeFileSync(
     join(home, 'hub.yaml'),
-    `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: warn\n${limits}\n`,
+    `http: { port: 0 }\nmetrics: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: warn\n${limits}\n`,
   )
   writeFileSync(
     `${paths.home}/watchdog/config.json`,

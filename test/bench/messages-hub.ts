@@ -45,7 +45,7 @@ writeFileSync(
 )
 writeFileSync(
   join(home, 'hub.yaml'),
-  `http: { port: 0 }\nlimits: { sessions: 32, sessionsPerAgent: 32, messages: { perSecond: 50000 } }\n`,
+  `http: { port: 0 }\nmetrics: { port: 0 }\nlimits: { sessions: 32, sessionsPerAgent: 32, messages: { perSecond: 50000 } }\n`,
 )
 const rules = {
   submit: true,

@@ -1,8 +1,9 @@
-/** What a decision costs by itself, remembered and not, and what the audit log writes and verifies. The store is real, on disk, with FULL. */
+/** What a decision costs by itself, remembered and not, what the audit log writes and verifies, and a look at the metrics. The store is real, on disk, with FULL. */
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { OPERATOR, type Principal } from '../../hub/guard/principal.ts'
 import { openGuardHome } from '../support/guard-home.ts'
 import type { Figure } from './run.ts'
+import { AGENTS, benchScrape } from './scrape.ts'
 
 const SPAN_MS = 1500
 const GROUP = 256
@@ -94,6 +95,8 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
   const verified = size / ((performance.now() - verifyAt) / 1000)
   const peakMb = (process.memoryUsage.rss() - rssBefore) / 1024 ** 2
   say(`verify: ${size} records at ${round(verified)}/s${fault === undefined ? '' : ', BROKEN'}`)
+  const scrape = await benchScrape()
+  say(`metrics: a scrape of ${AGENTS} agents with mail takes ${round(scrape, 2)} ms`)
   const figure = (key: string, value: number, unit: string, meaning: string, digits = 0): Figure => ({
     key,
     value: round(value, digits),
@@ -108,6 +111,7 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
     figure('rawInsertsPerSecond', baseline.perSecond, '/s', 'bare inserts of the same text, the same commits'),
     figure('auditRecordsPerSecond', appended.perSecond, '/s', `chained records, ${GROUP} a commit, FULL`),
     figure('verifyRecordsPerSecond', verified, '/s', 'hashes and links checked'),
+    figure('scrapeMs', scrape, 'ms', `one text of all metrics, ${AGENTS} agents with mail; the aim is below 5`, 2),
     figure('verifyPeakMb', peakMb, 'MB', 'resident memory added by verifying', 1),
   ]
 }

@@ -66,7 +66,10 @@ beforeAll(async () => {
   await new Promise((resolve) =>
     spawn(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home]).on('exit', resolve),
   )
-  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`)
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    `http: { port: 0 }\nmetrics: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`,
+  )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
     JSON.stringify({ port: 0, intervalMs: 1000, engineSocket: ENGINE_SOCKET }),

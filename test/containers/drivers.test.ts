@@ -95,7 +95,10 @@ beforeAll(async () => {
   if (shell.Id === undefined) return
   home = mkdtempSync(join(tmpdir(), 'dr-'))
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`)
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    `http: { port: 0 }\nmetrics: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\n`,
+  )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
     JSON.stringify({ port: 0, intervalMs: 1000, engineSocket: ENGINE_SOCKET }),

@@ -20,7 +20,7 @@ if (!hasPodman) console.log('skipped: Podman is not installed here, or this is n
 /** What the hub on this engine says once it has looked: the reason of `engine_unfit`. */
 async function refusalOn(socket: string, home: string): Promise<string> {
   execFileSync(process.execPath, hubArgv(home, 'init'), { stdio: 'ignore' })
-  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, engine: { socket } }))
+  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, metrics: { port: 0 }, engine: { socket } }))
   const hub = spawn(process.execPath, hubArgv(home, 'serve'), { cwd: root, stdio: 'ignore' })
   try {
     const line = createConnection(hubDoor(home))

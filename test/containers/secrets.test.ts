@@ -78,7 +78,10 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'cw-'))
   rmSync(home, { recursive: true })
   execFileSync(process.execPath, [join(root, 'hub/main.ts'), 'init', '--home', home])
-  writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: trace\n`)
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    `http: { port: 0 }\nmetrics: { port: 0 }\nengine: { socket: ${ENGINE_SOCKET} }\nlogLevel: trace\n`,
+  )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),
     JSON.stringify({ port: 0, intervalMs: 1000, engineSocket: ENGINE_SOCKET }),

@@ -44,6 +44,8 @@ describe('the layer check', () => {
     ['guard', 'hub/guard/gate.ts', 'hub/work/registry.ts'],
     ['work', 'hub/work/registry.ts', 'hub/edge/serve.ts'],
     ['edge', 'hub/edge/serve.ts', 'hub/hub.ts'],
+    ['work', 'hub/work/registry.ts', 'hub/observe/metrics.ts'],
+    ['edge', 'hub/edge/serve.ts', 'hub/observe/metrics.ts'],
     ['edge', 'hub/edge/people/http.ts', 'hub/client/connection.ts'],
     ['client', 'hub/client/cli.ts', 'hub/store/database.ts'],
     ['agent', 'hub/client/agent.ts', 'hub/client/cli.ts'],
@@ -72,6 +74,21 @@ describe('the layer check', () => {
     "import {\n  x, // from here\n} from /* there */ '../guard/gate.ts'",
   ])('reads the import in %s', (text) => {
     expect(judge({ 'hub/base/loop.ts': text, 'hub/guard/gate.ts': '' })).toHaveLength(1)
+  })
+
+  it('S1-33: keeps every library of metrics, traces and logs to its one place', () => {
+    const found = (from: string, text: string) => judge({ [from]: text })
+    for (const text of [
+      "import { Registry } from 'prom-client'",
+      "import type { Gauge } from 'prom-client'",
+      "const api = await import('@opentelemetry/api')",
+      "import { pino } from 'pino'",
+    ])
+      for (const from of ['hub/work/registry.ts', 'hub/edge/serve.ts', 'hub/guard/gate.ts', 'hub/hub.ts'])
+        expect(found(from, text), `${from} ${text}`).toEqual([expect.stringMatching(/, which only hub\/.* knows; /)])
+    expect(found('hub/observe/metrics.ts', "const client = await import('prom-client')")).toEqual([])
+    expect(found('hub/base/telemetry.ts', "import { pino } from 'pino'")).toEqual([])
+    expect(found('hub/base/clock.ts', "import { pino } from 'pino'")).toHaveLength(1)
   })
 
   it('takes no import from a comment, a string or a method named from', () => {

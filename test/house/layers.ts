@@ -8,7 +8,7 @@
 import { posix } from 'node:path'
 import { lineOf, scan, type Tree } from './source.ts'
 
-const rings = ['base', 'protocol', 'store', 'guard', 'work', 'home', 'edge']
+const rings = ['base', 'protocol', 'store', 'guard', 'work', 'home', 'edge', 'observe']
 
 /** The watchdog's rooms, from the inside out. Files directly in its folder are outside of all of them (watchdog/README.md). */
 const watchdogRooms = ['base', 'config', 'judge', 'observe', 'act', 'tell', 'watch', 'door']
@@ -17,6 +17,12 @@ const judgeModules = ['node:crypto']
 
 /** Packages the watchdog does without, so that one fault cannot blind both and its resident set stays small. */
 const watchdogPackagesBanned = ['dockerode', 'zod', 'fastify', 'better-sqlite3']
+/** Of each library that tells what goes on, the one place of the hub that knows it; the watchdog's is its own program: the rings count into `hub/base/meters.ts` and write to the logger they are handed (S1-33). */
+const watchingPackages: readonly (readonly [RegExp, string])[] = [
+  [/^prom-client\b/, 'hub/observe/'],
+  [/^@opentelemetry\//, 'hub/observe/'],
+  [/^pino\b/, 'hub/base/telemetry.ts'],
+]
 /** All that an agent's image carries beside our own files. */
 const imagePackages = ['ws']
 
@@ -119,6 +125,9 @@ function judgeImport(found: Import, tree: Tree): string[] {
     if (roomOf(found.from) === 'judge' && !judgeModules.includes(found.specifier)) {
       return [`${at} imports ${found.specifier}: the judge only judges; let observe or act do it`]
     }
+    const [, only = found.from] = watchingPackages.find(([name]) => name.test(found.specifier)) ?? []
+    if (!found.from.startsWith(only) && found.from !== 'watchdog/main.ts')
+      return [`${at} imports ${found.specifier}, which only ${only} knows; take what you are handed, types too`]
     if (found.specifier === 'node:http' && !found.typeOnly && from !== 'images') {
       return [
         `${at} imports node:http, and with it all of undici (8 MiB); take it from node-http.ts, and only types from here`,

@@ -92,12 +92,22 @@ describe('a fault in hub.yaml (fault C14)', () => {
     ['http:\n\tport: 1', /^line 2, column 1: a tab cannot indent; use spaces$/],
     ['http: { port: 1 }\nhttp: { port: 2 }', /^line 2, column 1: this key is there twice$/],
     ['a: &x 1\nb: *x', /an alias \(\*name\) is not accepted/],
+    [
+      'metrics: { port: 7300 }',
+      /^line 1, column \d+: metrics\.port: is 7300, and so is http\.port: each needs a port of its own, or 0$/,
+    ],
+    ['http: { port: 9134 }', /metrics\.port: is 9134, and so is http\.port/],
     ['limits: { sessions: 5', /a bracket is not closed$/],
     ['- 1', /^line 1, column 1: must be a map of keys, and is a list$/],
   ])('%j is named with its place, and in plain words', (text, words) => {
     const said = faults(text)
     expect(said[0]).toMatch(words)
     expect(said.join('\n')).not.toMatch(/Invalid|expected|received|Unrecognized|undefined|NaN/)
+  })
+
+  it('S0-12: both listeners may be off, and each has a port of its own without a file', () => {
+    expect(faults('http: { port: 0 }\nmetrics: { port: 0 }\n')).toEqual([])
+    expect(judgeConfig('').config).toMatchObject({ http: { port: 7300 }, metrics: { port: 9134 } })
   })
 
   it('every fault of a file is named, in the order of the file', () => {

@@ -302,6 +302,7 @@ test('a hub killed between the row and the delivery tells it after its restart, 
   execFileSync(process.execPath, [MAIN, 'init', '--home', home], { stdio: 'ignore' })
   const settings = {
     http: { port: 0 },
+    metrics: { port: 0 },
     engine: { socket: join(home, 'no-engine.sock') },
     alerts: { channels: [{ kind: 'webhook', url: told.url, local: told.local }] },
   }

@@ -80,7 +80,7 @@ describe('fault B8: symbolic links in a home', () => {
   test('policy/, artifacts/ and hub.yaml are followed, so what is put back starts and reads as what was copied', async () => {
     await using h = await createHarness({ agents })
     // A port of its own: the second hub reads this file.
-    const settings = 'logLevel: warn\nhttp: { port: 0 }\n'
+    const settings = 'logLevel: warn\nhttp: { port: 0 }\nmetrics: { port: 0 }\n'
     writeFileSync(join(h.home, 'hub.yaml'), settings)
     const bytes = 'what it left'
     const sha256 = createHash('sha256').update(bytes).digest('hex')

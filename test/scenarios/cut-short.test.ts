@@ -43,7 +43,7 @@ const run = (verb: string, home: string, ...more: string[]) =>
 function start(home: string): Promise<string> {
   writeFileSync(
     join(home, 'hub.yaml'),
-    JSON.stringify({ http: { port: 0 }, engine: { socket: join(home, 'none.sock') } }),
+    JSON.stringify({ http: { port: 0 }, metrics: { port: 0 }, engine: { socket: join(home, 'none.sock') } }),
   )
   const child = spawn(process.execPath, [join(root, 'hub/main.ts'), 'serve', '--home', home])
   let said = ''

@@ -42,7 +42,7 @@ test('with the hub dead every row of the living table is there, and each that is
 test('what keeps it from starting is red in its own row, with its place', async () => {
   await using h = await scene()
   await h.stop()
-  const good = JSON.stringify({ http: { port: 0 } })
+  const good = JSON.stringify({ http: { port: 0 }, metrics: { port: 0 } })
   writeFileSync(join(h.home, 'hub.yaml'), 'http: { port: 0 }\nengine: { soket: x }\n')
   expect((await alone(h)).row('configuration')).toMatchObject({
     ok: false,

@@ -41,7 +41,10 @@ export async function openBareHome(base: string, template: string, watchdog: Rec
   const engine = createListEngine(containers, readFileSync(join(home, 'instance'), 'utf8').trim())
   await new Promise<void>((done) => engine.listen(socket, done))
   const [hubPort, port] = [await freePort(), await freePort()]
-  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: hubPort }, engine: { socket } }))
+  writeFileSync(
+    join(home, 'hub.yaml'),
+    JSON.stringify({ http: { port: hubPort }, metrics: { port: 0 }, engine: { socket } }),
+  )
   const spans = { port, engineSocket: socket, intervalMs: 100, startGraceMs: 0, hubStopMs: 500, ...watchdog }
   writeFileSync(join(home, 'watchdog', 'config.json'), JSON.stringify(spans))
 

@@ -103,7 +103,13 @@ export async function openContainerHome(options: {
   const limits = { questionWait: 0, ...(options.config?.limits as object | undefined) }
   writeFileSync(
     join(home, 'hub.yaml'),
-    JSON.stringify({ http: { port: 0 }, engine: { socket: ENGINE_SOCKET }, ...options.config, limits }),
+    JSON.stringify({
+      http: { port: 0 },
+      metrics: { port: 0 },
+      engine: { socket: ENGINE_SOCKET },
+      ...options.config,
+      limits,
+    }),
   )
   writeFileSync(
     join(home, 'watchdog', 'config.json'),

@@ -96,7 +96,11 @@ export function initTemplate(home: string): string {
 export function openFaultHome(home: string, template: string): FaultHome {
   // With the modes: keys open to others are refused.
   execFileSync('cp', ['-a', `${template}/.`, home])
-  const config = { http: { port: 0 }, engine: { socket: join(home, 'no-engine.sock'), callTimeout: '1s' } }
+  const config = {
+    http: { port: 0 },
+    metrics: { port: 0 },
+    engine: { socket: join(home, 'no-engine.sock'), callTimeout: '1s' },
+  }
   writeFileSync(join(home, 'hub.yaml'), JSON.stringify(config))
   const mark = join(tmpdir(), `fault-${process.pid}-${Math.random().toString(36).slice(2)}`)
   let child: ChildProcess | undefined

@@ -25,7 +25,7 @@ export function newHome(home: string): string {
 }
 
 export function withoutEngine(home: string): void {
-  const config = { http: { port: 0 }, engine: { socket: join(home, 'none.sock') } }
+  const config = { http: { port: 0 }, metrics: { port: 0 }, engine: { socket: join(home, 'none.sock') } }
   writeFileSync(join(home, 'hub.yaml'), `${JSON.stringify(config)}\n`)
 }
 

@@ -495,7 +495,7 @@ function writeHome(home: string, { agents, schemas = {}, config = {} }: HarnessO
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
   createKeyFiles(join(home, 'keys'), systemRandom)
   // JSON is YAML too.
-  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, ...config }))
+  writeFileSync(join(home, 'hub.yaml'), JSON.stringify({ http: { port: 0 }, metrics: { port: 0 }, ...config }))
   for (const [name, schema] of Object.entries(schemas))
     writeFileSync(join(home, 'agents', name), JSON.stringify(schema))
   const rows: Record<string, unknown> = {}

@@ -107,7 +107,7 @@ export async function openTrialHome(options: TrialOptions = {}): Promise<TrialHo
   const engineYaml = `engine: { socket: ${proxy.socket}, callTimeout: ${options.callTimeout ?? '20s'} }`
   writeFileSync(
     join(home, 'hub.yaml'),
-    `http: { port: 0 }\n${engineYaml}\n${options.hubYaml ?? 'limits: { questionWait: 0 }'}\n`,
+    `http: { port: 0 }\nmetrics: { port: 0 }\n${engineYaml}\n${options.hubYaml ?? 'limits: { questionWait: 0 }'}\n`,
   )
   const watchdogConfig = { port: 0, intervalMs: 1000, engineSocket: proxy.socket, ...options.watchdog }
   writeFileSync(`${paths.home}/watchdog/config.json`, JSON.stringify(watchdogConfig))

@@ -27,7 +27,7 @@ interface Outer {
   random: Random
   log: Log
   guard: Guard
-  work: Pick<Work, 'catalogue' | 'containment' | 'messaging' | 'supervision' | 'tasks'>
+  work: Pick<Work, 'catalogue' | 'containment' | 'messaging' | 'meters' | 'supervision' | 'tasks'>
   secrets: Secrets
 }
 /** What requests and frames have in common. */
@@ -62,6 +62,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     delegation: work.messaging.delegation,
     outcomes: work.messaging.outcomes,
     acted: vitals.acted,
+    meter: work.meters.messages,
   })
   const shared: Shared = { auth, send, hooks: createHooks(options.hooks, { clock, log }), endForSecurity }
   const frames = framesOf(options, outer, shared)

@@ -1,8 +1,9 @@
 /** An agent's envelopes: admitted one by one, routed, answered. A repeat gets its first outcome again. */
 import { sha256Hex } from '../../base/canonical.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
+import type { Grid } from '../../base/meters.ts'
 import type { Gate } from '../../guard/gate.ts'
-import type { Envelope } from '../../protocol/envelope.ts'
+import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
 import type { Delegation } from '../../work/messages/delegation.ts'
 import type { Outcomes } from '../../work/messages/outcomes.ts'
 import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
@@ -39,8 +40,9 @@ export function createSend(parts: {
   outcomes: Outcomes
   /** The session made progress: a message of it was admitted for the first time. */
   acted: (session: string) => void
+  meter: Grid<MessageKind, 'accepted' | 'refused'>
 }): Send {
-  const { gate, router, targets, delegation, outcomes, acted } = parts
+  const { gate, router, targets, delegation, outcomes, acted, meter } = parts
 
   function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
     const addressed = targets.resolve(session, envelope)
@@ -78,7 +80,7 @@ export function createSend(parts: {
     return { delivered, refused: addressed.length - delivered }
   }
 
-  return (caller, envelope, raw, refusal) => {
+  function send(caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal: HubError | undefined): Sent {
     const { session, principal, proof } = caller
     const payloadHash = sha256Hex(raw)
     const refuse = (error: HubError) => {
@@ -115,6 +117,17 @@ export function createSend(parts: {
       } catch (thrown) {
         throw refuse(toHubError(thrown))
       }
+    }
+  }
+
+  return (caller, envelope, raw, refusal) => {
+    let result: 'accepted' | 'refused' = 'refused'
+    try {
+      const sent = send(caller, envelope, raw, refusal)
+      result = 'accepted'
+      return sent
+    } finally {
+      meter.add(envelope.kind, result)
     }
   }
 }

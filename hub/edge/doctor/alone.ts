@@ -148,6 +148,7 @@ function diskRow(home: string, marks: DiskMarks | undefined): Check {
 /** What the rows need from `hub.yaml`. */
 interface ConfigFacts {
   http: { port: number }
+  metrics: { port: number }
   engine: { socket: string; callTimeout: number; firstUser: number }
   disk: DiskMarks
 }
@@ -182,7 +183,11 @@ export async function doctorAlone(
     Check,
   ]
   const ports = createPortChecks(() =>
-    portOwners(home, { port: config?.http.port ?? 0, isUp: pid !== undefined }, watchdog),
+    portOwners(
+      home,
+      { port: config?.http.port ?? 0, isUp: pid !== undefined, metrics: { port: config?.metrics.port ?? 0 } },
+      watchdog,
+    ),
   )
   return [
     hubRow(home, pid),

@@ -1,4 +1,4 @@
-/** Doctor's rows of the loopback ports of hub and watchdog: whether its owner holds each port, or it is free. */
+/** Doctor's rows of the loopback ports of hub, metrics and watchdog: whether its owner holds each port, or it is free. */
 import { createServer } from 'node:net'
 import { watchdogPortOf } from '../../base/watchdog-words.ts'
 import type { Check } from './doctor.ts'
@@ -15,17 +15,19 @@ const askPort: AskPort = (port) =>
   })
 
 export interface PortOwner {
-  name: 'hub' | 'watchdog'
+  name: 'hub' | 'metrics' | 'watchdog'
   /** 0: switched off. */
   port: number
   /** Whether it runs; then it should hold its port. */
   isUp: boolean
+  /** Its owner knows that it does not hold the port, whoever does. */
+  isShut?: boolean
   /** The key that chooses the port. */
   key: string
 }
 
 /** Pure. */
-export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState): Check {
+export function judgePort({ name, port, isUp, isShut, key }: PortOwner, state: PortState): Check {
   const row = { name: `port of the ${name}` }
   if (port === 0) return { ...row, ok: null, detail: 'switched off', mend: `set ${key} where a port is wanted` }
   const where = `127.0.0.1:${port}`
@@ -35,6 +37,14 @@ export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState
       ok: false,
       detail: `this account may not listen on ${where}`,
       mend: `set ${key} to a port above 1023`,
+    }
+  const free = `ss -ltnp 'sport = :${port}' shows which one: end it, or set ${key} to a free port`
+  if (isUp && state === 'taken' && isShut === true)
+    return {
+      ...row,
+      ok: false,
+      detail: `${where} is taken by another program, and the hub tries again every 15 s`,
+      mend: free,
     }
   if (isUp)
     return state === 'taken'
@@ -50,18 +60,31 @@ export function judgePort({ name, port, isUp, key }: PortOwner, state: PortState
     : {
         ...row,
         ok: false,
-        detail: `${where} is taken by another program, so it cannot start`,
-        mend: `ss -ltnp 'sport = :${port}' shows which one: end it, or set ${key} to a free port`,
+        detail: `${where} is taken by another program, so ${name === 'metrics' ? 'the hub would start without metrics' : 'it cannot start'}`,
+        mend: free,
       }
 }
 
-/** Both owners. The watchdog is asked now. */
+/** What is known of the listener of metrics; `isOpen` only where the hub runs. */
+export interface MetricsPort {
+  readonly port: number
+  isOpen?(): boolean
+}
+
+/** All owners. The watchdog is asked now. */
 export const portOwners = async (
   home: string,
-  hub: { port: number; isUp: boolean },
+  { metrics, ...hub }: { port: number; isUp: boolean; metrics: MetricsPort },
   askWatchdog: () => Promise<unknown>,
 ): Promise<PortOwner[]> => [
   { name: 'hub', key: 'http.port in hub.yaml', ...hub },
+  {
+    name: 'metrics',
+    key: 'metrics.port in hub.yaml',
+    port: metrics.port,
+    isUp: hub.isUp,
+    isShut: metrics.isOpen?.() === false,
+  },
   {
     name: 'watchdog',
     port: watchdogPortOf(home),

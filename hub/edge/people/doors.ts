@@ -123,5 +123,5 @@ export function createDoors(
     plugins: [hook, page, bearerApi({ ...http, credentials }), contact.plugin],
     before: contact.refuseElsewhere,
   })
-  return createListeners({ home }, { address, operator, loopback, watchdog: watchdog.door })
+  return { ...createListeners({ home }, { address, operator, loopback, watchdog: watchdog.door }), healthz }
 }

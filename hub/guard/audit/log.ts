@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import type { Spread } from '../../base/meters.ts'
 import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import {
   type AuditEntry,
@@ -95,9 +96,15 @@ export interface AuditLog {
   readonly months: AuditMonths
 }
 
-/** `home`: where the files of sealed months are; not needed without sealed months. */
-export function createAuditLog(parts: { store: Store; clock: Clock; home?: string; hide?: Hide }): AuditLog {
-  const { store, clock, hide = hideUnknown().text } = parts
+/** `home`: where the files of sealed months are; not needed without sealed months. `spread` gets how long each record took. */
+export function createAuditLog(parts: {
+  store: Store
+  clock: Clock
+  home?: string
+  hide?: Hide
+  spread?: Spread
+}): AuditLog {
+  const { store, clock, hide = hideUnknown().text, spread } = parts
   const months = createAuditMonths(store)
   const reader = createAuditReader({ store, months, home: parts.home ?? '' })
   const insert = store.prepare('insert into audit_record values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
@@ -196,7 +203,10 @@ export function createAuditLog(parts: { store: Store; clock: Clock; home?: strin
     append(entry) {
       if (!store.inTransaction)
         throw new HubError('internal', '', { reason: 'an audit record was appended outside a transaction' })
-      return write(entry, clock.wallMs())
+      const from = clock.monotonicMs()
+      const seq = write(entry, clock.wallMs())
+      spread?.add((clock.monotonicMs() - from) / 1000)
+      return seq
     },
     buffer: (entry, kind, atMs) => waiting.push(entry, kind, atMs),
     flush(before, after) {

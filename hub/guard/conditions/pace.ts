@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
+import type { Spread } from '../../base/meters.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Modes } from '../modes.ts'
 
@@ -49,8 +50,10 @@ export function createPace(parts: {
   modes: Pick<Modes, 'raise' | 'clear' | 'has'>
   /** Records it in the audit log. */
   note: (what: string, text: string) => void
+  /** Gets how late each tick came. */
+  lag?: Spread
 }): Pace {
-  const { clock, log, modes, note } = parts
+  const { clock, log, modes, note, lag } = parts
   const listeners: ((asleepMs: number) => void)[] = []
   let last: Instant | undefined
   let heldBack = 0
@@ -78,6 +81,7 @@ export function createPace(parts: {
     tick() {
       look()
       const now = read()
+      if (last !== undefined) lag?.add(Math.max(0, now.monotonicMs - last.monotonicMs - TICK_MS) / 1000)
       const stalledMs = last === undefined ? 0 : judgeGap(last, now, TICK_MS).stalledMs
       last = now
       heldBack = Math.min(stalledMs, HELD_BACK_MS_MAX)

@@ -77,6 +77,8 @@ export interface Lease {
   resumed(stopId: number): void
   /** What is left of the lease now, or undefined before the first. */
   state(): LeaseState | undefined
+  /** Since the last lease was taken, boot ms; undefined before the first. */
+  ageMs(): number | undefined
   /** Size of the newest checkpoint the watchdog said it holds; 0 before the first lease. */
   witnessSize(): number
   /** The machine slept: what the last lease said is over; a deadline that passed meanwhile is safe mode before any message (T73). */
@@ -217,6 +219,7 @@ export function createLease(parts: {
         deadlineInMs: deadlineInMs - ageMs,
       }
     },
+    ageMs: () => (last === undefined ? undefined : clock.bootMs() - last.atBootMs),
     witnessSize: () => last?.word.witnessSize ?? 0,
     slept() {
       if (last === undefined) return

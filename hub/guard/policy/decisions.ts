@@ -16,6 +16,7 @@
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import type { Spread } from '../../base/meters.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import type { Policy } from './bundle.ts'
@@ -30,6 +31,8 @@ export interface DecisionParts {
   clock: Clock
   random: Random
   hide?: Hide
+  /** Gets how long each question to the rules took that was not remembered. */
+  spread?: Spread
 }
 
 export interface Decisions {
@@ -57,7 +60,7 @@ const INSERT = `insert into decision (decision_id, timestamp_ms, path, input, in
 
 /** `labels` go into every row: the instance and whatever else tells hubs apart. */
 export function createDecisions(options: { labels: Record<string, string> }, parts: DecisionParts): Decisions {
-  const { policy, database, clock, random, hide = hideUnknown().text } = parts
+  const { policy, database, clock, random, hide = hideUnknown().text, spread } = parts
   const insert = database.prepare(INSERT)
   const labels = JSON.stringify(options.labels)
   let bySender = new WeakMap<object, Map<string, PolicyDecision>>()
@@ -142,7 +145,9 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     const inputText = JSON.stringify(input)
     const seen = memo.get(inputText)
     if (seen !== undefined) return seen
+    const from = clock.monotonicMs()
     const { effect, code, reason, rule, narrow, fault } = engine.evaluate(inputText)
+    spread?.add((clock.monotonicMs() - from) / 1000)
     const atMs = clock.wallMs()
     const id = newUuid(random, atMs)
     const answer = {

@@ -11,6 +11,7 @@
  */
 import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
 import { HubError } from '../../base/errors.ts'
+import type { Spread } from '../../base/meters.ts'
 import { BODY_BYTES_MAX, type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
 
 const OFFER_MAX = 64
@@ -48,6 +49,8 @@ export interface Mailboxes {
   /** Removes waiting mail that must not be delivered any more. Answers how much that was. */
   keepOnly(test: (session: string, about: About) => boolean): number
   depth(session: string): number
+  /** How long the oldest waiting delivery has waited, ms; 0 without one. */
+  oldestMs(session: string): number
   /** The most memory that all waiting mail takes, in bytes. */
   bytes(): number
   /** Keeps a place and its bytes for a message of `sender`, a session. Throws `inbox_closed` or `mailbox_full`. */
@@ -71,6 +74,8 @@ interface Waiting extends Mail {
   bytes: number
   /** Undefined for the hub itself. */
   sender: string | undefined
+  /** Since when it waits, monotonic. */
+  atMs: number
 }
 interface Box {
   queue: BoundedQueue<Waiting>
@@ -99,8 +104,12 @@ export function createMailboxes(options: {
   ownMax?: number
   /** How many sessions may work at once, as configured. */
   sessions?: number
+  /** Monotonic. Without it, nothing waits for any time. */
+  nowMs?: () => number
+  /** Gets how long each delivery waited until its reader confirmed it. */
+  waited?: Spread
 }): Mailboxes {
-  const { limit = MAILBOX_MAX, ownMax = 64, sessions = 12 } = options
+  const { limit = MAILBOX_MAX, ownMax = 64, sessions = 12, nowMs = () => 0, waited } = options
   const senderMax = senderBytesMax(sessions)
   const ownBytesMax = ownMax * OWN_BYTES_EACH
   const boxes = new Map<string, Box>()
@@ -130,12 +139,16 @@ export function createMailboxes(options: {
     if (left > 0) bySender.set(sender, left)
     else bySender.delete(sender)
   }
-  const forget = (box: Box, after: number) =>
-    void box.queue.dropWhile((mail) => {
+  const forget = (box: Box, after: number, confirmed?: Spread) => {
+    if (box.queue.size === 0) return
+    const now = nowMs()
+    box.queue.dropWhile((mail) => {
       if (mail.number > after) return false
       count(box, mail.sender, -mail.bytes)
+      confirmed?.add((now - mail.atMs) / 1000)
       return true
     })
+  }
 
   function requireBytes(session: string, box: Box, sender: string | undefined, bytes: number): void {
     const boxMax = BOX_BYTES_MAX + (sender === undefined ? ownBytesMax : 0)
@@ -169,7 +182,14 @@ export function createMailboxes(options: {
       put() {
         if (boxes.get(session) !== box) return letGo()
         box.reserved -= 1
-        const mail = { number: box.next, text: `{"number":${box.next},${text.slice(1)}`, about, bytes, sender }
+        const mail = {
+          number: box.next,
+          text: `{"number":${box.next},${text.slice(1)}`,
+          about,
+          bytes,
+          sender,
+          atMs: nowMs(),
+        }
         box.next += 1
         box.queue.push(mail)
         box.listener?.(mail)
@@ -213,6 +233,10 @@ export function createMailboxes(options: {
       return taken
     },
     depth: (session) => boxes.get(session)?.queue.size ?? 0,
+    oldestMs(session) {
+      const [oldest] = boxes.get(session)?.queue.peekAll() ?? []
+      return oldest === undefined ? 0 : nowMs() - oldest.atMs
+    },
     bytes: () => sent + own,
     reserve(session, sender, content) {
       if (boxOf(session).sealed) throw new HubError('inbox_closed', `session ${session} was told to finish`)
@@ -223,10 +247,10 @@ export function createMailboxes(options: {
       const box = boxes.get(session)
       if (box !== undefined) box.listener = listener
     },
-    pass: (session, after) => forget(boxOf(session), after),
+    pass: (session, after) => forget(boxOf(session), after, waited),
     take(session, after) {
       const box = boxOf(session)
-      forget(box, after)
+      forget(box, after, waited)
       const offered: Mail[] = []
       let bytes = 0
       for (const mail of box.queue.peekAll()) {
@@ -238,7 +262,7 @@ export function createMailboxes(options: {
     },
     waitForMail(session, after, signal) {
       const box = boxOf(session)
-      forget(box, after)
+      forget(box, after, waited)
       if (box.queue.size > 0 || signal.aborted) return Promise.resolve()
       return new Promise((resolve) => {
         const done = () => {

@@ -101,7 +101,7 @@ describe('a socket that this account may not use', () => {
     const argv = (verb: string) => [join(root, 'hub/main.ts'), verb, '--home', home]
     chmodSync(folder, 0o777)
     expect(spawnSync(process.execPath, argv('init'), { encoding: 'utf8', ...somebody }).stderr).toBe('')
-    writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nengine: { socket: ${socket} }\n`)
+    writeFileSync(join(home, 'hub.yaml'), `http: { port: 0 }\nmetrics: { port: 0 }\nengine: { socket: ${socket} }\n`)
     const hub = spawn(process.execPath, argv('serve'), { stdio: ['ignore', 'pipe', 'ignore'], ...somebody })
     let ready = '{}'
     for await (const line of createInterface(hub.stdout)) {

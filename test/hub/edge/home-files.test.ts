@@ -49,7 +49,12 @@ test('after `init` and while the process serves, whatever umask it was started u
     expect(walk(home).length).toBeGreaterThan(20)
     writeFileSync(
       join(home, 'hub.yaml'),
-      JSON.stringify({ logLevel: 'trace', http: { port: 0 }, engine: { socket: join(home, 'no-engine.sock') } }),
+      JSON.stringify({
+        logLevel: 'trace',
+        http: { port: 0 },
+        metrics: { port: 0 },
+        engine: { socket: join(home, 'no-engine.sock') },
+      }),
       { mode: 0o600 },
     )
     const hub = spawn(process.execPath, [MAIN, 'serve', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -23,6 +23,19 @@ test.each<[boolean, PortState, boolean, RegExp, RegExp]>([
   expect(row.mend).toMatch(mend)
 })
 
+test.each<[boolean, boolean | undefined, PortState, boolean, RegExp]>([
+  [true, false, 'taken', true, /^listens on 127\.0\.0\.1:9134$/],
+  [true, true, 'taken', false, /is taken by another program, and the hub tries again/],
+  [true, true, 'free', false, /^nothing listens/],
+  [false, undefined, 'taken', false, /the hub would start without metrics/],
+])('S0-12: the port of the metrics, with the hub up %s, not held %s, and %s', (isUp, isShut, state, ok, detail) => {
+  const owner = { name: 'metrics', port: 9134, key: 'metrics.port in hub.yaml', isUp } as const
+  const row = judgePort(isShut === undefined ? owner : { ...owner, isShut }, state)
+  expect([row.name, row.ok]).toEqual(['port of the metrics', ok])
+  expect(row.detail).toMatch(detail)
+  if (!ok) expect(row.mend).toMatch(/metrics\.port in hub\.yaml/)
+})
+
 test('a port that is switched off is not asked for', async () => {
   const asked: number[] = []
   const checks = createPortChecks(
@@ -45,10 +58,12 @@ test('a real port that another program holds is named, and the watchdog is asked
     writeFileSync(join(home, 'watchdog', 'config.json'), JSON.stringify({ port }))
     const rows = (isThere: boolean) =>
       createPortChecks(() =>
-        portOwners(home, { port: 0, isUp: false }, () => (isThere ? Promise.resolve({}) : Promise.reject(new Error()))),
+        portOwners(home, { port: 0, isUp: false, metrics: { port: 0 } }, () =>
+          isThere ? Promise.resolve({}) : Promise.reject(new Error()),
+        ),
       )()
-    expect((await rows(false))[1]).toMatchObject({ name: 'port of the watchdog', ok: false })
-    expect((await rows(true))[1]).toMatchObject({ ok: true })
+    expect((await rows(false))[2]).toMatchObject({ name: 'port of the watchdog', ok: false })
+    expect((await rows(true))[2]).toMatchObject({ ok: true })
   } finally {
     other.close()
     rmSync(home, { recursive: true, force: true })
