@@ -8,6 +8,7 @@ import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
 import { auditShape } from './guard/forward/settings.ts'
+import { policyShape } from './guard/policy/settings.ts'
 import {
   type AgentCard,
   DEFAULT_LIMITS,
@@ -64,10 +65,7 @@ function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
 
 /** What a profile demands and this hub cannot give yet: the profile is refused by name, never half in force. */
 const notThereYet: Readonly<Partial<Record<Profile, string>>> = {
-  production:
-    'is not supported yet: it demands that rules from a changed, uncommitted folder are refused, which this hub does not do; use standard',
-  strict:
-    'is not supported yet: it demands signed rules and images of known origin, which this hub does not check; use standard',
+  strict: 'is not supported yet: it demands images of known origin, which this hub does not check; use production',
 }
 
 const keysShape = z.strictObject({
@@ -215,6 +213,7 @@ const keysShape = z.strictObject({
     .describe('what sessions, agents and messages may take'),
   alerts: alertsShape.prefault({}).describe('who is told'),
   audit: auditShape.prefault({}).describe('where the audit log goes as well'),
+  policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: diskShape.prefault({}).describe("marks of the home's disk"),
   /** How long what is done is kept. */
@@ -236,11 +235,18 @@ export type Config = z.output<typeof configShape>
 
 /** What each ring gets of it, under the ring's own names. */
 export const ringsOf = (config: Config) => {
-  const { alerts, audit, disk, engine, health, limits, profile, reach } = config
+  const { alerts, audit, disk, engine, health, limits, policy, profile, reach } = config
   const { firstUser, runtime } = engine
   const { sessions, sessionsPerAgent, delegationDepth, tasksPerTree } = limits
   return {
-    guard: { alerts, forward: audit.forward, disk, profile, recordsPerHour: limits.messages.recordsPerHour },
+    guard: {
+      alerts,
+      forward: audit.forward,
+      disk,
+      policy: { ...policy, profile },
+      profile,
+      recordsPerHour: limits.messages.recordsPerHour,
+    },
     work: {
       ...{ runtime, firstUser, health, sessions, sessionsPerAgent, delegationDepth, tasksPerTree },
       recyclesMax: limits.recycles,

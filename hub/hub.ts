@@ -21,6 +21,7 @@ import { TICK_MS } from './guard/conditions/pace.ts'
 import { createGuard, type Guard } from './guard/guard.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import { lookThroughHome } from './guard/look-through.ts'
+import type { CommitOf } from './guard/policy/bundle.ts'
 import { createMetricsDoor, type MetricsDoor } from './observe/door.ts'
 import { createMetrics } from './observe/metrics.ts'
 import type { Ballast } from './store/ballast.ts'
@@ -63,7 +64,7 @@ export interface HubOuter {
   /** Asked around every message of an agent, in this order; see work/messages/hooks.ts. */
   hooks?: readonly Hook[]
   /** The commit of the operator's rules, if they are in a repository. */
-  commitOf?: (path: string) => string | undefined
+  commitOf?: CommitOf
   /** For jobs of the calendar; without it there are none. */
   schedule?: Schedule
   /** Called when a shutdown has been answered and the process may go. */

@@ -6,7 +6,6 @@
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createSystemClock } from './base/clock.ts'
 import { HubError } from './base/errors.ts'
 import { judgeConfig, limitsOfCard } from './config.ts'
 import { tryPolicyData } from './guard/policy/bundle.ts'
@@ -67,7 +66,7 @@ function judgePolicyText(home: string, bytes: Buffer): Verdict {
   const names = [...cardsOf(home).values()].map(({ name }) => name)
   const warnings = strangersIn(data, names)
   try {
-    tryPolicyData(fileURLToPath(new URL('../policies', import.meta.url)), data, createSystemClock())
+    tryPolicyData(fileURLToPath(new URL('../policies', import.meta.url)), data)
     return { faults: [], warnings }
   } catch (thrown) {
     if (thrown instanceof HubError) return { faults: [fault(thrown.message)], warnings }

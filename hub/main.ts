@@ -26,7 +26,7 @@ import { readKeys } from './guard/identity/keys.ts'
 import { ADOPTED_AS, type AdoptedAs, adoptHome } from './home/adopt.ts'
 import { requireFileSystem } from './home/file-system.ts'
 import { judgeHome } from './home/home-check.ts'
-import { commitOfFile, initHome } from './home/init.ts'
+import { commitOfFiles, initHome } from './home/init.ts'
 import { forgetLastEnd, keepLastEnd, lastEnd } from './home/last-end.ts'
 import { requirePlace, watchPlace } from './home/place.ts'
 import { renewKeys } from './home/renew-keys.ts'
@@ -203,7 +203,7 @@ async function serve(
       redaction,
       store,
       engine,
-      commitOf: commitOfFile,
+      commitOf: commitOfFiles,
       schedule: cronSchedule,
       onExit: ended,
     },

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sha256Hex } from '../hub/base/canonical.ts'
-import { type Bundle, bundleShape, sourcesRevision } from '../hub/guard/policy/bundle.ts'
+import { type Bundle, bundleShape, sourcesRevision } from '../hub/guard/policy/shipped.ts'
 import { compileModule } from '../hub/guard/policy/module.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

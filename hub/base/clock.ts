@@ -34,6 +34,12 @@ function readBootId(): string {
   }
 }
 
+/** Milliseconds that this thread has had of the processor. What the machine does meanwhile for others does not count. */
+export const threadCpuMs = (): number => {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
 /** The machine's own clocks. */
 export function createSystemClock(): Clock {
   return {

@@ -26,6 +26,7 @@ import type { HubKeys } from './identity/keys.ts'
 import { createModes } from './modes.ts'
 import { makeStopOrder, readStopOrder } from './operator/stop-order.ts'
 import { createOperator } from './operator.ts'
+import type { CommitOf, PolicyTerms } from './policy/bundle.ts'
 import { createRecord } from './record.ts'
 import { createRecordBudget } from './record-budget.ts'
 import { createRefusals, tellRefused } from './refusals.ts'
@@ -50,6 +51,8 @@ export interface GuardOptions {
   disk?: DiskMarks
   /** How strict this installation is; `standard` without. */
   profile?: Profile
+  /** What is asked of the rules; as shipped without. */
+  policy?: PolicyTerms
 }
 
 export interface GuardOuter {
@@ -59,7 +62,7 @@ export interface GuardOuter {
   /** Every text that is written down or shown goes through it. */
   redaction: Redaction
   store?: Store
-  commitOf?: (path: string) => string | undefined
+  commitOf?: CommitOf
   statfs?: (path: string) => DiskFacts
   ballast?: Ballast
   /** Reads a secret of an alert channel when a message is sent; throws if there is none. */
@@ -100,7 +103,10 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   // On the first fault, not a round later (S1-16, T79).
   store.onFailure(({ reason }) => modes.raise('store_failing', reason))
 
-  const ruling = createRules({ home, instance, bundleFolder }, { ...outer, store, meta, modes, alerts, meters })
+  const ruling = createRules(
+    { home, instance, bundleFolder, terms: options.policy },
+    { ...outer, store, meta, modes, alerts, meters },
+  )
   const { decisions } = ruling
   const record = createRecord(
     { home, instance, keys },

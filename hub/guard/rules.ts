@@ -12,7 +12,8 @@ import { createPolicyHealth } from './conditions/policy-health.ts'
 import type { Gate } from './gate.ts'
 import type { GuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
-import { createPolicy } from './policy/bundle.ts'
+import { createAccepted } from './policy/accepted.ts'
+import { type CommitOf, createPolicy, type PolicyTerms, SHIPPED_TERMS } from './policy/bundle.ts'
 import { createPolicyChanges, type PolicyChanges } from './policy/data-difference.ts'
 import { createDecisions, newestBundleVersion } from './policy/decisions.ts'
 import { hubPrincipal } from './principal.ts'
@@ -27,12 +28,15 @@ export interface RulesParts {
   alerts: Alerts
   redaction: Redaction
   meters: Pick<GuardMeters, 'ruleSeconds'>
-  commitOf?: (path: string) => string | undefined
+  commitOf?: CommitOf
 }
 
 /** Loads at once; a hub without rules starts anyway, and says so (S1-16). */
-export function createRules(options: { home: string; instance: string; bundleFolder: string }, parts: RulesParts) {
-  const { home, instance, bundleFolder } = options
+export function createRules(
+  options: { home: string; instance: string; bundleFolder: string; terms?: PolicyTerms | undefined },
+  parts: RulesParts,
+) {
+  const { home, instance, bundleFolder, terms = SHIPPED_TERMS } = options
   const { clock, random, log, store, meta, modes, alerts, commitOf } = parts
   const policy = createPolicy(
     {
@@ -40,18 +44,20 @@ export function createRules(options: { home: string; instance: string; bundleFol
       dataPath: join(home, 'policy', 'data.json'),
       versionMin: newestBundleVersion(store),
       goesWithoutRules: true,
+      terms,
     },
-    { clock, ...(commitOf === undefined ? {} : { commitOf }) },
+    { clock, accepted: createAccepted({ database: store }), ...(commitOf === undefined ? {} : { commitOf }) },
   )
-  const rules = createPolicyHealth({ policy, modes, alerts })
+  const rules = createPolicyHealth({ failClosed: terms.failClosed }, { policy, modes, alerts })
   policy.onFault((reason) => {
     log.error({ reason }, 'the rules gave no exact answer; it counts as a denial')
     rules.faulted(reason)
   })
   const unloaded = policy.unloaded()
   if (unloaded !== undefined) {
-    log.error({ reason: unloaded.reason }, 'no rules could be loaded; the hub answers reads and starts nothing')
-    rules.unloaded(unloaded.message)
+    const { from } = policy.active()
+    log.error({ reason: unloaded.reason, from }, 'the rules were refused at the start')
+    rules.unloaded(unloaded)
   }
   return {
     policy,

@@ -43,13 +43,13 @@ const FOLDERS = [
 ]
 
 /**
- * The commit that holds exactly this file: undefined if it was changed since, is in no repository, or git is absent (S1-13). A commit with
- * another version of the file would prove something false.
+ * The commit that holds exactly these files: undefined if one was changed since, is in no repository, or git is absent (S1-13). A commit with
+ * another version of a file would prove something false.
  */
-export function commitOfFile(path: string): string | undefined {
+export function commitOfFiles(folder: string, names: readonly string[]): string | undefined {
   try {
-    const folder = dirname(path)
-    return git(folder, 'status', '--porcelain', '--', path) === '' ? git(folder, 'rev-parse', 'HEAD') : undefined
+    const changed = git(folder, 'status', '--porcelain', '--ignored', '--', ...names)
+    return changed === '' ? git(folder, 'rev-parse', 'HEAD') : undefined
   } catch {
     return undefined
   }

@@ -10,6 +10,13 @@ export const policyShape = z.strictObject({
   wasmSha256: z.string(),
   dataDigest: z.string(),
   dataCommit: z.string().optional().describe('where policy/ stands in a repository'),
+  from: z
+    .enum(['files', 'accepted', 'built-in', 'none'])
+    .describe(
+      'what rules: the present files; those accepted before, if the present ones were refused at the start; the built-in rules; or nothing',
+    ),
+  home: kept(z.strictObject({ revision: z.string(), files: z.array(z.string()) })).describe("the operator's own rules"),
+  signed: z.boolean().describe("the operator's rules carry a signature by `policy.publicKey`"),
   loadedAtMs: instant,
   builtins: z.array(z.string()),
   memoSize: count.describe('remembered decisions'),

@@ -28,6 +28,7 @@ export type MetaKey =
   | 'audit_looked_at'
   | 'policy_data'
   | 'profile'
+  | 'policy_rules'
   | 'mode_repeated'
 
 export function createMeta(store: Store): Meta {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseDocument } from 'yaml'
 import { HubError } from '../../hub/base/errors.ts'
-import { type Config, judgeConfig, limitsOfCard, readConfig, takeConfig } from '../../hub/config.ts'
+import { type Config, judgeConfig, limitsOfCard, readConfig, ringsOf, takeConfig } from '../../hub/config.ts'
 import { agentCardShape, DEFAULT_LIMITS } from '../../hub/protocol/agent.ts'
 import { faultText } from '../../hub/protocol/judging.ts'
 import { sizeWritten, spanWritten } from '../../hub/protocol/spans.ts'
@@ -244,12 +244,12 @@ it('kata is refused by name, as what is not supported', () => {
 it('a profile that demands what this hub cannot give is refused by name, with its place; unknown ones too [flag-9]', () => {
   expect(read('').profile).toBe('standard')
   expect(read('profile: development').profile).toBe('development')
-  for (const [profile, demand] of [
-    ['production', 'uncommitted'],
-    ['strict', 'signed rules'],
-  ] as const) {
-    const { faults } = judgeConfig(`logLevel: info\nprofile: ${profile}\n`)
-    expect(faults).toMatchObject([{ line: 2, key: 'profile', message: expect.stringContaining(demand) }])
-  }
+  expect(ringsOf(read('profile: production')).guard.policy).toEqual({
+    failClosed: true,
+    requireSignature: false,
+    profile: 'production',
+  })
+  const { faults } = judgeConfig('logLevel: info\nprofile: strict\n')
+  expect(faults).toMatchObject([{ line: 2, key: 'profile', message: expect.stringContaining('known origin') }])
   expect(judgeConfig('profile: paranoid').faults).toHaveLength(1)
 })

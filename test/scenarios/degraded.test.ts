@@ -1,5 +1,6 @@
 /** The whole hub while something that it depends on does not work: what goes on, what waits, and how each ends (S1-16 to S1-18, T71-T76, T79, T80). */
 import { describe, expect, test } from 'vitest'
+import { HubError } from '../../hub/base/errors.ts'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import type { ConditionName } from '../../hub/guard/modes.ts'
 import { openFrameLine } from '../support/frame-line.ts'
@@ -397,9 +398,12 @@ describe('doctor and health (S0-10, S0-26, S1-16)', () => {
       expect(await row(name), name).toMatchObject({ ok: true })
 
     // As after a reload of shipped rules that are damaged on disk.
-    h.hub.guard.rules.unloaded('a test')
+    h.hub.guard.rules.unloaded(new HubError('policy_unavailable', 'a test', { facts: { broken: 'bundle' } }))
     expect(conditions(h)).toEqual(['policy_unavailable'])
-    expect(await row('policy')).toMatchObject({ ok: false, detail: 'no rules are in force: a test' })
+    expect(await row('policy')).toMatchObject({
+      ok: false,
+      detail: expect.stringMatching(/nothing new starts by the earlier ones: .*a test/),
+    })
     expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.code).toBe('mode_degraded')
     expect((await h.operator('POST', '/v1/policy/reload', {})).status).toBe(200)
     expect(conditions(h)).toEqual([])

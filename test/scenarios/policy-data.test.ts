@@ -3,6 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
+import { hasOpa, writeHomeRules } from '../support/policy-fixture.ts'
 
 const agents = { echo: { script: worker(() => 'done') }, other: { script: worker(() => 'done') } }
 const fileOf = (h: Harness) => join(h.home, 'policy', 'data.json')
@@ -82,12 +83,26 @@ test.each([
   ['missing', (file: string) => rmSync(file), /it is not there/],
   ['half written', (file: string) => writeFileSync(file, '{"agents":'), /line 1, column 11: the end of the file/],
 ])(
-  'S1-16: data that is %s at the start gives a degraded hub that answers reads and repairs, never an ended process',
+  'S1-16: data that is %s at the start does not replace what was accepted; where nothing was, the hub is degraded, answers reads and repairs, and says what to do',
   async (_, spoil, why) => {
     await using h = await createHarness({ agents })
     await h.stop()
     const good = readFileSync(fileOf(h), 'utf8')
     spoil(fileOf(h))
+    // Accepted at the first start, and kept.
+    await h.start()
+    expect(conditions(h)).toEqual([])
+    expect(openAlert(h)?.text).toMatch(why)
+    expect((await h.operator('GET', '/v1/policy')).body).toMatchObject({
+      from: 'accepted',
+      refused: expect.stringMatching(why),
+    })
+    await h.ended(await h.submit('echo'))
+    expect((await reload(h)).body.code).toBe('policy_unavailable')
+    await h.ended(await h.submit('echo'))
+
+    h.hub.guard.store.transaction(() => h.hub.guard.store.prepare('delete from policy_file').run())
+    await h.stop()
     await h.start()
     expect(conditions(h)).toEqual(['policy_unavailable'])
     const health = (await h.operator('GET', '/healthz')).body
@@ -97,6 +112,7 @@ test.each([
     expect(condition?.reason).not.toMatch(/are in force: the rules|earlier rules stay in force/)
     for (const path of ['/v1/tasks', '/v1/agents', '/v1/audit', '/v1/policy', '/v1/alerts', '/v1/health'])
       expect((await h.operator('GET', path)).status, path).toBe(200)
+    expect((await h.operator('GET', '/v1/policy')).body).toMatchObject({ from: 'none', version: 0 })
     // The mode refuses what is new; what is left besides is refused for want of rules, and recorded.
     expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.code).toBe('mode_degraded')
     expect((await h.operator('POST', '/v1/keys/rotate', {})).body.code).toBe('policy_unavailable')
@@ -107,6 +123,67 @@ test.each([
     writeFileSync(fileOf(h), good)
     expect((await reload(h)).status).toBe(200)
     expect(conditions(h)).toEqual([])
+    await h.ended(await h.submit('echo'))
+  },
+)
+
+test('S1-60: with failClosed false the built-in rules let only tasks of the operator start, sealed tight, until rules load', async () => {
+  await using h = await createHarness({
+    agents: {
+      echo: {
+        card: { capabilities: ['echo'], may: { message: ['other'], secrets: ['api-key'] } },
+        script: worker(() => 'done'),
+      },
+      other: agents.other,
+    },
+    config: { policy: { failClosed: false } },
+  })
+  const good = readFileSync(fileOf(h), 'utf8')
+  h.hub.guard.store.transaction(() => h.hub.guard.store.prepare('delete from policy_file').run())
+  await h.stop()
+  writeFileSync(fileOf(h), '{')
+  await h.start()
+  expect(conditions(h)).toEqual([])
+  const alerts = h.hub.guard.alerts.list().map(({ cause }) => cause)
+  expect(alerts).toContain('policy_built_in')
+  expect((await h.operator('GET', '/v1/policy')).body).toMatchObject({ from: 'built-in', version: 0 })
+  const task = await h.submit('echo')
+  await h.ended(task)
+  expect(h.task(task).state).toBe('succeeded')
+  expect(h.sessionsOf(task)[0]?.authority).toMatchObject({ capabilities: [], ttlMs: 3_600_000 })
+  expect((await h.operator('POST', '/v1/tasks', { needs: ['echo'] })).body.code).toBe('policy_unavailable')
+  expect((await h.operator('POST', '/v1/keys/rotate', {})).body.code).toBe('policy_unavailable')
+  writeFileSync(fileOf(h), good)
+  expect((await reload(h)).status).toBe(200)
+  expect(h.hub.guard.alerts.list().map(({ cause }) => cause)).not.toContain('policy_built_in')
+  expect((await h.operator('POST', '/v1/keys/rotate', {})).status).toBe(200)
+})
+
+test.skipIf(!hasOpa)(
+  'S1-13: rules of the operator are in force after a reload, recorded by name, and refused by name to API calls before they are compiled',
+  async () => {
+    await using h = await createHarness({ agents })
+    const folder = { dataPath: fileOf(h) }
+    await h.ended(await h.submit('echo'))
+    writeFileSync(join(h.home, 'policy', 'own.rego'), 'package hub.home\n\ndeny contains "x" if false\n')
+    expect((await reload(h)).body.detail).toMatch(/own\.rego is not compiled/)
+    expect(openAlert(h)?.text).toMatch(/own\.rego is not compiled.*The earlier rules stay in force/)
+    writeHomeRules(folder, 'deny contains "echo rests" if input.resource.agent == "echo"')
+    expect((await reload(h)).body.changed).toMatch(/^\+ own\.rego \([0-9a-f]{12}\)$/)
+    expect(h.audit().findLast(({ action }) => action === 'policy.reloaded')?.effect).toMatch(/^\+ own\.rego/)
+    const refused = (await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body
+    expect(refused).toMatchObject({ code: 'policy_denied', detail: 'echo rests' })
+    await h.ended(await h.submit('other'))
+    expect((await h.operator('GET', '/v1/policy')).body.home).toMatchObject({ files: ['own.rego'] })
+
+    // Changed by hand while the hub is down: refused, and what was accepted rules on.
+    await h.stop()
+    writeFileSync(join(h.home, 'policy', 'own.rego'), 'package hub.home\n')
+    await h.start()
+    expect(openAlert(h)?.text).toMatch(/own\.rego is not the file that policy\/bundle\.json names/)
+    expect((await h.operator('POST', '/v1/tasks', { agent: 'echo' })).body.detail).toBe('echo rests')
+    for (const name of ['own.rego', 'home.wasm', 'bundle.json']) rmSync(join(h.home, 'policy', name))
+    expect((await reload(h)).body.changed).toBe('- own.rego')
     await h.ended(await h.submit('echo'))
   },
 )

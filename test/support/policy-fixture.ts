@@ -1,17 +1,24 @@
 /** The shipped, really compiled policy in a folder of its own, with a database that has the table `decision`. */
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import type { Clock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
-import { createPolicy, type Policy, type PolicyParts } from '../../hub/guard/policy/bundle.ts'
+import { createAccepted } from '../../hub/guard/policy/accepted.ts'
+import { createPolicy, type Policy, type PolicyParts, type PolicyTerms } from '../../hub/guard/policy/bundle.ts'
 import { createDecisions, type Decisions } from '../../hub/guard/policy/decisions.ts'
 import type { PolicyInput } from '../../hub/guard/policy/engine.ts'
 import type { Principal } from '../../hub/guard/principal.ts'
+import { makeCandidate, writeCandidate } from '../../hub/home/policy-seal.ts'
 import type { Authority } from '../../hub/protocol/task.ts'
 import { createFakeClock } from './fake-clock.ts'
+
+const found = spawnSync(fileURLToPath(new URL('../../scripts/opa', import.meta.url)), ['--path'])
+/** Whether this machine can compile rules. */
+export const hasOpa = found.status === 0
 
 export const shippedPolicies = fileURLToPath(new URL('../../policies', import.meta.url))
 
@@ -50,9 +57,37 @@ export function policyFolder(): PolicyFolder {
   }
 }
 
-export function openPolicy(folder: PolicyFolder, parts: Partial<PolicyParts> = {}, versionMin = 0): Policy {
+export function openPolicy(
+  folder: PolicyFolder,
+  parts: Partial<PolicyParts> = {},
+  versionMin = 0,
+  options: { terms?: PolicyTerms; goesWithoutRules?: boolean } = {},
+): Policy {
   const { bundleDir, dataPath } = folder
-  return createPolicy({ bundleDir, dataPath, versionMin }, { clock: createFakeClock(), ...parts })
+  return createPolicy({ bundleDir, dataPath, versionMin, ...options }, { clock: createFakeClock(), ...parts })
+}
+
+/** Writes the operator's rules beside the data, and seals them with opa as `hub policy seal` does. */
+export function writeHomeRules({ dataPath }: Pick<PolicyFolder, 'dataPath'>, text: string, key?: string): void {
+  const folder = dirname(dataPath)
+  writeFileSync(join(folder, 'own.rego'), `package hub.home\n\n${text}\n`)
+  writeCandidate(folder, makeCandidate(folder, key))
+}
+
+/** What the hub keeps of accepted rules, in a database in memory. */
+export function acceptedTable() {
+  const database = new Database(':memory:')
+  database.exec(readFileSync(new URL('../../hub/store/migrations/0025-policy-file.sql', import.meta.url), 'utf8'))
+  const accepted = createAccepted({
+    database: {
+      prepare: (sql) => database.prepare(sql),
+      transaction: (work) => database.transaction(work)(),
+      get inTransaction() {
+        return database.inTransaction
+      },
+    },
+  })
+  return { accepted, database }
 }
 
 /** A database in memory with the table, and the rows as they were written. */

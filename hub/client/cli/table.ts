@@ -245,8 +245,15 @@ export const COMMANDS: readonly Command[] = [
   command('approve <id>', 'say yes to a question', approvals('approve'), [['--text <text>', 'what to tell the agent']]),
   command('reject <id>', 'say no to a question', approvals('reject'), [['--text <text>', 'what to tell the agent']]),
   command('policy status', 'which rules are in force', policy('policyStatus')),
-  alone('policy check [file]', 'check policy/data.json, or a new version of it; changes nothing', judge('policyCheck')),
-  command('policy reload', "read the home's policy/data.json again", policy('policyReload')),
+  alone(
+    'policy check [file]',
+    'check the data and the rules in policy/, or a new data.json; changes nothing',
+    judge('policyCheck'),
+  ),
+  command('policy reload', "compile and read the home's policy/ again", policy('policyReload')),
+  alone('policy seal', 'compile and sign what is in policy/, without the hub', policy('policySeal'), [
+    ['--key <file>', 'your Ed25519 private key, where policy.requireSignature asks for a signature'],
+  ]),
   command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),
   command('flag set <name> <value>', 'switch a flag: on, off, or default', flags('set'), [
     ['--emergency <reason>', 'only for a time, with this reason; needed under the profiles production and strict'],

@@ -1,11 +1,14 @@
 /**
- * Whether the rules can be asked (T20, T21). Owner of `policy_unavailable` and of the alert `policy_refused`; never a reason to allow.
+ * Whether the rules can be asked (T20, T21). Owner of `policy_unavailable` and of the alerts `policy_refused` and `policy_built_in`; never a
+ * reason to allow.
  *
- * P1. If the operator's data is refused at a reload, nothing changes: the earlier rules stay in force, work goes on, and an alert says where
- *     the fault is until a reload succeeds (fault C12). A shipped bundle that cannot be loaded again stops new work.
+ * P1. If the operator's part is refused, nothing changes: the rules accepted before stay in force, work goes on, and an alert says where the
+ *     fault is until a reload succeeds (fault C12). So it is at a reload and at a start (S1-16). A shipped bundle that cannot be loaded again
+ *     stops new work, and with `policy.failClosed: false` raises the same alert instead.
  * P2. A question without an exact answer is a denial for that caller only. The rules count as broken only if a question that always has an
  *     answer gets none either: an agent that finds an input they fail on must not be able to stop the hub.
- * P3. Without any rules at the start the hub answers reads and starts nothing until a reload succeeds (S1-16).
+ * P3. Without any rules the hub answers reads and starts nothing until a reload succeeds. With `policy.failClosed: false` the built-in rules
+ *     decide, and an alert says so (S1-60).
  */
 import { type HubError, toHubError } from '../../base/errors.ts'
 import type { Alerts } from '../alerts/alerts.ts'
@@ -15,17 +18,18 @@ import type { Policy } from '../policy/bundle.ts'
 export interface PolicyHealth {
   /** Swaps the rules. Throws `policy_unavailable`, and says so by alert or condition. */
   reload(): void
-  /** Nothing could be loaded at the start. */
-  unloaded(why: string): void
+  /** What was found at the start was refused, for this reason. */
+  unloaded(why: HubError): void
   /** The rules gave no exact answer to somebody. */
   faulted(reason: string): void
-  /** Why the last reload was refused, while the rules before it are in force. */
+  /** Why the files are not in force, while rules before them are. */
   refused(): string | undefined
   /** Asks the known question, when there is cause to. */
   tick(): void
 }
 
 const REFUSED = 'policy_refused'
+const BUILT_IN = 'policy_built_in'
 const KNOWN_QUESTION = JSON.stringify({
   operation: 'health.show',
   principal: { kind: 'operator', id: 'operator' },
@@ -33,15 +37,17 @@ const KNOWN_QUESTION = JSON.stringify({
   mode: 'normal',
 })
 
-export function createPolicyHealth(parts: {
-  policy: Pick<Policy, 'active' | 'reload'>
-  modes: Pick<Modes, 'raise' | 'clear'>
-  alerts: Pick<Alerts, 'raise' | 'resolve'>
-}): PolicyHealth {
+export function createPolicyHealth(
+  { failClosed }: { failClosed: boolean },
+  parts: {
+    policy: Pick<Policy, 'active' | 'reload'>
+    modes: Pick<Modes, 'raise' | 'clear'>
+    alerts: Pick<Alerts, 'raise' | 'resolve'>
+  },
+): PolicyHealth {
   const { policy, modes, alerts } = parts
   /** No rules at all, or shipped ones that cannot be loaded again. */
   let broken: string | undefined
-  let isUnloaded = false
   let refused: string | undefined
   let heard: string | undefined
 
@@ -50,18 +56,24 @@ export function createPolicyHealth(parts: {
     if (why === undefined) modes.clear('policy_unavailable')
     else modes.raise('policy_unavailable', why)
   }
+  function refuse(what: string, why: string): void {
+    if (refused !== undefined && refused !== why) alerts.resolve(REFUSED, 'The files were changed again.')
+    refused = why
+    alerts.raise(REFUSED, 'warning', `${what}: ${why}. The earlier rules stay in force.`)
+  }
   function failed(error: HubError): void {
-    if (isUnloaded) broken = `no rules are in force: ${error.message}`
-    else if (error.facts.broken === 'data') {
-      if (refused !== undefined && refused !== error.message) alerts.resolve(REFUSED, 'The file was changed again.')
-      refused = error.message
+    const { from } = policy.active()
+    if (from === 'none') broken = `no rules are in force: ${error.message}`
+    else if (from === 'built-in')
       alerts.raise(
-        REFUSED,
+        BUILT_IN,
         'warning',
-        `policy/data.json was not accepted: ${error.message}. The earlier rules stay in force.`,
+        `no rules are in force, and the built-in ones let only your own tasks start (policy.failClosed is false): ${error.message}`,
       )
-    } else
+    else if (error.facts.broken === 'data') refuse("the operator's rules were not accepted", error.message)
+    else if (failClosed)
       broken = `the shipped rules cannot be loaded again, and nothing new starts by the earlier ones: ${error.message}`
+    else refuse('the shipped rules cannot be loaded again', error.message)
     tell()
   }
   return {
@@ -72,16 +84,12 @@ export function createPolicyHealth(parts: {
         failed(toHubError(thrown))
         throw thrown
       }
-      isUnloaded = false
       broken = refused = undefined
       alerts.resolve(REFUSED, 'The rules were read again and are in force.')
+      alerts.resolve(BUILT_IN, 'The rules were read and are in force.')
       tell()
     },
-    unloaded(why) {
-      isUnloaded = true
-      broken = `no rules are in force: ${why}`
-      tell()
-    },
+    unloaded: failed,
     faulted(reason) {
       heard ??= reason
     },

@@ -1,84 +1,76 @@
 /**
- * The compiled policy and its data: found, checked, tried, and swapped whole (S1-4, T21).
+ * The rules in force: found, checked, tried, and swapped whole (S1-4, S1-16, T21).
  *
- * B1. Every shipped file is the one `bundle.json` names by digest: module, rules, samples, shipped data.
- * B2. The module imports no built-in outside the allow-list, which is empty: nothing leaves its memory.
+ * B1. The shipped bundle is the files that `bundle.json` names by digest (shipped.ts); the operator's part is data, and rules of their own
+ *     where they write some (home-bundle.ts), which can only narrow (home-rules.ts).
+ * B2. A module imports no built-in outside the allow-list, which is empty: nothing leaves its memory.
  * B3. Before it is in force it must answer every sample as written, each within 5 ms, with the shipped data. Samples marked `any` (which
- *     must hold whatever the operator writes) must hold with the operator's data too. With that data all samples are timed.
- * B4. A reload replaces module, data, engine and memo together, or throws and nothing changes. An older version is refused.
- * B5. If nothing could be loaded at the start, the hub answers only reads and repairs, by `noRules` in engine.ts.
+ *     must hold whatever the operator writes) must hold with the operator's data too. With that data all samples are timed (trials.ts).
+ * B4. A reload replaces modules, data, engine and memo together, or throws and nothing changes. An older version is refused.
+ * B5. What was accepted is kept (accepted.ts). If a start refuses what it finds, the kept rules rule; if there are none, the hub answers
+ *     only reads and repairs, or with `failClosed: false` also the operator's own tasks (no-rules.ts).
  */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { z } from 'zod'
-import { digestOf, sha256Hex } from '../../base/canonical.ts'
-import type { Clock } from '../../base/clock.ts'
-import { HubError, RULE_CODES } from '../../base/errors.ts'
-import { sha256Shape } from '../../protocol/ids.ts'
-import { type PolicyData, readPolicyData } from './data.ts'
-import { createEngine, type Engine, noRules, type PolicyDecision } from './engine.ts'
+import { dirname } from 'node:path'
+import { digestOf } from '../../base/canonical.ts'
+import { type Clock, threadCpuMs } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import type { Profile } from '../../protocol/flags.ts'
+import type { Accepted } from './accepted.ts'
+import type { PolicyData } from './data.ts'
+import { createEngine, type Engine, type PolicyDecision } from './engine.ts'
+import { type HomeBundle, type HomeRules, type HomeTerms, readHomeBundle } from './home-bundle.ts'
+import { createHomeEngine, type HomeEngine, withHomeRules } from './home-rules.ts'
 import { createMemo, type Memo } from './memo.ts'
-import { compileModule, type PolicyModule } from './module.ts'
+import { compileModule, HOME_ENTRY_POINT, type PolicyModule } from './module.ts'
+import { builtInRules, noRules } from './no-rules.ts'
+import {
+  type Broken,
+  type Bundle,
+  filesOf,
+  type PolicyFiles,
+  readShipped,
+  refuse,
+  type ShippedBundle,
+} from './shipped.ts'
+import { bounded, type Trial, tryAll } from './trials.ts'
 
-const FILE_BYTES_MAX = 4 * 1024 * 1024
-const SAMPLE_MS_MAX = 5
-const SAMPLE_TRIES = 20
 const MEMO_GENERATION_MAX = 2048
 const MEMO_KEY_CHARS_MAX = 4096
 /** Imported built-ins a module may call in this process. None: what the rules need is compiled into them. */
 const BUILTINS_ALLOWED: readonly string[] = []
 
-const digests = z.record(z.string().regex(/^[a-z0-9_-]+\.(rego|json)$/), sha256Shape)
+/** The commit that holds exactly these files of a folder; undefined for files that are in none. */
+export type CommitOf = (folder: string, names: readonly string[]) => string | undefined
 
-export const bundleShape = z.strictObject({
-  /** Rises by one whenever the rules change; a hub that has used one version refuses an older one. */
-  version: z.int().positive(),
-  /** SHA-256 over names and digests of the rules. */
-  revision: sha256Shape,
-  opaVersion: z.string().max(20),
-  wasmSha256: sha256Shape,
-  sources: digests,
-  /** What a new bundle is tried on. */
-  trials: digests,
-  builtins: z.array(z.string().max(64)),
-})
-export type Bundle = z.output<typeof bundleShape>
-
-const samplesShape = z
-  .array(
-    z.strictObject({
-      name: z.string().min(1).max(200),
-      data: z.enum(['shipped', 'any']).default('shipped'),
-      input: z.record(z.string(), z.unknown()),
-      expect: z.strictObject({
-        allow: z.boolean(),
-        code: z.enum(RULE_CODES).optional(),
-        reason: z.string().optional(),
-      }),
-    }),
-  )
-  .min(10)
-type Sample = z.output<typeof samplesShape>[number]
-
-/** Identifies the rules: what `revision` in bundle.json must be. */
-export const sourcesRevision = (sources: Record<string, string>): string => digestOf('hub.policy.sources', sources)
-
-const AGAIN = 'put it back as it was, then `hub policy reload`, or `hub up` if the hub is down'
-
-/** `broken`: whether the operator's data is at fault, or what was shipped; the first leaves the rules in force as they are. */
-const refuse = (why: string, cause?: unknown, broken: 'bundle' | 'data' = 'bundle') =>
-  new HubError('policy_unavailable', `${why}; ${AGAIN}`, { cause, facts: { broken } })
+/** What hub.yaml asks of the rules. */
+export interface PolicyTerms {
+  /** Without rules nothing starts; false: the operator's own tasks do, by built-in rules. */
+  failClosed: boolean
+  requireSignature: boolean
+  /** Whose signature: the base64 of an Ed25519 public key. */
+  publicKey?: string
+  /** `production` and `strict` refuse files that are not committed, `strict` also what is not signed. */
+  profile?: Profile
+}
+export const SHIPPED_TERMS: PolicyTerms = { failClosed: true, requireSignature: false }
 
 export interface ActivePolicy {
   readonly bundle: Bundle
+  /** What decides: the shipped rules, then the operator's. */
   readonly engine: Engine
+  /** Each alone, for an explanation; undefined if there are none. */
+  readonly shipped?: Engine
+  readonly home?: HomeRules & { engine: HomeEngine }
   readonly memo: Memo<PolicyDecision>
   /** Undefined if no rules are in force. */
   readonly data?: PolicyData
   readonly dataDigest: string
-  /** Of bundle and data together. */
+  /** Of bundle, data and the operator's rules together. */
   readonly revision: string
   readonly dataCommit?: string
+  readonly isSigned: boolean
+  /** `accepted`: the files were refused at the start, and what was accepted before rules. */
+  readonly from: 'files' | 'accepted' | 'built-in' | 'none'
   readonly loadedAtMs: number
 }
 
@@ -88,6 +80,10 @@ export interface PolicyStatus {
   wasmSha256: string
   dataDigest: string
   dataCommit?: string
+  from: ActivePolicy['from']
+  /** The operator's own rules; null if they have none. */
+  home: { revision: string; files: string[] } | null
+  signed: boolean
   loadedAtMs: number
   builtins: string[]
   memoSize: number
@@ -98,7 +94,7 @@ export interface Policy {
   status(): PolicyStatus
   /** Swaps whole, or throws `policy_unavailable` and keeps the old one. */
   reload(): void
-  /** Why nothing could be loaded at the start (B5); undefined if rules were loaded. */
+  /** Why what was found at the start does not rule (B5); undefined if it does. */
   unloaded(): HubError | undefined
   /** One listener hears every question that the module gave no exact answer to. */
   onFault(listener: (reason: string) => void): void
@@ -106,21 +102,41 @@ export interface Policy {
 
 export interface PolicyParts {
   clock: Clock
-  /** The commit of the operator's data, if it is in a repository; may throw HubError, for example for a dirty tree (S1-13). */
-  commitOf?: (dataPath: string) => string | undefined
+  /** Time that this thread had of the processor, in milliseconds; the system's own without it. */
+  cpuMs?: () => number
+  /** Without it nothing is kept. */
+  accepted?: Accepted
+  /** The commit of these files of a folder, if they are in a repository and as committed. */
+  commitOf?: CommitOf
   /** For tests: comes between the compiled module and its instances. */
   compile?: (wasm: Buffer) => PolicyModule
+}
+
+/** Rules that passed every check and trial, not yet in force. */
+interface Candidate {
+  shipped: ShippedBundle
+  home: HomeBundle
+  active: ActivePolicy
 }
 
 /**
  * Loads at once; throws `policy_unavailable` with the file and what is wrong with it.
  * `bundleDir` holds the shipped files with their digests, `dataPath` the operator's data; `versionMin` is the newest version used so far.
- * With `goesWithoutRules` it does not throw, and `unloaded` says why there are no rules (B5).
+ * With `goesWithoutRules` it does not throw, and `unloaded` says what was wrong (B5).
  */
 export function createPolicy(
-  options: { bundleDir: string; dataPath: string; versionMin?: number; goesWithoutRules?: boolean },
+  options: {
+    bundleDir: string
+    dataPath: string
+    versionMin?: number
+    goesWithoutRules?: boolean
+    terms?: PolicyTerms
+  },
   parts: PolicyParts,
 ): Policy {
+  const { accepted, clock } = parts
+  const terms = options.terms ?? SHIPPED_TERMS
+  const folder = dirname(options.dataPath)
   const oldest = options.versionMin ?? 0
   let unloaded: HubError | undefined
   let tellFault: (reason: string) => void = () => undefined
@@ -128,55 +144,72 @@ export function createPolicy(
 
   function first(): ActivePolicy {
     try {
-      return load(oldest)
+      return taken(load(oldest), true)
     } catch (thrown) {
       if (!(thrown instanceof HubError) || !options.goesWithoutRules) throw thrown
       unloaded = thrown
-      return withoutRules(thrown.message, parts.clock.wallMs())
+      return fallen(thrown)
     }
   }
 
-  function load(versionMin: number): ActivePolicy {
-    const { bundle, wasm, samples, shipped } = readBundle(options.bundleDir)
-    if (bundle.version < versionMin)
+  /** What rules if the files do not: what was accepted before, or nothing. */
+  function fallen(why: HubError): ActivePolicy {
+    const home = accepted?.files('home')
+    const shipped = why.facts.broken === 'data' ? undefined : accepted?.files('shipped')
+    try {
+      if (home !== undefined) return load(oldest, { home, shipped }).active
+    } catch (thrown) {
+      if (!(thrown instanceof HubError)) throw thrown
+    }
+    return withoutRules(why.message, terms.failClosed, clock.wallMs())
+  }
+
+  /** Keeps what was accepted. On a disk that is full at the start it rules all the same, and is kept later. */
+  function taken({ shipped, home, active: loaded }: Candidate, isStart: boolean): ActivePolicy {
+    try {
+      accepted?.keep('shipped', shipped.files)
+      accepted?.keep('home', home.files)
+    } catch (thrown) {
+      if (!isStart) throw thrown
+    }
+    return loaded
+  }
+
+  function load(versionMin: number, kept?: { home: PolicyFiles; shipped: PolicyFiles | undefined }): Candidate {
+    const shipped = readShipped(kept?.shipped ?? filesOf(options.bundleDir))
+    if (shipped.bundle.version < versionMin)
       throw new HubError(
         'policy_unavailable',
-        `the rules of this version (${bundle.version}) are older than those this hub has already used (${versionMin}); start the newer version again, or go back to the copy made before the update: hub undo-update`,
+        `the rules of this version (${shipped.bundle.version}) are older than those this hub has already used (${versionMin}); start the newer version again, or go back to the copy made before the update: hub undo-update`,
+        { facts: { broken: 'bundle' } },
       )
-    const { data, digest } = readPolicyData(readBounded(options.dataPath, 'data'), options.dataPath)
-    const dataCommit = parts.commitOf?.(options.dataPath)
-    const module = compiled(wasm, bundle, parts.compile)
-    trySamples(module, samples, shipped, parts.clock, (sample) => sample)
-    trySamples(module, samples, data, parts.clock, ofAny, 'data')
-    return {
-      bundle,
-      data,
-      engine: createEngine(
-        () => module.instantiate(data),
-        (reason) => tellFault(reason),
-      ),
+    // What was accepted was signed and committed as was asked then.
+    const home = readHomeBundle(
+      kept?.home ?? filesOf(folder),
+      kept === undefined ? homeTermsOf(terms) : { mustBeSigned: false },
+    )
+    const dataCommit = kept === undefined ? requireCommit(folder, home, terms, parts) : undefined
+    const from = kept === undefined ? 'files' : 'accepted'
+    const engines = tryRules(shipped, home, (reason) => tellFault(reason), parts)
+    const { bundle } = shipped
+    const { data, dataDigest, isSigned, rules } = home
+    const revision = { bundle: bundle.revision, data: dataDigest, ...(rules && { home: rules.revision }) }
+    const loaded: ActivePolicy = {
+      ...{ bundle, data, dataDigest, isSigned, from, ...engines },
       memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
-      dataDigest: digest,
-      revision: digestOf('hub.policy.revision', { bundle: bundle.revision, data: digest }),
+      revision: digestOf('hub.policy.revision', revision),
       ...(dataCommit === undefined ? {} : { dataCommit }),
-      loadedAtMs: parts.clock.wallMs(),
+      loadedAtMs: clock.wallMs(),
     }
+    return { shipped, home, active: loaded }
   }
 
   return {
     active: () => active,
-    status: () => ({
-      version: active.bundle.version,
-      revision: active.bundle.revision,
-      wasmSha256: active.bundle.wasmSha256,
-      dataDigest: active.dataDigest,
-      ...(active.dataCommit === undefined ? {} : { dataCommit: active.dataCommit }),
-      loadedAtMs: active.loadedAtMs,
-      builtins: active.bundle.builtins,
-      memoSize: active.memo.size,
-    }),
+    status: () => statusOf(active),
     reload() {
-      active = load(Math.max(oldest, active.bundle.version))
+      active = taken(load(Math.max(oldest, active.bundle.version)), false)
+      unloaded = undefined
     },
     unloaded: () => unloaded,
     onFault(listener) {
@@ -185,113 +218,138 @@ export function createPolicy(
   }
 }
 
-function compiled(wasm: Buffer, bundle: Bundle, compile = compileModule): PolicyModule {
+function homeTermsOf({ requireSignature, publicKey, profile }: PolicyTerms): HomeTerms {
+  return {
+    mustBeSigned: requireSignature || profile === 'strict',
+    ...(publicKey === undefined ? {} : { publicKey }),
+  }
+}
+
+function statusOf({ bundle, home, ...active }: ActivePolicy): PolicyStatus {
+  return {
+    version: bundle.version,
+    revision: bundle.revision,
+    wasmSha256: bundle.wasmSha256,
+    dataDigest: active.dataDigest,
+    ...(active.dataCommit === undefined ? {} : { dataCommit: active.dataCommit }),
+    from: active.from,
+    home: home === undefined ? null : { revision: home.revision, files: [...home.sources.keys()] },
+    signed: active.isSigned,
+    loadedAtMs: active.loadedAtMs,
+    builtins: bundle.builtins,
+    memoSize: active.memo.size,
+  }
+}
+
+/** The commit that holds exactly these files. Throws where the profile asks for one and there is none (S1-13, fault D3). */
+function requireCommit(
+  folder: string,
+  home: HomeBundle,
+  { profile = 'standard' }: PolicyTerms,
+  { commitOf = () => undefined }: PolicyParts,
+): string | undefined {
+  const commit = commitOf(folder, [...home.files.keys()])
+  if (commit === undefined && (profile === 'production' || profile === 'strict'))
+    throw refuse(
+      `policy/ is not as it was committed, and profile ${profile} takes nothing else`,
+      undefined,
+      'data',
+      `commit it: \`git -C ${folder} add --all && git -C ${folder} commit\`, then \`hub policy reload\``,
+    )
+  return commit
+}
+
+function compiled(
+  wasm: Buffer,
+  named: readonly string[],
+  broken: Broken,
+  compile: (wasm: Buffer) => PolicyModule,
+): PolicyModule {
+  const isOwn = broken === 'data'
+  const whose = isOwn ? "the module of the operator's rules" : 'the policy module'
   let module: PolicyModule
   try {
     module = compile(wasm)
   } catch (thrown) {
-    throw refuse('the policy module cannot be loaded', thrown)
+    throw refuse(`${whose} cannot be loaded`, thrown, broken)
   }
   const foreign = module.builtins.filter((name) => !BUILTINS_ALLOWED.includes(name))
-  if (foreign.length > 0) throw refuse(`the policy module wants built-ins that are not allowed: ${foreign.join(', ')}`)
-  if (module.builtins.join() !== bundle.builtins.join())
-    throw refuse('bundle.json names other built-ins than the module')
+  if (foreign.length > 0) {
+    const remedy = isOwn ? 'write them without' : undefined
+    throw refuse(`${whose} wants built-ins that are not allowed: ${foreign.join(', ')}`, undefined, broken, remedy)
+  }
+  if (module.builtins.join() !== named.join())
+    throw refuse('bundle.json names other built-ins than the module', undefined, broken)
   return module
 }
 
-/** Samples that must hold whatever the operator's data says. */
-function ofAny(sample: Sample): Sample | undefined {
-  return sample.data === 'any' ? sample : undefined
+/** Compiles and tries the rules (B2, B3); answers what can decide. Throws `policy_unavailable`. */
+export function tryRules(
+  shipped: Omit<ShippedBundle, 'files'>,
+  { data, rules }: Pick<HomeBundle, 'data' | 'rules'>,
+  onFault: (reason: string) => void,
+  { cpuMs = threadCpuMs, compile = compileModule }: Pick<PolicyParts, 'cpuMs' | 'compile'>,
+): Pick<ActivePolicy, 'engine' | 'shipped' | 'home'> {
+  const { bundle, wasm, samples } = shipped
+  const module = compiled(wasm, bundle.builtins, 'bundle', compile)
+  const engineOn = (on: PolicyData, hear: (reason: string) => void = () => undefined) =>
+    createEngine(() => module.instantiate(on), hear)
+  const trials: Trial[] = samples.map(({ name, input, expect }) => ({ name, input, expect }))
+  tryAll(trials, engineOn(shipped.data).evaluate, cpuMs, (why) => refuse(why))
+  const failed = (why: string) => refuse(why, undefined, 'data')
+  const ofAny = samples.map(({ name, data: on, input, expect }) =>
+    on === 'any' ? { name, input, expect } : { name, input },
+  )
+  tryAll(ofAny, engineOn(data).evaluate, cpuMs, failed)
+  const engine = engineOn(data, onFault)
+  if (rules === undefined) return { engine, shipped: engine }
+  const own = compiled(rules.wasm, rules.builtins, 'data', (bytes) => compileModule(bytes, HOME_ENTRY_POINT))
+  const homeEngine = () => createHomeEngine(() => own.instantiate(data))
+  bounded(() => tryHomeRules(rules, trials, engineOn(data), homeEngine(), cpuMs), failed)
+  const home = homeEngine()
+  return { engine: withHomeRules(engine, home, onFault), shipped: engine, home: { ...rules, engine: home } }
+}
+
+/** Every shipped question gets an exact answer from the operator's rules, in time, and their own samples the answer they expect of both. */
+function tryHomeRules(
+  { samples }: HomeRules,
+  trials: readonly Trial[],
+  shipped: Engine,
+  home: HomeEngine,
+  cpuMs: () => number,
+): void {
+  const exact = (inputText: string) => {
+    const answer = home.ask(inputText)
+    const fault = typeof answer === 'string'
+    return { effect: 'deny', reason: fault ? answer : '', rule: '', fault } as const
+  }
+  const failed = (why: string) =>
+    refuse(why, undefined, 'data', "correct the operator's rules, then `hub policy reload`")
+  tryAll(
+    trials.map(({ name, input }) => ({ name, input })),
+    exact,
+    cpuMs,
+    failed,
+  )
+  const both = withHomeRules(shipped, home, () => undefined)
+  tryAll(samples, both.evaluate, cpuMs, failed)
 }
 
 /** Tries data on the shipped rules without putting it in force, for `hub policy check`. Throws `policy_unavailable`. */
-export function tryPolicyData(bundleDir: string, data: PolicyData, clock: Clock): void {
-  const { bundle, wasm, samples } = readBundle(bundleDir)
-  trySamples(compiled(wasm, bundle), samples, data, clock, ofAny, 'data')
+export function tryPolicyData(bundleDir: string, data: PolicyData): void {
+  tryRules(readShipped(filesOf(bundleDir)), { data }, () => undefined, {})
 }
 
 /** Its values cannot be taken for a version or a digest. */
-function withoutRules(why: string, nowMs: number): ActivePolicy {
+function withoutRules(why: string, failClosed: boolean, nowMs: number): ActivePolicy {
   return {
     bundle: { version: 0, revision: 'none', opaVersion: '', wasmSha256: 'none', sources: {}, trials: {}, builtins: [] },
-    engine: noRules(why),
+    engine: failClosed ? noRules(why) : builtInRules(why),
     memo: createMemo<PolicyDecision>(MEMO_GENERATION_MAX, MEMO_KEY_CHARS_MAX),
     dataDigest: 'none',
-    revision: 'none',
+    revision: failClosed ? 'none' : 'built-in',
+    isSigned: false,
+    from: failClosed ? 'none' : 'built-in',
     loadedAtMs: nowMs,
-  }
-}
-
-function readBounded(path: string, broken: 'bundle' | 'data' = 'bundle'): Buffer {
-  try {
-    const bytes = readFileSync(path)
-    if (bytes.length > FILE_BYTES_MAX) throw new Error(`larger than ${FILE_BYTES_MAX} bytes`)
-    return bytes
-  } catch (thrown) {
-    const { code, message } = thrown as NodeJS.ErrnoException
-    throw refuse(`${path} cannot be read: ${code === 'ENOENT' ? 'it is not there' : message}`, thrown, broken)
-  }
-}
-
-function readShape<Shape extends z.ZodType>(shape: Shape, bytes: Buffer, name: string): z.output<Shape> {
-  try {
-    return shape.parse(JSON.parse(bytes.toString('utf8')))
-  } catch (thrown) {
-    throw refuse(`${name} has the wrong form`, thrown)
-  }
-}
-
-function readBundle(dir: string): { bundle: Bundle; wasm: Buffer; samples: Sample[]; shipped: PolicyData } {
-  const bundle = readShape(bundleShape, readBounded(join(dir, 'bundle.json')), 'bundle.json')
-  const checked = (name: string, digest: string | undefined): Buffer => {
-    const bytes = readBounded(join(dir, name))
-    if (sha256Hex(bytes) !== digest)
-      throw refuse(`${name} is not the file bundle.json names (after a change: \`node scripts/build-policies.ts\`)`)
-    return bytes
-  }
-  const wasm = checked('policy.wasm', bundle.wasmSha256)
-  for (const [name, digest] of Object.entries(bundle.sources)) checked(name, digest)
-  if (sourcesRevision(bundle.sources) !== bundle.revision)
-    throw refuse('the revision in bundle.json is not that of its rules')
-  const samples = readShape(samplesShape, checked('samples.json', bundle.trials['samples.json']), 'samples.json')
-  const shipped = readPolicyData(checked('data.json', bundle.trials['data.json']), 'policies/data.json').data
-  return { bundle, wasm, samples, shipped }
-}
-
-/** Asks each sample up to twenty times and takes the quickest: on a busy machine three tries were all paused, and the hub did not start. */
-function trySamples(
-  module: PolicyModule,
-  samples: readonly Sample[],
-  data: PolicyData,
-  clock: Clock,
-  answerDue: (sample: Sample) => Sample | undefined,
-  broken: 'bundle' | 'data' = 'bundle',
-): void {
-  const fail = (why: string) => refuse(why, undefined, broken)
-  let failed = ''
-  const engine = createEngine(
-    () => module.instantiate(data),
-    (reason) => {
-      failed = reason
-    },
-  )
-  for (const sample of samples) {
-    const text = JSON.stringify(sample.input)
-    let bestMs = Number.POSITIVE_INFINITY
-    for (let turn = 0; turn < SAMPLE_TRIES && bestMs > SAMPLE_MS_MAX; turn += 1) {
-      const startedAt = clock.monotonicMs()
-      const verdict = engine.evaluate(text)
-      bestMs = Math.min(bestMs, clock.monotonicMs() - startedAt)
-      if (failed !== '') throw fail(`sample "${sample.name}": ${failed}`)
-      const { allow, code, reason } = answerDue(sample)?.expect ?? {}
-      if (allow !== undefined && (verdict.effect === 'allow') !== allow)
-        throw fail(`sample "${sample.name}" must be ${allow ? 'allowed' : 'denied'}, the answer is: ${verdict.reason}`)
-      if (code !== undefined && verdict.code !== code)
-        throw fail(`sample "${sample.name}" must give the code ${code}, not ${verdict.code ?? 'none'}`)
-      if (reason !== undefined && verdict.reason !== reason)
-        throw fail(`sample "${sample.name}" must give the reason "${reason}", not "${verdict.reason}"`)
-    }
-    if (bestMs > SAMPLE_MS_MAX)
-      throw fail(`sample "${sample.name}" took ${Math.round(bestMs)} ms, over ${SAMPLE_MS_MAX}`)
   }
 }

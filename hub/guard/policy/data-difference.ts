@@ -1,7 +1,8 @@
 /**
- * What has changed in the operator's data since it was last recorded (S1-13, fault C12). The audit log names the difference, not only that
- * the data was read, even if the file was changed by hand while the hub was down.
+ * What has changed in the operator's data and rules since they were last recorded (S1-13, fault C12). The audit log names the difference, not
+ * only that the files were read, even if one was changed by hand while the hub was down.
  */
+import { sha256Hex } from '../../base/canonical.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Policy } from './bundle.ts'
 import { differenceOf, type PolicyData, policyDataShape } from './data.ts'
@@ -14,6 +15,19 @@ export interface PolicyChanges {
   sinceRecorded(): string | undefined
   /** Records what is in force now, inside the transaction of the record that names the difference. */
   record(): void
+}
+
+type Digests = Readonly<Record<string, string>>
+
+/** One line for each file of rules that is new, gone or another: its digest tells which text it was. Pure. */
+function rulesChanged(before: Digests, after: Digests): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
+  return names.flatMap((name) => {
+    const [was, is] = [before[name]?.slice(0, 12), after[name]?.slice(0, 12)]
+    if (was === is) return []
+    if (is === undefined) return [`- ${name}`]
+    return [was === undefined ? `+ ${name} (${is})` : `${name}: ${was} -> ${is}`]
+  })
 }
 
 export function createPolicyChanges(parts: {
@@ -32,19 +46,27 @@ export function createPolicyChanges(parts: {
       return undefined
     }
   }
+  /** The operator's rules in force: the digest of each file, by its name. */
+  function rulesInForce(): Digests {
+    const sources = [...(policy.active().home?.sources ?? [])]
+    return Object.fromEntries(sources.map(([name, text]) => [name, sha256Hex(text)]))
+  }
   return {
     sinceRecorded() {
       const { data } = policy.active()
       const before = recorded()
       if (data === undefined || before === undefined) return undefined
-      const lines = differenceOf(before, data)
+      const rules = JSON.parse(meta.get('policy_rules') ?? '{}') as Digests
+      const lines = [...differenceOf(before, data), ...rulesChanged(rules, rulesInForce())]
       if (lines.length === 0) return undefined
       const more = lines.length > LINES_MAX ? [`and ${lines.length - LINES_MAX} more`] : []
       return [...lines.slice(0, LINES_MAX), ...more].join('; ').slice(0, TEXT_MAX)
     },
     record() {
       const { data } = policy.active()
-      if (data !== undefined) meta.set('policy_data', JSON.stringify(data))
+      if (data === undefined) return
+      meta.set('policy_data', JSON.stringify(data))
+      meta.set('policy_rules', JSON.stringify(rulesInForce()))
     },
   }
 }

@@ -2,7 +2,7 @@
  * Decides, and writes each decision down once (S1-4). Owns the table `decision`.
  *
  * D1. The memo's key is the very text the rules see, so whatever could change the answer is in it (T23); its entries belong to one loaded
- *     bundle and data, and fall with them at a reload.
+ *     bundle, data and the operator's rules, and fall with them at a reload.
  * D2. Runs inside the caller's open transaction and outside the effect's savepoint: a refusal's row stays though its effect does not.
  *     If that transaction did not commit, its rows are gone: the caller calls `forget()`, and they are asked and written again.
  *     A second, shorter memo comes first, for frozen principals: the same object is the same text. Not writing out the whole authority again
@@ -77,7 +77,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
   }
 
   function rowOf(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): Values {
-    const { bundle, dataDigest, revision } = policy.active()
+    const { bundle, dataDigest, home, revision } = policy.active()
     const { effect, code, reason, rule, narrow } = verdict
     const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
     const { principal, operation, mode } = input
@@ -91,7 +91,11 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       long ? '["/principal","/resource"]' : '[]',
       hide(JSON.stringify({ effect, code, reason, rule, narrow })),
       labels,
-      JSON.stringify({ hub: { revision: bundle.revision }, data: { revision: dataDigest } }),
+      JSON.stringify({
+        hub: { revision: bundle.revision },
+        data: { revision: dataDigest },
+        ...(home && { home: { revision: home.revision } }),
+      }),
       revision,
       bundle.version,
     ]

@@ -9,7 +9,6 @@
  */
 
 import { RULE_CODES, type RuleCode } from '../../base/errors.ts'
-import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import type { Principal } from '../principal.ts'
 
 /** What the rules see. Never an instant or a random value in it: each would be a question of its own for the memo. */
@@ -69,28 +68,39 @@ export const INPUT_BYTES_MAX = 64 * 1024
 const RESULT_VERSION = 1
 const TEXT_MAX = 2000
 
+/** One instance at a time: made for the first question and after each throw (E3). */
+export function createInstances(makeInstance: () => PolicyInstance) {
+  let instance: PolicyInstance | undefined
+  return {
+    /** What `work` answers, or what `failed` makes of the reason why it threw. */
+    use<Answer>(work: (instance: PolicyInstance) => Answer, failed: (why: string) => Answer): Answer {
+      try {
+        instance ??= makeInstance()
+        return work(instance)
+      } catch (thrown) {
+        instance = undefined
+        return failed(textOf(thrown))
+      }
+    },
+  }
+}
+
 /** `makeInstance` is called for the first question and after each throw; `onFault` hears of every answer that was not exact. */
 export function createEngine(makeInstance: () => PolicyInstance, onFault: (reason: string) => void): Engine {
-  let instance: PolicyInstance | undefined
-
-  const fault = (reason: string): Verdict => {
-    onFault(reason)
-    return { effect: 'deny', reason, rule: 'hub.guard.fault', fault: true }
-  }
+  const instances = createInstances(makeInstance)
   return {
     evaluate(inputText) {
       if (Buffer.byteLength(inputText) > INPUT_BYTES_MAX) {
         const reason = `the policy input is over ${INPUT_BYTES_MAX} bytes; ask for less at once`
         return { effect: 'deny', reason, rule: 'hub.guard.input_bytes', fault: false }
       }
-      try {
-        instance ??= makeInstance()
-        const verdict = judgeResult(instance.evaluate(inputText))
-        return typeof verdict === 'string' ? fault(verdict) : verdict
-      } catch (thrown) {
-        instance = undefined
-        return fault(`the policy module failed: ${textOf(thrown)}`)
-      }
+      const verdict = instances.use(
+        (instance) => judgeResult(instance.evaluate(inputText)),
+        (why) => `the policy module failed: ${why}`,
+      )
+      if (typeof verdict !== 'string') return verdict
+      onFault(verdict)
+      return { effect: 'deny', reason: verdict, rule: 'hub.guard.fault', fault: true }
     },
   }
 }
@@ -113,7 +123,8 @@ export function judgeResult(resultSet: unknown): Verdict | string {
   return narrowing === undefined ? 'the policy narrowed in an unknown way' : { ...verdict, narrow: narrowing }
 }
 
-function narrowingOf(value: unknown): Narrowing | undefined {
+/** Pure: a limit as the rules may give it; undefined for anything else. */
+export function narrowingOf(value: unknown): Narrowing | undefined {
   if (!isRecord(value)) return undefined
   const narrowing: Narrowing = {}
   for (const [key, item] of Object.entries(value)) {
@@ -139,32 +150,3 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function textOf(thrown: unknown): string {
   return (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, 200)
 }
-
-/** What the operator may do without rules besides reading: load the rules again, and let less happen until then. */
-const WITHOUT_RULES: ReadonlySet<string> = new Set(['policy.reload', 'agent.reload', 'agent.suspend', 'mode.resume'])
-const NO_RULES = 'hub.guard.no_rules'
-
-/**
- * The answers while no rules could be loaded at a start (S1-16, S1-60). The operator may read, say that they are present, and repair. The
- * watchdog may speak. What the hub only writes down needs no rules, and neither does a stop (I6). Everything else is refused.
- * `why`: what keeps the rules from being loaded.
- */
-export const noRules = (why: string): Engine => ({
-  evaluate(inputText): Verdict {
-    const { operation, principal } = JSON.parse(inputText) as { operation: string; principal: { kind: string } }
-    const standing = Object.hasOwn(OPERATIONS, operation) ? OPERATIONS[operation as OperationName].standing : undefined
-    const isPlain = standing === 'read' || standing === 'presence'
-    const isAllowed =
-      (principal.kind === 'operator' && (isPlain || WITHOUT_RULES.has(operation))) ||
-      (principal.kind === 'watchdog' && isPlain)
-    return isAllowed
-      ? { effect: 'allow', reason: 'no rules are in force; this is always permitted', rule: NO_RULES, fault: false }
-      : {
-          effect: 'deny',
-          code: 'policy_unavailable',
-          reason: `no rules are in force: ${why}`,
-          rule: NO_RULES,
-          fault: false,
-        }
-  },
-})

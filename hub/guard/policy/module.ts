@@ -7,6 +7,8 @@ import type { PolicyInstance } from './engine.ts'
 const MEMORY_PAGES_MAX = 1024
 const MEMORY_PAGES_INITIAL = 16
 const ENTRY_POINT = 'hub/admit/decision'
+/** Of the operator's rules: the answer that is made of them when they are compiled (home/policy-seal.ts). */
+export const HOME_ENTRY_POINT = 'hub/entry/answer'
 // The package's ES module offers the synchronous loader only on its default export, and its types forget that.
 const { loadPolicySync } = (published as unknown as { default: typeof published }).default
 // Neither the language's nor Node's types describe WebAssembly; these two are all that is used.
@@ -23,13 +25,13 @@ export interface PolicyModule {
 }
 
 /** Compiles the module and reads what it imports and offers. Throws when it is no policy module or has another entry point. */
-export function compileModule(wasm: Buffer): PolicyModule {
+export function compileModule(wasm: Buffer, entryPoint = ENTRY_POINT): PolicyModule {
   // A copy, so that the bytes are a plain ArrayBuffer of their own.
   const module = new WebAssembly.Module(new Uint8Array(wasm))
   const load = () => {
     const loaded = loadPolicySync(module, { initial: MEMORY_PAGES_INITIAL, maximum: MEMORY_PAGES_MAX })
-    if (JSON.stringify(loaded.entrypoints) !== JSON.stringify({ [ENTRY_POINT]: 0 }))
-      throw new Error(`the module's only entry point must be ${ENTRY_POINT}`)
+    if (JSON.stringify(loaded.entrypoints) !== JSON.stringify({ [entryPoint]: 0 }))
+      throw new Error(`the module's only entry point must be ${entryPoint}`)
     return loaded
   }
   const first = load()

@@ -103,6 +103,7 @@ export function createDispatcher(
     const facts = {
       agent: card.name,
       origin: originOf(task),
+      owner: task.requestedBy === 'operator',
       depth: task.depth,
       wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
       ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },

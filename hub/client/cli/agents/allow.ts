@@ -5,15 +5,18 @@ import { operationOf } from '../../../protocol/operations.ts'
 import { EXIT, Problem, toProblem, usage } from '../../problem.ts'
 import type { Context, Run } from '../context.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
-import { requirePolicy } from '../setup/judge.ts'
+import { requirePolicy, sealPolicy } from '../setup/judge.ts'
 import { type Cell, columns, type Paint } from '../text.ts'
 import { cardFileOf, checkName, readCard } from './folder.ts'
 import { type GrantPlan, planGrant, readPolicy, withEntry } from './grants.ts'
 
+const manifestOf = (home: string): string => path.join(home, 'policy', 'bundle.json')
 export const dataFileOf = (home: string): string => path.join(home, 'policy', 'data.json')
 
 /** Has the hub read the rules again. The reason goes into the audit record, if the operation takes one. */
-export async function reloadPolicy({ hub }: Context, reason: string): Promise<void> {
+export async function reloadPolicy({ home, hub }: Context, reason: string): Promise<void> {
+  // Where a manifest names the data by its digest, it must name the new one.
+  if (existsSync(manifestOf(home))) await sealPolicy(home)
   const named = { reason }
   const taken = operationOf('policy.reload')?.request.safeParse(named).success === true
   await hub.call('policy.reload', taken ? named : {})
@@ -32,13 +35,17 @@ export async function replacePolicy(
     throw new Problem('conflict', 'refused', `${file} was changed in the meantime`, 'run it again')
   }
   await requirePolicy(context.home, change.after)
-  const keep = (message: string) => change.history && keepInHistory(path.dirname(file), ['data.json'], message)
+  const manifest = manifestOf(context.home)
+  const sealed = existsSync(manifest) ? readFileSync(manifest) : undefined
+  const kept = sealed === undefined ? ['data.json'] : ['data.json', 'bundle.json']
+  const keep = (message: string) => change.history && keepInHistory(path.dirname(file), kept, message)
   writeWhole(file, change.after)
   const committed = keep(change.reason)
   try {
     await reloadPolicy(context, change.reason)
   } catch (error) {
     writeWhole(file, change.before)
+    if (sealed !== undefined) writeWhole(manifest, sealed)
     keep(`${change.reason}: refused and put back`)
     // The hub must read the old rules again, so that nothing is left of the refused ones (fault C36).
     await reloadPolicy(context, `${change.reason}: refused and put back`).catch(() => {})

@@ -3,7 +3,7 @@
  * (fault C3) and never replaces rules that are in force (fault C12). A separate process does the check (hub/judge.ts).
  */
 import { spawn } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { watchdogFileOf } from '../../../base/watchdog-words.ts'
@@ -140,6 +140,21 @@ export async function handOn<Result>(
   }
 }
 
+/** The verdict on the whole folder `policy/`: data, and the rules in it, compiled and tried. */
+export const judgeFolder = (home: string): Promise<Verdict & { rules: string[]; isData: boolean }> =>
+  askProgram([program('hub/policy-tool.ts'), 'check', '--home', home], '')
+
+/** Has the folder `policy/` compiled, named and signed as it is. @throws Problem policy_unavailable, with what is wrong or missing */
+export async function sealPolicy(home: string, key?: string): Promise<{ written: string[]; removed: string[] }> {
+  const words = key === undefined ? [] : ['--key', path.resolve(key)]
+  const { fault, ...sealed } = await askProgram<{ written: string[]; removed: string[]; fault?: string }>(
+    [program('hub/policy-tool.ts'), 'seal', '--home', home, ...words],
+    '',
+  )
+  if (fault !== undefined) throw new Problem('policy_unavailable', 'refused', clean(fault), '')
+  return sealed
+}
+
 /** @throws Problem policy_unavailable with line, column and key */
 export async function requirePolicy(home: string, text: string): Promise<void> {
   const { faults } = await judge('policy', home, Buffer.from(text))
@@ -187,6 +202,13 @@ async function checkFile(what: Judged, home: string, file: string): Promise<Chec
   return { file, ok: verdict.faults.length === 0, ...verdict }
 }
 
+async function checkFolder(home: string): Promise<Checked & { rules: string[] }> {
+  const file = policyFileOf(home)
+  if (!existsSync(file)) throw usage(`${file} is not there`, 'name the file: hub policy check FILE')
+  const { isData: _, ...verdict } = await judgeFolder(home)
+  return { file, ok: verdict.faults.length === 0, ...verdict }
+}
+
 const TAKEN_OVER: Readonly<Record<Judged, string>> = {
   config: 'hub restart',
   policy: 'hub policy reload',
@@ -221,8 +243,9 @@ export const configCheck: Alone = async ({ home, json, terminal }, [named], opti
   return hub?.ok === false || watchdog?.ok === false ? EXIT.refused : EXIT.done
 }
 
+/** Without a file: the whole folder `policy/`, as a reload would take it. */
 export const policyCheck: Alone = async ({ home, json, terminal }, [named]) => {
-  const checked = await checkFile('policy', home, named === undefined ? policyFileOf(home) : path.resolve(named))
+  const checked = named === undefined ? await checkFolder(home) : await checkFile('policy', home, path.resolve(named))
   if (json) terminal.out(JSON.stringify(checked))
   else terminal.out(checkedLines('policy', checked).join('\n'))
   return checked.ok ? EXIT.done : EXIT.refused

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import path from 'node:path'
-import { EXIT } from '../../problem.ts'
+import { EXIT, Problem } from '../../problem.ts'
+import type { Alone } from '../command.ts'
 import type { Run } from '../context.ts'
 import { keepInHistory } from '../home-files.ts'
 import { clean, facts, stampText } from '../text.ts'
-import { judge } from './judge.ts'
+import { judgeFolder, sealPolicy } from './judge.ts'
 
 const policyRow = ([name, value]: [string, unknown]): readonly [string, string] =>
   name === 'loadedAtMs' && typeof value === 'number'
@@ -32,20 +33,48 @@ export const policyStatus: Run = async ({ hub, json, terminal }) => {
     )
   return EXIT.done
 }
-/** Commits a valid file before it is in force. The hub refuses any other, records that and raises an alert. */
-async function keepData(home: string): Promise<boolean> {
-  const file = path.join(home, 'policy', 'data.json')
-  try {
-    const { faults } = await judge('policy', home, readFileSync(file))
-    return faults.length === 0 && keepInHistory(path.dirname(file), ['data.json'], 'hub policy reload')
-  } catch {
-    return false
+/**
+ * Commits valid files before they are in force, and has the rules among them compiled. Data with a fault goes to the hub as it is: the hub
+ * refuses it, records that and raises an alert. @throws Problem policy_unavailable if the rules are at fault
+ */
+async function keepFiles(home: string): Promise<boolean> {
+  const folder = path.join(home, 'policy')
+  const { faults, isData } = await judgeFolder(home)
+  const [fault] = faults
+  if (fault !== undefined && isData) return false
+  if (fault !== undefined) {
+    const said = `${clean(fault.message)}; nothing was reloaded, the earlier rules stay in force`
+    throw new Problem('policy_unavailable', 'refused', said, '')
   }
+  const keep = (ending: RegExp) =>
+    keepInHistory(
+      folder,
+      readdirSync(folder).filter((name) => ending.test(name)),
+      'hub policy reload',
+    )
+  // What the bundle is made of first: its manifest names the commit.
+  const isKept = keep(/\.rego$|^(?:data|samples)\.json$/)
+  const { written } = await sealPolicy(home)
+  return (written.length > 0 && keep(/^(?:bundle\.json|home\.wasm)$/)) || isKept
+}
+
+/** Compiles, names and signs what is in `policy/`, without the hub. */
+export const policySeal: Alone = async ({ home, json, terminal }, _words, options) => {
+  const key = typeof options.key === 'string' ? options.key : undefined
+  const sealed = await sealPolicy(home, key)
+  if (json) terminal.out(JSON.stringify(sealed))
+  else
+    terminal.out(
+      sealed.written.length === 0
+        ? 'policy/ is sealed as it is; apply it with `hub policy reload`'
+        : `written: ${sealed.written.join(', ')}; apply it with \`hub policy reload\``,
+    )
+  return EXIT.done
 }
 
 /** Has the hub read policy/data.json again, and says what changed. */
 export const policyReload: Run = async ({ hub, home, json, terminal }) => {
-  const committed = await keepData(home)
+  const committed = await keepFiles(home)
   const answer = await hub.call('policy.reload')
   if (json) terminal.json({ ...answer, committed })
   else {

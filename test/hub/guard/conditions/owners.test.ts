@@ -335,16 +335,13 @@ describe('the rules', () => {
     let fault = false
     let bad: 'bundle' | 'data' | undefined = 'bundle'
     const verdict = () => ({ effect: 'allow', reason: '', rule: '', fault }) as const
-    const rules = createPolicyHealth({
-      policy: {
-        active: () => ({ engine: { evaluate: verdict } }) as never,
-        reload() {
-          if (bad !== undefined) throw new HubError('policy_unavailable', `wrong ${bad}`, { facts: { broken: bad } })
-        },
+    const policy = {
+      active: () => ({ engine: { evaluate: verdict }, from: 'files' }) as never,
+      reload() {
+        if (bad !== undefined) throw new HubError('policy_unavailable', `wrong ${bad}`, { facts: { broken: bad } })
       },
-      modes,
-      alerts,
-    })
+    }
+    const rules = createPolicyHealth({ failClosed: true }, { policy, modes, alerts })
     rules.tick()
     rules.faulted('trapped')
     rules.tick()
@@ -374,21 +371,29 @@ describe('the rules', () => {
     bad = undefined
     rules.reload()
     expect([told.size, rules.refused()]).toEqual([0, undefined])
+    // Damaged ones stop nothing where the operator chose so (S1-60).
+    const open = createPolicyHealth({ failClosed: false }, { policy, modes, alerts })
+    bad = 'bundle'
+    expect(() => open.reload()).toThrow('wrong bundle')
+    expect(raised.size).toBe(0)
+    expect(told.get('policy_refused')).toMatch(/the shipped rules cannot be loaded again: wrong bundle/)
+    bad = undefined
+    open.reload()
+    expect(told.size).toBe(0)
   })
 
   it('without any rules it is never said that some are in force, until a reload succeeds (S1-16, fault C12)', () => {
     let bad = true
-    const rules = createPolicyHealth({
-      policy: {
-        active: () => ({ engine: { evaluate: () => ({ fault: false }) } }) as never,
-        reload() {
-          if (bad) throw new HubError('policy_unavailable', 'line 3', { facts: { broken: 'data' } })
-        },
+    let from = 'none'
+    const refusal = (why: string) => new HubError('policy_unavailable', why, { facts: { broken: 'data' } })
+    const policy = {
+      active: () => ({ engine: { evaluate: () => ({ fault: false }) }, from }) as never,
+      reload() {
+        if (bad) throw refusal('line 3')
       },
-      modes,
-      alerts,
-    })
-    rules.unloaded('line 2')
+    }
+    const rules = createPolicyHealth({ failClosed: true }, { policy, modes, alerts })
+    rules.unloaded(refusal('line 2'))
     rules.tick()
     expect(raised.get('policy_unavailable')).toBe('no rules are in force: line 2')
     expect(() => rules.reload()).toThrow('line 3')
@@ -397,5 +402,14 @@ describe('the rules', () => {
     bad = false
     rules.reload()
     expect(raised.size).toBe(0)
+
+    from = 'built-in'
+    const open = createPolicyHealth({ failClosed: false }, { policy, modes, alerts })
+    open.unloaded(refusal('line 2'))
+    open.tick()
+    expect(raised.size).toBe(0)
+    expect(told.get('policy_built_in')).toMatch(/only your own tasks start \(policy.failClosed is false\): line 2/)
+    open.reload()
+    expect(told.size).toBe(0)
   })
 })

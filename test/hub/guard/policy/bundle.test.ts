@@ -5,9 +5,17 @@ import { expect, test } from 'vitest'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import { compileModule } from '../../../../hub/guard/policy/module.ts'
-import { commitOfFile } from '../../../../hub/home/init.ts'
-import { createFakeClock } from '../../../support/fake-clock.ts'
-import { agentPrincipal, ask, askedFor, openPolicy, policyFolder } from '../../../support/policy-fixture.ts'
+import { commitOfFiles } from '../../../../hub/home/init.ts'
+import type { Profile } from '../../../../hub/protocol/flags.ts'
+import {
+  acceptedTable,
+  agentPrincipal,
+  ask,
+  askedFor,
+  openPolicy,
+  type PolicyFolder,
+  policyFolder,
+} from '../../../support/policy-fixture.ts'
 
 const long = process.env.HUB_TEST_LONG === '1'
 const unavailable = expect.objectContaining({ code: 'policy_unavailable' })
@@ -147,14 +155,13 @@ test.for([
 
 test('T20: a bundle with a sample over 5 ms never rules, one slow turn alone is forgiven', () => {
   using folder = policyFolder()
-  const clock = createFakeClock()
   let readings = 0
   // Every second reading ends a turn: 6 ms each.
-  const slow = { ...clock, monotonicMs: () => Math.floor(readings++ / 2) * 100 + (readings % 2 === 0 ? 6 : 0) }
-  expect(refusal(() => openPolicy(folder, { clock: slow }))).toContain('over 5')
+  const cpuMs = () => Math.floor(readings++ / 2) * 100 + (readings % 2 === 0 ? 6 : 0)
+  expect(refusal(() => openPolicy(folder, { cpuMs }))).toContain('over 5')
   let first = 0
-  const once = { ...clock, monotonicMs: () => (first++ === 1 ? 50 : 0) }
-  expect(openPolicy(folder, { clock: once }).status().version).toBeGreaterThan(0)
+  const once = () => (first++ === 1 ? 50 : 0)
+  expect(openPolicy(folder, { cpuMs: once }).status().version).toBeGreaterThan(0)
 })
 
 test('T21: a module that allows everything does not answer the samples', () => {
@@ -197,7 +204,7 @@ test('S1-13: the commit that is named is the one the data is of; of data that is
   git('add', 'data.json')
   git('commit', '--quiet', '--message', 'first')
   const first = git('rev-parse', 'HEAD')
-  const policy = openPolicy(folder, { commitOf: commitOfFile })
+  const policy = openPolicy(folder, { commitOf: commitOfFiles })
   expect(policy.status().dataCommit).toBe(first)
   folder.writeData({ agents: {} })
   policy.reload()
@@ -207,6 +214,100 @@ test('S1-13: the commit that is named is the one the data is of; of data that is
   expect(policy.status().dataCommit).toBe(git('rev-parse', 'HEAD'))
   expect(policy.status().dataCommit).not.toBe(first)
 })
+
+test('S1-13, fault D3: a profile that wants committed files refuses what was changed since, and what is in no repository', () => {
+  using folder = policyFolder()
+  const home = dirname(folder.dataPath)
+  const open = (profile: Profile) =>
+    openPolicy(folder, { commitOf: commitOfFiles }, 0, {
+      terms: { failClosed: true, requireSignature: false, profile },
+    })
+  expect(refusal(() => open('production'))).toMatch(
+    /not as it was committed, and profile production takes nothing else; commit it/,
+  )
+  const git = (...words: string[]) =>
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', '-C', home, ...words], { encoding: 'utf8' })
+  git('init', '--quiet')
+  git('add', 'data.json')
+  git('commit', '--quiet', '--message', 'first')
+  expect(open('production').status().dataCommit).toBe(git('rev-parse', 'HEAD').trim())
+  folder.writeData({ agents: {} })
+  expect(refusal(() => open('production'))).toMatch(/not as it was committed/)
+  for (const profile of ['development', 'standard'] as const) expect(open(profile).status().dataCommit).toBeUndefined()
+})
+
+test.for([
+  ['removed', (folder: PolicyFolder) => rmSync(folder.bundleDir, { recursive: true })],
+  ['damaged', (folder: PolicyFolder) => folder.write('policy.wasm', 'x')],
+] as const)(
+  'S1-60, T21: if the shipped bundle is %s at a start, the accepted one rules; without one nothing does, or the built-in rules',
+  ([, spoil]) => {
+    using folder = policyFolder()
+    const { accepted, database } = acceptedTable()
+    const open = (failClosed: boolean) =>
+      openPolicy(folder, { accepted }, 1, { terms: { failClosed, requireSignature: false }, goesWithoutRules: true })
+    const { version } = open(true).status()
+    spoil(folder)
+    for (const failClosed of [true, false]) {
+      const policy = open(failClosed)
+      expect(policy.unloaded()?.facts.broken).toBe('bundle')
+      expect(policy.status()).toMatchObject({ from: 'accepted', version })
+      expect(policy.active().engine.evaluate(submit).effect).toBe('allow')
+      expect(refusal(() => policy.reload())).toMatch(/policy\.wasm|bundle\.json/)
+      expect(policy.status().from).toBe('accepted')
+    }
+    database.exec('delete from policy_file')
+    const operator = { kind: 'operator', id: 'operator' } as const
+    const people = { by: 'people', parent: null }
+    const dispatcher = { kind: 'hub', id: 'dispatcher' } as const
+    const session = agentPrincipal('echo', { secrets: ['key'], message: ['other'], delegate: ['other'] })
+    const asked: [effectClosed: string, effectOpen: string, ReturnType<typeof ask>][] = [
+      ['allow', 'allow', ask('task.list', operator)],
+      ['allow', 'allow', ask('policy.reload', operator)],
+      ['allow', 'allow', ask('lease.renew', { kind: 'watchdog', id: 'watchdog' })],
+      ['deny', 'allow', ask('task.submit', operator, askedFor('echo'))],
+      ['deny', 'deny', ask('task.submit', operator, askedFor(null, ['echo']))],
+      [
+        'deny',
+        'deny',
+        ask('task.submit', { kind: 'automation', id: 'ci', actions: ['task.submit'] }, askedFor('echo')),
+      ],
+      ['deny', 'deny', ask('task.retry', { kind: 'device', id: 'phone', rights: ['resume'] }, askedFor('echo'))],
+      ['deny', 'allow', ask('task.dispatch', dispatcher, { agent: 'echo', origin: people, owner: true })],
+      ['deny', 'deny', ask('task.dispatch', dispatcher, { agent: 'echo', origin: people, owner: false })],
+      [
+        'deny',
+        'deny',
+        ask('task.dispatch', dispatcher, { agent: 'echo', origin: { by: 'agent', parent: 'a' }, owner: true }),
+      ],
+      [
+        'deny',
+        'deny',
+        ask('task.dispatch', { kind: 'hub', id: 'services' }, { agent: 'echo', origin: people, owner: true }),
+      ],
+      ['deny', 'deny', ask('service.start', { kind: 'hub', id: 'services' }, { agent: 'echo', origin: people })],
+      ['deny', 'allow', ask('session.join', session)],
+      ['deny', 'allow', ask('task.result', session)],
+      ['deny', 'deny', ask('secret.get', session, { name: 'key' })],
+      ['deny', 'deny', ask('message.send', session, { kind: 'request', to: { agent: 'other' }, relation: 'parent' })],
+      ['deny', 'deny', ask('task.delegate', session, { agent: 'other' })],
+      ['deny', 'deny', ask('artifact.get', session, { own: false, inherited: false })],
+      ['deny', 'deny', ask('token.create', operator)],
+      ['deny', 'deny', ask('keys.rotate', operator)],
+    ]
+    for (const failClosed of [true, false]) {
+      const policy = open(failClosed)
+      expect(policy.status().from).toBe(failClosed ? 'none' : 'built-in')
+      const { engine } = policy.active()
+      const effects = asked.map(([, , input]) => [input.operation, engine.evaluate(JSON.stringify(input)).effect])
+      expect(effects).toEqual(asked.map(([closed, open, { operation }]) => [operation, failClosed ? closed : open]))
+      expect(engine.evaluate(JSON.stringify(ask('keys.rotate', operator))).code).toBe('policy_unavailable')
+    }
+    // The session that built-in rules let start may do nothing but its task.
+    const text = JSON.stringify(ask('task.dispatch', dispatcher, { agent: 'echo', origin: people, owner: true }))
+    expect(open(false).active().engine.evaluate(text).narrow).toEqual({ capabilities: [], ttlMs: 3_600_000 })
+  },
+)
 
 test('T20: the real module takes an input of 64 KiB, refuses more, and answers the next one', () => {
   using folder = policyFolder()
