@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sha256Hex } from '../hub/base/canonical.ts'
-import { type Bundle, bundleShape, sourcesRevision } from '../hub/guard/policy/shipped.ts'
 import { compileModule } from '../hub/guard/policy/module.ts'
+import { type Bundle, bundleShape, sourcesRevision } from '../hub/guard/policy/shipped.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = join(root, 'policies')

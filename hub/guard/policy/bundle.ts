@@ -12,32 +12,20 @@
  */
 import { dirname } from 'node:path'
 import { digestOf } from '../../base/canonical.ts'
-import { type Clock, threadCpuMs } from '../../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import type { Profile } from '../../protocol/flags.ts'
 import type { Accepted } from './accepted.ts'
 import type { PolicyData } from './data.ts'
-import { createEngine, type Engine, type PolicyDecision } from './engine.ts'
-import { type HomeBundle, type HomeRules, type HomeTerms, readHomeBundle } from './home-bundle.ts'
-import { createHomeEngine, type HomeEngine, withHomeRules } from './home-rules.ts'
+import type { Engine, PolicyDecision } from './engine.ts'
+import { type HomeBundle, type HomeTerms, readHomeBundle } from './home-bundle.ts'
 import { createMemo, type Memo } from './memo.ts'
-import { compileModule, HOME_ENTRY_POINT, type PolicyModule } from './module.ts'
 import { builtInRules, noRules } from './no-rules.ts'
-import {
-  type Broken,
-  type Bundle,
-  filesOf,
-  type PolicyFiles,
-  readShipped,
-  refuse,
-  type ShippedBundle,
-} from './shipped.ts'
-import { bounded, type Trial, tryAll } from './trials.ts'
+import { type Bundle, filesOf, type PolicyFiles, readShipped, refuse, type ShippedBundle } from './shipped.ts'
+import { type TrialParts, type TriedRules, tryRules } from './trials.ts'
 
 const MEMO_GENERATION_MAX = 2048
 const MEMO_KEY_CHARS_MAX = 4096
-/** Imported built-ins a module may call in this process. None: what the rules need is compiled into them. */
-const BUILTINS_ALLOWED: readonly string[] = []
 
 /** The commit that holds exactly these files of a folder; undefined for files that are in none. */
 export type CommitOf = (folder: string, names: readonly string[]) => string | undefined
@@ -60,7 +48,7 @@ export interface ActivePolicy {
   readonly engine: Engine
   /** Each alone, for an explanation; undefined if there are none. */
   readonly shipped?: Engine
-  readonly home?: HomeRules & { engine: HomeEngine }
+  readonly home?: TriedRules['home']
   readonly memo: Memo<PolicyDecision>
   /** Undefined if no rules are in force. */
   readonly data?: PolicyData
@@ -100,16 +88,12 @@ export interface Policy {
   onFault(listener: (reason: string) => void): void
 }
 
-export interface PolicyParts {
+export interface PolicyParts extends TrialParts {
   clock: Clock
-  /** Time that this thread had of the processor, in milliseconds; the system's own without it. */
-  cpuMs?: () => number
   /** Without it nothing is kept. */
   accepted?: Accepted
   /** The commit of these files of a folder, if they are in a repository and as committed. */
   commitOf?: CommitOf
-  /** For tests: comes between the compiled module and its instances. */
-  compile?: (wasm: Buffer) => PolicyModule
 }
 
 /** Rules that passed every check and trial, not yet in force. */
@@ -257,87 +241,6 @@ function requireCommit(
       `commit it: \`git -C ${folder} add --all && git -C ${folder} commit\`, then \`hub policy reload\``,
     )
   return commit
-}
-
-function compiled(
-  wasm: Buffer,
-  named: readonly string[],
-  broken: Broken,
-  compile: (wasm: Buffer) => PolicyModule,
-): PolicyModule {
-  const isOwn = broken === 'data'
-  const whose = isOwn ? "the module of the operator's rules" : 'the policy module'
-  let module: PolicyModule
-  try {
-    module = compile(wasm)
-  } catch (thrown) {
-    throw refuse(`${whose} cannot be loaded`, thrown, broken)
-  }
-  const foreign = module.builtins.filter((name) => !BUILTINS_ALLOWED.includes(name))
-  if (foreign.length > 0) {
-    const remedy = isOwn ? 'write them without' : undefined
-    throw refuse(`${whose} wants built-ins that are not allowed: ${foreign.join(', ')}`, undefined, broken, remedy)
-  }
-  if (module.builtins.join() !== named.join())
-    throw refuse('bundle.json names other built-ins than the module', undefined, broken)
-  return module
-}
-
-/** Compiles and tries the rules (B2, B3); answers what can decide. Throws `policy_unavailable`. */
-export function tryRules(
-  shipped: Omit<ShippedBundle, 'files'>,
-  { data, rules }: Pick<HomeBundle, 'data' | 'rules'>,
-  onFault: (reason: string) => void,
-  { cpuMs = threadCpuMs, compile = compileModule }: Pick<PolicyParts, 'cpuMs' | 'compile'>,
-): Pick<ActivePolicy, 'engine' | 'shipped' | 'home'> {
-  const { bundle, wasm, samples } = shipped
-  const module = compiled(wasm, bundle.builtins, 'bundle', compile)
-  const engineOn = (on: PolicyData, hear: (reason: string) => void = () => undefined) =>
-    createEngine(() => module.instantiate(on), hear)
-  const trials: Trial[] = samples.map(({ name, input, expect }) => ({ name, input, expect }))
-  tryAll(trials, engineOn(shipped.data).evaluate, cpuMs, (why) => refuse(why))
-  const failed = (why: string) => refuse(why, undefined, 'data')
-  const ofAny = samples.map(({ name, data: on, input, expect }) =>
-    on === 'any' ? { name, input, expect } : { name, input },
-  )
-  tryAll(ofAny, engineOn(data).evaluate, cpuMs, failed)
-  const engine = engineOn(data, onFault)
-  if (rules === undefined) return { engine, shipped: engine }
-  const own = compiled(rules.wasm, rules.builtins, 'data', (bytes) => compileModule(bytes, HOME_ENTRY_POINT))
-  const homeEngine = () => createHomeEngine(() => own.instantiate(data))
-  bounded(() => tryHomeRules(rules, trials, engineOn(data), homeEngine(), cpuMs), failed)
-  const home = homeEngine()
-  return { engine: withHomeRules(engine, home, onFault), shipped: engine, home: { ...rules, engine: home } }
-}
-
-/** Every shipped question gets an exact answer from the operator's rules, in time, and their own samples the answer they expect of both. */
-function tryHomeRules(
-  { samples }: HomeRules,
-  trials: readonly Trial[],
-  shipped: Engine,
-  home: HomeEngine,
-  cpuMs: () => number,
-): void {
-  const exact = (inputText: string) => {
-    const answer = home.ask(inputText)
-    const fault = typeof answer === 'string'
-    return { effect: 'deny', reason: fault ? answer : '', rule: '', fault } as const
-  }
-  const failed = (why: string) =>
-    refuse(why, undefined, 'data', "correct the operator's rules, then `hub policy reload`")
-  tryAll(
-    trials.map(({ name, input }) => ({ name, input })),
-    exact,
-    cpuMs,
-    failed,
-  )
-  const both = withHomeRules(shipped, home, () => undefined)
-  tryAll(samples, both.evaluate, cpuMs, failed)
-}
-
-/** Tries data on the shipped rules without putting it in force, for `hub policy check`. Throws `policy_unavailable`. */
-export function tryPolicyData(bundleDir: string, data: PolicyData): void {
-  tryRules(readShipped(filesOf(bundleDir)), { data }, () => undefined, {})
 }
 
 /** Its values cannot be taken for a version or a digest. */
