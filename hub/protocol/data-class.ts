@@ -8,3 +8,11 @@ const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted'] as con
 export type DataClass = (typeof DATA_CLASSES)[number]
 
 export const dataClassShape = z.enum(DATA_CLASSES)
+
+/** The one that is passed on least; undefined if none is named. Pure. */
+export const strictestClass = (classes: readonly (DataClass | null | undefined)[]): DataClass | undefined =>
+  DATA_CLASSES.findLast((each) => classes.includes(each))
+
+/** As a fact for the rules, or a field of an answer: without a class there is none, and what is said stays as it always was. Pure. */
+export const classFact = (dataClass: DataClass | null | undefined): { dataClass?: DataClass } =>
+  dataClass === undefined || dataClass === null ? {} : { dataClass }

@@ -4,6 +4,7 @@
  * `reach` says which kinds of principal may try at all, before the policy is asked.
  */
 import { z } from 'zod'
+import { dataClassShape } from './data-class.ts'
 import { envelopeShape, folderRefShape } from './envelope.ts'
 import { EMERGENCY_MS_MAX, EMERGENCY_MS_MIN } from './flags.ts'
 import {
@@ -99,7 +100,12 @@ const sessionListShape = z.strictObject({
 })
 /** `quarantined`: what an untrusted session left; nobody gets that by accident. */
 const artifactRef = z.strictObject({ sha256: sha256Shape, quarantined: z.stringbool().default(false) })
-const artifactPutShape = z.strictObject({ sha256: sha256Shape, name: z.string().max(1024).optional() })
+const artifactPutShape = z.strictObject({
+  sha256: sha256Shape,
+  name: z.string().max(1024).optional(),
+  /** How far its content may be passed on; the rules see it, here and whenever it is fetched. */
+  dataClass: dataClassShape.optional(),
+})
 /** All of one task, or the newest of every task by pages: the cursor counts those seen. */
 const artifactListShape = z.strictObject({
   task: uuidShape.optional(),

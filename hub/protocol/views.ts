@@ -4,6 +4,7 @@
  * it runs: everybody imports types from it, so a description costs nothing.
  */
 import { z } from 'zod'
+import { dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
@@ -16,6 +17,7 @@ export const artifactShape = z.strictObject({
   name: z.string().describe('its path among the results of the task'),
   sha256: sha256Shape,
   size: bytes,
+  dataClass: dataClassShape.optional().describe('how far it may be passed on; absent if nothing was said'),
 })
 export const ownedArtifactShape = artifactShape.extend({
   task: z.string().nullable().describe('the task that left it; null for an uploaded input'),

@@ -19,6 +19,7 @@ import { hideUnknown, type Redaction } from '../base/redaction.ts'
 import type { Alerts } from '../guard/alerts/alerts.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
 import { OPERATOR, ownerText, type Principal } from '../guard/principal.ts'
+import { classFact, type DataClass, strictestClass } from '../protocol/data-class.ts'
 import { judgeArtifactName } from '../protocol/paths.ts'
 import type { Store } from '../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
@@ -29,6 +30,7 @@ export interface ArtifactView {
   name: string
   sha256: string
   size: number
+  dataClass?: DataClass
 }
 export interface WithheldArtifact extends ArtifactView {
   task: string
@@ -51,11 +53,14 @@ export interface Artifacts {
   /** Makes the file an artifact of this owner under this name. Throws `too_large` above the owner's total. */
   put(
     grant: Grant,
-    owner: string,
-    name: string,
     arrived: Arrived,
-    session: string | null,
-    totalBytesMax: number,
+    about: {
+      owner: string
+      name: string
+      session: string | null
+      totalBytesMax: number
+      dataClass: DataClass | undefined
+    },
   ): ArtifactView
   /** Leaves out what is withheld. With `quarantined`: lists only that. */
   list(owner: string, quarantined?: boolean): ArtifactView[]
@@ -63,6 +68,8 @@ export interface Artifacts {
   recent(query: { limit: number; offset: number; quarantined: boolean; part?: string }): WithheldArtifact[]
   /** Does not find what is withheld, unless `quarantined`. */
   find(sha256: string, quarantined?: boolean): ArtifactView | undefined
+  /** The strictest class of all rows of these bytes: storing them again under another name does not loosen it. */
+  classOf(sha256: string): DataClass | undefined
   /** Whether this owner has a row for it that is not withheld. */
   owns(owner: string, sha256: string): boolean
   /** Why a task may read this digest: it is its own, it is inherited (an input, or a child's), or it may not. */
@@ -80,6 +87,11 @@ export interface Artifacts {
   /** One round of the scan of stored files. */
   scan(): Promise<string[]>
 }
+
+const viewsOf = <View extends ArtifactView>(rows: unknown[]): View[] =>
+  (rows as (Omit<View, 'dataClass'> & { dataClass: DataClass | null })[]).map(
+    ({ dataClass, ...row }) => ({ ...row, ...classFact(dataClass) }) as unknown as View,
+  )
 
 /** Bytes read in one round of the scan. */
 const SCAN_BYTES = 64 * 1024 ** 2
@@ -111,11 +123,14 @@ export function createArtifacts(
   )
   const findAny = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
   const find = store.prepare(`select name, sha256, size from artifact where sha256 = ? and ${some} limit 1`)
-  const listed = store.prepare(`select name, sha256, size from artifact where task = ? and ${some} order by name`)
+  const listed = store.prepare(
+    `select name, sha256, size, data_class as dataClass from artifact where task = ? and ${some} order by name`,
+  )
   const withheld = store.prepare(
-    'select name, sha256, size from artifact where task = ? and quarantined_at_ms is not null order by name',
+    'select name, sha256, size, data_class as dataClass from artifact where task = ? and quarantined_at_ms is not null order by name',
   )
   const sizes = store.prepare('select coalesce(sum(size), 0) from artifact where task = ? and name <> ?').pluck()
+  const classes = store.prepare('select distinct data_class from artifact where sha256 = ?').pluck()
   const owns = store.prepare(`select 1 from artifact where task = ? and sha256 = ? and ${some}`)
   const childOwns = store.prepare(
     `select 1 from artifact join task on artifact.task = task.id where task.parent = ? and sha256 = ? and ${some}`,
@@ -148,7 +163,7 @@ export function createArtifacts(
     },
     discard: (arrived) => rmSync(arrived.path, { force: true }),
 
-    put(grant, owner, name, arrived, session, totalBytesMax) {
+    put(grant, arrived, { owner, name, session, totalBytesMax, dataClass }) {
       assertGrant(grant, 'artifact.put')
       requireName(name)
       if (redaction.secretIn(name) !== undefined)
@@ -170,24 +185,28 @@ export function createArtifacts(
       }
       store
         .prepare(
-          `insert into artifact (task, name, sha256, size, session, created_at_ms) values (?, ?, ?, ?, ?, ?)
+          `insert into artifact (task, name, sha256, size, session, created_at_ms, data_class) values (?, ?, ?, ?, ?, ?, ?)
              on conflict (task, name) do update set sha256 = excluded.sha256, size = excluded.size,
-             session = excluded.session, created_at_ms = excluded.created_at_ms, quarantined_at_ms = null`,
+             session = excluded.session, created_at_ms = excluded.created_at_ms, data_class = excluded.data_class,
+             quarantined_at_ms = null`,
         )
-        .run(owner, name, sha256, size, session, clock.wallMs())
-      return { name, sha256, size }
+        .run(owner, name, sha256, size, session, clock.wallMs(), dataClass ?? null)
+      return { name, sha256, size, ...classFact(dataClass) }
     },
-    list: (owner, quarantined = false) => (quarantined ? withheld : listed).all(owner) as ArtifactView[],
+    list: (owner, quarantined = false) => viewsOf<ArtifactView>((quarantined ? withheld : listed).all(owner)),
     recent: ({ limit, offset, quarantined, part }) =>
-      store
-        .prepare(
-          `select name, sha256, size, task from artifact where ${NO_UPLOAD} and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
+      viewsOf(
+        store
+          .prepare(
+            `select name, sha256, size, task, data_class as dataClass from artifact where ${NO_UPLOAD} and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
            ${part === undefined ? '' : `and sha256 in (select sha256 from artifact where ${beginsOrEnds('sha256')})`}
            order by created_at_ms desc, task, name limit ? offset ?`,
-        )
-        .all(...(part === undefined ? [] : valuesOf(part)), limit, offset) as WithheldArtifact[],
+          )
+          .all(...(part === undefined ? [] : valuesOf(part)), limit, offset),
+      ),
     find: (sha256, quarantined = false) => (quarantined ? findAny : find).get(sha256) as ArtifactView | undefined,
 
+    classOf: (sha256) => strictestClass(classes.all(sha256) as (DataClass | null)[]),
     owns: (owner, sha256) => owns.get(owner, sha256) !== undefined,
     access(task, sha256) {
       if (owns.get(task.id, sha256) !== undefined) return 'own'
@@ -211,9 +230,11 @@ export function createArtifacts(
       // Outside a transaction the store is failing. A session must be stoppable even if its artifacts cannot be withheld (I6).
       if (!store.inTransaction) return []
       const left = `session = ? and ${some}`
-      const rows = store.prepare(`select task, name, sha256, size from artifact where ${left}`).all(session)
+      const rows = store
+        .prepare(`select task, name, sha256, size, data_class as dataClass from artifact where ${left}`)
+        .all(session)
       store.prepare(`update artifact set quarantined_at_ms = ? where ${left}`).run(clock.wallMs(), session)
-      return rows as WithheldArtifact[]
+      return viewsOf<WithheldArtifact>(rows)
     },
     scan: checks.scan,
   }

@@ -15,6 +15,7 @@ import { toHubError } from '../base/errors.ts'
 import type { Redaction } from '../base/redaction.ts'
 import type { AuditSearch } from '../guard/audit/search.ts'
 import { assertStopGrant, type StopGrant } from '../guard/grant.ts'
+import type { Delivery } from '../protocol/envelope.ts'
 import type { SessionRow } from './dispatch/rows.ts'
 import type { Journal } from './journal.ts'
 import type { Mailboxes } from './messages/mailboxes.ts'
@@ -43,6 +44,10 @@ export interface Evidence {
 export const PART_BYTES_MAX = 4 * 1024 ** 2
 const LOG_BYTES_MAX = 1024 ** 2
 const RECORDS_MAX = 10_000
+
+/** Of what is restricted only that it was there (S1-63). */
+const withoutRestricted = (delivery: Delivery) =>
+  delivery.dataClass === 'restricted' ? { ...delivery, body: '[restricted]' } : delivery
 
 const jsonLines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('')
 
@@ -76,7 +81,7 @@ export function createEvidence(
     return jsonLines([
       ...said,
       ...(progress === undefined ? [] : [{ what: 'progress', ...progress }]),
-      ...waiting.map(({ text }) => ({ what: 'unread', ...(JSON.parse(text) as Record<string, unknown>) })),
+      ...waiting.map(({ text }) => ({ what: 'unread', ...withoutRestricted(JSON.parse(text) as Delivery) })),
     ])
   }
 

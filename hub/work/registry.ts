@@ -10,6 +10,7 @@ import { HubError } from '../base/errors.ts'
 import { findJsonFault, placeOf as placeInText } from '../base/json-fault.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
 import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
+import type { Envelope } from '../protocol/envelope.ts'
 import { type Fault, judgeYaml } from '../protocol/judging.ts'
 import type { Store } from '../store/database.ts'
 import type { PinnedImages } from './pinned-images.ts'
@@ -50,7 +51,11 @@ export interface Registry {
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
-  checkBody(agent: string, direction: 'sends' | 'receives', type: string, body: unknown): void
+  checkBody(
+    agent: string,
+    direction: 'sends' | 'receives',
+    message: Pick<Envelope, 'type' | 'body' | 'dataClass'>,
+  ): void
   crashed(grant: Grant, name: string, giveUp: boolean, reason: string): void
   setState(grant: Grant, name: string, state: 'registered' | 'suspended', reason: string): void
 }
@@ -181,7 +186,7 @@ export function createRegistry(
       return { agents: next.size, problems }
     },
 
-    checkBody(name, direction, type, body) {
+    checkBody(name, direction, { type, body, dataClass }) {
       const loaded = agents.get(name)
       if (loaded === undefined || !Object.hasOwn(loaded.card.messages[direction], type)) {
         throw new HubError(
@@ -191,7 +196,8 @@ export function createRegistry(
       }
       const validate = loaded.schemas.get(`${direction} ${type}`)
       if (validate === undefined || validate(body)) return
-      const [first] = validate.errors ?? []
+      // What a fault says of a restricted body could be a part of it, and a refusal is recorded.
+      const [first] = dataClass === 'restricted' ? [] : (validate.errors ?? [])
       throw new HubError(
         'schema_invalid',
         `body${first?.instancePath ?? ''} ${first?.message ?? 'does not fit'} (${type} as agent ${name} ${direction} it)`,

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { HubError } from '../../base/errors.ts'
+import type { DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import { checkManifest, type FolderEntry, type FolderManifest, MANIFEST_BYTES_MAX } from '../../protocol/folder.ts'
 import type { ArtifactRow } from './contract.ts'
@@ -9,7 +10,11 @@ import type { Transport } from './transport.ts'
 
 export interface Artifacts {
   /** Stores bytes, a text, or a file (streamed) under a name of this task. The same content again is the same artifact. */
-  put(name: string, content: Uint8Array | string | { file: string }): Promise<ArtifactRow>
+  put(
+    name: string,
+    content: Uint8Array | string | { file: string },
+    options?: { dataClass?: DataClass | undefined },
+  ): Promise<ArtifactRow>
   /** Bytes `start` up to, not including, `end`; all of it without them. Throws `too_large` above `bytesMax` (16 MiB). */
   get(sha256: string, range?: { start?: number; end?: number; bytesMax?: number }): Promise<Buffer>
   list(): Promise<ArtifactRow[]>
@@ -38,13 +43,13 @@ const WINDOW_BYTES = 4 * 1024 ** 2
 
 export function createArtifacts(transport: Transport): Artifacts {
   return {
-    async put(name, content) {
+    async put(name, content, { dataClass } = {}) {
       const source = typeof content === 'object' && 'file' in content ? await digestFile(content.file) : undefined
       const bytes = Buffer.from(source === undefined ? (content as Uint8Array) : '')
       const sha256 = source?.sha256 ?? createHash('sha256').update(bytes).digest('hex')
       const answer = await transport.call({
         method: 'PUT',
-        path: `/v1/artifacts/${sha256}?name=${encodeURIComponent(name)}`,
+        path: `/v1/artifacts/${sha256}?name=${encodeURIComponent(name)}${dataClass === undefined ? '' : `&dataClass=${dataClass}`}`,
         body: source ?? bytes,
         contentType: 'application/octet-stream',
         patient: true,

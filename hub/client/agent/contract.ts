@@ -1,4 +1,5 @@
 /** What the hub and the SDK say to each other beside the envelope: types only, nothing of this runs. */
+import type { DataClass } from '../../protocol/data-class.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
 
 export type Body = Record<string, unknown>
@@ -50,6 +51,7 @@ export interface ArtifactRow {
   size: number
   name: string
   task?: string
+  dataClass?: DataClass
 }
 
 /** How a delegated child ended. */

@@ -2,7 +2,9 @@
 import type { ServerResponse } from 'node:http'
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Gate } from '../../guard/gate.ts'
+import { classFact } from '../../protocol/data-class.ts'
 import { sha256Shape } from '../../protocol/ids.ts'
+import { OPERATIONS } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
@@ -24,11 +26,17 @@ export function agentArtifacts(
     // The digest in the path was signed. The bytes are checked against it as they arrive.
     const caller = await byToken(exchange, sha256)
     const { session } = caller
-    const name = exchange.url.searchParams.get('name') ?? sha256
+    const { name = sha256, dataClass } = parseShape(OPERATIONS['artifact.put'].request, {
+      ...Object.fromEntries(exchange.url.searchParams),
+      sha256,
+    })
     const arrived = await artifacts.receive(exchange.request, sha256, parts.artifactBytesMax)
     try {
-      const view = gate.admit(own(exchange, 'artifact.put', caller, { own: true }), (grant) =>
-        artifacts.put(grant, session.task, name, arrived, session.id, parts.artifactBytesMax),
+      const view = gate.admit(own(exchange, 'artifact.put', caller, { own: true, ...classFact(dataClass) }), (grant) =>
+        artifacts.put(grant, arrived, {
+          ...{ owner: session.task, name, session: session.id, dataClass },
+          totalBytesMax: parts.artifactBytesMax,
+        }),
       )
       sendJson(exchange.response, 200, view)
     } finally {
@@ -47,7 +55,10 @@ export function agentArtifacts(
     if (access !== 'none') await artifacts.verify(sha256)
     const opened = gate.admit(
       {
-        ...own(exchange, 'artifact.get', caller, { own: access === 'own', inherited: access === 'inherited' }),
+        ...own(exchange, 'artifact.get', caller, {
+          ...{ own: access === 'own', inherited: access === 'inherited' },
+          ...(access === 'none' ? {} : classFact(artifacts.classOf(sha256))),
+        }),
         resource: `artifact:${sha256}`,
       },
       () => artifacts.read(sha256, range),

@@ -54,11 +54,11 @@ export function createSend(parts: {
   function admit(
     caller: AgentCaller,
     envelope: Envelope,
-    payloadHash: string,
+    hashed: { payloadHash?: string },
     addressed: readonly Addressed[],
   ): Partial<Sent> {
     const { session, principal, proof } = caller
-    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], payloadHash }
+    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed }
     const [only] = addressed
     if (envelope.kind !== 'broadcast' && only !== undefined) {
       const { resource, facts, target } = only
@@ -82,10 +82,11 @@ export function createSend(parts: {
 
   function send(caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal: HubError | undefined): Sent {
     const { session, principal, proof } = caller
-    const payloadHash = sha256Hex(raw)
+    // Of what is restricted only the access is written down: a short body could be guessed from its hash (S1-63).
+    const hashed = envelope.dataClass === 'restricted' ? {} : { payloadHash: sha256Hex(raw) }
     const refuse = (error: HubError) => {
       gate.refuse(
-        { principal, operation: OPERATION_OF_KIND[envelope.kind], resource: envelope.to, payloadHash, ...proof },
+        { principal, operation: OPERATION_OF_KIND[envelope.kind], resource: envelope.to, ...hashed, ...proof },
         error,
       )
       return error
@@ -101,7 +102,7 @@ export function createSend(parts: {
     try {
       const addressed = prepareOrRefuse()
       if (addressed.length === 0) throw refuse(new HubError('inbox_closed', 'no other session is running'))
-      const counts = admit(caller, envelope, payloadHash, addressed)
+      const counts = admit(caller, envelope, hashed, addressed)
       outcomes.remember(session.id, envelope.id, { ok: true })
       if (counts.delivered !== 0 && known === undefined) acted(session.id)
       return { id: envelope.id, outcome: 'accepted', ...counts }

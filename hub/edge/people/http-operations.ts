@@ -10,6 +10,7 @@ import type { Call } from '../../guard/checks.ts'
 import type { Events } from '../../guard/events.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Principal } from '../../guard/principal.ts'
+import { classFact } from '../../protocol/data-class.ts'
 import type { HubEvent } from '../../protocol/events.ts'
 import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
@@ -101,25 +102,22 @@ function streamedRoutes(
 
   app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
     requireContentType(request.raw, 'application/octet-stream')
-    const { sha256, name } = parseShape(OPERATIONS['artifact.put'].request, {
+    const { sha256, name, dataClass } = parseShape(OPERATIONS['artifact.put'].request, {
       ...(request.query as object),
       ...(request.params as object),
     })
     const principal = principalOf(request)
-    const call = { principal, operation: 'artifact.put', resource: `artifact:${sha256}` } as const
+    const facts = classFact(dataClass)
+    const call = { principal, operation: 'artifact.put', resource: `artifact:${sha256}`, facts } as const
     foresee(request, call)
     const arrived = await artifacts.receive(request.body as Readable, sha256, inputBytesMax)
     heard(request)
     try {
       const view = gate.admit(call, (grant) =>
-        artifacts.put(
-          grant,
-          uploadsOf(principal),
-          `${sha256}/${name ?? 'upload'}`,
-          arrived,
-          null,
-          Number.MAX_SAFE_INTEGER,
-        ),
+        artifacts.put(grant, arrived, {
+          ...{ owner: uploadsOf(principal), name: `${sha256}/${name ?? 'upload'}`, session: null, dataClass },
+          totalBytesMax: Number.MAX_SAFE_INTEGER,
+        }),
       )
       return reply.send({ ...view, name: name ?? sha256 })
     } finally {
@@ -133,7 +131,8 @@ function streamedRoutes(
       ...(request.params as object),
     })
     const principal = principalOf(request)
-    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}` } as const
+    const facts = classFact(artifacts.classOf(sha256))
+    const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}`, facts } as const
     foresee(request, call)
     const range = readRange(request.headers.range, artifacts.find(sha256, quarantined)?.size ?? 0)
     heard(request)

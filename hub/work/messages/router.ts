@@ -4,7 +4,7 @@
  * R1. The session is the sender; no field of the envelope names it (T11).
  * R2. Mail is put into mailboxes only after the commit. The room for it is checked and reserved before, and nothing runs in between.
  * R3. A reply goes to the one open request that it matches, once (T46). A repeat of a message id gets the first outcome.
- * R4. Bodies are only in memory; their hash is in the audit record.
+ * R4. Bodies are only in memory; their hash is in the audit record, but for restricted ones: what is short can be guessed from its hash (S1-63).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -12,6 +12,7 @@ import { newUuid, type Random } from '../../base/random.ts'
 import type { Events } from '../../guard/events.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
+import { classFact } from '../../protocol/data-class.ts'
 import {
   askBodyShape,
   type Envelope,
@@ -85,7 +86,7 @@ export function createRouter(parts: {
     ...(topic === undefined ? {} : { topic }),
     ...(envelope.correlationId === undefined ? {} : { correlationId: envelope.correlationId }),
     ...(envelope.traceparent === undefined ? {} : { traceparent: envelope.traceparent }),
-    ...(envelope.dataClass === undefined ? {} : { dataClass: envelope.dataClass }),
+    ...classFact(envelope.dataClass),
     ...(envelope.repeated === true ? { redelivered: true } : {}),
     sentAtMs: clock.wallMs(),
     body: envelope.body,
@@ -112,7 +113,7 @@ export function createRouter(parts: {
   ): Routed | undefined {
     if (recipient === undefined)
       throw new HubError('inbox_closed', `${envelope.to.replace(':', ' ')} has no running session`)
-    registry.checkBody(recipient.agent, 'receives', envelope.type, envelope.body)
+    registry.checkBody(recipient.agent, 'receives', envelope)
     if (envelope.kind === 'request') {
       const { id, timeoutMs } = envelope
       if (replies.expect({ id, requester: sender.id, responder: recipient.id, timeoutMs })) {

@@ -1,6 +1,6 @@
 /** Who an envelope goes to, and the facts that the rules see of that. Read-only, before the gate (S1-8). */
 import { HubError } from '../../base/errors.ts'
-import type { DataClass } from '../../protocol/data-class.ts'
+import { classFact, type DataClass } from '../../protocol/data-class.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
 import type { Registry } from '../registry.ts'
@@ -43,9 +43,6 @@ export function createTargets(parts: {
 
   const live = (of: Parameters<TaskRows['peers']>[0]) =>
     rows.peers(of).filter((session) => mailboxes.isOpen(session.id))
-
-  /** A message without a class is judged as it always was. */
-  const classFact = (dataClass: DataClass | undefined) => (dataClass === undefined ? {} : { dataClass })
 
   const topicFacts = (kind: unknown, type: unknown, topic: string, dataClass: DataClass | undefined) => ({
     resource: `topic:${topic}`,
@@ -107,7 +104,7 @@ export function createTargets(parts: {
         throw new HubError('schema_invalid', 'to: must be agent:<name>, session:<id>, topic:<name>, all or hub')
       const { kind, type } = envelope
       if (kind === 'request' || kind === 'event' || kind === 'broadcast')
-        registry.checkBody(sender.agent, 'sends', type, envelope.body)
+        registry.checkBody(sender.agent, 'sends', envelope)
       if (kind === 'request') {
         if (address.kind === 'agent')
           return [addressed(sender, envelope, sessionOfAgent(sender, address.agent, envelope.id), address.agent)]
@@ -136,6 +133,12 @@ export function createTargets(parts: {
           },
         ]
       if (address.kind !== 'hub') throw wrong('hub')
+      // A task, its result, its log and its questions are written down and shown (S1-63).
+      if (envelope.dataClass === 'restricted')
+        throw new HubError(
+          'schema_invalid',
+          `dataClass: what a ${kind} says is written down, so it cannot be restricted; send it as a message, or store it as an artifact`,
+        )
       return [{ target: { kind: 'hub' }, resource: `task:${sender.task}`, facts: classFact(envelope.dataClass) }]
     },
   }
