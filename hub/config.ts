@@ -1,29 +1,31 @@
 /** `hub.yaml`: one strict file. Every key has a stated default; an unknown or bad key stops the start, and the error names its line (house rule 3). */
-import { lstatSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
+import { FILE_BYTES_MAX, FILES_KEPT, FILES_KEPT_MAX } from './base/log-sink.ts'
+import { textOfPlainFile } from './base/plain-file.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
 import { auditShape } from './guard/forward/settings.ts'
 import { policyShape } from './guard/policy/settings.ts'
-import {
-  type AgentCard,
-  DEFAULT_LIMITS,
-  LIMIT_CEILINGS,
-  type SessionLimits,
-  sessionLimitShapes,
-} from './protocol/agent.ts'
+import { sessionLimitShapes } from './protocol/agent.ts'
 import { PROFILES, type Profile } from './protocol/flags.ts'
 import { nameShape } from './protocol/ids.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
+import type { Live } from './protocol/keys.ts'
+import { secretFaults } from './protocol/misplaced-secrets.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
-import { limitsFor } from './work/sandbox/limits.ts'
 import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './work/sandbox/users.ts'
+
+/** Says beside a key when a change of it counts (protocol/keys.ts). */
+const counts = <Shape extends z.ZodType>(when: Live, shape: Shape): Shape => shape.meta({ live: when })
+
+const LOG_BYTES_MIN = 64 * 1024
 
 const port = z.int().min(0).max(65_535)
 
@@ -79,7 +81,28 @@ const keysShape = z.strictObject({
     .describe(
       '`development`, `standard`, `production` or `strict`: what feature flags begin with, which of them are held, and how they may be changed (docs/safety.md 10)',
     ),
-  logLevel: z.enum(LOG_LEVELS).default('info').describe('how much goes into `logs/hub.log`'),
+  logLevel: counts('now', z.enum(LOG_LEVELS).default('info').describe("how much goes into the hub's log")),
+  log: counts(
+    'now',
+    z
+      .strictObject({
+        file: z
+          .string()
+          .min(1)
+          .max(1000)
+          .optional()
+          .describe(
+            'within the home, or absolute; without it, where the process was told to write its errors: `logs/hub.log` after `hub up`, the journal under systemd',
+          ),
+        maxSize: sizeShape
+          .refine((bytes) => bytes >= LOG_BYTES_MIN, 'it must be at least 64KiB')
+          .default(FILE_BYTES_MAX)
+          .describe('beyond it the file becomes FILE.1, and a new one is begun; at least 64KiB'),
+        keep: z.int().min(1).max(FILES_KEPT_MAX).default(FILES_KEPT).describe('how many earlier files stay'),
+      })
+      .prefault({})
+      .describe('the file of the log; a journal and a pipe are not rotated'),
+  ),
   /** The loopback listener: console, API, `/healthz`. 0 switches it off. */
   http: z
     .strictObject({ port: port.default(7300).describe('its port; 0 switches it off') })
@@ -118,111 +141,134 @@ const keysShape = z.strictObject({
     .prefault({})
     .describe('the container engine'),
   /** Signs of life of running sessions (S1-49). */
-  health: z
-    .strictObject({
-      interval: spanShape
-        .refine((ms) => ms >= 1000, 'it must be at least 1s')
-        .default(30_000)
-        .describe('how often a session owes one; at least 1s'),
-      timeout: spanShape.default(5_000).describe('how late one may be'),
-      failures: z.int().min(1).max(100).default(3).describe('how many it may owe in a row before it is recycled'),
-    })
-    .prefault({})
-    .transform(({ interval, timeout, failures }) => ({
-      intervalMs: interval,
-      timeoutMs: timeout,
-      failuresMax: failures,
-    }))
-    .describe('signs of life of running sessions'),
-  limits: z
-    .strictObject({
-      ...sessionLimitShapes,
-      sessions: z
-        .int()
-        .positive()
-        .max(SESSION_USERS)
-        .default(12)
-        .describe('containers at once; some are kept for children, so that parents never starve them'),
-      sessionsPerAgent: z.int().positive().max(256).default(12).describe('of one agent, where its card says nothing'),
-      delegationDepth: z
-        .int()
-        .positive()
-        .max(8)
-        .default(DELEGATION_DEPTH_MAX)
-        .describe('levels of children below a submitted task'),
-      tasksPerTree: z.int().positive().max(10_000).default(64).describe('tasks that one submitted task may grow into'),
-      /** Of one agent within 10 min, before it is halted. */
-      recycles: z
-        .int()
-        .positive()
-        .max(10)
-        .default(3)
-        .describe(
-          'sessions of one agent that may crash, hang or be quarantined within 10 min; one more halts it until `hub agent reset`',
-        ),
-      joinWindow: spanShape
-        .refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s')
-        .default(30_000)
-        .describe('how long a started container may take to join; at most 120s'),
-      /** How long the questions of one session may stop its clock in all; 0 switches that off. */
-      questionWait: z
-        .literal(0)
-        .or(spanShape)
-        .refine((ms) => ms <= QUESTION_WAIT_MS_MAX, 'its ceiling is 30m')
-        .default(QUESTION_WAIT_MS_MAX)
-        .meta({
-          unit: 'span',
-          description: 'how long the questions of one session may stop its clock in all, at most 30m; 0: they do not',
-        }),
-      inputBytes: sizeShape.default(512 * 1024 ** 2).describe('one uploaded input'),
-      artifactBytes: sizeShape.default(64 * 1024 ** 2).describe('one artifact of an agent'),
-      messages: z
-        .strictObject({
-          perSecond: z
+  health: counts(
+    'next',
+    z
+      .strictObject({
+        interval: spanShape
+          .refine((ms) => ms >= 1000, 'it must be at least 1s')
+          .default(30_000)
+          .describe('how often a session owes one; at least 1s'),
+        timeout: spanShape.default(5_000).describe('how late one may be'),
+        failures: z.int().min(1).max(100).default(3).describe('how many it may owe in a row before it is recycled'),
+      })
+      .prefault({})
+      .transform(({ interval, timeout, failures }) => ({
+        intervalMs: interval,
+        timeoutMs: timeout,
+        failuresMax: failures,
+      }))
+      .describe('signs of life of running sessions'),
+  ),
+  limits: counts(
+    'next',
+    z
+      .strictObject({
+        ...sessionLimitShapes,
+        sessions: counts(
+          'now',
+          z
             .int()
             .positive()
-            .max(50_000)
-            .default(200)
-            .describe('messages of one session, and of all sessions of one agent together'),
-          /** Own records of one session; 750 for each message a second without it. */
-          recordsPerHour: z
+            .max(SESSION_USERS)
+            .default(12)
+            .describe('containers at once; some are kept for children, so that parents never starve them'),
+        ),
+        sessionsPerAgent: counts(
+          'now',
+          z.int().positive().max(256).default(12).describe('of one agent, where its card says nothing'),
+        ),
+        delegationDepth: counts(
+          'now',
+          z.int().positive().max(8).default(DELEGATION_DEPTH_MAX).describe('levels of children below a submitted task'),
+        ),
+        tasksPerTree: counts(
+          'now',
+          z.int().positive().max(10_000).default(64).describe('tasks that one submitted task may grow into'),
+        ),
+        /** Of one agent within 10 min, before it is halted. */
+        recycles: counts(
+          'now',
+          z
             .int()
-            .min(100)
-            .optional()
+            .positive()
+            .max(10)
+            .default(3)
             .describe(
-              'records of one session in the audit log; without it, 750 for each message a second. Beyond it log lines, progress and looks for mail are only counted, and other messages are refused',
+              'sessions of one agent that may crash, hang or be quarantined within 10 min; one more halts it until `hub agent reset`',
             ),
-        })
-        .prefault({})
-        .transform(({ perSecond, recordsPerHour }) => ({
-          perSecond,
-          recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
-        }))
-        .describe('quotas of messages'),
-      agents: z
-        .record(nameShape, z.strictObject(sessionLimitShapes))
-        .default({})
-        .describe('`limits.ttl` to `limits.openFiles` for one agent, by its name'),
-    })
-    .superRefine(({ sessions, delegationDepth }, context) => {
-      if (sessions > delegationDepth) return
-      const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: it must be at least ${delegationDepth + 1}, or parents would lock out their children`
-      context.addIssue({ code: 'custom', path: ['sessions'], message })
-    })
-    .prefault({})
-    .describe('what sessions, agents and messages may take'),
-  alerts: alertsShape.prefault({}).describe('who is told'),
+        ),
+        joinWindow: counts(
+          'now',
+          spanShape
+            .refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s')
+            .default(30_000)
+            .describe('how long a started container may take to join; at most 120s'),
+        ),
+        /** How long the questions of one session may stop its clock in all; 0 switches that off. */
+        questionWait: z
+          .literal(0)
+          .or(spanShape)
+          .refine((ms) => ms <= QUESTION_WAIT_MS_MAX, 'its ceiling is 30m')
+          .default(QUESTION_WAIT_MS_MAX)
+          .meta({
+            unit: 'span',
+            description: 'how long the questions of one session may stop its clock in all, at most 30m; 0: they do not',
+          }),
+        inputBytes: counts('restart', sizeShape.default(512 * 1024 ** 2).describe('one uploaded input')),
+        artifactBytes: counts('now', sizeShape.default(64 * 1024 ** 2).describe('one artifact of an agent')),
+        messages: z
+          .strictObject({
+            perSecond: z
+              .int()
+              .positive()
+              .max(50_000)
+              .default(200)
+              .describe('messages of one session, and of all sessions of one agent together'),
+            /** Own records of one session; 750 for each message a second without it. */
+            recordsPerHour: counts(
+              'now',
+              z
+                .int()
+                .min(100)
+                .optional()
+                .describe(
+                  'records of one session in the audit log; without it, 750 for each message a second. Beyond it log lines, progress and looks for mail are only counted, and other messages are refused',
+                ),
+            ),
+          })
+          .prefault({})
+          .transform(({ perSecond, recordsPerHour }) => ({
+            perSecond,
+            recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
+          }))
+          .describe('quotas of messages'),
+        agents: z
+          .record(nameShape, z.strictObject(sessionLimitShapes))
+          .default({})
+          .describe('`limits.ttl` to `limits.openFiles` for one agent, by its name'),
+      })
+      .superRefine(({ sessions, delegationDepth }, context) => {
+        if (sessions > delegationDepth) return
+        const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: it must be at least ${delegationDepth + 1}, or parents would lock out their children`
+        context.addIssue({ code: 'custom', path: ['sessions'], message })
+      })
+      .prefault({})
+      .describe('what sessions, agents and messages may take'),
+  ),
+  alerts: counts('now', alertsShape.prefault({}).describe('who is told')),
   audit: auditShape.prefault({}).describe('where the audit log goes as well'),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
-  disk: diskShape.prefault({}).describe("marks of the home's disk"),
+  disk: counts('now', diskShape.prefault({}).describe("marks of the home's disk")),
   /** How long what is done is kept. */
-  retention: retentionShape.prefault({}).describe('how long what is done is kept'),
-  shutdownTimeout: spanShape.default(15_000).describe('how long agents may work on when told to finish'),
+  retention: counts('now', retentionShape.prefault({}).describe('how long what is done is kept')),
+  shutdownTimeout: counts('now', spanShape.default(15_000).describe('how long agents may work on when told to finish')),
   /** After a longer time safe or stopped the backlog is held. */
-  staleAfter: spanShape
-    .default(12 * 3_600_000)
-    .describe('after a longer time safe or stopped, what was queued comes back held'),
+  staleAfter: counts(
+    'now',
+    spanShape.default(12 * 3_600_000).describe('after a longer time safe or stopped, what was queued comes back held'),
+  ),
 })
 
 export const configShape = keysShape.superRefine(({ http, metrics }, context) => {
@@ -233,90 +279,25 @@ export const configShape = keysShape.superRefine(({ http, metrics }, context) =>
 
 export type Config = z.output<typeof configShape>
 
-/** What each ring gets of it, under the ring's own names. */
-export const ringsOf = (config: Config) => {
-  const { alerts, audit, disk, engine, health, limits, policy, profile, reach } = config
-  const { firstUser, runtime } = engine
-  const { sessions, sessionsPerAgent, delegationDepth, tasksPerTree } = limits
-  return {
-    guard: {
-      alerts,
-      forward: audit.forward,
-      disk,
-      policy: { ...policy, profile },
-      profile,
-      recordsPerHour: limits.messages.recordsPerHour,
-    },
-    work: {
-      ...{ runtime, firstUser, health, sessions, sessionsPerAgent, delegationDepth, tasksPerTree },
-      recyclesMax: limits.recycles,
-      joinWindowMs: limits.joinWindow,
-      questionWaitMs: limits.questionWait,
-      messagesPerSecond: limits.messages.perSecond,
-      staleAfterMs: config.staleAfter,
-      retention: config.retention,
-      limitsOf: (card: AgentCard) => limitsOfCard(config, card),
-    },
-    edge: {
-      ...{ alerts, firstUser, health, reach },
-      httpPort: config.http.port,
-      artifactBytesMax: limits.artifactBytes,
-      inputBytesMax: limits.inputBytes,
-      shutdownMs: config.shutdownTimeout,
-    },
-  }
-}
-
-type Raised = { [Key in keyof typeof sessionLimitShapes]?: z.output<(typeof sessionLimitShapes)[Key]> }
-
-const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
-  ttlMs: raised.ttl ?? base.ttlMs,
-  memoryBytes: raised.memory ?? base.memoryBytes,
-  cpus: raised.cpus ?? base.cpus,
-  pids: raised.pids ?? base.pids,
-  tmpBytes: raised.tmp ?? base.tmpBytes,
-  workspaceBytes: raised.workspace ?? base.workspaceBytes,
-  openFiles: raised.openFiles ?? base.openFiles,
-})
-
-/**
- * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` with the key and both figures if the
- * card asks for more.
- */
-export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
-  const { agents, sessions, messages, ...all } = config.limits
-  const own = Object.hasOwn(agents, card.name) ? agents[card.name] : undefined
-  const asked = { 'limits.sessions': card.limits.sessions, 'limits.messagesPerSecond': card.limits.messagesPerSecond }
-  for (const [key, most, way] of [
-    ['limits.sessions', sessions, 'limits.sessions'],
-    ['limits.messagesPerSecond', messages.perSecond, 'limits.messages.perSecond'],
-  ] as const) {
-    const value = asked[key] ?? 0
-    if (value > most)
-      throw new HubError(
-        'limit_exceeded',
-        `${key} is ${value}; hub.yaml allows ${most}: ask for less, or raise ${way} there`,
-        { facts: { key, value, ceiling: most } },
-      )
-  }
-  const configured = raisedLimits(raisedLimits(DEFAULT_LIMITS, all), own ?? {})
-  return limitsFor(card.limits, configured, LIMIT_CEILINGS, card.name)
-}
-
-/** Empty if there is no file. A link that leads nowhere does not count as no file: somebody made it on purpose. */
+/** Empty if there is no file. */
 function readConfigText(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return textOfPlainFile(path) ?? ''
   } catch (thrown) {
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return ''
-    throw diskProblem(thrown, path)
+    throw thrown instanceof HubError ? thrown : diskProblem(thrown, path)
   }
 }
 
-/** Every fault of a text, with line, column and key; the configuration if there is none. Throws only `unsupported_mode`. */
-export function judgeConfig(text: string): { config: Config | undefined; faults: Fault[] } {
-  const { value, faults } = judgeYaml(text, configShape)
-  return { config: value, faults }
+/**
+ * Every fault of a text, with line, column and key; the configuration if there is none. `given`: what the text holds, before any default. A
+ * secret in it is a fault too (S0-24). Throws only `unsupported_mode`.
+ */
+export function judgeConfig(text: string): { config: Config | undefined; given: unknown; faults: Fault[] } {
+  const { value, given, faults, placeOf } = judgeYaml(text, configShape)
+  const secret = secretFaults(given, placeOf)
+  if (secret.length === 0) return { config: value, given, faults }
+  const others = faults.filter(({ key }) => !secret.some((each) => each.key === key))
+  return { config: undefined, given, faults: [...secret, ...others].sort((a, b) => a.line - b.line) }
 }
 
 /** The configuration that a text means. Throws `config_invalid` with file, line, column and key. */
@@ -326,25 +307,35 @@ export function configOf(text: string, path: string): Config {
   throw new HubError('config_invalid', `${path} ${firstOf(faults)}; correct it (hub config check shows all of it)`)
 }
 
+export interface ConfigRead {
+  config: Config
+  /** What it was read from. */
+  text: string
+}
+
 /** Reads the file; absent means every default. Throws as `configOf`. */
-export const readConfig = (path: string): Config => configOf(readConfigText(path), path)
+export function readConfigFile(path: string): ConfigRead {
+  const text = readConfigText(path)
+  return { config: configOf(text, path), text }
+}
+export const readConfig = (path: string): Config => readConfigFile(path).config
 
 /** How long a text that `hub restart` has judged waits for the new hub; after that the file counts again. */
 const JUDGED_MS = 300_000
 
 /**
  * What a start reads: the text that `hub restart` has just judged, if it left one (`run/judged.yaml`), else `hub.yaml`. If the file was
- * changed meanwhile, a note says so, and the next restart takes it: what runs is what was judged (fault C3). Throws as `configOf`.
+ * changed meanwhile, a note says so, and the watch of the file judges it next: what runs is what was judged (fault C3). Throws as `configOf`.
  */
-export function takeConfig(home: string, nowMs: number): { config: Config; note: string | undefined } {
+export function takeConfig(home: string, nowMs: number): ConfigRead & { note: string | undefined } {
   const [path, handed] = [join(home, 'hub.yaml'), join(home, 'run', 'judged.yaml')]
   const left = statSync(handed, { throwIfNoEntry: false })
-  if (left === undefined) return { config: readConfig(path), note: undefined }
+  if (left === undefined) return { ...readConfigFile(path), note: undefined }
   const text = readFileSync(handed, 'utf8')
   rmSync(handed, { force: true })
-  if (Math.abs(nowMs - left.mtimeMs) > JUDGED_MS) return { config: readConfig(path), note: undefined }
+  if (Math.abs(nowMs - left.mtimeMs) > JUDGED_MS) return { ...readConfigFile(path), note: undefined }
   const isSame = readConfigText(path) === text
   const note =
-    'hub.yaml was changed after `hub restart` had judged it; the judged text is in force, and the next `hub restart` takes the change'
-  return { config: configOf(text, path), note: isSame ? undefined : note }
+    'hub.yaml was changed after `hub restart` had judged it; the hub started with the judged text, and judges the change next'
+  return { config: configOf(text, path), text, note: isSame ? undefined : note }
 }

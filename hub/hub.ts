@@ -7,11 +7,14 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
+import { joined } from './base/live.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
 import { createRedaction, type Redaction } from './base/redaction.ts'
 import type { Log } from './base/telemetry.ts'
-import { type Config, ringsOf } from './config.ts'
+import type { Config, ConfigRead } from './config.ts'
+import { createForce } from './config-force.ts'
+import { ringsOf } from './config-rings.ts'
 import { createEntrances, type Entrances } from './edge/entrances.ts'
 import { CHECKPOINT_EVERY_MS } from './guard/audit/checkpoint.ts'
 import { createCalendar, type Schedule } from './guard/audit/nightly-look.ts'
@@ -22,13 +25,13 @@ import { createGuard, type Guard } from './guard/guard.ts'
 import type { HubKeys } from './guard/identity/keys.ts'
 import { lookThroughHome } from './guard/look-through.ts'
 import type { CommitOf } from './guard/policy/bundle.ts'
+import { type ConfigWatch, createConfigWatch } from './home/config-watch.ts'
 import { createMetricsDoor, type MetricsDoor } from './observe/door.ts'
 import { createMetrics } from './observe/metrics.ts'
 import type { Ballast } from './store/ballast.ts'
 import type { Store } from './store/database.ts'
 import type { Canary } from './work/dispatch/canary.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
-import { vitalsEveryMs } from './work/dispatch/vitals.ts'
 import type { Hook } from './work/messages/hooks.ts'
 import { SAMPLE_EVERY_MS } from './work/retention/home-size.ts'
 import type { Engine } from './work/sandbox/engine.ts'
@@ -40,7 +43,8 @@ export interface HubOptions {
   home: string
   instance: string
   version: string
-  config: Config
+  /** What `HOME/hub.yaml` says. The file is watched for changes (config-watch.ts). */
+  settings: ConfigRead
   keys: HubKeys
   /** Folder of the shipped policy bundle. */
   bundleFolder: string
@@ -67,6 +71,8 @@ export interface HubOuter {
   commitOf?: CommitOf
   /** For jobs of the calendar; without it there are none. */
   schedule?: Schedule
+  /** Goes on with the log in this file; throws if it cannot. Without it the file is not the hub's to choose. */
+  useLog?: (file: Config['log']) => void
   /** Called when a shutdown has been answered and the process may go. */
   onExit: (how: Ending) => void
   /** What the home's file system has left; the system's own answer without it. */
@@ -100,7 +106,7 @@ const WORK_FRESH_MS = 15_000
 const SEALING_MS = 60_000
 
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
-  const { home, instance, version, config, keys, bundleFolder, host, uid, environment = {} } = options
+  const { home, instance, version, settings, keys, bundleFolder, host, uid, environment = {} } = options
   const { clock, log, engine, hooks = [], redaction = createRedaction() } = outer
   for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
@@ -108,25 +114,60 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const secrets = createSecrets({ folder: join(home, 'secrets'), uid, fromEnvironment, know: redaction.know })
   learnSecrets()
   const secretOf = (name: string) => secrets.ofHub(name).toString('utf8').trim()
-  const rings = ringsOf(config)
+  const force = createForce(settings)
+  const rings = ringsOf(force.now)
   const watchdogKey = keys.watchdog
 
-  const guard = createGuard({ home, instance, keys, bundleFolder, ...rings.guard }, { ...outer, secretOf, redaction })
-  const work = createWork({ home, instance, uid, host, watchdogKey, ...rings.work }, { ...outer, guard })
-  const metrics = createMetricsDoor(config.metrics, {
+  const guard = createGuard(joined({ home, instance, keys, bundleFolder }, rings.guard), {
+    ...outer,
+    secretOf,
+    redaction,
+  })
+  const work = createWork(joined({ home, instance, uid, host, watchdogKey }, rings.work), { ...outer, guard })
+  const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },
     text: createMetrics({ version, clock, guard, work }),
   })
   const entrances: Entrances = createEntrances(
-    { home, instance, version, watchdogKey, hooks, environment, isWorking, ...rings.edge },
-    { ...outer, guard, work, secrets, metrics },
+    joined({ home, instance, version, watchdogKey, hooks, environment, isWorking }, rings.edge),
+    { ...outer, guard, work, secrets, metrics, config: showConfig },
   )
   work.supervision.setEntrance(entrances.agents)
   const ending = new AbortController()
-  const { loops, calendar } = createLoops(config, {
-    ...{ ...outer, guard, work, entrances, metrics, learnSecrets },
+  const config = createConfigWatch(
+    { path: join(home, 'hub.yaml'), text: settings.text },
+    {
+      ...{ clock, log, guard, force },
+      prepare: ({ config: next, changed }) => {
+        if (changed.some((key) => key.startsWith('log.'))) outer.useLog?.(next.log)
+      },
+      applied,
+    },
+  )
+  const { loops, calendar } = createLoops({
+    ...{ ...outer, guard, work, entrances, config, metrics, learnSecrets },
     signal: ending.signal,
   })
+  function showConfig() {
+    return config.view()
+  }
+  /** What has to hear of a change; all else reads it when it needs it. */
+  function applied(changed: readonly string[]): void {
+    const has = (group: string) => changed.some((key) => key === group || key.startsWith(`${group}.`))
+    if (has('logLevel')) log.level = force.now().logLevel
+    if (has('alerts')) guard.alertDelivery.settingsChanged()
+    if (has('health')) loops.vitals.nudge()
+    if (!has('limits')) return
+    const { registry } = work.catalogue
+    registry.limitsChanged()
+    loops.dispatch.nudge()
+    registry.read().then(
+      ({ problems }) => {
+        for (const problem of problems) log.warn(problem, 'a card is not loaded')
+      },
+      (thrown) => log.error({ reason: toHubError(thrown).reason }, 'the cards could not be read again'),
+    )
+  }
   guard.host.pace.onResume(() => {
     work.supervision.reaper.round()
     entrances.knock()
@@ -219,12 +260,24 @@ interface LoopParts extends HubOuter {
   entrances: Entrances
   learnSecrets: () => void
   metrics: MetricsDoor
+  config: ConfigWatch
   signal: AbortSignal
 }
 
 /** Every loop of the hub, and the calendar. None runs yet. */
-function createLoops(config: Config, parts: LoopParts) {
-  const { clock, log, guard, work, entrances, metrics, learnSecrets, signal, schedule = () => () => undefined } = parts
+function createLoops(parts: LoopParts) {
+  const {
+    clock,
+    log,
+    guard,
+    work,
+    entrances,
+    config,
+    metrics,
+    learnSecrets,
+    signal,
+    schedule = () => () => undefined,
+  } = parts
   const health = createLoopWatch({ modes: guard.modes, alerts: guard.alerts })
   function onFault(loop: string, thrown: unknown, faultsInARow: number): void {
     const error = toHubError(thrown)
@@ -234,7 +287,7 @@ function createLoops(config: Config, parts: LoopParts) {
     if (error.code === 'store_unavailable') guard.modes.raise('store_failing', error.reason)
     else health.failed(loop, error.reason, faultsInARow)
   }
-  const loop = (name: string, everyMs: number, run: () => void | Promise<void>): Loop =>
+  const loop = (name: string, everyMs: number | (() => number), run: () => void | Promise<void>): Loop =>
     createLoop({ name, everyMs, run, onFault, onWell: health.well }, clock)
   const calendar = createCalendar({
     ...{ record: guard, steady: guard.host.steady, log, clock, signal, schedule },
@@ -249,7 +302,8 @@ function createLoops(config: Config, parts: LoopParts) {
     reaper: loop('reaper', 1000, () => work.supervision.reaper.round()),
     reconcile: loop('reconcile', 5000, work.reconcile),
     engineDisk: loop('engineDisk', 30_000, work.containment.lookAtEngineDisk),
-    vitals: loop('vitals', vitalsEveryMs(config.health), work.supervision.vitals.round),
+    vitals: loop('vitals', work.supervision.vitals.everyMs, work.supervision.vitals.round),
+    config: loop('config', 1000, config.look),
     watch: loop('watch', TICK_MS, () => guard.host.tick()),
     integrity: loop('integrity', 60_000, async () => void (await work.catalogue.artifacts.scan())),
     lease: loop('lease', 1000, () => guard.lease.tick()),

@@ -1,5 +1,5 @@
 /**
- * Judges a file before it is used: `node hub/judge.ts config|policy --home DIR`, its text on stdin. A process of its own, so that the command
+ * Judges a file before it is used: `node hub/judge.ts config|policy|show --home DIR`, its text on stdin; `show` answers every key. A process of its own, so that the command
  * need not load the hub's code, and so that the judge is the code that the next hub will run. It opens no database and changes nothing.
  * Its answer is one line of JSON: faults, each with its place, and warnings.
  */
@@ -7,11 +7,14 @@ import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { HubError } from './base/errors.ts'
-import { judgeConfig, limitsOfCard } from './config.ts'
+import { hideSecrets } from './base/secret-shapes.ts'
+import { judgeConfig } from './config.ts'
+import { createForce } from './config-force.ts'
+import { limitsOfCard } from './config-rings.ts'
 import { judgePolicyData, strangersIn } from './guard/policy/data.ts'
 import { tryPolicyData } from './guard/policy/trials.ts'
 import type { AgentCard } from './protocol/agent.ts'
-import type { Fault } from './protocol/judging.ts'
+import { type Fault, firstOf } from './protocol/judging.ts'
 import { readCard } from './work/registry.ts'
 
 interface Verdict {
@@ -74,6 +77,13 @@ function judgePolicyText(home: string, bytes: Buffer): Verdict {
   }
 }
 
+/** As `config.show` of a hub that has just started with this text. */
+function showConfigText(text: string) {
+  const { config, faults } = judgeConfig(text)
+  if (config !== undefined) return { fault: null, keys: createForce({ config, text }).rows(undefined) }
+  return { fault: firstOf(faults), keys: [] }
+}
+
 async function stdin(): Promise<Buffer> {
   const pieces: Buffer[] = []
   for await (const piece of process.stdin) pieces.push(piece as Buffer)
@@ -81,12 +91,17 @@ async function stdin(): Promise<Buffer> {
 }
 
 const [what, flag, home = ''] = process.argv.slice(2)
-if ((what !== 'config' && what !== 'policy') || flag !== '--home') {
-  process.stderr.write('usage: node hub/judge.ts config|policy --home DIR < FILE\n')
+if ((what !== 'config' && what !== 'policy' && what !== 'show') || flag !== '--home') {
+  process.stderr.write('usage: node hub/judge.ts config|policy|show --home DIR < FILE\n')
   process.exitCode = 2
 } else {
   const given = await stdin()
   const verdict =
-    what === 'config' ? judgeConfigText(resolve(home), given.toString('utf8')) : judgePolicyText(resolve(home), given)
-  process.stdout.write(`${JSON.stringify(verdict)}\n`)
+    what === 'show'
+      ? showConfigText(given.toString('utf8'))
+      : what === 'config'
+        ? judgeConfigText(resolve(home), given.toString('utf8'))
+        : judgePolicyText(resolve(home), given)
+  // A message may repeat what somebody wrote in the wrong place.
+  process.stdout.write(`${hideSecrets(JSON.stringify(verdict))}\n`)
 }

@@ -19,8 +19,8 @@ import { createRedaction, type Redaction } from './base/redaction.ts'
 import { startAgainOnce } from './base/start-again.ts'
 import { startClean } from './base/start-clean.ts'
 import { keepDown } from './base/stay-down.ts'
-import { createLog, type Log, type LogLevel } from './base/telemetry.ts'
-import { readConfig, takeConfig } from './config.ts'
+import { createLog, type Log } from './base/telemetry.ts'
+import { type Config, readConfig, takeConfig } from './config.ts'
 import { cronSchedule } from './guard/audit/nightly-look.ts'
 import { readKeys } from './guard/identity/keys.ts'
 import { ADOPTED_AS, type AdoptedAs, adoptHome } from './home/adopt.ts'
@@ -110,22 +110,32 @@ const EXTEND_MS = 180_000
 /** How often the hub looks whether its home is still where it was. */
 const LOOK_AROUND_MS = 10_000
 
+interface OwnLog {
+  log: Log
+  say: (line: string) => void
+  /** Throws `config_invalid` if the file cannot be opened. */
+  useLog: (file: Config['log']) => void
+}
+
 /**
  * The log of this process, on its standard error; the hub never waits for it and never fails by it. It also takes Node's own warnings and
  * errors, whose writing may wait for a reader, and opens the log file again at a hang-up.
  */
-function openLog(
-  home: string,
-  level: LogLevel,
-  clock: Clock,
-  { text }: Redaction,
-): { log: Log; say: (line: string) => void } {
+function openLog(home: string, config: Pick<Config, 'log' | 'logLevel'>, clock: Clock, { text }: Redaction): OwnLog {
   const tellLost = (lost: number, why: string) =>
     `${JSON.stringify({ level: 40, time: new Date(clock.wallMs()).toISOString(), lost, why, msg: 'lines of this log could not be written and are lost' })}\n`
   const own = join(home, 'logs', 'hub.log')
   const sink = createLogSink({ fd: 2, own, tellLost }, { clock })
   const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
-  const log = createLog(level, sink, text)
+  const log = createLog(config.logLevel, sink, text)
+  const useLog = ({ file, maxSize, keep }: Config['log']) => {
+    try {
+      sink.use({ file: file === undefined ? undefined : resolve(home, file), maxSize, keep })
+    } catch (thrown) {
+      throw new HubError('config_invalid', `log.file: ${toHubError(diskProblem(thrown)).reason}`)
+    }
+  }
+  useLog(config.log)
   process.on('SIGHUP', () => {
     for (const each of [sink, out]) each.reopen()
     log.info('SIGHUP: the log file was opened again')
@@ -137,7 +147,7 @@ function openLog(
     process.exit(1)
   })
   process.on('exit', sink.flush)
-  return { log, say: out.write }
+  return { log, say: out.write, useLog }
 }
 
 /** A long start reports its progress once a second to `hub up` and to the service manager: each report extends the time allowed (fault B2). */
@@ -161,9 +171,9 @@ async function serve(
   const { instance, notes } = judgeHome(home)
   const clock = createSystemClock()
   requirePlace(home, clock.bootId)
-  const { config, note } = takeConfig(home, clock.wallMs())
+  const { config, text, note } = takeConfig(home, clock.wallMs())
   if (note !== undefined) notes.push(note)
-  const { log, say } = openLog(home, config.logLevel, clock, redaction)
+  const { log, say, useLog } = openLog(home, config, clock, redaction)
   const denied = judgeDoor(config.engine.socket)
   if (denied !== undefined) notes.push(deniedLine(denied))
   for (const note of notes) log.warn(note)
@@ -188,7 +198,7 @@ async function serve(
       home,
       instance,
       version,
-      config,
+      settings: { config, text },
       keys: readKeys(join(home, 'keys')),
       bundleFolder: join(CHECKOUT, 'policies'),
       host: readHostFacts(join(CHECKOUT, 'images', 'agent', 'seccomp.json')),
@@ -205,6 +215,7 @@ async function serve(
       engine,
       commitOf: commitOfFiles,
       schedule: cronSchedule,
+      useLog,
       onExit: ended,
     },
   )

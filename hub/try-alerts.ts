@@ -6,6 +6,8 @@ import { join, resolve } from 'node:path'
 import { createSystemClock } from './base/clock.ts'
 import { toHubError } from './base/errors.ts'
 import { newUuid, systemRandom } from './base/random.ts'
+import { createRedaction } from './base/redaction.ts'
+import { hideSecrets } from './base/secret-shapes.ts'
 import { judgeConfig } from './config.ts'
 import { createSends } from './guard/alerts/channels/channels.ts'
 import { type Send, testMessage } from './guard/alerts/message.ts'
@@ -28,8 +30,14 @@ if (flag !== '--home') {
   const clock = createSystemClock()
   const folder = join(resolve(home), 'secrets')
   const stored = createSecrets({ folder, uid: process.getuid?.() ?? 0, fromEnvironment: new Map() })
-  const secretOf = (name: string) =>
-    Object.hasOwn(given.secrets, name) ? (given.secrets[name] ?? '') : stored.ofHub(name).toString('utf8')
+  /** What an answer of the other side might repeat. */
+  const redaction = createRedaction()
+  for (const [name, value] of Object.entries(given.secrets)) redaction.know(name, Buffer.from(value.trim()))
+  const secretOf = (name: string) => {
+    const value = Object.hasOwn(given.secrets, name) ? (given.secrets[name] ?? '') : stored.ofHub(name).toString('utf8')
+    redaction.know(name, Buffer.from(value.trim()))
+    return value
+  }
   const { config } = judgeConfig(given.text)
   const sends = config === undefined ? new Map<string, Send>() : createSends(config.alerts, { home, clock, secretOf })
   const nowMs = clock.wallMs()
@@ -48,9 +56,9 @@ if (flag !== '--home') {
       try {
         if (send === undefined) throw new Error('there is no such channel')
         const answer = await send(testMessage(newUuid(systemRandom, nowMs), facts), ending.signal)
-        return { channel, ok: true, answer }
+        return { channel, ok: true, answer: hideSecrets(answer, redaction) }
       } catch (thrown) {
-        return { channel, ok: false, answer: toHubError(thrown).reason }
+        return { channel, ok: false, answer: hideSecrets(toHubError(thrown).reason, redaction) }
       }
     }),
   )

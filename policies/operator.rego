@@ -139,6 +139,7 @@ inspecting := {
 	"audit.list",
 	"audit.show",
 	"audit.verify",
+	"config.show",
 	"device.list",
 	"doctor.run",
 	"flag.list",

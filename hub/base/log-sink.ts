@@ -7,16 +7,32 @@
  *     it was cut, so that every line of the file can be parsed (T30).
  * L3. The target is opened again here, so that this process alone decides not to wait: the flag of the descriptor that was handed over is
  *     shared with every other process that holds it.
- * L4. A file that is this process's own is bounded: at 16 MiB it becomes FILE.1, and the one before FILE.2, up to FILE.5.
+ * L4. A file that is this process's own is bounded: at 16 MiB it becomes FILE.1, and the one before FILE.2, up to FILE.5, unless `use` says
+ *     otherwise. `use` also names another file, which is then this process's own.
  *     On `reopen` (SIGHUP) a file is opened by its name again, for programs such as logrotate.
  */
-import { closeSync, constants, fstatSync, openSync, readlinkSync, renameSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { Socket } from 'node:net'
 import type { Clock } from './clock.ts'
 
 export interface LogSink {
   /** One or more lines, each with its line break. */
   write(text: string): void
+  /**
+   * Goes on in this file, or without one in what was handed over, and with these bounds. Throws what the system says if the file cannot be
+   * opened; then nothing has changed.
+   */
+  use(settings: LogFile): void
   /** Opens a file by its name again. */
   reopen(): void
   /** Tries the waiting lines once more; for the end of the process. */
@@ -25,10 +41,18 @@ export interface LogSink {
   state(): { lost: number; waiting: number }
 }
 
+/** The file of a log: its path, the bytes beyond which a new one is begun, and how many earlier ones stay. */
+export interface LogFile {
+  file: string | undefined
+  maxSize: number
+  keep: number
+}
+
 export const LINE_BYTES_MAX = 16 * 1024
 export const WAITING_BYTES_MAX = 64 * 1024
 export const FILE_BYTES_MAX = 16 * 1024 ** 2
 export const FILES_KEPT = 5
+export const FILES_KEPT_MAX = 50
 /** Kept of a line that is too long; each character takes three bytes at most. */
 const CUT_CHARS = 4096
 const RETRY_MS_MIN = 20
@@ -89,13 +113,16 @@ export function createLogSink(
     fileBytesMax?: number
   },
 ): LogSink {
-  const { clock, write = writeSync, fileBytesMax = FILE_BYTES_MAX } = outer
+  const { clock, write = writeSync } = outer
+  let used: LogFile = { file: undefined, maxSize: outer.fileBytesMax ?? FILE_BYTES_MAX, keep: FILES_KEPT }
   const kind = fstatSync(fd)
   const name = kind.isFile() ? nameOf(fd) : undefined
-  const isOwn = own !== undefined && kind.isFile() && isFile(own, kind)
+  const handed = own !== undefined && kind.isFile() && isFile(own, kind) ? own : undefined
+  /** The file that this process bounds. */
+  let bounded = handed
   let size = kind.isFile() ? kind.size : 0
   /** The size at which the file is rotated next; larger if rotating just failed. */
-  let turnAt = fileBytesMax
+  let turnAt = used.maxSize
   let outlet: Outlet | undefined
   /** Whole lines, in order; `lines` is what is lost with the entry. */
   const waiting: { bytes: Buffer; lines: number }[] = []
@@ -134,7 +161,7 @@ export function createLogSink(
     outlet?.close()
     outlet = fileOutlet(opened, true)
     size = fstatSync(opened).size
-    turnAt = fileBytesMax
+    turnAt = used.maxSize
     // What was begun in the file before has no end there.
     const first = begun > 0 ? waiting.shift() : undefined
     begun = 0
@@ -143,18 +170,29 @@ export function createLogSink(
     count(first.lines)
   }
 
+  function goBack(): void {
+    if (kind.isFile()) {
+      goOnIn(handed === undefined ? openSync(`/proc/self/fd/${fd}`, APPEND) : openFile(handed))
+      return
+    }
+    outlet?.close()
+    outlet = undefined
+    begun = size = 0
+  }
+
   function turnOver(path: string): void {
     let opened: number | undefined
     try {
       // The new one first: if the disk takes no file, everything stays as it is.
       opened = openFile(`${path}.new`, constants.O_TRUNC)
-      for (let at = FILES_KEPT - 1; at >= 0; at -= 1)
+      for (let at = used.keep - 1; at >= 0; at -= 1)
         renameIfThere(at === 0 ? path : `${path}.${at}`, `${path}.${at + 1}`)
       renameSync(`${path}.new`, path)
       goOnIn(opened)
+      for (let at = used.keep + 1; at <= FILES_KEPT_MAX; at += 1) rmSync(`${path}.${at}`, { force: true })
     } catch {
       if (opened !== undefined) closeSync(opened)
-      turnAt = size + fileBytesMax / 16
+      turnAt = size + used.maxSize / 16
     }
   }
 
@@ -186,8 +224,9 @@ export function createLogSink(
         }
         const [first] = waiting
         if (first === undefined) break
-        if (isOwn && size > 0 && (begun === 0 || turnAt === 0) && size + first.bytes.length > turnAt) {
-          turnOver(own)
+        const isFull = size + first.bytes.length > turnAt
+        if (bounded !== undefined && size > 0 && (begun === 0 || turnAt === 0) && isFull) {
+          turnOver(bounded)
           if (begun === 0 && waiting[0] !== first) continue
         }
         const taken = outlet.put(begun === 0 ? first.bytes : first.bytes.subarray(begun))
@@ -219,8 +258,24 @@ export function createLogSink(
       waitingBytes += bytes.length
       put()
     },
+    use(next) {
+      const before = used
+      used = next
+      if (turnAt !== 0) turnAt = next.maxSize
+      if (next.file === before.file) return
+      try {
+        if (next.file === undefined) goBack()
+        else goOnIn(openFile(next.file))
+        bounded = next.file ?? handed
+      } catch (thrown) {
+        used = before
+        turnAt = before.maxSize
+        throw thrown
+      }
+      put()
+    },
     reopen() {
-      const path = isOwn ? own : name
+      const path = bounded ?? name
       if (path === undefined) return
       try {
         goOnIn(openFile(path))

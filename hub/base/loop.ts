@@ -14,7 +14,8 @@ export interface Loop {
 
 export interface LoopOptions {
   name: string
-  everyMs: number
+  /** A function is asked before each wait. */
+  everyMs: number | (() => number)
   /** After the n-th fault in a row the wait is `everyMs * 2^n`, at most this. */
   backoffMaxMs?: number
   run: () => Promise<void> | void
@@ -24,8 +25,8 @@ export interface LoopOptions {
 }
 
 export function createLoop(options: LoopOptions, clock: Clock): Loop {
-  const { name, everyMs, run, onFault } = options
-  const backoffMaxMs = options.backoffMaxMs ?? Math.max(everyMs, 30_000)
+  const { name, run, onFault } = options
+  const everyMs = () => (typeof options.everyMs === 'number' ? options.everyMs : options.everyMs())
   let turning = { stopped: true }
   let faults = 0
   let lastSuccess: number | undefined
@@ -47,7 +48,9 @@ export function createLoop(options: LoopOptions, clock: Clock): Loop {
       }
       if (mine.stopped || nudged) continue
       wake = new AbortController()
-      await clock.sleep(faults === 0 ? everyMs : Math.min(everyMs * 2 ** faults, backoffMaxMs), wake.signal)
+      const waitMs = everyMs()
+      const mostMs = options.backoffMaxMs ?? Math.max(waitMs, 30_000)
+      await clock.sleep(faults === 0 ? waitMs : Math.min(waitMs * 2 ** faults, mostMs), wake.signal)
     }
   }
 

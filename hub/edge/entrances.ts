@@ -5,8 +5,8 @@ import type { Log } from '../base/telemetry.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import type { Guard } from '../guard/guard.ts'
 import { createConsoleLinks } from '../guard/identity/console-links.ts'
+import type { Answer } from '../protocol/answers.ts'
 import type { Ending } from '../work/dispatch/shutdown.ts'
-import type { HealthSpans } from '../work/dispatch/vitals.ts'
 import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
@@ -34,7 +34,6 @@ export interface EntranceOptions {
   /** The names under which loopback is reached from outside. */
   reach: Reach
   alerts: AlertSettings
-  health: HealthSpans
   artifactBytesMax: number
   inputBytesMax: number
   /** How long sessions may go on when told to finish. */
@@ -55,19 +54,21 @@ export interface EntranceOuter {
   guard: Guard
   work: Work
   secrets: Secrets
+  /** The configuration in force, and what the file says otherwise. */
+  config: () => Answer<'config.show'>
   onExit: (how: Ending) => void
   metrics: MetricsPort
 }
 
 export function createEntrances(options: EntranceOptions, outer: EntranceOuter) {
-  const { home, instance, version, reach, watchdogKey, shutdownMs } = options
+  const { home, instance, version, reach } = options
   const { clock, random, log, guard, work } = outer
   const { gate, modes, audit, lease, meta } = guard
   const { tasks, upkeep } = work
 
   const address = createAddress(options.httpPort)
   const { agents, frames, sumRefusals } = createAgentEntrance(options, outer)
-  const watchdog = createWatchdogLink({ home, instance, watchdogKey, shutdownMs }, outer)
+  const watchdog = createWatchdogLink(options, outer)
   const { shutdown, say } = watchdog
   const contact = createContactEntrance(
     { reach, port: address.port, instance },

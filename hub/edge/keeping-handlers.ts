@@ -5,6 +5,7 @@ import type { Guard } from '../guard/guard.ts'
 import type { ConsoleLinks } from '../guard/identity/console-links.ts'
 import { createBackup } from '../home/backup.ts'
 import { checkCopy } from '../home/copy-check.ts'
+import type { Answer } from '../protocol/answers.ts'
 import type { Work } from '../work/work.ts'
 import type { Address } from './people/reach.ts'
 import { alertHandlers } from './routes/alerts.ts'
@@ -15,7 +16,7 @@ import { deviceHandlers } from './routes/devices.ts'
 import { flagHandlers } from './routes/flags.ts'
 import { keyHandlers } from './routes/keys.ts'
 import { retentionHandlers } from './routes/retention.ts'
-import type { Handlers } from './serve.ts'
+import { type Handlers, handler } from './serve.ts'
 import type { WatchdogLink } from './watchdog/link.ts'
 
 export interface KeepingHandlerParts {
@@ -26,6 +27,7 @@ export interface KeepingHandlerParts {
   address: Address
   links: ConsoleLinks
   watchdog: WatchdogLink
+  config: () => Answer<'config.show'>
 }
 
 /** `publicUrl`: what links begin with if the hub is reached from outside. */
@@ -33,7 +35,7 @@ export function keepingHandlers(
   { home, publicUrl }: { home: string; publicUrl: string | undefined },
   parts: KeepingHandlerParts,
 ): Handlers {
-  const { clock, log, guard, work, address, links, watchdog } = parts
+  const { clock, log, guard, work, address, links, watchdog, config } = parts
   const { store, audit, checkpoints, verifier, shownHeads, credentials, alerts, host } = guard
   const { pauses, retention } = work.upkeep
   return {
@@ -46,6 +48,7 @@ export function keepingHandlers(
       pauses,
     }),
     ...retentionHandlers({ retention }),
+    'config.show': handler({ effect: () => undefined, after: config }),
     ...auditHandlers({
       ...{ audit, checkpoints, verifier, show: guard.auditShow.show, onShown: shownHeads.note },
       sessionsOf: (task) => work.tasks.attempts(task).flatMap(({ session }) => session ?? []),

@@ -137,7 +137,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     look: times.pace.look,
     makeRoom: host.makeRoom,
     wishes: operator.wishes,
-    budget: createRecordBudget(options.recordsPerHour ?? RECORDS_PER_HOUR, clock.monotonicMs),
+    budget: createRecordBudget(() => options.recordsPerHour ?? RECORDS_PER_HOUR, clock.monotonicMs),
     onSummed: ({ entry, count }) => log.warn({ principal: entry.principal, count, reason: entry.reason }, 'refused'),
     onRefused: (call, error) => tellRefused(call, error, { log, events }),
   })

@@ -51,12 +51,13 @@ interface Account {
 const NEVER = { isOwn: true, undo: () => undefined }
 const sumOf = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((sum, one) => sum + one, 0)
 
-/** `perHour`: own records of one session. */
-export function createRecordBudget(perHour: number, nowMs: () => number): RecordBudget {
+/** `perHourNow`: own records of one session, as configured now. */
+export function createRecordBudget(perHourNow: number | (() => number), nowMs: () => number): RecordBudget {
   const accounts = new Map<string, Account>()
+  const hourly = () => (typeof perHourNow === 'number' ? perHourNow : perHourNow())
 
   function fill(account: Account): void {
-    const now = nowMs()
+    const [now, perHour] = [nowMs(), hourly()]
     account.level = Math.min(perHour, account.level + ((now - account.atMs) / HOUR_MS) * perHour)
     account.atMs = now
   }
@@ -70,7 +71,7 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
     const made: Account = {
       principal: principalText(principal),
       session,
-      level: perHour,
+      level: hourly(),
       atMs: now,
       counted: new Map(),
       toldMs: now,
@@ -94,6 +95,7 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
         }
       }
       if (!SUMMED.has(operation)) {
+        const perHour = hourly()
         const retryAfterMs = Math.max(1, Math.ceil(((1 - account.level) / perHour) * HOUR_MS))
         const text = `more than ${perHour} records an hour (limits.messages.recordsPerHour)`
         throw new HubError('rate_limited', text, { facts: { retryAfterMs } })
@@ -115,7 +117,7 @@ export function createRecordBudget(perHour: number, nowMs: () => number): Record
         if (count === 0) {
           fill(account)
           // A session that has ended, or was quiet for long, begins again.
-          if (account.level >= perHour) accounts.delete(key)
+          if (account.level >= hourly()) accounts.delete(key)
         } else if (all || nowMs() - account.toldMs >= SUM_EVERY_MS)
           sums.push({ key, count, entry: entryOf(account, count) })
       }

@@ -30,6 +30,7 @@ import {
   cardShape,
   channelShape,
   channelTestShape,
+  configKeyShape,
   contactCardShape,
   credentialShape,
   deadlinesShape,
@@ -263,6 +264,13 @@ export const ANSWERS = {
   ),
   'retention.show': row('What pruning would remove.', prunableShape),
   'retention.prune': row('Removes one batch of it.', prunedTurnShape),
+  'config.show': row(
+    'The configuration in force, and what `hub.yaml` says otherwise.',
+    z.strictObject({
+      fault: z.string().nullable().describe('why the file is not accepted; null if it is'),
+      keys: z.array(configKeyShape),
+    }),
+  ),
   'doctor.run': row(
     'Checks everything that the hub depends on.',
     z.strictObject({ checks: z.array(doctorCheckShape) }),

@@ -33,11 +33,13 @@ export function firstOf(faults: readonly Fault[]): string {
   return first === undefined ? '' : `${faultText(first)}${more}`
 }
 
-type Places = (path: readonly PropertyKey[], of: 'key' | 'value') => Pick<Fault, 'line' | 'column'>
+export type Places = (path: readonly PropertyKey[], of: 'key' | 'value') => Pick<Fault, 'line' | 'column'>
 
 export interface Judged<Value> {
   /** Undefined if there are faults. */
   value: Value | undefined
+  /** What the file holds, before the shape; undefined if it is no YAML. */
+  given: unknown
   faults: Fault[]
   /** The place of a key or its value, or of what is nearest around it. */
   placeOf: Places
@@ -59,16 +61,16 @@ export function judgeYaml<Shape extends z.ZodType>(
   const [error] = document.errors
   if (error !== undefined) {
     const fault = { ...at(error.pos[0]), key: '', message: yamlWords(error.code, error.message) }
-    return { value: undefined, faults: [fault], placeOf }
+    return { value: undefined, given: undefined, faults: [fault], placeOf }
   }
   let given: unknown
   try {
     given = document.toJS({ maxAliasCount: 0 }) ?? empty ?? {}
   } catch {
     const fault = { line: 1, column: 1, key: '', message: 'an alias (*name) is not accepted; write the value itself' }
-    return { value: undefined, faults: [fault], placeOf }
+    return { value: undefined, given: undefined, faults: [fault], placeOf }
   }
-  return { ...judgeValue(given, shape, placeOf), placeOf }
+  return { ...judgeValue(given, shape, placeOf), given, placeOf }
 }
 
 /** The places of keys and values in a JSON text, which is YAML too. */
@@ -122,7 +124,7 @@ export function judgeValue<Shape extends z.ZodType>(
 }
 
 /** `alerts.channels[0].kind`. */
-function keyOf(path: readonly PropertyKey[]): string {
+export function keyOf(path: readonly PropertyKey[]): string {
   return path
     .map((step, at) => (typeof step === 'number' ? `[${step}]` : `${at === 0 ? '' : '.'}${String(step)}`))
     .join('')

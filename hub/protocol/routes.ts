@@ -63,6 +63,7 @@ const SERVED = {
   'backup.run': post('/v1/backup'),
   'retention.show': get('/v1/retention'),
   'retention.prune': post('/v1/retention/prune'),
+  'config.show': get('/v1/config'),
   'doctor.run': get('/v1/doctor'),
   'alert.list': get('/v1/alerts'),
   'alert.test': post('/v1/alerts/test'),

@@ -27,7 +27,7 @@ export function createCatalogue(
   options: CatalogueOptions,
   parts: { clock: Clock; random: Random; log: Log; guard: Guard; containment: Containment; tasks: Tasks },
 ) {
-  const { home, recyclesMax, limitsOf } = options
+  const { home, limitsOf } = options
   const { clock, random, log, guard, containment, tasks } = parts
   const { store, gate, events, alerts, host, flags } = guard
   /** An image could not be looked up. Its agent is looked up again as soon as the engine answers. */
@@ -37,7 +37,7 @@ export function createCatalogue(
     log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
   })
   const images = createPinnedImages({ store, gate, events, resolve, sessions: tasks })
-  const breaker = createBreaker({ recyclesMax }, { store, clock, alerts, events })
+  const breaker = createBreaker(options, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })
   const registry = createRegistry(
     { folder: join(home, 'agents'), limitsOf },

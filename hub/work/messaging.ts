@@ -39,22 +39,40 @@ export function createMessaging(
     losses: Pick<Losses, 'stopped'>
   },
 ) {
-  const { sessions, tasksPerTree, messagesPerSecond } = options
   const { clock, random, log, guard, catalogue, tasks, losses } = parts
   const { store, gate, events, approvals, audit, epoch, host, flags } = guard
   const { registry, artifacts, journal } = catalogue
   const meters = createMessageMeters()
   const mailboxes = createMailboxes({
-    ...{ epoch, ownMax: tasksPerTree + 1, sessions, nowMs: clock.monotonicMs },
+    epoch,
+    get ownMax() {
+      return options.tasksPerTree + 1
+    },
+    get sessions() {
+      return options.sessions
+    },
+    nowMs: clock.monotonicMs,
     waited: meters.deliverySeconds,
   })
   const replies = createReplies(clock, host.pace.heldBackMs)
   const topics = createTopics()
   const outcomes = createOutcomes(store)
   const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
-  const quotas = createQuotas({ perSecond: messagesPerSecond, perSecondOf }, clock)
+  const quotas = createQuotas(
+    {
+      get perSecond() {
+        return options.messagesPerSecond
+      },
+      perSecondOf,
+    },
+    clock,
+  )
   const delegation = createDelegation(
-    { tasksPerTreeMax: tasksPerTree },
+    {
+      get tasksPerTreeMax() {
+        return options.tasksPerTree
+      },
+    },
     { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction: guard.redaction },
   )
   tasks.listen({

@@ -50,6 +50,8 @@ export interface Registry {
    * means another image is followed (pinned-images.ts).
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
+  /** What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded; `read` then says where. */
+  limitsChanged(): void
   /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
   checkBody(
     agent: string,
@@ -184,6 +186,17 @@ export function createRegistry(
       agents = next
       problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
       return { agents: next.size, problems }
+    },
+
+    limitsChanged() {
+      for (const [name, loaded] of agents) {
+        try {
+          agents.set(name, { ...loaded, limits: options.limitsOf(loaded.card) })
+        } catch (thrown) {
+          if (!(thrown instanceof HubError)) throw thrown
+          agents.delete(name)
+        }
+      }
     },
 
     checkBody(name, direction, { type, body, dataClass }) {

@@ -63,7 +63,7 @@ export interface SupervisionParts {
 }
 
 export function createSupervision(options: SupervisionOptions, parts: SupervisionParts) {
-  const { instance, firstUser, joinWindowMs, questionWaitMs } = options
+  const { instance, firstUser } = options
   const { clock, random, log, guard, containment, catalogue, messaging, tasks, losses, runtimeGate } = parts
   const { store, alerts, gate, modes, events, meta, flags } = guard
   const { engine, engineWatch, looks, containers, ledger, sockets } = containment
@@ -73,10 +73,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const meters = createTaskMeters()
   tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task }))
   const made = createMade(store)
-  const vitals = createVitals(
-    { joinWindowMs, health: options.health },
-    { clock, log, tasks, registry, losses, listener: stallTeller(parts) },
-  )
+  const vitals = createVitals(options, { clock, log, tasks, registry, losses, listener: stallTeller(parts) })
   const afterStart = createAfterStart({
     inspect: engine.inspect,
     beside: THIS_MACHINE,
@@ -126,15 +123,20 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, looks, engineWatch },
     ...{ containers, ledger, made, release },
   })
-  const dispatcher = createDispatcher(
-    {
-      ...{ instance, firstUser, questionWaitMs, sessionsMax: options.sessions, depthMax: options.delegationDepth },
-      ...{ tasksPerTreeMax: options.tasksPerTree, sessionsPerAgentMax: options.sessionsPerAgent },
-    },
-    { clock, random, gate, modes, meta, tasks, registry, launch: launcher.launch, runtimeGate, flags },
-  )
+  const dispatcher = createDispatcher(options, {
+    clock,
+    random,
+    gate,
+    modes,
+    meta,
+    tasks,
+    registry,
+    launch: launcher.launch,
+    runtimeGate,
+    flags,
+  })
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
-  const backlog = createBacklog({ staleAfterMs: options.staleAfterMs }, { clock, log, gate, modes, meta, tasks })
+  const backlog = createBacklog(options, { clock, log, gate, modes, meta, tasks })
   return {
     meters,
     vitals,

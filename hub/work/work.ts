@@ -41,7 +41,7 @@ export interface WorkOuter {
 export type Work = ReturnType<typeof createWork>
 
 export function createWork(options: WorkOptions, outer: WorkOuter) {
-  const { instance, runtime, firstUser, joinWindowMs } = options
+  const { instance, runtime } = options
   const { clock, random, log, engine, guard } = outer
   const { store, gate, modes, events, alerts, host, flags, redaction } = guard
   /** Called when a task or session may need a loop's attention now. */
@@ -62,10 +62,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
   const { registry, artifacts } = catalogue
   const canary =
     outer.canary ??
-    createCanary(
-      { instance, runtime, firstUser, joinWindowMs },
-      { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine },
-    )
+    createCanary(options, { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine })
   const runtimeGate = createRuntimeGate({ runtime }, { clock, log, modes, alerts, canary, wake: () => due() })
   const losses = createLosses({ clock, log, gate, modes, events, alerts, tasks, registry, runtimeGate, flags })
   const messaging = createMessaging(options, { ...outer, catalogue, tasks, losses })
@@ -80,7 +77,11 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     },
   })
   const asking = createAsking(
-    { tasksPerTreeMax: options.tasksPerTree },
+    {
+      get tasksPerTreeMax() {
+        return options.tasksPerTree
+      },
+    },
     {
       ...{ clock, tasks, registry, artifacts, runtimeFault: runtimeGate.fault },
       grantedTtlMs(agent) {
@@ -102,7 +103,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     meters: { ...messaging.meters, ...supervision.meters },
     asking,
     runtime: runtimeGate,
-    upkeep: createUpkeep({ home: options.home, settings: options.retention }, { clock, log, guard }),
+    upkeep: createUpkeep(options, { clock, log, guard }),
     /** Sets the one listener for a task or session that may need a loop's attention now. */
     onDue(listener: () => void) {
       due = listener

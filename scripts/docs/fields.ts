@@ -1,6 +1,6 @@
 /** The keys of a zod shape, one row each, as a person writes them: for the pages about files. Pure. */
 import { z } from 'zod'
-import { sizeWritten, spanWritten } from '../../hub/protocol/spans.ts'
+import { defOf, isBag, isShape, type Live, liveOf, textOf, unwrap, writtenAs } from '../../hub/protocol/keys.ts'
 
 export interface Field {
   path: string
@@ -9,54 +9,11 @@ export interface Field {
   usual: string
   limit: string
   means: string
+  /** When a change counts; only of a file that is read while its process runs. */
+  live: Live
 }
 
 type Bag = Readonly<Record<string, unknown>>
-const isBag = (value: unknown): value is Bag => typeof value === 'object' && value !== null && !Array.isArray(value)
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
-
-interface Unwrapped {
-  shape: z.core.$ZodType
-  usual: unknown
-  isOptional: boolean
-  meta: Bag
-}
-
-const defOf = (shape: z.core.$ZodType): Bag => {
-  const def: unknown = Reflect.get(shape, 'def')
-  return isBag(def) ? def : {}
-}
-const isShape = (value: unknown): value is z.core.$ZodType => value instanceof z.core.$ZodType
-
-/** The shape of what is written, without defaults, transforms and other wrappers. */
-function unwrap(outer: z.core.$ZodType): Unwrapped {
-  let shape = outer
-  let usual: unknown
-  let isOptional = false
-  let meta: Bag = {}
-  for (;;) {
-    meta = { ...z.globalRegistry.get(shape), ...meta }
-    const def = defOf(shape)
-    if (def.type === 'default' || def.type === 'prefault') usual ??= def.defaultValue
-    if (def.type === 'optional') isOptional = true
-    const inner = def.type === 'pipe' ? pipeOf(def) : def.innerType
-    if (!isShape(inner)) return { shape, usual, isOptional, meta }
-    shape = inner
-  }
-}
-
-/** For a preprocessed value its output; for a transformed one its input. */
-function pipeOf({ in: given, out }: Bag): unknown {
-  return isShape(given) && defOf(given).type === 'transform' ? out : given
-}
-
-function writtenAs(value: unknown, unit: string): string {
-  if (value === undefined || (isBag(value) && Object.keys(value).length === 0)) return ''
-  if (typeof value === 'number' && unit === 'span') return spanWritten(value)
-  if (typeof value === 'number' && unit === 'size') return sizeWritten(value)
-  if (Array.isArray(value) && value.length === 0) return ''
-  return typeof value === 'string' ? value || "''" : JSON.stringify(value)
-}
 
 function typeOf(shape: z.core.$ZodType, unit: string): string {
   if (unit !== '') return unit
@@ -111,7 +68,11 @@ function limitOf(shape: z.core.$ZodType, meta: Bag): string {
 }
 
 /** Every key below the shape, in its order. `refused`: keys that are refused, with the answer. Throws for a key without a description. */
-export function fieldsOf(shape: z.core.$ZodType, before = ''): { fields: Field[]; refused: Field[] } {
+export function fieldsOf(
+  shape: z.core.$ZodType,
+  before = '',
+  around: Live = 'restart',
+): { fields: Field[]; refused: Field[] } {
   const fields: Field[] = []
   const refused: Field[] = []
   const inside = unwrap(shape).shape
@@ -121,10 +82,11 @@ export function fieldsOf(shape: z.core.$ZodType, before = ''): { fields: Field[]
     const path = `${before}${key}`
     const { shape: own, usual, isOptional, meta } = unwrap(part)
     if (defOf(own).type === 'never') {
-      refused.push({ path, type: '', usual: '', limit: '', means: refusalOf(own) })
+      refused.push({ path, type: '', usual: '', limit: '', means: refusalOf(own), live: 'restart' })
       continue
     }
     const unit = textOf(meta.unit)
+    const live = liveOf(meta, around)
     const means = textOf(meta.description)
     if (means === '' && defOf(own).type !== 'literal') throw new Error(`${path} has no description`)
     const isGroup = defOf(own).type === 'object'
@@ -136,9 +98,10 @@ export function fieldsOf(shape: z.core.$ZodType, before = ''): { fields: Field[]
       usual: given === '' ? none : `\`${given}\``,
       limit: limitOf(own, meta),
       means,
+      live,
     })
     if (isGroup) {
-      const deeper = fieldsOf(own, `${path}.`)
+      const deeper = fieldsOf(own, `${path}.`, live)
       fields.push(...deeper.fields)
       refused.push(...deeper.refused)
     }

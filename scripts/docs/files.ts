@@ -10,6 +10,14 @@ import { type Field, fieldsOf } from './fields.ts'
 import { block, code, page, table } from './markdown.ts'
 
 const HEAD = ['Key', 'Type', 'Default', 'Limit', 'Meaning']
+/** When a change of a key of hub.yaml counts; the word stands beside the key in the code. */
+const COUNTS = { now: 'at once', next: 'for new sessions', restart: 'after `hub restart`' } as const
+const LIVE_HEAD = ['Key', 'Type', 'Default', 'Limit', 'A change counts', 'Meaning']
+const liveRowOf = ({ path, type, usual, limit, live, means }: Field) => [
+  ...[code(path), type, usual, limit],
+  type === 'map' ? '' : COUNTS[live],
+  means,
+]
 const rowOf = ({ path, type, usual, limit, means }: Field) => [code(path), type, usual, limit, means]
 const UNITS =
   'A *span* is a whole number with a unit: `ms`, `s`, `m`, `h`, `d`. A *size* is one with `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`. A number without a unit is refused.'
@@ -87,10 +95,10 @@ export function configurationPage(): string {
     'Each of the two processes has one file in the home. Both may be absent: every key has a default. `hub config check` checks both and changes nothing. An unknown key is refused by name, with line and column.',
     UNITS,
     '## `HOME/hub.yaml`',
-    'The hub reads it when it starts. After a change: `hub restart`, which checks the file first. Running agents go on.',
+    'The hub reads it when it starts, and watches it while it runs. A changed file is judged as a whole once it has rested for a second. Then most keys count without a restart, as the table says, and a record of the audit log names them. A file with a fault changes nothing: the alert `config_refused` says line and key. A key that needs a restart keeps its value, and the alert `restart_needed` names it; running agents go on through `hub restart`. `hub config show` prints what is in force, `hub config diff` what the file says otherwise.',
     block('yaml', HUB_EXAMPLE),
-    table(HEAD, fieldsOf(configShape).fields.map(rowOf)),
-    'Passwords and tokens never belong in it. A key that ends in `From` names a file `HOME/secrets/NAME` (mode 0600) or a variable `HUB_SECRET_NAME`.',
+    table(LIVE_HEAD, fieldsOf(configShape).fields.map(liveRowOf)),
+    'Passwords and tokens never belong in it, and neither does an address that holds one: the file is refused, and the message names the key. A key that ends in `From` names a file `HOME/secrets/NAME` (mode 0600) or a variable `HUB_SECRET_NAME`.',
     ...channelTables(),
     '## `HOME/watchdog/config.yaml`',
     'The watchdog reads it when it starts. After a change: `hub restart --watchdog`; the hub and its agents go on.',

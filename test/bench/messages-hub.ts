@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createLog, silentLog } from '../../hub/base/telemetry.ts'
-import { readConfig } from '../../hub/config.ts'
+import { readConfigFile } from '../../hub/config.ts'
 import { readKeys } from '../../hub/guard/identity/keys.ts'
 import { initHome } from '../../hub/home/init.ts'
 import { createHub } from '../../hub/hub.ts'
@@ -92,7 +92,7 @@ const hub = createHub(
     home,
     instance,
     version: 'bench',
-    config: readConfig(join(home, 'hub.yaml')),
+    settings: readConfigFile(join(home, 'hub.yaml')),
     keys: readKeys(join(home, 'keys')),
     bundleFolder: join(checkout, 'policies'),
     host: readHostFacts(join(checkout, 'images', 'agent', 'seccomp.json')),

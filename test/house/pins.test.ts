@@ -70,6 +70,7 @@ const PATH_PINS: [string, string][] = [
   ['backup.run', 'POST /v1/backup'],
   ['retention.show', 'GET /v1/retention'],
   ['retention.prune', 'POST /v1/retention/prune'],
+  ['config.show', 'GET /v1/config'],
   ['doctor.run', 'GET /v1/doctor'],
   ['alert.list', 'GET /v1/alerts'],
   ['alert.test', 'POST /v1/alerts/test'],

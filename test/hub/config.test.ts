@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseDocument } from 'yaml'
 import { HubError } from '../../hub/base/errors.ts'
-import { type Config, judgeConfig, limitsOfCard, readConfig, ringsOf, takeConfig } from '../../hub/config.ts'
+import { type Config, judgeConfig, readConfig, takeConfig } from '../../hub/config.ts'
+import { limitsOfCard, ringsOf } from '../../hub/config-rings.ts'
 import { agentCardShape, DEFAULT_LIMITS } from '../../hub/protocol/agent.ts'
 import { faultText } from '../../hub/protocol/judging.ts'
 import { sizeWritten, spanWritten } from '../../hub/protocol/spans.ts'
@@ -48,7 +49,8 @@ describe('a secret written into hub.yaml', () => {
       const text = nest(map, `${key}: ${CANARY}`)
       expect(() => read(text)).toThrow(expect.objectContaining({ code: 'config_invalid' }))
       const said = faults(text).join('\n')
-      expect(said).toContain(`${map === '' ? '' : `${map}.`}${key}: there is no such key`)
+      const why = key === 'passwordForm' ? 'there is no such key' : 'holds a secret, which does not belong in this file'
+      expect(said).toContain(`${map === '' ? '' : `${map}.`}${key}: ${why}`)
       expect(said).not.toContain(CANARY)
     },
   )
@@ -65,7 +67,9 @@ describe('a secret written into hub.yaml', () => {
     const channel = `kind: email, host: a.example, from: a@b.example, to: a@b.example, ${key}: smtp`
     expect(faults(`alerts: { channels: [{ ${channel} }] }`)).toEqual([])
     const wrong = `alerts: { channels: [{ ${channel}, password: ${CANARY} }] }`
-    expect(faults(wrong)).toEqual([expect.stringMatching(/alerts\.channels\[0\]\.password: there is no such key/)])
+    expect(faults(wrong)).toEqual([
+      expect.stringMatching(/alerts\.channels\[0\]\.password: holds a secret.*`passwordFrom: NAME`/),
+    ])
     expect(faults(wrong).join()).not.toContain(CANARY)
   })
 })
@@ -244,7 +248,7 @@ it('kata is refused by name, as what is not supported', () => {
 it('a profile that demands what this hub cannot give is refused by name, with its place; unknown ones too [flag-9]', () => {
   expect(read('').profile).toBe('standard')
   expect(read('profile: development').profile).toBe('development')
-  expect(ringsOf(read('profile: production')).guard.policy).toEqual({
+  expect(ringsOf(() => read('profile: production')).guard.policy).toEqual({
     failClosed: true,
     requireSignature: false,
     profile: 'production',

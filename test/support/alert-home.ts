@@ -79,7 +79,7 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     const { alerts, outbox, alertWatch: watch, alertRows: rows } = alerting
     const delivery = createDelivery(
       { settings: read },
-      { alerts, outbox, sends, facts, clock, random, log: silentLog() },
+      { alerts, outbox, sends: () => sends, facts, clock, random, log: silentLog() },
     )
     return { store, modes, events, alerts, outbox, watch, rows, delivery }
   }

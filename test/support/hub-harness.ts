@@ -15,7 +15,7 @@ import { promisify } from 'node:util'
 import { systemRandom } from '../../hub/base/random.ts'
 import { createRedaction } from '../../hub/base/redaction.ts'
 import { createLog, type LogLevel } from '../../hub/base/telemetry.ts'
-import { readConfig } from '../../hub/config.ts'
+import { readConfigFile } from '../../hub/config.ts'
 import type { Schedule } from '../../hub/guard/audit/nightly-look.ts'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
@@ -448,7 +448,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           home,
           instance,
           version: '0',
-          config: readConfig(join(home, 'hub.yaml')),
+          settings: readConfigFile(join(home, 'hub.yaml')),
           keys,
           bundleFolder: BUNDLE,
           host: HOST,

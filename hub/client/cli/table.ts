@@ -17,6 +17,7 @@ const status = lazy(() => import('./looking/status.ts'))
 const approvals = lazy(() => import('./presence/approvals.ts'))
 const presence = lazy(() => import('./presence/presence.ts'))
 const backup = lazy(() => import('./setup/backup.ts'))
+const config = lazy(() => import('./setup/config.ts'))
 const devices = lazy(() => import('./setup/devices.ts'))
 const down = lazy(() => import('./setup/down.ts'))
 const flags = lazy(() => import('./setup/flags.ts'))
@@ -96,6 +97,10 @@ export const COMMANDS: readonly Command[] = [
     judge('configCheck'),
     [['--watchdog', "only the watchdog's file"]],
   ),
+  command('config show', 'every key: its value, where it comes from, and when a change counts', config('configShow'), [
+    ['--changed', 'only what the file sets'],
+  ]),
+  command('config diff', 'what hub.yaml says and is not in force yet', config('configDiff')),
   command('status', 'one screen: is all well, what must I do, and by when', status('status')),
   command('submit [agent]', 'give a task to an agent', submit('submit'), [
     ['--needs <cap...>', 'instead of an agent: what the agent must be able to do'],

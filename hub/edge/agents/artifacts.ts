@@ -14,7 +14,7 @@ import type { AgentExchange, ByToken, OwnCall } from './requests.ts'
 const EMPTY_SHA256 = sha256Hex('')
 
 export function agentArtifacts(
-  parts: { gate: Gate; artifacts: Artifacts; tasks: Tasks; artifactBytesMax: number },
+  parts: { gate: Gate; artifacts: Artifacts; tasks: Tasks; artifactBytesMax: () => number },
   byToken: ByToken,
   own: OwnCall,
 ) {
@@ -30,12 +30,12 @@ export function agentArtifacts(
       ...Object.fromEntries(exchange.url.searchParams),
       sha256,
     })
-    const arrived = await artifacts.receive(exchange.request, sha256, parts.artifactBytesMax)
+    const arrived = await artifacts.receive(exchange.request, sha256, parts.artifactBytesMax())
     try {
       const view = gate.admit(own(exchange, 'artifact.put', caller, { own: true, ...classFact(dataClass) }), (grant) =>
         artifacts.put(grant, arrived, {
           ...{ owner: session.task, name, session: session.id, dataClass },
-          totalBytesMax: parts.artifactBytesMax,
+          totalBytesMax: parts.artifactBytesMax(),
         }),
       )
       sendJson(exchange.response, 200, view)

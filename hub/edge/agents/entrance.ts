@@ -4,7 +4,7 @@ import type { Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Guard } from '../../guard/guard.ts'
 import { stopForSecurity, WARNING_LASTS_MS } from '../../work/dispatch/security-stop.ts'
-import { type HealthSpans, pingMsOf, pollMsOf } from '../../work/dispatch/vitals.ts'
+import { pingMsOf, pollMsOf } from '../../work/dispatch/vitals.ts'
 import { createHooks, type Hook, type Hooks } from '../../work/messages/hooks.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
 import type { Work } from '../../work/work.ts'
@@ -20,7 +20,6 @@ interface EntranceOptions {
   instance: string
   hooks: readonly Hook[]
   artifactBytesMax: number
-  health: HealthSpans
 }
 interface Outer {
   clock: Clock
@@ -65,7 +64,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     meter: work.meters.messages,
   })
   const shared: Shared = { auth, send, hooks: createHooks(options.hooks, { clock, log }), endForSecurity }
-  const frames = framesOf(options, outer, shared)
+  const frames = framesOf(outer, shared)
   const agents = createAgentSockets(
     {},
     {
@@ -95,7 +94,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
   }
 }
 
-function routesOf({ instance, artifactBytesMax, health }: EntranceOptions, outer: Outer, shared: Shared): AgentRoutes {
+function routesOf(options: EntranceOptions, outer: Outer, shared: Shared): AgentRoutes {
   const { clock, guard, work, secrets } = outer
   const { gate, tokens, nonces } = guard
   const { tasks } = work
@@ -105,15 +104,16 @@ function routesOf({ instance, artifactBytesMax, health }: EntranceOptions, outer
   const { auth, send, hooks, endForSecurity } = shared
   return createAgentRoutes({
     ...{ gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, artifacts, secrets, send, hooks },
-    ...{ instance, artifactBytesMax },
+    instance: options.instance,
+    artifactBytesMax: () => options.artifactBytesMax,
     isClockAhead: guard.host.steady.isAhead,
-    pollMs: pollMsOf(health),
+    pollMs: (session) => pollMsOf(vitals.spansOf(session)),
     listens: (session) => vitals.heard(session, true),
     onSecondKey: (session) => endForSecurity(session, 'a second key tried to join on its socket'),
   })
 }
 
-function framesOf({ health }: EntranceOptions, outer: Outer, shared: Shared): AgentFrames {
+function framesOf(outer: Outer, shared: Shared): AgentFrames {
   const { clock, random, log, guard, work } = outer
   const { gate, tokens } = guard
   const { tasks } = work
@@ -128,7 +128,7 @@ function framesOf({ health }: EntranceOptions, outer: Outer, shared: Shared): Ag
       vitals.heard(session)
       quotas.take(session, agent)
     },
-    pingMs: pingMsOf(health),
+    pingMs: (session) => pingMsOf(vitals.spansOf(session)),
     heard: (session) => vitals.heard(session, true),
     refuse: (session, error, caller) => auth.refuse(session, 'session.open', error, caller),
     count: (session, error, caller) => auth.count(session, 'session.open', error, caller),

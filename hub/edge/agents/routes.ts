@@ -93,9 +93,9 @@ export interface AgentRouteParts {
   send: Send
   hooks: Hooks | undefined
   instance: string
-  artifactBytesMax: number
+  artifactBytesMax: () => number
   /** No poll waits longer, because the next one is a sign of life. */
-  pollMs: number
+  pollMs: (session: string) => number
   /** It asked for mail, and so will ask again. */
   listens: (session: string) => void
   /** The wall clock has jumped ahead, and nobody has confirmed it (T72). */
@@ -233,7 +233,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     parts.listens(id)
     const gone = new AbortController()
     exchange.response.once('close', () => gone.abort())
-    const timer = clock.after(Math.min(waitMs, parts.pollMs), () => gone.abort())
+    const timer = clock.after(Math.min(waitMs, parts.pollMs(id)), () => gone.abort())
     await mailboxes.waitForMail(id, after, gone.signal)
     timer.cancel()
     if (exchange.response.destroyed) return exchange.admitted()

@@ -112,7 +112,7 @@ export function createDoors(
   const http = { serve, gate, artifacts: work.catalogue.artifacts, events, clock, log, healthz, inputBytesMax }
   const operator = createOperatorHttp(http)
   const hook = webhook({
-    ...{ credentials, gate, clock, zone: alerts.zone },
+    ...{ credentials, gate, clock, zone: () => alerts.zone },
     heartbeat: (device) => watchdog.heartbeat(`device ${device}`, 'webhook'),
   })
   const files = readConsoleFiles(log)

@@ -25,7 +25,7 @@ export interface HookParts {
   gate: Gate
   clock: Clock
   /** IANA zone of the answer; '' means this machine's. */
-  zone: string
+  zone: () => string
   /** Passes it to the watchdog, which owns the clock; answers its answer. */
   heartbeat: (device: string) => Promise<unknown>
 }
@@ -55,7 +55,7 @@ export function webhook(parts: HookParts): LoopbackPlugin {
     gate.admit(call(principalOf(device)), () => credentials.used(name))
     const answer = (await heartbeat(name)) as { dueAtMs?: unknown }
     const { dueAtMs } = answer
-    const next = typeof dueAtMs === 'number' ? `; next due ${instantText(dueAtMs, clock.wallMs(), zone)}` : ''
+    const next = typeof dueAtMs === 'number' ? `; next due ${instantText(dueAtMs, clock.wallMs(), zone())}` : ''
     return { accepted: true, text: `accepted${next}`, ...(typeof dueAtMs === 'number' ? { dueAtMs } : {}) }
   }
 

@@ -54,7 +54,11 @@ export function createWatchdogLink(
   const { tellFinish } = work.messaging
   let beforeExit: () => Promise<void> = async () => undefined
   const shutdown = createShutdown(
-    { waitMs: options.shutdownMs },
+    {
+      get waitMs() {
+        return options.shutdownMs
+      },
+    },
     {
       clock,
       log,

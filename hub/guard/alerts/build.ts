@@ -33,7 +33,7 @@ export function createAlerting(
 ) {
   const { store, modes, events, clock, steadyMs, meta, random, log } = parts
   const alertRows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
-  const outbox = createOutbox({ channels: channelsOf(options.settings) }, { rows: alertRows, clock, random })
+  const outbox = createOutbox({ channels: () => channelsOf(options.settings) }, { rows: alertRows, clock, random })
   const { afterCommit } = store
   const alerts = createAlerts({
     ...{ rows: alertRows, modes, events, clock, steadyMs, random, log, tell: outbox.divide, afterCommit },
@@ -59,7 +59,7 @@ export function createAlertDelivery(
   const { settings, home, instance } = options
   const { alerting, modes, audit, clock, random, log, secretOf } = parts
   const { alerts, alertWatch, outbox } = alerting
-  const sends = createSends(settings, { home, clock, secretOf })
+  const sends = () => createSends(settings, { home, clock, secretOf })
   const facts = () => ({
     nowMs: clock.wallMs(),
     zone: settings.zone,
@@ -67,13 +67,22 @@ export function createAlertDelivery(
     mode: modes.current(),
     audit: audit.head(),
   })
-  if (settings.channels === undefined)
-    log.warn(
-      'no alert channel is configured: alerts are only written to logs/alerts.log, and nobody is told; see `hub doctor`',
-    )
+  const sayNone = () => {
+    if (settings.channels === undefined)
+      log.warn(
+        'no alert channel is configured: alerts are only written to logs/alerts.log, and nobody is told; see `hub doctor`',
+      )
+  }
+  sayNone()
   const delivery = createDelivery({ settings }, { alerts, outbox, sends, facts, clock, random, log })
   return {
     ...delivery,
+    /** The settings have changed: channels come and go, and what waits for one that is gone is given up. */
+    settingsChanged() {
+      outbox.channelsChanged()
+      delivery.channelsChanged()
+      sayNone()
+    },
     /** Looks, writes what is still unwritten, and starts what is due. */
     round() {
       alertWatch.tick()

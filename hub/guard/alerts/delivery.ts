@@ -52,6 +52,8 @@ export interface Delivery {
   /** Sends a test through one channel, or each at the same time. Throws nothing: failures are in the answer. */
   test(channel?: string): Promise<TestResult[]>
   states(): ChannelState[]
+  /** The settings have changed. A channel that stays as it was keeps its count of failures; one that is gone is tried no more. */
+  channelsChanged(): void
   /** Starts nothing more and abandons what is under way; the next run tells it again. */
   stop(): void
 }
@@ -72,7 +74,8 @@ export function createDelivery(
   parts: {
     alerts: Alerts
     outbox: Outbox
-    sends: ReadonlyMap<string, Send>
+    /** What sends by each channel, as configured now. */
+    sends: () => ReadonlyMap<string, Send>
     facts: () => MessageFacts
     clock: Clock
     random: Random
@@ -82,8 +85,18 @@ export function createDelivery(
   const { settings } = options
   const { alerts, outbox, sends, facts, clock, random, log } = parts
   const ending = new AbortController()
-  const channels = channelsOf(settings).map((each): Channel => {
-    const send = sends.get(each.name) ?? (() => Promise.reject(new Error('nothing is built for this channel')))
+  let channels = build([])
+
+  /** A channel with the same settings is the same one. */
+  function build(before: readonly Channel[]): readonly Channel[] {
+    const built = sends()
+    return channelsOf(settings).map((each): Channel => {
+      const same = before.find((one) => JSON.stringify(one.settings) === JSON.stringify(each))
+      return same ?? begun(each, built.get(each.name))
+    })
+  }
+  function begun(each: ChannelSettings, made: Send | undefined): Channel {
+    const send = made ?? (() => Promise.reject(new Error('nothing is built for this channel')))
     return {
       settings: each,
       send,
@@ -93,18 +106,21 @@ export function createDelivery(
       takenAtMs: null,
       notBefore: Number.NEGATIVE_INFINITY,
     }
-  })
+  }
 
   // An alert about a channel that is no longer configured would never end by itself (fault C37).
-  for (const { cause } of alerts.list()) {
-    const kind = kindOf(cause)
-    const name = cause.slice(kind.length + 1)
-    if (
-      (kind === CHANNEL_FAILING || kind === OUTBOX_FULL) &&
-      !channels.some(({ settings: each }) => each.name === name)
-    )
-      alerts.resolve(cause, `The channel ${name} is no longer configured.`)
+  function endOfGone(): void {
+    for (const { cause } of alerts.list()) {
+      const kind = kindOf(cause)
+      const name = cause.slice(kind.length + 1)
+      if (
+        (kind === CHANNEL_FAILING || kind === OUTBOX_FULL) &&
+        !channels.some(({ settings: each }) => each.name === name)
+      )
+        alerts.resolve(cause, `The channel ${name} is no longer configured.`)
+    }
   }
+  endOfGone()
 
   /** One try, which ends by its deadline whatever the channel does. */
   async function send(channel: Channel, message: Message): Promise<string> {
@@ -186,7 +202,7 @@ export function createDelivery(
   }
 
   function begin(channel: Channel): void {
-    if (ending.signal.aborted || channel.busy) return
+    if (ending.signal.aborted || channel.busy || !channels.includes(channel)) return
     giveUpOld(channel)
     if (clock.monotonicMs() < channel.notBefore) return
     const line = outbox.next(channel.settings, isQuiet(settings, clock.wallMs()))
@@ -234,6 +250,10 @@ export function createDelivery(
         lastError,
         takenAtMs,
       })),
+    channelsChanged() {
+      channels = build(channels)
+      endOfGone()
+    },
     stop: () => ending.abort(),
   }
 }

@@ -38,6 +38,8 @@ export type Outcome =
 export interface Outbox {
   /** The lines of one event; the caller writes them together with the alert. */
   divide(telling: Telling): readonly Delivery[]
+  /** Gives up what waits for channels that are no longer configured. */
+  channelsChanged(): void
   /** What this channel should be tried with now. */
   next(channel: ChannelSettings, quiet: boolean): Line | undefined
   /** Records how a try went; answers the line as it is now, or undefined if it no longer waits. */
@@ -52,7 +54,7 @@ export interface Outbox {
 }
 
 export function createOutbox(
-  options: { channels: readonly ChannelSettings[] },
+  options: { channels: () => readonly ChannelSettings[] },
   parts: { rows: AlertRows; clock: Clock; random: Random },
 ): Outbox {
   const { channels } = options
@@ -63,7 +65,7 @@ export function createOutbox(
   load()
 
   function load(): void {
-    const names = new Set(channels.map(({ name }) => name))
+    const names = new Set(channels().map(({ name }) => name))
     const gone: Delivery[] = []
     for (const delivery of rows.waiting()) {
       const alert = rows.find(delivery.alert)
@@ -113,7 +115,7 @@ export function createOutbox(
         waiting.set(delivery.id, { ...line, delivery: along, alert })
         if (along.severity !== delivery.severity) changed.push(along)
       }
-      for (const { name } of channelsFor(channels, alert)) {
+      for (const { name } of channelsFor(channels(), alert)) {
         const gone = makeRoom(name, alert.severity === 'critical')
         if (gone === null) continue
         const delivery: Delivery = {
@@ -133,6 +135,13 @@ export function createOutbox(
         changed.push(...gone, delivery)
       }
       return changed
+    },
+    channelsChanged() {
+      const names = new Set(channels().map(({ name }) => name))
+      const gone = [...waiting.values()].filter(({ delivery }) => !names.has(delivery.channel))
+      for (const { delivery } of gone) waiting.delete(delivery.id)
+      if (gone.length > 0)
+        rows.keep(gone.map(({ delivery }) => ended(delivery, 'given_up', 'the channel is no longer configured')))
     },
     next({ name, kind }, quiet) {
       const lines = linesOf(name).filter(({ delivery }) => mayGo(kind, delivery.severity, delivery.event, quiet))

@@ -28,7 +28,6 @@ export function createBacklog(
   options: { staleAfterMs: number },
   parts: { clock: Clock; log: Log; gate: Gate; modes: Modes; meta: Meta; tasks: Tasks },
 ): Backlog {
-  const { staleAfterMs } = options
   const { clock, log, gate, modes, meta, tasks } = parts
   const text = meta.get('rest_mark')
   let saved = readText<Mark | undefined>(text, isObject, undefined)
@@ -50,7 +49,7 @@ export function createBacklog(
       // If nothing can be written, nothing starts either.
       if (modes.has('store_failing')) return
       const restMs = mark === undefined ? 0 : elapsedMs(mark, clock)
-      const isStale = restMs > staleAfterMs
+      const isStale = restMs > options.staleAfterMs
       // They are held during the rest too: the heartbeat that ends it says how many there are.
       if (isStale && tasks.hasUnheld()) hold(restMs)
       if (rests()) return

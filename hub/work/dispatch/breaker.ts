@@ -49,7 +49,6 @@ export function createBreaker(
   options: { recyclesMax: number },
   parts: { store: Store; clock: Clock; alerts: Pick<Alerts, 'raise' | 'resolve'>; events: Pick<Events, 'publish'> },
 ): Breaker {
-  const { recyclesMax } = options
   const { store, clock, alerts, events } = parts
   const rowsOf = store.prepare(
     'select seq, boot_id as bootId, boot_ms as bootMs, wall_ms as wallMs from recycle where agent = ? order by seq',
@@ -83,7 +82,7 @@ export function createBreaker(
       insert.run(agent, id, reason, bootId, bootMs, wallMs)
       const old = rows.findLast((row) => !recent.includes(row))
       if (old !== undefined) forget.run(agent, old.seq)
-      if (recent.length < recyclesMax || found.get(agent) !== undefined) return
+      if (recent.length < options.recyclesMax || found.get(agent) !== undefined) return
       const minutes = BREAKER_WINDOW_MS / 60_000
       const text = `${recent.length + 1} sessions had to be ended within ${minutes} min, the last one for ${reason}; look at their logs, then \`hub agent reset ${agent}\``
       halt.run(agent, wallMs, text)

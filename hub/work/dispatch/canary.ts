@@ -101,7 +101,7 @@ export function createCanary(
   options: { instance: string; runtime: Runtime; firstUser: number; joinWindowMs: number },
   parts: CanaryParts,
 ): Canary {
-  const { instance, runtime, firstUser, joinWindowMs } = options
+  const { instance, runtime, firstUser } = options
   const { clock, random, gate, registry, engine, containers, ledger, sockets, machine } = parts
   function images(): Image[] {
     const usable = registry.list().flatMap(({ card, imageId, state }) => {
@@ -203,6 +203,7 @@ export function createCanary(
       // The engine may have taken long, and a stop may have come meanwhile. That stop has not seen this container (Y5).
       gate.foresee(call)
       await at('start', placed.start())
+      const { joinWindowMs } = options
       const late = clock.sleep(joinWindowMs).then(() => `it did not join within ${joinWindowMs / 1000} s`)
       const fell = ended.then(({ exitCode }) => `it ended with exit code ${exitCode} before it joined`)
       const why = await Promise.race([door.joined.then(() => undefined), late, fell])

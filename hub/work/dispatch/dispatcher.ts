@@ -33,10 +33,11 @@ export interface DispatcherOptions {
   instance: string
   /** The first id of the range of sessions' users. */
   firstUser: number
-  sessionsMax: number
-  depthMax: number
-  tasksPerTreeMax: number
-  sessionsPerAgentMax: number
+  /** Sessions at once: of all agents, and of one. These and the following may change while the hub runs. */
+  sessions: number
+  sessionsPerAgent: number
+  delegationDepth: number
+  tasksPerTree: number
   /** How long questions may stop a session's clock in all. */
   questionWaitMs: number
 }
@@ -84,7 +85,7 @@ export function createDispatcher(
         agent.barred === '' &&
         runtimeGate.fault() === undefined,
       isService: agent.card.mode === 'service',
-      sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgentMax,
+      sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgent,
       sessions: open.filter((session) => session.agent === agent.card.name).length,
     })
 
@@ -96,8 +97,8 @@ export function createDispatcher(
     const wish = rootAuthority(
       card,
       Math.min(limits.ttlMs, task.ttlMs ?? limits.ttlMs, aboveMs),
-      options.depthMax,
-      options.tasksPerTreeMax,
+      options.delegationDepth,
+      options.tasksPerTree,
     )
     const authority = task.ceiling === null ? wish : narrowAuthority(wish, { ...task.ceiling, ttlMs: aboveMs })
     const facts = {
@@ -169,7 +170,7 @@ export function createDispatcher(
           mayStart.map((task) => ({ ...task, agent: task.agent ?? undefined })),
           registry.list().map(slotOf(open)),
           open.length,
-          { sessionsMax: options.sessionsMax, depthMax: options.depthMax },
+          { sessionsMax: options.sessions, depthMax: options.delegationDepth },
         )
         const at = queued.findIndex((task) => task.id === plan?.task)
         const [task] = at === -1 ? [] : queued.splice(at, 1)

@@ -109,6 +109,10 @@ export interface Vitals {
   forget(session: string): void
   /** Since when it does nothing; null if it works or may wait. */
   stalledSinceMs(session: string): number | null
+  /** What this session owes. */
+  spansOf(session: string): HealthSpans
+  /** Time to the next round. */
+  everyMs(): number
   /** Judges every running session. */
   round(): void
 }
@@ -127,13 +131,15 @@ interface Signs {
   heardAt: number
   actedAt: number
   isListening: boolean
+  /** What it owes, as configured when it began: a change counts for later sessions. */
+  readonly spans: HealthSpans
   /** It was told of this silence. */
   isWarned: boolean
   stalledSinceMs: number | null
 }
 
 /** Time between two rounds. */
-export const vitalsEveryMs = ({ intervalMs }: HealthSpans): number => Math.min(5000, intervalMs / 2)
+const vitalsEveryMs = ({ intervalMs }: HealthSpans): number => Math.min(5000, intervalMs / 2)
 /** More than this between two rounds means that the hub was held up. It is less than any session may be silent, however short the spans. */
 const heldUpMs = (spans: HealthSpans): number => 2 * vitalsEveryMs(spans)
 
@@ -145,15 +151,25 @@ export function createVitals(
   const signs = new Map<string, Signs>()
   let listenedMs = 0
   let lastRoundAt = clock.monotonicMs()
+  /** The shortest spans of any session, and of those to come. */
+  let shortest = options.health
+  function findShortest(): void {
+    shortest = { ...options.health }
+    for (const { spans } of signs.values()) if (spans.intervalMs < shortest.intervalMs) shortest = spans
+  }
   /** Runs only while this process does; what it slept through does not count (V2). */
-  const now = () => listenedMs + Math.min(clock.monotonicMs() - lastRoundAt, heldUpMs(options.health))
+  const now = () => listenedMs + Math.min(clock.monotonicMs() - lastRoundAt, heldUpMs(shortest))
 
   function signsOf(session: string): Signs {
     const known = signs.get(session)
     if (known !== undefined) return known
     const at = now()
-    const made = { beganAt: at, heardAt: at, actedAt: at, isListening: false, isWarned: false, stalledSinceMs: null }
+    const made = {
+      ...{ beganAt: at, heardAt: at, actedAt: at, isListening: false, isWarned: false, stalledSinceMs: null },
+      spans: { ...options.health },
+    }
     signs.set(session, made)
+    if (made.spans.intervalMs < shortest.intervalMs) shortest = made.spans
     return made
   }
 
@@ -177,7 +193,7 @@ export function createVitals(
       hasJoined: session.state !== 'starting',
       isListening: sign.isListening,
       silentMs: at - sign.heardAt,
-      spans: options.health,
+      spans: sign.spans,
     }
     const judged = decideVitals({
       ...owed,
@@ -224,9 +240,12 @@ export function createVitals(
       if (sign !== undefined) goOn(session, sign)
       signs.delete(session)
     },
+    spansOf: (session) => signs.get(session)?.spans ?? options.health,
+    everyMs: () => vitalsEveryMs(shortest),
     stalledSinceMs: (session) => signs.get(session)?.stalledSinceMs ?? null,
     round() {
       listenedMs = now()
+      findShortest()
       lastRoundAt = clock.monotonicMs()
       for (const session of tasks.sessionsOpen()) {
         try {

@@ -80,6 +80,8 @@ interface Waiting extends Mail {
 interface Box {
   queue: BoundedQueue<Waiting>
   next: number
+  /** The hub's own places in it, as configured when it was opened. */
+  ownMax: number
   reserved: number
   /** Bytes of waiting mail and kept places. */
   bytes: number
@@ -109,9 +111,7 @@ export function createMailboxes(options: {
   /** Gets how long each delivery waited until its reader confirmed it. */
   waited?: Spread
 }): Mailboxes {
-  const { limit = MAILBOX_MAX, ownMax = 64, sessions = 12, nowMs = () => 0, waited } = options
-  const senderMax = senderBytesMax(sessions)
-  const ownBytesMax = ownMax * OWN_BYTES_EACH
+  const { limit = MAILBOX_MAX, nowMs = () => 0, waited } = options
   const boxes = new Map<string, Box>()
   const bySender = new Map<string, number>()
   /** From senders; each mailbox bounds the hub's own words itself. */
@@ -151,10 +151,11 @@ export function createMailboxes(options: {
   }
 
   function requireBytes(session: string, box: Box, sender: string | undefined, bytes: number): void {
-    const boxMax = BOX_BYTES_MAX + (sender === undefined ? ownBytesMax : 0)
+    const boxMax = BOX_BYTES_MAX + (sender === undefined ? box.ownMax * OWN_BYTES_EACH : 0)
     if (box.bytes + bytes > boxMax)
       throw new HubError('mailbox_full', `the unread mail of session ${session} holds ${mib(boxMax)}`)
     if (sender === undefined) return
+    const senderMax = senderBytesMax(options.sessions ?? 12)
     if ((bySender.get(sender) ?? 0) + bytes > senderMax)
       throw new HubError('mailbox_full', `your mail that nobody has read yet holds ${mib(senderMax)}`)
     if (sent + bytes > MAIL_BYTES_MAX)
@@ -166,7 +167,7 @@ export function createMailboxes(options: {
     const text = JSON.stringify(content)
     const { from, messageKind, type, topic, dataClass } = content
     const about = { from, messageKind, type, topic, dataClass } as About
-    const places = sender === undefined ? limit + ownMax : limit
+    const places = sender === undefined ? limit + box.ownMax : limit
     if (box.queue.size + box.reserved >= places)
       throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
     const bytes = bytesOf(text)
@@ -201,8 +202,10 @@ export function createMailboxes(options: {
   return {
     open(session) {
       if (boxes.has(session)) return
+      const ownMax = options.ownMax ?? 64
       boxes.set(session, {
         queue: createBoundedQueue(limit + ownMax),
+        ownMax,
         next: options.epoch * 2 ** 32 + 1,
         waiters: new Set(),
         reserved: 0,

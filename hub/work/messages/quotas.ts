@@ -47,7 +47,7 @@ export function createQuotas(
     const retryAfterMs = Math.max(1, Math.ceil(((1 - level) / perSecond) * 1000 - GRAIN))
     throw new HubError('rate_limited', `more than ${perSecond} ${what} a second`, { facts: { retryAfterMs } })
   }
-  /** A changed card counts from the agent's next session on. */
+  /** A changed card, or a changed configuration, counts from the agent's next session on. */
   function begin(session: string, agent: string, nowMs: number): Bucket {
     const perSecond = Math.min(options.perSecond, options.perSecondOf?.(agent) ?? Number.POSITIVE_INFINITY)
     const made = () => ({ perSecond, burst: perSecond * 2, level: perSecond * 2, atMs: nowMs })

@@ -21,10 +21,10 @@ const TURN = { principal: hubPrincipal('retention'), operation: 'retention.turn'
 export type Upkeep = ReturnType<typeof createUpkeep>
 
 export function createUpkeep(
-  options: { home: string; settings: RetentionSettings },
+  options: { home: string; retention: RetentionSettings },
   outer: { clock: Clock; log: Log; guard: Guard },
 ) {
-  const { home, settings } = options
+  const { home, retention: settings } = options
   const { clock, log, guard } = outer
   const { store, gate, modes, alertRows, host } = guard
   const nowMs = host.steady.wallMs

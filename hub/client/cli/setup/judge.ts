@@ -210,15 +210,15 @@ async function checkFolder(home: string): Promise<Checked & { rules: string[] }>
 }
 
 const TAKEN_OVER: Readonly<Record<Judged, string>> = {
-  config: 'hub restart',
-  policy: 'hub policy reload',
-  watchdog: 'hub restart --watchdog',
-  'watchdog-old': 'hub restart --watchdog',
+  config: 'a running hub takes it over by itself; `hub config diff` shows what waits for `hub restart`',
+  policy: 'apply it with `hub policy reload`',
+  watchdog: 'apply it with `hub restart --watchdog`',
+  'watchdog-old': 'apply it with `hub restart --watchdog`',
 }
 const checkedLines = (what: Judged, { file, ok, faults, warnings }: Checked): string[] => [
   ...faults.map((fault) => faultLine(file, fault)),
   ...warnings.map((warning) => clean(`note: ${warning}`)),
-  ...(ok ? [`${file} is valid; apply it with \`${TAKEN_OVER[what]}\``] : []),
+  ...(ok ? [`${file} is valid; ${TAKEN_OVER[what]}`] : []),
 ]
 
 /** Without a file: checks hub.yaml and the watchdog's file. With `--watchdog` the named file is the watchdog's. */

@@ -72,7 +72,7 @@ export function createAgentFrames(
     hooks?: FrameHooks | undefined
     mailboxes: Mailboxes
     takeQuota: (session: string, agent: string) => void
-    pingMs: number
+    pingMs: (session: string) => number
     heard: (session: string) => void
     clock: Clock
     random: Random
@@ -153,7 +153,7 @@ export function createAgentFrames(
         const deliveries = mailboxes.isOpen(session) ? mailboxes.take(session, after) : []
         return { deliveries, more: mailboxes.depth(session) > deliveries.length }
       },
-      pingMs,
+      pingMs: () => pingMs(session),
       heard: () => heard(session),
       cut(why) {
         log.warn({ session, why }, 'a session does not read what it is sent; its line is cut')

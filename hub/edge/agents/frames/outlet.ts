@@ -37,7 +37,7 @@ export function createFrameOutlet(parts: {
   /** Forgets deliveries up to `after`, and answers the next ones. `more`: the mailbox has further ones. */
   take: (after: number) => { deliveries: Mail[]; more: boolean }
   /** How often the peer is pinged. */
-  pingMs: number
+  pingMs: () => number
   /** The peer answered a ping; only a running event loop does that. */
   heard: () => void
   /** Ends the line at once. */
@@ -102,7 +102,7 @@ export function createFrameOutlet(parts: {
 
   let asking: Timer | undefined
   function ask(): void {
-    asking = clock.after(pingMs, () => {
+    asking = clock.after(pingMs(), () => {
       if (ws.readyState === ws.OPEN) ws.ping()
       ask()
     })

@@ -27,7 +27,7 @@ beforeEach(async () => {
     credentials,
     gate,
     clock,
-    zone: 'Europe/Berlin',
+    zone: () => 'Europe/Berlin',
     heartbeat: async (device) => {
       if (watchdogIsAway) throw new HubError('timed_out', 'the watchdog did not answer')
       beats.push(device)
