@@ -63,7 +63,7 @@ allowed if {
 # The hub's own loops record what the engine or a clock has already done, and remove what is left.
 allowed if {
 	input.principal.kind == "hub"
-	input.operation in {"session.observe", "session.reap", "task.settle"}
+	input.operation in {"session.capture", "session.observe", "session.reap", "task.settle"}
 }
 
 by_right := {
@@ -145,5 +145,6 @@ inspecting := {
 	"flag.list",
 	"keys.list",
 	"retention.show",
+	"session.evidence",
 	"token.list",
 }

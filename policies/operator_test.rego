@@ -21,11 +21,11 @@ owner_only := [
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "device.list", "doctor.run", "flag.list", "keys.list", "retention.show", "token.list"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "device.list", "doctor.run", "flag.list", "keys.list", "retention.show", "session.evidence", "token.list"]
 
 others := [
 	"artifact.delete", "budget.raise", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
-	"message.subscribe", "monitor.alert", "secret.get", "session.join", "session.observe", "session.open", "session.provision",
+	"message.subscribe", "monitor.alert", "secret.get", "session.capture", "session.join", "session.observe", "session.open", "session.provision",
 	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
 	"task.settle", "", "no.such",
 ]
@@ -87,7 +87,7 @@ test_the_watchdog_has_its_four_verbs if {
 }
 
 test_the_hub_records_and_reaps if {
-	granted({"kind": "hub"}) == {"session.observe", "session.reap", "task.settle"}
+	granted({"kind": "hub"}) == {"session.capture", "session.observe", "session.reap", "task.settle"}
 }
 
 test_other_kinds_have_nothing if {

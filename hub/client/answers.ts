@@ -84,6 +84,7 @@ export type HardeningView = NonNullable<Answer<'session.show'>['hardening']>
 export type DrillView = Answer<'hub.drill'>
 export type Pruned = Omit<Answer<'retention.show'>, 'atLeast'>
 export type Quarantined = Answer<'session.quarantine'>
+export type EvidenceView = Answer<'session.evidence'>['evidence'][number]
 export type OpenedConsole = Answer<'console.open'>
 export type CardMade = Answer<'contact.card'>
 /** What the watchdog knows about the contact. */

@@ -94,7 +94,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     redaction: guard.redaction,
     learnSecrets: () => void outer.secrets.learn(),
     handlers: {
-      ...workHandlers({ home }, parts),
+      ...workHandlers(parts),
       ...keepingHandlers({ home, publicUrl: reach.publicUrl }, parts),
       ...hubHandlers({ ...parts, doctor }),
     },

@@ -1,12 +1,7 @@
 /** A handler for each operation on work: tasks, sessions, agents, artifacts, questions. */
-import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
-import { nextTurn } from '../base/turn.ts'
-import { createAuditSearch } from '../guard/audit/search.ts'
 import type { Guard } from '../guard/guard.ts'
-import { createEvidence } from '../work/evidence.ts'
-import type { Engine } from '../work/sandbox/engine.ts'
 import type { Work } from '../work/work.ts'
 import { agentHandlers } from './routes/agents.ts'
 import { approvalHandlers } from './routes/approvals.ts'
@@ -20,20 +15,20 @@ import type { Handlers } from './serve.ts'
 export interface WorkHandlerParts {
   clock: Clock
   random: Random
-  engine: Engine
   guard: Guard
   work: Work
   /** Ends the fast session of one session at once. */
   cutFrames: (session: string) => void
 }
 
-export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts): Handlers {
+export function workHandlers(parts: WorkHandlerParts): Handlers {
   const { clock, random, guard, work, cutFrames } = parts
-  const { approvals, denyList, policy, rules, policyChanges, decisions, store, events } = guard
+  const { approvals, denyList, policy, rules, policyChanges, decisions, store } = guard
   const { tasks, asking, losses } = work
   const { registry, artifacts, journal } = work.catalogue
   const { mailboxes } = work.messaging
   const { vitals, dispatcher, reaper, hardening } = work.supervision
+  const { quarantine, evidence, audit } = work.distrust
   return {
     ...taskHandlers({
       ...{ tasks, artifacts, journal, mailboxes, vitals, dispatcher, clock, asking, hardening, denyList, cutFrames },
@@ -48,20 +43,8 @@ export function workHandlers({ home }: { home: string }, parts: WorkHandlerParts
     ...artifactHandlers({ artifacts }),
     ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, cutFrames }),
     ...quarantineHandlers({
-      ...{ clock, store, tasks, artifacts, events, cutFrames, reaper, containers: work.containment.containers },
-      ...evidenceOf(home, parts),
+      ...{ store, tasks, reaper, quarantine, evidence, cutFrames, audit },
+      containers: work.containment.containers,
     }),
   }
-}
-
-/** What is kept of a session that is quarantined. */
-function evidenceOf(home: string, { engine, guard, work }: WorkHandlerParts) {
-  const { journal } = work.catalogue
-  const { mailboxes } = work.messaging
-  const audit = createAuditSearch(guard.audit, nextTurn)
-  const evidence = createEvidence(
-    { folder: join(home, 'evidence') },
-    { clock: guard.host.steady, engine, audit, journal, mailboxes, redaction: guard.redaction },
-  )
-  return { audit, evidence }
 }

@@ -36,6 +36,7 @@ import {
   deadlinesShape,
   doctorCheckShape,
   drillShape,
+  evidenceBundleShape,
   evidenceShape,
   flagShape,
   keyShape,
@@ -139,6 +140,10 @@ export const ANSWERS = {
         }),
       ),
     }),
+  ),
+  'session.evidence': row(
+    'What was kept of sessions that were stopped for security, newest first, and where.',
+    z.strictObject({ evidence: z.array(evidenceBundleShape) }),
   ),
   'session.revoke': row("Takes a session's tokens back and ends it; with `jti`, that one token alone.", session),
   'agent.list': row('Agents, and cards that were not loaded.', agents),

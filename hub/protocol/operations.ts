@@ -98,6 +98,8 @@ const sessionListShape = z.strictObject({
   all: z.stringbool().default(false),
   part: sessionPartShape.optional(),
 })
+/** Of one session, or the newest of all. */
+const evidenceListShape = z.strictObject({ session: sessionIdShape.optional(), limit: page.limit })
 /** `quarantined`: what an untrusted session left; nobody gets that by accident. */
 const artifactRef = z.strictObject({ sha256: sha256Shape, quarantined: z.stringbool().default(false) })
 const artifactPutShape = z.strictObject({
@@ -249,6 +251,7 @@ export const OPERATIONS = {
   'session.logs': op('session.logs_read', 'read', people, sessionRef),
   'session.stop': op('session.stopped', 'stop', people, sessionRef),
   'session.quarantine': op('session.quarantined', 'stop', ['operator', 'automation'], sessionRef),
+  'session.evidence': op('session.evidence_listed', 'read', owner, evidenceListShape),
   'session.revoke': op('session.revoked', 'stop', present, revokeShape),
   'agent.list': op('agent.listed', 'read', people, none),
   'agent.show': op('agent.shown', 'read', people, agentRef),
@@ -318,6 +321,7 @@ export const OPERATIONS = {
   'approval.expire': op('approval.expired', 'record', hub, z.unknown()),
   'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),
   'session.reap': op('session.reaped', 'stop', ['watchdog', 'hub'], z.unknown()),
+  'session.capture': op('session.captured', 'stop', hub, z.unknown()),
   'task.dispatch': op('task.dispatched', 'new_work', hub, z.unknown()),
   'backlog.hold': op('backlog.held', 'record', hub, z.unknown()),
   'service.start': op('service.started', 'new_work', hub, z.unknown()),

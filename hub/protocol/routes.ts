@@ -26,6 +26,7 @@ const SERVED = {
   'session.logs': get('/v1/sessions/:id/logs'),
   'session.stop': post('/v1/sessions/:id/stop'),
   'session.quarantine': post('/v1/sessions/:id/quarantine'),
+  'session.evidence': get('/v1/evidence'),
   'session.revoke': post('/v1/sessions/:id/revoke'),
   'agent.list': get('/v1/agents'),
   'agent.show': get('/v1/agents/:name'),

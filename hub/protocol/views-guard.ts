@@ -363,10 +363,28 @@ export const newCredentialShape = credentialShape
 
 export const evidenceShape = z.strictObject({
   folder: kept(z.string()),
+  sha256: kept(sha256Shape).describe(
+    'of its manifest.json, as the audit log has it; null if the evidence is not whole',
+  ),
   files: z.array(
     z.strictObject({ name: z.string(), bytes, sha256: sha256Shape, cut: z.boolean().describe('there was more') }),
   ),
   faults: z.array(z.strictObject({ part: z.string(), reason: z.string() })).describe('what could not be kept, and why'),
+})
+export const evidenceBundleShape = z.strictObject({
+  folder: z.string(),
+  session: z.string(),
+  capturedAtMs: instant,
+  agent: kept(z.string()),
+  task: kept(z.string()),
+  why: kept(z.string()).describe('why the session was stopped'),
+  sha256: kept(sha256Shape).describe('of its manifest.json as it is now'),
+  recorded: kept(sha256Shape).describe('the same as the audit log has it; only if one session was asked for'),
+  files: count,
+  bytes,
+  state: z
+    .enum(['whole', 'changed', 'unfinished'])
+    .describe('`changed`: not as it was captured. `unfinished`: it was cut short, and has no manifest'),
 })
 
 export type ModeView = z.output<typeof modeShape>

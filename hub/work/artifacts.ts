@@ -226,7 +226,7 @@ export function createArtifacts(
       throw new HubError('unknown_artifact', why)
     },
     withhold(grant, session) {
-      assertStopGrant(grant, 'session.quarantine', 'session.revoke')
+      assertStopGrant(grant, 'session.quarantine', 'session.revoke', 'session.reap')
       // Outside a transaction the store is failing. A session must be stoppable even if its artifacts cannot be withheld (I6).
       if (!store.inTransaction) return []
       const left = `session = ? and ${some}`

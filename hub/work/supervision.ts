@@ -1,6 +1,6 @@
 /** Builds what starts sessions, watches over them and removes them. */
 import type { Clock } from '../base/clock.ts'
-import { HubError, toHubError } from '../base/errors.ts'
+import { HubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
@@ -8,6 +8,7 @@ import type { Catalogue } from './catalogue.ts'
 import type { Containment } from './containment.ts'
 import { createBacklog } from './dispatch/backlog.ts'
 import { createDispatcher } from './dispatch/dispatcher.ts'
+import { createDistrust } from './dispatch/distrust.ts'
 import { lastOf } from './dispatch/expiry.ts'
 import { createLauncher } from './dispatch/launcher.ts'
 import type { Losses } from './dispatch/losses.ts'
@@ -15,7 +16,6 @@ import { createMade } from './dispatch/made.ts'
 import { createReaper } from './dispatch/reaper.ts'
 import type { SessionRow } from './dispatch/rows.ts'
 import type { RuntimeGate } from './dispatch/runtime.ts'
-import { stopForSecurity } from './dispatch/security-stop.ts'
 import { createServices } from './dispatch/services.ts'
 import { createUnwrittenStops } from './dispatch/shutdown.ts'
 import type { Tasks } from './dispatch/tasks.ts'
@@ -27,6 +27,7 @@ import { createGrading, THIS_MACHINE } from './sandbox/hardening.ts'
 import type { Runtime } from './sandbox/profile.ts'
 
 export interface SupervisionOptions {
+  home: string
   instance: string
   runtime: Runtime
   /** Where the range of sessions' users begins. */
@@ -47,6 +48,8 @@ export interface SupervisionOptions {
 export interface Entrance {
   open(session: string): Promise<void>
   close(session: string): void
+  /** Ends its fast session at once; its socket stays until it is closed. */
+  cut(session: string): void
 }
 
 export interface SupervisionParts {
@@ -72,15 +75,19 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
 
   const meters = createTaskMeters()
   tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task }))
+  const distrust = createDistrust(options, parts)
+  const { custody } = distrust
   const made = createMade(store)
   const vitals = createVitals(options, { clock, log, tasks, registry, losses, listener: stallTeller(parts) })
   const afterStart = createAfterStart({
     inspect: engine.inspect,
     beside: THIS_MACHINE,
-    differs: (session, found) => stopChanged(parts, session, found),
+    differs: distrust.changed,
   })
   tasks.listen({
-    sessionChanged({ id, state }) {
+    sessionChanged({ id, state, exitReason }) {
+      // Its tokens have ended with this step. What it had sent ahead on an open line is not carried out either.
+      if (state === 'recycling' && exitReason === 'security') entrance?.cut(id)
       if (state !== 'recycled') return
       afterStart.ended(id)
       alerts.resolve(`session_stalled:${id}`, 'The session has ended.')
@@ -109,7 +116,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     sockets.remove(session)
   }
 
-  tasks.onStopUnwritten(createUnwrittenStops({ rows: tasks, containers, release, log }).stop)
+  tasks.onStopUnwritten(createUnwrittenStops({ rows: tasks, containers, custody, release, log }).stop)
   const launcher = createLauncher({
     ...{ log, gate, events, tasks, containers, ledger, losses, looks, made, openEntrance, factsOf },
     runtimeText: runtimeGate.text,
@@ -121,7 +128,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   })
   const reaper = createReaper({
     ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, looks, engineWatch },
-    ...{ containers, ledger, made, release },
+    ...{ containers, ledger, made, custody, release },
   })
   const dispatcher = createDispatcher(options, {
     clock,
@@ -142,6 +149,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     vitals,
     launcher,
     reaper,
+    distrust,
     dispatcher,
     /** How the container of a session is hardened, check by check. */
     hardening: createGrading({ engine, containers, factsOf, beside: THIS_MACHINE }),
@@ -175,16 +183,6 @@ function stallTeller({ guard, catalogue, log }: SupervisionParts): StallListener
       events.publish('hub.task.log.v1', `task:${task}`, { agent, session: id, level: 'warn', text })
     },
     goesOn: (session) => alerts.resolve(`session_stalled:${session}`),
-  }
-}
-
-function stopChanged({ guard, tasks, log }: SupervisionParts, session: string, found: string): void {
-  const text = `The container of session ${session} is no longer as the hub made it: ${found}. The session was stopped. Whoever changed it has control of the engine.`
-  guard.alerts.raise(`profile_mismatch:${session}`, 'critical', text)
-  try {
-    stopForSecurity({ guard, tasks }, session, `its container is no longer as it was made: ${found}`)
-  } catch (thrown) {
-    log.error({ session, reason: toHubError(thrown).reason }, 'could not stop a session whose container was changed')
   }
 }
 

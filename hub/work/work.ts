@@ -69,7 +69,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
   const supervision = createSupervision(options, {
     ...{ ...outer, containment, catalogue, messaging, tasks, losses, runtimeGate },
   })
-  const { launcher } = supervision
+  const { launcher, distrust } = supervision
   tasks.listen({
     taskChanged: () => due(),
     sessionChanged({ state }) {
@@ -96,6 +96,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     containment,
     catalogue,
     messaging,
+    distrust,
     supervision,
     tasks,
     losses,

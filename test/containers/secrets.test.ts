@@ -9,9 +9,11 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createSystemClock } from '../../hub/base/clock.ts'
 import { inNormalMode, until } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
+import { createSigningClient } from '../support/signing-client.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 /** Images are shared by the whole engine: a name of this run only. */
@@ -248,6 +250,21 @@ describe.skipIf(!here)('a secret on its way', () => {
     expect(filesWith(evidence.folder)).toEqual([])
     await gone(session.containerId)
     expect((await json('task', 'show', id)).task).toMatchObject({ state: 'failed', error: { code: 'forbidden' } })
+  })
+
+  test('S1-66, fault D7: stopped for a second key on its socket it leaves the same, paused before it is looked at [stop-62]', async () => {
+    const { id } = await json('submit', name, '--param', 'stay:=true')
+    const session = await looked(id)
+    const socketPath = join(home, 'run', 's', session.id, 'hub.sock')
+    const thief = createSigningClient({ socketPath, clock: createSystemClock(), ended: new AbortController().signal })
+    await thief.ask({ method: 'POST', path: '/v1/join', body: { publicKey: thief.publicKey } })
+    await gone(session.containerId)
+    const [bundle, ...more] = await json('session', 'evidence', session.id)
+    expect(more).toEqual([])
+    expect(bundle).toMatchObject({ state: 'whole', files: 6, recorded: bundle.sha256 })
+    const inspected = JSON.parse(readFileSync(join(bundle.folder, 'inspect.json'), 'utf8'))
+    expect([inspected.Id, inspected.State.Paused]).toEqual([session.containerId, true])
+    expect(filesWith(bundle.folder)).toEqual([])
   })
 
   test('a card whose secret nobody gives fails by name, and hub doctor says how to mend it', async () => {

@@ -32,6 +32,7 @@ const PATH_PINS: [string, string][] = [
   ['session.show', 'GET /v1/sessions/:id'],
   ['session.logs', 'GET /v1/sessions/:id/logs'],
   ['session.stop', 'POST /v1/sessions/:id/stop'],
+  ['session.evidence', 'GET /v1/evidence'],
   ['session.quarantine', 'POST /v1/sessions/:id/quarantine'],
   ['session.revoke', 'POST /v1/sessions/:id/revoke'],
   ['agent.list', 'GET /v1/agents'],

@@ -116,7 +116,7 @@ describe('a critical alert', () => {
     const { body } = await h.operator('GET', `/v1/sessions/${changed.session}`)
     expect(body.session).toMatchObject({
       exit: 'security',
-      detail: expect.stringContaining('no longer as it was made: '),
+      detail: expect.stringContaining('no longer as the hub made it: '),
     })
     expect([mode(h), (await causes(h))[0]]).toEqual(['safe', `critical profile_mismatch:${changed.session}`])
   })

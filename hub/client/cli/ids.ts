@@ -73,7 +73,7 @@ export async function wholeId(call: Connection['call'], kind: Kind, text: string
 function kindOf(operation: OperationName, key: string): Kind | undefined {
   if (key === 'task' || key === 'parent') return 'task'
   if (key === 'alert') return 'alert'
-  if (key === 'session' && operation === 'audit.list') return 'session'
+  if (key === 'session') return 'session'
   if (key !== 'id') return undefined
   const [group] = operation.split('.')
   if (group === 'task' || group === 'session') return group

@@ -141,6 +141,12 @@ export const COMMANDS: readonly Command[] = [
     'keep evidence, then end it; its task fails and its artifacts are withheld',
     sessions('quarantine'),
   ),
+  command(
+    'session evidence [session]',
+    'what was kept of sessions that were stopped for security, and where; of one session also whether it is unchanged',
+    sessions('evidence'),
+    [['--limit <n>', 'how many (default: 25)']],
+  ),
   command('session revoke <session>', 'end it at once because it is not trusted; its task fails', sessions('revoke'), [
     ['--token <token>', 'only refuse this one token (the token or its id)'],
   ]),

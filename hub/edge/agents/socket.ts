@@ -21,6 +21,8 @@ export interface AgentSockets {
   /** Listens on the session's socket path. Resolves once it does. */
   open(session: string): Promise<void>
   close(session: string): void
+  /** Ends its fast session at once. */
+  cut(session: string): void
   closeAll(): void
 }
 
@@ -176,6 +178,7 @@ export function createAgentSockets(
       open?.server.close()
       open?.server.closeAllConnections()
     },
+    cut: frames.close,
     closeAll() {
       for (const session of [...servers.keys()]) this.close(session)
     },

@@ -1,114 +1,72 @@
 /**
- * `session.quarantine` (S1-66, S1-70): the session is shut off at once, evidence of it is kept, then it is destroyed. Its task fails, and
- * what it stored is withheld. The sessions that read of it are named, and told by an event.
+ * `session.quarantine` (S1-66, S1-70): the operator does not trust a session (work/dispatch/quarantine.ts).
+ * `session.evidence`: what was kept of sessions that were stopped for security, and where it is.
  */
-import type { Clock } from '../../base/clock.ts'
+import { basename } from 'node:path'
 import { HubError } from '../../base/errors.ts'
 import type { AuditSearch } from '../../guard/audit/search.ts'
-import type { Events } from '../../guard/events.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Store } from '../../store/database.ts'
-import type { Artifacts } from '../../work/artifacts.ts'
+import type { Quarantine, Withheld } from '../../work/dispatch/quarantine.ts'
 import type { Reaper } from '../../work/dispatch/reaper.ts'
 import type { SessionRow } from '../../work/dispatch/rows.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
-import type { Evidence, EvidenceReport } from '../../work/evidence.ts'
+import type { Evidence } from '../../work/evidence.ts'
 import type { Containers } from '../../work/sandbox/containers.ts'
-import { type Handlers, stopHandler } from '../serve.ts'
+import { type Handlers, handler, stopHandler } from '../serve.ts'
 
-/** The container is destroyed after this long, captured or not. */
-const CAPTURE_MS_MAX = 15_000
-
-const END = {
-  state: 'failed',
-  error: { code: 'forbidden', detail: 'its session was quarantined by the operator' },
-} as const
+const WHY = 'its session was quarantined by the operator'
+const RECORDS_MAX = 10_000
 
 interface Shut {
   session: SessionRow
   /** Undefined while the store cannot be written: the container is destroyed anyway. */
-  withheld: ReturnType<Artifacts['withhold']> | undefined
-  letGo: () => void
+  withheld: Withheld | undefined
   auditEffect: string
 }
 
 export function quarantineHandlers(parts: {
-  clock: Clock
   store: Store
   tasks: Tasks
-  artifacts: Artifacts
-  reaper: Reaper
+  reaper: Pick<Reaper, 'round'>
   containers: Containers
+  quarantine: Quarantine
   evidence: Evidence
   audit: AuditSearch
-  events: Events
   /** Ends its fast session at once. */
   cutFrames: (session: string) => void
 }): Handlers {
-  const { clock, store, tasks, artifacts, reaper, containers, evidence, audit, events, cutFrames } = parts
+  const { store, tasks, reaper, containers, quarantine, evidence, audit, cutFrames } = parts
 
   function shutOff(grant: StopGrant, id: string): Shut {
     const session = tasks.session(id)
     if (session === undefined) throw new HubError('unknown_session', `there is no session with the id ${id}`)
     if (session.state === 'recycled') throw new HubError('already_resolved', 'the session has ended')
-    const letGo = reaper.hold(id, CAPTURE_MS_MAX)
     // Outside of a transaction: the store cannot be written. Nothing of it can be moved then; it is destroyed below.
-    if (!store.inTransaction) return { session, withheld: undefined, letGo, auditEffect: 'not recorded' }
-    try {
-      if (session.state !== 'recycling') tasks.stop(grant, session.task, END, 'security')
-      const withheld = artifacts.withhold(grant, id)
-      return { session, withheld, letGo, auditEffect: `${withheld.length} artifacts withheld` }
-    } catch (thrown) {
-      letGo()
-      throw thrown
-    }
+    if (!store.inTransaction) return { session, withheld: undefined, auditEffect: 'not recorded' }
+    const withheld = quarantine.shutOff(grant, id, WHY)
+    return { session, withheld, auditEffect: `${withheld.length} artifacts withheld` }
   }
 
-  /** For a session that was destroyed while nothing could be written. */
-  function shutOffLater(grant: StopGrant, id: string): void {
-    const session = tasks.session(id)
-    if (session === undefined) return
-    artifacts.withhold(grant, id)
-    if (session.state !== 'recycling' && session.state !== 'recycled') tasks.stop(grant, session.task, END, 'security')
-  }
-
-  async function captured(grant: StopGrant, session: SessionRow): Promise<EvidenceReport> {
-    const late: EvidenceReport = {
-      folder: null,
-      files: [],
-      faults: [{ part: 'all', reason: `it took over ${CAPTURE_MS_MAX / 1000} s; what was captured is in evidence/` }],
-    }
-    return Promise.race([evidence.capture(grant, session), clock.sleep(CAPTURE_MS_MAX).then(() => late)])
-  }
-
-  /** Who read what it left: each such task hears by an event, and the operator by name. */
-  async function tellConsumers(id: string, withheld: { sha256: string }[], sinceMs: number) {
-    const fetchers = await audit.fetchersOf(
-      withheld.map(({ sha256 }) => sha256),
-      sinceMs,
-    )
-    const consumers = fetchers
-      .filter(({ session }) => session !== id)
-      .map(({ session, digests }) => {
-        const row = tasks.session(session)
-        return { session, agent: row?.agent ?? null, task: row?.task ?? null, artifacts: digests }
-      })
-    for (const { task, session, artifacts: read } of consumers) {
-      if (task !== null)
-        events.publish('hub.artifact.quarantined.v1', `task:${task}`, { task, session, from: id, artifacts: read })
-    }
-    return consumers
+  /** The digest of the manifest as the audit log has it. */
+  async function recordedOf(session: string, folder: string): Promise<string | null> {
+    const records = await audit.ofSession(session, 0, RECORDS_MAX)
+    const start = `evidence/${basename(folder)} sha256:`
+    const found = records.find(({ action, effect }) => action === 'session.captured' && effect.startsWith(start))
+    return found === undefined ? null : (/^[0-9a-f]{64}/.exec(found.effect.slice(start.length))?.[0] ?? null)
   }
 
   return {
     'session.quarantine': stopHandler({
       resource: ({ id }: { id: string }) => `session:${id}`,
       effect: (grant, { id }: { id: string }) => shutOff(grant, id),
-      later: (grant, { id }: { id: string }) => shutOffLater(grant, id),
-      async after({ session, withheld, letGo }, { id }, grant) {
+      // For a session that was destroyed while nothing could be written.
+      later: (grant, { id }: { id: string }) => {
+        if (tasks.session(id) !== undefined) quarantine.shutOff(grant, id, WHY)
+      },
+      async after({ session, withheld }, { id }, grant) {
         cutFrames(id)
-        const report = await captured(grant, session)
-        letGo()
+        const report = await quarantine.keep(grant, session)
         if (withheld === undefined)
           await containers.recycle(grant, session.containerId ?? session.containerName, { graceMs: 0 })
         else reaper.round()
@@ -117,8 +75,23 @@ export function quarantineHandlers(parts: {
           task: session.task,
           evidence: report,
           withheld: withheld ?? null,
-          consumers: await tellConsumers(id, withheld ?? [], session.createdAtMs),
+          consumers: await quarantine.tellConsumers(session, withheld ?? []),
         }
+      },
+    }),
+    'session.evidence': handler({
+      resource: ({ session }: { session?: string; limit: number }) =>
+        session === undefined ? 'sessions' : `session:${session}`,
+      effect: () => undefined,
+      async after(_, { session, limit }) {
+        const found = await evidence.list({ session, limit })
+        const bundles = []
+        for (const bundle of found) {
+          const recorded = session === undefined ? null : await recordedOf(session, bundle.folder)
+          const isOther = recorded !== null && bundle.sha256 !== recorded
+          bundles.push({ ...bundle, recorded, ...(isOther ? { state: 'changed' as const } : {}) })
+        }
+        return { evidence: bundles }
       },
     }),
   }

@@ -36,7 +36,7 @@ export interface WatchdogLinkOptions {
   shutdownMs: number
 }
 
-type LinkWork = Pick<Work, 'containment' | 'messaging' | 'runtime' | 'supervision' | 'tasks'>
+type LinkWork = Pick<Work, 'containment' | 'distrust' | 'messaging' | 'runtime' | 'supervision' | 'tasks'>
 
 export function createWatchdogLink(
   options: WatchdogLinkOptions,
@@ -50,6 +50,7 @@ export function createWatchdogLink(
   const say = (path: string, body: object) => askWatchdog(socket, path, body)
 
   const { launcher, reaper } = work.supervision
+  const { custody } = work.distrust
   const { containers } = work.containment
   const { tellFinish } = work.messaging
   let beforeExit: () => Promise<void> = async () => undefined
@@ -69,6 +70,7 @@ export function createWatchdogLink(
       launcher,
       runtime,
       reaper,
+      custody,
       containers,
       tellFinish,
       sealInbox: work.messaging.mailboxes.seal,

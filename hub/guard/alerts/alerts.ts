@@ -7,6 +7,8 @@
  * A3. Critical is a closed list (`kinds.ts`): what is not on it becomes a warning. A critical alert keeps the hub safe until the operator
  *     ends that one by its id.
  * A4. Only this file moves the state of an alert: raised, then sent with the first channel that took it, or given_up with the last that did not.
+ * A5. A critical alert that names a session is written at once, and the hub is safe at once. It is told once that session is contained and
+ *     evidence of it is kept, or after `CONTAIN_MS_MAX` (S1-67).
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -23,6 +25,7 @@ import {
   alertMachine,
   holdsSafe,
   isLouder,
+  kindOf,
   mayBeCritical,
   type Severity,
 } from './kinds.ts'
@@ -57,11 +60,18 @@ export interface Alerts {
   find(id: string): Alert | undefined
   /** Open ones, oldest first; with `all` the newest hundred, resolved ones too. */
   list(all?: boolean): Alert[]
+  /**
+   * Sets who contains what a critical alert names, by the subject of its cause. Answers undefined if that is no session. The promise says when
+   * people may be told.
+   */
+  onAccused(contain: Contain): void
   /** Called by the outbox: what became of an alert's deliveries. */
   settle(id: string, state: Exclude<AlertState, 'raised'>): void
   /** Ends events that were not raised again, and writes what the store did not take; called by a loop. */
   tick(): void
 }
+
+type Contain = (subject: string, why: string) => Promise<void> | undefined
 
 export function createAlerts(parts: {
   rows: AlertRows
@@ -74,13 +84,16 @@ export function createAlerts(parts: {
   log: Log
   /** Divides it among channels and answers the outbox lines, to be written together with the alert. */
   tell: (telling: Telling) => readonly AlertOrDelivery[]
+  /** Keeps an alert from being told, for a while at most. Answers a function that lets it go. */
+  holdBack: (alert: string) => () => void
   afterCommit: (fn: () => void) => void
   hide?: Hide
 }): Alerts {
-  const { rows, modes, events, clock, steadyMs, random, log, tell, afterCommit } = parts
+  const { rows, modes, events, clock, steadyMs, random, log, tell, holdBack, afterCommit } = parts
   const { hide = hideUnknown().text } = parts
   const causeText = (cause: string) => judgedCause(cause, hide)
   const redacted = (text: string) => alertText(text, hide)
+  let contain: Contain = () => undefined
   const open = new Map(rows.open().map((alert) => [alert.cause, alert]))
   /** Monotonic instant an event was last seen; after a restart, now. */
   const seenAt = new Map([...open.keys()].map((cause) => [cause, clock.monotonicMs()]))
@@ -112,6 +125,18 @@ export function createAlerts(parts: {
     return 'warning'
   }
 
+  /** Its row is there already: a hub that ends meanwhile tells it after its restart (A5). */
+  function containFirst({ id, cause, severity, text }: Alert): void {
+    const subject = cause.slice(kindOf(cause).length + 1)
+    if (severity !== 'critical' || subject === '') return
+    afterCommit(() => {
+      const letGo = holdBack(id)
+      const contained = contain(subject, text)
+      if (contained === undefined) letGo()
+      else void contained.then(letGo, letGo)
+    })
+  }
+
   function raise(rawCause: string, asked: Severity, rawText: string, lastsMs?: number): void {
     const cause = causeText(rawCause)
     const text = redacted(rawText)
@@ -122,7 +147,9 @@ export function createAlerts(parts: {
     const holds = holdsSafe(cause, severity)
     if (known !== undefined) {
       if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
-      change('louder', { ...known, severity, text, holds, state: 'raised' }, text)
+      const louder: Alert = { ...known, severity, text, holds, state: 'raised' }
+      change('louder', louder, text)
+      containFirst(louder)
       return
     }
     if (open.size >= OPEN_MAX && cause !== FULL && severity !== 'critical') {
@@ -133,7 +160,9 @@ export function createAlerts(parts: {
     const raisedAtMs = clock.wallMs()
     const id = newUuid(random, raisedAtMs)
     const times = { lastsMs: lastsMs ?? null, raisedAtMs, resolvedAtMs: null }
-    change('raised', { id, cause, severity, text, state: 'raised', holds, ...times }, text)
+    const alert: Alert = { id, cause, severity, text, state: 'raised', holds, ...times }
+    change('raised', alert, text)
+    containFirst(alert)
   }
 
   function resolve(rawCause: string, how?: string): void {
@@ -177,6 +206,9 @@ export function createAlerts(parts: {
     isOpen: (cause) => open.has(causeText(cause)),
     find,
     list: (all = false) => (all ? rows.recent(LIST_MAX) : [...open.values()]),
+    onAccused(contains) {
+      contain = contains
+    },
     settle(id, state) {
       const known = find(id) ?? rows.find(id)
       // One channel that took it is enough.

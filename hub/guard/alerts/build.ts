@@ -38,6 +38,7 @@ export function createAlerting(
   const alerts = createAlerts({
     ...{ rows: alertRows, modes, events, clock, steadyMs, random, log, tell: outbox.divide, afterCommit },
     hide: parts.redaction.text,
+    holdBack: outbox.holdBack,
   })
   return { alerts, alertRows, outbox, alertWatch: createGuardWatch({ alerts, modes, clock, steadyMs, meta }) }
 }

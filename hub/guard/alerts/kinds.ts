@@ -67,6 +67,9 @@ export const CRITICAL_KINDS: ReadonlySet<string> = new Set([
 /** These have a condition of their own, which already keeps the hub from starting anything and has its own end. */
 const OWN_CONDITION: ReadonlySet<string> = new Set(['witness_mismatch', 'engine_unsupported'])
 
+/** A critical alert that names a session is told at most this much later, because that session is contained and examined first (S1-67). */
+export const CONTAIN_MS_MAX = 15_000
+
 export const kindOf = (cause: string): string => cause.split(':', 1)[0] ?? ''
 export const mayBeCritical = (cause: string): boolean => CRITICAL_KINDS.has(kindOf(cause))
 export const holdsSafe = (cause: string, severity: Severity): boolean =>

@@ -8,12 +8,13 @@
  *     times goes behind the others, the least tried first: a message that a receiver refuses does not hold up the rest.
  * O3. Given up only by age, after `GIVE_UP_MS` of the hub's own running time: a night without internet loses nothing, and neither does a
  *     wrong clock. A restart begins the count again, which only delays.
+ * O4. What is held back goes as soon as it is let go, and after `CONTAIN_MS_MAX` in any case. A restart lets it go.
  */
 import type { Clock } from '../../base/clock.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Telling } from './alerts.ts'
 import type { Alert, Delivery } from './kinds.ts'
-import { deliveryMachine } from './kinds.ts'
+import { CONTAIN_MS_MAX, deliveryMachine } from './kinds.ts'
 import { channelsFor, mayGo } from './routing.ts'
 import type { AlertRows } from './rows.ts'
 import type { ChannelSettings } from './settings.ts'
@@ -42,6 +43,8 @@ export interface Outbox {
   channelsChanged(): void
   /** What this channel should be tried with now. */
   next(channel: ChannelSettings, quiet: boolean): Line | undefined
+  /** Lets no line of this alert go for now (O4). Answers a function that lets them go again. */
+  holdBack(alert: string): () => void
   /** Records how a try went; answers the line as it is now, or undefined if it no longer waits. */
   settle(id: string, outcome: Outcome): Delivery | undefined
   /** Gives up what has waited too long for this channel (O3); answers some of it, the rest at the next call. */
@@ -62,6 +65,8 @@ export function createOutbox(
   /** By id, in the order they came. */
   const waiting = new Map<string, Line>()
   let dropped = new Map<string, number>()
+  /** By alert: the monotonic instant at which it goes in any case. */
+  const held = new Map<string, number>()
   load()
 
   function load(): void {
@@ -80,6 +85,8 @@ export function createOutbox(
     deliveryMachine.require(delivery.state, state)
     return { ...delivery, state, detail: detail.slice(0, 300), endedAtMs: clock.wallMs() }
   }
+
+  const isHeld = (alert: string) => clock.monotonicMs() < (held.get(alert) ?? Number.NEGATIVE_INFINITY)
 
   const linesOf = (channel: string) => [...waiting.values()].filter(({ delivery }) => delivery.channel === channel)
 
@@ -144,7 +151,9 @@ export function createOutbox(
         rows.keep(gone.map(({ delivery }) => ended(delivery, 'given_up', 'the channel is no longer configured')))
     },
     next({ name, kind }, quiet) {
-      const lines = linesOf(name).filter(({ delivery }) => mayGo(kind, delivery.severity, delivery.event, quiet))
+      const lines = linesOf(name).filter(
+        ({ delivery }) => !isHeld(delivery.alert) && mayGo(kind, delivery.severity, delivery.event, quiet),
+      )
       return inOrder(lines)[0]
     },
     giveUpOld(channel) {
@@ -157,6 +166,10 @@ export function createOutbox(
       })
       if (gone.length > 0) rows.keep(gone)
       return gone
+    },
+    holdBack(alert) {
+      held.set(alert, clock.monotonicMs() + CONTAIN_MS_MAX)
+      return () => void held.delete(alert)
     },
     settle(id, outcome) {
       const line = waiting.get(id)

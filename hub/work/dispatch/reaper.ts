@@ -18,6 +18,7 @@ import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Removal } from '../sandbox/engine.ts'
 import type { EngineLooks } from '../sandbox/engine-looks.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
+import type { Custody } from './custody.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
@@ -153,8 +154,6 @@ export interface Reaper {
   look(session: string): void
   /** Resolves when nothing is being recycled. */
   idle(): Promise<void>
-  /** Leaves a session alone while it is examined, for at most this long. Answers a function that ends this earlier. */
-  hold(session: string, forMs: number): () => void
   /** How the removal went for each of the newest sessions that this process recycled. */
   outcomeOf(session: string): Removal | undefined
   /** The host denied its stop so often that another try will not differ. */
@@ -177,6 +176,7 @@ export interface ReaperParts {
   containers: Containers
   ledger: Ledger
   made: Pick<Made, 'drop'>
+  custody: Pick<Custody, 'take' | 'isTaking'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
 }
@@ -196,11 +196,11 @@ export function createReaper(parts: ReaperParts): Reaper {
     containers,
     ledger,
     made,
+    custody,
     release,
   } = parts
   const busy = new Map<string, Promise<void>>()
   const stubborn = createStubborn({ clock, alerts })
-  const held = new Set<string>()
   /** Sessions past their TTL whose end could not be stored: when to try again, on the monotonic clock. */
   const unwritten = new Map<string, number>()
   const removals = createRemovals()
@@ -260,9 +260,11 @@ export function createReaper(parts: ReaperParts): Reaper {
       session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
     if (farewell !== undefined) await Promise.race([farewell, clock.sleep(FAREWELL_MS)])
     const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
-    const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, {
-      graceMs: STOP_GRACE_MS,
-    })
+    const isSecurity = session.exitReason === 'security'
+    if (isSecurity || custody.isTaking(session.id)) await custody.take(grant, session)
+    // A stop with grace would thaw what was paused, and let it run on until its signal.
+    const graceMs = isSecurity ? 0 : STOP_GRACE_MS
+    const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
     removals.note(session.id, outcome)
     judgeRemoval(session.containerName, outcome)
     if (outcome.outcome === 'failed' && outcome.remains?.kind !== 'nothing')
@@ -289,7 +291,7 @@ export function createReaper(parts: ReaperParts): Reaper {
   }
 
   function beginRecycling(session: SessionRow): void {
-    const isInHands = busy.has(session.id) || held.has(session.id) || launcher.isLaunching(session.id)
+    const isInHands = busy.has(session.id) || launcher.isLaunching(session.id)
     if (isInHands || !stubborn.mayTry(session.containerName)) return
     const work = recycle(session)
       .catch((thrown) =>
@@ -361,14 +363,6 @@ export function createReaper(parts: ReaperParts): Reaper {
     },
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())
-    },
-    hold(session, forMs) {
-      held.add(session)
-      const timer = clock.after(forMs, () => held.delete(session))
-      return () => {
-        timer.cancel()
-        held.delete(session)
-      }
     },
     outcomeOf: removals.of,
     isBarred: removals.isBarred,

@@ -17,7 +17,7 @@ export function stopForSecurity(
 ): void {
   const row = tasks.session(session)
   if (row === undefined) return
-  const text = `Session ${session} of agent ${row.agent} was stopped for security: ${detail}. Its task failed.`
+  const text = `Session ${session} of agent ${row.agent} was stopped for security: ${detail}. Its task failed. Evidence: \`hub session evidence ${session}\``
   guard.alerts.raise(`session_stopped:${row.agent}`, 'warning', text, WARNING_LASTS_MS)
   const call = {
     principal: hubPrincipal('identity'),

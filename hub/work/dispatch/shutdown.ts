@@ -16,9 +16,11 @@ import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
+import type { ExitReason } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { Removal } from '../sandbox/engine.ts'
+import type { Custody } from './custody.ts'
 import type { Launcher } from './launcher.ts'
 import type { Reaper } from './reaper.ts'
 import type { SessionRow, TaskRows } from './rows.ts'
@@ -62,6 +64,7 @@ export interface StopParts {
   launcher: Launcher
   runtime: Pick<RuntimeGate, 'isLooking' | 'settled'>
   reaper: Reaper
+  custody: Pick<Custody, 'hurry'>
   containers: Pick<Containers, 'list' | 'recycle'>
   tellFinish: (session: string, graceMs: number) => void
   /** Closes the session's inbox to everybody but the hub. */
@@ -261,6 +264,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     beginStop(modes, request)
     const waitMs = isEmergency(request.by) ? 0 : request.drain ? DRAIN_MAX_MS : options.waitMs
     waitUntilMs = Math.min(waitUntilMs, clock.monotonicMs() + waitMs)
+    if (request.by !== 'operator') parts.custody.hurry()
     if (request.by !== 'operator') worst = isEmergency(worst) ? worst : request.by
     if (stopping === undefined || isFirst) stopping = stop(grant, request)
     else if (isEmergency(request.by)) void parts.announce(exit, request.by).catch(() => undefined)
@@ -298,18 +302,22 @@ export function holdTasks(parts: { gate: Gate; tasks: Tasks; log: Log }): boolea
  * after any interruption.
  */
 export interface UnwrittenStops {
-  /** Begins to stop what runs of this task. A second call for the same session does nothing. */
-  stop(grant: StopGrant, task: string): void
+  /**
+   * Begins to stop what runs of this task. A second call for the same session does nothing. If its own session is stopped for security,
+   * evidence of that is kept first.
+   */
+  stop(grant: StopGrant, task: string, reason: ExitReason): void
 }
 
 export function createUnwrittenStops(parts: {
   rows: Pick<TaskRows, 'children' | 'sessionOfTask' | 'sessionsOpen'>
   containers: Pick<Containers, 'recycle'>
+  custody: Pick<Custody, 'take'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions. */
   release: (session: string) => void
   log: Log
 }): UnwrittenStops {
-  const { rows, containers, release, log } = parts
+  const { rows, containers, custody, release, log } = parts
   /** Holds open sessions only: nobody asks about a recycled one. */
   const stopping = new Set<string>()
 
@@ -318,13 +326,18 @@ export function createUnwrittenStops(parts: {
     return [...(own === undefined ? [] : [own]), ...rows.children(task).flatMap(({ id }) => running(id))]
   }
 
-  function stopOne(grant: StopGrant, session: SessionRow): void {
+  async function remove(grant: StopGrant, session: SessionRow, isSecurity: boolean): Promise<Removal> {
+    if (isSecurity) await custody.take(grant, session)
+    const graceMs = isSecurity ? 0 : STOP_GRACE_MS
+    return containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
+  }
+
+  function stopOne(grant: StopGrant, session: SessionRow, isSecurity: boolean): void {
     if (stopping.has(session.id)) return
     stopping.add(session.id)
     log.error({ session: session.id }, 'a session is stopped, but the store cannot record it')
     release(session.id)
-    containers
-      .recycle(grant, session.containerId ?? session.containerName, { graceMs: STOP_GRACE_MS })
+    remove(grant, session, isSecurity)
       .catch((thrown) => ({ outcome: 'failed', reason: toHubError(thrown).reason }) as const)
       .then((outcome) => {
         if (outcome.outcome !== 'failed') return
@@ -334,10 +347,10 @@ export function createUnwrittenStops(parts: {
       })
   }
   return {
-    stop(grant, task) {
+    stop(grant, task, reason) {
       const open = new Set(rows.sessionsOpen().map(({ id }) => id))
       for (const id of stopping) if (!open.has(id)) stopping.delete(id)
-      for (const session of running(task)) stopOne(grant, session)
+      for (const session of running(task)) stopOne(grant, session, reason === 'security' && session.task === task)
     },
   }
 }

@@ -96,7 +96,7 @@ export interface Tasks extends TaskRows {
   /** How running sessions of a task are stopped although nothing can be written. It has one listener. */
   onStopUnwritten(stop: StopUnwritten): void
 }
-type StopUnwritten = (grant: StopGrant, task: string) => void
+type StopUnwritten = (grant: StopGrant, task: string, reason: ExitReason) => void
 
 /** Back to the queue (a crash counts, an interruption does not), or the end. */
 export type AfterLoss = { again: { crashed: boolean; held: boolean; notBeforeMs: number } } | { end: TaskEnd }
@@ -288,7 +288,7 @@ export function createTasks(parts: {
       if (grant.unwritten === undefined) return stopTask(theTask(id), end, reason)
       const { state } = theTask(id)
       if (taskMachine.isTerminal(state)) throw new HubError('already_resolved', `the task is already ${state}`)
-      stopUnwritten(grant, id)
+      stopUnwritten(grant, id, reason)
     },
 
     interrupt(grant, id, reason) {

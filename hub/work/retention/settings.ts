@@ -36,10 +36,12 @@ export const retentionShape = z.strictObject({
   tasks: keptFor.default(30 * DAY_MS).describe('ended tasks; what anybody still needs stays'),
   /** What tasks left and what was sent for them, once no kept task names it. */
   artifacts: keptFor.default(30 * DAY_MS).describe('what tasks left or were given, once no task names it'),
-  /** Evidence of quarantined sessions, and what is withheld of them (S1-66). */
+  /** Evidence of sessions that were stopped for security, and what is withheld of them (S1-66). */
   evidence: keptFor
     .default(90 * DAY_MS)
-    .describe('evidence of quarantined sessions, and what was set aside when something else took its place'),
+    .describe(
+      'evidence of sessions that were stopped for security, and what was set aside when something else took its place',
+    ),
   /** Alerts that are over and told. */
   alerts: keptFor.default(30 * DAY_MS).describe('alerts that are over'),
   /** Months of the audit log that ended longer ago leave the database. Their signed files stay for ever. */

@@ -247,7 +247,7 @@ const ROUTES = [
   route('GET', `/containers/json\\?all=1&${FILTERS}`, (part) => filtersHold('label')(part) || allSessions(part)),
   route('GET', `/events\\?${FILTERS}`, filtersHold('label', 'type')),
   route('GET', `/containers/${EITHER}/logs\\?stdout=1&stderr=1&tail=\\d{1,5}`),
-  // Only for quarantine (S1-66).
+  // Only for evidence (S1-66).
   route('POST', `/containers/${EITHER}/pause`),
   route('POST', `/containers/${EITHER}/unpause`),
   route('GET', `/containers/${EITHER}/top`),

@@ -62,9 +62,9 @@ export interface Engine {
   /** SIGTERM, and after `graceSeconds` (15 at most) SIGKILL. */
   stop(id: string, graceSeconds: number): Promise<'done' | 'gone'>
   kill(id: string): Promise<'done' | 'gone'>
-  /** Freezes it as it is. Only for quarantine (S1-66). */
+  /** Freezes it as it is. Only for evidence (S1-66). */
   pause(id: string): Promise<'done' | 'gone'>
-  /** Its processes as the host's `ps -ef` shows them; undefined if there are none. Only for quarantine. */
+  /** Its processes as the host's `ps -ef` shows them; undefined if there are none. Only for evidence. */
   top(id: string): Promise<ProcessTable | undefined>
   /** By force. Never throws: the answer says what came of it. */
   remove(idOrName: string): Promise<Removal>

@@ -1,5 +1,5 @@
 /** `hub session ...`: what runs now, one container each. */
-import type { SessionView } from '../../answers.ts'
+import type { EvidenceView, SessionView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { requireAgent } from '../agents/names.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from '../context.ts'
@@ -188,4 +188,36 @@ export const quarantine: Run = async ({ hub, json, terminal }, [id = '']) => {
   }
   for (const { part, reason } of evidence.faults) terminal.note(`not captured: ${part}: ${reason}`)
   return EXIT.done
+}
+
+const evidenceTable = (bundles: readonly EvidenceView[], nowMs: number, paint: Paint): string =>
+  columns(
+    ['CAPTURED', 'SESSION', 'AGENT', 'SIZE', 'STATE', 'WHY', 'FOLDER'],
+    bundles.map(({ capturedAtMs, session, agent, bytes, state, why, folder }) => [
+      whenText(capturedAtMs, nowMs),
+      session,
+      agent ?? '',
+      sizeText(bytes),
+      state === 'whole' ? state : { text: state, style: 'red' },
+      why ?? '',
+      folder,
+    ]),
+    paint,
+  )
+
+/** What was kept of sessions that were stopped for security. Of one session, the digests are compared with the audit log. */
+export const evidence: Run = async (context, [session], options) => {
+  const { limit } = pageOf(options)
+  const answer = await context.hub.call('session.evidence', given({ session, limit }))
+  const empty = `no evidence is kept${session === undefined ? '' : ` of ${session}`}; sessions that are stopped for security leave some`
+  const table = (rows: readonly EvidenceView[]) => {
+    const digests = rows.flatMap(({ folder, sha256, recorded }) =>
+      recorded === null
+        ? []
+        : [`${clean(folder)}: SHA-256 of its manifest ${sha256 ?? 'none'}, in the audit log ${recorded}`],
+    )
+    return [evidenceTable(rows, Date.now(), context.terminal.paint), ...digests].join('\n')
+  }
+  showList(context, answer.evidence, { empty, table })
+  return answer.evidence.some(({ state }) => state === 'changed') ? EXIT.fault : EXIT.done
 }

@@ -35,3 +35,28 @@ it('session revoke ends a session; with --token only that token, whole or by its
   ])
   expect((await at.run(['session', 'revoke', SESSION_ID, '--token', 'a.%%.b'])).code).toBe(2)
 })
+
+it('session evidence shows where it is; of one session also its digests, and it fails if they differ', async () => {
+  const bundle = {
+    folder: `/h/evidence/${SESSION_ID}-2026-11-30T210000123Z`,
+    session: SESSION_ID,
+    capturedAtMs: Date.now(),
+    agent: 'reader',
+    task: null,
+    why: 'a second key',
+    sha256: 'a'.repeat(64),
+    recorded: null as string | null,
+    files: 6,
+    bytes: 2048,
+    state: 'whole',
+  }
+  at.hub.on('GET /v1/evidence', () => ({ body: { evidence: [bundle] } }))
+  const listed = await at.run(['session', 'evidence'])
+  expect(listed.code).toBe(0)
+  expect(listed.stdout).toMatch(/whole +a second key +\/h\/evidence\/s/)
+  Object.assign(bundle, { recorded: 'b'.repeat(64), state: 'changed' })
+  const one = await at.run(['session', 'evidence', SESSION_ID])
+  expect(one.code).toBe(1)
+  expect(one.stdout).toContain(`manifest ${'a'.repeat(64)}, in the audit log ${'b'.repeat(64)}`)
+  expect(at.hub.asked.at(-1)?.query.get('session')).toBe(SESSION_ID)
+})

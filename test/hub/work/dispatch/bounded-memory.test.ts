@@ -18,7 +18,7 @@ test('how a container went is known of the newest sessions, and forgotten of tho
   expect(removals.of(`s${REMOVALS_MAX}`)).toEqual({ outcome: 'failed', reason: 'busy' })
 })
 
-test('I6: a stop without a store is begun once for each session, which is remembered until its row is closed', () => {
+test('I6: a stop without a store is begun once for each session, which is remembered until its row is closed', async () => {
   const open = new Set(['s1', 's2'])
   const row = (id: string) => ({ id, containerId: null, containerName: `c-${id}` }) as SessionRow
   const stopped: string[] = []
@@ -34,13 +34,14 @@ test('I6: a stop without a store is begun once for each session, which is rememb
         return Promise.resolve({ outcome: 'already_gone' })
       },
     },
+    custody: { take: () => Promise.reject(new Error('nobody was stopped for security')) },
     release: () => undefined,
     log: silentLog(),
   })
   const grant = mintStopGrant({ principal: OPERATOR, operation: 'task.cancel', resource: 'task:t1' })
-  for (const task of ['t1', 't1', 't2']) stops.stop(grant, task)
-  expect(stopped).toEqual(['c-s1', 'c-s2'])
+  for (const task of ['t1', 't1', 't2']) stops.stop(grant, task, 'cancelled')
+  await expect.poll(() => stopped).toEqual(['c-s1', 'c-s2'])
   open.delete('s1')
-  for (const task of ['t2', 't1']) stops.stop(grant, task)
-  expect(stopped).toEqual(['c-s1', 'c-s2', 'c-s1'])
+  for (const task of ['t2', 't1']) stops.stop(grant, task, 'cancelled')
+  await expect.poll(() => stopped).toEqual(['c-s1', 'c-s2', 'c-s1'])
 })
