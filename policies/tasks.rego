@@ -33,7 +33,15 @@ answer := own if input.operation in own_verbs
 permits(name) if {
 	asked_for(data.agents[name])
 	handed_on(name)
+	takes(name)
 }
+
+# Work with a class of data goes only to agents whose row takes that class (S1-73). Work without one is nobody's secret.
+takes(_) if object.get(input.resource, "sensitivity", null) == null
+
+takes(name) if rank[input.resource.sensitivity] <= rank[data.agents[name].sensitivity]
+
+rank := {"public": 0, "internal": 1, "confidential": 2, "restricted": 3}
 
 asked_for(row) if {
 	input.resource.origin.by == "people"
@@ -93,6 +101,18 @@ refusal := admit.no(rule, ["agent ", name, " is not in the policy: add agents.",
 	name := input.resource.agent
 	from := input.resource.origin.parent
 	not handed_on(name)
+} else := admit.no(rule, [
+	"agent ", name, " takes no ", input.resource.sensitivity, " tasks: set agents.", name, ".sensitivity to \"",
+	input.resource.sensitivity, "\" in policy/data.json",
+]) if {
+	name := input.resource.agent
+	is_string(name)
+	not takes(name)
+} else := admit.no_as("no_capable_agent", rule, [
+	"no agent that may take a ", input.resource.sensitivity, " task has ", concat(", ", input.resource.needs),
+	": see agents.*.capabilities, agents.*.submit and agents.*.sensitivity in policy/data.json",
+]) if {
+	input.resource.agent == null
 } else := admit.no_as("no_capable_agent", rule, [
 	"no agent that may take this task has ", concat(", ", input.resource.needs),
 	": see agents.*.capabilities and agents.*.submit in policy/data.json",
@@ -204,6 +224,7 @@ delegate := admit.yes("hub.tasks.delegate") if {
 	delegation_is_sound
 	input.resource.agent in may_delegate
 	not input.resource.agent in input.resource.chain
+	takes(input.resource.agent)
 } else := object.union(admit.yes("hub.tasks.delegate"), {"narrow": {"agents": sort(able)}}) if {
 	delegation_is_sound
 	input.resource.agent == null
@@ -228,6 +249,13 @@ delegate := admit.yes("hub.tasks.delegate") if {
 	": add it to may.delegate of the card of agent ", input.principal.agent, " and of those above it in the chain",
 ]) if {
 	to := input.resource.agent
+	not to in may_delegate
+} else := admit.no("hub.tasks.delegate", [
+	"agent ", to, " takes no ", input.resource.sensitivity, " tasks: set agents.", to, ".sensitivity to \"",
+	input.resource.sensitivity, "\" in policy/data.json",
+]) if {
+	to := input.resource.agent
+	not takes(to)
 } else := admit.no("hub.tasks.delegate", ["no agent this session may delegate to has what is needed"])
 
 delegation_is_sound if {
@@ -253,6 +281,7 @@ able contains agent if {
 	some agent in may_delegate
 	not agent in canaries
 	not agent in input.resource.chain
+	takes(agent)
 	count(input.resource.needs) > 0
 	every need in input.resource.needs {
 		need in data.agents[agent].capabilities

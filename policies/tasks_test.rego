@@ -6,6 +6,7 @@ agents := {
 	"lead": {
 		"submit": true, "suspended": false, "ttlMs": 5000, "capabilities": ["lead", "read"],
 		"delegate": ["reader", "writer", "other"], "secrets": ["s"], "service": true,
+		"sensitivity": "confidential",
 	},
 	"reader": {"submit": false, "suspended": false, "ttlMs": 3000, "capabilities": ["read"], "delegate": [], "secrets": []},
 	"writer": {"submit": true, "suspended": true, "ttlMs": 3000, "capabilities": ["write"], "delegate": ["lead"], "secrets": []},
@@ -307,6 +308,77 @@ test_nobody_else_starts_a_service if {
 	start({"kind": "hub", "id": "dispatcher"}, {"agent": "lead"}).reason == "only the hub starts a service"
 	start({"kind": "operator", "id": "services"}, {"agent": "lead"}).allow == false
 	start({"kind": "agent", "id": "services"}, {"agent": "lead"}).allow == false
+}
+
+# --- work with a class of data
+
+classes := ["public", "internal", "confidential", "restricted"]
+
+reaches(index, taken) if index <= taken
+
+else := false
+
+test_labelled_work_goes_only_to_agents_whose_row_takes_its_class if {
+	every index, class in classes {
+		every taken, upto in classes {
+			row := object.union(agents.lead, {"sensitivity": upto})
+			result := tasks.answer with data.agents as {"lead": row} with input as {
+				"operation": "task.submit", "principal": operator,
+				"resource": {"agent": "lead", "needs": [], "origin": people, "inputs": "none", "sensitivity": class},
+			}
+			result.allow == reaches(index, taken)
+		}
+	}
+	every way in ways {
+		ask(way, operator, {"sensitivity": "confidential"}).allow == true
+		ask(way, operator, {"sensitivity": "restricted"}) == {
+			"allow": false, "code": "policy_denied", "rule": concat(".", ["hub.tasks", substring(way, 5, -1)]),
+			"reason": "agent lead takes no restricted tasks: set agents.lead.sensitivity to \"restricted\" in policy/data.json",
+		}
+		ask(way, operator, {"sensitivity": null}).allow == true
+	}
+}
+
+test_a_row_that_says_nothing_takes_no_labelled_work_and_an_unknown_class_goes_to_nobody if {
+	silent := object.remove(agents.lead, ["sensitivity"])
+	every row in [silent, object.union(silent, {"sensitivity": null}), object.union(silent, {"sensitivity": "all"})] {
+		result := tasks.answer with data.agents as {"lead": row} with input as {
+			"operation": "task.submit", "principal": operator,
+			"resource": {"agent": "lead", "needs": [], "origin": people, "inputs": "none", "sensitivity": "public"},
+		}
+		result.allow == false
+	}
+	every class in ["secret", "", "Public", 0, true, ["public"]] {
+		ask("task.submit", operator, {"sensitivity": class}).allow == false
+	}
+}
+
+test_a_labelled_task_without_an_agent_is_narrowed_to_those_that_take_it if {
+	answer({
+		"operation": "task.dispatch", "principal": dispatcher,
+		"resource": {"agent": null, "needs": ["read"], "origin": people, "sensitivity": "confidential"},
+	}).narrow == {"agents": ["lead"]}
+	answer({
+		"operation": "task.dispatch", "principal": dispatcher,
+		"resource": {"agent": null, "needs": ["read"], "origin": people, "sensitivity": "restricted"},
+	}) == {
+		"allow": false, "code": "no_capable_agent", "rule": "hub.tasks.dispatch",
+		"reason": "no agent that may take a restricted task has read: see agents.*.capabilities, agents.*.submit and agents.*.sensitivity in policy/data.json",
+	}
+}
+
+taking := object.union(agents, {"reader": object.union(agents.reader, {"sensitivity": "internal"})})
+
+child(change) := result if {
+	result := tasks.answer with data.agents as taking with input as {"operation": "task.delegate", "principal": lead, "resource": object.union(resource, change)}
+}
+
+test_a_labelled_child_goes_only_to_agents_that_take_it if {
+	child({"sensitivity": "internal"}).allow == true
+	child({"agent": null, "needs": ["read"], "sensitivity": "internal"}).narrow == {"agents": ["reader"]}
+	child({"agent": null, "needs": ["read"], "sensitivity": "confidential"}).allow == false
+	child({"sensitivity": "confidential"}) == delegation_refusal("policy_denied", "agent reader takes no confidential tasks: set agents.reader.sensitivity to \"confidential\" in policy/data.json")
+	child({"chain": null}).reason == "no agent this session may delegate to has what is needed"
 }
 
 # --- task.delegate

@@ -51,6 +51,8 @@ export interface Delegation {
   capabilities?: string[]
   ttlMs?: number
   priority?: number
+  /** The class of its data; the parent's without it, and never lower. */
+  sensitivity?: DataClass
 }
 
 export interface SendOptions {

@@ -12,13 +12,13 @@ type Since<View, Keys extends keyof View> = Omit<View, Keys> & Partial<Pick<View
 
 /** A part of an answer, as any hub that may run now gives it. */
 type Taken<Part> = Part extends views.TaskView
-  ? Since<Part, 'unreadable' | 'waitsFor'>
+  ? Since<Part, 'unreadable' | 'waitsFor' | 'sensitivity'>
   : Part extends views.AttemptView
     ? Since<Part, 'unreadable' | 'oomKilled'>
     : Part extends views.SessionView
       ? Since<Part, 'leftBehind' | 'unreadable' | 'stalledSinceMs' | 'waitLeftMs' | 'authority'>
       : Part extends views.AgentView
-        ? Since<Part, 'imageNote' | 'shell' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'>
+        ? Since<Part, 'imageNote' | 'shell' | 'sensitivity' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'>
         : Part extends views.ApprovalView
           ? Since<Part, 'root'>
           : Part extends guard.AlertView

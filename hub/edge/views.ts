@@ -45,6 +45,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal, dispatcher 
     createdAtMs: task.createdAtMs,
     startedAtMs: task.startedAtMs,
     endedAtMs: task.endedAtMs,
+    sensitivity: task.sensitivity,
     requestedBy: task.requestedBy,
     artifacts: artifacts.list(id),
     progress: journal.progressOf(id) ?? null,
@@ -89,7 +90,7 @@ export function agentView(
   { card, imageId, imageNote, limits, state, reason, crashes }: Agent,
   sessions: number,
 ): AgentView {
-  const { name, description, image, driver, shell, mode, capabilities, repeatable, may } = card
+  const { name, description, image, driver, shell, sensitivity = null, mode, capabilities, repeatable, may } = card
   return {
     name,
     description,
@@ -98,6 +99,7 @@ export function agentView(
     imageNote: imageNote === '' ? null : imageNote,
     driver,
     shell,
+    sensitivity,
     mode,
     capabilities,
     restarts: restartsOf(card),

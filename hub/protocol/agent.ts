@@ -1,5 +1,6 @@
 /** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
+import { dataClassShape } from './data-class.ts'
 import { nameShape, typeShape } from './ids.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
@@ -187,6 +188,11 @@ export const agentCardShape = z.strictObject({
     .max(64)
     .default([])
     .describe('what it can do, for tasks that name needs and no agent'),
+  sensitivity: dataClassShape
+    .optional()
+    .describe(
+      'the highest class of data of tasks that it takes; the rules must grant it too. Without it: only tasks without a class',
+    ),
   mode: z
     .enum(['task', 'service'], {
       error: ({ input }) =>

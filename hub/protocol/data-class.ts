@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 
-const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted'] as const
+export const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted'] as const
 export type DataClass = (typeof DATA_CLASSES)[number]
 
 export const dataClassShape = z.enum(DATA_CLASSES)
@@ -16,3 +16,12 @@ export const strictestClass = (classes: readonly (DataClass | null | undefined)[
 /** As a fact for the rules, or a field of an answer: without a class there is none, and what is said stays as it always was. Pure. */
 export const classFact = (dataClass: DataClass | null | undefined): { dataClass?: DataClass } =>
   dataClass === undefined || dataClass === null ? {} : { dataClass }
+
+/**
+ * Whether somebody who takes work up to this class takes work with this label (S1-73). Without a label everybody does. Who says nothing takes
+ * no labelled work.
+ */
+export const takesClass = (upTo: DataClass | null | undefined, label: DataClass | null | undefined): boolean =>
+  label === null ||
+  label === undefined ||
+  (upTo !== null && upTo !== undefined && DATA_CLASSES.indexOf(label) <= DATA_CLASSES.indexOf(upTo))

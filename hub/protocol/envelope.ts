@@ -70,6 +70,8 @@ export const delegateBodyShape = z.strictObject({
   /** Artifacts the child may read; the parent must be able to read them itself. */
   inputs: folderRefShape.nullish(),
   capabilities: z.array(nameShape).max(64).optional(),
+  /** The parent's without it; never below it. */
+  sensitivity: dataClassShape.optional(),
   ttlMs: z.int().positive().optional(),
   priority: z.int().min(0).max(9).default(5),
 })

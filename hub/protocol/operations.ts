@@ -77,6 +77,8 @@ const submitShape = z
     ttlMs: z.int().positive().optional(),
     priority: z.int().min(0).max(9).default(5),
     hold: z.boolean().default(false),
+    /** Only an agent whose card and row both take this class may have it. */
+    sensitivity: dataClassShape.optional(),
   })
   .refine(
     ({ agent, needs }) => agent !== undefined || needs.length > 0,

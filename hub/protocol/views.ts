@@ -57,6 +57,7 @@ export const taskShape = z.strictObject({
   createdAtMs: instant,
   startedAtMs: kept(instant),
   endedAtMs: kept(instant),
+  sensitivity: kept(dataClassShape).describe('the class of data it works on; only agents that take it may have it'),
   requestedBy: z.string(),
   artifacts: z.array(artifactShape),
   progress: kept(progressShape).describe('what the agent said last'),
@@ -137,6 +138,9 @@ export const agentShape = z.strictObject({
   ),
   driver: z.enum(['sdk', 'json-lines', 'command']),
   shell: z.boolean().describe('its image holds a shell'),
+  sensitivity: kept(dataClassShape).describe(
+    'the highest class of data that its card takes; null: only tasks without one',
+  ),
   mode: z.enum(['task', 'service']),
   capabilities: z.array(z.string()),
   restarts: count.describe('how often a crashed task is tried again'),

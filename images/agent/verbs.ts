@@ -23,6 +23,7 @@ export const VERBS = {
     capabilities: 'list?',
     ttlMs: 'number?',
     priority: 'number?',
+    sensitivity: 'string?',
   },
   ask: { text: 'string', timeoutMs: 'number?' },
   result: { outcome: 'string?', value: 'any?', error: 'string?' },
@@ -62,6 +63,7 @@ export const VERB_WORDS: {
       capabilities: 'what the child may hold; never more than the parent',
       ttlMs: 'how long it may work',
       priority: '0 to 9; else 5',
+      sensitivity: "class of its data; else the parent's, and never lower",
     },
   ],
   ask: [

@@ -108,6 +108,7 @@ export const COMMANDS: readonly Command[] = [
     ['--ttl <span>', 'how long it may take, as in 10m'],
     ['--priority <n>', '0 to 9 (default: 5)'],
     ['--hold', 'queue it, but do not start it'],
+    ['--sensitivity <class>', 'only for agents that take it: public, internal, confidential or restricted'],
     ['--wait', 'show its progress and end with its outcome'],
     ['--out <dir>', 'wait, and write its artifacts to this folder'],
     ['--dry-run', 'list what --input would send and would leave out; send nothing'],

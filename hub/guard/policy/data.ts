@@ -7,6 +7,7 @@ import { findJsonFault, placeOf } from '../../base/json-fault.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import { agentNameShape, LIMIT_CEILINGS, noEgress } from '../../protocol/agent.ts'
+import { dataClassShape } from '../../protocol/data-class.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 
@@ -36,6 +37,8 @@ const agentShape = z.strictObject({
   topics: names,
   secrets: names,
   broadcast: z.boolean().default(false),
+  /** The highest class of data of tasks that it takes; null: only tasks without one. */
+  sensitivity: dataClassShape.nullable().default(null),
   egress: noEgress,
 })
 
@@ -116,6 +119,6 @@ function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Ro
     const lost = before.filter((each) => !is.includes(each)).map((each) => `- ${each}`)
     return added.length + lost.length === 0 ? [] : [`${key}: ${[...added, ...lost].join(', ')}`]
   }
-  if (was === is || (was === undefined && is === false)) return []
+  if (was === is || (was === undefined && (is === false || is === null))) return []
   return [`${key}: ${was === undefined ? '' : `${was} -> `}${is}`]
 }

@@ -61,9 +61,10 @@ const yes = (narrow?: Verdict['narrow']): Verdict => ({
 
 /** Pure: the answer, or undefined for what only rules could permit. */
 function permitted({ operation, principal, resource }: PolicyInput): Verdict | undefined {
-  const { agent, origin, owner, own, inherited } = resource as Record<string, unknown>
+  const { agent, origin, owner, own, inherited, sensitivity = null } = resource as Record<string, unknown>
   const { by, parent } = (origin ?? {}) as { by?: unknown; parent?: unknown }
-  const isNamed = typeof agent === 'string' && by === 'people' && parent === null
+  // Only a row of the operator's data says who takes work with a class of data, and there is none now.
+  const isNamed = typeof agent === 'string' && by === 'people' && parent === null && sensitivity === null
   if (principal.kind === 'operator') {
     if (SUBMITS.has(operation) && isNamed) return yes()
     return operation === 'artifact.put' ? yes() : undefined

@@ -13,15 +13,16 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { ownerText, type Principal, principalText } from '../../guard/principal.ts'
+import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import { spanWritten } from '../../protocol/spans.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { leftMs } from './expiry.ts'
-import { FROM_PEOPLE, type Origin, originOf } from './origin.ts'
+import { FROM_PEOPLE, labelFact, type Origin, originOf } from './origin.ts'
 import { SERVICES, type TaskRow, unreadableError } from './rows.ts'
-import { canServe } from './slots.ts'
+import { canServe, takesNo } from './slots.ts'
 import type { NewTask, Tasks } from './tasks.ts'
 
 /**
@@ -47,6 +48,8 @@ export interface AskedFacts extends Record<string, unknown> {
   agent: string | null
   needs: readonly string[]
   origin: Origin
+  /** Only of a task that has one. */
+  sensitivity?: DataClass
   /** `own`: this very principal uploaded them. */
   inputs: 'none' | 'own' | 'others'
 }
@@ -66,6 +69,10 @@ export interface Asking {
   release(grant: Grant, id: string): TaskRow
   /** The effect of `task.retry`. Throws `conflict` with the reason if the task cannot be tried again. */
   retry(grant: Grant, id: string, key: string | undefined): TaskRow
+}
+
+interface Label {
+  sensitivity?: DataClass | null | undefined
 }
 
 const AGAIN: ReadonlySet<string> = new Set(['failed', 'cancelled', 'timed_out'])
@@ -108,7 +115,7 @@ export function createAsking(
 
   /** `among`: the agents that the rules let the hub choose from, if the task names none. */
   function requireServable(
-    request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'>,
+    request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'> & Label,
     among: readonly string[] | undefined,
   ): void {
     if (request.agent !== undefined) {
@@ -121,6 +128,8 @@ export function createAsking(
           'unsupported_mode',
           `agent ${request.agent} is a service, which takes messages and no tasks; the hub keeps one session of it running`,
         )
+      if (!takesClass(agent.card.sensitivity, request.sensitivity))
+        throw new HubError('no_capable_agent', takesNo(agent.card, request.sensitivity))
     }
     const capable = requireCapable(request, among)
     requireSpan(
@@ -129,14 +138,17 @@ export function createAsking(
     )
   }
 
-  function requireCapable(request: Pick<SubmitRequest, 'agent' | 'needs'>, among: readonly string[] = []): Agent[] {
+  function requireCapable(
+    request: Pick<SubmitRequest, 'agent' | 'needs'> & Label,
+    among: readonly string[] = [],
+  ): Agent[] {
     const capable = registry
       .list()
       .filter(({ card }) => canServe({ ...request, among }, { ...card, isService: card.mode === 'service' }))
     if (capable.length === 0)
       throw new HubError(
         'no_capable_agent',
-        `no agent that may take this task has ${request.needs.join(', ')}; see \`hub agent list\``,
+        `no agent that may take ${request.sensitivity ? `a ${request.sensitivity}` : 'this'} task has ${request.needs.join(', ')}; see \`hub agent list\``,
       )
     return capable
   }
@@ -192,24 +204,27 @@ export function createAsking(
   }
 
   return {
-    submitFacts: (principal, { agent, needs, inputs }) => ({
+    submitFacts: (principal, { agent, needs, inputs, sensitivity }) => ({
       agent: agent ?? null,
       needs,
       origin: FROM_PEOPLE,
+      ...labelFact({ sensitivity }),
       inputs: whose(principal, inputs),
     }),
     retryFacts(principal, id) {
-      const { agent, needs, chain, inputs } = theTask(id)
-      return { agent, needs, origin: { by: 'people', parent: chain.at(-1) ?? null }, inputs: whose(principal, inputs) }
+      const task = theTask(id)
+      const { agent, needs, chain, inputs } = task
+      const origin = { by: 'people', parent: chain.at(-1) ?? null } as const
+      return { agent, needs, origin, ...labelFact(task), inputs: whose(principal, inputs) }
     },
     releaseFacts(id) {
       const task = theTask(id)
-      return { agent: task.agent, needs: task.needs, origin: originOf(task), inputs: 'none' }
+      return { agent: task.agent, needs: task.needs, origin: originOf(task), ...labelFact(task), inputs: 'none' }
     },
 
     submit(grant, request, key) {
       assertGrant(grant, 'task.submit')
-      const { agent, needs, params, priority, hold, ttlMs } = request
+      const { agent, needs, params, priority, hold, ttlMs, sensitivity } = request
       return once(grant, key, request, (more) => {
         requireInputs(request.inputs)
         requireServable(request, grant.narrow.agents)
@@ -221,6 +236,7 @@ export function createAsking(
           priority,
           hold,
           ttlMs,
+          sensitivity,
           ...more,
         })
       })
@@ -228,8 +244,8 @@ export function createAsking(
 
     release(grant, id) {
       assertGrant(grant, 'task.release')
-      const { agent, needs, state } = theTask(id)
-      if (state === 'queued' && agent === null) requireCapable({ needs }, grant.narrow.agents)
+      const { agent, needs, state, sensitivity } = theTask(id)
+      if (state === 'queued' && agent === null) requireCapable({ needs, sensitivity }, grant.narrow.agents)
       return tasks.released(grant, id)
     },
 
@@ -237,7 +253,7 @@ export function createAsking(
       assertGrant(grant, 'task.retry')
       const task = theTask(id)
       return once(grant, key, { id }, (more) => {
-        const { state, needs, params, inputs, priority } = task
+        const { state, needs, params, inputs, priority, sensitivity } = task
         if (!AGAIN.has(state))
           throw new HubError('conflict', `the task is ${state}; only a task that ended without success can be retried`)
         if (task.requestedBy === SERVICES)
@@ -245,8 +261,9 @@ export function createAsking(
         const parent = chainOf(task)
         const agent = task.agent ?? undefined
         requireInputs(inputs)
-        requireServable({ agent, needs }, grant.narrow.agents)
-        const wish = { agent, needs, params, inputs, priority, hold: false, ttlMs: task.ttlMs ?? undefined, ...more }
+        requireServable({ agent, needs, sensitivity }, grant.narrow.agents)
+        const spans = { hold: false, ttlMs: task.ttlMs ?? undefined }
+        const wish = { agent, needs, params, inputs, priority, sensitivity, ...spans, ...more }
         return tasks.insert(grant, { ...wish, ...(parent && { parent }) })
       })
     },

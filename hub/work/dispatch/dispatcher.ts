@@ -21,7 +21,7 @@ import { containerNameOf } from '../sandbox/profile.ts'
 import { nextUser } from '../sandbox/users.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
-import { originOf } from './origin.ts'
+import { labelFact, originOf } from './origin.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import { type AgentSlot, planNext, whyWaits } from './slots.ts'
@@ -79,6 +79,7 @@ export function createDispatcher(
     (agent: Agent): AgentSlot => ({
       name: agent.card.name,
       capabilities: agent.card.capabilities,
+      sensitivity: agent.card.sensitivity,
       ready:
         agent.state === 'registered' &&
         agent.imageId !== undefined &&
@@ -105,6 +106,7 @@ export function createDispatcher(
       agent: card.name,
       origin: originOf(task),
       owner: task.requestedBy === 'operator',
+      ...labelFact(task),
       depth: task.depth,
       wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
       ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
@@ -201,7 +203,7 @@ export function createDispatcher(
   function createAsked() {
     const known = new Map<string, readonly string[]>()
     return (task: TaskRow): readonly string[] => {
-      const facts = { agent: null, needs: task.needs, origin: originOf(task) }
+      const facts = { agent: null, needs: task.needs, origin: originOf(task), ...labelFact(task) }
       const key = JSON.stringify(facts)
       const call = { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts } as const
       const among = known.get(key) ?? gate.foresee(call).agents ?? []

@@ -1,4 +1,5 @@
-/** Who asked for a task, and through whom. The rules are asked this wherever a session of the task may begin (policies/tasks.rego). Pure. */
+/** Who asked for a task, through whom, and what class its data is of. The rules are asked this wherever a session of the task may begin (policies/tasks.rego). Pure. */
+import type { DataClass } from '../../protocol/data-class.ts'
 import { SERVICES, type TaskRow } from './rows.ts'
 
 export interface Origin {
@@ -18,3 +19,10 @@ export function originOf({ requestedBy, chain }: Pick<TaskRow, 'requestedBy' | '
   if (requestedBy === SERVICES) return { by: 'services', parent }
   return { by: requestedBy.startsWith('agent:') ? 'agent' : 'people', parent }
 }
+
+/** The class of data of a task, as the rules see it. Without one they are asked as ever. */
+export const labelFact = ({
+  sensitivity,
+}: {
+  sensitivity?: DataClass | null | undefined
+}): { sensitivity?: DataClass } => (sensitivity === null || sensitivity === undefined ? {} : { sensitivity })

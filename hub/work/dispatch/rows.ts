@@ -1,5 +1,6 @@
 /** Task, attempt and session rows as the program sees them, and the queries that only read. Only tasks.ts moves rows. */
 
+import { DATA_CLASSES, type DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import {
   type AttemptState,
@@ -51,6 +52,8 @@ export interface TaskRow extends Readable {
   notBeforeMs: number
   outcome: TaskOutcome | null
   error: { code: string; detail: string } | null
+  /** The class of data it works on; null for none. */
+  sensitivity: DataClass | null
   requestedBy: string
   /** The digest of the request that its key belongs to; null without a key. */
   requestDigest: string | null
@@ -159,6 +162,11 @@ const TASK: Readonly<Record<string, Column>> = {
   ceiling: json(isAuthority, NOTHING),
   outcome: json(isObject, null),
   error: json(isObject, null),
+  // One that cannot be read counts as the highest.
+  sensitivity: {
+    read: (value) => (value === null || DATA_CLASSES.some((each) => each === value) ? { value } : undefined),
+    instead: 'restricted',
+  },
   priority: { read: (value) => (Number.isInteger(value) ? { value } : undefined), instead: 0 },
 }
 /** `<boot id>:<boot ms>` */
@@ -293,7 +301,7 @@ export function createTaskRows(store: Store): TaskRows {
     queued: (nowMs) =>
       all(
         `select task.* from (
-           select id, row_number() over (partition by coalesce(agent, needs) order by depth desc, priority desc, created_at_ms) as place
+           select id, row_number() over (partition by coalesce(agent, needs), sensitivity order by depth desc, priority desc, created_at_ms) as place
              from task where state = 'queued' and held = 0 and (not_before_ms <= ? or waits_from_ms > ?)
          ) as due join task on task.id = due.id where place <= ${QUEUE_SHARE}
          order by place, depth desc, priority desc, created_at_ms limit ${QUEUE_MAX}`,

@@ -5,6 +5,7 @@
  * cap + d. Deeper tasks come first, then priority, then age. So leads that wait for children never hold the slots that those children need.
  * `whyWaits` says in words why a task cannot start even if others end: no agent offers what it needs, or those that do may not start.
  */
+import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import type { Agent } from '../registry.ts'
 
 export interface QueuedTask {
@@ -14,6 +15,8 @@ export interface QueuedTask {
   needs: readonly string[]
   /** The agents that the rules let the hub choose from, if no agent was asked for. */
   among?: readonly string[] | undefined
+  /** The class of data it works on. */
+  sensitivity?: DataClass | null | undefined
   depth: number
   priority: number
   createdAtMs: number
@@ -22,6 +25,8 @@ export interface QueuedTask {
 export interface AgentSlot {
   name: string
   capabilities: readonly string[]
+  /** The highest class of data that its card takes. */
+  sensitivity?: DataClass | undefined
   /** Healthy and with an image. */
   ready: boolean
   /** Takes only the task that the hub makes for it. */
@@ -53,14 +58,16 @@ export function planNext(
   return undefined
 }
 
-/** Whether the agent is the one asked for, or may be chosen, and has every capability asked for. */
+/** Whether the agent is the one asked for, or may be chosen, has every capability asked for, and takes work of that class. */
 export const canServe = (
-  task: { agent?: string | undefined; needs: readonly string[]; among?: readonly string[] | undefined },
-  agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService'>,
+  task: Pick<QueuedTask, 'needs' | 'among' | 'sensitivity'> & { agent?: string | undefined },
+  agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService' | 'sensitivity'>,
 ): boolean =>
   (task.agent === undefined
     ? agent.isService !== true && task.among?.includes(agent.name) === true
-    : task.agent === agent.name) && task.needs.every((need) => agent.capabilities.includes(need))
+    : task.agent === agent.name) &&
+  task.needs.every((need) => agent.capabilities.includes(need)) &&
+  takesClass(agent.sensitivity, task.sensitivity)
 
 /** The agent asked for, or the least busy capable one; the first name wins a tie. Only agents with a free slot. */
 function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | undefined {
@@ -74,7 +81,7 @@ type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'reason' | 'barred'>
 
 /** `among`: the agents that the rules let the hub choose from, if none is named; undefined if they were not asked yet. Empty: it may start. */
 export function whyWaits(
-  task: { id: string; agent: string | null; needs: readonly string[] },
+  task: { id: string; agent: string | null; needs: readonly string[]; sensitivity?: DataClass | null },
   agents: readonly Facts[],
   among: readonly string[] | undefined,
 ): string {
@@ -82,6 +89,7 @@ export function whyWaits(
   const asked = {
     agent: task.agent ?? undefined,
     needs: task.needs,
+    sensitivity: task.sensitivity,
     among: among ?? agents.map(({ card }) => card.name),
   }
   const fitting = agents.filter(({ card }) => canServe(asked, { ...card, isService: card.mode === 'service' }))
@@ -92,9 +100,25 @@ export function whyWaits(
   const named = agents.find(({ card }) => card.name === task.agent)
   if (task.agent !== null && named === undefined)
     return `no agent is named ${task.agent} now: put its card into agents/, then \`hub agent reload\`, ${otherwise}`
+  if (task.sensitivity !== null && task.sensitivity !== undefined) {
+    const offering = agents.filter(({ card }) =>
+      canServe({ ...asked, sensitivity: null }, { ...card, isService: card.mode === 'service' }),
+    )
+    if (offering.length > 0)
+      return `${offering.map(({ card }) => takesNo(card, task.sensitivity)).join('; ')}: raise it, then \`hub agent reload\`, ${otherwise}`
+  }
   const who = task.agent === null ? 'no agent that may take it offers' : `agent ${task.agent} does not offer`
   const card = task.agent === null ? 'a card' : 'its card'
   return `${who} ${task.needs.join(', ')} now: add that to \`capabilities\` of ${card}, then \`hub agent reload\`, ${otherwise}`
+}
+
+/** That a card does not take work of this class, and what it says of that. */
+export function takesNo(
+  { name, sensitivity }: { name: string; sensitivity?: DataClass | undefined },
+  label: DataClass | null | undefined,
+): string {
+  const says = sensitivity === undefined ? 'nothing of `sensitivity`' : `sensitivity: ${sensitivity}`
+  return `agent ${name} takes no ${label} tasks: its card says ${says}`
 }
 
 /** Why no session of this agent starts now; empty if it may. */

@@ -14,6 +14,7 @@ import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { hideUnknown, type Redaction } from '../../base/redaction.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
+import type { DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import { type Authority, type ExitReason, taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
@@ -37,6 +38,8 @@ export interface NewTask {
   priority: number
   hold: boolean
   ttlMs: number | undefined
+  /** The class of data it works on. */
+  sensitivity?: DataClass | null | undefined
   requestedBy: string
   /** The key it was asked for with, which belongs to one principal, and the digest of that request. */
   once?: { key: string; digest: string }
@@ -135,8 +138,8 @@ export function createTasks(parts: {
       store
         .prepare(
           `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, parent, parent_session, delegate_id, chain,
-             ceiling, ttl_ms, requested_by, idempotency_key, request_digest, created_at_ms)
-           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+             ceiling, ttl_ms, sensitivity, requested_by, idempotency_key, request_digest, created_at_ms)
+           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           id,
@@ -154,6 +157,7 @@ export function createTasks(parts: {
           JSON.stringify(chain),
           jsonOrNull(parent?.ceiling),
           wish.ttlMs ?? null,
+          wish.sensitivity ?? null,
           wish.requestedBy,
           wish.once?.key ?? null,
           wish.once?.digest ?? null,

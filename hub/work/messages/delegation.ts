@@ -6,15 +6,16 @@ import { newUuid, type Random } from '../../base/random.ts'
 import type { Redaction } from '../../base/redaction.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
+import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
 import { leftMs } from '../dispatch/expiry.ts'
-import { askedByAgent } from '../dispatch/origin.ts'
+import { askedByAgent, labelFact } from '../dispatch/origin.ts'
 import type { SessionRow, TaskRow } from '../dispatch/rows.ts'
-import { canServe } from '../dispatch/slots.ts'
+import { canServe, takesNo } from '../dispatch/slots.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
 import type { Registry } from '../registry.ts'
 import type { Mailboxes } from './mailboxes.ts'
@@ -44,17 +45,37 @@ export function createDelegation(
   const { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction } = parts
 
   /** The agent asked for, or the first permitted one that is capable and healthy. */
-  function chooseAgent({ agent, needs }: DelegateBody, among: readonly string[] = []): string {
+  function chooseAgent(
+    { agent, needs, sensitivity }: Pick<DelegateBody, 'agent' | 'needs'> & { sensitivity: DataClass | null },
+    among: readonly string[] = [],
+  ): string {
     const capable = registry
       .list()
-      .filter(({ card }) => canServe({ agent, needs, among }, { ...card, isService: card.mode === 'service' }))
+      .filter(({ card }) =>
+        canServe({ agent, needs, among, sensitivity }, { ...card, isService: card.mode === 'service' }),
+      )
     const [first] = capable
     if (first?.card.mode === 'service')
       throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
     if (first !== undefined) return first.card.name
     if (agent !== undefined && registry.find(agent) === undefined)
       throw new HubError('unknown_agent', `no agent is named ${agent}`)
-    throw new HubError('no_capable_agent', `no agent that you may delegate to has ${needs.join(', ')}`)
+    const named = agent === undefined ? undefined : registry.find(agent)
+    if (named !== undefined && !takesClass(named.card.sensitivity, sensitivity))
+      throw new HubError('no_capable_agent', takesNo(named.card, sensitivity))
+    const what = sensitivity === null ? 'has' : `takes a ${sensitivity} task and has`
+    throw new HubError('no_capable_agent', `no agent that you may delegate to ${what} ${needs.join(', ')}`)
+  }
+
+  /** The parent's label, or the child's own if that is higher. Throws `delegation_wider` for a lower one. */
+  function labelOf(sender: SessionRow, own: DataClass | undefined): DataClass | null {
+    const above = tasks.task(sender.task)?.sensitivity ?? null
+    if (own !== undefined && !takesClass(own, above))
+      throw new HubError(
+        'delegation_wider',
+        `sensitivity: ${own} is lower than ${above}, which this task has; a child is never lower than its parent`,
+      )
+    return own ?? above
   }
 
   function answer(child: TaskRow): void {
@@ -98,6 +119,7 @@ export function createDelegation(
       return {
         agent: body.agent ?? null,
         needs: body.needs,
+        ...labelFact({ sensitivity: labelOf(sender, body.sensitivity) }),
         wanted: { capabilities: body.capabilities ?? capabilities, ttlMs: Math.min(body.ttlMs ?? ttlMs, ttlMs) },
         depthLeft,
         // As a yes or no, so that the decision is remembered per answer and not per count.
@@ -131,8 +153,10 @@ export function createDelegation(
       if (wanted.some((capability) => !sender.authority.capabilities.includes(capability))) {
         throw new HubError('delegation_wider', 'capabilities: a child may only have what its parent has')
       }
+      const sensitivity = labelOf(sender, body.sensitivity)
       tasks.insert(grant, {
-        agent: chooseAgent(body, grant.narrow.agents),
+        agent: chooseAgent({ ...body, sensitivity }, grant.narrow.agents),
+        sensitivity,
         needs: body.needs,
         params: body.params,
         inputs,

@@ -1,6 +1,7 @@
 /** What a card asks for and what policy/data.json grants, side by side; and the text of that file. Pure. */
 import { parseStrictJson } from '../../../base/strict-json.ts'
 import { type AgentCard, DEFAULT_LIMITS } from '../../../protocol/agent.ts'
+import { DATA_CLASSES, takesClass } from '../../../protocol/data-class.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import { usage } from '../../problem.ts'
 import { sizeText } from '../text.ts'
@@ -89,6 +90,20 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     })
   }
   if (card.shell) rows.push({ right: 'shell', wish: 'in its image', grant: 'recorded and shown', change: '' })
+  const granted = entry?.sensitivity
+  const sensitivity = takesClass(
+    DATA_CLASSES.find((each) => each === granted),
+    card.sensitivity,
+  )
+    ? granted
+    : card.sensitivity
+  if (card.sensitivity !== undefined)
+    rows.push({
+      right: 'sensitivity',
+      wish: card.sensitivity,
+      grant: typeof granted === 'string' ? granted : '-',
+      change: sensitivity === granted ? '' : card.sensitivity,
+    })
   const submit = entry === undefined ? card.mode !== 'service' : entry.submit === true
   rows.push({
     right: 'submit',
@@ -112,6 +127,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     ttlMs,
     ...rest,
     broadcast: entry?.broadcast === true,
+    ...(typeof sensitivity === 'string' ? { sensitivity } : {}),
   }
   const changed = rows.some(({ change }) => change !== '')
   return { rows, entry: changed ? next : (entry ?? next), changed, notes }

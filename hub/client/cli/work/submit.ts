@@ -1,12 +1,13 @@
 /** `hub submit`: packs the input, sends it once and submits the task. If asked, it waits and writes the artifacts. */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
+import type { DataClass } from '../../../protocol/data-class.ts'
 import { nameShape } from '../../../protocol/ids.ts'
 import type { TaskView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { unpackArtifacts } from '../../unpack.ts'
 import { requireAgent } from '../agents/names.ts'
-import { type Context, given, type Run, spanOption, wholeOption } from '../context.ts'
+import { type Context, given, type Run, spanOption, typed, wholeOption } from '../context.ts'
 import { createProgress } from '../progress.ts'
 import { clean } from '../text.ts'
 import { sendInput, showInput } from './input.ts'
@@ -55,6 +56,7 @@ function requestOf(agent: string | undefined, options: Readonly<Record<string, u
     ttlMs: spanOption('--ttl', options.ttl),
     priority: wholeOption('--priority', options.priority, 0, 9),
     hold: options.hold === true ? true : undefined,
+    sensitivity: typed<DataClass>(options.sensitivity),
   })
 }
 

@@ -94,6 +94,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
     ['task', task.id],
     ['state', stateCell(task.state)],
     ['agent', task.agent ?? `any with ${task.needs.join(', ')}`],
+    ['sensitivity', task.sensitivity ?? ''],
     ['submitted', `${whenText(task.createdAtMs, nowMs)} by ${task.requestedBy}`],
   ]
   if (task.startedAtMs !== null) rows.push(['took', tookText(task, nowMs)])
