@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { EXIT, Problem } from '../../problem.ts'
 import type { Alone } from '../command.ts'
@@ -39,6 +39,8 @@ export const policyStatus: Run = async ({ hub, json, terminal }) => {
  */
 async function keepFiles(home: string): Promise<boolean> {
   const folder = path.join(home, 'policy')
+  // Without the folder there is nothing to keep; the hub says so itself.
+  if (!existsSync(folder)) return false
   const { faults, isData } = await judgeFolder(home)
   const [fault] = faults
   if (fault !== undefined && isData) return false
