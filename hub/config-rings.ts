@@ -53,7 +53,11 @@ export function ringsOf(now: () => Config) {
   const health = viewOf(() => now().health)
   return {
     guard: joined(
-      { alerts, disk: viewOf(() => now().disk), forward: audit.forward, policy: { ...policy, profile }, profile },
+      {
+        ...{ alerts, forward: audit.forward, policy: { ...policy, profile }, profile },
+        disk: viewOf(() => now().disk),
+        waits: viewOf(() => now().approvals),
+      },
       {
         get recordsPerHour() {
           return now().limits.messages.recordsPerHour

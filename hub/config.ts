@@ -10,6 +10,7 @@ import { LOG_LEVELS } from './base/telemetry.ts'
 import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
 import { auditShape } from './guard/forward/settings.ts'
+import { waitsShape } from './guard/operator/approval-settings.ts'
 import { policyShape } from './guard/policy/settings.ts'
 import { sessionLimitShapes } from './protocol/agent.ts'
 import { PROFILES, type Profile } from './protocol/flags.ts'
@@ -257,6 +258,7 @@ const keysShape = z.strictObject({
       .describe('what sessions, agents and messages may take'),
   ),
   alerts: counts('now', alertsShape.prefault({}).describe('who is told')),
+  approvals: counts('now', waitsShape.prefault({}).describe('what waits for you, by how much it can do')),
   audit: auditShape.prefault({}).describe('where the audit log goes as well'),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */

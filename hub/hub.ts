@@ -329,7 +329,8 @@ function createLoops(parts: LoopParts) {
       work.messaging.replies.expire()
       entrances.tellContact()
       guard.flags.settle(guard.gate)
-      work.messaging.expireQuestions()
+      work.messaging.expireApprovals()
+      guard.workClock.save()
       await metrics.open()
     }),
   }

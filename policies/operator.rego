@@ -109,6 +109,7 @@ reading := {
 	"agent.show",
 	"alert.list",
 	"approval.list",
+	"approval.show",
 	"artifact.get",
 	"artifact.list",
 	"event.stream",

@@ -4,7 +4,7 @@ import data.hub.operator
 
 # Written out once more on purpose: a line lost from the rules, or added to them, fails here.
 reading := [
-	"agent.list", "agent.show", "alert.list", "approval.list", "artifact.get", "artifact.list", "event.stream", "health.show", "mode.show", "operator.show",
+	"agent.list", "agent.show", "alert.list", "approval.list", "approval.show", "artifact.get", "artifact.list", "event.stream", "health.show", "mode.show", "operator.show",
 	"policy.status", "session.list", "session.logs", "session.show", "task.list",
 	"task.logs", "task.show",
 ]

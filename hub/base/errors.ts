@@ -44,7 +44,13 @@ export const ERRORS = {
     'refused',
     403,
     'The rules say that a person has to agree first.',
-    'The rules want a person to agree first; ask the operator.',
+    '`hub approval list` shows what was asked. After a yes, do exactly the same again: it is admitted once.',
+  ),
+  approval_refused: row(
+    'refused',
+    403,
+    'A person was asked about it and said no, or nobody answered in time.',
+    'The same is not asked again. Do something else, or talk to the operator.',
   ),
   mode_degraded: row(
     'unavailable',

@@ -22,7 +22,7 @@ export interface WorkHandlerParts {
 }
 
 export function workHandlers(parts: WorkHandlerParts): Handlers {
-  const { clock, random, guard, work, cutFrames } = parts
+  const { clock, guard, work, cutFrames } = parts
   const { approvals, denyList, policy, rules, policyChanges, decisions, store } = guard
   const { tasks, asking, losses } = work
   const { registry, artifacts, journal } = work.catalogue
@@ -39,7 +39,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
       ...{ registry, policy, rules, changes: policyChanges, decideAgain: work.messaging.decideAgain },
       onChanged: decisions.forget,
     }),
-    ...approvalHandlers({ approvals, tasks, mailboxes, clock, random }),
+    ...approvalHandlers({ approvals, tasks, settleApproval: work.messaging.settleApproval }),
     ...artifactHandlers({ artifacts }),
     ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, cutFrames }),
     ...quarantineHandlers({

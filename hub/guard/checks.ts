@@ -4,6 +4,7 @@
  */
 import { HubError } from '../base/errors.ts'
 import type { Operation, OperationName } from '../protocol/operations.ts'
+import { type ActFacts, mayBeAsked } from './acts.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { GuardMeters } from './meters.ts'
 import { type ConditionName, type Modes, permits, refusalOf } from './modes.ts'
@@ -27,6 +28,10 @@ export interface Call {
   readonly mends?: ConditionName
   /** A signed request's nonce or a session's token id, burned in this transaction. */
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
+  /** What an approval of this call is bound to, if the rules ask; without it, resource, facts and payload (acts.ts). */
+  readonly act?: () => ActFacts
+  /** The rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
+  readonly mustAsk?: true
   /** Checks generation and socket once more, now that nothing can come in between. */
   readonly recheck?: () => HubError | undefined
 }
@@ -42,6 +47,9 @@ export class Denial extends Error {
   }
 }
 
+/** The rules ask: a person may admit it. */
+export class Asked extends Denial {}
+
 /** For what the hub records after the fact: the rules are not asked about what has already happened. */
 const BUILT_IN: PolicyDecision = Object.freeze({
   id: 'built-in',
@@ -56,8 +64,10 @@ export interface Checks {
   requireReach(call: Call, row: Operation): void
   /** Nonce, generation and mode: what comes before the policy. */
   checkFirst(call: Call, row: Operation): void
-  /** Throws a Denial for any answer but yes. */
+  /** Throws a Denial for any answer but yes; `Asked` where a person may be asked. */
   decide(call: Call, row: Operation, ask?: Decisions['decide']): PolicyDecision
+  /** What comes before the policy, and the policy. Where a person may be asked, it answers that instead of throwing it. */
+  judgeOrAsk(call: Call, row: Operation): Asked | { decision: PolicyDecision }
 }
 
 export function createChecks(parts: {
@@ -95,10 +105,23 @@ export function createChecks(parts: {
     // The row of a denial follows with its record, if it gets a record of its own.
     const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
     meters?.decisions.add(operation, decision.effect)
-    if (decision.effect === 'allow') return decision
-    const code = decision.effect === 'ask' ? 'needs_approval' : (decision.code ?? 'policy_denied')
-    throw new Denial(decision, new HubError(code, decision.reason, { facts: { decisionId: decision.id } }))
+    if (decision.effect === 'allow' && call.mustAsk !== true) return decision
+    const facts = { decisionId: decision.id }
+    if (decision.effect === 'deny')
+      throw new Denial(decision, new HubError(decision.code ?? 'policy_denied', decision.reason, { facts }))
+    const error = new HubError('needs_approval', `a person has to agree first: ${decision.reason}`, { facts })
+    throw mayBeAsked(operation) ? new Asked(decision, error) : new Denial(decision, error)
   }
 
-  return { requireReach, checkFirst, decide }
+  function judgeOrAsk(call: Call, row: Operation): Asked | { decision: PolicyDecision } {
+    try {
+      checkFirst(call, row)
+      return { decision: decide(call, row) }
+    } catch (thrown) {
+      if (thrown instanceof Asked) return thrown
+      throw thrown
+    }
+  }
+
+  return { requireReach, checkFirst, decide, judgeOrAsk }
 }

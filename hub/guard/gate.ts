@@ -11,7 +11,9 @@
  * G4. Stopping is never refused for the store's sake (I6): principal and entrance decide, the policy is not asked, and the record
  *     waits in the audit buffer if it must.
  * G5. An admitted read that discloses no content leaves no record: it changes nothing, and polling would bury the log.
- * G6. While the store cannot be written, routing between open sessions goes on beside it (unstored.ts), and a refusal is kept like a stop.
+ * G6. Where the rules ask, a person decides (docs/safety.md 11). Without an approval of exactly this act one is opened under a savepoint of
+ *     its own, and the refusal that names it commits with it. With one, it is used inside the savepoint of the effect.
+ * G7. While the store cannot be written, routing between open sessions goes on beside it (unstored.ts), and a refusal is kept like a stop.
  */
 import { ERRORS, HubError, toHubError } from '../base/errors.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
@@ -19,11 +21,12 @@ import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
 import type { Call } from './checks.ts'
-import { createChecks, Denial } from './checks.ts'
-import { type Grant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
+import { Asked, createChecks, Denial } from './checks.ts'
+import { type Grant, mintAskGrant, mintGrant, mintStopGrant, type StopGrant } from './grant.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { GuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
+import type { Asks } from './operator/approvals.ts'
 import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
@@ -38,9 +41,10 @@ export interface Gate {
   admit<Result>(call: Call, effect: (grant: Grant) => Result): Result
   /**
    * Refuses and records what `admit` would refuse now, before any work is done; else says what the rules would narrow it to. It allows
-   * nothing: the effect needs its own `admit`.
+   * nothing: the effect needs its own `admit`. Where the rules ask, that is a refusal too, unless `asks` is true: then the answer says so,
+   * and `admit` asks.
    */
-  foresee(call: Call): Grant['narrow']
+  foresee(call: Call, asks?: boolean): Grant['narrow'] & { asks?: true }
   /**
    * Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails; its grant then
    * says where the wish waits.
@@ -85,12 +89,19 @@ export interface GateParts {
   wishes?: { kept: StopWishes; nowMs: () => number; done: (serial: number) => void }
   refusals: Refusals
   meters?: Pick<GuardMeters, 'decisions'>
+  /** What waits for a person; without it, where the rules ask is a refusal. */
+  asks?: Asks
   /** How many records a session gets; without it each is recorded. */
   budget?: RecordBudget
   /** Hears every refusal that is a record of its own, after it was recorded, for log and events. */
   onRefused?: (call: Call, error: HubError) => void
   /** Hears of every record that sums. */
   onSummed?: (sum: RefusalSum) => void
+}
+
+function throwStoreFault(thrown: unknown): void {
+  const fault = judgeStoreFault(thrown)
+  if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
 }
 
 const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'principal' | 'resource'>) => ({
@@ -116,10 +127,15 @@ function recipientOf({ operation, resource, facts }: Call): string | undefined {
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
 
 export function createGate(parts: GateParts): Gate {
-  const { store, audit, modes, decisions, nonces, refusals, budget, onRefused, onSummed } = parts
+  const { store, audit, modes, decisions, nonces, refusals, asks, budget, onRefused, onSummed } = parts
   const { look = () => undefined, makeRoom = () => false } = parts
 
-  const { requireReach, checkFirst, decide } = createChecks({ modes, decisions, nonces, meters: parts.meters })
+  const { requireReach, checkFirst, decide, judgeOrAsk } = createChecks({
+    modes,
+    decisions,
+    nonces,
+    meters: parts.meters,
+  })
   let grouping = false
   let aside = false
   let carryOut: CarryOut | undefined
@@ -141,11 +157,6 @@ export function createGate(parts: GateParts): Gate {
     ...(onRefused === undefined ? {} : { onRefused }),
   })
 
-  const judge = (call: Call, row: Operation = OPERATIONS[call.operation]): PolicyDecision => {
-    checkFirst(call, row)
-    return decide(call, row)
-  }
-
   /** What waited while the store failed comes before anything new. */
   function flush(): void {
     const hasWishes = beside.hasWishes()
@@ -164,15 +175,15 @@ export function createGate(parts: GateParts): Gate {
         result = work()
       } catch (thrown) {
         const denied = thrown instanceof Denial ? thrown : undefined
-        const fault = judgeStoreFault(thrown)
         // Not a refusal to record: SQLite may have ended the transaction, and the store has to latch (database.ts S3).
-        if (fault !== undefined) throw new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
-        refusal = denied?.error ?? toHubError(thrown)
+        throwStoreFault(thrown)
+        const asked = thrown instanceof Asked ? ask(call, thrown) : undefined
+        refusal = asked?.error ?? denied?.error ?? toHubError(thrown)
         if (isUnrecordable(refusal)) throw refusal
         const taken = refusals.take(call.principal, call.operation, refusal, recipientOf(call))
         store.onRollback(taken.undo)
         isOwn = taken.isOwn
-        if (isOwn) appendRefusal(call, refusal, denied?.decision)
+        if (isOwn) appendRefusal(call, refusal, denied?.decision, asked?.effect)
       }
     }
     if (grouping) step()
@@ -192,10 +203,31 @@ export function createGate(parts: GateParts): Gate {
     return result as Result
   }
 
-  function appendRefusal(call: Call, error: HubError, decision: PolicyDecision | undefined): void {
+  /** Asks a person about it, or finds that one is asked; the refusal names the approval. */
+  function ask(call: Call, { decision, error }: Asked): { error: HubError; effect: string } {
+    if (asks === undefined) return { error, effect: '' }
+    try {
+      const { id } = store.savepoint(() => asks.open(mintAskGrant(proofOf(call)), call, decision))
+      const detail = `a person has to agree first (approval ${id}): ${decision.reason}`
+      const facts = { ...error.facts, approval: id }
+      return { error: new HubError('needs_approval', detail, { facts }), effect: `approval:${id}` }
+    } catch (thrown) {
+      throwStoreFault(thrown)
+      return { error: toHubError(thrown), effect: '' }
+    }
+  }
+
+  /** The decision of an act that a person has admitted; throws what asks for one. */
+  function useApproval(grant: Grant, call: Call, { decision, error }: Asked) {
+    const used = asks?.take(grant, call, decision)
+    if (used === undefined) throw new Asked(decision, error)
+    return used
+  }
+
+  function appendRefusal(call: Call, error: HubError, decision: PolicyDecision | undefined, effect = ''): void {
     if (decision !== undefined) decisions.writeDenied(decision)
     const outcome = ERRORS[error.code].kind === 'fault' ? 'failed' : 'refused'
-    audit.append({ ...entryOf(call, decision), outcome, reason: `${error.code}: ${error.reason}`, effect: '' })
+    audit.append({ ...entryOf(call, decision), outcome, reason: `${error.code}: ${error.reason}`, effect })
   }
 
   function whole(work: () => void): void {
@@ -218,20 +250,25 @@ export function createGate(parts: GateParts): Gate {
       if (!grouping) look()
       const admitted = () =>
         inTransaction(call, () => {
-          const decision = judge(call, row)
+          const asked = judgeOrAsk(call, row)
+          const { decision } = asked
           // The record's number is known before it is written: one transaction at a time, and a failed effect appends nothing.
           const auditSeq = audit.head().size + 1
           const grant = mint(call, decision, auditSeq)
           const taken = isRecorded ? budget?.take(call.principal, call.operation) : undefined
+          let used: ReturnType<typeof useApproval> | undefined
           const result = store.savepoint(() => {
             if (taken !== undefined) store.onRollback(taken.undo)
+            if (asked instanceof Asked) used = useApproval(grant, call, asked)
             return effect(grant)
           })
-          if (isRecorded && taken?.isOwn !== false) {
+          if (used !== undefined) decisions.writeDenied(decision)
+          if (used !== undefined || (isRecorded && taken?.isOwn !== false)) {
+            const by = used === undefined ? '' : `; approval ${used.id} by ${used.answeredBy}`
             audit.append({
               ...entryOf(call, decision),
               outcome: 'ok',
-              reason: decision.reason,
+              reason: `${decision.reason}${by}`,
               effect: effectText(result),
             })
           }
@@ -280,7 +317,15 @@ export function createGate(parts: GateParts): Gate {
     onCarryOut(hears) {
       carryOut = hears
     },
-    foresee: (call) => inTransaction(call, () => judge(call)).narrow ?? {},
+    foresee(call, tellsAsk = false) {
+      return inTransaction(call, () => {
+        const asked = judgeOrAsk(call, OPERATIONS[call.operation])
+        if (!(asked instanceof Asked)) return asked.decision.narrow ?? {}
+        // Nobody is asked about what is only foreseen.
+        if (!tellsAsk) throw new Denial(asked.decision, asked.error)
+        return { ...asked.decision.narrow, asks: true as const }
+      })
+    },
     isStoreFailing: () => store.failure() !== undefined,
 
     unstored(work) {

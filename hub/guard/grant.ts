@@ -4,6 +4,7 @@
  * G1. Only the gate mints (a house test reads the imports).
  * G2. Types are erased at run time, so the minted objects are remembered, and look-alikes are refused.
  * G3. A `StopGrant` permits stopping and nothing else; the policy was not asked for it (I6).
+ * G4. An `AskGrant` permits opening an approval and nothing else: whoever asked was let through to nothing.
  */
 import { HubError } from '../base/errors.ts'
 import type { OperationName } from '../protocol/operations.ts'
@@ -35,6 +36,11 @@ export interface StopGrant extends Proof {
   readonly unwritten?: Kept
 }
 
+/** The rules asked about this act; a person may be asked. */
+export interface AskGrant extends Proof {
+  readonly kind: 'ask'
+}
+
 const minted = new WeakSet<object>()
 
 /** For guard/gate.ts alone. */
@@ -51,6 +57,13 @@ export function mintStopGrant(facts: Omit<StopGrant, 'kind'>): StopGrant {
   return grant
 }
 
+/** For guard/gate.ts alone. */
+export function mintAskGrant(facts: Omit<AskGrant, 'kind'>): AskGrant {
+  const grant: AskGrant = Object.freeze({ kind: 'ask', ...facts })
+  minted.add(grant)
+  return grant
+}
+
 /** Throws `internal` unless the gate minted this grant for one of the operations (any, if none is named). */
 export function assertGrant(grant: Grant, ...operations: OperationName[]): void {
   assertProof(grant, 'grant', operations)
@@ -61,7 +74,16 @@ export function assertStopGrant(grant: StopGrant, ...operations: OperationName[]
   assertProof(grant, 'stop', operations)
 }
 
-function assertProof(grant: Grant | StopGrant, kind: 'grant' | 'stop', operations: OperationName[]): void {
+/** Throws `internal` unless the gate minted this grant because the rules asked. */
+export function assertAskGrant(grant: AskGrant): void {
+  assertProof(grant, 'ask', [])
+}
+
+function assertProof(
+  grant: Grant | StopGrant | AskGrant,
+  kind: 'grant' | 'stop' | 'ask',
+  operations: OperationName[],
+): void {
   if (!minted.has(grant) || grant.kind !== kind)
     throw new HubError('internal', '', { reason: 'a grant that the gate did not mint' })
   if (operations.length > 0 && !operations.includes(grant.operation)) {

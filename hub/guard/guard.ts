@@ -9,6 +9,7 @@ import type { Random } from '../base/random.ts'
 import type { Redaction } from '../base/redaction.ts'
 import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
+import type { TierLimits } from '../protocol/approval.ts'
 import type { Profile } from '../protocol/flags.ts'
 import type { Ballast } from '../store/ballast.ts'
 import type { Store } from '../store/database.ts'
@@ -53,6 +54,8 @@ export interface GuardOptions {
   profile?: Profile
   /** What is asked of the rules; as shipped without. */
   policy?: PolicyTerms
+  /** How long what waits for a person may wait, by tier; stated defaults without. */
+  waits?: TierLimits
 }
 
 export interface GuardOuter {
@@ -97,6 +100,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     log[mode === 'normal' ? 'info' : 'warn']({ mode, conditions: names }, 'the mode changed')
     events.publish('hub.mode.changed.v1', 'hub', { mode, conditions: names })
     alertWatch.modeChanged()
+    times.workClock.look()
   })
   const order = readStopOrder(home)
   if (order !== undefined) modes.raise('emergency_stop', order)
@@ -127,12 +131,13 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   )
   const identities = createIdentities({ home, instance }, { clock, times, random, log, store, meta })
   const operator = createOperator(
-    { home, instance, watchdogKey: keys.watchdog, profile: options.profile ?? 'standard' },
-    { clock, times, random, log, store, meta, modes, alerts, events, redaction },
+    { home, instance, watchdogKey: keys.watchdog, profile: options.profile ?? 'standard', waits: options.waits },
+    { clock, times, random, log, store, meta, modes, alerts, events, redaction, ruling },
   )
   const refusals = createRefusals(clock.monotonicMs, meters.refusals)
   const gate = createGate({
     ...{ store, audit, modes, decisions, refusals, meters },
+    asks: operator.approvals,
     nonces: identities.nonces,
     look: times.pace.look,
     makeRoom: host.makeRoom,
@@ -164,6 +169,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     recoverStore: () => recoverStore(all),
     close() {
       try {
+        operator.workClock.save(true)
         writeWhatWaits(all, log)
       } finally {
         operator.wishes.kept.close()

@@ -17,6 +17,7 @@ import { createPace } from './conditions/pace.ts'
 import type { PolicyHealth } from './conditions/policy-health.ts'
 import { createSteadyClock } from './conditions/steady-clock.ts'
 import { createWatch } from './conditions/watch.ts'
+import { createWorkClock } from './conditions/work-clock.ts'
 import { createGuardMeters } from './meters.ts'
 import type { Modes } from './modes.ts'
 
@@ -39,6 +40,7 @@ export function createTimes(parts: { clock: Clock; log: Log; store: Store; meta:
     observations,
     steady: createSteadyClock({ clock, meta, modes, note }),
     pace: createPace({ clock, log, modes, note, lag: meters.lagSeconds }),
+    workClock: createWorkClock({ meta, modes, clock }),
   }
 }
 export type Times = ReturnType<typeof createTimes>

@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
+import { endActs } from '../guard/operator/approval-rows.ts'
 import { openStore, type Store } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { holdRows } from '../work/dispatch/row-checks.ts'
@@ -92,6 +93,8 @@ export function settleDatabase(
         store.prepare("delete from meta where key in ('lease_position', 'lease_demand')").run()
         // Running tasks are held too: their containers are not this home's, and they would go back to the queue by themselves.
         holdRows(store, "'queued', 'running'")
+        // What a person answered may have been used since, by the hub that went on.
+        endActs(store, clock.wallMs())
         held = Number(store.prepare("select count(*) from task where state in ('queued', 'running')").pluck().get())
       }
       audit.append({

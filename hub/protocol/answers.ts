@@ -185,7 +185,7 @@ export const ANSWERS = {
       held: z.int().describe('tasks that wait for `hub task release`'),
       questions: z
         .array(z.strictObject({ id: uuidShape, agent: z.string().nullable(), question: z.string() }))
-        .describe('of agents that wait; told to the operator alone'),
+        .describe('what waits for an answer: of agents, and of the rules (`a rule`); told to the operator alone'),
     }),
   ),
   'operator.show': row(
@@ -364,8 +364,12 @@ export const ANSWERS = {
   'token.revoke': row('Takes a token back.', revoked),
   'device.list': row('Devices.', z.strictObject({ devices: z.array(credentialShape) })),
   'device.revoke': row('Takes a device back.', revoked),
-  'approval.list': row('Questions of agents.', z.strictObject({ approvals: z.array(approvalShape) })),
-  'approval.answer': row("Answers an agent's question.", z.strictObject({ approval: approvalShape })),
+  'approval.list': row(
+    'Questions of agents, and acts that the rules ask about.',
+    z.strictObject({ approvals: z.array(approvalShape) }),
+  ),
+  'approval.show': row('One of them, with everything it stands on.', z.strictObject({ approval: approvalShape })),
+  'approval.answer': row('Answers one of them; the first answer counts.', z.strictObject({ approval: approvalShape })),
 } as const satisfies Partial<Record<OperationName, Row>>
 
 export type AnsweredName = keyof typeof ANSWERS

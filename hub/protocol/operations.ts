@@ -172,6 +172,7 @@ const eventStreamShape = z.strictObject({
   task: uuidShape.optional(),
 })
 const approvalListShape = z.strictObject({ all: z.stringbool().default(false) })
+const approvalRef = z.strictObject({ id: uuidShape })
 const approvalAnswerShape = z.strictObject({
   id: uuidShape,
   approve: z.boolean(),
@@ -319,6 +320,7 @@ export const OPERATIONS = {
   'device.list': op('device.listed', 'read', owner, none),
   'device.revoke': op('device.revoked', 'stop', owner, deviceRef),
   'approval.list': op('approval.listed', 'read', people, approvalListShape),
+  'approval.show': op('approval.shown', 'read', people, approvalRef),
   'approval.answer': op('approval.answered', 'approve', present, approvalAnswerShape),
   'approval.expire': op('approval.expired', 'record', hub, z.unknown()),
   'lease.renew': op('lease.renewed', 'presence', ['watchdog'], z.unknown()),

@@ -77,6 +77,7 @@ const SERVED = {
   'device.list': get('/v1/devices'),
   'device.revoke': post('/v1/devices/:name/revoke'),
   'approval.list': get('/v1/approvals'),
+  'approval.show': get('/v1/approvals/:id'),
   'approval.answer': post('/v1/approvals/:id/answer'),
 } satisfies Partial<Record<OperationName, Route>>
 

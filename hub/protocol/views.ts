@@ -4,6 +4,7 @@
  * it runs: everybody imports types from it, so a description costs nothing.
  */
 import { z } from 'zod'
+import { APPROVAL_ENDINGS, APPROVAL_KINDS, APPROVAL_STATES, ON_TIMEOUT, TIERS } from './approval.ts'
 import { dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 
@@ -171,15 +172,32 @@ export const cardProblemShape = z.strictObject({
 
 export const approvalShape = z.strictObject({
   id: uuidShape,
-  kind: z.literal('ask_user'),
-  state: z.enum(['asked', 'approved', 'refused', 'expired']),
-  task: uuidShape,
-  session: sessionIdShape,
+  kind: z
+    .enum(APPROVAL_KINDS)
+    .describe('`ask_user`: a question of an agent; `act`: something that the rules ask about'),
+  state: z.enum(APPROVAL_STATES).describe('`used`: an approved act was admitted, once'),
+  task: kept(uuidShape).describe('what it was for'),
+  session: kept(sessionIdShape),
   agent: kept(z.string()),
-  askId: uuidShape.describe('the message that asked'),
-  question: z.string(),
+  askId: kept(uuidShape).describe('of a question: the message that asked'),
+  question: z.string().describe('the words of the agent, or why the rules ask'),
   answer: z.string(),
+  answeredBy: kept(z.string()),
+  principal: z.string().describe('who asks'),
+  operation: kept(z.string()),
+  resource: kept(z.string()),
+  act: kept(sha256Shape).describe('digest of exactly this act; only that can use the answer'),
+  about: kept(z.looseObject({ parts: z.record(z.string(), z.unknown()), facts: z.unknown() })).describe(
+    'of an act: what the rules saw, and digests or names of what it stands on',
+  ),
+  rule: kept(z.string()),
+  revision: kept(z.string()).describe('of the rules and the data that asked'),
+  tier: z.enum(TIERS),
+  leftMs: kept(span).describe('how long it still waits, counted only while the hub may start work'),
+  onTimeout: z.enum(ON_TIMEOUT),
+  ending: kept(z.enum(APPROVAL_ENDINGS)).describe('why it ended without an answer or unused'),
   askedAtMs: instant,
+  usedAtMs: kept(instant),
   endedAtMs: kept(instant),
   root: kept(uuidShape).describe('the task at the top of its tree'),
 })
@@ -196,6 +214,7 @@ export const problemShape = z.strictObject({
   retryAfterMs: span.optional(),
   conditions: z.array(z.string()).optional().describe('of a mode that refuses: the conditions that hold'),
   decisionId: z.string().optional().describe('of a refusal by the rules: its record'),
+  approval: uuidShape.optional().describe('what waits for a person, or was refused by one'),
   key: z.string().optional().describe('of a limit: which'),
   value: z.number().optional().describe('of a limit: what was asked for'),
   ceiling: z.number().optional().describe('of a limit: what is allowed'),

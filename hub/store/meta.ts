@@ -30,6 +30,7 @@ export type MetaKey =
   | 'profile'
   | 'policy_rules'
   | 'mode_repeated'
+  | 'worked_ms'
 
 export function createMeta(store: Store): Meta {
   const read = store.prepare('select value from meta where key = ?').pluck()

@@ -2,7 +2,10 @@
 import type { Clock } from '../base/clock.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import type { Grant } from '../guard/grant.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Approval } from '../guard/operator/approval-rows.ts'
+import { noText } from '../guard/operator/approval-words.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import { taskMachine } from '../protocol/task.ts'
 import type { Catalogue } from './catalogue.ts'
@@ -87,6 +90,25 @@ export function createMessaging(
     ...{ delegation, journal, events, approvals, losses },
   })
 
+  /** What follows for whoever waits, in the transaction that ended the wait: the answer as mail, or the end of a task that may not start. */
+  function settleApproval(grant: Grant, approval: Approval): void {
+    const { kind, state, ending, session, askId, task, operation } = approval
+    if (ending === 'over') return
+    if (kind === 'ask_user' && session !== null && askId !== null) {
+      if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
+      const text = state === 'expired' ? noText(approval) : approval.answer
+      store.afterCommit(() => answerMail(session, askId, { approved: state === 'approved', text }))
+    }
+    if (operation === 'task.dispatch' && task !== null && state !== 'approved')
+      tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
+  }
+  function answerMail(session: string, askId: string, body: { approved: boolean; text: string }): void {
+    // In a session that has ended meanwhile, nobody waits.
+    if (!mailboxes.isOpen(session)) return
+    const sentAtMs = clock.wallMs()
+    mailboxes.put(session, { kind: 'reply', id: newUuid(random, sentAtMs), correlationId: askId, sentAtMs, body })
+  }
+
   return {
     meters,
     mailboxes,
@@ -112,15 +134,18 @@ export function createMessaging(
         // Without a mailbox, or with a full one, the SIGTERM that follows says the same.
       }
     },
-    /** Questions end with the session that asked them; whoever waits is told. */
-    expireQuestions() {
+    settleApproval,
+    /** Ends what waited too long for a person, and what waits for nothing any more; tells of what nobody was told of. */
+    expireApprovals() {
       const call = {
         principal: hubPrincipal('approvals'),
         operation: 'approval.expire',
         resource: 'approvals',
       } as const
-      if (approvals.list(false).some(({ session }) => !mailboxes.isOpen(session)))
-        gate.admit(call, (grant) => approvals.expire(grant))
+      if (approvals.hasDue())
+        gate.admit(call, (grant) => {
+          for (const ended of approvals.expire(grant)) settleApproval(grant, ended)
+        })
       approvals.tell()
     },
   }

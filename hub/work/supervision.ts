@@ -68,7 +68,7 @@ export interface SupervisionParts {
 export function createSupervision(options: SupervisionOptions, parts: SupervisionParts) {
   const { instance, firstUser } = options
   const { clock, random, log, guard, containment, catalogue, messaging, tasks, losses, runtimeGate } = parts
-  const { store, alerts, gate, modes, events, meta, flags } = guard
+  const { store, alerts, approvals, gate, modes, events, meta, flags } = guard
   const { engine, engineWatch, looks, containers, ledger, sockets } = containment
   const { registry } = catalogue
   let entrance: Entrance | undefined
@@ -138,6 +138,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     meta,
     tasks,
     registry,
+    approvals,
     launch: launcher.launch,
     runtimeGate,
     flags,

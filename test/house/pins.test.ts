@@ -84,6 +84,7 @@ const PATH_PINS: [string, string][] = [
   ['device.list', 'GET /v1/devices'],
   ['device.revoke', 'POST /v1/devices/:name/revoke'],
   ['approval.list', 'GET /v1/approvals'],
+  ['approval.show', 'GET /v1/approvals/:id'],
   ['approval.answer', 'POST /v1/approvals/:id/answer'],
 ]
 
@@ -94,6 +95,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['policy_denied', 'refused', 403],
   ['policy_unavailable', 'unavailable', 503],
   ['needs_approval', 'refused', 403],
+  ['approval_refused', 'refused', 403],
   ['mode_degraded', 'unavailable', 503],
   ['mode_safe', 'unavailable', 503],
   ['mode_draining', 'unavailable', 503],
@@ -213,7 +215,7 @@ describe("the reference's table of errors", () => {
 
 /** Whoever imports or names a minting function. */
 function minters(tree: Tree): string[] {
-  return [...tree].filter(([, text]) => /\bmint(?:Stop)?Grant\b/.test(scan(text).code)).map(([path]) => path)
+  return [...tree].filter(([, text]) => /\bmint(?:Stop|Ask)?Grant\b/.test(scan(text).code)).map(([path]) => path)
 }
 
 /** The text from the bracket at `open` to its partner, both included. */

@@ -14,7 +14,7 @@ export interface Report {
   testResults: { assertionResults: { status: string; title: string; ancestorTitles: string[] }[] }[]
 }
 
-const RULE = /(?:cond|mode|presence|time|away|watch|stop|contact|alert|audit|clock|flag)-\d+/
+const RULE = /(?:cond|mode|presence|time|away|watch|stop|contact|alert|audit|clock|flag|ask)-\d+/
 const BRACKETS = new RegExp(String.raw`\[(${RULE.source}(?:, ${RULE.source})*)\]$`)
 
 export const SAFETY = readFileSync(join(repositoryRoot, 'docs/safety.md'), 'utf8')

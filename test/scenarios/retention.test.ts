@@ -109,7 +109,12 @@ describe('fault B3: an ended task that is old enough', () => {
     expect((await pruneAll(h)).tasks, 'a session that is not confirmed gone').toBe(0)
     family(`update session set state = 'recycled' where task = ?`, old)
     const [session] = h.sessionsOf(old)
-    family(`insert into approval values ('a', 'ask_user', 'asked', ?, ?, 'q', 'may I?', '', 0, null)`, old, session?.id)
+    family(
+      `insert into approval (id, kind, state, task, session, ask_id, question, principal, tier, due_ms, wait_ms, on_timeout, asked_at_ms)
+      values ('a', 'ask_user', 'asked', ?, ?, 'q', 'may I?', 'agent:a', 'execute', 9e9, 9e9, 'abort', 0)`,
+      old,
+      session?.id,
+    )
     expect((await pruneAll(h)).tasks, 'an open question').toBe(0)
     family(`update approval set state = 'expired'`)
     expect(await pruneAll(h)).toMatchObject({ tasks: 2, sessions: 1 })

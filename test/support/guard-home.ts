@@ -7,6 +7,7 @@ import { silentLog } from '../../hub/base/telemetry.ts'
 import { createGate, type GateParts } from '../../hub/guard/gate.ts'
 import { createGuard, type Guard } from '../../hub/guard/guard.ts'
 import { createKeyFiles, type HubKeys, readKeys } from '../../hub/guard/identity/keys.ts'
+import type { TierLimits } from '../../hub/protocol/approval.ts'
 import type { Profile } from '../../hub/protocol/flags.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { shippedPolicies } from './policy-fixture.ts'
@@ -32,8 +33,9 @@ export interface GuardHome {
   [Symbol.dispose](): void
 }
 
-export function openGuardHome(options: { profile?: Profile } = {}): GuardHome {
+export function openGuardHome(options: { profile?: Profile; waits?: TierLimits } = {}): GuardHome {
   let { profile = 'standard' } = options
+  const waits = options.waits === undefined ? {} : { waits: options.waits }
   const folder = mkdtempSync(join(tmpdir(), 'hub-guard-'))
   const clock = createFakeClock()
   const random = createSeededRandom(folder)
@@ -43,7 +45,7 @@ export function openGuardHome(options: { profile?: Profile } = {}): GuardHome {
   const keys = readKeys(join(folder, 'keys'))
   const open = () => {
     const opened = createGuard(
-      { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies, profile },
+      { home: folder, instance: 'test-hub', keys, bundleFolder: shippedPolicies, profile, ...waits },
       { clock, random, log: silentLog(), redaction: createRedaction() },
     )
     // As in hub-harness.ts: nothing here takes the power away.

@@ -77,7 +77,7 @@ function kindOf(operation: OperationName, key: string): Kind | undefined {
   if (key !== 'id') return undefined
   const [group] = operation.split('.')
   if (group === 'task' || group === 'session') return group
-  return operation === 'approval.answer' ? 'question' : undefined
+  return group === 'approval' ? 'question' : undefined
 }
 
 /** The same connection, but parts of ids are completed before the request is sent. */

@@ -53,7 +53,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   policy: 'the rules',
   flag: 'feature flags: what is switched on and off while the hub runs',
   config: 'the configuration',
-  approval: 'questions of agents that wait for you',
+  approval: 'what waits for you: questions of agents, and acts that the rules ask about',
   artifact: 'artifacts: what tasks made',
 }
 
@@ -251,11 +251,16 @@ export const COMMANDS: readonly Command[] = [
   command('audit export', 'every record with the signed heads, as JSON lines', auditFile('auditExport'), [
     ['--out <file>', 'write to this file (default: stdout)'],
   ]),
-  command('approval list', 'questions that wait for you', approvals('approvalList'), [
+  command('approval list', 'what waits for your answer', approvals('approvalList'), [
     ['--all', 'answered and expired ones too'],
   ]),
-  command('approve <id>', 'say yes to a question', approvals('approve'), [['--text <text>', 'what to tell the agent']]),
-  command('reject <id>', 'say no to a question', approvals('reject'), [['--text <text>', 'what to tell the agent']]),
+  command('approval show <id>', 'one of them, with everything it stands on', approvals('approvalShow')),
+  command('approve [id]', 'say yes; without an id, to the only one that waits', approvals('approve'), [
+    ['--text <text>', 'what to tell whoever asked'],
+  ]),
+  command('reject [id]', 'say no; without an id, to the only one that waits', approvals('reject'), [
+    ['--text <text>', 'what to tell whoever asked'],
+  ]),
   command('policy status', 'which rules are in force', policy('policyStatus')),
   alone(
     'policy check [file]',

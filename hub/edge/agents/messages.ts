@@ -1,7 +1,8 @@
 /** An agent's envelopes: admitted one by one, routed, answered. A repeat gets its first outcome again. */
-import { sha256Hex } from '../../base/canonical.ts'
+import { digestOf, sha256Hex } from '../../base/canonical.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Grid } from '../../base/meters.ts'
+import type { ActFacts } from '../../guard/acts.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
 import type { Delegation } from '../../work/messages/delegation.ts'
@@ -31,6 +32,20 @@ const FINAL = new Set([
 ])
 /** A fault of the caller's proof or of the store ends a broadcast. A refusal for one recipient does not. */
 const ENDS_BROADCAST = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
+
+/**
+ * What an approval of this message is bound to: where it goes as the sender wrote it, and its content. Not its id, which a second try need
+ * not repeat, nor which session of the recipient had the most room.
+ */
+function actOfMessage({ kind, to, type, body }: Envelope, facts: Addressed['facts']): ActFacts {
+  const { session, ...named } = (facts.to ?? {}) as { session?: string; agent?: string }
+  const isOne = kind === 'broadcast' && named.agent !== undefined
+  return {
+    resource: isOne ? `agent:${named.agent}` : to,
+    payload: digestOf('hub-message-v1', { kind, to, type, body }),
+    facts: facts.to === undefined ? facts : { ...facts, to: named },
+  }
+}
 
 export function createSend(parts: {
   gate: Gate
@@ -62,7 +77,8 @@ export function createSend(parts: {
     const [only] = addressed
     if (envelope.kind !== 'broadcast' && only !== undefined) {
       const { resource, facts, target } = only
-      gate.admit({ ...call, ...proof, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+      const act = () => actOfMessage(envelope, facts)
+      gate.admit({ ...call, ...proof, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
       return {}
     }
     // Each recipient is admitted by itself (S1-36). The nonce is burned with the first.
@@ -71,7 +87,8 @@ export function createSend(parts: {
       const { burn, ...rest } = proof
       try {
         const own = place === 0 ? proof : rest
-        gate.admit({ ...call, ...own, resource, facts }, (grant) => router.route(grant, session, envelope, target))
+        const act = () => actOfMessage(envelope, facts)
+        gate.admit({ ...call, ...own, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
         delivered += 1
       } catch (thrown) {
         if (ENDS_BROADCAST.has(toHubError(thrown).code)) throw thrown

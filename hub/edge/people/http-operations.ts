@@ -93,7 +93,7 @@ function streamedRoutes(
   /** The gate is asked first, and again when the bytes are in. So the hub receives and hashes nothing for those who may not. */
   function foresee(request: FastifyRequest, call: Call): void {
     try {
-      gate.foresee(call)
+      gate.foresee(call, true)
     } catch (thrown) {
       heard(request)
       throw thrown

@@ -1,9 +1,10 @@
-/** Questions of agents, and the operator's answers. */
-import type { Clock } from '../../base/clock.ts'
-import { newUuid, type Random } from '../../base/random.ts'
-import type { Approval, Approvals } from '../../guard/operator/approvals.ts'
+/** Questions of agents and acts that the rules ask about, and the operator's answers. */
+import { HubError } from '../../base/errors.ts'
+import type { Approval } from '../../guard/operator/approval-rows.ts'
+import type { Approvals } from '../../guard/operator/approvals.ts'
+import type { ApprovalView } from '../../protocol/views.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
-import type { Mailboxes } from '../../work/messages/mailboxes.ts'
+import type { Messaging } from '../../work/messaging.ts'
 import { type Handlers, handler } from '../serve.ts'
 
 type Answer = { id: string; approve: boolean; text: string }
@@ -11,43 +12,42 @@ type Answer = { id: string; approve: boolean; text: string }
 export function approvalHandlers(parts: {
   approvals: Approvals
   tasks: Tasks
-  mailboxes: Mailboxes
-  clock: Clock
-  random: Random
+  settleApproval: Messaging['settleApproval']
 }): Handlers {
-  const { approvals, tasks, mailboxes, clock, random } = parts
-  // The tree it belongs to: whoever waits for the task at the top is asked by every task below it.
-  const view = (approval: Approval) => ({
-    ...approval,
-    root: tasks.task(approval.task) === undefined ? null : tasks.tree(approval.task).root,
-  })
+  const { approvals, tasks, settleApproval } = parts
+  const view = (approval: Approval): ApprovalView => {
+    const { dueMs: _, bound, ...shown } = approval
+    const { task } = approval
+    return {
+      ...shown,
+      leftMs: approvals.leftMs(approval),
+      about: bound === null ? null : (JSON.parse(bound) as ApprovalView['about']),
+      // The tree it belongs to: whoever waits for the task at the top is asked by every task below it.
+      root: task === null || tasks.task(task) === undefined ? null : tasks.tree(task).root,
+    }
+  }
   return {
     'approval.list': handler({
       effect: (_grant, { all }: { all: boolean }) => ({ approvals: approvals.list(all).map(view) }),
+    }),
+    'approval.show': handler({
+      resource: ({ id }: { id: string }) => `approval:${id}`,
+      effect: (_grant, { id }: { id: string }) => {
+        const found = approvals.find(id)
+        if (found === undefined)
+          throw new HubError('conflict', `nothing that waits has the id ${id}; see \`hub approval list\``)
+        return { approval: view(found) }
+      },
     }),
     'approval.answer': handler({
       resource: ({ id }: Answer) => `approval:${id}`,
       restricts: ({ approve }) => !approve,
       effect: (grant, { id, approve, text }: Answer) => {
         const approval = approvals.answer(grant, id, approve, text)
-        if (approvals.openOf(approval.session) === 0) tasks.resumed(grant, approval.session)
+        settleApproval(grant, approval)
         return approval
       },
-      after: (approval) => {
-        const { session, askId, answer, state } = approval
-        const body = { approved: state === 'approved', text: answer }
-        // In a session that has ended meanwhile, nobody waits.
-        if (mailboxes.isOpen(session)) {
-          mailboxes.put(session, {
-            kind: 'reply',
-            id: newUuid(random, clock.wallMs()),
-            correlationId: askId,
-            sentAtMs: clock.wallMs(),
-            body,
-          })
-        }
-        return { approval: view(approval) }
-      },
+      after: (approval) => ({ approval: view(approval) }),
     }),
   }
 }

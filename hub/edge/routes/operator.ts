@@ -7,6 +7,7 @@ import type { Grant } from '../../guard/grant.ts'
 import { type HeartbeatSource, heartbeatSourceOf } from '../../guard/identity/credentials.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
+import { askedWords } from '../../protocol/approval.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Stuck } from '../../work/dispatch/reaper.ts'
 import type { RuntimeGate } from '../../work/dispatch/runtime.ts'
@@ -129,7 +130,7 @@ export function operatorHandlers(parts: {
   releaseAlert: (grant: Grant, id: string) => void
   doctor: () => Promise<unknown>
   /** Questions that wait for a person. */
-  questions: () => readonly { id: string; agent: string | null; question: string }[]
+  questions: () => readonly (Parameters<typeof askedWords>[0] & { id: string })[]
 }): Handlers {
   const { health, modes, isAcceptable, watchdog, acceptClock, proveClock, releaseAlert, doctor, questions } = parts
   return {
@@ -182,14 +183,17 @@ export function operatorHandlers(parts: {
       resource: () => 'operator',
       effect: (_grant, { note }: { note?: string }, { principal }) => {
         const source = heartbeatSourceOf(principal)
-        // Agents' questions are for the operator. A device that may only say "I am here" gets none of them.
+        // What waits for a person is for the operator. A device that may only say "I am here" gets none of them.
         const asked = principal.kind === 'operator' ? questions().slice(0, QUESTIONS_TOLD_MAX) : []
         return { note, source, asked, auditEffect: `source:${source}` }
       },
       after: async ({ note, source, asked }) => {
         const answer = (await watchdog.heartbeat(note, source)) as object
         if (source !== 'webhook') proveClock()
-        const told = asked.map(({ id, agent, question }) => ({ id, agent, question }))
+        const told = asked.map((one) => {
+          const { who, what } = askedWords(one)
+          return { id: one.id, agent: who, question: what }
+        })
         return { ...answer, held: health().held, questions: told }
       },
     }),

@@ -1,173 +1,266 @@
 /**
- * Questions that wait for a person (X10). Owns the table `approval` and moves its states.
+ * Questions and acts that wait for a person (X10, S2-26, S2-27, S2-28): who is asked, what an answer means, and when a wait is over.
  *
- * Q1. Silence never answers: a question ends with the session that asked it, as expired.
- * Q2. Each question is an alert of its own, with its text and the commands that answer it, until it is answered or expired (fault C1). It is
- *     raised once the question is committed; if a crash comes in between, the next look tells it.
- *     If more than `TOLD_MAX` wait at once, the rest share one alert: an agent that asks without end causes no flood of messages.
- * Q3. An answer to a question that is over says whose question it was and how it ended.
+ * Q1. Silence never says yes. What nobody answers in time ends as a no, or is asked again, as the limits of its tier say. It ends too with
+ *     what it was for: the session that asked, or the task that was to start.
+ * Q2. Each is an alert of its own, with its text and the commands that answer it, until it is over (fault C1). It is raised once the row is
+ *     committed; if a crash comes in between, the next look tells it. If more than `TOLD_MAX` wait at once, the rest share one alert: an
+ *     agent that asks without end causes no flood of messages.
+ * Q3. An answer to one that is over says whose it was and how it ended. The first answer counts, by one conditional update.
+ * Q4. An approved act is used once, inside the savepoint of its effect: an effect that throws gives it back. It is used only by exactly the
+ *     act that was asked about (acts.ts). If the rules or what it stands on changed, it ends as superseded, and the act is asked about
+ *     anew, with what changed and with the time that was left.
+ * Q5. A no, or a wait that ran out, holds for the same act of a session, a token or the hub. People may ask again.
  */
+import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
-import { createMachine } from '../../base/machine.ts'
-import { newUuid, type Random } from '../../base/random.ts'
-import { type Hide, hideUnknown } from '../../base/redaction.ts'
+import type { Random } from '../../base/random.ts'
+import type { Redaction } from '../../base/redaction.ts'
+import { approvalMachine, limitOf, TIER_LIMITS, type TierLimits } from '../../protocol/approval.ts'
 import type { Store } from '../../store/database.ts'
+import { type Act, actOf, changedParts, tierOf } from '../acts.ts'
 import type { Alerts } from '../alerts/alerts.ts'
-import { assertGrant, type Grant } from '../grant.ts'
+import type { Call } from '../checks.ts'
+import { type AskGrant, assertAskGrant, assertGrant, type Grant } from '../grant.ts'
+import type { PolicyDecision } from '../policy/engine.ts'
+import { principalText } from '../principal.ts'
+import { type Approval, type AskedDispatch, createApprovalRows, type NewApproval } from './approval-rows.ts'
+import { endText, noText, overText, partsOf, waitingText } from './approval-words.ts'
 
-export type ApprovalState = 'asked' | 'approved' | 'refused' | 'expired'
-const approvalMachine = createMachine<ApprovalState>('approval', {
-  asked: ['approved', 'refused', 'expired'],
-  approved: [],
-  refused: [],
-  expired: [],
-})
-
-export interface Approval {
-  id: string
-  kind: 'ask_user'
-  state: ApprovalState
-  task: string
-  session: string
-  agent: string | null
-  /** Message id of the `ask`: the answer's correlation id. */
-  askId: string
-  question: string
-  answer: string
-  askedAtMs: number
-  endedAtMs: number | null
+/** For the gate. */
+export interface Asks {
+  /** Uses the approval of exactly this act, once; undefined if there is none. */
+  take(grant: Grant, call: Call, decision: PolicyDecision): Pick<Approval, 'id' | 'answeredBy'> | undefined
+  /**
+   * Asks about this act, or finds that it is asked about already. Throws `approval_refused` if a person said no to it or nobody answered,
+   * `rate_limited` if the caller has too many open.
+   */
+  open(grant: AskGrant, call: Call, decision: PolicyDecision): { id: string }
 }
 
-const OPEN_PER_SESSION_MAX = 16
-const TOLD_MAX = 50
-const MANY = 'questions_waiting'
-const COLUMNS = `id, kind, state, task, session, (select agent from session where session.id = approval.session) as agent, ask_id as askId,
-  question, answer, asked_at_ms as askedAtMs, ended_at_ms as endedAtMs`
-const GONE = `exists (select 1 from session where session.id = approval.session and session.state in ('recycling', 'recycled'))`
-const causeOf = (id: string): string => `question:${id}`
-
-/** The agent's own words, each line marked, so that none looks like a line of the hub, such as a command that answers. */
-const quoted = (text: string): string =>
-  text
-    .split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/)
-    .map((line) => `> ${line}`)
-    .join('\n')
-
-/** Why a question no longer takes an answer. */
-function overText({ agent, state, answer }: Approval): string {
-  const who = `agent ${agent ?? 'that asked'}`
-  if (state === 'expired') return `${who} has ended; nobody waits for this answer any more`
-  const said = answer === '' ? '' : `, with ${JSON.stringify(answer.slice(0, 200))}`
-  return `the question of ${who} was already ${state}${said}; the first answer counts`
-}
-
-export interface Approvals {
+export interface Approvals extends Asks {
   /** Writes the question down. A repeat of the same ask answers the existing row, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
   ask(
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string },
   ): Approval & { isNew: boolean }
-  /** Throws `already_resolved`, with the reason, unless the question still waits and its agent is still there. */
+  /** Throws `already_resolved`, with the reason, unless it still waits, and what it is for is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
-  /** Ends the open questions of sessions that have ended; answers how many. */
-  expire(grant: Grant): number
+  /** Ends what is over, superseded or out of time; answers what somebody has to hear of. What is asked again only gets a new end. */
+  expire(grant: Grant): Approval[]
+  /** Whether `expire` has anything to do. */
+  hasDue(): boolean
+  /** Ends one whose act is no longer as it was asked about. */
+  supersede(grant: Grant, id: string): void
   list(all: boolean): Approval[]
-  /** Raises the alert of each question that waits and has none. */
+  find(id: string): Approval | undefined
+  /** Time of the work clock that is left, in ms; null once it is over. */
+  leftMs(approval: Approval): number | null
+  /** Raises the alert of each that waits and has none. */
   tell(): void
+  /** Open questions of a session. */
   openOf(session: string): number
+  /** The open one about the start of this task. */
+  openOfTask(task: string): Approval | undefined
+  /** Every start of a task that waits for a person, or was approved and not used. */
+  dispatches(): AskedDispatch[]
+  /** Whether this call is still exactly the act that was asked about. */
+  isStill(asked: Pick<Approval, 'act'>, call: Call): boolean
+  /** A digest of the rules in force and of `things`: while it is the same, so is every act that stands on nothing else. */
+  stamp(things: unknown): string
 }
 
-export function createApprovals(parts: {
+const OPEN_MAX = 16
+const TOLD_MAX = 50
+const MANY = 'questions_waiting'
+const DEFERRED_MAX = 30
+/** How long a no holds for a token or the hub; for a session it holds as long as that lives. */
+const NO_HOLDS_MS = 24 * 3_600_000
+/** An act without task and session is kept this long after its end. */
+const KEPT_MS = 90 * 24 * 3_600_000
+/** What was nearly out of time when it changed still gets this long. */
+const LEFT_MIN_MS = 60_000
+const ENDED_ALERT_MS = 24 * 3_600_000
+
+const causeOf = ({ id, kind }: Pick<Approval, 'id' | 'kind'>): string =>
+  `${kind === 'ask_user' ? 'question' : 'approval'}:${id}`
+/** Belongs to neither session nor task, whose end would end it. */
+const isFree = ({ task, session }: Approval): boolean => task === null && session === null
+
+export interface ApprovalParts {
   store: Store
   clock: Clock
   random: Random
-  alerts: Pick<Alerts, 'raise' | 'resolve' | 'isOpen'>
-  hide?: Hide
-}): Approvals {
-  const { store, clock, random, alerts, hide = hideUnknown().text } = parts
-  const byId = store.prepare(`select ${COLUMNS} from approval where id = ?`)
-  const byAsk = store.prepare(`select ${COLUMNS} from approval where session = ? and ask_id = ?`)
-  const open = store.prepare(`select count(*) from approval where session = ? and state = 'asked'`).pluck()
-  const gone = store.prepare(`select 1 from approval where id = ? and ${GONE}`)
-  const openOf = (session: string) => open.get(session) as number
-  const isWaiting = store.prepare(`select 1 from approval where id = ? and state = 'asked'`)
-  const waiting = store.prepare(`select ${COLUMNS} from approval where state = 'asked' order by asked_at_ms`)
-  const waitingCount = store.prepare(`select count(*) from approval where state = 'asked'`).pluck()
+  alerts: Pick<Alerts, 'raise' | 'resolve' | 'repeat' | 'isOpen'>
+  /** The work clock's now. */
+  workedMs: () => number
+  /** Of the rules and the data in force. */
+  revision: () => string
+  /** How long each tier may wait; the shipped ones without. */
+  limits?: TierLimits | undefined
+  /** Masks what is written down. */
+  redaction?: Pick<Redaction, 'text' | 'value'>
+}
 
-  function tellOf({ id, agent, task, question }: Approval): void {
-    const cause = causeOf(id)
+export function createApprovals(parts: ApprovalParts): Approvals {
+  const { store, clock, alerts, workedMs, revision, limits = TIER_LIMITS } = parts
+  const rows = createApprovalRows(parts)
+  const { move } = rows
+  const leftOf = ({ dueMs }: Approval): number => Math.max(0, dueMs - workedMs())
+
+  function tellOf(approval: Approval): void {
+    const cause = causeOf(approval)
     if (alerts.isOpen(cause)) return
-    if ((waitingCount.get() as number) > TOLD_MAX) {
-      alerts.raise(MANY, 'warning', `More than ${TOLD_MAX} questions of agents wait for you: hub approval list.`)
-      return
-    }
-    const text = [
-      `Agent ${agent ?? 'unknown'} asks you, and waits:`,
-      quoted(question),
-      '',
-      `Yes: hub approve ${id}`,
-      `No:  hub reject ${id}`,
-      `(each with --text "..." to say more; the task: hub task show ${task})`,
-    ]
-    alerts.raise(cause, 'warning', text.join('\n'))
+    if (rows.waitingCount() > TOLD_MAX)
+      alerts.raise(MANY, 'warning', `More than ${TOLD_MAX} questions wait for you: hub approval list.`)
+    else alerts.raise(cause, 'warning', waitingText(approval, leftOf(approval)))
   }
-  const over = (id: string, how: string): void => store.afterCommit(() => alerts.resolve(causeOf(id), how))
+  const over = (approval: Pick<Approval, 'id' | 'kind'>, how: string): void =>
+    store.afterCommit(() => alerts.resolve(causeOf(approval), how))
+
+  function insert(row: Omit<NewApproval, 'dueMs' | 'waitMs' | 'onTimeout'>, leftMs?: number | null): Approval {
+    const { waitMs, onTimeout } = limitOf(limits, { ...row, running: row.session !== null })
+    const dueMs = workedMs() + Math.min(waitMs, Math.max(LEFT_MIN_MS, leftMs ?? waitMs))
+    const asked = rows.insert({ ...row, dueMs, waitMs, onTimeout })
+    // If it was answered in the same transaction, there is nothing to tell.
+    store.afterCommit(() => rows.find(asked.id)?.state === 'asked' && tellOf(asked))
+    return asked
+  }
+
+  /** Ends it because it is about something that has changed; the next of its place gets the time that is left. */
+  function endSuperseded(one: Approval): void {
+    move(one, 'expired', { ending: 'superseded', left_ms: leftOf(one), ended_at_ms: clock.wallMs() })
+    over(one, 'What it was about has changed meanwhile; if it is still wanted, it is asked anew.')
+  }
+
+  /** What a no or a wait that ran out means for whoever tries the same act again (Q5). */
+  function requireNoNo(before: Approval, act: Act, kind: Call['principal']['kind']): void {
+    const isNo = before.state === 'refused' || (before.ending === 'timed_out' && before.answeredBy === null)
+    if (!isNo || before.act !== act.act || kind === 'operator' || kind === 'device') return
+    if (before.session === null && clock.wallMs() - (before.endedAtMs ?? 0) >= NO_HOLDS_MS) return
+    throw new HubError('approval_refused', noText(before), { facts: { approval: before.id } })
+  }
+
+  /** The newest of this place, ended if it is not about this act, or was not used in time. */
+  function beforeOf(act: Act) {
+    const before = rows.latest(act.slot)
+    if (before === undefined || !approvalMachine.may(before.state, 'expired')) return before
+    if (before.act !== act.act) endSuperseded(before)
+    else if (before.state === 'approved') move(before, 'expired', { ending: 'timed_out', ended_at_ms: clock.wallMs() })
+    return rows.latest(act.slot)
+  }
 
   return {
     ask(grant, { task, session, askId, text }) {
       assertGrant(grant, 'task.ask')
-      const known = byAsk.get(session, askId) as Approval | undefined
+      const known = rows.byAsk(session, askId)
       if (known !== undefined) return { ...known, isNew: false }
-      if (openOf(session) >= OPEN_PER_SESSION_MAX)
-        throw new HubError('rate_limited', `${OPEN_PER_SESSION_MAX} questions of this session are already waiting`)
-      const id = newUuid(random, clock.wallMs())
-      store
-        .prepare(
-          `insert into approval (id, kind, state, task, session, ask_id, question, asked_at_ms) values (?, 'ask_user', 'asked', ?, ?, ?, ?, ?)`,
-        )
-        .run(id, task, session, askId, hide(text), clock.wallMs())
-      const asked = byId.get(id) as Approval
-      // If it was answered in the same transaction, there is nothing to tell.
-      store.afterCommit(() => isWaiting.get(id) !== undefined && tellOf(asked))
-      return { ...asked, isNew: true }
+      if (rows.openOf(session) >= OPEN_MAX)
+        throw new HubError('rate_limited', `${OPEN_MAX} questions of this session are already waiting`)
+      const { principal } = grant
+      const who = { task, session, agent: principal.agent ?? null, principal: principalText(principal) }
+      return { ...insert({ ...who, kind: 'ask_user', askId, question: text, tier: 'execute' }), isNew: true }
     },
+
+    open(grant, call, decision) {
+      assertAskGrant(grant)
+      const { principal, operation } = call
+      const act = actOf(call, decision.revision)
+      const before = beforeOf(act)
+      if (before?.state === 'asked') return { id: before.id }
+      if (before !== undefined) requireNoNo(before, act, principal.kind)
+      const by = principalText(principal)
+      if ((principal.kind === 'agent' || principal.kind === 'automation') && rows.openBy(by) >= OPEN_MAX)
+        throw new HubError('rate_limited', `${OPEN_MAX} acts of yours already wait for a person`)
+      const earlier = before?.ending === 'superseded' ? before : undefined
+      const changed = earlier === undefined ? '' : changedParts(partsOf(earlier.bound), act.parts)
+      const session = principal.session ?? null
+      const asked = insert(
+        {
+          ...{ kind: 'act', session, principal: by, tier: tierOf(operation) },
+          task: rows.taskOf(session, operation, act.resource),
+          agent: principal.agent ?? act.parts.agent ?? null,
+          question: `${decision.reason}${changed === '' ? '' : ` (asked anew, because this changed: ${changed})`}`,
+          act: { operation, of: act, rule: decision.rule, revision: decision.revision },
+        },
+        earlier?.leftMs,
+      )
+      return { id: asked.id }
+    },
+
+    take(grant, call, decision) {
+      assertGrant(grant, call.operation)
+      const found = rows.approvedOf(actOf(call, decision.revision))
+      if (found === undefined || (isFree(found) && workedMs() >= found.dueMs)) return undefined
+      return move(found, 'used', { used_at_ms: clock.wallMs() })
+    },
+
     answer(grant, id, approved, text) {
       assertGrant(grant, 'approval.answer')
-      const found = byId.get(id) as Approval | undefined
-      if (found === undefined) throw new HubError('conflict', `no question has the id ${id}; see \`hub approval list\``)
-      if (approvalMachine.isTerminal(found.state)) throw new HubError('already_resolved', overText(found))
-      if (gone.get(id) !== undefined) throw new HubError('already_resolved', overText({ ...found, state: 'expired' }))
-      const state = approved ? 'approved' : 'refused'
-      const { changes } = store
-        .prepare(`update approval set state = ?, answer = ?, ended_at_ms = ? where id = ? and state = 'asked'`)
-        .run(state, text, clock.wallMs(), id)
-      if (changes !== 1) throw new HubError('conflict', 'something else answered it first')
-      const answered = byId.get(id) as Approval
-      over(id, `Agent ${answered.agent} has its answer: ${state}${text === '' ? '' : `, ${text}`}.`)
+      const found = rows.find(id)
+      if (found === undefined)
+        throw new HubError('conflict', `nothing that waits has the id ${id}; see \`hub approval list\``)
+      if (found.state !== 'asked') throw new HubError('already_resolved', overText(found))
+      const ended = { ...found, state: 'expired' as const }
+      if (rows.isGone(id)) throw new HubError('already_resolved', overText(ended))
+      if (found.revision !== null && found.revision !== revision())
+        throw new HubError('already_resolved', overText({ ...ended, ending: 'superseded' }))
+      if (leftOf(found) === 0 && found.onTimeout !== 'defer')
+        throw new HubError('already_resolved', overText({ ...ended, ending: 'timed_out' }))
+      const answered = move(found, approved ? 'approved' : 'refused', {
+        answer: text,
+        answered_by: principalText(grant.principal),
+        ended_at_ms: clock.wallMs(),
+        // Unused, an approval of a person's own act ends as well.
+        due_ms: Math.max(found.dueMs, workedMs() + limits[found.tier].waitMs),
+      })
+      const said = `${answered.state}${text === '' ? '' : `, ${text}`}.`
+      over(answered, found.kind === 'ask_user' ? `Agent ${answered.agent} has its answer: ${said}` : `It was ${said}`)
       return answered
     },
+
     expire(grant) {
       assertGrant(grant, 'approval.expire')
-      const due = store.prepare(`select ${COLUMNS} from approval where state = 'asked' and ${GONE}`).all() as Approval[]
-      const end = store.prepare(
-        `update approval set state = 'expired', ended_at_ms = ? where id = ? and state = 'asked'`,
-      )
-      for (const { id, agent } of due) {
-        end.run(clock.wallMs(), id)
-        over(id, `Agent ${agent} has ended without an answer; there is nothing left to answer.`)
+      const ended: Approval[] = []
+      for (const one of rows.due(revision(), workedMs())) {
+        const { id, state, onTimeout } = one
+        if (one.isGone === 0 && one.isChanged === 1) endSuperseded(one)
+        else if (one.isGone === 0 && state === 'asked' && onTimeout === 'defer' && one.deferred < DEFERRED_MAX) {
+          const again = rows.askAgain(id, workedMs() + one.waitMs)
+          const text = `Nobody has answered yet. ${waitingText(again, one.waitMs)}`
+          store.afterCommit(() => alerts.repeat(causeOf(again), text))
+        } else {
+          const ending = one.isGone === 1 ? 'over' : 'timed_out'
+          const gone = move(one, 'expired', { ending, ended_at_ms: clock.wallMs() })
+          const how = endText(gone, state)
+          over(gone, how)
+          if (ending === 'timed_out' && state === 'asked' && onTimeout === 'notify')
+            store.afterCommit(() => alerts.raise(`unanswered:${id}`, 'warning', how, ENDED_ALERT_MS))
+          ended.push(gone)
+        }
       }
-      return due.length
+      rows.forget(clock.wallMs() - KEPT_MS)
+      return ended
     },
-    list: (all) =>
-      store
-        .prepare(`select ${COLUMNS} from approval where ? or state = 'asked' order by asked_at_ms desc limit 100`)
-        .all(all ? 1 : 0) as Approval[],
+    hasDue: () => rows.hasDue(revision(), workedMs()),
+    supersede(grant, id) {
+      assertGrant(grant, 'approval.expire')
+      const found = rows.find(id)
+      if (found !== undefined && approvalMachine.may(found.state, 'expired')) endSuperseded(found)
+    },
+    list: rows.list,
+    find: rows.find,
+    leftMs: (approval) => (approval.state === 'asked' ? leftOf(approval) : null),
     tell() {
-      const all = waiting.all() as Approval[]
+      const all = rows.waiting()
       if (all.length <= TOLD_MAX) alerts.resolve(MANY, `${TOLD_MAX} questions or fewer wait now.`)
       for (const one of all) tellOf(one)
     },
-    openOf,
+    openOf: rows.openOf,
+    openOfTask: rows.ofTask,
+    dispatches: rows.dispatches,
+    stamp: (things) => digestOf('hub-stamp-v1', { revision: revision(), things }),
+    isStill: ({ act }, call) => act === actOf(call, revision()).act,
   }
 }

@@ -7,12 +7,18 @@
  * D4. Each session has a user that no other session holds, until its container is confirmed gone (fault F14).
  * D5. The rules are asked which agent may have a task each time a session of it begins, however the task came and whatever was asked
  *     before: they may have changed (T23). A delegated task begins below the session that delegated it, or not at all.
+ * D6. Where they ask, the task waits in the queue for a person, uncounted, and holds up no other. With a yes exactly that start is admitted
+ *     once: this task, agent, card, image and inputs under these rules. If any of them changed, the task is asked about anew.
  */
+import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
-import type { Gate } from '../../guard/gate.ts'
+import type { Call, Gate } from '../../guard/gate.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
+import type { AskedDispatch } from '../../guard/operator/approval-rows.ts'
+import { askedText } from '../../guard/operator/approval-words.ts'
+import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Meta } from '../../store/meta.ts'
@@ -64,12 +70,14 @@ export function createDispatcher(
     meta: Meta
     tasks: Tasks
     registry: Registry
+    /** Starts that wait for a person, or were approved. */
+    approvals: Pick<Approvals, 'dispatches' | 'isStill' | 'stamp' | 'supersede' | 'openOfTask'>
     launch: (session: SessionRow) => void
     runtimeGate: Pick<RuntimeGate, 'fault' | 'hold'>
     flags: Pick<Flags, 'isOn' | 'whyOff'>
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, launch, runtimeGate, flags } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, approvals, launch, runtimeGate, flags } = parts
 
   /** The agents that the rules let the hub choose for tasks that name none, as last asked. */
   let lastAmong = new Map<string, readonly string[]>()
@@ -90,9 +98,9 @@ export function createDispatcher(
       sessions: open.filter((session) => session.agent === agent.card.name).length,
     })
 
-  function dispatch(task: TaskRow, agent: Agent): void {
-    const { card, limits, imageId } = agent
-    if (imageId === undefined) return
+  /** The start of a task with this agent as the gate is asked about it, and what its session would be. */
+  function planOf(task: TaskRow, agent: Agent, mustAsk: boolean) {
+    const { card, limits } = agent
     const above = task.parentSession === null ? undefined : tasks.session(task.parentSession)
     const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above, clock))
     const wish = rootAuthority(
@@ -111,33 +119,84 @@ export function createDispatcher(
       wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
       ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
     }
-    const session = gate.admit(
-      { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts },
-      (grant) => {
-        const id = newSessionId(random)
-        const narrowed = applyNarrowing(authority, grant.narrow)
-        const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
-        // Like all slots being taken: the task waits.
-        if (uid === undefined) throw new HubError('conflict', 'all users for sessions are taken')
-        meta.set('dispatched_total', String(Number(meta.get('dispatched_total') ?? 0) + 1))
-        return tasks.assign(grant, task.id, {
-          session: id,
-          agent: card.name,
-          containerName: containerNameOf(options.instance, id),
-          imageId,
-          uid,
-          authority: narrowed,
-          expiresAtMs: clock.wallMs() + narrowed.ttlMs,
-          expiresBoot: expiryAfter(clock, narrowed.ttlMs),
-          waitLeftMs: waitFor({
-            waitMs: options.questionWaitMs,
-            ttlMs: narrowed.ttlMs,
-            aboveMs: above === undefined ? Number.POSITIVE_INFINITY : mostLeftMs(above, clock),
-          }),
-        })
+    const act = () => ({
+      // How much time its parent has left is no part of the act: it only gets less.
+      facts: {
+        ...facts,
+        wanted: { capabilities: wish.capabilities, ttlMs: above === undefined ? facts.wanted.ttlMs : null },
+        ceiling: facts.ceiling.capabilities,
       },
-    )
+      bound: {
+        agent: card.name,
+        card: digestOf('hub-card-v1', card),
+        image: agent.imageId ?? null,
+        inputs: digestOf('hub-inputs-v1', { inputs: task.inputs, params: task.params }),
+      },
+    })
+    const call: Call = { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts, act }
+    return { call: mustAsk ? { ...call, mustAsk: true as const } : call, authority, above }
+  }
+
+  function dispatch(task: TaskRow, agent: Agent, mustAsk: boolean): void {
+    const { card, imageId } = agent
+    if (imageId === undefined) return
+    const { call, authority, above } = planOf(task, agent, mustAsk)
+    const session = gate.admit(call, (grant) => {
+      const id = newSessionId(random)
+      const narrowed = applyNarrowing(authority, grant.narrow)
+      const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
+      // Like all slots being taken: the task waits.
+      if (uid === undefined) throw new HubError('conflict', 'all users for sessions are taken')
+      meta.set('dispatched_total', String(Number(meta.get('dispatched_total') ?? 0) + 1))
+      return tasks.assign(grant, task.id, {
+        session: id,
+        agent: card.name,
+        containerName: containerNameOf(options.instance, id),
+        imageId,
+        uid,
+        authority: narrowed,
+        expiresAtMs: clock.wallMs() + narrowed.ttlMs,
+        expiresBoot: expiryAfter(clock, narrowed.ttlMs),
+        waitLeftMs: waitFor({
+          waitMs: options.questionWaitMs,
+          ttlMs: narrowed.ttlMs,
+          aboveMs: above === undefined ? Number.POSITIVE_INFINITY : mostLeftMs(above, clock),
+        }),
+      })
+    })
     launch(session)
+  }
+
+  /** Rules and cards by which every waiting start was last compared with what was asked about. */
+  let comparedBy: string | undefined
+  /** Starts that may not be as they were asked about any more are asked about anew. Answers those with a yes, by task. */
+  function approvedStarts(): Map<string, AskedDispatch> {
+    const waiting = approvals.dispatches()
+    const now =
+      waiting.length === 0
+        ? undefined
+        : approvals.stamp(registry.list().map(({ card, imageId }) => [card, imageId ?? null]))
+    const isNew = now !== comparedBy
+    comparedBy = now
+    const approved = new Map<string, AskedDispatch>()
+    for (const one of waiting) {
+      if (one.task === null) continue
+      if (isNew && !isStill(one, one.task)) supersede(one)
+      else if (one.state === 'approved') approved.set(one.task, one)
+    }
+    return approved
+  }
+  function isStill(one: AskedDispatch, id: string): boolean {
+    const [task, agent] = [tasks.task(id), registry.find(one.agent ?? '')]
+    // What is over ends by itself (guard/operator/approvals.ts).
+    if (task?.state !== 'queued') return true
+    return agent !== undefined && approvals.isStill(one, planOf(task, agent, false).call)
+  }
+
+  function supersede({ id }: AskedDispatch): void {
+    gate.admit({ principal: DISPATCHER, operation: 'approval.expire', resource: `approval:${id}` }, (grant) =>
+      approvals.supersede(grant, id),
+    )
   }
 
   return {
@@ -149,15 +208,18 @@ export function createDispatcher(
     round() {
       const mayStartAny = () =>
         permits(modes.current(), 'new_work') && runtimeGate.hold() === undefined && flags.isOn('dispatch')
-      const queued: (TaskRow & { among?: readonly string[] })[] = []
+      const queued: (TaskRow & { among?: readonly string[]; mustAsk?: boolean })[] = []
       const asked = createAsked()
       const among = new Map<string, readonly string[]>()
+      const approved = approvedStarts()
       for (const task of tasks.queued(clock.wallMs())) {
         try {
           requireStartable(task)
           if (task.agent === null && mayStartAny()) {
-            among.set(task.id, asked(task))
-            queued.push({ ...task, among: among.get(task.id) ?? [] })
+            const { agents = [], asks = false } = asked(task)
+            among.set(task.id, agents)
+            // The yes was for one agent, also if another is less busy now.
+            queued.push({ ...task, among: agents, mustAsk: asks, agent: approved.get(task.id)?.agent ?? null })
           } else queued.push(task)
         } catch (thrown) {
           if (!failed(task, thrown)) return
@@ -179,7 +241,7 @@ export function createDispatcher(
         const agent = plan === undefined ? undefined : registry.find(plan.agent)
         if (task === undefined || agent === undefined) return
         try {
-          dispatch(task, agent)
+          dispatch(task, agent, task.mustAsk === true)
         } catch (thrown) {
           if (!failed(task, thrown)) return
         }
@@ -188,7 +250,9 @@ export function createDispatcher(
     whyWaits(task) {
       if (task.state !== 'queued' || task.held) return ''
       const paused = flags.whyOff('dispatch')
-      return paused === '' ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : `nothing starts: ${paused}`
+      if (paused !== '') return `nothing starts: ${paused}`
+      const asked = approvals.openOfTask(task.id)
+      return asked === undefined ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : askedText(asked)
     },
   }
 
@@ -201,14 +265,14 @@ export function createDispatcher(
 
   /** Asks the rules which agents the hub may choose if a task names none: once a round for tasks of one kind. Throws their refusal. */
   function createAsked() {
-    const known = new Map<string, readonly string[]>()
-    return (task: TaskRow): readonly string[] => {
+    const known = new Map<string, ReturnType<Gate['foresee']>>()
+    return (task: TaskRow): ReturnType<Gate['foresee']> => {
       const facts = { agent: null, needs: task.needs, origin: originOf(task), ...labelFact(task) }
       const key = JSON.stringify(facts)
       const call = { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts } as const
-      const among = known.get(key) ?? gate.foresee(call).agents ?? []
-      known.set(key, among)
-      return among
+      const answer = known.get(key) ?? gate.foresee(call, true)
+      known.set(key, answer)
+      return answer
     }
   }
 
@@ -216,6 +280,8 @@ export function createDispatcher(
   function failed(task: TaskRow, thrown: unknown): boolean {
     const { code, message } = toHubError(thrown)
     if (code.startsWith('mode_') || code === 'conflict' || code === 'store_unavailable') return false
+    // It waits for a person, and the others go on.
+    if (code === 'needs_approval') return true
     fail(task, { code, detail: message })
     return true
   }

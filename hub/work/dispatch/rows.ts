@@ -210,7 +210,7 @@ export interface TaskRows {
   tree(task: string): { root: string; size: number }
   /**
    * What may start: the first task of each agent before the second of any. So a thousand tasks of one busy agent hide no other's (fault
-   * D11). A wait that began in the future comes from a wall clock that was set back since; it holds nothing up (T71).
+   * D11), and one whose start waits for a person hides none. A wait that began in the future comes from a wall clock that was set back since; it holds nothing up (T71).
    */
   queued(nowMs: number): TaskRow[]
   /** Those that are queued or running, without the hub's own tasks of services. */
@@ -303,6 +303,8 @@ export function createTaskRows(store: Store): TaskRows {
         `select task.* from (
            select id, row_number() over (partition by coalesce(agent, needs), sensitivity order by depth desc, priority desc, created_at_ms) as place
              from task where state = 'queued' and held = 0 and (not_before_ms <= ? or waits_from_ms > ?)
+               and id not in (select task from approval where act is not null and state in ('asked', 'approved')
+                 and operation = 'task.dispatch' and state = 'asked' and task is not null)
          ) as due join task on task.id = due.id where place <= ${QUEUE_SHARE}
          order by place, depth desc, priority desc, created_at_ms limit ${QUEUE_MAX}`,
         nowMs,

@@ -243,7 +243,7 @@ export function createTasks(parts: {
       moveSession(session, 'input_required', { waiting_since: expiryAfter(clock, 0) })
     },
     resumed(grant, id) {
-      assertGrant(grant, 'approval.answer')
+      assertGrant(grant, 'approval.answer', 'approval.expire')
       const session = theSession(id)
       if (session.state === 'input_required') moveSession(session, 'working', afterWait(session, clock))
     },
@@ -266,7 +266,7 @@ export function createTasks(parts: {
     },
 
     failed(grant, id, error) {
-      assertGrant(grant, 'task.settle')
+      assertGrant(grant, 'task.settle', 'approval.answer', 'approval.expire')
       endTask(theTask(id), { state: 'failed', error })
     },
 

@@ -11,6 +11,7 @@ import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import type { Events } from '../../guard/events.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
+import { noText } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import { classFact } from '../../protocol/data-class.ts'
 import {
@@ -183,9 +184,11 @@ export function createRouter(parts: {
     } else {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')
       const question = { task: sender.task, session: sender.id, askId: envelope.id, text }
-      const { id, state, answer, isNew } = approvals.ask(grant, question)
+      const asked = approvals.ask(grant, question)
+      const { id, state, answer, isNew } = asked
       // A repeat: the answer may have been lost with an earlier hub, so it is told again, as a child's is.
       if (state === 'approved' || state === 'refused') deliver(sender.id, sender, answerOf(envelope.id, state, answer))
+      if (asked.ending === 'timed_out') deliver(sender.id, sender, answerOf(envelope.id, 'refused', noText(asked)))
       if (!isNew || state !== 'asked') return
       tasks.waiting(grant, sender.id)
       store.afterCommit(() => events.publish('hub.task.asked.v1', subject, { agent: sender.agent, approval: id, text }))

@@ -1,7 +1,9 @@
 /** `hub status`: one screen that answers "is all well, what must I do, and by when". If the hub is dead, it shows what the watchdog knows. */
+
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Remains } from '../../../base/container-processes.ts'
+import { askedWords } from '../../../protocol/approval.ts'
 import type { AlertView, ApprovalView, ModeView, PresenceView, TaskView } from '../../answers.ts'
 import { EXIT, type Problem, toProblem } from '../../problem.ts'
 import type { Run } from '../context.ts'
@@ -72,7 +74,7 @@ export interface StatusView {
   running: TaskView[]
   /** Open alerts of the hub. */
   alerts: AlertView[]
-  /** Open questions of agents, the oldest first. */
+  /** What waits for an answer, the oldest first. */
   questions?: ApprovalView[]
   /** Containers that are left although the hub is dead, or that cannot be removed, whatever left them (fault A10). */
   left?: LeftView[]
@@ -104,7 +106,7 @@ export function decideNext(view: StatusView): string {
   if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${shortId(holding.id)}\``
   const [asked] = view.questions ?? []
   if (asked !== undefined)
-    return `answer agent ${asked.agent}: \`hub approve ${shortId(asked.id)}\` or \`hub reject ${shortId(asked.id)}\``
+    return `answer ${typeof asked.operation === 'string' ? 'what a rule asks' : `agent ${asked.agent}`}: \`hub approve ${shortId(asked.id)}\` or \`hub reject ${shortId(asked.id)}\``
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
   const { dueInMs, paused, away } = view.watchdog.heartbeat
@@ -212,13 +214,11 @@ const QUESTIONS_SHOWN = 5
 
 /** Each question in one line, with the command that answers it. */
 function questionRows(questions: readonly ApprovalView[], nowMs: number): [string, Cell][] {
-  const rows = questions.slice(0, QUESTIONS_SHOWN).map(({ id, agent, question, askedAtMs }, at): [string, Cell] => [
-    at === 0 ? 'asked' : '',
-    {
-      text: `${agent ?? 'an agent'}, ${whenText(askedAtMs, nowMs)}: ${inOneLine(question)} (\`hub approve ${shortId(id)}\`)`,
-      style: 'yellow',
-    },
-  ])
+  const rows = questions.slice(0, QUESTIONS_SHOWN).map((one, at): [string, Cell] => {
+    const { who, what } = askedWords(one)
+    const text = `${who}, ${whenText(one.askedAtMs, nowMs)}: ${inOneLine(what)} (\`hub approve ${shortId(one.id)}\`)`
+    return [at === 0 ? 'asked' : '', { text, style: 'yellow' }]
+  })
   if (questions.length > QUESTIONS_SHOWN)
     rows.push(['', `${questions.length - QUESTIONS_SHOWN} more: \`hub approval list\``])
   return rows
@@ -226,7 +226,7 @@ function questionRows(questions: readonly ApprovalView[], nowMs: number): [strin
 
 /** The worst first, five at most. Questions have their own rows. */
 function alertRows(all: readonly AlertView[], nowMs: number): [string, Cell][] {
-  const alerts = all.filter(({ cause }) => !cause.startsWith('question:'))
+  const alerts = all.filter(({ cause }) => !/^(question|approval):/.test(cause))
   const order = ['critical', 'warning', 'info']
   const worst = [...alerts].sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
   const rows = worst.slice(0, ALERTS_SHOWN).map(({ severity, cause, raisedAtMs }, at): [string, Cell] => [

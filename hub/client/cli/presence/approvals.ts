@@ -1,11 +1,13 @@
-/** `hub approval list`, `hub approve`, `hub reject`: questions of agents that wait for a person. */
+/** `hub approval list`, `hub approval show`, `hub approve`, `hub reject`: what waits for a person, by agents and by the rules. */
+import { askedWords } from '../../../protocol/approval.ts'
+import { spanText } from '../../../protocol/spans.ts'
 import type { ApprovalView } from '../../answers.ts'
-import { EXIT } from '../../problem.ts'
-import { type Run, showList } from '../context.ts'
-import { shortId } from '../ids.ts'
-import { clean, columns, inOneLine, instantText, type Paint } from '../text.ts'
+import { EXIT, Problem } from '../../problem.ts'
+import { type Context, type Run, showList } from '../context.ts'
+import { shortDigest, shortId } from '../ids.ts'
+import { type Cell, clean, cleanLines, columns, facts, inOneLine, instantText, type Paint, whenText } from '../text.ts'
 
-/** The question and the command that answers it, in lines (fault C1). */
+/** What waits and the command that answers it, in lines (fault C1). `agent`: who asks. */
 export function questionLines({ id, agent, question }: Pick<ApprovalView, 'id' | 'agent' | 'question'>): string[] {
   const short = clean(shortId(id))
   const asks = `${agent ?? 'an agent'} asks: ${question}`
@@ -14,17 +16,31 @@ export function questionLines({ id, agent, question }: Pick<ApprovalView, 'id' |
   return [...lines, `answer it: \`hub approve ${short}\` or \`hub reject ${short}\`, with --text to say more`]
 }
 
+/** The same of a row of the list. */
+export function approvalLines(approval: ApprovalView): string[] {
+  const { who, what } = askedWords(approval)
+  return questionLines({ id: approval.id, agent: who, question: what })
+}
+
+const stateText = ({ state, ending }: ApprovalView): string =>
+  typeof ending === 'string' ? `${state}: ${ending.replace('_', ' ')}` : state
+
 const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): string =>
   columns(
-    ['ID', 'STATE', 'AGENT', 'ASKED', 'QUESTION', 'ANSWER'],
-    rows.map(({ id, state, agent, askedAtMs, question, answer }) => [
-      shortId(id),
-      { text: state, style: state === 'asked' ? 'yellow' : 'dim' },
-      agent ?? '',
-      instantText(askedAtMs, nowMs),
-      inOneLine(question),
-      inOneLine(answer),
-    ]),
+    ['ID', 'STATE', 'WHO', 'ASKED', 'WAITS', 'WHAT', 'ANSWER'],
+    rows.map((row) => {
+      const { id, state, askedAtMs, leftMs, answer } = row
+      const { who, what } = askedWords(row)
+      return [
+        shortId(id),
+        { text: stateText(row), style: state === 'asked' ? 'yellow' : 'dim' },
+        who,
+        instantText(askedAtMs, nowMs),
+        typeof leftMs === 'number' ? spanText(leftMs) : '',
+        inOneLine(what),
+        inOneLine(answer),
+      ]
+    }),
     paint,
   )
 
@@ -35,14 +51,83 @@ export const approvalList: Run = async (context, _, options) => {
   return EXIT.done
 }
 
+const SILENCE: Readonly<Record<ApprovalView['onTimeout'], string>> = {
+  abort: 'silence is a no',
+  notify: 'silence is a no, and an alert says so',
+  defer: 'then it is asked again',
+}
+
+const shortened = (value: unknown): string =>
+  /^(sha256:)?[0-9a-f]{64}$/.test(String(value)) ? shortDigest(String(value).replace('sha256:', '')) : String(value)
+
+function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): string {
+  const { id, task, session, answer, answeredBy, leftMs, about, act, tier, rule, revision, usedAtMs } = approval
+  const { who, what } = askedWords(approval)
+  const rows: [string, Cell][] = [
+    ['id', id],
+    ['state', stateText(approval)],
+    ['asked', `${whenText(approval.askedAtMs, nowMs)} by ${approval.principal}`],
+  ]
+  if (leftMs !== null)
+    rows.push(['waits', `${spanText(leftMs)} more, while the hub may start work; ${SILENCE[approval.onTimeout]}`])
+  if (answeredBy !== null) rows.push(['answer', `${answer === '' ? 'without a word' : answer}, by ${answeredBy}`])
+  if (usedAtMs !== null) rows.push(['used', whenText(usedAtMs, nowMs)])
+  rows.push(['tier', tier])
+  if (task !== null) rows.push(['task', task])
+  if (session !== null) rows.push(['session', session])
+  if (rule !== null) rows.push(['rule', `${rule}, of ${revision}`])
+  for (const [part, value] of Object.entries(about?.parts ?? {}))
+    if (value !== null && part !== 'rules') rows.push([part, shortened(value)])
+  if (act !== null) rows.push(['act', act])
+  const text = `${clean(who)} asks:\n${cleanLines(what)}\n\n${facts(rows, paint)}`
+  return about === null ? text : `${text}\n\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
+}
+export const approvalShow: Run = async ({ hub, json, terminal }, [id = '']) => {
+  const { approval } = await hub.call('approval.show', { id })
+  if (json) terminal.json(approval)
+  else terminal.out(approvalText(approval, Date.now(), terminal.paint))
+  return EXIT.done
+}
+
+/** The one that waits, if no id was typed. @throws Problem `conflict` if none or more than one does; it lists them */
+async function theOnly({ hub }: Pick<Context, 'hub'>): Promise<string> {
+  const { approvals } = await hub.call('approval.list')
+  const [only, ...others] = approvals
+  const see = '`hub approval list` shows what waits'
+  if (only === undefined) throw new Problem('conflict', 'refused', 'nothing waits for an answer', see)
+  if (others.length === 0) return only.id
+  const lines = approvals.map((one) => {
+    const { who, what } = askedWords(one)
+    return `  ${shortId(one.id)}  ${who}: ${inOneLine(what)}`
+  })
+  throw new Problem(
+    'conflict',
+    'refused',
+    `${approvals.length} wait for an answer:\n${lines.map(clean).join('\n')}`,
+    'name one: `hub approve ID` or `hub reject ID`',
+    { waiting: approvals.map((one) => one.id) },
+  )
+}
+
 const answer =
   (approve: boolean): Run =>
-  async ({ hub, json, terminal }, [id = ''], options) => {
+  async (context, [typed], options) => {
+    const { hub, json, terminal } = context
+    const id = typed ?? (await theOnly(context))
     const text = typeof options.text === 'string' ? options.text : ''
     const { approval } = await hub.call('approval.answer', { id, approve, text })
     if (json) terminal.json(approval)
-    else terminal.out(clean(`${approval.state}; agent ${approval.agent} has been told`))
+    else terminal.out(clean(`${approval.state}; ${whatFollows(approval)}`))
     return EXIT.done
   }
+
+/** What comes of an answer, and what whoever asked has to do. */
+function whatFollows({ state, agent, operation, principal }: ApprovalView): string {
+  if (typeof operation !== 'string') return `agent ${agent} has been told`
+  if (operation === 'task.dispatch') return state === 'approved' ? 'the task may start' : 'the task has ended'
+  return state === 'approved'
+    ? `${principal} may do exactly this once, and has to try again`
+    : `${principal} is refused`
+}
 export const approve = answer(true)
 export const reject = answer(false)

@@ -8,7 +8,7 @@ import type { TaskView } from '../../answers.ts'
 import { EXIT, fixOf, fixStep, Problem, toProblem, usage } from '../../problem.ts'
 import { type Context, type Run, spanOption } from '../context.ts'
 import { wholeId } from '../ids.ts'
-import { questionLines } from '../presence/approvals.ts'
+import { approvalLines } from '../presence/approvals.ts'
 import { sleep } from '../processes.ts'
 import { clean } from '../text.ts'
 import { failureLine, isTerminal, outcomeCode, progressText, reasonText, taskText } from './tasks.ts'
@@ -38,7 +38,7 @@ function createQuestions({ hub, terminal }: Context, task: string) {
     for (const one of [...approvals].reverse()) {
       if (said.has(one.id) || (one.task !== task && one.root !== task)) continue
       said.add(one.id)
-      for (const line of questionLines(one)) terminal.note(line)
+      for (const line of approvalLines(one)) terminal.note(line)
     }
   }
 }

@@ -1,0 +1,87 @@
+/** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
+import type { ApprovalState } from '../../protocol/approval.ts'
+import { spanText } from '../../protocol/spans.ts'
+import type { Act } from '../acts.ts'
+import type { Approval } from './approval-rows.ts'
+
+/** Of the facts, in an alert. */
+const FACTS_SHOWN_MAX = 600
+
+/** Each line marked, so that none looks like a line of the hub, such as a command that answers. */
+const quoted = (text: string): string =>
+  text
+    .split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/)
+    .map((line) => `> ${line}`)
+    .join('\n')
+
+/** Who asks, in words. */
+const askerText = ({ kind, agent, principal }: Pick<Approval, 'kind' | 'agent' | 'principal'>): string =>
+  kind === 'ask_user' || principal.startsWith('agent:') ? `agent ${agent ?? 'that asked'}` : principal
+
+/** Why one no longer takes an answer. */
+export function overText(approval: Approval): string {
+  const { kind, state, answer, ending } = approval
+  const who = askerText(approval)
+  const what = kind === 'ask_user' ? 'the question' : 'the request'
+  if (ending === 'superseded') return `${what} of ${who} is about something that has changed since; it is asked anew`
+  if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
+  if (state === 'expired')
+    return kind === 'ask_user' || approval.session !== null
+      ? `${who} has ended; nobody waits for this answer any more`
+      : `what ${who} asked for is over; nobody waits for this answer any more`
+  const said = answer === '' ? '' : `, with ${JSON.stringify(answer.slice(0, 200))}`
+  const became = state === 'used' ? 'approved and used' : state
+  return `${what} of ${who} was already ${became}${said}; the first answer counts`
+}
+
+/** What became of one that nobody answered or used. `was`: its state before. */
+export function endText(approval: Approval, was: ApprovalState): string {
+  const who = askerText(approval)
+  if (approval.ending === 'over')
+    return approval.session === null
+      ? `What ${who} asked for is over; there is nothing left to answer.`
+      : `Agent ${approval.agent} has ended without an answer; there is nothing left to answer.`
+  if (was === 'approved') return `${who} did not use the approval for ${approval.operation} on ${approval.resource}.`
+  const what = approval.kind === 'ask_user' ? 'its question' : `${approval.operation} on ${approval.resource}`
+  return `Nobody answered ${who} about ${what} in time, which is a no.`
+}
+
+/** For whom a task waits whose start was asked about. */
+export const askedText = ({ id, question }: Pick<Approval, 'id' | 'question'>): string =>
+  `it waits for you: \`hub approve ${id}\` or \`hub reject ${id}\`; ${question}`
+
+/** The no that holds, for whoever tries again or waited for it. */
+export const noText = ({ state, answer }: Pick<Approval, 'state' | 'answer'>): string =>
+  state === 'refused'
+    ? `a person said no${answer === '' ? '' : `: ${answer}`}`
+    : 'nobody answered in time, which is a no'
+
+const ofBound = (bound: string): Pick<Act, 'parts' | 'facts'> => JSON.parse(bound)
+/** What the act stood on, to compare with. */
+export const partsOf = (bound: string | null): Act['parts'] => (bound === null ? {} : ofBound(bound).parts)
+
+/** The alert: who, what, why, the words that answer it, and how long it waits. `leftMs`: by the work clock. */
+export function waitingText(approval: Approval, leftMs: number): string {
+  const { id, kind, question, task, operation, resource, act, bound, agent } = approval
+  const left = `It waits at most ${spanText(leftMs)} of the time in which the hub works; silence is a no.`
+  const words = [`Yes: hub approve ${id}`, `No:  hub reject ${id}`]
+  if (kind === 'ask_user')
+    return [
+      `Agent ${agent ?? 'unknown'} asks you, and waits:`,
+      quoted(question),
+      '',
+      ...words,
+      `(each with --text "..." to say more; the task: hub task show ${task})`,
+      left,
+    ].join('\n')
+  return [
+    `The rules ask you whether ${askerText(approval)} may use ${operation} on ${resource}:`,
+    quoted(question),
+    ...(bound === null ? [] : [quoted(JSON.stringify(ofBound(bound).facts).slice(0, FACTS_SHOWN_MAX))]),
+    '',
+    ...words,
+    `(all of it: hub approval show ${id}${task === null ? '' : `; the task: hub task show ${task}`})`,
+    left,
+    `act ${act}`,
+  ].join('\n')
+}
