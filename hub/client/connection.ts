@@ -40,10 +40,11 @@ export interface Connection {
   events(from: { since?: number; task?: string }, signal: AbortSignal, on?: EventWords): AsyncGenerator<HubEvent>
 }
 
-/** `opened`: the hub has begun to answer. `lost`: events before the next one are gone. */
+/** `opened`: the hub has begun to answer. `lost`: events before the next one are gone. `ended`: the task that is followed has ended. */
 export interface EventWords {
   opened?: () => void
   lost?: () => void
+  ended?: () => void
 }
 
 const ANSWER_MS = 30_000
@@ -167,7 +168,7 @@ export function createConnection(door: Door): Connection {
       if (status !== 200) throw problemFrom(status, parseAnswer(door, status, await readBody(door, response)))
       on.opened?.()
       try {
-        yield* readEvents(response, on.lost)
+        yield* readEvents(response, on.lost, on.ended)
       } catch (error) {
         if (signal.aborted) return
         if (error instanceof Problem) throw error
@@ -185,17 +186,19 @@ const EVENT_CHARACTERS_MAX = 2 * 1024 * 1024
 
 /**
  * Turns server-sent events into hub events: `data:` lines up to an empty one; comments are skipped. Yields each event as soon as it is
- * complete; calls `onLost` if events before the next one are gone.
+ * complete; calls `onLost` if events before the next one are gone, and `onEnd` if the hub says that nothing follows.
  * @throws Problem if an event is not JSON or has no end.
  */
 export async function* readEvents(
   source: AsyncIterable<Buffer | string>,
   onLost: () => void = () => undefined,
+  onEnd: () => void = () => undefined,
 ): AsyncGenerator<HubEvent> {
   const decoder = new TextDecoder('utf-8')
   let rest = ''
   let data: string[] = []
   let isLoss = false
+  let isEnd = false
   for await (const part of source) {
     rest += typeof part === 'string' ? part : decoder.decode(part, { stream: true })
     if (rest.length > EVENT_CHARACTERS_MAX) {
@@ -205,10 +208,12 @@ export async function* readEvents(
     rest = lines.pop() ?? ''
     for (const line of lines) {
       if (line === 'event: lost') isLoss = true
+      else if (line === 'event: end') isEnd = true
       else if (line.startsWith('data:')) data.push(line.slice(line.startsWith('data: ') ? 6 : 5))
       else if (line === '' && data.length > 0) {
         const text = data.join('\n')
         data = []
+        if (isEnd) return onEnd()
         if (isLoss) onLost()
         else yield parseEvent(text)
         isLoss = false

@@ -6,10 +6,11 @@ import type { Check } from './doctor/doctor.ts'
 import type { HubDrill } from './drill.ts'
 import type { ContactEntrance } from './people/contact.ts'
 import { drillHandlers } from './routes/drill.ts'
+import { eventHandlers } from './routes/events.ts'
 import { type Health, operatorHandlers } from './routes/operator.ts'
 import { presenceHandlers } from './routes/presence.ts'
 import { stoppingHandlers } from './routes/stopping.ts'
-import { type Handlers, handler } from './serve.ts'
+import type { Handlers } from './serve.ts'
 import type { WatchdogLink } from './watchdog/link.ts'
 
 export interface HubHandlerParts {
@@ -43,6 +44,6 @@ export function hubHandlers(parts: HubHandlerParts): Handlers {
       releaseAlert: guard.alerts.release,
       questions: () => guard.approvals.list(false),
     }),
-    'event.stream': handler({ effect: () => undefined }),
+    ...eventHandlers({ tasks }),
   }
 }

@@ -36,6 +36,8 @@ export interface Events {
    * an earlier run or of a database from before a restore.
    */
   since(sequence: number): { events: HubEvent[]; lost: boolean }
+  /** Of what began after this instant (epoch ms) every event is here: when this run began, or when the newest one that is gone happened. */
+  wholeAfterMs(): number
   /** Hears every event from now on; the answer ends it. */
   subscribe(listener: (event: HubEvent) => void): () => void
 }
@@ -55,6 +57,7 @@ export function createEvents(
   const faulty = new WeakSet<(event: HubEvent) => void>()
   const untold: HubEvent[] = []
   let isTelling = false
+  let goneMs = clock.wallMs()
   let bytes = 0
   let sequence = run * NUMBERS_OF_A_RUN
 
@@ -87,6 +90,7 @@ export function createEvents(
         const gone = ring.shift()
         if (gone === undefined) break
         bytes -= bytesOf(gone)
+        goneMs = Math.max(goneMs, Date.parse(gone.time))
       }
       untold.push(event)
       if (isTelling) return
@@ -105,6 +109,7 @@ export function createEvents(
         lost: after > 0 && after !== FROM_NOW && (after < first - 1 || after > sequence),
       }
     },
+    wholeAfterMs: () => goneMs,
     subscribe(listener) {
       listeners.add(listener)
       return () => void listeners.delete(listener)

@@ -1,5 +1,5 @@
 /** Who is asking, as proven by an entrance. Never taken from a request's body. */
-import type { OperationName, PrincipalKind } from '../protocol/operations.ts'
+import { OPERATIONS, type Operation, type OperationName, type PrincipalKind } from '../protocol/operations.ts'
 import type { Authority } from '../protocol/task.ts'
 
 export interface Principal {
@@ -57,9 +57,12 @@ export const mayStop = ({ kind, rights = [], actions = [] }: Principal, operatio
   (kind !== 'device' || (rights.includes('stop') && DEVICE_STOPS.has(operation))) &&
   (kind !== 'automation' || actions.includes(operation))
 
-/**
- * Whether this bearer may read the work of others, as policies/operator.rego says of `task.show`. An operation on a task answers with the
- * task, and must not show more than `task.show` would (fault F7).
- */
-export const mayReadTasks = ({ kind, rights = [], actions = [] }: Principal): boolean =>
-  (kind !== 'device' || rights.includes('view')) && (kind !== 'automation' || actions.includes('task.show'))
+/** Whether this bearer may do this read, as policies/operator.rego says: a device by its right to view, a token by its list, both within the reach. */
+export function mayRead({ kind, rights = [], actions = [] }: Principal, read: OperationName): boolean {
+  if (kind !== 'device' && kind !== 'automation') return true
+  const { reach }: Operation = OPERATIONS[read]
+  return reach.includes(kind) && (kind === 'device' ? rights.includes('view') : actions.includes(read))
+}
+
+/** An operation on a task answers with the task, and must not show more than `task.show` would (fault F7). */
+export const mayReadTasks = (principal: Principal): boolean => mayRead(principal, 'task.show')

@@ -1,10 +1,15 @@
 /** Every event the hub publishes: immutable facts, CloudEvents attribute names, with numbers that rise over every start of the hub. */
+import type { OperationName } from './operations.ts'
 
-/** When each is published, what it is about, and its data: each field with its meaning. A page of the reference is made from this. */
+/**
+ * When each is published, what it is about, the read that shows as much (who may not do that does not see the event), and its data: each field with
+ * its meaning. A page of the reference is made from this.
+ */
 export const EVENTS = {
   'hub.task.queued.v1': {
     when: 'a task was submitted, released, or waits for another try',
     subject: 'task:ID',
+    seenWith: 'task.show',
     data: {
       task: 'its id',
       state: 'its state',
@@ -17,6 +22,7 @@ export const EVENTS = {
   'hub.task.running.v1': {
     when: 'a session was started for a task',
     subject: 'task:ID',
+    seenWith: 'task.show',
     data: {
       task: 'its id',
       state: 'its state',
@@ -29,6 +35,7 @@ export const EVENTS = {
   'hub.task.progress.v1': {
     when: 'an agent said how far it is',
     subject: 'task:ID',
+    seenWith: 'task.show',
     data: {
       agent: 'who says it',
       session: 'its session',
@@ -40,16 +47,19 @@ export const EVENTS = {
   'hub.task.log.v1': {
     when: 'an agent wrote a line of its log, or the hub wrote one about it',
     subject: 'task:ID',
+    seenWith: 'task.logs',
     data: { agent: 'whose it is', session: 'its session', level: 'debug, info, warn or error', text: 'the line' },
   },
   'hub.task.asked.v1': {
     when: 'an agent asks the operator',
     subject: 'task:ID',
+    seenWith: 'approval.list',
     data: { agent: 'who asks', approval: 'the id for `hub approve` and `hub reject`', text: 'the question' },
   },
   'hub.task.completed.v1': {
     when: 'a task has ended, well or not',
     subject: 'task:ID',
+    seenWith: 'task.show',
     data: {
       task: 'its id',
       state: 'how it ended',
@@ -62,42 +72,49 @@ export const EVENTS = {
   'hub.session.started.v1': {
     when: 'the container of a session was started',
     subject: 'session:ID',
+    seenWith: 'session.show',
     data: { agent: 'its agent', task: 'its task' },
   },
   'hub.session.ended.v1': {
     when: 'a session has ended and its container is gone',
     subject: 'session:ID',
+    seenWith: 'session.show',
     data: { agent: 'its agent', task: 'its task', exit: 'why' },
   },
   'hub.message.refused.v1': {
     when: 'a message of an agent was refused, or could not be delivered',
     subject: 'session:ID',
+    seenWith: 'session.show',
     data: {
       operation: 'what was asked; absent where a mailbox was full',
       resource: 'of what; absent where a mailbox was full',
       code: 'why, as in the table of errors',
       detail: 'in words; absent where a mailbox was full',
-      topic: 'of a mailbox that was full',
+      topic: 'of a mailbox that was full; absent otherwise',
     },
   },
   'hub.agent.crashed.v1': {
     when: 'a session of an agent crashed and is not tried again',
     subject: 'agent:NAME',
+    seenWith: 'agent.show',
     data: { task: 'what it worked for', how: 'what happened' },
   },
   'hub.agent.halted.v1': {
     when: 'too many sessions of an agent ended badly, so it gets no new work',
     subject: 'agent:NAME',
+    seenWith: 'agent.show',
     data: { agent: 'its name', reason: 'in words' },
   },
   'hub.agent.image_changed.v1': {
     when: "the name of an agent's image points to another image now",
     subject: 'agent:NAME',
+    seenWith: 'agent.show',
     data: { image: 'the name', imageId: 'the image that is used', former: 'the one before' },
   },
   'hub.artifact.quarantined.v1': {
     when: 'a task has read what a quarantined session left',
     subject: 'task:ID',
+    seenWith: 'artifact.list',
     data: {
       task: 'who read',
       session: 'the session that read',
@@ -108,6 +125,7 @@ export const EVENTS = {
   'hub.flag.changed.v1': {
     when: 'a feature flag was switched, or an emergency entry has ended',
     subject: 'flag:NAME',
+    seenWith: 'flag.list',
     data: {
       flag: 'its name',
       on: 'whether it is on now',
@@ -118,19 +136,25 @@ export const EVENTS = {
   'hub.mode.changed.v1': {
     when: 'the mode of the hub changed',
     subject: 'hub',
+    seenWith: 'mode.show',
     data: { mode: 'the new one', conditions: 'names of those that hold' },
   },
   'hub.alert.raised.v1': {
     when: 'an alert began, or became louder',
     subject: 'alert:ID',
+    seenWith: 'alert.list',
     data: { id: 'its id', cause: 'kind and subject', severity: 'how bad', event: 'raised or louder', text: 'in words' },
   },
   'hub.alert.resolved.v1': {
     when: 'an alert is over',
     subject: 'alert:ID',
+    seenWith: 'alert.list',
     data: { id: 'its id', cause: 'kind and subject', severity: 'how bad', event: 'resolved', text: 'in words' },
   },
-} as const
+} as const satisfies Record<
+  string,
+  { when: string; subject: string; seenWith: OperationName; data: Record<string, string> }
+>
 export type EventType = keyof typeof EVENTS
 /** What an event of this type may carry: no field that the table does not know. */
 export type EventData<Type extends EventType> = { [Key in keyof (typeof EVENTS)[Type]['data']]?: unknown }

@@ -126,10 +126,10 @@ export const eventsPage = (): string =>
   page(
     'Events',
     '`hub/protocol/events.ts`',
-    'An event is a fact that has happened. `GET /v1/events` gives them as server-sent events, `hub events` shows them. Each has the attributes of CloudEvents (`specversion`, `id`, `source`, `type`, `subject`, `time`), a `sequence` that rises over every start of the hub, and `data`. Ask with `?since=SEQUENCE` for what came later; `?task=ID` gives those of one task. A stream that begins with `event: lost` could not reach back so far.',
-    ...Object.entries(EVENTS).flatMap(([type, { when, subject, data }]) => [
+    'An event is a fact that has happened. `GET /v1/events` gives them as server-sent events, `hub events` shows them. Each has the attributes of CloudEvents (`specversion`, `id`, `source`, `type`, `subject`, `time`), a `sequence` that rises over every start of the hub, and `data`. Ask with `?since=SEQUENCE` for what came later; `?task=ID` gives those of one task. `event: lost` says that earlier events are gone. Who follows one task gets `event: end` behind the event of its end, and the stream is over; a browser that comes back then gets 204. Devices and tokens see only events whose content they could read otherwise: each names the action that shows as much.',
+    ...Object.entries(EVENTS).flatMap(([type, { when, subject, seenWith, data }]) => [
       `## \`${type}\``,
-      `When ${when}. Subject: \`${subject}\`.`,
+      `When ${when}. Subject: \`${subject}\`. Seen with: \`${seenWith}\`.`,
       table(
         ['Data', 'Meaning'],
         Object.entries(data).map(([key, means]) => [code(key), means]),

@@ -3,9 +3,11 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readEvents } from '../../hub/client/connection.ts'
+import { eventHandlers, wantedBy } from '../../hub/edge/routes/events.ts'
 import { FROM_NOW } from '../../hub/guard/events.ts'
+import { OPERATOR, type Principal } from '../../hub/guard/principal.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
-import { createHarness, type Harness, worker } from '../support/hub-harness.ts'
+import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const agents = {
   echo: { script: worker(() => 'done') },
@@ -17,10 +19,19 @@ const agents = {
   },
 }
 const RING_MAX = 4096
+const GONE = '018f0000-0000-7000-8000-00000000000a'
 
 /** A reader of the stream: what it got, in order, and whether it was told that some are gone. */
 function listen(h: Harness, query = '', headers: Record<string, string> = {}) {
-  const heard = { events: [] as HubEvent[], lost: 0, isOpen: false, status: 0, isOver: false, close: () => undefined }
+  const heard = {
+    events: [] as HubEvent[],
+    lost: 0,
+    isOpen: false,
+    status: 0,
+    isOver: false,
+    hasEnded: false,
+    close: () => undefined,
+  }
   const sent = request(
     { socketPath: join(h.home, 'run', 'operator.sock'), path: `/v1/events${query}`, headers, agent: false },
     async (answer) => {
@@ -31,8 +42,11 @@ function listen(h: Harness, query = '', headers: Record<string, string> = {}) {
       const lost = () => {
         heard.lost += 1
       }
+      const ended = () => {
+        heard.hasEnded = true
+      }
       try {
-        for await (const event of readEvents(answer, lost)) heard.events.push(event)
+        for await (const event of readEvents(answer, lost, ended)) heard.events.push(event)
       } catch {}
       heard.isOver = true
     },
@@ -153,6 +167,114 @@ test('a listener that throws misses one event and no more, and the log says so o
   expect(h.complaints.filter(({ msg }) => msg.includes('listener of the event feed'))).toMatchObject([
     { reason: 'a bad moment' },
   ])
+})
+
+test('who follows a task hears everything of it, then that it has ended, and the stream is over: while it runs, afterwards, and when its events are gone', async () => {
+  await using h = await createHarness({ agents: { ...agents, waits: { script: puppet } } })
+  const task = await h.submit('waits')
+  const [live, others] = [await opened(h, `?task=${task}`), await opened(h)]
+  await h.working(1)
+  await h.ended(await h.submit('echo'))
+  expect(live.hasEnded).toBe(false)
+  await h.operator('POST', `/v1/tasks/${task}/cancel`, {})
+  await h.until(() => live.isOver, 'the stream is over')
+  expect([live.hasEnded, live.lost]).toEqual([true, 0])
+  const own = h.events().filter(({ subject, data }) => subject === `task:${task}` || data.task === task)
+  const last = own.findIndex(({ type }) => type === 'hub.task.completed.v1')
+  expect(live.events).toEqual(own.slice(0, last + 1))
+  expect(live.events.map(({ type }) => type)).toContain('hub.session.started.v1')
+  await h.quiet()
+  expect(others.isOver).toBe(false)
+
+  // Asked again: the same, and nothing to those who have it all, however they say so.
+  const again = await opened(h, `?task=${task}`)
+  await h.until(() => again.isOver)
+  expect([again.events, again.hasEnded, again.lost]).toEqual([live.events, true, 0])
+  const had = String(own.at(-1)?.sequence)
+  const query = await opened(h, `?task=${task}&since=${had}`)
+  await h.until(() => query.isOver)
+  expect([query.events, query.hasEnded, query.lost]).toEqual([[], true, 0])
+  const browser = listen(h, `?task=${task}`, { 'last-event-id': had })
+  await h.until(() => browser.isOver)
+  expect([browser.status, browser.events]).toEqual([204, []])
+  const early = await opened(h, '', { 'last-event-id': '1' })
+  expect(early.status).toBe(200)
+
+  // After a restart nothing of it is left, and that is said, also to who asks for everything from its beginning.
+  await h.stop()
+  await h.start()
+  for (const [asked, headers] of [
+    [`?task=${task}`, {}],
+    [`?task=${task}&since=${own[0]?.sequence}`, {}],
+    [`?task=${task}`, { 'last-event-id': String(own[0]?.sequence) }],
+  ] as const) {
+    const late = await opened(h, asked, headers)
+    await h.until(() => late.isOver)
+    expect([late.events, late.lost, late.hasEnded], asked).toEqual([[], 1, true])
+  }
+  const unknown = await h.operator('GET', `/v1/events?task=${GONE}`)
+  expect([unknown.status, unknown.body.code]).toEqual([404, 'unknown_task'])
+})
+
+test('one of a task whose first events are gone says so, and one that cannot be written is not left out in silence', async () => {
+  await using h = await createHarness({ agents: { waits: { script: puppet } } })
+  const { events } = h.hub.guard
+  const task = await h.submit('waits')
+  await h.working(1)
+  const whole = await opened(h, `?task=${task}`)
+  for (let nth = 0; nth < RING_MAX; nth += 1) events.publish('hub.task.log.v1', 'task:x', { text: nth })
+  const late = await opened(h, `?task=${task}`)
+  const circle: Record<string, unknown> = {}
+  circle.of = circle
+  events.publish('hub.task.log.v1', 'task:x', { text: circle })
+  const all = await opened(h, `?since=${FROM_NOW}`)
+  events.publish('hub.task.log.v1', 'task:x', { text: circle })
+  await h.until(() => all.lost === 1)
+  await h.operator('POST', `/v1/tasks/${task}/cancel`, {})
+  await h.until(() => whole.isOver && late.isOver)
+  expect([whole.lost, late.lost, late.hasEnded]).toEqual([0, 1, true])
+  expect(late.events.map(({ type }) => type)).toEqual(['hub.task.completed.v1'])
+  all.close()
+})
+
+test('a token sees only events that show what it may read otherwise, and follows a task only if it may see tasks', async () => {
+  await using h = await createHarness({ agents, config: { http: { port: 0 } } })
+  const task = await h.submit('echo')
+  await h.ended(task)
+  await h.ended(await h.submit('crash'))
+  await h.quiet()
+  const all = h.events()
+  const seenBy = (actions: string[]) => {
+    const wanted = wantedBy({ kind: 'automation', id: 't', actions }, undefined)
+    return new Set(all.filter(wanted).map(({ type }) => type))
+  }
+  expect(seenBy(['event.stream'])).toEqual(new Set())
+  expect(seenBy(['event.stream', 'alert.list'])).toEqual(new Set(['hub.alert.raised.v1']))
+  expect([...seenBy(['task.show', 'session.show'])].sort()).toEqual([
+    'hub.session.ended.v1',
+    'hub.session.started.v1',
+    'hub.task.completed.v1',
+    'hub.task.queued.v1',
+    'hub.task.running.v1',
+  ])
+  const by = (principal: Principal) => all.filter(wantedBy(principal, undefined)).length
+  expect([by(OPERATOR), by({ kind: 'device', id: 'd', rights: ['view'] })]).toEqual([all.length, all.length])
+  expect(by({ kind: 'device', id: 'd', rights: ['heartbeat'] })).toBe(0)
+  // What only the owner may list, no device sees.
+  const flag = { type: 'hub.flag.changed.v1', subject: 'flag:x', data: {} } as HubEvent
+  expect(wantedBy({ kind: 'device', id: 'd', rights: ['view'] }, undefined)(flag)).toBe(false)
+  const following = (actions: string[]) =>
+    h.hub.guard.gate.admit(
+      { principal: { kind: 'automation', id: 't', actions }, operation: 'event.stream', resource: 'event' },
+      (grant) =>
+        eventHandlers({ tasks: h.hub.work.tasks })['event.stream']?.effect(
+          grant as never,
+          { task } as never,
+          {} as never,
+        ),
+    )
+  expect(() => following(['event.stream'])).toThrow('task.show beside event.stream')
+  expect(following(['event.stream', 'task.show'])).toMatchObject({ task, isOver: true })
 })
 
 test('nothing can be changed through the feed: every way of writing to it is refused, recorded, and publishes nothing', async () => {

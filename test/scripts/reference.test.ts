@@ -60,7 +60,10 @@ describe('nothing is without a description', () => {
     }
   })
   it('an event is described, and each that is described is published', () => {
-    const sources = [...readTree(['hub'], ['.ts'])].filter(([path]) => path !== 'hub/protocol/events.ts')
+    // Who only hears of one, such as the command, does not count: it must be named where something is published.
+    const sources = [...readTree(['hub/guard', 'hub/work', 'hub/edge'], ['.ts'])].filter(([, text]) =>
+      text.includes('publish('),
+    )
     const said = new Set(sources.flatMap(([, text]) => text.match(/'hub\.[a-z_]+\.[a-z_]+\.v\d'/g) ?? []))
     expect([...said].sort()).toEqual(
       Object.keys(EVENTS)

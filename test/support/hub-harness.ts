@@ -28,6 +28,7 @@ import type { Canary } from '../../hub/work/dispatch/canary.ts'
 import type { SessionRow, TaskRow } from '../../hub/work/dispatch/rows.ts'
 import type { Hook } from '../../hub/work/messages/hooks.ts'
 import type { Engine } from '../../hub/work/sandbox/engine.ts'
+import { eventFault } from './event-check.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createFakeEngine, type FakeContainer, type FakeEngine } from './fake-engine.ts'
 import { HOST } from './sandbox-facts.ts'
@@ -408,7 +409,11 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       return settled
     },
     async stop() {
+      const { events } = theHub().guard
       await harness.pumped(theHub().stop())
+      const faults = events.since(0).events.flatMap((event) => eventFault(event) ?? [])
+      if (faults.length > 0)
+        throw new Error(`events that are not as the reference says: ${[...new Set(faults)].join('; ')}`)
       if (run !== undefined) run.dead = true
       hub = undefined
     },

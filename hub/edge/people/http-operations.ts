@@ -2,7 +2,6 @@
  * Every operation with a path in the operations table, for whoever `principalOf` finds behind a request (T24, T32). Used twice: on the
  * operator's socket, and on loopback for devices and tokens.
  */
-import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -11,13 +10,13 @@ import type { Events } from '../../guard/events.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Principal } from '../../guard/principal.ts'
 import { classFact } from '../../protocol/data-class.ts'
-import type { HubEvent } from '../../protocol/events.ts'
 import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { ROUTES, type Route } from '../../protocol/routes.ts'
 import { type Artifacts, uploadsOf } from '../../work/artifacts.ts'
 import { streamArtifact } from '../agents/artifacts.ts'
 import { readRange, requireContentType } from '../http-answers.ts'
+import { type Followed, isAtEnd, streamEvents, wantedBy } from '../routes/events.ts'
 import type { Serve } from '../serve.ts'
 import { type ListenerParts, UPLOAD_PATH } from './listener.ts'
 
@@ -151,83 +150,12 @@ function streamedRoutes(
     // A browser comes back to the same address, and says in this header what it already has (HTML, server-sent events).
     const had = request.headers['last-event-id']
     const asked = had === undefined ? request.query : { ...(request.query as object), since: had }
-    await serve('event.stream', asked, { principal, idempotencyKey: undefined })
+    const of = (await serve('event.stream', asked, { principal, idempotencyKey: undefined })) as Followed | undefined
     const query = parseShape(OPERATIONS['event.stream'].request, asked)
+    const from = { since: query.since, wanted: wantedBy(principal, query.task), of }
+    // A browser that comes back after the end comes back for ever, unless it is told this way that nothing follows.
+    if (had !== undefined && isAtEnd(from, events)) return reply.code(204).send()
     reply.hijack()
-    const subject = query.task === undefined ? undefined : `task:${query.task}`
-    streamEvents(
-      reply.raw,
-      {
-        since: query.since,
-        holds: () => holds(request),
-        wanted: (event) => subject === undefined || event.subject === subject || event.data.task === query.task,
-      },
-      { events, after: clock.after },
-    )
+    streamEvents(reply.raw, { ...from, holds: () => holds(request) }, { events, after: clock.after })
   })
-}
-
-const BUFFERED_BYTES_MAX = 1024 * 1024
-/** Past events are written in pieces of about this size: all at once would be more than a reader may leave waiting. */
-const PIECE_BYTES = 256 * 1024
-const KEEPALIVE_MS = 15_000
-
-/**
- * The event feed as server-sent events. It can be resumed from a sequence. Streams until the reader goes away or may not read any more
- * (`holds`); one that does not drain is cut off (T67). `wanted` filters.
- */
-function streamEvents(
-  response: ServerResponse,
-  query: { since: number; wanted: (event: HubEvent) => boolean; holds?: () => boolean },
-  parts: { events: Events; after: (delayMs: number, fn: () => void) => { cancel(): void } },
-): void {
-  const { events, after } = parts
-  const { holds = () => true } = query
-  // A reader that left while the stream was being admitted has nothing to close.
-  if (response.closed || response.destroyed) return
-  response.writeHead(200, {
-    'content-type': 'text/event-stream',
-    'cache-control': 'no-store',
-    connection: 'keep-alive',
-  })
-  const write = (text: string) => {
-    if (response.destroyed) return
-    if (!holds() || response.writableLength > BUFFERED_BYTES_MAX) response.destroy()
-    else response.write(text)
-  }
-  const send = (event: HubEvent) => {
-    if (query.wanted(event)) write(`id: ${event.sequence}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
-  }
-  let from = query.since
-  let end: (() => void) | undefined
-  /** Since the last beat, while past events are still being written. */
-  let hasRead = true
-
-  function catchUp(): void {
-    if (response.destroyed) return
-    hasRead = true
-    const { events: past, lost } = events.since(from)
-    if (lost) write('event: lost\ndata: {"detail":"older events are gone"}\n\n')
-    for (const event of past) {
-      if (response.writableLength > PIECE_BYTES) return void response.once('drain', catchUp)
-      send(event)
-      from = event.sequence
-    }
-    end = events.subscribe(send)
-  }
-  let timer = after(KEEPALIVE_MS, beat)
-  function beat(): void {
-    // A reader that reads no past event for this long is cut off.
-    if (end === undefined && !hasRead) response.destroy()
-    hasRead = false
-    write(': still here\n\n')
-    timer = after(KEEPALIVE_MS, beat)
-  }
-  write(': here\n\n')
-  catchUp()
-  response.on('close', () => {
-    end?.()
-    timer.cancel()
-  })
-  response.on('error', () => response.destroy())
 }

@@ -30,10 +30,14 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
   const lost = () => terminal.note('some events are lost: the hub keeps only the last 4096 since it started')
   // A hub that does not run is an error at the start. One that goes away later is waited for, and the person is told (fault C38).
   if (follow) await hub.call('health.show', {}, { deadlineMs: THERE_MS })
+  let isOver = false
+  const ended = () => {
+    isOver = true
+  }
   for (let isAway = false; ; ) {
     try {
       // Silence counts only once the feed is open: a slow hub has sent nothing yet.
-      for await (const event of hub.events(from(), ending.signal, { lost, opened: rest })) {
+      for await (const event of hub.events(from(), ending.signal, { lost, ended, opened: rest })) {
         rest()
         if (isAway) terminal.note('the hub is back; what follows happened since it started')
         isAway = false
@@ -48,7 +52,7 @@ export const events: Run = async ({ hub, json, terminal }, _, options) => {
     } finally {
       clearTimeout(still)
     }
-    if (!follow) break
+    if (!follow || isOver) break
     // The hub ended the feed, as in a restart. Sequence numbers continue after it, and the hub says which events are lost.
     if (!isAway) terminal.note('the hub has stopped; waiting for it to start again (Ctrl-C ends this)')
     isAway = true

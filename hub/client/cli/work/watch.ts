@@ -43,7 +43,7 @@ function createQuestions({ hub, terminal }: Context, task: string) {
   }
 }
 
-/** Passes every event, or those of one task, to `heard` until the signal. A broken stream calls `broken` and is opened again; no event comes twice. */
+/** Passes every event, or those of one task, to `heard` until the signal, or until that task has ended. A broken stream calls `broken` and is opened again; no event comes twice. */
 export async function listen(
   { hub }: Pick<Context, 'hub'>,
   of: { task?: string },
@@ -52,10 +52,14 @@ export async function listen(
   signal: AbortSignal,
 ): Promise<void> {
   let last = ''
+  let isOver = false
+  const ended = () => {
+    isOver = true
+  }
   while (!signal.aborted) {
     const before = last
     try {
-      for await (const event of hub.events(of, signal)) {
+      for await (const event of hub.events(of, signal, { ended })) {
         if (event.time <= before) continue
         last = event.time
         heard(event)
@@ -65,6 +69,7 @@ export async function listen(
     }
     if (signal.aborted) return
     broken()
+    if (isOver) return
     await sleep(500)
   }
 }
