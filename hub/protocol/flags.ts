@@ -43,12 +43,17 @@ export const FLAGS = {
     true,
     { usualIn: { development: false } },
   ),
-  shells: flag('agents whose card says `shell: true` may start', 'no session of such an agent begins', true, {
-    heldIn: { strict: false },
-  }),
+  shells: flag(
+    'agents whose card says `shell: true` may start',
+    'no session of an agent whose card says `shell: true` begins',
+    true,
+    {
+      heldIn: { strict: false },
+    },
+  ),
   trials: flag(
     'copies of agents that `hub agent try` makes (NAME--dev) may start',
-    'no session of such a copy begins',
+    'no session of a trial copy (NAME--dev) begins',
     true,
     { usualIn: { production: false }, heldIn: { strict: false } },
   ),

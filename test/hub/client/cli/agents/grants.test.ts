@@ -36,6 +36,23 @@ describe('what a card wishes and what it is granted', () => {
     expect(changes(plan)).toMatchObject({ capabilities: '+ read, write', ttlMs: '10m', submit: 'true' })
   })
 
+  test.each([
+    ['nothing of it where neither says a class', undefined, undefined, undefined, undefined],
+    ['what the card asks for', 'internal', undefined, 'internal', 'internal'],
+    ['more, where the card asks for more', 'restricted', 'public', 'restricted', 'restricted'],
+    ['nothing new, where more is granted already', 'public', 'confidential', 'confidential', undefined],
+    ['nothing new, where the card no longer asks', undefined, 'internal', 'internal', undefined],
+    ['what the card asks for in the place of no class', 'public', 'all', 'public', 'public'],
+  ])('S1-73: grants of the class of data %s', (_, sensitivity, granted, result, change) => {
+    const before = {
+      ...planGrant(cardOf(), undefined).entry,
+      ...(granted === undefined ? {} : { sensitivity: granted }),
+    }
+    const plan = planGrant(cardOf(sensitivity === undefined ? {} : { sensitivity }), before)
+    expect(plan.entry.sensitivity).toBe(result)
+    expect(changes(plan)).toEqual(change === undefined ? {} : { sensitivity: change })
+  })
+
   test('adds what is missing, keeps what is there, and says what is granted and not wished', () => {
     const entry = { submit: true, capabilities: ['write', 'admin'], ttlMs: 60_000, message: ['b'], topics: ['news'] }
     const plan = planGrant(cardOf(), entry)
