@@ -21,6 +21,7 @@ import { secretFaults } from './protocol/misplaced-secrets.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
 import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
+import { imagesShape } from './work/sandbox/image-checks.ts'
 import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './work/sandbox/users.ts'
 
 /** Says beside a key when a change of it counts (protocol/keys.ts). */
@@ -259,6 +260,10 @@ const keysShape = z.strictObject({
   ),
   alerts: counts('now', alertsShape.prefault({}).describe('who is told')),
   approvals: counts('now', waitsShape.prefault({}).describe('what waits for you, by how much it can do')),
+  images: counts(
+    'now',
+    imagesShape.prefault({}).describe('which programs of yours are asked before an agent runs from an image'),
+  ),
   audit: auditShape.prefault({}).describe('where the audit log goes as well'),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */

@@ -157,10 +157,12 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     if (has('logLevel')) log.level = force.now().logLevel
     if (has('alerts')) guard.alertDelivery.settingsChanged()
     if (has('health')) loops.vitals.nudge()
-    if (!has('limits')) return
+    if (!has('limits') && !has('images')) return
     const { registry } = work.catalogue
-    registry.limitsChanged()
-    loops.dispatch.nudge()
+    if (has('limits')) {
+      registry.limitsChanged()
+      loops.dispatch.nudge()
+    }
     registry.read().then(
       ({ problems }) => {
         for (const problem of problems) log.warn(problem, 'a card is not loaded')

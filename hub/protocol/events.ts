@@ -109,7 +109,12 @@ export const EVENTS = {
     when: "the name of an agent's image points to another image now",
     subject: 'agent:NAME',
     seenWith: 'agent.show',
-    data: { image: 'the name', imageId: 'the image that is used', former: 'the one before' },
+    data: {
+      image: 'the name',
+      imageId: 'the image that is used',
+      former: 'the one before',
+      card: 'the SHA-256 of its card',
+    },
   },
   'hub.artifact.quarantined.v1': {
     when: 'a task has read what a quarantined session left',

@@ -14,6 +14,7 @@ import type { Tasks } from './dispatch/tasks.ts'
 import { createJournal } from './journal.ts'
 import { createPinnedImages } from './pinned-images.ts'
 import { createRegistry } from './registry.ts'
+import { createImageChecks, type ImageSettings } from './sandbox/image-checks.ts'
 import { createResolveImage } from './sandbox/image-gate.ts'
 
 export interface CatalogueOptions {
@@ -21,6 +22,8 @@ export interface CatalogueOptions {
   /** Sessions of one agent that may be lost within 10 min before the agent is halted. */
   recyclesMax: number
   limitsOf: (card: AgentCard) => SessionLimits
+  /** Which programs are asked about images. */
+  images: ImageSettings
 }
 
 export function createCatalogue(
@@ -36,7 +39,10 @@ export function createCatalogue(
     unresolved = true
     log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
   })
-  const images = createPinnedImages({ store, gate, events, resolve, sessions: tasks })
+  const images = createPinnedImages({
+    ...{ store, gate, events, resolve, log, sessions: tasks },
+    checks: createImageChecks(options.images, { store, gate, alerts, clock, log }),
+  })
   const breaker = createBreaker(options, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })
   const registry = createRegistry(

@@ -5,14 +5,18 @@
  *
  * P1. A change is an event and a record: the new id is in the store together with its record, or it is not taken.
  * P2. A change is refused while a session of that agent is under way: two images would work under one name.
- * P3. A pinned image that is gone is not replaced by another of the same name. Its agent starts nothing until the operator says so.
+ * P3. With the image, the digest of the card is kept that it was last read with; a change of that is a record too.
+ * P4. What the operator's programs say of an image (sandbox/image-checks.ts) is asked before it is taken and before it is used.
+ * P5. A pinned image that is gone is not replaced by another of the same name. Its agent starts nothing until the operator says so.
  */
 import { HubError, toHubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
 import type { Events } from '../guard/events.ts'
 import type { Gate } from '../guard/gate.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import type { Store } from '../store/database.ts'
 import type { TaskRows } from './dispatch/rows.ts'
+import type { ImageChecks } from './sandbox/image-checks.ts'
 
 const REGISTRY = hubPrincipal('registry')
 
@@ -32,7 +36,14 @@ export interface AgentImage {
 
 export interface PinnedImages {
   /** The image that this agent runs from. `takesNew`: the operator asked for what the name means now. */
-  of(agent: string, image: string, takesNew: boolean): Promise<AgentImage>
+  of(agent: string, card: { image: string; digest: string }, takesNew: boolean): Promise<AgentImage>
+}
+
+interface Pin {
+  image: string
+  id: string
+  /** SHA-256 of the card's file; null if it was never read since this is kept. */
+  card: string | null
 }
 
 const short = (id: string) => id.replace('sha256:', '').slice(0, 12)
@@ -43,69 +54,116 @@ export function createPinnedImages(parts: {
   events: Events
   sessions: Pick<TaskRows, 'sessionsOpen'>
   resolve: ResolveImage
+  checks: ImageChecks
+  log: Log
 }): PinnedImages {
-  const { store, gate, events, sessions, resolve } = parts
-  const find = store.prepare('select image, image_id as id from agent_image where agent = ?')
+  const { store, gate, events, sessions, checks, log } = parts
+  const find = store.prepare('select image, image_id as id, card_digest as card from agent_image where agent = ?')
   const put = store.prepare(
-    `insert into agent_image values (?, ?, ?) on conflict (agent) do update set image = excluded.image, image_id = excluded.image_id`,
+    `insert into agent_image (agent, image, image_id, card_digest) values (?, ?, ?, ?) on conflict (agent) do update set
+       image = excluded.image, image_id = excluded.image_id, card_digest = excluded.card_digest`,
   )
 
   /** If the agent had none before, there is nothing to tell. If the store fails, the next look asks again. */
-  function pin(agent: string, image: string, id: string): void {
+  function pin(agent: string, { image, id, card }: Pin): void {
     try {
-      store.transaction(() => put.run(agent, image, id))
+      store.transaction(() => put.run(agent, image, id, card))
     } catch (thrown) {
       if (toHubError(thrown).code !== 'store_unavailable') throw thrown
     }
   }
 
-  function change(agent: string, from: { image: string; id: string }, to: { image: string; id: string }): void {
+  function change(agent: string, from: Pin, to: Pin): void {
     if (sessions.sessionsOpen().some((session) => session.agent === agent))
       throw new HubError('conflict', `agent ${agent} is at work`)
     gate.admit({ principal: REGISTRY, operation: 'hub.observe', resource: `agent:${agent}` }, () => {
-      put.run(agent, to.image, to.id)
+      put.run(agent, to.image, to.id, to.card)
       store.afterCommit(() =>
         events.publish('hub.agent.image_changed.v1', `agent:${agent}`, {
           image: to.image,
           imageId: to.id,
           former: from.id,
+          card: to.card,
         }),
       )
-      return { auditEffect: `image:${from.id} -> ${to.id} (${to.image})` }
+      return { auditEffect: `image:${from.id} -> ${to.id} (${to.image}, card ${to.card?.slice(0, 12)})` }
     })
   }
 
+  /** The card is another one, and its image is the same. If that cannot be recorded, the next look asks again. */
+  function cardChanged(agent: string, from: Pin, to: Pin): void {
+    if (from.card === null) {
+      pin(agent, to)
+      return
+    }
+    try {
+      gate.admit({ principal: REGISTRY, operation: 'hub.observe', resource: `agent:${agent}` }, () => {
+        put.run(agent, to.image, to.id, to.card)
+        return { auditEffect: `card:${from.card} -> ${to.card} (image ${to.id})` }
+      })
+    } catch (thrown) {
+      log.error({ agent, reason: toHubError(thrown).reason }, 'a change of a card could not be recorded')
+    }
+  }
+
+  /** The look-up of an image for one agent, with what the operator's programs say of it; collects what they warn of. */
+  function asking(agent: string, image: string, again: boolean) {
+    const warnings = new Set<string>()
+    const asked: ResolveImage = async (nameOrId) => {
+      const found = await parts.resolve(nameOrId)
+      if (found === undefined || 'refused' in found) return found
+      const { refused, warning } = await checks.judge({ agent, image, id: found.id }, again)
+      if (warning !== '') warnings.add(warning)
+      return refused === '' ? found : { refused }
+    }
+    return { asked, warnings }
+  }
+
   return {
-    async of(agent, image, takesNew) {
-      const found = await resolve(image)
-      if (found === undefined)
-        return { id: undefined, code: 'image_missing', problem: `image ${image} is missing`, note: '' }
-      if ('refused' in found) return { id: undefined, code: 'image_refused', problem: found.refused, note: '' }
-      const { id } = found
-      const pinned = find.get(agent) as { image: string; id: string } | undefined
-      if (pinned === undefined) {
-        pin(agent, image, id)
-        return { id, problem: '', note: '' }
-      }
-      if (pinned.image === image && pinned.id === id) return { id, problem: '', note: '' }
-      let why = 'only `hub agent reload` takes it'
-      if (takesNew || pinned.image !== image) {
-        try {
-          change(agent, pinned, { image, id })
-          return { id, problem: '', note: '' }
-        } catch (thrown) {
-          const { code, message } = toHubError(thrown)
-          why =
-            code === 'conflict'
-              ? 'it cannot be taken while a session of the agent runs: `hub agent reload` once that has ended'
-              : `it could not be taken: ${message}; \`hub agent reload\` when that is fixed`
-        }
-      }
-      const note = `${image} now names another image (${short(id)}) than the one that the agent runs from (${short(pinned.id)}); ${why}`
-      const kept = await resolve(pinned.id)
-      if (kept !== undefined && 'id' in kept) return { id: kept.id, problem: '', note }
-      const problem = `image ${image} is not the image that was taken (${short(pinned.id)}), and that one is gone; ${why}`
-      return { id: undefined, code: 'image_refused', problem, note: '' }
+    async of(agent, { image, digest: card }, takesNew) {
+      const { asked, warnings } = asking(agent, image, takesNew)
+      const judged = await judge(agent, { image, card }, takesNew, asked)
+      return { ...judged, note: [judged.note, ...warnings].filter((each) => each !== '').join('; ') }
     },
+  }
+
+  async function judge(
+    agent: string,
+    { image, card }: Pick<Pin, 'image' | 'card'>,
+    takesNew: boolean,
+    asked: ResolveImage,
+  ): Promise<AgentImage> {
+    const found = await asked(image)
+    if (found === undefined)
+      return { id: undefined, code: 'image_missing', problem: `image ${image} is missing`, note: '' }
+    if ('refused' in found) return { id: undefined, code: 'image_refused', problem: found.refused, note: '' }
+    const { id } = found
+    const pinned = find.get(agent) as Pin | undefined
+    if (pinned === undefined) {
+      pin(agent, { image, id, card })
+      return { id, problem: '', note: '' }
+    }
+    if (pinned.image === image && pinned.id === id) {
+      if (pinned.card !== card) cardChanged(agent, pinned, { image, id, card })
+      return { id, problem: '', note: '' }
+    }
+    let why = 'only `hub agent reload` takes it'
+    if (takesNew || pinned.image !== image) {
+      try {
+        change(agent, pinned, { image, id, card })
+        return { id, problem: '', note: '' }
+      } catch (thrown) {
+        const { code, message } = toHubError(thrown)
+        why =
+          code === 'conflict'
+            ? 'it cannot be taken while a session of the agent runs: `hub agent reload` once that has ended'
+            : `it could not be taken: ${message}; \`hub agent reload\` when that is fixed`
+      }
+    }
+    const note = `${image} now names another image (${short(id)}) than the one that the agent runs from (${short(pinned.id)}); ${why}`
+    const kept = await asked(pinned.id)
+    if (kept !== undefined && 'id' in kept) return { id: kept.id, problem: '', note }
+    const problem = `image ${image} is not the image that was taken (${short(pinned.id)}), and that one is gone; ${why}`
+    return { id: undefined, code: 'image_refused', problem, note: '' }
   }
 }

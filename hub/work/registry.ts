@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
 import type { ValidateFunction } from 'ajv'
 import { Ajv } from 'ajv'
+import { sha256Hex } from '../base/canonical.ts'
 import { HubError } from '../base/errors.ts'
 import { findJsonFault, placeOf as placeInText } from '../base/json-fault.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
@@ -134,10 +135,10 @@ export function createRegistry(
     }
   }
   async function imageOf(
-    { name, image }: AgentCard,
+    { card: { name, image }, digest }: Pick<ReadCard, 'card' | 'digest'>,
     takesNew: boolean,
   ): Promise<Pick<Loaded, 'imageId' | 'imageCode' | 'imageProblem' | 'imageNote'>> {
-    const { id, code, problem: imageProblem, note } = await images.of(name, image, takesNew)
+    const { id, code, problem: imageProblem, note } = await images.of(name, { image, digest }, takesNew)
     return { imageId: id, ...(code === undefined ? {} : { imageCode: code }), imageProblem, imageNote: note }
   }
 
@@ -177,7 +178,7 @@ export function createRegistry(
                 placeOf(['name'], 'value'),
                 `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
               )
-            next.set(name, { card, schemas, limits: limitsOf(read), ...(await imageOf(card, takesNew)) })
+            next.set(name, { card, schemas, limits: limitsOf(read), ...(await imageOf(read, takesNew)) })
           } catch (thrown) {
             refused(file, thrown)
           }
@@ -253,6 +254,8 @@ function cardFiles(folder: string): string[] {
 
 export interface ReadCard {
   card: AgentCard
+  /** SHA-256 of its file. */
+  digest: string
   schemas: Map<string, ValidateFunction>
   placeOf: ReturnType<typeof judgeYaml>['placeOf']
 }
@@ -265,7 +268,7 @@ export function readCard(path: string): ReadCard {
   const [first] = faults
   if (value === undefined)
     throw problem(first ?? { line: 1, column: 1 }, `${first?.key ? `${first.key}: ` : ''}${first?.message ?? ''}`)
-  return { card: value, schemas: readSchemas(value, dirname(path), placeOf), placeOf }
+  return { card: value, digest: sha256Hex(text), schemas: readSchemas(value, dirname(path), placeOf), placeOf }
 }
 
 function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf']): Map<string, ValidateFunction> {

@@ -1,5 +1,6 @@
 /** What is kept of an agent across a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { fakeImage } from '../support/fake-engine.ts'
@@ -76,9 +77,14 @@ test('a reload takes what the name means now: an event and a record with both id
     imageNote: null,
   })
   await reload(h)
-  expect(changes(h)).toEqual([['ok', `image:${idOf(2)} -> ${idOf(3)} (hub/echo)`]])
+  expect(changes(h)).toEqual([
+    ['ok', expect.stringMatching(`^image:${idOf(2)} -> ${idOf(3)} .hub/echo, card [0-9a-f]{12}.$`)],
+  ])
   expect(h.events('hub.agent.image_changed.v1')).toMatchObject([
-    { subject: 'agent:echo', data: { image: 'hub/echo', imageId: idOf(3), former: idOf(2) } },
+    {
+      subject: 'agent:echo',
+      data: { image: 'hub/echo', imageId: idOf(3), former: idOf(2), card: expect.stringMatching(/^[0-9a-f]{64}$/) },
+    },
   ])
   await h.stop()
   await h.start()
@@ -126,7 +132,10 @@ test('a card that names another image is followed at once, with a record; what c
   await h.stop()
   writeFileSync(card, readFileSync(card, 'utf8').replace('hub/echo', 'hub/other'))
   await h.start()
-  expect([imageOf(h), changes(h)]).toEqual([idOf(4), [['ok', `image:${idOf(2)} -> ${idOf(4)} (hub/other)`]]])
+  expect([imageOf(h), changes(h)]).toEqual([
+    idOf(4),
+    [['ok', expect.stringMatching(`^image:${idOf(2)} -> ${idOf(4)} .hub/other, card `)]],
+  ])
   h.engine.images.set('former', fakeImage(idOf(4)))
   h.engine.images.set('hub/other', fakeImage(idOf(5)))
   h.hub.guard.store
@@ -168,4 +177,33 @@ test('unhealthy and suspended outlive a restart; without its row the agent is th
     ['echo', 'registered', 0],
   ])
   expect(await ranFrom(h)).toBe(idOf(2))
+})
+
+test('S1-56: an image that the program of the operator refuses runs nowhere, and its agent says why; the card is kept with the image', async () => {
+  // Its only question to the machine is whether such a file is there.
+  const flag = join(mkdtempSync(join(tmpdir(), 'sig-')), 'signed')
+  const images = { signature: { mode: 'enforce', run: ['/usr/bin/test', '-e', flag], timeout: '60s' } }
+  await using h = await createHarness({ agents: { echo: agents.echo }, config: { images } })
+  h.engine.images.set('hub/echo', fakeImage(idOf(2)))
+  expect((await reload(h)).status).toBe(200)
+  expect(imageOf(h)).toBeUndefined()
+  const refused = await h.operator('POST', '/v1/tasks', { agent: 'echo' })
+  expect([refused.body.code, String(refused.body.detail)]).toEqual([
+    'image_refused',
+    expect.stringMatching(/is refused: the signature program says no: exit code 1$/),
+  ])
+  writeFileSync(flag, '')
+  expect((await reload(h)).status).toBe(200)
+  const taken = imageOf(h) ?? ''
+  expect(await ranFrom(h)).toBe(taken)
+  const ofImage = h.audit().filter(({ resource }) => resource === `image:${taken}`)
+  expect(ofImage.map(({ effect }) => effect)).toEqual([
+    'signature of hub/echo: failed (exit code 1)',
+    'signature of hub/echo: passed (exit code 0)',
+  ])
+  // A card of other words and the same image is a record; it tells which card was read with which image.
+  const card = join(h.home, 'agents', 'echo.yaml')
+  writeFileSync(card, `${readFileSync(card, 'utf8')}\n# another\n`)
+  await reload(h)
+  expect(changes(h)).toEqual([['ok', expect.stringMatching(`^card:[0-9a-f]{64} -> [0-9a-f]{64} .image ${taken}.$`)]])
 })
