@@ -1,6 +1,6 @@
 /** `hub.yaml`: one strict file. Every key has a stated default; an unknown or bad key stops the start, and the error names its line (house rule 3). */
 import { readFileSync, rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { isAbsolute, join, posix } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
@@ -28,6 +28,8 @@ import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './wo
 const counts = <Shape extends z.ZodType>(when: Live, shape: Shape): Shape => shape.meta({ live: when })
 
 const LOG_BYTES_MIN = 64 * 1024
+/** Nothing else of the home is ever written over by lines of a log, or rotated. */
+const isLogPath = (path: string) => isAbsolute(path) || /^logs\/[^/]/.test(posix.normalize(path))
 
 const port = z.int().min(0).max(65_535)
 
@@ -92,9 +94,10 @@ const keysShape = z.strictObject({
           .string()
           .min(1)
           .max(1000)
+          .refine(isLogPath, 'must be below `logs/` of the home, such as logs/mine.log, or an absolute path')
           .optional()
           .describe(
-            'within the home, or absolute; without it, where the process was told to write its errors: `logs/hub.log` after `hub up`, the journal under systemd',
+            'below `logs/` of the home, or absolute; without it, where the process was told to write its errors: `logs/hub.log` after `hub up`, the journal under systemd',
           ),
         maxSize: sizeShape
           .refine((bytes) => bytes >= LOG_BYTES_MIN, 'it must be at least 64KiB')

@@ -33,6 +33,7 @@ import type { Store } from './store/database.ts'
 import type { Canary } from './work/dispatch/canary.ts'
 import type { Ending } from './work/dispatch/shutdown.ts'
 import type { Hook } from './work/messages/hooks.ts'
+import type { CardProblem } from './work/registry.ts'
 import { SAMPLE_EVERY_MS } from './work/retention/home-size.ts'
 import type { Engine } from './work/sandbox/engine.ts'
 import type { HostFacts } from './work/sandbox/profile.ts'
@@ -164,9 +165,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       loops.dispatch.nudge()
     }
     registry.read().then(
-      ({ problems }) => {
-        for (const problem of problems) log.warn(problem, 'a card is not loaded')
-      },
+      ({ problems }) => sayUnloaded(guard, problems),
       (thrown) => log.error({ reason: toHubError(thrown).reason }, 'the cards could not be read again'),
     )
   }
@@ -254,6 +253,20 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       guard.close()
     },
   }
+}
+
+const UNLOADED = 'cards_not_loaded'
+const UNLOADED_LASTS_MS = 3_600_000
+
+/** After a change of the limits: an agent whose card asks for more than is allowed now starts no more. */
+function sayUnloaded({ alerts }: Guard, problems: readonly CardProblem[]): void {
+  if (problems.length === 0) {
+    alerts.resolve(UNLOADED, 'Every card is loaded.')
+    return
+  }
+  const each = problems.map(({ file, line, message }) => `${file} line ${line}: ${message}`).join('; ')
+  const text = `With what hub.yaml allows now, these cards are not loaded, and their agents start nothing: ${each}`
+  alerts.raise(UNLOADED, 'warning', text, UNLOADED_LASTS_MS)
 }
 
 interface LoopParts extends HubOuter {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Clock, createSystemClock } from './base/clock.ts'
 import { keepMemoryIn } from './base/core-dumps.ts'
@@ -110,6 +110,8 @@ const EXTEND_MS = 180_000
 /** How often the hub looks whether its home is still where it was. */
 const LOOK_AROUND_MS = 10_000
 
+const isWithin = (folder: string, path: string) => path.startsWith(`${folder}${sep}`)
+
 interface OwnLog {
   log: Log
   say: (line: string) => void
@@ -129,8 +131,11 @@ function openLog(home: string, config: Pick<Config, 'log' | 'logLevel'>, clock: 
   const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
   const log = createLog(config.logLevel, sink, text)
   const useLog = ({ file, maxSize, keep }: Config['log']) => {
+    const path = file === undefined ? undefined : resolve(home, file)
+    if (path !== undefined && isWithin(home, path) && !isWithin(join(home, 'logs'), path))
+      throw new HubError('config_invalid', 'log.file: within the home it must be below logs/')
     try {
-      sink.use({ file: file === undefined ? undefined : resolve(home, file), maxSize, keep })
+      sink.use({ file: path, maxSize, keep })
     } catch (thrown) {
       throw new HubError('config_invalid', `log.file: ${toHubError(diskProblem(thrown)).reason}`)
     }

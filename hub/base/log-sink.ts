@@ -157,6 +157,14 @@ export function createLogSink(
   const openFile = (path: string, more = 0): number =>
     openSync(path, APPEND | constants.O_CREAT | constants.O_NOFOLLOW | more, 0o600)
 
+  /** Throws for a device or a pipe: rotating would rename it. */
+  function openPlainFile(path: string): number {
+    const made = openFile(path)
+    if (fstatSync(made).isFile()) return made
+    closeSync(made)
+    throw new Error(`${path} is no plain file`)
+  }
+
   function goOnIn(opened: number): void {
     outlet?.close()
     outlet = fileOutlet(opened, true)
@@ -265,7 +273,7 @@ export function createLogSink(
       if (next.file === before.file) return
       try {
         if (next.file === undefined) goBack()
-        else goOnIn(openFile(next.file))
+        else goOnIn(openPlainFile(next.file))
         bounded = next.file ?? handed
       } catch (thrown) {
         used = before

@@ -2,8 +2,8 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync } from 'node:fs'
 import { HubError } from './errors.ts'
 
-/** Beyond it is no file that a person writes. */
-const BYTES_MAX = 1024 ** 2
+/** Beyond it is no file that a person writes, and parsing it would hold the process up. */
+const BYTES_MAX = 64 * 1024
 
 /**
  * The text of a file. Links are followed, anything but a plain file is refused, and nobody waits for a pipe. Undefined if nothing is there; a
@@ -22,7 +22,7 @@ export function textOfPlainFile(path: string): string | undefined {
   try {
     const found = fstatSync(fd)
     if (!found.isFile()) throw new HubError('config_invalid', `${path} is no plain file`)
-    if (found.size > BYTES_MAX) throw new HubError('config_invalid', `${path} is larger than 1 MiB`)
+    if (found.size > BYTES_MAX) throw new HubError('config_invalid', `${path} is larger than 64 KiB`)
     return readFileSync(fd, 'utf8')
   } finally {
     closeSync(fd)

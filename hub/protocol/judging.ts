@@ -106,14 +106,16 @@ export function judgeValue<Shape extends z.ZodType>(
 ): Pick<Judged<z.output<Shape>>, 'value' | 'faults'> {
   const parsed = shape.safeParse(given, { error: (issue) => wordsOf(issue as unknown as RawIssue) })
   if (parsed.success) return { value: parsed.data, faults: [] }
+  let known: string[] | undefined
   const faults = parsed.error.issues.flatMap((issue): Fault[] => {
     if (issue.code !== 'unrecognized_keys')
       return [{ ...placeOf(issue.path, 'value'), key: keyOf(issue.path), message: issue.message }]
     const words = issue.message.split(BETWEEN)
-    return issue.keys.map((key, index) => {
+    return issue.keys.slice(0, FAULTS_MAX).map((key, index) => {
       const path = [...issue.path, key]
       const said = words[index] ?? NO_KEY
-      const elsewhere = said === NO_KEY ? keysOf(shape).find((each) => each.endsWith(`.${key}`)) : undefined
+      known ??= keysOf(shape)
+      const elsewhere = said === NO_KEY ? known.find((each) => each.endsWith(`.${key}`)) : undefined
       const message = elsewhere === undefined ? said : `${said} here; did you mean ${elsewhere}?`
       return { ...placeOf(path, 'key'), key: keyOf(path), message }
     })
@@ -217,7 +219,11 @@ function wordsOf(issue: RawIssue): string | undefined {
     }
     case 'unrecognized_keys': {
       const known = Object.keys(issue.inst?._zod?.def?.shape ?? {})
-      return (issue.keys ?? []).map((key) => `${NO_KEY}${didYouMean(key, known)}`).join(BETWEEN)
+      // No more are shown, and each is compared with every key that there is.
+      return (issue.keys ?? [])
+        .slice(0, FAULTS_MAX)
+        .map((key) => `${NO_KEY}${didYouMean(key, known)}`)
+        .join(BETWEEN)
     }
     case 'invalid_key':
       return issue.issues?.[0]?.message ?? 'is not a name that is accepted here'

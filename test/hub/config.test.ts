@@ -74,6 +74,20 @@ describe('a secret written into hub.yaml', () => {
   })
 })
 
+it.each(['hub.db', '../x.log', 'logs/../hub.db', 'logs', 'logs/', './keys/token.key'])(
+  'log.file: %s of the home is refused (S0-25)',
+  (file) => expect(faults(`log: { file: "${file}" }`)).toEqual([expect.stringMatching(/log\.file: must be below/)]),
+)
+it.each(['logs/mine.log', './logs/a/b.log', '/var/log/hub.log'])('log.file: %s is taken', (file) =>
+  expect(faults(`log: { file: "${file}" }`)).toEqual([]),
+)
+
+it('a file of nothing but unknown keys is judged without comparing each with each', () => {
+  const text = (count: number) => Array.from({ length: count }, (_, at) => `k${at}: 1`).join('\n')
+  expect(judgeConfig(text(4000)).faults).toHaveLength(20)
+  expect(faults(text(2)).join()).toContain('line 2')
+})
+
 describe('a fault in hub.yaml (fault C14)', () => {
   it.each([
     ['limits:\n  sesions: 3\n', /^line 2, column 3: limits\.sesions: there is no such key; did you mean sessions\?$/],

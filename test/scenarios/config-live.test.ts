@@ -1,6 +1,9 @@
 /** hub.yaml changes under a whole hub with agents at work: what takes effect, for whom, and what says so (S0-13, S0-14, S0-25). */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
@@ -9,7 +12,11 @@ const TOLD = 'logs/mine.log'
 test('a change counts at once or for new sessions, needs no restart, and a file with a fault changes nothing', async () => {
   const base = { http: { port: 0 }, metrics: { port: 0 }, limits: { sessions: 2, delegationDepth: 1 } }
   const disk = { blocks: 2_500_000, bavail: 750_000, bsize: 4096, files: 1_000_000, ffree: 500_000 }
-  const agents = { one: { script: puppet }, two: { script: puppet } }
+  const agents = {
+    one: { script: puppet },
+    two: { script: puppet },
+    big: { script: puppet, card: { limits: { memory: '64MiB' } } },
+  }
   await using h = await createHarness({ agents, config: base, disk: () => disk })
   const write = (config: object) => writeFileSync(join(h.home, 'hub.yaml'), JSON.stringify(config))
   const causes = () => h.hub.guard.alerts.list().map(({ cause }) => cause)
@@ -88,4 +95,24 @@ test('a change counts at once or for new sessions, needs no restart, and a file 
   writeFileSync(join(h.home, 'hub.yaml'), 'x: 1\n')
   await h.until(() => existsSync(join(h.home, 'logs/other.log')))
   expect(readFileSync(join(h.home, TOLD)).length).toBe(size)
+
+  // A card that asks for more than is allowed now starts nothing, and that is told.
+  write({ ...changed, limits: { ...limits, memory: '32MiB' } })
+  await h.until(() => causes().includes('cards_not_loaded'))
+  const { registry } = h.hub.work.catalogue
+  expect([registry.find('big'), registry.find('one')?.limits.memoryBytes]).toEqual([undefined, 32 * 1024 ** 2])
+  write(changed)
+  await h.until(() => registry.find('big') !== undefined && !causes().includes('cards_not_loaded'))
+})
+
+test('S0-24: what a channel answers to its test is shown without the secrets that were tried', () => {
+  const home = mkdtempSync(join(tmpdir(), 'cl-'))
+  const secret = 'Canary-4711-of-a-channel'
+  const text = `alerts: { channels: [{ kind: command, run: [/bin/sh, -c, "echo it was ${secret} >&2; exit 1"] }] }`
+  const argv = [fileURLToPath(new URL('../../hub/try-alerts.ts', import.meta.url)), '--home', home]
+  const input = JSON.stringify({ text, secrets: { push: secret }, names: ['command'] })
+  const { stdout } = spawnSync(process.execPath, argv, { input, encoding: 'utf8' })
+  rmSync(home, { recursive: true })
+  expect(stdout).toContain('it was [redacted]')
+  expect(stdout).not.toContain(secret)
 })

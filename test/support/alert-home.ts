@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { viewOf } from '../../hub/base/live.ts'
 import { createRedaction } from '../../hub/base/redaction.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { createAlerting } from '../../hub/guard/alerts/build.ts'
@@ -35,7 +36,8 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
   }
 
   function open(given: unknown) {
-    const read = alertsShape.parse(given)
+    let inForce = alertsShape.parse(given)
+    const read = viewOf(() => inForce)
     const store = openStore(join(folder, 'hub.db'))
     migrate(store, shippedMigrations(), clock.wallMs(), () => undefined)
     const modes = createModes({ store, clock })
@@ -55,20 +57,21 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
       },
     )
     modes.onChange(alerting.alertWatch.modeChanged)
-    const sends = new Map(
-      (read.channels ?? []).map(({ name }): [string, Send] => [
-        name,
-        async (message) => {
-          const mine = channel(name)
-          mine.tries += 1
-          if (mine.behave === 'hangs') return new Promise(() => undefined)
-          if (mine.behave !== 'taken' && 'fails' in mine.behave) throw new Error(mine.behave.fails)
-          if (mine.behave !== 'taken' && mine.behave.refuses === message.cause) throw new Error('refused')
-          mine.got.push(message)
-          return 'taken'
-        },
-      ]),
-    )
+    const sends = () =>
+      new Map(
+        (read.channels ?? []).map(({ name }): [string, Send] => [
+          name,
+          async (message) => {
+            const mine = channel(name)
+            mine.tries += 1
+            if (mine.behave === 'hangs') return new Promise(() => undefined)
+            if (mine.behave !== 'taken' && 'fails' in mine.behave) throw new Error(mine.behave.fails)
+            if (mine.behave !== 'taken' && mine.behave.refuses === message.cause) throw new Error('refused')
+            mine.got.push(message)
+            return 'taken'
+          },
+        ]),
+      )
     const facts = () => ({
       nowMs: clock.wallMs(),
       zone: 'Europe/Berlin',
@@ -79,9 +82,14 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
     const { alerts, outbox, alertWatch: watch, alertRows: rows } = alerting
     const delivery = createDelivery(
       { settings: read },
-      { alerts, outbox, sends: () => sends, facts, clock, random, log: silentLog() },
+      { alerts, outbox, sends, facts, clock, random, log: silentLog() },
     )
-    return { store, modes, events, alerts, outbox, watch, rows, delivery }
+    const change = (again: unknown) => {
+      inForce = alertsShape.parse(again)
+      outbox.channelsChanged()
+      delivery.channelsChanged()
+    }
+    return { store, modes, events, alerts, outbox, watch, rows, delivery, change }
   }
 
   let now = open(settings)
@@ -100,6 +108,8 @@ export function openAlertHome(settings: unknown, startWallMs?: number) {
         await clock.advance(Math.min(stepMs, left))
       }
     },
+    /** The settings change while it runs. */
+    change: (again: unknown) => now.change(again),
     reopen(again: unknown = settings) {
       now.delivery.stop()
       now.store.close()

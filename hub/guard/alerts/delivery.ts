@@ -192,9 +192,10 @@ export function createDelivery(
       if (ending.signal.aborted) return
       outbox.settle(line.delivery.id, { state: 'sent' })
       alerts.settle(line.delivery.alert, 'sent')
-      worked(channel)
+      if (channels.includes(channel)) worked(channel)
     } catch (thrown) {
-      if (!ending.signal.aborted) failed(channel, line, toHubError(thrown).reason)
+      // One that was taken out of the settings meanwhile has given up its lines, and nobody asks how it fares.
+      if (!ending.signal.aborted && channels.includes(channel)) failed(channel, line, toHubError(thrown).reason)
     } finally {
       channel.busy = false
     }

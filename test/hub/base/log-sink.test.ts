@@ -243,6 +243,7 @@ describe('the log of the hub alone', () => {
     expect(() => sink.use({ file: join(folder, 'none', 'x.log'), maxSize: 1000, keep: 1 })).toThrow('ENOENT')
     sink.write(line(230))
     expect(linesOf(readFileSync(named, 'utf8')).at(-1)).toMatchObject({ at: 230 })
+    expect(() => sink.use({ file: '/dev/null', maxSize: 1000, keep: 1 })).toThrow('/dev/null is no plain file')
     sink.use({ file: undefined, maxSize: 1000, keep: 1 })
     sink.write(line(231))
     expect(linesOf(readFileSync(own, 'utf8')).at(-1)).toMatchObject({ at: 231 })

@@ -148,7 +148,7 @@ describe('hub.yaml, watched (S0-13, S0-14)', () => {
     ['is a folder', () => mkdirSync(file), /no plain file|folder/],
     ['leads nowhere', () => symlinkSync('/nowhere/at/all', file), /not there/],
     ['leads in a circle', () => symlinkSync(file, file), /circle/],
-    ['is huge', () => writeFileSync(file, '#'.repeat(1024 ** 2 + 1)), /larger than 1 MiB/],
+    ['is huge', () => writeFileSync(file, '#'.repeat(64 * 1024 + 1)), /larger than 64 KiB/],
   ] as const)('a file that %s changes nothing and is told, and is refused at a start alike', async (_, turn, words) => {
     const hub = watched('logLevel: warn\n')
     rmSync(file)

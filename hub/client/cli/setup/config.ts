@@ -38,11 +38,12 @@ export const configShow: Run = async (context, _, { changed }) => {
   if (json) terminal.json({ ...answer, keys })
   else {
     const rows = keys.map(({ key, value, source, live }) => [key, cellOf(value), source, WHEN[live]])
-    terminal.out(
-      rows.length === 0
-        ? 'every key has its default'
-        : columns(['KEY', 'VALUE', 'FROM', 'A CHANGE COUNTS'], rows, terminal.paint),
-    )
+    if (answer.keys.length > 0)
+      terminal.out(
+        rows.length === 0
+          ? 'every key has its default'
+          : columns(['KEY', 'VALUE', 'FROM', 'A CHANGE COUNTS'], rows, terminal.paint),
+      )
     sayFault(context, answer.fault)
   }
   return EXIT.done

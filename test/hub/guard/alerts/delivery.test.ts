@@ -293,6 +293,41 @@ describe('the outbox', () => {
   })
 })
 
+describe('a change of the channels while the hub runs (S0-13)', () => {
+  it('ends what is said of one that is gone, gives up its lines, and leaves the others as they were', async () => {
+    home = openAlertHome(both)
+    for (const name of ['one', 'two']) home.channel(name).behave = { fails: 'no' }
+    home.parts.alerts.raise('x', 'warning', 'text')
+    await home.run(200_000)
+    expect(home.parts.alerts.isOpen('channel_failing:one')).toBe(true)
+    const before = home.parts.delivery.states().find(({ channel }) => channel === 'two')
+    home.change({ channels: [both.channels[1], { kind: 'file', name: 'three' }] })
+    expect(home.parts.alerts.isOpen('channel_failing:one')).toBe(false)
+    expect(home.parts.delivery.states().map(({ channel }) => channel)).toEqual(['two', 'three'])
+    expect(home.parts.delivery.states()[0]?.failedInARow).toBe(before?.failedInARow)
+    const tries = home.channel('one').tries
+    home.parts.alerts.raise('y', 'warning', 'text')
+    await home.run(10_000)
+    expect([home.channel('one').tries, home.channel('three').got.some(({ cause }) => cause === 'y')]).toEqual([
+      tries,
+      true,
+    ])
+    expect(home.parts.rows.waiting().some(({ channel }) => channel === 'one')).toBe(false)
+  })
+
+  it('does not complain of one that was gone before its last try failed', async () => {
+    home = openAlertHome(both)
+    home.channel('one').behave = 'hangs'
+    home.parts.alerts.raise('x', 'warning', 'text')
+    // Two tries have failed by their deadline, and the third is under way.
+    await home.run(48_000)
+    expect([home.channel('one').tries, home.parts.alerts.isOpen('channel_failing:one')]).toEqual([3, false])
+    home.change({ channels: [both.channels[1]] })
+    await home.run(60_000)
+    expect(home.parts.alerts.list().map(({ cause }) => cause)).toEqual(['x'])
+  })
+})
+
 describe('quiet hours', () => {
   const PUSH = { kind: 'push', name: 'phone', url: 'https://push.example.org/topic' }
   const MAIL = { ...COMMAND, name: 'mail' }
