@@ -235,6 +235,27 @@ describe('what is live (S0-13)', () => {
   const OTHER: Readonly<Record<string, unknown>> = {
     profile: 'development',
     'audit.forward': [{ kind: 'file', path: 'logs/audit.jsonl' }],
+    'approvals.read.wait': '5h',
+    'approvals.read.waitRunning': '5m',
+    'approvals.read.onTimeout': 'defer',
+    'approvals.write.wait': '5h',
+    'approvals.write.waitRunning': '5m',
+    'approvals.write.onTimeout': 'defer',
+    'approvals.execute.wait': '5h',
+    'approvals.execute.waitRunning': '5m',
+    'approvals.execute.onTimeout': 'defer',
+    'approvals.destructive.wait': '5h',
+    'approvals.destructive.waitRunning': '5m',
+    'approvals.destructive.onTimeout': 'defer',
+    'approvals.external.wait': '5h',
+    'approvals.external.waitRunning': '5m',
+    'approvals.external.onTimeout': 'defer',
+    'images.signature.mode': 'warn',
+    'images.signature.run': ['/bin/true'],
+    'images.signature.timeout': '7s',
+    'images.scan.mode': 'warn',
+    'images.scan.run': ['/bin/true'],
+    'images.scan.timeout': '7s',
     'policy.failClosed': false,
     'policy.requireSignature': true,
     'policy.publicKey': PUBLIC_KEY,
@@ -289,9 +310,24 @@ describe('what is live (S0-13)', () => {
     shutdownTimeout: '7s',
     staleAfter: '3h',
   }
+  /** Keys that count only beside another one. */
+  const BESIDE: Readonly<Record<string, object>> = {
+    'policy.requireSignature': { policy: { publicKey: PUBLIC_KEY } },
+    'images.signature.mode': { images: { signature: { run: ['/bin/true'] } } },
+    'images.scan.mode': { images: { scan: { run: ['/bin/true'] } } },
+  }
   const LEAVES = leavesOf(configShape)
-  const textWith = (path: readonly string[], value: unknown) =>
-    JSON.stringify(path.reduceRight<unknown>((inner, step) => ({ [step]: inner }), value))
+  /** `base` with this value too. */
+  const textWith = (path: readonly string[], value: unknown, base: object = {}): string => {
+    const whole = structuredClone(base) as Record<string, unknown>
+    let inside = whole
+    for (const step of path.slice(0, -1)) {
+      inside[step] ??= {}
+      inside = inside[step] as Record<string, unknown>
+    }
+    inside[path.at(-1) ?? ''] = value
+    return JSON.stringify(whole)
+  }
   const card = { name: 'echo', limits: {} } as Parameters<ReturnType<typeof ringsOf>['work']['limitsOf']>[0]
   /** All that the rings can read now. A spread reads every getter and every view. */
   const readBy = ({ guard, work, edge }: ReturnType<typeof ringsOf>) =>
@@ -303,13 +339,12 @@ describe('what is live (S0-13)', () => {
   it.each(LEAVES.map((leaf) => [leaf.path.join('.'), leaf] as const))(
     '%s: what the rings read follows, or waits',
     (key, { path, live }) => {
-      const start = key === 'policy.requireSignature' ? textWith(['policy', 'publicKey'], PUBLIC_KEY) : ''
+      const beside = BESIDE[key] ?? {}
+      const start = JSON.stringify(beside)
       const force = createForce({ config: configOf(start, 'x'), text: start })
       const rings = ringsOf(force.now)
       const before = readBy(rings)
-      const changed = textWith(path, OTHER[key])
-      const text =
-        start === '' ? changed : JSON.stringify({ policy: { publicKey: PUBLIC_KEY, requireSignature: true } })
+      const text = textWith(path, OTHER[key], beside)
       expect(judgeConfig(text).faults).toEqual([])
       const plan = force.plan(text)
       if ('faults' in plan) throw new Error('it has faults')
@@ -329,19 +364,12 @@ describe('what is live (S0-13)', () => {
   test('from any file to any other: what is in force is what the new file says, but for the keys that wait', () => {
     // One key needs another beside it.
     const some = fc.subarray(
-      LEAVES.filter(({ path }) => path[1] !== 'requireSignature'),
+      LEAVES.filter(({ path }) => BESIDE[path.join('.')] === undefined),
       { minLength: 0 },
     )
     const textOf = (leaves: typeof LEAVES) => {
-      const whole: Record<string, unknown> = {}
-      for (const { path } of leaves) {
-        let inside = whole
-        for (const step of path.slice(0, -1)) {
-          inside[step] ??= {}
-          inside = inside[step] as Record<string, unknown>
-        }
-        inside[path.at(-1) ?? ''] = OTHER[path.join('.')]
-      }
+      let whole: object = {}
+      for (const { path } of leaves) whole = JSON.parse(textWith(path, OTHER[path.join('.')], whole)) as object
       return JSON.stringify(whole)
     }
     fc.assert(
