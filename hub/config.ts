@@ -13,7 +13,7 @@ import { auditShape } from './guard/forward/settings.ts'
 import { waitsShape } from './guard/operator/approval-settings.ts'
 import { policyShape } from './guard/policy/settings.ts'
 import { sessionLimitShapes } from './protocol/agent.ts'
-import { PROFILES, type Profile } from './protocol/flags.ts'
+import { PROFILES } from './protocol/flags.ts'
 import { nameShape } from './protocol/ids.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
 import type { Live } from './protocol/keys.ts'
@@ -69,19 +69,10 @@ function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
   )
 }
 
-/** What a profile demands and this hub cannot give yet: the profile is refused by name, never half in force. */
-const notThereYet: Readonly<Partial<Record<Profile, string>>> = {
-  strict: 'is not supported yet: it demands images of known origin, which this hub does not check; use production',
-}
-
 const keysShape = z.strictObject({
   profile: z
     .enum(PROFILES)
     .default('standard')
-    .superRefine((profile, context) => {
-      const message = notThereYet[profile]
-      if (message !== undefined) context.addIssue({ code: 'custom', message })
-    })
     .describe(
       '`development`, `standard`, `production` or `strict`: what feature flags begin with, which of them are held, and how they may be changed (docs/safety.md 10)',
     ),

@@ -11,7 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { assembleImages, loadImages } from './images/assembly.ts'
-import { firstUserOf } from './images/home-users.ts'
+import { firstUserOf, noteBuilds } from './images/home-users.ts'
 import { createImageEngine } from './images/loading.ts'
 import { stageFolder } from './images/staging.ts'
 
@@ -60,6 +60,7 @@ async function main(): Promise<void> {
     const engine = createImageEngine({ socketPath: socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
     const [built] = await loadImages([{ ...own, reference: `${values.image ?? `hub/${name}`}:latest` }], engine, say)
     if (built === undefined) throw new Error('nothing was loaded')
+    await noteBuilds(values.home, [built], say)
     process.stdout.write(
       values.json ? `${JSON.stringify(built)}\n` : `${built.state.padEnd(8)}${built.name}  ${built.id}\n`,
     )

@@ -2,7 +2,8 @@
  * Assembles the agents' images from scratch, without registry or network, and loads them into the engine (docs/sandbox.md 8).
  *
  *   node scripts/build-images.ts [--json] [--folder DIR]... [--socket PATH]   (HUB_ENGINE_SOCKET names the engine as well)
- *   node scripts/build-images.ts --home DIR   names the users of that home's sessions in the images (engine.firstUser of its hub.yaml)
+ *   node scripts/build-images.ts --home DIR   names the users of that home's sessions in the images (engine.firstUser of its hub.yaml), and
+ *                                             writes down there that these images were built here
  *   node scripts/build-images.ts --archive [--folder DIR]... | docker load
  *   node scripts/build-images.ts --archive --arch arm64 --node FILE --sysroot DIR   for another machine: its Node binary, and a tree
  *                                                                                  with the libraries of that Node
@@ -13,7 +14,7 @@ import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import { archiveOf } from './images/archive.ts'
 import { assembleImages, loadImages, shippedFolders } from './images/assembly.ts'
-import { firstUserOf } from './images/home-users.ts'
+import { firstUserOf, noteBuilds } from './images/home-users.ts'
 import { createImageEngine } from './images/loading.ts'
 import { archOf, foreignParts, ownParts, type Parts } from './images/machine.ts'
 
@@ -55,6 +56,7 @@ async function main(): Promise<void> {
   }
   const engine = createImageEngine({ socketPath: values.socket, deadlineMs: 10_000, loadDeadlineMs: 300_000 })
   const built = await loadImages(images, engine, say)
+  await noteBuilds(values.home, built, say)
   for (const { name, id, state, note } of built) {
     process.stdout.write(
       values.json

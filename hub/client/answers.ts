@@ -18,7 +18,10 @@ type Taken<Part> = Part extends views.TaskView
     : Part extends views.SessionView
       ? Since<Part, 'leftBehind' | 'unreadable' | 'stalledSinceMs' | 'waitLeftMs' | 'authority'>
       : Part extends views.AgentView
-        ? Since<Part, 'imageNote' | 'shell' | 'sensitivity' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'>
+        ? Since<
+            Part,
+            'imageNote' | 'provenance' | 'shell' | 'sensitivity' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'
+          >
         : Part extends views.ApprovalView
           ? Since<Part, 'root'>
           : Part extends guard.AlertView

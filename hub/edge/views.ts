@@ -87,7 +87,7 @@ export function sessionView(
 }
 
 export function agentView(
-  { card, imageId, imageNote, limits, state, reason, crashes }: Agent,
+  { card, imageId, imageNote, provenance, limits, state, reason, crashes }: Agent,
   sessions: number,
 ): AgentView {
   const { name, description, image, driver, shell, sensitivity = null, mode, capabilities, repeatable, may } = card
@@ -97,6 +97,7 @@ export function agentView(
     image,
     imageId: imageId ?? null,
     imageNote: imageNote === '' ? null : imageNote,
+    provenance: provenance ?? null,
     driver,
     shell,
     sensitivity,

@@ -41,7 +41,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
     }),
     ...approvalHandlers({ approvals, tasks, settleApproval: work.messaging.settleApproval }),
     ...artifactHandlers({ artifacts }),
-    ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, cutFrames }),
+    ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, quarantine, cutFrames }),
     ...quarantineHandlers({
       ...{ store, tasks, reaper, quarantine, evidence, cutFrames, audit },
       containers: work.containment.containers,

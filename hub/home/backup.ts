@@ -56,6 +56,7 @@ const COPIED = [
   'keys',
   'secrets',
   'agents',
+  'image-builds.json',
   'policy',
   'definitions',
   'artifacts',

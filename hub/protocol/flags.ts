@@ -51,6 +51,12 @@ export const FLAGS = {
       heldIn: { strict: false },
     },
   ),
+  unproven: flag(
+    'agents may start from an image of which nobody can say where it comes from',
+    'no session begins but from an image that was built here, or whose signature was checked',
+    true,
+    { heldIn: { strict: false } },
+  ),
   trials: flag(
     'copies of agents that `hub agent try` makes (NAME--dev) may start',
     'no session of a trial copy (NAME--dev) begins',

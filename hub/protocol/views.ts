@@ -137,6 +137,9 @@ export const agentShape = z.strictObject({
   imageNote: kept(z.string()).describe(
     "set if its image's name points to another image by now, which the agent does not use",
   ),
+  provenance: kept(z.enum(['built', 'signed'])).describe(
+    'where its image comes from: built here, or passed by the program for signatures; null if nobody can say',
+  ),
   driver: z.enum(['sdk', 'json-lines', 'command']),
   shell: z.boolean().describe('its image holds a shell'),
   sensitivity: kept(dataClassShape).describe(

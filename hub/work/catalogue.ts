@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
+import { readImageBuilds } from '../base/image-builds.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
@@ -16,6 +17,7 @@ import { createPinnedImages } from './pinned-images.ts'
 import { createRegistry } from './registry.ts'
 import { createImageChecks, type ImageSettings } from './sandbox/image-checks.ts'
 import { createResolveImage } from './sandbox/image-gate.ts'
+import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
 
 export interface CatalogueOptions {
   home: string
@@ -39,15 +41,20 @@ export function createCatalogue(
     unresolved = true
     log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
   })
-  const images = createPinnedImages({
-    ...{ store, gate, events, resolve, log, sessions: tasks },
-    checks: createImageChecks(options.images, { store, gate, alerts, clock, log }),
-  })
+  const checks = createImageChecks(options.images, { store, gate, alerts, clock, log })
+  const images = createPinnedImages({ store, gate, events, resolve, log, checks, sessions: tasks })
   const breaker = createBreaker(options, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })
   const registry = createRegistry(
     { folder: join(home, 'agents'), limitsOf },
-    { store, images, breaker, barredBy: (card) => barredBy(flags, card) },
+    {
+      ...{ store, images, breaker },
+      barredBy: (card, provenance) => barredBy(flags, card, provenance),
+      provenance() {
+        const built = new Set(readImageBuilds(home).map(({ id }) => id))
+        return (imageId) => provenanceOf(imageId, { isBuilt: (id) => built.has(id), isSigned: checks.isSigned })
+      },
+    },
   )
   return {
     registry,
@@ -66,7 +73,14 @@ export function createCatalogue(
 }
 
 /** Which feature flag keeps an agent from starting, in words; empty if none does. Flags are asked only about cards that they concern. */
-function barredBy(flags: Pick<Flags, 'whyOff'>, { name, shell }: Pick<AgentCard, 'name' | 'shell'>): string {
+function barredBy(
+  flags: Pick<Flags, 'whyOff'>,
+  { name, shell }: Pick<AgentCard, 'name' | 'shell'>,
+  provenance: Provenance | undefined,
+): string {
+  const unproven = provenance === undefined ? flags.whyOff('unproven') : ''
+  if (unproven !== '')
+    return `nobody can say where its image comes from, and ${unproven}: build it here (\`hub agent build\`, \`node scripts/build-images.ts --home HOME\`) or let \`images.signature\` of hub.yaml pass it, then \`hub agent reload\``
   const shells = shell ? flags.whyOff('shells') : ''
   if (shells !== '') return `its image holds a shell, and ${shells}`
   const trials = name.endsWith(TRIAL_SUFFIX) ? flags.whyOff('trials') : ''

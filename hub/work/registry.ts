@@ -15,6 +15,7 @@ import type { Envelope } from '../protocol/envelope.ts'
 import { type Fault, judgeYaml } from '../protocol/judging.ts'
 import type { Store } from '../store/database.ts'
 import type { PinnedImages } from './pinned-images.ts'
+import type { Provenance } from './sandbox/provenance.ts'
 
 export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended'
 
@@ -26,6 +27,8 @@ export interface Agent {
   imageCode?: 'image_missing' | 'image_refused'
   /** Set if its image's name now means another image; says how to take it. Empty otherwise. */
   imageNote: string
+  /** Where its image comes from; undefined if nobody can say. */
+  provenance: Provenance | undefined
   /** Why no session of it begins although it is fit: a feature flag. Empty if none keeps it. */
   barred: string
   limits: SessionLimits
@@ -70,6 +73,7 @@ interface Loaded {
   imageProblem: string
   imageCode?: 'image_missing' | 'image_refused'
   imageNote: string
+  provenance: Provenance | undefined
   schemas: Map<string, ValidateFunction>
 }
 
@@ -81,7 +85,9 @@ export function createRegistry(
     store: Store
     images: PinnedImages
     /** Which feature flag keeps an agent with this card from starting, in words; empty if none does. */
-    barredBy: (card: AgentCard) => string
+    barredBy: (card: AgentCard, provenance: Provenance | undefined) => string
+    /** Where images come from, as it is known now (sandbox/provenance.ts). Called once for each read of the cards. */
+    provenance: () => (imageId: string | undefined) => Provenance | undefined
     /** Who is halted for losing too many sessions; see work/dispatch/breaker.ts. */
     breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
   },
@@ -99,13 +105,14 @@ export function createRegistry(
     const kept = stateOf(name)
     const halt = kept.state === 'registered' ? breaker.haltOf(name) : undefined
     const row = halt === undefined ? kept : { ...kept, state: 'halted' as const, reason: halt.reason }
-    const barred = barredBy(loaded.card)
+    const barred = barredBy(loaded.card, loaded.provenance)
     return {
       card: loaded.card,
       barred,
       imageId: loaded.imageId,
       ...(loaded.imageCode === undefined ? {} : { imageCode: loaded.imageCode }),
       imageNote: loaded.imageNote,
+      provenance: loaded.provenance,
       limits: loaded.limits,
       ...row,
       reason: row.reason || loaded.imageProblem || barred || loaded.imageNote,
@@ -167,6 +174,7 @@ export function createRegistry(
         }
       }
       const next = new Map<string, Loaded>()
+      const originOf = parts.provenance()
       for (const [name, same] of cards) {
         for (const { file, read } of same) {
           const { card, schemas, placeOf } = read
@@ -178,7 +186,9 @@ export function createRegistry(
                 placeOf(['name'], 'value'),
                 `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
               )
-            next.set(name, { card, schemas, limits: limitsOf(read), ...(await imageOf(read, takesNew)) })
+            const limits = limitsOf(read)
+            const image = await imageOf(read, takesNew)
+            next.set(name, { card, schemas, limits, ...image, provenance: originOf(image.imageId) })
           } catch (thrown) {
             refused(file, thrown)
           }

@@ -1,4 +1,4 @@
-/** Where the range of sessions' users begins in one home: images made for it name these users. */
+/** What an assembly has to do with one home: its images name the users of that home's sessions, and the home keeps which ones were built. */
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -11,4 +11,16 @@ export async function firstUserOf(home: string | undefined): Promise<number> {
   // Only then: images are also assembled where no package is installed (agent/Dockerfile).
   const { readConfig } = await import('../../hub/config.ts')
   return readConfig(file).engine.firstUser
+}
+
+/** Writes down in the home that was named that these images were built here. Without one nothing is written. */
+export async function noteBuilds(
+  home: string | undefined,
+  built: readonly { id: string; name: string }[],
+  say: (line: string) => void,
+): Promise<void> {
+  if (home === undefined) return
+  const { noteImageBuilds } = await import('../../hub/base/image-builds.ts')
+  if (!noteImageBuilds(resolve(home), built, Date.now()))
+    say(`${home} is no home of a hub yet, so it is not written down there that these images were built here`)
 }

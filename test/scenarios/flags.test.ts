@@ -1,5 +1,9 @@
 /** What feature flags switch in a whole hub (S1-59): starts, delegation, restarts, agents with a shell, trial copies. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { noteImageBuilds } from '../../hub/base/image-builds.ts'
+import { FAKE_IMAGE_ID } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const flip = async (h: Harness, name: string, value: boolean | null, more: Record<string, unknown> = {}) => {
@@ -124,4 +128,22 @@ describe('S1-59: flags of a whole hub', () => {
     await h.until(() => h.audit().some(({ action }) => action === 'flag.expired'), 'its end is a record')
     expect(h.hub.guard.alerts.isOpen('flag_emergency:dispatch')).toBe(false)
   })
+})
+
+test('S1-56, S1-59: with `unproven` off, as strict holds it, an agent starts only from an image of which somebody can say where it comes from [flag-9]', async () => {
+  await using h = await createHarness({ agents: { plain: { script: puppet } } })
+  await h.bring('plain')
+  await flip(h, 'unproven', false)
+  const shown = async () => (await h.operator('GET', '/v1/agents/plain')).body.agent
+  expect(await refusal(h, 'plain')).toEqual([
+    409,
+    'flag_off',
+    expect.stringContaining('nobody can say where its image'),
+  ])
+  expect(await shown()).toMatchObject({ provenance: null, reason: expect.stringContaining('the flag unproven is off') })
+  writeFileSync(join(h.home, 'instance'), h.instance)
+  noteImageBuilds(h.home, [{ id: FAKE_IMAGE_ID, name: 'hub/plain' }], 1)
+  await h.operator('POST', '/v1/agents/reload', {})
+  expect(await shown()).toMatchObject({ provenance: 'built', reason: '' })
+  await h.bring('plain')
 })

@@ -167,6 +167,12 @@ test('S1-77: in a whole hub a critical alert recycles its session, counts for th
     { action: 'session.observed', effect: 'unhealthy: a runtime monitor reported it: Shell2J incontainer' },
   ])
   expect(h.hub.guard.alerts.isOpen('session_reported:odd')).toBe(true)
+  // S1-66: what runs is captured, paused, before it goes.
+  await h.until(() => h.engine.byName(odd.container.name) === undefined, 'its container is gone')
+  const { evidence } = (await h.operator('GET', `/v1/evidence?session=${odd.session}`)).body
+  expect(evidence).toMatchObject([{ state: 'whole', why: 'a runtime monitor reported it: Shell2J incontainer' }])
+  const verbs = h.engine.calls.filter((call) => call.endsWith(odd.container.id) && /^(pause|top|remove)/.test(call))
+  expect(verbs.map((call) => call.split(' ')[0])).toEqual(['pause', 'top', 'remove'])
   const task = h.hub.work.tasks.session(odd.session)?.task ?? ''
   await h.until(
     () => h.started.filter(({ agent, token }) => agent === 'odd' && token !== '').length === 2,

@@ -11,6 +11,7 @@ import { ownerText, type Principal } from '../../guard/principal.ts'
 import { judgeAlerts, type MonitorVerdict } from '../../protocol/monitor.ts'
 import type { MonitorPost } from '../../protocol/operations.ts'
 import type { Losses } from '../../work/dispatch/losses.ts'
+import type { Quarantine } from '../../work/dispatch/quarantine.ts'
 import { WARNING_LASTS_MS } from '../../work/dispatch/security-stop.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Handlers, handler } from '../serve.ts'
@@ -62,10 +63,11 @@ export function monitorHandlers(parts: {
   alerts: Pick<Alerts, 'raise'>
   tasks: Pick<Tasks, 'session'>
   losses: Pick<Losses, 'isLive' | 'reported'>
+  quarantine: Pick<Quarantine, 'examine'>
   /** Ends its fast session at once. */
   cutFrames: (session: string) => void
 }): Handlers {
-  const { clock, flags, alerts, tasks, losses, cutFrames } = parts
+  const { clock, flags, alerts, tasks, losses, quarantine, cutFrames } = parts
   const take = createPace(clock)
   const stateOf = (session: string) =>
     tasks.session(session) === undefined ? 'unknown' : losses.isLive(session) ? 'live' : 'ended'
@@ -75,11 +77,13 @@ export function monitorHandlers(parts: {
     const name = alert === '' ? 'an alert without a name' : alert
     losses.reported(session, `a runtime monitor reported it: ${name}`)
     cutFrames(session)
+    // Its container is not removed before that (S1-66).
+    quarantine.examine(session)
     const { agent = 'unknown' } = tasks.session(session) ?? {}
     alerts.raise(
       `session_reported:${agent}`,
       'warning',
-      `A runtime monitor reported session ${session} of agent ${agent}: ${name}. It was recycled.`,
+      `A runtime monitor reported session ${session} of agent ${agent}: ${name}. It was recycled. Evidence: \`hub session evidence ${session}\``,
       WARNING_LASTS_MS,
     )
   }

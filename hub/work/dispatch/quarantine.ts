@@ -34,6 +34,11 @@ export interface Quarantine {
   /** Tells each task that read of this, by an event. Answers who they are. */
   tellConsumers(session: SessionRow, withheld: Withheld): Promise<Consumer[]>
   /**
+   * Captures evidence of a session that has just begun to end because somebody outside reported it; its container waits for that, as for every
+   * capture. Never throws.
+   */
+  examine(session: string): void
+  /**
    * Shuts off what a critical alert names: a session, or the container of one. Of one that is being ended already, only evidence is kept.
    * Settles once that is done. Undefined if there is no such session, or it has ended. Never throws and never rejects.
    */
@@ -107,6 +112,17 @@ export function createQuarantine(parts: {
       return await custody.take(grant, tasks.session(session.id) ?? session)
     },
     tellConsumers,
+    examine(id) {
+      const session = tasks.session(id)
+      if (session === undefined || session.state === 'recycled') return
+      try {
+        const call = { principal: CONTAINER, operation: 'session.reap', resource: `session:${id}` } as const
+        const grant = gate.admitStop(call, (proof) => ({ proof, auditEffect: 'evidence is kept first' })).proof
+        void custody.take(grant, session)
+      } catch (thrown) {
+        log.error({ session: id, reason: toHubError(thrown).reason }, 'evidence of a session could not be kept')
+      }
+    },
     contain(subject, why) {
       const session = named(subject)
       return session === undefined || session.state === 'recycled' ? undefined : containOne(session, why)

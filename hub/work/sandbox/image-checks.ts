@@ -81,6 +81,8 @@ export interface Verdict {
 export interface ImageChecks {
   /** Asks the programs that are set up. `again`: also those that have answered before. Never throws. */
   judge(candidate: Candidate, again: boolean): Promise<Verdict>
+  /** Whether the program for signatures, as it is set up now, has passed this image. False while none is asked. */
+  isSigned(imageId: string): boolean
 }
 
 interface Answer {
@@ -185,12 +187,20 @@ export function createImageChecks(
     }
   }
 
+  /** What is kept of an answer, if the program is still called in the same way. */
+  function knownOf(name: CheckName, imageId: string): Answer | undefined {
+    const { run, timeout } = settings[name]
+    const known = find.get(name, imageId) as { digest: string; passed: number; reason: string } | undefined
+    if (known?.digest !== digestOf('hub-image-check-v1', { run, timeout })) return undefined
+    return { passed: known.passed === 1, reason: known.reason }
+  }
+
   async function answerOf(name: CheckName, candidate: Candidate, again: boolean): Promise<Answer | undefined> {
     const { mode, run, timeout } = settings[name]
     if (mode === 'off') return undefined
     const digest = digestOf('hub-image-check-v1', { run, timeout })
-    const known = find.get(name, candidate.id) as { digest: string; passed: number; reason: string } | undefined
-    if (!again && known?.digest === digest) return { passed: known.passed === 1, reason: known.reason }
+    const known = again ? undefined : knownOf(name, candidate.id)
+    if (known !== undefined) return known
     const answer = await ask(settings[name], candidate, clock).catch((thrown) => ({
       passed: false,
       reason: `it could not be started: ${toHubError(thrown).reason}`,
@@ -200,6 +210,7 @@ export function createImageChecks(
   }
 
   return {
+    isSigned: (imageId) => settings.signature.mode !== 'off' && knownOf('signature', imageId)?.passed === true,
     async judge(candidate, again) {
       const { agent, image, id } = candidate
       const answers = await Promise.all(NAMES.map((name) => answerOf(name, candidate, again)))

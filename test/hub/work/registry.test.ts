@@ -40,6 +40,7 @@ const registry = () =>
       store,
       images: { of: async () => ({ id: 'sha256:x', problem: '', note: undefined }) } as unknown as PinnedImages,
       barredBy: () => '',
+      provenance: () => () => undefined,
       breaker: { haltOf: () => undefined, reset: () => {} },
     },
   )

@@ -79,6 +79,12 @@ function afterCrash({ mode, repeatable, restarts }: AgentView): string {
   return repeatable === false ? `${times} until it has its task; then never, because it is not repeatable` : times
 }
 
+const ORIGIN = {
+  built: 'built here',
+  signed: 'its signature was checked',
+  unknown: 'nobody can say where its image comes from',
+} as const
+
 /** One row for each fact that applies, in words (fault C22). */
 function agentRows(agent: AgentView): [string, Cell][] {
   const asked = Object.entries(agent.may ?? {}).filter(([, what]) => Array.isArray(what) && what.length > 0)
@@ -91,6 +97,7 @@ function agentRows(agent: AgentView): [string, Cell][] {
     ['why', agent.reason ?? ''],
     ['what', agent.description],
     ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
+    ['provenance', ORIGIN[agent.provenance ?? 'unknown']],
     ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
     ['mode', agent.mode],
     ['capabilities', agent.capabilities.join(', ')],

@@ -40,10 +40,42 @@ const emergency = (name: string, value: boolean, forMs = HOUR): FlagSetRequest =
 
 /** Written out here, and never computed: what each profile begins with, and what it holds. */
 const TABLE: Record<Profile, Record<FlagName, string>> = {
-  development: { dispatch: 'on', delegation: 'on', restarts: 'off', shells: 'on', trials: 'on', monitor: 'off' },
-  standard: { dispatch: 'on', delegation: 'on', restarts: 'on', shells: 'on', trials: 'on', monitor: 'off' },
-  production: { dispatch: 'on', delegation: 'on', restarts: 'on', shells: 'on', trials: 'off', monitor: 'off' },
-  strict: { dispatch: 'on', delegation: 'on', restarts: 'on', shells: 'held off', trials: 'held off', monitor: 'off' },
+  development: {
+    dispatch: 'on',
+    delegation: 'on',
+    restarts: 'off',
+    shells: 'on',
+    unproven: 'on',
+    trials: 'on',
+    monitor: 'off',
+  },
+  standard: {
+    dispatch: 'on',
+    delegation: 'on',
+    restarts: 'on',
+    shells: 'on',
+    unproven: 'on',
+    trials: 'on',
+    monitor: 'off',
+  },
+  production: {
+    dispatch: 'on',
+    delegation: 'on',
+    restarts: 'on',
+    shells: 'on',
+    unproven: 'on',
+    trials: 'off',
+    monitor: 'off',
+  },
+  strict: {
+    dispatch: 'on',
+    delegation: 'on',
+    restarts: 'on',
+    shells: 'held off',
+    unproven: 'held off',
+    trials: 'held off',
+    monitor: 'off',
+  },
 }
 
 describe('S1-59: profiles', () => {

@@ -148,3 +148,23 @@ test.each([
   expect(config).toBeUndefined()
   expect(faults.map(({ key, message }) => `${key}: ${message}`).join('\n')).toContain(fault)
 })
+
+test('S1-56: an image is signed only by the word of the program as it is set up now, and of no other program', async () => {
+  const path = program('verify', 'exit 0')
+  const signature = { mode: 'warn', run: [path] }
+  const asked = checks({ signature, scan: { mode: 'enforce', run: [path, 'scan'] } })
+  expect(asked.isSigned(ID)).toBe(false)
+  await asked.judge(IMAGE, false)
+  expect([asked.isSigned(ID), asked.isSigned(`sha256:${'b2'.repeat(32)}`)]).toEqual([true, false])
+  for (const other of [
+    { ...signature, run: [path, 'more'] },
+    { ...signature, mode: 'off' },
+  ])
+    expect(checks({ signature: other }).isSigned(ID)).toBe(false)
+  const scanned = checks({ scan: { mode: 'enforce', run: [path] } })
+  await scanned.judge(IMAGE, true)
+  expect(scanned.isSigned(ID)).toBe(false)
+  program('verify', 'exit 1')
+  await asked.judge(IMAGE, true)
+  expect(asked.isSigned(ID)).toBe(false)
+})
