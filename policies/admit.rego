@@ -17,7 +17,13 @@ default decision := {
 
 # METADATA
 # entrypoint: true
-decision := object.union({"version": 1, "ask": false}, answer)
+decision := object.union(object.union({"version": 1, "ask": false}, answer), path)
+
+# Of an allowed delegation: whether the session could do it itself.
+path := {"path": data.hub.delegation.path} if {
+	input.operation == "task.delegate"
+	answer.allow == true
+} else := {}
 
 answer := data.hub.sandbox.answer if {
 	input.operation == "session.provision"

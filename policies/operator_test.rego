@@ -21,7 +21,7 @@ owner_only := [
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "device.list", "doctor.run", "flag.list", "keys.list", "retention.show", "session.evidence", "token.list"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "decision.list", "device.list", "doctor.run", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list"]
 
 others := [
 	"artifact.delete", "budget.raise", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

@@ -23,7 +23,7 @@ export interface WorkHandlerParts {
 
 export function workHandlers(parts: WorkHandlerParts): Handlers {
   const { clock, guard, work, cutFrames } = parts
-  const { approvals, denyList, policy, rules, policyChanges, decisions, store } = guard
+  const { approvals, denyList, policy, rules, policyChanges, decisions, decisionReader, store } = guard
   const { tasks, asking, losses } = work
   const { registry, artifacts, journal } = work.catalogue
   const { mailboxes } = work.messaging
@@ -36,7 +36,14 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
     }),
     ...agentHandlers({ registry, tasks, onChanged: decisions.forget }),
     ...policyHandlers({
-      ...{ registry, policy, rules, changes: policyChanges, decideAgain: work.messaging.decideAgain },
+      ...{
+        registry,
+        policy,
+        rules,
+        changes: policyChanges,
+        made: decisionReader,
+        decideAgain: work.messaging.decideAgain,
+      },
       onChanged: decisions.forget,
     }),
     ...approvalHandlers({ approvals, tasks, settleApproval: work.messaging.settleApproval }),

@@ -15,7 +15,7 @@ import type { Modes } from './modes.ts'
 import { createAccepted } from './policy/accepted.ts'
 import { type CommitOf, createPolicy, type PolicyTerms, SHIPPED_TERMS } from './policy/bundle.ts'
 import { createPolicyChanges, type PolicyChanges } from './policy/data-difference.ts'
-import { createDecisions, newestBundleVersion } from './policy/decisions.ts'
+import { createDecisionReader, createDecisions, newestBundleVersion } from './policy/decisions.ts'
 import { hubPrincipal } from './principal.ts'
 
 export interface RulesParts {
@@ -63,6 +63,7 @@ export function createRules(
     policy,
     rules,
     policyChanges: createPolicyChanges({ policy, meta }),
+    decisionReader: createDecisionReader(store),
     decisions: createDecisions(
       { labels: { instance } },
       {

@@ -54,7 +54,7 @@ function findOpa(): { opa: string; version: string } {
 }
 
 /** Runs opa in the folder of the rules, so that its messages name the files as they are. */
-function runOpa(folder: string, words: readonly string[]): SpawnSyncReturns<string> {
+export function runOpa(folder: string, words: readonly string[]): SpawnSyncReturns<string> {
   return spawnSync(findOpa().opa, words, { cwd: folder, encoding: 'utf8', maxBuffer: 64 * 1024 ** 2 })
 }
 

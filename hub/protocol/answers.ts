@@ -38,15 +38,18 @@ import {
   drillShape,
   evidenceBundleShape,
   evidenceShape,
+  explanationShape,
   flagShape,
   keyShape,
   modeShape,
   newCredentialShape,
+  policyFilesShape,
   policyShape,
   presenceShape,
   prunableShape,
   prunedTurnShape,
   stopShape,
+  storedDecisionShape,
   toldShape,
 } from './views-guard.ts'
 
@@ -161,6 +164,12 @@ export const ANSWERS = {
   'policy.reload': row(
     'Reads policy/data.json again.',
     policyShape.extend({ changed: z.string().describe('what is different, one line each') }),
+  ),
+  'policy.show': row("The operator's data and rules in force.", policyFilesShape),
+  'policy.explain': row('Why a question gets its answer, and what would change it. Decides nothing.', explanationShape),
+  'decision.list': row(
+    'Decisions that were made, newest first, each question once.',
+    z.strictObject({ decisions: z.array(storedDecisionShape), next }),
   ),
   'flag.list': row(
     'Feature flags, the profile in force, and what nobody may switch.',

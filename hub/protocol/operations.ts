@@ -122,6 +122,15 @@ const artifactListShape = z.strictObject({
   part: sha256PartShape.optional(),
 })
 const reasonShape = z.strictObject({ reason: z.string().max(500).default('') })
+/** A decision that was made, or a question as the rules would see it. */
+const explainShape = z
+  .strictObject({ decision: uuidShape.optional(), input: z.record(z.string().max(64), z.unknown()).optional() })
+  .refine(
+    ({ decision, input }) => (decision === undefined) !== (input === undefined),
+    'decision: name a decision, or give an input',
+  )
+export type ExplainRequest = z.output<typeof explainShape>
+const decisionListShape = z.strictObject({ ...page, cursor: uuidShape.optional() })
 const resumeShape = z.strictObject({ acceptHead: sha256Shape.optional(), alert: uuidShape.optional() })
 const noteShape = z.strictObject({ note: z.string().max(500).optional() })
 /** `untilMs`: an instant in milliseconds since 1970. The note goes into the watchdog's state, which is small. */
@@ -266,6 +275,9 @@ export const OPERATIONS = {
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape),
   'policy.status': op('policy.shown', 'read', people, none),
   'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape),
+  'policy.show': op('policy.files_shown', 'read', owner, none),
+  'policy.explain': op('policy.explained', 'read', owner, explainShape),
+  'decision.list': op('decision.listed', 'read', owner, decisionListShape),
   'flag.list': op('flag.listed', 'read', owner, none),
   'flag.set': op('flag.changed', 'approve', owner, flagSetShape),
   'flag.expire': op('flag.expired', 'record', hub, z.unknown()),

@@ -42,6 +42,50 @@ export const flagShape = z.strictObject({
   ),
 })
 
+export const policyFilesShape = z.strictObject({
+  data: kept(z.record(z.string(), z.unknown())).describe('policy/data.json; null without rules'),
+  sources: z.array(z.strictObject({ name: z.string(), text: z.string() })).describe("the operator's own rules"),
+})
+
+const narrowingShape = z.strictObject({
+  capabilities: z.array(z.string()).optional(),
+  agents: z.array(z.string()).optional(),
+  ttlMs: z.int().optional(),
+})
+const verdictShape = z.strictObject({
+  effect: z.enum(['allow', 'ask', 'deny']),
+  reason: z.string(),
+  rule: z.string(),
+  code: z.string().optional().describe('of a refusal; without one `policy_denied`'),
+  narrow: narrowingShape.optional(),
+  path: z
+    .strictObject({ kind: z.enum(['internal', 'external']), because: z.array(z.string()) })
+    .optional()
+    .describe('of an allowed delegation: whether the session could do it itself, and what speaks against it'),
+})
+export const storedDecisionShape = z.strictObject({
+  id: uuidShape,
+  atMs: instant,
+  input: kept(z.record(z.string(), z.unknown())).describe('what the rules saw; null if it was too long to be kept'),
+  result: verdictShape,
+  revision: z.string(),
+})
+export const explanationShape = verdictShape.extend({
+  revision: z.string(),
+  shipped: verdictShape.describe('what the shipped rules alone say'),
+  home: kept(
+    z.union([
+      z.strictObject({ deny: z.array(z.string()), ask: z.array(z.string()), narrow: z.array(narrowingShape) }),
+      z.strictObject({ fault: z.string() }),
+    ]),
+  ).describe("what the operator's rules say; null if there are none, or they were not asked"),
+  rows: z.record(z.string(), z.record(z.string(), z.unknown()).nullable()).describe('the rows that the question names'),
+  changes: z
+    .array(z.strictObject({ change: z.string(), effect: z.enum(['allow', 'ask', 'deny']) }))
+    .describe('what would give another answer'),
+  recorded: storedDecisionShape.optional().describe('the decision that was named, as it was made'),
+})
+
 export const keyShape = z.strictObject({
   kid: z.string(),
   state: z.enum(['active', 'previous']),

@@ -1,7 +1,10 @@
 /** What a decision costs by itself, remembered and not, what the audit log writes and verifies, and a look at the metrics. The store is real, on disk, with FULL. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { OPERATOR, type Principal } from '../../hub/guard/principal.ts'
 import { openGuardHome } from '../support/guard-home.ts'
+import { writeHomeRules } from '../support/policy-fixture.ts'
 import type { Figure } from './run.ts'
 import { AGENTS, benchScrape } from './scrape.ts'
 
@@ -54,6 +57,48 @@ function rate(work: (n: number) => void, group: (inside: () => void) => void): {
   return { perSecond: n / seconds, p99Ms: times[Math.floor(times.length * 0.99)] ?? Number.NaN }
 }
 
+/** Rules of an operator: three that look at every question, two of them at lists. */
+const HOME_RULES = `
+quiet := {"survey-lead", "shell-wordcount"}
+
+deny contains "not to these" if {
+	input.operation == "message.send"
+	input.resource.to.agent in quiet
+}
+
+ask contains "a person must see this" if {
+	input.operation in {"token.create", "device.add", "keys.rotate"}
+	input.principal.kind != "hub"
+}
+
+narrow contains {"ttlMs": 600000} if input.operation == "task.dispatch"
+`
+const RELOADS = 40
+const CALLS_BETWEEN = 250
+
+/** Messages through the gate while data and rules are read again and again: how many of them were refused. */
+function reloadUnderLoad({ guard, folder }: ReturnType<typeof openGuardHome>): { asked: number; refused: number } {
+  const file = join(folder, 'policy', 'data.json')
+  const data = JSON.parse(readFileSync(file, 'utf8'))
+  let [asked, refused] = [0, 0]
+  for (let turn = 0; turn < RELOADS; turn += 1) {
+    data.agents.drill.ttlMs = 600_000 + turn
+    writeFileSync(file, JSON.stringify(data))
+    writeHomeRules({ dataPath: file }, HOME_RULES)
+    guard.rules.reload()
+    for (let n = 0; n < CALLS_BETWEEN; n += 1) {
+      const { operation, principal, resource: facts } = input(sender(n % 8), 'bench.work')
+      asked += 1
+      try {
+        guard.gate.admit({ principal, operation: 'message.send', resource: operation, facts }, () => undefined)
+      } catch {
+        refused += 1
+      }
+    }
+  }
+  return { asked, refused }
+}
+
 export async function benchPolicy(say: (line: string) => void): Promise<Figure[]> {
   using home = openGuardHome()
   const { store, decisions, audit, policy } = home.guard
@@ -97,6 +142,28 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
   say(`verify: ${size} records at ${round(verified)}/s${fault === undefined ? '' : ', BROKEN'}`)
   const scrape = await benchScrape()
   say(`metrics: a scrape of ${AGENTS} agents with mail takes ${round(scrape, 2)} ms`)
+  // A question that the shipped rules allow: of one they refuse, the operator's are not asked.
+  const dataPath = join(home.folder, 'policy', 'data.json')
+  const data = JSON.parse(readFileSync(dataPath, 'utf8'))
+  data.agents['survey-reader'].message = ['echo']
+  writeFileSync(dataPath, JSON.stringify(data))
+  writeHomeRules({ dataPath }, HOME_RULES)
+  home.guard.rules.reload()
+  const { engine: both, shipped: alone = both } = policy.active()
+  const asking = (of: typeof both) =>
+    rate(
+      (n) => {
+        if (of.evaluate(JSON.stringify(input(sender(n % 8), 'bench.work'))).effect !== 'allow')
+          throw new Error('refused')
+      },
+      (inside) => inside(),
+    )
+  const [shippedAlone, withHome] = [asking(alone), asking(both)]
+  say(`the same question without the operator's rules: ${round(shippedAlone.perSecond)}/s`)
+  const withHomeKept = rate((n) => void decisions.decide(input(kept[n % 8] ?? OPERATOR, 'bench.work')), grouped)
+  say(`with the operator's rules: ${round(withHome.perSecond)}/s, remembered ${round(withHomeKept.perSecond)}/s`)
+  const reloads = reloadUnderLoad(home)
+  say(`${RELOADS} reloads among ${reloads.asked} messages: ${reloads.refused} refused`)
   const figure = (key: string, value: number, unit: string, meaning: string, digits = 0): Figure => ({
     key,
     value: round(value, digits),
@@ -107,6 +174,9 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
     figure('rulesPerSecond', rules.perSecond, '/s', 'the compiled rules alone'),
     figure('decisionsPerSecond', fresh.perSecond, '/s', 'decided and written down, nothing remembered'),
     figure('memoisedPerSecond', memoised.perSecond, '/s', 'remembered decisions'),
+    figure('homeRulesPerSecond', withHome.perSecond, '/s', "the compiled rules and the operator's own"),
+    figure('homeMemoisedPerSecond', withHomeKept.perSecond, '/s', "remembered decisions with the operator's rules"),
+    figure('reloadRefused', reloads.refused, '', `messages refused of ${reloads.asked}, among ${RELOADS} reloads`),
     figure('p99Ms', fresh.p99Ms, 'ms', 'one decision that is not remembered', 3),
     figure('rawInsertsPerSecond', baseline.perSecond, '/s', 'bare inserts of the same text, the same commits'),
     figure('auditRecordsPerSecond', appended.perSecond, '/s', `chained records, ${GROUP} a commit, FULL`),

@@ -24,6 +24,7 @@ const flags = lazy(() => import('./setup/flags.ts'))
 const judge = lazy(() => import('./setup/judge.ts'))
 const keys = lazy(() => import('./setup/keys.ts'))
 const policy = lazy(() => import('./setup/policy.ts'))
+const tried = lazy(() => import('./setup/policy-tried.ts'))
 const prune = lazy(() => import('./setup/prune.ts'))
 const setup = lazy(() => import('./setup/setup.ts'))
 const start = lazy(() => import('./setup/start.ts'))
@@ -271,6 +272,27 @@ export const COMMANDS: readonly Command[] = [
   alone('policy seal', 'compile and sign what is in policy/, without the hub', policy('policySeal'), [
     ['--key <file>', 'your Ed25519 private key, where policy.requireSignature asks for a signature'],
   ]),
+  command('policy diff', 'what policy/ would change of the rules in force', tried('policyDiff')),
+  command(
+    'policy simulate',
+    'ask what was asked before of the rules in policy/: what would be answered otherwise',
+    tried('policySimulate'),
+    [
+      ['--since <span>', 'how far back (default: 24h)'],
+      ['--most <n>', 'how many questions at most, the newest first (default: 20000)'],
+    ],
+  ),
+  alone('policy test', "run policy/'s own *_test.rego and samples.json", tried('policyTest')),
+  command(
+    'policy explain [decision]',
+    'which rule and which data gave an answer, and what would change it',
+    tried('policyExplain'),
+    [
+      ['--input <file>', 'a made-up question as JSON, as the rules would see it; - for stdin'],
+      ['--operation <name>', 'a made-up question of yours, for example task.submit'],
+      ['--agent <name>', 'the agent that it is about'],
+    ],
+  ),
   command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),
   command('flag set <name> <value>', 'switch a flag: on, off, or default', flags('set'), [
     ['--emergency <reason>', 'only for a time, with this reason; needed under the profiles production and strict'],

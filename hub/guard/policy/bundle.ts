@@ -49,6 +49,7 @@ export interface ActivePolicy {
   /** Each alone, for an explanation; undefined if there are none. */
   readonly shipped?: Engine
   readonly home?: TriedRules['home']
+  readonly tryWith?: TriedRules['tryWith']
   readonly memo: Memo<PolicyDecision>
   /** Undefined if no rules are in force. */
   readonly data?: PolicyData

@@ -19,6 +19,57 @@ export interface PolicyChanges {
 
 type Digests = Readonly<Record<string, string>>
 
+const DIFF_LINES_MAX = 1000
+
+/** The lines that two texts do not share, in order: `-` of the first, `+` of the second. Pure. */
+function linesChanged(before: string, after: string): string[] {
+  const [old, fresh] = [before.split('\n'), after.split('\n')]
+  if (old.length > DIFF_LINES_MAX || fresh.length > DIFF_LINES_MAX) return ['too long to be shown line by line']
+  // The longest common part, from the ends backwards.
+  const common = Array.from({ length: old.length + 1 }, () => new Array<number>(fresh.length + 1).fill(0))
+  const at = (i: number, j: number) => common[i]?.[j] ?? 0
+  for (let i = old.length - 1; i >= 0; i -= 1)
+    for (let j = fresh.length - 1; j >= 0; j -= 1)
+      (common[i] as number[])[j] = old[i] === fresh[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1))
+  const lines: string[] = []
+  for (let i = 0, j = 0; i < old.length || j < fresh.length; ) {
+    if (i < old.length && j < fresh.length && old[i] === fresh[j]) {
+      i += 1
+      j += 1
+    } else if (j >= fresh.length || (i < old.length && at(i + 1, j) >= at(i, j + 1))) lines.push(`- ${old[i++]}`)
+    else lines.push(`+ ${fresh[j++]}`)
+  }
+  return lines
+}
+
+/** The operator's part of rules: what `hub policy show` answers, and what a folder holds. */
+export interface PolicyTexts {
+  data: PolicyData | null
+  sources: readonly { name: string; text: string }[]
+}
+
+/** What the later files would change, one line each: rows of the data, then each file of rules by its lines. Pure. */
+export function filesDifference(before: PolicyTexts, after: PolicyTexts): string[] {
+  const ofData = differenceOf(before.data ?? { agents: {} }, after.data ?? { agents: {} })
+  const texts = ({ sources }: PolicyTexts) => new Map(sources.map(({ name, text }) => [name, text]))
+  const [old, fresh] = [texts(before), texts(after)]
+  const names = [...new Set([...old.keys(), ...fresh.keys()])].sort()
+  return [
+    ...ofData,
+    ...names.flatMap((name) => {
+      const [was, is] = [old.get(name), fresh.get(name)]
+      if (was === is) return []
+      const head = was === undefined ? `+ ${name}` : is === undefined ? `- ${name}` : name
+      return [
+        head,
+        ...linesChanged(was ?? '', is ?? '')
+          .filter((line) => line.length > 2)
+          .map((line) => `  ${line}`),
+      ]
+    }),
+  ]
+}
+
 /** One line for each file of rules that is new, gone or another: its digest tells which text it was. Pure. */
 function rulesChanged(before: Digests, after: Digests): string[] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()

@@ -78,7 +78,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
 
   function rowOf(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): Values {
     const { bundle, dataDigest, home, revision } = policy.active()
-    const { effect, code, reason, rule, narrow } = verdict
+    const { effect, code, reason, rule, narrow, path } = verdict
     const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
     const { principal, operation, mode } = input
     const brief = JSON.stringify({ operation, mode, principal: { kind: principal.kind, id: principal.id } })
@@ -89,7 +89,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       hide(long ? brief.slice(0, STORED_INPUT_BYTES_MAX) : inputText),
       sha256Hex(inputText),
       long ? '["/principal","/resource"]' : '[]',
-      hide(JSON.stringify({ effect, code, reason, rule, narrow })),
+      hide(JSON.stringify({ effect, code, reason, rule, narrow, path })),
       labels,
       JSON.stringify({
         hub: { revision: bundle.revision },
@@ -150,7 +150,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     const seen = memo.get(inputText)
     if (seen !== undefined) return seen
     const from = clock.monotonicMs()
-    const { effect, code, reason, rule, narrow, fault } = engine.evaluate(inputText)
+    const { effect, code, reason, rule, narrow, path, fault } = engine.evaluate(inputText)
     spread?.add((clock.monotonicMs() - from) / 1000)
     const atMs = clock.wallMs()
     const id = newUuid(random, atMs)
@@ -160,6 +160,7 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       rule,
       ...(code === undefined ? {} : { code }),
       ...(narrow === undefined ? {} : { narrow }),
+      ...(path === undefined ? {} : { path }),
     }
     const values = rowOf(id, atMs, input, inputText, { ...answer, fault })
     const isLate = late && effect !== 'allow'
@@ -170,6 +171,55 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     if (isLate) for (const each of [known, fresh]) denied.set(each, values)
     if (!fault) memo.set(inputText, known)
     return fresh
+  }
+}
+
+/** One row, as it is shown and replayed. */
+export interface StoredDecision {
+  id: string
+  atMs: number
+  /** The question as the rules saw it, or null if it was too long to be kept. */
+  input: Record<string, unknown> | null
+  result: {
+    effect: Verdict['effect']
+    reason: string
+    rule: string
+    code?: string
+    narrow?: Verdict['narrow']
+    path?: Verdict['path']
+  }
+  revision: string
+}
+
+export interface DecisionReader {
+  /** Undefined if there is no such row. */
+  show(id: string): StoredDecision | undefined
+  /** From the newest on; `before`: the id that the last page ended with. */
+  list(limit: number, before?: string): StoredDecision[]
+}
+
+export function createDecisionReader(database: {
+  prepare(sql: string): { get(...values: unknown[]): unknown; all(...values: unknown[]): unknown[] }
+}): DecisionReader {
+  const columns = 'decision_id as id, timestamp_ms as atMs, input, erased, result, revision'
+  const one = database.prepare(`select ${columns} from decision where decision_id = ?`)
+  const page = database.prepare(
+    `select ${columns} from decision where decision_id < ? order by decision_id desc limit ?`,
+  )
+  const read = (row: unknown): StoredDecision => {
+    const { input, erased, result, ...rest } = row as Omit<StoredDecision, 'input' | 'result'> &
+      Record<'input' | 'erased' | 'result', string>
+    const { effect, reason, rule, code, narrow, path } = JSON.parse(result) as StoredDecision['result']
+    const given = { effect, reason, rule, ...(code && { code }), ...(narrow && { narrow }), ...(path && { path }) }
+    return { ...rest, input: erased === '[]' ? (JSON.parse(input) as Record<string, unknown>) : null, result: given }
+  }
+  return {
+    show(id) {
+      const row = one.get(id)
+      return row === undefined ? undefined : read(row)
+    },
+    // Ids are of small letters and digits, so this is after each of them.
+    list: (limit, before = 'g') => page.all(before, limit).map(read),
   }
 }
 

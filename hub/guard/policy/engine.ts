@@ -29,6 +29,15 @@ export interface Narrowing {
 /** Why it is a no: the code of the refusal that follows. The rules' own, or that there are none. */
 export type DenialCode = RuleCode | 'policy_unavailable'
 
+/**
+ * Whether the session that delegates could do it itself, in its own container and with its own rights, and what speaks against it: `secrets`,
+ * `capabilities`, `image`, `untrusted`, `reach`. The hub gives every delegation a container of its own; this says whether it had to.
+ */
+export interface DelegationPath {
+  kind: 'internal' | 'external'
+  because: string[]
+}
+
 export interface Verdict {
   effect: 'allow' | 'deny' | 'ask'
   /** Of a deny; none is `policy_denied`. */
@@ -36,6 +45,8 @@ export interface Verdict {
   reason: string
   rule: string
   narrow?: Narrowing
+  /** Of an allowed delegation (S1-40). */
+  path?: DelegationPath
   /** The module gave no exact answer: its fault, not the caller's. Such a verdict is not remembered. */
   fault: boolean
 }
@@ -51,6 +62,7 @@ export interface PolicyDecision {
   /** Of the bundle and the data it was decided with. */
   revision: string
   narrow?: Narrowing
+  path?: DelegationPath
   memoised: boolean
 }
 
@@ -110,7 +122,7 @@ export function judgeResult(resultSet: unknown): Verdict | string {
   if (!Array.isArray(resultSet) || resultSet.length !== 1) return 'the policy answered with no single result'
   const result = (resultSet[0] as { result?: unknown } | null)?.result
   if (!isRecord(result)) return 'the policy answered with something other than a document'
-  const { version, allow, ask, code, reason, rule, narrow } = result
+  const { version, allow, ask, code, reason, rule, narrow, path } = result
   if (version !== RESULT_VERSION) return 'the policy answered in an unknown version'
   if (typeof allow !== 'boolean' || typeof ask !== 'boolean') return 'the policy answered neither yes nor no'
   if (!isText(reason) || !isText(rule)) return 'the policy answered without rule or reason'
@@ -118,6 +130,10 @@ export function judgeResult(resultSet: unknown): Verdict | string {
   if (code !== undefined && (effect !== 'deny' || !isRuleCode(code)))
     return 'the policy gave a code that does not belong to its answer'
   const verdict: Verdict = { effect, ...(code === undefined ? {} : { code }), reason, rule, fault: false }
+  if (path !== undefined && effect !== 'deny') {
+    if (!isPath(path)) return 'the policy named an unknown path of a delegation'
+    verdict.path = { kind: path.kind, because: [...path.because] }
+  }
   if (narrow === undefined || effect === 'deny') return verdict
   const narrowing = narrowingOf(narrow)
   return narrowing === undefined ? 'the policy narrowed in an unknown way' : { ...verdict, narrow: narrowing }
@@ -137,6 +153,11 @@ export function narrowingOf(value: unknown): Narrowing | undefined {
 
 function isRuleCode(value: unknown): value is RuleCode {
   return (RULE_CODES as readonly unknown[]).includes(value)
+}
+
+function isPath(value: unknown): value is DelegationPath {
+  if (!isRecord(value) || !Array.isArray(value.because) || !value.because.every(isText)) return false
+  return value.kind === 'internal' ? value.because.length === 0 : value.kind === 'external'
 }
 
 function isText(value: unknown): value is string {

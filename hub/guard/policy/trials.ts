@@ -110,6 +110,8 @@ export interface TriedRules {
   readonly engine: Engine
   readonly shipped: Engine
   readonly home?: HomeRules & { engine: HomeEngine }
+  /** The same rules on other data, for an explanation. */
+  readonly tryWith: (data: PolicyData) => Engine
 }
 
 /** Compiles and tries the rules (bundle.ts B2, B3); answers what can decide. Throws `policy_unavailable`. */
@@ -131,12 +133,18 @@ export function tryRules(
   )
   tryAll(ofAny, engineOn(data).evaluate, cpuMs, failed)
   const engine = engineOn(data, onFault)
-  if (rules === undefined) return { engine, shipped: engine }
+  if (rules === undefined) return { engine, shipped: engine, tryWith: engineOn }
   const own = compiled(rules.wasm, rules.builtins, 'data', (bytes) => compileModule(bytes, HOME_ENTRY_POINT))
   const homeEngine = () => createHomeEngine(() => own.instantiate(data))
   bounded(() => tryHomeRules(rules, trials, engineOn(data), homeEngine(), cpuMs), failed)
   const home = homeEngine()
-  return { engine: withHomeRules(engine, home, onFault), shipped: engine, home: { ...rules, engine: home } }
+  const tryWith = (on: PolicyData) =>
+    withHomeRules(
+      engineOn(on),
+      createHomeEngine(() => own.instantiate(on)),
+      () => undefined,
+    )
+  return { engine: withHomeRules(engine, home, onFault), shipped: engine, home: { ...rules, engine: home }, tryWith }
 }
 
 /** Every shipped question gets an exact answer from the operator's rules, in time, and their own samples the answer they expect of both. */

@@ -78,6 +78,20 @@ export function createDelegation(
     return own ?? above
   }
 
+  /** What would be other for the child than for its parent; null if no agent is named, or there is none of the name. */
+  function childOf(name: string | undefined, sender: SessionRow): Record<string, unknown> | null {
+    const child = name === undefined ? undefined : registry.find(name)
+    if (child === undefined) return null
+    const { may, capabilities, shell } = child.card
+    const own = registry.find(sender.agent)?.imageId
+    return {
+      ...{ capabilities, secrets: may.secrets, message: may.message, topics: may.topics, egress: may.egress },
+      image: own !== undefined && own === child.imageId ? 'same' : 'other',
+      // With a shell it may run whatever its input says.
+      untrusted: shell,
+    }
+  }
+
   function answer(child: TaskRow): void {
     const { parentSession, delegateId } = child
     if (
@@ -125,6 +139,7 @@ export function createDelegation(
         // As a yes or no, so that the decision is remembered per answer and not per count.
         tasksLeft: size < options.tasksPerTreeMax ? 1 : 0,
         chain: [...(tasks.task(sender.task)?.chain ?? []), sender.agent],
+        child: childOf(body.agent, sender),
       }
     },
 

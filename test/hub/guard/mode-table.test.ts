@@ -21,7 +21,7 @@ const EVERY_MODE = {
   stopping:
     'task.cancel session.stop session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
   reads:
-    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status flag.list keys.list mode.show audit.list audit.show audit.verify event.stream health.show config.show doctor.run alert.list token.list device.list approval.list approval.show retention.show',
+    'task.list task.show task.logs session.list session.show session.logs agent.list agent.show artifact.get artifact.list policy.status policy.show policy.explain decision.list flag.list keys.list mode.show audit.list audit.show audit.verify event.stream health.show config.show doctor.run alert.list token.list device.list approval.list approval.show retention.show',
   'what is written down after the fact':
     'approval.expire flag.expire backlog.hold config.apply hub.observe session.observe retention.turn task.settle',
 }
