@@ -38,20 +38,17 @@ import {
   drillShape,
   evidenceBundleShape,
   evidenceShape,
-  explanationShape,
   flagShape,
   keyShape,
   modeShape,
   newCredentialShape,
-  policyFilesShape,
-  policyShape,
   presenceShape,
   prunableShape,
   prunedTurnShape,
   stopShape,
-  storedDecisionShape,
   toldShape,
 } from './views-guard.ts'
+import { explanationShape, policyFilesShape, policyShape, storedDecisionShape } from './views-policy.ts'
 
 interface Row {
   /** One sentence for the reference: what it does. */
