@@ -19,7 +19,6 @@ import type { Accepted } from './accepted.ts'
 import type { PolicyData } from './data.ts'
 import type { Engine, PolicyDecision } from './engine.ts'
 import { type HomeBundle, type HomeTerms, readHomeBundle } from './home-bundle.ts'
-import { createMemo, type Memo } from './memo.ts'
 import { builtInRules, noRules } from './no-rules.ts'
 import { type Bundle, filesOf, type PolicyFiles, readShipped, refuse, type ShippedBundle } from './shipped.ts'
 import { type TrialParts, type TriedRules, tryRules } from './trials.ts'
@@ -242,6 +241,49 @@ function requireCommit(
       `commit it: \`git -C ${folder} add --all && git -C ${folder} commit\`, then \`hub policy reload\``,
     )
   return commit
+}
+
+/** A bounded memo of questions and answers: two generations, of which the older is forgotten as a whole, so that what is in use stays (T66). */
+export interface Memo<Value> {
+  get(key: string): Value | undefined
+  set(key: string, value: Value): void
+  clear(): void
+  readonly size: number
+}
+
+/** At most `2 * generationMax` entries, each with a key of at most `keyCharsMax` characters; a longer one is not remembered. */
+function createMemo<Value>(generationMax: number, keyCharsMax: number): Memo<Value> {
+  let young = new Map<string, Value>()
+  let old = new Map<string, Value>()
+
+  function add(key: string, value: Value): void {
+    if (young.size >= generationMax) {
+      old = young
+      young = new Map()
+    }
+    young.set(key, value)
+  }
+  return {
+    get(key) {
+      const fresh = young.get(key)
+      if (fresh !== undefined) return fresh
+      const aged = old.get(key)
+      if (aged === undefined) return undefined
+      old.delete(key)
+      add(key, aged)
+      return aged
+    },
+    set(key, value) {
+      if (key.length <= keyCharsMax) add(key, value)
+    },
+    clear() {
+      young = new Map()
+      old = new Map()
+    },
+    get size() {
+      return young.size + old.size
+    },
+  }
 }
 
 /** Its values cannot be taken for a version or a digest. */
