@@ -38,6 +38,7 @@ import { openUpToDate, type Progress } from './store/upgrade.ts'
 import { createEngine } from './work/sandbox/engine.ts'
 import { readHostFacts } from './work/sandbox/host.ts'
 import { requireFreeUsers } from './work/sandbox/host-accounts.ts'
+import { createSecrets } from './work/sandbox/secrets.ts'
 
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
@@ -345,7 +346,12 @@ try {
   } else if (command === 'doctor') {
     const { doctorAlone } = await import('./edge/doctor/alone.ts')
     const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock, readConfig })
-    process.stdout.write(`${JSON.stringify({ checks })}\n`)
+    // This process has not read them yet, and a row may quote a file or an answer.
+    createSecrets({
+      ...{ folder: join(home, 'secrets'), uid: process.getuid?.() ?? 0, fromEnvironment: secrets },
+      know: redaction.know,
+    }).learn()
+    process.stdout.write(`${JSON.stringify({ checks: redaction.value(checks) })}\n`)
   } else if (command === 'restore') {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -58,8 +58,8 @@ const UNWRITTEN: Record<Kept, string> = {
 export type Serve = (operation: OperationName, raw: unknown, context: RequestContext) => Promise<unknown>
 
 /**
- * Their answers hold a secret, or words to join with, for the one who asks; or records whose hashes cover every letter, and which were
- * masked when they were written.
+ * Their answers hold a secret, or words to join with, for the one who asks; or the very name that was asked for; or records whose hashes
+ * cover every letter, and which were masked when they were written.
  */
 const SHOWN_WHOLE: ReadonlySet<OperationName> = new Set([
   'token.create',
@@ -67,10 +67,19 @@ const SHOWN_WHOLE: ReadonlySet<OperationName> = new Set([
   'console.open',
   'console.join',
   'contact.card',
+  'token.revoke',
+  'device.revoke',
   'audit.export',
 ])
 /** Never refused for what is in their words. */
 const NEVER_REFUSED: ReadonlySet<Standing> = new Set(['stop', 'presence'])
+/** The words in them. What a stop is about stays as it is: a masked name would be stopped by nobody. */
+const WORDS: ReadonlySet<string> = new Set(['reason', 'note'])
+/**
+ * Taken as it is, since it contains an agent, and that agent writes much of what a monitor quotes: it must not be able to stop the post by
+ * a secret that it was given. Alerts, records and ends of sessions mask what they keep.
+ */
+const OF_MONITOR: OperationName = 'monitor.alert'
 
 export function createServe(parts: {
   gate: Gate
@@ -82,12 +91,17 @@ export function createServe(parts: {
   const { gate, handlers, redaction, learnSecrets } = parts
 
   /** What people write is stored and shown, so the value of a secret in it is refused; a stop goes on without it. */
-  function withoutSecret(row: Operation | undefined, given: unknown, key: string | undefined): unknown {
-    if (row === undefined || row.standing === 'read') return given
+  function withoutSecret(operation: OperationName, row: Operation, given: unknown, key: string | undefined): unknown {
+    if (row.standing === 'read' || operation === OF_MONITOR) return given
     learnSecrets()
     const name = redaction.secretIn([given, key])
     if (name === undefined) return given
-    if (NEVER_REFUSED.has(row.standing)) return redaction.value(given)
+    if (NEVER_REFUSED.has(row.standing)) {
+      const entries = Object.entries(given ?? {})
+      return Object.fromEntries(
+        entries.map(([field, each]) => [field, WORDS.has(field) ? redaction.value(each) : each]),
+      )
+    }
     throw new HubError(
       'schema_invalid',
       `the request holds the value of the secret ${name}, and would be stored and shown; name the secret instead, such as in the card of an agent (may.secrets)`,
@@ -108,7 +122,7 @@ export function createServe(parts: {
     try {
       if (row === undefined || found === undefined)
         throw new HubError('unknown_operation', `${operation} is not served here`)
-      request = parseShape(row.request, withoutSecret(row, given, context.idempotencyKey)) as never
+      request = parseShape(row.request, withoutSecret(operation, row, given, context.idempotencyKey)) as never
       const facts = found.facts?.(request, context.principal)
       call = {
         ...base,

@@ -1,4 +1,6 @@
 /** A runtime monitor outside: what its alerts do to sessions, and what they cannot (S1-77). */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { judgeAlerts, MONITOR_OUTCOMES } from '../../hub/protocol/monitor.ts'
@@ -160,7 +162,10 @@ test('S1-77: in a whole hub a critical alert recycles its session, counts for th
   expect(isLive(odd.session)).toBe(true)
 
   // Two alerts of one session, and the same post again: recycled once, tried again as its card says.
-  const hostile = { alertname: 'Shell\u001b[2J in\ncontainer', description: '<script>' }
+  // What a monitor quotes is the agent's own: a secret that it was given keeps no post out (S1-62).
+  mkdirSync(join(h.home, 'secrets'), { mode: 0o700 })
+  writeFileSync(join(h.home, 'secrets', 'api-key'), 'k3y-of-the-agent', { mode: 0o600 })
+  const hostile = { alertname: 'Shell\u001b[2J in\ncontainer', description: '<script> k3y-of-the-agent' }
   expect(await post([critical(odd.session, hostile), critical(odd.session)])).toEqual(['recycled', 'already_ended'])
   expect(await post([critical(odd.session)])).toEqual(['already_ended'])
   expect(h.audit().filter(({ effect }) => effect.startsWith('unhealthy: a runtime monitor'))).toMatchObject([

@@ -65,6 +65,7 @@ async function writeEverywhere(h: Harness): Promise<string> {
     ['/v1/devices', { name: NAME, kind: 'webhook' }],
     ['/v1/policy/reload', { reason: ALL }],
     ['/v1/away', { untilMs: h.clock.wallMs() + 3_600_000, note: ODD }],
+    ['/v1/flags/restarts', { value: false, emergency: `because of ${NAME}`, forMs: 3_600_000 }],
     ['/v1/contact/card', { name: `Ann ${NAME}`, operator: 'Bob' }],
   ]
   for (const [path, body, headers] of refused)
@@ -206,6 +207,18 @@ test('S1-62, T39: a secret in every field that people and agents can write is fo
   }
   // The chain of records is whole, also over what was masked.
   expect(h.hub.guard.audit.verify().fault).toBeUndefined()
+
+  // What was named before its name became a secret can still be stopped by that name.
+  const late = 'canary-late-5d1f'
+  const token = { name: late, actions: ['task.list'], expiresInMs: 3_600_000 }
+  await h.operator('POST', '/v1/mode/resume', {})
+  h.hub.guard.modes.clear('engine_unavailable')
+  expect((await h.operator('POST', '/v1/tokens', token)).status).toBe(200)
+  writeFileSync(join(h.home, 'secrets', 'late'), late, { mode: 0o600 })
+  expect((await h.operator('POST', '/v1/tokens', { ...token, actions: ['task.show'] })).body.code).toBe(
+    'schema_invalid',
+  )
+  expect((await h.operator('POST', `/v1/tokens/${late}/revoke`, {})).status).toBe(200)
 
   // A stop is never refused, and what is kept of it while the store fails holds none either.
   h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' }))
