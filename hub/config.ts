@@ -272,7 +272,16 @@ const keysShape = z.strictObject({
   ),
 })
 
-export const configShape = keysShape.superRefine(({ http, metrics }, context) => {
+/** What the profile `strict` demands of the rest of the file, and what it does not take (docs/safety.md flag-9). */
+const strictShape = keysShape.superRefine(({ profile, policy }, context) => {
+  if (profile !== 'strict') return
+  const fault = (key: string, message: string) => context.addIssue({ code: 'custom', path: ['policy', key], message })
+  if (policy.publicKey === undefined)
+    fault('publicKey', 'is missing: the profile strict takes only signed rules; name the key of their signature')
+  if (!policy.failClosed) fault('failClosed', 'is false, a relaxation that the profile strict does not take; remove it')
+})
+
+export const configShape = strictShape.superRefine(({ http, metrics }, context) => {
   if (metrics.port === 0 || metrics.port !== http.port) return
   const message = `is ${metrics.port}, and so is http.port: each needs a port of its own, or 0`
   context.addIssue({ code: 'custom', path: ['metrics', 'port'], message })

@@ -1,5 +1,5 @@
 /** Builds what is known of agents and their work: cards, images, halted agents, stored files, and the journal of tasks. */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import { readImageBuilds } from '../base/image-builds.ts'
@@ -16,7 +16,7 @@ import { createJournal } from './journal.ts'
 import { createPinnedImages } from './pinned-images.ts'
 import { createRegistry } from './registry.ts'
 import { createImageChecks, type ImageSettings } from './sandbox/image-checks.ts'
-import { createResolveImage } from './sandbox/image-gate.ts'
+import { createResolveImage, SHELL_NOTE } from './sandbox/image-gate.ts'
 import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
 
 export interface CatalogueOptions {
@@ -28,6 +28,10 @@ export interface CatalogueOptions {
   images: ImageSettings
 }
 
+/** Programs that are a shell. */
+const SHELLS: ReadonlySet<string> = new Set('ash bash busybox csh dash fish ksh sh tcsh zsh'.split(' '))
+const isShell = (program = ''): boolean => SHELLS.has(basename(program))
+
 export function createCatalogue(
   options: CatalogueOptions,
   parts: { clock: Clock; random: Random; log: Log; guard: Guard; containment: Containment; tasks: Tasks },
@@ -37,9 +41,14 @@ export function createCatalogue(
   const { store, gate, events, alerts, host, flags } = guard
   /** An image could not be looked up. Its agent is looked up again as soon as the engine answers. */
   let unresolved = false
-  const resolve = createResolveImage(containment.engine, (thrown) => {
-    unresolved = true
-    log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
+  /** Images that say themselves that they hold a shell: a card that is silent about it changes nothing. */
+  const withShell = new Set<string>()
+  const resolve = createResolveImage(containment.engine, {
+    onAway(thrown) {
+      unresolved = true
+      log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
+    },
+    onSeen: ({ id, comment }) => void (comment === SHELL_NOTE && withShell.add(id)),
   })
   const checks = createImageChecks(options.images, { store, gate, alerts, clock, log })
   const images = createPinnedImages({ store, gate, events, resolve, log, checks, sessions: tasks })
@@ -49,7 +58,8 @@ export function createCatalogue(
     { folder: join(home, 'agents'), limitsOf },
     {
       ...{ store, images, breaker },
-      barredBy: (card, provenance) => barredBy(flags, card, provenance),
+      barredBy: ({ name, shell, run }, provenance, imageId = '') =>
+        barredBy(flags, { name, provenance, shell: shell || withShell.has(imageId) || isShell(run[0]) }),
       provenance() {
         const built = new Set(readImageBuilds(home).map(({ id }) => id))
         return (imageId) => provenanceOf(imageId, { isBuilt: (id) => built.has(id), isSigned: checks.isSigned })
@@ -72,11 +82,10 @@ export function createCatalogue(
   }
 }
 
-/** Which feature flag keeps an agent from starting, in words; empty if none does. Flags are asked only about cards that they concern. */
+/** Which feature flag keeps an agent from starting, in words; empty if none does. Flags are asked only about what they concern. */
 function barredBy(
   flags: Pick<Flags, 'whyOff'>,
-  { name, shell }: Pick<AgentCard, 'name' | 'shell'>,
-  provenance: Provenance | undefined,
+  { name, provenance, shell }: { name: string; provenance: Provenance | undefined; shell: boolean },
 ): string {
   const unproven = provenance === undefined ? flags.whyOff('unproven') : ''
   if (unproven !== '')

@@ -85,7 +85,7 @@ export function createRegistry(
     store: Store
     images: PinnedImages
     /** Which feature flag keeps an agent with this card from starting, in words; empty if none does. */
-    barredBy: (card: AgentCard, provenance: Provenance | undefined) => string
+    barredBy: (card: AgentCard, provenance: Provenance | undefined, imageId: string | undefined) => string
     /** Where images come from, as it is known now (sandbox/provenance.ts). Called once for each read of the cards. */
     provenance: () => (imageId: string | undefined) => Provenance | undefined
     /** Who is halted for losing too many sessions; see work/dispatch/breaker.ts. */
@@ -105,7 +105,7 @@ export function createRegistry(
     const kept = stateOf(name)
     const halt = kept.state === 'registered' ? breaker.haltOf(name) : undefined
     const row = halt === undefined ? kept : { ...kept, state: 'halted' as const, reason: halt.reason }
-    const barred = barredBy(loaded.card, loaded.provenance)
+    const barred = barredBy(loaded.card, loaded.provenance, loaded.imageId)
     return {
       card: loaded.card,
       barred,

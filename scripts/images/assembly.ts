@@ -1,6 +1,7 @@
 /** Assembles the images of a repository: base layers, a layer with shim and SDK, a layer for each agent. Loads those that are missing. */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
 import { differenceOf } from './identity.ts'
@@ -77,7 +78,7 @@ export function assembleImages(options: AssemblyOptions): Image[] {
     const recipe = readRecipe(root, folder)
     try {
       const layers = [base, ...onBase(recipe), shim, ...agentLayers(folder)]
-      const note = recipe.base === 'shell' ? 'exception: shell' : ''
+      const note = recipe.base === 'shell' ? SHELL_NOTE : ''
       images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note))
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown

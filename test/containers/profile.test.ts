@@ -28,6 +28,7 @@ test('the image carries nothing that the engine would merge into a container', a
     labels: {},
     exposedPorts: [],
     onBuild: [],
+    comment: '',
   })
   expect(await bench.engine.inspectImage('hub-test/no-such-image')).toBeUndefined()
 })

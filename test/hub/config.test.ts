@@ -2,6 +2,7 @@
  * hub.yaml, judged: what is wrong is said with line, column and key, in the person's own units and plain words (fault C3, fault C14); no secret
  * that stands there is ever shown (S0-24); every stated default is the one that holds; what the pages show is what is taken.
  */
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -259,7 +260,7 @@ it('kata is refused by name, as what is not supported', () => {
   expect(() => read('engine: { runtime: kata }')).toThrow(HubError)
 })
 
-it('each profile is taken, and an unknown one is refused', () => {
+it('each profile is taken, strict only with what it demands and without relaxations, and an unknown one is refused [flag-9]', () => {
   expect(read('').profile).toBe('standard')
   expect(read('profile: development').profile).toBe('development')
   expect(ringsOf(() => read('profile: production')).guard.policy).toEqual({
@@ -267,6 +268,15 @@ it('each profile is taken, and an unknown one is refused', () => {
     requireSignature: false,
     profile: 'production',
   })
-  expect(ringsOf(() => read('profile: strict')).guard.policy.profile).toBe('strict')
+  const key = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'der' }).toString('base64')
+  const strict = (policy: string) => `profile: strict\npolicy: { ${policy} }\n`
+  expect(ringsOf(() => read(strict(`publicKey: ${key}`))).guard.policy.profile).toBe('strict')
+  const { faults } = judgeConfig(strict('failClosed: false'))
+  expect(faults.map(({ line, key, message }) => [line, key, message])).toEqual([
+    [2, 'policy.publicKey', expect.stringContaining('takes only signed rules')],
+    [2, 'policy.failClosed', expect.stringContaining('a relaxation that the profile strict does not take')],
+  ])
+  for (const other of ['development', 'standard', 'production'])
+    expect(judgeConfig(`profile: ${other}\npolicy: { failClosed: false }`).faults).toEqual([])
   expect(judgeConfig('profile: paranoid').faults).toHaveLength(1)
 })

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { noteImageBuilds } from '../../hub/base/image-builds.ts'
-import { FAKE_IMAGE_ID } from '../support/fake-engine.ts'
+import { FAKE_IMAGE_ID, fakeImage } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const flip = async (h: Harness, name: string, value: boolean | null, more: Record<string, unknown> = {}) => {
@@ -32,6 +32,8 @@ describe('S1-59: flags of a whole hub', () => {
           },
           card: { repeatable: true, restarts: 3 },
         },
+        quiet: { script: worker(() => 4), card: { image: 'hub/quiet' } },
+        runs: { script: worker(() => 5), card: { run: ['/bin/sh', '-c', 'true'] } },
         serving: { script: puppet, card: { mode: 'service', shell: true }, policy: { service: true } },
       },
     })
@@ -78,6 +80,11 @@ describe('S1-59: flags of a whole hub', () => {
       state: 'registered',
       reason: expect.stringContaining('the flag shells is off'),
     })
+    // Whatever the card says: the image's own note counts, and so does a program that is a shell.
+    h.engine.images.set('hub/quiet', { ...fakeImage(`sha256:${'2'.repeat(64)}`), comment: 'exception: shell' })
+    expect((await h.operator('POST', '/v1/agents/reload', {})).status).toBe(200)
+    for (const agent of ['quiet', 'runs'])
+      expect(await refusal(h, agent)).toEqual([409, 'flag_off', why.replace('shelly', agent)])
     const serving = () => h.started.filter(({ agent }) => agent === 'serving')
     expect(serving().at(-1)?.ended.aborted).toBe(false)
     serving().at(-1)?.container.exit(0)

@@ -83,6 +83,7 @@ export const fakeImage = (id = FAKE_IMAGE_ID): ImageFact => ({
   labels: {},
   exposedPorts: [],
   onBuild: [],
+  comment: '',
 })
 
 interface Kept extends FakeContainer {

@@ -10,6 +10,8 @@ export interface ImageFact {
   labels: Record<string, string>
   exposedPorts: string[]
   onBuild: string[]
+  /** What its builder says of it, such as that it holds a shell. */
+  comment: string
 }
 
 export interface ContainerFact {
@@ -45,7 +47,7 @@ const broken = (what: string) =>
   new HubError('engine_unavailable', `the container engine answered with ${what}; see \`hub doctor\``)
 
 export function imageOf(value: unknown): ImageFact {
-  const said = value as { Id?: unknown; Config?: Record<string, unknown> | null }
+  const said = value as { Id?: unknown; Comment?: unknown; Config?: Record<string, unknown> | null }
   if (typeof said?.Id !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(said.Id)) throw broken('an image without an id')
   const config = said.Config ?? {}
   return {
@@ -56,6 +58,7 @@ export function imageOf(value: unknown): ImageFact {
     labels: (config.Labels ?? {}) as Record<string, string>,
     exposedPorts: keys(config.ExposedPorts),
     onBuild: list(config.OnBuild),
+    comment: String(said.Comment ?? ''),
   }
 }
 

@@ -3,6 +3,9 @@ import { HubError, toHubError } from '../../base/errors.ts'
 import type { Engine } from './engine.ts'
 import type { ImageFact } from './engine-answers.ts'
 
+/** The comment of an image that was assembled with a shell (images/README.md); written by `scripts/images/assembly.ts`. */
+export const SHELL_NOTE = 'exception: shell'
+
 /** An image that names no user is root's too. */
 const ROOT = /^(?:0+|root)?(?::|$)/
 
@@ -24,15 +27,19 @@ export function assertImage(name: string, image: ImageFact): void {
 
 /**
  * From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears if the engine does not
- * answer.
+ * answer, `onSeen` of each image that was looked up.
  */
-export function createResolveImage(engine: Engine, onAway: (thrown: unknown) => void) {
+export function createResolveImage(
+  engine: Engine,
+  { onAway, onSeen }: { onAway: (thrown: unknown) => void; onSeen: (image: ImageFact) => void },
+) {
   return async (name: string): Promise<{ id: string } | { refused: string } | undefined> => {
     const image = await engine.inspectImage(name).catch((thrown: unknown) => {
       onAway(thrown)
       return undefined
     })
     if (image === undefined) return undefined
+    onSeen(image)
     try {
       assertImage(name, image)
       return { id: image.id }
