@@ -21,7 +21,6 @@ import { startClean } from './base/start-clean.ts'
 import { keepDown } from './base/stay-down.ts'
 import { createLog, type Log } from './base/telemetry.ts'
 import { type Config, readConfig, takeConfig } from './config.ts'
-import { cronSchedule } from './guard/audit/nightly-look.ts'
 import { readKeys } from './guard/identity/keys.ts'
 import { ADOPTED_AS, type AdoptedAs, adoptHome } from './home/adopt.ts'
 import { requireFileSystem } from './home/file-system.ts'
@@ -33,9 +32,8 @@ import { renewKeys } from './home/renew-keys.ts'
 import { restoreHome } from './home/restore.ts'
 import { scrubStartEnvironment, takeSecrets } from './home/secret-environment.ts'
 import { undoUpdate } from './home/undo-update.ts'
-import { createHub, type Hub } from './hub.ts'
+import type { Hub } from './hub.ts'
 import { openUpToDate, type Progress } from './store/upgrade.ts'
-import { createEngine } from './work/sandbox/engine.ts'
 import { readHostFacts } from './work/sandbox/host.ts'
 import { requireFreeUsers } from './work/sandbox/host-accounts.ts'
 import { createSecrets } from './work/sandbox/secrets.ts'
@@ -44,6 +42,16 @@ const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) as { version: string }
 
 const COMMANDS = ['serve', 'init', 'restore', 'renew-keys', 'undo-update', 'doctor', 'adopt'] as const
+/**
+ * What only `serve` needs. It is most of all that there is to load, and who makes or repairs a home should not wait for it.
+ */
+const loadServing = async () => ({
+  ...(await import('./hub.ts')),
+  ...(await import('./work/sandbox/engine.ts')),
+  ...(await import('./guard/audit/nightly-look.ts')),
+})
+type Serving = Awaited<ReturnType<typeof loadServing>>
+
 const isCommand = (word: string | undefined): word is (typeof COMMANDS)[number] =>
   COMMANDS.some((each) => each === word)
 
@@ -172,6 +180,7 @@ async function serve(
   home: string,
   secretsFromEnvironment: Map<string, Buffer>,
   { isScrubbed, redaction }: { isScrubbed: boolean; redaction: Redaction },
+  { createHub, createEngine, cronSchedule }: Serving,
 ): Promise<string> {
   if (existsSync(home)) await requireFileSystem(home)
   const { instance, notes } = judgeHome(home)
@@ -311,8 +320,11 @@ const exitCodeOf = (error: HubError): number =>
 const redaction = createRedaction()
 process.umask(0o077)
 try {
+  let serving: Serving | undefined
   if (process.argv[2] === 'serve') {
     startClean(process.env)
+    // First, because this process starts again by what was loaded.
+    serving = await loadServing()
     startAgainOnce(process.env)
   } else keepMemoryIn()
   // Before anything else, so that no child process inherits them.
@@ -356,7 +368,8 @@ try {
     const report = await restoreHome({ from, home }, { clock, random: systemRandom, initWatchdog })
     process.stdout.write(`${JSON.stringify(report)}\n`)
     tellRevokeAnew('what was revoked after the backup', report)
-  } else exitCode = EXIT_CODES[await serve(home, secrets, { isScrubbed, redaction })] ?? 0
+  } else
+    exitCode = EXIT_CODES[await serve(home, secrets, { isScrubbed, redaction }, serving ?? (await loadServing()))] ?? 0
   process.exit(exitCode)
 } catch (thrown) {
   const error = toHubError(diskProblem(thrown))
