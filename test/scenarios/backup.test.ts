@@ -86,7 +86,7 @@ describe('fault B8: symbolic links in a home', () => {
     const sha256 = createHash('sha256').update(bytes).digest('hex')
     mkdirSync(join(h.home, 'artifacts', sha256.slice(0, 2)), { recursive: true })
     writeFileSync(join(h.home, 'artifacts', sha256.slice(0, 2), sha256), bytes)
-    const row = "insert into artifact values ('operator', 'x', ?, ?, null, 0, null)"
+    const row = "insert into artifact (task, name, sha256, size, created_at_ms) values ('operator', 'x', ?, ?, 0)"
     h.hub.guard.store.transaction(() => h.hub.guard.store.prepare(row).run(sha256, bytes.length))
     for (const name of ['policy', 'artifacts', 'hub.yaml']) moved(h, name)
     writeFileSync(join(h.home, 'instance'), '0f0e0d0c-0000-4000-8000-000000000001\n')
@@ -104,7 +104,7 @@ describe('fault B8: symbolic links in a home', () => {
   test('what cannot be copied is named: a link to nowhere, one in a circle, a secret behind one, a file that is gone', async () => {
     await using h = await createHarness({ agents })
     const gone = 'ab'.repeat(32)
-    const row = "insert into artifact values ('operator', 'x', ?, 3, null, 0, null)"
+    const row = "insert into artifact (task, name, sha256, size, created_at_ms) values ('operator', 'x', ?, 3, 0)"
     h.hub.guard.store.transaction(() => h.hub.guard.store.prepare(row).run(gone))
     symlinkSync('/nowhere/at/all', join(h.home, 'policy', 'rules.rego'))
     const outside = scratch()

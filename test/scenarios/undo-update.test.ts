@@ -32,7 +32,8 @@ const BEFORE = `
     ('pad', 'app', '[]', 'h3', 1, null, null, null), ('kept', 'app', '[]', 'h4', 1, null, null, null);
   insert into contact_card (digest, name, operator, made_at_ms) values ('c1', 'n', 'o', 1);
   insert into agent values ('bad', 'registered', '', 0), ('good', 'registered', '', 0), ('ill', 'suspended', 'before', 0);
-  insert into artifact values ('t', 'one', 's1', 1, 's', 1, null), ('t', 'two', 's2', 1, 's', 1, null)`
+  insert into artifact (task, name, sha256, size, session, created_at_ms) values
+    ('t', 'one', 's1', 1, 's', 1), ('t', 'two', 's2', 1, 's', 1)`
 const SINCE = `
   update credential set revoked_at_ms = 7 where name in ('phone', 'ci');
   insert or replace into credential (name, kind, scope, secret_hash, created_at_ms, expires_at_ms, used_at_ms, revoked_at_ms)
