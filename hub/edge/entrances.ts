@@ -17,6 +17,7 @@ import { createHubDrill } from './drill.ts'
 import { createHubDoctor } from './hub-doctor.ts'
 import { hubHandlers } from './hub-handlers.ts'
 import { keepingHandlers } from './keeping-handlers.ts'
+import { answerLink } from './people/answer-link.ts'
 import { createContactEntrance } from './people/contact.ts'
 import { createDoors } from './people/doors.ts'
 import { createAddress, type Reach } from './people/reach.ts'
@@ -99,7 +100,14 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
       ...hubHandlers({ ...parts, doctor }),
     },
   })
-  const doors = createDoors(options, { ...parts, serve })
+  const answering = answerLink({ ...guard, clock, random, settle: work.messaging.settleApproval })
+  const doors = createDoors(options, { ...parts, serve, answering })
+  const { publicUrl } = reach
+  if (publicUrl !== undefined)
+    guard.alertDelivery.linkBy((cause) => {
+      const secret = guard.approvals.linkOf(cause)
+      return secret === undefined ? undefined : `${publicUrl}/approve/${secret}`
+    })
 
   return {
     agents,

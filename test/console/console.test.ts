@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { askWhere } from '../support/asking-rules.ts'
 import { BROWSER, openBrowser } from '../support/browser.ts'
 import { type ConsoleScene, openConsoleScene, openWindow } from '../support/console-scene.ts'
 import { puppet } from '../support/hub-harness.ts'
@@ -200,6 +201,38 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         expect(s.h.hub.guard.approvals.list(true)).toMatchObject([{ state: 'refused', answer: 'no, keep it' }])
       },
       { look: { width: 360, height: 740, scheme: 'dark' } },
+    ))
+
+  it('what a rule asks stands on the page with who, what and why; the page of a link fits a phone, and its button answers [ask-11]', () =>
+    shown(
+      async (s, w) => {
+        const why = '<b>writes</b> to the shop'
+        askWhere(s.h.hub.guard, ({ operation }) => (operation === 'task.dispatch' ? why : undefined))
+        const task = await s.h.submit('reader')
+        await enter(s, w.page)
+        await heading(w.page, /^Waiting for you/).waitFor()
+        const text = (await w.page.locator('#page').innerText()) ?? ''
+        for (const part of ['A rule asks', 'hub:dispatcher', 'task.dispatch', `task:${task}`, why, 'waits'])
+          expect(text).toContain(part)
+        expect(await w.page.locator('blockquote b').count()).toBe(0)
+        expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
+        await picture(w.page, 'console-rule-asks')
+
+        const { approvals } = s.h.hub.guard
+        const secret = approvals.linkOf(`approval:${approvals.list(false)[0]?.id}`)
+        const phone = await w.page.context().newPage()
+        await phone.goto(`http://127.0.0.1:${s.port}/approve/${secret}`)
+        await heading(phone, 'A rule asks you').waitFor()
+        await picture(phone, 'link-page')
+        expect(await sidewaysPx(phone)).toBeLessThanOrEqual(0)
+        expect(await phone.locator('pre b').count()).toBe(0)
+        expect(approvals.list(false)).toHaveLength(1)
+        await button(phone, 'Yes').click()
+        await heading(phone, 'You said yes').waitFor()
+        await heading(w.page, /^Waiting for you/).waitFor({ state: 'detached' })
+        await phone.close()
+      },
+      { look: { width: 360, height: 740 } },
     ))
 
   it('T33: an inline script or style that gets into the page itself is blocked by its policy', () =>

@@ -1,9 +1,13 @@
 /** A rule that asks: the act waits for a person, is admitted once by exactly that approval, and never by silence (S2-26..S2-28, D-R9, fault D14). */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { askWhere } from '../support/asking-rules.ts'
+import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
+import { FORM, onceOf, send } from '../support/plain-http.ts'
 
 type Row = Record<string, unknown> & { id: string; state: string; question: string; act: string }
 const rowsOf = async (h: Harness) => (await h.operator('GET', '/v1/approvals?all=true')).body.approvals as Row[]
@@ -327,4 +331,117 @@ describe('an act of a session or a person that the rules ask about', () => {
     for (let nth = 0; nth < 18; nth += 1) codes.push(((await say(nth)) as { body: { code: string } }).body.code)
     expect(codes).toEqual([...Array(16).fill('needs_approval'), 'rate_limited', 'rate_limited'])
   })
+})
+
+/** Takes every message, and keeps its body. */
+async function localSink() {
+  const bodies: string[] = []
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (part: Buffer) => {
+      body += part
+    })
+    request.on('end', () => {
+      bodies.push(body)
+      response.end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const place = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    bodies,
+    url: `http://${place}/`,
+    local: [place],
+    close() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+test('a link in a message shows first, answers once by its button, and does nothing else [ask-11]', async () => {
+  const port = await freePort()
+  const told = await localSink()
+  await using h = await createHarness({
+    agents: { shop: { script: worker(() => 'sold') } },
+    config: {
+      http: { port },
+      reach: { publicUrl: 'https://hub.example.net' },
+      alerts: { channels: [{ kind: 'webhook', url: told.url, local: told.local }, { kind: 'file' }] },
+    },
+  })
+  askWhere(h.hub.guard, startsOf('shop'))
+  const shop = await h.submit('shop')
+  const { id } = await openAsk(h)
+  await h.until(() => told.bodies.length > 0, 'it is told', 200)
+  const link = /https:\/\/hub\.example\.net(\/approve\/\S+?)\\n/.exec(told.bodies[0] ?? '')?.[1] ?? ''
+  expect(link).toMatch(new RegExp(`^/approve/${id}\\.[\\w-]{43}$`))
+  // Only what was sent holds it: no list, no row, no file.
+  const kept = JSON.stringify([
+    (await h.operator('GET', '/v1/alerts?all=true')).body,
+    h.hub.guard.store.prepare('select * from alert_delivery').all(),
+    h.hub.guard.store.prepare('select * from approval').all(),
+    readFileSync(join(h.home, 'logs', 'alerts.log'), 'utf8'),
+  ])
+  expect(kept).not.toContain(link.split('.')[1])
+
+  const host = { host: 'hub.example.net' }
+  const ask = (method: string, path: string, body?: string, headers = {}) =>
+    h.pumped(send(port, { method, path, headers: { ...host, ...headers }, ...(body === undefined ? {} : { body }) }))
+  const stateOf = () => h.hub.guard.approvals.find(id)?.state
+  const shown = await ask('GET', link)
+  expect(shown.status).toBe(200)
+  for (const part of [
+    'A rule asks you',
+    'hub:dispatcher',
+    'task.dispatch',
+    'shop writes to the shop',
+    shop,
+    'width=device-width',
+  ])
+    expect(shown.text).toContain(part)
+  expect(shown.headers).toMatchObject({ 'cache-control': 'no-store', 'x-frame-options': 'DENY' })
+  await ask('HEAD', link)
+  // Without the field of the page, with another page's, or of another type: nothing is answered.
+  for (const body of ['answer=yes', `answer=yes&once=${'0'.repeat(64)}`, `once=${onceOf(shown.text)}`, 'answer=maybe'])
+    expect((await ask('POST', link, body, FORM)).text).toContain('A rule asks you')
+  expect((await ask('POST', link, '{"answer":"yes"}', { 'content-type': 'application/json' })).status).toBe(400)
+  expect(stateOf()).toBe('asked')
+
+  // A wrong secret, the right one of another, none: one answer, slowed and recorded. The right one never waits.
+  const secret = link.slice('/approve/'.length)
+  const [, tail = ''] = secret.split('.')
+  for (const path of [
+    `/approve/${id}.${tail.replace(/^./, (one) => (one === 'A' ? 'B' : 'A'))}`,
+    `/approve/${shop}.${tail}`,
+    '/approve/',
+    `/approve/${id}`,
+  ]) {
+    const wrong = await ask('POST', path, `answer=yes&once=${onceOf(shown.text)}`, FORM)
+    expect([wrong.status, Number(wrong.headers['retry-after']) > 0]).toEqual([403, true])
+  }
+  expect(h.audit().findLast(({ action }) => action === 'approval.answered')).toMatchObject({
+    outcome: 'refused',
+    principal: 'device:unknown',
+  })
+  for (const path of ['/v1/approvals', '/v1/tasks', '/console'])
+    expect((await ask('GET', path, undefined, { authorization: `Bearer ${secret}` })).status).toBeGreaterThanOrEqual(
+      400,
+    )
+  expect(stateOf()).toBe('asked')
+
+  // A yes widens, and is refused while the hub is safe.
+  h.hub.guard.modes.raise('operator_request', 'test')
+  const press = async (answer: 'yes' | 'no') =>
+    ask('POST', link, `answer=${answer}&text=go&once=${onceOf((await ask('GET', link)).text)}`, FORM)
+  expect((await press('yes')).text).toContain('Nothing was done')
+  h.hub.guard.modes.clear('operator_request')
+  const once = onceOf((await ask('GET', link)).text)
+  const yes = `answer=yes&text=go&once=${once}`
+  expect((await ask('POST', link, yes, FORM)).text).toContain('You said yes')
+  expect(h.hub.guard.approvals.find(id)).toMatchObject({ answer: 'go', answeredBy: 'device:link' })
+  for (const again of [await ask('POST', link, yes, FORM), await ask('GET', link)])
+    expect(again.text).toContain('Nothing to answer any more')
+  await h.ended(shop)
+  told.close()
 })

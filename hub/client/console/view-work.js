@@ -34,9 +34,16 @@ function Approval({ one, model }) {
     const form = event.currentTarget
     model.answer(one.id, event.submitter?.value === 'yes', form.elements.text.value)
   }
+  const isAct = typeof one.operation === 'string'
   return html`
     <li>
-      <p><b>${clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}, task <span class="mono">${brief(one.task)}</span></span></p>
+      <p><b>${isAct ? 'A rule' : clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}${one.task && html`, task <span class="mono">${brief(one.task)}</span>`}${typeof one.leftMs === 'number' && `, waits ${spanWords(one.leftMs)} more`}</span></p>
+      ${
+        isAct &&
+        html`
+          <p>May <b>${clean(one.principal, 200)}</b> use <b>${clean(one.operation, 40)}</b> on <span class="mono">${clean(one.resource, 200)}</span>?</p>
+          <p class="soft">Tier ${clean(one.tier, 20)}; act <span class="mono" title=${clean(one.act, 64)}>${clean(one.act, 12)}</span>. All of it: <code>hub approval show ${brief(one.id)}</code></p>`
+      }
       <blockquote class="said" tabindex=${one.question.length > QUESTION_SHORT ? '0' : undefined}>${cleanLines(one.question, QUESTION_MAX)}</blockquote>
       <form onSubmit=${submit}>
         <label>Answer <input name="text" maxlength="4096" autocomplete="off" disabled=${isOff} /></label>
@@ -65,7 +72,7 @@ export function Alerts({ model }) {
   const { alerts } = model.state.seen
   // Questions are first on the page, where they can be answered.
   const open = (alerts?.alerts ?? [])
-    .filter(({ cause }) => !cause.startsWith('question:'))
+    .filter(({ cause }) => !/^(question|approval):/.test(cause))
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
   return html`
     <${Section} id="alerts" title="Alerts" count=${open.length === 0 ? undefined : open.length}>

@@ -21,7 +21,7 @@ import { consolePage, readConsoleFiles } from './console-page.ts'
 import type { ContactEntrance } from './contact.ts'
 import { type HttpParts, mountOperations, operationAt } from './http-operations.ts'
 import { OPERATOR_LIMITS, prepared } from './listener.ts'
-import { createLoopbackHttp } from './loopback.ts'
+import { createLoopbackHttp, type LoopbackPlugin } from './loopback.ts'
 import type { Address, Reach } from './reach.ts'
 import { webhook } from './webhook.ts'
 
@@ -100,12 +100,14 @@ export function createDoors(
     links: ConsoleLinks
     watchdog: WatchdogLink
     contact: ContactEntrance
+    /** The page of a link that answers one approval. */
+    answering: LoopbackPlugin
     health: Health
     serve: Serve
   },
 ) {
   const { home, reach, alerts, inputBytesMax, isWorking } = options
-  const { clock, log, guard, work, address, links, watchdog, contact, health, serve } = parts
+  const { clock, log, guard, work, address, links, watchdog, contact, answering, health, serve } = parts
   const { gate, events, credentials, host } = guard
   /** Anybody may read it, so it does not say which containers are stuck. */
   const healthz = () => ({ status: isWorking() ? 200 : 503, body: { ...health(), stuck: undefined } })
@@ -120,7 +122,7 @@ export function createDoors(
   const loopback = createLoopbackHttp(address.port, {
     ...http,
     reach,
-    plugins: [hook, page, bearerApi({ ...http, credentials }), contact.plugin],
+    plugins: [hook, page, bearerApi({ ...http, credentials }), contact.plugin, answering],
     before: contact.refuseElsewhere,
   })
   return { ...createListeners({ home }, { address, operator, loopback, watchdog: watchdog.door }), healthz }

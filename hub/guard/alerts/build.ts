@@ -61,6 +61,7 @@ export function createAlertDelivery(
   const { alerting, modes, audit, clock, random, log, secretOf } = parts
   const { alerts, alertWatch, outbox } = alerting
   const sends = () => createSends(settings, { home, clock, secretOf })
+  let linkOf: (cause: string) => string | undefined = () => undefined
   const facts = () => ({
     nowMs: clock.wallMs(),
     zone: settings.zone,
@@ -75,9 +76,16 @@ export function createAlertDelivery(
       )
   }
   sayNone()
-  const delivery = createDelivery({ settings }, { alerts, outbox, sends, facts, clock, random, log })
+  const delivery = createDelivery(
+    { settings },
+    { alerts, outbox, sends, facts, clock, random, log, linkOf: (cause) => linkOf(cause) },
+  )
   return {
     ...delivery,
+    /** Sets what makes the address of a page for an alert that can be answered. */
+    linkBy(make: typeof linkOf) {
+      linkOf = make
+    },
     /** The settings have changed: channels come and go, and what waits for one that is gone is given up. */
     settingsChanged() {
       outbox.channelsChanged()

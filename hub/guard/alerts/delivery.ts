@@ -25,6 +25,8 @@ const PAUSE_FACTOR = 4
 const ANSWER_MAX = 600
 const PAUSE_MAX_MS = 600_000
 const DEADLINE_MS = { email: 20_000, webhook: 6000, push: 6000, command: 10_000, file: 5000 } as const
+/** What reaches a person elsewhere. A file and a command stay on this machine. */
+const LINKED: ReadonlySet<ChannelSettings['kind']> = new Set(['email', 'push', 'webhook'])
 const FULL_LASTS_MS = 3_600_000
 
 export interface TestResult {
@@ -77,13 +79,15 @@ export function createDelivery(
     /** What sends by each channel, as configured now. */
     sends: () => ReadonlyMap<string, Send>
     facts: () => MessageFacts
+    /** The address of a page that answers this, for one message. */
+    linkOf?: (cause: string) => string | undefined
     clock: Clock
     random: Random
     log: Log
   },
 ): Delivery {
   const { settings } = options
-  const { alerts, outbox, sends, facts, clock, random, log } = parts
+  const { alerts, outbox, sends, facts, linkOf = () => undefined, clock, random, log } = parts
   const ending = new AbortController()
   let channels = build([])
 
@@ -188,7 +192,9 @@ export function createDelivery(
   async function attempt(channel: Channel, line: Line): Promise<void> {
     channel.busy = true
     try {
-      await send(channel, messageOf(line.delivery, line.alert, facts()))
+      const isLinked = LINKED.has(channel.settings.kind) && line.delivery.event !== 'resolved'
+      const link = isLinked ? linkOf(line.alert.cause) : undefined
+      await send(channel, messageOf(line.delivery, line.alert, { ...facts(), link }))
       if (ending.signal.aborted) return
       outbox.settle(line.delivery.id, { state: 'sent' })
       alerts.settle(line.delivery.alert, 'sent')

@@ -31,6 +31,8 @@ export interface MessageFacts {
   instance: string
   mode: string
   audit: { size: number; head: string }
+  /** A page that answers what this is about, once; absent where there is nothing to answer or no page. */
+  link?: string | undefined
 }
 
 /** The part of a cause that may be in a subject line: its kind, and a subject that cannot be somebody's sentence. */
@@ -39,6 +41,7 @@ function causeWords(cause: string): string {
   const subject = cause.slice(kind.length + 1)
   // The id means nothing to the reader; the text does.
   if (kind === 'question') return 'question of an agent'
+  if (kind === 'approval') return 'a rule asks you'
   const words = /^[a-z\d_]{1,60}$/.test(kind) ? kind.replaceAll('_', ' ') : 'something'
   return /^[\w.@-]{1,64}$/.test(subject) ? `${words} ${subject}` : words
 }
@@ -56,6 +59,7 @@ export function messageOf(
   const status = event === 'resolved' ? 'resolved' : alert.severity
   const lines = [
     text,
+    ...(facts.link === undefined ? [] : ['', `Answer on a page, once (opening it does nothing): ${facts.link}`]),
     '',
     `${OPENINGS[event]}: ${when(event === 'louder' ? createdAtMs : alert.raisedAtMs)}`,
     ...(event === 'resolved' ? [`over: ${when(createdAtMs)}`] : []),

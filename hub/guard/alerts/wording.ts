@@ -47,7 +47,7 @@ const MASK = '[redacted]'
 /** What only an alert leaves out beside all that no text may hold: parts of an address that open a door, and what is named as a secret. */
 const NAMED: readonly [RegExp, string][] = [
   [/\b(bearer|basic)\s{1,8}(?!\[redacted\])[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
-  [/(\/(?:stop|hook)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
+  [/(\/(?:stop|hook|approve)\/)[^\s/"'<>]+/gi, `$1${MASK}`],
   [
     /((?<![\w-])[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|credential)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})["']?(?!\[redacted\])[^\s"',;]+/gi,
     `$1${MASK}`,

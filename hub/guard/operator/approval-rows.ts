@@ -72,6 +72,11 @@ export interface NewApproval {
   act?: { operation: OperationName; of: Act; rule: string; revision: string }
 }
 
+/** One for each message that was sent about it. */
+const LINKS_MAX = 16
+const KEPT_LINKS = `case when json_array_length(links) < ${LINKS_MAX} then links else json_remove(links, '$[0]') end`
+const ADD_LINK = `update approval set links = json_insert(${KEPT_LINKS}, '$[#]', ?) where id = ?`
+const HAS_LINK = 'select 1 from approval, json_each(approval.links) where approval.id = ? and json_each.value = ?'
 /** Of what the act is made of, kept for a person to read. */
 const BOUND_BYTES_MAX = 8192
 const COLUMNS = `id, kind, state, task, session, agent, ask_id as askId, question, answer, answered_by as answeredBy, principal, operation,
@@ -91,6 +96,16 @@ function boundText({ parts, facts }: Pick<Act, 'parts' | 'facts'>): string {
 /** For a database from a backup: no act of it is open or approved any more, as if nobody had been asked. In an open transaction. */
 export function endActs(store: Pick<Store, 'prepare'>, nowMs: number): void {
   store.prepare(`update approval set state = 'expired', ending = 'over', ended_at_ms = ? where ${LIVE_ACT}`).run(nowMs)
+}
+
+function createLinks(store: Store) {
+  const hasLink = store.prepare(HAS_LINK)
+  const addLink = store.prepare(ADD_LINK)
+  return {
+    /** Remembers the digest of a link; the oldest beyond `LINKS_MAX` is good no more. */
+    addLink: (id: string, hash: string) => void addLink.run(hash, id),
+    hasLink: (id: string, hash: string) => hasLink.get(id, hash) !== undefined,
+  }
 }
 
 export type ApprovalRows = ReturnType<typeof createApprovalRows>
@@ -146,6 +161,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
   const find = (id: string) => byId.get(id) as Approval | undefined
 
   return {
+    ...createLinks(store),
     find,
     byAsk: (session: string, askId: string) => byAsk.get(session, askId) as Approval | undefined,
     /** Open questions of a session. */

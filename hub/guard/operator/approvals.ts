@@ -12,9 +12,9 @@
  *     anew, with what changed and with the time that was left.
  * Q5. A no, or a wait that ran out, holds for the same act of a session, a token or the hub. People may ask again.
  */
-import { digestOf } from '../../base/canonical.ts'
+import { digestOf, sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Redaction } from '../../base/redaction.ts'
 import { approvalMachine, limitOf, TIER_LIMITS, type TierLimits } from '../../protocol/approval.ts'
@@ -67,6 +67,13 @@ export interface Approvals extends Asks {
   dispatches(): AskedDispatch[]
   /** Whether this call is still exactly the act that was asked about. */
   isStill(asked: Pick<Approval, 'act'>, call: Call): boolean
+  /**
+   * A secret for a link that answers what this alert is about; undefined if nothing waits there, or it cannot be written down. Only its
+   * digest is kept. It is good for this one, until that is over.
+   */
+  linkOf(cause: string): string | undefined
+  /** What such a secret is for, also if that is over; undefined for any other text. */
+  linked(secret: string): Approval | undefined
   /** A digest of the rules in force and of `things`: while it is the same, so is every act that stands on nothing else. */
   stamp(things: unknown): string
 }
@@ -260,6 +267,22 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     openOf: rows.openOf,
     openOfTask: rows.ofTask,
     dispatches: rows.dispatches,
+    linkOf(cause) {
+      const id = /^(?:question|approval):([\da-f-]{36})$/.exec(cause)?.[1] ?? ''
+      if (rows.find(id)?.state !== 'asked') return undefined
+      const secret = `${id}.${parts.random.bytes(32).toString('base64url')}`
+      try {
+        store.transaction(() => rows.addLink(id, sha256Hex(secret)))
+        return secret
+      } catch (thrown) {
+        if (toHubError(thrown).code !== 'store_unavailable') throw thrown
+        return undefined
+      }
+    },
+    linked(secret) {
+      const [id = ''] = secret.split('.', 1)
+      return rows.hasLink(id, sha256Hex(secret)) ? rows.find(id) : undefined
+    },
     stamp: (things) => digestOf('hub-stamp-v1', { revision: revision(), things }),
     isStill: ({ act }, call) => act === actOf(call, revision()).act,
   }
