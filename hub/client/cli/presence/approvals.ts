@@ -90,20 +90,21 @@ export const approvalShow: Run = async ({ hub, json, terminal }, [id = '']) => {
 }
 
 /** The one that waits, if no id was typed. @throws Problem `conflict` if none or more than one does; it lists them */
-async function theOnly({ hub }: Pick<Context, 'hub'>): Promise<string> {
+async function theOnly({ hub, json, terminal }: Pick<Context, 'hub' | 'json' | 'terminal'>): Promise<string> {
   const { approvals } = await hub.call('approval.list')
   const [only, ...others] = approvals
   const see = '`hub approval list` shows what waits'
   if (only === undefined) throw new Problem('conflict', 'refused', 'nothing waits for an answer', see)
   if (others.length === 0) return only.id
-  const lines = approvals.map((one) => {
-    const { who, what } = askedWords(one)
-    return `  ${shortId(one.id)}  ${who}: ${inOneLine(what)}`
-  })
+  if (!json)
+    for (const one of approvals) {
+      const { who, what } = askedWords(one)
+      terminal.note(clean(`${shortId(one.id)}  ${who}: ${inOneLine(what)}`))
+    }
   throw new Problem(
     'conflict',
     'refused',
-    `${approvals.length} wait for an answer:\n${lines.map(clean).join('\n')}`,
+    `${approvals.length} wait for an answer`,
     'name one: `hub approve ID` or `hub reject ID`',
     { waiting: approvals.map((one) => one.id) },
   )

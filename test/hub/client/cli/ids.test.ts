@@ -49,4 +49,48 @@ describe('parts of ids (fault C9)', () => {
       ['/v1/mode/resume', { alert: other }],
     ])
   })
+
+  it('without an id the only one that waits is answered; of two none is, and both are named', async () => {
+    const asked = { askedAtMs: 1, answer: '', state: 'asked', kind: 'act', agent: 'shop', principal: 'hub:dispatcher' }
+    const act = {
+      operation: 'task.dispatch',
+      resource: 'task:7',
+      tier: 'execute',
+      onTimeout: 'abort',
+      leftMs: 3_600_000,
+    }
+    const ended = {
+      ending: null,
+      answeredBy: null,
+      usedAtMs: null,
+      session: null,
+      task: null,
+      rule: null,
+      act: 'a'.repeat(64),
+    }
+    const one = {
+      id: TASK_ID,
+      question: 'sells',
+      ...asked,
+      ...act,
+      ...ended,
+      about: { parts: { agent: 'shop' }, facts: {} },
+    }
+    let waiting = [one]
+    at.hub.on('GET /v1/approvals', () => ({ body: { approvals: waiting } }))
+    at.hub.on('GET /v1/approvals/:id', () => ({ body: { approval: one } }))
+    at.hub.on('POST /v1/approvals/:id/answer', () => ({ body: { approval: { ...one, state: 'refused' } } }))
+    expect((await at.run(['reject'])).stdout).toBe('refused; the task has ended\n')
+    expect((await at.run(['approval', 'show', '00000001'])).stdout).toMatch(
+      /^a rule asks:\nmay hub:dispatcher use task.dispatch on task:7\? sells\n[\s\S]*waits\s+1h more[\s\S]*silence is a no[\s\S]*act\s+a{64}/,
+    )
+    waiting = [one, { ...one, id: other, question: 'buys' }]
+    const { code, stderr } = await at.run(['approve'])
+    expect(code).toBe(3)
+    expect(stderr).toContain('hub: 2 wait for an answer\n')
+    expect(stderr).toMatch(/00000001 {2}a rule: may .* sells\n.*00000002 {2}a rule: may .* buys/)
+    waiting = []
+    expect((await at.run(['approve'])).stderr).toContain('nothing waits for an answer')
+    expect(at.hub.asked.filter(({ method }) => method === 'POST')).toHaveLength(1)
+  })
 })
