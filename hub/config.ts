@@ -69,6 +69,17 @@ function supported(runtime: 'runc' | 'runsc' | 'kata'): 'runc' | 'runsc' {
   )
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]'])
+/** Only this machine: what the hub sends elsewhere goes through addresses that are judged (guard/outward), and a collector passes spans on. */
+const collectorShape = z
+  .url({ protocol: /^http$/, error: 'must be an address, such as http://127.0.0.1:4318' })
+  .max(200)
+  .refine((text) => {
+    if (!URL.canParse(text)) return true
+    const { hostname, username, password, search, hash } = new URL(text)
+    return LOOPBACK.has(hostname) && [username, password, search, hash].every((part) => part === '')
+  }, 'must be on this machine, with host and port and without a password, such as http://127.0.0.1:4318: let a collector here pass the spans on')
+
 const keysShape = z.strictObject({
   profile: z
     .enum(PROFILES)
@@ -109,6 +120,18 @@ const keysShape = z.strictObject({
     .strictObject({ port: port.default(9134).describe('its port; 0 switches it off') })
     .prefault({})
     .describe('the metrics listener on loopback, `/metrics` for Prometheus'),
+  /** Spans for a collector of this machine. */
+  tracing: z
+    .strictObject({
+      endpoint: collectorShape
+        .optional()
+        .describe(
+          'where the OpenTelemetry collector of this machine takes OTLP over HTTP; without it there are no traces',
+        ),
+      sample: z.number().min(0).max(1).default(1).describe('which part of all traces is kept; their ids decide'),
+    })
+    .prefault({})
+    .describe('spans for an OpenTelemetry collector'),
   /** The names under which loopback is reached from outside. */
   reach: reachShape.prefault({}).describe('the names under which that listener is reached from outside'),
   engine: z

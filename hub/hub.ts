@@ -28,6 +28,7 @@ import type { CommitOf } from './guard/policy/bundle.ts'
 import { type ConfigWatch, createConfigWatch } from './home/config-watch.ts'
 import { createMetricsDoor, type MetricsDoor } from './observe/door.ts'
 import { createMetrics } from './observe/metrics.ts'
+import type { Tracing } from './observe/tracing.ts'
 import type { Ballast } from './store/ballast.ts'
 import type { Store } from './store/database.ts'
 import type { Canary } from './work/dispatch/canary.ts'
@@ -82,6 +83,8 @@ export interface HubOuter {
   ballast?: Ballast
   /** What tries the engine before anything is dispatched on it; a real canary session without it. */
   canary?: Canary
+  /** Keeps spans of what the hub does; closed with the hub. Without it none are made. */
+  tracing?: Tracing | undefined
 }
 
 export interface Hub {
@@ -118,13 +121,15 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const force = createForce(settings)
   const rings = ringsOf(force.now)
   const watchdogKey = keys.watchdog
+  const tracer = outer.tracing?.tracer
 
   const guard = createGuard(joined({ home, instance, keys, bundleFolder }, rings.guard), {
     ...outer,
     secretOf,
     redaction,
+    tracer,
   })
-  const work = createWork(joined({ home, instance, uid, host, watchdogKey }, rings.work), { ...outer, guard })
+  const work = createWork(joined({ home, instance, uid, host, watchdogKey }, rings.work), { ...outer, guard, tracer })
   const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },
     text: createMetrics({ version, clock, guard, work }),
@@ -250,6 +255,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       await work.runtime.settled()
       secrets.scrub()
       await entrances.farewell()
+      await outer.tracing?.close()
       guard.close()
     },
   }

@@ -49,6 +49,7 @@ const loadServing = async () => ({
   ...(await import('./hub.ts')),
   ...(await import('./work/sandbox/engine.ts')),
   ...(await import('./guard/audit/nightly-look.ts')),
+  ...(await import('./observe/tracing.ts')),
 })
 type Serving = Awaited<ReturnType<typeof loadServing>>
 
@@ -180,7 +181,7 @@ async function serve(
   home: string,
   secretsFromEnvironment: Map<string, Buffer>,
   { isScrubbed, redaction }: { isScrubbed: boolean; redaction: Redaction },
-  { createHub, createEngine, cronSchedule }: Serving,
+  { createHub, createEngine, cronSchedule, openTracing }: Serving,
 ): Promise<string> {
   if (existsSync(home)) await requireFileSystem(home)
   const { instance, notes } = judgeHome(home)
@@ -204,6 +205,7 @@ async function serve(
   const { socket, callTimeout, firstUser } = config.engine
   requireFreeUsers(firstUser)
   const engine = createEngine({ socketPath: socket, callMs: callTimeout, firstUser }, { clock })
+  const tracing = await openTracing(config.tracing, { clock, instance, version, log })
   let ended: (how: string) => void = () => undefined
   const end = new Promise<string>((settle) => {
     ended = settle
@@ -228,6 +230,7 @@ async function serve(
       redaction,
       store,
       engine,
+      tracing,
       commitOf: commitOfFiles,
       schedule: cronSchedule,
       useLog,

@@ -142,8 +142,13 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   let progressTimer: NodeJS.Timeout | undefined
 
   const newId = () => newUuid(systemRandom, Date.now())
-  const post = (envelope: Body, options: { patient?: boolean; held?: boolean; withinMs?: number } = {}) =>
-    transport.call({
+  const { traceparent } = joined.task
+  /** What it causes stands in the trace of the task, or of the message that it answers. */
+  const traced = (envelope: Body): Body =>
+    traceparent === undefined || envelope.traceparent !== undefined ? envelope : { traceparent, ...envelope }
+  const post = (given: Body, options: { patient?: boolean; held?: boolean; withinMs?: number } = {}) => {
+    const envelope = traced(given)
+    return transport.call({
       method: 'POST',
       path: '/v1/send',
       body: asBuffer(envelope),
@@ -154,6 +159,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
         ? {}
         : { untilAt: performance.now() + (options.withinMs ?? SEND_PATIENCE_MS) }),
     })
+  }
   const run = createTaskRun({
     task: joined.task,
     ttlMs: joined.deadlineMs - joined.nowMs,
@@ -194,7 +200,8 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   }
   async function reply(message: Message, body: Body = {}, options: SendOptions = {}): Promise<void> {
     const about = { to: `session:${message.from.session}`, correlationId: message.id, ...classed(options) }
-    await post({ id: newId(), kind: 'reply', ...about, body })
+    const trace = message.traceparent === undefined ? {} : { traceparent: message.traceparent }
+    await post({ id: newId(), kind: 'reply', ...about, ...trace, body })
   }
   async function flushProgress(): Promise<void> {
     clearTimeout(progressTimer)

@@ -94,6 +94,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     gate,
     redaction: guard.redaction,
     learnSecrets: () => void outer.secrets.learn(),
+    tracer: work.supervision.traces?.tracer,
     handlers: {
       ...workHandlers(parts),
       ...keepingHandlers({ home, publicUrl: reach.publicUrl }, parts),

@@ -9,6 +9,7 @@ import type { Kept } from '../guard/operator/stop-wishes.ts'
 import type { Principal } from '../guard/principal.ts'
 import { type Operation, type OperationName, operationOf, type Standing } from '../protocol/operations.ts'
 import { parseShape } from '../protocol/parse.ts'
+import { readTraceparent, type Tracer } from '../protocol/traces.ts'
 
 /** What an operation does once admitted. `effect` runs in the gate's transaction. `after` may await, and shapes the answer. */
 export interface Handler {
@@ -25,6 +26,8 @@ export interface Handler {
 export interface RequestContext {
   principal: Principal
   idempotencyKey: string | undefined
+  /** W3C's, as the caller sent it: what the request causes then names that trace. */
+  traceparent?: string | undefined
 }
 
 /** Handlers by operation; made by the files in `routes/`. */
@@ -87,8 +90,10 @@ export function createServe(parts: {
   redaction: Redaction
   /** Makes known what was put into the folder of secrets since. */
   learnSecrets: () => void
+  /** Keeps spans; absent where nobody does. */
+  tracer?: Tracer | undefined
 }): Serve {
-  const { gate, handlers, redaction, learnSecrets } = parts
+  const { gate, handlers, redaction, learnSecrets, tracer } = parts
 
   /** What people write is stored and shown, so the value of a secret in it is refused; a stop goes on without it. */
   function withoutSecret(operation: OperationName, row: Operation, given: unknown, key: string | undefined): unknown {
@@ -141,7 +146,9 @@ export function createServe(parts: {
       granted = grant
       return found.effect(grant as never, request, context)
     }
-    const result = row.standing === 'stop' ? gate.admitStop(call, run) : gate.admit(call, run)
+    const admit = () => (row.standing === 'stop' ? gate.admitStop(call, run) : gate.admit(call, run))
+    const caller = tracer && readTraceparent(context.traceparent)
+    const result = tracer === undefined || caller === undefined ? admit() : tracer.within(caller, admit)
     const whole = found.after === undefined ? result : await found.after(result as never, request, granted as never)
     const answer = SHOWN_WHOLE.has(operation) ? whole : redaction.value(whole)
     const kept = granted?.kind === 'stop' ? granted.unwritten : undefined

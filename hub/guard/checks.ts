@@ -4,6 +4,7 @@
  */
 import { HubError } from '../base/errors.ts'
 import type { Operation, OperationName } from '../protocol/operations.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import { type ActFacts, mayBeAsked } from './acts.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { GuardMeters } from './meters.ts'
@@ -75,8 +76,9 @@ export function createChecks(parts: {
   decisions: Decisions
   nonces: Nonces
   meters: Pick<GuardMeters, 'decisions'> | undefined
+  tracer: Tracer | undefined
 }): Checks {
-  const { modes, decisions, nonces, meters } = parts
+  const { modes, decisions, nonces, meters, tracer } = parts
 
   function requireReach(call: Call, row: Operation): void {
     if (!row.reach.includes(call.principal.kind)) {
@@ -103,7 +105,10 @@ export function createChecks(parts: {
     if (row.standing === 'record') return BUILT_IN
     const { operation, principal } = call
     // The row of a denial follows with its record, if it gets a record of its own.
+    const parent = tracer?.current()
+    const span = parent && tracer?.begin('orch.policy.decide', { parent, ids: { operation } })
     const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
+    span?.end(undefined, { decision: decision.id, answer: decision.effect })
     meters?.decisions.add(operation, decision.effect)
     if (decision.effect === 'allow' && call.mustAsk !== true) return decision
     const facts = { decisionId: decision.id }

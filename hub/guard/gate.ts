@@ -17,6 +17,7 @@
  */
 import { ERRORS, HubError, toHubError } from '../base/errors.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../protocol/operations.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
@@ -91,6 +92,7 @@ export interface GateParts {
   meters?: Pick<GuardMeters, 'decisions'>
   /** What waits for a person; without it, where the rules ask is a refusal. */
   asks?: Asks
+  tracer?: Tracer | undefined
   /** How many records a session gets; without it each is recorded. */
   budget?: RecordBudget
   /** Hears every refusal that is a record of its own, after it was recorded, for log and events. */
@@ -135,6 +137,7 @@ export function createGate(parts: GateParts): Gate {
     decisions,
     nonces,
     meters: parts.meters,
+    tracer: parts.tracer,
   })
   let grouping = false
   let aside = false

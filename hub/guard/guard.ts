@@ -11,6 +11,7 @@ import type { Log } from '../base/telemetry.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { TierLimits } from '../protocol/approval.ts'
 import type { Profile } from '../protocol/flags.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import type { Ballast } from '../store/ballast.ts'
 import type { Store } from '../store/database.ts'
 import { beginRun } from '../store/upgrade.ts'
@@ -70,6 +71,8 @@ export interface GuardOuter {
   ballast?: Ballast
   /** Reads a secret of an alert channel when a message is sent; throws if there is none. */
   secretOf?: (name: string) => string
+  /** Keeps spans; absent where nobody does. */
+  tracer?: Tracer | undefined
 }
 
 export type Guard = ReturnType<typeof createGuard>
@@ -136,7 +139,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   )
   const refusals = createRefusals(clock.monotonicMs, meters.refusals)
   const gate = createGate({
-    ...{ store, audit, modes, decisions, refusals, meters },
+    ...{ store, audit, modes, decisions, refusals, meters, tracer: outer.tracer },
     asks: operator.approvals,
     nonces: identities.nonces,
     look: times.pace.look,

@@ -275,7 +275,8 @@ function linesOf(name: string, labels: Record<string, string>, spread: Spread): 
 
 /** Loads the library, and answers what makes one text of what `read` finds. */
 async function loadWriter(read: () => Readings): Promise<{ type: string; write: () => Promise<string> }> {
-  const { Registry } = await import('prom-client')
+  // The registry alone: the whole package loads node:cluster and node:http with it, 15 MiB.
+  const { default: Registry } = await import('prom-client/lib/registry.js')
   const registry = new Registry()
   let readings = {} as Readings
   for (const [name, { type, help, labels }] of Object.entries<Definition>(METRICS) as [MetricName, Definition][]) {

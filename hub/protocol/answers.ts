@@ -310,6 +310,10 @@ export const ANSWERS = {
         parent: z.strictObject({ agent: z.string(), session: z.string() }).nullable(),
         depthLeft: z.int(),
         tasksLeft: z.int(),
+        traceparent: z
+          .string()
+          .optional()
+          .describe('the place of the task in its trace, to be passed on; absent where the hub keeps none'),
       }),
     }),
   ),

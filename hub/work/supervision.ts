@@ -4,6 +4,7 @@ import { HubError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { Containment } from './containment.ts'
 import { createBacklog } from './dispatch/backlog.ts'
@@ -25,6 +26,7 @@ import { createTaskMeters, taskTimes } from './meters.ts'
 import { type AfterStart, createAfterStart } from './sandbox/after-start.ts'
 import { createGrading, THIS_MACHINE } from './sandbox/hardening.ts'
 import type { Runtime } from './sandbox/profile.ts'
+import { createTaskTraces } from './traces.ts'
 
 export interface SupervisionOptions {
   home: string
@@ -63,6 +65,8 @@ export interface SupervisionParts {
   tasks: Tasks
   losses: Losses
   runtimeGate: RuntimeGate
+  /** Keeps spans; absent where nobody does. */
+  tracer?: Tracer | undefined
 }
 
 export function createSupervision(options: SupervisionOptions, parts: SupervisionParts) {
@@ -77,6 +81,8 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task }))
   const distrust = createDistrust(options, parts)
   const { custody } = distrust
+  const traces = parts.tracer && createTaskTraces(parts.tracer, { clock, rows: tasks })
+  if (traces !== undefined) tasks.listen(traces.listener)
   const made = createMade(store)
   const vitals = createVitals(options, { clock, log, tasks, registry, losses, listener: stallTeller(parts) })
   const afterStart = createAfterStart({
@@ -147,6 +153,8 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const backlog = createBacklog(options, { clock, log, gate, modes, meta, tasks })
   return {
     meters,
+    /** The places of tasks in traces; undefined where nobody keeps any. */
+    traces,
     vitals,
     launcher,
     reaper,

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import { type CatalogueOptions, createCatalogue } from './catalogue.ts'
 import { type ContainmentOptions, createContainment } from './containment.ts'
 import { createAsking } from './dispatch/asking.ts'
@@ -36,6 +37,7 @@ export interface WorkOuter {
   guard: Guard
   /** What tries the engine. Without it: a real canary session. */
   canary?: Canary
+  tracer?: Tracer | undefined
 }
 
 export type Work = ReturnType<typeof createWork>

@@ -13,6 +13,7 @@ import { EVENTS } from '../../hub/protocol/events.ts'
 import { DEVICE_RIGHTS } from '../../hub/protocol/holders.ts'
 import { OPERATIONS, operationOf } from '../../hub/protocol/operations.ts'
 import { ROUTES } from '../../hub/protocol/routes.ts'
+import { SPANS } from '../../hub/protocol/traces.ts'
 import { code, page, table } from './markdown.ts'
 
 const exitOf = (name: string, kind: 'refused' | 'unavailable' | 'fault'): number =>
@@ -101,8 +102,8 @@ const TYPES = {
 
 export const metricsPage = (): string =>
   page(
-    'Metrics',
-    '`hub/observe/metrics.ts`',
+    'Metrics and traces',
+    '`hub/observe/metrics.ts` and `hub/protocol/traces.ts`',
     'Numbers for Prometheus: `GET /metrics` on `127.0.0.1`, port `metrics.port` of `hub.yaml` (9134; 0 switches it off). Every account of this machine can read them; they hold names of agents and channels, and no content. They are made at most once a second, however often somebody asks. Units are in the names. What cannot be read, such as tasks while the database fails, is left out.',
     table(
       ['Type', 'Meaning'],
@@ -120,6 +121,13 @@ export const metricsPage = (): string =>
       ]),
     ),
     'An agent has a row of `hub_mailbox_depth` and `hub_mailbox_oldest_seconds` only while a session of it may still have a container, so there are never more rows than places for sessions. `scripts/observe/` has a dashboard for Grafana, alert rules, and how Prometheus asks.',
+    '## Traces',
+    'With `tracing.endpoint` in `hub.yaml` the hub sends spans to the OpenTelemetry collector of this machine (OTLP over HTTP, JSON). The trace of a task has the id of the task at the root of its tree, without its dashes: the same id finds it with `hub task show`, in events and in the audit log (`hub audit list --task ID`). `hub.decision` of a span finds the records of that decision. Attributes are ids and words of the hub, never what a person or an agent wrote.',
+    table(
+      ['Span', 'Meaning'],
+      Object.entries(SPANS).map(([name, means]) => [code(name), means]),
+    ),
+    'An agent gets its place as `traceparent` of its task (W3C), and the SDK passes it on. A `traceparent` that comes with a request is linked to the task that it makes; it chooses neither the trace nor whether it is kept (`tracing.sample`).',
   )
 
 export const eventsPage = (): string =>

@@ -7,6 +7,7 @@ import { openGuardHome } from '../support/guard-home.ts'
 import { writeHomeRules } from '../support/policy-fixture.ts'
 import type { Figure } from './run.ts'
 import { AGENTS, benchScrape } from './scrape.ts'
+import { benchTracingOff } from './tracing-off.ts'
 
 const SPAN_MS = 1500
 const GROUP = 256
@@ -140,6 +141,8 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
   const verified = size / ((performance.now() - verifyAt) / 1000)
   const peakMb = (process.memoryUsage.rss() - rssBefore) / 1024 ** 2
   say(`verify: ${size} records at ${round(verified)}/s${fault === undefined ? '' : ', BROKEN'}`)
+  const { offUs, noneUs } = await benchTracingOff(home)
+  say(`tracing off: ${round(offUs, 2)} us of processor a message at the gate, ${round(noneUs, 2)} without any tracer`)
   const scrape = await benchScrape()
   say(`metrics: a scrape of ${AGENTS} agents with mail takes ${round(scrape, 2)} ms`)
   // A question that the shipped rules allow: of one they refuse, the operator's are not asked.
@@ -181,6 +184,14 @@ export async function benchPolicy(say: (line: string) => void): Promise<Figure[]
     figure('rawInsertsPerSecond', baseline.perSecond, '/s', 'bare inserts of the same text, the same commits'),
     figure('auditRecordsPerSecond', appended.perSecond, '/s', `chained records, ${GROUP} a commit, FULL`),
     figure('verifyRecordsPerSecond', verified, '/s', 'hashes and links checked'),
+    figure(
+      'tracingOffRatio',
+      noneUs / offUs,
+      '',
+      'messages at the gate with tracing off, by those without any tracer; 0.98 at least',
+      3,
+    ),
+    figure('tracingOffUs', offUs - noneUs, 'us', 'processor time that it adds to a message; at most 0.3', 2),
     figure('scrapeMs', scrape, 'ms', `one text of all metrics, ${AGENTS} agents with mail; the aim is below 5`, 2),
     figure('verifyPeakMb', peakMb, 'MB', 'resident memory added by verifying', 1),
   ]

@@ -115,6 +115,13 @@ describe('a fault in hub.yaml (fault C14)', () => {
       'metrics: { port: 7300 }',
       /^line 1, column \d+: metrics\.port: is 7300, and so is http\.port: each needs a port of its own, or 0$/,
     ],
+    [
+      'tracing: { endpoint: "https://collector.example.org:4318" }',
+      /tracing\.endpoint: must be an address, such as http:\/\/127/,
+    ],
+    ['tracing: { endpoint: "http://10.0.0.7:4318" }', /tracing\.endpoint: must be on this machine/],
+    ['tracing: { endpoint: "http://me:word@127.0.0.1:4318" }', /tracing\.endpoint: holds a secret/],
+    ['tracing: { sample: 2 }', /tracing\.sample: must be at most 1/],
     ['http: { port: 9134 }', /metrics\.port: is 9134, and so is http\.port/],
     ['limits: { sessions: 5', /a bracket is not closed$/],
     ['- 1', /^line 1, column 1: must be a map of keys, and is a list$/],

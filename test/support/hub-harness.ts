@@ -21,6 +21,7 @@ import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
 import { macOf } from '../../hub/guard/operator/lease.ts'
 import { createHub, type Hub } from '../../hub/hub.ts'
+import type { Tracing } from '../../hub/observe/tracing.ts'
 import { CANARY_AGENT } from '../../hub/protocol/agent.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
 import type { Ballast } from '../../hub/store/ballast.ts'
@@ -101,6 +102,7 @@ export interface HarnessOptions {
   /** Without a lease the hub starts nothing. */
   lease?: boolean
   hooks?: readonly Hook[]
+  tracing?: Tracing | undefined
   schedule?: Schedule
   /** What the home's disk has left; room enough without it. */
   disk?: () => DiskFacts
@@ -466,6 +468,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           redaction,
           engine: made.seen,
           hooks: options.hooks ?? [],
+          tracing: options.tracing,
           statfs: options.disk ?? (() => ROOMY),
           ballast: options.ballast ?? NO_BALLAST,
           ...(options.canary === true ? {} : { canary: PROVEN }),

@@ -18,6 +18,8 @@ export interface TaskFacts {
   depthLeft: number
   /** Tasks the tree below may still create. */
   tasksLeft: number
+  /** Its place in a trace (W3C); absent where the hub keeps none. The SDK passes it on with every message. */
+  traceparent?: string
 }
 
 export interface Program {

@@ -11,7 +11,7 @@ import type { Work } from '../../work/work.ts'
 import { createFrameHooks } from './frames/acts.ts'
 import { type AgentFrames, createAgentFrames } from './frames/frames.ts'
 import { createHello } from './frames/hello.ts'
-import { createSend, type Send } from './messages.ts'
+import { createSend, type Send, tracedSend } from './messages.ts'
 import { type AgentAuth, createAgentAuth } from './requests.ts'
 import { type AgentRoutes, createAgentRoutes } from './routes.ts'
 import { createAgentSockets } from './socket.ts'
@@ -54,7 +54,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     heldBackMs: guard.host.pace.heldBackMs,
     onForeignToken: (session) => endForSecurity(session, 'the token of another session came in on its socket'),
   })
-  const send = createSend({
+  const plain = createSend({
     gate,
     router: work.messaging.router,
     targets: work.messaging.targets,
@@ -63,6 +63,8 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     acted: vitals.acted,
     meter: work.meters.messages,
   })
+  const { traces } = work.supervision
+  const send = traces === undefined ? plain : tracedSend(plain, traces)
   const shared: Shared = { auth, send, hooks: createHooks(options.hooks, { clock, log }), endForSecurity }
   const frames = framesOf(outer, shared)
   const agents = createAgentSockets(
@@ -100,12 +102,13 @@ function routesOf(options: EntranceOptions, outer: Outer, shared: Shared): Agent
   const { tasks } = work
   const { registry, artifacts } = work.catalogue
   const { mailboxes, topics } = work.messaging
-  const { vitals } = work.supervision
+  const { vitals, traces } = work.supervision
   const { auth, send, hooks, endForSecurity } = shared
   return createAgentRoutes({
     ...{ gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, artifacts, secrets, send, hooks },
     instance: options.instance,
     artifactBytesMax: () => options.artifactBytesMax,
+    traces,
     isClockAhead: guard.host.steady.isAhead,
     pollMs: (session) => pollMsOf(vitals.spansOf(session)),
     listens: (session) => vitals.heard(session, true),

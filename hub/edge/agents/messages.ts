@@ -5,10 +5,12 @@ import type { Grid } from '../../base/meters.ts'
 import type { ActFacts } from '../../guard/acts.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
+import { readTraceparent } from '../../protocol/traces.ts'
 import type { Delegation } from '../../work/messages/delegation.ts'
 import type { Outcomes } from '../../work/messages/outcomes.ts'
 import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
 import type { Addressed, Targets } from '../../work/messages/targets.ts'
+import type { TaskTraces } from '../../work/traces.ts'
 import type { AgentCaller } from './requests.ts'
 
 export interface Sent {
@@ -44,6 +46,33 @@ function actOfMessage({ kind, to, type, body }: Envelope, facts: Addressed['fact
     resource: isOne ? `agent:${named.agent}` : to,
     payload: digestOf('hub-message-v1', { kind, to, type, body }),
     facts: facts.to === undefined ? facts : { ...facts, to: named },
+  }
+}
+
+/** The same with a span around each: the recipient gets its place. An agent can name a place in the trace of its own task and in no other. */
+export function tracedSend(send: Send, { tracer, placeOf }: Pick<TaskTraces, 'tracer' | 'placeOf'>): Send {
+  return (caller, envelope, raw, refusal) => {
+    const { session } = caller
+    const own = placeOf(session.task)
+    const named = readTraceparent(envelope.traceparent)
+    const isOwn = named?.traceId === own.traceId
+    const span = tracer.begin('orch.msg.send', {
+      parent: isOwn ? named : own,
+      link: isOwn ? undefined : named,
+      ids: { message: envelope.id, kind: envelope.kind, task: session.task, session: session.id, agent: session.agent },
+    })
+    let code: string | undefined = 'internal'
+    try {
+      const passedOn = { ...envelope, traceparent: tracer.traceparentOf(span.place) }
+      const sent = tracer.within(span.place, () => send(caller, passedOn, raw, refusal))
+      code = undefined
+      return sent
+    } catch (thrown) {
+      code = toHubError(thrown).code
+      throw thrown
+    } finally {
+      span.end(code)
+    }
   }
 }
 

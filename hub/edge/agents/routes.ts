@@ -20,6 +20,7 @@ import type { Mailboxes } from '../../work/messages/mailboxes.ts'
 import type { Topics } from '../../work/messages/topics.ts'
 import type { Registry } from '../../work/registry.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
+import type { TaskTraces } from '../../work/traces.ts'
 import { readBody, requireContentType, sendJson, sendText } from '../http-answers.ts'
 import { agentArtifacts } from './artifacts.ts'
 import type { Send } from './messages.ts'
@@ -92,6 +93,8 @@ export interface AgentRouteParts {
   secrets: Secrets
   send: Send
   hooks: Hooks | undefined
+  /** Undefined where nobody keeps traces. */
+  traces: Pick<TaskTraces, 'placeOf' | 'tracer'> | undefined
   instance: string
   artifactBytesMax: () => number
   /** No poll waits longer, because the next one is a sign of life. */
@@ -105,7 +108,7 @@ export interface AgentRouteParts {
 }
 
 export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
-  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send, hooks } = parts
+  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send, hooks, traces } = parts
 
   const jsonBody = async ({ request }: AgentExchange) => {
     requireContentType(request, 'application/json')
@@ -194,6 +197,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
         parent: parent === undefined ? null : { agent: parent.agent, session: parent.id },
         depthLeft,
         tasksLeft,
+        ...(traces === undefined ? {} : { traceparent: traces.tracer.traceparentOf(traces.placeOf(task.id)) }),
       },
     }
   }

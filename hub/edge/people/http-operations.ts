@@ -52,7 +52,12 @@ export function mountOperations(app: FastifyInstance, parts: HttpParts, caller: 
           ...(method === 'GET' ? (request.query as object) : bodyOf(request)),
           ...(request.params as object),
         }
-        const context = { principal, idempotencyKey: keyOf(request) }
+        const { traceparent } = request.headers
+        const context = {
+          principal,
+          idempotencyKey: keyOf(request),
+          traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+        }
         caller.heard(request)
         return reply.send(await parts.serve(name, raw, context))
       },

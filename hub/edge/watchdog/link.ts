@@ -74,6 +74,7 @@ export function createWatchdogLink(
       containers,
       tellFinish,
       sealInbox: work.messaging.mailboxes.seal,
+      tracer: work.supervision.traces?.tracer,
       announce: (kind, by) => say('/v1/announce', { kind, forMs: ANNOUNCE_MS, ...(by === undefined ? {} : { by }) }),
       onExit: (how) => void beforeExit().then(() => onExit(how)),
     },

@@ -23,6 +23,8 @@ export type TaskEnd = {
 }
 
 export interface TaskListener {
+  /** Once for each task, before anything else is told of it. */
+  taskMade?(task: TaskRow): void
   taskChanged?(task: TaskRow): void
   sessionChanged?(session: SessionRow): void
   /** Called within the transaction, before the step, with the reason. */
@@ -95,6 +97,11 @@ export function createMoves(parts: {
     store.afterCommit(() => {
       const task = theTask(id)
       for (const listener of listeners) listener.taskChanged?.(task)
+    })
+  const tellMade = (id: string) =>
+    store.afterCommit(() => {
+      const task = theTask(id)
+      for (const listener of listeners) listener.taskMade?.(task)
     })
   const tellSession = (id: string) =>
     store.afterCommit(() => {
@@ -197,6 +204,7 @@ export function createMoves(parts: {
     stopTask,
     requeue,
     holdUnfinished,
+    tellMade,
     tellTask,
   }
 }

@@ -17,6 +17,7 @@ import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { ExitReason } from '../../protocol/task.ts'
+import type { Place, SpanName, Tracer } from '../../protocol/traces.ts'
 import type { Store } from '../../store/database.ts'
 import type { Containers } from '../sandbox/containers.ts'
 import type { Removal } from '../sandbox/engine.ts'
@@ -72,6 +73,8 @@ export interface StopParts {
   /** Tells the watchdog. `by` is given if the watchdog must remember the stop as well. */
   announce: (exit: StopRequest['exit'], by?: 'operator' | 'contact' | 'emergency') => Promise<unknown>
   onExit: (how: Ending) => void
+  /** Keeps spans; absent where nobody does. */
+  tracer?: Tracer | undefined
 }
 
 export interface Shutdown {
@@ -108,7 +111,7 @@ export function beginStop(modes: Modes, { by, exit, reason }: Pick<StopRequest, 
 
 /** The only way in which the hub stops itself (W1-W3). */
 export function createShutdown(options: { waitMs: number }, parts: StopParts): Shutdown {
-  const { clock, log, store, modes, tasks, launcher, runtime, reaper, onExit } = parts
+  const { clock, log, store, modes, tasks, launcher, runtime, reaper, tracer, onExit } = parts
   let stopping: Promise<StopReport> | undefined
   let waitUntilMs = Number.POSITIVE_INFINITY
   let asked: readonly SessionRow[] = []
@@ -117,6 +120,9 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
   let over: Ending | undefined
   /** Counts up when a stop takes the place of a restart. That restart then no longer ends the process. */
   let turn = 0
+  /** Where the stop under way stands in a trace. */
+  let place: Place | undefined
+  const spanOf = (name: SpanName) => tracer?.begin(name, { parent: place, ids: {} })
   /** Containers that were stopped although their row could not be moved. */
   const forced = new Map<string, Removal>()
 
@@ -191,6 +197,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     // The watchdog knows of the stop by now and may have removed some while a start ended: they are counted all the same. One whose removal
     // nobody saw had no container.
     asked = [...before.filter((session) => !isOpen.has(session.id) && outcomeOf(session) !== undefined), ...open]
+    const finish = spanOf('orch.shutdown.finish')
     for (const session of open) {
       if (session.state === 'recycling') continue
       parts.tellFinish(session.id, Math.max(0, waitUntilMs - clock.monotonicMs()))
@@ -201,6 +208,8 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
       () => working().length === 0,
       () => waitUntilMs,
     )
+    finish?.end()
+    const confirm = spanOf('orch.shutdown.confirm')
     const confirmBy = clock.monotonicMs() + CONFIRM_MS
     const interrupted = working().map((session) => interrupt(grant, session))
     await until(
@@ -209,6 +218,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     )
     await Promise.race([Promise.all(interrupted), clock.sleep(Math.max(0, confirmBy - clock.monotonicMs()))])
     const { more, unproven } = await sweep(grant, asked)
+    confirm?.end(unproven === undefined ? undefined : 'engine_unavailable')
     const containers = asked.map((session) => {
       const seen = outcomeOf(session) ?? { outcome: 'failed' as const, reason: 'its removal was not confirmed in time' }
       return { container: session.containerName, session: session.id, ...seen }
@@ -236,6 +246,8 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     exit = request.exit
     turn += 1
     const mine = turn
+    const span = tracer?.begin('orch.shutdown', { ids: { exit, reason: request.by } })
+    place = span?.place
     const restarts = exit === 'restart'
     // Before anything is interrupted: whatever happens from here on, no task starts again by itself.
     const held = restarts || holdTasks(parts)
@@ -247,6 +259,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     await Promise.race([told, clock.sleep(ANNOUNCE_WAIT_MS)])
     const failed = report.containers.filter((one) => one.outcome === 'failed').length
     log.info({ requested: report.requested, failed }, 'the sessions were stopped')
+    span?.end(failed === 0 ? undefined : 'stop_unconfirmed', { requested: report.requested })
     const how = isEmergency(worst) ? 'emergency_stop' : worst === 'unattended' ? 'unattended_stop' : exit
     if (mine === turn) over = how
     clock.after(FAREWELL_MS, () => {

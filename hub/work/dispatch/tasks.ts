@@ -121,7 +121,7 @@ export function createTasks(parts: {
   let stopUnwritten: StopUnwritten = () => undefined
   const moves = createMoves({ store, steady, rows, listeners, redaction })
   const { theTask, theSession, move, moveSession, stepAttempt, closeAttempt, seal } = moves
-  const { beginRecycling, endTask, stopTask, requeue, tellTask } = moves
+  const { beginRecycling, endTask, stopTask, requeue, tellMade, tellTask } = moves
 
   return {
     ...rows,
@@ -164,6 +164,7 @@ export function createTasks(parts: {
           clock.wallMs(),
         )
       seal('task', id)
+      tellMade(id)
       tellTask(id)
       return theTask(id)
     },

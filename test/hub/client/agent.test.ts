@@ -106,6 +106,39 @@ describe('the agent SDK', () => {
     expect(await answer).toEqual({ ok: true })
   })
 
+  test('S0-11: passes the trace of its task on with whatever it says, and that of a message with the answer to it', async () => {
+    const [own, other] = [`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, `00-${'c'.repeat(32)}-${'d'.repeat(16)}-01`]
+    const { session, hub } = await joined({ task: { traceparent: own } })
+    hub.onMessage('greet', () => ({ hello: true }))
+    hub.onTask(async () => {
+      await hub.log('begun')
+      await hub.publish('news', 'note')
+      session.deliver({
+        kind: 'message',
+        id: crypto.randomUUID(),
+        from: { agent: 'peer', session: 's000000000000001' },
+        messageKind: 'request',
+        type: 'greet',
+        traceparent: other,
+        body: {},
+      })
+      await until(() => sent(session, 'reply').length === 1)
+    })
+    await hub.run()
+    const traceOf = (kind: string) => sent(session, kind).map(({ envelope }) => envelope?.traceparent)
+    expect([traceOf('log'), traceOf('event'), traceOf('reply'), traceOf('result')]).toEqual([
+      [own],
+      [own],
+      [other],
+      [own],
+    ])
+
+    const plain = await joined()
+    plain.hub.onTask(() => plain.hub.log('begun'))
+    await plain.hub.run()
+    for (const { envelope } of plain.session.seen) expect(envelope ?? {}).not.toHaveProperty('traceparent')
+  })
+
   test('drops a message that is offered twice by id, whatever its number, and keeps equal ids of other senders', async () => {
     const { session, hub } = await joined()
     const heard: unknown[] = []

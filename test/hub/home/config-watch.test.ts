@@ -265,6 +265,8 @@ describe('what is live (S0-13)', () => {
     'log.keep': 2,
     'http.port': 7400,
     'metrics.port': 9135,
+    'tracing.endpoint': 'http://127.0.0.1:4318',
+    'tracing.sample': 0.5,
     'reach.publicUrl': 'https://hub.example.org',
     'reach.hosts': ['hub.example.org'],
     'reach.trustedProxy': true,
