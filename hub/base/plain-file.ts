@@ -21,6 +21,8 @@ export function textOfPlainFile(path: string): string | undefined {
   }
   try {
     const found = fstatSync(fd)
+    if (found.isDirectory())
+      throw new HubError('config_invalid', `${path}: there is a folder where a file should be; move the folder away`)
     if (!found.isFile()) throw new HubError('config_invalid', `${path} is no plain file`)
     if (found.size > BYTES_MAX) throw new HubError('config_invalid', `${path} is larger than 64 KiB`)
     return readFileSync(fd, 'utf8')

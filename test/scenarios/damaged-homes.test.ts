@@ -258,6 +258,8 @@ describe('a home that does not start ends with reason and remedy in one last lin
   })
 })
 
+const refusal = (log: string) => log.split('\n').find((each) => each.includes('the rules were refused at the start'))
+
 describe('a home without rules still starts, degraded, and says what fixes it (S1-16, fault D4)', () => {
   test.each<[string, (home: string) => void, RegExp]>([
     [
@@ -273,12 +275,22 @@ describe('a home without rules still starts, degraded, and says what fixes it (S
     ['policy/ is missing', (h) => remove(`${h}/policy`), /data\.json cannot be read: it is not there; put it back/],
   ])('%s', async (_name, damage, remedy) => {
     const home = fresh()
+    record(home, 'delete from policy_file')
     damage(home)
     const { isUp, log } = await startProcess(home)
     expect(isUp, log).toBe(true)
-    const line = log.split('\n').find((each) => each.includes('no rules could be loaded'))
-    expect(line).toMatch(remedy)
-    expect(log).toContain('"mode":"degraded"')
+    expect(refusal(log)).toMatch(remedy)
+    expect(log).toMatch(/"mode":"degraded","conditions":\[[^\]]*"policy_/)
+  })
+
+  test('what was accepted last rules on instead, and what fixes the file is said all the same', async () => {
+    const home = fresh()
+    remove(`${home}/policy`)
+    const { isUp, log } = await startProcess(home)
+    expect(isUp, log).toBe(true)
+    expect(refusal(log)).toMatch(/data\.json cannot be read: it is not there; put it back/)
+    expect(refusal(log)).toContain('"from":"accepted"')
+    expect(log).not.toMatch(/"conditions":\[[^\]]*"policy_/)
   })
 })
 
