@@ -86,6 +86,8 @@ describe('revocation by the operator (S1-45)', () => {
     const [one, two] = await h.bring('one', 'two')
     const line = await h.pumped(openFrameLine(one))
     await h.pumped(one.renew())
+    // Its evidence is still being taken while it tries: a container that is gone asks nothing.
+    h.engine.fault('pause', 'stall')
     const { status, body } = await h.operator('POST', `/v1/sessions/${one.session}/revoke`, {})
     expect([status, (body.session as { exit: string }).exit]).toEqual([200, 'security'])
     expect(code(await one.send(log))).toBe('401 unauthenticated')
