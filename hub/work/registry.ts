@@ -50,8 +50,8 @@ export interface Registry {
   list(): Agent[]
   problems(): CardProblem[]
   /**
-   * Reads the cards again and looks their images up, which is the only await. `takesNew`: the operator asked for it, so a name that now
-   * means another image is followed (pinned-images.ts).
+   * Reads the cards again and looks their images up; waits for a read that began before. `takesNew`: the operator asked for it, so a name
+   * that now means another image is followed (pinned-images.ts).
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /** What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded; `read` then says where. */
@@ -95,6 +95,8 @@ export function createRegistry(
   const { store, images, barredBy, breaker } = parts
   let agents = new Map<string, Loaded>()
   let problems: CardProblem[] = []
+  /** One read after the other: what one began with may be over when it ends, and must not replace what a later one found. */
+  let reading: Promise<unknown> = Promise.resolve()
 
   const stateOf = (name: string) =>
     (store.prepare('select state, reason, crashes from agent where name = ?').get(name) as
@@ -149,6 +151,60 @@ export function createRegistry(
     return { imageId: id, ...(code === undefined ? {} : { imageCode: code }), imageProblem, imageNote: note }
   }
 
+  async function readAll(takesNew: boolean): Promise<{ agents: number; problems: CardProblem[] }> {
+    const found: CardProblem[] = []
+    const cards = new Map<string, { file: string; read: ReadCard }[]>()
+    const refused = (file: string, thrown: unknown) => {
+      const { line, column } = thrown instanceof CardError ? thrown : { line: 1, column: 1 }
+      found.push({ file, line, column, message: (thrown as Error).message })
+    }
+    for (const file of cardFiles(options.folder)) {
+      try {
+        const read = readCard(join(options.folder, file))
+        cards.set(read.card.name, [...(cards.get(read.card.name) ?? []), { file, read }])
+      } catch (thrown) {
+        refused(file, thrown)
+      }
+    }
+    const next = new Map<string, Loaded>()
+    const originOf = parts.provenance()
+    for (const [name, same] of cards) {
+      for (const { file, read } of same) {
+        const { card, schemas, placeOf } = read
+        try {
+          // The hub cannot guess which of them is meant: a copied card would take over the other's grants (fault C13).
+          const other = same.find((each) => each.file !== file)
+          if (other !== undefined)
+            throw problem(
+              placeOf(['name'], 'value'),
+              `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
+            )
+          const limits = limitsOf(read)
+          const image = await imageOf(read, takesNew)
+          next.set(name, { card, schemas, limits, ...image, provenance: originOf(image.imageId) })
+        } catch (thrown) {
+          refused(file, thrown)
+        }
+      }
+    }
+    agents = next
+    // They may have changed while the images were looked up.
+    fitLimits()
+    problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
+    return { agents: next.size, problems }
+  }
+
+  function fitLimits(): void {
+    for (const [name, loaded] of agents) {
+      try {
+        agents.set(name, { ...loaded, limits: options.limitsOf(loaded.card) })
+      } catch (thrown) {
+        if (!(thrown instanceof HubError)) throw thrown
+        agents.delete(name)
+      }
+    }
+  }
+
   return {
     find(name) {
       const loaded = agents.get(name)
@@ -158,57 +214,13 @@ export function createRegistry(
       [...agents].map(([name, loaded]) => view(name, loaded)).sort((a, b) => (a.card.name < b.card.name ? -1 : 1)),
     problems: () => problems,
 
-    async read(takesNew = false) {
-      const found: CardProblem[] = []
-      const cards = new Map<string, { file: string; read: ReadCard }[]>()
-      const refused = (file: string, thrown: unknown) => {
-        const { line, column } = thrown instanceof CardError ? thrown : { line: 1, column: 1 }
-        found.push({ file, line, column, message: (thrown as Error).message })
-      }
-      for (const file of cardFiles(options.folder)) {
-        try {
-          const read = readCard(join(options.folder, file))
-          cards.set(read.card.name, [...(cards.get(read.card.name) ?? []), { file, read }])
-        } catch (thrown) {
-          refused(file, thrown)
-        }
-      }
-      const next = new Map<string, Loaded>()
-      const originOf = parts.provenance()
-      for (const [name, same] of cards) {
-        for (const { file, read } of same) {
-          const { card, schemas, placeOf } = read
-          try {
-            // The hub cannot guess which of them is meant: a copied card would take over the other's grants (fault C13).
-            const other = same.find((each) => each.file !== file)
-            if (other !== undefined)
-              throw problem(
-                placeOf(['name'], 'value'),
-                `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
-              )
-            const limits = limitsOf(read)
-            const image = await imageOf(read, takesNew)
-            next.set(name, { card, schemas, limits, ...image, provenance: originOf(image.imageId) })
-          } catch (thrown) {
-            refused(file, thrown)
-          }
-        }
-      }
-      agents = next
-      problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
-      return { agents: next.size, problems }
+    read(takesNew = false) {
+      const mine = reading.then(() => readAll(takesNew))
+      reading = mine.catch(() => undefined)
+      return mine
     },
 
-    limitsChanged() {
-      for (const [name, loaded] of agents) {
-        try {
-          agents.set(name, { ...loaded, limits: options.limitsOf(loaded.card) })
-        } catch (thrown) {
-          if (!(thrown instanceof HubError)) throw thrown
-          agents.delete(name)
-        }
-      }
-    },
+    limitsChanged: fitLimits,
 
     checkBody(name, direction, { type, body, dataClass }) {
       const loaded = agents.get(name)

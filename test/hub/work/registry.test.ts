@@ -24,12 +24,17 @@ afterEach(() => {
 })
 const put = (file: string, text: string) => writeFileSync(join(folder, 'agents', file), text)
 const card = (name: string, more = '') => `name: ${name}\ndescription: d\nimage: hub/${name}\nrun: [x]\n${more}`
-const registry = () =>
+const IMAGE = { id: 'sha256:x', problem: '', note: '' }
+const registry = (
+  of: () => Promise<object> = async () => IMAGE,
+  mayHave = () => true,
+  provenance = () => () => undefined as undefined,
+) =>
   createRegistry(
     {
       folder: join(folder, 'agents'),
       limitsOf(given) {
-        if (given.limits.memory !== undefined)
+        if (given.limits.memory !== undefined || !mayHave())
           throw new HubError('limit_exceeded', 'limits.memory is 1GiB; hub.yaml allows 512MiB', {
             facts: { key: 'limits.memory' },
           })
@@ -38,13 +43,58 @@ const registry = () =>
     },
     {
       store,
-      images: { of: async () => ({ id: 'sha256:x', problem: '', note: undefined }) } as unknown as PinnedImages,
+      images: { of } as unknown as PinnedImages,
       barredBy: () => '',
-      provenance: () => () => undefined,
+      provenance,
       breaker: { haltOf: () => undefined, reset: () => {} },
     },
   )
 const problemsOf = async () => (await registry().read()).problems
+
+describe('two reads at a time', () => {
+  it('end in the order in which they began: an earlier answer about an image never replaces a later one (S0-13)', async () => {
+    put('echo.yaml', card('echo'))
+    const first = Promise.withResolvers<object>()
+    const answers = [first.promise, Promise.resolve({ id: undefined, code: 'image_refused', problem: 'no', note: '' })]
+    const known = registry(() => answers.shift() ?? Promise.reject(new Error('asked too often')))
+    const reads = [known.read(), known.read()]
+    first.resolve(IMAGE)
+    await Promise.all(reads)
+    expect(known.find('echo')).toMatchObject({ imageId: undefined, reason: 'no' })
+  })
+
+  it('go on after one that failed', async () => {
+    put('echo.yaml', card('echo'))
+    const fault = new Error('no store')
+    const originOf = () => {
+      if (faults.shift() !== undefined) throw fault
+      return () => undefined
+    }
+    const faults = [fault]
+    const known = registry(undefined, undefined, originOf)
+    const reads = [known.read(), known.read()]
+    await expect(reads[0]).rejects.toThrow('no store')
+    expect((await reads[1])?.agents).toBe(1)
+  })
+
+  it('limits that change while an image is looked up count when the read ends', async () => {
+    put('echo.yaml', card('echo'))
+    const image = Promise.withResolvers<object>()
+    let may = true
+    const known = registry(
+      () => image.promise,
+      () => may,
+    )
+    const read = known.read()
+    await Promise.resolve()
+    await Promise.resolve()
+    may = false
+    known.limitsChanged()
+    image.resolve(IMAGE)
+    await read
+    expect(known.find('echo')).toBeUndefined()
+  })
+})
 
 describe('a card', () => {
   it('copied under the name of another takes over nothing: neither is loaded, and each names the other (fault C13)', async () => {
