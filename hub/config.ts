@@ -197,10 +197,12 @@ const keysShape = z.strictObject({
           'now',
           z.int().positive().max(256).default(12).describe('of one agent, where its card says nothing'),
         ),
-        delegationDepth: counts(
-          'now',
-          z.int().positive().max(8).default(DELEGATION_DEPTH_MAX).describe('levels of children below a submitted task'),
-        ),
+        delegationDepth: z
+          .int()
+          .positive()
+          .max(8)
+          .default(DELEGATION_DEPTH_MAX)
+          .describe('levels of children below a submitted task'),
         tasksPerTree: counts(
           'now',
           z.int().positive().max(10_000).default(64).describe('tasks that one submitted task may grow into'),
@@ -276,7 +278,7 @@ const keysShape = z.strictObject({
       .describe('what sessions, agents and messages may take'),
   ),
   alerts: counts('now', alertsShape.prefault({}).describe('who is told')),
-  approvals: counts('now', waitsShape.prefault({}).describe('what waits for you, by how much it can do')),
+  approvals: counts('next', waitsShape.prefault({}).describe('what waits for you, by how much it can do')),
   images: counts(
     'now',
     imagesShape.prefault({}).describe('which programs of yours are asked before an agent runs from an image'),

@@ -52,8 +52,8 @@ export function writtenAs(value: unknown, unit: string): string {
 }
 
 /**
- * When a changed key counts: at once; for sessions that begin from then on; or, without a word beside the key, after `hub restart`.
- * A word at a map counts for the keys inside it that have none of their own.
+ * When a changed key counts: at once; for what begins from then on, a session or a question to a person; or, without a word beside the key,
+ * after `hub restart`. A word at a map counts for the keys inside it that have none of their own.
  */
 export type Live = 'now' | 'next' | 'restart'
 const isLive = (word: unknown): word is Live => word === 'now' || word === 'next' || word === 'restart'

@@ -11,7 +11,7 @@ import { block, code, page, table } from './markdown.ts'
 
 const HEAD = ['Key', 'Type', 'Default', 'Limit', 'Meaning']
 /** When a change of a key of hub.yaml counts; the word stands beside the key in the code. */
-const COUNTS = { now: 'at once', next: 'for new sessions', restart: 'after `hub restart`' } as const
+const COUNTS = { now: 'at once', next: 'for what begins later', restart: 'after `hub restart`' } as const
 const LIVE_HEAD = ['Key', 'Type', 'Default', 'Limit', 'A change counts', 'Meaning']
 const liveRowOf = ({ path, type, usual, limit, live, means }: Field) => [
   ...[code(path), type, usual, limit],

@@ -10,6 +10,7 @@ import { type Config, configOf, configShape, judgeConfig, readConfigFile } from 
 import { createForce } from '../../../hub/config-force.ts'
 import { ringsOf } from '../../../hub/config-rings.ts'
 import { type ConfigWatchParts, createConfigWatch } from '../../../hub/home/config-watch.ts'
+import { TIERS } from '../../../hub/protocol/approval.ts'
 import { leavesOf } from '../../../hub/protocol/keys.ts'
 import { type GuardHome, openGuardHome } from '../../support/guard-home.ts'
 
@@ -334,6 +335,18 @@ describe('what is live (S0-13)', () => {
   /** All that the rings can read now. A spread reads every getter and every view. */
   const readBy = ({ guard, work, edge }: ReturnType<typeof ringsOf>) =>
     JSON.stringify([{ ...guard }, { ...work, card: work.limitsOf(card) }, { ...edge }])
+
+  test('what a session, a tree of tasks or a question keeps from its beginning is not said to change at once', () => {
+    const next = LEAVES.filter(({ live }) => live === 'next').map(({ path }) => path.join('.'))
+    expect(next).toEqual([
+      ...['health.interval', 'health.timeout', 'health.failures'],
+      ...['limits.ttl', 'limits.memory', 'limits.cpus', 'limits.pids', 'limits.tmp', 'limits.workspace'],
+      ...['limits.openFiles', 'limits.delegationDepth', 'limits.questionWait', 'limits.messages.perSecond'],
+      'limits.agents',
+      // The wait of an approval is written into its row when it is asked.
+      ...TIERS.flatMap((tier) => ['wait', 'waitRunning', 'onTimeout'].map((key) => `approvals.${tier}.${key}`)),
+    ])
+  })
 
   test('every key has another value to try', () =>
     expect(Object.keys(OTHER).sort()).toEqual(LEAVES.map(({ path }) => path.join('.')).sort()))

@@ -11,7 +11,7 @@ interface Shown {
 }
 const WHEN: Readonly<Record<ConfigKey['live'], string>> = {
   now: 'at once',
-  next: 'for new sessions',
+  next: 'for what begins later',
   restart: 'after hub restart',
 }
 const cellOf = (text: string) => (text === '' ? '-' : clean(text))
