@@ -10,6 +10,7 @@ import type { Work } from '../work/work.ts'
 import { channelChecks, createWatchdogChecks } from './doctor/channels.ts'
 import { createDoctor } from './doctor/doctor.ts'
 import { createEngineChecks, createRuntimeCheck, createUsersCheck } from './doctor/engine.ts'
+import { forwardChecks } from './doctor/forwarding.ts'
 import { createHostChecks, growthCheck } from './doctor/host.ts'
 import { createPortChecks, type MetricsPort, portOwners } from './doctor/ports.ts'
 import { createProcessCheck, createUnitsCheck } from './doctor/process.ts'
@@ -44,7 +45,7 @@ export function createHubDoctor(
 ) {
   const { home, alerts, firstUser, environment } = options
   const { clock, engine, guard, work, secrets, address, watchdog, contact, drill, metrics } = parts
-  const { store, audit, policy, modes, lease, host, alertDelivery, alertRows } = guard
+  const { store, audit, policy, modes, lease, host, alertDelivery, alertRows, forwarder } = guard
   return createDoctor({
     ...{ registry: work.catalogue.registry, modes, lease, secrets },
     host: createHostChecks({ home, store, audit, policy, modes, ...host }),
@@ -60,6 +61,7 @@ export function createHubDoctor(
       contact.checks,
       async () => [growthCheck(work.upkeep.size.view())],
       async () => channelChecks(alerts, alertDelivery.states(), alertRows, clock.wallMs(), readArrivals(home)),
+      async () => forwardChecks(forwarder.states()),
     ],
   })
 }

@@ -12,7 +12,7 @@ const bundleFolder = fileURLToPath(new URL('../../policies', import.meta.url))
 const scene = () =>
   createHarness({
     agents: { echo: { script: worker(() => 0) } },
-    config: { engine: { socket: '/nowhere/engine.sock' } },
+    config: { engine: { socket: '/nowhere/engine.sock' }, audit: { forward: [{ kind: 'file', path: 'copy.jsonl' }] } },
   })
 const alone = async (h: Harness) => {
   const rows = await doctorAlone({ home: h.home, bundleFolder }, { clock: createSystemClock(), readConfig })
@@ -33,7 +33,7 @@ test('with the hub dead every row of the living table is there, and each that is
   expect(row('hub')).toMatchObject({ ok: false, detail: 'it does not run' })
   for (const name of ['configuration', 'keys', 'store', 'policy', 'kernel', 'node'])
     expect(row(name), name).toMatchObject({ ok: true })
-  for (const name of ['canary', 'mode', 'audit'])
+  for (const name of ['canary', 'mode', 'audit', 'forward file'])
     expect(row(name)).toMatchObject({ ok: null, detail: 'known only while the hub runs' })
   expect(row('engine')).toMatchObject({ ok: false, mend: 'scripts/engine up' })
   expect(row('watchdog')).toMatchObject({ ok: false, mend: 'hub up' })

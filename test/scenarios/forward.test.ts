@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { Check } from '../../hub/edge/doctor/doctor.ts'
 import { createExportJudge, headerLine } from '../../hub/protocol/audit-export.ts'
 import { httpSink } from '../support/alert-sinks.ts'
 import { createHarness, worker } from '../support/hub-harness.ts'
@@ -14,7 +15,7 @@ interface State {
   isFailing: boolean
 }
 
-test('a hub goes on forwarding after a kill, says who is behind and since when it no longer is, and shows no address to those who only look [audit-31]', async () => {
+test('a hub goes on forwarding after a kill, says who is behind and since when it no longer is, and shows no address to those who only look; the doctor says what is wrong [audit-31]', async () => {
   const sink = await httpSink()
   sink.status = 500
   const { host } = new URL(sink.url)
@@ -38,6 +39,16 @@ test('a hub goes on forwarding after a kill, says who is behind and since when i
   const { alerts } = (await h.operator('GET', '/v1/alerts')).body as { alerts: { cause: string; text: string }[] }
   expect(alerts.find(({ cause }) => cause === 'audit_forward:siem')?.text).toMatch(/records wait.*it answered 500/)
   expect(JSON.stringify(await states())).not.toContain('127.0.0.1')
+  const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: Check[] }
+  expect(checks.filter(({ name }) => name.startsWith('forward '))).toMatchObject([
+    { name: 'forward file', ok: true, mend: '' },
+    {
+      name: 'forward siem',
+      ok: false,
+      detail: expect.stringMatching(/records wait.*it answered 500/),
+      mend: expect.stringContaining('audit.forward of hub.yaml'),
+    },
+  ])
 
   await h.kill()
   sink.status = 200

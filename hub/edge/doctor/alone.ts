@@ -17,6 +17,7 @@ import { FIRST_USER } from '../../work/sandbox/users.ts'
 import { createWatchdogChecks } from './channels.ts'
 import type { Check } from './doctor.ts'
 import { createEngineChecks, createUsersCheck } from './engine.ts'
+import { forwardRow } from './forwarding.ts'
 import { DISK_OK } from './host.ts'
 import { createPortChecks, portOwners } from './ports.ts'
 import { createUnitsCheck } from './process.ts'
@@ -151,6 +152,7 @@ interface ConfigFacts {
   metrics: { port: number }
   engine: { socket: string; callTimeout: number; firstUser: number }
   disk: DiskMarks
+  audit: { forward: readonly { name: string }[] }
 }
 
 /** Every row that can be judged without a running hub; the others say so. Opens nothing for writing. */
@@ -228,5 +230,6 @@ export async function doctorAlone(
     ...(await createUnitsCheck({ home })()),
     ...(await createWatchdogChecks(watchdog)()),
     ...late,
+    ...(config?.audit.forward ?? []).map(({ name }) => unknown(forwardRow(name))),
   ]
 }

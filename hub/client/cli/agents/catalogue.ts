@@ -19,7 +19,7 @@ const stateCell = (agent: Pick<AgentView, 'state'>): Cell => ({
 
 const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
   columns(
-    ['AGENT', 'STATE', 'DRIVER', 'SESSIONS', 'RESTARTS', 'CAPABILITIES', 'WHAT'],
+    ['AGENT', 'STATE', 'DRIVER', 'SESSIONS', 'RESTARTS', 'IMAGE', 'CAPABILITIES', 'WHAT'],
     agents.map((each) => [
       each.name,
       stateCell(each),
@@ -27,6 +27,7 @@ const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
       String(each.sessions),
       // A service has no task that could be done twice.
       each.repeatable === false && each.mode !== 'service' ? 'no' : String(each.restarts),
+      each.provenance ?? 'unknown',
       each.capabilities.join(','),
       each.reason || each.description,
     ]),

@@ -19,6 +19,19 @@ it('agent reload says what a card asks for and does not get, and takes the card 
 })
 
 it.each([
+  [{ provenance: 'built' }, 'built', 'built here'],
+  [{ provenance: 'signed' }, 'signed', 'its signature was checked'],
+  [{}, 'unknown', 'nobody can say where its image comes from'],
+])('agent list and show say where an image comes from: %j (S1-56)', async (change, listed, shown) => {
+  at.hub.on('GET /v1/agents', () => ({ body: { agents: [{ ...agentRow, ...change }], problems: [] } }))
+  at.hub.on('GET /v1/agents/:name', () => ({ body: { agent: { ...agentRow, ...change } } }))
+  expect((await at.run(['agent', 'list'])).stdout).toMatch(
+    new RegExp(`^AGENT .* RESTARTS +IMAGE +CAPABILITIES .*\\necho .* ${listed} +`),
+  )
+  expect((await at.run(['agent', 'show', 'echo'])).stdout).toMatch(new RegExp(`^provenance +${shown}$`, 'm'))
+})
+
+it.each([
   [{ restarts: 3, repeatable: true }, '3', 'tried again 3 times'],
   [
     { restarts: 3, repeatable: false },
