@@ -6,7 +6,8 @@
  *
  * R1. It cannot be switched off, and what it masked cannot be had back.
  * R2. It keeps the values of secrets in memory, as it must; it writes them nowhere and names only their names.
- * R3. The newest `SECRETS_MAX` values are known, so that one that was replaced is still masked.
+ * R3. A value that was replaced is still masked: the newest `REPLACED_MAX` of those are known. What a secret holds now is never forgotten
+ *     because others change, up to `SECRETS_MAX` values in all.
  */
 import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
@@ -15,7 +16,9 @@ const WORDS = /[a-z]{3,8}(?:(?:-|%20|%2d|\+)[a-z]{3,8}){11}/gi
 /** Twelve words of three letters, and what joins them. */
 const LENGTH_MIN = 47
 const MASK = '[redacted]'
-const SECRETS_MAX = 256
+const REPLACED_MAX = 256
+/** More than the files of secrets that are looked at, and those that were replaced. */
+const SECRETS_MAX = 2048
 const DEPTH_MAX = 64
 
 /** The text with every run of twelve joined words masked. */
@@ -103,10 +106,23 @@ export const hideUnknown = (): Redaction => createRedaction()
 export function createRedaction(): Redaction {
   /** By their spellings, oldest first. */
   const known = new Map<string, readonly Spelling[]>()
+  /** By the name of a secret: the first spelling of what it holds now. */
+  const current = new Map<string, string>()
   let made: ValueFinder | undefined
   const finder = (): ValueFinder => {
     made ??= createValueFinder([...known.values()].flat())
     return made
+  }
+
+  /** After one more became known. */
+  function forgetOldest(): void {
+    const held = new Set(current.values())
+    const replaced = [...known.keys()].filter((key) => !held.has(key))
+    const [oldest] = known.keys()
+    const gone = replaced.length > REPLACED_MAX ? replaced[0] : known.size > SECRETS_MAX ? oldest : undefined
+    if (gone === undefined) return
+    known.delete(gone)
+    for (const [name, key] of current) if (key === gone) current.delete(name)
   }
 
   const rest = (text: string): string => hideShapes(hideWords(text))
@@ -145,13 +161,13 @@ export function createRedaction(): Redaction {
       const spellings = spellingsOf(bytes)
       const [key] = spellings
       if (key === undefined) return false
-      if (known.has(key)) return true
-      known.set(
-        key,
-        spellings.map((each) => ({ text: each, name })),
-      )
-      const [oldest] = known.keys()
-      if (known.size > SECRETS_MAX && oldest !== undefined) known.delete(oldest)
+      const before = known.get(key)
+      // It is the newest again: what it replaced meanwhile is older.
+      known.delete(key)
+      known.set(key, before ?? spellings.map((each) => ({ text: each, name })))
+      current.set(name, key)
+      if (before !== undefined) return true
+      forgetOldest()
       made = undefined
       return true
     },

@@ -1,7 +1,7 @@
 /** S1-62: what the choke point masks, and what it leaves alone. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createRedaction } from '../../../hub/base/redaction.ts'
+import { createRedaction, type Redaction } from '../../../hub/base/redaction.ts'
 
 const knowing = (...values: (string | Buffer)[]) => {
   const redaction = createRedaction()
@@ -93,13 +93,30 @@ describe('the value of a known secret', () => {
     },
   )
 
-  test('is still masked after it was replaced, and no more than 256 are kept', () => {
+  const numbered = (at: number) => Buffer.from(`value-${at}-${'x7'.repeat(4)}`)
+  const shown = (redaction: Redaction, at: number) => redaction.text(numbered(at).toString()) !== MASK
+
+  test('is still masked after it was replaced, and no more than 256 of those are kept', () => {
     const redaction = createRedaction()
-    const value = (at: number) => Buffer.from(`value-${at}-${'x7'.repeat(4)}`)
-    for (let at = 0; at < 300; at += 1) redaction.know('rotated', value(at))
-    expect(redaction.text(value(299).toString())).toBe(MASK)
-    expect(redaction.text(value(44).toString())).toBe(MASK)
-    expect(redaction.text(value(43).toString())).not.toBe(MASK)
+    redaction.know('steady', numbered(1000))
+    for (let at = 0; at < 300; at += 1) redaction.know('rotated', numbered(at))
+    expect([299, 43].map((at) => shown(redaction, at))).toEqual([false, false])
+    expect(shown(redaction, 42)).toBe(true)
+    // It holds this still, however often another one changes.
+    expect(shown(redaction, 1000)).toBe(false)
+  })
+
+  test('that a secret holds again is masked like a new one', () => {
+    const redaction = createRedaction()
+    for (const at of [1000, 1001, 1000]) redaction.know('back', numbered(at))
+    for (let at = 0; at < 400; at += 1) redaction.know('rotated', numbered(at))
+    expect([1000, 1001].map((at) => shown(redaction, at))).toEqual([false, true])
+  })
+
+  test('of a thousand secrets is masked for each, and of more than 2048 for the newest', () => {
+    const redaction = createRedaction()
+    for (let at = 0; at < 2060; at += 1) redaction.know(`name-${at}`, numbered(at))
+    expect([11, 12, 1000, 2059].map((at) => shown(redaction, at))).toEqual([true, false, false, false])
   })
 })
 
