@@ -30,6 +30,8 @@ const BEHIND_RECORDS = 65_536
 const CAUGHT_UP_RECORDS = 8192
 const REASON_MAX = 300
 
+const causeOf = (name: string): string => `audit_forward:${name}`
+
 export interface ForwardState {
   name: string
   kind: TargetSettings['kind']
@@ -82,20 +84,24 @@ export function createForwarder(
   const known = read()
   const running = targets.map(
     ({ settings, sink }): Running => ({
-      ...{ settings, sink, sentTo: known[settings.name] ?? beginningOf(settings) },
+      ...{ settings, sink, sentTo: known.get(settings.name) ?? beginningOf(settings) },
       ...{ waiting: 0, isBehind: false, busy: false, failedInARow: 0, fault: null },
       ...{ notBefore: Number.NEGATIVE_INFINITY, stillSince: undefined },
     }),
   )
-  let written = JSON.stringify(known)
+  let written = JSON.stringify(Object.fromEntries(known))
+  // Nobody else would ever end the alert of one that is no longer configured.
+  for (const name of known.keys())
+    if (!running.some(({ settings }) => settings.name === name))
+      alerts.resolve(causeOf(name), `The audit log is no longer forwarded to ${name}: it is not configured any more.`)
   // A target that begins now has its place written down at once.
   if (running.length > 0) save()
 
-  function read(): Record<string, number> {
+  function read(): Map<string, number> {
     try {
-      return JSON.parse(meta.get('audit_forwarded') ?? '{}') as Record<string, number>
+      return new Map(Object.entries(JSON.parse(meta.get('audit_forwarded') ?? '{}') as Record<string, number>))
     } catch {
-      return {}
+      return new Map()
     }
   }
 
@@ -144,7 +150,7 @@ export function createForwarder(
 
   function judge(target: Running): void {
     const { waiting, failedInARow, fault } = target
-    const cause = `audit_forward:${target.settings.name}`
+    const cause = causeOf(target.settings.name)
     const stillMs = target.stillSince === undefined ? 0 : clock.monotonicMs() - target.stillSince
     if (waiting > BEHIND_RECORDS || (waiting > 0 && stillMs >= STUCK_MS)) {
       target.isBehind = true

@@ -44,21 +44,21 @@ const played = (name: string, more: Record<string, unknown> = {}) =>
   targetOf({ kind: 'file', path: 'none', name, ...more })
 
 /** The forwarding of this log, as after a start of the hub. */
-function forwarding(targets: { settings: TargetSettings; sink: Sink }[]) {
-  const open = new Map<string, string>()
+function forwarding(targets: { settings: TargetSettings; sink: Sink }[], open = new Map<string, string>()) {
+  const resolved: string[] = []
   const told: string[] = []
   const alerts = {
     raise(cause: string, _severity: string, text: string) {
       if (!open.has(cause)) told.push(text)
       open.set(cause, text)
     },
-    resolve: (cause: string) => void open.delete(cause),
+    resolve: (cause: string) => void (open.delete(cause) && resolved.push(cause)),
   }
   const { audit, checkpoints, clock, store } = log
   const forwarder = createForwarder(targets, {
     ...{ audit, checkpoints, alerts, clock, log: silentLog(), turn: nextTurn, meta: createMeta(store) },
   })
-  return { ...forwarder, open, told }
+  return { ...forwarder, open, told, resolved }
 }
 /** Rounds, until this holds. */
 async function until(forwarder: { round(): void }, holds: () => boolean, stepMs = 0): Promise<void> {
@@ -201,6 +201,26 @@ describe('S1-64: the log is the queue', () => {
     for (const [nth, pause] of pauses.entries()) expect(pause).toBeGreaterThanOrEqual(Math.min(2 ** nth, 60))
     expect(Math.max(...pauses)).toBeLessThanOrEqual(62)
     expect(forwarder.open.get('audit_forward:a')).toContain('it answered 500')
+  })
+
+  it('the alert of one that is not configured any more ends at the next start, and no other one does', async () => {
+    log.append(10)
+    const sink: Sink = async () => Promise.reject(new Error('it answered 500'))
+    const both = ['gone', 'stays'].map((name) => ({ settings: played(name), sink }))
+    const { open, ...first } = forwarding(both)
+    await until(first, () => open.size === 2, 1000)
+    first.stop()
+    expect(forwarding(both.slice(1), open).resolved).toEqual(['audit_forward:gone'])
+    expect(forwarding([], open).resolved).toEqual(['audit_forward:stays'])
+  })
+
+  it('a name that every object has a property of is one like any other', async () => {
+    log.append(10)
+    const got: number[] = []
+    const settings = played('constructor')
+    const forwarder = forwarding([{ settings, sink: async (batch) => void got.push(...seqsOf(batch)) }])
+    await until(forwarder, () => got.length > 0)
+    expect(got).toEqual(upTo(10))
   })
 
   it('a store that cannot be written stops nothing, and a file of a month that is gone is named', async () => {
