@@ -50,7 +50,7 @@ export const ERRORS = {
     'refused',
     403,
     'A person was asked about it and said no, or nobody answered in time.',
-    'The same is not asked again. Do something else, or talk to the operator.',
+    'An agent or a token is not asked about the same again: let it do something else. A person may ask again.',
   ),
   mode_degraded: row(
     'unavailable',
@@ -106,14 +106,14 @@ export const ERRORS = {
   flag_locked: row(
     'refused',
     403,
-    'It is mandatory, or the profile in force does not let it be changed so.',
+    'It is mandatory, or the profile in force forbids this change.',
     '`hub flag list` says what holds it; under some profiles it takes `--emergency REASON --for SPAN`.',
   ),
   flag_off: row(
     'refused',
     409,
     'A feature flag switches this off.',
-    'The detail names the flag: `hub flag set NAME on`, if it should be allowed.',
+    'The detail names the flag. If it should be allowed: `hub flag set NAME on`.',
   ),
   unknown_session: row(
     'refused',
@@ -122,7 +122,7 @@ export const ERRORS = {
     'See `hub session list`; the session may have ended.',
   ),
   unknown_task: row('refused', 404, 'No task has this id.', 'See `hub task list`.'),
-  unknown_decision: row('refused', 404, 'No decision has this id.', 'See `hub audit show`.'),
+  unknown_decision: row('refused', 404, 'No decision has this id.', '`hub audit show NUMBER` names the decision of a record.'),
   unknown_record: row('refused', 404, 'The audit log has no record of this number.', 'See `hub audit list`.'),
   unknown_artifact: row(
     'refused',

@@ -33,6 +33,13 @@ export type Tier = (typeof TIERS)[number]
 export const ON_TIMEOUT = ['abort', 'notify', 'defer'] as const
 export type OnTimeout = (typeof ON_TIMEOUT)[number]
 
+/** The same in words, for whoever answers. */
+export const SILENCE: Readonly<Record<OnTimeout, string>> = {
+  abort: 'silence is a no',
+  notify: 'silence is a no, and an alert says so',
+  defer: 'then it is asked again, 30 times at most',
+}
+
 export interface TierLimit {
   /** While no container waits for the answer, in ms of the work clock. */
   waitMs: number

@@ -16,7 +16,7 @@ import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
-import { askedWords } from '../../protocol/approval.ts'
+import { askedWords, SILENCE } from '../../protocol/approval.ts'
 import { spanText } from '../../protocol/spans.ts'
 import type { LoopbackPlugin } from './loopback.ts'
 import { createOnces } from './stop-proof.ts'
@@ -83,7 +83,7 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
   const { who, what } = askedWords(approval)
   const rows: [string, string | null][] = [
     ['Asked by', approval.principal],
-    ['Waits for at most', `${spanText(leftMs)} of the time in which the hub works; silence is a no`],
+    ['Waits for at most', `${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[approval.onTimeout]}`],
     ['Tier', approval.tier],
     ['Task', approval.task],
     ['Act', approval.act],
@@ -101,6 +101,13 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
 <div class="two"><button class="yes" name="answer" value="yes">Yes</button><button class="no" name="answer" value="no">No</button></div>
 </form>`,
   )
+}
+
+/** What comes of the answer. */
+function whatFollows({ kind, operation, principal }: Approval, approve: boolean): string {
+  if (kind === 'ask_user') return 'The agent hears your answer.'
+  if (operation === 'task.dispatch') return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
+  return approve ? `${principal} may do exactly this once, and has to try again.` : `${principal} is refused.`
 }
 
 const saying = (title: string, text: string): string => pageOf(title, `<p>${escaped(text)}</p>`)
@@ -129,7 +136,7 @@ export function answerLink(parts: {
     return reply
       .code(403)
       .header('retry-after', String(Math.ceil(retryAfterMs / 1000)))
-      .send(saying('Not a valid link', 'This link leads to nothing that waits for an answer. Nothing was done.'))
+      .send(saying('Not a valid link', 'This link leads to nothing that waits for an answer. Nothing was done. Use the link of the newest message, or `hub approval list` at the machine.'))
   }
 
   function press(approval: Approval, form: URLSearchParams): string {
@@ -140,9 +147,7 @@ export function answerLink(parts: {
         settle(grant, approvals.answer(grant, approval.id, approve, text))
         return { auditEffect: `approval:${approval.id}` }
       })
-      return approve
-        ? saying('You said yes', 'It is admitted once. A task starts by itself; anybody else tries again.')
-        : saying('You said no', 'It is refused.')
+      return saying(approve ? 'You said yes' : 'You said no', whatFollows(approval, approve))
     } catch (thrown) {
       return saying('Nothing was done', toHubError(thrown).message)
     }

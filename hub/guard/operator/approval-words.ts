@@ -1,5 +1,5 @@
 /** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
-import type { ApprovalState } from '../../protocol/approval.ts'
+import { type ApprovalState, SILENCE } from '../../protocol/approval.ts'
 import { spanText } from '../../protocol/spans.ts'
 import type { Act } from '../acts.ts'
 import type { Approval } from './approval-rows.ts'
@@ -23,7 +23,7 @@ export function overText(approval: Approval): string {
   const { kind, state, answer, ending } = approval
   const who = askerText(approval)
   const what = kind === 'ask_user' ? 'the question' : 'the request'
-  if (ending === 'superseded') return `${what} of ${who} is about something that has changed since; it is asked anew`
+  if (ending === 'superseded') return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
   if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
   if (state === 'expired')
     return kind === 'ask_user' || approval.session !== null
@@ -62,8 +62,8 @@ export const partsOf = (bound: string | null): Act['parts'] => (bound === null ?
 
 /** The alert: who, what, why, the words that answer it, and how long it waits. `leftMs`: by the work clock. */
 export function waitingText(approval: Approval, leftMs: number): string {
-  const { id, kind, question, task, operation, resource, act, bound, agent } = approval
-  const left = `It waits at most ${spanText(leftMs)} of the time in which the hub works; silence is a no.`
+  const { id, kind, question, task, operation, resource, act, bound, agent, onTimeout } = approval
+  const left = `It waits at most ${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[onTimeout]}.`
   const words = [`Yes: hub approve ${id}`, `No:  hub reject ${id}`]
   if (kind === 'ask_user')
     return [

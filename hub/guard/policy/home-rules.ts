@@ -46,9 +46,9 @@ export function judgeHomeResult(resultSet: unknown): HomeAnswer | string {
       return `the operator's rules gave ${value.length} reasons in ${name}, more than ${REASONS_MAX}`
   }
   if (!Array.isArray(narrow) || narrow.length > REASONS_MAX)
-    return "narrow in the operator's rules must be a small set of limits"
+    return "narrow in the operator's rules must be a set of 32 limits at most"
   const limits = narrow.map(narrowingOf)
-  if (limits.some((limit) => limit === undefined)) return "the operator's rules narrowed in an unknown way"
+  if (limits.some((limit) => limit === undefined)) return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities and agents can be narrowed"
   return { deny: deny as string[], ask: ask as string[], narrow: limits as Narrowing[] }
 }
 

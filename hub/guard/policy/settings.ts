@@ -25,12 +25,12 @@ export const policyShape = z
     publicKey: z
       .string()
       .max(500)
-      .refine(isKey, 'it must be the public key of an Ed25519 key, in base64: `openssl pkey -in FILE -pubout`')
+      .refine(isKey, 'it must be an Ed25519 public key in base64, as `openssl pkey -in FILE -pubout` prints it')
       .optional()
-      .describe('the public key that the signature must be by: the base64 of `openssl pkey -in FILE -pubout`'),
+      .describe('the public key that signatures are checked with: what `openssl pkey -in FILE -pubout` prints, in base64'),
   })
   .refine(({ requireSignature, publicKey }) => !requireSignature || publicKey !== undefined, {
     path: ['publicKey'],
-    message: 'requireSignature needs the key that the signature must be by: set policy.publicKey',
+    message: 'requireSignature needs a key to check signatures with: set policy.publicKey',
   })
   .transform(({ publicKey, ...rest }) => ({ ...rest, ...(publicKey === undefined ? {} : { publicKey }) }))

@@ -61,8 +61,16 @@ export function readShape<Shape extends z.ZodType>(
   try {
     return shape.parse(JSON.parse(bytes.toString('utf8')))
   } catch (thrown) {
-    throw refuse(`${name} has the wrong form`, thrown, broken)
+    const remedy = broken === 'data' ? 'correct or remove it, then `hub policy reload`' : undefined
+    throw refuse(`${name} has the wrong form: ${wrongText(thrown)}`, thrown, broken, remedy)
   }
+}
+
+/** Where the first fault is, and what it is. */
+function wrongText(thrown: unknown): string {
+  const [issue] = thrown instanceof z.ZodError ? thrown.issues : []
+  if (issue === undefined) return (thrown as Error).message
+  return issue.path.length === 0 ? issue.message : `${issue.path.join('.')}: ${issue.message}`
 }
 
 export const digestsShape = z.record(z.string().regex(/^[a-z0-9_-]+\.(rego|json)$/), sha256Shape)

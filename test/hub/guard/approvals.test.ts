@@ -194,6 +194,7 @@ describe('limits of what waits (S2-27, S2-28)', () => {
         { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: 'approvals' },
         (grant) => approvals.expire(grant),
       )
+    expect(alerts.list()[0]?.text).toContain('then it is asked again, 30 times at most')
     for (let nth = 0; nth < 30; nth += 1) {
       await home.clock.advance(60_001)
       expect(expire()).toEqual([])

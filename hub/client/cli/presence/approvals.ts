@@ -1,5 +1,5 @@
 /** `hub approval list`, `hub approval show`, `hub approve`, `hub reject`: what waits for a person, by agents and by the rules. */
-import { askedWords } from '../../../protocol/approval.ts'
+import { askedWords, SILENCE } from '../../../protocol/approval.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { ApprovalView } from '../../answers.ts'
 import { EXIT, Problem } from '../../problem.ts'
@@ -49,12 +49,6 @@ export const approvalList: Run = async (context, _, options) => {
   const show = (rows: readonly ApprovalView[]) => table(rows, Date.now(), context.terminal.paint)
   showList(context, approvals, { empty: 'no question waits for an answer', table: show })
   return EXIT.done
-}
-
-const SILENCE: Readonly<Record<ApprovalView['onTimeout'], string>> = {
-  abort: 'silence is a no',
-  notify: 'silence is a no, and an alert says so',
-  defer: 'then it is asked again',
 }
 
 const shortened = (value: unknown): string =>

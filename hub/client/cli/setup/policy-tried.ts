@@ -66,12 +66,14 @@ export const policySimulate: Run = async ({ home, hub, json, terminal }, _words,
   const sinceMs = Date.now() - (spanOption('--since', options.since) ?? SINCE_MS)
   const most = wholeOption('--most', options.most, 1, 1_000_000) ?? MOST
   const lines: string[] = []
-  for (let cursor: string | undefined, isOn = true; isOn; ) {
+  /** Whether the hub has older ones within the span. */
+  let isOn = true
+  for (let cursor: string | undefined; isOn && lines.length <= most; ) {
     const { decisions, next } = await hub.call('decision.list', { limit: PAGE, ...(cursor && { cursor }) })
     const wanted = decisions.filter(({ atMs }) => atMs >= sinceMs)
     lines.push(...wanted.map((each) => JSON.stringify(each)))
     cursor = next ?? undefined
-    isOn = cursor !== undefined && wanted.length === decisions.length && lines.length < most
+    isOn = cursor !== undefined && wanted.length === decisions.length
   }
   const simulated = await tool<Simulated>(home, 'simulate', lines.slice(0, most).join('\n'))
   if (json) {
@@ -88,6 +90,8 @@ export const policySimulate: Run = async ({ home, hub, json, terminal }, _words,
   if (rows.length > 0) terminal.out(columns(['AT', 'ASKED', 'WAS', 'WOULD BE'], rows, terminal.paint))
   const left = notKept === 0 ? '' : `; ${notKept} were too long to be kept and could not be asked again`
   terminal.out(`${replayed} questions asked again: ${otherwise} would be answered otherwise, ${same} the same${left}`)
+  if (changed.length < otherwise) terminal.note(`the table shows the first ${changed.length} of them`)
+  if (lines.length > most || isOn) terminal.note(`older questions were left out; --most ${most * 2} asks more of them`)
   return EXIT.done
 }
 
@@ -146,7 +150,7 @@ function explainedText(explained: Explained, paint: Paint): string {
     lines.filter(([, value]) => value !== ''),
     paint,
   )
-  if (changes.length === 0) return `${told}\nno single change of a row or card that it names would give another answer`
+  if (changes.length === 0) return `${told}\nno change of its rows and its card that was tried would give another answer`
   const table = columns(
     ['WHAT WOULD CHANGE IT', 'ANSWER'],
     changes.map((each) => [clean(each.change), effectCell(each.effect)]),

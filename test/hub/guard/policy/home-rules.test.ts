@@ -304,6 +304,11 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
         join(home, 'samples.json'),
         JSON.stringify([{ name: 'the survey', input: JSON.parse(submit('survey-lead')), expect: { effect } }]),
       )
+    expects('maybe')
+    writeHomeRules(folder, GREEDY)
+    expect(refusal(() => openPolicy(folder))).toMatch(
+      /samples\.json has the wrong form: 0\.expect\.effect: .*; correct or remove it, then `hub policy reload`/,
+    )
     expects('allow')
     writeHomeRules(folder, GREEDY)
     expect(refusal(() => openPolicy(folder))).toMatch(
