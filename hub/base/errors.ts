@@ -122,7 +122,12 @@ export const ERRORS = {
     'See `hub session list`; the session may have ended.',
   ),
   unknown_task: row('refused', 404, 'No task has this id.', 'See `hub task list`.'),
-  unknown_decision: row('refused', 404, 'No decision has this id.', '`hub audit show NUMBER` names the decision of a record.'),
+  unknown_decision: row(
+    'refused',
+    404,
+    'No decision has this id.',
+    '`hub audit show NUMBER` names the decision of a record.',
+  ),
   unknown_record: row('refused', 404, 'The audit log has no record of this number.', 'See `hub audit list`.'),
   unknown_artifact: row(
     'refused',

@@ -85,6 +85,10 @@ describe('a dispatch that the rules ask about (fault D14)', () => {
       approval: { state: 'approved', answeredBy: 'operator' },
     })
     await h.until(() => h.task(shop).attempts === 1, 'it starts')
+    const ofTask = (await h.operator('GET', `/v1/audit?task=${shop}`)).body.records as { action: string }[]
+    expect(ofTask.map(({ action }) => action)).toEqual(
+      expect.arrayContaining(['task.submitted', 'task.dispatched', 'approval.answered']),
+    )
     expect(records().at(-1)).toMatchObject({
       outcome: 'ok',
       reason: `shop writes to the shop; approval ${asked.id} by operator`,
@@ -161,7 +165,8 @@ describe('a dispatch that the rules ask about (fault D14)', () => {
     // The yes to what was asked by other rules is none.
     expect(await answer(h, first.id, true)).toMatchObject({
       code: 'already_resolved',
-      detail: 'the request of hub:dispatcher is about something that has changed since; it is asked anew: `hub approval list`',
+      detail:
+        'the request of hub:dispatcher is about something that has changed since; it is asked anew: `hub approval list`',
     })
     await h.until(() => count(h, `state = 'asked' and id <> '${first.id}'`) === 1, 'it is asked anew')
     const [second] = await openOf(h)
@@ -441,6 +446,12 @@ test('a link in a message shows first, answers once by its button, and does noth
   const answered = (await ask('POST', link, yes, FORM)).text
   for (const part of ['You said yes', 'The task may start.']) expect(answered).toContain(part)
   expect(h.hub.guard.approvals.find(id)).toMatchObject({ answer: 'go', answeredBy: 'device:link' })
+  expect(h.audit().findLast(({ action, outcome }) => action === 'approval.answered' && outcome === 'ok')).toMatchObject(
+    {
+      resource: `approval:${id}`,
+      effect: `task:${shop}`,
+    },
+  )
   for (const again of [await ask('POST', link, yes, FORM), await ask('GET', link)])
     expect(again.text).toContain('Nothing to answer any more')
   await h.ended(shop)

@@ -18,6 +18,7 @@ import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
 import { askedWords, SILENCE } from '../../protocol/approval.ts'
 import { spanText } from '../../protocol/spans.ts'
+import { answeredEffect } from '../routes/approvals.ts'
 import type { LoopbackPlugin } from './loopback.ts'
 import { createOnces } from './stop-proof.ts'
 import { BEARER_TRIES, createWrongTries, othersText } from './wrong-tries.ts'
@@ -83,7 +84,10 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
   const { who, what } = askedWords(approval)
   const rows: [string, string | null][] = [
     ['Asked by', approval.principal],
-    ['Waits for at most', `${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[approval.onTimeout]}`],
+    [
+      'Waits for at most',
+      `${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[approval.onTimeout]}`,
+    ],
     ['Tier', approval.tier],
     ['Task', approval.task],
     ['Act', approval.act],
@@ -106,7 +110,8 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
 /** What comes of the answer. */
 function whatFollows({ kind, operation, principal }: Approval, approve: boolean): string {
   if (kind === 'ask_user') return 'The agent hears your answer.'
-  if (operation === 'task.dispatch') return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
+  if (operation === 'task.dispatch')
+    return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
   return approve ? `${principal} may do exactly this once, and has to try again.` : `${principal} is refused.`
 }
 
@@ -136,7 +141,12 @@ export function answerLink(parts: {
     return reply
       .code(403)
       .header('retry-after', String(Math.ceil(retryAfterMs / 1000)))
-      .send(saying('Not a valid link', 'This link leads to nothing that waits for an answer. Nothing was done. Use the link of the newest message, or `hub approval list` at the machine.'))
+      .send(
+        saying(
+          'Not a valid link',
+          'This link leads to nothing that waits for an answer. Nothing was done. Use the link of the newest message, or `hub approval list` at the machine.',
+        ),
+      )
   }
 
   function press(approval: Approval, form: URLSearchParams): string {
@@ -144,8 +154,9 @@ export function answerLink(parts: {
     const text = (form.get('text') ?? '').slice(0, ANSWER_MAX)
     try {
       gate.admit(callOf(LINK, approval.id, approve), (grant) => {
-        settle(grant, approvals.answer(grant, approval.id, approve, text))
-        return { auditEffect: `approval:${approval.id}` }
+        const answered = approvals.answer(grant, approval.id, approve, text)
+        settle(grant, answered)
+        return { auditEffect: answeredEffect(answered) }
       })
       return saying(approve ? 'You said yes' : 'You said no', whatFollows(approval, approve))
     } catch (thrown) {

@@ -7,6 +7,9 @@ import type { Tasks } from '../../work/dispatch/tasks.ts'
 import type { Messaging } from '../../work/messaging.ts'
 import { type Handlers, handler } from '../serve.ts'
 
+/** What the record of an answer names besides the approval: its task, so that one search by the task finds it. */
+export const answeredEffect = ({ id, task }: Approval): string => (task === null ? `approval:${id}` : `task:${task}`)
+
 type Answer = { id: string; approve: boolean; text: string }
 
 export function approvalHandlers(parts: {
@@ -45,9 +48,9 @@ export function approvalHandlers(parts: {
       effect: (grant, { id, approve, text }: Answer) => {
         const approval = approvals.answer(grant, id, approve, text)
         settleApproval(grant, approval)
-        return approval
+        return { approval, auditEffect: answeredEffect(approval) }
       },
-      after: (approval) => ({ approval: view(approval) }),
+      after: ({ approval }) => ({ approval: view(approval) }),
     }),
   }
 }

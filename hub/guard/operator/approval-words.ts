@@ -23,7 +23,8 @@ export function overText(approval: Approval): string {
   const { kind, state, answer, ending } = approval
   const who = askerText(approval)
   const what = kind === 'ask_user' ? 'the question' : 'the request'
-  if (ending === 'superseded') return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
+  if (ending === 'superseded')
+    return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
   if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
   if (state === 'expired')
     return kind === 'ask_user' || approval.session !== null

@@ -48,7 +48,8 @@ export function judgeHomeResult(resultSet: unknown): HomeAnswer | string {
   if (!Array.isArray(narrow) || narrow.length > REASONS_MAX)
     return "narrow in the operator's rules must be a set of 32 limits at most"
   const limits = narrow.map(narrowingOf)
-  if (limits.some((limit) => limit === undefined)) return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities and agents can be narrowed"
+  if (limits.some((limit) => limit === undefined))
+    return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities and agents can be narrowed"
   return { deny: deny as string[], ask: ask as string[], narrow: limits as Narrowing[] }
 }
 

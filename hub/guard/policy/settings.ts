@@ -27,7 +27,9 @@ export const policyShape = z
       .max(500)
       .refine(isKey, 'it must be an Ed25519 public key in base64, as `openssl pkey -in FILE -pubout` prints it')
       .optional()
-      .describe('the public key that signatures are checked with: what `openssl pkey -in FILE -pubout` prints, in base64'),
+      .describe(
+        'the public key that signatures are checked with: what `openssl pkey -in FILE -pubout` prints, in base64',
+      ),
   })
   .refine(({ requireSignature, publicKey }) => !requireSignature || publicKey !== undefined, {
     path: ['publicKey'],

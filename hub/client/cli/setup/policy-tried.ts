@@ -150,7 +150,8 @@ function explainedText(explained: Explained, paint: Paint): string {
     lines.filter(([, value]) => value !== ''),
     paint,
   )
-  if (changes.length === 0) return `${told}\nno change of its rows and its card that was tried would give another answer`
+  if (changes.length === 0)
+    return `${told}\nno change of its rows and its card that was tried would give another answer`
   const table = columns(
     ['WHAT WOULD CHANGE IT', 'ANSWER'],
     changes.map((each) => [clean(each.change), effectCell(each.effect)]),
