@@ -53,7 +53,7 @@ export const FLAGS = {
   ),
   unproven: flag(
     'agents may start from an image of which nobody can say where it comes from',
-    'no session begins but from an image that was built here, or whose signature was checked',
+    'a session begins only from an image that was built here, or whose signature was checked',
     true,
     { heldIn: { strict: false } },
   ),
