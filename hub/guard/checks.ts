@@ -31,8 +31,8 @@ export interface Call {
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
   /** What an approval of this call is bound to, if the rules ask; without it, resource, facts and payload (acts.ts). */
   readonly act?: () => ActFacts
-  /** The rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
-  readonly mustAsk?: true
+  /** Why the rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
+  readonly mustAsk?: Pick<PolicyDecision, 'reason' | 'rule'>
   /** Checks generation and socket once more, now that nothing can come in between. */
   readonly recheck?: () => HubError | undefined
 }
@@ -107,10 +107,14 @@ export function createChecks(parts: {
     // The row of a denial follows with its record, if it gets a record of its own.
     const parent = tracer?.current()
     const span = parent && tracer?.begin('orch.policy.decide', { parent, ids: { operation } })
-    const decision = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
+    const answered = ask({ operation, principal, resource: { ...call.facts }, mode: modes.current() }, true)
+    const decision =
+      call.mustAsk === undefined || answered.effect !== 'allow'
+        ? answered
+        : { ...answered, ...call.mustAsk, effect: 'ask' as const }
     span?.end(undefined, { decision: decision.id, answer: decision.effect })
     meters?.decisions.add(operation, decision.effect)
-    if (decision.effect === 'allow' && call.mustAsk !== true) return decision
+    if (decision.effect === 'allow') return decision
     const facts = { decisionId: decision.id }
     if (decision.effect === 'deny')
       throw new Denial(decision, new HubError(decision.code ?? 'policy_denied', decision.reason, { facts }))

@@ -45,7 +45,7 @@ export interface Gate {
    * nothing: the effect needs its own `admit`. Where the rules ask, that is a refusal too, unless `asks` is true: then the answer says so,
    * and `admit` asks.
    */
-  foresee(call: Call, asks?: boolean): Grant['narrow'] & { asks?: true }
+  foresee(call: Call, asks?: boolean): Grant['narrow'] & { asks?: NonNullable<Call['mustAsk']> }
   /**
    * Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails; its grant then
    * says where the wish waits.
@@ -324,9 +324,9 @@ export function createGate(parts: GateParts): Gate {
       return inTransaction(call, () => {
         const asked = judgeOrAsk(call, OPERATIONS[call.operation])
         if (!(asked instanceof Asked)) return asked.decision.narrow ?? {}
-        // Nobody is asked about what is only foreseen.
         if (!tellsAsk) throw new Denial(asked.decision, asked.error)
-        return { ...asked.decision.narrow, asks: true as const }
+        const { reason, rule, narrow } = asked.decision
+        return { ...narrow, asks: { reason, rule } }
       })
     },
     isStoreFailing: () => store.failure() !== undefined,

@@ -65,6 +65,9 @@ function requireOpa(folder: string, words: readonly string[]): string {
   throw wrong(`opa refuses the rules in policy/: ${said}`, 'correct them; `hub policy check` shows it again')
 }
 
+/** `data.hub.home`. Longer paths are packages below it, whose rules only help. */
+const HOME_PATH_LENGTH = 3
+
 interface Head {
   name?: string
   ref?: { value: unknown }[]
@@ -75,12 +78,20 @@ interface Head {
 /** Throws unless the rules say at least one of the three words, and each as a set: anything else would deny everything, or nothing. */
 function requireWords(folder: string, rules: readonly string[]): void {
   const heads = rules.flatMap((name) => {
-    const { rules: found = [] } = JSON.parse(requireOpa(folder, ['parse', '--format', 'json', name])) as {
+    const { package: own, rules: found = [] } = JSON.parse(requireOpa(folder, ['parse', '--format', 'json', name])) as {
+      package: { path: unknown[] }
       rules?: { head: Head }[]
     }
-    return found.map(({ head }) => ({ name, head, word: String(head.ref?.[0]?.value ?? head.name) }))
+    const isPart = own.path.length > HOME_PATH_LENGTH
+    return found.map(({ head }) => ({ name, isPart, head, word: String(head.ref?.[0]?.value ?? head.name) }))
   })
   const said = heads.filter(({ word }) => WORDS.some((each) => each === word))
+  const unheard = said.find(({ isPart }) => isPart)
+  if (unheard !== undefined)
+    throw wrong(
+      `policy/${unheard.name}: ${unheard.word} counts only in package hub.home itself`,
+      'write `package hub.home` as its first line, or give it another name',
+    )
   const odd = said.find(({ head }) => head.key === undefined || head.value !== undefined)
   if (odd !== undefined)
     throw wrong(
@@ -126,7 +137,10 @@ function overlay(there: PolicyFiles, made: Candidate['made']): PolicyFiles {
   return { place: there.place, names, read: (name) => made.get(name) ?? there.read(name) }
 }
 
-/** What was compiled of these very rules before: after a change of the data alone, nobody needs a compiler. */
+/**
+ * What was compiled of these very rules before, as the manifest says: after a change of the data alone, nobody needs a compiler. Not to be
+ * signed: who wrote the manifest may have put another module beside rules that look harmless.
+ */
 function compiledBefore(
   there: PolicyFiles,
   sources: Record<string, string>,
@@ -169,7 +183,8 @@ export function makeCandidate(folder: string, key?: string): Candidate {
     Object.fromEntries(of.map((name) => [name, sha256Hex(there.read(name))] as const))
   for (const name of rules) requirePackage(name, String(there.read(name)))
   const sources = digests(rules)
-  const compiled = rules.length === 0 ? undefined : (compiledBefore(there, sources) ?? compile(folder, rules))
+  const before = key === undefined ? compiledBefore(there, sources) : undefined
+  const compiled = rules.length === 0 ? undefined : (before ?? compile(folder, rules))
   if (compiled !== undefined) made.set(HOME_WASM, compiled.wasm)
   const data = ['data.json', 'samples.json'].filter((name) => names.includes(name))
   const body = {

@@ -218,7 +218,7 @@ describe('a dispatch that the rules ask about (fault D14)', () => {
     const { body } = await h.operator('POST', '/v1/tasks', { needs: ['sell'] })
     const { id } = body.task as { id: string }
     const asked = await openAsk(h)
-    expect(asked).toMatchObject({ agent: 'one', task: id })
+    expect(asked).toMatchObject({ agent: 'one', task: id, question: 'who sells?', rule: 'hub.home.asks' })
     await answer(h, asked.id, true)
     await h.ended(id)
     expect(h.task(id)).toMatchObject({ agent: 'one', state: 'succeeded' })

@@ -4,7 +4,7 @@
  * Q1. Silence never says yes. What nobody answers in time ends as a no, or is asked again, as the limits of its tier say. It ends too with
  *     what it was for: the session that asked, or the task that was to start.
  * Q2. Each is an alert of its own, with its text and the commands that answer it, until it is over (fault C1). It is raised once the row is
- *     committed; if a crash comes in between, the next look tells it. If more than `TOLD_MAX` wait at once, the rest share one alert: an
+ *     committed, and ended once its end is; if a crash comes in between, the next run makes up for it. If more than `TOLD_MAX` wait at once, the rest share one alert: an
  *     agent that asks without end causes no flood of messages.
  * Q3. An answer to one that is over says whose it was and how it ended. The first answer counts, by one conditional update.
  * Q4. An approved act is used once, inside the savepoint of its effect: an effect that throws gives it back. It is used only by exactly the
@@ -57,7 +57,7 @@ export interface Approvals extends Asks {
   find(id: string): Approval | undefined
   /** Time of the work clock that is left, in ms; null once it is over. */
   leftMs(approval: Approval): number | null
-  /** Raises the alert of each that waits and has none. */
+  /** Raises the alert of each that waits and has none; the first time, it also ends those whose end a crash or a restore left untold. */
   tell(): void
   /** Open questions of a session. */
   openOf(session: string): number
@@ -90,6 +90,7 @@ const KEPT_MS = 90 * 24 * 3_600_000
 const LEFT_MIN_MS = 60_000
 const ENDED_ALERT_MS = 24 * 3_600_000
 
+const CAUSE = /^(?:question|approval):([\da-f-]{36})$/
 const causeOf = ({ id, kind }: Pick<Approval, 'id' | 'kind'>): string =>
   `${kind === 'ask_user' ? 'question' : 'approval'}:${id}`
 /** Belongs to neither session nor task, whose end would end it. */
@@ -99,7 +100,7 @@ export interface ApprovalParts {
   store: Store
   clock: Clock
   random: Random
-  alerts: Pick<Alerts, 'raise' | 'resolve' | 'repeat' | 'isOpen'>
+  alerts: Pick<Alerts, 'raise' | 'resolve' | 'repeat' | 'isOpen' | 'list'>
   /** The work clock's now. */
   workedMs: () => number
   /** Of the rules and the data in force. */
@@ -125,6 +126,17 @@ export function createApprovals(parts: ApprovalParts): Approvals {
   }
   const over = (approval: Pick<Approval, 'id' | 'kind'>, how: string): void =>
     store.afterCommit(() => alerts.resolve(causeOf(approval), how))
+
+  let hasSwept = false
+  /** A run before this one, or the hub that a backup is of, raised them; what they ask about was over before they were ended. */
+  function endLeftAlerts(): void {
+    for (const { cause } of alerts.list()) {
+      const id = CAUSE.exec(cause)?.[1]
+      if (id !== undefined && rows.find(id)?.state !== 'asked')
+        alerts.resolve(cause, 'It is over; there is nothing left to answer.')
+    }
+    hasSwept = true
+  }
 
   function insert(row: Omit<NewApproval, 'dueMs' | 'waitMs' | 'onTimeout'>, leftMs?: number | null): Approval {
     const { waitMs, onTimeout } = limitOf(limits, { ...row, running: row.session !== null })
@@ -260,6 +272,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     find: rows.find,
     leftMs: (approval) => (approval.state === 'asked' ? leftOf(approval) : null),
     tell() {
+      if (!hasSwept) endLeftAlerts()
       const all = rows.waiting()
       if (all.length <= TOLD_MAX) alerts.resolve(MANY, `${TOLD_MAX} questions or fewer wait now.`)
       for (const one of all) tellOf(one)
@@ -268,7 +281,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     openOfTask: rows.ofTask,
     dispatches: rows.dispatches,
     linkOf(cause) {
-      const id = /^(?:question|approval):([\da-f-]{36})$/.exec(cause)?.[1] ?? ''
+      const id = CAUSE.exec(cause)?.[1] ?? ''
       if (rows.find(id)?.state !== 'asked') return undefined
       const secret = `${id}.${parts.random.bytes(32).toString('base64url')}`
       try {

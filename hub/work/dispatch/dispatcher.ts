@@ -99,7 +99,7 @@ export function createDispatcher(
     })
 
   /** The start of a task with this agent as the gate is asked about it, and what its session would be. */
-  function planOf(task: TaskRow, agent: Agent, mustAsk: boolean) {
+  function planOf(task: TaskRow, agent: Agent, mustAsk?: Call['mustAsk']) {
     const { card, limits } = agent
     const above = task.parentSession === null ? undefined : tasks.session(task.parentSession)
     const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above, clock))
@@ -134,10 +134,10 @@ export function createDispatcher(
       },
     })
     const call: Call = { principal: DISPATCHER, operation: 'task.dispatch', resource: `task:${task.id}`, facts, act }
-    return { call: mustAsk ? { ...call, mustAsk: true as const } : call, authority, above }
+    return { call: mustAsk === undefined ? call : { ...call, mustAsk }, authority, above }
   }
 
-  function dispatch(task: TaskRow, agent: Agent, mustAsk: boolean): void {
+  function dispatch(task: TaskRow, agent: Agent, mustAsk: Call['mustAsk']): void {
     const { card, imageId } = agent
     if (imageId === undefined) return
     const { call, authority, above } = planOf(task, agent, mustAsk)
@@ -190,7 +190,7 @@ export function createDispatcher(
     const [task, agent] = [tasks.task(id), registry.find(one.agent ?? '')]
     // What is over ends by itself (guard/operator/approvals.ts).
     if (task?.state !== 'queued') return true
-    return agent !== undefined && approvals.isStill(one, planOf(task, agent, false).call)
+    return agent !== undefined && approvals.isStill(one, planOf(task, agent).call)
   }
 
   function supersede({ id }: AskedDispatch): void {
@@ -208,7 +208,7 @@ export function createDispatcher(
     round() {
       const mayStartAny = () =>
         permits(modes.current(), 'new_work') && runtimeGate.hold() === undefined && flags.isOn('dispatch')
-      const queued: (TaskRow & { among?: readonly string[]; mustAsk?: boolean })[] = []
+      const queued: (TaskRow & { among?: readonly string[]; mustAsk?: Call['mustAsk'] })[] = []
       const asked = createAsked()
       const among = new Map<string, readonly string[]>()
       const approved = approvedStarts()
@@ -216,7 +216,7 @@ export function createDispatcher(
         try {
           requireStartable(task)
           if (task.agent === null && mayStartAny()) {
-            const { agents = [], asks = false } = asked(task)
+            const { agents = [], asks } = asked(task)
             among.set(task.id, agents)
             // The yes was for one agent, also if another is less busy now.
             queued.push({ ...task, among: agents, mustAsk: asks, agent: approved.get(task.id)?.agent ?? null })
@@ -241,7 +241,7 @@ export function createDispatcher(
         const agent = plan === undefined ? undefined : registry.find(plan.agent)
         if (task === undefined || agent === undefined) return
         try {
-          dispatch(task, agent, task.mustAsk === true)
+          dispatch(task, agent, task.mustAsk)
         } catch (thrown) {
           if (!failed(task, thrown)) return
         }

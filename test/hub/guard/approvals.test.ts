@@ -114,7 +114,7 @@ describe('an act that a rule asks about', () => {
     expect(refused).toMatchObject({ code: 'needs_approval', facts: { decisionId: expect.any(String) } })
     expect(refused?.facts.approval).toBeUndefined()
     expect(refusalOf(() => gate.foresee(log)).code).toBe('needs_approval')
-    expect(gate.foresee(log, true)).toEqual({ asks: true })
+    expect(gate.foresee(log, true)).toEqual({ asks: { reason: 'sure?', rule: 'hub.home.asks' } })
     expect(store.prepare('select count(*) from approval').pluck().get()).toBe(0)
     expect(refusalOf(() => home.gateWith({}).admit(log, () => undefined)).facts.approval).toBeUndefined()
   })

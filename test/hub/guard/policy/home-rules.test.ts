@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { sha256Hex } from '../../../../hub/base/canonical.ts'
 import { HubError } from '../../../../hub/base/errors.ts'
 import type { Verdict } from '../../../../hub/guard/policy/engine.ts'
 import { combine, createHomeEngine, judgeHomeResult, withHomeRules } from '../../../../hub/guard/policy/home-rules.ts'
@@ -394,6 +395,15 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
       /signature/,
     )
     expect(open({})).toMatchObject({ signed: false })
+    // A module that was put beside rules it is not made of is not signed: what is signed is compiled of them.
+    const swapped = makeCandidate(home)
+    const other = readFileSync(join(home, 'home.wasm'))
+    expect(swapped.made.size).toBe(0)
+    writeFileSync(join(home, 'own.rego'), 'package hub.home\n\ndeny contains "shut" if true\n')
+    const foreign = JSON.parse(readFileSync(join(home, 'bundle.json'), 'utf8')) as Record<string, unknown>
+    foreign.sources = { 'own.rego': sha256Hex(readFileSync(join(home, 'own.rego'))) }
+    writeFileSync(join(home, 'bundle.json'), JSON.stringify(foreign))
+    expect(makeCandidate(home, mine.file).made.get('home.wasm')?.equals(other)).toBe(false)
     // Data alone can be signed too.
     rmSync(join(home, 'own.rego'))
     writeFileSync(join(home, 'bundle.json'), Buffer.from(makeCandidate(home, mine.file).made.get('bundle.json') ?? ''))
@@ -407,6 +417,11 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
     expect(refusal(() => openPolicy(folder))).toMatch(/own\.rego is not compiled.*hub policy reload/)
     writeFileSync(join(home, 'own.rego'), 'package hub.tasks\n\nanswer := {"allow": true}\n')
     expect(refusal(() => makeCandidate(home))).toMatch(/must be in package hub\.home/)
+    // In a package below it nobody would ask them: they would be accepted, and say nothing.
+    writeFileSync(join(home, 'own.rego'), 'package hub.home.money\n\ndeny contains "x" if input.mode == "safe"\n')
+    writeFileSync(join(home, 'main.rego'), 'package hub.home\n\ndeny contains "y" if input.mode == "safe"\n')
+    expect(refusal(() => makeCandidate(home))).toMatch(/own\.rego: deny counts only in package hub\.home itself/)
+    rmSync(join(home, 'main.rego'))
     rmSync(join(home, 'own.rego'))
     writeFileSync(join(home, 'Own.rego'), '')
     expect(refusal(() => makeCandidate(home))).toMatch(/Own\.rego is no name for rules/)
