@@ -271,7 +271,9 @@ export const configKeyShape = z.strictObject({
   key: z.string(),
   value: z.string().describe("in force, as one writes it; '' for none; secrets and paths of addresses are hidden"),
   source: z.enum(['hub.yaml', 'default']),
-  live: z.enum(['now', 'next', 'restart']).describe('when a change counts: at once, for what begins later, after a restart'),
+  live: z
+    .enum(['now', 'next', 'restart'])
+    .describe('when a change counts: at once, for what begins later, after a restart'),
   file: kept(z.string()).describe('what the file says instead; null if it says the same, or is not accepted'),
 })
 export type ConfigKey = z.output<typeof configKeyShape>
