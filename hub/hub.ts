@@ -165,6 +165,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     if (has('health')) loops.vitals.nudge()
     if (!has('limits') && !has('images')) return
     const { registry } = work.catalogue
+    if (has('images')) registry.imagesChanged()
     if (has('limits')) {
       registry.limitsChanged()
       loops.dispatch.nudge()

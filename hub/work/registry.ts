@@ -31,6 +31,8 @@ export interface Agent {
   provenance: Provenance | undefined
   /** Why no session of it begins although it is fit: a feature flag. Empty if none keeps it. */
   barred: string
+  /** Why none begins just now, although work for it is taken: its image is asked about again. */
+  doubt?: string
   limits: SessionLimits
   state: AgentState
   reason: string
@@ -56,6 +58,8 @@ export interface Registry {
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /** What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded; `read` then says where. */
   limitsChanged(): void
+  /** What is asked about images has changed: no agent starts until a `read` that begins after this has ended. */
+  imagesChanged(): void
   /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
   checkBody(
     agent: string,
@@ -77,6 +81,8 @@ interface Loaded {
   schemas: Map<string, ValidateFunction>
 }
 
+const ASKED_AGAIN =
+  '`images` of hub.yaml was changed, and its image is asked about again; if that does not end, `hub agent reload`'
 const problem = (place: Place, message: string) => new CardError(place, message)
 
 export function createRegistry(
@@ -97,6 +103,8 @@ export function createRegistry(
   let problems: CardProblem[] = []
   /** One read after the other: what one began with may be over when it ends, and must not replace what a later one found. */
   let reading: Promise<unknown> = Promise.resolve()
+  /** How often what is asked about images has changed: in all, and before the read that is in force. */
+  let [imageTerms, judgedBy] = [0, 0]
 
   const stateOf = (name: string) =>
     (store.prepare('select state, reason, crashes from agent where name = ?').get(name) as
@@ -108,16 +116,18 @@ export function createRegistry(
     const halt = kept.state === 'registered' ? breaker.haltOf(name) : undefined
     const row = halt === undefined ? kept : { ...kept, state: 'halted' as const, reason: halt.reason }
     const barred = barredBy(loaded.card, loaded.provenance, loaded.imageId)
+    const doubt = judgedBy === imageTerms ? undefined : ASKED_AGAIN
     return {
       card: loaded.card,
       barred,
+      ...(doubt === undefined ? {} : { doubt }),
       imageId: loaded.imageId,
       ...(loaded.imageCode === undefined ? {} : { imageCode: loaded.imageCode }),
       imageNote: loaded.imageNote,
       provenance: loaded.provenance,
       limits: loaded.limits,
       ...row,
-      reason: row.reason || loaded.imageProblem || barred || loaded.imageNote,
+      reason: row.reason || loaded.imageProblem || barred || doubt || loaded.imageNote,
     }
   }
 
@@ -166,6 +176,7 @@ export function createRegistry(
         refused(file, thrown)
       }
     }
+    const terms = imageTerms
     const next = new Map<string, Loaded>()
     const originOf = parts.provenance()
     for (const [name, same] of cards) {
@@ -188,6 +199,7 @@ export function createRegistry(
       }
     }
     agents = next
+    judgedBy = terms
     // They may have changed while the images were looked up.
     fitLimits()
     problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
@@ -221,6 +233,9 @@ export function createRegistry(
     },
 
     limitsChanged: fitLimits,
+    imagesChanged() {
+      imageTerms += 1
+    },
 
     checkBody(name, direction, { type, body, dataClass }) {
       const loaded = agents.get(name)

@@ -1,7 +1,9 @@
 /** What is kept of an agent across a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { fakeImage } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
@@ -206,4 +208,19 @@ test('S1-56: an image that the program of the operator refuses runs nowhere, and
   writeFileSync(card, `${readFileSync(card, 'utf8')}\n# another\n`)
   await reload(h)
   expect(changes(h)).toEqual([['ok', expect.stringMatching(`^card:[0-9a-f]{64} -> [0-9a-f]{64} .image ${taken}.$`)]])
+  // Another program by a change of hub.yaml: until it has answered, nothing starts by the answer of the one before. It reads a pipe to its end.
+  const pipe = join(dirname(flag), 'pipe')
+  spawnSync('mkfifo', [pipe])
+  const other = { signature: { mode: 'enforce', run: ['/usr/bin/cat', pipe], timeout: '60s' } }
+  const ports = { http: { port: 0 }, metrics: { port: 0 } }
+  writeFileSync(join(h.home, 'hub.yaml'), JSON.stringify({ ...ports, images: other }))
+  const { registry } = h.hub.work.catalogue
+  await h.until(() => registry.find('echo')?.doubt !== undefined, 'the change counts')
+  const waiting = await h.submit('echo')
+  const fromMs = h.clock.monotonicMs()
+  await h.until(() => h.clock.monotonicMs() - fromMs > 3000, 'rounds of the dispatcher')
+  expect([h.task(waiting).state, h.sessionsOf(waiting)]).toEqual(['queued', []])
+  await writeFile(pipe, '')
+  await h.ended(waiting)
+  expect(h.sessionsOf(waiting).map(({ imageId }) => imageId)).toEqual([taken])
 })

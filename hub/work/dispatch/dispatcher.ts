@@ -92,6 +92,7 @@ export function createDispatcher(
         agent.state === 'registered' &&
         agent.imageId !== undefined &&
         agent.barred === '' &&
+        agent.doubt === undefined &&
         runtimeGate.fault() === undefined,
       isService: agent.card.mode === 'service',
       sessionsMax: agent.card.limits.sessions ?? options.sessionsPerAgent,

@@ -94,7 +94,7 @@ export function createServices(parts: {
     alerts.resolve(`service_refused:${name}`)
   }
 
-  function keep({ card, state, imageId, barred }: Agent): void {
+  function keep({ card, state, imageId, barred, doubt }: Agent): void {
     const open = tasks.openServiceTask(card.name)
     if (open !== undefined && open.state === 'queued' && open.held) {
       // A stop or an interruption held it. It has nothing to continue, so the service is started again with a new task.
@@ -104,7 +104,7 @@ export function createServices(parts: {
       )
       return
     }
-    const isReady = state === 'registered' && imageId !== undefined && barred === ''
+    const isReady = state === 'registered' && imageId !== undefined && barred === '' && doubt === undefined
     if (open === undefined && isReady && isDue(card.name)) begin(card.name)
   }
 

@@ -77,17 +77,46 @@ describe('two reads at a time', () => {
     expect((await reads[1])?.agents).toBe(1)
   })
 
+  it('after a change of what is asked about images, no agent starts until a read that began later has ended (S1-56)', async () => {
+    put('echo.yaml', card('echo'))
+    const early = Promise.withResolvers<object>()
+    const late = Promise.withResolvers<object>()
+    const begun = Promise.withResolvers<void>()
+    const answers = [Promise.resolve(IMAGE), early.promise, late.promise]
+    const known = registry(() => {
+      if (answers.length === 2) begun.resolve()
+      return answers.shift() ?? Promise.reject(new Error('asked too often'))
+    })
+    const doubt = () => known.find('echo')?.doubt
+    await known.read()
+    expect(doubt()).toBeUndefined()
+    const before = known.read()
+    await begun.promise
+    known.imagesChanged()
+    expect(doubt()).toMatch(/asked about again/)
+    const after = known.read()
+    early.resolve(IMAGE)
+    await before
+    expect(doubt()).toMatch(/asked about again/)
+    late.resolve(IMAGE)
+    await after
+    expect(doubt()).toBeUndefined()
+  })
+
   it('limits that change while an image is looked up count when the read ends', async () => {
     put('echo.yaml', card('echo'))
     const image = Promise.withResolvers<object>()
     let may = true
+    const begun = Promise.withResolvers<void>()
     const known = registry(
-      () => image.promise,
+      () => {
+        begun.resolve()
+        return image.promise
+      },
       () => may,
     )
     const read = known.read()
-    await Promise.resolve()
-    await Promise.resolve()
+    await begun.promise
     may = false
     known.limitsChanged()
     image.resolve(IMAGE)
