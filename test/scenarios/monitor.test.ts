@@ -165,6 +165,12 @@ test('S1-77: in a whole hub a critical alert recycles its session, counts for th
   // What a monitor quotes is the agent's own: a secret that it was given keeps no post out (S1-62).
   mkdirSync(join(h.home, 'secrets'), { mode: 0o700 })
   writeFileSync(join(h.home, 'secrets', 'api-key'), 'k3y-of-the-agent', { mode: 0o600 })
+  const graces: number[] = []
+  const { stop } = h.engine
+  h.engine.stop = (id, graceSeconds) => {
+    if (id === odd.container.id) graces.push(graceSeconds)
+    return stop(id, graceSeconds)
+  }
   const hostile = { alertname: 'Shell\u001b[2J in\ncontainer', description: '<script> k3y-of-the-agent' }
   expect(await post([critical(odd.session, hostile), critical(odd.session)])).toEqual(['recycled', 'already_ended'])
   expect(await post([critical(odd.session)])).toEqual(['already_ended'])
@@ -178,6 +184,8 @@ test('S1-77: in a whole hub a critical alert recycles its session, counts for th
   expect(evidence).toMatchObject([{ state: 'whole', why: 'a runtime monitor reported it: Shell2J incontainer' }])
   const verbs = h.engine.calls.filter((call) => call.endsWith(odd.container.id) && /^(pause|top|remove)/.test(call))
   expect(verbs.map((call) => call.split(' ')[0])).toEqual(['pause', 'top', 'remove'])
+  // Without a grace, which would let it run on after that.
+  expect(graces).toEqual([0])
   const task = h.hub.work.tasks.session(odd.session)?.task ?? ''
   await h.until(
     () => h.started.filter(({ agent, token }) => agent === 'odd' && token !== '').length === 2,

@@ -32,8 +32,8 @@ export interface Custody {
    * `pauses`: false for a container that is already being ended, which a pause would only delay.
    */
   take(grant: StopGrant, session: SessionRow, how?: { pauses: boolean }): Promise<EvidenceReport>
-  /** Whether evidence of this session is being captured now. */
-  isTaking(session: string): boolean
+  /** Whether evidence of this session was asked for in this run: its container is to be ended as it was captured, without running on. */
+  has(session: string): boolean
   /** Everything is being stopped: whoever waits for evidence goes on at once. */
   hurry(): void
 }
@@ -104,7 +104,7 @@ export function createCustody(parts: {
       if (reports.size > REPORTS_MAX && oldest !== undefined) reports.delete(oldest)
       return report
     },
-    isTaking: (session) => taking.has(session),
+    has: (session) => reports.has(session),
     hurry() {
       for (const bound of taking.values()) bound.abort()
     },

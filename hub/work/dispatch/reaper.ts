@@ -176,7 +176,7 @@ export interface ReaperParts {
   containers: Containers
   ledger: Ledger
   made: Pick<Made, 'drop'>
-  custody: Pick<Custody, 'take' | 'isTaking'>
+  custody: Pick<Custody, 'take' | 'has'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
 }
@@ -260,10 +260,10 @@ export function createReaper(parts: ReaperParts): Reaper {
       session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
     if (farewell !== undefined) await Promise.race([farewell, clock.sleep(FAREWELL_MS)])
     const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
-    const isSecurity = session.exitReason === 'security'
-    if (isSecurity || custody.isTaking(session.id)) await custody.take(grant, session)
+    const isExamined = session.exitReason === 'security' || custody.has(session.id)
+    if (isExamined) await custody.take(grant, session)
     // A stop with grace would thaw what was paused, and let it run on until its signal.
-    const graceMs = isSecurity ? 0 : STOP_GRACE_MS
+    const graceMs = isExamined ? 0 : STOP_GRACE_MS
     const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
     removals.note(session.id, outcome)
     judgeRemoval(session.containerName, outcome)
