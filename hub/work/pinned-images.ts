@@ -37,6 +37,8 @@ export interface AgentImage {
 export interface PinnedImages {
   /** The image that this agent runs from. `takesNew`: the operator asked for what the name means now. */
   of(agent: string, card: { image: string; digest: string }, takesNew: boolean): Promise<AgentImage>
+  /** These are all the agents that have a card; to be called once they have been read. */
+  onlyFor(agents: ReadonlySet<string>): void
 }
 
 interface Pin {
@@ -120,6 +122,7 @@ export function createPinnedImages(parts: {
   }
 
   return {
+    onlyFor: checks.onlyFor,
     async of(agent, { image, digest: card }, takesNew) {
       const { asked, warnings } = asking(agent, image, takesNew)
       const judged = await judge(agent, { image, card }, takesNew, asked)

@@ -198,6 +198,7 @@ export function createRegistry(
         }
       }
     }
+    images.onlyFor(new Set(cards.keys()))
     agents = next
     judgedBy = terms
     // They may have changed while the images were looked up.

@@ -81,6 +81,8 @@ export interface Verdict {
 export interface ImageChecks {
   /** Asks the programs that are set up. `again`: also those that have answered before. Never throws. */
   judge(candidate: Candidate, again: boolean): Promise<Verdict>
+  /** These are all the agents that there are: what is open about an image of another one is over. */
+  onlyFor(agents: ReadonlySet<string>): void
   /** Whether the program for signatures, as it is set up now, has passed this image. False while none is asked. */
   isSigned(imageId: string): boolean
 }
@@ -91,6 +93,8 @@ interface Answer {
 }
 
 const CHECKER = hubPrincipal('image-checks')
+/** The alert of an agent's image. */
+const UNPROVEN = 'image_unproven:'
 const PATH = '/usr/local/bin:/usr/bin:/bin'
 const KEPT_CHARS = 4096
 const REASON_MAX = 300
@@ -158,7 +162,7 @@ export function createImageChecks(
   parts: {
     store: Store
     gate: Gate
-    alerts: Pick<Alerts, 'raise' | 'resolve'>
+    alerts: Pick<Alerts, 'raise' | 'resolve' | 'list'>
     clock: Pick<Clock, 'after' | 'sleep' | 'wallMs'>
     log: Log
   },
@@ -210,6 +214,12 @@ export function createImageChecks(
   }
 
   return {
+    onlyFor(agents) {
+      for (const { cause } of alerts.list()) {
+        const agent = cause.startsWith(UNPROVEN) ? cause.slice(UNPROVEN.length) : undefined
+        if (agent !== undefined && !agents.has(agent)) alerts.resolve(cause, `There is no agent ${agent} any more.`)
+      }
+    },
     isSigned: (imageId) => settings.signature.mode !== 'off' && knownOf('signature', imageId)?.passed === true,
     async judge(candidate, again) {
       const { agent, image, id } = candidate
@@ -222,7 +232,7 @@ export function createImageChecks(
             : []
         }).join('; ')
       const [refusal, warning] = [failed('enforce'), failed('warn')]
-      const cause = `image_unproven:${agent}`
+      const cause = `${UNPROVEN}${agent}`
       const named = `image ${image} (${id.slice(0, 19)})`
       if (warning === '')
         alerts.resolve(cause, `The image of agent ${agent} passes its checks, or is not asked about any more.`)

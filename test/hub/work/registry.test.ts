@@ -24,6 +24,8 @@ afterEach(() => {
 })
 const put = (file: string, text: string) => writeFileSync(join(folder, 'agents', file), text)
 const card = (name: string, more = '') => `name: ${name}\ndescription: d\nimage: hub/${name}\nrun: [x]\n${more}`
+/** Whose images the pins were told are all there are, read by read. */
+let told: string[][] = []
 const IMAGE = { id: 'sha256:x', problem: '', note: '' }
 const registry = (
   of: () => Promise<object> = async () => IMAGE,
@@ -43,7 +45,7 @@ const registry = (
     },
     {
       store,
-      images: { of } as unknown as PinnedImages,
+      images: { of, onlyFor: (names: ReadonlySet<string>) => told.push([...names]) } as unknown as PinnedImages,
       barredBy: () => '',
       provenance,
       breaker: { haltOf: () => undefined, reset: () => {} },
@@ -126,6 +128,16 @@ describe('two reads at a time', () => {
 })
 
 describe('a card', () => {
+  it('that is gone is told to who watches images, so that nothing stays open about it (S1-56)', async () => {
+    told = []
+    for (const name of ['echo', 'other']) put(`${name}.yaml`, card(name))
+    const known = registry()
+    await known.read()
+    rmSync(join(folder, 'agents', 'echo.yaml'))
+    await known.read()
+    expect(told).toEqual([['echo', 'other'], ['other']])
+  })
+
   it('copied under the name of another takes over nothing: neither is loaded, and each names the other (fault C13)', async () => {
     put('echo.yaml', card('echo'))
     put('other.yaml', card('other'))

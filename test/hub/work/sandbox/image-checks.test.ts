@@ -94,6 +94,18 @@ test('S1-56: enforce refuses by name with the words of the program, warn lets it
   ])
 })
 
+test('S1-56: the alert of an agent that is gone ends, and those of others stay', async () => {
+  const no = program('no', 'exit 1')
+  const lax = checks({ signature: { mode: 'warn', run: [no] } })
+  for (const agent of ['echo', 'echo-trial']) await lax.judge({ ...IMAGE, agent }, false)
+  lax.onlyFor(new Set(['echo']))
+  const { alerts } = home.guard
+  expect(['image_unproven:echo', 'image_unproven:echo-trial'].map((cause) => alerts.isOpen(cause))).toEqual([
+    true,
+    false,
+  ])
+})
+
 test('an answer is kept for the image, also over a restart, until the program is another one or it is asked for again', async () => {
   const path = program('counts', `echo x >> ${folder}/runs`)
   const runs = () => readFileSync(join(folder, 'runs'), 'utf8').length / 2
