@@ -11,7 +11,8 @@
  */
 import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
-const WORDS = /[a-z]{3,8}(?:(?:-|%20|%2d|\+)[a-z]{3,8}){11}/gi
+/** Not from within an escape of a text of JSON. */
+const WORDS = /(?<!\\|\\u[\da-f]{0,3})[a-z]{3,8}(?:(?:-|%20|%2d|\+)[a-z]{3,8}){11}/gi
 
 /** Twelve words of three letters, and what joins them. */
 const LENGTH_MIN = 47
@@ -33,6 +34,9 @@ export const escapeOdd = (json: string): string =>
 
 /** Of what follows a word such as `bearer`: a token, not the next word of a sentence. */
 const TOKEN = String.raw`(?=[\w.~+/-]{0,400}[\d=])[\w.~+/=-]{8,}`
+
+/** After a line break or the like in a text of JSON, whose letter is none of the word that follows. */
+const BROKEN = String.raw`(?<=\\(?:[nrtbf]|u[\da-f]{4}))`
 
 const SERVICE_KEYS = [
   String.raw`sk-(?=[\w-]{0,200}\d)[\w-]{16,}`,
@@ -58,17 +62,17 @@ const SERVICE_KEYS = [
 /**
  * What looks like a key wherever it is: keys of well-known services, private keys, signed tokens, headers and addresses that carry a
  * credential. Digests of 64 hex digits are no secrets, and people need them. Each pattern begins at a place that few texts have, and what
- * it takes is taken once: no text makes it walk twice over the same part (T26).
+ * it takes is taken once: no text makes it walk twice over the same part (T26). A text of JSON stays one: no escape is cut in two.
  */
 const SHAPES: readonly [RegExp, string][] = [
   [
-    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\w\s\\+/=:,.-])*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g,
+    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)(?:[\w\s+/=:,.-]|\\+(?:[nrt/\s]|u000[ad])))*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g,
     MASK,
   ],
-  [new RegExp(String.raw`(?<![\w-])(?:${SERVICE_KEYS.join('|')})`, 'g'), MASK],
-  [new RegExp(String.raw`\b(bearer|basic)(\s{1,8})${TOKEN}`, 'gi'), `$1$2${MASK}`],
+  [new RegExp(String.raw`(?:(?<![\w-])|${BROKEN})(?:${SERVICE_KEYS.join('|')})`, 'g'), MASK],
+  [new RegExp(String.raw`(?:\b|${BROKEN})(bearer|basic)(\s{1,8})${TOKEN}`, 'gi'), `$1$2${MASK}`],
   [
-    /\b((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)(\\?["']?\s{0,8}[=:]\s{0,8}\\?["']?(?:(?:bearer|basic|token|digest|apikey)\s{1,8})?)(?!\[redacted\]|bearer\s|basic\s)[^\s"',;\\]{4,}/gi,
+    /(?:\b|(?<=\\(?:[nrtbf]|u[\da-f]{4})))((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)((?:\\*["'])?\s{0,8}[=:]\s{0,8}(?:\\*["'])?(?:(?:bearer|basic|token|digest|apikey)\s{1,8})?)(?!\[redacted\]|bearer\s|basic\s)[^\s"',;\\]{4,}/gi,
     `$1$2${MASK}`,
   ],
   [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>:]{0,200}:[^\s/@"'<>]{1,200}@/gi, `$1${MASK}@`],

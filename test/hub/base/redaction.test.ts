@@ -172,6 +172,49 @@ describe('what looks like a key', () => {
   })
 
   test.each([
+    ['-----BEGIN PRIVATE KEY-----MIIE"quoted', `${MASK}"quoted`],
+    ['-----BEGIN PRIVATE KEY-----MII\\', `${MASK}\\`],
+    ['-----BEGIN EC PRIVATE KEY-----\r\nMII/E\r\n-----END EC PRIVATE KEY-----"', `${MASK}"`],
+    [`GET /\nX-Api-Key: abcdefgh\n`, `GET /\nX-Api-Key: ${MASK}\n`],
+    [`GET /\r\nAuthorization: token abcdefgh`, `GET /\r\nAuthorization: token ${MASK}`],
+    [`a\tbearer ${digits}`, `a\tbearer ${MASK}`],
+    [`a\u000bbearer ${digits}`, `a\u000bbearer ${MASK}`],
+    ['cookie: \nabcdefgh', 'cookie: \nabcdefgh'],
+    [`\n${'word-'.repeat(11)}word`, `\n${MASK}`],
+    [`\u000b${'word-'.repeat(11)}word`, `\u000b${MASK}`],
+    ...keys.map((key) => [`a\n${key}`, `a\n${MASK}`]),
+  ])('is masked in the lines within a text of JSON, once and twice written, and leaves it one: %j', (given, masked) => {
+    const { text } = createRedaction()
+    expect(JSON.parse(text(JSON.stringify({ a: given })))).toEqual({ a: masked })
+    const twice = JSON.parse(text(JSON.stringify({ a: JSON.stringify({ b: given }) }))) as { a: string }
+    expect(JSON.parse(twice.a)).toEqual({ b: masked })
+  })
+
+  test('whatever stands beside it, a text of JSON stays one', () => {
+    const part = fc.oneof(
+      fc.constantFrom(
+        '-----BEGIN PRIVATE KEY-----',
+        '-----END PRIVATE KEY-----',
+        'cookie: ',
+        'bearer ',
+        'https://u:',
+        '@h',
+        digits,
+        'word-'.repeat(12),
+        ...keys,
+      ),
+      fc.constantFrom('"', '\\', '\n', 'n', ' ', '=', '\u000b'),
+      fc.string(),
+    )
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 8 }), (parts) => {
+        const line = JSON.stringify({ a: parts.join(''), b: 1 })
+        expect(JSON.parse(createRedaction().text(line))).toMatchObject({ b: 1 })
+      }),
+    )
+  })
+
+  test.each([
     'the basic knowledge of a bearer of news is in the task-list, see https://docs/x:8080/a',
     'sk-learn and ask-people are words; risk-assessment-of-2026-11-30-and-later too',
     `digest ${'0f'.repeat(32)} of 018f3c5e-0000-7000-8000-000000000000`,
