@@ -402,6 +402,8 @@ test('a link in a message shows first, answers once by its button, and does noth
     'task.dispatch',
     'shop writes to the shop',
     shop,
+    '<dt>Agent</dt><dd>shop</dd>',
+    '&#34;origin&#34;:{&#34;by&#34;:&#34;people&#34;',
     'width=device-width',
   ])
     expect(shown.text).toContain(part)

@@ -14,6 +14,7 @@ import type { Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
+import { factsText } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
 import { askedWords, SILENCE } from '../../protocol/approval.ts'
@@ -89,7 +90,9 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
       `${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[approval.onTimeout]}`,
     ],
     ['Tier', approval.tier],
+    ['Agent', approval.agent],
     ['Task', approval.task],
+    ['About', factsText(approval.bound) || null],
     ['Act', approval.act],
   ]
   const facts = rows.flatMap(([name, value]) =>

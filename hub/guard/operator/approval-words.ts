@@ -61,6 +61,10 @@ const ofBound = (bound: string): Pick<Act, 'parts' | 'facts'> => JSON.parse(boun
 /** What the act stood on, to compare with. */
 export const partsOf = (bound: string | null): Act['parts'] => (bound === null ? {} : ofBound(bound).parts)
 
+/** What the rules saw of the act, in one line; empty if it is not kept. */
+export const factsText = (bound: string | null): string =>
+  bound === null ? '' : JSON.stringify(ofBound(bound).facts).slice(0, FACTS_SHOWN_MAX)
+
 /** The alert: who, what, why, the words that answer it, and how long it waits. `leftMs`: by the work clock. */
 export function waitingText(approval: Approval, leftMs: number): string {
   const { id, kind, question, task, operation, resource, act, bound, agent, onTimeout } = approval
@@ -78,7 +82,7 @@ export function waitingText(approval: Approval, leftMs: number): string {
   return [
     `The rules ask you whether ${askerText(approval)} may use ${operation} on ${resource}:`,
     quoted(question),
-    ...(bound === null ? [] : [quoted(JSON.stringify(ofBound(bound).facts).slice(0, FACTS_SHOWN_MAX))]),
+    ...(bound === null ? [] : [quoted(factsText(bound))]),
     '',
     ...words,
     `(all of it: hub approval show ${id}${task === null ? '' : `; the task: hub task show ${task}`})`,

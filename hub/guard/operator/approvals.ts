@@ -190,7 +190,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       if (before?.state === 'asked') return { id: before.id }
       if (before !== undefined) requireNoNo(before, act, principal.kind)
       const by = principalText(principal)
-      if ((principal.kind === 'agent' || principal.kind === 'automation') && rows.openBy(by) >= OPEN_MAX)
+      if (principal.kind !== 'operator' && principal.kind !== 'hub' && rows.openBy(by) >= OPEN_MAX)
         throw new HubError('rate_limited', `${OPEN_MAX} acts of yours already wait for a person`)
       const earlier = before?.ending === 'superseded' ? before : undefined
       const changed = earlier === undefined ? '' : changedParts(partsOf(earlier.bound), act.parts)

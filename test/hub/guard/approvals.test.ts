@@ -119,6 +119,16 @@ describe('an act that a rule asks about', () => {
     expect(refusalOf(() => home.gateWith({}).admit(log, () => undefined)).facts.approval).toBeUndefined()
   })
 
+  it('waits sixteen times at most for a device: who took it must not fill the disk with what it asks [ask-8]', () => {
+    askWhere(home.guard, ({ operation }) => (operation === 'task.show' ? 'sure?' : undefined))
+    const principal = { kind: 'device', id: 'phone', rights: ['view'] } as const
+    const codes = Array.from({ length: 18 }, (_, nth) => {
+      const look: Call = { principal, operation: 'task.show', resource: `task:${nth}`, facts: {} }
+      return refusalOf(() => home.guard.gate.admit(look, () => undefined)).code
+    })
+    expect(codes).toEqual([...Array(16).fill('needs_approval'), 'rate_limited', 'rate_limited'])
+  })
+
   it('gives a grant that opens an approval and nothing else', () => {
     const asks = mintAskGrant({ principal: OPERATOR, operation: 'task.submit', resource: 'task' })
     expect(() => assertAskGrant(asks)).not.toThrow()
