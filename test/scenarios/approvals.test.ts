@@ -4,6 +4,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { digestOf } from '../../hub/base/canonical.ts'
+import { actOf } from '../../hub/guard/acts.ts'
+import { principalOfSession } from '../../hub/work/dispatch/authority.ts'
 import { askWhere } from '../support/asking-rules.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
@@ -289,6 +292,55 @@ describe('an act of a session or a person that the rules ask about', () => {
     await h.operator('POST', `/v1/tasks/${a.joined?.task.task}/cancel`, {})
     await h.until(() => count(h, `state = 'asked'`) === 0, 'it ends with its session', 500)
     expect(count(h, `ending = 'over'`)).toBe(1)
+  })
+
+  test('a yes to a reply is none to the same words as an answer to something else; nothing restricted can be guessed by its digest [ask-2]', async () => {
+    await using h = await createHarness({
+      agents: {
+        a: { script: puppet, card: { messages, may: { message: ['b'] } } },
+        b: { script: puppet, card: { messages } },
+      },
+    })
+    const [a, b] = await h.bring('a', 'b')
+    askWhere(h.hub.guard, ({ operation, resource }) =>
+      operation === 'message.reply' || resource.dataClass === 'restricted' ? 'sure?' : undefined,
+    )
+    const pay = { kind: 'request', to: 'agent:b', type: 'pay', timeoutMs: 600_000, body: { amount: 1 } } as const
+    await h.pumped(a.say(pay))
+    const one = await h.pumped(b.next())
+    await h.pumped(a.say(pay))
+    const two = await h.pumped(b.next())
+    const yes = (to: typeof one) => h.pumped(b.reply(to, { paid: true }))
+    const { approval } = (await yes(one)).body
+    await answer(h, String(approval), true)
+    const other = await yes(two)
+    expect(other).toMatchObject({ status: 403, body: { code: 'needs_approval' } })
+    expect(other.body.approval).not.toBe(approval)
+    expect((await yes(one)).status).toBe(200)
+
+    // The act is stored and told, so nobody who knows all but the body of a restricted message can find it by trying.
+    const secretly = () => h.pumped(a.send({ ...pay, dataClass: 'restricted' }))
+    const first = (await secretly()).body.approval
+    expect((await secretly()).body.approval).toBe(first)
+    const row = h.hub.guard.approvals.find(String(first))
+    const facts = { kind: 'request', type: 'pay', to: { agent: 'b' }, relation: 'none', dataClass: 'restricted' }
+    const session = h.hub.work.tasks.session(a.session)
+    const guess = actOf(
+      {
+        principal: principalOfSession(session as NonNullable<typeof session>),
+        operation: 'message.send',
+        resource: 'agent:b',
+        act: () => ({
+          payload: digestOf('hub-message-v1', { kind: 'request', to: 'agent:b', type: 'pay', body: { amount: 1 } }),
+          facts,
+        }),
+      },
+      String(row?.revision),
+    )
+    expect(JSON.parse(String(row?.bound))).toMatchObject({ facts })
+    expect(row?.act).not.toBe(guess.act)
+    await answer(h, String(first), true)
+    expect((await secretly()).status).toBe(200)
   })
 
   test('a person does the same again after the yes; what answers is never asked about; sixteen wait for one session at most [ask-8, ask-10]', async () => {

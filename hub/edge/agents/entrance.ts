@@ -62,6 +62,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     outcomes: work.messaging.outcomes,
     acted: vitals.acted,
     meter: work.meters.messages,
+    random: outer.random,
   })
   const { traces } = work.supervision
   const send = traces === undefined ? plain : tracedSend(plain, traces)

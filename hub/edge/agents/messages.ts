@@ -2,6 +2,7 @@
 import { digestOf, sha256Hex } from '../../base/canonical.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Grid } from '../../base/meters.ts'
+import type { Random } from '../../base/random.ts'
 import type { ActFacts } from '../../guard/acts.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
@@ -36,15 +37,20 @@ const FINAL = new Set([
 const ENDS_BROADCAST = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
 
 /**
- * What an approval of this message is bound to: where it goes as the sender wrote it, and its content. Not its id, which a second try need
- * not repeat, nor which session of the recipient had the most room.
+ * What an approval of this message is bound to: where it goes as the sender wrote it, what it answers, and its content. Not its id, which a
+ * second try need not repeat, nor which session of the recipient had the most room. Of a restricted one nobody can try contents against the
+ * digest, because `secret` is in it; so it is asked about anew after a restart of the hub (S1-63).
  */
-function actOfMessage({ kind, to, type, body }: Envelope, facts: Addressed['facts']): ActFacts {
+function actOfMessage(envelope: Envelope, facts: Addressed['facts'], secret: string): ActFacts {
+  const { kind, to, type, body, correlationId } = envelope
   const { session, ...named } = (facts.to ?? {}) as { session?: string; agent?: string }
   const isOne = kind === 'broadcast' && named.agent !== undefined
   return {
     resource: isOne ? `agent:${named.agent}` : to,
-    payload: digestOf('hub-message-v1', { kind, to, type, body }),
+    payload: digestOf('hub-message-v1', {
+      ...{ kind, to, type, body, correlationId },
+      ...(envelope.dataClass === 'restricted' ? { secret } : {}),
+    }),
     facts: facts.to === undefined ? facts : { ...facts, to: named },
   }
 }
@@ -85,8 +91,10 @@ export function createSend(parts: {
   /** The session made progress: a message of it was admitted for the first time. */
   acted: (session: string) => void
   meter: Grid<MessageKind, 'accepted' | 'refused'>
+  random: Random
 }): Send {
   const { gate, router, targets, delegation, outcomes, acted, meter } = parts
+  const secret = parts.random.bytes(32).toString('hex')
 
   function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
     const addressed = targets.resolve(session, envelope)
@@ -106,7 +114,7 @@ export function createSend(parts: {
     const [only] = addressed
     if (envelope.kind !== 'broadcast' && only !== undefined) {
       const { resource, facts, target } = only
-      const act = () => actOfMessage(envelope, facts)
+      const act = () => actOfMessage(envelope, facts, secret)
       gate.admit({ ...call, ...proof, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
       return {}
     }
@@ -116,7 +124,7 @@ export function createSend(parts: {
       const { burn, ...rest } = proof
       try {
         const own = place === 0 ? proof : rest
-        const act = () => actOfMessage(envelope, facts)
+        const act = () => actOfMessage(envelope, facts, secret)
         gate.admit({ ...call, ...own, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
         delivered += 1
       } catch (thrown) {
