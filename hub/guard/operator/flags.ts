@@ -3,7 +3,8 @@
  *
  * F1. A value is judged at each look, from what is stored, the profile and the clocks: no loop has to run for an emergency entry to be over.
  * F2. Strictest first: what a profile holds is so, then an emergency entry that has not ended, then what was set, then what the profile
- *     begins with. What was set while another profile held the flag stays stored, and counts again under a profile that does not.
+ *     begins with. What was set while another profile held the flag stays stored, and counts again under a profile that does not. So it is
+ *     with an earlier `on` where a profile that permits only emergencies begins with the flag off: it would be on there without an end.
  * F3. An emergency entry ends by boot time within one boot, and by the steady clock after another. A clock that shows an instant before the
  *     entry ends it too.
  * F4. Flags change only by `flag.set` and `flag.expire`, with a record each. Of a name that nobody knows nothing is stored.
@@ -144,7 +145,9 @@ export function createFlags(
     const [isOn, by] = ((): [boolean, FlagState['by']] => {
       if (held !== undefined) return [held, 'held']
       if (entry !== undefined && leftMs > 0) return [entry.value, 'emergency']
-      return stored?.value === undefined ? [usual, 'profile'] : [stored.value, 'set']
+      const set = stored?.value
+      const isEndless = set === true && EMERGENCY_ONLY.has(profile) && usualIn(row, profile) !== row.usual
+      return set === undefined || isEndless ? [usual, 'profile'] : [set, 'set']
     })()
     return {
       ...{ name, isOn, by, means: row.means, off: row.off, usual: held ?? usual },

@@ -117,6 +117,24 @@ describe('S1-59: profiles', () => {
     expect(guard.flags.list().find(({ name }) => name === 'shells')).toMatchObject({ isOn: true, by: 'set' })
   })
 
+  test('what was set on before is not on without an end where production begins with it off; what was set off stays off [flag-1]', () => {
+    using at = home()
+    set(at.guard, { name: 'trials', value: true })
+    set(at.guard, { name: 'delegation', value: false })
+    set(at.guard, { name: 'monitor', value: true })
+    let guard = at.reopen('production')
+    const found = (name: FlagName) => {
+      const { isOn, by } = guard.flags.list().find((each) => each.name === name) ?? {}
+      return [isOn, by]
+    }
+    expect(found('trials')).toEqual([false, 'profile'])
+    expect(found('delegation')).toEqual([false, 'set'])
+    // Every profile begins with it off: whoever has a monitor says so once.
+    expect(found('monitor')).toEqual([true, 'set'])
+    guard = at.reopen('standard')
+    expect(found('trials')).toEqual([true, 'set'])
+  })
+
   test('another profile than at the last start is a record, once [flag-4]', () => {
     using at = home()
     at.guard.flags.recordProfile(at.guard.gate)
