@@ -6,7 +6,8 @@
  * P1. A change is an event and a record: the new id is in the store together with its record, or it is not taken.
  * P2. A change is refused while a session of that agent is under way: two images would work under one name.
  * P3. With the image, the digest of the card is kept that it was last read with; a change of that is a record too.
- * P4. What the operator's programs say of an image (sandbox/image-checks.ts) is asked before it is taken and before it is used.
+ * P4. What the operator's programs say of an image (sandbox/image-checks.ts) is asked before it is taken and before it is used. Of one that is
+ *     not taken nothing is asked.
  * P5. A pinned image that is gone is not replaced by another of the same name. Its agent starts nothing until the operator says so.
  */
 import { HubError, toHubError } from '../base/errors.ts'
@@ -22,6 +23,10 @@ const REGISTRY = hubPrincipal('registry')
 
 /** What an image look-up answers: the id, or why the image may not be used. */
 export type ResolveImage = (nameOrId: string) => Promise<{ id: string } | { refused: string } | undefined>
+
+type Found = Awaited<ReturnType<ResolveImage>>
+/** The same image if the operator's programs let it pass. */
+type Passing = (found: Found) => Promise<Found>
 
 export interface AgentImage {
   /** Undefined if nothing may be started from it. */
@@ -108,24 +113,23 @@ export function createPinnedImages(parts: {
     }
   }
 
-  /** The look-up of an image for one agent, with what the operator's programs say of it; collects what they warn of. */
+  /** An image that was found for one agent, with what the operator's programs say of it; collects what they warn of. */
   function asking(agent: string, image: string, again: boolean) {
     const warnings = new Set<string>()
-    const asked: ResolveImage = async (nameOrId) => {
-      const found = await parts.resolve(nameOrId)
+    const passing: Passing = async (found) => {
       if (found === undefined || 'refused' in found) return found
       const { refused, warning } = await checks.judge({ agent, image, id: found.id }, again)
       if (warning !== '') warnings.add(warning)
       return refused === '' ? found : { refused }
     }
-    return { asked, warnings }
+    return { passing, warnings }
   }
 
   return {
     onlyFor: checks.onlyFor,
     async of(agent, { image, digest: card }, takesNew) {
-      const { asked, warnings } = asking(agent, image, takesNew)
-      const judged = await judge(agent, { image, card }, takesNew, asked)
+      const { passing, warnings } = asking(agent, image, takesNew)
+      const judged = await judge(agent, { image, card }, takesNew, passing)
       return { ...judged, note: [judged.note, ...warnings].filter((each) => each !== '').join('; ') }
     },
   }
@@ -134,14 +138,20 @@ export function createPinnedImages(parts: {
     agent: string,
     { image, card }: Pick<Pin, 'image' | 'card'>,
     takesNew: boolean,
-    asked: ResolveImage,
+    passing: Passing,
   ): Promise<AgentImage> {
-    const found = await asked(image)
-    if (found === undefined)
+    const named = await parts.resolve(image)
+    if (named === undefined)
       return { id: undefined, code: 'image_missing', problem: `image ${image} is missing`, note: '' }
-    if ('refused' in found) return { id: undefined, code: 'image_refused', problem: found.refused, note: '' }
-    const { id } = found
     const pinned = find.get(agent) as Pin | undefined
+    const isPinned = 'id' in named && named.id === pinned?.id
+    // What is not taken is not judged: whoever builds an image of this name must not stop the agent by it.
+    if (pinned?.image === image && !isPinned && !takesNew)
+      return keep(pinned, named, 'only `hub agent reload` takes it', passing)
+    const found = await passing(named)
+    if (found === undefined || 'refused' in found)
+      return { id: undefined, code: 'image_refused', problem: found?.refused ?? '', note: '' }
+    const { id } = found
     if (pinned === undefined) {
       pin(agent, { image, id, card })
       return { id, problem: '', note: '' }
@@ -150,23 +160,34 @@ export function createPinnedImages(parts: {
       if (pinned.card !== card) cardChanged(agent, pinned, { image, id, card })
       return { id, problem: '', note: '' }
     }
-    let why = 'only `hub agent reload` takes it'
-    if (takesNew || pinned.image !== image) {
-      try {
-        change(agent, pinned, { image, id, card })
-        return { id, problem: '', note: '' }
-      } catch (thrown) {
-        const { code, message } = toHubError(thrown)
-        why =
-          code === 'conflict'
-            ? 'it cannot be taken while a session of the agent runs: `hub agent reload` once that has ended'
-            : `it could not be taken: ${message}; \`hub agent reload\` when that is fixed`
-      }
+    try {
+      change(agent, pinned, { image, id, card })
+      return { id, problem: '', note: '' }
+    } catch (thrown) {
+      const { code, message } = toHubError(thrown)
+      const why =
+        code === 'conflict'
+          ? 'it cannot be taken while a session of the agent runs: `hub agent reload` once that has ended'
+          : `it could not be taken: ${message}; \`hub agent reload\` when that is fixed`
+      return keep({ ...pinned, image }, found, why, passing)
     }
-    const note = `${image} now names another image (${short(id)}) than the one that the agent runs from (${short(pinned.id)}); ${why}`
-    const kept = await asked(pinned.id)
-    if (kept !== undefined && 'id' in kept) return { id: kept.id, problem: '', note }
-    const problem = `image ${image} is not the image that was taken (${short(pinned.id)}), and that one is gone; ${why}`
-    return { id: undefined, code: 'image_refused', problem, note: '' }
+  }
+
+  /** The agent goes on with the image that was taken. */
+  async function keep(
+    { image, id: pinnedId }: Pin,
+    other: NonNullable<Found>,
+    why: string,
+    passing: Passing,
+  ): Promise<AgentImage> {
+    const which = 'id' in other ? short(other.id) : `refused: ${other.refused}`
+    const note = `${image} now names another image (${which}) than the one that the agent runs from (${short(pinnedId)}); ${why}`
+    const kept = await passing(await parts.resolve(pinnedId))
+    if (kept === undefined) {
+      const problem = `image ${image} is not the image that was taken (${short(pinnedId)}), and that one is gone; ${why}`
+      return { id: undefined, code: 'image_refused', problem, note: '' }
+    }
+    if ('refused' in kept) return { id: undefined, code: 'image_refused', problem: kept.refused, note }
+    return { id: kept.id, problem: '', note }
   }
 }

@@ -1,6 +1,6 @@
 /** What is kept of an agent across a restart: the image it runs from, and that it may not start (S1-3, S1-11, S1-56). */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -203,6 +203,17 @@ test('S1-56: an image that the program of the operator refuses runs nowhere, and
     'signature of hub/echo: failed (exit code 1)',
     'signature of hub/echo: passed (exit code 0)',
   ])
+  // Another image of its name, which the program would refuse, stops nobody until the operator asks for it.
+  const former = h.engine.images.get('hub/echo') as ReturnType<typeof fakeImage>
+  rmSync(flag)
+  rebuild(h, 3)
+  await h.hub.work.catalogue.registry.read()
+  expect([imageOf(h), h.audit().filter(({ resource }) => resource === `image:${idOf(3)}`)]).toEqual([taken, []])
+  await reload(h)
+  expect(imageOf(h)).toBeUndefined()
+  h.engine.images.set('hub/echo', former)
+  writeFileSync(flag, '')
+  await reload(h)
   // A card of other words and the same image is a record; it tells which card was read with which image.
   const card = join(h.home, 'agents', 'echo.yaml')
   writeFileSync(card, `${readFileSync(card, 'utf8')}\n# another\n`)
