@@ -31,6 +31,8 @@ export interface Call {
   readonly burn?: { scope: string; value: string; expiresAtMs: number }
   /** What an approval of this call is bound to, if the rules ask; without it, resource, facts and payload (acts.ts). */
   readonly act?: () => ActFacts
+  /** It was admitted before, and is only told of again: where the rules ask, nobody is asked a second time. */
+  readonly repeats?: boolean
   /** Why the rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
   readonly mustAsk?: Pick<PolicyDecision, 'reason' | 'rule'>
   /** Checks generation and socket once more, now that nothing can come in between. */
@@ -114,7 +116,7 @@ export function createChecks(parts: {
         : { ...answered, ...call.mustAsk, effect: 'ask' as const }
     span?.end(undefined, { decision: decision.id, answer: decision.effect })
     meters?.decisions.add(operation, decision.effect)
-    if (decision.effect === 'allow') return decision
+    if (decision.effect === 'allow' || (decision.effect === 'ask' && call.repeats === true)) return decision
     const facts = { decisionId: decision.id }
     if (decision.effect === 'deny')
       throw new Denial(decision, new HubError(decision.code ?? 'policy_denied', decision.reason, { facts }))

@@ -265,7 +265,7 @@ export function createGate(parts: GateParts): Gate {
             if (asked instanceof Asked) used = useApproval(grant, call, asked)
             return effect(grant)
           })
-          if (used !== undefined) decisions.writeDenied(decision)
+          if (decision.effect !== 'allow') decisions.writeDenied(decision)
           if (used !== undefined || (isRecorded && taken?.isOwn !== false)) {
             const by = used === undefined ? '' : `; approval ${used.id} by ${used.answeredBy}`
             audit.append({

@@ -121,7 +121,15 @@ test.skipIf(!hasOpa)(
     const refused = await hire()
     expect(refused).toMatchObject({ status: 403, body: { code: 'needs_approval' } })
     expect((await hub(h, 'approve', String(refused.body.approval))).code).toBe(0)
-    expect((await hire()).status).toBe(200)
+    const taken = await hire()
+    expect(taken.status).toBe(200)
+    // The same delegation, told once more because its answer may be lost: nobody is asked again. A new one is another act.
+    const again = { id: String(taken.body.id), kind: 'delegate', to: 'hub', body: { agent: 'child' } } as const
+    expect((await h.pumped(boss.send(again))).status).toBe(200)
+    expect((await rowsOf(h)).filter(({ operation }) => operation === 'task.delegate')).toHaveLength(1)
+    const repeated = h.audit().findLast(({ action }) => action === 'task.delegated')
+    const named = h.hub.guard.store.prepare('select 1 from decision where decision_id = ?')
+    expect(named.get(repeated?.decision_id)).toBeDefined()
     const second = await hire()
     expect(second).toMatchObject({ status: 403, body: { code: 'needs_approval' } })
     expect(second.body.approval).not.toBe(refused.body.approval)

@@ -110,7 +110,8 @@ export function createSend(parts: {
     addressed: readonly Addressed[],
   ): Partial<Sent> {
     const { session, principal, proof } = caller
-    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed }
+    const repeats = envelope.kind === 'delegate' && delegation.isTaken(session, envelope)
+    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed, repeats }
     const [only] = addressed
     if (envelope.kind !== 'broadcast' && only !== undefined) {
       const { resource, facts, target } = only

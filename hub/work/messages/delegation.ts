@@ -23,6 +23,8 @@ import type { Mailboxes } from './mailboxes.ts'
 export interface Delegation {
   /** What the rules see of a delegation. Read-only, before the gate. */
   facts(sender: SessionRow, envelope: Envelope): Record<string, unknown>
+  /** Whether this very delegation was taken already: then `delegate` only answers again. */
+  isTaken(sender: SessionRow, envelope: Envelope): boolean
   delegate(grant: Grant, sender: SessionRow, envelope: Envelope): void
   /** Puts the child's result into its parent's mailbox, if the parent is still there. Its SDK drops repeats. */
   answer(child: TaskRow): void
@@ -142,6 +144,8 @@ export function createDelegation(
         child: childOf(body.agent, sender),
       }
     },
+
+    isTaken: (sender, envelope) => tasks.taskByDelegate(sender.id, envelope.id) !== undefined,
 
     delegate(grant, sender, envelope) {
       assertGrant(grant, 'task.delegate')
