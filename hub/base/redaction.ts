@@ -66,7 +66,7 @@ const SERVICE_KEYS = [
  */
 const SHAPES: readonly [RegExp, string][] = [
   [
-    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)(?:[\w\s+/=:,.-]|\\+(?:[nrt/\s]|u000[ad])))*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g,
+    /-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----)(?:[\w\s+/=:,.-]|\\+(?:[nrt/\s]|u000[ad])))*(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?/g,
     MASK,
   ],
   [new RegExp(String.raw`(?:(?<![\w-])|${BROKEN})(?:${SERVICE_KEYS.join('|')})`, 'g'), MASK],
@@ -80,7 +80,7 @@ const SHAPES: readonly [RegExp, string][] = [
 
 /** One of the beginnings that the patterns have; most texts have none. */
 const MAY_HAVE =
-  /PRIVATE KEY-----|:\/\/|bearer|basic|authorization|x-api-key|cookie|[sr]k[-_]|gh[pousr]_|github_pat_|gl[a-z]{2,3}-|xox|A[KSBC][IC]A|AIza|ya29\.|npm_|pypi-|hf_|SG\.|do[opr]_v1_|hv[sbr]\.|:AA|AGE-SECRET|eyJ/i
+  /PRIVATE KEY(?: BLOCK)?-----|:\/\/|bearer|basic|authorization|x-api-key|cookie|[sr]k[-_]|gh[pousr]_|github_pat_|gl[a-z]{2,3}-|xox|A[KSBC][IC]A|AIza|ya29\.|npm_|pypi-|hf_|SG\.|do[opr]_v1_|hv[sbr]\.|:AA|AGE-SECRET|eyJ/i
 const SHAPE_LENGTH_MIN = 12
 
 /** The text with all of this masked. Pure. */

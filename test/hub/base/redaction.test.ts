@@ -178,6 +178,10 @@ describe('what looks like a key', () => {
     [`GET /\nX-Api-Key: abcdefgh\n`, `GET /\nX-Api-Key: ${MASK}\n`],
     [`GET /\r\nAuthorization: token abcdefgh`, `GET /\r\nAuthorization: token ${MASK}`],
     [`a\tbearer ${digits}`, `a\tbearer ${MASK}`],
+    [
+      '-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2\n\nlQOY/+a\n=twTO\n-----END PGP PRIVATE KEY BLOCK-----\nx',
+      `${MASK}\nx`,
+    ],
     [`a\u000bbearer ${digits}`, `a\u000bbearer ${MASK}`],
     ['cookie: \nabcdefgh', 'cookie: \nabcdefgh'],
     [`\n${'word-'.repeat(11)}word`, `\n${MASK}`],
