@@ -90,10 +90,11 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   const links = createConsoleLinks({ clock, random })
   const parts = { ...outer, address, watchdog, contact, drill, health, links, cutFrames: frames.close }
   const doctor = createHubDoctor(options, parts)
+  const learnSecrets = () => void outer.secrets.learn()
   const serve = createServe({
     gate,
     redaction: guard.redaction,
-    learnSecrets: () => void outer.secrets.learn(),
+    learnSecrets,
     tracer: work.supervision.traces?.tracer,
     handlers: {
       ...workHandlers(parts),
@@ -101,7 +102,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
       ...hubHandlers({ ...parts, doctor }),
     },
   })
-  const answering = answerLink({ ...guard, clock, random, settle: work.messaging.settleApproval })
+  const answering = answerLink({ ...guard, clock, random, settle: work.messaging.settleApproval, learnSecrets })
   const doors = createDoors(options, { ...parts, serve, answering })
   const { publicUrl } = reach
   if (publicUrl !== undefined)

@@ -1,5 +1,5 @@
 /** A rule that asks: the act waits for a person, is admitted once by exactly that approval, and never by silence (S2-26..S2-28, D-R9, fault D14). */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -495,6 +495,12 @@ test('a link in a message shows first, answers once by its button, and does noth
     ask('POST', link, `answer=${answer}&text=go&once=${onceOf((await ask('GET', link)).text)}`, FORM)
   expect((await press('yes')).text).toContain('Nothing was done')
   h.hub.guard.modes.clear('operator_request')
+  // The value of a secret, typed in, would be stored and shown.
+  mkdirSync(join(h.home, 'secrets'), { recursive: true, mode: 0o700 })
+  writeFileSync(join(h.home, 'secrets', 'till'), 'kT9-vQ2-wX7-zR4-mB1', { mode: 0o600 })
+  const typed = `answer=yes&text=use+kT9-vQ2-wX7-zR4-mB1&once=${onceOf((await ask('GET', link)).text)}`
+  expect((await ask('POST', link, typed, FORM)).text).toMatch(/Nothing was done[\s\S]*value of the secret till/)
+  expect(stateOf()).toBe('asked')
   const once = onceOf((await ask('GET', link)).text)
   const yes = `answer=yes&text=go&once=${once}`
   const answered = (await ask('POST', link, yes, FORM)).text

@@ -4,13 +4,15 @@
  *
  * L1. GET, HEAD and whatever fetches ahead change nothing. Only a POST with the one-time field of the page answers (stop-proof.ts).
  * L2. The secret is good for one approval until that is over. Its holder can do nothing else, and is recorded as what came by the link.
- * L3. Wrong secrets get the same answer, recorded and slowed by a back-off. The right one never waits for them.
+ * L3. What is typed in is stored and shown, so the value of a secret in it is refused, as at every entrance (S1-63).
+ * L4. Wrong secrets get the same answer, recorded and slowed by a back-off. The right one never waits for them.
  */
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import type { Redaction } from '../../base/redaction.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
@@ -127,8 +129,11 @@ export function answerLink(parts: {
   random: Random
   /** What follows from an answer, in its transaction. */
   settle: (grant: Grant, approval: Approval) => void
+  redaction: Pick<Redaction, 'value' | 'secretIn'>
+  /** Makes known what was put into the folder of secrets since. */
+  learnSecrets: () => void
 }): LoopbackPlugin {
-  const { approvals, gate, clock, random, settle } = parts
+  const { approvals, gate, clock, random, settle, redaction, learnSecrets } = parts
   const tries = createWrongTries(BEARER_TRIES, clock)
   const onces = createOnces(random)
   const callOf = (principal: Principal, id: string, approve: boolean) =>
@@ -155,6 +160,13 @@ export function answerLink(parts: {
   function press(approval: Approval, form: URLSearchParams): string {
     const approve = form.get('answer') === 'yes'
     const text = (form.get('text') ?? '').slice(0, ANSWER_MAX)
+    learnSecrets()
+    const name = redaction.secretIn(text)
+    if (name !== undefined) {
+      const error = new HubError('schema_invalid', `the answer holds the value of the secret ${name}; say it without`)
+      gate.refuse(callOf(LINK, approval.id, approve), error)
+      return saying('Nothing was done', error.message)
+    }
     try {
       gate.admit(callOf(LINK, approval.id, approve), (grant) => {
         const answered = approvals.answer(grant, approval.id, approve, text)
@@ -183,7 +195,7 @@ export function answerLink(parts: {
     const isAnswer = form.get('answer') === 'yes' || form.get('answer') === 'no'
     if (request.method === 'POST' && isAnswer && onces.take(form.get('once') ?? undefined))
       return reply.send(press(found, form))
-    return reply.send(askPage(found, leftMs, onces.give()))
+    return reply.send(askPage(redaction.value(found), leftMs, onces.give()))
   }
 
   return {
