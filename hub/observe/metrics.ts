@@ -273,10 +273,15 @@ function linesOf(name: string, labels: Record<string, string>, spread: Spread): 
   return [...buckets, ...whole]
 }
 
+// The registry alone: the whole package loads node:cluster and node:http with it, 15 MiB.
+const loadRegistry = () => import('prom-client/lib/registry.js')
+
 /** Loads the library, and answers what makes one text of what `read` finds. */
-async function loadWriter(read: () => Readings): Promise<{ type: string; write: () => Promise<string> }> {
-  // The registry alone: the whole package loads node:cluster and node:http with it, 15 MiB.
-  const { default: Registry } = await import('prom-client/lib/registry.js')
+async function loadWriter(
+  read: () => Readings,
+  load: typeof loadRegistry,
+): Promise<{ type: string; write: () => Promise<string> }> {
+  const { default: Registry } = await load()
   const registry = new Registry()
   let readings = {} as Readings
   for (const [name, { type, help, labels }] of Object.entries<Definition>(METRICS) as [MetricName, Definition][]) {
@@ -308,13 +313,16 @@ export interface MetricsText {
 
 const MADE_FOR_MS = 1000
 
-/** Answers what makes the text (Q2). It throws what the library throws. */
-export function createMetrics(parts: MetricsParts): () => Promise<MetricsText> {
+/** Answers what makes the text (Q2). It throws what the library throws; one that could not be loaded is loaded again for the next text. */
+export function createMetrics(parts: MetricsParts, load = loadRegistry): () => Promise<MetricsText> {
   const startedMs = parts.clock.wallMs()
   let writer: ReturnType<typeof loadWriter> | undefined
   let last: { atMs: number; text: Promise<MetricsText> } | undefined
   async function make(): Promise<MetricsText> {
-    writer ??= loadWriter(() => readMetrics(parts, startedMs))
+    writer ??= loadWriter(() => readMetrics(parts, startedMs), load)
+    writer.catch(() => {
+      writer = undefined
+    })
     const { type, write } = await writer
     return { type, body: await write() }
   }
