@@ -49,7 +49,7 @@ export function createOperator(
     lease,
     workClock,
     approvals: createApprovals({
-      ...{ store, clock, random, alerts, limits: options.waits },
+      ...{ store, clock, steady: times.steady, random, alerts, limits: options.waits },
       ...{ workedMs: workClock.now, revision: () => ruling.policy.active().revision, redaction: parts.redaction },
     }),
     flags: createFlags({ profile }, { store, meta, clock, log, steadyMs: times.steady.wallMs, alerts, events }),

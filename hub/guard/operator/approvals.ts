@@ -22,6 +22,7 @@ import type { Store } from '../../store/database.ts'
 import { type Act, actOf, changedParts, tierOf } from '../acts.ts'
 import type { Alerts } from '../alerts/alerts.ts'
 import type { Call } from '../checks.ts'
+import type { SteadyClock } from '../conditions/steady-clock.ts'
 import { type AskGrant, assertAskGrant, assertGrant, type Grant } from '../grant.ts'
 import type { PolicyDecision } from '../policy/engine.ts'
 import { principalText } from '../principal.ts'
@@ -99,6 +100,8 @@ const isFree = ({ task, session }: Approval): boolean => task === null && sessio
 export interface ApprovalParts {
   store: Store
   clock: Clock
+  /** What is old is judged by it: a wall clock that jumped ahead, or that nobody has confirmed, deletes nothing. */
+  steady: Pick<SteadyClock, 'wallMs' | 'isUnproven'>
   random: Random
   alerts: Pick<Alerts, 'raise' | 'resolve' | 'repeat' | 'isOpen' | 'list'>
   /** The work clock's now. */
@@ -259,7 +262,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
           ended.push(gone)
         }
       }
-      rows.forget(clock.wallMs() - KEPT_MS)
+      if (!parts.steady.isUnproven()) rows.forget(parts.steady.wallMs() - KEPT_MS)
       return ended
     },
     hasDue: () => rows.hasDue(revision(), workedMs()),

@@ -129,6 +129,25 @@ describe('an act that a rule asks about', () => {
     expect(codes).toEqual([...Array(16).fill('needs_approval'), 'rate_limited', 'rate_limited'])
   })
 
+  it('is kept for ninety days after its end, whatever the wall clock jumps to', () => {
+    asksAll()
+    const { gate, approvals } = home.guard
+    const { approval } = refusalOf(() => gate.admit(submit(), () => 'done')).facts
+    approve(approval, false)
+    const expire = () =>
+      gate.admit(
+        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: 'approvals' },
+        (grant) => approvals.expire(grant),
+      )
+    home.clock.stepWall(100 * 86_400_000)
+    expire()
+    expect(stateOf(approval)).toBe('refused')
+    home.clock.stepWall(-100 * 86_400_000)
+    home.clock.jump(91 * 86_400_000)
+    expire()
+    expect(stateOf(approval)).toBeUndefined()
+  })
+
   it('gives a grant that opens an approval and nothing else', () => {
     const asks = mintAskGrant({ principal: OPERATOR, operation: 'task.submit', resource: 'task' })
     expect(() => assertAskGrant(asks)).not.toThrow()
