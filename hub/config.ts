@@ -1,9 +1,10 @@
 /** `hub.yaml`: one strict file. Every key has a stated default; an unknown or bad key stops the start, and the error names its line (house rule 3). */
 import { readFileSync, rmSync, statSync } from 'node:fs'
-import { isAbsolute, join, posix } from 'node:path'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
+import { isLogPlace, LOG_PLACE } from './base/log-place.ts'
 import { FILE_BYTES_MAX, FILES_KEPT, FILES_KEPT_MAX } from './base/log-sink.ts'
 import { textOfPlainFile } from './base/plain-file.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
@@ -28,8 +29,6 @@ import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './wo
 const counts = <Shape extends z.ZodType>(when: Live, shape: Shape): Shape => shape.meta({ live: when })
 
 const LOG_BYTES_MIN = 64 * 1024
-/** Nothing else of the home is ever written over by lines of a log, or rotated. */
-const isLogPath = (path: string) => isAbsolute(path) || /^logs\/[^/]/.test(posix.normalize(path))
 
 const port = z.int().min(0).max(65_535)
 
@@ -96,7 +95,7 @@ const keysShape = z.strictObject({
           .string()
           .min(1)
           .max(1000)
-          .refine(isLogPath, 'must be below `logs/` of the home, such as logs/mine.log, or an absolute path')
+          .refine(isLogPlace, LOG_PLACE)
           .optional()
           .describe(
             'below `logs/` of the home, or absolute; without it, where the process was told to write its errors: `logs/hub.log` after `hub up`, the journal under systemd',

@@ -12,7 +12,10 @@ const bundleFolder = fileURLToPath(new URL('../../policies', import.meta.url))
 const scene = () =>
   createHarness({
     agents: { echo: { script: worker(() => 0) } },
-    config: { engine: { socket: '/nowhere/engine.sock' }, audit: { forward: [{ kind: 'file', path: 'copy.jsonl' }] } },
+    config: {
+      engine: { socket: '/nowhere/engine.sock' },
+      audit: { forward: [{ kind: 'file', path: 'logs/copy.jsonl' }] },
+    },
   })
 const alone = async (h: Harness) => {
   const rows = await doctorAlone({ home: h.home, bundleFolder }, { clock: createSystemClock(), readConfig })

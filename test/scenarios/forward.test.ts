@@ -20,7 +20,7 @@ test('a hub goes on forwarding after a kill, says who is behind and since when i
   sink.status = 500
   const { host } = new URL(sink.url)
   const forward = [
-    { kind: 'file', path: 'copy.jsonl' },
+    { kind: 'file', path: 'logs/copy.jsonl' },
     { kind: 'webhook', name: 'siem', url: `${sink.url}/in`, local: host },
   ]
   await using h = await createHarness({
@@ -73,7 +73,7 @@ test('a hub goes on forwarding after a kill, says who is behind and since when i
     }
     return judge.end()
   }
-  const copy = readFileSync(join(h.home, 'copy.jsonl'), 'utf8').trimEnd().split('\n')
+  const copy = readFileSync(join(h.home, 'logs/copy.jsonl'), 'utf8').trimEnd().split('\n')
   expect(judged(copy)).toMatchObject({ fault: undefined, size: audit.head().size })
   const posted = sink.received.flatMap(({ body }) => JSON.parse(body) as object[])
   expect(judged(posted.map((event) => JSON.stringify(event)))).toMatchObject({ fault: undefined })

@@ -2,6 +2,7 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { HubError } from '../../base/errors.ts'
+import { isLogPlace, LOG_PLACE } from '../../base/log-place.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { line, oneAddress, sending } from '../alerts/settings.ts'
 
@@ -14,9 +15,11 @@ const from = z
 const file = z.strictObject({
   ...named,
   kind: z.literal('file'),
-  path: line(1000).describe(
-    'within the home, or absolute. Lines are only appended, and it is opened anew for each batch, so logrotate may rename it',
-  ),
+  path: line(1000)
+    .refine(isLogPlace, LOG_PLACE)
+    .describe(
+      'below `logs/` of the home, or absolute. Lines are only appended, and it is opened anew for each batch, so logrotate may rename it',
+    ),
   from,
 })
 

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import tls from 'node:tls'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -41,7 +41,7 @@ const targetOf = (given: Record<string, unknown>): TargetSettings => {
   return target
 }
 const played = (name: string, more: Record<string, unknown> = {}) =>
-  targetOf({ kind: 'file', path: 'none', name, ...more })
+  targetOf({ kind: 'file', path: 'logs/none', name, ...more })
 
 /** The forwarding of this log, as after a start of the hub. */
 function forwarding(targets: { settings: TargetSettings; sink: Sink }[], open = new Map<string, string>()) {
@@ -250,7 +250,8 @@ describe('S1-64: the log is the queue', () => {
 })
 
 describe('to a file', () => {
-  const fileTo = (path: string) => createFileSink(targetOf({ kind: 'file', path }) as never, place)
+  const fileTo = (path: string) =>
+    createFileSink(targetOf({ kind: 'file', path: resolve(place, path) }) as never, place)
   const text = (name: string) => readFileSync(join(place, name), 'utf8')
 
   it('lines are appended, also after a rename, and half a line of a crash is ended first', async () => {
@@ -435,14 +436,16 @@ describe('its settings', () => {
       [[{ kind: 'kafka' }], /kind/],
       [
         [
-          { kind: 'file', path: 'a' },
-          { kind: 'file', path: 'b' },
+          { kind: 'file', path: 'logs/a' },
+          { kind: 'file', path: 'logs/b' },
         ],
         /two of them are called file/,
       ],
+      [[{ kind: 'file', path: 'hub.db' }], /must be below/],
+      [[{ kind: 'file', path: 'logs/../keys/token.key' }], /must be below/],
       [[{ kind: 'webhook' }], /give either url or urlFrom/],
-      [[{ kind: 'file', path: 'a', sizeMax: '1MB' }], /sizeMax/],
-      [Array.from({ length: 5 }, (_, at) => ({ kind: 'file', path: 'a', name: `n${at}` })), /4/],
+      [[{ kind: 'file', path: 'logs/a', sizeMax: '1MB' }], /sizeMax/],
+      [Array.from({ length: 5 }, (_, at) => ({ kind: 'file', path: 'logs/a', name: `n${at}` })), /4/],
     ] as const)
       expect(faultOf(forward), JSON.stringify(forward)).toMatch(why)
     expect(faultOf([syslog, { kind: 'file', path: '/var/log/hub-audit.jsonl' }])).toBe('')
