@@ -46,7 +46,10 @@ export function createRules(
       goesWithoutRules: true,
       terms,
     },
-    { clock, accepted: createAccepted({ database: store }), ...(commitOf === undefined ? {} : { commitOf }) },
+    {
+      ...{ clock, accepted: createAccepted({ database: store }), onRollback: store.onRollback },
+      ...(commitOf === undefined ? {} : { commitOf }),
+    },
   )
   const rules = createPolicyHealth({ failClosed: terms.failClosed }, { policy, modes, alerts })
   policy.onFault((reason) => {

@@ -94,6 +94,8 @@ export interface PolicyParts extends TrialParts {
   accepted?: Accepted
   /** The commit of these files of a folder, if they are in a repository and as committed. */
   commitOf?: CommitOf
+  /** Hears what is to be done if the open transaction is undone. Without it a reload is in none. */
+  onRollback?: (undo: () => void) => void
 }
 
 /** Rules that passed every check and trial, not yet in force. */
@@ -192,8 +194,14 @@ export function createPolicy(
     active: () => active,
     status: () => statusOf(active),
     reload() {
+      const before = { active, unloaded }
       active = taken(load(Math.max(oldest, active.bundle.version)), false)
       unloaded = undefined
+      // No rules rule without the record of their reload.
+      parts.onRollback?.(() => {
+        active = before.active
+        unloaded = before.unloaded
+      })
     },
     unloaded: () => unloaded,
     onFault(listener) {

@@ -1,4 +1,6 @@
 /** The one door, with real store, policy, nonces, modes and audit: the order of its checks, and that no effect is without its record. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HubError } from '../../../hub/base/errors.ts'
 import type { Call, Gate } from '../../../hub/guard/gate.ts'
@@ -600,4 +602,26 @@ describe('over a long run of random calls (I1, T22)', () => {
     expect(home.guard.audit.verify().fault).toBeUndefined()
     // Three thousand commits: seconds, but on a disk that others use too.
   })
+})
+
+it('T21, I1: rules that were read again do not rule if the record of that is not written', () => {
+  const { rules, policy } = home.guard
+  const file = join(home.folder, 'policy', 'data.json')
+  const before = policy.active()
+  const data = JSON.parse(readFileSync(file, 'utf8')) as { agents: Record<string, { submit?: boolean }> }
+  data.agents.echo = { ...data.agents.echo, submit: false }
+  writeFileSync(file, JSON.stringify(data))
+  const reload = (then: () => void) =>
+    gate.admit({ principal: OPERATOR, operation: 'policy.reload', resource: 'policy' }, () => {
+      rules.reload()
+      then()
+    })
+  expect(() =>
+    reload(() => {
+      throw new HubError('conflict', 'it is undone')
+    }),
+  ).toThrow('it is undone')
+  expect(policy.active()).toBe(before)
+  reload(() => undefined)
+  expect(policy.active().dataDigest).not.toBe(before.dataDigest)
 })
