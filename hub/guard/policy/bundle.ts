@@ -169,11 +169,8 @@ export function createPolicy(
         `the rules of this version (${shipped.bundle.version}) are older than those this hub has already used (${versionMin}); start the newer version again, or go back to the copy made before the update: hub undo-update`,
         { facts: { broken: 'bundle' } },
       )
-    // What was accepted was signed and committed as was asked then.
-    const home = readHomeBundle(
-      kept?.home ?? filesOf(folder),
-      kept === undefined ? homeTermsOf(terms) : { mustBeSigned: false },
-    )
+    // What was accepted was committed as was asked then. A signature that is asked for now is asked of it too.
+    const home = readHomeBundle(kept?.home ?? filesOf(folder), homeTermsOf(terms))
     const dataCommit = kept === undefined ? requireCommit(folder, home, terms, parts) : undefined
     const from = kept === undefined ? 'files' : 'accepted'
     const engines = tryRules(shipped, home, (reason) => tellFault(reason), parts)

@@ -410,6 +410,24 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
     expect(open()).toMatchObject({ signed: true, home: null })
   })
 
+  test('S1-13, S1-16: what was accepted unsigned does not rule on once a signature is required; what was signed does, and is shown so', () => {
+    using folder = policyFolder()
+    const { accepted } = acceptedTable()
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const key = join(dirname(folder.dataPath), 'mine.key')
+    writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    const der = publicKey.export({ type: 'spki', format: 'der' }).toString('base64')
+    const terms = { failClosed: true, requireSignature: true, publicKey: der }
+    const signed = { terms, goesWithoutRules: true }
+    const from = (how: Parameters<typeof openPolicy>[3]) => openPolicy(folder, { accepted }, 0, how).status()
+    expect(from({})).toMatchObject({ from: 'files', signed: false })
+    expect(from(signed).from).toBe('none')
+    writeHomeRules(folder, GREEDY, key)
+    expect(from(signed)).toMatchObject({ from: 'files', signed: true })
+    writeHomeRules(folder, `${GREEDY}\n# changed`)
+    expect(from(signed)).toMatchObject({ from: 'accepted', signed: true })
+  })
+
   test('T21: rules that were not compiled, or stand in another package, are refused with what to do', () => {
     using folder = policyFolder()
     const home = dirname(folder.dataPath)
