@@ -126,12 +126,20 @@ async function open({ socketPath, joinTimeoutMs = 30_000, session = 'auto' }: Co
   const wire = createWire(socketPath ?? process.env.HUB_SOCKET ?? '/run/hub/hub.sock')
   const deadlineMs = Number(process.env.HUB_DEADLINE) || Number.POSITIVE_INFINITY
   const joinMs = Math.min(joinTimeoutMs, deadlineMs - Date.now())
-  const { transport, answer } = await join(wire, performance.now() + joinMs, session)
+  // Heard before the hub counts this program as joined: one that died of it in between would be a crash of a task that it never began.
+  const told = new AbortController()
+  const hear = () => told.abort()
+  process.once('SIGTERM', hear)
+  const { transport, answer } = await join(wire, performance.now() + joinMs, session, told.signal).catch((thrown) => {
+    process.off('SIGTERM', hear)
+    throw thrown
+  })
   if (process.env.HUB_SESSION !== undefined && process.env.HUB_SESSION !== answer.session) {
     throw new HubError('unauthenticated', 'the hub answered for another session than HUB_SESSION')
   }
   const agent = createAgent(transport, answer)
-  process.once('SIGTERM', agent.terminate)
+  if (told.signal.aborted) agent.terminate()
+  else told.signal.addEventListener('abort', agent.terminate)
   return agent
 }
 

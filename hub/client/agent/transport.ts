@@ -75,11 +75,12 @@ function errorOfProblem(problem: Record<string, unknown>): HubError {
 
 const isUnavailable = (error: HubError) => ERRORS[error.code].kind === 'unavailable'
 
-/** Joins over the wire, repeating a lost join until `joinUntilAt`; returns the transport and the hub's answer. */
+/** Joins over the wire, repeating a lost join until `joinUntilAt` or until it is `told` to stop; returns the transport and the hub's answer. */
 export async function join(
   wire: Wire,
   joinUntilAt: number,
   session: SessionMode = 'auto',
+  told?: AbortSignal,
 ): Promise<{ transport: Transport; answer: JoinAnswer }> {
   const body = Buffer.from(JSON.stringify({ publicKey: wire.publicKey }))
   for (let failures = 0; ; failures += 1) {
@@ -90,7 +91,7 @@ export async function join(
       return { transport: await createTransport(wire, answer, session), answer }
     } catch (thrown) {
       const later = thrown instanceof LinkLost || (thrown instanceof HubError && isUnavailable(thrown))
-      if (!later || performance.now() >= joinUntilAt) throw thrown
+      if (!later || told?.aborted || performance.now() >= joinUntilAt) throw thrown
       await sleep(backoffMs(failures))
     }
   }

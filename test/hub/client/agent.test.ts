@@ -55,6 +55,22 @@ const sent = (session: Awaited<ReturnType<typeof joined>>['session'], kind: stri
   session.seen.filter(({ envelope }) => envelope?.kind === kind)
 
 describe('the agent SDK', () => {
+  test('SIGTERM while it joins: its task is given back as stopped, and is no crash', async () => {
+    const session = await entrance.addSession()
+    vi.resetModules()
+    const { connect } = await import('../../../hub/client/agent.ts')
+    const joining = connect({ socketPath: session.socketPath })
+    // The hub has it as joined from here on, and the program has no answer yet.
+    while (session.joinedAt() === undefined) await new Promise((resolve) => setImmediate(resolve))
+    expect(process.emit('SIGTERM')).toBe(true)
+    const hub = await joining
+    open.push(hub)
+    expect(hub.signal.aborted).toBe(true)
+    hub.onTask((_, signal) => ({ begun: !signal.aborted }))
+    await hub.run()
+    expect(await session.result).toMatchObject({ outcome: 'failed', stopped: true, value: { begun: false } })
+  })
+
   test('joins once per process, whoever asks', async () => {
     const { session, hub, connect } = await joined()
     expect(await connect()).toBe(hub)
