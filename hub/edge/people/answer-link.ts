@@ -7,7 +7,6 @@
  * L3. What is typed in is stored and shown, so the value of a secret in it is refused, as at every entrance (S1-63).
  * L4. Wrong secrets get the same answer, recorded and slowed by a back-off. The right one never waits for them.
  */
-import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -22,13 +21,13 @@ import type { Principal } from '../../guard/principal.ts'
 import { askedWords, SILENCE } from '../../protocol/approval.ts'
 import { spanText } from '../../protocol/spans.ts'
 import { answeredEffect } from '../routes/approvals.ts'
+import { barePage, barePageHeaders, escaped } from './bare-page.ts'
 import type { LoopbackPlugin } from './loopback.ts'
 import { createOnces } from './stop-proof.ts'
 import { BEARER_TRIES, createWrongTries, othersText } from './wrong-tries.ts'
 
 const LINK: Principal = Object.freeze({ kind: 'device', id: 'link', rights: Object.freeze(['approve']) })
 const NOBODY: Principal = Object.freeze({ kind: 'device', id: 'unknown' })
-const FORM = 'application/x-www-form-urlencoded'
 const BODY_BYTES_MAX = 8192
 const ANSWER_MAX = 1000
 
@@ -50,18 +49,7 @@ button{flex:1;min-height:3.25rem;border:0;border-radius:.75rem;color:#fff;font:6
 .yes{background:var(--yes)}.no{background:var(--no)}
 :focus-visible{outline:.2rem solid var(--ink);outline-offset:.2rem}
 `
-const HEADERS: Readonly<Record<string, string>> = {
-  'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-store',
-  'content-security-policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(CSS).digest('base64')}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'x-robots-tag': 'noindex, nofollow',
-  // The address holds the secret. No other site learns it.
-  'referrer-policy': 'same-origin',
-}
-
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => `&#${sign.codePointAt(0)};`)
+const HEADERS = barePageHeaders(CSS)
 
 function pageOf(title: string, body: string): string {
   return `<!doctype html>
@@ -179,7 +167,7 @@ export function answerLink(parts: {
     }
   }
 
-  function answer(request: FastifyRequest, reply: FastifyReply) {
+  async function answer(request: FastifyRequest, reply: FastifyReply) {
     void reply.headers(HEADERS)
     const [path = ''] = (request.raw.url ?? '').split('?', 1)
     const found = approvals.linked(path.slice('/approve/'.length))
@@ -198,23 +186,5 @@ export function answerLink(parts: {
     return reply.send(askPage(redaction.value(found), leftMs, onces.give()))
   }
 
-  return {
-    path: '/approve',
-    isOriginHidden: true,
-    mount: (app) =>
-      void app.register(async (scope) => {
-        scope.removeAllContentTypeParsers()
-        scope.addContentTypeParser(FORM, { parseAs: 'string', bodyLimit: BODY_BYTES_MAX }, (_request, body, done) =>
-          done(null, body),
-        )
-        scope.addContentTypeParser('*', (_request, _payload, done) =>
-          done(new HubError('schema_invalid', `content-type must be ${FORM}`)),
-        )
-        scope.route({
-          method: ['GET', 'HEAD', 'POST'],
-          url: '/approve/*',
-          handler: async (request, reply) => answer(request, reply),
-        })
-      }),
-  }
+  return barePage({ path: '/approve', urls: ['/approve/*'], bodyBytesMax: BODY_BYTES_MAX }, answer)
 }

@@ -1,7 +1,6 @@
 /** Builds all that belongs to the backup contact at the hub: operations, stop page, what the watchdog is told, what doctor says. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Guard } from '../../guard/guard.ts'
@@ -10,6 +9,7 @@ import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { createContactChecks } from '../doctor/contact.ts'
 import { singleHeader } from '../http-answers.ts'
 import { contactHandlers, createContactNews } from '../routes/contact.ts'
+import { barePage } from './bare-page.ts'
 import type { ContactStop, StopCall } from './contact-stop.ts'
 import { createContactStop } from './contact-stop.ts'
 import type { LoopbackPlugin } from './loopback.ts'
@@ -78,7 +78,6 @@ export function createContactEntrance(
 
 export type ContactEntrance = ReturnType<typeof createContactEntrance>
 
-const FORM = 'application/x-www-form-urlencoded'
 const BODY_BYTES_MAX = 4096
 const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const
 
@@ -126,19 +125,5 @@ function stopForm(parts: {
     return reply.code(status).headers(headers).send(html)
   }
 
-  return {
-    path: '/stop',
-    isOriginHidden: true,
-    mount: (app) =>
-      void app.register(async (scope) => {
-        scope.removeAllContentTypeParsers()
-        scope.addContentTypeParser(FORM, { parseAs: 'string', bodyLimit: BODY_BYTES_MAX }, (_request, body, done) =>
-          done(null, body),
-        )
-        scope.addContentTypeParser('*', (_request, _payload, done) =>
-          done(new HubError('schema_invalid', `content-type must be ${FORM}`)),
-        )
-        for (const url of ['/stop', '/stop/*']) scope.route({ method: ['GET', 'HEAD', 'POST'], url, handler: answer })
-      }),
-  }
+  return barePage({ path: '/stop', urls: ['/stop', '/stop/*'], bodyBytesMax: BODY_BYTES_MAX }, answer)
 }

@@ -2,7 +2,7 @@
  * The backup contact's page: one sentence and one red button, then how far it is (docs/safety.md 6). Pure: a view in, a page out. It needs
  * no script, no image and nothing from elsewhere. The watchdog has the same page written a second time; a test compares them.
  */
-import { createHash } from 'node:crypto'
+import { barePageHeaders, escaped } from './bare-page.ts'
 
 export type StopView =
   /** The words are right: the button. `operator`: who to tell. `once`: the one-time field of its form. `next`: where it goes. */
@@ -50,19 +50,7 @@ a{color:inherit;font-weight:600}
 @media print{body{background:#fff}}
 `
 
-/** Strict: its one style by digest, forms to itself, nothing else at all. */
-const HEADERS: Readonly<Record<string, string>> = {
-  'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-store',
-  'content-security-policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(CSS).digest('base64')}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'x-robots-tag': 'noindex, nofollow',
-  // The address holds the words. No other site learns it; this site's own form may still say where it comes from.
-  'referrer-policy': 'same-origin',
-}
-
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => `&#${sign.codePointAt(0)};`)
+const HEADERS = barePageHeaders(CSS)
 
 const SIGNS = {
   good: '<svg class="sign good" viewBox="0 0 48 48" aria-hidden="true"><circle cx="24" cy="24" r="22" fill="none" stroke="currentColor" stroke-width="4"/><path d="M14 25l7 7 13-15" fill="none" stroke="currentColor" stroke-width="4" stroke-linecap="round" stroke-linejoin="round"/></svg>',
