@@ -272,7 +272,7 @@ function sayUnloaded({ alerts }: Guard, problems: readonly CardProblem[]): void 
     return
   }
   const each = problems.map(({ file, line, message }) => `${file} line ${line}: ${message}`).join('; ')
-  const text = `After a change of hub.yaml these cards are not loaded. Their agents start nothing, and what runs of them can send no messages: ${each}`
+  const text = `After a change of hub.yaml these cards are not loaded. Their agents start nothing new; what runs of them goes on by the card that it was started with: ${each}`
   alerts.raise(UNLOADED, 'warning', text, UNLOADED_LASTS_MS)
 }
 

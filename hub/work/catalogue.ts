@@ -18,6 +18,7 @@ import { createRegistry } from './registry.ts'
 import { createImageChecks, type ImageSettings } from './sandbox/image-checks.ts'
 import { createResolveImage, SHELL_NOTE } from './sandbox/image-gate.ts'
 import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
+import { createSessionCards } from './session-cards.ts'
 
 export interface CatalogueOptions {
   home: string
@@ -68,6 +69,7 @@ export function createCatalogue(
   )
   return {
     registry,
+    sessionCards: createSessionCards(store, { loaded: registry.startsWith }),
     artifacts: createArtifacts(
       { folder: join(home, 'artifacts') },
       { store, clock: host.steady, random, alerts, redaction: guard.redaction },

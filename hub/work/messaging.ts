@@ -44,7 +44,7 @@ export function createMessaging(
 ) {
   const { clock, random, log, guard, catalogue, tasks, losses } = parts
   const { store, gate, events, approvals, audit, epoch, host, flags } = guard
-  const { registry, artifacts, journal } = catalogue
+  const { registry, sessionCards: cards, artifacts, journal } = catalogue
   const meters = createMessageMeters()
   const mailboxes = createMailboxes({
     epoch,
@@ -60,7 +60,7 @@ export function createMessaging(
   const replies = createReplies(clock, host.pace.heldBackMs)
   const topics = createTopics()
   const outcomes = createOutcomes(store)
-  const perSecondOf = (agent: string) => registry.find(agent)?.card.limits.messagesPerSecond
+  const perSecondOf = (id: string, agent: string) => cards.of({ id, agent })?.card.limits.messagesPerSecond
   const quotas = createQuotas(
     {
       get perSecond() {
@@ -84,9 +84,9 @@ export function createMessaging(
     },
   })
   const delivered = createDelivered({ audit, nowMs: clock.wallMs, log })
-  const targets = createTargets({ rows: tasks, registry, mailboxes, delivered })
+  const targets = createTargets({ rows: tasks, cards, mailboxes, delivered })
   const router = createRouter({
-    ...{ store, clock, random, tasks, registry, mailboxes, replies, topics },
+    ...{ store, clock, random, tasks, cards, mailboxes, replies, topics },
     ...{ delegation, journal, events, approvals, losses },
   })
 

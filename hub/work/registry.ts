@@ -4,18 +4,16 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
-import type { ValidateFunction } from 'ajv'
-import { Ajv } from 'ajv'
 import { sha256Hex } from '../base/canonical.ts'
 import { HubError } from '../base/errors.ts'
 import { findJsonFault, placeOf as placeInText } from '../base/json-fault.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
 import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
-import type { Envelope } from '../protocol/envelope.ts'
 import { type Fault, judgeYaml } from '../protocol/judging.ts'
 import type { Store } from '../store/database.ts'
 import type { PinnedImages } from './pinned-images.ts'
 import type { Provenance } from './sandbox/provenance.ts'
+import { type Schema, type StartedWith, schemaOf } from './session-cards.ts'
 
 export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended'
 
@@ -49,6 +47,12 @@ export interface CardProblem {
 
 export interface Registry {
   find(name: string): Agent | undefined
+  /** What a session of this agent that begins now goes by until its end. */
+  startsWith(name: string): StartedWith | undefined
+  /** Why this agent's card is not loaded, with file and line; undefined if it is, or if there is none. */
+  whyUnloaded(name: string): string | undefined
+  /** The refusal for whoever names an agent that `find` does not know. */
+  missing(name: string): HubError
   list(): Agent[]
   problems(): CardProblem[]
   /**
@@ -56,29 +60,30 @@ export interface Registry {
    * that now means another image is followed (pinned-images.ts).
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
-  /** What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded; `read` then says where. */
+  /**
+   * What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded: nothing new of it begins. What runs
+   * goes on by what it was started with (session-cards.ts).
+   */
   limitsChanged(): void
   /** What is asked about images has changed: no agent starts until a `read` that begins after this has ended. */
   imagesChanged(): void
-  /** Throws `schema_invalid` unless this agent may `direction` messages of this type with this body. */
-  checkBody(
-    agent: string,
-    direction: 'sends' | 'receives',
-    message: Pick<Envelope, 'type' | 'body' | 'dataClass'>,
-  ): void
   crashed(grant: Grant, name: string, giveUp: boolean, reason: string): void
   setState(grant: Grant, name: string, state: 'registered' | 'suspended', reason: string): void
 }
 
-interface Loaded {
-  card: AgentCard
+interface Loaded extends Pick<ReadCard, 'text' | 'card' | 'schemas' | 'placeOf'> {
+  file: string
   limits: SessionLimits
   imageId: string | undefined
   imageProblem: string
   imageCode?: 'image_missing' | 'image_refused'
   imageNote: string
   provenance: Provenance | undefined
-  schemas: Map<string, ValidateFunction>
+}
+/** A card that was not loaded, and whose it is where that is known. */
+interface Unloaded extends CardProblem {
+  agent: string | undefined
+  code: 'limit_exceeded' | 'unknown_agent'
 }
 
 const ASKED_AGAIN =
@@ -100,7 +105,13 @@ export function createRegistry(
 ): Registry {
   const { store, images, barredBy, breaker } = parts
   let agents = new Map<string, Loaded>()
-  let problems: CardProblem[] = []
+  let unloaded: Unloaded[] = []
+  const problems = (): CardProblem[] =>
+    unloaded
+      .map(({ file, line, column, message }) => ({ file, line, column, message }))
+      .sort((a, b) => (a.file < b.file ? -1 : 1))
+  /** Which file each agent was last loaded from. */
+  const fileOf = new Map<string, string>()
   /** One read after the other: what one began with may be over when it ends, and must not replace what a later one found. */
   let reading: Promise<unknown> = Promise.resolve()
   /** How often what is asked about images has changed: in all, and before the read that is in force. */
@@ -141,16 +152,39 @@ export function createRegistry(
       .run(name, row.state, row.reason, row.crashes)
   }
   const known = (name: string) => {
-    if (!agents.has(name)) throw new HubError('unknown_agent', `no agent is named ${name}`)
+    if (!agents.has(name)) throw missing(name)
+  }
+  /** Without its name in it, a card is known by its file: the one that it was loaded from before, or the one that is named as the agent is. */
+  function unloadedOf(name: string): Unloaded | undefined {
+    const files = [fileOf.get(name), `${name}.yaml`]
+    return (
+      unloaded.find(({ agent }) => agent === name) ??
+      unloaded.find(({ agent, file }) => agent === undefined && files.includes(file))
+    )
+  }
+  function whyUnloaded(name: string): string | undefined {
+    const found = agents.has(name) ? undefined : unloadedOf(name)
+    return found && `its card is not loaded: ${found.file} line ${found.line}: ${found.message}`
+  }
+  function missing(name: string): HubError {
+    const why = whyUnloaded(name)
+    if (why === undefined) return new HubError('unknown_agent', `no agent is named ${name}; see \`hub agent list\``)
+    return new HubError(unloadedOf(name)?.code ?? 'unknown_agent', `agent ${name} starts nothing: ${why}`)
+  }
+  function unloadedAs(file: string, agent: string | undefined, thrown: unknown): Unloaded {
+    const { line, column, code } =
+      thrown instanceof CardError ? thrown : { line: 1, column: 1, code: 'unknown_agent' as const }
+    return { file, line, column, message: (thrown as Error).message, agent, code }
   }
 
   /** Throws with the line of the limit that is above what is allowed. */
-  function limitsOf({ card, placeOf }: ReadCard): SessionLimits {
+  function limitsOf({ card, placeOf }: Pick<ReadCard, 'card' | 'placeOf'>): SessionLimits {
     try {
       return options.limitsOf(card)
     } catch (thrown) {
       if (!(thrown instanceof HubError)) throw thrown
-      throw problem(placeOf(String(thrown.facts.key ?? '').split('.'), 'value'), thrown.message)
+      const place = placeOf(String(thrown.facts.key ?? '').split('.'), 'value')
+      throw new CardError(place, thrown.message, 'limit_exceeded')
     }
   }
   async function imageOf(
@@ -162,18 +196,14 @@ export function createRegistry(
   }
 
   async function readAll(takesNew: boolean): Promise<{ agents: number; problems: CardProblem[] }> {
-    const found: CardProblem[] = []
+    const found: Unloaded[] = []
     const cards = new Map<string, { file: string; read: ReadCard }[]>()
-    const refused = (file: string, thrown: unknown) => {
-      const { line, column } = thrown instanceof CardError ? thrown : { line: 1, column: 1 }
-      found.push({ file, line, column, message: (thrown as Error).message })
-    }
     for (const file of cardFiles(options.folder)) {
       try {
         const read = readCard(join(options.folder, file))
         cards.set(read.card.name, [...(cards.get(read.card.name) ?? []), { file, read }])
       } catch (thrown) {
-        refused(file, thrown)
+        found.push(unloadedAs(file, undefined, thrown))
       }
     }
     const terms = imageTerms
@@ -181,7 +211,7 @@ export function createRegistry(
     const originOf = parts.provenance()
     for (const [name, same] of cards) {
       for (const { file, read } of same) {
-        const { card, schemas, placeOf } = read
+        const { text, card, schemas, placeOf } = read
         try {
           // The hub cannot guess which of them is meant: a copied card would take over the other's grants (fault C13).
           const other = same.find((each) => each.file !== file)
@@ -192,28 +222,31 @@ export function createRegistry(
             )
           const limits = limitsOf(read)
           const image = await imageOf(read, takesNew)
-          next.set(name, { card, schemas, limits, ...image, provenance: originOf(image.imageId) })
+          const provenance = originOf(image.imageId)
+          next.set(name, { file, text, card, schemas, placeOf, limits, ...image, provenance })
+          fileOf.set(name, file)
         } catch (thrown) {
-          refused(file, thrown)
+          found.push(unloadedAs(file, name, thrown))
         }
       }
     }
     images.onlyFor(new Set(cards.keys()))
     agents = next
     judgedBy = terms
+    unloaded = found
     // They may have changed while the images were looked up.
     fitLimits()
-    problems = found.sort((a, b) => (a.file < b.file ? -1 : 1))
-    return { agents: next.size, problems }
+    return { agents: agents.size, problems: problems() }
   }
 
   function fitLimits(): void {
     for (const [name, loaded] of agents) {
       try {
-        agents.set(name, { ...loaded, limits: options.limitsOf(loaded.card) })
+        agents.set(name, { ...loaded, limits: limitsOf(loaded) })
       } catch (thrown) {
-        if (!(thrown instanceof HubError)) throw thrown
+        if (!(thrown instanceof CardError)) throw thrown
         agents.delete(name)
+        unloaded.push(unloadedAs(loaded.file, name, thrown))
       }
     }
   }
@@ -223,9 +256,12 @@ export function createRegistry(
       const loaded = agents.get(name)
       return loaded === undefined ? undefined : view(name, loaded)
     },
+    startsWith: (name) => agents.get(name),
+    whyUnloaded,
+    missing,
     list: () =>
       [...agents].map(([name, loaded]) => view(name, loaded)).sort((a, b) => (a.card.name < b.card.name ? -1 : 1)),
-    problems: () => problems,
+    problems,
 
     read(takesNew = false) {
       const mine = reading.then(() => readAll(takesNew))
@@ -236,24 +272,6 @@ export function createRegistry(
     limitsChanged: fitLimits,
     imagesChanged() {
       imageTerms += 1
-    },
-
-    checkBody(name, direction, { type, body, dataClass }) {
-      const loaded = agents.get(name)
-      if (loaded === undefined || !Object.hasOwn(loaded.card.messages[direction], type)) {
-        throw new HubError(
-          'schema_invalid',
-          `agent ${name} ${direction} no messages of type ${type}; its card lists the types that it does`,
-        )
-      }
-      const validate = loaded.schemas.get(`${direction} ${type}`)
-      if (validate === undefined || validate(body)) return
-      // What a fault says of a restricted body could be a part of it, and a refusal is recorded.
-      const [first] = dataClass === 'restricted' ? [] : (validate.errors ?? [])
-      throw new HubError(
-        'schema_invalid',
-        `body${first?.instancePath ?? ''} ${first?.message ?? 'does not fit'} (${type} as agent ${name} ${direction} it)`,
-      )
     },
 
     crashed(grant, name, giveUp, reason) {
@@ -273,10 +291,12 @@ type Place = Pick<Fault, 'line' | 'column'>
 class CardError extends Error {
   readonly line: number
   readonly column: number
-  constructor({ line, column }: Place, message: string) {
+  readonly code: 'limit_exceeded' | 'unknown_agent'
+  constructor({ line, column }: Place, message: string, code: CardError['code'] = 'unknown_agent') {
     super(message)
     this.line = line
     this.column = column
+    this.code = code
   }
 }
 
@@ -291,10 +311,11 @@ function cardFiles(folder: string): string[] {
 }
 
 export interface ReadCard {
+  text: string
   card: AgentCard
   /** SHA-256 of its file. */
   digest: string
-  schemas: Map<string, ValidateFunction>
+  schemas: Map<string, Schema>
   placeOf: ReturnType<typeof judgeYaml>['placeOf']
 }
 
@@ -306,12 +327,11 @@ export function readCard(path: string): ReadCard {
   const [first] = faults
   if (value === undefined)
     throw problem(first ?? { line: 1, column: 1 }, `${first?.key ? `${first.key}: ` : ''}${first?.message ?? ''}`)
-  return { card: value, digest: sha256Hex(text), schemas: readSchemas(value, dirname(path), placeOf), placeOf }
+  return { text, card: value, digest: sha256Hex(text), schemas: readSchemas(value, dirname(path), placeOf), placeOf }
 }
 
-function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf']): Map<string, ValidateFunction> {
-  const ajv = new Ajv({ strict: true, allErrors: false })
-  const schemas = new Map<string, ValidateFunction>()
+function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf']): Map<string, Schema> {
+  const schemas = new Map<string, Schema>()
   for (const direction of ['sends', 'receives'] as const) {
     for (const [type, file] of Object.entries(card.messages[direction])) {
       if (file === null) continue
@@ -331,7 +351,7 @@ function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf
         throw wrong(`${file} is not JSON: line ${line}, column ${column}: ${fault.what}`)
       }
       try {
-        schemas.set(`${direction} ${type}`, ajv.compile(JSON.parse(text) as object))
+        schemas.set(`${direction} ${type}`, schemaOf(text))
       } catch (thrown) {
         throw wrong(`${file} is not a usable JSON schema (${(thrown as Error).message})`)
       }

@@ -74,7 +74,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const { clock, random, log, guard, containment, catalogue, messaging, tasks, losses, runtimeGate } = parts
   const { store, alerts, approvals, gate, modes, events, meta, flags } = guard
   const { engine, engineWatch, looks, containers, ledger, sockets } = containment
-  const { registry } = catalogue
+  const { registry, sessionCards: cards } = catalogue
   let entrance: Entrance | undefined
 
   const meters = createTaskMeters()
@@ -84,7 +84,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const traces = parts.tracer && createTaskTraces(parts.tracer, { clock, rows: tasks })
   if (traces !== undefined) tasks.listen(traces.listener)
   const made = createMade(store)
-  const vitals = createVitals(options, { clock, log, tasks, registry, losses, listener: stallTeller(parts) })
+  const vitals = createVitals(options, { clock, log, tasks, cards, losses, listener: stallTeller(parts) })
   const afterStart = createAfterStart({
     inspect: engine.inspect,
     beside: THIS_MACHINE,
@@ -101,13 +101,13 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   })
 
   function factsOf(session: SessionRow) {
-    const agent = registry.find(session.agent)
-    if (agent === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
+    const limits = cards.of(session)?.limits
+    if (limits === undefined) throw new HubError('unknown_agent', `the card of ${session.agent} is gone`)
     const { id, task, attempt, generation, imageId } = session
     // A session from before sessions had their own users is graded as it should be now.
     const own = { instance, session: id, task, attempt, agent: session.agent, user: session.uid ?? firstUser }
     const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime }
-    return { facts: { ...own, ...more, ...lastOf(session) }, limits: agent.limits }
+    return { facts: { ...own, ...more, ...lastOf(session) }, limits }
   }
   async function openEntrance(session: string): Promise<void> {
     if (entrance === undefined)
@@ -134,7 +134,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   })
   const reaper = createReaper({
     ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, looks, engineWatch },
-    ...{ containers, ledger, made, custody, release },
+    ...{ containers, ledger, made, cards, custody, release },
   })
   const dispatcher = createDispatcher(options, {
     clock,
@@ -144,6 +144,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     meta,
     tasks,
     registry,
+    cards,
     approvals,
     launch: launcher.launch,
     runtimeGate,

@@ -66,7 +66,19 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     outer.canary ??
     createCanary(options, { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine })
   const runtimeGate = createRuntimeGate({ runtime }, { clock, log, modes, alerts, canary, wake: () => due() })
-  const losses = createLosses({ clock, log, gate, modes, events, alerts, tasks, registry, runtimeGate, flags })
+  const losses = createLosses({
+    clock,
+    log,
+    gate,
+    modes,
+    events,
+    alerts,
+    tasks,
+    registry,
+    cards: catalogue.sessionCards,
+    runtimeGate,
+    flags,
+  })
   const messaging = createMessaging(options, { ...outer, catalogue, tasks, losses })
   const supervision = createSupervision(options, {
     ...{ ...outer, containment, catalogue, messaging, tasks, losses, runtimeGate },

@@ -37,7 +37,7 @@ export function cardPage(): string {
   return page(
     'The card of an agent',
     '`hub/protocol/agent.ts`',
-    'A card is a file `HOME/agents/NAME.yaml`. It says what an agent is and what it asks for. It gets only what `policy/data.json` grants. `hub agent reload` reads the cards again; a card with a fault is named with line and column, and the others load.',
+    'A card is a file `HOME/agents/NAME.yaml`. It says what an agent is and what it asks for. It gets only what `policy/data.json` grants. `hub agent reload` reads the cards again; they count for sessions that begin after that. A card with a fault is named with line and column, and the others load.',
     block('yaml', CARD_EXAMPLE),
     `${UNITS} An unknown key is refused by name.`,
     table(HEAD, fields.map(rowOf)),

@@ -100,7 +100,7 @@ test('a change counts at once or for new sessions, needs no restart, and a file 
   write({ ...changed, limits: { ...limits, memory: '32MiB' } })
   await h.until(() => causes().includes('cards_not_loaded'))
   const told = h.hub.guard.alerts.list().find(({ cause }) => cause === 'cards_not_loaded')?.text
-  expect(told).toMatch(/can send no messages: big\.yaml line \d+: limits\.memory/)
+  expect(told).toMatch(/by the card that it was started with: big\.yaml line \d+: limits\.memory/)
   const { registry } = h.hub.work.catalogue
   expect([registry.find('big'), registry.find('one')?.limits.memoryBytes]).toEqual([undefined, 32 * 1024 ** 2])
   write(changed)

@@ -18,8 +18,8 @@ import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Hooks, sendFacts } from '../../work/messages/hooks.ts'
 import type { Mailboxes } from '../../work/messages/mailboxes.ts'
 import type { Topics } from '../../work/messages/topics.ts'
-import type { Registry } from '../../work/registry.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
+import type { SessionCards } from '../../work/session-cards.ts'
 import type { TaskTraces } from '../../work/traces.ts'
 import { readBody, requireContentType, sendJson, sendText } from '../http-answers.ts'
 import { agentArtifacts } from './artifacts.ts'
@@ -86,7 +86,7 @@ export interface AgentRouteParts {
   nonces: Nonces
   clock: Clock
   tasks: Tasks
-  registry: Registry
+  cards: Pick<SessionCards, 'of'>
   mailboxes: Mailboxes
   topics: Topics
   artifacts: Artifacts
@@ -108,7 +108,7 @@ export interface AgentRouteParts {
 }
 
 export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
-  const { gate, auth, tokens, nonces, clock, tasks, registry, mailboxes, topics, send, hooks, traces } = parts
+  const { gate, auth, tokens, nonces, clock, tasks, cards, mailboxes, topics, send, hooks, traces } = parts
 
   const jsonBody = async ({ request }: AgentExchange) => {
     requireContentType(request, 'application/json')
@@ -172,7 +172,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
   function joinAnswer(id: string, token: TokenAnswer) {
     const session = tasks.session(id)
     const task = session && tasks.task(session.task)
-    const card = session && registry.find(session.agent)?.card
+    const card = session && cards.of(session)?.card
     if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
     const attempt = tasks.attempts(task.id).find(({ id }) => id === session.attempt)?.ordinal ?? 1
     const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)

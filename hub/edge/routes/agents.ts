@@ -1,5 +1,4 @@
 /** Operations on agents. */
-import { HubError } from '../../base/errors.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import type { Agent, Registry } from '../../work/registry.ts'
 import { type Handlers, handler } from '../serve.ts'
@@ -11,7 +10,7 @@ export function agentHandlers(parts: { registry: Registry; tasks: Tasks; onChang
   const { registry, tasks, onChanged } = parts
   const find = (name: string): Agent => {
     const agent = registry.find(name)
-    if (agent === undefined) throw new HubError('unknown_agent', `no agent is named ${name}; see \`hub agent list\``)
+    if (agent === undefined) throw registry.missing(name)
     return agent
   }
   const view = (agent: Agent) =>

@@ -120,8 +120,7 @@ export function createAsking(
   ): void {
     if (request.agent !== undefined) {
       const agent = registry.find(request.agent)
-      if (agent === undefined)
-        throw new HubError('unknown_agent', `no agent is named ${request.agent}; see \`hub agent list\``)
+      if (agent === undefined) throw registry.missing(request.agent)
       requireReady(agent)
       if (agent.card.mode === 'service')
         throw new HubError(

@@ -25,6 +25,7 @@ import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { nextUser } from '../sandbox/users.ts'
+import type { SessionCards } from '../session-cards.ts'
 import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { labelFact, originOf } from './origin.ts'
@@ -70,6 +71,7 @@ export function createDispatcher(
     meta: Meta
     tasks: Tasks
     registry: Registry
+    cards: Pick<SessionCards, 'keep'>
     /** Starts that wait for a person, or were approved. */
     approvals: Pick<Approvals, 'dispatches' | 'isStill' | 'stamp' | 'supersede' | 'openOfTask'>
     launch: (session: SessionRow) => void
@@ -77,7 +79,7 @@ export function createDispatcher(
     flags: Pick<Flags, 'isOn' | 'whyOff'>
   },
 ): Dispatcher {
-  const { clock, random, gate, modes, meta, tasks, registry, approvals, launch, runtimeGate, flags } = parts
+  const { clock, random, gate, modes, meta, tasks, registry, cards, approvals, launch, runtimeGate, flags } = parts
 
   /** The agents that the rules let the hub choose for tasks that name none, as last asked. */
   let lastAmong = new Map<string, readonly string[]>()
@@ -140,7 +142,8 @@ export function createDispatcher(
 
   function dispatch(task: TaskRow, agent: Agent, mustAsk: Call['mustAsk']): void {
     const { card, imageId } = agent
-    if (imageId === undefined) return
+    const startedWith = registry.startsWith(card.name)
+    if (imageId === undefined || startedWith === undefined) return
     const { call, authority, above } = planOf(task, agent, mustAsk)
     const session = gate.admit(call, (grant) => {
       const id = newSessionId(random)
@@ -149,6 +152,7 @@ export function createDispatcher(
       // Like all slots being taken: the task waits.
       if (uid === undefined) throw new HubError('conflict', 'all users for sessions are taken')
       meta.set('dispatched_total', String(Number(meta.get('dispatched_total') ?? 0) + 1))
+      cards.keep(grant, id, startedWith)
       return tasks.assign(grant, task.id, {
         session: id,
         agent: card.name,
@@ -253,7 +257,9 @@ export function createDispatcher(
       const paused = flags.whyOff('dispatch')
       if (paused !== '') return `nothing starts: ${paused}`
       const asked = approvals.openOfTask(task.id)
-      return asked === undefined ? whyWaits(task, registry.list(), lastAmong.get(task.id)) : askedText(asked)
+      return asked === undefined
+        ? whyWaits(task, registry.list(), lastAmong.get(task.id), registry.whyUnloaded)
+        : askedText(asked)
     },
   }
 

@@ -16,6 +16,7 @@ import { hubPrincipal } from '../../guard/principal.ts'
 import { restartsOf } from '../../protocol/agent.ts'
 import type { Registry } from '../registry.ts'
 import type { Exit } from '../sandbox/containers.ts'
+import type { SessionCards } from '../session-cards.ts'
 import type { LossFacts } from './moves.ts'
 import type { SessionRow } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
@@ -146,11 +147,12 @@ export function createLosses(parts: {
   alerts: Pick<Alerts, 'raise'>
   tasks: Tasks
   registry: Registry
+  cards: Pick<SessionCards, 'of'>
   flags: Pick<Flags, 'isOn'>
   /** Told if an engine made a container otherwise than it was told. */
   runtimeGate: Pick<RuntimeGate, 'doubt'>
 }): Losses {
-  const { clock, log, gate, modes, events, alerts, tasks, registry, flags } = parts
+  const { clock, log, gate, modes, events, alerts, tasks, registry, cards, flags } = parts
 
   const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }): void =>
     void gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
@@ -184,7 +186,7 @@ export function createLosses(parts: {
     const session = tasks.session(id)
     if (session === undefined || !isLive(id)) return
     const task = tasks.task(session.task)
-    const card = registry.find(session.agent)?.card
+    const card = cards.of(session)?.card
     // A service is given up by the breaker, not by a count over its whole life. It has no task that could be done twice.
     const isService = card?.mode === 'service'
     const restarts = isService ? Number.POSITIVE_INFINITY : card === undefined ? 0 : restartsOf(card)
@@ -236,7 +238,7 @@ export function createLosses(parts: {
     interrupted(id, detail) {
       const session = tasks.session(id)
       if (session === undefined || !isLive(id)) return
-      const repeatable = registry.find(session.agent)?.card.repeatable ?? false
+      const repeatable = cards.of(session)?.card.repeatable ?? false
       const next = decideAfterInterruption({
         repeatable,
         started: hasStarted(session),
@@ -246,7 +248,7 @@ export function createLosses(parts: {
       lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
     },
     stopped(grant, { id, agent, task }, detail) {
-      const card = registry.find(agent)?.card
+      const card = cards.of({ id, agent })?.card
       const row = tasks.task(task)
       const stopping = modes.has('draining') || row?.held === true
       const next = decideAfterStopped({

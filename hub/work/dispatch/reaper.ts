@@ -18,6 +18,7 @@ import type { Containers } from '../sandbox/containers.ts'
 import type { ContainerFact, Removal } from '../sandbox/engine.ts'
 import type { EngineLooks } from '../sandbox/engine-looks.ts'
 import type { Ledger } from '../sandbox/ledger.ts'
+import type { SessionCards } from '../session-cards.ts'
 import type { Custody } from './custody.ts'
 import { leftMs } from './expiry.ts'
 import type { Launcher } from './launcher.ts'
@@ -176,6 +177,7 @@ export interface ReaperParts {
   containers: Containers
   ledger: Ledger
   made: Pick<Made, 'drop'>
+  cards: Pick<SessionCards, 'drop'>
   custody: Pick<Custody, 'take' | 'has'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
@@ -196,6 +198,7 @@ export function createReaper(parts: ReaperParts): Reaper {
     containers,
     ledger,
     made,
+    cards,
     custody,
     release,
   } = parts
@@ -274,6 +277,7 @@ export function createReaper(parts: ReaperParts): Reaper {
     gate.admitStop(resourceOf(session.id), (proof) => {
       tasks.recycled(proof, session.id, left)
       made.drop(proof, session.id)
+      cards.drop(proof, session.id)
     })
     ledger.drop(session.id)
     unwritten.delete(session.id)

@@ -84,6 +84,7 @@ export function whyWaits(
   task: { id: string; agent: string | null; needs: readonly string[]; sensitivity?: DataClass | null },
   agents: readonly Facts[],
   among: readonly string[] | undefined,
+  whyUnloaded: (agent: string) => string | undefined,
 ): string {
   const otherwise = `or \`hub task cancel ${task.id}\``
   const asked = {
@@ -98,8 +99,11 @@ export function whyWaits(
     return waiting.includes('') ? '' : `${waiting.join('; ')}; ${otherwise.slice(3)} ends it`
   }
   const named = agents.find(({ card }) => card.name === task.agent)
-  if (task.agent !== null && named === undefined)
+  if (task.agent !== null && named === undefined) {
+    const why = whyUnloaded(task.agent)
+    if (why !== undefined) return `agent ${task.agent} starts nothing, ${why}; then \`hub agent reload\`, ${otherwise}`
     return `no agent is named ${task.agent} now: put its card into agents/, then \`hub agent reload\`, ${otherwise}`
+  }
   if (task.sensitivity !== null && task.sensitivity !== undefined) {
     const offering = agents.filter(({ card }) =>
       canServe({ ...asked, sensitivity: null }, { ...card, isService: card.mode === 'service' }),

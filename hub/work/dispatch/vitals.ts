@@ -11,7 +11,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
-import type { Registry } from '../registry.ts'
+import type { SessionCards } from '../session-cards.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
@@ -145,9 +145,9 @@ const heldUpMs = (spans: HealthSpans): number => 2 * vitalsEveryMs(spans)
 
 export function createVitals(
   options: { joinWindowMs: number; health: HealthSpans },
-  parts: { clock: Clock; log: Log; tasks: Tasks; registry: Registry; losses: Losses; listener: StallListener },
+  parts: { clock: Clock; log: Log; tasks: Tasks; cards: SessionCards; losses: Losses; listener: StallListener },
 ): Vitals {
-  const { clock, log, tasks, registry, losses, listener } = parts
+  const { clock, log, tasks, cards, losses, listener } = parts
   const signs = new Map<string, Signs>()
   let listenedMs = 0
   let lastRoundAt = clock.monotonicMs()
@@ -180,9 +180,16 @@ export function createVitals(
   }
 
   function judge(session: SessionRow): void {
-    const card = registry.find(session.agent)?.card
-    // It is being made, so the launcher watches it. Without a card nothing says what to expect, and only its TTL holds.
-    if (session.state === 'provisioning' || session.state === 'recycling' || card === undefined) return
+    // It is being made, so the launcher watches it.
+    if (session.state === 'provisioning' || session.state === 'recycling') return
+    const card = cards.of(session)?.card
+    if (card === undefined) {
+      losses.interrupted(
+        session.id,
+        `nobody knows what it owes: the card that it was started with is not kept, and agent ${session.agent} has none that is loaded; see \`hub agent list\``,
+      )
+      return
+    }
     const sign = signsOf(session.id)
     const at = now()
     const mayWait =

@@ -60,8 +60,7 @@ export function createDelegation(
     if (first?.card.mode === 'service')
       throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
     if (first !== undefined) return first.card.name
-    if (agent !== undefined && registry.find(agent) === undefined)
-      throw new HubError('unknown_agent', `no agent is named ${agent}`)
+    if (agent !== undefined && registry.find(agent) === undefined) throw registry.missing(agent)
     const named = agent === undefined ? undefined : registry.find(agent)
     if (named !== undefined && !takesClass(named.card.sensitivity, sensitivity))
       throw new HubError('no_capable_agent', takesNo(named.card, sensitivity))
@@ -85,10 +84,9 @@ export function createDelegation(
     const child = name === undefined ? undefined : registry.find(name)
     if (child === undefined) return null
     const { may, capabilities, shell } = child.card
-    const own = registry.find(sender.agent)?.imageId
     return {
       ...{ capabilities, secrets: may.secrets, message: may.message, topics: may.topics, egress: may.egress },
-      image: own !== undefined && own === child.imageId ? 'same' : 'other',
+      image: sender.imageId === child.imageId ? 'same' : 'other',
       // With a shell it may run whatever its input says.
       untrusted: shell,
     }

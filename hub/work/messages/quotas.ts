@@ -30,7 +30,7 @@ interface Bucket {
 }
 
 export function createQuotas(
-  options: { perSecond: number; perSecondOf?: (agent: string) => number | undefined },
+  options: { perSecond: number; perSecondOf?: (session: string, agent: string) => number | undefined },
   clock: Clock,
 ): Quotas {
   const sessions = new Map<string, Bucket>()
@@ -49,7 +49,7 @@ export function createQuotas(
   }
   /** A changed card, or a changed configuration, counts from the agent's next session on. */
   function begin(session: string, agent: string, nowMs: number): Bucket {
-    const perSecond = Math.min(options.perSecond, options.perSecondOf?.(agent) ?? Number.POSITIVE_INFINITY)
+    const perSecond = Math.min(options.perSecond, options.perSecondOf?.(session, agent) ?? Number.POSITIVE_INFINITY)
     const made = () => ({ perSecond, burst: perSecond * 2, level: perSecond * 2, atMs: nowMs })
     const ofAgent = agents.get(agent) ?? made()
     ofAgent.perSecond = perSecond

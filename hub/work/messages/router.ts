@@ -29,7 +29,7 @@ import type { Losses } from '../dispatch/losses.ts'
 import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
 import type { Journal } from '../journal.ts'
-import type { Registry } from '../registry.ts'
+import type { SessionCards } from '../session-cards.ts'
 import type { Delegation } from './delegation.ts'
 import { effectOfRequest } from './delivered.ts'
 import type { Content, Mailboxes } from './mailboxes.ts'
@@ -64,7 +64,7 @@ export function createRouter(parts: {
   clock: Clock
   random: Random
   tasks: Tasks
-  registry: Registry
+  cards: Pick<SessionCards, 'checkBody'>
   mailboxes: Mailboxes
   replies: Replies
   topics: Topics
@@ -75,7 +75,7 @@ export function createRouter(parts: {
   /** What becomes of a task whose program was stopped before it was done. */
   losses: Pick<Losses, 'stopped'>
 }): Router {
-  const { store, clock, random, tasks, registry, mailboxes, replies, topics, delegation, journal, events, approvals } =
+  const { store, clock, random, tasks, cards, mailboxes, replies, topics, delegation, journal, events, approvals } =
     parts
 
   const deliveryOf = (sender: SessionRow, envelope: Envelope, kind: 'message' | 'reply', topic?: string): Content => ({
@@ -114,7 +114,7 @@ export function createRouter(parts: {
   ): Routed | undefined {
     if (recipient === undefined)
       throw new HubError('inbox_closed', `${envelope.to.replace(':', ' ')} has no running session`)
-    registry.checkBody(recipient.agent, 'receives', envelope)
+    cards.checkBody(recipient, 'receives', envelope)
     if (envelope.kind === 'request') {
       const { id, timeoutMs } = envelope
       if (replies.expect({ id, requester: sender.id, responder: recipient.id, timeoutMs })) {

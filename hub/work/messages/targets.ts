@@ -3,7 +3,7 @@ import { HubError } from '../../base/errors.ts'
 import { classFact, type DataClass } from '../../protocol/data-class.ts'
 import { type Envelope, parseAddress } from '../../protocol/envelope.ts'
 import type { Peer, SessionRow, TaskRows } from '../dispatch/rows.ts'
-import type { Registry } from '../registry.ts'
+import type { SessionCards } from '../session-cards.ts'
 import type { Delivered } from './delivered.ts'
 import type { About, Mailboxes } from './mailboxes.ts'
 
@@ -28,11 +28,11 @@ export interface Targets {
 
 export function createTargets(parts: {
   rows: TaskRows
-  registry: Registry
+  cards: Pick<SessionCards, 'checkBody'>
   mailboxes: Mailboxes
   delivered: Pick<Delivered, 'firstOf'>
 }): Targets {
-  const { rows, registry, mailboxes, delivered } = parts
+  const { rows, cards, mailboxes, delivered } = parts
 
   /** parent: the session that delegated the sender's task. child: a session that works on a task the sender delegated. */
   function relation(sender: SessionRow, recipient: Peer | undefined): 'parent' | 'child' | 'none' {
@@ -103,8 +103,7 @@ export function createTargets(parts: {
       if (address === undefined)
         throw new HubError('schema_invalid', 'to: must be agent:<name>, session:<id>, topic:<name>, all or hub')
       const { kind, type } = envelope
-      if (kind === 'request' || kind === 'event' || kind === 'broadcast')
-        registry.checkBody(sender.agent, 'sends', envelope)
+      if (kind === 'request' || kind === 'event' || kind === 'broadcast') cards.checkBody(sender, 'sends', envelope)
       if (kind === 'request') {
         if (address.kind === 'agent')
           return [addressed(sender, envelope, sessionOfAgent(sender, address.agent, envelope.id), address.agent)]

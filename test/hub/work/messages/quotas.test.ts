@@ -5,7 +5,7 @@ import { createFakeClock } from '../../../support/fake-clock.ts'
 
 function started(perSecond: number, cards: Record<string, number> = {}) {
   const clock = createFakeClock()
-  const quotas = createQuotas({ perSecond, perSecondOf: (agent) => cards[agent] }, clock)
+  const quotas = createQuotas({ perSecond, perSecondOf: (_session, agent) => cards[agent] }, clock)
   /** How many of these pass, and what the first refusal says. */
   const burst = (count: number, session = 's1', agent = 'a') => {
     let passed = 0
