@@ -111,7 +111,7 @@ const SEALING_MS = 60_000
 
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { home, instance, version, settings, keys, bundleFolder, host, uid, environment = {} } = options
-  const { clock, log, engine, hooks = [], redaction = createRedaction() } = outer
+  const { clock, log, hooks = [], redaction = createRedaction() } = outer
   for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
   const fromEnvironment = options.secretsFromEnvironment ?? new Map()
@@ -130,13 +130,14 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     tracer,
   })
   const work = createWork(joined({ home, instance, uid, host, watchdogKey }, rings.work), { ...outer, guard, tracer })
+  const { engine } = work.containment
   const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },
     text: createMetrics({ version, clock, guard, work }),
   })
   const entrances: Entrances = createEntrances(
     joined({ home, instance, version, watchdogKey, hooks, environment, isWorking }, rings.edge),
-    { ...outer, guard, work, secrets, metrics, config: showConfig },
+    { ...outer, engine, guard, work, secrets, metrics, config: showConfig },
   )
   work.supervision.setEntrance(entrances.agents)
   const ending = new AbortController()

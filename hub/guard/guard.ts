@@ -95,7 +95,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
   const settings = options.alerts ?? NO_ALERTS
   const alerting = createAlerting(
     { settings },
-    { store, modes, events, clock, steadyMs: steady.wallMs, meta, random, log, redaction },
+    { store, modes, events, clock, steadyMs: steady.wallMs, meta, random, log, redaction, meters },
   )
   const { alerts, alertWatch } = alerting
   modes.onChange((mode, conditions) => {

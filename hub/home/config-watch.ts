@@ -99,13 +99,13 @@ export function createConfigWatch<Config>(
   let restlessSinceMs: number | undefined
   const told = new Map<string, string>()
 
-  function say(cause: string, text: string): void {
+  function say(cause: typeof REFUSED | typeof RESTART, text: string): void {
     if (told.get(cause) === text) return
     if (told.has(cause)) alerts.resolve(cause, 'The file was changed again.')
     told.set(cause, text)
     alerts.raise(cause, 'warning', text)
   }
-  function unsay(cause: string, text: string): void {
+  function unsay(cause: typeof REFUSED | typeof RESTART, text: string): void {
     told.delete(cause)
     alerts.resolve(cause, text)
   }

@@ -10,11 +10,13 @@
 import type { Metric } from 'prom-client'
 import type { Clock } from '../base/clock.ts'
 import type { Spread } from '../base/meters.ts'
+import { mayBeCritical } from '../guard/alerts/kinds.ts'
 import type { Guard } from '../guard/guard.ts'
 import { CONDITIONS, type ConditionName, MODES } from '../guard/modes.ts'
 import { sessionMachine } from '../protocol/task.ts'
 import { DISPATCH_PHASES } from '../work/meters.ts'
 import type { AgentState } from '../work/registry.ts'
+import { ENGINE_VERBS } from '../work/sandbox/engine-timing.ts'
 import type { Work } from '../work/work.ts'
 
 export interface Definition {
@@ -44,6 +46,11 @@ export const METRICS = {
   hub_heartbeat_age_seconds: { type: 'gauge', help: "time since the operator's last heartbeat, as the lease tells it" },
   hub_heartbeat_deadline_seconds: { type: 'gauge', help: 'time until safe mode for want of a heartbeat' },
   hub_alerts_open: { type: 'gauge', help: 'alerts that are open', labels: { severity: 'critical, warning, info' } },
+  hub_alerts_total: {
+    type: 'counter',
+    help: 'alerts that were opened since the hub began, or became more serious',
+    labels: { kind: 'first word of the cause', severity: 'critical, warning, info' },
+  },
   hub_alert_channel_waiting: {
     type: 'gauge',
     help: 'messages that wait for this channel',
@@ -68,6 +75,11 @@ export const METRICS = {
     type: 'histogram',
     help: 'time until a session works. queue: from the request to a place for it (first attempts); create: until its container is started; join: until its program has joined',
     labels: { phase: DISPATCH_PHASES.join(', ') },
+  },
+  hub_engine_seconds: {
+    type: 'histogram',
+    help: 'time of one call to the container engine, also of one that failed',
+    labels: { verb: ENGINE_VERBS.join(', ') },
   },
   hub_agents: {
     type: 'gauge',
@@ -150,7 +162,7 @@ const pairs = <Name extends string>(counts: Readonly<Record<Name, number>>): Sam
   Object.entries<number>(counts).map(([name, count]) => [count, name])
 
 type Cells = Readonly<Record<string, Readonly<Record<string, number>>>>
-const cells = (counts: Cells): Sample<number>[] =>
+const cells = (counts: Cells): (readonly [number, string, string])[] =>
   Object.entries(counts).flatMap(([row, columns]) =>
     Object.entries(columns).map(([column, count]) => [count, row, column] as const),
   )
@@ -181,6 +193,10 @@ function ofGuard({ guard }: MetricsParts) {
     hub_alerts_open: countBy(
       ['critical', 'warning', 'info'],
       alerts.list().map(({ severity }) => severity),
+    ),
+    hub_alerts_total: cells(meters.alerts.counts).filter(
+      ([count, kind, severity]) =>
+        count > 0 || severity === 'warning' || (severity === 'critical' && mayBeCritical(kind)),
     ),
     hub_alert_channel_waiting: channels.map(({ channel, waiting }) => [waiting, channel] as const),
     hub_alert_channel_failures: channels.map(({ channel, failedInARow }) => [failedInARow, channel] as const),
@@ -220,6 +236,7 @@ function ofWork({ work }: MetricsParts) {
     }),
     hub_tasks_ended_total: pairs(meters.ended.counts),
     hub_dispatch_seconds: DISPATCH_PHASES.map((phase) => [meters.dispatchSeconds[phase], phase] as const),
+    hub_engine_seconds: ENGINE_VERBS.map((verb) => [meters.engineSeconds[verb], verb] as const),
     hub_agents: countBy(
       STATES_OF_AGENTS,
       readable(() => catalogue.registry.list().map(({ state }) => state)),

@@ -141,7 +141,7 @@ export function createDamageAlerts(folder: string, alerts: Pick<Alerts, 'raise' 
   const damaged = new Set<string>()
   return {
     judged(sha256: string, isRight: boolean): void {
-      const cause = `artifact_corrupt:${sha256}`
+      const cause = `artifact_corrupt:${sha256}` as const
       if (isRight) {
         damaged.delete(sha256)
         if (alerts.isOpen(cause)) alerts.resolve(cause)

@@ -4,10 +4,12 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/telemetry.ts'
 import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import type { Guard } from '../guard/guard.ts'
+import { createEngineMeters } from './meters.ts'
 import { createContainers } from './sandbox/containers.ts'
 import type { Engine } from './sandbox/engine.ts'
 import { createEngineDiskLook } from './sandbox/engine-following.ts'
 import { createEngineLooks } from './sandbox/engine-looks.ts'
+import { timeEngine } from './sandbox/engine-timing.ts'
 import { createLedger, readLedger } from './sandbox/ledger.ts'
 import type { HostFacts } from './sandbox/profile.ts'
 import { createUsersWatch } from './sandbox/shared-users.ts'
@@ -29,8 +31,10 @@ export function createContainment(
   parts: { clock: Clock; log: Log; engine: Engine; guard: Guard },
 ) {
   const { home, instance, uid, firstUser, host, watchdogKey } = options
-  const { clock, log, engine, guard } = parts
+  const { clock, log, guard } = parts
   const { modes, alerts, epoch } = guard
+  const meters = createEngineMeters()
+  const engine = timeEngine(parts.engine, { clock, seconds: meters.engineSeconds })
   const engineWatch = createEngineWatch({ modes })
   const ledgerOptions = {
     path: join(home, 'ledger.json'),
@@ -40,6 +44,8 @@ export function createContainment(
     mode: modes.current(),
   }
   return {
+    meters,
+    /** Its calls are timed. */
     engine,
     engineWatch,
     looks: createEngineLooks({ instance }, { engine, engineWatch, alerts }),

@@ -1,15 +1,18 @@
-/** What the work ring counts (S0-12): messages, how long they wait, and how long a task needs until its session works. */
+/** What the work ring counts (S0-12): messages, how long they wait, how long a task needs until its session works, and what the engine takes. */
 import type { Clock } from '../base/clock.ts'
-import { createGrid, createSpread, createTally } from '../base/meters.ts'
+import { createGrid, createSpread, createTally, type Spread } from '../base/meters.ts'
 import { MESSAGE_KINDS } from '../protocol/envelope.ts'
 import type { TaskState } from '../protocol/task.ts'
 import type { TaskListener } from './dispatch/moves.ts'
 import type { TaskRow } from './dispatch/rows.ts'
+import { ENGINE_VERBS, type EngineVerb } from './sandbox/engine-timing.ts'
 
 /** From a waiting recipient, which answers within a millisecond, to one that is busy for minutes. */
 const WAIT_S = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600]
 /** Of a container: half a second is usual, and two minutes the most that joining may take. */
 const START_S = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600, 3600]
+/** From a list of a few containers to a stop that waits out its grace; a call of 20 s has failed, as shipped. */
+const CALL_S = [0.002_5, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60]
 
 /** What a task waits for, in this order. */
 export const DISPATCH_PHASES = ['queue', 'create', 'join'] as const
@@ -21,6 +24,14 @@ export const createMessageMeters = () => ({
   messages: createGrid(MESSAGE_KINDS, ['accepted', 'refused']),
   /** From the commit of a delivery until its recipient has confirmed it. */
   deliverySeconds: createSpread(WAIT_S),
+})
+
+/** Calls of the engine by verb. */
+export const createEngineMeters = () => ({
+  engineSeconds: Object.fromEntries(ENGINE_VERBS.map((verb) => [verb, createSpread(CALL_S)])) as Record<
+    EngineVerb,
+    Spread
+  >,
 })
 
 export const createTaskMeters = () => ({

@@ -44,13 +44,13 @@ export type Work = ReturnType<typeof createWork>
 
 export function createWork(options: WorkOptions, outer: WorkOuter) {
   const { instance, runtime } = options
-  const { clock, random, log, engine, guard } = outer
+  const { clock, random, log, guard } = outer
   const { store, gate, modes, events, alerts, host, flags, redaction } = guard
   /** Called when a task or session may need a loop's attention now. */
   let due: () => void = () => undefined
 
   const containment = createContainment(options, outer)
-  const { containers, ledger, sockets, looks, engineWatch } = containment
+  const { engine, containers, ledger, sockets, looks, engineWatch } = containment
   const tasks = createTasks({
     store,
     clock,
@@ -115,7 +115,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     tasks,
     losses,
     /** What was counted and timed. */
-    meters: { ...messaging.meters, ...supervision.meters },
+    meters: { ...messaging.meters, ...supervision.meters, ...containment.meters },
     asking,
     runtime: runtimeGate,
     upkeep: createUpkeep(options, { clock, log, guard }),

@@ -151,7 +151,7 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         const question = `${evil}\u202eohce\u2066\u0007\n<b>bold</b> ${'W'.repeat(600)} Z${'\u0300\u0489'.repeat(300)}`
         await agent.say({ kind: 'progress', body: { text: `${evil} ${'w'.repeat(500)}\u202e`, done: 7, total: 12 } })
         await agent.say({ kind: 'ask', body: { text: question } })
-        s.h.hub.guard.alerts.raise('odd_cause', 'warning', `${evil} \u202e`)
+        s.h.hub.guard.alerts.raise('refused_often:odd', 'warning', `${evil} \u202e`)
         await enter(s, w.page)
         await heading(w.page, /^Waiting for you/).waitFor()
         await picture(w.page, 'console-hostile')

@@ -277,7 +277,7 @@ describe('a critical alert that names a session (S1-67)', () => {
   test('one about no session, or about one that has ended, is told at once, and nobody else is stopped', async () => {
     await using h = await createHarness({ agents: { one: single } })
     await h.bring('one')
-    for (const cause of ['secret_leaving:nobody', 'audit_chain_broken'])
+    for (const cause of ['secret_leaving:nobody', 'audit_chain_broken'] as const)
       h.hub.guard.alerts.raise(cause, 'critical', 'as told')
     await h.until(() => told(h).includes('secret_leaving') && told(h).includes('audit_chain_broken'), 'both are told')
     expect(h.hub.work.tasks.sessionsOpen().map(({ state }) => state)).toEqual(['working'])

@@ -114,6 +114,39 @@ test('S0-12: tasks, sessions, starts, answers of the rules, refusals by code and
   await h.bring('alice')
 })
 
+test('S0-12: calls of the engine are timed by verb, also one that fails; alerts are counted by kind and severity', async () => {
+  const before = await scrape()
+  const grew = (after: Values, name: string) => (after.get(name) ?? Number.NaN) - (before.get(name) ?? Number.NaN)
+  // One is answered by nobody until its deadline; the next is refused at once.
+  h.engine.fault('list', 'stall', 1)
+  await h.clock.advance(20_000)
+  h.engine.fault('kill', 'refuse', 1)
+  await h.pumped(h.hub.work.containment.engine.kill('nobody').catch(() => undefined))
+  const { alerts } = h.hub.guard
+  const cause = 'refused_often:a-name that nobody listed"'
+  for (const severity of ['info', 'info', 'warning'] as const) alerts.raise(cause, severity, 'text')
+  alerts.repeat(cause, 'told once more')
+  alerts.resolve(cause)
+  alerts.raise(cause, 'warning', 'again')
+  alerts.raise('database_damaged', 'critical', 'text')
+  const [critical] = alerts.list().filter(({ severity }) => severity === 'critical')
+  await h.operator('POST', '/v1/mode/resume', { alert: critical?.id })
+  const after = await scrape()
+  expect(grew(after, 'hub_engine_seconds_bucket{verb="list",le="5"}')).toBeGreaterThan(0)
+  expect(
+    grew(after, 'hub_engine_seconds_count{verb="list"}') - grew(after, 'hub_engine_seconds_bucket{verb="list",le="5"}'),
+  ).toBe(1)
+  expect(grew(after, 'hub_engine_seconds_sum{verb="list"}')).toBeGreaterThanOrEqual(10)
+  expect(grew(after, 'hub_engine_seconds_count{verb="kill"}')).toBe(1)
+  for (const verb of ['create', 'start', 'inspect', 'remove'])
+    expect(after.get(`hub_engine_seconds_count{verb="${verb}"}`), verb).toBeGreaterThan(0)
+  // The first, the one that became more serious, and the one after the end; nothing of what it was about.
+  expect(after.get('hub_alerts_total{kind="refused_often",severity="info"}')).toBe(1)
+  expect(grew(after, 'hub_alerts_total{kind="refused_often",severity="warning"}')).toBe(2)
+  expect(grew(after, 'hub_alerts_total{kind="database_damaged",severity="critical"}')).toBe(1)
+  expect([...after.keys()].filter((name) => name.includes('nobody listed'))).toEqual([])
+})
+
 test('S0-12: mode, lease and heartbeat are those of the hub', async () => {
   await h.lease({ intervalMs: 20_000, heartbeatAgeMs: 5000, deadlineInMs: 60_000 })
   const fresh = await scrape()
@@ -237,6 +270,12 @@ const FIRES: Readonly<Record<string, readonly [at: string, ...series: (readonly 
     ['hub_dispatch_seconds_bucket{phase="create",le="30"}', '0+10x60'],
     ['hub_dispatch_seconds_bucket{phase="create",le="+Inf"}', '0+10x60'],
   ],
+  HubEngineSlow: [
+    '40m',
+    ['hub_engine_seconds_bucket{verb="list",le="5"}', '0x60'],
+    ['hub_engine_seconds_bucket{verb="list",le="10"}', '0+10x60'],
+    ['hub_engine_seconds_bucket{verb="list",le="+Inf"}', '0+10x60'],
+  ],
   HubCommitsSlowly: [
     '40m',
     ['hub_commit_seconds_bucket{le="0.25"}', '0x60'],
@@ -251,6 +290,7 @@ const FIRES: Readonly<Record<string, readonly [at: string, ...series: (readonly 
   ],
   HubRefusesOften: ['20m', ['hub_refusals_total{code="policy_denied"}', '0+600x60']],
   HubAuditWaits: ['10m', ['hub_audit_waiting', '4x60']],
+  HubAlertsFlap: ['30m', ['hub_alerts_total{kind="lease_lapsed",severity="warning"}', '0+1x60']],
   HubChannelFails: ['10m', ['hub_alert_channel_failures{channel="file"}', '9x60']],
 }
 
@@ -289,6 +329,13 @@ describe.skipIf(TOOLS === undefined)("with Debian's Prometheus (needs it: script
           ['hub_mailbox_depth{agent="bob"}', '3x90'],
           ['hub_tasks{state="queued"}', '3x90'],
           ['hub_dispatch_seconds_count{phase="create"}', '0+1x90'],
+        ],
+        // A stop may wait out its grace, and every question is an alert.
+        ...[
+          ['hub_engine_seconds_bucket{verb="stop",le="10"}', '0x90'],
+          ['hub_engine_seconds_bucket{verb="stop",le="+Inf"}', '0+10x90'],
+          ['hub_alerts_total{kind="question",severity="warning"}', '0+5x90'],
+          ['hub_alerts_total{kind="disk_low",severity="warning"}', '1x90'],
         ],
       ].map(([series, values]) => ({ series, values })),
       promql_expr_test: [{ expr: 'count(ALERTS)', eval_time: '80m', exp_samples: [] }],

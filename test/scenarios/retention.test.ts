@@ -381,8 +381,8 @@ test('fault B3: what is stamped while the clock stands 100 days behind is as you
   await h.ended(task)
   const session = kid.joined?.session ?? ''
   expect((await h.operator('POST', `/v1/sessions/${session}/quarantine`, {})).status).toBe(200)
-  h.hub.guard.alerts.raise('test', 'info', 'a test')
-  h.hub.guard.alerts.resolve('test')
+  h.hub.guard.alerts.raise('restart_needed', 'info', 'a test')
+  h.hub.guard.alerts.resolve('restart_needed')
   await h.quiet()
   h.clock.stepWall(100 * DAY_MS)
   const { store } = h.hub.guard

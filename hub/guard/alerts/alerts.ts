@@ -12,6 +12,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import type { Grid } from '../../base/meters.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { type Hide, hideUnknown } from '../../base/redaction.ts'
 import type { Log } from '../../base/telemetry.ts'
@@ -21,8 +22,10 @@ import type { Modes } from '../modes.ts'
 import {
   type Alert,
   type AlertEvent,
+  type AlertKind,
   type AlertState,
   alertMachine,
+  type Cause,
   holdsSafe,
   isLouder,
   kindOf,
@@ -49,7 +52,7 @@ export interface Alerts {
    * is over once it was not raised again for this long. Works inside and outside of transactions; an alert raised in a transaction that is
    * undone stays. Throws only inside a transaction whose store fails, like any other write there.
    */
-  raise(cause: string, severity: Severity, text: string, lastsMs?: number): void
+  raise(cause: Cause, severity: Severity, text: string, lastsMs?: number): void
   /** Tells an open alert once more, with what is to be said of it now; without an open one nothing happens. */
   repeat(cause: string, text: string): void
   /** Ends the open alert of this cause; without one nothing happens. `text`: how it ended. Throws as `raise`. */
@@ -88,8 +91,10 @@ export function createAlerts(parts: {
   holdBack: (alert: string) => () => void
   afterCommit: (fn: () => void) => void
   hide?: Hide
+  /** Counts each that was opened, and each that became more serious. */
+  meter?: Grid<AlertKind, Severity>
 }): Alerts {
-  const { rows, modes, events, clock, steadyMs, random, log, tell, holdBack, afterCommit } = parts
+  const { rows, modes, events, clock, steadyMs, random, log, tell, holdBack, afterCommit, meter } = parts
   const { hide = hideUnknown().text } = parts
   const causeText = (cause: string) => judgedCause(cause, hide)
   const redacted = (text: string) => alertText(text, hide)
@@ -137,7 +142,7 @@ export function createAlerts(parts: {
     })
   }
 
-  function raise(rawCause: string, asked: Severity, rawText: string, lastsMs?: number): void {
+  function raise(rawCause: Cause, asked: Severity, rawText: string, lastsMs?: number): void {
     const cause = causeText(rawCause)
     const text = redacted(rawText)
     const severity = judged(cause, asked)
@@ -149,6 +154,7 @@ export function createAlerts(parts: {
       if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
       const louder: Alert = { ...known, severity, text, holds, state: 'raised' }
       change('louder', louder, text)
+      meter?.add(kindOf(rawCause), severity)
       containFirst(louder)
       return
     }
@@ -162,6 +168,7 @@ export function createAlerts(parts: {
     const times = { lastsMs: lastsMs ?? null, raisedAtMs, resolvedAtMs: null }
     const alert: Alert = { id, cause, severity, text, state: 'raised', holds, ...times }
     change('raised', alert, text)
+    meter?.add(kindOf(rawCause), severity)
     containFirst(alert)
   }
 

@@ -7,6 +7,7 @@ import type { Store } from '../../store/database.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { AuditLog } from '../audit/log.ts'
 import type { Events } from '../events.ts'
+import type { GuardMeters } from '../meters.ts'
 import type { Modes } from '../modes.ts'
 import { createAlerts } from './alerts.ts'
 import { createSends } from './channels/channels.ts'
@@ -29,9 +30,10 @@ export function createAlerting(
     random: Random
     log: Log
     redaction: Redaction
+    meters?: Pick<GuardMeters, 'alerts'>
   },
 ) {
-  const { store, modes, events, clock, steadyMs, meta, random, log } = parts
+  const { store, modes, events, clock, steadyMs, meta, random, log, meters } = parts
   const alertRows = createAlertRows(store, (reason) => log.error({ reason }, 'an alert could not be written'))
   const outbox = createOutbox({ channels: () => channelsOf(options.settings) }, { rows: alertRows, clock, random })
   const { afterCommit } = store
@@ -39,6 +41,7 @@ export function createAlerting(
     ...{ rows: alertRows, modes, events, clock, steadyMs, random, log, tell: outbox.divide, afterCommit },
     hide: parts.redaction.text,
     holdBack: outbox.holdBack,
+    ...(meters && { meter: meters.alerts }),
   })
   return { alerts, alertRows, outbox, alertWatch: createGuardWatch({ alerts, modes, clock, steadyMs, meta }) }
 }

@@ -61,7 +61,8 @@ export function createGuardWatch(parts: {
       if (what === 'flapping') alerts.resolve('mode_flapping', `The mode is stable again; it is ${mode}.`)
       else alerts.resolve(causeOf(before.told), `The hub is no longer ${before.told}; it is ${mode}.`)
     }
-    if (steps.raise === 'mode') alerts.raise(causeOf(mode), 'warning', modeText(mode, modes.active()))
+    if (steps.raise === 'mode' && mode !== 'normal')
+      alerts.raise(causeOf(mode), 'warning', modeText(mode, modes.active()))
     if (steps.raise === 'flapping')
       alerts.raise(
         'mode_flapping',
@@ -184,7 +185,7 @@ export function createGuardWatch(parts: {
   }
 }
 
-function causeOf(mode: Mode): string {
+function causeOf<Told extends Mode>(mode: Told): `mode_${Told}` {
   return `mode_${mode}`
 }
 

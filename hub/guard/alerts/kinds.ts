@@ -2,7 +2,7 @@
 import { createMachine } from '../../base/machine.ts'
 
 /** In rising order. */
-const SEVERITIES = ['info', 'warning', 'critical'] as const
+export const SEVERITIES = ['info', 'warning', 'critical'] as const
 export type Severity = (typeof SEVERITIES)[number]
 
 /** Of an alert: whether any channel took it. Of a delivery: whether its channel did. An alert that is told again starts over. */
@@ -52,8 +52,65 @@ export interface Delivery {
   readonly detail: string
 }
 
+/** What an alert may be about: the first word of its cause. The list is closed, because the metrics count by it. */
+export const ALERT_KINDS = [
+  'agent_breaker',
+  'agent_unhealthy',
+  'alerts_full',
+  'approval',
+  'artifact_corrupt',
+  'artifacts_damaged',
+  'audit_chain_broken',
+  'audit_forward',
+  'audit_unsealed',
+  'cards_not_loaded',
+  'channel_failing',
+  'config_refused',
+  'contact_drill_overdue',
+  'contact_guessing',
+  'contact_stop',
+  'container_returned',
+  'database_damaged',
+  'disk_low',
+  'drill_overdue',
+  'engine_disk_low',
+  'engine_unfit',
+  'engine_unsupported',
+  'flag_emergency',
+  'image_unproven',
+  'kill_unconfirmed',
+  'lease_forged',
+  'lease_lapsed',
+  'lease_pending',
+  'lease_refused',
+  'loop_failing',
+  'mode_degraded',
+  'mode_draining',
+  'mode_flapping',
+  'mode_safe',
+  'outbox_full',
+  'policy_built_in',
+  'policy_refused',
+  'profile_mismatch',
+  'question',
+  'questions_waiting',
+  'refused_often',
+  'restart_needed',
+  'secret_leaving',
+  'service_refused',
+  'session_reported',
+  'session_stalled',
+  'session_stopped',
+  'session_users_shared',
+  'unanswered',
+  'witness_mismatch',
+] as const
+export type AlertKind = (typeof ALERT_KINDS)[number]
+/** The kind alone, or with what it is about: an agent, a session, a file. */
+export type Cause = AlertKind | `${AlertKind}:${string}`
+
 /** Kinds of causes that may be critical. What an agent can provoke is not among them: it could stop the hub or wake the contact (S1-67). */
-export const CRITICAL_KINDS: ReadonlySet<string> = new Set([
+export const CRITICAL_KINDS: ReadonlySet<string> = new Set<AlertKind>([
   'audit_chain_broken',
   'database_damaged',
   'witness_mismatch',
@@ -70,7 +127,11 @@ const OWN_CONDITION: ReadonlySet<string> = new Set(['witness_mismatch', 'engine_
 /** A critical alert that names a session is told at most this much later, because that session is contained and examined first (S1-67). */
 export const CONTAIN_MS_MAX = 15_000
 
-export const kindOf = (cause: string): string => cause.split(':', 1)[0] ?? ''
+export function kindOf(cause: Cause): AlertKind
+export function kindOf(cause: string): string
+export function kindOf(cause: string): string {
+  return cause.split(':', 1)[0] ?? ''
+}
 export const mayBeCritical = (cause: string): boolean => CRITICAL_KINDS.has(kindOf(cause))
 export const holdsSafe = (cause: string, severity: Severity): boolean =>
   severity === 'critical' && !OWN_CONDITION.has(kindOf(cause))

@@ -30,7 +30,7 @@ const BEHIND_RECORDS = 65_536
 const CAUGHT_UP_RECORDS = 8192
 const REASON_MAX = 300
 
-const causeOf = (name: string): string => `audit_forward:${name}`
+const causeOf = (name: string) => `audit_forward:${name}` as const
 
 export interface ForwardState {
   name: string

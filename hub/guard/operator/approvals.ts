@@ -92,8 +92,8 @@ const LEFT_MIN_MS = 60_000
 const ENDED_ALERT_MS = 24 * 3_600_000
 
 const CAUSE = /^(?:question|approval):([\da-f-]{36})$/
-const causeOf = ({ id, kind }: Pick<Approval, 'id' | 'kind'>): string =>
-  `${kind === 'ask_user' ? 'question' : 'approval'}:${id}`
+const causeOf = ({ id, kind }: Pick<Approval, 'id' | 'kind'>) =>
+  `${kind === 'ask_user' ? 'question' : 'approval'}:${id}` as const
 /** Belongs to neither session nor task, whose end would end it. */
 const isFree = ({ task, session }: Approval): boolean => task === null && session === null
 

@@ -85,7 +85,7 @@ export function leftOf({ forMs, mark }: Pick<Entry, 'forMs' | 'mark'>, now: Mark
 
 const FLAGS_LOOP = hubPrincipal('flags')
 const word = (isOn: boolean): string => (isOn ? 'on' : 'off')
-const causeOf = (name: string): string => `flag_emergency:${name}`
+const causeOf = (name: string) => `flag_emergency:${name}` as const
 
 export function createFlags(
   options: { profile: Profile },

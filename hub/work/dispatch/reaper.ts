@@ -105,7 +105,7 @@ export function createStubborn(parts: { clock: Clock; alerts: Pick<Alerts, 'rais
     string,
     { failures: number; firstAt: number; againAt: number; reason: string; remains: Remains }
   >()
-  const causeOf = (container: string) => `kill_unconfirmed:${container}`
+  const causeOf = (container: string) => `kill_unconfirmed:${container}` as const
   return {
     mayTry: (container) => clock.monotonicMs() >= (known.get(container)?.againAt ?? 0),
     failed(container, reason, { isEngineAway, remains = { kind: 'unknown' } }) {

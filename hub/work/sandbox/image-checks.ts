@@ -232,7 +232,7 @@ export function createImageChecks(
             : []
         }).join('; ')
       const [refusal, warning] = [failed('enforce'), failed('warn')]
-      const cause = `${UNPROVEN}${agent}`
+      const cause = `${UNPROVEN}${agent}` as const
       const named = `image ${image} (${id.slice(0, 19)})`
       if (warning === '')
         alerts.resolve(cause, `The image of agent ${agent} passes its checks, or is not asked about any more.`)

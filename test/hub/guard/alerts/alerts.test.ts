@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { mayBeCritical } from '../../../../hub/guard/alerts/kinds.ts'
 import { fillDisk, type GuardHome, openGuardHome } from '../../../support/guard-home.ts'
 
 let home: GuardHome
@@ -18,69 +19,69 @@ const told = () =>
 describe('an alert', () => {
   it('is raised once while it is open, and resolved once (S1-34) [alert-2]', () => {
     const { alerts } = home.guard
-    alerts.raise('disk', 'warning', 'The disk is full.')
-    alerts.raise('disk', 'warning', 'The disk is full.')
-    alerts.resolve('disk')
-    alerts.resolve('disk')
-    expect(told()).toEqual(['raised raised disk', 'resolved resolved disk'])
-    alerts.raise('disk', 'warning', 'Again.')
+    alerts.raise('disk_low', 'warning', 'The disk is full.')
+    alerts.raise('disk_low', 'warning', 'The disk is full.')
+    alerts.resolve('disk_low')
+    alerts.resolve('disk_low')
+    expect(told()).toEqual(['raised raised disk_low', 'resolved resolved disk_low'])
+    alerts.raise('disk_low', 'warning', 'Again.')
     expect(rows()).toEqual([
-      { cause: 'disk', severity: 'warning', open: 0 },
-      { cause: 'disk', severity: 'warning', open: 1 },
+      { cause: 'disk_low', severity: 'warning', open: 0 },
+      { cause: 'disk_low', severity: 'warning', open: 1 },
     ])
   })
 
   it('is told again when its severity rises, and not when it falls [alert-3]', () => {
     const { alerts } = home.guard
-    alerts.raise('x', 'info', 'low')
-    alerts.raise('x', 'warning', 'high')
-    alerts.raise('x', 'info', 'low')
-    expect(told()).toEqual(['raised raised x', 'raised louder x'])
-    expect(alerts.list()).toMatchObject([{ cause: 'x', severity: 'warning', text: 'high' }])
+    alerts.raise('contact_guessing', 'info', 'low')
+    alerts.raise('contact_guessing', 'warning', 'high')
+    alerts.raise('contact_guessing', 'info', 'low')
+    expect(told()).toEqual(['raised raised contact_guessing', 'raised louder contact_guessing'])
+    expect(alerts.list()).toMatchObject([{ cause: 'contact_guessing', severity: 'warning', text: 'high' }])
   })
 
   it('is open over a restart', () => {
-    home.guard.alerts.raise('x', 'warning', 'text')
+    home.guard.alerts.raise('contact_guessing', 'warning', 'text')
     const { alerts } = home.reopen()
-    expect(alerts.list()).toMatchObject([{ cause: 'x', state: 'raised' }])
-    alerts.raise('x', 'warning', 'text')
-    alerts.resolve('x')
-    expect(told()).toEqual(['resolved resolved x'])
+    expect(alerts.list()).toMatchObject([{ cause: 'contact_guessing', state: 'raised' }])
+    alerts.raise('contact_guessing', 'warning', 'text')
+    alerts.resolve('contact_guessing')
+    expect(told()).toEqual(['resolved resolved contact_guessing'])
     expect(rows()).toHaveLength(1)
   })
 
   it('without an end of its own counts as over when it was not raised again', async () => {
     const { alerts } = home.guard
-    alerts.raise('stopped:reader', 'warning', 'text', 60_000)
+    alerts.raise('session_stopped:reader', 'warning', 'text', 60_000)
     await home.clock.advance(40_000)
-    alerts.raise('stopped:reader', 'warning', 'text', 60_000)
+    alerts.raise('session_stopped:reader', 'warning', 'text', 60_000)
     await home.clock.advance(40_000)
     alerts.tick()
-    expect(alerts.isOpen('stopped:reader')).toBe(true)
+    expect(alerts.isOpen('session_stopped:reader')).toBe(true)
     await home.clock.advance(20_000)
     alerts.tick()
-    expect(alerts.isOpen('stopped:reader')).toBe(false)
+    expect(alerts.isOpen('session_stopped:reader')).toBe(false)
   })
 
   it('raised in a transaction that is undone still stands, and is written afterwards', () => {
     const { alerts, store } = home.guard
     expect(() =>
       store.transaction(() => {
-        alerts.raise('seen', 'warning', 'text')
+        alerts.raise('lease_refused', 'warning', 'text')
         throw new Error('undone')
       }),
     ).toThrow('undone')
     expect(rows()).toEqual([])
-    expect(alerts.isOpen('seen')).toBe(true)
+    expect(alerts.isOpen('lease_refused')).toBe(true)
     alerts.tick()
-    expect(rows()).toEqual([{ cause: 'seen', severity: 'warning', open: 1 }])
+    expect(rows()).toEqual([{ cause: 'lease_refused', severity: 'warning', open: 1 }])
   })
 
   it('is kept in memory while the store fails, and written when it works again (S1-34)', () => {
     const { alerts } = home.guard
     const mend = fillDisk(home.guard)
-    alerts.raise('store', 'warning', 'x'.repeat(4000))
-    alerts.raise('store2', 'warning', 'x'.repeat(4000))
+    alerts.raise('audit_unsealed', 'warning', 'x'.repeat(4000))
+    alerts.raise('config_refused', 'warning', 'x'.repeat(4000))
     expect(alerts.list()).toHaveLength(2)
     alerts.tick()
     expect(rows().length).toBeLessThan(2)
@@ -92,12 +93,12 @@ describe('an alert', () => {
   it('holds no secret, no control character and not more than 4 000 characters (T38) [alert-28]', () => {
     const { alerts } = home.guard
     alerts.raise(
-      `odd:\r\nBcc: evil`,
+      `question:\r\nBcc: evil`,
       'warning',
       `a\x1b[31m\r\nHUB_SECRET_X=abcdef password: hunter2 Bearer abcdefghij https://u:pw@h/stop/1234-5678 ${'x'.repeat(9000)}`,
     )
     const [alert] = alerts.list()
-    expect(alert?.cause).toBe('odd: Bcc: evil')
+    expect(alert?.cause).toBe('question: Bcc: evil')
     expect(alert?.text.length).toBe(4000)
     for (const secret of ['abcdef', 'hunter2', 'abcdefghij', 'pw', '1234-5678', '\x1b', '\r'])
       expect(alert?.text).not.toContain(secret)
@@ -105,16 +106,16 @@ describe('an alert', () => {
 
   it('beyond a thousand open ones is only counted, once, and says so; a critical one always has room', () => {
     const { alerts } = home.guard
-    for (let n = 0; n < 1010; n += 1) alerts.raise(`n:${n}`, 'info', 'text')
+    for (let n = 0; n < 1010; n += 1) alerts.raise(`question:${n}`, 'info', 'text')
     alerts.raise('lease_forged', 'critical', 'text')
     expect(alerts.list()).toHaveLength(1002)
     expect(alerts.isOpen('alerts_full')).toBe(true)
     // Under systemd there is no logs/hub.log.
     expect(alerts.list().find(({ cause }) => cause === 'alerts_full')?.text).toContain("only in the hub's log")
-    alerts.resolve('n:1')
-    alerts.resolve('n:2')
-    alerts.resolve('n:3')
-    alerts.resolve('n:4')
+    alerts.resolve('question:1')
+    alerts.resolve('question:2')
+    alerts.resolve('question:3')
+    alerts.resolve('question:4')
     expect(alerts.isOpen('alerts_full')).toBe(false)
   })
 })
@@ -146,9 +147,10 @@ describe('a critical alert', () => {
   it('is one of a closed list: what an agent can provoke is a warning at most (S1-67) [alert-10]', () => {
     const { alerts, modes } = home.guard
     modes.clear('lease_pending')
-    for (const cause of ['agent_breaker:reader', 'session_stopped:reader', 'flood:s1', 'constructor'])
+    for (const cause of ['agent_breaker:reader', 'session_stopped:reader', 'refused_often:reader'] as const)
       alerts.raise(cause, 'critical', 'text')
-    expect(alerts.list().map(({ severity }) => severity)).toEqual(['warning', 'warning', 'warning', 'warning'])
+    expect(alerts.list().map(({ severity }) => severity)).toEqual(['warning', 'warning', 'warning'])
+    expect(mayBeCritical('constructor')).toBe(false)
     expect(modes.current()).toBe('normal')
   })
 
