@@ -19,9 +19,11 @@
  */
 import { HubError } from '../base/errors.ts'
 import { newUuid, systemRandom } from '../base/random.ts'
+import type { AnsweredBody } from '../protocol/approval.ts'
 import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
+import { type AgreeOptions, type AnswerOptions, createAnswers } from './agent/answers.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
@@ -30,6 +32,7 @@ import { createTaskRun, type RunOptions, type TaskHandler } from './agent/task-r
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createWire } from './agent/wire.ts'
 
+export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
 export type { ConnectOptions } from './agent/transport.ts'
@@ -94,6 +97,14 @@ export interface HubAgent {
   delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
   /** Asks the operator and waits for the answer. Meanwhile the time to live stands still, for 30 min in all. */
   ask(text: string, options?: WaitOptions): Promise<Body>
+  /**
+   * Does `act`; where the rules ask a person first, waits for the answer and does it again: `await hub.agreed(() => hub.send(...))`. The act
+   * must be the same each time, since the yes is for exactly that act, once. Throws `approval_refused` after a no, or when nobody answered
+   * in time, and `timed_out` after `timeoutMs`. The time to live of this session goes on meanwhile.
+   */
+  agreed<Result>(act: () => Promise<Result>, options?: AgreeOptions): Promise<Result>
+  /** Waits for the answer about an approval: `facts.approval` of a `needs_approval`. After `approved` or `superseded` try the act again. */
+  answered(approval: string, options?: AnswerOptions): Promise<AnsweredBody>
   readonly artifact: Artifacts
   /** A secret by its name, fetched again; the shim has left the same bytes in `/tmp/secrets/<name>`. Throws `policy_denied`, `config_invalid`. */
   secret(name: string): Promise<Buffer>
@@ -145,6 +156,7 @@ async function open({ socketPath, joinTimeoutMs = 30_000, session = 'auto' }: Co
 
 function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { terminate: () => void } {
   const pending = createPendingReplies()
+  const answers = createAnswers()
   let handler: TaskHandler | undefined
   let latestProgress: Progress | undefined
   let progressTimer: NodeJS.Timeout | undefined
@@ -181,11 +193,16 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     transport,
     pending,
     reply: (message, body) => reply(message, body),
+    onAnswered: answers.hear,
     onStop(kind, body) {
       if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
       else run.stop(new HubError('mode_draining', 'the hub is stopping'), Number(body.graceMs) || STOP_GRACE_MS)
     },
-    onEnd: (thrown) => run.stop(new HubError('token_revoked', `the session ended: ${String(thrown)}`), STOP_GRACE_MS),
+    onEnd(thrown) {
+      const ended = new HubError('token_revoked', `the session ended: ${String(thrown)}`)
+      answers.failAll(ended)
+      run.stop(ended, STOP_GRACE_MS)
+    },
   })
   transport.onRestored(() => pending.repeatAll())
 
@@ -260,13 +277,21 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
         if (!isAnswered) goOn = run.waiting()
         options.onAccepted?.()
       }
-      const envelope = { id: newId(), kind: 'ask', body: { text } }
+      const envelope = { id: newId(), kind: 'ask', ...classed(options), body: { text } }
       try {
         return await exchange(envelope, 'the question to the operator', { ...options, onAccepted })
       } finally {
         isAnswered = true
         goOn()
       }
+    },
+    async agreed(act, options) {
+      inbox.start()
+      return await answers.agreed(act, options)
+    },
+    async answered(approval, options) {
+      inbox.start()
+      return await answers.wait(approval, options)
     },
     artifact,
     secret: (name) => transport.call({ method: 'GET', path: `/v1/secrets/${name}`, patient: true }),
@@ -292,6 +317,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
 
   function close(): void {
     inbox.stop()
+    answers.failAll(new HubError('cancelled', 'this session has ended'))
     transport.close()
   }
 }

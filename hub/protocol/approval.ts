@@ -25,6 +25,17 @@ export const approvalMachine = createMachine<ApprovalState>('approval', {
 export const APPROVAL_ENDINGS = ['over', 'superseded', 'timed_out'] as const
 export type ApprovalEnding = (typeof APPROVAL_ENDINGS)[number]
 
+/** What a session is told of its act once nobody decides about it any more. `superseded`: what it was about changed, so it is asked anew. */
+export type ActAnswer = 'approved' | 'rejected' | 'expired' | 'superseded'
+/** The type of the delivery that says so, and its body. It comes from the hub itself, so it has no `from`. */
+export const ANSWERED_TYPE = 'approval.answered'
+export interface AnsweredBody {
+  approval: string
+  answer: ActAnswer
+  /** What the person said with it; empty if nothing. */
+  text: string
+}
+
 /** How much an act can do, in rising order (S2-26). */
 export const TIERS = ['read', 'write', 'execute', 'destructive', 'external'] as const
 export type Tier = (typeof TIERS)[number]

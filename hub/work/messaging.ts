@@ -2,15 +2,14 @@
 import type { Clock } from '../base/clock.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
-import type { Grant } from '../guard/grant.ts'
 import type { Guard } from '../guard/guard.ts'
-import type { Approval } from '../guard/operator/approval-rows.ts'
-import { noText } from '../guard/operator/approval-words.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import { taskMachine } from '../protocol/task.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { Losses } from './dispatch/losses.ts'
+import type { SessionRow, TaskRow } from './dispatch/rows.ts'
 import type { Tasks } from './dispatch/tasks.ts'
+import { ANSWERS_MAX, createAnswers } from './messages/answers.ts'
 import { createDecideAgain } from './messages/decided-again.ts'
 import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
@@ -49,7 +48,7 @@ export function createMessaging(
   const mailboxes = createMailboxes({
     epoch,
     get ownMax() {
-      return options.tasksPerTree + 1
+      return options.tasksPerTree + 1 + ANSWERS_MAX
     },
     get sessions() {
       return options.sessions
@@ -90,24 +89,7 @@ export function createMessaging(
     ...{ delegation, journal, events, approvals, losses },
   })
 
-  /** What follows for whoever waits, in the transaction that ended the wait: the answer as mail, or the end of a task that may not start. */
-  function settleApproval(grant: Grant, approval: Approval): void {
-    const { kind, state, ending, session, askId, task, operation } = approval
-    if (ending === 'over') return
-    if (kind === 'ask_user' && session !== null && askId !== null) {
-      if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
-      const text = state === 'expired' ? noText(approval) : approval.answer
-      store.afterCommit(() => answerMail(session, askId, { approved: state === 'approved', text }))
-    }
-    if (operation === 'task.dispatch' && task !== null && state !== 'approved')
-      tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
-  }
-  function answerMail(session: string, askId: string, body: { approved: boolean; text: string }): void {
-    // In a session that has ended meanwhile, nobody waits.
-    if (!mailboxes.isOpen(session)) return
-    const sentAtMs = clock.wallMs()
-    mailboxes.put(session, { kind: 'reply', id: newUuid(random, sentAtMs), correlationId: askId, sentAtMs, body })
-  }
+  const answers = createAnswers({ store, clock, random, tasks, mailboxes, approvals })
 
   return {
     meters,
@@ -134,7 +116,12 @@ export function createMessaging(
         // Without a mailbox, or with a full one, the SIGTERM that follows says the same.
       }
     },
-    settleApproval,
+    settleApproval: answers.settle,
+    /** After a restart, for a session that was taken over: how its children and its acts ended, which it may not have heard. */
+    tellAgain(session: SessionRow, children: readonly TaskRow[]) {
+      for (const child of children) delegation.answer(child)
+      answers.tellAgain(session.id)
+    },
     /** Ends what waited too long for a person, and what waits for nothing any more; tells of what nobody was told of. */
     expireApprovals() {
       const call = {
@@ -144,7 +131,7 @@ export function createMessaging(
       } as const
       if (approvals.hasDue())
         gate.admit(call, (grant) => {
-          for (const ended of approvals.expire(grant)) settleApproval(grant, ended)
+          for (const ended of approvals.expire(grant)) answers.settle(grant, ended)
         })
       approvals.tell()
     },

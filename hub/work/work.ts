@@ -141,7 +141,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     holdTasks: () => holdTasks({ gate, tasks, log }),
     recover() {
       messaging.delivered.recall(new Set(tasks.sessionsOpen().map(({ id }) => id)))
-      const redeliver = messaging.delegation.answer
+      const redeliver = messaging.tellAgain
       return recover(instance, { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver })
     },
     /** The end of what its container printed; it may begin within a line. */

@@ -4,11 +4,14 @@
  * 1. One at a time and in order: the next line is read when the hub has accepted the one before. This slows down a fast program.
  * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate` and `ask` are answered again under the same id,
  *    when their answer comes: with `reply`, or with `error` if none will.
- * 3. The first result counts. Nothing a program prints makes this throw.
- * 4. A result that is too long for a line becomes an artifact; one that cannot be read is remembered, so that the task fails with that reason
+ * 3. Where the rules ask a person first, the line is refused with the id of the approval. What became of that follows as a line of its own
+ *    under the same id; the program then prints the same line again, or does something else.
+ * 4. The first result counts. Nothing a program prints makes this throw.
+ * 5. A result that is too long for a line becomes an artifact; one that cannot be read is remembered, so that the task fails with that reason
  *    and not as if there had been none (faults C27, C34).
  */
 import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
+import { approvalOf } from '../../hub/client/agent/answers.ts'
 import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
 import type { MessageKind } from '../../hub/protocol/envelope.ts'
 import type { Line } from './lines.ts'
@@ -58,7 +61,16 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
     const { code, message, facts } = error
     const hint = typeof facts.next === 'string' ? `${message} ${facts.next}` : `${message} ${ERRORS[code].next}`
     if (id === undefined) warn(`refused: ${code}: ${message}`)
-    return say({ op: 'error', id: id ?? null, code, hint }, id !== undefined)
+    const approval = approvalOf(error)
+    const said = say(
+      { op: 'error', id: id ?? null, code, hint, ...(approval === undefined ? {} : { approval }) },
+      id !== undefined,
+    )
+    if (approval === undefined || id === undefined) return said
+    const tell = (answer: object) => say({ op: 'approval', id, ...answer }, true)
+    // If the session ends meanwhile, the program is being stopped.
+    void said.then(() => hub.answered(approval).then(tell)).catch(() => {})
+    return said
   }
 
   /** Resolves once it is accepted; its answer is passed on when it comes. */

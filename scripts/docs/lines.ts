@@ -27,8 +27,13 @@ const HEARD: readonly (readonly [op: string, fields: string, when: string])[] = 
   ],
   [
     'error',
-    '`id` or null, `code`, `hint`',
+    '`id` or null, `code`, `hint`; where a person is asked first, `approval`',
     'the line of that id was refused, or its answer will not come; the codes are in errors.md',
+  ],
+  [
+    'approval',
+    '`id`, `approval`, `answer`, `text`',
+    'after an `error` with `approval`: the line of that id is `approved`, `rejected`, `expired` (nobody answered, a no) or `superseded` (what it stands on changed). After `approved`, print the same line again: it is admitted once. After `superseded`, print it again and a person is asked anew. `text` is what the person said',
   ],
   [
     'message',

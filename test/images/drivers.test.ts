@@ -109,6 +109,29 @@ say(op="result", id=9, value=heard)`)
     expect(ran.envelopes('progress')[0]?.body).toEqual({ text: 'half', done: 1, total: 2 })
   })
 
+  test('tells what became of a line that a person was asked about, after its refusal and under its id [ask-12]', async () => {
+    let isAsked = true
+    bench.hooks.judge = (session, { type }) => {
+      if (type !== 'pay' || !isAsked) return undefined
+      // The answer may be there before the program has read its refusal.
+      const body = { approval: 'a-1', answer: 'approved', text: 'go on' }
+      session.deliver({ kind: 'message', messageKind: 'event', type: 'approval.answered', body })
+      isAsked = false
+      return { code: 'needs_approval', approval: 'a-1' }
+    }
+    const ran = await jsonLines(`
+hear()
+say(op="publish", id="p", topic="shop", type="pay")
+heard = [hear(), hear()]
+say(op="publish", id="p", topic="shop", type="pay")
+say(op="result", id="r", value=heard + [hear()])`)
+    expect(await value(ran)).toMatchObject([
+      { op: 'error', id: 'p', code: 'needs_approval', approval: 'a-1' },
+      { op: 'approval', id: 'p', approval: 'a-1', answer: 'approved', text: 'go on' },
+      { op: 'ok', id: 'p' },
+    ])
+  })
+
   test('keeps the order in which the program spoke, also where the hub asks to wait, and all of it before the result', async () => {
     let asked = 0
     bench.hooks.judge = (_, { type }) => {

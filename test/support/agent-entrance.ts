@@ -45,10 +45,16 @@ export interface EntranceSession {
   refuseRenewals(count: number): void
 }
 
+export interface Refusal {
+  code: ErrorCode
+  retryAfterMs?: number
+  approval?: string
+}
+
 export interface EntranceOptions {
   dir: string
   /** A refusal for this message, or undefined: accepted. */
-  judge?: (session: EntranceSession, envelope: Envelope) => { code: ErrorCode; retryAfterMs?: number } | undefined
+  judge?: (session: EntranceSession, envelope: Envelope) => Refusal | undefined
   onAccepted?: (session: EntranceSession, envelope: Envelope) => void
 }
 
@@ -151,7 +157,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     return undefined
   }
 
-  function send(envelope: Envelope): { code: ErrorCode; retryAfterMs?: number } | undefined {
+  function send(envelope: Envelope): Refusal | undefined {
     if (outcomes.has(envelope.id)) return undefined
     const denied = world.judge?.(self, envelope)
     if (denied !== undefined) return denied

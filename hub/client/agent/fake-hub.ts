@@ -15,10 +15,12 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import { newSessionId, newUuid, systemRandom } from '../../base/random.ts'
+import type { AnsweredBody } from '../../protocol/approval.ts'
 import type { FolderRef, MessageKind, ResultBody } from '../../protocol/envelope.ts'
 import { comparePaths, judgePath } from '../../protocol/paths.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { Delegation, HubAgent, Progress } from '../agent.ts'
+import { createAnswers } from './answers.ts'
 import { type Artifacts, createFolder } from './artifacts.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, Message, TaskFacts } from './contract.ts'
 import type { MessageHandler } from './inbox.ts'
@@ -55,6 +57,8 @@ export interface FakeHubOptions {
   onAsk?: (text: string) => Body | Promise<Body>
   /** The code with which a message, a subscription or an artifact is refused, as policy would. */
   refuse?: (message: SentMessage) => ErrorCode | undefined
+  /** What a person answers about a message that `refuse` refused with `needs_approval`; a yes without it. What was approved is refused no more, once. */
+  onApproval?: (message: SentMessage) => Partial<Omit<AnsweredBody, 'approval'>>
 }
 
 export interface FakeHub extends HubAgent {
@@ -85,6 +89,8 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   const progressed: Progress[] = []
   const subscribed = new Set<string>()
   const inbox = createFakeInbox()
+  const answers = createAnswers()
+  const approved = new Set<string>()
   const session = newSessionId(systemRandom)
   let handler: TaskHandler | undefined
   let result: ResultBody | undefined
@@ -123,7 +129,15 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     if (Buffer.byteLength(text) > BODY_BYTES_MAX) throw new HubError('too_large', `a body over ${BODY_BYTES_MAX} bytes`)
     const copy = { ...message, body: JSON.parse(text) as Body }
     const code = refuse?.(copy)
-    if (code !== undefined) throw new HubError(code)
+    const act = JSON.stringify(copy)
+    if (code !== 'needs_approval' && code !== undefined) throw new HubError(code)
+    if (code !== undefined && !approved.delete(act)) {
+      const approval = newUuid(systemRandom, Date.now())
+      const answer: AnsweredBody = { approval, answer: 'approved', text: '', ...options.onApproval?.(copy) }
+      if (answer.answer === 'approved') approved.add(act)
+      answers.hear(answer)
+      throw new HubError(code, `a person has to agree first (approval ${approval})`, { facts: { approval } })
+    }
     return copy
   }
   function post(kind: MessageKind, to: string, type: string, body: Body): Body {
@@ -200,6 +214,8 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       if (options.onAsk === undefined) throw unanswered('the question to the operator', 'onAsk')
       return await options.onAsk(text)
     },
+    agreed: answers.agreed,
+    answered: answers.wait,
     artifact: store.artifacts,
     async secret(name) {
       const value = new Map(Object.entries(options.secrets ?? {})).get(name)

@@ -7,6 +7,7 @@
  * 4. After a restored link reading begins at 0 again, because a restarted hub counts from 0 again; rule 2 drops what is offered twice.
  */
 import { HubError } from '../../base/errors.ts'
+import type { ANSWERED_TYPE, AnsweredBody } from '../../protocol/approval.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
 import type { Body, Message } from './contract.ts'
 import type { PendingReplies } from './pending.ts'
@@ -19,6 +20,8 @@ export interface InboxOptions {
   transport: Transport
   pending: PendingReplies
   reply: (message: Message, body: Body) => Promise<unknown>
+  /** A person decided about an act of this session, or nobody does any more. */
+  onAnswered: (body: AnsweredBody) => void
   /** A `cancel` or `finish` delivery. */
   onStop: (kind: 'cancel' | 'finish', body: Body) => void
   /** Reading can never succeed again: the session ended or the deadline passed. */
@@ -36,6 +39,8 @@ export interface Inbox {
   stop(): void
 }
 
+/** Its module loads others that no image needs. */
+const ANSWERED: typeof ANSWERED_TYPE = 'approval.answered'
 const SEEN_PER_SENDER = 4096
 const SENDERS_MAX = 256
 const HANDLERS_MAX = 1024
@@ -74,6 +79,7 @@ export function createInbox(options: InboxOptions): Inbox {
     if (delivery.kind === 'reply' || delivery.kind === 'refused') pending.settle(delivery)
     else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
     else if (delivery.from !== undefined) void handle(delivery as Message)
+    else if (delivery.type === ANSWERED) options.onAnswered(delivery.body as unknown as AnsweredBody)
   }
 
   /** If a reply cannot be sent any more, nobody waits for it, or it is asked for again. */

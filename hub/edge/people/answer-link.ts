@@ -105,6 +105,10 @@ function whatFollows({ kind, operation, principal }: Approval, approve: boolean)
   if (kind === 'ask_user') return 'The agent hears your answer.'
   if (operation === 'task.dispatch')
     return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
+  if (principal.startsWith('agent:'))
+    return approve
+      ? `${principal} hears of it, and may do exactly this once.`
+      : `${principal} hears of it, and is refused.`
   return approve ? `${principal} may do exactly this once, and has to try again.` : `${principal} is refused.`
 }
 

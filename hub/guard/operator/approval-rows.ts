@@ -72,6 +72,8 @@ export interface NewApproval {
   act?: { operation: OperationName; of: Act; rule: string; revision: string }
 }
 
+/** Twice as many as may wait at once. */
+const DECIDED_MAX = 32
 /** One for each message that was sent about it. */
 const LINKS_MAX = 16
 const KEPT_LINKS = `case when json_array_length(links) < ${LINKS_MAX} then links else json_remove(links, '$[0]') end`
@@ -105,6 +107,17 @@ function createLinks(store: Store) {
     /** Remembers the digest of a link; the oldest beyond `LINKS_MAX` is good no more. */
     addLink: (id: string, hash: string) => void addLink.run(hash, id),
     hasLink: (id: string, hash: string) => hasLink.get(id, hash) !== undefined,
+  }
+}
+
+function createTold(store: Store) {
+  const decidedOf = store.prepare(
+    `select ${COLUMNS} from approval where session = ? and kind = 'act' and state in ('approved', 'refused', 'expired')
+       and ending is not 'over' order by ended_at_ms desc, rowid desc limit ${DECIDED_MAX}`,
+  )
+  return {
+    /** The newest acts of a session that wait no more and were not used, oldest first. */
+    decidedOf: (session: string) => (decidedOf.all(session) as Approval[]).reverse(),
   }
 }
 
@@ -162,6 +175,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
 
   return {
     ...createLinks(store),
+    ...createTold(store),
     find,
     byAsk: (session: string, askId: string) => byAsk.get(session, askId) as Approval | undefined,
     /** Open questions of a session. */

@@ -17,7 +17,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Redaction } from '../../base/redaction.ts'
-import { approvalMachine, limitOf, TIER_LIMITS, type TierLimits } from '../../protocol/approval.ts'
+import { type ApprovalState, approvalMachine, limitOf, TIER_LIMITS, type TierLimits } from '../../protocol/approval.ts'
 import type { Store } from '../../store/database.ts'
 import { type Act, actOf, changedParts, tierOf } from '../acts.ts'
 import type { Alerts } from '../alerts/alerts.ts'
@@ -58,6 +58,10 @@ export interface Approvals extends Asks {
   find(id: string): Approval | undefined
   /** Time of the work clock that is left, in ms; null once it is over. */
   leftMs(approval: Approval): number | null
+  /** Hears of each act of a session that waits no more, once that is committed: of each once. Not of one whose session has ended. */
+  onDecided(listener: (approval: Approval) => void): void
+  /** The newest acts of a session that wait no more and were not used since: what it may not have heard of. Oldest first. */
+  decidedOf(session: string): Approval[]
   /** Raises the alert of each that waits and has none; the first time, it also ends those whose end a crash or a restore left untold. */
   tell(): void
   /** Open questions of a session. */
@@ -127,8 +131,14 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       alerts.raise(MANY, 'warning', `More than ${TOLD_MAX} questions wait for you: hub approval list.`)
     else alerts.raise(cause, 'warning', waitingText(approval, leftOf(approval)))
   }
-  const over = (approval: Pick<Approval, 'id' | 'kind'>, how: string): void =>
-    store.afterCommit(() => alerts.resolve(causeOf(approval), how))
+  let decided: (approval: Approval) => void = () => undefined
+  /** `was`: its state before. Of one that was answered before and ends now, its session has heard. */
+  const over = (approval: Approval, how: string, was: ApprovalState = 'asked'): void =>
+    store.afterCommit(() => {
+      alerts.resolve(causeOf(approval), how)
+      if (approval.kind === 'act' && approval.session !== null && approval.ending !== 'over' && was === 'asked')
+        decided(approval)
+    })
 
   let hasSwept = false
   /** A run before this one, or the hub that a backup is of, raised them; what they ask about was over before they were ended. */
@@ -152,8 +162,8 @@ export function createApprovals(parts: ApprovalParts): Approvals {
 
   /** Ends it because it is about something that has changed; the next of its place gets the time that is left. */
   function endSuperseded(one: Approval): void {
-    move(one, 'expired', { ending: 'superseded', left_ms: leftOf(one), ended_at_ms: clock.wallMs() })
-    over(one, 'What it was about has changed meanwhile; if it is still wanted, it is asked anew.')
+    const gone = move(one, 'expired', { ending: 'superseded', left_ms: leftOf(one), ended_at_ms: clock.wallMs() })
+    over(gone, 'What it was about has changed meanwhile; if it is still wanted, it is asked anew.', one.state)
   }
 
   /** What a no or a wait that ran out means for whoever tries the same act again (Q5). */
@@ -256,7 +266,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
           const ending = one.isGone === 1 ? 'over' : 'timed_out'
           const gone = move(one, 'expired', { ending, ended_at_ms: clock.wallMs() })
           const how = endText(gone, state)
-          over(gone, how)
+          over(gone, how, state)
           if (ending === 'timed_out' && state === 'asked' && onTimeout === 'notify')
             store.afterCommit(() => alerts.raise(`unanswered:${id}`, 'warning', how, ENDED_ALERT_MS))
           ended.push(gone)
@@ -274,6 +284,10 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     list: rows.list,
     find: rows.find,
     leftMs: (approval) => (approval.state === 'asked' ? leftOf(approval) : null),
+    onDecided(listener) {
+      decided = listener
+    },
+    decidedOf: rows.decidedOf,
     tell() {
       if (!hasSwept) endLeftAlerts()
       const all = rows.waiting()

@@ -50,8 +50,8 @@ export async function recover(
     losses: Losses
     engineWatch: EngineWatch
     log: Log
-    /** Puts the results of children that ended meanwhile into the mailbox of the session that was taken over. */
-    redeliver: (child: TaskRow) => void
+    /** Puts into the mailbox of a session that was taken over what it may not have heard: how its children and its acts ended. */
+    redeliver: (session: SessionRow, children: TaskRow[]) => void
   },
 ): Promise<Record<RecoveryStep, number>> {
   const { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver } = parts
@@ -71,7 +71,7 @@ export async function recover(
   async function adopt(session: SessionRow): Promise<void> {
     if (session.state === 'recycling') return
     await launcher.adopt(session)
-    for (const child of tasks.children(session.task)) redeliver(child)
+    redeliver(session, tasks.children(session.task))
   }
 
   for (const session of open) {

@@ -155,6 +155,45 @@ describe('the agent SDK', () => {
     for (const { envelope } of plain.session.seen) expect(envelope ?? {}).not.toHaveProperty('traceparent')
   })
 
+  test('does an act again after the yes to it, and only then; no other agent can say so, and a no is a refusal [ask-12]', async () => {
+    const asked = { code: 'needs_approval', approval: 'one' } as const
+    let isAsked = true
+    judge = (_, { kind }) => (isAsked && kind === 'event' ? asked : undefined)
+    const { session, hub } = await joined()
+    const say = (approval: string, answer: string, from?: { agent: string; session: string }) =>
+      session.deliver({
+        ...{ kind: 'message', messageKind: 'event', type: 'approval.answered' },
+        ...(from === undefined ? {} : { from }),
+        body: { approval, answer, text: 'because' },
+      })
+    const told: string[] = []
+    const publish = () => hub.publish('news', 'note', { n: 1 })
+    const agreed = hub.agreed(publish, { onAsked: (approval) => told.push(approval) })
+    await until(() => told.length === 1)
+    say('one', 'approved', { agent: 'peer', session: 's000000000000001' })
+    await until(() => session.seen.filter(({ path }) => path.startsWith('/v1/receive')).length > 1)
+    expect(sent(session, 'event')).toHaveLength(1)
+    isAsked = false
+    say('one', 'approved')
+    await agreed
+    const bodies = sent(session, 'event').map(({ envelope }) => envelope?.body)
+    expect([bodies, told]).toEqual([[{ n: 1 }, { n: 1 }], ['one']])
+    // Kept for whoever waits for it later.
+    expect(await hub.answered('one')).toEqual({ approval: 'one', answer: 'approved', text: 'because' })
+
+    isAsked = true
+    judge = () => ({ code: 'needs_approval', approval: 'two' })
+    say('two', 'rejected')
+    const no = await hub.agreed(publish).catch((thrown) => thrown)
+    expect([no.code, no.message, no.facts.approval]).toEqual(['approval_refused', 'a person said no: because', 'two'])
+    judge = () => ({ code: 'needs_approval' })
+    expect((await hub.agreed(publish).catch((thrown) => thrown)).code).toBe('needs_approval')
+    expect((await hub.answered('three', { timeoutMs: 1 }).catch((thrown) => thrown)).code).toBe('timed_out')
+    const left = hub.answered('four').catch((thrown) => thrown.code)
+    hub.close()
+    expect(await left).toBe('cancelled')
+  })
+
   test('drops a message that is offered twice by id, whatever its number, and keeps equal ids of other senders', async () => {
     const { session, hub } = await joined()
     const heard: unknown[] = []

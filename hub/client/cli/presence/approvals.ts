@@ -120,9 +120,9 @@ const answer =
 function whatFollows({ state, agent, operation, principal }: ApprovalView): string {
   if (typeof operation !== 'string') return `agent ${agent} has been told`
   if (operation === 'task.dispatch') return state === 'approved' ? 'the task may start' : 'the task has ended'
-  return state === 'approved'
-    ? `${principal} may do exactly this once, and has to try again`
-    : `${principal} is refused`
+  const follows = state === 'approved' ? 'may do exactly this once' : 'is refused'
+  if (principal.startsWith('agent:')) return `${principal} hears of it, and ${follows}`
+  return `${principal} ${follows}${state === 'approved' ? ', and has to try again' : ''}`
 }
 export const approve = answer(true)
 export const reject = answer(false)

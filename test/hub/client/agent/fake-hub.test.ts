@@ -109,6 +109,23 @@ async function fakeWorld(): Promise<World> {
     cancel: () => hub.cancel(),
   }
 }
+
+test('the fake hub asks a person where a test says so: one yes lets the act through once, a no does not', async () => {
+  const hub = createFakeHub({
+    refuse: ({ type }) => (type === 'pay' ? 'needs_approval' : undefined),
+    onApproval: ({ body }) => (body.amount === 1 ? {} : { answer: 'rejected', text: 'too much' }),
+  })
+  hub.onTask(async () => {
+    await hub.agreed(() => hub.publish('shop', 'pay', { amount: 1 }))
+    return [
+      await caught(hub.publish('shop', 'pay', { amount: 1 })),
+      await caught(hub.agreed(() => hub.publish('shop', 'pay', { amount: 2 }))),
+    ]
+  })
+  expect((await hub.perform()).value).toEqual(['needs_approval', 'approval_refused'])
+  expect(hub.sent.map(({ body }) => body)).toEqual([{ amount: 1 }])
+})
+
 const codeOf = (thrown: unknown) => (thrown as HubError).code
 const caught = (ask: Promise<unknown>) => ask.then(() => 'nothing', codeOf)
 

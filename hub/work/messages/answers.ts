@@ -1,0 +1,86 @@
+/**
+ * What follows when nobody decides about an approval any more, for whoever waits for it.
+ *
+ * A1. A question gets its answer as a reply, and the start of a task that may not be ends the task: in the transaction that ended the wait.
+ * A2. A session hears of its own act once that is committed: approved, rejected, expired or superseded, and of each act once (S2-26). The
+ *     id of that delivery is the approval's. After a restart of the hub what was not used is told again and marked, since nobody knows what
+ *     arrived; a client drops an id that it has seen.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { newUuid, type Random } from '../../base/random.ts'
+import type { Grant } from '../../guard/grant.ts'
+import type { Approval } from '../../guard/operator/approval-rows.ts'
+import { noText } from '../../guard/operator/approval-words.ts'
+import type { Approvals } from '../../guard/operator/approvals.ts'
+import { type ActAnswer, ANSWERED_TYPE, type AnsweredBody } from '../../protocol/approval.ts'
+import type { Store } from '../../store/database.ts'
+import type { Tasks } from '../dispatch/tasks.ts'
+import type { Mailboxes } from './mailboxes.ts'
+
+/** Places in a mailbox for them: as many as one session may have open. */
+export const ANSWERS_MAX = 16
+
+function answerOf({ state, ending }: Approval): ActAnswer {
+  if (state === 'refused') return 'rejected'
+  if (state !== 'expired') return 'approved'
+  return ending === 'superseded' ? 'superseded' : 'expired'
+}
+
+export interface Answers {
+  settle(grant: Grant, approval: Approval): void
+  /** For a session that was taken over after a restart. */
+  tellAgain(session: string): void
+}
+
+export function createAnswers(parts: {
+  store: Pick<Store, 'afterCommit'>
+  clock: Clock
+  random: Random
+  tasks: Pick<Tasks, 'resumed' | 'failed'>
+  mailboxes: Pick<Mailboxes, 'isOpen' | 'put'>
+  approvals: Pick<Approvals, 'openOf' | 'onDecided' | 'decidedOf'>
+}): Answers {
+  const { store, clock, random, tasks, mailboxes, approvals } = parts
+
+  function replyMail(session: string, askId: string, body: { approved: boolean; text: string }): void {
+    // In a session that has ended meanwhile, nobody waits.
+    if (!mailboxes.isOpen(session)) return
+    const sentAtMs = clock.wallMs()
+    mailboxes.put(session, { kind: 'reply', id: newUuid(random, sentAtMs), correlationId: askId, sentAtMs, body })
+  }
+
+  function tell(approval: Approval, redelivered: boolean): void {
+    const { id, session, answer } = approval
+    if (session === null || !mailboxes.isOpen(session)) return
+    const body: AnsweredBody = { approval: id, answer: answerOf(approval), text: answer }
+    try {
+      mailboxes.put(session, {
+        ...{ kind: 'message', id, messageKind: 'event', type: ANSWERED_TYPE, sentAtMs: clock.wallMs() },
+        ...(redelivered ? { redelivered } : {}),
+        body: { ...body },
+      })
+    } catch (thrown) {
+      // Whoever does not read its mail may try the act again, and hears it then.
+      if (!(thrown instanceof HubError) || thrown.code !== 'mailbox_full') throw thrown
+    }
+  }
+  approvals.onDecided((approval) => tell(approval, false))
+
+  return {
+    settle(grant, approval) {
+      const { kind, state, ending, session, askId, task, operation } = approval
+      if (ending === 'over') return
+      if (kind === 'ask_user' && session !== null && askId !== null) {
+        if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
+        const text = state === 'expired' ? noText(approval) : approval.answer
+        store.afterCommit(() => replyMail(session, askId, { approved: state === 'approved', text }))
+      }
+      if (operation === 'task.dispatch' && task !== null && state !== 'approved')
+        tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
+    },
+    tellAgain(session) {
+      for (const one of approvals.decidedOf(session)) tell(one, true)
+    },
+  }
+}
