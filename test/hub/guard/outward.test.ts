@@ -2,16 +2,10 @@
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { kindOfAddress } from '../../../hub/base/addresses.ts'
 import { createSystemClock } from '../../../hub/base/clock.ts'
 import { createPostOutward, OUTWARD_MS } from '../../../hub/guard/outward/post.ts'
-import {
-  type Address,
-  hostPortOf,
-  inTurn,
-  judgeUrl,
-  kindOfAddress,
-  type Rules,
-} from '../../../hub/guard/outward/target.ts'
+import { type Address, hostPortOf, inTurn, judgeUrl, type Rules } from '../../../hub/guard/outward/target.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'
 
 let server: Server
