@@ -15,10 +15,14 @@ import {
   artifactShape,
   attemptShape,
   cardProblemShape,
+  explanationShape,
   hardeningShape,
   logLineShape,
   ownedArtifactShape,
+  policyFilesShape,
+  policyShape,
   sessionShape,
+  storedDecisionShape,
   taskShape,
 } from './views.ts'
 import {
@@ -48,7 +52,6 @@ import {
   stopShape,
   toldShape,
 } from './views-guard.ts'
-import { explanationShape, policyFilesShape, policyShape, storedDecisionShape } from './views-policy.ts'
 
 interface Row {
   /** One sentence for the reference: what it does. */
