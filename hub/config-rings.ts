@@ -1,16 +1,8 @@
-/** What the rings get of the configuration, under their own names, and the limits of one card. */
-import type { z } from 'zod'
-import { HubError } from './base/errors.ts'
+/** What the rings get of the configuration, under their own names. */
 import { joined, viewOf } from './base/live.ts'
 import type { Config } from './config.ts'
-import {
-  type AgentCard,
-  DEFAULT_LIMITS,
-  LIMIT_CEILINGS,
-  type SessionLimits,
-  type sessionLimitShapes,
-} from './protocol/agent.ts'
-import { limitsFor } from './work/sandbox/limits.ts'
+import { limitsOfCard } from './config-limits.ts'
+import type { AgentCard } from './protocol/agent.ts'
 
 const liveOfWork = (now: () => Config) => ({
   get sessions() {
@@ -69,7 +61,7 @@ export function ringsOf(now: () => Config) {
         ...{ runtime, firstUser, health },
         retention: viewOf(() => now().retention),
         images: viewOf(() => now().images),
-        limitsOf: (card: AgentCard) => limitsOfCard(now(), card),
+        limitsOf: (card: AgentCard) => limitsOfCard(now().limits, card),
       },
       liveOfWork(now),
     ),
@@ -85,40 +77,4 @@ export function ringsOf(now: () => Config) {
       },
     ),
   }
-}
-
-type Raised = { [Key in keyof typeof sessionLimitShapes]?: z.output<(typeof sessionLimitShapes)[Key]> }
-
-const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
-  ttlMs: raised.ttl ?? base.ttlMs,
-  memoryBytes: raised.memory ?? base.memoryBytes,
-  cpus: raised.cpus ?? base.cpus,
-  pids: raised.pids ?? base.pids,
-  tmpBytes: raised.tmp ?? base.tmpBytes,
-  workspaceBytes: raised.workspace ?? base.workspaceBytes,
-  openFiles: raised.openFiles ?? base.openFiles,
-})
-
-/**
- * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` with the key and both figures if the
- * card asks for more.
- */
-export function limitsOfCard(config: Config, card: AgentCard): SessionLimits {
-  const { agents, sessions, messages, ...all } = config.limits
-  const own = Object.hasOwn(agents, card.name) ? agents[card.name] : undefined
-  const asked = { 'limits.sessions': card.limits.sessions, 'limits.messagesPerSecond': card.limits.messagesPerSecond }
-  for (const [key, most, way] of [
-    ['limits.sessions', sessions, 'limits.sessions'],
-    ['limits.messagesPerSecond', messages.perSecond, 'limits.messages.perSecond'],
-  ] as const) {
-    const value = asked[key] ?? 0
-    if (value > most)
-      throw new HubError(
-        'limit_exceeded',
-        `${key} is ${value}; hub.yaml allows ${most}: ask for less, or raise ${way} there`,
-        { facts: { key, value, ceiling: most } },
-      )
-  }
-  const configured = raisedLimits(raisedLimits(DEFAULT_LIMITS, all), own ?? {})
-  return limitsFor(card.limits, configured, LIMIT_CEILINGS, card.name)
 }

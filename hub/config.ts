@@ -8,38 +8,24 @@ import { isLogPlace, LOG_PLACE } from './base/log-place.ts'
 import { FILE_BYTES_MAX, FILES_KEPT, FILES_KEPT_MAX } from './base/log-sink.ts'
 import { textOfPlainFile } from './base/plain-file.ts'
 import { LOG_LEVELS } from './base/telemetry.ts'
+import { counts, limitsShape } from './config-limits.ts'
 import { reachShape } from './edge/people/reach.ts'
 import { alertsShape } from './guard/alerts/settings.ts'
 import { auditShape } from './guard/forward/settings.ts'
 import { waitsShape } from './guard/operator/approval-settings.ts'
 import { policyShape } from './guard/policy/settings.ts'
-import { sessionLimitShapes } from './protocol/agent.ts'
+import { upstreamsShape } from './protocol/egress/upstreams.ts'
 import { PROFILES } from './protocol/flags.ts'
-import { nameShape } from './protocol/ids.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
-import type { Live } from './protocol/keys.ts'
 import { secretFaults } from './protocol/misplaced-secrets.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
-import { DELEGATION_DEPTH_MAX } from './work/dispatch/authority.ts'
 import { retentionShape } from './work/retention/settings.ts'
 import { imagesShape } from './work/sandbox/image-checks.ts'
-import { FIRST_USER, FIRST_USER_MIN, mayBegin, SESSION_USERS, USERS } from './work/sandbox/users.ts'
-
-/** Says beside a key when a change of it counts (protocol/keys.ts). */
-const counts = <Shape extends z.ZodType>(when: Live, shape: Shape): Shape => shape.meta({ live: when })
+import { FIRST_USER, FIRST_USER_MIN, mayBegin, USERS } from './work/sandbox/users.ts'
 
 const LOG_BYTES_MIN = 64 * 1024
 
 const port = z.int().min(0).max(65_535)
-
-/** docs/sandbox.md 5. */
-const JOIN_WINDOW_MS_MAX = 120_000
-
-/** Both deadline labels of a container are its time to live and this (fault C1). */
-const QUESTION_WAIT_MS_MAX = 30 * 60_000
-
-/** At the shipped quota 150 000 an hour: some 42 a second without end, or all of them at once. */
-const RECORDS_PER_MESSAGE_A_SECOND = 750
 
 const percent = z.number().min(0).max(50)
 const diskShape = z
@@ -178,104 +164,7 @@ const keysShape = z.strictObject({
       }))
       .describe('signs of life of running sessions'),
   ),
-  limits: counts(
-    'next',
-    z
-      .strictObject({
-        ...sessionLimitShapes,
-        sessions: counts(
-          'now',
-          z
-            .int()
-            .positive()
-            .max(SESSION_USERS)
-            .default(12)
-            .describe('containers at once; some are kept for children, so that parents never starve them'),
-        ),
-        sessionsPerAgent: counts(
-          'now',
-          z.int().positive().max(256).default(12).describe('of one agent, where its card says nothing'),
-        ),
-        delegationDepth: z
-          .int()
-          .positive()
-          .max(8)
-          .default(DELEGATION_DEPTH_MAX)
-          .describe('levels of children below a submitted task'),
-        tasksPerTree: counts(
-          'now',
-          z.int().positive().max(10_000).default(64).describe('tasks that one submitted task may grow into'),
-        ),
-        /** Of one agent within 10 min, before it is halted. */
-        recycles: counts(
-          'now',
-          z
-            .int()
-            .positive()
-            .max(10)
-            .default(3)
-            .describe(
-              'sessions of one agent that may crash, hang or be quarantined within 10 min; one more halts it until `hub agent reset`',
-            ),
-        ),
-        joinWindow: counts(
-          'now',
-          spanShape
-            .refine((ms) => ms <= JOIN_WINDOW_MS_MAX, 'its ceiling is 120s')
-            .default(30_000)
-            .describe('how long a started container may take to join; at most 120s'),
-        ),
-        /** How long the questions of one session may stop its clock in all; 0 switches that off. */
-        questionWait: z
-          .literal(0)
-          .or(spanShape)
-          .refine((ms) => ms <= QUESTION_WAIT_MS_MAX, 'its ceiling is 30m')
-          .default(QUESTION_WAIT_MS_MAX)
-          .meta({
-            unit: 'span',
-            description: 'how long the questions of one session may stop its clock in all, at most 30m; 0: they do not',
-          }),
-        inputBytes: counts('restart', sizeShape.default(512 * 1024 ** 2).describe('one uploaded input')),
-        artifactBytes: counts('now', sizeShape.default(64 * 1024 ** 2).describe('one artifact of an agent')),
-        messages: z
-          .strictObject({
-            perSecond: z
-              .int()
-              .positive()
-              .max(50_000)
-              .default(200)
-              .describe('messages of one session, and of all sessions of one agent together'),
-            /** Own records of one session; 750 for each message a second without it. */
-            recordsPerHour: counts(
-              'now',
-              z
-                .int()
-                .min(100)
-                .optional()
-                .describe(
-                  'records of one session in the audit log; without it, 750 for each message a second. Beyond it log lines, progress and looks for mail are only counted, and other messages are refused',
-                ),
-            ),
-          })
-          .prefault({})
-          .transform(({ perSecond, recordsPerHour }) => ({
-            perSecond,
-            recordsPerHour: recordsPerHour ?? RECORDS_PER_MESSAGE_A_SECOND * perSecond,
-          }))
-          .describe('quotas of messages'),
-        agents: z
-          .record(nameShape, z.strictObject(sessionLimitShapes))
-          .default({})
-          .describe('`limits.ttl` to `limits.openFiles` for one agent, by its name'),
-      })
-      .superRefine(({ sessions, delegationDepth }, context) => {
-        if (sessions > delegationDepth) return
-        const message = `is ${sessions}, and limits.delegationDepth is ${delegationDepth}: it must be at least ${delegationDepth + 1}, or parents would lock out their children`
-        context.addIssue({ code: 'custom', path: ['sessions'], message })
-      })
-      .prefault({})
-      .describe('what sessions, agents and messages may take'),
-  ),
+  limits: limitsShape,
   alerts: counts('now', alertsShape.prefault({}).describe('who is told')),
   approvals: counts('next', waitsShape.prefault({}).describe('what waits for you, by how much it can do')),
   images: counts(
@@ -283,6 +172,13 @@ const keysShape = z.strictObject({
     imagesShape.prefault({}).describe('which programs of yours are asked before an agent runs from an image'),
   ),
   audit: auditShape.prefault({}).describe('where the audit log goes as well'),
+  /** What agents may reach outside. Declared alone it lets nobody out: a card and the rules must grant it too. */
+  upstreams: counts(
+    'now',
+    upstreamsShape
+      .prefault({})
+      .describe('what agents may reach outside, once a card asks for it and the rules grant it'),
+  ),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: counts('now', diskShape.prefault({}).describe("marks of the home's disk")),

@@ -10,7 +10,7 @@ import { HubError } from './base/errors.ts'
 import { hideSecrets } from './base/secret-shapes.ts'
 import { judgeConfig } from './config.ts'
 import { createForce } from './config-force.ts'
-import { limitsOfCard } from './config-rings.ts'
+import { limitsOfCard } from './config-limits.ts'
 import { judgePolicyData, strangersIn } from './guard/policy/data.ts'
 import { tryPolicyData } from './guard/policy/trials.ts'
 import type { AgentCard } from './protocol/agent.ts'
@@ -50,7 +50,7 @@ function judgeConfigText(home: string, text: string): Verdict {
     const warnings: string[] = []
     for (const [file, card] of cardsOf(home)) {
       try {
-        limitsOfCard(config, card)
+        limitsOfCard(config.limits, card)
       } catch (thrown) {
         warnings.push(`with this file the card ${file} would not be loaded: ${(thrown as Error).message}`)
       }

@@ -60,3 +60,8 @@ export function kindOfAddress(address: string): AddressKind {
   if (private6.check(address, 'ipv6')) return 'private'
   return global6.check(address, 'ipv6') ? 'public' : 'never'
 }
+
+const carrier4 = listOf([['100.64.0.0', 10]])
+/** The same for what agents reach: addresses that a provider shares between its customers are never used, since a cloud has services there. */
+export const kindForEgress = (address: string): AddressKind =>
+  isIP(address) === 4 && carrier4.check(address, 'ipv4') ? 'never' : kindOfAddress(address)

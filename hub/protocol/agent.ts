@@ -1,6 +1,7 @@
 /** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
 import { dataClassShape } from './data-class.ts'
+import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
@@ -107,12 +108,10 @@ const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 export const CANARY_AGENT = 'runtime-probe'
 
 /** In a card and in an agent's row of policy/data.json. Nothing outside can be reached, so asking for it is refused at once. */
-export const noEgress = z
-  .array(z.string().max(253))
-  .max(64)
+export const noEgress = grantsShape
   .refine(
-    (hosts) => hosts.length === 0,
-    'there is no egress yet: no agent reaches anything outside; remove these hosts',
+    (grants) => grants.length === 0,
+    'there is no egress yet: no agent reaches anything outside; remove these entries',
   )
   .default([])
 
@@ -231,7 +230,7 @@ export const agentCardShape = z.strictObject({
       message: z.array(nameShape).max(64).default([]).describe('agents it wants to send messages to'),
       delegate: z.array(nameShape).max(64).default([]).describe('agents it wants to give tasks to'),
       topics: z.array(nameShape).max(64).default([]).describe('topics it wants to write to or hear'),
-      egress: noEgress.describe('hosts; must be empty, there is no egress yet'),
+      egress: noEgress.describe('what it wants to reach outside; must be empty, there is no egress yet'),
       secrets: z.array(nameShape).max(64).default([]).describe('names of the secrets it wants to fetch'),
     })
     .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] })

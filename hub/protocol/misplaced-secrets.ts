@@ -9,7 +9,9 @@ const OWN_WORDS = ['password', 'token', 'secret']
 
 function kindOf(path: readonly PropertyKey[], value: unknown): string | undefined {
   const key = String(path.findLast((step) => typeof step === 'string') ?? '')
-  if (SECRET_KEY.test(key) && (typeof value === 'string' || typeof value === 'number') && value !== '')
+  // There the key names a secret (egress/upstreams.ts).
+  const isName = path[0] === 'upstreams' && path.length === 3 && key === 'secret'
+  if (!isName && SECRET_KEY.test(key) && (typeof value === 'string' || typeof value === 'number') && value !== '')
     return 'a secret'
   if (typeof value !== 'string') return undefined
   return value.includes('://') ? secretInAddress(value) : secretIn(value)
@@ -17,6 +19,7 @@ function kindOf(path: readonly PropertyKey[], value: unknown): string | undefine
 
 function wayOut(path: readonly PropertyKey[], value: unknown): string {
   const key = String(path.findLast((step) => typeof step === 'string') ?? '')
+  if (path[0] === 'upstreams') return 'and write `secret: NAME`'
   if (key === 'url' || (typeof value === 'string' && value.includes('://')))
     return 'and write `urlFrom: NAME` and `hosts`'
   const word = OWN_WORDS.find((each) => each === key.toLowerCase())

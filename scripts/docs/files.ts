@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { configShape } from '../../hub/config.ts'
 import { channelShape } from '../../hub/guard/alerts/settings.ts'
 import { agentCardShape } from '../../hub/protocol/agent.ts'
+import { upstreamShape } from '../../hub/protocol/egress/upstreams.ts'
 import { spanWritten } from '../../hub/protocol/spans.ts'
 import { keyOfSpan, SPANS } from '../../watchdog/config/config.ts'
 import { KEY_WORDS, SPAN_WORDS } from '../../watchdog/config/keys.ts'
@@ -48,7 +49,7 @@ export function cardPage(): string {
       ['Key', 'Answer'],
       [
         ...refused.map(({ path, means }) => [code(path), means]),
-        ['`may.egress` with a host in it', refusalOf({ may: { egress: ['example.org'] } })],
+        ['`may.egress` with an entry', refusalOf({ may: { egress: ['example.org:443'] } })],
         ['`mode: chat`', refusalOf({ mode: 'chat' })],
       ],
     ),
@@ -73,12 +74,13 @@ export const WATCHDOG_EXAMPLE = `heartbeat: { due: "daily at 08:30, 20:00" }
 operator: { name: Kim, phone: "+49 30 123456", zone: Europe/Berlin }
 away: { workMax: 24h }`
 
-function channelTables(): string[] {
-  return channelShape.options.flatMap((option) => {
+/** A table for each kind, without the key that names it. */
+function kindTables(options: readonly z.core.$ZodType[], title: string): string[] {
+  return options.flatMap((option) => {
     const kind = z.toJSONSchema(option, { io: 'input', unrepresentable: 'any' }).properties?.kind
     const name = typeof kind === 'object' && typeof kind.const === 'string' ? kind.const : ''
     const fields = fieldsOf(option).fields.filter(({ path }) => path !== 'kind')
-    return [`### A channel of the kind \`${name}\``, table(HEAD, fields.map(rowOf))]
+    return [`### ${title} of the kind \`${name}\``, table(HEAD, fields.map(rowOf))]
   })
 }
 
@@ -91,15 +93,16 @@ export function configurationPage(): string {
   const others = Object.entries(KEY_WORDS).map(([key, [usual, limit, means]]) => [code(key), usual, limit, means])
   return page(
     'Configuration',
-    '`hub/config.ts`, `hub/guard/alerts/settings.ts` and `watchdog/config/`',
+    '`hub/config.ts`, `hub/guard/alerts/settings.ts`, `hub/protocol/egress/upstreams.ts` and `watchdog/config/`',
     'Each of the two processes has one file in the home. Both may be absent: every key has a default. `hub config check` checks both and changes nothing. An unknown key is refused by name, with line and column.',
     UNITS,
     '## `HOME/hub.yaml`',
     'The hub reads it when it starts, and watches it while it runs. A changed file is judged as a whole once it has rested for a second. Then most keys count without a restart, as the table says, and a record of the audit log names them. A file with a fault changes nothing: the alert `config_refused` says line and key. A key that needs a restart keeps its value, and the alert `restart_needed` names it; running agents go on through `hub restart`. `hub config show` prints what is in force, `hub config diff` what the file says otherwise.',
     block('yaml', HUB_EXAMPLE),
     table(LIVE_HEAD, fieldsOf(configShape).fields.map(liveRowOf)),
-    'Passwords and tokens never belong in it, and neither does an address that holds one: the file is refused, and the message names the key. A key that ends in `From` names a file `HOME/secrets/NAME` (mode 0600) or a variable `HUB_SECRET_NAME`.',
-    ...channelTables(),
+    'Passwords and tokens never belong in it, and neither does an address that holds one: the file is refused, and the message names the key. A key that ends in `From`, and `secret` of an upstream, names a file `HOME/secrets/NAME` (mode 0600) or a variable `HUB_SECRET_NAME`.',
+    ...kindTables(channelShape.options, 'A channel'),
+    ...kindTables(upstreamShape.options, 'An upstream'),
     '## `HOME/watchdog/config.yaml`',
     'The watchdog reads it when it starts. After a change: `hub restart --watchdog`; the hub and its agents go on.',
     block('yaml', WATCHDOG_EXAMPLE),

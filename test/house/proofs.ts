@@ -22,12 +22,12 @@ export const THREATS = readFileSync(join(repositoryRoot, 'docs/threats.md'), 'ut
 
 /** The ids that a document gives, each in bold at its rule; in order, so that one that is given twice is seen. Pure. */
 export const givenBy = (document: string): string[] =>
-  [...document.matchAll(/\*\*([a-z]+-\d+|[TX]\d+)\*\*/g)].map(([, id = '']) => id)
+  [...document.matchAll(/\*\*([a-z]+-\d+|[TXE]\d+)\*\*/g)].map(([, id = '']) => id)
 
 /** The ids in the name of a test. Pure. */
 export const idsOf = (name: string): string[] => [
   ...(BRACKETS.exec(name)?.[1]?.split(', ') ?? []),
-  ...(name.match(/(?<![\w-])[TX]\d{1,3}\b(?!-)/g) ?? []),
+  ...(name.match(/(?<![\w-])[TXE]\d{1,3}\b(?!-)/g) ?? []),
 ]
 
 /** The result of each id: `broken` if none of its tests ran or one failed, `skipped` if this machine ran none of them. Pure. */

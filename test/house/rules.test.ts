@@ -32,10 +32,13 @@ describe('ids', () => {
 
   test('every threat and every incident has its row, and the files it names hold a test of it', () => {
     const span = (letter: string, most: number) => Array.from({ length: most }, (_, at) => `${letter}${at + 1}`)
-    expect(givenBy(THREATS)).toEqual([...span('T', 100), ...span('X', 14)])
+    const isEgress = (id: string) => id.startsWith('E')
+    expect(givenBy(THREATS).filter((id) => !isEgress(id))).toEqual([...span('T', 100), ...span('X', 14)])
+    const egress = givenBy(THREATS).filter(isEgress)
+    expect(egress).toEqual(span('E', 23).filter((id) => egress.includes(id)))
     for (const row of rowsOf(THREATS)) {
       const [, id, , , , files] = row.split('|').map((cell) => cell.trim().replaceAll('**', ''))
-      if (id === undefined || !/^[TX]\d/.test(id)) continue
+      if (id === undefined || !/^[TXE]\d/.test(id)) continue
       const proving = named.flatMap(([path, ids]) => (ids.has(id) ? [basename(path)] : []))
       expect(proving, id).toEqual(expect.arrayContaining(files?.replaceAll('`', '').split(' ') ?? []))
     }

@@ -1,6 +1,7 @@
 /** What a session may do. A chain of delegations can only narrow it (docs/protocol.md 5, T42, T45). Pure. */
 import type { Principal } from '../../guard/principal.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
+import { narrow } from '../../protocol/egress/grants.ts'
 import type { Authority } from '../../protocol/task.ts'
 import type { SessionRow } from './rows.ts'
 
@@ -26,7 +27,7 @@ export function narrowAuthority(wish: Authority, ceiling: Authority): Authority 
     delegate: both(wish.delegate, ceiling.delegate),
     topics: both(wish.topics, ceiling.topics),
     secrets: both(wish.secrets, ceiling.secrets),
-    egress: both(wish.egress, ceiling.egress),
+    egress: narrow(wish.egress, ceiling.egress),
     ttlMs: Math.min(wish.ttlMs, ceiling.ttlMs),
     depthLeft: Math.min(wish.depthLeft, ceiling.depthLeft),
     tasksLeft: Math.min(wish.tasksLeft, ceiling.tasksLeft),
@@ -36,12 +37,12 @@ export function narrowAuthority(wish: Authority, ceiling: Authority): Authority 
 /** Applies what the policy narrowed. A policy can only take away. */
 export function applyNarrowing(
   authority: Authority,
-  narrow: { capabilities?: readonly string[]; ttlMs?: number },
+  most: { capabilities?: readonly string[]; ttlMs?: number },
 ): Authority {
   return {
     ...authority,
     capabilities:
-      narrow.capabilities === undefined ? authority.capabilities : both(authority.capabilities, narrow.capabilities),
-    ttlMs: narrow.ttlMs === undefined ? authority.ttlMs : Math.min(authority.ttlMs, narrow.ttlMs),
+      most.capabilities === undefined ? authority.capabilities : both(authority.capabilities, most.capabilities),
+    ttlMs: most.ttlMs === undefined ? authority.ttlMs : Math.min(authority.ttlMs, most.ttlMs),
   }
 }

@@ -170,10 +170,10 @@ describe('a card', () => {
     ['limits:\n  ttl: 48h\n', 6, 8, 'limits.ttl: is 48h; its ceiling is 24h'],
     ['mode: chat\n', 5, 7, 'mode: chat is not supported yet; use task, or service for a session that always runs'],
     [
-      'may:\n  egress:\n    - example.org\n',
+      'may:\n  egress:\n    - example.org:443\n',
       7,
       5,
-      'may.egress: there is no egress yet: no agent reaches anything outside; remove these hosts',
+      'may.egress: there is no egress yet: no agent reaches anything outside; remove these entries',
     ],
     [
       'relax: [exec]\n',

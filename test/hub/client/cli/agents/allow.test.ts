@@ -66,7 +66,7 @@ describe('hub agent allow', () => {
   })
 
   test('fault C12: what the rules would refuse is refused before it is written, with its place', async () => {
-    const broken = '{ "agents": { "b": { "ttlMs": 1000, "egress": ["example.org"] } } }\n'
+    const broken = '{ "agents": { "b": { "ttlMs": 1000, "egress": ["example.org:443"] } } }\n'
     writeFileSync(file, broken)
     const { code, stderr } = await at.run(['agent', 'allow', 'a', '--yes'])
     expect(stderr).toMatch(
