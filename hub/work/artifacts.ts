@@ -50,7 +50,10 @@ export interface Artifacts {
   /** Streams into a temporary file. Throws `too_large` at the cap, and `schema_invalid` if the digest differs. */
   receive(source: Readable, sha256: string, bytesMax: number): Promise<Arrived>
   discard(arrived: Arrived): void
-  /** Makes the file an artifact of this owner under this name. Throws `too_large` above the owner's total. */
+  /**
+   * Makes the file an artifact of this owner under this name. Its class is never looser than that of the same bytes of this owner, so storing
+   * them again does not loosen it. Throws `too_large` above the owner's total.
+   */
   put(
     grant: Grant,
     arrived: Arrived,
@@ -131,6 +134,7 @@ export function createArtifacts(
   )
   const sizes = store.prepare('select coalesce(sum(size), 0) from artifact where task = ? and name <> ?').pluck()
   const classes = store.prepare('select distinct data_class from artifact where sha256 = ?').pluck()
+  const ownClasses = store.prepare('select distinct data_class from artifact where task = ? and sha256 = ?').pluck()
   const owns = store.prepare(`select 1 from artifact where task = ? and sha256 = ? and ${some}`)
   const childOwns = store.prepare(
     `select 1 from artifact join task on artifact.task = task.id where task.parent = ? and sha256 = ? and ${some}`,
@@ -163,12 +167,13 @@ export function createArtifacts(
     },
     discard: (arrived) => rmSync(arrived.path, { force: true }),
 
-    put(grant, arrived, { owner, name, session, totalBytesMax, dataClass }) {
+    put(grant, arrived, { owner, name, session, totalBytesMax, dataClass: given }) {
       assertGrant(grant, 'artifact.put')
       requireName(name)
       if (redaction.secretIn(name) !== undefined)
         throw new HubError('schema_invalid', 'name: it holds the value of a secret; choose another name')
       const { sha256, size } = arrived
+      const dataClass = strictestClass([given, ...(ownClasses.all(owner, sha256) as (DataClass | null)[])])
       // What is withheld still counts.
       const total = sizes.get(owner, name) as number
       if (total + size > totalBytesMax)

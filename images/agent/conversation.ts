@@ -13,6 +13,7 @@
 import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
 import { approvalOf } from '../../hub/client/agent/answers.ts'
 import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
+import type { DataClass } from '../../hub/protocol/data-class.ts'
 import type { MessageKind } from '../../hub/protocol/envelope.ts'
 import type { Line } from './lines.ts'
 import { type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
@@ -44,6 +45,8 @@ export interface ConversationOptions {
   warn: (text: string) => void
   /** Stores a value that no result can hold, and returns its replacement. */
   keepLarge: (value: unknown) => Promise<unknown>
+  /** Remembers the class of an output. */
+  classify: (path: string, dataClass: string) => void
 }
 
 /** Whether the line was meant as the result, even if it is broken. */
@@ -52,7 +55,8 @@ const meansResult = ({ bytes }: Line): boolean => /"op"\s*:\s*"result"/.test(byt
 const OPEN_REQUESTS_MAX = 1024
 const SENT_KINDS: readonly MessageKind[] = ['request', 'event', 'broadcast']
 
-export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: ConversationOptions): Conversation {
+export function createConversation(options: ConversationOptions): Conversation {
+  const { hub, verbs, say, hand, warn, keepLarge } = options
   const openRequests = new Map<string, Message>()
   let result: Result | undefined
   let spoiled: string | undefined
@@ -91,32 +95,33 @@ export function createConversation({ hub, verbs, say, hand, warn, keepLarge }: C
 
   async function carryOut({ op, id, fields }: Verb): Promise<void> {
     // The types of the fields were checked with the line; the hub checks their meaning.
-    const { to, type, topic, body, text, timeoutMs } = fields as {
-      [key in 'to' | 'type' | 'topic' | 'text']: string
-    } & { body?: Record<string, unknown>; timeoutMs?: number }
+    const { to, type, topic, body, text, timeoutMs, path, dataClass } = fields as {
+      [key in 'to' | 'type' | 'topic' | 'text' | 'path']: string
+    } & { body?: Record<string, unknown>; timeoutMs?: number; dataClass?: DataClass }
     const carriers: Record<VerbName, () => unknown> = {
       progress: () => hub.progress(fields),
       log: () => hub.log(text, fields.level as 'info' | undefined),
       send() {
         const { kind = 'request' } = fields as { kind?: MessageKind }
         if (!SENT_KINDS.includes(kind)) throw new HubError('schema_invalid', `kind: one of ${SENT_KINDS.join(' ')}`)
-        return hub.send(kind, to ?? 'all', type, body)
+        return hub.send(kind, to ?? 'all', type, body, { dataClass })
       },
-      request: () => wait(id, (options) => hub.request(to, type, body, { ...options, timeoutMs })),
-      reply: () => reply(String(fields.correlationId), body),
-      publish: () => hub.publish(topic, type, body),
+      request: () => wait(id, (options) => hub.request(to, type, body, { ...options, timeoutMs, dataClass })),
+      reply: () => reply(String(fields.correlationId), body, dataClass),
+      publish: () => hub.publish(topic, type, body, { dataClass }),
       subscribe: () => hub.subscribe(topic, (_, message) => hand(message)),
       delegate: () => wait(id, (options) => hub.delegate(fields as Delegation, options)),
       ask: () => wait(id, (options) => hub.ask(text, { ...options, timeoutMs })),
+      classify: () => options.classify(path, String(dataClass)),
       result: () => finish(fields),
     }
     await carriers[op]()
   }
 
-  async function reply(correlationId: string, body?: Record<string, unknown>): Promise<void> {
+  async function reply(correlationId: string, body?: Record<string, unknown>, dataClass?: DataClass): Promise<void> {
     const message = openRequests.get(correlationId)
     if (message === undefined) throw new HubError('already_resolved', 'no request with that id waits for your reply')
-    await hub.reply(message, body)
+    await hub.reply(message, body, { dataClass })
     openRequests.delete(correlationId)
   }
 

@@ -34,7 +34,15 @@ const TAIL_BYTES = 64 * 1024
 /** A result's body is 64 KiB in all; JSON makes bytes longer. */
 const VALUE_BYTES = 48 * 1024
 
-export async function driveCommand({ hub, argv, env, workspace, log, inputFile }: CommandOptions): Promise<Ending> {
+export async function driveCommand({
+  hub,
+  argv,
+  env,
+  workspace,
+  log,
+  classes,
+  inputFile,
+}: CommandOptions): Promise<Ending> {
   const child = startChild(argv, { env, cwd: workspace })
   onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
   const conversation = createConversation({
@@ -45,6 +53,7 @@ export async function driveCommand({ hub, argv, env, workspace, log, inputFile }
     say: async () => {},
     hand: () => {},
     keepLarge: (value) => keepLarge(workspace, value),
+    classify: classes.set,
   })
   const lines = createLineSplitter(LINE_BYTES_MAX, RESULT_BYTES_MAX)
   const tail = createTail()

@@ -19,7 +19,7 @@ import {
 import { createLineSplitter, LINE_BYTES_MAX, lineOf } from './lines.ts'
 import { VERB_NAMES } from './verbs.ts'
 
-export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverOptions): Promise<Ending> {
+export async function driveJsonLines({ hub, argv, env, workspace, log, classes }: DriverOptions): Promise<Ending> {
   const { task, deadlineMs } = hub.joined
   const child = startChild(argv, { env, cwd: workspace })
   const conversation = createConversation({
@@ -28,6 +28,7 @@ export async function driveJsonLines({ hub, argv, env, workspace, log }: DriverO
     warn: (text) => log.add(text, 'warn'),
     hand,
     keepLarge: (value) => keepLarge(workspace, value),
+    classify: classes.set,
     async say(answer, mustArrive) {
       if (mustArrive) await child.drained()
       child.write(lineOf(answer))

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { Child } from './child.ts'
+import type { Classes } from './classes.ts'
 import type { Conversation, Result } from './conversation.ts'
 import { createLineSplitter, type Line } from './lines.ts'
 import type { LogLines } from './log-lines.ts'
@@ -17,6 +18,7 @@ export interface DriverOptions {
   env: Record<string, string>
   workspace: string
   log: LogLines
+  classes: Classes
 }
 
 /** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */

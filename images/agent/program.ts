@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { HubAgent, TaskFacts } from '../../hub/client/agent.ts'
 import { expandArgv } from './argv.ts'
 import { environmentOf } from './child.ts'
+import type { Classes } from './classes.ts'
 import { driveCommand } from './driver-command.ts'
 import { driveJsonLines } from './driver-json-lines.ts'
 import { type Ending, failed } from './ending.ts'
@@ -19,7 +20,7 @@ const LAST_WORDS_MS = 1_000
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  { workspace, home }: { workspace: string; home: string },
+  { workspace, home, classes }: { workspace: string; home: string; classes: Classes },
 ): Promise<unknown> {
   const { driver, run } = hub.joined.program
   const log = createLogLines({
@@ -33,7 +34,7 @@ export async function runProgram(
     const folder = join(workspace, 'in')
     await mkdir(folder, { recursive: true })
     const input = inputs === null ? undefined : await unpackInputs(hub.folder(inputs), folder)
-    const options = { hub, env: environmentOf(hub, home), workspace, log }
+    const options = { hub, env: environmentOf(hub, home), workspace, log, classes }
     if (driver === 'json-lines') return await driveJsonLines({ ...options, argv: run })
     const { argv, namesInput } = expandArgv(run, { input, params: hub.joined.task.params })
     const isFile = input !== undefined && input !== folder

@@ -13,6 +13,7 @@ import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import { connect, type HubAgent } from '../../hub/client/agent.ts'
 import { judgeArtifactName } from '../../hub/protocol/paths.ts'
+import type { Classes } from './classes.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -46,7 +47,7 @@ const ITS_OWN = new Set(['schema_invalid', 'too_large', 'limit_exceeded'])
  * Stores every regular file below `out`. Returns a text that names each file that cannot be an artifact (fault C29): an odd name, a link, a
  * socket, a file that cannot be read. Throws if nothing more can be stored.
  */
-async function storeOutputs(hub: HubAgent): Promise<string | undefined> {
+async function storeOutputs(hub: HubAgent, classes: Classes | undefined): Promise<string | undefined> {
   const out = join(workspace, 'out')
   const left: string[] = []
   const files: { file: string; name: string }[] = []
@@ -61,7 +62,7 @@ async function storeOutputs(hub: HubAgent): Promise<string | undefined> {
     for (let next = files.shift(); next !== undefined; next = files.shift()) {
       const { file, name } = next
       try {
-        await hub.artifact.put(name, { file })
+        await hub.artifact.put(name, { file }, { dataClass: classes?.of(name) })
       } catch (thrown) {
         const { code, message } = thrown as NodeJS.ErrnoException
         const isOwn = thrown instanceof HubError ? ITS_OWN.has(thrown.code) : /^E[A-Z]+$/.test(code ?? '')
@@ -94,14 +95,17 @@ async function load({ run }: HubAgent['joined']['program']): Promise<string | un
 keepMemoryIn()
 const hub = await connect()
 await prepare(hub)
+let classes: Classes | undefined
 // Loaded only where it is needed: loading is part of every task's start.
 let failure =
   hub.joined.secrets.length === 0 ? undefined : await (await import('./secrets.ts')).writeSecrets(hub, secrets)
 if (failure !== undefined) console.error(failure)
 else if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
 else {
-  const { runProgram } = await import('./program.ts')
-  hub.onTask((task) => runProgram(hub, task, { workspace, home }))
+  const [{ runProgram }, { createClasses }] = await Promise.all([import('./program.ts'), import('./classes.ts')])
+  const own = createClasses()
+  classes = own
+  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own }))
 }
-await hub.run({ failure, beforeResult: () => storeOutputs(hub) })
+await hub.run({ failure, beforeResult: () => storeOutputs(hub, classes) })
 process.exit(0)

@@ -10,10 +10,10 @@ type Fields = Readonly<Record<string, Kind | `${Kind}?`>>
 export const VERBS = {
   progress: { text: 'string?', done: 'number?', total: 'number?' },
   log: { text: 'string', level: 'string?' },
-  send: { kind: 'string?', to: 'string?', type: 'string', body: 'object?' },
-  request: { to: 'string', type: 'string', body: 'object?', timeoutMs: 'number?' },
-  reply: { correlationId: 'string', body: 'object?' },
-  publish: { topic: 'string', type: 'string', body: 'object?' },
+  send: { kind: 'string?', to: 'string?', type: 'string', body: 'object?', dataClass: 'string?' },
+  request: { to: 'string', type: 'string', body: 'object?', timeoutMs: 'number?', dataClass: 'string?' },
+  reply: { correlationId: 'string', body: 'object?', dataClass: 'string?' },
+  publish: { topic: 'string', type: 'string', body: 'object?', dataClass: 'string?' },
   subscribe: { topic: 'string' },
   delegate: {
     agent: 'string?',
@@ -26,11 +26,13 @@ export const VERBS = {
     sensitivity: 'string?',
   },
   ask: { text: 'string', timeoutMs: 'number?' },
+  classify: { path: 'string', dataClass: 'string' },
   result: { outcome: 'string?', value: 'any?', error: 'string?' },
 } as const satisfies Record<string, Fields>
 
 export type VerbName = keyof typeof VERBS
 export const VERB_NAMES = Object.keys(VERBS) as VerbName[]
+const CLASS_WORDS = 'how far its body may be passed on: `public`, `internal`, `confidential` or `restricted`; else none'
 /** What each line asks for: the verb, and its fields. For the reference page; a test holds it complete. */
 export const VERB_WORDS: {
   readonly [Name in VerbName]: readonly [does: string, fields: Readonly<Record<string, string>>]
@@ -44,14 +46,25 @@ export const VERB_WORDS: {
       to: '`agent:NAME`, `session:ID`, `topic:NAME` or `all`; else `all`',
       type: 'type of the message',
       body: 'its body',
+      dataClass: CLASS_WORDS,
     },
   ],
   request: [
     'sends a message whose answer comes later as a line `reply`',
-    { to: 'as above', type: 'type of the message', body: 'its body', timeoutMs: 'how long the answer may take' },
+    {
+      ...{ to: 'as above', type: 'type of the message', body: 'its body' },
+      timeoutMs: 'how long the answer may take',
+      dataClass: 'as above',
+    },
   ],
-  reply: ['answers a request', { correlationId: 'the `id` of the message that asked', body: 'the answer' }],
-  publish: ['sends an event to a topic', { topic: 'its name', type: 'type of the event', body: 'its body' }],
+  reply: [
+    'answers a request',
+    { correlationId: 'the `id` of the message that asked', body: 'the answer', dataClass: 'as above' },
+  ],
+  publish: [
+    'sends an event to a topic',
+    { topic: 'its name', type: 'type of the event', body: 'its body', dataClass: 'as above' },
+  ],
   subscribe: ['subscribes to a topic', { topic: 'its name' }],
   delegate: [
     'gives another agent a task, whose outcome comes later as a line `reply`',
@@ -69,6 +82,10 @@ export const VERB_WORDS: {
   ask: [
     'asks the operator, whose answer comes later as a line `reply`',
     { text: 'the question', timeoutMs: 'how long the answer may take' },
+  ],
+  classify: [
+    'says how far a file in `out` may be passed on. The file gets this class when it is stored, before the result; of several the strictest counts',
+    { path: 'a file or a folder, as below `out`; `.` for all of it', dataClass: 'as above' },
   ],
   result: [
     'gives the result; the first one counts, and the program is told to end',

@@ -37,7 +37,7 @@ const HEARD: readonly (readonly [op: string, fields: string, when: string])[] = 
   ],
   [
     'message',
-    '`id`, `kind`, `type`, `from`, `body`, `sentAtMs`; where they are known `topic`, `correlationId`, `traceparent`, `redelivered`',
+    '`id`, `kind`, `type`, `from`, `body`, `sentAtMs`; where they are known `topic`, `correlationId`, `traceparent`, `dataClass`, `redelivered`',
     'a message for this session; one of the kind `request` waits for a `reply` with this `id` as its `correlationId`',
   ],
   ['shutdown', '`graceMs`', 'end now: there is this much time to finish'],

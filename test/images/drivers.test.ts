@@ -109,6 +109,39 @@ say(op="result", id=9, value=heard)`)
     expect(ran.envelopes('progress')[0]?.body).toEqual({ text: 'half', done: 1, total: 2 })
   })
 
+  test('S1-63: sets the class of messages and outputs; of an output the strictest counts, whatever the order', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="publish", id=1, topic="news", type="x.y", dataClass="internal")
+say(op="send", id=2, to="agent:reader", type="x.y", dataClass="restricted")
+say(op="publish", id=3, topic="news", type="x.y")
+for name in ["a.txt", "sub/b.txt", "sub/c.txt"]:
+    os.makedirs(os.path.dirname("out/" + name), exist_ok=True)
+    open("out/" + name, "w").write(name)
+say(op="classify", id=4, path="sub", dataClass="confidential")
+say(op="classify", id=5, path="sub/b.txt", dataClass="public")
+say(op="classify", id=6, path=".", dataClass="internal")
+say(op="classify", id=7, path="a.txt", dataClass="secret")
+say(op="classify", id=8, path="../a.txt", dataClass="public")
+heard = [hear() for _ in range(8)]
+say(op="result", id="r", value=heard)`)
+    const heard = (await value(ran)) as unknown as { op: string; id: number; code?: string; hint?: string }[]
+    expect(heard.slice(0, 6).map(({ op, id }) => [op, id])).toEqual([1, 2, 3, 4, 5, 6].map((id) => ['ok', id]))
+    expect(heard.slice(6)).toMatchObject([
+      { id: 7, code: 'schema_invalid', hint: expect.stringContaining('public internal confidential restricted') },
+      { id: 8, code: 'schema_invalid', hint: expect.stringContaining('path') },
+    ])
+    const classes = ran.session.seen.flatMap(({ envelope }) =>
+      envelope?.type === 'x.y' ? [envelope.dataClass ?? null] : [],
+    )
+    expect(classes).toEqual(['internal', 'restricted', null])
+    expect(Object.fromEntries(ran.session.artifactClasses)).toEqual({
+      'a.txt': 'internal',
+      'sub/b.txt': 'confidential',
+      'sub/c.txt': 'confidential',
+    })
+  })
+
   test('tells what became of a line that a person was asked about, after its refusal and under its id [ask-12]', async () => {
     let isAsked = true
     bench.hooks.judge = (session, { type }) => {

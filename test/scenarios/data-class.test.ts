@@ -81,7 +81,10 @@ test('S1-63: the class of an artifact goes with it, reaches the rules, and is no
   }
   const stored = await put('a', 'found', 'restricted')
   expect(stored.body).toMatchObject({ name: 'a', dataClass: 'restricted' })
-  expect((await put('b', 'found', 'public')).body).toMatchObject({ dataClass: 'public' })
+  // The same bytes again, under another name or the same, with a looser class or none: it stays as strict as it was.
+  expect((await put('b', 'found', 'public')).body).toMatchObject({ dataClass: 'restricted' })
+  expect((await put('a', 'found')).body).toMatchObject({ name: 'a', dataClass: 'restricted' })
+  expect((await put('e', 'open', 'public')).body).toMatchObject({ dataClass: 'public' })
   expect((await put('c', 'plain')).body).not.toHaveProperty('dataClass')
   expect((await put('d', 'x', 'secret')).body.code).toBe('schema_invalid')
   expect(facts(h, 'artifact.put')).toEqual(expect.arrayContaining(['restricted', 'public', undefined]))
@@ -91,8 +94,9 @@ test('S1-63: the class of an artifact goes with it, reaches the rules, and is no
   const listed = await h.operator('GET', `/v1/artifacts?task=${kid.joined?.task.task}`)
   expect(listed.body.artifacts).toMatchObject([
     { name: 'a', dataClass: 'restricted' },
-    { dataClass: 'public' },
+    { name: 'b', dataClass: 'restricted' },
     { name: 'c' },
+    { name: 'e', dataClass: 'public' },
   ])
   expect((await h.operator('GET', path)).body.text).toBe('found')
   expect(facts(h, 'artifact.get')).toEqual(['restricted', 'restricted'])

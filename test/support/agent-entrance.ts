@@ -34,6 +34,8 @@ export interface EntranceSession {
   /** Resolves with the first result posted. */
   readonly result: Promise<ResultBody>
   readonly artifactNames: Map<string, string>
+  /** By name, of those that were stored with one. */
+  readonly artifactClasses: Map<string, string>
   deliver(delivery: Omit<Delivery, 'number' | 'id' | 'sentAtMs'> & { id?: string }): void
   /** Loses everything a killed hub loses: connections, tokens, mailboxes, numbering. */
   crash(): Promise<void>
@@ -268,6 +270,8 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       const name = url.searchParams.get('name') ?? ''
       blobs.set(artifact, body)
       self.artifactNames.set(name, artifact)
+      const dataClass = url.searchParams.get('dataClass')
+      if (dataClass !== null) self.artifactClasses.set(name, dataClass)
       return answer(200, { sha256: artifact, size: body.length, name })
     }
     const blob = blobs.get(artifact)
@@ -285,6 +289,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     joinedAt: () => joinedAt,
     result,
     artifactNames: new Map(),
+    artifactClasses: new Map(),
     deliver(delivery) {
       number += 1
       mailbox.push({ id: randomUUID(), ...delivery, number, sentAtMs: Date.now() })
