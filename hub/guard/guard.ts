@@ -124,10 +124,6 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     { settings, home, instance },
     { alerting, modes, audit, clock, random, log, secretOf: outer.secretOf ?? noSecret },
   )
-  const forwarder = createForwarding(
-    { targets: options.forward ?? [], home },
-    { ...record, ...{ meta, alerts, clock, log, turn: nextTurn, secretOf: outer.secretOf ?? noSecret } },
-  )
   const host = createHost(
     { home, marks: options.disk },
     { ...outer, times, store, modes, alerts, audit, rules: ruling.rules },
@@ -150,6 +146,10 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
     onRefused: (call, error) => tellRefused(call, error, { log, events }),
   })
   times.observations.recordBy(gate)
+  const forwarder = createForwarding(
+    { targets: options.forward ?? [], home },
+    { ...record, ...{ meta, alerts, gate, clock, log, turn: nextTurn, secretOf: outer.secretOf ?? noSecret } },
+  )
 
   const all = {
     ...{ store, meta, epoch, events, modes, gate, refusals, host, alertDelivery, forwarder, redaction, meters },

@@ -6,7 +6,7 @@ import type { AuditLog } from '../audit/log.ts'
 
 /** A batch holds no more than this, unless one record alone does. */
 const BATCH_BYTES_MAX = 1024 ** 2
-const BATCH_RECORDS_MAX = 2000
+export const BATCH_RECORDS_MAX = 2000
 
 export interface Batch {
   /** Each record with its lines, without line feeds: itself, and the heads that were signed over it. */
@@ -16,10 +16,13 @@ export interface Batch {
   last: number
 }
 
-/** Takes a whole batch, or throws why it did not; then the same batch comes again. What it took before it threw comes twice. */
+/**
+ * Takes a whole batch, or throws why it did not (`tooMuchError` of batch-size.ts where less may be taken); then the same records come again.
+ * What it took before it threw comes twice.
+ */
 export type Sink = (batch: Batch, signal: AbortSignal) => Promise<void>
 
-/** The records after `after`, up to `upTo`, read a page a turn. Rejects if they are missing or their file cannot be read. */
+/** The records after `after`, up to `upTo` and at most `recordsMax`, read a page a turn. Rejects if they are missing or their file cannot be read. */
 export async function nextBatch(
   {
     audit,
@@ -32,12 +35,13 @@ export async function nextBatch(
   },
   after: number,
   upTo: number,
+  recordsMax = BATCH_RECORDS_MAX,
 ): Promise<Batch> {
   const { instance } = checkpoints.signer
   const entries: { record: AuditRecord; lines: string[] }[] = []
   let bytes = 0
-  for (let at = after; at < upTo && entries.length < BATCH_RECORDS_MAX; ) {
-    const page = audit.page(at, Math.min(upTo, after + BATCH_RECORDS_MAX))
+  for (let at = after; at < upTo && entries.length < recordsMax; ) {
+    const page = audit.page(at, Math.min(upTo, after + recordsMax))
     const last = page.records.at(-1)?.seq
     if (last === undefined) throw new Error(`record ${at + 1} is missing`)
     const signed = page.checkpoints ?? checkpoints.between(at, last)

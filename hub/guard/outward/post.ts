@@ -20,8 +20,13 @@ export interface OutwardAnswer {
   status: number
   text: string
 }
-/** Resolves with any answer but a redirect. Throws `forbidden` if nothing may go there, `timed_out` if it failed or took too long. */
+/**
+ * Resolves with any answer but a redirect. Throws `forbidden` if nothing may go there, `timed_out` if it failed or took too long; with the
+ * fact `isCutShort` if it did so on a connection that was there, or at the deadline: less might have got through.
+ */
 export type PostOutward = (posting: Posting, signal: AbortSignal) => Promise<OutwardAnswer>
+
+const cutShort = (why: string) => new HubError('timed_out', why, { facts: { isCutShort: true } })
 
 /** The machine's own resolver. */
 export const systemResolve: Resolve = async (host) =>
@@ -58,9 +63,7 @@ export function createPostOutward(parts: { clock: Clock; resolve?: Resolve }): P
     const timer = clock.after(OUTWARD_MS, end)
     // A resolver cannot be interrupted, so it is abandoned when the time is up.
     const over = new Promise<never>((_, reject) =>
-      ending.signal.addEventListener('abort', () => reject(new HubError('timed_out', 'it took too long')), {
-        once: true,
-      }),
+      ending.signal.addEventListener('abort', () => reject(cutShort('it took too long')), { once: true }),
     )
     try {
       const whole = judgeTarget(url, rules, resolve).then((target) => inTurn(target, headers, body, ending.signal))
@@ -90,6 +93,8 @@ function exchange(
     all ? done(null, [{ address, family }]) : done(null, address, family)
   return new Promise((resolve, reject) => {
     let isConnected = false
+    /** As it was while the connection stood: one that is closed already has no address. */
+    let reached: string | undefined
     const failed = (why: string) => reject(new HubError('timed_out', why))
     if (signal.aborted) return failed('it took too long')
     const sent = (url.protocol === 'https:' ? secured : http.request)(
@@ -103,7 +108,7 @@ function exchange(
       },
       (answer) => {
         // Another address than the one judged can only be a proxy or a fault of ours.
-        if (answer.socket.remoteAddress !== address && url.hostname !== `[${answer.socket.remoteAddress}]`) {
+        if (reached !== address && url.hostname !== `[${reached}]`) {
           sent.destroy()
           return reject(new HubError('forbidden', 'the connection led to another address'))
         }
@@ -116,7 +121,7 @@ function exchange(
           (text) => resolve({ status, text }),
           (thrown: Error) => {
             sent.destroy()
-            failed(thrown.message)
+            reject(cutShort(thrown.message))
           },
         )
       },
@@ -124,12 +129,13 @@ function exchange(
     sent.on('socket', (socket) =>
       socket.once('connect', () => {
         isConnected = true
+        reached = socket.remoteAddress
         onConnected()
       }),
     )
     sent.on('error', (thrown) => {
       const why = signal.aborted ? 'it took too long' : thrown.message
-      if (isConnected) failed(why)
+      if (isConnected) reject(cutShort(why))
       else reject(new Unconnected(why))
     })
     sent.end(body)

@@ -7,21 +7,18 @@ import { join, resolve } from 'node:path'
 import tls from 'node:tls'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentLog } from '../../../hub/base/telemetry.ts'
 import { nextTurn } from '../../../hub/base/turn.ts'
 import { judgeConfig } from '../../../hub/config.ts'
 import type { Batch, Sink } from '../../../hub/guard/forward/batch.ts'
 import { nextBatch } from '../../../hub/guard/forward/batch.ts'
-import { createForwarder } from '../../../hub/guard/forward/forwarder.ts'
-import { auditShape, type TargetSettings } from '../../../hub/guard/forward/settings.ts'
 import { createFileSink } from '../../../hub/guard/forward/sinks/file.ts'
 import { createSyslogSink } from '../../../hub/guard/forward/sinks/syslog.ts'
 import { createWebhookSink } from '../../../hub/guard/forward/sinks/webhook.ts'
 import { createPostOutward } from '../../../hub/guard/outward/post.ts'
 import { createExportJudge, headerLine } from '../../../hub/protocol/audit-export.ts'
-import { createMeta } from '../../../hub/store/meta.ts'
 import { httpSink, type Received } from '../../support/alert-sinks.ts'
 import { type AuditHome, createAuditHome, entry } from '../../support/audit-home.ts'
+import { forwardingOf, played, roundsUntil, seqsOf, targetOf, upTo } from '../../support/forwarding.ts'
 import { OTHER_CERTIFICATE, RELAY_CERTIFICATE, RELAY_KEY } from '../../support/relay-certificate.ts'
 
 let log: AuditHome
@@ -35,44 +32,12 @@ afterEach(() => {
   rmSync(place, { recursive: true })
 })
 
-const targetOf = (given: Record<string, unknown>): TargetSettings => {
-  const [target] = auditShape.parse({ forward: [given] }).forward
-  if (target === undefined) throw new Error('no target')
-  return target
-}
-const played = (name: string, more: Record<string, unknown> = {}) =>
-  targetOf({ kind: 'file', path: 'logs/none', name, ...more })
-
-/** The forwarding of this log, as after a start of the hub. */
-function forwarding(targets: { settings: TargetSettings; sink: Sink }[], open = new Map<string, string>()) {
-  const resolved: string[] = []
-  const told: string[] = []
-  const alerts = {
-    raise(cause: string, _severity: string, text: string) {
-      if (!open.has(cause)) told.push(text)
-      open.set(cause, text)
-    },
-    resolve: (cause: string) => void (open.delete(cause) && resolved.push(cause)),
-  }
-  const { audit, checkpoints, clock, store } = log
-  const forwarder = createForwarder(targets, {
-    ...{ audit, checkpoints, alerts, clock, log: silentLog(), turn: nextTurn, meta: createMeta(store) },
-  })
-  return { ...forwarder, open, told, resolved }
-}
-/** Rounds, until this holds. */
-async function until(forwarder: { round(): void }, holds: () => boolean, stepMs = 0): Promise<void> {
-  for (let tries = 0; !holds(); tries += 1) {
-    if (tries > 5000) throw new Error('it never came to that')
-    forwarder.round()
-    if (stepMs > 0) await log.clock.advance(stepMs)
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
-const seqsOf = ({ entries }: Batch) => entries.map(({ record }) => record.seq)
+const forwarding = (targets: Parameters<typeof forwardingOf>[1], open?: Map<string, string>) =>
+  forwardingOf(log, targets, open)
+const until = (forwarder: { round(): void }, holds: () => boolean, stepMs = 0) =>
+  roundsUntil(log, forwarder, holds, stepMs)
 /** Some more than two batches. */
 const LAST = 4100
-const upTo = (last: number) => Array.from({ length: last }, (_, at) => at + 1)
 const all = () => nextBatch({ ...log, turn: nextTurn }, 0, log.checkpoints.newest()?.size ?? 0)
 const idle = new AbortController().signal
 

@@ -15,6 +15,7 @@ import type { AuditRecord } from '../../../protocol/audit-chain.ts'
 import { systemResolve } from '../../outward/post.ts'
 import { type Address, hostPortOf, judgeTarget, type Resolve } from '../../outward/target.ts'
 import type { Batch, Sink } from '../batch.ts'
+import { tooMuchError } from '../batch-size.ts'
 import type { Target } from '../settings.ts'
 
 /** For one batch, from the first look for its address to the receiver's end. */
@@ -76,7 +77,7 @@ function exchange(socket: Socket, bytes: string, clock: Clock, signal: AbortSign
       timer?.cancel()
       signal.removeEventListener('abort', end)
       if (isTaken && !hadError && !signal.aborted) resolve()
-      else reject(new HubError('timed_out', why))
+      else reject(signal.aborted ? tooMuchError('time', why) : new HubError('timed_out', why))
     })
     socket.write(bytes, (failed) => {
       if (failed) return
@@ -111,7 +112,7 @@ export function createSyslogSink(
     const timer = clock.after(SYSLOG_MS, end)
     // A resolver cannot be interrupted, so it is abandoned when the time is up.
     const over = new Promise<never>((_, reject) => {
-      ending.signal.addEventListener('abort', () => reject(new HubError('timed_out', 'it took too long')), {
+      ending.signal.addEventListener('abort', () => reject(tooMuchError('time', 'it took too long')), {
         once: true,
       })
     })

@@ -2,8 +2,10 @@
  * A webhook for the audit log: each batch is one POST of CloudEvents (batched JSON), signed by the scheme of Standard Webhooks. Its id is that of its last
  * record, so a receiver can drop what comes twice.
  */
+import { toHubError } from '../../../base/errors.ts'
 import { destinationOf, requireTaken, type SendingParts, signatureOf } from '../../alerts/channels/webhook.ts'
 import type { Sink } from '../batch.ts'
+import { tooMuchError } from '../batch-size.ts'
 import type { Target } from '../settings.ts'
 
 export function createWebhookSink(target: Target<'webhook'>, { post, secretOf, wallMs }: SendingParts): Sink {
@@ -22,6 +24,11 @@ export function createWebhookSink(target: Target<'webhook'>, { post, secretOf, w
       'webhook-timestamp': String(seconds),
       ...signed,
     }
-    requireTaken(await post({ ...destinationOf(target, secretOf), headers, body }, signal))
+    const answer = await post({ ...destinationOf(target, secretOf), headers, body }, signal).catch((thrown) => {
+      const { message, facts } = toHubError(thrown)
+      throw facts.isCutShort === true ? tooMuchError('time', message) : thrown
+    })
+    if (answer.status === 413) throw tooMuchError('size', 'it answered 413: this is too large for it')
+    requireTaken(answer)
   }
 }
