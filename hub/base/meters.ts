@@ -19,16 +19,25 @@ export interface Grid<Row extends string, Column extends string> {
   readonly counts: Readonly<Record<Row, Readonly<Record<Column, number>>>>
 }
 
+/** By what one measured time can be found: a step of a trace that is kept, with W3C's ids in hex, and the wall clock. */
+export interface Example {
+  readonly traceId: string
+  readonly spanId: string
+  readonly atMs: number
+}
+
 /** How long something took, by bounds: a histogram. */
 export interface Spread {
-  /** Seconds; less than none counts as none. */
-  add(seconds: number): void
+  /** Seconds; less than none counts as none. `of`: where it was measured; without it, what `here` answers. */
+  add(seconds: number, of?: Example): void
   /** Upper bounds in seconds, rising. What was longer than the last is in one place more. */
   readonly bounds: readonly number[]
   /** How many were within each bound and above the one before it; one more place than there are bounds. */
   readonly counts: readonly number[]
   /** Seconds of all together. */
   sum(): number
+  /** The last of each place that can be found, with its seconds. Empty where no traces are kept. */
+  readonly examples: ReadonlyMap<number, Example & { readonly seconds: number }>
 }
 
 const zeros = <Name extends string>(names: readonly Name[]): Record<Name, number> =>
@@ -57,18 +66,21 @@ export function createGrid<Row extends string, Column extends string>(
   }
 }
 
-/** `bounds` must rise; the caller's constant. */
-export function createSpread(bounds: readonly number[]): Spread {
+/** `bounds` must rise; the caller's constant. `here`: where what is measured now stands; without it nothing is asked. */
+export function createSpread(bounds: readonly number[], here?: () => Example | undefined): Spread {
   const counts = new Array<number>(bounds.length + 1).fill(0)
+  const examples = new Map<number, Example & { seconds: number }>()
   let sum = 0
   return {
     bounds,
     counts,
-    add(seconds) {
+    examples,
+    add(seconds, of = here?.()) {
       let at = 0
       while (at < bounds.length && seconds > (bounds[at] as number)) at += 1
       counts[at] = (counts[at] as number) + 1
       if (seconds > 0) sum += seconds
+      if (of !== undefined) examples.set(at, { ...of, seconds: Math.max(0, seconds) })
     },
     sum: () => sum,
   }

@@ -90,7 +90,7 @@ export function createGuard(options: GuardOptions, outer: GuardOuter) {
       log.error({ reason: toHubError(thrown).reason }, 'a listener of the event feed failed; it missed an event'),
   })
   const modes = createModes({ store, clock, hide: redaction.text })
-  const times = createTimes({ clock, log, store, meta, modes })
+  const times = createTimes({ clock, log, store, meta, modes, tracer: outer.tracer })
   const { steady, meters } = times
   const settings = options.alerts ?? NO_ALERTS
   const alerting = createAlerting(

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import { type Ballast, createBallast } from '../store/ballast.ts'
 import type { Store } from '../store/database.ts'
 import type { Meta } from '../store/meta.ts'
@@ -29,11 +30,18 @@ export const DISK_MARKS: DiskMarks = {
 }
 
 /** The two clocks of the host, what is recorded about them, and what is timed by them. Built first, because the rest is judged by them. */
-export function createTimes(parts: { clock: Clock; log: Log; store: Store; meta: Meta; modes: Modes }) {
-  const { clock, log, store, meta, modes } = parts
+export function createTimes(parts: {
+  clock: Clock
+  log: Log
+  store: Store
+  meta: Meta
+  modes: Modes
+  tracer: Tracer | undefined
+}) {
+  const { clock, log, store, meta, modes, tracer } = parts
   const observations = createObservations({ store, log })
   const { note } = observations
-  const meters = createGuardMeters()
+  const meters = createGuardMeters(tracer && (() => tracer.example()))
   store.timeCommits(clock.monotonicMs, meters.commitSeconds)
   return {
     meters,

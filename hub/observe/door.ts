@@ -8,7 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { ListenerParts } from '../edge/people/listener.ts'
 import { createLoopbackHttp } from '../edge/people/loopback.ts'
-import type { MetricsText } from './metrics.ts'
+import type { Format, MetricsText } from './metrics.ts'
 
 /** Prometheus keeps one connection. */
 const CONNECTIONS_MAX = 8
@@ -26,10 +26,33 @@ export interface MetricsDoor {
   close(): Promise<void>
 }
 
+const OPEN_METRICS = 'application/openmetrics-text'
+/** Of one range in an `Accept`: its type, its version ('' for any) and how much it is wanted, 0 to 1. */
+function readRange(range: string): { type: string; version: string; wanted: number } {
+  const [type = '', ...rest] = range.split(';').map((part) => part.trim().toLowerCase())
+  const given = (name: string) => rest.find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1)
+  const wanted = Number(given('q') ?? 1)
+  return { type, version: given('version') ?? '', wanted: wanted >= 0 && wanted <= 1 ? wanted : 0 }
+}
+
+/** The format that an `Accept` asks for: OpenMetrics 1.0.0 if it is named and plain text is not wanted more. Pure. */
+export function formatFor(accept: string | undefined): Format {
+  const ranges = (accept ?? '').split(',').map(readRange)
+  const most = (fits: (range: ReturnType<typeof readRange>) => boolean) =>
+    Math.max(0, ...ranges.filter(fits).map(({ wanted }) => wanted))
+  const open = most(({ type, version }) => type === OPEN_METRICS && (version === '' || version === '1.0.0'))
+  return open > 0 && open >= most(({ type }) => type === 'text/plain') ? 'openmetrics' : 'prometheus'
+}
+
 /** `port`: 0 switches it off. `text` is asked at each request. */
 export function createMetricsDoor(
   { port }: { port: number },
-  parts: { clock: Clock; log: Log; healthz: ListenerParts['healthz']; text: () => Promise<MetricsText> },
+  parts: {
+    clock: Clock
+    log: Log
+    healthz: ListenerParts['healthz']
+    text: (format: Format) => Promise<MetricsText>
+  },
 ): MetricsDoor {
   const { clock, log, healthz, text } = parts
   let app: FastifyInstance | undefined
@@ -44,11 +67,11 @@ export function createMetricsDoor(
           path: '/metrics',
           isLocal: true,
           mount: (own) =>
-            void own.get('/metrics', async (_request, reply) => {
-              const { type, body } = await text()
+            void own.get('/metrics', async (request, reply) => {
+              const { type, body } = await text(formatFor(request.headers.accept))
               const late = clock.after(TAKEN_MS, () => reply.raw.destroy())
               reply.raw.once('close', () => late.cancel())
-              return reply.type(type).send(body)
+              return reply.type(type).header('vary', 'accept').send(body)
             }),
         },
       ],

@@ -4,10 +4,12 @@
  *
  * Q1. A label never holds what an agent or a stranger chose: names of agents are those of loaded cards with a session, at most as many as
  *     there are places for sessions; names of channels are those of hub.yaml; all others are words of the hub's own tables.
- * Q2. The text is made at most once a second. Whoever asks meanwhile gets the last one, so questions cost the hub nothing, however many come.
+ * Q2. A text is made at most once a second. Whoever asks meanwhile gets the last one, so questions cost the hub nothing, however many come.
  * Q3. What cannot be read, such as rows of a database that fails, is left out. A figure is never made up.
+ * Q4. Only OpenMetrics can hold exemplars: a time of a histogram with the ids of the step in which it was measured. There is one for each
+ *     bucket where traces are kept. The plain text never changes for that.
  */
-import type { Metric } from 'prom-client'
+import type { Metric, RegistryContentType } from 'prom-client'
 import type { Clock } from '../base/clock.ts'
 import type { Spread } from '../base/meters.ts'
 import { mayBeCritical } from '../guard/alerts/kinds.ts'
@@ -274,6 +276,15 @@ interface Line {
   metricName?: string
   labels: Record<string, string | number>
   value: number
+  exemplar?: { labelSet: Record<string, string>; value: number; timestamp: number } | undefined
+}
+
+/** Written by the library only in OpenMetrics. */
+function exemplarOf({ examples }: Spread, at: number): Line['exemplar'] {
+  const found = examples.get(at)
+  if (found === undefined) return undefined
+  const labelSet = { trace_id: found.traceId, span_id: found.spanId }
+  return { labelSet, value: found.seconds, timestamp: found.atMs / 1000 }
 }
 
 /** The lines of a histogram, as the library's own would give them. */
@@ -281,7 +292,8 @@ function linesOf(name: string, labels: Record<string, string>, spread: Spread): 
   let count = 0
   const buckets = spread.counts.map((each, at) => {
     count += each
-    return { metricName: `${name}_bucket`, labels: { ...labels, le: spread.bounds[at] ?? '+Inf' }, value: count }
+    const le = spread.bounds[at] ?? '+Inf'
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: count, exemplar: exemplarOf(spread, at) }
   })
   const whole = [
     { metricName: `${name}_sum`, labels, value: spread.sum() },
@@ -293,26 +305,33 @@ function linesOf(name: string, labels: Record<string, string>, spread: Spread): 
 // The registry alone: the whole package loads node:cluster and node:http with it, 15 MiB.
 const loadRegistry = () => import('prom-client/lib/registry.js')
 
+export type Format = 'prometheus' | 'openmetrics'
+
 /** Loads the library, and answers what makes one text of what `read` finds. */
 async function loadWriter(
+  format: Format,
   read: () => Readings,
   load: typeof loadRegistry,
 ): Promise<{ type: string; write: () => Promise<string> }> {
   const { default: Registry } = await load()
-  const registry = new Registry()
+  const isOpen = format === 'openmetrics'
+  const registry = new Registry<RegistryContentType>()
+  registry.setContentType(isOpen ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE)
   let readings = {} as Readings
   for (const [name, { type, help, labels }] of Object.entries<Definition>(METRICS) as [MetricName, Definition][]) {
     const valuesOf = ([value, ...rest]: Sample<Spread | number>): Line[] =>
       typeof value === 'number' ? [{ value, labels: named(labels, rest) }] : linesOf(name, named(labels, rest), value)
+    // Of a counter, OpenMetrics names the family without `_total`, and the library adds it to each line.
+    const shown = isOpen && type === 'counter' ? name.replace(/_total$/, '') : name
     // Its own metrics count by themselves, one look-up for each value; these show what the rings have counted.
     const get = async () => ({
-      name,
+      name: shown,
       help,
       type,
       values: (readings[name] as Sample<Spread | number>[]).flatMap(valuesOf),
       aggregator: 'sum',
     })
-    registry.registerMetric({ name, get } as unknown as Metric)
+    registry.registerMetric({ name: shown, get } as unknown as Metric)
   }
   return {
     type: registry.contentType,
@@ -330,13 +349,13 @@ export interface MetricsText {
 
 const MADE_FOR_MS = 1000
 
-/** Answers what makes the text (Q2). It throws what the library throws; one that could not be loaded is loaded again for the next text. */
-export function createMetrics(parts: MetricsParts, load = loadRegistry): () => Promise<MetricsText> {
+/** Answers what makes the text in one format (Q2). It throws what the library throws; one that could not be loaded is loaded again for the next text. */
+function createText(format: Format, parts: MetricsParts, load: typeof loadRegistry): () => Promise<MetricsText> {
   const startedMs = parts.clock.wallMs()
   let writer: ReturnType<typeof loadWriter> | undefined
   let last: { atMs: number; text: Promise<MetricsText> } | undefined
   async function make(): Promise<MetricsText> {
-    writer ??= loadWriter(() => readMetrics(parts, startedMs), load)
+    writer ??= loadWriter(format, () => readMetrics(parts, startedMs), load)
     writer.catch(() => {
       writer = undefined
     })
@@ -348,4 +367,13 @@ export function createMetrics(parts: MetricsParts, load = loadRegistry): () => P
     if (last === undefined || atMs - last.atMs >= MADE_FOR_MS) last = { atMs, text: make() }
     return last.text
   }
+}
+
+/** Answers what makes the text in a format. */
+export function createMetrics(parts: MetricsParts, load = loadRegistry): (format?: Format) => Promise<MetricsText> {
+  const texts = {
+    prometheus: createText('prometheus', parts, load),
+    openmetrics: createText('openmetrics', parts, load),
+  }
+  return (format = 'prometheus') => texts[format]()
 }

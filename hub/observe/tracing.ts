@@ -118,6 +118,10 @@ export async function createTracing({ sample }: { sample: number }, parts: Traci
         }
       },
       current: () => current,
+      example(place = current) {
+        if (place === undefined || !isKept(place.traceId)) return undefined
+        return { traceId: place.traceId, spanId: place.spanId, atMs: clock.wallMs() }
+      },
       traceparentOf: ({ traceId, spanId }) => `00-${traceId}-${spanId}-0${Number(isKept(traceId))}`,
     },
     async close() {

@@ -5,6 +5,7 @@
  *     gives: so one id finds a task in audit log, events and traces, after a restart too, and nothing is stored for it.
  * V2. Attributes are ids and words of the hub's own tables, never text of a person or an agent.
  */
+import type { Example } from '../base/meters.ts'
 import { traceparentShape } from './ids.ts'
 
 /** Every span, and when it begins and ends. */
@@ -73,6 +74,8 @@ export interface Tracer {
   current(): Place | undefined
   /** As it is passed on, with the decision whether the trace is kept. */
   traceparentOf(place: Place): string
+  /** By what a time can be found that was measured now at `place`, without one at what runs now; undefined if its trace is not kept. */
+  example(place?: Place): Example | undefined
 }
 
 /** The place of a task in the trace of the task at the root of its tree. Ids are UUIDs. Pure. */

@@ -1,6 +1,7 @@
 /** Builds what is between hub and engine: the looks at the engine, its disk and users, the containers, the ledger, the sockets of sessions. */
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import type { Example } from '../base/meters.ts'
 import type { Log } from '../base/telemetry.ts'
 import { createEngineWatch } from '../guard/conditions/engine-health.ts'
 import type { Guard } from '../guard/guard.ts'
@@ -34,7 +35,11 @@ export function createContainment(
   const { clock, log, guard } = parts
   const { modes, alerts, epoch } = guard
   const meters = createEngineMeters()
-  const engine = timeEngine(parts.engine, { clock, seconds: meters.engineSeconds })
+  let exampleOf: (task: string) => Example | undefined = () => undefined
+  const engine = timeEngine(parts.engine, {
+    ...{ clock, seconds: meters.engineSeconds },
+    exampleOf: (task) => exampleOf(task),
+  })
   const engineWatch = createEngineWatch({ modes })
   const ledgerOptions = {
     path: join(home, 'ledger.json'),
@@ -47,6 +52,10 @@ export function createContainment(
     meters,
     /** Its calls are timed. */
     engine,
+    /** Sets by what the times of a task's calls can be found. */
+    findBy(of: typeof exampleOf) {
+      exampleOf = of
+    },
     engineWatch,
     looks: createEngineLooks({ instance }, { engine, engineWatch, alerts }),
     usersWatch: createUsersWatch({ instance, firstUser }, { engine, alerts, clock, log }),

@@ -5,6 +5,7 @@ import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
 import { hubPrincipal } from '../guard/principal.ts'
 import { taskMachine } from '../protocol/task.ts'
+import type { Tracer } from '../protocol/traces.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { Losses } from './dispatch/losses.ts'
 import type { SessionRow, TaskRow } from './dispatch/rows.ts'
@@ -39,9 +40,10 @@ export function createMessaging(
     catalogue: Catalogue
     tasks: Tasks
     losses: Pick<Losses, 'stopped'>
+    tracer?: Tracer | undefined
   },
 ) {
-  const { clock, random, log, guard, catalogue, tasks, losses } = parts
+  const { clock, random, log, guard, catalogue, tasks, losses, tracer } = parts
   const { store, gate, events, approvals, audit, epoch, host, flags } = guard
   const { registry, sessionCards: cards, artifacts, journal } = catalogue
   const meters = createMessageMeters()
@@ -55,6 +57,7 @@ export function createMessaging(
     },
     nowMs: clock.monotonicMs,
     waited: meters.deliverySeconds,
+    exampleOf: tracer && ((place) => tracer.example(place)),
   })
   const replies = createReplies(clock, host.pace.heldBackMs)
   const topics = createTopics()

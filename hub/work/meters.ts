@@ -1,6 +1,6 @@
 /** What the work ring counts (S0-12): messages, how long they wait, how long a task needs until its session works, and what the engine takes. */
 import type { Clock } from '../base/clock.ts'
-import { createGrid, createSpread, createTally, type Spread } from '../base/meters.ts'
+import { createGrid, createSpread, createTally, type Example, type Spread } from '../base/meters.ts'
 import { MESSAGE_KINDS } from '../protocol/envelope.ts'
 import type { TaskState } from '../protocol/task.ts'
 import type { TaskListener } from './dispatch/moves.ts'
@@ -45,11 +45,15 @@ export const createTaskMeters = () => ({
 
 /**
  * Times each step of a start: `queue` from the request to the session's row, of a first attempt; `create` until the container is to be
- * started; `join` until its program has joined. A step that is not reached leaves no time.
+ * started; `join` until its program has joined. A step that is not reached leaves no time. `exampleOf`: by what a task's times can be found.
  */
 export function taskTimes(
   meters: ReturnType<typeof createTaskMeters>,
-  { clock, taskOf }: { clock: Clock; taskOf: (id: string) => TaskRow | undefined },
+  {
+    clock,
+    taskOf,
+    exampleOf,
+  }: { clock: Clock; taskOf: (id: string) => TaskRow | undefined; exampleOf: (task: string) => Example | undefined },
 ): TaskListener {
   /** When a session's container was to be started, monotonic; only of sessions that have not joined. */
   const startedAt = new Map<string, number>()
@@ -64,11 +68,11 @@ export function taskTimes(
       startedAt.delete(id)
       if (state === 'starting') {
         startedAt.set(id, clock.monotonicMs())
-        create.add((clock.wallMs() - createdAtMs) / 1000)
+        create.add((clock.wallMs() - createdAtMs) / 1000, exampleOf(task))
         const whole = taskOf(task)
-        if (whole?.attempts === 1) queue.add((createdAtMs - whole.createdAtMs) / 1000)
+        if (whole?.attempts === 1) queue.add((createdAtMs - whole.createdAtMs) / 1000, exampleOf(task))
       }
-      if (state === 'working' && from !== undefined) join.add((clock.monotonicMs() - from) / 1000)
+      if (state === 'working' && from !== undefined) join.add((clock.monotonicMs() - from) / 1000, exampleOf(task))
     },
   }
 }

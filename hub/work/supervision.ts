@@ -78,11 +78,13 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   let entrance: Entrance | undefined
 
   const meters = createTaskMeters()
-  tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task }))
   const distrust = createDistrust(options, parts)
   const { custody } = distrust
   const traces = parts.tracer && createTaskTraces(parts.tracer, { clock, rows: tasks })
   if (traces !== undefined) tasks.listen(traces.listener)
+  const exampleOf = (task: string) => traces?.exampleOf(task)
+  tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task, exampleOf }))
+  containment.findBy(exampleOf)
   const made = createMade(store)
   const vitals = createVitals(options, { clock, log, tasks, cards, losses, listener: stallTeller(parts) })
   const afterStart = createAfterStart({

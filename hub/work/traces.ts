@@ -1,5 +1,6 @@
 /** The spans of tasks and of starts (S0-11), from the steps that tasks.ts tells. */
 import type { Clock } from '../base/clock.ts'
+import type { Example } from '../base/meters.ts'
 import { type Place, placeOfTask, type Span, type Tracer } from '../protocol/traces.ts'
 import type { TaskListener } from './dispatch/moves.ts'
 import type { TaskRow, TaskRows } from './dispatch/rows.ts'
@@ -12,6 +13,8 @@ const DEPTH_MAX = 32
 export interface TaskTraces {
   readonly tracer: Tracer
   placeOf(task: string): Place
+  /** By what a time of this task can be found; undefined if its trace is not kept. */
+  exampleOf(task: string): Example | undefined
   readonly listener: TaskListener
 }
 
@@ -49,6 +52,7 @@ export function createTaskTraces(tracer: Tracer, parts: { clock: Clock; rows: Pi
   return {
     tracer,
     placeOf,
+    exampleOf: (task) => tracer.example(placeOf(task)),
     listener: {
       taskMade: made,
       sessionChanged({ id, task, agent, state, createdAtMs, publicKey, exitReason, errorCode }) {

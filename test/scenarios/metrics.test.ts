@@ -2,7 +2,7 @@
  * A whole hub and its metrics (S0-12): each figure moves with what it counts, no label holds what an agent chose, and Debian's Prometheus gets an
  * answer to each query of the dashboard and each rule.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { METRICS, type MetricName } from '../../hub/observe/metrics.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
+import { prometheusTools, startPrometheus } from '../support/prometheus.ts'
 
 const OBSERVE = join(import.meta.dirname, '../../scripts/observe')
 const say = { sends: { say: null }, receives: { say: null } }
@@ -201,16 +202,7 @@ test('S0-12: however often somebody asks, the text is made once a second', async
   expect((await ask()).text).not.toBe(texts[0])
 })
 
-const TOOLS = (() => {
-  try {
-    return execFileSync(join(OBSERVE, 'prometheus'), ['path'], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim()
-  } catch {
-    return undefined
-  }
-})()
+const TOOLS = prometheusTools()
 interface Rule {
   alert: string
   expr: string
@@ -346,63 +338,36 @@ describe.skipIf(TOOLS === undefined)("with Debian's Prometheus (needs it: script
   })
 
   test('S0-12: Prometheus reads the hub; every query of the dashboard and every rule answers', async () => {
-    const web = await freePort()
-    const config = {
-      scrape_configs: [
-        { job_name: 'hub', scrape_interval: '200ms', static_configs: [{ targets: [`127.0.0.1:${port}`] }] },
-      ],
-      rule_files: [join(OBSERVE, 'alerts.yml')],
-      global: { evaluation_interval: '200ms' },
+    await using prometheus = await startPrometheus({ tools: TOOLS ?? '', port, rules: join(OBSERVE, 'alerts.yml') })
+    const { api } = prometheus
+    const answerTo = async (expr: string) => {
+      const asked = expr.replaceAll('$__rate_interval', '1m').replaceAll('$job', 'hub')
+      const { status, data } = await api<{ result: unknown[] }>(`/api/v1/query?query=${encodeURIComponent(asked)}`)
+      return status === 'success' ? data.result.length : -1
     }
-    writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config))
-    const server = spawn(
-      join(TOOLS ?? '', 'prometheus'),
-      [
-        '--config.file',
-        join(folder, 'prometheus.yml'),
-        '--storage.tsdb.path',
-        join(folder, 'data'),
-        '--web.listen-address',
-        `127.0.0.1:${web}`,
-      ],
-      { stdio: 'ignore' },
-    )
-    const ended = new Promise((done) => server.once('exit', done))
-    try {
-      const api = async <Data>(path: string) =>
-        (await (await fetch(`http://127.0.0.1:${web}${path}`)).json()) as { status: string; data: Data }
-      const answerTo = async (expr: string) => {
-        const asked = expr.replaceAll('$__rate_interval', '1m').replaceAll('$job', 'hub')
-        const { status, data } = await api<{ result: unknown[] }>(`/api/v1/query?query=${encodeURIComponent(asked)}`)
-        return status === 'success' ? data.result.length : -1
+    const until = async (check: () => Promise<boolean>) => {
+      // Prometheus is told by time what it should do, and the hub's time moves with it.
+      while (!(await check().catch(() => false))) {
+        await h.clock.advance(500)
+        await new Promise((done) => setTimeout(done, 50))
       }
-      const until = async (check: () => Promise<boolean>) => {
-        // Prometheus is told by time what it should do, and the hub's time moves with it.
-        while (!(await check().catch(() => false))) {
-          await h.clock.advance(500)
-          await new Promise((done) => setTimeout(done, 50))
-        }
-      }
-      // A query of a rate needs two scrapes.
-      await until(async () => (await answerTo('count_over_time(up{job="hub"}[1m]) > 3')) === 1)
-      expect(QUERIES.length).toBeGreaterThan(30)
-      for (const [title, expr] of QUERIES) {
-        let found = -1
-        await until(async () => {
-          found = await answerTo(expr)
-          return found !== 0
-        })
-        expect(found, `${title}: ${expr}`).toBeGreaterThan(0)
-      }
-      const rules = async () =>
-        (await api<{ groups: { rules: { name: string; health: string }[] }[] }>('/api/v1/rules')).data.groups.flatMap(
-          (group) => group.rules,
-        )
-      await until(async () => (await rules()).every(({ health }) => health !== 'unknown'))
-      expect((await rules()).map(({ name, health }) => [name, health])).toEqual(RULES.map(({ alert }) => [alert, 'ok']))
-    } finally {
-      server.kill('SIGKILL')
-      await ended
     }
+    // A query of a rate needs two scrapes.
+    await until(async () => (await answerTo('count_over_time(up{job="hub"}[1m]) > 3')) === 1)
+    expect(QUERIES.length).toBeGreaterThan(30)
+    for (const [title, expr] of QUERIES) {
+      let found = -1
+      await until(async () => {
+        found = await answerTo(expr)
+        return found !== 0
+      })
+      expect(found, `${title}: ${expr}`).toBeGreaterThan(0)
+    }
+    const rules = async () =>
+      (await api<{ groups: { rules: { name: string; health: string }[] }[] }>('/api/v1/rules')).data.groups.flatMap(
+        (group) => group.rules,
+      )
+    await until(async () => (await rules()).every(({ health }) => health !== 'unknown'))
+    expect((await rules()).map(({ name, health }) => [name, health])).toEqual(RULES.map(({ alert }) => [alert, 'ok']))
   })
 })

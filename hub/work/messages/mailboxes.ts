@@ -11,8 +11,9 @@
  */
 import { type BoundedQueue, createBoundedQueue } from '../../base/bounded.ts'
 import { HubError } from '../../base/errors.ts'
-import type { Spread } from '../../base/meters.ts'
+import type { Example, Spread } from '../../base/meters.ts'
 import { BODY_BYTES_MAX, type Delivery, MAILBOX_MAX } from '../../protocol/envelope.ts'
+import { readTraceparent, type Place as TracePlace } from '../../protocol/traces.ts'
 
 const OFFER_MAX = 64
 /** The most in one offer, beyond its first delivery. */
@@ -76,6 +77,8 @@ interface Waiting extends Mail {
   sender: string | undefined
   /** Since when it waits, monotonic. */
   atMs: number
+  /** Only where traces are kept. */
+  place: TracePlace | undefined
 }
 interface Box {
   queue: BoundedQueue<Waiting>
@@ -110,8 +113,10 @@ export function createMailboxes(options: {
   nowMs?: () => number
   /** Gets how long each delivery waited until its reader confirmed it. */
   waited?: Spread
+  /** By what that time can be found, from where the message stands; absent where no traces are kept. */
+  exampleOf?: ((place: TracePlace) => Example | undefined) | undefined
 }): Mailboxes {
-  const { limit = MAILBOX_MAX, nowMs = () => 0, waited } = options
+  const { limit = MAILBOX_MAX, nowMs = () => 0, waited, exampleOf } = options
   const boxes = new Map<string, Box>()
   const bySender = new Map<string, number>()
   /** From senders; each mailbox bounds the hub's own words itself. */
@@ -145,7 +150,7 @@ export function createMailboxes(options: {
     box.queue.dropWhile((mail) => {
       if (mail.number > after) return false
       count(box, mail.sender, -mail.bytes)
-      confirmed?.add((now - mail.atMs) / 1000)
+      confirmed?.add((now - mail.atMs) / 1000, mail.place && exampleOf?.(mail.place))
       return true
     })
   }
@@ -190,6 +195,7 @@ export function createMailboxes(options: {
           bytes,
           sender,
           atMs: nowMs(),
+          place: exampleOf && readTraceparent(content.traceparent),
         }
         box.next += 1
         box.queue.push(mail)

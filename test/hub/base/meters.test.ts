@@ -20,3 +20,22 @@ test('a span is counted within the first bound that it does not pass; a clock th
   expect(spread.counts).toEqual([3, 2, 2, 2])
   expect(spread.sum()).toBeGreaterThan(1e9)
 })
+
+test('the last time of each bound is found by where it was measured, and one that stands nowhere leaves the last', () => {
+  const at = (traceId: string) => ({ traceId, spanId: 's', atMs: 7 })
+  let here: ReturnType<typeof at> | undefined
+  const spread = createSpread([1, 10], () => here)
+  spread.add(0.5)
+  here = at('a')
+  for (const seconds of [0.4, 0.6, 99]) spread.add(seconds)
+  spread.add(-3, at('b'))
+  spread.add(5, at('c'))
+  here = undefined
+  spread.add(6)
+  expect([...spread.examples].sort()).toEqual([
+    [0, { ...at('b'), seconds: 0 }],
+    [1, { ...at('c'), seconds: 5 }],
+    [2, { ...at('a'), seconds: 99 }],
+  ])
+  expect(spread.counts).toEqual([4, 2, 1])
+})
