@@ -194,6 +194,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     pending,
     reply: (message, body) => reply(message, body),
     onAnswered: answers.hear,
+    onReturned: ({ detail }) => void log(`a message was not delivered: ${String(detail)}`, 'warn').catch(() => {}),
     onStop(kind, body) {
       if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
       else run.stop(new HubError('mode_draining', 'the hub is stopping'), Number(body.graceMs) || STOP_GRACE_MS)
@@ -227,6 +228,9 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     const about = { to: `session:${message.from.session}`, correlationId: message.id, ...classed(options) }
     const trace = message.traceparent === undefined ? {} : { traceparent: message.traceparent }
     await post({ id: newId(), kind: 'reply', ...about, ...trace, body })
+  }
+  async function log(text: string, level: 'debug' | 'info' | 'warn' | 'error' = 'info'): Promise<void> {
+    await post({ id: newId(), kind: 'log', body: { level, text } })
   }
   async function flushProgress(): Promise<void> {
     clearTimeout(progressTimer)
@@ -300,7 +304,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       latestProgress = progress
       progressTimer ??= setTimeout(() => void flushProgress(), PROGRESS_EVERY_MS).unref()
     },
-    log: (text, level = 'info') => post({ id: newId(), kind: 'log', body: { level, text } }).then(() => {}),
+    log,
     partial: run.partial,
     async run(options) {
       inbox.start()

@@ -11,7 +11,7 @@ import type { Losses } from './dispatch/losses.ts'
 import type { SessionRow, TaskRow } from './dispatch/rows.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { ANSWERS_MAX, createAnswers } from './messages/answers.ts'
-import { createDecideAgain } from './messages/decided-again.ts'
+import { createDecideAgain, TOLD_MAX } from './messages/decided-again.ts'
 import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
 import { createMailboxes } from './messages/mailboxes.ts'
@@ -50,7 +50,7 @@ export function createMessaging(
   const mailboxes = createMailboxes({
     epoch,
     get ownMax() {
-      return options.tasksPerTree + 1 + ANSWERS_MAX
+      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX
     },
     get sessions() {
       return options.sessions
@@ -105,7 +105,7 @@ export function createMessaging(
     delivered,
     targets,
     router,
-    decideAgain: createDecideAgain({ gate, rows: tasks, mailboxes, topics, targets, log }),
+    decideAgain: createDecideAgain({ gate, rows: tasks, mailboxes, topics, targets, clock, random, log }),
     /** Releases everything that the session had here. */
     close(session: string) {
       mailboxes.close(session)

@@ -427,8 +427,10 @@ describe('fault F10: what was admitted and waits is decided once more when the r
     await using doors = await openDoors({ agents })
     const { h, rules } = doors
     const [alice, bob, carol] = await h.bring('alice', 'bob', 'carol')
-    for (const n of [1, 2]) await h.pumped(alice.say({ kind: 'request', to: 'agent:bob', type: 'say', body: { n } }))
-    await h.pumped(alice.say({ kind: 'broadcast', to: 'all', type: 'note', body: { n: 3 } }))
+    const note = await h.pumped(alice.say({ kind: 'broadcast', to: 'all', type: 'note', body: { n: 3 } }))
+    const said = []
+    for (const n of [1, 2])
+      said.push(await h.pumped(alice.say({ kind: 'request', to: 'agent:bob', type: 'say', body: { n } })))
     await h.pumped(carol.say({ kind: 'request', to: 'agent:bob', type: 'say', body: { n: 4 } }))
     await rules((rows) => Object.assign(rows.alice ?? {}, { message: ['carol'] }))
     expect([await mail(h, bob), await mail(h, carol)]).toEqual([[4], [3]])
@@ -436,6 +438,17 @@ describe('fault F10: what was admitted and waits is decided once more when the r
     expect(refused.map(({ principal, resource }) => [principal, resource])).toEqual(
       Array(3).fill([`agent:alice/${alice.session}`, `session:${bob.session}`]),
     )
+    // Its sender is told, requests first; nobody else is.
+    const back = await h.pumped(alice.receive(0))
+    expect(back.map(({ kind, correlationId, body }) => [kind, correlationId, body.code, body.returned])).toEqual(
+      [...said, note].map((id) => ['refused', id, 'policy_denied', true]),
+    )
+    expect(await h.pumped(carol.receive(0))).toEqual([])
+    // No more than sixteen at one change.
+    for (let n = 0; n < 20; n += 1)
+      await h.pumped(carol.say({ kind: 'request', to: 'agent:bob', type: 'say', body: { n } }))
+    await rules((rows) => Object.assign(rows.carol ?? {}, { message: [] }))
+    expect([await mail(h, bob), await h.pumped(carol.receive(0))]).toEqual([[], Array(16).fill(expect.anything())])
     expect(h.hub.guard.audit.verify().fault).toBeUndefined()
   })
 

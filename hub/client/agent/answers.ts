@@ -32,6 +32,9 @@ export const approvalOf = (thrown: unknown): string | undefined =>
     ? thrown.facts.approval
     : undefined
 
+const isTakenBack = (thrown: unknown): boolean =>
+  thrown instanceof HubError && thrown.code === 'needs_approval' && thrown.facts.returned === true
+
 export function createAnswers(): Answers {
   const heard = new Map<string, AnsweredBody>()
   const waiting = new Map<string, ReturnType<typeof Promise.withResolvers<AnsweredBody>>>()
@@ -74,6 +77,8 @@ export function createAnswers(): Answers {
           return await act()
         } catch (thrown) {
           const approval = approvalOf(thrown)
+          // It was admitted and taken back, because other rules ask now: once more, and a person is asked anew.
+          if (approval === undefined && isTakenBack(thrown)) continue
           if (approval === undefined) throw thrown
           onAsked?.(approval)
           const leftMs = untilAt === undefined ? undefined : Math.max(1, untilAt - performance.now())

@@ -20,6 +20,8 @@ export interface InboxOptions {
   transport: Transport
   pending: PendingReplies
   reply: (message: Message, body: Body) => Promise<unknown>
+  /** The hub took a message back for whose answer nobody waits. */
+  onReturned: (body: Body) => void
   /** A person decided about an act of this session, or nobody does any more. */
   onAnswered: (body: AnsweredBody) => void
   /** A `cancel` or `finish` delivery. */
@@ -76,8 +78,9 @@ export function createInbox(options: InboxOptions): Inbox {
   }
 
   function take(delivery: Delivery): void {
-    if (delivery.kind === 'reply' || delivery.kind === 'refused') pending.settle(delivery)
-    else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
+    if (delivery.kind === 'reply' || delivery.kind === 'refused') {
+      if (!pending.settle(delivery) && delivery.kind === 'refused') options.onReturned(delivery.body)
+    } else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
     else if (delivery.from !== undefined) void handle(delivery as Message)
     else if (delivery.type === ANSWERED) options.onAnswered(delivery.body as unknown as AnsweredBody)
   }

@@ -1,13 +1,13 @@
 /** Replies still owed to this session: each with its time-out, repeated until it comes (docs/protocol.md 3). */
-import { HubError } from '../../base/errors.ts'
+import { ERRORS, type ErrorCode, HubError } from '../../base/errors.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
 import type { Body } from './contract.ts'
 
 export interface PendingReplies {
   /** Waits for the reply whose correlation id is `id`. `repeat` says the same thing again, under the same id. Rejects with `timed_out`. */
   open(id: string, options: { what: string; timeoutMs?: number; repeat: () => Promise<unknown> }): Promise<Body>
-  /** Passes a `reply` or `refused` delivery to its waiter. If there is none, it came twice or too late. */
-  settle(delivery: Delivery): void
+  /** Passes a `reply` or `refused` delivery to its waiter. False if there is none: it came twice or too late, or nobody waits for an answer. */
+  settle(delivery: Delivery): boolean
   fail(id: string, thrown: unknown): void
   /** Repeats everything that is still unanswered, after a restored link. */
   repeatAll(): void
@@ -55,8 +55,10 @@ export function createPendingReplies(): PendingReplies {
       })
     },
     settle({ kind, correlationId = '', body }) {
+      const isAwaited = waiting.has(correlationId)
       if (kind === 'reply') waiting.get(correlationId)?.resolve(body)
       else fail(correlationId, refusalOf(body))
+      return isAwaited
     },
     fail,
     repeatAll() {
@@ -71,5 +73,6 @@ export function createPendingReplies(): PendingReplies {
 /** The body of a `refused` delivery as an error: the hub took the message and could not carry it to its end. */
 function refusalOf(body: Body): HubError {
   const detail = String(body.detail ?? body.error ?? 'the message was refused')
-  return new HubError('inbox_closed', detail, { facts: body })
+  const code = Object.hasOwn(ERRORS, String(body.code)) ? (body.code as ErrorCode) : 'inbox_closed'
+  return new HubError(code, detail, { facts: body })
 }

@@ -47,8 +47,8 @@ export interface Mailboxes {
   /** Takes nothing more from others. What waits can still be read, and the hub's own words still come (docs/safety.md 5). */
   seal(session: string): void
   isOpen(session: string): boolean
-  /** Removes waiting mail that must not be delivered any more. Answers how much that was. */
-  keepOnly(test: (session: string, about: About) => boolean): number
+  /** Removes waiting mail that must not be delivered any more. Answers what that was; each `about` is the object that `test` was given. */
+  keepOnly(test: (session: string, about: About) => boolean): About[]
   depth(session: string): number
   /** How long the oldest waiting delivery has waited, ms; 0 without one. */
   oldestMs(session: string): number
@@ -69,7 +69,7 @@ export interface Mailboxes {
 }
 
 /** What the rules look at in a waiting delivery. */
-export type About = Pick<Content, 'from' | 'messageKind' | 'type' | 'topic' | 'dataClass'>
+export type About = Pick<Content, 'id' | 'from' | 'messageKind' | 'type' | 'topic' | 'dataClass'>
 interface Waiting extends Mail {
   about: About
   bytes: number
@@ -170,8 +170,8 @@ export function createMailboxes(options: {
   function keep(session: string, sender: string | undefined, content: Content): Place {
     const box = boxOf(session)
     const text = JSON.stringify(content)
-    const { from, messageKind, type, topic, dataClass } = content
-    const about = { from, messageKind, type, topic, dataClass } as About
+    const { id, from, messageKind, type, topic, dataClass } = content
+    const about = { id, from, messageKind, type, topic, dataClass } as About
     const places = sender === undefined ? limit + box.ownMax : limit
     if (box.queue.size + box.reserved >= places)
       throw new HubError('mailbox_full', `session ${session} has ${box.queue.size} unread deliveries`)
@@ -233,11 +233,11 @@ export function createMailboxes(options: {
     },
     isOpen: (session) => boxes.has(session),
     keepOnly(test) {
-      let taken = 0
+      const taken: About[] = []
       for (const [session, box] of boxes) {
         const gone = box.queue.keepOnly(({ about }) => test(session, about))
         for (const { sender, bytes } of gone) count(box, sender, -bytes)
-        taken += gone.length
+        taken.push(...gone.map(({ about }) => about))
       }
       return taken
     },

@@ -194,6 +194,26 @@ describe('the agent SDK', () => {
     expect(await left).toBe('cancelled')
   })
 
+  test('a message that is taken back ends the wait for its answer, is sent anew where a person is asked now, or is a line of the log [ask-3]', async () => {
+    const { session, hub } = await joined()
+    const body = { code: 'needs_approval', detail: 'the rules changed', returned: true }
+    const takeBack = (id: string | undefined) => session.deliver({ kind: 'refused', correlationId: id ?? '', body })
+    const alone = hub.request('agent:peer', 'pay').catch((thrown) => thrown)
+    await until(() => sent(session, 'request').length === 1)
+    takeBack(sent(session, 'request')[0]?.envelope?.id)
+    expect([(await alone).code, (await alone).message]).toEqual(['needs_approval', 'the rules changed'])
+    const agreed = hub.agreed(() => hub.request('agent:peer', 'pay'))
+    await until(() => sent(session, 'request').length === 2)
+    takeBack(sent(session, 'request')[1]?.envelope?.id)
+    await until(() => sent(session, 'request').length === 3)
+    const last = sent(session, 'request')[2]?.envelope?.id ?? ''
+    session.deliver({ kind: 'reply', correlationId: last, body: { paid: true } })
+    expect(await agreed).toEqual({ paid: true })
+    takeBack('an event of which nobody waits for an answer')
+    await until(() => sent(session, 'log').length === 1)
+    expect(sent(session, 'log')[0]?.envelope?.body.text).toBe('a message was not delivered: the rules changed')
+  })
+
   test('drops a message that is offered twice by id, whatever its number, and keeps equal ids of other senders', async () => {
     const { session, hub } = await joined()
     const heard: unknown[] = []
