@@ -9,6 +9,7 @@ import { type ActFacts, mayBeAsked } from './acts.ts'
 import type { Nonces } from './identity/nonces.ts'
 import type { GuardMeters } from './meters.ts'
 import { type ConditionName, type Modes, permits, refusalOf } from './modes.ts'
+import type { Approval } from './operator/approval-rows.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
 import { mayStop, type Principal, principalText } from './principal.ts'
@@ -33,6 +34,11 @@ export interface Call {
   readonly act?: () => ActFacts
   /** It was admitted before, and is only told of again: where the rules ask, nobody is asked a second time. */
   readonly repeats?: boolean
+  /**
+   * Several calls of one turn are one act: what a person admitted with the first of them admits the others. The same object for each of them;
+   * it holds the approval that was used.
+   */
+  readonly together?: { used?: Pick<Approval, 'id' | 'act' | 'answeredBy'> | undefined }
   /** Why the rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
   readonly mustAsk?: Pick<PolicyDecision, 'reason' | 'rule'>
   /** Checks generation and socket once more, now that nothing can come in between. */
@@ -120,8 +126,13 @@ export function createChecks(parts: {
     const facts = { decisionId: decision.id }
     if (decision.effect === 'deny')
       throw new Denial(decision, new HubError(decision.code ?? 'policy_denied', decision.reason, { facts }))
-    const error = new HubError('needs_approval', `a person has to agree first: ${decision.reason}`, { facts })
-    throw mayBeAsked(operation) ? new Asked(decision, error) : new Denial(decision, error)
+    if (mayBeAsked(operation))
+      throw new Asked(
+        decision,
+        new HubError('needs_approval', `a person has to agree first: ${decision.reason}`, { facts }),
+      )
+    const detail = `a rule asks a person about it, but about ${operation} nobody can be asked, so it is refused: ${decision.reason}`
+    throw new Denial(decision, new HubError('policy_denied', detail, { facts }))
   }
 
   function judgeOrAsk(call: Call, row: Operation): Asked | { decision: PolicyDecision } {

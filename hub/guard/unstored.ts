@@ -16,7 +16,7 @@ import { judgeStoreFault, type Store } from '../store/database.ts'
 import { effectText, entryOf } from './audit/entry.ts'
 import type { AuditLog } from './audit/log.ts'
 import type { Call } from './checks.ts'
-import { Denial } from './checks.ts'
+import { Asked, Denial } from './checks.ts'
 import type { Grant, StopGrant } from './grant.ts'
 import type { Modes } from './modes.ts'
 import type { Kept, StopWish, StopWishes } from './operator/stop-wishes.ts'
@@ -119,6 +119,10 @@ export function createUnstored(parts: {
   function errorOf(thrown: unknown): HubError {
     const fault = judgeStoreFault(thrown)
     if (fault !== undefined) return new HubError('store_unavailable', '', { reason: fault.reason, cause: thrown })
+    if (thrown instanceof Asked) {
+      const detail = `while the database cannot be written, no person can be asked: ${thrown.decision.reason}`
+      return new HubError('needs_approval', detail, { facts: thrown.error.facts })
+    }
     return thrown instanceof Denial ? thrown.error : toHubError(thrown)
   }
 

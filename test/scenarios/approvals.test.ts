@@ -359,8 +359,8 @@ describe('an act of a session or a person that the rules ask about', () => {
     asks.add('approval.answer')
     h.hub.guard.decisions.forget()
     expect(await answer(h, id, true)).toMatchObject({
-      code: 'needs_approval',
-      detail: 'a person has to agree first: sure?',
+      code: 'policy_denied',
+      detail: 'a rule asks a person about it, but about approval.answer nobody can be asked, so it is refused: sure?',
     })
     expect(await rowsOf(h)).toHaveLength(1)
     asks.delete('approval.answer')

@@ -60,6 +60,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     targets: work.messaging.targets,
     delegation: work.messaging.delegation,
     outcomes: work.messaging.outcomes,
+    isAsked: guard.approvals.isAsked,
     acted: vitals.acted,
     meter: work.meters.messages,
     random: outer.random,

@@ -1,10 +1,28 @@
-/** An agent's envelopes: admitted one by one, routed, answered. A repeat gets its first outcome again. */
+/**
+ * An agent's envelopes: admitted one by one, routed, answered. A repeat gets its first outcome again.
+ *
+ * What an approval of a message is bound to:
+ *
+ * M1. Where it goes as the sender wrote it, what it answers, and its content. Not its id, which a second try need not repeat, nor which
+ *     session of the recipient had the most room.
+ * M2. Of a restricted one nobody can try contents against the digest, because `secret` is in it; so it is asked about anew after a restart of
+ *     the hub (S1-63).
+ * M3. A broadcast is one act, whoever of its recipients the rules ask about: it is bound to the names of all who would get it.
+ *
+ * A broadcast:
+ *
+ * B1. Each recipient is admitted by itself (S1-36). The rules are asked about all of them before anybody gets it; whom they refuse is left
+ *     out, with a record.
+ * B2. If they ask about one of them, nobody gets it until a person has said yes; else those who need no yes would get it twice.
+ * B3. While the store cannot be written nobody is asked (docs/safety.md, ask-10), so each recipient is only admitted by itself.
+ */
 import { digestOf, sha256Hex } from '../../base/canonical.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Grid } from '../../base/meters.ts'
 import type { Random } from '../../base/random.ts'
 import type { ActFacts } from '../../guard/acts.ts'
-import type { Gate } from '../../guard/gate.ts'
+import type { Call, Gate } from '../../guard/gate.ts'
+import { classFact } from '../../protocol/data-class.ts'
 import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
 import { readTraceparent } from '../../protocol/traces.ts'
 import type { Delegation } from '../../work/messages/delegation.ts'
@@ -33,25 +51,87 @@ const FINAL = new Set([
   'delegation_wider',
   'forbidden',
 ])
-/** A fault of the caller's proof or of the store ends a broadcast. A refusal for one recipient does not. */
-const ENDS_BROADCAST = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
+function payloadOf({ kind, to, type, body, correlationId, dataClass }: Envelope, secret: string): string {
+  const said = { kind, to, type, body, correlationId }
+  return digestOf('hub-message-v1', { ...said, ...(dataClass === 'restricted' ? { secret } : {}) })
+}
 
-/**
- * What an approval of this message is bound to: where it goes as the sender wrote it, what it answers, and its content. Not its id, which a
- * second try need not repeat, nor which session of the recipient had the most room. Of a restricted one nobody can try contents against the
- * digest, because `secret` is in it; so it is asked about anew after a restart of the hub (S1-63).
- */
 function actOfMessage(envelope: Envelope, facts: Addressed['facts'], secret: string): ActFacts {
-  const { kind, to, type, body, correlationId } = envelope
-  const { session, ...named } = (facts.to ?? {}) as { session?: string; agent?: string }
-  const isOne = kind === 'broadcast' && named.agent !== undefined
+  const { session: _, ...named } = (facts.to ?? {}) as { session?: string; agent?: string }
   return {
-    resource: isOne ? `agent:${named.agent}` : to,
-    payload: digestOf('hub-message-v1', {
-      ...{ kind, to, type, body, correlationId },
-      ...(envelope.dataClass === 'restricted' ? { secret } : {}),
-    }),
+    resource: envelope.to,
+    payload: payloadOf(envelope, secret),
     facts: facts.to === undefined ? facts : { ...facts, to: named },
+  }
+}
+
+function actOfBroadcast(envelope: Envelope, recipients: readonly Addressed[], secret: string): ActFacts {
+  const names = recipients.flatMap(({ facts }) => (facts.to as { agent?: string }).agent ?? [])
+  const agents = [...new Set(names)].sort()
+  const { kind, type, to, dataClass } = envelope
+  return {
+    resource: to,
+    payload: payloadOf(envelope, secret),
+    facts: { kind, type, to: { agents }, ...classFact(dataClass) },
+  }
+}
+
+/** A fault of the caller's proof or of the store ends a broadcast. A refusal for one recipient does not. */
+const ENDS_IT = new Set(['nonce_used', 'unauthenticated', 'store_unavailable', 'audit_unavailable'])
+/** What is said about the one approval of all. */
+const SAID_OF_ALL = new Set(['needs_approval', 'approval_refused', 'rate_limited'])
+
+/** Answers how many recipients got it. Throws what ends all of it. */
+type Broadcast = (
+  caller: AgentCaller,
+  envelope: Envelope,
+  call: Pick<Call, 'principal' | 'operation' | 'payloadHash'>,
+  addressed: readonly Addressed[],
+) => number
+
+function createBroadcast(parts: { gate: Gate; router: Router; secret: string }): Broadcast {
+  const { gate, router, secret } = parts
+
+  return ({ session, proof }, envelope, call, addressed) => {
+    const { burn: _, ...later } = proof
+    let isFirst = true
+    /** The nonce is burned with the first question. */
+    const own = () => {
+      const first = isFirst
+      isFirst = false
+      return first ? proof : later
+    }
+    const isOwn = (thrown: unknown) => !ENDS_IT.has(toHubError(thrown).code)
+
+    const asked: Addressed[] = []
+    const free: Addressed[] = []
+    for (const one of addressed) {
+      if (gate.isStoreFailing()) free.push(one)
+      else
+        try {
+          const { resource, facts } = one
+          const { asks } = gate.foresee({ ...call, ...own(), resource, facts }, true)
+          ;(asks === undefined ? free : asked).push(one)
+        } catch (thrown) {
+          if (!isOwn(thrown)) throw thrown
+        }
+    }
+
+    const recipients = [...asked, ...free]
+    const act = () => actOfBroadcast(envelope, recipients, secret)
+    const shared = asked.length === 0 ? {} : { act, together: {} }
+    let delivered = 0
+    for (const { resource, facts, target } of recipients) {
+      try {
+        const one = { ...call, ...own(), ...shared, resource, facts }
+        gate.admit(one, (grant) => router.route(grant, session, envelope, target))
+        delivered += 1
+      } catch (thrown) {
+        if (!isOwn(thrown)) throw thrown
+        if (asked.length > 0 && delivered === 0 && SAID_OF_ALL.has(toHubError(thrown).code)) throw thrown
+      }
+    }
+    return delivered
   }
 }
 
@@ -88,13 +168,16 @@ export function createSend(parts: {
   targets: Targets
   delegation: Delegation
   outcomes: Outcomes
+  /** Whether the session asked this very question before. */
+  isAsked: (session: string, askId: string) => boolean
   /** The session made progress: a message of it was admitted for the first time. */
   acted: (session: string) => void
   meter: Grid<MessageKind, 'accepted' | 'refused'>
   random: Random
 }): Send {
-  const { gate, router, targets, delegation, outcomes, acted, meter } = parts
+  const { gate, router, targets, delegation, outcomes, isAsked, acted, meter } = parts
   const secret = parts.random.bytes(32).toString('hex')
+  const broadcast = createBroadcast({ gate, router, secret })
 
   function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
     const addressed = targets.resolve(session, envelope)
@@ -110,29 +193,19 @@ export function createSend(parts: {
     addressed: readonly Addressed[],
   ): Partial<Sent> {
     const { session, principal, proof } = caller
-    const repeats = envelope.kind === 'delegate' && delegation.isTaken(session, envelope)
+    const repeats =
+      (envelope.kind === 'delegate' && delegation.isTaken(session, envelope)) ||
+      (envelope.kind === 'ask' && isAsked(session.id, envelope.id))
     const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed, repeats }
     const [only] = addressed
-    if (envelope.kind !== 'broadcast' && only !== undefined) {
-      const { resource, facts, target } = only
-      const act = () => actOfMessage(envelope, facts, secret)
-      gate.admit({ ...call, ...proof, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
-      return {}
+    if (envelope.kind === 'broadcast' || only === undefined) {
+      const delivered = broadcast(caller, envelope, call, addressed)
+      return { delivered, refused: addressed.length - delivered }
     }
-    // Each recipient is admitted by itself (S1-36). The nonce is burned with the first.
-    let delivered = 0
-    for (const [place, { resource, facts, target }] of addressed.entries()) {
-      const { burn, ...rest } = proof
-      try {
-        const own = place === 0 ? proof : rest
-        const act = () => actOfMessage(envelope, facts, secret)
-        gate.admit({ ...call, ...own, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
-        delivered += 1
-      } catch (thrown) {
-        if (ENDS_BROADCAST.has(toHubError(thrown).code)) throw thrown
-      }
-    }
-    return { delivered, refused: addressed.length - delivered }
+    const { resource, facts, target } = only
+    const act = () => actOfMessage(envelope, facts, secret)
+    gate.admit({ ...call, ...proof, resource, facts, act }, (grant) => router.route(grant, session, envelope, target))
+    return {}
   }
 
   function send(caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal: HubError | undefined): Sent {

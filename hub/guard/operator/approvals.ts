@@ -46,6 +46,8 @@ export interface Approvals extends Asks {
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string },
   ): Approval & { isNew: boolean }
+  /** Whether the session asked this question before: a repeat of it only gets its answer again. */
+  isAsked(session: string, askId: string): boolean
   /** Throws `already_resolved`, with the reason, unless it still waits, and what it is for is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
   /** Ends what is over, superseded or out of time; answers what somebody has to hear of. What is asked again only gets a new end. */
@@ -223,10 +225,22 @@ export function createApprovals(parts: ApprovalParts): Approvals {
 
     take(grant, call, decision) {
       assertGrant(grant, call.operation)
-      const found = rows.approvedOf(actOf(call, decision.revision))
+      const { together } = call
+      const act = actOf(call, decision.revision)
+      if (together?.used?.act === act.act) return together.used
+      const found = rows.approvedOf(act)
       if (found === undefined || (isFree(found) && workedMs() >= found.dueMs)) return undefined
-      return move(found, 'used', { used_at_ms: clock.wallMs() })
+      const used = move(found, 'used', { used_at_ms: clock.wallMs() })
+      if (together !== undefined) {
+        together.used = used
+        store.onRollback(() => {
+          together.used = undefined
+        })
+      }
+      return used
     },
+
+    isAsked: (session, askId) => rows.byAsk(session, askId) !== undefined,
 
     answer(grant, id, approved, text) {
       assertGrant(grant, 'approval.answer')
