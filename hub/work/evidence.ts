@@ -222,7 +222,7 @@ export function createEvidence(
       await part('session.json', () => JSON.stringify(session, null, 2))
       await part('transcript.jsonl', () => transcriptOf(session))
       await part('audit.jsonl', async () =>
-        jsonLines(await audit.ofSession(session.id, session.createdAtMs, RECORDS_MAX)),
+        jsonLines(await audit.ofSession(session.id, { sinceMs: session.createdAtMs }, RECORDS_MAX)),
       )
       await part('processes.json', async () => JSON.stringify((await engine.top(container)) ?? null, null, 2))
       await part('inspect.json', async () => JSON.stringify((await engine.inspect(container)) ?? null, null, 2))

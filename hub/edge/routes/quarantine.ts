@@ -11,12 +11,12 @@ import type { Quarantine, Withheld } from '../../work/dispatch/quarantine.ts'
 import type { Reaper } from '../../work/dispatch/reaper.ts'
 import type { SessionRow } from '../../work/dispatch/rows.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
-import type { Evidence } from '../../work/evidence.ts'
+import type { Evidence, EvidenceBundle } from '../../work/evidence.ts'
 import type { Containers } from '../../work/sandbox/containers.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 
 const WHY = 'its session was quarantined by the operator'
-const RECORDS_MAX = 10_000
+const RECORDS_MAX = 1000
 
 interface Shut {
   session: SessionRow
@@ -48,11 +48,12 @@ export function quarantineHandlers(parts: {
     return { session, withheld, auditEffect: `${withheld.length} artifacts withheld` }
   }
 
-  /** The digest of the manifest as the audit log has it. */
-  async function recordedOf(session: string, folder: string): Promise<string | null> {
-    const records = await audit.ofSession(session, 0, RECORDS_MAX)
+  /** The digest of the manifest as the audit log has it. The record was made when the bundle was, which its name says too. */
+  async function recordedOf({ session, folder, capturedAtMs }: EvidenceBundle): Promise<string | null> {
+    const during = { action: 'session.captured', sinceMs: capturedAtMs, untilMs: capturedAtMs }
+    const records = await audit.ofSession(session, during, RECORDS_MAX)
     const start = `evidence/${basename(folder)} sha256:`
-    const found = records.find(({ action, effect }) => action === 'session.captured' && effect.startsWith(start))
+    const found = records.find(({ effect }) => effect.startsWith(start))
     return found === undefined ? null : (/^[0-9a-f]{64}/.exec(found.effect.slice(start.length))?.[0] ?? null)
   }
 
@@ -87,7 +88,7 @@ export function quarantineHandlers(parts: {
         const found = await evidence.list({ session, limit })
         const bundles = []
         for (const bundle of found) {
-          const recorded = session === undefined ? null : await recordedOf(session, bundle.folder)
+          const recorded = session === undefined ? null : await recordedOf(bundle)
           const isOther = recorded !== null && bundle.sha256 !== recorded
           bundles.push({ ...bundle, recorded, ...(isOther ? { state: 'changed' as const } : {}) })
         }

@@ -57,7 +57,7 @@ describe('fault B3: a sealed month', () => {
     expect([log.audit.hashAt(1), log.audit.hashAt(1234)]).toEqual([before.records[0]?.hash, before.records[1233]?.hash])
     expect(log.audit.list({ limit: 3, before: 1236 }).map(({ seq }) => seq)).toEqual([1235, 1234, 1233])
     expect(log.audit.list({ limit: 3, before: 1235 }).map(({ seq }) => seq)).toEqual([1234, 1233, 1232])
-    expect((await createAuditSearch(log.audit, nextTurn).ofSession('x', 0, 5)).length).toBe(0)
+    expect((await createAuditSearch(log.audit, nextTurn).ofSession('x', { sinceMs: 0 }, 5)).length).toBe(0)
   })
 
   it('leaves the table where its file is not whole, whatever byte of it was changed, and where it is gone [audit-16]', async () => {
