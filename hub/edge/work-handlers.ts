@@ -31,7 +31,20 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
   const { quarantine, evidence, audit } = work.distrust
   return {
     ...taskHandlers({
-      ...{ tasks, artifacts, journal, mailboxes, vitals, dispatcher, clock, asking, hardening, denyList, cutFrames },
+      ...{
+        tasks,
+        artifacts,
+        journal,
+        mailboxes,
+        vitals,
+        dispatcher,
+        clock,
+        asking,
+        hardening,
+        denyList,
+        quarantine,
+        cutFrames,
+      },
       containerLogs: work.containerLogs,
     }),
     ...agentHandlers({ registry, tasks, onChanged: decisions.forget }),

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CAPTURE_MS_MAX } from '../../hub/work/dispatch/custody.ts'
 import { oldEvidence } from '../../hub/work/retention/old-files.ts'
-import { type AgentSpec, createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { type AgentSpec, createHarness, forever, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 import { openRawSession } from '../support/raw-session.ts'
 import { createSigningClient } from '../support/signing-client.ts'
 
@@ -191,6 +191,70 @@ describe('evidence before destruction (S1-66, fault D7)', () => {
     // A stop whose removal was cut off by a second crash does not capture what is captured already.
     const { evidence } = h.hub.work.distrust
     expect(evidence.earlier(one.session)).toMatchObject({ folder: bundles[0]?.folder, sha256: bundles[0]?.sha256 })
+  })
+
+  /** Every stop that the engine is asked for from here on, with its grace in seconds. */
+  const gracesOf = (h: Harness) => {
+    const graces: number[] = []
+    const { stop } = h.engine
+    h.engine.stop = (id, grace) => {
+      graces.push(grace)
+      return stop(id, grace)
+    }
+    return graces
+  }
+
+  test('one that ends already is examined too when it is revoked, and ends without grace [stop-62]', async () => {
+    const lingers: AgentSpec = {
+      async script(agent) {
+        await agent.join()
+        await agent.result('done')
+        await forever(agent)
+      },
+      stubborn: true,
+    }
+    await using h = await createHarness({ agents: { one: lingers } })
+    const graces = gracesOf(h)
+    const id = await h.submit('one')
+    await h.until(() => h.sessionsOf(id)[0]?.state === 'recycling', 'it takes its leave')
+    const [session] = h.sessionsOf(id)
+    const { status } = await h.operator('POST', `/v1/sessions/${session?.id}/revoke`, {})
+    expect(status).toBe(200)
+    await h.quiet()
+    expect(graces).toEqual([0])
+    const calls = h.engine.calls.filter((call) => /^(pause|top|stop) /.test(call))
+    expect(calls.map((call) => call.split(' ')[0])).toEqual(['pause', 'top', 'stop'])
+    expect(await evidenceOf(h, session?.id)).toMatchObject([{ state: 'whole' }])
+    expect(h.task(id).state).toBe('succeeded')
+  })
+
+  test('one whose time to live ends while it is examined, and nothing can be written, is neither thawed nor ended before its evidence is kept', async () => {
+    await using h = await createHarness({
+      agents: { one: { ...single, card: { restarts: 0, limits: { ttl: '40s' } } } },
+    })
+    const [one] = await h.bring('one')
+    const graces = gracesOf(h)
+    for (const verb of ['top', 'inspect'] as const) {
+      const done = h.engine[verb] as (id: string) => Promise<undefined>
+      h.engine[verb] = async (id) => {
+        await h.clock.sleep(4500)
+        return done(id)
+      }
+    }
+    const [session] = h.sessionsOf(one.joined?.task.task ?? '')
+    await h.clock.advance((session?.expiresAtMs ?? 0) - h.clock.wallMs() - 2000)
+    h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_FSYNC' }))
+    const asked = h.operator('POST', `/v1/sessions/${one.session}/quarantine`)
+    await h.until(() => h.engine.calls.some((call) => call.startsWith('pause')), 'it is examined')
+    const said = () => h.complaints.some(({ msg }) => msg === 'a session is stopped, but the store cannot record it')
+    await h.until(said, 'its time to live has ended')
+    expect(graces).toEqual([])
+    await h.until(() => one.ended.aborted && isGone(h, one), 'its container is gone', 200)
+    await asked
+    expect(new Set(graces)).toEqual(new Set([0]))
+    const [name = ''] = readdirSync(join(h.home, 'evidence'))
+    expect(readdirSync(join(h.home, 'evidence', name))).toContain('container.log')
+    await h.kill()
   })
 
   test('while the database cannot be written evidence is kept too', async () => {

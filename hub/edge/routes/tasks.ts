@@ -5,6 +5,7 @@ import { mayReadTasks, type Principal } from '../../guard/principal.ts'
 import type { SubmitRequest } from '../../protocol/operations.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Asking } from '../../work/dispatch/asking.ts'
+import type { Quarantine } from '../../work/dispatch/quarantine.ts'
 import type { SessionRow, TaskRow } from '../../work/dispatch/rows.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
@@ -21,6 +22,7 @@ export function taskHandlers(
     asking: Asking
     artifacts: Artifacts
     containerLogs: (session: string) => Promise<string>
+    quarantine: Pick<Quarantine, 'examine'>
     /** Throws `conflict` if nothing runs for it. */
     hardening: (session: SessionRow) => Promise<Hardening>
     denyList: DenyList
@@ -28,7 +30,7 @@ export function taskHandlers(
     cutFrames: (session: string) => void
   },
 ): Handlers {
-  const { tasks, asking, artifacts, journal, containerLogs, hardening, denyList, cutFrames } = parts
+  const { tasks, asking, artifacts, journal, containerLogs, quarantine, hardening, denyList, cutFrames } = parts
   const theTask = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `there is no task with the id ${id}`)
@@ -164,19 +166,22 @@ export function taskHandlers(
         if (session.state === 'recycled') throw new HubError('already_resolved', 'the session has ended')
         if (jti !== undefined) {
           denyList.deny(grant, jti)
-          return { auditEffect: `token:${jti}` }
+          return { auditEffect: `token:${jti}`, isEnding: false }
         }
         const end = {
           state: 'failed',
           error: { code: 'forbidden', detail: 'its session was revoked by the operator' },
         } as const
         // The generation rises with it, so every token of this session ends here, whatever is still on its way.
-        if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'security')
+        const isEnding = session.state === 'recycling'
+        if (!isEnding) tasks.stop(grant, session.task, end, 'security')
         artifacts.withhold(grant, id)
-        return { auditEffect: 'every token of the session' }
+        return { auditEffect: 'every token of the session', isEnding }
       },
-      after: (_result, { id }) => {
+      after: ({ isEnding }, { id }) => {
         cutFrames(id)
+        // One that is stopped by this is examined before it is destroyed (dispatch/reaper.ts); one that was ending already is not.
+        if (isEnding) quarantine.examine(id)
         return { session: sessionView(theSession(id), parts) }
       },
     }),

@@ -4,7 +4,8 @@
  * C1. By then it can do nothing more: its tokens ended in the transaction that stopped it, its line is cut, and its container is paused.
  * C2. Once for each session, over restarts too. Whoever asks again gets the same report.
  * C3. Destruction waits for it `CAPTURE_MS_MAX` and no longer. Once everything is being stopped, nothing waits for evidence.
- * C4. An audit record names the bundle and the digest of its manifest.
+ * C4. Its container then ends without grace, whoever ends it.
+ * C5. An audit record names the bundle and the digest of its manifest.
  */
 import { basename } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
@@ -15,6 +16,7 @@ import type { Gate } from '../../guard/gate.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { Evidence, EvidenceReport } from '../evidence.ts'
 import type { SessionRow } from './rows.ts'
 
@@ -34,6 +36,11 @@ export interface Custody {
   take(grant: StopGrant, session: SessionRow, how?: { pauses: boolean }): Promise<EvidenceReport>
   /** Whether evidence of this session was asked for in this run: its container is to be ended as it was captured, without running on. */
   has(session: string): boolean
+  /**
+   * How long its container may take to end once it is told to. None where evidence of it is kept: a stop with grace would thaw what was paused,
+   * and let it run on until its signal.
+   */
+  graceMsOf(session: Pick<SessionRow, 'id' | 'exitReason'>): number
   /** Everything is being stopped: whoever waits for evidence goes on at once. */
   hurry(): void
 }
@@ -48,6 +55,8 @@ export function createCustody(parts: {
   const { clock, log, gate, modes, evidence } = parts
   const reports = new Map<string, Promise<EvidenceReport>>()
   const taking = new Map<string, AbortController>()
+
+  const has = (session: string) => reports.has(session)
 
   const nothing = (reason: string): EvidenceReport => ({
     folder: null,
@@ -104,7 +113,8 @@ export function createCustody(parts: {
       if (reports.size > REPORTS_MAX && oldest !== undefined) reports.delete(oldest)
       return report
     },
-    has: (session) => reports.has(session),
+    has,
+    graceMsOf: ({ id, exitReason }) => (exitReason === 'security' || has(id) ? 0 : STOP_GRACE_MS),
     hurry() {
       for (const bound of taking.values()) bound.abort()
     },

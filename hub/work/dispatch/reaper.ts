@@ -10,6 +10,7 @@ import type { Log } from '../../base/telemetry.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
 import type { EngineWatch } from '../../guard/conditions/engine-health.ts'
 import type { Gate } from '../../guard/gate.ts'
+import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
@@ -178,7 +179,7 @@ export interface ReaperParts {
   ledger: Ledger
   made: Pick<Made, 'drop'>
   cards: Pick<SessionCards, 'drop'>
-  custody: Pick<Custody, 'take' | 'has'>
+  custody: Pick<Custody, 'take' | 'has' | 'graceMsOf'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
 }
@@ -250,7 +251,7 @@ export function createReaper(parts: ReaperParts): Reaper {
         'the end of an expired session could not be recorded; its container is stopped',
       )
       const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
-      const work = containers.recycle(grant, session.containerId ?? session.containerName, { graceMs: STOP_GRACE_MS })
+      const work = endContainer(grant, session)
       busy.set(
         session.id,
         work.then(() => void busy.delete(session.id)),
@@ -258,16 +259,19 @@ export function createReaper(parts: ReaperParts): Reaper {
     }
   }
 
+  /** Of a session that is examined only once evidence of it is kept (custody.ts). Never throws. */
+  async function endContainer(grant: StopGrant, session: SessionRow): Promise<Removal> {
+    if (session.exitReason === 'security' || custody.has(session.id)) await custody.take(grant, session)
+    const graceMs = custody.graceMsOf(session)
+    return containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
+  }
+
   async function recycle(session: SessionRow): Promise<void> {
     const farewell =
       session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
     if (farewell !== undefined) await Promise.race([farewell, clock.sleep(FAREWELL_MS)])
     const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
-    const isExamined = session.exitReason === 'security' || custody.has(session.id)
-    if (isExamined) await custody.take(grant, session)
-    // A stop with grace would thaw what was paused, and let it run on until its signal.
-    const graceMs = isExamined ? 0 : STOP_GRACE_MS
-    const outcome = await containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
+    const outcome = await endContainer(grant, session)
     removals.note(session.id, outcome)
     judgeRemoval(session.containerName, outcome)
     if (outcome.outcome === 'failed' && outcome.remains?.kind !== 'nothing')

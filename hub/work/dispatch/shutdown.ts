@@ -15,7 +15,6 @@ import type { Gate } from '../../guard/gate.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Modes } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { ExitReason } from '../../protocol/task.ts'
 import type { Place, SpanName, Tracer } from '../../protocol/traces.ts'
 import type { Store } from '../../store/database.ts'
@@ -65,7 +64,7 @@ export interface StopParts {
   launcher: Launcher
   runtime: Pick<RuntimeGate, 'isLooking' | 'settled'>
   reaper: Reaper
-  custody: Pick<Custody, 'hurry'>
+  custody: Pick<Custody, 'hurry' | 'graceMsOf'>
   containers: Pick<Containers, 'list' | 'recycle'>
   tellFinish: (session: string, graceMs: number) => void
   /** Closes the session's inbox to everybody but the hub. */
@@ -147,7 +146,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
         'a session was stopped, but the store could not record it',
       )
       const name = session.containerId ?? session.containerName
-      forced.set(session.id, await parts.containers.recycle(grant, name, { graceMs: STOP_GRACE_MS }))
+      forced.set(session.id, await parts.containers.recycle(grant, name, { graceMs: parts.custody.graceMsOf(session) }))
     }
   }
 
@@ -172,6 +171,8 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
     return { more, ...(unproven === undefined ? {} : { unproven }) }
   }
 
+  const graceMsOf = (id = '') => parts.custody.graceMsOf(tasks.session(id) ?? { id, exitReason: null })
+
   /** Our containers that the engine shows now, with or without a session. */
   async function sweepOnce(grant: StopGrant, known: readonly SessionRow[]): Promise<Swept> {
     const stuck = new Set(known.filter((session) => !isGone(session)).map((session) => session.containerName))
@@ -180,7 +181,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
       const more = left.map(async ({ id, name, labels }) => ({
         container: name,
         session: labels['hub.session'] ?? null,
-        ...(await parts.containers.recycle(grant, id, { graceMs: STOP_GRACE_MS })),
+        ...(await parts.containers.recycle(grant, id, { graceMs: graceMsOf(labels['hub.session']) })),
       }))
       return { more: await Promise.all(more) }
     } catch (thrown) {
@@ -325,7 +326,7 @@ export interface UnwrittenStops {
 export function createUnwrittenStops(parts: {
   rows: Pick<TaskRows, 'children' | 'sessionOfTask' | 'sessionsOpen'>
   containers: Pick<Containers, 'recycle'>
-  custody: Pick<Custody, 'take'>
+  custody: Pick<Custody, 'take' | 'has' | 'graceMsOf'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions. */
   release: (session: string) => void
   log: Log
@@ -340,8 +341,8 @@ export function createUnwrittenStops(parts: {
   }
 
   async function remove(grant: StopGrant, session: SessionRow, isSecurity: boolean): Promise<Removal> {
-    if (isSecurity) await custody.take(grant, session)
-    const graceMs = isSecurity ? 0 : STOP_GRACE_MS
+    if (isSecurity || custody.has(session.id)) await custody.take(grant, session)
+    const graceMs = custody.graceMsOf(session)
     return containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
   }
 

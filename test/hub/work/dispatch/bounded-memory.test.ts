@@ -34,7 +34,11 @@ test('I6: a stop without a store is begun once for each session, which is rememb
         return Promise.resolve({ outcome: 'already_gone' })
       },
     },
-    custody: { take: () => Promise.reject(new Error('nobody was stopped for security')) },
+    custody: {
+      take: () => Promise.reject(new Error('nobody was stopped for security')),
+      has: () => false,
+      graceMsOf: () => 0,
+    },
     release: () => undefined,
     log: silentLog(),
   })
