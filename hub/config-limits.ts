@@ -8,6 +8,8 @@ import {
   type SessionLimits,
   sessionLimitShapes,
 } from './protocol/agent.ts'
+import { grantProblem } from './protocol/egress/grants.ts'
+import type { Upstream } from './protocol/egress/upstreams.ts'
 import { nameShape } from './protocol/ids.ts'
 import type { Live } from './protocol/keys.ts'
 import { sizeShape, spanShape } from './protocol/spans.ts'
@@ -126,7 +128,19 @@ export const limitsShape = counts(
     .describe('what sessions, agents and messages may take'),
 )
 
-type Limits = z.output<typeof limitsShape>
+/** What hub.yaml says of it. */
+interface Allowed {
+  limits: z.output<typeof limitsShape>
+  upstreams: readonly Upstream[]
+}
+
+function requireDeclared(upstreams: readonly Upstream[], { may }: AgentCard): void {
+  for (const [at, grant] of may.egress.entries()) {
+    const problem = grantProblem(grant, upstreams)
+    if (problem !== undefined)
+      throw new HubError('unknown_agent', `may.egress: ${grant}: ${problem}`, { facts: { key: `may.egress.${at}` } })
+  }
+}
 type Raised = { [Key in keyof typeof sessionLimitShapes]?: z.output<(typeof sessionLimitShapes)[Key]> }
 
 const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
@@ -141,9 +155,10 @@ const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
 
 /**
  * Ceiling in code >= configuration (for all, then for one agent) >= card. Throws `limit_exceeded` with the key and both figures if the
- * card asks for more.
+ * card asks for more, and `unknown_agent` with the key if it asks for an upstream that is not declared.
  */
-export function limitsOfCard(limits: Limits, card: AgentCard): SessionLimits {
+export function limitsOfCard({ limits, upstreams }: Allowed, card: AgentCard): SessionLimits {
+  requireDeclared(upstreams, card)
   const { agents, sessions, messages, ...all } = limits
   const own = Object.hasOwn(agents, card.name) ? agents[card.name] : undefined
   const asked = { 'limits.sessions': card.limits.sessions, 'limits.messagesPerSecond': card.limits.messagesPerSecond }

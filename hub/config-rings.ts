@@ -61,7 +61,7 @@ export function ringsOf(now: () => Config) {
         ...{ runtime, firstUser, health },
         retention: viewOf(() => now().retention),
         images: viewOf(() => now().images),
-        limitsOf: (card: AgentCard) => limitsOfCard(now().limits, card),
+        limitsOf: (card: AgentCard) => limitsOfCard(now(), card),
       },
       liveOfWork(now),
     ),

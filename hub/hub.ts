@@ -164,10 +164,11 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     if (has('logLevel')) log.level = force.now().logLevel
     if (has('alerts')) guard.alertDelivery.settingsChanged()
     if (has('health')) loops.vitals.nudge()
-    if (!has('limits') && !has('images')) return
+    const fits = has('limits') || has('upstreams')
+    if (!fits && !has('images')) return
     const { registry } = work.catalogue
     if (has('images')) registry.imagesChanged()
-    if (has('limits')) {
+    if (fits) {
       registry.limitsChanged()
       loops.dispatch.nudge()
     }

@@ -50,7 +50,7 @@ function judgeConfigText(home: string, text: string): Verdict {
     const warnings: string[] = []
     for (const [file, card] of cardsOf(home)) {
       try {
-        limitsOfCard(config.limits, card)
+        limitsOfCard(config, card)
       } catch (thrown) {
         warnings.push(`with this file the card ${file} would not be loaded: ${(thrown as Error).message}`)
       }

@@ -30,6 +30,8 @@ answer := data.hub.sandbox.answer if {
 } else := data.hub.messages.answer if {
 	input.principal.kind == "agent"
 	startswith(input.operation, "message.")
+} else := data.hub.egress.answer if {
+	input.operation == "egress.request"
 } else := data.hub.tasks.answer if {
 	input.principal.kind == "agent"
 } else := data.hub.tasks.answer if {

@@ -3,7 +3,7 @@ package hub.delegation_test
 import data.hub.admit
 import data.hub.delegation
 
-held := {"secrets": ["key"], "capabilities": ["read"], "message": ["b"], "topics": ["t"], "egress": []}
+held := {"secrets": ["key"], "capabilities": ["read"], "message": ["b"], "topics": ["t"], "egress": ["forge", "npm:read"]}
 
 same := object.union(held, {"image": "same", "untrusted": false})
 
@@ -15,6 +15,7 @@ test_what_needs_nothing_else_is_internal if {
 	path(same) == {"kind": "internal", "because": []}
 	less := {"secrets": [], "capabilities": [], "message": [], "topics": [], "egress": []}
 	path(object.union(same, less)) == {"kind": "internal", "because": []}
+	path(object.union(same, {"egress": ["forge:read", "npm:read"]})) == {"kind": "internal", "because": []}
 }
 
 # The five triggers, each alone (S1-40).
@@ -25,7 +26,9 @@ triggers := [
 	{"change": {"untrusted": true}, "because": "untrusted"},
 	{"change": {"message": ["c"]}, "because": "reach"},
 	{"change": {"topics": ["u"]}, "because": "reach"},
-	{"change": {"egress": ["host"]}, "because": "reach"},
+	{"change": {"egress": ["anthropic"]}, "because": "reach"},
+	{"change": {"egress": ["forge", "forge:write"]}, "because": "reach"},
+	{"change": {"egress": ["npm"]}, "because": "reach"},
 ]
 
 test_each_trigger_alone_makes_it_external if {
@@ -39,6 +42,7 @@ test_what_is_not_known_is_external if {
 	path({}) == {"kind": "external", "because": all}
 	path(null) == {"kind": "external", "because": all}
 	path(object.union(same, {"secrets": "key"})) == {"kind": "external", "because": ["secrets"]}
+	path(object.union(same, {"egress": "forge"})) == {"kind": "external", "because": ["reach"]}
 	path(object.union(same, {"untrusted": "false"})) == {"kind": "external", "because": ["untrusted"]}
 	result := delegation.path with input as {"resource": {"child": same}}
 	result.kind == "external"

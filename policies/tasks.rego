@@ -5,6 +5,7 @@
 package hub.tasks
 
 import data.hub.admit
+import data.hub.egress
 
 default answer := {
 	"allow": false,
@@ -166,10 +167,10 @@ inputs_readable if {
 
 # --- task.dispatch: who may run, and with how much of what was asked for (S1-6)
 
-dispatch := object.union(admit.yes(rule), {"narrow": {
-	"capabilities": dispatch_capabilities,
-	"ttlMs": dispatch_ttl,
-}}) if {
+dispatch := object.union(admit.yes(rule), {"narrow": object.union(
+	{"capabilities": dispatch_capabilities, "ttlMs": dispatch_ttl},
+	dispatch_egress,
+)}) if {
 	dispatcher
 	data.agents[input.resource.agent].suspended == false
 	permits(input.resource.agent)
@@ -193,6 +194,14 @@ dispatch_capabilities := sort({capability |
 	capability in data.agents[input.resource.agent].capabilities
 	within_ceiling(capability)
 })
+
+# Only where it asks for some. What it gets is fixed here: it decides which system calls its container may make.
+default dispatch_egress := {}
+
+dispatch_egress := {"egress": egress.narrow(input.resource.wanted.egress, granted)} if {
+	is_array(input.resource.wanted.egress)
+	granted := object.get(data.agents[input.resource.agent], "egress", [])
+}
 
 within_ceiling(_) if input.resource.ceiling.capabilities == null
 
@@ -291,8 +300,14 @@ able contains agent if {
 # What the child would have and its parent does not, list by list.
 wider contains item if {
 	some list, items in input.resource.wanted
+	list != "egress"
 	some item in items
 	not item in input.principal.authority[list]
+}
+
+wider contains grant if {
+	some grant in input.resource.wanted.egress
+	not egress.held(grant, input.principal.authority.egress)
 }
 
 # --- A session's own verbs: always, about its own task

@@ -6,7 +6,7 @@ agents := {
 	"lead": {
 		"submit": true, "suspended": false, "ttlMs": 5000, "capabilities": ["lead", "read"],
 		"delegate": ["reader", "writer", "other"], "secrets": ["s"], "service": true,
-		"sensitivity": "confidential",
+		"sensitivity": "confidential", "egress": ["anthropic", "forge:read"],
 	},
 	"reader": {"submit": false, "suspended": false, "ttlMs": 3000, "capabilities": ["read"], "delegate": [], "secrets": []},
 	"writer": {"submit": true, "suspended": true, "ttlMs": 3000, "capabilities": ["write"], "delegate": ["lead"], "secrets": []},
@@ -205,6 +205,18 @@ test_dispatch_narrows_capabilities_to_what_policy_grants if {
 	}
 }
 
+test_dispatch_narrows_egress_to_what_policy_grants if {
+	wanted := {"capabilities": [], "ttlMs": 60, "egress": ["forge", "openai", "anthropic:metered"]}
+	dispatch(dispatcher, "lead", wanted, free).narrow == {
+		"capabilities": [], "ttlMs": 60,
+		"egress": ["anthropic:metered", "forge:read"],
+	}
+	from_lead := {"by": "agent", "parent": "lead"}
+	dispatch_from(dispatcher, "reader", wanted, free, from_lead).narrow.egress == []
+	odd := object.union(wanted, {"egress": "anthropic"})
+	dispatch(dispatcher, "lead", odd, free).narrow == {"capabilities": [], "ttlMs": 60}
+}
+
 test_dispatch_never_passes_the_ceiling_of_the_chain if {
 	wanted := {"capabilities": ["read", "lead"], "ttlMs": 4000}
 	narrow := {"capabilities": ["read"], "ttlMs": 2000}
@@ -385,7 +397,7 @@ test_a_labelled_child_goes_only_to_agents_that_take_it if {
 
 authority := {
 	"capabilities": ["lead", "read"], "message": ["reader"], "delegate": ["reader", "writer", "lead"],
-	"topics": [], "secrets": ["s"], "egress": [],
+	"topics": [], "secrets": ["s"], "egress": ["forge"],
 }
 
 lead := {"kind": "agent", "id": "s1", "session": "s1", "agent": "lead", "authority": authority}
@@ -407,6 +419,7 @@ delegation_refusal(code, reason) := {"allow": false, "code": code, "rule": "hub.
 test_a_lead_delegates_to_whom_authority_and_policy_both_name if {
 	delegate({}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.delegate"}
 	delegate({"wanted": {"secrets": ["s"], "message": ["reader"]}}).allow == true
+	delegate({"wanted": {"egress": ["forge", "forge:read"]}}).allow == true
 }
 
 test_delegation_ends_at_the_depth if {
@@ -434,6 +447,7 @@ test_a_child_never_holds_more_than_its_parent if {
 	every list in ["message", "delegate", "topics", "secrets", "egress"] {
 		delegate({"wanted": {list: ["x"]}}) == delegation_refusal("delegation_wider", "x is more than the delegating session holds")
 	}
+	delegate({"wanted": {"egress": ["forge:read", "forge:write"]}}) == delegation_refusal("delegation_wider", "forge:write is more than the delegating session holds")
 	delegate_as(object.remove(lead, ["authority"]), {}).allow == false
 	delegate({"wanted": null}).allow == false
 }

@@ -87,6 +87,7 @@ export const mayBeAsked = (operation: OperationName): boolean =>
 /** How much an operation can do (S2-26). What governs the hub, deletes or widens rights counts as destructive. */
 export function tierOf(operation: OperationName): Tier {
   const { standing } = OPERATIONS[operation]
+  if (operation === 'egress.request') return 'external'
   if (standing === 'read') return 'read'
   if (standing === 'own') return 'write'
   return standing === 'new_work' || standing === 'child_work' ? 'execute' : 'destructive'

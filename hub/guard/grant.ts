@@ -24,6 +24,7 @@ export interface Grant extends Proof {
   readonly narrow: {
     readonly capabilities?: readonly string[]
     readonly ttlMs?: number
+    readonly egress?: readonly string[]
     readonly agents?: readonly string[]
   }
   /** Sequence number of the audit record that names this grant. */

@@ -107,14 +107,6 @@ const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 /** The agent of canary sessions, in label and ledger. Each canary removes containers of this name, so no card may use it. */
 export const CANARY_AGENT = 'runtime-probe'
 
-/** In a card and in an agent's row of policy/data.json. Nothing outside can be reached, so asking for it is refused at once. */
-export const noEgress = grantsShape
-  .refine(
-    (grants) => grants.length === 0,
-    'there is no egress yet: no agent reaches anything outside; remove these entries',
-  )
-  .default([])
-
 /** What `hub agent try` adds to a name for its own card, image and grant. */
 export const TRIAL_SUFFIX = '--dev'
 
@@ -230,7 +222,11 @@ export const agentCardShape = z.strictObject({
       message: z.array(nameShape).max(64).default([]).describe('agents it wants to send messages to'),
       delegate: z.array(nameShape).max(64).default([]).describe('agents it wants to give tasks to'),
       topics: z.array(nameShape).max(64).default([]).describe('topics it wants to write to or hear'),
-      egress: noEgress.describe('what it wants to reach outside; must be empty, there is no egress yet'),
+      egress: grantsShape
+        .default([])
+        .describe(
+          'what it wants to reach outside: names of `upstreams` in hub.yaml, `NAME:read` or another class, or `host:port` (docs/egress.md 3)',
+        ),
       secrets: z.array(nameShape).max(64).default([]).describe('names of the secrets it wants to fetch'),
     })
     .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] })

@@ -326,6 +326,10 @@ export const ANSWERS = {
   'message.reply': row('Answers a request; sent as `message.send`.', sent),
   'message.receive': row('Waits for mail.', z.strictObject({ deliveries: z.array(deliveryShape) })),
   'message.subscribe': row('Listens to a topic.', z.strictObject({ topic: nameShape })),
+  'egress.request': row(
+    "A request to what is outside, on the session's second socket; answered as the upstream answers it (docs/egress.md 1).",
+    null,
+  ),
   'task.delegate': row('Gives another agent a task; sent as `message.send`.', sent),
   'task.result': row('Hands in the result; sent as `message.send`.', sent),
   'task.progress': row('Says how far it is; sent as `message.send`.', sent),

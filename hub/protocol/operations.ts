@@ -314,6 +314,7 @@ export const OPERATIONS = {
   'message.reply': op('message.replied', 'own', agent, envelopeShape),
   'message.receive': op('message.received', 'own', agent, receiveShape),
   'message.subscribe': op('message.subscribed', 'own', agent, z.strictObject({ topic: nameShape })),
+  'egress.request': op('egress.requested', 'own', agent, z.unknown()),
   'task.delegate': op('task.delegated', 'child_work', agent, envelopeShape),
   'task.result': op('task.result_given', 'own', agent, envelopeShape),
   'task.progress': op('task.progressed', 'own', agent, envelopeShape),

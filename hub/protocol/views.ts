@@ -84,7 +84,7 @@ const authorityShape = z.strictObject({
   delegate: z.array(z.string()).describe('agents it may give tasks to'),
   topics: z.array(z.string()),
   secrets: z.array(z.string()).describe('names, never values'),
-  egress: z.array(z.string()).describe('always empty: there is no egress yet'),
+  egress: z.array(z.string()).describe('what it may reach outside'),
   ttlMs: span,
   depthLeft: z.int().describe('levels of delegation left below it'),
   tasksLeft: z.int().describe('tasks that the tree below it may still create'),
@@ -265,6 +265,7 @@ export const policyFilesShape = z.strictObject({
 const narrowingShape = z.strictObject({
   capabilities: z.array(z.string()).optional(),
   agents: z.array(z.string()).optional(),
+  egress: z.array(z.string()).optional(),
   ttlMs: z.int().optional(),
 })
 const verdictShape = z.strictObject({

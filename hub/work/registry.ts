@@ -61,8 +61,8 @@ export interface Registry {
    */
   read(takesNew?: boolean): Promise<{ agents: number; problems: CardProblem[] }>
   /**
-   * What hub.yaml allows has changed, and counts at once. A card that asks for more is no longer loaded: nothing new of it begins. What runs
-   * goes on by what it was started with (session-cards.ts).
+   * What hub.yaml allows or declares has changed, and counts at once. A card that asks for more is no longer loaded: nothing new of it begins.
+   * What runs goes on by what it was started with (session-cards.ts).
    */
   limitsChanged(): void
   /** What is asked about images has changed: no agent starts until a `read` that begins after this has ended. */
@@ -177,14 +177,14 @@ export function createRegistry(
     return { file, line, column, message: (thrown as Error).message, agent, code }
   }
 
-  /** Throws with the line of the limit that is above what is allowed. */
+  /** Throws with the line of the limit that is above what is allowed, or of what it wants to reach and nobody declared. */
   function limitsOf({ card, placeOf }: Pick<ReadCard, 'card' | 'placeOf'>): SessionLimits {
     try {
       return options.limitsOf(card)
     } catch (thrown) {
       if (!(thrown instanceof HubError)) throw thrown
       const place = placeOf(String(thrown.facts.key ?? '').split('.'), 'value')
-      throw new CardError(place, thrown.message, 'limit_exceeded')
+      throw new CardError(place, thrown.message, thrown.code === 'limit_exceeded' ? thrown.code : 'unknown_agent')
     }
   }
   async function imageOf(

@@ -47,11 +47,7 @@ export function cardPage(): string {
     'These keys have a meaning, but the hub cannot do what they ask for. So it refuses them instead of ignoring them.',
     table(
       ['Key', 'Answer'],
-      [
-        ...refused.map(({ path, means }) => [code(path), means]),
-        ['`may.egress` with an entry', refusalOf({ may: { egress: ['example.org:443'] } })],
-        ['`mode: chat`', refusalOf({ mode: 'chat' })],
-      ],
+      [...refused.map(({ path, means }) => [code(path), means]), ['`mode: chat`', refusalOf({ mode: 'chat' })]],
     ),
   )
 }

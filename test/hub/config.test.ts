@@ -183,7 +183,7 @@ describe('defaults', () => {
     const config = read('')
     expect(config.limits.sessions).toBe(12)
     const card = agentCardShape.parse({ name: 'a', description: 'd', image: 'hub/a', run: ['x'] })
-    expect(limitsOfCard(config.limits, card)).toEqual({ ...DEFAULT_LIMITS, ttlMs: 3_600_000 })
+    expect(limitsOfCard(config, card)).toEqual({ ...DEFAULT_LIMITS, ttlMs: 3_600_000 })
   })
 
   it.each([
@@ -192,7 +192,7 @@ describe('defaults', () => {
     ['limits: { ttl: 2h }', 'limits.ttl is 2h; hub.yaml allows 1h'],
   ])('S1-41, S1-52: a card with %s is refused with both figures', (limits, words) => {
     const fields = { name: 'a', description: 'd', image: 'hub/a', run: ['x'], ...parseDocument(limits).toJS() }
-    expect(() => limitsOfCard(read('').limits, agentCardShape.parse(fields))).toThrow(
+    expect(() => limitsOfCard(read(''), agentCardShape.parse(fields))).toThrow(
       expect.objectContaining({ code: 'limit_exceeded', message: expect.stringContaining(words) }),
     )
   })

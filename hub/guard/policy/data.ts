@@ -6,8 +6,9 @@ import { HubError } from '../../base/errors.ts'
 import { findJsonFault, placeOf } from '../../base/json-fault.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
-import { agentNameShape, LIMIT_CEILINGS, noEgress } from '../../protocol/agent.ts'
+import { agentNameShape, LIMIT_CEILINGS } from '../../protocol/agent.ts'
 import { dataClassShape } from '../../protocol/data-class.ts'
+import { grantsShape } from '../../protocol/egress/grants.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 
@@ -39,7 +40,8 @@ const agentShape = z.strictObject({
   broadcast: z.boolean().default(false),
   /** The highest class of data of tasks that it takes; null: only tasks without one. */
   sensitivity: dataClassShape.nullable().default(null),
-  egress: noEgress,
+  /** What it may reach outside (docs/egress.md 3). */
+  egress: grantsShape.default([]),
 })
 
 /** Three hundred full rows are what the strict reader takes (4096 keys), far below the memory of the policy module. */

@@ -22,6 +22,8 @@ export interface PolicyInput {
 export interface Narrowing {
   capabilities?: string[]
   ttlMs?: number
+  /** Of a dispatch: what it may reach outside. */
+  egress?: string[]
   /** Delegation by capability only: nobody else may be chosen. */
   agents?: string[]
 }
@@ -144,7 +146,8 @@ export function narrowingOf(value: unknown): Narrowing | undefined {
   if (!isRecord(value)) return undefined
   const narrowing: Narrowing = {}
   for (const [key, item] of Object.entries(value)) {
-    if ((key === 'capabilities' || key === 'agents') && Array.isArray(item) && item.every(isText)) narrowing[key] = item
+    if ((key === 'capabilities' || key === 'agents' || key === 'egress') && Array.isArray(item) && item.every(isText))
+      narrowing[key] = item
     else if (key === 'ttlMs' && Number.isSafeInteger(item) && (item as number) > 0) narrowing.ttlMs = item as number
     else return undefined
   }

@@ -6,6 +6,7 @@
  * O2. They are asked only after the shipped rules did not refuse. An answer of another form is a refusal, and a fault.
  * O3. They are not asked about what the operator may do without any rules, so they cannot shut the operator out of reading and repairing.
  */
+import { narrow as egressOfBoth } from '../../protocol/egress/grants.ts'
 import {
   createInstances,
   type Engine,
@@ -49,21 +50,26 @@ export function judgeHomeResult(resultSet: unknown): HomeAnswer | string {
     return "narrow in the operator's rules must be a set of 32 limits at most"
   const limits = narrow.map(narrowingOf)
   if (limits.some((limit) => limit === undefined))
-    return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities and agents can be narrowed"
+    return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities, egress and agents can be narrowed"
   return { deny: deny as string[], ask: ask as string[], narrow: limits as Narrowing[] }
 }
 
 const both = (one: readonly string[] | undefined, other: readonly string[] | undefined) =>
   one === undefined ? other : other === undefined ? one : one.filter((each) => other.includes(each))
 
+/** What the answer of the shipped rules must narrow, where the operator's rules narrow this. */
+const DISPATCHED = { capabilities: 'capabilities', ttlMs: 'ttlMs', egress: 'ttlMs' } as const
+
 /** What is within both. Pure. */
 function narrower(one: Narrowing, other: Narrowing): Narrowing {
   const narrow: Narrowing = {}
   const capabilities = both(one.capabilities, other.capabilities)
   const agents = both(one.agents, other.agents)
+  const egress = one.egress && other.egress ? egressOfBoth(one.egress, other.egress) : (one.egress ?? other.egress)
   const ttlMs = Math.min(one.ttlMs ?? Number.POSITIVE_INFINITY, other.ttlMs ?? Number.POSITIVE_INFINITY)
   if (capabilities !== undefined) narrow.capabilities = [...capabilities]
   if (agents !== undefined) narrow.agents = [...agents]
+  if (egress !== undefined) narrow.egress = [...egress]
   if (Number.isFinite(ttlMs)) narrow.ttlMs = ttlMs
   return narrow
 }
@@ -88,10 +94,12 @@ export function combine(shipped: Verdict, home: HomeAnswer, agent: string | unde
       if (agent === undefined) return deny("the operator's rules narrow `agents` where no agent is chosen", true)
       if (!limit.agents.includes(agent)) return deny(`the operator's rules do not let agent ${agent} do this`)
     }
-    for (const key of ['capabilities', 'ttlMs'] as const)
-      if (limit[key] !== undefined && shipped.narrow?.[key] === undefined)
+    for (const key of ['capabilities', 'ttlMs', 'egress'] as const)
+      if (limit[key] !== undefined && shipped.narrow?.[DISPATCHED[key]] === undefined)
         return deny(`the operator's rules narrow \`${key}\` where nothing is granted`, true)
-    const { agents, ...rest } = limit
+    const { agents, egress, ...others } = limit
+    // A dispatch of an agent whose card asks for none grants none: there is nothing to narrow.
+    const rest = shipped.narrow?.egress === undefined || egress === undefined ? others : { ...others, egress }
     limits = narrower(limits, shipped.narrow?.agents === undefined ? rest : { ...rest, ...(agents && { agents }) })
   }
   if (limits.agents?.length === 0) return deny("the operator's rules leave no agent that may be chosen")

@@ -8,8 +8,9 @@
  * policies/egress.rego decides by the same meaning. Pure.
  */
 import { z } from 'zod'
+import { didYouMean } from '../../base/nearest.ts'
 import { nameShape } from '../ids.ts'
-import type { EgressClass } from './upstreams.ts'
+import { CLASSES_OF, type EgressClass, type Upstream } from './upstreams.ts'
 
 const GRANTABLE = ['metered', 'free', 'read', 'write'] as const satisfies readonly EgressClass[]
 const GRANT_LENGTH_MAX = 260
@@ -75,8 +76,30 @@ function common(one: string, other: string): string | undefined {
   return undefined
 }
 
+/** Whether one of the list permits all that this grant does. */
+export const isHeld = (grant: string, list: readonly string[]): boolean =>
+  list.some((each) => common(grant, each) === grant)
+
 /** What both lists permit, as a list of grants: never more than either. `forge` and `forge:read` leave `forge:read`. */
 export function narrow(wish: readonly string[], ceiling: readonly string[]): string[] {
   const shared = new Set(wish.flatMap((one) => ceiling.flatMap((other) => common(one, other) ?? [])))
   return [...new Set([...wish, ...ceiling])].filter((grant) => shared.has(grant))
+}
+
+/** Why this grant can lead nowhere with these upstreams, in words that say what to change; undefined if it can. */
+export function grantProblem(grant: string, upstreams: readonly Upstream[]): string | undefined {
+  const parts = partsOf(grant)
+  if (parts === undefined) return FORMS
+  if (parts.class === 'connect') {
+    const [host = ''] = grant.split(':')
+    const own = upstreams.find(({ url, files }) => [url, files].some((each) => each && new URL(each).hostname === host))
+    return own && `is the host of the upstream ${own.name}: ask for ${own.name}, so that its list and its limits hold`
+  }
+  const found = upstreams.find(({ name }) => name === parts.upstream)
+  const names = upstreams.map(({ name }) => name)
+  if (found === undefined)
+    return `no upstream is named ${parts.upstream}: declare it under upstreams in hub.yaml${didYouMean(parts.upstream, names)}`
+  const classes = CLASSES_OF[found.kind]
+  if (parts.class === undefined || classes.includes(parts.class)) return undefined
+  return `the upstream ${found.name} is of kind ${found.kind} and has no class ${parts.class}; it has ${classes.join(' and ')}`
 }

@@ -16,6 +16,17 @@ export type UpstreamKind = 'anthropic' | 'openai' | 'google' | 'git' | 'npm' | '
  */
 export type EgressClass = 'metered' | 'free' | 'read' | 'write' | 'connect'
 
+/** Which classes the requests of each kind have. */
+export const CLASSES_OF: Readonly<Record<UpstreamKind, readonly EgressClass[]>> = {
+  anthropic: ['metered', 'free'],
+  openai: ['metered', 'free'],
+  google: ['metered', 'free'],
+  git: ['read', 'write'],
+  npm: ['read'],
+  pypi: ['read'],
+  http: ['read', 'write'],
+}
+
 /** Where the key is put on the way outward. */
 export type UpstreamAuth = { form: 'bearer' } | { form: 'basic' } | { form: 'header'; name: string }
 /** The name of a secret of the home, or a program that the hub runs outside of every container, and how long its answer is good. */

@@ -37,12 +37,18 @@ export function narrowAuthority(wish: Authority, ceiling: Authority): Authority 
 /** Applies what the policy narrowed. A policy can only take away. */
 export function applyNarrowing(
   authority: Authority,
-  most: { capabilities?: readonly string[]; ttlMs?: number },
+  most: { capabilities?: readonly string[]; ttlMs?: number; egress?: readonly string[] },
 ): Authority {
   return {
     ...authority,
     capabilities:
       most.capabilities === undefined ? authority.capabilities : both(authority.capabilities, most.capabilities),
+    // Only what they name: where they say nothing of it, it is nothing.
+    egress: narrow(authority.egress, most.egress ?? []),
     ttlMs: most.ttlMs === undefined ? authority.ttlMs : Math.min(authority.ttlMs, most.ttlMs),
   }
 }
+
+/** As a fact for the rules: without egress there is none, and what is asked stays as it always was. */
+export const egressFact = ({ egress }: Pick<Authority, 'egress'>): { egress?: readonly string[] } =>
+  egress.length === 0 ? {} : { egress }

@@ -26,7 +26,7 @@ import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { nextUser } from '../sandbox/users.ts'
 import type { SessionCards } from '../session-cards.ts'
-import { applyNarrowing, narrowAuthority, rootAuthority } from './authority.ts'
+import { applyNarrowing, egressFact, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { labelFact, originOf } from './origin.ts'
 import { SERVICES, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
@@ -119,14 +119,14 @@ export function createDispatcher(
       owner: task.requestedBy === 'operator',
       ...labelFact(task),
       depth: task.depth,
-      wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
+      wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs), ...egressFact(authority) },
       ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
     }
     const act = () => ({
       // How much time its parent has left is no part of the act: it only gets less.
       facts: {
         ...facts,
-        wanted: { capabilities: wish.capabilities, ttlMs: above === undefined ? facts.wanted.ttlMs : null },
+        wanted: { ...facts.wanted, ttlMs: above === undefined ? facts.wanted.ttlMs : null },
         ceiling: facts.ceiling.capabilities,
       },
       bound: {

@@ -170,10 +170,10 @@ describe('a card', () => {
     ['limits:\n  ttl: 48h\n', 6, 8, 'limits.ttl: is 48h; its ceiling is 24h'],
     ['mode: chat\n', 5, 7, 'mode: chat is not supported yet; use task, or service for a session that always runs'],
     [
-      'may:\n  egress:\n    - example.org:443\n',
+      'may:\n  egress:\n    - example.org\n',
       7,
-      5,
-      'may.egress: there is no egress yet: no agent reaches anything outside; remove these entries',
+      7,
+      'may.egress[0]: must be the name of an upstream, NAME:metered, NAME:free, NAME:read, NAME:write, or host:port with the full name of the host, such as api.example.org:443',
     ],
     [
       'relax: [exec]\n',

@@ -2,6 +2,7 @@
 import { parseStrictJson } from '../../../base/strict-json.ts'
 import { type AgentCard, DEFAULT_LIMITS } from '../../../protocol/agent.ts'
 import { DATA_CLASSES, takesClass } from '../../../protocol/data-class.ts'
+import { isHeld } from '../../../protocol/egress/grants.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import { usage } from '../../problem.ts'
 import { sizeText } from '../text.ts'
@@ -47,7 +48,10 @@ export function readPolicy(bytes: Uint8Array, file: string): PolicyFile {
   return { whole, agents: whole.agents as Record<string, Entry> }
 }
 
-const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets'] as const
+const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets', 'egress'] as const
+/** Whether one list holds what an entry of the other says: of egress, `forge` holds `forge:read` too. */
+const holds = (right: string, list: readonly string[], entry: string): boolean =>
+  right === 'egress' ? isHeld(entry, list) : list.includes(entry)
 const textsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 const listText = (list: readonly string[]): string => (list.length === 0 ? '-' : list.join(', '))
@@ -63,8 +67,10 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
   const lists: Record<string, string[]> = {}
   for (const right of LISTS) {
     const granted = textsOf(entry?.[right])
-    const missing = wishes[right].filter((each) => !granted.includes(each))
-    const beyond = granted.filter((each) => !wishes[right].includes(each))
+    const missing = wishes[right].filter((each) => !holds(right, granted, each))
+    const beyond = granted.filter(
+      (each) => !wishes[right].some((wish) => holds(right, [wish], each) || holds(right, [each], wish)),
+    )
     lists[right] = [...granted, ...new Set(missing)]
     if (beyond.length > 0)
       notes.push(`${right}: ${beyond.join(', ')} is granted but the card does not ask for it; it has no effect`)

@@ -11,6 +11,7 @@ import { combine, createHomeEngine, judgeHomeResult, withHomeRules } from '../..
 import { policyShape } from '../../../../hub/guard/policy/settings.ts'
 import { bounded } from '../../../../hub/guard/policy/trials.ts'
 import { makeCandidate } from '../../../../hub/home/policy-seal.ts'
+import { isHeld } from '../../../../hub/protocol/egress/grants.ts'
 import {
   acceptedTable,
   ask,
@@ -113,10 +114,25 @@ describe('an answer of the operator (T20)', () => {
   })
 })
 
+test('a limit of egress holds for a dispatch that grants some, is nothing to one that grants none, and is a fault elsewhere', () => {
+  const home = { deny: [], ask: [], narrow: [{ egress: ['forge:read'] }] }
+  const shipped = (narrow?: Verdict['narrow']): Verdict => ({
+    ...{ effect: 'allow', reason: 'r', rule: 'x', fault: false },
+    ...(narrow && { narrow }),
+  })
+  const dispatched = { capabilities: [], ttlMs: 5 }
+  expect(combine(shipped({ ...dispatched, egress: ['forge', 'npm'] }), home, 'a').narrow?.egress).toEqual([
+    'forge:read',
+  ])
+  expect(combine(shipped(dispatched), home, 'a')).toMatchObject({ effect: 'allow', narrow: dispatched })
+  expect(combine(shipped(), home, 'a')).toMatchObject({ effect: 'deny', fault: true })
+})
+
 test('whatever both answer, the stricter one and the narrower limit hold (T20)', () => {
   const names = fc.subarray(['a', 'b', 'c'])
+  const grants = fc.subarray(['forge', 'forge:read', 'forge:write', 'npm'])
   const limit = fc.record(
-    { capabilities: names, agents: names, ttlMs: fc.integer({ min: 1, max: 5 }) },
+    { capabilities: names, agents: names, ttlMs: fc.integer({ min: 1, max: 5 }), egress: grants },
     { requiredKeys: [] },
   )
   const home = fc.record({
@@ -142,6 +158,7 @@ test('whatever both answer, the stricter one and the narrower limit hold (T20)',
           if (held === undefined) expect(most).toContain(agent)
           else expect(held.every((name) => most.includes(name))).toBe(true)
         }
+        for (const held of both.narrow?.egress ?? []) if (each.egress) expect(isHeld(held, each.egress)).toBe(true)
         if (each.ttlMs !== undefined) expect(both.narrow?.ttlMs).toBeLessThanOrEqual(each.ttlMs)
       }
     }),

@@ -1,7 +1,8 @@
 /** Grants of egress (docs/egress.md 2): what each covers, and that two lists together never permit more than either. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { covers, type EgressAsk, grantsShape, narrow } from '../../../../hub/protocol/egress/grants.ts'
+import { judgeConfig } from '../../../../hub/config.ts'
+import { covers, type EgressAsk, grantProblem, grantsShape, narrow } from '../../../../hub/protocol/egress/grants.ts'
 
 const CLASSES = ['metered', 'free', 'read', 'write', 'connect'] as const
 const asked = (grant: string): string[] =>
@@ -103,4 +104,30 @@ describe('narrowing', () => {
       { numRuns: 3000 },
     )
   })
+})
+
+describe('what a grant leads to', () => {
+  const declared = `upstreams:
+  anthropic: { kind: anthropic, secret: key }
+  forge: { kind: git, url: https://git.example.org, repositories: [a/b] }
+  npm: { kind: npm, url: https://registry.example.org, files: https://files.example.org }
+`
+  const upstreams = judgeConfig(declared).config?.upstreams ?? []
+
+  it.each(['anthropic', 'anthropic:free', 'forge:write', 'npm:read', 'other.example.org:443'])(
+    '%s leads somewhere',
+    (grant) => expect(grantProblem(grant, upstreams)).toBeUndefined(),
+  )
+
+  it.each([
+    ['antropic', 'no upstream is named antropic: declare it under upstreams in hub.yaml; did you mean anthropic?'],
+    ['weather:read', 'no upstream is named weather: declare it under upstreams in hub.yaml'],
+    ['anthropic:write', 'the upstream anthropic is of kind anthropic and has no class write; it has metered and free'],
+    ['forge:metered', 'the upstream forge is of kind git and has no class metered; it has read and write'],
+    [
+      'api.anthropic.com:443',
+      'is the host of the upstream anthropic: ask for anthropic, so that its list and its limits hold',
+    ],
+    ['files.example.org:8443', 'is the host of the upstream npm: ask for npm, so that its list and its limits hold'],
+  ])('%s leads nowhere: %s (E6)', (grant, why) => expect(grantProblem(grant, upstreams)).toBe(why))
 })

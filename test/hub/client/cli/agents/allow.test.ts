@@ -66,11 +66,11 @@ describe('hub agent allow', () => {
   })
 
   test('fault C12: what the rules would refuse is refused before it is written, with its place', async () => {
-    const broken = '{ "agents": { "b": { "ttlMs": 1000, "egress": ["example.org:443"] } } }\n'
+    const broken = '{ "agents": { "b": { "ttlMs": 1000, "egress": ["example.org"] } } }\n'
     writeFileSync(file, broken)
     const { code, stderr } = await at.run(['agent', 'allow', 'a', '--yes'])
     expect(stderr).toMatch(
-      /policy\/data\.json line \d+, column \d+: agents\.b\.egress: there is no egress yet.*nothing was written/,
+      /policy\/data\.json line \d+, column \d+: agents\.b\.egress\[0\]: must be the name of an upstream.*nothing was written/,
     )
     expect([code, readFileSync(file, 'utf8'), reloads()]).toEqual([3, broken, 0])
   })

@@ -31,6 +31,7 @@ describe('what a card wishes and what it is granted', () => {
       delegate: [],
       topics: ['news'],
       secrets: [],
+      egress: [],
       broadcast: false,
     })
     expect(changes(plan)).toMatchObject({ capabilities: '+ read, write', ttlMs: '10m', submit: 'true' })
@@ -59,6 +60,19 @@ describe('what a card wishes and what it is granted', () => {
     expect(changes(plan)).toEqual({ capabilities: '+ read', ttlMs: '10m' })
     expect(plan.entry).toMatchObject({ capabilities: ['write', 'admin', 'read'], ttlMs: 600_000 })
     expect(plan.notes).toEqual(['capabilities: admin is granted but the card does not ask for it; it has no effect'])
+  })
+
+  test('egress: a grant of the whole upstream holds its classes, but never writing', () => {
+    const card = cardOf({ may: { egress: ['forge:read', 'forge:write', 'anthropic', 'npm:read'] } })
+    const entry = { ...planGrant(cardOf(), undefined).entry, egress: ['forge', 'anthropic:metered', 'pypi'] }
+    const plan = planGrant(card, entry)
+    expect(plan.rows.find(({ right }) => right === 'egress')).toEqual({
+      right: 'egress',
+      wish: 'forge:read, forge:write, anthropic, npm:read',
+      grant: 'forge, anthropic:metered, pypi',
+      change: '+ forge:write, anthropic, npm:read',
+    })
+    expect(plan.notes).toContain('egress: pypi is granted but the card does not ask for it; it has no effect')
   })
 
   test('never undoes submit: false or suspended: true, never shortens, and with everything granted writes nothing', () => {
