@@ -196,6 +196,30 @@ export const ERRORS = {
     'The request asks for more than a limit allows.',
     'Stay within the limit named in the detail, or raise it in hub.yaml up to its ceiling.',
   ),
+  egress_denied: row(
+    'refused',
+    403,
+    'What an upstream is asked for is not on the closed list of what passes.',
+    'The detail names what does not pass: leave that out, or send it in the form that the detail names.',
+  ),
+  server_tool_refused: row(
+    'refused',
+    403,
+    'A tool was asked for that runs at the provider and reaches further than the hub sees.',
+    'Leave the tool out, or list its type in `upstreams.NAME.serverTools` of hub.yaml. Servers of others (MCP) never pass.',
+  ),
+  stored_reference_refused: row(
+    'refused',
+    403,
+    'The request refers to something that is stored at the provider.',
+    'Send it within the request: what is stored there may belong to other sessions, and nobody counts it.',
+  ),
+  encoding_refused: row(
+    'refused',
+    415,
+    'The body has a form in which it cannot be judged.',
+    'Send application/json in UTF-8, without `content-encoding`.',
+  ),
   unsupported_mode: row(
     'refused',
     400,

@@ -1,0 +1,6 @@
+/** The one door to the judges of requests and answers (docs/egress.md 1): the gateway imports from here. All of it is pure. */
+
+export { judgeBody, judgeBodyInTurns } from './wire/body.ts'
+export { judgeHead } from './wire/head.ts'
+export { passAnswerHeaders } from './wire/headers/answer-headers.ts'
+export { refusalFor } from './wire/refusal.ts'
