@@ -204,6 +204,17 @@ describe('a request line', () => {
     )
   })
 
+  it.each([
+    ['/v1;x', 'semicolon'],
+    ['/v1\\x', 'backslash'],
+    ['/v1#x', 'fragment'],
+    ['/../x', 'leaves the upstream'],
+    ['/v1%2fx', 'escaped slash'],
+    ['https://x/v1', 'no scheme'],
+  ])('is refused by name: %s', (target, words) => {
+    expect(refusalIn(at(target)).detail).toContain(words)
+  })
+
   it('takes no method beside the usual ones', () => {
     for (const method of ['CONNECT', 'TRACE', 'OPTIONS', 'get', 'PROPFIND', 'GET /x HTTP/1.1\r\n', ''])
       expect(refusalIn(judgeHead(anywhere, { method, target: '/', headers: [] })).code).toBe('egress_denied')
