@@ -75,7 +75,14 @@ const SHAPES: readonly [RegExp, string][] = [
     /(?:\b|(?<=\\(?:[nrtbf]|u[\da-f]{4})))((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)((?:\\*["'])?\s{0,8}[=:]\s{0,8}(?:\\*["'])?(?:(?:bearer|basic|token|digest|apikey)\s{1,8})?)(?!\[redacted\]|bearer\s|basic\s)[^\s"',;\\]{4,}/gi,
     `$1$2${MASK}`,
   ],
-  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>:]{0,200}:[^\s/@"'<>]{1,200}@/gi, `$1${MASK}@`],
+  // A password may hold a slash or an @ that nobody escaped. `//host:8080/a@b` and `//[::1]/a@b` are a port and an address, and stay.
+  [
+    /\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"'<>:]{0,200}:(?:[^\s/"'<>]{1,200}|(?!\d{1,5}\/)(?<!\/\[[\da-f]{0,4}:)[^\s@"'<>]{1,200})@/gi,
+    `$1${MASK}@`,
+  ],
+  // Alone before the host: on the web a token; elsewhere a token if no person would choose it as a name.
+  [/\b((?:http|ws)s?:\/\/)[^\s/@"'<>:?#\\]{1,400}@/gi, `$1${MASK}@`],
+  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)(?=[^\s/@"'<>:\\]{0,400}\d)[^\s/@"'<>:?#\\]{16,400}@/gi, `$1${MASK}@`],
 ]
 
 /** One of the beginnings that the patterns have; most texts have none. */

@@ -51,7 +51,7 @@ export function createCatalogue(
     },
     onSeen: ({ id, comment }) => void (comment === SHELL_NOTE && withShell.add(id)),
   })
-  const checks = createImageChecks(options.images, { store, gate, alerts, clock, log })
+  const checks = createImageChecks(options.images, { store, gate, alerts, clock, log, redaction: guard.redaction })
   const images = createPinnedImages({ store, gate, events, resolve, log, checks, sessions: tasks })
   const breaker = createBreaker(options, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })

@@ -14,6 +14,7 @@ import { z } from 'zod'
 import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
+import type { Redaction } from '../../base/redaction.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
 import type { Gate } from '../../guard/gate.ts'
@@ -165,9 +166,11 @@ export function createImageChecks(
     alerts: Pick<Alerts, 'raise' | 'resolve' | 'list'>
     clock: Pick<Clock, 'after' | 'sleep' | 'wallMs'>
     log: Log
+    /** What a program says is stored and shown. */
+    redaction: Pick<Redaction, 'piece'>
   },
 ): ImageChecks {
-  const { store, gate, alerts, clock, log } = parts
+  const { store, gate, alerts, clock, log, redaction } = parts
   const find = store.prepare(
     'select run_digest as digest, passed, reason from image_check where check_name = ? and image_id = ?',
   )
@@ -175,6 +178,9 @@ export function createImageChecks(
     `insert into image_check values (?, ?, ?, ?, ?, ?) on conflict (check_name, image_id) do update set
        run_digest = excluded.run_digest, passed = excluded.passed, reason = excluded.reason, at_ms = excluded.at_ms`,
   )
+
+  /** One line of the program's, which may have been cut. */
+  const masked = ({ passed, reason }: Answer): Answer => ({ passed, reason: redaction.piece(reason) })
 
   function keep(name: CheckName, { image, id }: Candidate, digest: string, { passed, reason }: Answer): void {
     try {
@@ -196,7 +202,8 @@ export function createImageChecks(
     const { run, timeout } = settings[name]
     const known = find.get(name, imageId) as { digest: string; passed: number; reason: string } | undefined
     if (known?.digest !== digestOf('hub-image-check-v1', { run, timeout })) return undefined
-    return { passed: known.passed === 1, reason: known.reason }
+    // Kept by an earlier hub, it may be as the program said it.
+    return masked({ passed: known.passed === 1, reason: known.reason })
   }
 
   async function answerOf(name: CheckName, candidate: Candidate, again: boolean): Promise<Answer | undefined> {
@@ -205,10 +212,11 @@ export function createImageChecks(
     const digest = digestOf('hub-image-check-v1', { run, timeout })
     const known = again ? undefined : knownOf(name, candidate.id)
     if (known !== undefined) return known
-    const answer = await ask(settings[name], candidate, clock).catch((thrown) => ({
+    const said = await ask(settings[name], candidate, clock).catch((thrown) => ({
       passed: false,
       reason: `it could not be started: ${toHubError(thrown).reason}`,
     }))
+    const answer = masked(said)
     keep(name, candidate, digest, answer)
     return answer
   }

@@ -154,6 +154,12 @@ describe('what looks like a key', () => {
     [`curl -H 'X-Api-Key: ${digits}' x`, `curl -H 'X-Api-Key: ${MASK}' x`],
     [`with bearer ${digits}.`, `with bearer ${MASK}`],
     ['postgres://ann:pw@db/x', `postgres://${MASK}@db/x`],
+    ['postgres://ann:p/w@db/x?y=1', `postgres://${MASK}@db/x?y=1`],
+    ['postgres://ann:p@ss@db/x', `postgres://${MASK}@db/x`],
+    ['amqp://:8080pw/+=@mq:5672/v', `amqp://${MASK}@mq:5672/v`],
+    [`git clone https://${digits}@host/a.git`, `git clone https://${MASK}@host/a.git`],
+    ['https://ann@host/a', `https://${MASK}@host/a`],
+    [`redis://${digits}@cache:6379`, `redis://${MASK}@cache:6379`],
     [`-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----\nend`, `${MASK}\nend`],
     [`-----BEGIN PRIVATE KEY-----\nMIIEabc and the rest is lost`, MASK],
   ])('is masked where it is carried: %s', (written, masked) => {
@@ -202,6 +208,8 @@ describe('what looks like a key', () => {
         'cookie: ',
         'bearer ',
         'https://u:',
+        'https://u:/',
+        'http://u',
         '@h',
         digits,
         'word-'.repeat(12),
@@ -219,6 +227,8 @@ describe('what looks like a key', () => {
   })
 
   test.each([
+    'see http://127.0.0.1:8080/@me, https://medium.com/@me?to=a@b and http://[::1]:9134/@me and http://[fe80::1]:80/a@b',
+    'ssh://git@host/a.git, postgres://ann@db/x, registry://host:5000/agent@sha256, mail ann@host',
     'the basic knowledge of a bearer of news is in the task-list, see https://docs/x:8080/a',
     'sk-learn and ask-people are words; risk-assessment-of-2026-11-30-and-later too',
     `digest ${'0f'.repeat(32)} of 018f3c5e-0000-7000-8000-000000000000`,

@@ -30,9 +30,9 @@ function program(name: string, ...lines: string[]): string {
 }
 const settings = (given: object): ImageSettings => imagesShape.parse(given)
 const checks = (given: object) => {
-  const { store, gate, alerts } = home.guard
+  const { store, gate, alerts, redaction } = home.guard
   return createImageChecks(settings(given), {
-    ...{ store, gate, alerts, log: silentLog() },
+    ...{ store, gate, alerts, redaction, log: silentLog() },
     clock: {
       wallMs: home.clock.wallMs,
       after(_ms, fn) {
@@ -70,6 +70,17 @@ test('S1-56: the image is named by its id, as arguments, with no shell between a
   expect(env).toContain(`HUB_IMAGE_ID=${ID}`)
   expect(env).not.toContain('leak')
   expect(records()).toEqual(['signature of hub/echo: passed (exit code 0)'])
+})
+
+test('what a program says is masked before it is stored, recorded and shown, also where an earlier hub stored it as it was (S1-62)', async () => {
+  const no = program('no', 'echo "cannot log in to https://ann:hunter/22@registry.example" >&2', 'exit 1')
+  const strict = () => checks({ signature: { mode: 'enforce', run: [no] } })
+  const { refused } = await strict().judge(IMAGE, false)
+  expect(refused).toContain('exit code 1: cannot log in to https://[redacted]@registry.example')
+  const stored = () => home.guard.store.prepare('select reason from image_check').pluck().get() as string
+  expect(stored() + records().join()).not.toContain('hunter')
+  home.guard.store.prepare("update image_check set reason = 'https://ann:hunter/22@registry.example'").run()
+  expect((await strict().judge(IMAGE, false)).refused).not.toContain('hunter')
 })
 
 test('S1-56: enforce refuses by name with the words of the program, warn lets it run and alerts until it passes', async () => {
