@@ -83,18 +83,3 @@ export function limitOf(
   if (PATIENT.has(kind)) return { waitMs: PATIENT_MS, onTimeout: 'notify' }
   return { waitMs: running ? waitRunningMs : waitMs, onTimeout }
 }
-
-/** Who asks, and what, in words: `solo`, and its question; or `a rule`, and what may happen. For lists and lines; the words are not cleaned. */
-export function askedWords(approval: {
-  agent: string | null
-  principal: string
-  operation: string | null
-  resource: string | null
-  question: string
-}): { who: string; what: string } {
-  const { agent, principal, operation, resource, question } = approval
-  // An earlier hub says no operation.
-  return typeof operation !== 'string'
-    ? { who: agent ?? 'an agent', what: question }
-    : { who: 'a rule', what: `may ${principal} use ${operation} on ${resource}? ${question}` }
-}

@@ -455,7 +455,7 @@ test('a link in a message shows first, answers once by its button, and does noth
     'shop writes to the shop',
     shop,
     '<dt>Agent</dt><dd>shop</dd>',
-    '&#34;origin&#34;:{&#34;by&#34;:&#34;people&#34;',
+    '<dt>What the rules saw</dt><dd>wanted by: people',
     'width=device-width',
   ])
     expect(shown.text).toContain(part)

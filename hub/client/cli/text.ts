@@ -1,38 +1,22 @@
 /** Text for people, pure: what the hub says is escaped before it reaches a terminal (T30); times are local and name their zone. */
-
-/** Control, format, separator and surrogate code points; joiners stay, since scripts and emoji need them and they move nothing. */
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200C\u200D])\p{Cf}/gu
-
-const escaped = (character: string): string => {
-  if (character === '\n') return '\\n'
-  if (character === '\t') return '\\t'
-  const hex = (character.codePointAt(0) ?? 0).toString(16)
-  return hex.length <= 4 ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`
-}
+import { shownLine, shownLines, withoutUnsafe } from '../../base/shown-text.ts'
 
 /** One line that cannot move the cursor, colour or reorder anything: every unsafe character as `\\uXXXX`. */
 export const clean = (text: unknown): string =>
-  (typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text)).replace(
-    UNSAFE,
-    escaped,
-  )
+  shownLine(typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text))
 
 /** Joins the lines of a text, for a place that has room for one. */
 export const inOneLine = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ').trim()
 
 /** Many lines, each cleaned; tabs stay. */
-export const cleanLines = (text: string): string =>
-  text
-    .split(/\r?\n/)
-    .map((line) => line.split('\t').map(clean).join('\t'))
-    .join('\n')
+export const cleanLines = shownLines
 
 /** JSON that is safe on a terminal too: the same characters as escapes inside its strings, so it parses to the same value. */
 export const jsonText = (value: unknown): string =>
   JSON.stringify(value, null, 2)
     .split('\n')
     .map((line) =>
-      line.replace(UNSAFE, (character) =>
+      withoutUnsafe(line, (character) =>
         [...Array(character.length).keys()]
           .map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`)
           .join(''),

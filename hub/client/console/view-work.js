@@ -17,6 +17,14 @@ const TASK_TONES = {
 }
 /** @type {Readonly<Record<string, string>>} */
 const SESSION_WORDS = { provisioning: 'starting', input_required: 'asks you', recycling: 'ending' }
+/** As `hub/protocol/asked-words.ts` says it. @type {Readonly<Record<string, string>>} */
+const TIER_WORDS = {
+  read: 'it only shows something',
+  write: 'it says or stores something',
+  execute: 'it starts something',
+  destructive: 'it governs the hub, widens rights or deletes',
+  external: 'it acts outside',
+}
 const SEVERITIES = ['critical', 'warning', 'info']
 const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
 
@@ -42,7 +50,7 @@ function Approval({ one, model }) {
         isAct &&
         html`
           <p>May <b>${clean(one.principal, 200)}</b> use <b>${clean(one.operation, 40)}</b> on <span class="mono">${clean(one.resource, 200)}</span>?</p>
-          <p class="soft">Tier ${clean(one.tier, 20)}; act <span class="mono" title=${clean(one.act, 64)}>${clean(one.act, 12)}</span>. All of it: <code>hub approval show ${brief(one.id)}</code></p>`
+          <p class="soft">What it can do: ${TIER_WORDS[one.tier] ?? clean(one.tier, 20)}. All of it: <code>hub approval show ${brief(one.id)}</code></p>`
       }
       <blockquote class="said" tabindex=${one.question.length > QUESTION_SHORT ? '0' : undefined}>${cleanLines(one.question, QUESTION_MAX)}</blockquote>
       <form onSubmit=${submit}>

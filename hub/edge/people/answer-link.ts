@@ -12,13 +12,15 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Redaction } from '../../base/redaction.ts'
+import { shownLines } from '../../base/shown-text.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { factsText } from '../../guard/operator/approval-words.ts'
+import { factLines } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
-import { askedWords, SILENCE } from '../../protocol/approval.ts'
+import { SILENCE } from '../../protocol/approval.ts'
+import { askedWords, TIER_WORDS } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
 import { answeredEffect } from '../routes/approvals.ts'
 import { barePage, barePageHeaders, escaped } from './bare-page.ts'
@@ -41,7 +43,11 @@ main{max-width:34rem;margin:0 auto;padding:1.25rem;border:1px solid var(--edge);
 h1{margin:0 0 .75rem;font-size:1.4rem;line-height:1.25}
 pre{margin:0 0 1rem;padding:.75rem;border:1px solid var(--edge);border-radius:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;font:inherit}
 dl{margin:0 0 1rem;color:var(--soft);font-size:.95rem;overflow-wrap:anywhere}
-dt{font-weight:600}dd{margin:0 0 .4rem}
+dt{font-weight:600}dd{margin:0 0 .4rem;white-space:pre-line}
+.wish{margin:0 0 .75rem;font-weight:600;font-size:1.15rem;line-height:1.35;overflow-wrap:anywhere}
+.soft{margin:0 0 .25rem;color:var(--soft);font-size:.95rem}
+form+.soft{margin-top:1rem}
+details{margin-top:.75rem;color:var(--soft)}summary{padding:.5rem 0;cursor:pointer}details dl{margin:.25rem 0 0}
 label{display:block;margin-bottom:1rem}
 input{display:block;width:100%;margin-top:.25rem;padding:.7rem;border:1px solid var(--edge);border-radius:.6rem;background:var(--paper);color:inherit;font:inherit}
 .two{display:flex;gap:.75rem}
@@ -70,33 +76,48 @@ ${body}
 `
 }
 
-/** What is asked, with its two buttons. `leftMs`: by the work clock. */
-function askPage(approval: Approval, leftMs: number, once: string): string {
-  const { who, what } = askedWords(approval)
-  const rows: [string, string | null][] = [
-    ['Asked by', approval.principal],
-    [
-      'Waits for at most',
-      `${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[approval.onTimeout]}`,
-    ],
-    ['Tier', approval.tier],
-    ['Agent', approval.agent],
-    ['Task', approval.task],
-    ['About', factsText(approval.bound) || null],
-    ['Act', approval.act],
-  ]
-  const facts = rows.flatMap(([name, value]) =>
-    value === null ? [] : [`<dt>${escaped(name)}</dt><dd>${escaped(value)}</dd>`],
+type Fact = readonly [string, string | null]
+const list = (rows: readonly Fact[]): string => {
+  const shown = rows.flatMap(([name, value]) =>
+    value === null || value === '' ? [] : [`<dt>${escaped(name)}</dt><dd>${escaped(shownLines(value))}</dd>`],
   )
+  return shown.length === 0 ? '' : `<dl>${shown.join('')}</dl>`
+}
+
+/** What is asked, with its two buttons; below them what tells it from every other act. `leftMs`: by the work clock. */
+function askPage(approval: Approval, leftMs: number, once: string): string {
+  const { who, what, wish } = askedWords(approval)
+  const { kind, principal, operation, resource, agent, task, tier, bound, act, question, onTimeout, id } = approval
+  const isQuestion = kind === 'ask_user'
+  const upper = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
+  const asked =
+    wish === null
+      ? `<pre>${escaped(shownLines(what))}</pre>`
+      : `<p class="wish">${escaped(shownLines(upper(wish)))}</p>
+<p class="soft">The rule says why:</p>
+<pre>${escaped(shownLines(question))}</pre>`
+  const exact: Fact[] = isQuestion
+    ? [['Task', task]]
+    : [
+        ['Asked by', principal],
+        ['Operation', `${operation} on ${resource}`],
+        ['What it can do', upper(TIER_WORDS[tier])],
+        ['Task', task],
+        ['Fingerprint of exactly this', act],
+      ]
   return pageOf(
-    approval.kind === 'ask_user' ? `Agent ${who} asks you` : 'A rule asks you',
-    `<pre>${escaped(what)}</pre>
-<dl>${facts.join('')}</dl>
+    isQuestion ? `Agent ${who} asks you` : 'A rule asks you',
+    `${asked}
+${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What the rules saw', factLines(bound).join('\n')]])}
 <form method="post">
 <input type="hidden" name="once" value="${escaped(once)}">
 <label>Say more, if you like<input name="text" maxlength="${ANSWER_MAX}" autocomplete="off"></label>
 <div class="two"><button class="yes" name="answer" value="yes">Yes</button><button class="no" name="answer" value="no">No</button></div>
-</form>`,
+</form>
+<p class="soft">It waits ${escaped(spanText(leftMs))} more, while the hub may start work; ${escaped(SILENCE[onTimeout])}.</p>
+<details><summary>What exactly</summary>
+${list([...exact, ['Approval', id]])}
+</details>`,
   )
 }
 
@@ -105,11 +126,21 @@ function whatFollows({ kind, operation, principal }: Approval, approve: boolean)
   if (kind === 'ask_user') return 'The agent hears your answer.'
   if (operation === 'task.dispatch')
     return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
+  const who = principal.startsWith('agent:') ? `Agent ${principal.slice('agent:'.length).split('/')[0]}` : principal
   if (principal.startsWith('agent:'))
-    return approve
-      ? `${principal} hears of it, and may do exactly this once.`
-      : `${principal} hears of it, and is refused.`
-  return approve ? `${principal} may do exactly this once, and has to try again.` : `${principal} is refused.`
+    return approve ? `${who} hears of it, and may do exactly this once.` : `${who} hears of it, and is refused.`
+  if (!approve) return 'It does not happen.'
+  return principal === 'operator'
+    ? 'Run the same command once more: it is then done, once.'
+    : `${who} may do exactly this once, and has to try again.`
+}
+
+/** How one ended that this page cannot answer any more. */
+function overWords({ state, ending, answeredBy }: Approval): string {
+  if (ending === 'over') return 'What it was for has ended.'
+  if (ending === 'superseded') return 'What it was about has changed since. If it is still wanted, a new message asks.'
+  if (ending === 'timed_out' && answeredBy === null) return 'Nobody answered in time, which is a no.'
+  return state === 'refused' ? 'The answer was no.' : 'The answer was yes.'
 }
 
 const saying = (title: string, text: string): string => pageOf(title, `<p>${escaped(text)}</p>`)
@@ -177,12 +208,10 @@ export function answerLink(parts: {
     const found = approvals.linked(path.slice('/approve/'.length))
     if (found === undefined) return refused(reply)
     const leftMs = approvals.leftMs(found)
-    if (leftMs === null) {
-      const how = found.ending ?? found.state
+    if (leftMs === null)
       return reply.send(
-        saying('Nothing to answer any more', `It is over: ${how.replace('_', ' ')}. A link answers once.`),
+        saying('Nothing to answer any more', `${overWords(found)} A link answers once; nothing was done now.`),
       )
-    }
     const form = new URLSearchParams(typeof request.body === 'string' ? request.body : '')
     const isAnswer = form.get('answer') === 'yes' || form.get('answer') === 'no'
     if (request.method === 'POST' && isAnswer && onces.take(form.get('once') ?? undefined))

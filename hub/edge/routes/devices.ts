@@ -46,6 +46,13 @@ export function deviceHandlers(parts: {
   return {
     'device.add': handler({
       resource: ({ name }: DeviceWish) => `device:${name}`,
+      // Whoever is asked about it has to see what it would be able to do.
+      facts: ({ name, kind, rights, expiresInMs }: DeviceWish) => ({
+        name,
+        kind,
+        rights,
+        expiresInMs: expiresInMs ?? null,
+      }),
       effect: (grant, { name, kind, rights, expiresInMs }: DeviceWish) => {
         const wanted = {
           name,
@@ -61,6 +68,7 @@ export function deviceHandlers(parts: {
     'device.revoke': revoking('device', DEVICE_KINDS),
     'token.create': handler({
       resource: ({ name }: TokenWish) => `token:${name}`,
+      facts: ({ name, actions, expiresInMs }: TokenWish) => ({ name, actions, expiresInMs: expiresInMs ?? null }),
       effect: (grant, { name, actions, expiresInMs }: TokenWish) => {
         const never = actions.find((action) => operationOf(action)?.reach.includes('automation') !== true)
         if (never !== undefined) throw new HubError('schema_invalid', `actions: ${never} cannot be given to a token`)

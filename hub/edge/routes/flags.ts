@@ -13,6 +13,12 @@ export function flagHandlers({ flags }: { flags: Flags }): Handlers {
     }),
     'flag.set': handler({
       resource: ({ name }: FlagSetRequest) => `flag:${name}`,
+      facts: ({ name, value, emergency, forMs }: FlagSetRequest) => ({
+        name,
+        value,
+        emergency: emergency ?? null,
+        forMs: forMs ?? null,
+      }),
       // Off is the stricter side of every flag, so each mode permits it.
       restricts: ({ value }: FlagSetRequest) => value === false,
       effect: (grant, request: FlagSetRequest) => flags.set(grant, request),

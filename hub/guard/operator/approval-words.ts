@@ -1,5 +1,6 @@
 /** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
 import { type ApprovalState, SILENCE } from '../../protocol/approval.ts'
+import { askedWords } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
 import type { Act } from '../acts.ts'
 import type { Approval } from './approval-rows.ts'
@@ -61,13 +62,46 @@ const ofBound = (bound: string): Pick<Act, 'parts' | 'facts'> => JSON.parse(boun
 /** What the act stood on, to compare with. */
 export const partsOf = (bound: string | null): Act['parts'] => (bound === null ? {} : ofBound(bound).parts)
 
-/** What the rules saw of the act, in one line; empty if it is not kept. */
-export const factsText = (bound: string | null): string =>
-  bound === null ? '' : JSON.stringify(ofBound(bound).facts).slice(0, FACTS_SHOWN_MAX)
+function factText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(factText).join(', ')
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+/** Facts that have a name which says more to a person. */
+const FACT_NAMES: Readonly<Record<string, string>> = {
+  'origin.by': 'wanted by',
+  'origin.parent': 'handed on by agent',
+  owner: 'submitted by the operator',
+  depth: 'steps from the first task',
+  'wanted.capabilities': 'capabilities',
+  'wanted.ttlMs': 'runs at most',
+  expiresInMs: 'ends after',
+  forMs: 'holds for',
+}
+/** `wanted by: people`, `runs at most: 10m`. What is empty says nothing and is left out. */
+function linesOf(facts: object, before = ''): string[] {
+  return Object.entries(facts).flatMap(([name, value]: [string, unknown]) => {
+    if (value === null || (Array.isArray(value) && value.length === 0)) return []
+    if (typeof value === 'object' && !Array.isArray(value)) return linesOf(value, `${before}${name}.`)
+    const key = `${before}${name}`
+    const shown = typeof value === 'number' && name.endsWith('Ms') ? spanText(value) : factText(value)
+    return [`${FACT_NAMES[key] ?? key}: ${shown}`]
+  })
+}
+
+/** What the rules saw of the act, a fact on a line; none if it is not kept. The agent is named beside them. */
+export function factLines(bound: string | null): string[] {
+  if (bound === null) return []
+  const { agent: _, ...facts } = ofBound(bound).facts
+  const lines = linesOf(facts)
+  const text = lines.join('\n')
+  return text.length <= FACTS_SHOWN_MAX ? lines : `${text.slice(0, FACTS_SHOWN_MAX)} ...`.split('\n')
+}
 
 /** The alert: who, what, why, the words that answer it, and how long it waits. `leftMs`: by the work clock. */
 export function waitingText(approval: Approval, leftMs: number): string {
-  const { id, kind, question, task, operation, resource, act, bound, agent, onTimeout } = approval
+  const { id, kind, question, task, principal, operation, resource, act, bound, agent, onTimeout } = approval
   const left = `It waits at most ${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[onTimeout]}.`
   const words = [`Yes: hub approve ${id}`, `No:  hub reject ${id}`]
   if (kind === 'ask_user')
@@ -80,13 +114,13 @@ export function waitingText(approval: Approval, leftMs: number): string {
       left,
     ].join('\n')
   return [
-    `The rules ask you whether ${askerText(approval)} may use ${operation} on ${resource}:`,
+    `A rule asks you: ${askedWords(approval).wish}`,
     quoted(question),
-    ...(bound === null ? [] : [quoted(factsText(bound))]),
+    ...factLines(bound).map(quoted),
     '',
     ...words,
     `(all of it: hub approval show ${id}${task === null ? '' : `; the task: hub task show ${task}`})`,
     left,
-    `act ${act}`,
+    `exactly: ${principal} uses ${operation} on ${resource}, act ${act}`,
   ].join('\n')
 }

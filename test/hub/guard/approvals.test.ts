@@ -229,7 +229,7 @@ describe('limits of what waits (S2-27, S2-28)', () => {
       expect(expire()).toEqual([])
       expect(stateOf(approval)).toBe('asked')
     }
-    expect(alerts.list()[0]?.text).toMatch(/^Nobody has answered yet\. The rules ask you/)
+    expect(alerts.list()[0]?.text).toMatch(/^Nobody has answered yet\. A rule asks you/)
     await home.clock.advance(60_001)
     expect(expire()).toMatchObject([{ id: approval, state: 'expired', ending: 'timed_out' }])
     expect(alerts.list()).toEqual([])

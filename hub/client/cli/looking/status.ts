@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Remains } from '../../../base/container-processes.ts'
-import { askedWords } from '../../../protocol/approval.ts'
+import { askedWords } from '../../../protocol/asked-words.ts'
 import type { AlertView, ApprovalView, ModeView, PresenceView, TaskView } from '../../answers.ts'
 import { EXIT, type Problem, toProblem } from '../../problem.ts'
 import type { Run } from '../context.ts'

@@ -1,5 +1,6 @@
 /** `hub approval list`, `hub approval show`, `hub approve`, `hub reject`: what waits for a person, by agents and by the rules. */
-import { askedWords, SILENCE } from '../../../protocol/approval.ts'
+import { SILENCE } from '../../../protocol/approval.ts'
+import { askedWords, TIER_WORDS } from '../../../protocol/asked-words.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { ApprovalView } from '../../answers.ts'
 import { EXIT, Problem } from '../../problem.ts'
@@ -47,7 +48,7 @@ const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): stri
 export const approvalList: Run = async (context, _, options) => {
   const { approvals } = await context.hub.call('approval.list', { all: String(options.all === true) })
   const show = (rows: readonly ApprovalView[]) => table(rows, Date.now(), context.terminal.paint)
-  showList(context, approvals, { empty: 'no question waits for an answer', table: show })
+  showList(context, approvals, { empty: 'nothing waits for your answer', table: show })
   return EXIT.done
 }
 
@@ -55,7 +56,22 @@ const shortened = (value: unknown): string =>
   /^(sha256:)?[0-9a-f]{64}$/.test(String(value)) ? shortDigest(String(value).replace('sha256:', '')) : String(value)
 
 function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): string {
-  const { id, task, session, answer, answeredBy, leftMs, about, act, tier, rule, revision, usedAtMs } = approval
+  const {
+    id,
+    task,
+    session,
+    operation,
+    resource,
+    answer,
+    answeredBy,
+    leftMs,
+    about,
+    act,
+    tier,
+    rule,
+    revision,
+    usedAtMs,
+  } = approval
   const { who, what } = askedWords(approval)
   const rows: [string, Cell][] = [
     ['id', id],
@@ -66,7 +82,8 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
     rows.push(['waits', `${spanText(leftMs)} more, while the hub may start work; ${SILENCE[approval.onTimeout]}`])
   if (answeredBy !== null) rows.push(['answer', `${answer === '' ? 'without a word' : answer}, by ${answeredBy}`])
   if (usedAtMs !== null) rows.push(['used', whenText(usedAtMs, nowMs)])
-  rows.push(['tier', tier])
+  rows.push(['can do', `${tier}: ${TIER_WORDS[tier]}`])
+  if (operation !== null) rows.push(['exactly', `${operation} on ${resource}`])
   if (task !== null) rows.push(['task', task])
   if (session !== null) rows.push(['session', session])
   if (rule !== null) rows.push(['rule', `${rule}, of ${revision}`])
@@ -74,7 +91,9 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
     if (value !== null && part !== 'rules') rows.push([part, shortened(value)])
   if (act !== null) rows.push(['act', act])
   const text = `${clean(who)} asks:\n${cleanLines(what)}\n\n${facts(rows, paint)}`
-  return about === null ? text : `${text}\n\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
+  return about === null || JSON.stringify(about.facts) === '{}'
+    ? text
+    : `${text}\n\nwhat the rules saw:\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
 }
 export const approvalShow: Run = async ({ hub, json, terminal }, [id = '']) => {
   const { approval } = await hub.call('approval.show', { id })
@@ -122,6 +141,7 @@ function whatFollows({ state, agent, operation, principal }: ApprovalView): stri
   if (operation === 'task.dispatch') return state === 'approved' ? 'the task may start' : 'the task has ended'
   const follows = state === 'approved' ? 'may do exactly this once' : 'is refused'
   if (principal.startsWith('agent:')) return `${principal} hears of it, and ${follows}`
+  if (state === 'approved' && principal === 'operator') return 'run the same command once more: it is then done, once'
   return `${principal} ${follows}${state === 'approved' ? ', and has to try again' : ''}`
 }
 export const approve = answer(true)
