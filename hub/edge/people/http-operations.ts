@@ -63,13 +63,15 @@ export function mountOperations(app: FastifyInstance, parts: HttpParts, caller: 
       },
     })
   }
-  streamedRoutes(app, parts, caller)
+  artifactRoutes(app, parts, caller)
+  eventRoute(app, parts, caller)
 }
 
 /** The operation of the request's route. A path without one is recorded as a look at the hub's health. */
 export function operationAt({ method, routeOptions }: FastifyRequest): OperationName {
   const rows = Object.entries(ROUTES) as [OperationName, Route][]
-  return rows.find(([, route]) => route.method === method && route.path === routeOptions?.url)?.[0] ?? 'health.show'
+  const as = method === 'HEAD' ? 'GET' : method
+  return rows.find(([, route]) => route.method === as && route.path === routeOptions?.url)?.[0] ?? 'health.show'
 }
 
 function bodyOf(request: FastifyRequest): object {
@@ -89,10 +91,10 @@ function keyOf(request: FastifyRequest): string | undefined {
   return key
 }
 
-function streamedRoutes(
+function artifactRoutes(
   app: FastifyInstance,
-  { serve, gate, artifacts, events, clock, inputBytesMax }: HttpParts,
-  { principalOf, heard, holds = () => true }: Caller,
+  { gate, artifacts, inputBytesMax }: HttpParts,
+  { principalOf, heard }: Caller,
 ): void {
   /** The gate is asked first, and again when the bytes are in. So the hub receives and hashes nothing for those who may not. */
   function foresee(request: FastifyRequest, call: Call): void {
@@ -129,26 +131,49 @@ function streamedRoutes(
     }
   })
 
-  app.get(UPLOAD_PATH, async (request, reply) => {
+  function fetching(request: FastifyRequest) {
     const { sha256, quarantined } = parseShape(OPERATIONS['artifact.get'].request, {
       ...(request.query as object),
       ...(request.params as object),
     })
-    const principal = principalOf(request)
     const facts = classFact(artifacts.classOf(sha256))
+    const principal = principalOf(request)
     const call = { principal, operation: 'artifact.get', resource: `artifact:${sha256}`, facts } as const
     foresee(request, call)
-    const range = readRange(request.headers.range, artifacts.find(sha256, quarantined)?.size ?? 0)
-    heard(request)
-    await artifacts.verify(sha256).catch((thrown: unknown) => {
+    return { sha256, quarantined, call }
+  }
+  const verified = (sha256: string, call: Call): Promise<void> =>
+    artifacts.verify(sha256).catch((thrown: unknown) => {
       gate.refuse(call, toHubError(thrown))
       throw thrown
     })
+
+  // Whether it is there and whole. That it is not is an answer and no refusal: each upload begins by asking.
+  app.head(UPLOAD_PATH, async (request, reply) => {
+    const { sha256, quarantined, call } = fetching(request)
+    heard(request)
+    if (gate.admit(call, () => artifacts.find(sha256, quarantined)) === undefined) return reply.code(404).send()
+    await verified(sha256, call)
+    return reply.code(200).send()
+  })
+
+  app.get(UPLOAD_PATH, async (request, reply) => {
+    const { sha256, quarantined, call } = fetching(request)
+    const found = artifacts.find(sha256, quarantined)
+    const range = found === undefined ? undefined : readRange(request.headers.range, found.size)
+    heard(request)
+    await verified(sha256, call)
     const opened = gate.admit(call, () => artifacts.read(sha256, range, quarantined))
     reply.hijack()
     streamArtifact(reply.raw, opened.stream, opened.size, range)
   })
+}
 
+function eventRoute(
+  app: FastifyInstance,
+  { serve, events, clock }: HttpParts,
+  { principalOf, heard, holds = () => true }: Caller,
+): void {
   app.get('/v1/events', async (request, reply) => {
     const principal = principalOf(request)
     heard(request)

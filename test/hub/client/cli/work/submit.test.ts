@@ -16,11 +16,11 @@ let store: Map<string, Buffer>
 
 const at = commandHome(() => {
   store = new Map()
-  at.hub.on('GET /v1/artifacts/:sha256', (asked) => {
-    const bytes = store.get(asked.path.split('/')[3] ?? '')
-    if (bytes === undefined) return refusal('unknown_artifact', 'not here')
-    return asked.headers.range === undefined ? { bytes } : { status: 206, bytes: bytes.subarray(0, 1) }
-  })
+  for (const route of ['GET /v1/artifacts/:sha256', 'HEAD /v1/artifacts/:sha256'])
+    at.hub.on(route, (asked) => {
+      const bytes = store.get(asked.path.split('/')[3] ?? '')
+      return bytes === undefined ? refusal('unknown_artifact', 'not here') : { bytes }
+    })
   at.hub.on('PUT /v1/artifacts/:sha256', (asked) => {
     const name = asked.path.split('/')[3] ?? ''
     if (sha256(asked.bytes) !== name) return refusal('schema_invalid', 'digest')
@@ -195,7 +195,7 @@ describe('hub submit', () => {
   it('fault B6: a file that changes while it is sent is named, and nothing is submitted', async () => {
     const file = path.join(at.home, 'one.txt')
     writeFileSync(file, 'before')
-    at.hub.on('GET /v1/artifacts/:sha256', () => {
+    at.hub.on('HEAD /v1/artifacts/:sha256', () => {
       writeFileSync(file, 'behind')
       return refusal('unknown_artifact', 'not here')
     })
