@@ -45,9 +45,9 @@ export function createCatalogue(
   /** Images that say themselves that they hold a shell: a card that is silent about it changes nothing. */
   const withShell = new Set<string>()
   const resolve = createResolveImage(containment.engine, {
-    onAway(thrown) {
+    onAway(thrown, image) {
       unresolved = true
-      log.warn({ reason: toHubError(thrown).reason }, 'an image could not be looked up')
+      log.warn({ image, reason: toHubError(thrown).reason }, 'an image could not be looked up')
     },
     onSeen: ({ id, comment }) => void (comment === SHELL_NOTE && withShell.add(id)),
   })

@@ -26,16 +26,16 @@ export function assertImage(name: string, image: ImageFact): void {
 }
 
 /**
- * From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears if the engine does not
- * answer, `onSeen` of each image that was looked up.
+ * From a card's image name to its local id, or why it may not be used; undefined while it is missing. `onAway` hears of the name if the
+ * engine does not answer, `onSeen` of each image that was looked up.
  */
 export function createResolveImage(
   engine: Engine,
-  { onAway, onSeen }: { onAway: (thrown: unknown) => void; onSeen: (image: ImageFact) => void },
+  { onAway, onSeen }: { onAway: (thrown: unknown, name: string) => void; onSeen: (image: ImageFact) => void },
 ) {
   return async (name: string): Promise<{ id: string } | { refused: string } | undefined> => {
     const image = await engine.inspectImage(name).catch((thrown: unknown) => {
-      onAway(thrown)
+      onAway(thrown, name)
       return undefined
     })
     if (image === undefined) return undefined
