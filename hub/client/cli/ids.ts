@@ -19,6 +19,8 @@ export const shortDigest = (sha256: string): string => sha256.slice(0, 12)
 export const withShortIds = (text: string): string => text.replace(UUID, shortId)
 
 const LONG = { whole: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, part: /^[0-9a-f-]{4,35}$/ }
+/** The id of a trace is the id of the task at its root without dashes. */
+const TRACE = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/
 const FORMS: Readonly<Record<Kind, { whole: RegExp; part: RegExp }>> = {
   task: LONG,
   question: LONG,
@@ -52,6 +54,8 @@ async function found(call: Connection['call'], kind: Kind, part: string): Promis
 export async function wholeId(call: Connection['call'], kind: Kind, text: string): Promise<string> {
   const { whole, part } = FORMS[kind]
   if (whole.test(text)) return text
+  // As traces and metrics have it.
+  if (kind === 'task' && TRACE.test(text)) return text.replace(TRACE, '$1-$2-$3-$4-$5')
   const next = `\`hub ${kind === 'question' ? 'approval' : kind} list\` shows them`
   if (!part.test(text))
     throw usage(

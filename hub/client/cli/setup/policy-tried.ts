@@ -4,7 +4,7 @@ import type { Answered } from '../../answers.ts'
 import { EXIT, Problem, usage } from '../../problem.ts'
 import type { Alone } from '../command.ts'
 import { type Run, spanOption, wholeOption } from '../context.ts'
-import { type Cell, clean, columns, facts, type Paint, stampText } from '../text.ts'
+import { type Cell, clean, cleanLines, columns, countOf, facts, type Paint, stampText } from '../text.ts'
 import { askProgram, program } from './judge.ts'
 
 type Explained = Answered<'policy.explain'>
@@ -25,7 +25,7 @@ export const policyDiff: Run = async ({ home, hub, json, terminal }) => {
   const inForce = await hub.call('policy.show')
   const { lines } = await tool<{ lines: string[] }>(home, 'diff', JSON.stringify(inForce))
   if (json) terminal.json({ lines })
-  else terminal.out(lines.length === 0 ? 'policy/ is as it is in force' : lines.map(clean).join('\n'))
+  else terminal.out(lines.length === 0 ? 'policy/ is as it is in force' : cleanLines(lines.join('\n')))
   return EXIT.done
 }
 
@@ -39,6 +39,7 @@ interface Simulated {
 
 const SINCE_MS = 86_400_000
 const MOST = 20_000
+const ALL = 1_000_000
 const PAGE = 100
 
 /** What was asked, in a few words. */
@@ -64,7 +65,7 @@ const resultText = ({ effect, reason, narrow }: Result): string =>
 
 export const policySimulate: Run = async ({ home, hub, json, terminal }, _words, options) => {
   const sinceMs = Date.now() - (spanOption('--since', options.since) ?? SINCE_MS)
-  const most = wholeOption('--most', options.most, 1, 1_000_000) ?? MOST
+  const most = wholeOption('--most', options.most, 1, ALL) ?? MOST
   const lines: string[] = []
   /** Whether the hub has older ones within the span. */
   let isOn = true
@@ -88,10 +89,18 @@ export const policySimulate: Run = async ({ home, hub, json, terminal }, _words,
     resultText(now),
   ])
   if (rows.length > 0) terminal.out(columns(['AT', 'ASKED', 'WAS', 'WOULD BE'], rows, terminal.paint))
-  const left = notKept === 0 ? '' : `; ${notKept} were too long to be kept and could not be asked again`
-  terminal.out(`${replayed} questions asked again: ${otherwise} would be answered otherwise, ${same} the same${left}`)
+  const left =
+    notKept === 0 ? '' : `; ${countOf(notKept, 'more was', 'more were')} too long to be kept, and not asked again`
+  terminal.out(
+    `${countOf(replayed, 'question')} asked again: ${otherwise} would be answered otherwise, ${same} the same${left}`,
+  )
   if (changed.length < otherwise) terminal.note(`the table shows the first ${changed.length} of them`)
-  if (lines.length > most || isOn) terminal.note(`older questions were left out; --most ${most * 2} asks more of them`)
+  if (lines.length > most || isOn)
+    terminal.note(
+      most === ALL
+        ? 'older questions were left out'
+        : `older questions were left out; for more of them: --most ${Math.min(ALL, most * 10)}`,
+    )
   return EXIT.done
 }
 
@@ -101,7 +110,7 @@ export const policyTest: Alone = async ({ home, json, terminal }) => {
   else {
     if (tested.said !== '') terminal.out(tested.said.split('\n').map(clean).join('\n'))
     terminal.out(
-      `${tested.tests} tests, ${tested.samples} samples of your own: ${tested.ok ? 'all pass' : 'not all pass'}`,
+      `${countOf(tested.tests, 'test')}, ${countOf(tested.samples, 'sample')} of your own: ${tested.ok ? 'all pass' : 'not all pass'}`,
     )
   }
   return tested.ok ? EXIT.done : EXIT.refused

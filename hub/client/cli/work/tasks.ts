@@ -94,13 +94,15 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
     ['task', task.id],
     ['state', stateCell(task.state)],
     ['agent', task.agent ?? `any with ${task.needs.join(', ')}`],
-    ['sensitivity', task.sensitivity ?? ''],
+    ...(typeof task.sensitivity === 'string' ? [['sensitivity', task.sensitivity] satisfies [string, Cell]] : []),
     ['submitted', `${whenText(task.createdAtMs, nowMs)} by ${task.requestedBy}`],
   ]
   if (task.startedAtMs !== null) rows.push(['took', tookText(task, nowMs)])
   if (task.attempts > 1) rows.push(['attempts', `${task.attempts}, ${task.restarts} of them restarts`])
   if (task.parent !== null) rows.push(['parent', task.parent])
-  if (task.children > 0) rows.push(['children', String(task.children)])
+  if (task.children > 0) rows.push(['children', `${task.children}: \`hub task list --parent ${shortId(task.id)}\``])
+  // A trace has the id of the task at its root.
+  if (task.parent === null) rows.push(['trace', task.id.replaceAll('-', '')])
   if (task.session !== null) rows.push(['session', task.session])
   if (first === '' && progressText(task) !== '')
     rows.push([task.state === 'queued' ? 'waits' : 'doing', progressText(task)])

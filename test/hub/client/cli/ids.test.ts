@@ -20,6 +20,17 @@ describe('parts of ids (fault C9)', () => {
     expect(at.hub.asked[0]?.query.get('part')).toBe('00000001')
   })
 
+  it('the id of a trace is that of the task at its root, and `task show` says it', async () => {
+    const trace = TASK_ID.replaceAll('-', '')
+    at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ children: 2 }), attempts: [] } }))
+    const { stdout } = await at.run(['task', 'show', trace])
+    expect(at.hub.asked.map((each) => each.path)).toEqual([`/v1/tasks/${TASK_ID}`])
+    expect(stdout).toMatch(new RegExp(`^trace +${trace}$`, 'm'))
+    expect(stdout).toMatch(/^children +2: `hub task list --parent 00000001`$/m)
+    // Nothing is said of a class that the task does not have.
+    expect(stdout).not.toContain('sensitivity')
+  })
+
   it.each([
     ['none', [], 3, 'hub: no task has an id that begins or ends with 018f'],
     [
@@ -82,7 +93,7 @@ describe('parts of ids (fault C9)', () => {
     at.hub.on('POST /v1/approvals/:id/answer', () => ({ body: { approval: { ...one, state: 'refused' } } }))
     expect((await at.run(['reject'])).stdout).toBe('refused; the task has ended\n')
     expect((await at.run(['approval', 'show', '00000001'])).stdout).toMatch(
-      /^a rule asks:\nmay hub:dispatcher use task.dispatch on task:7\? sells\n[\s\S]*waits\s+1h more[\s\S]*silence is a no[\s\S]*act\s+a{64}/,
+      /^a rule asks:\nmay agent shop start task 7\? sells\n[\s\S]*waits\s+1h more[\s\S]*silence is a no\ncan do\s+execute: it starts something\nexactly\s+task\.dispatch on task:7\n[\s\S]*act\s+a{64}/,
     )
     waiting = [one, { ...one, id: other, question: 'buys' }]
     const { code, stderr } = await at.run(['approve'])
