@@ -1,28 +1,14 @@
 /** A rule of the operator's own that asks (package `hub.home`, compiled by opa): from the file to the act that is admitted once (fault D14, D-R9, S2-26). */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
-import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { runLine } from '../../hub/client/cli/line.ts'
-import { createTerminal } from '../../hub/client/cli/terminal.ts'
 import { settleDatabase } from '../../hub/home/restore.ts'
+import { hub } from '../support/command-here.ts'
 import { fakeImage } from '../support/fake-engine.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 import { send } from '../support/plain-http.ts'
 import { hasOpa } from '../support/policy-fixture.ts'
-
-/** The command on this hub, in this process, while time moves. */
-async function hub(h: Harness, ...args: string[]) {
-  const [stdin, stdout, stderr] = [new PassThrough().end(), new PassThrough(), new PassThrough()]
-  const said = Promise.all([text(stdout), text(stderr)])
-  const code = await h.pumped(runLine(args, { HOME: h.home, HUB_HOME: h.home }, createTerminal(stdin, stdout, stderr)))
-  stdout.end()
-  stderr.end()
-  const [out, err] = await said
-  return { code, out, err }
-}
 
 interface Row {
   id: string
