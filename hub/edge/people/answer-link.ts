@@ -139,7 +139,10 @@ function whatFollows({ kind, operation, principal }: Approval, approve: boolean)
 function overWords({ state, ending, answeredBy }: Approval): string {
   if (ending === 'over') return 'What it was for has ended.'
   if (ending === 'superseded') return 'What it was about has changed since. If it is still wanted, a new message asks.'
-  if (ending === 'timed_out' && answeredBy === null) return 'Nobody answered in time, which is a no.'
+  if (ending === 'timed_out')
+    return answeredBy === null
+      ? 'Nobody answered in time, which is a no.'
+      : 'The answer was yes, but it was not used in time.'
   return state === 'refused' ? 'The answer was no.' : 'The answer was yes.'
 }
 
