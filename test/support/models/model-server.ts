@@ -81,6 +81,9 @@ function routeOf(method: string, path: string): Route | 'models' | 'embeddings' 
   }
 }
 
+/** An agent that is tried without a hub asks as it would ask the hub. */
+const THROUGH = /^\/up\/[a-z0-9-]+/
+
 async function bytesOf(request: http.IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = []
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part)
@@ -176,7 +179,7 @@ export async function startModelServer(
       response.writeHead(200, { 'content-type': 'application/json' })
       response.end(JSON.stringify(value))
     }
-    const route = routeOf(method, new URL(url, 'http://models').pathname)
+    const route = routeOf(method, new URL(url, 'http://models').pathname.replace(THROUGH, ''))
     if (route === undefined)
       return fail(response, chat, { status: 404, body: { error: { message: `no ${url} here` } } })
     if (route === 'models') return json({ object: 'list', data: [{ id: 'scripted', object: 'model' }] })

@@ -1,0 +1,88 @@
+/** The model agent as a process of the shim, before a scripted model: its loop, its tools, and what it says when the model says no. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
+import type { Script } from '../support/models/turn.ts'
+import { createShimBench } from '../support/shim-process.ts'
+
+let bench: ReturnType<typeof createShimBench>
+let models: ModelServer
+beforeEach(async () => {
+  bench = createShimBench()
+  models = await startModelServer()
+})
+afterEach(async () => {
+  await bench.close()
+  await models[Symbol.asyncDispose]()
+})
+
+async function assistant(shape: string, script: Script, { task = 'Do it.', egress = models.url, ...env } = {}) {
+  models.script = script
+  const inputs = await bench.inputs({ 'notes/a.txt': 'the answer is 42' })
+  return await bench.start({
+    program: {
+      driver: 'sdk',
+      run: ['node', `${import.meta.dirname}/../../images/assistant/main.ts`],
+      env: {
+        ...{ HUB_EGRESS: egress, ASSISTANT_UPSTREAM: 'models', ASSISTANT_SHAPE: shape, ASSISTANT_MODEL: 'm-1' },
+        ...{ ASSISTANT_MAX_OUTPUT: '500', ASSISTANT_TURNS: '4', ...env },
+      },
+    },
+    task: { params: { task }, inputs },
+  })
+}
+
+/** Lists, reads two at once of which one is not there, keeps, and is done. */
+const diligent: Script = ({ turn, results }) => {
+  if (results.length === 0) return { calls: [{ name: 'list_files', input: {} }] }
+  if (turn === 1)
+    return { text: 'Reading.', calls: ['notes/a.txt', 'b'].map((path) => ({ name: 'read_file', input: { path } })) }
+  if (results.length === 2)
+    return { calls: [{ name: 'write_artifact', input: { name: 'found.md', text: results.join('|') } }] }
+  return { text: `Done: ${results}` }
+}
+
+describe('images/assistant', () => {
+  test.each(['messages', 'responses'])('reads its input, keeps a file and answers, by %s', async (shape) => {
+    const run = await assistant(shape, diligent)
+    expect(await run.session.result).toMatchObject({
+      outcome: 'succeeded',
+      value: { text: 'Done: kept 65 bytes as found.md' },
+    })
+    expect(run.artifact('found.md')).toBe('the answer is 42|failed: there is no file b; list_files shows all')
+    expect(run.artifact('answer.md')).toBe('Done: kept 65 bytes as found.md\n')
+    const [first] = models.came
+    expect(first?.ask).toMatchObject({ model: 'm-1', cap: 500, text: 'Do it.' })
+    expect(first?.headers['x-api-key'] ?? first?.headers.authorization).toBeUndefined()
+    if (shape === 'responses') expect(first?.ask?.body.store).toBe(false)
+  })
+
+  test.each([
+    [402, 'the model was not reached (402): {"error":"budget_exceeded"}'],
+    [403, 'the model was not reached (403): {"error":"budget_exceeded"}'],
+  ])('ends with the reason when the hub says no (%i), after one request', async (status, error) => {
+    const run = await assistant('messages', () => ({ status, body: { error: 'budget_exceeded' } }))
+    expect(await run.session.result).toMatchObject({ outcome: 'failed', error })
+    expect(models.came).toHaveLength(1)
+  })
+
+  test('tries again what is busy, and does not wait for hours', async () => {
+    let tries = 0
+    const busy = await assistant('messages', () =>
+      tries++ === 0 ? { status: 529, headers: { 'retry-after': '0.05' } } : { text: 'At last.' },
+    )
+    expect(await busy.session.result).toMatchObject({ outcome: 'succeeded', value: { turns: 1, text: 'At last.' } })
+    const full = await assistant('messages', () => ({ status: 429, headers: { 'retry-after': '7200' } }))
+    expect(await full.session.result).toMatchObject({ error: 'the model has no room for 7200 s (429)' })
+  })
+
+  test('ends when the model goes on for ever, is cut at its cap, or is asked in a shape that is not there', async () => {
+    const endless = await assistant('messages', () => ({ calls: [{ name: 'list_files', input: {} }] }))
+    expect(await endless.session.result).toMatchObject({ error: expect.stringContaining('not done after 4 turns') })
+    const cut = await assistant('messages', () => ({ text: 'x'.repeat(5000) }))
+    expect(await cut.session.result).toMatchObject({ error: expect.stringContaining('raise it in the card') })
+    const shape = await assistant('chat', () => ({ text: '' }))
+    expect(await shape.session.result).toMatchObject({
+      error: expect.stringContaining('must be messages or responses'),
+    })
+  })
+})
