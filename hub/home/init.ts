@@ -5,12 +5,14 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { parse } from 'yaml'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createFile, removeHalfMade, syncFolder } from '../base/whole-file.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
 import { makeStopOrder } from '../guard/operator/stop-order.ts'
 import { makeStopWishes } from '../guard/operator/stop-wishes.ts'
+import type { AgentCard } from '../protocol/agent.ts'
 import { openStore } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
@@ -131,11 +133,16 @@ function makeFolder(path: string): void {
     )
 }
 
-/** Cards and their schemas as they are shipped, by their path below `agents/`. */
+const asksForEgress = (text: string): boolean => ((parse(text) as AgentCard).may?.egress ?? []).length > 0
+
+/**
+ * Cards and their schemas as they are shipped, by their path below `agents/`. A card that asks for egress is left out: it is refused until its
+ * upstream is declared, which only the operator can do; then `hub agent build` brings it.
+ */
 function* shippedCards(images: string): Generator<readonly [path: string, text: Buffer]> {
   for (const name of readdirSync(images)) {
     const card = join(images, name, 'agent.yaml')
-    if (!existsSync(card)) continue
+    if (!existsSync(card) || asksForEgress(readFileSync(card, 'utf8'))) continue
     const schemas = join(images, name, 'schemas')
     for (const schema of existsSync(schemas) ? readdirSync(schemas) : [])
       yield [join('schemas', schema), readFileSync(join(schemas, schema))]

@@ -1,4 +1,7 @@
 /** The model agent as a process of the shim, before a scripted model: its loop, its tools, and what it says when the model says no. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
 import type { Script } from '../support/models/turn.ts'
@@ -84,5 +87,13 @@ describe('images/assistant', () => {
     expect(await shape.session.result).toMatchObject({
       error: expect.stringContaining('must be messages or responses'),
     })
+  })
+
+  test('is in no new home: its card is refused until its upstream is declared', () => {
+    const home = join(bench.dir, 'h')
+    execFileSync(process.execPath, [resolve(import.meta.dirname, '../../hub/main.ts'), 'init', '--home', home])
+    const cards = readdirSync(join(home, 'agents'))
+    expect(cards).toContain('echo.yaml')
+    expect(cards).not.toContain('assistant.yaml')
   })
 })
