@@ -3,4 +3,5 @@
 export { judgeBody, judgeBodyInTurns } from './wire/body.ts'
 export { judgeHead } from './wire/head.ts'
 export { passAnswerHeaders } from './wire/headers/answer-headers.ts'
+export { judgePush } from './wire/pushes.ts'
 export { refusalFor } from './wire/refusal.ts'

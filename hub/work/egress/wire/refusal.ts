@@ -21,16 +21,35 @@ const OWN_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { encoding_refu
 
 const GOOGLE_WORDS: Readonly<Record<number, string>> = { 403: 'PERMISSION_DENIED', 415: 'INVALID_ARGUMENT' }
 
-/** The answer to a request that does not pass. `text` says what to change; nothing of it is secret. */
-export function refusalFor(kind: UpstreamKind, code: ErrorCode, text: string): ShapedRefusal {
-  const status = OWN_STATUS[code] ?? FINAL[kind]
+/**
+ * The answer to a request that does not pass. `text` says what to change; nothing of it is secret. `path` is the path that was asked for: git shows
+ * a reason only in the form of the answer that it waits for.
+ */
+export function refusalFor(kind: UpstreamKind, code: ErrorCode, text: string, path = ''): ShapedRefusal {
   const message = `${code}: ${text}`
-  // The SDKs of Anthropic and OpenAI obey this above their own judgement.
-  const headers: [string, string][] = [['x-should-retry', 'false']]
+  if (kind === 'git' && /\/git-(?:receive|upload)-pack$/.test(path)) return refusalOfGit(message, path)
+  const status = OWN_STATUS[code] ?? FINAL[kind]
   const isText = kind === 'git' || kind === 'pypi'
-  headers.unshift(['content-type', isText ? 'text/plain; charset=utf-8' : 'application/json'])
   const body = isText ? `${message}\n` : JSON.stringify(shapeOf(kind, code, status, message))
-  return { status, headers, body: Buffer.from(body) }
+  const type = isText ? 'text/plain; charset=utf-8' : 'application/json'
+  // The SDKs of Anthropic and OpenAI obey the second above their own judgement.
+  return {
+    status,
+    headers: [
+      ['content-type', type],
+      ['x-should-retry', 'false'],
+    ],
+    body: Buffer.from(body),
+  }
+}
+
+/** An error of the protocol within an answer of 200: of an answer of 403 to these two, git shows the number and nothing else. */
+function refusalOfGit(message: string, path: string): ShapedRefusal {
+  const isPush = path.endsWith('/git-receive-pack')
+  const line = Buffer.from(isPush ? `\u0003${message}\n` : `ERR ${message}\n`)
+  const length = Buffer.from((line.length + 4).toString(16).padStart(4, '0'))
+  const type = `application/x-git-${isPush ? 'receive' : 'upload'}-pack-result`
+  return { status: 200, headers: [['content-type', type]], body: Buffer.concat([length, line, Buffer.from('0000')]) }
 }
 
 function shapeOf(kind: UpstreamKind, code: ErrorCode, status: number, message: string): unknown {

@@ -14,7 +14,7 @@ const KNOWN: Known = [
 ]
 
 /** `me/tool`, or `me/*` for all below. */
-const matchesGlob = (globs: readonly string[], name: string): boolean =>
+export const matchesGlob = (globs: readonly string[], name: string): boolean =>
   globs.some((glob) => (glob.endsWith('/*') ? name.startsWith(glob.slice(0, -1)) : name === glob))
 
 export const gitRule: KindRule = (upstream, method, target) => {

@@ -44,6 +44,13 @@ describe('a refusal', () => {
     }
   })
 
+  it('to a push or a fetch of git is an error of its protocol, since git shows no other', () => {
+    const text = (path: string) => refusalFor('git', 'egress_denied', 'do this', path).body.toString()
+    expect(text('/me/tool/git-receive-pack')).toBe('001c\u0003egress_denied: do this\n0000')
+    expect(text('/me/tool/git-upload-pack')).toBe('001fERR egress_denied: do this\n0000')
+    expect(text('/me/tool/info/refs')).toBe('egress_denied: do this\n')
+  })
+
   it('says to the SDKs that trying again is of no use', () => {
     expect(refusalFor('openai', 'egress_denied', 'x').headers).toContainEqual(['x-should-retry', 'false'])
   })
