@@ -164,7 +164,10 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     distrust,
     dispatcher,
     /** How the container of a session is hardened, check by check. */
-    hardening: createGrading({ engine, containers, factsOf, beside: THIS_MACHINE }),
+    hardening: createGrading({
+      ...{ engine, containers, factsOf, beside: THIS_MACHINE },
+      madeFrom: ({ id }: SessionRow) => made.of(id),
+    }),
     setEntrance(made: Entrance) {
       entrance = made
     },

@@ -1,4 +1,6 @@
 /** `session.show` with `hardening`: what the engine shows now is graded, at the operator's entrance (S1-51). */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
@@ -24,6 +26,22 @@ test('S1-51: a session is graded by what the engine shows of it now; one altered
     { name: 'read-only root', pass: false, found: 'HostConfig.ReadonlyRootfs is false, the profile says true' },
   ])
   expect((await show('?hardening=true')).session).toMatchObject({ id: agent.session })
+})
+
+test('S1-51: limits that were changed since are no fault of a session: it is graded by what it was made from', async () => {
+  const config = { http: { port: 0 }, metrics: { port: 0 } }
+  await using h = await createHarness({ agents: { quiet: { script: puppet } }, config })
+  const [agent] = await h.bring('quiet')
+  const { registry } = h.hub.work.catalogue
+  const before = registry.find('quiet')?.limits.memoryBytes
+  writeFileSync(join(h.home, 'hub.yaml'), JSON.stringify({ ...config, limits: { memory: '64MiB', pids: 20 } }))
+  await h.until(() => registry.find('quiet')?.limits.memoryBytes !== before)
+  // As for a session of an earlier hub, of which only that is kept.
+  h.hub.guard.store.prepare('delete from session_card').run()
+  await h.stop()
+  await h.start()
+  const { body } = await h.operator('GET', `/v1/sessions/${agent.session}?hardening=true`)
+  expect((body.hardening as Graded).checks.filter(({ pass }) => !pass)).toEqual([])
 })
 
 test('one that has ended, and one that nobody knows, are refused by name', async () => {

@@ -69,9 +69,11 @@ interface Graded {
   containerId: string | null
 }
 
-/** Grades a session's container against the profile that its card asks for now. Throws `conflict` if there is none. */
+/** Grades a session's container against what it was made from (dispatch/made.ts). Throws `conflict` if there is none. */
 export function createGrading<Session extends Graded>(parts: {
   engine: Pick<Engine, 'inspect'>
+  /** Undefined if that was not kept, or cannot be read. */
+  madeFrom: (session: Session) => CreateBody | undefined
   containers: Pick<Containers, 'plan'>
   factsOf: (session: Session) => { facts: SessionFacts; limits: SessionLimits }
   beside: Beside
@@ -81,8 +83,11 @@ export function createGrading<Session extends Graded>(parts: {
     const inspect = containerId === null ? undefined : await parts.engine.inspect(containerId)
     if (containerId === null || inspect === undefined)
       throw new HubError('conflict', `the session is ${state}: it has no container to grade`)
-    const { facts, limits } = parts.factsOf(session)
-    return judgeHardening(parts.containers.plan(facts, limits), inspect, containerId, parts.beside)
+    const planned = () => {
+      const { facts, limits } = parts.factsOf(session)
+      return parts.containers.plan(facts, limits)
+    }
+    return judgeHardening(parts.madeFrom(session) ?? planned(), inspect, containerId, parts.beside)
   }
 }
 
