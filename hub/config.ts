@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { diskProblem } from './base/disk-words.ts'
 import { HubError } from './base/errors.ts'
+import { sharedFile } from './base/lines-files.ts'
 import { isLogPlace, LOG_PLACE } from './base/log-place.ts'
 import { FILE_BYTES_MAX, FILES_KEPT, FILES_KEPT_MAX } from './base/log-sink.ts'
 import { textOfPlainFile } from './base/plain-file.ts'
@@ -201,7 +202,9 @@ const strictShape = keysShape.superRefine(({ profile, policy }, context) => {
   if (!policy.failClosed) fault('failClosed', 'is false, a relaxation that the profile strict does not take; remove it')
 })
 
-export const configShape = strictShape.superRefine(({ http, metrics }, context) => {
+export const configShape = strictShape.superRefine(({ http, metrics, log, alerts, audit }, context) => {
+  const shared = sharedFile({ log, alerts, audit }, '/HOME')
+  if (shared !== undefined) context.addIssue({ code: 'custom', path: [...shared.key], message: shared.message })
   if (metrics.port === 0 || metrics.port !== http.port) return
   const message = `is ${metrics.port}, and so is http.port: each needs a port of its own, or 0`
   context.addIssue({ code: 'custom', path: ['metrics', 'port'], message })

@@ -7,6 +7,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
+import { requireOwnFiles } from './base/lines-files.ts'
 import { joined } from './base/live.ts'
 import { createLoop, type Loop } from './base/loop.ts'
 import type { Random } from './base/random.ts'
@@ -73,8 +74,11 @@ export interface HubOuter {
   commitOf?: CommitOf
   /** For jobs of the calendar; without it there are none. */
   schedule?: Schedule
-  /** Goes on with the log in this file; throws if it cannot. Without it the file is not the hub's to choose. */
-  useLog?: (file: Config['log']) => void
+  /**
+   * Goes on with the log in this file; throws if it cannot. `isTrial`: it only looks whether it could. Without it the file is not the hub's to
+   * choose.
+   */
+  useLog?: (file: Config['log'], isTrial?: boolean) => void
   /** Called when a shutdown has been answered and the process may go. */
   onExit: (how: Ending) => void
   /** What the home's file system has left; the system's own answer without it. */
@@ -146,7 +150,8 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     {
       ...{ clock, log, guard, force },
       prepare: ({ config: next, changed }) => {
-        if (changed.some((key) => key.startsWith('log.'))) outer.useLog?.(next.log)
+        requireOwnFiles(next, home)
+        if (changed.some((key) => key.startsWith('log.'))) outer.useLog?.(next.log, true)
       },
       applied,
     },
@@ -162,6 +167,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   function applied(changed: readonly string[]): void {
     const has = (group: string) => changed.some((key) => key === group || key.startsWith(`${group}.`))
     if (has('logLevel')) log.level = force.now().logLevel
+    if (has('log')) moveLog()
     if (has('alerts')) guard.alertDelivery.settingsChanged()
     if (has('health')) loops.vitals.nudge()
     const fits = has('limits') || has('upstreams')
@@ -176,6 +182,14 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       ({ problems }) => sayUnloaded(guard, problems),
       (thrown) => log.error({ reason: toHubError(thrown).reason }, 'the cards could not be read again'),
     )
+  }
+  /** Only now: what is not committed changes nothing. It could be opened a moment ago. */
+  function moveLog(): void {
+    try {
+      outer.useLog?.(force.now().log)
+    } catch (thrown) {
+      log.error({ reason: toHubError(thrown).reason }, 'the log goes on in its earlier file')
+    }
   }
   guard.host.pace.onResume(() => {
     work.supervision.reaper.round()

@@ -10,6 +10,7 @@ import { keepMemoryIn } from './base/core-dumps.ts'
 import { diskProblem } from './base/disk-words.ts'
 import { deniedLine, judgeDoor } from './base/engine-door.ts'
 import { HubError, toHubError } from './base/errors.ts'
+import { requireOwnFiles } from './base/lines-files.ts'
 import { createLogSink, isSamePlace } from './base/log-sink.ts'
 import { createLoop } from './base/loop.ts'
 import { createNotifier, type Notifier } from './base/notify.ts'
@@ -126,7 +127,7 @@ interface OwnLog {
   log: Log
   say: (line: string) => void
   /** Throws `config_invalid` if the file cannot be opened. */
-  useLog: (file: Config['log']) => void
+  useLog: (file: Config['log'], isTrial?: boolean) => void
 }
 
 /**
@@ -140,12 +141,13 @@ function openLog(home: string, config: Pick<Config, 'log' | 'logLevel'>, clock: 
   const sink = createLogSink({ fd: 2, own, tellLost }, { clock })
   const out = isSamePlace(1, 2) ? sink : createLogSink({ fd: 1, tellLost }, { clock })
   const log = createLog(config.logLevel, sink, text)
-  const useLog = ({ file, maxSize, keep }: Config['log']) => {
+  const useLog = ({ file, maxSize, keep }: Config['log'], isTrial = false) => {
     const path = file === undefined ? undefined : resolve(home, file)
     if (path !== undefined && isWithin(home, path) && !isWithin(join(home, 'logs'), path))
       throw new HubError('config_invalid', 'log.file: within the home it must be below logs/')
     try {
-      sink.use({ file: path, maxSize, keep })
+      if (isTrial) sink.tryOpen(path)
+      else sink.use({ file: path, maxSize, keep })
     } catch (thrown) {
       throw new HubError('config_invalid', `log.file: ${toHubError(diskProblem(thrown)).reason}`)
     }
@@ -189,6 +191,7 @@ async function serve(
   requirePlace(home, clock.bootId)
   const { config, text, note } = takeConfig(home, clock.wallMs())
   if (note !== undefined) notes.push(note)
+  requireOwnFiles(config, home)
   const { log, say, useLog } = openLog(home, config, clock, redaction)
   const denied = judgeDoor(config.engine.socket)
   if (denied !== undefined) notes.push(deniedLine(denied))

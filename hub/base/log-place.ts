@@ -5,3 +5,7 @@ export const LOG_PLACE = 'must be below `logs/` of the home, such as logs/mine.l
 
 /** Whether a path of `hub.yaml` is such a place. Nothing else of the home is ever appended to, or rotated. */
 export const isLogPlace = (path: string): boolean => isAbsolute(path) || /^logs\/[^/]/.test(posix.normalize(path))
+
+/** Where the lines of the hub itself and its alerts go, if `hub.yaml` says nothing else. */
+export const HUB_LOG = 'logs/hub.log'
+export const ALERTS_FILE = 'logs/alerts.log'

@@ -33,6 +33,8 @@ export interface LogSink {
    * opened; then nothing has changed.
    */
   use(settings: LogFile): void
+  /** Throws what `use` would throw of this file; changes nothing. A file that is not there is made. */
+  tryOpen(file: string | undefined): void
   /** Opens a file by its name again. */
   reopen(): void
   /** Tries the waiting lines once more; for the end of the process. */
@@ -281,6 +283,9 @@ export function createLogSink(
         throw thrown
       }
       put()
+    },
+    tryOpen(file) {
+      if (file !== undefined) closeSync(openPlainFile(file))
     },
     reopen() {
       const path = bounded ?? name

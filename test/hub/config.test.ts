@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseDocument } from 'yaml'
 import { HubError } from '../../hub/base/errors.ts'
+import { requireOwnFiles } from '../../hub/base/lines-files.ts'
 import { type Config, judgeConfig, readConfig, takeConfig } from '../../hub/config.ts'
 import { limitsOfCard } from '../../hub/config-limits.ts'
 import { ringsOf } from '../../hub/config-rings.ts'
@@ -80,6 +81,41 @@ it.each(['hub.db', '../x.log', 'logs/../hub.db', 'logs', 'logs/', './keys/token.
   'log.file: %s of the home is refused (S0-25)',
   (file) => expect(faults(`log: { file: "${file}" }`)).toEqual([expect.stringMatching(/log\.file: must be below/)]),
 )
+it.each<[string, RegExp]>([
+  ['log: { file: logs/alerts.log }', /log\.file: logs\/alerts\.log belongs to alerts/],
+  ['log: { file: logs/../logs/alerts.log.3 }', /log\.file: .* belongs to alerts/],
+  [
+    'alerts: { channels: [{ kind: file, path: logs/hub.log }] }',
+    /alerts\.channels\[0\]\.path: .* belongs to the hub's log/,
+  ],
+  ['alerts: { channels: [{ kind: file, path: hub.db }] }', /alerts\.channels\[0\]\.path: must be below/],
+  [
+    'log: { file: logs/a }\nalerts: { channels: [{ kind: file, path: logs/a.1 }] }',
+    /alerts\.channels\[0\]\.path: .* belongs to the hub's log/,
+  ],
+  [
+    'audit: { forward: [{ kind: file, path: logs/hub.log.new }] }',
+    /audit\.forward\[0\]\.path: .* belongs to the hub's log/,
+  ],
+  [
+    'audit: { forward: [{ kind: file, path: logs/a }, { kind: file, name: b, path: ./logs/a }] }',
+    /audit\.forward\[1\]\.path: .* belongs to the forwarded audit log/,
+  ],
+])('%j: two kinds of lines never go to one file (S0-25)', (text, fault) => {
+  expect(faults(text)).toEqual([expect.stringMatching(fault)])
+})
+it('a file of the home that is written in full is known too, when the home is', () => {
+  const at = (text: string) => judgeConfig(text).config as Config
+  expect(() => requireOwnFiles(at('log: { file: /h/logs/alerts.log }'), '/h')).toThrow(
+    /log\.file: .* belongs to alerts/,
+  )
+  for (const text of [
+    '',
+    'log: { file: /h/logs/hub.log }',
+    'alerts: { channels: [{ kind: file }] }\nlog: { file: logs/b }',
+  ])
+    expect(() => requireOwnFiles(at(text), '/h')).not.toThrow()
+})
 it.each(['logs/mine.log', './logs/a/b.log', '/var/log/hub.log'])('log.file: %s is taken', (file) =>
   expect(faults(`log: { file: "${file}" }`)).toEqual([]),
 )

@@ -107,6 +107,29 @@ test('a change counts at once or for new sessions, needs no restart, and a file 
   await h.until(() => registry.find('big') !== undefined && !causes().includes('cards_not_loaded'))
 })
 
+test('S0-25: the log moves to another file once that is committed and recorded, and not before', async () => {
+  const moves: string[] = []
+  const useLog = ({ file }: { file?: string | undefined }, isTrial = false) =>
+    void moves.push(`${isTrial ? 'tried' : 'moved'} ${file}`)
+  const config = { http: { port: 0 }, metrics: { port: 0 } }
+  await using h = await createHarness({ agents: {}, config, useLog })
+  const write = (file: string) => writeFileSync(join(h.home, 'hub.yaml'), JSON.stringify({ ...config, log: { file } }))
+  const { store, alerts } = h.hub.guard
+  store
+    .prepare(`create temp trigger no_record before insert on audit_record when new.action = 'config.applied'
+      begin select raise(abort, 'no'); end`)
+    .run()
+  write('logs/one.log')
+  await h.until(() => moves.length > 1, 'it was tried twice')
+  expect(new Set(moves)).toEqual(new Set(['tried logs/one.log']))
+  store.prepare('drop trigger no_record').run()
+  await h.until(() => moves.includes('moved logs/one.log'))
+  write(join(h.home, 'logs', 'alerts.log'))
+  await h.until(() => alerts.isOpen('config_refused'))
+  expect(alerts.list().find(({ cause }) => cause === 'config_refused')?.text).toMatch(/log\.file: .* belongs to alerts/)
+  expect(moves.at(-1)).toBe('moved logs/one.log')
+})
+
 test('S0-24: what a channel answers to its test is shown without the secrets that were tried', () => {
   const home = mkdtempSync(join(tmpdir(), 'cl-'))
   const secret = 'Canary-4711-of-a-channel'

@@ -20,7 +20,7 @@ import type { Schedule } from '../../hub/guard/audit/nightly-look.ts'
 import type { DiskFacts } from '../../hub/guard/conditions/disk.ts'
 import { createKeyFiles, readKeys } from '../../hub/guard/identity/keys.ts'
 import { macOf } from '../../hub/guard/operator/lease.ts'
-import { createHub, type Hub } from '../../hub/hub.ts'
+import { createHub, type Hub, type HubOuter } from '../../hub/hub.ts'
 import type { Tracing } from '../../hub/observe/tracing.ts'
 import { CANARY_AGENT } from '../../hub/protocol/agent.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
@@ -103,6 +103,7 @@ export interface HarnessOptions {
   lease?: boolean
   hooks?: readonly Hook[]
   tracing?: Tracing | undefined
+  useLog?: HubOuter['useLog']
   schedule?: Schedule
   /** What the home's disk has left; room enough without it. */
   disk?: () => DiskFacts
@@ -473,6 +474,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           ballast: options.ballast ?? NO_BALLAST,
           ...(options.canary === true ? {} : { canary: PROVEN }),
           ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
+          ...(options.useLog === undefined ? {} : { useLog: options.useLog }),
           onExit: (how) => void exits.push(how),
         },
       )

@@ -1,6 +1,7 @@
 /** `alerts` of hub.yaml: channels, zone, quiet hours. Secrets are named (`...From`), never written there. */
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
+import { ALERTS_FILE, isLogPlace, LOG_PLACE } from '../../base/log-place.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { sizeShape } from '../../protocol/spans.ts'
 
@@ -115,7 +116,10 @@ const file = z.strictObject({
   ...named,
   kind: z.literal('file'),
   /** Within the home, or absolute. */
-  path: line(1000).default('logs/alerts.log').describe('within the home, or absolute'),
+  path: line(1000)
+    .refine(isLogPlace, LOG_PLACE)
+    .default(ALERTS_FILE)
+    .describe('below `logs/` of the home, or absolute; no other lines go there'),
   sizeMax: sizeShape.default(8 * MIB).describe('beyond it a new file is begun'),
 })
 export const channelShape = z.discriminatedUnion('kind', [email, webhook, push, command, file])
@@ -167,7 +171,7 @@ export type AlertSettings = z.output<typeof alertsShape>
 const DEFAULT_CHANNEL: Settings<'file'> = {
   kind: 'file',
   name: 'file',
-  path: 'logs/alerts.log',
+  path: ALERTS_FILE,
   sizeMax: 8 * MIB,
 }
 export const channelsOf = ({ channels }: AlertSettings): readonly ChannelSettings[] => channels ?? [DEFAULT_CHANNEL]
