@@ -7,7 +7,7 @@ import type { Asked, KindRule } from './kinds/endpoints.ts'
 import { gitRule } from './kinds/git.ts'
 import { googleRule } from './kinds/google.ts'
 import { httpRule } from './kinds/http.ts'
-import { npmRule } from './kinds/npm.ts'
+import { isArchive, npmRule } from './kinds/npm.ts'
 import { openaiRule } from './kinds/openai.ts'
 import { pypiRule } from './kinds/pypi.ts'
 import { belowBase, parseTarget, queryText, type Target } from './target.ts'
@@ -20,7 +20,6 @@ const LONG_FORM: Partial<Record<UpstreamKind, string>> = {
   npm: 'application/json',
   pypi: 'application/vnd.pypi.simple.v1+json',
 }
-const isArchive = (path: string) => /\.(?:tgz|whl|tar\.gz|tar\.bz2|zip|egg|metadata)$/.test(path)
 const METHOD = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE)$/
 
 /** The head as it came: `target` is what follows `/up/NAME`, `headers` are name and value in turn. */

@@ -5,11 +5,15 @@ import { asked, type KindRule, type Known, notListed } from './endpoints.ts'
 /** Where the second host of a registry is asked for below this upstream. */
 export const FILES_PREFIX = '/-files'
 
+/** An archive of a package, or what is kept beside one. */
+export const isArchive = (path: string) => /\.(?:tgz|whl|tar\.gz|tar\.bz2|zip|egg|metadata)$/.test(path)
+
 const NAME = String.raw`(?:@[\w.~-]+(?:\/|%2F))?[A-Za-z0-9_][\w.~-]*`
 const VERSION = String.raw`[A-Za-z0-9][\w.+~-]*`
+const ONE_VERSION = new RegExp(`^/${NAME}/${VERSION}$`)
 const PATHS = [
   new RegExp(`^/${NAME}$`),
-  new RegExp(`^/${NAME}/${VERSION}$`),
+  ONE_VERSION,
   new RegExp(`^/${NAME}/-/[\\w.+@~/-]+\\.tgz$`),
   new RegExp(`^/-/package/${NAME}/dist-tags$`),
   /^\/-\/ping$/,
@@ -39,6 +43,11 @@ export const npmRule: KindRule = (upstream, method, target) => {
       return notListed(upstream, method, target)
     return asked(target, { class: 'read', host: 'files', path: target.path.slice(FILES_PREFIX.length), query: [] })
   }
+  if (upstream.minAgeMs !== undefined && (ONE_VERSION.test(target.path) || target.path.startsWith('/-/package/')))
+    return refused(
+      'egress_denied',
+      'minAge of this upstream is judged by the whole page of a package; ask for it without a version',
+    )
   if (!PATHS.some((path) => path.test(target.path))) return notListed(upstream, method, target, KNOWN)
   if (/%2F/.test(target.path) && !/^\/(?:-\/package\/)?@[^/%]+%2F[^%]+$/.test(target.path))
     return refused('egress_denied', 'an escaped slash passes only between scope and name of a package')
