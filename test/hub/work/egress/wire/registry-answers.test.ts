@@ -165,9 +165,9 @@ describe('the minimum age of a package', () => {
           const old = names.filter((name) => (days[name] ?? 0) >= 3)
           const judged = write('npm', text, { ...minAge, url: 'https://elsewhere.example.org' })
           if ('code' in judged) {
-          expect(old).toEqual([])
-          return
-        }
+            expect(old).toEqual([])
+            return
+          }
           const left = JSON.parse(judged.toString())
           expect(Object.keys(left.versions)).toEqual(old)
           expect(old).toContain(left['dist-tags'].latest)
