@@ -33,7 +33,10 @@ ask contains "what a cleaner deletes is gone" if {
 	input.resource.agent == "cleaner"
 }
 
-ask contains "a token is a key" if input.operation == "token.create"
+ask contains "a token that stops sessions" if {
+	input.operation == "token.create"
+	"session.stop" in input.resource.actions
+}
 `
 const say = { sends: { say: null }, receives: { say: null } }
 const agents = {
@@ -175,12 +178,16 @@ describe.skipIf(BROWSER === undefined || !hasOpa)('a rule that asks (needs chrom
       ]),
     )
     await h.clock.advance(1000)
-    const { text } = await h.pumped(send(metrics, { path: '/metrics' }))
+    const { text } = await h.pumped(
+      send(metrics, { path: '/metrics', headers: { accept: 'application/openmetrics-text;version=1.0.0' } }),
+    )
     expect(text).toMatch(/^hub_decisions_total\{action="task\.dispatch",result="ask"\} [1-9]/m)
+    // Its start is the last one that took so long, so the histogram names it.
+    expect(text).toMatch(new RegExp(`^hub_\\w+_bucket\\{.*# \\{.*trace_id="${trace}"`, 'm'))
 
     // An act of one's own: whoever answers sees what the token could do, and after a no the same command asks again.
     const made = await hub(h, 'token', 'create', 'ci', '--actions', 'task.submit,session.stop')
-    expect(made).toMatchObject({ code: 3, err: expect.stringContaining('a token is a key') })
+    expect(made).toMatchObject({ code: 3, err: expect.stringContaining('a token that stops sessions') })
     const [own] = (await hub(h, 'approval', 'list', '--json')).json()
     const ofToken = await onPhone(await linkTo(own.id), 'token-asks')
     expect(ofToken.text).toContain('May the operator make the token ci?')

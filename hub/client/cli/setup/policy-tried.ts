@@ -151,7 +151,7 @@ function explainedText(explained: Explained, paint: Paint): string {
     ['rule', clean(rule)],
     ['narrowed to', narrow === undefined ? '' : JSON.stringify(narrow)],
     ['shipped rules', resultText(shipped)],
-    ['your rules', home === null ? 'not asked' : clean(JSON.stringify(home))],
+    ['your rules', home === null ? 'none in force, or never asked about this' : clean(JSON.stringify(home))],
     ['was', recorded === undefined ? '' : `${resultText(recorded.result)} (${stampText(recorded.atMs)})`],
     ...Object.entries(rows).map(([name, row]): [string, string] => [`agents.${name}`, clean(JSON.stringify(row))]),
   ]

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ERRORS } from '../../../../hub/base/errors.ts'
 import { COMMANDS, GROUPS } from '../../../../hub/client/cli/table.ts'
@@ -43,6 +45,29 @@ describe('the table of commands', () => {
         words,
       ).toBe(true)
     expect(ERRORS.budget_exceeded.next).toBe('There are no budgets yet: see what is missing in docs/using.md.')
+  })
+
+  it('has every command and option that a document tells a person to type', () => {
+    const root = path.join(import.meta.dirname, '../../../..')
+    const docs = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'))
+    const files = ['README.md', 'RUNBOOK.md', 'policies/README.md', ...docs.map((name) => `docs/${name}`)]
+    const blocksOf = (file: string) =>
+      readFileSync(path.join(root, file), 'utf8')
+        .split(/^```.*$/m)
+        .filter((_, at) => at % 2 === 1)
+        .join('\n')
+    const typed = files.flatMap((file) =>
+      [...blocksOf(file).matchAll(/^(?:\$ )?(?:scripts\/)?hub ([a-z].*)$/gm)].map(
+        ([, line = '']) => [file, line.split(/ {2,}| # /)[0] ?? ''] as const,
+      ),
+    )
+    expect(typed.length).toBeGreaterThan(40)
+    const unknown = typed.filter(([, line]) => {
+      const row = COMMANDS.filter(({ words }) => `${line} `.startsWith(`${words} `)).at(-1)
+      const given = [...line.matchAll(/ --([a-z-]+)/g)].map(([, name = '']) => name)
+      return given.some((name) => name !== 'json' && !row?.flags.some(([flag]) => optionOf(flag) === name)) || !row
+    })
+    expect(unknown).toEqual([])
   })
 
   it('lists as stops those commands whose exit code says whether everything has stopped', () => {
