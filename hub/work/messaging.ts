@@ -3,7 +3,6 @@ import type { Clock } from '../base/clock.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
-import { hubPrincipal } from '../guard/principal.ts'
 import { taskMachine } from '../protocol/task.ts'
 import type { Tracer } from '../protocol/traces.ts'
 import type { Catalogue } from './catalogue.ts'
@@ -92,7 +91,7 @@ export function createMessaging(
     ...{ delegation, journal, events, approvals, losses },
   })
 
-  const answers = createAnswers({ store, clock, random, tasks, mailboxes, approvals })
+  const answers = createAnswers({ store, clock, random, tasks, mailboxes, gate, approvals })
 
   return {
     meters,
@@ -125,17 +124,9 @@ export function createMessaging(
       for (const child of children) delegation.answer(child)
       answers.tellAgain(session.id)
     },
-    /** Ends what waited too long for a person, and what waits for nothing any more; tells of what nobody was told of. */
+    /** Ends what nobody waits for any more; tells of what nobody was told of. */
     expireApprovals() {
-      const call = {
-        principal: hubPrincipal('approvals'),
-        operation: 'approval.expire',
-        resource: 'approvals',
-      } as const
-      if (approvals.hasDue())
-        gate.admit(call, (grant) => {
-          for (const ended of approvals.expire(grant)) answers.settle(grant, ended)
-        })
+      answers.expire()
       approvals.tell()
     },
   }

@@ -133,6 +133,12 @@ describe('a dispatch that the rules ask about (fault D14)', () => {
     })
     await h.until(() => count(h, `ending = 'over'`) === 1, 'it ends with its task', 500)
 
+    // Each record that ends one names its task, so that the task's own search finds it.
+    expect(h.audit().find(({ action }) => action === 'approval.expired')).toMatchObject({
+      resource: `approval:${ofGone.id}`,
+      effect: `task:${gone}`,
+    })
+
     const late = await h.submit('shop')
     await openAsk(h)
     // Time in which nothing may start is nobody's wait.

@@ -16,13 +16,12 @@ import { shownLines } from '../../base/shown-text.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { factLines } from '../../guard/operator/approval-words.ts'
+import { factLines, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
 import { SILENCE } from '../../protocol/approval.ts'
 import { askedWords, TIER_WORDS } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
-import { answeredEffect } from '../routes/approvals.ts'
 import { barePage, barePageHeaders, escaped } from './bare-page.ts'
 import type { LoopbackPlugin } from './loopback.ts'
 import { createOnces } from './stop-proof.ts'
@@ -197,7 +196,7 @@ export function answerLink(parts: {
       gate.admit(callOf(LINK, approval.id, approve), (grant) => {
         const answered = approvals.answer(grant, approval.id, approve, text)
         settle(grant, answered)
-        return { auditEffect: answeredEffect(answered) }
+        return { auditEffect: recordEffect(answered) }
       })
       return saying(approve ? 'You said yes' : 'You said no', whatFollows(approval, approve))
     } catch (thrown) {

@@ -1,14 +1,12 @@
 /** Questions of agents and acts that the rules ask about, and the operator's answers. */
 import { HubError } from '../../base/errors.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
+import { recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { ApprovalView } from '../../protocol/views.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import type { Messaging } from '../../work/messaging.ts'
 import { type Handlers, handler } from '../serve.ts'
-
-/** What the record of an answer names besides the approval: its task, so that one search by the task finds it. */
-export const answeredEffect = ({ id, task }: Approval): string => (task === null ? `approval:${id}` : `task:${task}`)
 
 type Answer = { id: string; approve: boolean; text: string }
 
@@ -48,7 +46,7 @@ export function approvalHandlers(parts: {
       effect: (grant, { id, approve, text }: Answer) => {
         const approval = approvals.answer(grant, id, approve, text)
         settleApproval(grant, approval)
-        return { approval, auditEffect: answeredEffect(approval) }
+        return { approval, auditEffect: recordEffect(approval) }
       },
       after: ({ approval }) => ({ approval: view(approval) }),
     }),

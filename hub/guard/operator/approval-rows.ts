@@ -74,6 +74,8 @@ export interface NewApproval {
 
 /** Twice as many as may wait at once. */
 const DECIDED_MAX = 32
+/** Each is an act of its own, with a record. */
+const DUE_MAX = 256
 /** One for each message that was sent about it. */
 const LINKS_MAX = 16
 const KEPT_LINKS = `case when json_array_length(links) < ${LINKS_MAX} then links else json_remove(links, '$[0]') end`
@@ -130,6 +132,22 @@ interface RowParts {
   redaction?: Pick<Redaction, 'text' | 'value'>
 }
 
+/** What is over, changed or out of time: of all of them some, and one. */
+function dueOf(store: Store) {
+  const among = (which: string) =>
+    store.prepare(
+      `select * from (
+         select ${COLUMNS}, wait_ms as waitMs, deferred, ${GONE} as isGone, (revision is not null and revision <> ?) as isChanged from approval
+         where ${which})
+       where isGone or isChanged or (state = 'asked' and dueMs <= ?) or (task is null and session is null and dueMs <= ?)
+       limit ${DUE_MAX}`,
+    )
+  return {
+    due: among(`id in (select id from approval where state = 'asked' union select id from approval where ${LIVE_ACT})`),
+    dueOne: among(`id = ? and (state = 'asked' or ${LIVE_ACT})`),
+  }
+}
+
 export function createApprovalRows({ store, clock, random, redaction = hideUnknown() }: RowParts) {
   const byId = store.prepare(`select ${COLUMNS} from approval where id = ?`)
   const byAsk = store.prepare(`select ${COLUMNS} from approval where session = ? and ask_id = ?`)
@@ -156,12 +174,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
   )
   const taskOf = store.prepare('select task from session where id = ?').pluck()
   const isTask = store.prepare('select 1 from task where id = ?')
-  const due = store.prepare(
-    `select * from (
-       select ${COLUMNS}, wait_ms as waitMs, deferred, ${GONE} as isGone, (revision is not null and revision <> ?) as isChanged from approval
-       where id in (select id from approval where state = 'asked' union select id from approval where ${LIVE_ACT}))
-     where isGone or isChanged or (state = 'asked' and dueMs <= ?) or (task is null and session is null and dueMs <= ?)`,
-  )
+  const { due, dueOne } = dueOf(store)
   const askAgain = store.prepare('update approval set due_ms = ?, deferred = deferred + 1 where id = ?')
   const forget = store.prepare(
     `delete from approval where task is null and session is null and state not in ('asked', 'approved') and ended_at_ms < ?`,
@@ -191,8 +204,10 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
     /** The newest of a place, and what was left when it was superseded. */
     latest: (slot: string) => latest.get(slot) as (Approval & { leftMs: number | null }) | undefined,
     /** What ends or is asked again, by the rules in force and the work clock. */
+    /** Which of them end or are asked again now; of many some, the rest with the next call. */
     due: (revision: string, workedMs: number) => due.all(revision, workedMs, workedMs) as DueApproval[],
-    hasDue: (revision: string, workedMs: number) => due.get(revision, workedMs, workedMs) !== undefined,
+    dueOne: (id: string, revision: string, workedMs: number) =>
+      dueOne.get(revision, id, workedMs, workedMs) as DueApproval | undefined,
     list: (all: boolean) => listOf(all ? '1' : `state = 'asked'`, 'desc limit 100').all() as Approval[],
 
     /** The task that an act belongs to: of the session that asks, or the one that it is about to start. */

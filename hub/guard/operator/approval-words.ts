@@ -124,3 +124,7 @@ export function waitingText(approval: Approval, leftMs: number): string {
     `exactly: ${principal} uses ${operation} on ${resource}, act ${act}`,
   ].join('\n')
 }
+
+/** What a record about it names besides itself: its task, so that one search by the task finds each step. */
+export const recordEffect = ({ id, task }: Pick<Approval, 'id' | 'task'>): string =>
+  task === null ? `approval:${id}` : `task:${task}`

@@ -50,10 +50,10 @@ export interface Approvals extends Asks {
   isAsked(session: string, askId: string): boolean
   /** Throws `already_resolved`, with the reason, unless it still waits, and what it is for is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
-  /** Ends what is over, superseded or out of time; answers what somebody has to hear of. What is asked again only gets a new end. */
-  expire(grant: Grant): Approval[]
-  /** Whether `expire` has anything to do. */
-  hasDue(): boolean
+  /** What is over, superseded or out of time; of many some. */
+  due(): Approval[]
+  /** Ends one of these, and answers it if somebody has to hear of it. What is asked again only gets a new end. */
+  expire(grant: Grant, id: string): Approval | undefined
   /** Ends one whose act is no longer as it was asked about. */
   supersede(grant: Grant, id: string): void
   list(all: boolean): Approval[]
@@ -266,30 +266,31 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       return answered
     },
 
-    expire(grant) {
+    expire(grant, id) {
       assertGrant(grant, 'approval.expire')
-      const ended: Approval[] = []
-      for (const one of rows.due(revision(), workedMs())) {
-        const { id, state, onTimeout } = one
-        if (one.isGone === 0 && one.isChanged === 1) endSuperseded(one)
-        else if (one.isGone === 0 && state === 'asked' && onTimeout === 'defer' && one.deferred < DEFERRED_MAX) {
-          const again = rows.askAgain(id, workedMs() + one.waitMs)
-          const text = `Nobody has answered yet. ${waitingText(again, one.waitMs)}`
-          store.afterCommit(() => alerts.repeat(causeOf(again), text))
-        } else {
-          const ending = one.isGone === 1 ? 'over' : 'timed_out'
-          const gone = move(one, 'expired', { ending, ended_at_ms: clock.wallMs() })
-          const how = endText(gone, state)
-          over(gone, how, state)
-          if (ending === 'timed_out' && state === 'asked' && onTimeout === 'notify')
-            store.afterCommit(() => alerts.raise(`unanswered:${id}`, 'warning', how, ENDED_ALERT_MS))
-          ended.push(gone)
-        }
-      }
+      const one = rows.dueOne(id, revision(), workedMs())
       if (!parts.steady.isUnproven()) rows.forget(parts.steady.wallMs() - KEPT_MS)
-      return ended
+      if (one === undefined) return undefined
+      const { state, onTimeout } = one
+      if (one.isGone === 0 && one.isChanged === 1) {
+        endSuperseded(one)
+        return undefined
+      }
+      if (one.isGone === 0 && state === 'asked' && onTimeout === 'defer' && one.deferred < DEFERRED_MAX) {
+        const again = rows.askAgain(id, workedMs() + one.waitMs)
+        const text = `Nobody has answered yet. ${waitingText(again, one.waitMs)}`
+        store.afterCommit(() => alerts.repeat(causeOf(again), text))
+        return undefined
+      }
+      const ending = one.isGone === 1 ? 'over' : 'timed_out'
+      const gone = move(one, 'expired', { ending, ended_at_ms: clock.wallMs() })
+      const how = endText(gone, state)
+      over(gone, how, state)
+      if (ending === 'timed_out' && state === 'asked' && onTimeout === 'notify')
+        store.afterCommit(() => alerts.raise(`unanswered:${id}`, 'warning', how, ENDED_ALERT_MS))
+      return gone
     },
-    hasDue: () => rows.hasDue(revision(), workedMs()),
+    due: () => rows.due(revision(), workedMs()),
     supersede(grant, id) {
       assertGrant(grant, 'approval.expire')
       const found = rows.find(id)

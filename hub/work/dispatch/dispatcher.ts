@@ -17,7 +17,7 @@ import { newSessionId, type Random } from '../../base/random.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
 import type { AskedDispatch } from '../../guard/operator/approval-rows.ts'
-import { askedText } from '../../guard/operator/approval-words.ts'
+import { askedText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
@@ -198,10 +198,12 @@ export function createDispatcher(
     return agent !== undefined && approvals.isStill(one, planOf(task, agent).call)
   }
 
-  function supersede({ id }: AskedDispatch): void {
-    gate.admit({ principal: DISPATCHER, operation: 'approval.expire', resource: `approval:${id}` }, (grant) =>
-      approvals.supersede(grant, id),
-    )
+  function supersede(one: AskedDispatch): void {
+    const { id } = one
+    gate.admit({ principal: DISPATCHER, operation: 'approval.expire', resource: `approval:${id}` }, (grant) => {
+      approvals.supersede(grant, id)
+      return { auditEffect: recordEffect(one) }
+    })
   }
 
   return {

@@ -9,10 +9,12 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
+import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { noText } from '../../guard/operator/approval-words.ts'
+import { noText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
 import { type ActAnswer, ANSWERED_TYPE, type AnsweredBody } from '../../protocol/approval.ts'
 import type { Store } from '../../store/database.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
@@ -20,6 +22,8 @@ import type { Mailboxes } from './mailboxes.ts'
 
 /** Places in a mailbox for them: as many as one session may have open. */
 export const ANSWERS_MAX = 16
+
+const APPROVALS = hubPrincipal('approvals')
 
 function answerOf({ state, ending }: Approval): ActAnswer {
   if (state === 'refused') return 'rejected'
@@ -29,6 +33,8 @@ function answerOf({ state, ending }: Approval): ActAnswer {
 
 export interface Answers {
   settle(grant: Grant, approval: Approval): void
+  /** Ends what waited too long for a person, and what waits for nothing any more: each by a record that names its task. */
+  expire(): void
   /** For a session that was taken over after a restart. */
   tellAgain(session: string): void
 }
@@ -39,9 +45,10 @@ export function createAnswers(parts: {
   random: Random
   tasks: Pick<Tasks, 'resumed' | 'failed'>
   mailboxes: Pick<Mailboxes, 'isOpen' | 'put'>
-  approvals: Pick<Approvals, 'openOf' | 'onDecided' | 'decidedOf'>
+  gate: Pick<Gate, 'admit'>
+  approvals: Pick<Approvals, 'openOf' | 'onDecided' | 'decidedOf' | 'due' | 'expire'>
 }): Answers {
-  const { store, clock, random, tasks, mailboxes, approvals } = parts
+  const { store, clock, random, tasks, mailboxes, gate, approvals } = parts
 
   function replyMail(session: string, askId: string, body: { approved: boolean; text: string }): void {
     // In a session that has ended meanwhile, nobody waits.
@@ -67,17 +74,27 @@ export function createAnswers(parts: {
   }
   approvals.onDecided((approval) => tell(approval, false))
 
+  function settle(grant: Grant, approval: Approval): void {
+    const { kind, state, ending, session, askId, task, operation } = approval
+    if (ending === 'over') return
+    if (kind === 'ask_user' && session !== null && askId !== null) {
+      if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
+      const text = state === 'expired' ? noText(approval) : approval.answer
+      store.afterCommit(() => replyMail(session, askId, { approved: state === 'approved', text }))
+    }
+    if (operation === 'task.dispatch' && task !== null && state !== 'approved')
+      tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
+  }
+
   return {
-    settle(grant, approval) {
-      const { kind, state, ending, session, askId, task, operation } = approval
-      if (ending === 'over') return
-      if (kind === 'ask_user' && session !== null && askId !== null) {
-        if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
-        const text = state === 'expired' ? noText(approval) : approval.answer
-        store.afterCommit(() => replyMail(session, askId, { approved: state === 'approved', text }))
-      }
-      if (operation === 'task.dispatch' && task !== null && state !== 'approved')
-        tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
+    settle,
+    expire() {
+      for (const due of approvals.due())
+        gate.admit({ principal: APPROVALS, operation: 'approval.expire', resource: `approval:${due.id}` }, (grant) => {
+          const ended = approvals.expire(grant, due.id)
+          if (ended !== undefined) settle(grant, ended)
+          return { auditEffect: recordEffect(due) }
+        })
     },
     tellAgain(session) {
       for (const one of approvals.decidedOf(session)) tell(one, true)

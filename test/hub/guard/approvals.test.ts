@@ -136,8 +136,8 @@ describe('an act that a rule asks about', () => {
     approve(approval, false)
     const expire = () =>
       gate.admit(
-        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: 'approvals' },
-        (grant) => approvals.expire(grant),
+        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: `approval:${approval}` },
+        (grant) => approvals.expire(grant, String(approval)),
       )
     home.clock.stepWall(100 * 86_400_000)
     expire()
@@ -182,13 +182,13 @@ describe('an act that a rule asks about', () => {
     approve(approval)
     const expire = () =>
       gate.admit(
-        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: 'approvals' },
-        (grant) => approvals.expire(grant),
+        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: `approval:${approval}` },
+        (grant) => approvals.expire(grant, String(approval)),
       )
     await home.clock.advance(86_399_000)
-    expect(approvals.hasDue()).toBe(false)
+    expect(approvals.due()).toEqual([])
     await home.clock.advance(2_000)
-    expect(approvals.hasDue()).toBe(true)
+    expect(approvals.due()).toHaveLength(1)
     expect(refusalOf(() => gate.admit(submit(), () => 'done')).code).toBe('needs_approval')
     expire()
     expect(home.guard.approvals.find(String(approval))).toMatchObject({ state: 'expired' })
@@ -220,18 +220,18 @@ describe('limits of what waits (S2-27, S2-28)', () => {
     const { approval } = refusalOf(() => gate.admit(submit(), () => 'done')).facts
     const expire = () =>
       gate.admit(
-        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: 'approvals' },
-        (grant) => approvals.expire(grant),
+        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: `approval:${approval}` },
+        (grant) => approvals.expire(grant, String(approval)),
       )
     expect(alerts.list()[0]?.text).toContain('then it is asked again, 30 times at most')
     for (let nth = 0; nth < 30; nth += 1) {
       await home.clock.advance(60_001)
-      expect(expire()).toEqual([])
+      expect(expire()).toBeUndefined()
       expect(stateOf(approval)).toBe('asked')
     }
     expect(alerts.list()[0]?.text).toMatch(/^Nobody has answered yet\. A rule asks you/)
     await home.clock.advance(60_001)
-    expect(expire()).toMatchObject([{ id: approval, state: 'expired', ending: 'timed_out' }])
+    expect(expire()).toMatchObject({ id: approval, state: 'expired', ending: 'timed_out' })
     expect(alerts.list()).toEqual([])
   })
 })
