@@ -268,6 +268,12 @@ export const ERRORS = {
     'The task would cost more than it may. No part of the hub answers this yet.',
     'There are no budgets yet: see what is missing in docs/using.md.',
   ),
+  upstream_failed: row(
+    'unavailable',
+    502,
+    'The upstream could not be reached, broke off, or answered what is no answer.',
+    'The detail says what happened. Try again later; if it stays so, `hub upstream test NAME` looks at the upstream.',
+  ),
   already_resolved: row(
     'refused',
     409,

@@ -1,0 +1,384 @@
+/**
+ * One HTTP exchange with an upstream, streamed both ways (E2, E11). What is sent was written anew by the caller; nothing is copied from an agent.
+ *
+ * X1. HTTP/1.1 over a connection of dial.ts. Redirects are not followed, an upgrade is refused, trailers are dropped, nothing is decompressed.
+ * X2. Every wait has its end: until there is a connection, until the first byte once the request is out, between two pieces, and over all. A
+ *     reader that does not take a piece counts like an upstream that sends none, but the error says whose fault it was.
+ * X3. A connection is used again for the same place for 60 s after its address was judged, and after at most 4 s of rest: an upstream that
+ *     closes it meanwhile would cost a request that must not be sent twice. GET and HEAD are sent once more in that case.
+ * X4. An answer is read piece by piece, and the next is asked for only when the last was taken. At most `bytesMax` are read.
+ */
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import { http } from '../../base/node-http.ts'
+import { createDial, type Dial, type DialParts } from './dial.ts'
+
+const HEAD_BYTES_MAX = 64 * 1024
+const JUDGED_FOR_MS = 60_000
+const REST_MS_MAX = 4000
+/** Of one place. */
+const RESTING_MAX = 32
+
+export interface Limits {
+  connectMs: number
+  /** From the end of the request to the head of the answer. */
+  firstByteMs: number
+  /** Between two pieces, in either direction. */
+  idleMs: number
+  totalMs: number
+  /** Of the answer's body. */
+  bytesMax: number
+}
+
+export interface Outward {
+  url: URL
+  method: string
+  /** Path and query, as they are sent. */
+  target: string
+  /** All of them, but for `host`, `connection` and those that say how long the body is. */
+  headers: readonly (readonly [string, string])[]
+  local: boolean
+  /** Pieces are asked for as fast as the upstream takes them. */
+  body: Buffer | AsyncIterable<Buffer> | undefined
+  limits: Limits
+}
+
+/** Whose fault the end of an exchange was, in `facts.by` of its error. */
+export type EndedBy = 'upstream' | 'reader' | 'caller'
+
+export interface OutwardAnswer {
+  status: number
+  rawHeaders: readonly string[]
+  /**
+   * Hands out each piece; the next comes when the promise of `take` has settled. Resolves at the end. Throws `upstream_failed` where the
+   * upstream broke off or was too slow or too long, `timed_out` where the reader was too slow, `cancelled` where the signal ended it.
+   */
+  read(take: (piece: Buffer) => Promise<void> | undefined): Promise<void>
+  /** Closes the connection, if the answer is not whole yet. */
+  cut(): void
+}
+
+export interface Exchange {
+  /** Resolves with the head of any answer. Throws as `read` does, and `forbidden` where nothing may go. */
+  open(asked: Outward, signal: AbortSignal): Promise<OutwardAnswer>
+  /** For CONNECT: a bare connection to a judged address. */
+  dial: Dial
+  /** Closes what rests. */
+  close(): void
+}
+
+const ended = (by: EndedBy, why: string): HubError =>
+  new HubError(by === 'upstream' ? 'upstream_failed' : by === 'reader' ? 'timed_out' : 'cancelled', why, {
+    facts: { by },
+  })
+
+const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1')
+const portOf = (url: URL): number => Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+
+export function createExchange(parts: DialParts): Exchange {
+  const { clock } = parts
+  const dial = createDial(parts)
+  const pools = new Map<string, Pool>()
+
+  function poolOf(url: URL, local: boolean): Pool {
+    const key = `${url.protocol}//${url.host} ${local}`
+    const known = pools.get(key)
+    if (known !== undefined) return known
+    const made = createPool(dial, url, local, clock)
+    pools.set(key, made)
+    return made
+  }
+
+  return {
+    async open(asked, signal) {
+      if (signal.aborted) throw ended('caller', 'it was ended before it began')
+      const pool = poolOf(asked.url, asked.local)
+      const mayRepeat = (asked.method === 'GET' || asked.method === 'HEAD') && asked.body === undefined
+      try {
+        return await exchangeOnce(asked, pool, clock, signal)
+      } catch (thrown) {
+        if (!mayRepeat || !(thrown instanceof HubError) || thrown.facts.stale !== true) throw thrown
+        pool.drop()
+        return await exchangeOnce(asked, pool, clock, signal)
+      }
+    },
+    dial,
+    close() {
+      for (const pool of pools.values()) pool.close()
+      pools.clear()
+    },
+  }
+}
+
+interface Pool {
+  agent: Agent
+  /** Closes the connections that rest and are too old, or all that rest. */
+  tidy(): void
+  drop(): void
+  close(): void
+}
+
+/** What a request hands to the connection that is made for it. */
+interface Dialling {
+  dialling: { signal: AbortSignal; connectMs: number }
+}
+
+function createPool(dial: Dial, url: URL, local: boolean, clock: Clock): Pool {
+  const place = { host: hostOf(url), port: portOf(url), local }
+  const judgedAt = new WeakMap<Socket, number>()
+  const restsFrom = new WeakMap<Socket, number>()
+  const agent = new http.Agent({ keepAlive: true, maxFreeSockets: RESTING_MAX, scheduling: 'lifo' })
+  const isOld = (socket: Socket) => clock.monotonicMs() - (judgedAt.get(socket) ?? 0) > JUDGED_FOR_MS
+  const resting = () => Object.values(agent.freeSockets).flatMap((each) => each ?? [])
+
+  const connecting = agent as unknown as {
+    createConnection(options: Dialling, done: (error: Error | null, socket?: Socket) => void): undefined
+    keepSocketAlive(socket: Socket): boolean
+  }
+  connecting.createConnection = ({ dialling }, done) => {
+    const from = clock.monotonicMs()
+    const asked = { place, secured: url.protocol === 'https:', connectMs: dialling.connectMs }
+    dial(asked, dialling.signal).then(
+      (socket) => {
+        judgedAt.set(socket, from)
+        done(null, socket)
+      },
+      (thrown: Error) => done(thrown),
+    )
+  }
+  const keep = connecting.keepSocketAlive.bind(agent)
+  connecting.keepSocketAlive = (socket) => {
+    restsFrom.set(socket, clock.monotonicMs())
+    return !isOld(socket) && keep(socket)
+  }
+  const drop = () => {
+    for (const socket of resting()) socket.destroy()
+  }
+  return {
+    agent,
+    tidy() {
+      for (const socket of resting())
+        if (isOld(socket) || clock.monotonicMs() - (restsFrom.get(socket) ?? 0) > REST_MS_MAX) socket.destroy()
+    },
+    drop,
+    close: () => agent.destroy(),
+  }
+}
+
+/** The one timer of an exchange: which wait it is in, and when that has lasted too long (X2). */
+function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: string) => void) {
+  const beganMs = clock.monotonicMs()
+  let lastMs = beganMs
+  let waitsFor: 'connection' | 'body' | 'head' | 'piece' | 'reader' = 'connection'
+  let timer: Timer | undefined
+  let dueMs = 0
+  const limitOf = () => {
+    if (waitsFor === 'connection') return limits.connectMs
+    return waitsFor === 'head' ? limits.firstByteMs : limits.idleMs
+  }
+  function look(): void {
+    const nowMs = clock.monotonicMs()
+    const left = limitOf() - (nowMs - lastMs)
+    const leftInAll = limits.totalMs - (nowMs - beganMs)
+    if (leftInAll <= 0) {
+      onEnd('upstream', `it took longer than ${limits.totalMs / 1000} s in all`)
+      return
+    }
+    if (left > 0) {
+      dueMs = nowMs + Math.min(left, leftInAll)
+      timer = clock.after(dueMs - nowMs, look)
+      return
+    }
+    const seconds = limitOf() / 1000
+    if (waitsFor === 'reader') onEnd('reader', `the answer was not read for ${seconds} s`)
+    else if (waitsFor === 'body') onEnd('reader', `the body of the request did not go on for ${seconds} s`)
+    else onEnd('upstream', `the upstream sent nothing for ${seconds} s`)
+  }
+  look()
+  return {
+    /** What is waited for from now on. */
+    now(what: typeof waitsFor) {
+      waitsFor = what
+      lastMs = clock.monotonicMs()
+      if (lastMs + limitOf() >= dueMs) return
+      timer?.cancel()
+      look()
+    },
+    stop: () => timer?.cancel(),
+  }
+}
+
+type Watch = ReturnType<typeof createWatch>
+
+function headersOf({ url, headers, body }: Outward): string[] {
+  const lines = ['host', url.host, ...headers.flat(), 'connection', 'keep-alive']
+  if (Buffer.isBuffer(body)) return [...lines, 'content-length', String(body.length)]
+  return body === undefined ? lines : [...lines, 'transfer-encoding', 'chunked']
+}
+
+function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSignal): Promise<OutwardAnswer> {
+  pool.tidy()
+  const dialling = new AbortController()
+  return new Promise((resolve, reject) => {
+    let answer: IncomingMessage | undefined
+    let error: HubError | undefined
+    const request: ClientRequest = http.request({
+      agent: pool.agent,
+      method: asked.method,
+      path: asked.target,
+      headers: headersOf(asked),
+      maxHeaderSize: HEAD_BYTES_MAX,
+      ...({ dialling: { signal: dialling.signal, connectMs: asked.limits.connectMs } } satisfies Dialling),
+    })
+    request.maxHeadersCount = 0
+    const end = (by: EndedBy, why: string) => {
+      error ??= ended(by, why)
+      close()
+    }
+    const stopped = () => end('caller', 'it was ended')
+    const watch = createWatch(asked.limits, clock, end)
+    /** After this nothing of the exchange is left but what `read` still tells. */
+    function close(): void {
+      watch.stop()
+      signal.removeEventListener('abort', stopped)
+      dialling.abort()
+      request.destroy()
+      answer?.destroy()
+      if (error !== undefined) reject(error)
+    }
+    signal.addEventListener('abort', stopped, { once: true })
+
+    request.once('socket', () => watch.now(Buffer.isBuffer(asked.body) ? 'piece' : 'body'))
+    request.on('error', (thrown: NodeJS.ErrnoException) => {
+      if (answer !== undefined && error === undefined) return end('upstream', wordsOf(thrown))
+      if (thrown instanceof HubError) error ??= thrown
+      const isStale = request.reusedSocket && thrown.code === 'ECONNRESET'
+      error ??= new HubError('upstream_failed', wordsOf(thrown), { facts: { by: 'upstream', stale: isStale } })
+      close()
+    })
+    request.once('upgrade', (_answer, socket) => {
+      socket.destroy()
+      end('upstream', 'the upstream changed the protocol without being asked')
+    })
+    request.once('response', (came) => {
+      answer = came
+      came.on('error', () => undefined)
+      watch.now('piece')
+      const status = came.statusCode ?? 0
+      if (status < 200 || status > 599) return end('upstream', `the upstream answered with the status ${status}`)
+      const over = () => {
+        watch.stop()
+        signal.removeEventListener('abort', stopped)
+      }
+      resolve({
+        status,
+        rawHeaders: came.rawHeaders,
+        read: (take) => readAnswer(came, { take, watch, over, bytesMax: asked.limits.bytesMax, why: () => error, end }),
+        cut: () => end('caller', 'it was cut'),
+      })
+    })
+    send(request, asked.body, watch, () => answer === undefined).catch((thrown) => {
+      error ??= thrown instanceof HubError ? thrown : ended('reader', 'the body of the request broke off')
+      close()
+    })
+  })
+}
+
+/** What the system or the parser says, in a few words. */
+function wordsOf({ code = '', message }: NodeJS.ErrnoException): string {
+  if (code === 'HPE_HEADER_OVERFLOW') return `the head of its answer is over ${HEAD_BYTES_MAX} bytes`
+  if (code.startsWith('HPE_')) return `the upstream does not speak HTTP (${code})`
+  if (code === 'ECONNRESET') return 'the upstream closed the connection'
+  return code === '' ? message : code
+}
+
+async function send(
+  request: ClientRequest,
+  body: Outward['body'],
+  watch: Watch,
+  isUnanswered: () => boolean,
+): Promise<void> {
+  if (body !== undefined && !Buffer.isBuffer(body)) {
+    for await (const piece of body) {
+      if (request.destroyed) return
+      watch.now('body')
+      if (!request.write(piece)) {
+        watch.now('piece')
+        await new Promise<void>((resolve) => {
+          const on = () => {
+            request.off('drain', on)
+            request.off('close', on)
+            resolve()
+          }
+          request.on('drain', on)
+          request.on('close', on)
+        })
+        watch.now('body')
+      }
+    }
+  }
+  if (request.destroyed) return
+  request.once('finish', () => isUnanswered() && watch.now('head'))
+  request.end(Buffer.isBuffer(body) ? body : undefined)
+}
+
+interface Reading {
+  take: (piece: Buffer) => Promise<void> | undefined
+  watch: Watch
+  over: () => void
+  bytesMax: number
+  /** Why the exchange was ended, once it was. */
+  why: () => HubError | undefined
+  end: (by: EndedBy, why: string) => void
+}
+
+function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
+  const { take, watch, over, bytesMax, why, end } = reading
+  return new Promise((resolve, reject) => {
+    let bytes = 0
+    let isWhole = false
+    let waiting: Promise<void> | undefined
+    const fail = () => reject(why() ?? ended('upstream', 'the upstream broke off its answer'))
+    const done = () => {
+      if (!isWhole || waiting !== undefined) return
+      over()
+      resolve()
+    }
+    answer.on('data', (piece: Buffer) => {
+      bytes += piece.length
+      if (bytes > bytesMax) return end('upstream', `its answer is over ${bytesMax} bytes`)
+      waiting = take(piece)
+      if (waiting === undefined) return watch.now('piece')
+      watch.now('reader')
+      answer.pause()
+      waiting.then(
+        () => {
+          waiting = undefined
+          watch.now('piece')
+          answer.resume()
+          done()
+        },
+        (thrown: Error) => {
+          end('caller', thrown.message)
+          reject(thrown)
+        },
+      )
+    })
+    answer.once('end', () => {
+      isWhole = answer.complete
+      done()
+    })
+    answer.once('error', () => {
+      end('upstream', 'the upstream broke off its answer')
+      fail()
+    })
+    answer.once('close', () => {
+      if (isWhole) return
+      end('upstream', 'the upstream broke off its answer')
+      fail()
+    })
+    if (answer.destroyed) fail()
+  })
+}
