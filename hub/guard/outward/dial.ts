@@ -10,9 +10,10 @@
 import { BlockList, connect as connectPlain, isIP, type Socket } from 'node:net'
 import os from 'node:os'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { kindForEgress } from '../../base/addresses.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
-import { type Address, inTurn, kindOfAddress, type Resolve } from './target.ts'
+import { type Address, inTurn, type Resolve } from './target.ts'
 
 /** How long one address may be silent before the next is tried beside it. */
 export const NEXT_AFTER_MS = 250
@@ -45,8 +46,6 @@ export interface Asked {
 /** Throws `forbidden` where nothing may go, and `upstream_failed` where nobody answers. */
 export type Dial = (asked: Asked, signal: AbortSignal) => Promise<Socket>
 
-const shared = new BlockList()
-shared.addSubnet('100.64.0.0', 10, 'ipv4')
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
 loopback.addAddress('::1', 'ipv6')
@@ -64,10 +63,11 @@ function isThisMachine(address: string): boolean {
 
 /** Why no request of an agent may go to this address; undefined if it may. `isOwn` says whether it ends at a door of this hub. Pure. */
 export function whyNever(address: string, local: boolean, isOwn: boolean): string | undefined {
-  const kind = kindOfAddress(address)
-  if (kind === 'never' || shared.check(address, familyOf(address)))
-    return `its address ${address} is of a kind that is never used`
+  const kind = kindForEgress(address)
+  if (kind === 'never') return `its address ${address} is of a kind that is never used`
   if (isOwn) return 'it is an address of this hub itself'
+  if (kind === 'public' && local)
+    return `its address ${address} is public, and local says it is on this machine or in a private network`
   if (kind === 'private' && !local)
     return `its address ${address} is private; say local: true for this upstream if that is meant`
   return undefined

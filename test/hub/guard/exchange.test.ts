@@ -116,6 +116,11 @@ describe('addresses', () => {
     expect(whyNever(address, true, false) !== undefined).toBe(alsoLocal)
   })
 
+  it('under local a public address is refused: its key could go out in plain text', () => {
+    expect(whyNever('9.9.9.9', false, false)).toBeUndefined()
+    expect(whyNever('9.9.9.9', true, false)).toMatch(/public/)
+  })
+
   it('refuses the doors of the hub itself on every interface, under local too (E1)', async () => {
     const port = await serving((_request, response) => response.end('the operator'))
     const outside = Object.values(os.networkInterfaces())
