@@ -68,6 +68,12 @@ export function ringsOf(now: () => Config) {
     edge: joined(
       { ...{ alerts, firstUser, health, reach }, httpPort: http.port, inputBytesMax: limits.inputBytes },
       {
+        get upstreams() {
+          return now().upstreams
+        },
+        get egressInSafe() {
+          return now().egress.inSafe
+        },
         get artifactBytesMax() {
           return now().limits.artifactBytes
         },

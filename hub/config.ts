@@ -180,6 +180,20 @@ const keysShape = z.strictObject({
       .prefault({})
       .describe('what agents may reach outside, once a card asks for it and the rules grant it'),
   ),
+  egress: counts(
+    'now',
+    z
+      .strictObject({
+        inSafe: z
+          .boolean()
+          .default(true)
+          .describe(
+            'whether running sessions go on reaching outside while the hub is in safe mode; false ends that at once',
+          ),
+      })
+      .prefault({})
+      .describe('what holds for everything that agents reach outside'),
+  ),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: counts('now', diskShape.prefault({}).describe("marks of the home's disk")),

@@ -268,6 +268,18 @@ export const ERRORS = {
     'The task would cost more than it may. No part of the hub answers this yet.',
     'There are no budgets yet: see what is missing in docs/using.md.',
   ),
+  upstream_exhausted: row(
+    'refused',
+    403,
+    'What this key may use at the upstream is used up.',
+    'Wait for the time in the detail; it ends by itself.',
+  ),
+  unknown_upstream: row(
+    'refused',
+    404,
+    'No upstream has this name.',
+    'Declare it in `upstreams` of hub.yaml, then let its agents reach it; see docs/egress.md.',
+  ),
   upstream_failed: row(
     'unavailable',
     502,

@@ -107,6 +107,8 @@ export interface Redaction {
   value<Value>(value: Value): Value
   /** The name of a known secret that a text within the value holds whole; undefined if none does. */
   secretIn(value: unknown): string | undefined
+  /** What is known now, by the names of secrets, for who looks for it in streams. The same list until something changes. */
+  known(): readonly (readonly [name: string, value: string])[]
   /** From now on this value is masked. Answers false if it is too short or too common to be. */
   know(name: string, value: Buffer): boolean
 }
@@ -120,6 +122,7 @@ export function createRedaction(): Redaction {
   /** By the name of a secret: the first spelling of what it holds now. */
   const current = new Map<string, string>()
   let made: ValueFinder | undefined
+  let listed: (readonly [string, string])[] | undefined
   const finder = (): ValueFinder => {
     made ??= createValueFinder([...known.values()].flat())
     return made
@@ -168,6 +171,10 @@ export function createRedaction(): Redaction {
     piece: (given) => rest(finder().maskedPiece(given, MASK)),
     value: (given) => value(given),
     secretIn: (given) => secretIn(given),
+    known() {
+      listed ??= [...known].map(([key, [spelling]]) => [spelling?.name ?? '', key] as const)
+      return listed
+    },
     know(name, bytes) {
       const spellings = spellingsOf(bytes)
       const [key] = spellings
@@ -180,6 +187,7 @@ export function createRedaction(): Redaction {
       if (before !== undefined) return true
       forgetOldest()
       made = undefined
+      listed = undefined
       return true
     },
   }

@@ -2,18 +2,22 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import { watchdogPortOf } from '../base/watchdog-words.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import type { Guard } from '../guard/guard.ts'
 import { createConsoleLinks } from '../guard/identity/console-links.ts'
 import type { Answer } from '../protocol/answers.ts'
+import type { Upstream } from '../protocol/egress/upstreams.ts'
 import type { Ending } from '../work/dispatch/shutdown.ts'
 import type { Hook } from '../work/messages/hooks.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { createAgentEntrance } from './agents/entrance.ts'
+import type { AgentSockets } from './agents/socket.ts'
 import type { MetricsPort } from './doctor/ports.ts'
 import { createHubDrill } from './drill.ts'
+import { createEgress, type Egress } from './egress-entrance.ts'
 import { createHubDoctor } from './hub-doctor.ts'
 import { hubHandlers } from './hub-handlers.ts'
 import { keepingHandlers } from './keeping-handlers.ts'
@@ -43,6 +47,9 @@ export interface EntranceOptions {
   firstUser: number
   watchdogKey: Buffer
   hooks: readonly Hook[]
+  upstreams: readonly Upstream[]
+  /** Whether running sessions reach anything while the hub is in safe mode. */
+  egressInSafe: boolean
   environment: NodeJS.ProcessEnv
   isWorking: () => boolean
 }
@@ -61,6 +68,23 @@ export interface EntranceOuter {
   metrics: MetricsPort
 }
 
+/** A session's two sockets as one entrance. */
+const withEgress = (agents: AgentSockets, egress: Egress): AgentSockets => ({
+  ...agents,
+  async open(session) {
+    await agents.open(session)
+    await egress.open(session)
+  },
+  close(session) {
+    egress.close(session)
+    agents.close(session)
+  },
+  cut(session) {
+    egress.close(session)
+    agents.cut(session)
+  },
+})
+
 export function createEntrances(options: EntranceOptions, outer: EntranceOuter) {
   const { home, instance, version, reach } = options
   const { clock, random, log, guard, work } = outer
@@ -69,6 +93,10 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
 
   const address = createAddress(options.httpPort)
   const { agents, frames, sumRefusals } = createAgentEntrance(options, outer)
+  const egress = createEgress(options, {
+    ...outer,
+    ownPorts: () => new Set([address.port(), outer.metrics.port, watchdogPortOf(home)]),
+  })
   const watchdog = createWatchdogLink(options, outer)
   const { shutdown, say } = watchdog
   const contact = createContactEntrance(
@@ -112,7 +140,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     })
 
   return {
-    agents,
+    agents: withEgress(agents, egress),
     open: doors.open,
     knock: watchdog.knock,
     healthz: doors.healthz,
@@ -123,6 +151,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     /** Tells the watchdog what it does not know of the contact's card. */
     tellContact: () => void (guard.contact.untold() !== undefined && contact.news()),
     async close() {
+      egress.closeAll()
       agents.closeAll()
       await doors.close()
     },

@@ -41,6 +41,8 @@ export interface Call {
   readonly together?: { used?: Pick<Approval, 'id' | 'act' | 'answeredBy'> | undefined }
   /** Why the rules asked about this already, before what it is about was chosen: a yes of theirs is no answer any more. */
   readonly mustAsk?: Pick<PolicyDecision, 'reason' | 'rule'>
+  /** It changes nothing, and its record is written at its end (egress.settle): no record of its own if it is admitted. */
+  readonly recordedLater?: true
   /** Checks generation and socket once more, now that nothing can come in between. */
   readonly recheck?: () => HubError | undefined
 }

@@ -246,7 +246,7 @@ export function createGate(parts: GateParts): Gate {
   return {
     admit(call, effect) {
       const row: Operation = OPERATIONS[call.operation]
-      const isRecorded = row.standing !== 'read' || DISCLOSING.has(call.operation)
+      const isRecorded = call.recordedLater !== true && (row.standing !== 'read' || DISCLOSING.has(call.operation))
       if (row.standing === 'stop')
         throw new HubError('internal', '', { reason: `${call.operation} is a stop; call admitStop` })
       if (aside) return beside.admit(call, row, effect)

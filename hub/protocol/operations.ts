@@ -348,6 +348,8 @@ export const OPERATIONS = {
   'session.observe': op('session.observed', 'record', hub, z.unknown()),
   'retention.turn': op('retention.turned', 'record', hub, z.unknown()),
   'task.settle': op('task.settled', 'record', hub, z.unknown()),
+  'egress.settle': op('egress.settled', 'record', hub, z.unknown()),
+  'egress.propose': op('egress.proposed', 'record', hub, z.unknown()),
 } as const satisfies Record<string, Operation>
 
 export type OperationName = keyof typeof OPERATIONS

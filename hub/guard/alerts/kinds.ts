@@ -73,6 +73,7 @@ export const ALERT_KINDS = [
   'database_damaged',
   'disk_low',
   'drill_overdue',
+  'egress_stopped',
   'engine_disk_low',
   'engine_unfit',
   'engine_unsupported',
@@ -89,6 +90,7 @@ export const ALERT_KINDS = [
   'mode_flapping',
   'mode_safe',
   'outbox_full',
+  'placeholder_foreign',
   'policy_built_in',
   'policy_refused',
   'profile_mismatch',
@@ -103,6 +105,7 @@ export const ALERT_KINDS = [
   'session_stopped',
   'session_users_shared',
   'unanswered',
+  'upstream_refuses',
   'witness_mismatch',
 ] as const
 export type AlertKind = (typeof ALERT_KINDS)[number]

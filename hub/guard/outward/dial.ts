@@ -1,7 +1,7 @@
 /**
  * One connection for an agent's request (E2, E3): the name is resolved once, every address is judged, and only judged addresses are tried.
  *
- * D1. One address that is not permitted refuses the whole name, as in target.ts (O2).
+ * D1. One address that is not permitted refuses the whole name: a name that points outside and inside is a trick.
  * D2. What belongs to this hub, its watchdog or its console is never reached, on no interface and not under `local`: an agent would be at the
  *     operator's door. Nor are 100.64.0.0/10 and the forms that carry another address within.
  * D3. The next address is tried after 250 ms without an answer, beside the first. The first that connects is used, the others are closed.
@@ -16,7 +16,7 @@ import { HubError } from '../../base/errors.ts'
 import { type Address, inTurn, type Resolve } from './target.ts'
 
 /** How long one address may be silent before the next is tried beside it. */
-export const NEXT_AFTER_MS = 250
+const NEXT_AFTER_MS = 250
 
 export interface Place {
   /** A name, or an address without brackets. */
@@ -73,6 +73,8 @@ export function whyNever(address: string, local: boolean, isOwn: boolean): strin
   return undefined
 }
 
+const failed = (why: string): HubError => new HubError('upstream_failed', why)
+
 export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
   async function judged({ host, port, local }: Place): Promise<readonly Address[]> {
     const literal = isIP(host)
@@ -120,8 +122,6 @@ export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
     }
   }
 }
-
-const failed = (why: string): HubError => new HubError('upstream_failed', why)
 
 /** Connects to the first of these that answers (D3). */
 function firstOf(addresses: readonly Address[], port: number, clock: Clock, signal: AbortSignal): Promise<Socket> {

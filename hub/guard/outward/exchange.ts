@@ -40,12 +40,12 @@ export interface Outward {
   /** All of them, but for `host`, `connection` and those that say how long the body is. */
   headers: readonly (readonly [string, string])[]
   local: boolean
-  /** Pieces are asked for as fast as the upstream takes them. */
-  body: Buffer | AsyncIterable<Buffer> | undefined
+  /** Pieces of a known length all together, or as many as come, asked for as fast as the upstream takes them. */
+  body: readonly Buffer[] | AsyncIterable<Buffer> | undefined
   limits: Limits
 }
 
-/** Whose fault the end of an exchange was, in `facts.by` of its error. */
+/** Whose fault the end of an exchange was, in `facts.by` of its error; `facts.sent` says whether the upstream may have got the request. */
 export type EndedBy = 'upstream' | 'reader' | 'caller'
 
 export interface OutwardAnswer {
@@ -69,9 +69,9 @@ export interface Exchange {
   close(): void
 }
 
-const ended = (by: EndedBy, why: string): HubError =>
+const ended = (by: EndedBy, why: string, sent: boolean): HubError =>
   new HubError(by === 'upstream' ? 'upstream_failed' : by === 'reader' ? 'timed_out' : 'cancelled', why, {
-    facts: { by },
+    facts: { by, sent },
   })
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1')
@@ -93,7 +93,7 @@ export function createExchange(parts: DialParts): Exchange {
 
   return {
     async open(asked, signal) {
-      if (signal.aborted) throw ended('caller', 'it was ended before it began')
+      if (signal.aborted) throw ended('caller', 'it was ended before it began', false)
       const pool = poolOf(asked.url, asked.local)
       const mayRepeat = (asked.method === 'GET' || asked.method === 'HEAD') && asked.body === undefined
       try {
@@ -212,10 +212,13 @@ function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: str
 
 type Watch = ReturnType<typeof createWatch>
 
+const isWhole = (body: Outward['body']): body is readonly Buffer[] => Array.isArray(body)
+
 function headersOf({ url, headers, body }: Outward): string[] {
   const lines = ['host', url.host, ...headers.flat(), 'connection', 'keep-alive']
-  if (Buffer.isBuffer(body)) return [...lines, 'content-length', String(body.length)]
-  return body === undefined ? lines : [...lines, 'transfer-encoding', 'chunked']
+  if (body === undefined) return lines
+  if (!isWhole(body)) return [...lines, 'transfer-encoding', 'chunked']
+  return [...lines, 'content-length', String(body.reduce((sum, { length }) => sum + length, 0))]
 }
 
 function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSignal): Promise<OutwardAnswer> {
@@ -224,6 +227,7 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
   return new Promise((resolve, reject) => {
     let answer: IncomingMessage | undefined
     let error: HubError | undefined
+    let sent = false
     const request: ClientRequest = http.request({
       agent: pool.agent,
       method: asked.method,
@@ -234,7 +238,7 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
     })
     request.maxHeadersCount = 0
     const end = (by: EndedBy, why: string) => {
-      error ??= ended(by, why)
+      error ??= ended(by, why, sent)
       close()
     }
     const stopped = () => end('caller', 'it was ended')
@@ -250,12 +254,15 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
     }
     signal.addEventListener('abort', stopped, { once: true })
 
-    request.once('socket', () => watch.now(Buffer.isBuffer(asked.body) ? 'piece' : 'body'))
+    request.once('socket', () => {
+      sent = true
+      watch.now(isWhole(asked.body) ? 'piece' : 'body')
+    })
     request.on('error', (thrown: NodeJS.ErrnoException) => {
       if (answer !== undefined && error === undefined) return end('upstream', wordsOf(thrown))
       if (thrown instanceof HubError) error ??= thrown
       const isStale = request.reusedSocket && thrown.code === 'ECONNRESET'
-      error ??= new HubError('upstream_failed', wordsOf(thrown), { facts: { by: 'upstream', stale: isStale } })
+      error ??= new HubError('upstream_failed', wordsOf(thrown), { facts: { by: 'upstream', sent, stale: isStale } })
       close()
     })
     request.once('upgrade', (_answer, socket) => {
@@ -280,7 +287,7 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       })
     })
     send(request, asked.body, watch, () => answer === undefined).catch((thrown) => {
-      error ??= thrown instanceof HubError ? thrown : ended('reader', 'the body of the request broke off')
+      error ??= thrown instanceof HubError ? thrown : ended('reader', 'the body of the request broke off', sent)
       close()
     })
   })
@@ -300,10 +307,10 @@ async function send(
   watch: Watch,
   isUnanswered: () => boolean,
 ): Promise<void> {
-  if (body !== undefined && !Buffer.isBuffer(body)) {
+  if (body !== undefined) {
     for await (const piece of body) {
       if (request.destroyed) return
-      watch.now('body')
+      if (!isWhole(body)) watch.now('body')
       if (!request.write(piece)) {
         watch.now('piece')
         await new Promise<void>((resolve) => {
@@ -315,13 +322,13 @@ async function send(
           request.on('drain', on)
           request.on('close', on)
         })
-        watch.now('body')
+        if (!isWhole(body)) watch.now('body')
       }
     }
   }
   if (request.destroyed) return
   request.once('finish', () => isUnanswered() && watch.now('head'))
-  request.end(Buffer.isBuffer(body) ? body : undefined)
+  request.end()
 }
 
 interface Reading {
@@ -340,7 +347,7 @@ function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
     let bytes = 0
     let isWhole = false
     let waiting: Promise<void> | undefined
-    const fail = () => reject(why() ?? ended('upstream', 'the upstream broke off its answer'))
+    const fail = () => reject(why() ?? ended('upstream', 'the upstream broke off its answer', true))
     const done = () => {
       if (!isWhole || waiting !== undefined) return
       over()

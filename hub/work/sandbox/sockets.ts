@@ -1,28 +1,31 @@
 /**
- * The folders of the sessions' sockets (docs/sandbox.md 2): parent `run/s` 0700, one leaf per session 0711, in it only `hub.sock` 0666. The
- * modes are set explicitly, because the container's uid must connect. Nobody else can get past the parent; a container sees only its leaf.
+ * The folders of the sessions' sockets (docs/sandbox.md 2): parent `run/s` 0700, one leaf per session 0711, in it `hub.sock` 0666, and `egress.sock`
+ * 0666 if the session may reach something outside. The modes are set explicitly, because the container's uid must connect. Nobody else can get past the parent; a container sees only its leaf.
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { HubError } from '../../base/errors.ts'
 
-/** A socket path holds 107 bytes; `/run/s/<16>/hub.sock` takes 32 of them. A few stay free for the home's own sockets. */
+/** A socket path holds 107 bytes; `/run/s/<16>/egress.sock` takes 35 of them. A few stay free for the home's own sockets. */
 export const HOME_BYTES_MAX = 70
 
 export interface Sockets {
   /** Folder of a session: the source of its only bind. */
   socketDirOf(session: string): string
   socketPathOf(session: string): string
+  /** Of the second socket (docs/egress.md 1). */
+  egressPathOf(session: string): string
   /** Makes the leaf, empty. Removes a socket that an earlier run of the hub left there. Throws `conflict` for what is not ours. */
   make(session: string): string
-  /** After listen: lets the container's uid connect. */
-  open(session: string): void
+  /** After listen on one of the two: lets the container's uid connect. */
+  open(session: string, which?: 'hub' | 'egress'): void
   /** Removes socket and leaf. Idempotent. */
   remove(session: string): void
   /** Sessions that have a leaf, for recovery. */
   list(): string[]
 }
 
+const OWN: ReadonlySet<string> = new Set(['hub.sock', 'egress.sock'])
 const SESSION = /^s[a-z2-7]{15}$/
 
 const notOurs = (path: string, what: string) =>
@@ -51,6 +54,7 @@ export function createSockets(options: { home: string; uid: number }): Sockets {
     return join(parent, session)
   }
   const socketPathOf = (session: string) => join(socketDirOf(session), 'hub.sock')
+  const egressPathOf = (session: string) => join(socketDirOf(session), 'egress.sock')
 
   /** The leaf, or undefined. Throws if it is not a plain folder of ours. */
   function leafOf(session: string): string | undefined {
@@ -65,8 +69,7 @@ export function createSockets(options: { home: string; uid: number }): Sockets {
     for (const name of readdirSync(path)) {
       const file = join(path, name)
       const found = lstatSync(file)
-      if (name !== 'hub.sock' || !found.isSocket() || found.uid !== uid)
-        throw notOurs(file, 'is not a socket of this user')
+      if (!OWN.has(name) || !found.isSocket() || found.uid !== uid) throw notOurs(file, 'is not a socket of this user')
       unlinkSync(file)
     }
   }
@@ -74,6 +77,7 @@ export function createSockets(options: { home: string; uid: number }): Sockets {
   return {
     socketDirOf,
     socketPathOf,
+    egressPathOf,
     make(session) {
       const path = socketDirOf(session)
       if (leafOf(session) === undefined) mkdirSync(path, { mode: 0o711 })
@@ -82,8 +86,8 @@ export function createSockets(options: { home: string; uid: number }): Sockets {
       chmodSync(path, 0o711)
       return path
     },
-    open(session) {
-      const path = socketPathOf(session)
+    open(session, which = 'hub') {
+      const path = which === 'hub' ? socketPathOf(session) : egressPathOf(session)
       if (!lstatSync(path).isSocket()) throw notOurs(path, 'is not a socket')
       chmodSync(path, 0o666)
     },

@@ -121,7 +121,7 @@ describe('addresses', () => {
     expect(whyNever('9.9.9.9', true, false)).toMatch(/public/)
   })
 
-  it('refuses the doors of the hub itself on every interface, under local too (E1)', async () => {
+  it('refuses the doors of the hub itself on every interface, under local too (E3)', async () => {
     const port = await serving((_request, response) => response.end('the operator'))
     const outside = Object.values(os.networkInterfaces())
       .flat()
@@ -419,10 +419,10 @@ describe('connections used again', () => {
     const exchange = exchangeTo()
     for (let n = 0; n < 3; n += 1) expect(await whole(exchange, asking(port))).toMatchObject({ text: 'ok' })
     expect(connections).toBe(2)
-    expect(await whole(exchange, asking(port, { method: 'POST', body: Buffer.from('x') }))).toMatchObject({
+    expect(await whole(exchange, asking(port, { method: 'POST', body: [Buffer.from('x')] }))).toMatchObject({
       text: 'ok',
     })
-    await expect(whole(exchange, asking(port, { method: 'POST', body: Buffer.from('x') }))).rejects.toMatchObject({
+    await expect(whole(exchange, asking(port, { method: 'POST', body: [Buffer.from('x')] }))).rejects.toMatchObject({
       code: 'upstream_failed',
     })
     expect(seen.filter((each) => each === 'POST')).toHaveLength(2)

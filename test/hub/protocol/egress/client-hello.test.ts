@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { connect } from 'node:tls'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { HELLO_BYTES_MAX, readClientHello } from '../../../../hub/edge/egress/client-hello.ts'
+import { HELLO_BYTES_MAX, readClientHello } from '../../../../hub/protocol/egress/client-hello.ts'
 
 /** What OpenSSL sends first, for this name. */
 function realHello(servername: string | undefined): Promise<Buffer> {

@@ -35,14 +35,16 @@ function createCursor(bytes: Buffer) {
     at += count
     return bytes.subarray(at - count, at)
   }
-  const number = (count: number): number => {
+  function number(count: number): number {
     const found = take(count)
     return found.length === 0 ? 0 : found.readUIntBE(0, count)
   }
   return {
     number,
     /** A field that begins with its length, of so many bytes. */
-    field: (lengthBytes: number) => take(number(lengthBytes)),
+    field(lengthBytes: number): Buffer {
+      return take(number(lengthBytes))
+    },
     skip: (count: number) => void take(count),
     get isOver() {
       return isOver

@@ -1,0 +1,200 @@
+/** Builds the way outward: one more socket for each session that may reach something, and what its requests pass. */
+import type { Clock } from '../base/clock.ts'
+import { HubError } from '../base/errors.ts'
+import type { Log } from '../base/telemetry.ts'
+import type { Guard } from '../guard/guard.ts'
+import { refusalOf } from '../guard/modes.ts'
+import { createExchange } from '../guard/outward/exchange.ts'
+import { systemResolve } from '../guard/outward/post.ts'
+import type { Resolve } from '../guard/outward/target.ts'
+import type { Upstream } from '../protocol/egress/upstreams.ts'
+import { WARNING_LASTS_MS } from '../work/dispatch/security-stop.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
+import type { Work } from '../work/work.ts'
+import { type AgentCaller, callerOf } from './agents/requests.ts'
+import { createHeld } from './egress/bodies.ts'
+import { createUpstreamKeys } from './egress/keys.ts'
+import { createLeakPatterns, type LeakPatterns } from './egress/leak-scan.ts'
+import { createLines } from './egress/lines.ts'
+import { createEgressMeters } from './egress/meters.ts'
+import { createPipeline } from './egress/pipeline.ts'
+import type { Meter, Reserved } from './egress/ports.ts'
+import { createEgressRecords, type Ended } from './egress/records.ts'
+import { createSending, type SentEnd } from './egress/sending.ts'
+import { createEgressSocket } from './egress/server.ts'
+import { createStanding } from './egress/standing.ts'
+
+export interface EgressOptions {
+  upstreams: readonly Upstream[]
+  /** Whether running sessions reach anything while the hub is in safe mode. */
+  egressInSafe: boolean
+}
+
+export interface EgressOuter {
+  clock: Clock
+  log: Log
+  guard: Pick<Guard, 'gate' | 'alerts' | 'modes' | 'redaction' | 'events'>
+  work: {
+    tasks: Pick<Work['tasks'], 'session' | 'standing'>
+    containment: { sockets: Pick<Work['containment']['sockets'], 'egressPathOf' | 'open'> }
+  }
+  secrets: Pick<Secrets, 'ofHub'>
+  /** Ports on which this hub, its watchdog and its console listen now. */
+  ownPorts: () => ReadonlySet<number>
+  /** Without it nothing that costs money passes. */
+  meter?: Meter
+  propose?: (agent: string, upstream: string, kind: string) => void
+  /** For tests: names and certificates of their upstreams. */
+  resolve?: Resolve | undefined
+  ca?: string | undefined
+}
+
+/** Nobody counts money: nothing that costs any is passed. */
+const NO_MONEY: Meter = {
+  reserve() {
+    throw new HubError('budget_exceeded', 'nobody counts money here yet, so what costs any is not passed')
+  },
+  reader: () => ({ take: () => undefined, end: () => undefined }),
+  settle: () => '',
+  pausedUntilMs: () => undefined,
+  saw429: () => false,
+}
+
+export function createEgress(options: EgressOptions, outer: EgressOuter) {
+  const { clock, log, guard, work, secrets, meter = NO_MONEY, propose = () => undefined } = outer
+  const { gate, alerts, modes, redaction } = guard
+  const { tasks, containment } = work
+  const meters = createEgressMeters()
+  const standing = createStanding(clock)
+  const records = createEgressRecords({ gate, clock, log })
+  const exchange = createExchange({
+    clock,
+    resolve: outer.resolve ?? systemResolve,
+    ownPorts: outer.ownPorts,
+    ...(outer.ca === undefined ? {} : { ca: outer.ca }),
+  })
+  const keys = createUpstreamKeys({ clock, secretOf: secrets.ofHub, know: redaction.know })
+  let made: { of: unknown; patterns: LeakPatterns } | undefined
+  function patterns(): LeakPatterns {
+    const known = redaction.known()
+    if (made?.of !== known)
+      made = { of: known, patterns: createLeakPatterns(known.map(([name, value]) => [name, Buffer.from(value)])) }
+    return made.patterns
+  }
+
+  function caller(session: string): AgentCaller {
+    const row = tasks.session(session)
+    if (row === undefined) throw new HubError('unauthenticated', 'the session has ended')
+    return callerOf(row, tasks)
+  }
+  const heldBack = () =>
+    !options.egressInSafe && refusalOf(modes.current()) === 'mode_safe'
+      ? new HubError('mode_safe', 'the hub is in safe mode, and egress.inSafe is false: nothing goes outward')
+      : undefined
+
+  function count(ended: Ended, left: boolean): void {
+    meters.bytesIn += ended.bytesIn
+    meters.bytesOut += ended.bytesOut
+    meters.leaks += ended.leaks
+    meters.requests.add(left ? 'left' : ended.why === '' ? 'answered' : 'failed')
+  }
+  const agentOf = (session: string) => tasks.session(session)?.agent ?? 'unknown'
+
+  function told(ended: Ended, sent: SentEnd | undefined, reserved: Reserved | undefined): void {
+    const { session, upstream } = ended
+    count(ended, sent?.left === true)
+    if (sent !== undefined) remember(ended, sent)
+    const call = sent?.call ?? { kind: 'failed_before' as const }
+    if (reserved !== undefined) records.now(ended, (grant) => meter.settle(grant, reserved.id, call))
+    else if (ended.class === 'write') records.now(ended, () => '')
+    else records.soon(ended)
+    if (sent === undefined || sent.leaks === 0) return
+    const names = [...sent.leaked].join(', ')
+    alerts.raise(
+      `secret_leaving:${upstream}`,
+      'warning',
+      `The upstream ${upstream} sent the value of the secret ${names} back to session ${session} of agent ${agentOf(session)}. It was masked. Ask why the upstream knows it there, and replace the secret if others can read its answers.`,
+      WARNING_LASTS_MS,
+    )
+  }
+
+  function remember({ session, upstream, status }: Ended, { error, left, call }: SentEnd): void {
+    if (status > 0 && standing.answered(session, upstream, status))
+      alerts.raise(
+        `upstream_refuses:${upstream}`,
+        'warning',
+        `The upstream ${upstream} refused the key of this hub three times in a row (${status}), last for session ${session}. Look at its secret in HOME/secrets; \`hub upstream test ${upstream}\` tries it.`,
+        WARNING_LASTS_MS,
+      )
+    if (error === undefined) {
+      standing.whole(upstream)
+      standing.stayed(session)
+    } else if (error.facts.by === 'upstream' && status > 0) standing.cut(upstream)
+    if (left && call.kind === 'lost' && standing.left(session))
+      alerts.raise(
+        `egress_stopped:${agentOf(session)}`,
+        'warning',
+        `Session ${session} of agent ${agentOf(session)} left three answers in a row before their end, each at its full reserve. It reaches nothing more until it ends.`,
+        WARNING_LASTS_MS,
+      )
+  }
+
+  const serve = createPipeline({
+    ...{ gate, clock, standing, meter, heldBack, propose },
+    held: createHeld(),
+    send: createSending({ clock, exchange, keys, patterns }),
+    upstream: (name) => options.upstreams.find((each) => each.name === name),
+    callerOf: caller,
+    refused: () => meters.requests.add('refused'),
+    onForeign({ session }, upstream) {
+      alerts.raise(
+        `placeholder_foreign:${session.agent}`,
+        'warning',
+        `Session ${session.id} of agent ${session.agent} sent the placeholder of another upstream or session to ${upstream}. It opens nothing; look at what the agent runs.`,
+        WARNING_LASTS_MS,
+      )
+    },
+    ended: told,
+  })
+  const connect = createLines({
+    ...{ gate, clock, standing, heldBack, propose },
+    dial: exchange.dial,
+    upstreams: () => options.upstreams,
+    callerOf: caller,
+    ended(ended) {
+      count(ended, false)
+      records.now(ended, () => '')
+    },
+  })
+  const socket = createEgressSocket({
+    ...{ clock, log, serve, connect, meters, forget: standing.forget },
+    pathOf: containment.sockets.egressPathOf,
+    opened: (session) => containment.sockets.open(session, 'egress'),
+    malformed(session, error) {
+      const { principal } = caller(session)
+      gate.refuse({ principal, operation: 'egress.request', resource: `session:${session}` }, error)
+    },
+  })
+
+  // What is under way ends with the mode, if the configuration says so.
+  const deaf = guard.events.subscribe(({ type }) => {
+    if (type === 'hub.mode.changed.v1' && heldBack() !== undefined) socket.cutAll()
+  })
+
+  return {
+    meters,
+    /** Opens the second socket of a session that may reach something; nothing for another. */
+    async open(session: string): Promise<void> {
+      if ((tasks.session(session)?.authority.egress.length ?? 0) > 0) await socket.open(session)
+    },
+    close: socket.close,
+    closeAll() {
+      deaf()
+      socket.closeAll()
+      records.flush()
+      exchange.close()
+    },
+  }
+}
+
+export type Egress = ReturnType<typeof createEgress>

@@ -1,0 +1,106 @@
+/** Bodies of agents' requests (E5, E12, E20): read whole within a limit, a time and a share of memory, or handed on piece by piece. */
+import type { IncomingMessage } from 'node:http'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+
+/** Of all bodies that are held whole at the same time. */
+const HELD_BYTES_MAX = 256 * 1024 ** 2
+const IDLE_MS = 30_000
+const WHOLE_MS = 300_000
+
+/** How much memory all bodies together hold. */
+export interface Held {
+  /** Answers false if there is no room for so many more. */
+  take(bytes: number): boolean
+  give(bytes: number): void
+  readonly bytes: number
+}
+
+export function createHeld(most = HELD_BYTES_MAX): Held {
+  let bytes = 0
+  return {
+    take(more) {
+      if (bytes + more > most) return false
+      bytes += more
+      return true
+    },
+    give(less) {
+      bytes -= less
+    },
+    get bytes() {
+      return bytes
+    },
+  }
+}
+
+const announced = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0)
+
+export const hasBody = (request: IncomingMessage): boolean =>
+  request.headers['transfer-encoding'] !== undefined || announced(request) > 0
+
+/**
+ * Throws `schema_invalid` for a body that two parsers could end at different places, or that is not itself. Node refuses two lengths, and a length
+ * beside chunks.
+ */
+export function requirePlainBody({ headers, method = '' }: IncomingMessage): void {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
+    throw new HubError('schema_invalid', 'transfer-encoding must be chunked or not there')
+  if ((method === 'GET' || method === 'HEAD') && (coding !== undefined || (headers['content-length'] ?? '0') !== '0'))
+    throw new HubError('schema_invalid', `a ${method} carries no body`)
+}
+
+/** The whole body; the caller gives its bytes back to `held`. Throws `too_large`, `timed_out`, `rate_limited`, or `cancelled` where the agent left. */
+export function readWhole(
+  request: IncomingMessage,
+  { most, held, clock }: { most: number; held: Held; clock: Clock },
+): Promise<Buffer> {
+  if (announced(request) > most) {
+    request.resume()
+    return Promise.reject(new HubError('too_large', `the body is larger than ${most} bytes`))
+  }
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = []
+    const beganMs = clock.monotonicMs()
+    let lastMs = beganMs
+    let bytes = 0
+    let timer: Timer | undefined
+    const fail = (error: HubError) => {
+      timer?.cancel()
+      held.give(bytes)
+      bytes = 0
+      request.off('data', take)
+      request.resume()
+      reject(error)
+    }
+    const look = () => {
+      const nowMs = clock.monotonicMs()
+      if (nowMs - lastMs >= IDLE_MS || nowMs - beganMs >= WHOLE_MS)
+        return fail(new HubError('timed_out', 'the body of the request did not come in time'))
+      timer = clock.after(Math.min(lastMs + IDLE_MS, beganMs + WHOLE_MS) - nowMs, look)
+    }
+    timer = clock.after(IDLE_MS, look)
+    function take(piece: Buffer): void {
+      lastMs = clock.monotonicMs()
+      if (bytes + piece.length > most) {
+        fail(new HubError('too_large', `the body is larger than ${most} bytes`))
+        return
+      }
+      if (!held.take(piece.length)) {
+        fail(new HubError('rate_limited', 'too many large requests are under way', { facts: { retryAfterMs: 1000 } }))
+        return
+      }
+      bytes += piece.length
+      pieces.push(piece)
+    }
+    request.on('data', take)
+    request.once('end', () => {
+      timer?.cancel()
+      if (request.complete) resolve(Buffer.concat(pieces))
+    })
+    request.once('close', () => {
+      if (!request.complete) fail(new HubError('cancelled', 'the program left before its request was whole'))
+    })
+    request.once('error', () => fail(new HubError('cancelled', 'the program left before its request was whole')))
+  })
+}

@@ -1,0 +1,305 @@
+/**
+ * The way of one request outward, from its head to its record (docs/egress.md 1).
+ *
+ * P1. The order is fixed: form, upstream, the closed list of its kind, what is remembered, body, one decision of the gate with what it may cost, key,
+ *     exchange, answer, settlement, record. Nothing goes outward before the gate has said yes.
+ * P2. Only what was judged and written anew goes outward, with the key of this hub; a credential of the agent never does (E6).
+ * P3. Every request that was admitted has an end that is recorded, whoever breaks off (E9).
+ */
+import { HubError, toHubError } from '../../base/errors.ts'
+import { nextTurn } from '../../base/turn.ts'
+import type { Call, Gate } from '../../guard/gate.ts'
+import { placeholderOf } from '../../protocol/egress/placeholders.ts'
+import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
+import { judgeBodyInTurns, judgeHead, refusalFor } from '../../work/egress/wire.ts'
+import type { AgentCaller } from '../agents/requests.ts'
+import { type Held, hasBody, readWhole, requirePlainBody } from './bodies.ts'
+import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
+import type { Ended } from './records.ts'
+import type { Outgoing, Sending, SentEnd } from './sending.ts'
+import type { Standing } from './standing.ts'
+
+/** A larger body is asked about before it is read. */
+const FORESEE_FROM_BYTES = 1024 ** 2
+/** Without a body that is read here. */
+const STREAMED: ReadonlySet<string> = new Set(['read', 'write'])
+
+export interface PipelineParts {
+  gate: Gate
+  clock: Parameters<typeof readWhole>[1]['clock']
+  held: Held
+  standing: Standing
+  send: Sending
+  meter: Meter
+  upstream: (name: string) => Upstream | undefined
+  /** Throws `unauthenticated` if the session has ended. */
+  callerOf: (session: string) => AgentCaller
+  /** Why nothing goes outward now although its mode permits it. */
+  heldBack: () => HubError | undefined
+  /** Somebody may want to permit it. */
+  propose: (agent: string, upstream: string, kind: string) => void
+  /** A request was refused. */
+  refused: () => void
+  /** An agent offered what is another upstream's, or another session's (E16). */
+  onForeign: (caller: AgentCaller, upstream: string) => void
+  /** What ended is counted, remembered, told and written. */
+  ended: (ended: Ended, sent: SentEnd | undefined, reserved: Reserved | undefined) => void
+}
+
+/** One request on its way; what is known of it so far. */
+interface Way extends EgressExchange {
+  caller: AgentCaller
+  upstream: Upstream
+  call: Call
+  /** The gate was asked, and records its own refusals. */
+  asked: boolean
+  /** What a repeat of it is known by. */
+  key: string
+}
+
+/** What a repeat would meet again: not what passes by itself. */
+const isFinal = ({ code, facts }: HubError): boolean =>
+  !['rate_limited', 'timed_out', 'cancelled', 'budget_busy', 'store_unavailable', 'audit_unavailable'].includes(code) &&
+  facts.untilMs === undefined
+
+const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
+
+export function createPipeline(parts: PipelineParts) {
+  const { gate, clock, held, standing, meter, callerOf } = parts
+
+  /** Throws what refuses it. */
+  async function serve(way: Way): Promise<void> {
+    const { request, session, upstream, caller } = way
+    requirePlainBody(request)
+    const before = standing.refusedBefore(session, way.key)
+    if (before !== undefined) throw before
+    const head = judgeHead(upstream, {
+      method: request.method ?? '',
+      target: FORM.exec(request.url ?? '')?.[2] ?? '',
+      headers: request.rawHeaders,
+    })
+    if (isRefused(head)) throw new HubError(head.code, head.detail)
+    requireOwn(way, head)
+    way.call = {
+      ...way.call,
+      ...caller.proof,
+      facts: { agent: caller.session.agent, upstream: upstream.name, kind: upstream.kind, class: head.class },
+      ...(head.class === 'free' || head.class === 'read' ? { recordedLater: true as const } : {}),
+    }
+    requireReady(way)
+    if (Number(request.headers['content-length'] ?? 0) >= FORESEE_FROM_BYTES) {
+      way.asked = true
+      gate.foresee(way.call, true)
+      way.asked = false
+    }
+    if (STREAMED.has(head.class) || head.shape === undefined) return stream(way, head)
+    const bytes = await readWhole(request, { most: upstream.bodyBytesMax, held, clock })
+    const size = bytes.length
+    try {
+      await withBody(way, head, bytes)
+    } finally {
+      held.give(size)
+    }
+  }
+
+  function requireOwn({ caller, session, upstream }: Way, { placeholders }: JudgedHead): void {
+    const own = placeholderOf(session, upstream.name)
+    if (placeholders.every((each) => each === own)) return
+    parts.onForeign(caller, upstream.name)
+    throw new HubError('forbidden', 'a placeholder of another upstream or session stands where the key belongs')
+  }
+
+  function requireReady({ session, upstream }: Way): void {
+    const back = parts.heldBack()
+    if (back !== undefined) throw back
+    const why = standing.whyNot(session, upstream.name)
+    if (why !== undefined) {
+      const facts = why.untilMs === undefined ? {} : { untilMs: why.untilMs }
+      throw new HubError('upstream_failed', why.why, { facts })
+    }
+    const untilMs = meter.pausedUntilMs(upstream)
+    if (untilMs !== undefined)
+      throw new HubError(
+        'upstream_exhausted',
+        `the quota of ${upstream.name} is used up until ${new Date(untilMs).toISOString()}`,
+        { facts: { untilMs } },
+      )
+  }
+
+  /** What has no body that is read here: it goes on piece by piece. */
+  async function stream(way: Way, head: JudgedHead): Promise<void> {
+    way.asked = true
+    gate.admit(way.call, () => undefined)
+    const body = hasBody(way.request) ? pieces(way.request) : undefined
+    await carryOut(way, head, { body, streams: true }, undefined, undefined)
+  }
+
+  async function withBody(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
+    const turns = judgeBodyInTurns(way.upstream, head, bytes)
+    let turn = turns.next()
+    while (!turn.done) {
+      await nextTurn()
+      turn = turns.next()
+    }
+    const judged = turn.value
+    if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
+    const known = judged.prefixes[0]
+    if (known !== undefined) {
+      way.key = `${way.key} ${known.hash} ${judged.askedOutput ?? ''}`
+      const before = standing.refusedBefore(way.session, way.key)
+      if (before !== undefined) throw before
+    }
+    way.asked = true
+    if (head.class !== 'metered') {
+      gate.admit(way.call, () => undefined)
+      return carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
+    }
+    const metered = { head, body: judged }
+    const reserved = await reserve(way, metered)
+    const capped = judged.withCap(reserved.cap)
+    if (isRefused(capped)) {
+      finish(way, head, undefined, reserved, new HubError(capped.code, capped.detail))
+      throw new HubError(capped.code, capped.detail)
+    }
+    await carryOut(way, head, { body: capped.pieces, streams: judged.stream }, metered, reserved)
+  }
+
+  /** Waits, first come first served, where only calls that are under way are in the way of it. */
+  async function reserve(way: Way, metered: Metered): Promise<Reserved> {
+    const leaving = new AbortController()
+    const gone = () => leaving.abort()
+    way.response.once('close', gone)
+    way.ended.addEventListener('abort', gone, { once: true })
+    try {
+      for (;;) {
+        const found = gate.admit(way.call, (grant) => {
+          const made = meter.reserve(grant, way.caller, way.upstream, metered)
+          return { ...made, auditEffect: 'wait' in made ? 'waits for calls under way' : `reservation:${made.id}` }
+        })
+        if (!('wait' in found)) return found
+        way.asked = false
+        await found.wait(leaving.signal)
+        if (leaving.signal.aborted) throw new HubError('cancelled', 'the program left while it waited')
+        way.asked = true
+      }
+    } finally {
+      way.response.off('close', gone)
+      way.ended.removeEventListener('abort', gone)
+    }
+  }
+
+  async function carryOut(
+    way: Way,
+    head: JudgedHead,
+    { body, streams }: Pick<Outgoing, 'body' | 'streams'>,
+    metered: Metered | undefined,
+    reserved: Reserved | undefined,
+  ): Promise<void> {
+    let bytesOut = 0
+    const count = (bytes: number) => {
+      bytesOut += bytes
+    }
+    if (Array.isArray(body)) for (const { length } of body as readonly Buffer[]) count(length)
+    const counted = body === undefined || Array.isArray(body) ? body : counting(body as AsyncIterable<Buffer>, count)
+    let sent: SentEnd | undefined
+    let failure: HubError | undefined
+    try {
+      sent = await parts.send({
+        ...{ session: way.session, request: way.request, response: way.response, ended: way.ended },
+        ...{ upstream: way.upstream, head, body: counted, streams },
+        usage: metered === undefined ? undefined : (contentType) => meter.reader(metered, contentType),
+        saw429: (rawHeaders, text) => void (metered !== undefined && meter.saw429(way.upstream, rawHeaders, text)),
+      })
+    } catch (thrown) {
+      failure = toHubError(thrown)
+      throw thrown
+    } finally {
+      finish(way, head, sent, reserved, failure, bytesOut)
+    }
+  }
+
+  function finish(
+    { session, upstream }: Way,
+    head: JudgedHead,
+    sent: SentEnd | undefined,
+    reserved: Reserved | undefined,
+    failure?: HubError,
+    bytesOut = 0,
+  ): void {
+    const error = sent?.error ?? failure
+    const ended: Ended = {
+      ...{ session, upstream: upstream.name, class: head.class, method: head.method, bytesOut },
+      ...{ status: sent?.status ?? 0, bytesIn: sent?.bytesIn ?? 0, leaks: sent?.leaks ?? 0 },
+      why: error === undefined ? '' : `${error.code}: ${error.message}`,
+    }
+    parts.ended(ended, sent, reserved)
+  }
+
+  /** Says no in the words of the kind, records it once, and remembers it. */
+  function refuse(way: Way, thrown: unknown): void {
+    const error = toHubError(thrown)
+    if (error.code === 'internal') throw error
+    parts.refused()
+    const isRepeat = standing.refusedBefore(way.session, way.key) === error
+    if (isRepeat) gate.countRefused(way.call, error)
+    else {
+      if (!way.asked) gate.refuse(way.call, error)
+      if (isFinal(error)) standing.refused(way.session, way.key, error)
+      const { agent, upstream, class: kind } = (way.call.facts ?? {}) as Record<string, string>
+      if (error.code === 'policy_denied' && agent !== undefined && upstream !== undefined && kind !== undefined)
+        parts.propose(agent, upstream, kind)
+    }
+    answerRefusal(way, error)
+  }
+
+  return async (exchange: EgressExchange): Promise<void> => {
+    const { request, session } = exchange
+    const name = FORM.exec(request.url ?? '')?.[1]
+    const caller = callerOf(session)
+    const call: Call = { principal: caller.principal, operation: 'egress.request', resource: `upstream:${name ?? ''}` }
+    const upstream = name === undefined ? undefined : parts.upstream(name)
+    if (upstream === undefined) {
+      const error = new HubError(
+        'unknown_upstream',
+        name === undefined ? 'the path must be /up/NAME/...' : `no upstream is named ${name}`,
+      )
+      gate.refuse(call, error)
+      throw error
+    }
+    const way: Way = { ...exchange, caller, upstream, call, asked: false, key: `${request.method} ${request.url}` }
+    try {
+      await serve(way)
+    } catch (thrown) {
+      refuse(way, thrown)
+    }
+  }
+}
+
+function answerRefusal({ request, response, upstream }: Way, error: HubError): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy()
+    return
+  }
+  const shaped = refusalFor(upstream.kind, error.code, error.message)
+  const { untilMs } = error.facts
+  // An upstream that rests is back soon: the client may try again.
+  const rests = error.code === 'upstream_failed' && typeof untilMs === 'number'
+  const headers = rests
+    ? [...shaped.headers.filter(([name]) => name !== 'x-should-retry'), ['retry-after', '30'] as const]
+    : shaped.headers
+  const status = rests ? 503 : shaped.status
+  response.writeHead(status, [...headers, ['content-length', String(shaped.body.length)] as const].flat())
+  response.end(request.method === 'HEAD' ? undefined : shaped.body)
+}
+
+async function* pieces(request: AsyncIterable<unknown>): AsyncIterable<Buffer> {
+  for await (const piece of request) yield piece as Buffer
+}
+
+async function* counting(body: AsyncIterable<Buffer>, count: (bytes: number) => void): AsyncIterable<Buffer> {
+  for await (const piece of body) {
+    count(piece.length)
+    yield piece
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * What is written down of each request: upstream, class, method, status, bytes, and what it cost; never a path, a query or a body.
+ *
+ * W1. A metered call or a write has its record when it is admitted, so that it survives a kill, and one at its end.
+ * W2. What only reads has one, at its end. Those of one session, upstream and outcome within a second share it, with their count.
+ */
+import type { Clock, Timer } from '../../base/clock.ts'
+import { toHubError } from '../../base/errors.ts'
+import type { Log } from '../../base/telemetry.ts'
+import type { Gate } from '../../guard/gate.ts'
+import type { Grant } from '../../guard/grant.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import type { EgressClass } from '../../protocol/egress/upstreams.ts'
+
+const SHARED_FOR_MS = 1000
+const SETTLER = hubPrincipal('egress')
+
+export interface Ended {
+  session: string
+  /** Its name, or `host:port`. */
+  upstream: string
+  class: EgressClass
+  method: string
+  /** Of the upstream; 0 if it did not answer. */
+  status: number
+  /** Why it ended before its end; empty if it did not. */
+  why: string
+  bytesOut: number
+  bytesIn: number
+  /** How often a secret was masked in the answer. */
+  leaks: number
+}
+
+export interface EgressRecords {
+  /** Writes it at once. `settle` runs in its transaction and gives further words. False while the store fails: the caller tries again. */
+  now(ended: Ended, settle: (grant: Grant) => string): boolean
+  /** Writes it within a second, together with others that are like it. */
+  soon(ended: Ended): void
+  /** Writes what waits. */
+  flush(): void
+}
+
+const words = (
+  { upstream, class: kind, method, status, why, bytesOut, bytesIn, leaks }: Ended,
+  count: number,
+): string =>
+  [
+    `${upstream} ${kind} ${method} ${status}`,
+    ...(count === 1 ? [] : [`${count} requests`]),
+    `${bytesOut} bytes out, ${bytesIn} in`,
+    ...(leaks === 0 ? [] : [`a secret masked ${leaks} times`]),
+    ...(why === '' ? [] : [why]),
+  ].join('; ')
+
+export function createEgressRecords(parts: { gate: Gate; clock: Clock; log: Log }): EgressRecords {
+  const { gate, clock, log } = parts
+  const waiting = new Map<string, { sum: Ended; count: number }>()
+  let timer: Timer | undefined
+
+  function write(ended: Ended, count: number, settle: (grant: Grant) => string): boolean {
+    try {
+      gate.admit({ principal: SETTLER, operation: 'egress.settle', resource: `session:${ended.session}` }, (grant) => {
+        const more = settle(grant)
+        return { auditEffect: more === '' ? words(ended, count) : `${words(ended, count)}; ${more}` }
+      })
+      return true
+    } catch (thrown) {
+      const error = toHubError(thrown)
+      log.error(
+        { session: ended.session, upstream: ended.upstream, reason: error.reason },
+        'the end of a request outward was not recorded',
+      )
+      return false
+    }
+  }
+
+  function flush(): void {
+    timer?.cancel()
+    timer = undefined
+    for (const [key, { sum, count }] of waiting) if (write(sum, count, () => '')) waiting.delete(key)
+    if (waiting.size > 0) timer = clock.after(SHARED_FOR_MS, flush)
+  }
+
+  return {
+    now: (ended, settle) => write(ended, 1, settle),
+    soon(ended) {
+      const { session, upstream, method, status, why } = ended
+      const key = [session, upstream, ended.class, method, status, why].join('\0')
+      const known = waiting.get(key)
+      if (known === undefined) waiting.set(key, { sum: { ...ended }, count: 1 })
+      else {
+        known.count += 1
+        known.sum.bytesIn += ended.bytesIn
+        known.sum.bytesOut += ended.bytesOut
+        known.sum.leaks += ended.leaks
+      }
+      timer ??= clock.after(SHARED_FOR_MS, flush)
+    },
+    flush,
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What is remembered of sessions and upstreams from one request to the next, in memory alone.
+ *
+ * N1. A refusal is answered from memory for 10 s: a client that tries again costs no decision and no record of its own.
+ * N2. An upstream that answers 401 or 403 three times in a row is asked no more by that session: its key is wrong, and each try shows it again.
+ * N3. An upstream that broke off two answers in a row rests for 30 s, for everybody.
+ * N4. A session whose program left three metered answers in a row before their end reaches nothing more: it would spend money unread.
+ */
+import type { Clock } from '../../base/clock.ts'
+import type { HubError } from '../../base/errors.ts'
+
+const REFUSED_FOR_MS = 10_000
+const REFUSED_MAX = 64
+const DENIED_IN_A_ROW_MAX = 3
+const CUTS_IN_A_ROW_MAX = 2
+const REST_MS = 30_000
+const LEFT_IN_A_ROW_MAX = 3
+
+interface OfSession {
+  refused: Map<string, { error: HubError; atMs: number }>
+  /** By upstream: answers 401 and 403 in a row. */
+  denied: Map<string, number>
+  left: number
+}
+
+export interface Standing {
+  /** The refusal of exactly this request, if it was refused a moment ago. */
+  refusedBefore(session: string, request: string): HubError | undefined
+  refused(session: string, request: string, error: HubError): void
+  /** The upstream answered; answers whether this was the third 401 or 403 in a row. */
+  answered(session: string, upstream: string, status: number): boolean
+  /** Why nothing of this session goes to this upstream now; undefined if it may. */
+  whyNot(session: string, upstream: string): { why: string; untilMs?: number } | undefined
+  /** Answers whether the upstream rests from now on. */
+  cut(upstream: string): boolean
+  whole(upstream: string): void
+  /** The program left before the end, or stayed; answers whether this stops its session's egress. */
+  left(session: string): boolean
+  stayed(session: string): void
+  forget(session: string): void
+}
+
+export function createStanding(clock: Clock): Standing {
+  const sessions = new Map<string, OfSession>()
+  const cuts = new Map<string, { inARow: number; restsUntilMs: number }>()
+
+  function of(session: string): OfSession {
+    const known = sessions.get(session)
+    if (known !== undefined) return known
+    const made: OfSession = { refused: new Map(), denied: new Map(), left: 0 }
+    sessions.set(session, made)
+    return made
+  }
+
+  return {
+    refusedBefore(session, request) {
+      const found = of(session).refused.get(request)
+      return found !== undefined && clock.monotonicMs() - found.atMs < REFUSED_FOR_MS ? found.error : undefined
+    },
+    refused(session, request, error) {
+      const { refused } = of(session)
+      refused.delete(request)
+      refused.set(request, { error, atMs: clock.monotonicMs() })
+      const [oldest] = refused.keys()
+      if (refused.size > REFUSED_MAX && oldest !== undefined) refused.delete(oldest)
+    },
+    answered(session, upstream, status) {
+      const { denied } = of(session)
+      if (status !== 401 && status !== 403) {
+        if (status < 500) denied.delete(upstream)
+        return false
+      }
+      const inARow = (denied.get(upstream) ?? 0) + 1
+      denied.set(upstream, inARow)
+      return inARow === DENIED_IN_A_ROW_MAX
+    },
+    whyNot(session, upstream) {
+      const { denied, left } = of(session)
+      if (left >= LEFT_IN_A_ROW_MAX)
+        return { why: `${left} answers in a row were left before their end: this session reaches nothing more` }
+      if ((denied.get(upstream) ?? 0) >= DENIED_IN_A_ROW_MAX)
+        return {
+          why: `${upstream} refused the key of this hub ${DENIED_IN_A_ROW_MAX} times in a row: this session asks it no more`,
+        }
+      const rests = (cuts.get(upstream)?.restsUntilMs ?? 0) - clock.monotonicMs()
+      if (rests > 0)
+        return { why: `${upstream} broke off two answers in a row and rests`, untilMs: clock.wallMs() + rests }
+      return undefined
+    },
+    cut(upstream) {
+      const inARow = (cuts.get(upstream)?.inARow ?? 0) + 1
+      const rests = inARow >= CUTS_IN_A_ROW_MAX
+      cuts.set(upstream, { inARow: rests ? 0 : inARow, restsUntilMs: rests ? clock.monotonicMs() + REST_MS : 0 })
+      return rests
+    },
+    whole: (upstream) => void cuts.delete(upstream),
+    left(session) {
+      const state = of(session)
+      state.left += 1
+      return state.left === LEFT_IN_A_ROW_MAX
+    },
+    stayed(session) {
+      const state = of(session)
+      // What was stopped stays stopped.
+      if (state.left < LEFT_IN_A_ROW_MAX) state.left = 0
+    },
+    forget: (session) => void sessions.delete(session),
+  }
+}

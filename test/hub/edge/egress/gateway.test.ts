@@ -1,0 +1,305 @@
+/** The way of one request outward, on real sockets: what passes, what never does, and what is written down (E5, E6, E11, E13, E14, E16). */
+import { afterEach, describe, expect, it } from 'vitest'
+import { HubError } from '../../../../hub/base/errors.ts'
+import { placeholderOf } from '../../../../hub/protocol/egress/placeholders.ts'
+import {
+  createEgressScene,
+  type EgressScene,
+  eventually,
+  KEY,
+  OTHER_SESSION,
+  type SceneOptions,
+  SESSION,
+} from '../../../support/egress-scene.ts'
+
+let scene: EgressScene
+afterEach(() => scene.close())
+const start = async (options?: SceneOptions) => {
+  scene = await createEgressScene(options)
+  return scene
+}
+const chat = (more: Record<string, unknown> = {}) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'hello' }], ...more }),
+})
+const CHAT = '/up/model/v1/chat/completions'
+
+describe('a request that passes', () => {
+  it('is written anew: the key of the hub, its host, no header that is not on the list', async () => {
+    await start()
+    const seen: { url: string | undefined; headers: Record<string, unknown>; raw: string[] }[] = []
+    scene.serve((request, response) => {
+      seen.push({ url: request.url, headers: request.headers, raw: request.rawHeaders })
+      response.writeHead(200, { 'content-type': 'text/plain', 'set-cookie': 'a=b', 'x-account': 'me' }).end('sunny')
+    })
+    const answer = await scene.ask('/up/weather/v1/./x/../forecast?city=Bern', {
+      headers: {
+        'x-key': 'own key of the agent',
+        authorization: 'Bearer own',
+        cookie: 'a=b',
+        'x-forwarded-for': '10.0.0.1',
+        'accept-encoding': 'gzip',
+        'x-http-method-override': 'DELETE',
+      },
+    })
+    expect(answer).toMatchObject({ status: 200, text: 'sunny' })
+    expect(answer.headers).not.toHaveProperty('set-cookie')
+    expect(answer.headers).not.toHaveProperty('x-account')
+    const [{ url, headers, raw } = { url: '', headers: {}, raw: [] }] = seen
+    expect(url).toBe('/base/v1/forecast?city=Bern')
+    expect(headers).toMatchObject({ 'x-key': KEY, host: `127.0.0.1:${scene.port}`, 'accept-encoding': 'identity' })
+    for (const name of ['authorization', 'cookie', 'x-forwarded-for', 'x-http-method-override'])
+      expect(headers).not.toHaveProperty(name)
+    expect(raw.filter((each) => each.toLowerCase() === 'host')).toHaveLength(1)
+  })
+
+  it('has a record of upstream, class, status and bytes, without path and query; those alike share one', async () => {
+    await start()
+    for (let n = 0; n < 3; n += 1) await scene.ask('/up/weather/v1/forecast?city=Secretville')
+    await eventually(() => scene.records.length > 0)
+    expect(scene.records).toHaveLength(1)
+    expect(scene.records[0]).toMatchObject({ operation: 'egress.settle', resource: `session:${SESSION}` })
+    expect(scene.records[0]?.effect).toBe('weather read GET 200; 3 requests; 0 bytes out, 6 in')
+  })
+
+  it('that costs or writes has a record before it goes out, and one at its end', async () => {
+    await start()
+    await scene.ask(CHAT, chat())
+    expect(scene.records.map(({ operation }) => operation)).toEqual(['egress.request', 'egress.settle'])
+    expect(scene.settled).toMatchObject([{ id: 'r1', end: { kind: 'answered' } }])
+  })
+
+  it('streams each event when it comes, and a body as it is written', async () => {
+    await start()
+    let next: (() => void) | undefined
+    scene.serve((request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('data: one\n\n')
+      next = () => response.end('data: two\n\n')
+    })
+    const socket = scene.raw()
+    let got = ''
+    socket.on('data', (piece) => (got += piece))
+    const { body } = chat({ stream: true })
+    socket.write(
+      `POST ${CHAT} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    await eventually(() => got.includes('data: one'))
+    expect(got).not.toContain('data: two')
+    next?.()
+    await eventually(() => got.includes('data: two'))
+    socket.destroy()
+  })
+})
+
+describe('two parsers never read a request differently [E5]', () => {
+  const cases: [string, string][] = [
+    ['an absolute form', 'GET http://127.0.0.1/up/rates/ HTTP/1.1\r\nhost: h\r\n\r\n'],
+    ['two hosts', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\nhost: i\r\n\r\n'],
+    ['a folded header', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\naccept: a\r\n b\r\n\r\n'],
+    [
+      'two lengths',
+      'POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab',
+    ],
+    [
+      'a length and chunks',
+      'POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
+    [
+      'another coding',
+      'POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    ],
+    [
+      'a coding that hides',
+      'POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n',
+    ],
+    ['a name with a space', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\naccept : a\r\n\r\n'],
+    ['a GET with a body', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\n\r\na'],
+    ['another version', 'GET /up/rates/ HTTP/2.0\r\nhost: h\r\n\r\n'],
+    ['no host', 'GET /up/rates/ HTTP/1.1\r\n\r\n'],
+    ['a control character', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\naccept: a\x01\r\n\r\n'],
+    ['an upgrade', 'GET /up/rates/ HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'],
+    ['a head of 70 KiB', `GET /up/rates/ HTTP/1.1\r\nhost: h\r\naccept: ${'a'.repeat(70_000)}\r\n\r\n`],
+  ]
+  it.each(cases)('%s never goes outward', async (what, text) => {
+    await start()
+    let reached = 0
+    scene.serve((_request, response) => {
+      reached += 1
+      response.end()
+    })
+    const socket = scene.raw()
+    let got = ''
+    let isOver = false
+    socket.on('data', (piece) => (got += piece)).on('close', () => (isOver = true))
+    socket.write(text)
+    await eventually(() => isOver || /^HTTP\/1\.1 \d+ [\s\S]*\r\n\r\n/.test(got))
+    const status = Number(/^HTTP\/1\.1 (\d+)/.exec(got)?.[1] ?? 400)
+    if (what === 'an upgrade') expect(status).toBe(426)
+    else expect(status).toBeGreaterThanOrEqual(400)
+    expect(reached).toBe(0)
+    socket.destroy()
+  })
+
+  it('trailers and what follows a request on its connection are no part of it', async () => {
+    await start()
+    const seen: string[] = []
+    scene.serve((request, response) => {
+      request.resume().on('end', () => {
+        seen.push(`${request.method} ${request.url} ${JSON.stringify(request.trailers)}`)
+        response.end('ok')
+      })
+    })
+    const socket = scene.raw()
+    let got = ''
+    socket.on('data', (piece) => (got += piece))
+    socket.write(
+      'POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\ntrailer: x-key\r\n\r\n3\r\nabc\r\n0\r\nx-key: mine\r\n\r\nGET /up/rates/second HTTP/1.1\r\nhost: h\r\n\r\n',
+    )
+    await eventually(() => seen.length === 2)
+    expect(seen).toEqual(['POST /base/v1/notes {}', 'GET /second {}'])
+    socket.destroy()
+  })
+})
+
+describe('a refusal', () => {
+  it('by the rules leaves a proposal, has the shape of the kind, and is answered from memory for ten seconds', async () => {
+    await start()
+    scene.rule(() => new HubError('policy_denied', 'agent reader may not reach model (metered)'))
+    const first = await scene.ask(CHAT, chat())
+    const second = await scene.ask(CHAT, chat())
+    expect(first.status).toBe(400)
+    expect(JSON.parse(first.text)).toMatchObject({ error: { code: 'policy_denied' } })
+    expect(second.text).toBe(first.text)
+    expect(scene.refusals).toHaveLength(1)
+    expect(scene.counted).toEqual(['policy_denied'])
+    expect(scene.proposals).toEqual(['reader model metered'])
+  })
+
+  it('by the closed list reaches neither rules nor upstream', async () => {
+    await start()
+    let asked = 0
+    scene.rule(() => {
+      asked += 1
+      return undefined
+    })
+    expect((await scene.ask('/up/weather/v1/admin')).status).toBe(403)
+    expect((await scene.ask('/up/nobody/v1')).status).toBe(404)
+    expect(asked).toBe(0)
+    expect(scene.refusals.map(({ code }) => code)).toEqual(['egress_denied', 'unknown_upstream'])
+  })
+})
+
+describe('a key never comes back [E14]', () => {
+  it('in a body, however it is cut; and an alert says so', async () => {
+    await start()
+    scene.serve((_request, response) => {
+      response.write(`{"echo":"${KEY.slice(0, 20)}`)
+      setTimeout(() => response.end(`${KEY.slice(20)}"}`), 20)
+    })
+    const answer = await scene.ask('/up/rates/x', {})
+    // It is known once it was used.
+    expect(answer.text).toContain(KEY)
+    await scene.ask('/up/weather/v1/forecast')
+    const again = await scene.ask('/up/weather/v1/forecast')
+    expect(again.text).toBe(`{"echo":"${'*'.repeat(KEY.length)}"}`)
+    expect(scene.alerts).toContain('secret_leaving:weather')
+  })
+
+  it('in the body of a 401 or 403, nor in a redirect or an error', async () => {
+    await start()
+    let status = 401
+    scene.serve((_request, response) =>
+      response.writeHead(status, { location: `/?k=${KEY}` }).end(`bad key ${KEY.slice(0, 10)}***`),
+    )
+    for (status of [401, 403, 302, 307, 500]) {
+      const { text, headers, status: got } = await scene.ask('/up/weather/v1/forecast')
+      expect(text).not.toContain(KEY.slice(0, 12))
+      expect(JSON.stringify(headers)).not.toContain(KEY)
+      expect(got).toBe(status < 400 ? 502 : status)
+    }
+  })
+
+  it('is asked for no more after three answers 401 or 403 in a row', async () => {
+    await start()
+    let reached = 0
+    scene.serve((_request, response) => {
+      reached += 1
+      response.writeHead(403).end()
+    })
+    for (let n = 0; n < 5; n += 1) await scene.ask(`/up/weather/v1/forecast?n=${n}`)
+    expect(reached).toBe(3)
+    expect(scene.alerts).toEqual(['upstream_refuses:weather'])
+    await scene.ask('/up/weather/v1/forecast?n=9', { session: OTHER_SESSION })
+    expect(reached).toBe(4)
+  })
+
+  it('an answer in an encoding that nobody asked for is no answer [E11]', async () => {
+    await start()
+    scene.serve((_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('bomb'))
+    expect((await scene.ask('/up/weather/v1/forecast')).status).toBe(502)
+  })
+})
+
+describe('placeholders [E16]', () => {
+  it('of the own session and upstream pass and open nothing; any other is refused with an alarm', async () => {
+    await start()
+    const bearer = (text: string) => ({ ...chat(), headers: { ...chat().headers, authorization: `Bearer ${text}` } })
+    let seen = ''
+    scene.serve((request, response) => {
+      seen = request.headers.authorization ?? ''
+      response.end('{}')
+    })
+    expect((await scene.ask(CHAT, bearer(placeholderOf(SESSION, 'model')))).status).toBe(200)
+    expect(seen).toBe(`Bearer ${KEY}`)
+    expect(scene.alerts).toEqual([])
+    expect((await scene.ask(CHAT, bearer(placeholderOf(OTHER_SESSION, 'model')))).status).toBe(400)
+    expect((await scene.ask(CHAT, { ...bearer(placeholderOf(SESSION, 'weather')), session: SESSION })).status).toBe(400)
+    expect(scene.alerts).toContain('placeholder_foreign:reader')
+  })
+})
+
+describe('sessions, modes and ends [E13]', () => {
+  const hanging = () => {
+    const closed: string[] = []
+    scene.serve((request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('data: one\n\n')
+      response.on('close', () => closed.push(request.url ?? ''))
+    })
+    return closed
+  }
+
+  it('a session that ends takes its calls with it, and they settle at the reserve', async () => {
+    await start()
+    const closed = hanging()
+    const call = scene.ask(CHAT, chat({ stream: true })).catch(() => 'cut')
+    await eventually(() => scene.reserved.length === 1 && scene.egress.meters.open === 1)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    scene.egress.close(SESSION)
+    expect(await call).toBe('cut')
+    await eventually(() => closed.length === 1 && scene.settled.length === 1)
+    expect(scene.settled).toMatchObject([{ end: { kind: 'lost' } }])
+    await expect(scene.ask(CHAT, chat())).rejects.toThrow()
+  })
+
+  it('in safe mode calls go on; with egress.inSafe: false new ones are refused and running ones end', async () => {
+    await start()
+    scene.mode('safe')
+    expect((await scene.ask('/up/rates/x')).status).toBe(200)
+    await scene.close()
+    await start({ inSafe: false })
+    const closed = hanging()
+    const call = scene.ask(CHAT, chat({ stream: true })).catch(() => 'cut')
+    await eventually(() => scene.reserved.length === 1)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    scene.mode('safe')
+    expect(await call).toBe('cut')
+    await eventually(() => closed.length === 1)
+    expect((await scene.ask('/up/rates/x')).status).toBe(403)
+    expect(scene.refusals).toMatchObject([{ code: 'mode_safe' }])
+  })
+})

@@ -1,0 +1,190 @@
+/** CONNECT: a line only to the host that rules name and the hello says, and to nothing else (E6). */
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { createServer as createSecured, connect as secure } from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createSystemClock } from '../../../../hub/base/clock.ts'
+import { HubError } from '../../../../hub/base/errors.ts'
+import { http } from '../../../../hub/base/node-http.ts'
+import { createLines } from '../../../../hub/edge/egress/lines.ts'
+import type { Ended } from '../../../../hub/edge/egress/records.ts'
+import { createStanding } from '../../../../hub/edge/egress/standing.ts'
+import { upstreamsShape } from '../../../../hub/protocol/egress/upstreams.ts'
+import { eventually, SESSION } from '../../../support/egress-scene.ts'
+import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts'
+import { RELAY_CERTIFICATE, RELAY_KEY } from '../../../support/relay-certificate.ts'
+
+const cleanups: (() => void)[] = []
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup()
+})
+const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port
+
+/** The hub's end of CONNECT, and a TLS server as every host. */
+async function scene(clock: FakeClock | undefined = undefined) {
+  const told = {
+    dialled: [] as string[],
+    refused: [] as string[],
+    proposed: [] as string[],
+    ended: [] as Ended[],
+    heard: '',
+  }
+  let allows = true
+  const far = createSecured({ key: RELAY_KEY, cert: RELAY_CERTIFICATE }, (socket) => {
+    socket.on('data', (piece) => {
+      told.heard += piece
+      socket.write(`heard ${piece}`)
+    })
+    socket.on('error', () => undefined)
+  })
+  await new Promise<void>((resolve) => far.listen(0, '127.0.0.1', () => resolve()))
+  const ending = new AbortController()
+  const time = clock ?? createSystemClock()
+  const line = createLines({
+    clock: time,
+    standing: createStanding(time),
+    gate: {
+      admit(_call: unknown, effect: () => unknown) {
+        if (!allows) throw new HubError('policy_denied', 'no')
+        return effect()
+      },
+      refuse: (_call: unknown, { code, message }: HubError) => told.refused.push(`${code}: ${message}`),
+      countRefused: () => told.refused.push('counted'),
+    } as never,
+    async dial({ place }) {
+      told.dialled.push(`${place.host}:${place.port}`)
+      return connect(portOf(far), '127.0.0.1')
+    },
+    upstreams: () => upstreamsShape.parse({ openai: { kind: 'openai', secret: 'k' } }),
+    callerOf: () => ({ session: { agent: 'reader' }, principal: {}, proof: {} }) as never,
+    heldBack: () => undefined,
+    propose: (agent, upstream, kind) => told.proposed.push(`${agent} ${upstream} ${kind}`),
+    ended: (ended) => told.ended.push(ended),
+  })
+  const server = http.createServer()
+  server.on('connect', (request, socket, head) => {
+    socket.on('error', () => undefined)
+    void line({ session: SESSION, request, ended: ending.signal }, socket, head)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
+  cleanups.push(() => {
+    server.closeAllConnections()
+    server.close()
+    far.close()
+  })
+  const dial = () => {
+    const socket = connect(portOf(server), '127.0.0.1').on('error', () => undefined)
+    cleanups.push(() => socket.destroy())
+    return socket
+  }
+  /** The answer to a CONNECT, and its connection. */
+  const ask = async (authority: string) => {
+    const socket = dial()
+    let got = ''
+    const hear = (piece: Buffer) => (got += piece)
+    socket.on('data', hear)
+    socket.write(`CONNECT ${authority} HTTP/1.1\r\nhost: ${authority}\r\n\r\n`)
+    await eventually(() => got.includes('\r\n\r\n'))
+    socket.off('data', hear)
+    return { socket, status: Number(got.split(' ')[1]), text: got }
+  }
+  return { ...told, told, ask, end: () => ending.abort(), deny: () => (allows = false) }
+}
+const tlsOver = (socket: Socket, servername: string | undefined) => {
+  const secured = secure({ socket, rejectUnauthorized: false, ...(servername === undefined ? {} : { servername }) })
+  let got = ''
+  secured.on('data', (piece) => (got += piece)).on('error', () => undefined)
+  return { secured, got: () => got }
+}
+
+describe('CONNECT [E6]', () => {
+  it('carries TLS to the host that the hello names, and has a record of bytes', async () => {
+    const { ask, told } = await scene()
+    const { socket, status } = await ask('files.example.org:443')
+    expect(status).toBe(200)
+    const { secured, got } = tlsOver(socket, 'files.example.org')
+    secured.write('hello')
+    await eventually(() => got() === 'heard hello')
+    expect(told.dialled).toEqual(['files.example.org:443'])
+    secured.destroy()
+    await eventually(() => told.ended.length === 1)
+    expect(told.ended[0]).toMatchObject({ class: 'connect', upstream: 'files.example.org:443', why: '' })
+    expect(told.ended[0]?.bytesOut).toBeGreaterThan(100)
+    expect(told.ended[0]?.bytesIn).toBeGreaterThan(100)
+  })
+
+  it.each([
+    ['another host', 'other.example.org'],
+    ['no host', undefined],
+  ])('with a hello that names %s is cut before anything is dialled', async (_what, servername) => {
+    const { ask, told } = await scene()
+    const { socket } = await ask('files.example.org:443')
+    const { secured } = tlsOver(socket, servername)
+    await eventually(() => told.ended.length === 1 && (socket.destroyed || secured.destroyed))
+    expect(told.dialled).toEqual([])
+    expect(told.ended[0]?.why).toMatch(/^egress_denied/)
+  })
+
+  it.each(['GET / HTTP/1.1\r\nhost: files.example.org\r\n\r\n', 'SSH-2.0-x\r\n', '\x05\x01\x00'])(
+    'with another protocol than TLS (%j) is cut',
+    async (text) => {
+      const { ask, told } = await scene()
+      const { socket } = await ask('files.example.org:443')
+      socket.write(text)
+      await eventually(() => told.ended.length === 1)
+      expect(told.dialled).toEqual([])
+    },
+  )
+
+  it('without a hello is cut after five seconds', async () => {
+    const clock = createFakeClock()
+    const { ask, told } = await scene(clock)
+    const { socket } = await ask('files.example.org:443')
+    socket.write('\x16\x03\x01')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await clock.advance(4900)
+    expect(told.ended).toEqual([])
+    await clock.advance(200)
+    await eventually(() => told.ended.length === 1)
+    expect(told.ended[0]?.why).toMatch(/^timed_out/)
+  })
+
+  it.each([
+    ['api.openai.com:443', 'is the upstream openai'],
+    ['127.0.0.1:443', 'full name'],
+    ['[::1]:443', 'full name'],
+    ['localhost:443', 'full name'],
+    ['2130706433:443', 'full name'],
+    ['files.example.org:0', 'full name'],
+    ['files.example.org:70000', 'full name'],
+    ['files.example.org.:443', 'full name'],
+    ['files.example.org', 'full name'],
+    ['statsig.anthropic.com:443', 'reports and updates'],
+  ])('to %s is refused, and a repeat is only counted', async (authority, says) => {
+    const { ask, told } = await scene()
+    const first = await ask(authority)
+    expect(first.status).toBe(403)
+    expect(first.text).toContain(says)
+    await ask(authority)
+    expect(told.refused).toHaveLength(2)
+    expect(told.refused[1]).toBe('counted')
+    expect(told.proposed).toEqual([])
+  })
+
+  it('that the rules deny leaves a proposal, with its port', async () => {
+    const { ask, told, deny } = await scene()
+    deny()
+    expect((await ask('files.example.org:8443')).status).toBe(403)
+    expect(told.proposed).toEqual(['reader files.example.org:8443 connect'])
+  })
+
+  it('ends with its session [E13]', async () => {
+    const { ask, told, end } = await scene()
+    const { socket } = await ask('files.example.org:443')
+    const { secured, got } = tlsOver(socket, 'files.example.org')
+    secured.write('hello')
+    await eventually(() => got() !== '')
+    end()
+    await eventually(() => told.ended.length === 1)
+    expect(told.ended[0]?.why).toBe('cancelled: the session ended')
+  })
+})
