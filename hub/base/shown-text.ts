@@ -23,3 +23,6 @@ export const shownLines = (text: string): string =>
     .split(/\r?\n/)
     .map((line) => line.split('\t').map(shownLine).join('\t'))
     .join('\n')
+
+/** `1 task`, `2 tasks` (fault C22). */
+export const countOf = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`

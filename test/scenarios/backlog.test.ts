@@ -50,7 +50,7 @@ describe('after more than staleAfter (12 h) safe', () => {
         .audit()
         .filter(({ action }) => action === 'backlog.held')
         .map(({ effect }) => effect),
-    ).toEqual(['1 tasks held after 12 h at rest'])
+    ).toEqual(['1 task held after 12 h at rest'])
     // What comes now is of today.
     const today = await h.submit('echo')
     await h.ended(today)

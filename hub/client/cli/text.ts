@@ -1,6 +1,8 @@
 /** Text for people, pure: what the hub says is escaped before it reaches a terminal (T30); times are local and name their zone. */
 import { shownLine, shownLines, withoutUnsafe } from '../../base/shown-text.ts'
 
+export { countOf } from '../../base/shown-text.ts'
+
 /** One line that cannot move the cursor, colour or reorder anything: every unsafe character as `\\uXXXX`. */
 export const clean = (text: unknown): string =>
   shownLine(typeof text === 'string' ? text : text === undefined || text === null ? '' : JSON.stringify(text))
@@ -86,9 +88,6 @@ export function whenText(atMs: number, nowMs: number, zone = shown): string {
   const distance = atMs >= nowMs ? `in ${spanWords(atMs - nowMs)}` : `${spanWords(nowMs - atMs)} ago`
   return `${instantText(atMs, nowMs, zone)} (${distance})`
 }
-
-/** `1 task`, `2 tasks` (fault C22). */
-export const countOf = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
 
 export function sizeText(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB'] as const

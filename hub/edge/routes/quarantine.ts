@@ -2,8 +2,10 @@
  * `session.quarantine` (S1-66, S1-70): the operator does not trust a session (work/dispatch/quarantine.ts).
  * `session.evidence`: what was kept of sessions that were stopped for security, and where it is.
  */
+
 import { basename } from 'node:path'
 import { HubError } from '../../base/errors.ts'
+import { countOf } from '../../base/shown-text.ts'
 import type { AuditSearch } from '../../guard/audit/search.ts'
 import type { StopGrant } from '../../guard/grant.ts'
 import type { Store } from '../../store/database.ts'
@@ -45,7 +47,7 @@ export function quarantineHandlers(parts: {
     // Outside of a transaction: the store cannot be written. Nothing of it can be moved then; it is destroyed below.
     if (!store.inTransaction) return { session, withheld: undefined, auditEffect: 'not recorded' }
     const withheld = quarantine.shutOff(grant, id, WHY)
-    return { session, withheld, auditEffect: `${withheld.length} artifacts withheld` }
+    return { session, withheld, auditEffect: `${countOf(withheld.length, 'artifact')} withheld` }
   }
 
   /** The digest of the manifest as the audit log has it. The record was made when the bundle was, which its name says too. */

@@ -6,7 +6,9 @@
  *     rest is never measured too short. Within one boot it is measured by boot time, across boots by the wall clock (base/span.ts).
  * B2. This runs before each round of the dispatcher, so no old task starts in between.
  */
+
 import type { Clock } from '../../base/clock.ts'
+import { countOf } from '../../base/shown-text.ts'
 import { elapsedMs, type Mark, markOf } from '../../base/span.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Gate } from '../../guard/gate.ts'
@@ -39,7 +41,7 @@ export function createBacklog(
     const hours = Math.floor(restMs / 3_600_000)
     const held = gate.admit({ principal: BACKLOG, operation: 'backlog.hold', resource: 'tasks' }, (grant) => {
       const count = tasks.holdAll(grant)
-      return { count, auditEffect: `${count} tasks held after ${hours} h at rest` }
+      return { count, auditEffect: `${countOf(count, 'task')} held after ${hours} h at rest` }
     }).count
     if (held > 0) log.warn({ held, hours }, 'tasks from before a long rest are held: `hub task release --all`')
   }

@@ -4,7 +4,9 @@
  *
  * The operator asks for it (`session.quarantine`), and so does every critical alert that names a session, before anybody is told of it (S1-67).
  */
+
 import { HubError, toHubError } from '../../base/errors.ts'
+import { countOf } from '../../base/shown-text.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { AuditSearch } from '../../guard/audit/search.ts'
 import type { StopGrant } from '../../guard/grant.ts'
@@ -95,7 +97,7 @@ export function createQuarantine(parts: {
         // What it left may be good: it is named because its container does not go, and it was not stopped for what it did.
         if (isEnding(session)) return { grant: proof, withheld: [], auditEffect: 'it is being ended already' }
         const kept = shutOff(proof, session.id, why)
-        return { grant: proof, withheld: kept, auditEffect: `contained; ${kept.length} artifacts withheld` }
+        return { grant: proof, withheld: kept, auditEffect: `contained; ${countOf(kept.length, 'artifact')} withheld` }
       })
       // A pause would only delay the end of one that is being ended.
       await custody.take(grant, tasks.session(session.id) ?? session, { pauses: !isEnding(session) })

@@ -17,7 +17,7 @@ import type { Answered } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import type { Alone } from '../command.ts'
 import type { Context, Run } from '../context.ts'
-import { clean } from '../text.ts'
+import { clean, countOf } from '../text.ts'
 
 const PAGE_MS = 60_000
 const LINES_PER_NOTE = 20_000
@@ -85,7 +85,7 @@ export const auditExport: Run = async (context, _, options) => {
   const verdict = out === undefined ? await writeLines(context, terminal.bytes) : await writeFileWhole(context, out)
   if (verdict === undefined) return EXIT.done
   const { size, checkpoints, head, fault } = verdict
-  terminal.note(`${size} records, ${checkpoints} signed checkpoints, head ${clean(head)}`)
+  terminal.note(`${countOf(size, 'record')}, ${countOf(checkpoints, 'signed checkpoint')}, head ${clean(head)}`)
   terminal.note('keep the head elsewhere; check the file with `hub audit verify --file FILE --head HEAD`')
   if (fault !== undefined) terminal.note(`the log is BROKEN: ${clean(fault.reason)}; see \`hub audit verify\``)
   return fault === undefined ? EXIT.done : EXIT.fault
@@ -153,7 +153,9 @@ export const auditVerifyFile: Alone = async ({ home, json, terminal }, _args, op
     terminal.out(`${terminal.paint('red', 'BROKEN')}: line ${fault.line}: ${clean(fault.reason)}`)
   else {
     const { size, checkpoints } = verdict
-    terminal.out(`${terminal.paint('green', 'whole')}: ${size} records, ${checkpoints} signed checkpoints`)
+    terminal.out(
+      `${terminal.paint('green', 'whole')}: ${countOf(size, 'record')}, ${countOf(checkpoints, 'signed checkpoint')}`,
+    )
     terminal.out(`head ${clean(verdict.head)}\nhub ${clean(verdict.instance)}, key ${keyName(verdict.publicKey)}`)
     if (!keyKnown)
       terminal.note('the key was taken from the file itself: give --key, or compare it with a copy kept elsewhere')

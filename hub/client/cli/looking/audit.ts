@@ -5,7 +5,7 @@ import type { Request } from '../../connection.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { given, pageOf, type Run, showList, spanOption, typed, wholeOption } from '../context.ts'
 import { withShortIds } from '../ids.ts'
-import { type Cell, clean, columns, facts, jsonText, type Paint, stampText } from '../text.ts'
+import { type Cell, clean, columns, countOf, facts, jsonText, type Paint, stampText } from '../text.ts'
 
 const recordTable = (records: readonly AuditRecord[], paint: Paint): string =>
   columns(
@@ -175,7 +175,7 @@ export const auditVerify: Run = async ({ hub, json, terminal }, _, { key, head }
   terminal.live('')
   if (json) terminal.json(verdict)
   else if (verdict.ok) {
-    const size = `${verdict.size} records, ${verdict.checkpoints} signed checkpoints`
+    const size = `${countOf(verdict.size, 'record')}, ${countOf(verdict.checkpoints, 'signed checkpoint')}`
     terminal.out(`${terminal.paint('green', 'whole')}: ${size}\nhead ${clean(verdict.head)}`)
     const { witness } = verdict
     if (witness?.asked)

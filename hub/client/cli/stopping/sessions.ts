@@ -181,7 +181,7 @@ export const quarantine: Run = async ({ hub, json, terminal }, [id = '']) => {
     terminal.out(
       withheld === null
         ? 'its container is gone, but the database cannot be written, so its artifacts are not withheld yet; run this again later'
-        : `${withheld.length} artifacts are withheld; \`hub artifact list --task ${task} --quarantined\` shows them`,
+        : `${countOf(withheld.length, 'artifact is', 'artifacts are')} withheld; \`hub artifact list --task ${task} --quarantined\` shows them`,
     )
     for (const each of consumers)
       terminal.out(`  read by ${each.agent ?? 'an agent'} in ${each.session}, task ${each.task ?? '?'}`)

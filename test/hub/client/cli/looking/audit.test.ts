@@ -36,13 +36,13 @@ it('a broken audit chain and a red check end with 1', async () => {
   ])
   at.hub.on('GET /v1/audit/verify', () => said(true, { asked: false, size: null, reason: 'no socket' }))
   const alone = await at.run(['audit', 'verify'])
-  expect([alone.code, alone.stdout]).toEqual([4, 'whole: 9 records, 1 signed checkpoints\nhead ff\n'])
+  expect([alone.code, alone.stdout]).toEqual([4, 'whole: 9 records, 1 signed checkpoint\nhead ff\n'])
   expect(alone.stderr).toContain('the watchdog could not be asked (no socket)')
   at.hub.on('GET /v1/audit/verify', () => said(true, { asked: true, size: 7, reason: null }))
   const whole = await at.run(['audit', 'verify'])
   expect([whole.code, whole.stdout]).toEqual([
     0,
-    'whole: 9 records, 1 signed checkpoints\nhead ff\nthe watchdog has seen the same log\n',
+    'whole: 9 records, 1 signed checkpoint\nhead ff\nthe watchdog has seen the same log\n',
   ])
   const doctor = await at.run(['doctor'])
   expect([doctor.code, doctor.stdout]).toEqual([1, 'FAIL  zone  bad\n      mend it\n'])
