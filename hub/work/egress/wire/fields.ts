@@ -117,7 +117,7 @@ export const never =
     throw new Refusal(code, `${placeText(place)}: ${why}`)
   }
 
-const UNLISTED: Rule = never('egress_denied', 'is not on the list of fields that pass; leave it out')
+const UNLISTED: Rule = never('egress_denied', 'this field is not on the list of what passes; leave it out')
 
 export type Fields = Readonly<Record<string, Rule>>
 

@@ -22,6 +22,7 @@ import {
   tagged,
   text,
   textOr,
+  withoutPointers,
 } from '../fields.ts'
 
 /** Where a cache begins; what it costs to write one is named. */
@@ -55,9 +56,11 @@ const message = objectOf({
   tool_call_id: text,
   function_call: call,
   audio: storedReference,
-  // Thoughts as servers of one's own give them back.
+  // What came with an answer, and goes back as it came.
+  annotations: listOf(withoutPointers),
   reasoning_content: text,
   reasoning: text,
+  reasoning_details: opaque,
 })
 
 const named = objectOf({ name: text })

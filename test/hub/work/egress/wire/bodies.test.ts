@@ -344,6 +344,17 @@ const PASSED: readonly [target: Target, body: Record<string, unknown>, facts: ob
   ['messages', { ...LEAST.messages, inference_geo: 'us', service_tier: 'standard_only' }, { surcharges: ['geo:us'] }],
   [
     'chat',
+    {
+      ...LEAST.chat,
+      messages: [
+        user,
+        { role: 'assistant', content: 'x', refusal: null, annotations: [], audio: null, function_call: null },
+      ],
+    },
+    {},
+  ],
+  [
+    'chat',
     { ...LEAST.chat, n: 3, max_completion_tokens: 50, stream: true },
     { choices: 3, askedOutput: 50, stream: true },
   ],
