@@ -98,6 +98,11 @@ export const METRICS = {
     help: 'deliveries that wait for the sessions of this agent',
     labels: { agent: 'name of an agent with a session' },
   },
+  hub_mailbox_fullest: {
+    type: 'gauge',
+    help: 'deliveries that wait for one session of this agent: the one for which most do',
+    labels: { agent: 'name of an agent with a session' },
+  },
   hub_mailbox_oldest_seconds: {
     type: 'gauge',
     help: 'how long the oldest of them has waited',
@@ -218,10 +223,12 @@ function ofWork({ work }: MetricsParts) {
   const { catalogue, messaging, meters, tasks } = work
   const { mailboxes } = messaging
   const open = readable(tasks.sessionsBrief)
-  const byAgent = new Map<string, { depth: number; oldestMs: number }>()
+  const byAgent = new Map<string, { depth: number; fullest: number; oldestMs: number }>()
   for (const { id, agent } of open) {
-    const all = byAgent.get(agent) ?? { depth: 0, oldestMs: 0 }
-    all.depth += mailboxes.depth(id)
+    const all = byAgent.get(agent) ?? { depth: 0, fullest: 0, oldestMs: 0 }
+    const depth = mailboxes.depth(id)
+    all.depth += depth
+    all.fullest = Math.max(all.fullest, depth)
     all.oldestMs = Math.max(all.oldestMs, mailboxes.oldestMs(id))
     byAgent.set(agent, all)
   }
@@ -248,6 +255,7 @@ function ofWork({ work }: MetricsParts) {
       open.map(({ state }) => state),
     ),
     hub_mailbox_depth: [...byAgent].map(([agent, { depth }]) => [depth, agent] as const),
+    hub_mailbox_fullest: [...byAgent].map(([agent, { fullest }]) => [fullest, agent] as const),
     hub_mailbox_oldest_seconds: [...byAgent].map(([agent, { oldestMs }]) => [oldestMs / MS, agent] as const),
     hub_mailbox_bytes: [[mailboxes.bytes()]],
     hub_messages_total: cells(meters.messages.counts),

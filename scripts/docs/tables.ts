@@ -120,7 +120,7 @@ export const metricsPage = (): string =>
           .join('; '),
       ]),
     ),
-    'An agent has a row of `hub_mailbox_depth` and `hub_mailbox_oldest_seconds` only while a session of it may still have a container, so there are never more rows than places for sessions. `scripts/observe/` has a dashboard for Grafana, alert rules, and how Prometheus asks.',
+    'An agent has a row of `hub_mailbox_depth`, `hub_mailbox_fullest` and `hub_mailbox_oldest_seconds` only while a session of it may still have a container, so there are never more rows than places for sessions. `scripts/observe/` has a dashboard for Grafana, alert rules, and how Prometheus asks.',
     'Whoever asks for `application/openmetrics-text` (Prometheus does) gets OpenMetrics 1.0.0, all others the plain text. Where traces are kept, each bucket of a histogram in OpenMetrics names the last step that fell into it, as an exemplar: `trace_id`, `span_id`, the seconds and the instant. So a slow time leads to its trace, and the `trace_id` is the id of the task at the root, without its dashes. Starts, deliveries, calls of the engine for a task, and what a message costs (decision, record, commit) have them; without `tracing.endpoint` there are none.',
     '## Traces',
     'With `tracing.endpoint` in `hub.yaml` the hub sends spans to the OpenTelemetry collector of this machine (OTLP over HTTP, JSON). The trace of a task has the id of the task at the root of its tree, without its dashes: the same id finds it with `hub task show`, in events and in the audit log (`hub audit list --task ID`). `hub.decision` of a span finds the records of that decision. Attributes are ids and words of the hub, never what a person or an agent wrote.',

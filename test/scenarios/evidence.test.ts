@@ -193,6 +193,17 @@ describe('evidence before destruction (S1-66, fault D7)', () => {
     expect(evidence.earlier(one.session)).toMatchObject({ folder: bundles[0]?.folder, sha256: bundles[0]?.sha256 })
   })
 
+  test('each session of an agent that is stopped for security is told, also while the alert of an earlier one is open', async () => {
+    await using h = await createHarness({ agents: { one: single }, config: { limits: { sessionsPerAgent: 2 } } })
+    const [first, second] = await h.bring('one', 'one')
+    for (const agent of [first, second]) await secondKey(h, agent)
+    const told = h.events('hub.alert.raised.v1').filter(({ data }) => data.cause === 'session_stopped:one')
+    expect(told.map(({ data }) => /session evidence (\w+)/.exec(String(data.text))?.[1])).toEqual([
+      first.session,
+      second.session,
+    ])
+  })
+
   /** Every stop that the engine is asked for from here on, with its grace in seconds. */
   const gracesOf = (h: Harness) => {
     const graces: number[] = []

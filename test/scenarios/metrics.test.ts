@@ -63,6 +63,7 @@ test('S0-12: the depth of a mailbox and the age of its mail rise while its reade
   await h.clock.advance(30_000)
   const waiting = await scrape()
   expect(waiting.get('hub_mailbox_depth{agent="bob"}')).toBe(3)
+  expect(waiting.get('hub_mailbox_fullest{agent="bob"}')).toBe(3)
   expect(waiting.get('hub_mailbox_oldest_seconds{agent="bob"}')).toBeGreaterThan(30)
   expect(waiting.get('hub_mailbox_bytes')).toBeGreaterThan(0)
   expect(waiting.get('hub_message_delivery_seconds_count')).toBe(0)
@@ -249,7 +250,7 @@ const FIRES: Readonly<Record<string, readonly [at: string, ...series: (readonly 
   HubCriticalAlert: ['1m', ['hub_alerts_open{severity="critical"}', '2x60']],
   HubLeaseGone: ['10m', ['hub_lease_remaining_seconds{job="hub"}', '-1x60'], ['up{job="hub"}', '1x60']],
   HubHeartbeatDue: ['1m', ['hub_heartbeat_deadline_seconds', '3000x60']],
-  HubMailboxFills: ['10m', ['hub_mailbox_depth{agent="bob"}', '400x60']],
+  HubMailboxFills: ['10m', ['hub_mailbox_fullest{agent="bob"}', '400x60']],
   HubMailboxStands: ['10m', ['hub_mailbox_oldest_seconds{agent="bob"}', '700x60']],
   HubQueueStands: [
     '70m',
@@ -318,7 +319,9 @@ describe.skipIf(TOOLS === undefined)("with Debian's Prometheus (needs it: script
           ['hub_mode{mode="safe"}', '0x90'],
         ],
         ...[
-          ['hub_mailbox_depth{agent="bob"}', '3x90'],
+          // A thousand for ten sessions is no full mailbox.
+          ['hub_mailbox_depth{agent="bob"}', '1000x90'],
+          ['hub_mailbox_fullest{agent="bob"}', '100x90'],
           ['hub_tasks{state="queued"}', '3x90'],
           ['hub_dispatch_seconds_count{phase="create"}', '0+1x90'],
         ],

@@ -197,6 +197,12 @@ test('S1-77: in a whole hub a critical alert recycles its session, counts for th
   // The second within ten minutes is one more than `limits.recycles`: its agent is halted.
   const second = h.started.findLast(({ agent }) => agent === 'odd')?.session ?? ''
   expect(await post([critical(second)])).toEqual(['recycled'])
+  // The first alert is open still, and each report is told.
+  const told = h.events('hub.alert.raised.v1').filter(({ data }) => data.cause === 'session_reported:odd')
+  expect(told.map(({ data }) => [odd.session, second].map((id) => String(data.text).includes(id)))).toEqual([
+    [true, false],
+    [false, true],
+  ])
   expect(h.hub.work.catalogue.registry.find('odd')?.state).toBe('halted')
 
   // In safe mode it still counts. A flood is refused by name, and no body is too large for a plain refusal.

@@ -60,7 +60,7 @@ function effectOf(verdicts: readonly MonitorVerdict[]): string {
 export function monitorHandlers(parts: {
   clock: Clock
   flags: Flags
-  alerts: Pick<Alerts, 'raise'>
+  alerts: Pick<Alerts, 'event'>
   tasks: Pick<Tasks, 'session'>
   losses: Pick<Losses, 'isLive' | 'reported'>
   quarantine: Pick<Quarantine, 'examine'>
@@ -80,7 +80,8 @@ export function monitorHandlers(parts: {
     // Its container is not removed before that (S1-66).
     quarantine.examine(session)
     const { agent = 'unknown' } = tasks.session(session) ?? {}
-    alerts.raise(
+    // Each is about another session: the first of them must not silence the others.
+    alerts.event(
       `session_reported:${agent}`,
       'warning',
       `A runtime monitor reported session ${session} of agent ${agent}: ${name}. It was recycled. Evidence: \`hub session evidence ${session}\``,

@@ -57,6 +57,8 @@ export interface Alerts {
   repeat(cause: string, text: string): void
   /** Ends the open alert of this cause; without one nothing happens. `text`: how it ended. Throws as `raise`. */
   resolve(cause: string, text?: string): void
+  /** For an event that is news each time it happens: raises it, and tells it again if it is open. */
+  event(cause: Cause, severity: Severity, text: string, lastsMs: number): void
   /** The effect of `hub resume --alert ID`: the operator has dealt with it. Throws `conflict` unless that critical alert is open. */
   release(grant: Grant, id: string): void
   isOpen(cause: string): boolean
@@ -172,6 +174,14 @@ export function createAlerts(parts: {
     containFirst(alert)
   }
 
+  function repeat(rawCause: string, rawText: string): void {
+    const known = open.get(causeText(rawCause))
+    if (known === undefined) return
+    const text = redacted(rawText)
+    if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
+    change('raised', { ...known, text, state: 'raised' }, text)
+  }
+
   function resolve(rawCause: string, how?: string): void {
     const cause = causeText(rawCause)
     const known = open.get(cause)
@@ -188,12 +198,11 @@ export function createAlerts(parts: {
 
   return {
     raise,
-    repeat(rawCause, rawText) {
-      const known = open.get(causeText(rawCause))
-      if (known === undefined) return
-      const text = redacted(rawText)
-      if (known.state !== 'raised') alertMachine.require(known.state, 'raised')
-      change('raised', { ...known, text, state: 'raised' }, text)
+    repeat,
+    event(cause, severity, text, lastsMs) {
+      const wasOpen = open.has(causeText(cause))
+      raise(cause, severity, text, lastsMs)
+      if (wasOpen) repeat(cause, text)
     },
     resolve,
     release(grant, id) {

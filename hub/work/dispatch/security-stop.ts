@@ -18,7 +18,9 @@ export function stopForSecurity(
   const row = tasks.session(session)
   if (row === undefined) return
   const text = `Session ${session} of agent ${row.agent} was stopped for security: ${detail}. Its task failed. Evidence: \`hub session evidence ${session}\``
-  guard.alerts.raise(`session_stopped:${row.agent}`, 'warning', text, WARNING_LASTS_MS)
+  // Whoever goes on trying at one that ends already is no news; another session of the same agent is.
+  const isNews = row.state !== 'recycling' && row.state !== 'recycled'
+  guard.alerts[isNews ? 'event' : 'raise'](`session_stopped:${row.agent}`, 'warning', text, WARNING_LASTS_MS)
   const call = {
     principal: hubPrincipal('identity'),
     operation: 'session.reap',
