@@ -141,13 +141,15 @@ async function open({ socketPath, joinTimeoutMs = 30_000, session = 'auto' }: Co
   const told = new AbortController()
   const hear = () => told.abort()
   process.once('SIGTERM', hear)
-  const { transport, answer } = await join(wire, performance.now() + joinMs, session, told.signal).catch((thrown) => {
+  const joined = join(wire, performance.now() + joinMs, session, told.signal).then((found) => {
+    if (process.env.HUB_SESSION === undefined || process.env.HUB_SESSION === found.answer.session) return found
+    found.transport.close()
+    throw new HubError('unauthenticated', 'the hub answered for another session than HUB_SESSION')
+  })
+  const { transport, answer } = await joined.catch((thrown) => {
     process.off('SIGTERM', hear)
     throw thrown
   })
-  if (process.env.HUB_SESSION !== undefined && process.env.HUB_SESSION !== answer.session) {
-    throw new HubError('unauthenticated', 'the hub answered for another session than HUB_SESSION')
-  }
   const agent = createAgent(transport, answer)
   if (told.signal.aborted) agent.terminate()
   else told.signal.addEventListener('abort', agent.terminate)

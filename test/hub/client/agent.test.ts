@@ -55,6 +55,20 @@ const sent = (session: Awaited<ReturnType<typeof joined>>['session'], kind: stri
   session.seen.filter(({ envelope }) => envelope?.kind === kind)
 
 describe('the agent SDK', () => {
+  test('answered for another session than it is for, it goes: no signal is held back from the process, no timer is left', async () => {
+    const session = await entrance.addSession()
+    vi.resetModules()
+    const { connect } = await import('../../../hub/client/agent.ts')
+    const before = process.listenerCount('SIGTERM')
+    vi.stubEnv('HUB_SESSION', 'saaaaaaaaaaaaaaa')
+    try {
+      await expect(connect({ socketPath: session.socketPath })).rejects.toMatchObject({ code: 'unauthenticated' })
+    } finally {
+      vi.unstubAllEnvs()
+    }
+    expect(process.listenerCount('SIGTERM')).toBe(before)
+  })
+
   test('SIGTERM while it joins: its task is given back as stopped, and is no crash', async () => {
     const session = await entrance.addSession()
     vi.resetModules()
