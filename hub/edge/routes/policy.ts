@@ -1,6 +1,7 @@
 /** Operations on the rules: what is in force, and reading the operator's data again. */
 
 import { HubError } from '../../base/errors.ts'
+import { nextTurn } from '../../base/turn.ts'
 import type { PolicyHealth } from '../../guard/conditions/policy-health.ts'
 import type { Policy } from '../../guard/policy/bundle.ts'
 import { strangersIn } from '../../guard/policy/data.ts'
@@ -55,8 +56,12 @@ export function policyHandlers(parts: {
             'conflict',
             'the question of this decision was too long to be kept, so it cannot be asked again',
           )
-        return { ...explain(policy.active(), asked), ...(recorded === undefined ? {} : { recorded }) }
+        return { active: policy.active(), asked, recorded }
       },
+      after: async ({ active, asked, recorded }) => ({
+        ...(await explain(active, asked, nextTurn)),
+        ...(recorded === undefined ? {} : { recorded }),
+      }),
     }),
     'decision.list': handler({
       effect: (_grant, { limit, cursor }: { limit: number; cursor?: string }) => {

@@ -113,8 +113,11 @@ function changesOf(input: Input, data: PolicyData): { ofData: Change[]; ofCard: 
   return { ofData, ofCard }
 }
 
-/** `input`: a question as the gate asks it. Throws nothing; without rules in force nothing can be tried. */
-export function explain(active: ActivePolicy, input: Input): Explanation {
+/**
+ * `input`: a question as the gate asks it. Rejects with nothing of its own; without rules in force nothing can be tried. Each try makes rules of
+ * its own, so others have their turn (`turn`) after each: a hub of hundreds of agents has as many.
+ */
+export async function explain(active: ActivePolicy, input: Input, turn: () => Promise<void>): Promise<Explanation> {
   const text = JSON.stringify(input)
   const verdict = active.engine.evaluate(text)
   const shipped = (active.shipped ?? active.engine).evaluate(text)
@@ -128,16 +131,17 @@ export function explain(active: ActivePolicy, input: Input): Explanation {
     shipped: answerOf(shipped),
     home: said === undefined ? null : typeof said === 'string' ? { fault: said } : said,
     rows: Object.fromEntries(names.map((name) => [name, (Object.hasOwn(agents, name) && agents[name]) || null])),
-    changes: changesThatCount(active, input, verdict, shipped),
+    changes: await changesThatCount(active, input, verdict, shipped, turn),
   }
 }
 
-function changesThatCount(
+async function changesThatCount(
   { data, tryWith, home }: ActivePolicy,
   input: Input,
   verdict: Verdict,
   shipped: Verdict,
-): Explanation['changes'] {
+  turn: () => Promise<void>,
+): Promise<Explanation['changes']> {
   const changes: Explanation['changes'] = []
   if (home !== undefined && shipped.effect !== verdict.effect)
     changes.push({ change: `take the rule out of ${[...home.sources.keys()].join(', ')}`, effect: shipped.effect })
@@ -149,14 +153,15 @@ function changesThatCount(
     engines.set(on, engine)
     return engine
   }
-  const attempt = (tried: readonly Change[]): void => {
+  const attempt = async (tried: readonly Change[]): Promise<void> => {
+    if (changes.length >= CHANGES_MAX) return
+    await turn()
     const on = tried.find((each) => each.data !== undefined)?.data ?? data
     const asked = tried.find((each) => each.input !== undefined)?.input ?? input
     const { effect } = engineOn(on).evaluate(JSON.stringify(asked))
-    if (effect !== verdict.effect && changes.length < CHANGES_MAX)
-      changes.push({ change: tried.map(({ what }) => what).join(' and '), effect })
+    if (effect !== verdict.effect) changes.push({ change: tried.map(({ what }) => what).join(' and '), effect })
   }
-  for (const each of [...ofData, ...ofCard]) attempt([each])
-  if (changes.length === 0) for (const one of ofData) for (const other of ofCard) attempt([one, other])
+  for (const each of [...ofData, ...ofCard]) await attempt([each])
+  if (changes.length === 0) for (const one of ofData) for (const other of ofCard) await attempt([one, other])
   return changes
 }
