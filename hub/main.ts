@@ -221,7 +221,7 @@ async function serve(
       settings: { config, text },
       keys: readKeys(join(home, 'keys')),
       bundleFolder: join(CHECKOUT, 'policies'),
-      host: readHostFacts(join(CHECKOUT, 'images', 'agent', 'seccomp.json')),
+      host: readHostFacts(join(CHECKOUT, 'images', 'agent')),
       uid: process.getuid?.() ?? 0,
       environment: process.env,
       secretsFromEnvironment,

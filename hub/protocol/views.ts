@@ -117,6 +117,11 @@ const checkShape = (found: string) =>
   z.strictObject({ name: z.string(), pass: z.boolean(), found: z.string().describe(found) })
 export const hardeningShape = z.strictObject({
   pass: z.boolean(),
+  sockets: z
+    .enum(['unix', 'egress', 'other'])
+    .describe(
+      'which sockets its programs may open, by what the engine shows: Unix sockets alone; TCP over IPv4 too, for a session with egress; others, which no profile allows',
+    ),
   checks: z.array(checkShape('what is not as it should be; empty for a check that passes')),
 })
 

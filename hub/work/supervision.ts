@@ -108,7 +108,9 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     const { id, task, attempt, generation, imageId } = session
     // A session from before sessions had their own users is graded as it should be now.
     const own = { instance, session: id, task, attempt, agent: session.agent, user: session.uid ?? firstUser }
-    const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime }
+    // What it was granted at its start decides which calls its container may make, to its end.
+    const egress = session.authority.egress.length > 0
+    const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime, egress }
     return { facts: { ...own, ...more, ...lastOf(session) }, limits }
   }
   async function openEntrance(session: string): Promise<void> {

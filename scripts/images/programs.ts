@@ -22,7 +22,9 @@ export interface Programs {
 export function sourcesOf(root: string, folder: string): string[] {
   const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
   const paths = names.map((name) => posix.join(folder, name.replaceAll('\\', '/')))
-  return paths.filter((path) => KEPT.test(path) && !SKIPPED.test(path) && !path.endsWith('/seccomp.json')).sort()
+  return paths
+    .filter((path) => KEPT.test(path) && !SKIPPED.test(path) && !/\/seccomp(?:-egress)?\.json$/.test(path))
+    .sort()
 }
 
 const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])([^'"\n]+)\2/g

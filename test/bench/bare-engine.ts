@@ -30,7 +30,7 @@ export interface BareEngine extends Disposable {
 export function createBareEngine(root: string): BareEngine {
   const home = mkdtempSync('/tmp/hub-bare-')
   const instance = `bench-${newSessionId(systemRandom)}`
-  const host = readHostFacts(join(root, 'images/agent/seccomp.json'))
+  const host = readHostFacts(join(root, 'images/agent'))
   const sockets = createSockets({ home, uid: process.getuid?.() ?? 0 })
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   const agent = new http.Agent({ keepAlive: true })
@@ -78,6 +78,7 @@ export function createBareEngine(root: string): BareEngine {
         expiresAtMs: Date.now() + ttlMs,
         expiresBoot: { bootId, bootMs: Math.round(os.uptime() * 1000) + ttlMs },
         runtime: 'runc' as const,
+        egress: false,
       }
       // As the echo agent's card has it: the very body the hub sends.
       const body = buildContainer(facts, { ...DEFAULT_LIMITS, ttlMs, memoryBytes: 256 * 1024 ** 2 }, host)

@@ -95,7 +95,7 @@ const hub = createHub(
     settings: readConfigFile(join(home, 'hub.yaml')),
     keys: readKeys(join(home, 'keys')),
     bundleFolder: join(checkout, 'policies'),
-    host: readHostFacts(join(checkout, 'images', 'agent', 'seccomp.json')),
+    host: readHostFacts(join(checkout, 'images', 'agent')),
     uid: process.getuid?.() ?? 0,
   },
   {

@@ -81,6 +81,13 @@ test('what a session may reach is what card, row and chain all name, fixed at it
   if (child === undefined) throw new Error('the child never began')
   expect(egressOf(child.session)).toEqual(['forge:read'])
 
+  // Its container is made by what it got, and by nothing else.
+  const socketsOf = async (session: string) =>
+    ((await h.operator('GET', `/v1/sessions/${session}?hardening=true`)).body.hardening as { sockets: string }).sockets
+  expect(await Promise.all([lead, child, plain, bare].map(({ session }) => socketsOf(session)))).toEqual([
+    ...['egress', 'egress', 'unix', 'unix'],
+  ])
+
   expect(asked(h, lead.session, 'forge', 'read')).toBe('ok')
   expect(asked(h, lead.session, 'forge', 'write')).toBe('ok')
   expect(asked(h, child.session, 'forge', 'read')).toBe('ok')

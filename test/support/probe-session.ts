@@ -51,7 +51,7 @@ export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
   const home = mkdtempSync('/tmp/hub-probe-')
   const instance = `probe-${newSessionId(systemRandom)}`
   const engine = createEngine({ socketPath, callMs: 120_000 }, { clock })
-  const host = readHostFacts(`${root}images/agent/seccomp.json`)
+  const host = readHostFacts(`${root}images/agent`)
   const containers = createContainers({ instance, host }, { engine, log: silentLog(), clock })
   const sockets = createSockets({ home, uid: process.getuid?.() ?? 0 })
   const servers: { close(): void }[] = []
@@ -72,6 +72,7 @@ export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
       expiresAtMs: clock.wallMs() + 120_000,
       expiresBoot: { bootId: clock.bootId, bootMs: clock.bootMs() + 120_000 },
       runtime: 'runc',
+      egress: false,
     }
     const connected = Promise.withResolvers<Socket>()
     const server = createServer((socket) => connected.resolve(socket))

@@ -16,10 +16,26 @@ export const FACTS: SessionFacts = {
   expiresAtMs: 1_800_000_000_000,
   expiresBoot: { bootId: 'boot-a', bootMs: 4_600_000 },
   runtime: 'runc',
+  egress: false,
 }
 
 export const HOST: HostFacts = {
   cpusWithThermalThrottle: [0, 1],
   appArmor: true,
   seccomp: '{"defaultAction":"SCMP_ACT_ERRNO"}',
+  seccompEgress: JSON.stringify({
+    defaultAction: 'SCMP_ACT_ERRNO',
+    syscalls: [
+      {
+        names: ['socket'],
+        action: 'SCMP_ACT_ALLOW',
+        args: [
+          { index: 0, value: 2, op: 'SCMP_CMP_EQ' },
+          { index: 1, value: 4294440959, valueTwo: 1, op: 'SCMP_CMP_MASKED_EQ' },
+          { index: 2, value: 0, op: 'SCMP_CMP_EQ' },
+        ],
+        includes: { arches: ['amd64', 'arm64'] },
+      },
+    ],
+  }),
 }

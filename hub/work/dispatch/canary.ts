@@ -142,6 +142,7 @@ export function createCanary(
       expiresAtMs: clock.wallMs() + TTL_MS,
       expiresBoot: readExpiry(expiryAfter(clock, TTL_MS)),
       runtime,
+      egress: false,
     }
   }
 

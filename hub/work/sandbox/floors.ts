@@ -33,6 +33,29 @@ const options = (see: See): string[] => listOf(see('HostConfig.SecurityOpt')).ma
 /** Asynchronous IO of the kernel, System V IPC, message queues, segments of the processor. */
 const SHARED_CALLS = /"(?:io_(?:setup|submit|uring_setup)|(?:shm|sem|msg)get|ipc|mq_open|modify_ldt)"/
 
+/** The rules about sockets as the two profiles have them, written a second time on purpose. Loopback streams only where the machine is known. */
+const ALLOW = '"action":"SCMP_ACT_ALLOW"'
+const isUnix = `{"names":["socket","socketpair"],${ALLOW},"args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}`
+const isStream = ['0', '6'].map(
+  (protocol) =>
+    `{"names":["socket"],${ALLOW},"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"},{"index":1,"value":4294440959,"valueTwo":1,"op":"SCMP_CMP_MASKED_EQ"},{"index":2,"value":${protocol},"op":"SCMP_CMP_EQ"}],"includes":{"arches":["amd64","arm64"]}}`,
+)
+const OPENS_SOCKETS = ['socket', 'socketpair', 'socketcall']
+
+export type Sockets = 'unix' | 'egress' | 'other'
+/**
+ * Which sockets the profile that the engine shows lets a program open: `unix` is AF_UNIX alone, `egress` TCP over IPv4 too, and `other` is
+ * what no profile of the hub allows. Throws if it is no profile.
+ */
+export function socketsOf(see: See): Sockets {
+  const profile = options(see).find((option) => option.startsWith('seccomp=')) ?? ''
+  const { syscalls = [] } = JSON.parse(profile.slice('seccomp='.length)) as { syscalls?: { names: string[] }[] }
+  const rules = syscalls.filter(({ names }) => names.some((name) => OPENS_SOCKETS.includes(name)))
+  const texts = rules.map((rule) => JSON.stringify(rule))
+  if (!texts.every((text) => text === isUnix || isStream.includes(text))) return 'other'
+  return texts.every((text) => text === isUnix) ? 'unix' : 'egress'
+}
+
 /** Written a second time on purpose: a path that the profile loses fails here (fault D15). */
 const MASKED = [
   ...['/dev/mqueue', '/dev/pts'],
@@ -84,7 +107,7 @@ export const FLOORS: readonly Floor[] = [
     holds: (see) =>
       options(see).some(
         (option) => /^seccomp=\{.*"defaultAction":"SCMP_ACT_ERRNO"/.test(option) && !SHARED_CALLS.test(option),
-      ),
+      ) && socketsOf(see) !== 'other',
   },
   {
     name: 'AppArmor where the host has it',

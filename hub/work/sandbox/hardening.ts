@@ -11,7 +11,7 @@ import type { SessionLimits } from '../../protocol/agent.ts'
 import { compareInspect, type Difference } from './compare.ts'
 import type { Containers } from './containers.ts'
 import type { Engine } from './engine.ts'
-import { type Beside, FLOORS, type Floor, type See } from './floors.ts'
+import { type Beside, FLOORS, type Floor, type See, type Sockets, socketsOf } from './floors.ts'
 import { confinementOf } from './machine.ts'
 import type { CreateBody, SessionFacts } from './profile.ts'
 import { differencesBesideSwap, hasSwap } from './swap.ts'
@@ -24,6 +24,8 @@ export interface HardeningCheck {
 }
 export interface Hardening {
   pass: boolean
+  /** Which sockets its programs may open, by what the engine shows. */
+  sockets: Sockets
   checks: HardeningCheck[]
 }
 
@@ -61,7 +63,7 @@ export function judgeHardening(
       true,
     ),
   )
-  return { pass: checks.every(({ pass }) => pass), checks }
+  return { pass: checks.every(({ pass }) => pass), sockets: shownSockets(see), checks }
 }
 
 interface Graded {
@@ -88,6 +90,15 @@ export function createGrading<Session extends Graded>(parts: {
       return parts.containers.plan(facts, limits)
     }
     return judgeHardening(parts.madeFrom(session) ?? planned(), inspect, containerId, parts.beside)
+  }
+}
+
+/** What cannot be read is none of ours. */
+function shownSockets(see: See): Sockets {
+  try {
+    return socketsOf(see)
+  } catch {
+    return 'other'
   }
 }
 

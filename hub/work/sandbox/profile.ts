@@ -39,6 +39,8 @@ export interface SessionFacts {
   /** The same deadline by boot time, for running containers. */
   expiresBoot: { bootId: string; bootMs: number }
   runtime: Runtime
+  /** It may reach something outside, so its programs may open streams to its own loopback (docs/egress.md 1). */
+  egress: boolean
 }
 
 export interface HostFacts {
@@ -46,6 +48,8 @@ export interface HostFacts {
   appArmor: boolean
   /** The profile as JSON text. The engine shows it byte for byte. */
   seccomp: string
+  /** The same for sessions with egress. */
+  seccompEgress: string
 }
 
 export type CreateBody = ReturnType<typeof buildContainer>
@@ -74,7 +78,9 @@ function assertFacts(facts: SessionFacts, host: HostFacts): void {
   const counts = [facts.generation, facts.expiresAtMs, facts.expiresBoot.bootMs, ...host.cpusWithThermalThrottle]
   if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) throw bad('count')
   if (!isUser(facts.user)) throw bad('user')
-  if (!host.seccomp.startsWith('{') || Buffer.byteLength(host.seccomp) > 32_768) throw bad('seccomp profile')
+  if (typeof facts.egress !== 'boolean') throw bad('egress')
+  for (const text of [host.seccomp, host.seccompEgress])
+    if (!text.startsWith('{') || Buffer.byteLength(text) > 32_768) throw bad('seccomp profile')
 }
 
 /** The name of a session's container: `hub-<instance8>-<session>`. */
@@ -177,7 +183,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     OomKillDisable: false,
     SecurityOpt: [
       'no-new-privileges=true',
-      `seccomp=${host.seccomp}`,
+      `seccomp=${facts.egress ? host.seccompEgress : host.seccomp}`,
       ...(host.appArmor ? ['apparmor=docker-default'] : []),
     ],
     PidMode: '',

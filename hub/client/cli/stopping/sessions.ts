@@ -1,5 +1,5 @@
 /** `hub session ...`: what runs now, one container each. */
-import type { EvidenceView, SessionView } from '../../answers.ts'
+import type { EvidenceView, HardeningView, SessionView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { requireAgent } from '../agents/names.ts'
 import { type Context, given, pageOf, type Run, showList, stopped } from '../context.ts'
@@ -82,9 +82,17 @@ function sessionRows(session: SessionView, nowMs: number): [string, Cell][] {
     ['may delegate', listText(authority?.delegate)],
     ['topics', listText(authority?.topics)],
     ['secrets', listText(authority?.secrets)],
+    ['may reach', listText(authority?.egress)],
     ['capabilities', listText(authority?.capabilities)],
   ]
   return rows.filter((row): row is [string, Cell] => row[1] !== undefined && row[1] !== '')
+}
+
+/** Which sockets the programs of a session may open. */
+const SOCKETS: Readonly<Record<HardeningView['sockets'], string>> = {
+  unix: 'Unix sockets alone',
+  egress: 'Unix sockets, and TCP on its own loopback, since it has egress',
+  other: 'others than the hub allows',
 }
 
 export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => {
@@ -96,6 +104,7 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
       return [{ text: pass ? 'pass' : 'FAIL', style: pass ? 'green' : 'red' } as const, name, found]
     })
     terminal.out(columns(['RESULT', 'CHECK', 'FOUND'], rows, terminal.paint))
+    terminal.out(`sockets: ${SOCKETS[answer.hardening.sockets]}`)
   } else {
     terminal.out(facts(sessionRows(answer.session, Date.now()), terminal.paint))
   }

@@ -102,10 +102,11 @@ test('S1-58: the container profile as the hub makes it passes, and with a bind m
       expiresAtMs: 1,
       expiresBoot: { bootId: 'boot', bootMs: 1 },
       runtime: 'runc',
+      egress: false,
     },
     DEFAULT_LIMITS,
     // As large as the profile may be.
-    { cpusWithThermalThrottle: [0, 1], appArmor: true, seccomp: `{${'"syscall",'.repeat(3276)}}` },
+    { cpusWithThermalThrottle: [0, 1], appArmor: true, seccomp: `{${'"syscall",'.repeat(3276)}}`, seccompEgress: '{}' },
   )
   const hub = { kind: 'hub', id: 'containers' } as const
   expect(evaluate('session.provision', hub, { body })).toMatchObject({ effect: 'allow', rule: 'hub.sandbox.profile' })

@@ -1,7 +1,9 @@
 /** Grading a session (S1-51): each floor fails by itself, whether the engine or the profile is wrong, and nothing fails unseen. */
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
 import { judgeHardening } from '../../../../hub/work/sandbox/hardening.ts'
+import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
 import { buildContainer, type CreateBody, containerNameOf } from '../../../../hub/work/sandbox/profile.ts'
 import { inspectAnswer } from '../../../support/fake-engine.ts'
 import { asEngine29, MEASURED } from '../../../support/later-answers.ts'
@@ -57,6 +59,37 @@ test('S1-51: a container as the profile makes it passes every check', () => {
   ])
   expect(checks.every((check) => check.pass && check.found === '')).toBe(true)
   expect(pass).toBe(true)
+})
+
+const profiles = readHostFacts(fileURLToPath(new URL('../../../../images/agent', import.meta.url)))
+const shipped = { ...HOST, seccomp: profiles.seccomp, seccompEgress: profiles.seccompEgress }
+
+test('S1-51: the grade says which sockets a session may open, by what the engine shows; another profile than its own fails', () => {
+  const closed = buildContainer(FACTS, DEFAULT_LIMITS, shipped)
+  const open = buildContainer({ ...FACTS, egress: true }, DEFAULT_LIMITS, shipped)
+  expect(judgeHardening(closed, answerTo(closed), id)).toMatchObject({ pass: true, sockets: 'unix' })
+  expect(judgeHardening(open, answerTo(open), id)).toMatchObject({ pass: true, sockets: 'egress' })
+  // It was granted nothing, and its container has the profile of one that was; and the other way round.
+  for (const [told, shown] of [
+    [closed, open],
+    [open, closed],
+  ] as const)
+    expect(failed(told, answerTo(shown))).toEqual(['own seccomp profile'])
+})
+
+test.each([
+  ['IPv6', '"value":2,"op"', '"value":10,"op"'],
+  ['any protocol', ',{"index":2,"value":0,"op":"SCMP_CMP_EQ"}', ''],
+  ['datagrams', '"valueTwo":1,', '"valueTwo":2,'],
+  ['any machine', ',"includes":{"arches":["amd64","arm64"]}', ''],
+  ['MPTCP', '"index":2,"value":6,', '"index":2,"value":262,'],
+])('a profile for egress that allows %s fails by its floor, though the engine did as it was told', (_, text, other) => {
+  const seccompEgress = profiles.seccompEgress.replace(text, other)
+  expect(seccompEgress).not.toBe(profiles.seccompEgress)
+  const wrong = buildContainer({ ...FACTS, egress: true }, DEFAULT_LIMITS, { ...shipped, seccompEgress })
+  const grade = judgeHardening(wrong, answerTo(wrong), id)
+  expect(grade).toMatchObject({ pass: false, sockets: 'other' })
+  expect(grade.checks.filter(({ pass }) => !pass).map(({ name }) => name)).toEqual(['own seccomp profile'])
 })
 
 test.each(MEASURED)('fault A2: it passes on Engine 29 too, in API 1.%i with its store %s', (minor, store) => {

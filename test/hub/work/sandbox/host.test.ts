@@ -7,7 +7,7 @@ import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
 import { assertImage } from '../../../../hub/work/sandbox/image-gate.ts'
 import { fakeImage } from '../../../support/fake-engine.ts'
 
-const shipped = fileURLToPath(new URL('../../../../images/agent/seccomp.json', import.meta.url))
+const shipped = fileURLToPath(new URL('../../../../images/agent', import.meta.url))
 let sys = ''
 beforeEach(() => {
   sys = mkdtempSync('/tmp/hub-host-')
@@ -25,12 +25,21 @@ test('CPUs that report throttling are masked by number, AppArmor only where the 
 })
 
 test('a seccomp profile that is missing, broken or allows by default stops the start', () => {
-  const path = join(sys, 'seccomp.json')
-  const attempt = () => readHostFacts(path, sys)
-  expect(attempt).toThrow(expect.objectContaining({ code: 'config_invalid' }))
-  for (const text of ['', '{', 'null', '{}', '{"defaultAction":"SCMP_ACT_ALLOW"}']) {
-    writeFileSync(path, text)
-    expect(attempt, text).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+  const attempt = () => readHostFacts(sys, sys)
+  const good = '{"defaultAction":"SCMP_ACT_ERRNO"}'
+  for (const [wrong, other] of [
+    ['seccomp.json', 'seccomp-egress.json'],
+    ['seccomp-egress.json', 'seccomp.json'],
+  ] as const) {
+    rmSync(join(sys, wrong), { force: true })
+    writeFileSync(join(sys, other), good)
+    expect(attempt, wrong).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+    for (const text of ['', '{', 'null', '{}', '{"defaultAction":"SCMP_ACT_ALLOW"}']) {
+      writeFileSync(join(sys, wrong), text)
+      expect(attempt, text).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+    }
+    writeFileSync(join(sys, wrong), good)
+    expect(attempt()).toMatchObject({ seccomp: good, seccompEgress: good })
   }
 })
 

@@ -1,8 +1,11 @@
 /** The pure builder of the create body: what it always says, and what no input can make it say (T48, T50, docs/sandbox.md 6). */
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { sha256Hex } from '../../../../hub/base/canonical.ts'
 import { DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from '../../../../hub/protocol/agent.ts'
 import { judgeEngineCall } from '../../../../hub/work/sandbox/engine-filter.ts'
+import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
 import { buildContainer, type SessionFacts } from '../../../../hub/work/sandbox/profile.ts'
 import { FACTS, HOST } from '../../../support/sandbox-facts.ts'
 
@@ -311,4 +314,16 @@ test('AppArmor is asked for exactly where the host has it', () => {
       'apparmor=docker-default',
     )
   expect([optionsOf(true), optionsOf(false)]).toEqual([true, false])
+})
+
+test('E1: without egress a container is made byte for byte as before there was any; with it only the seccomp profile differs', () => {
+  const { seccomp, seccompEgress } = readHostFacts(fileURLToPath(new URL('../../../../images/agent', import.meta.url)))
+  const host = { ...HOST, seccomp, seccompEgress }
+  const closed = buildContainer(FACTS, DEFAULT_LIMITS, host)
+  // Taken from the last commit without egress. Whoever changes the profile of all sessions takes it anew.
+  expect(sha256Hex(JSON.stringify(closed))).toBe('35317a1d73b0489553542c461b7bb1addb2233917a9160f442bf693926217e7b')
+  const open = buildContainer({ ...FACTS, egress: true }, DEFAULT_LIMITS, host)
+  expect(open.HostConfig.SecurityOpt[1]).toBe(`seccomp=${seccompEgress}`)
+  const { SecurityOpt } = closed.HostConfig
+  expect({ ...open, HostConfig: { ...open.HostConfig, SecurityOpt } }).toEqual(closed)
 })

@@ -11,14 +11,17 @@ interface Arch {
 interface Rule {
   names: string[]
   action: string
-  args?: { index: number; value: number; op: string }[]
+  args?: { index: number; value: number; valueTwo?: number; op: string }[]
   includes?: { caps?: string[]; arches?: string[] }
 }
-const profile = JSON.parse(readFileSync(new URL('../../../../images/agent/seccomp.json', import.meta.url), 'utf8')) as {
+interface Profile {
   defaultAction: string
   archMap: Arch[]
   syscalls: Rule[]
 }
+const read = (name: string) =>
+  JSON.parse(readFileSync(new URL(`../../../../images/agent/${name}`, import.meta.url), 'utf8')) as Profile
+const profile = read('seccomp.json')
 const rulesOf = (name: string) => profile.syscalls.filter((rule) => rule.names.includes(name))
 
 test('it denies by default and allows what Node needs', () => {
@@ -97,4 +100,44 @@ describe('on x86-64 and on AArch64', () => {
       expect(seen('x86_64')).toEqual([...ON_BOTH, ...Object.keys(ON_X64_ALONE)].sort())
     },
   )
+})
+
+describe('E1: the profile of sessions with egress', () => {
+  const NOTHING_FLAGGED = 0xffffffff & ~(0o4000 | 0o2000000)
+  const allow = (names: string[], args: Rule['args']): Rule => ({ names, action: 'SCMP_ACT_ALLOW', args: args ?? [] })
+  const equal = (index: number, value: number) => ({ index, value, op: 'SCMP_CMP_EQ' })
+  /** Of the lower half alone: the kernel takes these as 32 bits, and a caller may set what it likes above. */
+  const masked = (index: number, mask: number, valueTwo: number) => ({
+    index,
+    value: mask >>> 0,
+    valueTwo,
+    op: 'SCMP_CMP_MASKED_EQ',
+  })
+  const whole = (index: number, value: number) => masked(index, 0xffffffff, value)
+
+  test('is the other one, with streams of IPv4 by protocol 0 and 6, and a closed list of options in the place of all', () => {
+    const [LEVEL, OPTION] = [1, 2]
+    const [SOL_SOCKET, IPPROTO_TCP] = [1, 6]
+    const streams = [0, 6].map((protocol) => ({
+      ...allow(['socket'], [equal(0, 2), masked(1, NOTHING_FLAGGED, 1), equal(2, protocol)]),
+      includes: { arches: ['amd64', 'arm64'] },
+    }))
+    // NODELAY, CORK, the three of keep-alive, QUICKACK, USER_TIMEOUT: no ULP (31).
+    const options = [1, 3, 4, 5, 6, 12, 18].map((option) =>
+      allow(['setsockopt'], [whole(LEVEL, IPPROTO_TCP), whole(OPTION, option)]),
+    )
+    const others = profile.syscalls.map((rule) => ({
+      ...rule,
+      names: rule.names.filter((name) => name !== 'setsockopt'),
+    }))
+    expect(read('seccomp-egress.json')).toEqual({
+      ...profile,
+      syscalls: [...others, ...streams, allow(['setsockopt'], [whole(LEVEL, SOL_SOCKET)]), ...options],
+    })
+  })
+
+  test('holds no number that JSON would not carry exactly', () => {
+    const values = read('seccomp-egress.json').syscalls.flatMap(({ args = [] }) => args.map(({ value }) => value))
+    expect(values.every(Number.isSafeInteger)).toBe(true)
+  })
 })
