@@ -16,6 +16,7 @@ import {
   attemptShape,
   cardProblemShape,
   explanationShape,
+  handedEgressShape,
   hardeningShape,
   logLineShape,
   ownedArtifactShape,
@@ -304,6 +305,7 @@ export const ANSWERS = {
         env: z.record(z.string(), z.string()),
       }),
       secrets: z.array(z.string()),
+      egress: handedEgressShape.optional(),
       task: z.strictObject({
         task: uuidShape,
         attempt: z.int().describe('1 for the first try'),

@@ -125,6 +125,20 @@ export const hardeningShape = z.strictObject({
   checks: z.array(checkShape('what is not as it should be; empty for a check that passes')),
 })
 
+/** What a session with egress is handed at its join (egress/placeholders.ts). */
+export const handedEgressShape = z
+  .strictObject({
+    upstreams: z.array(
+      z.strictObject({
+        name: nameShape,
+        kind: z.string(),
+        placeholder: z.string().describe('stands where a program wants a key; it opens nothing'),
+      }),
+    ),
+    lines: z.array(z.string()).describe('`host:port`'),
+  })
+  .describe('what it may reach outside; absent for a session that has no such way')
+
 const limitsShape = z.strictObject({
   ttlMs: span,
   memoryBytes: bytes,

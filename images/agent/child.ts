@@ -10,6 +10,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { HubAgent } from '../../hub/client/agent.ts'
+import { withEgress } from './egress-environment.ts'
 
 export type Exit =
   | { kind: 'exited'; code: number }
@@ -36,7 +37,8 @@ const AFTER_EXIT = { bytesMax: 1024 ** 2, waitMs: 1_000, everyMs: 100 }
 /** The whole environment of the program; the card's values override the defaults, the deadline overrides all. */
 export function environmentOf({ joined }: Pick<HubAgent, 'joined'>, home: string): Record<string, string> {
   const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
-  const given = { HOME: home, PATH: path, LANG: 'C.UTF-8', TMPDIR: '/tmp', ...joined.program.env }
+  const own = withEgress(joined.program.env, joined.egress)
+  const given = { HOME: home, PATH: path, LANG: 'C.UTF-8', TMPDIR: '/tmp', ...own }
   return { ...given, HUB_DEADLINE: String(joined.deadlineMs) }
 }
 

@@ -7,20 +7,22 @@
  */
 import type { Dirent } from 'node:fs'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
 import { HubError } from '../../hub/base/errors.ts'
 import { connect, type HubAgent } from '../../hub/client/agent.ts'
 import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 import type { Classes } from './classes.ts'
+import { withEgress } from './egress-environment.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
 const secrets = process.env.HUB_AGENT_SECRETS ?? '/tmp/secrets'
 
 async function prepare({ joined }: HubAgent): Promise<void> {
-  Object.assign(process.env, { HOME: home, LANG: 'C.UTF-8', TMPDIR: process.env.TMPDIR ?? '/tmp' }, joined.program.env)
+  const own = withEgress(joined.program.env, joined.egress)
+  Object.assign(process.env, { HOME: home, LANG: 'C.UTF-8', TMPDIR: process.env.TMPDIR ?? '/tmp' }, own)
   const facts = { ...joined.task, agent: joined.agent, session: joined.session, deadlineMs: joined.deadlineMs }
   await Promise.all([
     mkdir(home, { recursive: true, mode: 0o700 }),
@@ -77,6 +79,18 @@ async function storeOutputs(hub: HubAgent, classes: Classes | undefined): Promis
   return `not stored as outputs: ${left.slice(0, NAMED_MAX).join(', ')}${more}`
 }
 
+/** Opens the way out of a session that has one, before its program runs; returns why it could not. */
+async function openWayOut({ egress }: HubAgent['joined']): Promise<string | undefined> {
+  if (egress === undefined) return undefined
+  const { openEgressProxy } = await import('./egress-proxy.ts')
+  try {
+    await openEgressProxy(join(dirname(process.env.HUB_SOCKET ?? ''), 'egress.sock'))
+    return undefined
+  } catch (thrown) {
+    return `the way out could not be opened: ${(thrown as Error).message}`
+  }
+}
+
 /** Driver `sdk`: loads the program into this process, where it registers its handlers; returns why it could not. */
 async function load({ run }: HubAgent['joined']['program']): Promise<string | undefined> {
   const [command, file, ...rest] = run
@@ -97,8 +111,9 @@ const hub = await connect()
 await prepare(hub)
 let classes: Classes | undefined
 // Loaded only where it is needed: loading is part of every task's start.
-let failure =
-  hub.joined.secrets.length === 0 ? undefined : await (await import('./secrets.ts')).writeSecrets(hub, secrets)
+let failure = await openWayOut(hub.joined)
+if (failure === undefined && hub.joined.secrets.length > 0)
+  failure = await (await import('./secrets.ts')).writeSecrets(hub, secrets)
 if (failure !== undefined) console.error(failure)
 else if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
 else {

@@ -81,6 +81,12 @@ test('what a session may reach is what card, row and chain all name, fixed at it
   if (child === undefined) throw new Error('the child never began')
   expect(egressOf(child.session)).toEqual(['forge:read'])
 
+  // At its join it is told of nothing else, and a session without egress is told nothing.
+  const placeholder = expect.stringMatching(/^hub-placeholder-forge-/)
+  expect(lead.joined?.egress).toEqual({ upstreams: [{ name: 'forge', kind: 'git', placeholder }], lines: [] })
+  expect(child.joined?.egress?.upstreams[0]?.placeholder).not.toBe(lead.joined?.egress?.upstreams[0]?.placeholder)
+  for (const { joined } of [plain, bare]) expect(joined).not.toHaveProperty('egress')
+
   // Its container is made by what it got, and by nothing else.
   const socketsOf = async (session: string) =>
     ((await h.operator('GET', `/v1/sessions/${session}?hardening=true`)).body.hardening as { sockets: string }).sockets

@@ -18,6 +18,8 @@ export interface SessionOptions {
   program?: Partial<JoinAnswer['program']>
   /** By name; an empty one is refused. */
   secrets?: Readonly<Record<string, string>>
+  /** What the join answers of egress; nothing without it. */
+  egress?: JoinAnswer['egress']
   /** From the first join on, so that a process has all of it, however long it takes to start. */
   ttlMs?: number
   tokenMs?: number
@@ -231,7 +233,8 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       const program = { driver: 'sdk' as const, run: [], env: {}, ...options.program }
       const deadlineMs = joinedMs + ttlMs
       const secrets = Object.keys(options.secrets ?? {})
-      const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, task }
+      const { egress } = options
+      const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, egress, task }
       return answer(200, { ...facts, ...newToken() })
     }
     if (path === '/v1/renew') {

@@ -34,7 +34,8 @@ export function createShimBench() {
     return file
   }
 
-  async function start(options: SessionOptions) {
+  /** `env`: further variables of the shim itself. */
+  async function start(options: SessionOptions, env: Record<string, string> = {}) {
     const session = await entrance.addSession(options)
     const workspace = join(dir, `w-${session.session}`)
     mkdirSync(workspace)
@@ -49,6 +50,7 @@ export function createShimBench() {
         HUB_AGENT_HOME: join(workspace, 'home'),
         HUB_AGENT_SECRETS: join(dir, `s-${session.session}`),
         SHIM_ONLY: 'must not reach the program',
+        ...env,
       },
       stdio: ['ignore', 'ignore', 'pipe'],
     })

@@ -1,5 +1,6 @@
 /** What the hub and the SDK say to each other beside the envelope: types only, nothing of this runs. */
 import type { DataClass } from '../../protocol/data-class.ts'
+import type { HandedEgress } from '../../protocol/egress/placeholders.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
 
 export type Body = Record<string, unknown>
@@ -45,6 +46,8 @@ export interface JoinAnswer extends TokenAnswer {
   program: Program
   /** Names of the secrets this session may fetch. */
   secrets: string[]
+  /** What it may reach outside; absent for a session that has no such way. */
+  egress?: HandedEgress
   task: TaskFacts
 }
 

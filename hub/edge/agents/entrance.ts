@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Guard } from '../../guard/guard.ts'
+import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { stopForSecurity, WARNING_LASTS_MS } from '../../work/dispatch/security-stop.ts'
 import { pingMsOf, pollMsOf } from '../../work/dispatch/vitals.ts'
 import { createHooks, type Hook, type Hooks } from '../../work/messages/hooks.ts'
@@ -20,6 +21,7 @@ interface EntranceOptions {
   instance: string
   hooks: readonly Hook[]
   artifactBytesMax: number
+  upstreams: readonly Upstream[]
 }
 interface Outer {
   clock: Clock
@@ -110,6 +112,7 @@ function routesOf(options: EntranceOptions, outer: Outer, shared: Shared): Agent
     ...{ gate, auth, tokens, nonces, clock, tasks, cards, mailboxes, topics, artifacts, secrets, send, hooks },
     instance: options.instance,
     artifactBytesMax: () => options.artifactBytesMax,
+    upstreams: () => options.upstreams,
     traces,
     isClockAhead: guard.host.steady.isAhead,
     pollMs: (session) => pollMsOf(vitals.spansOf(session)),

@@ -7,6 +7,8 @@ import { parseStrictJson } from '../../base/strict-json.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Nonces } from '../../guard/identity/nonces.ts'
 import type { Tokens } from '../../guard/identity/tokens.ts'
+import { handedTo } from '../../protocol/egress/placeholders.ts'
+import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { envelopeShape } from '../../protocol/envelope.ts'
 import { ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
 import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
@@ -97,6 +99,8 @@ export interface AgentRouteParts {
   traces: Pick<TaskTraces, 'placeOf' | 'tracer'> | undefined
   instance: string
   artifactBytesMax: () => number
+  /** As declared now. */
+  upstreams: () => readonly Upstream[]
   /** No poll waits longer, because the next one is a sign of life. */
   pollMs: (session: string) => number
   /** It asked for mail, and so will ask again. */
@@ -178,6 +182,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
     const { params, inputs } = task
     const { capabilities, depthLeft, tasksLeft } = session.authority
+    const egress = handedTo(id, session.authority.egress, parts.upstreams())
     return {
       session: id,
       agent: session.agent,
@@ -188,6 +193,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       waitLeftMs: session.waitLeftMs ?? 0,
       program: { driver: card.driver, run: card.run, env: card.env },
       secrets: session.authority.secrets,
+      ...(egress === undefined ? {} : { egress }),
       task: {
         task: task.id,
         attempt,

@@ -66,6 +66,10 @@ export function covers(grant: string, ask: EgressAsk): boolean {
   return parts.class === undefined ? ask.class !== 'write' && ask.class !== 'connect' : parts.class === ask.class
 }
 
+/** Those that are lines, as `host:port`. */
+export const linesOf = (grants: readonly string[]): string[] =>
+  grants.filter((grant) => partsOf(grant)?.class === 'connect')
+
 /** What both grants permit; undefined if that is nothing. */
 function common(one: string, other: string): string | undefined {
   if (one === other) return one
