@@ -15,7 +15,8 @@ import type { StoredDecision } from './guard/policy/decisions.ts'
 import { readHomeBundle } from './guard/policy/home-bundle.ts'
 import { filesOf, readShipped } from './guard/policy/shipped.ts'
 import { tryRules } from './guard/policy/trials.ts'
-import { makeCandidate, runOpa, writeCandidate } from './home/policy-seal.ts'
+import { requireFields } from './home/policy-fields.ts'
+import { hasOpa, makeCandidate, runOpa, writeCandidate } from './home/policy-seal.ts'
 import type { Fault } from './protocol/judging.ts'
 import { readCard } from './work/registry.ts'
 
@@ -58,6 +59,8 @@ function check(home: string): Verdict {
     const bundle = readHomeBundle(makeCandidate(folder).files, { mustBeSigned: false })
     tryRules(readShipped(filesOf(SHIPPED)), bundle, () => undefined, {})
     const rules = [...(bundle.rules?.sources.keys() ?? [])]
+    // Where they are compiled already, nobody has looked since; without opa nobody can.
+    if (rules.length > 0 && hasOpa()) requireFields(rules, (words) => runOpa(folder, words))
     return { faults: [], warnings: strangersIn(data, agentsOf(home)), rules, isData: false }
   } catch (thrown) {
     if (!(thrown instanceof HubError)) throw thrown

@@ -26,6 +26,7 @@ import {
 import { compileModule, HOME_ENTRY_POINT } from '../guard/policy/module.ts'
 import { filesOf, type PolicyFiles } from '../guard/policy/shipped.ts'
 import { commitOfFiles } from './init.ts'
+import { requireFields } from './policy-fields.ts'
 
 /** What the operator's rules may say, each a set. */
 const WORDS = ['deny', 'ask', 'narrow'] as const
@@ -105,10 +106,21 @@ function requireWords(folder: string, rules: readonly string[]): void {
     )
 }
 
+/** Whether opa is here. */
+export function hasOpa(): boolean {
+  try {
+    findOpa()
+    return true
+  } catch {
+    return false
+  }
+}
+
 function compile(folder: string, rules: readonly string[]): { wasm: Buffer; opaVersion: string } {
   const { opa, version } = findOpa()
   requireOpa(folder, ['check', '--strict', ...rules])
   requireWords(folder, rules)
+  requireFields(rules, (words) => runOpa(folder, words))
   const work = mkdtempSync(join(tmpdir(), 'hub-policy-'))
   try {
     const [entry, archive] = [join(work, 'entry.rego'), join(work, 'bundle.tar.gz')]

@@ -4,6 +4,8 @@ import { configShape } from '../../hub/config.ts'
 import { channelShape } from '../../hub/guard/alerts/settings.ts'
 import { agentCardShape } from '../../hub/protocol/agent.ts'
 import { upstreamShape } from '../../hub/protocol/egress/upstreams.ts'
+import { OPERATIONS } from '../../hub/protocol/operations.ts'
+import { ruleInputShape } from '../../hub/protocol/rule-input.ts'
 import { spanWritten } from '../../hub/protocol/spans.ts'
 import { keyOfSpan, SPANS } from '../../watchdog/config/config.ts'
 import { KEY_WORDS, SPAN_WORDS } from '../../watchdog/config/keys.ts'
@@ -22,6 +24,27 @@ const liveRowOf = ({ path, type, usual, limit, live, means }: Field) => [
 const rowOf = ({ path, type, usual, limit, means }: Field) => [code(path), type, usual, limit, means]
 const UNITS =
   'A *span* is a whole number with a unit: `ms`, `s`, `m`, `h`, `d`. A *size* is one with `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`. A number without a unit is refused.'
+
+/** What the operator's own rules can read. */
+export function ruleInputPage(): string {
+  const { fields } = fieldsOf(ruleInputShape)
+  return page(
+    'What a rule sees',
+    '`hub/protocol/rule-input.ts`',
+    'A rule of your own (a file that ends in `.rego`, in the folder `policy/` of the home) reads the document `input`, and your data as `data.agents` (the rows of `policy/data.json`). How to write one: [policies/README.md](../../policies/README.md).',
+    'Each question has `operation`, `principal` and `mode`. Which parts of `resource` are there depends on the operation; a rule that reads one that is not there does not fire. `hub policy simulate` and `hub policy explain` show real questions.',
+    'A name that is not in this table is refused by `hub policy check`, `reload` and `seal`, with file, line and the name that was probably meant. So is a word that is never there, such as an operation that does not exist. What is handed to a function of your own is not followed, so a wrong name there only never fires.',
+    table(
+      ['Field', 'Type', 'Meaning'],
+      fields.map(({ path, type, means }) => {
+        const short = type.includes('`task.submit`') ? type.replace(/`.*`/, 'operations below') : type
+        return [code(`input.${path}`), short.replace(/^operations/, 'one of the operations'), means]
+      }),
+    ),
+    '## Operations',
+    Object.keys(OPERATIONS).map(code).join(', '),
+  )
+}
 
 /** A test loads this card. */
 export const CARD_EXAMPLE = `name: reader

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { apiPage, openApi } from './api.ts'
 import { commandsPage } from './commands.ts'
-import { cardPage, configurationPage } from './files.ts'
+import { cardPage, configurationPage, ruleInputPage } from './files.ts'
 import { linesPage } from './lines.ts'
 import { actionsPage, conditionsPage, errorsPage, eventsPage, metricsPage } from './tables.ts'
 
@@ -13,6 +13,7 @@ export function makePages(root: string): ReadonlyMap<string, string> {
   return new Map([
     ['card.md', cardPage()],
     ['json-lines.md', linesPage()],
+    ['rule-input.md', ruleInputPage()],
     ['api.md', apiPage()],
     ['openapi.json', `${JSON.stringify(openApi(version), null, 1)}\n`],
     ['actions.md', actionsPage(root)],

@@ -32,6 +32,7 @@ import type { Engine } from '../../hub/work/sandbox/engine.ts'
 import { eventFault } from './event-check.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createFakeEngine, type FakeContainer, type FakeEngine } from './fake-engine.ts'
+import { watchInputs } from './rule-input-check.ts'
 import { HOST } from './sandbox-facts.ts'
 import { createSigningClient, type SigningClient } from './signing-client.ts'
 
@@ -301,6 +302,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
     return hub
   }
 
+  const oddInputs: ReadonlySet<string>[] = []
   const harness: Harness = {
     home,
     instance,
@@ -478,6 +480,7 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           onExit: (how) => void exits.push(how),
         },
       )
+      oddInputs.push(watchInputs(hub.guard.decisions))
       // No test here takes the power away, and what a killed process wrote stays: not to wait for the disk loses nothing.
       hub.guard.store.prepare('pragma synchronous = off').run()
       await harness.pumped(hub.start())
@@ -487,6 +490,8 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
       for (const container of engine.containers.values()) container.exit(137)
       if (hub !== undefined) await harness.stop()
       rmSync(home, { recursive: true, force: true })
+      const odd = new Set(oddInputs.flatMap((each) => [...each]))
+      if (odd.size > 0) throw new Error([...odd].join('\n'))
     },
   }
   try {

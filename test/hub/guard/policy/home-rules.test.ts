@@ -197,7 +197,7 @@ deny contains "closed" if {
 	input.resource.agent == "survey-lead"
 }
 
-deny contains "not so late" if input.mode == "late"
+deny contains "not so late" if input.mode == "draining"
 
 ask contains "look first" if input.operation == "keys.rotate"
 
@@ -281,7 +281,7 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
     ],
     ['need a clock', 'deny contains "x" if time.now_ns() > 0', /not allowed: time\.now_ns/],
     ['call themselves', 'f(x) := f(x)\n\ndeny contains "x" if f(1) == 2', /recursi/],
-    ['deny with a truth', 'deny if input.mode == "late"', /deny must be a set.*deny contains "why"/],
+    ['deny with a truth', 'deny if input.mode == "draining"', /deny must be a set.*deny contains "why"/],
     ['deny with text', 'deny := "true"', /deny must be a set/],
     ['say nothing', 'allow := true', /say nothing/],
     ['are no Rego', 'deny contains', /opa refuses the rules in policy\/.*own\.rego/s],
@@ -297,7 +297,7 @@ describe.skipIf(!hasOpa)('rules in the home, compiled by opa', () => {
     ],
     [
       'go through millions of pairs',
-      'deny contains "x" if {\n\tsome a in numbers.range(1, 3000)\n\tsome b in numbers.range(1, 3000)\n\ta * b == 7\n\tinput.mode == "x"\n}',
+      'deny contains "x" if {\n\tsome a in numbers.range(1, 3000)\n\tsome b in numbers.range(1, 3000)\n\ta * b == 7\n\tinput.mode == "draining"\n}',
       /failed|took \d+ ms|come to an end/,
     ],
     ['narrow in an unknown way', 'narrow contains {"memory": 1} if input.operation == "task.dispatch"', /unknown way/],
