@@ -15,13 +15,14 @@ export const cardShape = z.strictObject({
 })
 export const codeShape = z.strictObject({ code: z.string().regex(/^\d{6}$/, 'six digits') })
 export const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] as const
+export const DEVICE_KINDS = ['webhook', 'app'] as const
 export type Right = (typeof DEVICE_RIGHTS)[number]
 const YEAR_MS = 366 * 86_400_000
 /** A webhook has the one right to give a weak heartbeat; an app those that are named. */
 export const deviceAddShape = z
   .strictObject({
     name: nameShape,
-    kind: z.enum(['webhook', 'app']),
+    kind: z.enum(DEVICE_KINDS),
     rights: z.array(z.enum(DEVICE_RIGHTS)).max(DEVICE_RIGHTS.length).default([]),
     expiresInMs: z.int().min(60_000).max(YEAR_MS).optional(),
   })

@@ -4,8 +4,9 @@
  */
 import { z } from 'zod'
 import { DATA_CLASSES } from './data-class.ts'
+import { CLASSES_OF, type EgressClass, type UpstreamKind } from './egress/upstreams.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
-import { DEVICE_RIGHTS } from './holders.ts'
+import { DEVICE_KINDS, DEVICE_RIGHTS } from './holders.ts'
 import { OPERATIONS, PRINCIPAL_KINDS } from './operations.ts'
 
 const names = z.array(z.string())
@@ -18,7 +19,7 @@ const authority = z.strictObject({
   delegate: names.describe('agents that it may delegate to'),
   topics: names.describe('topics that it may publish and subscribe to'),
   secrets: names.describe('secrets that it may fetch'),
-  egress: names.describe('always empty'),
+  egress: names.describe('what it may reach outside, as grants'),
   ttlMs: z.number().describe('how long it may live, in milliseconds'),
   depthLeft: z.number().describe('delegations that are allowed below it'),
   tasksLeft: z.number().describe('tasks that its tree may still make'),
@@ -60,6 +61,7 @@ const resource = z.strictObject({
     .strictObject({
       capabilities: names.describe('what the session would hold'),
       ttlMs: z.number().describe('how long it would live, in milliseconds'),
+      egress: names.optional().describe('of a start: what it would reach outside; absent for nothing'),
     })
     .optional()
     .describe('of a start or a delegation: what is asked for'),
@@ -86,7 +88,17 @@ const resource = z.strictObject({
     .describe('of a delegation to a named agent: what would be other for it; null if there is none of the name'),
   depthLeft: z.number().optional().describe('of a delegation: how many are allowed below the session that asks'),
   tasksLeft: z.number().optional().describe('of a delegation: 1 if the tree may have one more task, else 0'),
-  kind: z.enum(MESSAGE_KINDS).optional().describe('of a message: its kind'),
+  kind: z
+    .enum([...MESSAGE_KINDS, ...DEVICE_KINDS, ...(Object.keys(CLASSES_OF) as UpstreamKind[])])
+    .optional()
+    .describe(
+      'of a message: its kind; of a device that is added: its kind; of a request outward: the kind of its upstream',
+    ),
+  upstream: z.string().optional().describe('of a request outward: the name of the upstream'),
+  class: z
+    .enum([...new Set(Object.values(CLASSES_OF).flat())] as [EgressClass, ...EgressClass[]])
+    .optional()
+    .describe('of a request outward: what it does there'),
   type: z.string().optional().describe('of a message: its type'),
   to: z
     .strictObject({
@@ -102,7 +114,17 @@ const resource = z.strictObject({
     .describe('of a message: what the recipient is to the sender by delegation'),
   dataClass: dataClass.describe('of a message or an artifact with a class: that class'),
   topic: z.string().optional().describe('of a subscription: the topic'),
-  name: z.string().optional().describe('of a secret: its name'),
+  name: z.string().optional().describe('of a secret, a flag, or a device or token that is added: its name'),
+  rights: z.array(z.enum(DEVICE_RIGHTS)).optional().describe('of a device that is added: what it gets'),
+  actions: names.optional().describe('of a token that is made: what it lists'),
+  expiresInMs: z
+    .number()
+    .nullable()
+    .optional()
+    .describe('of the same: for how long, in milliseconds; null where nothing was said'),
+  value: z.boolean().nullable().optional().describe('of a flag: what it becomes; null for what its profile says'),
+  emergency: z.string().nullable().optional().describe('of a flag: the reason of an emergency entry, or null'),
+  forMs: z.number().nullable().optional().describe('of a flag: for how long, in milliseconds, or null'),
   own: z.boolean().optional().describe('of an artifact that a session asks for: its own task stored it'),
   inherited: z.boolean().optional().describe('of the same: it is an input of its task, or of a child'),
   body: z

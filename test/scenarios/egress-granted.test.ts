@@ -16,7 +16,7 @@ const UPSTREAMS = {
 function asked(h: Harness, session: string, upstream: string, ofClass: string): string {
   const row = h.hub.work.tasks.session(session)
   if (row === undefined) throw new Error(`no session ${session}`)
-  const facts = { agent: row.agent, upstream, kind: 'any', class: ofClass }
+  const facts = { agent: row.agent, upstream, kind: 'http', class: ofClass }
   const call = {
     principal: principalOfSession(row),
     operation: 'egress.request',

@@ -83,7 +83,7 @@ describe.skipIf(!hasOpa)('of an own rule', () => {
     [
       'a field that is nothing like any',
       'input.resource.zebra',
-      '4: input.resource.zebra does not exist; input.resource has agent, body,',
+      '4: input.resource.zebra does not exist; input.resource has actions, agent,',
     ],
     [
       'a row of the data',
