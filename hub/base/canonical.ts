@@ -1,5 +1,5 @@
 /** One way to turn a value into bytes (RFC 8785), and its digest under a label, so that a digest of one kind is never taken for another. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { HubError } from './errors.ts'
 
@@ -15,7 +15,8 @@ export function canonicalText(value: unknown): string {
   return text
 }
 
-export const sha256Hex = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
+// In one call: a hash object for each short text costs half as much again as hashing it.
+export const sha256Hex = (data: string | Buffer): string => hash('sha256', data)
 
 /** SHA-256 over `label NUL canonical-text`, in hex. */
 export const digestOf = (label: string, value: unknown): string => sha256Hex(`${label}\0${canonicalText(value)}`)

@@ -22,8 +22,28 @@ const REPLACED_MAX = 256
 const SECRETS_MAX = 2048
 const DEPTH_MAX = 64
 
+/** How far one joint can begin behind the one before it: `%20` and a word of eight. */
+const JOINT_STEP_MAX = 11
+const JOINTS = 11
+const [MINUS, PLUS, PERCENT] = ['-', '+', '%'].map((sign) => sign.charCodeAt(0))
+
+/** Whether there may be twelve joined words: eleven joints in a row, each as near as a word permits. Most texts have none, and the pattern tries each letter. */
+function mayHoldWords(text: string): boolean {
+  let row = 0
+  let last = 0
+  for (let at = 0; at < text.length; at += 1) {
+    const sign = text.charCodeAt(at)
+    if (sign !== MINUS && sign !== PLUS && sign !== PERCENT) continue
+    row = at - last <= JOINT_STEP_MAX ? row + 1 : 1
+    if (row >= JOINTS) return true
+    last = at
+  }
+  return false
+}
+
 /** The text with every run of twelve joined words masked. */
-const hideWords = (text: string): string => (text.length < LENGTH_MIN ? text : text.replace(WORDS, MASK))
+const hideWords = (text: string): string =>
+  text.length < LENGTH_MIN || !mayHoldWords(text) ? text : text.replace(WORDS, MASK)
 
 /** DEL, C1, line and paragraph separators, marks of direction and of width: JSON allows them unescaped. */
 const ODD = /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g

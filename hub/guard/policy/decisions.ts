@@ -76,8 +76,22 @@ export function createDecisions(options: { labels: Record<string, string> }, par
     waiting.push(values)
   }
 
+  /** Of the rules now in force: as it stands in each row. */
+  let bundles = { of: undefined as ReturnType<Policy['active']> | undefined, text: '' }
+  function bundlesText(active: ReturnType<Policy['active']>): string {
+    if (active === bundles.of) return bundles.text
+    const { bundle, dataDigest, home } = active
+    const text = JSON.stringify({
+      hub: { revision: bundle.revision },
+      data: { revision: dataDigest },
+      ...(home && { home: { revision: home.revision } }),
+    })
+    bundles = { of: active, text }
+    return text
+  }
+
   function rowOf(id: string, atMs: number, input: PolicyInput, inputText: string, verdict: Verdict): Values {
-    const { bundle, dataDigest, home, revision } = policy.active()
+    const active = policy.active()
     const { effect, code, reason, rule, narrow, path } = verdict
     const long = Buffer.byteLength(inputText) > STORED_INPUT_BYTES_MAX
     const { principal, operation, mode } = input
@@ -91,13 +105,9 @@ export function createDecisions(options: { labels: Record<string, string> }, par
       long ? '["/principal","/resource"]' : '[]',
       hide(JSON.stringify({ effect, code, reason, rule, narrow, path })),
       labels,
-      JSON.stringify({
-        hub: { revision: bundle.revision },
-        data: { revision: dataDigest },
-        ...(home && { home: { revision: home.revision } }),
-      }),
-      revision,
-      bundle.version,
+      bundlesText(active),
+      active.revision,
+      active.bundle.version,
     ]
   }
 

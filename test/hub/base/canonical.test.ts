@@ -73,5 +73,8 @@ describe('a digest', () => {
     expect(digestOf('a', 1)).toBe(createHash('sha256').update('a\x001').digest('hex'))
     expect(digestOf('a', 1)).not.toBe(digestOf('b', 1))
     expect(sha256Hex('')).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')
+    // As the library's own steps do it, also of what is no text that UTF-8 can hold.
+    for (const text of ['\ud800', 'a\udfff\u0000b', '\u{1f600}', 'x'.repeat(100_000)])
+      expect(sha256Hex(text)).toBe(createHash('sha256').update(text).digest('hex'))
   })
 })

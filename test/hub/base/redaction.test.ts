@@ -247,3 +247,30 @@ test('a value of JSON keeps its form, keys are masked too, and what holds no sec
     d: { e: 'no' },
   })
 })
+
+describe("twelve joined words, as on the contact's card (T30)", () => {
+  const word = fc.stringMatching(/^[a-zA-Z]{3,8}$/)
+  const joint = fc.constantFrom('-', '+', '%20', '%2d', '%2D')
+  const around = fc.constantFrom('', ' ', '{"to":"', '0-0-0-0 ', '%-+%-+ ', '01890000-0000-7000-8000-000000000001 ')
+  const joined = (count: number) =>
+    fc
+      .tuple(
+        fc.array(word, { minLength: count, maxLength: count }),
+        fc.array(joint, { minLength: count, maxLength: count }),
+      )
+      .map(([words, joints]) => words.map((each, at) => (at === 0 ? each : joints[at] + each)).join(''))
+
+  test('are masked whatever joins them and whatever stands around them; eleven are not', () => {
+    const { text } = createRedaction()
+    fc.assert(
+      fc.property(around, joined(12), around, (before, words, after) => {
+        expect(text(`${before}${words} ${after}`)).toBe(`${before}${MASK} ${after}`)
+      }),
+    )
+    fc.assert(
+      fc.property(around, joined(11), around, (before, words, after) => {
+        expect(text(`${before}${words} ${after}`)).toBe(`${before}${words} ${after}`)
+      }),
+    )
+  })
+})
