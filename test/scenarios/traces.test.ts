@@ -6,6 +6,7 @@ import { createSystemClock } from '../../hub/base/clock.ts'
 import { createLog, silentLog } from '../../hub/base/telemetry.ts'
 import { createTracing, openTracing, type Tracing } from '../../hub/observe/tracing.ts'
 import { placeOfTask, readTraceparent, SPANS } from '../../hub/protocol/traces.ts'
+import { collectorTool, startCollector } from '../support/collector.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
@@ -294,5 +295,56 @@ describe('with a collector over OTLP and HTTP', () => {
     await h[Symbol.asyncDispose]()
     expect(c.bodies.length).toBeGreaterThan(0)
     c.close()
+  })
+})
+
+// In the long run it must be there; elsewhere its tests are left out where nobody has built it.
+const COLLECTOR = collectorTool(process.env.HUB_TEST_LONG !== undefined)
+describe.skipIf(COLLECTOR === undefined)('with the OpenTelemetry Collector itself (scripts/collector up)', () => {
+  test('S0-11: it takes every step of a task and of its failed start, under one id each', async () => {
+    await using collector = await startCollector(COLLECTOR ?? '')
+    const until = async (check: () => boolean) => {
+      while (!check()) await new Promise((done) => setTimeout(done, 20))
+    }
+    await until(collector.isReady)
+    const said: { msg: string }[] = []
+    const tracing = await openTracing(
+      { endpoint: collector.endpoint, sample: 1, everyMs: 20 },
+      {
+        ...{ clock: createSystemClock(), instance: 'test-instance', version: '7.8.9' },
+        log: createLog('info', { write: (line) => void said.push(JSON.parse(line)) }),
+      },
+    )
+    const h = await createHarness({ agents, tracing })
+    const [task, lame] = [await h.submit('carol'), await h.submit('lame')]
+    await h.ended(task, lame)
+    await h[Symbol.asyncDispose]()
+    const of = (id: string) => collector.spans().filter(({ trace }) => trace === hexOf(id))
+    await until(() => of(lame).length >= 2 && of(task).length >= 5)
+
+    const named = (name: string) => of(task).filter((span) => span.name === name)
+    const [submit] = named('orch.task.submit')
+    expect(submit).toEqual({
+      ...{
+        name: 'orch.task.submit',
+        trace: hexOf(task),
+        id: placeOfTask(task, task).spanId,
+        parent: '',
+        status: 'Unset',
+      },
+      attributes: { 'hub.task': task, 'hub.agent': 'carol' },
+      resource: { 'service.name': 'hub', 'service.version': '7.8.9', 'service.instance.id': 'test-instance' },
+    })
+    const [spawn] = named('orch.agent.spawn')
+    expect(spawn?.parent).toBe(submit?.id)
+    for (const name of ['orch.agent.create', 'orch.agent.join']) expect(named(name)[0]?.parent, name).toBe(spawn?.id)
+    const [result] = named('orch.msg.send')
+    expect([result?.parent, result?.attributes['hub.kind']]).toEqual([submit?.id, 'result'])
+    expect(named('orch.policy.decide').map(({ parent }) => parent)).toContain(result?.id)
+    const failed = of(lame).find(({ name }) => name === 'orch.agent.spawn')
+    expect([failed?.status, failed?.attributes['hub.code']]).toEqual(['Error', 'crashed'])
+    // Neither side complained.
+    expect(said).toEqual([])
+    expect(collector.said()).not.toMatch(/\t(error|warn)\t/)
   })
 })
