@@ -111,7 +111,7 @@ export function* judgeBodyInTurns(
     layout.rule(tree, ROOT, walk)
     yield
     const facts = factsOf(layout, head, tree, walk)
-    const prefixes = yield* prefixesOf(layout, tree, walk)
+    const prefixes = yield* prefixesOf(layout, facts.model, tree, walk)
     return {
       ...facts,
       inputBytes: bytes.length,
@@ -162,9 +162,15 @@ function modelOf(bytes: Buffer, node: JsonNode | undefined): string {
 }
 
 /** What a conversation begins with, hashed turn by turn; fields that the model never sees and marks of caches are left out. */
-function* prefixesOf(layout: Layout, tree: Tree, { bytes, marks }: Walk): Generator<undefined, JudgedBody['prefixes']> {
+function* prefixesOf(
+  layout: Layout,
+  model: string,
+  tree: Tree,
+  { bytes, marks }: Walk,
+): Generator<undefined, JudgedBody['prefixes']> {
   const cuts = [...marks].sort((one, other) => one.from - other.from)
-  const hash = createHash('sha256')
+  // The same text has another number of tokens with another model.
+  const hash = createHash('sha256').update(model)
   let hashed = 0
   function* add(node: JsonNode): Generator<undefined, void> {
     let from = node.from

@@ -213,11 +213,9 @@ export const counted =
 /** Bytes in the body itself: `data:...;base64,`. A URL would make the provider fetch (E21). */
 export const inlineUrl: Rule = (node, place, { bytes }) => {
   if (node.kind !== 'string') throw wrong(place, 'must be a string')
-  if (
-    !/^"data:[\w.+-]{1,64}\/[\w.+-]{1,64}(?:;[\w=.+-]{1,64}){0,4};base64,/.test(
-      bytes.toString('latin1', node.from, node.from + 512),
-    )
-  )
+  // Some clients write each slash as an escape.
+  const start = bytes.toString('latin1', node.from, node.from + 512).replaceAll('\\/', '/')
+  if (!/^"data:[\w.+-]{1,64}\/[\w.+-]{1,64}(?:;[\w=.+-]{1,64}){0,4};base64,/.test(start))
     throw new Refusal(
       'egress_denied',
       `${placeText(place)}: only bytes within the body pass (data:TYPE;base64,...), never a URL that the provider would fetch`,

@@ -452,6 +452,23 @@ describe('a body for a model server', () => {
       }
   })
 
+  it('E21: takes the beginning of inline bytes with escaped slashes, and in no other spelling', () => {
+    const judge = (url: string) =>
+      judgeAt(
+        'chat',
+        `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"${url}"}}]}]}`,
+      )
+    expect(passedIn(judge('data:image\\/png;base64,iVBORw0KGgo=')).media.images).toBe(1)
+    for (const url of [
+      '\\u0064ata:image/png;base64,AA',
+      'DATA:image/png;base64,AA',
+      'data:;base64,AA',
+      'data:image/png,AA',
+      'https:\\/\\/x',
+    ])
+      expect(refusalIn(judge(url)).code, url).toBe('egress_denied')
+  })
+
   it('E21: passes what the upstream lists, with or without its date, and names what that costs; a pointer in it never', () => {
     const listed = { serverTools: ['web_search', 'advisor', 'file_search', 'code_execution', 'google_search'] }
     const passed: [Target, object][] = [
@@ -555,6 +572,13 @@ describe('a body for a model server', () => {
     expect(isBeginning({ ...longer, messages: [{ ...one, content: 'other' }, two] })).toBe(false)
     expect(isBeginning({ ...longer, messages: [two, one] })).toBe(false)
     expect(isBeginning({ ...longer, model: 'other' })).toBe(false)
+    const hashAt = (model: string) => {
+      const [upstream, target] = [upstreamOf('google'), `/v1beta/models/${model}:generateContent`]
+      const head = passedIn(judgeHead(upstream, { method: 'POST', target, headers: JSON_HEADERS }))
+      return passedIn(judgeBody(upstream, head, Buffer.from(JSON.stringify(LEAST.generate)))).prefixes[0]?.hash
+    }
+    expect(hashAt('a')).toBe(hashAt('a'))
+    expect(hashAt('a')).not.toBe(hashAt('b'))
   })
 
   it('refuses a body above the limit of its upstream, and one of too many values, without reading on', () => {
@@ -734,5 +758,54 @@ describe('the body that is sent', () => {
       { numRuns: 2000 },
     )
     expect(passed).toBeGreaterThan(200)
+  })
+
+  const odd = fc.oneof(
+    fc.constantFrom<unknown>(
+      null,
+      true,
+      0,
+      -1,
+      1.5,
+      '',
+      'x',
+      [],
+      {},
+      [null],
+      { type: 'text' },
+      { type: null },
+      { type: [] },
+      [[]],
+      { text: {} },
+    ),
+    fc.json({ maxDepth: 2 }).map((text) => JSON.parse(text) as unknown),
+  )
+  it.each(recordedNames())('E23: is judged without a fault whatever stands where: %s', (name) => {
+    const { method, target, headers, body } = recorded(name)
+    const upstream = upstreamOf(kindOfRecorded(name))
+    const head = passedIn(judgeHead(upstream, { method, target, headers }))
+    fc.assert(
+      fc.property(fc.array(fc.nat(), { minLength: 1, maxLength: 9 }), odd, fc.boolean(), (steps, value, adds) => {
+        const whole = structuredClone(body)
+        let at: Record<string, unknown> = whole
+        for (const step of steps) {
+          const keys = Object.keys(at)
+          const key = keys[step % Math.max(keys.length, 1)] ?? 'x'
+          const next = at[key]
+          if (typeof next !== 'object' || next === null || step === steps.at(-1)) {
+            at[adds ? 'model' : key] = structuredClone(value)
+            break
+          }
+          at = next as Record<string, unknown>
+        }
+        const judged = judgeBody(upstream, head, Buffer.from(JSON.stringify(whole)))
+        if ('code' in judged) return
+        const [before, sent] = [JSON.parse(JSON.stringify(whole)), JSON.parse(sentBytes(judged, 99_999).toString())]
+        for (const each of [before, sent])
+          for (const changed of ['store', 'max_tokens', 'max_output_tokens', 'generationConfig']) delete each[changed]
+        expect(sent).toEqual(before)
+      }),
+      { numRuns: 300 },
+    )
   })
 })
