@@ -61,6 +61,8 @@ export function ringsOf(now: () => Config) {
         ...{ runtime, firstUser, health },
         retention: viewOf(() => now().retention),
         images: viewOf(() => now().images),
+        budget: viewOf(() => now().budget),
+        alerts,
         limitsOf: (card: AgentCard) => limitsOfCard(now(), card),
       },
       liveOfWork(now),

@@ -15,6 +15,7 @@ import { alertsShape } from './guard/alerts/settings.ts'
 import { auditShape } from './guard/forward/settings.ts'
 import { waitsShape } from './guard/operator/approval-settings.ts'
 import { policyShape } from './guard/policy/settings.ts'
+import { budgetShape } from './protocol/budget.ts'
 import { upstreamsShape } from './protocol/egress/upstreams.ts'
 import { PROFILES } from './protocol/flags.ts'
 import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
@@ -194,6 +195,7 @@ const keysShape = z.strictObject({
       .prefault({})
       .describe('what holds for everything that agents reach outside'),
   ),
+  budget: counts('now', budgetShape.prefault({}).describe('limits on money, tokens and calls of models')),
   policy: policyShape.prefault({}).describe('what is asked of the rules'),
   /** Of the home's file system: percent free below which an alert is raised, no new task is taken, the hub is degraded. */
   disk: counts('now', diskShape.prefault({}).describe("marks of the home's disk")),

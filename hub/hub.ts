@@ -133,7 +133,9 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     redaction,
     tracer,
   })
-  const work = createWork(joined({ home, instance, uid, host, watchdogKey }, rings.work), { ...outer, guard, tracer })
+  const work = createWork(joined({ home, instance, bundleFolder, uid, host, watchdogKey }, rings.work), {
+    ...{ ...outer, guard, tracer },
+  })
   const { engine } = work.containment
   const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },

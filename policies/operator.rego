@@ -81,6 +81,8 @@ owner_only := {
 	"agent.reset",
 	"agent.suspend",
 	"approval.answer",
+	"budget.raise",
+	"budget.settle",
 	"console.open",
 	"contact.card",
 	"contact.confirm",
@@ -140,6 +142,7 @@ inspecting := {
 	"audit.list",
 	"audit.show",
 	"audit.verify",
+	"budget.show",
 	"config.show",
 	"decision.list",
 	"device.list",
@@ -151,4 +154,5 @@ inspecting := {
 	"retention.show",
 	"session.evidence",
 	"token.list",
+	"upstream.price",
 }

@@ -16,15 +16,15 @@ acting := [
 
 owner_only := [
 	"agent.reload", "agent.reset", "agent.suspend", "flag.set", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "session.revoke",
-	"approval.answer", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
+	"approval.answer", "budget.raise", "budget.settle", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "decision.list", "device.list", "doctor.run", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.price"]
 
 others := [
-	"artifact.delete", "budget.raise", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
+	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
 	"message.subscribe", "monitor.alert", "secret.get", "session.capture", "session.join", "session.observe", "session.open", "session.provision",
 	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
 	"task.settle", "", "no.such",

@@ -265,14 +265,26 @@ export const ERRORS = {
   budget_exceeded: row(
     'refused',
     403,
-    'The task would cost more than it may. No part of the hub answers this yet.',
-    'There are no budgets yet: see what is missing in docs/using.md.',
+    'The call could cost more than is left of a budget.',
+    'The detail names the limit and where it is set; `hub budget show` says what is used. Asking again changes nothing.',
+  ),
+  budget_busy: row(
+    'unavailable',
+    503,
+    'Other calls under way have reserved what is left of a budget, and none of them ended in time.',
+    'Try again when they have ended, or raise the limit that the detail names.',
+  ),
+  model_unknown: row(
+    'refused',
+    400,
+    'No price is known of the model, so what it would cost cannot be reserved.',
+    'Set its price (`hub upstream price`), or name a model that has one.',
   ),
   upstream_exhausted: row(
     'refused',
     403,
     'What this key may use at the upstream is used up.',
-    'Wait for the time in the detail; it ends by itself.',
+    'Wait for the time in the detail; it ends by itself, and `hub budget show` has it.',
   ),
   unknown_upstream: row(
     'refused',

@@ -1,4 +1,4 @@
-/** A handler for each operation on what the hub keeps: keys, devices, links to the console, alerts, the audit log, backups, old files. */
+/** A handler for each operation on what the hub keeps: keys, devices, links to the console, alerts, the audit log, backups, money, old files. */
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
@@ -11,6 +11,7 @@ import type { Address } from './people/reach.ts'
 import { alertHandlers } from './routes/alerts.ts'
 import { auditHandlers } from './routes/audit.ts'
 import { backupHandlers } from './routes/backup.ts'
+import { budgetHandlers } from './routes/budget.ts'
 import { consoleHandlers } from './routes/console.ts'
 import { deviceHandlers } from './routes/devices.ts'
 import { flagHandlers } from './routes/flags.ts'
@@ -23,7 +24,7 @@ export interface KeepingHandlerParts {
   clock: Clock
   log: Log
   guard: Guard
-  work: Pick<Work, 'upkeep' | 'tasks'>
+  work: Pick<Work, 'upkeep' | 'tasks' | 'money'>
   address: Address
   links: ConsoleLinks
   watchdog: WatchdogLink
@@ -47,6 +48,7 @@ export function keepingHandlers(
       makeBackup: createBackup({ home, clock, log, audit, copyDatabase: store.copy, checkCopy }),
       pauses,
     }),
+    ...budgetHandlers({ money: work.money }),
     ...retentionHandlers({ retention }),
     'config.show': handler({ effect: () => undefined, after: config }),
     ...auditHandlers({

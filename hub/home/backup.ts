@@ -53,6 +53,7 @@ export const DATABASE = 'hub.db'
 const COPIED = [
   'instance',
   'hub.yaml',
+  'prices.yaml',
   'keys',
   'secrets',
   'agents',

@@ -3,12 +3,13 @@
  * `views.ts` this is loaded by tests and by the script that makes the reference pages, and by no process of the hub.
  */
 import { z } from 'zod'
+import { budgetRaisedShape, budgetSettledShape, budgetViewShape } from './budget.ts'
 import { dataClassShape } from './data-class.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
-import { PROFILES } from './flags.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import { MONITOR_OUTCOMES } from './monitor.ts'
 import type { OperationName } from './operations.ts'
+import { priceViewShape } from './prices.ts'
 import {
   agentShape,
   approvalShape,
@@ -43,6 +44,7 @@ import {
   drillShape,
   evidenceBundleShape,
   evidenceShape,
+  flagListShape,
   flagShape,
   keyShape,
   modeShape,
@@ -172,18 +174,15 @@ export const ANSWERS = {
     'Decisions that were made, newest first, each question once.',
     z.strictObject({ decisions: z.array(storedDecisionShape), next }),
   ),
-  'flag.list': row(
-    'Feature flags, the profile in force, and what nobody may switch.',
-    z.strictObject({
-      profile: z.enum(PROFILES),
-      flags: z.array(flagShape),
-      mandatory: z.array(z.strictObject({ name: nameShape, means: z.string() })),
-    }),
-  ),
+  'flag.list': row('Feature flags, the profile in force, and what nobody may switch.', flagListShape),
   'flag.set': row(
     'Switches a flag; under some profiles only by an emergency entry.',
     z.strictObject({ flag: flagShape }),
   ),
+  'budget.show': row('What was spent, what is reserved, and the limits.', budgetViewShape),
+  'budget.raise': row('Gives the tree of a task more money.', budgetRaisedShape),
+  'budget.settle': row('Says what a metered call cost.', budgetSettledShape),
+  'upstream.price': row('What a model costs at an upstream.', z.strictObject({ price: priceViewShape })),
   'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'mode.show': row('Mode, conditions and counts.', modeShape),

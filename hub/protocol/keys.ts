@@ -1,5 +1,6 @@
 /** The keys of a zod shape, as a person writes them: for the pages about files, and to compare and show a configuration. Pure. */
 import { z } from 'zod'
+import { usdWritten } from './money.ts'
 import { sizeWritten, spanWritten } from './spans.ts'
 
 type Bag = Readonly<Record<string, unknown>>
@@ -47,6 +48,7 @@ export function writtenAs(value: unknown, unit: string): string {
   if (value === undefined || (isBag(value) && Object.keys(value).length === 0)) return ''
   if (typeof value === 'number' && unit === 'span') return spanWritten(value)
   if (typeof value === 'number' && unit === 'size') return sizeWritten(value)
+  if (typeof value === 'number' && unit === 'usd') return usdWritten(value)
   if (Array.isArray(value) && value.length === 0) return ''
   return typeof value === 'string' ? value || "''" : JSON.stringify(value)
 }

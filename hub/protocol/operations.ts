@@ -240,6 +240,23 @@ const retentionShowShape = z.strictObject({ olderThanMs: olderThan })
 const retentionPruneShape = z.strictObject({ olderThanMs: olderThan, isFirst: z.boolean().default(true) })
 export type PruneRequest = z.output<typeof retentionPruneShape>
 
+/** Of one task and its tree, of one agent, or of one day; of the hub today without any. */
+const budgetShowShape = z.strictObject({
+  task: uuidShape.optional(),
+  agent: nameShape.optional(),
+  day: z
+    .string()
+    .regex(/^\d{4}-\d\d-\d\d$/, 'a day is written 2026-12-01')
+    .optional(),
+})
+export type BudgetShowRequest = z.output<typeof budgetShowShape>
+/** Amounts are millionths of a US dollar: less than a million dollars. */
+const microShape = z.int().nonnegative().max(999_999_999_999)
+const budgetRaiseShape = z.strictObject({ id: uuidShape, usd: microShape.min(1) })
+export type BudgetRaiseRequest = z.output<typeof budgetRaiseShape>
+const budgetSettleShape = z.strictObject({ id: uuidShape, usd: microShape })
+export type BudgetSettleRequest = z.output<typeof budgetSettleShape>
+
 /** One row: audit kind, standing, who may try, and request shape. `routes.ts` says where the operator's entrance serves it. */
 function op<Request extends z.ZodType>(
   audit: string,
@@ -281,6 +298,15 @@ export const OPERATIONS = {
   'flag.list': op('flag.listed', 'read', owner, none),
   'flag.set': op('flag.changed', 'approve', owner, flagSetShape),
   'flag.expire': op('flag.expired', 'record', hub, z.unknown()),
+  'upstream.price': op(
+    'upstream.price_shown',
+    'read',
+    owner,
+    z.strictObject({ name: nameShape, model: z.string().min(1).max(200) }),
+  ),
+  'budget.show': op('budget.shown', 'read', owner, budgetShowShape),
+  'budget.raise': op('budget.raised', 'approve', owner, budgetRaiseShape),
+  'budget.settle': op('budget.corrected', 'mending', owner, budgetSettleShape),
   'keys.list': op('keys.listed', 'read', owner, none),
   'keys.rotate': op('keys.rotated', 'mending', owner, none),
   'mode.show': op('mode.shown', 'read', people, none),

@@ -21,6 +21,11 @@ export const flagShape = z.strictObject({
     'an entry that ends by itself; null if there is none',
   ),
 })
+export const flagListShape = z.strictObject({
+  profile: z.enum(PROFILES),
+  flags: z.array(flagShape),
+  mandatory: z.array(z.strictObject({ name: nameShape, means: z.string() })),
+})
 
 export const keyShape = z.strictObject({
   kid: z.string(),

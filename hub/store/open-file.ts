@@ -44,6 +44,8 @@ const GROWING = new Set(
     'approval',
     'alert',
     'alert_delivery',
+    'egress_reservation',
+    'egress_account',
   ]),
 )
 /** Of the audit log: months that count, and what is left of dropped ones (guard/audit/months.ts). */

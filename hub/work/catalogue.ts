@@ -11,6 +11,7 @@ import { type AgentCard, type SessionLimits, TRIAL_SUFFIX } from '../protocol/ag
 import { createArtifacts } from './artifacts.ts'
 import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
+import { taskFeed } from './dispatch/task-feed.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { createJournal } from './journal.ts'
 import { createPinnedImages } from './pinned-images.ts'
@@ -40,6 +41,7 @@ export function createCatalogue(
   const { home, limitsOf } = options
   const { clock, random, log, guard, containment, tasks } = parts
   const { store, gate, events, alerts, host, flags } = guard
+  tasks.listen(taskFeed(events))
   /** An image could not be looked up. Its agent is looked up again as soon as the engine answers. */
   let unresolved = false
   /** Images that say themselves that they hold a shell: a card that is silent about it changes nothing. */

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { BudgetSettings } from '../protocol/budget.ts'
 import { taskMachine } from '../protocol/task.ts'
 import type { Tracer } from '../protocol/traces.ts'
 import type { Catalogue } from './catalogue.ts'
@@ -27,6 +28,7 @@ export interface MessagingOptions {
   sessions: number
   tasksPerTree: number
   messagesPerSecond: number
+  budget: Pick<BudgetSettings, 'delegations'>
 }
 
 export function createMessaging(
@@ -75,6 +77,9 @@ export function createMessaging(
     {
       get tasksPerTreeMax() {
         return options.tasksPerTree
+      },
+      get delegationsMax() {
+        return options.budget.delegations
       },
     },
     { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction: guard.redaction },

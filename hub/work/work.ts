@@ -12,8 +12,8 @@ import { createLosses } from './dispatch/losses.ts'
 import { recover } from './dispatch/recovery.ts'
 import { createRuntimeGate } from './dispatch/runtime.ts'
 import { holdTasks } from './dispatch/shutdown.ts'
-import { taskFeed } from './dispatch/task-feed.ts'
 import { createTasks } from './dispatch/tasks.ts'
+import { createMoney, type MoneyOptions } from './egress/money.ts'
 import { createMessaging, type MessagingOptions } from './messaging.ts'
 import type { RetentionSettings } from './retention/settings.ts'
 import { createUpkeep } from './retention/upkeep.ts'
@@ -27,7 +27,8 @@ const LOG_BYTES = 64 * 1024
 export type WorkOptions = ContainmentOptions &
   CatalogueOptions &
   MessagingOptions &
-  SupervisionOptions & { retention: RetentionSettings }
+  SupervisionOptions &
+  MoneyOptions & { retention: RetentionSettings }
 
 export interface WorkOuter {
   clock: Clock
@@ -59,7 +60,6 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     requireRoom: host.disk.requireRoom,
     redaction,
   })
-  tasks.listen(taskFeed(events))
   const catalogue = createCatalogue(options, { ...outer, containment, tasks })
   const { registry, artifacts } = catalogue
   const canary =
@@ -105,11 +105,13 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     },
   )
 
+  const money = createMoney(options, { ...outer, tasks })
   /** Readers take the group that they need, by the name of its builder. */
   return {
     containment,
     catalogue,
     messaging,
+    money,
     distrust,
     supervision,
     tasks,
@@ -140,6 +142,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     },
     holdTasks: () => holdTasks({ gate, tasks, log }),
     recover() {
+      money.recover()
       messaging.delivered.recall(new Set(tasks.sessionsOpen().map(({ id }) => id)))
       const redeliver = messaging.tellAgain
       return recover(instance, { clock, tasks, engine, launcher, losses, engineWatch, log, redeliver })

@@ -136,6 +136,30 @@ describe('the tree', () => {
     expect(code(await delegate(h, second, { agent: 'leaf' }))).toBe('ok')
   })
 
+  test('S2-31: the 21st delegation of a tree within an hour is refused, whoever of it asks; an hour later it is not', async () => {
+    await using h = await createHarness({
+      agents: { lead: member(['middle', 'leaf']), middle: member(['leaf']), leaf: { script: worker(() => 1) } },
+      config: { limits: { ttl: '3h' } },
+    })
+    const [lead] = await h.bring('lead')
+    const middle = await child(h, lead, { agent: 'middle' })
+    for (let at = 0; at < 19; at += 1)
+      expect(code(await delegate(h, at % 2 === 0 ? lead : middle, { agent: 'leaf' }))).toBe('ok')
+    for (const each of [lead, middle]) {
+      const { body } = await delegate(h, each, { agent: 'leaf' })
+      expect(body).toMatchObject({
+        code: 'rate_limited',
+        detail: expect.stringMatching(/20 delegations.*budget\.delegations/),
+      })
+      expect(body.retryAfterMs).toBeGreaterThan(3_000_000)
+    }
+    // Another tree has its own.
+    const [second] = await h.bring('lead')
+    expect(code(await delegate(h, second, { agent: 'leaf' }))).toBe('ok')
+    h.clock.stepWall(3_600_000)
+    expect(code(await delegate(h, lead, { agent: 'leaf' }))).toBe('ok')
+  })
+
   test('a repeated delegation makes one child, and its outcome is told again', async () => {
     await using h = await createHarness({ agents: { lead: member(['leaf']), leaf: { script: worker(() => 'x') } } })
     const [lead] = await h.bring('lead')

@@ -8,6 +8,7 @@ const newAgent = lazy(() => import('./agents/new.ts'))
 const removal = lazy(() => import('./agents/remove.ts'))
 const tryAgent = lazy(() => import('./agents/try.ts'))
 const alerts = lazy(() => import('./looking/alerts.ts'))
+const money = lazy(() => import('./money/budget.ts'))
 const auditFile = lazy(() => import('./looking/audit-file.ts'))
 const page = lazy(() => import('./looking/console.ts'))
 const audit = lazy(() => import('./looking/audit.ts'))
@@ -56,6 +57,8 @@ export const GROUPS: Readonly<Record<string, string>> = {
   config: 'the configuration',
   approval: 'what waits for you: questions of agents, and acts that the rules ask about',
   artifact: 'artifacts: what tasks made',
+  budget: 'money of models: what is spent, reserved and allowed',
+  upstream: 'what agents may reach outside',
 }
 
 export const COMMANDS: readonly Command[] = [
@@ -291,6 +294,26 @@ export const COMMANDS: readonly Command[] = [
       ['--input <file>', 'a made-up question as JSON, as the rules would see it; - for stdin'],
       ['--operation <name>', 'a made-up question of yours, for example task.submit'],
       ['--agent <name>', 'the agent that it is about'],
+    ],
+  ),
+  command('budget show', 'what was spent today, what is reserved, and the limits', money('budgetShow'), [
+    ['--task <task>', 'of this task and its tree, with its calls'],
+    ['--agent <name>', 'of this agent'],
+    ['--day <day>', 'of another day, as 2026-12-01'],
+  ]),
+  command('budget raise <task> <amount>', 'give the tree of a task more money, in US dollars', money('budgetRaise')),
+  command('budget settle <call> <amount>', 'say what a call cost in truth, in US dollars', money('budgetSettle')),
+  command(
+    'upstream price <name> <model>',
+    'what a model costs at an upstream; with prices: writes them into prices.yaml',
+    money('upstreamPrice'),
+    [
+      ['--input <dollars>', 'for a million tokens sent'],
+      ['--output <dollars>', 'for a million tokens received'],
+      ['--cache-read <dollars>', 'for a million tokens read from its cache'],
+      ['--cache-write <dollars>', 'for a million tokens written to its cache'],
+      ['--max-input <tokens>', 'the most that it takes'],
+      ['--max-output <tokens>', 'the most that it answers'],
     ],
   ),
   command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),

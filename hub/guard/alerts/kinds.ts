@@ -63,6 +63,7 @@ export const ALERT_KINDS = [
   'audit_chain_broken',
   'audit_forward',
   'audit_unsealed',
+  'budget_damaged',
   'cards_not_loaded',
   'channel_failing',
   'config_refused',

@@ -1,16 +1,18 @@
 /** The operator's `policy/data.json`: what the rules apply to. What is not in it is refused. */
 import { dirname } from 'node:path'
 import { z } from 'zod'
-import { sha256Hex } from '../../base/canonical.ts'
+import { canonicalText, sha256Hex } from '../../base/canonical.ts'
 import { HubError } from '../../base/errors.ts'
 import { findJsonFault, placeOf } from '../../base/json-fault.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import { agentNameShape, LIMIT_CEILINGS } from '../../protocol/agent.ts'
+import { rowBudgetShape } from '../../protocol/budget.ts'
 import { dataClassShape } from '../../protocol/data-class.ts'
 import { grantsShape } from '../../protocol/egress/grants.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
+import { isBag } from '../../protocol/keys.ts'
 
 const names = z
   .array(nameShape)
@@ -42,6 +44,8 @@ const agentShape = z.strictObject({
   sensitivity: dataClassShape.nullable().default(null),
   /** What it may reach outside (docs/egress.md 3). */
   egress: grantsShape.default([]),
+  /** Limits of its own on money, tokens and calls of models. */
+  budget: rowBudgetShape.optional(),
 })
 
 /** Three hundred full rows are what the strict reader takes (4096 keys), far below the memory of the policy module. */
@@ -122,5 +126,6 @@ function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Ro
     return added.length + lost.length === 0 ? [] : [`${key}: ${[...added, ...lost].join(', ')}`]
   }
   if (was === is || (was === undefined && (is === false || is === null))) return []
-  return [`${key}: ${was === undefined ? '' : `${was} -> `}${is}`]
+  const [before, after] = [was, is].map((value) => (isBag(value) ? canonicalText(value) : value))
+  return before === after ? [] : [`${key}: ${was === undefined ? '' : `${before} -> `}${after}`]
 }

@@ -208,6 +208,8 @@ export interface TaskRows {
   hasUnfinishedChildren(parent: string): boolean
   /** The root above a task, and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
+  /** When the latest tasks below the root of this one were made, newest first. */
+  latestChildren(task: string, limit: number): number[]
   /**
    * What may start: the first task of each agent before the second of any. So a thousand tasks of one busy agent hide no other's (fault
    * D11), and one whose start waits for a person hides none. A wait that began in the future comes from a wall clock that was set back since; it holds nothing up (T71).
@@ -259,6 +261,16 @@ export function createTaskRows(store: Store): TaskRows {
     const raw = store.prepare(sql).get(...values)
     return raw === undefined ? undefined : map(raw)
   }
+  const rootOf = (task: string) =>
+    store
+      .prepare(
+        `with recursive up(id, parent) as (select id, parent from task where id = ? union all
+           select task.id, task.parent from task join up on task.id = up.parent)
+         select id from up where parent is null`,
+      )
+      .pluck()
+      .get(task) as string
+
   return {
     task: (id) => one(taskRow, 'select * from task where id = ?', id),
     taskByKey: (key) => one(taskRow, 'select * from task where idempotency_key = ?', key),
@@ -280,15 +292,16 @@ export function createTaskRows(store: Store): TaskRows {
     countChildren: (parent) => countOf.get(parent) as number,
     hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
     children: (parent) => all('select * from task where parent = ? order by id', parent).map(taskRow),
-    tree(task) {
-      const root = store
+    latestChildren: (task, limit) =>
+      store
         .prepare(
-          `with recursive up(id, parent) as (select id, parent from task where id = ? union all
-             select task.id, task.parent from task join up on task.id = up.parent)
-           select id from up where parent is null`,
+          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
+           select created_at_ms from down join task using (id) where parent is not null order by 1 desc limit ?`,
         )
         .pluck()
-        .get(task) as string
+        .all(rootOf(task), limit) as number[],
+    tree(task) {
+      const root = rootOf(task)
       const size = store
         .prepare(
           `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)

@@ -30,8 +30,10 @@ export interface Delegation {
   answer(child: TaskRow): void
 }
 
+const HOUR_MS = 3_600_000
+
 export function createDelegation(
-  options: { tasksPerTreeMax: number },
+  options: { tasksPerTreeMax: number; delegationsMax: number },
   parts: {
     store: Store
     clock: Clock
@@ -90,6 +92,22 @@ export function createDelegation(
       // With a shell it may run whatever its input says.
       untrusted: shell,
     }
+  }
+
+  /** So many in an hour in the whole tree (S2-31). Counted in the rows, so a restart begins nothing anew. */
+  function requireFew(sender: SessionRow): void {
+    const nowMs = clock.wallMs()
+    const latest = tasks.latestChildren(sender.task, options.delegationsMax)
+    const oldest = latest.at(-1)
+    if (latest.length < options.delegationsMax || oldest === undefined) return
+    // A wall clock that was set back makes an hour longer, and never shorter.
+    const retryAfterMs = oldest + HOUR_MS - nowMs
+    if (retryAfterMs <= 0) return
+    throw new HubError(
+      'rate_limited',
+      `this tree of tasks has had ${options.delegationsMax} delegations within an hour, which is its limit (budget.delegations in hub.yaml)`,
+      { facts: { retryAfterMs: Math.min(retryAfterMs, HOUR_MS) } },
+    )
   }
 
   function answer(child: TaskRow): void {
@@ -151,6 +169,7 @@ export function createDelegation(
       if (known !== undefined) return store.afterCommit(() => answer(known))
       const off = flags.whyOff('delegation')
       if (off !== '') throw new HubError('flag_off', `no agent may delegate now: ${off}`)
+      requireFew(sender)
       const body = parseShape(delegateBodyShape, envelope.body, 'body')
       // A child's parameters are stored and shown.
       if (redaction.secretIn(body.params) !== undefined)

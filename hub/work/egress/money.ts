@@ -1,0 +1,163 @@
+/**
+ * Builds what keeps account of metered calls: prices, budget, waiting, quotas that are used up. The door of `hub/work/egress/money/`.
+ *
+ * The order of one call: `judge` (and a count of the input, if that helps), `atTurn` with the admission whose effect is `reserve`, the call,
+ * `createUsageReader` over its answer, and `settle` by the id. What is open at a start was cut off, and `recover` settles it.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { HubError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import type { Grant } from '../../guard/grant.ts'
+import type { Guard } from '../../guard/guard.ts'
+import { hubPrincipal } from '../../guard/principal.ts'
+import type { AccountView, BudgetSettings, BudgetView, CallView, RowBudget } from '../../protocol/budget.ts'
+import { dollarsText } from '../../protocol/money.ts'
+import type { BudgetRaiseRequest, BudgetSettleRequest, BudgetShowRequest } from '../../protocol/operations.ts'
+import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
+import { type Account, createAccounts, type Payer } from './money/accounts.ts'
+import { createBudget, type Ending } from './money/budget.ts'
+import { createCorrections } from './money/corrections.ts'
+import { createDays } from './money/days.ts'
+import { type Limits, limitsOf } from './money/limits.ts'
+import { createPrices } from './money/prices.ts'
+import { createQuotaPauses } from './money/quota-pause.ts'
+import { createReservations, type ReservationRow } from './money/reservations.ts'
+import { createTurns } from './money/turns.ts'
+import { createUsageReader } from './money/usage-reader.ts'
+
+export interface MoneyOptions {
+  home: string
+  /** The folder of `prices.yaml` as shipped. */
+  bundleFolder: string
+  budget: BudgetSettings
+  /** `zone`: the operator's. */
+  alerts: { readonly zone: string }
+}
+
+const SHOWN_MAX = 50
+const DAMAGED = 'budget_damaged'
+const DAMAGED_LASTS_MS = 3_600_000
+const CALL = { principal: hubPrincipal('egress'), operation: 'egress.settle' } as const
+
+export type Money = ReturnType<typeof createMoney>
+
+export function createMoney(
+  options: MoneyOptions,
+  parts: { clock: Clock; random: Random; guard: Guard; tasks: Pick<TaskRows, 'task' | 'tree'> },
+) {
+  const { budget: settings } = options
+  const { clock, random, guard, tasks } = parts
+  const { store, gate, alerts, host, policy } = guard
+  const reservations = createReservations(store)
+  const accounts = createAccounts(store, {
+    sumsOf: reservations.sums,
+    onDamaged: (scope, key) =>
+      alerts.raise(
+        DAMAGED,
+        'warning',
+        `An account of money was damaged and is added up again from its calls (${scope} ${key}). What was raised of it is lost; see \`hub doctor\`.`,
+        DAMAGED_LASTS_MS,
+      ),
+  })
+  const prices = createPrices({ home: options.home, shippedFolder: options.bundleFolder })
+  const days = createDays(host.steady, options.alerts)
+  function rowOf(agent: string): RowBudget | undefined {
+    const rows = policy.active().data?.agents ?? {}
+    return Object.hasOwn(rows, agent) ? rows[agent]?.budget : undefined
+  }
+  const budget = createBudget({ settings, reservations, accounts, prices, days, random, rowOf })
+  const corrections = createCorrections({ settings, reservations, accounts, days, rowOf })
+  const turns = createTurns(budget, clock)
+  const quota = createQuotaPauses(store, days.nowMs)
+
+  /** Root of the tree, and its agent. Throws `unknown_task`. */
+  function rootOf(id: string): { root: string; rootAgent: string | null } {
+    if (tasks.task(id) === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
+    const { root } = tasks.tree(id)
+    return { root, rootAgent: tasks.task(root)?.agent ?? null }
+  }
+
+  function show({ task, agent, day: asked }: BudgetShowRequest): BudgetView {
+    const today = days.now(accounts.list('day', '', 1)[0]?.key)
+    const day = asked ?? today
+    const { root, rootAgent } = task === undefined ? { root: undefined, rootAgent: null } : rootOf(task)
+    const own = agent ?? (task === undefined ? undefined : (tasks.task(task)?.agent ?? undefined))
+    const limits = (scope: 'day' | 'agentDay' | 'tree', of: string | undefined, raised = 0): Limits =>
+      limitsOf(
+        settings,
+        scope,
+        { own: of === undefined ? undefined : rowOf(of), root: rootAgent === null ? undefined : rowOf(rootAgent) },
+        raised,
+      )
+    const agents = accounts.list('agent_day', agent === undefined ? `${day} ` : `${day} ${agent}`, SHOWN_MAX)
+    return {
+      day,
+      accounts: [
+        accountView(accounts.get('day', day), 'day', limits('day', undefined)),
+        ...agents
+          .filter(({ key }) => agent === undefined || key === `${day} ${agent}`)
+          .map((account) => accountView(account, 'agentDay', limits('agentDay', account.key.split(' ')[1]))),
+        ...(root === undefined || task === undefined
+          ? []
+          : [
+              accountView(
+                accounts.get('tree', root),
+                'tree',
+                limits('tree', own, accounts.get('tree', root).raisedUsd),
+              ),
+              accountView(accounts.get('task', task), 'task', {}),
+            ]),
+      ],
+      calls: task === undefined ? [] : reservations.ofTask(task, SHOWN_MAX).map(callView),
+      pauses: quota.list().map(({ text: _, ...pause }) => pause),
+      waiting: turns.waiting(),
+    }
+  }
+
+  return {
+    ...{ quota, createUsageReader, atTurn: turns.atTurn, show },
+    ...{ judge: budget.judge, reserve: budget.reserve, stopped: budget.stopped },
+    price: (upstream: string, model: string) => prices.require(upstream, model),
+    /** Whose calls a session's are, and the agent of the root of its tree. Throws `unknown_task`. */
+    payerOf({ id, attempt, task, agent }: Pick<SessionRow, 'id' | 'attempt' | 'task' | 'agent'>): Payer & {
+      rootAgent: string | null
+    } {
+      return { session: id, attempt, task, agent, ...rootOf(task) }
+    },
+    /** As `Budget.settle`; those who wait for what is free again go on once that is committed. */
+    settle(grant: Grant, id: string, ending: Ending) {
+      const settled = budget.settle(grant, id, ending)
+      store.afterCommit(turns.look)
+      return settled
+    },
+    /** At the start: what was under way when the hub ended settles at its reserve, with one record. */
+    recover() {
+      if (budget.openCount() === 0) return
+      gate.admit({ ...CALL, resource: 'reservations' }, (grant) => ({
+        auditEffect: `${budget.settleOpen(grant)} metered calls were under way when the hub ended; they are settled at their reserve`,
+      }))
+    },
+    raise(grant: Grant, { id, usd }: BudgetRaiseRequest) {
+      const { root, rootAgent } = rootOf(id)
+      const raised = corrections.raise(grant, { root, agent: rootAgent, usd })
+      store.afterCommit(turns.look)
+      const auditEffect = `the tree of task ${root} has ${dollarsText(usd)} USD more: ${dollarsText(raised.limitUsd)} USD in all`
+      return { root, ...raised, auditEffect }
+    },
+    correct(grant: Grant, { id, usd }: BudgetSettleRequest) {
+      const row = corrections.correct(grant, id, usd)
+      store.afterCommit(turns.look)
+      return { call: callView(row), auditEffect: `the call ${id} cost ${dollarsText(usd)} USD: ${row.why}` }
+    },
+  }
+}
+
+function accountView(account: Account, scope: AccountView['scope'], limits: Limits): AccountView {
+  const { key, spentUsd, estimatedUsd, heldUsd, input, output, calls } = account
+  return { scope, key, spentUsd, estimatedUsd, heldUsd, limitUsd: limits.usd ?? null, input, output, calls }
+}
+
+function callView(row: ReservationRow): CallView {
+  const { id, state, agent, upstream, model, usd, reservedUsd, input, output, why, atMs } = row
+  return { id, state, agent, upstream, model, usd, reservedUsd, input, output, why, atMs }
+}

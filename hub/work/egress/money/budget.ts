@@ -1,0 +1,341 @@
+/**
+ * Money of metered calls: reserved at its worst case before a call, settled once after it.
+ *
+ * B1. A call is reserved in the transaction that admits it, or it is refused there. Nothing is held open while it runs.
+ * B2. What is reserved counts against every limit like what is spent, so calls at once can never spend more than one may [E8].
+ * B3. A reservation is settled once, by its id: by the upstream's own figures, or at the reserve where there are none that can be
+ *     believed. One that is open at a start settles at the reserve [E9][E10].
+ * B4. It is settled by the figures it was reserved by, whatever the files say by then [E17].
+ * B5. A call counts towards its session, attempt, task and tree, towards its agent's hour and day and the hub's day. A child spends from the
+ *     tree of its parent; a retry, a restart of a session and one of the hub begin nothing anew [E16].
+ */
+import { HubError } from '../../../base/errors.ts'
+import { newUuid, type Random } from '../../../base/random.ts'
+import { assertGrant, type Grant } from '../../../guard/grant.ts'
+import type { BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
+import { dollarsText } from '../../../protocol/money.ts'
+import type { Surcharge } from '../../../protocol/prices.ts'
+import { type Account, type AccountRef, type Accounts, type Payer, refsOf } from './accounts.ts'
+import { type Asked, type Bound, boundOf, canCount, withoutInput } from './bounds.ts'
+import { costOf, hourlyInput, type Tokens, wholeInput } from './cost.ts'
+import { type Days, SLOT_MS, SLOTS_OF_AN_HOUR, slotOf } from './days.ts'
+import { type Crossing, crossedNow, exceededText, judgeNeed, type Limits, limitsOf, type Standing } from './limits.ts'
+import type { Price, Prices } from './prices.ts'
+import { type ReservationRow, type Reservations, reservationMachine } from './reservations.ts'
+import type { UsageOutcome } from './usage-reader.ts'
+
+/** One metered call, as its judges know it. */
+export interface MeteredCall extends Payer, Asked {
+  /** The agent of the task at the root. */
+  rootAgent: string | null
+  upstream: string
+  /** As the request names it. */
+  model: string
+  /** Nothing costs money there: `price: free`. */
+  free: boolean
+}
+
+export interface Reservation {
+  id: string
+  /** The output cap to write into the body; 0 where the shape has none. */
+  cap: number
+  reservedUsd: number
+  priceVersion: string
+  /** The canonical name of the model. */
+  model: string
+}
+
+export type Verdict =
+  | { kind: 'fits' }
+  /** It fits without the reserves of others. `lacking`: accounts that they stand in. */
+  | { kind: 'wait'; lacking: readonly string[]; why: string }
+  /** Only the bound of its input exceeds a limit: the provider's counting endpoint can say better (`counted`). */
+  | { kind: 'count'; error: HubError }
+  | { kind: 'refused'; error: HubError }
+
+/** What became of a call. `lost`: nobody knows. `failed_before`: the upstream answered an error, or nothing was sent. */
+export type Ending = UsageOutcome | { kind: 'lost'; why?: string } | { kind: 'failed_before'; status?: number }
+
+export interface Settled {
+  id: string
+  state: ReservationRow['state']
+  usd: number
+  reservedUsd: number
+  model: string
+  tokens: Pick<Tokens, 'input' | 'output'>
+  /** Why the upstream's figures are not believed; the operator has to hear of it. */
+  odd: string | undefined
+  /** For the record: model, tokens, money. */
+  text: string
+  /** Limits on money of which half, four fifths or all is used now. Each is told once. */
+  crossings: readonly Crossing[]
+}
+
+export interface Budget {
+  /** What `reserve` would do now. Reads only. Throws `config_invalid` while the prices have a fault. */
+  judge(call: MeteredCall): Verdict
+  /**
+   * The effect of `egress.request` for a metered call. Throws `model_unknown`, `budget_exceeded`, `budget_busy` or `upstream_failed`. With
+   * the fact `needsCount` a count of the input would help.
+   */
+  reserve(grant: Grant, call: MeteredCall): Reservation
+  /** The effect of `egress.settle`. The second time it answers what the first did. Undefined for an id that nobody knows. */
+  settle(grant: Grant, id: string, ending: Ending): Settled | undefined
+  /** The effect of `egress.settle` after a call was refused for want of money: which limits are told as used up now, once each. */
+  stopped(grant: Grant, call: MeteredCall): readonly Crossing[]
+  /** How many reservations are open. */
+  openCount(): number
+  /** Settles what is open at the reserve. The effect of `egress.settle`, at a start. */
+  settleOpen(grant: Grant): number
+  /** Keys of the accounts that a call counts towards and that have limits. */
+  touches(call: MeteredCall): readonly string[]
+}
+
+/** How long a session that got so many 401 or 403 in a row calls that upstream no more. */
+const KEY_REST_MS = 600_000
+const DAYS_KEPT_MS = 400 * 86_400_000
+
+export interface BudgetParts {
+  settings: BudgetSettings
+  reservations: Reservations
+  accounts: Accounts
+  prices: Prices
+  days: Days
+  random: Random
+  /** The `budget` of an agent's row. */
+  rowOf: (agent: string) => RowBudget | undefined
+}
+
+/** An account with limits, its row in the table, and what is in it. */
+type Held = Standing & { ref: AccountRef | undefined }
+
+export function createBudget(parts: BudgetParts): Budget {
+  const { settings, reservations, accounts, prices, days, random, rowOf } = parts
+
+  const today = (): string => days.now(accounts.list('day', '', 1)[0]?.key)
+
+  /** The last hour of an agent, in one. */
+  function hourOf(agent: string, slot: number): Standing['account'] {
+    const slots = Array.from({ length: SLOTS_OF_AN_HOUR }, (_, at) => accounts.get('slot', `${slot - at} ${agent}`))
+    const sum = (of: (account: Account) => number) => slots.reduce((all, each) => all + of(each), 0)
+    return {
+      ...{ spentUsd: 0, heldUsd: 0, calls: 0, input: sum(({ input }) => input), output: sum(({ output }) => output) },
+      ...{ heldInput: sum(({ heldInput }) => heldInput), heldOutput: sum(({ heldOutput }) => heldOutput) },
+    }
+  }
+
+  /** Every account that has limits for this call. */
+  function standingsOf(call: Pick<MeteredCall, keyof Payer | 'rootAgent'>): Held[] {
+    const [day, slot] = [today(), slotOf(days.nowMs())]
+    const refs = refsOf(call, day, slot)
+    const rows = { own: rowOf(call.agent), root: call.rootAgent === null ? undefined : rowOf(call.rootAgent) }
+    const limits = (scope: Limited, raised = 0): Limits => limitsOf(settings, scope, rows, raised)
+    const held = (scope: Limited, of: AccountRef['scope']): Held => {
+      const ref = refs.find((each) => each.scope === of)
+      const account = accounts.get(of, ref?.key ?? '')
+      const raised = of === 'tree' ? account.raisedUsd : 0
+      return { scope, key: `${of} ${ref?.key}`, limits: limits(scope, raised), account, ref }
+    }
+    const none = { spentUsd: 0, heldUsd: 0, input: 0, heldInput: 0, output: 0, heldOutput: 0, calls: 0 }
+    return [
+      { scope: 'call', key: 'call', limits: limits('call'), account: none, ref: undefined },
+      held('attempt', 'attempt'),
+      held('tree', 'tree'),
+      held('agentDay', 'agent_day'),
+      held('day', 'day'),
+      {
+        scope: 'hour',
+        key: `hour ${call.agent}`,
+        limits: limits('hour'),
+        account: hourOf(call.agent, slot),
+        ref: undefined,
+      },
+    ]
+  }
+
+  const priceOf = ({ free, upstream, model }: MeteredCall): Price | undefined =>
+    free ? undefined : prices.require(upstream, model)
+
+  function bound(call: MeteredCall, price: Price | undefined): Bound {
+    const prefix = reservations.prefix(call.session, price?.model ?? call.model, call.prefixes)
+    return boundOf(call, prefix, price)
+  }
+
+  /** The answers of its last calls were all that the key is not accepted. */
+  function requireKey({ session, upstream }: MeteredCall): void {
+    const last = reservations.lastStatuses(session, upstream, settings.keyRefusals)
+    const isRefused =
+      last.length === settings.keyRefusals && last.every(({ status }) => status === 401 || status === 403)
+    const sinceMs = days.nowMs() - (last[0]?.settledAtMs ?? 0)
+    if (isRefused && sinceMs < KEY_REST_MS)
+      throw new HubError(
+        'upstream_failed',
+        `the upstream ${upstream} did not accept the key ${last.length} times in a row; look at its secret. It is called again in ${Math.ceil((KEY_REST_MS - sinceMs) / 60_000)} min`,
+      )
+  }
+
+  function judge(call: MeteredCall): Verdict {
+    try {
+      requireKey(call)
+      const price = priceOf(call)
+      const standings = standingsOf(call)
+      const found = judgeNeed(bound(call, price).need, standings, call.free)
+      if (found.kind === 'fits') return found
+      if (found.kind === 'wait')
+        return { ...found, why: 'what is left of a budget is reserved by calls that are under way' }
+      const mayHelp = call.counted === undefined && canCount(call.shape)
+      const needsCount = mayHelp && judgeNeed(withoutInput(call, price).need, standings, call.free).kind !== 'exceeded'
+      const facts = { scope: found.scope, measure: found.measure, limit: found.limit, needsCount }
+      const error = new HubError('budget_exceeded', exceededText(found, call), { facts })
+      return { kind: needsCount ? 'count' : 'refused', error }
+    } catch (thrown) {
+      if (!(thrown instanceof HubError)) throw thrown
+      return { kind: 'refused', error: thrown }
+    }
+  }
+
+  function reserve(grant: Grant, call: MeteredCall): Reservation {
+    assertGrant(grant, 'egress.request', 'egress.settle')
+    const verdict = judge(call)
+    if (verdict.kind === 'wait') throw new HubError('budget_busy', verdict.why)
+    if (verdict.kind !== 'fits') throw verdict.error
+    const price = priceOf(call)
+    const { cap, need, surcharges } = bound(call, price)
+    const [atMs, day] = [days.nowMs(), today()]
+    const slot = slotOf(atMs)
+    const id = newUuid(random, atMs)
+    const { session, attempt, task, root, agent, upstream, shape, choices, inputBytes } = call
+    const model = price?.model ?? call.model
+    const priceVersion = price?.version ?? 'free'
+    reservations.insert({
+      ...{ id, session, attempt, task, root, agent, upstream, shape, model, price: price ?? null, priceVersion },
+      ...{ surcharges, day, slot, cap, choices, inputBytes, requestHash: call.prefixes[0]?.hash ?? null, atMs },
+      ...{ reservedUsd: need.usd, reservedInput: need.input, reservedOutput: need.output },
+    })
+    const change = { heldUsd: need.usd, heldInput: need.input, heldOutput: need.output, calls: 1 }
+    for (const ref of refsOf(call, day, slot)) accounts.add(ref, change, atMs)
+    accounts.forget({ slotMs: atMs - 2 * SLOTS_OF_AN_HOUR * SLOT_MS, dayMs: atMs - DAYS_KEPT_MS })
+    return { id, cap, reservedUsd: need.usd, priceVersion, model }
+  }
+
+  /** The upstream's figures in money, or why they are not believed. */
+  function measure(
+    row: ReservationRow,
+    outcome: UsageOutcome & { kind: 'measured' },
+  ): { usd: number } | { odd: string } {
+    const { model, tokens, surcharges } = outcome
+    if (row.unreadable !== null) return { odd: 'the row of its reserve is damaged' }
+    const most = Math.max(row.price?.maxInput ?? 0, row.reservedInput)
+    if (wholeInput(tokens) > most) return { odd: 'it says more input than the model takes' }
+    if (tokens.output > row.reservedOutput) return { odd: 'it says more output than was asked for' }
+    if (row.price === null) return { usd: 0 }
+    if (model !== undefined && model !== row.model && prices.find(row.upstream, model)?.version !== row.priceVersion)
+      return {
+        odd: `it was answered by ${JSON.stringify(model.slice(0, 100))}, which has not the price of ${row.model}`,
+      }
+    const other = surcharges.find((each: Surcharge) => !row.surcharges.includes(each))
+    if (other !== undefined) return { odd: `it was answered with ${other}, which nobody asked for` }
+    const use = Object.keys(tokens.uses).find((each) => row.price?.uses[each] === undefined)
+    if (use !== undefined) return { odd: `nobody knows what ${use} costs` }
+    return { usd: costOf(row.price, tokens, surcharges) }
+  }
+
+  /** What a call cost, by what became of it. */
+  function endingOf(row: ReservationRow, ending: Ending) {
+    const atReserve = (why: string, odd?: string) => ({
+      ...{ state: 'estimated' as const, usd: row.reservedUsd, input: row.reservedInput, output: row.reservedOutput },
+      ...{ wholeInput: row.reservedInput, status: null, why, odd },
+    })
+    if (ending.kind === 'failed_before')
+      return {
+        ...{ state: 'released' as const, usd: 0, input: 0, output: 0, wholeInput: 0, status: ending.status ?? null },
+        ...{ why: ending.status === undefined ? 'nothing was sent' : `answered ${ending.status}`, odd: undefined },
+      }
+    if (ending.kind === 'lost') return atReserve(ending.why ?? 'the answer was lost')
+    if (ending.kind === 'none') return atReserve('the answer told no usage')
+    if (ending.kind === 'odd') return atReserve(ending.why, ending.why)
+    const measured = measure(row, ending)
+    if ('odd' in measured) return atReserve(measured.odd, measured.odd)
+    const { tokens } = ending
+    const whole = wholeInput(tokens)
+    return {
+      ...{ state: 'measured' as const, usd: measured.usd, input: hourlyInput(tokens), output: tokens.output },
+      ...{ wholeInput: whole, status: null, why: '', odd: undefined },
+    }
+  }
+
+  function settleRow(row: ReservationRow, ending: Ending): Settled {
+    const atMs = days.nowMs()
+    const { odd, ...settlement } = endingOf(row, ending)
+    const { usd, input, output, state } = settlement
+    reservations.settle(row.id, { ...settlement, settledAtMs: atMs })
+    const change = {
+      ...{ heldUsd: -row.reservedUsd, heldInput: -row.reservedInput, heldOutput: -row.reservedOutput },
+      ...{ spentUsd: usd, estimatedUsd: state === 'estimated' ? usd : 0, input, output },
+    }
+    for (const ref of refsOf(row, row.day, row.slot))
+      if (row.unreadable === null) accounts.add(ref, change, atMs)
+      else accounts.mend(ref, atMs)
+    const settled = { ...row, ...settlement }
+    return { ...told(settled, odd), crossings: crossingsOf(row, atMs) }
+  }
+  function told(
+    { id, state, usd, reservedUsd, model, input, wholeInput: whole, output, why }: ReservationRow,
+    odd?: string,
+  ) {
+    const cost = `${dollarsText(usd ?? 0)} USD of ${dollarsText(reservedUsd)} reserved`
+    const text = `${state}: model ${model}, ${whole ?? 0} in, ${output ?? 0} out, ${cost}${why === '' ? '' : ` (${why})`}`
+    return {
+      id,
+      state,
+      usd: usd ?? 0,
+      reservedUsd,
+      model,
+      odd,
+      text,
+      tokens: { input: input ?? 0, output: output ?? 0 },
+    }
+  }
+
+  /** Marks that are passed now, each told once. */
+  function crossingsOf(payer: Payer, atMs: number, isStopped?: (standing: Held) => boolean): Crossing[] {
+    return standingsOf({ ...payer, rootAgent: null }).flatMap((standing) => {
+      const { ref } = standing
+      if (ref === undefined) return []
+      const account = accounts.get(ref.scope, ref.key)
+      const soft = standing.scope === 'day' ? Math.min(settings.day.soft, settings.day.usd) : undefined
+      const { crossings, bits } = crossedNow(
+        { ...standing, account, soft, isStopped: isStopped?.(standing) === true },
+        payer,
+      )
+      if (crossings.length > 0) accounts.set(ref, { told: account.told | bits }, atMs)
+      return crossings
+    })
+  }
+
+  return {
+    judge,
+    reserve,
+    touches: (call) => standingsOf(call).flatMap(({ key, scope }) => (scope === 'call' ? [] : [key])),
+    settle(grant, id, ending) {
+      assertGrant(grant, 'egress.settle')
+      const row = reservations.find(id)
+      if (row === undefined) return undefined
+      if (!reservationMachine.may(row.state, 'estimated')) return { ...told(row), crossings: [] }
+      return settleRow(row, ending)
+    },
+    stopped(grant, call) {
+      assertGrant(grant, 'egress.settle')
+      const { need } = bound(call, priceOf(call))
+      const lacks = ({ limits, account }: Held) => limits.usd !== undefined && account.spentUsd + need.usd > limits.usd
+      return call.free ? [] : crossingsOf(call, days.nowMs(), lacks)
+    },
+    openCount: () => reservations.open().length,
+    settleOpen(grant) {
+      assertGrant(grant, 'egress.settle')
+      const rows = reservations.open()
+      for (const row of rows) settleRow(row, { kind: 'lost', why: 'the hub ended while it was under way' })
+      return rows.length
+    },
+  }
+}

@@ -1,0 +1,66 @@
+/** What only the operator does about money: more for a tree of tasks, and what a call cost in truth. */
+import { HubError } from '../../../base/errors.ts'
+import { assertGrant, type Grant } from '../../../guard/grant.ts'
+import type { BudgetSettings, RowBudget } from '../../../protocol/budget.ts'
+import { dollarsText } from '../../../protocol/money.ts'
+import { type Accounts, refsOf } from './accounts.ts'
+import type { Days } from './days.ts'
+import { marksBelow } from './limits.ts'
+import type { ReservationRow, Reservations } from './reservations.ts'
+
+/** What was raised in all, and the limit that this makes. */
+interface Raised {
+  raisedUsd: number
+  limitUsd: number
+}
+
+export interface Corrections {
+  /** The effect of `budget.settle`. Throws `conflict` for a call that is under way, `unknown_record` for an id that nobody knows. */
+  correct(grant: Grant, id: string, usd: number): ReservationRow
+  /** The effect of `budget.raise`. Throws `limit_exceeded` above the ceiling. */
+  raise(grant: Grant, tree: { root: string; agent: string | null; usd: number }): Raised
+}
+
+export function createCorrections(parts: {
+  settings: BudgetSettings
+  reservations: Reservations
+  accounts: Accounts
+  days: Days
+  rowOf: (agent: string) => RowBudget | undefined
+}): Corrections {
+  const { settings, reservations, accounts, days, rowOf } = parts
+  return {
+    correct(grant, id, usd) {
+      assertGrant(grant, 'budget.settle')
+      const row = reservations.find(id)
+      if (row === undefined) throw new HubError('unknown_record', `no metered call has the id ${id}`)
+      const settledAtMs = days.nowMs()
+      const before = row.usd ?? 0
+      const { input, output, wholeInput, status } = row
+      const why = `corrected by the operator from ${dollarsText(before)} USD`
+      reservations.settle(id, { state: 'corrected', usd, input, output, wholeInput, status, why, settledAtMs })
+      const change = { spentUsd: usd - before, estimatedUsd: row.state === 'estimated' ? -before : 0 }
+      for (const ref of refsOf(row, row.day, row.slot))
+        if (row.unreadable === null) accounts.add(ref, change, settledAtMs)
+        else accounts.mend(ref, settledAtMs)
+      return { ...row, state: 'corrected', usd, why }
+    },
+    raise(grant, { root, agent, usd }) {
+      assertGrant(grant, 'budget.raise')
+      const account = accounts.get('tree', root)
+      const raisedUsd = account.raisedUsd + usd
+      const base = (agent === null ? undefined : rowOf(agent))?.tree?.usd ?? settings.tree.usd
+      const limitUsd = base + raisedUsd
+      const most = settings.ceiling.tree.usd
+      if (limitUsd > most)
+        throw new HubError(
+          'limit_exceeded',
+          `the tree would have ${dollarsText(limitUsd)} USD; budget.ceiling.tree.usd in hub.yaml is ${dollarsText(most)} USD`,
+        )
+      // Marks that are not reached any more are told again when they are.
+      const told = account.told & marksBelow(account.spentUsd, limitUsd)
+      accounts.set({ scope: 'tree', key: root, task: root }, { raisedUsd, told }, days.nowMs())
+      return { raisedUsd, limitUsd }
+    },
+  }
+}

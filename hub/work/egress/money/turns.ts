@@ -1,0 +1,107 @@
+/**
+ * Calls that would fit but for what others have reserved wait here, in the order in which they came.
+ *
+ * W1. First come, first served, among calls that need the same account: one that would fit waits behind an earlier one that lacks that
+ *     account. One that needs none of them goes on.
+ * W2. A call takes its turn at once when it has come: what it takes is taken before anything else can happen.
+ * W3. Nobody waits longer than two minutes. Then the refusal is that of the call itself.
+ */
+import type { Clock } from '../../../base/clock.ts'
+import { HubError } from '../../../base/errors.ts'
+import type { Budget, MeteredCall } from './budget.ts'
+
+export interface Turns {
+  /**
+   * Runs `take` (the admission of the call) at its turn: at once if nothing stands in the way, or if waiting would not help. Rejects with
+   * what `take` throws, with `budget_busy` after two minutes, and with `cancelled` when the signal aborts.
+   */
+  atTurn<Result>(call: MeteredCall, take: () => Result, signal: AbortSignal): Promise<Result>
+  /** Something that was reserved is free again. To be called once that is committed. */
+  look(): void
+  waiting(): number
+}
+
+const WAIT_MS_MAX = 120_000
+/** More than all sessions can have under way. */
+const WAITING_MAX = 1024
+
+interface Waiting {
+  call: MeteredCall
+  lacking: readonly string[]
+  go: () => void
+}
+
+export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pick<Clock, 'after'>): Turns {
+  let queue: Waiting[] = []
+
+  /** Accounts that somebody before this one lacks. */
+  const lackedBefore = (waiting: Waiting | undefined): ReadonlySet<string> => {
+    const at = waiting === undefined ? queue.length : queue.indexOf(waiting)
+    return new Set(queue.slice(0, at).flatMap(({ lacking }) => lacking))
+  }
+  /** What the call has to wait for; empty if it may go. */
+  function standsInTheWay(call: MeteredCall, waiting?: Waiting): readonly string[] {
+    const verdict = budget.judge(call)
+    if (verdict.kind === 'wait') return verdict.lacking
+    if (verdict.kind !== 'fits') return []
+    const lacked = lackedBefore(waiting)
+    return lacked.size === 0 ? [] : budget.touches(call).filter((key) => lacked.has(key))
+  }
+
+  function look(): void {
+    for (const waiting of [...queue]) {
+      if (!queue.includes(waiting)) continue
+      const lacking = standsInTheWay(waiting.call, waiting)
+      if (lacking.length === 0) waiting.go()
+      else waiting.lacking = lacking
+    }
+  }
+
+  function wait<Result>(
+    call: MeteredCall,
+    lacking: readonly string[],
+    take: () => Result,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>()
+    const own: Waiting = { call, lacking, go: () => undefined }
+    const away = new AbortController()
+    const leave = () => {
+      away.abort()
+      queue = queue.filter((each) => each !== own)
+    }
+    own.go = () => {
+      leave()
+      try {
+        resolve(take())
+      } catch (thrown) {
+        reject(thrown as Error)
+      }
+    }
+    const gaveUp = () => {
+      leave()
+      reject(new HubError('cancelled', 'the caller left while it waited for money that others had reserved'))
+      look()
+    }
+    signal.addEventListener('abort', gaveUp, { once: true, signal: away.signal })
+    const timer = clock.after(WAIT_MS_MAX, () => {
+      // At its end it is admitted or refused like any other, so that the refusal is recorded where the call is.
+      own.go()
+      look()
+    })
+    away.signal.addEventListener('abort', () => timer.cancel(), { once: true })
+    queue.push(own)
+    return promise
+  }
+
+  return {
+    async atTurn(call, take, signal) {
+      const lacking = standsInTheWay(call)
+      if (lacking.length === 0 || queue.length >= WAITING_MAX) return take()
+      if (signal.aborted) throw new HubError('cancelled', 'the caller has left')
+      return wait(call, lacking, take, signal)
+    },
+    look,
+    waiting: () => queue.length,
+  }
+}
