@@ -3,6 +3,7 @@
  * The tables are the whole of what may come back. Words in a cell stand for hosts: a file that one kernel refuses another does not have.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer as createHttp, type Server as Http } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -66,6 +67,10 @@ const DOORS: Record<string, string> = {
   'T59.resolve': 'EAI_AGAIN',
   ...all('EPERM', 'T59.', 'tcp tcp6 metadata loopback listen'),
   'T59.abstract_of_host': 'ECONNREFUSED',
+  'E1.listening': 'nobody',
+  ...all('EPERM', 'E1.', 'own_way_out private broadcast loopback6 datagram datagram6'),
+  'E1.routes6': '0|ENOENT',
+  ...all('no way out', 'E1.', 'asked asked_elsewhere line_elsewhere'),
   ...all('ENOENT', 'T59.', 'engine engine_run operator watchdog other_session other_session_beside'),
   ...all('ENOENT', 'T59.', 'home home_by_root home_by_cwd shadow engine_home'),
   'T59.parent_of_socket': '/run',
@@ -122,6 +127,42 @@ const CALLS: Record<string, string> = {
   'T56.old_mq_open': 'died|EPERM',
 }
 
+/** Types times protocols. */
+const OF_UNIX = 13 * 12
+const SOCKETS: Record<string, string> = {
+  'E1.tried': String(46 * OF_UNIX),
+  'E1.beyond_unix': 'nothing',
+  'E1.of_unix': String(OF_UNIX),
+  'E1.stream': 'EPERM',
+  // There is no stream to set anything of.
+  ...all('EBADF', 'E1.set_', 'nodelay keepalive ulp ulp_by_high_level ulp_by_high_option ulp_of_mptcp'),
+  ...all('EBADF', 'E1.set_', 'congestion type_of_service'),
+}
+
+/** What a session with egress sees otherwise, and this is all of it: streams of IPv4, and where they lead. */
+const REACHING: Record<string, string> = {
+  ...all('ENETUNREACH', 'T59.', 'tcp metadata'),
+  'T59.loopback': 'ECONNREFUSED',
+  'T59.listen': 'ok',
+  'T64.environment':
+    'HOME HOSTNAME HTTPS_PROXY HUB_DEADLINE HUB_EGRESS HUB_EGRESS_MODEL HUB_PLACEHOLDER_MODEL HUB_SESSION HUB_SOCKET LANG NO_PROXY OPENAI_API_KEY OPENAI_BASE_URL PATH TMPDIR TZ https_proxy no_proxy',
+  'E1.listening': '47080',
+  'E1.own_way_out': 'ok',
+  ...all('ENETUNREACH', 'E1.', 'private broadcast'),
+  'E1.asked': '200',
+  // Nobody declared it; nobody granted it.
+  'E1.asked_elsewhere': '404',
+  'E1.line_elsewhere': '403',
+}
+const REACHING_CALLS: Record<string, string> = {
+  'T52.family_2': 'ok',
+  // The one line of the profile: with and without the two flags.
+  'E1.beyond_unix': [1, 2049, 524289, 526337].flatMap((type) => [`2/${type}/0=ok`, `2/${type}/6=ok`]).join(' '),
+  'E1.stream': 'ok',
+  ...all('ok', 'E1.set_', 'nodelay keepalive'),
+  ...all('EPERM', 'E1.set_', 'ulp ulp_by_high_level ulp_by_high_option ulp_of_mptcp congestion type_of_service'),
+}
+
 /** A crash makes an agent unhealthy: the one that falls has a name of its own. */
 const fallen = {
   name: 'spy-fallen',
@@ -132,10 +173,23 @@ const fallen = {
   limits: { ttl: '10m', memory: '256MiB', pids: 64 },
 }
 
+const reaching = {
+  ...fallen,
+  name: 'spy-reaching',
+  description: 'The same, with a way out',
+  limits: { ttl: '20m', memory: '512MiB', pids: 64 },
+  may: { egress: ['model', 'lines.example.org:443'] },
+}
+
 let home: ContainerHome
 let other: Session
 let beside: Server
+let model: Http
+let open: Session
+/** What each of the two saw, and the keys that the model server was shown. */
 let seen: Record<string, string> = {}
+let seenByReaching: Record<string, string> = {}
+const keys: unknown[] = []
 let logged = ''
 
 const filesOf = (folder: string): string[] =>
@@ -152,9 +206,9 @@ function bytesOf(file: string): Buffer {
 }
 
 /** What came back and may not, and what did not come back. */
-function wrongIn(table: Record<string, string>): string[] {
+function wrongIn(table: Record<string, string>, by = seen): string[] {
   return Object.entries(table).flatMap(([id, answers]) => {
-    const got = seen[id]
+    const got = by[id]
     const may = answers.split('|').map((answer) => answer.trim())
     return got !== undefined && may.includes(got) ? [] : [`${id} answered ${got ?? 'nothing'}, expected ${answers}`]
   })
@@ -162,9 +216,16 @@ function wrongIn(table: Record<string, string>): string[] {
 
 beforeAll(async () => {
   await load([spyImage()])
+  model = createHttp((request, answer) => {
+    keys.push(request.headers.authorization)
+    answer.setHeader('content-type', 'application/json').end('{"object":"list","data":[]}')
+  })
+  await new Promise<void>((done) => model.listen(0, '127.0.0.1', done))
+  const { port } = model.address() as { port: number }
   home = await openContainerHome({
-    cards: ['test/support/images/spy/agent.yaml', fallen],
+    cards: ['test/support/images/spy/agent.yaml', fallen, reaching],
     env: { HUB_SECRET_CANARY: CANARY.join('') },
+    config: { upstreams: { model: { kind: 'openai', url: `http://127.0.0.1:${port}`, local: true, price: 'free' } } },
   })
   // It shows signs of life, so that it is there to the end, however long that takes.
   other = await home.place('spy', { what: 'idle' })
@@ -174,9 +235,12 @@ beforeAll(async () => {
   const task = await home.run('spy', { what: 'doors', outside })
   seen = resultOf(task)
   logged = (await home.hub('task', 'logs', task.id)).stdout
+  seenByReaching = resultOf(await home.run('spy-reaching', { what: 'doors', outside }))
+  open = await home.place('spy-reaching', { what: 'idle' })
 })
 afterAll(async () => {
   beside?.close()
+  model?.close()
   await home?.close()
 })
 
@@ -190,10 +254,48 @@ describe('from inside, as the agent', () => {
     () => expect(wrongIn(CALLS)).toEqual([]),
   )
 
+  test.skipIf(!canCallRaw)(
+    'E1: every family of sockets by every type and protocol: Unix sockets and nothing else (x86-64 only)',
+    () => expect(wrongIn(SOCKETS)).toEqual([]),
+  )
+
   test('every attempt is judged: none came back that no table names', () => {
-    const judged = { ...DOORS, ...(canCallRaw ? CALLS : {}) }
-    expect(Object.keys(seen).filter((id) => !(id in judged))).toEqual([])
+    const judged = { ...DOORS, ...(canCallRaw ? { ...CALLS, ...SOCKETS } : {}) }
+    for (const each of [seen, seenByReaching]) expect(Object.keys(each).filter((id) => !(id in judged))).toEqual([])
     expect(logged).toContain('about to try: doors')
+  })
+})
+
+describe('from inside, with egress granted', () => {
+  // By the user it runs as, another session is another.
+  const { 'T51.own_user': _, 'T51.Uid': __, 'T51.Gid': ___, 'T51.Groups': ____, ...doors } = DOORS
+
+  test('E1: every door answers as without it, but for streams of IPv4, which lead to the hub and nowhere else', () => {
+    expect(wrongIn({ ...doors, ...REACHING }, seenByReaching)).toEqual([])
+    // Whatever the program offers for a key stays here.
+    expect(keys).toEqual([undefined])
+  })
+
+  test.skipIf(!canCallRaw)(
+    'E1: every raw call, and every family by every type and protocol, differs by the one line of its profile (x86-64 only)',
+    () => expect(wrongIn({ ...CALLS, ...SOCKETS, ...REACHING_CALLS }, seenByReaching)).toEqual([]),
+  )
+
+  test('S1-51: its grade shows the profile, and passes; that of a session without shows the other', async () => {
+    const socketsOf = async ({ id }: Session) => {
+      const { hardening } = await home.json<{ hardening: { pass: boolean; sockets: string } }>(
+        'session',
+        'show',
+        id,
+        '--hardening',
+      )
+      return [hardening.pass, hardening.sockets]
+    }
+    expect(await socketsOf(open)).toEqual([true, 'egress'])
+    expect(await socketsOf(other)).toEqual([true, 'unix'])
+    expect((await home.hub('session', 'show', open.id, '--hardening')).stdout).toMatch(
+      /sockets: Unix sockets, and TCP on its own loopback/,
+    )
   })
 })
 
@@ -202,8 +304,9 @@ test('fault F5: what it looked for is there, the log is whole after all that, an
   expect(await home.json('audit', 'verify')).toMatchObject({ ok: true })
   const refused = await home.json<{ principal: string; reason: string }[]>('audit', 'list', '--outcome', 'refused')
   const asked = refused.filter(({ reason }) => reason === 'unknown_operation: no such path on an agent socket')
-  expect(asked).toHaveLength(6)
-  for (const { principal } of asked) expect(principal).toMatch(/^agent:spy\/s[a-z2-7]{15} \(unproven\)$/)
+  // Six doors of each of the two.
+  expect(asked).toHaveLength(12)
+  for (const { principal } of asked) expect(principal).toMatch(/^agent:spy(?:-reaching)?\/s[a-z2-7]{15} \(unproven\)$/)
 })
 
 test('fault F15: one that falls with a secret in its memory leaves it in no file of the hub', async () => {

@@ -83,7 +83,7 @@ export async function inNormalMode(run: () => Promise<Outcome>): Promise<Outcome
 export const submitTo = (home: string, args: readonly string[], options: Parameters<typeof runHub>[2] = {}) =>
   inNormalMode(() => runHub(home, ['submit', ...args], options))
 
-/** `cards` are files of agents, or whole cards; each gets the grants of the echo agent. */
+/** `cards` are files of agents, or whole cards; each gets the grants of the echo agent, and the egress that its card asks for. */
 export async function openContainerHome(options: {
   cards: (string | (Record<string, unknown> & { name: string }))[]
   env?: Record<string, string>
@@ -124,7 +124,13 @@ export async function openContainerHome(options: {
     if (typeof card === 'string') copyFileSync(join(root, card), file)
     else writeFileSync(file, JSON.stringify(card))
     const isService = typeof card !== 'string' && card.mode === 'service'
-    data.agents[name] = { ...data.agents.echo, capabilities: [], ...(isService ? { service: true } : {}) }
+    const { egress } = (typeof card === 'string' ? {} : (card.may ?? {})) as { egress?: string[] }
+    data.agents[name] = {
+      ...data.agents.echo,
+      capabilities: [],
+      ...(isService ? { service: true } : {}),
+      ...(egress === undefined ? {} : { egress }),
+    }
   }
   writeFileSync(dataFile, JSON.stringify(data))
 

@@ -1,5 +1,6 @@
 /** One attempt each, as the agent: what it says is `ok`, the code of the error, or what was found. */
 import { spawnSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import {
   chmodSync,
@@ -191,6 +192,24 @@ const reach = (path: string) =>
     socket.unref()
   })
 
+/** One request by the way out: its status, or the code of the error. */
+const through = (method: string, what: string) =>
+  new Promise<string>((resolve) => {
+    const { HUB_EGRESS } = process.env
+    if (HUB_EGRESS === undefined) return resolve('no way out')
+    const { hostname: host, port } = new URL(HUB_EGRESS)
+    const path = method === 'CONNECT' ? what : new URL(what).pathname
+    const headers = { authorization: `Bearer ${process.env.OPENAI_API_KEY}` }
+    const asked = request({ host, port, method, path, headers: method === 'CONNECT' ? {} : headers, agent: false })
+    asked.on('response', (answer) => answer.resume().on('end', () => resolve(String(answer.statusCode))))
+    asked.on('connect', (answer, socket) => {
+      socket.destroy()
+      resolve(String(answer.statusCode))
+    })
+    asked.on('error', (thrown) => resolve(codeOf(thrown)))
+    asked.end()
+  })
+
 async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
   const dial = (port: number, host: string) =>
     new Promise<string>((resolve) => {
@@ -198,10 +217,21 @@ async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
     })
   const listen = (host: string) =>
     new Promise<string>((resolve) => {
-      createServer()
-        .on('error', (thrown) => resolve(codeOf(thrown)))
-        .listen(0, host, () => resolve('ok'))
+      const server = createServer().on('error', (thrown) => resolve(codeOf(thrown)))
+      server.listen(0, host, () => server.close(() => resolve('ok')))
     })
+  const datagram = (type: 'udp4' | 'udp6') =>
+    new Promise<string>((resolve) => {
+      const socket = createSocket(type).on('error', (thrown) => resolve(codeOf(thrown)))
+      socket.send('x', 53, type === 'udp4' ? '127.0.0.1' : '::1', (thrown) => resolve(thrown ? codeOf(thrown) : 'ok'))
+    })
+  /** Of both tables of the kernel, the ports that somebody listens on. */
+  const listening = () =>
+    ['tcp', 'tcp6']
+      .flatMap((table) => found(() => readFileSync(`/proc/net/${table}`, 'utf8')).split('\n'))
+      .flatMap((line) => / [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /.exec(line)?.[1] ?? [])
+      .map((port) => Number.parseInt(port, 16))
+      .join(' ')
   const routes = readFileSync('/proc/net/route', 'utf8').trim().split('\n').length - 1
   return [
     ['T59.interfaces', readdirSync('/sys/class/net').join(' ')],
@@ -213,6 +243,26 @@ async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
     ['T59.loopback', await dial(22, '127.0.0.1')],
     ['T59.listen', await listen('127.0.0.1')],
     ['T59.abstract_of_host', await reach(`\0${abstractSocket}`)],
+    ['E1.listening', listening() || 'nobody'],
+    ['E1.own_way_out', await dial(47_080, '127.0.0.1')],
+    ['E1.private', await dial(80, '10.0.0.1')],
+    ['E1.broadcast', await dial(80, '255.255.255.255')],
+    ['E1.loopback6', await dial(47_080, '::1')],
+    ['E1.datagram', await datagram('udp4')],
+    ['E1.datagram6', await datagram('udp6')],
+    [
+      'E1.routes6',
+      found(() =>
+        String(
+          readFileSync('/proc/net/ipv6_route', 'utf8')
+            .split('\n')
+            .filter((line) => line !== '' && !line.endsWith(' lo')).length,
+        ),
+      ),
+    ],
+    ['E1.asked', await through('GET', `${process.env.HUB_EGRESS_MODEL ?? ''}/v1/models`)],
+    ['E1.asked_elsewhere', await through('GET', `${process.env.HUB_EGRESS ?? ''}/up/other/v1/models`)],
+    ['E1.line_elsewhere', await through('CONNECT', 'other.example.org:443')],
   ]
 }
 

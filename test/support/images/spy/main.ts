@@ -2,11 +2,11 @@
 import { connect } from '../../../../hub/client/agent.ts'
 import { type Attempt, fall, type Outside, tryDoors } from './attempts.ts'
 import * as bombs from './bombs.ts'
-import { canCall, tryCalls } from './calls.ts'
+import { canCall, tryCalls, trySockets } from './calls.ts'
 import { git } from './own-name.ts'
 
 async function doors(outside: Outside): Promise<Record<string, string>> {
-  const all: Attempt[] = [...(await tryDoors(outside)), ...(canCall() ? tryCalls() : [])]
+  const all: Attempt[] = [...(await tryDoors(outside)), ...(canCall() ? [...tryCalls(), ...trySockets()] : [])]
   for (const [id, got] of all) console.log(JSON.stringify({ id, got }))
   return Object.fromEntries(all)
 }
