@@ -1,5 +1,5 @@
 /** Egress under a whole hub: declared, asked for and granted, or there is none (docs/egress.md 3). What a session got at its start is all it has. */
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { toHubError } from '../../hub/base/errors.ts'
@@ -86,6 +86,10 @@ test('what a session may reach is what card, row and chain all name, fixed at it
   expect(lead.joined?.egress).toEqual({ upstreams: [{ name: 'forge', kind: 'git', placeholder }], lines: [] })
   expect(child.joined?.egress?.upstreams[0]?.placeholder).not.toBe(lead.joined?.egress?.upstreams[0]?.placeholder)
   for (const { joined } of [plain, bare]) expect(joined).not.toHaveProperty('egress')
+
+  const folderOf = (session: string) => readdirSync(join(h.home, 'run', 's', session)).sort()
+  expect([lead, child].map(({ session }) => folderOf(session))).toEqual(Array(2).fill(['egress.sock', 'hub.sock']))
+  expect([plain, bare].map(({ session }) => folderOf(session))).toEqual(Array(2).fill(['hub.sock']))
 
   // Its container is made by what it got, and by nothing else.
   const socketsOf = async (session: string) =>
