@@ -11,6 +11,7 @@ import type { Alerts } from './alerts/alerts.ts'
 import type { Events } from './events.ts'
 import type { Times } from './host.ts'
 import type { Modes } from './modes.ts'
+import { approvalFeed } from './operator/approval-feed.ts'
 import { createApprovals } from './operator/approvals.ts'
 import { createContact } from './operator/contact.ts'
 import { createFlags } from './operator/flags.ts'
@@ -44,14 +45,16 @@ export function createOperator(
   const { workClock } = times
   const lease = createLease({ key: watchdogKey, instance, modes, meta, clock, look: times.pace.look })
   times.pace.onResume(lease.slept)
+  const approvals = createApprovals({
+    ...{ store, clock, steady: times.steady, random, alerts, limits: options.waits },
+    ...{ workedMs: workClock.now, revision: () => ruling.policy.active().revision, redaction: parts.redaction },
+  })
+  approvals.listen(approvalFeed(events))
   const kept = createStopWishes({ home, doneUpTo: Number(meta.get(WISHES_DONE) ?? 0) })
   return {
     lease,
     workClock,
-    approvals: createApprovals({
-      ...{ store, clock, steady: times.steady, random, alerts, limits: options.waits },
-      ...{ workedMs: workClock.now, revision: () => ruling.policy.active().revision, redaction: parts.redaction },
-    }),
+    approvals,
     flags: createFlags({ profile }, { store, meta, clock, log, steadyMs: times.steady.wallMs, alerts, events }),
     contact: createContact({ store, clock: times.steady, random }),
     /** For the gate: stops that wait for a store that can be written. */

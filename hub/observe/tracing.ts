@@ -96,11 +96,11 @@ export async function createTracing({ sample }: { sample: number }, parts: Traci
     const { traceId, spanId } = span.spanContext()
     return {
       place: { traceId, spanId },
-      end(code, more = {}) {
+      end(code, more = {}, atMs = nowMs()) {
         if (!span.isRecording()) return
         span.setAttributes(attributesOf(more))
         if (code !== undefined) span.setAttribute('hub.code', code).setStatus({ code: api.SpanStatusCode.ERROR })
-        span.end(hrOf(Math.max(nowMs(), fromMs ?? 0)))
+        span.end(hrOf(Math.max(atMs, fromMs ?? 0)))
       },
     }
   }

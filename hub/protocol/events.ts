@@ -56,6 +56,34 @@ export const EVENTS = {
     seenWith: 'approval.list',
     data: { agent: 'who asks', approval: 'the id for `hub approve` and `hub reject`', text: 'the question' },
   },
+  'hub.approval.asked.v1': {
+    when: 'a rule asks a person about an act',
+    subject: 'approval:ID',
+    seenWith: 'approval.list',
+    data: {
+      approval: 'the id for `hub approve` and `hub reject`',
+      task: 'the task it belongs to, or null',
+      agent: 'whose act it is, or null',
+      operation: 'what is to be done',
+      resource: 'to what',
+      text: 'why the rule asks',
+    },
+  },
+  'hub.approval.answered.v1': {
+    when: 'a person answered a question or an act, or it ended without an answer',
+    subject: 'approval:ID',
+    seenWith: 'approval.list',
+    data: {
+      approval: 'its id',
+      kind: '`ask_user` for a question of an agent, `act` where a rule asked',
+      task: 'the task it belongs to, or null',
+      agent: 'who asked, or whose act it is; or null',
+      answer:
+        '`approved` or `rejected`; `expired` if nobody answered in time, `superseded` if what it was about changed, `over` if what it was for ended',
+      by: 'who answered, or null',
+      text: 'what was said with it; empty if nothing',
+    },
+  },
   'hub.task.completed.v1': {
     when: 'a task has ended, well or not',
     subject: 'task:ID',

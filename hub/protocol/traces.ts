@@ -15,7 +15,9 @@ export const SPANS = {
   'orch.agent.create': 'below it: until its container is to be started',
   'orch.agent.join': 'below it: from there until the program has joined',
   'orch.msg.send': 'one envelope of an agent, from its arrival to its answer',
-  'orch.policy.decide': 'below a message, or a request that brings a trace: one question to the rules',
+  'orch.policy.decide': 'below a message, a start, or a request that brings a trace: one question to the rules',
+  'orch.approval.wait':
+    'below a task: a person is waited for, from the question until the answer, or until nobody waits any more',
   'orch.shutdown': 'everything is stopped, until all is confirmed',
   'orch.shutdown.finish': 'below it: sessions are told to finish',
   'orch.shutdown.confirm': 'below it: what is left is stopped and removed',
@@ -31,6 +33,7 @@ export type SpanIds = Readonly<
       | 'session'
       | 'agent'
       | 'message'
+      | 'approval'
       | 'kind'
       | 'operation'
       | 'decision'
@@ -51,8 +54,8 @@ export interface Place {
 
 export interface Span {
   readonly place: Place
-  /** Ends it; `code` is the error it ended with. A second end does nothing. */
-  end(code?: string, ids?: SpanIds): void
+  /** Ends it; `code` is the error it ended with. `atMs`: when it ended, wall clock; now without it. A second end does nothing. */
+  end(code?: string, ids?: SpanIds, atMs?: number): void
 }
 
 /** What the rings are handed where traces are kept; absent otherwise. Never throws. */

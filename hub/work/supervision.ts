@@ -81,7 +81,10 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const distrust = createDistrust(options, parts)
   const { custody } = distrust
   const traces = parts.tracer && createTaskTraces(parts.tracer, { clock, rows: tasks })
-  if (traces !== undefined) tasks.listen(traces.listener)
+  if (traces !== undefined) {
+    tasks.listen(traces.listener)
+    approvals.listen(traces.approvals)
+  }
   const exampleOf = (task: string) => traces?.exampleOf(task)
   tasks.listen(taskTimes(meters, { clock, taskOf: tasks.task, exampleOf }))
   containment.findBy(exampleOf)
@@ -153,6 +156,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     launch: launcher.launch,
     runtimeGate,
     flags,
+    traces,
   })
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
   const backlog = createBacklog(options, { clock, log, gate, modes, meta, tasks })

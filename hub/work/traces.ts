@@ -1,6 +1,8 @@
-/** The spans of tasks and of starts (S0-11), from the steps that tasks.ts tells. */
+/** The spans of tasks, of starts and of waits for a person (S0-11), from the steps that tasks.ts and approvals.ts tell. */
 import type { Clock } from '../base/clock.ts'
 import type { Example } from '../base/meters.ts'
+import { outcomeOf } from '../guard/operator/approval-words.ts'
+import type { ApprovalListener } from '../guard/operator/approvals.ts'
 import { type Place, placeOfTask, type Span, type Tracer } from '../protocol/traces.ts'
 import type { TaskListener } from './dispatch/moves.ts'
 import type { TaskRow, TaskRows } from './dispatch/rows.ts'
@@ -16,6 +18,7 @@ export interface TaskTraces {
   /** By what a time of this task can be found; undefined if its trace is not kept. */
   exampleOf(task: string): Example | undefined
   readonly listener: TaskListener
+  readonly approvals: ApprovalListener
 }
 
 export function createTaskTraces(tracer: Tracer, parts: { clock: Clock; rows: Pick<TaskRows, 'task'> }): TaskTraces {
@@ -52,6 +55,18 @@ export function createTaskTraces(tracer: Tracer, parts: { clock: Clock; rows: Pi
   return {
     tracer,
     placeOf,
+    approvals: {
+      // Made at its end, from the times that are stored, so a restart in between loses nothing.
+      ended(approval) {
+        const { id, task, session, agent, kind, operation, askedAtMs, endedAtMs } = approval
+        if (task === null) return
+        const whose = { ...(session === null ? {} : { session }), ...(agent === null ? {} : { agent }) }
+        const ids = { task, ...whose, approval: id, kind, ...(operation === null ? {} : { operation }) }
+        tracer
+          .begin('orch.approval.wait', { parent: placeOf(task), ids, fromMs: askedAtMs })
+          .end(undefined, { answer: outcomeOf(approval) }, endedAtMs ?? clock.wallMs())
+      },
+    },
     exampleOf: (task) => tracer.example(placeOf(task)),
     listener: {
       taskMade: made,

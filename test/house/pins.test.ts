@@ -199,6 +199,8 @@ describe('pinned names', () => {
       'hub.task.progress.v1',
       'hub.task.log.v1',
       'hub.task.asked.v1',
+      'hub.approval.asked.v1',
+      'hub.approval.answered.v1',
       'hub.task.completed.v1',
       'hub.session.started.v1',
       'hub.session.ended.v1',

@@ -7,6 +7,7 @@ import { eventHandlers, wantedBy } from '../../hub/edge/routes/events.ts'
 import { FROM_NOW } from '../../hub/guard/events.ts'
 import { OPERATOR, type Principal } from '../../hub/guard/principal.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
+import { askWhere } from '../support/asking-rules.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
 const agents = {
@@ -171,6 +172,8 @@ test('a listener that throws misses one event and no more, and the log says so o
 
 test('who follows a task hears everything of it, then that it has ended, and the stream is over: while it runs, afterwards, and when its events are gone', async () => {
   await using h = await createHarness({ agents: { ...agents, waits: { script: puppet } } })
+  // What began in the instant of the hub's start may have events that are gone.
+  await h.clock.advance(1)
   const task = await h.submit('waits')
   const [live, others] = [await opened(h, `?task=${task}`), await opened(h)]
   await h.working(1)
@@ -220,6 +223,8 @@ test('who follows a task hears everything of it, then that it has ended, and the
 test('one of a task whose first events are gone says so, and one that cannot be written is not left out in silence', async () => {
   await using h = await createHarness({ agents: { waits: { script: puppet } } })
   const { events } = h.hub.guard
+  // As above: not in the instant of the start.
+  await h.clock.advance(1)
   const task = await h.submit('waits')
   await h.working(1)
   const whole = await opened(h, `?task=${task}`)
@@ -296,4 +301,52 @@ test('nothing can be changed through the feed: every way of writing to it is ref
   expect(h.events()).toEqual(before)
   const refused = h.audit().slice(records)
   expect(refused.map(({ outcome }) => outcome)).toEqual(['refused', 'refused', 'refused', 'refused'])
+})
+
+test('who follows a task hears what a rule asks about it and what was answered, if it may read approvals', async () => {
+  await using h = await createHarness({ agents: { ...agents, solo: { script: puppet } } })
+  askWhere(h.hub.guard, ({ operation, resource }) =>
+    operation === 'task.dispatch' && resource.agent === 'echo' ? 'echo may start?' : undefined,
+  )
+  const task = await h.submit('echo')
+  await h.until(() => h.hub.guard.approvals.list(false).length > 0, 'a person is asked', 200)
+  const reader = await opened(h, `?task=${task}`)
+  const [{ id = '' } = {}] = h.hub.guard.approvals.list(false)
+  await h.operator('POST', `/v1/approvals/${id}/answer`, { approve: true, text: 'go on' })
+  await h.ended(task)
+  await h.until(() => reader.hasEnded, 'the stream ends with the task')
+  const heard = reader.events.filter(({ type }) => type.startsWith('hub.approval.'))
+  const about = { approval: id, task, agent: 'echo' }
+  expect(heard.map(({ type, subject, data }) => [type, subject, data])).toEqual([
+    [
+      'hub.approval.asked.v1',
+      `approval:${id}`,
+      { ...about, operation: 'task.dispatch', resource: `task:${task}`, text: 'echo may start?' },
+    ],
+    [
+      'hub.approval.answered.v1',
+      `approval:${id}`,
+      { ...about, kind: 'act', answer: 'approved', by: 'operator', text: 'go on' },
+    ],
+  ])
+  // The start comes after the yes that it needed.
+  const types = reader.events.map(({ type }) => type)
+  expect(types.indexOf('hub.task.running.v1')).toBeGreaterThan(types.indexOf('hub.approval.answered.v1'))
+
+  // A question of an agent has its own event, and its answer comes too.
+  const [solo] = await h.bring('solo')
+  await h.pumped(solo.say({ kind: 'ask', body: { text: 'Well?' } }))
+  const [question] = h.hub.guard.approvals.list(false)
+  await h.operator('POST', `/v1/approvals/${question?.id}/answer`, { approve: false, text: '' })
+  const ofSolo = h.events().filter(wantedBy(OPERATOR, solo.joined?.task.task))
+  expect(ofSolo.filter(({ type }) => /asked|approval/.test(type)).map(({ type, data }) => [type, data.answer])).toEqual(
+    [
+      ['hub.task.asked.v1', undefined],
+      ['hub.approval.answered.v1', 'rejected'],
+    ],
+  )
+  const blind: Principal = { kind: 'automation', id: 't', actions: ['event.stream', 'task.show'] }
+  const seeing: Principal = { ...blind, actions: [...(blind.actions ?? []), 'approval.list'] }
+  const seenBy = (principal: Principal) => heard.filter(wantedBy(principal, task)).length
+  expect([seenBy(blind), seenBy(seeing)]).toEqual([0, 2])
 })

@@ -6,6 +6,7 @@ import { createSystemClock } from '../../hub/base/clock.ts'
 import { createLog, silentLog } from '../../hub/base/telemetry.ts'
 import { createTracing, openTracing, type Tracing } from '../../hub/observe/tracing.ts'
 import { placeOfTask, readTraceparent, SPANS } from '../../hub/protocol/traces.ts'
+import { askWhere } from '../support/asking-rules.ts'
 import { collectorTool, startCollector } from '../support/collector.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
@@ -35,6 +36,7 @@ async function inMemory(sample = 1): Promise<{ tracing: Tracing; spans: () => Re
 }
 
 const hexOf = (id: string) => id.replaceAll('-', '')
+const msOf = ([seconds, nanos] = [0, 0]) => seconds * 1000 + nanos / 1e6
 const idOf = (span: ReadableSpan | undefined) => span?.spanContext().spanId
 const traceOf = (span: ReadableSpan | undefined) => span?.spanContext().traceId
 const parentOf = (span: ReadableSpan | undefined) => span?.parentSpanContext?.spanId
@@ -86,6 +88,21 @@ describe('with the exporter in memory', () => {
     expect(traceOf(reply)).toBe(hexOf(bob.joined?.task.task ?? ''))
     expect(reply?.links.map(({ context }) => context.traceId)).toEqual([hexOf(task)])
 
+    // A question of an agent is one span below its task, from the question to the answer, by the times that are stored.
+    await h.pumped(alice.say({ kind: 'ask', body: { text: 'not to be seen' } }))
+    await h.clock.advance(7_000)
+    const [asked] = h.hub.guard.approvals.list(false)
+    await h.operator('POST', `/v1/approvals/${asked?.id}/answer`, { approve: false, text: 'not to be seen' })
+    const [wait] = named('orch.approval.wait')
+    const whose = { 'hub.task': task, 'hub.session': alice.session, 'hub.agent': 'alice' }
+    expect(wait?.attributes).toEqual({
+      ...{ ...whose, 'hub.approval': asked?.id, 'hub.kind': 'ask_user', 'hub.answer': 'rejected' },
+    })
+    expect(parentOf(wait)).toBe(idOf(submit))
+    const { askedAtMs = 0, endedAtMs } = h.hub.guard.approvals.find(asked?.id ?? '') ?? {}
+    expect([msOf(wait?.startTime), msOf(wait?.endTime)]).toEqual([askedAtMs, endedAtMs])
+    expect(msOf(wait?.duration)).toBeGreaterThanOrEqual(7_000)
+
     const report = h.operator('POST', '/v1/shutdown', {})
     await h.pumped(report)
     const stop = spans().find(({ name }) => name === 'orch.shutdown')
@@ -136,6 +153,62 @@ describe('with the exporter in memory', () => {
     const again = await h.pumped(alice.say({ kind: 'log', body: { text: 'still here' } }))
     const sent = later.spans().find(({ attributes }) => attributes['hub.message'] === again)
     expect([traceOf(sent), parentOf(sent)]).toEqual([hexOf(task), placeOfTask(task, task).spanId])
+  })
+
+  test('S0-11, S2-26: a start that a rule asks about is decided below its task, waited for across a restart, and decided once more', async () => {
+    const before = await inMemory()
+    const options = { agents, tracing: before.tracing }
+    await using h = await createHarness(options)
+    const ask = () =>
+      askWhere(h.hub.guard, ({ operation, resource }) =>
+        operation === 'task.dispatch' && resource.agent === 'carol' ? 'not to be seen' : undefined,
+      )
+    ask()
+    const task = await h.submit('carol')
+    const asked = async () => {
+      await h.until(() => h.hub.guard.approvals.list(false).length > 0, 'a person is asked', 200)
+      return h.hub.guard.approvals.list(false)[0]
+    }
+    const first = await asked()
+    // While it waits nobody asks the rules again.
+    await h.clock.advance(6_000)
+    const below = (name: string, spans: ReadableSpan[]) =>
+      spans.filter((span) => span.name === name && parentOf(span) === placeOfTask(task, task).spanId)
+    const decided = below('orch.policy.decide', before.spans())
+    expect(decided.map(({ attributes }) => [attributes['hub.operation'], attributes['hub.answer']])).toEqual([
+      ['task.dispatch', 'ask'],
+    ])
+    expect(below('orch.approval.wait', before.spans())).toEqual([])
+
+    await h.stop()
+    const later = await inMemory()
+    options.tracing = later.tracing
+    await h.start()
+    ask()
+    const { id = '', askedAtMs } = (await asked()) ?? {}
+    expect(id).toBe(first?.id)
+    await h.operator('POST', `/v1/approvals/${id}/answer`, { approve: true, text: 'not to be seen' })
+    await h.ended(task)
+    const waits = below('orch.approval.wait', later.spans())
+    expect(waits.map(({ attributes }) => attributes)).toEqual([
+      {
+        ...{ 'hub.task': task, 'hub.agent': 'carol', 'hub.approval': id, 'hub.kind': 'act' },
+        ...{ 'hub.operation': 'task.dispatch', 'hub.answer': 'approved' },
+      },
+    ])
+    expect(msOf(waits[0]?.startTime)).toBe(askedAtMs)
+    const [, record] = h.audit().filter(({ action }) => action === 'task.dispatched')
+    expect(below('orch.policy.decide', later.spans())[0]?.attributes).toMatchObject({
+      'hub.operation': 'task.dispatch',
+      'hub.decision': record?.decision_id,
+    })
+    expect(JSON.stringify(waits.map(({ attributes, status }) => [attributes, status]))).not.toContain('not to be seen')
+
+    // What ends without an answer is a span too.
+    const other = await h.submit('carol')
+    await asked()
+    await h.operator('POST', `/v1/tasks/${other}/cancel`, {})
+    await h.until(() => later.spans().some(({ attributes }) => attributes['hub.answer'] === 'over'), 'it ends', 500)
   })
 
   test('S0-11: the trace that a caller brings is linked to the task it causes, and chooses nothing', async () => {

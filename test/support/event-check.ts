@@ -5,6 +5,7 @@ const SUBJECTS: Readonly<Record<string, RegExp>> = {
   hub: /^hub$/,
   'task:ID': /^task:[0-9a-f-]{36}$/,
   'session:ID': /^session:s[a-z2-7]{15}$/,
+  'approval:ID': /^approval:[0-9a-f-]{36}$/,
   'alert:ID': /^alert:[0-9a-f-]{36}$/,
   'agent:NAME': /^agent:[a-z][a-z0-9-]*$/,
   'flag:NAME': /^flag:[A-Za-z]+$/,

@@ -1,5 +1,5 @@
 /** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
-import { type ApprovalState, SILENCE } from '../../protocol/approval.ts'
+import { type ActAnswer, type ApprovalState, SILENCE } from '../../protocol/approval.ts'
 import { askedWords } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
 import type { Act } from '../acts.ts'
@@ -124,6 +124,17 @@ export function waitingText(approval: Approval, leftMs: number): string {
     `exactly: ${principal} uses ${operation} on ${resource}, act ${act}`,
   ].join('\n')
 }
+
+/** What whoever asked hears of one that nobody decides about any more. */
+export function answerOf({ state, ending }: Pick<Approval, 'state' | 'ending'>): ActAnswer {
+  if (state === 'refused') return 'rejected'
+  if (state !== 'expired') return 'approved'
+  return ending === 'superseded' ? 'superseded' : 'expired'
+}
+
+/** The same for who watches, who may want to know that nobody was there any more to hear it. */
+export const outcomeOf = (approval: Pick<Approval, 'state' | 'ending'>): ActAnswer | 'over' =>
+  approval.ending === 'over' ? 'over' : answerOf(approval)
 
 /** What a record about it names besides itself: its task, so that one search by the task finds each step. */
 export const recordEffect = ({ id, task }: Pick<Approval, 'id' | 'task'>): string =>

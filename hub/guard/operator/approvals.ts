@@ -40,6 +40,14 @@ export interface Asks {
   open(grant: AskGrant, call: Call, decision: PolicyDecision): { id: string }
 }
 
+/** Hears of each approval once the step is committed. */
+export interface ApprovalListener {
+  /** It began to wait for a person. */
+  asked?(approval: Approval): void
+  /** It waits no more: it has its answer, or ended without one. */
+  ended?(approval: Approval): void
+}
+
 export interface Approvals extends Asks {
   /** Writes the question down. A repeat of the same ask answers the existing row, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
   ask(
@@ -62,6 +70,7 @@ export interface Approvals extends Asks {
   leftMs(approval: Approval): number | null
   /** Hears of each act of a session that waits no more, once that is committed: of each once. Not of one whose session has ended. */
   onDecided(listener: (approval: Approval) => void): void
+  listen(listener: ApprovalListener): void
   /** The newest acts of a session that wait no more and were not used since: what it may not have heard of. Oldest first. */
   decidedOf(session: string): Approval[]
   /** Raises the alert of each that waits and has none; the first time, it also ends those whose end a crash or a restore left untold. */
@@ -123,7 +132,15 @@ export interface ApprovalParts {
 export function createApprovals(parts: ApprovalParts): Approvals {
   const { store, clock, alerts, workedMs, revision, limits = TIER_LIMITS } = parts
   const rows = createApprovalRows(parts)
-  const { move } = rows
+  const listeners: ApprovalListener[] = []
+  const move: typeof rows.move = (one, to, set) => {
+    const moved = rows.move(one, to, set)
+    if (one.state === 'asked') store.afterCommit(() => tellAll('ended', moved))
+    return moved
+  }
+  const tellAll = (what: keyof ApprovalListener, approval: Approval): void => {
+    for (const listener of listeners) listener[what]?.(approval)
+  }
   const leftOf = ({ dueMs }: Approval): number => Math.max(0, dueMs - workedMs())
 
   function tellOf(approval: Approval): void {
@@ -159,6 +176,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     const asked = rows.insert({ ...row, dueMs, waitMs, onTimeout })
     // If it was answered in the same transaction, there is nothing to tell.
     store.afterCommit(() => rows.find(asked.id)?.state === 'asked' && tellOf(asked))
+    store.afterCommit(() => tellAll('asked', asked))
     return asked
   }
 
@@ -302,6 +320,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     onDecided(listener) {
       decided = listener
     },
+    listen: (listener) => void listeners.push(listener),
     decidedOf: rows.decidedOf,
     tell() {
       if (!hasSwept) endLeftAlerts()

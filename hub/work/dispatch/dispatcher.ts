@@ -15,6 +15,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { newSessionId, type Random } from '../../base/random.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
+import type { Grant } from '../../guard/grant.ts'
 import { type Modes, permits } from '../../guard/modes.ts'
 import type { AskedDispatch } from '../../guard/operator/approval-rows.ts'
 import { askedText, recordEffect } from '../../guard/operator/approval-words.ts'
@@ -26,6 +27,7 @@ import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
 import { nextUser } from '../sandbox/users.ts'
 import type { SessionCards } from '../session-cards.ts'
+import type { TaskTraces } from '../traces.ts'
 import { applyNarrowing, egressFact, narrowAuthority, rootAuthority } from './authority.ts'
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { labelFact, originOf } from './origin.ts'
@@ -77,9 +79,12 @@ export function createDispatcher(
     launch: (session: SessionRow) => void
     runtimeGate: Pick<RuntimeGate, 'fault' | 'hold'>
     flags: Pick<Flags, 'isOn' | 'whyOff'>
+    /** Undefined where nobody keeps traces. */
+    traces: Pick<TaskTraces, 'placeOf' | 'tracer'> | undefined
   },
 ): Dispatcher {
   const { clock, random, gate, modes, meta, tasks, registry, cards, approvals, launch, runtimeGate, flags } = parts
+  const { traces } = parts
 
   /** The agents that the rules let the hub choose for tasks that name none, as last asked. */
   let lastAmong = new Map<string, readonly string[]>()
@@ -145,7 +150,9 @@ export function createDispatcher(
     const startedWith = registry.startsWith(card.name)
     if (imageId === undefined || startedWith === undefined) return
     const { call, authority, above } = planOf(task, agent, mustAsk)
-    const session = gate.admit(call, (grant) => {
+    const admit = <Result>(work: () => Result): Result =>
+      traces === undefined ? work() : traces.tracer.within(traces.placeOf(task.id), work)
+    const start = (grant: Grant) => {
       const id = newSessionId(random)
       const narrowed = applyNarrowing(authority, grant.narrow)
       const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
@@ -168,8 +175,8 @@ export function createDispatcher(
           aboveMs: above === undefined ? Number.POSITIVE_INFINITY : mostLeftMs(above, clock),
         }),
       })
-    })
-    launch(session)
+    }
+    launch(admit(() => gate.admit(call, start)))
   }
 
   /** Rules and cards by which every waiting start was last compared with what was asked about. */

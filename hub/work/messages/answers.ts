@@ -12,10 +12,10 @@ import { newUuid, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { noText, recordEffect } from '../../guard/operator/approval-words.ts'
+import { answerOf, noText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { type ActAnswer, ANSWERED_TYPE, type AnsweredBody } from '../../protocol/approval.ts'
+import { ANSWERED_TYPE, type AnsweredBody } from '../../protocol/approval.ts'
 import type { Store } from '../../store/database.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
 import type { Mailboxes } from './mailboxes.ts'
@@ -24,12 +24,6 @@ import type { Mailboxes } from './mailboxes.ts'
 export const ANSWERS_MAX = 16
 
 const APPROVALS = hubPrincipal('approvals')
-
-function answerOf({ state, ending }: Approval): ActAnswer {
-  if (state === 'refused') return 'rejected'
-  if (state !== 'expired') return 'approved'
-  return ending === 'superseded' ? 'superseded' : 'expired'
-}
 
 export interface Answers {
   settle(grant: Grant, approval: Approval): void

@@ -3,7 +3,7 @@
  * missed event, a restart of the hub or a broken stream costs seconds, never the answer.
  */
 import { ERRORS } from '../../../base/errors.ts'
-import type { HubEvent } from '../../../protocol/events.ts'
+import type { EventType, HubEvent } from '../../../protocol/events.ts'
 import type { TaskView } from '../../answers.ts'
 import { EXIT, fixOf, fixStep, Problem, toProblem, usage } from '../../problem.ts'
 import { type Context, type Run, spanOption } from '../context.ts'
@@ -16,6 +16,12 @@ import { failureLine, isTerminal, outcomeCode, progressText, reasonText, taskTex
 const POLL_MS = 5_000
 /** How long the hub may not answer, as in a restart, before the wait is given up. */
 const AWAY_MS = 60_000
+/** After these there is something new to show, or to leave. */
+const WORTH_A_LOOK: ReadonlySet<string> = new Set<EventType>([
+  'hub.task.completed.v1',
+  'hub.task.asked.v1',
+  'hub.approval.asked.v1',
+])
 
 /** One line for an event; empty for events that tell a person nothing. */
 export function newsOf(event: HubEvent): string {
@@ -86,7 +92,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
     (event) => {
       const text = newsOf(event)
       if (text !== '') terminal.live(text)
-      if (event.type === 'hub.task.completed.v1' || event.type === 'hub.task.asked.v1') news.resolve()
+      if (WORTH_A_LOOK.has(event.type)) news.resolve()
     },
     () => news.resolve(),
     ending.signal,
