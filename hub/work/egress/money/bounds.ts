@@ -55,6 +55,7 @@ const CONTEXT_TOKENS = 2_000_000
 
 /** What each fact is to money: the surcharge whose percentage counts, or null where the bounds hold it already. */
 const FACTS: Readonly<Record<string, Surcharge | null>> = {
+  cache_write: null,
   cache_write_5m: null,
   cache_write_1h: null,
   cache_retention_24h: null,

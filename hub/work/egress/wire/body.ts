@@ -18,6 +18,7 @@ const PREFIXES_MAX = 128
 /** Bytes that are hashed in one turn. */
 const TURN_BYTES = 512 * 1024
 const CHOICES_MAX = 128
+const SERVER_USES_MAX = 999
 
 type Tree = JsonNode & { kind: 'object' }
 /** What a shape says about where its facts stand. */
@@ -105,12 +106,13 @@ export function* judgeBodyInTurns(
     const tree = yield* readJsonTree(bytes, LIMITS)
     if (tree.kind !== 'object') throw new Refusal('schema_invalid', 'the body must be a JSON object')
     const walk: Walk = {
-      ...{ bytes, upstream: upstream.name, serverTools: upstream.serverTools, marks: [] },
+      ...{ bytes, upstream: upstream.name, serverTools: upstream.serverTools, serverUses: [], marks: [] },
       ...{ surcharges: new Set(), media: { images: 0, documents: 0, audios: 0, videos: 0 } },
     }
     layout.rule(tree, ROOT, walk)
     yield
     const facts = factsOf(layout, head, tree, walk)
+    if (!upstream.free) nameServerUses(tree, walk)
     const prefixes = yield* prefixesOf(layout, facts.model, tree, walk)
     return {
       ...facts,
@@ -150,6 +152,20 @@ function factsOf(layout: Layout, head: JudgedHead, tree: Tree, { bytes }: Walk):
     stream: head.path.endsWith(':streamGenerateContent') || (stream?.kind === 'word' && stream.value === true),
     choices,
   }
+}
+
+/** How often tools of the provider may run in all: each use has a price, so without a bound there is no worst case. */
+function nameServerUses(tree: Tree, { bytes, serverUses, surcharges }: Walk): void {
+  if (serverUses.length === 0) return
+  const together = countOf(bytes, fieldOf(tree, 'max_tool_calls'))
+  const each = serverUses.reduce((sum: number, uses) => sum + (uses ?? Number.POSITIVE_INFINITY), 0)
+  const uses = Math.min(together ?? Number.POSITIVE_INFINITY, each)
+  if (uses > SERVER_USES_MAX)
+    throw new Refusal(
+      'server_tool_refused',
+      `a tool that runs at the provider must say how often it may run, at most ${SERVER_USES_MAX} times: max_uses of the tool (Anthropic), or max_tool_calls of the request (OpenAI)`,
+    )
+  surcharges.add(`server_tools:${uses}`)
 }
 
 /** The model at its one place: missing or odd, it could only be priced by a guess (E7). */

@@ -13,6 +13,8 @@ export interface Walk {
   /** The name of the upstream, for texts. */
   upstream: string
   serverTools: readonly string[]
+  /** Of each tool of the provider that may be used, how often at most; undefined without a bound. */
+  serverUses: (number | undefined)[]
   surcharges: Set<string>
   media: Record<Media, number>
   /** Spans that two requests of one conversation may differ in: marks of caches. */
@@ -87,13 +89,13 @@ export const oneOf =
       )
   }
 
-/** A word that costs: what is free passes as it is, what costs is named as a surcharge. */
+/** A word that costs: what is free passes as it is, what costs is named as a surcharge, behind this beginning. */
 export const priced =
-  (name: string, free: readonly string[], costing: readonly string[]): Rule =>
+  (beginning: string, free: readonly string[], costing: readonly string[]): Rule =>
   (node, place, walk) => {
     oneOf(...free, ...costing)(node, place, walk)
     const word = node.kind === 'string' ? textOf(walk.bytes, node) : ''
-    if (costing.includes(word)) walk.surcharges.add(`${name}:${word}`)
+    if (costing.includes(word)) walk.surcharges.add(`${beginning}${word}`)
   }
 
 export const listOf =
@@ -246,7 +248,7 @@ export const withoutPointers: Rule = (node, place, walk) => {
   }
 }
 
-/** A tool that runs at the provider (E21): refused unless the upstream lists it, by its type or by its type without the date. MCP never. */
+/** What runs at the provider (E21): refused unless the upstream lists it, by its type or by its type without the date. MCP never. */
 export const serverTool =
   (word: string, rule: Rule = withoutPointers): Rule =>
   (node, place, walk) => {
@@ -258,8 +260,16 @@ export const serverTool =
         'server_tool_refused',
         `${placeText(place)}: the tool "${plainWord(word)}" runs at the provider and reaches further than this hub sees. Leave it out, or add "${plainWord(name)}" to upstreams.${walk.upstream}.serverTools in hub.yaml`,
       )
-    walk.surcharges.add('server_tools')
     rule(node, place, walk)
+  }
+
+/** The same as a tool that the model may use from now on: each use costs, so it counts how many there may be. */
+export const usableServerTool =
+  (word: string): Rule =>
+  (node, place, walk) => {
+    serverTool(word)(node, place, walk)
+    const uses = node.kind === 'object' ? countOf(walk.bytes, node.fields.get('max_uses')?.value) : undefined
+    walk.serverUses.push(uses)
   }
 
 /** The one way a HubError of a parser becomes a refusal. */

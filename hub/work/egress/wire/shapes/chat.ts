@@ -17,16 +17,16 @@ import {
   opaque,
   priced,
   type Rule,
-  serverTool,
   storedReference,
   tagged,
   text,
   textOr,
+  usableServerTool,
   withoutPointers,
 } from '../fields.ts'
 
 /** Where a cache begins; what it costs to write one is named. */
-const cacheBreakpoint = costing('cache_write', objectOf({ mode: text, ttl: oneOf('30m', '12h') }))
+const cacheBreakpoint = costing('cache_write', objectOf({ mode: text, ttl: priced('cache_write_', ['30m'], ['12h']) }))
 /** A part of a message whose mark of a cache does not count where two requests of one conversation are compared. */
 export const part = (fields: Fields): Rule =>
   objectOf({ type: text, prompt_cache_breakpoint: cacheBreakpoint, ...fields }, { marks: ['prompt_cache_breakpoint'] })
@@ -75,7 +75,7 @@ const tool = tagged(
     function: objectOf({ type: text, function: functionFields }),
     custom: objectOf({ type: text, custom: objectOf({ name: text, description: text, format: customFormat }) }),
   },
-  { other: (word) => serverTool(word) },
+  { other: (word) => usableServerTool(word) },
 )
 const toolChoice = textOr(
   tagged('type', {
@@ -86,9 +86,9 @@ const toolChoice = textOr(
 )
 
 /** Tiers: `default` is what the price card says. What is cheaper is still reserved at that price; what is dearer is named. */
-export const serviceTier = priced('tier', ['auto', 'default', 'flex'], ['priority', 'scale', 'fast'])
-export const cacheRetention = priced('cache_retention', ['in_memory', 'in-memory'], ['24h'])
-export const cacheOptions = costing('cache_write', objectOf({ mode: text, ttl: text }))
+export const serviceTier = priced('tier:', ['auto', 'default', 'flex'], ['priority', 'scale', 'fast'])
+export const cacheRetention = priced('cache_retention_', ['in_memory', 'in-memory'], ['24h'])
+export const cacheOptions = cacheBreakpoint
 
 /** POST /v1/chat/completions. */
 export const chat: Rule = objectOf({
@@ -133,7 +133,7 @@ export const chat: Rule = objectOf({
   logit_bias: opaque,
   logprobs: flag,
   top_logprobs: count,
-  web_search_options: serverTool('web_search'),
+  web_search_options: usableServerTool('web_search'),
   audio: never('egress_denied', 'asks for sound, which has no price here'),
   models: never('egress_denied', 'names further models; name one model, in `model`'),
 })

@@ -19,6 +19,7 @@ import {
   serverTool,
   storedReference,
   text,
+  usableServerTool,
   withoutPointers,
 } from '../fields.ts'
 import type { Media } from '../judged.ts'
@@ -78,7 +79,7 @@ const tool = objectOf(
     ),
   },
   // `googleSearch` is listed as google_search, as all types of tools are.
-  { other: (name) => serverTool(name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)) },
+  { other: (name) => usableServerTool(name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)) },
 )
 const thinkingBudget: Rule = (node, place, walk) => {
   // -1: as much as the model wants, within the cap.
@@ -124,7 +125,7 @@ const asked: Fields = {
   }),
   generationConfig,
   safetySettings: listOf(objectOf({ category: text, threshold: text, method: text })),
-  serviceTier: priced('tier', ['standard', 'flex', 'unspecified'], ['priority']),
+  serviceTier: priced('tier:', ['standard', 'flex', 'unspecified'], ['priority']),
   labels: opaque,
   store: flag,
   cachedContent: storedReference,

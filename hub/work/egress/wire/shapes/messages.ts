@@ -22,13 +22,14 @@ import {
   tagged,
   text,
   textOr,
+  usableServerTool,
   withoutPointers,
 } from '../fields.ts'
 
 /** A cache that is written costs more than plain input; one that lives an hour costs more still. */
 const cacheControl: Rule = objectOf({
   type: costing('cache_write_5m', oneOf('ephemeral')),
-  ttl: priced('cache_write', ['5m'], ['1h']),
+  ttl: priced('cache_write_', ['5m'], ['1h']),
 })
 const MARKS = { marks: ['cache_control'] }
 /** A block whose mark of a cache does not count where two requests of one conversation are compared. */
@@ -137,7 +138,7 @@ const clientTool = objectOf(
 const tool = tagged(
   'type',
   { custom: functionTool, ...Object.fromEntries(CLIENT_TOOLS.map((type) => [type, clientTool])) },
-  { without: functionTool, other: (word) => serverTool(word) },
+  { without: functionTool, other: (word) => usableServerTool(word) },
 )
 
 const toolChange = tagged('type', {
@@ -229,7 +230,7 @@ const shared: Fields = {
   billing_policy: never('egress_denied', 'changes who pays'),
   user_profile_id: storedReference,
   workspace_id: storedReference,
-  speed: priced('speed', ['standard'], ['fast']),
+  speed: priced('speed:', ['standard'], ['fast']),
 }
 
 /** POST /v1/messages/count_tokens. */
@@ -246,6 +247,6 @@ export const messages: Rule = objectOf({
   top_p: number,
   top_k: number,
   service_tier: oneOf('auto', 'standard_only'),
-  inference_geo: priced('geo', ['global'], ['us']),
+  inference_geo: priced('geo:', ['global'], ['us']),
   diagnostics: objectOf({ previous_message_id: storedReference }),
 })

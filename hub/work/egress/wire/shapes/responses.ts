@@ -18,6 +18,7 @@ import {
   tagged,
   text,
   textOr,
+  usableServerTool,
   withoutPointers,
 } from '../fields.ts'
 import { cacheOptions, cacheRetention, customFormat, part, serviceTier } from './chat.ts'
@@ -68,10 +69,10 @@ const customTool = objectOf({ ...functionFields, format: customFormat })
 const own = tagged('type', { function: functionTool, custom: customTool })
 /** A shell or a search that the client runs; at the provider it would be a tool of the provider. */
 const atClient = (word: string, key: string, here: string, rule: Rule): Rule =>
-  tagged(key, { [here]: rule }, { without: serverTool(word), other: () => serverTool(word) })
+  tagged(key, { [here]: rule }, { without: usableServerTool(word), other: () => usableServerTool(word) })
 const shell: Rule = (node, place, walk) => {
   const environment = node.kind === 'object' ? node.fields.get('environment')?.value : undefined
-  if (environment?.kind !== 'object') return serverTool('shell')(node, place, walk)
+  if (environment?.kind !== 'object') return usableServerTool('shell')(node, place, walk)
   const local = objectOf({ type: text, skills: withoutPointers })
   atClient('shell', 'type', 'local', local)(environment, { up: place, step: 'environment' }, walk)
   objectOf({ type: text, environment: opaque, allowed_callers: listOf(oneOf('direct')) })(node, place, walk)
@@ -94,7 +95,7 @@ const tool = tagged(
       objectOf({ type: text, execution: text, description: text, parameters: opaque }),
     ),
   },
-  { other: (word) => serverTool(word) },
+  { other: (word) => usableServerTool(word) },
 )
 
 /** `web_search_call` passes where the tool `web_search` does. */

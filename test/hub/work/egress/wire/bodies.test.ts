@@ -1,6 +1,7 @@
 /** Bodies for model servers: what passes, what is refused and with which code, and that the bytes sent are the bytes judged. */
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
+import { boundOf } from '../../../../../hub/work/egress/money/bounds.ts'
 import { judgeBody, judgeBodyInTurns, judgeHead } from '../../../../../hub/work/egress/wire.ts'
 import {
   JSON_HEADERS,
@@ -334,7 +335,7 @@ const PASSED: readonly [target: Target, body: Record<string, unknown>, facts: ob
   [
     'messages',
     { ...LEAST.messages, system: [{ type: 'text', text: 's', cache_control: { type: 'ephemeral', ttl: '1h' } }] },
-    { surcharges: ['cache_write:1h', 'cache_write_5m'] },
+    { surcharges: ['cache_write_1h', 'cache_write_5m'] },
   ],
   [
     'messages',
@@ -471,29 +472,35 @@ describe('a body for a model server', () => {
 
   it('E21: passes what the upstream lists, with or without its date, and names what that costs; a pointer in it never', () => {
     const listed = { serverTools: ['web_search', 'advisor', 'file_search', 'code_execution', 'google_search'] }
-    const passed: [Target, object][] = [
-      ['messages', withTool('messages', { type: 'web_search_20250305', name: 'web_search', max_uses: 3 })],
-      [
-        'messages',
-        withPart('messages', {
-          type: 'web_search_tool_result',
-          tool_use_id: 'a',
-          content: [{ type: 'web_search_result', url: 'https://x' }],
-        }),
-      ],
+    const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 3 }
+    const result = { type: 'web_search_result', url: 'https://x' }
+    const passed: [Target, object, string[]][] = [
+      ['messages', { ...LEAST.messages, tools: [search, { ...search, max_uses: 4 }] }, ['server_tools:7']],
+      ['messages', withPart('messages', { type: 'web_search_tool_result', tool_use_id: 'a', content: [result] }), []],
       [
         'messages',
         withPart('messages', { type: 'server_tool_use', id: 'a', name: 'web_search', input: { query: 'x' } }),
+        [],
       ],
-      ['responses', withTool('responses', { type: 'web_search_2025_08_26' })],
       [
         'responses',
-        withItem({ type: 'web_search_call', id: 'a', status: 'completed', action: { type: 'search', query: 'x' } }),
+        { ...withTool('responses', { type: 'web_search_2025_08_26' }), max_tool_calls: 5 },
+        ['server_tools:5'],
       ],
+      ['responses', withItem({ type: 'web_search_call', id: 'a', action: { type: 'search', query: 'x' } }), []],
+    ]
+    for (const [target, body, surcharges] of passed)
+      expect(passedIn(judgeAt(target, body, listed)).surcharges, JSON.stringify(body)).toEqual(surcharges)
+    const unbounded: [Target, object][] = [
+      ['messages', withTool('messages', { ...search, max_uses: undefined })],
+      ['messages', { ...LEAST.messages, tools: [search, { type: 'code_execution_20260521', name: 'x' }] }],
+      ['responses', withTool('responses', { type: 'web_search' })],
       ['generate', withTool('generate', { googleSearch: {} })],
     ]
-    for (const [target, body] of passed)
-      expect(passedIn(judgeAt(target, body, listed)).surcharges, JSON.stringify(body)).toContain('server_tools')
+    for (const [target, body] of unbounded) {
+      expect(refusalIn(judgeAt(target, body, listed)).detail).toContain('must say how often it may run')
+      expect(passedIn(judgeAt(target, body, { ...listed, free: true })).surcharges).toEqual([])
+    }
     const refused: [Target, object, string][] = [
       ['messages', withTool('messages', { type: 'advisor_20260301', name: 'advisor', model: 'dear' }), 'egress_denied'],
       [
@@ -608,6 +615,22 @@ describe('a body for a model server', () => {
       8 * 1024 ** 2,
     )
   })
+})
+
+test('what costs more has a name that the reserve knows, or none that passes', () => {
+  const named = [
+    ...['cache_write', 'cache_write_5m', 'cache_write_1h', 'cache_retention_24h', 'long_context', 'prediction'],
+    ...['tier:priority', 'tier:scale', 'tier:fast', 'speed:fast', 'geo:us', 'server_tools:3'],
+  ]
+  const asked = { shape: 'chat', askedOutput: 1, maxOutput: 1, choices: 1, inputBytes: 1, prefixes: [] } as const
+  const media = { images: 0, documents: 0, audios: 0, videos: 0 }
+  for (const name of named)
+    expect(() => boundOf({ ...asked, media, surcharges: [name] }, undefined, undefined), name).not.toThrow()
+  // It costs more for longer, and nobody has said how much.
+  const breakpoint = { type: 'text', text: 'x', prompt_cache_breakpoint: { mode: 'explicit', ttl: '12h' } }
+  const { surcharges } = passedIn(judgeAt('chat', withPart('chat', breakpoint)))
+  expect(surcharges).toEqual(['cache_write', 'cache_write_12h'])
+  expect(() => boundOf({ ...asked, media, surcharges }, undefined, undefined)).toThrow('cache_write_12h')
 })
 
 describe('the body that is sent', () => {
