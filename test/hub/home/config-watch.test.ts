@@ -234,8 +234,8 @@ describe('what is live (S0-13)', () => {
   const PUBLIC_KEY = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'der' }).toString('base64')
   /** Another value for every key. A key that is new must be given one here. */
   const OTHER: Readonly<Record<string, unknown>> = {
-  upstreams: { llama: { kind: 'openai', url: 'http://127.0.0.1:11434', local: true, price: 'free' } },
-  'egress.inSafe': false,
+    upstreams: { llama: { kind: 'openai', url: 'http://127.0.0.1:11434', local: true, price: 'free' } },
+    'egress.inSafe': false,
     profile: 'development',
     'audit.forward': [{ kind: 'file', path: 'logs/audit.jsonl' }],
     'approvals.read.wait': '5h',
@@ -333,7 +333,9 @@ describe('what is live (S0-13)', () => {
     inside[path.at(-1) ?? ''] = value
     return JSON.stringify(whole)
   }
-  const card = { name: 'echo', limits: {}, may: { egress: [] } } as unknown as Parameters<ReturnType<typeof ringsOf>['work']['limitsOf']>[0]
+  const card = { name: 'echo', limits: {}, may: { egress: [] } } as unknown as Parameters<
+    ReturnType<typeof ringsOf>['work']['limitsOf']
+  >[0]
   /** All that the rings can read now. A spread reads every getter and every view. */
   const readBy = ({ guard, work, edge }: ReturnType<typeof ringsOf>) =>
     JSON.stringify([{ ...guard }, { ...work, card: work.limitsOf(card) }, { ...edge }])
