@@ -133,13 +133,13 @@ export function createApprovals(parts: ApprovalParts): Approvals {
   const { store, clock, alerts, workedMs, revision, limits = TIER_LIMITS } = parts
   const rows = createApprovalRows(parts)
   const listeners: ApprovalListener[] = []
+  const tellAll = (what: keyof ApprovalListener, approval: Approval): void => {
+    for (const listener of listeners) listener[what]?.(approval)
+  }
   const move: typeof rows.move = (one, to, set) => {
     const moved = rows.move(one, to, set)
     if (one.state === 'asked') store.afterCommit(() => tellAll('ended', moved))
     return moved
-  }
-  const tellAll = (what: keyof ApprovalListener, approval: Approval): void => {
-    for (const listener of listeners) listener[what]?.(approval)
   }
   const leftOf = ({ dueMs }: Approval): number => Math.max(0, dueMs - workedMs())
 
