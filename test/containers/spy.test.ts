@@ -69,6 +69,7 @@ const DOORS: Record<string, string> = {
   'T59.abstract_of_host': 'ECONNREFUSED',
   'E1.listening': 'nobody',
   ...all('EPERM', 'E1.', 'own_way_out private broadcast loopback6 datagram datagram6'),
+  'E12.flood': 'EPERM',
   'E1.routes6': '0|ENOENT',
   ...all('no way out', 'E1.', 'asked asked_elsewhere line_elsewhere'),
   ...all('ENOENT', 'T59.', 'engine engine_run operator watchdog other_session other_session_beside'),
@@ -148,6 +149,7 @@ const REACHING: Record<string, string> = {
     'HOME HOSTNAME HTTPS_PROXY HUB_DEADLINE HUB_EGRESS HUB_EGRESS_MODEL HUB_PLACEHOLDER_MODEL HUB_SESSION HUB_SOCKET LANG NO_PROXY OPENAI_API_KEY OPENAI_BASE_URL PATH TMPDIR TZ https_proxy no_proxy',
   'E1.listening': '47080',
   'E1.own_way_out': 'ok',
+  'E12.flood': '32 stay',
   ...all('ENETUNREACH', 'E1.', 'private broadcast'),
   'E1.asked': '200',
   // Nobody declared it; nobody granted it.
@@ -270,7 +272,7 @@ describe('from inside, with egress granted', () => {
   // By the user it runs as, another session is another.
   const { 'T51.own_user': _, 'T51.Uid': __, 'T51.Gid': ___, 'T51.Groups': ____, ...doors } = DOORS
 
-  test('E1: every door answers as without it, but for streams of IPv4, which lead to the hub and nowhere else', () => {
+  test('E1, E12: every door answers as without it, but for streams of IPv4, which lead to the hub and nowhere else, 32 at once', () => {
     expect(wrongIn({ ...doors, ...REACHING }, seenByReaching)).toEqual([])
     // Whatever the program offers for a key stays here.
     expect(keys).toEqual([undefined])

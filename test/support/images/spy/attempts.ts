@@ -21,7 +21,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { request } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import { ROUTES } from '../../../../hub/protocol/routes.ts'
 
@@ -210,10 +210,44 @@ const through = (method: string, what: string) =>
     asked.end()
   })
 
+/** Connections to its own way out that the other end still has, by the kernel's table: neither only listening (0A) nor over (06). */
+const connected = () =>
+  found(() => readFileSync('/proc/net/tcp', 'utf8'))
+    .split('\n')
+    .filter((line) => / [0-9A-F]+:B7E8 [0-9A-F]+:[0-9A-F]{4} (?!0A|06)/.test(line)).length
+
+/** How many of a hundred connections to its own way out stay open, once the others are closed. */
+async function flood(): Promise<string> {
+  const [asked, held] = [100, 32]
+  // What came before must be over.
+  for (let looks = 0; looks < 600 && connected() > 0; looks += 1) await new Promise((done) => setTimeout(done, 50))
+  return new Promise((resolve) => {
+    const open = new Set<Socket>()
+    let [ended, failure] = [0, '']
+    const end = (said: string) => {
+      for (const socket of open) socket.destroy()
+      resolve(said)
+    }
+    for (let at = 0; at < asked; at += 1) {
+      const socket = connect(47_080, '127.0.0.1')
+      socket.on('connect', () => open.add(socket)).on('error', (thrown) => (failure = codeOf(thrown)))
+      socket.on('close', () => {
+        open.delete(socket)
+        ended += 1
+        if (ended === asked) end(failure)
+        else if (ended === asked - held) setTimeout(() => end(`${open.size} stay`), 500)
+      })
+    }
+  })
+}
+
 async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
   const dial = (port: number, host: string) =>
     new Promise<string>((resolve) => {
-      connect(port, host, () => resolve('ok')).on('error', (thrown) => resolve(codeOf(thrown)))
+      const socket = connect(port, host, () => {
+        socket.destroy()
+        resolve('ok')
+      }).on('error', (thrown) => resolve(codeOf(thrown)))
     })
   const listen = (host: string) =>
     new Promise<string>((resolve) => {
@@ -263,6 +297,7 @@ async function network({ abstractSocket }: Outside): Promise<Attempt[]> {
     ['E1.asked', await through('GET', `${process.env.HUB_EGRESS_MODEL ?? ''}/v1/models`)],
     ['E1.asked_elsewhere', await through('GET', `${process.env.HUB_EGRESS ?? ''}/up/other/v1/models`)],
     ['E1.line_elsewhere', await through('CONNECT', 'other.example.org:443')],
+    ['E12.flood', await flood()],
   ]
 }
 
