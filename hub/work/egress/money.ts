@@ -78,7 +78,7 @@ export function createMoney(
   }
 
   function show({ task, agent, day: asked }: BudgetShowRequest): BudgetView {
-    const today = days.now(accounts.list('day', '', 1)[0]?.key)
+    const today = days.now(() => accounts.list('day', '', 1)[0]?.key)
     const day = asked ?? today
     const { root, rootAgent } = task === undefined ? { root: undefined, rootAgent: null } : rootOf(task)
     const own = agent ?? (task === undefined ? undefined : (tasks.task(task)?.agent ?? undefined))

@@ -57,7 +57,7 @@ export function refsOf({ session, attempt, task, root, agent }: Payer, day: stri
     { scope: 'tree', key: root, task: root },
     { scope: 'agent_day', key: `${day} ${agent}`, task: null },
     { scope: 'day', key: day, task: null },
-    { scope: 'slot', key: `${slot} ${agent}`, task: null },
+    { scope: 'slot', key: `${agent} ${slot}`, task: null },
   ]
 }
 
@@ -72,6 +72,8 @@ export interface Accounts {
   mend(ref: AccountRef, atMs: number): Account
   /** Of a scope, by the beginning of their keys, the newest first. */
   list(scope: Scope, begins: string, limit: number): Account[]
+  /** Of an agent, in these slots. */
+  slots(agent: string, from: number, to: number): Account[]
   /** Deletes those of days and minutes that nobody asks about any more. Within a transaction. */
   forget(before: { slotMs: number; dayMs: number }): void
 }
@@ -87,7 +89,15 @@ const SUMS = [
   'calls',
 ] as const
 const OTHER = ['raised_usd', 'told', 'at_ms'] as const
-const fieldOf = (column: string): string => column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+const fields = new Map<string, string>()
+/** snake_case to camelCase, worked out once for each column. */
+export function fieldOf(column: string): string {
+  const known = fields.get(column)
+  if (known !== undefined) return known
+  const made = column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+  fields.set(column, made)
+  return made
+}
 
 const nothing = (scope: Scope, key: string): Account => ({
   ...{ scope, key, heldUsd: 0, heldInput: 0, heldOutput: 0, spentUsd: 0, estimatedUsd: 0 },
@@ -109,6 +119,7 @@ export function createAccounts(
   const listed = store.prepare(
     'select * from egress_account where scope = ? and key >= ? and key < ? order by key desc limit ?',
   )
+  const inSlots = store.prepare(`select * from egress_account where scope = 'slot' and key >= ? and key <= ?`)
   const forgetSlots = store.prepare(`delete from egress_account where scope = 'slot' and at_ms < ?`)
   const forgetDays = store.prepare(`delete from egress_account where scope in ('day', 'agent_day') and at_ms < ?`)
 
@@ -152,6 +163,8 @@ export function createAccounts(
     },
     list: (scope, begins, limit) =>
       (listed.all(scope, begins, `${begins}\u{10ffff}`, limit) as Record<string, unknown>[]).map(read),
+    slots: (agent, from, to) =>
+      (inSlots.all(`${agent} ${from}`, `${agent} ${to}`) as Record<string, unknown>[]).map(read),
     forget({ slotMs, dayMs }) {
       forgetSlots.run(slotMs)
       forgetDays.run(dayMs)

@@ -112,11 +112,11 @@ type Held = Standing & { ref: AccountRef | undefined }
 export function createBudget(parts: BudgetParts): Budget {
   const { settings, reservations, accounts, prices, days, random, rowOf } = parts
 
-  const today = (): string => days.now(accounts.list('day', '', 1)[0]?.key)
+  const today = (): string => days.now(() => accounts.list('day', '', 1)[0]?.key)
 
   /** The last hour of an agent, in one. */
   function hourOf(agent: string, slot: number): Standing['account'] {
-    const slots = Array.from({ length: SLOTS_OF_AN_HOUR }, (_, at) => accounts.get('slot', `${slot - at} ${agent}`))
+    const slots = accounts.slots(agent, slot - SLOTS_OF_AN_HOUR + 1, slot)
     const sum = (of: (account: Account) => number) => slots.reduce((all, each) => all + of(each), 0)
     return {
       ...{ spentUsd: 0, heldUsd: 0, calls: 0, input: sum(({ input }) => input), output: sum(({ output }) => output) },
@@ -213,8 +213,10 @@ export function createBudget(parts: BudgetParts): Budget {
       ...{ reservedUsd: need.usd, reservedInput: need.input, reservedOutput: need.output },
     })
     const change = { heldUsd: need.usd, heldInput: need.input, heldOutput: need.output, calls: 1 }
-    for (const ref of refsOf(call, day, slot)) accounts.add(ref, change, atMs)
-    accounts.forget({ slotMs: atMs - 2 * SLOTS_OF_AN_HOUR * SLOT_MS, dayMs: atMs - DAYS_KEPT_MS })
+    const added = refsOf(call, day, slot).map((ref) => accounts.add(ref, change, atMs))
+    // The first call of some minutes takes what nobody asks about any more with it.
+    if (added.at(-1)?.calls === 1)
+      accounts.forget({ slotMs: atMs - 2 * SLOTS_OF_AN_HOUR * SLOT_MS, dayMs: atMs - DAYS_KEPT_MS })
     return { id, cap, reservedUsd: need.usd, priceVersion, model }
   }
 

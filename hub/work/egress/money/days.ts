@@ -8,7 +8,7 @@ import type { SteadyClock } from '../../../guard/conditions/steady-clock.ts'
 
 export interface Days {
   /** `2026-12-01`. `last`: the latest day that has an account. */
-  now(last: string | undefined): string
+  now(last: () => string | undefined): string
   nowMs(): number
 }
 
@@ -16,6 +16,7 @@ export interface Days {
 export const SLOT_MS = 300_000
 /** The slot that has begun and the twelve before it: never less than an hour. */
 export const SLOTS_OF_AN_HOUR = 13
+const QUARTER_MS = 900_000
 export const slotOf = (ms: number): number => Math.floor(ms / SLOT_MS)
 
 export function createDays(
@@ -23,14 +24,24 @@ export function createDays(
   settings: { readonly zone: string },
 ): Days {
   let format = { zone: settings.zone, of: formatIn(settings.zone) }
+  let known = { zone: '', quarter: Number.NaN, day: '' }
 
   return {
     nowMs: steady.wallMs,
     now(last) {
-      if (last !== undefined && steady.isUnproven()) return last
-      if (format.zone !== settings.zone) format = { zone: settings.zone, of: formatIn(settings.zone) }
-      const parts = Object.fromEntries(format.of.formatToParts(steady.wallMs()).map(({ type, value }) => [type, value]))
-      return `${parts.year}-${parts.month}-${parts.day}`
+      const kept = steady.isUnproven() ? last() : undefined
+      if (kept !== undefined) return kept
+      const { zone } = settings
+      const nowMs = steady.wallMs()
+      // In every zone a day begins with a quarter of an hour.
+      const quarter = Math.floor(nowMs / QUARTER_MS)
+      if (known.zone === zone && known.quarter === quarter) return known.day
+      if (format.zone !== zone) format = { zone, of: formatIn(zone) }
+      const { year, month, day } = Object.fromEntries(
+        format.of.formatToParts(nowMs).map(({ type, value }) => [type, value]),
+      )
+      known = { zone, quarter, day: `${year}-${month}-${day}` }
+      return known.day
     },
   }
 }

@@ -44,12 +44,15 @@ export function createPrices(options: { home: string; shippedFolder: string }): 
   const paths = [join(options.shippedFolder, 'prices.yaml'), join(options.home, HOME_PRICES)] as const
   let seen = ''
   let tables: Tables | undefined
+  /** Found before in these tables; what has no price is not kept, since anybody may name anything. */
+  const found = new Map<string, Price>()
 
   /** The files are read again when one of them has changed. */
   function current(): Tables {
     const marks = paths.map(markOf).join(' ')
     if (tables !== undefined && marks === seen) return tables
     tables = undefined
+    found.clear()
     const [shippedPath, homePath] = paths
     const shipped = read(shippedPath, shippedPricesShape)
     if (shipped === undefined)
@@ -66,11 +69,18 @@ export function createPrices(options: { home: string; shippedFolder: string }): 
   ]
 
   function find(upstream: string, model: string): Price | undefined {
-    for (const [models, from] of sourcesOf(current(), upstream)) {
+    const now = current()
+    const key = `${upstream} ${model}`
+    const known = found.get(key) ?? look(now, upstream, model)
+    if (known !== undefined) found.set(key, known)
+    return known
+  }
+  function look(now: Tables, upstream: string, model: string): Price | undefined {
+    for (const [models, from] of sourcesOf(now, upstream)) {
       const name = Object.hasOwn(models, model) ? model : aliasIn(models, model)
-      const found = name === undefined ? undefined : models[name]
-      if (name === undefined || found === undefined) continue
-      const { aliases: _, source = from, ...figures } = found
+      const row = name === undefined ? undefined : models[name]
+      if (name === undefined || row === undefined) continue
+      const { aliases: _, source = from, ...figures } = row
       return { model: name, ...figures, source, version: digestOf('hub-price-v1', { name, ...figures }).slice(0, 12) }
     }
     return undefined
@@ -79,8 +89,8 @@ export function createPrices(options: { home: string; shippedFolder: string }): 
   return {
     find,
     require(upstream, model) {
-      const found = find(upstream, model)
-      if (found !== undefined) return found
+      const price = find(upstream, model)
+      if (price !== undefined) return price
       const known = sourcesOf(current(), upstream).flatMap(([models]) => Object.keys(models))
       const near = nearNames(model, known)
       const like = near.length === 0 ? '' : `; the nearest names with a price: ${near.join(', ')}`

@@ -9,7 +9,7 @@ import { isBag } from '../../../protocol/keys.ts'
 import { SURCHARGES, type Surcharge } from '../../../protocol/prices.ts'
 import type { Store } from '../../../store/database.ts'
 import { checkOf, isTexts, json, oneOf, readRow } from '../../../store/reading.ts'
-import type { Payer, Scope, Sums } from './accounts.ts'
+import { fieldOf, type Payer, type Scope, type Sums } from './accounts.ts'
 import type { Asked, Prefix } from './bounds.ts'
 import type { Price } from './prices.ts'
 import type { MeteredShape } from './usage-reader.ts'
@@ -92,8 +92,6 @@ const COLUMNS = [
   ...['reserved_usd', 'reserved_input', 'reserved_output', 'why', 'at_ms'],
 ] as const
 
-const fieldOf = (column: string): string => column.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-
 const amount = {
   read: (value: unknown) => (Number.isSafeInteger(value) && Number(value) >= 0 ? { value } : undefined),
   instead: 0,
@@ -122,7 +120,7 @@ const OF_SCOPE: Readonly<Record<Scope, { where: string; parts: (key: string) => 
   tree: { where: 'root = ?', parts: (key) => [key] },
   agent_day: { where: 'day = ? and agent = ?', parts: (key) => key.split(' ') },
   day: { where: 'day = ?', parts: (key) => [key] },
-  slot: { where: 'slot = ? and agent = ?', parts: (key) => [Number(key.split(' ')[0]), key.split(' ')[1] ?? ''] },
+  slot: { where: 'slot = ? and agent = ?', parts: (key) => [Number(key.split(' ')[1]), key.split(' ')[0] ?? ''] },
 }
 
 export function createReservations(store: Store): Reservations {
@@ -131,7 +129,7 @@ export function createReservations(store: Store): Reservations {
     `select * from egress_reservation where id in (select id from egress_reservation indexed by egress_reservation_open where state = 'open') order by id`,
   )
   const insert = store.prepare(
-    `insert into egress_reservation (${COLUMNS.join(', ')}) values (${COLUMNS.map(() => '?').join(', ')})`,
+    `insert into egress_reservation (${COLUMNS.join(', ')}, check_sum) values (${COLUMNS.map(() => '?').join(', ')}, ?)`,
   )
   const move = store.prepare(
     `update egress_reservation set state = ?, usd = ?, input = ?, whole_input = ?, output = ?, status = ?, why = ?, settled_at_ms = ? where id = ?`,
@@ -143,10 +141,10 @@ export function createReservations(store: Store): Reservations {
   )
   const statuses = store.prepare(
     `select status, settled_at_ms as settledAtMs from egress_reservation indexed by egress_reservation_by_session
-     where session = ? and upstream = ? and settled_at_ms is not null order by at_ms desc, id desc limit ?`,
+     where session = ? and upstream = ? and settled_at_ms is not null order by at_ms desc, rowid desc limit ?`,
   )
   const ofTask = store.prepare(
-    'select * from egress_reservation indexed by egress_reservation_by_task where task = ? order by at_ms desc, id desc limit ?',
+    'select * from egress_reservation indexed by egress_reservation_by_task where task = ? order by at_ms desc, rowid desc limit ?',
   )
 
   function seal(id: string): void {
@@ -169,8 +167,9 @@ export function createReservations(store: Store): Reservations {
         surcharges: JSON.stringify(row.surcharges),
         why: '',
       }
-      insert.run(...COLUMNS.map((column) => values[fieldOf(column)]))
-      seal(row.id)
+      // In the order of the table: the check is over the row as it is read back, without what is null.
+      const raw = Object.fromEntries(COLUMNS.map((column) => [column, values[fieldOf(column)]]))
+      insert.run(...Object.values(raw), checkOf(raw))
     },
     settle(id, { state, usd, input, wholeInput, output, status, why, settledAtMs }) {
       const row = find(id)

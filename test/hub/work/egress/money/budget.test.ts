@@ -13,6 +13,7 @@ import { noTokens } from '../../../../../hub/work/egress/money/cost.ts'
 import { createDays } from '../../../../../hub/work/egress/money/days.ts'
 import { limitsOf } from '../../../../../hub/work/egress/money/limits.ts'
 import { createMoney, type Money } from '../../../../../hub/work/egress/money.ts'
+import { createOldTasks } from '../../../../../hub/work/retention/old-tasks.ts'
 import { type GuardHome, openGuardHome } from '../../../../support/guard-home.ts'
 import { shippedPolicies } from '../../../../support/policy-fixture.ts'
 import { createSeededRandom } from '../../../../support/seeded-random.ts'
@@ -414,8 +415,10 @@ describe('E18: days', () => {
 
   test('while nobody has said that the clock of a new boot is right, the last day goes on', () => {
     const steady = { isUnproven: () => true, wallMs: () => Date.UTC(2027, 0, 1) }
-    expect(createDays(steady, { zone: 'UTC' }).now('2026-12-01')).toBe('2026-12-01')
-    expect(createDays({ ...steady, isUnproven: () => false }, { zone: 'UTC' }).now('2026-12-01')).toBe('2027-01-01')
+    expect(createDays(steady, { zone: 'UTC' }).now(() => '2026-12-01')).toBe('2026-12-01')
+    expect(createDays({ ...steady, isUnproven: () => false }, { zone: 'UTC' }).now(() => '2026-12-01')).toBe(
+      '2027-01-01',
+    )
   })
 })
 
@@ -527,6 +530,20 @@ test('a reserve that was damaged settles at what it shows, whatever the upstream
   for (const scope of ['day', 'tree', 'task']) expect(scopeOf(scope)).toMatchObject({ spentUsd: 9999, heldUsd: 0 })
 })
 
+test('calls and accounts go with their task, those of minutes by themselves; the day keeps its sum', () => {
+  settle(reserve().id, costs(100))
+  settle(reserve({ task: OTHER, root: OTHER }).id, costs(10))
+  const prune = createOldTasks(home.guard.store)
+  by('retention.turn', (grant) => prune.remove(grant, [ROOT]), hubPrincipal('retention'))
+  const rows = (sql: string) => home.guard.store.prepare(sql).pluck().all()
+  expect(rows('select distinct task from egress_reservation')).toEqual([OTHER])
+  expect(rows('select distinct task from egress_account where task is not null')).toEqual([OTHER])
+  expect(day()).toMatchObject({ spentUsd: 110, calls: 2 })
+  home.clock.jump(5 * HOUR)
+  reserve({ agent: 'other' })
+  expect(rows(`select count(*) from egress_account where scope = 'slot'`)).toEqual([1])
+})
+
 test('whatever comes in whatever order, accounts are the sums that a model of them tells, and no limit is passed', () => {
   const LIMIT = 60_000
   let run = 0
@@ -604,6 +621,6 @@ test('whatever comes in whatever order, accounts are the sums that a model of th
         }
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   )
 })

@@ -193,6 +193,20 @@ const RECORDED: Recorded[] = [
     tokens: { input: 2760, cacheRead: 8192, cacheWrite: 2048, output: 1500 },
   },
   {
+    ...{
+      name: 'Responses, an event over many lines',
+      shape: 'responses',
+      type: EVENTS,
+      model: 'gpt-5.6-terra',
+      usd: 37_848,
+    },
+    text: `${JSON.stringify({ type: 'response.completed', response: RESPONSE }, null, 1)
+      .split('\n')
+      .map((part) => `data:${part}`)
+      .join('\r\n')}\r\n\r\n`,
+    tokens: { input: 2760, cacheRead: 8192, cacheWrite: 2048, output: 1500 },
+  },
+  {
     // Above 272000 all of it has the upper prices: 300000 x 10 = 3000000; 10 x 45 = 450. Together 3000450.
     ...{ name: 'Responses, above the tier', shape: 'responses', type: JSON_TYPE, model: 'gpt-5.5', usd: 3_000_450 },
     text: JSON.stringify({
