@@ -147,6 +147,7 @@ inspecting := {
 	"decision.list",
 	"device.list",
 	"doctor.run",
+	"egress.proposals",
 	"flag.list",
 	"keys.list",
 	"policy.explain",

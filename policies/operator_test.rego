@@ -21,7 +21,7 @@ owner_only := [
 	"token.revoke",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.price"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "egress.proposals", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.price"]
 
 others := [
 	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

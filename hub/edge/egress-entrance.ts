@@ -8,7 +8,7 @@ import { createExchange } from '../guard/outward/exchange.ts'
 import { systemResolve } from '../guard/outward/post.ts'
 import type { Resolve } from '../guard/outward/target.ts'
 import type { Upstream } from '../protocol/egress/upstreams.ts'
-import { WARNING_LASTS_MS } from '../work/dispatch/security-stop.ts'
+import { createProposals, type Proposals } from '../work/egress/proposals.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { type AgentCaller, callerOf } from './agents/requests.ts'
@@ -16,13 +16,15 @@ import { createHeld } from './egress/bodies.ts'
 import { createUpstreamKeys } from './egress/keys.ts'
 import { createLeakPatterns, type LeakPatterns } from './egress/leak-scan.ts'
 import { createLines } from './egress/lines.ts'
-import { createEgressMeters } from './egress/meters.ts'
+import { createMetering, EGRESS_ALERT_LASTS_MS } from './egress/metering.ts'
 import { createPipeline } from './egress/pipeline.ts'
-import type { Meter, Reserved } from './egress/ports.ts'
-import { createEgressRecords, type Ended } from './egress/records.ts'
+import type { CallEnd, Meter, Reserved } from './egress/ports.ts'
+import { createEgressMeters, createEgressRecords, type Ended } from './egress/records.ts'
 import { createSending, type SentEnd } from './egress/sending.ts'
 import { createEgressSocket } from './egress/server.ts'
 import { createStanding } from './egress/standing.ts'
+
+const SETTLE_AGAIN_MS = 10_000
 
 export interface EgressOptions {
   upstreams: readonly Upstream[]
@@ -33,37 +35,38 @@ export interface EgressOptions {
 export interface EgressOuter {
   clock: Clock
   log: Log
-  guard: Pick<Guard, 'gate' | 'alerts' | 'modes' | 'redaction' | 'events'>
+  guard: Pick<Guard, 'gate' | 'alerts' | 'modes' | 'redaction' | 'events' | 'store' | 'host' | 'policy'>
   work: {
     tasks: Pick<Work['tasks'], 'session' | 'standing'>
     containment: { sockets: Pick<Work['containment']['sockets'], 'egressPathOf' | 'open'> }
+    money: Work['money']
   }
   secrets: Pick<Secrets, 'ofHub'>
   /** Ports on which this hub, its watchdog and its console listen now. */
   ownPorts: () => ReadonlySet<number>
-  /** Without it nothing that costs money passes. */
+  /** Who counts money; the account of the work ring without it. */
   meter?: Meter
-  propose?: (agent: string, upstream: string, kind: string) => void
+  proposals?: Proposals
   /** For tests: names and certificates of their upstreams. */
   resolve?: Resolve | undefined
   ca?: string | undefined
 }
 
-/** Nobody counts money: nothing that costs any is passed. */
-const NO_MONEY: Meter = {
-  reserve() {
-    throw new HubError('budget_exceeded', 'nobody counts money here yet, so what costs any is not passed')
-  },
-  reader: () => ({ take: () => undefined, end: () => undefined }),
-  settle: () => '',
-  pausedUntilMs: () => undefined,
-  saw429: () => false,
-}
-
 export function createEgress(options: EgressOptions, outer: EgressOuter) {
-  const { clock, log, guard, work, secrets, meter = NO_MONEY, propose = () => undefined } = outer
+  const { clock, log, guard, work, secrets } = outer
   const { gate, alerts, modes, redaction } = guard
   const { tasks, containment } = work
+  const proposals =
+    outer.proposals ??
+    createProposals({
+      ...{ store: guard.store, gate, clock, nowMs: guard.host.steady.wallMs },
+      grantsOf(agent) {
+        const rows = guard.policy.active().data?.agents ?? {}
+        return Object.hasOwn(rows, agent) ? (rows[agent]?.egress ?? []) : []
+      },
+    })
+  const propose = proposals.note
+  const meter = outer.meter ?? createMetering({ money: work.money, alerts })
   const meters = createEgressMeters()
   const standing = createStanding(clock)
   const records = createEgressRecords({ gate, clock, log })
@@ -100,12 +103,12 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   }
   const agentOf = (session: string) => tasks.session(session)?.agent ?? 'unknown'
 
-  function told(ended: Ended, sent: SentEnd | undefined, reserved: Reserved | undefined): void {
+  function told(ended: Ended, sent: SentEnd | undefined, metered?: { upstream: Upstream; reserved: Reserved }): void {
     const { session, upstream } = ended
     count(ended, sent?.left === true)
     if (sent !== undefined) remember(ended, sent)
     const call = sent?.call ?? { kind: 'failed_before' as const }
-    if (reserved !== undefined) records.now(ended, (grant) => meter.settle(grant, reserved.id, call))
+    if (metered !== undefined) settle(ended, metered, call)
     else if (ended.class === 'write') records.now(ended, () => '')
     else records.soon(ended)
     if (sent === undefined || sent.leaks === 0) return
@@ -114,8 +117,15 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
       `secret_leaving:${upstream}`,
       'warning',
       `The upstream ${upstream} sent the value of the secret ${names} back to session ${session} of agent ${agentOf(session)}. It was masked. Ask why the upstream knows it there, and replace the secret if others can read its answers.`,
-      WARNING_LASTS_MS,
+      EGRESS_ALERT_LASTS_MS,
     )
+  }
+
+  /** Tries again while the store fails; what is open at the end of this process settles at the next start. */
+  function settle(ended: Ended, metered: { upstream: Upstream; reserved: Reserved }, call: CallEnd): void {
+    const { upstream, reserved } = metered
+    if (!records.now(ended, (grant) => meter.settle(grant, upstream, reserved.id, call)))
+      clock.after(SETTLE_AGAIN_MS, () => settle(ended, metered, call))
   }
 
   function remember({ session, upstream, status }: Ended, { error, left, call }: SentEnd): void {
@@ -124,7 +134,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
         `upstream_refuses:${upstream}`,
         'warning',
         `The upstream ${upstream} refused the key of this hub three times in a row (${status}), last for session ${session}. Look at its secret in HOME/secrets; \`hub upstream test ${upstream}\` tries it.`,
-        WARNING_LASTS_MS,
+        EGRESS_ALERT_LASTS_MS,
       )
     if (error === undefined) {
       standing.whole(upstream)
@@ -135,7 +145,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
         `egress_stopped:${agentOf(session)}`,
         'warning',
         `Session ${session} of agent ${agentOf(session)} left three answers in a row before their end, each at its full reserve. It reaches nothing more until it ends.`,
-        WARNING_LASTS_MS,
+        EGRESS_ALERT_LASTS_MS,
       )
   }
 
@@ -151,7 +161,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
         `placeholder_foreign:${session.agent}`,
         'warning',
         `Session ${session.id} of agent ${session.agent} sent the placeholder of another upstream or session to ${upstream}. It opens nothing; look at what the agent runs.`,
-        WARNING_LASTS_MS,
+        EGRESS_ALERT_LASTS_MS,
       )
     },
     ended: told,
@@ -183,6 +193,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
 
   return {
     meters,
+    proposals,
     /** Opens the second socket of a session that may reach something; nothing for another. */
     async open(session: string): Promise<void> {
       if ((tasks.session(session)?.authority.egress.length ?? 0) > 0) await socket.open(session)

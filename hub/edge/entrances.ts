@@ -126,7 +126,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     tracer: work.supervision.traces?.tracer,
     handlers: {
       ...workHandlers(parts),
-      ...keepingHandlers({ home, publicUrl: reach.publicUrl }, parts),
+      ...keepingHandlers({ home, publicUrl: reach.publicUrl }, { ...parts, proposals: egress.proposals }),
       ...hubHandlers({ ...parts, doctor }),
     },
   })

@@ -6,6 +6,7 @@ import type { ConsoleLinks } from '../guard/identity/console-links.ts'
 import { createBackup } from '../home/backup.ts'
 import { checkCopy } from '../home/copy-check.ts'
 import type { Answer } from '../protocol/answers.ts'
+import { type Proposals, proposalView } from '../work/egress/proposals.ts'
 import type { Work } from '../work/work.ts'
 import type { Address } from './people/reach.ts'
 import { alertHandlers } from './routes/alerts.ts'
@@ -25,6 +26,7 @@ export interface KeepingHandlerParts {
   log: Log
   guard: Guard
   work: Pick<Work, 'upkeep' | 'tasks' | 'money'>
+  proposals: Pick<Proposals, 'list'>
   address: Address
   links: ConsoleLinks
   watchdog: WatchdogLink
@@ -42,6 +44,10 @@ export function keepingHandlers(
   return {
     ...keyHandlers({ keyRing: guard.keyRing }),
     ...flagHandlers({ flags: guard.flags }),
+    'egress.proposals': handler({
+      resource: () => 'egress',
+      effect: () => ({ proposals: parts.proposals.list().map(proposalView) }),
+    }),
     ...deviceHandlers({ credentials, nowMs: host.steady.wallMs, base: () => publicUrl ?? address.base() }),
     ...consoleHandlers({ links, credentials, base: address.base }),
     ...backupHandlers({

@@ -42,6 +42,7 @@ import {
   deadlinesShape,
   doctorCheckShape,
   drillShape,
+  egressProposalsShape,
   evidenceBundleShape,
   evidenceShape,
   flagListShape,
@@ -174,6 +175,7 @@ export const ANSWERS = {
     'Decisions that were made, newest first, each question once.',
     z.strictObject({ decisions: z.array(storedDecisionShape), next }),
   ),
+  'egress.proposals': row('What agents were refused outside by the rules, newest first.', egressProposalsShape),
   'flag.list': row('Feature flags, the profile in force, and what nobody may switch.', flagListShape),
   'flag.set': row(
     'Switches a flag; under some profiles only by an emergency entry.',

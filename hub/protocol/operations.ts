@@ -295,6 +295,7 @@ export const OPERATIONS = {
   'policy.show': op('policy.files_shown', 'read', owner, none),
   'policy.explain': op('policy.explained', 'read', owner, explainShape),
   'decision.list': op('decision.listed', 'read', owner, decisionListShape),
+  'egress.proposals': op('egress.listed', 'read', owner, none),
   'flag.list': op('flag.listed', 'read', owner, none),
   'flag.set': op('flag.changed', 'approve', owner, flagSetShape),
   'flag.expire': op('flag.expired', 'record', hub, z.unknown()),

@@ -41,6 +41,7 @@ const SERVED = {
   'policy.show': get('/v1/policy/files'),
   'policy.explain': post('/v1/policy/explain'),
   'decision.list': get('/v1/decisions'),
+  'egress.proposals': get('/v1/egress/proposals'),
   'flag.list': get('/v1/flags'),
   'flag.set': post('/v1/flags/:name'),
   'budget.show': get('/v1/budget'),

@@ -89,14 +89,14 @@ const resource = z.strictObject({
   depthLeft: z.number().optional().describe('of a delegation: how many are allowed below the session that asks'),
   tasksLeft: z.number().optional().describe('of a delegation: 1 if the tree may have one more task, else 0'),
   kind: z
-    .enum([...MESSAGE_KINDS, ...DEVICE_KINDS, ...(Object.keys(CLASSES_OF) as UpstreamKind[])])
+    .enum([...MESSAGE_KINDS, ...DEVICE_KINDS, ...(Object.keys(CLASSES_OF) as UpstreamKind[]), 'connect'])
     .optional()
     .describe(
-      'of a message: its kind; of a device that is added: its kind; of a request outward: the kind of its upstream',
+      'of a message: its kind; of a device that is added: its kind; of a request outward: the kind of its upstream, or connect',
     ),
-  upstream: z.string().optional().describe('of a request outward: the name of the upstream'),
+  upstream: z.string().optional().describe('of a request outward: the name of the upstream, or host:port of a line'),
   class: z
-    .enum([...new Set(Object.values(CLASSES_OF).flat())] as [EgressClass, ...EgressClass[]])
+    .enum(['connect', ...new Set(Object.values(CLASSES_OF).flat())] satisfies EgressClass[])
     .optional()
     .describe('of a request outward: what it does there'),
   type: z.string().optional().describe('of a message: its type'),

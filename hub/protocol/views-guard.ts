@@ -4,6 +4,19 @@ import { FLAG_NAMES, PROFILES } from './flags.ts'
 import { nameShape, sha256Shape, uuidShape } from './ids.ts'
 import { bytes, count, instant, kept, span } from './views.ts'
 
+/** One thing that an agent was refused outside. */
+const egressProposalShape = z.strictObject({
+  id: z.int().positive(),
+  agent: nameShape,
+  upstream: z.string().describe('name of an upstream, or `host:port`'),
+  class: z.enum(['metered', 'free', 'read', 'write', 'connect']),
+  count: z.int().positive().describe('how often it was refused'),
+  firstAtMs: z.int(),
+  lastAtMs: z.int(),
+  grant: z.string().describe('what would permit exactly this, in `agents.NAME.egress` of policy/data.json'),
+})
+export const egressProposalsShape = z.strictObject({ proposals: z.array(egressProposalShape) })
+
 export const flagShape = z.strictObject({
   name: z.enum(FLAG_NAMES),
   isOn: z.boolean(),

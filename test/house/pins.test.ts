@@ -48,6 +48,7 @@ const PATH_PINS: [string, string][] = [
   ['policy.show', 'GET /v1/policy/files'],
   ['policy.explain', 'POST /v1/policy/explain'],
   ['decision.list', 'GET /v1/decisions'],
+  ['egress.proposals', 'GET /v1/egress/proposals'],
   ['flag.list', 'GET /v1/flags'],
   ['flag.set', 'POST /v1/flags/:name'],
   ['budget.show', 'GET /v1/budget'],

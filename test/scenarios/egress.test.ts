@@ -1,7 +1,7 @@
 /** Egress in a whole hub: who has the second socket, what the rules decide, what is written down, and what ends it (E13, E16). */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
@@ -130,6 +130,38 @@ describe('egress', () => {
       expect(h.hub.guard.modes.current()).toBe('safe')
       expect((await ask(h, reader, '/up/api/y')).status).toBe(inSafe ? 200 : 403)
     }
+  })
+
+  test('a refusal by the rules leaves a proposal with a count and the one grant that permits it; a flood of them is capped [E19]', async () => {
+    await using h = await hubWith()
+    const [widely] = await h.bring('widely')
+    for (let n = 0; n < 3; n += 1) await ask(h, widely, `/up/other/${n}`)
+    const list = async () =>
+      (await h.operator('GET', '/v1/egress/proposals')).body.proposals as Record<string, unknown>[]
+    expect(await list()).toMatchObject([
+      { agent: 'widely', upstream: 'other', class: 'read', count: 1, grant: 'other:read' },
+    ])
+    h.clock.jump(10_001)
+    await ask(h, widely, '/up/other/again')
+    expect(await list()).toMatchObject([{ count: 4 }])
+    // A thousand hosts must not hide that one.
+    const line = (host: string) =>
+      h.pumped(
+        new Promise<void>((resolve, reject) => {
+          const socket = connect(socketOf(h, widely), () =>
+            socket.write(`CONNECT ${host}:443 HTTP/1.1\r\nhost: ${host}\r\n\r\n`),
+          )
+          socket
+            .on('data', () => socket.destroy())
+            .on('close', () => resolve())
+            .on('error', reject)
+        }),
+      )
+    for (let n = 0; n < 40; n += 1) await line(`h${n}.example.org`)
+    const all = await list()
+    expect(all).toHaveLength(32)
+    expect(all).toContainEqual(expect.objectContaining({ upstream: 'other', class: 'read' }))
+    expect(all).toContainEqual(expect.objectContaining({ upstream: 'h3.example.org:443', grant: 'h3.example.org:443' }))
   })
 
   test('a hub that was killed serves the sockets of its sessions again', async () => {

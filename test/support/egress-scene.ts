@@ -166,25 +166,32 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
           return Buffer.from(value)
         },
       },
+      proposals: {
+        note: (agent, name, kind) => void scene.proposals.push(`${agent} ${name} ${kind}`),
+        list: () => [],
+      },
       meter: {
-        reserve(_grant, _caller, _upstream, metered) {
+        async atTurn(_caller, _upstream, metered, admit) {
           scene.reserved.push(metered)
           reservation += 1
-          return { id: `r${reservation}`, cap: 1000 }
+          return admit(() => ({ id: `r${reservation}`, cap: 1000 }))
         },
         reader: () => {
           let bytes = 0
-          return { take: (piece) => (bytes += piece.length), end: () => bytes }
+          return {
+            take(piece: Uint8Array) {
+              bytes += piece.length
+            },
+            end: () => ({ kind: 'odd', why: `${bytes} bytes` }),
+          }
         },
-        settle(_grant, id, end) {
+        settle(_grant, _upstream, id, end) {
           scene.settled.push({ id, end })
           return end.kind
         },
-        pausedUntilMs: () => undefined,
-        saw429: () => false,
+        paused: () => undefined,
         ...options.meter,
       },
-      propose: (agent, name, kind) => scene.proposals.push(`${agent} ${name} ${kind}`),
     },
   )
   await egress.open(SESSION)

@@ -21,6 +21,7 @@ const backup = lazy(() => import('./setup/backup.ts'))
 const config = lazy(() => import('./setup/config.ts'))
 const devices = lazy(() => import('./setup/devices.ts'))
 const down = lazy(() => import('./setup/down.ts'))
+const egress = lazy(() => import('./agents/egress.ts'))
 const flags = lazy(() => import('./setup/flags.ts'))
 const judge = lazy(() => import('./setup/judge.ts'))
 const keys = lazy(() => import('./setup/keys.ts'))
@@ -53,6 +54,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   device: 'your own devices: webhooks and apps',
   token: 'tokens for automation',
   policy: 'the rules',
+  egress: 'what agents reach outside',
   flag: 'feature flags: what is switched on and off while the hub runs',
   config: 'the configuration',
   approval: 'what waits for you: questions of agents, and acts that the rules ask about',
@@ -315,6 +317,13 @@ export const COMMANDS: readonly Command[] = [
       ['--max-input <tokens>', 'the most that it takes'],
       ['--max-output <tokens>', 'the most that it answers'],
     ],
+  ),
+  command('egress proposals', 'what agents were refused outside by the rules', egress('proposals')),
+  command(
+    'egress allow <id>',
+    'permit exactly one of these: the line is shown and written after a yes',
+    egress('allow'),
+    [['--yes', 'do not ask']],
   ),
   command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),
   command('flag set <name> <value>', 'switch a flag: on, off, or default', flags('set'), [

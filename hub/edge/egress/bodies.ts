@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
+import { nextTurn } from '../../base/turn.ts'
 
 /** Of all bodies that are held whole at the same time. */
 const HELD_BYTES_MAX = 256 * 1024 ** 2
@@ -103,4 +104,13 @@ export function readWhole(
     })
     request.once('error', () => fail(new HubError('cancelled', 'the program left before its request was whole')))
   })
+}
+
+/** Does a long work of small steps, and lets others run between them. */
+export async function inTurns<Result>(steps: Generator<undefined, Result>): Promise<Result> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+    await nextTurn()
+  }
 }

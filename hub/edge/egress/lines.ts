@@ -15,7 +15,7 @@ import type { Call, Gate } from '../../guard/gate.ts'
 import type { Dial } from '../../guard/outward/dial.ts'
 import { HELLO_BYTES_MAX, readClientHello } from '../../protocol/egress/client-hello.ts'
 import { isTelemetry } from '../../protocol/egress/telemetry-hosts.ts'
-import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import type { AgentCaller } from '../agents/requests.ts'
 import type { Ended } from './records.ts'
 import type { Standing } from './standing.ts'
@@ -37,7 +37,7 @@ export interface LineParts {
   upstreams: () => readonly Upstream[]
   callerOf: (session: string) => AgentCaller
   heldBack: () => HubError | undefined
-  propose: (agent: string, upstream: string, kind: string) => void
+  propose: (agent: string, upstream: string, kind: EgressClass) => void
   ended: (ended: Ended) => void
 }
 

@@ -7,14 +7,14 @@
  * P3. Every request that was admitted has an end that is recorded, whoever breaks off (E9).
  */
 import { HubError, toHubError } from '../../base/errors.ts'
-import { nextTurn } from '../../base/turn.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
+import type { Grant } from '../../guard/grant.ts'
 import { placeholderOf } from '../../protocol/egress/placeholders.ts'
-import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
-import { judgeBodyInTurns, judgeHead, refusalFor } from '../../work/egress/wire.ts'
+import { judgeBodyInTurns, judgeHead, judgePush, refusalFor } from '../../work/egress/wire.ts'
 import type { AgentCaller } from '../agents/requests.ts'
-import { type Held, hasBody, readWhole, requirePlainBody } from './bodies.ts'
+import { type Held, hasBody, inTurns, readWhole, requirePlainBody } from './bodies.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
 import type { Outgoing, Sending, SentEnd } from './sending.ts'
@@ -22,6 +22,8 @@ import type { Standing } from './standing.ts'
 
 /** A larger body is asked about before it is read. */
 const FORESEE_FROM_BYTES = 1024 ** 2
+/** Of the names of branches, in the record of a push. */
+const BRANCHES_MAX = 300
 /** Without a body that is read here. */
 const STREAMED: ReadonlySet<string> = new Set(['read', 'write'])
 
@@ -38,13 +40,17 @@ export interface PipelineParts {
   /** Why nothing goes outward now although its mode permits it. */
   heldBack: () => HubError | undefined
   /** Somebody may want to permit it. */
-  propose: (agent: string, upstream: string, kind: string) => void
+  propose: (agent: string, upstream: string, kind: EgressClass) => void
   /** A request was refused. */
   refused: () => void
   /** An agent offered what is another upstream's, or another session's (E16). */
   onForeign: (caller: AgentCaller, upstream: string) => void
   /** What ended is counted, remembered, told and written. */
-  ended: (ended: Ended, sent: SentEnd | undefined, reserved: Reserved | undefined) => void
+  ended: (
+    ended: Ended,
+    sent: SentEnd | undefined,
+    metered: { upstream: Upstream; reserved: Reserved } | undefined,
+  ) => void
 }
 
 /** One request on its way; what is known of it so far. */
@@ -56,6 +62,10 @@ interface Way extends EgressExchange {
   asked: boolean
   /** What a repeat of it is known by. */
   key: string
+  /** Undefined until its head was judged. */
+  kind: EgressClass | undefined
+  /** As it would be sent; empty until it was judged. */
+  path: string
 }
 
 /** What a repeat would meet again: not what passes by itself. */
@@ -93,11 +103,15 @@ export function createPipeline(parts: PipelineParts) {
       gate.foresee(way.call, true)
       way.asked = false
     }
-    if (STREAMED.has(head.class) || head.shape === undefined) return stream(way, head)
+    way.path = head.path
+    way.kind = head.class
+    const isPush = upstream.kind === 'git' && head.class === 'write' && head.method === 'POST'
+    if ((STREAMED.has(head.class) || head.shape === undefined) && !isPush) return stream(way, head)
     const bytes = await readWhole(request, { most: upstream.bodyBytesMax, held, clock })
     const size = bytes.length
     try {
-      await withBody(way, head, bytes)
+      if (isPush) await push(way, head, bytes)
+      else await withBody(way, head, bytes)
     } finally {
       held.give(size)
     }
@@ -118,13 +132,9 @@ export function createPipeline(parts: PipelineParts) {
       const facts = why.untilMs === undefined ? {} : { untilMs: why.untilMs }
       throw new HubError('upstream_failed', why.why, { facts })
     }
-    const untilMs = meter.pausedUntilMs(upstream)
-    if (untilMs !== undefined)
-      throw new HubError(
-        'upstream_exhausted',
-        `the quota of ${upstream.name} is used up until ${new Date(untilMs).toISOString()}`,
-        { facts: { untilMs } },
-      )
+    const paused = meter.paused(upstream)
+    if (paused !== undefined)
+      throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
   }
 
   /** What has no body that is read here: it goes on piece by piece. */
@@ -135,14 +145,17 @@ export function createPipeline(parts: PipelineParts) {
     await carryOut(way, head, { body, streams: true }, undefined, undefined)
   }
 
+  /** A push is read before it is sent: to which branches, and what it does there. */
+  async function push(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
+    const judged = await inTurns(judgePush(way.upstream, bytes))
+    if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
+    way.asked = true
+    gate.admit(way.call, () => ({ auditEffect: judged.branches.join(' ').slice(0, BRANCHES_MAX) }))
+    await carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
+  }
+
   async function withBody(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
-    const turns = judgeBodyInTurns(way.upstream, head, bytes)
-    let turn = turns.next()
-    while (!turn.done) {
-      await nextTurn()
-      turn = turns.next()
-    }
-    const judged = turn.value
+    const judged = await inTurns(judgeBodyInTurns(way.upstream, head, bytes))
     if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
     const known = judged.prefixes[0]
     if (known !== undefined) {
@@ -165,24 +178,21 @@ export function createPipeline(parts: PipelineParts) {
     await carryOut(way, head, { body: capped.pieces, streams: judged.stream }, metered, reserved)
   }
 
-  /** Waits, first come first served, where only calls that are under way are in the way of it. */
+  /** At its turn: it waits where only calls that are under way are in the way of it. */
   async function reserve(way: Way, metered: Metered): Promise<Reserved> {
     const leaving = new AbortController()
     const gone = () => leaving.abort()
     way.response.once('close', gone)
     way.ended.addEventListener('abort', gone, { once: true })
+    const admit = (take: (grant: Grant) => Reserved) => {
+      way.asked = true
+      return gate.admit(way.call, (grant) => {
+        const reserved = take(grant)
+        return { ...reserved, auditEffect: `reservation:${reserved.id}` }
+      })
+    }
     try {
-      for (;;) {
-        const found = gate.admit(way.call, (grant) => {
-          const made = meter.reserve(grant, way.caller, way.upstream, metered)
-          return { ...made, auditEffect: 'wait' in made ? 'waits for calls under way' : `reservation:${made.id}` }
-        })
-        if (!('wait' in found)) return found
-        way.asked = false
-        await found.wait(leaving.signal)
-        if (leaving.signal.aborted) throw new HubError('cancelled', 'the program left while it waited')
-        way.asked = true
-      }
+      return await meter.atTurn(way.caller, way.upstream, metered, admit, leaving.signal)
     } finally {
       way.response.off('close', gone)
       way.ended.removeEventListener('abort', gone)
@@ -209,7 +219,6 @@ export function createPipeline(parts: PipelineParts) {
         ...{ session: way.session, request: way.request, response: way.response, ended: way.ended },
         ...{ upstream: way.upstream, head, body: counted, streams },
         usage: metered === undefined ? undefined : (contentType) => meter.reader(metered, contentType),
-        saw429: (rawHeaders, text) => void (metered !== undefined && meter.saw429(way.upstream, rawHeaders, text)),
       })
     } catch (thrown) {
       failure = toHubError(thrown)
@@ -233,7 +242,7 @@ export function createPipeline(parts: PipelineParts) {
       ...{ status: sent?.status ?? 0, bytesIn: sent?.bytesIn ?? 0, leaks: sent?.leaks ?? 0 },
       why: error === undefined ? '' : `${error.code}: ${error.message}`,
     }
-    parts.ended(ended, sent, reserved)
+    parts.ended(ended, sent, reserved && { upstream, reserved })
   }
 
   /** Says no in the words of the kind, records it once, and remembers it. */
@@ -246,9 +255,8 @@ export function createPipeline(parts: PipelineParts) {
     else {
       if (!way.asked) gate.refuse(way.call, error)
       if (isFinal(error)) standing.refused(way.session, way.key, error)
-      const { agent, upstream, class: kind } = (way.call.facts ?? {}) as Record<string, string>
-      if (error.code === 'policy_denied' && agent !== undefined && upstream !== undefined && kind !== undefined)
-        parts.propose(agent, upstream, kind)
+      if (error.code === 'policy_denied' && way.kind !== undefined)
+        parts.propose(way.caller.session.agent, way.upstream.name, way.kind)
     }
     answerRefusal(way, error)
   }
@@ -267,7 +275,16 @@ export function createPipeline(parts: PipelineParts) {
       gate.refuse(call, error)
       throw error
     }
-    const way: Way = { ...exchange, caller, upstream, call, asked: false, key: `${request.method} ${request.url}` }
+    const way: Way = {
+      ...exchange,
+      caller,
+      upstream,
+      call,
+      asked: false,
+      key: `${request.method} ${request.url}`,
+      path: '',
+      kind: undefined,
+    }
     try {
       await serve(way)
     } catch (thrown) {
@@ -276,12 +293,12 @@ export function createPipeline(parts: PipelineParts) {
   }
 }
 
-function answerRefusal({ request, response, upstream }: Way, error: HubError): void {
+function answerRefusal({ request, response, upstream, path }: Way, error: HubError): void {
   if (response.headersSent || response.destroyed) {
     response.destroy()
     return
   }
-  const shaped = refusalFor(upstream.kind, error.code, error.message)
+  const shaped = refusalFor(upstream.kind, error.code, error.message, path)
   const { untilMs } = error.facts
   // An upstream that rests is back soon: the client may try again.
   const rests = error.code === 'upstream_failed' && typeof untilMs === 'number'

@@ -21,13 +21,24 @@ export interface Reserved {
   cap: number
 }
 
-/** What became of a metered call. `lost`: nobody knows what it cost. `failed_before`: it cost nothing. */
-export type CallEnd = { kind: 'lost' } | { kind: 'failed_before' } | { kind: 'answered'; outcome: unknown }
-
-export interface UsageReading {
+/** Sees an answer pass; at its end it says what it cost, for `settle` alone. */
+export interface UsageReader {
   take(piece: Buffer): void
   end(): unknown
 }
+
+/** An answer that is an error, as far as it was read. */
+export interface ErrorAnswer {
+  status: number
+  rawHeaders: readonly string[]
+  body: Buffer
+}
+
+/** What became of a metered call. `lost`: nobody knows what it cost. `failed_before`: it cost nothing. */
+export type CallEnd =
+  | { kind: 'lost' }
+  | { kind: 'failed_before'; answer?: ErrorAnswer }
+  | { kind: 'answered'; outcome: unknown }
 
 /** A request whose head and body were judged. */
 export interface Metered {
@@ -37,18 +48,17 @@ export interface Metered {
 
 /** Counts what such a request costs, before and after. */
 export interface Meter {
-  /** In the transaction that admits it. `wait`: it would fit but for what is under way. */
-  reserve(
-    grant: Grant,
+  /** Runs `admit` at this call's turn; it hands the gate's effect to `reserve`. Throws what refuses the call. */
+  atTurn(
     caller: AgentCaller,
     upstream: Upstream,
-    judged: Metered,
-  ): Reserved | { wait: (signal: AbortSignal) => Promise<void> }
-  reader(judged: Metered, contentType: string | undefined): UsageReading
+    metered: Metered,
+    admit: (reserve: (grant: Grant) => Reserved) => Reserved,
+    signal: AbortSignal,
+  ): Promise<Reserved>
+  reader(metered: Metered, contentType: string | undefined): UsageReader
   /** In the transaction that records its end. Answers words for the record. */
-  settle(grant: Grant, id: string, end: CallEnd): string
-  /** Until when this upstream's quota is used up, if it is. */
-  pausedUntilMs(upstream: Upstream): number | undefined
-  /** Looks at a 429; answers whether the quota is used up. */
-  saw429(upstream: Upstream, rawHeaders: readonly string[], body: Buffer): boolean
+  settle(grant: Grant, upstream: Upstream, id: string, end: CallEnd): string
+  /** Until when this upstream's quota is used up, in words too, if it is. */
+  paused(upstream: Upstream): { untilMs: number; text: string } | undefined
 }

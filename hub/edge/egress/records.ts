@@ -1,11 +1,12 @@
 /**
- * What is written down of each request: upstream, class, method, status, bytes, and what it cost; never a path, a query or a body.
+ * What is written down and counted (S0-12) of each request: upstream, class, method, status, bytes, and what it cost; never a path, a query or a body.
  *
  * W1. A metered call or a write has its record when it is admitted, so that it survives a kill, and one at its end.
  * W2. What only reads has one, at its end. Those of one session, upstream and outcome within a second share it, with their count.
  */
 import type { Clock, Timer } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
+import { createTally } from '../../base/meters.ts'
 import type { Log } from '../../base/telemetry.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
@@ -13,6 +14,7 @@ import { hubPrincipal } from '../../guard/principal.ts'
 import type { EgressClass } from '../../protocol/egress/upstreams.ts'
 
 const SHARED_FOR_MS = 1000
+const EGRESS_ENDS = ['answered', 'refused', 'failed', 'left'] as const
 const SETTLER = hubPrincipal('egress')
 
 export interface Ended {
@@ -99,3 +101,18 @@ export function createEgressRecords(parts: { gate: Gate; clock: Clock; log: Log 
     flush,
   }
 }
+
+export const createEgressMeters = () => ({
+  /** By how they ended. */
+  requests: createTally(EGRESS_ENDS),
+  /** Connections that were turned away because their session had as many as it may. */
+  turnedAway: 0,
+  /** Of bodies. */
+  bytesOut: 0,
+  bytesIn: 0,
+  /** How often a secret was masked in an answer. */
+  leaks: 0,
+  /** Requests and lines under way now. */
+  open: 0,
+})
+export type EgressMeters = ReturnType<typeof createEgressMeters>

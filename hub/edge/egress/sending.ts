@@ -11,16 +11,19 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Exchange, Limits, Outward, OutwardAnswer } from '../../guard/outward/exchange.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
-import type { JudgedHead } from '../../work/egress/wire/judged.ts'
-import { passAnswerHeaders, refusalFor } from '../../work/egress/wire.ts'
+import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
+import { isRegistryPage, passAnswerHeaders, refusalFor, registryPage } from '../../work/egress/wire.ts'
+import { inTurns } from './bodies.ts'
 import type { UpstreamKeys } from './keys.ts'
 import { createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
-import type { CallEnd, EgressExchange, UsageReading } from './ports.ts'
+import type { CallEnd, EgressExchange, UsageReader } from './ports.ts'
 
 const MIB = 1024 ** 2
 const READ_ON_MS = 5000
 const READ_ON_MAX = 8
 const ERROR_BYTES_MAX = 64 * 1024
+/** Upstreams as programs in a container see them. */
+const SEEN_AT = 'http://127.0.0.1:47080/up'
 
 export interface Outgoing extends EgressExchange {
   upstream: Upstream
@@ -29,9 +32,7 @@ export interface Outgoing extends EgressExchange {
   /** The answer comes piece by piece. */
   streams: boolean
   /** For a metered call: who reads its usage. */
-  usage: ((contentType: string | undefined) => UsageReading) | undefined
-  /** Looks at a 429 of a metered call. */
-  saw429: (rawHeaders: readonly string[], body: Buffer) => void
+  usage: ((contentType: string | undefined) => UsageReader) | undefined
 }
 
 export interface SentEnd {
@@ -144,7 +145,7 @@ export function createSending(parts: {
     const scan = createLeakScan(patterns())
     let status = 0
     let bytesIn = 0
-    let reader: UsageReading | undefined
+    let reader: UsageReader | undefined
     const end = (call: CallEnd, error?: HubError): SentEnd => ({
       ...{ status, error, left: leaving.left, bytesIn, leaked: scan.found, leaks: scan.count, call },
     })
@@ -163,12 +164,18 @@ export function createSending(parts: {
         respond(outgoing, status, headers, body)
         return end({ kind: 'failed_before' })
       }
-      if (status === 429) {
-        const body = await readSmall(answer, ERROR_BYTES_MAX)
+      // Its reasons are looked at before it passes: it may say that a quota is used up.
+      if (status >= 400 && usage !== undefined) {
+        const body = await readFirst(answer, ERROR_BYTES_MAX, true)
         bytesIn = body.length
-        outgoing.saw429(answer.rawHeaders, body)
-        const safe = Buffer.concat([scan.pass(body), scan.rest()])
+        const safe = Buffer.concat([scan.pass(Buffer.from(body)), scan.rest()])
         respond(outgoing, status, passAnswerHeaders(answer.rawHeaders), safe)
+        return end({ kind: 'failed_before', answer: { status, rawHeaders: answer.rawHeaders, body } })
+      }
+      if (status === 200 && isRegistryPage(upstream, outgoing.head)) {
+        const page = await readFirst(answer, upstream.bodyBytesMax + 1, false)
+        bytesIn = page.length
+        await passPage(outgoing, answer, page, scan, clock)
         return end({ kind: 'failed_before' })
       }
       reader = status < 300 ? usage?.(headerOf(answer.rawHeaders, 'content-type')) : undefined
@@ -190,6 +197,29 @@ export function createSending(parts: {
       leaving.stop()
     }
   }
+}
+
+/** A page of a registry, written anew so that it leads back to this upstream. */
+async function passPage(
+  outgoing: Outgoing,
+  { status, rawHeaders }: OutwardAnswer,
+  page: Buffer,
+  scan: LeakScan,
+  clock: Clock,
+): Promise<void> {
+  const { upstream } = outgoing
+  if (page.length > upstream.bodyBytesMax)
+    throw new HubError('upstream_failed', `the page is over ${upstream.bodyBytesMax} bytes`, { facts: { sent: true } })
+  const type = headerOf(rawHeaders, 'content-type') ?? ''
+  const seen = { base: `${SEEN_AT}/${upstream.name}`, nowMs: clock.wallMs() }
+  const written = await inTurns(registryPage(upstream, type, page, seen))
+  if (isRefused(written)) {
+    const { status: refused, headers, body } = refusalFor(upstream.kind, written.code, written.detail)
+    respond(outgoing, refused, headers, body)
+    return
+  }
+  const safe = Buffer.concat([scan.pass(Buffer.from(written)), scan.rest()])
+  respond(outgoing, status, passAnswerHeaders(rawHeaders), safe)
 }
 
 /** Where one redirect may lead: to the second host of a registry, for what only reads (S2). */
@@ -280,8 +310,8 @@ async function passAnswer({ response, answer, status, headers, scan, onPiece }: 
   }
 }
 
-/** The first bytes of an answer, for a look at an error; the rest is not read. */
-async function readSmall(answer: OutwardAnswer, most: number): Promise<Buffer> {
+/** The first bytes of an answer. Throws if it broke off before that, unless a part is enough. */
+async function readFirst(answer: OutwardAnswer, most: number, isPartEnough: boolean): Promise<Buffer> {
   const pieces: Buffer[] = []
   let bytes = 0
   try {
@@ -291,8 +321,8 @@ async function readSmall(answer: OutwardAnswer, most: number): Promise<Buffer> {
       if (bytes > most) answer.cut()
       return undefined
     })
-  } catch {
-    // What has come is looked at.
+  } catch (thrown) {
+    if (bytes <= most && !isPartEnough) throw thrown
   }
   return Buffer.concat(pieces).subarray(0, most)
 }

@@ -14,8 +14,8 @@ import { http } from '../../base/node-http.ts'
 import type { Log } from '../../base/telemetry.ts'
 import { requireVersion, sendProblem } from '../http-answers.ts'
 import { createTurns, type Turns } from '../http-turns.ts'
-import type { EgressMeters } from './meters.ts'
 import type { EgressExchange } from './ports.ts'
+import type { EgressMeters } from './records.ts'
 
 const CONNECTIONS_MAX = 32
 const HEAD_BYTES_MAX = 64 * 1024

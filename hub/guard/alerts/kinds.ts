@@ -64,6 +64,7 @@ export const ALERT_KINDS = [
   'audit_forward',
   'audit_unsealed',
   'budget_damaged',
+  'budget_low',
   'cards_not_loaded',
   'channel_failing',
   'config_refused',
@@ -106,7 +107,9 @@ export const ALERT_KINDS = [
   'session_stopped',
   'session_users_shared',
   'unanswered',
+  'upstream_exhausted',
   'upstream_refuses',
+  'usage_odd',
   'witness_mismatch',
 ] as const
 export type AlertKind = (typeof ALERT_KINDS)[number]

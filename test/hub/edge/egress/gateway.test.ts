@@ -243,6 +243,74 @@ describe('a key never comes back [E14]', () => {
   })
 })
 
+describe('registries and git', () => {
+  it('a page of a registry leads back to the hub, one redirect to its second host is followed without the key, and no other', async () => {
+    await start({
+      upstreams: (port) => ({
+        npm: {
+          kind: 'npm',
+          url: `http://127.0.0.1:${port}`,
+          files: `http://localhost:${port}`,
+          local: true,
+          secret: 'model-key',
+        },
+      }),
+    })
+    const seen: string[] = []
+    let location = ''
+    scene.serve((request, response) => {
+      seen.push(
+        `${request.headers.host?.split(':')[0]} ${request.url} ${request.headers.authorization === undefined ? 'no key' : 'key'}`,
+      )
+      if (request.url === '/tool') {
+        const dist = { tarball: `http://127.0.0.1:${scene.port}/tool/-/tool-1.0.0.tgz` }
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify({ name: 'tool', versions: { '1.0.0': { name: 'tool', version: '1.0.0', dist } } }))
+      } else if (request.headers.host?.startsWith('127')) response.writeHead(302, { location }).end()
+      else response.end('archive')
+    })
+    expect((await scene.ask('/up/npm/tool')).text).toContain(
+      '"tarball":"http://127.0.0.1:47080/up/npm/tool/-/tool-1.0.0.tgz"',
+    )
+    location = `http://localhost:${scene.port}/blob/1`
+    expect((await scene.ask('/up/npm/tool/-/tool-1.0.0.tgz')).text).toBe('archive')
+    expect(seen.slice(-2)).toEqual(['127.0.0.1 /tool/-/tool-1.0.0.tgz key', 'localhost /blob/1 no key'])
+    location = `http://127.0.0.2:${scene.port}/blob/1`
+    expect((await scene.ask('/up/npm/tool/-/tool-1.0.0.tgz')).status).toBe(502)
+  })
+
+  it('a push to a branch that is not listed never leaves', async () => {
+    await start({
+      upstreams: (port) => ({
+        forge: {
+          kind: 'git',
+          url: `http://127.0.0.1:${port}`,
+          local: true,
+          secret: 'model-key',
+          repositories: ['me/tool'],
+          push: ['hub/*'],
+        },
+      }),
+    })
+    let reached = 0
+    scene.serve((request, response) => {
+      reached += 1
+      request.resume()
+      response.end()
+    })
+    const line = `${'0'.repeat(40)} ${'1'.repeat(40)} refs/heads/main\0report-status`
+    const body = `${(line.length + 4).toString(16).padStart(4, '0')}${line}0000`
+    await scene.ask('/up/forge/me/tool.git/git-receive-pack', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-git-receive-pack-request' },
+      body,
+    })
+    expect(reached).toBe(0)
+    expect(scene.refusals).toHaveLength(1)
+    expect(scene.refusals[0]?.detail).toMatch(/main/)
+  })
+})
+
 describe('placeholders [E16]', () => {
   it('of the own session and upstream pass and open nothing; any other is refused with an alarm', async () => {
     await start()

@@ -43,7 +43,7 @@ describe('an agent that leaves a metered answer [E9]', () => {
     expect(scene.settled).toEqual([])
     finish?.()
     await eventually(() => scene.settled.length === 1)
-    expect(scene.settled).toMatchObject([{ end: { kind: 'answered', outcome: 'data: one\n\ndata: usage\n\n'.length } }])
+    expect(scene.settled).toMatchObject([{ end: { kind: 'answered', outcome: { why: '24 bytes' } } }])
   })
 
   it('pays the reserve if it does not; three such in a row stop the egress of that session', async () => {

@@ -1,0 +1,96 @@
+/** Between the gateway and the account of money (docs/egress.md 4): what a judged request asks for, what it cost, and who hears of it. */
+import { HubError } from '../../base/errors.ts'
+import type { Alerts } from '../../guard/alerts/alerts.ts'
+import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import { dollarsText } from '../../protocol/money.ts'
+import type { MeteredCall } from '../../work/egress/money/budget.ts'
+import type { Crossing } from '../../work/egress/money/limits.ts'
+import type { MeteredShape, UsageOutcome } from '../../work/egress/money/usage-reader.ts'
+import type { Money } from '../../work/egress/money.ts'
+import type { AgentCaller } from '../agents/requests.ts'
+import type { Meter, Metered } from './ports.ts'
+
+/** These alerts have no natural end: each is over if it has not happened again for so long. */
+export const EGRESS_ALERT_LASTS_MS = 3_600_000
+const METERED: ReadonlySet<string> = new Set<MeteredShape>([
+  ...(['messages', 'chat', 'responses', 'embeddings', 'generateContent', 'embedContent'] as const),
+])
+
+function shapeOf({ head }: Metered): MeteredShape {
+  const { shape = '' } = head
+  if (!METERED.has(shape)) throw new HubError('internal', '', { reason: `${shape} is no shape that costs` })
+  return shape as MeteredShape
+}
+
+/** What a quota is used up for: the secret by its name, never its value. */
+const secretName = ({ secret }: Upstream): string =>
+  secret === undefined ? '' : typeof secret === 'string' ? secret : JSON.stringify(secret.command)
+
+export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'raise'> }): Meter {
+  const { money, alerts } = parts
+
+  function callOf({ session }: AgentCaller, upstream: Upstream, metered: Metered): MeteredCall {
+    const { body } = metered
+    return {
+      ...money.payerOf(session),
+      ...{ upstream: upstream.name, free: upstream.free, maxOutput: upstream.maxOutput },
+      ...{ shape: shapeOf(metered), model: body.model, inputBytes: body.inputBytes, prefixes: body.prefixes },
+      ...{ askedOutput: body.askedOutput, choices: body.choices, media: body.media, surcharges: body.surcharges },
+    }
+  }
+
+  function tell({ scope, mark, limitUsd, spentUsd, root, agent, task }: Crossing): void {
+    const of =
+      scope === 'tree' ? `the tree of task ${root}` : scope === 'agentDay' ? `agent ${agent} today` : `${scope}`
+    const what = mark === 'soft' ? 'its soft limit' : mark === 100 ? 'all' : `${mark} %`
+    alerts.raise(
+      `budget_low:${scope === 'tree' ? root : scope === 'agentDay' ? agent : scope}`,
+      'warning',
+      `${of}: ${what} of ${dollarsText(limitUsd)} USD is spent (${dollarsText(spentUsd)} USD), last by task ${task} of agent ${agent}. \`hub budget show\` says where it went.`,
+      EGRESS_ALERT_LASTS_MS,
+    )
+  }
+
+  return {
+    atTurn(caller, upstream, metered, admit, signal) {
+      const call = callOf(caller, upstream, metered)
+      return money.atTurn(call, () => admit((grant) => money.reserve(grant, call)), signal)
+    },
+    reader: (metered, contentType) => money.createUsageReader(shapeOf(metered), contentType),
+    settle(grant, upstream, id, end) {
+      const { name } = upstream
+      const secret = secretName(upstream)
+      if (end.kind === 'failed_before' && end.answer !== undefined) {
+        const paused = money.quota.judge(name, secret, end.answer)
+        if (paused !== 'pass')
+          alerts.raise(
+            `upstream_exhausted:${name}`,
+            'warning',
+            paused.text,
+            Math.max(EGRESS_ALERT_LASTS_MS, paused.untilMs - paused.sinceMs),
+          )
+      } else if (end.kind === 'answered' && money.quota.has(name, secret)) money.quota.answered(name, secret)
+      const status = end.kind === 'failed_before' ? end.answer?.status : undefined
+      const settled = money.settle(
+        grant,
+        id,
+        end.kind === 'answered'
+          ? (end.outcome as UsageOutcome)
+          : end.kind === 'lost'
+            ? { kind: 'lost' }
+            : { kind: 'failed_before', ...(status === undefined ? {} : { status }) },
+      )
+      if (settled === undefined) return ''
+      for (const each of settled.crossings) tell(each)
+      if (settled.odd !== undefined)
+        alerts.raise(
+          `usage_odd:${name}`,
+          'warning',
+          `The usage that ${name} told of a call of ${settled.model} is not believed: ${settled.odd}. The call counts with its reserve; correct it with \`hub budget settle ${id} AMOUNT\`.`,
+          EGRESS_ALERT_LASTS_MS,
+        )
+      return settled.text
+    },
+    paused: (upstream) => money.quota.isPaused(upstream.name, secretName(upstream)),
+  }
+}

@@ -1,0 +1,119 @@
+/** Calls of models through the whole gateway, counted by the model server itself: reserved, capped, settled once, also over a kill (E8, E9). */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
+
+const MODEL = 'claude-haiku-4-5'
+
+async function hubWith(server: ModelServer, usd = 2): Promise<Harness> {
+  const h = await createHarness({
+    agents: { lead: { script: puppet, card: { may: { egress: ['anthropic'] } }, policy: { egress: ['anthropic'] } } },
+    config: {
+      upstreams: { anthropic: { kind: 'anthropic', url: server.url, local: true, secret: 'model-key' } },
+      budget: { tree: { usd: `${usd} USD` } },
+    },
+  })
+  mkdirSync(join(h.home, 'secrets'), { recursive: true, mode: 0o700 })
+  writeFileSync(join(h.home, 'secrets', 'model-key'), 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9', { mode: 0o600 })
+  return h
+}
+/** One call; resolves with what came, `cut` where the connection broke. */
+function call(h: Harness, { session }: TestAgent, more: Record<string, unknown> = {}) {
+  const body = JSON.stringify({
+    model: MODEL,
+    max_tokens: 100,
+    messages: [{ role: 'user', content: 'hello' }],
+    ...more,
+  })
+  const told = { status: 0, text: '', isCut: false }
+  const done = new Promise<typeof told>((resolve) => {
+    const asked = request(
+      {
+        ...{
+          socketPath: join(h.home, 'run', 's', session, 'egress.sock'),
+          method: 'POST',
+          path: '/up/anthropic/v1/messages',
+        },
+        headers: { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' },
+      },
+      (response) => {
+        told.status = response.statusCode ?? 0
+        response.on('data', (piece) => {
+          told.text += piece
+        })
+        response.on('end', () => resolve(told))
+        response.on('error', () => resolve({ ...told, isCut: true }))
+      },
+    )
+    asked.on('error', () => resolve({ ...told, isCut: true })).end(body)
+  })
+  return { told, done }
+}
+const money = async (h: Harness, task: string) =>
+  (await h.operator('GET', `/v1/budget?task=${task}`)).body as {
+    accounts: { scope: string; spentUsd: number; estimatedUsd: number; heldUsd: number }[]
+    calls: { state: string; usd: number; reservedUsd: number }[]
+  }
+const tree = async (h: Harness, task: string) => (await money(h, task)).accounts.find(({ scope }) => scope === 'tree')
+
+test('a call costs what the model server counted, to the millionth of a dollar, whatever the agent asks [E8]', async () => {
+  await using server = await startModelServer(() => ({ text: 'good day', usage: { input: 11, output: 7 } }))
+  await using h = await hubWith(server)
+  const [lead] = await h.bring('lead')
+  const task = lead.joined?.task.task ?? ''
+  for (const stream of [false, true]) {
+    const { status, text } = await h.pumped(call(h, lead, { stream }).done)
+    expect({ status, text }).toMatchObject({ status: 200, text: expect.stringContaining('good day') })
+  }
+  await h.until(async () => (await money(h, task)).calls.every(({ state }) => state === 'measured'), 'both are settled')
+  // claude-haiku-4-5: 1 USD a million in, 5 USD out.
+  expect(await tree(h, task)).toMatchObject({ spentUsd: 2 * (11 * 1 + 7 * 5), estimatedUsd: 0, heldUsd: 0 })
+  expect(server.came[0]?.headers).toMatchObject({ 'x-api-key': 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9' })
+  const actions = h.audit().filter(({ action }) => action.startsWith('egress.'))
+  expect(actions.map(({ action }) => action)).toEqual([
+    'egress.requested',
+    'egress.settled',
+    'egress.requested',
+    'egress.settled',
+  ])
+  expect(JSON.stringify(actions)).not.toContain('hello')
+})
+
+test('twenty calls at once on money for few never spend more than there is; a refusal is one request [E8]', async () => {
+  await using server = await startModelServer(() => ({ text: 'x', usage: { input: 10, output: 100 } }))
+  // Each reserves some 1 000 of these at its worst.
+  await using h = await hubWith(server, 0.004)
+  const [lead] = await h.bring('lead')
+  const task = lead.joined?.task.task ?? ''
+  const all = await h.pumped(Promise.all(Array.from({ length: 20 }, () => call(h, lead).done)))
+  const passed = all.filter(({ status }) => status === 200).length
+  expect(passed).toBe(server.came.length)
+  expect(passed).toBeGreaterThan(0)
+  expect(all.filter(({ status }) => status === 402)).toHaveLength(20 - passed)
+  const spent = (await tree(h, task))?.spentUsd ?? 0
+  expect(spent).toBe(passed * (10 * 1 + 100 * 5))
+  expect(spent).toBeLessThanOrEqual(4000)
+})
+
+test('a hub that is killed in the middle of an answer settles it at its reserve, once [E9]', async () => {
+  await using server = await startModelServer(() => ({ text: 'a long answer', transport: { stallAfter: 200 } }))
+  await using h = await hubWith(server)
+  const [lead] = await h.bring('lead')
+  const task = lead.joined?.task.task ?? ''
+  const { told, done } = call(h, lead, { stream: true })
+  await h.until(() => told.text !== '', 'the answer has begun')
+  const before = (await money(h, task)).calls[0]
+  expect(before).toMatchObject({ state: 'open' })
+  await h.kill()
+  expect(await done).toMatchObject({ isCut: true })
+  await h.start()
+  for (const _ of [1, 2]) {
+    expect((await money(h, task)).calls).toMatchObject([{ state: 'estimated', usd: before?.reservedUsd }])
+    expect(await tree(h, task)).toMatchObject({ estimatedUsd: before?.reservedUsd, heldUsd: 0 })
+    await h.kill()
+    await h.start()
+  }
+})
