@@ -296,7 +296,7 @@ export const ERRORS = {
     'unavailable',
     502,
     'The upstream could not be reached, broke off, or answered what is no answer.',
-    'The detail says what happened. Try again later; if it stays so, `hub upstream test NAME` looks at the upstream.',
+    'The detail says what happened. Try again later; if it stays so, look at its address and its secret.',
   ),
   already_resolved: row(
     'refused',
