@@ -137,7 +137,7 @@ const SOCKETS: Record<string, string> = {
   'E1.stream': 'EPERM',
   // There is no stream to set anything of.
   ...all('EBADF', 'E1.set_', 'nodelay keepalive ulp ulp_by_high_level ulp_by_high_option ulp_of_mptcp'),
-  ...all('EBADF', 'E1.set_', 'congestion type_of_service'),
+  ...all('EBADF', 'E1.set_', 'congestion type_of_service time_to_live options_of_ip'),
 }
 
 /** What a session with egress sees otherwise, and this is all of it: streams of IPv4, and where they lead. */
@@ -161,8 +161,10 @@ const REACHING_CALLS: Record<string, string> = {
   // The one line of the profile: with and without the two flags.
   'E1.beyond_unix': [1, 2049, 524289, 526337].flatMap((type) => [`2/${type}/0=ok`, `2/${type}/6=ok`]).join(' '),
   'E1.stream': 'ok',
-  ...all('ok', 'E1.set_', 'nodelay keepalive'),
-  ...all('EPERM', 'E1.set_', 'ulp ulp_by_high_level ulp_by_high_option ulp_of_mptcp congestion type_of_service'),
+  // `fetch` of Node sets the last one.
+  ...all('ok', 'E1.set_', 'nodelay keepalive type_of_service'),
+  ...all('EPERM', 'E1.set_', 'ulp ulp_by_high_level ulp_by_high_option ulp_of_mptcp congestion'),
+  ...all('EPERM', 'E1.set_', 'time_to_live options_of_ip'),
 }
 
 /** A crash makes an agent unhealthy: the one that falls has a name of its own. */

@@ -117,7 +117,7 @@ describe('E1: the profile of sessions with egress', () => {
 
   test('is the other one, with streams of IPv4 by protocol 0 and 6, and a closed list of options in the place of all', () => {
     const [LEVEL, OPTION] = [1, 2]
-    const [SOL_SOCKET, IPPROTO_TCP] = [1, 6]
+    const [IPPROTO_IP, SOL_SOCKET, IPPROTO_TCP] = [0, 1, 6]
     const streams = [0, 6].map((protocol) => ({
       ...allow(['socket'], [equal(0, 2), masked(1, NOTHING_FLAGGED, 1), equal(2, protocol)]),
       includes: { arches: ['amd64', 'arm64'] },
@@ -126,13 +126,15 @@ describe('E1: the profile of sessions with egress', () => {
     const options = [1, 3, 4, 5, 6, 12, 18].map((option) =>
       allow(['setsockopt'], [whole(LEVEL, IPPROTO_TCP), whole(OPTION, option)]),
     )
+    // Of IP the type of service alone: `fetch` of Node sets it for each request, and its process ends if it may not.
+    const tos = allow(['setsockopt'], [whole(LEVEL, IPPROTO_IP), whole(OPTION, 1)])
     const others = profile.syscalls.map((rule) => ({
       ...rule,
       names: rule.names.filter((name) => name !== 'setsockopt'),
     }))
     expect(read('seccomp-egress.json')).toEqual({
       ...profile,
-      syscalls: [...others, ...streams, allow(['setsockopt'], [whole(LEVEL, SOL_SOCKET)]), ...options],
+      syscalls: [...others, ...streams, allow(['setsockopt'], [whole(LEVEL, SOL_SOCKET)]), ...options, tos],
     })
   })
 

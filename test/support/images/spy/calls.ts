@@ -201,6 +201,8 @@ const OPTIONS: Readonly<Record<string, [level: number, option: number, value: Ar
   ulp_of_mptcp: [SOL_TCP, 31, 'mptcp', 5],
   congestion: [SOL_TCP, 13, 'reno', 4],
   type_of_service: [SOL_IP, 1, new Uint8Array([16, 0, 0, 0]), 4],
+  time_to_live: [SOL_IP, 2, new Uint8Array([9, 0, 0, 0]), 4],
+  options_of_ip: [SOL_IP, 4, new Uint8Array([0, 0, 0, 0]), 4],
 }
 
 /** All in one process; what one of them opens, the next finds. */
