@@ -43,6 +43,7 @@ test_what_is_not_known_is_external if {
 	path(null) == {"kind": "external", "because": all}
 	path(object.union(same, {"secrets": "key"})) == {"kind": "external", "because": ["secrets"]}
 	path(object.union(same, {"egress": "forge"})) == {"kind": "external", "because": ["reach"]}
+	path(object.union(object.remove(same, ["egress"]), {"egress": {"a": "forge"}})) == {"kind": "external", "because": ["reach"]}
 	path(object.union(same, {"untrusted": "false"})) == {"kind": "external", "because": ["untrusted"]}
 	result := delegation.path with input as {"resource": {"child": same}}
 	result.kind == "external"

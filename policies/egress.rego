@@ -28,7 +28,6 @@ request := admit.yes(rule) if {
 	not own
 } else := admit.no(rule, ["agent ", from, " may not reach ", what, ": add \"", line, "\" to agents.", from, ".egress in policy/data.json"]) if {
 	from := input.principal.agent
-	is_string(what)
 	not covered(data.agents[from].egress)
 } else := admit.no(rule, [
 	"this session's authority does not include reaching ", what, ": add \"", line, "\" to may.egress of the card of agent ",

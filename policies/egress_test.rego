@@ -54,6 +54,7 @@ test_writing_and_lines_need_their_own_word if {
 	ask_as(everything, "api.example.org:8443", "connect").allow == false
 	ask_as(everything, "api.example.org", "connect").allow == false
 	not egress.covers("api.example.org", "api.example.org", "connect")
+	not egress.covers("forge:connect", "forge", "connect")
 }
 
 test_what_is_not_known_is_refused if {
