@@ -7,8 +7,9 @@ export function budgetHandlers({ money }: { money: Money }): Handlers {
   return {
     'budget.show': handler({
       resource: () => 'budget',
-      effect: () => undefined,
-      after: (_, request: BudgetShowRequest) => money.show(request),
+      // Within the gate, so that what it refuses leaves a record.
+      effect: (_, request: BudgetShowRequest) => money.show(request),
+      after: (view) => view,
     }),
     'budget.raise': handler({
       resource: ({ id }: BudgetRaiseRequest) => `task:${id}`,
@@ -22,8 +23,8 @@ export function budgetHandlers({ money }: { money: Money }): Handlers {
     }),
     'upstream.price': handler({
       resource: ({ name }: { name: string }) => `upstream:${name}`,
-      effect: () => undefined,
-      after: (_, { name, model }: { name: string; model: string }) => ({ price: money.price(name, model) }),
+      effect: (_, { name, model }: { name: string; model: string }) => ({ price: money.price(name, model) }),
+      after: (answer) => answer,
     }),
   }
 }

@@ -9,7 +9,7 @@ import { agentPrincipal } from '../../support/policy-fixture.ts'
 
 const ONLY_NORMAL = {
   'new work': 'task.submit task.retry task.release task.dispatch service.start session.provision',
-  'what widens': 'approval.answer device.add flag.set token.create',
+  'what widens': 'approval.answer budget.raise device.add flag.set token.create',
 }
 const NOT_DRAINING = { 'what a running task wants started': 'task.delegate' }
 const EVERY_MODE = {
