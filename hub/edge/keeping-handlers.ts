@@ -60,6 +60,7 @@ export function keepingHandlers(
     ...auditHandlers({
       ...{ audit, checkpoints, verifier, show: guard.auditShow.show, onShown: shownHeads.note },
       sessionsOf: (task) => work.tasks.attempts(task).flatMap(({ session }) => session ?? []),
+      childrenOf: (task) => work.tasks.children(task).map(({ id }) => id),
       onExported: (isLast) => pauses.piece('an audit export', isLast),
     }),
     ...alertHandlers({ alerts, delivery: guard.alertDelivery, testAtWatchdog: watchdog.testAlerts }),

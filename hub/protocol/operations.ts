@@ -160,6 +160,8 @@ const auditListShape = z.strictObject({
   action: z.string().max(64).optional(),
   outcome: z.enum(['ok', 'refused', 'failed']).optional(),
   task: uuidShape.optional(),
+  /** With `task`: of every task below it too. */
+  tree: z.stringbool().default(false),
   session: sessionIdShape.optional(),
   agent: nameShape.optional(),
   decision: uuidShape.optional(),

@@ -1,7 +1,7 @@
 /** A person follows one task through the audit log: by its id, by its sessions, to the rule that decided and the head that proves it. */
 import { expect, test } from 'vitest'
 import { runHub } from '../support/fake-hub.ts'
-import { createHarness, worker } from '../support/hub-harness.ts'
+import { createHarness, puppet, type TestAgent, worker } from '../support/hub-harness.ts'
 
 interface Row {
   seq: number
@@ -73,4 +73,30 @@ test('every step of a task is found by its id, and each record shows the rule, i
   expect((JSON.parse(listed.stdout) as Row[]).map(({ seq }) => seq)).toEqual(ofTask.slice(0, 25).map(({ seq }) => seq))
   const wrong = await runHub(h.home, ['audit', 'list', '--since', 'yesterday'])
   expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('2026-11-30T08:00Z')])
+})
+
+test('with `tree` the records of a task hold those of every task below it (S1-64)', async () => {
+  await using h = await createHarness({
+    agents: {
+      lead: { script: puppet, card: { may: { delegate: ['mid', 'echo'] } } },
+      mid: { script: puppet, card: { may: { delegate: ['echo'] } } },
+      echo: { script: worker(() => 'done') },
+    },
+  })
+  const [lead] = await h.bring('lead')
+  const before = h.started.length
+  await h.pumped(lead.delegate({ agent: 'mid' }))
+  await h.until(() => h.started[before]?.token, 'the child joins')
+  const mid = h.started[before] as TestAgent
+  const leaf = await h.pumped(mid.outcome(await h.pumped(mid.delegate({ agent: 'echo' }))))
+  const rows = async (query: string) =>
+    ((await h.operator('GET', `/v1/audit?limit=100&${query}`)).body as unknown as { records: Row[] }).records
+  const seqs = async (query: string) => (await rows(query)).map(({ seq }) => seq)
+  const [top, middle] = [lead.joined?.task.task, mid.joined?.task.task]
+  const each = await Promise.all([top, middle, leaf.task].map((id) => seqs(`task=${id}`)))
+  for (const own of each) expect(own.length).toBeGreaterThan(2)
+  const tree = await seqs(`task=${top}&tree=true`)
+  expect(tree).toEqual([...new Set(each.flat())].sort((a, b) => b - a))
+  expect(await seqs(`task=${top}`)).toEqual(each[0])
+  expect(each[0]).not.toEqual(expect.arrayContaining(each[2] ?? []))
 })

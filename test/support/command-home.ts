@@ -109,6 +109,7 @@ export const agentRow = {
   description: 'says it again',
   image: 'hub/echo',
   imageId: `sha256:${'a'.repeat(64)}`,
+  provenance: 'built',
   state: 'registered',
   reason: null,
   capabilities: ['echo'],

@@ -195,7 +195,7 @@ test('T95: with the hub dead from the first hour the timeline runs all the same,
     'resolved hub_health 1',
     'raised unattended_stop 1',
   ])
-  expect(told().at(-1)?.text).toContain('1 containers confirmed gone')
+  expect(told().at(-1)?.text).toContain('1 container confirmed gone')
   file.close()
 })
 

@@ -31,13 +31,15 @@ const NAMED_MAX = 8
 const UNREADABLE_ROUNDS_MAX = 3
 
 const WORDS: Readonly<Record<Verdict['fault'], string>> = {
-  ttl_passed: 'past their deadline',
+  ttl_passed: 'past the deadline',
   boot_mismatch: 'with a deadline from another boot',
   deadline_unreadable: 'without a readable deadline',
-  orphan: 'that belong to no live session',
+  orphan: 'of no live session',
   unattended_stop: 'left after the unattended stop',
   emergency_stop: 'left after everything was stopped',
 }
+
+const containersText = (count: number): string => `${count} container${count === 1 ? '' : 's'}`
 
 /** One finding for all containers of one fault. */
 function containerFinding(
@@ -52,7 +54,7 @@ function containerFinding(
   const stuck = own.filter((one) => one.actedRounds >= ACTED_ROUNDS_MAX)
   const names = own.slice(0, NAMED_MAX).map((one) => `${one.container.name} (${one.container.state})`)
   const more = own.length > NAMED_MAX ? ` and ${own.length - NAMED_MAX} more` : ''
-  const base = `${own.length} containers ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
+  const base = `${containersText(own.length)} ${WORDS[fault]}, being removed: ${names.join(', ')}${more}.`
   const id = isStop ? fault.replace('stop', 'remains') : fault
   if (stuck.length === 0) return [{ id, level: 1, severity: 'warning', text: base }]
   const left = stuck.map(({ container }) => remains[container.name] ?? 'unknown')
@@ -65,7 +67,7 @@ function containerFinding(
       ? ''
       : ` Still running: process ${pids.join(', ')}; end it with: sudo kill -9 ${pids.join(' ')}.`
   const ids = stuck.slice(0, NAMED_MAX).map((one) => one.container.id.slice(0, 12))
-  const text = `${base} ${stuck.length} are still there after ${ACTED_ROUNDS_MAX} rounds of removing.${runs} On the host run: docker rm -f ${ids.join(' ')}; if that is refused too, restart the engine`
+  const text = `${base} ${stuck.length} ${stuck.length === 1 ? 'is' : 'are'} still there after ${ACTED_ROUNDS_MAX} rounds of removing.${runs} On the host run: docker rm -f ${ids.join(' ')}; if that is refused too, restart the engine`
   if (isHarmless) return [{ id, level: 1, severity: 'warning', text }]
   return [{ id, level: 2, severity: 'critical', text }]
 }
@@ -261,7 +263,7 @@ function missedFinding(p: Presence, safeSinceMs: number, at: At, config: Config)
 /** Told once the stop has ended: it is the final report. */
 function stopFinding(stoppedSinceMs: number, report: NonNullable<Presence['stopReport']>, at: At): Finding {
   const left = report.failed === 0 ? '' : ` ${report.failed} could not be confirmed as gone; the watchdog tries again.`
-  const text = `Unattended stop ${at(stoppedSinceMs)}: everything was stopped, ${report.gone} containers confirmed gone.${left} Nothing starts again by itself. From now on only leftovers are reported. To start again: hub up, then hub heartbeat`
+  const text = `Unattended stop ${at(stoppedSinceMs)}: everything was stopped, ${containersText(report.gone)} confirmed gone.${left} Nothing starts again by itself. From now on only leftovers are reported. To start again: hub up, then hub heartbeat`
   return { id: 'unattended_stop', level: 1, severity: 'warning', text }
 }
 

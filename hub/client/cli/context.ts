@@ -80,5 +80,5 @@ export function showList<Row>(
 ): void {
   if (json) terminal.json(rows)
   else terminal.out(rows.length === 0 ? show.empty : show.table(rows))
-  if (show.next) terminal.note(`there is more: --cursor ${show.next}`)
+  if (show.next) terminal.note(`there is more: the same command with --cursor ${show.next} shows what follows`)
 }

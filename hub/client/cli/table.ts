@@ -235,6 +235,7 @@ export const COMMANDS: readonly Command[] = [
     ['--action <name>', 'for example task.submitted, or the operation task.submit'],
     ['--outcome <what>', 'ok, refused, failed'],
     ['--task <task>', 'about a task, and by and about its sessions'],
+    ['--tree', 'with --task: of every task below it too'],
     ['--session <session>', 'by and about a session'],
     ['--agent <name>', 'by the sessions of an agent, and about it'],
     ['--decision <id>', 'that name this decision of the rules'],

@@ -17,23 +17,31 @@ export function auditHandlers(parts: {
   checkpoints: Checkpoints
   verifier: AuditVerifier
   show: AuditShow['show']
-  /** The sessions that a task had, as far as their rows are kept. */
+  /** The sessions that a task had, and the tasks right below it, as far as their rows are kept. */
   sessionsOf: (task: string) => readonly string[]
+  childrenOf: (task: string) => readonly string[]
   /** Hears of each head that is shown. */
   onShown: (head: string) => void
   /** Hears of each page of an export that was handed out. */
   onExported?: (isLast: boolean) => void
 }): Handlers {
-  const { audit, checkpoints, verifier, show, sessionsOf, onShown, onExported } = parts
+  const { audit, checkpoints, verifier, show, sessionsOf, childrenOf, onShown, onExported } = parts
+  function tasksFrom(task: string, withBelow: boolean): NonNullable<AuditFilter['tasks']> {
+    const ids = [task]
+    // A tree is bounded by `limits.tasksPerTree`.
+    if (withBelow) for (const id of ids) ids.push(...childrenOf(id))
+    return { ids, sessions: ids.flatMap(sessionsOf) }
+  }
+
   return {
     'audit.list': handler({
       // As far as one look back reaches. With a filter the page may be short or empty although there is more.
-      effect: (_grant, { limit, cursor, task, ...filter }: AuditListRequest) => {
+      effect: (_grant, { limit, cursor, task, tree, ...filter }: AuditListRequest) => {
         const { records, searchedTo } = audit.search({
           limit,
           ...(cursor === undefined ? {} : { before: Number(cursor) }),
           ...(filter as AuditFilter),
-          ...(task === undefined ? {} : { task: { id: task, sessions: sessionsOf(task) } }),
+          ...(task === undefined ? {} : { tasks: tasksFrom(task, tree) }),
         })
         const searchedToMs = audit.atMsOf(searchedTo) ?? null
         const isBefore = filter.fromMs !== undefined && searchedToMs !== null && searchedToMs < filter.fromMs - DAY_MS

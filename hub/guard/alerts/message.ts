@@ -1,4 +1,5 @@
 /** What a channel is handed, and how it reads: one alert, one event, every instant with weekday, date, zone and distance. Pure. */
+import { countOf } from '../../base/shown-text.ts'
 import type { Alert, Delivery, Severity } from './kinds.ts'
 import { kindOf } from './kinds.ts'
 import { dateText, instantText } from './wording.ts'
@@ -73,7 +74,7 @@ export function messageOf(
     '',
     `sent: ${when(facts.nowMs)}`,
     `alert ${alert.id}, delivery ${delivery.id}`,
-    `audit log: ${facts.audit.size} records, head ${facts.audit.head}`,
+    ...auditLines(facts),
     `instance ${facts.instance}`,
   ]
   return {
@@ -92,6 +93,11 @@ export function messageOf(
   }
 }
 
+/** None while there is no log yet, as in `hub setup`. */
+function auditLines({ audit: { size, head } }: MessageFacts): string[] {
+  return head === '' ? [] : [`audit log: ${countOf(size, 'record')}, head ${head}`]
+}
+
 /** What `hub alert test` sends: nothing has happened. */
 export function testMessage(id: string, facts: MessageFacts): Message {
   const text = 'This is a test of an alert channel. Nothing has happened; there is nothing to do.'
@@ -100,7 +106,7 @@ export function testMessage(id: string, facts: MessageFacts): Message {
     '',
     `sent: ${instantText(facts.nowMs, facts.nowMs, facts.zone)}`,
     `delivery ${id}`,
-    `audit log: ${facts.audit.size} records, head ${facts.audit.head}`,
+    ...auditLines(facts),
     `instance ${facts.instance}`,
   ]
   return {

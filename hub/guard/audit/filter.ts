@@ -10,8 +10,8 @@ export interface AuditFilter {
   session?: string
   /** Records by the sessions of this agent, and about the agent. */
   agent?: string
-  /** Records about this task, and by and about these sessions of it. */
-  task?: { readonly id: string; readonly sessions: readonly string[] }
+  /** Records about any of these tasks, and by and about any of these sessions of theirs. */
+  tasks?: { readonly ids: readonly string[]; readonly sessions: readonly string[] }
   /** Records that name any of these, whoever made them. */
   names?: readonly string[]
   /** Epoch ms: from then on, and until before then. */
@@ -38,11 +38,16 @@ const bySession = (session: string): Test => {
 const SESSION_SQL =
   "resource = 'session:' || ? or (substr(principal, 1, 6) = 'agent:' and instr(principal, '/' || ?) > 0)"
 
+const EACH = 'select value from json_each(?)'
+/** Every id of a session has 16 characters; what may follow says that it was not proven. */
+const SESSION_OF = "substr(principal, instr(principal, '/') + 1, 16)"
+const AGENT_SESSION = /^agent:[^/]*\/(.{16})/s
+
 function conditionsOf(filter: AuditFilter): Condition[] {
   const found: Condition[] = []
   const wants = (sql: string, values: readonly (string | number)[], test: Test) =>
     void found.push({ sql, values, test })
-  const { action, outcome, decision, session, agent, task, names, fromMs, untilMs } = filter
+  const { action, outcome, decision, session, agent, tasks, names, fromMs, untilMs } = filter
   if (action !== undefined) wants('action = ?', [action], (record) => record.action === action)
   if (outcome !== undefined) wants('outcome = ?', [outcome], (record) => record.outcome === outcome)
   if (decision !== undefined) wants('decision_id = ?', [decision], (record) => record.decisionId === decision)
@@ -57,13 +62,18 @@ function conditionsOf(filter: AuditFilter): Condition[] {
       ({ principal, resource }) => resource === `agent:${agent}` || principal.startsWith(by),
     )
   }
-  if (task !== undefined) {
-    const about = `task:${task.id}`
-    const ofSessions = task.sessions.map(bySession)
+  if (tasks !== undefined) {
+    const about = tasks.ids.map((id) => `task:${id}`)
+    const things = new Set([...about, ...tasks.sessions.map((id) => `session:${id}`)])
+    const effects = new Set(about)
+    const sessions = new Set(tasks.sessions)
+    const asJson = (set: ReadonlySet<string>) => JSON.stringify([...set])
+    // Sets, however many there are: a condition for each session of a large tree would be looked at for each record.
     wants(
-      ['resource = ? or effect = ?', ...task.sessions.map(() => SESSION_SQL)].join(' or '),
-      [about, about, ...task.sessions.flatMap((each) => [each, each])],
-      (record) => record.resource === about || record.effect === about || ofSessions.some((test) => test(record)),
+      `resource in (${EACH}) or effect in (${EACH}) or (substr(principal, 1, 6) = 'agent:' and ${SESSION_OF} in (${EACH}))`,
+      [asJson(things), asJson(effects), asJson(sessions)],
+      ({ principal, resource, effect }) =>
+        things.has(resource) || effects.has(effect) || sessions.has(AGENT_SESSION.exec(principal)?.[1] ?? ''),
     )
   }
   if (names !== undefined)

@@ -195,7 +195,9 @@ describe('every read', () => {
     at.hub.on('GET /v1/tasks', ({ query }) => ({
       body: { tasks: [], next: query.get('cursor') === null ? 'c2' : null },
     }))
-    expect((await at.run(['task', 'list', '--json'])).stderr).toBe('there is more: --cursor c2\n')
+    expect((await at.run(['task', 'list', '--json'])).stderr).toBe(
+      'there is more: the same command with --cursor c2 shows what follows\n',
+    )
     const second = await at.run(['task', 'list', '--cursor', 'c2', '--limit', '5', '--state', 'failed'])
     expect(second.stderr).toBe('')
     expect(Object.fromEntries(at.hub.asked[1]?.query ?? [])).toEqual({ cursor: 'c2', limit: '5', state: 'failed' })

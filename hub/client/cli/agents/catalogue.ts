@@ -55,11 +55,18 @@ function sayDefaults({ terminal }: Context, agents: readonly AgentView[]): void 
   )
 }
 
+/** Says why the column IMAGE says `unknown` (S1-56). */
+function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
+  const names = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance).map(({ name }) => name)
+  if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
+}
+
 export const list: Run = async (context) => {
   const listing = await context.hub.call('agent.list')
   sayProblems(context, listing)
   const empty = "no agents: put a card into the home's agents/ and run `hub agent reload`"
   showList(context, listing.agents, { empty, table: (rows) => agentTable(rows, context.terminal.paint) })
+  if (!context.json) sayOrigins(context, listing.agents)
   return EXIT.done
 }
 
@@ -83,7 +90,8 @@ function afterCrash({ mode, repeatable, restarts }: AgentView): string {
 const ORIGIN = {
   built: 'built here',
   signed: 'its signature was checked',
-  unknown: 'nobody can say where its image comes from',
+  unknown:
+    'unknown: its image was not built here, and no program for signatures passed it (`hub agent build`, or images.signature in hub.yaml)',
 } as const
 
 /** One row for each fact that applies, in words (fault C22). */

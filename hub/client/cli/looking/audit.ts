@@ -73,11 +73,18 @@ export const auditList: Run = async (context, _, options) => {
   const { hub, terminal } = context
   if (options.outcome !== undefined && !OUTCOMES.includes(String(options.outcome)))
     throw usage(`--outcome must be one of ${OUTCOMES.join(', ')}`)
+  if (options.tree === true && options.task === undefined)
+    throw usage('--tree: of which task?', '`hub audit list --task TASK --tree`')
   const action = typeof options.action === 'string' ? actionOf(options.action) : undefined
   const nowMs = Date.now()
   const request: Request<'audit.list'> = given({
     ...{ ...pageOf(options), action, outcome: typed(options.outcome) },
-    ...{ task: typed(options.task), session: typed(options.session), agent: typed(options.agent) },
+    ...{
+      task: typed(options.task),
+      tree: options.tree === true ? 'true' : undefined,
+      session: typed(options.session),
+      agent: typed(options.agent),
+    },
     decision: typed(options.decision),
     fromMs: whenOption('--since', options.since, nowMs),
     untilMs: whenOption('--until', options.until, nowMs),

@@ -113,9 +113,13 @@ describe('S1-64: filters of the audit log', () => {
       // An agent whose name begins like another's is not the other.
       [{ agent: 'read' }, by(({ seq }) => [4, 6].includes(seq % 7))],
       [{ agent: 'reader' }, by(({ seq }) => [1, 3, 6].includes(seq % 7))],
-      [{ task: { id: TASK, sessions: [] } }, by(({ seq }) => [1, 4].includes(seq % 7))],
-      [{ task: { id: TASK, sessions: [MINE] } }, by(({ seq }) => [1, 3, 4, 5, 6].includes(seq % 7))],
-      [{ task: { id: OTHER, sessions: [] }, outcome: 'refused' }, []],
+      [{ tasks: { ids: [TASK], sessions: [] } }, by(({ seq }) => [1, 4].includes(seq % 7))],
+      [{ tasks: { ids: [TASK], sessions: [MINE] } }, by(({ seq }) => [1, 3, 4, 5, 6].includes(seq % 7))],
+      [{ tasks: { ids: [OTHER], sessions: [] }, outcome: 'refused' }, []],
+      [
+        { tasks: { ids: [OTHER, TASK], sessions: [YOURS, MINE] } },
+        by(({ seq }) => [1, 2, 3, 4, 5, 6].includes(seq % 7)),
+      ],
       [{ names: [] }, []],
       // Not a pattern: what a database takes for one is a letter here.
       [{ names: ['a%_b'] }, by(({ seq }) => seq % 7 === 0)],

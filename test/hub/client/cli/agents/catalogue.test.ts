@@ -21,13 +21,17 @@ it('agent reload says what a card asks for and does not get, and takes the card 
 it.each([
   [{ provenance: 'built' }, 'built', 'built here'],
   [{ provenance: 'signed' }, 'signed', 'its signature was checked'],
-  [{}, 'unknown', 'nobody can say where its image comes from'],
+  [
+    { provenance: null },
+    'unknown',
+    'unknown: its image was not built here, and no program for signatures passed it \\(`hub agent build`, or images.signature in hub.yaml\\)',
+  ],
 ])('agent list and show say where an image comes from: %j (S1-56)', async (change, listed, shown) => {
   at.hub.on('GET /v1/agents', () => ({ body: { agents: [{ ...agentRow, ...change }], problems: [] } }))
   at.hub.on('GET /v1/agents/:name', () => ({ body: { agent: { ...agentRow, ...change } } }))
-  expect((await at.run(['agent', 'list'])).stdout).toMatch(
-    new RegExp(`^AGENT .* RESTARTS +IMAGE +CAPABILITIES .*\\necho .* ${listed} +`),
-  )
+  const list = await at.run(['agent', 'list'])
+  expect(list.stdout).toMatch(new RegExp(`^AGENT .* RESTARTS +IMAGE +CAPABILITIES .*\\necho .* ${listed} +`))
+  expect(list.stderr).toMatch(listed === 'unknown' ? new RegExp(`^provenance of the image is ${shown}: echo\n$`) : /^$/)
   expect((await at.run(['agent', 'show', 'echo'])).stdout).toMatch(new RegExp(`^provenance +${shown}$`, 'm'))
 })
 

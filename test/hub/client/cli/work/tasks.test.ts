@@ -12,7 +12,7 @@ it('artifacts of every task are listed where none is named', async () => {
   }))
   const { stdout, stderr } = await at.run(['artifact', 'list', '--limit', '25'])
   expect(stdout).toMatch(/\nabababababab {2}3 B +00000001 +x\n/)
-  expect(stderr).toBe('there is more: --cursor 25\n')
+  expect(stderr).toBe('there is more: the same command with --cursor 25 shows what follows\n')
 })
 
 it('a task that logged nothing says so, and whether more may come', async () => {
