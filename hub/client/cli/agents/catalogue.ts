@@ -55,12 +55,6 @@ function sayDefaults({ terminal }: Context, agents: readonly AgentView[]): void 
   )
 }
 
-/** Says why the column IMAGE says `unknown` (S1-56). */
-function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
-  const names = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance).map(({ name }) => name)
-  if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
-}
-
 export const list: Run = async (context) => {
   const listing = await context.hub.call('agent.list')
   sayProblems(context, listing)
@@ -93,6 +87,12 @@ const ORIGIN = {
   unknown:
     'unknown: its image was not built here, and no program for signatures passed it (`hub agent build`, or images.signature in hub.yaml)',
 } as const
+
+/** Says why the column IMAGE says `unknown` (S1-56). */
+function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
+  const names = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance).map(({ name }) => name)
+  if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
+}
 
 /** One row for each fact that applies, in words (fault C22). */
 function agentRows(agent: AgentView): [string, Cell][] {
