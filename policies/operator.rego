@@ -104,6 +104,7 @@ owner_only := {
 	"session.revoke",
 	"token.create",
 	"token.revoke",
+	"upstream.test",
 }
 
 reading := {
@@ -155,5 +156,6 @@ inspecting := {
 	"retention.show",
 	"session.evidence",
 	"token.list",
+	"upstream.list",
 	"upstream.price",
 }

@@ -18,10 +18,10 @@ owner_only := [
 	"agent.reload", "agent.reset", "agent.suspend", "flag.set", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "session.revoke",
 	"approval.answer", "budget.raise", "budget.settle", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
-	"token.revoke",
+	"token.revoke", "upstream.test",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "egress.proposals", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.price"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "egress.proposals", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.list", "upstream.price"]
 
 others := [
 	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

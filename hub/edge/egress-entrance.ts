@@ -194,6 +194,9 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   return {
     meters,
     proposals,
+    restsUntilMs: standing.restsUntilMs,
+    /** For a try by the operator, on the way that requests of agents take. */
+    trying: { clock, exchange, keys },
     /** Opens the second socket of a session that may reach something; nothing for another. */
     async open(session: string): Promise<void> {
       if ((tasks.session(session)?.authority.egress.length ?? 0) > 0) await socket.open(session)

@@ -26,6 +26,7 @@ import { createContactEntrance } from './people/contact.ts'
 import { createDoors } from './people/doors.ts'
 import { createAddress, type Reach } from './people/reach.ts'
 import { createHealth } from './routes/operator.ts'
+import type { UpstreamParts } from './routes/upstreams.ts'
 import { createServe } from './serve.ts'
 import { createWatchdogLink } from './watchdog/link.ts'
 import { workHandlers } from './work-handlers.ts'
@@ -85,6 +86,9 @@ const withEgress = (agents: AgentSockets, egress: Egress): AgentSockets => ({
   },
 })
 
+const grantsOf = (rows: Readonly<Record<string, { egress?: readonly string[] | undefined }>>) =>
+  Object.fromEntries(Object.entries(rows).map(([agent, { egress }]) => [agent, egress ?? []]))
+
 export function createEntrances(options: EntranceOptions, outer: EntranceOuter) {
   const { home, instance, version, reach } = options
   const { clock, random, log, guard, work } = outer
@@ -117,6 +121,11 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   })
   const links = createConsoleLinks({ clock, random })
   const parts = { ...outer, address, watchdog, contact, drill, health, links, cutFrames: frames.close }
+  const declared: UpstreamParts = {
+    ...{ registry: work.catalogue.registry, secrets: outer.secrets, money: work.money },
+    ...{ upstreams: () => options.upstreams, restsUntilMs: egress.restsUntilMs, trying: egress.trying },
+    granted: () => grantsOf(guard.policy.active().data?.agents ?? {}),
+  }
   const doctor = createHubDoctor(options, parts)
   const learnSecrets = () => void outer.secrets.learn()
   const serve = createServe({
@@ -127,7 +136,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     handlers: {
       ...workHandlers(parts),
       ...keepingHandlers({ home, publicUrl: reach.publicUrl }, { ...parts, proposals: egress.proposals }),
-      ...hubHandlers({ ...parts, doctor }),
+      ...hubHandlers({ ...parts, doctor, declared }),
     },
   })
   const answering = answerLink({ ...guard, clock, random, settle: work.messaging.settleApproval, learnSecrets })

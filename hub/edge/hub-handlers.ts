@@ -1,4 +1,4 @@
-/** A handler for each operation on the hub as a whole: its health, presence, modes, stops, the drill, the contact, the event feed. */
+/** A handler for each operation on the hub as a whole: its health, presence, modes, stops, the drill, the contact, upstreams, the event feed. */
 import type { Clock } from '../base/clock.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Work } from '../work/work.ts'
@@ -10,6 +10,7 @@ import { eventHandlers } from './routes/events.ts'
 import { type Health, operatorHandlers } from './routes/operator.ts'
 import { presenceHandlers } from './routes/presence.ts'
 import { stoppingHandlers } from './routes/stopping.ts'
+import { type UpstreamParts, upstreamHandlers } from './routes/upstreams.ts'
 import type { Handlers } from './serve.ts'
 import type { WatchdogLink } from './watchdog/link.ts'
 
@@ -22,10 +23,11 @@ export interface HubHandlerParts {
   drill: HubDrill
   health: Health
   doctor: () => Promise<{ checks: Check[] }>
+  declared: UpstreamParts
 }
 
 export function hubHandlers(parts: HubHandlerParts): Handlers {
-  const { clock, guard, work, watchdog, contact, drill, health, doctor } = parts
+  const { clock, guard, work, watchdog, contact, drill, health, doctor, declared } = parts
   const { gate, modes, audit, shownHeads, host } = guard
   const { tasks } = work
   return {
@@ -44,6 +46,7 @@ export function hubHandlers(parts: HubHandlerParts): Handlers {
       releaseAlert: guard.alerts.release,
       questions: () => guard.approvals.list(false),
     }),
+    ...upstreamHandlers(declared),
     ...eventHandlers({ tasks }),
   }
 }

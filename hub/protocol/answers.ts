@@ -5,11 +5,11 @@
 import { z } from 'zod'
 import { budgetRaisedShape, budgetSettledShape, budgetViewShape } from './budget.ts'
 import { dataClassShape } from './data-class.ts'
+import { UPSTREAM_ANSWERS } from './egress/upstream-views.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import { MONITOR_OUTCOMES } from './monitor.ts'
 import type { OperationName } from './operations.ts'
-import { priceViewShape } from './prices.ts'
 import {
   agentShape,
   approvalShape,
@@ -42,7 +42,6 @@ import {
   deadlinesShape,
   doctorCheckShape,
   drillShape,
-  egressProposalsShape,
   evidenceBundleShape,
   evidenceShape,
   flagListShape,
@@ -175,7 +174,6 @@ export const ANSWERS = {
     'Decisions that were made, newest first, each question once.',
     z.strictObject({ decisions: z.array(storedDecisionShape), next }),
   ),
-  'egress.proposals': row('What agents were refused outside by the rules, newest first.', egressProposalsShape),
   'flag.list': row('Feature flags, the profile in force, and what nobody may switch.', flagListShape),
   'flag.set': row(
     'Switches a flag; under some profiles only by an emergency entry.',
@@ -184,7 +182,7 @@ export const ANSWERS = {
   'budget.show': row('What was spent, what is reserved, and the limits.', budgetViewShape),
   'budget.raise': row('Gives the tree of a task more money.', budgetRaisedShape),
   'budget.settle': row('Says what a metered call cost.', budgetSettledShape),
-  'upstream.price': row('What a model costs at an upstream.', z.strictObject({ price: priceViewShape })),
+  ...UPSTREAM_ANSWERS,
   'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'mode.show': row('Mode, conditions and counts.', modeShape),

@@ -307,6 +307,8 @@ export const OPERATIONS = {
     owner,
     z.strictObject({ name: nameShape, model: z.string().min(1).max(200) }),
   ),
+  'upstream.list': op('upstream.listed', 'read', owner, none),
+  'upstream.test': op('upstream.tested', 'mending', owner, z.strictObject({ name: nameShape })),
   'budget.show': op('budget.shown', 'read', owner, budgetShowShape),
   'budget.raise': op('budget.raised', 'approve', owner, budgetRaiseShape),
   'budget.settle': op('budget.corrected', 'mending', owner, budgetSettleShape),

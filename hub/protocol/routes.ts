@@ -47,6 +47,8 @@ const SERVED = {
   'budget.show': get('/v1/budget'),
   'budget.raise': post('/v1/budget/tasks/:id/raise'),
   'budget.settle': post('/v1/budget/calls/:id/settle'),
+  'upstream.list': get('/v1/upstreams'),
+  'upstream.test': post('/v1/upstreams/:name/test'),
   'upstream.price': get('/v1/upstreams/:name/price'),
   'keys.list': get('/v1/keys'),
   'keys.rotate': post('/v1/keys/rotate'),

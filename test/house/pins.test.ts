@@ -54,6 +54,8 @@ const PATH_PINS: [string, string][] = [
   ['budget.show', 'GET /v1/budget'],
   ['budget.raise', 'POST /v1/budget/tasks/:id/raise'],
   ['budget.settle', 'POST /v1/budget/calls/:id/settle'],
+  ['upstream.list', 'GET /v1/upstreams'],
+  ['upstream.test', 'POST /v1/upstreams/:name/test'],
   ['upstream.price', 'GET /v1/upstreams/:name/price'],
   ['keys.list', 'GET /v1/keys'],
   ['keys.rotate', 'POST /v1/keys/rotate'],

@@ -1,5 +1,6 @@
 /** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
 import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
+import { OUTSIDE } from './upstreams/table.ts'
 
 const grant = lazy(() => import('./agents/allow.ts'))
 const image = lazy(() => import('./agents/build.ts'))
@@ -8,7 +9,6 @@ const newAgent = lazy(() => import('./agents/new.ts'))
 const removal = lazy(() => import('./agents/remove.ts'))
 const tryAgent = lazy(() => import('./agents/try.ts'))
 const alerts = lazy(() => import('./looking/alerts.ts'))
-const money = lazy(() => import('./money/budget.ts'))
 const auditFile = lazy(() => import('./looking/audit-file.ts'))
 const page = lazy(() => import('./looking/console.ts'))
 const audit = lazy(() => import('./looking/audit.ts'))
@@ -21,7 +21,6 @@ const backup = lazy(() => import('./setup/backup.ts'))
 const config = lazy(() => import('./setup/config.ts'))
 const devices = lazy(() => import('./setup/devices.ts'))
 const down = lazy(() => import('./setup/down.ts'))
-const egress = lazy(() => import('./agents/egress.ts'))
 const flags = lazy(() => import('./setup/flags.ts'))
 const judge = lazy(() => import('./setup/judge.ts'))
 const keys = lazy(() => import('./setup/keys.ts'))
@@ -299,33 +298,7 @@ export const COMMANDS: readonly Command[] = [
       ['--agent <name>', 'the agent that it is about'],
     ],
   ),
-  command('budget show', 'what was spent today, what is reserved, and the limits', money('budgetShow'), [
-    ['--task <task>', 'of this task and its tree, with its calls'],
-    ['--agent <name>', 'of this agent'],
-    ['--day <day>', 'of another day, as 2026-12-01'],
-  ]),
-  command('budget raise <task> <amount>', 'give the tree of a task more money, in US dollars', money('budgetRaise')),
-  command('budget settle <call> <amount>', 'say what a call cost in truth, in US dollars', money('budgetSettle')),
-  command(
-    'upstream price <name> <model>',
-    'what a model costs at an upstream; with prices: writes them into prices.yaml',
-    money('upstreamPrice'),
-    [
-      ['--input <dollars>', 'for a million tokens sent'],
-      ['--output <dollars>', 'for a million tokens received'],
-      ['--cache-read <dollars>', 'for a million tokens read from its cache'],
-      ['--cache-write <dollars>', 'for a million tokens written to its cache'],
-      ['--max-input <tokens>', 'the most that it takes'],
-      ['--max-output <tokens>', 'the most that it answers'],
-    ],
-  ),
-  command('egress proposals', 'what agents were refused outside by the rules', egress('proposals')),
-  command(
-    'egress allow <id>',
-    'permit exactly one of these: the line is shown and written after a yes',
-    egress('allow'),
-    [['--yes', 'do not ask']],
-  ),
+  ...OUTSIDE,
   command('flag list', 'feature flags, the profile in force, and what nobody can switch off', flags('list')),
   command('flag set <name> <value>', 'switch a flag: on, off, or default', flags('set'), [
     ['--emergency <reason>', 'only for a time, with this reason; needed under the profiles production and strict'],

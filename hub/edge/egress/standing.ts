@@ -34,6 +34,8 @@ export interface Standing {
   /** Answers whether the upstream rests from now on. */
   cut(upstream: string): boolean
   whole(upstream: string): void
+  /** Until when nobody calls it, epoch ms; undefined if it does not rest. */
+  restsUntilMs(upstream: string): number | undefined
   /** The program left before the end, or stayed; answers whether this stops its session's egress. */
   left(session: string): boolean
   stayed(session: string): void
@@ -50,6 +52,11 @@ export function createStanding(clock: Clock): Standing {
     const made: OfSession = { refused: new Map(), denied: new Map(), left: 0 }
     sessions.set(session, made)
     return made
+  }
+
+  function restsUntil(upstream: string): number | undefined {
+    const rests = (cuts.get(upstream)?.restsUntilMs ?? 0) - clock.monotonicMs()
+    return rests > 0 ? Math.round(clock.wallMs() + rests) : undefined
   }
 
   return {
@@ -82,10 +89,10 @@ export function createStanding(clock: Clock): Standing {
         return {
           why: `${upstream} refused the key of this hub ${DENIED_IN_A_ROW_MAX} times in a row: this session asks it no more`,
         }
-      const rests = (cuts.get(upstream)?.restsUntilMs ?? 0) - clock.monotonicMs()
-      if (rests > 0)
-        return { why: `${upstream} broke off two answers in a row and rests`, untilMs: clock.wallMs() + rests }
-      return undefined
+      const untilMs = restsUntil(upstream)
+      return untilMs === undefined
+        ? undefined
+        : { why: `${upstream} broke off two answers in a row and rests`, untilMs }
     },
     cut(upstream) {
       const inARow = (cuts.get(upstream)?.inARow ?? 0) + 1
@@ -94,6 +101,7 @@ export function createStanding(clock: Clock): Standing {
       return rests
     },
     whole: (upstream) => void cuts.delete(upstream),
+    restsUntilMs: restsUntil,
     left(session) {
       const state = of(session)
       state.left += 1

@@ -73,7 +73,9 @@ export function whyNever(address: string, local: boolean, isOwn: boolean): strin
   return undefined
 }
 
-const failed = (why: string): HubError => new HubError('upstream_failed', why)
+/** Where it failed, in `facts.at` of the error. */
+type At = 'name' | 'address' | 'connection' | 'tls' | 'time'
+const failed = (why: string, at: At): HubError => new HubError('upstream_failed', why, { facts: { at } })
 
 export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
   async function judged({ host, port, local }: Place): Promise<readonly Address[]> {
@@ -82,12 +84,16 @@ export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
     try {
       found = literal === 0 ? await resolve(host) : [{ address: host, family: literal as 4 | 6 }]
     } catch (thrown) {
-      throw failed(`its name ${host} cannot be resolved: ${(thrown as NodeJS.ErrnoException).code ?? 'no answer'}`)
+      throw failed(
+        `its name ${host} cannot be resolved: ${(thrown as NodeJS.ErrnoException).code ?? 'no answer'}`,
+        'name',
+      )
     }
-    if (found.length === 0) throw failed(`its name ${host} has no address`)
+    if (found.length === 0) throw failed(`its name ${host} has no address`, 'name')
     for (const { address } of found) {
       const why = whyNever(address, local, ownPorts().has(port) && isThisMachine(address))
-      if (why !== undefined) throw new HubError('forbidden', `nothing is sent to ${host}: ${why}`)
+      if (why !== undefined)
+        throw new HubError('forbidden', `nothing is sent to ${host}: ${why}`, { facts: { at: 'address' } })
     }
     return inTurn(found)
   }
@@ -100,7 +106,7 @@ export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
     const timer = clock.after(connectMs, end)
     // A resolver cannot be interrupted, so it is abandoned when the time is up.
     const over = new Promise<never>((_, reject) => {
-      const late = () => reject(failed(`${place.host} did not answer within ${connectMs / 1000} s`))
+      const late = () => reject(failed(`${place.host} did not answer within ${connectMs / 1000} s`, 'time'))
       if (ending.signal.aborted) late()
       else ending.signal.addEventListener('abort', late, { once: true })
     })
@@ -144,7 +150,9 @@ function firstOf(addresses: readonly Address[], port: number, clock: Clock, sign
       if (address === undefined) {
         if (open.size > 0) return
         stop()
-        reject(failed(`nobody takes the connection: ${(last as NodeJS.ErrnoException).code ?? last.message}`))
+        reject(
+          failed(`nobody takes the connection: ${(last as NodeJS.ErrnoException).code ?? last.message}`, 'connection'),
+        )
         return
       }
       const socket = connectPlain({ host: address.address, port, family: address.family })
@@ -190,17 +198,17 @@ function secure(socket: Socket, host: string, ca: string | undefined, signal: Ab
     signal.addEventListener('abort', end, { once: true })
     const lost = (thrown: Error) => {
       secured.destroy()
-      reject(failed(`no TLS with ${host}: ${(thrown as NodeJS.ErrnoException).code ?? thrown.message}`))
+      reject(failed(`no TLS with ${host}: ${(thrown as NodeJS.ErrnoException).code ?? thrown.message}`, 'tls'))
     }
     secured.once('error', lost)
-    secured.once('close', () => reject(failed(`${host} closed the connection during the TLS handshake`)))
+    secured.once('close', () => reject(failed(`${host} closed the connection during the TLS handshake`, 'tls')))
     secured.once('secureConnect', () => {
       signal.removeEventListener('abort', end)
       secured.off('error', lost)
       secured.on('error', () => secured.destroy())
       if (secured.alpnProtocol === false || secured.alpnProtocol === 'http/1.1') return resolve(secured)
       secured.destroy()
-      reject(failed(`${host} speaks ${secured.alpnProtocol} and no HTTP/1.1`))
+      reject(failed(`${host} speaks ${secured.alpnProtocol} and no HTTP/1.1`, 'tls'))
     })
   })
 }

@@ -77,9 +77,10 @@ export function createMoney(
     return { root, rootAgent: tasks.task(root)?.agent ?? null }
   }
 
+  const today = () => days.now(() => accounts.list('day', '', 1)[0]?.key)
+
   function show({ task, agent, day: asked }: BudgetShowRequest): BudgetView {
-    const today = days.now(() => accounts.list('day', '', 1)[0]?.key)
-    const day = asked ?? today
+    const day = asked ?? today()
     const { root, rootAgent } = task === undefined ? { root: undefined, rootAgent: null } : rootOf(task)
     const own = agent ?? (task === undefined ? undefined : (tasks.task(task)?.agent ?? undefined))
     const limits = (scope: 'day' | 'agentDay' | 'tree', of: string | undefined, raised = 0): Limits =>
@@ -118,6 +119,11 @@ export function createMoney(
     ...{ quota, createUsageReader, atTurn: turns.atTurn, show },
     ...{ judge: budget.judge, reserve: budget.reserve, stopped: budget.stopped },
     price: (upstream: string, model: string) => prices.require(upstream, model),
+    /** Of today, by upstream and model. */
+    spentToday() {
+      const day = today()
+      return { day, rows: reservations.spentOn(day) }
+    },
     /** Whose calls a session's are, and the agent of the root of its tree. Throws `unknown_task`. */
     payerOf({ id, attempt, task, agent }: Pick<SessionRow, 'id' | 'attempt' | 'task' | 'agent'>): Payer & {
       rootAgent: string | null

@@ -70,6 +70,18 @@ export type Settlement = Pick<ReservationRow, 'usd' | 'input' | 'wholeInput' | '
   settledAtMs: number
 }
 
+/** What one model of one upstream cost. */
+export interface SpentRow {
+  upstream: string
+  model: string
+  spentUsd: number
+  /** The part of it that nobody measured. */
+  estimatedUsd: number
+  input: number
+  output: number
+  calls: number
+}
+
 export interface Reservations {
   find(id: string): ReservationRow | undefined
   open(): ReservationRow[]
@@ -82,6 +94,8 @@ export interface Reservations {
   lastStatuses(session: string, upstream: string, limit: number): { status: number | null; settledAtMs: number }[]
   /** Newest first. */
   ofTask(task: string, limit: number): ReservationRow[]
+  /** What was settled on a day, by upstream and model. */
+  spentOn(day: string): SpentRow[]
   /** What the rows of one account add up to, damaged ones too (R2). */
   sums(scope: Scope, key: string): Sums
 }
@@ -147,6 +161,13 @@ export function createReservations(store: Store): Reservations {
     'select * from egress_reservation indexed by egress_reservation_by_task where task = ? order by at_ms desc, rowid desc limit ?',
   )
 
+  // Its index holds every column, so a day with a hundred thousand calls is added up without a look at their rows.
+  const spent = store.prepare(
+    `select upstream, model, sum(coalesce(usd, 0)) as spentUsd, sum(case state when 'estimated' then usd else 0 end) as estimatedUsd,
+       sum(coalesce(input, 0)) as input, sum(coalesce(output, 0)) as output, count(*) as calls
+     from egress_reservation indexed by egress_reservation_by_day where day = ? group by upstream, model`,
+  )
+
   function seal(id: string): void {
     const raw = found.get(id) as Record<string, unknown> | undefined
     if (raw !== undefined) check.run(checkOf(raw), id)
@@ -193,6 +214,7 @@ export function createReservations(store: Store): Reservations {
     },
     lastStatuses: (session, upstream, limit) => statuses.all(session, upstream, limit) as never,
     ofTask: (task, limit) => ofTask.all(task, limit).map(rowOf),
+    spentOn: (day) => spent.all(day) as SpentRow[],
     sums(scope, key) {
       const { where, parts } = OF_SCOPE[scope]
       const rows = store.prepare(`select * from egress_reservation where ${where}`).all(...parts(key))
