@@ -21,6 +21,7 @@ import type { CallEnd, EgressExchange, UsageReader } from './ports.ts'
 const MIB = 1024 ** 2
 const READ_ON_MS = 5000
 const READ_ON_MAX = 8
+const AHEAD_BYTES_MAX = 512 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
 /** Upstreams as programs in a container see them. */
 const SEEN_AT = 'http://127.0.0.1:47080/up'
@@ -301,7 +302,9 @@ async function passAnswer({ response, answer, status, headers, scan, onPiece }: 
       onPiece?.(piece)
       if (isGone()) return undefined
       const out = scan.pass(piece)
-      return out.length === 0 || response.write(out) ? undefined : drained(response)
+      if (out.length === 0 || response.write(out)) return undefined
+      // So many may wait for one reader: a stop after each piece would cost a large body most of its speed.
+      return response.writableLength < AHEAD_BYTES_MAX ? undefined : drained(response)
     })
     if (!isGone()) response.end(scan.rest())
   } catch (thrown) {
