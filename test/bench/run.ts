@@ -28,6 +28,7 @@ const BENCHES: Readonly<
   history: async () => (await import('./history.ts')).benchHistory,
   safety: async () => (await import('./safety.ts')).benchSafety,
   operator: async () => (await import('./operator.ts')).benchOperator,
+  egress: async () => (await import('./egress.ts')).benchEgress,
 }
 
 /** One row for each figure: key, value, unit, meaning. */
