@@ -153,6 +153,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     ...{ gate, clock, standing, meter, heldBack, propose },
     held: createHeld(),
     send: createSending({ clock, exchange, keys, patterns }),
+    outward: { exchange, keys },
     upstream: (name) => options.upstreams.find((each) => each.name === name),
     callerOf: caller,
     refused: () => meters.requests.add('refused'),

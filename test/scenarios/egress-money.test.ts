@@ -8,9 +8,9 @@ import { type ModelServer, startModelServer } from '../support/models/model-serv
 
 const MODEL = 'claude-haiku-4-5'
 
-async function hubWith(server: ModelServer, usd = 2): Promise<Harness> {
+async function hubWith(server: ModelServer, usd = 2, may = ['anthropic']): Promise<Harness> {
   const h = await createHarness({
-    agents: { lead: { script: puppet, card: { may: { egress: ['anthropic'] } }, policy: { egress: ['anthropic'] } } },
+    agents: { lead: { script: puppet, card: { may: { egress: ['anthropic'] } }, policy: { egress: may } } },
     config: {
       upstreams: { anthropic: { kind: 'anthropic', url: server.url, local: true, secret: 'model-key' } },
       budget: { tree: { usd: `${usd} USD` } },
@@ -116,4 +116,40 @@ test('a hub that is killed in the middle of an answer settles it at its reserve,
     await h.kill()
     await h.start()
   }
+})
+
+test('where only the bytes of its input are too many, the provider counts them first; what is too long all the same is never sent', async () => {
+  await using server = await startModelServer(() => ({ text: 'read' }))
+  await using h = await hubWith(server)
+  const [lead] = await h.bring('lead')
+  const task = lead.joined?.task.task ?? ''
+  const ask = (bytes: number) => {
+    const messages = [{ role: 'user', content: 'x'.repeat(bytes) }]
+    return h.pumped(call(h, lead, { messages, stream: true, metadata: { user_id: 'u' } }).done)
+  }
+  // One call may take 50 000 tokens; the server counts a quarter of the bytes.
+  expect((await ask(60_000)).status).toBe(200)
+  expect(server.came.map(({ url }) => url)).toEqual(['/v1/messages/count_tokens', '/v1/messages'])
+  const [counted] = server.came
+  expect(counted?.headers['x-api-key']).toBe('canary-Zq8wN3vTy0LmKc7RbXe51HdUa9')
+  // Real endpoints refuse what they do not count.
+  expect(Object.keys(JSON.parse(String(counted?.bytes)))).toEqual(['model', 'messages'])
+  await h.until(async () => (await money(h, task)).calls[0]?.state === 'measured', 'it is settled')
+
+  const refused = await ask(300_000)
+  expect(refused).toMatchObject({ status: 402, text: expect.stringMatching(/budget_exceeded: tokens of one call/) })
+  expect(server.came.map(({ url }) => url).slice(2)).toEqual(['/v1/messages/count_tokens'])
+  await h.until(
+    () => h.audit().some(({ effect }) => /^anthropic free POST 200;/.test(effect ?? '')),
+    'what was asked is on record',
+  )
+})
+
+test('nothing is counted for an agent that may not ask: the rules come first', async () => {
+  await using server = await startModelServer()
+  await using h = await hubWith(server, 2, ['anthropic:free'])
+  const [lead] = await h.bring('lead')
+  const messages = [{ role: 'user', content: 'x'.repeat(60_000) }]
+  expect((await h.pumped(call(h, lead, { messages }).done)).status).toBe(402)
+  expect(server.came).toEqual([])
 })

@@ -190,6 +190,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
           return end.kind
         },
         paused: () => undefined,
+        needsCount: () => false,
         ...options.meter,
       },
     },

@@ -30,12 +30,13 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
   const { money, alerts } = parts
 
   function callOf({ session }: AgentCaller, upstream: Upstream, metered: Metered): MeteredCall {
-    const { body } = metered
+    const { body, counted } = metered
     return {
       ...money.payerOf(session),
       ...{ upstream: upstream.name, free: upstream.free, maxOutput: upstream.maxOutput },
       ...{ shape: shapeOf(metered), model: body.model, inputBytes: body.inputBytes, prefixes: body.prefixes },
       ...{ askedOutput: body.askedOutput, choices: body.choices, media: body.media, surcharges: body.surcharges },
+      counted,
     }
   }
 
@@ -56,6 +57,7 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
       const call = callOf(caller, upstream, metered)
       return money.atTurn(call, () => admit((grant) => money.reserve(grant, call)), signal)
     },
+    needsCount: (caller, upstream, metered) => money.judge(callOf(caller, upstream, metered)).kind === 'count',
     reader: (metered, contentType) => money.createUsageReader(shapeOf(metered), contentType),
     settle(grant, upstream, id, end) {
       const { name } = upstream

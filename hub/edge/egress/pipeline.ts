@@ -15,6 +15,7 @@ import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
 import { judgeBodyInTurns, judgeHead, judgePush, refusalFor } from '../../work/egress/wire.ts'
 import type { AgentCaller } from '../agents/requests.ts'
 import { type Held, hasBody, inTurns, readWhole, requirePlainBody } from './bodies.ts'
+import { createCounting } from './counting.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
 import type { Outgoing, Sending, SentEnd } from './sending.ts'
@@ -33,6 +34,7 @@ export interface PipelineParts {
   held: Held
   standing: Standing
   send: Sending
+  outward: Parameters<typeof createCounting>[0]
   meter: Meter
   upstream: (name: string) => Upstream | undefined
   /** Throws `unauthenticated` if the session has ended. */
@@ -77,6 +79,7 @@ const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 
 export function createPipeline(parts: PipelineParts) {
   const { gate, clock, held, standing, meter, callerOf } = parts
+  const count = createCounting(parts.outward)
 
   /** Throws what refuses it. */
   async function serve(way: Way): Promise<void> {
@@ -168,7 +171,7 @@ export function createPipeline(parts: PipelineParts) {
       gate.admit(way.call, () => undefined)
       return carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
     }
-    const metered = { head, body: judged }
+    const metered = await counted(way, { head, body: judged })
     const reserved = await reserve(way, metered)
     const capped = judged.withCap(reserved.cap)
     if (isRefused(capped)) {
@@ -176,6 +179,26 @@ export function createPipeline(parts: PipelineParts) {
       throw new HubError(capped.code, capped.detail)
     }
     await carryOut(way, head, { body: capped.pieces, streams: judged.stream }, metered, reserved)
+  }
+
+  /** Where only the bound of its input is in the way, the provider says how long it is: once the rules would admit the request, and unasked. */
+  async function counted(way: Way, metered: Metered): Promise<Metered> {
+    const { session, upstream, ended } = way
+    const request = metered.body.toCount()
+    if (request === undefined || !meter.needsCount(way.caller, upstream, metered)) return metered
+    way.asked = true
+    const { asks } = gate.foresee(way.call, true)
+    way.asked = false
+    if (asks !== undefined) return metered
+    const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
+    const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`
+    const { status, bytesIn } = sent
+    parts.ended(
+      { session, upstream: upstream.name, class: 'free', method: 'POST', bytesOut, status, bytesIn, leaks: 0, why },
+      sent,
+      undefined,
+    )
+    return tokens === undefined ? metered : { ...metered, counted: tokens }
   }
 
   /** At its turn: it waits where only calls that are under way are in the way of it. */

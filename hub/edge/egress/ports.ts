@@ -44,6 +44,8 @@ export type CallEnd =
 export interface Metered {
   head: JudgedHead
   body: JudgedBody
+  /** Tokens of its input, if the provider was asked. */
+  counted?: number
 }
 
 /** Counts what such a request costs, before and after. */
@@ -56,6 +58,8 @@ export interface Meter {
     admit: (reserve: (grant: Grant) => Reserved) => Reserved,
     signal: AbortSignal,
   ): Promise<Reserved>
+  /** Only what its input may be at worst stands in the way: the provider can say better. */
+  needsCount(caller: AgentCaller, upstream: Upstream, metered: Metered): boolean
   reader(metered: Metered, contentType: string | undefined): UsageReader
   /** In the transaction that records its end. Answers words for the record. */
   settle(grant: Grant, upstream: Upstream, id: string, end: CallEnd): string

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { type JsonNode, numberOf, readJsonTree, textOf } from '../../../base/json-tree.ts'
 import type { Upstream } from '../../../protocol/egress/upstreams.ts'
+import { countRequestOf } from './count.ts'
 import { countOf, plainWord, Refusal, ROOT, type Rule, refusalOf, type Walk } from './fields.ts'
 import { type CappedBody, isRefused, type JudgedBody, type JudgedHead, type Refused, refused } from './judged.ts'
 import { chat, embeddings } from './shapes/chat.ts'
@@ -121,6 +122,7 @@ export function* judgeBodyInTurns(
       media: walk.media,
       surcharges: [...new Set([...head.surcharges, ...walk.surcharges])].sort(),
       withCap: (cap) => capped(layout, tree, bytes, facts, cap),
+      toCount: () => countRequestOf(head, tree.fields, bytes),
     }
   } catch (thrown) {
     return refusalOf(thrown)

@@ -54,6 +54,14 @@ export interface JudgedBody {
   surcharges: readonly string[]
   /** The body to send with this output cap. Only the cap, `store` and `stream_options.include_usage` are ever changed; all other bytes stay. */
   withCap(cap: number): CappedBody | Refused
+  /** What asks the provider how long the input is, for nothing; undefined where it has no endpoint for that. */
+  toCount(): CountRequest | undefined
+}
+/** A request that the hub makes of another one. The pieces share the memory of the bytes that came. */
+export interface CountRequest {
+  path: string
+  query: string
+  pieces: readonly Buffer[]
 }
 /** A body to send. The pieces share the memory of the bytes that came. */
 export interface CappedBody {
