@@ -31,6 +31,25 @@ export function readSecret(option: string, file: unknown, piped = ''): string | 
   throw usage(`${option}: ${file === '-' ? 'stdin' : file} is empty`)
 }
 
+const SECRET_BYTES_MAX = 64 * 1024
+
+/** The secret that comes on stdin. `command`: what asks for it at a terminal instead. @throws Problem usage */
+export async function readPipe(command: string): Promise<string> {
+  // A terminal would show what is typed.
+  if (process.stdin.isTTY)
+    throw usage(
+      `a secret on stdin comes from a pipe; at a terminal run \`${command}\`, which asks for it without showing it`,
+    )
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of process.stdin) {
+    size += (piece as Buffer).length
+    if (size > SECRET_BYTES_MAX) throw usage('the secret on stdin is too long; at most 64 KiB')
+    pieces.push(piece as Buffer)
+  }
+  return Buffer.concat(pieces).toString('utf8')
+}
+
 export const textOf = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined
 

@@ -14,7 +14,7 @@ import { watchdogTests } from '../looking/alerts.ts'
 import { clean } from '../text.ts'
 import { restartHub, restartWatchdog } from './down.ts'
 import { configFileOf, program } from './judge.ts'
-import { flagsOf, merged, SECRET_OPTIONS, textOf } from './setup-answers.ts'
+import { flagsOf, merged, readPipe, SECRET_OPTIONS, textOf } from './setup-answers.ts'
 import { createDesk, type Desk, PROBES, type Probes, type View } from './setup-desk.ts'
 import { createDraft } from './setup-draft.ts'
 import { createPerson } from './setup-person.ts'
@@ -212,24 +212,13 @@ export async function runSetup(
 }
 
 const OWN = ['home', 'json']
-const SECRET_BYTES_MAX = 64 * 1024
 
 /** The secret that one of the options takes from stdin. @throws Problem usage */
 async function readPiped(options: Options): Promise<string> {
   const takers = SECRET_OPTIONS.filter((each) => options[each] === '-')
   if (takers.length === 0) return ''
   if (takers.length > 1) throw usage('stdin can hold only one secret: give - to one flag, and files to the others')
-  // A terminal would show what is typed.
-  if (process.stdin.isTTY)
-    throw usage('- takes a secret from a pipe; at a terminal run `hub setup`, which asks for it without showing it')
-  const pieces: Buffer[] = []
-  let size = 0
-  for await (const piece of process.stdin) {
-    size += (piece as Buffer).length
-    if (size > SECRET_BYTES_MAX) throw usage('the secret on stdin is too long; at most 64 KiB')
-    pieces.push(piece as Buffer)
-  }
-  return Buffer.concat(pieces).toString('utf8')
+  return readPipe('hub setup')
 }
 
 /**

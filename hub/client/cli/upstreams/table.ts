@@ -3,6 +3,7 @@ import { command, lazy, yes } from '../command.ts'
 
 const egress = lazy(() => import('../agents/egress.ts'))
 const money = lazy(() => import('../money/budget.ts'))
+const adding = lazy(() => import('./add.ts'))
 const upstreams = lazy(() => import('./list.ts'))
 
 export const OUTSIDE = [
@@ -14,6 +15,17 @@ export const OUTSIDE = [
   command('budget raise <task> <amount>', 'give the tree of a task more money, in US dollars', money('budgetRaise')),
   command('budget settle <call> <amount>', 'say what a call cost in truth, in US dollars', money('budgetSettle')),
   command('upstream list', 'what is declared outside, who may reach it, and what it cost today', upstreams('list')),
+  command('upstream add [name]', 'declare one in hub.yaml, with its key; asks for what is missing', adding('add'), [
+    ['--kind <kind>', 'anthropic, openai, google, git, npm, pypi or http'],
+    ['--url <address>', 'its address (default: that of the kind, if it has one)'],
+    ['--secret <name>', 'the name of the file in HOME/secrets (default: NAME-key, where a key is needed)'],
+    ['--secret-stdin', 'take the key from standard input'],
+    ['--local', 'it is on this machine or in a private network'],
+    ['--price <word>', 'free: its models cost nothing'],
+    ['--allow <request>', 'of kind http, as "GET /v1/forecast*"; as often as needed', 'many'],
+    ['--repository <name>', 'of kind git, as me/tool or "me/*"; as often as needed', 'many'],
+    yes,
+  ]),
   command('upstream test <name>', 'make a call to it that costs nothing, and say what happened', upstreams('test')),
   command(
     'upstream price <name> <model>',
