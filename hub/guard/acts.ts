@@ -1,8 +1,10 @@
 /**
  * The exact act that an approval is bound to (D-R9). Pure.
  *
- * A1. Who, what operation, on what, with what payload is its place (`slot`): one approval of a place is open at a time. With what the rules
- *     saw, what it stands on (`bound`: inputs, agent, image, card) and by which rules, it is the act (`act`, label `hub-act-v1`).
+ * A1. Who, what operation, on what, with what payload of what class is its place (`slot`): one approval of a place is open at a time. With
+ *     what the rules saw, what it stands on (`bound`: inputs, agent, image, card) and by which rules, it is the act (`act`, label
+ *     `hub-act-v1`). What an agent may choose anew at each try belongs to the place: else each try would supersede the one before, and none
+ *     of them would count as open.
  * A2. Another act of the same place means that something changed while it waited. `changed` says what.
  * A3. A few operations cannot be asked about: what answers an approval, what cannot wait, what only records or is never refused. Asking
  *     about these is a refusal.
@@ -50,7 +52,8 @@ export function actOf(call: Actor, revision: string): Act {
   const { principal, operation } = call
   const resource = own.resource ?? call.resource
   const facts = own.facts ?? call.facts ?? {}
-  const place = { principal, operation, resource, payload: own.payload ?? call.payloadHash ?? null }
+  const payload = own.payload ?? call.payloadHash ?? null
+  const place = { principal, operation, resource, payload, dataClass: facts.dataClass ?? null }
   const bound = own.bound ?? {}
   return {
     slot: digestOf(`${LABEL}-slot`, place),

@@ -394,6 +394,26 @@ describe('an act of a session or a person that the rules ask about', () => {
     for (let nth = 0; nth < 18; nth += 1) codes.push(((await say(nth)) as { body: { code: string } }).body.code)
     expect(codes).toEqual([...Array(16).fill('needs_approval'), 'rate_limited', 'rate_limited'])
   })
+
+  test('an agent that says the same under another class of data asks for another act: it supersedes nothing, so sixteen wait at most and nobody is flooded [ask-8]', async () => {
+    await using h = await createHarness({
+      agents: {
+        a: { script: puppet, card: { messages, may: { message: ['b'] } } },
+        b: { script: puppet, card: { messages } },
+      },
+    })
+    askWhere(h.hub.guard, ({ operation }) => (operation === 'message.send' ? 'sure?' : undefined))
+    const [a] = await h.bring('a', 'b')
+    const raised = () => h.events('hub.alert.raised.v1').filter(({ data }) => /^approval:/.test(String(data.cause)))
+    for (let nth = 0; nth < 6; nth += 1) {
+      const dataClass = nth % 2 === 0 ? 'public' : 'internal'
+      const said = { kind: 'request', to: 'agent:b', type: 'pay', timeoutMs: 1000, dataClass, body: { n: 1 } } as const
+      await h.pumped(a.send(said))
+    }
+    expect(count(h, '1')).toBe(2)
+    expect(raised()).toHaveLength(2)
+    expect(count(h, `state = 'asked'`)).toBe(2)
+  })
 })
 
 /** Takes every message, and keeps its body. */

@@ -1,5 +1,6 @@
 /** The outbox and its delivery (S1-34, T98): who is told what, when, how often, and what happens when a channel does not take it. */
 import { afterEach, describe, expect, it } from 'vitest'
+import { testMessage } from '../../../../hub/guard/alerts/message.ts'
 import { WAITING_MAX } from '../../../../hub/guard/alerts/outbox.ts'
 import { type AlertHome, openAlertHome } from '../../../support/alert-home.ts'
 import { fillDisk } from '../../../support/guard-home.ts'
@@ -63,6 +64,16 @@ describe('an alert', () => {
     expect(raised?.body).toContain(`audit log: 7 records, head ${'a'.repeat(64)}`)
     expect(resolved?.body).toContain('was raised: Sat 21 Nov 2026, 14:00 CET (1 h ago)')
     expect(resolved?.subject).toBe('[hub] resolved: disk low')
+  })
+
+  it('a test says nothing of an audit log that there is not yet, as in `hub setup`', () => {
+    const facts = { nowMs: 0, zone: 'UTC', instance: 'setup', mode: 'setup' as const, audit: { size: 0, head: '' } }
+    expect(testMessage('one', facts).body).not.toContain('audit log')
+    const body = (size: number) => testMessage('one', { ...facts, audit: { size, head: 'f00d' } }).body
+    expect([body(1), body(2)].map((text) => /^audit log: .*$/m.exec(text)?.[0])).toEqual([
+      'audit log: 1 record, head f00d',
+      'audit log: 2 records, head f00d',
+    ])
   })
 
   it('moves to sent with the first channel that takes it, and to given_up with the last that does not', async () => {
