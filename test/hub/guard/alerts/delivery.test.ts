@@ -67,6 +67,7 @@ describe('an alert', () => {
   })
 
   it('a test says nothing of an audit log that there is not yet, as in `hub setup`', () => {
+    home = openAlertHome(both)
     const facts = { nowMs: 0, zone: 'UTC', instance: 'setup', mode: 'setup' as const, audit: { size: 0, head: '' } }
     expect(testMessage('one', facts).body).not.toContain('audit log')
     const body = (size: number) => testMessage('one', { ...facts, audit: { size, head: 'f00d' } }).body
