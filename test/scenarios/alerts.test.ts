@@ -270,7 +270,7 @@ describe('the channels of a hub', () => {
     )
     for (const [line, words] of [
       ['{ kind: pigeon }', 'kind'],
-      ['{ kind: file, colour: red, name: b }', 'colour'],
+      ['{ kind: file, path: logs/b.log, colour: red, name: b }', 'colour'],
       ['{ kind: file }', 'two channels are called file'],
       ['{ kind: webhook }', 'either url or urlFrom'],
       ['{ kind: webhook, urlFrom: secret-address }', 'hosts'],
