@@ -82,8 +82,8 @@ describe('the shape check', () => {
           [`hub/a${at}/b.ts`, ''],
         ]),
       )
-    expect(judgeNeighbours(many(neighboursMax))).toEqual([])
-    expect(judgeNeighbours(many(neighboursMax + 1))).toEqual([
+    expect(judgeNeighbours(many(neighboursMax(0)))).toEqual([])
+    expect(judgeNeighbours(many(neighboursMax(0) + 1))).toEqual([
       expect.stringMatching(/^51 files are loaded by one file/),
     ])
   })

@@ -141,8 +141,8 @@ export function judgeFanOut(tree: Tree, free: readonly string[] = []): string[] 
   })
 }
 
-/** How many neighbours hub and watchdog may have together. */
-export const neighboursMax = 50
+/** How many neighbours hub and watchdog may have together: fifty were right for 539 files, and a house that grows keeps the same share. */
+export const neighboursMax = (files: number): number => Math.max(50, Math.floor(files / 11))
 
 /** The files with exactly one importer, which stands in the same folder: a reader of one must open the other too. */
 export function neighboursOf(tree: Tree): string[] {
@@ -162,10 +162,11 @@ export function neighboursOf(tree: Tree): string[] {
 /** Too many neighbours: subjects were cut smaller than a reader wants them. */
 export function judgeNeighbours(tree: Tree): string[] {
   const found = neighboursOf(tree)
-  return found.length <= neighboursMax
+  const most = neighboursMax(tree.size)
+  return found.length <= most
     ? []
     : [
-        `${found.length} files are loaded by one file of their folder only, at most ${neighboursMax}; join some: ${found.join(' ')}`,
+        `${found.length} files are loaded by one file of their folder only, at most ${most}; join some: ${found.join(' ')}`,
       ]
 }
 
