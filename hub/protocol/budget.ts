@@ -123,6 +123,17 @@ export const rowBudgetShape = z.strictObject({
 })
 export type RowBudget = z.output<typeof rowBudgetShape>
 
+/** The type of the delivery that says that money runs low, and its body. It comes from the hub itself, so it has no `from`. */
+export const BUDGET_LOW_TYPE = 'budget.low'
+export interface BudgetLowBody {
+  of: Limited
+  /** Per cent of the limit; 100 also where a call was refused because what is left is too little for it. `soft`: the soft limit of a day. */
+  mark: 50 | 80 | 100 | 'soft'
+  /** In millionths of a US dollar. */
+  limitUsd: number
+  spentUsd: number
+}
+
 const micro = z.int().describe('millionths of a US dollar')
 const accountShape = z.strictObject({
   scope: z.enum(['day', 'agentDay', 'tree', 'task', 'attempt', 'session']),

@@ -11,6 +11,7 @@ import type { Losses } from './dispatch/losses.ts'
 import type { SessionRow, TaskRow } from './dispatch/rows.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { ANSWERS_MAX, createAnswers } from './messages/answers.ts'
+import { BUDGET_MAILS_MAX, createBudgetMail } from './messages/budget-mail.ts'
 import { createDecideAgain, TOLD_MAX } from './messages/decided-again.ts'
 import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
@@ -51,7 +52,7 @@ export function createMessaging(
   const mailboxes = createMailboxes({
     epoch,
     get ownMax() {
-      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX
+      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX + BUDGET_MAILS_MAX
     },
     get sessions() {
       return options.sessions
@@ -123,6 +124,7 @@ export function createMessaging(
         // Without a mailbox, or with a full one, the SIGTERM that follows says the same.
       }
     },
+    tellBudget: createBudgetMail({ clock, random, tasks, mailboxes }),
     settleApproval: answers.settle,
     /** After a restart, for a session that was taken over: how its children and its acts ended, which it may not have heard. */
     tellAgain(session: SessionRow, children: readonly TaskRow[]) {

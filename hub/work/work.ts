@@ -105,7 +105,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     },
   )
 
-  const money = createMoney(options, { ...outer, tasks })
+  const money = createMoney(options, { ...outer, tasks, mail: messaging.tellBudget })
   /** Readers take the group that they need, by the name of its builder. */
   return {
     containment,

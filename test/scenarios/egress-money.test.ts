@@ -153,3 +153,36 @@ test('nothing is counted for an agent that may not ask: the rules come first', a
   expect((await h.pumped(call(h, lead, { messages }).done)).status).toBe(402)
   expect(server.came).toEqual([])
 })
+
+test('S2-30: at half, four fifths and all of the money of a tree its sessions get mail and the operator an alert; another tree hears nothing', async () => {
+  // 5 dollars for a million out: 2500 millionths a call, and with its input 4100 at worst.
+  await using server = await startModelServer(() => ({ text: 'x', usage: { input: 0, output: 500 } }))
+  await using h = await hubWith(server, 0.02)
+  const [lead, other] = [(await h.bring('lead'))[0], (await h.bring('lead'))[0]]
+  const root = lead.joined?.task.task ?? ''
+  const marks: unknown[] = []
+  for (let n = 0; n < 8; n += 1) {
+    const { status, text } = await h.pumped(
+      call(h, lead, { max_tokens: 500, messages: [{ role: 'user', content: `${n}` }] }).done,
+    )
+    // No answer is changed to say it.
+    expect(status === 200 ? JSON.parse(text).content : 'refused').toEqual(
+      status === 200 ? [{ type: 'text', text: 'x' }] : 'refused',
+    )
+    for (const { type, body } of (await h.pumped(lead.receive(0))) as never as Record<string, unknown>[])
+      marks.push([n, status, type, (body as { of: string }).of, (body as { mark: number }).mark])
+  }
+  expect(marks).toEqual([
+    [3, 200, 'budget.low', 'tree', 50],
+    [6, 200, 'budget.low', 'tree', 80],
+    [7, 402, 'budget.low', 'tree', 100],
+  ])
+  expect(await h.pumped(other.receive(0))).toEqual([])
+  const { alerts } = (await h.operator('GET', '/v1/alerts')).body as { alerts: { cause: string; text: string }[] }
+  expect(
+    alerts
+      .map(({ cause }) => cause)
+      .filter((cause) => cause.startsWith('budget_low'))
+      .sort(),
+  ).toEqual([100, 50, 80].map((mark) => `budget_low:${root}:${mark}`))
+})

@@ -2,9 +2,7 @@
 import { HubError } from '../../base/errors.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
-import { dollarsText } from '../../protocol/money.ts'
 import type { MeteredCall } from '../../work/egress/money/budget.ts'
-import type { Crossing } from '../../work/egress/money/limits.ts'
 import type { MeteredShape, UsageOutcome } from '../../work/egress/money/usage-reader.ts'
 import type { Money } from '../../work/egress/money.ts'
 import type { AgentCaller } from '../agents/requests.ts'
@@ -40,18 +38,6 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
     }
   }
 
-  function tell({ scope, mark, limitUsd, spentUsd, root, agent, task }: Crossing): void {
-    const of =
-      scope === 'tree' ? `the tree of task ${root}` : scope === 'agentDay' ? `agent ${agent} today` : `${scope}`
-    const what = mark === 'soft' ? 'its soft limit' : mark === 100 ? 'all' : `${mark} %`
-    alerts.raise(
-      `budget_low:${scope === 'tree' ? root : scope === 'agentDay' ? agent : scope}`,
-      'warning',
-      `${of}: ${what} of ${dollarsText(limitUsd)} USD is spent (${dollarsText(spentUsd)} USD), last by task ${task} of agent ${agent}. \`hub budget show\` says where it went.`,
-      EGRESS_ALERT_LASTS_MS,
-    )
-  }
-
   return {
     atTurn(caller, upstream, metered, admit, signal) {
       const call = callOf(caller, upstream, metered)
@@ -83,7 +69,6 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
             : { kind: 'failed_before', ...(status === undefined ? {} : { status }) },
       )
       if (settled === undefined) return ''
-      for (const each of settled.crossings) tell(each)
       if (settled.odd !== undefined)
         alerts.raise(
           `usage_odd:${name}`,

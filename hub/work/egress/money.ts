@@ -15,7 +15,7 @@ import { dollarsText } from '../../protocol/money.ts'
 import type { BudgetRaiseRequest, BudgetSettleRequest, BudgetShowRequest } from '../../protocol/operations.ts'
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
 import { type Account, createAccounts, type Payer } from './money/accounts.ts'
-import { createBudget, type Ending } from './money/budget.ts'
+import { createBudget, type Ending, type MeteredCall } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
 import { type Limits, limitsOf } from './money/limits.ts'
@@ -24,6 +24,7 @@ import { createQuotaPauses } from './money/quota-pause.ts'
 import { createReservations, type ReservationRow } from './money/reservations.ts'
 import { createTurns } from './money/turns.ts'
 import { createUsageReader } from './money/usage-reader.ts'
+import { createWarnings, type WarningParts } from './money/warnings.ts'
 
 export interface MoneyOptions {
   home: string
@@ -43,7 +44,13 @@ export type Money = ReturnType<typeof createMoney>
 
 export function createMoney(
   options: MoneyOptions,
-  parts: { clock: Clock; random: Random; guard: Guard; tasks: Pick<TaskRows, 'task' | 'tree'> },
+  parts: {
+    clock: Clock
+    random: Random
+    guard: Guard
+    tasks: Pick<TaskRows, 'task' | 'tree'>
+    mail: WarningParts['mail']
+  },
 ) {
   const { budget: settings } = options
   const { clock, random, guard, tasks } = parts
@@ -65,10 +72,22 @@ export function createMoney(
     const rows = policy.active().data?.agents ?? {}
     return Object.hasOwn(rows, agent) ? rows[agent]?.budget : undefined
   }
-  const budget = createBudget({ settings, reservations, accounts, prices, days, random, rowOf })
+  const agentOf = (task: string): string | null => tasks.task(task)?.agent ?? null
+  const budget = createBudget({ settings, reservations, accounts, prices, days, random, rowOf, agentOf })
   const corrections = createCorrections({ settings, reservations, accounts, days, rowOf })
   const turns = createTurns(budget, clock)
   const quota = createQuotaPauses(store, days.nowMs)
+  const warn = createWarnings({ alerts, afterCommit: store.afterCommit, mail: parts.mail })
+
+  /** A call was refused: if it was for want of money, whoever was not told yet that this limit is used up is told now. */
+  function noteStop(call: MeteredCall, error: HubError): void {
+    if (error.code !== 'budget_exceeded' || error.facts.measure !== 'usd' || !budget.isStopNews(call)) return
+    gate.admit({ ...CALL, resource: `task:${call.root}` }, (grant) => {
+      const crossings = budget.stopped(grant, call)
+      for (const each of crossings) warn(each)
+      return { auditEffect: `a limit on money is used up: ${crossings.map(({ scope }) => scope).join(', ')}` }
+    })
+  }
 
   /** Root of the tree, and its agent. Throws `unknown_task`. */
   function rootOf(id: string): { root: string; rootAgent: string | null } {
@@ -116,8 +135,17 @@ export function createMoney(
   }
 
   return {
-    ...{ quota, createUsageReader, atTurn: turns.atTurn, show },
-    ...{ judge: budget.judge, reserve: budget.reserve, stopped: budget.stopped },
+    ...{ quota, createUsageReader, show },
+    ...{ judge: budget.judge, reserve: budget.reserve },
+    /** As `Turns.atTurn`; a call that is refused for want of money is told of. */
+    async atTurn<Result>(call: MeteredCall, take: () => Result, signal: AbortSignal): Promise<Result> {
+      try {
+        return await turns.atTurn(call, take, signal)
+      } catch (thrown) {
+        if (thrown instanceof HubError) noteStop(call, thrown)
+        throw thrown
+      }
+    },
     price: (upstream: string, model: string) => prices.require(upstream, model),
     /** Of today, by upstream and model. */
     spentToday() {
@@ -133,15 +161,20 @@ export function createMoney(
     /** As `Budget.settle`; those who wait for what is free again go on once that is committed. */
     settle(grant: Grant, id: string, ending: Ending) {
       const settled = budget.settle(grant, id, ending)
+      for (const each of settled?.crossings ?? []) warn(each)
       store.afterCommit(turns.look)
       return settled
     },
     /** At the start: what was under way when the hub ended settles at its reserve, with one record. */
     recover() {
       if (budget.openCount() === 0) return
-      gate.admit({ ...CALL, resource: 'reservations' }, (grant) => ({
-        auditEffect: `${budget.settleOpen(grant)} metered calls were under way when the hub ended; they are settled at their reserve`,
-      }))
+      gate.admit({ ...CALL, resource: 'reservations' }, (grant) => {
+        const settled = budget.settleOpen(grant)
+        for (const { crossings } of settled) for (const each of crossings) warn(each)
+        return {
+          auditEffect: `${settled.length} metered calls were under way when the hub ended; they are settled at their reserve`,
+        }
+      })
     },
     raise(grant: Grant, { id, usd }: BudgetRaiseRequest) {
       const { root, rootAgent } = rootOf(id)

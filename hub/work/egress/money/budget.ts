@@ -19,7 +19,16 @@ import { type Account, type AccountRef, type Accounts, type Payer, refsOf } from
 import { type Asked, type Bound, boundOf, canCount, withoutInput } from './bounds.ts'
 import { costOf, hourlyInput, type Tokens, wholeInput } from './cost.ts'
 import { type Days, SLOT_MS, SLOTS_OF_AN_HOUR, slotOf } from './days.ts'
-import { type Crossing, crossedNow, exceededText, judgeNeed, type Limits, limitsOf, type Standing } from './limits.ts'
+import {
+  ALL_USED,
+  type Crossing,
+  crossedNow,
+  exceededText,
+  judgeNeed,
+  type Limits,
+  limitsOf,
+  type Standing,
+} from './limits.ts'
 import type { Price, Prices } from './prices.ts'
 import { type ReservationRow, type Reservations, reservationMachine } from './reservations.ts'
 import type { UsageOutcome } from './usage-reader.ts'
@@ -83,10 +92,12 @@ export interface Budget {
   settle(grant: Grant, id: string, ending: Ending): Settled | undefined
   /** The effect of `egress.settle` after a call was refused for want of money: which limits are told as used up now, once each. */
   stopped(grant: Grant, call: MeteredCall): readonly Crossing[]
+  /** Whether `stopped` would tell anything. Reads only. */
+  isStopNews(call: MeteredCall): boolean
   /** How many reservations are open. */
   openCount(): number
   /** Settles what is open at the reserve. The effect of `egress.settle`, at a start. */
-  settleOpen(grant: Grant): number
+  settleOpen(grant: Grant): readonly Settled[]
   /** Keys of the accounts that a call counts towards and that have limits. */
   touches(call: MeteredCall): readonly string[]
 }
@@ -104,13 +115,15 @@ export interface BudgetParts {
   random: Random
   /** The `budget` of an agent's row. */
   rowOf: (agent: string) => RowBudget | undefined
+  /** The agent of the task at the root of a tree. */
+  agentOf: (root: string) => string | null
 }
 
 /** An account with limits, its row in the table, and what is in it. */
 type Held = Standing & { ref: AccountRef | undefined }
 
 export function createBudget(parts: BudgetParts): Budget {
-  const { settings, reservations, accounts, prices, days, random, rowOf } = parts
+  const { settings, reservations, accounts, prices, days, random, rowOf, agentOf } = parts
 
   const today = (): string => days.now(() => accounts.list('day', '', 1)[0]?.key)
 
@@ -299,9 +312,19 @@ export function createBudget(parts: BudgetParts): Budget {
     }
   }
 
+  /** Whether nobody was told yet that this account is used up. */
+  const isUntold = ({ ref }: Held): boolean =>
+    ref !== undefined && (accounts.get(ref.scope, ref.key).told & ALL_USED) === 0
+
+  /** Whether a limit on money leaves too little for the call. */
+  function lacksFor(call: MeteredCall): (standing: Held) => boolean {
+    const { need } = bound(call, priceOf(call))
+    return ({ limits, account }) => limits.usd !== undefined && account.spentUsd + need.usd > limits.usd
+  }
+
   /** Marks that are passed now, each told once. */
   function crossingsOf(payer: Payer, atMs: number, isStopped?: (standing: Held) => boolean): Crossing[] {
-    return standingsOf({ ...payer, rootAgent: null }).flatMap((standing) => {
+    return standingsOf({ ...payer, rootAgent: agentOf(payer.root) }).flatMap((standing) => {
       const { ref } = standing
       if (ref === undefined) return []
       const account = accounts.get(ref.scope, ref.key)
@@ -328,16 +351,18 @@ export function createBudget(parts: BudgetParts): Budget {
     },
     stopped(grant, call) {
       assertGrant(grant, 'egress.settle')
-      const { need } = bound(call, priceOf(call))
-      const lacks = ({ limits, account }: Held) => limits.usd !== undefined && account.spentUsd + need.usd > limits.usd
-      return call.free ? [] : crossingsOf(call, days.nowMs(), lacks)
+      return call.free ? [] : crossingsOf(call, days.nowMs(), lacksFor(call))
+    },
+    isStopNews(call) {
+      const lacks = lacksFor(call)
+      return !call.free && standingsOf(call).some((held) => isUntold(held) && lacks(held))
     },
     openCount: () => reservations.open().length,
     settleOpen(grant) {
       assertGrant(grant, 'egress.settle')
-      const rows = reservations.open()
-      for (const row of rows) settleRow(row, { kind: 'lost', why: 'the hub ended while it was under way' })
-      return rows.length
+      return reservations
+        .open()
+        .map((row) => settleRow(row, { kind: 'lost', why: 'the hub ended while it was under way' }))
     },
   }
 }

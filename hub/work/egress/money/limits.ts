@@ -6,7 +6,7 @@
  * L3. A tree has the limit of the agent at its root. The row of a descendant can only lower it, for that descendant's own calls.
  * L4. Where nothing costs money, limits on money do not count; those on tokens and calls do.
  */
-import type { BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
+import type { BudgetLowBody, BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
 import { dollarsText } from '../../../protocol/money.ts'
 import type { Account } from './accounts.ts'
 
@@ -128,7 +128,7 @@ export function exceededText(found: Judged & { kind: 'exceeded' }, who: { task: 
 export interface Crossing {
   scope: Limited
   /** 100 also where a call was refused because what is left is too little for it. */
-  mark: 50 | 80 | 100 | 'soft'
+  mark: BudgetLowBody['mark']
   limitUsd: number
   spentUsd: number
   /** Who spent last. */
@@ -138,10 +138,11 @@ export interface Crossing {
 }
 
 /** The bit of each mark in `told` of an account. */
+export const ALL_USED = 4
 const PERCENTS = [
   [50, 1],
   [80, 2],
-  [100, 4],
+  [100, ALL_USED],
 ] as const
 const SOFT = 8
 
