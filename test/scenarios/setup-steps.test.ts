@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createContext } from '../../hub/client/cli/context.ts'
 import { type Machine, runSetup } from '../../hub/client/cli/setup/setup.ts'
-import type { Ask } from '../../hub/client/cli/setup/setup-questions.ts'
+import type { Ask } from '../../hub/client/cli/setup/setup-answers.ts'
 import type { Connection } from '../../hub/client/connection.ts'
 import { judgeConfig } from '../../hub/config.ts'
 import { judgeText } from '../../watchdog/config/file.ts'
@@ -76,6 +76,11 @@ const ANSWERS: readonly (readonly [RegExp, string])[] = [
   [/^Your backup contact/, 'Bo'],
   [/^ {2}their mail address/, 'bo@example.org'],
   [/^An outside service/, 'https://watch.example.org/p'],
+  [/^Let agents call a model/, 'anthropic'],
+  [/^ {2}Its name here/, 'anthropic'],
+  [/^ {2}Its address/, 'https://api.anthropic.com'],
+  [/^ {2}The key of anthropic, not shown/, 'model-key-1'],
+  [/^What models may cost/, '5.00 USD'],
   [/^Did the tests by email/, 'y'],
   [/^Did the tests by push/, 'y'],
   [/^Did the tests by webhook/, 'y'],
@@ -119,7 +124,7 @@ test.each(ANSWERS.map(([which], at) => [String(which), at] as const))(
     // A channel stands in both files or in none.
     for (const host of ['mail.example.org', 'push.example.org', 'hook.example.org'])
       expect(ours.includes(host), host).toBe(theirs.includes(host))
-    for (const secret of ['pass-1', 'token-1', 'sign-1'])
+    for (const secret of ['pass-1', 'token-1', 'sign-1', 'model-key-1'])
       for (const file of holding(secret)) expect(file).toMatch(/^secrets\//)
 
     const second = personOf(Number.POSITIVE_INFINITY)
@@ -127,7 +132,7 @@ test.each(ANSWERS.map(([which], at) => [String(which), at] as const))(
     for (const { question, isSecret } of first.asked) {
       const answer = answerTo(question)
       const again = second.asked.find((each) => each.question === question)
-      if (!isSecret && again !== undefined && !/^(?:Did|Make|Rehearse)/.test(question))
+      if (!isSecret && again !== undefined && !/^(?:Did|Make|Rehearse|Let| {2}Its)/.test(question))
         expect([question, again.standing]).toEqual([question, answer])
     }
     expect(texts()).toEqual(whole.texts())
@@ -156,6 +161,30 @@ test.each([
     for (const text of texts()) expect(text).toContain(`kind: ${channel}`)
   },
 )
+
+test('a first upstream and a budget are written beside what is there, and the way to a model agent is told; skip is the default and writes neither', async () => {
+  const { context, said, texts, home } = openHome()
+  expect(await runSetup(context, {}, personOf(Number.POSITIVE_INFINITY).ask, '', machineOf(new Set()))).toBe(0)
+  expect(texts()[0]).toMatch(
+    /^# mine\n[\s\S]*\nupstreams:\n {2}anthropic: \{ kind: anthropic, secret: anthropic-key \}\nbudget:\n {2}day:\n {4}usd: 5\.00 USD\n$/,
+  )
+  expect(readFileSync(join(home, 'secrets/anthropic-key'), 'utf8')).toBe('model-key-1')
+  expect(statSync(join(home, 'secrets/anthropic-key')).mode & 0o777).toBe(0o600)
+  expect(said).toContain('  hub agent build assistant')
+  expect(said).toContain('  hub submit assistant --param task="..."')
+  expect(said.join('\n')).not.toContain('model-key-1')
+
+  const other = openHome()
+  const { ask, asked } = personOf(Number.POSITIVE_INFINITY)
+  const taking: Ask = async (question, standing, isSecret) => {
+    const answer = await ask(question, standing, isSecret)
+    return question.startsWith('Let agents') ? (standing ?? '') : answer
+  }
+  expect(await runSetup(other.context, {}, taking, '', machineOf(new Set()))).toBe(0)
+  expect(asked.some(({ question }) => /^What models/.test(question))).toBe(false)
+  expect(other.texts()[0]).not.toMatch(/upstreams|budget/)
+  expect(other.said.join('\n')).not.toContain('assistant')
+})
 
 describe('an answer that is refused is told in plain words and asked again', () => {
   test.each([
@@ -199,7 +228,7 @@ describe('an answer that is refused is told in plain words and asked again', () 
     for (const channel of deaf)
       expect(said).toContainEqual(expect.stringContaining(`Not accepted: the test by ${channel} failed; the hub says`))
     expect(texts().join()).not.toMatch(/mail\.example|push\.example|hook\.example/)
-    expect(readdirSync(join(home, 'secrets'))).toEqual([])
+    expect(readdirSync(join(home, 'secrets'))).toEqual(['anthropic-key'])
     expect(existsSync(join(home, 'setup-draft.json'))).toBe(false)
     expect(texts()[1]).toContain('daily at 09:00')
     expect(said).toContainEqual(expect.stringContaining('left to do: nobody is told'))

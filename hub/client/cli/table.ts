@@ -1,6 +1,6 @@
 /** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
 import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
-import { OUTSIDE } from './upstreams/table.ts'
+import { OUTSIDE } from './tables/outside.ts'
 
 const grant = lazy(() => import('./agents/allow.ts'))
 const image = lazy(() => import('./agents/build.ts'))

@@ -5,6 +5,11 @@ import type { Options } from '../context.ts'
 import type { Answers, Channel, Standing } from './setup-files.ts'
 import { wrongAnswer } from './setup-refusals.ts'
 
+/**
+ * Asks a person; an empty answer means the default. Rejects if they leave. `isSecret`: the typing is not shown, and there is no default.
+ */
+export type Ask = (question: string, standing: string | undefined, isSecret?: boolean) => Promise<string>
+
 export interface Given {
   answers: Answers
   /** Secrets that the answers name, by name. */

@@ -25,6 +25,8 @@ export interface View {
   /** Whether the units were written and enabled; null: not asked for. */
   installed: boolean | null
   left: string[]
+  /** The upstream that was declared now; null: none. */
+  upstream: { name: string; kind: string } | null
 }
 
 /** How the code of both processes checks and tries answers. A test passes its own. */
@@ -46,7 +48,7 @@ export function createDesk(context: Context, probes: Probes = PROBES) {
   const found = watchdogFileOf(home)
   const view: View = {
     ...{ written: [], tried: [], arrived: readArrivals(home), restarted: [] },
-    ...{ card: null, systemd: null, installed: null, rehearsal: null, rehearsed: null, left: [] },
+    ...{ card: null, systemd: null, installed: null, rehearsal: null, rehearsed: null, left: [], upstream: null },
   }
   const texts: Texts = { hub: configText(home).toString('utf8'), watchdog: found?.text ?? '' }
 
@@ -112,6 +114,7 @@ export function createDesk(context: Context, probes: Probes = PROBES) {
   }
 
   return {
+    home,
     view,
     convert,
     standing: () => standing(texts),

@@ -1,5 +1,5 @@
 /** Puts answers of `hub setup` into the two files; everything else in them stays, comments too. Pure. */
-import { type Document, isCollection, isSeq, parseDocument } from 'yaml'
+import { type Document, isCollection, isMap, isSeq, parseDocument, type YAMLMap } from 'yaml'
 
 /** A channel as both files write it. */
 export type Channel = Readonly<Record<string, unknown>> & { kind: string }
@@ -10,6 +10,10 @@ export interface Answers {
   operator?: string
   contact?: { name: string; channel: Channel }
   ping?: { url: string; local?: string }
+  /** A first upstream, as a line of hub.yaml. */
+  upstream?: { name: string; entry: Readonly<Record<string, unknown>> }
+  /** What models may cost in a day, such as `5.00 USD`. */
+  dayBudget?: string
 }
 export interface Texts {
   hub: string
@@ -39,13 +43,21 @@ function edited(text: string, edit: (document: Document) => void): string {
 
 /** Both texts with the answers in them. */
 export function withAnswers({ hub, watchdog }: Texts, answers: Answers): Texts {
-  const { zone, channels = [], heartbeat, operator, contact, ping } = answers
+  const { zone, channels = [], heartbeat, operator, contact, ping, upstream, dayBudget } = answers
   const both = (document: Document) => {
     if (zone !== undefined) document.setIn(['alerts', 'zone'], zone)
     for (const channel of channels) putChannel(document, channel)
   }
+  const isOfHub = [zone, upstream, dayBudget].some((each) => each !== undefined) || channels.length > 0
   return {
-    hub: zone === undefined && channels.length === 0 ? hub : edited(hub, both),
+    hub: isOfHub
+      ? edited(hub, (document) => {
+          both(document)
+          if (upstream !== undefined)
+            document.setIn(['upstreams', upstream.name], document.createNode(upstream.entry, { flow: true }))
+          if (dayBudget !== undefined) document.setIn(['budget', 'day', 'usd'], dayBudget)
+        })
+      : hub,
     watchdog: edited(watchdog, (document) => {
       both(document)
       if (heartbeat !== undefined) document.setIn(['heartbeat', 'due'], heartbeat)
@@ -90,5 +102,7 @@ export function standing({ hub, watchdog }: Texts) {
     contact: text(theirs, 'contact', 'name'),
     contactMail: addressOf(theirs.getIn(['contact', 'channels'])),
     ping: text(theirs, 'outside', 'url'),
+    hasUpstream: isMap(ours.get('upstreams')) && (ours.get('upstreams') as YAMLMap).items.length > 0,
+    dayBudget: text(ours, 'budget', 'day', 'usd'),
   }
 }

@@ -5,7 +5,7 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { Problem } from '../../problem.ts'
-import type { Ask } from './setup-questions.ts'
+import type { Ask } from './setup-answers.ts'
 
 export interface Person {
   ask: Ask

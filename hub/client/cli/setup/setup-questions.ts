@@ -2,16 +2,14 @@
  * The questions of `hub setup`, one part after the other. A part is asked until it is written or left out: by Enter if it has no answer yet,
  * or by `skip`. A refusal is explained in plain words, and the same part is asked again with its last answers as defaults.
  */
+import { microOfArgument, usdWritten } from '../../../protocol/money.ts'
 import { toProblem } from '../../problem.ts'
-import { contactOf, type Given, localOf, mailOf, postOf, readSecret, textOf } from './setup-answers.ts'
+import { completedUpstream, keyOfUpstream, NO_WISH } from '../upstreams/wish.ts'
+import { type Ask, contactOf, type Given, localOf, mailOf, postOf, readSecret, textOf } from './setup-answers.ts'
 import type { Desk } from './setup-desk.ts'
 import type { Draft } from './setup-draft.ts'
 import { inWords, wrongAnswer } from './setup-refusals.ts'
 
-/**
- * Asks a person; an empty answer means the default. Rejects if they leave. `isSecret`: the typing is not shown, and there is no default.
- */
-export type Ask = (question: string, standing: string | undefined, isSecret?: boolean) => Promise<string>
 export interface Talk {
   desk: Desk
   draft: Draft
@@ -151,6 +149,41 @@ async function askContact(talk: Talk): Promise<void> {
   })
 }
 
+/** A first upstream, so that agents reach a model; left out by Enter. */
+async function askUpstream(talk: Talk): Promise<void> {
+  const { desk, note } = talk
+  const ask: Ask = async (question, standing, isSecret) => {
+    const answer = await talk.ask(`  ${question}`, standing, isSecret)
+    if (answer === SKIP) throw new LeftOut()
+    return answer
+  }
+  for (;;) {
+    const kind = await talk.ask('Let agents call a model: anthropic, openai, google, or skip', SKIP)
+    if (kind === '' || kind === SKIP) return
+    try {
+      const { name, entry, secret } = await completedUpstream({ ...NO_WISH, kind }, ask)
+      const key = await keyOfUpstream(desk.home, { name, secret }, ask)
+      const secrets = key === undefined || secret === undefined ? {} : { [secret]: key }
+      if (!(await isTaken(talk, () => ({ answers: { upstream: { name, entry } }, secrets })))) continue
+      desk.view.upstream = { name, kind }
+      break
+    } catch (error) {
+      if (error instanceof LeftOut) return
+      const problem = toProblem(error)
+      if (problem.kind === 'fault') throw problem
+      note(`Not accepted: ${problem.message}. Answer again, or type skip to leave it out for now.`)
+    }
+  }
+}
+
+async function askDayBudget(talk: Talk): Promise<void> {
+  const most = 'What models may cost in a day at most, in US dollars'
+  await one(talk, most, talk.desk.standing().dayBudget ?? '10', (answer) => {
+    const micro = microOfArgument(answer)
+    return { dayBudget: micro === undefined ? answer : usdWritten(micro) }
+  })
+}
+
 export async function askAll(talk: Talk): Promise<void> {
   const { desk } = talk
   const own = Intl.DateTimeFormat().resolvedOptions().timeZone
@@ -164,4 +197,6 @@ export async function askAll(talk: Talk): Promise<void> {
   await askContact(talk)
   const watch = 'An outside service that expects regular pings: its address'
   await one(talk, watch, desk.standing().ping, (url) => ({ ping: { url, ...localOf(url) } }))
+  if (!desk.standing().hasUpstream) await askUpstream(talk)
+  if (desk.standing().hasUpstream) await askDayBudget(talk)
 }

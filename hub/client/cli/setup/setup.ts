@@ -14,11 +14,12 @@ import { watchdogTests } from '../looking/alerts.ts'
 import { clean } from '../text.ts'
 import { restartHub, restartWatchdog } from './down.ts'
 import { configFileOf, program } from './judge.ts'
+import type { Ask } from './setup-answers.ts'
 import { flagsOf, merged, readPipe, SECRET_OPTIONS, textOf } from './setup-answers.ts'
 import { createDesk, type Desk, PROBES, type Probes, type View } from './setup-desk.ts'
 import { createDraft } from './setup-draft.ts'
 import { createPerson } from './setup-person.ts'
-import { type Ask, askAll } from './setup-questions.ts'
+import { askAll } from './setup-questions.ts'
 import { byFlag } from './setup-refusals.ts'
 import { bringUp, hubAnswers, programsOf, watchdogAnswers } from './start.ts'
 
@@ -158,6 +159,24 @@ async function finish(context: Context, desk: Desk, o: Options, ask: Ask | undef
   view.left = lacks.filter(([isLeft]) => isLeft).map(([, text]) => text)
 }
 
+/** How to run the model agent that ships, after its upstream was declared. */
+function modelLines(upstream: View['upstream']): string[] {
+  if (upstream === null) return []
+  const card =
+    upstream.kind === 'anthropic' && upstream.name === 'anthropic'
+      ? []
+      : [
+          `  in agents/assistant.yaml of the home: ASSISTANT_UPSTREAM, ASSISTANT_SHAPE, ASSISTANT_MODEL and may.egress for ${upstream.name}; then hub agent reload`,
+        ]
+  return [
+    `a model agent to begin with (\`hub upstream test ${upstream.name}\` tries the key):`,
+    '  hub agent build assistant',
+    ...card,
+    '  hub agent allow assistant',
+    '  hub submit assistant --param task="..."',
+  ]
+}
+
 function say({ terminal, json }: Context, view: View): void {
   if (json) {
     terminal.json(view)
@@ -176,6 +195,7 @@ function say({ terminal, json }: Context, view: View): void {
     ['rehearsal', view.rehearsal],
   ] as const)
     if (said !== null) terminal.out(`${what}: ${said}`)
+  for (const line of modelLines(view.upstream)) terminal.out(clean(line))
   for (const line of view.left) terminal.out(`left to do: ${clean(line)}`)
   terminal.out('Run hub setup again at any time. hub doctor shows what is left to do.')
 }

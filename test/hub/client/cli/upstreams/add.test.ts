@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { declareUpstream, wishOf } from '../../../../../hub/client/cli/upstreams/add.ts'
+import { declareUpstream } from '../../../../../hub/client/cli/upstreams/add.ts'
+import { wishOf } from '../../../../../hub/client/cli/upstreams/wish.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 import { fakeTerminal } from '../../../../support/fake-terminal.ts'
 

@@ -3,8 +3,8 @@ import { command, lazy, yes } from '../command.ts'
 
 const egress = lazy(() => import('../agents/egress.ts'))
 const money = lazy(() => import('../money/budget.ts'))
-const adding = lazy(() => import('./add.ts'))
-const upstreams = lazy(() => import('./list.ts'))
+const adding = lazy(() => import('../upstreams/add.ts'))
+const upstreams = lazy(() => import('../upstreams/list.ts'))
 
 export const OUTSIDE = [
   command('budget show', 'what was spent today, what is reserved, and the limits', money('budgetShow'), [
