@@ -146,7 +146,10 @@ export function createMoney(
         throw thrown
       }
     },
-    price: (upstream: string, model: string) => prices.require(upstream, model),
+    price(upstream: string, model: string) {
+      const { names: _, ...price } = prices.require(upstream, model)
+      return price
+    },
     /** Of today, by upstream and model. */
     spentToday() {
       const day = today()

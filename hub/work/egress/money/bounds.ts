@@ -4,7 +4,7 @@
  */
 import { HubError } from '../../../base/errors.ts'
 import type { Surcharge } from '../../../protocol/prices.ts'
-import { worstCost } from './cost.ts'
+import { type Tokens, worstCost } from './cost.ts'
 import type { Need } from './limits.ts'
 import type { Price } from './prices.ts'
 import type { MeteredShape } from './usage-reader.ts'
@@ -44,6 +44,8 @@ export interface Bound {
   cap: number
   need: Need
   surcharges: readonly Surcharge[]
+  /** Of tools at the provider, each counted as the dearest. */
+  uses: Tokens['uses']
 }
 
 /** Instructions that providers add themselves, for tools among others: some 700 tokens at most, as they say. */
@@ -134,7 +136,7 @@ export function boundOf(asked: Asked, prefix: Prefix | undefined, price: Price |
   const uses = dearest === undefined || count === 0 ? {} : { [dearest]: count }
   const cacheHour = asked.surcharges.includes('cache_write_1h')
   const usd = price === undefined ? 0 : worstCost(price, { input, output, uses, cacheHour }, surcharges)
-  return { cap, need: { usd, input, output }, surcharges }
+  return { cap, need: { usd, input, output }, surcharges, uses }
 }
 
 /** The same with nothing sent: what would be left of it if the input were counted and found to be small. */

@@ -137,12 +137,13 @@ export function createBudget(parts: BudgetParts): Budget {
     }
   }
 
-  /** Every account that has limits for this call. */
-  function standingsOf(call: Pick<MeteredCall, keyof Payer | 'rootAgent'>): Held[] {
+  /** Every account that has limits for this call. `isOfTree`: of the tree its own limit, which the row of a descendant does not lower. */
+  function standingsOf(call: Pick<MeteredCall, keyof Payer | 'rootAgent'>, isOfTree = false): Held[] {
     const [day, slot] = [today(), slotOf(days.nowMs())]
     const refs = refsOf(call, day, slot)
     const rows = { own: rowOf(call.agent), root: call.rootAgent === null ? undefined : rowOf(call.rootAgent) }
-    const limits = (scope: Limited, raised = 0): Limits => limitsOf(settings, scope, rows, raised)
+    const limits = (scope: Limited, raised = 0): Limits =>
+      limitsOf(settings, scope, isOfTree && scope === 'tree' ? { ...rows, own: undefined } : rows, raised)
     const held = (scope: Limited, of: AccountRef['scope']): Held => {
       const ref = refs.find((each) => each.scope === of)
       const account = accounts.get(of, ref?.key ?? '')
@@ -170,7 +171,7 @@ export function createBudget(parts: BudgetParts): Budget {
     free ? undefined : prices.require(upstream, model)
 
   function bound(call: MeteredCall, price: Price | undefined): Bound {
-    const prefix = reservations.prefix(call.session, price?.model ?? call.model, call.prefixes)
+    const prefix = reservations.prefix({ ...call, model: price?.model ?? call.model }, call.prefixes)
     return boundOf(call, prefix, price)
   }
 
@@ -213,7 +214,7 @@ export function createBudget(parts: BudgetParts): Budget {
     if (verdict.kind === 'wait') throw new HubError('budget_busy', verdict.why)
     if (verdict.kind !== 'fits') throw verdict.error
     const price = priceOf(call)
-    const { cap, need, surcharges } = bound(call, price)
+    const { cap, need, surcharges, uses } = bound(call, price)
     const [atMs, day] = [days.nowMs(), today()]
     const slot = slotOf(atMs)
     const id = newUuid(random, atMs)
@@ -221,7 +222,19 @@ export function createBudget(parts: BudgetParts): Budget {
     const model = price?.model ?? call.model
     const priceVersion = price?.version ?? 'free'
     reservations.insert({
-      ...{ id, session, attempt, task, root, agent, upstream, shape, model, price: price ?? null, priceVersion },
+      ...{
+        id,
+        session,
+        attempt,
+        task,
+        root,
+        agent,
+        upstream,
+        shape,
+        model,
+        price: price === undefined ? null : { ...price, heldUses: uses },
+        priceVersion,
+      },
       ...{ surcharges, day, slot, cap, choices, inputBytes, requestHash: call.prefixes[0]?.hash ?? null, atMs },
       ...{ reservedUsd: need.usd, reservedInput: need.input, reservedOutput: need.output },
     })
@@ -238,21 +251,26 @@ export function createBudget(parts: BudgetParts): Budget {
     row: ReservationRow,
     outcome: UsageOutcome & { kind: 'measured' },
   ): { usd: number } | { odd: string } {
-    const { model, tokens, surcharges } = outcome
+    const { model, tokens, surcharges, denied } = outcome
     if (row.unreadable !== null) return { odd: 'the row of its reserve is damaged' }
     const most = Math.max(row.price?.maxInput ?? 0, row.reservedInput)
     if (wholeInput(tokens) > most) return { odd: 'it says more input than the model takes' }
     if (tokens.output > row.reservedOutput) return { odd: 'it says more output than was asked for' }
     if (row.price === null) return { usd: 0 }
-    if (model !== undefined && model !== row.model && prices.find(row.upstream, model)?.version !== row.priceVersion)
+    // As it was when it was reserved: the files may have a fault by now, or other names.
+    if (model !== undefined && model !== row.model && row.price.names?.includes(model) !== true)
       return {
         odd: `it was answered by ${JSON.stringify(model.slice(0, 100))}, which has not the price of ${row.model}`,
       }
     const other = surcharges.find((each: Surcharge) => !row.surcharges.includes(each))
     if (other !== undefined) return { odd: `it was answered with ${other}, which nobody asked for` }
+    // Only Messages tells how often its tools ran; of the others each use that was possible counts.
+    const uses = row.shape === 'messages' ? tokens.uses : row.price.heldUses
     const use = Object.keys(tokens.uses).find((each) => row.price?.uses[each] === undefined)
     if (use !== undefined) return { odd: `nobody knows what ${use} costs` }
-    return { usd: costOf(row.price, tokens, surcharges) }
+    // A tier that was asked for counts unless the answer names another.
+    const owed = row.surcharges.filter((each) => !denied.includes(each))
+    return { usd: costOf(row.price, { ...tokens, uses }, [...new Set([...surcharges, ...owed])]) }
   }
 
   /** What a call cost, by what became of it. */
@@ -324,7 +342,7 @@ export function createBudget(parts: BudgetParts): Budget {
 
   /** Marks that are passed now, each told once. */
   function crossingsOf(payer: Payer, atMs: number, isStopped?: (standing: Held) => boolean): Crossing[] {
-    return standingsOf({ ...payer, rootAgent: agentOf(payer.root) }).flatMap((standing) => {
+    return standingsOf({ ...payer, rootAgent: agentOf(payer.root) }, true).flatMap((standing) => {
       const { ref } = standing
       if (ref === undefined) return []
       const account = accounts.get(ref.scope, ref.key)
@@ -355,7 +373,7 @@ export function createBudget(parts: BudgetParts): Budget {
     },
     isStopNews(call) {
       const lacks = lacksFor(call)
-      return !call.free && standingsOf(call).some((held) => isUntold(held) && lacks(held))
+      return !call.free && standingsOf(call, true).some((held) => isUntold(held) && lacks(held))
     },
     openCount: () => reservations.open().length,
     settleOpen(grant) {

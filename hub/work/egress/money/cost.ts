@@ -79,9 +79,13 @@ export function worstCost(
   most: { input: number; output: number; uses: Tokens['uses']; cacheHour: boolean },
   surcharges: readonly Surcharge[],
 ): number {
+  const dearest = (rates: Rates): number => {
+    const { input, cacheRead = input, cacheWrite = input, cacheWrite1h = cacheWrite, audioInput = input } = rates
+    return Math.max(input, cacheRead, cacheWrite, audioInput, most.cacheHour ? cacheWrite1h : 0)
+  }
+  // Fewer tokens than the most may be billed at the lower tier, where writing to a cache may still be the dearest of all.
   const rates = ratesFor(price, most.input)
-  const { input, cacheRead = input, cacheWrite = input, cacheWrite1h = cacheWrite, audioInput = input } = rates
-  const dearest = Math.max(input, cacheRead, cacheWrite, audioInput, most.cacheHour ? cacheWrite1h : 0)
-  const sum = BigInt(most.input) * BigInt(dearest) + BigInt(most.output) * BigInt(rates.output)
+  const input = Math.max(dearest(price), dearest(rates))
+  const sum = BigInt(most.input) * BigInt(input) + BigInt(most.output) * BigInt(rates.output)
   return total(price, sum, most.uses, surcharges)
 }

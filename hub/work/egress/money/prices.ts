@@ -25,6 +25,8 @@ export interface Price extends Omit<ModelPrice, 'aliases' | 'source'> {
   /** A digest of the figures (P4). */
   version: string
   source: string
+  /** Its other names, as an answer may have them. */
+  names: readonly string[]
 }
 
 export interface Prices {
@@ -76,12 +78,20 @@ export function createPrices(options: { home: string; shippedFolder: string }): 
     return known
   }
   function look(now: Tables, upstream: string, model: string): Price | undefined {
+    const known = rowIn(now, upstream, model)
+    if (known === undefined) return undefined
+    const { name, row, from } = known
+    const { aliases, source = from, ...figures } = row
+    const version = digestOf('hub-price-v1', { name, ...figures }).slice(0, 12)
+    // A name may stand for another model in a file that comes first.
+    const names = aliases.filter((alias) => rowIn(now, upstream, alias)?.row === row)
+    return { model: name, ...figures, source, version, names }
+  }
+  function rowIn(now: Tables, upstream: string, model: string) {
     for (const [models, from] of sourcesOf(now, upstream)) {
       const name = Object.hasOwn(models, model) ? model : aliasIn(models, model)
       const row = name === undefined ? undefined : models[name]
-      if (name === undefined || row === undefined) continue
-      const { aliases: _, source = from, ...figures } = row
-      return { model: name, ...figures, source, version: digestOf('hub-price-v1', { name, ...figures }).slice(0, 12) }
+      if (name !== undefined && row !== undefined) return { name, row, from }
     }
     return undefined
   }

@@ -10,7 +10,7 @@ import { SURCHARGES, type Surcharge } from '../../../protocol/prices.ts'
 import type { Store } from '../../../store/database.ts'
 import { checkOf, isTexts, json, oneOf, readRow } from '../../../store/reading.ts'
 import { fieldOf, type Payer, type Scope, type Sums } from './accounts.ts'
-import type { Asked, Prefix } from './bounds.ts'
+import type { Asked, Bound, Prefix } from './bounds.ts'
 import type { Price } from './prices.ts'
 import type { MeteredShape } from './usage-reader.ts'
 
@@ -34,8 +34,8 @@ export interface ReservationRow extends Payer {
   upstream: string
   shape: MeteredShape
   model: string
-  /** Null where nothing costs money. */
-  price: Price | null
+  /** Null where nothing costs money. `heldUses`: how often tools of the provider may run, as reserved. */
+  price: (Price & { heldUses: Bound['uses'] }) | null
   priceVersion: string
   surcharges: readonly Surcharge[]
   day: string
@@ -88,8 +88,8 @@ export interface Reservations {
   insert(row: NewReservation): void
   /** Moves a row. Throws `conflict` if the table has no such step. */
   settle(id: string, settlement: Settlement): void
-  /** The longest of these that was a request of the session to this model, with what its input was. */
-  prefix(session: string, model: string, prefixes: Asked['prefixes']): Prefix | undefined
+  /** The longest of these that was a request of the session to this model of this upstream, with what its input was. */
+  prefix(of: Pick<ReservationRow, 'session' | 'upstream' | 'model'>, prefixes: Asked['prefixes']): Prefix | undefined
   /** Statuses and instants of the last settled calls of a session to an upstream, newest first. */
   lastStatuses(session: string, upstream: string, limit: number): { status: number | null; settledAtMs: number }[]
   /** Newest first. */
@@ -151,7 +151,7 @@ export function createReservations(store: Store): Reservations {
   const check = store.prepare('update egress_reservation set check_sum = ? where id = ?')
   const requests = store.prepare(
     `select request_hash as hash, max(whole_input) as tokens from egress_reservation indexed by egress_reservation_by_session
-     where session = ? and model = ? and state = 'measured' and request_hash in (select value from json_each(?)) group by 1`,
+     where session = ? and upstream = ? and model = ? and state = 'measured' and request_hash in (select value from json_each(?)) group by 1`,
   )
   const statuses = store.prepare(
     `select status, settled_at_ms as settledAtMs from egress_reservation indexed by egress_reservation_by_session
@@ -200,14 +200,13 @@ export function createReservations(store: Store): Reservations {
       // A damaged row keeps its old check, so everybody who reads it later sees the damage.
       if (row.unreadable === null) seal(id)
     },
-    prefix(session, model, prefixes) {
+    prefix({ session, upstream, model }, prefixes) {
       if (prefixes.length === 0) return undefined
       const hashes = JSON.stringify(prefixes.map(({ hash }) => hash))
       const known = new Map(
-        (requests.all(session, model, hashes) as { hash: string; tokens: number }[]).map(({ hash, tokens }) => [
-          hash,
-          tokens,
-        ]),
+        (requests.all(session, upstream, model, hashes) as { hash: string; tokens: number }[]).map(
+          ({ hash, tokens }) => [hash, tokens],
+        ),
       )
       const found = prefixes.find(({ hash }) => known.has(hash))
       return found && { tokens: known.get(found.hash) ?? 0, restBytes: found.restBytes }

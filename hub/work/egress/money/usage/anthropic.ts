@@ -15,7 +15,7 @@
 
 import type { Surcharge } from '../../../../protocol/prices.ts'
 import { noTokens, type Tokens } from '../cost.ts'
-import { count, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
+import { count, deniedBy, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
 
 const COUNTED = [
   'input_tokens',
@@ -32,7 +32,11 @@ const KEYS = [
   'inference_geo',
   'speed',
   'iterations',
+  'fallback_credit',
 ]
+const TIERS = { standard: null, batch: null, priority: 'priority' } as const
+const SPEEDS = { standard: null, fast: 'fast' } as const
+const PLACES = { global: null, not_available: null, us: 'us' } as const
 
 type Bag = Readonly<Record<string, unknown>>
 
@@ -73,8 +77,8 @@ const plus = (a: Tokens, b: Tokens): Tokens => ({
   output: a.output + b.output,
 })
 
-/** The sum of the entries, which must not be less than what the usage says beside them. */
-function iterationsOf(list: unknown, beside: Tokens, model: string | undefined): Tokens | undefined {
+/** The sum of the entries. */
+function iterationsOf(list: unknown, model: string | undefined): Tokens | undefined {
   if (list === undefined || list === null) return undefined
   if (!Array.isArray(list)) throw new Odd('usage.iterations is no list')
   if (list.length === 0) return undefined
@@ -85,6 +89,11 @@ function iterationsOf(list: unknown, beside: Tokens, model: string | undefined):
       throw new Odd('usage.iterations names another model')
     sum = plus(sum, countsOf(entry, noTokens(), 'usage.iterations'))
   }
+  return sum
+}
+
+/** Of entries that were told before the other figures grew, too. */
+function requireWhole(sum: Tokens, beside: Tokens): void {
   const written = (tokens: Tokens) => tokens.cacheWrite + tokens.cacheWrite1h
   if (
     sum.input < beside.input ||
@@ -93,7 +102,6 @@ function iterationsOf(list: unknown, beside: Tokens, model: string | undefined):
     written(sum) < written(beside)
   )
     throw new Odd('usage.iterations adds up to less than the usage beside it')
-  return sum
 }
 
 export function messagesShape(isStream: boolean): Shape {
@@ -101,6 +109,7 @@ export function messagesShape(isStream: boolean): Shape {
   let tokens: Tokens | undefined
   let all: Tokens | undefined
   let surcharges: Surcharge[] = []
+  let denied: Surcharge[] = []
   let isOver = false
 
   function read(value: unknown): void {
@@ -118,12 +127,22 @@ export function messagesShape(isStream: boolean): Shape {
     if (tools !== undefined && rising(before, searches, 'web_search_requests') > 0)
       tokens = { ...tokens, uses: { web_search: searches } }
     const named = [
-      ...surchargeOf(usage.service_tier, { standard: null, batch: null, priority: 'priority' }, 'usage.service_tier'),
-      ...surchargeOf(usage.speed, { standard: null, fast: 'fast' }, 'usage.speed'),
-      ...surchargeOf(usage.inference_geo, { global: null, not_available: null, us: 'us' }, 'usage.inference_geo'),
+      ...surchargeOf(usage.service_tier, TIERS, 'usage.service_tier'),
+      ...surchargeOf(usage.speed, SPEEDS, 'usage.speed'),
+      ...surchargeOf(usage.inference_geo, PLACES, 'usage.inference_geo'),
     ]
+    denied = [
+      ...denied,
+      ...deniedBy(usage.service_tier, TIERS),
+      ...deniedBy(usage.speed, SPEEDS),
+      ...deniedBy(usage.inference_geo, PLACES),
+    ]
+    // A token of another call's credit is refused in a request, so none can have been used.
+    if (usage.fallback_credit !== undefined && usage.fallback_credit !== null)
+      throw new Odd('usage.fallback_credit says that a credit was used')
     surcharges = [...new Set([...surcharges, ...named])]
-    all = iterationsOf(usage.iterations, tokens, model) ?? all
+    all = iterationsOf(usage.iterations, model) ?? all
+    if (all !== undefined) requireWhole(all, tokens)
   }
 
   return {
@@ -147,7 +166,7 @@ export function messagesShape(isStream: boolean): Shape {
       if (!isOver || tokens === undefined) return { kind: 'none' }
       if (model === undefined) return { kind: 'odd', why: 'it names no model' }
       const used = all === undefined ? tokens : { ...all, uses: tokens.uses }
-      return { kind: 'measured', model, tokens: used, surcharges }
+      return { kind: 'measured', model, tokens: used, surcharges, denied }
     },
   }
 }

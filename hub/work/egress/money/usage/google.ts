@@ -15,7 +15,7 @@
 
 import type { Surcharge } from '../../../../protocol/prices.ts'
 import { noTokens, type Tokens } from '../cost.ts'
-import { count, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
+import { count, deniedBy, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
 
 const COUNTS = ['promptTokenCount', 'cachedContentTokenCount', 'toolUsePromptTokenCount', 'candidatesTokenCount']
 const DETAILS = ['promptTokensDetails', 'cacheTokensDetails', 'toolUsePromptTokensDetails', 'candidatesTokensDetails']
@@ -76,6 +76,7 @@ export function generateShape(isStream: boolean, isEmbedding = false): Shape {
   let model: string | undefined
   let tokens: Tokens | undefined
   let surcharges: Surcharge[] = []
+  let denied: Surcharge[] = []
   let isOver = false
   return {
     paths: ['modelVersion', 'usageMetadata', ...FINISHED],
@@ -84,7 +85,8 @@ export function generateShape(isStream: boolean, isEmbedding = false): Shape {
       const usage = keysOf(valueAt(found, 'usageMetadata'), KEYS, 'usageMetadata')
       if (usage !== undefined) {
         tokens = tokensOf(usage, tokens)
-        surcharges = surchargeOf(usage.serviceTier, TIERS, 'serviceTier')
+        surcharges = [...new Set([...surcharges, ...surchargeOf(usage.serviceTier, TIERS, 'serviceTier')])]
+        denied = [...denied, ...deniedBy(usage.serviceTier, TIERS)]
         surchargeOf(usage.trafficType, TRAFFIC, 'trafficType')
       }
       isOver ||= !isStream || FINISHED.some((path) => textAt(found, path) !== undefined)
@@ -93,7 +95,7 @@ export function generateShape(isStream: boolean, isEmbedding = false): Shape {
     outcome() {
       if (!isOver || tokens === undefined) return { kind: 'none' }
       if (model === undefined && !isEmbedding) return { kind: 'odd', why: 'it names no model' }
-      return { kind: 'measured', model, tokens, surcharges }
+      return { kind: 'measured', model, tokens, surcharges, denied }
     },
   }
 }

@@ -14,7 +14,7 @@
 
 import type { Surcharge } from '../../../../protocol/prices.ts'
 import { noTokens, type Tokens } from '../cost.ts'
-import { count, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
+import { count, deniedBy, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
 
 /** `flex` is cheaper and is counted as the usual tier. */
 const TIERS = {
@@ -89,17 +89,20 @@ function createReading(words: Words) {
   let model: string | undefined
   let tokens: Tokens | undefined
   let surcharges: Surcharge[] = []
+  let denied: Surcharge[] = []
   return {
     read(found: ReadonlyMap<string, string>, below: string) {
       model = sameModel(model, textAt(found, `${below}model`))
       tokens = tokensOf(valueAt(found, `${below}usage`), words, tokens)
-      const tier = surchargeOf(valueAt(found, `${below}service_tier`), TIERS, 'service_tier')
+      const said = valueAt(found, `${below}service_tier`)
+      const tier = surchargeOf(said, TIERS, 'service_tier')
+      denied = [...denied, ...deniedBy(said, TIERS)]
       surcharges = [...new Set([...surcharges, ...tier])]
     },
     outcome(isOver: boolean): ReturnType<Shape['outcome']> {
       if (!isOver || tokens === undefined) return { kind: 'none' }
       if (model === undefined) return { kind: 'odd', why: 'it names no model' }
-      return { kind: 'measured', model, tokens, surcharges }
+      return { kind: 'measured', model, tokens, surcharges, denied }
     },
   }
 }

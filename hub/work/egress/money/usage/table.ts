@@ -10,7 +10,14 @@ import type { Path } from './json-scan.ts'
 
 export type UsageOutcome =
   /** `model`: as the answer names it; undefined only where the shape names none. */
-  | { kind: 'measured'; model: string | undefined; tokens: Tokens; surcharges: readonly Surcharge[] }
+  | {
+      kind: 'measured'
+      model: string | undefined
+      tokens: Tokens
+      surcharges: readonly Surcharge[]
+      /** What the answer says that it had not: it names another tier, speed or place. */
+      denied: readonly Surcharge[]
+    }
   /** Something is wrong with the figures, in words. */
   | { kind: 'odd'; why: string }
   /** It told no usage, or broke off before it did. */
@@ -81,6 +88,16 @@ export function surchargeOf(
   const found = typeof value === 'string' && Object.hasOwn(words, value) ? words[value] : undefined
   if (found === undefined) throw new Odd(`${name} is ${shown(String(value))}, whose price nobody here knows`)
   return found === null ? [] : [found]
+}
+
+/** Words that leave it open. */
+const SAYS_NOTHING: readonly unknown[] = ['auto', 'SERVICE_TIER_UNSPECIFIED']
+
+/** What a word of such a table denies: it is none of those that cost. */
+export function deniedBy(value: unknown, words: Readonly<Record<string, Surcharge | null>>): Surcharge[] {
+  const isOther = typeof value === 'string' && Object.hasOwn(words, value) && words[value] === null
+  if (!isOther || SAYS_NOTHING.includes(value)) return []
+  return [...new Set(Object.values(words).filter((each) => each !== null))]
 }
 
 /** Later figures of one stream include the earlier ones. Throws `Odd` if one is smaller. */

@@ -93,7 +93,7 @@ const measured = (
   output: number,
   model = 'claude-haiku-4-5-20251001',
 ): Ending & { kind: 'measured' } => ({
-  ...{ kind: 'measured', model, surcharges: [] },
+  ...{ kind: 'measured', model, surcharges: [], denied: [] },
   tokens: { ...noTokens(), input, output },
 })
 /** Costs exactly so many millionths: a thousand tokens out at most, each at five of them, and the rest tokens in at one. */
@@ -164,6 +164,12 @@ describe('a reserve', () => {
         surcharge,
       ).toBe('model_unknown')
     expect(code(() => reserve({ model: 'claude-haiku-9' }))).toBe('model_unknown')
+    // Above 1000 tokens an hour of cache has no price of its own, but up to there it may be billed, and is the dearest.
+    writeFileSync(
+      join(home.folder, 'prices.yaml'),
+      `models: { own: { input: 1000000, output: 0, cacheWrite1h: 9000000, above: { tokens: 1000, input: 2000000, output: 0 } } }`,
+    )
+    expect(usd({ model: 'own', surcharges: ['cache_write_1h'] })).toBe(2024 * 9)
   })
 
   test('of what begins with an earlier request is what that took, and the bytes that came after', () => {
@@ -178,6 +184,8 @@ describe('a reserve', () => {
     }
     // 9000 + 2000 + 1024 tokens at 1.25, and not 43024.
     expect(reserve(next).reservedUsd).toBe((12_024 * 125) / 100 + 5000)
+    // Of another upstream neither: a model of one's own may have the same name and say that the input was nothing [E10].
+    expect(reserve({ ...next, upstream: 'other' }).reservedUsd).toBe((43_024 * 125) / 100 + 5000)
     // Of another session, or for another model, it says nothing: 43024 at 1.25, and at 6.25 with 1000 at 25.
     expect(reserve({ ...next, session: 's2' }).reservedUsd).toBe((43_024 * 125) / 100 + 5000)
     expect(reserve({ ...next, model: 'claude-opus-4-8' }).reservedUsd).toBe((43_024 * 625) / 100 + 25_000)
@@ -400,6 +408,39 @@ test('E17: a price that is edited in the middle changes no call that is under wa
   expect(reserve({ model: 'own' }).priceVersion).not.toBe(priceVersion)
 })
 
+test('E17: a file of prices that has a fault, or other names, by then holds up no settlement', () => {
+  const write = (text: string) => writeFileSync(join(home.folder, 'prices.yaml'), text)
+  for (const after of ['models: [', 'models: {}', 'models: { new: { input: 9, output: 9 } }']) {
+    write('models: { own: { input: 1000000, output: 1000000, aliases: [new] } }')
+    const { id } = reserve({ model: 'own' })
+    write(after)
+    expect(settle(id, measured(1000, 500, 'new')), after).toMatchObject({ state: 'measured', usd: 1500 })
+  }
+})
+
+test('an answer that does not say which tier or tools it had costs what was reserved for them [E10]', () => {
+  open(wide({ tree: { usd: '50 USD' }, day: { usd: '50 USD' } }))
+  const priority = (told: object) =>
+    settle(reserve({ model: 'gpt-5.5', shape: 'chat', surcharges: ['tier:priority'] }).id, {
+      ...measured(1000, 0, 'gpt-5.5'),
+      ...told,
+    }).usd
+  expect(priority({})).toBe(10_000)
+  expect(priority({ denied: ['priority'] })).toBe(5000)
+  // Only Messages tells how often its tools ran: here each of three costs 10000, and 1000 tokens cost 1000.
+  writeFileSync(
+    join(home.folder, 'prices.yaml'),
+    'models: { own: { input: 1000000, output: 1000000, maxInput: 10000, uses: { web_search: 10000 } } }',
+  )
+  for (const [shape, usd] of [
+    ['responses', 31_000],
+    ['messages', 1000],
+  ] as const) {
+    const { id } = reserve({ model: 'own', shape, askedOutput: 10, surcharges: ['server_tools:3'] })
+    expect(settle(id, measured(1000, 0, 'own'))).toMatchObject({ state: 'measured', usd })
+  }
+})
+
 describe('E18: days', () => {
   test('a clock step gives no second budget; midnight of the operator does', () => {
     using fresh = openGuardHome()
@@ -472,7 +513,7 @@ describe('limits', () => {
     const cached: Ending = {
       kind: 'measured',
       model: 'claude-haiku-4-5',
-      surcharges: [],
+      ...{ surcharges: [], denied: [] },
       tokens: { ...noTokens(), cacheRead: 1900 },
     }
     settle(reserve().id, cached)
@@ -547,6 +588,19 @@ test('S2-30: the marks of a tree stand on the limit that holds for it, that of t
   reserve({ askedOutput: 10_000 })
   money.recover()
   expect(mails.map(({ of, mark, limitUsd }) => [of, mark, limitUsd])).toEqual([['tree', 50, 100_000]])
+})
+
+test('S2-30: the lower limit of a descendant is no mark of its tree, and leaves those of the tree to be told', async () => {
+  rows = { lead: { budget: { tree: { usd: 26_000 } } }, reader: { budget: { tree: { usd: 9000 } } } }
+  open(wide({ tree: { usd: '0.005 USD' } }))
+  const marks = (usd: number, agent = 'lead') =>
+    settle(reserve({ agent }).id, costs(usd)).crossings.map(({ mark, limitUsd }) => `${mark} of ${limitUsd}`)
+  expect(marks(7000, 'reader')).toEqual([])
+  const asked = call({ agent: 'reader' })
+  const admit = () => by('egress.settle', (grant) => money.reserve(grant, asked))
+  await expect(money.atTurn(asked, admit, new AbortController().signal)).rejects.toThrow('budget')
+  expect(mails).toEqual([])
+  expect(marks(6000)).toEqual(['50 of 26000'])
 })
 
 test('an account that was damaged is added up again from its calls, and the operator hears of it', () => {

@@ -324,6 +324,54 @@ describe('an answer, priced by hand to the millionth of a dollar', () => {
   })
 })
 
+describe('usage as the SDKs describe it', () => {
+  const message = (usage: object) =>
+    whole('messages', JSON_TYPE, JSON.stringify({ type: 'message', model: 'claude-haiku-4-5', usage }))
+
+  test('of beta Messages: a credit that was not asked for is null and costs nothing; one that was used is odd', () => {
+    const usage = { input_tokens: 10, output_tokens: 1, fallback_credit: null, iterations: null }
+    expect(message(usage)).toMatchObject({ kind: 'measured', tokens: { input: 10, output: 1 } })
+    expect(message({ ...usage, fallback_credit: { status: { type: 'redeemed' } } })).toMatchObject({ kind: 'odd' })
+  })
+
+  test('iterations that were told before the figures grew are not believed [E10]', () => {
+    const grown = MESSAGES_STREAM.replace(
+      'event: message_delta',
+      `${event('message_delta', {
+        type: 'message_delta',
+        usage: {
+          output_tokens: 6,
+          iterations: [
+            {
+              ...{ type: 'message', input_tokens: 2095, output_tokens: 6, cache_read_input_tokens: 18_000 },
+              cache_creation_input_tokens: 1000,
+            },
+          ],
+        },
+      })}event: message_delta`,
+    )
+    expect(whole('messages', EVENTS, grown)).toMatchObject({ kind: 'odd' })
+  })
+
+  test('a tier is denied only where the answer names another', () => {
+    const chat = (more: object) =>
+      whole(
+        'chat',
+        JSON_TYPE,
+        JSON.stringify({ model: 'm', usage: { prompt_tokens: 1, completion_tokens: 1 }, ...more }),
+      )
+    expect(chat({})).toMatchObject({ surcharges: [], denied: [] })
+    expect(chat({ service_tier: 'auto' })).toMatchObject({ surcharges: [], denied: [] })
+    expect(chat({ service_tier: 'default' })).toMatchObject({ surcharges: [], denied: ['priority'] })
+    // What one part of a stream said of the tier, a later part does not take back.
+    const parts = [
+      gemini('a', { promptTokenCount: 1, totalTokenCount: 1, serviceTier: 'PRIORITY' }),
+      gemini('b', { promptTokenCount: 1, totalTokenCount: 1 }, 'STOP'),
+    ]
+    expect(whole('generateContent', EVENTS, parts.map(line).join(''))).toMatchObject({ surcharges: ['priority'] })
+  })
+})
+
 /** The stream of Messages with other figures in its last usage. */
 const delta = (usage: string) =>
   MESSAGES_STREAM.replace(
