@@ -5,6 +5,7 @@
  * L1. A mask is as long as what it hides: lengths that were announced stay true.
  * L2. Only the bytes at the end of a piece that may begin a secret wait for the next piece; all others go on at once.
  * L3. Linear in the bytes: two at a time are looked up, and most are skipped.
+ * L4. What waits is a copy, and what goes on is in the memory of its piece or in memory of its own: either can be given back once it has gone.
  */
 import { spellingsOf } from '../../base/known-values.ts'
 
@@ -65,6 +66,8 @@ export interface LeakPatterns {
   readonly byHead: ReadonlyMap<string, readonly Pattern[]>
   /** By the last two of eight bytes: how far the next place can be that begins a pattern. */
   readonly shifts: Uint8Array
+  /** 1 for the first two bytes of each pattern: to ask `byHead` costs a string, and some texts would make it ask every few bytes. */
+  readonly firsts: Uint8Array
   /** Beginnings of patterns, shorter than eight bytes. */
   readonly beginnings: ReadonlySet<string>
 }
@@ -72,19 +75,21 @@ export interface LeakPatterns {
 export function createLeakPatterns(secrets: Iterable<readonly [name: string, value: Buffer]>): LeakPatterns {
   const byHead = new Map<string, Pattern[]>()
   const shifts = new Uint8Array(1 << 16).fill(HEAD - 1)
+  const firsts = new Uint8Array(1 << 16)
   const beginnings = new Set<string>()
   const all = [...secrets].flatMap(([name, value]) => patternsOf(value).map((bytes) => ({ bytes, name })))
   for (const pattern of all.sort((a, b) => b.bytes.length - a.bytes.length)) {
     const { bytes } = pattern
     const head = bytes.toString('latin1', 0, HEAD)
     byHead.set(head, [...(byHead.get(head) ?? []), pattern])
+    firsts[bytes.readUInt16BE(0)] = 1
     for (let at = 0; at < HEAD - 1; at += 1) {
       const block = bytes.readUInt16BE(at)
       shifts[block] = Math.min(shifts[block] as number, HEAD - 2 - at)
       beginnings.add(head.slice(0, at + 1))
     }
   }
-  return { byHead, shifts, beginnings }
+  return { byHead, shifts, firsts, beginnings }
 }
 
 export interface LeakScan {
@@ -99,8 +104,16 @@ export interface LeakScan {
 
 const NOTHING = Buffer.alloc(0)
 
+/** Both in memory of their own (L4); `Buffer.concat` may take it from a pool. */
+function joined(first: Buffer, second: Buffer): Buffer {
+  const both = Buffer.from(new ArrayBuffer(first.length + second.length))
+  first.copy(both)
+  second.copy(both, first.length)
+  return both
+}
+
 /** Scans one stream. */
-export function createLeakScan({ byHead, shifts, beginnings }: LeakPatterns): LeakScan {
+export function createLeakScan({ byHead, shifts, firsts, beginnings }: LeakPatterns): LeakScan {
   const found = new Set<string>()
   let count = 0
   let held: Buffer = NOTHING
@@ -112,6 +125,10 @@ export function createLeakScan({ byHead, shifts, beginnings }: LeakPatterns): Le
       const shift = shifts[((bytes[at + 6] as number) << 8) | (bytes[at + 7] as number)] as number
       if (shift > 0) {
         at += shift
+        continue
+      }
+      if (firsts[((bytes[at] as number) << 8) | (bytes[at + 1] as number)] === 0) {
+        at += 1
         continue
       }
       const patterns = byHead.get(bytes.toString('latin1', at, at + HEAD))
@@ -144,9 +161,9 @@ export function createLeakScan({ byHead, shifts, beginnings }: LeakPatterns): Le
     },
     pass(piece) {
       if (byHead.size === 0) return piece
-      const bytes = held.length === 0 ? piece : Buffer.concat([held, piece])
+      const bytes = held.length === 0 ? piece : joined(held, piece)
       const until = mask(bytes, false)
-      held = until === bytes.length ? NOTHING : bytes.subarray(until)
+      held = until === bytes.length ? NOTHING : Buffer.from(bytes.subarray(until))
       return bytes.subarray(0, until)
     },
     rest() {

@@ -9,6 +9,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
+import { giveBack } from '../../base/piece-memory.ts'
 import type { Exchange, Limits, Outward, OutwardAnswer } from '../../guard/outward/exchange.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
@@ -187,6 +188,8 @@ export function createSending(parts: {
           bytesIn += piece.length
           reader?.take(piece)
         },
+        // A reader of usage may keep a part.
+        givesBack: reader === undefined,
       })
       return end(reader === undefined ? { kind: 'failed_before' } : { kind: 'answered', outcome: reader.end() })
     } catch (thrown) {
@@ -269,7 +272,9 @@ interface Passing {
   headers: readonly (readonly [string, string])[]
   scan: LeakScan
   /** Sees each piece as it came. */
-  onPiece: ((piece: Buffer) => void) | undefined
+  onPiece: (piece: Buffer) => void
+  /** Nobody needs a piece once it was sent. */
+  givesBack: boolean
 }
 
 /** Resolves when the agent takes more, or has left. */
@@ -288,7 +293,7 @@ const drained = (response: ServerResponse): Promise<void> =>
  * Passes the answer on to its end. After the agent has left, it reads on until the exchange is ended by its signal, so that the usage at the end
  * can be seen. Throws what the exchange throws; the connection of the agent is then broken off, so that half an answer never looks whole.
  */
-async function passAnswer({ response, answer, status, headers, scan, onPiece }: Passing): Promise<void> {
+async function passAnswer({ response, answer, status, headers, scan, onPiece, givesBack }: Passing): Promise<void> {
   const length = headerOf(answer.rawHeaders, 'content-length')
   const isGone = () => response.destroyed || response.socket === null
   try {
@@ -299,10 +304,11 @@ async function passAnswer({ response, answer, status, headers, scan, onPiece }: 
       response.flushHeaders()
     }
     await answer.read((piece) => {
-      onPiece?.(piece)
+      onPiece(piece)
       if (isGone()) return undefined
       const out = scan.pass(piece)
-      if (out.length === 0 || response.write(out)) return undefined
+      const sent = givesBack ? () => giveBack(Buffer.from(out.buffer)) : undefined
+      if (out.length === 0 || response.write(out, sent)) return undefined
       // So many may wait for one reader: a stop after each piece would cost a large body most of its speed.
       return response.writableLength < AHEAD_BYTES_MAX ? undefined : drained(response)
     })

@@ -6,13 +6,15 @@
  *     reader that does not take a piece counts like an upstream that sends none, but the error says whose fault it was.
  * X3. A connection is used again for the same place for 60 s after its address was judged, and after at most 4 s of rest: an upstream that
  *     closes it meanwhile would cost a request that must not be sent twice. GET and HEAD are sent once more in that case.
- * X4. An answer is read piece by piece, and the next is asked for only when the last was taken. At most `bytesMax` are read.
+ * X4. An answer is read piece by piece, and the next is asked for only when the last was taken. At most `bytesMax` are read. The memory of a piece is
+ *     the reader's alone.
  */
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
+import { giveBack } from '../../base/piece-memory.ts'
 import { createDial, type Dial, type DialParts } from './dial.ts'
 
 const HEAD_BYTES_MAX = 64 * 1024
@@ -254,7 +256,10 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
     }
     signal.addEventListener('abort', stopped, { once: true })
 
-    request.once('socket', () => {
+    request.once('socket', (socket) => {
+      // Behind the listener of Node's parser, which has copied what it hands on: what it was read into is needed by nobody.
+      socket.on('data', giveBack)
+      request.once('close', () => socket.off('data', giveBack))
       sent = true
       watch.now(isWhole(asked.body) ? 'piece' : 'body')
     })

@@ -1,6 +1,7 @@
 /** The gateway against agents and upstreams that waste its time, connections and memory (E9, E11, E12, E20). */
+import { createHash, randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   createEgressScene,
   type EgressScene,
@@ -242,5 +243,38 @@ describe('memory [E20]', () => {
     expect(scene.refusals.map(({ code }) => code)).toEqual(['rate_limited'])
     for (const { socket } of open) socket.destroy()
     await eventually(() => scene.egress.meters.open === 0)
+  })
+
+  it('of a large answer is given back piece by piece once it was sent, so that V8 need not search for it; the answer is whole', async () => {
+    await start()
+    const sent = randomBytes(24 << 20)
+    // What may begin the key waits for the next piece.
+    for (let at = 65_536; at < sent.length; at += 65_536) sent.write('sk-proj-Zq8', at - 11)
+    scene.serve((_request, response) => response.writeHead(200, { 'content-length': sent.length }).end(sent))
+    let given = 0
+    const transfer = ArrayBuffer.prototype.transfer
+    const spy = vi.spyOn(ArrayBuffer.prototype, 'transfer').mockImplementation(function (this: ArrayBuffer, length) {
+      given += this.byteLength
+      return transfer.call(this, length)
+    })
+    const socket = scene.raw()
+    const got: Buffer[] = []
+    let bytes = 0
+    socket.on('data', (piece) => {
+      got.push(piece)
+      bytes += piece.length
+      // A reader that stops now and then: pieces wait in the gateway meanwhile.
+      if (got.length % 16 !== 0) return
+      socket.pause()
+      setTimeout(() => socket.resume(), 2)
+    })
+    socket.write(asked('/up/weather/large'))
+    await eventually(() => bytes > sent.length && given >= 2 * sent.length)
+    socket.destroy()
+    spy.mockRestore()
+    const answer = Buffer.concat(got)
+    const body = answer.subarray(answer.indexOf('\r\n\r\n') + 4)
+    const digest = (of: Buffer) => createHash('sha256').update(of).digest('hex')
+    expect(digest(body)).toBe(digest(sent))
   })
 })
