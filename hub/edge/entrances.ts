@@ -126,7 +126,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     ...{ upstreams: () => options.upstreams, restsUntilMs: egress.restsUntilMs, trying: egress.trying },
     granted: () => grantsOf(guard.policy.active().data?.agents ?? {}),
   }
-  const doctor = createHubDoctor(options, parts)
+  const doctor = createHubDoctor(options, { ...parts, declared, egressMeters: egress.meters })
   const learnSecrets = () => void outer.secrets.learn()
   const serve = createServe({
     gate,

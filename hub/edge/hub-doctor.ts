@@ -14,9 +14,13 @@ import { forwardChecks } from './doctor/forwarding.ts'
 import { createHostChecks, growthCheck } from './doctor/host.ts'
 import { createPortChecks, type MetricsPort, portOwners } from './doctor/ports.ts'
 import { createProcessCheck, createUnitsCheck } from './doctor/process.ts'
+import { upstreamChecks } from './doctor/upstreams.ts'
 import type { HubDrill } from './drill.ts'
+import type { EgressMeters } from './egress/records.ts'
+import { SESSION_CONNECTIONS_MAX } from './egress/server.ts'
 import type { ContactEntrance } from './people/contact.ts'
 import type { Address } from './people/reach.ts'
+import { type UpstreamParts, viewUpstreams } from './routes/upstreams.ts'
 import type { WatchdogLink } from './watchdog/link.ts'
 
 export interface HubDoctorOptions {
@@ -41,10 +45,13 @@ export function createHubDoctor(
     contact: ContactEntrance
     drill: HubDrill
     metrics: MetricsPort
+    declared: UpstreamParts
+    egressMeters: EgressMeters
   },
 ) {
   const { home, alerts, firstUser, environment } = options
-  const { clock, engine, guard, work, secrets, address, watchdog, contact, drill, metrics } = parts
+  const { clock, engine, guard, work, secrets, address, watchdog, contact, drill, metrics, declared, egressMeters } =
+    parts
   const { store, audit, policy, modes, lease, host, alertDelivery, alertRows, forwarder } = guard
   return createDoctor({
     ...{ registry: work.catalogue.registry, modes, lease, secrets },
@@ -61,6 +68,7 @@ export function createHubDoctor(
       contact.checks,
       async () => [growthCheck(work.upkeep.size.view())],
       async () => channelChecks(alerts, alertDelivery.states(), alertRows, clock.wallMs(), readArrivals(home)),
+      async () => upstreamChecks(viewUpstreams(declared).upstreams, egressMeters, SESSION_CONNECTIONS_MAX),
       async () => forwardChecks(forwarder.states()),
     ],
   })

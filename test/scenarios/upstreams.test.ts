@@ -44,6 +44,23 @@ test('the list says key, grants, prices and cost of today and never the key; a t
     from: 'file',
     problem: expect.stringContaining('is missing'),
   })
+  const doctor = async () => {
+    const { checks } = (await h.operator('GET', '/v1/doctor')).body as {
+      checks: { name: string; ok: boolean | null; detail: string }[]
+    }
+    return checks.flatMap(({ name, ok, detail }) =>
+      /^(?:upstream|egress)/.test(name) ? [`${name} ${ok}: ${detail}`] : [],
+    )
+  }
+  const unpriced = expect.stringMatching(/^upstream model null: no price is known of the model "gpt-99"/)
+  const unreached = 'upstream other null: no agent may reach it'
+  const busy = expect.stringMatching(
+    /^egress true: 0 requests and lines under way, at most 32 of a session; 0 connections/,
+  )
+  expect(await doctor()).toEqual([
+    expect.stringMatching(/^upstream model false: the secret model-key is missing/),
+    ...[unpriced, unreached, busy],
+  ])
   mkdirSync(join(h.home, 'secrets'), { recursive: true, mode: 0o700 })
   writeFileSync(join(h.home, 'secrets', 'model-key'), KEY, { mode: 0o600 })
 
@@ -59,6 +76,8 @@ test('the list says key, grants, prices and cost of today and never the key; a t
   }
   const { id } = h.hub.guard.gate.admit(settling, (grant) => h.hub.work.money.reserve(grant, call))
   h.hub.guard.gate.admit(settling, (grant) => h.hub.work.money.settle(grant, id, { kind: 'lost' }))
+
+  expect(await doctor()).toEqual([unpriced, unreached, busy])
 
   const { upstreams } = await list()
   const [model, other] = upstreams

@@ -17,7 +17,7 @@ import { createTurns, type Turns } from '../http-turns.ts'
 import type { EgressExchange } from './ports.ts'
 import type { EgressMeters } from './records.ts'
 
-const CONNECTIONS_MAX = 32
+export const SESSION_CONNECTIONS_MAX = 32
 const HEAD_BYTES_MAX = 64 * 1024
 const HEADERS_MS_MAX = 10_000
 /** Of one session: how far apart its requests are in the long run, and for how many of them it need not wait. */
@@ -112,7 +112,7 @@ export function createEgressSocket(parts: {
       nextMs: Number.NEGATIVE_INFINITY,
     }
     server.maxHeadersCount = 0
-    server.maxConnections = CONNECTIONS_MAX
+    server.maxConnections = SESSION_CONNECTIONS_MAX
     server.on('drop', () => {
       meters.turnedAway += 1
     })

@@ -31,7 +31,7 @@ const about = (name: string, grants: readonly string[]) =>
   grants.filter((grant) => grant === name || (grant.startsWith(`${name}:`) && !/:\d+$/.test(grant)))
 
 /** Every upstream with what the operator has to know of it. */
-function viewUpstreams(parts: Omit<UpstreamParts, 'trying'>): { day: string; upstreams: UpstreamView[] } {
+export function viewUpstreams(parts: Omit<UpstreamParts, 'trying'>): { day: string; upstreams: UpstreamView[] } {
   const { registry, secrets, money } = parts
   const upstreams = parts.upstreams()
   const cards = registry.list().map(({ card }) => card)
