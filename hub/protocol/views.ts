@@ -210,7 +210,7 @@ export const approvalShape = z.strictObject({
   resource: kept(z.string()),
   act: kept(sha256Shape).describe('digest of exactly this act; only that can use the answer'),
   about: kept(z.looseObject({ parts: z.record(z.string(), z.unknown()), facts: z.unknown() })).describe(
-    'of an act: what the rules saw, and digests or names of what it stands on',
+    'of an act: what it is about, and digests or names of what it stands on',
   ),
   rule: kept(z.string()),
   revision: kept(z.string()).describe('of the rules and the data that asked'),

@@ -481,7 +481,7 @@ test('a link in a message shows first, answers once by its button, and does noth
     'shop writes to the shop',
     shop,
     '<dt>Agent</dt><dd>shop</dd>',
-    '<dt>What the rules saw</dt><dd>wanted by: people',
+    '<dt>What it is about</dt><dd>wanted by: people',
     'width=device-width',
   ])
     expect(shown.text).toContain(part)

@@ -18,6 +18,7 @@ import { isTelemetry } from '../../protocol/egress/telemetry-hosts.ts'
 import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import type { AgentCaller } from '../agents/requests.ts'
 import type { Ended } from './records.ts'
+import { isOfAnApproval } from './request-act.ts'
 import type { Standing } from './standing.ts'
 
 const HELLO_MS_MAX = 5000
@@ -72,7 +73,7 @@ export function createLines(parts: LineParts) {
     if (standing.refusedBefore(session, key) === error) gate.countRefused(call, error)
     else {
       if (!wasAsked) gate.refuse(call, error)
-      standing.refused(session, key, error)
+      if (!isOfAnApproval(error)) standing.refused(session, key, error)
       const { agent, upstream } = (call.facts ?? {}) as Record<string, string>
       if (error.code === 'policy_denied' && agent !== undefined && upstream !== undefined)
         parts.propose(agent, upstream, 'connect')

@@ -4,7 +4,9 @@
  * P1. The order is fixed: form, upstream, the closed list of its kind, what is remembered, body, one decision of the gate with what it may cost, key,
  *     exchange, answer, settlement, record. Nothing goes outward before the gate has said yes.
  * P2. Only what was judged and written anew goes outward, with the key of this hub; a credential of the agent never does (E6).
- * P3. Every request that was admitted has an end that is recorded, whoever breaks off (E9).
+ * P3. Where the rules ask, a yes is for exactly one request (request-act.ts): its body is read before they are asked, also one that otherwise goes on
+ *     piece by piece.
+ * P4. Every request that was admitted has an end that is recorded, whoever breaks off (E9).
  */
 import { HubError, toHubError } from '../../base/errors.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
@@ -18,6 +20,7 @@ import { type Held, hasBody, inTurns, readWhole, requirePlainBody } from './bodi
 import { createCounting } from './counting.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
+import { actOfRequest, type BodyDigest, digestInTurns, isOfAnApproval } from './request-act.ts'
 import type { Outgoing, Sending, SentEnd } from './sending.ts'
 import type { Standing } from './standing.ts'
 
@@ -70,10 +73,10 @@ interface Way extends EgressExchange {
   path: string
 }
 
+const PASSES_BY = ['rate_limited', 'timed_out', 'cancelled', 'budget_busy', 'store_unavailable', 'audit_unavailable']
 /** What a repeat would meet again: not what passes by itself. */
-const isFinal = ({ code, facts }: HubError): boolean =>
-  !['rate_limited', 'timed_out', 'cancelled', 'budget_busy', 'store_unavailable', 'audit_unavailable'].includes(code) &&
-  facts.untilMs === undefined
+const isFinal = (error: HubError): boolean =>
+  !PASSES_BY.includes(error.code) && !isOfAnApproval(error) && error.facts.untilMs === undefined
 
 const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 
@@ -101,20 +104,20 @@ export function createPipeline(parts: PipelineParts) {
       ...(head.class === 'free' || head.class === 'read' ? { recordedLater: true as const } : {}),
     }
     requireReady(way)
-    if (Number(request.headers['content-length'] ?? 0) >= FORESEE_FROM_BYTES) {
-      way.asked = true
-      gate.foresee(way.call, true)
-      way.asked = false
-    }
+    if (Number(request.headers['content-length'] ?? 0) >= FORESEE_FROM_BYTES) isAskedAbout(way)
     way.path = head.path
     way.kind = head.class
     const isPush = upstream.kind === 'git' && head.class === 'write' && head.method === 'POST'
-    if ((STREAMED.has(head.class) || head.shape === undefined) && !isPush) return stream(way, head)
+    const isStreamed = (STREAMED.has(head.class) || head.shape === undefined) && !isPush
+    if (isStreamed && !(hasBody(request) && isAskedAbout(way))) return stream(way, head)
     const bytes = await readWhole(request, { most: upstream.bodyBytesMax, held, clock })
     const size = bytes.length
     try {
+      const digest = await inTurns(digestInTurns(bytes))
+      way.call = { ...way.call, act: actOfRequest(way.call, head, digest) }
       if (isPush) await push(way, head, bytes)
-      else await withBody(way, head, bytes)
+      else if (isStreamed) await whole(way, head, bytes)
+      else await withBody(way, head, bytes, digest)
     } finally {
       held.give(size)
     }
@@ -140,9 +143,25 @@ export function createPipeline(parts: PipelineParts) {
       throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
   }
 
+  /** Whether the rules would ask a person. Throws what refuses it; that is recorded. */
+  function isAskedAbout(way: Way): boolean {
+    way.asked = true
+    const { asks } = gate.foresee(way.call, true)
+    way.asked = false
+    return asks !== undefined
+  }
+
+  /** What otherwise goes on piece by piece, read because the rules ask about it. */
+  async function whole(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
+    way.asked = true
+    gate.admit(way.call, () => undefined)
+    await carryOut(way, head, { body: [bytes], streams: true }, undefined, undefined)
+  }
+
   /** What has no body that is read here: it goes on piece by piece. */
   async function stream(way: Way, head: JudgedHead): Promise<void> {
     way.asked = true
+    way.call = { ...way.call, act: actOfRequest(way.call, head, hasBody(way.request) ? 'unread' : undefined) }
     gate.admit(way.call, () => undefined)
     const body = hasBody(way.request) ? pieces(way.request) : undefined
     await carryOut(way, head, { body, streams: true }, undefined, undefined)
@@ -157,9 +176,10 @@ export function createPipeline(parts: PipelineParts) {
     await carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
   }
 
-  async function withBody(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
+  async function withBody(way: Way, head: JudgedHead, bytes: Buffer, digest: BodyDigest): Promise<void> {
     const judged = await inTurns(judgeBodyInTurns(way.upstream, head, bytes))
     if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
+    way.call = { ...way.call, act: actOfRequest(way.call, head, digest, judged.model) }
     const known = judged.prefixes[0]
     if (known !== undefined) {
       way.key = `${way.key} ${known.hash} ${judged.askedOutput ?? ''}`
@@ -186,10 +206,7 @@ export function createPipeline(parts: PipelineParts) {
     const { session, upstream, ended } = way
     const request = metered.body.toCount()
     if (request === undefined || !meter.needsCount(way.caller, upstream, metered)) return metered
-    way.asked = true
-    const { asks } = gate.foresee(way.call, true)
-    way.asked = false
-    if (asks !== undefined) return metered
+    if (isAskedAbout(way)) return metered
     const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
     const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`
     const { status, bytesIn } = sent
@@ -321,7 +338,8 @@ function answerRefusal({ request, response, upstream, path }: Way, error: HubErr
     response.destroy()
     return
   }
-  const shaped = refusalFor(upstream.kind, error.code, error.message, path)
+  const next = error.code === 'needs_approval' ? '; once exactly this was approved, send the same request again' : ''
+  const shaped = refusalFor(upstream.kind, error.code, `${error.message}${next}`, path)
   const { untilMs } = error.facts
   // An upstream that rests is back soon: the client may try again.
   const rests = error.code === 'upstream_failed' && typeof untilMs === 'number'

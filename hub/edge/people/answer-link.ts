@@ -107,7 +107,7 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
   return pageOf(
     isQuestion ? `Agent ${who} asks you` : 'A rule asks you',
     `${asked}
-${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What the rules saw', factLines(bound).join('\n')]])}
+${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What it is about', factLines(bound).join('\n')]])}
 <form method="post">
 <input type="hidden" name="once" value="${escaped(once)}">
 <label>Say more, if you like<input name="text" maxlength="${ANSWER_MAX}" autocomplete="off"></label>

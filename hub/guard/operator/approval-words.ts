@@ -90,7 +90,7 @@ function linesOf(facts: object, before = ''): string[] {
   })
 }
 
-/** What the rules saw of the act, a fact on a line; none if it is not kept. The agent is named beside them. */
+/** What the act is about, a fact on a line; none if it is not kept. The agent is named beside them. */
 export function factLines(bound: string | null): string[] {
   if (bound === null) return []
   const { agent: _, ...facts } = ofBound(bound).facts

@@ -93,7 +93,7 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
   const text = `${clean(who)} asks:\n${cleanLines(what)}\n\n${facts(rows, paint)}`
   return about === null || JSON.stringify(about.facts) === '{}'
     ? text
-    : `${text}\n\nwhat the rules saw:\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
+    : `${text}\n\nwhat it is about:\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
 }
 export const approvalShow: Run = async ({ hub, json, terminal }, [id = '']) => {
   const { approval } = await hub.call('approval.show', { id })

@@ -29,6 +29,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     heard: '',
   }
   let allows = true
+  let refusal = new HubError('policy_denied', 'no')
   const far = createSecured({ key: RELAY_KEY, cert: RELAY_CERTIFICATE }, (socket) => {
     socket.on('data', (piece) => {
       told.heard += piece
@@ -44,7 +45,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     standing: createStanding(time),
     gate: {
       admit(_call: unknown, effect: () => unknown) {
-        if (!allows) throw new HubError('policy_denied', 'no')
+        if (!allows) throw refusal
         return effect()
       },
       refuse: (_call: unknown, { code, message }: HubError) => told.refused.push(`${code}: ${message}`),
@@ -87,7 +88,19 @@ async function scene(clock: FakeClock | undefined = undefined) {
     socket.off('data', hear)
     return { socket, status: Number(got.split(' ')[1]), text: got }
   }
-  return { ...told, told, ask, end: () => ending.abort(), deny: () => (allows = false) }
+  return {
+    ...told,
+    told,
+    ask,
+    end: () => ending.abort(),
+    deny: () => (allows = false),
+    /** Until a person says yes. */
+    holdBack() {
+      refusal = new HubError('needs_approval', 'a person has to agree first')
+      allows = false
+    },
+    allow: () => (allows = true),
+  }
 }
 const tlsOver = (socket: Socket, servername: string | undefined) => {
   const secured = secure({ socket, rejectUnauthorized: false, ...(servername === undefined ? {} : { servername }) })
@@ -134,6 +147,14 @@ describe('CONNECT [E6]', () => {
       expect(told.dialled).toEqual([])
     },
   )
+
+  it('that a rule asks about is refused with what to do next, and a yes is heard at once [ask-2]', async () => {
+    const { ask, holdBack, allow } = await scene()
+    holdBack()
+    expect((await ask('files.example.org:443')).text).toMatch(/403 Refused[\s\S]*After a yes, do exactly the same again/)
+    allow()
+    expect((await ask('files.example.org:443')).status).toBe(200)
+  })
 
   it('without a hello is cut after five seconds', async () => {
     const clock = createFakeClock()
