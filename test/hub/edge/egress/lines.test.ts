@@ -151,7 +151,9 @@ describe('CONNECT [E6]', () => {
   it('that a rule asks about is refused with what to do next, and a yes is heard at once [ask-2]', async () => {
     const { ask, holdBack, allow } = await scene()
     holdBack()
-    expect((await ask('files.example.org:443')).text).toMatch(/403 Refused[\s\S]*After a yes, do exactly the same again/)
+    expect((await ask('files.example.org:443')).text).toMatch(
+      /403 Refused[\s\S]*After a yes, do exactly the same again/,
+    )
     allow()
     expect((await ask('files.example.org:443')).status).toBe(200)
   })
