@@ -18,10 +18,15 @@ export const DEVICE_RIGHTS = ['view', 'heartbeat', 'approve', 'stop', 'resume'] 
 export const DEVICE_KINDS = ['webhook', 'app'] as const
 export type Right = (typeof DEVICE_RIGHTS)[number]
 const YEAR_MS = 366 * 86_400_000
+/** What records call who is not known, and who answers by the link of a message: nobody else has these names (ask-11). */
+const ownName = (...taken: string[]) =>
+  nameShape.refine((name) => !taken.includes(name), `the hub's records use this name themselves; choose another`)
+const deviceNameShape = ownName('link', 'unknown')
+
 /** A webhook has the one right to give a weak heartbeat; an app those that are named. */
 export const deviceAddShape = z
   .strictObject({
-    name: nameShape,
+    name: deviceNameShape,
     kind: z.enum(DEVICE_KINDS),
     rights: z.array(z.enum(DEVICE_RIGHTS)).max(DEVICE_RIGHTS.length).default([]),
     expiresInMs: z.int().min(60_000).max(YEAR_MS).optional(),
@@ -34,7 +39,7 @@ const CONSOLE_LIFE_MAX_MS = 7 * 86_400_000
 /** A console always has view. Its heartbeat is strong, so heartbeat needs resume (docs/safety.md 2). */
 export const consoleOpenShape = z
   .strictObject({
-    name: nameShape.optional(),
+    name: deviceNameShape.optional(),
     rights: z
       .array(z.enum(DEVICE_RIGHTS))
       .max(DEVICE_RIGHTS.length)
@@ -53,7 +58,7 @@ export const consoleOpenShape = z
 export const consoleJoinShape = z.strictObject({ code: z.string().max(64) })
 /** The rules name what a token can never be given: presence, resuming, approving, contact, devices (docs/protocol.md 6). */
 export const tokenCreateShape = z.strictObject({
-  name: nameShape,
+  name: ownName('unknown'),
   actions: z
     .array(
       z

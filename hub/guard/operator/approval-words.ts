@@ -1,4 +1,5 @@
 /** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
+import { shownLine } from '../../base/shown-text.ts'
 import { type ActAnswer, type ApprovalState, SILENCE } from '../../protocol/approval.ts'
 import { askedWords } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
@@ -79,14 +80,14 @@ const FACT_NAMES: Readonly<Record<string, string>> = {
   expiresInMs: 'ends after',
   forMs: 'holds for',
 }
-/** `wanted by: people`, `runs at most: 10m`. What is empty says nothing and is left out. */
+/** `wanted by: people`, `runs at most: 10m`: each is one line, whatever stands in it. What is empty says nothing and is left out. */
 function linesOf(facts: object, before = ''): string[] {
   return Object.entries(facts).flatMap(([name, value]: [string, unknown]) => {
     if (value === null || (Array.isArray(value) && value.length === 0)) return []
     if (typeof value === 'object' && !Array.isArray(value)) return linesOf(value, `${before}${name}.`)
     const key = `${before}${name}`
     const shown = typeof value === 'number' && name.endsWith('Ms') ? spanText(value) : factText(value)
-    return [`${FACT_NAMES[key] ?? key}: ${shown}`]
+    return [shownLine(`${FACT_NAMES[key] ?? key}: ${shown}`)]
   })
 }
 
