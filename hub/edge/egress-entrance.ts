@@ -44,6 +44,8 @@ export interface EgressOuter {
   secrets: Pick<Secrets, 'ofHub'>
   /** Ports on which this hub, its watchdog and its console listen now. */
   ownPorts: () => ReadonlySet<number>
+  /** Where this hub is reached from outside, as `host:port`. */
+  ownPlaces: ReadonlySet<string>
   /** Who counts money; the account of the work ring without it. */
   meter?: Meter
   proposals?: Proposals
@@ -74,6 +76,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     clock,
     resolve: outer.resolve ?? systemResolve,
     ownPorts: outer.ownPorts,
+    ownPlaces: outer.ownPlaces,
     ...(outer.ca === undefined ? {} : { ca: outer.ca }),
   })
   const keys = createUpstreamKeys({ clock, secretOf: secrets.ofHub, know: redaction.know })
@@ -149,6 +152,15 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
       )
   }
 
+  function onForeign({ session }: AgentCaller, upstream: string): void {
+    alerts.raise(
+      `placeholder_foreign:${session.agent}`,
+      'warning',
+      `Session ${session.id} of agent ${session.agent} sent the placeholder of another upstream or session to ${upstream}. It opens nothing; look at what the agent runs.`,
+      EGRESS_ALERT_LASTS_MS,
+    )
+  }
+
   const serve = createPipeline({
     ...{ gate, clock, standing, meter, heldBack, propose },
     held: createHeld(),
@@ -157,18 +169,11 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     upstream: (name) => options.upstreams.find((each) => each.name === name),
     callerOf: caller,
     refused: () => meters.requests.add('refused'),
-    onForeign({ session }, upstream) {
-      alerts.raise(
-        `placeholder_foreign:${session.agent}`,
-        'warning',
-        `Session ${session.id} of agent ${session.agent} sent the placeholder of another upstream or session to ${upstream}. It opens nothing; look at what the agent runs.`,
-        EGRESS_ALERT_LASTS_MS,
-      )
-    },
+    onForeign,
     ended: told,
   })
   const connect = createLines({
-    ...{ gate, clock, standing, heldBack, propose },
+    ...{ gate, clock, standing, heldBack, propose, onForeign },
     dial: exchange.dial,
     upstreams: () => options.upstreams,
     callerOf: caller,

@@ -24,7 +24,7 @@ import { keepingHandlers } from './keeping-handlers.ts'
 import { answerLink } from './people/answer-link.ts'
 import { createContactEntrance } from './people/contact.ts'
 import { createDoors } from './people/doors.ts'
-import { createAddress, type Reach } from './people/reach.ts'
+import { createAddress, placesOf, type Reach } from './people/reach.ts'
 import { createHealth } from './routes/operator.ts'
 import type { UpstreamParts } from './routes/upstreams.ts'
 import { createServe } from './serve.ts'
@@ -100,6 +100,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   const egress = createEgress(options, {
     ...outer,
     ownPorts: () => new Set([address.port(), outer.metrics.port, watchdogPortOf(home)]),
+    ownPlaces: placesOf(reach),
   })
   const watchdog = createWatchdogLink(options, outer)
   const { shutdown, say } = watchdog

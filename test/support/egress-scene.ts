@@ -62,6 +62,7 @@ export interface SceneOptions {
   meter?: Partial<Meter>
   inSafe?: boolean
   ownPorts?: number[]
+  ownPlaces?: string[]
   resolve?: EgressOuter['resolve']
   ca?: string
   /** Bytes in and out as they are, in the place of an HTTP server. */
@@ -118,6 +119,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
       clock,
       log: { error: () => undefined } as never,
       ownPorts: () => new Set(options.ownPorts ?? []),
+      ownPlaces: new Set(options.ownPlaces ?? []),
       resolve: options.resolve,
       ca: options.ca,
       guard: {

@@ -6,6 +6,7 @@
  * C2. Ports other than 443 only if a grant names them; the rules see `host:port` as it was asked for.
  * C3. A host that is also a declared upstream is refused: with a key of its own an agent would walk round meter, list and record.
  * C4. The line is dialled only after the hello has been judged; what the client sends meanwhile waits.
+ * C5. A placeholder belongs to an upstream. In a header of a CONNECT it refuses the line, whosever it is (E16).
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -14,6 +15,7 @@ import { ERRORS, HubError, problemOf, toHubError } from '../../base/errors.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
 import type { Dial } from '../../guard/outward/dial.ts'
 import { HELLO_BYTES_MAX, readClientHello } from '../../protocol/egress/client-hello.ts'
+import { placeholdersIn } from '../../protocol/egress/placeholders.ts'
 import { isTelemetry } from '../../protocol/egress/telemetry-hosts.ts'
 import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import type { AgentCaller } from '../agents/requests.ts'
@@ -38,6 +40,8 @@ export interface LineParts {
   upstreams: () => readonly Upstream[]
   callerOf: (session: string) => AgentCaller
   heldBack: () => HubError | undefined
+  /** An agent offered a host what it was given for an upstream. */
+  onForeign: (caller: AgentCaller, host: string) => void
   propose: (agent: string, upstream: string, kind: EgressClass) => void
   ended: (ended: Ended) => void
 }
@@ -101,6 +105,10 @@ export function createLines(parts: LineParts) {
       const before = standing.refusedBefore(session, key)
       if (before !== undefined) throw before
       place = judge(authority)
+      if (request.rawHeaders.some((each) => placeholdersIn(each).length > 0)) {
+        parts.onForeign(caller, authority)
+        throw new HubError('forbidden', 'a placeholder of an upstream stands in a header of a CONNECT')
+      }
       const back = heldBack()
       if (back !== undefined) throw back
       const why = standing.whyNot(session, authority)

@@ -59,6 +59,17 @@ export const reachShape = z.strictObject({
 })
 export type Reach = z.output<typeof reachShape>
 
+/** Where this hub is reached from outside, as `host:port`; a name without a port stands for those of http and https. Pure. */
+export function placesOf({ publicUrl, hosts }: Reach): Set<string> {
+  const given = publicUrl === undefined ? hosts : [...hosts, new URL(publicUrl).host]
+  return new Set(
+    given.flatMap((each) => {
+      const [, host = '', port] = /^\[?(.+?)\]?(?::(\d+))?$/.exec(each) ?? []
+      return (port === undefined ? ['80', '443'] : [port]).map((one) => `${host}:${one}`)
+    }),
+  )
+}
+
 export interface Names {
   /** Host headers that lead here. */
   readonly hosts: ReadonlySet<string>

@@ -3,7 +3,7 @@
  *
  * D1. One address that is not permitted refuses the whole name: a name that points outside and inside is a trick.
  * D2. What belongs to this hub, its watchdog or its console is never reached, on no interface and not under `local`: an agent would be at the
- *     operator's door. Nor are 100.64.0.0/10 and the forms that carry another address within.
+ *     operator's door. Nor are its doors under the names of a tunnel or proxy, 100.64.0.0/10, and the forms that carry another address within.
  * D3. The next address is tried after 250 ms without an answer, beside the first. The first that connects is used, the others are closed.
  * D4. TLS is always verified against the name; nothing in the environment loosens that.
  */
@@ -31,6 +31,8 @@ export interface DialParts {
   resolve: Resolve
   /** The ports on which this hub, its watchdog and its console listen now. */
   ownPorts: () => ReadonlySet<number>
+  /** Under what a tunnel or proxy brings requests to this hub, as `host:port`. */
+  ownPlaces: ReadonlySet<string>
   /** Certificates to trust beside those of the system: for tests. */
   ca?: string
 }
@@ -77,8 +79,12 @@ export function whyNever(address: string, local: boolean, isOwn: boolean): strin
 type At = 'name' | 'address' | 'connection' | 'tls' | 'time'
 const failed = (why: string, at: At): HubError => new HubError('upstream_failed', why, { facts: { at } })
 
-export function createDial({ clock, resolve, ownPorts, ca }: DialParts): Dial {
+export function createDial({ clock, resolve, ownPorts, ownPlaces, ca }: DialParts): Dial {
   async function judged({ host, port, local }: Place): Promise<readonly Address[]> {
+    if (ownPlaces.has(`${host}:${port}`))
+      throw new HubError('forbidden', `nothing is sent to ${host}: it is a name of this hub itself`, {
+        facts: { at: 'address' },
+      })
     const literal = isIP(host)
     let found: readonly Address[]
     try {

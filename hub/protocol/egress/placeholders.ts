@@ -6,9 +6,18 @@ import { createHash } from 'node:crypto'
 import { covers, linesOf } from './grants.ts'
 import { CLASSES_OF, type Upstream, type UpstreamKind } from './upstreams.ts'
 
+const PLACEHOLDER = /hub-placeholder-[A-Za-z0-9_-]{1,120}/g
+
 /** The placeholder of one session for one upstream. Pure. */
 export const placeholderOf = (session: string, upstream: string): string =>
   `hub-placeholder-${upstream}-${createHash('sha256').update(`hub-placeholder-v1\0${session}\0${upstream}`).digest('hex').slice(0, 24)}`
+
+/** Placeholders in a credential: as it is, or behind a user in the form of basic authentication. */
+export function placeholdersIn(value: string): string[] {
+  const basic = /^basic +([A-Za-z0-9+/=_-]+) *$/i.exec(value)?.[1]
+  const text = basic === undefined ? value : Buffer.from(basic, 'base64').toString('latin1')
+  return text.match(PLACEHOLDER) ?? []
+}
 
 /** What a session with egress is handed at its join, for its program's environment (docs/egress.md 1). */
 export interface HandedEgress {

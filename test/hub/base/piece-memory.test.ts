@@ -1,9 +1,9 @@
-/** Memory of pieces that is given back at once: a large answer must not make V8 search its heap, for everybody waits then (docs/egress.md 7). */
+/** Memory of pieces that is given back at once: a large answer must not make the engine search its heap, for everybody waits then (docs/egress.md 7). */
 import { describe, expect, it } from 'vitest'
 import { giveBack } from '../../../hub/base/piece-memory.ts'
 
 describe('memory of a piece that is given back', () => {
-  it('is free at once, without a search by V8', () => {
+  it('is free at once, without a search of the heap', () => {
     const pieces = Array.from({ length: 64 }, () => Buffer.from(new ArrayBuffer(1024 ** 2)))
     const before = process.memoryUsage().arrayBuffers
     for (const piece of pieces) giveBack(piece)

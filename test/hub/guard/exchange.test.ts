@@ -12,6 +12,7 @@ import os from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../hub/base/clock.ts'
+import { placesOf, reachShape } from '../../../hub/edge/people/reach.ts'
 import { whyNever } from '../../../hub/guard/outward/dial.ts'
 import { createExchange, type Exchange, type Limits, type Outward } from '../../../hub/guard/outward/exchange.ts'
 import type { Address } from '../../../hub/guard/outward/target.ts'
@@ -43,12 +44,18 @@ async function listening<S extends Server | HttpServer>(server: S, host = '127.0
 }
 
 function exchangeTo(
-  options: { addresses?: () => readonly Address[]; clock?: ReturnType<typeof createFakeClock>; own?: number[] } = {},
+  options: {
+    addresses?: () => readonly Address[]
+    clock?: ReturnType<typeof createFakeClock>
+    own?: number[]
+    ownPlaces?: Set<string>
+  } = {},
 ): Exchange {
   const made = createExchange({
     clock: options.clock ?? createSystemClock(),
     resolve: async () => options.addresses?.() ?? [{ address: '127.0.0.1', family: 4 }],
     ownPorts: () => new Set(options.own ?? []),
+    ownPlaces: options.ownPlaces ?? new Set(),
     ca: RELAY_CERTIFICATE,
   })
   cleanups.push(made.close)
@@ -91,6 +98,36 @@ const until = async (isSo: () => boolean) => {
 }
 
 describe('addresses', () => {
+  it('of this hub under the names of its tunnel or proxy are refused, wherever they lead [E3]', async () => {
+    let came = 0
+    const port = await serving((_request, response) => {
+      came += 1
+      response.end('the door of the operator')
+    })
+    const reach = reachShape.parse({
+      publicUrl: `http://upstream.test:${port}`,
+      hosts: ['hub.example.net', '[fd00::7]:7300'],
+    })
+    const ownPlaces = placesOf(reach)
+    expect([...ownPlaces].sort()).toEqual(
+      ['hub.example.net:443', 'hub.example.net:80', 'fd00::7:7300', `upstream.test:${port}`].sort(),
+    )
+    const exchange = exchangeTo({ ownPlaces })
+    await expect(exchange.open(asking(port), never)).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringContaining('a name of this hub itself'),
+    })
+    const line = { host: 'hub.example.net', port: 443, local: false }
+    await expect(exchange.dial({ place: line, secured: false, connectMs: 1000 }, never)).rejects.toMatchObject({
+      code: 'forbidden',
+    })
+    expect(came).toBe(0)
+    // Another port of the same name is another program's.
+    expect(await whole(exchangeTo({ ownPlaces: new Set(['upstream.test:1']) }), asking(port))).toMatchObject({
+      status: 200,
+    })
+  })
+
   it.each([
     ['100.64.0.1', true],
     ['100.127.255.254', true],

@@ -1,6 +1,8 @@
 /** Judges the head of one request: method, target and headers, by the closed list of the upstream's kind (E3 to E6). */
+
+import { placeholdersIn } from '../../../protocol/egress/placeholders.ts'
 import type { Upstream, UpstreamKind } from '../../../protocol/egress/upstreams.ts'
-import { type JudgedHeaders, judgeRequestHeaders, placeholdersIn } from './headers/request-headers.ts'
+import { type JudgedHeaders, judgeRequestHeaders } from './headers/request-headers.ts'
 import { isRefused, type JudgedHead, type Refused, refused } from './judged.ts'
 import { anthropicRule } from './kinds/anthropic.ts'
 import type { Asked, KindRule } from './kinds/endpoints.ts'

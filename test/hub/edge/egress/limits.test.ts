@@ -245,7 +245,7 @@ describe('memory [E20]', () => {
     await eventually(() => scene.egress.meters.open === 0)
   })
 
-  it('of a large answer is given back piece by piece once it was sent, so that V8 need not search for it; the answer is whole', async () => {
+  it('of a large answer is given back piece by piece once it was sent, so that nothing need search for it; the answer is whole', async () => {
     await start()
     const sent = randomBytes(24 << 20)
     // What may begin the key waits for the next piece.

@@ -8,6 +8,7 @@ import { http } from '../../../../hub/base/node-http.ts'
 import { createLines } from '../../../../hub/edge/egress/lines.ts'
 import type { Ended } from '../../../../hub/edge/egress/records.ts'
 import { createStanding } from '../../../../hub/edge/egress/standing.ts'
+import { placeholderOf } from '../../../../hub/protocol/egress/placeholders.ts'
 import { upstreamsShape } from '../../../../hub/protocol/egress/upstreams.ts'
 import { eventually, SESSION } from '../../../support/egress-scene.ts'
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts'
@@ -25,6 +26,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     dialled: [] as string[],
     refused: [] as string[],
     proposed: [] as string[],
+    foreign: [] as string[],
     ended: [] as Ended[],
     heard: '',
   }
@@ -58,6 +60,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     upstreams: () => upstreamsShape.parse({ openai: { kind: 'openai', secret: 'k' } }),
     callerOf: () => ({ session: { agent: 'reader' }, principal: {}, proof: {} }) as never,
     heldBack: () => undefined,
+    onForeign: (_caller, host) => told.foreign.push(host),
     propose: (agent, upstream, kind) => told.proposed.push(`${agent} ${upstream} ${kind}`),
     ended: (ended) => told.ended.push(ended),
   })
@@ -78,12 +81,12 @@ async function scene(clock: FakeClock | undefined = undefined) {
     return socket
   }
   /** The answer to a CONNECT, and its connection. */
-  const ask = async (authority: string) => {
+  const ask = async (authority: string, header = '') => {
     const socket = dial()
     let got = ''
     const hear = (piece: Buffer) => (got += piece)
     socket.on('data', hear)
-    socket.write(`CONNECT ${authority} HTTP/1.1\r\nhost: ${authority}\r\n\r\n`)
+    socket.write(`CONNECT ${authority} HTTP/1.1\r\nhost: ${authority}\r\n${header}\r\n`)
     await eventually(() => got.includes('\r\n\r\n'))
     socket.off('data', hear)
     return { socket, status: Number(got.split(' ')[1]), text: got }
@@ -110,6 +113,18 @@ const tlsOver = (socket: Socket, servername: string | undefined) => {
 }
 
 describe('CONNECT [E6]', () => {
+  it.each([
+    `authorization: Bearer ${placeholderOf(SESSION, 'openai')}`,
+    `proxy-authorization: Basic ${Buffer.from(`user:${placeholderOf(SESSION, 'openai')}`).toString('base64')}`,
+    `cookie: a=b; key=${placeholderOf(SESSION, 'openai')}`,
+  ])('with a placeholder of an upstream in a header is refused, and the operator is told: %s [E16]', async (header) => {
+    const { ask, told } = await scene()
+    const { status, text } = await ask('files.example.org:443', `${header}\r\n`)
+    expect({ status, text }).toMatchObject({ status: 403, text: expect.not.stringContaining('hub-placeholder-openai') })
+    expect(told).toMatchObject({ foreign: ['files.example.org:443'], dialled: [], proposed: [] })
+    expect(told.refused).toEqual([expect.stringMatching(/^forbidden: a placeholder of an upstream/)])
+  })
+
   it('carries TLS to the host that the hello names, and has a record of bytes', async () => {
     const { ask, told } = await scene()
     const { socket, status } = await ask('files.example.org:443')

@@ -2,6 +2,8 @@
  * Which headers of a request go outward (E5, E6): a closed list for each kind, and what is on none of them stays here. Credentials of the agent never pass,
  * and the hub puts its own in their place. A placeholder of this hub is looked for where a credential stands, and nowhere else.
  */
+
+import { placeholdersIn } from '../../../../protocol/egress/placeholders.ts'
 import type { Upstream, UpstreamKind } from '../../../../protocol/egress/upstreams.ts'
 import { type Refused, refused } from '../judged.ts'
 
@@ -13,7 +15,6 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 const OUTWARD_VALUE = /^[\x20-\x7e]*$/
 
 /** What stands in the place of a key in a container. */
-const PLACEHOLDER = /hub-placeholder-[A-Za-z0-9_-]{1,120}/g
 
 /** Places where clients put credentials. */
 const CREDENTIALS = new Set([
@@ -106,13 +107,6 @@ export function judgeRequestHeaders(upstream: Upstream, raw: readonly string[]):
     ...{ contentType: one('content-type'), contentEncoding: one('content-encoding') },
     hasBody: all.has('transfer-encoding') || !/^0*$/.test(one('content-length') ?? '0'),
   }
-}
-
-/** Placeholders in a credential: as it is, or behind a user in the form of basic authentication. */
-export function placeholdersIn(value: string): string[] {
-  const basic = /^basic +([A-Za-z0-9+/=_-]+) *$/i.exec(value)?.[1]
-  const text = basic === undefined ? value : Buffer.from(basic, 'base64').toString('latin1')
-  return text.match(PLACEHOLDER) ?? []
 }
 
 /** Two ways to say where a body ends, or one said twice, are two requests to somebody (E5). */
