@@ -160,11 +160,15 @@ export function createSending(parts: {
         throw new HubError('upstream_failed', odd, { facts: { sent: true } })
       }
       if (status === 401 || status === 403) {
+        // What a metered call was answered is for the account: how often in a row, and whether a quota is used up.
+        const said = usage === undefined ? undefined : await readFirst(answer, ERROR_BYTES_MAX, true)
         answer.cut()
         const text = `the upstream ${upstream.name} refused the key of this hub (${status}); its words are not passed on`
         const { headers, body } = refusalFor(upstream.kind, 'upstream_failed', text)
         respond(outgoing, status, headers, body)
-        return end({ kind: 'failed_before' })
+        if (said === undefined) return end({ kind: 'failed_before' })
+        bytesIn = said.length
+        return end({ kind: 'failed_before', answer: { status, rawHeaders: answer.rawHeaders, body: said } })
       }
       // Its reasons are looked at before it passes: it may say that a quota is used up.
       if (status >= 400 && usage !== undefined) {

@@ -147,9 +147,14 @@ function factsOf(layout: Layout, head: JudgedHead, tree: Tree, { bytes }: Walk):
   const budget =
     fieldOf(tree, 'thinking', 'budget_tokens') ?? fieldOf(tree, 'generationConfig', 'thinkingConfig', 'thinkingBudget')
   const stream = fieldOf(tree, 'stream')
+  const capName = named[0] ?? layout.cap?.name ?? ''
+  const askedOutput = layout.cap === undefined ? undefined : count(...layout.cap.path, capName)
+  // To Messages it means to write a cache alone; elsewhere it may mean no cap, and nothing would be reserved.
+  if (askedOutput === 0 && layout.rule !== messages)
+    throw new Refusal('schema_invalid', `${capName} must be at least 1`)
   return {
     model: head.model ?? modelOf(bytes, fieldOf(tree, 'model')),
-    askedOutput: layout.cap === undefined ? undefined : count(...layout.cap.path, named[0] ?? layout.cap.name),
+    askedOutput,
     thinking: budget?.kind === 'number' ? Math.max(0, numberOf(bytes, budget)) : undefined,
     stream: head.path.endsWith(':streamGenerateContent') || (stream?.kind === 'word' && stream.value === true),
     choices,

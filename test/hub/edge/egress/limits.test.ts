@@ -77,6 +77,25 @@ describe('an agent that leaves a metered answer [E9]', () => {
   })
 })
 
+describe('an upstream that does not accept the key', () => {
+  it.each([401, 403])(
+    'costs nothing, and its %i is told to the account, which counts such answers over restarts [E9]',
+    async (status) => {
+      await start()
+      scene.serve((request, response) => {
+        request.resume()
+        response.writeHead(status).end('{"error":{"type":"billing_error"}}')
+      })
+      const { text } = await scene.ask(CHAT, metered)
+      expect(text).not.toContain('billing_error')
+      await eventually(() => scene.settled.length === 1)
+      expect(scene.settled).toMatchObject([{ end: { kind: 'failed_before', answer: { status } } }])
+      const [{ end }] = scene.settled as [{ end: { answer: { body: Buffer } } }]
+      expect(String(end.answer.body)).toContain('billing_error')
+    },
+  )
+})
+
 describe('an upstream that breaks off [E9] [E11]', () => {
   it('costs the reserve, looks broken to the agent, and rests for 30 s after two in a row', async () => {
     const clock = createFakeClock()

@@ -279,6 +279,11 @@ const REFUSED: readonly [why: string, target: Target, body: unknown, code: strin
   ['E23', 'chat', '{"model":"m","messages":[],"max_tokens":"5"}', 'schema_invalid'],
   ['E23', 'chat', '{"model":"m","messages":[],"max_tokens":99999999999999999999}', 'schema_invalid'],
   ['E23', 'chat', { ...LEAST.chat, n: 0 }, 'schema_invalid'],
+  // Of none asked for nothing is reserved, and servers that take 0 for no cap write as much as they can.
+  ['E23', 'chat', { ...LEAST.chat, max_tokens: 0 }, 'schema_invalid'],
+  ['E23', 'chat', { ...LEAST.chat, max_completion_tokens: 0 }, 'schema_invalid'],
+  ['E23', 'responses', { ...LEAST.responses, max_output_tokens: 0 }, 'schema_invalid'],
+  ['E23', 'generate', { ...LEAST.generate, generationConfig: { maxOutputTokens: 0 } }, 'schema_invalid'],
   ['E23', 'chat', { ...LEAST.chat, n: 1000 }, 'schema_invalid'],
   ['E23', 'chat', { ...LEAST.chat, stream: 'true' }, 'schema_invalid'],
   ['E23', 'generate', { ...LEAST.generate, generation_config: { maxOutputTokens: 5 } }, 'egress_denied'],
