@@ -54,6 +54,8 @@ const ADDED_TOKENS = 1024
 const IMAGE_TOKENS = 5000
 /** What goes in at most where neither bytes nor a price bound it. */
 const CONTEXT_TOKENS = 2_000_000
+/** What goes in at most where a longer context than the price says was asked for. */
+const LONG_CONTEXT_TOKENS = 1_000_000
 
 /** What each fact is to money: the surcharge whose percentage counts, or null where the bounds hold it already. */
 const FACTS: Readonly<Record<string, Surcharge | null>> = {
@@ -90,7 +92,8 @@ const usesOf = (surcharges: readonly string[]): number =>
 /** The most tokens that go in. */
 function inputBound(asked: Asked, prefix: Prefix | undefined, price: Price | undefined): number {
   const { inputBytes, media, counted } = asked
-  const context = price?.maxInput ?? CONTEXT_TOKENS
+  const usual = price?.maxInput ?? CONTEXT_TOKENS
+  const context = asked.surcharges.includes('long_context') ? Math.max(usual, LONG_CONTEXT_TOKENS) : usual
   const uses = usesOf(asked.surcharges)
   // What a tool at the provider brings in is input too, and each round reads all of it again.
   if (uses > 0) return context * (1 + uses)

@@ -172,6 +172,20 @@ describe('a reserve', () => {
     expect(usd({ model: 'own', surcharges: ['cache_write_1h'] })).toBe(2024 * 9)
   })
 
+  test('of a document is all that a long context takes, where the request asks for one', () => {
+    const tokens = { call: { tokens: 2_000_000 } }
+    open(wide({ ...tokens, ceiling: tokens, tree: { usd: '50 USD' }, day: { usd: '50 USD' } }))
+    const asked = {
+      ...{ model: 'claude-sonnet-4-5', media: { images: 0, documents: 1, audios: 0, videos: 0 } },
+      surcharges: ['long_context'],
+    }
+    const { id, reservedUsd } = reserve(asked)
+    // 1000000 at 7.50 (written to a cache, above the tier) and 1000 at 22.50.
+    expect(reservedUsd).toBe(7_500_000 + 22_500)
+    // 900000 at 6 and 1 at 22.50.
+    expect(settle(id, measured(900_000, 1, 'claude-sonnet-4-5'))).toMatchObject({ state: 'measured', usd: 5_400_023 })
+  })
+
   test('of what begins with an earlier request is what that took, and the bytes that came after', () => {
     const first = reserve({ inputBytes: 40_000, prefixes: [{ hash: 'h1', restBytes: 0 }] })
     settle(first.id, measured(9000, 10))

@@ -1,5 +1,5 @@
 /** Prices: the shipped table, that of the home over it, faults by line, and models that nobody knows. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -86,6 +86,11 @@ upstreams: { a: { models: { gpt-5.5: { input: 1, output: 2 }, own/model: { input
     write(text)
     expect(refused(() => prices.require('x', 'gpt-5.5'))).toMatch(why)
     expect(refused(() => prices.require('x', 'gpt-5.5'))).toMatch(/^config_invalid: .*prices\.yaml line/)
+  })
+
+  test('E7: a name that moves on to newer models has no price', () => {
+    const text = readFileSync(join(shippedPolicies, 'prices.yaml'), 'utf8')
+    expect(text.split('\n').filter((line) => !line.startsWith('#') && line.includes('latest'))).toEqual([])
   })
 
   test('of a model that nobody knows are not guessed: the refusal names the key to set and the nearest names', () => {
