@@ -16,7 +16,7 @@ import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
 import { isRegistryPage, passAnswerHeaders, refusalFor, registryPage } from '../../work/egress/wire.ts'
 import { inTurns } from './bodies.ts'
 import type { UpstreamKeys } from './keys.ts'
-import { createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
+import { createLeakPatterns, createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
 import type { CallEnd, EgressExchange, UsageReader } from './ports.ts'
 
 const MIB = 1024 ** 2
@@ -26,6 +26,9 @@ const AHEAD_BYTES_MAX = 512 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
 /** Upstreams as programs in a container see them. */
 const SEEN_AT = 'http://127.0.0.1:47080/up'
+
+/** Before there is an answer there is nothing to mask. */
+const NO_SCAN = createLeakScan(createLeakPatterns([]))
 
 export interface Outgoing extends EgressExchange {
   upstream: Upstream
@@ -104,6 +107,13 @@ function createLeaving(outgoing: Outgoing, clock: Clock, reading: { on: number }
   }
 }
 
+/** What passes of the headers, each value masked by itself. */
+const safeHeaders = ({ rawHeaders }: Pick<OutwardAnswer, 'rawHeaders'>, scan: LeakScan): [string, string][] =>
+  passAnswerHeaders(rawHeaders).map(([name, value]) => [
+    name,
+    Buffer.concat([scan.pass(Buffer.from(value)), scan.rest()]).toString(),
+  ])
+
 export function createSending(parts: {
   clock: Clock
   exchange: Exchange
@@ -144,7 +154,7 @@ export function createSending(parts: {
   return async (outgoing) => {
     const { upstream, response, usage } = outgoing
     const leaving = createLeaving(outgoing, clock, reading)
-    const scan = createLeakScan(patterns())
+    let scan = NO_SCAN
     let status = 0
     let bytesIn = 0
     let reader: UsageReader | undefined
@@ -154,6 +164,8 @@ export function createSending(parts: {
     try {
       const answer = await open(outgoing, leaving.signal)
       status = answer.status
+      // Not before: the key became known when it was read for this request.
+      scan = createLeakScan(patterns())
       const odd = whyNoAnswer(answer)
       if (odd !== undefined) {
         answer.cut()
@@ -175,7 +187,7 @@ export function createSending(parts: {
         const body = await readFirst(answer, ERROR_BYTES_MAX, true)
         bytesIn = body.length
         const safe = Buffer.concat([scan.pass(Buffer.from(body)), scan.rest()])
-        respond(outgoing, status, passAnswerHeaders(answer.rawHeaders), safe)
+        respond(outgoing, status, safeHeaders(answer, scan), safe)
         return end({ kind: 'failed_before', answer: { status, rawHeaders: answer.rawHeaders, body } })
       }
       if (status === 200 && isRegistryPage(upstream, outgoing.head)) {
@@ -187,7 +199,7 @@ export function createSending(parts: {
       reader = status < 300 ? usage?.(headerOf(answer.rawHeaders, 'content-type')) : undefined
       await passAnswer({
         ...{ response, answer, status, scan },
-        headers: passAnswerHeaders(answer.rawHeaders),
+        headers: safeHeaders(answer, scan),
         onPiece(piece) {
           bytesIn += piece.length
           reader?.take(piece)
@@ -227,7 +239,7 @@ async function passPage(
     return
   }
   const safe = Buffer.concat([scan.pass(Buffer.from(written)), scan.rest()])
-  respond(outgoing, status, passAnswerHeaders(rawHeaders), safe)
+  respond(outgoing, status, safeHeaders({ rawHeaders }, scan), safe)
 }
 
 /** Where one redirect may lead: to the second host of a registry, for what only reads (S2). */
