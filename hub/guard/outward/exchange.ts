@@ -283,6 +283,8 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       const over = () => {
         watch.stop()
         signal.removeEventListener('abort', stopped)
+        // An upstream may answer before it got all of the body. What the agent still sends is then no part of anything.
+        if (!request.writableFinished) request.destroy()
       }
       resolve({
         status,
