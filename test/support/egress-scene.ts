@@ -46,6 +46,8 @@ export interface EgressScene {
   rule: (decide: (call: Call) => HubError | undefined) => void
   serve: (serve: Serve) => void
   mode: (mode: string) => void
+  /** From now on the rows of sessions cannot be read. */
+  forget: () => void
   ask(
     path: string,
     options?: { method?: string; headers?: Record<string, string>; body?: string | Buffer; session?: string },
@@ -105,7 +107,12 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
   const refuse = ({ code, message }: HubError) => scene.refusals.push({ code, detail: message })
   const redaction = createRedaction()
   const secrets: Record<string, string> = options.secrets ?? { 'model-key': KEY }
-  const row = (id: string) => ({
+  let isForgotten = false
+  const row = (id: string) => {
+    if (isForgotten) throw new HubError('store_unavailable', 'its row cannot be read')
+    return rowOf(id)
+  }
+  const rowOf = (id: string) => ({
     ...{ id, agent: 'reader', task: 't', attempt: 'a', state: 'working', generation: 1 },
     authority: { egress: ['model', 'weather', 'rates'], capabilities: [] },
   })
@@ -204,6 +211,9 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
     egress,
     port,
     path,
+    forget: () => {
+      isForgotten = true
+    },
     rule: (next: typeof decide) => {
       decide = next
     },

@@ -6,6 +6,7 @@ import { nextTurn } from '../../base/turn.ts'
 
 /** Of all bodies that are held whole at the same time. */
 const HELD_BYTES_MAX = 256 * 1024 ** 2
+const BLOCK_BYTES = 64 * 1024
 const IDLE_MS = 30_000
 const WHOLE_MS = 300_000
 
@@ -36,6 +37,49 @@ export function createHeld(most = HELD_BYTES_MAX): Held {
 
 const announced = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0)
 
+const tooLarge = (most: number): HubError => new HubError('too_large', `the body is larger than ${most} bytes`)
+
+/** Throws `too_large` for a body that says itself that it is larger. */
+export function requireSize(request: IncomingMessage, most: number): void {
+  if (announced(request) > most) throw tooLarge(most)
+}
+
+/** The body piece by piece, for what nobody here reads. Throws `too_large`. */
+export async function* pieces(request: AsyncIterable<unknown>, most: number): AsyncIterable<Buffer> {
+  let bytes = 0
+  for await (const each of request) {
+    const piece = each as Buffer
+    bytes += piece.length
+    if (bytes > most) throw tooLarge(most)
+    yield piece
+  }
+}
+
+/**
+ * Pieces that are kept, copied together. A piece may be one byte that was cut from a read of 64 KiB: kept as it came it would hold all of
+ * that, and an object of its own (E20).
+ */
+function createBlocks() {
+  const full: Buffer[] = []
+  let block = Buffer.alloc(0)
+  let used = 0
+  return {
+    add(piece: Buffer): void {
+      for (let from = 0; from < piece.length; ) {
+        if (used === block.length) {
+          if (used > 0) full.push(block)
+          block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+          used = 0
+        }
+        const copied = piece.copy(block, used, from)
+        used += copied
+        from += copied
+      }
+    },
+    whole: (): Buffer => Buffer.concat([...full, block.subarray(0, used)]),
+  }
+}
+
 export const hasBody = (request: IncomingMessage): boolean =>
   request.headers['transfer-encoding'] !== undefined || announced(request) > 0
 
@@ -58,10 +102,10 @@ export function readWhole(
 ): Promise<Buffer> {
   if (announced(request) > most) {
     request.resume()
-    return Promise.reject(new HubError('too_large', `the body is larger than ${most} bytes`))
+    return Promise.reject(tooLarge(most))
   }
   return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = []
+    const blocks = createBlocks()
     const beganMs = clock.monotonicMs()
     let lastMs = beganMs
     let bytes = 0
@@ -84,7 +128,7 @@ export function readWhole(
     function take(piece: Buffer): void {
       lastMs = clock.monotonicMs()
       if (bytes + piece.length > most) {
-        fail(new HubError('too_large', `the body is larger than ${most} bytes`))
+        fail(tooLarge(most))
         return
       }
       if (!held.take(piece.length)) {
@@ -92,12 +136,12 @@ export function readWhole(
         return
       }
       bytes += piece.length
-      pieces.push(piece)
+      blocks.add(piece)
     }
     request.on('data', take)
     request.once('end', () => {
       timer?.cancel()
-      if (request.complete) resolve(Buffer.concat(pieces))
+      if (request.complete) resolve(blocks.whole())
     })
     request.once('close', () => {
       if (!request.complete) fail(new HubError('cancelled', 'the program left before its request was whole'))

@@ -16,7 +16,7 @@ import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
 import { judgeBodyInTurns, judgeHead, judgePush, refusalFor } from '../../work/egress/wire.ts'
 import type { AgentCaller } from '../agents/requests.ts'
-import { type Held, hasBody, inTurns, readWhole, requirePlainBody } from './bodies.ts'
+import { type Held, hasBody, inTurns, pieces, readWhole, requirePlainBody, requireSize } from './bodies.ts'
 import { createCounting } from './counting.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
@@ -65,8 +65,8 @@ interface Way extends EgressExchange {
   call: Call
   /** The gate was asked, and records its own refusals. */
   asked: boolean
-  /** What a repeat of it is known by. */
-  key: string
+  /** What a repeat of it is known by; undefined while what refuses it is looked at again in every request. */
+  key: string | undefined
   /** Undefined until its head was judged. */
   kind: EgressClass | undefined
   /** As it would be sent; empty until it was judged. */
@@ -80,16 +80,17 @@ const isFinal = (error: HubError): boolean =>
 
 const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 
+/** How it was asked for, as it came. */
+const lineOf = ({ request }: Way): string => `${request.method} ${request.url}`
+
 export function createPipeline(parts: PipelineParts) {
   const { gate, clock, held, standing, meter, callerOf } = parts
   const count = createCounting(parts.outward)
 
   /** Throws what refuses it. */
   async function serve(way: Way): Promise<void> {
-    const { request, session, upstream, caller } = way
+    const { request, upstream, caller } = way
     requirePlainBody(request)
-    const before = standing.refusedBefore(session, way.key)
-    if (before !== undefined) throw before
     const head = judgeHead(upstream, {
       method: request.method ?? '',
       target: FORM.exec(request.url ?? '')?.[2] ?? '',
@@ -97,6 +98,9 @@ export function createPipeline(parts: PipelineParts) {
     })
     if (isRefused(head)) throw new HubError(head.code, head.detail)
     requireOwn(way, head)
+    way.path = head.path
+    way.kind = head.class
+    requireNew(way, lineOf(way))
     way.call = {
       ...way.call,
       ...caller.proof,
@@ -105,11 +109,11 @@ export function createPipeline(parts: PipelineParts) {
     }
     requireReady(way)
     if (Number(request.headers['content-length'] ?? 0) >= FORESEE_FROM_BYTES) isAskedAbout(way)
-    way.path = head.path
-    way.kind = head.class
     const isPush = upstream.kind === 'git' && head.class === 'write' && head.method === 'POST'
     const isStreamed = (STREAMED.has(head.class) || head.shape === undefined) && !isPush
     if (isStreamed && !(hasBody(request) && isAskedAbout(way))) return stream(way, head)
+    // From here on the body may be what refuses it.
+    way.key = undefined
     const bytes = await readWhole(request, { most: upstream.bodyBytesMax, held, clock })
     const size = bytes.length
     try {
@@ -121,6 +125,13 @@ export function createPipeline(parts: PipelineParts) {
     } finally {
       held.give(size)
     }
+  }
+
+  /** What rules and accounts said a moment ago of exactly this request, they say again. */
+  function requireNew(way: Way, key: string): void {
+    way.key = key
+    const before = standing.refusedBefore(way.session, key)
+    if (before !== undefined) throw before
   }
 
   function requireOwn({ caller, session, upstream }: Way, { placeholders }: JudgedHead): void {
@@ -153,6 +164,7 @@ export function createPipeline(parts: PipelineParts) {
 
   /** What otherwise goes on piece by piece, read because the rules ask about it. */
   async function whole(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
+    way.key = lineOf(way)
     way.asked = true
     gate.admit(way.call, () => undefined)
     await carryOut(way, head, { body: [bytes], streams: true }, undefined, undefined)
@@ -160,10 +172,14 @@ export function createPipeline(parts: PipelineParts) {
 
   /** What has no body that is read here: it goes on piece by piece. */
   async function stream(way: Way, head: JudgedHead): Promise<void> {
+    const most = way.upstream.bodyBytesMax
+    way.key = undefined
+    requireSize(way.request, most)
+    way.key = lineOf(way)
     way.asked = true
     way.call = { ...way.call, act: actOfRequest(way.call, head, hasBody(way.request) ? 'unread' : undefined) }
     gate.admit(way.call, () => undefined)
-    const body = hasBody(way.request) ? pieces(way.request) : undefined
+    const body = hasBody(way.request) ? pieces(way.request, most) : undefined
     await carryOut(way, head, { body, streams: true }, undefined, undefined)
   }
 
@@ -171,6 +187,7 @@ export function createPipeline(parts: PipelineParts) {
   async function push(way: Way, head: JudgedHead, bytes: Buffer): Promise<void> {
     const judged = await inTurns(judgePush(way.upstream, bytes))
     if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
+    way.key = lineOf(way)
     way.asked = true
     gate.admit(way.call, () => ({ auditEffect: judged.branches.join(' ').slice(0, BRANCHES_MAX) }))
     await carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
@@ -180,12 +197,7 @@ export function createPipeline(parts: PipelineParts) {
     const judged = await inTurns(judgeBodyInTurns(way.upstream, head, bytes))
     if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
     way.call = { ...way.call, act: actOfRequest(way.call, head, digest, judged.model) }
-    const known = judged.prefixes[0]
-    if (known !== undefined) {
-      way.key = `${way.key} ${known.hash} ${judged.askedOutput ?? ''}`
-      const before = standing.refusedBefore(way.session, way.key)
-      if (before !== undefined) throw before
-    }
+    requireNew(way, `${lineOf(way)} ${judged.prefixes[0]?.hash ?? ''} ${judged.askedOutput ?? ''}`)
     way.asked = true
     if (head.class !== 'metered') {
       gate.admit(way.call, () => undefined)
@@ -290,11 +302,13 @@ export function createPipeline(parts: PipelineParts) {
     const error = toHubError(thrown)
     if (error.code === 'internal') throw error
     parts.refused()
-    const isRepeat = standing.refusedBefore(way.session, way.key) === error
-    if (isRepeat) gate.countRefused(way.call, error)
+    // What its form or its body refuses is judged each time, so that no refusal hides another: only the record is saved.
+    const key = way.key ?? `${lineOf(way)} ${error.code} ${error.message}`
+    const before = standing.refusedBefore(way.session, key)
+    if (before === error || (way.key === undefined && before !== undefined)) gate.countRefused(way.call, error)
     else {
       if (!way.asked) gate.refuse(way.call, error)
-      if (isFinal(error)) standing.refused(way.session, way.key, error)
+      if (isFinal(error)) standing.refused(way.session, key, error)
       if (error.code === 'policy_denied' && way.kind !== undefined)
         parts.propose(way.caller.session.agent, way.upstream.name, way.kind)
     }
@@ -321,7 +335,7 @@ export function createPipeline(parts: PipelineParts) {
       upstream,
       call,
       asked: false,
-      key: `${request.method} ${request.url}`,
+      key: undefined,
       path: '',
       kind: undefined,
     }
@@ -349,10 +363,6 @@ function answerRefusal({ request, response, upstream, path }: Way, error: HubErr
   const status = rests ? 503 : shaped.status
   response.writeHead(status, [...headers, ['content-length', String(shaped.body.length)] as const].flat())
   response.end(request.method === 'HEAD' ? undefined : shaped.body)
-}
-
-async function* pieces(request: AsyncIterable<unknown>): AsyncIterable<Buffer> {
-  for await (const piece of request) yield piece as Buffer
 }
 
 async function* counting(body: AsyncIterable<Buffer>, count: (bytes: number) => void): AsyncIterable<Buffer> {

@@ -23,6 +23,8 @@ const HEADERS_MS_MAX = 10_000
 /** Of one session: how far apart its requests are in the long run, and for how many of them it need not wait. */
 const APART_MS = 10
 const BURST = 200
+/** For the rest of a body after its answer. */
+const REST_MS_MAX = 30_000
 
 export interface EgressSocket {
   /** Listens on the session's second socket. Resolves once it does. */
@@ -58,8 +60,17 @@ export function createEgressSocket(parts: {
   forget: (session: string) => void
   meters: EgressMeters
 }): EgressSocket {
-  const { clock, log, pathOf, opened, serve, connect, malformed, forget, meters } = parts
+  const { clock, log, pathOf, opened, serve, connect, forget, meters } = parts
   const sockets = new Map<string, Open>()
+
+  /** Never throws: Node calls from its own events, where a throw ends the hub. */
+  function malformed(session: string, error: HubError): void {
+    try {
+      parts.malformed(session, error)
+    } catch (thrown) {
+      log.error({ session, reason: toHubError(thrown).reason }, 'what was no request outward was not recorded')
+    }
+  }
 
   async function answer(
     open: Open,
@@ -67,6 +78,7 @@ export function createEgressSocket(parts: {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
+    const { socket } = request
     meters.open += 1
     try {
       requireForm(request)
@@ -84,7 +96,17 @@ export function createEgressSocket(parts: {
       }
     } finally {
       meters.open -= 1
+      if (!request.complete) endRest(request, socket)
     }
+  }
+
+  /** A program may still be sending what was answered already, and it should be able to read the answer. */
+  function endRest(request: IncomingMessage, socket: Duplex): void {
+    if (socket.destroyed) return
+    const timer = clock.after(REST_MS_MAX, () => socket.destroy())
+    const over = () => timer.cancel()
+    request.once('end', over)
+    socket.once('close', over)
   }
 
   /** Lets a session begin as many requests as its pace allows; the others wait (V2). */
@@ -129,7 +151,8 @@ export function createEgressSocket(parts: {
       open.lines.add(socket)
       socket.once('close', () => open.lines.delete(socket))
       meters.open += 1
-      connect({ session, request, ended: open.ending.signal }, socket, head)
+      pace(open)
+        .then(() => connect({ session, request, ended: open.ending.signal }, socket, head))
         .catch(() => socket.destroy())
         .finally(() => {
           meters.open -= 1

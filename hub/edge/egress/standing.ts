@@ -1,7 +1,8 @@
 /**
  * What is remembered of sessions and upstreams from one request to the next, in memory alone.
  *
- * N1. A refusal is answered from memory for 10 s: a client that tries again costs no decision and no record of its own.
+ * N1. A refusal is answered from memory for 10 s: a client that tries again costs no decision and no record of its own. What form
+ *     or body refuse is judged each time all the same: one refusal must not stand before another request.
  * N2. An upstream that answers 401 or 403 three times in a row is asked no more by that session: its key is wrong, and each try shows it again.
  * N3. An upstream that broke off two answers in a row rests for 30 s, for everybody.
  * N4. A session whose program left three metered answers in a row before their end reaches nothing more: it would spend money unread.
