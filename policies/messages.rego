@@ -42,6 +42,11 @@ send := pair if {
 } else := pair if {
 	input.resource.kind == "broadcast"
 	data.agents[input.principal.agent].broadcast == true
+} else := admit.no("hub.messages.broadcast", ["agent ", from, " may not broadcast to ", to, ": set agents.", from, ".broadcast to true in policy/data.json, ", missing("message", to)]) if {
+	input.resource.kind == "broadcast"
+	pair.allow == false
+	from := input.principal.agent
+	to := input.resource.to.agent
 } else := admit.no("hub.messages.broadcast", [
 	"agent ", input.principal.agent, " may not broadcast: set agents.", input.principal.agent,
 	".broadcast to true in policy/data.json",
@@ -54,33 +59,29 @@ pair := admit.yes("hub.messages.kin") if {
 } else := admit.yes("hub.messages.pair") if {
 	input.resource.to.agent in input.principal.authority.message
 	input.resource.to.agent in data.agents[input.principal.agent].message
-} else := admit.no("hub.messages.pair", ["agent ", from, " may not message ", to, ": add \"", to, "\" to agents.", from, ".message in policy/data.json"]) if {
-	from := input.principal.agent
-	to := input.resource.to.agent
-	not to in data.agents[from].message
-} else := admit.no("hub.messages.pair", [
-	"this session's authority does not include messaging ", to, ": add it to may.message of the card of agent ",
-	input.principal.agent, " and of those above it in the chain",
-]) if {
+} else := admit.no("hub.messages.pair", ["agent ", input.principal.agent, " may not message ", to, ": ", missing("message", to)]) if {
 	to := input.resource.to.agent
 } else := admit.no("hub.messages.pair", ["the recipient is unknown"])
 
 topic := admit.yes("hub.messages.topic") if {
 	topic_name in input.principal.authority.topics
 	topic_name in data.agents[input.principal.agent].topics
-} else := admit.no("hub.messages.topic", [
-	"agent ", from, " may not use topic ", topic_name, ": add \"", topic_name, "\" to agents.", from,
-	".topics in policy/data.json",
-]) if {
-	from := input.principal.agent
-	not topic_name in data.agents[from].topics
-} else := admit.no("hub.messages.topic", [
-	"this session's authority does not include topic ", topic_name, ": add it to may.topics of the card of agent ",
-	input.principal.agent, " and of those above it in the chain",
-]) if {
+} else := admit.no("hub.messages.topic", ["agent ", input.principal.agent, " may not use topic ", topic_name, ": ", missing("topics", topic_name)]) if {
 	is_string(topic_name)
 } else := admit.no("hub.messages.topic", ["the topic is unknown"])
 
 topic_name := input.resource.topic if {
 	input.operation == "message.subscribe"
 } else := input.resource.to.topic
+
+# All that is missing is named at once: the row, the cards, or both. Of the cards the rules see only what they leave together.
+missing(list, thing) := concat("", ["add \"", thing, "\" to ", row(list), " and to ", cards(list)]) if {
+	not thing in data.agents[input.principal.agent][list]
+	not thing in input.principal.authority[list]
+} else := concat("", ["add \"", thing, "\" to ", row(list)]) if {
+	not thing in data.agents[input.principal.agent][list]
+} else := concat("", ["add \"", thing, "\" to ", cards(list)])
+
+row(list) := concat("", ["agents.", input.principal.agent, ".", list, " in policy/data.json"])
+
+cards(list) := concat("", ["may.", list, " of the card of agent ", input.principal.agent, " and of those above it in the chain"])

@@ -42,7 +42,11 @@ test_a_pair_needs_both_authority_and_policy if {
 	)
 	send_as(narrow(session("a")), request("b", "none")) == refusal(
 		"hub.messages.pair",
-		"this session's authority does not include messaging b: add it to may.message of the card of agent a and of those above it in the chain",
+		"agent a may not message b: add \"b\" to may.message of the card of agent a and of those above it in the chain",
+	)
+	send_as(narrow(session("a")), request("c", "none")) == refusal(
+		"hub.messages.pair",
+		"agent a may not message c: add \"c\" to agents.a.message in policy/data.json and to may.message of the card of agent a and of those above it in the chain",
 	)
 	send_as(session("nobody"), request("b", "none")).allow == false
 	send_as(session("a"), {"kind": "request", "to": {"session": "s2"}}) == refusal(
@@ -59,7 +63,11 @@ test_an_event_needs_its_topic_in_both_and_no_kinship_helps if {
 	)
 	send_as(narrow(session("a")), event("t")) == refusal(
 		"hub.messages.topic",
-		"this session's authority does not include topic t: add it to may.topics of the card of agent a and of those above it in the chain",
+		"agent a may not use topic t: add \"t\" to may.topics of the card of agent a and of those above it in the chain",
+	)
+	send_as(narrow(session("a")), event("u")) == refusal(
+		"hub.messages.topic",
+		"agent a may not use topic u: add \"u\" to agents.a.topics in policy/data.json and to may.topics of the card of agent a and of those above it in the chain",
 	)
 	send_as(session("b"), object.union(event("t"), {"relation": "parent"})).allow == false
 	send_as(session("a"), {"kind": "event", "to": {}}) == refusal("hub.messages.topic", "the topic is unknown")
@@ -72,6 +80,10 @@ test_a_broadcast_needs_the_flag_and_each_pair if {
 		"hub.messages.broadcast",
 		"agent b may not broadcast: set agents.b.broadcast to true in policy/data.json",
 	)
+	send_as(narrow(session("b")), broadcast("a")) == refusal(
+		"hub.messages.broadcast",
+		"agent b may not broadcast to a: set agents.b.broadcast to true in policy/data.json, add \"a\" to agents.b.message in policy/data.json and to may.message of the card of agent b and of those above it in the chain",
+	)
 }
 
 test_other_kinds_are_not_sent if {
@@ -80,6 +92,7 @@ test_other_kinds_are_not_sent if {
 			"hub.messages.send",
 			"a message is sent as request, event or broadcast",
 		)
+		send_as(session("a"), object.union(request("c", "none"), {"kind": kind})).rule == "hub.messages.send"
 	}
 }
 

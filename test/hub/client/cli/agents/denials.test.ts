@@ -26,9 +26,9 @@ describe('what an agent was refused', () => {
   })
 
   test('is shown with the line of the card where that mends it, and else with what the code says', () => {
-    const card = "this session's authority does not include topic t: add it to may.topics of the card of agent a--dev"
+    const card = 'agent a--dev may not use topic t: add "t" to may.topics of the card of agent a--dev'
     expect(refusalText({ code: 'policy_denied', detail: card, what: '' }, names)[1]).toBe(
-      '  fix: add it to may.topics of the card of agent a',
+      '  fix: add "t" to may.topics of the card of agent a',
     )
     expect(refusalText({ code: 'rate_limited', detail: 'slow', what: '' }, names)[1]).toContain('retryAfterMs')
     expect(refusalText({ code: 'no_such_code', detail: '', what: '' }, names)[1]).toContain('hub audit list')
