@@ -83,10 +83,12 @@ export async function inNormalMode(run: () => Promise<Outcome>): Promise<Outcome
 export const submitTo = (home: string, args: readonly string[], options: Parameters<typeof runHub>[2] = {}) =>
   inNormalMode(() => runHub(home, ['submit', ...args], options))
 
-/** `cards` are files of agents, or whole cards; each gets the grants of the echo agent, and the egress that its card asks for. */
+/** `cards` are files of agents, or whole cards; each gets the grants of the echo agent, and the egress and delegations that its card asks for. */
 export async function openContainerHome(options: {
   cards: (string | (Record<string, unknown> & { name: string }))[]
   env?: Record<string, string>
+  /** Further keys of their rows, by name. */
+  rows?: Record<string, object>
   /** Further keys of hub.yaml. */
   config?: Record<string, unknown>
   /** Further keys of the watchdog's. */
@@ -124,12 +126,14 @@ export async function openContainerHome(options: {
     if (typeof card === 'string') copyFileSync(join(root, card), file)
     else writeFileSync(file, JSON.stringify(card))
     const isService = typeof card !== 'string' && card.mode === 'service'
-    const { egress } = (typeof card === 'string' ? {} : (card.may ?? {})) as { egress?: string[] }
+    const { egress, delegate } = (typeof card === 'string' ? {} : (card.may ?? {})) as Record<string, string[]>
     data.agents[name] = {
       ...data.agents.echo,
       capabilities: [],
       ...(isService ? { service: true } : {}),
       ...(egress === undefined ? {} : { egress }),
+      ...(delegate === undefined ? {} : { delegate }),
+      ...options.rows?.[name],
     }
   }
   writeFileSync(dataFile, JSON.stringify(data))

@@ -18,6 +18,7 @@ import {
   type Script,
   type Shape,
   type Transport,
+  type Turn,
   tokensOf,
   type Usage,
 } from './turn.ts'
@@ -158,11 +159,13 @@ export async function startModelServer(
     if (transport.delayMs !== undefined) await wait(transport.delayMs)
     note(counted.model, counted.usage)
     const [type, text] = one.ask.stream
-      ? ['text/event-stream; charset=utf-8', eventsOf(one.ask, shape.events(counted, serial)).join('')]
-      : ['application/json', JSON.stringify(shape.whole(counted, serial))]
-    response.writeHead(200, { 'content-type': type, 'x-request-id': `req_${serial}` })
+      ? ['text/event-stream; charset=utf-8', eventsOf(one.ask, shape.events(counted, serial)).join(commentOf(answer))]
+      : ['application/json', JSON.stringify({ ...(shape.whole(counted, serial) as object), echo: answer.echo })]
+    response.writeHead(200, { 'content-type': type, 'x-request-id': `req_${serial}`, ...answer.headers })
     if (await send(response, Buffer.from(text), transport)) answered += 1
   }
+
+  const commentOf = ({ echo }: Turn): string => (echo === undefined ? '' : `: ${echo}\n\n`)
 
   /** Chat tells its usage in a stream only where it is asked to. */
   function eventsOf({ shape, body }: Ask, events: string[]): string[] {

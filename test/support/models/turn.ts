@@ -40,6 +40,9 @@ export interface Turn {
   model?: string
   /** Added to what the provider tells about its usage: keys that nobody knows, or lies. */
   oddUsage?: Record<string, unknown>
+  /** Text that no client reads: a field of its own in a whole answer, a comment between the events of a streamed one. */
+  echo?: string
+  headers?: Record<string, string>
   transport?: Transport
 }
 
