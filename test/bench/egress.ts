@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { createSystemClock } from '../../hub/base/clock.ts'
+import { KILL_POINTS, killRound } from '../support/kill-rounds.ts'
 import { createSigningClient, type SigningClient } from '../support/signing-client.ts'
 import type { Figure } from './run.ts'
 
@@ -15,6 +16,7 @@ const LARGE_BYTES = 256 * 1024 ** 2
 const PULL_BYTES = 1024 ** 3
 const BUDGET_MICRO_USD = 50_000
 const MESSAGE_EVERY_MS = 100
+const KILL_ROUNDS = 200
 
 const [LONG, SHORT] = ['long', 'short']
 
@@ -276,7 +278,23 @@ async function others(scene: Scene): Promise<Figure[]> {
   ]
 }
 
-export async function benchEgress(say: (line: string) => void): Promise<Figure[]> {
+/** `kill -9` at each of the six points in turn. */
+async function killed(say: (line: string) => void, rounds: number): Promise<Figure> {
+  let wrong = 0
+  for (let n = 0; n < rounds; n += 1) {
+    const fault = await killRound(KILL_POINTS[n % KILL_POINTS.length] ?? 'mid stream')
+    if (fault === undefined) continue
+    wrong += 1
+    say(fault)
+  }
+  const text = `rounds of ${rounds} with kill -9 at one of 6 points of a call, after which the account is not what the model server's count permits; the aim is 0`
+  return { key: 'afterKillWrong', value: wrong, unit: '', text }
+}
+
+export async function benchEgress(
+  say: (line: string) => void,
+  { rounds = KILL_ROUNDS }: { rounds?: number } = {},
+): Promise<Figure[]> {
   const upstream = spawn(process.execPath, [here('egress-peer.ts'), 'upstream'], { stdio: ['pipe', 'pipe', 'inherit'] })
   const port = Number(await firstLine(upstream))
   const hub = spawn(process.execPath, [here('egress-hub.ts'), String(port), String(BUDGET_MICRO_USD / 1e6)], {
@@ -313,7 +331,8 @@ export async function benchEgress(say: (line: string) => void): Promise<Figure[]
       say(what)
       figures.push(...(await measure(scene)))
     }
-    return figures
+    say('killed')
+    return rounds === 0 ? figures : [...figures, await killed(say, rounds)]
   } finally {
     hub.stdin?.end()
     upstream.stdin?.end()

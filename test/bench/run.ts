@@ -1,5 +1,5 @@
 /**
- * Benchmarks: `npm run bench -- NAME [--json] [--socket PATH]`, the socket that of another engine than the machine's. Text for people; with `--json` the last line of stdout is one flat JSON object.
+ * Benchmarks: `npm run bench -- NAME [--json] [--rounds N] [--socket PATH]`, the socket that of another engine than the machine's. Text for people; with `--json` the last line of stdout is one flat JSON object.
  * Every figure that depends on the machine stands beside its raw baseline from the same run.
  */
 import os from 'node:os'
@@ -13,9 +13,10 @@ export interface Figure {
   text: string
 }
 
-/** `seconds`: how long a bench that watches for a span watches. */
+/** `seconds`: how long a bench that watches for a span watches. `rounds`: how often a bench that kills the hub does so. */
 interface Options {
   seconds?: number
+  rounds?: number
 }
 
 const BENCHES: Readonly<
@@ -43,14 +44,21 @@ function tableOf(figures: readonly Figure[]): string {
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { json: { type: 'boolean', default: false }, seconds: { type: 'string' }, socket: { type: 'string' } },
+    options: {
+      json: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      socket: { type: 'string' },
+    },
     allowPositionals: true,
   })
   const load = BENCHES[positionals[0] ?? '']
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds)
-  if (load === undefined || positionals.length !== 1 || (seconds !== undefined && !(seconds > 0))) {
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
+  const isOdd = (seconds !== undefined && !(seconds > 0)) || (rounds !== undefined && !(rounds >= 0))
+  if (load === undefined || positionals.length !== 1 || isOdd) {
     process.stderr.write(
-      `usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--seconds N] [--socket PATH]\n`,
+      `usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json] [--seconds N] [--rounds N] [--socket PATH]\n`,
     )
     process.exitCode = 2
     return
@@ -61,7 +69,10 @@ async function main(): Promise<void> {
   say(
     `${os.availableParallelism()} x ${os.cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, load ${os.loadavg()[0]?.toFixed(2)}`,
   )
-  const figures = await (await load())(say, seconds === undefined ? {} : { seconds })
+  const figures = await (await load())(say, {
+    ...(seconds === undefined ? {} : { seconds }),
+    ...(rounds === undefined ? {} : { rounds }),
+  })
   process.stdout.write(`${tableOf(figures)}\n`)
   if (values.json) {
     process.stdout.write(`${JSON.stringify(Object.fromEntries(figures.map(({ key, value }) => [key, value])))}\n`)
