@@ -81,7 +81,7 @@ export async function killRound(point: KillPoint): Promise<string | undefined> {
   try {
     await using h = await createHarness({ home, agents: {} })
     for (const start of ['first', 'second']) {
-      const { accounts, calls } = (await h.operator('GET', `/v1/budget?task=${task}`)).body as Shown
+      const { accounts, calls } = (await h.operator('GET', `/v1/budget?task=${task}`)).body as unknown as Shown
       const tree = accounts.find(({ scope }) => scope === 'tree')
       const wanted = expected(point, calls[0])
       const isRight =
