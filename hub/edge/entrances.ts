@@ -140,7 +140,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
       ...hubHandlers({ ...parts, doctor, declared }),
     },
   })
-  const answering = answerLink({ ...guard, clock, random, settle: work.messaging.settleApproval, learnSecrets })
+  const answering = answerLink({ ...guard, clock, random, settle: work.settleApproval, learnSecrets })
   const doors = createDoors(options, { ...parts, serve, answering })
   const { publicUrl } = reach
   if (publicUrl !== undefined)

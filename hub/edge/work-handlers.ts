@@ -59,7 +59,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
       },
       onChanged: decisions.forget,
     }),
-    ...approvalHandlers({ approvals, tasks, settleApproval: work.messaging.settleApproval }),
+    ...approvalHandlers({ approvals, tasks, settleApproval: work.settleApproval }),
     ...artifactHandlers({ artifacts }),
     ...monitorHandlers({ clock, flags: guard.flags, alerts: guard.alerts, tasks, losses, quarantine, cutFrames }),
     ...quarantineHandlers({

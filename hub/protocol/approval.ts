@@ -1,8 +1,8 @@
 /**
  * What waits for a person: kinds, states, tiers, and how long each may wait (docs/safety.md 11). Shapes and tables only.
  *
- * A question of an agent (`ask_user`) and an act that the rules ask about (`act`) are opened today. The other kinds share the table, the
- * states and the limits, and nobody opens them yet.
+ * A question of an agent (`ask_user`), an act that the rules ask about (`act`) and more money for a tree of tasks (`budget`) are opened
+ * today. The other kinds share the table, the states and the limits, and nobody opens them yet.
  */
 import { createMachine } from '../base/machine.ts'
 
@@ -70,16 +70,18 @@ export const TIER_LIMITS: TierLimits = {
   external: { ...SHIPPED, onTimeout: 'notify' },
 }
 
-/** What a person decides about money or after the last try waits for weeks, whatever its tier (D-R16). */
+/** What a person decides about money or after the last try waits for a month, whatever its tier: it is asked again after an hour and then daily (D-R16). */
 const PATIENT: ReadonlySet<ApprovalKind> = new Set(['checkpoint', 'budget'])
-const PATIENT_MS = 30 * 24 * HOUR_MS
+const PATIENT_FIRST_MS = HOUR_MS
+const PATIENT_MS = 24 * HOUR_MS
 
-/** How long one of this kind and tier waits, and what silence then leads to. Pure. `running`: a container waits for it. */
+/** How long one of this kind and tier waits, at first and each time it is asked again, and what silence then leads to. Pure. `running`: a container waits for it. */
 export function limitOf(
   limits: TierLimits,
   { kind, tier, running }: { kind: ApprovalKind; tier: Tier; running: boolean },
-): { waitMs: number; onTimeout: OnTimeout } {
+): { firstMs: number; waitMs: number; onTimeout: OnTimeout } {
   const { waitMs, waitRunningMs, onTimeout } = limits[tier]
-  if (PATIENT.has(kind)) return { waitMs: PATIENT_MS, onTimeout: 'notify' }
-  return { waitMs: running ? waitRunningMs : waitMs, onTimeout }
+  if (PATIENT.has(kind)) return { firstMs: PATIENT_FIRST_MS, waitMs: PATIENT_MS, onTimeout: 'defer' }
+  const usualMs = running ? waitRunningMs : waitMs
+  return { firstMs: usualMs, waitMs: usualMs, onTimeout }
 }

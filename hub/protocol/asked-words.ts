@@ -41,6 +41,7 @@ const DEEDS: Readonly<Record<string, string>> = {
 }
 
 interface Asked {
+  readonly kind?: string
   readonly agent: string | null
   readonly principal: string
   readonly operation: string | null
@@ -58,9 +59,10 @@ function wishText({ agent, principal, operation, resource }: Asked): string {
   return deed === undefined ? `may ${who} use ${operation} on ${thing}?` : `may ${who} ${deed} ${thing}?`
 }
 
-/** Who asks, and what: agent `solo` with its question; or `a rule`, with what may happen (`wish`) and why it asks (`question`). */
+/** Who asks, and what: the hub, about money; agent `solo` with its question; or `a rule`, with what may happen (`wish`) and why it asks (`question`). */
 export function askedWords(approval: Asked): { who: string; what: string; wish: string | null } {
-  const { agent, operation, question } = approval
+  const { kind, agent, operation, question } = approval
+  if (kind === 'budget') return { who: 'the hub', what: question, wish: null }
   // An earlier hub says no operation.
   if (typeof operation !== 'string') return { who: agent ?? 'an agent', what: question, wish: null }
   const wish = wishText(approval)

@@ -196,13 +196,15 @@ export const approvalShape = z.strictObject({
   id: uuidShape,
   kind: z
     .enum(APPROVAL_KINDS)
-    .describe('`ask_user`: a question of an agent; `act`: something that the rules ask about'),
+    .describe(
+      '`ask_user`: a question of an agent; `act`: something that the rules ask about; `budget`: more money for a task',
+    ),
   state: z.enum(APPROVAL_STATES).describe('`used`: an approved act was admitted, once'),
   task: kept(uuidShape).describe('what it was for'),
   session: kept(sessionIdShape),
   agent: kept(z.string()),
   askId: kept(uuidShape).describe('of a question: the message that asked'),
-  question: z.string().describe('the words of the agent, or why the rules ask'),
+  question: z.string().describe('the words of the agent, why the rules ask, or what the hub asks'),
   answer: z.string(),
   answeredBy: kept(z.string()),
   principal: z.string().describe('who asks'),

@@ -2,7 +2,9 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
+import type { Grant } from '../guard/grant.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Approval } from '../guard/operator/approval-rows.ts'
 import type { Tracer } from '../protocol/traces.ts'
 import { type CatalogueOptions, createCatalogue } from './catalogue.ts'
 import { type ContainmentOptions, createContainment } from './containment.ts'
@@ -13,8 +15,8 @@ import { recover } from './dispatch/recovery.ts'
 import { createRuntimeGate } from './dispatch/runtime.ts'
 import { holdTasks } from './dispatch/shutdown.ts'
 import { createTasks } from './dispatch/tasks.ts'
-import { createMoney, type MoneyOptions } from './egress/money.ts'
-import { createMessaging, type MessagingOptions } from './messaging.ts'
+import { createMoney, type Money, type MoneyOptions } from './egress/money.ts'
+import { createMessaging, type Messaging, type MessagingOptions } from './messaging.ts'
 import type { RetentionSettings } from './retention/settings.ts'
 import { createUpkeep } from './retention/upkeep.ts'
 import type { Engine } from './sandbox/engine.ts'
@@ -42,6 +44,12 @@ export interface WorkOuter {
 }
 
 export type Work = ReturnType<typeof createWork>
+
+/** What follows from an answer of a person, in its transaction; answers words for the record. */
+const settling = (messaging: Messaging, money: Money) => (grant: Grant, approval: Approval) => {
+  messaging.settleApproval(grant, approval)
+  return money.settleApproval(grant, approval)
+}
 
 export function createWork(options: WorkOptions, outer: WorkOuter) {
   const { instance, runtime } = options
@@ -108,10 +116,8 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
   const money = createMoney(options, { ...outer, tasks, mail: messaging.tellBudget })
   /** Readers take the group that they need, by the name of its builder. */
   return {
-    containment,
-    catalogue,
-    messaging,
-    money,
+    ...{ containment, catalogue },
+    ...{ messaging, money },
     distrust,
     supervision,
     tasks,
@@ -140,6 +146,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
       await supervision.everyMinute()
       await containment.usersWatch.round()
     },
+    settleApproval: settling(messaging, money),
     holdTasks: () => holdTasks({ gate, tasks, log }),
     recover() {
       money.recover()

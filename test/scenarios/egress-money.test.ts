@@ -3,17 +3,21 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { ApprovalView } from '../../hub/protocol/views.ts'
+import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
+import { FORM, onceOf, send } from '../support/plain-http.ts'
 
 const MODEL = 'claude-haiku-4-5'
 
-async function hubWith(server: ModelServer, usd = 2, may = ['anthropic']): Promise<Harness> {
+async function hubWith(server: ModelServer, usd = 2, may = ['anthropic'], more: object = {}): Promise<Harness> {
   const h = await createHarness({
     agents: { lead: { script: puppet, card: { may: { egress: ['anthropic'] } }, policy: { egress: may } } },
     config: {
       upstreams: { anthropic: { kind: 'anthropic', url: server.url, local: true, secret: 'model-key' } },
-      budget: { tree: { usd: `${usd} USD` } },
+      budget: { tree: { usd: `${usd} USD` }, ceiling: { tree: { usd: `${2.5 * usd} USD` } } },
+      ...more,
     },
   })
   mkdirSync(join(h.home, 'secrets'), { recursive: true, mode: 0o700 })
@@ -185,4 +189,82 @@ test('S2-30: at half, four fifths and all of the money of a tree its sessions ge
       .filter((cause) => cause.startsWith('budget_low'))
       .sort(),
   ).toEqual([100, 50, 80].map((mark) => `budget_low:${root}:${mark}`))
+})
+
+test('S2-30: at four fifths of its money a person is asked whether a tree may spend more: a yes raises it once and never above the ceiling, a no holds, and its end ends the question', async () => {
+  const port = await freePort()
+  // 2500 millionths a call, and 4100 at worst; the ceiling is 0.05.
+  await using server = await startModelServer(() => ({ text: 'x', usage: { input: 0, output: 500 } }))
+  const reach = { http: { port }, reach: { publicUrl: 'https://hub.example.net' } }
+  await using h = await hubWith(server, 0.02, ['anthropic'], reach)
+  const [lead] = await h.bring('lead')
+  const root = lead.joined?.task.task ?? ''
+  let nth = 0
+  async function spend(agent: TestAgent, times: number): Promise<number[]> {
+    const statuses: number[] = []
+    for (let n = 0; n < times; n += 1) {
+      nth += 1
+      const messages = [{ role: 'user', content: `${nth}` }]
+      statuses.push((await h.pumped(call(h, agent, { max_tokens: 500, messages }).done)).status)
+    }
+    return statuses
+  }
+  const waiting = async () =>
+    ((await h.operator('GET', '/v1/approvals')).body as { approvals: ApprovalView[] }).approvals
+  const limit = async () => ((await tree(h, root)) as { limitUsd?: number }).limitUsd
+  const answer = (id: string, approve: boolean) =>
+    h.operator('POST', `/v1/approvals/${id}/answer`, { approve, text: '' })
+
+  await spend(lead, 6)
+  expect(await waiting()).toEqual([])
+  expect(await spend(lead, 1)).toEqual([200])
+  const [first] = await waiting()
+  const question = `Task ${root.slice(-8)} has spent 0.0175 of 0.02 USD. May it spend 0.02 more?`
+  expect(first).toMatchObject({ kind: 'budget', task: root, agent: 'lead', operation: null, question })
+  const id = first?.id ?? ''
+  const { alerts } = (await h.operator('GET', '/v1/alerts')).body as { alerts: { cause: string; text: string }[] }
+  const alert = alerts.find(({ cause }) => cause === `approval:${id}`)
+  expect(alert?.text.split('\n').slice(0, 4)).toEqual([question, '', `Yes: hub approve ${id}`, `No:  hub reject ${id}`])
+
+  // On the phone: the same words, and two buttons.
+  const link = `/approve/${h.hub.guard.approvals.linkOf(`approval:${id}`)}`
+  const page = (method: string, body?: string) =>
+    h.pumped(
+      send(port, {
+        ...{ method, path: link, headers: { host: 'hub.example.net', ...(body === undefined ? {} : FORM) } },
+        ...(body === undefined ? {} : { body }),
+      }),
+    )
+  const shown = await page('GET')
+  expect(shown.text).toContain('More money?')
+  expect(shown.text).toContain(question)
+  const said = await page('POST', `answer=yes&once=${onceOf(shown.text)}`)
+  expect(said.text).toContain('raised by that amount, once')
+  expect(await limit()).toBe(40_000)
+  expect((await answer(id, true)).body).toMatchObject({ code: 'already_resolved' })
+  expect(await limit()).toBe(40_000)
+  expect(h.audit().at(-2)).toMatchObject({
+    action: 'approval.answered',
+    effect: `task:${root}; the tree has 0.02 USD more: 0.04 USD in all`,
+  })
+
+  // Four fifths of the new limit: asked anew, for what the ceiling leaves.
+  expect(await spend(lead, 6)).toEqual(Array(6).fill(200))
+  const [second] = await waiting()
+  expect(second?.question).toBe(`Task ${root.slice(-8)} has spent 0.0325 of 0.04 USD. May it spend 0.01 more?`)
+  expect((await answer(second?.id ?? '', false)).status).toBe(200)
+  expect(await spend(lead, 3)).toEqual([200, 200, 402])
+  expect([await limit(), await waiting()]).toEqual([40_000, []])
+
+  const [other] = await h.bring('lead')
+  await spend(other, 7)
+  const [third] = await waiting()
+  const task = other.joined?.task.task ?? ''
+  expect(third?.task).toBe(task)
+  await h.operator('POST', `/v1/tasks/${task}/cancel`)
+  await h.until(async () => (await waiting()).length === 0, 'the question has ended with its task')
+  expect((await answer(third?.id ?? '', true)).body).toMatchObject({
+    code: 'already_resolved',
+    detail: expect.stringContaining(`hub task retry ${task.slice(-8)}`),
+  })
 })

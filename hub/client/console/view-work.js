@@ -45,7 +45,7 @@ function Approval({ one, model }) {
   const isAct = typeof one.operation === 'string'
   return html`
     <li>
-      <p><b>${isAct ? 'A rule' : clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}${one.task && html`, task <span class="mono">${brief(one.task)}</span>`}${typeof one.leftMs === 'number' && `, waits ${spanWords(one.leftMs)} more`}</span></p>
+      <p><b>${one.kind === 'budget' ? 'The hub' : isAct ? 'A rule' : clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}${one.task && html`, task <span class="mono">${brief(one.task)}</span>`}${typeof one.leftMs === 'number' && `, waits ${spanWords(one.leftMs)} more`}</span></p>
       ${
         isAct &&
         html`

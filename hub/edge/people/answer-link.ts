@@ -87,7 +87,7 @@ const list = (rows: readonly Fact[]): string => {
 function askPage(approval: Approval, leftMs: number, once: string): string {
   const { who, what, wish } = askedWords(approval)
   const { kind, principal, operation, resource, agent, task, tier, bound, act, question, onTimeout, id } = approval
-  const isQuestion = kind === 'ask_user'
+  const isQuestion = kind === 'ask_user' || kind === 'budget'
   const upper = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
   const asked =
     wish === null
@@ -105,9 +105,9 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
         ['Fingerprint of exactly this', act],
       ]
   return pageOf(
-    isQuestion ? `Agent ${who} asks you` : 'A rule asks you',
+    kind === 'budget' ? 'More money?' : isQuestion ? `Agent ${who} asks you` : 'A rule asks you',
     `${asked}
-${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What it is about', factLines(bound).join('\n')]])}
+${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What it is about', isQuestion ? null : factLines(bound).join('\n')]])}
 <form method="post">
 <input type="hidden" name="once" value="${escaped(once)}">
 <label>Say more, if you like<input name="text" maxlength="${ANSWER_MAX}" autocomplete="off"></label>
@@ -123,6 +123,10 @@ ${list([...exact, ['Approval', id]])}
 /** What comes of the answer. */
 function whatFollows({ kind, operation, principal }: Approval, approve: boolean): string {
   if (kind === 'ask_user') return 'The agent hears your answer.'
+  if (kind === 'budget')
+    return approve
+      ? 'The limit of this task is raised by that amount, once. It goes on by itself.'
+      : 'The limit stays. What does not fit below it is refused.'
   if (operation === 'task.dispatch')
     return approve ? 'The task may start. It does so by itself.' : 'The task has ended.'
   const who = principal.startsWith('agent:') ? `Agent ${principal.slice('agent:'.length).split('/')[0]}` : principal
@@ -152,8 +156,8 @@ export function answerLink(parts: {
   gate: Gate
   clock: Clock
   random: Random
-  /** What follows from an answer, in its transaction. */
-  settle: (grant: Grant, approval: Approval) => void
+  /** What follows from an answer, in its transaction; further words for the record. */
+  settle: (grant: Grant, approval: Approval) => string
   redaction: Pick<Redaction, 'value' | 'secretIn'>
   /** Makes known what was put into the folder of secrets since. */
   learnSecrets: () => void
@@ -195,8 +199,8 @@ export function answerLink(parts: {
     try {
       gate.admit(callOf(LINK, approval.id, approve), (grant) => {
         const answered = approvals.answer(grant, approval.id, approve, text)
-        settle(grant, answered)
-        return { auditEffect: recordEffect(answered) }
+        const follows = settle(grant, answered)
+        return { auditEffect: recordEffect(answered, follows) }
       })
       return saying(approve ? 'You said yes' : 'You said no', whatFollows(approval, approve))
     } catch (thrown) {

@@ -1,11 +1,11 @@
 /** Questions of agents and acts that the rules ask about, and the operator's answers. */
 import { HubError } from '../../base/errors.ts'
+import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
 import { recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { ApprovalView } from '../../protocol/views.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
-import type { Messaging } from '../../work/messaging.ts'
 import { type Handlers, handler } from '../serve.ts'
 
 type Answer = { id: string; approve: boolean; text: string }
@@ -13,7 +13,8 @@ type Answer = { id: string; approve: boolean; text: string }
 export function approvalHandlers(parts: {
   approvals: Approvals
   tasks: Tasks
-  settleApproval: Messaging['settleApproval']
+  /** What follows from an answer, in its transaction; further words for the record. */
+  settleApproval: (grant: Grant, approval: Approval) => string
 }): Handlers {
   const { approvals, tasks, settleApproval } = parts
   const view = (approval: Approval): ApprovalView => {
@@ -45,8 +46,8 @@ export function approvalHandlers(parts: {
       restricts: ({ approve }) => !approve,
       effect: (grant, { id, approve, text }: Answer) => {
         const approval = approvals.answer(grant, id, approve, text)
-        settleApproval(grant, approval)
-        return { approval, auditEffect: recordEffect(approval) }
+        const follows = settleApproval(grant, approval)
+        return { approval, auditEffect: recordEffect(approval, follows) }
       },
       after: ({ approval }) => ({ approval: view(approval) }),
     }),

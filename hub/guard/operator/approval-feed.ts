@@ -6,6 +6,11 @@ import type { ApprovalListener } from './approvals.ts'
 export const approvalFeed = (events: Events): ApprovalListener => ({
   asked({ id, kind, task, agent, operation, resource, question }) {
     // A question of an agent is told as such (hub.task.asked.v1).
+    if (kind === 'budget')
+      events.publish('hub.approval.asked.v1', `approval:${id}`, {
+        ...{ approval: id, task, agent, operation: 'budget.raise', resource: `task:${task}` },
+        text: question,
+      })
     if (kind === 'act')
       events.publish('hub.approval.asked.v1', `approval:${id}`, {
         ...{ approval: id, task, agent, operation, resource },

@@ -28,7 +28,7 @@ export interface Approval {
   agent: string | null
   /** Message id of the `ask`: the answer's correlation id. Null for an act. */
   askId: string | null
-  /** The agent's words, or why the rules ask. */
+  /** The agent's words, why the rules ask, or what the hub asks. */
   question: string
   answer: string
   answeredBy: string | null
@@ -37,7 +37,7 @@ export interface Approval {
   resource: string | null
   /** Digest of the exact act. */
   act: string | null
-  /** What the act is made of, as JSON, for a person. */
+  /** What the act is made of, or the amounts of a question about money, as JSON. */
   bound: string | null
   rule: string | null
   revision: string | null
@@ -70,6 +70,8 @@ export interface NewApproval {
   waitMs: number
   onTimeout: OnTimeout
   act?: { operation: OperationName; of: Act; rule: string; revision: string }
+  /** Of what is no act: what it is about, for a person and for whoever carries out the answer. */
+  facts?: Readonly<Record<string, unknown>>
 }
 
 /** Twice as many as may wait at once. */
@@ -97,6 +99,11 @@ function boundText({ parts, facts }: Pick<Act, 'parts' | 'facts'>): string {
   return Buffer.byteLength(text) <= BOUND_BYTES_MAX ? text : JSON.stringify({ parts, facts: 'too long to keep' })
 }
 
+function boundOf({ act, facts }: NewApproval, redaction: Pick<Redaction, 'value'>): string | null {
+  if (act !== undefined) return boundText(redaction.value(act.of))
+  return facts === undefined ? null : boundText({ parts: {}, facts })
+}
+
 /** For a database from a backup: no act of it is open or approved any more, as if nobody had been asked. In an open transaction. */
 export function endActs(store: Pick<Store, 'prepare'>, nowMs: number): void {
   store.prepare(`update approval set state = 'expired', ending = 'over', ended_at_ms = ? where ${LIVE_ACT}`).run(nowMs)
@@ -120,6 +127,16 @@ function createTold(store: Store) {
   return {
     /** The newest acts of a session that wait no more and were not used, oldest first. */
     decidedOf: (session: string) => (decidedOf.all(session) as Approval[]).reverse(),
+  }
+}
+
+function createMoneyAsked(store: Store) {
+  const found = store.prepare(
+    `select 1 from approval where task = ? and kind = 'budget' and (state in ('asked', 'refused') or ending = 'timed_out')`,
+  )
+  return {
+    /** Whether more money for this tree is asked for, or a no holds. */
+    isMoneyAsked: (task: string) => found.get(task) !== undefined,
   }
 }
 
@@ -189,6 +206,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
   return {
     ...createLinks(store),
     ...createTold(store),
+    ...createMoneyAsked(store),
     find,
     byAsk: (session: string, askId: string) => byAsk.get(session, askId) as Approval | undefined,
     /** Open questions of a session. */
@@ -253,7 +271,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
           act?.of.act ?? null,
           act?.of.slot ?? null,
         ],
-        ...[act === undefined ? null : boundText(redaction.value(act.of)), act?.rule ?? null, act?.revision ?? null],
+        ...[boundOf(row, redaction), act?.rule ?? null, act?.revision ?? null],
         ...[row.tier, row.dueMs, row.waitMs, row.onTimeout, clock.wallMs()],
       )
       return find(id) as Approval

@@ -18,7 +18,21 @@ const quoted = (text: string): string =>
 
 /** Who asks, in words. */
 const askerText = ({ kind, agent, principal }: Pick<Approval, 'kind' | 'agent' | 'principal'>): string =>
-  kind === 'ask_user' || principal.startsWith('agent:') ? `agent ${agent ?? 'that asked'}` : principal
+  kind === 'budget'
+    ? 'the hub'
+    : kind === 'ask_user' || principal.startsWith('agent:')
+      ? `agent ${agent ?? 'that asked'}`
+      : principal
+
+/** The end of a task's id, as commands take it. */
+const again = (task: string | null): string =>
+  `the task has ended; \`hub task retry ${task?.slice(-8)}\` runs it again, with a budget of its own`
+
+/** How its alert ends once it has its answer. */
+export function answeredText({ kind, agent, state, answer }: Approval): string {
+  const said = `${state}${answer === '' ? '' : `, ${answer}`}.`
+  return kind === 'ask_user' ? `Agent ${agent} has its answer: ${said}` : `It was ${said}`
+}
 
 /** Why one no longer takes an answer. */
 export function overText(approval: Approval): string {
@@ -28,6 +42,7 @@ export function overText(approval: Approval): string {
   if (ending === 'superseded')
     return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
   if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
+  if (state === 'expired' && kind === 'budget') return `more money helps no more: ${again(approval.task)}`
   if (state === 'expired')
     return kind === 'ask_user' || approval.session !== null
       ? `${who} has ended; nobody waits for this answer any more`
@@ -40,6 +55,10 @@ export function overText(approval: Approval): string {
 /** What became of one that nobody answered or used. `was`: its state before. */
 export function endText(approval: Approval, was: ApprovalState): string {
   const who = askerText(approval)
+  if (approval.kind === 'budget')
+    return approval.ending === 'over'
+      ? `Nothing is left to answer: ${again(approval.task)}.`
+      : `Nobody answered whether task ${approval.task?.slice(-8)} may spend more, which is a no.`
   if (approval.ending === 'over')
     return approval.session === null
       ? `What ${who} asked for is over; there is nothing left to answer.`
@@ -114,6 +133,14 @@ export function waitingText(approval: Approval, leftMs: number): string {
       `(each with --text "..." to say more; the task: hub task show ${task})`,
       left,
     ].join('\n')
+  if (kind === 'budget')
+    return [
+      question,
+      '',
+      ...words,
+      `(where it went: hub budget show --task ${task}; the task: hub task show ${task})`,
+      left,
+    ].join('\n')
   return [
     `A rule asks you: ${askedWords(approval).wish}`,
     quoted(question),
@@ -137,6 +164,6 @@ export function answerOf({ state, ending }: Pick<Approval, 'state' | 'ending'>):
 export const outcomeOf = (approval: Pick<Approval, 'state' | 'ending'>): ActAnswer | 'over' =>
   approval.ending === 'over' ? 'over' : answerOf(approval)
 
-/** What a record about it names besides itself: its task, so that one search by the task finds each step. */
-export const recordEffect = ({ id, task }: Pick<Approval, 'id' | 'task'>): string =>
-  task === null ? `approval:${id}` : `task:${task}`
+/** What a record about it names besides itself: its task, so that one search by the task finds each step. `follows`: what came of it. */
+export const recordEffect = ({ id, task }: Pick<Approval, 'id' | 'task'>, follows = ''): string =>
+  `${task === null ? `approval:${id}` : `task:${task}`}${follows === '' ? '' : `; ${follows}`}`

@@ -27,7 +27,7 @@ import { type AskGrant, assertAskGrant, assertGrant, type Grant } from '../grant
 import type { PolicyDecision } from '../policy/engine.ts'
 import { principalText } from '../principal.ts'
 import { type Approval, type AskedDispatch, createApprovalRows, type NewApproval } from './approval-rows.ts'
-import { endText, noText, overText, partsOf, waitingText } from './approval-words.ts'
+import { answeredText, endText, noText, overText, partsOf, waitingText } from './approval-words.ts'
 
 /** For the gate. */
 export interface Asks {
@@ -54,6 +54,14 @@ export interface Approvals extends Asks {
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string },
   ): Approval & { isNew: boolean }
+  /**
+   * Asks whether a tree of tasks may spend more. Answers its id; undefined if that is asked already, or a no holds for the tree. `facts` are kept
+   * for whoever carries out a yes.
+   */
+  askMoney(
+    grant: Grant,
+    asked: { task: string; agent: string | null; question: string; facts: Readonly<Record<string, unknown>> },
+  ): string | undefined
   /** Whether the session asked this question before: a repeat of it only gets its answer again. */
   isAsked(session: string, askId: string): boolean
   /** Throws `already_resolved`, with the reason, unless it still waits, and what it is for is still there. */
@@ -171,8 +179,8 @@ export function createApprovals(parts: ApprovalParts): Approvals {
   }
 
   function insert(row: Omit<NewApproval, 'dueMs' | 'waitMs' | 'onTimeout'>, leftMs?: number | null): Approval {
-    const { waitMs, onTimeout } = limitOf(limits, { ...row, running: row.session !== null })
-    const dueMs = workedMs() + Math.min(waitMs, Math.max(LEFT_MIN_MS, leftMs ?? waitMs))
+    const { firstMs, waitMs, onTimeout } = limitOf(limits, { ...row, running: row.session !== null })
+    const dueMs = workedMs() + Math.min(firstMs, Math.max(LEFT_MIN_MS, leftMs ?? firstMs))
     const asked = rows.insert({ ...row, dueMs, waitMs, onTimeout })
     // If it was answered in the same transaction, there is nothing to tell.
     store.afterCommit(() => rows.find(asked.id)?.state === 'asked' && tellOf(asked))
@@ -258,6 +266,13 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       return used
     },
 
+    askMoney(grant, asked) {
+      assertGrant(grant, 'egress.settle')
+      if (rows.isMoneyAsked(asked.task)) return undefined
+      const principal = principalText(grant.principal)
+      return insert({ ...asked, kind: 'budget', session: null, principal, tier: 'external' }).id
+    },
+
     isAsked: (session, askId) => rows.byAsk(session, askId) !== undefined,
 
     answer(grant, id, approved, text) {
@@ -279,8 +294,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
         // Unused, an approval of a person's own act ends as well.
         due_ms: Math.max(found.dueMs, workedMs() + limits[found.tier].waitMs),
       })
-      const said = `${answered.state}${text === '' ? '' : `, ${text}`}.`
-      over(answered, found.kind === 'ask_user' ? `Agent ${answered.agent} has its answer: ${said}` : `It was ${said}`)
+      over(answered, answeredText(answered))
       return answered
     },
 
@@ -304,7 +318,7 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       const gone = move(one, 'expired', { ending, ended_at_ms: clock.wallMs() })
       const how = endText(gone, state)
       over(gone, how, state)
-      if (ending === 'timed_out' && state === 'asked' && onTimeout === 'notify')
+      if (ending === 'timed_out' && state === 'asked' && (onTimeout === 'notify' || one.kind === 'budget'))
         store.afterCommit(() => alerts.raise(`unanswered:${id}`, 'warning', how, ENDED_ALERT_MS))
       return gone
     },

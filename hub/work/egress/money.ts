@@ -9,16 +9,18 @@ import { HubError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Guard } from '../../guard/guard.ts'
+import type { Approval } from '../../guard/operator/approval-rows.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { AccountView, BudgetSettings, BudgetView, CallView, RowBudget } from '../../protocol/budget.ts'
-import { dollarsText } from '../../protocol/money.ts'
+import { dollarsText, usdWritten } from '../../protocol/money.ts'
 import type { BudgetRaiseRequest, BudgetSettleRequest, BudgetShowRequest } from '../../protocol/operations.ts'
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
 import { type Account, createAccounts, type Payer } from './money/accounts.ts'
+import { createMoneyAsking } from './money/asking.ts'
 import { createBudget, type Ending, type MeteredCall } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
-import { type Limits, limitsOf } from './money/limits.ts'
+import { type Crossing, type Limits, limitsOf } from './money/limits.ts'
 import { createPrices } from './money/prices.ts'
 import { createQuotaPauses } from './money/quota-pause.ts'
 import { createReservations, type ReservationRow } from './money/reservations.ts'
@@ -77,15 +79,27 @@ export function createMoney(
   const corrections = createCorrections({ settings, reservations, accounts, days, rowOf })
   const turns = createTurns(budget, clock)
   const quota = createQuotaPauses(store, days.nowMs)
-  const warn = createWarnings({ alerts, afterCommit: store.afterCommit, mail: parts.mail })
+  const tell = createWarnings({ alerts, afterCommit: store.afterCommit, mail: parts.mail })
+  const asking = createMoneyAsking({ approvals: guard.approvals, corrections, agentOf })
+
+  /** Tells of marks, and asks where one is to be asked about. Answers words for the record. */
+  function warn(grant: Grant, crossings: readonly Crossing[]): string {
+    const words = crossings.flatMap((each) => {
+      tell(each)
+      const { scope, mark, limitUsd } = each
+      return [
+        `${mark === 'soft' ? 'the soft limit' : `${mark} %`} of ${scope} (${usdWritten(limitUsd)}) is used`,
+        asking.ask(grant, each),
+      ]
+    })
+    return words.filter((each) => each !== '').join('; ')
+  }
 
   /** A call was refused: if it was for want of money, whoever was not told yet that this limit is used up is told now. */
   function noteStop(call: MeteredCall, error: HubError): void {
     if (error.code !== 'budget_exceeded' || error.facts.measure !== 'usd' || !budget.isStopNews(call)) return
     gate.admit({ ...CALL, resource: `task:${call.root}` }, (grant) => {
-      const crossings = budget.stopped(grant, call)
-      for (const each of crossings) warn(each)
-      return { auditEffect: `a limit on money is used up: ${crossings.map(({ scope }) => scope).join(', ')}` }
+      return { auditEffect: `a call was refused: ${warn(grant, budget.stopped(grant, call))}` }
     })
   }
 
@@ -164,19 +178,19 @@ export function createMoney(
     /** As `Budget.settle`; those who wait for what is free again go on once that is committed. */
     settle(grant: Grant, id: string, ending: Ending) {
       const settled = budget.settle(grant, id, ending)
-      for (const each of settled?.crossings ?? []) warn(each)
       store.afterCommit(turns.look)
-      return settled
+      if (settled === undefined) return undefined
+      const told = warn(grant, settled.crossings)
+      return told === '' ? settled : { ...settled, text: `${settled.text}; ${told}` }
     },
     /** At the start: what was under way when the hub ended settles at its reserve, with one record. */
     recover() {
       if (budget.openCount() === 0) return
       gate.admit({ ...CALL, resource: 'reservations' }, (grant) => {
         const settled = budget.settleOpen(grant)
-        for (const { crossings } of settled) for (const each of crossings) warn(each)
-        return {
-          auditEffect: `${settled.length} metered calls were under way when the hub ended; they are settled at their reserve`,
-        }
+        const told = settled.map(({ crossings }) => warn(grant, crossings)).filter((each) => each !== '')
+        const all = `${settled.length} metered calls were under way when the hub ended; they are settled at their reserve`
+        return { auditEffect: [all, ...told].join('; ') }
       })
     },
     raise(grant: Grant, { id, usd }: BudgetRaiseRequest) {
@@ -185,6 +199,12 @@ export function createMoney(
       store.afterCommit(turns.look)
       const auditEffect = `the tree of task ${root} has ${dollarsText(usd)} USD more: ${dollarsText(raised.limitUsd)} USD in all`
       return { root, ...raised, auditEffect }
+    },
+    /** What follows from an answer about more money, in its transaction; words for the record. */
+    settleApproval(grant: Grant, approval: Approval): string {
+      const words = asking.settle(grant, approval)
+      if (words !== '') store.afterCommit(turns.look)
+      return words
     },
     correct(grant: Grant, { id, usd }: BudgetSettleRequest) {
       const row = corrections.correct(grant, id, usd)

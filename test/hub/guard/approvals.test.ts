@@ -201,13 +201,49 @@ describe('limits of what waits (S2-27, S2-28)', () => {
     (kind) => {
       for (const tier of TIERS)
         for (const running of [true, false]) {
-          const { waitMs, onTimeout } = limitOf(TIER_LIMITS, { kind, tier, running })
+          const { firstMs, waitMs, onTimeout } = limitOf(TIER_LIMITS, { kind, tier, running })
           expect(ON_TIMEOUT).toContain(onTimeout)
           const patient = kind === 'checkpoint' || kind === 'budget'
-          expect(waitMs).toBe(patient ? 30 * 86_400_000 : running ? 1_800_000 : 86_400_000)
+          const usualMs = running ? 1_800_000 : 86_400_000
+          expect([firstMs, waitMs]).toEqual(patient ? [3_600_000, 86_400_000] : [usualMs, usualMs])
+          if (patient) expect(onTimeout).toBe('defer')
         }
     },
   )
+
+  test('D-R16, S2-30: a question about money is told after an hour and then daily, for thirty days; then it is a no, and an alert says so', async () => {
+    const { gate, approvals, alerts, store, alertRows } = home.guard
+    home.guard.modes.clear('lease_pending')
+    // The guard alone has no tasks.
+    store.prepare('pragma foreign_keys = off').run()
+    const task = '00000000-0000-4000-8000-0000b0d9e7a5'
+    const asked = { task, agent: 'lead', question: 'Task b0d9e7a5 has spent 1.60 of 2.00 USD. May it spend 2.00 more?' }
+    const egress = { principal: hubPrincipal('egress'), operation: 'egress.settle', resource: `task:${task}` } as const
+    const ask = () =>
+      gate.admit(egress, (grant) => ({ id: approvals.askMoney(grant, { ...asked, facts: { moreUsd: 1 } }) }))
+    const id = ask().id ?? ''
+    expect(ask().id).toBeUndefined()
+    const expire = () =>
+      gate.admit(
+        { principal: hubPrincipal('approvals'), operation: 'approval.expire', resource: `approval:${id}` },
+        (grant) => approvals.expire(grant, id),
+      )
+    const reminders: number[] = []
+    for (let hour = 1; hour <= 24 * 31 && approvals.find(id)?.state === 'asked'; hour += 1) {
+      store.prepare('update approval set due_ms = due_ms - 3600000').run()
+      for (const _ of approvals.due()) {
+        reminders.push(hour)
+        expire()
+      }
+    }
+    expect(reminders.slice(0, 3)).toEqual([1, 25, 49])
+    expect(reminders).toHaveLength(31)
+    expect(approvals.find(id)).toMatchObject({ state: 'expired', ending: 'timed_out', answeredBy: null })
+    expect(alertRows.open().map(({ cause }) => cause)).toContain(`unanswered:${id}`)
+    expect(alerts.isOpen(`approval:${id}`)).toBe(false)
+    // The no holds for this tree.
+    expect(ask().id).toBeUndefined()
+  })
 
   test('deferred, it is asked again with the same time, and told again; at the end it is a no; X10 [ask-1]', async () => {
     const limits = { ...TIER_LIMITS, execute: { waitMs: 60_000, waitRunningMs: 60_000, onTimeout: 'defer' as const } }

@@ -29,6 +29,12 @@ test.each([
   expect(askedWords({ ...asked, ...act })).toEqual({ who: 'a rule', wish, what: `${wish} why` })
 })
 
+test('S2-30: a question of the hub about money is its own words', () => {
+  const question = 'Task 3718ca9e has spent 1.60 of 2.00 USD. May it spend 2.00 more?'
+  const words = askedWords({ ...asked, kind: 'budget', agent: 'solo', principal: 'hub:egress', question })
+  expect(words).toEqual({ who: 'the hub', what: question, wish: null })
+})
+
 test('a question of an agent, and one of a hub before there were acts, is its own words', () => {
   expect(askedWords({ ...asked, agent: 'solo' })).toEqual({ who: 'solo', what: 'why', wish: null })
   expect(askedWords({ question: 'why', principal: '' } as never)).toEqual({ who: 'an agent', what: 'why', wish: null })

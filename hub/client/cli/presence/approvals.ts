@@ -91,7 +91,7 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
     if (value !== null && part !== 'rules') rows.push([part, shortened(value)])
   if (act !== null) rows.push(['act', act])
   const text = `${clean(who)} asks:\n${cleanLines(what)}\n\n${facts(rows, paint)}`
-  return about === null || JSON.stringify(about.facts) === '{}'
+  return about === null || approval.kind === 'budget' || JSON.stringify(about.facts) === '{}'
     ? text
     : `${text}\n\nwhat it is about:\n${cleanLines(JSON.stringify(about.facts, null, 2))}`
 }
@@ -136,7 +136,11 @@ const answer =
   }
 
 /** What comes of an answer, and what whoever asked has to do. */
-function whatFollows({ state, agent, operation, principal }: ApprovalView): string {
+function whatFollows({ kind, state, agent, operation, principal, task }: ApprovalView): string {
+  if (kind === 'budget')
+    return state === 'approved'
+      ? `the task may spend that much more: hub budget show --task ${shortId(task ?? '')}`
+      : 'the limit stays, and what does not fit below it is refused'
   if (typeof operation !== 'string') return `agent ${agent} has been told`
   if (operation === 'task.dispatch') return state === 'approved' ? 'the task may start' : 'the task has ended'
   const follows = state === 'approved' ? 'may do exactly this once' : 'is refused'

@@ -1,4 +1,4 @@
-/** What only the operator does about money: more for a tree of tasks, and what a call cost in truth. */
+/** What only people do about money: more for a tree of tasks, and what a call cost in truth. */
 import { HubError } from '../../../base/errors.ts'
 import { assertGrant, type Grant } from '../../../guard/grant.ts'
 import type { BudgetSettings, RowBudget } from '../../../protocol/budget.ts'
@@ -14,11 +14,19 @@ interface Raised {
   limitUsd: number
 }
 
+/** Its root, and the agent of that. */
+interface Tree {
+  root: string
+  agent: string | null
+}
+
 export interface Corrections {
   /** The effect of `budget.settle`. Throws `conflict` for a call that is under way, `unknown_record` for an id that nobody knows. */
   correct(grant: Grant, id: string, usd: number): ReservationRow
-  /** The effect of `budget.raise`. Throws `limit_exceeded` above the ceiling. */
-  raise(grant: Grant, tree: { root: string; agent: string | null; usd: number }): Raised
+  /** Of `budget.raise`, or of a yes to more money. Throws `limit_exceeded` above the ceiling. */
+  raise(grant: Grant, tree: Tree & { usd: number }): Raised
+  /** By how much the limit of a tree may still rise before it is at the ceiling; in millionths of a US dollar. */
+  room(tree: Tree): number
 }
 
 export function createCorrections(parts: {
@@ -29,7 +37,10 @@ export function createCorrections(parts: {
   rowOf: (agent: string) => RowBudget | undefined
 }): Corrections {
   const { settings, reservations, accounts, days, rowOf } = parts
+  const limitOf = ({ root, agent }: Tree): number =>
+    ((agent === null ? undefined : rowOf(agent))?.tree?.usd ?? settings.tree.usd) + accounts.get('tree', root).raisedUsd
   return {
+    room: (tree) => settings.ceiling.tree.usd - limitOf(tree),
     correct(grant, id, usd) {
       assertGrant(grant, 'budget.settle')
       const row = reservations.find(id)
@@ -46,11 +57,10 @@ export function createCorrections(parts: {
       return { ...row, state: 'corrected', usd, why }
     },
     raise(grant, { root, agent, usd }) {
-      assertGrant(grant, 'budget.raise')
+      assertGrant(grant, 'budget.raise', 'approval.answer')
       const account = accounts.get('tree', root)
       const raisedUsd = account.raisedUsd + usd
-      const base = (agent === null ? undefined : rowOf(agent))?.tree?.usd ?? settings.tree.usd
-      const limitUsd = base + raisedUsd
+      const limitUsd = limitOf({ root, agent }) + usd
       const most = settings.ceiling.tree.usd
       if (limitUsd > most)
         throw new HubError(

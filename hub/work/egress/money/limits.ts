@@ -85,7 +85,8 @@ export function limitsOf(
   const ceiling = settings.ceiling[scope] as Limits
   const rowOf = (row: RowBudget | undefined): Limits => (scope === 'day' ? {} : ((row?.[scope] ?? {}) as Limits))
   const row = rowOf(scope === 'tree' ? rows.root : rows.own)
-  const lower = scope === 'tree' ? rowOf(rows.own) : {}
+  // What was raised counts for the calls of the root's own agent too.
+  const lower = scope === 'tree' && rows.own !== rows.root ? rowOf(rows.own) : {}
   return Object.fromEntries(
     MEASURES.map((measure) => {
       const base = row[measure] ?? usual[measure]

@@ -29,6 +29,7 @@ let money: Money
 let settings: object = {}
 /** `agents` of policy/data.json; the shipped ones if there are none. */
 let rows: object | undefined
+let questions: string[] = []
 let mails: (BudgetLowBody & { root: string })[] = []
 beforeAll(() => {
   home = openGuardHome()
@@ -38,6 +39,7 @@ beforeEach(() => {
   for (const table of ['egress_reservation', 'egress_account']) home.guard.store.prepare(`delete from ${table}`).run()
   rmSync(join(home.folder, 'prices.yaml'), { force: true })
   mails = []
+  questions = []
   rows = undefined
   open({})
 })
@@ -59,7 +61,11 @@ function open(given: object = settings): Money {
     {
       clock,
       random: createSeededRandom(`money ${home.records().length}`),
-      guard: { ...guard, policy: policy as never },
+      guard: {
+        ...guard,
+        policy: policy as never,
+        approvals: { ...guard.approvals, askMoney: (_, asked) => void questions.push(asked.question) },
+      },
       tasks: tasks as never,
       mail: (root, body) => mails.push({ root, ...body }),
     },
@@ -578,6 +584,7 @@ test('S2-30: half, four fifths and all of a limit are told once each, and the so
     [ROOT, 'tree', 80],
     [ROOT, 'day', 'soft'],
   ])
+  expect(questions).toEqual([`Task ${ROOT.slice(-8)} has spent 0.016 of 0.02 USD. May it spend 0.02 more?`])
   // Spent money seldom reaches a limit exactly: a refusal for want of it says that it is used up.
   const refusal = async (more: Partial<MeteredCall> = {}) => {
     const asked = call(more)
@@ -615,6 +622,17 @@ test('S2-30: the lower limit of a descendant is no mark of its tree, and leaves 
   await expect(money.atTurn(asked, admit, new AbortController().signal)).rejects.toThrow('budget')
   expect(mails).toEqual([])
   expect(marks(6000)).toEqual(['50 of 26000'])
+})
+
+test('what a tree was given more counts for its own agent whose row has a limit; the lower row of a child says nothing of the tree', () => {
+  rows = { lead: { budget: { tree: { usd: 10_000 } } }, child: { budget: { tree: { usd: 5000 } } } }
+  open(wide())
+  // 3030 are more than half of what the child may use of it, and less than a third of all.
+  expect(settle(reserve({ agent: 'child', task: CHILD, askedOutput: 100 }).id, { kind: 'lost' }).usd).toBe(3030)
+  expect(mails).toEqual([])
+  expect(code(() => reserve())).toBe('budget_exceeded')
+  by('budget.raise', (grant) => money.raise(grant, { id: ROOT, usd: 10_000 }), OPERATOR)
+  expect(code(() => reserve())).toBe('ok')
 })
 
 test('an account that was damaged is added up again from its calls, and the operator hears of it', () => {
