@@ -12,7 +12,6 @@ import { configFileOf, configText, faultsText, judge } from '../setup/judge.ts'
 import type { Ask } from '../setup/setup-answers.ts'
 import { readPipe } from '../setup/setup-answers.ts'
 import { createPerson } from '../setup/setup-person.ts'
-import { clean } from '../text.ts'
 import { completedUpstream, type Entry, keyOfUpstream, type Wish, wishOf } from './wish.ts'
 
 /** hub.yaml with one more upstream; everything else in it stays, comments too. @throws Problem if it has one of this name */
@@ -89,7 +88,7 @@ export async function declareUpstream(
 ): Promise<Entry | undefined> {
   const { terminal } = context
   const plan = await planned(context, wish, ask, options.piped)
-  terminal.note(plan.shown.map(clean).join('\n'))
+  for (const line of plan.shown) terminal.note(line)
   const isYes =
     options.yes === true ||
     (ask === undefined

@@ -18,6 +18,7 @@ describe('hub upstream add', () => {
     const words = ['upstream', 'add', '--kind', 'anthropic', '--secret-stdin', '--yes']
     const { code, stdout, stderr } = await at.runAsProcess(words, { stdin: `${KEY}\n` })
     expect(stdout + stderr).toContain('next: `hub upstream test anthropic`')
+    expect(stderr).toContain('\nupstreams:\n  anthropic: { kind: anthropic, secret: anthropic-key }\n')
     expect(code).toBe(0)
     expect(config()).toBe(`${BEFORE}upstreams:\n  anthropic: { kind: anthropic, secret: anthropic-key }\n`)
     expect(readFileSync(secret('anthropic-key'), 'utf8')).toBe(KEY)
