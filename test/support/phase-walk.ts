@@ -72,6 +72,23 @@ async function stillWaiting({ trial }: PhaseHome, waiting: string): Promise<{ wa
   return (await trial.task(waiting)).attempts === 0 ? { waiting } : {}
 }
 
+/**
+ * The hub shows a lease a moment before the watchdog has heard the answer to it; with the next one it has. Until it has heard the hub once, a
+ * watchdog that was just started takes its silence for a start, and counts no misses (watchdog/judge/judge.ts).
+ */
+async function leasedAgain({ trial }: PhaseHome): Promise<void> {
+  let before = Number.POSITIVE_INFINITY
+  await trial.until(
+    'a second lease',
+    async () => (await trial.mode()).lease?.remainingMs ?? 0,
+    (left) => {
+      const isNew = left > before
+      before = left
+      return isNew
+    },
+  )
+}
+
 /** The hub has ended; it is started again as a service manager would, and answers reads. */
 async function stopped(home: PhaseHome, act: Act, name: 'unattended_stop' | 'emergency_stop'): Promise<Scene> {
   const { trial } = home
@@ -130,6 +147,7 @@ export const PHASES: readonly Phase[] = [
       const waiting = await submitted(home.trial, 'trial', { what: 'work' })
       await home.watchdogWith(MISSED)
       await holding(home, 'heartbeat_missed')
+      await leasedAgain(home)
       return { ...scene, ...(await stillWaiting(home, waiting)) }
     },
   },
