@@ -106,7 +106,12 @@ describe('time to live', () => {
       await using h = await createHarness({
         agents: {
           lead: {
-            script: worker(async (agent) => (await agent.outcome(await agent.delegate({ agent: 'kid' }))).value),
+            script: worker(async (agent) => {
+              const { value } = await agent.outcome(await agent.delegate({ agent: 'kid' }))
+              // Its first token may have ended with the step.
+              await agent.renew()
+              return value
+            }),
             card: { may: { delegate: ['kid'] } },
           },
           kid: {
@@ -134,6 +139,9 @@ describe('time to live', () => {
       const kid = h.hub.work.tasks.children(id)[0]
       await h.ended(kid?.id ?? '')
       expect(h.task(kid?.id ?? '')).toMatchObject({ state: 'succeeded', attempts: 2 })
+      // Its parent outlives the step too: what is left of a session counts by boot time, for its tokens as well.
+      await h.ended(id)
+      expect(h.task(id)).toMatchObject({ state: 'succeeded', attempts: 1 })
     },
   )
 

@@ -47,6 +47,8 @@ export interface EntranceSession {
   revokeToken(): void
   /** So many renewals are answered `rate_limited`. */
   refuseRenewals(count: number): void
+  /** The wall clock jumps ahead: the next signed request was signed before it and comes too late, and no token is renewed. */
+  stepClock(): void
 }
 
 export interface Refusal {
@@ -103,6 +105,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
   const socketPath = join(folder, 'hub.sock')
   const { ttlMs = 600_000, tokenMs = 300_000 } = options
   let renewalsRefused = 0
+  let steppedClock: 'late' | 'seen' | undefined
   const task: TaskFacts = {
     task: randomUUID(),
     attempt: 1,
@@ -153,6 +156,10 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       return 'unauthenticated'
     if (Math.abs(Date.now() - Number(timestampMs)) > 30_000 || !/^[\w-]{22}$/.test(nonce)) return 'unauthenticated'
     const needsToken = !isJoin && path !== '/v1/renew'
+    if (needsToken && steppedClock === 'late') {
+      steppedClock = 'seen'
+      return 'unauthenticated'
+    }
     if (needsToken && (header('hub-token') !== token || Date.now() >= tokenEndsAtMs)) return 'unauthenticated'
     if (nonces.has(nonce)) return 'nonce_used'
     nonces.add(nonce)
@@ -238,6 +245,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       return answer(200, { ...facts, ...newToken() })
     }
     if (path === '/v1/renew') {
+      if (steppedClock !== undefined) return problem('mode_degraded')
       if (renewalsRefused === 0) return answer(200, newToken())
       renewalsRefused -= 1
       return problem('rate_limited')
@@ -321,6 +329,9 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     },
     refuseRenewals(count) {
       renewalsRefused = count
+    },
+    stepClock() {
+      steppedClock = 'late'
     },
     revokeToken() {
       token = 'none'

@@ -17,7 +17,6 @@ import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { HEADER_TOKEN } from '../../protocol/signing.ts'
 import { principalOfSession } from '../../work/dispatch/authority.ts'
-import { lastAtMs } from '../../work/dispatch/expiry.ts'
 import type { SessionRow, TaskRows } from '../../work/dispatch/rows.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 
@@ -60,8 +59,6 @@ export const sessionFacts = (row: SessionRow): SessionFacts => ({
   publicKey: row.publicKey ?? '',
   capabilities: row.authority.capabilities,
   depthLeft: row.authority.depthLeft,
-  // While it waits for a person it goes on renewing, up to its last instant.
-  expiresAtMs: lastAtMs(row),
   live: LIVE.has(row.state),
 })
 

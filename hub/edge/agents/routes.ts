@@ -15,7 +15,7 @@ import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { AGENT_ROUTES, type AgentRouteName } from '../../protocol/routes.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
-import { leftMs } from '../../work/dispatch/expiry.ts'
+import { leftMs, mostLeftMs } from '../../work/dispatch/expiry.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Hooks, sendFacts } from '../../work/messages/hooks.ts'
 import type { Mailboxes } from '../../work/messages/mailboxes.ts'
@@ -169,7 +169,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
   ): Promise<void> {
     const row = tasks.session(id)
     if (row === undefined) throw new HubError('unknown_session')
-    const { token, expiresAtMs, nowMs } = await tokens.mint(sessionFacts(row))
+    // While it waits for a person it goes on renewing, up to its last instant.
+    const { token, expiresAtMs, nowMs } = await tokens.mint(sessionFacts(row), mostLeftMs(row, clock))
     sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs }))
   }
 

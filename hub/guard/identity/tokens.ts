@@ -48,13 +48,15 @@ export interface SessionFacts {
   publicKey: string
   capabilities: readonly string[]
   depthLeft: number
-  expiresAtMs: number
   live: boolean
 }
 
 export interface Tokens {
-  /** `nowMs` is the clock `expiresAtMs` is of. */
-  mint(facts: SessionFacts): Promise<{ token: string; expiresAtMs: number; nowMs: number }>
+  /**
+   * `leftMs`: what is left of the session's life, by boot time. Its last instant by the wall clock is past once somebody set that clock
+   * ahead and the operator took it as right (T71). `nowMs` is the clock `expiresAtMs` is of.
+   */
+  mint(facts: SessionFacts, leftMs: number): Promise<{ token: string; expiresAtMs: number; nowMs: number }>
   /** Verifies in the order of docs/protocol.md 2 and answers the claims. Throws `unauthenticated`. */
   verify(token: string, socketSession: string, factsOf: (session: string) => SessionFacts | undefined): Promise<Claims>
 }
@@ -87,10 +89,10 @@ export function createTokens(parts: {
   const { instance, keys, clock, random, denied, heldBackMs = () => 0 } = parts
 
   return {
-    async mint(facts) {
+    async mint(facts, leftMs) {
       const nowMs = clock.wallMs()
       const iat = Math.floor(nowMs / 1000)
-      const exp = Math.min(iat + TOKEN_LIFE_MS / 1000, Math.floor(facts.expiresAtMs / 1000))
+      const exp = Math.floor(Math.min(iat * 1000 + TOKEN_LIFE_MS, nowMs + leftMs) / 1000)
       const claims: Claims = {
         iss: instance,
         aud: AUDIENCE,

@@ -286,6 +286,13 @@ describe('the agent SDK', () => {
     expect(session.seen.map(({ path }) => path)).toEqual(['/v1/join', '/v1/renew', '/v1/send'])
   })
 
+  test('a request signed before a jump of the clock and judged after it goes again, though no token is renewed then (T71)', async () => {
+    const { session, hub } = await joined()
+    session.stepClock()
+    await hub.log('hello')
+    expect(session.seen.map(({ path }) => path)).toEqual(['/v1/join', '/v1/renew', '/v1/send'])
+  })
+
   test('repeats what lost its answer, a join or a message, under the same id', async () => {
     const fresh = await entrance.addSession()
     fresh.loseAnswer('/v1/join')

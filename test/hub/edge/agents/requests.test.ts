@@ -48,7 +48,7 @@ function authOver(...looks: SessionRow[]) {
   })
 }
 async function request(path: string): Promise<IncomingMessage> {
-  const { token } = await home.guard.tokens.mint(sessionFacts(row()))
+  const { token } = await home.guard.tokens.mint(sessionFacts(row()), 3_600_000)
   const [timestamp, nonce] = [String(home.clock.wallMs()), Buffer.alloc(16, 5).toString('base64url')]
   const text = `hub-request-v1\nGET\n${path}\n${timestamp}\n${nonce}\n${sha256Hex('')}`
   const signature = sign(null, Buffer.from(text), privateKey).toString('base64url')

@@ -8,7 +8,7 @@ import { OPERATOR } from '../../../../hub/guard/principal.ts'
 import { fullDiskGate, type GuardHome, openGuardHome } from '../../../support/guard-home.ts'
 
 const SESSION = 'saaaaaaaaaaaaaaa'
-const factsOf = ({ clock }: GuardHome): SessionFacts => ({
+const FACTS: SessionFacts = {
   session: SESSION,
   agent: 'reader',
   task: '018f0000-0000-7000-8000-000000000001',
@@ -17,18 +17,17 @@ const factsOf = ({ clock }: GuardHome): SessionFacts => ({
   publicKey: Buffer.alloc(32, 3).toString('base64url'),
   capabilities: [],
   depthLeft: 0,
-  expiresAtMs: clock.wallMs() + 3_600_000,
   live: true,
-})
+}
 const rotate = ({ guard }: GuardHome, gate = guard.gate) =>
   gate.admit({ principal: OPERATOR, operation: 'keys.rotate', resource: 'keys' }, (grant) => {
     const keys = guard.keyRing.rotate(grant)
     return { keys, auditEffect: `key:${keys[0]?.kid}` }
   }).keys
-const mint = async (home: GuardHome) => (await home.guard.tokens.mint(factsOf(home))).token
+const mint = async (home: GuardHome) => (await home.guard.tokens.mint(FACTS, 3_600_000)).token
 const judge = (home: GuardHome, token: string) =>
   home.guard.tokens
-    .verify(token, SESSION, () => factsOf(home))
+    .verify(token, SESSION, () => FACTS)
     .then(
       () => 'taken',
       (thrown) => String((thrown as { reason: string }).reason),

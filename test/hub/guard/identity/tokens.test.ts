@@ -35,12 +35,11 @@ const facts = (change: Partial<SessionFacts> = {}): SessionFacts => ({
   publicKey: JOINED,
   capabilities: ['read-source'],
   depthLeft: 2,
-  expiresAtMs: clock.wallMs() + 3_600_000,
   live: true,
   ...change,
 })
 const FACTS = facts()
-const { token: GOOD } = await tokens.mint(FACTS)
+const { token: GOOD } = await tokens.mint(FACTS, 3_600_000)
 const [HEAD = '', BODY = '', SIGNATURE = ''] = GOOD.split('.')
 const read = (segment: string) => JSON.parse(Buffer.from(segment, 'base64url').toString()) as Record<string, unknown>
 const HEADER = read(HEAD)
@@ -102,11 +101,11 @@ describe('a valid token', () => {
   })
 
   it('never lives past its session, and has an id of its own each time', async () => {
-    const short = await tokens.mint(facts({ expiresAtMs: clock.wallMs() + 10_500 }))
+    const short = await tokens.mint(FACTS, 10_500)
     expect(read(short.token.split('.')[1] ?? '').exp).toBe(NOW + 10)
     expect(short.expiresAtMs).toBe((NOW + 10) * 1000)
     const ids = await Promise.all(
-      Array.from({ length: 20 }, async () => read((await tokens.mint(FACTS)).token.split('.')[1] ?? '').jti),
+      Array.from({ length: 20 }, async () => read((await tokens.mint(FACTS, 3_600_000)).token.split('.')[1] ?? '').jti),
     )
     expect(new Set(ids).size).toBe(20)
   })
@@ -425,7 +424,7 @@ describe('sockets and tokens (T8)', () => {
 
   it('agree on the diagonal only', async () => {
     for (const owner of all) {
-      const { token } = await tokens.mint(owner)
+      const { token } = await tokens.mint(owner, 3_600_000)
       for (const { session } of all) {
         if (session === owner.session) await tokens.verify(token, session, known)
         else expect(await reasonOf(token, session, known)).toBe('the token of another session came in on this socket')
@@ -461,7 +460,7 @@ describe('sockets and tokens (T8)', () => {
 
   it('do not agree by a subject of this socket over another session of the same agent', async () => {
     const [mine = '', other = ''] = sessions
-    const owner = read((await tokens.mint(all[0] ?? FACTS)).token.split('.')[1] ?? '')
+    const owner = read((await tokens.mint(all[0] ?? FACTS, 3_600_000)).token.split('.')[1] ?? '')
     const bent = forge(HEADER, { ...owner, sub: `spiffe://test-hub/agent/reader/${other}` })
     expect(await reasonOf(bent, other, known)).toContain('another session')
     expect(await reasonOf(bent, mine, known)).toContain('another session')
