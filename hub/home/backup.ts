@@ -9,6 +9,8 @@
  * B4. A symbolic link is followed, as the hub follows it: its target is copied in its place. The answer names what could not be copied, and
  *     every artifact whose file is already missing or damaged in the home; nothing is left out silently (fault B8).
  * B5. Before it gets its name the copy is opened and judged: a backup that cannot be restored is not a backup.
+ * B6. No secret of HOME/secrets is in it unless the operator asks for that by name: a copy travels further than the home. Each one that is left
+ *     out is named, so that whoever restores it knows what to set again.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, rmSync } from 'node:fs'
@@ -36,6 +38,8 @@ export interface LeftOut {
   why: string
   /** It is in the copy, as damaged as in the home. */
   damaged?: true
+  /** A file of `secrets/`: whoever restores the backup sets it again. */
+  secret?: true
 }
 /** What a look into the copied database found. */
 export interface CopyVerdict {
@@ -64,8 +68,9 @@ const COPIED = [
   'evidence',
   'audit',
 ]
-/** Of the watchdog's folder: its configuration and what it knows of the contact, never its state. */
-const WATCHDOG_FILES = /^[a-z-]+\.json$/
+/** Of the watchdog's folder: its configuration in both forms and what it knows of the contact, never its state. */
+const WATCHDOG_FILES = /^(?:[a-z-]+\.json|config\.yaml)$/
+const SECRETS = 'secrets/'
 const FILES_MAX = 1_000_000
 
 export async function digestOf(path: string): Promise<{ sha256: string; bytes: number }> {
@@ -91,8 +96,7 @@ async function filesBelow(root: string, path: string, found: Found, above: reado
   const leaveOut = (why: string) => void found.leftOut.push({ path, why })
   const link = await lstat(join(root, path)).catch(() => undefined)
   if (link === undefined) return
-  if (link.isSymbolicLink() && path.startsWith('secrets/'))
-    return leaveOut('a link: the hub reads no secret through one')
+  if (link.isSymbolicLink() && path.startsWith(SECRETS)) return leaveOut('a link: the hub reads no secret through one')
   const here = await stat(join(root, path)).catch((thrown: NodeJS.ErrnoException) => thrown.code ?? 'unknown')
   if (typeof here === 'string') return leaveOut(`a link that leads nowhere (${here})`)
   if (here.isFile()) found.files.push(path)
@@ -135,6 +139,16 @@ export async function syncPath(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close())
 }
 
+/** The same without the secrets, each of which is named instead. */
+function withoutSecrets({ files, leftOut }: Found): Found {
+  const [secrets, others] = [true, false].map((is) => files.filter((path) => path.startsWith(SECRETS) === is))
+  const why = 'a secret: set it again after a restore'
+  return {
+    files: others ?? [],
+    leftOut: [...leftOut, ...(secrets ?? []).map((path) => ({ path, why, secret: true as const }))],
+  }
+}
+
 /**
  * Makes the backup `to`, a folder that does not exist yet, and answers its manifest. Throws `conflict` if it exists, `store_unavailable` with
  * the file that could not be read or written; then nothing of the backup is left.
@@ -144,12 +158,14 @@ export async function backupHome(options: {
   to: string
   nowMs: number
   audit: { size: number; head: string }
+  /** Copies `secrets/` too, in plain text. */
+  withSecrets?: boolean
   /** Writes one consistent copy of the database to the path. */
   copyDatabase: (path: string) => Promise<void>
   /** Opens the copy and looks into it (copy-check.ts). */
   checkCopy: (path: string, audit: { size: number; head: string }) => Promise<CopyVerdict>
 }): Promise<Manifest> {
-  const { home, to, nowMs, audit, copyDatabase, checkCopy } = options
+  const { home, to, nowMs, audit, copyDatabase, checkCopy, withSecrets = false } = options
   if ((await stat(to).catch(() => undefined)) !== undefined)
     throw new HubError('conflict', `${to} already exists; a backup never overwrites one`)
   const partial = `${to}.partial`
@@ -160,8 +176,9 @@ export async function backupHome(options: {
     const files: Manifest['files'] = { [DATABASE]: await digestOf(join(partial, DATABASE)) }
     const own = await readdir(join(home, 'watchdog')).catch(() => [])
     const wanted = [...COPIED, ...own.filter((name) => WATCHDOG_FILES.test(name)).map((name) => join('watchdog', name))]
-    const found: Found = { files: [], leftOut: [] }
-    for (const name of wanted) await filesBelow(home, name, found)
+    const whole: Found = { files: [], leftOut: [] }
+    for (const name of wanted) await filesBelow(home, name, whole)
+    const found = withSecrets ? whole : withoutSecrets(whole)
     for (const path of found.files) {
       const place = join(partial, path)
       await mkdir(dirname(place), { recursive: true, mode: 0o700 })
@@ -240,11 +257,11 @@ export function createBackup(parts: {
     }
   }
   tidy()
-  return async () => {
+  return async ({ withSecrets = false }: { withSecrets?: boolean } = {}) => {
     tidy()
     const nowMs = clock.wallMs()
     const to = join(folder, new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-'))
-    const made = await backupHome({ home, to, nowMs, audit: audit.head(), copyDatabase, checkCopy })
+    const made = await backupHome({ home, to, nowMs, audit: audit.head(), withSecrets, copyDatabase, checkCopy })
     const { files, auditSize, auditHead, leftOut = [] } = made
     const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0)
     return { path: to, files: Object.keys(files).length, bytes, auditSize, auditHead, leftOut }

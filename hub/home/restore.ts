@@ -10,9 +10,11 @@ import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createAuditLog } from '../guard/audit/log.ts'
 import { endActs } from '../guard/operator/approval-rows.ts'
+import { nameShape } from '../protocol/ids.ts'
 import { openStore, type Store } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { holdRows } from '../work/dispatch/row-checks.ts'
+import { setWords } from '../work/sandbox/secrets.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
 import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
 
@@ -28,6 +30,8 @@ export interface RestoreReport {
   held: number
   /** What was revoked after the backup is in force again: these commands show two lists to look through, and make a new card. */
   revokeAnew: readonly string[]
+  /** The secrets that the backup left out, each with the words that set it again. */
+  setAnew: readonly { name: string; words: string }[]
 }
 
 const REVOKE_ANEW = ['hub device list', 'hub token list', 'hub contact card'] as const
@@ -54,6 +58,13 @@ async function readManifest(from: string): Promise<Manifest> {
   }
   return manifest
 }
+
+/** Of the manifest's word: names that could be of a secret's file, and nothing else. */
+const secretsLeftOut = ({ leftOut = [] }: Manifest): string[] =>
+  leftOut.flatMap(({ path, secret }) => {
+    const name = path.slice('secrets/'.length)
+    return secret === true && nameShape.safeParse(name).success ? [name] : []
+  })
 
 /** X8: never over a home, live or not; whatever is there has to be moved away by hand. */
 async function requireEmpty(home: string): Promise<void> {
@@ -157,7 +168,11 @@ export async function restoreHome(
     await rename(partial, home)
     await syncPath(dirname(home))
     const { instance: formerInstance, madeAtMs, auditSize, auditHead } = manifest
-    return { home, from, instance, formerInstance, madeAtMs, auditSize, auditHead, held, revokeAnew: REVOKE_ANEW }
+    return {
+      ...{ home, from, instance, formerInstance, madeAtMs, auditSize, auditHead, held },
+      revokeAnew: REVOKE_ANEW,
+      setAnew: secretsLeftOut(manifest).map((name) => ({ name, words: setWords(join(home, 'secrets'), name) })),
+    }
   } catch (thrown) {
     await rm(partial, { recursive: true, force: true })
     throw thrown

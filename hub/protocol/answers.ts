@@ -272,6 +272,7 @@ export const ANSWERS = {
           path: z.string(),
           why: z.string(),
           damaged: z.literal(true).optional().describe('it is in the copy, as damaged as in the home'),
+          secret: z.literal(true).optional().describe('a file of `secrets/`: it is set again after a restore'),
         }),
       ),
     }),

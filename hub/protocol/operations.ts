@@ -238,6 +238,10 @@ const alertTestShape = z.strictObject({ channel: nameShape.optional() })
 /** `olderThanMs` replaces the spans of tasks, artifacts and alerts; at least a day, because zero would delete everything. */
 const olderThan = z.coerce.number().int().min(86_400_000).optional()
 const retentionShowShape = z.strictObject({ olderThanMs: olderThan })
+const backupRunShape = z.strictObject({
+  withSecrets: z.boolean().default(false).describe('copies `secrets/` too, in plain text; for the operator alone'),
+})
+export type BackupRequest = z.output<typeof backupRunShape>
 /** One turn; the caller repeats it until nothing is left. */
 const retentionPruneShape = z.strictObject({ olderThanMs: olderThan, isFirst: z.boolean().default(true) })
 export type PruneRequest = z.output<typeof retentionPruneShape>
@@ -333,7 +337,7 @@ export const OPERATIONS = {
   'audit.export': op('audit.exported', 'read', owner, auditExportShape),
   'event.stream': op('event.streamed', 'read', people, eventStreamShape),
   'health.show': op('health.shown', 'read', [...people, 'watchdog'], none),
-  'backup.run': op('backup.made', 'mending', ['operator', 'automation'], none),
+  'backup.run': op('backup.made', 'mending', ['operator', 'automation'], backupRunShape),
   'retention.show': op('retention.shown', 'read', owner, retentionShowShape),
   'retention.prune': op('retention.pruned', 'mending', owner, retentionPruneShape),
   'config.show': op('config.shown', 'read', owner, none),

@@ -1,5 +1,5 @@
 /** Apps and tokens at the loopback listener of a whole hub: each may do what it was given, and nothing more (S1-72, T16, T17, T33). */
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -153,6 +153,17 @@ describe('a token', () => {
         ])
     }
     expect(open.sort()).toEqual(['task.show', 'task.submit'])
+  })
+
+  test('for backups gets none with secrets in it, and the refusal is recorded (S1-53)', async () => {
+    await using all = await opened()
+    const { h, port } = all
+    const wish = { name: 'ci', actions: ['backup.run'], expiresInMs: 3_600_000 }
+    const ci = caller(h, port, await enrolled(h, '/v1/tokens', wish))
+    const { status, body } = await ci('POST', '/v1/backup', { withSecrets: true })
+    expect([status, body.code, existsSync(join(h.home, 'backups'))]).toEqual([403, 'policy_denied', false])
+    expect(h.audit().at(-1)).toMatchObject({ action: 'backup.made', outcome: 'refused', principal: 'automation:ci' })
+    expect((await ci('POST', '/v1/backup', {})).status).toBe(200)
   })
 
   test('that may only read is refused an upload before a byte of it is taken, and a download before the file is looked at (T32)', async () => {

@@ -334,8 +334,9 @@ export const COMMANDS: readonly Command[] = [
   ]),
   command('token list', 'list tokens', devices('tokenList')),
   command('token revoke <name>', 'end it at once', devices('tokenRevoke')),
-  command('backup', 'copy the whole home, while the hub runs', backup('backup'), [
+  command('backup', 'copy the home without its secrets, while the hub runs', backup('backup'), [
     ['--out <dir>', 'where to put it (default: HOME/backups)'],
+    ['--with-secrets', 'copy the secrets too, in plain text'],
   ]),
   alone(
     'restore <backup>',

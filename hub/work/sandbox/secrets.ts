@@ -23,6 +23,10 @@ export const SECRET_PREFIX = 'HUB_SECRET_'
 /** The name of a secret in the environment: `api-key` is `HUB_SECRET_API_KEY`. */
 export const variableOf = (name: string): string => `${SECRET_PREFIX}${name.toUpperCase().replaceAll('-', '_')}`
 
+/** What the operator runs to set a secret of this folder; its value is no word of a command. */
+export const setWords = (folder: string, name: string): string =>
+  `(umask 077; mkdir -p ${folder}; cat > ${join(folder, name)}) and paste it, Ctrl-D at its end`
+
 /** Why a secret cannot be given out, and the command that fixes it (it names paths: for the operator). */
 export interface SecretFault {
   why: string
@@ -67,7 +71,7 @@ export function createSecrets(options: {
 
   function look(name: string): Found {
     const path = join(folder, name)
-    const put = `(umask 077; mkdir -p ${folder}; cat > ${path}) and paste it, Ctrl-D at its end`
+    const put = setWords(folder, name)
     const fault = folderFault()
     if (fault !== undefined) return { fault }
     let fd: number

@@ -139,7 +139,7 @@ function watchSignals(say: (text: string) => void) {
   }
 }
 
-export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
+export const backup: Run = async ({ hub, json, terminal }, _, { out, withSecrets = false }) => {
   const target = out === undefined ? undefined : path.resolve(String(out))
   if (target !== undefined && existsSync(target))
     throw new Problem('conflict', 'refused', `${target} is there already`, 'name a folder that does not exist yet')
@@ -149,8 +149,10 @@ export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
   } catch (error) {
     throw outProblem(error, target ?? '')
   }
+  if (withSecrets === true)
+    terminal.note('The secrets are copied in plain text: whoever reads this backup can use every key in HOME/secrets.')
   const signals = watchSignals((text) => terminal.note(text))
-  const made = await hub.call('backup.run', {}, { deadlineMs: 3_600_000 })
+  const made = await hub.call('backup.run', withSecrets === true ? { withSecrets } : {}, { deadlineMs: 3_600_000 })
   signals.isMade(made.path)
   try {
     if (target !== undefined) await moveFolder(made.path, target, signals.isPartial)
@@ -167,9 +169,17 @@ export const backup: Run = async ({ hub, json, terminal }, _, { out }) => {
     const mib = (view.bytes / 1024 ** 2).toFixed(1)
     terminal.out(`${view.path}\n${view.files} files, ${mib} MiB, ${view.auditSize} audit records`)
   }
-  for (const { path: name, why, damaged } of view.leftOut ?? [])
-    terminal.note(`${damaged ? 'damaged' : 'not in it'}: ${clean(name)}: ${clean(why)}`)
+  const secrets: string[] = []
+  for (const { path: name, why, damaged, secret } of view.leftOut ?? [])
+    if (secret) secrets.push(clean(path.basename(name)))
+    else terminal.note(`${damaged ? 'damaged' : 'not in it'}: ${clean(name)}: ${clean(why)}`)
+  if (secrets.length > 0)
+    terminal.note(
+      `not in it, because they are secrets: ${secrets.join(', ')}. Keep them elsewhere: after a restore you set each again. --with-secrets copies them.`,
+    )
   if (!json)
-    terminal.note('It holds the keys: keep it as private as the home, and on another disk. `hub restore` puts it back.')
+    terminal.note(
+      "It holds the hub's own keys: keep it as private as the home, and on another disk. `hub restore` puts it back.",
+    )
   return EXIT.done
 }

@@ -61,6 +61,7 @@ export const restore: Alone = (at, [from = '']) =>
     [
       `${at.home} is the backup of ${whenText(report.madeAtMs, Date.now())}, as another hub (instance ${report.instance}).`,
       `Audit log: ${countOf(report.auditSize, 'record')}, head ${report.auditHead.slice(0, 16)}. Tasks held: ${report.held}. It starts in safe mode.`,
+      ...report.setAnew.map(({ name, words }) => `The backup left out the secret ${name}. Set it: ${words}`),
       `This hub does not own the containers of the earlier instance ${report.formerInstance}. Next: hub --home ${at.home} up`,
     ].join('\n'),
   )
@@ -71,6 +72,7 @@ interface Restored {
   auditSize: number
   auditHead: string
   held: number
+  setAnew: { name: string; words: string }[]
 }
 
 /** `hub adopt moved|copy`: as above. @throws Problem usage */

@@ -41,6 +41,7 @@ async function backedUpTo(out: string, room = 300_000) {
         leftOut: [
           { path: 'policy/x', why: 'a link' },
           { path: 'artifacts/y', why: 'other bytes', damaged: true },
+          { path: 'secrets/model-key', why: 'a secret', secret: true },
         ],
       },
     }
@@ -79,6 +80,11 @@ test('fault B8: what is not in it is said', async () => {
     const { code, stderr } = await backedUpTo(join(folder, 'mine'))
     expect(stderr).toContain('not in it: policy/x: a link')
     expect(stderr).toContain('damaged: artifacts/y: other bytes')
+    expect(stderr).toContain('not in it, because they are secrets: model-key. Keep them elsewhere')
+    expect(at.hub.asked.at(-1)?.body).toEqual({})
+    const whole = await at.runAsProcess(['backup', '--with-secrets'])
+    expect(whole.stderr).toMatch(/^.*copied in plain text: whoever reads this backup can use every key/)
+    expect(at.hub.asked.at(-1)?.body).toEqual({ withSecrets: true })
     expect(code).toBe(0)
   } finally {
     rmSync(folder, { recursive: true })
