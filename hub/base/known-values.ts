@@ -7,6 +7,7 @@
  * F3. Linear in the text, whatever the text and the values are: eight characters at a time are looked up, most of the text is skipped, and
  *     a long value is compared by one walk through the text.
  */
+import { isUtf8 } from 'node:buffer'
 
 const VALUE_LENGTH_MIN = 8
 const WORD_LENGTH_MAX = 15
@@ -53,8 +54,7 @@ function byteSpellings(value: Buffer): string[] {
 
 /** Every text that gives this value away; none if it cannot be told from ordinary text (F2). Pure. */
 export function spellingsOf(value: Buffer): string[] {
-  const utf8 = value.toString('utf8')
-  const text = (utf8.includes('\ufffd') ? value.toString('latin1') : utf8).trim()
+  const text = value.toString(isUtf8(value) ? 'utf8' : 'latin1').trim()
   if (!isTelling(text)) return []
   const lines = text.split(/[\r\n]+/).filter((line) => line.length >= LINE_LENGTH_MIN && !/\s/.test(line))
   const bytes = [value, Buffer.from(text)].flatMap(byteSpellings)

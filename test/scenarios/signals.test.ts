@@ -32,6 +32,13 @@ test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told
     await at.watchdogUp()
     const status = async () => (await at.askWatchdog('GET', '/v1/status')).body as unknown as Status
     await seen('an answer of the hub', async () => (await status()).hub.answering)
+    const runKept = () => {
+      const file = openState(at.paths.state, 1)
+      file.close()
+      return file.found?.run
+    }
+    const run = runKept()
+    expect(run, 'the process of the hub says which it is').toMatch(/^[\w-]{22}$/)
     const over = exitOf(hub)
     hub.kill('SIGTERM')
     expect(await over).toBe(0)
@@ -49,6 +56,8 @@ test('S0-15, S1-30: SIGTERM to the hub is as `hub restart`: the watchdog is told
       return body.mode === 'normal' || (body.mode === 'degraded' && !JSON.stringify(body).includes('lease'))
     })
     await seen('the announcement to be over', async () => (await status()).hub.announced === null)
+    expect(runKept(), 'another process').toMatch(/^[\w-]{22}$/)
+    expect(runKept()).not.toBe(run)
   } finally {
     at.close()
   }

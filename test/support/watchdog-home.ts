@@ -96,6 +96,7 @@ export function sessionOf(container: Container): Session {
 }
 
 export const makeAnswer = (over: Partial<Answer> = {}): Answer => ({
+  run: null,
   mode: 'normal',
   conditions: [],
   dispatched: 0,

@@ -8,7 +8,7 @@ import type { Facts, Memory } from '../../watchdog/judge/facts.ts'
 import { containerFindings, engineIsAway } from '../../watchdog/judge/findings.ts'
 import { planHeartbeat, planUp } from '../../watchdog/judge/heartbeat.ts'
 import { announcedNow, firstMemory, judge, planAdvance, planLease } from '../../watchdog/judge/judge.ts'
-import type { Heard } from '../../watchdog/judge/lease.ts'
+import type { Answer, Heard } from '../../watchdog/judge/lease.ts'
 import { firstState, type State } from '../../watchdog/judge/state.ts'
 
 import {
@@ -129,6 +129,30 @@ describe('hub health', () => {
     v.step(30_000)
     for (let at = 0; at < 3; at += 1) v.step(30_000, { heard: silent })
     expect(v.step(30_000, { heard: silent }).ids).toContain('hub_health')
+  })
+
+  test('an announced stop is over with the first answer of another process, though no round saw the hub away; an answer of the same one ends nothing [watch-33]', () => {
+    const by = (run: string | null, over: Partial<Answer> = {}) => ({ heard: answered({ run, ...over }) })
+    const third = (begin: readonly ReturnType<typeof by>[]) => {
+      const w = walk()
+      for (const facts of begin) w.step(30_000, facts)
+      for (let at = 0; at < 2; at += 1) w.step(30_000, { heard: silent })
+      const judged = w.step(30_000, { heard: silent })
+      return { isTold: judged.ids.includes('hub_health'), isPaused: judged.state.presence.paused }
+    }
+    for (const kind of ['down', 'shutdown', 'restart'] as const) {
+      const ending = by('a', { announced: { kind } })
+      expect(third([by('a'), ending, by('b')]), kind).toEqual({ isTold: true, isPaused: false })
+      // The one that ends answers until its end; an older hub does not say which process it is.
+      for (const run of ['a', null])
+        expect(third([by(run), by(run, { announced: { kind } }), by(run)]).isTold, kind).toBe(false)
+    }
+    // Announced at the door, by the command: no answer of the one that ended has said it.
+    const w = walk()
+    w.step(30_000, by('a'))
+    w.change((state) => ({ ...state, announced: announcedNow('down', state.lineMs, HOUR, config) }))
+    expect(w.step(30_000, by('a')).state.announced).not.toBeNull()
+    expect(w.step(30_000, by('b')).state.announced).toBeNull()
   })
 })
 

@@ -117,6 +117,7 @@ test('the fullest state fits its slot', () => {
       reminded: { due: 2, safe: 2 },
       paused: false,
     },
+    run: 'r'.repeat(22),
     witness: { size: far, head: 'f'.repeat(64), digest: 'f'.repeat(64) },
     heads: Array.from({ length: 8 }, () => [far, 'f'.repeat(64)] as const),
     buffered: { seq: far, head: 'f'.repeat(64), count: 10_256 },

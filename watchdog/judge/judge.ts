@@ -101,13 +101,14 @@ export function announcedNow(kind: Announced['kind'], lineMs: number, forMs: num
 }
 
 function planAnnounced(
-  known: Announced | null,
+  { announced: known, run, lineMs }: State,
   answer: Answer | null,
-  lineMs: number,
   config: Config,
 ): Announced | null {
   if (answer?.announced) return announcedNow(answer.announced.kind, lineMs, Number.MAX_SAFE_INTEGER, config)
   if (known === null) return null
+  // Another process answers: the end was so short that no round saw the hub away.
+  if (run !== null && answer?.run != null && answer.run !== run) return null
   // It is back, or still there long after it announced its end.
   if (answer !== null) return known.away || lineMs > known.untilMs ? null : known
   if (known.kind === 'restart' && lineMs > known.untilMs) return null
@@ -146,7 +147,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   const starting = !known.everAnswered && before.lineMs - known.startedLineMs < config.startGraceMs
   const word = answer && judgeWitness(before.witness, answer, before.instance, facts.checkpointKey, before.heads)
   const isNew = word?.kind === 'mismatch' && before.mismatchSinceMs === null
-  const announced = planAnnounced(before.announced, answer, before.lineMs, config)
+  const announced = planAnnounced(before, answer, config)
   const resting = announced !== null && announced.kind !== 'restart' && answer === null
   // Only the engine can prove that nothing of ours is left; while it is silent the clock stays as it was.
   // An emergency stop also stops the clock, whether or not the hub answers reads meanwhile (docs/safety.md 5).
@@ -156,6 +157,7 @@ export function judge(before: State, known: Memory, facts: Facts, config: Config
   const state: State = {
     ...before,
     announced,
+    run: answer?.run ?? before.run,
     throughput: planThroughput(before.throughput, answer, before.lineMs),
     ...witnessNow(before, word?.kind === 'accepted' ? word.witness : before.witness),
     buffered: waited.buffered,

@@ -51,6 +51,8 @@ export interface Lease {
 }
 
 export interface Answer {
+  /** Another one for each process of the hub; null from an older hub, which says nothing about this. */
+  readonly run: string | null
   readonly mode: string
   readonly conditions: readonly string[]
   readonly dispatched: number
@@ -142,7 +144,8 @@ export function parseAnswer(raw: string, instance: string, epoch: number, counte
   if (!isText(auditHead) || !isList(checkpoints, 1024, isCheckpoint)) return unreadable('its audit head is malformed')
   if (!isList(sessions, 4096, isSession)) return unreadable('its sessions are malformed')
   // An older hub says nothing about this.
-  const { asked = [], bufferSize = 0, bufferHead = null } = value
+  const { asked = [], bufferSize = 0, bufferHead = null, run = null } = value
+  if (run !== null && !isText(run)) return unreadable('its name for its own process is malformed')
   if (!isList(asked, 8, isAsked)) return unreadable('its answer about the records asked for is malformed')
   if (!isCount(bufferSize) || (bufferHead !== null && !isText(bufferHead)))
     return unreadable('its words about waiting records are malformed')
@@ -150,6 +153,6 @@ export function parseAnswer(raw: string, instance: string, epoch: number, counte
   if (announced !== null && kind === undefined) return unreadable('its announcement is malformed')
   const told = kind === undefined ? null : { kind }
   const audit = { auditSize, auditHead, checkpoints, asked, bufferSize, bufferHead }
-  const answer = { mode, conditions, dispatched, queued, ...audit, sessions, announced: told }
+  const answer = { run, mode, conditions, dispatched, queued, ...audit, sessions, announced: told }
   return { kind: 'answer', answer: { ...answer, raw } }
 }

@@ -45,6 +45,8 @@ export interface State {
   readonly wallHighMs: number
   readonly presence: Presence
   readonly announced: Announced | null
+  /** The process of the hub that answered last (lease.ts); null: none yet, or one that does not say. */
+  readonly run: string | null
   readonly throughput: { readonly dispatched: number; readonly sinceMs: number } | null
   readonly witness: { readonly size: number; readonly head: string; readonly digest: string } | null
   readonly mismatchSinceMs: number | null
@@ -70,6 +72,7 @@ export interface State {
 
 /** Fields that a state written by an earlier version lacks; those of the presence come from `firstPresence`. */
 const ADDED = {
+  run: null,
   contactTold: NOTHING_TOLD,
   emergency: null,
   stopId: 0,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
+import { newNonce, type Random } from '../../base/random.ts'
 import type { Log } from '../../base/telemetry.ts'
 import { askWatchdog } from '../../base/watchdog-client.ts'
 import type { Gate } from '../../guard/gate.ts'
@@ -40,7 +41,7 @@ type LinkWork = Pick<Work, 'containment' | 'distrust' | 'messaging' | 'runtime' 
 
 export function createWatchdogLink(
   options: WatchdogLinkOptions,
-  outer: { clock: Clock; log: Log; guard: Guard; work: LinkWork; onExit: (how: Ending) => void },
+  outer: { clock: Clock; random: Random; log: Log; guard: Guard; work: LinkWork; onExit: (how: Ending) => void },
 ) {
   const { home, instance } = options
   const { clock, log, guard, work, onExit } = outer
@@ -48,6 +49,8 @@ export function createWatchdogLink(
   const { tasks, runtime } = work
   const socket = join(home, 'watchdog', 'run', 'watchdog.sock')
   const say = (path: string, body: object) => askWatchdog(socket, path, body)
+  /** By which the watchdog tells this process from the one before it: what that one announced is over. */
+  const run = newNonce(outer.random)
 
   const { launcher, reaper } = work.supervision
   const { custody } = work.distrust
@@ -120,6 +123,7 @@ export function createWatchdogLink(
       const stopping = shutdown.progress()
       return {
         instance,
+        run,
         mode: modes.current(),
         conditions: modes.active().map((condition) => condition.name),
         ...counts(),

@@ -37,6 +37,14 @@ describe('the value of a known secret', () => {
     expect(masked.length - 'before  after'.length - MASK.length).toBeLessThan(9)
   })
 
+  test('is masked too if it holds the sign that stands for bytes which are no text', () => {
+    const { text, known } = knowing('pass-\ufffd-word-9')
+    expect(known).toEqual([true])
+    expect(text('it is pass-\ufffd-word-9, or "pass-%EF%BF%BD-word-9"')).toBe(`it is ${MASK}, or "${MASK}"`)
+    // Bytes that are no text at all are read one for one, as before.
+    expect(knowing(Buffer.from('pass-\xff-word-9', 'latin1')).text('pass-\xff-word-9')).toBe(MASK)
+  })
+
   test('is masked wherever it stands in any text, and nothing else is', () => {
     const secret = fc
       .string({ minLength: 8, maxLength: 90, unit: 'grapheme' })
