@@ -51,7 +51,7 @@ export const mostLeftMs = (session: Expiry, clock: Clock): number => {
 }
 
 /** The last instant by the wall clock. */
-export const lastAtMs = ({ expiresAtMs, waitLeftMs }: Pick<SessionRow, 'expiresAtMs' | 'waitLeftMs'>): number =>
+const lastAtMs = ({ expiresAtMs, waitLeftMs }: Pick<SessionRow, 'expiresAtMs' | 'waitLeftMs'>): number =>
   expiresAtMs + (waitLeftMs ?? 0)
 
 /** The last instant, as in the labels and the ledger. */
