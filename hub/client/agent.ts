@@ -20,11 +20,13 @@
 import { HubError } from '../base/errors.ts'
 import { newUuid, systemRandom } from '../base/random.ts'
 import type { AnsweredBody } from '../protocol/approval.ts'
+import type { BudgetLowBody } from '../protocol/budget.ts'
 import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
 import { type AgreeOptions, type AnswerOptions, createAnswers } from './agent/answers.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
+import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warnings.ts'
 import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
@@ -36,6 +38,7 @@ export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
 export type { ConnectOptions } from './agent/transport.ts'
+export type { BudgetLowBody }
 
 export interface Progress {
   text?: string
@@ -80,6 +83,12 @@ export interface HubAgent {
   onMessage(type: string, handler: MessageHandler): void
   /** Gets every message without a handler for its type. It answers nothing by itself: use `reply` for a request. For drivers. */
   onAny(handler: (message: Message) => void): void
+  /**
+   * Called when half, four fifths and all of a limit on money is used, once each: `hub.onBudgetLow(({ of, mark, spentUsd, limitUsd }) => ...)`.
+   * `of` is the limit, `mark` its share in per cent (`soft`: the soft limit of a day), the rest is in millionths of a US dollar. The next call
+   * of a model that does not fit is refused. A warning that came before a handler was there is kept for it.
+   */
+  onBudgetLow(handler: BudgetLowHandler): void
   /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
   subscribe(topic: string, handler: MessageHandler): Promise<void>
   /** One message, accepted (audited and queued) when it resolves. */
@@ -159,6 +168,9 @@ async function open({ socketPath, joinTimeoutMs = 30_000, session = 'auto' }: Co
 function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { terminate: () => void } {
   const pending = createPendingReplies()
   const answers = createAnswers()
+  const warnings = createBudgetWarnings(
+    (thrown) => void log(`the handler of onBudgetLow failed: ${String(thrown)}`, 'warn').catch(() => {}),
+  )
   let handler: TaskHandler | undefined
   let latestProgress: Progress | undefined
   let progressTimer: NodeJS.Timeout | undefined
@@ -196,6 +208,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     pending,
     reply: (message, body) => reply(message, body),
     onAnswered: answers.hear,
+    onBudgetLow: warnings.hear,
     onReturned: ({ detail }) => void log(`a message was not delivered: ${String(detail)}`, 'warn').catch(() => {}),
     onStop(kind, body) {
       if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
@@ -253,6 +266,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     },
     onMessage: inbox.onType,
     onAny: inbox.onAny,
+    onBudgetLow: warnings.on,
     async subscribe(topic, given) {
       inbox.onTopic(topic, given)
       inbox.start()

@@ -37,6 +37,10 @@ export async function driveJsonLines({ hub, argv, env, workspace, log, classes }
   const start = { op: 'task', task: task.task, attempt: task.attempt, params: task.params, deadlineMs }
   child.write(lineOf(start))
   hub.onAny(hand)
+  hub.onBudgetLow((low) => {
+    if (!child.write(lineOf({ op: 'budget', ...low })))
+      log.add('it was not told that money runs low: the program does not read its input', 'warn')
+  })
 
   function hand(message: Message): void {
     if (child.write(lineOf(conversation.hear(message)))) return

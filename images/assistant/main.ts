@@ -16,6 +16,11 @@ const RETRY_MS_MAX = 120_000
 
 const settings = process.env
 const hub = await connect()
+/** What the hub said last of the money that is left; the model reads it with what its tools answer. */
+let warning = ''
+hub.onBudgetLow(({ of, spentUsd, limitUsd }) => {
+  warning = `\n[${spentUsd / 1e6} of ${limitUsd / 1e6} USD (limit: ${of}) are spent. A call that does not fit is refused: finish in time.]`
+})
 const pause = (ms: number, signal: AbortSignal) =>
   new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, ms)
@@ -78,7 +83,9 @@ async function work(task: TaskFacts, signal: AbortSignal) {
       await hub.artifact.put('answer.md', `${said.text}\n`)
       return { turns: turn, text: said.text.slice(0, 2000) }
     }
-    talk.told(await answerAll(said, tools))
+    const answers = await answerAll(said, tools)
+    talk.told(answers.map((each, n) => (n > 0 ? each : { ...each, text: each.text + warning })))
+    warning = ''
   }
   throw new Error(`not done after ${most} turns; ASSISTANT_TURNS in the card says how many it may take`)
 }

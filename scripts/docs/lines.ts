@@ -40,6 +40,11 @@ const HEARD: readonly (readonly [op: string, fields: string, when: string])[] = 
     '`id`, `kind`, `type`, `from`, `body`, `sentAtMs`; where they are known `topic`, `correlationId`, `traceparent`, `dataClass`, `redelivered`',
     'a message for this session; one of the kind `request` waits for a `reply` with this `id` as its `correlationId`',
   ],
+  [
+    'budget',
+    '`of`, `mark`, `spentUsd`, `limitUsd`',
+    'money for calls of models runs low. `of` is the limit (`tree`, `attempt`, `agentDay`, `day`), `mark` its share that is used in per cent: 50, 80, 100, or `soft` for the soft limit of a day. The sums are in millionths of a US dollar. Each mark is told once; a call that does not fit is refused',
+  ],
   ['shutdown', '`graceMs`', 'end now: there is this much time to finish'],
 ]
 

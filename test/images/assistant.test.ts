@@ -89,6 +89,29 @@ describe('images/assistant', () => {
     })
   })
 
+  test.each(['messages', 'responses'])(
+    'tells its model once what the hub says of the money, by %s (S2-30)',
+    async (shape) => {
+      const told = Promise.withResolvers<void>()
+      const answers: string[] = []
+      const run = await assistant(shape, async ({ turn, results }) => {
+        answers.push(...results)
+        if (turn === 2) return { text: 'Done.' }
+        if (turn === 0) await told.promise
+        return { calls: [{ name: 'list_files', input: {} }] }
+      })
+      await expect.poll(() => models.came.length, { interval: 10 }).toBe(1)
+      const body = { of: 'tree', mark: 80, spentUsd: 1_600_000, limitUsd: 2_000_000 }
+      run.session.deliver({ kind: 'message', messageKind: 'event', type: 'budget.low', body })
+      // What was delivered was handed over before the next is asked for.
+      await expect.poll(() => run.session.seen.some(({ path }) => path.startsWith('/v1/receive?after=1'))).toBe(true)
+      told.resolve()
+      expect((await run.session.result).outcome).toBe('succeeded')
+      const said = '[1.6 of 2 USD (limit: tree) are spent. A call that does not fit is refused: finish in time.]'
+      expect(answers).toEqual([`notes/a.txt 16\n${said}`, 'notes/a.txt 16'])
+    },
+  )
+
   test('is in no new home: its card is refused until its upstream is declared', () => {
     const home = join(bench.dir, 'h')
     execFileSync(process.execPath, [resolve(import.meta.dirname, '../../hub/main.ts'), 'init', '--home', home])

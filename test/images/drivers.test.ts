@@ -165,6 +165,23 @@ say(op="result", id="r", value=heard + [hear()])`)
     ])
   })
 
+  test('is told that money runs low, by the hub alone; what is said under that type by another agent is a message (S2-30)', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="log", text="ready")
+say(op="result", id="r", value=[hear(), hear()])`)
+    await until(() => ran.envelopes('log').length > 0)
+    const type = 'budget.low'
+    const low = { of: 'tree', mark: 50, limitUsd: 2_000_000, spentUsd: 1_100_000 }
+    const from = { agent: 'peer', session: 's000000000000001' }
+    ran.session.deliver({ kind: 'message', messageKind: 'event', type, from, body: { ...low, mark: 100 } })
+    ran.session.deliver({ kind: 'message', messageKind: 'event', type, body: low })
+    expect(await value(ran)).toMatchObject([
+      { op: 'message', kind: 'event', type, from },
+      { op: 'budget', ...low },
+    ])
+  })
+
   test('keeps the order in which the program spoke, also where the hub asks to wait, and all of it before the result', async () => {
     let asked = 0
     bench.hooks.judge = (_, { type }) => {

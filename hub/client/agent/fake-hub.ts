@@ -16,12 +16,14 @@ import { readFile } from 'node:fs/promises'
 import { type ErrorCode, HubError } from '../../base/errors.ts'
 import { newSessionId, newUuid, systemRandom } from '../../base/random.ts'
 import type { AnsweredBody } from '../../protocol/approval.ts'
+import type { BudgetLowBody } from '../../protocol/budget.ts'
 import type { FolderRef, MessageKind, ResultBody } from '../../protocol/envelope.ts'
 import { comparePaths, judgePath } from '../../protocol/paths.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { Delegation, HubAgent, Progress } from '../agent.ts'
 import { createAnswers } from './answers.ts'
 import { type Artifacts, createFolder } from './artifacts.ts'
+import { createBudgetWarnings } from './budget-warnings.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, Message, TaskFacts } from './contract.ts'
 import type { MessageHandler } from './inbox.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
@@ -74,6 +76,8 @@ export interface FakeHub extends HubAgent {
   perform(): Promise<ResultBody>
   /** Brings a message to the agent; answers the reply to a request, and nothing for any other kind. Waits until the task began. */
   deliver(type: string, body?: Body, options?: DeliverOptions): Promise<Body | undefined>
+  /** Warns the agent that money runs low, as the hub does. */
+  warnBudgetLow(low: BudgetLowBody): void
   /** What the operator's `hub task cancel` does. */
   cancel(): void
 }
@@ -90,6 +94,9 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   const subscribed = new Set<string>()
   const inbox = createFakeInbox()
   const answers = createAnswers()
+  const warnings = createBudgetWarnings((thrown) =>
+    logs.push({ level: 'warn', text: `the handler of onBudgetLow failed: ${String(thrown)}` }),
+  )
   const approved = new Set<string>()
   const session = newSessionId(systemRandom)
   let handler: TaskHandler | undefined
@@ -184,6 +191,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     },
     onMessage: inbox.onType,
     onAny: inbox.onAny,
+    onBudgetLow: warnings.on,
     async subscribe(topic, given) {
       check({ kind: 'event', to: `topic:${topic}`, type: 'subscribe', body: {} })
       inbox.onTopic(topic, given)
@@ -235,6 +243,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       return result ?? { outcome: 'failed', error: 'no result was posted' }
     },
     deliver: (type, body = {}, from = {}) => inbox.deliver(type, body, from),
+    warnBudgetLow: warnings.hear,
     // Later, as a delivery would come: never in the middle of what the agent is doing.
     cancel: () => void setImmediate(() => run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)),
     close() {

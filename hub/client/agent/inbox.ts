@@ -8,6 +8,7 @@
  */
 import { HubError } from '../../base/errors.ts'
 import type { ANSWERED_TYPE, AnsweredBody } from '../../protocol/approval.ts'
+import type { BUDGET_LOW_TYPE, BudgetLowBody } from '../../protocol/budget.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
 import type { Body, Message } from './contract.ts'
 import type { PendingReplies } from './pending.ts'
@@ -24,6 +25,8 @@ export interface InboxOptions {
   onReturned: (body: Body) => void
   /** A person decided about an act of this session, or nobody does any more. */
   onAnswered: (body: AnsweredBody) => void
+  /** Money of this session, or of the tasks it belongs to, runs low. */
+  onBudgetLow: (body: BudgetLowBody) => void
   /** A `cancel` or `finish` delivery. */
   onStop: (kind: 'cancel' | 'finish', body: Body) => void
   /** Reading can never succeed again: the session ended or the deadline passed. */
@@ -41,8 +44,9 @@ export interface Inbox {
   stop(): void
 }
 
-/** Its module loads others that no image needs. */
+/** Their modules load others that no image needs. */
 const ANSWERED: typeof ANSWERED_TYPE = 'approval.answered'
+const BUDGET_LOW: typeof BUDGET_LOW_TYPE = 'budget.low'
 const SEEN_PER_SENDER = 4096
 const SENDERS_MAX = 256
 const HANDLERS_MAX = 1024
@@ -83,6 +87,7 @@ export function createInbox(options: InboxOptions): Inbox {
     } else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
     else if (delivery.from !== undefined) void handle(delivery as Message)
     else if (delivery.type === ANSWERED) options.onAnswered(delivery.body as unknown as AnsweredBody)
+    else if (delivery.type === BUDGET_LOW) options.onBudgetLow(delivery.body as unknown as BudgetLowBody)
   }
 
   /** If a reply cannot be sent any more, nobody waits for it, or it is asked for again. */

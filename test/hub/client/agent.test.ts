@@ -208,6 +208,36 @@ describe('the agent SDK', () => {
     expect(await left).toBe('cancelled')
   })
 
+  test('is told that money runs low, by the hub alone; what came before a handler is kept, and one that fails is a line of the log (S2-30)', async () => {
+    const { session, hub } = await joined()
+    const low = (mark: number) => ({ of: 'tree', mark, limitUsd: 2_000_000, spentUsd: mark * 20_000 })
+    const warn = (mark: number, from?: { agent: string; session: string }) =>
+      session.deliver({
+        ...{ kind: 'message', messageKind: 'event', type: 'budget.low' },
+        ...(from === undefined ? {} : { from }),
+        body: low(mark),
+      })
+    const messages: unknown[] = []
+    hub.onMessage('budget.low', (body) => void messages.push(body))
+    const told: unknown[] = []
+    hub.onTask(async () => {
+      warn(50)
+      warn(80, { agent: 'peer', session: 's000000000000001' })
+      await until(() => messages.length === 1)
+      expect(told).toEqual([])
+      hub.onBudgetLow((given) => {
+        told.push(given)
+        if (given.mark === 100) throw new Error('no time')
+      })
+      warn(100)
+      await until(() => sent(session, 'log').length === 1)
+    })
+    await hub.run()
+    expect((await session.result).outcome).toBe('succeeded')
+    expect([told, messages]).toEqual([[low(50), low(100)], [low(80)]])
+    expect(sent(session, 'log')[0]?.envelope?.body.text).toBe('the handler of onBudgetLow failed: Error: no time')
+  })
+
   test('a message that is taken back ends the wait for its answer, is sent anew where a person is asked now, or is a line of the log [ask-3]', async () => {
     const { session, hub } = await joined()
     const body = { code: 'needs_approval', detail: 'the rules changed', returned: true }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { HubError } from '../../../../hub/base/errors.ts'
 import { createFakeHub, type FakeHub } from '../../../../hub/client/agent/fake-hub.ts'
-import type { ChildOutcome, HubAgent } from '../../../../hub/client/agent.ts'
+import type { BudgetLowBody, ChildOutcome, HubAgent } from '../../../../hub/client/agent.ts'
 import type { ResultBody } from '../../../../hub/protocol/envelope.ts'
 import { createAgentEntrance, type EntranceSession } from '../../../support/agent-entrance.ts'
 
@@ -17,6 +17,7 @@ interface World {
   ask(type: string, body: Record<string, unknown>): Promise<unknown>
   kinds(): string[]
   stored(name: string): string | undefined
+  warn(low: BudgetLowBody): void
   cancel(): void
 }
 const CHILD = { task: 't', outcome: 'succeeded', value: 7, artifacts: [] } satisfies ChildOutcome
@@ -83,6 +84,7 @@ async function realWorld(): Promise<World> {
     ask: (type, body) => peer.hub.request(`session:${session.session}`, type, body),
     kinds: () => session.seen.flatMap(({ envelope }) => (envelope === undefined ? [] : [envelope.kind])),
     stored: (name) => entrance.blobs.get(session.artifactNames.get(name) ?? '')?.toString(),
+    warn: (body) => session.deliver({ kind: 'message', messageKind: 'event', type: 'budget.low', body: { ...body } }),
     cancel: () => session.deliver({ kind: 'cancel', body: {} }),
   }
 }
@@ -106,6 +108,7 @@ async function fakeWorld(): Promise<World> {
       ...(hub.result === undefined ? [] : ['result']),
     ],
     stored: (name) => hub.artifacts.get(name)?.toString(),
+    warn: hub.warnBudgetLow,
     cancel: () => hub.cancel(),
   }
 }
@@ -217,6 +220,23 @@ describe.each([
     })
     await perform()
     expect(codes).toEqual(['policy_denied', 'policy_denied', 'too_large', 'unknown_artifact'])
+  })
+
+  test('is told that money runs low, also by a warning that came before its handler', async () => {
+    const { hub, perform, warn } = await open()
+    const low = (mark: 50 | 80): BudgetLowBody => ({ of: 'tree', mark, limitUsd: 200, spentUsd: mark * 2 })
+    warn(low(50))
+    const told: unknown[] = []
+    hub.onTask(async () => {
+      const both = Promise.withResolvers<void>()
+      hub.onBudgetLow((given) => {
+        if (told.push(given) === 2) both.resolve()
+      })
+      warn(low(80))
+      await both.promise
+    })
+    expect((await perform()).outcome).toBe('succeeded')
+    expect(told).toEqual([low(50), low(80)])
   })
 
   test('says in its result that a value is too large or no JSON', async () => {
