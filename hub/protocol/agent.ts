@@ -1,6 +1,7 @@
 /** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
 import { dataClassShape } from './data-class.ts'
+import { driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
@@ -137,12 +138,7 @@ export const agentCardShape = z.strictObject({
     .max(200)
     .regex(/^[a-z0-9][a-z0-9._/-]*(:[A-Za-z0-9._-]+)?$/, 'an image is a local name, such as hub/reader')
     .describe('the local image it runs from; the hub pins its id'),
-  driver: z
-    .enum(['sdk', 'json-lines', 'command'])
-    .default('sdk')
-    .describe(
-      'how the program is run: `sdk` in the process of the shim, `json-lines` by lines on standard input and output, `command` as an ordinary program',
-    ),
+  driver: driverShape.default('sdk').describe(`how the program is run: ${driversText}`),
   /** The image holds a shell: recorded and shown; it widens nothing (docs/sandbox.md 8). */
   shell: z.boolean().default(false).describe('the image holds a shell: recorded and shown; it widens nothing'),
   run: z

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { budgetRaisedShape, budgetSettledShape, budgetViewShape } from './budget.ts'
 import { dataClassShape } from './data-class.ts'
+import { driverShape } from './drivers.ts'
 import { UPSTREAM_ANSWERS } from './egress/upstream-views.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
@@ -300,7 +301,7 @@ export const ANSWERS = {
       deadlineMs: instant.describe('when its working time ends; it stands still while a question waits'),
       waitLeftMs: z.number(),
       program: z.strictObject({
-        driver: z.enum(['sdk', 'json-lines', 'command']),
+        driver: driverShape,
         run: z.array(z.string()),
         env: z.record(z.string(), z.string()),
       }),

@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { APPROVAL_ENDINGS, APPROVAL_KINDS, APPROVAL_STATES, ON_TIMEOUT, TIERS } from './approval.ts'
 import { dataClassShape } from './data-class.ts'
+import { driverShape } from './drivers.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
@@ -159,7 +160,7 @@ export const agentShape = z.strictObject({
   provenance: kept(z.enum(['built', 'signed'])).describe(
     'where its image comes from: built here, or passed by the program for signatures; null if nobody can say',
   ),
-  driver: z.enum(['sdk', 'json-lines', 'command']),
+  driver: driverShape,
   shell: z.boolean().describe('its image holds a shell'),
   sensitivity: kept(dataClassShape).describe(
     'the highest class of data that its card takes; null: only tasks without one',

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
+import { expandArgv } from './argv.ts'
 import { type Child, startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
 import {
@@ -21,11 +22,6 @@ import {
 import { createLineSplitter, LINE_BYTES_MAX, type Line } from './lines.ts'
 import { readVerb, type VerbName } from './verbs.ts'
 
-export interface CommandOptions extends DriverOptions {
-  /** A file for the command's standard input; without one it reads nothing. */
-  inputFile: string | undefined
-}
-
 /** EX_TEMPFAIL of sysexits.h: the command asks to be started again. */
 const TRY_AGAIN = 75
 /** What a command says may come from its input, so it may report by JSON lines, but not act: acting is for `json-lines`. */
@@ -34,15 +30,11 @@ const TAIL_BYTES = 64 * 1024
 /** A result's body is 64 KiB in all; JSON makes bytes longer. */
 const VALUE_BYTES = 48 * 1024
 
-export async function driveCommand({
-  hub,
-  argv,
-  env,
-  workspace,
-  log,
-  classes,
-  inputFile,
-}: CommandOptions): Promise<Ending> {
+export async function driveCommand(options: DriverOptions): Promise<Ending> {
+  const { hub, env, workspace, log, classes, input, inputFolder } = options
+  const { argv, namesInput } = expandArgv(options.argv, { input, params: hub.joined.task.params })
+  // A file that no argument names is the command's standard input; else it reads nothing.
+  const inputFile = input === inputFolder || namesInput ? undefined : input
   const child = startChild(argv, { env, cwd: workspace })
   onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
   const conversation = createConversation({

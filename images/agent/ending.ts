@@ -1,4 +1,4 @@
-/** What both drivers share: how a program's run ends, how it is stopped, how its log is read. */
+/** What all drivers share: how a program's run ends, how it is stopped, how its log is read. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
@@ -14,7 +14,12 @@ export type Ending = { kind: 'result'; result: Result } | { kind: 'crash'; why: 
 
 export interface DriverOptions {
   hub: HubAgent
+  /** `run` of the card as it stands. */
   argv: readonly string[]
+  /** The task's input: its one file, or the folder of them; undefined without one. */
+  input: string | undefined
+  /** The folder that holds inputs. */
+  inputFolder: string
   env: Record<string, string>
   workspace: string
   log: LogLines

@@ -2,11 +2,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent, TaskFacts } from '../../hub/client/agent.ts'
-import { expandArgv } from './argv.ts'
 import { environmentOf } from './child.ts'
 import type { Classes } from './classes.ts'
-import { driveCommand } from './driver-command.ts'
-import { driveJsonLines } from './driver-json-lines.ts'
+import { DRIVES } from './drivers.ts'
 import { type Ending, failed } from './ending.ts'
 import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
@@ -34,11 +32,10 @@ export async function runProgram(
     const folder = join(workspace, 'in')
     await mkdir(folder, { recursive: true })
     const input = inputs === null ? undefined : await unpackInputs(hub.folder(inputs), folder)
-    const options = { hub, env: environmentOf(hub, home), workspace, log, classes }
-    if (driver === 'json-lines') return await driveJsonLines({ ...options, argv: run })
-    const { argv, namesInput } = expandArgv(run, { input, params: hub.joined.task.params })
-    const isFile = input !== undefined && input !== folder
-    return await driveCommand({ ...options, argv, inputFile: isFile && !namesInput ? input : undefined })
+    if (driver === 'sdk') throw new Error('a program of the driver sdk runs in the shim')
+    const drive = await DRIVES[driver]()
+    const env = environmentOf(hub, home)
+    return await drive({ hub, argv: run, env, workspace, log, classes, input, inputFolder: folder })
   }
   // What prevents the program from starting would prevent it again: a failed task, not a crash.
   const ending = await drive().catch((thrown: unknown) => failed((thrown as Error).message))

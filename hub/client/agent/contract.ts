@@ -1,5 +1,6 @@
 /** What the hub and the SDK say to each other beside the envelope: types only, nothing of this runs. */
 import type { DataClass } from '../../protocol/data-class.ts'
+import type { DriverName } from '../../protocol/drivers.ts'
 import type { HandedEgress } from '../../protocol/egress/placeholders.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
 
@@ -24,7 +25,7 @@ export interface TaskFacts {
 }
 
 export interface Program {
-  driver: 'sdk' | 'json-lines' | 'command'
+  driver: DriverName
   run: string[]
   env: Record<string, string>
 }

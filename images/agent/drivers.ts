@@ -1,0 +1,11 @@
+/** What runs a program that knows nothing of the SDK: a loader for each driver. A driver is loaded only where a card names it. */
+import type { DriverName } from '../../hub/protocol/drivers.ts'
+import type { DriverOptions, Ending } from './ending.ts'
+
+type Drive = (options: DriverOptions) => Promise<Ending>
+
+/** `sdk` is not here: its program runs in the process of the shim. */
+export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<Drive>>> = {
+  'json-lines': async () => (await import('./driver-json-lines.ts')).driveJsonLines,
+  command: async () => (await import('./driver-command.ts')).driveCommand,
+}
