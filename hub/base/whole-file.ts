@@ -51,6 +51,10 @@ function replace(path: string, beside: string, parts: Parts, mode: number): void
 export const replaceFile = (path: string, text: string | Uint8Array, mode = 0o600): void =>
   replace(path, halfMadeOf(path), [Buffer.from(text)], mode)
 
+/** The same for a file that is too large to be held: part by part. What the parts throw passes, and the file is as it was. */
+export const replaceInParts = (path: string, parts: Parts, mode = 0o600): void =>
+  replace(path, halfMadeOf(path), parts, mode)
+
 /**
  * The same for a file that only one process ever writes, while it holds the home's database. A killed process leaves its half-written copy
  * under one fixed name, and the next write replaces it. So nothing piles up, however large the file is and however often that happens.

@@ -5,14 +5,15 @@
  */
 import { createHash } from 'node:crypto'
 import { ARCHES, type Arch } from './machine.ts'
-import { type TarEntry, tarOf } from './tar.ts'
+import { type Content, type Pieces, type TarEntry, tarOf } from './tar.ts'
 
 export interface Layer {
   /** `sha256:` and the digest of the uncompressed tar. */
   diffId: string
   /** What it holds, for the history. */
   title: string
-  pieces: Buffer[]
+  /** The tar itself; read anew each time, so that none is held whole. */
+  pieces: Pieces
 }
 
 export interface Image {
@@ -28,7 +29,7 @@ export interface Image {
 
 const CREATED = '1970-01-01T00:00:00Z'
 
-export function sha256Of(pieces: readonly Buffer[]): string {
+export function sha256Of(pieces: Iterable<Buffer>): string {
   const hash = createHash('sha256')
   for (const piece of pieces) hash.update(piece)
   return hash.digest('hex')
@@ -60,11 +61,11 @@ export function imageOf(reference: string, layers: readonly Layer[], arch: Arch,
 }
 
 /** One archive of several images for the engine's `load`; it holds a shared layer once. */
-export function archiveOf(images: readonly Image[]): Buffer[] {
+export function archiveOf(images: readonly Image[]): Pieces {
   const layerPath = (layer: Layer) => `${layer.diffId.slice(7)}.tar`
   const configPath = (image: Image) => `${image.configDigest.slice(7)}.json`
   const entries = new Map<string, TarEntry>()
-  const add = (path: string, data: Buffer) => entries.set(path, { path, kind: 'file', mode: 0o644, data })
+  const add = (path: string, data: Content) => entries.set(path, { path, kind: 'file', mode: 0o644, data })
   const manifest = images.map((image) => ({
     Config: configPath(image),
     RepoTags: [image.reference],
@@ -74,7 +75,7 @@ export function archiveOf(images: readonly Image[]): Buffer[] {
   for (const image of images) {
     add(configPath(image), image.config)
     for (const layer of image.layers) {
-      if (!entries.has(layerPath(layer))) add(layerPath(layer), Buffer.concat(layer.pieces))
+      if (!entries.has(layerPath(layer))) add(layerPath(layer), layer.pieces)
     }
   }
   return tarOf([...entries.values()])

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { removeHalfMade, replaceFile } from '../../hub/base/whole-file.ts'
+import { removeHalfMade, replaceFile, replaceInParts } from '../../hub/base/whole-file.ts'
 import { FIRST_USER, USERS } from '../../hub/work/sandbox/users.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { ownParts, type Parts } from './machine.ts'
-import type { TarEntry } from './tar.ts'
+import { type Content, fileData, piecesOfFile, type TarEntry } from './tar.ts'
 
 /** Where the binary is in the image: on the engine's default PATH, so that a card may say `node`. */
 const NODE_PATH = 'usr/local/bin/node'
@@ -25,15 +25,15 @@ export function accountsOf(firstUser: number): { passwd: string; group: string }
 
 function entriesOf({ node, libraries }: Parts, { passwd, group }: ReturnType<typeof accountsOf>): TarEntry[] {
   const folder = (path: string): TarEntry => ({ path, kind: 'folder', mode: 0o755 })
-  const file = (path: string, data: Buffer, mode = 0o644): TarEntry => ({ path, kind: 'file', mode, data })
+  const file = (path: string, data: Content, mode = 0o644): TarEntry => ({ path, kind: 'file', mode, data })
   return [
     folder('tmp'),
     folder('workspace'),
     folder('run/hub'),
     file('etc/passwd', Buffer.from(passwd)),
     file('etc/group', Buffer.from(group)),
-    file(NODE_PATH, readFileSync(node), 0o755),
-    ...libraries.map(({ path, from }) => file(path.slice(1), readFileSync(from), 0o755)),
+    file(NODE_PATH, fileData(node), 0o755),
+    ...libraries.map(({ path, from }) => file(path.slice(1), fileData(from), 0o755)),
   ]
 }
 
@@ -70,7 +70,7 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser
   // A base has about 100 MB. Two builds may run side by side, so only half-made files of ended processes are removed.
   removeHalfMade(cacheDir)
   try {
-    const pieces = [readFileSync(cached)]
+    const pieces = piecesOfFile(fileData(cached))
     // Hashed again each time: a torn or edited file in the cache must not become an image.
     const digest = sha256Of(pieces)
     if (readFileSync(`${cached}.sha256`, 'utf8') === digest) return { diffId: `sha256:${digest}`, title, pieces }
@@ -78,7 +78,7 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   const layer = layerOf(title, entriesOf(parts, accounts))
-  replaceFile(cached, Buffer.concat(layer.pieces), 0o644)
+  replaceInParts(cached, layer.pieces, 0o644)
   replaceFile(`${cached}.sha256`, layer.diffId.slice(7), 0o644)
   return layer
 }

@@ -2,13 +2,14 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { deniedLine, deniedWords, isDenied } from '../../hub/base/engine-door.ts'
 import { agreeApi } from '../../hub/base/engine-versions.ts'
+import type { Pieces } from './tar.ts'
 
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 export interface ImageEngine {
   /** The engine's answer to inspect of a reference, or undefined if it has no such image. */
   inspect(reference: string): Promise<unknown>
-  load(archive: readonly Buffer[]): Promise<void>
+  load(archive: Pieces): Promise<void>
 }
 
 /** Every call has a deadline: an engine that hangs must not hang assembly. */
@@ -17,11 +18,10 @@ export function createImageEngine(options: {
   deadlineMs: number
   loadDeadlineMs: number
 }): ImageEngine {
-  function call(method: string, path: string, body: readonly Buffer[], deadlineMs: number) {
+  function call(method: string, path: string, body: Pieces | undefined, deadlineMs: number) {
     return new Promise<{ status: number; text: string }>((resolve, reject) => {
       const signal = AbortSignal.timeout(deadlineMs)
-      const length = body.reduce((total, piece) => total + piece.length, 0)
-      const headers = length === 0 ? {} : { 'content-type': 'application/x-tar', 'content-length': length }
+      const headers = body === undefined ? {} : { 'content-type': 'application/x-tar', 'content-length': body.length }
       const asked: ClientRequest = request(
         { socketPath: options.socketPath, method, path, headers, signal },
         (answer: IncomingMessage) => {
@@ -40,24 +40,24 @@ export function createImageEngine(options: {
         const why = signal.aborted ? `no answer within ${deadlineMs} ms` : error.message
         reject(new Error(`the container engine at ${options.socketPath}: ${why}; start it with scripts/engine up`))
       })
-      void writeAll(asked, body)
+      writeAll(asked, body ?? []).catch((thrown) => asked.destroy(thrown as Error))
     })
   }
   /** Asked once: this process lives for one assembly. */
   let agreed: Promise<string> | undefined
   async function agree(): Promise<string> {
-    const { text } = await call('GET', '/version', [], options.deadlineMs)
+    const { text } = await call('GET', '/version', undefined, options.deadlineMs)
     const found = agreeApi(jsonOf(text))
     if ('why' in found) throw new Error(`the container engine at ${options.socketPath}: ${found.why}; ${found.mend}`)
     return `/v${found.api}`
   }
-  const spoken = async (method: string, path: string, body: readonly Buffer[], deadlineMs: number) => {
+  const spoken = async (method: string, path: string, body: Pieces | undefined, deadlineMs: number) => {
     agreed ??= agree()
     return call(method, `${await agreed}${path}`, body, deadlineMs)
   }
   return {
     async inspect(reference) {
-      const { status, text } = await spoken('GET', `/images/${reference}/json`, [], options.deadlineMs)
+      const { status, text } = await spoken('GET', `/images/${reference}/json`, undefined, options.deadlineMs)
       if (status === 404) return undefined
       if (status !== 200) throw new Error(`the engine answered ${status} to image inspect: ${text.slice(0, 300)}`)
       return JSON.parse(text)
@@ -80,7 +80,7 @@ function jsonOf(text: string): unknown {
   }
 }
 
-async function writeAll(asked: ClientRequest, body: readonly Buffer[]): Promise<void> {
+async function writeAll(asked: ClientRequest, body: Iterable<Buffer>): Promise<void> {
   for (const piece of body) {
     if (asked.destroyed) return
     if (!asked.write(piece)) await new Promise((resolve) => asked.once('drain', resolve).once('close', resolve))

@@ -3,12 +3,12 @@
  * this machine is one static program (`scripts/codex`), which never runs outside a container.
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
 import { assembleImages } from '../../scripts/images/assembly.ts'
 import { archOf } from '../../scripts/images/machine.ts'
+import { fileData } from '../../scripts/images/tar.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -32,7 +32,7 @@ export function codexImage(): Image {
   const shell = assembleImages(options).find(({ reference }) => reference === 'hub-test/shell:latest')
   if (shell === undefined) throw new Error('images/shell made no image')
   const program = layerOf('codex', [
-    { path: 'usr/local/bin/codex', kind: 'file', mode: 0o555, data: readFileSync(codexProgram()) },
+    { path: 'usr/local/bin/codex', kind: 'file', mode: 0o555, data: fileData(codexProgram()) },
   ])
   return imageOf('hub-test/codex:latest', [...shell.layers, program], archOf(), shell.note)
 }

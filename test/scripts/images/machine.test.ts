@@ -59,7 +59,7 @@ const LIBRARIES = [
 
 /** Names of what is in a layer, and the bytes of one of them, as tar itself reads it. */
 function unpack(image: Image | undefined, layer: number): { names: string[]; at: (path: string) => Buffer } {
-  const archive = put(`layer-${layer}.tar`, Buffer.concat(image?.layers[layer]?.pieces ?? []))
+  const archive = put(`layer-${layer}.tar`, Buffer.concat([...(image?.layers[layer]?.pieces ?? [])]))
   const list = execFileSync('tar', ['tf', archive], { encoding: 'utf8' })
   const at = (path: string) => execFileSync('tar', ['xOf', archive, path], { maxBuffer: 256 * 1024 * 1024 })
   return { names: list.trim().split('\n'), at }

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { imageOf, layerOf } from '../../../scripts/images/archive.ts'
+import { imageOf, type Layer, layerOf } from '../../../scripts/images/archive.ts'
 import { readRecipe } from '../../../scripts/images/recipe.ts'
 import { BaseMissing, pythonLayer, shellLayer } from '../../../scripts/images/tools.ts'
 
@@ -16,8 +16,8 @@ function put(path: string, text: string): void {
   mkdirSync(dirname(join(root, path)), { recursive: true })
   writeFileSync(join(root, path), text)
 }
-const namesIn = (layer: { pieces: Buffer[] }) =>
-  layer.pieces.filter((piece) => piece.subarray(257, 262).toString() === 'ustar').map((head) => nameOf(head))
+const namesIn = ({ pieces }: Layer) =>
+  [...pieces].filter((piece) => piece.subarray(257, 262).toString() === 'ustar').map((head) => nameOf(head))
 function nameOf(head: Buffer): string {
   const text = (start: number, end: number) => head.subarray(start, end).toString('latin1').replace(/\0.*$/s, '')
   return [text(345, 500), text(0, 100)].filter((part) => part !== '').join('/')

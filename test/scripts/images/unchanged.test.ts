@@ -47,5 +47,7 @@ test('images without the newer keys have the ids and the archive that they alway
       "hub/said:latest sha256:1b366d6e57928d90ee3aef10ac1b4e65c500dbf081596808a406f1df59a0466d",
     ]
   `)
-  expect(sha256Of(archiveOf(images))).toMatchInlineSnapshot(`"a79bc65b34572eeefe399e815b49c747c1c5dd630f889cedb0eb0742b3ce8ca6"`)
+  expect(sha256Of(archiveOf(images))).toMatchInlineSnapshot(
+    `"a79bc65b34572eeefe399e815b49c747c1c5dd630f889cedb0eb0742b3ce8ca6"`,
+  )
 })
