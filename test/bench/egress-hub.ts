@@ -17,6 +17,7 @@ const reach = ['api', 'model', 'paid']
 
 const h = await createHarness({
   startWallMs: Date.now(),
+  isMeasured: true,
   agents: {
     reader: { ...silent, card: { may: { egress: reach }, messages: { receives: tick } }, policy: { egress: reach } },
     other: { ...silent, card: { may: { message: ['reader'] }, messages: { sends: tick } } },

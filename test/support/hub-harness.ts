@@ -117,6 +117,8 @@ export interface HarnessOptions {
   /** A home that is there already, used as it is. */
   home?: string
   instance?: string
+  /** As it is in use, for figures: nothing is checked beside its work, and each commit waits for the disk. */
+  isMeasured?: boolean
 }
 
 export interface Harness {
@@ -480,9 +482,11 @@ export async function createHarness(options: HarnessOptions): Promise<Harness> {
           onExit: (how) => void exits.push(how),
         },
       )
-      oddInputs.push(watchInputs(hub.guard.decisions))
-      // No test here takes the power away, and what a killed process wrote stays: not to wait for the disk loses nothing.
-      hub.guard.store.prepare('pragma synchronous = off').run()
+      if (options.isMeasured !== true) {
+        oddInputs.push(watchInputs(hub.guard.decisions))
+        // No test here takes the power away, and what a killed process wrote stays: not to wait for the disk loses nothing.
+        hub.guard.store.prepare('pragma synchronous = off').run()
+      }
       await harness.pumped(hub.start())
       if (lease) await harness.lease()
     },

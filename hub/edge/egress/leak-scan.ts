@@ -5,7 +5,8 @@
  * L1. A mask is as long as what it hides: lengths that were announced stay true.
  * L2. Only the bytes at the end of a piece that may begin a secret wait for the next piece; all others go on at once.
  * L3. Linear in the bytes: two at a time are looked up, and most are skipped.
- * L4. What waits is a copy, and what goes on is in the memory of its piece or in memory of its own: either can be given back once it has gone.
+ * L4. What waits is a copy. What goes on is in memory that nothing else is in, of its piece or of its own, so that it can be given back once it has gone.
+ * L5. A large piece is not copied because some bytes wait before it: these go on by themselves, unless a secret may begin in them.
  */
 import { spellingsOf } from '../../base/known-values.ts'
 
@@ -13,6 +14,8 @@ import { spellingsOf } from '../../base/known-values.ts'
 const HEAD = 8
 /** Of a secret that is half masked, this many bytes of either end are found. */
 const END_BYTES = 8
+/** A shorter piece is copied together with what waited: one write costs more than the copy. */
+const APART_FROM_BYTES = 4096
 /** An end of a shorter secret would be most of it, or a word. */
 const ENDS_FROM = 20
 const STAR = 0x2a
@@ -93,8 +96,8 @@ export function createLeakPatterns(secrets: Iterable<readonly [name: string, val
 }
 
 export interface LeakScan {
-  /** What of the piece, and of what waited, may go on; the bytes are masked in place. May be empty. */
-  pass(piece: Buffer): Buffer
+  /** What waited and may go on, and what of the piece may, both in order and masked in place. None of them is empty. */
+  pass(piece: Buffer): Buffer[]
   /** What still waited, at the end of the stream. */
   rest(): Buffer
   /** Names of secrets that were found, and how often all together. */
@@ -104,7 +107,7 @@ export interface LeakScan {
 
 const NOTHING = Buffer.alloc(0)
 
-/** Both in memory of their own (L4); `Buffer.concat` may take it from a pool. */
+/** In memory of its own (L4); `Buffer.concat` and `Buffer.from` may take it from a pool. */
 function joined(first: Buffer, second: Buffer): Buffer {
   const both = Buffer.from(new ArrayBuffer(first.length + second.length))
   first.copy(both)
@@ -154,17 +157,29 @@ export function createLeakScan({ byHead, shifts, firsts, beginnings }: LeakPatte
     return length
   }
 
+  /** No pattern begins in what waits and goes on in the piece, so each can be looked through by itself (L5). */
+  function areApart(waits: Buffer, piece: Buffer): boolean {
+    // Eight bytes or more wait only where all eight of a head were found.
+    if (waits.length >= HEAD || piece.length < APART_FROM_BYTES) return false
+    const border = Buffer.concat([waits, piece.subarray(0, HEAD - 1)]).toString('latin1')
+    for (let at = 0; at < waits.length; at += 1) if (byHead.has(border.slice(at, at + HEAD))) return false
+    return true
+  }
+
   return {
     found,
     get count() {
       return count
     },
     pass(piece) {
-      if (byHead.size === 0) return piece
-      const bytes = held.length === 0 ? piece : joined(held, piece)
+      if (byHead.size === 0) return piece.length === 0 ? [] : [piece]
+      const waited = held
+      const isApart = waited.length === 0 || areApart(waited, piece)
+      const bytes = isApart ? piece : joined(waited, piece)
       const until = mask(bytes, false)
-      held = until === bytes.length ? NOTHING : Buffer.from(bytes.subarray(until))
-      return bytes.subarray(0, until)
+      held = until === bytes.length ? NOTHING : joined(bytes.subarray(until), NOTHING)
+      const goesOn = bytes.subarray(0, until)
+      return [isApart ? waited : NOTHING, goesOn].filter(({ length }) => length > 0)
     },
     rest() {
       const bytes = held

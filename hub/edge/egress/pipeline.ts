@@ -135,6 +135,7 @@ export function createPipeline(parts: PipelineParts) {
   }
 
   function requireOwn({ caller, session, upstream }: Way, { placeholders }: JudgedHead): void {
+    if (placeholders.length === 0) return
     const own = placeholderOf(session, upstream.name)
     if (placeholders.every((each) => each === own)) return
     parts.onForeign(caller, upstream.name)
