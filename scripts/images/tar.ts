@@ -94,6 +94,8 @@ function headerOf(entry: Pick<TarEntry, 'path' | 'mode' | 'target'>, type: strin
   return header
 }
 
+const padding = (length: number): Buffer => Buffer.alloc((BLOCK - (length % BLOCK)) % BLOCK)
+
 /** Those of one entry: for a name or a target that ustar has no room for, first a record of pax (POSIX.1-2001). */
 function headersOf(entry: TarEntry): Buffer[] {
   const path = entry.kind === 'folder' ? `${entry.path}/` : entry.path
@@ -115,8 +117,6 @@ function paxRecord(key: string, value: string): Buffer {
   while (rest + String(length).length !== length) length = rest + String(length).length
   return Buffer.from(`${length} ${key}=${value}\n`)
 }
-
-const padding = (length: number): Buffer => Buffer.alloc((BLOCK - (length % BLOCK)) % BLOCK)
 
 /**
  * The bytes of an archive. Entries are sorted by path. Parent folders that nobody named are added as 0755, unless `bare`: then what unpacks it
