@@ -33,7 +33,7 @@ test.each([
   ['base: shell\nreason: short\n', /reason/],
   ['base: bash\nreason: a shell of my own\n', /base/],
   ['base: python\nprivileged: true\n', /privileged/i],
-  ['- base\n', /line 1, column 1: must be a map of keys, and is a list/],
+  ['- base\n', /recipe/],
 ])('the recipe %j is refused by name', (text, why) => {
   put('images/x/image.yaml', text)
   expect(() => readRecipe(root, 'images/x')).toThrow(why)
