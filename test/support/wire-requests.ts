@@ -13,7 +13,16 @@ const AUTHS: Partial<Record<UpstreamKind, Upstream['auth']>> = {
 /** An upstream of a kind as hub.yaml declares it, with what a test changes. */
 export const upstreamOf = (kind: UpstreamKind, change: Partial<Upstream> = {}): Upstream => ({
   ...{ name: 'up', kind, url: 'https://api.example.org', secret: 'key', auth: AUTHS[kind] ?? { form: 'bearer' } },
-  ...{ local: false, free: false, allow: [], repositories: [], push: [], files: undefined, minAgeMs: undefined },
+  ...{
+    local: false,
+    free: false,
+    allow: [],
+    repositories: [],
+    push: [],
+    workflows: [],
+    files: undefined,
+    minAgeMs: undefined,
+  },
   ...{ serverTools: [], headers: [], bodyBytesMax: 64 * 1024 ** 2, maxOutput: 32_000 },
   ...change,
 })

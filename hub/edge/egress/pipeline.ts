@@ -190,7 +190,8 @@ export function createPipeline(parts: PipelineParts) {
     if (isRefused(judged)) throw new HubError(judged.code, judged.detail)
     way.key = lineOf(way)
     way.asked = true
-    gate.admit(way.call, () => ({ auditEffect: judged.branches.join(' ').slice(0, BRANCHES_MAX) }))
+    const names = judged.branches.join(' ').slice(0, BRANCHES_MAX)
+    gate.admit(way.call, () => ({ auditEffect: judged.workflows ? `workflows: ${names}` : names }))
     await carryOut(way, head, { body: [bytes], streams: false }, undefined, undefined)
   }
 

@@ -48,6 +48,8 @@ export interface Upstream {
   allow: readonly string[]
   repositories: readonly string[]
   push: readonly string[]
+  /** Branches that may bring a new or changed folder `workflows`. */
+  workflows: readonly string[]
   /** Base URL of the second host of a registry. */
   files: string | undefined
   /** How old a package must be. */
@@ -218,6 +220,20 @@ const KINDS = {
     push: listOf(text(200).regex(pathPattern, 'must be a branch, such as hub/fix, or hub/*').refine(isPlain))
       .default([])
       .describe('to which branches may be pushed, such as `hub/*`; none without it'),
+    workflows: z
+      .union(
+        [
+          z.boolean(),
+          listOf(text(200).regex(pathPattern, 'must be a branch, such as hub/fix, or hub/*').refine(isPlain)),
+        ],
+        {
+          error: 'must be true, or a list of branches, such as hub/ci or hub/*',
+        },
+      )
+      .default(false)
+      .describe(
+        'to which of these branches a push may bring changes below `.github/workflows`, which servers run with keys of their own: `true` for all of them, or a list; none without it',
+      ),
   }),
   npm: z.strictObject({ kind: z.literal('npm'), ...ofRegistry }),
   pypi: z.strictObject({ kind: z.literal('pypi'), ...ofRegistry }),
@@ -296,6 +312,10 @@ function addressProblem(host: string, local: boolean): string | undefined {
   return undefined
 }
 
+/** Whether one entry of a list of branches names nothing that these do not name. */
+const isCovered = (entry: string, globs: readonly string[]): boolean =>
+  globs.some((glob) => glob === entry || (glob.endsWith('/*') && entry.startsWith(glob.slice(0, -1))))
+
 type Wrong = (key: string, message: string) => void
 
 /** What fits each key and not the others. */
@@ -312,10 +332,21 @@ function judgeTogether(given: Given, wrong: Wrong): void {
   if (given.secret === undefined && given.auth !== undefined) wrong('auth', 'says how a key is sent; name it: secret')
   if (given.kind === 'git' && given.push.length > 0 && given.secret === undefined)
     wrong('secret', 'is missing: nobody pushes without a key')
+  if (given.kind === 'git') {
+    const { push, workflows } = given
+    const others = Array.isArray(workflows) ? workflows.filter((entry) => !isCovered(entry, push)) : []
+    if (others.length > 0) wrong('workflows', `names what push does not list: ${others.join(', ')}`)
+    if (workflows === true && push.length === 0) wrong('workflows', 'is true, and push lists no branch')
+  }
   if ((given.kind === 'npm' || given.kind === 'pypi') && given.files !== undefined) {
     const second = urlProblem(given.files, given.local)
     if (second !== undefined) wrong('files', second)
   }
+}
+
+function workflowsOf(given: Given): readonly string[] {
+  if (given.kind !== 'git' || given.workflows === false) return []
+  return given.workflows === true ? given.push : given.workflows
 }
 
 const completed = (name: string, given: Given): Upstream => ({
@@ -325,6 +356,7 @@ const completed = (name: string, given: Given): Upstream => ({
   allow: 'allow' in given ? given.allow : [],
   repositories: 'repositories' in given ? given.repositories : [],
   push: 'push' in given ? given.push : [],
+  workflows: workflowsOf(given),
   files: 'files' in given ? given.files?.replace(/\/$/, '') : undefined,
   minAgeMs: 'minAge' in given ? given.minAge : undefined,
   serverTools: 'serverTools' in given ? given.serverTools : [],

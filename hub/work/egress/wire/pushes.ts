@@ -1,6 +1,6 @@
 /**
  * Judges one push to a git server (docs/egress.md 1): which branches, and what the pack brings. Refused: a branch that is not listed, a deletion, a forced update,
- * and every new folder `workflows`, since the server would run what is in it. All of that must be seen in the push itself, so a pack with deltas, whose
+ * and every new folder `workflows`, since the server would run what is in it, unless each branch of the push is listed for that. All of that must be seen in the push itself, so a pack with deltas, whose
  * objects can only be read beside what the server has, is refused too. What cannot be seen: that a commit puts back a folder that the server
  * already has, under any name, or leaves workflows out.
  */
@@ -13,6 +13,8 @@ import { matchesGlob } from './kinds/git.ts'
 export interface JudgedPush {
   /** The branches that would change. None: the client only asks whether it may. */
   branches: readonly string[]
+  /** It brings a folder that holds one named `workflows`. */
+  workflows: boolean
 }
 
 const COMMANDS_MAX = 32
@@ -38,8 +40,12 @@ interface Command {
   to: string
   ref: string
 }
-/** What of a pack is looked at: how its commits follow each other. */
 type Commits = ReadonlyMap<string, readonly string[]>
+/** What of a pack is looked at: how its commits follow each other, and whether a folder of it holds one named `workflows`. */
+interface Pack {
+  commits: Commits
+  workflows: boolean
+}
 
 /** Judges the body of a POST to git-receive-pack in turns. The bytes are sent on as they are. Never throws for what an agent sent. */
 export function* judgePush(upstream: Upstream, bytes: Buffer): Generator<undefined, JudgedPush | Refused> {
@@ -53,11 +59,13 @@ export function* judgePush(upstream: Upstream, bytes: Buffer): Generator<undefin
     for (const command of commands) judgeCommand(upstream, command)
     if (commands.length === 0) {
       if (end !== bytes.length) throw new Odd('the push names no branch and brings objects')
-      return { branches: [] }
+      return { branches: [], workflows: false }
     }
-    const commits = yield* readPack(bytes, end)
+    const { commits, workflows } = yield* readPack(bytes, end)
     for (const command of commands) judgeForce(command, commits)
-    return { branches: commands.map(({ ref }) => branchOf(ref)) }
+    const branches = commands.map(({ ref }) => branchOf(ref))
+    if (workflows) judgeWorkflows(upstream, branches)
+    return { branches, workflows }
   } catch (thrown) {
     if (thrown instanceof Odd) return refused(thrown.code, thrown.message)
     throw thrown
@@ -121,9 +129,10 @@ function readCommand(line: string, isFirst: boolean): Command {
   return { from, to, ref }
 }
 
-/** Looks through a pack, one object after the other. Throws on what does not pass; returns how its commits follow each other. */
-function* readPack(bytes: Buffer, start: number): Generator<undefined, Commits> {
+/** Looks through a pack, one object after the other. Throws on what does not pass. */
+function* readPack(bytes: Buffer, start: number): Generator<undefined, Pack> {
   const commits = new Map<string, readonly string[]>()
+  let workflows = false
   if (
     bytes.toString('latin1', start, start + 4) !== 'PACK' ||
     bytes.length < start + 32 ||
@@ -143,7 +152,7 @@ function* readPack(bytes: Buffer, start: number): Generator<undefined, Commits> 
       throw new Odd(`the push unpacks to more than ${UNPACKED_BYTES_MAX} bytes`, 'too_large')
     const { data, taken } = unpack(bytes, from, size)
     if (type === 'commit') commits.set(idOf(type, data), parentsOf(data))
-    else if (type === 'tree') judgeTree(data)
+    else if (type === 'tree') workflows = holdsWorkflows(data) || workflows
     at = from + taken
     if (unpacked - turnAt > TURN_BYTES || index % 256 === 255) {
       turnAt = unpacked
@@ -151,7 +160,7 @@ function* readPack(bytes: Buffer, start: number): Generator<undefined, Commits> 
     }
   }
   if (at + 20 !== bytes.length) throw new Odd('something follows the pack, or its end is missing')
-  return commits
+  return { commits, workflows }
 }
 
 function readObjectHead(bytes: Buffer, start: number): { type: (typeof TYPES)[number]; size: number; from: number } {
@@ -207,16 +216,24 @@ function parentsOf(data: Buffer): string[] {
  * A folder that holds one named `workflows`, wherever it stands: under another name it could be pushed first and be put into its place by its id later, when
  * it is no longer in the pack.
  */
-function judgeTree(data: Buffer): void {
+function holdsWorkflows(data: Buffer): boolean {
+  let found = false
   for (let at = 0; at < data.length; ) {
     const space = data.indexOf(32, at)
     const end = data.indexOf(0, space)
     if (space === -1 || end === -1 || end + 21 > data.length)
       throw new Odd('the push brings a folder that cannot be read')
-    if (data.toString('latin1', space + 1, end).toLowerCase() === 'workflows')
-      throw new Odd(
-        'the push changes a folder that holds one named workflows, and servers run what is in .github/workflows; leave such folders as they are',
-      )
+    found ||= data.toString('latin1', space + 1, end).toLowerCase() === 'workflows'
     at = end + 21
   }
+  return found
+}
+
+/** A folder of a pack belongs to no one branch of it, so each branch must be listed. */
+function judgeWorkflows(upstream: Upstream, branches: readonly string[]): void {
+  const others = branches.filter((branch) => !matchesGlob(upstream.workflows, branch))
+  if (others.length === 0) return
+  throw new Odd(
+    `the push changes a folder that holds one named workflows, and servers run what is in .github/workflows; leave such folders as they are, or add ${others.join(', ')} to upstreams.${upstream.name}.workflows in hub.yaml`,
+  )
 }

@@ -29,7 +29,16 @@ describe('upstreams', () => {
     expect(named(config, 'anthropic')).toEqual({
       ...{ name: 'anthropic', kind: 'anthropic', url: 'https://api.anthropic.com', secret: 'anthropic-key' },
       auth: { form: 'header', name: 'x-api-key' },
-      ...{ local: false, free: false, allow: [], repositories: [], push: [], files: undefined, minAgeMs: undefined },
+      ...{
+        local: false,
+        free: false,
+        allow: [],
+        repositories: [],
+        push: [],
+        workflows: [],
+        files: undefined,
+        minAgeMs: undefined,
+      },
       ...{ serverTools: [], headers: [], bodyBytesMax: 64 * 1024 ** 2, maxOutput: 32_000 },
     })
     expect(named(config, 'openai')?.auth).toEqual({ form: 'bearer' })
@@ -37,7 +46,12 @@ describe('upstreams', () => {
       url: 'https://generativelanguage.googleapis.com',
       auth: { form: 'header', name: 'x-goog-api-key' },
     })
-    expect(named(config, 'forge')).toMatchObject({ auth: { form: 'basic' }, repositories: ['me/*'], push: [] })
+    expect(named(config, 'forge')).toMatchObject({
+      auth: { form: 'basic' },
+      repositories: ['me/*'],
+      push: [],
+      workflows: [],
+    })
     expect(named(config, 'npm')).toMatchObject({ secret: undefined, url: 'https://registry.example.org' })
     expect(named(config, 'weather')).toMatchObject({ allow: ['GET /v1/forecast*'] })
     expect(named(config, 'llama')).toMatchObject({ local: true, free: true, secret: undefined })
@@ -63,6 +77,19 @@ describe('an upstream with a fault is refused with its line', () => {
     ['kind: openai, url: https://a.example', /secret: is missing/],
     ['kind: git, url: https://a.example', /repositories: is missing/],
     ['kind: git, url: https://a.example, repositories: [a/b], push: [main]', /secret: is missing: nobody pushes/],
+    ...(
+      [
+        ['[hub/*], workflows: [main]', /workflows: names what push does not list: main/],
+        ['[hub/ci], workflows: [hub/*]', /workflows: names what push does not list: hub/],
+        ['[hub/*], workflows: maybe', /workflows: must be true, or a list of branches/],
+        ['[hub/*], workflows: ["*"]', /must be a branch, such as hub\/fix/],
+        ['[hub/*], workflows: [hub/a, hub/a]', /workflows: an entry is there twice/],
+        ['[], workflows: true', /workflows: is true, and push lists no branch/],
+      ] as const
+    ).map(([lists, why]): [string, RegExp] => [
+      `kind: git, url: https://a.example, repositories: [a/b], secret: s, push: ${lists}`,
+      why,
+    ]),
     ['kind: npm', /url: is missing/],
     ['kind: http, url: https://a.example', /allow: is missing/],
     ['secret: a-key', /kind: must be one of anthropic, openai/],

@@ -187,6 +187,31 @@ describe('a push', () => {
     },
   )
 
+  it('may bring workflows where each of its branches is listed for that, and the refusal names the key', () => {
+    const to = commit('.github/workflows/ci.yml', 'on: push\n')
+    const push = (workflows: readonly string[], ...branches: string[]) =>
+      judge(
+        pushOf(
+          branches.map((branch) => [third, to, `refs/heads/${branch}`]),
+          packOf(to, third),
+        ),
+        { workflows },
+      )
+    expect(passedIn(push(['hub/ci'], 'hub/ci'))).toEqual({ branches: ['hub/ci'], workflows: true })
+    expect(passedIn(push(['hub/*'], 'hub/a', 'hub/b')).workflows).toBe(true)
+    expect(passedIn(judge(pushOf([[first, third, 'refs/heads/hub/a']], packOf(third, first)))).workflows).toBe(false)
+    for (const workflows of [[], ['hub/other'], ['hub']])
+      expect(refusalIn(push(workflows, 'hub/ci')).detail).toContain(
+        'or add hub/ci to upstreams.up.workflows in hub.yaml',
+      )
+    // A folder belongs to no one branch of a push.
+    expect(refusalIn(push(['hub/ci'], 'hub/ci', 'hub/a')).detail).toContain('add hub/a to')
+    // What is listed lifts nothing else.
+    const forced = pushOf([[second, to, 'refs/heads/main']], packOf(to, second))
+    expect(refusalIn(judge(forced, { workflows: ['main'] })).detail).toContain('the branch main is not listed')
+    git(['reset', '-q', '--hard', third])
+  })
+
   it('is refused with deltas, whose objects cannot be judged, and says how to push without them', () => {
     const pack = packOf(second, NOTHING, [])
     expect(refusalIn(judge(pushOf([[NOTHING, second, 'refs/heads/hub/a']], pack))).detail).toContain(
