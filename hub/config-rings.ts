@@ -73,6 +73,9 @@ export function ringsOf(now: () => Config) {
         get upstreams() {
           return now().upstreams
         },
+        get egressTaskBytes() {
+          return now().egress.taskBytes
+        },
         get egressInSafe() {
           return now().egress.inSafe
         },

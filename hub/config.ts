@@ -191,6 +191,9 @@ const keysShape = z.strictObject({
           .describe(
             'whether running sessions go on reaching outside while the hub is in safe mode; false ends that at once',
           ),
+        taskBytes: sizeShape
+          .default(256 * 1024 ** 2)
+          .describe('bytes that a submitted task and everything below it may send outward, over all of its attempts'),
       })
       .prefault({})
       .describe('what holds for everything that agents reach outside'),

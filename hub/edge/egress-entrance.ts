@@ -4,25 +4,24 @@ import { HubError } from '../base/errors.ts'
 import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
 import { refusalOf } from '../guard/modes.ts'
-import { createExchange } from '../guard/outward/exchange.ts'
-import { systemResolve } from '../guard/outward/post.ts'
 import type { Resolve } from '../guard/outward/target.ts'
 import type { Upstream } from '../protocol/egress/upstreams.ts'
+import type { KeptSums } from '../work/egress/outflow.ts'
 import { createProposals, type Proposals } from '../work/egress/proposals.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { type AgentCaller, callerOf } from './agents/requests.ts'
 import { createHeld } from './egress/bodies.ts'
-import { createUpstreamKeys } from './egress/keys.ts'
-import { createLeakPatterns, type LeakPatterns } from './egress/leak-scan.ts'
 import { createLines } from './egress/lines.ts'
 import { createMetering, EGRESS_ALERT_LASTS_MS } from './egress/metering.ts'
 import { createPipeline } from './egress/pipeline.ts'
 import type { CallEnd, Meter, Reserved } from './egress/ports.ts'
 import { createEgressMeters, createEgressRecords, type Ended } from './egress/records.ts'
-import { createSending, type SentEnd } from './egress/sending.ts'
+import type { SentEnd } from './egress/sending.ts'
+import { createSentBytes } from './egress/sent-bytes.ts'
 import { createEgressSocket } from './egress/server.ts'
 import { createStanding } from './egress/standing.ts'
+import { createWayOut } from './egress/way-out.ts'
 
 const SETTLE_AGAIN_MS = 10_000
 
@@ -30,6 +29,8 @@ export interface EgressOptions {
   upstreams: readonly Upstream[]
   /** Whether running sessions reach anything while the hub is in safe mode. */
   egressInSafe: boolean
+  /** Bytes that a submitted task and everything below it may send outward. */
+  egressTaskBytes: number
 }
 
 export interface EgressOuter {
@@ -37,7 +38,7 @@ export interface EgressOuter {
   log: Log
   guard: Pick<Guard, 'gate' | 'alerts' | 'modes' | 'redaction' | 'events' | 'store' | 'host' | 'policy'>
   work: {
-    tasks: Pick<Work['tasks'], 'session' | 'standing'>
+    tasks: Pick<Work['tasks'], 'session' | 'standing' | 'tree'>
     containment: { sockets: Pick<Work['containment']['sockets'], 'egressPathOf' | 'open'> }
     money: Work['money']
   }
@@ -49,13 +50,15 @@ export interface EgressOuter {
   /** Who counts money; the account of the work ring without it. */
   meter?: Meter
   proposals?: Proposals
+  /** Where the bytes of each task are added up; the store without it. */
+  sums?: KeptSums
   /** For tests: names and certificates of their upstreams. */
   resolve?: Resolve | undefined
   ca?: string | undefined
 }
 
 export function createEgress(options: EgressOptions, outer: EgressOuter) {
-  const { clock, log, guard, work, secrets } = outer
+  const { clock, log, guard, work } = outer
   const { gate, alerts, modes, redaction } = guard
   const { tasks, containment } = work
   const proposals =
@@ -71,22 +74,12 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   const meter = outer.meter ?? createMetering({ money: work.money, alerts })
   const meters = createEgressMeters()
   const standing = createStanding(clock)
-  const records = createEgressRecords({ gate, clock, log })
-  const exchange = createExchange({
-    clock,
-    resolve: outer.resolve ?? systemResolve,
-    ownPorts: outer.ownPorts,
-    ownPlaces: outer.ownPlaces,
-    ...(outer.ca === undefined ? {} : { ca: outer.ca }),
+  const sent = createSentBytes({
+    ...{ tasks, alerts, store: guard.store, sums: outer.sums },
+    limit: () => options.egressTaskBytes,
   })
-  const keys = createUpstreamKeys({ clock, secretOf: secrets.ofHub, know: redaction.know })
-  let made: { of: unknown; patterns: LeakPatterns } | undefined
-  function patterns(): LeakPatterns {
-    const known = redaction.known()
-    if (made?.of !== known)
-      made = { of: known, patterns: createLeakPatterns(known.map(([name, value]) => [name, Buffer.from(value)])) }
-    return made.patterns
-  }
+  const records = createEgressRecords({ gate, clock, log, alongside: sent.keep })
+  const { exchange, keys, send } = createWayOut({ ...outer, redaction })
 
   function caller(session: string): AgentCaller {
     const row = tasks.session(session)
@@ -162,9 +155,9 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   }
 
   const serve = createPipeline({
-    ...{ gate, clock, standing, meter, heldBack, propose },
+    ...{ gate, clock, standing, meter, heldBack, propose, sends: sent.count },
     held: createHeld(),
-    send: createSending({ clock, exchange, keys, patterns }),
+    send,
     outward: { exchange, keys },
     upstream: (name) => options.upstreams.find((each) => each.name === name),
     callerOf: caller,
@@ -173,7 +166,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     ended: told,
   })
   const connect = createLines({
-    ...{ gate, clock, standing, heldBack, propose, onForeign },
+    ...{ gate, clock, standing, heldBack, propose, onForeign, sends: sent.count },
     dial: exchange.dial,
     upstreams: () => options.upstreams,
     callerOf: caller,

@@ -51,6 +51,7 @@ export interface EntranceOptions {
   upstreams: readonly Upstream[]
   /** Whether running sessions reach anything while the hub is in safe mode. */
   egressInSafe: boolean
+  egressTaskBytes: number
   environment: NodeJS.ProcessEnv
   isWorking: () => boolean
 }

@@ -4,6 +4,7 @@ import { createServer, request, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createOutflow, sumsIn } from '../../hub/work/egress/outflow.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 
 const KEY = 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9'
@@ -105,6 +106,21 @@ describe('egress', () => {
       expect(reason).toMatch(/^policy_denied/)
       expect(decision_id).not.toBeNull()
     }
+  })
+
+  test('what a task sent is kept with it: a restart begins nothing anew, and the limit is the one of its tree [E15]', async () => {
+    await using h = await hubWith({ egress: { taskBytes: '1kB' } })
+    const [reader] = await h.bring('reader')
+    const task = reader.joined?.task.task ?? ''
+    expect((await ask(h, reader, `/up/api/${'x'.repeat(600)}`)).status).toBe(200)
+    await h.until(() => records(h, 'egress.settled').length > 0, 'the end is recorded')
+    const { store } = h.hub.guard
+    expect(store.prepare('select task, bytes from egress_out').all()).toEqual([{ task, bytes: expect.any(Number) }])
+    const after = createOutflow({ sums: sumsIn(store), rootOf: () => task, limit: () => 1000 })
+    expect(after.whyNot('another of its sessions', 300)).toBeUndefined()
+    expect(after.whyNot('another of its sessions', 500)?.code).toBe('budget_exceeded')
+    expect((await ask(h, reader, `/up/api/${'x'.repeat(601)}`)).text).toContain('budget_exceeded')
+    expect(h.hub.guard.alerts.isOpen('egress_bytes:reader')).toBe(true)
   })
 
   test('a revoked session loses its call and its socket at once; the hub itself is never reached [E13]', async () => {

@@ -37,6 +37,8 @@ export interface EgressScene {
   records: { operation: string; resource: string; effect: string }[]
   refusals: { code: string; detail: string }[]
   counted: string[]
+  /** Bytes that each submitted task sent, as they are kept. */
+  sums: Map<string, number>
   alerts: string[]
   proposals: string[]
   /** What became of metered calls. */
@@ -63,6 +65,7 @@ export interface SceneOptions {
   secrets?: Record<string, string>
   meter?: Partial<Meter>
   inSafe?: boolean
+  taskBytes?: () => number
   ownPorts?: number[]
   ownPlaces?: string[]
   resolve?: EgressOuter['resolve']
@@ -100,6 +103,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
   const port = await listen(upstream)
   const scene = {
     ...{ records: [], refusals: [], counted: [], alerts: [], proposals: [], settled: [], reserved: [] },
+    sums: new Map(),
   } as unknown as EgressScene
   let decide: (call: Call) => HubError | undefined = () => undefined
   let mode = 'normal'
@@ -121,6 +125,9 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
     {
       upstreams: upstreamsShape.parse((options.upstreams ?? usual)(port)),
       egressInSafe: options.inSafe ?? true,
+      get egressTaskBytes() {
+        return options.taskBytes?.() ?? 2 ** 40
+      },
     },
     {
       clock,
@@ -164,7 +171,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
         },
       } as never,
       work: {
-        tasks: { session: row, standing: row },
+        tasks: { session: row, standing: row, tree: (root: string) => ({ root, size: 1 }) },
         containment: { sockets: { egressPathOf: (id: string) => join(folder, `${id}.sock`), open: () => undefined } },
       } as never,
       secrets: {
@@ -174,6 +181,10 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
           redaction.know(name, Buffer.from(value))
           return Buffer.from(value)
         },
+      },
+      sums: {
+        read: (root) => scene.sums.get(root) ?? 0,
+        write: (root, bytes) => void scene.sums.set(root, bytes),
       },
       proposals: {
         note: (agent, name, kind) => void scene.proposals.push(`${agent} ${name} ${kind}`),

@@ -55,6 +55,14 @@ export async function* pieces(request: AsyncIterable<unknown>, most: number): As
   }
 }
 
+/** The same pieces, each counted before it goes on. */
+export async function* counting(body: AsyncIterable<Buffer>, count: (bytes: number) => void): AsyncIterable<Buffer> {
+  for await (const piece of body) {
+    count(piece.length)
+    yield piece
+  }
+}
+
 /**
  * Pieces that are kept, copied together. A piece may be one byte that was cut from a read of 64 KiB: kept as it came it would hold all of
  * that, and an object of its own (E20).

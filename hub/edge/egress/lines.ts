@@ -42,6 +42,8 @@ export interface LineParts {
   heldBack: () => HubError | undefined
   /** An agent offered a host what it was given for an upstream. */
   onForeign: (caller: AgentCaller, host: string) => void
+  /** Counts so many bytes of a session as sent; answers what refuses them. */
+  sends: (session: string, bytes: number, isAsked?: boolean) => HubError | undefined
   propose: (agent: string, upstream: string, kind: EgressClass) => void
   ended: (ended: Ended) => void
 }
@@ -113,6 +115,8 @@ export function createLines(parts: LineParts) {
       if (back !== undefined) throw back
       const why = standing.whyNot(session, authority)
       if (why !== undefined) throw new HubError('upstream_failed', why.why)
+      const over = parts.sends(session, 1, true)
+      if (over !== undefined) throw over
       wasAsked = true
       gate.admit(call, () => undefined)
     } catch (thrown) {
@@ -125,9 +129,21 @@ export function createLines(parts: LineParts) {
       client.write(ESTABLISHED)
       const hello = await helloOf(client, head, place.host, clock, ended)
       const far = await dial({ place: { ...place, local: false }, secured: false, connectMs: CONNECT_MS_MAX }, ended)
-      counts.out = hello.length
+      const sends = (bytes: number) => {
+        const over = parts.sends(session, bytes)
+        if (over === undefined) counts.out += bytes
+        return over
+      }
+      const over = sends(hello.length)
+      if (over !== undefined) {
+        far.destroy()
+        throw over
+      }
       far.write(hello)
-      why = await carry(client, far, counts, clock, ended)
+      const takes = (bytes: number): undefined => {
+        counts.in += bytes
+      }
+      why = await carry(client, far, { sends, takes }, clock, ended)
     } catch (thrown) {
       const error = toHubError(thrown)
       why = `${error.code}: ${error.message}`
@@ -197,7 +213,7 @@ function helloOf(client: Duplex, head: Buffer, host: string, clock: Clock, ended
 function carry(
   client: Duplex,
   far: Duplex,
-  counts: { out: number; in: number },
+  bytes: { sends: (count: number) => HubError | undefined; takes: (count: number) => undefined },
   clock: Clock,
   ended: AbortSignal,
 ): Promise<string> {
@@ -222,10 +238,11 @@ function carry(
       else if (nowMs - beganMs >= TOTAL_MS_MAX) close(`timed_out: it lasted ${TOTAL_MS_MAX / 1000} s`)
       else close(`timed_out: nothing was carried for ${IDLE_MS_MAX / 1000} s`)
     }
-    const pipe = (from: Duplex, to: Duplex, count: (bytes: number) => void) => {
+    const pipe = (from: Duplex, to: Duplex, count: (bytes: number) => HubError | undefined) => {
       from.on('data', (piece: Buffer) => {
         lastMs = clock.monotonicMs()
-        count(piece.length)
+        const over = count(piece.length)
+        if (over !== undefined) return close(`${over.code}: ${over.message}`)
         if (to.write(piece)) return
         from.pause()
         to.once('drain', () => from.resume())
@@ -234,12 +251,8 @@ function carry(
       from.once('error', () => close(''))
       from.once('close', () => close(''))
     }
-    pipe(client, far, (bytes) => {
-      counts.out += bytes
-    })
-    pipe(far, client, (bytes) => {
-      counts.in += bytes
-    })
+    pipe(client, far, bytes.sends)
+    pipe(far, client, bytes.takes)
     ended.addEventListener('abort', over, { once: true })
     if (ended.aborted) over()
     else client.resume()

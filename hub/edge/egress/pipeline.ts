@@ -14,12 +14,13 @@ import type { Grant } from '../../guard/grant.ts'
 import { placeholderOf } from '../../protocol/egress/placeholders.ts'
 import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
-import { judgeBodyInTurns, judgeHead, judgePush, refusalFor } from '../../work/egress/wire.ts'
+import { judgeBodyInTurns, judgeHead, judgePush } from '../../work/egress/wire.ts'
 import type { AgentCaller } from '../agents/requests.ts'
-import { type Held, hasBody, inTurns, pieces, readWhole, requirePlainBody, requireSize } from './bodies.ts'
+import { counting, type Held, hasBody, inTurns, pieces, readWhole, requirePlainBody, requireSize } from './bodies.ts'
 import { createCounting } from './counting.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
+import { answerRefusal } from './refusing.ts'
 import { actOfRequest, type BodyDigest, digestInTurns, isOfAnApproval } from './request-act.ts'
 import type { Outgoing, Sending, SentEnd } from './sending.ts'
 import type { Standing } from './standing.ts'
@@ -44,6 +45,8 @@ export interface PipelineParts {
   callerOf: (session: string) => AgentCaller
   /** Why nothing goes outward now although its mode permits it. */
   heldBack: () => HubError | undefined
+  /** Counts so many bytes of a session as sent, or asks about them; answers what refuses them. */
+  sends: (session: string, bytes: number, isAsked?: boolean) => HubError | undefined
   /** Somebody may want to permit it. */
   propose: (agent: string, upstream: string, kind: EgressClass) => void
   /** A request was refused. */
@@ -80,6 +83,10 @@ const isFinal = (error: HubError): boolean =>
 
 const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 
+/** What the agent says to the upstream before the body. */
+const bytesOfHead = ({ path, query, headers }: JudgedHead): number =>
+  headers.reduce((sum, [name, value]) => sum + name.length + value.length, path.length + query.length)
+
 /** How it was asked for, as it came. */
 const lineOf = ({ request }: Way): string => `${request.method} ${request.url}`
 
@@ -108,6 +115,7 @@ export function createPipeline(parts: PipelineParts) {
       ...(head.class === 'free' || head.class === 'read' ? { recordedLater: true as const } : {}),
     }
     requireReady(way)
+    requireRoom(way, head)
     if (Number(request.headers['content-length'] ?? 0) >= FORESEE_FROM_BYTES) isAskedAbout(way)
     const isPush = upstream.kind === 'git' && head.class === 'write' && head.method === 'POST'
     const isStreamed = (STREAMED.has(head.class) || head.shape === undefined) && !isPush
@@ -153,6 +161,19 @@ export function createPipeline(parts: PipelineParts) {
     const paused = meter.paused(upstream)
     if (paused !== undefined)
       throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
+  }
+
+  /** E15. Another request of the same line may be smaller, so this one is not remembered. */
+  function requireRoom(way: Way, head: JudgedHead): void {
+    const { key } = way
+    way.key = undefined
+    const refused = parts.sends(
+      way.session,
+      bytesOfHead(head) + Number(way.request.headers['content-length'] ?? 0),
+      true,
+    )
+    if (refused !== undefined) throw refused
+    way.key = key
   }
 
   /** Whether the rules would ask a person. Throws what refuses it; that is recorded. */
@@ -224,6 +245,7 @@ export function createPipeline(parts: PipelineParts) {
     const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
     const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`
     const { status, bytesIn } = sent
+    parts.sends(session, bytesOut)
     parts.ended(
       { session, upstream: upstream.name, class: 'free', method: 'POST', bytesOut, status, bytesIn, leaks: 0, why },
       sent,
@@ -265,10 +287,20 @@ export function createPipeline(parts: PipelineParts) {
       bytesOut += bytes
     }
     if (Array.isArray(body)) for (const { length } of body as readonly Buffer[]) count(length)
-    const counted = body === undefined || Array.isArray(body) ? body : counting(body as AsyncIterable<Buffer>, count)
+    const passed = (bytes: number) => {
+      const refused = parts.sends(way.session, bytes)
+      if (refused !== undefined) throw refused
+      count(bytes)
+    }
+    const counted = body === undefined || Array.isArray(body) ? body : counting(body as AsyncIterable<Buffer>, passed)
     let sent: SentEnd | undefined
     let failure: HubError | undefined
     try {
+      const refused = parts.sends(way.session, bytesOfHead(head) + bytesOut)
+      if (refused !== undefined) {
+        bytesOut = 0
+        throw refused
+      }
       sent = await parts.send({
         ...{ session: way.session, request: way.request, response: way.response, ended: way.ended },
         ...{ upstream: way.upstream, head, body: counted, streams },
@@ -346,30 +378,5 @@ export function createPipeline(parts: PipelineParts) {
     } catch (thrown) {
       refuse(way, thrown)
     }
-  }
-}
-
-function answerRefusal({ request, response, upstream, path }: Way, error: HubError): void {
-  if (response.headersSent || response.destroyed) {
-    response.destroy()
-    return
-  }
-  const next = error.code === 'needs_approval' ? '; once exactly this was approved, send the same request again' : ''
-  const shaped = refusalFor(upstream.kind, error.code, `${error.message}${next}`, path)
-  const { untilMs } = error.facts
-  // An upstream that rests is back soon: the client may try again.
-  const rests = error.code === 'upstream_failed' && typeof untilMs === 'number'
-  const headers = rests
-    ? [...shaped.headers.filter(([name]) => name !== 'x-should-retry'), ['retry-after', '30'] as const]
-    : shaped.headers
-  const status = rests ? 503 : shaped.status
-  response.writeHead(status, [...headers, ['content-length', String(shaped.body.length)] as const].flat())
-  response.end(request.method === 'HEAD' ? undefined : shaped.body)
-}
-
-async function* counting(body: AsyncIterable<Buffer>, count: (bytes: number) => void): AsyncIterable<Buffer> {
-  for await (const piece of body) {
-    count(piece.length)
-    yield piece
   }
 }

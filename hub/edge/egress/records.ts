@@ -54,7 +54,13 @@ const words = (
     ...(why === '' ? [] : [why]),
   ].join('; ')
 
-export function createEgressRecords(parts: { gate: Gate; clock: Clock; log: Log }): EgressRecords {
+export function createEgressRecords(parts: {
+  gate: Gate
+  clock: Clock
+  log: Log
+  /** Runs in the transaction of each record. */
+  alongside: (session: string) => void
+}): EgressRecords {
   const { gate, clock, log } = parts
   const waiting = new Map<string, { sum: Ended; count: number }>()
   let timer: Timer | undefined
@@ -63,6 +69,7 @@ export function createEgressRecords(parts: { gate: Gate; clock: Clock; log: Log 
     try {
       gate.admit({ principal: SETTLER, operation: 'egress.settle', resource: `session:${ended.session}` }, (grant) => {
         const more = settle(grant)
+        parts.alongside(ended.session)
         return { auditEffect: more === '' ? words(ended, count) : `${words(ended, count)}; ${more}` }
       })
       return true

@@ -75,6 +75,7 @@ export const ALERT_KINDS = [
   'database_damaged',
   'disk_low',
   'drill_overdue',
+  'egress_bytes',
   'egress_stopped',
   'engine_disk_low',
   'engine_unfit',

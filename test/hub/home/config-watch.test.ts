@@ -236,6 +236,7 @@ describe('what is live (S0-13)', () => {
   const OTHER: Readonly<Record<string, unknown>> = {
     upstreams: { llama: { kind: 'openai', url: 'http://127.0.0.1:11434', local: true, price: 'free' } },
     'egress.inSafe': false,
+    'egress.taskBytes': '1MiB',
     profile: 'development',
     'audit.forward': [{ kind: 'file', path: 'logs/audit.jsonl' }],
     'approvals.read.wait': '5h',

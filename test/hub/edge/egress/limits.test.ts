@@ -297,3 +297,52 @@ describe('memory [E20]', () => {
     expect(digest(body)).toBe(digest(sent))
   })
 })
+
+describe('bytes that a task sends outward [E15]', () => {
+  const NOTES = '/up/weather/v1/notes'
+  const note = (bytes: number) => ({ method: 'POST', body: 'x'.repeat(bytes) })
+
+  it('end at the limit, which the refusal names; a smaller one still passes, and a raised limit counts at once', async () => {
+    let limit = 4000
+    await start({ taskBytes: () => limit })
+    let got = 0
+    scene.serve((request, response) => {
+      request.on('data', (piece: Buffer) => {
+        got += piece.length
+      })
+      request.on('end', () => response.end('ok'))
+    })
+    expect((await scene.ask(NOTES, note(3000))).status).toBe(200)
+    const refused = await scene.ask(NOTES, note(2000))
+    expect([refused.status, got]).toEqual([403, 3000])
+    expect(refused.text).toMatch(/budget_exceeded: .*the limit is 4kB, 30\d\d bytes are sent.*egress\.taskBytes/)
+    expect(scene.alerts).toEqual(['egress_bytes:reader'])
+    // What is asked for counts too: a path can carry as much as a body.
+    expect((await scene.ask(`/up/rates/${'y'.repeat(2000)}`)).status).toBe(403)
+    expect((await scene.ask(NOTES, note(500))).status).toBe(200)
+    limit = 8000
+    expect((await scene.ask(NOTES, note(2000))).status).toBe(200)
+    expect(got).toBe(5500)
+    const [sum = 0] = scene.sums.values()
+    expect(sum).toBeGreaterThanOrEqual(got)
+  })
+
+  it('hold for a body that does not say how long it is, and for a call that is refused before anything is reserved', async () => {
+    await start({ taskBytes: () => 100_000 })
+    let got = 0
+    scene.serve((request) => {
+      request.on('data', (piece: Buffer) => {
+        got += piece.length
+      })
+    })
+    const socket = scene.raw()
+    socket.write(`POST ${NOTES} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n`)
+    const piece = `2710\r\n${'x'.repeat(10_000)}\r\n`
+    for (let n = 0; n < 20; n += 1) socket.write(piece)
+    await eventually(() => scene.records.some(({ effect }) => /budget_exceeded/.test(effect)))
+    expect(got).toBeLessThanOrEqual(100_000)
+    const long = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'z'.repeat(100_000) }] })
+    expect((await scene.ask(CHAT, { ...metered, body: long })).text).toContain('budget_exceeded')
+    expect([scene.reserved, scene.settled]).toEqual([[], []])
+  })
+})

@@ -29,6 +29,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     foreign: [] as string[],
     ended: [] as Ended[],
     heard: '',
+    room: 1e9,
   }
   let allows = true
   let refusal = new HubError('policy_denied', 'no')
@@ -61,6 +62,11 @@ async function scene(clock: FakeClock | undefined = undefined) {
     callerOf: () => ({ session: { agent: 'reader' }, principal: {}, proof: {} }) as never,
     heldBack: () => undefined,
     onForeign: (_caller, host) => told.foreign.push(host),
+    sends: (_session, bytes, isAsked) => {
+      if (told.room < bytes) return new HubError('budget_exceeded', 'no more bytes')
+      if (isAsked !== true) told.room -= bytes
+      return undefined
+    },
     propose: (agent, upstream, kind) => told.proposed.push(`${agent} ${upstream} ${kind}`),
     ended: (ended) => told.ended.push(ended),
   })
@@ -224,5 +230,22 @@ describe('CONNECT [E6]', () => {
     end()
     await eventually(() => told.ended.length === 1)
     expect(told.ended[0]?.why).toBe('cancelled: the session ended')
+  })
+
+  it('ends where its task has sent as much as it may, and another is refused before it is dialled [E15]', async () => {
+    const { told, ask } = await scene()
+    told.room = 3000
+    const { socket } = await ask('files.example.org:443')
+    const line = tlsOver(socket, 'files.example.org')
+    line.secured.write('x'.repeat(1000))
+    await eventually(() => told.heard.length === 1000)
+    line.secured.write('y'.repeat(5000))
+    await eventually(() => told.ended.length === 1)
+    expect(told.heard).toBe('x'.repeat(1000))
+    expect(told.ended[0]).toMatchObject({ why: 'budget_exceeded: no more bytes' })
+    expect(told.ended[0]?.bytesOut).toBe(3000 - told.room)
+    told.room = 0
+    expect((await ask('files.example.org:443')).status).toBe(403)
+    expect(told.dialled).toHaveLength(1)
   })
 })

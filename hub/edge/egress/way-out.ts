@@ -1,0 +1,32 @@
+/** Builds what carries a request outward and its answer back: the exchange, the keys, and what masks them. */
+import type { Clock } from '../../base/clock.ts'
+import type { Redaction } from '../../base/redaction.ts'
+import { createExchange } from '../../guard/outward/exchange.ts'
+import { systemResolve } from '../../guard/outward/post.ts'
+import type { Resolve } from '../../guard/outward/target.ts'
+import type { Secrets } from '../../work/sandbox/secrets.ts'
+import { createUpstreamKeys } from './keys.ts'
+import { createLeakPatterns, type LeakPatterns } from './leak-scan.ts'
+import { createSending } from './sending.ts'
+
+export function createWayOut(parts: {
+  clock: Clock
+  redaction: Pick<Redaction, 'know' | 'known'>
+  secrets: Pick<Secrets, 'ofHub'>
+  ownPorts: () => ReadonlySet<number>
+  ownPlaces: ReadonlySet<string>
+  resolve?: Resolve | undefined
+  ca?: string | undefined
+}) {
+  const { clock, redaction, secrets, ownPorts, ownPlaces, resolve = systemResolve, ca } = parts
+  const exchange = createExchange({ clock, resolve, ownPorts, ownPlaces, ...(ca === undefined ? {} : { ca }) })
+  const keys = createUpstreamKeys({ clock, secretOf: secrets.ofHub, know: redaction.know })
+  let made: { of: unknown; patterns: LeakPatterns } | undefined
+  function patterns(): LeakPatterns {
+    const known = redaction.known()
+    if (made?.of !== known)
+      made = { of: known, patterns: createLeakPatterns(known.map(([name, value]) => [name, Buffer.from(value)])) }
+    return made.patterns
+  }
+  return { exchange, keys, send: createSending({ clock, exchange, keys, patterns }) }
+}
