@@ -1,16 +1,19 @@
 /** Assembles the images of a repository: base layers, a layer with shim and SDK, a layer for each agent. Loads those that are missing. */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { holdsShell } from '../../hub/protocol/image-recipe.ts'
 import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
+import { BaseMissing } from './host-files.ts'
 import { differenceOf } from './identity.ts'
 import type { ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
 import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
+import { pythonLayer } from './python.ts'
 import { type Recipe, readRecipe } from './recipe.ts'
 import type { TarEntry } from './tar.ts'
-import { BaseMissing, pythonLayer, shellLayer } from './tools.ts'
+import { codingLayer, shellLayer, toolsBeside, toolsLayer } from './tools.ts'
 
 export interface AssemblyOptions {
   /** The repository, or a tree laid out like it. */
@@ -51,7 +54,7 @@ function isImage(path: string) {
 
 /** Makes the images without an engine. They depend on the sources and on the parts, never on time. */
 export function assembleImages(options: AssemblyOptions): Image[] {
-  const { root, prefix, parts = ownParts() } = options
+  const { root, prefix, parts = ownParts(), say = () => undefined } = options
   if (!existsSync(join(root, AGENT, 'shim.ts')))
     throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
   const base = baseLayer(options.cacheDir, parts, options.firstUser)
@@ -72,35 +75,64 @@ export function assembleImages(options: AssemblyOptions): Image[] {
     const entries = programEntries(root, programs)
     return entries.length === 0 ? [] : [layerOf(`hub: agent ${basename(folder)}`, entries)]
   }
-  const onBase = createBases(parts)
+  const onBase = createBases(parts, say)
   const images = [imageOf(`${prefix}agent:latest`, [base, shim], parts.arch)]
   for (const folder of options.folders) {
     const recipe = readRecipe(root, folder)
+    if ('from' in recipe) {
+      say(`left out ${folder}: an image made from another, ${recipe.from}, cannot be built yet`)
+      continue
+    }
     try {
       const layers = [base, ...onBase(recipe), shim, ...agentLayers(folder)]
-      const note = recipe.base === 'shell' ? SHELL_NOTE : ''
+      const note = holdsShell(recipe) ? SHELL_NOTE : ''
       images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note))
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown
-      options.say?.(`left out ${folder}: this machine has no base ${recipe.base}: ${thrown.message}`)
+      say(`left out ${folder}: ${thrown.message}`)
     }
   }
   return images
 }
 
 /** The layers between Node and the shim; each is made once, and only if an image needs it. */
-function createBases({ own, arch }: Parts): (recipe: Recipe) => Layer[] {
+function createBases({ own, arch }: Parts, say: (line: string) => void): (recipe: Recipe) => Layer[] {
   const made = new Map<string, Layer>()
-  const once = (name: string, make: () => Layer): Layer[] => {
+  const once = (name: string, make: () => Layer): Layer => {
     const layer = made.get(name) ?? make()
     made.set(name, layer)
-    return [layer]
+    return layer
   }
-  return ({ base }) => {
-    if (base === 'node') return []
+  const python = () => once('python', () => ofBase('python', pythonLayer))
+  const shell = () => once('shell', () => ofBase('shell', shellLayer))
+  const makers: Readonly<Record<Recipe['base'], () => Layer[]>> = {
+    node: () => [],
+    python: () => [python()],
+    shell: () => [shell()],
+    coding: () => [shell(), once('coding', () => ofBase('coding', () => codingLayer(say)))],
+  }
+  return ({ base, tools = [] }) => {
+    if (base === 'node' && tools.length === 0) return []
     if (!own)
-      throw new BaseMissing(`${base} is copied from the machine that assembles, and this machine is not ${arch}`)
-    return once(base, base === 'shell' ? shellLayer : () => pythonLayer())
+      throw new BaseMissing(
+        `this machine has no base ${base}: it is copied from the machine that assembles, and this machine is not ${arch}`,
+      )
+    const beside = toolsBeside(base, tools)
+    return [
+      ...makers[base](),
+      ...(beside.length === 0 ? [] : [once(`tools ${beside.join(' ')}`, () => toolsLayer(beside))]),
+      ...(tools.includes('python3') && base !== 'python' ? [python()] : []),
+    ]
+  }
+}
+
+/** What the base lacks is said of the base. */
+function ofBase(base: string, make: () => Layer): Layer {
+  try {
+    return make()
+  } catch (thrown) {
+    if (!(thrown instanceof BaseMissing)) throw thrown
+    throw new BaseMissing(`this machine has no base ${base}: ${thrown.message}`)
   }
 }
 

@@ -1,32 +1,51 @@
-/** The base of an agent's image: `image.yaml` in its folder. Without one it is Node alone, as for the hub's own agents. */
+/** What an agent's image is made of: `image.yaml` in its folder, read as strictly as a card. Without one it is Node alone, as for the hub's own agents. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { z } from 'zod'
+import { holdsShell, type IMAGE_BASES, type ImageRecipe, imageRecipeShape } from '../../hub/protocol/image-recipe.ts'
+import { firstOf, judgeYaml } from '../../hub/protocol/judging.ts'
 
-/** A shell is a declared exception with a reason (docs/sandbox.md 8). Unknown keys are refused. */
-const recipeShape = z.discriminatedUnion('base', [
-  z.strictObject({ base: z.enum(['node', 'python']) }),
-  z.strictObject({ base: z.literal('shell'), reason: z.string().min(10).max(500) }),
-])
-export type Recipe = z.output<typeof recipeShape>
+/** Of an image that is assembled from parts. */
+export type Recipe = Omit<ImageRecipe, 'from' | 'base'> & { base: (typeof IMAGE_BASES)[number] }
+/** Of an image that stands on another one of the engine. */
+export interface FromRecipe {
+  from: string
+}
 
-/** Throws if `image.yaml` is not a recipe, or if it and the card disagree about a shell. */
-export function readRecipe(root: string, folder: string): Recipe {
+/** What is shown of an image must be so. */
+const disagreement = (folder: string, shell: unknown, uses: string): Error =>
+  new Error(`${join(folder, 'agent.yaml')} says shell: ${String(shell)}, but its image uses ${uses}; make them agree`)
+
+/**
+ * Throws if `image.yaml` is not a recipe, naming the line, or if it and the card disagree about a shell. `from` stands in for the file's own; with
+ * it the file may say nothing else.
+ */
+export function readRecipe(root: string, folder: string, from?: string): Recipe | FromRecipe {
   const file = join(folder, 'image.yaml')
-  const recipe = existsSync(join(root, file)) ? parseRecipe(join(root, file), file) : { base: 'node' as const }
-  const card = join(folder, 'agent.yaml')
-  if (!existsSync(join(root, card))) return recipe
-  const { shell = false } = (parse(readFileSync(join(root, card), 'utf8')) ?? {}) as { shell?: unknown }
-  if (shell !== (recipe.base === 'shell')) {
-    throw new Error(`${card} says shell: ${String(shell)}, but its image uses the base ${recipe.base}; make them agree`)
-  }
+  const said = existsSync(join(root, file)) ? parseRecipe(join(root, file), file) : {}
+  if (from !== undefined && said.from === undefined && Object.keys(said).length > 0)
+    throw new Error(
+      `${file} says ${Object.keys(said).join(', ')}, and --from names an image that brings all; remove one`,
+    )
+  const source = from ?? said.from
+  if (source !== undefined) return { from: source }
+  if (said.packages !== undefined) throw new Error(`${file}: packages cannot be built yet; remove them`)
+  const recipe = { ...said, base: said.base ?? 'node' }
+  const shell = shellOfCard(root, folder)
+  if (shell !== undefined && shell !== holdsShell(recipe)) throw disagreement(folder, shell, `the base ${recipe.base}`)
   return recipe
 }
 
-function parseRecipe(path: string, name: string): Recipe {
-  const parsed = recipeShape.safeParse(parse(readFileSync(path, 'utf8')))
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw new Error(`${name}: ${issue?.path.join('.') || 'recipe'}: ${issue?.message}; see images/shell/image.yaml`)
+/** What the card says of a shell; undefined where there is no card. */
+function shellOfCard(root: string, folder: string): unknown {
+  const card = join(root, folder, 'agent.yaml')
+  if (!existsSync(card)) return undefined
+  const { shell = false } = (parse(readFileSync(card, 'utf8')) ?? {}) as { shell?: unknown }
+  return shell
+}
+
+function parseRecipe(path: string, name: string): ImageRecipe {
+  const { value, faults } = judgeYaml(readFileSync(path, 'utf8'), imageRecipeShape)
+  if (value !== undefined) return value
+  throw new Error(`${name} ${firstOf(faults)}; docs/images.md tells what it may say`)
 }
