@@ -201,6 +201,58 @@ test_each_tmpfs_option_is_needed if {
 	breaks(host_with("Tmpfs", object.remove(host.Tmpfs, ["/tmp"])), ["tmpfs"])
 }
 
+# --- Relaxations: the row of the agent that the label names, and nothing else, moves a wall (T101, T102)
+
+relaxed_answer(relax, tmpfs) := result if {
+	changed := json.patch(body, [
+		{"op": "add", "path": "/Labels", "value": {"hub.agent": "coder"}},
+		{"op": "replace", "path": "/HostConfig/Tmpfs", "value": tmpfs},
+	])
+	result := answer(changed).allow with data.agents as {"coder": {"relax": relax}, "other": {"relax": ["exec", "shm"]}}
+}
+
+running := object.union(host.Tmpfs, {"/workspace": replace(host.Tmpfs["/workspace"], "noexec", "exec")})
+
+sharing := object.union(host.Tmpfs, {"/dev/shm": host.Tmpfs["/tmp"]})
+
+test_T101_programs_run_from_the_workspace_alone_and_only_where_the_row_says_exec if {
+	relaxed_answer(["exec"], running) == true
+	relaxed_answer(["exec"], host.Tmpfs) == true
+	every relax in [[], ["shm"], "exec"] {
+		relaxed_answer(relax, running) == false
+	}
+	every options in ["rw,exec,nodev,nosuid", "rw,exec,nosuid", "rw,nosuid,nodev", "rw,exec,noexec,nosuid,nodev", "exec,nosuid,nodev"] {
+		odd := replace(host.Tmpfs["/workspace"], "rw,noexec,nosuid,nodev", options)
+		relaxed_answer(["exec"], object.union(host.Tmpfs, {"/workspace": odd})) == false
+	}
+	elsewhere := object.union(host.Tmpfs, {"/tmp": replace(host.Tmpfs["/tmp"], "noexec", "exec")})
+	relaxed_answer(["exec", "shm"], elsewhere) == false
+	everywhere := object.union(sharing, {"/dev/shm": replace(sharing["/dev/shm"], "noexec", "exec")})
+	relaxed_answer(["exec", "shm"], everywhere) == false
+}
+
+test_T102_there_is_a_shm_only_where_the_row_says_so_and_of_one_size if {
+	relaxed_answer(["shm"], sharing) == true
+	relaxed_answer(["shm"], host.Tmpfs) == true
+	every relax in [[], ["exec"], "shm"] {
+		relaxed_answer(relax, sharing) == false
+	}
+	larger := object.union(sharing, {"/dev/shm": replace(sharing["/dev/shm"], "size=64m", "size=65m")})
+	relaxed_answer(["shm"], larger) == false
+	relaxed_answer(["exec", "shm"], object.union(running, {"/dev/shm": sharing["/dev/shm"]})) == true
+	relaxed_answer(["shm"], object.union(sharing, {"/more": host.Tmpfs["/tmp"]})) == false
+}
+
+test_a_session_of_no_row_has_every_wall if {
+	every tmpfs in [running, sharing] {
+		unnamed := json.patch(body, [
+			{"op": "add", "path": "/Labels", "value": {"hub.agent": "runtime-probe"}},
+			{"op": "replace", "path": "/HostConfig/Tmpfs", "value": tmpfs},
+		])
+		breaks(unnamed, ["tmpfs"])
+	}
+}
+
 limit(place, change) := json.patch(body, [{
 	"op": "replace", "path": ["HostConfig", "Ulimits", place],
 	"value": object.union(host.Ulimits[to_number(place)], change),

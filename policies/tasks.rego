@@ -167,14 +167,16 @@ inputs_readable if {
 
 # --- task.dispatch: who may run, and with how much of what was asked for (S1-6)
 
-dispatch := object.union(admit.yes(rule), {"narrow": object.union(
+dispatch := object.union(admit.yes(rule), {"narrow": object.union_n([
 	{"capabilities": dispatch_capabilities, "ttlMs": dispatch_ttl},
 	dispatch_egress,
-)}) if {
+	dispatch_relax,
+])}) if {
 	dispatcher
 	data.agents[input.resource.agent].suspended == false
 	permits(input.resource.agent)
 	dispatch_ttl > 0
+	relax_held
 } else := chosen if {
 	dispatcher
 } else := admit.no(rule, ["only the hub's dispatcher may dispatch"]) if {
@@ -182,6 +184,20 @@ dispatch := object.union(admit.yes(rule), {"narrow": object.union(
 } else := admit.no(rule, ["agent ", name, " is suspended: set agents.", name, ".suspended to false in policy/data.json"]) if {
 	name := input.resource.agent
 	data.agents[name].suspended == true
+} else := admit.no(rule, [
+	"agent ", name, " asks for relax ", concat(", ", sort(ungranted)), ", which is not granted: add it to agents.", name,
+	".relax in policy/data.json, or take it out of the card",
+]) if {
+	name := input.resource.agent
+	permits(name)
+	count(ungranted) > 0
+} else := admit.no(rule, [
+	"agent ", name, " asks for relax ", concat(", ", sort(above_ceiling)),
+	", which the session that delegated to it does not hold: add it to relax of the cards above it in the chain, or take it out of its own",
+]) if {
+	name := input.resource.agent
+	permits(name)
+	count(above_ceiling) > 0
 } else := refusal
 
 dispatcher if {
@@ -201,6 +217,32 @@ default dispatch_egress := {}
 dispatch_egress := {"egress": egress.narrow(input.resource.wanted.egress, granted)} if {
 	is_array(input.resource.wanted.egress)
 	granted := object.get(data.agents[input.resource.agent], "egress", [])
+}
+
+# Walls of the container that are moved: all that its card names, or no session of it begins. A program that was built for one fails without
+# it, and nobody could tell why.
+default dispatch_relax := {}
+
+dispatch_relax := {"relax": input.resource.wanted.relax} if is_array(input.resource.wanted.relax)
+
+relax_held if not input.resource.wanted.relax
+
+relax_held if {
+	is_array(input.resource.wanted.relax)
+	count(ungranted) == 0
+	count(above_ceiling) == 0
+}
+
+# As sets: where a list is not there it is empty, while `not x in list` would hold for none.
+wanted_relax := {each | some each in input.resource.wanted.relax}
+
+ungranted := wanted_relax - {each | some each in data.agents[input.resource.agent].relax}
+
+# A chain narrows: what the session above does not hold cannot be had by asking another agent for it.
+default above_ceiling := set()
+
+above_ceiling := wanted_relax - {each | some each in input.resource.ceiling.relax} if {
+	not input.resource.origin.parent == null
 }
 
 within_ceiling(_) if input.resource.ceiling.capabilities == null
@@ -234,6 +276,7 @@ delegate := admit.yes("hub.tasks.delegate") if {
 	input.resource.agent in may_delegate
 	not input.resource.agent in input.resource.chain
 	takes(input.resource.agent)
+	count(relaxed_wider) == 0
 } else := object.union(admit.yes("hub.tasks.delegate"), {"narrow": {"agents": sort(able)}}) if {
 	delegation_is_sound
 	input.resource.agent == null
@@ -246,6 +289,13 @@ delegate := admit.yes("hub.tasks.delegate") if {
 	input.resource.agent in input.resource.chain
 } else := admit.no_as("delegation_wider", "hub.tasks.delegate", [concat(", ", sort(wider)), " is more than the delegating session holds"]) if {
 	count(wider) > 0
+} else := admit.no_as("delegation_wider", "hub.tasks.delegate", [
+	"agent ", input.resource.agent, " asks for relax ", concat(", ", sort(relaxed_wider)),
+	", which the delegating session does not hold: add it to relax of the cards above it in the chain, or take it out of its own",
+]) if {
+	input.resource.agent in may_delegate
+	takes(input.resource.agent)
+	count(relaxed_wider) > 0
 } else := admit.no("hub.tasks.delegate", [
 	"agent ", from, " may not delegate to ", to, ": add \"", to, "\" to agents.", from,
 	".delegate in policy/data.json",
@@ -309,6 +359,9 @@ wider contains grant if {
 	some grant in input.resource.wanted.egress
 	not egress.held(grant, input.principal.authority.egress)
 }
+
+# Walls that the child's card asks to have moved and this session's stand. Its own start asks again (`above_ceiling`).
+relaxed_wider := {each | some each in input.resource.child.relax} - {each | some each in input.principal.authority.relax}
 
 # --- A session's own verbs: always, about its own task
 

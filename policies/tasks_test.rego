@@ -6,7 +6,7 @@ agents := {
 	"lead": {
 		"submit": true, "suspended": false, "ttlMs": 5000, "capabilities": ["lead", "read"],
 		"delegate": ["reader", "writer", "other"], "secrets": ["s"], "service": true,
-		"sensitivity": "confidential", "egress": ["anthropic", "forge:read"],
+		"sensitivity": "confidential", "egress": ["anthropic", "forge:read"], "relax": ["exec"],
 	},
 	"reader": {"submit": false, "suspended": false, "ttlMs": 3000, "capabilities": ["read"], "delegate": [], "secrets": []},
 	"writer": {"submit": true, "suspended": true, "ttlMs": 3000, "capabilities": ["write"], "delegate": ["lead"], "secrets": []},
@@ -215,6 +215,44 @@ test_dispatch_narrows_egress_to_what_policy_grants if {
 	dispatch_from(dispatcher, "reader", wanted, free, from_lead).narrow.egress == []
 	odd := object.union(wanted, {"egress": "anthropic"})
 	dispatch(dispatcher, "lead", odd, free).narrow == {"capabilities": [], "ttlMs": 60}
+}
+
+relaxing(relax) := {"capabilities": [], "ttlMs": 60, "relax": relax}
+
+dispatch_refusal(reason) := {"allow": false, "code": "policy_denied", "rule": "hub.tasks.dispatch", "reason": reason}
+
+test_dispatch_gives_every_relaxation_or_begins_nothing if {
+	dispatch(dispatcher, "lead", relaxing(["exec"]), free).narrow == {"capabilities": [], "ttlMs": 60, "relax": ["exec"]}
+	dispatch(dispatcher, "lead", {"capabilities": [], "ttlMs": 60}, free).narrow == {"capabilities": [], "ttlMs": 60}
+	dispatch(dispatcher, "lead", relaxing(["shm", "exec"]), free) == dispatch_refusal("agent lead asks for relax shm, which is not granted: add it to agents.lead.relax in policy/data.json, or take it out of the card")
+	dispatch(dispatcher, "lead", relaxing("exec"), free).allow == false
+
+	# A row that does not speak of it grants nothing.
+	from_lead := {"by": "agent", "parent": "lead"}
+	dispatch_from(dispatcher, "reader", relaxing(["exec"]), object.union(free, {"relax": ["exec"]}), from_lead) == dispatch_refusal("agent reader asks for relax exec, which is not granted: add it to agents.reader.relax in policy/data.json, or take it out of the card")
+
+	# The other reasons come first.
+	dispatch(dispatcher, "reader", relaxing(["exec"]), free).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
+	dispatch(operator, "lead", relaxing(["shm"]), free).reason == "only the hub's dispatcher may dispatch"
+}
+
+below_lead(ceiling) := result if {
+	granted := object.union(agents, {"reader": object.union(agents.reader, {"relax": ["exec"]})})
+	result := tasks.answer with data.agents as granted
+		with input as {
+			"operation": "task.dispatch", "principal": dispatcher,
+			"resource": {
+				"agent": "reader", "needs": [], "wanted": relaxing(["exec"]), "ceiling": ceiling,
+				"origin": {"by": "agent", "parent": "lead"},
+			},
+		}
+}
+
+test_a_chain_narrows_relaxations if {
+	below_lead(object.union(free, {"relax": ["exec"]})).narrow.relax == ["exec"]
+	refused := dispatch_refusal("agent reader asks for relax exec, which the session that delegated to it does not hold: add it to relax of the cards above it in the chain, or take it out of its own")
+	below_lead(object.union(free, {"relax": ["shm"]})) == refused
+	below_lead(free) == refused
 }
 
 test_dispatch_never_passes_the_ceiling_of_the_chain if {
@@ -450,6 +488,20 @@ test_a_child_never_holds_more_than_its_parent if {
 	delegate({"wanted": {"egress": ["forge:read", "forge:write"]}}) == delegation_refusal("delegation_wider", "forge:write is more than the delegating session holds")
 	delegate_as(object.remove(lead, ["authority"]), {}).allow == false
 	delegate({"wanted": null}).allow == false
+}
+
+test_a_child_moves_no_wall_that_stands_for_its_parent if {
+	wider := delegation_refusal("delegation_wider", "agent reader asks for relax exec, which the delegating session does not hold: add it to relax of the cards above it in the chain, or take it out of its own")
+	delegate({"child": {"relax": ["exec"]}}) == wider
+	delegate({"child": {}}).allow == true
+	delegate({"child": null}).allow == true
+	relaxed := object.union(lead, {"authority": object.union(authority, {"relax": ["exec"]})})
+	delegate_as(relaxed, {"child": {"relax": ["exec"]}}).allow == true
+	delegate_as(relaxed, {"child": {"relax": ["exec", "shm"]}}).reason == "agent reader asks for relax shm, which the delegating session does not hold: add it to relax of the cards above it in the chain, or take it out of its own"
+
+	# The other reasons come first.
+	not contains(delegate({"agent": "stranger", "child": {"relax": ["exec"]}}).reason, "relax")
+	delegate({"sensitivity": "confidential", "child": {"relax": ["exec"]}}).reason == "agent reader takes no confidential tasks: set agents.reader.sensitivity to \"confidential\" in policy/data.json"
 }
 
 test_delegation_names_the_line_to_change if {

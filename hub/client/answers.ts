@@ -20,7 +20,15 @@ type Taken<Part> = Part extends views.TaskView
       : Part extends views.AgentView
         ? Since<
             Part,
-            'imageNote' | 'provenance' | 'shell' | 'sensitivity' | 'repeatable' | 'cardNote' | 'limits' | 'ttlIsDefault'
+            | 'imageNote'
+            | 'provenance'
+            | 'shell'
+            | 'relax'
+            | 'sensitivity'
+            | 'repeatable'
+            | 'cardNote'
+            | 'limits'
+            | 'ttlIsDefault'
           >
         : Part extends views.ApprovalView
           ? Since<Part, 'root'>

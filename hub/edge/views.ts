@@ -100,6 +100,7 @@ export function agentView(
     provenance: provenance ?? null,
     driver,
     shell,
+    relax: card.relax ?? [],
     sensitivity,
     mode,
     capabilities,

@@ -25,6 +25,7 @@ export interface Grant extends Proof {
     readonly capabilities?: readonly string[]
     readonly ttlMs?: number
     readonly egress?: readonly string[]
+    readonly relax?: readonly string[]
     readonly agents?: readonly string[]
   }
   /** Sequence number of the audit record that names this grant. */

@@ -4,6 +4,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
+import { relaxShape } from './relax.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
 /** Limits of one session, in the units the engine wants. Every one is finite (docs/sandbox.md 5). */
@@ -199,13 +200,13 @@ export const agentCardShape = z.strictObject({
       description:
         'how often a session that crashed is started again; once a program has its task, only if `repeatable` is true',
     }),
-  /** Not there yet, and refused by name: nothing that a card asks for is accepted and then ignored (fault C4). */
-  relax: z
-    .never({
-      error:
-        'there are no exceptions (exec, shm) yet; the workspace is not executable and there is no /dev/shm: remove this key',
-    })
-    .optional(),
+  /** Absent where it asks for none, so that such a card and what is made from it are what they were before there were any. */
+  relax: relaxShape
+    .optional()
+    .meta({ usual: '[]' })
+    .describe(
+      'walls of the container that it asks to have moved: `exec`, programs run from `/workspace`; `shm`, a private `/dev/shm` of 64 MiB. The rules must grant each, or none of its sessions begins',
+    ),
   messages: z
     .strictObject({
       sends: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),

@@ -51,6 +51,12 @@ export const FLAGS = {
       heldIn: { strict: false },
     },
   ),
+  relaxations: flag(
+    'agents whose card says `relax` may start, where the rules grant it',
+    'no session of an agent whose card says `relax` begins',
+    true,
+    { heldIn: { strict: false } },
+  ),
   unproven: flag(
     'agents may start from an image of which nobody can say where it comes from',
     'a session begins only from an image that was built here, or whose signature was checked',

@@ -20,6 +20,7 @@ const authority = z.strictObject({
   topics: names.describe('topics that it may publish and subscribe to'),
   secrets: names.describe('secrets that it may fetch'),
   egress: names.describe('what it may reach outside, as grants'),
+  relax: names.optional().describe('walls of its container that are moved; absent for none'),
   ttlMs: z.number().describe('how long it may live, in milliseconds'),
   depthLeft: z.number().describe('delegations that are allowed below it'),
   tasksLeft: z.number().describe('tasks that its tree may still make'),
@@ -62,6 +63,9 @@ const resource = z.strictObject({
       capabilities: names.describe('what the session would hold'),
       ttlMs: z.number().describe('how long it would live, in milliseconds'),
       egress: names.optional().describe('of a start: what it would reach outside; absent for nothing'),
+      relax: names
+        .optional()
+        .describe('of a start: walls of its container that its card asks to have moved; absent for none'),
     })
     .optional()
     .describe('of a start or a delegation: what is asked for'),
@@ -69,6 +73,9 @@ const resource = z.strictObject({
     .strictObject({
       capabilities: names.nullable().describe('what its parent holds; null without a parent'),
       ttlMs: z.number().describe('how long its parent has left, in milliseconds'),
+      relax: names
+        .optional()
+        .describe('below another session, where the card asks for some: those that the parent holds'),
     })
     .optional()
     .describe('of a start: the most that it can get'),
@@ -80,6 +87,7 @@ const resource = z.strictObject({
       message: names.describe('of its card'),
       topics: names.describe('of its card'),
       egress: names.describe('of its card'),
+      relax: names.optional().describe('of its card; absent for none'),
       image: z.enum(['same', 'other']).describe('whether it runs from the image of the agent that asks'),
       untrusted: z.boolean().describe('its card has `shell: true`'),
     })

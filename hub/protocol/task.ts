@@ -1,5 +1,6 @@
 /** Task, attempt and session: their states, tables and shapes. Moved only by work/dispatch/tasks.ts. */
 import { createMachine } from '../base/machine.ts'
+import type { Relaxation } from './relax.ts'
 
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
 export type AttemptState = 'assigned' | 'starting' | 'running' | 'settled' | 'lost' | 'stopped'
@@ -64,6 +65,8 @@ export interface Authority {
   topics: string[]
   secrets: string[]
   egress: string[]
+  /** Walls of its container that are moved; absent for none. */
+  relax?: Relaxation[]
   ttlMs: number
   /** Delegations still allowed below it. */
   depthLeft: number

@@ -8,6 +8,7 @@ import { APPROVAL_ENDINGS, APPROVAL_KINDS, APPROVAL_STATES, ON_TIMEOUT, TIERS } 
 import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+import { RELAXATIONS } from './relax.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
 export const span = z.number().describe('milliseconds')
@@ -86,6 +87,7 @@ const authorityShape = z.strictObject({
   topics: z.array(z.string()),
   secrets: z.array(z.string()).describe('names, never values'),
   egress: z.array(z.string()).describe('what it may reach outside'),
+  relax: z.array(z.enum(RELAXATIONS)).optional().describe('walls of its container that are moved; absent for none'),
   ttlMs: span,
   depthLeft: z.int().describe('levels of delegation left below it'),
   tasksLeft: z.int().describe('tasks that the tree below it may still create'),
@@ -123,7 +125,17 @@ export const hardeningShape = z.strictObject({
     .describe(
       'which sockets its programs may open, by what the engine shows: Unix sockets alone; TCP over IPv4 too, for a session with egress; others, which no profile allows',
     ),
-  checks: z.array(checkShape('what is not as it should be; empty for a check that passes')),
+  relaxed: z
+    .array(z.enum(RELAXATIONS))
+    .describe('which walls of its container are moved, by what the engine shows: `exec`, `shm`'),
+  checks: z.array(
+    checkShape('what is not as it should be; empty for a check that passes').extend({
+      relaxed: z
+        .enum(RELAXATIONS)
+        .optional()
+        .describe('it passes because card and rules permit this; absent for a wall that stands'),
+    }),
+  ),
 })
 
 /** What a session with egress is handed at its join (egress/placeholders.ts). */
@@ -162,6 +174,7 @@ export const agentShape = z.strictObject({
   ),
   driver: driverShape,
   shell: z.boolean().describe('its image holds a shell'),
+  relax: z.array(z.enum(RELAXATIONS)).describe('walls of its container that its card asks to have moved'),
   sensitivity: kept(dataClassShape).describe(
     'the highest class of data that its card takes; null: only tasks without one',
   ),
@@ -288,6 +301,7 @@ const narrowingShape = z.strictObject({
   capabilities: z.array(z.string()).optional(),
   agents: z.array(z.string()).optional(),
   egress: z.array(z.string()).optional(),
+  relax: z.array(z.string()).optional(),
   ttlMs: z.int().optional(),
 })
 const verdictShape = z.strictObject({

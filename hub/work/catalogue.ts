@@ -8,6 +8,7 @@ import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Flags } from '../guard/operator/flags.ts'
 import { type AgentCard, type SessionLimits, TRIAL_SUFFIX } from '../protocol/agent.ts'
+import type { Relaxation } from '../protocol/relax.ts'
 import { createArtifacts } from './artifacts.ts'
 import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
@@ -61,8 +62,8 @@ export function createCatalogue(
     { folder: join(home, 'agents'), limitsOf },
     {
       ...{ store, images, breaker },
-      barredBy: ({ name, shell, run }, provenance, imageId = '') =>
-        barredBy(flags, { name, provenance, shell: shell || withShell.has(imageId) || isShell(run[0]) }),
+      barredBy: ({ name, shell, relax = [], run }, provenance, imageId = '') =>
+        barredBy(flags, { name, provenance, relax, shell: shell || withShell.has(imageId) || isShell(run[0]) }),
       provenance() {
         const built = new Set(readImageBuilds(home).map(({ id }) => id))
         return (imageId) => provenanceOf(imageId, { isBuilt: (id) => built.has(id), isSigned: checks.isSigned })
@@ -89,13 +90,20 @@ export function createCatalogue(
 /** Which feature flag keeps an agent from starting, in words; empty if none does. Flags are asked only about what they concern. */
 function barredBy(
   flags: Pick<Flags, 'whyOff'>,
-  { name, provenance, shell }: { name: string; provenance: Provenance | undefined; shell: boolean },
+  {
+    name,
+    provenance,
+    shell,
+    relax,
+  }: { name: string; provenance: Provenance | undefined; shell: boolean; relax: readonly Relaxation[] },
 ): string {
   const unproven = provenance === undefined ? flags.whyOff('unproven') : ''
   if (unproven !== '')
     return `nobody can say where its image comes from, and ${unproven}: build it here (\`hub agent build\`, \`node scripts/build-images.ts --home HOME\`) or let \`images.signature\` of hub.yaml pass it, then \`hub agent reload\``
   const shells = shell ? flags.whyOff('shells') : ''
   if (shells !== '') return `its image holds a shell, and ${shells}`
+  const relaxations = relax.length > 0 ? flags.whyOff('relaxations') : ''
+  if (relaxations !== '') return `its card asks for relax: ${relax.join(', ')}, and ${relaxations}`
   const trials = name.endsWith(TRIAL_SUFFIX) ? flags.whyOff('trials') : ''
   return trials === '' ? '' : `it is a trial copy, and ${trials}`
 }

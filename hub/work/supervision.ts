@@ -93,6 +93,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   const afterStart = createAfterStart({
     inspect: engine.inspect,
     beside: THIS_MACHINE,
+    relaxOf: (session) => tasks.session(session)?.authority.relax ?? [],
     differs: distrust.changed,
   })
   tasks.listen({
@@ -113,7 +114,8 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     const own = { instance, session: id, task, attempt, agent: session.agent, user: session.uid ?? firstUser }
     // What it was granted at its start decides which calls its container may make, to its end.
     const egress = session.authority.egress.length > 0
-    const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime, egress }
+    const relax = session.authority.relax ?? []
+    const more = { generation, imageId, socketDir: sockets.socketDirOf(id), runtime: options.runtime, egress, relax }
     return { facts: { ...own, ...more, ...lastOf(session) }, limits }
   }
   async function openEntrance(session: string): Promise<void> {

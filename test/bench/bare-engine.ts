@@ -79,6 +79,7 @@ export function createBareEngine(root: string): BareEngine {
         expiresBoot: { bootId, bootMs: Math.round(os.uptime() * 1000) + ttlMs },
         runtime: 'runc' as const,
         egress: false,
+        relax: [],
       }
       // As the echo agent's card has it: the very body the hub sends.
       const body = buildContainer(facts, { ...DEFAULT_LIMITS, ttlMs, memoryBytes: 256 * 1024 ** 2 }, host)

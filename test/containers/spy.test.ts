@@ -44,6 +44,7 @@ const DOORS: Record<string, string> = {
   ...all('empty|ENOENT', 'T51.', 'list_acpi list_scsi list_firmware list_powercap'),
   ...all('EACCES', 'T51.exec_', 'tmp workspace dev'),
   'T51.exec_dev_shm': 'ENOENT',
+  ...all('ENOENT', 'T102.', 'memory more_than_its_size mode'),
   // An empty folder stands before it, read-only (fault F18).
   'T51.exec_dev_mqueue': 'EROFS',
   'T51.list_mqueue': 'empty',
@@ -167,6 +168,18 @@ const REACHING_CALLS: Record<string, string> = {
   ...all('EPERM', 'E1.set_', 'time_to_live options_of_ip'),
 }
 
+/** What a session with each relaxation sees otherwise, and this is all of it. */
+const RELAXED: Record<'exec' | 'shm', Record<string, string>> = {
+  exec: { 'T51.exec_workspace': 'status 0', 'T51.exec_by_loader': 'status 0' },
+  shm: {
+    'T51.writable_mounts': '/dev /dev/shm /tmp /workspace',
+    'T51.exec_dev_shm': 'EACCES',
+    'T102.memory': 'counted',
+    'T102.more_than_its_size': 'ENOSPC',
+    'T102.mode': '700',
+  },
+}
+
 /** A crash makes an agent unhealthy: the one that falls has a name of its own. */
 const fallen = {
   name: 'spy-fallen',
@@ -185,11 +198,19 @@ const reaching = {
   may: { egress: ['model', 'lines.example.org:443'] },
 }
 
+const relaxed = (['exec', 'shm'] as const).map((relax) => ({
+  ...{ ...fallen, name: `spy-${relax}`, description: `The same, with ${relax}`, relax: [relax] },
+  limits: { ttl: '20m', memory: '512MiB', pids: 64 },
+}))
+
 let home: ContainerHome
 let other: Session
 let beside: Server
 let model: Http
 let open: Session
+/** One of each relaxation that runs, and what each saw. */
+const moved: Session[] = []
+const seenByMoved: Record<string, string>[] = []
 /** What each of the two saw, and the keys that the model server was shown. */
 let seen: Record<string, string> = {}
 let seenByReaching: Record<string, string> = {}
@@ -227,7 +248,8 @@ beforeAll(async () => {
   await new Promise<void>((done) => model.listen(0, '127.0.0.1', done))
   const { port } = model.address() as { port: number }
   home = await openContainerHome({
-    cards: ['test/support/images/spy/agent.yaml', fallen, reaching],
+    cards: ['test/support/images/spy/agent.yaml', fallen, reaching, ...relaxed],
+    rows: { 'spy-exec': { relax: ['exec'] }, 'spy-shm': { relax: ['shm'] } },
     env: { HUB_SECRET_CANARY: CANARY.join('') },
     config: { upstreams: { model: { kind: 'openai', url: `http://127.0.0.1:${port}`, local: true, price: 'free' } } },
   })
@@ -241,6 +263,10 @@ beforeAll(async () => {
   logged = (await home.hub('task', 'logs', task.id)).stdout
   seenByReaching = resultOf(await home.run('spy-reaching', { what: 'doors', outside }))
   open = await home.place('spy-reaching', { what: 'idle' })
+  for (const { name } of relaxed) {
+    seenByMoved.push(resultOf(await home.run(name, { what: 'doors', outside })))
+    moved.push(await home.place(name, { what: 'idle' }))
+  }
 })
 afterAll(async () => {
   beside?.close()
@@ -265,7 +291,8 @@ describe('from inside, as the agent', () => {
 
   test('every attempt is judged: none came back that no table names', () => {
     const judged = { ...DOORS, ...(canCallRaw ? { ...CALLS, ...SOCKETS } : {}) }
-    for (const each of [seen, seenByReaching]) expect(Object.keys(each).filter((id) => !(id in judged))).toEqual([])
+    for (const each of [seen, seenByReaching, ...seenByMoved])
+      expect(Object.keys(each).filter((id) => !(id in judged))).toEqual([])
     expect(logged).toContain('about to try: doors')
   })
 })
@@ -303,14 +330,62 @@ describe('from inside, with egress granted', () => {
   })
 })
 
+describe('from inside, with a relaxation', () => {
+  const { 'T51.own_user': _, 'T51.Uid': __, 'T51.Gid': ___, 'T51.Groups': ____, ...doors } = DOORS
+
+  test('T101, T102: every door answers as without it, but for what the relaxation moves', () => {
+    const wrong = (['exec', 'shm'] as const).map((relax, at) =>
+      wrongIn({ ...doors, ...RELAXED[relax] }, seenByMoved[at]),
+    )
+    expect(wrong).toEqual([[], []])
+  })
+
+  test.skipIf(!canCallRaw)('T101, T102: every raw call and every socket answers as without it (x86-64 only)', () =>
+    expect(seenByMoved.map((each) => wrongIn({ ...CALLS, ...SOCKETS }, each))).toEqual([[], []]),
+  )
+
+  test('T101, T102: its grade shows what is moved, by the engine, and passes; lists show it too', async () => {
+    const gradeOf = async ({ id }: Session) => {
+      const { code, stdout } = await home.hub('session', 'show', id, '--hardening')
+      return [code, ...stdout.split('\n').filter((line) => line.includes('relaxed'))].map((line) =>
+        String(line).replaceAll(/ +/g, ' ').trim(),
+      )
+    }
+    expect(await Promise.all([other, ...moved].map(gradeOf))).toEqual([
+      ['0', 'relaxed: nothing'],
+      [
+        '0',
+        'relaxed nothing runs from what it can write by card and rules: programs may run from /workspace',
+        'relaxed: programs may run from /workspace',
+      ],
+      [
+        '0',
+        'relaxed no shared memory by card and rules: a private /dev/shm of 64 MiB',
+        'relaxed: a private /dev/shm of 64 MiB',
+      ],
+    ])
+    expect((await home.hub('session', 'list')).stdout).toMatch(/ spy-exec \(exec\) /)
+    expect((await home.hub('agent', 'list')).stdout).toMatch(/spy-shm +registered +sdk \(shm\) /)
+    expect((await home.hub('agent', 'show', 'spy-exec')).stdout).toMatch(/relaxed +exec: programs may run from/)
+  })
+})
+
 test('fault F5: what it looked for is there, the log is whole after all that, and says what was asked for on its socket', async () => {
   expect(PAST.filter((file) => !existsSync(join(home.home, file)))).toEqual([])
   expect(await home.json('audit', 'verify')).toMatchObject({ ok: true })
-  const refused = await home.json<{ principal: string; reason: string }[]>('audit', 'list', '--outcome', 'refused')
+  const refused = await home.json<{ principal: string; reason: string }[]>(
+    'audit',
+    'list',
+    '--outcome',
+    'refused',
+    '--limit',
+    '100',
+  )
   const asked = refused.filter(({ reason }) => reason === 'unknown_operation: no such path on an agent socket')
-  // Six doors of each of the two.
-  expect(asked).toHaveLength(12)
-  for (const { principal } of asked) expect(principal).toMatch(/^agent:spy(?:-reaching)?\/s[a-z2-7]{15} \(unproven\)$/)
+  // Six doors of each of the four.
+  expect(asked).toHaveLength(24)
+  for (const { principal } of asked)
+    expect(principal).toMatch(/^agent:spy(?:-reaching|-exec|-shm)?\/s[a-z2-7]{15} \(unproven\)$/)
 })
 
 test('fault F15: one that falls with a secret in its memory leaves it in no file of the hub', async () => {
@@ -345,7 +420,7 @@ test('S1-51: `hub session show --hardening` passes a session check by check, and
   }
   const untouched = await grade()
   expect(untouched).toMatchObject({ code: 0, pass: true, failed: [] })
-  expect(untouched.checks).toHaveLength(19)
+  expect(untouched.checks).toHaveLength(21)
   await updateContainer(other.containerId, { PidsLimit: 1000 })
   expect(await grade()).toMatchObject({ code: 1, pass: false, failed: ['limits'] })
   const { stdout } = await home.hub('session', 'show', other.id, '--hardening')

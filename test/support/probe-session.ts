@@ -73,6 +73,7 @@ export function openBench(imageId: string, socketPath = ENGINE_SOCKET) {
       expiresBoot: { bootId: clock.bootId, bootMs: clock.bootMs() + 120_000 },
       runtime: 'runc',
       egress: false,
+      relax: [],
     }
     const connected = Promise.withResolvers<Socket>()
     const server = createServer((socket) => connected.resolve(socket))

@@ -17,6 +17,7 @@ export const FACTS: SessionFacts = {
   expiresBoot: { bootId: 'boot-a', bootMs: 4_600_000 },
   runtime: 'runc',
   egress: false,
+  relax: [],
 }
 
 export const HOST: HostFacts = {

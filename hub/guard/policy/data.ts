@@ -13,6 +13,7 @@ import { grantsShape } from '../../protocol/egress/grants.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 import { isBag } from '../../protocol/keys.ts'
+import { relaxShape } from '../../protocol/relax.ts'
 
 const names = z
   .array(nameShape)
@@ -44,6 +45,8 @@ const agentShape = z.strictObject({
   sensitivity: dataClassShape.nullable().default(null),
   /** What it may reach outside (docs/egress.md 3). */
   egress: grantsShape.default([]),
+  /** Which walls of its container may be moved, where its card asks for it too (docs/sandbox.md 8). */
+  relax: relaxShape.default([]),
   /** Limits of its own on money, tokens and calls of models. */
   budget: rowBudgetShape.optional(),
 })
@@ -120,9 +123,10 @@ function rowOf({ agents }: PolicyData, name: string): Row | undefined {
 
 function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Row]): string[] {
   if (Array.isArray(is)) {
-    const before = Array.isArray(was) ? was : []
-    const added = is.filter((each) => !before.includes(each)).map((each) => `+ ${each}`)
-    const lost = before.filter((each) => !is.includes(each)).map((each) => `- ${each}`)
+    const before: readonly string[] = Array.isArray(was) ? was : []
+    const after: readonly string[] = is
+    const added = after.filter((each) => !before.includes(each)).map((each) => `+ ${each}`)
+    const lost = before.filter((each) => !after.includes(each)).map((each) => `- ${each}`)
     return added.length + lost.length === 0 ? [] : [`${key}: ${[...added, ...lost].join(', ')}`]
   }
   if (was === is || (was === undefined && (is === false || is === null))) return []

@@ -24,6 +24,8 @@ export interface Narrowing {
   ttlMs?: number
   /** Of a dispatch: what it may reach outside. */
   egress?: string[]
+  /** Of a dispatch: which walls of its container are moved. */
+  relax?: string[]
   /** Delegation by capability only: nobody else may be chosen. */
   agents?: string[]
 }
@@ -141,13 +143,15 @@ export function judgeResult(resultSet: unknown): Verdict | string {
   return narrowing === undefined ? 'the policy narrowed in an unknown way' : { ...verdict, narrow: narrowing }
 }
 
+const LISTED = ['capabilities', 'agents', 'egress', 'relax'] as const
+const isListed = (key: string): key is (typeof LISTED)[number] => LISTED.some((each) => each === key)
+
 /** Pure: a limit as the rules may give it; undefined for anything else. */
 export function narrowingOf(value: unknown): Narrowing | undefined {
   if (!isRecord(value)) return undefined
   const narrowing: Narrowing = {}
   for (const [key, item] of Object.entries(value)) {
-    if ((key === 'capabilities' || key === 'agents' || key === 'egress') && Array.isArray(item) && item.every(isText))
-      narrowing[key] = item
+    if (isListed(key) && Array.isArray(item) && item.every(isText)) narrowing[key] = item
     else if (key === 'ttlMs' && Number.isSafeInteger(item) && (item as number) > 0) narrowing.ttlMs = item as number
     else return undefined
   }

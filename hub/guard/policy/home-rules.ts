@@ -49,6 +49,8 @@ export function judgeHomeResult(resultSet: unknown): HomeAnswer | string {
   if (!Array.isArray(narrow) || narrow.length > REASONS_MAX)
     return "narrow in the operator's rules must be a set of 32 limits at most"
   const limits = narrow.map(narrowingOf)
+  if (limits.some((limit) => limit?.relax !== undefined))
+    return "the operator's rules narrowed `relax`: a session has what its card names of it or does not begin, so deny instead (input.resource.wanted.relax)"
   if (limits.some((limit) => limit === undefined))
     return "the operator's rules narrowed in an unknown way: only ttlMs, capabilities, egress and agents can be narrowed"
   return { deny: deny as string[], ask: ask as string[], narrow: limits as Narrowing[] }
@@ -70,6 +72,8 @@ function narrower(one: Narrowing, other: Narrowing): Narrowing {
   if (capabilities !== undefined) narrow.capabilities = [...capabilities]
   if (agents !== undefined) narrow.agents = [...agents]
   if (egress !== undefined) narrow.egress = [...egress]
+  // Only the shipped rules name it: the operator's can deny, and leave it as it is.
+  if (one.relax !== undefined) narrow.relax = [...one.relax]
   if (Number.isFinite(ttlMs)) narrow.ttlMs = ttlMs
   return narrow
 }

@@ -2,6 +2,7 @@
 import type { Principal } from '../../guard/principal.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
 import { narrow } from '../../protocol/egress/grants.ts'
+import { relaxFact } from '../../protocol/relax.ts'
 import type { Authority } from '../../protocol/task.ts'
 import type { SessionRow } from './rows.ts'
 
@@ -16,7 +17,10 @@ export const principalOfSession = ({ id, agent, generation, authority }: Session
 /** The authority of the operator's own task: everything its card asks for, for `ttlMs`. Policy narrows it afterwards. */
 export function rootAuthority(card: AgentCard, ttlMs: number, depthLeft: number, tasksLeft: number): Authority {
   const { message, delegate, topics, secrets, egress } = card.may
-  return { capabilities: card.capabilities, message, delegate, topics, secrets, egress, ttlMs, depthLeft, tasksLeft }
+  return {
+    ...{ capabilities: card.capabilities, message, delegate, topics, secrets, egress, ttlMs, depthLeft, tasksLeft },
+    ...relaxFact(card.relax),
+  }
 }
 
 /** The intersection of what the card asks for and what the chain above holds: never wider, never longer, one level less deep. */
@@ -31,16 +35,24 @@ export function narrowAuthority(wish: Authority, ceiling: Authority): Authority 
     ttlMs: Math.min(wish.ttlMs, ceiling.ttlMs),
     depthLeft: Math.min(wish.depthLeft, ceiling.depthLeft),
     tasksLeft: Math.min(wish.tasksLeft, ceiling.tasksLeft),
+    ...relaxFact(wish.relax?.filter((each) => ceiling.relax?.includes(each))),
   }
 }
 
 /** Applies what the policy narrowed. A policy can only take away. */
 export function applyNarrowing(
   authority: Authority,
-  most: { capabilities?: readonly string[]; ttlMs?: number; egress?: readonly string[] },
+  most: {
+    capabilities?: readonly string[]
+    ttlMs?: number
+    egress?: readonly string[]
+    relax?: readonly string[]
+  },
 ): Authority {
+  const { relax, ...others } = authority
   return {
-    ...authority,
+    ...others,
+    ...relaxFact(relax?.filter((each) => most.relax?.includes(each))),
     capabilities:
       most.capabilities === undefined ? authority.capabilities : both(authority.capabilities, most.capabilities),
     // Only what they name: where they say nothing of it, it is nothing.

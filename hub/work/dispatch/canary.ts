@@ -143,6 +143,7 @@ export function createCanary(
       expiresBoot: readExpiry(expiryAfter(clock, TTL_MS)),
       runtime,
       egress: false,
+      relax: [],
     }
   }
 

@@ -9,6 +9,8 @@
  *     before: they may have changed (T23). A delegated task begins below the session that delegated it, or not at all.
  * D6. Where they ask, the task waits in the queue for a person, uncounted, and holds up no other. With a yes exactly that start is admitted
  *     once: this task, agent, card, image and inputs under these rules. If any of them changed, the task is asked about anew.
+ * D7. A session has every relaxation that its card names, or does not begin: a program that was built for one fails without it, and nobody
+ *     could tell why.
  */
 import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -22,6 +24,7 @@ import { askedText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import { lackingIn, relaxFact } from '../../protocol/relax.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
@@ -124,8 +127,15 @@ export function createDispatcher(
       owner: task.requestedBy === 'operator',
       ...labelFact(task),
       depth: task.depth,
-      wanted: { capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs), ...egressFact(authority) },
-      ceiling: { capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
+      wanted: {
+        ...{ capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
+        ...{ ...egressFact(authority), ...relaxFact(wish.relax) },
+      },
+      ceiling: {
+        ...{ capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },
+        // Also where it holds none: less than the card asks for is a refusal (D7).
+        ...(task.ceiling !== null && wish.relax !== undefined ? { relax: task.ceiling.relax ?? [] } : {}),
+      },
     }
     const act = () => ({
       // How much time its parent has left is no part of the act: it only gets less.
@@ -155,6 +165,9 @@ export function createDispatcher(
     const start = (grant: Grant) => {
       const id = newSessionId(random)
       const narrowed = applyNarrowing(authority, grant.narrow)
+      const lacking = lackingIn(card.relax, narrowed.relax)
+      if (lacking.length > 0)
+        throw new HubError('policy_denied', `the rules did not grant relax ${lacking.join(', ')} to agent ${card.name}`)
       const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())
       // Like all slots being taken: the task waits.
       if (uid === undefined) throw new HubError('conflict', 'all users for sessions are taken')

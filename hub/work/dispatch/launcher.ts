@@ -86,7 +86,10 @@ export function createLauncher(parts: LauncherParts): Launcher {
         resource: `session:${session.id}`,
         facts: { body },
       },
-      (proof) => ({ grant: proof, auditEffect: `runtime:${parts.runtimeText()}` }),
+      (proof) => ({
+        grant: proof,
+        auditEffect: `runtime:${parts.runtimeText()}${facts.relax.length === 0 ? '' : ` relax:${facts.relax.join(',')}`}`,
+      }),
     )
     const placed = await containers.provision(grant, facts, limits)
     if (!losses.isLive(session.id)) return drop(placed.containerId, session)

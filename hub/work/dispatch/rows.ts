@@ -2,6 +2,7 @@
 
 import { DATA_CLASSES, type DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
+import { isRelaxations } from '../../protocol/relax.ts'
 import {
   type AttemptState,
   type Authority,
@@ -151,7 +152,8 @@ const isAuthority = (value: unknown): boolean =>
   isObject(value) &&
   Object.entries(NOTHING).every(([key, like]) =>
     Array.isArray(like) ? isTexts(value[key]) : Number.isFinite(value[key] as number),
-  )
+  ) &&
+  (value.relax === undefined || isRelaxations(value.relax))
 // An unknown state counts as still running, so whoever ends what runs ends this too.
 const TASK: Readonly<Record<string, Column>> = {
   state: oneOf(taskMachine.states, 'running'),

@@ -2,6 +2,7 @@
  * Looks again at running containers (S1-51). What the engine shows of each must be what it was told: right after the start, and then every
  * minute. This includes containers taken over from an earlier run of the hub (fault F21).
  */
+import type { Relaxation } from '../../protocol/relax.ts'
 import type { Beside } from './floors.ts'
 import { type HardeningCheck, judgeHardening, NOT_HELD } from './hardening.ts'
 import type { CreateBody } from './profile.ts'
@@ -34,17 +35,19 @@ const wordsOf = (failed: readonly HardeningCheck[]): string =>
 export function createAfterStart(parts: {
   inspect: (id: string) => Promise<unknown>
   beside: Beside
+  /** What the session was granted at its start. */
+  relaxOf: (session: string) => readonly Relaxation[]
   /** Hears once of each session whose container is not as it was made. */
   differs: (session: string, found: string) => void
 }): AfterStart {
-  const { inspect, beside, differs } = parts
+  const { inspect, beside, relaxOf, differs } = parts
   const watched = new Map<string, Watched>()
 
   async function look(session: string, { containerId, sent, isTakenOver }: Watched) {
     const found = await inspect(containerId).catch(() => undefined)
     // Gone, or no answer: other parts handle that. Ended meanwhile: it is not watched any more.
     if (found === undefined || !watched.has(session)) return
-    const { checks } = judgeHardening(sent, found, containerId, beside)
+    const { checks } = judgeHardening(sent, found, containerId, beside, relaxOf(session))
     const failed = checks.filter((check) => !check.pass && !(isTakenOver && check.found === NOT_HELD))
     if (failed.length === 0) return
     watched.delete(session)

@@ -53,6 +53,16 @@ const count = (max: number) => z.int().min(1).max(max)
 const tmpfs = z
   .string()
   .regex(/^rw,noexec,nosuid,nodev,size=[1-9]\d*m?,nr_inodes=[1-9]\d*k?,uid=[1-9]\d{3,9},gid=[1-9]\d{3,9},mode=0700$/)
+/** The one folder that programs may run from, where card and rules permit it (T101). Who may is not known here. */
+const workspace = z
+  .string()
+  .regex(
+    /^rw,(?:no)?exec,nosuid,nodev,size=[1-9]\d*m?,nr_inodes=[1-9]\d*k?,uid=[1-9]\d{3,9},gid=[1-9]\d{3,9},mode=0700$/,
+  )
+/** The one more folder, likewise, in this one size (T102). */
+const shm = z
+  .string()
+  .regex(/^rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,uid=[1-9]\d{3,9},gid=[1-9]\d{3,9},mode=0700$/)
 const ulimit = (name: string, value: z.ZodType<number>) =>
   z.strictObject({ Name: z.literal(name), Soft: value, Hard: value })
 const isAtLeast = (list: readonly string[]) => (paths: string[]) => list.every((path, at) => paths[at] === path)
@@ -60,7 +70,7 @@ const isAtLeast = (list: readonly string[]) => (paths: string[]) => list.every((
 const hostConfigShape = z.strictObject({
   NetworkMode: z.literal('none'),
   ReadonlyRootfs: z.literal(true),
-  Tmpfs: z.strictObject({ '/tmp': tmpfs, '/workspace': tmpfs }),
+  Tmpfs: z.strictObject({ '/tmp': tmpfs, '/workspace': workspace, '/dev/shm': shm.optional() }),
   Mounts: z.tuple([
     z.strictObject({
       Type: z.literal('bind'),
@@ -280,7 +290,11 @@ function judgeCreateBody(text: string, firstUser: number): string | undefined {
   if (JSON.stringify(body) !== text) return 'its body is not the plain JSON this program writes'
   const { Memory, MemorySwap, Tmpfs } = parsed.data.HostConfig
   if (Memory !== MemorySwap) return 'it would allow swap'
-  return judgeUser(parsed.data.User, Object.values(Tmpfs), firstUser)
+  return judgeUser(
+    parsed.data.User,
+    Object.values(Tmpfs).filter((options) => options !== undefined),
+    firstUser,
+  )
 }
 
 /** One user of the range: as user, as group, and as owner of what it may write. */

@@ -1,5 +1,6 @@
 /** The floors of every session, each as it must appear in the engine's own answer (S1-51, docs/sandbox.md 2). Pure. */
 import { LIMIT_CEILINGS } from '../../protocol/agent.ts'
+import type { Relaxation } from '../../protocol/relax.ts'
 import { SHIM, SOCKET_FOLDER } from './profile-lists.ts'
 import { userOf } from './users.ts'
 
@@ -14,8 +15,10 @@ export interface Floor {
   name: string
   /** Fields of the comparison that belong to it. */
   fields: readonly string[]
-  /** Whether it holds. A text says why not. */
-  holds: (see: See, beside: Beside) => boolean | string
+  /** Whether it holds, where these relaxations were granted. A text says why not. */
+  holds: (see: See, beside: Beside, granted: readonly Relaxation[]) => boolean | string
+  /** The relaxation that moves it: where the engine shows that, it holds only by the grant. */
+  movedBy?: Relaxation
 }
 
 const isNothing = (value: unknown): boolean =>
@@ -54,6 +57,17 @@ export function socketsOf(see: See): Sockets {
   const texts = rules.map((rule) => JSON.stringify(rule))
   if (!texts.every((text) => text === isUnix || isStream.includes(text))) return 'other'
   return texts.every((text) => text === isUnix) ? 'unix' : 'egress'
+}
+
+const foldersOf = (see: See): [path: string, options: string][] =>
+  Object.entries((see('HostConfig.Tmpfs') ?? {}) as object).map(([path, options]) => [path, String(options)])
+const runsFrom = (see: See): string[] =>
+  foldersOf(see).flatMap(([path, options]) => (options.split(',').includes('noexec') ? [] : [path]))
+
+/** Which relaxations the engine shows. What is none of them shows in a floor that does not hold. */
+export function relaxedOf(see: See): Relaxation[] {
+  const shm = foldersOf(see).some(([path]) => path === '/dev/shm')
+  return [...(runsFrom(see).length > 0 ? (['exec'] as const) : []), ...(shm ? (['shm'] as const) : [])]
 }
 
 /** Written a second time on purpose: a path that the profile loses fails here (fault D15). */
@@ -147,14 +161,36 @@ export const FLOORS: readonly Floor[] = [
     },
   },
   {
-    name: 'writable memory only, nothing runs from it',
+    name: 'writable memory only, its own',
     fields: host('Tmpfs', 'ShmSize'),
     holds: (see) => {
-      const mounts = Object.values((see('HostConfig.Tmpfs') ?? {}) as object).map(String)
+      const folders = foldersOf(see).filter(([path]) => path !== '/dev/shm')
       // One owner, whoever it is. The comparison says that it is the session's own user.
-      const own = /noexec,nosuid,nodev,size=\d.*,uid=([1-9]\d{3,9}),gid=\1,mode=0700$/
-      return mounts.length === 2 && mounts.every((each) => own.test(each))
+      const own = /exec,nosuid,nodev,size=\d.*,uid=([1-9]\d{3,9}),gid=\1,mode=0700$/
+      return folders.length === 2 && foldersOf(see).every(([, options]) => own.test(options))
     },
+  },
+  {
+    name: 'nothing runs from what it can write',
+    fields: [],
+    holds: (see, _, granted) => {
+      const paths = runsFrom(see)
+      if (paths.length === 0) return true
+      if (paths.some((path) => path !== '/workspace')) return `programs run from ${paths.join(', ')}`
+      return granted.includes('exec') || 'programs run from /workspace, and nobody granted that'
+    },
+    movedBy: 'exec',
+  },
+  {
+    name: 'no shared memory',
+    fields: [],
+    holds: (see, _, granted) => {
+      const found = foldersOf(see).find(([path]) => path === '/dev/shm')
+      if (found === undefined) return true
+      if (!granted.includes('shm')) return 'there is a /dev/shm, and nobody granted one'
+      return /^rw,noexec,nosuid,nodev,size=64m,/.test(found[1])
+    },
+    movedBy: 'shm',
   },
   {
     name: 'no devices',

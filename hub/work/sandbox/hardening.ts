@@ -8,10 +8,11 @@
  */
 import { HubError } from '../../base/errors.ts'
 import type { SessionLimits } from '../../protocol/agent.ts'
+import type { Relaxation } from '../../protocol/relax.ts'
 import { compareInspect, type Difference } from './compare.ts'
 import type { Containers } from './containers.ts'
 import type { Engine } from './engine.ts'
-import { type Beside, FLOORS, type Floor, type See, type Sockets, socketsOf } from './floors.ts'
+import { type Beside, FLOORS, relaxedOf, type See, type Sockets, socketsOf } from './floors.ts'
 import { confinementOf } from './machine.ts'
 import type { CreateBody, SessionFacts } from './profile.ts'
 import { differencesBesideSwap, hasSwap } from './swap.ts'
@@ -21,11 +22,15 @@ export interface HardeningCheck {
   pass: boolean
   /** What is not as it should be; empty for a check that passes. */
   found: string
+  /** It holds by this grant alone; absent for a wall that stands (docs/sandbox.md 8). */
+  relaxed?: Relaxation
 }
 export interface Hardening {
   pass: boolean
   /** Which sockets its programs may open, by what the engine shows. */
   sockets: Sockets
+  /** Which walls are moved, by what the engine shows. */
+  relaxed: Relaxation[]
   checks: HardeningCheck[]
 }
 
@@ -42,19 +47,29 @@ function seeIn(inspect: unknown): See {
     path.split('.').reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], inspect)
 }
 
-/** Grades the engine's answer about container `id` of a session, given the body that the profile makes for it. */
+/**
+ * Grades the engine's answer about container `id` of a session, given the body that the profile makes for it and the relaxations that the session
+ * was granted. Those are handed in apart from the body: a body that is relaxed without a grant does not pass.
+ */
 export function judgeHardening(
   sent: CreateBody,
   inspect: unknown,
   id: string,
   beside: Beside = NOTHING_KNOWN,
+  granted: readonly Relaxation[] = [],
 ): Hardening {
   const differences = differencesBesideSwap(compareInspect(sent, inspect, id), beside.hasSwap)
   const see = seeIn(inspect)
   const named = new Set(FLOORS.flatMap(({ fields }) => fields))
-  const checks = FLOORS.map(({ name, fields, holds }) => {
+  const relaxed = shownRelaxed(see)
+  const checks = FLOORS.map(({ name, fields, holds, movedBy }): HardeningCheck => {
     const mine = differences.filter(({ field }) => fields.includes(field))
-    return checkOf(name, mine, safely(holds, see, beside))
+    const check = checkOf(
+      name,
+      mine,
+      safely((...looks) => holds(...looks, granted), see, beside),
+    )
+    return movedBy !== undefined && relaxed.includes(movedBy) ? { ...check, relaxed: movedBy } : check
   })
   checks.push(
     checkOf(
@@ -63,12 +78,13 @@ export function judgeHardening(
       true,
     ),
   )
-  return { pass: checks.every(({ pass }) => pass), sockets: shownSockets(see), checks }
+  return { pass: checks.every(({ pass }) => pass), sockets: shownSockets(see), relaxed, checks }
 }
 
 interface Graded {
   state: string
   containerId: string | null
+  authority: { relax?: readonly Relaxation[] }
 }
 
 /** Grades a session's container against what it was made from (dispatch/made.ts). Throws `conflict` if there is none. */
@@ -81,7 +97,7 @@ export function createGrading<Session extends Graded>(parts: {
   beside: Beside
 }) {
   return async (session: Session): Promise<Hardening> => {
-    const { containerId, state } = session
+    const { containerId, state, authority } = session
     const inspect = containerId === null ? undefined : await parts.engine.inspect(containerId)
     if (containerId === null || inspect === undefined)
       throw new HubError('conflict', `the session is ${state}: it has no container to grade`)
@@ -89,7 +105,7 @@ export function createGrading<Session extends Graded>(parts: {
       const { facts, limits } = parts.factsOf(session)
       return parts.containers.plan(facts, limits)
     }
-    return judgeHardening(parts.madeFrom(session) ?? planned(), inspect, containerId, parts.beside)
+    return judgeHardening(parts.madeFrom(session) ?? planned(), inspect, containerId, parts.beside, authority.relax)
   }
 }
 
@@ -102,8 +118,17 @@ function shownSockets(see: See): Sockets {
   }
 }
 
+/** What cannot be read shows in floors that do not hold. */
+function shownRelaxed(see: See): Relaxation[] {
+  try {
+    return relaxedOf(see)
+  } catch {
+    return []
+  }
+}
+
 /** An unexpected shape counts as a floor that does not hold. */
-function safely(holds: Floor['holds'], see: See, beside: Beside): boolean | string {
+function safely(holds: (see: See, beside: Beside) => boolean | string, see: See, beside: Beside): boolean | string {
   try {
     return holds(see, beside)
   } catch {

@@ -7,6 +7,7 @@
  */
 import { HubError } from '../../base/errors.ts'
 import { LIMIT_CEILINGS, type SessionLimits } from '../../protocol/agent.ts'
+import { isRelaxations, type Relaxation } from '../../protocol/relax.ts'
 import { assertLimits } from './limits.ts'
 import {
   MASKED_PATHS,
@@ -41,6 +42,8 @@ export interface SessionFacts {
   runtime: Runtime
   /** It may reach something outside, so its programs may open streams to its own loopback (docs/egress.md 1). */
   egress: boolean
+  /** Walls that card and rules moved for it (docs/sandbox.md 8). Empty: all stand. */
+  relax: readonly Relaxation[]
 }
 
 export interface HostFacts {
@@ -79,6 +82,7 @@ function assertFacts(facts: SessionFacts, host: HostFacts): void {
   if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) throw bad('count')
   if (!isUser(facts.user)) throw bad('user')
   if (typeof facts.egress !== 'boolean') throw bad('egress')
+  if (!isRelaxations(facts.relax)) throw bad('relax')
   for (const text of [host.seccomp, host.seccompEgress])
     if (!text.startsWith('{') || Buffer.byteLength(text) > 32_768) throw bad('seccomp profile')
 }
@@ -92,16 +96,21 @@ function sizeText(count: number, unit: number, suffix: string): string {
   return count % unit === 0 ? `${count / unit}${suffix}` : `${count}`
 }
 
-/** Options of a tmpfs. uid and gid are needed: with only a mode, the image's own mode won and writes failed. */
-function tmpfsOptions(user: number, bytes: number, inodesPerMib: number, inodesMax: number): string {
+/** Options of a tmpfs. The engine adds `noexec` where nothing is said of it, so both words are written. uid and gid are needed: with only a mode, the image's own mode won and writes failed. */
+function tmpfsOptions(
+  user: number,
+  bytes: number,
+  [inodesPerMib, inodesMax]: readonly [perMib: number, max: number],
+  exec: 'noexec' | 'exec' = 'noexec',
+): string {
   const inodes = Math.min(inodesMax, Math.max(inodesPerMib, Math.floor((bytes / MIB) * inodesPerMib)))
   const size = `size=${sizeText(bytes, MIB, 'm')},nr_inodes=${sizeText(inodes, 1024, 'k')}`
-  return `rw,noexec,nosuid,nodev,${size},uid=${user},gid=${user},mode=0700`
+  return `rw,${exec},nosuid,nodev,${size},uid=${user},gid=${user},mode=0700`
 }
 
 /**
- * The whole body of the create call. Throws `limit_exceeded` for a limit that is not positive or above its ceiling, `unsupported_mode` for
- * the shell exception, and `internal` for a fact that does not match its pattern.
+ * The whole body of the create call. Throws `limit_exceeded` for a limit that is not positive or above its ceiling, and `internal` for a fact
+ * that does not match its pattern.
  */
 export function buildContainer(facts: SessionFacts, limits: SessionLimits, host: HostFacts) {
   assertFacts(facts, host)
@@ -153,10 +162,7 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
   return {
     NetworkMode: 'none',
     ReadonlyRootfs: true,
-    Tmpfs: {
-      '/tmp': tmpfsOptions(facts.user, limits.tmpBytes, 64, 16_384),
-      '/workspace': tmpfsOptions(facts.user, limits.workspaceBytes, 128, 262_144),
-    },
+    Tmpfs: writableFolders(facts, limits),
     Mounts: [
       {
         Type: 'bind',
@@ -212,6 +218,15 @@ function buildHostConfig(facts: SessionFacts, limits: SessionLimits, host: HostF
     Runtime: facts.runtime,
     MaskedPaths: [...MASKED_PATHS, ...host.cpusWithThermalThrottle.map(thermalPath)],
     ReadonlyPaths: [...READONLY_PATHS],
+  }
+}
+
+/** All that a session can write to: memory of its own, counted against its limit (T101, T102). */
+function writableFolders({ user, relax }: SessionFacts, limits: SessionLimits) {
+  return {
+    '/tmp': tmpfsOptions(user, limits.tmpBytes, [64, 16_384]),
+    '/workspace': tmpfsOptions(user, limits.workspaceBytes, [128, 262_144], relax.includes('exec') ? 'exec' : 'noexec'),
+    ...(relax.includes('shm') ? { '/dev/shm': tmpfsOptions(user, SHM_BYTES, [64, 16_384]) } : {}),
   }
 }
 

@@ -1,4 +1,5 @@
 /** `hub agent ...`: the catalogue of cards, and what is wrong in it. */
+import { RELAXED } from '../../../protocol/relax.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { AgentListing, AgentView } from '../../answers.ts'
 import { EXIT } from '../../problem.ts'
@@ -17,13 +18,19 @@ const stateCell = (agent: Pick<AgentView, 'state'>): Cell => ({
   style: STYLES[agent.state] ?? 'bold',
 })
 
+/** With what its card asks for beyond the usual container. */
+function driverWords({ driver, shell, relax = [] }: AgentView): string {
+  const more = [...(shell ? ['shell'] : []), ...relax]
+  return more.length === 0 ? driver : `${driver} (${more.join(', ')})`
+}
+
 const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
   columns(
     ['AGENT', 'STATE', 'DRIVER', 'SESSIONS', 'RESTARTS', 'IMAGE', 'CAPABILITIES', 'WHAT'],
     agents.map((each) => [
       each.name,
       stateCell(each),
-      each.shell ? `${each.driver} (shell)` : each.driver,
+      driverWords(each),
       String(each.sessions),
       // A service has no task that could be done twice.
       each.repeatable === false && each.mode !== 'service' ? 'no' : String(each.restarts),
@@ -108,6 +115,7 @@ function agentRows(agent: AgentView): [string, Cell][] {
     ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
     ['provenance', ORIGIN[agent.provenance ?? 'unknown']],
     ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
+    ['relaxed', (agent.relax ?? []).map((each) => `${each}: ${RELAXED[each]}`).join('; ')],
     ['mode', agent.mode],
     ['capabilities', agent.capabilities.join(', ')],
     ['sessions', String(agent.sessions)],

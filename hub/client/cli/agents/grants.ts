@@ -48,10 +48,13 @@ export function readPolicy(bytes: Uint8Array, file: string): PolicyFile {
   return { whole, agents: whole.agents as Record<string, Entry> }
 }
 
-const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets', 'egress'] as const
+const LISTS = ['capabilities', 'message', 'delegate', 'topics', 'secrets', 'egress', 'relax'] as const
 /** Whether one list holds what an entry of the other says: of egress, `forge` holds `forge:read` too. */
 const holds = (right: string, list: readonly string[], entry: string): boolean =>
   right === 'egress' ? isHeld(entry, list) : list.includes(entry)
+/** Relaxations are an exception: the usual agent has no line of them. */
+const hasLine = (right: string, ...sides: (readonly string[])[]): boolean =>
+  right !== 'relax' || sides.some((side) => side.length > 0)
 const textsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 const listText = (list: readonly string[]): string => (list.length === 0 ? '-' : list.join(', '))
@@ -63,7 +66,7 @@ const listText = (list: readonly string[]): string => (list.length === 0 ? '-' :
 export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan {
   const rows: GrantRow[] = []
   const notes: string[] = []
-  const wishes = { capabilities: card.capabilities, ...card.may }
+  const wishes = { capabilities: card.capabilities, ...card.may, relax: card.relax ?? [] }
   const lists: Record<string, string[]> = {}
   for (const right of LISTS) {
     const granted = textsOf(entry?.[right])
@@ -75,7 +78,8 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     if (beyond.length > 0)
       notes.push(`${right}: ${beyond.join(', ')} is granted but the card does not ask for it; it has no effect`)
     const change = missing.length === 0 ? '' : `+ ${missing.join(', ')}`
-    rows.push({ right, wish: listText(wishes[right]), grant: listText(granted), change })
+    if (hasLine(right, wishes[right], granted))
+      rows.push({ right, wish: listText(wishes[right]), grant: listText(granted), change })
   }
   const wishMs = card.limits.ttl ?? DEFAULT_LIMITS.ttlMs
   const grantMs = typeof entry?.ttlMs === 'number' ? entry.ttlMs : 0
@@ -123,7 +127,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     rows.push({ right: 'service', wish: 'always runs', grant: String(service), change: service ? '' : 'true' })
   if (entry !== undefined && !submit && !isService) notes.push('submit is false: only other agents may give it tasks')
   if (entry?.suspended === true) notes.push('suspended is true: it gets no tasks')
-  const { capabilities, ...rest } = lists
+  const { capabilities, relax = [], ...rest } = lists
   const always = isService ? { service: true } : {}
   const next = {
     ...(entry ?? {}),
@@ -132,6 +136,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     capabilities,
     ttlMs,
     ...rest,
+    ...(relax.length === 0 ? {} : { relax }),
     broadcast: entry?.broadcast === true,
     ...(typeof sensitivity === 'string' ? { sensitivity } : {}),
   }

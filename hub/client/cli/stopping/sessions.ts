@@ -1,4 +1,5 @@
 /** `hub session ...`: what runs now, one container each. */
+import { RELAXED } from '../../../protocol/relax.ts'
 import type { EvidenceView, HardeningView, SessionView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { requireAgent } from '../agents/names.ts'
@@ -28,7 +29,7 @@ const sessionTable = (sessions: readonly SessionView[], nowMs: number, paint: Pa
     sessions.map((each) => [
       each.id,
       stateCell(each),
-      each.agent,
+      each.authority?.relax === undefined ? each.agent : `${each.agent} (${each.authority.relax.join(', ')})`,
       shortId(each.task ?? ''),
       each.containerId?.slice(0, 12) ?? '',
       String(each.mailbox),
@@ -83,6 +84,7 @@ function sessionRows(session: SessionView, nowMs: number): [string, Cell][] {
     ['topics', listText(authority?.topics)],
     ['secrets', listText(authority?.secrets)],
     ['may reach', listText(authority?.egress)],
+    ['relaxed', (authority?.relax ?? []).map((each) => `${each}: ${RELAXED[each]}`).join('; ')],
     ['capabilities', listText(authority?.capabilities)],
   ]
   return rows.filter((row): row is [string, Cell] => row[1] !== undefined && row[1] !== '')
@@ -100,11 +102,18 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
   const answer = await hub.call('session.show', request)
   if (json) terminal.json(answer)
   else if (answer.hardening !== undefined) {
-    const rows = answer.hardening.checks.map(({ name, pass, found }) => {
-      return [{ text: pass ? 'pass' : 'FAIL', style: pass ? 'green' : 'red' } as const, name, found]
+    const rows = answer.hardening.checks.map(({ name, pass, found, relaxed }) => {
+      const moved = pass ? relaxed : undefined
+      const result: Cell =
+        moved === undefined
+          ? { text: pass ? 'pass' : 'FAIL', style: pass ? 'green' : 'red' }
+          : { text: 'relaxed', style: 'yellow' }
+      return [result, name, moved === undefined ? found : `by card and rules: ${RELAXED[moved]}`]
     })
     terminal.out(columns(['RESULT', 'CHECK', 'FOUND'], rows, terminal.paint))
     terminal.out(`sockets: ${SOCKETS[answer.hardening.sockets]}`)
+    const relaxed = answer.hardening.relaxed ?? []
+    terminal.out(`relaxed: ${relaxed.length === 0 ? 'nothing' : relaxed.map((each) => RELAXED[each]).join('; ')}`)
   } else {
     terminal.out(facts(sessionRows(answer.session, Date.now()), terminal.paint))
   }

@@ -68,6 +68,7 @@ describe('an answer of the operator (T20)', () => {
     ['a million reasons', says({ deny: Array.from({ length: 1_000_000 }, (_, at) => `reason ${at}`) })],
     ['an unknown limit', says({ narrow: [{ memory: 1 }] })],
     ['a limit that is no number', says({ narrow: [{ ttlMs: '60000' }] })],
+    ['a relaxation, which is had whole or not at all', says({ narrow: [{ relax: ['exec'] }] })],
     ['limits that are no set', says({ narrow: { ttlMs: 1 } })],
   ])('%s is no answer, refuses the caller and is told', ([, result]) => {
     expect(judgeHomeResult(result)).toBeTypeOf('string')
@@ -126,6 +127,14 @@ test('a limit of egress holds for a dispatch that grants some, is nothing to one
   ])
   expect(combine(shipped(dispatched), home, 'a')).toMatchObject({ effect: 'allow', narrow: dispatched })
   expect(combine(shipped(), home, 'a')).toMatchObject({ effect: 'deny', fault: true })
+})
+
+test('T101: a limit of the operator takes no relaxation away in silence: their way to do that is to deny', () => {
+  const dispatched = { capabilities: [], ttlMs: 5, relax: ['exec'] }
+  const verdict: Verdict = { effect: 'allow', reason: 'r', rule: 'x', fault: false, narrow: dispatched }
+  const home = { deny: [], ask: [], narrow: [{ ttlMs: 1 }] }
+  expect(combine(verdict, home, 'a').narrow).toEqual({ capabilities: [], ttlMs: 1, relax: ['exec'] })
+  expect(judgeHomeResult(says({ narrow: [{ relax: [] }] }))).toMatch(/deny instead/)
 })
 
 test('whatever both answer, the stricter one and the narrower limit hold (T20)', () => {

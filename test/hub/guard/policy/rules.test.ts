@@ -103,6 +103,7 @@ test('S1-58: the container profile as the hub makes it passes, and with a bind m
       expiresBoot: { bootId: 'boot', bootMs: 1 },
       runtime: 'runc',
       egress: false,
+      relax: [],
     },
     DEFAULT_LIMITS,
     // As large as the profile may be.

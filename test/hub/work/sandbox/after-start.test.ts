@@ -14,6 +14,7 @@ let heard: string[]
 let asked: number
 const make = () =>
   createAfterStart({
+    relaxOf: () => [],
     beside: { hasSwap: () => true, confinementOf: () => undefined },
     inspect: async () => {
       asked += 1

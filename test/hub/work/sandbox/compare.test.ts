@@ -144,6 +144,19 @@ describe('each line of the table refuses what it does not name', () => {
       'HostConfig.Tmpfs',
       put('HostConfig', 'Tmpfs', { ...sent.HostConfig.Tmpfs, '/tmp': 'rw,size=64m' }),
     ],
+    [
+      'T101: a workspace that programs run from',
+      'HostConfig.Tmpfs',
+      put('HostConfig', 'Tmpfs', {
+        ...sent.HostConfig.Tmpfs,
+        '/workspace': sent.HostConfig.Tmpfs['/workspace'].replace('noexec', 'exec'),
+      }),
+    ],
+    [
+      'T102: a /dev/shm',
+      'HostConfig.Tmpfs',
+      put('HostConfig', 'Tmpfs', { ...sent.HostConfig.Tmpfs, '/dev/shm': sent.HostConfig.Tmpfs['/tmp'] }),
+    ],
     ['OomKillDisable true', 'HostConfig.OomKillDisable', put('HostConfig', 'OomKillDisable', true)],
     ['another hostname', 'Config.Hostname', put('Config', 'Hostname', 'other')],
     ['a domain name', 'Config.Domainname', put('Config', 'Domainname', 'example')],

@@ -158,6 +158,31 @@ test('create by a name that is not ours is refused', () => {
   }
 })
 
+const relaxed = buildContainer({ ...FACTS, relax: ['exec', 'shm'] }, DEFAULT_LIMITS, HOST).HostConfig.Tmpfs
+const withTmpfs = (Tmpfs: Record<string, string>) => create(JSON.stringify({ ...body, HostConfig: { ...host, Tmpfs } }))
+
+test('T101, T102: of what a session can write to, the two that a grant moves pass, and nothing else does', () => {
+  const { '/tmp': tmp, '/workspace': workspace, '/dev/shm': shm = '' } = relaxed
+  expect(withTmpfs(relaxed)).toBeUndefined()
+  const plain = { '/tmp': tmp, '/workspace': host.Tmpfs['/workspace'] }
+  expect([withTmpfs({ ...plain, '/workspace': workspace }), withTmpfs({ ...plain, '/dev/shm': shm })]).toEqual([
+    undefined,
+    undefined,
+  ])
+  const odd: Record<string, string>[] = [
+    { '/tmp': tmp.replace('noexec', 'exec') },
+    { '/dev/shm': shm.replace('noexec', 'exec') },
+    ...['nosuid,', 'nodev,', 'noexec,'].map((word) => ({ '/dev/shm': shm.replace(word, '') })),
+    ...['nosuid,', 'nodev,', 'exec,'].map((word) => ({ '/workspace': workspace.replace(word, '') })),
+    { '/workspace': workspace.replace('exec', 'exec,noexec') },
+    { '/dev/shm': shm.replace('64m', '65m') },
+    { '/dev/shm': shm.replace('4k', '8k') },
+    { '/dev/shm': shm.replaceAll('60928', '60929') },
+    { '/dev/hugepages': shm },
+  ]
+  for (const change of odd) expect(withTmpfs({ ...relaxed, ...change }), JSON.stringify(change)).toMatch(/Tmpfs|user/)
+})
+
 const host = body.HostConfig
 const withBind = (change: object) => {
   const [mount] = host.Mounts

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../../hub/protocol/agent.ts'
+import { RELAXATIONS, type Relaxation } from '../../../../hub/protocol/relax.ts'
 import { judgeHardening } from '../../../../hub/work/sandbox/hardening.ts'
 import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
 import { buildContainer, type CreateBody, containerNameOf } from '../../../../hub/work/sandbox/profile.ts'
@@ -46,7 +47,9 @@ test('S1-51: a container as the profile makes it passes every check', () => {
     'AppArmor where the host has it',
     'own namespaces',
     'one read-only bind',
-    'writable memory only, nothing runs from it',
+    'writable memory only, its own',
+    'nothing runs from what it can write',
+    'no shared memory',
     'no devices',
     'kernel files masked and read-only',
     'limits',
@@ -57,7 +60,7 @@ test('S1-51: a container as the profile makes it passes every check', () => {
     'image by id',
     'nothing else',
   ])
-  expect(checks.every((check) => check.pass && check.found === '')).toBe(true)
+  expect(checks.every((check) => check.pass && check.found === '' && check.relaxed === undefined)).toBe(true)
   expect(pass).toBe(true)
 })
 
@@ -75,6 +78,50 @@ test('S1-51: the grade says which sockets a session may open, by what the engine
     [open, closed],
   ] as const)
     expect(failed(told, answerTo(shown))).toEqual(['own seccomp profile'])
+})
+
+const relaxedBy = (...relax: Relaxation[]) => buildContainer({ ...FACTS, relax }, DEFAULT_LIMITS, HOST)
+
+test.each<[Relaxation, string, string]>([
+  ['exec', 'nothing runs from what it can write', 'programs run from /workspace, and nobody granted that'],
+  ['shm', 'no shared memory', 'there is a /dev/shm, and nobody granted one'],
+])('T101, T102: %s shows in the grade as what it moves, and passes only by its own grant', (relax, check, refusal) => {
+  const body = relaxedBy(relax)
+  const grade = judgeHardening(body, answerTo(body), id, undefined, [relax])
+  expect(grade).toMatchObject({ pass: true, relaxed: [relax] })
+  expect(grade.checks.filter(({ relaxed }) => relaxed !== undefined)).toEqual([
+    { name: check, pass: true, found: '', relaxed: relax },
+  ])
+  // The engine did as it was told, and nobody granted it; or another one was granted.
+  for (const granted of [[], RELAXATIONS.filter((each) => each !== relax)] as Relaxation[][]) {
+    const { pass, checks } = judgeHardening(body, answerTo(body), id, undefined, granted)
+    expect(pass).toBe(false)
+    expect(checks.filter((each) => !each.pass)).toEqual([{ name: check, pass: false, found: refusal, relaxed: relax }])
+  }
+  // Granted and asked for, but the engine made it as usual; and the other way round.
+  const other = judgeHardening(body, answerTo(sent), id, undefined, [relax])
+  expect(other).toMatchObject({ pass: false, relaxed: [] })
+  expect(failed(sent, answerTo(body))).toEqual(['writable memory only, its own', check])
+})
+
+test('T101, T102: a grant moves its own wall and no other', () => {
+  const tmpfs = (changes: Record<string, string>) => {
+    const body = relaxedBy(...RELAXATIONS)
+    Object.assign(body.HostConfig.Tmpfs, changes)
+    const { checks } = judgeHardening(body, answerTo(body), id, undefined, RELAXATIONS)
+    return checks.filter(({ pass }) => !pass).map(({ name, found }) => `${name}: ${found}`)
+  }
+  const { '/tmp': tmp = '', '/dev/shm': shm = '' } = relaxedBy(...RELAXATIONS).HostConfig.Tmpfs
+  expect(tmpfs({})).toEqual([])
+  expect(tmpfs({ '/tmp': tmp.replace('noexec', 'exec') })).toEqual([
+    'nothing runs from what it can write: programs run from /tmp, /workspace',
+  ])
+  expect(tmpfs({ '/dev/shm': shm.replace('noexec', 'exec') })).toEqual([
+    'nothing runs from what it can write: programs run from /workspace, /dev/shm',
+    'no shared memory: the floor does not hold',
+  ])
+  expect(tmpfs({ '/dev/shm': shm.replace('64m', '65m') })).toEqual(['no shared memory: the floor does not hold'])
+  expect(tmpfs({ '/more': tmp })).toEqual(['writable memory only, its own: the floor does not hold'])
 })
 
 test.each([
@@ -124,7 +171,7 @@ describe('S1-51: one field that the engine shows otherwise fails the check that 
     [
       'programs in /tmp',
       host('Tmpfs', { '/tmp': 'rw', '/workspace': 'rw' }),
-      ['writable memory only, nothing runs from it'],
+      ['writable memory only, its own', 'nothing runs from what it can write'],
     ],
     ['a device', host('Devices', [{ PathOnHost: '/dev/kvm' }]), ['no devices']],
     ['nothing masked', host('MaskedPaths', []), ['kernel files masked and read-only']],

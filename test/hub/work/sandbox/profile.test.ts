@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { sha256Hex } from '../../../../hub/base/canonical.ts'
 import { DEFAULT_LIMITS, LIMIT_CEILINGS, type SessionLimits } from '../../../../hub/protocol/agent.ts'
+import type { Relaxation } from '../../../../hub/protocol/relax.ts'
 import { judgeEngineCall } from '../../../../hub/work/sandbox/engine-filter.ts'
 import { readHostFacts } from '../../../../hub/work/sandbox/host.ts'
 import { buildContainer, type SessionFacts } from '../../../../hub/work/sandbox/profile.ts'
@@ -314,6 +315,25 @@ test('AppArmor is asked for exactly where the host has it', () => {
       'apparmor=docker-default',
     )
   expect([optionsOf(true), optionsOf(false)]).toEqual([true, false])
+})
+
+test('T101, T102: a relaxation changes its own folder and nothing else of the body', () => {
+  const plain = buildContainer(FACTS, DEFAULT_LIMITS, HOST)
+  const tmpfsOf = (...relax: Relaxation[]) => {
+    const body = buildContainer({ ...FACTS, relax }, DEFAULT_LIMITS, HOST)
+    const { Tmpfs } = plain.HostConfig
+    expect({ ...body, HostConfig: { ...body.HostConfig, Tmpfs } }).toEqual(plain)
+    return body.HostConfig.Tmpfs
+  }
+  const rest = 'uid=60928,gid=60928,mode=0700'
+  const tmp = `rw,noexec,nosuid,nodev,size=64m,nr_inodes=4k,${rest}`
+  const workspace = `nosuid,nodev,size=256m,nr_inodes=32k,${rest}`
+  expect(tmpfsOf()).toEqual({ '/tmp': tmp, '/workspace': `rw,noexec,${workspace}` })
+  expect(tmpfsOf('exec')).toEqual({ '/tmp': tmp, '/workspace': `rw,exec,${workspace}` })
+  expect(tmpfsOf('shm')).toEqual({ '/tmp': tmp, '/workspace': `rw,noexec,${workspace}`, '/dev/shm': tmp })
+  expect(tmpfsOf('shm', 'exec')).toEqual({ '/tmp': tmp, '/workspace': `rw,exec,${workspace}`, '/dev/shm': tmp })
+  for (const odd of ['exec', ['network'], [1], null])
+    expect(() => buildContainer({ ...FACTS, relax: odd as never }, DEFAULT_LIMITS, HOST)).toThrow()
 })
 
 test('E1: without egress a container is made byte for byte as before there was any; with it only the seccomp profile differs', () => {

@@ -5,6 +5,7 @@ import { lookup } from 'node:dns/promises'
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -149,6 +150,31 @@ function execs(): Attempt[] {
   for (const tool of ['/bin/sh', '/usr/bin/env', '/bin/busybox', '/usr/bin/tar'])
     tries.push([`T51.exec_${tool.split('/').at(-1)}`, ran(tool)])
   return tries
+}
+
+/** What of its memory this container uses, as the kernel counts it against its limit. */
+function memoryUsed(): number {
+  const files = ['/sys/fs/cgroup/memory/memory.usage_in_bytes', '/sys/fs/cgroup/memory.current']
+  return Number(readFileSync(files.find((file) => existsSync(file)) ?? '', 'utf8'))
+}
+
+function sharedMemory(): Attempt[] {
+  const file = '/dev/shm/weight'
+  const counted = found(() => {
+    const before = memoryUsed()
+    writeFileSync(file, Buffer.alloc(32 * 1024 ** 2, 1))
+    return memoryUsed() - before > 24 * 1024 ** 2 ? 'counted' : 'free'
+  })
+  const tooMuch = found(() => {
+    writeFileSync(file, Buffer.alloc(65 * 1024 ** 2, 1))
+    return 'ok'
+  })
+  attempt(() => rmSync(file))
+  return [
+    ['T102.memory', counted],
+    ['T102.more_than_its_size', tooMuch],
+    ['T102.mode', found(() => (statSync('/dev/shm').mode & 0o7777).toString(8))],
+  ]
 }
 
 function standing(): Attempt[] {
@@ -396,6 +422,7 @@ export async function tryDoors(outside: Outside): Promise<Attempt[]> {
     ...reads(),
     ...socketFolder(),
     ...execs(),
+    ...sharedMemory(),
     ...(await network(outside)),
     ...(await hostPaths(outside)),
     ...secrets(outside),

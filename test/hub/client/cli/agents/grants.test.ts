@@ -75,6 +75,20 @@ describe('what a card wishes and what it is granted', () => {
     expect(plan.notes).toContain('egress: pypi is granted but the card does not ask for it; it has no effect')
   })
 
+  test('T101, T102: a relaxation is shown on both sides and granted by name, and no other card has a line of it', () => {
+    const line = ({ rows }: ReturnType<typeof planGrant>) => rows.find(({ right }) => right === 'relax')
+    const bare = planGrant(cardOf(), undefined)
+    expect([line(bare), Object.hasOwn(bare.entry, 'relax')]).toEqual([undefined, false])
+    const asked = planGrant(cardOf({ relax: ['exec', 'shm'] }), { ...bare.entry, relax: ['shm'] })
+    expect(line(asked)).toEqual({ right: 'relax', wish: 'exec, shm', grant: 'shm', change: '+ exec' })
+    expect(asked.entry.relax).toEqual(['shm', 'exec'])
+    const idle = planGrant(cardOf(), { ...bare.entry, relax: ['exec'] })
+    expect([line(idle)?.wish, idle.notes]).toEqual([
+      '-',
+      ['relax: exec is granted but the card does not ask for it; it has no effect'],
+    ])
+  })
+
   test('never undoes submit: false or suspended: true, never shortens, and with everything granted writes nothing', () => {
     const entry = { ...planGrant(cardOf(), undefined).entry, submit: false, suspended: true, ttlMs: 7_200_000 }
     const plan = planGrant(cardOf(), entry)
