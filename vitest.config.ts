@@ -41,12 +41,22 @@ export default defineConfig({
           include: [containers],
           exclude: [...alone, matrix],
           ...slow,
+          // More than the fast ones: these wait for containers, graces and times to live.
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },
       {
         extends: true,
-        test: { name: 'alone', include: alone, fileParallelism: false, ...slow, sequence: { groupOrder: 2 } },
+        test: {
+          name: 'alone',
+          include: alone,
+          fileParallelism: false,
+          // The cells of phases side by side: a walk through one waits for most of its time.
+          maxConcurrency: 8,
+          ...slow,
+          sequence: { groupOrder: 2 },
+        },
       },
       {
         // The engines side by side. The long run has files among them that measure.

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { hubDoor } from '../../hub/client/cli/home.ts'
-import { createConnection } from '../../hub/client/connection.ts'
+import { type Connection, createConnection } from '../../hub/client/connection.ts'
 import { EXIT } from '../../hub/client/problem.ts'
 import { createEngine } from '../../hub/work/sandbox/engine.ts'
 import { createSystemClock as createWatchdogClock } from '../../watchdog/base/clock.ts'
@@ -54,8 +54,7 @@ export async function until<Answer>(
 }
 
 /** Waits until the hub's canary session has gone, so that no container but those of the test is there; one that fails is the test's to see. */
-async function proven(home: string): Promise<void> {
-  const hub = createConnection(hubDoor(home))
+async function proven(hub: Connection): Promise<void> {
   await until(
     'the canary session is over',
     () => hub.call('health.show'),
@@ -161,6 +160,7 @@ export async function openContainerHome(options: {
     return pid
   }
   const hub = (...args: string[]) => runHub(home, args)
+  const door = createConnection(hubDoor(home))
   const json = async <Answer>(...args: string[]): Promise<Answer> => {
     const asked = [...args, '--json']
     const { code, stdout, stderr } = await (args[0] === 'submit' ? submitTo(home, asked.slice(1)) : hub(...asked))
@@ -185,7 +185,7 @@ export async function openContainerHome(options: {
   try {
     pids.hub = await begin('hub')
     pids.watchdog = await begin('watchdog')
-    await proven(home)
+    await proven(door)
   } catch (thrown) {
     await close()
     throw thrown
@@ -196,6 +196,8 @@ export async function openContainerHome(options: {
     instance,
     engine,
     hub,
+    /** The hub's own socket: for what is asked again and again, a process for each question would be most of the work. */
+    door,
     json,
     close,
     hubPid: pids.hub,
@@ -218,15 +220,15 @@ export async function openContainerHome(options: {
     async place(agent: string, params: Record<string, unknown>, ...more: string[]): Promise<Session> {
       const { id } = await json<Task>('submit', agent, ...wordsOf(params), ...more)
       const look = async () => {
-        const open = await json<Session[]>('session', 'list')
-        const mine = open.find((session) => session.task === id && session.containerId !== null)
-        const { task } = await json<{ task: Task }>('task', 'show', id)
+        const { sessions } = await door.call('session.list', { limit: 100 })
+        const mine = sessions.find((session) => session.task === id && session.containerId !== null)
+        const { task } = await door.call('task.show', { id })
         if (mine === undefined && !['queued', 'running'].includes(task.state))
           throw new Error(`nothing runs for it: ${JSON.stringify(task)}`)
         return { mine, task }
       }
       const { mine } = await until(`a container runs for ${id}`, look, ({ mine: found }) => found !== undefined)
-      return mine as Session
+      return mine as unknown as Session
     },
     /** `hub submit` with these words, asked again while a busy machine keeps the hub from normal mode. */
     submit: (...args: string[]) => submitTo(home, args),

@@ -221,15 +221,23 @@ const NOT: readonly { victim: Act['victim']; act?: Act['act']; phases: readonly 
     why: 'no session is left; a container that appears has no line to the hub',
   },
 ]
-/** For the short form: each act once, each victim in two phases at least, and each phase with several of both. */
+/** For the short form: each phase, each victim, and each act that no other test of the short run does. */
 const ALWAYS: Readonly<Record<Phase['name'], readonly string[]>> = {
   starting: ['watchdog starve', 'engine cut', 'agent-hub cut'],
   working: ['hub starve', 'engine kill', 'hub-watchdog cut', 'agent burn'],
-  safe: ['hub descriptors', 'watchdog stop', 'agent starve'],
-  lapsed: ['hub stop', 'agent kill'],
-  stopping: ['hub kill', 'watchdog kill', 'engine starve'],
+  safe: ['hub descriptors', 'agent starve'],
+  lapsed: ['agent kill'],
+  stopping: ['hub kill', 'watchdog kill'],
   unattended: ['agent stop', 'watchdog-engine cut'],
-  emergency: ['watchdog descriptors', 'hub-engine cut', 'engine stop'],
+  emergency: ['watchdog descriptors', 'hub-engine cut'],
+}
+
+/** Acts of the long form alone, and the file that does the same in the short run. */
+export const ELSEWHERE: Readonly<Record<string, string>> = {
+  'hub stop': 'hung-or-cut.test.ts',
+  'watchdog stop': 'hung-or-cut.test.ts',
+  'engine stop': 'engine-faults.test.ts',
+  'engine starve': 'stop-engine.test.ts',
 }
 
 export interface Cell {

@@ -62,8 +62,8 @@ export async function openStopHome(
     /** `idle` ends when it is told to; `wedge`: its one thread stands still, and only the engine ends it. */
     async place(what: 'idle' | 'wedge', ...more: string[]) {
       const session = await home.place('deaf', { what }, ...more)
-      const said = async () => (await home.hub('task', 'logs', session.task)).stdout
-      await until('it is at work', said, (text) => text.includes(`about to try: ${what}`))
+      const said = async () => (await home.door.call('task.logs', { id: session.task })).lines
+      await until('it is at work', said, (lines) => JSON.stringify(lines).includes(`about to try: ${what}`))
       return session
     },
     signal: (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT', ...pids: number[]) => {
