@@ -11,6 +11,7 @@ import {
   type SceneOptions,
   SESSION,
 } from '../../../support/egress-scene.ts'
+import { createFakeClock } from '../../../support/fake-clock.ts'
 
 let scene: EgressScene
 afterEach(() => scene.close())
@@ -343,14 +344,15 @@ describe('sessions, modes and ends [E13]', () => {
   }
 
   it('a session that ends takes its calls with it, and they settle at the reserve', async () => {
-    await start()
+    // No limit of time ends it, and nobody reads on: only the end of the session does.
+    await start({ clock: createFakeClock() })
     const closed = hanging()
     const call = scene.ask(CHAT, chat({ stream: true })).catch(() => 'cut')
     await eventually(() => scene.reserved.length === 1 && scene.egress.meters.open === 1)
     await new Promise((resolve) => setTimeout(resolve, 50))
     scene.egress.close(SESSION)
-    expect(await call).toBe('cut')
     await eventually(() => closed.length === 1 && scene.settled.length === 1)
+    expect(await call).toBe('cut')
     expect(scene.settled).toMatchObject([{ end: { kind: 'lost' } }])
     await expect(scene.ask(CHAT, chat())).rejects.toThrow()
   })
@@ -360,14 +362,15 @@ describe('sessions, modes and ends [E13]', () => {
     scene.mode('safe')
     expect((await scene.ask('/up/rates/x')).status).toBe(200)
     await scene.close()
-    await start({ inSafe: false })
+    // No limit of time ends it: only the mode does.
+    await start({ inSafe: false, clock: createFakeClock() })
     const closed = hanging()
     const call = scene.ask(CHAT, chat({ stream: true })).catch(() => 'cut')
     await eventually(() => scene.reserved.length === 1)
     await new Promise((resolve) => setTimeout(resolve, 50))
     scene.mode('safe')
+    await eventually(() => closed.length === 1 && scene.settled.length === 1)
     expect(await call).toBe('cut')
-    await eventually(() => closed.length === 1)
     expect((await scene.ask('/up/rates/x')).status).toBe(403)
     expect(scene.refusals).toMatchObject([{ code: 'mode_safe' }])
   })

@@ -262,6 +262,13 @@ describe('memory [E20]', () => {
     expect(scene.refusals.map(({ code }) => code)).toEqual(['rate_limited'])
     for (const { socket } of open) socket.destroy()
     await eventually(() => scene.egress.meters.open === 0)
+    // What was held is given back, by those that left and by those that are answered: five such are more than there is room for.
+    const headers = { 'content-type': 'application/json' }
+    const body = Buffer.alloc(58 << 20, 'a')
+    for (let n = 0; n < 5; n += 1) {
+      const { status, text } = await scene.ask(CHAT, { method: 'POST', headers, body })
+      expect([status, text]).toEqual([400, expect.stringContaining('JSON')])
+    }
   })
 
   it('of a large answer is given back piece by piece once it was sent, so that nothing need search for it; the answer is whole', async () => {
