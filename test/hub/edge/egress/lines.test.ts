@@ -30,6 +30,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     ended: [] as Ended[],
     heard: '',
     room: 1e9,
+    isSafe: false,
   }
   let allows = true
   let refusal = new HubError('policy_denied', 'no')
@@ -60,7 +61,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     },
     upstreams: () => upstreamsShape.parse({ openai: { kind: 'openai', secret: 'k' } }),
     callerOf: () => ({ session: { agent: 'reader' }, principal: {}, proof: {} }) as never,
-    heldBack: () => undefined,
+    heldBack: () => (told.isSafe ? new HubError('mode_safe', 'nothing goes outward') : undefined),
     onForeign: (_caller, host) => told.foreign.push(host),
     sends: (_session, bytes, isAsked) => {
       if (told.room < bytes) return new HubError('budget_exceeded', 'no more bytes')
@@ -230,6 +231,13 @@ describe('CONNECT [E6]', () => {
     end()
     await eventually(() => told.ended.length === 1)
     expect(told.ended[0]?.why).toBe('cancelled: the session ended')
+  })
+
+  it('is refused before it is dialled while safe mode holds everything back [E13]', async () => {
+    const { ask, told } = await scene()
+    told.isSafe = true
+    expect((await ask('files.example.org:443')).status).toBe(503)
+    expect([told.refused, told.dialled]).toEqual([['mode_safe: nothing goes outward'], []])
   })
 
   it('ends where its task has sent as much as it may, and another is refused before it is dialled [E15]', async () => {
