@@ -278,7 +278,7 @@ const REFUSED: readonly [why: string, target: Target, body: unknown, code: strin
 ]
 
 describe('a body for a model server', () => {
-  it.each(REFUSED)('%s is refused: %s %j -> %s', (_, target, body, code) => {
+  it.each(REFUSED)('E21, E22: %s is refused: %s %j -> %s', (_, target, body, code) => {
     const { code: given, detail } = refusalIn(judgeAt(target, body))
     expect(`${given} ${detail}`).toMatch(new RegExp(`^${code} `))
     expect(detail.length).toBeLessThan(400)
