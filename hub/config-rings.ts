@@ -73,6 +73,9 @@ export function ringsOf(now: () => Config) {
         get upstreams() {
           return now().upstreams
         },
+        get egressCacheBytes() {
+          return now().egress.cacheBytes
+        },
         get egressTaskBytes() {
           return now().egress.taskBytes
         },

@@ -191,6 +191,13 @@ const keysShape = z.strictObject({
           .describe(
             'whether running sessions go on reaching outside while the hub is in safe mode; false ends that at once',
           ),
+        cacheBytes: z
+          .union([z.literal(0), sizeShape], { error: 'must be a size, such as 2GiB, or 0 to keep none' })
+          .meta({ unit: 'size' })
+          .default(2 * 1024 ** 3)
+          .describe(
+            'how much of archives of registries is kept in `HOME/cache/archives`, for all agents that may read that upstream; 0 keeps none',
+          ),
         taskBytes: sizeShape
           .default(256 * 1024 ** 2)
           .describe('bytes that a submitted task and everything below it may send outward, over all of its attempts'),

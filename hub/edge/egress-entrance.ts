@@ -31,6 +31,8 @@ export interface EgressOptions {
   egressInSafe: boolean
   /** Bytes that a submitted task and everything below it may send outward. */
   egressTaskBytes: number
+  /** How much of archives of registries is kept; 0 keeps none. */
+  egressCacheBytes: number
 }
 
 export interface EgressOuter {
@@ -50,6 +52,8 @@ export interface EgressOuter {
   /** Who counts money; the account of the work ring without it. */
   meter?: Meter
   proposals?: Proposals
+  /** Where archives of registries are kept. */
+  archivesFolder: string
   /** Where the bytes of each task are added up; the store without it. */
   sums?: KeptSums
   /** For tests: names and certificates of their upstreams. */
@@ -79,7 +83,12 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     limit: () => options.egressTaskBytes,
   })
   const records = createEgressRecords({ gate, clock, log, alongside: sent.keep })
-  const { exchange, keys, send } = createWayOut({ ...outer, redaction })
+  const { exchange, keys, send, archives } = createWayOut({
+    ...{ ...outer, redaction, nowMs: clock.wallMs },
+    archives: outer.archivesFolder,
+    cacheBytes: () => options.egressCacheBytes,
+    hasRoom: () => guard.host.disk.last().level === 'fine',
+  })
 
   function caller(session: string): AgentCaller {
     const row = tasks.session(session)
@@ -124,8 +133,8 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
       clock.after(SETTLE_AGAIN_MS, () => settle(ended, metered, call))
   }
 
-  function remember({ session, upstream, status }: Ended, { error, left, call }: SentEnd): void {
-    if (status > 0 && standing.answered(session, upstream, status))
+  function remember({ session, upstream, status, archive }: Ended, { error, left, call }: SentEnd): void {
+    if (status > 0 && archive !== 'found' && standing.answered(session, upstream, status))
       alerts.raise(
         `upstream_refuses:${upstream}`,
         'warning',
@@ -196,6 +205,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     restsUntilMs: standing.restsUntilMs,
     /** For a try by the operator, on the way that requests of agents take. */
     trying: { clock, exchange, keys },
+    archives: archives.view,
     /** Opens the second socket of a session that may reach something; nothing for another. */
     async open(session: string): Promise<void> {
       if ((tasks.session(session)?.authority.egress.length ?? 0) > 0) await socket.open(session)

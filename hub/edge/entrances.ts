@@ -1,4 +1,5 @@
 /** The edge ring: every way in, over the same operations. Built in the order in which the parts need each other. */
+import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Log } from '../base/telemetry.ts'
@@ -52,6 +53,7 @@ export interface EntranceOptions {
   /** Whether running sessions reach anything while the hub is in safe mode. */
   egressInSafe: boolean
   egressTaskBytes: number
+  egressCacheBytes: number
   environment: NodeJS.ProcessEnv
   isWorking: () => boolean
 }
@@ -100,6 +102,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
   const { agents, frames, sumRefusals } = createAgentEntrance(options, outer)
   const egress = createEgress(options, {
     ...outer,
+    archivesFolder: join(home, 'cache', 'archives'),
     ownPorts: () => new Set([address.port(), outer.metrics.port, watchdogPortOf(home)]),
     ownPlaces: placesOf(reach),
   })
@@ -128,7 +131,12 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     ...{ upstreams: () => options.upstreams, restsUntilMs: egress.restsUntilMs, trying: egress.trying },
     granted: () => grantsOf(guard.policy.active().data?.agents ?? {}),
   }
-  const doctor = createHubDoctor(options, { ...parts, declared, egressMeters: egress.meters })
+  const doctor = createHubDoctor(options, {
+    ...parts,
+    declared,
+    egressMeters: egress.meters,
+    archives: egress.archives,
+  })
   const learnSecrets = () => void outer.secrets.learn()
   const serve = createServe({
     gate,

@@ -4,6 +4,7 @@ import { readArrivals } from '../base/arrivals.ts'
 import type { Clock } from '../base/clock.ts'
 import type { AlertSettings } from '../guard/alerts/settings.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Archives } from '../work/egress/archives.ts'
 import type { Engine } from '../work/sandbox/engine.ts'
 import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
@@ -47,11 +48,25 @@ export function createHubDoctor(
     metrics: MetricsPort
     declared: UpstreamParts
     egressMeters: EgressMeters
+    archives: Archives['view']
   },
 ) {
   const { home, alerts, firstUser, environment } = options
-  const { clock, engine, guard, work, secrets, address, watchdog, contact, drill, metrics, declared, egressMeters } =
-    parts
+  const {
+    clock,
+    engine,
+    guard,
+    work,
+    secrets,
+    address,
+    watchdog,
+    contact,
+    drill,
+    metrics,
+    declared,
+    egressMeters,
+    archives,
+  } = parts
   const { store, audit, policy, modes, lease, host, alertDelivery, alertRows, forwarder } = guard
   return createDoctor({
     ...{ registry: work.catalogue.registry, modes, lease, secrets },
@@ -68,7 +83,7 @@ export function createHubDoctor(
       contact.checks,
       async () => [growthCheck(work.upkeep.size.view())],
       async () => channelChecks(alerts, alertDelivery.states(), alertRows, clock.wallMs(), readArrivals(home)),
-      async () => upstreamChecks(viewUpstreams(declared).upstreams, egressMeters, SESSION_CONNECTIONS_MAX),
+      async () => upstreamChecks(viewUpstreams(declared).upstreams, egressMeters, SESSION_CONNECTIONS_MAX, archives()),
       async () => forwardChecks(forwarder.states()),
     ],
   })

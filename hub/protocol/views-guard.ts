@@ -68,6 +68,7 @@ const roomShape = z.strictObject({
     logs: bytes,
     audit: bytes,
     backups: bytes,
+    cache: bytes,
     other: bytes,
   }),
   bytes,

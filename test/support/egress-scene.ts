@@ -66,6 +66,10 @@ export interface SceneOptions {
   meter?: Partial<Meter>
   inSafe?: boolean
   taskBytes?: () => number
+  cacheBytes?: () => number
+  disk?: () => string
+  /** A folder of the caller's; one of its own without it. */
+  archives?: string
   ownPorts?: number[]
   ownPlaces?: string[]
   resolve?: EgressOuter['resolve']
@@ -125,6 +129,9 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
     {
       upstreams: upstreamsShape.parse((options.upstreams ?? usual)(port)),
       egressInSafe: options.inSafe ?? true,
+      get egressCacheBytes() {
+        return options.cacheBytes?.() ?? 2 ** 30
+      },
       get egressTaskBytes() {
         return options.taskBytes?.() ?? 2 ** 40
       },
@@ -162,6 +169,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
         },
         alerts: { raise: (cause: string) => scene.alerts.push(cause) },
         modes: { current: () => mode },
+        host: { disk: { last: () => ({ level: options.disk?.() ?? 'fine' }) } },
         redaction,
         events: {
           subscribe(hear: (event: { type: string }) => void) {
@@ -182,6 +190,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
           return Buffer.from(value)
         },
       },
+      archivesFolder: options.archives ?? join(folder, 'archives'),
       sums: {
         read: (root) => scene.sums.get(root) ?? 0,
         write: (root, bytes) => void scene.sums.set(root, bytes),

@@ -1,13 +1,17 @@
 /** Doctor's rows of declared upstreams: what keeps one from being used, and how busy the way outward is (E20). */
 import type { UpstreamView } from '../../protocol/egress/upstream-views.ts'
+import type { Archives } from '../../work/egress/archives.ts'
 import type { EgressMeters } from '../egress/records.ts'
 import type { Check } from './doctor.ts'
+
+const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(1)} MiB`
 
 /** One row for each thing that is wrong; one for all, if nothing is. Nothing without upstreams. */
 export function upstreamChecks(
   upstreams: readonly UpstreamView[],
   meters: Pick<EgressMeters, 'open' | 'turnedAway'>,
   sessionMost: number,
+  archives: ReturnType<Archives['view']>,
 ): Check[] {
   if (upstreams.length === 0) return []
   const wrong = upstreams.flatMap(({ name, key, reachedBy, models, quota }): Check[] => {
@@ -47,5 +51,12 @@ export function upstreamChecks(
     detail: `${open} requests and lines under way, at most ${sessionMost} of a session; ${turnedAway} connections were turned away since the start`,
     mend: 'hub session list: look at what an agent runs that opens so many',
   }
-  return [...(wrong.length === 0 ? [fine] : wrong), busy]
+  const isRegistry = upstreams.some(({ kind }) => kind === 'npm' || kind === 'pypi')
+  const cache: Check = {
+    name: 'archives of registries',
+    ok: true,
+    detail: `${archives.archives} archives, ${mib(archives.bytes)} of at most ${mib(archives.bytesMax)}; since the start ${archives.found} were given out from here and ${archives.kept} kept`,
+    mend: 'egress.cacheBytes in hub.yaml',
+  }
+  return [...(wrong.length === 0 ? [fine] : wrong), busy, ...(isRegistry ? [cache] : [])]
 }

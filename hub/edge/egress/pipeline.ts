@@ -326,6 +326,7 @@ export function createPipeline(parts: PipelineParts) {
     const ended: Ended = {
       ...{ session, upstream: upstream.name, class: head.class, method: head.method, bytesOut },
       ...{ status: sent?.status ?? 0, bytesIn: sent?.bytesIn ?? 0, leaks: sent?.leaks ?? 0 },
+      archive: sent?.archive,
       why: error === undefined ? '' : `${error.code}: ${error.message}`,
     }
     parts.ended(ended, sent, reserved && { upstream, reserved })

@@ -31,6 +31,14 @@ export interface Ended {
   bytesIn: number
   /** How often a secret was masked in the answer. */
   leaks: number
+  /** Of an archive of a registry: it came from this hub, it is kept here now, or it is not what its page names. */
+  archive?: ArchiveEnd | undefined
+}
+export type ArchiveEnd = 'found' | 'kept' | 'differs'
+const ARCHIVE_WORDS: Readonly<Record<ArchiveEnd, string>> = {
+  found: 'cached',
+  kept: 'kept for others',
+  differs: 'not the archive that its page names, so not kept',
 }
 
 export interface EgressRecords {
@@ -43,13 +51,14 @@ export interface EgressRecords {
 }
 
 const words = (
-  { upstream, class: kind, method, status, why, bytesOut, bytesIn, leaks }: Ended,
+  { upstream, class: kind, method, status, why, bytesOut, bytesIn, leaks, archive }: Ended,
   count: number,
 ): string =>
   [
     `${upstream} ${kind} ${method} ${status}`,
     ...(count === 1 ? [] : [`${count} requests`]),
     `${bytesOut} bytes out, ${bytesIn} in`,
+    ...(archive === undefined ? [] : [ARCHIVE_WORDS[archive]]),
     ...(leaks === 0 ? [] : [`a secret masked ${leaks} times`]),
     ...(why === '' ? [] : [why]),
   ].join('; ')
@@ -93,8 +102,8 @@ export function createEgressRecords(parts: {
   return {
     now: (ended, settle) => write(ended, 1, settle),
     soon(ended) {
-      const { session, upstream, method, status, why } = ended
-      const key = [session, upstream, ended.class, method, status, why].join('\0')
+      const { session, upstream, method, status, why, archive } = ended
+      const key = [session, upstream, ended.class, method, status, why, archive].join('\0')
       const known = waiting.get(key)
       if (known === undefined) waiting.set(key, { sum: { ...ended }, count: 1 })
       else {

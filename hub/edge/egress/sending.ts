@@ -4,6 +4,7 @@
  * S1. An answer 401 or 403 reaches the agent with a body of the hub: services repeat parts of keys in theirs.
  * S2. No redirect reaches the agent. One to the second host of a registry is followed once, without the key.
  * S3. An encoding that was not asked for is no answer: a secret could hide in it, or a bomb.
+ * S5. An archive of a registry that is kept here is given out from here, masked as any other answer; one that comes whole is kept (work/egress/archives.ts).
  * S4. When the agent leaves a metered answer, it is read on for 5 s, so that its cost can be measured; eight such at once.
  */
 import type { ServerResponse } from 'node:http'
@@ -13,12 +14,22 @@ import { giveBack } from '../../base/piece-memory.ts'
 import { nextTurn } from '../../base/turn.ts'
 import type { Exchange, Limits, Outward, OutwardAnswer } from '../../guard/outward/exchange.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import type { ArchiveKeeper, Archives, FoundArchive } from '../../work/egress/archives.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
-import { isRegistryPage, passAnswerHeaders, refusalFor, registryPage } from '../../work/egress/wire.ts'
+import {
+  archivesNamed,
+  isKeepable,
+  isRegistryPage,
+  passAnswerHeaders,
+  refusalFor,
+  registryPage,
+} from '../../work/egress/wire.ts'
+import { fromArchive } from './archive-answer.ts'
 import { inTurns } from './bodies.ts'
 import type { UpstreamKeys } from './keys.ts'
 import { createLeakPatterns, createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
 import type { CallEnd, EgressExchange, UsageReader } from './ports.ts'
+import type { ArchiveEnd } from './records.ts'
 
 const MIB = 1024 ** 2
 const READ_ON_MS = 5000
@@ -53,6 +64,7 @@ export interface SentEnd {
   leaked: ReadonlySet<string>
   leaks: number
   call: CallEnd
+  archive?: ArchiveEnd
 }
 
 export type Sending = (outgoing: Outgoing) => Promise<SentEnd>
@@ -120,8 +132,9 @@ export function createSending(parts: {
   exchange: Exchange
   keys: UpstreamKeys
   patterns: () => LeakPatterns
+  archives: Archives
 }): Sending {
-  const { clock, exchange, keys, patterns } = parts
+  const { clock, exchange, keys, patterns, archives } = parts
   const reading = { on: 0 }
 
   async function open(outgoing: Outgoing, signal: AbortSignal): Promise<OutwardAnswer> {
@@ -159,11 +172,18 @@ export function createSending(parts: {
     let status = 0
     let bytesIn = 0
     let reader: UsageReader | undefined
+    let archive: ArchiveEnd | undefined
+    let found: FoundArchive | undefined
+    let keeper: ArchiveKeeper | undefined
     const end = (call: CallEnd, error?: HubError): SentEnd => ({
       ...{ status, error, left: leaving.left, bytesIn, leaked: scan.found, leaks: scan.count, call },
+      ...(archive === undefined ? {} : { archive }),
     })
     try {
-      const answer = await open(outgoing, leaving.signal)
+      const isArchive = isKeepable(upstream, outgoing.head)
+      found = isArchive ? await archives.find(upstream, outgoing.head) : undefined
+      if (found !== undefined) archive = 'found'
+      const answer = found === undefined ? await open(outgoing, leaving.signal) : fromArchive(found, leaving.signal)
       status = answer.status
       // Not before: the key became known when it was read for this request.
       scan = createLeakScan(patterns())
@@ -195,8 +215,12 @@ export function createSending(parts: {
         const page = await readFirst(answer, upstream.bodyBytesMax + 1, false)
         bytesIn = page.length
         await passPage(outgoing, answer, page, scan, clock)
+        const type = headerOf(answer.rawHeaders, 'content-type') ?? ''
+        archives.named(upstream, await inTurns(archivesNamed(upstream, outgoing.head, type, page)))
         return end({ kind: 'failed_before' })
       }
+      keeper =
+        isArchive && found === undefined && status === 200 ? await archives.keeper(upstream, outgoing.head) : undefined
       reader = status < 300 ? usage?.(headerOf(answer.rawHeaders, 'content-type')) : undefined
       await passAnswer({
         ...{ response, answer, status, scan },
@@ -204,10 +228,15 @@ export function createSending(parts: {
         onPiece(piece) {
           bytesIn += piece.length
           reader?.take(piece)
+          keeper?.take(piece)
         },
         // A reader of usage may keep a part.
         givesBack: reader === undefined,
       })
+      if (scan.count > 0) await found?.drop()
+      const how = await keeper?.end(scan.count === 0)
+      keeper = undefined
+      if (how === 'kept' || how === 'differs') archive = how
       return end(reader === undefined ? { kind: 'failed_before' } : { kind: 'answered', outcome: reader.end() })
     } catch (thrown) {
       const error = toHubError(thrown)
@@ -216,6 +245,8 @@ export function createSending(parts: {
       return end({ kind: wasSent && status < 400 ? 'lost' : 'failed_before' }, error)
     } finally {
       leaving.stop()
+      await keeper?.end(false)
+      await found?.close()
     }
   }
 }

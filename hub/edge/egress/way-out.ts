@@ -4,6 +4,7 @@ import type { Redaction } from '../../base/redaction.ts'
 import { createExchange } from '../../guard/outward/exchange.ts'
 import { systemResolve } from '../../guard/outward/post.ts'
 import type { Resolve } from '../../guard/outward/target.ts'
+import { createArchives } from '../../work/egress/archives.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
 import { createUpstreamKeys } from './keys.ts'
 import { createLeakPatterns, type LeakPatterns } from './leak-scan.ts'
@@ -17,6 +18,11 @@ export function createWayOut(parts: {
   ownPlaces: ReadonlySet<string>
   resolve?: Resolve | undefined
   ca?: string | undefined
+  /** The folder of archives, how much of them is kept, and whether there is room for more. */
+  archives: string
+  cacheBytes: () => number
+  hasRoom: () => boolean
+  nowMs: () => number
 }) {
   const { clock, redaction, secrets, ownPorts, ownPlaces, resolve = systemResolve, ca } = parts
   const exchange = createExchange({ clock, resolve, ownPorts, ownPlaces, ...(ca === undefined ? {} : { ca }) })
@@ -28,5 +34,7 @@ export function createWayOut(parts: {
       made = { of: known, patterns: createLeakPatterns(known.map(([name, value]) => [name, Buffer.from(value)])) }
     return made.patterns
   }
-  return { exchange, keys, send: createSending({ clock, exchange, keys, patterns }) }
+  const { archives: folder, cacheBytes, hasRoom, nowMs } = parts
+  const archives = createArchives({ folder, bytesMax: cacheBytes, hasRoom, nowMs })
+  return { exchange, keys, archives, send: createSending({ clock, exchange, keys, patterns, archives }) }
 }

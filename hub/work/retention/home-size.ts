@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import type { Store } from '../../store/database.ts'
 import { DAY_MS } from './settings.ts'
 
-export const HOME_PARTS = ['database', 'artifacts', 'evidence', 'logs', 'audit', 'backups', 'other'] as const
+export const HOME_PARTS = ['database', 'artifacts', 'evidence', 'logs', 'audit', 'backups', 'cache', 'other'] as const
 export type HomePart = (typeof HOME_PARTS)[number]
 export type HomeParts = Record<HomePart, number>
 
@@ -80,7 +80,9 @@ async function bytesBelow(path: string): Promise<number> {
 function readParts(text: string): HomeParts | undefined {
   try {
     const found = JSON.parse(text) as Record<string, unknown> | null
-    return HOME_PARTS.every((part) => Number.isFinite(found?.[part])) ? (found as HomeParts) : undefined
+    // A count of before the cache was a part of its own.
+    const whole = { ...(found ?? {}), cache: found?.cache ?? 0 } as Record<string, unknown>
+    return HOME_PARTS.every((part) => Number.isFinite(whole[part])) ? (whole as HomeParts) : undefined
   } catch {
     return undefined
   }

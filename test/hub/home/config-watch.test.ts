@@ -237,6 +237,7 @@ describe('what is live (S0-13)', () => {
     upstreams: { llama: { kind: 'openai', url: 'http://127.0.0.1:11434', local: true, price: 'free' } },
     'egress.inSafe': false,
     'egress.taskBytes': '1MiB',
+    'egress.cacheBytes': 0,
     profile: 'development',
     'audit.forward': [{ kind: 'file', path: 'logs/audit.jsonl' }],
     'approvals.read.wait': '5h',

@@ -90,7 +90,8 @@ describe('fault B3: what the home takes', () => {
       logs: 1,
       evidence: 1,
       backups: 3,
-      other: 1,
+      cache: 1,
+      other: 0,
       audit: 0,
       database: expect.any(Number),
     })
