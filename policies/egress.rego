@@ -26,7 +26,7 @@ request := admit.yes(rule) if {
 	covered(data.agents[input.principal.agent].egress)
 } else := admit.no(rule, ["a session asks for itself alone"]) if {
 	not own
-} else := admit.no(rule, ["agent ", from, " may not reach ", what, ": add \"", line, "\" to agents.", from, ".egress in policy/data.json"]) if {
+} else := admit.no(rule, ["agent ", from, " may not reach ", what, ": add \"", line, "\" to agents.", from, ".egress in policy/data.json", of_card]) if {
 	from := input.principal.agent
 	not covered(data.agents[from].egress)
 } else := admit.no(rule, [
@@ -37,6 +37,16 @@ request := admit.yes(rule) if {
 } else := admit.no(rule, ["it is unknown what is to be reached"])
 
 rule := "hub.egress.request"
+
+# Both that are missing are named at once.
+default of_card := ""
+
+of_card := concat("", [
+	", and to may.egress of the card of agent ", input.principal.agent,
+	" and of those above it in the chain; the card counts for sessions that begin later",
+]) if {
+	not covered(input.principal.authority.egress)
+}
 
 own if input.resource.agent == input.principal.agent
 

@@ -39,6 +39,7 @@ test_a_request_needs_authority_and_row if {
 	ask_as(session("b", rows.a.egress), "anthropic", "metered") == refusal("agent b may not reach anthropic (metered): add \"anthropic\" to agents.b.egress in policy/data.json")
 	ask_as(session("b", rows.a.egress), "forge", "write") == refusal("agent b may not reach forge (write): add \"forge:write\" to agents.b.egress in policy/data.json")
 	ask_as(session("a", []), "anthropic", "metered") == refusal("this session's authority does not include reaching anthropic (metered): add \"anthropic\" to may.egress of the card of agent a and of those above it in the chain; it counts for sessions that begin later")
+	ask_as(session("b", []), "forge", "write") == refusal("agent b may not reach forge (write): add \"forge:write\" to agents.b.egress in policy/data.json, and to may.egress of the card of agent b and of those above it in the chain; the card counts for sessions that begin later")
 	ask_as(session("nobody", rows.a.egress), "anthropic", "metered").allow == false
 }
 

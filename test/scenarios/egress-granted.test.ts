@@ -105,6 +105,9 @@ test('what a session may reach is what card, row and chain all name, fixed at it
   expect(asked(h, lead.session, 'weather', 'read')).toMatch(
     /^policy_denied: agent lead may not reach weather \(read\): add "weather" to agents\.lead\.egress/,
   )
-  expect(asked(h, bare.session, 'forge', 'read')).toMatch(/add "forge" to agents\.bare\.egress in policy\/data\.json/)
+  // Both that it lacks, at once.
+  expect(asked(h, bare.session, 'forge', 'read')).toMatch(
+    /add "forge" to agents\.bare\.egress in policy\/data\.json, and to may\.egress of the card of agent bare and /,
+  )
   expect(asked(h, plain.session, 'forge', 'read')).toMatch(/authority does not include reaching forge/)
 })
