@@ -77,7 +77,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   const propose = proposals.note
   const meter = outer.meter ?? createMetering({ money: work.money, alerts })
   const meters = createEgressMeters()
-  const standing = createStanding(clock)
+  const standing = createStanding(clock, meter.keyRefusals)
   const sent = createSentBytes({
     ...{ tasks, alerts, store: guard.store, sums: outer.sums },
     limit: () => options.egressTaskBytes,
@@ -138,7 +138,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
       alerts.raise(
         `upstream_refuses:${upstream}`,
         'warning',
-        `The upstream ${upstream} refused the key of this hub three times in a row (${status}), last for session ${session}. Look at its secret in HOME/secrets; \`hub upstream test ${upstream}\` tries it.`,
+        `The upstream ${upstream} refused the key of this hub again and again (${status}), last for session ${session}, which leaves it alone for ten minutes. Look at its secret in HOME/secrets; \`hub upstream test ${upstream}\` tries it.`,
         EGRESS_ALERT_LASTS_MS,
       )
     if (error === undefined) {

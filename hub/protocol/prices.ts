@@ -31,8 +31,8 @@ const modelName = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$/, 'is no name of a model')
 const sourceShape = z.url({ protocol: /^https?$/, error: 'must be the address of the page that says so' }).max(500)
 
-/** What makes the whole call dearer: the tier, the speed, the place. */
-export const SURCHARGES = ['priority', 'fast', 'us'] as const
+/** What makes the whole call dearer: the tier, the speed, the place: `us` as a request says it, `regional` by the host it goes to. */
+export const SURCHARGES = ['priority', 'fast', 'us', 'regional'] as const
 export type Surcharge = (typeof SURCHARGES)[number]
 
 const modelPriceShape = z.strictObject({

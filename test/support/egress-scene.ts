@@ -200,6 +200,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
         list: () => [],
       },
       meter: {
+        keyRefusals: { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) },
         async atTurn(_caller, _upstream, metered, admit) {
           scene.reserved.push(metered)
           reservation += 1

@@ -1,7 +1,8 @@
 /** Between the gateway and the account of money (docs/egress.md 4): what a judged request asks for, what it cost, and who hears of it. */
 import { HubError } from '../../base/errors.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
-import type { Upstream } from '../../protocol/egress/upstreams.ts'
+import { isRegional, type Upstream } from '../../protocol/egress/upstreams.ts'
+import { usdWritten } from '../../protocol/money.ts'
 import type { MeteredCall } from '../../work/egress/money/budget.ts'
 import type { MeteredShape, UsageOutcome } from '../../work/egress/money/usage-reader.ts'
 import type { Money } from '../../work/egress/money.ts'
@@ -33,8 +34,8 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
       ...money.payerOf(session),
       ...{ upstream: upstream.name, free: upstream.free, maxOutput: upstream.maxOutput },
       ...{ shape: shapeOf(metered), model: body.model, inputBytes: body.inputBytes, prefixes: body.prefixes },
-      ...{ askedOutput: body.askedOutput, choices: body.choices, media: body.media, surcharges: body.surcharges },
-      counted,
+      ...{ askedOutput: body.askedOutput, choices: body.choices, media: body.media, counted },
+      surcharges: isRegional(upstream) ? [...body.surcharges, 'regional'] : body.surcharges,
     }
   }
 
@@ -73,11 +74,19 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
         alerts.raise(
           `usage_odd:${name}`,
           'warning',
-          `The usage that ${name} told of a call of ${settled.model} is not believed: ${settled.odd}. The call counts with its reserve; correct it with \`hub budget settle ${id} AMOUNT\`.`,
+          `The usage that ${name} told of a call of ${settled.model} is not believed: ${settled.odd}. The call counts with ${usdWritten(settled.usd)}, the larger of its reserve and of what these figures cost; correct it with \`hub budget settle ${id} AMOUNT\`.`,
+          EGRESS_ALERT_LASTS_MS,
+        )
+      if (settled.isAbove)
+        alerts.raise(
+          `usage_above:${name}`,
+          'warning',
+          `A call of ${settled.model} at ${name} took more than it could take by the count of this hub: ${settled.text}. It counts in full. If ${name} had counted its input, its counts are not believed for a day.`,
           EGRESS_ALERT_LASTS_MS,
         )
       return settled.text
     },
+    keyRefusals: money.keyRefusals,
     paused: (upstream) => money.quota.isPaused(upstream.name, secretName(upstream)),
   }
 }

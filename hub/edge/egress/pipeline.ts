@@ -153,14 +153,17 @@ export function createPipeline(parts: PipelineParts) {
   function requireReady({ session, upstream }: Way): void {
     const back = parts.heldBack()
     if (back !== undefined) throw back
-    const why = standing.whyNot(session, upstream.name)
-    if (why !== undefined) {
-      const facts = why.untilMs === undefined ? {} : { untilMs: why.untilMs }
-      throw new HubError('upstream_failed', why.why, { facts })
-    }
+    requireStanding(session, upstream)
     const paused = meter.paused(upstream)
     if (paused !== undefined)
       throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
+  }
+
+  function requireStanding(session: string, { name }: Upstream): void {
+    const why = standing.whyNot(session, name)
+    if (why === undefined) return
+    const facts = why.untilMs === undefined ? {} : { untilMs: why.untilMs }
+    throw new HubError('upstream_failed', why.why, { facts })
   }
 
   /** E15. Another request of the same line may be smaller, so this one is not remembered. */
@@ -261,6 +264,9 @@ export function createPipeline(parts: PipelineParts) {
     way.response.once('close', gone)
     way.ended.addEventListener('abort', gone, { once: true })
     const admit = (take: (grant: Grant) => Reserved) => {
+      // It may have waited for minutes, while others met an upstream that rests.
+      way.asked = false
+      requireStanding(way.session, way.upstream)
       way.asked = true
       return gate.admit(way.call, (grant) => {
         const reserved = take(grant)

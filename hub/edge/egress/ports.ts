@@ -4,6 +4,7 @@ import type { Grant } from '../../guard/grant.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import type { JudgedBody, JudgedHead } from '../../work/egress/wire/judged.ts'
 import type { AgentCaller } from '../agents/requests.ts'
+import type { KeyRefusals } from './standing.ts'
 
 /** One request of a session, and what ends it. */
 export interface EgressExchange {
@@ -63,6 +64,8 @@ export interface Meter {
   reader(metered: Metered, contentType: string | undefined): UsageReader
   /** In the transaction that records its end. Answers words for the record. */
   settle(grant: Grant, upstream: Upstream, id: string, end: CallEnd): string
+  /** How many refusals of a key stop a session, and those before this start. */
+  keyRefusals: KeyRefusals
   /** Until when this upstream's quota is used up, in words too, if it is. */
   paused(upstream: Upstream): { untilMs: number; text: string } | undefined
 }

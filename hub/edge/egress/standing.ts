@@ -1,9 +1,11 @@
 /**
- * What is remembered of sessions and upstreams from one request to the next, in memory alone.
+ * What is remembered of sessions and upstreams from one request to the next, in memory. Of refused keys the account of money remembers those
+ * of calls that cost, so a restart forgets none of these.
  *
  * N1. A refusal is answered from memory for 10 s: a client that tries again costs no decision and no record of its own. What form
  *     or body refuse is judged each time all the same: one refusal must not stand before another request.
- * N2. An upstream that answers 401 or 403 three times in a row is asked no more by that session: its key is wrong, and each try shows it again.
+ * N2. An upstream that answers 401 or 403 three times in a row (`budget.keyRefusals`) is left alone by that session for ten minutes from the last
+ *     of them: its key is wrong, and each try shows it again. One more refusal after that, and it is left alone anew.
  * N3. An upstream that broke off two answers in a row rests for 30 s, for everybody.
  * N4. A session whose program left three metered answers in a row before their end reaches nothing more: it would spend money unread.
  */
@@ -12,23 +14,32 @@ import type { HubError } from '../../base/errors.ts'
 
 const REFUSED_FOR_MS = 10_000
 const REFUSED_MAX = 64
-const DENIED_IN_A_ROW_MAX = 3
+const KEY_REST_MS = 600_000
+const MINUTE_MS = 60_000
 const CUTS_IN_A_ROW_MAX = 2
 const REST_MS = 30_000
 const LEFT_IN_A_ROW_MAX = 3
 
 interface OfSession {
   refused: Map<string, { error: HubError; atMs: number }>
-  /** By upstream: answers 401 and 403 in a row. */
-  denied: Map<string, number>
+  /** By upstream: answers 401 and 403 in a row, and when the last of them came. */
+  denied: Map<string, { inARow: number; lastMs: number }>
   left: number
+}
+
+/** Answers 401 and 403 of an upstream to a session. */
+export interface KeyRefusals {
+  /** So many in a row stop it. */
+  most(): number
+  /** Those before this start of the hub: how many in a row, and how long ago the last came. */
+  before(session: string, upstream: string): { inARow: number; agoMs: number }
 }
 
 export interface Standing {
   /** The refusal of exactly this request, if it was refused a moment ago. */
   refusedBefore(session: string, request: string): HubError | undefined
   refused(session: string, request: string, error: HubError): void
-  /** The upstream answered; answers whether this was the third 401 or 403 in a row. */
+  /** The upstream answered; answers whether this was one 401 or 403 in a row too many. */
   answered(session: string, upstream: string, status: number): boolean
   /** Why nothing of this session goes to this upstream now; undefined if it may. */
   whyNot(session: string, upstream: string): { why: string; untilMs?: number } | undefined
@@ -43,7 +54,7 @@ export interface Standing {
   forget(session: string): void
 }
 
-export function createStanding(clock: Clock): Standing {
+export function createStanding(clock: Clock, keys: KeyRefusals): Standing {
   const sessions = new Map<string, OfSession>()
   const cuts = new Map<string, { inARow: number; restsUntilMs: number }>()
 
@@ -52,6 +63,16 @@ export function createStanding(clock: Clock): Standing {
     if (known !== undefined) return known
     const made: OfSession = { refused: new Map(), denied: new Map(), left: 0 }
     sessions.set(session, made)
+    return made
+  }
+
+  function deniedOf(session: string, upstream: string): { inARow: number; lastMs: number } {
+    const { denied } = of(session)
+    const known = denied.get(upstream)
+    if (known !== undefined) return known
+    const { inARow, agoMs } = keys.before(session, upstream)
+    const made = { inARow, lastMs: clock.monotonicMs() - agoMs }
+    denied.set(upstream, made)
     return made
   }
 
@@ -73,22 +94,24 @@ export function createStanding(clock: Clock): Standing {
       if (refused.size > REFUSED_MAX && oldest !== undefined) refused.delete(oldest)
     },
     answered(session, upstream, status) {
-      const { denied } = of(session)
+      const denied = deniedOf(session, upstream)
       if (status !== 401 && status !== 403) {
-        if (status < 500) denied.delete(upstream)
+        if (status < 500) denied.inARow = 0
         return false
       }
-      const inARow = (denied.get(upstream) ?? 0) + 1
-      denied.set(upstream, inARow)
-      return inARow === DENIED_IN_A_ROW_MAX
+      denied.inARow += 1
+      denied.lastMs = clock.monotonicMs()
+      return denied.inARow >= keys.most()
     },
     whyNot(session, upstream) {
-      const { denied, left } = of(session)
+      const { left } = of(session)
       if (left >= LEFT_IN_A_ROW_MAX)
         return { why: `${left} answers in a row were left before their end: this session reaches nothing more` }
-      if ((denied.get(upstream) ?? 0) >= DENIED_IN_A_ROW_MAX)
+      const { inARow, lastMs } = deniedOf(session, upstream)
+      const keyRestsMs = inARow >= keys.most() ? lastMs + KEY_REST_MS - clock.monotonicMs() : 0
+      if (keyRestsMs > 0)
         return {
-          why: `${upstream} refused the key of this hub ${DENIED_IN_A_ROW_MAX} times in a row: this session asks it no more`,
+          why: `${upstream} refused the key of this hub ${inARow} times in a row; look at its secret. This session asks it again in ${Math.ceil(keyRestsMs / MINUTE_MS)} min`,
         }
       const untilMs = restsUntil(upstream)
       return untilMs === undefined

@@ -110,6 +110,7 @@ export const ALERT_KINDS = [
   'unanswered',
   'upstream_exhausted',
   'upstream_refuses',
+  'usage_above',
   'usage_odd',
   'witness_mismatch',
 ] as const

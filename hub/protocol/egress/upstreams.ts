@@ -68,6 +68,12 @@ const URLS = {
   google: 'https://generativelanguage.googleapis.com',
 } as const
 const PAID: ReadonlySet<string> = new Set(Object.values(URLS))
+/** Hosts of OpenAI and Google that keep a request in one region, which costs more (as both say on their pages about data residency). */
+const REGIONAL =
+  /^(?:[a-z]{2,8}\.api\.openai\.com|[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z]{2,8}\.rep\.googleapis\.com)$/
+/** Whether its host makes each of its calls dearer. */
+export const isRegional = ({ url }: Pick<Upstream, 'url'>): boolean => REGIONAL.test(new URL(url).hostname)
+
 const AUTHS: Readonly<Record<UpstreamKind, UpstreamAuth>> = {
   anthropic: { form: 'header', name: 'x-api-key' },
   openai: { form: 'bearer' },
@@ -325,7 +331,7 @@ function judgeTogether(given: Given, wrong: Wrong): void {
   const isModel = given.kind === 'anthropic' || given.kind === 'openai' || given.kind === 'google'
   if (isModel && given.secret === undefined && !given.local)
     wrong('secret', 'is missing: name the file in HOME/secrets that holds its key')
-  const isPaid = isModel && URL.canParse(given.url) && PAID.has(new URL(given.url).origin)
+  const isPaid = isModel && URL.canParse(given.url) && (PAID.has(new URL(given.url).origin) || isRegional(given))
   if (isPaid && given.price === 'free')
     wrong('price', 'is free, but this provider asks for money; remove it, and its models are priced')
   if (isPaid && given.local) wrong('url', "is missing: its kind's own address is not on this machine; or remove local")

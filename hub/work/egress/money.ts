@@ -17,13 +17,14 @@ import type { BudgetRaiseRequest, BudgetSettleRequest, BudgetShowRequest } from 
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
 import { type Account, createAccounts, type Payer } from './money/accounts.ts'
 import { createMoneyAsking } from './money/asking.ts'
-import { createBudget, type Ending, type MeteredCall } from './money/budget.ts'
+import { createBudget, type MeteredCall } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
 import { type Crossing, type Limits, limitsOf } from './money/limits.ts'
 import { createPrices } from './money/prices.ts'
 import { createQuotaPauses } from './money/quota-pause.ts'
 import { createReservations, type ReservationRow } from './money/reservations.ts'
+import type { Ending } from './money/settlement.ts'
 import { createTurns } from './money/turns.ts'
 import { createUsageReader } from './money/usage-reader.ts'
 import { createWarnings, type WarningParts } from './money/warnings.ts'
@@ -95,6 +96,14 @@ export function createMoney(
     return words.filter((each) => each !== '').join('; ')
   }
 
+  const tellDamaged = (id: string) =>
+    alerts.raise(
+      DAMAGED,
+      'warning',
+      `The row of a metered call was damaged, and counts with the largest amount that it shows: say what it cost with \`hub budget settle ${id} AMOUNT\`.`,
+      DAMAGED_LASTS_MS,
+    )
+
   /** A call was refused: if it was for want of money, whoever was not told yet that this limit is used up is told now. */
   function noteStop(call: MeteredCall, error: HubError): void {
     if (error.code !== 'budget_exceeded' || error.facts.measure !== 'usd' || !budget.isStopNews(call)) return
@@ -164,6 +173,16 @@ export function createMoney(
       const { names: _, ...price } = prices.require(upstream, model)
       return price
     },
+    /** Answers 401 and 403 to the calls of a session that cost: how many in a row stop it, and those that the database knows. */
+    keyRefusals: {
+      most: () => settings.keyRefusals,
+      before(session: string, upstream: string) {
+        const last = reservations.lastStatuses(session, upstream, settings.keyRefusals)
+        const other = last.findIndex(({ status }) => status !== 401 && status !== 403)
+        const agoMs = days.nowMs() - (last[0]?.settledAtMs ?? 0)
+        return { inARow: other === -1 ? last.length : other, agoMs }
+      },
+    },
     /** Of today, by upstream and model. */
     spentToday() {
       const day = today()
@@ -190,7 +209,10 @@ export function createMoney(
         const settled = budget.settleOpen(grant)
         const told = settled.map(({ crossings }) => warn(grant, crossings)).filter((each) => each !== '')
         const all = `${settled.length} metered calls were under way when the hub ended; they are settled at their reserve`
-        return { auditEffect: [all, ...told].join('; ') }
+        const damaged = settled.filter(({ odd }) => odd !== undefined).map(({ id }) => id)
+        for (const id of damaged) tellDamaged(id)
+        const named = damaged.length === 0 ? [] : [`damaged: ${damaged.slice(0, SHOWN_MAX).join(' ')}`]
+        return { auditEffect: [all, ...named, ...told].join('; ') }
       })
     },
     raise(grant: Grant, { id, usd }: BudgetRaiseRequest) {
@@ -220,6 +242,7 @@ function accountView(account: Account, scope: AccountView['scope'], limits: Limi
 }
 
 function callView(row: ReservationRow): CallView {
-  const { id, state, agent, upstream, model, usd, reservedUsd, input, output, why, atMs } = row
+  const { id, state, agent, upstream, model, usd, reservedUsd, input, output, unreadable, atMs } = row
+  const why = unreadable === null ? row.why : `its row is damaged (${unreadable}), so it counts with the most it shows`
   return { id, state, agent, upstream, model, usd, reservedUsd, input, output, why, atMs }
 }

@@ -3,7 +3,8 @@
  * say; it is there because a day may have a hundred thousand of them, and each call asks for the sum.
  *
  * A1. An account moves in the transaction that moves its reservation, after it, and by the same amount.
- * A2. One whose check does not fit is added up again from the reservations. A raise that it held is lost with it, so it allows less and not more.
+ * A2. One whose check does not fit is added up again from the reservations, and the day of the hub from its agents' days, which are few and
+ *     outlive the rows of old tasks. A raise that it held is lost with it, so it allows less and not more.
  */
 import type { Store } from '../../../store/database.ts'
 import { checkOf } from '../../../store/reading.ts'
@@ -61,6 +62,21 @@ export function refsOf({ session, attempt, task, root, agent }: Payer, day: stri
   ]
 }
 
+/**
+ * Changes every account of a call. If its row is damaged, nobody knows whose it was: its accounts, and all that hold something, are added up
+ * again. Within a transaction.
+ */
+export function moveAccounts(
+  accounts: Accounts,
+  row: Payer & { day: string; slot: number; unreadable: string | null },
+  change: Partial<Sums>,
+  atMs: number,
+): void {
+  const refs = refsOf(row, row.day, row.slot)
+  if (row.unreadable === null) for (const ref of refs) accounts.add(ref, change, atMs)
+  else for (const ref of [...refs, ...accounts.held()]) accounts.mend(ref, atMs)
+}
+
 export interface Accounts {
   /** All zero if there is none. */
   get(scope: Scope, key: string): Account
@@ -70,6 +86,8 @@ export interface Accounts {
   set(ref: AccountRef, change: Partial<Pick<Account, 'raisedUsd' | 'told'>>, atMs: number): Account
   /** Adds the account up again from the reservations. Within a transaction. */
   mend(ref: AccountRef, atMs: number): Account
+  /** Those that hold something for calls under way. Reads them all. */
+  held(): AccountRef[]
   /** Of a scope, by the beginning of their keys, the newest first. */
   list(scope: Scope, begins: string, limit: number): Account[]
   /** Of an agent, in these slots. */
@@ -120,8 +138,13 @@ export function createAccounts(
     'select * from egress_account where scope = ? and key >= ? and key < ? order by key desc limit ?',
   )
   const inSlots = store.prepare(`select * from egress_account where scope = 'slot' and key >= ? and key <= ?`)
+  const held = store.prepare(
+    'select scope, key, task from egress_account where held_usd <> 0 or held_input <> 0 or held_output <> 0',
+  )
   const forgetSlots = store.prepare(`delete from egress_account where scope = 'slot' and at_ms < ?`)
   const forgetDays = store.prepare(`delete from egress_account where scope in ('day', 'agent_day') and at_ms < ?`)
+
+  const agentsOf = store.prepare(`select * from egress_account where scope = 'agent_day' and key >= ? and key < ?`)
 
   const isWhole = (raw: Record<string, unknown>): boolean => raw.check_sum === checkOf(raw)
   function read(raw: Record<string, unknown>): Account {
@@ -132,7 +155,14 @@ export function createAccounts(
       return { scope, key, ...Object.fromEntries(entries) } as Account
     }
     onDamaged(scope, key)
-    return { ...nothing(scope, key), ...sumsOf(scope, key) }
+    return { ...nothing(scope, key), ...((scope === 'day' ? sumOfAgents(key) : undefined) ?? sumsOf(scope, key)) }
+  }
+  /** Undefined if none is there, or one of them is damaged too. */
+  function sumOfAgents(day: string): Sums | undefined {
+    const agents = agentsOf.all(`${day} `, `${day} \u{10ffff}`) as Record<string, unknown>[]
+    if (agents.length === 0 || !agents.every(isWhole)) return undefined
+    const sum = (column: (typeof SUMS)[number]) => agents.reduce((all, raw) => all + (raw[column] as number), 0)
+    return Object.fromEntries(SUMS.map((column) => [fieldOf(column), sum(column)])) as unknown as Sums
   }
   const rawOf = (scope: Scope, key: string) => found.get(scope, key) as Record<string, unknown> | undefined
   function get(scope: Scope, key: string): Account {
@@ -161,6 +191,7 @@ export function createAccounts(
       const { raisedUsd, told } = get(scope, key)
       return write({ scope, key, task }, { ...nothing(scope, key), ...sumsOf(scope, key), raisedUsd, told }, atMs)
     },
+    held: () => held.all() as AccountRef[],
     list: (scope, begins, limit) =>
       (listed.all(scope, begins, `${begins}\u{10ffff}`, limit) as Record<string, unknown>[]).map(read),
     slots: (agent, from, to) =>

@@ -77,6 +77,7 @@ const FACTS: Readonly<Record<string, Surcharge | null>> = {
   'speed:fast': 'fast',
   'geo:global': null,
   'geo:us': 'us',
+  regional: 'regional',
 }
 /** Tools at the provider, and how often they may be used in all. */
 const SERVER_TOOLS = /^server_tools:(\d{1,3})$/

@@ -8,16 +8,17 @@
  * B4. It is settled by the figures it was reserved by, whatever the files say by then [E17].
  * B5. A call counts towards its session, attempt, task and tree, towards its agent's hour and day and the hub's day. A child spends from the
  *     tree of its parent; a retry, a restart of a session and one of the hub begin nothing anew [E16].
+ * B6. A provider's count of an input is believed until a call takes more than it allowed: then that upstream is not asked for a day, and the
+ *     bound by bytes decides.
  */
 import { HubError } from '../../../base/errors.ts'
 import { newUuid, type Random } from '../../../base/random.ts'
 import { assertGrant, type Grant } from '../../../guard/grant.ts'
 import type { BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
 import { dollarsText } from '../../../protocol/money.ts'
-import type { Surcharge } from '../../../protocol/prices.ts'
-import { type Account, type AccountRef, type Accounts, type Payer, refsOf } from './accounts.ts'
+import { type Account, type AccountRef, type Accounts, moveAccounts, type Payer, refsOf } from './accounts.ts'
 import { type Asked, type Bound, boundOf, canCount, withoutInput } from './bounds.ts'
-import { costOf, hourlyInput, type Tokens, wholeInput } from './cost.ts'
+import type { Tokens } from './cost.ts'
 import { type Days, SLOT_MS, SLOTS_OF_AN_HOUR, slotOf } from './days.ts'
 import {
   ALL_USED,
@@ -31,7 +32,7 @@ import {
 } from './limits.ts'
 import type { Price, Prices } from './prices.ts'
 import { type ReservationRow, type Reservations, reservationMachine } from './reservations.ts'
-import type { UsageOutcome } from './usage-reader.ts'
+import { type Ending, settlementOf } from './settlement.ts'
 
 /** One metered call, as its judges know it. */
 export interface MeteredCall extends Payer, Asked {
@@ -62,9 +63,6 @@ export type Verdict =
   | { kind: 'count'; error: HubError }
   | { kind: 'refused'; error: HubError }
 
-/** What became of a call. `lost`: nobody knows. `failed_before`: the upstream answered an error, or nothing was sent. */
-export type Ending = UsageOutcome | { kind: 'lost'; why?: string } | { kind: 'failed_before'; status?: number }
-
 export interface Settled {
   id: string
   state: ReservationRow['state']
@@ -74,6 +72,8 @@ export interface Settled {
   tokens: Pick<Tokens, 'input' | 'output'>
   /** Why the upstream's figures are not believed; the operator has to hear of it. */
   odd: string | undefined
+  /** They are believed, and are above the reserve; the operator has to hear of that too. */
+  isAbove: boolean
   /** For the record: model, tokens, money. */
   text: string
   /** Limits on money of which half, four fifths or all is used now. Each is told once. */
@@ -84,7 +84,7 @@ export interface Budget {
   /** What `reserve` would do now. Reads only. Throws `config_invalid` while the prices have a fault. */
   judge(call: MeteredCall): Verdict
   /**
-   * The effect of `egress.request` for a metered call. Throws `model_unknown`, `budget_exceeded`, `budget_busy` or `upstream_failed`. With
+   * The effect of `egress.request` for a metered call. Throws `model_unknown`, `budget_exceeded` or `budget_busy`. With
    * the fact `needsCount` a count of the input would help.
    */
   reserve(grant: Grant, call: MeteredCall): Reservation
@@ -98,12 +98,12 @@ export interface Budget {
   openCount(): number
   /** Settles what is open at the reserve. The effect of `egress.settle`, at a start. */
   settleOpen(grant: Grant): readonly Settled[]
-  /** Keys of the accounts that a call counts towards and that have limits. */
+  /** Keys of the accounts with limits that a call counts towards, without the day of the hub, which everybody's calls do. */
   touches(call: MeteredCall): readonly string[]
 }
 
-/** How long a session that got so many 401 or 403 in a row calls that upstream no more. */
-const KEY_REST_MS = 600_000
+/** How long the counts of an upstream are not believed after one that was too low. */
+const COUNTS_REST_MS = 86_400_000
 const DAYS_KEPT_MS = 400 * 86_400_000
 
 export interface BudgetParts {
@@ -170,27 +170,19 @@ export function createBudget(parts: BudgetParts): Budget {
   const priceOf = ({ free, upstream, model }: MeteredCall): Price | undefined =>
     free ? undefined : prices.require(upstream, model)
 
+  /** What counted too little of late counts nothing (B6). */
+  const isBelieved = ({ upstream }: MeteredCall): boolean =>
+    !reservations.isUndercounted(upstream, days.nowMs() - COUNTS_REST_MS)
+  const countOf = (call: MeteredCall): number | undefined =>
+    call.counted !== undefined && isBelieved(call) ? call.counted : undefined
+
   function bound(call: MeteredCall, price: Price | undefined): Bound {
     const prefix = reservations.prefix({ ...call, model: price?.model ?? call.model }, call.prefixes)
-    return boundOf(call, prefix, price)
-  }
-
-  /** The answers of its last calls were all that the key is not accepted. */
-  function requireKey({ session, upstream }: MeteredCall): void {
-    const last = reservations.lastStatuses(session, upstream, settings.keyRefusals)
-    const isRefused =
-      last.length === settings.keyRefusals && last.every(({ status }) => status === 401 || status === 403)
-    const sinceMs = days.nowMs() - (last[0]?.settledAtMs ?? 0)
-    if (isRefused && sinceMs < KEY_REST_MS)
-      throw new HubError(
-        'upstream_failed',
-        `the upstream ${upstream} did not accept the key ${last.length} times in a row; look at its secret. It is called again in ${Math.ceil((KEY_REST_MS - sinceMs) / 60_000)} min`,
-      )
+    return boundOf({ ...call, counted: countOf(call) }, prefix, price)
   }
 
   function judge(call: MeteredCall): Verdict {
     try {
-      requireKey(call)
       const price = priceOf(call)
       const standings = standingsOf(call)
       const found = judgeNeed(bound(call, price).need, standings, call.free)
@@ -198,9 +190,11 @@ export function createBudget(parts: BudgetParts): Budget {
       if (found.kind === 'wait')
         return { ...found, why: 'what is left of a budget is reserved by calls that are under way' }
       const mayHelp = call.counted === undefined && canCount(call.shape)
-      const needsCount = mayHelp && judgeNeed(withoutInput(call, price).need, standings, call.free).kind !== 'exceeded'
+      const wouldHelp = mayHelp && judgeNeed(withoutInput(call, price).need, standings, call.free).kind !== 'exceeded'
+      const needsCount = wouldHelp && isBelieved(call)
       const facts = { scope: found.scope, measure: found.measure, limit: found.limit, needsCount }
-      const error = new HubError('budget_exceeded', exceededText(found, call), { facts })
+      const counts = wouldHelp && !needsCount ? `; ${call.upstream} counted too little of late, so it is not asked` : ''
+      const error = new HubError('budget_exceeded', `${exceededText(found, call)}${counts}`, { facts })
       return { kind: needsCount ? 'count' : 'refused', error }
     } catch (thrown) {
       if (!(thrown instanceof HubError)) throw thrown
@@ -236,6 +230,7 @@ export function createBudget(parts: BudgetParts): Budget {
         priceVersion,
       },
       ...{ surcharges, day, slot, cap, choices, inputBytes, requestHash: call.prefixes[0]?.hash ?? null, atMs },
+      counted: countOf(call) ?? null,
       ...{ reservedUsd: need.usd, reservedInput: need.input, reservedOutput: need.output },
     })
     const change = { heldUsd: need.usd, heldInput: need.input, heldOutput: need.output, calls: 1 }
@@ -246,76 +241,20 @@ export function createBudget(parts: BudgetParts): Budget {
     return { id, cap, reservedUsd: need.usd, priceVersion, model }
   }
 
-  /** The upstream's figures in money, or why they are not believed. */
-  function measure(
-    row: ReservationRow,
-    outcome: UsageOutcome & { kind: 'measured' },
-  ): { usd: number } | { odd: string } {
-    const { model, tokens, surcharges, denied } = outcome
-    if (row.unreadable !== null) return { odd: 'the row of its reserve is damaged' }
-    const most = Math.max(row.price?.maxInput ?? 0, row.reservedInput)
-    if (wholeInput(tokens) > most) return { odd: 'it says more input than the model takes' }
-    if (tokens.output > row.reservedOutput) return { odd: 'it says more output than was asked for' }
-    if (row.price === null) return { usd: 0 }
-    // As it was when it was reserved: the files may have a fault by now, or other names.
-    if (model !== undefined && model !== row.model && row.price.names?.includes(model) !== true)
-      return {
-        odd: `it was answered by ${JSON.stringify(model.slice(0, 100))}, which has not the price of ${row.model}`,
-      }
-    const other = surcharges.find((each: Surcharge) => !row.surcharges.includes(each))
-    if (other !== undefined) return { odd: `it was answered with ${other}, which nobody asked for` }
-    // Only Messages tells how often its tools ran; of the others each use that was possible counts.
-    const uses = row.shape === 'messages' ? tokens.uses : row.price.heldUses
-    const use = Object.keys(tokens.uses).find((each) => row.price?.uses[each] === undefined)
-    if (use !== undefined) return { odd: `nobody knows what ${use} costs` }
-    // A tier that was asked for counts unless the answer names another.
-    const owed = row.surcharges.filter((each) => !denied.includes(each))
-    return { usd: costOf(row.price, { ...tokens, uses }, [...new Set([...surcharges, ...owed])]) }
-  }
-
-  /** What a call cost, by what became of it. */
-  function endingOf(row: ReservationRow, ending: Ending) {
-    const atReserve = (why: string, odd?: string) => ({
-      ...{ state: 'estimated' as const, usd: row.reservedUsd, input: row.reservedInput, output: row.reservedOutput },
-      ...{ wholeInput: row.reservedInput, status: null, why, odd },
-    })
-    if (ending.kind === 'failed_before')
-      return {
-        ...{ state: 'released' as const, usd: 0, input: 0, output: 0, wholeInput: 0, status: ending.status ?? null },
-        ...{ why: ending.status === undefined ? 'nothing was sent' : `answered ${ending.status}`, odd: undefined },
-      }
-    if (ending.kind === 'lost') return atReserve(ending.why ?? 'the answer was lost')
-    if (ending.kind === 'none') return atReserve('the answer told no usage')
-    if (ending.kind === 'odd') return atReserve(ending.why, ending.why)
-    const measured = measure(row, ending)
-    if ('odd' in measured) return atReserve(measured.odd, measured.odd)
-    const { tokens } = ending
-    const whole = wholeInput(tokens)
-    return {
-      ...{ state: 'measured' as const, usd: measured.usd, input: hourlyInput(tokens), output: tokens.output },
-      ...{ wholeInput: whole, status: null, why: '', odd: undefined },
-    }
-  }
-
   function settleRow(row: ReservationRow, ending: Ending): Settled {
     const atMs = days.nowMs()
-    const { odd, ...settlement } = endingOf(row, ending)
+    const { odd, isAbove, ...settlement } = settlementOf(row, ending)
     const { usd, input, output, state } = settlement
     reservations.settle(row.id, { ...settlement, settledAtMs: atMs })
     const change = {
       ...{ heldUsd: -row.reservedUsd, heldInput: -row.reservedInput, heldOutput: -row.reservedOutput },
       ...{ spentUsd: usd, estimatedUsd: state === 'estimated' ? usd : 0, input, output },
     }
-    for (const ref of refsOf(row, row.day, row.slot))
-      if (row.unreadable === null) accounts.add(ref, change, atMs)
-      else accounts.mend(ref, atMs)
+    moveAccounts(accounts, row, change, atMs)
     const settled = { ...row, ...settlement }
-    return { ...told(settled, odd), crossings: crossingsOf(row, atMs) }
+    return { ...told(settled), odd, isAbove, crossings: crossingsOf(row, atMs) }
   }
-  function told(
-    { id, state, usd, reservedUsd, model, input, wholeInput: whole, output, why }: ReservationRow,
-    odd?: string,
-  ) {
+  function told({ id, state, usd, reservedUsd, model, input, wholeInput: whole, output, why }: ReservationRow) {
     const cost = `${dollarsText(usd ?? 0)} USD of ${dollarsText(reservedUsd)} reserved`
     const text = `${state}: model ${model}, ${whole ?? 0} in, ${output ?? 0} out, ${cost}${why === '' ? '' : ` (${why})`}`
     return {
@@ -324,8 +263,7 @@ export function createBudget(parts: BudgetParts): Budget {
       usd: usd ?? 0,
       reservedUsd,
       model,
-      odd,
-      text,
+      ...{ text, odd: undefined, isAbove: false },
       tokens: { input: input ?? 0, output: output ?? 0 },
     }
   }
@@ -359,7 +297,8 @@ export function createBudget(parts: BudgetParts): Budget {
   return {
     judge,
     reserve,
-    touches: (call) => standingsOf(call).flatMap(({ key, scope }) => (scope === 'call' ? [] : [key])),
+    touches: (call) =>
+      standingsOf(call).flatMap(({ key, scope }) => (scope === 'call' || scope === 'day' ? [] : [key])),
     settle(grant, id, ending) {
       assertGrant(grant, 'egress.settle')
       const row = reservations.find(id)

@@ -3,7 +3,7 @@ import { HubError } from '../../../base/errors.ts'
 import { assertGrant, type Grant } from '../../../guard/grant.ts'
 import type { BudgetSettings, RowBudget } from '../../../protocol/budget.ts'
 import { dollarsText } from '../../../protocol/money.ts'
-import { type Accounts, refsOf } from './accounts.ts'
+import { type Accounts, moveAccounts } from './accounts.ts'
 import type { Days } from './days.ts'
 import { marksBelow } from './limits.ts'
 import type { ReservationRow, Reservations } from './reservations.ts'
@@ -21,7 +21,7 @@ interface Tree {
 }
 
 export interface Corrections {
-  /** The effect of `budget.settle`. Throws `conflict` for a call that is under way, `unknown_record` for an id that nobody knows. */
+  /** The effect of `budget.settle`; it makes a damaged row whole again. Throws `conflict` for a call that is under way, `unknown_record` for an id that nobody knows. */
   correct(grant: Grant, id: string, usd: number): ReservationRow
   /** Of `budget.raise`, or of a yes to more money. Throws `limit_exceeded` above the ceiling. */
   raise(grant: Grant, tree: Tree & { usd: number }): Raised
@@ -48,13 +48,14 @@ export function createCorrections(parts: {
       const settledAtMs = days.nowMs()
       const before = row.usd ?? 0
       const { input, output, wholeInput, status } = row
-      const why = `corrected by the operator from ${dollarsText(before)} USD`
-      reservations.settle(id, { state: 'corrected', usd, input, output, wholeInput, status, why, settledAtMs })
+      const damaged = row.unreadable === null ? '' : `, where the row was damaged: ${row.unreadable}`
+      const why = `corrected by the operator from ${dollarsText(before)} USD${damaged}`
+      const settlement = { state: 'corrected', usd, input, output, wholeInput, status, why, settledAtMs } as const
+      if (row.unreadable === null) reservations.settle(id, settlement)
+      else reservations.repair(row, settlement)
       const change = { spentUsd: usd - before, estimatedUsd: row.state === 'estimated' ? -before : 0 }
-      for (const ref of refsOf(row, row.day, row.slot))
-        if (row.unreadable === null) accounts.add(ref, change, settledAtMs)
-        else accounts.mend(ref, settledAtMs)
-      return { ...row, state: 'corrected', usd, why }
+      moveAccounts(accounts, row, change, settledAtMs)
+      return { ...row, state: 'corrected', usd, why, unreadable: null }
     },
     raise(grant, { root, agent, usd }) {
       assertGrant(grant, 'budget.raise', 'approval.answer')

@@ -2,7 +2,8 @@
  * The rows of metered calls: what each may cost at worst, and what it cost (table `egress_reservation`). Only this file writes them.
  *
  * R1. A row moves by the table of states below and in no other way: it is settled once, and after that only corrected by the operator.
- * R2. A row carries a check over its columns. One that is not as it was written counts with the largest amount that it shows.
+ * R2. A row carries a check over its columns. One that is not as it was written counts with the largest amount that it shows, until the operator
+ *     says what it cost. If its state is damaged, it counts as under way until the next start settles it.
  */
 import { createMachine } from '../../../base/machine.ts'
 import { isBag } from '../../../protocol/keys.ts'
@@ -58,6 +59,8 @@ export interface ReservationRow extends Payer {
   why: string
   atMs: number
   settledAtMs: number | null
+  /** What the provider said of its input before it was reserved; null where it was not asked. */
+  counted: number | null
   unreadable: string | null
 }
 
@@ -88,6 +91,10 @@ export interface Reservations {
   insert(row: NewReservation): void
   /** Moves a row. Throws `conflict` if the table has no such step. */
   settle(id: string, settlement: Settlement): void
+  /** Makes a damaged row whole again by what a person said of it: a column that cannot be read has nothing in it then. */
+  repair(row: ReservationRow, settlement: Settlement & { state: 'corrected' }): void
+  /** Whether a call of this upstream that was settled since then took more than its count allowed. */
+  isUndercounted(upstream: string, sinceMs: number): boolean
   /** The longest of these that was a request of the session to this model of this upstream, with what its input was. */
   prefix(of: Pick<ReservationRow, 'session' | 'upstream' | 'model'>, prefixes: Asked['prefixes']): Prefix | undefined
   /** Statuses and instants of the last settled calls of a session to an upstream, newest first. */
@@ -103,7 +110,7 @@ export interface Reservations {
 const COLUMNS = [
   ...['id', 'state', 'session', 'attempt', 'task', 'root', 'agent', 'upstream', 'shape', 'model', 'price'],
   ...['price_version', 'surcharges', 'day', 'slot', 'cap', 'choices', 'input_bytes', 'request_hash'],
-  ...['reserved_usd', 'reserved_input', 'reserved_output', 'why', 'at_ms'],
+  ...['reserved_usd', 'reserved_input', 'reserved_output', 'why', 'at_ms', 'counted'],
 ] as const
 
 const amount = {
@@ -139,8 +146,9 @@ const OF_SCOPE: Readonly<Record<Scope, { where: string; parts: (key: string) => 
 
 export function createReservations(store: Store): Reservations {
   const found = store.prepare('select * from egress_reservation where id = ?')
-  const opened = store.prepare(
-    `select * from egress_reservation where id in (select id from egress_reservation indexed by egress_reservation_open where state = 'open') order by id`,
+  const unsettled = store.prepare(
+    `select * from egress_reservation where id in (select id from egress_reservation indexed by egress_reservation_unsettled
+       where state not in ('measured', 'estimated', 'released', 'corrected')) order by id`,
   )
   const insert = store.prepare(
     `insert into egress_reservation (${COLUMNS.join(', ')}, check_sum) values (${COLUMNS.map(() => '?').join(', ')}, ?)`,
@@ -148,7 +156,14 @@ export function createReservations(store: Store): Reservations {
   const move = store.prepare(
     `update egress_reservation set state = ?, usd = ?, input = ?, whole_input = ?, output = ?, status = ?, why = ?, settled_at_ms = ? where id = ?`,
   )
+  const replace = store.prepare(
+    'update egress_reservation set price = ?, surcharges = ?, reserved_usd = ?, reserved_input = ?, reserved_output = ? where id = ?',
+  )
   const check = store.prepare('update egress_reservation set check_sum = ? where id = ?')
+  const undercounted = store.prepare(
+    `select 1 from egress_reservation indexed by egress_reservation_undercounted
+     where upstream = ? and settled_at_ms > ? and counted is not null and whole_input > reserved_input limit 1`,
+  )
   const requests = store.prepare(
     `select request_hash as hash, max(whole_input) as tokens from egress_reservation indexed by egress_reservation_by_session
      where session = ? and upstream = ? and model = ? and state = 'measured' and request_hash in (select value from json_each(?)) group by 1`,
@@ -172,6 +187,8 @@ export function createReservations(store: Store): Reservations {
     const raw = found.get(id) as Record<string, unknown> | undefined
     if (raw !== undefined) check.run(checkOf(raw), id)
   }
+  const write = (id: string, { state, usd, input, wholeInput, output, status, why, settledAtMs }: Settlement) =>
+    void move.run(state, usd, input, wholeInput, output, status, why, settledAtMs, id)
   const find = (id: string) => {
     const raw = found.get(id)
     return raw === undefined ? undefined : rowOf(raw)
@@ -179,7 +196,7 @@ export function createReservations(store: Store): Reservations {
 
   return {
     find,
-    open: () => opened.all().map(rowOf),
+    open: () => unsettled.all().map(rowOf),
     insert(row) {
       const values: Readonly<Record<string, unknown>> = {
         ...row,
@@ -192,14 +209,20 @@ export function createReservations(store: Store): Reservations {
       const raw = Object.fromEntries(COLUMNS.map((column) => [column, values[fieldOf(column)]]))
       insert.run(...Object.values(raw), checkOf(raw))
     },
-    settle(id, { state, usd, input, wholeInput, output, status, why, settledAtMs }) {
+    settle(id, settlement) {
       const row = find(id)
       if (row === undefined) return
-      reservationMachine.require(row.state, state)
-      move.run(state, usd, input, wholeInput, output, status, why, settledAtMs, id)
+      reservationMachine.require(row.state, settlement.state)
+      write(id, settlement)
       // A damaged row keeps its old check, so everybody who reads it later sees the damage.
       if (row.unreadable === null) seal(id)
     },
+    repair({ id, price, surcharges, reservedUsd, reservedInput, reservedOutput }, settlement) {
+      write(id, settlement)
+      replace.run(JSON.stringify(price), JSON.stringify(surcharges), reservedUsd, reservedInput, reservedOutput, id)
+      seal(id)
+    },
+    isUndercounted: (upstream, sinceMs) => undercounted.get(upstream, sinceMs) !== undefined,
     prefix({ session, upstream, model }, prefixes) {
       if (prefixes.length === 0) return undefined
       const hashes = JSON.stringify(prefixes.map(({ hash }) => hash))

@@ -1,8 +1,9 @@
 /**
  * Calls that would fit but for what others have reserved wait here, in the order in which they came.
  *
- * W1. First come, first served, among calls that need the same account: one that would fit waits behind an earlier one that lacks that
- *     account. One that needs none of them goes on.
+ * W1. First come, first served, within one tree and one agent: a call that would fit waits behind an earlier one that lacks an account that
+ *     both need. Of what everybody spends from, the day of the hub, the order counts among those alone that wait for it too: a large call of
+ *     one agent holds up nobody who fits.
  * W2. A call takes its turn at once when it has come: what it takes is taken before anything else can happen.
  * W3. Nobody waits longer than two minutes. Then the refusal is that of the call itself.
  */
@@ -28,6 +29,8 @@ const WAITING_MAX = 1024
 interface Waiting {
   call: MeteredCall
   lacking: readonly string[]
+  /** Everything that it has lacked since it came. */
+  lacked: Set<string>
   go: () => void
 }
 
@@ -44,8 +47,14 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
     const verdict = budget.judge(call)
     if (verdict.kind === 'wait') return verdict.lacking
     if (verdict.kind !== 'fits') return []
-    const lacked = lackedBefore(waiting)
-    return lacked.size === 0 ? [] : budget.touches(call).filter((key) => lacked.has(key))
+    const before = lackedBefore(waiting)
+    if (before.size === 0) return []
+    return [...new Set([...budget.touches(call), ...(waiting?.lacked ?? [])])].filter((key) => before.has(key))
+  }
+
+  function lack(waiting: Waiting, lacking: readonly string[]): void {
+    waiting.lacking = lacking
+    for (const key of lacking) waiting.lacked.add(key)
   }
 
   function look(): void {
@@ -53,7 +62,7 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
       if (!queue.includes(waiting)) continue
       const lacking = standsInTheWay(waiting.call, waiting)
       if (lacking.length === 0) waiting.go()
-      else waiting.lacking = lacking
+      else lack(waiting, lacking)
     }
   }
 
@@ -64,7 +73,7 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
     signal: AbortSignal,
   ): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
-    const own: Waiting = { call, lacking, go: () => undefined }
+    const own: Waiting = { call, lacking, lacked: new Set(lacking), go: () => undefined }
     const away = new AbortController()
     const leave = () => {
       away.abort()

@@ -224,18 +224,67 @@ describe('a key never comes back [E14]', () => {
     }
   })
 
-  it('is asked for no more after three answers 401 or 403 in a row', async () => {
-    await start()
+  it('is left alone for ten minutes after three answers 401 or 403 in a row, and anew after each one more', async () => {
+    const clock = createFakeClock()
+    await start({ clock })
     let reached = 0
     scene.serve((_request, response) => {
       reached += 1
       response.writeHead(403).end()
     })
-    for (let n = 0; n < 5; n += 1) await scene.ask(`/up/weather/v1/forecast?n=${n}`)
+    let n = 0
+    const ask = (session = SESSION) => scene.ask(`/up/weather/v1/forecast?n=${n++}`, { session })
+    for (let times = 0; times < 5; times += 1) await ask()
     expect(reached).toBe(3)
     expect(scene.alerts).toEqual(['upstream_refuses:weather'])
-    await scene.ask('/up/weather/v1/forecast?n=9', { session: OTHER_SESSION })
+    await ask(OTHER_SESSION)
     expect(reached).toBe(4)
+    await clock.advance(599_000)
+    expect((await ask()).text).toMatch(/3 times in a row; look at its secret. This session asks it again in 1 min/)
+    await clock.advance(2000)
+    for (let times = 0; times < 2; times += 1) await ask()
+    expect(reached).toBe(5)
+  })
+
+  it('that was refused before a restart of the hub is left alone for the rest of the ten minutes', async () => {
+    const clock = createFakeClock()
+    await start({ clock, meter: { keyRefusals: { most: () => 3, before: () => ({ inARow: 3, agoMs: 590_000 }) } } })
+    let reached = 0
+    scene.serve((_request, response) => {
+      reached += 1
+      response.end()
+    })
+    await scene.ask('/up/weather/v1/forecast?n=1')
+    expect(reached).toBe(0)
+    await clock.advance(10_001)
+    await scene.ask('/up/weather/v1/forecast?n=2')
+    await scene.ask('/up/weather/v1/forecast?n=3')
+    expect(reached).toBe(2)
+  })
+
+  it('is not shown again by a call that waited for money while others were refused', async () => {
+    let go: (() => void) | undefined
+    const waits = new Promise<void>((resolve) => (go = resolve))
+    await start({
+      meter: {
+        async atTurn(_caller, _upstream, _metered, admit) {
+          await waits
+          return admit(() => ({ id: 'r', cap: 9 }))
+        },
+      },
+    })
+    let reached = 0
+    scene.serve((_request, response) => {
+      reached += 1
+      response.writeHead(401).end()
+    })
+    const waiting = scene.ask(CHAT, chat())
+    for (let n = 0; n < 3; n += 1) await scene.ask(`/up/model/v1/models/m${n}`)
+    expect(reached).toBe(3)
+    go?.()
+    expect((await waiting).text).toMatch(/refused the key of this hub 3 times in a row/)
+    expect(scene.refusals.at(-1)).toMatchObject({ code: 'upstream_failed' })
+    expect(reached).toBe(3)
   })
 
   it('an answer in an encoding that nobody asked for is no answer [E11]', async () => {

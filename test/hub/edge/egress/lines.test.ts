@@ -46,7 +46,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
   const time = clock ?? createSystemClock()
   const line = createLines({
     clock: time,
-    standing: createStanding(time),
+    standing: createStanding(time, { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) }),
     gate: {
       admit(_call: unknown, effect: () => unknown) {
         if (!allows) throw refusal

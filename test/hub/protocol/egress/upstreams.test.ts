@@ -113,6 +113,10 @@ describe('an upstream with a fault is refused with its line', () => {
     ['kind: npm, url: https://a.example, files: http://b.example', /files: is http/],
     // What does not belong together.
     ['kind: anthropic, secret: a, price: free', /price: is free, but this provider asks for money/],
+    [
+      'kind: openai, secret: a, price: free, url: https://eu.api.openai.com',
+      /price: is free, but this provider asks for money/,
+    ],
     ['kind: npm, url: https://a.example, auth: bearer', /auth: says how a key is sent; name it: secret/],
     ['kind: anthropic, secret: a, auth: cookie', /auth: must be bearer, basic, or header NAME/],
     ['kind: anthropic, secret: a, auth: header Host', /auth: names a header that the hub writes itself/],

@@ -8,13 +8,28 @@
  * | `completion_tokens`, `output_tokens` | everything that came out |
  * | `reasoning_tokens` and the other details of it | parts of it, at the same price |
  * | `total_tokens` | both together, or the answer is odd |
+ * | `prompt_cache_hit_tokens`, `prompt_cache_miss_tokens` | of DeepSeek: `prompt_tokens` divided, the hits read from the cache |
+ * | `cost` | of OpenRouter: what it bills in dollars. With a key of the provider's own (`is_byok`) that provider bills `upstream_inference_cost` beside it |
  *
- * Audio has prices of its own, which are not kept: an answer with audio is odd.
+ * Audio, video and pictures that come out have prices of their own, which are not kept: an answer with them is odd. So is one that tells of tools
+ * that ran at the router.
  */
 
 import type { Surcharge } from '../../../../protocol/prices.ts'
 import { noTokens, type Tokens } from '../cost.ts'
-import { count, deniedBy, keysOf, Odd, rising, type Shape, sameModel, surchargeOf, textAt, valueAt } from './table.ts'
+import {
+  amount,
+  count,
+  deniedBy,
+  keysOf,
+  Odd,
+  rising,
+  type Shape,
+  sameModel,
+  surchargeOf,
+  textAt,
+  valueAt,
+} from './table.ts'
 
 /** `flex` is cheaper and is counted as the usual tier. */
 const TIERS = {
@@ -45,19 +60,57 @@ const RESPONSES: Words = {
   inputDetails: 'input_tokens_details',
   outputDetails: 'output_tokens_details',
 }
-const INPUT_PARTS = ['cached_tokens', 'cache_write_tokens', 'audio_tokens', 'image_tokens', 'text_tokens']
+const INPUT_PARTS = [
+  'cached_tokens',
+  'cache_write_tokens',
+  'audio_tokens',
+  'video_tokens',
+  'image_tokens',
+  'text_tokens',
+]
+const HITS = 'prompt_cache_hit_tokens'
+const MISSES = 'prompt_cache_miss_tokens'
+const BILL = ['cost', 'cost_details', 'is_byok', 'server_tool_use_details']
+const BILL_PARTS = [
+  ...['upstream_inference_cost', 'upstream_inference_prompt_cost', 'upstream_inference_completions_cost'],
+  ...['upstream_inference_input_cost', 'upstream_inference_output_cost'],
+]
 const KEPT = ['ttl_12h_tokens', 'ttl_30m_tokens']
 const OUTPUT_PARTS = [
   'reasoning_tokens',
   'audio_tokens',
+  'image_tokens',
   'text_tokens',
   'accepted_prediction_tokens',
   'rejected_prediction_tokens',
 ]
 
-function tokensOf(value: unknown, words: Words, before: Tokens | undefined): Tokens | undefined {
-  const usage = keysOf(value, [...Object.values(words), 'total_tokens'], 'usage')
-  if (usage === undefined) return before
+type Bag = Readonly<Record<string, unknown>>
+
+/** What was read from the cache, as DeepSeek divides the input; undefined where it is not divided. */
+function hitsOf(usage: Bag, input: number, cached: unknown): number | undefined {
+  if ((usage[HITS] ?? usage[MISSES] ?? null) === null) return undefined
+  const hits = count(usage[HITS], HITS)
+  if (hits + count(usage[MISSES], MISSES) !== input) throw new Odd(`${HITS} and ${MISSES} are not the whole input`)
+  if (count(cached ?? hits, 'cached_tokens') !== hits) throw new Odd(`cached_tokens is not ${HITS}`)
+  return hits
+}
+
+/** What the upstream says that it bills; undefined where it says nothing of that. */
+function billOf(usage: Bag, before: number | undefined): number | undefined {
+  const parts = keysOf(usage.cost_details, BILL_PARTS, 'cost_details') ?? {}
+  if ((usage.server_tool_use_details ?? null) !== null) throw new Odd('tools ran at the router')
+  const isOwnKey = usage.is_byok ?? false
+  if (typeof isOwnKey !== 'boolean') throw new Odd('is_byok is neither true nor false')
+  if ((usage.cost ?? null) === null) {
+    if (isOwnKey) throw new Odd('cost is missing')
+    return before
+  }
+  const beside = isOwnKey ? amount(parts.upstream_inference_cost, 'upstream_inference_cost') : 0
+  return rising(before ?? 0, amount(usage.cost, 'cost') + beside, 'cost')
+}
+
+function tokensOf(usage: Bag, words: Words, before: Tokens | undefined): Tokens {
   const input = count(usage[words.input], words.input)
   const output = count(usage[words.output], words.output)
   if (usage.total_tokens !== undefined && count(usage.total_tokens, 'total_tokens') !== input + output)
@@ -65,7 +118,7 @@ function tokensOf(value: unknown, words: Words, before: Tokens | undefined): Tok
   const inside =
     keysOf(usage[words.inputDetails], [...INPUT_PARTS, 'cache_write_tokens_details'], words.inputDetails) ?? {}
   const outside = keysOf(usage[words.outputDetails], OUTPUT_PARTS, words.outputDetails) ?? {}
-  const cacheRead = count(inside.cached_tokens, 'cached_tokens')
+  const cacheRead = hitsOf(usage, input, inside.cached_tokens) ?? count(inside.cached_tokens, 'cached_tokens')
   const cacheWrite = count(inside.cache_write_tokens, 'cache_write_tokens')
   const kept = keysOf(inside.cache_write_tokens_details, KEPT, 'cache_write_tokens_details') ?? {}
   // Twelve hours have no price of their own here.
@@ -79,6 +132,8 @@ function tokensOf(value: unknown, words: Words, before: Tokens | undefined): Tok
   if (cacheRead + cacheWrite > input) throw new Odd(`the parts of ${words.input} are more than the whole`)
   if (count(inside.audio_tokens, 'audio_tokens') + count(outside.audio_tokens, 'audio_tokens') > 0)
     throw new Odd('audio has no price here')
+  if (count(inside.video_tokens, 'video_tokens') > 0) throw new Odd('video has no price here')
+  if (count(outside.image_tokens, 'image_tokens') > 0) throw new Odd('pictures that come out have no price here')
   rising(before === undefined ? 0 : before.input + before.cacheRead + before.cacheWrite, input, words.input)
   rising(before?.output ?? 0, output, words.output)
   return { ...noTokens(), input: input - cacheRead - cacheWrite, cacheRead, cacheWrite, output }
@@ -88,12 +143,18 @@ function tokensOf(value: unknown, words: Words, before: Tokens | undefined): Tok
 function createReading(words: Words) {
   let model: string | undefined
   let tokens: Tokens | undefined
+  let billedUsd: number | undefined
   let surcharges: Surcharge[] = []
   let denied: Surcharge[] = []
   return {
     read(found: ReadonlyMap<string, string>, below: string) {
       model = sameModel(model, textAt(found, `${below}model`))
-      tokens = tokensOf(valueAt(found, `${below}usage`), words, tokens)
+      const keys = [...Object.values(words), 'total_tokens', HITS, MISSES, ...BILL]
+      const usage = keysOf(valueAt(found, `${below}usage`), keys, 'usage')
+      if (usage !== undefined) {
+        tokens = tokensOf(usage, words, tokens)
+        billedUsd = billOf(usage, billedUsd)
+      }
       const said = valueAt(found, `${below}service_tier`)
       const tier = surchargeOf(said, TIERS, 'service_tier')
       denied = [...denied, ...deniedBy(said, TIERS)]
@@ -102,7 +163,7 @@ function createReading(words: Words) {
     outcome(isOver: boolean): ReturnType<Shape['outcome']> {
       if (!isOver || tokens === undefined) return { kind: 'none' }
       if (model === undefined) return { kind: 'odd', why: 'it names no model' }
-      return { kind: 'measured', model, tokens, surcharges, denied }
+      return { kind: 'measured', model, tokens, surcharges, denied, ...(billedUsd === undefined ? {} : { billedUsd }) }
     },
   }
 }

@@ -17,6 +17,8 @@ export type UsageOutcome =
       surcharges: readonly Surcharge[]
       /** What the answer says that it had not: it names another tier, speed or place. */
       denied: readonly Surcharge[]
+      /** What the upstream says that it bills, in millionths of a US dollar, where it says that. */
+      billedUsd?: number | undefined
     }
   /** Something is wrong with the figures, in words. */
   | { kind: 'odd'; why: string }
@@ -47,6 +49,18 @@ export function count(value: unknown, name: string): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || value > KNOWN_MAX)
     throw new Odd(`${name} is no count`)
   return value
+}
+
+/** An amount of dollars as JSON writes it, in millionths of one, rounded up; below a million dollars. Throws `Odd`. */
+export function amount(value: unknown, name: string): number {
+  if (typeof value !== 'number' || !(value >= 0 && value < 1_000_000)) throw new Odd(`${name} is no amount`)
+  // By its digits: a number with a fraction is never multiplied.
+  const [digits = '', exponent = '0'] = String(value).split('e')
+  const [whole = '', part = ''] = digits.split('.')
+  const places = part.length - Number(exponent) - 6
+  const all = BigInt(whole + part)
+  const below = 10n ** BigInt(Math.max(0, places))
+  return Number((all * 10n ** BigInt(Math.max(0, -places)) + below - 1n) / below)
 }
 
 /** The keys of an object; undefined for nothing and null. Throws `Odd` for another value, and for a key that is not in the list. */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { toHubError } from '../../../../../hub/base/errors.ts'
 import { hubPrincipal, OPERATOR } from '../../../../../hub/guard/principal.ts'
-import type { Ending } from '../../../../../hub/work/egress/money/budget.ts'
+import type { Ending } from '../../../../../hub/work/egress/money/settlement.ts'
 import { createOldTasks } from '../../../../../hub/work/retention/old-tasks.ts'
 import { costs, createMoneyScene, HOUR, measured, OTHER, ROOT, uuid, wide } from '../../../../support/money-scene.ts'
 

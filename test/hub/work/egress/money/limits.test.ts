@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { OPERATOR } from '../../../../../hub/guard/principal.ts'
 import { budgetShape } from '../../../../../hub/protocol/budget.ts'
-import type { Ending } from '../../../../../hub/work/egress/money/budget.ts'
 import { noTokens } from '../../../../../hub/work/egress/money/cost.ts'
 import { createDays } from '../../../../../hub/work/egress/money/days.ts'
 import { limitsOf } from '../../../../../hub/work/egress/money/limits.ts'
+import type { Ending } from '../../../../../hub/work/egress/money/settlement.ts'
 import { openGuardHome } from '../../../../support/guard-home.ts'
 import {
   CHILD,
@@ -166,17 +166,39 @@ describe('limits', () => {
     })
   })
 
-  test('an upstream that does not accept the key three times in a row is left alone for ten minutes', () => {
+  test('refusals of the key in a row are known over a restart, of each session and upstream', () => {
     open(wide())
-    for (const status of [401, 200, 403, 401, 403]) {
-      const { id } = reserve()
-      settle(id, status === 200 ? costs(1) : { kind: 'failed_before', status })
+    const refusals = (session = 's1', upstream = 'anthropic') => scene.money.keyRefusals.before(session, upstream)
+    for (const [status, inARow] of [
+      [401, 1],
+      [403, 2],
+      [200, 0],
+      [403, 1],
+      [401, 2],
+      [403, 3],
+    ] as const) {
+      settle(reserve().id, status === 200 ? costs(1) : { kind: 'failed_before', status })
       scene.home.clock.jump(1000)
+      open()
+      expect(refusals()).toEqual({ inARow, agoMs: 1000 })
     }
-    expect(code(() => reserve())).toBe('upstream_failed')
-    expect(code(() => reserve({ upstream: 'other' }))).toBe('ok')
-    expect(code(() => reserve({ session: 's2' }))).toBe('ok')
-    scene.home.clock.jump(600_000)
-    expect(code(() => reserve())).toBe('ok')
+    expect(refusals('s2').inARow).toBe(0)
+    expect(refusals('s1', 'other').inARow).toBe(0)
+  })
+
+  test('a count that was too low is believed no more for a day, of that upstream [E10]', () => {
+    const long = { inputBytes: 60_000 }
+    const { id } = reserve({ ...long, counted: 20_000 })
+    // 20000, a twentieth more and 64 were allowed.
+    expect(settle(id, measured(21_064, 1))).toMatchObject({ isAbove: false })
+    expect(scene.money.judge(call(long)).kind).toBe('count')
+    expect(settle(reserve({ ...long, counted: 20_000 }).id, measured(21_065, 1))).toMatchObject({ isAbove: true })
+    open()
+    const verdict = scene.money.judge(call(long))
+    expect(verdict).toMatchObject({ kind: 'refused', error: { message: expect.stringMatching(/counted too little/) } })
+    expect(code(() => reserve({ ...long, counted: 20_000 }))).toBe('budget_exceeded')
+    expect(scene.money.judge(call({ ...long, upstream: 'other' })).kind).toBe('count')
+    scene.home.clock.jump(24 * HOUR + 1)
+    expect(scene.money.judge(call(long)).kind).toBe('count')
   })
 })

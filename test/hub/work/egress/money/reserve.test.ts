@@ -39,7 +39,13 @@ describe('a reserve', () => {
     expect(usd({ media: { images: 0, documents: 1, audios: 0, videos: 0 } })).toBe(250_000 + 5000)
     // Opus: 2024 x 6.25 + 1000 x 25 = 37650; fast is twice that.
     expect(usd({ model: 'claude-opus-4-8', surcharges: ['speed:fast'] })).toBe(75_300)
+    // By a regional host: 2024 at 2.50 (nothing dearer is known) and 1000 at 15 are 20060, and a tenth more; nothing for an older model.
+    expect(usd({ model: 'gpt-5.4', shape: 'chat', surcharges: ['regional'] })).toBe(22_066)
+    expect(usd({ model: 'gpt-5-nano', shape: 'chat', surcharges: ['regional'] })).toBe(
+      usd({ model: 'gpt-5-nano', shape: 'chat' }),
+    )
     for (const surcharge of [
+      'regional',
       'speed:fast',
       'tier:ultra',
       'audio_output',

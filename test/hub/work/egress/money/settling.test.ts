@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { OPERATOR } from '../../../../../hub/guard/principal.ts'
-import type { Ending } from '../../../../../hub/work/egress/money/budget.ts'
 import { noTokens } from '../../../../../hub/work/egress/money/cost.ts'
-import { code, costs, createMoneyScene, measured, OTHER, WORST, wide } from '../../../../support/money-scene.ts'
+import type { Ending } from '../../../../../hub/work/egress/money/settlement.ts'
+import { code, costs, createMoneyScene, measured, OTHER, ROOT, WORST, wide } from '../../../../support/money-scene.ts'
 
 const scene = createMoneyScene()
 const { reserve, settle, open, by, scopeOf, day } = scene
@@ -49,7 +49,7 @@ describe('E9: an answer that nobody has', () => {
 const one = measured(1, 1)
 
 describe('E10: figures that lie', () => {
-  const lies: readonly [string, Ending, RegExp][] = [
+  const lies: readonly [string, Ending, RegExp, usd?: number][] = [
     [
       'another model',
       measured(1, 1, 'claude-opus-4-8'),
@@ -57,17 +57,50 @@ describe('E10: figures that lie', () => {
     ],
     ['a model that nobody knows', measured(1, 1, 'x'), /"x"/],
     ['more output than was asked for', measured(1, 1001), /more output/],
-    ['more input than the model takes', measured(200_001, 1), /more input/],
+    ['more input than the model takes', measured(200_001, 1), /more input/, 200_006],
     ['a tier that nobody asked for', { ...one, surcharges: ['priority'] }, /priority/],
     ['a tool without a price', { ...one, tokens: { ...noTokens(), uses: { web_search: 1 } } }, /web_search/],
   ]
-  test('settle at the reserve, and say why', () => {
-    for (const [name, ending, why] of lies) {
+  test('settle at no less than the reserve, and say why', () => {
+    for (const [name, ending, why, usd = WORST] of lies) {
       const settled = settle(reserve().id, ending)
-      expect(settled, name).toMatchObject({ state: 'estimated', usd: WORST })
+      expect(settled, name).toMatchObject({ state: 'estimated', usd, isAbove: false })
       expect(settled.odd).toMatch(why)
       expect(settled.text).toMatch(/estimated: model claude-haiku-4-5/)
     }
+  })
+
+  test('above the reserve use up the budget, which stops; the operator can say what it was', () => {
+    open(wide({ tree: { usd: '0.5 USD' } }))
+    const { id } = reserve()
+    // 50000 x 5 and 1 x 1: nobody asked for so much, and it may be billed all the same.
+    expect(settle(id, measured(1, 50_000))).toMatchObject({ state: 'estimated', usd: 250_001 })
+    expect(scopeOf('tree')).toMatchObject({ spentUsd: 250_001, estimatedUsd: 250_001, output: 50_000 })
+    settle(reserve().id, measured(1, 50_000))
+    expect(code(() => reserve())).toBe('budget_exceeded')
+    by('budget.settle', (grant) => scene.money.correct(grant, { id, usd: 10 }), OPERATOR)
+    expect(code(() => reserve())).toBe('ok')
+  })
+
+  test('are counted up to a million dollars, so that sums stay exact', () => {
+    const most = 1_000_000_000_000
+    const settled = settle(reserve().id, measured(most, most))
+    expect(settled).toMatchObject({ usd: most, tokens: { input: 1_000_000_000, output: 1_000_000_000 } })
+    expect(day()).toMatchObject({ spentUsd: most })
+  })
+
+  test('that the model can take are measured, in full, also above the reserve', () => {
+    const settled = settle(reserve().id, measured(10_000, 0))
+    expect(settled).toMatchObject({ state: 'measured', usd: 10_000, odd: undefined, isAbove: true })
+    expect(day()).toMatchObject({ spentUsd: 10_000, estimatedUsd: 0 })
+    expect(settle(reserve().id, measured(2024, 1000))).toMatchObject({ state: 'measured', isAbove: false })
+  })
+
+  test('of what the upstream itself bills count, if they are more than the tokens cost', () => {
+    const billed = (usd: number) => settle(reserve().id, { ...measured(1000, 100), billedUsd: usd })
+    expect(billed(1499)).toMatchObject({ state: 'measured', usd: 1500, isAbove: false })
+    expect(billed(1501)).toMatchObject({ state: 'measured', usd: 1501, isAbove: false })
+    expect(billed(9000)).toMatchObject({ state: 'measured', usd: 9000, isAbove: true })
   })
 })
 
@@ -126,9 +159,64 @@ test('an account that was damaged is added up again from its calls, and the oper
   expect(scene.home.guard.alerts.isOpen('budget_damaged')).toBe(true)
 })
 
-test('a reserve that was damaged settles at what it shows, whatever the upstream says', () => {
-  const { id } = reserve()
-  scene.home.guard.store.prepare('update egress_reservation set reserved_usd = 9999').run()
-  expect(settle(id, costs(1))).toMatchObject({ state: 'estimated', usd: 9999 })
-  for (const scope of ['day', 'tree', 'task']) expect(scopeOf(scope)).toMatchObject({ spentUsd: 9999, heldUsd: 0 })
+test('the day of the hub that was damaged is added up from the days of its agents, which outlive the calls of old tasks', () => {
+  settle(reserve().id, costs(100))
+  settle(reserve({ agent: 'reader' }).id, costs(10))
+  scene.home.guard.store.prepare('delete from egress_reservation').run()
+  scene.home.guard.store.prepare(`update egress_account set spent_usd = 0 where scope = 'day'`).run()
+  expect(day()).toMatchObject({ spentUsd: 110, calls: 2 })
+  settle(reserve().id, costs(1))
+  expect(day()).toMatchObject({ spentUsd: 111, heldUsd: 0, calls: 3 })
+  // With one of these damaged too, the calls that are there decide.
+  scene.home.guard.store.prepare(`update egress_account set spent_usd = 0 where scope in ('day', 'agent_day')`).run()
+  expect(day()).toMatchObject({ spentUsd: 1, calls: 1 })
+})
+
+describe('the row of a call that was damaged', () => {
+  const damage = (id: string, set: string) =>
+    scene.home.guard.store.prepare(`update egress_reservation set ${set} where id = ?`).run(id)
+  const correct = (id: string, usd: number) =>
+    by('budget.settle', (grant) => scene.money.correct(grant, { id, usd }), OPERATOR)
+  const shown = (id: string) => scene.money.show({ task: ROOT }).calls.find((each) => each.id === id)
+  const SCOPES = ['day', 'agentDay', 'tree', 'task']
+
+  test('settles at the largest that it shows, whatever the upstream says', () => {
+    const { id } = reserve()
+    damage(id, 'reserved_usd = 9999')
+    expect(settle(id, costs(1))).toMatchObject({ state: 'estimated', usd: 9999 })
+    for (const scope of SCOPES) expect(scopeOf(scope)).toMatchObject({ spentUsd: 9999, heldUsd: 0 })
+    expect(shown(id)?.why).toMatch(/damaged \(it is not as it was written\)/)
+  })
+
+  test('holds nothing after the next start, whichever column it is, and counts with what the operator says', () => {
+    for (const set of [
+      `state = 'opem'`,
+      `price = '{'`,
+      `surcharges = 'x'`,
+      'reserved_usd = -1',
+      `root = 'x'`,
+      'day = 1',
+    ]) {
+      const { id } = reserve()
+      damage(id, set)
+      open()
+      scene.money.recover()
+      for (const scope of SCOPES) expect(scopeOf(scope)?.heldUsd, `${set}, ${scope}`).toBe(0)
+      expect(scene.home.guard.alerts.isOpen('budget_damaged'), set).toBe(true)
+      expect(scene.home.records().some(({ effect }) => effect.includes(`damaged: ${id}`))).toBe(true)
+      correct(id, 5)
+      expect(shown(id)).toMatchObject({ state: 'corrected', usd: 5, why: expect.stringMatching(/was damaged/) })
+      if (!/root|day/.test(set)) for (const scope of SCOPES) expect(scopeOf(scope)?.spentUsd, set).toBe(5)
+      scene.home.guard.store.prepare('delete from egress_reservation').run()
+      scene.home.guard.store.prepare('delete from egress_account').run()
+    }
+  })
+
+  test('is settled by the operator although it says that it is under way; what its answer tells later changes nothing', () => {
+    const { id } = reserve()
+    damage(id, `state = 'opem'`)
+    correct(id, 5)
+    expect(settle(id, costs(100))).toMatchObject({ state: 'corrected', usd: 5 })
+    for (const scope of SCOPES) expect(scopeOf(scope)).toMatchObject({ spentUsd: 5, heldUsd: 0 })
+  })
 })

@@ -106,4 +106,26 @@ describe('E8: calls at once', () => {
     await expect(left).rejects.toMatchObject({ code: 'cancelled' })
     expect(scene.money.show({}).waiting).toBe(0)
   })
+
+  test('a large call that waits for money of the day holds up nobody who fits, and those alone who wait for it too', async () => {
+    open(wide({ day: { usd: '0.016 USD' } }))
+    const [first, second] = [reserve(), reserve()]
+    const order: string[] = []
+    const wait = (name: string, given: Partial<MeteredCall>) =>
+      scene.money.atTurn(call(given), () => reserve(given), new AbortController().signal).then(() => order.push(name))
+    const other = { task: OTHER, root: OTHER, agent: 'other', session: 's2', attempt: 'a2' }
+    void wait('large', { askedOutput: 2000 })
+    void wait('waits too', { ...other, askedOutput: 1000 })
+    await scene.home.clock.advance(1)
+    settle(first.id, costs(100))
+    await scene.home.clock.advance(1)
+    // 8370 are left: too little for the large one, enough for each of the others.
+    expect(order).toEqual([])
+    void wait('fits', { ...other, askedOutput: 10 })
+    await scene.home.clock.advance(1)
+    expect(order).toEqual(['fits'])
+    settle(second.id, costs(0))
+    await scene.home.clock.advance(1)
+    expect(order).toEqual(['fits', 'large'])
+  })
 })

@@ -2,8 +2,11 @@
  * What a model's answer says of its usage, and what that costs. Every price here is worked out by hand beside the answer, in millionths of a
  * dollar: tokens times dollars for a million tokens is millionths of a dollar.
  */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { costOf, type Tokens } from '../../../../../hub/work/egress/money/cost.ts'
 import { createPrices } from '../../../../../hub/work/egress/money/prices.ts'
 import {
@@ -13,7 +16,17 @@ import {
 } from '../../../../../hub/work/egress/money/usage-reader.ts'
 import { shippedPolicies } from '../../../../support/policy-fixture.ts'
 
-const prices = createPrices({ home: '/nowhere', shippedFolder: shippedPolicies })
+const home = mkdtempSync(join(tmpdir(), 'hub-prices-'))
+/** Of models that ship without a price. */
+writeFileSync(
+  join(home, 'prices.yaml'),
+  `models:
+  deepseek-chat: { input: 280000, output: 420000, cacheRead: 28000 }
+  vendor/llm: { input: 300000, output: 900000, cacheWrite: 375000 }
+`,
+)
+afterAll(() => rmSync(home, { recursive: true }))
+const prices = createPrices({ home, shippedFolder: shippedPolicies })
 const [JSON_TYPE, EVENTS] = ['application/json', 'text/event-stream; charset=utf-8']
 
 interface Recorded {
@@ -23,8 +36,9 @@ interface Recorded {
   /** Of the price; the answer may name another of its names. */
   model: string
   text: string
-  /** Worked out by hand. */
+  /** Worked out by hand, as what the upstream says that it bills. */
   usd: number
+  billedUsd?: number
   tokens: Partial<Tokens>
 }
 
@@ -175,6 +189,71 @@ const RECORDED: Recorded[] = [
     tokens: { input: 93, cacheRead: 1024, output: 46 },
   },
   {
+    // 37 x 0.28 = 10.36; 1280 x 0.028 = 35.84; 204 x 0.42 = 85.68. Together 131.88, so 132.
+    ...{ name: 'Chat Completions of DeepSeek', shape: 'chat', type: JSON_TYPE, model: 'deepseek-chat', usd: 132 },
+    text: JSON.stringify({
+      ...{
+        id: 'd1',
+        object: 'chat.completion',
+        created: 1764547200,
+        model: 'deepseek-chat',
+        system_fingerprint: 'fp_1',
+      },
+      choices: [{ index: 0, message: { role: 'assistant', content: 'x' }, logprobs: null, finish_reason: 'stop' }],
+      usage: {
+        ...{ prompt_tokens: 1317, completion_tokens: 204, total_tokens: 1521 },
+        completion_tokens_details: { reasoning_tokens: 101 },
+        ...{ prompt_cache_hit_tokens: 1280, prompt_cache_miss_tokens: 37 },
+      },
+    }),
+    tokens: { input: 37, cacheRead: 1280, output: 204 },
+  },
+  {
+    // 94 x 0.30 = 28.2; 100 x 0.375 = 37.5; 2 x 0.90 = 1.8. Together 67.5, so 68. It bills 0.0000712 dollars: 71.2 millionths, so 72.
+    ...{ name: 'Chat Completions of OpenRouter, streamed', shape: 'chat', type: EVENTS, model: 'vendor/llm', usd: 68 },
+    billedUsd: 72,
+    text: [
+      ': OPENROUTER PROCESSING\n\n',
+      line({ id: 'gen-1', provider: 'Vendor', model: 'vendor/llm', choices: [{ index: 0, delta: { content: 'x' } }] }),
+      line({
+        ...{ id: 'gen-1', provider: 'Vendor', model: 'vendor/llm', object: 'chat.completion.chunk', choices: [] },
+        usage: {
+          ...{ prompt_tokens: 194, completion_tokens: 2, total_tokens: 196, cost: 0.0000712, is_byok: false },
+          prompt_tokens_details: { cached_tokens: 0, cache_write_tokens: 100, audio_tokens: 0, video_tokens: 0 },
+          cost_details: {
+            ...{ upstream_inference_cost: null, upstream_inference_prompt_cost: 0.0000694 },
+            upstream_inference_completions_cost: 0.0000018,
+          },
+          completion_tokens_details: { reasoning_tokens: 0, image_tokens: 0 },
+        },
+      }),
+      'data: [DONE]\n\n',
+    ].join(''),
+    tokens: { input: 94, cacheWrite: 100, output: 2 },
+  },
+  {
+    // 1000 x 0.30 = 300; 100 x 0.90 = 90. Together 390. The router bills 0.0000195, the provider 0.00039 beside: 409.5, so 19.5 and 390 rounded up: 410.
+    ...{
+      name: 'Responses of OpenRouter with an own key at the provider',
+      shape: 'responses',
+      type: JSON_TYPE,
+      usd: 390,
+    },
+    ...{ model: 'vendor/llm', billedUsd: 410 },
+    text: JSON.stringify({
+      ...{ object: 'response', model: 'vendor/llm', status: 'completed' },
+      usage: {
+        ...{ input_tokens: 1000, output_tokens: 100, total_tokens: 1100, cost: 0.0000195, is_byok: true },
+        ...{ input_tokens_details: { cached_tokens: 0 }, output_tokens_details: { reasoning_tokens: 0 } },
+        cost_details: {
+          ...{ upstream_inference_cost: 0.00039, upstream_inference_input_cost: 0.0003 },
+          upstream_inference_output_cost: 0.00009,
+        },
+      },
+    }),
+    tokens: { input: 1000, output: 100 },
+  },
+  {
     // 13000 - 8192 - 2048 = 2760 x 2.50 = 6900; 8192 x 0.25 = 2048; 2048 x 3.125 = 6400; 1500 x 15 = 22500. Together 37848.
     ...{ name: 'Responses, whole', shape: 'responses', type: JSON_TYPE, model: 'gpt-5.6-terra' },
     ...{ text: JSON.stringify(RESPONSE, null, 2), usd: 37_848 },
@@ -283,9 +362,10 @@ function read(shape: MeteredShape, type: string | undefined, chunks: readonly Ui
 const whole = (shape: MeteredShape, type: string | undefined, text: string) => read(shape, type, [Buffer.from(text)])
 
 describe('an answer, priced by hand to the millionth of a dollar', () => {
-  test.each(RECORDED)('$name', ({ shape, type, model, text, usd, tokens }) => {
+  test.each(RECORDED)('$name', ({ shape, type, model, text, usd, billedUsd, tokens }) => {
     const outcome = whole(shape, type, text)
     expect(outcome).toMatchObject({ kind: 'measured', tokens })
+    expect('billedUsd' in outcome ? outcome.billedUsd : undefined).toBe(billedUsd)
     if (outcome.kind !== 'measured') return
     const price = prices.require('any', outcome.model ?? model)
     expect(price.model).toBe(model)
@@ -363,6 +443,14 @@ describe('usage as the SDKs describe it', () => {
     expect(chat({})).toMatchObject({ surcharges: [], denied: [] })
     expect(chat({ service_tier: 'auto' })).toMatchObject({ surcharges: [], denied: [] })
     expect(chat({ service_tier: 'default' })).toMatchObject({ surcharges: [], denied: ['priority'] })
+    // A number with a fraction is an amount by its digits: as a double, 0.000123 times a million is more than 123.
+    for (const [cost, billedUsd] of [
+      [0.000123, 123],
+      [2.01e-7, 1],
+      [0, 0],
+      [999_999.999999, 999_999_999_999],
+    ])
+      expect(chat({ usage: { prompt_tokens: 1, completion_tokens: 1, cost } })).toMatchObject({ billedUsd })
     // What one part of a stream said of the tier, a later part does not take back.
     const parts = [
       gemini('a', { promptTokenCount: 1, totalTokenCount: 1, serviceTier: 'PRIORITY' }),
@@ -393,8 +481,8 @@ describe('E10: figures that cannot be believed are odd, and are never taken for 
       'have such a key one level deeper',
       'chat',
       JSON_TYPE,
-      chat('{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"video_tokens":0}}'),
-      /"video_tokens"/,
+      chat('{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"smell_tokens":0}}'),
+      /"smell_tokens"/,
     ],
     [
       'are there twice',
@@ -464,6 +552,34 @@ describe('E10: figures that cannot be believed are odd, and are never taken for 
       delta('{"output_tokens":9,"iterations":[{"type":"message","input_tokens":1,"output_tokens":9}]}'),
       /less than/,
     ],
+    ...(
+      [
+        [
+          'divide the input otherwise',
+          '"prompt_cache_hit_tokens":3,"prompt_cache_miss_tokens":1',
+          /not the whole input/,
+        ],
+        [
+          'name two numbers of hits',
+          '"prompt_cache_hit_tokens":3,"prompt_cache_miss_tokens":2,"prompt_tokens_details":{"cached_tokens":2}',
+          /is not prompt_cache_hit_tokens/,
+        ],
+        ['bill less than nothing', '"cost":-0.1', /cost is no amount/],
+        ['bill a text', '"cost":"0.1"', /cost is no amount/],
+        ['bill more than a million', '"cost":1e6', /cost is no amount/],
+        [
+          'do not say what the provider bills beside',
+          '"cost":0.1,"is_byok":true',
+          /upstream_inference_cost is no amount/,
+        ],
+        ['bill nothing by a key of its own', '"is_byok":true', /cost is missing/],
+        ['tell of tools at the router', '"cost":0.1,"server_tool_use_details":{"tool_calls_executed":1}', /tools ran/],
+        ['are of video', '"prompt_tokens_details":{"video_tokens":1}', /video/],
+        ['are of pictures', '"completion_tokens_details":{"image_tokens":1}', /pictures/],
+      ] as const
+    ).map(([name, more, why]): [string, MeteredShape, string, string, RegExp] => {
+      return [name, 'chat', JSON_TYPE, chat(`{"prompt_tokens":5,"completion_tokens":1,${more}}`), why]
+    }),
     ['are in a list', 'chat', JSON_TYPE, '[{"model":"m","usage":{"prompt_tokens":1}}]', /list/],
     ['are in what is no JSON', 'chat', JSON_TYPE, '{"model":"m","usage":{"prompt_tokens":1}}}', /no JSON/],
     ['are in an event that is no JSON', 'chat', EVENTS, 'data: {"model":}\n\n', /no JSON/],
