@@ -16,13 +16,23 @@ export interface ImageBuild {
   name: string
   /** Epoch ms. */
   atMs: number
+  /** The image that it stands on, where that is not of ours: its id, what it was named, and the registries' digests of it. */
+  from?: { id: string; name: string; digests: readonly string[] }
+  /** What was installed into it, by its exact version and the registry's digest. */
+  packages?: readonly string[]
+}
+
+const isFrom = (value: unknown): boolean => {
+  const { id, name } = (value ?? {}) as { id: unknown; name: unknown }
+  return typeof id === 'string' && IMAGE_ID.test(id) && typeof name === 'string'
 }
 
 const fileOf = (home: string): string => join(home, 'image-builds.json')
 
 const isBuild = (value: unknown): value is ImageBuild => {
-  const { id, name, atMs } = (value ?? {}) as Record<keyof ImageBuild, unknown>
-  return typeof id === 'string' && IMAGE_ID.test(id) && typeof name === 'string' && typeof atMs === 'number'
+  const { id, name, atMs, from } = (value ?? {}) as Record<keyof ImageBuild, unknown>
+  const isKnown = typeof id === 'string' && IMAGE_ID.test(id) && typeof name === 'string' && typeof atMs === 'number'
+  return isKnown && (from === undefined || isFrom(from))
 }
 
 /** Oldest first; empty if there is no such file or it cannot be read, so nothing counts as built because of it. */
@@ -36,12 +46,20 @@ export function readImageBuilds(home: string): ImageBuild[] {
   }
 }
 
+function rowOf({ id, name, from, packages }: Omit<ImageBuild, 'atMs'>, atMs: number): ImageBuild {
+  return {
+    ...{ id, name, atMs },
+    ...(from === undefined ? {} : { from }),
+    ...(packages === undefined || packages.length === 0 ? {} : { packages }),
+  }
+}
+
 /** Adds these builds. Answers false if there is no such home yet, and nothing is written then. Throws what `replaceFile` throws. */
-export function noteImageBuilds(home: string, built: readonly { id: string; name: string }[], nowMs: number): boolean {
+export function noteImageBuilds(home: string, built: readonly Omit<ImageBuild, 'atMs'>[], nowMs: number): boolean {
   if (!existsSync(join(home, 'instance'))) return false
   const ids = new Set(built.map(({ id }) => id))
   const kept = readImageBuilds(home).filter(({ id }) => !ids.has(id))
-  const all = [...kept, ...built.map(({ id, name }) => ({ id, name, atMs: nowMs }))].filter(isBuild)
+  const all = [...kept, ...built.map((each) => rowOf(each, nowMs))].filter(isBuild)
   replaceFile(fileOf(home), `${JSON.stringify(all.slice(-BUILDS_MAX), null, 2)}\n`)
   return true
 }

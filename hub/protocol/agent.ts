@@ -104,7 +104,8 @@ const schemaPath = z
   .string()
   .max(200)
   .regex(/^[A-Za-z0-9_./-]+\.json$/, 'a schema is a path of a .json file beside the card')
-const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
+/** Names of variables whose values are probably keys. */
+export const looksSecret = /(secret|token|passw|api_?key|credential|private)/i
 
 /** The agent of canary sessions, in label and ledger. Each canary removes containers of this name, so no card may use it. */
 export const CANARY_AGENT = 'runtime-probe'

@@ -65,8 +65,8 @@ export function createCatalogue(
       barredBy: ({ name, shell, relax = [], run }, provenance, imageId = '') =>
         barredBy(flags, { name, provenance, relax, shell: shell || withShell.has(imageId) || isShell(run[0]) }),
       provenance() {
-        const built = new Set(readImageBuilds(home).map(({ id }) => id))
-        return (imageId) => provenanceOf(imageId, { isBuilt: (id) => built.has(id), isSigned: checks.isSigned })
+        const built = new Map(readImageBuilds(home).map(({ id, from }) => [id, from?.id ?? null]))
+        return (imageId) => provenanceOf(imageId, { builtOn: (id) => built.get(id), isSigned: checks.isSigned })
       },
     },
   )

@@ -11,6 +11,7 @@ import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import { withEgress } from './egress-environment.ts'
+import { imageEnvironment } from './image-environment.ts'
 
 export type Exit =
   | { kind: 'exited'; code: number }
@@ -34,11 +35,11 @@ const INPUT_BYTES_MAX = 1024 ** 2
 /** How much is still read from the pipes after the program has ended: their content, but no stream that another process keeps open. */
 const AFTER_EXIT = { bytesMax: 1024 ** 2, waitMs: 1_000, everyMs: 100 }
 
-/** The whole environment of the program; the card's values override the defaults, the deadline overrides all. */
+/** The whole environment of the program; the card's values override the defaults and the image's, the deadline overrides all. */
 export function environmentOf({ joined }: Pick<HubAgent, 'joined'>, home: string): Record<string, string> {
   const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
   const own = withEgress(joined.program.env, joined.egress)
-  const given = { HOME: home, PATH: path, LANG: 'C.UTF-8', TMPDIR: '/tmp', ...own }
+  const given = { PATH: path, LANG: 'C.UTF-8', ...imageEnvironment(), HOME: home, TMPDIR: '/tmp', ...own }
   return { ...given, HUB_DEADLINE: String(joined.deadlineMs) }
 }
 

@@ -15,6 +15,7 @@ import { connect, type HubAgent } from '../../hub/client/agent.ts'
 import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 import type { Classes } from './classes.ts'
 import { withEgress } from './egress-environment.ts'
+import { imageEnvironment } from './image-environment.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -22,7 +23,8 @@ const secrets = process.env.HUB_AGENT_SECRETS ?? '/tmp/secrets'
 
 async function prepare({ joined }: HubAgent): Promise<void> {
   const own = withEgress(joined.program.env, joined.egress)
-  Object.assign(process.env, { HOME: home, LANG: 'C.UTF-8', TMPDIR: process.env.TMPDIR ?? '/tmp' }, own)
+  const given = { HOME: home, TMPDIR: process.env.TMPDIR ?? '/tmp' }
+  Object.assign(process.env, { LANG: 'C.UTF-8' }, imageEnvironment(), given, own)
   const facts = { ...joined.task, agent: joined.agent, session: joined.session, deadlineMs: joined.deadlineMs }
   await Promise.all([
     mkdir(home, { recursive: true, mode: 0o700 }),

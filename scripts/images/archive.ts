@@ -23,6 +23,8 @@ export interface Image {
   configDigest: string
   config: Buffer
   layers: readonly Layer[]
+  /** Digests of the layers that it stands on, from the bottom; the engine has them. Empty for an image of our own. */
+  below: readonly string[]
   /** What a person should know about it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
   note: string
 }
@@ -41,41 +43,56 @@ export function layerOf(title: string, entries: readonly TarEntry[]): Layer {
 }
 
 /** An image of these layers for one kind of machine. User 65532, no entrypoint, no volume, no environment: the hub sets all of them at create. */
-export function imageOf(reference: string, layers: readonly Layer[], arch: Arch, note = ''): Image {
+export function imageOf(
+  reference: string,
+  layers: readonly Layer[],
+  arch: Arch,
+  note = '',
+  source: { id: string; layers: readonly string[] } | undefined = undefined,
+): Image {
+  const below = source?.layers ?? []
   const config = Buffer.from(
     JSON.stringify({
       architecture: ARCHES[arch].oci,
       os: 'linux',
       created: CREATED,
       config: { User: '65532:65532', WorkingDir: '/workspace' },
-      history: layers.map((layer, at) => ({
-        created: CREATED,
-        created_by: layer.title,
-        // The engine takes an image's comment from its last entry.
-        ...(note !== '' && at === layers.length - 1 ? { comment: note } : {}),
-      })),
-      rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
+      history: [
+        ...below.map(() => ({ created: CREATED, created_by: `a layer of ${source?.id}` })),
+        ...layers.map((layer, at) => ({
+          created: CREATED,
+          created_by: layer.title,
+          // The engine takes an image's comment from its last entry.
+          ...(note !== '' && at === layers.length - 1 ? { comment: note } : {}),
+        })),
+      ],
+      rootfs: { type: 'layers', diff_ids: [...below, ...layers.map((layer) => layer.diffId)] },
     }),
   )
-  return { reference, configDigest: `sha256:${sha256Of([config])}`, config, layers, note }
+  return { reference, configDigest: `sha256:${sha256Of([config])}`, config, layers, below, note }
 }
 
-/** One archive of several images for the engine's `load`; it holds a shared layer once. */
+/** The names of a layer and of a configuration in an archive. */
+export const layerPath = (diffId: string): string => `${diffId.slice(7)}.tar`
+export const configPath = ({ configDigest }: Pick<Image, 'configDigest'>): string => `${configDigest.slice(7)}.json`
+
+/**
+ * One archive of several images for the engine's `load`; it holds a shared layer once. Layers that an image stands on are named and not in it: an
+ * engine that keeps images by their layers has them (from-load.ts).
+ */
 export function archiveOf(images: readonly Image[]): Pieces {
-  const layerPath = (layer: Layer) => `${layer.diffId.slice(7)}.tar`
-  const configPath = (image: Image) => `${image.configDigest.slice(7)}.json`
   const entries = new Map<string, TarEntry>()
   const add = (path: string, data: Content) => entries.set(path, { path, kind: 'file', mode: 0o644, data })
   const manifest = images.map((image) => ({
     Config: configPath(image),
     RepoTags: [image.reference],
-    Layers: image.layers.map(layerPath),
+    Layers: [...image.below.map(layerPath), ...image.layers.map(({ diffId }) => layerPath(diffId))],
   }))
   add('manifest.json', Buffer.from(JSON.stringify(manifest)))
   for (const image of images) {
     add(configPath(image), image.config)
     for (const layer of image.layers) {
-      if (!entries.has(layerPath(layer))) add(layerPath(layer), layer.pieces)
+      if (!entries.has(layerPath(layer.diffId))) add(layerPath(layer.diffId), layer.pieces)
     }
   }
   return tarOf([...entries.values()])

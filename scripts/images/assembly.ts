@@ -9,7 +9,7 @@ import { BaseMissing } from './host-files.ts'
 import { differenceOf } from './identity.ts'
 import type { ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
-import { gatherPrograms, programEntries, sourcesOf } from './programs.ts'
+import { gatherPrograms, type Programs, programEntries, sourcesOf } from './programs.ts'
 import { pythonLayer } from './python.ts'
 import { type Recipe, readRecipe } from './recipe.ts'
 import type { TarEntry } from './tar.ts'
@@ -52,27 +52,38 @@ function isImage(path: string) {
   return ['agent.yaml', 'image.yaml'].some((name) => existsSync(join(path, name)))
 }
 
+/** Shim and SDK, which every image holds. */
+export function commonPrograms(root: string): Programs {
+  if (!existsSync(join(root, AGENT, 'shim.ts')))
+    throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
+  const entries = [...sourcesOf(root, AGENT)]
+  if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
+  return gatherPrograms(root, entries, new Set())
+}
+
+/** What an agent's own program adds to them; nothing where its folder holds no program. */
+export function agentEntries(root: string, folder: string, common: Programs): TarEntry[] {
+  const programs = gatherPrograms(root, sourcesOf(root, folder), new Set(common.files.keys()))
+  for (const name of common.packages) programs.packages.delete(name)
+  return programEntries(root, programs)
+}
+
+/** Says that the programs below this folder are modules, as Node reads it. */
+export const moduleMark = (folder: string): TarEntry => ({
+  path: `${folder}/package.json`,
+  kind: 'file',
+  mode: 0o444,
+  data: Buffer.from('{"type":"module"}\n'),
+})
+
 /** Makes the images without an engine. They depend on the sources and on the parts, never on time. */
 export function assembleImages(options: AssemblyOptions): Image[] {
   const { root, prefix, parts = ownParts(), say = () => undefined } = options
-  if (!existsSync(join(root, AGENT, 'shim.ts')))
-    throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
   const base = baseLayer(options.cacheDir, parts, options.firstUser)
-  const entries = [...sourcesOf(root, AGENT)]
-  if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
-  const common = gatherPrograms(root, entries, new Set())
-  const manifest: TarEntry = {
-    path: 'app/package.json',
-    kind: 'file',
-    mode: 0o444,
-    data: Buffer.from('{"type":"module"}\n'),
-  }
-  const shim = layerOf('hub: shim and agent SDK', [manifest, ...programEntries(root, common)])
-  const present = new Set(common.files.keys())
+  const common = commonPrograms(root)
+  const shim = layerOf('hub: shim and agent SDK', [moduleMark('app'), ...programEntries(root, common)])
   const agentLayers = (folder: string): Layer[] => {
-    const programs = gatherPrograms(root, sourcesOf(root, folder), present)
-    for (const name of common.packages) programs.packages.delete(name)
-    const entries = programEntries(root, programs)
+    const entries = agentEntries(root, folder, common)
     return entries.length === 0 ? [] : [layerOf(`hub: agent ${basename(folder)}`, entries)]
   }
   const onBase = createBases(parts, say)
@@ -80,7 +91,9 @@ export function assembleImages(options: AssemblyOptions): Image[] {
   for (const folder of options.folders) {
     const recipe = readRecipe(root, folder)
     if ('from' in recipe) {
-      say(`left out ${folder}: an image made from another, ${recipe.from}, cannot be built yet`)
+      say(
+        `left out ${folder}: an image made from another, ${recipe.from}, needs the engine; \`hub agent build\` makes it`,
+      )
       continue
     }
     try {
@@ -170,7 +183,8 @@ export async function loadImages(
   }))
 }
 
-function idOf(shown: unknown): string {
+/** The engine's own id of what it shows. */
+export function idOf(shown: unknown): string {
   const { Id } = shown as { Id?: unknown }
   if (typeof Id !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(Id))
     throw new Error('the engine shows an image without an id')

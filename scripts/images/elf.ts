@@ -11,7 +11,7 @@ export interface Elf {
 
 const HEADER_BYTES = 64
 const SEGMENT = { load: 1, dynamic: 2, interpreter: 3 }
-const TAG = { end: 0n, needed: 1n, strings: 5n }
+const TAG = { end: 0n, needed: 1n, strings: 5n, debug: 21n }
 
 interface Segment {
   type: number
@@ -47,6 +47,32 @@ function read(data: Buffer): Elf {
     machine: data.readUInt16LE(18),
     interpreter: asked === undefined ? undefined : text(asked.offset),
     needed: entries.filter(([tag]) => tag === TAG.needed).map(([, value]) => text(names + Number(value))),
+  }
+}
+
+/** Where in the file things stand that may be written over; undefined for what it has not. */
+export interface Places {
+  /** The path of the loader: where in the file, at which address, and how many bytes with the one that ends it. */
+  interpreter: { offset: number; address: number; length: number } | undefined
+  /** The address of the table of names. */
+  strings: number | undefined
+  /** The place in the file of the entry that only debuggers read. */
+  debug: number | undefined
+}
+
+/** Throws as `readElf` does. */
+export function readPlaces(data: Buffer, path: string): Places {
+  readElf(data, path)
+  const segments = segmentsOf(data)
+  const asked = segments.find(({ type }) => type === SEGMENT.interpreter)
+  const dynamic = segments.find(({ type }) => type === SEGMENT.dynamic)
+  const entries = entriesOf(data, segments)
+  const strings = entries.find(([tag]) => tag === TAG.strings)?.[1]
+  const debug = entries.findIndex(([tag]) => tag === TAG.debug)
+  return {
+    interpreter: asked && { offset: asked.offset, address: asked.address, length: asked.size },
+    strings: strings === undefined ? undefined : Number(strings),
+    debug: dynamic === undefined || debug === -1 ? undefined : dynamic.offset + 16 * debug,
   }
 }
 

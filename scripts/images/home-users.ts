@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { ImageBuild } from '../../hub/base/image-builds.ts'
 import { FIRST_USER } from '../../hub/work/sandbox/users.ts'
 
 /** `engine.firstUser` of the home's hub.yaml; as shipped if there is no such file. Throws what the hub would say about the file. */
@@ -16,7 +17,7 @@ export async function firstUserOf(home: string | undefined): Promise<number> {
 /** Writes down in the home that was named that these images were built here. Without one nothing is written. */
 export async function noteBuilds(
   home: string | undefined,
-  built: readonly { id: string; name: string }[],
+  built: readonly Omit<ImageBuild, 'atMs'>[],
   say: (line: string) => void,
 ): Promise<void> {
   if (home === undefined) return

@@ -13,7 +13,7 @@ export interface FromRecipe {
 }
 
 /** What is shown of an image must be so. */
-const disagreement = (folder: string, shell: unknown, uses: string): Error =>
+export const disagreement = (folder: string, shell: unknown, uses: string): Error =>
   new Error(`${join(folder, 'agent.yaml')} says shell: ${String(shell)}, but its image uses ${uses}; make them agree`)
 
 /**
@@ -37,7 +37,7 @@ export function readRecipe(root: string, folder: string, from?: string): Recipe 
 }
 
 /** What the card says of a shell; undefined where there is no card. */
-function shellOfCard(root: string, folder: string): unknown {
+export function shellOfCard(root: string, folder: string): unknown {
   const card = join(root, folder, 'agent.yaml')
   if (!existsSync(card)) return undefined
   const { shell = false } = (parse(readFileSync(card, 'utf8')) ?? {}) as { shell?: unknown }

@@ -119,10 +119,9 @@ function paxRecord(key: string, value: string): Buffer {
 }
 
 /**
- * The bytes of an archive. Entries are sorted by path. Parent folders that nobody named are added as 0755, unless `bare`: then what unpacks it
- * keeps the folders that it has.
+ * The bytes of an archive. Entries are sorted by path. Parent folders that nobody named are added as 0755.
  */
-export function tarOf(entries: readonly TarEntry[], { bare = false } = {}): Pieces {
+export function tarOf(entries: readonly TarEntry[]): Pieces {
   const byPath = new Map<string, TarEntry>()
   for (const entry of entries) {
     if (byPath.has(entry.path)) throw new Error(`${entry.path} is in the archive twice`)
@@ -131,7 +130,7 @@ export function tarOf(entries: readonly TarEntry[], { bare = false } = {}): Piec
     }
     byPath.set(entry.path, entry)
   }
-  for (const { path } of bare ? [] : entries) {
+  for (const { path } of entries) {
     for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) {
       const parent = path.slice(0, at)
       if (!byPath.has(parent)) byPath.set(parent, { path: parent, kind: 'folder', mode: 0o755 })

@@ -19,7 +19,7 @@ function imageWith(name: string, settings: object): Image {
   const told = JSON.parse(config.toString()) as { config: object }
   const changed = Buffer.from(JSON.stringify({ ...told, config: { ...told.config, ...settings } }))
   const configDigest = `sha256:${createHash('sha256').update(changed).digest('hex')}`
-  return { reference: `hub-test/${name}:latest`, configDigest, config: changed, layers, note }
+  return { reference: `hub-test/${name}:latest`, configDigest, config: changed, layers, below: [], note }
 }
 const cardOf = (name: string, image = `hub-test/${name}`) => ({
   name,

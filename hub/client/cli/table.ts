@@ -165,7 +165,9 @@ export const COMMANDS: readonly Command[] = [
     ['--lang <lang>', 'ts, python, shell or cli'],
     ['--dir <dir>', 'the folder to make (default: ./NAME)'],
   ]),
-  command('agent build <folder>', 'build the image of a folder and register its card', image('build')),
+  command('agent build <folder>', 'build the image of a folder and register its card', image('build'), [
+    ['--from <image>', 'make it from this image of the engine: its layers, and our shim on top'],
+  ]),
   command(
     'agent allow <name>',
     'show what its card asks for and what is granted; grant the difference',

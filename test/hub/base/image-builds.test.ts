@@ -66,5 +66,38 @@ it.each([
   [idOf(1), false, true, 'signed'],
   [idOf(1), false, false, undefined],
 ])('S1-56: the provenance of %s, built here: %s, signature passed: %s, is %s', (id, built, signed, found) => {
-  expect(provenanceOf(id, { isBuilt: () => built, isSigned: () => signed })).toBe(found)
+  expect(provenanceOf(id, { builtOn: () => (built ? null : undefined), isSigned: () => signed })).toBe(found)
+})
+
+describe('S1-56: an image made from somebody else’s', () => {
+  const [own, between, theirs] = [idOf(1), idOf(2), idOf(3)]
+  const builtOn = (id: string) =>
+    new Map([
+      [own, between],
+      [between, theirs],
+    ]).get(id)
+
+  it('is proven only if that one is: an assembly on top proves nothing of what is below', () => {
+    expect(provenanceOf(own, { builtOn, isSigned: () => false })).toBeUndefined()
+    expect(provenanceOf(own, { builtOn, isSigned: (id) => id === theirs })).toBe('built')
+    expect(provenanceOf(own, { builtOn: (id) => (id === theirs ? null : builtOn(id)), isSigned: () => false })).toBe(
+      'built',
+    )
+    expect(provenanceOf(own, { builtOn: () => own, isSigned: () => false }), 'a circle').toBeUndefined()
+  })
+
+  it('is kept with what it stands on; a row that names no image there counts as none', () => {
+    const from = { id: theirs, name: 'own:1', digests: ['own@sha256:abc'] }
+    noteImageBuilds(
+      home,
+      [
+        { id: own, name: 'hub/a', from },
+        { id: between, name: 'hub/b' },
+      ],
+      1,
+    )
+    expect(readImageBuilds(home)[0]).toEqual({ id: own, name: 'hub/a', atMs: 1, from })
+    writeFileSync(file(), JSON.stringify([{ id: own, name: 'hub/a', atMs: 1, from: { id: 'latest' } }]))
+    expect(readImageBuilds(home)).toEqual([])
+  })
 })

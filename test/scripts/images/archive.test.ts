@@ -53,7 +53,6 @@ test('links, and paths and targets of any length, are what tar itself reads', ()
   expect(lines).toContain(`-rw-r--r-- 3 ${long}`)
   expect(lines).toContain('lrwxrwxrwx 0 bin/short -> ../lib/x.js')
   expect(lines).toContain(`lrwxrwxrwx 0 bin/long -> ../${'t'.repeat(150)}`)
-  expect(listed(tarOf(entries, { bare: true }))).toHaveLength(3)
 })
 
 test('a file is read when the archive is, in chunks; its bytes are those of the same data held whole', () => {

@@ -14,16 +14,24 @@ import { keepInHistory, writeWhole } from '../home-files.ts'
 import { type AgentFolder, CHECKOUT, cardFileOf, openFolder } from './folder.ts'
 import { linkSdk } from './new.ts'
 
-const BUILD_MS = 330_000
+/** Of an image of many GB from another one that has to be passed through. */
+const BUILD_MS = 1_800_000
 
 export interface BuiltImage {
   name: string
   id: string
   state: 'built' | 'present'
+  /** Of one made from another image: what of that one does not hold. */
+  notes?: readonly string[]
 }
 
 /** Assembles and loads the image in a separate process. @throws Problem with its last line */
-export function buildImage(context: Context, { folder, card }: AgentFolder, image: string): Promise<BuiltImage> {
+export function buildImage(
+  context: Context,
+  { folder, card }: AgentFolder,
+  image: string,
+  from?: string,
+): Promise<BuiltImage> {
   linkSdk(folder)
   const script = path.join(CHECKOUT, 'scripts', 'build-agent.ts')
   const socket = engineSocketOf(pathsOf(context.home))
@@ -39,6 +47,7 @@ export function buildImage(context: Context, { folder, card }: AgentFolder, imag
     socket,
     '--home',
     context.home,
+    ...(from === undefined ? [] : ['--from', from]),
   ]
   return new Promise((resolve, reject) => {
     execFile(process.execPath, argv, { timeout: BUILD_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
@@ -147,13 +156,13 @@ async function keepFormer(context: Context, name: string, image: string) {
 const ttlText = ({ limits }: AgentCard): string =>
   limits.ttl === undefined ? `${spanText(DEFAULT_LIMITS.ttlMs)}, the default` : spanText(limits.ttl)
 
-export const build: Run = async (context, [named = '']) => {
+export const build: Run = async (context, [named = ''], options) => {
   const { home, json, terminal } = context
   const agent = openFolder(named)
   const { name, image } = agent.card
   const former = await keepFormer(context, name, image)
   terminal.live(`assembling ${image}`)
-  const built = await buildImage(context, agent, image)
+  const built = await buildImage(context, agent, image, options.from as string | undefined)
   terminal.live('')
   const files = placeCard(home, agent, { name, text: agent.text })
   let listing: AgentListing
@@ -168,6 +177,7 @@ export const build: Run = async (context, [named = '']) => {
   const view = listing.agents.find((each) => each.name === name)
   if (json) terminal.json({ ...built, agent: view ?? null })
   else {
+    for (const note of built.notes ?? []) terminal.note(`of ${options.from ?? 'the image it is made from'}: ${note}`)
     terminal.out(`${built.state}  ${built.name}  ${built.id}\ntime to live of a session: ${ttlText(agent.card)}`)
     terminal.note(`next: \`hub agent allow ${name}\`, then \`hub submit ${name}\``)
   }
