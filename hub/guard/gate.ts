@@ -32,7 +32,7 @@ import type { StopWishes } from './operator/stop-wishes.ts'
 import type { Decisions } from './policy/decisions.ts'
 import type { PolicyDecision } from './policy/engine.ts'
 import type { RecordBudget } from './record-budget.ts'
-import type { RefusalSum, Refusals } from './refusals.ts'
+import { type RefusalSum, type Refusals, recipientOf } from './refusals.ts'
 import { type CarryOut, createUnstored, isUnrecordable } from './unstored.ts'
 
 export type { Call } from './checks.ts'
@@ -43,9 +43,9 @@ export interface Gate {
   /**
    * Refuses and records what `admit` would refuse now, before any work is done; else says what the rules would narrow it to. It allows
    * nothing: the effect needs its own `admit`. Where the rules ask, that is a refusal too, unless `asks` is true: then the answer says so,
-   * and `admit` asks.
+   * and `admit` asks. `isApproved`: it would not, since a person has agreed to exactly this already.
    */
-  foresee(call: Call, asks?: boolean): Grant['narrow'] & { asks?: NonNullable<Call['mustAsk']> }
+  foresee(call: Call, asks?: boolean): Grant['narrow'] & { asks?: NonNullable<Call['mustAsk']>; isApproved?: boolean }
   /**
    * Admits a stopping operation by its built-in rule. The effect may be retried outside a transaction when the store fails; its grant then
    * says where the wish waits.
@@ -114,16 +114,6 @@ const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'p
 
 const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
-
-/**
- * The recipient of a message to one; none for a broadcast. Named by its agent, so that tries at many sessions of one agent count as one
- * recipient.
- */
-function recipientOf({ operation, resource, facts }: Call): string | undefined {
-  if (operation !== 'message.send' || facts === undefined || facts.kind === 'broadcast') return undefined
-  const { agent } = (facts.to ?? {}) as { agent?: string }
-  return agent === undefined ? resource : `agent:${agent}`
-}
 
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
@@ -326,7 +316,8 @@ export function createGate(parts: GateParts): Gate {
         if (!(asked instanceof Asked)) return asked.decision.narrow ?? {}
         if (!tellsAsk) throw new Denial(asked.decision, asked.error)
         const { reason, rule, narrow } = asked.decision
-        return { ...narrow, asks: { reason, rule } }
+        const isApproved = asks?.isApproved(call, asked.decision) === true
+        return { ...narrow, asks: { reason, rule }, ...(isApproved && { isApproved }) }
       })
     },
     isStoreFailing: () => store.failure() !== undefined,

@@ -21,6 +21,16 @@ import type { Call } from './checks.ts'
 import type { Events } from './events.ts'
 import { type Principal, principalText } from './principal.ts'
 
+/**
+ * The recipient of a message to one; none for a broadcast. Named by its agent, so that tries at many sessions of one agent count as one
+ * recipient.
+ */
+export function recipientOf({ operation, resource, facts }: Call): string | undefined {
+  if (operation !== 'message.send' || facts === undefined || facts.kind === 'broadcast') return undefined
+  const { agent } = (facts.to ?? {}) as { agent?: string }
+  return agent === undefined ? resource : `agent:${agent}`
+}
+
 export const WINDOW_MS = 60_000
 export const OWN_PER_KIND_MAX = 10
 export const OWN_MAX = 30

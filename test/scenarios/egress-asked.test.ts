@@ -20,6 +20,10 @@ beforeAll(async () => {
     asked.on('end', () => {
       came.push(`${asked.method} ${asked.url} ${text}`)
       const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
+      if (asked.url?.endsWith('/count_tokens')) {
+        response.writeHead(200, { 'content-type': 'application/json' }).end('{"input_tokens":15000}')
+        return
+      }
       const answer = {
         id: 'c',
         model: 'm',
@@ -34,7 +38,7 @@ beforeAll(async () => {
 })
 afterAll(() => void upstream.close())
 
-const GRANTS = ['api', 'api:write', 'model']
+const GRANTS = ['api', 'api:write', 'model', 'messages']
 async function hubWith(): Promise<{ h: Harness; reader: TestAgent }> {
   const url = `http://127.0.0.1:${port}`
   const h = await createHarness({
@@ -42,6 +46,7 @@ async function hubWith(): Promise<{ h: Harness; reader: TestAgent }> {
     config: {
       upstreams: {
         api: { kind: 'http', url, local: true, allow: ['GET /*', 'POST /notes*'] },
+        messages: { kind: 'anthropic', url, local: true, price: 'free', secret: 'model-key' },
         model: { kind: 'openai', url, local: true, price: 'free', secret: 'model-key' },
       },
     },
@@ -150,4 +155,15 @@ test('a no to a request is heard by that request alone', async () => {
   await answer(h, idOf(await send(h, reader, '/up/api/notes', 'one')), false)
   expect((await send(h, reader, '/up/api/notes', 'one')).text).toContain('approval_refused')
   expect((await send(h, reader, '/up/api/notes', 'two')).text).toContain('needs_approval')
+})
+
+test('a provider counts what is too long by its bytes once a person has agreed to it, and not before', async () => {
+  const { h, reader } = await hubWith()
+  await using _ = h
+  const ask = () => send(h, reader, '/up/messages/v1/messages', chat('x'.repeat(60_000)))
+  const id = idOf(await ask())
+  expect(came).toEqual([])
+  expect((await answer(h, id)).status).toBe(200)
+  expect((await ask()).status).toBe(200)
+  expect(came.map((each) => each.slice(0, 32).split(' ')[1])).toEqual(['/v1/messages/count_tokens', '/v1/messages'])
 })

@@ -179,12 +179,15 @@ export function createPipeline(parts: PipelineParts) {
     way.key = key
   }
 
-  /** Whether the rules would ask a person. Throws what refuses it; that is recorded. */
-  function isAskedAbout(way: Way): boolean {
+  /** Whether the rules would ask a person, and whether one has agreed already. Throws what refuses it; that is recorded. */
+  function foresee(way: Way): { isAsked: boolean; isApproved: boolean } {
     way.asked = true
-    const { asks } = gate.foresee(way.call, true)
+    const { asks, isApproved = false } = gate.foresee(way.call, true)
     way.asked = false
-    return asks !== undefined
+    return { isAsked: asks !== undefined, isApproved }
+  }
+  function isAskedAbout(way: Way): boolean {
+    return foresee(way).isAsked
   }
 
   /** What otherwise goes on piece by piece, read because the rules ask about it. */
@@ -239,12 +242,13 @@ export function createPipeline(parts: PipelineParts) {
     await carryOut(way, head, { body: capped.pieces, streams: judged.stream }, metered, reserved)
   }
 
-  /** Where only the bound of its input is in the way, the provider says how long it is: once the rules would admit the request, and unasked. */
+  /** Where only the bound of its input is in the way, the provider says how long it is: once the rules would admit the request, with the yes of a person where they ask for one. */
   async function counted(way: Way, metered: Metered): Promise<Metered> {
     const { session, upstream, ended } = way
     const request = metered.body.toCount()
     if (request === undefined || !meter.needsCount(way.caller, upstream, metered)) return metered
-    if (isAskedAbout(way)) return metered
+    const { isAsked, isApproved } = foresee(way)
+    if (isAsked && !isApproved) return metered
     const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
     const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`
     const { status, bytesIn } = sent

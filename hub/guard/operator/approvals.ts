@@ -33,6 +33,8 @@ import { answeredText, endText, noText, overText, partsOf, waitingText } from '.
 export interface Asks {
   /** Uses the approval of exactly this act, once; undefined if there is none. */
   take(grant: Grant, call: Call, decision: PolicyDecision): Pick<Approval, 'id' | 'answeredBy'> | undefined
+  /** Whether `take` would use one now. */
+  isApproved(call: Call, decision: PolicyDecision): boolean
   /**
    * Asks about this act, or finds that it is asked about already. Throws `approval_refused` if a person said no to it or nobody answered,
    * `rate_limited` if the caller has too many open.
@@ -149,6 +151,11 @@ export function createApprovals(parts: ApprovalParts): Approvals {
     if (one.state === 'asked') store.afterCommit(() => tellAll('ended', moved))
     return moved
   }
+  /** The yes to exactly this act that was not used and is not over. */
+  function approvedOf(act: Act): Approval | undefined {
+    const found = rows.approvedOf(act)
+    return found !== undefined && isFree(found) && workedMs() >= found.dueMs ? undefined : found
+  }
   const leftOf = ({ dueMs }: Approval): number => Math.max(0, dueMs - workedMs())
 
   function tellOf(approval: Approval): void {
@@ -249,13 +256,15 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       return { id: asked.id }
     },
 
+    isApproved: (call, decision) => approvedOf(actOf(call, decision.revision)) !== undefined,
+
     take(grant, call, decision) {
       assertGrant(grant, call.operation)
       const { together } = call
       const act = actOf(call, decision.revision)
       if (together?.used?.act === act.act) return together.used
-      const found = rows.approvedOf(act)
-      if (found === undefined || (isFree(found) && workedMs() >= found.dueMs)) return undefined
+      const found = approvedOf(act)
+      if (found === undefined) return undefined
       const used = move(found, 'used', { used_at_ms: clock.wallMs() })
       if (together !== undefined) {
         together.used = used
