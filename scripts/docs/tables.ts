@@ -7,7 +7,7 @@ import { CONDITIONS, MODES, permits } from '../../hub/guard/modes.ts'
 import { judgePolicyData } from '../../hub/guard/policy/data.ts'
 import { createEngine } from '../../hub/guard/policy/engine.ts'
 import { compileModule } from '../../hub/guard/policy/module.ts'
-import { type Definition, METRICS } from '../../hub/observe/metrics.ts'
+import { type Definition, METRICS } from '../../hub/observe/table.ts'
 import { ANSWERS } from '../../hub/protocol/answers.ts'
 import { EVENTS } from '../../hub/protocol/events.ts'
 import { DEVICE_RIGHTS } from '../../hub/protocol/holders.ts'
@@ -103,7 +103,7 @@ const TYPES = {
 export const metricsPage = (): string =>
   page(
     'Metrics and traces',
-    '`hub/observe/metrics.ts` and `hub/protocol/traces.ts`',
+    '`hub/observe/table.ts` and `hub/protocol/traces.ts`',
     'Numbers for Prometheus: `GET /metrics` on `127.0.0.1`, port `metrics.port` of `hub.yaml` (9134; 0 switches it off). Every account of this machine can read them; they hold names of agents and channels, ids of traces where some are kept, and no content. They are made at most once a second, however often somebody asks. Units are in the names. What cannot be read, such as tasks while the database fails, is left out.',
     table(
       ['Type', 'Meaning'],

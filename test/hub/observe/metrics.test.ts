@@ -1,7 +1,8 @@
 /** The text of the metrics (S0-12): who gets which format, and a library that is loaded with the first question, which may fail. */
 import { expect, test } from 'vitest'
 import { formatFor } from '../../../hub/observe/door.ts'
-import { createMetrics, type MetricsParts } from '../../../hub/observe/metrics.ts'
+import { createMetrics } from '../../../hub/observe/metrics.ts'
+import type { MetricsParts } from '../../../hub/observe/readings.ts'
 import { createFakeClock } from '../../support/fake-clock.ts'
 
 test('S0-12: a library that could not be loaded, for want of a file handle, is loaded again for the next text', async () => {
